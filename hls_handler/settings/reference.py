@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
@@ -58,8 +59,7 @@ class Reference:
     """One `Key` for each section and each key of a settings model. All items of a list or map share one `Key`."""
 
     def __init__(self, model: type[BaseModel] = Settings) -> None:
-        schema = json_schema(model, mode="serialization")  # the mode in which `Expected` adds its words
-        self.rows = tuple(_iter_rows(schema, schema["$defs"], ""))
+        self.rows = _list_rows(model)
         self._by_path = {row.path: row for row in self.rows}
 
     @property
@@ -83,6 +83,12 @@ class Reference:
         maps = (one for one in self._by_path if "*" in one)
         matching = [one for one in maps if re.fullmatch(re.escape(one).replace(r"\*", ".+"), general)]
         return general if general in self._by_path else max(matching, key=len, default=general)
+
+
+@cache  # the schema takes tens of milliseconds
+def _list_rows(model: type[BaseModel]) -> tuple[Key, ...]:
+    schema = json_schema(model, mode="serialization")  # the mode in which `Expected` adds its words
+    return tuple(_iter_rows(schema, schema["$defs"], ""))
 
 
 def _iter_rows(section: Schema, definitions: Mapping[str, Schema], prefix: str) -> Iterator[Key]:

@@ -23,25 +23,24 @@ MAX_DEPTH = 20
 
 TOO_DEEP = f"nested too deeply; at most {MAX_DEPTH} levels are allowed"
 
+NO_ALIASES = "aliases (*name) are not allowed here; write the value itself"
 CONTROL_CHARACTER = "a control character, which YAML forbids; remove it"
 
 _TAG = "tag:yaml.org,2002:"
 _MERGE = _TAG + "merge"
 _CONSTRUCTOR = yaml.constructor.SafeConstructor()
 _YAML_MESSAGES = {
-    "'\\t'": "this line is indented with a tab; YAML requires spaces",
-    "cannot start any token": "a value cannot start with this character; put the value in quotes",
+    r"'\\t'": "this line is indented with a tab; YAML requires spaces",
     "could not find expected ':'": "a key needs a colon after it",
     "mapping values are not allowed": "a colon inside a value; put the value in quotes, or check the indentation",
     "unexpected end of stream": "a quote that starts here is not closed",
-    "unknown escape": "a backslash in double quotes starts an escape; use single quotes",
     "<block end>": "the indentation does not fit the lines above",
     "expected ',' or": "a list or map in brackets is not closed",
-    "alias": "a value that starts with * is an alias; put the value in quotes",
-    "anchor": "a value that starts with & is an anchor; put the value in quotes",
-    "single document": "a second document starts here; a file must contain one document",
-    "undefined tag handle": "a value that starts with ! is a tag; put the value in quotes",
+    "for merging": "<< must be followed by an alias of a map, as in <<: *name",
+    "alias|anchor|tag handle|cannot start any token": "a value that starts with a sign such as *, & or @ must be in quotes",
+    "unknown escape": "a backslash in double quotes starts an escape; use single quotes",
 }
+"""Pattern of PyYAML's messages, which may quote the file -> ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +177,9 @@ def _line(exc: yaml.MarkedYAMLError) -> int:
 
 def _sentence(exc: yaml.MarkedYAMLError) -> str:
     problem = f"{exc.context or ''} {exc.problem or ''}"
-    return next((words for part, words in _YAML_MESSAGES.items() if part in problem), "this line cannot be parsed")
+    return next(
+        (words for part, words in _YAML_MESSAGES.items() if re.search(part, problem)), "this line cannot be parsed"
+    )
 
 
 class _Dumper(yaml.SafeDumper):
@@ -222,21 +223,22 @@ class _TreeBuilder:
 
     def value(self, node: yaml.Node, path: str = "", depth: int = 0) -> object:
         self._count += 1
-        if node in self._seen and not self._has_aliases:
-            self._stop(node, "aliases (*name) are not allowed here; write the value itself")
+        is_alias = node in self._seen
+        self._seen.add(node)
+        if is_alias and not self._has_aliases:
+            self._stop(node, NO_ALIASES)
         if self._count > self._max_values:
             self._stop(node, f"more than {self._max_values:,} values; check for aliases (*name) that repeat each other")
         if depth > MAX_DEPTH:
             self._stop(node, TOO_DEEP)
-        self._seen.add(node)
         if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
-            return self._mapping(node, path, depth)
+            if not is_alias:
+                self._check_keys(node, path)
+                _CONSTRUCTOR.flatten_mapping(node)  # inserts the keys of `<<` before the others, which override them
+            pairs = {key.value: (key, value) for key, value in node.value}
+            return {name: self._item(f"{path}.{name}" if path else name, *pair, depth) for name, pair in pairs.items()}
         if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
-            items = []
-            for index, item in enumerate(node.value):
-                self._tree.lines[f"{path}[{index}]"] = item.start_mark.line + 1
-                items.append(self.value(item, f"{path}[{index}]", depth + 1))
-            return items
+            return [self._item(f"{path}[{index}]", item, item, depth) for index, item in enumerate(node.value)]
         kind = node.tag.removeprefix(_TAG)
         if isinstance(node, yaml.ScalarNode) and kind in SCALAR_KINDS:
             self._limit_length(node)
@@ -244,47 +246,33 @@ class _TreeBuilder:
         self._tree.rejected[path] = "a value that starts with ! is a tag; put the value in quotes"
         return None
 
-    def _mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[str, object]:
-        merged: dict[str, object] = {}
-        written: dict[str, object] = {}
-        lines = self._tree.lines
-        for key_node, value_node in sorted(node.value, key=lambda pair: pair[0].tag != _MERGE):  # merged keys first
-            if key_node.tag == _MERGE:
-                merged |= self._merge(value_node, path, depth)
-                continue
-            if not isinstance(key_node, yaml.ScalarNode):
-                self._add_problem(key_node, "a key must be text, not a list or map")
-                continue
-            self._limit_length(key_node)
-            key = key_node.value
-            key_path = f"{path}.{key}" if path else key
-            if key in written:
-                self._add_problem(key_node, f"{key_path}: written twice, first in line {lines[key_path]}; remove one")
-                continue
-            if key in merged:  # the lines of the value that is overridden here
-                for below in [one for one in lines if one.startswith((f"{key_path}.", f"{key_path}["))]:
-                    del lines[below]
-            lines[key_path] = key_node.start_mark.line + 1
-            written[key] = self.value(value_node, key_path, depth + 1)
-        return merged | written
+    def _item(self, path: str, begin: yaml.Node, node: yaml.Node, depth: int) -> object:
+        self._tree.lines[path] = begin.start_mark.line + 1
+        return self.value(node, path, depth + 1)
 
-    def _merge(self, node: yaml.Node, path: str, depth: int) -> dict[str, object]:
-        merged: dict[str, object] = {}
-        # In `<<: [*first, *second]`, values and line numbers of `*first` replace those of `*second`.
-        for source in reversed(node.value) if isinstance(node, yaml.SequenceNode) else [node]:
-            value = self.value(source, path, depth + 1)
-            if isinstance(value, dict):
-                merged |= value
-            else:
-                self._add_problem(source, "<< must be followed by an alias of a map, as in <<: *name")
-        return merged
+    def _check_keys(self, node: yaml.MappingNode, path: str) -> None:
+        """Remove keys that are no text or written twice, and report each."""
+        kept: list[tuple[yaml.Node, yaml.Node]] = []
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.tag == _MERGE and not self._has_aliases:
+                self._stop(key, NO_ALIASES)
+            if not isinstance(key, yaml.ScalarNode):
+                self._tree.problems.append((line, "a key must be text, not a list or map"))
+                continue
+            self._limit_length(key)
+            if key.tag != _MERGE and key.value in lines:
+                twice = f"written twice, first in line {lines[key.value]}; remove one"
+                self._tree.problems.append((line, f"{path}.{key.value}: {twice}" if path else f"{key.value}: {twice}"))
+                continue
+            lines[key.value] = line
+            kept.append((key, value))
+        node.value = kept
 
     def _limit_length(self, node: yaml.ScalarNode) -> None:
         if len(node.value) > self._max_chars:
             self._stop(node, f"a key or value has more than {self._max_chars} characters")
-
-    def _add_problem(self, node: yaml.Node, sentence: str) -> None:
-        self._tree.problems.append((node.start_mark.line + 1, sentence))
 
     def _stop(self, node: yaml.Node, sentence: str) -> NoReturn:
         raise InvalidYaml(self._tree.file, node.start_mark.line + 1, sentence)

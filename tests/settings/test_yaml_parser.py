@@ -21,7 +21,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     ("text", "line", "problem"),
     [
         ("server:\n\tport: 1\n", 2, "this line is indented with a tab; YAML requires spaces"),
-        (f"token: *{SECRET}\n", 1, "a value that starts with * is an alias; put the value in quotes"),
+        (f"token: *{SECRET}\n", 1, "a value that starts with a sign such as *, & or @ must be in quotes"),
         (f"a: 1\ngithub\nb: {SECRET}\n", 2, "a key needs a colon after it"),
         (f"a: {SECRET}: b\n", 1, "a colon inside a value; put the value in quotes, or check the indentation"),
         (f'a: 1\nb: "{SECRET}\nc: 2\n', 2, "a quote that starts here is not closed"),
