@@ -7,7 +7,6 @@ that looks like a credential is redacted.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import html
 import json
@@ -15,12 +14,11 @@ import logging
 import re
 import sys
 import threading
-import time
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from json.encoder import encode_basestring_ascii
+from functools import lru_cache
 from types import MappingProxyType
 from typing import IO, Literal
 from urllib.parse import quote, quote_plus
@@ -35,6 +33,8 @@ _NON_FIELDS = frozenset(
     {*logging.LogRecord("", 0, "", 0, "", (), None).__dict__, "message", "taskName", "color_message", "ids"}
 )
 _VERBOSE_LOGGERS = ("httpx", "httpx2", "httpcore2", "urllib3", "alembic")  # they log every request or step at INFO
+IDENTIFIER = re.compile("[0-9a-f-]+")  # the id of a delivery or a request is no credential, and differs in each line
+MAX_REMEMBERED_CHARS = 200
 
 
 class log_context:  # noqa: N801 (used like a function; a class, because a generator takes twice as long)
@@ -98,54 +98,15 @@ def _add_ids(record: logging.LogRecord) -> bool:
     return True
 
 
-class _BatchedStream:
-    """Text stream whose `flush`, on an event loop, writes in the loop's next iteration. Thread-safe.
-
-    Thus the lines about webhooks that were stored together are written together, because a write for each one would
-    cost more than the line.
-    """
-
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream, self._lock = stream, threading.Lock()
-        self._texts: list[str] = []
-        self._writing: asyncio.AbstractEventLoop | None = None  # the loop that will call `write_all`
-
-    def write(self, text: str) -> None:
-        with self._lock:
-            self._texts.append(text)
-
-    def flush(self) -> None:
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            self.write_all()
-            return
-        if self._writing is not loop:
-            self._writing = loop
-            loop.call_soon(self.write_all)
-
-    def write_all(self) -> None:
-        with self._lock, suppress(OSError, ValueError):  # the reader of the log has closed it
-            texts, self._texts, self._writing = self._texts, [], None
-            if texts:
-                self._stream.write("".join(texts))
-                self._stream.flush()
-
-
-class CleanHandler(logging.StreamHandler[_BatchedStream]):
+class CleanHandler(logging.StreamHandler[IO[str]]):
     """Handler that writes log lines, and adds them to the ring buffer as JSON.
 
     If a line cannot be formatted, stderr gets its logger, file and line number.
     """
 
     def __init__(self, stream: IO[str], ring: LogRing | None, json_lines: JsonLines) -> None:
-        super().__init__(_BatchedStream(stream))
+        super().__init__(stream)
         self._ring, self._json_lines = ring, json_lines
-
-    def emit(self, record: logging.LogRecord) -> None:
-        super().emit(record)
-        if record.levelno >= logging.WARNING:
-            self.stream.write_all()
 
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
@@ -153,62 +114,24 @@ class CleanHandler(logging.StreamHandler[_BatchedStream]):
             self._ring.add(line if self.formatter is self._json_lines else self._json_lines.format(record))
         return line
 
-    def write_json(self, line: str) -> None:
-        """Write a line that is formatted already. Only for the layout "json"."""
-        self.stream.write(f"{line}\n")
-        self.stream.flush()
-        if self._ring is not None:
-            self._ring.add(line)
-
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (name defined by logging)
-        sys.stderr.write(f"a log line could not be written: {record.name}, {record.pathname}:{record.lineno}\n")
-
-
-def log_fields(logger: logging.Logger, level: int, message: str, fields: Mapping[str, object]) -> None:
-    """Log a line like `logger.log(level, message, extra=fields)`, in a third of the time if `configure` chose JSON.
-
-    For the line about each webhook: a `LogRecord` and its handling would cost the receiver 5% of its throughput.
-    """
-    if not logger.isEnabledFor(level):
-        return
-    handler = logging.root.handlers[0] if len(logging.root.handlers) == 1 else None
-    if isinstance(handler, CleanHandler) and isinstance(handler.formatter, JsonLines):
-        handler.write_json(handler.formatter.repeated_line(logger.name, level, message, fields))
-    else:
-        logger.log(level, message, extra=fields)
-
-
-_MAX_REMEMBERED = 1000  # texts and parts of lines
+        with suppress(OSError, ValueError):  # the reader of the log has closed it
+            sys.stderr.write(f"a log line could not be written: {record.name}, {record.pathname}:{record.lineno}\n")
 
 
 class _Cleaner:
-    """Masks secrets and credentials in values of log lines.
-
-    Short texts are remembered with their result, because names and most values repeat, and a search takes longer than
-    the rest of a line.
-    """
-
-    _IDENTIFIER = re.compile(r"[0-9a-f-]+")  # ids of deliveries and requests: not remembered, and no credentials
-    _MAX_CHARS = 200  # of a remembered text
+    """Masks secrets and credentials in values of log lines. Short texts, which repeat, are remembered."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        encodings = _find_encodings(secrets)
-        self._secrets = _any_of(encodings)
-        self._hexadecimal = tuple(text for text in encodings if self._IDENTIFIER.fullmatch(text))
-        self._remembered: dict[str, str] = {}
+        self._secrets = _any_of(_find_encodings(secrets))
+        self._clean_short = lru_cache(maxsize=1000)(self._clean)
 
     def clean(self, text: str) -> str:
-        known = self._remembered.get(text)
-        if known is not None:
-            return known
-        if self._IDENTIFIER.fullmatch(text) and not any(secret in text for secret in self._hexadecimal):
-            return text
-        cleaned = redact(text if self._secrets is None else self._secrets.sub(MASK, text))
-        if len(text) <= self._MAX_CHARS:
-            if len(self._remembered) >= _MAX_REMEMBERED:
-                self._remembered.clear()
-            self._remembered[text] = cleaned
-        return cleaned
+        return self._clean_short(text) if len(text) <= MAX_REMEMBERED_CHARS else self._clean(text)
+
+    def _clean(self, text: str) -> str:
+        masked = text if self._secrets is None else self._secrets.sub(MASK, text)
+        return masked if IDENTIFIER.fullmatch(masked) else redact(masked)
 
     def clean_value(self, value: object) -> object:
         """Return JSON: numbers unchanged, texts cleaned, and the text of any other object."""
@@ -241,7 +164,6 @@ class JsonLines(logging.Formatter):
     def __init__(self, cleaner: _Cleaner) -> None:
         super().__init__()
         self._cleaner = cleaner
-        self._repeated: dict[Hashable, str] = {}
 
     def format(self, record: logging.LogRecord) -> str:
         clean, clean_value = self._cleaner.clean, self._cleaner.clean_value
@@ -258,21 +180,6 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             line["exception"] = clean(self.formatException(record.exc_info))
         return json.dumps(line)  # escapes characters that are not ASCII, because not every stream can write them
-
-    def repeated_line(self, logger: str, level: int, message: str, fields: Mapping[str, object]) -> str:
-        """Return a line with the present time and ids. The rest is remembered: fields must be hashable, and few."""
-        key = (logger, level, message, *fields.items())
-        rest = self._repeated.get(key)
-        if rest is None:
-            record = logging.LogRecord(logger, level, "", 0, message, (), None)
-            record.__dict__.update(fields)
-            _timestamp, _, rest = self.format(record).partition(", ")
-            if len(self._repeated) >= _MAX_REMEMBERED:
-                self._repeated.clear()
-            self._repeated[key] = rest
-        clean = self._cleaner.clean
-        ids = "".join(f'"{name}": {encode_basestring_ascii(clean(value))}, ' for name, value in _bound.get().items())
-        return f'{{"timestamp": "{_format_time(time.time())}", {ids}{rest}'
 
 
 _RESET, _DIM = "\x1b[0m", "\x1b[2m"

@@ -50,7 +50,7 @@ def test_every_line_of_the_log_is_in_the_ring_without_secrets(layout: Literal["j
     log = logging.getLogger("hls_handler.engine")
     with logs.log_context(delivery="g-1"):
         log.info("has marker-of-a-secret and ghp_%s", "a1B2" * 9, extra={"state": "done", "took_s": 1.5})
-        logs.log_fields(log, logging.INFO, "webhook received", {"event": "marker-of-a-secret"})
+        log.info("webhook received", extra={"event": "marker-of-a-secret"})
     log.debug("below the level")
     second, first = ring.find(limit=9)
     assert {**first, "timestamp": ""} == {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import io
 import json
@@ -156,48 +155,6 @@ def test_lines_of_libraries_are_ours_unless_they_were_silenced() -> None:
     assert "color_message" not in access
     assert library["message"] == "from a library"
     assert (warning["logger"], "deprecated call" in warning["message"]) == ("py.warnings", True)
-
-
-def test_fields_are_logged_as_by_the_logger() -> None:
-    stream = configured()
-    log, fields = logging.getLogger("hls_handler.web.receiver"), {"event": "issues", "action": None, "status": 202}
-    for guid in ("72d3162e-cc78-11e3-81ab-4c9367dc0958", UNKNOWN_TOKEN, "Grüße"):
-        with logs.log_context(delivery=guid, request_id="r-1"):
-            logs.log_fields(log, logging.INFO, "webhook received", fields)
-            log.info("webhook received", extra=fields)
-    logs.log_fields(log, logging.DEBUG, "webhook received", fields)
-    written = lines(stream)
-    for line in written:
-        del line["timestamp"]
-    assert written[0::2] == written[1::2]
-    assert [line["delivery"] for line in written[0::2]] == [
-        "72d3162e-cc78-11e3-81ab-4c9367dc0958",
-        "[redacted: github-token]",
-        "Grüße",
-    ]
-
-
-def test_lines_of_an_event_loop_are_written_together_and_a_warning_at_once() -> None:
-    class CountingStream(io.StringIO):
-        writes = 0
-
-        def write(self, text: str) -> int:
-            self.writes += 1
-            return super().write(text)
-
-    stream = CountingStream()
-    logs.configure("INFO", "json", stream, [])
-
-    async def log_lines() -> list[int]:
-        log, writes = logging.getLogger("x"), []
-        for level in (logging.INFO, logging.INFO, logging.WARNING, logging.INFO):
-            log.log(level, "m")
-            writes.append(stream.writes)
-        await asyncio.sleep(0)
-        return [*writes, stream.writes]
-
-    assert asyncio.run(log_lines()) == [0, 0, 1, 1, 2]
-    assert [line["level"] for line in lines(stream)] == ["INFO", "INFO", "WARNING", "INFO"]
 
 
 class Terminal(io.StringIO):

@@ -194,7 +194,7 @@ class WebhookReceiver:
         level = self._ignored_level if line.decision in ("ignored", "replay") else logging.INFO
         if line.decision != "disconnected":
             line.status = response.status_code
-            logs.log_fields(logger, level, "webhook received", msgspec.structs.asdict(line))
+            logger.log(level, "webhook received", extra=msgspec.structs.asdict(line))
 
     def _reject(self, line: ReceivedLine, rejected: Rejected, headers: dict[str, str] | None = None) -> Response:
         line.decision, line.reason = "rejected", rejected.why
