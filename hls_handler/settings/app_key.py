@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 MIN_BITS = 2048  # GitHub's keys have 2048
 
-_LABEL = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
-EXPECTED = "expected the file that GitHub offers at `Generate a private key` on the App's page"
+PROBLEM = (
+    f"is not an RSA private key of at least {MIN_BITS} bits in PEM form without a passphrase; expected the file that "
+    "GitHub offers at `Generate a private key` on the App's page"
+)
 
 
 class InvalidAppKey(ValueError):
@@ -35,22 +37,9 @@ def _parse(text: str) -> RSAPrivateKey:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    label = _LABEL.match(text)
-    if label is None:
-        raise InvalidAppKey(f"is not in PEM form, which begins with -----BEGIN RSA PRIVATE KEY-----; {EXPECTED}")
-    if not label[1].endswith("PRIVATE KEY"):
-        raise InvalidAppKey(f"is a {label[1].lower()}, not a private key; {EXPECTED}")
-    key, problem = None, ""
-    try:
+    key = None
+    with suppress(TypeError, ValueError, UnsupportedAlgorithm):  # a TypeError for a passphrase
         key = load_pem_private_key(text.encode("utf-8", "surrogatepass"), password=None)
-    except TypeError:
-        problem = "is encrypted with a passphrase; store it without one"
-    except (ValueError, UnsupportedAlgorithm):
-        problem = f"is damaged or a placeholder: it cannot be parsed; {EXPECTED}"
-    if problem:  # raised outside of `except`, so that the error has no context with the key's text
-        raise InvalidAppKey(problem)
-    if not isinstance(key, RSAPrivateKey):
-        raise InvalidAppKey(f"is not an RSA key; {EXPECTED}")
-    if key.key_size < MIN_BITS:
-        raise InvalidAppKey(f"has {key.key_size} bits, and at least {MIN_BITS} are needed; {EXPECTED}")
+    if not isinstance(key, RSAPrivateKey) or key.key_size < MIN_BITS:
+        raise InvalidAppKey(PROBLEM)  # outside of `suppress`, so that the error has no context with the key's text
     return key

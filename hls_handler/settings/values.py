@@ -30,7 +30,6 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from hls_handler.settings.app_key import AppKey, InvalidAppKey
 from hls_handler.settings.github_events import find_event_problem, find_fallback_event_problem
-from hls_handler.untrusted.cleaning import remove_invisible
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -123,8 +122,6 @@ def _find_secret_problem(secret: str) -> str | None:
         return "still contains ${...} after expansion; check the value of the variable"
     if SHELL_VARIABLE.fullmatch(secret):
         return "is a $ and a name, probably an unexpanded variable; write ${NAME}, or set the variable"
-    if not any(character.isprintable() and not character.isspace() for character in remove_invisible(secret)):
-        return "contains no visible character; copy it again"
     return None
 
 

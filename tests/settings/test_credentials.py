@@ -28,25 +28,15 @@ def test_exactly_one_key_of_the_app_is_required(tmp_path: Path, keys: str, given
     ]
 
 
-PUBLIC = "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A\n-----END PUBLIC KEY-----\n"
 PLACEHOLDER = "-----BEGIN RSA PRIVATE KEY-----\n...\n-----END RSA PRIVATE KEY-----\n"
-HINT = "expected the file that GitHub offers at `Generate a private key` on the App's page"
 
 
-@pytest.mark.parametrize(
-    ("key", "problem"),
-    [
-        ("your-private-key", f"is not in PEM form, which begins with -----BEGIN RSA PRIVATE KEY-----; {HINT}"),
-        (PLACEHOLDER, f"is damaged or a placeholder: it cannot be parsed; {HINT}"),
-        (PUBLIC, f"is a public key, not a private key; {HINT}"),
-        ("ec", f"is not an RSA key; {HINT}"),
-        ("rsa 1024", f"has 1024 bits, and at least 2048 are needed; {HINT}"),
-    ],
-    ids=["no PEM", "placeholder", "public", "EC", "short"],
-)
-def test_a_text_that_is_no_private_rsa_key_is_an_error_with_file_and_line(
-    tmp_path: Path, key: str, problem: str
-) -> None:
+@pytest.mark.parametrize("key", ["your-private-key", PLACEHOLDER, "ec", "rsa 1024"])
+def test_a_text_that_is_no_private_rsa_key_is_an_error_with_file_and_line(tmp_path: Path, key: str) -> None:
+    problem = (
+        "is not an RSA private key of at least 2048 bits in PEM form without a passphrase; expected the file that "
+        "GitHub offers at `Generate a private key` on the App's page"
+    )
     text = app_key(key) if key in ("ec", "rsa 1024") else key
     variables = VARIABLES | {"APP_ID": "7", "KEY": text}
     assert problems(tmp_path, INLINE, variables) == [f"settings.yaml:2: github.app.private_key: {problem}"]
@@ -95,7 +85,7 @@ def test_a_changed_key_file_is_a_change_of_the_settings(tmp_path: Path) -> None:
     assert not file.has_changed()
     key.write_text("half of a ke")
     assert file.has_changed()
-    with pytest.raises(Exception, match=r"app\.pem is not in PEM form"):
+    with pytest.raises(Exception, match=r"app\.pem is not an RSA private key"):
         file.read()
     assert not file.has_changed()
     key.unlink()
