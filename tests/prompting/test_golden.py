@@ -223,5 +223,6 @@ def test_every_prompt_passes_on_language_tone_and_length_of_the_settings() -> No
             "Be shorter than the limits above: only what somebody needs to act on, without reasons that are plain.",
         ]
         assert german[-2].startswith("Be shorter than the limits above")
-        assert "\nBe formal: whole sentences" in "\n".join(asked(tone="formal"))
-        assert "\nBe detailed, within the limits above: give the reason" in "\n".join(asked(length="detailed"))
+    formal = "\n".join(asked("issues/analyze", tone="formal", length="detailed"))
+    assert "\nBe formal: whole sentences" in formal
+    assert "\nBe detailed, within the limits above: give the reason" in formal

@@ -112,7 +112,7 @@ FRAGMENTS = [
 """Without "(", because a "](#5)" that follows no text of a link is a limit."""
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.lists(st.sampled_from(FRAGMENTS), max_size=12).map("".join))
 def test_any_text_leaves_no_back_link_and_stays_harmless(text: str) -> None:
     for references, host in ((References("octo/shop"), "github.com"), (SERVER, "ghe.example.com")):
@@ -125,5 +125,5 @@ def test_any_text_leaves_no_back_link_and_stays_harmless(text: str) -> None:
 @pytest.mark.parametrize("unit", ["[#1](", "a/", "_a", "a-", "#1", "octo/shop#5 ", "`#1", "```\n"])
 def test_hostile_text_takes_linear_time(unit: str) -> None:
     """A quadratic step would not finish here."""
-    hostile = unit * (100_000 // len(unit))
+    hostile = unit * (50_000 // len(unit))
     assert sanitize_blocks(hostile, References("octo/shop", texts=(hostile,)))
