@@ -13,6 +13,7 @@ from hls_handler.review.grammars import NAMING, WRAPPERS, has_grammar, parse_sou
 from hls_handler.review.parser_process import parse
 
 MAX_CHARACTERS = 1000  # of a line: names on longer ones, which are generated, are left out
+LINES_BEFORE_NAME = 7  # of a definition that is shown
 MAX_DEPTH_OF_NAME = 20  # nodes from a call to its name
 IDENTIFIER = re.compile(r"[^\W\d]\w{0,99}")
 
@@ -47,11 +48,17 @@ class Scope(NamedTuple):
 class Named(NamedTuple):
     """A name on a line, or that of a definition around a line."""
 
-    kind: Literal["definition", "value", "call", "plain", "member"]  # a value is a constant or field; members are used
+    kind: Literal["definition", "function", "value", "call", "plain", "member"]
+    """A function is one without a name. A value is a constant or field. Members are used."""
     name: str
     row: int  # of the name, from 0
     scope: Scope  # its own if it is a definition
     is_member: bool = False  # of a class
+
+    @property
+    def begin(self) -> int:
+        """The row from which a definition is shown, which may leave out a part of the comment above."""
+        return max(self.scope.first, self.row - LINES_BEFORE_NAME)
 
 
 def find_named(text: str | None, path: str, rows: Collection[int]) -> list[Named]:
@@ -61,7 +68,7 @@ def find_named(text: str | None, path: str, rows: Collection[int]) -> list[Named
     """
     if not text or not rows or not has_grammar(path):
         return []
-    found = parse("names", text, path, sorted(rows))
+    found = parse(text, path, sorted(rows))
     return [Named(kind, name, row, Scope(*scope), is_member) for kind, name, row, scope, is_member in found]
 
 
@@ -89,12 +96,13 @@ def list_named(text: str, path: str, rows: Sequence[int]) -> list[Named]:
         is_constant = node.type in values and not scope.is_function
         if is_definition or is_constant or is_function or node.type == "impl_item":
             inner = Scope(first, last, is_function)
-        if is_definition or is_constant:
-            name = _find_name(parent if is_value else node, source)
-            if name is not None:
-                kind: Literal["definition", "value"] = "definition" if is_definition else "value"
-                own, is_member = Scope(first, last), scope is not top and not scope.is_function
-                found.append(Named(kind, _text(name, source), name.start_point.row, own, is_member))
+        name = _find_name(parent if is_value else node, source) if is_definition or is_constant else None
+        if name is not None:
+            kind: Literal["definition", "value"] = "definition" if is_definition else "value"
+            own, is_member = Scope(first, last), scope is not top and not scope.is_function
+            found.append(Named(kind, _text(name, source), name.start_point.row, own, is_member))
+        elif is_definition or node.type in unnamed:
+            found.append(Named("function", "", node.start_point.row, Scope(first, last)))
         elif node.type in CALLS:
             name = _find_name(node, source)
             if name is not None and name.start_point.row in on_rows:

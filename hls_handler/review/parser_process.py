@@ -25,10 +25,10 @@ _lock = threading.Lock()
 _running: subprocess.Popen[bytes] | None = None
 
 
-def parse(what: str, text: str, path: str, numbers: list[int]) -> Any:
-    """Return the result of a function of `parser_child`. Raises `Permanent` if the parser takes too long or ends."""
+def parse(text: str, path: str, rows: list[int]) -> Any:
+    """Return the result of `list_named`. Raises `Permanent` if the parser takes too long or ends."""
     global _running
-    request = json.dumps([what, text, path, numbers]).encode() + b"\n"
+    request = json.dumps([text, path, rows]).encode() + b"\n"
     with _lock:
         if _running is None or _running.poll() is not None:
             _running = _start()

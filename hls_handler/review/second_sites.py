@@ -25,7 +25,6 @@ MAX_FILES = 60  # that are read for them
 MAX_TEXT = 2_000_000  # characters of these files in all; files beyond are not parsed
 MAX_CALLS = 3  # that are shown of one function
 MAX_LINES = 15  # of one place
-LINES_BEFORE_NAME = 7
 
 WORD = re.compile(r"[\w-]+")
 SAME, NAMED, FOLDER, UNRELATED = 3, 2, 1, 0
@@ -214,8 +213,7 @@ class _Files:
     def show(
         self, kind: Kind, path: str, one: Named, sources: Iterable[str], calls: int = 0, files: int = 0
     ) -> SecondSite:
-        begin = one.row - LINES_BEFORE_NAME
-        first = max(one.scope.first, begin)
+        first = one.begin
         text = _number(self.texts[path], first, min(one.scope.last, first + MAX_LINES - 1))
         line = one.row if kind == "call" else first
         return SecondSite(kind, one.name, path, line + 1, text, tuple(sources), calls, files)

@@ -115,19 +115,21 @@ def hunk(text: str, first: int, changed: int, last: int) -> str:
 @pytest.mark.parametrize(
     ("path", "text", "place", "numbers"),
     [
-        pytest.param("a.py", PYTHON, (16, 17, 18), [*range(8, 16)], id="a decorated method of several lines"),
+        pytest.param("a.py", PYTHON, (16, 17, 18), [*range(7, 16)], id="a decorated method of several lines"),
         pytest.param("a.py", PYTHON, (2, 5, 6), [], id="the hunk shows the class"),
         pytest.param("a.py", PYTHON, (1, 2, 3), [], id="no function"),
         pytest.param("a.ts", TYPESCRIPT, (3, 4, 5), [1, 2], id="a type"),
         pytest.param("a.ts", TYPESCRIPT, (12, 13, 14), [9, 10, 11], id="an object of a function that is a value"),
         pytest.param("a.tsx", TYPESCRIPT, (18, 19, 20), [*range(9, 18)], id="a callback of a function with a name"),
         pytest.param("a.js", TYPESCRIPT.partition("\n\n")[2], (20, 21, 22), [*range(17, 20)], id="only a callback"),
-        pytest.param("A.java", JAVA, (15, 16, 17), [*range(4, 15)], id="annotations, calls of several lines"),
+        pytest.param("A.java", JAVA, (15, 16, 17), [*range(3, 15)], id="annotations, calls of several lines"),
         pytest.param("a.go", GO, (6, 7, 8), [3, 4, 5], id="Go"),
         pytest.param("a.rs", RUST, (4, 5, 6), [2, 3], id="Rust"),
         pytest.param("a.cs", C_SHARP, (4, 5, 6), [2, 3], id="C#"),
         pytest.param("a.c", C, (5, 6, 7), [1, 2, 3, 4], id="C"),
         pytest.param("a.HPP", CPP, (4, 5, 6), [1, 2, 3], id="C++, and another case of the extension"),
+        pytest.param("a.cpp", CPP.replace(" area", " operator+"), (4, 5, 6), [1, 2, 3], id="an operator"),
+        pytest.param("a.go", "// It.\n" * 9 + GO[14:], (13, 14, 15), [*range(3, 13)], id="a part of a long comment"),
         pytest.param("a.rb", "def area\n  a = 1\n  b = 2\n  c = 3\nend\n", (3, 4, 5), [], id="no grammar"),
     ],
 )
@@ -139,7 +141,7 @@ def test_lines_from_the_beginning_of_the_function(
 
 def test_lines_of_other_hunks_are_not_repeated() -> None:
     patch = f"{hunk(PYTHON, 10, 11, 12)}\n{hunk(PYTHON, 16, 17, 18)}"
-    assert above(PYTHON, "a.py", patch) == [[8, 9], [8, 9, 13, 14, 15]]
+    assert above(PYTHON, "a.py", patch) == [[7, 8, 9], [7, 8, 9, 13, 14, 15]]
 
 
 def test_a_long_function_shows_its_beginning_and_the_lines_before_the_hunk() -> None:
@@ -164,7 +166,7 @@ def test_text_that_a_grammar_cannot_read_in_time_has_none() -> None:
 
 def test_text_with_half_a_surrogate_pair_has_lines() -> None:
     text = PYTHON.replace("# The area.", "# \ud800")
-    assert above(text, "a.py", hunk(text, 16, 17, 18)) == [[*range(8, 16)]]
+    assert above(text, "a.py", hunk(text, 16, 17, 18)) == [[*range(7, 16)]]
 
 
 @given(
