@@ -68,14 +68,7 @@ def test_input_has_author_and_text_of_the_comment_or_review(
     assert not routing_input.draft
 
 
-OUT_OF_RANGE = [
-    "1e400",
-    "9" * 5000,
-    f'{{"a": [{"7" * 4301}]}}',
-]
-
-
-@pytest.mark.parametrize("number", OUT_OF_RANGE, ids=lambda number: number[:12])
+@pytest.mark.parametrize("number", ["1e400", "9" * 5000], ids=["float", "integer"])
 def test_both_parsers_reject_numbers_out_of_range(number: str) -> None:
     body = f'{{"x": "{"x" * 63}", "y": {number}, "z": 1}}'.encode()
     with pytest.raises(PayloadError):

@@ -44,7 +44,7 @@ def settings(tmp_path: Path) -> Settings:
         ("OWNER/Repo", ["owner/repo", "Owner/*", "*/*"]),
         ("owner/lib-a", ["owner/lib-*", "Owner/*", "*/*"]),
         ("somebody/else", ["*/*"]),
-        *((name, []) for name in ("owner/lib-a/b", "owner/../repo", "owner", "")),
+        *((name, []) for name in ("owner/lib-a/b", "owner/../repo", "owner")),
     ],
 )
 def test_rule_2_the_most_specific_entry_wins_and_a_glob_does_not_match_a_slash(

@@ -29,7 +29,7 @@ def app(setup: WebSetup) -> Starlette:
 
 
 @given(some.binary(max_size=300) | shaped.map(lambda fields: json.dumps(fields).encode()), some.sampled_from(EVENTS))
-@effort(max_examples=300, deadline=None)
+@effort(max_examples=100, deadline=None)
 def test_rule_4_signed_garbage_and_json_of_any_shape_get_no_5xx_and_fit_the_columns(
     setup: WebSetup, app: Starlette, body: bytes, event: str
 ) -> None:

@@ -87,10 +87,9 @@ def test_rule_2_a_ping_with_the_secret_of_another_repository_is_rejected(setup: 
     assert setup.store.pongs == 0
 
 
-@pytest.mark.parametrize("name", ["evil/../owner/repo", "evil/x?y=1"])
-def test_rule_2_an_invalid_repository_name_matches_no_repository(name: str) -> None:
+def test_rule_2_an_invalid_repository_name_matches_no_repository() -> None:
     setup = WebSetup(settings(repositories=[{"name": "evil/*", "webhook_secret": OWN_SECRET}, {"name": "*/*"}]))
-    body = payload(repository={"id": 2, "full_name": name})
+    body = payload(repository={"id": 2, "full_name": "evil/../owner/repo"})
     response = ask(setup.app(), headers=headers(body, secret=OWN_SECRET), chunks=[body])
     assert (response.status, setup.store.deliveries) == (400, [])
     assert response.json == {"detail": "invalid payload: repository.full_name must have the form owner/repo"}
@@ -299,8 +298,3 @@ def test_changed_secrets_key_and_path_apply_to_the_next_request(setup: WebSetup)
     assert again.json["status"] == "duplicate"
     assert ask(web.app, "/stats", method="GET").status == 401
     assert ask(web.app, "/stats", method="GET", headers=[(b"x-api-key", key.encode())]).status == 200
-
-
-def test_rule_2_a_repository_with_its_own_secret_is_accepted(setup: WebSetup) -> None:
-    body = payload(repository={"id": 2, "full_name": "owner/private"})
-    assert ask(setup.app(), headers=headers(body, secret=OWN_SECRET), chunks=[body]).status == 202

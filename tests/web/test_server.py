@@ -112,8 +112,6 @@ def test_a_chunked_body_is_joined(running: Running) -> None:
         (request(*lines(), *[b"X-%d: x" % n for n in range(101)], body=BODY), 400),
         (request(*lines(), b"Content-Length: 20001", length=False), 413),
         (request(*lines(), b"Transfer-Encoding: chunked", length=False) + b"4e21\r\n" + b"x" * 20001, 413),
-        (request(start=b"GET /%ff%00 HTTP/1.1"), 404),
-        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 this is TLS\r\n\r\n", 400),
     ],
 )
 def test_rule_4_invalid_requests_get_4xx_with_an_id_and_one_sentence(running: Running, bad: bytes, status: int) -> None:
