@@ -37,7 +37,9 @@ _YAML_MESSAGES = {
     "<block end>": "the indentation does not fit the lines above",
     "expected ',' or": "a list or map in brackets is not closed",
     "for merging": "<< must be followed by an alias of a map, as in <<: *name",
-    "alias|anchor|tag handle|cannot start any token": "a value that starts with a sign such as *, & or @ must be in quotes",
+    "alias|anchor|tag handle|cannot start any token": (
+        "a value that starts with a sign such as *, & or @ must be in quotes"
+    ),
     "unknown escape": "a backslash in double quotes starts an escape; use single quotes",
 }
 """Pattern of PyYAML's messages, which may quote the file -> ours."""
