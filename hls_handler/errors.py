@@ -22,6 +22,7 @@ HlsError
 ├── Stopped                catch-up ends early; the next run continues (background/catch_up.py)
 ├── LeaseLost              another worker may claim the delivery: this worker stops and writes nothing
 ├── Postponed              not a failure: the delivery is postponed (rate limiter, budget, a held lock)
+│   ├── BudgetUsedUp       the next call to Claude does not fit what a budget leaves for the day or month
 │   └── TokenReplaced      another token takes over: the delivery is repeated at once
 ├── Superseded             a newer event makes this delivery unnecessary
 │   └── ConversationIgnored the issue or pull request is not to be processed: the delivery is ignored
