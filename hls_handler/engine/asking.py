@@ -200,45 +200,15 @@ def _call_provider(
     *,
     correction: UnusableReply | None,
 ) -> ValidReply | UnusableReply:
-    store, claude = job.store, job.config.settings.claude
+    store = job.store
     estimate = provider.upper_estimate(rendered, correction=correction)
-    digest, sources = digest_request(rendered), job.config.library.sources[rendered.prompt.name]
-    cache_key = None
+    digest, cache_key = digest_request(rendered), None
     if correction is None and index < FIRST_SHADOW_STEP:
         cache_key = _cache_key(job, rendered, variables, digest, estimate.model)
     cached = None if cache_key is None else _find_cached(job, rendered, index, cache_key)
     if cached is not None:
         return cached
-    review = find_review_budget(job.event, job.config.settings, job.rule.effective)
-    outsider = _find_outsider(job)
-    try:
-        call = job.wait_in_place(
-            lambda: store.calls.begin(
-                job.lease,
-                index=index,
-                prompt_id=rendered.prompt.id,
-                model=estimate.model,
-                estimate=estimate,
-                requests_per_second=claude.requests_per_second,
-                calls_per_hour=claude.calls_per_hour,
-                review=review if index < FIRST_SHADOW_STEP else None,
-                budgets=list_budgets(job.config.settings, job.event.repository.full_name, outsider),
-                outsider=outsider,
-                is_cache_miss=cache_key is not None,
-                request_digest=digest,
-                sources=sources,
-                changes=job.pending.take(),
-                check=job.check_newest() if index < FIRST_SHADOW_STEP else None,
-            )
-        )
-    except BudgetUsedUp as exc:
-        if exc.is_first:
-            log.warning("a budget is used up", extra={"reason": str(exc), "until": exc.at.isoformat()})
-        if index >= FIRST_SHADOW_STEP or job.config.settings.budgets.exceeded == "wait":
-            raise
-        if job.event.name == "pull_request":  # the replies so far count, and the check names what was not reviewed
-            raise BudgetExceeded(str(exc)) from exc
-        raise ConversationIgnored(str(exc), "over budget") from exc
+    call = _begin_call(job, rendered, index, estimate, digest, is_cache_miss=cache_key is not None)
     try:
         job.context.leases.require(job.lease)  # do not pay for a reply that another worker would discard
     except LeaseLost as exc:
@@ -258,7 +228,45 @@ def _call_provider(
     return _end_unusable(job, call, answer, index=index, correction=correction)
 
 
-def _find_outsider(job: Job) -> str | None:
+def _begin_call(
+    job: Job, rendered: RenderedPrompt, index: int, estimate: Usage, digest: bytes, *, is_cache_miss: bool
+) -> StartedCall:
+    """Record the start of a call. Raises what `ClaudeCalls.begin` raises.
+
+    If a budget is used up and the settings do not wait for it, raises `BudgetExceeded` or `ConversationIgnored`.
+    """
+    settings, is_shadow = job.config.settings, index >= FIRST_SHADOW_STEP
+    try:
+        return job.wait_in_place(
+            lambda: job.store.calls.begin(
+                job.lease,
+                index=index,
+                prompt_id=rendered.prompt.id,
+                model=estimate.model,
+                estimate=estimate,
+                requests_per_second=settings.claude.requests_per_second,
+                calls_per_hour=settings.claude.calls_per_hour,
+                review=None if is_shadow else find_review_budget(job.event, settings, job.rule.effective),
+                budgets=list_budgets(settings, job.event.repository.full_name, job.outsider),
+                outsider=job.outsider,
+                is_cache_miss=is_cache_miss,
+                request_digest=digest,
+                sources=job.config.library.sources[rendered.prompt.name],
+                changes=job.pending.take(),
+                check=None if is_shadow else job.check_newest(),
+            )
+        )
+    except BudgetUsedUp as exc:
+        if exc.is_first:
+            log.warning("a budget is used up", extra={"reason": str(exc), "until": exc.at.isoformat()})
+        if is_shadow or settings.budgets.exceeded == "wait":
+            raise
+        if job.event.name == "pull_request":  # the replies so far count, and the check names what was not reviewed
+            raise BudgetExceeded(str(exc)) from exc
+        raise ConversationIgnored(str(exc), "over budget") from exc
+
+
+def find_outsider(job: Job) -> str | None:
     """Return the sender's login if it has no write permission and settings limit the cost of its events; else None."""
     limits, login = job.config.settings.budgets.outsiders, job.event.sender.login
     if limits.day_usd is None and limits.month_usd is None:

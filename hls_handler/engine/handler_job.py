@@ -13,7 +13,15 @@ from pydantic import TypeAdapter
 from hls_handler.actions import Action, EnsureCheck, EnsureLabels, Outcome
 from hls_handler.analysis import Analysis, Reply
 from hls_handler.deliveries import REQUESTED, Posted
-from hls_handler.engine.asking import OMISSIONS, PROMPT_SECRET, ask, prompt_limits, render_replies, render_static
+from hls_handler.engine.asking import (
+    OMISSIONS,
+    PROMPT_SECRET,
+    ask,
+    find_outsider,
+    prompt_limits,
+    render_replies,
+    render_static,
+)
 from hls_handler.engine.checks import begin_check, plan_check
 from hls_handler.engine.documents import Documents
 from hls_handler.engine.job import ASK, Codec, Job, Part, facts_codec, reads_postponed
@@ -137,6 +145,7 @@ class HandlerJob:
             self._check_commit = commit
 
     def ask(self, facts: Any) -> Answers:
+        self._job = replace(self._job, outsider=find_outsider(self._job))
         try:
             return ask(self._job, facts)
         except BudgetUsedUp as exc:

@@ -155,6 +155,7 @@ class Job:
     others: tuple[Account, ...] = ()  # HLS's other accounts
     situation: Situation = NO_SITUATION  # when the processing began
     repository_settings: RepositorySettingsFile | None = None  # applied to `rule` and `config`
+    outsider: str | None = None  # the sender, if `budgets.outsiders` counts the calls
     pending: PendingChanges = field(default_factory=PendingChanges)  # the only part that changes
 
     @property

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from hls_handler.settings.model import Budgets, Settings
-from tests.engine.fakes import ISSUE
-from tests.engine.world import NOON, MakeWorld, World, settings
+from tests.engine.fakes import INVALID, ISSUE
+from tests.engine.world import BUG, NOON, MakeWorld, World, settings
 from tests.handlers.world import pull_request, pull_request_analysis
 
 SHA = pull_request().head_sha
@@ -80,6 +80,13 @@ def test_budget_of_outsiders_counts_only_accounts_without_write_permission(
     assert world.row().state == state
     assert world.health.snapshot().components["claude"].state != "degraded"
     assert world.github.calls.count("permission Codertocat") == 1
+
+
+def test_permission_is_read_once_for_several_calls(make_world: MakeWorld) -> None:
+    world = make(make_world, with_budgets(outsiders={"day_usd": 9}), INVALID, BUG)
+    world.accept()
+    assert world.finish().state == "done"
+    assert (len(world.claude.asked), world.github.calls.count("permission Codertocat")) == (2, 1)
 
 
 def test_no_request_is_spent_on_permissions_without_a_budget_of_outsiders(make_world: MakeWorld) -> None:
