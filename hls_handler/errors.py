@@ -101,7 +101,7 @@ class Postponed(HlsError):
 class BudgetUsedUp(Postponed):
     """The next call to Claude may cost more than a budget of `budgets` leaves; `at` is when its next period begins.
 
-    `is_first` is True for the first refusal of the budget on this day.
+    `is_first` is True for the first call of this day that did not fit the budget.
     """
 
     def __init__(self, message: str, *, at: datetime, waiting_for: Dependency | None, is_first: bool) -> None:

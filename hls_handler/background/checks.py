@@ -106,10 +106,10 @@ def make_checks(
 
 
 def _check_budgets(store: Storage, settings: Settings) -> Mapping[str, object]:
-    """Return the state of the budgets for `/health`. Raises `DependencyDown` if one refused a call today."""
+    """Return the state of the budgets for `/health`. Raises `DependencyDown` if a call of today did not fit one."""
     states = store.budgets.states(list_budgets(settings))
-    refusing = store.budgets.find_refusing([state.budget for state in states])
-    problems = [state.describe() for state in states if state.budget in refusing]
+    exceeded = store.budgets.find_exceeded([state.budget for state in states])
+    problems = [state.describe() for state in states if state.budget in exceeded]
     if problems:
         remedy = "wait, or raise the setting that the message names"
         message = f"calls to Claude did not fit a budget today: {'; '.join(problems)}"

@@ -88,7 +88,7 @@ Stop = Literal["ended", "max_tokens", "context_window", "refused", "oversized", 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a service answered. `why` explains a refusal, or names another reason to stop."""
+    """The response of a service. `why` is its reason to give no reply, or another one to stop."""
 
     text: str
     stop: Stop
@@ -127,7 +127,7 @@ UNKNOWN_MODEL = frozenset({"not_found_error", "model_not_found"})
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """What a family of APIs needs to create its SDK's client."""
+    """The HTTP client, and the settings, for the client of an SDK."""
 
     service: Service
     http: httpx2.Client

@@ -26,10 +26,10 @@ CAUGHT_UP_TO, CATCH_UP_BEGAN = "caught_up_to", "catch_up_lease"
 
 Earlier versions stored the end of a lease under the second name."""
 
-BUDGET_REFUSAL = "budget_refusal"
-"""A name in the table `counters`: ends of days (ms) on which a budget, its label, refused a call."""
+BUDGET_EXCEEDED = "budget_exceeded"
+"""A name in the table `counters`: ends of days (ms) on which a call did not fit a budget, its label."""
 
-NO_COUNTS = (LAST_WEBHOOK, CAUGHT_UP_TO, CATCH_UP_BEGAN, BUDGET_REFUSAL, "webhook_expected_since")
+NO_COUNTS = (LAST_WEBHOOK, CAUGHT_UP_TO, CATCH_UP_BEGAN, BUDGET_EXCEEDED, "webhook_expected_since")
 """Names in the table `counters` whose values are no counts. Only earlier versions stored the last one."""
 
 HOURLY = frozenset(

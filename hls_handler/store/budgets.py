@@ -13,7 +13,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, func, select
 
-from hls_handler.db.counters import BUDGET_REFUSAL, CounterWriter
+from hls_handler.db.counters import BUDGET_EXCEEDED, CounterWriter
 from hls_handler.db.database import Database
 from hls_handler.db.tables import counter_hours, counters
 from hls_handler.db.values import HOUR_MS, from_ms, to_ms
@@ -103,13 +103,13 @@ def read_state(connection: Connection, budget: Budget, now: int) -> BudgetState:
     return BudgetState(budget, sum(int(cost) for label, cost in rows if budget.covers(label)), ends_at)
 
 
-def note_refusal(writer: CounterWriter, connection: Connection, budget: Budget, now: int) -> bool:
+def note_exceeded(writer: CounterWriter, connection: Connection, budget: Budget, now: int) -> bool:
     """Record that a call did not fit a budget. Return True if it is the first one of the day (UTC)."""
     ends_at = _end_of_day(now)
-    noted = counters.c.value == ends_at, counters.c.name == BUDGET_REFUSAL, counters.c.label == budget.key
+    noted = counters.c.value == ends_at, counters.c.name == BUDGET_EXCEEDED, counters.c.label == budget.key
     if connection.execute(select(counters.c.value).where(*noted)).first() is not None:
         return False
-    writer.set_values(connection, BUDGET_REFUSAL, {budget.key: ends_at})
+    writer.set_values(connection, BUDGET_EXCEEDED, {budget.key: ends_at})
     return True
 
 
@@ -128,12 +128,12 @@ class Budgets:
             now = self._database.now_in(connection)
             return tuple(read_state(connection, budget, now) for budget in budgets)
 
-    def find_refusing(self, budgets: Sequence[Budget]) -> tuple[Budget, ...]:
+    def find_exceeded(self, budgets: Sequence[Budget]) -> tuple[Budget, ...]:
         """Return the budgets that a call of today (UTC) did not fit."""
         if not budgets:
             return ()
         with self._database.reading() as connection:
             today = _end_of_day(self._database.now_in(connection))
-            noted = select(counters.c.label).where(counters.c.name == BUDGET_REFUSAL, counters.c.value == today)
+            noted = select(counters.c.label).where(counters.c.name == BUDGET_EXCEEDED, counters.c.value == today)
             keys = set(connection.execute(noted).scalars())
         return tuple(budget for budget in budgets if budget.key in keys)

@@ -37,7 +37,7 @@ from hls_handler.prompting.prompt import PromptSources
 from hls_handler.queue.checkpoints import DELIVERY_ID, Change, Checkpoints, LeaseCheck, prepare
 from hls_handler.queue.leases import lease_lost
 from hls_handler.queue.rate_limiter import RateLimiter
-from hls_handler.store.budgets import OUTSIDER_COST, Budget, note_refusal, read_state
+from hls_handler.store.budgets import OUTSIDER_COST, Budget, note_exceeded, read_state
 from hls_handler.store.prompt_versions import PromptVersions
 from hls_handler.store.reply_cache import CACHE_HIT, CACHE_MISS, CACHE_SAVED, CachedReply, CacheKey, ReplyCache
 from hls_handler.wording import count
@@ -457,7 +457,7 @@ class ClaudeCalls:
                     f"a budget allows no further call: {state.describe()}, and this call needs up to {_usd(needed)}",
                     at=state.ends_at,
                     waiting_for=None if state.budget.counter == OUTSIDER_COST else "claude",
-                    is_first=note_refusal(self._checkpoints.counters, connection, state.budget, now),
+                    is_first=note_exceeded(self._checkpoints.counters, connection, state.budget, now),
                 )
         return None
 

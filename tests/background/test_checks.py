@@ -124,7 +124,9 @@ def test_wait_for_a_rate_limit_is_a_problem_that_names_its_end(
     assert problem.value.remedy == remedy
 
 
-def test_budgets_are_shown_and_a_refusal_of_today_is_a_problem(make_world: MakeWorld, tmp_path: Path) -> None:
+def test_budgets_are_shown_and_a_call_of_today_that_did_not_fit_is_a_problem(
+    make_world: MakeWorld, tmp_path: Path
+) -> None:
     world = make_world()
     text = f"{SMALLEST}budgets: {{total: {{day_usd: 0.06}}, repositories: [{{name: a/b, month_usd: 9}}]}}\n"
     check = checks_of(world, tmp_path, text=text)["claude"]

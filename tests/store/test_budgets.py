@@ -119,15 +119,15 @@ def test_each_account_without_write_permission_has_a_budget(store: Storage) -> N
     begin_call(store, lease, given)
 
 
-def test_refusing_budget_is_known_until_the_day_ends_or_its_setting_changes(store: Storage, skew: Skew) -> None:
+def test_exceeded_budget_is_known_until_the_day_ends_or_its_setting_changes(store: Storage, skew: Skew) -> None:
     given = with_budgets(total={"day_usd": 0.01}, repositories=[{"name": "octo/*", "day_usd": 9}])
     with suppress(BudgetUsedUp):
         begin_call(store, begin(store, "g1"), given)
     budgets = list_budgets(given)
-    assert [budget.name for budget in store.budgets.find_refusing(budgets)] == ["all repositories"]
-    assert store.budgets.find_refusing(list_budgets(with_budgets(total={"day_usd": 0.02}))) == ()
+    assert [budget.name for budget in store.budgets.find_exceeded(budgets)] == ["all repositories"]
+    assert store.budgets.find_exceeded(list_budgets(with_budgets(total={"day_usd": 0.02}))) == ()
     skew.advance(hours=13)
-    assert store.budgets.find_refusing(budgets) == ()
+    assert store.budgets.find_exceeded(budgets) == ()
 
 
 def test_parallel_calls_never_exceed_a_budget(stores: list[Storage], store: Storage) -> None:
