@@ -141,6 +141,7 @@ class Provider:
         self,
         settings: ProviderSettings,
         claude: ClaudeSettings,
+        connect: Callable[[Connection], Api],
         *,
         clock: Callable[[], float],
         now: Callable[[], datetime],
@@ -157,7 +158,7 @@ class Provider:
         transport = proxy.new_transport(limits=LIMITS, socket_options=KEEPALIVE)
         timeout = httpx2.Timeout(claude.timeout_s, connect=min(claude.timeout_s, MAX_CONNECT_S))
         http = httpx2.Client(transport=transport, trust_env=False)
-        self._api = _connect(Connection(self._service, http, timeout))
+        self._api = connect(Connection(self._service, http, timeout))
 
     def close(self) -> None:
         self._api.close()
@@ -289,16 +290,6 @@ class Provider:
                 return unusable("invalid", str(exc))
             return unusable("stopped", f"{title} stopped without a reply ({shorten(response.why or 'no stop reason')})")
         return ValidReply(prompt.id, prompt.reply, reply, usage, lost=lost)
-
-
-def _connect(connection: Connection) -> Api:
-    if connection.service.settings.kind in ("openai", "azure"):
-        from hls_handler.clients.openai_api import OpenAiApi
-
-        return OpenAiApi(connection)
-    from hls_handler.clients.claude import ClaudeApi
-
-    return ClaudeApi(connection)
 
 
 def request_schema(schema: Mapping[str, object]) -> dict[str, object]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from hls_handler.clients.provider import Provider
+from hls_handler.clients.provider import Api, Connection, Provider
 from hls_handler.errors import DependencyDown, RateLimited
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Provider as ProviderSettings
@@ -21,6 +21,17 @@ PROBE_AFTER = timedelta(minutes=1)
 waited for, without falling back."""
 
 T = TypeVar("T")
+
+
+def connect(connection: Connection) -> Api:
+    """Create the client of a service's API, whose SDK is imported now."""
+    if connection.service.settings.kind in ("openai", "azure"):
+        from hls_handler.clients.openai_api import OpenAiApi
+
+        return OpenAiApi(connection)
+    from hls_handler.clients.claude import ClaudeApi
+
+    return ClaudeApi(connection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +143,7 @@ class Providers:
     def _client(self, key: str) -> Provider:
         if key not in self._clients:
             settings = self._settings.providers[key]
-            self._clients[key] = Provider(settings, self._settings, clock=self._clock, now=self._now)
+            self._clients[key] = Provider(settings, self._settings, connect, clock=self._clock, now=self._now)
         return self._clients[key]
 
     def _ends_soon(self, error: DependencyDown) -> bool:

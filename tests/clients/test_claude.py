@@ -26,6 +26,7 @@ from hls_handler.analysis import (
 )
 from hls_handler.clients.prices import with_price
 from hls_handler.clients.provider import Provider, request_schema
+from hls_handler.clients.providers import connect
 from hls_handler.errors import DependencyDown, Permanent, StepFailed
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt
@@ -91,7 +92,7 @@ def build(server: FakeServer) -> Iterator[Build]:
 
     def make(**changes: Any) -> Provider:
         settings = ClaudeSettings(**{"api_key": SecretStr(KEY), "base_url": server.url, "max_tokens": 4000, **changes})
-        clients.append(Provider(settings, settings, clock=Clock(), now=lambda: NOON))
+        clients.append(Provider(settings, settings, connect, clock=Clock(), now=lambda: NOON))
         return clients[-1]
 
     yield make

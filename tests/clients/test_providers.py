@@ -14,7 +14,7 @@ import pytest
 from hls_handler.analysis import REPLY_TYPES, UnusableReply, Usage, ValidReply
 from hls_handler.clients.prices import with_price
 from hls_handler.clients.provider import Provider, request_schema
-from hls_handler.clients.providers import Breakers, Providers
+from hls_handler.clients.providers import Breakers, Providers, connect
 from hls_handler.errors import DependencyDown, ModelNotFound, Permanent, RateLimited
 from hls_handler.settings.model import Claude as ClaudeSettings
 from tests.clients.fake_models import ACCESS_KEY_ID, KEY, PROJECT, REGION, FakeModels
@@ -37,7 +37,7 @@ def settings(*fallbacks: Mapping[str, Any], **first: Any) -> ClaudeSettings:
 
 
 def ask(given: ClaudeSettings, **more: Any) -> ValidReply | UnusableReply:
-    with closing(Provider(given, given, clock=lambda: 0.0, now=lambda: NOON)) as client:
+    with closing(Provider(given, given, connect, clock=lambda: 0.0, now=lambda: NOON)) as client:
         return client.ask(RENDERED, **more)
 
 
@@ -112,7 +112,7 @@ def test_bedrock_takes_a_bedrock_api_key(models: FakeModels) -> None:
 
 def test_vertex_gets_one_token_for_many_requests(models: FakeModels) -> None:
     vertex = settings(**[*kinds(models.url).values()][4])
-    with closing(Provider(vertex, vertex, clock=lambda: 0.0, now=lambda: NOON)) as client:
+    with closing(Provider(vertex, vertex, connect, clock=lambda: 0.0, now=lambda: NOON)) as client:
         assert [isinstance(client.ask(RENDERED), ValidReply) for _ in range(2)] == [True, True]
     assert models.tokens == 1
 
