@@ -44,8 +44,10 @@ class ClockSteps:
             shorter = deliveries.update().where(is_running, deliveries.c.lease_until > lease_until)
             connection.execute(shorter.values(lease_until=lease_until))
             # An open check waits for its creation to take effect, and then until a process has ended it.
-            open_check = checks.update().where(checks.c.ended_at.is_(None), checks.c.begun_at > now)
-            connection.execute(open_check.values(begun_at=now, ending_until=None))
+            open_check = checks.update().where(checks.c.ended_at.is_(None))
+            connection.execute(open_check.where(checks.c.begun_at > now).values(begun_at=now))
+            ends_late = open_check.where(checks.c.ending_until > locked_until)
+            connection.execute(ends_late.values(ending_until=locked_until))
             connection.execute(
                 locks.update().where(locks.c.locked_until > locked_until).values(locked_until=locked_until)
             )

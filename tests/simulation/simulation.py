@@ -46,6 +46,7 @@ LIVENESS_S = 600.0
 
 POLL_S = 20.0
 LEASE_S = 30.0
+CONCURRENCY = 2
 REPOSITORY = "Codertocat/Hello-World"
 FINAL = ("done", "ignored", "superseded")
 
@@ -124,7 +125,7 @@ class Simulation:
         self.claude = SimulatedClaude(self.scheduler, self.faults, self._answer)
         self.database.begin(self.scheduler)
         self.store = Storage(self.database)  # of all machines: its objects keep nothing that a restart would lose
-        self.settings = settings(limits={"concurrency": 2, "lease_s": LEASE_S})
+        self.settings = settings(limits={"concurrency": CONCURRENCY, "lease_s": LEASE_S})
         self.machines: list[Machine] = []
         self.accepted: dict[str, tuple[int, int]] = {}  # by GUID: number of the conversation, order
         self.conversations = [Conversation(n, is_pull_request=n % 2 == 0) for n in range(1, self.random.randint(3, 5))]
@@ -313,8 +314,8 @@ class Simulation:
             step_s = self.random.choice((-3600, -60, -1, *forward))
             self.scheduler.clock_step += timedelta(seconds=step_s)
             self.log.append(f"the clock is set by {step_s} s")
-        if kind != "nothing":
-            self.faults.interruptions += 1
+        if kind != "nothing":  # a step of the clock ends the leases of all running deliveries
+            self.faults.interruptions += CONCURRENCY if kind == "step" else 1
 
     # The promises
 
