@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 FRESH_S = 300.0
 """A stored settings file is used for this many seconds. Then it is read from GitHub again."""
 
-SETTINGS_FILE = Codec("repository_settings", 7, TypeAdapter(RepositorySettingsFile))
+SETTINGS_FILE = Codec("repository_settings", 8, TypeAdapter(RepositorySettingsFile))
 
 
 @span("repository_settings")

@@ -108,7 +108,7 @@ class IssueHandler(Handler[IssueFacts]):
     family = FAMILY
     replies = frozenset({"issue_analysis", "issue_response", "generic_analysis"})
     facts_type = IssueFacts
-    facts_version = 9
+    facts_version = 10
     variable_types: Mapping[str, object] = {
         **field_types(IssueFacts, "issue", "corrections", "requests", "author_comments", "documents"),
         "repository_labels": tuple[RepositoryLabel, ...],

@@ -126,9 +126,8 @@ def decide_labels(
 
     def find_reason(label: RequestedLabel, name: str) -> str | None:
         """Return the reason not to set a label; None to set it."""
-        forbidden_by = _forbidden_by(label.name, settings)
-        if forbidden_by is not None:
-            return f"{forbidden_by} does not allow it"
+        if (prohibition := _find_prohibition(label.name, settings)) is not None:
+            return prohibition
         if label.group in chosen:
             return f"another {label.group} label comes first, and at most one is set"
         if name in shown - own:
@@ -174,14 +173,23 @@ def decide_labels(
     )
 
 
-def _forbidden_by(name: str, settings: EffectiveLabels) -> str | None:
-    """Return the place of the first list of globs that the name does not match; None if it matches both."""
+def _find_prohibition(name: str, settings: EffectiveLabels) -> str | None:
+    """Return why the settings do not allow a label: "labels.deny has prio*"; None if they do."""
+    denied = next((glob for glob in settings.deny if _matches(name, glob)), None)
+    if denied is not None:
+        return f"labels.deny has {denied}"
     lists = (
         (settings.repository_allow_source, settings.repository_allow),
         ("labels.allow in the settings", settings.allow),
     )
-    folded = _fold(name)
-    return next((where for where, globs in lists if not any(fnmatchcase(folded, _fold(glob)) for glob in globs)), None)
+    return next(
+        (f"{where} does not allow it" for where, globs in lists if not any(_matches(name, glob) for glob in globs)),
+        None,
+    )
+
+
+def _matches(name: str, glob: str) -> bool:
+    return fnmatchcase(_fold(name), _fold(glob))
 
 
 def _fold(name: str) -> str:
@@ -268,7 +276,7 @@ def list_wanted_labels(
     """Return the names of labels that a reply asks for and settings allow, except labels of the groups `without`."""
     wanted = (*_requested_labels(reply), *_choose_suggested([reply], offer)[0])
     without = {*without, *_find_unsure(reply, settings.min_field_confidence)}
-    allowed = (one for one in wanted if one.group not in without and _forbidden_by(one.name, settings) is None)
+    allowed = (one for one in wanted if one.group not in without and _find_prohibition(one.name, settings) is None)
     return tuple(dict.fromkeys(one.name for one in allowed))
 
 
@@ -297,7 +305,7 @@ def select_offer(labels: Iterable[RepositoryLabel], settings: EffectiveLabels, t
     `taken` are the case-folded names of the labels that other fields of the reply set.
     """
     used = {*taken, SKIP_LABEL} | {_fold(spec.name) for spec in SHIPPED_LABELS if spec.group in GROUPS_OF_FACTS}
-    allowed = [one for one in labels if _fold(one.name) not in used and _forbidden_by(one.name, settings) is None]
+    allowed = [one for one in labels if _fold(one.name) not in used and _find_prohibition(one.name, settings) is None]
     return LabelOffer(tuple(allowed[:MAX_OFFERED]), settings.min_confidence)
 
 

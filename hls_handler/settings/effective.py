@@ -223,6 +223,9 @@ def apply_repository_settings(effective: EffectiveSettings, repository: Reposito
         source = sources.where("labels.allow")
         changes["labels"] |= {"repository_allow": values.labels.allow, "repository_allow_source": source}
         decided.add("labels.allow")
+    if values.labels.deny:
+        changes["labels"]["deny"] = (*effective.labels.deny, *values.labels.deny)
+        decided.add("labels.deny")
     paths = effective.paths
     if values.paths.ignore:
         where = " and ".join([*([paths.where] if paths.globs else []), sources.where("paths.ignore")])

@@ -378,6 +378,7 @@ class Limits(Section):
 class Labels(Section):
     create: bool = Field(True, description="create HLS's labels in repositories that lack them")
     allow: tuple[LabelGlob, ...] = Field(("*",), description="globs of labels that may be set")
+    deny: tuple[LabelGlob, ...] = Field((), description="globs of labels that are never set, whatever a prompt says")
     suggest: bool = Field(
         False, description="let Claude choose from the repository's own labels, which the prompt then lists"
     )

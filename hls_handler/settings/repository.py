@@ -60,6 +60,9 @@ class RepositoryFileLabels(Section):
     allow: tuple[LabelGlob, ...] | None = Field(
         None, description="globs of labels that may be set, among those that the operator allows"
     )
+    deny: tuple[LabelGlob, ...] | None = Field(
+        None, description="globs of labels that are never set, besides those of the operator"
+    )
     suggest: bool | None = Field(None, description="false: none of the repository's own labels are suggested")
     min_confidence: Confidence | None = Field(
         None, description="least confidence with which a suggested label is set, if higher than the operator's"

@@ -39,7 +39,7 @@ NOTHING = LabelDifference((), (), (), (), (), (), ())
 
 def decide(*requested: RequestedLabel, **given: Any) -> LabelDifference:
     action = EnsureLabels(requested, given.get("groups", ("kind", "priority")), given.get("custom_labels", ()))
-    fields = ("create", "allow", "repository_allow", "repository_allow_source")
+    fields = ("create", "allow", "deny", "repository_allow", "repository_allow_source")
     return decide_labels(
         action,
         EffectiveLabels(**{name: given[name] for name in fields if name in given}),
@@ -169,6 +169,7 @@ def test_a_missing_label_is_created_with_its_colour_and_description() -> None:
             "the repository has no such label, and labels.create is off in the settings",
         ),
         (BUG, {"allow": ("priority-*", "BUGS")}, "labels.allow in the settings does not allow it"),
+        (BUG, {"allow": ("bug",), "deny": ("release-*", "B*")}, "labels.deny has B*"),
         (
             BUG,
             {"present": frozenset(map(str, range(100)))},
@@ -185,7 +186,7 @@ def test_a_missing_label_is_created_with_its_colour_and_description() -> None:
             "labels.allow in the settings does not allow it",
         ),
     ],
-    ids=["missing", "not allowed", "full", "removed and missing", "all reasons"],
+    ids=["missing", "not allowed", "denied", "full", "removed and missing", "all reasons"],
 )
 def test_rule_14_a_withheld_label_has_a_reason(label: RequestedLabel, given: dict[str, Any], reason: str) -> None:
     change = decide(label, **given)

@@ -46,7 +46,13 @@ def test_trust_is_known_without_a_recorded_example() -> None:
         *("source", "labels.allow[]", "labels.assess[]", "categories[]"),
     }
     assert names["untrusted"] == {
-        *("labels.repository_allow[]", "labels.repository_allow_source", "paths.ignore[]", "source_url"),
+        *(
+            "labels.deny[]",
+            "labels.repository_allow[]",
+            "labels.repository_allow_source",
+            "paths.ignore[]",
+            "source_url",
+        ),
     }
 
 

@@ -58,6 +58,16 @@ def test_rule_23_suggested_labels_can_only_be_switched_off_or_need_more_confiden
     assert unsure.labels.min_field_confidence == 0.6
 
 
+def test_rule_23_a_repository_can_deny_more_labels_but_not_fewer(tmp_path: Path) -> None:
+    operators = effective(tmp_path, OPERATORS + "labels: {deny: [release-*]}\n")
+    denied = apply_repository_settings(operators, own("labels: {deny: [bug]}\n"))
+    assert denied.labels.deny == ("release-*", "bug")
+    assert denied.repository_keys == {"labels.deny"}
+    kept = apply_repository_settings(operators, own("labels: {deny: []}\n"))
+    assert kept.labels.deny == ("release-*",)
+    assert kept.repository_keys == frozenset()
+
+
 def test_rule_23_reviews_can_only_be_restricted(tmp_path: Path) -> None:
     text = (
         "review: {max_inline: 4, verify: false, guidance: true, linked_issues: true, functions: false, fail_on: high}"

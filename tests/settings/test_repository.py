@@ -24,7 +24,8 @@ from hls_handler.settings.schema import repository_schema
 
 EVERYTHING = """\
 enabled: true
-labels: {create: false, allow: [bug, "priority-*"], suggest: false, min_confidence: 0.9, min_field_confidence: 0.6}
+labels: {create: false, allow: [bug, "priority-*"], deny: ["p*"], suggest: false,
+  min_confidence: 0.9, min_field_confidence: 0.6}
 comments: {language: German, tone: friendly, length: short, summary: always, layout: table}
 features: {auto_labeling: true, auto_commenting: false}
 prompts: {use: {issues.opened: issues/own, pull_request: false}}
@@ -46,7 +47,7 @@ def test_every_allowed_key_is_read_with_its_line() -> None:
     assert (parsed.values.labels.suggest, parsed.values.labels.min_confidence) == (False, 0.9)
     assert parsed.values.prompts.use == {"issues.opened": "issues/own", "pull_request": False}
     assert (parsed.values.findings.min_severity, parsed.values.findings.min_confidence) == ("medium", 0.6)
-    assert (parsed.lines["labels.allow"], parsed.lines["prompts.use.pull_request"]) == (2, 5)
+    assert (parsed.lines["labels.allow"], parsed.lines["prompts.use.pull_request"]) == (2, 6)
     assert {key for key in list_repository_keys() if key in parsed.lines} == set(list_repository_keys())
 
 
