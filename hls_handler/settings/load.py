@@ -45,9 +45,9 @@ def load_settings(
 ) -> Settings:
     """Read a settings file, expand its variables, and validate its values.
 
-    Variables that `environ` lacks are read from the file `dotenv`. `read_key` reads the file that
-    `github.app.private_key_path` names. Raises `SettingsError`, whose `problems` contain each mistake with its line:
-    "/srv/hls/settings.yaml:12: server.prot: unknown key; ...".
+    Variables that `environ` lacks are read from the file `dotenv`. `read_key` reads files of secrets, which keys such
+    as `github.app.private_key_path` and `claude.api_key_path` name. Raises `SettingsError`, whose `problems` contain
+    each mistake with its line: "/srv/hls/settings.yaml:12: server.prot: unknown key; ...".
 
     With `allow_unset`, unset or blank variables are no mistake: a secret gets a dummy value, any other optional key its
     default. `Settings.unset` lists them. `options` override keys of the section `server`: {"port": 8080}.
@@ -71,7 +71,9 @@ def load_settings(
     if allow_unset:
         variables = {name: value for name, value in variables.items() if value.strip()}
     expansion = expand(tree.root, variables, dotenv=str(dotenv or ".env"), allow_unset=allow_unset)
+    unread, files = _read_secrets(expansion.root, tree.lines, read_key)
     if allow_unset:
+        expansion.unset.update(unread)
         _fill_required(expansion)
     problems: dict[str, str] = {}
     settings = None
@@ -88,7 +90,7 @@ def load_settings(
         except InvalidAppKey as exc:
             problems["github.app.private_key_path"] = str(exc)
     # These replace other sentences about the same key, because its real value was not validated.
-    problems |= tree.rejected | expansion.problems
+    problems |= tree.rejected | expansion.problems | ({} if allow_unset else unread)
     if problems or tree.problems:  # a missing folder alone is left to `load_checked`: some commands need no prompts
         problems = {**dict(_find_missing_folders(expansion.root)), **problems}
     lines = tree.format_problems(problems)
@@ -96,11 +98,59 @@ def load_settings(
         secrets = _collect_secrets(expansion, Reference())
         raise SettingsError([masked(line, secrets) for line in lines])
     sources = replace(tree.sources, options={f"server.{name}": f"--{name}" for name in options})
-    warnings = (*_find_warnings(settings, sources), *_find_exposed_files(settings, sources, dotenv))
+    warnings = (*_find_warnings(settings, sources), *_find_exposed_files(settings, sources, dotenv, files))
     model = resolve_model(settings.claude.model)
     settings = settings.model_copy(update={"claude": settings.claude.model_copy(update={"model": model})})
     settings._sources, settings._warnings, settings._unset = sources, warnings, expansion.unset
     return settings
+
+
+def _read_secrets(
+    root: object, lines: MutableMapping[str, int], read: Callable[[Path], bytes]
+) -> tuple[dict[str, str], dict[str, Path]]:
+    """Replace each key such as "claude.api_key_path" by "claude.api_key" with the text of the file.
+
+    A key that accepts a list gets one secret for each line. Returns the problems, and the files, by key path.
+    """
+    reference, problems, files = Reference(), dict[str, str](), dict[str, Path]()
+
+    def replace_in(part: object, path: str) -> None:
+        for index, item in enumerate(part if isinstance(part, list) else ()):
+            replace_in(item, f"{path}[{index}]")
+        if not isinstance(part, dict):
+            return
+        for name, value in [*part.items()]:
+            of_value = f"{path}.{name}" if path else name
+            key, known = of_value.removesuffix("_path"), reference.find(of_value)
+            secret = reference.find(key) if known is None else None
+            if secret is None or not (secret.secret or key == "storage.url"):  # whose password is a secret
+                replace_in(value, of_value)
+                continue
+            del part[name]
+            base = name.removesuffix("_path")
+            lines.setdefault(key, lines.get(of_value, 0))
+            files[key] = Path(str(value)).absolute()
+            if base in part:
+                problems[key] = f"set exactly one of {base} and {name}; both are set"
+            else:
+                text = read_text(key) or UNSET_SECRET  # of a problem: other checks shall not report it, too
+                part[base] = [line for line in text.splitlines() if line] if reference.find(f"{key}[]") else text
+
+    def read_text(key: str) -> str:
+        try:
+            text = read(files[key]).decode("utf-8").strip("\r\n")
+        except OSError as exc:
+            problems[key] = f"{files[key]} cannot be read: {exc.strerror}"
+            return ""
+        except UnicodeDecodeError:
+            problems[key] = f"{files[key]} is not UTF-8; save it as UTF-8"
+            return ""
+        if not text:
+            problems[key] = f"{files[key]} is empty; write the secret to it"
+        return text
+
+    replace_in(root, "")
+    return problems, files
 
 
 UNSET_SECRET = "stands-for-an-unset-variable"  # noqa: S105
@@ -269,11 +319,15 @@ def _find_warnings(settings: Settings, sources: Sources) -> Iterator[str]:
         )
 
 
-def _find_exposed_files(settings: Settings, sources: Sources, dotenv: Path | None) -> Iterator[str]:
+def _find_exposed_files(
+    settings: Settings, sources: Sources, dotenv: Path | None, files: Mapping[str, Path]
+) -> Iterator[str]:
     app = settings.github.app
-    if app is not None and app.private_key_path is not None and _is_readable_by_others(app.private_key_path):
-        where = sources.where("github.app.private_key_path")
-        yield f"{where}: other users of this machine can read {app.private_key_path.absolute()}; run chmod 600 on it"
+    if app is not None and app.private_key_path is not None:
+        files = {**files, "github.app.private_key_path": app.private_key_path.absolute()}
+    for key, file in files.items():
+        if _is_readable_by_others(file):
+            yield f"{sources.where(key)}: other users of this machine can read {file}; run chmod 600 on it"
     if dotenv is not None and _is_readable_by_others(dotenv):
         yield f"{dotenv}: other users of this machine can read this file; run chmod 600 on it"
 
@@ -379,7 +433,7 @@ MIN_AGE_NS = 250_000_000
 
 
 class SettingsFile:
-    """Reads the settings file, `.env` and the key of the GitHub App, and detects changes of these files.
+    """Reads the settings file, `.env` and the files of secrets, and detects changes of these files.
 
     Only one thread at a time may call `read`. Every read uses the `environ` of the constructor.
     """

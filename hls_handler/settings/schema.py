@@ -6,6 +6,7 @@ Both accept null for a section, because all its keys may be commented out. The s
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,6 +46,8 @@ def _describe(model: type[BaseModel], title: str, file: str, *, variables: bool 
     definitions = schema.pop("$defs")
     del schema["description"]  # the docstring of the model
     if variables:
+        for name, section in definitions.items():
+            _add_secret_files(section, also=("url",) if name == "Storage" else ())
         definitions["Variable"] = {
             "description": "expanded from the environment, else from .env",
             "type": "string",
@@ -52,6 +55,23 @@ def _describe(model: type[BaseModel], title: str, file: str, *, variables: bool 
         }
     definitions["Event"] = _event_schema()
     return {"$schema": DIALECT, "title": title, "description": file, **schema, "$defs": definitions}
+
+
+def _add_secret_files(section: Schema, also: tuple[str, ...]) -> None:
+    """Let each secret of a section, such as `api_key`, and the keys `also` be replaced by `api_key_path`."""
+    properties = section.get("properties", {})
+    secrets = [name for name, field in properties.items() if name in also or '"password"' in json.dumps(field)]
+    for name in secrets:
+        path = f"{name}_path"
+        if path in properties:
+            continue
+        properties[path] = {"type": "string", "description": f"file with {name}; in place of it"}
+        either = {"oneOf": [{"required": [name]}, {"required": [path]}]}
+        if name in section.get("required", ()):
+            section["required"].remove(name)
+            section.setdefault("allOf", []).append(either)
+        if (one := {"required": [name]}) in section.get("oneOf", ()):
+            section["oneOf"][section["oneOf"].index(one)] = either
 
 
 def _event_schema() -> Schema:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from hls_handler.errors import SettingsError
 from hls_handler.settings.load import SettingsFile, collect_secrets, load_settings, plan_reload
 from tests.settings.files import SMALLEST, VARIABLES, app_key, load, problems
 
@@ -57,6 +58,82 @@ def test_the_key_is_a_secret_of_the_settings_and_may_be_in_one_line(tmp_path: Pa
     assert (settings.github.app.id, settings.github.app.rsa_key.key_size) == (7, 2048)
     assert "BEGIN" not in repr(settings) + str(settings.github.app)
     assert app_key() in collect_secrets(load(tmp_path, IN_FILE))
+
+
+FROM_FILES = """\
+server: {api_key_path: console.key}
+github: {token_path: token, webhook_secret_path: webhook}
+claude: {api_key_path: claude.key, fallbacks: [{kind: anthropic, name: spare, api_key_path: spare.key}]}
+repositories: [{name: octo/widgets, webhook_secret_path: own}]
+storage: {url_path: database}
+"""
+FILES = {
+    "console.key": "key-of-the-console\n",
+    "token": "ghp_0123456789\r\n",
+    "webhook": "the-new-secret-of-the-hook\n\nthe-old-secret-of-the-hook\n",
+    "claude.key": "sk-ant-first",
+    "spare.key": "sk-ant-spare\n",
+    "database": "postgresql+psycopg://hls:0123456789@db/hls\n",
+    "own": "secret-of-one-repository\n",
+}
+
+
+def write_secrets(folder: Path, **changed: str) -> Path:
+    for name, text in (FILES | changed).items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o600)
+    path = folder / "settings.yaml"
+    text = FROM_FILES
+    for name in FILES:
+        text = text.replace(f"_path: {name}", f"_path: {folder / name}")
+    path.write_text(text)
+    return path
+
+
+def test_every_secret_can_be_read_from_a_file(tmp_path: Path) -> None:
+    settings = load_settings(write_secrets(tmp_path), {}, dotenv=None)
+    assert settings.server.api_key == SecretStr("key-of-the-console")
+    assert settings.github.access_tokens == ("ghp_0123456789",)
+    hook = (SecretStr("the-new-secret-of-the-hook"), SecretStr("the-old-secret-of-the-hook"))
+    assert settings.github.webhook_secret == hook
+    assert [one.api_key.get_secret_value() for one in settings.claude.providers.values()] == [
+        "sk-ant-first",
+        "sk-ant-spare",
+    ]
+    assert settings.repositories[0].webhook_secret == (SecretStr("secret-of-one-repository"),)
+    assert (settings.storage.url, settings.warnings) == ("postgresql+psycopg://hls:0123456789@db/hls", ())
+
+
+def test_a_file_of_a_secret_that_cannot_be_used_is_an_error_with_its_line(tmp_path: Path) -> None:
+    path = write_secrets(tmp_path, token="\n", webhook="short\n")
+    (tmp_path / "claude.key").unlink()
+    path.write_text(path.read_text().replace("server: {", "server: {api_key: written-into-the-settings, "))
+    with pytest.raises(SettingsError) as caught:
+        load_settings(path, {}, dotenv=None)
+    assert caught.value.problems == (
+        f"{path}:1: server.api_key: set exactly one of api_key and api_key_path; both are set",
+        f"{path}:2: github.token: {tmp_path / 'token'} is empty; write the secret to it",
+        f"{path}:2: github.webhook_secret[0]: is shorter than 16 bytes; generate one with: openssl rand -hex 32",
+        f"{path}:3: claude.api_key: {tmp_path / 'claude.key'} cannot be read: No such file or directory",
+    )
+
+
+def test_a_changed_file_of_a_secret_is_a_change_of_the_settings(tmp_path: Path) -> None:
+    ages = count(10**18, 10**12)
+    file = SettingsFile(write_secrets(tmp_path), {}, dotenv=None, clock_ns=lambda: next(ages))
+    assert not file.has_changed()
+    (tmp_path / "claude.key").write_text("sk-ant-second")
+    assert file.has_changed()
+    assert file.read().claude.api_key == SecretStr("sk-ant-second")
+
+
+def test_rule_21_a_file_of_a_secret_that_others_can_read_causes_a_warning(tmp_path: Path) -> None:
+    path = write_secrets(tmp_path)
+    (tmp_path / "token").chmod(0o644)
+    expected = (
+        f"{path}:2 (github.token): other users of this machine can read {tmp_path / 'token'}; run chmod 600 on it"
+    )
+    assert load_settings(path, {}, dotenv=None).warnings == (expected,)
 
 
 @pytest.mark.parametrize(("mode", "is_exposed"), [(0o640, False), (0o644, True)])

@@ -9,6 +9,7 @@ from jsonschema import Draft202012Validator
 from hls_handler.settings.reference import Reference
 from hls_handler.settings.schema import settings_schema
 from tests.settings.files import SMALLEST, USERS_FILE
+from tests.settings.test_credentials import FROM_FILES
 from tests.settings.test_load import shipped_with_every_key
 
 SCHEMA = settings_schema()
@@ -20,7 +21,7 @@ def rejected_paths(text: str) -> list[str]:
     return sorted({".".join(str(step) for step in error.absolute_path) for error in errors})
 
 
-@pytest.mark.parametrize("text", [shipped_with_every_key(), USERS_FILE], ids=["shipped with every key", "a user's"])
+@pytest.mark.parametrize("text", [shipped_with_every_key(), USERS_FILE, FROM_FILES])
 def test_files_that_load_are_accepted(text: str) -> None:
     assert rejected_paths(text) == []
 
@@ -52,6 +53,7 @@ def test_files_that_load_are_accepted(text: str) -> None:
         ("    webhook_secret: ['${NEW}', '${OLD}']\nserver: {api_key: }\n", None),
         ("    events: [issues, issues.opened, repository_dispatch.anything, '${EVENT}']\n", None),
         ("github: {token: t, webhook_secret: '${A}${B}'}\n", None),
+        ("github: {token: t, token_path: f, webhook_secret_path: f}\n", "github"),
         ("claude: {api_key: k, base_url: 'https://${HOST}/v1'}\n", None),
         ("prompts: {directory: [own, '${SHARED}/prompts'], use: {issues: {prompt: issues/a, shadow: true}}}\n", None),
     ],
