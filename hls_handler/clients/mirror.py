@@ -43,7 +43,6 @@ FILE = re.compile(rb"100\d+ blob ([0-9a-f]+)\t(.+)", re.DOTALL)  # in that of `g
 
 MAX_COMMITS = 100  # of one mirror; then it is fetched anew, because objects of old commits are not removed
 MAX_READ_BYTES = 25_000_000  # of files that are read together
-MAX_FILE_BYTES = 2**20  # from this size on, files are not fetched; GitHub's API has the same limit
 MAX_MESSAGE_BYTES = 100_000  # of git's error messages, in which the server can write
 MAX_GREP_BYTES = 4_000_000
 MAX_LIST_BYTES = 50_000_000
@@ -322,6 +321,7 @@ class Mirror:
         if token:
             credential = base64.b64encode(f"x-access-token:{token}".encode()).decode()
             config[f"http.{url.scheme}://{url.netloc}/.extraHeader"] = f"Authorization: Basic {credential}"
+        # Files from 1 MiB on are not fetched; GitHub's API has the same limit.
         options = ["--depth=1", "--filter=blob:limit=1m", "--no-tags", "--no-recurse-submodules", "--quiet"]
         wanted = [f"{commit}:refs/hls/{commit}" for commit in dict.fromkeys(commits)]
         result = run_git(

@@ -140,13 +140,6 @@ def find_event_problem(key: str) -> str | None:
     return f'the event "{name}" has no action "{action}"; {hint}'
 
 
-def find_single_event_problem(key: str) -> str | None:
-    """Return the mistake in the key of a single event. "issues.opened" and "push" are valid, "issues" is not."""
-    if ACTIONS.get(key):
-        return f'the event "{key}" needs an action; write {key}. followed by one of {", ".join(ACTIONS[key].split())}'
-    return find_event_problem(key)
-
-
 def find_fallback_event_problem(key: str) -> str | None:
     """Return what is wrong with a key of `comments.post_to`, or None.
 

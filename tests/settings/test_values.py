@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.settings.github_events import find_event_problem, find_single_event_problem
+from hls_handler.settings.github_events import find_event_problem
 from hls_handler.settings.values import find_glob_problem, matches
 
 
@@ -76,17 +76,3 @@ def test_a_glob_that_would_match_nothing_is_a_problem(glob: str, problem: str) -
 )
 def test_the_message_about_an_unknown_event_names_the_nearest_one(key: str, sentence: str | None) -> None:
     assert find_event_problem(key) == sentence
-
-
-@pytest.mark.parametrize(
-    ("key", "sentence"),
-    [
-        ("issues.opened", None),
-        ("push", None),
-        ("repository_dispatch", None),
-        ("release.publishd", 'the event "release" has no action "publishd"; did you mean release.published?'),
-        ("watch", 'the event "watch" needs an action; write watch. followed by one of started'),
-    ],
-)
-def test_the_message_about_a_missing_action_lists_the_actions(key: str, sentence: str | None) -> None:
-    assert find_single_event_problem(key) == sentence
