@@ -1,4 +1,4 @@
-"""The service as a process, with settings that do not limit its rate."""
+"""The service as a process, with settings that do not limit its rate, or with the shipped ones."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ TIMEOUT_S = 1_200.0
 
 _SETTINGS = """
 server: {{host: 127.0.0.1, port: {port}}}
-github: {{token: "{token}", webhook_secret: "{secret}", base_url: "{github_url}", min_seconds_between_writes: 0}}
-claude:
-  {{api_key: "{api_key}", base_url: "{claude_url}", requests_per_second: 1000, calls_per_hour: 100000, timeout_s: 600}}
+github: {{token: "{token}", webhook_secret: "{secret}", base_url: "{github_url}"{of_github}}}
+claude: {{api_key: "{api_key}", base_url: "{claude_url}"{of_claude}}}
 storage: {{url: "{storage_url}"}}
-limits: {{concurrency: {concurrency}, shutdown_s: 1, settle_s: 0}}
 repositories: [{{name: "*/*"}}]
 features: {{auto_commenting: {commenting}}}
 mirror: {{enabled: false}}  # the stand-in has no git server
 logging: {{level: WARNING}}
 """
+_UNLIMITED = {
+    "of_github": ", min_seconds_between_writes: 0",
+    "of_claude": ", requests_per_second: 1000, calls_per_hour: 100000, timeout_s: 600",
+}
 
 
 @contextmanager
@@ -43,8 +45,12 @@ def service(
     concurrency: int = 4,
     commenting: bool = True,
     core: int | None = None,
+    is_shipped: bool = False,
 ) -> Iterator[MeasuredProcess]:
-    """Start the service and wait until it responds. `credentials` are GitHub's token and Claude's key."""
+    """Start the service and wait until it responds. `credentials` are GitHub's token and Claude's key.
+
+    With `is_shipped`, limits have their defaults, also the concurrency.
+    """
     port = free_port()
     path = folder / f"settings-{port}.yaml"
     token, api_key = credentials
@@ -56,9 +62,11 @@ def service(
         api_key=api_key,
         claude_url=claude_url,
         storage_url=storage_url,
-        concurrency=concurrency,
         commenting=str(commenting).lower(),
+        **(dict.fromkeys(_UNLIMITED, "") if is_shipped else _UNLIMITED),
     )
+    if not is_shipped:
+        text += f"limits: {{concurrency: {concurrency}, shutdown_s: 1, settle_s: 0}}\n"
     path.write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "hls_handler", "serve", "--config", str(path)]
     with subprocess.Popen(command) as process, terminated_at_exit(process):

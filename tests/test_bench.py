@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench import claim, reloads, reviews
+from bench import claim, model, reloads, reviews, scale
 from bench.__main__ import BENCHMARKS
 
 FEW: Mapping[str, Mapping[str, Any]] = {
@@ -45,3 +45,23 @@ def test_benchmark_of_reviews_counts_the_calls_that_the_documentation_shows(tmp_
     section = Path("docs/reviews.md").read_text(encoding="utf-8").partition("## Calls and tokens in later rounds")[2]
     documented = [line.split("|")[2:4] for line in section.split("\n") if line.startswith("|")]
     assert [[cell.strip() for cell in cells] for cells in documented[2:]] == calls
+
+
+def test_the_measurements_of_scale_run(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        assert scale.measure_throughput(Path(folder), 2, number=2) > 0
+    assert "first result after" in scale.measure_burst(tmp_path, number=1, claude_s=0.0)
+
+
+def test_the_model_computes_limits_and_waits() -> None:
+    work = model.Work(per_day=1, requests=10, writes=5, calls=2, tokens=6_000, cpu_ms=36)
+    limits = model.Limits()
+    room = model.capacities(work, limits)
+    assert (room["writes a second"], room["writes an hour"], room["requests an hour"]) == (720, 100, 500)
+    assert (room["calls an hour"], room["tokens a minute"], round(room["workers"])) == (100, 4_000, 655)
+    assert room["processor"] == 100_000
+    assert model.wait_for_writes_s(0.5, limits) == 0.5
+    assert model.wait_for_workers_s(0.5, model.Limits(workers=1), service_s=10) == 10
+    assert model.burst_s(50, limits) == 150
+    assert model.main() == 0

@@ -1,0 +1,112 @@
+"""`python -m bench.scale`: 1, 2 and 4 processes on one PostgreSQL, and 50 pull requests at once with shipped settings.
+
+The first part measures deliveries per second of issues while GitHub and Claude respond at once: the processor or the
+database is the limit. In the second one Claude takes 10 s and GitHub 50 ms; it takes three minutes.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from bench.requests import webhooks
+from bench.row import columns, median
+from bench.service import deliver, issues, service, wait_until_idle
+from bench.stand_in import stand_in
+from hls_handler.storage import Storage
+from hls_handler.store.search import DeliverySearch
+from tests.postgres import running_cluster
+
+PROCESSES = (1, 2, 4)
+ISSUES, WORKERS = 300, 12  # four processes with more would need more than 100 connections
+PULL_REQUESTS, CLAUDE_S, GITHUB_S = 50, 10.0, 0.05
+
+
+def main() -> int:
+    parent = Path("data/bench").resolve()
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=parent) as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # PostgreSQL may run as another user
+        rows = [("processes", "deliveries/s"), *((str(n), f"{measure_throughput(folder, n):.0f}") for n in PROCESSES)]
+        print(columns(rows))
+        print(f"\n{PULL_REQUESTS} pull requests at once, Claude takes {CLAUDE_S:g} s: {measure_burst(folder)}")
+    return 0
+
+
+def measure_throughput(folder: Path, processes: int, *, number: int = ISSUES) -> float:
+    """Return the deliveries per second of several processes on one PostgreSQL."""
+    received = issues(webhooks())
+    with ExitStack() as stack:
+        cluster = stack.enter_context(running_cluster(fsync=True, within=folder))
+        url = cluster.url(cluster.create())
+        upstream = stack.enter_context(stand_in())
+        store = stack.enter_context(closing(Storage.open(url)))
+        ours = [
+            stack.enter_context(
+                service(folder, **upstream.settings, storage_url=url, concurrency=WORKERS, commenting=False)
+            )
+            for _ in range(processes)
+        ]
+        warm_up, measured = list(islice(received, 20)), list(islice(received, number))
+        upstream.plant([*warm_up, *measured])
+        deliver(ours[0], warm_up)
+        wait_until_idle(store)
+        store.pauses.pause(None, reason="all deliveries are accepted first")
+        deliver(ours[0], measured)
+        store.pauses.resume(None)
+        began = time.monotonic()
+        wait_until_idle(store)
+        return number / (time.monotonic() - began)
+
+
+def measure_burst(folder: Path, *, number: int = PULL_REQUESTS, claude_s: float = CLAUDE_S) -> str:
+    """Return when each pull request got its first label, comment or concluded check, and when it was done."""
+    pull_requests = list(islice((one for one in webhooks() if one[0] == "pull_request"), number))
+    url = f"sqlite:///{folder / 'burst.db'}"
+    with (
+        stand_in(github_s=GITHUB_S, claude_s=claude_s) as upstream,
+        service(folder, **upstream.settings, storage_url=url, is_shipped=True) as ours,
+        closing(Storage.open(url)) as store,
+    ):
+        upstream.plant(pull_requests)
+        upstream.forget_requests()
+        deliver(ours, pull_requests)
+        wait_until_idle(store)
+        rows = list(store.searches.read_all(DeliverySearch()))
+        received_at = min(row.received_at for row in rows)
+        shown = sorted(_first_results(upstream.requests(), received_at).values())
+        done = sorted((row.finished_at - received_at).total_seconds() for row in rows if row.finished_at is not None)
+    assert len(shown) == len(done) == number
+    return ", ".join(
+        f"{what} {one[0]:.0f} to {one[-1]:.0f} s (median {median(one):.0f})"
+        for what, one in (("first result after", shown), ("done after", done))
+    )
+
+
+def _first_results(requests: list[dict[str, Any]], began: datetime) -> Mapping[str, float]:
+    """Return the seconds until the first label, comment or concluded check, by the digits of the pull request."""
+    found: dict[str, float] = {}
+    for number, request in _list_writes(requests):
+        found.setdefault(number, (datetime.fromisoformat(request["at"]) - began).total_seconds())
+    return found
+
+
+def _list_writes(requests: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for request in requests:
+        kind, of, last = ["", "", *request["path"].split("/")][-3:]
+        if request["method"] == "POST" and kind == "issues":  # .../issues/7/labels, .../issues/7/comments
+            yield of, request
+        elif of == "statuses" and "pending" not in str(request["body"]):  # .../statuses/0...07
+            yield last.lstrip("0"), request
+
+
+if __name__ == "__main__":
+    sys.exit(main())
