@@ -1,4 +1,4 @@
-"""Actions that HLS can take on GitHub: labels, comments, reviews, checks. The code has no others (SECURITY.md)."""
+"""Actions that HLS can take on GitHub: labels, types, comments, reviews, checks. There are no others (SECURITY.md)."""
 
 from __future__ import annotations
 
@@ -25,6 +25,16 @@ class EnsureLabels:
     prompt_ids: Mapping[str, str] = field(default_factory=dict)  # group -> id of the first prompt that can set it
     existing_only: frozenset[str] = frozenset()  # names of requested labels that are never created in the repository
     rejected: tuple[tuple[str, str], ...] = ()  # labels that a reply suggests and that are not requested, with reasons
+
+
+IssueType = Literal["Bug", "Feature", "Task"]
+
+
+@dataclass(frozen=True, slots=True)
+class EnsureIssueType:
+    """Set the type of an issue that has none, if its organisation has an enabled type of this name."""
+
+    name: IssueType
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +144,9 @@ class WrittenCheck:
     state: str | None = None  # of a commit status
 
 
-Action = EnsureLabels | EnsureComment | EnsureReview | EnsureReply | EnsureCheck
+Action = EnsureLabels | EnsureIssueType | EnsureComment | EnsureReview | EnsureReply | EnsureCheck
 
+OutcomeName = Literal["labels", "type", "comment", "review", "reply", "check"]
 OutcomeKind = Literal["created", "edited", "unchanged", "declined", "withheld", "changed", "dry_run", "off"]
 
 
@@ -150,7 +161,7 @@ REPLY_CREATED, REPLY_EXISTS = "replied in a review thread", "our reply in the re
 class Outcome:
     """The stored result of one action. In a dry run, the outcome has the changes that HLS would have made."""
 
-    action: Literal["labels", "comment", "review", "reply", "check"]
+    action: OutcomeName
     kind: OutcomeKind
     detail: str  # one plain sentence for `hls why`
     added: tuple[str, ...] = ()  # names of labels

@@ -332,6 +332,13 @@ class Event:
         return found if type(found) is int else None
 
     @property
+    def is_in_organization(self) -> bool:
+        """Return True if an organisation owns the repository."""
+        repository = self.payload.get("repository")
+        owner = repository.get("owner") if isinstance(repository, Mapping) else None
+        return isinstance(owner, Mapping) and owner.get("type") == "Organization"
+
+    @property
     def requested_review(self) -> RequestedReview | None:
         """The review that a person requested by a command or by re-running a check; None for any other event."""
         return find_requested_review(self.payload)

@@ -8,8 +8,18 @@ from functools import partial
 from typing import Literal
 from urllib.parse import quote
 
-from hls_handler.actions import EnsureComment, EnsureLabels, EnsureReply, EnsureReview, Outcome, Reaction
-from hls_handler.clients.api import GithubApi, Response, WriteGuard, describe_errors, repository_path
+from pydantic import BaseModel
+
+from hls_handler.actions import (
+    EnsureComment,
+    EnsureIssueType,
+    EnsureLabels,
+    EnsureReply,
+    EnsureReview,
+    Outcome,
+    Reaction,
+)
+from hls_handler.clients.api import GithubApi, Response, WriteGuard, describe_errors, repository_path, validate
 from hls_handler.clients.comments import BotComments, History
 from hls_handler.clients.repository_labels import MAX_PAGES, RepositoryLabels
 from hls_handler.clients.reviews import BotReviews
@@ -19,8 +29,20 @@ from hls_handler.handlers.labels import LabelDifference, LabelOrigin, LabelSpec,
 from hls_handler.settings.model import EffectiveLabels
 
 
+class _IssueType(BaseModel):
+    name: str
+    is_enabled: bool = True
+
+
+_IssueTypes = tuple[_IssueType, ...]
+
+
+class _TypedIssue(BaseModel):
+    type: _IssueType | None = None
+
+
 class GithubWriter:
-    """Sets labels, writes comments and reviews. Without a `guard`, it only reports what it would write (dry run)."""
+    """Sets labels and types, writes comments and reviews. A dry run has no `guard`: only previews."""
 
     def __init__(
         self,
@@ -93,6 +115,30 @@ class GithubWriter:
         )
         rank = {label.name: number for number, label in enumerate(action.requested)}
         return _label_outcome(_merge_earlier_attempts(difference, rank, before=before, after=self._history.labels()))
+
+    def ensure_issue_type(self, number: int, action: EnsureIssueType) -> Outcome:
+        """Set the type of an issue, at most once. A type that a person set or removed stays so.
+
+        https://docs.github.com/en/rest/repos/issue-types
+        """
+        if self._history.has_issue_type():
+            return Outcome("type", "unchanged", "the issue got a type earlier")
+        path = f"{self._base}/issues/{number}"
+        enabled = [one for one in self._api.find(f"{self._base}/issue-types", _IssueTypes) or () if one.is_enabled]
+        name = next((one.name for one in enabled if one.name.casefold() == action.name.casefold()), None)
+        if name is None:
+            return Outcome("type", "withheld", f"type {action.name} not set: the repository has no such issue type")
+        outcome = Outcome("type", "unchanged", "the issue has a type already")
+        is_typed = self._api.get(path, _TypedIssue).type is not None
+        if self._guard is None:
+            return outcome if is_typed else Outcome("type", "dry_run", f"would have set the type {name}")
+        if not is_typed:
+            response = self._api.write("PATCH", path, {"type": name}, guard=self._guard)
+            if validate(f"PATCH {path}", _TypedIssue, response.data).type is None:
+                return Outcome("type", "withheld", f"type {name} not set: the account needs the role write")
+            outcome = Outcome("type", "changed", f"set the type {name}")
+        self._history.record_issue_type()
+        return outcome
 
     def _read_labels(self, number: int) -> frozenset[str]:
         path = f"{self._base}/issues/{number}/labels"

@@ -16,6 +16,7 @@ from hls_handler.actions import (
     CommitCheck,
     EnsureCheck,
     EnsureComment,
+    EnsureIssueType,
     EnsureLabels,
     EnsureReply,
     EnsureReview,
@@ -62,6 +63,8 @@ class Writer(Protocol):
         before: Mapping[str, LabelState],
         present: frozenset[str] | None = None,
     ) -> Outcome: ...
+
+    def ensure_issue_type(self, number: int, action: EnsureIssueType) -> Outcome: ...
 
     def ensure_reaction(self, comment_id: int, content: Reaction, *, is_review_comment: bool = False) -> str: ...
 

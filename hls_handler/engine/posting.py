@@ -19,10 +19,12 @@ from hls_handler.actions import (
     Action,
     EnsureCheck,
     EnsureComment,
+    EnsureIssueType,
     EnsureLabels,
     EnsureReply,
     EnsureReview,
     Outcome,
+    OutcomeName,
 )
 from hls_handler.engine.active_config import Writer
 from hls_handler.engine.checks import ensure_check, preview_check
@@ -62,7 +64,7 @@ class CommentWriteBegun:
     how: Literal["created", "edited"]
 
 
-OUTCOME = Codec("post", 2, TypeAdapter(Outcome), readable=(1,))
+OUTCOME = Codec("post", 3, TypeAdapter(Outcome), readable=(1, 2))
 COMMENT_WRITE_BEGUN = Codec("writing", 1, TypeAdapter(CommentWriteBegun))
 LABELS_BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
 """Checkpoint: the stored label states before a delivery's first write. With it, a retry reports the same outcome."""
@@ -102,6 +104,8 @@ def preview(
                 yield off
             elif isinstance(action, EnsureLabels):
                 yield writer.ensure_labels(conversation.number, action, labels=effective.labels, before={})
+            elif isinstance(action, EnsureIssueType):
+                yield writer.ensure_issue_type(conversation.number, action)
             else:
                 yield _write(writer, conversation.number, action)
 
@@ -121,9 +125,9 @@ def _write(writer: Writer, number: int, action: Written, *, may_exist: bool = Tr
 def _find_switched_off(action: Action, effective: EffectiveSettings, settings: Settings) -> Outcome | None:
     """Return the outcome of an action that the settings switch off; None if they allow it."""
     match action:
-        case EnsureLabels() if not effective.features.auto_labeling:
+        case EnsureLabels() | EnsureIssueType() if not effective.features.auto_labeling:
             where = settings.sources.where(effective.find_key("features.auto_labeling", settings))
-            return Outcome("labels", "off", f"labels are switched off by {where}")
+            return Outcome(_OUTCOME_NAMES[type(action)], "off", f"labels are switched off by {where}")
         case EnsureComment() | EnsureReview() | EnsureReply() if not effective.features.auto_commenting:
             where = settings.sources.where(effective.find_key("features.auto_commenting", settings))
             body = None if isinstance(action, EnsureReview) else action.body
@@ -197,8 +201,9 @@ def _matches(action: Action, outcome: Outcome) -> bool:
     return outcome.action == _OUTCOME_NAMES[type(action)]
 
 
-_OUTCOME_NAMES: Mapping[type[Action], Literal["labels", "comment", "review", "reply", "check"]] = {
+_OUTCOME_NAMES: Mapping[type[Action], OutcomeName] = {
     EnsureLabels: "labels",
+    EnsureIssueType: "type",
     EnsureComment: "comment",
     EnsureReview: "review",
     EnsureReply: "reply",
@@ -282,6 +287,9 @@ class Posting:
                 return writer.ensure_labels(
                     self._conversation.number, action, labels=effective.labels, before=before, present=present
                 )
+            case EnsureIssueType():
+                writer = make_writer(job, job.begin_write, self._history)
+                return writer.ensure_issue_type(self._conversation.number, action)
             case EnsureComment() | EnsureReview() | EnsureReply():
                 return self.write(action, index)
             case EnsureCheck():

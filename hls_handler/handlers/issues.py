@@ -13,7 +13,7 @@ from functools import partial
 
 from pydantic import TypeAdapter
 
-from hls_handler.actions import Action, RequestedLabel
+from hls_handler.actions import Action, EnsureIssueType, IssueType, RequestedLabel
 from hls_handler.analysis import ASSESSMENT, Analysis, IssueAnalysis, Reply, is_worth_saying
 from hls_handler.events import GHOST, Comment, Event, Issue
 from hls_handler.handlers.asking import Answers, Asking
@@ -49,6 +49,14 @@ from hls_handler.settings.values import Summary
 
 FAMILY = "issues"
 STATUS, NEEDS_INFO = "status", "status/needs-info"
+
+ISSUE_TYPES: Mapping[str, IssueType] = {
+    "bug": "Bug",
+    "enhancement": "Feature",
+    "documentation": "Task",
+    "maintenance": "Task",
+}
+"""By the kind of the issue. A question has no type."""
 
 MAX_CORRECTIONS = 6
 """Limit on the label corrections that the prompt shows as examples. More would increase the cost of every prompt."""
@@ -108,7 +116,7 @@ class IssueHandler(Handler[IssueFacts]):
     family = FAMILY
     replies = frozenset({"issue_analysis", "issue_response", "generic_analysis"})
     facts_type = IssueFacts
-    facts_version = 10
+    facts_version = 11
     variable_types: Mapping[str, object] = {
         **field_types(IssueFacts, "issue", "corrections", "requests", "author_comments", "documents"),
         "repository_labels": tuple[RepositoryLabel, ...],
@@ -206,7 +214,20 @@ class IssueHandler(Handler[IssueFacts]):
         labels = plan_own_labels(*status, groups=groups)
         comments = plan_comment(analysis, self.family, create=create)
         state = _REQUESTS.dump_json(checklist).decode() if checklist else None
-        return (*labels, *(replace(comment, state=state) for comment in comments))
+        types = _plan_type(event, facts.labels, analysis)
+        return (*labels, *types, *(replace(comment, state=state) for comment in comments))
+
+
+def _plan_type(event: Event, settings: EffectiveLabels, analysis: Analysis) -> tuple[EnsureIssueType, ...]:
+    """Return the action that sets the issue's type by its kind; () if only a person owns the repository."""
+    if not (settings.issue_type and event.is_in_organization):
+        return ()
+    for reply in (answered.reply for answered in analysis.answers):
+        if isinstance(reply, IssueAnalysis) and reply.kind in ISSUE_TYPES:
+            confidence = reply.field_confidence
+            is_sure = confidence is None or confidence.kind >= settings.min_field_confidence
+            return (EnsureIssueType(ISSUE_TYPES[reply.kind]),) if is_sure else ()
+    return ()
 
 
 def _has_nothing_else(facts: IssueFacts, reply: Reply) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 
 from starlette.routing import compile_path
@@ -32,6 +33,7 @@ MAX_FILES = 3000
 REACTIONS = ("+1", "-1", "laugh", "hooray", "confused", "heart", "rocket", "eyes")
 MAX_LABELS = 100  # on one issue or pull request
 MAX_DESCRIPTION_CHARACTERS = 100
+ISSUE_TYPES = ("Task", "Bug", "Feature")  # GitHub's default ones of an organisation
 
 
 # --- accounts and repositories ---------------------------------------------------------------------------------------
@@ -86,6 +88,24 @@ def _conversations_of(call: Call, home: Repository, state: str) -> list[Conversa
 def issue(call: Call) -> Answer:
     home = repository_of(call)
     return Answer(shapes.issue(conversation_of(call, home), home))
+
+
+def edit_issue(call: Call) -> Answer:
+    """Set the type of an issue. As at GitHub, without push access it is dropped. Other changes are not supported."""
+    home = writable_repository(call)
+    issue, name = conversation_of(call, home), github_request.valid_fields(call.body, "type")["type"]
+    found = [one for one in issue_types(call).document if one["name"] == name]
+    if not found:
+        raise failed("Issue", "invalid", "type")
+    if call.permission(home.full_name) in {"admin", "write"}:
+        issue = replace(issue, document={**issue.document, "type": found[0]})
+        call.state.change(lambda world: world.with_conversation(issue))
+    return Answer(shapes.issue(issue, home))
+
+
+def issue_types(call: Call) -> Answer:
+    names = ISSUE_TYPES if repository_of(call).document["owner"]["type"] == "Organization" else ()
+    return Answer([{"name": name, "is_enabled": True} for name in names])
 
 
 def pull_request(call: Call) -> Answer:
@@ -170,8 +190,7 @@ def repository_label(call: Call) -> Answer:
 
 
 def create_label(call: Call) -> Answer:
-    home = writable_repository(call)
-    _must_push(call, home)
+    home = _pushable_repository(call)
     given = {"color": "ededed", "description": None, **github_request.valid_fields(call.body, "name")}
     name, color = github_request.label_name(given["name"]), given["color"]
     if not re.fullmatch(r"[0-9a-fA-F]{6}", color):
@@ -189,8 +208,7 @@ def conversation_labels(call: Call) -> Answer:
 
 
 def add_labels(call: Call) -> Answer:
-    home = writable_repository(call)
-    _must_push(call, home)
+    home = _pushable_repository(call)
     conversation = conversation_of(call, home)
     names = tuple(map(github_request.label_name, github_request.valid_fields(call.body, "labels")["labels"]))
     if len({name.lower() for name in (*conversation.labels, *names)}) > MAX_LABELS:
@@ -200,8 +218,7 @@ def add_labels(call: Call) -> Answer:
 
 
 def remove_label(call: Call) -> Answer:
-    home = writable_repository(call)
-    _must_push(call, home)
+    home = _pushable_repository(call)
     conversation = conversation_of(call, home)
     name = call.path["name"]
     if name.lower() not in {known.lower() for known in conversation.labels}:
@@ -212,9 +229,11 @@ def remove_label(call: Call) -> Answer:
 # --- look-ups that raise `GitHubError` -------------------------------------------------------------------------------
 
 
-def _must_push(call: Call, home: Repository) -> None:
+def _pushable_repository(call: Call) -> Repository:
+    home = writable_repository(call)
     if call.permission(home.full_name) not in {"admin", "write"}:
         raise GitHubError(403, "Resource not accessible by personal access token", headers=accepted_permissions(call))
+    return home
 
 
 def _comment(call: Call, home: Repository) -> tuple[Conversation, Comment]:
@@ -233,6 +252,8 @@ ROUTES: tuple[tuple[str, str, Endpoint, str], ...] = (
     ("GET", "/repos/{owner}/{repo}/collaborators/{user}/permission", collaborator_permission, "metadata=read"),
     ("GET", "/repos/{owner}/{repo}/issues", issues, "issues=read"),
     ("GET", "/repos/{owner}/{repo}/issues/{number:int}", issue, "issues=read"),
+    ("PATCH", "/repos/{owner}/{repo}/issues/{number:int}", edit_issue, "issues=write"),
+    ("GET", "/repos/{owner}/{repo}/issue-types", issue_types, "metadata=read"),
     ("GET", "/repos/{owner}/{repo}/issues/{number:int}/comments", comments, "issues=read; pull_requests=read"),
     ("POST", "/repos/{owner}/{repo}/issues/{number:int}/comments", create_comment, ISSUES),
     ("GET", "/repos/{owner}/{repo}/issues/comments/{id:int}", comment, "issues=read; pull_requests=read"),

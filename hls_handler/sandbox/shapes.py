@@ -92,13 +92,8 @@ def conversation_labels(conversation: Conversation, home: Repository) -> list[Do
 def issue(conversation: Conversation, home: Repository) -> Document:
     """Return the response of `GET issues/{n}`, which also exists for pull requests."""
     url = f"{API}/repos/{conversation.repository}/pulls/{conversation.number}"
-    return {
-        **conversation.document,
-        **({"pull_request": {"url": url}} if conversation.kind == "pull" else {}),
-        "user": conversation.document.get("user") or account(conversation.author),
-        "labels": conversation_labels(conversation, home),
-        "comments": len(conversation.comments),
-    }
+    shown = pull_request(conversation, home)
+    return {**shown, "pull_request": {"url": url}} if conversation.kind == "pull" else shown
 
 
 def pull_request(conversation: Conversation, home: Repository) -> Document:

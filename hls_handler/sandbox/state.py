@@ -93,13 +93,9 @@ class State:
         return tuple(reversed(list(self._world.runs.values())))
 
     def find_job(self, full_name: str, job_id: int) -> tuple[Run, Attempt, Job] | None:
-        for run in self._world.runs.values():
-            if run.repository.lower() == full_name.lower():
-                for attempt in run.attempts:
-                    for job in attempt.jobs:
-                        if job.id == job_id:
-                            return run, attempt, job
-        return None
+        here = (run for run in self._world.runs.values() if run.repository.lower() == full_name.lower())
+        jobs = ((run, attempt, job) for run in here for attempt in run.attempts for job in attempt.jobs)
+        return next((found for found in jobs if found[2].id == job_id), None)
 
     def releases(self, full_name: str) -> tuple[Release, ...]:
         """Return the releases, newest first as at GitHub. Drafts have no date and come before all other releases."""
@@ -107,12 +103,9 @@ class State:
         return tuple(sorted(here, key=lambda one: str(one.document.get("published_at") or "~"), reverse=True))
 
     def find_comment(self, full_name: str, comment_id: int) -> tuple[Conversation, Comment] | None:
-        for conversation in self._world.threads.values():
-            if conversation.repository.lower() == full_name.lower():
-                for comment in conversation.comments:
-                    if comment.id == comment_id:
-                        return conversation, comment
-        return None
+        here = (one for one in self._world.threads.values() if one.repository.lower() == full_name.lower())
+        comments = ((conversation, comment) for conversation in here for comment in conversation.comments)
+        return next((found for found in comments if found[1].id == comment_id), None)
 
     def permission(self, full_name: str, login: str) -> Permission | None:
         """Return the account's permission on the repository; None for an unknown account."""
@@ -236,15 +229,6 @@ class State:
         if home is None:
             return False
         self.change(lambda world: world.with_file(home.full_name, branch or home.default_branch, path, text))
-        return True
-
-    def set_jobs(self, full_name: str, run_id: int, number: int, jobs: tuple[Job, ...]) -> bool:
-        """Replace the jobs of an attempt. Return False for an unknown attempt."""
-        run = self._world.run(full_name, run_id)
-        if run is None or run.attempt(number) is None:
-            return False
-        attempts = tuple(replace(one, jobs=jobs) if one.number == number else one for one in run.attempts)
-        self.change(lambda world: world.with_run(replace(run, attempts=attempts)))
         return True
 
     def change(self, change: Callable[[World], World]) -> None:

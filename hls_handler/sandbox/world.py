@@ -31,9 +31,7 @@ class World:
     threads: Mapping[str, Conversation] = field(default_factory=dict)  # the name in stored state files
     runs: Mapping[str, Run] = field(default_factory=dict)
     releases: Mapping[str, Release] = field(default_factory=dict)
-    history: Mapping[str, tuple[Document, ...]] = field(
-        default_factory=dict
-    )  # commits of each repository, oldest first; the history is linear
+    history: Mapping[str, tuple[Document, ...]] = field(default_factory=dict)  # commits by repository, oldest first
     refs: Mapping[str, str] = field(default_factory=dict)  # "owner/repo@v1.2.0" (tag or branch) to the commit's SHA
     files: Mapping[str, str] = field(default_factory=dict)  # "owner/repo@branch:path" to text; repository in lower case
     permissions: Mapping[str, Permission] = field(default_factory=dict)  # "owner/repo@login", where a test set one
@@ -160,9 +158,8 @@ class World:
         if name.lower() in {known.lower() for known in conversation.labels}:
             return self
         spelled = self.repositories[conversation.repository.lower()].labels[name.lower()].name
-        return self.with_event(
-            replace(conversation, labels=(*conversation.labels, spelled)), at, actor, "labeled", spelled
-        )
+        labelled = replace(conversation, labels=(*conversation.labels, spelled))
+        return self.with_event(labelled, at, actor, "labeled", spelled)
 
     def without_conversation_label(self, key: str, name: str, actor: Account, at: datetime) -> World:
         """Return a copy in which the issue or pull request `key` ("owner/repo#7") does not have the label."""

@@ -35,6 +35,9 @@ from hls_handler.queue.checkpoints import PendingChanges
 LABEL_SET = "label_set"
 """Counter of the labels that the bot set because a reply asked for them. `field_label` returns the counter's label."""
 
+ISSUE_TYPE = ""
+"""Name of the row of an issue that got a type, beside the rows of its labels, whose names are never empty."""
+
 _d = deliveries.c
 
 
@@ -150,7 +153,14 @@ class ConversationHistory:
 
     def labels(self) -> dict[str, LabelState]:
         """Return {label: state}: "intended" before the bot's write, "set" after it, "removed" by a person."""
-        return dict(self._state.labels)
+        return {name: state for name, state in self._state.labels.items() if name != ISSUE_TYPE}
+
+    def has_issue_type(self) -> bool:
+        """Return True if the issue got a type, of the bot or a person. Then the bot sets none, also after a removal."""
+        return ISSUE_TYPE in self._state.labels
+
+    def record_issue_type(self) -> None:
+        self.change_labels((ISSUE_TYPE,), "set")
 
     def change_labels(
         self, names: Iterable[str], state: LabelState | None, origins: Mapping[str, LabelOrigin] = NO_ORIGINS

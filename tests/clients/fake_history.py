@@ -16,6 +16,7 @@ class FakeHistory:
         self.origins: dict[str, LabelOrigin] = {}
         self.known: dict[str, StoredComment] = {}
         self.changes = 0
+        self.is_typed = False
 
     def labels(self) -> dict[str, LabelState]:
         return dict(self.label_states)
@@ -29,6 +30,12 @@ class FakeHistory:
             if state is not None:
                 self.label_states[name] = state
         self.origins |= origins
+
+    def has_issue_type(self) -> bool:
+        return self.is_typed
+
+    def record_issue_type(self) -> None:
+        self.is_typed = True
 
     def comment(self, family: str) -> StoredComment | None:
         return self.known.get(family)

@@ -66,6 +66,7 @@ def test_rule_12_only_these_writes_to_github_exist() -> None:
         ("PATCH", "{}/check-runs/{}"),
         ("PATCH", "{}/hooks/{}"),
         ("PATCH", "{}/issues/comments/{}"),
+        ("PATCH", "{}/issues/{}"),
         ("POST", "{}/check-runs"),
         ("POST", "{}/hook/deliveries/{}/attempts"),
         ("POST", "{}/hooks"),
@@ -91,6 +92,12 @@ def test_rule_12_the_only_event_of_a_review_is_comment() -> None:
         if isinstance(key, ast.Constant) and key.value == "event"
     ]
     assert events == ["'COMMENT'"]
+
+
+def test_rule_12_a_write_to_an_issue_itself_changes_only_its_type() -> None:
+    function = next(one for one in functions("clients/writer.py") if one.name == "ensure_issue_type")
+    bodies = [ast.unparse(call.args[2]) for call in calls_of(function, "write")]
+    assert bodies == ["{'type': name}"]
 
 
 def test_rule_12_graphql_is_only_used_to_read() -> None:

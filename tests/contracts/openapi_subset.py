@@ -31,7 +31,8 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     REPOSITORY: ("get",),
     f"{REPOSITORY}/installation": ("get",),
     f"{REPOSITORY}/issues": ("get",),
-    ISSUE: ("get",),
+    f"{REPOSITORY}/issue-types": ("get",),
+    ISSUE: ("get", "patch"),  # a patch sets the type, and nothing else
     f"{ISSUE}/comments": ("get", "post"),
     f"{REPOSITORY}/issues/comments/{{comment_id}}": ("get", "patch"),
     f"{REPOSITORY}/issues/comments/{{comment_id}}/reactions": ("get", "post"),

@@ -16,6 +16,7 @@ from hls_handler.actions import (
     CommitCheck,
     EnsureCheck,
     EnsureComment,
+    EnsureIssueType,
     EnsureLabels,
     EnsureReply,
     EnsureReview,
@@ -103,6 +104,7 @@ class FakeGithub:
     files_at: dict[str, FileAtRef] = field(default_factory=dict)  # by "branch:path"
     labels: dict[int, tuple[str, ...]] = field(default_factory=dict)
     repository_labels: tuple[RepositoryLabel, ...] = ()
+    types: dict[int, str] = field(default_factory=dict)
     comments: dict[int, str] = field(default_factory=dict)  # by the bot
     inline_comments: dict[str, int] = field(default_factory=dict)  # ids of the bot's, by `InlineComment.key`
     replies: dict[tuple[int, str], str] = field(default_factory=dict)  # by comment and `EnsureReply.key`
@@ -316,6 +318,13 @@ class FakeWriter:
         self.history.change_labels(names, "set")
         self.github.labels[number] = names
         return Outcome("labels", "changed", f"added {', '.join(names)}", added=names)
+
+    def ensure_issue_type(self, number: int, action: EnsureIssueType) -> Outcome:
+        if self.dry_run:
+            return Outcome("type", "dry_run", f"would have set the type {action.name}")
+        self._write("type")
+        self.github.types[number] = action.name
+        return Outcome("type", "changed", f"set the type {action.name}")
 
     def ensure_comment(self, number: int, action: EnsureComment, *, may_exist: bool = True) -> Outcome:
         self.github.may_exist.append(may_exist)

@@ -76,7 +76,7 @@ def test_stored_reply_that_lacks_a_field_is_requested_again(current_codecs: Code
 def test_checkpoint_of_a_readable_version_gets_defaults_for_new_fields(current_codecs: Codecs, shape: Shape) -> None:
     decoded, stored = decode_with_current_code(current_codecs, shape), json.loads(shape.value)
     assert decoded | stored == decoded
-    assert [decoded[name] for name in decoded.keys() - stored.keys()] in ([[], {}], [{}, []])
+    assert all(decoded[name] in ([], {}) for name in decoded.keys() - stored.keys())
 
 
 NOT_OUTDATED = [

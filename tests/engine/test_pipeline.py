@@ -11,9 +11,10 @@ from hls_handler import shipped
 from hls_handler.analysis import IssueResponse, Usage, ValidReply
 from hls_handler.deliveries import Finished
 from hls_handler.errors import DependencyDown, Permanent
+from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
 from hls_handler.reports.delivery_report import format_report, load_report
-from hls_handler.settings.model import Prompts
+from hls_handler.settings.model import Labels, Prompts
 from tests.engine.fakes import CLAUDE_DOWN, INVALID, ISSUE
 from tests.engine.shadow_world import ANALYZE, load_cached
 from tests.engine.world import BUG, GUID, QUESTION, MakeWorld, settings
@@ -204,11 +205,13 @@ def test_retried_older_event_does_not_overwrite_a_newer_result(make_world: MakeW
 def test_labels_and_comments_are_switched_off_separately(
     make_world: MakeWorld, feature: str, labels: bool, comments: bool
 ) -> None:
-    world = make_world(given=settings(features={feature: False}))
-    world.accept()
+    given = settings(features={feature: False})
+    world = make_world(given=given.model_copy(update={"labels": Labels(issue_type=True)}))
+    world.accept(body=recorded.load("issues.opened").body.replace(b'"type":"User"', b'"type":"Organization"'))
     finished = world.finish()
     assert f"features.{feature}" in (finished.reason or "")
-    assert (bool(world.github.labels), bool(world.github.comments)) == (labels, comments)
+    github = world.github
+    assert (bool(github.labels), bool(github.types), bool(github.comments)) == (labels, labels, comments)
 
 
 def test_rule_17_runs_over_the_hourly_limit_of_a_conversation_are_ignored(make_world: MakeWorld) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hls_handler.actions import Action, EnsureComment, EnsureLabels, RequestedLabel
+from hls_handler.actions import Action, EnsureComment, EnsureIssueType, EnsureLabels, RequestedLabel
 from hls_handler.analysis import Analysis
 from hls_handler.events import Account, Comment
 from hls_handler.handlers.handler import PromptLimits
@@ -34,6 +34,34 @@ def test_closed_issue_has_a_comment_of_its_own_and_needs_no_information() -> Non
     assert isinstance(labels, EnsureLabels)
     assert "status" not in [label.group for label in labels.requested]
     assert comment == EnsureComment("issues-closed-7", "Hello.", create=True)
+
+
+ORGANIZATION, PERSON = ({"repository": {"owner": {"type": kind}}} for kind in ("Organization", "User"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "payload", "expected"),
+    [
+        ("bug", {"issue_type": True}, ORGANIZATION, ["Bug"]),
+        ("enhancement", {"issue_type": True}, ORGANIZATION, ["Feature"]),
+        ("documentation", {"issue_type": True}, ORGANIZATION, ["Task"]),
+        ("maintenance", {"issue_type": True, "min_field_confidence": 0.8}, ORGANIZATION, ["Task"]),
+        ("question", {"issue_type": True}, ORGANIZATION, []),
+        ("bug", {"issue_type": True, "min_field_confidence": 0.81}, ORGANIZATION, []),
+        ("bug", {"issue_type": True}, PERSON, []),
+        ("bug", {}, ORGANIZATION, []),
+    ],
+)
+def test_type_of_an_issue_follows_from_its_kind(
+    kind: str, settings: dict[str, object], payload: dict[str, object], expected: list[str]
+) -> None:
+    facts = replace(FACTS, labels=EffectiveLabels.model_validate(settings))
+    confidence = {"kind": 0.8, "priority": 1, "difficulty": 1, "component": 1}
+    reply = issue_analysis(kind=kind, field_confidence=confidence)
+    given = replace(event(issue()), payload=payload)
+    for answered in (analysis(reply), analysis(issue_response(), reply)):
+        types = [one.name for one in HANDLER.plan(given, facts, answered) if isinstance(one, EnsureIssueType)]
+        assert types == expected
 
 
 def test_the_newest_label_corrections_are_shown() -> None:

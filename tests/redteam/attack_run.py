@@ -120,7 +120,7 @@ def settings(sandbox: Sandbox, mirrors: Path, *, is_compared: bool) -> Settings:
         ),
         mirror=Mirror(directory=mirrors),
         limits=Limits(thread_runs_per_hour=10_000),
-        labels=Labels(suggest=True),
+        labels=Labels(suggest=True, issue_type=True),
         similar=Similar(enabled=is_compared),
         comments=Comments(summary="always"),
         repositories=(

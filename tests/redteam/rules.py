@@ -31,6 +31,7 @@ WRITES = (
     ("POST", r"/repos/{repository}/labels"),
     ("POST", r"/repos/{repository}/issues/{number}/labels"),
     ("DELETE", r"/repos/{repository}/issues/{number}/labels/[^/]+"),
+    ("PATCH", r"/repos/{repository}/issues/{number}"),
     ("POST", r"/repos/{repository}/issues/{number}/comments"),
     ("PATCH", r"/repos/{repository}/issues/comments/\d+"),
     ("POST", r"/repos/{repository}/pulls/{number}/reviews"),
@@ -108,6 +109,15 @@ def rule_12_reviews_have_the_event_comment(run: Run) -> Violations:
         for seen in one.github:
             if seen.writes and seen.path.endswith("/reviews") and seen.body.get("event") != "COMMENT":
                 yield f"{one.name}: a review with the event {seen.body.get('event')}"
+
+
+def rule_12_a_change_of_an_issue_is_its_type(run: Run) -> Violations:
+    changes = [
+        seen.body for one in run.rounds for seen in one.github if re.search(r"/issues/\d+$", seen.path) and seen.writes
+    ]
+    if run.rounds[0].event.name == "issues" and {"type": "Bug"} not in changes:
+        yield "no issue got a type"
+    yield from (f"{body}" for body in changes if body not in [{"type": name} for name in ("Bug", "Feature", "Task")])
 
 
 def rules_12_and_13_only_labels_comments_and_checks_of_the_conversation_are_written(run: Run) -> Violations:
@@ -215,6 +225,7 @@ RULES: tuple[Callable[[Run], Violations], ...] = (
     rule_10_credentials_in_untrusted_text_are_redacted,
     rule_11_repositories_are_separate,
     rule_12_reviews_have_the_event_comment,
+    rule_12_a_change_of_an_issue_is_its_type,
     rules_12_and_13_only_labels_comments_and_checks_of_the_conversation_are_written,
     rule_14_only_shipped_and_listed_labels_are_set_and_only_shipped_ones_are_created,
     rule_15_comments_have_no_side_effects,

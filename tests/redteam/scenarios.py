@@ -178,7 +178,10 @@ def workflow_failed(sandbox: Sandbox, target: Target, texts: Texts, number: int)
         },
     )
     sandbox.state.seed("workflow_run", payload)
-    assert sandbox.state.set_jobs(target.full_name, number, 1, (_job(texts, number),))
+    run = sandbox.state.run(target.full_name, number)
+    assert run is not None
+    attempt = replace(run.last, jobs=(_job(texts, number),))
+    sandbox.state.change(lambda world: world.with_run(replace(run, attempts=(attempt,))))
     return Event("workflow_run", payload, number)
 
 
@@ -422,7 +425,7 @@ def _repository(target: Target, texts: Texts) -> dict[str, Any]:
         "id": target.id,
         "name": name,
         "full_name": target.full_name,
-        "owner": _account(owner),
+        "owner": _account(owner) | {"type": "Organization"},
         "description": texts.get("repository.description", "What it is"),
     }
 

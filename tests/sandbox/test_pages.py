@@ -60,5 +60,6 @@ def test_untrusted_text_of_runs_and_releases_is_escaped(sandbox: Sandbox) -> Non
     run = sandbox.state.run(REPOSITORY, 19041222731)
     assert run is not None
     jobs = tuple(replace(job, log=EVIL) for job in run.last.jobs)
-    assert sandbox.state.set_jobs(REPOSITORY, run.id, run.last.number, jobs)
+    attempts = (*run.attempts[:-1], replace(run.last, jobs=jobs))
+    sandbox.state.change(lambda world: world.with_run(replace(run, attempts=attempts)))
     assert_escaped(sandbox, "/", RUN, f"/{REPOSITORY}/releases/tag/v1/x%23")

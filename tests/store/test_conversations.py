@@ -13,6 +13,7 @@ from hls_handler.handlers.labels import LabelOrigin, LabelState
 from hls_handler.queue.checkpoints import Change, PendingChanges
 from hls_handler.storage import Storage
 from hls_handler.store.conversations import ConversationState, field_label
+from hls_handler.store.corrections import ShownLabels
 from tests.queue.builders import begin, open_history, start_call
 
 
@@ -66,6 +67,17 @@ def test_pending_changes_are_readable_and_stored_with_the_next_write(store: Stor
     known = ConversationState(labels=labels, comments={"issues": StoredComment(11, "digest")})
     assert store.conversations.find(1, 7, "hls[bot]") == known
     assert store.statistics.counters()["label_set", field_label("issues/analyze@1", "kind")] == 1
+
+
+def test_type_of_an_issue_is_no_label(store: Storage) -> None:
+    lease = begin(store, "g1", number=7)
+    history = open_history(store, lease, "hls[bot]")
+    assert not history.has_issue_type()
+    history.record_issue_type()
+    stored = open_history(store, lease, "hls[bot]")
+    assert (stored.has_issue_type(), stored.labels()) == (True, {})
+    shown = ShownLabels((), "Crash", pull_request=False, groups={})
+    assert store.corrections.record_current(lease, "hls[bot]", shown).compared == 0
 
 
 def test_bot_account_is_stored_by_fingerprint(store: Storage) -> None:
