@@ -204,7 +204,7 @@ def _retries_first(store: Storage, sizes: Sizes) -> None:
 
 def _paused_repository(store: Storage, sizes: Sizes) -> None:
     """All other queued deliveries are of a paused repository."""
-    store.pauses.pause("octo/widgets-2", reason="measured")
+    store.pauses.pause("octo/widgets-2", reason="measured", by="mona")
     paused = (_delivery(number=at % CONVERSATIONS, priority=1, repository_id=2) for at in range(sizes.queued))
     for batch in _batches(paused):
         _queue(store, batch)

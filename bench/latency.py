@@ -52,7 +52,7 @@ def measure(folder: Path, *, rounds: int = ROUNDS, accepts: int = ACCEPTS) -> tu
         def wait_until_done(number: int) -> None:
             _wait_until(lambda: count_done() == number)
 
-        store.pauses.pause(PAUSED, reason=None)
+        store.pauses.pause(PAUSED, reason=None, by="mona")
         start(WORKERS)  # imports, connects and creates labels
         wait_until_done(WORKERS)
         idle: list[list[float]] = []

@@ -15,6 +15,7 @@ from hls_handler.db.files import database_exists, ensure_private_file
 from hls_handler.db.migrate import migrate, require_migrated
 from hls_handler.db.values import no_skew
 from hls_handler.errors import StoreUnavailable
+from hls_handler.queue.audit import Audit
 from hls_handler.queue.checkpoints import Checkpoints
 from hls_handler.queue.delivery_queue import DeliveryQueue
 from hls_handler.queue.locks import Locks
@@ -60,6 +61,7 @@ class Storage:
         self.rate_limiter: Final = RateLimiter(database, checkpoints)
         self.locks: Final = Locks(database, checkpoints)
         self.pauses: Final = Pauses(database)
+        self.audit: Final = Audit(database)
         self.deliveries: Final = Deliveries(database)
         self.searches: Final = DeliverySearches(database)
         self.analyses: Final = Analyses(database)

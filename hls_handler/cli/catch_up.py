@@ -16,6 +16,7 @@ from hls_handler.cli.options import (
     Config,
     abort,
     config_path,
+    describe_person,
     find_age,
     load,
     open_store,
@@ -66,6 +67,8 @@ def _run(settings: Settings, *, dry_run: bool) -> Report:
             )
             credentials = make_credentials(settings.github, now=utc_now)
             catch_up = CatchUp(store, lambda: active, lambda _: credentials, wait=time.sleep, rates=RateLimitMonitor())
+            if not dry_run:
+                store.audit.record(describe_person(), "catch-up", "")
             with closing(catch_up):
                 return catch_up.run(dry_run=dry_run)
         except (PromptError, SettingsError) as exc:

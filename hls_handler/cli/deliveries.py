@@ -14,6 +14,7 @@ from hls_handler.cli.github_names import require_conversation, require_repositor
 from hls_handler.cli.options import (
     AsJson,
     Config,
+    describe_person,
     fail,
     find_age,
     load,
@@ -211,13 +212,13 @@ def retry(
             print_line(f"{count(number, 'delivery')} {'matches' if number == 1 else 'match'}")
             if number and not yes:
                 require_confirmation("Run them again?", what="the number", otherwise="none was queued")
-            all_results = retry_matching(store, search, settings, number=number)
+            all_results = retry_matching(store, search, settings, number=number, by=describe_person())
             if all_results.queued is None or (number and not all_results.queued):
                 fail(all_results.sentence)
             print_line(all_results.sentence)
             return
         row = _require_found(store.deliveries.find(guid), guid)
-        result = retry_delivery(store, row, settings)
+        result = retry_delivery(store, row, settings, by=describe_person())
     if not result.is_queued:
         fail(result.sentence)
     print_line(result.sentence)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hls_handler.cli.github_names import require_repository
-from hls_handler.cli.options import Config, fail, load, open_store, print_line
+from hls_handler.cli.options import Config, describe_person, fail, find_user, load, open_store, print_line
 from hls_handler.db.files import back_up
 from hls_handler.errors import StoreUnavailable
 from hls_handler.queue.pauses import describe_pause, resume_command
@@ -44,7 +41,7 @@ def pause(
     if repository is not None:
         repository = require_repository(repository, base_url=settings.github.base_url)
     with open_store(settings) as store:
-        store.pauses.pause(repository, reason=add_author(reason))
+        store.pauses.pause(repository, reason=add_author(reason), by=describe_person())
         name = (repository or "").lower()
         current = next(one for one in store.pauses.active() if (one.repository or "").lower() == name)
         queued = store.searches.count(DeliverySearch(state="queued", repository=repository))
@@ -66,7 +63,7 @@ def resume(repository: RepositoryArgument = None, config: Config = None) -> None
     if repository is not None:
         repository = require_repository(repository, base_url=settings.github.base_url)
     with open_store(settings) as store:
-        ended, others = store.pauses.resume(repository), store.pauses.active()
+        ended, others = store.pauses.resume(repository, by=describe_person()), store.pauses.active()
         queued = store.searches.count(DeliverySearch(state="queued", repository=repository))
     name = repository or "everything"
     for other in others:
@@ -79,12 +76,8 @@ def resume(repository: RepositoryArgument = None, config: Config = None) -> None
 
 
 def add_author(reason: str | None) -> str:
-    """Return "REASON (by USER on HOST)", or "by USER on HOST" without a reason. Under sudo, USER is who called sudo."""
-    try:
-        user = os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name, as in a container
-        user = "unknown user"
-    by = f"by {user} on {socket.gethostname()}"
+    """Return "REASON (by USER on HOST)", or "by USER on HOST" without a reason."""
+    by = f"by {find_user()}"
     return f"{reason} ({by})" if reason else by
 
 

@@ -5,10 +5,12 @@ Printed text is escaped, so that untrusted text cannot control the terminal.
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import re
 import shutil
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -172,6 +174,20 @@ def find_hls_command() -> str:
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+def find_user() -> str:
+    """Return "USER on HOST". Under sudo, USER is who called sudo."""
+    try:
+        user = os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in a container
+        user = "unknown user"
+    return f"{user} on {socket.gethostname()}"
+
+
+def describe_person() -> str:
+    """Return who runs the command, for the audit."""
+    return f"command line ({find_user()})"
 
 
 def require_confirmation(question: str, *, what: str, otherwise: str, err: bool = False) -> None:

@@ -13,10 +13,12 @@ from typing import Annotated
 
 import typer
 
+from hls_handler.analysis import Usage
 from hls_handler.cli.options import (
     Config,
     abort,
     connect_claude,
+    describe_person,
     fail,
     find_age,
     load,
@@ -38,7 +40,7 @@ from hls_handler.trials.comparison import Comparison, Report, Run
 from hls_handler.trials.sender import Sender
 from hls_handler.trials.trial import NOT_ASKED, Trial, compare_stored, plan_trials, run_trials
 from hls_handler.untrusted.cleaning import escape_unprintable
-from hls_handler.wording import count, format_usd
+from hls_handler.wording import add_usd, count, format_usd
 
 COLUMNS = ("delivery", "event", "thread", "comments", "tokens", "USD", "labels")
 
@@ -118,8 +120,14 @@ def _ask(settings: Settings, store: Storage, name: str, since: datetime, *, most
     except SettingsError as exc:
         abort(*exc.problems)
     with client as claude:
-        sender = Sender(claude, partial(time.sleep, 1 / settings.claude.requests_per_second))
-        results = (*run_trials(store, trials, sender), *(one for one in planned if isinstance(one, Comparison)))
+        usages = list[Usage]()
+        sender = Sender(claude, partial(time.sleep, 1 / settings.claude.requests_per_second), usages.append)
+        change = store.audit.record(describe_person(), "trial", prompt.id) if trials else None
+        try:
+            results = (*run_trials(store, trials, sender), *(one for one in planned if isinstance(one, Comparison)))
+        finally:
+            if change is not None:
+                store.audit.set_cost(change, add_usd(usage.cost_usd for usage in usages))
     for one in results:
         if one.problem and one.problem != NOT_ASKED:
             print_line(f"{one.guid[:8]}: {one.problem}", err=True)

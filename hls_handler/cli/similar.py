@@ -11,6 +11,7 @@ import typer
 from hls_handler.cli.github_names import require_conversation, require_repository
 from hls_handler.cli.options import (
     Config,
+    describe_person,
     fail,
     lacks_github_token,
     load,
@@ -81,6 +82,7 @@ def similar(
                     f"{count(max(1, requests), 'request')}"
                 )
                 if fill:
+                    store.audit.record(describe_person(), "fill", repository)
                     _fill(store, reader, found)
         except (StepFailed, SettingsError) as exc:
             fail(with_remedy(exc))

@@ -1,4 +1,5 @@
-"""Decides who may use the console: people who signed in with `server.api_key`, or local ones if there is no key.
+"""Decides who may use the console: people who signed in with `server.api_key` or at the trusted proxy, or local ones
+if the settings have neither.
 
 A session is a cookie with its end and a signature by a key that is derived from `server.api_key`. So it is valid in all
 processes, and ends when the key is changed. Signing out deletes the cookie, but not copies of it.
@@ -20,6 +21,7 @@ from starlette.responses import Response
 
 from hls_handler.settings.model import Settings
 from hls_handler.settings.values import is_loopback
+from hls_handler.web.trusted_proxy import TrustedProxy
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +49,14 @@ class Access:
 
     def __init__(self, settings: Settings, own_key: bytes, wrong_keys: WrongKeys, now: Callable[[], float]) -> None:
         """`own_key` is random; it signs tokens if there is no `server.api_key`. `now` returns seconds since 1970."""
-        key = settings.server.api_key
+        self._server, key = settings.server, settings.server.api_key
+        self._proxy = TrustedProxy(settings.server)
         self._key = None if key is None else key.get_secret_value().encode()
         self._signing_key = hmac.digest(self._key or own_key, b"HLS console", sha256)
         self._wrong_keys, self._now = wrong_keys, now
         public_url = settings.server.public_url or ""
         self.is_on = settings.has_console
-        self.needs_key = key is not None
+        self.has_key = key is not None
         self._is_behind_proxy = bool(public_url)
         self._is_secure = public_url.startswith("https://")
         self._origin = "/".join(public_url.split("/")[:3])
@@ -65,7 +68,7 @@ class Access:
                 404,
                 "the console and the API are off: set server.api_key, such as to the output of openssl rand -hex 24",
             )
-        if not self.needs_key:
+        if not self._server.has_sign_in:
             host = HOST.fullmatch(request.headers.get("host", ""))
             if host is None or not is_loopback(host[1]):
                 # A web page of another site may have made its own name point to this machine.
@@ -78,18 +81,30 @@ class Access:
         return None
 
     def is_allowed(self, request: Request) -> bool:
-        return self._key is None or self._has_key(request) or self._session(request) is not None
+        is_known = self._has_key(request) or self.find_user(request) is not None
+        return not self._server.has_sign_in or is_known or self._session(request) is not None
+
+    def find_user(self, request: Request) -> str | None:
+        """Return the login that the trusted proxy sent; None also for a program, which sends the key in X-API-Key."""
+        return None if self._has_key(request) else self._proxy.find_user(request)
+
+    def may_write(self, request: Request) -> bool:
+        """Return False for users who may only read, also if they have signed in with the key."""
+        user = self.find_user(request)
+        return user is None or not self._server.is_viewer(user)
 
     def is_scraper(self, request: Request) -> bool:
-        """Return True for a request with the key in one header, X-API-Key or Authorization. A session does not count.
+        """Return True for users of the proxy, and for a request with the key in one header, X-API-Key or Authorization.
 
-        Without a key, the rules of `find_rejection` are enough.
+        A session does not count. Without a sign-in, the rules of `find_rejection` are enough.
         """
-        return self._key is None or self._has_key(request, or_bearer=True)
+        is_known = self._has_key(request, or_bearer=True) or self.find_user(request) is not None
+        return not self._server.has_sign_in or is_known
 
     def is_program(self, request: Request) -> bool:
-        """Return True for a request with the key in its header. Without a key: for one that no web page has sent."""
-        return self._has_key(request) if self.needs_key else "origin" not in request.headers
+        """Return True for a request with the key in its header. Without a key, and of users: if no web page sent it."""
+        needs_key = self.has_key and self.find_user(request) is None
+        return self._has_key(request) or not (needs_key or "origin" in request.headers)
 
     def _has_key(self, request: Request, *, or_bearer: bool = False) -> bool:
         given = request.headers.getlist("x-api-key")
@@ -136,8 +151,9 @@ class Access:
         response.delete_cookie(self._cookie_name(request), secure=is_secure, httponly=True, samesite="strict")
 
     def csrf_token(self, request: Request) -> str:
-        """Return the token that forms of this session must send."""
-        return self._sign("form", self._session(request) or "")
+        """Return the token that forms of this user or session must send."""
+        user = self.find_user(request)
+        return self._sign("form", self._session(request) or "") if user is None else self._sign("form of", user)
 
     def is_own_form(self, request: Request, token: str) -> bool:
         """Return True if a form of the console sent the request, and no page of another site."""

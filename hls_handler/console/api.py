@@ -88,14 +88,15 @@ class Api:
 
     def _retry(self, request: Request, _query: Query) -> Response:
         row = require_delivery(self._store, request)
-        result = retry_delivery(self._store, row, self._frame.settings)
+        result = retry_delivery(self._store, row, self._frame.settings, by=self._frame.person(request))
         if not result.is_queued:
             raise HTTPException(409, result.sentence)
         document: RetryDocument = {"delivery": row.guid, "detail": result.sentence}
         return send_json(request, document, status=202)
 
     def _retry_all(self, request: Request, given: RetryQuery) -> Response:
-        result = retry_matching(self._store, given.search(), self._frame.settings, number=given.number)
+        by = self._frame.person(request)
+        result = retry_matching(self._store, given.search(), self._frame.settings, number=given.number, by=by)
         if result.queued is None:
             raise HTTPException(409, result.sentence)
         document: RetriesDocument = {"queued": result.queued, "detail": result.sentence}

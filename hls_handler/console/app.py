@@ -13,6 +13,7 @@ from hls_handler.clients.api import RateLimit
 from hls_handler.console import openapi
 from hls_handler.console.access import MAX_KEPT, Access, WrongKeys
 from hls_handler.console.api import Api
+from hls_handler.console.audit import AuditPages
 from hls_handler.console.claude_runs import ClaudeRuns, ConnectClaude
 from hls_handler.console.deliveries import DeliveryPages
 from hls_handler.console.documentation import DocumentationPages
@@ -63,8 +64,10 @@ class Console:
 
     def routes(self, settings: Settings) -> Sequence[BaseRoute]:
         """Return the routes for these settings."""
-        ports, store = self._ports, self._ports.store
-        frame = Frame(settings, Access(settings, self._own_key, self._wrong_keys, ports.now))
+        ports, store, own_key = self._ports, self._ports.store, self._own_key
+        if settings.server.trusted_proxy is not None:
+            own_key = store.database.secret("console")  # a form of one machine may be sent to another
+        frame = Frame(settings, Access(settings, own_key, self._wrong_keys, ports.now))
         return [
             *OverviewPage(
                 frame, self._overviews, ports.health, ports.rate_limit, ports.now, store, ports.has_webhooks
@@ -75,6 +78,7 @@ class Console:
             *TrialPages(frame, store, ports.prompts, self._runs).routes(),
             *PromptPages(frame, store, ports.prompts, self._stats).routes(),
             *LogPages(frame, ports.log_ring).routes(),
+            *AuditPages(frame, store).routes(),
             *SettingsPages(frame, store, ports.prompts).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),

@@ -47,6 +47,7 @@ class Progress:
     prompt_id: str
     started_at: datetime  # aware UTC
     about: Any  # what its page shows besides
+    change: int  # its id in the audit
     usages: list[Usage] = field(default_factory=list)  # of the replies so far
     finished_at: datetime | None = None
     report: Report | None = None  # None while it runs, or after a defect
@@ -73,8 +74,8 @@ class ClaudeRuns:
         last = self._last
         return last if last is not None and last.name == name else None
 
-    def start(self, name: str, trials: Sequence[Trial], settings: Settings, about: Any) -> None:
-        """Start the trials of a prompt.
+    def start(self, name: str, trials: Sequence[Trial], settings: Settings, about: Any, *, by: str) -> None:
+        """Start the trials of a prompt for the person `by`.
 
         Raises `CallRefused` if others are in progress, or while the service itself may not call Claude.
         """
@@ -82,7 +83,8 @@ class ClaudeRuns:
         with self._lock:
             if self._last is not None and self._last.finished_at is None:
                 raise CallRefused(f"Another trial is in progress, of {self._last.name}. Wait for its end.")
-            progress = self._last = Progress(name, trials[0].prompt_id, self._time(), about)
+            change = self.store.audit.record(by, "trial", trials[0].prompt_id)
+            progress = self._last = Progress(name, trials[0].prompt_id, self._time(), about, change)
         # A daemon, so that a call in progress does not delay the end of the process: nothing of the trial is stored.
         threading.Thread(target=self._run, args=(progress, trials, settings), name="trial", daemon=True).start()
 
@@ -93,7 +95,10 @@ class ClaudeRuns:
         try:
             with closing(self.connect(settings.claude)) as client:
                 sender = Sender(client, partial(self._check_budget, settings), progress.usages.append)
-                progress.report = Report(run_trials(self.store, trials, sender))
+                try:
+                    progress.report = Report(run_trials(self.store, trials, sender))
+                finally:
+                    self.store.audit.set_cost(progress.change, progress.cost_usd)
         except HlsError as exc:
             progress.problem = redact(str(exc))
         except Exception as exc:

@@ -98,7 +98,8 @@ class DeliveryPages:
         given = {name: value for name, value in request.query_params.items() if value}
         query = RetryQuery.parse({**given, "number": form.get("number", "")})
         search = query.search()
-        result = retry_matching(self._store, search, self._frame.settings, number=query.number)
+        by = self._frame.person(request)
+        result = retry_matching(self._store, search, self._frame.settings, number=query.number, by=by)
         if result.received is not None and not result.refused:
             first, last = result.received
             kept = {name: value for name, value in given.items() if name in ("repository", "event", "sender")}
@@ -139,7 +140,7 @@ class DeliveryPages:
 
     def _retry(self, request: Request, _form: Form) -> Response:
         row = require_delivery(self._store, request)
-        result = retry_delivery(self._store, row, self._frame.settings)
+        result = retry_delivery(self._store, row, self._frame.settings, by=self._frame.person(request))
         if result.is_queued:
             return RedirectResponse(f"/deliveries/{row.guid}", 303)
         row = require_delivery(self._store, request)  # its state may have changed meanwhile

@@ -29,6 +29,7 @@ from hls_handler.settings.model import Settings
 MAX_FORM_BYTES = 64 * 1024
 SIGN_IN = "/sign-in"
 SESSION_ENDED = "Your session has ended, and nothing was sent. Go back, copy what you wrote, and sign in again."
+READ_ONLY = "you may only read here: server.viewers in the settings names you"
 Answer = Callable[[Request], Response] | Callable[[Request], Awaitable[Response]]
 """Answers a request. A function that is no coroutine runs in a thread, because it may block."""
 
@@ -77,9 +78,11 @@ class Frame:
 
         async def guarded(request: Request) -> Response:
             self.require_permitted_origin(request)
-            if self.access.is_allowed(request):
-                return await self._answer(request, read_and_process(request))
-            return self.message(request, SESSION_ENDED, status=401)
+            if not self.access.is_allowed(request):
+                return self.message(request, SESSION_ENDED, status=401)
+            if not self.access.may_write(request):
+                return self.message(request, f"{READ_ONLY.capitalize()}.", status=403)
+            return await self._answer(request, read_and_process(request))
 
         return Route(path, guarded, methods=["POST"])
 
@@ -121,6 +124,8 @@ class Frame:
             raise HTTPException(401, "send the service's key (server.api_key) in the header X-API-Key")
         if request.method == "POST" and not self.access.is_program(request):
             raise HTTPException(403, "send the key in the header X-API-Key; without a key, send no Origin")
+        if request.method == "POST" and not self.access.may_write(request):
+            raise HTTPException(403, READ_ONLY)
 
     def render(self, request: Request, template: str, *, status: int = 200, **variables: object) -> Response:
         return render(
@@ -128,10 +133,16 @@ class Frame:
             template,
             status=status,
             csrf_token=self.access.csrf_token(request),
-            needs_key=self.access.needs_key,
+            has_key=self.access.has_key,
             may_use=self.may_use(request),
+            may_write=self.access.may_write(request),
+            user=self.access.find_user(request),
             **variables,
         )
+
+    def person(self, request: Request) -> str:
+        """Return who sends a permitted request, for the audit. No login has a space."""
+        return self.access.find_user(request) or ("API key" if self.access.has_key else "local browser")
 
     def message(self, request: Request, text: str, *, status: int) -> Response:
         return self.render(request, "message.html", status=status, title=HTTPStatus(status).phrase, text=text)

@@ -129,14 +129,14 @@ class OverviewPage:
             self._frame.form("/deliveries/resume", self._resume),
         ]
 
-    def _pause(self, _request: Request, form: Form) -> Response:
+    def _pause(self, request: Request, form: Form) -> Response:
         reason = form.get("reason", "").strip()[:MAX_FILTER_CHARACTERS].replace("\0", "")
         reason = f"{reason} (in the console)" if reason else "in the console"
-        self._store.pauses.pause(_parse_repository(form), reason=reason)
+        self._store.pauses.pause(_parse_repository(form), reason=reason, by=self._frame.person(request))
         return self._changed()
 
-    def _resume(self, _request: Request, form: Form) -> Response:
-        self._store.pauses.resume(_parse_repository(form))
+    def _resume(self, request: Request, form: Form) -> Response:
+        self._store.pauses.resume(_parse_repository(form), by=self._frame.person(request))
         return self._changed()
 
     def _changed(self) -> Response:

@@ -35,6 +35,7 @@ NAVIGATION = {
     "Prompts": "/prompts",
     "Figures": "/figures",
     "Log": "/log",
+    "Audit": "/audit",
     "Settings": "/settings",
 }
 NOTHING = "\u2013"  # there is nothing to show
@@ -56,7 +57,7 @@ def show_error(request: Request, error: HTTPException) -> Response:
         text = f"{path} does not answer to {request.method}."
     title = HTTPStatus(error.status_code).phrase
     page = render(
-        request, "message.html", status=error.status_code, title=title, text=text, needs_key=False, may_use=False
+        request, "message.html", status=error.status_code, title=title, text=text, has_key=False, may_use=False
     )
     page.headers.update(error.headers or {})
     return page

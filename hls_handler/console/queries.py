@@ -121,6 +121,13 @@ class AnalysesQuery(Query):
         return AnalysisSearch(self.repo_full_name, self.pr_number, self.kind, self.since, self.limit, self.offset)
 
 
+class AuditQuery(Query):
+    person: Text = _parameter("only of people whose name contains this", default="")
+    before: Annotated[int, Field(ge=1, le=MAX_NUMBER), BeforeValidator(_parse_number)] | None = _parameter(
+        "id of the last change of the page before"
+    )
+
+
 class OverviewQuery(Query):
     period: PeriodName = "24h"
 

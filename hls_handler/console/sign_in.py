@@ -10,6 +10,11 @@ from starlette.routing import BaseRoute, Route
 
 from hls_handler.console.frame import SIGN_IN, Form, Frame
 
+AT_PROXY = (
+    "Sign in at the proxy before this service: the request had no login in the header of server.trusted_proxy, or did "
+    "not come from its networks."
+)
+
 
 class SignInPages:
     def __init__(self, frame: Frame) -> None:
@@ -27,7 +32,9 @@ class SignInPages:
         return self._page(request, _local_path(request.query_params.get("next")))
 
     def _page(self, request: Request, wanted: str, *, problem: str = "", status: int = 200) -> Response:
-        if not self._access.needs_key:
+        if not self._access.has_key and not self._access.is_allowed(request):
+            return self._frame.message(request, AT_PROXY, status=401)
+        if not self._access.has_key:
             return RedirectResponse(wanted, 303)
         return self._frame.render(request, "sign_in.html", status=status, wanted=wanted, problem=problem)
 

@@ -127,7 +127,7 @@ class TrialPages:
         try:
             prepared = self._prepare(library, edit, form.get("deliveries", "").split()[: max(NUMBERS)])
             if prepared.digest == form["send"]:
-                self._runs.start(edit.name, prepared.trials, self._frame.settings, edit)
+                self._runs.start(edit.name, prepared.trials, self._frame.settings, edit, by=self._frame.person(request))
                 return location
         except CallRefused as exc:
             return self._page(request, library, edit, said=str(exc), status=409)

@@ -138,6 +138,18 @@ pauses = Table(
     Column("paused_at", BigInteger, nullable=False),
 )
 
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("changed_at", BigInteger, nullable=False),
+    Column("person", UntrustedString, nullable=False),  # login at the proxy, "API key", "command line (mona on host)"
+    Column("action", Text, nullable=False),  # "retry"
+    Column("object", UntrustedString, nullable=False),  # GUID, "owner/repo" or prompt id; "" for everything
+    Column("cost_micro_usd", BigInteger),  # of a trial; NULL while it asks, or if it is unknown
+    Index("ix_audit_changed", "changed_at"),
+)
+
 checkpoints = Table(
     "checkpoints",
     metadata,

@@ -41,6 +41,7 @@ from hls_handler.db.values import (
 from hls_handler.deliveries import HEAD_START_MS, PRIORITY_BOT_REQUEST, Accepted, Lease, NewDelivery, Posted, State
 from hls_handler.events import event_key
 from hls_handler.queue.accepting import BatchAcceptor
+from hls_handler.queue.audit import record_change
 from hls_handler.queue.checkpoints import Change, Checkpoints, prepare
 from hls_handler.queue.leases import is_held, lease_lost, lease_parameters
 from hls_handler.queue.locks import release_locks
@@ -282,10 +283,11 @@ class DeliveryQueue:
             connection.execute(slots.delete())
         return waited
 
-    def retry(self, guid: str) -> State | None:
+    def retry(self, guid: str, *, by: str) -> State | None:
         """Queue a dead or ignored delivery again, or make a queued one due now. It keeps its checkpoints, and is first.
 
-        Return the new state; None for an unknown GUID. A dead or ignored delivery without a stored body stays so.
+        Return the new state; None for an unknown GUID. A dead or ignored delivery without a stored body stays so. `by`
+        is the person who wants it, for the audit.
         """
         now = self._database.now
         front = now - PRIORITY_BOT_REQUEST * HEAD_START_MS  # as `sort_key()` computes it
@@ -303,11 +305,13 @@ class DeliveryQueue:
             .values(reason="an operator runs it again", reason_kind=None)
         )
         with self._database.writing() as connection:
-            connection.execute(at_once)
+            is_due = connection.execute(at_once).rowcount
             ended = connection.execute(select(_c.state, _c.finished_at).where(is_retried).with_for_update()).first()
             connection.execute(again)
             if ended is not None:
                 self._counters.uncount_end(connection, ended.state, ended.finished_at)
+            if is_due or ended is not None:
+                record_change(self._database, connection, by, "retry", guid)
             return connection.execute(select(_c.state).where(_c.guid == guid)).scalar()
 
     def _take_back_expired(self, connection: Connection, max_crashes: int) -> list[tuple[str, str | None, str]]:

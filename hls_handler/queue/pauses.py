@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, FromClause, exists, func, literal_column, 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import pauses
 from hls_handler.db.values import from_ms
+from hls_handler.queue.audit import record_change
 
 _EVERYTHING = "*"
 
@@ -28,20 +29,26 @@ class Pauses:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def pause(self, repository: str | None, *, reason: str | None) -> bool:
-        """Pause "owner/repo", or everything (None). If already paused, replace only the reason and return False."""
+    def pause(self, repository: str | None, *, reason: str | None, by: str) -> bool:
+        """Pause "owner/repo", or everything (None). If already paused, replace only the reason and return False.
+
+        `by` is the person who does it, for the audit.
+        """
         new = self._database.insert(pauses).values(
             name=_name(repository), repository=repository, reason=reason, paused_at=self._database.now
         )
         with self._database.writing() as connection:
             known = connection.execute(select(pauses.c.name).where(pauses.c.name == _name(repository))).first()
             connection.execute(new.on_conflict_do_update(index_elements=["name"], set_={"reason": reason}))
+            record_change(self._database, connection, by, "pause", repository or "")
         return known is None
 
-    def resume(self, repository: str | None) -> bool:
+    def resume(self, repository: str | None, *, by: str) -> bool:
         """End the pause of "owner/repo", or the pause of everything (None). Return False if there is no such pause."""
         with self._database.writing() as connection:
             deleted = connection.execute(pauses.delete().where(pauses.c.name == _name(repository)))
+            if deleted.rowcount:
+                record_change(self._database, connection, by, "resume", repository or "")
         return deleted.rowcount > 0
 
     def active(self) -> list[Pause]:

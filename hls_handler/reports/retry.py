@@ -25,9 +25,9 @@ class Retry:
     sentence: str  # without a full stop
 
 
-def retry_delivery(store: Storage, row: DeliveryRow, settings: Settings) -> Retry:
-    """Queue a dead, ignored or waiting delivery to run now."""
-    state = store.queue.retry(row.guid)
+def retry_delivery(store: Storage, row: DeliveryRow, settings: Settings, *, by: str) -> Retry:
+    """Queue a dead, ignored or waiting delivery to run now. `by` is the person who wants it."""
+    state = store.queue.retry(row.guid, by=by)
     if state in ("dead", "ignored"):
         where = settings.sources.where("storage.body_days")
         return Retry(
@@ -54,7 +54,7 @@ class FilterRetry:
     received: tuple[datetime, datetime] | None = None  # when the first and the last of them were received
 
 
-def retry_matching(store: Storage, search: DeliverySearch, settings: Settings, *, number: int) -> FilterRetry:
+def retry_matching(store: Storage, search: DeliverySearch, settings: Settings, *, number: int, by: str) -> FilterRetry:
     """Queue all deliveries that match to run now, the oldest first, each in a transaction of its own.
 
     `number` is the number of matching deliveries that the operator saw. If it is another one by now, queue none.
@@ -63,7 +63,7 @@ def retry_matching(store: Storage, search: DeliverySearch, settings: Settings, *
     if len(rows) != number:
         matching = f"{count(len(rows), 'delivery')} {'matches' if len(rows) == 1 else 'match'} now"
         return FilterRetry(None, f"{matching}, and the number given is {number}; none was queued")
-    results = [retry_delivery(store, row, settings) for row in reversed(rows)]
+    results = [retry_delivery(store, row, settings, by=by) for row in reversed(rows)]
     refused = [one.sentence for one in results if not one.is_queued]
     queued = len(results) - len(refused)
     sentence = f"{count(queued, 'delivery')} {is_or_are(queued)} queued"

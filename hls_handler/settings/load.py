@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from ipaddress import ip_network
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import unquote, urlsplit
@@ -183,6 +184,8 @@ def _find_problems(root: object) -> Iterator[tuple[str, str]]:
     if is_false(value_at(root, "features.signature_validation")) and isinstance(host, str) and not is_loopback(host):
         sentence = f"false is allowed on a loopback host only, and server.host is {host}; anyone could send events"
         yield "features.signature_validation", sentence
+    if value_at(root, "server.viewers") and value_at(root, "server.trusted_proxy") is None:
+        yield "server.viewers", "needs server.trusted_proxy, which is not set; remove the key, or set both"
     yield from _find_credential_problems(root)
     yield from _find_tracing_problems(root)
     yield from _find_retrieval_problems(root)
@@ -312,7 +315,12 @@ def _find_warnings(settings: Settings, sources: Sources) -> Iterator[str]:
             yield f"{sources.where(f'{key}.model')}: {retirement}"
     if settings.claude.temperature is not None:
         yield f"{sources.where('claude.temperature')}: has no effect, models accept no temperature; remove the key"
-    if settings.server.api_key is None and not is_loopback(settings.server.host):
+    proxy = settings.server.trusted_proxy
+    for index, network in enumerate(proxy.networks if proxy else ()):
+        if ip_network(network).prefixlen == 0:
+            where = sources.where(f"server.trusted_proxy.networks[{index}]")
+            yield f"{where}: {network} is every address, so all who reach the port can name any user; name the proxy's"
+    if not settings.server.has_sign_in and not is_loopback(settings.server.host):
         yield (
             f"{sources.where('server.host')}: anyone who reaches {settings.server.host} can read /stats and /health, "
             "and the console is off; set server.api_key to require a key and to open the console"

@@ -39,6 +39,7 @@ from hls_handler.settings.values import (
     Layout,
     Length,
     LinkUrl,
+    Network,
     Number,
     PathGlob,
     PromptUse,
@@ -55,6 +56,7 @@ from hls_handler.settings.values import (
     TraceUrl,
     UrlPath,
     Usd,
+    UserGlob,
     VariableName,
     VariableValue,
     When,
@@ -70,6 +72,15 @@ OTHER_WEBHOOK_PATH = "/webhooks/github"
 """Path that webhooks of older programs are sent to; HLS receives them there, too."""
 
 
+class TrustedProxy(Section):
+    networks: tuple[Network, ...] = Field(
+        min_length=1, description="networks of the proxy: the header of any other client does not count"
+    )
+    user_header: HeaderName = Field(
+        description="header with the login; the proxy must set it in each request, or remove the client's"
+    )
+
+
 class Server(Section):
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: Integer = Field(8000, ge=0, le=65535, description="TCP port; 0 takes a free one and prints it")
@@ -81,6 +92,12 @@ class Server(Section):
         None,
         description="key that opens the console, and that the API, /stats and the full /health "
         "need in X-API-Key; at least 16 bytes",
+    )
+    trusted_proxy: TrustedProxy | None = Field(
+        None, description="proxy that signs people in, and names them in a header; beside api_key, or in place of it"
+    )
+    viewers: tuple[UserGlob, ...] = Field(
+        (), description="globs of people whom the proxy signs in, and who may only read"
     )
     max_body_bytes: Integer = Field(
         25_000_000, ge=1024, le=100_000_000, description="largest webhook body; a larger one is answered 413"
@@ -106,6 +123,13 @@ class Server(Section):
     def webhook_paths(self) -> tuple[str, ...]:
         """The paths that receive webhooks: `webhook_path`, and the one of older programs."""
         return tuple(dict.fromkeys((self.webhook_path, OTHER_WEBHOOK_PATH)))
+
+    @property
+    def has_sign_in(self) -> bool:
+        return self.api_key is not None or self.trusted_proxy is not None
+
+    def is_viewer(self, user: str) -> bool:
+        return any(_login_pattern(glob).fullmatch(user.lower()) for glob in self.viewers)
 
 
 def _exactly_one(*names: str) -> dict[str, JsonValue]:
@@ -666,19 +690,19 @@ class Settings(Section):
 
     @property
     def has_console(self) -> bool:
-        """True if the console is on: with a key, or for people on this machine if GitHub is the sandbox there.
+        """True if the console is on: with a sign-in, or for people on this machine if GitHub is the sandbox there.
 
         A proxy may forward requests of others exactly as a browser on this machine sends its own.
         """
         is_local = is_loopback(self.server.host) and self.server.public_url is None
         is_sandbox = is_loopback(urlsplit(self.github.base_url).hostname or "")
-        return self.server.api_key is not None or (is_local and is_sandbox)
+        return self.server.has_sign_in or (is_local and is_sandbox)
 
     @property
     def may_try_edits(self) -> bool:
-        """True if the console tries unsaved prompts: with a key, or if Claude is a sandbox, too, as in the demo."""
+        """True if the console tries unsaved prompts: with a sign-in, or if Claude is a sandbox, too, as in the demo."""
         is_sandbox = is_loopback(urlsplit(self.claude.base_url).hostname or "")
-        return self.server.api_key is not None or is_sandbox
+        return self.server.has_sign_in or is_sandbox
 
     @property
     def sources(self) -> Sources:

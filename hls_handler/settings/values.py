@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -44,8 +44,10 @@ SHELL_VARIABLE = re.compile(r"\$\w+")  # as in a shell; settings expand only `${
 RESERVED_PATHS = (
     "/analyses",
     "/api/analyses",
+    "/api/audit",
     "/api/deliveries",
     "/api/stats",
+    "/audit",
     "/deliveries",
     "/docs",
     "/figures",
@@ -198,6 +200,14 @@ def _find_address_problem(url: str) -> str | None:
     return None
 
 
+def _find_network_problem(network: str) -> str | None:
+    try:
+        ip_network(network)
+    except ValueError as exc:
+        return f"is no network ({exc}); write one such as 10.0.0.0/8 or 127.0.0.1/32"
+    return None
+
+
 def _find_url_path_problem(path: str) -> str | None:
     own = next((one for one in RESERVED_PATHS if path == one or path.startswith(f"{one}/")), None)
     return None if own is None else f"is used by the service itself, which serves {own}; choose another"
@@ -269,6 +279,8 @@ ProviderName = Annotated[
 ]
 RegionName = Annotated[str, Field(pattern=r"^[a-z0-9-]{2,40}$"), Expected("a region such as eu-central-1")]
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$"), Expected("the name of a header")]
+Network = Annotated[str, _reject(_find_network_problem), Expected("a network such as 10.0.0.0/8")]
+UserGlob = Annotated[str, Field(pattern=r"^[!-~]{1,100}$"), Expected("a login, or a glob such as *@example.com")]
 DatabaseUrl = Annotated[
     str,
     _reject(_find_database_url_problem),

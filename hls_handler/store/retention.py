@@ -15,6 +15,7 @@ from hls_handler.db.counters import HOURLY
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
     analyses,
+    audit,
     cached_replies,
     calls,
     counter_hours,
@@ -84,6 +85,13 @@ class RetentionStore:
             if ids:
                 connection.execute(deliveries.update().where(_c.id.in_(ids)).values(body=None))
         return len(ids)
+
+    def delete_changes(self, *, after: timedelta, most: int) -> int:
+        """Delete up to `most` changes of the audit that were made longer ago than `after`; return how many."""
+        before = self._database.now - after // timedelta(milliseconds=1)
+        old = select(audit.c.id).where(audit.c.changed_at < before).order_by(audit.c.changed_at).limit(most)
+        with self._exclusive() as connection:
+            return connection.execute(audit.delete().where(audit.c.id.in_(old))).rowcount
 
     def mark_ignored_findings(self) -> None:
         """Count the open findings of pull requests that were closed as ignored, before the closing is deleted."""

@@ -34,6 +34,7 @@ from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.web.receiver import BodyBudget, Ports, WebhookReceiver
 from hls_handler.web.stats import StatsReader
+from hls_handler.web.trusted_proxy import TrustedProxy
 from hls_handler.web.webhook import WebhookSecrets
 
 SERVICE = "github-webhook-handler"
@@ -115,6 +116,7 @@ class WebApplication:
         """Use these settings from the next request on. Thread-safe."""
         key = settings.server.api_key
         self._api_key = None if key is None else key.get_secret_value().encode("utf-8")
+        self._has_sign_in, self._proxy = settings.server.has_sign_in, TrustedProxy(settings.server)
         routes = [
             Route("/health", self._show_health),
             Route("/stats", self._show_stats),
@@ -156,10 +158,10 @@ class WebApplication:
         return JSONResponse({"detail": exc.detail}, status_code=exc.status_code, headers=exc.headers)
 
     def _is_authorized(self, request: Request) -> bool:
-        if self._api_key is None:
+        if not self._has_sign_in or self._proxy.find_user(request) is not None:
             return True
         given = [value for name, value in request.scope["headers"] if name == API_KEY]
-        return len(given) == 1 and hmac.compare_digest(given[0], self._api_key)
+        return self._api_key is not None and len(given) == 1 and hmac.compare_digest(given[0], self._api_key)
 
 
 def _component(component: ComponentHealth) -> ComponentDocument:

@@ -205,8 +205,8 @@ def test_pauses_and_late_deliveries_are_reported(make_world: MakeWorld, tmp_path
     world = make_world(is_clock_fixed=True)
     world.skew.append(timedelta(seconds=30))
     world.accept()
-    world.store.pauses.pause("codertocat/hello-world", reason="a migration")
-    world.store.pauses.pause(None, reason=None)
+    world.store.pauses.pause("codertocat/hello-world", reason="a migration", by="mona")
+    world.store.pauses.pause(None, reason=None, by="mona")
     world.skew.append(timedelta(hours=1))  # longer than the limit for due deliveries
     assert check("queue", world, tmp_path) == ComponentHealth(
         "degraded",
@@ -215,8 +215,8 @@ def test_pauses_and_late_deliveries_are_reported(make_world: MakeWorld, tmp_path
         "a migration; 1 of 1 queued delivery is paused",
         "to end the pause: `hls resume`, `hls resume codertocat/hello-world`",
     )
-    world.store.pauses.resume(None)
-    world.store.pauses.resume("Codertocat/Hello-World")
+    world.store.pauses.resume(None, by="mona")
+    world.store.pauses.resume("Codertocat/Hello-World", by="mona")
     stuck = check("queue", world, tmp_path)
     assert stuck.message is not None
     assert stuck.message.startswith(

@@ -140,8 +140,8 @@ DAY = timedelta(days=1)
 class FakeStore(RetentionStore):
     """A store with this many old rows."""
 
-    def __init__(self, *, deliveries: int = 0, bodies: int = 0, replies: int = 0) -> None:
-        self.left = {"deliveries": deliveries, "bodies": bodies, "replies": replies}
+    def __init__(self, *, deliveries: int = 0, bodies: int = 0, changes: int = 0, replies: int = 0) -> None:
+        self.left = {"deliveries": deliveries, "bodies": bodies, "changes": changes, "replies": replies}
         self.calls: list[tuple[str, timedelta, int]] = []
         self.marked = 0
         self.calls_when_versions_were_deleted = 0
@@ -151,6 +151,9 @@ class FakeStore(RetentionStore):
 
     def delete_bodies(self, *, after: timedelta, most: int) -> int:
         return self._delete("bodies", after, most)
+
+    def delete_changes(self, *, after: timedelta, most: int) -> int:
+        return self._delete("changes", after, most)
 
     def mark_ignored_findings(self) -> None:
         self.marked += 1
@@ -186,15 +189,14 @@ def retain(store: FakeStore, pauses: list[float], settings: Settings | None = No
 
 
 def test_batches_are_deleted_until_none_is_left(caplog: pytest.LogCaptureFixture) -> None:
-    store, pauses = FakeStore(deliveries=41, bodies=3, replies=21), list[float]()
+    store, pauses = FakeStore(deliveries=41, bodies=3, changes=2, replies=21), list[float]()
     with caplog.at_level(logging.INFO):
         retain(store, pauses)
-    assert (
-        store.calls == [("bodies", 14 * DAY, 20)] + [("deliveries", 90 * DAY, 20)] * 3 + [("replies", 7 * DAY, 20)] * 2
-    )
-    assert store.left == {"deliveries": 0, "bodies": 0, "replies": 0}
+    of_90_days = [("deliveries", 90 * DAY, 20)] * 3 + [("changes", 90 * DAY, 20)]
+    assert store.calls == [("bodies", 14 * DAY, 20), *of_90_days] + [("replies", 7 * DAY, 20)] * 2
+    assert store.left == {"deliveries": 0, "bodies": 0, "changes": 0, "replies": 0}
     assert pauses == [0.5] * 3
-    assert store.calls_when_versions_were_deleted == 6  # after the calls of old deliveries
+    assert store.calls_when_versions_were_deleted == 7  # after the calls of old deliveries
     assert (store.marked, store.hours_after) == (1, 400 * DAY)
     deleted = [
         (record.message, *(vars(record)[name] for name in ("deliveries", "bodies", "cached_replies")))
@@ -206,8 +208,8 @@ def test_batches_are_deleted_until_none_is_left(caplog: pytest.LogCaptureFixture
 @pytest.mark.parametrize(
     ("settings", "ages"),
     [
-        (make_settings(keep_days=31, body_days=60), (60 * DAY, 31 * DAY)),
-        (make_settings(replay_window_h=8760), (14 * DAY, 365 * DAY)),
+        (make_settings(keep_days=31, body_days=60), (60 * DAY, 31 * DAY, 31 * DAY)),
+        (make_settings(replay_window_h=8760), (14 * DAY, 365 * DAY, 90 * DAY)),
     ],
     ids=["from settings", "replays"],
 )
@@ -217,6 +219,7 @@ def test_rows_are_deleted_only_after_the_replay_window(settings: Settings, ages:
     assert [(table, after) for table, after, _ in store.calls] == [
         ("bodies", ages[0]),
         ("deliveries", ages[1]),
+        ("changes", ages[2]),
         ("replies", 7 * DAY),
     ]
 

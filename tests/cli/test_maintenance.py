@@ -126,3 +126,26 @@ def test_whole_filter_is_run_again_after_its_number_was_shown(hls: Hls) -> None:
     assert hls("deliveries", "retry", "--state", "dead").output == "0 deliveries match\n0 deliveries are queued\n"
     for wrong in ((), ("--state", "done"), ("waits", "--state", "dead"), ("waits", "--repository", "octo/docs")):
         assert hls("deliveries", "retry", *wrong).exit_code == 2
+
+
+@pytest.mark.usefixtures("waiting")
+def test_commands_that_change_something_are_recorded_with_the_user(hls: Hls, url: str) -> None:
+    hls("pause", "octo/widgets")
+    hls("pause")
+    hls("resume", "octo/widgets")
+    hls("resume", "octo/docs")
+    hls("deliveries", "retry", "other")
+    hls("deliveries", "retry", "--state", "queued", "--repository", "octo/widgets", "--yes")
+    hls("deliveries", "list")
+    with closing(Storage.open(url)) as store:
+        found = store.audit.find(most=9)
+    assert [(change.action, change.object) for change in found] == [
+        ("retry", "waits"),
+        ("retry", "other"),
+        ("resume", "octo/widgets"),
+        ("pause", ""),
+        ("pause", "octo/widgets"),
+    ]
+    assert {re.sub(r"\(\S+ on \S+\)", "(USER on HOST)", change.person) for change in found} == {
+        "command line (USER on HOST)"
+    }

@@ -63,7 +63,9 @@ def tracker(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.usefixtures("tracker")
-def test_open_issues_are_read_by_a_fill_and_then_found_as_candidates(hls: Hls, sandbox: Sandbox) -> None:
+def test_open_issues_are_read_by_a_fill_and_then_found_as_candidates(
+    hls: Hls, sandbox: Sandbox, tmp_path: Path
+) -> None:
     assert hls(f"{REPOSITORY}#40").stdout == (
         f"no issue of {REPOSITORY} is stored; `hls similar {REPOSITORY}` says what it takes to read them\n"
     )
@@ -71,6 +73,8 @@ def test_open_issues_are_read_by_a_fill_and_then_found_as_candidates(hls: Hls, s
     assert hls(REPOSITORY).stdout == f"0 issues of {REPOSITORY} are stored\n{cost}"
     filled = f"0 issues of {REPOSITORY} are stored\n{cost}12 open issues read, 0 deleted; 12 are stored\n"
     assert hls(REPOSITORY, "--fill").stdout == filled
+    with closing(Storage.open(f"sqlite:///{tmp_path}/hls.db")) as store:
+        assert [(change.action, change.object) for change in store.audit.find(most=9)] == [("fill", REPOSITORY)]
     seed(sandbox, 6, "Cart \x1b[31mempty", state="closed")
     sandbox.requests.clear()
     found = hls(f"{REPOSITORY}#40")

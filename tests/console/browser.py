@@ -30,6 +30,7 @@ class Browser:
         self.claude: ClaudeClient | None = None
         self.console, self.host = Console(self.ports(store)), host
         self.cookie = ""
+        self.peer = ("127.0.0.1", 4711)  # the peer of the TCP connection
         self.sections: dict[str, Any] = {}  # of the settings, besides `server`
         self.apply(**server)
 
@@ -45,8 +46,8 @@ class Browser:
         )
 
     def apply(self, **server: object) -> None:
-        """Use these settings. Without a key, GitHub is a sandbox on this machine: else the console is off."""
-        sandbox = {} if "api_key" in server else {"github": {"base_url": "http://127.0.0.1:9"}}
+        """Use these settings. Without a sign-in, GitHub is a sandbox here: else the console is off."""
+        sandbox = {} if server.keys() & {"api_key", "trusted_proxy"} else {"github": {"base_url": "http://127.0.0.1:9"}}
         self.use(settings(server=server, **{**sandbox, **self.sections}))
 
     def use(self, given: Settings) -> None:
@@ -85,4 +86,6 @@ class Browser:
         given = {"host": self.host, **({"cookie": self.cookie} if self.cookie else {}), **headers}
         place, _, query = path.partition("?")
         encoded = [(name.replace("_", "-").lower().encode(), value.encode()) for name, value in given.items()]
-        return ask(self.app, place, method=method, headers=encoded, chunks=[body], query=query.encode())
+        return ask(
+            self.app, place, method=method, headers=encoded, chunks=[body], query=query.encode(), client=self.peer
+        )

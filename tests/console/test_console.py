@@ -321,7 +321,7 @@ def test_list_has_one_line_for_each_delivery_with_its_wait_and_next_attempt(stor
     at = store.now() + timedelta(minutes=90)
     store.queue.reschedule(begin(store, "w"), at=at, reason="GitHub is down", failed=True, counts=False)
     accept(store, queued("p", repository="octo/docs"), queued("f"))
-    store.pauses.pause("octo/docs", reason="a migration")
+    store.pauses.pause("octo/docs", reason="a migration", by="mona")
     browser.sign_in()
     page = browser.get("/deliveries?state=queued").body.decode()
     assert re.search(

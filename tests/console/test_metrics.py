@@ -34,7 +34,7 @@ def test_totals_and_the_queue_come_from_the_database(browser: Browser, store: St
     store.queue.finish(lease, "done", reason="posted", took_s=0.7)
     begin(store, "g3", number=3)
     accept(store, queued("g4", number=4), queued("g5", number=5))
-    store.pauses.pause("octo/widgets", reason=None)
+    store.pauses.pause("octo/widgets", reason=None, by="mona")
     store.queue.accept(
         [],
         replay_window_h=72,

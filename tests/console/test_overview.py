@@ -88,7 +88,7 @@ def test_queue_has_what_waits_and_why(store: Storage, browser: Browser) -> None:
     accept(store, queued("runs"))
     claim(store)
     accept(store, queued("ready"), queued("held", repository="octo/docs"))
-    store.pauses.pause("octo/docs", reason="a migration")
+    store.pauses.pause("octo/docs", reason="a migration", by="mona")
     store.rate_limiter.hold("github", datetime(2026, 11, 23, 12, tzinfo=UTC) + (store.now() - NOON) * 2)
     shown = page(browser)
     numbers = {name: number(shown, name) for name in ("Queued", "Running", "Dead")}
@@ -127,7 +127,7 @@ def test_untrusted_text_of_the_overview_is_escaped(store: Storage, browser: Brow
     store.queue.dead_letter(claim(store), took_s=1.0, reason=EVIL)
     lease = begin(store, "w", repository=f"octo/{EVIL}")
     store.queue.reschedule(lease, at=store.now() + timedelta(hours=1), reason=EVIL, failed=False, counts=False)
-    store.pauses.pause(f"octo/{EVIL}2", reason=EVIL)
+    store.pauses.pause(f"octo/{EVIL}2", reason=EVIL, by="mona")
     store.rate_limiter.hold(f"github {EVIL}", store.now() + timedelta(hours=1))
     browser.health.report_problem("github", EVIL, EVIL)
     shown = page(browser)
@@ -141,7 +141,7 @@ def test_problems_are_listed_the_most_severe_first_and_are_no_works(store: Stora
         browser.health.ok(component)
     browser.health.report_problem("store", "disk full", "make room", severity="unhealthy")
     store.queue.accept([], replay_window_h=72, counts={("rejected", "400"): 9, ("rejected", "401"): 1})
-    store.pauses.pause(None, reason="a migration")
+    store.pauses.pause(None, reason="a migration", by="mona")
     shown = page(browser)
     listed = re.findall(
         r'<li><span class="state (\w+)">(\w+)</span>(?: since [-0-9: ]+:)? (everything is|\w+ \w+)', shown

@@ -29,7 +29,7 @@ SYNCED: dict[str, Write] = {
     "dead-letter": lambda s, lease: s.queue.dead_letter(lease, reason="403"),
     "reschedule": lambda s, lease: s.queue.reschedule(lease, at=s.now(), reason="503", failed=True, counts=True),
     "hold a rate limit": lambda s, _: s.rate_limiter.hold("github", s.now() + timedelta(hours=1)),
-    "retry": lambda s, _: s.queue.retry("waiting"),
+    "retry": lambda s, _: s.queue.retry("waiting", by="mona"),
     "end a call": lambda s, lease: s.calls.end(lease, CALL, outcome="ok", usage=None, error=None, changes=[CHECKPOINT]),
 }
 UNSYNCED: dict[str, Write] = {

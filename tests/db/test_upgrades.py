@@ -130,7 +130,7 @@ def test_upgraded_deliveries_are_processed(released_url: str) -> None:
         assert [accepted.outcome for accepted in accept(store, new_delivery("done", 1))] == ["duplicate"]
         store.queue.release_all_leases()
         store.queue.reschedule_waiting()
-        assert store.queue.retry("dead") == "queued"
+        assert store.queue.retry("dead", by="mona") == "queued"
         guids = ["dead", "postponed", "queued", "running"]
         checkpoints = {}
         for _ in guids:

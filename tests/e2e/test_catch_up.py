@@ -89,6 +89,8 @@ def test_catch_up_command_lists_and_then_processes_missed_webhooks(sandbox: Sand
     assert "2 attempts of 1 webhook looked at, 1 payload would be read" in listed.output
     ran = CliRunner().invoke(app, arguments)
     assert (ran.exit_code, ", 1 queued" in ran.output) == (0, True)
+    with closing(service.open_store()) as store:
+        assert [change.action for change in store.audit.find(most=9)] == ["catch-up"]
     shown = CliRunner().invoke(app, ["deliveries", "list", "--config", str(service.settings)])
     assert f"{guid[:8]}  queued      issues.opened  {REPOSITORY}#21  (caught up)" in shown.output
     open_issue(sandbox, 22)

@@ -90,7 +90,7 @@ def test_is_answered_if_a_newer_event_was_answered_with_the_same_prompt(
     record_reply(store, lease, ValidReply(prompt_id, "issue_response", REPLY, Usage("claude")), index=index)
     store.checkpoints.save(lease, StatusChange({"posting_status": posting}))
     store.queue.finish(lease, "done", reason=None, took_s=1)
-    store.queue.retry("older")
+    store.queue.retry("older", by="mona")
     older = claim(store)
     assert older.guid == "older"
     assert find_newer(store, older, PROMPT).is_answered is is_answered

@@ -80,6 +80,8 @@ def with_value(key: str, value: object) -> str:
         qdrant = {} if key in ("retrieval.qdrant.url", "retrieval.qdrant.path") else {"url": "http://127.0.0.1:6333"}
         embeddings = {"base_url": "https://embeddings.example.com/v1", "model": "m"}
         root["retrieval"] = {"qdrant": qdrant, "embeddings": embeddings}
+    if key == "server.viewers" or key.startswith("server.trusted_proxy."):
+        root["server"] = {"trusted_proxy": {"networks": ["127.0.0.1/32"], "user_header": "X-User"}}
     if key.startswith("claude.fallbacks[]."):
         root["claude"]["fallbacks"] = [{"kind": "openai", "name": "second", "api_key": "k", "model": "m"}]
     if key.startswith("budgets.repositories[]."):

@@ -100,6 +100,8 @@ def test_the_shipped_file_shows_the_defaults(tmp_path: Path) -> None:
                 "language:",
                 "about_url:",
                 "public_url:",
+                "trusted_proxy:",
+                "viewers:",
                 "hook_id:",
                 "fail_on:",
                 "expect_webhook_within_h:",
@@ -123,6 +125,16 @@ def test_the_shipped_file_shows_the_defaults(tmp_path: Path) -> None:
     unchanged = load_settings(shipped.SETTINGS, VARIABLES, dotenv=None)
     assert everything == unchanged.model_dump(exclude={"repositories"})
     assert (unchanged.warnings, unchanged.repositories[0].name) == ((), "*/*")
+
+
+def test_a_trusted_proxy_of_every_address_causes_a_warning(tmp_path: Path) -> None:
+    proxy = "{networks: [10.0.0.0/8, 0.0.0.0/0, '::/0'], user_header: X-User}"
+    settings = load(tmp_path, f"{SMALLEST}server: {{host: 0.0.0.0, trusted_proxy: {proxy}}}\n")
+    where = f"{tmp_path}/settings.yaml:8 (server.trusted_proxy.networks[%d]): %s is every address, so all who reach the"
+    assert settings.warnings == tuple(
+        f"{where % (index, network)} port can name any user; name the proxy's"
+        for index, network in ((1, "0.0.0.0/0"), (2, "::/0"))
+    )
 
 
 def test_options_of_the_command_override_the_file_and_are_named_in_messages(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_reasons_are_those_of_deliveries_that_wait_until_later(store: Storage, s
         lease = begin(store, guid, repository=repository)
         store.queue.reschedule(lease, at=later, reason=f"503 of {guid}", failed=True, counts=False)
     accept(store, queued("due"))
-    store.pauses.pause("octo/docs", reason=None)
+    store.pauses.pause("octo/docs", reason=None, by="mona")
     queued_ones = DeliverySearch(state="queued")
     waiting = store.searches.count_reasons(queued_ones, is_waiting=True)
     assert waiting == [("503 of a", 1, later), ("503 of c", 1, later)]

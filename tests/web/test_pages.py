@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from hls_handler.clients.api import RateLimit
-from tests.web.fakes import Headers, WebSetup, ask, settings
+from tests.web.fakes import Headers, WebSetup, ask, headers, payload, settings
 
 NOON = "2026-11-20T12:00:00+00:00"
 KEY = "schlüssel-zum-dashboard"
@@ -69,6 +69,25 @@ def test_rule_6_repositories_and_components_need_the_key(locked: WebSetup, sent:
         {"detail": "send the service's key (server.api_key) in the header X-API-Key"},
     )
     assert locked.store.reads == 0
+
+
+def test_rule_6_users_of_the_trusted_proxy_need_no_key_and_their_header_opens_no_webhook() -> None:
+    proxy = {"networks": ("10.0.0.0/8",), "user_header": "X-User"}
+    app, user = WebSetup(settings(server={"trusted_proxy": proxy})).app(), [(b"x-user", b"mona")]
+    for path, status, given, client in (
+        ("/stats", 200, user, "10.0.0.1"),
+        ("/stats", 401, user, "192.0.2.1"),
+        ("/stats", 401, [], "10.0.0.1"),
+        ("/stats", 401, [(b"x-api-key", b"")], "10.0.0.1"),
+    ):
+        assert ask(app, path, method="GET", headers=given, client=(client, 1)).status == status
+    assert "components" in ask(app, "/health", method="GET", headers=user, client=("10.0.0.1", 1)).json
+    assert "components" not in ask(app, "/health", method="GET", headers=user).json
+    body = payload()
+    unsigned = [*headers(body, x_hub_signature_256=None), *user]
+    assert ask(app, headers=unsigned, chunks=[body], client=("10.0.0.1", 1)).status == 401
+    signed = [*headers(body), *user]
+    assert ask(app, headers=signed, chunks=[body], client=("192.0.2.1", 1)).status == 202
 
 
 def test_rule_6_the_key_is_accepted_in_the_header_and_not_in_the_query_string(locked: WebSetup) -> None:

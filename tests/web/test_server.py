@@ -84,6 +84,16 @@ def answer_of(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
         return status, found, stream.read(int(found["content-length"]))
 
 
+def test_rule_6_the_server_leaves_the_address_of_the_peer_as_it_is() -> None:
+    proxy = {"networks": ("10.0.0.0/8",), "user_header": "X-User"}
+    with serving(settings(server={"port": 0, "trusted_proxy": proxy})) as running:
+        as_mona = (b"X-User: mona", b"X-Forwarded-For: 10.0.0.1", b"Forwarded: for=10.0.0.1")
+        assert running.exchange(request(*as_mona, start=b"GET /stats HTTP/1.1"))[0] == 401
+    proxy["networks"] = ("127.0.0.0/8",)
+    with serving(settings(server={"port": 0, "trusted_proxy": proxy})) as running:
+        assert running.exchange(request(*as_mona, start=b"GET /stats HTTP/1.1"))[0] == 200
+
+
 def request(*lines: bytes, body: bytes = b"", start: bytes = b"POST /webhook HTTP/1.1", length: bool = True) -> bytes:
     counted = (b"Content-Length: %d" % len(body),) if length else ()
     return b"\r\n".join((start, b"Host: hls", *lines, *counted, b"", body))

@@ -63,7 +63,7 @@ def fill(url: str) -> None:
         store.queue.reschedule(lease, at=in_a_day, reason="GitHub is down", failed=True, counts=True)
         _add_running(store)
         _accept(store, new_delivery("queued", 6))
-        store.pauses.pause("octo/Gadgets", reason="an incident")
+        store.pauses.pause("octo/Gadgets", reason="an incident", by="mona")
         store.bot_accounts.save("f" * 64, Account(login=BOT, id=2, type="User"))
         store.database.secret("prompt-delimiters")
 
