@@ -332,11 +332,12 @@ class Event:
         return found if type(found) is int else None
 
     @property
-    def is_in_organization(self) -> bool:
-        """Return True if an organisation owns the repository."""
+    def organization_id(self) -> int | None:
+        """The id of the organisation that owns the repository; None if a person owns it."""
         repository = self.payload.get("repository")
         owner = repository.get("owner") if isinstance(repository, Mapping) else None
-        return isinstance(owner, Mapping) and owner.get("type") == "Organization"
+        found = owner.get("id") if isinstance(owner, Mapping) and owner.get("type") == "Organization" else None
+        return found if type(found) is int else None
 
     @property
     def requested_review(self) -> RequestedReview | None:

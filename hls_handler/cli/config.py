@@ -26,11 +26,11 @@ from hls_handler.cli.options import (
 )
 from hls_handler.cli.prompt_library import load_library
 from hls_handler.clients.github import connect_read_only
-from hls_handler.engine.repository_settings import to_stored_file, without_unknown_prompts
+from hls_handler.engine.repository_settings import find_organization_file, to_stored_file, without_unknown_prompts
 from hls_handler.errors import SettingsError, StepFailed
 from hls_handler.reports.settings_report import (
     RepositoryFileState,
-    describe_repository_file,
+    describe_repository_files,
     report_repository,
 )
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
@@ -40,9 +40,11 @@ from hls_handler.settings.repository import (
     RepositorySettings,
     RepositorySettingsFile,
     decode_repository_file,
+    organization_file,
     parse_repository_file,
 )
 from hls_handler.settings.schema import repository_schema, settings_schema
+from hls_handler.store.repositories import StoredFile
 
 config_commands = typer.Typer(
     help="Explain settings and check a repository's settings file.",
@@ -51,22 +53,28 @@ config_commands = typer.Typer(
 )
 
 
-def _load_repository_file(
+def _load_repository_files(
     settings: Settings, effective: EffectiveSettings, repository: str, *, live: bool
-) -> RepositoryFileState:
-    stored = None
+) -> list[RepositoryFileState]:
+    owner, stored = repository.partition("/")[0], dict[str, StoredFile | None]()
     if effective.features.repository_settings:
         with open_existing_store(settings) as store:
-            stored = store.repository_files.find_by_name(repository) if store else None
+            stored = {name: store.repository_files.find_by_name(name) for name in (repository, owner)} if store else {}
         if live:
             try:
                 with closing(connect_read_only(settings.github, now=utc_now)) as github:
-                    stored = to_stored_file(github.reader(repository).find_file(PATH, ref=None), stored)
+                    found = github.reader(repository).find_file(PATH, ref=None)
+                    stored[repository] = to_stored_file(found, stored.get(repository))
+                    if known := stored.get(owner):  # an organisation
+                        found = find_organization_file(github, owner)
+                        stored[owner] = to_stored_file(found, known, organization_file(owner))
             except (StepFailed, SettingsError) as exc:
                 fail(str(exc))
-    state = describe_repository_file(settings, effective, stored, partial(load_library, settings), is_live=live)
-    advice = "; --live reads it from GitHub" if effective.features.repository_settings and stored is None else ""
-    return replace(state, sentence=state.sentence + advice)
+    library = partial(load_library, settings)
+    own, *others = describe_repository_files(settings, effective, repository, stored.get, library, is_live=live)
+    is_unread = effective.features.repository_settings and stored.get(repository) is None
+    advice = "; --live reads it from GitHub" if is_unread else ""
+    return [replace(own, sentence=own.sentence + advice), *others]
 
 
 @config_commands.command("check-repository")
@@ -74,7 +82,7 @@ def check_repository(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to check.", resolve_path=True)],
     config: Config = None,
 ) -> None:
-    """Report the problems of a .github/hls.yaml.
+    """Report the problems of a .github/hls.yaml, or of an organisation's hls.yaml.
 
     Prints each problem with its line number. Prompts that the file names must exist in the operator's prompt library.
     Needs no credentials, and contacts neither GitHub nor Claude.
@@ -91,7 +99,7 @@ def check_repository(
         repository_settings = RepositorySettings(problems=exc.problems)
     if not repository_settings.problems:
         repository_settings = without_unknown_prompts(
-            load_library(settings), RepositorySettingsFile(repository_settings, version=None), path=str(file)
+            load_library(settings), RepositorySettingsFile(repository_settings, version=None)
         )
     for problem in repository_settings.problems:
         print_line(problem, err=True)
@@ -111,7 +119,8 @@ def explain(
 
     Prints the entry of `repositories` that applies, and the matching entries over which it has precedence. Then prints
     each value with the file and line that sets it, or `default`. Includes the settings in the repository's
-    .github/hls.yaml as the service last read it. With --live, reads that file from GitHub now. Secrets are not shown.
+    .github/hls.yaml and its organisation's hls.yaml as the service last read them. With --live, reads them from GitHub
+    now, the second one if the service has read it before. Secrets are not shown.
 
     Exit codes: 0 printed; 1 no entry matches, or GitHub could not be read; 2 usage error, or unusable settings,
     database or prompts.
@@ -123,14 +132,14 @@ def explain(
     if not matching:
         where = settings.sources.where("repositories")
         fail(f"no entry of {where} matches {repository}; add `- name: {repository}` there to process its events")
-    report = report_repository(settings, matching, _load_repository_file(settings, matching[0], repository, live=live))
+    report = report_repository(settings, matching, _load_repository_files(settings, matching[0], repository, live=live))
     if as_json:
-        values = (report.entry, report.file, *report.values)
+        values = (report.entry, *report.files, *report.values)
         listed = [{"key": one.key, "value": one.value, "source": one.source} for one in values]
         print_json({"repository": repository, "settings": listed})
         return
     precedence = [f"  has precedence over {other}" for other in report.precedence]
-    for line in (str(report.entry), *precedence, str(report.file), *map(str, report.values)):
+    for line in (str(report.entry), *precedence, *map(str, (*report.files, *report.values))):
         print_line(line)
 
 

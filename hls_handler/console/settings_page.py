@@ -13,7 +13,7 @@ from hls_handler.events import REPOSITORY_NAME
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.reports.settings_report import (
     RepositoryReport,
-    describe_repository_file,
+    describe_repository_files,
     make_mask,
     report_repository,
     report_service,
@@ -55,6 +55,11 @@ class SettingsPages:
             where = self._settings.sources.where("repositories")
             advice = f"add `- name: {repository}` there to process its events."
             return None, f"No entry of {where} matches {repository}; {advice}"
-        stored = self._store.repository_files.find_by_name(repository)
-        file = describe_repository_file(self._settings, matching[0], stored, lambda: self._prompts().latest)
-        return report_repository(self._settings, matching, file), ""
+        files = describe_repository_files(
+            self._settings,
+            matching[0],
+            repository,
+            self._store.repository_files.find_by_name,
+            lambda: self._prompts().latest,
+        )
+        return report_repository(self._settings, matching, files), ""

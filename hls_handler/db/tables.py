@@ -361,7 +361,7 @@ step_failures = Table(
 repository_files = Table(
     "repository_files",
     metadata,
-    Column("repository_id", BigInteger, primary_key=True),
+    Column("repository_id", BigInteger, primary_key=True),  # or the negative id of an organisation, for its file
     Column("bot_login", Text, primary_key=True),
     Column("repository", UntrustedString, nullable=False),
     Column("read_at", BigInteger, nullable=False),

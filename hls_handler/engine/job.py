@@ -54,7 +54,7 @@ from hls_handler.prompting.reply_fields import permissive_reply_model, with_opti
 from hls_handler.queue.checkpoints import Change, LeaseCheck, PendingChanges, StatusChange
 from hls_handler.queue.leases import MIN_SHARE_FOR_WRITE
 from hls_handler.routing import IgnoredKind, Router, Rule
-from hls_handler.settings.repository import RepositorySettingsFile
+from hls_handler.settings.repository import RepositorySettings, RepositorySettingsFile
 from hls_handler.storage import Storage
 from hls_handler.store.calls import CallRow
 from hls_handler.store.interruptions import NO_SITUATION, Situation
@@ -155,6 +155,7 @@ class Job:
     others: tuple[Account, ...] = ()  # HLS's other accounts
     situation: Situation = NO_SITUATION  # when the processing began
     repository_settings: RepositorySettingsFile | None = None  # applied to `rule` and `config`
+    organization_settings: tuple[RepositorySettings, ...] = ()  # of the organisation's file, if there is one
     outsider: str | None = None  # the sender, if `budgets.outsiders` counts the calls
     pending: PendingChanges = field(default_factory=PendingChanges)  # the only part that changes
 

@@ -1,29 +1,32 @@
-"""Reads a repository's settings file `.github/hls.yaml`, applies it to deliveries, and comments on its problems."""
+"""Reads the settings files of a repository and of its organisation, and applies them to deliveries."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from pydantic import TypeAdapter
 
+from hls_handler.engine.active_config import Github
 from hls_handler.engine.job import Codec, Job
-from hls_handler.errors import Permanent, Postponed, Retryable, SettingsError
+from hls_handler.errors import AppNotInstalled, Permanent, Postponed, Retryable, SettingsError
 from hls_handler.handlers.reader import FileAtRef
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Ignored, Rule, from_event
-from hls_handler.settings.effective import apply_repository_settings
+from hls_handler.settings.effective import EffectiveSettings, apply_repository_settings
 from hls_handler.settings.repository import (
-    EMPTY_REPOSITORY_SETTINGS,
     MAX_BYTES,
+    ORGANIZATION_PATH,
     PATH,
     RepositorySettings,
     RepositorySettingsFile,
     decode_repository_file,
     merge_with_last_valid,
+    organization_file,
     parse_repository_file,
 )
-from hls_handler.settings.yaml_parser import Sources
 from hls_handler.store.repositories import StoredFile
 from hls_handler.tracing import span
 from hls_handler.untrusted.redaction import redact
@@ -31,35 +34,45 @@ from hls_handler.untrusted.redaction import redact
 log = logging.getLogger(__name__)
 
 FRESH_S = 300.0
+ORGANIZATION_FRESH_S = 3600.0
 """A stored settings file is used for this many seconds. Then it is read from GitHub again."""
 
-SETTINGS_FILE = Codec("repository_settings", 8, TypeAdapter(RepositorySettingsFile))
+SETTINGS_FILE = Codec("repository_settings", 9, TypeAdapter(RepositorySettingsFile))
+"""The checkpoint of a repository's file has the index 0, that of its organisation's file 1."""
 
 
 @span("repository_settings")
 def load_repository_settings(job: Job) -> Job:
-    """Return the job with the settings of `.github/hls.yaml`; unchanged if the operator's settings disallow the file.
+    """Return the job with the settings of `.github/hls.yaml` and of the organisation's file.
 
-    A retry uses the same version of the file. If GitHub is unavailable or denies access, the version from an earlier
-    delivery is used. If there is none, an outage raises `Retryable` or `Postponed`; denied access means empty settings.
+    It is unchanged if the operator's settings disallow them. A retry uses the same version of each file. If GitHub is
+    unavailable or denies access, the version from an earlier delivery is used. If there is none, an outage raises
+    `Retryable` or `Postponed`; denied access means empty settings, always so for the organisation's file.
     """
     if not job.rule.effective.features.repository_settings:
         return job
-    file = job.find_result(SETTINGS_FILE)
+    file, organization = job.find_result(SETTINGS_FILE), job.find_result(SETTINGS_FILE, 1)
     if file is None:
-        file = resolve_settings_file(*_load_file(job))
+        organization, file = _load_files(job)
         job.add(SETTINGS_FILE, file)
-    applied = without_unknown_prompts(job.config.library, file)
-    config = replace(job.config, settings=job.config.settings.with_repository_sources(Sources(PATH, applied.lines)))
-    return replace(job, config=config, repository_settings=replace(file, settings=applied))
+        if organization is not None and organization.version is not None:
+            job.add(SETTINGS_FILE, organization, 1)
+    files = [
+        replace(one, settings=without_unknown_prompts(job.config.library, one)) for one in (file, organization) if one
+    ]
+    settings = job.config.settings.with_repository_sources(*(one.settings.sources for one in files))
+    config, others = replace(job.config, settings=settings), tuple(one.settings for one in files[1:])
+    return replace(job, config=config, repository_settings=files[0], organization_settings=others)
 
 
 def apply_to_rule(job: Job) -> Job:
     """Return the job whose rule has the loaded settings of the repository."""
-    if job.repository_settings is None:
-        return job
-    effective = apply_repository_settings(job.rule.effective, job.repository_settings.settings)
-    return replace(job, rule=replace(job.rule, effective=effective))
+    return replace(job, rule=replace(job.rule, effective=_apply(job)))
+
+
+def _apply(job: Job) -> EffectiveSettings:
+    own = () if job.repository_settings is None else (job.repository_settings.settings,)
+    return apply_repository_settings(job.rule.effective, *own, *job.organization_settings)
 
 
 def route_with_repository_settings(job: Job) -> Rule | Ignored:
@@ -70,25 +83,27 @@ def route_with_repository_settings(job: Job) -> Rule | Ignored:
     if job.repository_settings is None:
         return job.rule
     route = job.router.route_author_comment if job.rule.is_author_comment else job.router.route_enabled
-    effective = apply_repository_settings(job.rule.effective, job.repository_settings.settings)
-    routed = route(from_event(job.event), effective)
+    routed = route(from_event(job.event), _apply(job))
     assert routed is not None  # the event was routed in the same way before
     return routed
 
 
-def resolve_settings_file(stored: StoredFile | None, read_error: str | None = None) -> RepositorySettingsFile:
+def resolve_settings_file(
+    stored: StoredFile | None, read_error: str | None = None, *, path: str = PATH
+) -> RepositorySettingsFile:
     """Return the settings in `stored`; empty settings if it is None. `read_error` is copied to the result.
 
     If the file is invalid, its last valid version is used, but everything that the invalid file switches off is off.
     """
+    empty = RepositorySettings(file=path)
     if stored is None:
-        return RepositorySettingsFile(EMPTY_REPOSITORY_SETTINGS, version=None, read_error=read_error)
-    current = EMPTY_REPOSITORY_SETTINGS if stored.text is None else parse_repository_file(stored.text)
+        return RepositorySettingsFile(empty, version=None, read_error=read_error)
+    current = empty if stored.text is None else parse_repository_file(stored.text, path)
     if stored.error is not None:
-        current = RepositorySettings(problems=(stored.error,))
+        current = replace(empty, problems=(stored.error,))
     if not current.problems:
         return RepositorySettingsFile(current, stored.version, read_error=read_error)
-    last_valid = EMPTY_REPOSITORY_SETTINGS if stored.valid_text is None else parse_repository_file(stored.valid_text)
+    last_valid = empty if stored.valid_text is None else parse_repository_file(stored.valid_text, path)
     return RepositorySettingsFile(
         merge_with_last_valid(current, last_valid),
         stored.version,
@@ -98,7 +113,18 @@ def resolve_settings_file(stored: StoredFile | None, read_error: str | None = No
     )
 
 
-def to_stored_file(found: FileAtRef | None, before: StoredFile | None) -> StoredFile:
+def find_organization_file(github: Github, owner: str) -> FileAtRef | None:
+    """Return the organisation's file on the default branch; None if there is none, or HLS has no access to it."""
+    try:
+        return github.reader(f"{owner}/.github").find_file(ORGANIZATION_PATH, ref=None)
+    except AppNotInstalled:
+        return None
+    except Permanent as exc:
+        log.warning("the organisation's settings cannot be read", extra={"reason": str(exc)})
+        return None
+
+
+def to_stored_file(found: FileAtRef | None, before: StoredFile | None, path: str = PATH) -> StoredFile:
     """Return the value to store for a file that was read from GitHub, with credentials redacted.
 
     If the file is invalid, the last valid version in `before` is kept. If `found` is None, the file does not exist, and
@@ -108,17 +134,17 @@ def to_stored_file(found: FileAtRef | None, before: StoredFile | None) -> Stored
         return StoredFile(version=None, text=None)
     text = error = None
     try:
-        text = redact(_text(found))
+        text = redact(_text(found, path))
     except SettingsError as exc:
         error = exc.problems[0]
     version = found.sha or found.kind
-    if text is not None and not parse_repository_file(text).problems:
+    if text is not None and not parse_repository_file(text, path).problems:
         return StoredFile(version, text, valid_version=version, valid_text=text)
     valid_version, valid_text = (before.valid_version, before.valid_text) if before else (None, None)
     return StoredFile(version, text, error, valid_version, valid_text)
 
 
-def without_unknown_prompts(library: Library, file: RepositorySettingsFile, *, path: str = PATH) -> RepositorySettings:
+def without_unknown_prompts(library: Library, file: RepositorySettingsFile) -> RepositorySettings:
     """Return the file's settings without the entries of `prompts.use` that name no prompt for their event.
 
     Each removed entry is reported in `problems`. If `file.is_invalid`, the entries are from an older version, and none
@@ -142,39 +168,65 @@ def without_unknown_prompts(library: Library, file: RepositorySettingsFile, *, p
     if file.is_invalid:  # the lines are those of an earlier version
         return replace(settings, values=values)
     problems = (
-        f"{path}:{settings.lines.get(f'prompts.use.{event}', 1)}: {problem}" for event, problem in invalid.items()
+        f"{settings.file}:{settings.lines.get(f'prompts.use.{event}', 1)}: {problem}"
+        for event, problem in invalid.items()
     )
     return replace(settings, values=values, problems=(*settings.problems, *problems))
 
 
-def _load_file(job: Job) -> tuple[StoredFile | None, str | None]:
-    store, repository, bot = job.store, job.event.repository, job.bot.login
-    stored = store.repository_files.find(repository.id, bot)
-    if stored is not None and stored.age_s < FRESH_S:
-        return stored, None
+def _load_files(job: Job) -> tuple[RepositorySettingsFile | None, RepositorySettingsFile]:
+    """Return the organisation's file, None if a person owns the repository, and the repository's file."""
+    github, repository, organization_id = job.context.github, job.event.repository, job.event.organization_id
+    organization = None
+    ids = [repository.id, *([] if organization_id is None else [-organization_id])]
+    stored = job.store.repository_files.find(job.bot.login, *ids)
+    if organization_id is not None:
+        read = partial(find_organization_file, github, repository.owner)
+        known, path = stored.get(-organization_id), organization_file(repository.owner)
+        organization = _load_file(
+            job, known, read, path, -organization_id, repository.owner, fresh_s=ORGANIZATION_FRESH_S
+        )
+    reader = github.reader(repository.full_name)
+    read = partial(reader.find_file, PATH, ref=repository.default_branch)
+    known = stored.get(repository.id)
+    return organization, _load_file(job, known, read, PATH, repository.id, repository.full_name, fresh_s=FRESH_S)
+
+
+def _load_file(
+    job: Job,
+    stored: StoredFile | None,
+    read: Callable[[], FileAtRef | None],
+    path: str,
+    stored_id: int,
+    stored_name: str,
+    *,
+    fresh_s: float,
+) -> RepositorySettingsFile:
+    """Return the file in `stored`, or as `read` returns it if it is too old; then it is stored again."""
+    if stored is not None and stored.age_s < fresh_s:
+        return resolve_settings_file(stored, path=path)
     try:
         with job.record_failure("analysis"):
             job.require_reads_allowed()
-            reader = job.context.github.reader(repository.full_name)
-            found = reader.find_file(PATH, ref=repository.default_branch)
+            found = read()
     except Permanent as exc:  # usually a missing permission; the next read raises other errors
         log.warning("the repository settings cannot be read", extra={"reason": str(exc)})
-        return stored, str(exc)
+        return resolve_settings_file(stored, str(exc), path=path)
     except (Retryable, Postponed) as exc:
         if stored is None or stored.version is None:
             raise
-        return stored, str(exc)
-    stored = to_stored_file(found, stored)
-    store.repository_files.save(job.lease, repository.id, repository.full_name, bot, stored)
-    problems = resolve_settings_file(stored).settings.problems
-    if problems:
+        return resolve_settings_file(stored, str(exc), path=path)
+    stored = to_stored_file(found, stored, path)
+    job.store.repository_files.save(job.lease, stored_id, stored_name, job.bot.login, stored)
+    file = resolve_settings_file(stored, path=path)
+    if problems := without_unknown_prompts(job.config.library, file).problems:
         log.warning("the repository settings cannot be used", extra={"problems": list(problems)})
-    return stored, None
+    return file
 
 
-def _text(found: FileAtRef) -> str:
+def _text(found: FileAtRef, path: str) -> str:
     if found.kind != "file":
-        raise SettingsError([f"{PATH} must be a file, but is a {found.kind}"])
+        raise SettingsError([f"{path} must be a file, but is a {found.kind}"])
     if found.content is None:
-        raise SettingsError([f"{PATH} is larger than {MAX_BYTES} bytes, the limit for this file"])
-    return decode_repository_file(found.content)
+        raise SettingsError([f"{path} is larger than {MAX_BYTES} bytes, the limit for this file"])
+    return decode_repository_file(found.content, path)

@@ -116,7 +116,7 @@ class IssueHandler(Handler[IssueFacts]):
     family = FAMILY
     replies = frozenset({"issue_analysis", "issue_response", "generic_analysis"})
     facts_type = IssueFacts
-    facts_version = 11
+    facts_version = 12
     variable_types: Mapping[str, object] = {
         **field_types(IssueFacts, "issue", "corrections", "requests", "author_comments", "documents"),
         "repository_labels": tuple[RepositoryLabel, ...],
@@ -220,7 +220,7 @@ class IssueHandler(Handler[IssueFacts]):
 
 def _plan_type(event: Event, settings: EffectiveLabels, analysis: Analysis) -> tuple[EnsureIssueType, ...]:
     """Return the action that sets the issue's type by its kind; () if only a person owns the repository."""
-    if not (settings.issue_type and event.is_in_organization):
+    if not (settings.issue_type and event.organization_id is not None):
         return ()
     for reply in (answered.reply for answered in analysis.answers):
         if isinstance(reply, IssueAnalysis) and reply.kind in ISSUE_TYPES:

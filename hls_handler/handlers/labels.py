@@ -180,6 +180,7 @@ def _find_prohibition(name: str, settings: EffectiveLabels) -> str | None:
         return f"labels.deny has {denied}"
     lists = (
         (settings.repository_allow_source, settings.repository_allow),
+        (settings.organization_allow_source, settings.organization_allow),
         ("labels.allow in the settings", settings.allow),
     )
     return next(

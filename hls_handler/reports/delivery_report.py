@@ -162,7 +162,7 @@ def describe_steps(report: DeliveryReport) -> Iterator[str]:
 class DeliveryReport:
     delivery: DeliveryRow
     rule: str | None  # why the event was accepted, as a sentence; None if it was not accepted
-    repository_settings: str | None  # a sentence about .github/hls.yaml; None if there is no such file
+    repository_settings: str | None  # sentences about the settings files of repositories; None if there are none
     settings_comment: Outcome | None  # result of the comment about problems in .github/hls.yaml
     omitted: tuple[str, ...]  # sentences about content that was left out of the prompt
     context: str | None  # what Claude got besides the event: "AGENTS.md (about 120 tokens)"
@@ -200,11 +200,12 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
         UNUSABLE.decode(step) for (name, index), step in ordered if name == UNUSABLE.name and index < FIRST_SHADOW_STEP
     ]
     outcomes = [OUTCOME.decode(step) for (name, _), step in ordered if name == OUTCOME.name]
-    repository_file = SETTINGS_FILE.decode(steps.get((SETTINGS_FILE.name, 0)))
+    files = [SETTINGS_FILE.decode(steps.get((SETTINGS_FILE.name, index))) for index in range(2)]
+    sentences = [sentence for file in files if file is not None and (sentence := file.describe())]
     return DeliveryReport(
         delivery=delivery,
         rule=RULE.decode(steps.get((RULE.name, 0))),
-        repository_settings=repository_file.describe() if repository_file is not None else None,
+        repository_settings=". ".join(sentences) or None,
         settings_comment=PROBLEMS_REPORTED.decode(steps.get((PROBLEMS_REPORTED.name, 0))),
         omitted=tuple(sentence for sentence in omitted if sentence is not None),
         context=CONTEXT.decode(steps.get((CONTEXT.name, 0))),

@@ -20,15 +20,14 @@ from hls_handler.settings.effective import (
 )
 from hls_handler.settings.load import MASK, collect_secrets, mask_password, masked
 from hls_handler.settings.model import Settings
-from hls_handler.settings.repository import EMPTY_REPOSITORY_SETTINGS, PATH, RepositorySettings
-from hls_handler.settings.yaml_parser import Sources
+from hls_handler.settings.repository import EMPTY_REPOSITORY_SETTINGS, PATH, RepositorySettings, organization_file
 from hls_handler.store.repositories import StoredFile
 from hls_handler.untrusted.redaction import redact
 
 
 @dataclass(frozen=True, slots=True)
 class RepositoryFileState:
-    """The `.github/hls.yaml` of a repository: the settings that apply, and a sentence about the file."""
+    """A settings file of a repository or an organisation: the settings that apply, and a sentence about the file."""
 
     settings: RepositorySettings
     sentence: str
@@ -39,38 +38,48 @@ class RepositoryFileState:
 class RepositoryReport:
     entry: SourcedValue  # "name", the pattern of the entry of `repositories` that applies, and its line
     precedence: tuple[str, ...]  # other entries that match: "octo/*   hls.yaml:4 (...): it is less specific, or ..."
-    file: SourcedValue  # what is known about `.github/hls.yaml`
+    files: tuple[SourcedValue, ...]  # what is known about `.github/hls.yaml`, and about the organisation's file
     values: tuple[SourcedValue, ...]
 
 
-def describe_repository_file(
+def describe_repository_files(
     settings: Settings,
     effective: EffectiveSettings,
-    stored: StoredFile | None,
+    repository: str,
+    find: Callable[[str], StoredFile | None],
     library: Callable[[], Library],
     *,
     is_live: bool = False,
-) -> RepositoryFileState:
-    """Return what applies of the stored file. `library` is called only if the file chooses prompts."""
+) -> list[RepositoryFileState]:
+    """Return what applies of the repository's stored file, and of its organisation's if one is stored.
+
+    `find` returns the stored file of "owner/repo" or "owner". `library` is called only if a file chooses prompts.
+    """
     if not effective.features.repository_settings:
         where = settings.sources.where(effective.find_key("features.repository_settings", settings))
-        return RepositoryFileState(EMPTY_REPOSITORY_SETTINGS, "ignored, because switched off", where)
-    if stored is None:
-        return RepositoryFileState(EMPTY_REPOSITORY_SETTINGS, "not read yet")
-    file = resolve_settings_file(stored)
-    if file.settings.values.prompts.use:
-        file = replace(file, settings=without_unknown_prompts(library(), file))
-    when = "now" if is_live else f"{stored.age_s:.0f} s ago"
-    return RepositoryFileState(file.settings, file.describe() or "the file does not exist", f"read {when}")
+        return [RepositoryFileState(EMPTY_REPOSITORY_SETTINGS, "ignored, because switched off", where)]
+    owner, states = repository.partition("/")[0], list[RepositoryFileState]()
+    for name, path in ((repository, PATH), (owner, organization_file(owner))):
+        stored = find(name)
+        if stored is None:
+            states += [RepositoryFileState(EMPTY_REPOSITORY_SETTINGS, "not read yet")] if path == PATH else []
+            continue
+        file = resolve_settings_file(stored, path=path)
+        if file.settings.values.prompts.use:
+            file = replace(file, settings=without_unknown_prompts(library(), file))
+        when = "now" if is_live else f"{stored.age_s:.0f} s ago"
+        sentence = file.describe() or "the file does not exist"
+        states.append(RepositoryFileState(file.settings, sentence, f"read {when}"))
+    return states
 
 
 def report_repository(
-    settings: Settings, matching: Sequence[EffectiveSettings], file: RepositoryFileState
+    settings: Settings, matching: Sequence[EffectiveSettings], files: Sequence[RepositoryFileState]
 ) -> RepositoryReport:
     """Return the report. `matching` are the entries that match the repository, the most specific one first."""
     chosen, *others = matching
-    effective = apply_repository_settings(chosen, file.settings)
-    merged = settings.with_repository_sources(Sources(PATH, file.settings.lines))
+    effective = apply_repository_settings(chosen, *(file.settings for file in files))
+    merged = settings.with_repository_sources(*(file.settings.sources for file in files))
     mask, where = make_mask(settings), settings.sources.where
     precedence = (
         f"{other.pattern}   {where(f'{other.key}.name')}: it is less specific, or comes later" for other in others
@@ -78,7 +87,7 @@ def report_repository(
     return RepositoryReport(
         entry=SourcedValue("name", mask(chosen.pattern), where(f"{chosen.key}.name")),
         precedence=tuple(map(mask, precedence)),
-        file=SourcedValue(PATH, mask(file.sentence), file.source),
+        files=tuple(SourcedValue(file.settings.file, mask(file.sentence), file.source) for file in files),
         values=tuple(_mask_value(one, mask) for one in iter_sourced_values(merged, effective)),
     )
 

@@ -1,6 +1,6 @@
 """Effective settings of a repository: the global settings, overridden by the repository's entry in `repositories`.
 
-`apply_repository_settings` also applies the repository's own `.github/hls.yaml`.
+`apply_repository_settings` also applies the repository's own `.github/hls.yaml`, and `hls.yaml` of its organisation.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from hls_handler.settings.model import (
     EffectiveLabels,
     Features,
     Findings,
+    Labels,
     Repository,
     RepositoryComments,
     RepositoryRetrieval,
@@ -28,15 +29,14 @@ from hls_handler.settings.model import (
 )
 from hls_handler.settings.repository import (
     LABEL_SWITCHES,
-    PATH,
     REVIEW_SWITCHES,
     RepositoryFileFeatures,
     RepositoryFileRetrieval,
     RepositoryFileReview,
     RepositorySettings,
+    merge_files,
 )
 from hls_handler.settings.values import PathFilter, PromptUse, ShadowPrompt, VariableValue, webhook_secrets
-from hls_handler.settings.yaml_parser import Sources
 from hls_handler.wording import count
 
 Choice = TypeVar("Choice")
@@ -62,11 +62,12 @@ class EffectiveSettings:
     shadows: Mapping[str, tuple[str, str]]  # event -> (name of the shadow prompt, key path that sets it)
     webhook_secrets: tuple[bytes, ...] = field(repr=False)
     variables: Mapping[str, VariableValue]  # `config` in templates
-    repository_keys: frozenset[str] = frozenset()  # keys set by the repository settings: "comments.language"
+    repository_keys: Mapping[str, str] = field(default_factory=dict)  # "enabled" -> ".github/hls.yaml:enabled"
+    files: tuple[str, ...] = ()  # settings files of repositories that apply, the one with precedence first
 
     def find_repository_key(self, key: str) -> str | None:
         """Return ".github/hls.yaml:comments.tone" if that file sets the key "comments.tone", else None."""
-        return f"{PATH}:{key}" if key in self.repository_keys else None
+        return self.repository_keys.get(key)
 
     @property
     def review_label(self) -> str | None:
@@ -83,7 +84,8 @@ class EffectiveSettings:
         """Return (prompt, key path that chooses it) for an event: ("issues/strict", "prompts.use.issues.opened").
 
         The prompt is False if the settings say that none runs. Returns None if no `prompts.use` has the event.
-        Precedence: `.github/hls.yaml`, `repositories`, global settings. In each, "issues.opened" precedes "issues".
+        Precedence: the repository's file, the organisation's, `repositories`, global settings. In each, "issues.opened"
+        precedes "issues".
         """
         return self._choose(self.use, event_key)
 
@@ -93,7 +95,7 @@ class EffectiveSettings:
 
     def _choose(self, choices: Mapping[str, tuple[Choice, str]], event_key: str) -> tuple[Choice, str] | None:
         matching = [choices[key] for key in (event_key, event_key.partition(".")[0]) if key in choices]
-        for origin in (f"{PATH}:", f"{self.key}.", ""):
+        for origin in (*(f"{file}:" for file in self.files), f"{self.key}.", ""):
             for choice in matching:
                 if choice[1].startswith(origin):
                     return choice
@@ -197,14 +199,14 @@ def _override(section: BaseModel, overrides: BaseModel) -> dict[str, Any]:
     return {**section.model_dump(), **overrides.model_dump(exclude_unset=True)}
 
 
-def apply_repository_settings(effective: EffectiveSettings, repository: RepositorySettings) -> EffectiveSettings:
-    """Return `effective`, changed by the settings in a `.github/hls.yaml`.
+def apply_repository_settings(effective: EffectiveSettings, *files: RepositorySettings) -> EffectiveSettings:
+    """Return `effective`, changed by the settings in a `.github/hls.yaml`, and in the organisation's file behind it.
 
-    That file can switch features, retrieval and parts of reviews off, allow fewer labels, ignore more files and let
-    more findings fail the check, but not the opposite. It can also replace values of `comments` and `findings`, and
-    choose other prompts.
+    They can switch features, retrieval and parts of reviews off, allow fewer labels, ignore more files and let more
+    findings fail the check, but not the opposite. They can also replace values of `comments` and `findings`, and choose
+    other prompts. The first file that has a key sets it, but lists of labels and of paths apply together.
     """
-    values, sources = repository.values, Sources(PATH, repository.lines)
+    values = merge_files(*files)
     changes: dict[str, dict[str, Any]] = {
         "features": _switch_off(effective.features, values.features, RepositoryFileFeatures.model_fields),
         "labels": _switch_off(effective.labels, values.labels, LABEL_SWITCHES),
@@ -217,28 +219,33 @@ def apply_repository_settings(effective: EffectiveSettings, repository: Reposito
         if (getattr(values.labels, key) or 0) > getattr(effective.labels, key):
             changes["labels"][key] = getattr(values.labels, key)
     decided = {f"{section}.{key}" for section, changed in changes.items() for key in changed}
-    if effective.enabled and not values.enabled:
+    if effective.enabled and values.enabled is False:
         decided.add("enabled")
-    if values.labels.allow is not None:
-        source = sources.where("labels.allow")
-        changes["labels"] |= {"repository_allow": values.labels.allow, "repository_allow_source": source}
-        decided.add("labels.allow")
-    if values.labels.deny:
-        changes["labels"]["deny"] = (*effective.labels.deny, *values.labels.deny)
-        decided.add("labels.deny")
-    paths = effective.paths
-    if values.paths.ignore:
-        where = " and ".join([*([paths.where] if paths.globs else []), sources.where("paths.ignore")])
-        paths = PathFilter((*paths.globs, *values.paths.ignore), where)
-        decided.add("paths.ignore")
-    choices = {event: (name, f"{PATH}:prompts.use.{event}") for event, name in values.prompts.use.items()}
+    paths, use = effective.paths, dict(effective.use)
+    for file, of in zip(files, ("repository", "organization"), strict=False):
+        labels, ignored = file.values.labels, file.values.paths.ignore
+        if labels.allow is not None:
+            source = file.sources.where("labels.allow")
+            changes["labels"] |= {f"{of}_allow": labels.allow, f"{of}_allow_source": source}
+            decided.add("labels.allow")
+        if labels.deny:
+            changes["labels"]["deny"] = (*changes["labels"].get("deny", effective.labels.deny), *labels.deny)
+            decided.add("labels.deny")
+        if ignored:
+            where = " and ".join([*([paths.where] if paths.globs else []), file.sources.where("paths.ignore")])
+            paths = PathFilter((*paths.globs, *ignored), where)
+            decided.add("paths.ignore")
+    for file in reversed(files):
+        use |= {event: (name, f"{file.file}:prompts.use.{event}") for event, name in file.values.prompts.use.items()}
+    keys = {key: next(f"{file.file}:{key}" for file in files if key in file.lines) for key in decided}
     sections = {name: getattr(effective, name).model_copy(update=changed) for name, changed in changes.items()}
     return replace(
         effective,
-        enabled=effective.enabled and values.enabled,
+        enabled=effective.enabled and values.enabled is not False,
         paths=paths,
-        use={**effective.use, **choices},
-        repository_keys=frozenset(decided),
+        use=use,
+        repository_keys=keys,
+        files=tuple(file.file for file in files),
         **sections,
     )
 
@@ -301,7 +308,7 @@ def find_shadow_only_prompts(settings: Settings) -> frozenset[str]:
 
 
 DEFAULT = "default"
-REPOSITORY_FIELDS = ("repository_allow", "repository_allow_source")
+REPOSITORY_FIELDS = EffectiveLabels.model_fields.keys() - Labels.model_fields.keys()
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,9 +338,10 @@ def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Ite
     yield find_source(settings, expected_key, entry.expect_webhook_within_h, f"{key}.{expected_key}")
     for section in ("features", "labels", "comments", "findings", "review", "retrieval", "similar"):
         yield from _iter_section(settings, effective, section, getattr(entry, section))
-        if section == "labels" and effective.labels.repository_allow_source:
-            allowed = _to_text(effective.labels.repository_allow)
-            yield SourcedValue("labels.allow, and of these", allowed, effective.labels.repository_allow_source)
+        for of in ("organization", "repository") if section == "labels" else ():
+            if source := getattr(effective.labels, f"{of}_allow_source"):
+                allowed = _to_text(getattr(effective.labels, f"{of}_allow"))
+                yield SourcedValue("labels.allow, and of these", allowed, source)
     for name, value in effective.variables.items():
         keys = (f"{key}.variables.{name}", f"prompts.variables.{name}")
         yield find_source(settings, f"variables.{name}", value, *keys)
@@ -361,7 +369,7 @@ def _iter_section(
         if key in REPOSITORY_FIELDS:
             continue
         entry_key = f"{effective.key}.{name}.{key}" if key in overridden else None
-        # The caller adds a line for the labels that `.github/hls.yaml` allows.
+        # The caller adds lines for the labels that files of repositories allow.
         repository_key = None if (name, key) == ("labels", "allow") else effective.find_repository_key(f"{name}.{key}")
         yield find_source(settings, f"{name}.{key}", value, repository_key, entry_key, f"{name}.{key}")
 

@@ -444,10 +444,12 @@ class RepositoryComments(Comments):
 
 
 class EffectiveLabels(Labels):
-    """The `labels` settings of one repository. HLS sets only labels that match both `allow` and `repository_allow`."""
+    """The `labels` settings of one repository. HLS sets only labels that match all of its lists of allowed ones."""
 
     repository_allow: tuple[str, ...] = ("*",)  # `labels.allow` of `.github/hls.yaml`
     repository_allow_source: str = ""  # ".github/hls.yaml:3 (labels.allow)"; "" if the repository does not set it
+    organization_allow: tuple[str, ...] = ("*",)  # the same of the organisation's file
+    organization_allow_source: str = ""
 
 
 class Findings(Section):
@@ -536,7 +538,9 @@ class RepositoryFeatures(Section):
     dry_run: bool = Field(False, description="do everything except write to GitHub; what would be written is stored")
     drafts: bool = Field(False, description="process draft pull requests")
     bots: Bots = Field(False, description="process what other bots open: all, none, or those of a list of globs")
-    repository_settings: bool = Field(True, description="apply .github/hls.yaml of the repository's default branch")
+    repository_settings: bool = Field(
+        True, description="apply .github/hls.yaml of the repository and hls.yaml of ORG/.github"
+    )
 
     def includes_bot(self, login: str) -> bool:
         """Return whether `bots` includes a bot; a glob matches its login with and without "[bot]", in any case."""
@@ -708,10 +712,10 @@ class Settings(Section):
     def sources(self) -> Sources:
         return self._sources
 
-    def with_repository_sources(self, sources: Sources) -> Settings:
-        """Return a copy with the line numbers of a `.github/hls.yaml`, so that messages can name lines of that file."""
+    def with_repository_sources(self, *sources: Sources) -> Settings:
+        """Return a copy with the line numbers of files in repositories, so that messages can name lines of them."""
         settings = self.model_copy()
-        settings._sources = replace(self._sources, repository=sources)
+        settings._sources = replace(self._sources, others=sources)
         return settings
 
     def shorten_paths(self, text: str) -> str:

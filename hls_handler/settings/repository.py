@@ -1,13 +1,13 @@
-"""Repository settings: the file `.github/hls.yaml` of a repository.
+"""Repository settings: the file `.github/hls.yaml` of a repository, and `hls.yaml` of its organisation.
 
-Anyone who can push to the default branch can write this file. Therefore each key is harmless or switches something
+Anyone who can push to the default branch can write such a file. Therefore each key is harmless or switches something
 off, `${NAME}` is not expanded, and the file cannot allow what the operator's settings forbid.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
@@ -31,10 +31,13 @@ from hls_handler.settings.values import (
     find_glob_problem,
     is_false,
 )
-from hls_handler.settings.yaml_parser import VARIABLE, decode, iter_leaves, parse_tree, value_at
+from hls_handler.settings.yaml_parser import VARIABLE, Sources, decode, iter_leaves, parse_tree, value_at
 from hls_handler.untrusted.markdown import sanitize_code_span
 
 PATH = ".github/hls.yaml"
+ORGANIZATION_PATH = "hls.yaml"
+"""The file in the organisation's repository `.github`, for all repositories of the organisation."""
+
 MAX_BYTES = 65_536
 MAX_VALUES = 1_000
 """Limit on the number of values in the file."""
@@ -123,9 +126,9 @@ class RepositoryFileRetrieval(Section):
 
 
 class RepositoryFile(Section):
-    """The content of `.github/hls.yaml`. A key that the file lacks has its default."""
+    """The content of `.github/hls.yaml`, or of the organisation's file. A key that the file lacks has its default."""
 
-    enabled: bool = Field(True, description="false: HLS ignores the repository")
+    enabled: bool | None = Field(None, description="false: HLS ignores the repository")
     labels: RepositoryFileLabels = Field(default_factory=RepositoryFileLabels, description="limits on labels")
     comments: RepositoryFileComments = Field(
         default_factory=RepositoryFileComments, description="how comments are written"
@@ -146,23 +149,33 @@ class RepositoryFile(Section):
 
 @dataclass(frozen=True, slots=True)
 class RepositorySettings:
-    """A parsed `.github/hls.yaml`: the settings that apply, and the problems of the file."""
+    """A parsed settings file: the settings that apply, and the problems of the file."""
 
     values: RepositoryFile = field(default_factory=RepositoryFile)
     lines: Mapping[str, int] = field(default_factory=dict)  # key path -> line: "labels.allow" -> 3
     problems: tuple[str, ...] = ()  # ".github/hls.yaml:3: labels.alow: unknown key; did you mean labels.allow?"
+    file: str = PATH  # as messages name it
+
+    @property
+    def sources(self) -> Sources:
+        return Sources(self.file, self.lines)
 
 
 EMPTY_REPOSITORY_SETTINGS = RepositorySettings()
 
 
+def organization_file(owner: str) -> str:
+    """Return how messages name the file of an organisation: "acme/.github: hls.yaml"."""
+    return f"{owner}/.github: {ORGANIZATION_PATH}"
+
+
 def decode_repository_file(content: bytes, file: str = PATH) -> str:
-    """Decode a `.github/hls.yaml`. Raises `SettingsError` if it is too large, not UTF-8, or has control characters."""
+    """Decode a settings file. Raises `SettingsError` if it is too large, not UTF-8, or has control characters."""
     return decode(content, file, max_bytes=MAX_BYTES)
 
 
 def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
-    """Parse the text of a `.github/hls.yaml`. Problems are returned, not raised.
+    """Parse the text of a settings file. Problems are returned, not raised.
 
     If there are problems, only keys that switch something off are used, so that a mistake elsewhere does not undo
     `enabled: false`.
@@ -170,11 +183,11 @@ def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
     try:
         tree = parse_tree(text, file, max_values=MAX_VALUES, max_chars=MAX_VALUE_CHARS, has_aliases=False)
     except SettingsError as exc:
-        return RepositorySettings(problems=exc.problems)
+        return RepositorySettings(problems=exc.problems, file=file)
     root = {} if tree.root is None else tree.root
     if not isinstance(root, dict):
         sections = ", ".join(f"{name}:" for name in RepositoryFile.model_fields)
-        return RepositorySettings(problems=(f"{file}:1: the file must have some of the keys {sections}",))
+        return RepositorySettings(problems=(f"{file}:1: the file must have some of the keys {sections}",), file=file)
     problems = dict(_find_problems(root))
     values = None
     try:
@@ -184,8 +197,8 @@ def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
     lines = tree.format_problems(problems | tree.rejected)
     if lines or values is None:
         more = [f"and {len(lines) - MAX_PROBLEMS} more"] if len(lines) > MAX_PROBLEMS else []
-        return RepositorySettings(_parse_switched_off(root), tree.lines, (*lines[:MAX_PROBLEMS], *more))
-    return RepositorySettings(values, tree.lines)
+        return RepositorySettings(_parse_switched_off(root), tree.lines, (*lines[:MAX_PROBLEMS], *more), file)
+    return RepositorySettings(values, tree.lines, file=file)
 
 
 def list_repository_keys() -> tuple[str, ...]:
@@ -238,7 +251,15 @@ def merge_with_last_valid(current: RepositorySettings, last_valid: RepositorySet
     off = current.values.model_dump(exclude_unset=True)
     values = _merge(last_valid.values.model_dump(exclude_unset=True), off)
     lines = {**last_valid.lines, **{key: current.lines.get(key, 1) for key, _ in iter_leaves(off)}}
-    return RepositorySettings(RepositoryFile.model_validate(values), lines, current.problems)
+    return replace(current, values=RepositoryFile.model_validate(values), lines=lines)
+
+
+def merge_files(*files: RepositorySettings) -> RepositoryFile:
+    """Return the values of settings files; of each key, the value of the first file that has it."""
+    merged: dict[str, Any] = {}
+    for file in reversed(files):
+        merged = _merge(merged, file.values.model_dump(exclude_none=True))
+    return RepositoryFile.model_validate(merged)
 
 
 def _merge(values: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -248,7 +269,7 @@ def _merge(values: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class RepositorySettingsFile:
-    """The `.github/hls.yaml` that was read for one delivery, and the settings that apply."""
+    """A settings file that was read for one delivery, and the settings that apply."""
 
     settings: RepositorySettings  # settings that apply, and the problems of the current file
     version: str | None  # blob SHA of the current file; None: there is no file
@@ -262,20 +283,21 @@ class RepositorySettingsFile:
         If the file has problems, the sentence lists them. If the file could not be read, the sentence gives the error
         instead. If there is no file, returns None.
         """
+        name = self.settings.file
         if self.read_error is not None:
             rest = f"the last known version ({self.version[:10]}) applies" if self.version else "it is ignored"
-            return f"{PATH} could not be read, so {rest}: {self.read_error}"
+            return f"{name} could not be read, so {rest}: {self.read_error}"
         if self.version is None:
             return None
         if not self.settings.problems:
-            return f"{PATH} ({self.version[:10]}) applies on top of the settings"
+            return f"{name} ({self.version[:10]}) applies on top of the settings"
         problems = "; ".join(self.settings.problems)
         if not self.is_invalid:
-            return f"{PATH} ({self.version[:10]}) applies on top of the settings, except for its mistakes: {problems}"
+            return f"{name} ({self.version[:10]}) applies on top of the settings, except for its mistakes: {problems}"
         applied = "only what it switches off applies"
         if self.valid_version:
             applied = f"the last good version ({self.valid_version[:10]}) applies, plus what this one switches off"
-        return f"{PATH} ({self.version[:10]}) is invalid, so {applied}: {problems}"
+        return f"{name} ({self.version[:10]}) is invalid, so {applied}: {problems}"
 
 
 PROBLEMS_COMMENT_FAMILY = "settings"

@@ -47,14 +47,14 @@ _YAML_MESSAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Line numbers of the keys in a YAML file. `repository` has those of a second file, `.github/hls.yaml`.
+    """Line numbers of the keys in a YAML file. `others` has those of more files, such as `.github/hls.yaml`.
 
-    A key path of the second file has a prefix: ".github/hls.yaml:features.bots".
+    A key path of another file has a prefix: ".github/hls.yaml:features.bots".
     """
 
     file: str  # absolute: "/srv/hls/settings.yaml"
     lines: Mapping[str, int] = field(default_factory=dict)  # "repositories[0].events" -> 14
-    repository: Sources | None = None  # lines of the repository settings
+    others: tuple[Sources, ...] = ()  # lines of the settings in repositories
     options: Mapping[str, str] = field(default_factory=dict)  # "server.port" -> "--port", which overrides the file
 
     def contains(self, key: str) -> bool:
@@ -86,9 +86,9 @@ class Sources:
         return f"add {key} to {self.file} and set it to {to}"
 
     def _split_key(self, key: str) -> tuple[Sources, str]:
-        prefix = f"{self.repository.file}:" if self.repository else ""
-        if self.repository and key.startswith(prefix):
-            return self.repository, key.removeprefix(prefix)  # "enabled" for ".github/hls.yaml:enabled"
+        for other in self.others:
+            if key.startswith(f"{other.file}:"):
+                return other, key.removeprefix(f"{other.file}:")  # "enabled" for ".github/hls.yaml:enabled"
         return self, key
 
 

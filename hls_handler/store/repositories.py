@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Row, Select, bindparam, func, select
+from sqlalchemy import Row, bindparam, func, select
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
@@ -191,7 +191,7 @@ class Repositories:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """The file `.github/hls.yaml` as last read, and its last valid version. See the table `repository_files`."""
+    """A settings file as last read, and its last valid version. See the table `repository_files`."""
 
     version: str | None
     text: str | None
@@ -206,20 +206,27 @@ class RepositoryFiles:
         self._database, self._checkpoints = database, checkpoints
         age_ms = (database.now - _file.read_at).label("age_ms")
         newest = select(repository_files, age_ms).order_by(_file.read_at.desc()).limit(1)
-        of_repository = _file.repository_id == bindparam("of_repository")
-        self._select = newest.where(of_repository, _file.bot_login == bindparam("of_bot"))
+        is_wanted = database.is_one_of(_file.repository_id, "of_ids")
+        self._select = select(repository_files, age_ms).where(is_wanted, _file.bot_login == bindparam("of_bot"))
         self._select_by_name = newest.where(func.lower(_file.repository) == bindparam("of_name"))
 
-    def find(self, repository_id: int, bot_login: str) -> StoredFile | None:
-        """Return the stored `.github/hls.yaml`, as the bot account last read it; None if none is stored."""
-        return self._find(self._select, {"of_repository": repository_id, "of_bot": bot_login})
+    def find(self, bot_login: str, *ids: int) -> dict[int, StoredFile]:
+        """Return the stored files, as the bot account last read them, by the ids that `save` was called with."""
+        with self._database.reading() as connection:
+            rows = connection.execute(self._select, {"of_ids": list(ids), "of_bot": bot_login})
+            return {row.repository_id: _to_file(row) for row in rows}
 
-    def find_by_name(self, repository: str) -> StoredFile | None:
-        """Return the newest stored `.github/hls.yaml` of "owner/repo", of any bot account; None if none is stored."""
-        return self._find(self._select_by_name, {"of_name": repository.lower()})
+    def find_by_name(self, name: str) -> StoredFile | None:
+        """Return the newest stored file of "owner/repo" or "owner", of any bot account; None if none is stored."""
+        with self._database.reading() as connection:
+            row = connection.execute(self._select_by_name, {"of_name": name.lower()}).first()
+        return None if row is None else _to_file(row)
 
     def save(self, lease: Lease, repository_id: int, repository: str, bot_login: str, file: StoredFile) -> None:
-        """Store the file that was just read. Raises `LeaseLost`."""
+        """Store the file that was just read. Raises `LeaseLost`.
+
+        An organisation's file is stored with its negative id, and its name instead of "owner/repo".
+        """
         columns = asdict(file) | {"repository": repository}
         del columns["age_s"]
         save = self._database.upsert(repository_files, "read_at", *columns).values(read_at=self._database.now)
@@ -239,9 +246,6 @@ class RepositoryFiles:
             self._database.insert_rows(connection, repository_file_reports, claim, if_new=True)
             return bool(connection.execute(reporter).scalar_one() == lease.guid)
 
-    def _find(self, query: Select[Any], terms: Mapping[str, object]) -> StoredFile | None:
-        with self._database.reading() as connection:
-            row = connection.execute(query, terms).first()
-        if row is None:
-            return None
-        return from_row(StoredFile, row, age_s=abs(row.age_ms) / 1000)  # negative if the clock was set back
+
+def _to_file(row: Row[*tuple[Any, ...]]) -> StoredFile:
+    return from_row(StoredFile, row, age_s=abs(row.age_ms) / 1000)  # negative if the clock was set back

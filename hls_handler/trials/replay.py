@@ -89,9 +89,8 @@ def load_stored_facts(store: Storage, row: DeliveryRow, table: RepositoryTable) 
     facts = facts_codec(handler).decode(steps[GATHER, 0])
     if facts is None:
         raise NotRepeatable("its facts were stored by another version of HLS")
-    file = SETTINGS_FILE.decode(steps.get((SETTINGS_FILE.name, 0)))
-    if file is not None:
-        effective = apply_repository_settings(effective, file.settings)
+    files = [SETTINGS_FILE.decode(steps.get((SETTINGS_FILE.name, index))) for index in range(2)]
+    effective = apply_repository_settings(effective, *(file.settings for file in files if file is not None))
     return StoredFacts(row, event, handler, facts, effective, steps, cache(partial(_restore, store)))
 
 

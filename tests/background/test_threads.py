@@ -213,7 +213,7 @@ def test_batches_are_deleted_until_none_is_left(caplog: pytest.LogCaptureFixture
     ],
     ids=["from settings", "replays"],
 )
-def test_rows_are_deleted_only_after_the_replay_window(settings: Settings, ages: tuple[timedelta, timedelta]) -> None:
+def test_rows_are_deleted_only_after_the_replay_window(settings: Settings, ages: tuple[timedelta, ...]) -> None:
     store = FakeStore()
     retain(store, [], settings)
     assert [(table, after) for table, after, _ in store.calls] == [

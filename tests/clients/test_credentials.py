@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
 
@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from hls_handler.clients.credentials import REQUESTED_PERMISSIONS, App
 from hls_handler.clients.github import Github, connect, make_credentials
+from hls_handler.engine.repository_settings import find_organization_file
 from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.faults import Fault
@@ -101,6 +102,21 @@ def test_rule_20_token_is_requested_with_least_permissions_and_for_one_repositor
             },
         }
     ]
+
+
+def test_rule_20_the_file_of_an_organisation_is_read_with_a_token_for_its_repository_alone(world: World) -> None:
+    home = world.sandbox.state.world.repository(REPOSITORY)
+    assert home is not None
+    shared = replace(home, document={**home.document, "id": 7, "full_name": "Codertocat/.github"})
+    world.sandbox.state.change(lambda given: given.with_repository(shared))
+    world.sandbox.state.set_file("Codertocat/.github", "hls.yaml", "enabled: false\n")
+    with closing(world.connect()) as github:
+        assert find_organization_file(github, "Codertocat") is None
+        world.install((REPOSITORY, "Codertocat/.github"))
+        found = find_organization_file(github, "Codertocat")
+    assert found is not None
+    assert found.content == b"enabled: false\n"
+    assert world.token_requests() == [{"repositories": [".github"], "permissions": ALL}]
 
 
 def test_replaced_installation_is_looked_up_again(world: World) -> None:

@@ -76,9 +76,24 @@ def test_own_file_of_a_repository_is_applied(store: Storage, settings: Settings,
     )
 
 
-def store_file(store: Storage, text: str) -> None:
+def test_file_of_the_organisation_is_applied_and_its_problem_is_shown(
+    store: Storage, settings: Settings, tmp_path: Path
+) -> None:
+    browser = Browser(store)
+    browser.use(settings)
+    store_file(store, "lables: {}\nfeatures: {auto_commenting: false}\n", of="octo")
+    page = browser.get("/settings?repository=octo/widgets").body.decode()
+    assert "<dt>Organisation</dt><dd>octo/.github: hls.yaml (c0ffee) is invalid" in page
+    assert "octo/.github: hls.yaml:1: lables: unknown key; did you mean labels?" in page
+    assert rows(browser, tmp_path, "?repository=octo/widgets")["features.auto_commenting"] == (
+        "false",
+        "octo/.github: hls.yaml:2 (features.auto_commenting)",
+    )
+
+
+def store_file(store: Storage, text: str, *, of: str = "octo/widgets") -> None:
     stored = to_stored_file(FileAtRef("file", "c0ffee", text.encode()), None)
-    store.repository_files.save(begin(store, "g1"), 1, "octo/widgets", "hls", stored)
+    store.repository_files.save(begin(store, "g1"), 1, of, "hls", stored)
 
 
 def test_warnings_are_at_the_top(store: Storage, settings: Settings) -> None:

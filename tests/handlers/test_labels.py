@@ -39,10 +39,9 @@ NOTHING = LabelDifference((), (), (), (), (), (), ())
 
 def decide(*requested: RequestedLabel, **given: Any) -> LabelDifference:
     action = EnsureLabels(requested, given.get("groups", ("kind", "priority")), given.get("custom_labels", ()))
-    fields = ("create", "allow", "deny", "repository_allow", "repository_allow_source")
     return decide_labels(
         action,
-        EffectiveLabels(**{name: given[name] for name in fields if name in given}),
+        EffectiveLabels(**{name: given[name] for name in EffectiveLabels.model_fields if name in given}),
         present=given.get("present", frozenset()),
         stored=given.get("stored", {}),
         in_repository=given.get("in_repository", NAMES),
@@ -271,6 +270,9 @@ def test_rule_14_a_label_must_also_be_allowed_by_the_repository() -> None:
     )
     assert change.add == ("priority-high",)
     assert change.withheld == (("bug", ".github/hls.yaml:3 does not allow it"),)
+    assert decide(BUG, allow=("*",), organization_allow=("a*",), organization_allow_source="x:1").withheld == (
+        ("bug", "x:1 does not allow it"),
+    )
     assert decide(BUG, allow=("priority-*",), repository_allow=("*",)).withheld == (
         ("bug", "labels.allow in the settings does not allow it"),
     )

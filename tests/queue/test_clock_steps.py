@@ -86,9 +86,7 @@ def test_calls_and_reads_that_seem_to_be_far_ahead_do_not_count(store: Storage, 
     skew.advance(days=-3)
     assert store.calls.count_last_hour() == 0
     assert store.calls.count_conversation_runs(begin(store, "g2", number=7)) == 0
-    stored = store.repository_files.find(1, "hls")
-    assert stored is not None
-    assert stored.age_s > 86400
+    assert store.repository_files.find("hls", 1)[1].age_s > 86400
 
 
 def test_clock_set_back_by_an_hour_does_not_stop_an_idle_service(store: Storage, skew: Skew) -> None:

@@ -12,8 +12,7 @@ from hls_handler.settings.effective import (
     apply_repository_settings,
     iter_sourced_values,
 )
-from hls_handler.settings.repository import PATH, RepositorySettings, parse_repository_file
-from hls_handler.settings.yaml_parser import Sources
+from hls_handler.settings.repository import RepositorySettings, parse_repository_file
 from tests.settings.files import SMALLEST, load
 
 OPERATORS = """\
@@ -37,22 +36,28 @@ def own(text: str) -> RepositorySettings:
     return read
 
 
+def organizations(text: str) -> RepositorySettings:
+    read = parse_repository_file(text, "acme/.github: hls.yaml")
+    assert read.problems == ()
+    return read
+
+
 def test_rule_23_features_can_only_be_switched_off(tmp_path: Path) -> None:
     text = "enabled: true\nlabels: {create: true}\nfeatures: {auto_labeling: true, auto_commenting: false}\n"
     holds = apply_repository_settings(effective(tmp_path, OPERATORS + "labels: {create: false}\n"), own(text))
     assert (holds.features.auto_labeling, holds.features.auto_commenting) == (False, False)
     assert (holds.enabled, holds.labels.create) == (True, False)
-    assert holds.repository_keys == {"features.auto_commenting"}
+    assert holds.repository_keys.keys() == {"features.auto_commenting"}
 
 
 def test_rule_23_suggested_labels_can_only_be_switched_off_or_need_more_confidence(tmp_path: Path) -> None:
     operators = effective(tmp_path, OPERATORS + "labels: {suggest: true, min_confidence: 0.8}\n")
     wider = apply_repository_settings(operators, own("labels: {suggest: true, min_confidence: 0.2}\n"))
     assert (wider.labels.suggest, wider.labels.min_confidence) == (True, 0.8)
-    assert wider.repository_keys == frozenset()
+    assert wider.repository_keys == {}
     narrower = apply_repository_settings(operators, own("labels: {suggest: false, min_confidence: 0.9}\n"))
     assert (narrower.labels.suggest, narrower.labels.min_confidence) == (False, 0.9)
-    assert narrower.repository_keys == {"labels.suggest", "labels.min_confidence"}
+    assert narrower.repository_keys.keys() == {"labels.suggest", "labels.min_confidence"}
     assert apply_repository_settings(effective(tmp_path), own("labels: {suggest: true}\n")).labels.suggest is False
     unsure = apply_repository_settings(effective(tmp_path), own("labels: {min_field_confidence: 0.6}\n"))
     assert unsure.labels.min_field_confidence == 0.6
@@ -62,10 +67,10 @@ def test_rule_23_a_repository_can_deny_more_labels_but_not_fewer(tmp_path: Path)
     operators = effective(tmp_path, OPERATORS + "labels: {deny: [release-*]}\n")
     denied = apply_repository_settings(operators, own("labels: {deny: [bug]}\n"))
     assert denied.labels.deny == ("release-*", "bug")
-    assert denied.repository_keys == {"labels.deny"}
+    assert denied.repository_keys.keys() == {"labels.deny"}
     kept = apply_repository_settings(operators, own("labels: {deny: []}\n"))
     assert kept.labels.deny == ("release-*",)
-    assert kept.repository_keys == frozenset()
+    assert kept.repository_keys == {}
 
 
 def test_rule_23_reviews_can_only_be_restricted(tmp_path: Path) -> None:
@@ -78,7 +83,7 @@ def test_rule_23_reviews_can_only_be_restricted(tmp_path: Path) -> None:
     assert (wider.verify, wider.guidance, wider.linked_issues, wider.functions) == (False, False, True, False)
     narrower = apply_repository_settings(effective(tmp_path, ""), own(text))
     assert (narrower.review.max_inline, narrower.review.fail_on) == (4, "high")
-    assert narrower.repository_keys == {"review.max_inline", "review.verify", "review.functions", "review.fail_on"}
+    assert set(narrower.repository_keys) == {"review.max_inline", "review.verify", "review.functions", "review.fail_on"}
     stricter = effective(tmp_path, "review: {fail_on: critical}\n")
     assert apply_repository_settings(stricter, own(text)).review.fail_on == "high"
 
@@ -116,6 +121,50 @@ def test_the_prompt_choice_of_the_repository_takes_precedence_even_if_less_speci
     assert effective(tmp_path).find_prompt("issues.opened") == ("issues/first", key)
 
 
+def test_rule_23_a_repository_overrides_its_organisation_only_within_the_limits_of_the_operator(tmp_path: Path) -> None:
+    organization = organizations(
+        "enabled: false\ncomments: {tone: formal, length: short}\nlabels: {suggest: false, create: false}\n"
+        "review: {max_inline: 2}\n"
+    )
+    repository = own(
+        "enabled: true\ncomments: {tone: neutral}\nlabels: {suggest: true, create: true}\nreview: {max_inline: 40}\n"
+    )
+    operators = effective(tmp_path, OPERATORS + "labels: {suggest: true, create: false}\nreview: {max_inline: 30}\n")
+    holds = apply_repository_settings(operators, repository, organization)
+    assert (holds.enabled, holds.comments.tone, holds.comments.length) == (True, "neutral", "short")
+    assert (holds.labels.suggest, holds.labels.create, holds.review.max_inline) == (True, False, 30)
+    assert holds.repository_keys == {
+        "comments.tone": ".github/hls.yaml:comments.tone",
+        "comments.length": "acme/.github: hls.yaml:comments.length",
+    }
+    alone = apply_repository_settings(operators, own(""), organization)
+    assert (alone.enabled, alone.labels.suggest, alone.review.max_inline) == (False, False, 2)
+
+
+def test_rule_14_lists_of_all_files_apply_together(tmp_path: Path) -> None:
+    organization = organizations("labels: {allow: [b*], deny: [beta]}\npaths: {ignore: [vendor]}\n")
+    repository = own("labels: {allow: [bug], deny: [big]}\npaths: {ignore: [docs]}\n")
+    holds = apply_repository_settings(effective(tmp_path), repository, organization)
+    assert (holds.labels.allow, holds.labels.deny) == (("bug", "priority-*"), ("big", "beta"))
+    assert (holds.labels.repository_allow, holds.labels.organization_allow) == (("bug",), ("b*",))
+    assert holds.labels.organization_allow_source == "acme/.github: hls.yaml:1 (labels.allow)"
+    assert holds.paths.globs == ("*.lock", "docs", "vendor")
+    assert holds.paths.where.endswith(
+        " and .github/hls.yaml:2 (paths.ignore) and acme/.github: hls.yaml:2 (paths.ignore)"
+    )
+
+
+def test_prompt_choice_of_the_organisation_is_between_those_of_the_repository_and_the_operator(tmp_path: Path) -> None:
+    organization = organizations("prompts: {use: {issues: issues/theirs, issues.opened: issues/brief}}")
+    holds = apply_repository_settings(effective(tmp_path), own("prompts: {use: {issues: issues/our}}"), organization)
+    assert holds.find_prompt("issues.opened") == ("issues/our", ".github/hls.yaml:prompts.use.issues")
+    alone = apply_repository_settings(effective(tmp_path), own(""), organization)
+    assert alone.find_prompt("issues.opened") == (
+        "issues/brief",
+        "acme/.github: hls.yaml:prompts.use.issues.opened",
+    )
+
+
 def test_each_value_names_the_line_that_sets_it(tmp_path: Path) -> None:
     text = """\
 comments: {language: French}
@@ -125,7 +174,7 @@ labels: {allow: [bug]}
 prompts: {use: {issues.opened: false}}
 """
     settings, file = load(tmp_path, SMALLEST + OPERATORS), own(text)
-    both = settings.with_repository_sources(Sources(PATH, file.lines))
+    both = settings.with_repository_sources(file.sources)
     lines = [
         str(value).replace(f"{tmp_path}/", "")
         for value in iter_sourced_values(both, apply_repository_settings(effective(tmp_path), file))

@@ -122,7 +122,7 @@ def test_the_last_good_version_applies_plus_what_a_broken_one_switches_off() -> 
     good = parse_repository_file("comments: {language: German}\nfeatures: {auto_labeling: false}\n")
     broken = parse_repository_file("\nfeatures: {auto_commenting: false}\ncomment: {}\n")
     parsed = merge_with_last_valid(broken, good)
-    assert (parsed.values.comments.language, parsed.values.enabled) == ("German", True)
+    assert (parsed.values.comments.language, parsed.values.enabled) == ("German", None)
     assert (parsed.values.features.auto_labeling, parsed.values.features.auto_commenting) == (False, False)
     assert (parsed.lines["comments.language"], parsed.lines["features.auto_commenting"]) == (1, 2)
     assert parsed.problems == broken.problems

@@ -100,8 +100,8 @@ MISSING = StoredFile(version=None, text=None)
 
 def test_file_is_separate_by_repository_and_account(store: Storage) -> None:
     store.repository_files.save(begin(store, "g1"), 1, "octo/hello", "hls", GOOD)
-    assert store.repository_files.find(2, "hls") is None
-    assert store.repository_files.find(1, "another") is None
+    assert store.repository_files.find("hls", 2) == {}
+    assert store.repository_files.find("another", 1) == {}
 
 
 def test_find_by_name_ignores_case_and_follows_a_rename(store: Storage) -> None:

@@ -1,0 +1,137 @@
+"""The organisation's settings file in the pipeline: read once an hour for all repositories, below the repository's."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from hls_handler.errors import AppNotInstalled, HlsError, Permanent
+from hls_handler.prompting import recorded
+from hls_handler.reports.delivery_report import load_report
+from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN
+from tests.engine.test_repository_settings import BROKEN, FEATURES, FILE_KEY, file, file_requests
+from tests.engine.world import BUG, MakeWorld, World, settings
+
+ORGANIZATION = "None:hls.yaml"  # of the default branch
+FILE = "Codertocat/.github: hls.yaml"
+
+
+def accept(world: World, guid: str, *, repository_id: int = 186853002, owner_type: str = "Organization") -> None:
+    payload = json.loads(recorded.load("issues.opened").body)
+    payload["repository"]["id"] = repository_id
+    payload["repository"]["owner"]["type"] = owner_type
+    world.accept(guid=guid, body=json.dumps(payload).encode(), repository_id=repository_id)
+
+
+def make(make_world: MakeWorld, text: str | None, *replies: object) -> World:
+    world = make_world(*replies, given=settings(features=FEATURES))
+    if text is not None:
+        world.github.files_at[ORGANIZATION] = file(text)
+    accept(world, "g1")
+    return world
+
+
+def test_file_applies_and_its_line_is_reported(make_world: MakeWorld) -> None:
+    world = make(make_world, "# ours\nfeatures: {auto_commenting: false}\n")
+    assert world.finish().reason == (
+        f"added bug, priority-low, difficulty-easy; comments are switched off by {FILE}:2 (features.auto_commenting)"
+    )
+    assert load_report(world.store, world.row("g1")).repository_settings == (
+        f"{FILE} (c0ffee) applies on top of the settings"
+    )
+
+
+def test_repository_overrides_the_file(make_world: MakeWorld) -> None:
+    world = make(make_world, "enabled: false\nfeatures: {auto_labeling: false}\n")
+    world.github.files_at[FILE_KEY] = file("enabled: true\n", sha="beef")
+    world.finish()
+    assert (world.github.labels, list(world.github.comments)) == ({}, [1])
+    assert load_report(world.store, world.row("g1")).repository_settings == (
+        f".github/hls.yaml (beef) applies on top of the settings. {FILE} (c0ffee) applies on top of the settings"
+    )
+
+
+def test_file_of_a_person_is_not_read(make_world: MakeWorld) -> None:
+    world = make_world(given=settings(features=FEATURES))
+    accept(world, "g1", owner_type="User")
+    world.finish()
+    assert file_requests(world) == ["find_file .github/hls.yaml master"]
+
+
+def test_no_file_is_read_if_repository_settings_are_switched_off(make_world: MakeWorld) -> None:
+    world = make_world(given=settings(features={"repository_settings": False}))
+    accept(world, "g1")
+    world.finish()
+    assert file_requests(world) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("comments: {tone: formal}\n", None),
+        (None, None),
+        (None, AppNotInstalled("the GitHub App is not installed on octo/.github")),
+        (None, Permanent("GitHub answered 403")),
+    ],
+    ids=["present", "absent", "not installed", "denied"],
+)
+def test_file_is_read_once_an_hour_for_all_repositories(
+    make_world: MakeWorld, text: str | None, error: HlsError | None
+) -> None:
+    world = make(make_world, text)
+    world.github.failing += [error] if error else []
+    assert world.finish().state == "done"
+    world.advance(3_500)
+    accept(world, "g2", repository_id=7)
+    assert world.finish().state == "done"
+    asked = "find_file hls.yaml None"
+    assert file_requests(world).count(asked) == 1
+    world.advance(200)
+    accept(world, "g3")
+    assert world.finish().state == "done"
+    assert file_requests(world).count(asked) == 2
+
+
+def test_unknown_file_delays_the_delivery_while_github_is_down(make_world: MakeWorld) -> None:
+    world = make(make_world, "enabled: false")
+    world.github.failing.append(GITHUB_DOWN)
+    assert world.run() is None
+    assert (world.row("g1").state, world.claude.asked) == ("queued", [])
+
+
+def test_retry_uses_the_file_of_the_first_attempt(make_world: MakeWorld) -> None:
+    world = make(make_world, "features: {auto_commenting: false}", CLAUDE_DOWN, BUG)
+    assert world.run() is None
+    world.github.files_at.clear()
+    world.advance(7_200)
+    assert world.finish().state == "done"
+    assert world.github.comments == {}
+
+
+def test_invalid_file_is_logged_and_its_last_good_version_applies_without_a_comment(
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = make(make_world, "features: {auto_labeling: false}\n")
+    world.finish()
+    world.github.files_at[ORGANIZATION] = file(BROKEN, sha="bad")
+    world.advance(3_601)
+    accept(world, "g2")
+    with caplog.at_level(logging.WARNING):
+        world.finish()
+    problem = f"{FILE}:1: lables: unknown key; did you mean labels?"
+    assert [vars(record)["problems"] for record in caplog.records if "settings" in record.message] == [[problem]]
+    assert world.github.labels == {}
+    assert "lables" not in "".join(world.github.comments.values())
+    assert load_report(world.store, world.row("g2")).repository_settings == (
+        f"{FILE} (bad) is invalid, so the last good version (c0ffee) applies, plus what this one switches off: "
+        f"{problem}"
+    )
+
+
+def test_rule_11_text_of_the_file_reaches_neither_claude_nor_github(make_world: MakeWorld) -> None:
+    world = make(make_world, "# marker-0001\nlabels: {allow: [marker-0002]}\npaths: {ignore: [marker-0003]}\n")
+    world.finish()
+    sent = [asked.task + asked.system for asked in world.claude.asked]
+    assert (len(sent), "marker" in "".join((*sent, *world.github.comments.values()))) == (1, False)
