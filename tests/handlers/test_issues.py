@@ -36,7 +36,7 @@ def test_closed_issue_has_a_comment_of_its_own_and_needs_no_information() -> Non
     assert comment == EnsureComment("issues-closed-7", "Hello.", create=True)
 
 
-ORGANIZATION, PERSON = ({"repository": {"owner": {"type": kind}}} for kind in ("Organization", "User"))
+ORGANIZATION, PERSON = ({"repository": {"owner": {"type": kind, "id": 7}}} for kind in ("Organization", "User"))
 
 
 @pytest.mark.parametrize(
