@@ -110,6 +110,10 @@ class Annotation:
     message: str  # plain text
 
 
+TITLE_CHECK = "HLS title"
+"""Name of the check of a pull request's title. Rules of a branch name it, so it never changes."""
+
+
 @dataclass(frozen=True, slots=True)
 class EnsureCheck:
     """End the check on a commit: with App credentials a check run, with a token a commit status."""

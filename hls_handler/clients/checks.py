@@ -50,9 +50,11 @@ class GithubChecks:
     A check run is created once: if an earlier attempt may have created it, it is found by its external id.
     """
 
-    def __init__(self, api: GithubApi, repository: str, *, uses_check_runs: bool, guard: WriteGuard) -> None:
+    def __init__(
+        self, api: GithubApi, repository: str, *, uses_check_runs: bool, guard: WriteGuard, name: str = CHECK_NAME
+    ) -> None:
         self._api, self._base, self._guard = api, repository_path(repository), guard
-        self._uses_check_runs = uses_check_runs
+        self._uses_check_runs, self._name = uses_check_runs, name
 
     def begin(self, check: CommitCheck, *, waits_until: datetime | None = None) -> WrittenCheck:
         """Show the check in progress. With `waits_until`, say that the budget allows no call before that time."""
@@ -92,13 +94,13 @@ class GithubChecks:
             return _WireCheckRun(id=check.check_run_id)
         if check.is_new:
             return None
-        path, query = f"{self._base}/commits/{check.commit}/check-runs", {"check_name": CHECK_NAME, "filter": "all"}
+        path, query = f"{self._base}/commits/{check.commit}/check-runs", {"check_name": self._name, "filter": "all"}
         shape = tuple[_WireCheckRun, ...]
         runs = self._api.items(path, shape, max_pages=MAX_PAGES, items_key="check_runs", query=query)
         return next((run for run in runs if run.external_id == check.external_id), None)
 
     def _create(self, check: CommitCheck, body: Mapping[str, object]) -> WrittenCheck:
-        body = {"name": CHECK_NAME, "head_sha": check.commit, "external_id": check.external_id, **body}
+        body = {"name": self._name, "head_sha": check.commit, "external_id": check.external_id, **body}
         response = self._api.write("POST", f"{self._base}/check-runs", body, guard=self._guard)
         made = validate(f"POST {self._base}/check-runs", _WireCheckRun, response.data)
         return WrittenCheck(made.id, made.html_url)
@@ -109,7 +111,7 @@ class GithubChecks:
         return WrittenCheck(written.check_run_id, validate(f"PATCH {path}", _WireCheckRun, response.data).html_url)
 
     def _set_status(self, commit: str, state: str, description: str) -> WrittenCheck:
-        body = {"state": state, "context": CHECK_NAME, "description": _truncate(description, MAX_DESCRIPTION_CHARS)}
+        body = {"state": state, "context": self._name, "description": _truncate(description, MAX_DESCRIPTION_CHARS)}
         self._api.write("POST", f"{self._base}/statuses/{commit}", body, guard=self._guard)
         return WrittenCheck(state=state)
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from pydantic import AliasPath, BaseModel, Field
 
 from hls_handler.clients.api import Anonymous, GithubApi, RateLimit, WriteGuard, ignore, repository_path
-from hls_handler.clients.checks import GithubChecks
+from hls_handler.clients.checks import CHECK_NAME, GithubChecks
 from hls_handler.clients.comments import History
 from hls_handler.clients.credentials import JWT_REMEDY, App, Owner
 from hls_handler.clients.hooks import WEBHOOKS_REMEDY, GithubHooks, Hook
@@ -249,11 +249,16 @@ class Github:
         return GithubWriter(api, repository, bot=bot, history=history, labels=self._labels, guard=guard)
 
     def checks(
-        self, repository: str, *, begin_write: Callable[[], None], check_lease: Callable[[], None]
+        self,
+        repository: str,
+        *,
+        begin_write: Callable[[], None],
+        check_lease: Callable[[], None],
+        name: str = CHECK_NAME,
     ) -> GithubChecks:
         """Return a writer of checks, which calls `begin_write` and `check_lease` before each write; both may raise."""
         guard, api = WriteGuard(begin_write, check_lease), self._api_for(repository)
-        return GithubChecks(api, repository, uses_check_runs=isinstance(self._access, App), guard=guard)
+        return GithubChecks(api, repository, uses_check_runs=isinstance(self._access, App), guard=guard, name=name)
 
     def preferred(self) -> Github:
         """Return the client of the token that works; with an App, this client."""

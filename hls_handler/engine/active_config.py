@@ -111,7 +111,12 @@ class Github(Protocol):
     ) -> Writer: ...
 
     def checks(
-        self, repository: str, *, begin_write: Callable[[], None], check_lease: Callable[[], None]
+        self,
+        repository: str,
+        *,
+        begin_write: Callable[[], None],
+        check_lease: Callable[[], None],
+        name: str = ...,
     ) -> Checks: ...
 
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
-from hls_handler.actions import CommitCheck, Conclusion, EnsureCheck, Outcome, WrittenCheck
+from pydantic import TypeAdapter
+
+from hls_handler.actions import TITLE_CHECK, CommitCheck, Conclusion, EnsureCheck, Outcome, WrittenCheck
 from hls_handler.analysis import Receipt
 from hls_handler.engine.active_config import Checks, Github
-from hls_handler.engine.job import LOCK_S, Job
+from hls_handler.engine.job import LOCK_S, Codec, Job
 from hls_handler.engine.repository_settings import apply_to_rule, load_repository_settings
 from hls_handler.errors import (
     AppNotInstalled,
@@ -31,8 +34,17 @@ from hls_handler.events import MergeGroup
 from hls_handler.handlers.check import plan_ignored_check, plan_unreviewed_check
 from hls_handler.handlers.merge_groups import HeadCheck, find_merged, find_queued, plan_group_check
 from hls_handler.handlers.reader import Reader
+from hls_handler.handlers.titles import plan_group_title_check, plan_title_check
 from hls_handler.queue.locks import WriteCompleted
-from hls_handler.routing import BY_OPERATOR, IgnoredKind, RoutingInput, brings_diff, is_retargeted, may_have_checks
+from hls_handler.routing import (
+    BY_OPERATOR,
+    IgnoredKind,
+    RoutingInput,
+    brings_diff,
+    is_retargeted,
+    may_have_checks,
+    needs_title_check,
+)
 from hls_handler.settings.effective import RepositoryTable, without_entry
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
@@ -49,6 +61,8 @@ ENDING_S = 60.0
 """Time in which a process ends one check; then another process may."""
 MAX_WAIT_S = 15.0
 """Longest wait for a slot of the rate limit."""
+
+TITLE_CHECKED = Codec("title_check", 1, TypeAdapter(Outcome))
 
 
 def plan_check(job: Job) -> None:
@@ -186,6 +200,8 @@ def end_group_check(job: Job) -> Outcome | None:
     group = job.event.merge_group
     if group is None:
         raise Permanent("the payload does not fit the event merge_group: it has no merge_group")
+    if not may_have_checks(job.rule.effective):
+        return None
     return _end_check(job, group.head_sha, lambda job: _plan_group(job, group))
 
 
@@ -217,6 +233,48 @@ def _find_head_check(job: Job, reader: Reader, number: int, *, is_queued: bool) 
         at = job.store.now() + timedelta(seconds=POLL_S)
         raise Postponed(f"pull request {number} of the merge queue is being reviewed", at=at)
     return HeadCheck(number, commit, result.conclusion, result.is_exempt)
+
+
+def check_title(job: Job, routing_input: RoutingInput) -> tuple[Job, Outcome | None]:
+    """Set the check of the pull request's title once for the delivery, also if its event is ignored.
+
+    Return the job with the repository's settings, and the outcome, or None if the settings want no such check.
+    """
+    if not needs_title_check(routing_input, job.rule.effective):
+        return job, None
+    job = load_repository_settings(job)
+    effective = apply_to_rule(job).rule.effective
+    if not needs_title_check(routing_input, effective):
+        return job, None
+    outcome = job.find_result(TITLE_CHECKED)
+    if outcome is None:
+        outcome = job.run_step(TITLE_CHECKED, 0, partial(_set_title_check, job, effective.pull_requests.title_types))
+        job.store.checkpoints.save(job.lease, *job.pending.take())  # the rest of the delivery may be repeated often
+    return job, outcome
+
+
+def _set_title_check(job: Job, types: Sequence[str]) -> Outcome:
+    event, repository = job.event, job.event.repository.full_name
+    job.require_reads_allowed()
+    try:
+        if event.merge_group is not None:
+            action = plan_group_title_check(event.merge_group.head_sha)
+        else:
+            assert event.pull_request is not None
+            number = event.pull_request.number
+            shown = (
+                event.pull_request if event.is_recent else job.context.github.reader(repository).pull_request(number)
+            )
+            action = plan_title_check(shown.head_sha, shown.title, types)
+        checks = job.context.github.checks(
+            repository, begin_write=job.begin_write, check_lease=job.check_lease, name=TITLE_CHECK
+        )
+        # If an earlier attempt has created a check run, too, GitHub shows the last one of a name, and it says the same.
+        written = checks.end(CommitCheck(action.commit, f"{job.lease.guid}:title"), action)
+    except Permanent as exc:
+        log.warning("the check of the title was not set", extra={"error": str(exc)})
+        return Outcome("check", "withheld", f"{TITLE_CHECK} was not set: {exc}")
+    return Outcome("check", "changed", f"set {TITLE_CHECK} to {action.conclusion}", url=written.url)
 
 
 class CheckEnder:

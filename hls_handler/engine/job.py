@@ -5,7 +5,8 @@ it, the checkpoint is ignored and the step runs again. The codec and the name of
 
     step                     checkpoints (n is an index from 0)
     route                    RULE "route"
-    load_repository_settings SETTINGS_FILE "repository_settings"
+    load_repository_settings SETTINGS_FILE "repository_settings"; the organisation's file has n = 1
+    check_title              TITLE_CHECKED "title_check"
     gather                   facts_codec "gather"
     ask                      _REPLY "ask" n: the valid reply of prompt n, by Claude or from the cache of replies;
                              UNUSABLE "unusable" n: the unusable replies;

@@ -20,7 +20,7 @@ import msgspec
 
 from hls_handler.deliveries import Finished, Lease, Posted, State
 from hls_handler.engine.active_config import WorkerContext
-from hls_handler.engine.checks import end_group_check, end_ignored_check, outdate_check, plan_check
+from hls_handler.engine.checks import check_title, end_group_check, end_ignored_check, outdate_check, plan_check
 from hls_handler.engine.commands import find_finding, run_command
 from hls_handler.engine.handler_job import HandlerJob, require_runs_left
 from hls_handler.engine.job import RULE, DeliveryResult, Job
@@ -249,14 +249,15 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
     situation = context.store.interruptions.load_situation(lease, rate_limit=rate_limit)
     job = Job(lease, context, context.config, event, chosen.bot, rule, handler, steps, chosen.others, situation)
     routing_input = from_event(event)
+    job, title_outcome = check_title(job, routing_input)
     try:
         result = _process(job, routing_input)
     except ConversationIgnored as exc:
         result = DeliveryResult("ignored", str(exc), kind=exc.kind, handler=handler.name)
     outcome = None if result.kind is None else end_ignored_check(job, routing_input, result.kind, result.reason)
-    if outcome is not None:
-        result = replace(result, reason=f"{result.reason}; {outcome.detail}")
-    elif result.state == "ignored":
+    for one in filter(None, (outcome, title_outcome)):
+        result = replace(result, reason=f"{result.reason}; {one.detail}")
+    if outcome is None and result.state == "ignored":
         return result  # without the notes for `hls why`
     return replace(result, changes=job.pending.take())
 

@@ -37,7 +37,7 @@ FRESH_S = 300.0
 ORGANIZATION_FRESH_S = 3600.0
 """A stored settings file is used for this many seconds. Then it is read from GitHub again."""
 
-SETTINGS_FILE = Codec("repository_settings", 9, TypeAdapter(RepositorySettingsFile))
+SETTINGS_FILE = Codec("repository_settings", 10, TypeAdapter(RepositorySettingsFile))
 """The checkpoint of a repository's file has the index 0, that of its organisation's file 1."""
 
 
@@ -49,7 +49,7 @@ def load_repository_settings(job: Job) -> Job:
     unavailable or denies access, the version from an earlier delivery is used. If there is none, an outage raises
     `Retryable` or `Postponed`; denied access means empty settings, always so for the organisation's file.
     """
-    if not job.rule.effective.features.repository_settings:
+    if not job.rule.effective.features.repository_settings or job.repository_settings is not None:
         return job
     file, organization = job.find_result(SETTINGS_FILE), job.find_result(SETTINGS_FILE, 1)
     if file is None:

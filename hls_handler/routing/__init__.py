@@ -25,3 +25,4 @@ from hls_handler.routing.router import Rule as Rule
 from hls_handler.routing.router import Shadow as Shadow
 from hls_handler.routing.router import find_disabled as find_disabled
 from hls_handler.routing.router import may_have_checks as may_have_checks
+from hls_handler.routing.router import needs_title_check as needs_title_check

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
 
+from hls_handler.actions import TITLE_CHECK
 from hls_handler.events import Account
 from hls_handler.review.dismissals import is_dismissal, is_promise
 from hls_handler.routing.envelope import RoutingInput
@@ -116,8 +117,8 @@ def _find_command(
     routing_input: RoutingInput, settings: Settings, accounts: Sequence[Account]
 ) -> tuple[CommandName, int | None] | None:
     if routing_input.key == RERUN_CHECK:
-        app = settings.github.app
-        return ("review full", None) if app is not None and routing_input.check_app_id == app.id else None
+        app, is_review = settings.github.app, routing_input.check_name != TITLE_CHECK
+        return ("review full", None) if app is not None and routing_input.check_app_id == app.id and is_review else None
     if not routing_input.is_pull_request:
         return None
     is_in_thread, text = routing_input.thread is not None, routing_input.comment_body

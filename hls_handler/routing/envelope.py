@@ -78,6 +78,7 @@ class EnvelopeCommit(msgspec.Struct, frozen=True):
 
     head_sha: Name
     conclusion: str | None = None
+    name: str | None = None
     app: EnvelopeApp | None = None
     head_ref: str | None = None
 
@@ -179,6 +180,7 @@ class RoutingInput(msgspec.Struct, frozen=True):
     conclusion: str | None = None  # of a workflow run: "success", "failure", "timed_out"
     is_pull_request: bool = False  # True if the conversation is a pull request, also in a comment event
     check_app_id: int | None = None  # the GitHub App that created the check run that the event is about
+    check_name: str | None = None  # of that check run
     is_requested: bool = False  # True: HLS made the event, because a person requested a review
 
     @property
@@ -215,6 +217,7 @@ def from_envelope(name: str, envelope: WebhookEnvelope) -> RoutingInput:
         is_pull_request=envelope.pull_request is not None
         or (conversation is not None and conversation.pull_request is not None),
         check_app_id=envelope.check_run.app.id if envelope.check_run and envelope.check_run.app else None,
+        check_name=envelope.check_run.name if envelope.check_run else None,
         is_requested=envelope.hls is not None,
     )
 

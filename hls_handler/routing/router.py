@@ -133,7 +133,8 @@ class Router:
         effective = _find_settings(routing_input, self.settings, self.table)
         if isinstance(effective, Ignored):
             return effective
-        if routing_input.key == CHECKS_REQUESTED and may_have_checks(effective):
+        needs_check = needs_title_check(routing_input, effective)
+        if routing_input.key == CHECKS_REQUESTED and (needs_check or may_have_checks(effective)):
             return QueueCheck(routing_input.key, effective)
         command = route_command(routing_input, effective, self.settings, self.accounts)
         if command is not None:
@@ -150,7 +151,7 @@ class Router:
                 return answer
         if isinstance(routed, Rule):
             return routed
-        if brings_diff(routing_input) and may_have_checks(effective):
+        if needs_check or (brings_diff(routing_input) and may_have_checks(effective)):
             return dataclasses.replace(routed, is_for_worker=True)
         if routed.kind not in NO_PROMPT_KINDS:
             return routed
@@ -225,7 +226,7 @@ class Router:
             and (
                 may_be_command(given.key, effective, self.settings)
                 or (given.key == "pull_request.labeled" and effective.review_label is not None)
-                or (given.key in (*MAY_BRING_DIFF, CHECKS_REQUESTED) and may_have_checks(effective))
+                or (given.key in (*MAY_BRING_DIFF, CHECKS_REQUESTED) and _may_write_checks(effective))
                 or self._may_be_label_correction(given, effective)
                 or any(
                     _is_event_enabled(one, effective) and isinstance(self._find_rule(one, effective), Rule)
@@ -276,9 +277,22 @@ class Router:
 
 
 def may_have_checks(effective: EffectiveSettings) -> bool:
-    """Return whether HLS sets a check on every head commit of the repository's pull requests."""
+    """Return whether HLS sets the check of reviews on every head commit of the repository's pull requests."""
+    return effective.review.check and _may_write_checks(effective)
+
+
+def needs_title_check(routing_input: RoutingInput, effective: EffectiveSettings) -> bool:
+    """Return whether an event needs the check of a title: the head commit or the title may be new, or a queue waits."""
+    if effective.pull_requests.title != "check" or not _may_write_checks(effective):
+        return False
+    is_renamed = routing_input.key == "pull_request.edited" and "title" in routing_input.changed
+    return is_renamed or routing_input.key == CHECKS_REQUESTED or brings_diff(routing_input)
+
+
+def _may_write_checks(effective: EffectiveSettings) -> bool:
     has_pull_requests = any(event.partition(".")[0] == "pull_request" for event in effective.events)
-    return effective.enabled and has_pull_requests and effective.review.check and not effective.features.dry_run
+    has_check = effective.review.check or effective.pull_requests.title == "check"
+    return effective.enabled and has_pull_requests and has_check and not effective.features.dry_run
 
 
 MAY_BRING_DIFF = tuple(f"pull_request.{action}" for action in (*BRINGS_DIFF, "edited"))

@@ -20,6 +20,7 @@ from hls_handler.settings.model import (
     Features,
     Findings,
     Labels,
+    PullRequests,
     Repository,
     RepositoryComments,
     RepositoryRetrieval,
@@ -54,6 +55,7 @@ class EffectiveSettings:
     labels: EffectiveLabels
     findings: Findings
     review: Review
+    pull_requests: PullRequests
     retrieval: RepositoryRetrieval
     similar: Similar
     comments: RepositoryComments
@@ -142,7 +144,8 @@ def is_pattern(name: str) -> bool:
 
 def find_unneeded_permissions(table: RepositoryTable) -> frozenset[str]:
     """Return the permissions of a GitHub App that no enabled entry of `repositories` needs."""
-    return frozenset() if any(one.enabled and one.review.check for one in table.all()) else frozenset({"checks"})
+    sets_checks = any(one.enabled and (one.review.check or one.pull_requests.title == "check") for one in table.all())
+    return frozenset() if sets_checks else frozenset({"checks"})
 
 
 def name_matcher(name: str) -> Callable[[str], bool]:
@@ -177,6 +180,7 @@ def _build_effective(settings: Settings, index: int, entry: Repository) -> Effec
         labels=EffectiveLabels.model_validate(_override(settings.labels, entry.labels)),
         findings=Findings.model_validate(_override(settings.findings, entry.findings)),
         review=Review.model_validate(_override(settings.review, entry.review)),
+        pull_requests=PullRequests.model_validate(_override(settings.pull_requests, entry.pull_requests)),
         retrieval=RepositoryRetrieval(enabled=settings.retrieval.enabled).model_copy(
             update=entry.retrieval.model_dump(exclude_unset=True)
         ),
@@ -211,6 +215,7 @@ def apply_repository_settings(effective: EffectiveSettings, *files: RepositorySe
         "features": _switch_off(effective.features, values.features, RepositoryFileFeatures.model_fields),
         "labels": _switch_off(effective.labels, values.labels, LABEL_SWITCHES),
         "review": _restrict_review(effective.review, values.review),
+        "pull_requests": _switch_off(effective.pull_requests, values.pull_requests, ("title",)),
         "retrieval": _switch_off(effective.retrieval, values.retrieval, RepositoryFileRetrieval.model_fields),
         "comments": values.comments.model_dump(exclude_none=True),
         "findings": values.findings.model_dump(exclude_none=True),
@@ -218,6 +223,8 @@ def apply_repository_settings(effective: EffectiveSettings, *files: RepositorySe
     for key in ("min_confidence", "min_field_confidence"):
         if (getattr(values.labels, key) or 0) > getattr(effective.labels, key):
             changes["labels"][key] = getattr(values.labels, key)
+    if values.pull_requests.title_types is not None:
+        changes["pull_requests"]["title_types"] = values.pull_requests.title_types
     decided = {f"{section}.{key}" for section, changed in changes.items() for key in changed}
     if effective.enabled and values.enabled is False:
         decided.add("enabled")
@@ -336,7 +343,7 @@ def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Ite
     yield find_source(settings, "webhook_secret", secrets, *secret_keys, "github.webhook_secret")
     expected_key = "expect_webhook_within_h"
     yield find_source(settings, expected_key, entry.expect_webhook_within_h, f"{key}.{expected_key}")
-    for section in ("features", "labels", "comments", "findings", "review", "retrieval", "similar"):
+    for section in ("features", "labels", "comments", "findings", "review", "pull_requests", "retrieval", "similar"):
         yield from _iter_section(settings, effective, section, getattr(entry, section))
         for of in ("organization", "repository") if section == "labels" else ():
             if source := getattr(effective.labels, f"{of}_allow_source"):

@@ -51,6 +51,8 @@ from hls_handler.settings.values import (
     SharedSecret,
     SharedSecrets,
     Summary,
+    TitleMode,
+    TitleTypes,
     Tokens,
     Tone,
     TraceUrl,
@@ -487,6 +489,14 @@ class Review(Section):
     )
 
 
+class PullRequests(Section):
+    title: TitleMode = Field(False, description="check: set the check HLS title, which needs a conventional title")
+    title_types: TitleTypes = Field(
+        ("feat", "fix", "docs", "style", "refactor", "perf", "test", "build", "ci", "chore", "revert"),
+        description="types of conventional titles, at most 20",
+    )
+
+
 class RepositoryRetrieval(Section):
     """The keys of `retrieval` that an entry of `repositories` can override."""
 
@@ -579,8 +589,9 @@ _WithoutNulls = BeforeValidator(_drop_nulls)  # a key without a value overrides 
 
 
 class Repository(Section):
-    """An entry of `repositories`. Of `labels`, `comments`, `features`, `findings`, `review`, `retrieval` and `similar`,
-    only the keys that are set count: they override those of the section with the same name."""
+    """An entry of `repositories`. Of `labels`, `comments`, `features`, `findings`, `review`, `pull_requests`,
+    `retrieval` and `similar`, only the keys that are set count: they override those of the section with the same name.
+    """
 
     name: RepositoryName = Field(description="owner/repo, or a glob such as owner/*; the most specific entry wins")
     enabled: bool = Field(True, description="false: events of the repository are ignored, with that reason")
@@ -609,6 +620,9 @@ class Repository(Section):
     )
     findings: Annotated[Findings, _WithoutNulls] = Field(default_factory=Findings, description="overrides of findings")
     review: Annotated[Review, _WithoutNulls] = Field(default_factory=Review, description="overrides of review")
+    pull_requests: Annotated[PullRequests, _WithoutNulls] = Field(
+        default_factory=PullRequests, description="overrides of pull_requests"
+    )
     retrieval: Annotated[RepositoryRetrieval, _WithoutNulls] = Field(
         default_factory=RepositoryRetrieval, description="overrides of retrieval"
     )
@@ -679,6 +693,7 @@ class Settings(Section):
     comments: Comments = Field(default_factory=lambda: Comments())
     findings: Findings = Field(default_factory=lambda: Findings())
     review: Review = Field(default_factory=lambda: Review())
+    pull_requests: PullRequests = Field(default_factory=lambda: PullRequests())
     retrieval: Retrieval = Field(default_factory=lambda: Retrieval())
     similar: Similar = Field(default_factory=lambda: Similar())
     features: Features = Field(default_factory=lambda: Features())

@@ -27,6 +27,7 @@ from hls_handler.settings.values import (
     Length,
     Section,
     Summary,
+    TitleTypes,
     Tone,
     find_glob_problem,
     is_false,
@@ -121,6 +122,11 @@ class RepositoryFileReview(Section):
     )
 
 
+class RepositoryFilePullRequests(Section):
+    title: Literal[False] | None = Field(None, description="false: titles are not checked")
+    title_types: TitleTypes | None = Field(None, description="types of conventional titles, at most 20")
+
+
 class RepositoryFileRetrieval(Section):
     enabled: bool | None = Field(None, description="false: no document of the repository is indexed or shown to Claude")
 
@@ -142,6 +148,9 @@ class RepositoryFile(Section):
         default_factory=RepositoryFileFindings, description="which findings are shown"
     )
     review: RepositoryFileReview = Field(default_factory=RepositoryFileReview, description="limits on reviews")
+    pull_requests: RepositoryFilePullRequests = Field(
+        default_factory=RepositoryFilePullRequests, description="titles of pull requests"
+    )
     retrieval: RepositoryFileRetrieval = Field(
         default_factory=RepositoryFileRetrieval, description="limits on retrieval"
     )
@@ -237,6 +246,7 @@ def _parse_switched_off(root: dict[str, object]) -> RepositoryFile:
     for section, keys in (
         ("features", RepositoryFileFeatures.model_fields),
         ("labels", LABEL_SWITCHES),
+        ("pull_requests", ("title",)),
         ("retrieval", RepositoryFileRetrieval.model_fields),
     ):
         off[section] = {key: False for key in keys if is_false(value_at(root, f"{section}.{key}"))}

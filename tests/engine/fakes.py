@@ -112,6 +112,7 @@ class FakeGithub:
     failing_writes: list[HlsError] = field(default_factory=list)
     lost_responses: list[BaseException] = field(default_factory=list)  # raised after a comment was written
     checks_on: dict[str, dict[str, str]] = field(default_factory=dict)  # by commit and external id: the state
+    title_checks_on: dict[str, dict[str, str]] = field(default_factory=dict)  # the same of the checks "HLS title"
     check_actions: list[EnsureCheck] = field(default_factory=list)
     failing_checks: list[HlsError] = field(default_factory=list)
     lost_check_responses: list[BaseException] = field(default_factory=list)
@@ -154,13 +155,20 @@ class FakeGithub:
         return self.make_writer(history, before_write, dry_run)
 
     def checks(
-        self, repository: str, *, begin_write: Callable[[], None], check_lease: Callable[[], None]
+        self,
+        repository: str,
+        *,
+        begin_write: Callable[[], None],
+        check_lease: Callable[[], None],
+        name: str = "HLS review",
     ) -> FakeChecks:
         def before_write() -> None:
             begin_write()
             check_lease()
 
-        return self.make_checks(before_write)
+        made = self.make_checks(before_write)
+        made.states_on = self.checks_on if name == "HLS review" else self.title_checks_on
+        return made
 
     def make_writer(self, history: ConversationHistory, before_write: Callable[[], None], dry_run: bool) -> FakeWriter:
         return FakeWriter(self, history, before_write, dry_run)
@@ -391,6 +399,7 @@ class FakeChecks:
 
     github: FakeGithub
     before_write: Callable[[], None]
+    states_on: dict[str, dict[str, str]] = field(default_factory=dict)  # by commit and external id
 
     def begin(self, check: CommitCheck, *, waits_until: datetime | None = None) -> WrittenCheck:
         return self._write(check, "in_progress" if waits_until is None else f"waits until {waits_until:%Y-%m-%d}")
@@ -405,7 +414,7 @@ class FakeChecks:
         self.github.on_call(f"write check {state}")
         if self.github.failing_checks:
             raise self.github.failing_checks.pop(0)
-        states = self.github.checks_on.setdefault(check.commit, {})
+        states = self.states_on.setdefault(check.commit, {})
         states[check.external_id] = state
         if self.github.lost_check_responses:
             raise self.github.lost_check_responses.pop(0)

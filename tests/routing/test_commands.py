@@ -179,6 +179,7 @@ PULLS = {"name": "octo/hello", "events": ["pull_request.opened"]}
         (comment("/stop", is_pull_request=False), PULLS, None),
         (comment("/stop", sender="mallory"), PULLS, None),
         (routing_input("check_run.rerequested", check_app_id=12345), PULLS, "review full"),
+        (routing_input("check_run.rerequested", check_app_id=12345, check_name="HLS title"), PULLS, None),
         (routing_input("check_run.completed", check_app_id=12345), PULLS, None),
         (routing_input("check_run.rerequested", check_app_id=12346), PULLS, None),
     ],

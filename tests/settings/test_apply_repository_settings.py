@@ -88,6 +88,16 @@ def test_rule_23_reviews_can_only_be_restricted(tmp_path: Path) -> None:
     assert apply_repository_settings(stricter, own(text)).review.fail_on == "high"
 
 
+def test_rule_23_titles_can_only_be_left_out_or_get_other_types(tmp_path: Path) -> None:
+    text = "pull_requests: {title: false, title_types: [bug]}"
+    assert apply_repository_settings(effective(tmp_path), own(text)).repository_keys.keys() == {
+        "pull_requests.title_types"
+    }
+    holds = apply_repository_settings(effective(tmp_path, "pull_requests: {title: check}\n"), own(text))
+    assert (holds.pull_requests.title, holds.pull_requests.title_types) == (False, ("bug",))
+    assert parse_repository_file("pull_requests: {title: check}").problems != ()
+
+
 @pytest.mark.parametrize(
     ("operators", "repositorys", "applies"), [(True, False, False), (False, True, False), (True, True, True)]
 )

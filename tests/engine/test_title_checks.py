@@ -1,0 +1,136 @@
+"""The check `HLS title`: on every head commit, also of ignored events, and of the title as it is now."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hls_handler.errors import Permanent
+from hls_handler.handlers.reader import FileAtRef
+from hls_handler.settings.model import PullRequests, Settings
+from tests.engine.fakes import CLAUDE_DOWN
+from tests.engine.test_unreviewed_checks import (
+    BOT,
+    QUEUE,
+    REPLY,
+    SHA,
+    Pushed,
+    drain,
+    make_settings,
+    request_checks,
+)
+from tests.engine.world import MakeWorld, World
+
+GOOD, BAD = "feat: square it", "Square it"
+RENAMED: dict[str, Any] = {"changes": {"title": {"from": "x"}}}
+
+
+def checking(**given: Any) -> Settings:
+    return make_settings(**given).model_copy(update={"pull_requests": PullRequests(title="check")})
+
+
+def title_checks(world: World, commit: str = SHA) -> list[str]:
+    return [*world.github.title_checks_on.get(commit, {}).values()]
+
+
+def test_corrected_title_turns_the_check_green_without_a_call(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=checking(events=("pull_request.opened",)))
+    pushed = Pushed(world, title=BAD)
+    pushed.send("opened")
+    assert (world.finish().reason or "").endswith("; set HLS title to failure")
+    pushed.title = GOOD
+    assert pushed.send("edited", **RENAMED) == "queued"
+    finished = world.finish()
+    assert (finished.state, len(world.claude.asked)) == ("ignored", 1)
+    assert (finished.reason or "").endswith("; set HLS title to success")
+    assert title_checks(world) == ["failure", "success"]
+    assert list(world.github.checks_on[SHA].values()) == ["success"]  # of the review
+
+
+@pytest.mark.parametrize(
+    "known",
+    [{"draft": True}, {"author": BOT}, {"title": "Square it [skip hls]"}, {"labels": ["skip-hls"]}],
+    ids=["draft", "bot", "title", "label"],
+)
+@pytest.mark.parametrize("action", ["opened", "synchronize", "reopened", "ready_for_review"])
+def test_ignored_pull_request_has_the_check(make_world: MakeWorld, known: dict[str, Any], action: str) -> None:
+    world = make_world(REPLY, given=checking(check=False))
+    assert replace(Pushed(world, title=BAD), **known).send(action) == "queued"
+    assert world.finish().state == "ignored"
+    assert (title_checks(world), world.github.checks_on, world.claude.asked) == (["failure"], {}, [])
+
+
+@pytest.mark.parametrize(
+    ("given", "action", "changes"),
+    [
+        ({"entry": {"enabled": False}}, "opened", {}),
+        ({"features": {"dry_run": True}}, "opened", {}),
+        ({"events": ("issues",)}, "opened", {}),
+        ({}, "closed", {}),
+        ({}, "labeled", {"label": {"name": "bug"}}),
+    ],
+    ids=["disabled", "dry run", "no pull requests", "closed", "label"],
+)
+def test_other_events_have_no_check(
+    make_world: MakeWorld, given: dict[str, Any], action: str, changes: dict[str, Any]
+) -> None:
+    world = make_world(REPLY, given=checking(check=False, **given))
+    Pushed(world).send(action, **changes)
+    drain(world)
+    assert world.github.title_checks_on == {}
+
+
+def test_nothing_is_written_by_default(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=make_settings(events=("pull_request.opened",)))
+    pushed = Pushed(world)
+    assert (pushed.send("edited", **RENAMED), request_checks(world)) == ("ignored", "queued")
+    pushed.send("opened")
+    drain(world)
+    assert world.github.title_checks_on == {}
+
+
+def test_event_that_was_delayed_checks_the_present_title(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=checking(check=False))
+    pushed = Pushed(world, title=BAD)
+    pushed.send("opened")
+    world.github.pull_requests[2] = replace(world.github.pull_requests[2], title=GOOD, head_sha="2" * 40)
+    world.finish()
+    assert (title_checks(world), title_checks(world, "2" * 40)) == ([], ["success"])
+
+
+def test_retries_of_the_review_do_not_repeat_the_check(make_world: MakeWorld) -> None:
+    world = make_world(CLAUDE_DOWN, CLAUDE_DOWN, REPLY, given=checking())
+    Pushed(world, title=GOOD).send("opened")
+    drain(world)
+    assert world.row("2-1").state == "done"
+    assert world.github.calls.count("write check success") == 2  # that of the review is the other
+
+
+def test_rejected_check_does_not_stop_the_review(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=checking(check=False))
+    Pushed(world).send("opened")
+    world.github.failing_checks.append(Permanent("403: the App lacks checks: write"))
+    finished = world.finish()
+    assert (finished.state, title_checks(world)) == ("done", [])
+    assert (finished.reason or "").endswith("; HLS title was not set: 403: the App lacks checks: write")
+
+
+def test_repository_leaves_it_out_or_sets_other_types(make_world: MakeWorld) -> None:
+    given = checking(check=False, features={"repository_settings": True}, events=("pull_request.closed",))
+    world = make_world(REPLY, given=given)
+    pushed = Pushed(world, title="bug: it is round")
+    for number, text in enumerate(["{title_types: [bug]}", "{title: false}"]):
+        world.github.files_at["None:.github/hls.yaml"] = FileAtRef("file", "f" * 40, f"pull_requests: {text}".encode())
+        pushed.send("edited", **RENAMED)
+        world.finish()
+        world.advance(301 * (number + 1))
+    assert title_checks(world) == ["success"]
+
+
+def test_commit_of_a_merge_queue_has_the_check(make_world: MakeWorld) -> None:
+    world = make_world(given=checking(check=False))
+    assert request_checks(world) == "queued"
+    assert (world.finish().reason or "").endswith("; set HLS title to success")
+    assert (title_checks(world, QUEUE), world.github.calls) == (["success"], ["write check success"])
