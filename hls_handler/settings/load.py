@@ -19,7 +19,6 @@ from pydantic import SecretStr, ValidationError
 
 from hls_handler import shipped, tracing
 from hls_handler.errors import SettingsError
-from hls_handler.settings.app_key import AppKey, InvalidAppKey
 from hls_handler.settings.model import Settings, describe_retirement, resolve_model
 from hls_handler.settings.reference import Reference, explain
 from hls_handler.settings.values import is_false, is_loopback
@@ -85,11 +84,9 @@ def load_settings(
         problems |= {key: f"{expansion.unset[key]}; it is required" for key in problems.keys() & expansion.unset}
     for key, sentence in _find_problems(expansion.root):  # not validated: finds problems beside other invalid values
         problems.setdefault(key, sentence)
-    if settings is not None:
-        try:
-            settings = _with_app_key(settings, read_key)
-        except InvalidAppKey as exc:
-            problems["github.app.private_key_path"] = str(exc)
+    for key in problems:
+        if file := files.get(re.sub(r"\[\d+\]$", "", key)):
+            problems[key] = f"{file} {problems[key]}"
     # These replace other sentences about the same key, because its real value was not validated.
     problems |= tree.rejected | expansion.problems | ({} if allow_unset else unread)
     if problems or tree.problems:  # a missing folder alone is left to `load_checked`: some commands need no prompts
@@ -99,7 +96,7 @@ def load_settings(
         secrets = _collect_secrets(expansion, Reference())
         raise SettingsError([masked(line, secrets) for line in lines])
     sources = replace(tree.sources, options={f"server.{name}": f"--{name}" for name in options})
-    warnings = (*_find_warnings(settings, sources), *_find_exposed_files(settings, sources, dotenv, files))
+    warnings = (*_find_warnings(settings, sources), *_find_exposed_files(sources, dotenv, files))
     model = resolve_model(settings.claude.model)
     settings = settings.model_copy(update={"claude": settings.claude.model_copy(update={"model": model})})
     settings._sources, settings._warnings, settings._unset = sources, warnings, expansion.unset
@@ -160,9 +157,6 @@ UNSET_SECRET = "stands-for-an-unset-variable"  # noqa: S105
 def _fill_required(expansion: Expansion) -> None:
     """Replace required secrets that have no value, and an App without its key, by a dummy value."""
     root, unset = expansion.root, expansion.unset
-    path = value_at(root, "github.app.private_key_path")
-    if isinstance(path, str) and not os.access(path, os.R_OK):
-        unset["github.app.private_key_path"] = f"{os.path.abspath(path)} cannot be read"  # noqa: PTH100
     if any(key.startswith("github.app.") for key in unset):
         del root["github"]["app"]
     for section, name, keys in (
@@ -199,19 +193,12 @@ def _find_problems(root: object) -> Iterator[tuple[str, str]]:
 
 
 def _find_credential_problems(root: object) -> Iterator[tuple[str, str]]:
-    github, app = value_at(root, "github"), value_at(root, "github.app")
+    github = value_at(root, "github")
     if isinstance(github, dict):
         found = [f"github.{name}" for name in ("app", "token", "tokens") if name in github]
         if len(found) != 1:
             given = f"{' and '.join(found)} are set" if found else "none is set"
             yield "github", f"set exactly one of github.app, github.token and github.tokens; {given}"
-    if isinstance(app, dict):
-        keys = [f"github.app.{name}" for name in ("private_key", "private_key_path") if name in app]
-        if len(keys) != 1:
-            yield (
-                "github.app",
-                f"set exactly one of private_key and private_key_path; {'both are' if keys else 'none is'} set",
-            )
 
 
 def _find_tracing_problems(root: object) -> Iterator[tuple[str, str]]:
@@ -274,23 +261,6 @@ def _find_provider_problems(root: object) -> Iterator[tuple[str, str]]:
             yield f"{key}.name", f"{name} is already the name of {first[name]}; choose another one"
 
 
-def _with_app_key(settings: Settings, read_key: Callable[[Path], bytes]) -> Settings:
-    app, problem, key = settings.github.app, "", None
-    if app is None or app.private_key_path is None:
-        return settings
-    path = app.private_key_path
-    try:
-        key = AppKey(read_key(path).decode("utf-8", "replace"))
-    except InvalidAppKey as exc:
-        problem = f"the key in {path.absolute()} {exc}"
-    except OSError as exc:
-        problem = f"{path.absolute()} cannot be read: {exc.strerror}"
-    if key is None:  # raised outside of `except`, so that the error has no context
-        raise InvalidAppKey(problem)
-    github = settings.github.model_copy(update={"app": app.model_copy(update={"private_key": key})})
-    return settings.model_copy(update={"github": github})
-
-
 def _find_missing_folders(root: object) -> Iterator[tuple[str, str]]:
     directory = value_at(root, "prompts.directory")
     for path, folder in iter_leaves(directory, "prompts.directory") if not isinstance(directory, dict) else ():
@@ -327,12 +297,7 @@ def _find_warnings(settings: Settings, sources: Sources) -> Iterator[str]:
         )
 
 
-def _find_exposed_files(
-    settings: Settings, sources: Sources, dotenv: Path | None, files: Mapping[str, Path]
-) -> Iterator[str]:
-    app = settings.github.app
-    if app is not None and app.private_key_path is not None:
-        files = {**files, "github.app.private_key_path": app.private_key_path.absolute()}
+def _find_exposed_files(sources: Sources, dotenv: Path | None, files: Mapping[str, Path]) -> Iterator[str]:
     for key, file in files.items():
         if _is_readable_by_others(file):
             yield f"{sources.where(key)}: other users of this machine can read {file}; run chmod 600 on it"

@@ -139,21 +139,14 @@ def _exactly_one(*names: str) -> dict[str, JsonValue]:
 
 
 class GithubApp(Section):
-    """A GitHub App. After loading, `private_key` is set also if the file has `private_key_path`."""
-
-    model_config = ConfigDict(json_schema_extra=_exactly_one("private_key", "private_key_path"))
-
     id: Integer = Field(ge=1, le=2**53, description="number of the GitHub App, on the App's page")
-    private_key: AppPrivateKey | None = Field(
-        None, description="the App's private key in PEM form; line breaks may be written as \\n"
+    private_key: AppPrivateKey = Field(
+        description="the App's private key in PEM form; line breaks may be written as \\n"
     )
-    private_key_path: Path | None = Field(None, description="file with the App's private key; in place of private_key")
 
     @property
     def rsa_key(self) -> RSAPrivateKey:
-        """The parsed key. Raises `ValueError` if the settings were loaded without the key's file."""
-        if not isinstance(self.private_key, AppKey):
-            raise ValueError("the key of the GitHub App was not read")
+        assert isinstance(self.private_key, AppKey)
         return self.private_key.rsa
 
 

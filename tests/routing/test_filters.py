@@ -17,6 +17,7 @@ from hls_handler.routing.filters import (
 )
 from hls_handler.settings.model import Settings
 from tests.routing.world import decide, find_prompt, ignored, routing_input, settings
+from tests.settings.files import app_key
 
 OWNER = Account("hubot", 1, "User")  # a personal token's account
 SPARE = Account("spare-bot", 2, "User")
@@ -25,7 +26,7 @@ COMMENTS = {"name": "octo/hello", "events": ["issue_comment"]}
 EVERYTHING = {"name": "octo/hello", "events": ["issues", "pull_request", "issue_comment", "status"]}
 
 
-GITHUB_APP = {"app": {"id": 7, "private_key_path": "app.pem"}}
+GITHUB_APP = {"app": {"id": 7, "private_key": app_key()}}
 
 LOOPS = "its own actions are ignored, because otherwise HLS would answer itself"
 
@@ -213,7 +214,7 @@ def test_rule_17_own_actions_are_ignored(event: RoutingInput, bots: tuple[Accoun
     ("github", "reason"),
     [
         (
-            {"app": {"id": 7, "private_key_path": "app.pem"}},
+            {"app": {"id": 7, "private_key": app_key()}},
             (
                 "the installation of the GitHub App (hls.yaml:3 (github.app)) has changed; HLS takes account of this "
                 "from now on"

@@ -73,9 +73,7 @@ def with_value(key: str, value: object) -> str:
     if key == "github.tokens" or key.startswith("github.app."):
         del root["github"]["token"]
     if key.startswith("github.app."):
-        root["github"]["app"] = {"id": 1, "private_key_path": "github-app.pem"}
-    if key == "github.app.private_key":
-        del root["github"]["app"]["private_key_path"]
+        root["github"]["app"] = {"id": 1, "private_key": app_key()}
     if key.startswith(("retrieval.embeddings.", "retrieval.qdrant.")):
         qdrant = {} if key in ("retrieval.qdrant.url", "retrieval.qdrant.path") else {"url": "http://127.0.0.1:6333"}
         embeddings = {"base_url": "https://embeddings.example.com/v1", "model": "m"}

@@ -455,7 +455,7 @@ def test_settings_load_without_the_key_of_the_app(tmp_path: Path) -> None:
     settings = load_settings(tmp_path / "settings.yaml", {}, dotenv=None, allow_unset=True)
     assert settings.github.app is None
     assert settings.unset["github.app.id"] == "APP_ID is not set"
-    assert settings.unset["github.app.private_key_path"] == "/nowhere/app.pem cannot be read"
+    assert settings.unset["github.app.private_key"] == "/nowhere/app.pem cannot be read: No such file or directory"
 
 
 def test_settings_load_without_the_key_of_a_fallback(tmp_path: Path) -> None:
