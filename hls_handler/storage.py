@@ -29,6 +29,7 @@ from hls_handler.store.commit_checks import CommitChecks
 from hls_handler.store.conversations import BotAccounts, Conversations
 from hls_handler.store.corrections import Corrections
 from hls_handler.store.figures import FiguresReader
+from hls_handler.store.forgetting import Forgetting
 from hls_handler.store.interruptions import Interruptions
 from hls_handler.store.periods import CounterHours
 from hls_handler.store.prompt_versions import PromptVersions
@@ -85,6 +86,7 @@ class Storage:
         self.bot_accounts: Final = BotAccounts(database)
         self.catch_up: Final = CatchUpStore(database, counters)
         self.retention: Final = RetentionStore(database)
+        self.forgetting: Final = Forgetting(database)
 
     @classmethod
     def open(

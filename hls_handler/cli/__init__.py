@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "backup": ("maintenance:backup", "Copy the SQLite database to FILE."),
     "pause": ("maintenance:pause", "Stop processing, for all repositories or one."),
     "resume": ("maintenance:resume", "Resume the processing that `hls pause` stopped."),
+    "forget": ("maintenance:forget", "Delete what is stored about a person."),
     "prompts": ("prompts:prompts", "List, compare and try prompts."),
     "config": ("config:config_commands", "Explain settings and check a repository's settings file."),
     "settings": ("config:settings_commands", "Describe the format of the settings file."),

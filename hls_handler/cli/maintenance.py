@@ -1,18 +1,33 @@
-"""`hls pause`, `hls resume` and `hls backup`: stop and restart the processing of deliveries, and copy the database."""
+"""`hls pause` and `hls resume` stop and restart the processing, `hls backup` copies the database, and `hls forget`
+deletes what it has about a person."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hls_handler.cli.github_names import require_repository
-from hls_handler.cli.options import Config, describe_person, fail, find_user, load, open_store, print_line
+from hls_handler.cli.options import (
+    Config,
+    describe_person,
+    fail,
+    find_user,
+    load,
+    open_store,
+    print_line,
+    require_confirmation,
+    require_existing_store,
+)
 from hls_handler.db.files import back_up
 from hls_handler.errors import StoreUnavailable
 from hls_handler.queue.pauses import describe_pause, resume_command
 from hls_handler.store.search import DeliverySearch
+from hls_handler.wording import count
+
+LOGIN = re.compile(r"[!-?A-~][!-~]{0,99}")  # no @ at its beginning
 
 RepositoryArgument = Annotated[
     str | None,
@@ -73,6 +88,41 @@ def resume(repository: RepositoryArgument = None, config: Config = None) -> None
     if any(other.repository is None for other in others):
         fail(f"the pause of {name} has ended, but its deliveries wait because everything is paused")
     print_line(f"{name} resumed: {queued} queued")
+
+
+def forget(
+    login: Annotated[str, typer.Argument(metavar="LOGIN", help="The person's login on GitHub, or at the proxy.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before deleting.")] = False,
+    config: Config = None,
+) -> None:
+    """Delete what is stored about a person.
+
+    Finds deliveries whose event, facts or replies name or mention the person, and those on issues and pull requests
+    that the person opened. Prints the number of rows for each table, asks, and deletes contents and logins; the rows of
+    deliveries stay. Works while the service runs. Does nothing while such a delivery waits or runs. docs/data.md says
+    what remains.
+
+    Exit codes: 0 deleted, or nothing is stored; 1 not confirmed, there is no database, or a delivery waits or runs;
+    2 usage error, or unusable settings or database.
+    """
+    if not LOGIN.fullmatch(login):
+        raise typer.BadParameter("write the login without @", param_hint="LOGIN")
+    with require_existing_store(load(config, credentials=False)) as store:
+        traces = store.forgetting.find(login)
+        if traces.open_guids:
+            waiting = f"{count(len(traces.open_guids), 'delivery')}, such as {traces.open_guids[0]},"
+            fail(f"nothing was deleted: {waiting} waits or runs; run the command again when all have ended")
+        counts = store.forgetting.forget(traces, dry_run=True)
+        for table, number in counts.items():
+            print_line(f"{table:<15}  {count(number, 'row')}")
+        if not counts:
+            print_line(f"nothing is stored about {login}")
+            return
+        if not yes:
+            require_confirmation("Delete them?", what="the deletion", otherwise="nothing was deleted")
+        store.forgetting.forget(traces, dry_run=False)
+        store.audit.record(describe_person(), "forget", f"{count(len(traces.ids), 'delivery')} of a person")
+    print_line("deleted; docs/data.md says what GitHub, the services that answer prompts, logs and backups still have")
 
 
 def add_author(reason: str | None) -> str:

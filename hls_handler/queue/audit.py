@@ -13,7 +13,7 @@ from hls_handler.db.database import Database
 from hls_handler.db.tables import audit
 from hls_handler.db.values import from_row
 
-Action = Literal["retry", "pause", "resume", "trial", "catch-up", "fill"]
+Action = Literal["retry", "pause", "resume", "trial", "catch-up", "fill", "forget"]
 
 _c = audit.c
 

@@ -56,6 +56,15 @@ _LAST_ACTION = (
 _IS_CLOSED = _LAST_ACTION == "closed"
 
 
+@contextmanager
+def exclusive(database: Database) -> Iterator[Connection]:
+    """Begin a transaction that waits until no other process is deleting. SQLite has only one write lock."""
+    with database.writing() as connection:
+        if database.file is None:
+            connection.execute(select(func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+        yield connection
+
+
 class RetentionStore:
     """Deletes old rows. Each method is one short transaction."""
 
@@ -68,7 +77,7 @@ class RetentionStore:
         Deletes their checkpoints, calls and replies, too. Keeps the sums of the calls. Keeps a delivery while an older
         delivery of the same conversation may still run.
         """
-        with self._exclusive() as connection:
+        with exclusive(self._database) as connection:
             ids = self._lock_finished(connection, _IS_NEEDED_BY_NONE, after=after, most=most)
             if ids:
                 self._keep_sums(connection, ids)
@@ -80,7 +89,7 @@ class RetentionStore:
 
         Keeps the digests, which detect replays.
         """
-        with self._exclusive() as connection:
+        with exclusive(self._database) as connection:
             ids = self._lock_finished(connection, _c.body.is_not(None), after=after, most=most)
             if ids:
                 connection.execute(deliveries.update().where(_c.id.in_(ids)).values(body=None))
@@ -90,12 +99,12 @@ class RetentionStore:
         """Delete up to `most` changes of the audit that were made longer ago than `after`; return how many."""
         before = self._database.now - after // timedelta(milliseconds=1)
         old = select(audit.c.id).where(audit.c.changed_at < before).order_by(audit.c.changed_at).limit(most)
-        with self._exclusive() as connection:
+        with exclusive(self._database) as connection:
             return connection.execute(audit.delete().where(audit.c.id.in_(old))).rowcount
 
     def mark_ignored_findings(self) -> None:
         """Count the open findings of pull requests that were closed as ignored, before the closing is deleted."""
-        with self._exclusive() as connection:
+        with exclusive(self._database) as connection:
             connection.execute(findings.update().where(_f.state == "open", _IS_CLOSED).values(state="ignored"))
 
     def delete_cached_replies(self, *, after: timedelta, most: int) -> int:
@@ -103,7 +112,7 @@ class RetentionStore:
         c, before = cached_replies.c, self._database.now - after // timedelta(milliseconds=1)
         old = select(c.repository_id, c.digest).where(c.stored_at <= before).order_by(c.stored_at).limit(most)
         delete = cached_replies.delete().where(tuple_(c.repository_id, c.digest).in_(old))
-        with self._exclusive() as connection:
+        with exclusive(self._database) as connection:
             return connection.execute(delete).rowcount
 
     def delete_prompt_versions(self) -> int:
@@ -111,22 +120,14 @@ class RetentionStore:
         has_no_call, has_no_reply = (
             ~exists().where(table.c.prompt_id == prompt_versions.c.prompt_id) for table in (calls, analyses)
         )
-        with self._exclusive() as connection:
+        with exclusive(self._database) as connection:
             return connection.execute(prompt_versions.delete().where(has_no_call, has_no_reply)).rowcount
 
     def delete_counter_hours(self, *, after: timedelta) -> None:
         """Delete the counters of hours that began longer ago than `after`. The totals in `counters` stay."""
         c, before = counter_hours.c, self._database.now - after // timedelta(milliseconds=1)
-        with self._exclusive() as connection:
+        with exclusive(self._database) as connection:
             connection.execute(counter_hours.delete().where(c.name.in_(sorted(HOURLY)), c.hour < before))
-
-    @contextmanager
-    def _exclusive(self) -> Iterator[Connection]:
-        """Begin a transaction that waits until no other process is deleting. SQLite has only one write lock."""
-        with self._database.writing() as connection:
-            if self._database.file is None:
-                connection.execute(select(func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
-            yield connection
 
     def _lock_finished(
         self, connection: Connection, which: ColumnElement[bool], *, after: timedelta, most: int

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from hls_handler.cli import app
 from hls_handler.cli.maintenance import add_author
 from hls_handler.storage import Storage
-from tests.queue.builders import accept, claim, queued
+from tests.queue.builders import accept, claim, ignored, queued
 from tests.settings.files import SMALLEST, VARIABLES
 from tests.sqlite import create_database
 
@@ -149,3 +149,31 @@ def test_commands_that_change_something_are_recorded_with_the_user(hls: Hls, url
     assert {re.sub(r"\(\S+ on \S+\)", "(USER on HOST)", change.person) for change in found} == {
         "command line (USER on HOST)"
     }
+
+
+def test_forget_prints_what_it_deletes_and_asks_first(hls: Hls, url: str) -> None:
+    with closing(Storage.open(url)) as store:
+        accept(store, queued("of-mona", sender="mona"), ignored("ignored", sender="mona"))
+        store.audit.record("mona", "pause", "")
+        waits = hls("forget", "mona", "--yes")
+        assert (waits.exit_code, waits.output) == (
+            1,
+            (
+                "nothing was deleted: 1 delivery, such as of-mona, waits or runs; run the command again when all have "
+                "ended\n"
+            ),
+        )
+        store.queue.dead_letter(claim(store), reason="issue is locked")
+        refused = hls("forget", "Mona")
+        listed = "audit            1 row\ndeliveries       2 rows\n"
+        assert (refused.exit_code, refused.stdout) == (2, listed)
+        assert "so the deletion cannot be confirmed; add --yes" in refused.stderr
+        assert store.deliveries.body("of-mona") is not None
+        deleted = hls("forget", "Mona", "--yes")
+        assert (deleted.exit_code, deleted.stdout.startswith(f"{listed}deleted; docs/data.md says")) == (0, True)
+        assert store.deliveries.body("of-mona") is None
+        newest, oldest = store.audit.find(most=9)
+        assert (newest.action, newest.object, oldest.person) == ("forget", "2 deliveries of a person", "ghost")
+        again = hls("forget", "mona")
+        assert (again.exit_code, again.output) == (0, "nothing is stored about mona\n")
+    assert hls("forget", "@mona").exit_code == 2

@@ -1,0 +1,175 @@
+"""Finds and deletes what is stored about a person, for `hls forget`.
+
+A delivery is about a person who caused it, whose login is a value in its event, its facts or Claude's replies, whom a
+text mentions, or who opened its issue or pull request. Rows of deliveries stay without their content, so that
+duplicates are still detected and counters stay right.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Table, case, func, or_, select, tuple_
+
+from hls_handler.db.database import Database
+from hls_handler.db.tables import (
+    analyses,
+    audit,
+    cached_replies,
+    checkpoints,
+    comments,
+    corrections,
+    counter_hours,
+    counters,
+    deliveries,
+    findings,
+    stops,
+    texts,
+)
+from hls_handler.db.values import decompress
+from hls_handler.deliveries import OPEN_STATES
+from hls_handler.store.budgets import OUTSIDER_COST
+from hls_handler.store.retention import exclusive
+from hls_handler.store.texts import issue_scope
+
+GHOST = "ghost"  # as GitHub names deleted accounts
+REASON = "`hls forget` deleted what was stored of it"
+BATCH = 50  # deliveries or conversations in one transaction
+OWNERS = frozenset({"repository", "organization", "owner", "base", "head"})
+"""Keys of events whose accounts only own a repository or a branch."""
+SUBJECTS = ("issue", "pull_request", "discussion")
+
+Step = tuple[Table, ColumnElement[bool], Mapping[str, object] | None]
+"""Rows, and the values that replace theirs; None: the rows are deleted."""
+
+_c, _f = deliveries.c, findings.c
+DOCUMENTS = (
+    (_c.id, _c.body),
+    (checkpoints.c.delivery_id, checkpoints.c.value),
+    (analyses.c.delivery_id, analyses.c.reply),
+)
+"""Columns with JSON, and those of the delivery that they belong to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    login: str  # in lower case
+    ids: Sequence[int]  # of deliveries
+    opened: Sequence[tuple[int, int]]  # repository id and number of issues and pull requests
+    open_guids: Sequence[str]  # of deliveries on the same conversations that wait or run
+
+
+class Forgetting:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self, login: str) -> Traces:
+        """Read all deliveries. Raises `StoreUnavailable` or `DamagedError`."""
+        login = login.lower()
+        mention = re.compile(rf"(?<![\w-])@{re.escape(login)}(?![\w-])", re.IGNORECASE)
+
+        def names(value: object) -> bool:
+            if isinstance(value, dict):
+                return any(names(part) for key, part in value.items() if key not in OWNERS)
+            if isinstance(value, list):
+                return any(map(names, value))
+            return isinstance(value, str) and (value.lower() == login or mention.search(value) is not None)
+
+        rows, named, opened = list[Row[Any]](), set[int](), set[tuple[int, int]]()
+        for row, documents in self._read():
+            found = [json.loads(one) for one in documents if login.encode() in one.lower()]
+            if names([row.sender, row.author, *found]):
+                named.add(row.id)
+            subjects = [one.get(kind) for one in found if isinstance(one, dict) for kind in SUBJECTS]
+            authors = [subject.get("user") for subject in subjects if isinstance(subject, dict)]
+            if row.number is not None and names([*authors, row.author, row.action == "opened" and row.sender]):
+                opened.add((row.repository_id, row.number))
+            rows.append(row)
+        about = [row for row in rows if row.id in named or (row.repository_id, row.number) in opened]
+        touched = {(row.repository_id, row.number) for row in about if row.number is not None}
+        is_touched = (row for row in rows if row.id in named or (row.repository_id, row.number) in touched)
+        open_guids = [row.guid for row in is_touched if row.state in OPEN_STATES]
+        return Traces(login, [row.id for row in about], sorted(opened), open_guids)
+
+    def _read(self) -> Iterator[tuple[Row[Any], Sequence[bytes]]]:
+        """Yield each delivery with its JSON: the event, checkpoints and replies, as far as they are stored."""
+        columns = [_c.id, _c.guid, _c.state, _c.repository_id, _c.number, _c.action, _c.sender, _c.author]
+        page, last = select(*columns).order_by(_c.id).limit(BATCH), 0
+        while True:
+            with self._database.reading() as connection:
+                rows = connection.execute(page.where(_c.id > last)).all()
+                if not rows:
+                    return
+                first, last = rows[0].id, rows[-1].id
+                documents: dict[int, list[bytes]] = {row.id: [] for row in rows}
+                for of, column in DOCUMENTS:
+                    for number, value in connection.execute(select(of, column).where(of.between(first, last))):
+                        documents[number].append(value.encode() if isinstance(value, str) else decompress(value))
+            yield from ((row, documents[row.id]) for row in rows)
+
+    def forget(self, traces: Traces, *, dry_run: bool) -> Mapping[str, int]:
+        """Delete or change rows in short transactions, or with `dry_run` count them; return the numbers by table."""
+        jobs: list[Callable[[Connection], Iterable[Step]]] = [partial(_of_login, traces.login)]
+        jobs += [partial(_of_deliveries, ids, traces.login) for ids in _batches(traces.ids)]
+        jobs += [partial(_of_conversations, opened) for opened in _batches(traces.opened)]
+        counts = Counter[str]()
+        for find_steps in jobs:
+            with exclusive(self._database) as connection:
+                for table, rows, values in find_steps(connection):
+                    change = table.delete() if values is None else table.update().values(values)
+                    count = select(func.count()).where(rows)
+                    counts[table.name] += (
+                        connection.execute(count).scalar_one()
+                        if dry_run
+                        else connection.execute(change.where(rows)).rowcount
+                    )
+        return {name: number for name, number in counts.items() if number}
+
+
+def _of_deliveries(ids: Sequence[int], login: str, _: Connection) -> Iterator[Step]:
+    """Yield the steps for deliveries. One that an operator runs again meanwhile keeps its content."""
+    are_ended = _c.id.in_(ids) & _c.state.not_in(OPEN_STATES)
+    ended = select(_c.id).where(are_ended)
+    replies = select(analyses.c.reply).where(analyses.c.delivery_id.in_(ended))
+    yield cached_replies, cached_replies.c.reply.in_(replies), None
+    for table in (analyses, checkpoints):
+        yield table, table.c.delivery_id.in_(ended), None
+    people = {name: case((func.lower(_c[name]) == login, None), else_=_c[name]) for name in ("sender", "author")}
+    nothing = dict.fromkeys(("title", "analysis_error", "posting_error", "body"))
+    yield deliveries, are_ended, {**people, **nothing, "reason": REASON}
+
+
+def _of_conversations(opened: Sequence[tuple[int, int]], _: Connection) -> Iterator[Step]:
+    are_opened = [tuple_(table.c.repository_id, table.c.number).in_(opened) for table in (corrections, comments)]
+    yield corrections, are_opened[0], None
+    yield comments, are_opened[1] & comments.c.state.is_not(None), {"state": None}
+    places = [(issue_scope(repository), str(number)) for repository, number in opened]
+    yield texts, tuple_(texts.c.scope, texts.c.name).in_(places), None
+
+
+def _of_login(login: str, connection: Connection) -> Iterator[Step]:
+    """Yield the steps for the login in other rows. Dismissals that have lost their effect stay, or they would count."""
+    for column in (stops.c.stopped_by, audit.c.person):
+        yield column.table, func.lower(column) == login, {column.name: GHOST}
+    for table in (counters, counter_hours):
+        yield table, (table.c.name == OUTSIDER_COST) & (func.lower(table.c.label) == login), None
+    by_login = re.compile(rf"(?:(?<= by )|\A){re.escape(login)}\Z", re.IGNORECASE)
+    has_login = or_(*(column.icontains(login, autoescape=True) for column in (_f.details, _f.command)))
+    for row in connection.execute(select(findings).where(has_login)).all():
+        entry = json.loads(row.details)
+        by, keys, command = entry.get("dismissed_by") or "", entry.get("dismissals", []), row.command or ""
+        new_by, new_command, *new_keys = (by_login.sub(GHOST, text) for text in (by, command, *keys))
+        if (new_by, new_command, new_keys) != (by, command, keys):
+            details = json.dumps({**entry, "dismissed_by": new_by or None, "dismissals": new_keys})
+            is_row = tuple_(*findings.primary_key.columns).in_([[row._mapping[c.name] for c in findings.primary_key]])
+            yield findings, is_row, {"details": details, "command": new_command or None}
+
+
+def _batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    return (items[at : at + BATCH] for at in range(0, len(items), BATCH))
