@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import select
 
 from hls_handler.analysis import Reply, UnusableReply
@@ -233,7 +234,7 @@ def check_run(*, app_id: int = 12345, sha: str = HEAD, numbers: tuple[int, ...] 
 
 def app_settings() -> Settings:
     given = settings()
-    app = GithubApp.model_construct(id=12345)  # no key, because no request is sent
+    app = GithubApp.model_construct(id=12345, private_key=SecretStr("unused"))  # no key, because no request is sent
     return given.model_copy(update={"github": given.github.model_copy(update={"app": app, "token": None})})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from hls_handler.events import Account
 from hls_handler.routing import Command, Ignored, RoutingInput
@@ -29,7 +30,7 @@ def find_command(event: RoutingInput, by: Settings | None = None, bot: Account |
 
 def app_settings() -> Settings:
     given = settings()
-    app = GithubApp.model_construct(id=12345)  # no key, because no request is sent
+    app = GithubApp.model_construct(id=12345, private_key=SecretStr("unused"))  # no key, because no request is sent
     return given.model_copy(update={"github": given.github.model_copy(update={"app": app, "token": None})})
 
 
