@@ -30,7 +30,7 @@ NULL, EMPTY = {"type": "null"}, {"const": ""}
 ERRORS = {
     400: "a parameter is unknown, given more than once, or has an invalid value",
     401: "the key is missing or wrong",
-    403: "without `server.api_key`: the header Host names no loopback address; or a web page sent a POST",
+    403: "without `server.api_key`: the header Host names no loopback address; or a web page or a viewer sent a POST",
     404: "it does not exist or was deleted; or the API is off, because there is no `server.api_key`",
     405: "the path has no such method",
     409: "not possible in this state",
