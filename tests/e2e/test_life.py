@@ -128,7 +128,7 @@ def test_up_with_a_settings_file_and_no_credentials_does_not_start_the_demo(tmp_
     shutil.copy("config/settings.example.yaml", tmp_path / "config" / "settings.yaml")
     ended = run("up", cwd=tmp_path)
     assert ended.returncode == 2
-    assert "config/settings.yaml:28: github.token: the variable GITHUB_TOKEN is not set" in ended.stderr
+    assert "config/settings.yaml:30: github.token: the variable GITHUB_TOKEN is not set" in ended.stderr
 
 
 def test_a_prompt_file_adds_another_event_to_the_running_service(
