@@ -38,7 +38,7 @@ WRITES = (
     ("POST", r"/repos/{repository}/pulls/{number}/comments/\d+/replies"),
     ("POST", r"/repos/{repository}/statuses/[0-9a-f]{40}"),
 )
-READS = r"(?:/user|/graphql|/repos/{repository}(?:/[^?]*)?)"
+READS = r"(?:/user|/graphql|/repos/{repository}(?:/[^?]*)?|/repos/{owner}/\.github/contents/hls\.yaml)"
 FAMILY_MARKER = re.compile(r"<!-- hls:[a-z_]+(?:-\d+)? -->")
 SECTION_MARKER = re.compile(r"^<!-- hls:(?:section [A-Za-z0-9-]+ [0-9a-f]{16}|sections end) -->\n", re.MULTILINE)
 ZSTD = b"\x28\xb5\x2f\xfd"
@@ -242,7 +242,8 @@ def find_violations(run: Run) -> Mapping[str, list[str]]:
 
 
 def _of(path: str, repository: str, number: str) -> str:
-    return path.replace("{repository}", repository).replace("{number}", number)
+    owner = repository.partition("/")[0]
+    return path.replace("{repository}", repository).replace("{owner}", owner).replace("{number}", number)
 
 
 def _system(seen: LoggedRequest) -> str:
