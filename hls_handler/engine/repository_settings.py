@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter
 
@@ -177,33 +176,39 @@ def without_unknown_prompts(library: Library, file: RepositorySettingsFile) -> R
 def _load_files(job: Job) -> tuple[RepositorySettingsFile | None, RepositorySettingsFile]:
     """Return the organisation's file, None if a person owns the repository, and the repository's file."""
     github, repository, organization_id = job.context.github, job.event.repository, job.event.organization_id
-    organization = None
     ids = [repository.id, *([] if organization_id is None else [-organization_id])]
     stored = job.store.repository_files.find(job.bot.login, *ids)
+    organization = None
     if organization_id is not None:
-        read = partial(find_organization_file, github, repository.owner)
-        known, path = stored.get(-organization_id), organization_file(repository.owner)
+        place = _Place(-organization_id, repository.owner, organization_file(repository.owner), ORGANIZATION_FRESH_S)
         organization = _load_file(
-            job, known, read, path, -organization_id, repository.owner, fresh_s=ORGANIZATION_FRESH_S
+            job, stored.get(place.id), place, lambda: find_organization_file(github, repository.owner)
         )
-    reader = github.reader(repository.full_name)
-    read = partial(reader.find_file, PATH, ref=repository.default_branch)
-    known = stored.get(repository.id)
-    return organization, _load_file(job, known, read, PATH, repository.id, repository.full_name, fresh_s=FRESH_S)
+    place = _Place(repository.id, repository.full_name, PATH, FRESH_S)
+    return organization, _load_file(
+        job,
+        stored.get(place.id),
+        place,
+        lambda: github.reader(repository.full_name).find_file(PATH, ref=repository.default_branch),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a settings file is stored, how messages name it, and for how many seconds it is used."""
+
+    id: int
+    name: str
+    path: str
+    fresh_s: float
 
 
 def _load_file(
-    job: Job,
-    stored: StoredFile | None,
-    read: Callable[[], FileAtRef | None],
-    path: str,
-    stored_id: int,
-    stored_name: str,
-    *,
-    fresh_s: float,
+    job: Job, stored: StoredFile | None, place: _Place, read: Callable[[], FileAtRef | None]
 ) -> RepositorySettingsFile:
     """Return the file in `stored`, or as `read` returns it if it is too old; then it is stored again."""
-    if stored is not None and stored.age_s < fresh_s:
+    path = place.path
+    if stored is not None and stored.age_s < place.fresh_s:
         return resolve_settings_file(stored, path=path)
     try:
         with job.record_failure("analysis"):
@@ -217,7 +222,7 @@ def _load_file(
             raise
         return resolve_settings_file(stored, str(exc), path=path)
     stored = to_stored_file(found, stored, path)
-    job.store.repository_files.save(job.lease, stored_id, stored_name, job.bot.login, stored)
+    job.store.repository_files.save(job.lease, place.id, place.name, job.bot.login, stored)
     file = resolve_settings_file(stored, path=path)
     if problems := without_unknown_prompts(job.config.library, file).problems:
         log.warning("the repository settings cannot be used", extra={"problems": list(problems)})
