@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bench import accept, claim, cpu, latency, memory, pages, reloads, reviews, start, steps, work
+from bench.process import make_folder
 from bench.row import Row, table
 
 BENCHMARKS: Mapping[str, Callable[..., tuple[Row, ...]]] = {
@@ -32,13 +33,6 @@ BENCHMARKS: Mapping[str, Callable[..., tuple[Row, ...]]] = {
 smaller numbers."""
 
 
-def _folder() -> Path:
-    """Return a folder on the same disk as the default database of the service; git ignores it."""
-    folder = Path("data/bench").resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def main(names: Sequence[str]) -> int:
     unknown = sorted(set(names) - set(BENCHMARKS))
     if unknown:
@@ -47,7 +41,7 @@ def main(names: Sequence[str]) -> int:
     logging.getLogger("hls_handler").setLevel(logging.WARNING)
     rows: list[Row] = []
     for name in names or BENCHMARKS:
-        with tempfile.TemporaryDirectory(dir=_folder()) as folder:
+        with tempfile.TemporaryDirectory(dir=make_folder()) as folder:
             Path(folder).chmod(0o755)  # PostgreSQL may run as another user
             measured = BENCHMARKS[name](Path(folder))
         rows += measured

@@ -38,6 +38,13 @@ class MeasuredProcess:
         return int(found[1])
 
 
+def make_folder() -> Path:
+    """Return a folder on the same disk as the default database of the service; git ignores it."""
+    folder = Path("data/bench").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 @contextmanager
 def running(module: str, *arguments: object) -> Iterator[MeasuredProcess]:
     """Run a module, such as `bench.bare`. The first line of its output is its port."""

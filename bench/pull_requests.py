@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.process import make_folder
 from bench.row import columns
 from bench.service import service
 from bench.stand_in import stand_in
@@ -53,11 +54,9 @@ class LoadResult:
 
 
 def main() -> int:
-    parent = Path("data/bench").resolve()
-    parent.mkdir(parents=True, exist_ok=True)
     results = []
     for users in USERS:
-        with tempfile.TemporaryDirectory(dir=parent) as folder:
+        with tempfile.TemporaryDirectory(dir=make_folder()) as folder:
             results.append(_load(Path(folder), users))
     headings = ("users", "sent", "202 p50", "p95", "p99", "end to end p50", "p95", "p99", "lost or doubled")
     print(columns([headings, *(one.line() for one in results)]))

@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from bench.process import make_folder
 from bench.requests import webhooks
 from bench.row import columns, median
 from bench.service import deliver, issues, service, wait_until_idle
@@ -30,9 +31,7 @@ PULL_REQUESTS, CLAUDE_S, GITHUB_S = 50, 10.0, 0.05
 
 
 def main() -> int:
-    parent = Path("data/bench").resolve()
-    parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=parent) as name:
+    with tempfile.TemporaryDirectory(dir=make_folder()) as name:
         folder = Path(name)
         folder.chmod(0o755)  # PostgreSQL may run as another user
         rows = [("processes", "deliveries/s"), *((str(n), f"{measure_throughput(folder, n):.0f}") for n in PROCESSES)]
