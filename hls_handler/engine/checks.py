@@ -31,10 +31,14 @@ from hls_handler.errors import (
     TokenReplaced,
 )
 from hls_handler.events import MergeGroup
-from hls_handler.handlers.check import plan_ignored_check, plan_unreviewed_check
+from hls_handler.handlers.check import (
+    plan_group_title_check,
+    plan_ignored_check,
+    plan_title_check,
+    plan_unreviewed_check,
+)
 from hls_handler.handlers.merge_groups import HeadCheck, find_merged, find_queued, plan_group_check
 from hls_handler.handlers.reader import Reader
-from hls_handler.handlers.titles import plan_group_title_check, plan_title_check
 from hls_handler.queue.locks import WriteCompleted
 from hls_handler.routing import (
     BY_OPERATOR,

@@ -5,23 +5,27 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from hls_handler.actions import Annotation, Conclusion, EnsureCheck
+from hls_handler.actions import TITLE_CHECK, Annotation, Conclusion, EnsureCheck
 from hls_handler.analysis import NO_CALLS, Receipt, Severity
 from hls_handler.review.coverage import Coverage, FileCoverage, count_reasons
 from hls_handler.review.ledger import is_failing, sort_entries
 from hls_handler.review.record import LedgerEntry
 from hls_handler.settings.model import Review
-from hls_handler.untrusted.cleaning import clean, truncate
+from hls_handler.untrusted.cleaning import clean, clean_title, truncate
 from hls_handler.untrusted.markdown import sanitize_code_span, sanitize_inline
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import count, inflect, was_or_were
 
 MAX_TITLE_CHARS = 200
+TITLE = re.compile(r"(?P<type>[^\s():!]+)(?:\([^()]+\))?!?: \S.*")
+"""Matches a conventional title: `type(scope)!: description`. https://www.conventionalcommits.org"""
+
 LEVELS: dict[Severity, Literal["notice", "warning", "failure"]] = {
     "critical": "failure",
     "high": "failure",
@@ -198,3 +202,26 @@ def _annotations(opened: Sequence[LedgerEntry], commented: Collection[str]) -> I
 
 def _plain_line(text: str) -> str:
     return truncate(" ".join(redact(clean(text)).split()), MAX_TITLE_CHARS)
+
+
+def find_title_problem(title: str, types: Sequence[str]) -> str | None:
+    """Return why a title is not conventional: "its type is none of feat and fix"; None if it is. Quotes no title."""
+    found = TITLE.fullmatch(clean_title(title))
+    if found is None:
+        return "it does not have the form type: description"
+    return None if found["type"] in types else f"its type is none of {', '.join(types)}"
+
+
+def plan_title_check(commit: str, title: str, types: Sequence[str]) -> EnsureCheck:
+    problem, example = find_title_problem(title, types), f"{types[0]}: add a total to the cart"
+    if problem is None:
+        fits = "The title has the form type: description"
+        return EnsureCheck(commit, "success", fits, f"{fits}. Types: {', '.join(types)}.", fits)
+    summary = f"The title does not fit: {problem}.\n\nExample: `{example}`. Edit the title; the check follows."
+    return EnsureCheck(commit, "failure", f"The title does not fit: {problem}", summary, f"{problem}; {example}")
+
+
+def plan_group_title_check(commit: str) -> EnsureCheck:
+    """Return the check on a commit of a merge queue; if the check is required, its pull requests have passed it."""
+    checked = f"{TITLE_CHECK} is on the pull requests of the queue"
+    return EnsureCheck(commit, "success", checked, checked, checked)

@@ -80,7 +80,7 @@ def test_type_that_the_organization_lacks_or_disabled_is_not_set(world: ReviewWo
     assert world.calls() == [f"GET {TYPES}"]
 
 
-def test_account_without_push_access_is_told_that_github_dropped_the_type(world: ReviewWorld) -> None:
+def test_type_that_github_drops_without_push_access_is_withheld_with_the_reason(world: ReviewWorld) -> None:
     world.sandbox.state.set_permission(REPOSITORY, world.bot.login, "read")
     assert ensure(world) == Outcome("type", "withheld", "type Bug not set: the account needs the role write")
     world.sandbox.state.set_permission(REPOSITORY, world.bot.login, "write")
