@@ -556,12 +556,15 @@ def prompt_limits(
     )
     is_review = library.prompts[prompt].reply == "pull_request_analysis"
     sums_up_files = effective.comments.files and is_review and library.uses(prompt, "file_summaries")
+    titles = effective.pull_requests
+    suggests_title = titles.title == "suggest" and is_review and library.uses(prompt, "suggested_title")
     return PromptLimits(
         settings.claude.input_tokens,
         effective.paths,
         effective.findings,
         "always" if sums_up_files else effective.comments.summary,  # else the sentences would be paid and not shown
         sums_up_files=sums_up_files,
+        title_types=titles.title_types if suggests_title else (),
         labels=labels,
         taken_labels=taken,
         is_review=is_review,

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Literal
 
 from hls_handler.actions import TITLE_CHECK, Annotation, Conclusion, EnsureCheck
-from hls_handler.analysis import NO_CALLS, Receipt, Severity
+from hls_handler.analysis import NO_CALLS, Receipt, Reply, Severity
 from hls_handler.review.coverage import Coverage, FileCoverage, count_reasons
 from hls_handler.review.ledger import is_failing, sort_entries
 from hls_handler.review.record import LedgerEntry
@@ -23,6 +23,7 @@ from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import count, inflect, was_or_were
 
 MAX_TITLE_CHARS = 200
+MAX_SUGGESTED_CHARS = 72
 TITLE = re.compile(r"(?P<type>[^\s():!]+)(?:\([^()]+\))?!?: \S.*")
 """Matches a conventional title: `type(scope)!: description`. https://www.conventionalcommits.org"""
 
@@ -210,6 +211,12 @@ def find_title_problem(title: str, types: Sequence[str]) -> str | None:
     if found is None:
         return "it does not have the form type: description"
     return None if found["type"] in types else f"its type is none of {', '.join(types)}"
+
+
+def select_suggested_title(reply: Reply | None, types: Sequence[str]) -> str:
+    """Return the optional field `suggested_title` of a reply; "" if it lacks the field, or the title does not fit."""
+    title = clean_title(str(getattr(reply, "suggested_title", "")))
+    return "" if len(title) > MAX_SUGGESTED_CHARS or find_title_problem(title, types) else title
 
 
 def plan_title_check(commit: str, title: str, types: Sequence[str]) -> EnsureCheck:

@@ -45,6 +45,7 @@ class PromptLimits:
     shown: Findings = field(default_factory=Findings)  # thresholds for findings in comments
     summary: Summary = "on_findings"  # whether there is a comment if nothing was found or is missing
     sums_up_files: bool = False  # whether the comment on a pull request has a sentence on each changed file
+    title_types: tuple[str, ...] = ()  # of the title that Claude is asked for; (): it is asked for none
     labels: EffectiveLabels = field(default_factory=EffectiveLabels)
     taken_labels: frozenset[str] | None = None
     """Case-folded names of labels that the reply sets by other fields; None: the prompt lists no labels."""

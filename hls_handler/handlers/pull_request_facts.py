@@ -80,6 +80,7 @@ class PullRequestFacts:
     questions: Mapping[int, int] = field(default_factory=dict)  # numbers of the findings to ask about, with their call
     offer: LabelOffer | None = None  # the repository's own labels; None: they are not offered
     file_summaries: tuple[FileSummary, ...] | None = None  # of earlier reviews; None: they are not asked for
+    title_types: tuple[str, ...] = ()  # of the title that Claude is asked for; (): it is asked for none
     call: int | None = None  # number of the call that these facts are shown in; None: all calls
     unanswered: Mapping[int, str] = field(default_factory=dict)  # calls without a reply, with the reason of each
     lost: Mapping[int, str] = field(default_factory=dict)  # calls of whose reply findings were left out, and why

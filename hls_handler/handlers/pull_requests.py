@@ -52,7 +52,7 @@ from hls_handler.handlers.changed_files import (
     redact_patch,
     select_files,
 )
-from hls_handler.handlers.check import plan_check
+from hls_handler.handlers.check import find_title_problem, plan_check, select_suggested_title
 from hls_handler.handlers.committed_credentials import find_credentials, follow_credentials
 from hls_handler.handlers.finding_views import (
     Candidate,
@@ -132,6 +132,7 @@ VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], object]]] = {
     "unlisted": (int, lambda facts: facts.unlisted),
     "summarized_files": (int, count_summarized),
     "size": (Size, lambda facts: facts.size),
+    "title_types": (str, lambda facts: "" if facts.call else ", ".join(facts.title_types)),
     "round": (int, lambda facts: facts.round),
     "part": (int, lambda facts: 1 if facts.call is None else facts.call + 1),
     "parts": (int, lambda facts: len(facts.selection.calls)),
@@ -162,6 +163,7 @@ COMMENT_VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], objec
     "coverage": (Coverage, lambda facts: facts.coverage),
     "scores": (tuple[Score, ...], lambda facts: facts.record.scores),
     "file_summaries": (tuple[FileSummary, ...], lambda facts: list_summaries(facts, None)),
+    "suggested_title": (str, lambda facts: select_suggested_title(facts.reply, facts.title_types)),
 }
 """The type and the value of each variable of comments."""
 
@@ -170,7 +172,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 32
+    facts_version = 33
     variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in VARIABLES.items()}
     comment_variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in COMMENT_VARIABLES.items()}
     superseded_by_push = True
@@ -279,6 +281,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             unread=frozenset(files.unread),
             questions=plan_questions(selection, wanted),
             offer=read_offer(reader, limits),
+            title_types=limits.title_types if find_title_problem(pull_request.title, limits.title_types) else (),
             file_summaries=parse_comment_state(SUMMARIES, posted) if limits.sums_up_files else None,
         )
 
@@ -385,8 +388,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         facts = facts.with_reply(review.reply if review is not None else None)
         result = facts.found
         is_found = result.raised or result.unlocated or result.open or not facts.coverage.is_complete
+        has_title = bool(select_suggested_title(facts.reply, facts.title_types))
         is_shown = review is not None and analysis.answers[analysis.comment_index] is review
-        create = facts.summary == "always" or bool(is_found if is_shown else analysis.worth_saying)
+        create = facts.summary == "always" or has_title or bool(is_found if is_shown else analysis.worth_saying)
         comments = plan_comment(analysis, self.family, create=create and bool(analysis.answers))
         if facts.file_summaries is not None:
             state = SUMMARIES.dump_json(list_summaries(facts, facts.reply)).decode()

@@ -195,6 +195,8 @@ def _optional_fields(variables: Mapping[str, object]) -> Iterator[str]:
         yield from ASSESSMENT
     if variables.get("summarized_files"):
         yield "file_summaries"
+    if variables.get("title_types"):
+        yield "suggested_title"
 
 
 @lru_cache(maxsize=64)  # earlier versions of prompts have models of their own

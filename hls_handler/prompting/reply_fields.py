@@ -146,6 +146,10 @@ OPTIONAL_FIELDS: Mapping[str, Any] = {
         Annotated[list[FileSummary], Field(max_length=MAX_FILE_SUMMARIES)],
         Field(description="One for each of the first files, in their order."),
     ),
+    "suggested_title": (
+        Annotated[str, Field(max_length=300)],
+        Field(description="A better title of the pull request: type: description."),
+    ),
 }
 """Name -> definition of the fields that a review has only if settings ask for them."""
 

@@ -171,11 +171,11 @@ def _text(name: str, node: Mapping[str, Any], reading: Reading) -> str:
         "summary": _summary,
         "recommended_response": _response,
         "answer": _answer,
+        "suggested_title": lambda reading: f"fix: {reading.title}",
         **_texts_of_other_events(reading),
     }
-    if name in known:
-        return known[name](reading)
-    return "" if "empty" in str(node.get("description", "")).lower() else reading.title
+    is_empty = "empty" in str(node.get("description", "")).lower()
+    return known[name](reading) if name in known else "" if is_empty else reading.title
 
 
 def _texts_of_other_events(reading: Reading) -> Mapping[str, Callable[[Reading], str]]:

@@ -483,7 +483,9 @@ class Review(Section):
 
 
 class PullRequests(Section):
-    title: TitleMode = Field(False, description="check: set the check HLS title, which needs a conventional title")
+    title: TitleMode = Field(
+        False, description="check: set the check HLS title, which needs a conventional title; suggest: one in reviews"
+    )
     title_types: TitleTypes = Field(
         ("feat", "fix", "docs", "style", "refactor", "perf", "test", "build", "ci", "chore", "revert"),
         description="types of conventional titles, at most 20",

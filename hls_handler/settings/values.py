@@ -341,7 +341,9 @@ def _merge_errors(value: object, validate: ValidatorFunctionWrapHandler) -> obje
 LOGIN_GLOB = re.compile(r"[A-Za-z0-9*?][A-Za-z0-9_*?-]*(?:\[bot\])?", re.ASCII)
 
 
-TitleMode = Annotated[Literal["check"] | Literal[False], WrapValidator(_merge_errors), Expected("check or false")]
+TitleMode = Annotated[
+    Literal["check", "suggest"] | Literal[False], WrapValidator(_merge_errors), Expected("check, suggest or false")
+]
 TitleTypes = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,19}$"), Expected("a lower-case word such as feat")], ...],
     Field(min_length=1, max_length=20),

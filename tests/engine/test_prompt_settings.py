@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from hls_handler.analysis import PullRequestAnalysis, Reply
 from hls_handler.events import Label
 from hls_handler.handlers.reader import GuidanceFile, LinkedIssue, ReviewContext
@@ -93,6 +95,51 @@ def test_later_review_keeps_the_sentences_about_files_that_it_does_not_read(make
     world.github.changed[2] = world.github.changed[2][1:]
     push(world, "fourth", head_sha="e" * 40)
     assert "a.py" not in world.github.comments[2]
+
+
+def names(title: str) -> Reply:
+    model = with_optional_fields(PullRequestAnalysis, ["suggested_title"])
+    return model.model_validate({**pull_request_analysis().model_dump(), "suggested_title": title})
+
+
+SUGGEST = {"pull_requests": {"title": "suggest", "title_types": ["fix"]}}
+
+
+def test_title_is_suggested_as_text(make_world: MakeWorld) -> None:
+    world = review(make_world, names("fix: use b for @a"), **SUGGEST)
+    assert "suggested_title" in world.claude.asked[0].schema["required"]  # type: ignore[operator]
+    assert "A title that names the type of the change: `fix: use b for @a`" in world.github.comments[2]
+    assert world.github.title_checks_on == {}
+
+
+def test_rule_15_suggested_title_is_one_line_of_code(make_world: MakeWorld) -> None:
+    title = "fix: ask `@octocat` <img src=x>\n\n# fixes #1"
+    world = review(make_world, names(title), **SUGGEST)
+    (line,) = [line for line in world.github.comments[2].split("\n") if "octocat" in line]
+    assert line == "A title that names the type of the change: `fix: ask ˋ@octocatˋ <img src=x> # fixes #1`"
+
+
+@pytest.mark.parametrize(
+    "title",
+    ["Use b", "perf: use b", f"fix: {'b' * 68}", ""],
+    ids=["form", "type", "too long", "empty"],
+)
+def test_suggested_title_that_does_not_fit_is_not_shown(make_world: MakeWorld, title: str) -> None:
+    world = review(make_world, names(title), **SUGGEST)
+    assert "A title" not in world.github.comments[2]
+
+
+@pytest.mark.parametrize("mode", ["check", False])
+def test_claude_is_asked_for_a_title_only_if_settings_ask_for_it(make_world: MakeWorld, mode: object) -> None:
+    world = review(make_world, pull_request_analysis(), pull_requests={"title": mode})
+    assert "suggested_title" not in world.claude.asked[0].schema["properties"]  # type: ignore[operator]
+    assert "suggested_title" not in world.claude.asked[0].task
+
+
+def test_claude_is_not_asked_for_a_title_if_the_present_one_fits(make_world: MakeWorld) -> None:
+    world = make_world(pull_request_analysis(), given=given(pull_requests={"title": "suggest"}))
+    push(world, "first", title="feat(x)!: use b")
+    assert "suggested_title" not in world.claude.asked[0].schema["properties"]  # type: ignore[operator]
 
 
 # The context of a review

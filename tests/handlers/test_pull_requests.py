@@ -236,6 +236,22 @@ def test_at_most_thirty_files_get_a_sentence_over_all_calls() -> None:
     assert [HANDLER.variables(one)["summarized_files"] for one in list_parts(gather_review(*files))] == [0]
 
 
+@pytest.mark.parametrize(("title", "create"), [("fix: square it", True), ("chore: square it", False)])
+def test_comment_is_created_for_a_title_that_fits(title: str, create: bool) -> None:
+    facts = gather_review(file(), limits={"title_types": ("feat", "fix")})
+    model = with_optional_fields(PullRequestAnalysis, ["suggested_title"])
+    reply = model.model_validate({**pull_request_analysis().model_dump(), "suggested_title": title})
+    assert [one.create for one in plan(facts, analysis(reply)) if isinstance(one, EnsureComment)] == [create]
+
+
+def test_only_the_first_call_is_asked_for_a_title() -> None:
+    files = [file(f"{number:02}.py", "@@ -0,0 +1,20 @@\n" + "+x = 1\n" * 20, additions=20) for number in range(40)]
+    facts = gather_review(*files, tokens=2_500, limits={"title_types": ("feat", "fix")})
+    asked = [HANDLER.variables(part)["title_types"] for part in list_parts(facts)]
+    assert asked == ["feat, fix", *[""] * (len(asked) - 1)]
+    assert len(asked) > 2
+
+
 # Rounds
 
 

@@ -85,7 +85,7 @@ PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "pull_requests.analyze": ("pull_requests/analyze", of("pull_request", "demo/feature")),
     "pull_requests.analyze.later": (
         "pull_requests/analyze",
-        of("pull_request", "demo/feature-push", rule=ALL_OPTIONS, summarized_files=1),
+        of("pull_request", "demo/feature-push", rule=ALL_OPTIONS, summarized_files=1, title_types="feat, fix"),
     ),
     "pull_requests.verify": (
         "pull_requests/verify",
