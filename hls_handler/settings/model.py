@@ -584,9 +584,8 @@ _WithoutNulls = BeforeValidator(_drop_nulls)  # a key without a value overrides 
 
 
 class Repository(Section):
-    """An entry of `repositories`. Of `labels`, `comments`, `features`, `findings`, `review`, `pull_requests`,
-    `retrieval` and `similar`, only the keys that are set count: they override those of the section with the same name.
-    """
+    """An entry of `repositories`. The keys that are set in one of its sections, such as `labels`, override those of the
+    section with the same name."""
 
     name: RepositoryName = Field(description="owner/repo, or a glob such as owner/*; the most specific entry wins")
     enabled: bool = Field(True, description="false: events of the repository are ignored, with that reason")

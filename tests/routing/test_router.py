@@ -228,7 +228,7 @@ def test_event_of_which_the_payload_is_unknown_may_be_processed(
     assert may_matter(key, by, repository=repository) == expected
 
 
-@pytest.mark.parametrize(("title", "expected"), [("check", True), (False, False)])
+@pytest.mark.parametrize(("title", "expected"), [("check", True), ("suggest", False), (False, False)])
 def test_webhook_of_which_only_the_title_may_have_changed_may_need_its_check(title: str | bool, expected: bool) -> None:
     given = {"events": ["pull_request.closed"], "review": {"check": False}, "pull_requests": {"title": title}}
     by = settings({"name": "octo/hello", **given})
