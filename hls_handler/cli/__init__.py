@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "send": ("send:send", "Sign a payload and post it as GitHub would."),
     "deliveries": ("deliveries:deliveries", "List, show, export and retry deliveries. Works while the service runs."),
     "why": ("deliveries:why", "Explain what HLS did on an issue or pull request."),
+    "report": ("report:report", "Print the figures of a repository, as after a pilot."),
     "similar": ("similar:similar", "Print the older issues that HLS compares with an issue."),
     "backup": ("maintenance:backup", "Copy the SQLite database to FILE."),
     "pause": ("maintenance:pause", "Stop processing, for all repositories or one."),

@@ -98,9 +98,13 @@ TABLES: Mapping[str, Mapping[str, Callable[[Figures], str]]] = {
         "Accepted": lambda one: f"{one.findings.accepted:,}",
         "Fixed": lambda one: f"{one.findings.fixed:,}",
         "Dismissed": lambda one: f"{one.findings.dismissed:,}",
+        "Ignored": lambda one: f"{one.findings.ignored:,}",
+        "Acted on": lambda one: format_percent(one.findings.acted_on_percent),
         "False positives": lambda one: format_percent(one.findings.false_positive_percent),
         "First reply, p50": lambda one: format_duration(one.first_reply_seconds.p50),
         "First reply, p95": lambda one: format_duration(one.first_reply_seconds.p95),
+        "Labels kept": lambda one: f"{one.labels.kept:,}",
+        "Corrected": lambda one: f"{one.labels.corrected:,}",
     },
     "Processing": {
         "Processed": lambda one: f"{one.processed:,}",

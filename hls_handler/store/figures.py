@@ -7,7 +7,7 @@ missing.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -19,6 +19,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Executable,
+    Table,
     Text,
     and_,
     cast,
@@ -32,7 +33,7 @@ from sqlalchemy import (
 
 from hls_handler.analysis import Score
 from hls_handler.db.database import Database
-from hls_handler.db.tables import analyses, calls, deliveries, findings
+from hls_handler.db.tables import analyses, calls, corrections, deliveries, findings, labels
 from hls_handler.db.values import from_ms, literal, to_ms
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.events import PULL_REQUEST_EVENTS
@@ -42,10 +43,27 @@ MAX_DELIVERIES = 100_000
 """Ended deliveries, ignored ones included, that a report reads at most: the newest of the period. About 0.5 s."""
 
 TOTAL = "total"
-_FINDING_COUNTS = ("raised", "accepted", "fixed", "dismissed")
 MAX_SCORED = 5_000  # replies with scores that a report reads at most: the newest
 
 _d, _f, _c = deliveries.c, findings.c, calls.c
+_IS_ACTED_ON = or_(_f.state == "fixed", and_(_f.is_accepted, _f.state != "dismissed"))
+_FINDING_COUNTS = {
+    "raised": func.count(),
+    "accepted": func.count().filter(_f.is_accepted),
+    "fixed": func.count().filter(_f.state == "fixed"),
+    "dismissed": func.count().filter(_f.state == "dismissed"),
+    "ignored": func.count().filter(_f.state == "ignored"),
+    "acted_on": func.count().filter(_IS_ACTED_ON),
+    "decided": func.count().filter(or_(_IS_ACTED_ON, _f.state.in_(["dismissed", "ignored"]))),
+}
+_IS_KEPT = and_(
+    labels.c.state != "intended",
+    labels.c.prompt_id.is_not(None),
+    ~exists().where(
+        *(corrections.c[key] == labels.c[key] for key in ("repository_id", "bot_login", "number")),
+        corrections.c.label == labels.c.name,
+    ),
+)
 _earlier, _of_conversation = deliveries.alias("earlier"), deliveries.alias("of_conversation")
 
 _IS_DONE, _IS_DEAD = _d.state == literal("done"), _d.state == literal("dead")
@@ -91,6 +109,18 @@ class FindingFigures:
     fixed: int
     dismissed: int
     false_positive_percent: float | None
+    ignored: int
+    acted_on: int
+    decided: int  # acted on, dismissed or ignored
+    acted_on_percent: float | None  # of those decided: signal against noise
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFigures:
+    """Labels that replies asked for."""
+
+    kept: int
+    corrected: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +147,7 @@ class Figures:
     first_reply_seconds: Percentiles
     pull_requests_analysed: int
     findings: FindingFigures
+    labels: LabelFigures
     cost_usd: float
     cost_per_pull_request_usd: float | None
     reply_cache: CacheFigures
@@ -223,7 +254,12 @@ def _make_figures(
             fixed=counts["fixed"],
             dismissed=counts["dismissed"],
             false_positive_percent=_percent(counts["dismissed"], raised),
+            ignored=counts["ignored"],
+            acted_on=counts["acted_on"],
+            decided=counts["decided"],
+            acted_on_percent=_percent(counts["acted_on"], counts["decided"]),
         ),
+        labels=LabelFigures(counts["kept"], counts["corrected"]),
         cost_usd=counts["cost_micro_usd"] / 1_000_000,
         cost_per_pull_request_usd=round(counts["pull_request_cost_micro_usd"] / 1_000_000 / costing, 6)
         if costing
@@ -261,7 +297,16 @@ class _Span:
     def count(self, name: Column[str]) -> dict[str, Counts]:
         """Return the counts of each repository or author."""
         counts: defaultdict[str, Counts] = defaultdict(Counter)
-        for query in (self._results(name), self._costs(name), self._replies(name), self._findings(name)):
+        corrected, kept = {"corrected": func.count()}, {"kept": func.count()}
+        queries = (
+            self._results(name),
+            self._costs(name),
+            self._replies(name),
+            self._of_conversations(name, findings, self._is_within(_f.raised_at), _FINDING_COUNTS),
+            self._of_conversations(name, corrections, self._is_within(corrections.c.set_at), corrected),
+            self._of_conversations(name, labels, and_(self._is_within(labels.c.set_at), _IS_KEPT), kept),
+        )
+        for query in queries:
             for row in self._connection.execute(query):
                 values = row._asdict()
                 counts[values.pop("name")].update({key: int(value or 0) for key, value in values.items()})
@@ -338,25 +383,22 @@ class _Span:
             .group_by(name)
         )
 
-    def _findings(self, name: Column[str]) -> Executable:
-        key = cast(_f.repository_id, Text) + "#" + cast(_f.number, Text)
+    def _of_conversations(
+        self, name: Column[str], table: Table, which: ColumnElement[bool], counts: Mapping[str, ColumnElement[int]]
+    ) -> Executable:
+        """Count rows of conversations. The newest delivery of a conversation has its repository and author."""
+        number, repository_id = table.c.number, table.c.repository_id
+        key = cast(repository_id, Text) + "#" + cast(number, Text)
         newest = select(func.max(_of_conversation.c.id)).where(_of_conversation.c.conversation_key == key)
-        of_pull_request = (
-            select(
-                newest.scalar_subquery().label("newest_delivery"),
-                func.count().label("raised"),
-                func.count().filter(_f.is_accepted).label("accepted"),
-                func.count().filter(_f.state == "fixed").label("fixed"),
-                func.count().filter(_f.state == "dismissed").label("dismissed"),
-            )
-            .where(self._is_within(_f.raised_at))
-            .group_by(_f.repository_id, _f.number)
+        counted = (
+            select(newest.scalar_subquery().label("newest_delivery"), *(one.label(to) for to, one in counts.items()))
+            .where(which)
+            .group_by(repository_id, number)
             .subquery()
         )
-        counts = [func.sum(of_pull_request.c[one]).label(one) for one in _FINDING_COUNTS]
         return (
-            select(name.label("name"), *counts)
-            .join_from(of_pull_request, deliveries, _d.id == of_pull_request.c.newest_delivery)
+            select(name.label("name"), *(func.sum(counted.c[one]).label(one) for one in counts))
+            .join_from(counted, deliveries, _d.id == counted.c.newest_delivery)
             .where(self._is_wanted, name.is_not(None))
             .group_by(name)
         )

@@ -35,7 +35,7 @@ def test_page_shows_the_figures_of_each_repository_and_author(page: Browser) -> 
     shown = page.get(f"/figures?{PERIOD}").body.decode()
     body = shown.partition("<tbody")[2]
     rows = [re.findall(r"<t[hd][^>]*>([^<]*)<", row) for row in body.split("<tr")[1:]]
-    assert ["octo/widgets", "2", "5", "1", "1", "2", "40.0%", "20.0 s", "70.0 s"] in rows
+    assert ["octo/widgets", "2", "6", "2", "1", "2", "1", "40.0%", "33.3%", "20.0 s", "70.0 s", "2", "1"] in rows
     assert ["All", "7", "0.0049", "85.7%", "50.0%", "20.0 s", "60.0 s", "60.0 s"] in rows
     assert ["octo/docs", "0.0500 USD", "–", "2", "50.0%", "0.0009 USD"] in rows
     assert ["mona", "5", "0.0035", "80.0%", "50.0%", "20.0 s", "40.0 s", "40.0 s"] in rows
@@ -62,7 +62,7 @@ def test_api_and_download_have_the_numbers_of_the_page(page: Browser) -> None:
     assert [line["kind"] for line in lines] == ["total", *["repository"] * 2, *["author"] * 2, *["score"] * 3]
     assert lines[3]["name"].startswith("'=cmd()")
     widgets = lines[2]
-    assert (widgets["findings_raised"], widgets["processing_seconds_p50"]) == ("5", "20.0")
+    assert (widgets["findings_raised"], widgets["labels_kept"]) == ("6", "2")
     assert lines[1]["findings_false_positive_percent"] == ""
 
 

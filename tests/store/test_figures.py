@@ -7,8 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 
-from hls_handler.db.tables import analyses, calls, deliveries, findings
+from hls_handler.db.tables import analyses, calls, corrections, deliveries, findings, labels
 from hls_handler.db.values import to_ms
 from hls_handler.storage import Storage
 from hls_handler.store.figures import (
@@ -18,6 +19,7 @@ from hls_handler.store.figures import (
     FiguresReader,
     FiguresReport,
     FindingFigures,
+    LabelFigures,
     Percentiles,
 )
 
@@ -65,8 +67,32 @@ FINDINGS = (
     (7, "dismissed", False, 10),
     (7, "gone", False, 10),
     (7, "dismissed", False, 25),
-    (8, "dismissed", False, 20),
+    (8, "dismissed", True, 20),
+    (8, "ignored", False, 20),
 )
+LABELS = (
+    # number, name, state, prompt, hours before NOON
+    (7, "bug", "set", "p@1", 10),
+    (7, "size/small", "set", None, 10),
+    (7, "question", "intended", "p@1", 10),
+    (7, "priority-high", "removed", "p@1", 10),  # corrected
+    (7, "old", "set", "p@1", 25),
+    (8, "ui", "removed", "p@1", 20),  # no correction, because that was later
+)
+CORRECTIONS = ((7, "priority-high", 10), (9, "ui", 25))  # number, label, hours before NOON
+
+
+def _labels() -> list[dict[str, object]]:
+    columns = ("number", "name", "state", "prompt_id", "set_at")
+    rows = [dict(zip(columns, (*row, to_ms(NOON - timedelta(hours=hours))), strict=True)) for *row, hours in LABELS]
+    return [{"repository_id": 1, "bot_login": "hls", **row} for row in rows]
+
+
+def _corrections() -> list[dict[str, object]]:
+    same = {"repository_id": 1, "bot_login": "hls", "field": "f", "corrected_to": "", "title": "", "prompt_id": "p@1"}
+    same |= {"is_pull_request": True, "recorded_at": 0}
+    times = {hours: to_ms(NOON - timedelta(hours=hours)) for *_, hours in CORRECTIONS}
+    return [{**same, "number": number, "label": name, "set_at": times[hours]} for number, name, hours in CORRECTIONS]
 
 
 def _delivery(
@@ -138,6 +164,8 @@ def filled(store: Storage) -> Storage:
                 for of, index, reply, saved in REPLIES
             ],
         )
+        connection.execute(labels.insert(), _labels())
+        connection.execute(corrections.insert(), _corrections())
         connection.execute(
             findings.insert(),
             [
@@ -177,7 +205,8 @@ WIDGETS = Figures(
     processing_seconds=Percentiles(4, 20.0, 60.0, 60.0),  # of 2, 20, 40, 60 s
     first_reply_seconds=Percentiles(2, 20.0, 70.0, 70.0),  # 20 s, and 70 s from the receipt of the superseded one
     pull_requests_analysed=2,
-    findings=FindingFigures(raised=5, accepted=1, fixed=1, dismissed=2, false_positive_percent=40.0),
+    findings=FindingFigures(6, 2, 1, 2, 33.33, ignored=1, acted_on=2, decided=5, acted_on_percent=40.0),
+    labels=LabelFigures(kept=2, corrected=1),
     cost_usd=1.5,
     cost_per_pull_request_usd=0.75,
     reply_cache=CacheFigures(replies=4, hits=0, hit_percent=0.0, saved_usd=0.0),
@@ -194,7 +223,8 @@ DOCS = Figures(
     processing_seconds=Percentiles(2, 10.0, 30.0, 30.0),
     first_reply_seconds=Percentiles(1, 10.0, 10.0, 10.0),  # issue 12 had a reply before the period
     pull_requests_analysed=0,
-    findings=FindingFigures(raised=0, accepted=0, fixed=0, dismissed=0, false_positive_percent=None),
+    findings=FindingFigures(0, 0, 0, 0, None, 0, 0, 0, None),
+    labels=LabelFigures(0, 0),
     cost_usd=0.05,
     cost_per_pull_request_usd=None,
     reply_cache=CacheFigures(replies=2, hits=1, hit_percent=50.0, saved_usd=0.0009),
@@ -205,6 +235,20 @@ def test_figures_of_each_repository(filled: Storage) -> None:
     report = read(filled)
     assert report.repositories == (DOCS, WIDGETS)
     assert (report.since, report.until, report.is_complete, report.authors) == (DAY_BEFORE, NOON, True, None)
+
+
+def test_statements_do_not_depend_on_the_number_of_repositories(filled: Storage) -> None:
+    statements: list[str] = []
+
+    def record(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", record)
+    try:
+        read(filled)
+    finally:
+        event.remove(Engine, "before_cursor_execute", record)
+    assert 0 < len([one for one in statements if one.startswith("SELECT")]) <= 10
 
 
 def test_total_adds_counts_and_ranks_all_times(filled: Storage) -> None:
@@ -226,7 +270,7 @@ def test_one_repository_in_any_case(filled: Storage) -> None:
 def test_figures_of_each_author_without_deliveries_of_unknown_ones(filled: Storage) -> None:
     hubot, mona = read(filled, has_authors=True).authors or ()
     assert (hubot.name, hubot.done, hubot.pull_requests_analysed, hubot.cost_usd) == ("hubot", 1, 1, 0.4)
-    assert hubot.findings == FindingFigures(1, 0, 0, 1, 100.0)
+    assert hubot.findings == FindingFigures(2, 1, 0, 1, 50.0, 1, 0, 2, 0.0)
     assert hubot.first_reply_seconds == Percentiles(1, 70.0, 70.0, 70.0)
     assert (mona.name, mona.done, mona.dead, mona.pull_requests_analysed, mona.cost_usd) == ("mona", 4, 1, 1, 1.15)
     assert (mona.findings.raised, mona.findings.accepted, mona.reply_cache) == (4, 1, CacheFigures(4, 0, 0.0, 0.0))
