@@ -12,6 +12,7 @@ from pydantic import Base64Bytes, BaseModel
 
 from hls_handler.clients.api import GithubApi, repository_path, validate
 from hls_handler.clients.job_log import read_log
+from hls_handler.clients.merge_state import read_merge_state
 from hls_handler.clients.mirror import Mirrors
 from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.clients.review_context import read_review_context
@@ -22,6 +23,7 @@ from hls_handler.handlers.reader import (
     ChangedFile,
     Comparison,
     FileAtRef,
+    MergeState,
     NoLog,
     RepositoryFiles,
     RepositoryLabel,
@@ -144,6 +146,9 @@ class GithubReader:
         if self._bot is None:
             return ()
         return tuple(read_review_threads(self._api, self._repository, number, bot=self._bot))
+
+    def merge_state(self, number: int) -> MergeState:
+        return read_merge_state(self._api, self._repository, number)
 
     def review_context(self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool) -> ReviewContext:
         return read_review_context(

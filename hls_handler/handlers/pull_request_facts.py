@@ -20,7 +20,7 @@ from hls_handler.events import PullRequest
 from hls_handler.handlers.changed_files import PatchedFile, Selection, cover, find_unread, show_files
 from hls_handler.handlers.committed_credentials import Credential, find_committed
 from hls_handler.handlers.labels import LabelOffer
-from hls_handler.handlers.reader import NO_CONTEXT, ReviewContext
+from hls_handler.handlers.reader import NO_CONTEXT, MergeState, ReviewContext
 from hls_handler.review.blocks import Block, match_blocks
 from hls_handler.review.coverage import Coverage
 from hls_handler.review.ledger import PresentFiles, add, is_failing, sort_entries
@@ -80,6 +80,8 @@ class PullRequestFacts:
     questions: Mapping[int, int] = field(default_factory=dict)  # numbers of the findings to ask about, with their call
     offer: LabelOffer | None = None  # the repository's own labels; None: they are not offered
     file_summaries: tuple[FileSummary, ...] | None = None  # of earlier reviews; None: they are not asked for
+    merge: MergeState | None = None  # None: it was not read
+    merge_problem: str = ""  # why it could not be read
     title_types: tuple[str, ...] = ()  # of the title that Claude is asked for; (): it is asked for none
     call: int | None = None  # number of the call that these facts are shown in; None: all calls
     unanswered: Mapping[int, str] = field(default_factory=dict)  # calls without a reply, with the reason of each

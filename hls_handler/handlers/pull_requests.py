@@ -97,6 +97,7 @@ from hls_handler.handlers.reader import (
     NO_CONTEXT,
     GuidanceFile,
     LinkedIssue,
+    MergeState,
     Reader,
     RepositoryHistory,
     RepositoryLabel,
@@ -108,6 +109,7 @@ from hls_handler.handlers.review_input import (
     read_changed_files,
     read_context,
     read_discussion,
+    read_merge_state,
     read_surroundings,
 )
 from hls_handler.handlers.skipped_files import SkippedFile, count_lines
@@ -163,6 +165,7 @@ COMMENT_VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], objec
     "coverage": (Coverage, lambda facts: facts.coverage),
     "scores": (tuple[Score, ...], lambda facts: facts.record.scores),
     "file_summaries": (tuple[FileSummary, ...], lambda facts: list_summaries(facts, None)),
+    "merge": (MergeState | None, lambda facts: facts.merge),
     "suggested_title": (str, lambda facts: select_suggested_title(facts.reply, facts.title_types)),
 }
 """The type and the value of each variable of comments."""
@@ -172,7 +175,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 33
+    facts_version = 34
     variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in VARIABLES.items()}
     comment_variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in COMMENT_VARIABLES.items()}
     superseded_by_push = True
@@ -226,6 +229,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         patches = {path: redact_patch(text) for path, text in texts.items()}
         unlisted = max(pull_request.changed_files - len(listed), 0)
         is_review, is_full = limits.is_review and not event.is_closing, event.is_full_review_requested
+        reads_merge = is_review and limits.review.merge_state
         record = history.review(pull_request.number) if is_review else NO_REVIEW
         threads, writers, replied = read_discussion(pull_request.number, reader, record.ledger)
         files = find_present(listed, patches, unlisted, record)
@@ -254,6 +258,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
                     tokens=tokens,
                     most=limits.review.context_tokens,
                 )
+        merge, merge_problem = read_merge_state(pull_request, reader, threads) if reads_merge else (None, "")
         selection = _with_call_for(selection, wanted, is_requested=event.requested_review == "new")
         lines = count_lines(listed, selection.skipped)
         posted = history.comment_state(pull_request.number, self.family) if limits.sums_up_files else None
@@ -281,6 +286,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             unread=frozenset(files.unread),
             questions=plan_questions(selection, wanted),
             offer=read_offer(reader, limits),
+            merge=merge,
+            merge_problem=merge_problem,
             title_types=limits.title_types if find_title_problem(pull_request.title, limits.title_types) else (),
             file_summaries=parse_comment_state(SUMMARIES, posted) if limits.sums_up_files else None,
         )
@@ -437,6 +444,7 @@ def plan_review_check(facts: PullRequestFacts, receipt: Receipt, *, left_out: st
     reasons = {
         "The findings were not verified": facts.unverified,
         "Guidance, issues and `.gitattributes` are missing": sanitize_inline(facts.context_problem),
+        "What prevents the merge was not read": sanitize_inline(facts.merge_problem),
         "Other places of the repository were not read": sanitize_inline(facts.selection.unsearched),
         "A follow-up prompt was left out": left_out,
         "Not everything was read again, so earlier reviews count": not_again,

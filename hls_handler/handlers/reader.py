@@ -100,6 +100,18 @@ class RepositoryLabel:
     description: Text  # "" if it has none
 
 
+@dataclass(frozen=True, slots=True)
+class MergeState:
+    """What GitHub says about the merge of a pull request, at the beginning of a review."""
+
+    conflicts: bool | None  # None: GitHub has not decided yet
+    missing_checks: tuple[str, ...]  # names of required checks without success, other than that of HLS's review
+    decision: str  # of reviewers: "approved", "changes_requested", "review_required"; "" if the branch needs no review
+    is_behind: bool
+    is_blocked: bool  # by a rule of the branch that GitHub does not name
+    open_threads: int = 0  # unresolved review threads of HLS
+
+
 GUIDANCE_PATHS = (".github/hls.md", "AGENTS.md")
 """Files of the base branch that say what reviewers of the repository should know."""
 
@@ -211,6 +223,9 @@ class Reader(Protocol):
         HLS opened a thread if its first comment is by the bot account and ends with our marker. At most 500 threads are
         read, and of each thread 100 comments.
         """
+
+    def merge_state(self, number: int) -> MergeState:
+        """What GitHub says about the merge of a pull request, without `open_threads`. One request."""
 
     def review_context(self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool) -> ReviewContext:
         """Files of the branch `base_ref`, never of the head, and the issues that the pull request closes.

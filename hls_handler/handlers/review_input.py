@@ -14,6 +14,7 @@ from hls_handler.handlers.reader import (
     ChangedFile,
     GuidanceFile,
     LinkedIssue,
+    MergeState,
     Reader,
     RepositoryFiles,
     ReviewContext,
@@ -123,6 +124,14 @@ def read_context(pull_request: PullRequest, reader: Reader, review: Review) -> t
     wanted = {"guidance": review.guidance, "linked_issues": review.linked_issues}
     context, problem = read_optional(lambda: reader.review_context(number, branch, **wanted), NO_CONTEXT)
     return context, f"guidance, linked issues and .gitattributes: {problem}" if problem else ""
+
+
+def read_merge_state(
+    pull_request: PullRequest, reader: Reader, threads: Sequence[ReviewThread]
+) -> tuple[MergeState | None, str]:
+    """Return what GitHub says, or None and the reason."""
+    state, problem = read_optional(lambda: reader.merge_state(pull_request.number), None)
+    return state and replace(state, open_threads=sum(not thread.is_resolved for thread in threads)), problem
 
 
 def limit_context(context: ReviewContext, tokens: int) -> tuple[ReviewContext, int]:

@@ -161,22 +161,10 @@ class Apps:
             )
         return installation
 
-    def uninstall(self, installation_id: int) -> None:
-        self.state.change(lambda world: world.without_installation(installation_id))
-
-    def suspend(self, installation_id: int) -> None:
-        self._change(installation_id, lambda one: replace(one, suspended_at=self._clock()))
-
-    def unsuspend(self, installation_id: int) -> None:
-        self._change(installation_id, lambda one: replace(one, suspended_at=None))
-
-    def grant(self, installation_id: int, permissions: Mapping[str, str]) -> None:
-        """Replace the permissions of an installation."""
-        self._change(installation_id, lambda one: replace(one, permissions=dict(permissions)))
-
-    def _change(self, installation_id: int, change: Callable[[Installation], Installation]) -> None:
+    def change(self, installation_id: int, **values: object) -> None:
+        """Replace attributes of an installation, such as `permissions` and `suspended_at`."""
         found = next(one for one in self.state.world.installations if one.id == installation_id)
-        self.state.change(lambda world: world.with_installation(change(found)))
+        self.state.change(lambda world: world.with_installation(replace(found, **values)))  # type: ignore[arg-type]
 
     def revoke_tokens(self) -> None:
         """Make all installation tokens invalid."""

@@ -463,6 +463,7 @@ class Review(Section):
     verify: bool = Field(True, description="take a second look at new findings that would fail the check or are unsure")
     guidance: bool = Field(True, description="show Claude .github/hls.md and AGENTS.md of the base branch")
     linked_issues: bool = Field(True, description="show Claude the issues that the pull request closes, at most 3")
+    merge_state: bool = Field(False, description="say in the comment what prevents the merge, as GitHub says")
     functions: bool = Field(True, description="show Claude the lines above a hunk in its function, and other places")
     context_tokens: Integer = Field(
         4_000, ge=0, le=20_000, description="most tokens of other places of the repository in one call; 0: none"

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 
 import pytest
@@ -121,7 +121,7 @@ def test_rule_20_the_file_of_an_organisation_is_read_with_a_token_for_its_reposi
 
 def test_replaced_installation_is_looked_up_again(world: World) -> None:
     world.read()
-    world.sandbox.apps.uninstall(world.installation.id)
+    world.sandbox.state.change(lambda now: now.without_installation(world.installation.id))
     world.sandbox.apps.install(
         world.registered, SandboxAccount("octo-org", 583_231, "Organization"), ()
     )  # takes its id
@@ -198,9 +198,9 @@ def test_rejected_token_is_renewed_once_and_the_request_is_sent_again(world: Wor
 def test_missing_installation_is_an_error_of_its_own(world: World, change: str, reason: str) -> None:
     world.read()
     if change == "removed":
-        world.sandbox.apps.uninstall(world.installation.id)
+        world.sandbox.state.change(lambda now: now.without_installation(world.installation.id))
     elif change == "suspended":
-        world.sandbox.apps.suspend(world.installation.id)
+        world.sandbox.apps.change(world.installation.id, suspended_at=datetime(2026, 1, 1, tzinfo=UTC))
     else:
         world.install(("Codertocat/other",))
     with pytest.raises(AppNotInstalled, match=reason):
@@ -215,7 +215,7 @@ def test_missing_issue_is_not_mistaken_for_a_missing_installation(world: World) 
 
 def test_permission_that_was_not_granted_is_not_requested(world: World) -> None:
     granted = {"issues": "write", "pull_requests": "read", "metadata": "read"}
-    world.sandbox.apps.grant(world.installation.id, granted)
+    world.sandbox.apps.change(world.installation.id, permissions=granted)
     world.read()
     assert [body["permissions"] for body in world.token_requests() if isinstance(body, dict)] == [granted]
     with closing(world.connect()) as github:
@@ -231,9 +231,9 @@ def test_permission_that_was_not_granted_is_not_requested(world: World) -> None:
 
 
 def test_new_permission_is_used_without_a_restart(world: World) -> None:
-    world.sandbox.apps.grant(world.installation.id, {"issues": "read", "metadata": "read"})
+    world.sandbox.apps.change(world.installation.id, permissions={"issues": "read", "metadata": "read"})
     world.read()
-    world.sandbox.apps.grant(world.installation.id, ALL)
+    world.sandbox.apps.change(world.installation.id, permissions=ALL)
     world.now.append(NOON + timedelta(minutes=2))
     with closing(world.connect()) as github, pytest.raises(Permanent, match="404"):
         github.reader(REPOSITORY).jobs(1, 1)
@@ -266,7 +266,7 @@ def test_identity_names_app_installations_and_permissions(world: World) -> None:
 
 
 def test_identity_lacks_an_installation_that_is_not_suspended(world: World) -> None:
-    world.sandbox.apps.suspend(world.installation.id)
+    world.sandbox.apps.change(world.installation.id, suspended_at=datetime(2026, 1, 1, tzinfo=UTC))
     with closing(world.connect()) as github:
         identity = github.fetch_identity()
     page = f"{world.sandbox.github_url.removesuffix('/api/v3')}/apps/my-hls/installations/new"

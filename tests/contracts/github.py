@@ -19,6 +19,7 @@ from openapi_core.validation.request.exceptions import ParameterValidationError
 from openapi_core.validation.schemas.exceptions import InvalidSchemaValue
 from werkzeug.datastructures import Headers, ImmutableMultiDict
 
+from hls_handler.clients.merge_state import MERGE_STATE_QUERY
 from hls_handler.clients.review_context import MAX_HEAD_FILES, REVIEW_CONTEXT_QUERY, head_files_query
 from hls_handler.clients.review_threads import REVIEW_THREADS_QUERY
 from tests.contracts.openapi_subset import SUBSET
@@ -32,6 +33,7 @@ SLASHED_PATH = re.compile(r"(/repos/[^/]+/[^/]+/(?:(?:issues/[^/]+/)?labels|cont
 
 QUERIES = frozenset(
     {
+        MERGE_STATE_QUERY,
         REVIEW_THREADS_QUERY,
         REVIEW_CONTEXT_QUERY,
         *(head_files_query(files) for files in range(1, MAX_HEAD_FILES + 1)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import Any
 
 from hls_handler.prompting import recorded
@@ -86,7 +87,7 @@ def test_app_comments_as_its_bot_until_it_is_suspended(make_service: MakeService
     assert github["identity"]["login"] == "my-hls[bot]"
     assert github["identity"]["installations"][0]["permissions"] == ALL
 
-    sandbox.apps.suspend(installation.id)
+    sandbox.apps.change(installation.id, suspended_at=datetime(2026, 1, 1, tzinfo=UTC))
     answer = service.deliver("installation", installation_event(app, installation, "suspend"), guid="guid-2")
     assert (answer.status, answer.body["status"]) == (200, "ignored")
     assert "the installation of the GitHub App" in answer.body["reason"]
@@ -95,7 +96,7 @@ def test_app_comments_as_its_bot_until_it_is_suspended(make_service: MakeService
     until_identity(service, lambda found: "is suspended" in (found["message"] or ""))
     assert authors(sandbox, other) == []
 
-    sandbox.apps.unsuspend(installation.id)
+    sandbox.apps.change(installation.id, suspended_at=None)
     service.deliver("installation", installation_event(app, installation, "unsuspend"), guid="guid-4")
     with closing(service.open_store()) as store:
         assert store.deliveries.find("guid-4") is not None

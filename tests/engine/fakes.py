@@ -36,6 +36,7 @@ from hls_handler.handlers.reader import (
     ChangedFile,
     Comparison,
     FileAtRef,
+    MergeState,
     NoLog,
     RepositoryFiles,
     RepositoryLabel,
@@ -90,6 +91,7 @@ class FakeGithub:
     reviews_of: dict[int, tuple[Review, ...]] = field(default_factory=dict)
     review_threads_of: dict[int, tuple[ReviewThread, ...]] = field(default_factory=dict)  # by pull request
     review_comments_of: dict[int, tuple[ReviewComment, ...]] = field(default_factory=dict)  # by review
+    merge_state: MergeState | HlsError = field(default_factory=lambda: MergeState(False, (), "", False, False))
     contexts: dict[str, ReviewContext | HlsError] = field(default_factory=dict)  # by base branch; an error is raised
     head_files: dict[str, str] = field(default_factory=dict)  # text by "commit:path"
     heads: dict[str, str] = field(default_factory=dict)  # commits by branch
@@ -252,6 +254,12 @@ class FakeReader:
     def review_threads(self, number: int) -> tuple[ReviewThread, ...]:
         self.github._call(f"review_threads {number}")
         return self.github.review_threads_of.get(number, ())
+
+    def merge_state(self, number: int) -> MergeState:
+        self.github._call(f"merge_state {number}")
+        if isinstance(self.github.merge_state, HlsError):
+            raise self.github.merge_state
+        return self.github.merge_state
 
     def review_context(self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool) -> ReviewContext:
         self.github._call(f"review_context {number} {base_ref}")

@@ -18,6 +18,7 @@ from hls_handler.actions import (
     RequestedLabel,
 )
 from hls_handler.analysis import (
+    NO_CALLS,
     Analysis,
     Finding,
     FindingVerdict,
@@ -30,6 +31,7 @@ from hls_handler.analysis import (
     is_worth_saying,
     lowest_scores,
 )
+from hls_handler.errors import Permanent
 from hls_handler.handlers.asking import join_replies
 from hls_handler.handlers.finding_views import Candidate, ShownFinding, apply_second_look
 from hls_handler.handlers.handler import PromptLimits, SkipReason
@@ -38,9 +40,10 @@ from hls_handler.handlers.pull_requests import (
     PullRequestHandler,
     list_inline,
     make_record,
+    plan_review_check,
     verification_variables,
 )
-from hls_handler.handlers.reader import ChangedFile, EmptyHistory
+from hls_handler.handlers.reader import ChangedFile, EmptyHistory, MergeState
 from hls_handler.prompting.front_matter import FieldKeys, FrontMatter
 from hls_handler.prompting.reply_fields import build_reply_model, with_optional_fields
 from hls_handler.review.record import NO_REVIEW, ReviewRecord
@@ -250,6 +253,26 @@ def test_only_the_first_call_is_asked_for_a_title() -> None:
     asked = [HANDLER.variables(part)["title_types"] for part in list_parts(facts)]
     assert asked == ["feat, fix", *[""] * (len(asked) - 1)]
     assert len(asked) > 2
+
+
+# What prevents the merge
+
+
+def test_merge_state_is_read_only_if_settings_ask() -> None:
+    record = review(gather_review(file()), finding())
+    wanted = {"review": Review(merge_state=True)}
+    assert gather_review(file(), record=record).merge is None
+    assert gather_review(file(), record=record, limits=wanted).merge == MergeState(False, (), "", False, False, 1)
+    assert gather_review(file(), record=record, limits={**wanted, "is_review": False}).merge is None
+
+
+def test_check_says_why_the_merge_state_was_not_read() -> None:
+    reader = fake_reader(pull_request(), [file()], merge_state=Permanent("GitHub answered 403"))
+    limits = PromptLimits(10_000, is_review=True, review=Review(merge_state=True))
+    facts = HANDLER.gather(event(pull_request()), reader, EmptyHistory(), limits)
+    assert facts.merge is None
+    (check,) = plan_review_check(facts, NO_CALLS)
+    assert "What prevents the merge was not read: GitHub answered 403." in check.summary
 
 
 # Rounds

@@ -29,7 +29,7 @@ def test_every_variable_of_a_comment_has_an_example(event: str, reply: str) -> N
     # git cannot fetch recorded commits. Older issues are off.
     unused = {"author_comments", "linked_issues", "candidates", "unlocated", "scores", "second_sites"}
     unused |= {"documents", "quoted", "similar", "same"}
-    unused |= {"summarized_files", "file_summaries", "title_types", "suggested_title"} | (
+    unused |= {"summarized_files", "file_summaries", "title_types", "suggested_title", "merge"} | (
         {"labels"} if reply == "issue_response" else set()
     )
     for name in names - unused:
