@@ -44,6 +44,7 @@ REQUIRED_OBJECTS: Mapping[str, tuple[str, ...]] = {
     "pull_request": ("pull_request",),
     "pull_request_review": ("review", "pull_request"),
     "workflow_run": ("workflow_run",),
+    "check_run": ("check_run",),
     "issue_comment": ("comment", "issue"),
     "release": ("release",),
 }
@@ -264,6 +265,16 @@ class MergeGroup:
 class CheckRun:
     id: int
     head_sha: str
+    name: Text
+    conclusion: Annotated[str | None, Field(default=None)]  # as that of a workflow run
+    html_url: Text
+    app_id: Annotated[int | None, Field(default=None, validation_alias=AliasPath("app", "id"))]
+    app: Annotated[Text, Field(default="", validation_alias=AliasPath("app", "name"))]  # its name
+    branch: Annotated[Text, Field(default="", validation_alias=AliasPath("check_suite", "head_branch"))]
+    title: Annotated[Text, Field(default="", validation_alias=AliasPath("output", "title"))]
+    summary: Annotated[Text, Field(default="", validation_alias=AliasPath("output", "summary"))]
+    text: Annotated[Text, Field(default="", validation_alias=AliasPath("output", "text"))]
+    annotations_count: Annotated[Count, Field(default=0, validation_alias=AliasPath("output", "annotations_count"))]
     pull_request_numbers: Annotated[tuple[int, ...], Field(default=())]
     """Pull requests of the commit into this repository. Empty if the branch is in a fork: GitHub lists none then."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.clients.app_setup import EVENTS
+from hls_handler.clients.app_setup import APP_EVENTS
 from hls_handler.handlers import HANDLERS
 from hls_handler.store.analyses import KIND_OF_EVENT
 
@@ -196,7 +196,7 @@ def test_analyses_of_every_handler_have_a_kind() -> None:
 
 
 def test_the_manifest_of_the_app_has_the_event_of_every_handler() -> None:
-    assert HANDLERS.keys() <= set(EVENTS)
+    assert HANDLERS.keys() <= set(APP_EVENTS)
 
 
 def test_guide_for_a_new_handler_names_every_module_that_names_all_events_with_a_handler() -> None:

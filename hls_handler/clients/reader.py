@@ -21,6 +21,7 @@ from hls_handler.clients.source import CommitFiles
 from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review
 from hls_handler.handlers.reader import (
     ChangedFile,
+    CheckAnnotation,
     Comparison,
     FileAtRef,
     MergeState,
@@ -182,6 +183,10 @@ class GithubReader:
     def jobs(self, run_id: int, attempt: int) -> tuple[WorkflowJob, ...]:
         path = f"{self._base}/actions/runs/{run_id}/attempts/{attempt}/jobs"
         return tuple(self._api.items(path, tuple[WorkflowJob, ...], max_pages=MAX_JOB_PAGES, items_key="jobs"))
+
+    def annotations(self, check_run: int) -> tuple[CheckAnnotation, ...]:
+        path = f"{self._base}/check-runs/{check_run}/annotations"
+        return tuple(self._api.items(path, tuple[CheckAnnotation, ...], max_pages=1))
 
     def job_log(self, job_id: int) -> Iterator[str] | NoLog:
         path = f"{self._base}/actions/jobs/{job_id}/logs"

@@ -161,7 +161,8 @@ def _find_number(job: Job) -> int | None:
     check_run = job.event.check_run
     if check_run is None:
         return None
-    number = job.store.deliveries.find_pull_request(job.event.repository.full_name, check_run.head_sha)
+    history = job.store.repositories.history(job.lease.repository_id, job.bot.login)
+    number = history.find_pull_request(job.event.repository.full_name, check_run.head_sha)
     number = number or next(iter(check_run.pull_request_numbers), None)
     if number is not None:
         job.pending.add(StatusChange({"posted_on": number}))  # so that `hls why` shows the command there

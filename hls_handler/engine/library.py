@@ -20,6 +20,7 @@ from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Family, Library, Prompt
 from hls_handler.prompting.source_files import NOTHING_UNSAVED, read_folder
 from hls_handler.routing.envelope import LABEL_ACTIONS, REVIEW_REQUESTED
+from hls_handler.routing.filters import RUN_EVENTS
 from hls_handler.routing.router import LABEL_CORRECTION_EVENTS
 from hls_handler.settings.effective import (
     EffectiveSettings,
@@ -95,7 +96,7 @@ def families() -> Mapping[str, Family]:
             name=handler.family,
             variables=handler.variable_types,
             comment_variables=handler.comment_variable_types,
-            carries_labels=event in CONVERSATION_EVENTS or event == "workflow_run",
+            carries_labels=event in (*CONVERSATION_EVENTS, *RUN_EVENTS),
             replies=handler.replies,
             samples=partial(_samples, event),
         )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from hls_handler.handlers.check_runs import CheckRunHandler
 from hls_handler.handlers.comments import CommentHandler
 from hls_handler.handlers.generic import GenericHandler
 from hls_handler.handlers.handler import Handler
@@ -17,6 +18,7 @@ HANDLERS: Mapping[str, Handler[Any]] = {
     "pull_request": PullRequestHandler(),
     "pull_request_review": ReviewHandler(),
     "workflow_run": WorkflowHandler(),
+    "check_run": CheckRunHandler(),
     "issue_comment": CommentHandler(),
     "release": ReleaseHandler(),
 }

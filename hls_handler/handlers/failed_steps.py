@@ -12,7 +12,7 @@ The classification uses results only, never the contents of logs:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -20,10 +20,15 @@ from hls_handler.ci.excerpts import Excerpt, State, cut, locate, numbered
 from hls_handler.ci.steps import FAILED as FAILED_STEPS
 from hls_handler.ci.steps import WorkflowStep
 from hls_handler.events import Event, WorkflowRun
-from hls_handler.handlers.reader import Failure, NoLog, Reader, RepositoryHistory, WorkflowJob
+from hls_handler.handlers.reader import Failure, NoLog, RepositoryHistory, WorkflowJob
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import count
+
+ReadJobs = Callable[[int, int], Sequence[WorkflowJob]]
+"""Returns the jobs of an attempt of a run, as `Reader.jobs`."""
+ReadLog = Callable[[int], Iterator[str] | NoLog]
+"""Returns the log of a job, as `Reader.job_log`."""
 
 MAX_ATTEMPTS = 3  # earlier attempts of the run that are read
 RECENT_DAYS = 7  # failures on other branches count for this long
@@ -97,13 +102,13 @@ def read_failure_history(
     event: Event,
     run: WorkflowRun,
     jobs: Sequence[WorkflowJob],
-    reader: Reader,
+    read_jobs: ReadJobs,
     history: RepositoryHistory,
     branch: str,
 ) -> FailureHistory:
     """Read the earlier attempts of a run. `jobs` are the jobs of the last attempt."""
     first = max(run.run_attempt - MAX_ATTEMPTS, 1)
-    attempts = {number: reader.jobs(run.id, number) for number in range(first, run.run_attempt)}
+    attempts = {number: read_jobs(run.id, number) for number in range(first, run.run_attempt)}
     recent = history.failures(run.workflow_id, days=RECENT_DAYS)
     elsewhere = tuple(failure for failure in recent if failure.branch != branch and failure.head_sha != run.head_sha)
     return FailureHistory({**attempts, run.run_attempt: jobs}, elsewhere, event.repository.default_branch or "")
@@ -119,7 +124,7 @@ def failed_step_names(job: WorkflowJob) -> list[tuple[str, str]]:
 
 
 def read_failed_steps(
-    jobs: Sequence[WorkflowJob], reader: Reader, characters: int, history: FailureHistory
+    jobs: Sequence[WorkflowJob], read_log: ReadLog, characters: int, history: FailureHistory
 ) -> tuple[FailedStep, ...]:
     """Return each failed step of the jobs with an excerpt of its log; one item for a job if none of its steps failed.
 
@@ -127,7 +132,7 @@ def read_failed_steps(
     """
     found: list[FailedStep] = []
     for job in jobs:
-        log, steps = reader.job_log(job.id), {step.number: step for step in job.steps}
+        log, steps = read_log(job.id), {step.number: step for step in job.steps}
         if isinstance(log, NoLog):
             numbers = [step.number if step is not None else None for step in _failed_steps_of(job)]
             excerpts = tuple(Excerpt(number, (), None, 0, 0, log.why, whole_job=False) for number in numbers)

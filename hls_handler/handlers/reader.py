@@ -77,6 +77,17 @@ class WorkflowJob:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckAnnotation:
+    """A remark of a check run on a line. https://docs.github.com/en/rest/checks/runs#list-check-run-annotations"""
+
+    path: Text
+    line: Annotated[int, Field(validation_alias="start_line")]
+    level: Annotated[Text, Field(validation_alias="annotation_level")]  # "notice", "warning", "failure"
+    title: Text
+    message: Text
+
+
+@dataclass(frozen=True, slots=True)
 class NoLog:
     """Result of `Reader.job_log` if the job has no log. This is not an error."""
 
@@ -251,6 +262,9 @@ class Reader(Protocol):
     def jobs(self, run_id: int, attempt: int) -> tuple[WorkflowJob, ...]:
         """All jobs of one attempt of a run, in GitHub's order; at most 1,000."""
 
+    def annotations(self, check_run: int) -> tuple[CheckAnnotation, ...]:
+        """The first 100 annotations of a check run. One request."""
+
     def job_log(self, job_id: int) -> Iterator[str] | NoLog:
         """The lines of a job's log without line ends, read from the network during the iteration.
 
@@ -362,6 +376,9 @@ class RepositoryHistory(Protocol):
     def ends(self, workflow_id: int) -> tuple[RunResult, ...]:
         """Results of the runs of a workflow within the last 30 days, latest first; at most 500."""
 
+    def find_pull_request(self, repository: str, commit: str) -> int | None:
+        """The newest pull request that had this head commit in an event; None if there is none."""
+
     def issue(self, number: int, family: str, *, most_corrections: int) -> tuple[str | None, tuple[Correction, ...]]:
         """The result of `comment_state`, and the newest label corrections on issues, newest first.
 
@@ -404,6 +421,9 @@ class EmptyHistory:
 
     def ends(self, workflow_id: int) -> tuple[RunResult, ...]:
         return ()
+
+    def find_pull_request(self, repository: str, commit: str) -> int | None:
+        return None
 
     def issue(self, number: int, family: str, *, most_corrections: int) -> tuple[str | None, tuple[Correction, ...]]:
         return self.states.get(family), self.corrected[:most_corrections]

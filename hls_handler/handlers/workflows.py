@@ -12,6 +12,8 @@ from hls_handler.events import Event, PullRequest, WorkflowRun
 from hls_handler.handlers.failed_steps import (
     FailedStep,
     Quoted,
+    ReadJobs,
+    ReadLog,
     failed_step_names,
     find_quoted_line,
     is_path_in_logs,
@@ -99,48 +101,9 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)
 
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> WorkflowFacts:
+        assert event.workflow_run is not None  # parse_event rejects a workflow_run event without one
         run = event.workflow_run
-        assert run is not None  # parse_event rejects a workflow_run event without one
-        branch = _branch(run, event)
-        earlier = [
-            end for end in history.ends(run.workflow_id) if _is_comparable(end, run, branch) and end.order < _order(run)
-        ]
-        failed_before = bool(earlier) and not earlier[0].passed
-        failed_itself = any((end.run_id, end.passed) == (run.id, False) for end in earlier)
-        on_default = branch == event.repository.default_branch
-        failed = run.conclusion in FAILED
-        if not failed and not failed_before:
-            return WorkflowFacts(run, None, False, on_default, False, False, (), (), 0, ())
-        tested = _find_tested(run, event)
-        pull_request, stale = _pull_request(run, reader) if tested is None else (reader.pull_request(tested), False)
-        if pull_request is not None:
-            check_conversation(event, pull_request)
-            author = pull_request.user
-            if author.is_bot and not limits.features.includes_bot(author.login):
-                number = f"{event.repository.full_name}#{pull_request.number}"
-                change = f"add {author.login} to the list features.bots to have its failures explained"
-                raise ConversationIgnored(f"the pull request {number} was opened by a bot; {change}", "other bot")
-        all_jobs = reader.jobs(run.id, run.run_attempt) if failed else ()
-        jobs = [job for job in all_jobs if job.conclusion in FAILED]
-        characters = min(int(limits.input_tokens * CHARACTERS_PER_TOKEN / 2), MAX_LOG_CHARACTERS)
-        read = jobs[:MAX_JOBS] if not stale else []
-        steps: tuple[FailedStep, ...] = ()
-        if read:
-            earlier_failures = read_failure_history(event, run, all_jobs, reader, history, branch)
-            steps = read_failed_steps(read, reader, characters, earlier_failures)
-        files = reader.files(pull_request.number)[:MAX_CHANGED_PATHS] if pull_request is not None and steps else ()
-        return WorkflowFacts(
-            run=run,
-            pull_request=pull_request,
-            stale=stale,
-            on_default_branch=on_default,
-            failed_before=failed_before,
-            failed_itself=failed_itself,
-            failed=tuple(name for job in jobs for name in failed_step_names(job)),
-            steps=steps,
-            omitted=0 if stale else len(jobs) - len(read),
-            changed=tuple(file.path for file in files),
-        )
+        return gather_run(run, event, reader, history, limits, jobs=reader.jobs, log=reader.job_log)
 
     def history_update(self, event: Event, facts: WorkflowFacts) -> HistoryUpdate:
         run, branch = facts.run, _branch(facts.run, event)
@@ -213,6 +176,58 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         section = f"workflow-{facts.run.workflow_id}-{facts.run.event}".replace("_", "-")
         comment = plan_comment(analysis, self.family, create=create, section=section)
         return (*plan_labels(analysis), *comment)
+
+
+def gather_run(
+    run: WorkflowRun,
+    event: Event,
+    reader: Reader,
+    history: RepositoryHistory,
+    limits: PromptLimits,
+    *,
+    jobs: ReadJobs,
+    log: ReadLog,
+) -> WorkflowFacts:
+    branch = _branch(run, event)
+    earlier = [
+        end for end in history.ends(run.workflow_id) if _is_comparable(end, run, branch) and end.order < _order(run)
+    ]
+    failed_before = bool(earlier) and not earlier[0].passed
+    failed_itself = any((end.run_id, end.passed) == (run.id, False) for end in earlier)
+    on_default = branch == event.repository.default_branch
+    failed = run.conclusion in FAILED
+    if not failed and not failed_before:
+        return WorkflowFacts(run, None, False, on_default, False, False, (), (), 0, ())
+    tested = _find_tested(run, event)
+    pull_request, stale = _pull_request(run, reader) if tested is None else (reader.pull_request(tested), False)
+    if pull_request is not None:
+        check_conversation(event, pull_request)
+        author = pull_request.user
+        if author.is_bot and not limits.features.includes_bot(author.login):
+            number = f"{event.repository.full_name}#{pull_request.number}"
+            change = f"add {author.login} to the list features.bots to have its failures explained"
+            raise ConversationIgnored(f"the pull request {number} was opened by a bot; {change}", "other bot")
+    all_jobs = jobs(run.id, run.run_attempt) if failed else ()
+    failed_jobs = [job for job in all_jobs if job.conclusion in FAILED]
+    characters = min(int(limits.input_tokens * CHARACTERS_PER_TOKEN / 2), MAX_LOG_CHARACTERS)
+    read = failed_jobs[:MAX_JOBS] if not stale else []
+    steps: tuple[FailedStep, ...] = ()
+    if read:
+        earlier_failures = read_failure_history(event, run, all_jobs, jobs, history, branch)
+        steps = read_failed_steps(read, log, characters, earlier_failures)
+    files = reader.files(pull_request.number)[:MAX_CHANGED_PATHS] if pull_request is not None and steps else ()
+    return WorkflowFacts(
+        run=run,
+        pull_request=pull_request,
+        stale=stale,
+        on_default_branch=on_default,
+        failed_before=failed_before,
+        failed_itself=failed_itself,
+        failed=tuple(name for job in failed_jobs for name in failed_step_names(job)),
+        steps=steps,
+        omitted=0 if stale else len(failed_jobs) - len(read),
+        changed=tuple(file.path for file in files),
+    )
 
 
 NOTHING_FAILED = WorkflowAnalysis(worth_saying=False, cause="", quote="", where=[], advice="")

@@ -71,6 +71,7 @@ class EnvelopeThread(msgspec.Struct, frozen=True):
 
 class EnvelopeApp(msgspec.Struct, frozen=True):
     id: Id
+    slug: str = ""
 
 
 class EnvelopeCommit(msgspec.Struct, frozen=True):
@@ -177,9 +178,10 @@ class RoutingInput(msgspec.Struct, frozen=True):
     comment_author_is_bot: bool = False
     comment_body: str = ""  # text of that comment or review
     thread: int | None = None  # id of the first comment of the review thread that the event is about
-    conclusion: str | None = None  # of a workflow run: "success", "failure", "timed_out"
+    conclusion: str | None = None  # of a workflow run or a check run: "success", "failure", "timed_out"
     is_pull_request: bool = False  # True if the conversation is a pull request, also in a comment event
     check_app_id: int | None = None  # the GitHub App that created the check run that the event is about
+    check_app: str = ""  # slug of that App; "" if the event is about no check run
     check_name: str | None = None  # of that check run
     is_requested: bool = False  # True: HLS made the event, because a person requested a review
 
@@ -194,7 +196,7 @@ def from_envelope(name: str, envelope: WebhookEnvelope) -> RoutingInput:
     sender, conversation = envelope.sender, envelope.conversation
     author, comment = conversation.user if conversation else None, envelope.comment or envelope.review
     author = envelope.release.author if envelope.release else author
-    reviewer = envelope.requested_reviewer
+    reviewer, run = envelope.requested_reviewer, envelope.workflow_run or envelope.check_run
     return RoutingInput(
         event=name,
         action=envelope.action,
@@ -213,10 +215,11 @@ def from_envelope(name: str, envelope: WebhookEnvelope) -> RoutingInput:
         comment_author_is_bot=is_bot(comment.user.login, comment.user.type) if comment and comment.user else False,
         comment_body=(comment.body or "") if comment else "",
         thread=_find_thread(envelope),
-        conclusion=envelope.workflow_run.conclusion if envelope.workflow_run else None,
+        conclusion=run.conclusion if run else None,
         is_pull_request=envelope.pull_request is not None
         or (conversation is not None and conversation.pull_request is not None),
         check_app_id=envelope.check_run.app.id if envelope.check_run and envelope.check_run.app else None,
+        check_app=envelope.check_run.app.slug if envelope.check_run and envelope.check_run.app else "",
         check_name=envelope.check_run.name if envelope.check_run else None,
         is_requested=envelope.hls is not None,
     )

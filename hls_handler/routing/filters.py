@@ -117,7 +117,8 @@ def addressed_to_bot(text: str, login: str) -> bool:
 SKIP_LABEL = "skip-hls"
 SKIP_IN_TITLE = "[skip hls]"
 
-FAILED = ("failure", "timed_out", "startup_failure")  # conclusions of workflow runs that are analysed
+RUN_EVENTS = ("workflow_run", "check_run")
+FAILED = ("failure", "timed_out", "startup_failure")  # conclusions of their runs that are analysed
 
 PASSED = "success"  # the conclusion that may resolve an earlier failure
 
@@ -141,10 +142,15 @@ def find_ignored(
         changed = ", ".join(sorted(routing_input.changed)) or "nothing"
         rerun = f"{prompt_file} runs again only when the title, the body or the base branch changes"
         return Ignored("nothing relevant changed", f"{routing_input.key} changed {changed}; {rerun}")
-    if routing_input.event == "workflow_run" and routing_input.conclusion not in (*FAILED, PASSED):
+    if routing_input.event in RUN_EVENTS and routing_input.conclusion not in (*FAILED, PASSED):
         ended = f"ended with {routing_input.conclusion}" if routing_input.conclusion else "has not ended"
-        reason = f"the workflow run {ended}; {prompt_file} handles runs that failed: {', '.join(FAILED)}"
+        what = routing_input.event.replace("_", " ")
+        reason = f"the {what} {ended}; {prompt_file} handles runs that failed: {', '.join(FAILED)}"
         return Ignored("nothing failed", reason)
+    if routing_input.check_app == "github-actions":
+        return Ignored("nothing failed", "the check is a job of GitHub Actions, whose workflow run is an event, too")
+    if any(same_login(f"{routing_input.check_app}[bot]", account.login) for account in accounts):
+        return Ignored("own account", "the check is that of HLS")
     is_review_request = routing_input.action == REVIEW_REQUESTED
     is_for_hls = any(same_login(routing_input.reviewer, account.login) for account in accounts)
     if is_review_request and bot is not None and not is_for_hls:
@@ -207,13 +213,13 @@ def find_bots(routing_input: RoutingInput) -> tuple[str, ...]:
     """Return the bots among the authors of what the event is about: a conversation, and a comment or review there.
 
     A bot's action on the issue or pull request of a person, such as a push, is an event of the person. If nothing in
-    the event has an author, it belongs to its sender. The handler of workflow runs reads who opened the pull request.
+    the event has an author, it belongs to its sender. The handlers of runs read who opened the pull request.
     """
     authors = (
         (routing_input.author, routing_input.author_is_bot),
         (routing_input.comment_author, routing_input.comment_author_is_bot),
     )
-    if not any(login for login, _ in authors) and routing_input.event != "workflow_run":
+    if not any(login for login, _ in authors) and routing_input.event not in RUN_EVENTS:
         authors = ((routing_input.sender, routing_input.sender_is_bot), authors[1])
     return tuple(login for login, is_bot in authors if login and is_bot)
 

@@ -110,6 +110,10 @@ def check_run(call: Call) -> Answer:
     return Answer(_shown(_find_check_run(call, repository_of(call))))
 
 
+def annotations_of(call: Call) -> Answer:
+    return Answer(_find_check_run(call, repository_of(call))["annotations"], listed=True)
+
+
 def update_check_run(call: Call) -> Answer:
     home = _home_of_app(call)
     run = _find_check_run(call, home)
@@ -209,6 +213,7 @@ ROUTES: tuple[tuple[str, str, Endpoint, str], ...] = (
     ("GET", f"{REPOSITORY}/compare/{{basehead:path}}", compare, "contents=read"),
     ("POST", f"{REPOSITORY}/check-runs", create_check_run, "checks=write"),
     ("GET", f"{REPOSITORY}/check-runs/{{run:int}}", check_run, "checks=read"),
+    ("GET", f"{REPOSITORY}/check-runs/{{run:int}}/annotations", annotations_of, "checks=read"),
     ("PATCH", f"{REPOSITORY}/check-runs/{{run:int}}", update_check_run, "checks=write"),
     ("GET", f"{REPOSITORY}/commits/{{sha}}/check-runs", check_runs_of_commit, "checks=read"),
     ("POST", f"{REPOSITORY}/statuses/{{sha}}", create_status, "statuses=write"),

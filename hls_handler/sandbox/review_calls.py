@@ -228,9 +228,8 @@ def query(state: State, body: Any, *, can_read: Callable[[str], bool]) -> Docume
 def merge_state(pull: Conversation) -> Document:
     """Return the `data` of the response to `MERGE_STATE_QUERY`. No branch of the sandbox has rules."""
     decisions = [one.state.upper() for one in pull.reviews if one.state in ("approved", "changes_requested")]
-    found: Document = {"mergeable": "MERGEABLE", "mergeStateStatus": "CLEAN", "baseRef": {"refUpdateRule": None}}
+    found: Document = {"mergeable": "MERGEABLE", "mergeStateStatus": "CLEAN", "baseRef": None, "commits": {"nodes": []}}
     found["reviewDecision"] = decisions[-1] if decisions else None
-    found["commits"] = {"nodes": [{"commit": {"statusCheckRollup": None}}]}
     return {"repository": {"pullRequest": found}}
 
 

@@ -24,6 +24,7 @@ KIND_OF_EVENT: Mapping[str, Kind] = {
     "pull_request": "pull_request",
     "pull_request_review": "review",
     "workflow_run": "workflow",
+    "check_run": "workflow",
     "issue_comment": "comment",
     "release": "release",
 }

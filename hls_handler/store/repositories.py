@@ -13,6 +13,7 @@ from hls_handler.db.database import Database
 from hls_handler.db.tables import (
     comments,
     corrections,
+    deliveries,
     repository_file_reports,
     repository_files,
     run_results,
@@ -42,7 +43,7 @@ MAX_CORRECTIONS_PER_ISSUE = 20
 FindNearest = Callable[[str, str], Sequence[int]]
 """Given a scope of texts and a question, return the ids of the texts that fit it by their meaning, best first."""
 
-_f, _r, _c = step_failures.c, run_results.c, corrections.c
+_f, _r, _c, _d = step_failures.c, run_results.c, corrections.c, deliveries.c
 _file, _report = repository_files.c, repository_file_reports.c
 _CORRECTIONS = (
     select(_c.number, _c.field, _c.label, _c.corrected_to, _c.title)
@@ -97,6 +98,13 @@ class StoredHistory:
         )
         with self._database.reading() as connection:
             return tuple(RunResult(**row._mapping) for row in connection.execute(query))
+
+    def find_pull_request(self, repository: str, commit: str) -> int | None:
+        found = select(func.max(_d.number)).where(
+            _d.repository == repository, _d.event == "pull_request", _d.head_sha == commit
+        )
+        with self._database.reading() as connection:
+            return connection.execute(found).scalar()
 
     def issue(self, number: int, family: str, *, most_corrections: int) -> tuple[str | None, tuple[Correction, ...]]:
         terms = {"of_repository": self._repository_id, "of_bot": self.account}

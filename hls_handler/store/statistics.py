@@ -134,14 +134,6 @@ class Deliveries:
         )
         return self._rows(select(*DELIVERY_COLUMNS).where(_c.id.in_(about.union(answered))).order_by(_c.id))
 
-    def find_pull_request(self, repository: str, head_sha: str) -> int | None:
-        """Return the newest pull request that had this head commit in an event; None if there is none."""
-        found = select(func.max(_c.number)).where(
-            _c.repository == repository, _c.event == "pull_request", _c.head_sha == head_sha
-        )
-        with self._database.reading() as connection:
-            return connection.execute(found).scalar()
-
     def with_checkpoint(self, name: str, *, since: datetime) -> list[DeliveryRow]:
         """Return the deliveries received since `since` that have a checkpoint of this name, newest first."""
         has_checkpoint = exists().where(checkpoints.c.delivery_id == _c.id, checkpoints.c.name == name)

@@ -109,6 +109,17 @@ def test_annotations_are_sent_in_requests_of_fifty_and_not_twice(world: World, a
     assert run["conclusion"] == "neutral"
 
 
+def test_first_hundred_annotations_of_a_check_are_read_in_one_request(world: World, app: Github) -> None:
+    action = EnsureCheck(SHA, "failure", "Reviewed", "Text.", "Text.", many(101))
+    written = checks(app).end(BEGUN, action)
+    assert written.check_run_id is not None
+    world.sandbox.requests.clear()
+    found = app.reader(REPOSITORY).annotations(written.check_run_id)
+    assert [one.line for one in found] == list(range(1, 101))
+    assert (found[0].path, found[0].level, found[0].title) == ("area.py", "warning", "Title 1")
+    assert len(world.sandbox.requests.all("github")) == 1
+
+
 def test_long_texts_are_truncated_visibly(world: World, app: Github, token: Github) -> None:
     long = Annotation("a.py", 1, 1, "notice", "t" * 300, "m" * 70_000)
     action = EnsureCheck(SHA, "success", "T" * 300, "line\n" * 20_000, "d" * 200, (long,))

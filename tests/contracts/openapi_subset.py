@@ -56,6 +56,7 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     f"{REPOSITORY}/compare/{{basehead}}": ("get",),
     f"{REPOSITORY}/check-runs": ("post",),
     f"{REPOSITORY}/check-runs/{{check_run_id}}": ("get", "patch"),
+    f"{REPOSITORY}/check-runs/{{check_run_id}}/annotations": ("get",),
     f"{REPOSITORY}/commits/{{ref}}/check-runs": ("get",),
     f"{REPOSITORY}/statuses/{{sha}}": ("post",),
     f"{REPOSITORY}/collaborators/{{username}}/permission": ("get",),

@@ -80,7 +80,9 @@ QUERIES: dict[str, Callable[[Storage], object]] = {
     "conversation": lambda store: store.deliveries.of_conversation("octo/widgets", 7),
     "find": lambda store: store.deliveries.find("request-g1"),
     "stop": lambda store: store.interruptions.find_stop(1, 7),
-    "pull_request_of_commit": lambda store: store.deliveries.find_pull_request("octo/widgets", "aaa"),
+    "pull_request_of_commit": lambda store: store.repositories.history(1, "hls").find_pull_request(
+        "octo/widgets", "aaa"
+    ),
     "figures": lambda store: store.figures.read(store.now() - timedelta(days=1), store.now(), has_authors=True),
     "calls_last_hour": lambda store: store.calls.count_last_hour(),
     "settled_counters": lambda store: store.statistics.settled_counters(),

@@ -34,6 +34,7 @@ from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Re
 from hls_handler.handlers.labels import LabelState
 from hls_handler.handlers.reader import (
     ChangedFile,
+    CheckAnnotation,
     Comparison,
     FileAtRef,
     MergeState,
@@ -91,6 +92,7 @@ class FakeGithub:
     reviews_of: dict[int, tuple[Review, ...]] = field(default_factory=dict)
     review_threads_of: dict[int, tuple[ReviewThread, ...]] = field(default_factory=dict)  # by pull request
     review_comments_of: dict[int, tuple[ReviewComment, ...]] = field(default_factory=dict)  # by review
+    annotations_of: dict[int, tuple[CheckAnnotation, ...]] = field(default_factory=dict)  # by check run
     merge_state: MergeState | HlsError = field(default_factory=lambda: MergeState(False, (), "", False, False))
     contexts: dict[str, ReviewContext | HlsError] = field(default_factory=dict)  # by base branch; an error is raised
     head_files: dict[str, str] = field(default_factory=dict)  # text by "commit:path"
@@ -287,6 +289,10 @@ class FakeReader:
     def jobs(self, run_id: int, attempt: int) -> tuple[WorkflowJob, ...]:
         self.github._call(f"jobs {run_id} {attempt}")
         return self.github.jobs_of.get(attempt, ())
+
+    def annotations(self, check_run: int) -> tuple[CheckAnnotation, ...]:
+        self.github._call(f"annotations {check_run}")
+        return self.github.annotations_of.get(check_run, ())
 
     def job_log(self, job_id: int) -> Iterator[str] | NoLog:
         self.github._call(f"job_log {job_id}")

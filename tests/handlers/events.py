@@ -8,7 +8,7 @@ from typing import Any
 
 from hls_handler.analysis import WorkflowAnalysis
 from hls_handler.ci.steps import WorkflowStep
-from hls_handler.events import Account, Comment, Event, Issue, Release, WorkflowRun
+from hls_handler.events import Account, CheckRun, Comment, Event, Issue, Release, WorkflowRun
 from hls_handler.handlers.reader import EmptyHistory, Failure, RunResult, WorkflowJob
 from tests.handlers.world import MONA, ZOE, event, issue
 
@@ -72,8 +72,8 @@ class FakeHistory(EmptyHistory):
         return tuple(failure for failure in self.failed if failure.workflow_id == workflow_id)
 
     def ends(self, workflow_id: int) -> tuple[RunResult, ...]:
-        assert workflow_id == RUN.workflow_id
-        return tuple(sorted(self.ended, key=lambda end: end.order, reverse=True))
+        ended = (end for end in self.ended if end.workflow_id == workflow_id)
+        return tuple(sorted(ended, key=lambda end: end.order, reverse=True))
 
     def has_comment(self, number: int, family: str) -> bool:
         return (number, family) in self.commented_on
@@ -88,6 +88,27 @@ def run_result(**known: Any) -> RunResult:
     """Result of the run before `RUN`: failed, at an older commit."""
     plain = RunResult(5, "pull_request", "mona:fix", 69, 40, 1, passed=False, head_sha="older")
     return replace(plain, **known)
+
+
+CHECK = CheckRun(
+    id=90,
+    head_sha=RUN.head_sha,
+    pull_request_numbers=(8,),
+    name="quality",
+    conclusion="failure",
+    html_url="https://a.example/90",
+    app_id=3,
+    app="Sonar",
+    branch="fix",
+    title="1 new issue",
+    summary="The quality gate failed.\nCoverage is 61 %, and 80 % are required.",
+    text="",
+    annotations_count=1,
+)
+
+
+def check_event(check: CheckRun) -> Event:
+    return replace(event(issue()), name="check_run", action="completed", issue=None, check_run=check)
 
 
 def run_event(run: WorkflowRun) -> Event:

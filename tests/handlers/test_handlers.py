@@ -19,12 +19,14 @@ from hls_handler.handlers.reader import EMPTY_HISTORY, Commit, Comparison
 from hls_handler.routing import WebhookEnvelope
 from tests.engine.fakes import FakeReader
 from tests.handlers.events import (
+    CHECK,
     JOB,
     LOG,
     PREVIOUS,
     QUESTION,
     RELEASE,
     RUN,
+    check_event,
     comment_event,
     release_event,
     run_event,
@@ -55,6 +57,7 @@ CONVERSATIONS: dict[str, Issue | PullRequest] = {
     "pull_request": pull_request(),
     "pull_request_review": pull_request(),
     "workflow_run": pull_request(head_sha=RUN.head_sha),
+    "check_run": pull_request(head_sha=CHECK.head_sha),
     "issue_comment": issue(),
     "release": issue(),
 }
@@ -63,6 +66,7 @@ REPLIES: dict[str, Reply] = {
     "pull_request": pull_request_analysis(findings=[finding()]),
     "pull_request_review": review_analysis(request("square the side"), request("must be tested", comment=1)),
     "workflow_run": workflow_analysis(),
+    "check_run": workflow_analysis(),
     "issue_comment": CommentReply(worth_saying=True, sources=[], answer="Read the guide.", certain=True),
     "release": ReleaseAnalysis(worth_saying=True, headline="More", announcement="There is more.", highlights=[]),
 }
@@ -75,6 +79,8 @@ def event_of(name: str) -> Event:
             return review_event(review())
         case "workflow_run":
             return run_event(RUN)
+        case "check_run":
+            return check_event(CHECK)
         case "issue_comment":
             return comment_event(QUESTION)
         case "release":
@@ -119,6 +125,7 @@ def test_required_objects_are_fields_of_the_event_and_of_the_envelope() -> None:
         "pull_request": ("PullRequestHandler", "pull_requests"),
         "pull_request_review": ("ReviewHandler", "reviews"),
         "workflow_run": ("WorkflowHandler", "workflows"),
+        "check_run": ("CheckRunHandler", "workflows"),
         "issue_comment": ("CommentHandler", "comments"),
         "release": ("ReleaseHandler", "releases"),
     }

@@ -45,6 +45,6 @@ def test_requested_review_is_not_counted_as_an_event_of_github(store: Storage) -
 def test_newest_pull_request_with_a_commit_is_found(store: Storage) -> None:
     accept(store, push("old", "aaa", number=7), push("new", "aaa", number=9), push("other", "bbb", number=10))
     accept(store, queued("run", event="workflow_run", action="completed", number=11, head_sha="aaa"))
-    assert store.deliveries.find_pull_request("octo/widgets", "aaa") == 9
-    assert store.deliveries.find_pull_request("octo/widgets", "ccc") is None
-    assert store.deliveries.find_pull_request("octo/gadgets", "aaa") is None
+    assert store.repositories.history(1, "hls").find_pull_request("octo/widgets", "aaa") == 9
+    assert store.repositories.history(1, "hls").find_pull_request("octo/widgets", "ccc") is None
+    assert store.repositories.history(1, "hls").find_pull_request("octo/gadgets", "aaa") is None

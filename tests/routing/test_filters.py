@@ -157,6 +157,23 @@ def test_workflow_runs_that_failed_or_passed_are_processed(conclusion: str | Non
 
 
 @pytest.mark.parametrize(
+    ("app", "conclusion", "reason"),
+    [
+        ("sonarcloud", "failure", None),
+        ("sonarcloud", "neutral", "the check run ended with neutral; prompts/workflows/analyze.j2 handles runs that"),
+        ("github-actions", "failure", "the check is a job of GitHub Actions, whose workflow run is an event, too"),
+        ("My-HLS", "failure", "the check is that of HLS"),
+    ],
+)
+def test_failed_checks_of_other_apps_are_processed(app: str, conclusion: str, reason: str | None) -> None:
+    by = settings({"name": "octo/hello", "events": ["check_run"]})
+    prompts = {"check_run.completed": ("workflows/analyze",)}
+    run = routing_input("check_run.completed", conclusion=conclusion, author=None, sender_is_bot=True, check_app=app)
+    result = decide(run, by, prompts=prompts, bot=Account("my-hls[bot]", 9, "Bot"))
+    assert isinstance(result, Rule) if reason is None else reason in str(result)
+
+
+@pytest.mark.parametrize(
     ("key", "changed", "what"),
     [
         ("issues.edited", {"title"}, None),

@@ -1,0 +1,59 @@
+"""Handler for check runs of other Apps: explains a failed check as that of a workflow run, from what the check says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import sha256
+
+from hls_handler.events import CheckRun, Event, WorkflowRun
+from hls_handler.handlers.handler import PromptLimits
+from hls_handler.handlers.reader import NoLog, Reader, RepositoryHistory, WorkflowJob
+from hls_handler.handlers.workflows import WorkflowFacts, WorkflowHandler, gather_run
+
+
+class CheckRunHandler(WorkflowHandler):
+    def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> WorkflowFacts:
+        check = event.check_run
+        assert check is not None  # parse_event rejects a check_run event without one
+        stored = history.find_pull_request(event.repository.full_name, check.head_sha)  # GitHub lists none of a fork
+        number = next(iter(check.pull_request_numbers), stored)
+        job = WorkflowJob(check.id, check.app, check.conclusion, check.html_url, ())
+
+        def read_output(_: int) -> Iterator[str] | NoLog:
+            lines = list(_list_lines(check, reader))
+            return iter(lines) if lines else NoLog("empty")
+
+        run = _to_run(check, event, number)
+        return gather_run(run, event, reader, history, limits, jobs=lambda _id, _attempt: (job,), log=read_output)
+
+
+def _to_run(check: CheckRun, event: Event, number: int | None) -> WorkflowRun:
+    """Return the check as a run of a workflow. Its ids are negative, because results of runs are stored by them."""
+    name = f"{check.app_id}:{check.name}"
+    return WorkflowRun(
+        id=-check.id,
+        name=check.name,
+        workflow_id=-int.from_bytes(sha256(name.encode()).digest()[:7]),
+        path="",
+        run_number=check.id,
+        run_attempt=1,
+        event="check_run",
+        status="completed",
+        conclusion=check.conclusion,
+        head_sha=check.head_sha,
+        # GitHub names no branch of a fork, and results of two pull requests must not be compared.
+        head_branch=check.branch if number is None else f"pull request {number}",
+        head_owner=None,
+        head_repository=event.repository.full_name,
+        actor=event.sender,
+        triggering_actor=event.sender,
+        html_url=check.html_url,
+        pull_request_numbers=() if number is None else (number,),
+    )
+
+
+def _list_lines(check: CheckRun, reader: Reader) -> Iterator[str]:
+    for text in (check.title, check.summary, check.text):
+        yield from text.splitlines()
+    for one in reader.annotations(check.id) if check.annotations_count else ():
+        yield from f"{one.path}:{one.line}: {one.level}: {one.title} {one.message}".splitlines()
