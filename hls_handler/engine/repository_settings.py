@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter
@@ -46,7 +47,7 @@ def load_repository_settings(job: Job) -> Job:
 
     It is unchanged if the operator's settings disallow them. A retry uses the same version of each file. If GitHub is
     unavailable or denies access, the version from an earlier delivery is used. If there is none, an outage raises
-    `Retryable` or `Postponed`; denied access means empty settings, always so for the organisation's file.
+    `Retryable` or `Postponed`; denied access means empty settings.
     """
     if not job.rule.effective.features.repository_settings or job.repository_settings is not None:
         return job
@@ -113,14 +114,10 @@ def resolve_settings_file(
 
 
 def find_organization_file(github: Github, owner: str) -> FileAtRef | None:
-    """Return the organisation's file on the default branch; None if there is none, or HLS has no access to it."""
-    try:
+    """Return the organisation's file on the default branch; None if GitHub answers 404 for it or the installation."""
+    with suppress(AppNotInstalled):
         return github.reader(f"{owner}/.github").find_file(ORGANIZATION_PATH, ref=None)
-    except AppNotInstalled:
-        return None
-    except Permanent as exc:
-        log.warning("the organisation's settings cannot be read", extra={"reason": str(exc)})
-        return None
+    return None
 
 
 def to_stored_file(found: FileAtRef | None, before: StoredFile | None, path: str = PATH) -> StoredFile:
@@ -206,24 +203,26 @@ class _Place:
 def _load_file(
     job: Job, stored: StoredFile | None, place: _Place, read: Callable[[], FileAtRef | None]
 ) -> RepositorySettingsFile:
-    """Return the file in `stored`, or as `read` returns it if it is too old; then it is stored again."""
-    path = place.path
+    """Return the file in `stored`, or as `read` returns it if it is too old; then it is stored again.
+
+    After denied access, the last known version is stored again, so that it is not requested for each delivery.
+    """
+    path, read_error = place.path, None
     if stored is not None and stored.age_s < place.fresh_s:
         return resolve_settings_file(stored, path=path)
     try:
         with job.record_failure("analysis"):
             job.require_reads_allowed()
-            found = read()
+            stored = to_stored_file(read(), stored, path)
     except Permanent as exc:  # usually a missing permission; the next read raises other errors
         log.warning("the repository settings cannot be read", extra={"reason": str(exc)})
-        return resolve_settings_file(stored, str(exc), path=path)
+        stored, read_error = stored or StoredFile(version=None, text=None), str(exc)
     except (Retryable, Postponed) as exc:
         if stored is None or stored.version is None:
             raise
         return resolve_settings_file(stored, str(exc), path=path)
-    stored = to_stored_file(found, stored, path)
     job.store.repository_files.save(job.lease, place.id, place.name, job.bot.login, stored)
-    file = resolve_settings_file(stored, path=path)
+    file = resolve_settings_file(stored, read_error, path=path)
     if problems := without_unknown_prompts(job.config.library, file).problems:
         log.warning("the repository settings cannot be used", extra={"problems": list(problems)})
     return file

@@ -94,6 +94,25 @@ def test_file_is_read_once_an_hour_for_all_repositories(
     assert file_requests(world).count(asked) == 2
 
 
+def test_file_applies_while_access_to_it_is_denied_until_github_says_that_there_is_none(make_world: MakeWorld) -> None:
+    world = make(make_world, "features: {auto_commenting: false}\n")
+    world.finish()
+    for guid in ("g2", "g3"):
+        world.advance(3_601)
+        world.github.failing.append(Permanent("GitHub answered 403"))
+        accept(world, guid)
+        assert world.finish().state == "done"
+        assert load_report(world.store, world.row(guid)).repository_settings == (
+            f"{FILE} could not be read, so the last known version (c0ffee) applies: GitHub answered 403"
+        )
+    assert world.github.comments == {}
+    del world.github.files_at[ORGANIZATION]
+    world.advance(3_601)
+    accept(world, "g4")
+    world.finish()
+    assert list(world.github.comments) == [1]
+
+
 def test_unknown_file_delays_the_delivery_while_github_is_down(make_world: MakeWorld) -> None:
     world = make(make_world, "enabled: false")
     world.github.failing.append(GITHUB_DOWN)
