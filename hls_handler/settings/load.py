@@ -86,7 +86,7 @@ def load_settings(
         problems.setdefault(key, sentence)
     for key in problems:
         if file := files.get(re.sub(r"\[\d+\]$", "", key)):
-            problems[key] = f"{file} {problems[key]}"
+            problems[key] = f"the file {file} {problems[key]}"  # without these words, the log redacts its name
     # These replace other sentences about the same key, because its real value was not validated.
     problems |= tree.rejected | expansion.problems | ({} if allow_unset else unread)
     if problems or tree.problems:  # a missing folder alone is left to `load_checked`: some commands need no prompts
@@ -136,15 +136,15 @@ def _read_secrets(
 
     def read_text(key: str) -> str:
         try:
-            text = read(files[key]).decode("utf-8").strip("\r\n")
+            text = read(files[key]).decode("utf-8-sig").strip("\r\n")
         except OSError as exc:
-            problems[key] = f"{files[key]} cannot be read: {exc.strerror}"
+            problems[key] = f"the file {files[key]} cannot be read: {exc.strerror}"
             return ""
         except UnicodeDecodeError:
-            problems[key] = f"{files[key]} is not UTF-8; save it as UTF-8"
+            problems[key] = f"the file {files[key]} is not UTF-8; save it as UTF-8"
             return ""
         if not text:
-            problems[key] = f"{files[key]} is empty; write the secret to it"
+            problems[key] = f"the file {files[key]} is empty; write the secret to it"
         return text
 
     replace_in(root, "")

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from hls_handler.errors import SettingsError
 from hls_handler.settings.load import SettingsFile, collect_secrets, load_settings, plan_reload
+from hls_handler.untrusted.redaction import redact
 from tests.settings.files import SMALLEST, VARIABLES, app_key, load, problems
 
 TOKEN_LINE = '  token: "${GITHUB_TOKEN}"\n'
@@ -44,7 +45,7 @@ def test_a_text_that_is_no_private_rsa_key_is_an_error_with_file_and_line(tmp_pa
     (tmp_path / "settings.yaml").write_text(IN_FILE.replace("app.pem", str(path)))
     with pytest.raises(SettingsError) as caught:
         load_settings(tmp_path / "settings.yaml", VARIABLES, dotenv=None)
-    assert str(caught.value) == f"{tmp_path}/settings.yaml:2: github.app.private_key: {path} {problem}"
+    assert str(caught.value) == f"{tmp_path}/settings.yaml:2: github.app.private_key: the file {path} {problem}"
 
 
 def test_the_key_is_a_secret_of_the_settings_and_may_be_in_one_line(tmp_path: Path) -> None:
@@ -66,7 +67,7 @@ storage: {url_path: database}
 FILES = {
     "console.key": "key-of-the-console\n",
     "token": "ghp_0123456789\r\n",
-    "webhook": "the-new-secret-of-the-hook\n\nthe-old-secret-of-the-hook\n",
+    "webhook": "\ufeffthe-new-secret-of-the-hook\n\nthe-old-secret-of-the-hook\n",
     "claude.key": "sk-ant-first",
     "spare.key": "sk-ant-spare\n",
     "database": "postgresql+psycopg://hls:0123456789@db/hls\n",
@@ -108,13 +109,14 @@ def test_a_file_of_a_secret_that_cannot_be_used_is_an_error_with_its_line(tmp_pa
         load_settings(path, {}, dotenv=None)
     assert caught.value.problems == (
         f"{path}:1: server.api_key: set exactly one of api_key and api_key_path; both are set",
-        f"{path}:2: github.token: {tmp_path / 'token'} is empty; write the secret to it",
+        f"{path}:2: github.token: the file {tmp_path / 'token'} is empty; write the secret to it",
         (
-            f"{path}:2: github.webhook_secret[0]: {tmp_path / 'webhook'} is shorter than 16 bytes; "
+            f"{path}:2: github.webhook_secret[0]: the file {tmp_path / 'webhook'} is shorter than 16 bytes; "
             "generate one with: openssl rand -hex 32"
         ),
-        f"{path}:3: claude.api_key: {tmp_path / 'claude.key'} cannot be read: No such file or directory",
+        f"{path}:3: claude.api_key: the file {tmp_path / 'claude.key'} cannot be read: No such file or directory",
     )
+    assert redact(str(caught.value)) == str(caught.value)  # in the log
 
 
 def test_a_changed_file_of_a_secret_is_a_change_of_the_settings(tmp_path: Path) -> None:

@@ -455,7 +455,8 @@ def test_settings_load_without_the_key_of_the_app(tmp_path: Path) -> None:
     settings = load_settings(tmp_path / "settings.yaml", {}, dotenv=None, allow_unset=True)
     assert settings.github.app is None
     assert settings.unset["github.app.id"] == "APP_ID is not set"
-    assert settings.unset["github.app.private_key"] == "/nowhere/app.pem cannot be read: No such file or directory"
+    key_problem = "the file /nowhere/app.pem cannot be read: No such file or directory"
+    assert settings.unset["github.app.private_key"] == key_problem
 
 
 def test_settings_load_without_the_key_of_a_fallback(tmp_path: Path) -> None:
