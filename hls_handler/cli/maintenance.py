@@ -97,8 +97,8 @@ def forget(
 ) -> None:
     """Delete what is stored about a person.
 
-    Finds deliveries whose event, facts or replies name or mention the person, and those on issues and pull requests
-    that the person opened. Prints the number of rows for each table, asks, and deletes contents and logins; the rows of
+    Finds deliveries and texts of issues that name or mention the person, and those on issues and pull requests that the
+    person opened. Prints the number of rows for each table, asks, and deletes contents and logins; the rows of
     deliveries stay. Works while the service runs. Does nothing while such a delivery waits or runs. docs/data.md says
     what remains.
 

@@ -48,7 +48,7 @@ SUBJECTS = ("issue", "pull_request", "discussion")
 Step = tuple[Table, ColumnElement[bool], Mapping[str, object] | None]
 """Rows, and the values that replace theirs; None: the rows are deleted."""
 
-_c, _f = deliveries.c, findings.c
+_c, _f, _t = deliveries.c, findings.c, texts.c
 DOCUMENTS = (
     (_c.id, _c.body),
     (checkpoints.c.delivery_id, checkpoints.c.value),
@@ -72,7 +72,7 @@ class Forgetting:
     def find(self, login: str) -> Traces:
         """Read all deliveries. Raises `StoreUnavailable` or `DamagedError`."""
         login = login.lower()
-        mention = re.compile(rf"(?<![\w-])@{re.escape(login)}(?![\w-])", re.IGNORECASE)
+        mention = _mention(login)
 
         def names(value: object) -> bool:
             if isinstance(value, dict):
@@ -84,7 +84,7 @@ class Forgetting:
         rows, named, opened = list[Row[Any]](), set[int](), set[tuple[int, int]]()
         for row, documents in self._read():
             found = [json.loads(one) for one in documents if login.encode() in one.lower()]
-            if names([row.sender, row.author, *found]):
+            if names([row.sender, row.author, row.title, *found]):
                 named.add(row.id)
             subjects = [one.get(kind) for one in found if isinstance(one, dict) for kind in SUBJECTS]
             authors = [subject.get("user") for subject in subjects if isinstance(subject, dict)]
@@ -99,7 +99,7 @@ class Forgetting:
 
     def _read(self) -> Iterator[tuple[Row[Any], Sequence[bytes]]]:
         """Yield each delivery with its JSON: the event, checkpoints and replies, as far as they are stored."""
-        columns = [_c.id, _c.guid, _c.state, _c.repository_id, _c.number, _c.action, _c.sender, _c.author]
+        columns = [_c.id, _c.guid, _c.state, _c.repository_id, _c.number, _c.action, _c.sender, _c.author, _c.title]
         page, last = select(*columns).order_by(_c.id).limit(BATCH), 0
         while True:
             with self._database.reading() as connection:
@@ -159,6 +159,15 @@ def _of_login(login: str, connection: Connection) -> Iterator[Step]:
         yield column.table, func.lower(column) == login, {column.name: GHOST}
     for table in (counters, counter_hours):
         yield table, (table.c.name == OUTSIDER_COST) & (func.lower(table.c.label) == login), None
+    has_mention = or_(*(column.icontains(f"@{login}", autoescape=True) for column in (_t.title, _t.text)))
+    found = connection.execute(select(_t.id, _t.title, _t.text).where(_t.scope.startswith("issue"), has_mention)).all()
+    mention = _mention(login)
+    yield texts, _t.id.in_([row.id for row in found if mention.search(f"{row.title}\n{row.text}")]), None
+    stopped = re.compile(rf"(?<![\w-]){re.escape(login)}(?= stopped HLS)", re.IGNORECASE)
+    is_stopped = _c.reason.icontains(f"{login} stopped HLS", autoescape=True)
+    for row in connection.execute(select(_c.id, _c.reason).where(is_stopped)).all():
+        if stopped.search(row.reason):
+            yield deliveries, _c.id == row.id, {"reason": stopped.sub(GHOST, row.reason)}
     by_login = re.compile(rf"(?:(?<= by )|\A){re.escape(login)}\Z", re.IGNORECASE)
     has_login = or_(*(column.icontains(login, autoescape=True) for column in (_f.details, _f.command)))
     for row in connection.execute(select(findings).where(has_login)).all():
@@ -169,6 +178,10 @@ def _of_login(login: str, connection: Connection) -> Iterator[Step]:
             details = json.dumps({**entry, "dismissed_by": new_by or None, "dismissals": new_keys})
             is_row = tuple_(*findings.primary_key.columns).in_([[row._mapping[c.name] for c in findings.primary_key]])
             yield findings, is_row, {"details": details, "command": new_command or None}
+
+
+def _mention(login: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![\w-])@{re.escape(login)}(?![\w-])", re.IGNORECASE)
 
 
 def _batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:

@@ -13,7 +13,7 @@ from hls_handler.db.database import Database
 from hls_handler.db.tables import analyses, cached_replies, checkpoints, comments, corrections, deliveries, texts
 from hls_handler.deliveries import Checkpoint
 from hls_handler.storage import Storage
-from hls_handler.store.texts import NewText, issue_scope
+from hls_handler.store.texts import NewText, document_scope, issue_scope
 from tests.queue.builders import accept, add_analyses, begin, dead_letter, ignored, queued, row_of
 from tests.store.test_budgets import begin_call, with_budgets
 from tests.store.test_findings import BOT, FIXED, OPEN, RECORD, STYLE, read, save
@@ -52,12 +52,13 @@ def test_deliveries_about_a_person_lose_their_content_and_are_still_duplicates(s
     finish(store, "mentioned", number=8, sender="lisa", author="lisa", title="Hi", body=body("Thanks, @MONA!"))
     finish(store, "assigned", number=9, sender="lisa", action="assigned", body=body(assignees=[{"login": "mona"}]))
     accept(store, ignored("ignored", number=10, sender="mona", action="edited"))
+    finish(store, "titled", number=13, sender="lisa", action="edited", title="For @mona", body=b"{  }")
     finish(store, "other", number=11, sender="monalisa", title="Hi", body=body("@monalisa a@mona.example @mona-b"))
     with_facts = begin(store, "facts", number=12, sender="lisa", action="edited")
     store.checkpoints.save(with_facts, Checkpoint("gather", 0, 1, '{"comments": [{"author": "mona"}]}'))
     store.queue.dead_letter(with_facts, reason="issue is locked")
     before = store.statistics.counters()
-    expected = {"analyses": 1, "checkpoints": 1, "deliveries": 6}
+    expected = {"analyses": 1, "checkpoints": 1, "deliveries": 7}
     assert counts(store) == expected
     assert forget(store) == expected
     assert counts(store) == {}
@@ -71,6 +72,7 @@ def test_deliveries_about_a_person_lose_their_content_and_are_still_duplicates(s
         ("mentioned", "lisa", "lisa", None, gone),
         ("opened", None, None, None, gone),
         ("other", "monalisa", None, "Hi", "mona asked"),
+        ("titled", "lisa", None, None, gone),
     ]
     assert [guid for guid, kept in rows(store.database, deliveries.c.guid, deliveries.c.body) if kept] == ["other"]
     assert store.statistics.counters() == before
@@ -89,6 +91,30 @@ def test_replies_in_the_cache_go_with_the_same_reply_of_a_delivery(store: Storag
             connection.execute(cached_replies.insert().values(**row, digest=digest, reply=text))
     assert forget(store)["cached_replies"] == 1
     assert rows(store.database, cached_replies.c.reply) == [("{}",)]
+
+
+def test_texts_of_issues_that_mention_the_person_are_deleted(store: Storage) -> None:
+    kept = [NewText("8", "Crash", "It crashes."), NewText("9", "Hi", "a@mona.example @monalisa @mona-b")]
+    named = [NewText("7", "Crash", "Ask @Mona."), NewText("10", "For @mona", "")]
+    store.texts.replace(issue_scope(1), (), [*kept, *named])
+    store.texts.replace(document_scope(1), (), [NewText("README.md", "Hi", "@mona wrote it.")])
+    assert forget(store) == {"texts": 2}
+    assert counts(store) == {}
+    assert rows(store.database, texts.c.name) == [("8",), ("9",), ("README.md",)]
+
+
+def test_reasons_lose_the_login_of_the_person_who_stopped_a_pull_request(store: Storage) -> None:
+    lease = begin(store, "g1", number=7)
+    store.interruptions.stop(lease, 7, by="Mona")
+    stop = store.interruptions.find_stop(1, 7)
+    store.queue.finish(lease, "ignored", reason=f"no review was requested: {stop}", took_s=0)
+    finish(store, "g2", number=8)
+    others = begin(store, "g3", number=9)
+    store.queue.finish(others, "ignored", reason=str(stop).replace("Mona", "a-mona"), took_s=0)
+    assert forget(store) == {"stops": 1, "deliveries": 1}
+    assert counts(store) == {}
+    assert "no review was requested: ghost stopped HLS on this pull request" in (row_of(store, "g1").reason or "")
+    assert [row_of(store, guid).reason for guid in ("g2", "g3")] == ["mona asked", str(stop).replace("Mona", "a-mona")]
 
 
 def test_texts_about_issues_that_the_person_opened_are_deleted(store: Storage) -> None:
