@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table, func, literal, select, union_all
+from sqlalchemy import ColumnElement, Connection, Engine, Table, func, literal, select, true, union_all
 
 from hls_handler.db import tables
 from hls_handler.db.counters import HOURLY
@@ -38,6 +38,7 @@ _OF_REPOSITORIES = (
     tables.stops,
     tables.document_indexes,
 )
+_OF_PEOPLE = (tables.audit, tables.pauses)  # empty: no event changes them
 _IGNORED_COLUMNS = frozenset(
     {"id", "guid", "delivery_id", "analysis_id", "repository_id", "request_id", "comment_id", "review_id", "check_id"}
     | {"worker", "sort_key", "lease_until", "locked_until", "attempt", "crashes", "has_progress", "ending_until"}
@@ -114,6 +115,7 @@ def database_snapshot(engine: Engine, repository: FreshRepository) -> Snapshot:
         where = {deliveries: of_repository}
         where |= {table: table.c.delivery_id.in_(ids) for table in _OF_DELIVERIES}
         where |= {table: table.c.repository_id == repository.id for table in _OF_REPOSITORIES}
+        where |= dict.fromkeys(_OF_PEOPLE, true())
         where |= {tables.texts: tables.texts.c.scope.in_((document_scope(repository.id), issue_scope(repository.id)))}
         return {table.name: _rows(connection, table, rows, repository) for table, rows in where.items()}
 
