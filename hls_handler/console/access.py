@@ -21,7 +21,7 @@ from starlette.responses import Response
 
 from hls_handler.settings.model import Settings
 from hls_handler.settings.values import is_loopback
-from hls_handler.web.trusted_proxy import TrustedProxy
+from hls_handler.web.callers import Callers
 
 log = logging.getLogger(__name__)
 
@@ -49,14 +49,12 @@ class Access:
 
     def __init__(self, settings: Settings, own_key: bytes, wrong_keys: WrongKeys, now: Callable[[], float]) -> None:
         """`own_key` is random; it signs tokens if there is no `server.api_key`. `now` returns seconds since 1970."""
-        self._server, key = settings.server, settings.server.api_key
-        self._proxy = TrustedProxy(settings.server)
-        self._key = None if key is None else key.get_secret_value().encode()
-        self._signing_key = hmac.digest(self._key or own_key, b"HLS console", sha256)
+        self._server, self._callers = settings.server, Callers(settings.server)
+        self._signing_key = hmac.digest(self._callers.key or own_key, b"HLS console", sha256)
         self._wrong_keys, self._now = wrong_keys, now
         public_url = settings.server.public_url or ""
         self.is_on = settings.has_console
-        self.has_key = key is not None
+        self.has_key = self._callers.key is not None
         self._is_behind_proxy = bool(public_url)
         self._is_secure = public_url.startswith("https://")
         self._origin = "/".join(public_url.split("/")[:3])
@@ -81,12 +79,12 @@ class Access:
         return None
 
     def is_allowed(self, request: Request) -> bool:
-        is_known = self._has_key(request) or self.find_user(request) is not None
+        is_known = self._callers.has_key(request) or self.find_user(request) is not None
         return not self._server.has_sign_in or is_known or self._session(request) is not None
 
     def find_user(self, request: Request) -> str | None:
         """Return the login that the trusted proxy sent; None also for a program, which sends the key in X-API-Key."""
-        return None if self._has_key(request) else self._proxy.find_user(request)
+        return None if self._callers.has_key(request) else self._callers.find_user(request)
 
     def may_write(self, request: Request) -> bool:
         """Return False for users who may only read, also if they have signed in with the key."""
@@ -98,24 +96,17 @@ class Access:
 
         A session does not count. Without a sign-in, the rules of `find_rejection` are enough.
         """
-        is_known = self._has_key(request, or_bearer=True) or self.find_user(request) is not None
+        is_known = self._callers.has_key(request, or_bearer=True) or self.find_user(request) is not None
         return not self._server.has_sign_in or is_known
 
     def is_program(self, request: Request) -> bool:
         """Return True for a request with the key in its header. Without a key, and of users: if no web page sent it."""
         needs_key = self.has_key and self.find_user(request) is None
-        return self._has_key(request) or not (needs_key or "origin" in request.headers)
-
-    def _has_key(self, request: Request, *, or_bearer: bool = False) -> bool:
-        given = request.headers.getlist("x-api-key")
-        for value in request.headers.getlist("authorization") if or_bearer else ():
-            scheme, _, token = value.partition(" ")
-            given += [token.strip()] if scheme.lower() == "bearer" else []
-        return len(given) == 1 and self._is_key(given[0].encode("latin-1"))  # as Starlette decodes headers
+        return self._callers.has_key(request) or not (needs_key or "origin" in request.headers)
 
     def sign_in(self, request: Request, given: str, response: Response) -> bool:
         """Add the cookie to the response if the key is right. Call it only if `may_try`."""
-        if not self._is_key(given.encode()):
+        if not self._callers.is_key(given.encode()):
             network = self._client_network(request)
             self._wrong_keys.append((self._now(), network))
             if not self.may_try(request):
@@ -171,9 +162,6 @@ class Access:
 
     def _cookie_name(self, request: Request) -> str:
         return "__Host-hls" if self._is_behind_tls(request) else "hls"
-
-    def _is_key(self, given: bytes) -> bool:
-        return self._key is not None and hmac.compare_digest(given, self._key)
 
     def _session(self, request: Request) -> str | None:
         value, _, signature = request.cookies.get(self._cookie_name(request), "").rpartition(".")

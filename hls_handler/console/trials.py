@@ -1,7 +1,7 @@
 """The page of trials: a prompt, perhaps with an unsaved edit, is rendered with stored deliveries and sent to Claude.
 
-A dry run of a delivery is a trial of its prompt. No file is ever changed. Only people who signed in with
-`server.api_key` may try an edit, because it is a template from outside of the operator's folders.
+A dry run of a delivery is a trial of its prompt. No file is ever changed. Only people who signed in may try an edit,
+because it is a template from outside of the operator's folders.
 """
 
 from __future__ import annotations

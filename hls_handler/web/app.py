@@ -5,7 +5,6 @@ The request id is the header X-Request-ID of the response, and a field of all lo
 
 from __future__ import annotations
 
-import hmac
 import logging
 import os
 import re
@@ -32,14 +31,13 @@ from hls_handler.engine.health import ComponentHealth, ComponentState, Overall
 from hls_handler.errors import StoreUnavailable
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
+from hls_handler.web.callers import Callers
 from hls_handler.web.receiver import BodyBudget, Ports, WebhookReceiver
 from hls_handler.web.stats import StatsReader
-from hls_handler.web.trusted_proxy import TrustedProxy
 from hls_handler.web.webhook import WebhookSecrets
 
 SERVICE = "github-webhook-handler"
 CONTENT_SECURITY_POLICY = {"content-security-policy": "default-src 'none'; frame-ancestors 'none'"}
-API_KEY = b"x-api-key"
 MAX_LOGGED_PATH = 200  # characters
 API_PATHS = re.compile(r"/(api|analyses)(/|\Z)")
 """Paths whose errors are problem details (RFC 9457)."""
@@ -108,15 +106,12 @@ class WebApplication:
             exception_handlers={HTTPException: self._answer_error},
             lifespan=lifespan,
         )
-        self._api_key: bytes | None = None
         self.app.router.redirect_slashes = False  # GitHub does not follow redirects; 404 shows that the path is wrong
         self.apply(settings, table)
 
     def apply(self, settings: Settings, table: RepositoryTable) -> None:
         """Use these settings from the next request on. Thread-safe."""
-        key = settings.server.api_key
-        self._api_key = None if key is None else key.get_secret_value().encode("utf-8")
-        self._has_sign_in, self._proxy = settings.server.has_sign_in, TrustedProxy(settings.server)
+        self._has_sign_in, self._callers = settings.server.has_sign_in, Callers(settings.server)
         routes = [
             Route("/health", self._show_health),
             Route("/stats", self._show_stats),
@@ -158,10 +153,8 @@ class WebApplication:
         return JSONResponse({"detail": exc.detail}, status_code=exc.status_code, headers=exc.headers)
 
     def _is_authorized(self, request: Request) -> bool:
-        if not self._has_sign_in or self._proxy.find_user(request) is not None:
-            return True
-        given = [value for name, value in request.scope["headers"] if name == API_KEY]
-        return self._api_key is not None and len(given) == 1 and hmac.compare_digest(given[0], self._api_key)
+        is_known = self._callers.has_key(request) or self._callers.find_user(request) is not None
+        return not self._has_sign_in or is_known
 
 
 def _component(component: ComponentHealth) -> ComponentDocument:

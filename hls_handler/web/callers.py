@@ -1,7 +1,8 @@
-"""Finds the person whom a proxy has signed in: `server.trusted_proxy`, for the console, the API, /stats and /health."""
+"""Finds who sent a request: the holder of `server.api_key`, or a person whom `server.trusted_proxy` has signed in."""
 
 from __future__ import annotations
 
+import hmac
 import re
 from ipaddress import IPv6Address, ip_address, ip_network
 
@@ -12,11 +13,23 @@ from hls_handler.settings.model import Server
 LOGIN = re.compile(r"[!-+\--~]{1,100}")  # printable ASCII without the comma, with which proxies join two headers
 
 
-class TrustedProxy:
+class Callers:
     def __init__(self, server: Server) -> None:
-        given = server.trusted_proxy
-        self._header = given.user_header if given else ""
-        self._networks = tuple(map(ip_network, given.networks)) if given else ()
+        key, proxy = server.api_key, server.trusted_proxy
+        self.key = None if key is None else key.get_secret_value().encode()
+        self._header = proxy.user_header if proxy else ""
+        self._networks = tuple(map(ip_network, proxy.networks)) if proxy else ()
+
+    def is_key(self, given: bytes) -> bool:
+        return self.key is not None and hmac.compare_digest(given, self.key)
+
+    def has_key(self, request: Request, *, or_bearer: bool = False) -> bool:
+        """Return True if the key is in one header, X-API-Key or with `or_bearer` Authorization."""
+        given = request.headers.getlist("x-api-key")
+        for value in request.headers.getlist("authorization") if or_bearer else ():
+            scheme, _, token = value.partition(" ")
+            given += [token.strip()] if scheme.lower() == "bearer" else []
+        return len(given) == 1 and self.is_key(given[0].encode("latin-1"))  # as Starlette decodes headers
 
     def find_user(self, request: Request) -> str | None:
         """Return the login in the header; None if there is not exactly one that can be a login.
