@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 PROBE_AFTER = timedelta(minutes=1)
 """How long a breaker is open after a failure, unless the service asks to wait longer. Also the longest limit that is
-waited for, without falling back."""
+waited for, without falling back; one without an announced end may be that of a day."""
 
 T = TypeVar("T")
 
@@ -100,8 +100,9 @@ class Providers:
     def answer(self, model: str | None, ask: Callable[[Provider], T]) -> T:
         """Return the result of `ask` with the first provider that does not fail; that of `model` comes first.
 
-        It falls back on each `DependencyDown`, except a limit that ends within a minute. Invalid replies and refusals
-        are results. The error of the last provider is raised; its `not_before` is no later than the next probe.
+        It falls back on each `DependencyDown`, except a limit that is said to end within a minute. Invalid replies and
+        refusals are results. The error of the last provider is raised; its `not_before` is no later than the next
+        probe.
         """
         named, _ = self._settings.find_model(model)
         by_key = self._settings.providers
@@ -147,5 +148,5 @@ class Providers:
         return self._clients[key]
 
     def _ends_soon(self, error: DependencyDown) -> bool:
-        is_known = isinstance(error, RateLimited)
-        return is_known and (error.not_before or self._now()) <= self._now() + PROBE_AFTER
+        until = error.not_before if isinstance(error, RateLimited) else None
+        return until is not None and until <= self._now() + PROBE_AFTER
