@@ -184,11 +184,24 @@ def _call(
     *,
     correction: UnusableReply | None,
 ) -> ValidReply | UnusableReply:
-    """Ask the first provider that does not fail. Each call is recorded, and counts for the budgets."""
-    return job.context.claude.answer(
-        rendered.prompt.model,
-        lambda provider: _call_provider(job, provider, rendered, variables, index, correction=correction),
-    )
+    """Return a stored reply, or ask the first provider that does not fail.
+
+    Each call is recorded, and counts for the budgets.
+    """
+    digest, cache_key = digest_request(rendered), None
+    if correction is None and index < FIRST_SHADOW_STEP:
+        cache_key = _cache_key(job, rendered, variables, digest)
+    cached = None if cache_key is None else _find_cached(job, rendered, index, cache_key)
+    if cached is not None:
+        return cached
+
+    def ask_provider(provider: Provider) -> ValidReply | UnusableReply:
+        return _call_provider(job, provider, rendered, variables, index, digest, cache_key, correction=correction)
+
+    answer = job.context.claude.answer(rendered.prompt.model, ask_provider)
+    if isinstance(answer, ValidReply):
+        _report_use(job, answer.usage.model)
+    return answer
 
 
 def _call_provider(
@@ -197,17 +210,12 @@ def _call_provider(
     rendered: RenderedPrompt,
     variables: Mapping[str, object],
     index: int,
+    digest: bytes,
+    cache_key: CacheKey | None,
     *,
     correction: UnusableReply | None,
 ) -> ValidReply | UnusableReply:
-    store = job.store
-    estimate = provider.upper_estimate(rendered, correction=correction)
-    digest, cache_key = digest_request(rendered), None
-    if correction is None and index < FIRST_SHADOW_STEP:
-        cache_key = _cache_key(job, rendered, variables, digest, estimate.model)
-    cached = None if cache_key is None else _find_cached(job, rendered, index, cache_key)
-    if cached is not None:
-        return cached
+    store, estimate = job.store, provider.upper_estimate(rendered, correction=correction)
     call = _begin_call(job, rendered, index, estimate, digest, is_cache_miss=cache_key is not None)
     try:
         job.context.leases.require(job.lease)  # do not pay for a reply that another worker would discard
@@ -222,7 +230,6 @@ def _call_provider(
             _report_problem(job, index, str(exc), "do what the message says; the next valid reply clears this problem")
         raise
     if isinstance(answer, ValidReply):
-        _report_use(job, answer.usage.model)
         stored_as = None if answer.lost or _is_later_review(job, rendered.prompt, variables) else cache_key
         return _end_valid(job, call, rendered.prompt, answer, index=index, cache_key=stored_as)
     return _end_unusable(job, call, answer, index=index, correction=correction)
@@ -347,11 +354,10 @@ def digest_request(rendered: RenderedPrompt) -> bytes:
     return hashlib.sha256(question.encode()).digest()
 
 
-def _cache_key(
-    job: Job, rendered: RenderedPrompt, variables: Mapping[str, object], digest: bytes, model: str
-) -> CacheKey | None:
+def _cache_key(job: Job, rendered: RenderedPrompt, variables: Mapping[str, object], digest: bytes) -> CacheKey | None:
     """Return the key of a question in the cache of replies; None if the cache is not used.
 
+    It names the provider that is asked first, so a reply of another one in its place is used again, too.
     It is not used if it is off, if a person asked for a new review, and for a review with earlier findings.
     """
     claude, prompt = job.config.settings.claude, rendered.prompt
@@ -361,8 +367,9 @@ def _cache_key(
         if any(variables.get(name) for name in EARLIER_FINDINGS):
             return None
         digest = digest_review(rendered, variables)
-    provider, _ = claude.find_model(model)
-    options = [digest.hex(), provider.base_url, model, prompt.max_tokens or claude.max_tokens, prompt.effort]
+    provider, model = claude.find_model(prompt.model)
+    named = claude.name_model(provider, model)
+    options = [digest.hex(), provider.base_url, named, prompt.max_tokens or claude.max_tokens, prompt.effort]
     return CacheKey(job.lease.repository_id, hashlib.sha256(json.dumps(options).encode()).digest())
 
 

@@ -38,13 +38,13 @@ class Services:
     def __post_init__(self) -> None:
         self.breakers = Breakers(lambda: self.now)
 
-    def receive(self, numbers: range) -> None:
-        payload = json.loads(recorded.load("issues.opened").body)
+    def receive(self, numbers: range, prefix: str = "guid") -> None:
+        payload = json.loads(recorded.load("issues.opened").body) | {"unique": prefix}
         for number in numbers:
             payload["issue"] |= {"number": number, "title": f"Question {number} of many"}
             issue = replace(ISSUE, number=number, title=f"Question {number} of many")
             self.world.github.issues[number] = issue
-            assert self.world.receive("issues", payload, guid=f"guid-{number}") == "queued"
+            assert self.world.receive("issues", payload, guid=f"{prefix}-{number}") == "queued"
 
     def process(self) -> None:
         """Process all deliveries that are due, in several threads, each with its own clients."""
@@ -74,13 +74,14 @@ class Services:
 def services(tmp_path: Path) -> Iterator[Services]:
     with ExitStack() as stack:
         first, second = (stack.enter_context(closing(FakeModels(lambda _: BUG.model_dump_json()))) for _ in range(2))
-        world = stack.enter_context(open_world(tmp_path, given=make_settings(first, second)))
+        world = stack.enter_context(open_world(tmp_path, given=make_settings(first, second), is_clock_fixed=True))
         yield Services(first, second, world)
 
 
 def make_settings(first: FakeModels, second: FakeModels) -> Settings:
     fallback = {"kind": "openai", "api_key": KEY, "model": "gpt-5-mini", "base_url": f"{second.url}/v1"}
-    return settings(claude={"api_key": KEY, "base_url": first.url, "fallbacks": [fallback]})
+    features = {"auto_labeling": False}  # else a missing label would be a correction, and the question another one
+    return settings(claude={"api_key": KEY, "base_url": first.url, "fallbacks": [fallback]}, features=features)
 
 
 def test_no_delivery_is_lost_or_paid_twice_while_a_provider_fails_and_returns(services: Services) -> None:
@@ -132,6 +133,40 @@ def test_provider_that_answered_stands_in_the_report_the_receipt_and_the_comment
         "degraded",
         f"{report.calls[0].error}; openai/gpt-5-mini answers in its place",
     )
+
+
+def test_stored_reply_answers_while_its_provider_fails_and_is_no_sign_of_its_return(services: Services) -> None:
+    services.receive(range(1, 2))
+    services.process()
+    services.first.status = 529
+    services.receive(range(2, 3))
+    services.process()
+    for prefix, minutes in (("again", 0), ("later", 1)):
+        services.now = NOON + timedelta(minutes=minutes)
+        services.receive(range(1, 2), prefix)
+        services.process()
+        assert services.world.row(f"{prefix}-1").state == "done"
+    assert services.paid == {"1": 1, "2": 1}
+    assert services.breakers.find(services.world.settings.claude) is not None
+
+
+def test_reply_of_a_fallback_answers_the_same_question_after_the_return(services: Services) -> None:
+    services.first.status = 529
+    services.receive(range(1, 2))
+    services.process()
+    services.first.status, services.now = 200, NOON + timedelta(minutes=1)
+    services.receive(range(1, 2), "again")
+    services.process()
+    assert (services.world.row("again-1").state, services.paid) == ("done", {"1": 1})
+
+
+def test_health_is_restored_by_the_call_that_finds_the_provider_again(services: Services) -> None:
+    for number, status, state in ((1, 529, "degraded"), (2, 200, "healthy")):
+        services.first.status = status
+        services.receive(range(number, number + 1))
+        services.process()
+        assert services.world.health.snapshot().components["claude"].state == state
+        services.now = NOON + timedelta(minutes=1)
 
 
 def test_call_without_an_answer_counts_as_its_estimate_when_another_provider_answers(services: Services) -> None:

@@ -84,7 +84,7 @@ def change_prompt(world: World, **changes: object) -> None:
     ("change", "asked"),
     [
         (lambda world: change_claude(world, base_url="https://claude.example.com"), 2),
-        (lambda world: setattr(world.claude, "model", "claude-opus-5-5"), 2),
+        (lambda world: change_claude(world, model="claude-opus-5-5"), 2),
         (lambda world: change_prompt(world, effort="high"), 2),
         (lambda world: change_prompt(world, max_tokens=5001), 2),
         (lambda world: change_prompt(world, id="issues/analyze@ffffff"), 1),  # such as after a change of its comment
