@@ -250,6 +250,7 @@ def _begin_call(
                 index=index,
                 prompt_id=rendered.prompt.id,
                 model=estimate.model,
+                provider=estimate.model.partition("/")[0] if settings.claude.fallbacks else None,
                 estimate=estimate,
                 requests_per_second=settings.claude.requests_per_second,
                 calls_per_hour=settings.claude.calls_per_hour,

@@ -113,6 +113,7 @@ class StartedCall:
     started_at: int  # ms
     columns: Mapping[str, object] = field(compare=False)  # of its row
     outsider: str | None = None  # the account whose budget counts it
+    provider: str | None = None  # its name; None without fallbacks
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +256,7 @@ class ClaudeCalls:
         index: int,
         prompt_id: str,
         model: str,
+        provider: str | None = None,
         requests_per_second: float,
         calls_per_hour: int,
         estimate: Usage | None = None,
@@ -275,9 +277,10 @@ class ClaudeCalls:
 
         Raises `Postponed` if the rate limit or the hourly budget does not allow the call yet, `BudgetUsedUp` if the
         estimate does not fit one of `budgets`, and `BudgetExceeded` if it does not fit what is left of `review`; the
-        changes are stored even then. `outsider` is the account whose budget counts the call. The hourly budget counts
-        the calls of the last hour, except calls that Claude did not accept. Since the estimate counts for the review
-        budget from now on, parallel workers cannot exceed it together. Without an estimate, the cost counts as 0.
+        changes are stored even then. `outsider` is the account whose budget counts the call, and `provider` the name
+        that `end` counts. The hourly budget counts the calls of the last hour, except calls that Claude did not accept.
+        Since the estimate counts for the review budget from now on, parallel workers cannot exceed it together. Without
+        an estimate, the cost counts as 0.
         """
         with self._checkpoints.writing(lease, changes, check=check) as (connection, row_id):
             # Else two workers could get the last call.
@@ -307,9 +310,10 @@ class ClaudeCalls:
                     self._prompt_versions.keep(connection, prompt_id, sources)
                 call_id, started_at = connection.execute(self._begin, call).one()
                 misses = {CACHE_MISS: 1} if is_cache_miss else {}
-                counts = _count_call(call, UNFINISHED, lease, outsider)
+                started = StartedCall(call_id, started_at, call, outsider, provider)
+                counts = _count_call(started, call, UNFINISHED, lease)
                 self._checkpoints.counters.add(connection, counts | misses, at=started_at)
-                return StartedCall(call_id, started_at, call, outsider)
+                return started
         raise error
 
     def end(
@@ -349,8 +353,8 @@ class ClaudeCalls:
                     connection.execute(self._save_analysis, analysis)
                     if cache_key is not None:
                         self._reply_cache.store(connection, cache_key, reply)
-                counts = Counter(_count_call({**call.columns, **columns}, outcome, lease, call.outsider))
-                counts.subtract(_count_call(call.columns, UNFINISHED, lease, call.outsider))
+                counts = Counter(_count_call(call, {**call.columns, **columns}, outcome, lease))
+                counts.subtract(_count_call(call, call.columns, UNFINISHED, lease))
                 changed = {key: number for key, number in counts.items() if number}
                 self._checkpoints.counters.add(connection, changed, at=call.started_at)
         if needs_lease and row_id is None:
@@ -533,19 +537,18 @@ def _usage_columns(usage: Usage) -> dict[str, int | None]:
 
 
 def _count_call(
-    call: Mapping[str, Any], outcome: str, lease: Lease, outsider: str | None
+    call: StartedCall, columns: Mapping[str, Any], outcome: str, lease: Lease
 ) -> dict[tuple[str, str], int]:
-    prompt_id, cost = call["prompt_id"], call.get("cost_micro_usd") or 0
+    prompt_id, cost = columns["prompt_id"], columns.get("cost_micro_usd") or 0
     counts = {("prompt_calls", prompt_id): 1, ("claude_calls", outcome): 1}
-    if call["step_index"] >= FIRST_SHADOW_STEP:
+    if columns["step_index"] >= FIRST_SHADOW_STEP:
         counts["prompt_shadow_calls", prompt_id] = 1
-    counts |= {("tokens", name.removesuffix("_tokens")): call.get(name) or 0 for name in TOKENS}
+    counts |= {("tokens", name.removesuffix("_tokens")): columns.get(name) or 0 for name in TOKENS}
     counts |= {("cost_micro_usd", ""): cost, ("prompt_cost_micro_usd", prompt_id): cost}
     if lease.repository is not None:
         counts["repository_cost_micro_usd", lease.repository] = cost
-    if outsider is not None:
-        counts[OUTSIDER_COST, outsider] = cost
-    provider, slash, _ = call["model"].partition("/")
-    if slash and outcome != UNFINISHED:
-        counts["provider_calls", f"{provider}:{outcome}"] = 1
+    if call.outsider is not None:
+        counts[OUTSIDER_COST, call.outsider] = cost
+    if call.provider is not None and outcome != UNFINISHED:
+        counts["provider_calls", f"{call.provider}:{outcome}"] = 1
     return {key: number for key, number in counts.items() if number}

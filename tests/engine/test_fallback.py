@@ -160,6 +160,15 @@ def test_reply_of_a_fallback_answers_the_same_question_after_the_return(services
     assert (services.world.row("again-1").state, services.paid) == ("done", {"1": 1})
 
 
+def test_slash_in_a_model_names_no_provider_in_the_figures_without_fallbacks(services: Services) -> None:
+    claude = {"kind": "openai", "api_key": KEY, "model": "meta/llama", "base_url": f"{services.second.url}/v1"}
+    services.world.settings = settings(claude=claude)
+    services.receive(range(1, 2))
+    services.process()
+    names = {name for name, _ in services.world.store.statistics.counters()}
+    assert ("claude_calls" in names, "provider_calls" in names) == (True, False)
+
+
 def test_health_is_restored_by_the_call_that_finds_the_provider_again(services: Services) -> None:
     for number, status, state in ((1, 529, "degraded"), (2, 200, "healthy")):
         services.first.status = status
