@@ -1,4 +1,4 @@
-"""Actions that HLS can take on GitHub: labels, types, comments, reviews, checks. There are no others (SECURITY.md)."""
+"""Actions that HLS can take on GitHub: labels, types, comments, reviews, requests, checks. No others (SECURITY.md)."""
 
 from __future__ import annotations
 
@@ -83,6 +83,13 @@ class EnsureReview:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestReviewers:
+    """Request reviews of a pull request from people, once."""
+
+    logins: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EnsureReply:
     """Reply once in a review thread that HLS opened."""
 
@@ -148,9 +155,9 @@ class WrittenCheck:
     state: str | None = None  # of a commit status
 
 
-Action = EnsureLabels | EnsureIssueType | EnsureComment | EnsureReview | EnsureReply | EnsureCheck
+Action = EnsureLabels | EnsureIssueType | EnsureComment | EnsureReview | EnsureReply | RequestReviewers | EnsureCheck
 
-OutcomeName = Literal["labels", "type", "comment", "review", "reply", "check"]
+OutcomeName = Literal["labels", "type", "comment", "review", "reply", "reviewers", "check"]
 OutcomeKind = Literal["created", "edited", "unchanged", "declined", "withheld", "changed", "dry_run", "off"]
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from pydantic import Base64Bytes, BaseModel
+from pydantic import Base64Bytes, BaseModel, BeforeValidator
 
 from hls_handler.clients.api import GithubApi, repository_path, validate
 from hls_handler.clients.job_log import read_log
@@ -26,6 +26,7 @@ from hls_handler.handlers.reader import (
     FileAtRef,
     MergeState,
     NoLog,
+    OpenPullRequest,
     RepositoryFiles,
     RepositoryLabel,
     RepositoryPermission,
@@ -61,6 +62,12 @@ class WireRepository(BaseModel):
 
     id: int
     open_issues_count: int  # pull requests included
+
+
+class WireCommit(BaseModel):
+    """https://docs.github.com/en/rest/commits/commits#list-commits"""
+
+    author: Annotated[Account | None, BeforeValidator(lambda author: author or None)]  # null or {} without an account
 
 
 class WireObject(BaseModel):
@@ -130,6 +137,15 @@ class GithubReader:
 
     def pull_request_document(self, number: int) -> dict[str, object]:
         return self._api.get(f"{self._base}/pulls/{number}", dict[str, object])
+
+    def open_pull_requests(self) -> tuple[OpenPullRequest, ...]:
+        query = {"state": "open", "sort": "updated", "direction": "desc"}
+        return self._api.page(f"{self._base}/pulls", tuple[OpenPullRequest, ...], 1, query=query)[0]
+
+    def last_authors(self, path: str, *, ref: str) -> tuple[Account, ...]:
+        query = {"path": path, "sha": ref}
+        found, _ = self._api.page(f"{self._base}/commits", tuple[WireCommit, ...], 1, query=query, per_page=10)
+        return tuple(commit.author for commit in found if commit.author is not None)
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
         path, shape = f"{self._base}/pulls/{number}/files", tuple[ChangedFile, ...]

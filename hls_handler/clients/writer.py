@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Literal
@@ -18,6 +18,7 @@ from hls_handler.actions import (
     EnsureReview,
     Outcome,
     Reaction,
+    RequestReviewers,
 )
 from hls_handler.clients.api import GithubApi, Response, WriteGuard, describe_errors, repository_path, validate
 from hls_handler.clients.comments import BotComments, History
@@ -121,7 +122,7 @@ class GithubWriter:
 
         https://docs.github.com/en/rest/repos/issue-types
         """
-        if self._history.has_issue_type():
+        if self._history.was_done_once():
             return Outcome("type", "unchanged", "the issue got a type earlier")
         path = f"{self._base}/issues/{number}"
         enabled = [one for one in self._api.find(f"{self._base}/issue-types", _IssueTypes) or () if one.is_enabled]
@@ -137,8 +138,30 @@ class GithubWriter:
             if validate(f"PATCH {path}", _TypedIssue, response.data).type is None:
                 return Outcome("type", "withheld", f"type {name} not set: the account needs the role write")
             outcome = Outcome("type", "changed", f"set the type {name}")
-        self._history.record_issue_type()
+        self._history.record_done_once()
         return outcome
+
+    def request_reviewers(self, number: int, action: RequestReviewers) -> Outcome:
+        """Request reviews, at most once for a pull request: a reviewer whom a person removed is not requested again.
+
+        https://docs.github.com/en/rest/pulls/review-requests
+        """
+        names = ", ".join(action.logins)
+        if self._history.was_done_once():
+            return Outcome("reviewers", "unchanged", "reviews were requested earlier")
+        guard = self._guard
+        path = f"{self._base}/pulls/{number}/requested_reviewers"
+        if guard is None:
+            return Outcome("reviewers", "dry_run", f"would have requested reviews from {names}")
+        refused = _write_names(
+            action.logins,
+            lambda logins: self._api.write("POST", path, {"reviewers": logins}, guard=guard, expected=(422,)),
+        )
+        self._history.record_done_once()
+        requested = [login for login in action.logins if login not in refused]
+        details = [f"requested reviews from {', '.join(requested)}"] if requested else []
+        details += [f"{login} not requested: {why}" for login, why in refused.items()]
+        return Outcome("reviewers", "changed" if requested else "withheld", "; ".join(details))
 
     def _read_labels(self, number: int) -> frozenset[str]:
         path = f"{self._base}/issues/{number}/labels"
@@ -203,20 +226,13 @@ class GithubWriter:
         add = tuple(name for name in difference.add if name not in refused)
         if add:
             history.change_labels(add, "intended", label_origins(action))  # first, because a response can be lost
-            refused |= self._add_labels(number, add, guard)
+            path = f"{self._base}/issues/{number}/labels"
+            refused |= _write_names(
+                add, lambda names: self._api.write("POST", path, {"labels": names}, guard=guard, expected=(422,))
+            )
             history.change_labels(tuple(name for name in add if name not in refused), "set")
             history.change_labels(tuple(name for name in add if name in refused), None)
         return refused
-
-    def _add_labels(self, number: int, names: tuple[str, ...], guard: WriteGuard) -> Mapping[str, str]:
-        """Add the labels, one by one if GitHub refuses them together. Return the refused ones, with the reasons."""
-        path = f"{self._base}/issues/{number}/labels"
-        response = self._api.write("POST", path, {"labels": list(names)}, guard=guard, expected=(422,))
-        if response.status != 422:
-            return {}
-        if len(names) == 1:
-            return {names[0]: _describe_rejection(response)}
-        return {name: why for one in names for name, why in self._add_labels(number, (one,), guard).items()}
 
     def _create_label(self, spec: LabelSpec, guard: WriteGuard) -> str | None:
         """Create the label; return why GitHub refused it, or None."""
@@ -232,6 +248,16 @@ def label_origins(action: EnsureLabels) -> Mapping[str, LabelOrigin]:
     """Return group and prompt of each label that a reply requests. Labels from facts ("size/small") are left out."""
     prompts = action.prompt_ids
     return {one.name: LabelOrigin(one.group, prompts[one.group]) for one in action.requested if one.group in prompts}
+
+
+def _write_names(names: Sequence[str], write: Callable[[list[str]], Response]) -> Mapping[str, str]:
+    """Write the names, one by one if GitHub refuses them together. Return the refused ones, with the reasons."""
+    response = write([*names])
+    if response.status != 422:
+        return {}
+    if len(names) == 1:
+        return {names[0]: _describe_rejection(response)}
+    return {name: why for one in names for name, why in _write_names([one], write).items()}
 
 
 def _describe_rejection(response: Response) -> str:

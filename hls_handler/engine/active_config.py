@@ -22,6 +22,7 @@ from hls_handler.actions import (
     EnsureReview,
     Outcome,
     Reaction,
+    RequestReviewers,
     WrittenCheck,
 )
 from hls_handler.analysis import UnusableReply, Usage, ValidReply
@@ -65,6 +66,8 @@ class Writer(Protocol):
     ) -> Outcome: ...
 
     def ensure_issue_type(self, number: int, action: EnsureIssueType) -> Outcome: ...
+
+    def request_reviewers(self, number: int, action: RequestReviewers) -> Outcome: ...
 
     def ensure_reaction(self, comment_id: int, content: Reaction, *, is_review_comment: bool = False) -> str: ...
 

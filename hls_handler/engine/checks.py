@@ -66,7 +66,7 @@ ENDING_S = 60.0
 MAX_WAIT_S = 15.0
 """Longest wait for a slot of the rate limit."""
 
-TITLE_CHECKED = Codec("title_check", 1, TypeAdapter(Outcome))
+TITLE_CHECKED = Codec("title_check", 2, TypeAdapter(Outcome), readable=(1,))
 
 
 def plan_check(job: Job) -> None:

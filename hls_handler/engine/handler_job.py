@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 CONTEXT = Codec("context", 1, TypeAdapter(str))
 """A sentence part about what Claude gets besides the event: "AGENTS.md (about 120 tokens)"."""
-PROBLEMS_REPORTED = Codec("settings_reported", 3, TypeAdapter(Outcome), readable=(1, 2))
+PROBLEMS_REPORTED = Codec("settings_reported", 4, TypeAdapter(Outcome), readable=(1, 2, 3))
 
 PROBLEMS_INDEX = 1_000
 """Index of the checkpoint "writing" for the comment on the file's problems. No planned action has this index."""

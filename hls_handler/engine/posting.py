@@ -25,6 +25,7 @@ from hls_handler.actions import (
     EnsureReview,
     Outcome,
     OutcomeName,
+    RequestReviewers,
 )
 from hls_handler.engine.active_config import Writer
 from hls_handler.engine.checks import ensure_check, preview_check
@@ -64,7 +65,7 @@ class CommentWriteBegun:
     how: Literal["created", "edited"]
 
 
-OUTCOME = Codec("post", 3, TypeAdapter(Outcome), readable=(1, 2))
+OUTCOME = Codec("post", 4, TypeAdapter(Outcome), readable=(1, 2, 3))
 COMMENT_WRITE_BEGUN = Codec("writing", 1, TypeAdapter(CommentWriteBegun))
 LABELS_BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
 """Checkpoint: the stored label states before a delivery's first write. With it, a retry reports the same outcome."""
@@ -106,6 +107,8 @@ def preview(
                 yield writer.ensure_labels(conversation.number, action, labels=effective.labels, before={})
             elif isinstance(action, EnsureIssueType):
                 yield writer.ensure_issue_type(conversation.number, action)
+            elif isinstance(action, RequestReviewers):
+                yield writer.request_reviewers(conversation.number, action)
             else:
                 yield _write(writer, conversation.number, action)
 
@@ -207,6 +210,7 @@ _OUTCOME_NAMES: Mapping[type[Action], OutcomeName] = {
     EnsureComment: "comment",
     EnsureReview: "review",
     EnsureReply: "reply",
+    RequestReviewers: "reviewers",
     EnsureCheck: "check",
 }
 
@@ -290,6 +294,9 @@ class Posting:
             case EnsureIssueType():
                 writer = make_writer(job, job.begin_write, self._history)
                 return writer.ensure_issue_type(self._conversation.number, action)
+            case RequestReviewers():
+                writer = make_writer(job, job.begin_write, self._history)
+                return writer.request_reviewers(self._conversation.number, action)
             case EnsureComment() | EnsureReview() | EnsureReply():
                 return self.write(action, index)
             case EnsureCheck():

@@ -37,7 +37,7 @@ FRESH_S = 300.0
 ORGANIZATION_FRESH_S = 3600.0
 """A stored settings file is used for this many seconds. Then it is read from GitHub again."""
 
-SETTINGS_FILE = Codec("repository_settings", 10, TypeAdapter(RepositorySettingsFile))
+SETTINGS_FILE = Codec("repository_settings", 11, TypeAdapter(RepositorySettingsFile))
 """The checkpoint of a repository's file has the index 0, that of its organisation's file 1."""
 
 

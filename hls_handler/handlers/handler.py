@@ -24,7 +24,7 @@ from hls_handler.prompting.render import PathsView, RuleView, estimate_tokens
 from hls_handler.routing import Rule, asked_to_skip
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import EffectiveLabels, Features, Findings, Review
-from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter, Summary
+from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter, ReviewersMode, Summary
 
 Facts = TypeVar("Facts")
 Item = TypeVar("Item")
@@ -46,6 +46,7 @@ class PromptLimits:
     summary: Summary = "on_findings"  # whether there is a comment if nothing was found or is missing
     sums_up_files: bool = False  # whether the comment on a pull request has a sentence on each changed file
     title_types: tuple[str, ...] = ()  # of the title that Claude is asked for; (): it is asked for none
+    reviewers: ReviewersMode = False
     labels: EffectiveLabels = field(default_factory=EffectiveLabels)
     taken_labels: frozenset[str] | None = None
     """Case-folded names of labels that the reply sets by other fields; None: the prompt lists no labels."""

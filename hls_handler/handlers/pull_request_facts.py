@@ -27,6 +27,7 @@ from hls_handler.review.ledger import PresentFiles, add, is_failing, sort_entrie
 from hls_handler.review.patches import NUMBERED_LINE
 from hls_handler.review.positions import RANK, Located, letters_of, locate
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord
+from hls_handler.review.reviewers import Reviewer
 from hls_handler.review.second_sites import SecondSite
 from hls_handler.review.verdicts import Claim, ReviewedChanges, decide_verdicts
 from hls_handler.settings.model import Findings, Review
@@ -83,6 +84,8 @@ class PullRequestFacts:
     merge: MergeState | None = None  # None: it was not read
     merge_problem: str = ""  # why it could not be read
     title_types: tuple[str, ...] = ()  # of the title that Claude is asked for; (): it is asked for none
+    reviewers: tuple[Reviewer, ...] = ()  # suggested now or at the first review
+    requests_reviewers: bool = False  # whether reviews are requested from them now
     call: int | None = None  # number of the call that these facts are shown in; None: all calls
     unanswered: Mapping[int, str] = field(default_factory=dict)  # calls without a reply, with the reason of each
     lost: Mapping[int, str] = field(default_factory=dict)  # calls of whose reply findings were left out, and why

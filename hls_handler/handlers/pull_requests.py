@@ -15,7 +15,16 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from hls_handler.actions import Action, EnsureCheck, EnsureReply, EnsureReview, InlineComment, Outcome, RequestedLabel
+from hls_handler.actions import (
+    Action,
+    EnsureCheck,
+    EnsureReply,
+    EnsureReview,
+    InlineComment,
+    Outcome,
+    RequestedLabel,
+    RequestReviewers,
+)
 from hls_handler.analysis import (
     NO_CALLS,
     Analysis,
@@ -101,6 +110,7 @@ from hls_handler.handlers.reader import (
     Reader,
     RepositoryHistory,
     RepositoryLabel,
+    read_optional,
 )
 from hls_handler.handlers.review_input import (
     describe_context,
@@ -110,6 +120,7 @@ from hls_handler.handlers.review_input import (
     read_context,
     read_discussion,
     read_merge_state,
+    read_reviewers,
     read_surroundings,
 )
 from hls_handler.handlers.skipped_files import SkippedFile, count_lines
@@ -117,6 +128,7 @@ from hls_handler.review.coverage import Coverage, count_reasons
 from hls_handler.review.dismissals import FIXED
 from hls_handler.review.ledger import apply_threads, follow
 from hls_handler.review.record import NO_REVIEW, LedgerEntry, ReviewRecord
+from hls_handler.review.reviewers import Reviewer
 from hls_handler.review.second_sites import SecondSite, describe_sites
 from hls_handler.untrusted.markdown import sanitize_inline
 from hls_handler.wording import count, was_or_were
@@ -166,6 +178,7 @@ COMMENT_VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], objec
     "scores": (tuple[Score, ...], lambda facts: facts.record.scores),
     "file_summaries": (tuple[FileSummary, ...], lambda facts: list_summaries(facts, None)),
     "merge": (MergeState | None, lambda facts: facts.merge),
+    "reviewers": (tuple[Reviewer, ...], lambda facts: facts.reviewers),
     "suggested_title": (str, lambda facts: select_suggested_title(facts.reply, facts.title_types)),
 }
 """The type and the value of each variable of comments."""
@@ -175,7 +188,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 34
+    facts_version = 35
     variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in VARIABLES.items()}
     comment_variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in COMMENT_VARIABLES.items()}
     superseded_by_push = True
@@ -260,6 +273,11 @@ class PullRequestHandler(Handler[PullRequestFacts]):
                 )
         merge, merge_problem = read_merge_state(pull_request, reader, threads) if reads_merge else (None, "")
         selection = _with_call_for(selection, wanted, is_requested=event.requested_review == "new")
+        reviewers, is_first = record.reviewers if limits.reviewers else (), not record.rounds
+        if limits.reviewers and is_first and selection.calls:
+            reviewers, why = read_optional(lambda: read_reviewers(pull_request, selection.files, reader), reviewers)
+            if why:
+                log.warning("reviewers were not suggested", extra={"reason": why})
         lines = count_lines(listed, selection.skipped)
         posted = history.comment_state(pull_request.number, self.family) if limits.sums_up_files else None
         return PullRequestFacts(
@@ -290,6 +308,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             merge_problem=merge_problem,
             title_types=limits.title_types if find_title_problem(pull_request.title, limits.title_types) else (),
             file_summaries=parse_comment_state(SUMMARIES, posted) if limits.sums_up_files else None,
+            reviewers=reviewers,
+            requests_reviewers=is_first and limits.reviewers == "request",
         )
 
     def variables(self, facts: PullRequestFacts) -> Mapping[str, object]:
@@ -395,9 +415,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         facts = facts.with_reply(review.reply if review is not None else None)
         result = facts.found
         is_found = result.raised or result.unlocated or result.open or not facts.coverage.is_complete
-        has_title = bool(select_suggested_title(facts.reply, facts.title_types))
+        suggests = bool(facts.reviewers or select_suggested_title(facts.reply, facts.title_types))
         is_shown = review is not None and analysis.answers[analysis.comment_index] is review
-        create = facts.summary == "always" or has_title or bool(is_found if is_shown else analysis.worth_saying)
+        create = facts.summary == "always" or suggests or bool(is_found if is_shown else analysis.worth_saying)
         comments = plan_comment(analysis, self.family, create=create and bool(analysis.answers))
         if facts.file_summaries is not None:
             state = SUMMARIES.dump_json(list_summaries(facts, facts.reply)).decode()
@@ -411,7 +431,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         if not analysis.answers and not facts.unanswered:  # a reply that HLS wrote reviews nothing
             facts = replace(facts, unanswered=dict.fromkeys(range(len(facts.selection.calls)), "Claude was not asked"))
         checks = plan_review_check(facts, analysis.receipt, left_out=analysis.left_out)
-        return (*labels, *reviews, *_plan_replies(facts, result), *comments, *checks)
+        people = tuple(one.name for one in facts.reviewers if one.is_person) if facts.requests_reviewers else ()
+        requests = (RequestReviewers(people),) if people and analysis.answers else ()
+        return (*labels, *reviews, *_plan_replies(facts, result), *comments, *requests, *checks)
 
 
 def list_inline(facts: PullRequestFacts) -> Mapping[str, Mapping[str, object]]:
@@ -484,6 +506,7 @@ def make_record(facts: PullRequestFacts, analysis: Analysis, comment_ids: Mappin
         ledger=(*facts.found.ledger, *raised),
         next_number=max([record.next_number, *(entry.number + 1 for entry in raised)]),
         scores=lowest_scores([reply]) or record.scores,
+        reviewers=facts.reviewers,
     )
 
 

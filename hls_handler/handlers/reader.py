@@ -14,7 +14,7 @@ from pydantic import AliasChoices, AliasPath, BeforeValidator, Field
 
 from hls_handler.ci.steps import WorkflowStep
 from hls_handler.errors import DependencyDown, Permanent, Retryable
-from hls_handler.events import Comment, Count, Issue, PullRequest, Release, Review, Text, is_present, null_to
+from hls_handler.events import Account, Comment, Count, Issue, PullRequest, Release, Review, Text, is_present, null_to
 from hls_handler.review.record import NO_REVIEW, ReviewRecord, ReviewThread
 from hls_handler.review.second_sites import Hit
 from hls_handler.settings.values import PathFilter
@@ -42,6 +42,14 @@ class ChangedFile:
     sha: Annotated[str | None, Field(default=None)] = None  # of the new content
     commit: Annotated[str | None, Field(validation_alias="contents_url"), BeforeValidator(_commit_of)] = None
     """The head commit of the list, or for a removed file a commit of the base; None if GitHub names none."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPullRequest:
+    """An entry of https://docs.github.com/en/rest/pulls/pulls#list-pull-requests"""
+
+    number: int
+    requested_reviewers: Annotated[tuple[Account, ...], null_to(()), Field(default=())]  # people, without teams
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +226,12 @@ class Reader(Protocol):
 
     def pull_request_document(self, number: int) -> Mapping[str, object]:
         """The pull request as GitHub sends it, and as webhooks contain it."""
+
+    def open_pull_requests(self) -> tuple[OpenPullRequest, ...]:
+        """At most 100, the last changed ones first; one request."""
+
+    def last_authors(self, path: str, *, ref: str) -> tuple[Account, ...]:
+        """The authors of the last 10 commits that changed a file, newest first, if they have an account."""
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
         """All files that GitHub lists (at most 3,000), in its order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -28,6 +29,14 @@ from hls_handler.review.grammars import has_grammar
 from hls_handler.review.ledger import PresentFiles
 from hls_handler.review.patches import Patch, number_line
 from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
+from hls_handler.review.reviewers import (
+    MAX_REVIEWERS,
+    OWNERS_PATHS,
+    Reviewer,
+    choose_reviewers,
+    find_owners,
+    parse_owners,
+)
 from hls_handler.review.second_sites import ChangedSource, Hit, SecondSite, describe_sites, find_second_sites
 from hls_handler.settings.model import Review
 from hls_handler.settings.values import PathFilter
@@ -35,6 +44,8 @@ from hls_handler.wording import count
 
 MAX_READ_FILES = 100  # changed files that are read as a whole
 MAX_LISTED_FILES = 3_000  # GitHub lists no more
+MAX_OWNED_FILES = 30  # changed files whose code owners are looked up
+MAX_AUTHORED_FILES = 3  # changed files whose last authors are read, with one request each
 ABOVE_SHARE = 0.15  # of the tokens of a call, at most, for lines above hunks
 TOKENS_PER_SITE = 50  # tokens of lines of another place in addition to themselves
 TOKENS_PER_TEXT = 100  # tokens of a text in addition to itself: name and delimiters
@@ -132,6 +143,31 @@ def read_merge_state(
     """Return what GitHub says, or None and the reason."""
     state, problem = read_optional(lambda: reader.merge_state(pull_request.number), None)
     return state and replace(state, open_threads=sum(not thread.is_resolved for thread in threads)), problem
+
+
+def read_reviewers(pull_request: PullRequest, files: Sequence[PatchedFile], reader: Reader) -> tuple[Reviewer, ...]:
+    """Return people who may review the files, and have not been asked: so many that at most three are asked.
+
+    Up to six requests. Bots and people who have reviewed are left out.
+    """
+    opened = reader.open_pull_requests()
+    load = Counter(one.login.lower() for each in opened for one in each.requested_reviewers)
+    asked = next((one.requested_reviewers for one in opened if one.number == pull_request.number), ())
+    if len(asked) >= MAX_REVIEWERS:
+        return ()
+    base = pull_request.base_sha or pull_request.base_ref
+    by_size = sorted(files, key=lambda file: file.additions + file.deletions, reverse=True)
+    texts = reader.files_at(base).texts(OWNERS_PATHS)
+    rules = parse_owners(next((texts[path] for path in OWNERS_PATHS if path in texts), ""))
+    known = [file.base_path for file in by_size if file.status not in ("added", "copied")][:MAX_AUTHORED_FILES]
+    reviewed = (review.user for review in reader.reviews(pull_request.number))
+    return choose_reviewers(
+        [owner for file in by_size[:MAX_OWNED_FILES] for owner in find_owners(rules, file.path)],
+        [one.login for path in known for one in reader.last_authors(path, ref=base) if not one.is_bot],
+        load=load,
+        excluded={one.login.lower() for one in (pull_request.user, *asked, *reviewed)},
+        most=MAX_REVIEWERS - len(asked),
+    )
 
 
 def limit_context(context: ReviewContext, tokens: int) -> tuple[ReviewContext, int]:

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from hls_handler.analysis import NO_CALLS, Receipt, Score, Severity
 from hls_handler.review.blocks import Block
 from hls_handler.review.patches import Side
+from hls_handler.review.reviewers import Reviewer
 
 FindingState = Literal["open", "fixed", "gone", "dismissed"]
 """Fixed: a new line prevents the failure. Gone: the code is no longer in the diff. Dismissed: a person rejected it."""
@@ -109,6 +110,7 @@ class ReviewRecord:
     ledger: tuple[LedgerEntry, ...] = ()
     next_number: int = 1  # `LedgerEntry.number` of the next finding
     scores: tuple[Score, ...] = ()  # of the last reply that has some
+    reviewers: tuple[Reviewer, ...] = ()  # suggested at the first review
     receipt: Receipt = NO_CALLS  # of the last delivery that asked Claude
     asked_for: str = ""  # SHA of the head commit of that delivery
 

@@ -15,6 +15,7 @@ from hls_handler.sandbox.github_request import (
     Call,
     Endpoint,
     GitHubError,
+    existing,
     page_size,
     repository_of,
     valid_fields,
@@ -88,15 +89,12 @@ def _list_deliveries(hooks: Hooks, hook: Hook, query: Mapping[str, str]) -> Answ
 
 
 def _show_delivery(hooks: Hooks, hook: Hook, path: Mapping[str, str]) -> Answer:
-    found = _find_attempt(hooks, hook, path)
-    return Answer({**found.document(), "request": {"payload": found.payload}})
+    attempt = _find_attempt(hooks, hook, path)
+    return Answer({**attempt.document(), "request": {"payload": attempt.payload}})
 
 
 def _find_attempt(hooks: Hooks, hook: Hook, path: Mapping[str, str]) -> Attempt:
-    found = next((attempt for attempt in hooks.attempts(hook) if attempt.id == int(path["delivery"])), None)
-    if found is None:
-        raise GitHubError(404, "Not Found")
-    return found
+    return existing(next((attempt for attempt in hooks.attempts(hook) if attempt.id == int(path["delivery"])), None))
 
 
 def _owner(call: Call) -> str:
@@ -109,10 +107,7 @@ def _owner(call: Call) -> str:
 
 
 def _hook(call: Call) -> Hook:
-    found = call.state.hooks.find(_owner(call), int(call.path["hook"]))
-    if found is None:
-        raise GitHubError(404, "Not Found")
-    return found
+    return existing(call.state.hooks.find(_owner(call), int(call.path["hook"])))
 
 
 _REPOSITORY, _ORGANIZATION, _DELIVERIES = "/repos/{owner}/{repo}/hooks", "/orgs/{org}/hooks", "/{hook:int}/deliveries"
@@ -162,14 +157,12 @@ def redeliver(call: Call) -> Answer:
 
 
 def installations(call: Call) -> Answer:
-    found = call.signed_by
-    return Answer([shapes.installation(found, one) for one in call.apps.installations(found)], listed=True)
+    app = call.signed_by
+    return Answer([shapes.installation(app, one) for one in call.apps.installations(app)], listed=True)
 
 
 def repository_installation(call: Call) -> Answer:
-    one = call.apps.installation_of(call.signed_by, f"{call.path['owner']}/{call.path['repo']}")
-    if one is None:
-        raise GitHubError(404, "Not Found")
+    one = existing(call.apps.installation_of(call.signed_by, f"{call.path['owner']}/{call.path['repo']}"))
     return Answer(shapes.installation(call.signed_by, one))
 
 

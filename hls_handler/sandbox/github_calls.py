@@ -21,6 +21,7 @@ from hls_handler.sandbox.github_request import (
     accepted_permissions,
     check_length,
     conversation_of,
+    existing,
     failed,
     pull_of,
     repository_of,
@@ -46,10 +47,7 @@ def user(call: Call) -> Answer:
 
 
 def account(call: Call) -> Answer:
-    found = call.state.world.accounts.get(call.path["login"].lower())
-    if found is None:
-        raise GitHubError(404, "Not Found")
-    return Answer(shapes.account(found))
+    return Answer(shapes.account(existing(call.state.world.accounts.get(call.path["login"].lower()))))
 
 
 def repository(call: Call) -> Answer:
@@ -60,10 +58,7 @@ def repository(call: Call) -> Answer:
 
 def collaborator_permission(call: Call) -> Answer:
     home, login = repository_of(call), call.path["user"]
-    permission = call.state.permission(home.full_name, login)
-    if permission is None:
-        raise GitHubError(404, "Not Found")
-    return Answer({"permission": permission})
+    return Answer({"permission": existing(call.state.permission(home.full_name, login))})
 
 
 # --- issues and pull requests ----------------------------------------------------------------------------------------
@@ -132,6 +127,20 @@ def _listed_pull(pull: Conversation, home: Repository) -> Document:
     return {key: value for key, value in shapes.pull_request(pull, home).items() if key not in counts}
 
 
+def request_reviewers(call: Call) -> Answer:
+    """Request reviews. As at GitHub, one account without access rejects all."""
+    home = _pushable_repository(call)
+    pull, logins = pull_of(call, home), github_request.valid_fields(call.body, "reviewers")["reviewers"]
+    found = [call.state.world.accounts.get(login.lower()) for login in logins]
+    if None in found or pull.author in found:
+        raise GitHubError(422, "Reviews may only be requested from collaborators, and not from the author")
+    asked = {one["id"]: one for one in pull.document.get("requested_reviewers") or ()}
+    asked |= {one.id: shapes.account(one) for one in found if one}
+    pull = replace(pull, document={**pull.document, "requested_reviewers": [*asked.values()]})
+    call.state.change(lambda world: world.with_conversation(pull))
+    return Answer(shapes.pull_request(pull, home), status=201)
+
+
 # --- comments --------------------------------------------------------------------------------------------------------
 
 
@@ -167,9 +176,8 @@ def create_reaction(call: Call) -> Answer:
     content = github_request.valid_fields(call.body, "content")["content"]
     if content not in REACTIONS:
         raise failed("Reaction", "invalid", "content")
-    is_new = call.state.react(writable_repository(call).full_name, int(call.path["id"]), call.me.login, content)
-    if is_new is None:
-        raise GitHubError(404, "Not Found")
+    home = writable_repository(call)
+    is_new = existing(call.state.react(home.full_name, int(call.path["id"]), call.me.login, content))
     return Answer({"user": shapes.account(call.me), "content": content}, status=201 if is_new else 200)
 
 
@@ -183,10 +191,7 @@ def repository_labels(call: Call) -> Answer:
 
 def repository_label(call: Call) -> Answer:
     home = repository_of(call)
-    label = home.labels.get(call.path["name"].lower())
-    if label is None:
-        raise GitHubError(404, "Not Found")
-    return Answer(shapes.label(home.full_name, label))
+    return Answer(shapes.label(home.full_name, existing(home.labels.get(call.path["name"].lower()))))
 
 
 def create_label(call: Call) -> Answer:
@@ -269,6 +274,7 @@ ROUTES: tuple[tuple[str, str, Endpoint, str], ...] = (
     ("GET", "/repos/{owner}/{repo}/pulls", pull_requests, "pull_requests=read"),
     ("GET", "/repos/{owner}/{repo}/pulls/{number:int}", pull_request, "pull_requests=read"),
     ("GET", "/repos/{owner}/{repo}/pulls/{number:int}/files", pull_request_files, "pull_requests=read"),
+    ("POST", "/repos/{owner}/{repo}/pulls/{number:int}/requested_reviewers", request_reviewers, "pull_requests=write"),
     *review_calls.ROUTES,
     *repository_calls.ROUTES,
     *app_calls.HOOK_ROUTES,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
 from hls_handler.sandbox import shapes
@@ -84,15 +84,19 @@ class Answer:
 
 
 Endpoint = Callable[[Call], Answer]
+T = TypeVar("T")
+
+
+def existing(value: T | None) -> T:
+    if value is None:
+        raise GitHubError(404, "Not Found")
+    return value
 
 
 def repository_of(call: Call) -> Repository:
     """Return the repository in the path. Raises `GitHubError` (404) if it cannot be read."""
     full_name = f"{call.path['owner']}/{call.path['repo']}"
-    found = call.state.repository(full_name)
-    if found is None or call.permission(full_name) == "none":
-        raise GitHubError(404, "Not Found")
-    return found
+    return existing(None if call.permission(full_name) == "none" else call.state.repository(full_name))
 
 
 def writable_repository(call: Call) -> Repository:
@@ -107,9 +111,7 @@ def accepted_permissions(call: Call) -> Mapping[str, str]:
 
 
 def conversation_of(call: Call, home: Repository) -> Conversation:
-    conversation = call.state.conversation(home.full_name, int(call.path["number"]))
-    if conversation is None:
-        raise GitHubError(404, "Not Found")
+    conversation = existing(call.state.conversation(home.full_name, int(call.path["number"])))
     if conversation.gone == "deleted":
         raise GitHubError(410, "This issue was deleted")
     if conversation.gone == "transferred":

@@ -15,6 +15,7 @@ from hls_handler.sandbox.github_request import (
     Endpoint,
     GitHubError,
     check_length,
+    existing,
     failed,
     repository_of,
     valid_fields,
@@ -52,22 +53,25 @@ def releases(call: Call) -> Answer:
     return Answer([shapes.release(one) for one in call.state.releases(home.full_name)], listed=True)
 
 
+def commits(call: Call) -> Answer:
+    """List all commits, newest first. The stand-in does not know which files a commit changed."""
+    world, home = call.state.world, repository_of(call)
+    newest_first = world.history.get(home.full_name.lower(), ())[::-1]
+    return Answer(shapes.comparison(newest_first, world.accounts)["commits"], listed=True)
+
+
 def compare(call: Call) -> Answer:
     """Return the commits of head that are not in base. Every history in the stand-in is linear."""
     home = repository_of(call)
     base, _, head = call.path["basehead"].partition("...")
-    commits = call.state.world.commits_between(home.full_name, base, head)
-    if commits is None:
-        raise GitHubError(404, "Not Found")
-    return Answer(shapes.comparison(commits, call.state.world.accounts))
+    between = existing(call.state.world.commits_between(home.full_name, base, head))
+    return Answer(shapes.comparison(between, call.state.world.accounts))
 
 
 def branch_ref(call: Call) -> Answer:
     home = repository_of(call)
     branch = call.path["branch"]
-    commit = call.state.world.refs.get(f"{home.full_name.lower()}@{branch}")
-    if commit is None:
-        raise GitHubError(404, "Not Found")
+    commit = existing(call.state.world.refs.get(f"{home.full_name.lower()}@{branch}"))
     return Answer({"ref": f"refs/heads/{branch}", "object": {"type": "commit", "sha": commit}})
 
 
@@ -190,10 +194,7 @@ def _home_of_app(call: Call) -> Repository:
 
 
 def _find_check_run(call: Call, home: Repository) -> Document:
-    found = call.state.world.check_runs.get(f"{home.full_name}/{call.path['run']}".lower())
-    if found is None:
-        raise GitHubError(404, "Not Found")
-    return found
+    return existing(call.state.world.check_runs.get(f"{home.full_name}/{call.path['run']}".lower()))
 
 
 def _require_commit(sha: str) -> None:
@@ -210,6 +211,7 @@ ROUTES: tuple[tuple[str, str, Endpoint, str], ...] = (
     ("GET", f"{REPOSITORY}/git/ref/heads/{{branch:path}}", branch_ref, "contents=read"),
     ("GET", f"{REPOSITORY}/contents/{{path:path}}", contents, "contents=read"),
     ("GET", f"{REPOSITORY}/releases", releases, "contents=read"),
+    ("GET", f"{REPOSITORY}/commits", commits, "contents=read"),
     ("GET", f"{REPOSITORY}/compare/{{basehead:path}}", compare, "contents=read"),
     ("POST", f"{REPOSITORY}/check-runs", create_check_run, "checks=write"),
     ("GET", f"{REPOSITORY}/check-runs/{{run:int}}", check_run, "checks=read"),

@@ -18,6 +18,7 @@ from hls_handler.sandbox.github_request import (
     Call,
     GitHubError,
     comment_body,
+    existing,
     pull_of,
     repository_of,
     require_unlocked,
@@ -46,9 +47,7 @@ def reviews(call: Call) -> Answer:
 
 def comments_of_review(call: Call) -> Answer:
     pull = pull_of(call, repository_of(call))
-    found = pull.review(int(call.path["review"]))
-    if found is None:
-        raise GitHubError(404, "Not Found")
+    found = existing(pull.review(int(call.path["review"])))
     return Answer([shapes.review_comment(pull, found, one) for one in found.comments], listed=True)
 
 
@@ -87,10 +86,7 @@ def reply(call: Call) -> Answer:
     pull = pull_of(call, writable_repository(call))
     body = comment_body(call.body)
     require_unlocked(pull)
-    replied = add_reply(call.state, pull, int(call.path["id"]), body, by=call.me)
-    if replied is None:
-        raise GitHubError(404, "Not Found")
-    pull, made = replied
+    pull, made = existing(add_reply(call.state, pull, int(call.path["id"]), body, by=call.me))
     shown = shapes.review_comment(pull, made, made.comments[0])
     return Answer(shown, status=201, webhooks=list_webhooks(call.state, pull, made))
 

@@ -86,7 +86,8 @@ def repository(this: Repository, permission: Permission | None) -> Document:
 
 
 def conversation_labels(conversation: Conversation, home: Repository) -> list[Document]:
-    return [label(conversation.repository, home.labels[name.lower()]) for name in conversation.labels]
+    known = (home.labels.get(name.lower()) for name in conversation.labels)  # a deleted label is gone
+    return [label(conversation.repository, one) for one in known if one]
 
 
 def issue(conversation: Conversation, home: Repository) -> Document:

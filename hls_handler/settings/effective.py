@@ -215,7 +215,7 @@ def apply_repository_settings(effective: EffectiveSettings, *files: RepositorySe
         "features": _switch_off(effective.features, values.features, RepositoryFileFeatures.model_fields),
         "labels": _switch_off(effective.labels, values.labels, LABEL_SWITCHES),
         "review": _restrict_review(effective.review, values.review),
-        "pull_requests": _switch_off(effective.pull_requests, values.pull_requests, ("title",)),
+        "pull_requests": _switch_off(effective.pull_requests, values.pull_requests, ("title", "reviewers")),
         "retrieval": _switch_off(effective.retrieval, values.retrieval, RepositoryFileRetrieval.model_fields),
         "comments": values.comments.model_dump(exclude_none=True),
         "findings": values.findings.model_dump(exclude_none=True),

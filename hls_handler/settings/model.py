@@ -46,6 +46,7 @@ from hls_handler.settings.values import (
     ProviderName,
     RegionName,
     RepositoryName,
+    ReviewersMode,
     Section,
     ServerUrl,
     SharedSecret,
@@ -491,6 +492,7 @@ class PullRequests(Section):
         ("feat", "fix", "docs", "style", "refactor", "perf", "test", "build", "ci", "chore", "revert"),
         description="types of conventional titles, at most 20",
     )
+    reviewers: ReviewersMode = Field(False, description="suggest: name reviewers; request: also request their reviews")
 
 
 class RepositoryRetrieval(Section):

@@ -125,6 +125,7 @@ class RepositoryFileReview(Section):
 class RepositoryFilePullRequests(Section):
     title: Literal[False] | None = Field(None, description="false: titles are not checked")
     title_types: TitleTypes | None = Field(None, description="types of conventional titles, at most 20")
+    reviewers: Literal[False] | None = Field(None, description="false: no reviewers are suggested or requested")
 
 
 class RepositoryFileRetrieval(Section):

@@ -344,6 +344,9 @@ LOGIN_GLOB = re.compile(r"[A-Za-z0-9*?][A-Za-z0-9_*?-]*(?:\[bot\])?", re.ASCII)
 TitleMode = Annotated[
     Literal["check", "suggest"] | Literal[False], WrapValidator(_merge_errors), Expected("check, suggest or false")
 ]
+ReviewersMode = Annotated[
+    Literal["suggest", "request"] | Literal[False], WrapValidator(_merge_errors), Expected("suggest, request or false")
+]
 TitleTypes = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,19}$"), Expected("a lower-case word such as feat")], ...],
     Field(min_length=1, max_length=20),

@@ -35,8 +35,9 @@ from hls_handler.queue.checkpoints import PendingChanges
 LABEL_SET = "label_set"
 """Counter of the labels that the bot set because a reply asked for them. `field_label` returns the counter's label."""
 
-ISSUE_TYPE = ""
-"""Name of the row of an issue that got a type, beside the rows of its labels, whose names are never empty."""
+ONCE = ""
+"""Name of the row of an issue that got a type, or of a pull request that got reviewers, beside the rows of its labels,
+whose names are never empty."""
 
 _d = deliveries.c
 
@@ -153,14 +154,14 @@ class ConversationHistory:
 
     def labels(self) -> dict[str, LabelState]:
         """Return {label: state}: "intended" before the bot's write, "set" after it, "removed" by a person."""
-        return {name: state for name, state in self._state.labels.items() if name != ISSUE_TYPE}
+        return {name: state for name, state in self._state.labels.items() if name != ONCE}
 
-    def has_issue_type(self) -> bool:
-        """Return True if the issue got a type, of the bot or a person. Then the bot sets none, also after a removal."""
-        return ISSUE_TYPE in self._state.labels
+    def was_done_once(self) -> bool:
+        """Return True if the issue got a type, or the pull request got reviewers. The bot does not set them again."""
+        return ONCE in self._state.labels
 
-    def record_issue_type(self) -> None:
-        self.change_labels((ISSUE_TYPE,), "set")
+    def record_done_once(self) -> None:
+        self.change_labels((ONCE,), "set")
 
     def change_labels(
         self, names: Iterable[str], state: LabelState | None, origins: Mapping[str, LabelOrigin] = NO_ORIGINS

@@ -31,10 +31,10 @@ class FakeHistory:
                 self.label_states[name] = state
         self.origins |= origins
 
-    def has_issue_type(self) -> bool:
+    def was_done_once(self) -> bool:
         return self.is_typed
 
-    def record_issue_type(self) -> None:
+    def record_done_once(self) -> None:
         self.is_typed = True
 
     def comment(self, family: str) -> StoredComment | None:

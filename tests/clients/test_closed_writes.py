@@ -78,6 +78,7 @@ def test_rule_12_only_these_writes_to_github_exist() -> None:
         ("POST", "{}/labels"),
         ("POST", "{}/pulls/comments/{}/reactions"),
         ("POST", "{}/pulls/{}/comments/{}/replies"),
+        ("POST", "{}/pulls/{}/requested_reviewers"),
         ("POST", "{}/pulls/{}/reviews"),
         ("POST", "{}/statuses/{}"),
     ]

@@ -44,6 +44,8 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     f"{REPOSITORY}/pulls/{{pull_number}}": ("get",),
     f"{REPOSITORY}/pulls/{{pull_number}}/files": ("get",),
     f"{REPOSITORY}/pulls/{{pull_number}}/reviews": ("get", "post"),
+    f"{REPOSITORY}/pulls/{{pull_number}}/requested_reviewers": ("post",),
+    f"{REPOSITORY}/commits": ("get",),
     f"{REPOSITORY}/pulls/comments/{{comment_id}}/reactions": ("post",),
     f"{REPOSITORY}/pulls/{{pull_number}}/comments": ("get",),
     f"{REPOSITORY}/pulls/{{pull_number}}/comments/{{comment_id}}/replies": ("post",),

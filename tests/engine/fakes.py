@@ -22,6 +22,7 @@ from hls_handler.actions import (
     EnsureReview,
     Outcome,
     Reaction,
+    RequestReviewers,
     StoredComment,
     WrittenCheck,
 )
@@ -39,6 +40,7 @@ from hls_handler.handlers.reader import (
     FileAtRef,
     MergeState,
     NoLog,
+    OpenPullRequest,
     RepositoryFiles,
     RepositoryLabel,
     RepositoryPermission,
@@ -109,6 +111,9 @@ class FakeGithub:
     labels: dict[int, tuple[str, ...]] = field(default_factory=dict)
     repository_labels: tuple[RepositoryLabel, ...] = ()
     types: dict[int, str] = field(default_factory=dict)
+    open_pull_requests: tuple[OpenPullRequest, ...] = ()
+    authors: dict[str, tuple[Account, ...]] = field(default_factory=dict)  # by "commit:path", newest first
+    requested_reviewers: dict[int, tuple[str, ...]] = field(default_factory=dict)  # by the bot
     comments: dict[int, str] = field(default_factory=dict)  # by the bot
     inline_comments: dict[str, int] = field(default_factory=dict)  # ids of the bot's, by `InlineComment.key`
     replies: dict[tuple[int, str], str] = field(default_factory=dict)  # by comment and `EnsureReply.key`
@@ -239,6 +244,14 @@ class FakeReader:
         self.github._call("labels")
         return self.github.repository_labels
 
+    def open_pull_requests(self) -> tuple[OpenPullRequest, ...]:
+        self.github._call("open_pull_requests")
+        return self.github.open_pull_requests
+
+    def last_authors(self, path: str, *, ref: str) -> tuple[Account, ...]:
+        self.github._call(f"last_authors {ref}:{path}")
+        return self.github.authors.get(f"{ref}:{path}", ())
+
     def files(self, number: int) -> tuple[ChangedFile, ...]:
         self.github._call(f"files {number}")
         pull_request = self.github.pull_requests.get(number)
@@ -347,6 +360,14 @@ class FakeWriter:
         self._write("type")
         self.github.types[number] = action.name
         return Outcome("type", "changed", f"set the type {action.name}")
+
+    def request_reviewers(self, number: int, action: RequestReviewers) -> Outcome:
+        names = ", ".join(action.logins)
+        if self.dry_run:
+            return Outcome("reviewers", "dry_run", f"would have requested reviews from {names}")
+        self._write("reviewers")
+        self.github.requested_reviewers[number] = action.logins
+        return Outcome("reviewers", "changed", f"requested reviews from {names}")
 
     def ensure_comment(self, number: int, action: EnsureComment, *, may_exist: bool = True) -> Outcome:
         self.github.may_exist.append(may_exist)

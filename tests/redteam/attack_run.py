@@ -35,6 +35,7 @@ from hls_handler.settings.model import (
     Labels,
     Limits,
     Mirror,
+    PullRequests,
     Repository,
     RepositoryComments,
     Settings,
@@ -121,6 +122,7 @@ def settings(sandbox: Sandbox, mirrors: Path, *, is_compared: bool) -> Settings:
         mirror=Mirror(directory=mirrors),
         limits=Limits(thread_runs_per_hour=10_000),
         labels=Labels(suggest=True, issue_type=True),
+        pull_requests=PullRequests(reviewers="request"),
         similar=Similar(enabled=is_compared),
         comments=Comments(summary="always"),
         repositories=(

@@ -35,6 +35,7 @@ WRITES = (
     ("POST", r"/repos/{repository}/issues/{number}/comments"),
     ("PATCH", r"/repos/{repository}/issues/comments/\d+"),
     ("POST", r"/repos/{repository}/pulls/{number}/reviews"),
+    ("POST", r"/repos/{repository}/pulls/{number}/requested_reviewers"),
     ("POST", r"/repos/{repository}/pulls/{number}/comments/\d+/replies"),
     ("POST", r"/repos/{repository}/statuses/[0-9a-f]{40}"),
 )
@@ -118,6 +119,13 @@ def rule_12_a_change_of_an_issue_is_its_type(run: Run) -> Violations:
     if run.rounds[0].event.name == "issues" and {"type": "Bug"} not in changes:
         yield "no issue got a type"
     yield from (f"{body}" for body in changes if body not in [{"type": name} for name in ("Bug", "Feature", "Task")])
+
+
+def rule_12_reviews_are_requested_only_from_authors_of_the_base(run: Run) -> Violations:
+    asked = [seen.body for one in run.rounds for seen in one.github if seen.path.endswith("/requested_reviewers")]
+    yield from (f"{body}" for body in asked if body != {"reviewers": ["zoe"]})
+    if run.rounds[0].event.name == "pull_request" and run.sandbox.state.world.history and not asked:
+        yield "no review was requested"
 
 
 def rules_12_and_13_only_labels_comments_and_checks_of_the_conversation_are_written(run: Run) -> Violations:
@@ -226,6 +234,7 @@ RULES: tuple[Callable[[Run], Violations], ...] = (
     rule_11_repositories_are_separate,
     rule_12_reviews_have_the_event_comment,
     rule_12_a_change_of_an_issue_is_its_type,
+    rule_12_reviews_are_requested_only_from_authors_of_the_base,
     rules_12_and_13_only_labels_comments_and_checks_of_the_conversation_are_written,
     rule_14_only_shipped_and_listed_labels_are_set_and_only_shipped_ones_are_created,
     rule_15_comments_have_no_side_effects,

@@ -94,6 +94,9 @@ def pull_request_opened(sandbox: Sandbox, target: Target, texts: Texts, number: 
     _set_labels(sandbox.state, target, texts)
     for path in GUIDANCE_PATHS:
         sandbox.state.set_file(target.full_name, path, texts["guidance"], branch=pull_request["base"]["ref"])
+    zoe = sandbox.state.add_person("zoe")
+    commit = {"sha": _sha(number), "commit": {"message": "Begin"}, "author": {"login": zoe.login}}
+    sandbox.state.change(lambda world: world.with_commit(target.full_name, commit))
     return Event("pull_request", payload, number)
 
 

@@ -33,7 +33,7 @@ def test_every_variable_of_a_comment_has_an_example(event: str, reply: str) -> N
     # settings ask for no sentences about files. An answer to an issue has no labels.
     # git cannot fetch recorded commits. Older issues are off.
     unused = {"author_comments", "linked_issues", "candidates", "unlocated", "scores", "second_sites"}
-    unused |= {"documents", "quoted", "similar", "same"}
+    unused |= {"documents", "quoted", "similar", "same", "reviewers"}
     unused |= {"summarized_files", "file_summaries", "title_types", "suggested_title", "merge"} | (
         {"labels"} if reply == "issue_response" else set()
     )

@@ -98,6 +98,14 @@ def test_rule_23_titles_can_only_be_left_out_or_get_other_types(tmp_path: Path) 
     assert parse_repository_file("pull_requests: {title: check}").problems != ()
 
 
+def test_rule_23_reviewers_can_only_be_left_out(tmp_path: Path) -> None:
+    requesting = effective(tmp_path, "pull_requests: {reviewers: request}\n")
+    assert (
+        apply_repository_settings(requesting, own("pull_requests: {reviewers: false}")).pull_requests.reviewers is False
+    )
+    assert parse_repository_file("pull_requests: {reviewers: suggest}").problems != ()
+
+
 @pytest.mark.parametrize(
     ("operators", "repositorys", "applies"), [(True, False, False), (False, True, False), (True, True, True)]
 )

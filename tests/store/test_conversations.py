@@ -72,10 +72,10 @@ def test_pending_changes_are_readable_and_stored_with_the_next_write(store: Stor
 def test_type_of_an_issue_is_no_label(store: Storage) -> None:
     lease = begin(store, "g1", number=7)
     history = open_history(store, lease, "hls[bot]")
-    assert not history.has_issue_type()
-    history.record_issue_type()
+    assert not history.was_done_once()
+    history.record_done_once()
     stored = open_history(store, lease, "hls[bot]")
-    assert (stored.has_issue_type(), stored.labels()) == (True, {})
+    assert (stored.was_done_once(), stored.labels()) == (True, {})
     shown = ShownLabels((), "Crash", pull_request=False, groups={})
     assert store.corrections.record_current(lease, "hls[bot]", shown).compared == 0
 

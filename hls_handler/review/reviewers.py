@@ -1,0 +1,70 @@
+"""Suggests reviewers of a pull request: the code owners and the last authors of its files.
+
+https://docs.github.com/en/repositories/managing-your-repositorys-settings-and-features/customizing-your-repository/about-code-owners
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from hls_handler.settings.values import matches
+
+OWNERS_PATHS = (".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS")
+"""GitHub uses the first of these files that the base branch has."""
+
+MAX_REVIEWERS = 3
+COMMENT, BLANKS = re.compile(r"(?:^|\s)#.*"), re.compile(r"(?<!\\)\s+")
+OWNER = re.compile(r"@([A-Za-z0-9][A-Za-z0-9_-]*(?:/[A-Za-z0-9_.-]+)?)|[^\s@]+@[^\s@]+\.[^\s@]+", re.ASCII)
+"""A login or a team, or an address, of which HLS does not know whose it is."""
+
+UNSUPPORTED = re.compile(r"!|.*[\[\]]")
+
+OwnerRule = tuple[str, tuple[str, ...]]  # glob, names of people and teams
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewer:
+    name: str  # login, or "org/team"
+    role: Literal["code owner", "last author"]
+    open_requests: int | None  # open pull requests that wait for a review of this person; None for a team
+
+    @property
+    def is_person(self) -> bool:
+        return self.open_requests is not None
+
+
+def parse_owners(text: str) -> list[OwnerRule]:
+    """Return the rules of a CODEOWNERS file, the last one first, because it has precedence.
+
+    A line that GitHub takes for invalid is skipped.
+    """
+    rules: list[OwnerRule] = []
+    for line in reversed(text.split("\n")):
+        pattern, *owners = BLANKS.split(COMMENT.sub("", line).strip())
+        found = [OWNER.fullmatch(owner) for owner in owners]
+        if pattern and not UNSUPPORTED.match(pattern) and None not in found:
+            glob = f"{'' if '/' in pattern[:-1] else '**/'}{pattern.strip('/')}{'/**' if pattern[-1] == '/' else ''}"
+            rules.append((glob.replace("\\ ", " "), tuple(one[1] for one in found if one and one[1])))
+    return rules
+
+
+def find_owners(rules: Iterable[OwnerRule], path: str) -> tuple[str, ...]:
+    return next((owners for glob, owners in rules if matches(glob, path)), ())
+
+
+def choose_reviewers(
+    owners: Iterable[str], authors: Iterable[str], *, load: Mapping[str, int], excluded: Collection[str], most: int
+) -> tuple[Reviewer, ...]:
+    """Return at most `most` people, and as many teams: code owners before last authors, the least loaded first.
+
+    `load` are the numbers of open review requests by login, and `excluded` are logins, both in lower case.
+    """
+    found = {name.lower(): Reviewer(name, "last author", load.get(name.lower(), 0)) for name in authors}
+    for name in owners:
+        found[name.lower()] = Reviewer(name, "code owner", None if "/" in name else load.get(name.lower(), 0))
+    people = [one for key, one in found.items() if one.is_person and key not in excluded]
+    people.sort(key=lambda one: (one.role != "code owner", one.open_requests))
+    return (*people[:most], *[one for one in found.values() if not one.is_person][:most])
