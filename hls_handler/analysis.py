@@ -294,6 +294,20 @@ class GenericAnalysis(CommentingReply):
     details: str = Field(max_length=12000, description="What else is worth knowing, as Markdown. Empty if nothing.")
 
 
+class ConflictResolution(_Part):
+    """What replaces one conflict."""
+
+    number: int = Field(description="The number of the conflict.")
+    code: str = Field(description="The lines that replace the conflict and its marks, and no others.")
+    why: str = Field(max_length=300, description="What was kept of each side, in one sentence.")
+
+
+class ConflictResolutions(Reply):
+    """Resolutions of the conflicts of a cherry-pick."""
+
+    resolutions: list[ConflictResolution] = Field(max_length=50, description="Without those that the lines leave open.")
+
+
 REPLY_TYPES: Mapping[str, type[Reply]] = {
     "issue_analysis": IssueAnalysis,
     "issue_response": IssueResponse,
@@ -303,6 +317,7 @@ REPLY_TYPES: Mapping[str, type[Reply]] = {
     "workflow_analysis": WorkflowAnalysis,
     "release_analysis": ReleaseAnalysis,
     "comment_reply": CommentReply,
+    "conflict_resolutions": ConflictResolutions,
     "generic_analysis": GenericAnalysis,
 }
 

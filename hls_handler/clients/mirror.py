@@ -5,6 +5,7 @@ The folders in `mirror.directory` are a cache for all threads and processes, whi
     hello-world-5d41402abc4b2a76/lock   locked during a fetch; its modification time is that of the last use
     hello-world-5d41402abc4b2a76/git    the repository; git/refs/hls/COMMIT marks a commit that is complete
     hello-world-5d41402abc4b2a76/new    the same, until its first fetch is complete
+    hello-world-5d41402abc4b2a76/pick   objects of a merge that is computed
 
 Reads use the configuration in git/read and the objects in git/objects. The repository itself is a partial clone, in
 which `git grep` fails at the first file that was not fetched (over 1 MB).
@@ -28,9 +29,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from hls_handler.clients.git import FETCH_CONFIG, GitResult, environment, find_git, run_git
+from hls_handler.clients.git import FETCH_CONFIG, NO_HOOKS, GitResult, environment, find_git, run_git
 from hls_handler.clients.transport import find_proxy_settings, redact_secret
 from hls_handler.errors import HlsError, SettingsError
+from hls_handler.handlers.reader import Pick, PickConflict
 from hls_handler.review.second_sites import Hit
 from hls_handler.settings.model import Mirror as MirrorSettings
 from hls_handler.settings.values import is_loopback, web_url
@@ -102,7 +104,7 @@ class Mirrors:
             if lock.parent != keep:
                 with suppress(BlockingIOError), lock.open("a") as file:  # a locked one is in use
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    _remove(lock.parent / "git", lock.parent / "new")
+                    _remove(lock.parent / "git", lock.parent / "new", lock.parent / "pick")
                     sizes[lock] = 0
 
 
@@ -158,13 +160,7 @@ class Mirror:
         names = "".join(f"{commit}:{path}\n" for path in asked)
         stdin = f"{names}{commit}\n".encode("utf-8", "replace")  # git succeeds without the commit, so ask for it, too
         read = io.BytesIO(self._read(commit, ["cat-file", "--batch"], max_bytes=MAX_READ_BYTES, stdin=stdin).output)
-        found: dict[str, bytes] = {}
-        for path in asked:
-            header = OBJECT.fullmatch(read.readline())
-            content = read.read(int(header[2]) + 1) if header else b""
-            if header and header[1] == b"blob" and len(content) > int(header[2]):
-                found[path] = content[:-1]
-        return found
+        return {path: content for path in asked if (content := _read_blob(read)) is not None}
 
     def list_files(self, commit: str, extensions: Collection[str]) -> Mapping[str, str]:
         """Return the ids of the contents of all files with one of the extensions, such as ".md", by path.
@@ -214,6 +210,57 @@ class Mirror:
             if max(numbers.values(), default=0) <= MAX_HITS:
                 raise MirrorUnavailable("the repository has too many lines with the names of the change")
         return ()
+
+    def parents(self, commit: str) -> tuple[str, ...]:
+        """Return the parents of a commit, which need not be there."""
+        found = self._read(commit, ["cat-file", "commit", commit], max_bytes=MAX_READ_BYTES).output
+        header = found.partition(b"\n\n")[0].decode("ascii", "replace")
+        return tuple(re.findall(r"^parent ([0-9a-f]+)$", header, re.MULTILINE))
+
+    def cherry_pick(self, commit: str, base: str, onto: str) -> Pick:
+        """Merge the change from `base` to `commit` into `onto`, with files of their own that are deleted afterwards.
+
+        git merges copies of the commits, of which the one of `base` is the parent of the others. git 2.38 is needed.
+        """
+        self.prepare((commit, base, onto))
+        objects = self._folder / "pick"
+        config = {**NO_HOOKS, "user.name": "HLS", "user.email": "hls@localhost"}
+        environ = environment(self._git / "read", config, objects=objects)
+        environ["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = str(self._git / "objects")
+
+        def git(*arguments: str, stdin: bytes = b"", accepted: Sequence[int] = (0,)) -> bytes:
+            found = run_git(arguments, environ, timeout_s=READ_TIMEOUT_S, max_bytes=MAX_READ_BYTES, stdin=stdin)
+            if found.status not in accepted or found.is_cut:
+                raise MirrorUnavailable("git cannot merge the commits (it must be 2.38 or later, and files under 1 MB)")
+            return found.output
+
+        def copy(of: str, *parents: str) -> str:
+            return git("commit-tree", f"{of}^{{tree}}", *parents, "-m", "copy").decode().strip()
+
+        try:
+            with self._locked(self._mirrors.clock() + self._mirrors.settings().timeout_s):
+                _remove(objects)
+                objects.mkdir()
+                first = copy(base)
+                ours, theirs = copy(onto, "-p", first), copy(commit, "-p", first)
+                merge = ["merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs]
+                tree, *names = _decode(git(*merge, accepted=(0, 1))).split("\0")[:-1]
+                asked = [name for name in names if "\n" not in name]
+                stdin = "".join(f"{one}:{name}\n" for name in asked for one in (ours, tree)).encode("utf-8", "replace")
+                read = io.BytesIO(git("cat-file", "--batch", stdin=stdin))
+                texts = {name: [_decode(_read_blob(read) or b"") for _ in (ours, tree)] for name in asked}
+                is_empty = tree.encode() == git("rev-parse", f"{ours}^{{tree}}").strip()
+        except OSError as exc:
+            raise MirrorUnavailable(f"mirror.directory cannot be used: {exc.strerror}") from exc
+        finally:
+            _remove(objects)
+
+        def label(parts: Sequence[str]) -> tuple[str, ...]:
+            return tuple(part.replace(ours, "branch").replace(theirs, "change") for part in parts)
+
+        mark = re.compile(rf"^(<{{7}} {ours}(?::.*)?\n(?:.*\n)*?>{{7}} {theirs}(?::.*)?(?:\n|\Z))", re.MULTILINE)
+        found = [(name, *texts.get(name, ("", ""))) for name in names]
+        return Pick(is_empty, tuple(PickConflict(name, own, label(mark.split(merged))) for name, own, merged in found))
 
     def _read(
         self,
@@ -359,6 +406,13 @@ def _network_config(url: str) -> dict[str, str]:
     found = find_proxy_settings(url)
     key = "http.sslCAPath" if Path(found.ca_path).is_dir() else "http.sslCAInfo"
     return {"http.proxy": found.proxy or "", "http.proxyAuthMethod": "basic", key: found.ca_path}
+
+
+def _read_blob(output: io.BytesIO) -> bytes | None:
+    """Read the next object that `git cat-file --batch` wrote; None if it is missing, cut or not a file."""
+    header = OBJECT.fullmatch(output.readline())
+    content = output.read(int(header[2]) + 1) if header else b""
+    return content[:-1] if header and header[1] == b"blob" and len(content) > int(header[2]) else None
 
 
 def _decode(text: bytes) -> str:

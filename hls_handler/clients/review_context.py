@@ -152,6 +152,12 @@ class NoFiles:
         del words
         return ()
 
+    def parents(self) -> tuple[str, ...]:
+        return ()
+
+    def cherry_pick(self, base: str, onto: str) -> None:
+        del base, onto
+
 
 def _text(blob: _Blob | None) -> str:
     return (blob.text or "")[:MAX_TEXT_CHARS] if blob else ""

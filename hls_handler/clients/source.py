@@ -8,6 +8,7 @@ from typing import TypeVar
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.mirror import Mirror, MirrorUnavailable
 from hls_handler.clients.review_context import MAX_HEAD_FILE_BYTES, read_head_files
+from hls_handler.handlers.reader import Pick
 from hls_handler.review.grammars import GRAMMARS
 from hls_handler.review.second_sites import Hit
 from hls_handler.untrusted.cleaning import CodeText, clean_and_redact
@@ -47,6 +48,12 @@ class CommitFiles:
 
     def find_words(self, words: Collection[str]) -> Sequence[Hit]:
         return self._from_mirror(lambda mirror: mirror.find_words(self._commit, words, GRAMMARS)) or ()
+
+    def parents(self) -> tuple[str, ...]:
+        return self._from_mirror(lambda mirror: mirror.parents(self._commit)) or ()
+
+    def cherry_pick(self, base: str, onto: str) -> Pick | None:
+        return self._from_mirror(lambda mirror: mirror.cherry_pick(self._commit, base, onto))
 
     def _from_mirror(self, read: Callable[[Mirror], T]) -> T | None:
         """Return what `read` returns; None if the mirror is unavailable, also for later reads."""

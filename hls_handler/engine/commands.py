@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import uuid
+from dataclasses import replace
 from functools import partial
 from typing import assert_never
 
@@ -12,11 +13,14 @@ from pydantic import TypeAdapter
 
 from hls_handler.actions import EnsureComment, Outcome, Reaction
 from hls_handler.deliveries import CONCLUDED, PRIORITY_BOT_REQUEST, REQUESTED, NewDelivery
+from hls_handler.engine.handler_job import require_runs_left
 from hls_handler.engine.job import RULE, Codec, DeliveryResult, Job
 from hls_handler.engine.posting import OUTCOME, Posting, make_writer
 from hls_handler.engine.repository_settings import apply_to_rule, load_repository_settings
 from hls_handler.errors import PayloadError, Permanent, Superseded
 from hls_handler.events import REQUEST_KEY, RequestedReview, parse_event
+from hls_handler.handlers import COMMAND_HANDLERS
+from hls_handler.handlers.cherry_picks import CHERRY_PICK, CHERRY_PICK_PROMPT
 from hls_handler.handlers.handler import check_conversation
 from hls_handler.handlers.job import Conversation
 from hls_handler.queue.checkpoints import StatusChange
@@ -64,8 +68,13 @@ HLS reacts with 👍 (done), 👀 (begun) or 😕 (not possible, or not a comman
 *Automatic comment by HLS.*"""
 
 
-def run_command(job: Job, command: Command) -> DeliveryResult:
+HELP_CHERRY_PICK = "| `/cherry-pick BRANCH` | say whether the change applies to the branch |\n"
+
+
+def run_command(job: Job, command: Command) -> DeliveryResult | Job:
     """Execute the command if the repository's settings and the permission of its author allow it.
+
+    Return the result, or the job of a handler that continues: that of `/cherry-pick`.
 
     A retry repeats all steps, which have no effect then. Raises `Postponed`, `LeaseLost` or a `StepFailed`.
     """
@@ -76,7 +85,10 @@ def run_command(job: Job, command: Command) -> DeliveryResult:
         ignored = _find_reason_to_ignore(job, command, login)
         if ignored is not None:
             return DeliveryResult("ignored", ignored.reason, kind=ignored.kind)
-        reason = _run(job, command, login)
+        prepared = _prepare_cherry_pick(job) if command.name == "cherry-pick" else None
+        if isinstance(prepared, Job):
+            return prepared
+        reason = prepared or _run(job, command, login)
         job.context.health.ok("github")
         return DeliveryResult("done", reason, posting="dry_run" if job.rule.effective.features.dry_run else "done")
 
@@ -128,10 +140,22 @@ def _run(job: Job, command: Command, login: str) -> str:
             return _request_review(job, number, "conclude", reaction="+1", if_impossible="+1")
         case "help":
             return _join(_react(job, "+1"), _show_help(job, number).detail)
-        case "unknown":
+        case "cherry-pick" | "unknown":
             return _join(_react(job, "confused"), _show_help(job, number).detail)
         case _:
             assert_never(command.name)
+
+
+def _prepare_cherry_pick(job: Job) -> Job | str:
+    """React, and return the job of the handler, or the reason why there is none."""
+    found = job.config.library.prompts.get(CHERRY_PICK_PROMPT)
+    if job.situation.stop is not None or found is None:
+        reason = job.situation.stop or f"no folder of prompts has {CHERRY_PICK_PROMPT}"
+        return _join(_react(job, "confused"), str(reason))
+    require_runs_left(job, job.situation.runs)
+    _react(job, "eyes")
+    rule = Rule(CHERRY_PICK, CHERRY_PICK_PROMPT, job.rule.effective, found.path)
+    return replace(job, rule=rule, handler=COMMAND_HANDLERS[CHERRY_PICK])
 
 
 def _find_unchanged(job: Job, command: Command) -> str:
@@ -187,7 +211,8 @@ def _show_help(job: Job, number: int) -> Outcome:
     if not job.rule.effective.features.auto_commenting:
         return Outcome("comment", "off", "comments are switched off, so the commands were not shown")
     posting = Posting(job, Conversation(number, is_pull_request=True))
-    action = EnsureComment(HELP_FAMILY, HELP, create=True)
+    row = HELP_CHERRY_PICK if job.rule.effective.features.cherry_pick else ""
+    action = EnsureComment(HELP_FAMILY, HELP.replace("| `/help`", f"{row}| `/help`"), create=True)
     return job.run_step(OUTCOME, 0, lambda: posting.write(action, 0))
 
 

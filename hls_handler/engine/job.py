@@ -19,7 +19,8 @@ it, the checkpoint is ignored and the step runs again. The codec and the name of
     post                     OUTCOME "post" n: the outcome of action n; COMMENT_WRITE_BEGUN "writing" n: action n
                              begins to write; LABELS_BEFORE "before": the label states before the first write
     report_settings_problems PROBLEMS_REPORTED "settings_reported"; "writing" as for `post`, with n = PROBLEMS_INDEX
-    run_command              REACTION "reaction"; for /help also OUTCOME "post" 0 and COMMENT_WRITE_BEGUN "writing" 0
+    run_command              REACTION "reaction"; for /help also OUTCOME "post" 0 and COMMENT_WRITE_BEGUN "writing" 0;
+                             for /cherry-pick those of gather, ask and post
     run_shadow               SHADOW "shadow"; the same as for `ask`, with n from FIRST_SHADOW_STEP
 
 `plan` is pure and has no checkpoint. The names are stored in databases, so never rename a checkpoint.
@@ -110,7 +111,7 @@ class Codec(Generic[T]):
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 
 
-CODE_FIELDS = frozenset({"numbered", "above", "code", "quote", "rests_on", "second_sites", "suggestion"})
+CODE_FIELDS = frozenset({"numbered", "above", "code", "ours", "quote", "rests_on", "second_sites", "suggestion"})
 """Names of the fields of facts and replies that have code. They are redacted as prompts show code, so that a patch is
 the same after a restart, and a quote is still a part of its line."""
 

@@ -13,12 +13,13 @@ from hls_handler.deliveries import Checkpoint
 from hls_handler.engine.job import GATHER, facts_codec
 from hls_handler.errors import HlsError, PromptError
 from hls_handler.events import event_key, parse_event
-from hls_handler.handlers import handler_for
+from hls_handler.handlers import COMMAND_HANDLERS, handler_for
 from hls_handler.handlers.handler import template_variables
 from hls_handler.prompting import recorded
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Family, Library, Prompt
 from hls_handler.prompting.source_files import NOTHING_UNSAVED, read_folder
+from hls_handler.prompting.variables import sample_values
 from hls_handler.routing.envelope import LABEL_ACTIONS, REVIEW_REQUESTED
 from hls_handler.routing.filters import RUN_EVENTS
 from hls_handler.routing.router import LABEL_CORRECTION_EVENTS
@@ -90,7 +91,7 @@ def load_shipped(settings: Settings) -> Library:
 
 @cache
 def families() -> Mapping[str, Family]:
-    """Return the prompt family of each event that GitHub sends, by event name."""
+    """Return the prompt family of each event that GitHub sends, by event name, and those of commands."""
     return {
         event: Family(
             name=handler.family,
@@ -100,12 +101,16 @@ def families() -> Mapping[str, Family]:
             replies=handler.replies,
             samples=partial(_samples, event),
         )
-        for event, handler in ((event, handler_for(event)) for event in ACTIONS)
+        for event, handler in ((event, handler_for(event)) for event in (*ACTIONS, *COMMAND_HANDLERS))
     }
 
 
 def _samples(event_name: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
     handler, file = handler_for(event_name), FACTS / f"{event_name}.json"
+    if event_name in COMMAND_HANDLERS:
+        sample, prompt = recorded.load("issue_comment.created"), f"{handler.family}/sample"
+        event, values = parse_event(sample.event, GUID, sample.body), sample_values(handler.facts_type)
+        return tuple((sample.name, template_variables(event, handler, facts, prompt=prompt)) for facts in values)
     stored: dict[str, object] = json.loads(file.read_bytes()) if file.exists() else {}
     samples: list[tuple[str, Mapping[str, object]]] = []
     for name, plain in stored.items():

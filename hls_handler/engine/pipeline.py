@@ -277,7 +277,8 @@ def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
     if isinstance(rule, QueueCheck):
         return _check_merge_group(job, rule)
     if isinstance(rule, Command):
-        return run_command(job, rule)
+        done = run_command(job, rule)
+        return _run_handler(done) if isinstance(done, Job) else done
     correction = job.router.find_label_correction(routing_input, rule.effective)
     if isinstance(correction, LabelCorrection):  # an event can be a correction and have a prompt
         correct_label(job, correction)

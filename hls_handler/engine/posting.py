@@ -267,7 +267,7 @@ class Posting:
             self._acquire(name, None if self._acquired else check)
         reader = job.context.github.reader(job.event.repository.full_name)
         current = reader.pull_request(number) if self._conversation.is_pull_request else reader.issue(number)
-        check_conversation(job.event, current)
+        check_conversation(job.event, current, may_be_closed=self._conversation.may_be_closed)
         if self._history.labels():
             shown = _shown_labels(current, job.config.library, job.rule.effective)
             _log_corrections(job.store.corrections.record_current(job.lease, job.bot.login, shown))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hls_handler.handlers.check_runs import CheckRunHandler
+from hls_handler.handlers.cherry_picks import CHERRY_PICK, CherryPickHandler
 from hls_handler.handlers.comments import CommentHandler
 from hls_handler.handlers.generic import GenericHandler
 from hls_handler.handlers.handler import Handler
@@ -24,7 +25,10 @@ HANDLERS: Mapping[str, Handler[Any]] = {
 }
 """GitHub's event name -> the handler for that event."""
 
+COMMAND_HANDLERS: Mapping[str, Handler[Any]] = {CHERRY_PICK: CherryPickHandler()}
+"""The handlers of commands that ask Claude. Their keys have the place of an event's name."""
+
 
 def handler_for(event_name: str) -> Handler[Any]:
-    """Return the handler of an event; a `GenericHandler` for an event that is not in `HANDLERS`."""
-    return HANDLERS.get(event_name) or GenericHandler(event_name)
+    """Return the handler of an event or a command; a `GenericHandler` for an event that is not in `HANDLERS`."""
+    return HANDLERS.get(event_name) or COMMAND_HANDLERS.get(event_name) or GenericHandler(event_name)

@@ -215,16 +215,17 @@ def read_offer(reader: Reader, limits: PromptLimits) -> LabelOffer | None:
     return None if limits.taken_labels is None else select_offer(reader.labels(), limits.labels, limits.taken_labels)
 
 
-def check_conversation(event: Event, conversation: Issue | PullRequest) -> None:
+def check_conversation(event: Event, conversation: Issue | PullRequest, *, may_be_closed: bool = False) -> None:
     """Raise `ConversationIgnored` if it is locked or marked "skip hls", or `Superseded` if it is closed.
 
-    If the event is that this conversation was closed, raise `Superseded` if it is open again.
+    If the event is that this conversation was closed, raise `Superseded` if it is open again. With `may_be_closed`, the
+    state does not matter.
     """
     kind = "pull request" if isinstance(conversation, PullRequest) else "issue"
     name = f"the {kind} {event.repository.full_name}#{conversation.number}"
     closed = event.conversation if event.is_closing else None
     was_closed = closed is not None and closed.number == conversation.number
-    if (conversation.state == "closed") != was_closed:
+    if not may_be_closed and (conversation.state == "closed") != was_closed:
         raise Superseded(f"{name} was {'reopened' if was_closed else 'closed'} meanwhile")
     if conversation.locked:
         unlock = "to have the event processed, unlock it and redeliver the event from GitHub"

@@ -186,6 +186,23 @@ class Comparison:
     commits: tuple[Commit, ...]  # oldest first; at most 250
 
 
+@dataclass(frozen=True, slots=True)
+class PickConflict:
+    """A file that cannot be merged. Its texts are untrusted, and neither cleaned nor redacted."""
+
+    path: str
+    ours: str  # the file on the branch
+    parts: tuple[str, ...]  # of the merged file: the parts with odd indexes are conflicts, with git's marks
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """What `git cherry-pick` would do."""
+
+    is_empty: bool  # True: the branch has the change already
+    conflicts: tuple[PickConflict, ...]
+
+
 class RepositoryFiles(Protocol):
     """Read access to the files of a repository at one commit. Its texts are untrusted."""
 
@@ -208,6 +225,12 @@ class RepositoryFiles(Protocol):
 
     def find_words(self, words: Collection[str]) -> Sequence[Hit]:
         """The lines with one of the words. A word that is too frequent is left out."""
+
+    def parents(self) -> tuple[str, ...]:
+        """The parents of the commit. Nothing without a mirror."""
+
+    def cherry_pick(self, base: str, onto: str) -> Pick | None:
+        """Merge the change from `base` to the commit into `onto`, another commit. None without a mirror."""
 
 
 RepositoryPermission = Literal["admin", "write", "read", "none"]

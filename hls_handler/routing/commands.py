@@ -16,9 +16,9 @@ from hls_handler.routing.filters import Ignored, find_own_action, mention_of, sa
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
 from hls_handler.settings.yaml_parser import Sources
-from hls_handler.untrusted.command_line import read_command_line
+from hls_handler.untrusted.command_line import CHERRY_PICK, read_command_line
 
-CommandName = Literal["stop", "resume", "review", "review full", "help", "dismiss", "thread", "unknown"]
+CommandName = Literal["stop", "resume", "review", "review full", "help", "dismiss", "cherry-pick", "thread", "unknown"]
 """The words of a command; "thread" if a person dismissed a finding in its review thread, or took that back; "unknown"
 for a command that HLS does not have."""
 
@@ -39,7 +39,7 @@ BY_PEOPLE = (NEW_COMMENT, NEW_REPLY, *THREAD_EVENTS)
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Routing decision: a person gave a command. The worker checks the person's permission; no prompt runs."""
+    """Routing decision: a person gave a command. The worker checks the person's permission."""
 
     event_key: str  # "issue_comment.created"
     name: CommandName
@@ -69,6 +69,8 @@ def parse_command(text: str, accounts: Sequence[Account] = ()) -> tuple[CommandN
     login, line = read_command_line(text)
     if login and accounts and not any(same_login(login, mention_of(account)) for account in accounts):
         return None
+    if line.partition(" ")[0] == CHERRY_PICK:
+        return "cherry-pick", None
     if found := COMMAND.fullmatch(line):
         return next(name for name in NAMES if name == found[1]), int(found[2]) if found[2] else None
     word = re.split(r"[^\w-]", line.removeprefix("/"), maxsplit=1)[0]
@@ -103,6 +105,8 @@ def route_command(
     """
     found = _find_command(routing_input, settings, accounts)
     if found is None or not may_be_command(routing_input.key, effective, settings):
+        return None
+    if found[0] == "cherry-pick" and not effective.features.cherry_pick:  # another bot may have the same command
         return None
     if own := find_own_action(routing_input, settings, accounts):
         return own

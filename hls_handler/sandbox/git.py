@@ -40,7 +40,7 @@ class GitRepositories:
         self._state = state
         self._folder: Path | None = None
 
-    def commit(self, full_name: str, files: Mapping[str, str]) -> str:
+    def commit(self, full_name: str, files: Mapping[str, str], *, parent: str = "") -> str:
         """Store a commit with exactly these files, for git and for the API, and return its id.
 
         Raises `HlsError` if git fails, as it does if it is not installed.
@@ -51,10 +51,10 @@ class GitRepositories:
         folder = self._folder / _name(full_name)
         if not folder.exists():
             self._run(folder, "init", "--quiet", "--bare", "--template=")
-        changes = [f"commit refs/heads/main\n{COMMITTER}\ndata 0\ndeleteall\n".encode()]
-        for path, text in files.items():
-            content = text.encode()
-            changes.append(f"M 100644 inline {path}\ndata {len(content)}\n".encode() + content + b"\n")
+        after = f"from {parent}\n" if parent else ""
+        changes = [f"commit refs/heads/main\n{COMMITTER}\ndata 0\n{after}deleteall\n".encode()]
+        contents = {path: text.encode() for path, text in files.items()}
+        changes += [b"M 100644 inline %b\ndata %d\n%b\n" % (path.encode(), len(b), b) for path, b in contents.items()]
         self._run(folder, "fast-import", "--quiet", "--force", stdin=b"".join(changes))
         commit = self._run(folder, "rev-parse", "refs/heads/main").decode().strip()
         self._state.change(lambda world: world.with_ref(full_name, "main", commit))

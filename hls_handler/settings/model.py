@@ -546,6 +546,7 @@ class RepositoryFeatures(Section):
     dry_run: bool = Field(False, description="do everything except write to GitHub; what would be written is stored")
     drafts: bool = Field(False, description="process draft pull requests")
     bots: Bots = Field(False, description="process what other bots open: all, none, or those of a list of globs")
+    cherry_pick: bool = Field(False, description="answer the command /cherry-pick BRANCH; it needs the mirror")
     repository_settings: bool = Field(
         True, description="apply .github/hls.yaml of the repository and hls.yaml of ORG/.github"
     )

@@ -15,7 +15,7 @@ from hls_handler.engine.job import ASK, GATHER, decode_reply, decode_reply_for_d
 from hls_handler.engine.repository_settings import SETTINGS_FILE
 from hls_handler.errors import HlsError, PayloadError, Permanent, StepFailed
 from hls_handler.events import Event, parse_event
-from hls_handler.handlers import HANDLERS, handler_for
+from hls_handler.handlers import COMMAND_HANDLERS, HANDLERS, handler_for
 from hls_handler.handlers.asking import FIRST_PART, VERIFICATION, VERIFY_PROMPT, Answers, Asking
 from hls_handler.handlers.handler import Handler, template_variables
 from hls_handler.handlers.reader import EMPTY_HISTORY, Reader
@@ -73,7 +73,8 @@ def read_facts(
 
 def load_stored_facts(store: Storage, row: DeliveryRow, table: RepositoryTable) -> StoredFacts:
     """Return a delivery with its event and facts. Raises `NotRepeatable`."""
-    handler = next((one for one in HANDLERS.values() if one.name == row.handler), None) or handler_for(row.event)
+    known = (*HANDLERS.values(), *COMMAND_HANDLERS.values())
+    handler = next((one for one in known if one.name == row.handler), None) or handler_for(row.event)
     body, effective = store.deliveries.body(row.guid), table.find(row.repository or "")
     if not body:
         raise NotRepeatable("its event is not stored; events are kept for storage.body_days, ignored ones not at all")

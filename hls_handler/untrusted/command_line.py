@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 
+CHERRY_PICK = "/cherry-pick"
+
 _BLANKS = re.compile("[\t\r \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 _INDENTED_CODE = re.compile(r" {0,3}\t| {4}")
 _COMMAND_LINE = re.compile(
     r"(?:@(?P<login>[\w-]+)(?:\[bot\])?[,:]? )?(?:please,? )?"
-    r"(?P<command>/(?:[a-z][\w-]{0,40}[?:,]?(?: [!-~]{1,41}?){0,3}?|dismiss[:,]? [ -~]{1,500}?))"
+    r"(?P<command>/(?:[a-z][\w-]{0,40}[?:,]?(?: [!-~]{1,41}?){0,3}?|dismiss[:,]? [ -~]{1,500}?"
+    r"|cherry-pick [!-~]{1,250}?))"
     r"(?:,? please)? ?[.!]{0,3}",
     re.ASCII | re.IGNORECASE,
 )
@@ -19,10 +22,15 @@ def read_command_line(text: str) -> tuple[str, str]:
 
     The line begins with a slash and a word, at most three further words follow, or a reason for `/dismiss`, and blank
     lines may precede it. The login is without "[bot]", and "" without an address. Returns ("", "") for any
-    other text, such as quotes and code. Text with invisible or similar characters is no command.
+    other text, such as quotes and code. Text with invisible or similar characters is no command. The command is in
+    lower case, except the branch of `/cherry-pick`.
     """
     for line in text.split("\n"):
         if words := _BLANKS.sub(" ", line).strip(" "):
             found = None if _INDENTED_CODE.match(line) else _COMMAND_LINE.fullmatch(words)
-            return (found["login"] or "", found["command"].lower()) if found is not None else ("", "")
+            if found is None:
+                return "", ""
+            word, blank, rest = found["command"].partition(" ")
+            word = word.lower()
+            return found["login"] or "", f"{word}{blank}{rest if word == CHERRY_PICK else rest.lower()}"
     return "", ""

@@ -37,8 +37,8 @@ LIBRARY = {
 }
 
 SHIPPED_NAMES = (
-    "comments/reply, issues/analyze, issues/respond, pull_requests/analyze, pull_requests/changelog, "
-    "pull_requests/verify, releases/announce, reviews/analyze, workflows/analyze"
+    "cherry_picks/resolve, comments/reply, issues/analyze, issues/respond, pull_requests/analyze, "
+    "pull_requests/changelog, pull_requests/verify, releases/announce, reviews/analyze, workflows/analyze"
 )
 
 Hls = Callable[..., Result]

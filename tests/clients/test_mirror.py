@@ -19,7 +19,7 @@ from hls_handler.clients.mirror import Mirrors
 from hls_handler.clients.reader import GithubReader
 from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.clients.source import CommitFiles
-from hls_handler.handlers.reader import RepositoryFiles
+from hls_handler.handlers.reader import Pick, PickConflict, RepositoryFiles
 from hls_handler.review.second_sites import Hit
 from hls_handler.settings.model import Mirror as MirrorSettings
 from tests.clients.fake_network import Authority, Proxy, tls_server
@@ -512,3 +512,83 @@ def test_mirror_with_a_hundred_commits_is_fetched_anew(world: World) -> None:
     assert text(world.open(commits[101]), "a") == "101\n"
     assert not (repository / "of the first mirror").exists()
     assert len(list((repository / "refs/hls").iterdir())) == 1
+
+
+def lines(*texts: str) -> bytes:
+    return "".join(f"{text}\n" for text in texts).encode()
+
+
+def test_change_is_merged_into_another_commit_without_the_history_between_them(world: World) -> None:
+    base = world.origin.commit({"a.py": lines(*"123456789"), "b.py": b"b\n"})
+    changed = world.origin.tree({"a.py": lines(*"12345678", "nine"), "b.py": b"b\n"})
+    commit = world.origin.git("commit-tree", "-m", "Change", "-p", base, changed)
+    onto = world.origin.commit({"a.py": lines("one", *"23456789"), "b.py": b"B\n"})
+    applied = world.origin.commit({"a.py": lines("one", *"2345678", "nine")})
+    files = world.open(commit)
+    assert files.parents() == (base,)
+    assert files.cherry_pick(base, onto) == Pick(is_empty=False, conflicts=())
+    assert files.cherry_pick(base, applied) == Pick(is_empty=True, conflicts=())
+    assert world.mirrored() == ["r"]
+    assert list(world.settings.directory.glob("*/pick")) == []
+
+
+def test_conflicts_have_the_parts_of_the_merged_file(world: World) -> None:
+    base = world.origin.commit({"a.py": lines(*"123456789"), "gone.py": b"old\n", "new\nline.py": b"1\n"})
+    commit = world.origin.commit({"a.py": lines(*"12", "3c", *"456789"), "gone.py": b"new\n", "new\nline.py": b"2\n"})
+    onto = world.origin.commit({"a.py": lines(*"12", "3b", *"45678", "nine"), "new\nline.py": b"3\n"})
+    conflict = "<<<<<<< branch\n3b\n=======\n3c\n>>>>>>> change\n"
+    assert world.open(commit).cherry_pick(base, onto) == Pick(
+        is_empty=False,
+        conflicts=(
+            PickConflict(
+                "a.py",
+                "1\n2\n3b\n4\n5\n6\n7\n8\nnine\n",
+                ("1\n2\n", conflict, "4\n5\n6\n7\n8\nnine\n"),
+            ),
+            PickConflict("gone.py", "", ("new\n",)),
+            PickConflict("new\nline.py", "", ("",)),
+        ),
+    )
+
+
+def test_line_that_looks_like_a_mark_is_part_of_the_conflict(world: World) -> None:
+    base = world.origin.commit({"a": b"1\n"})
+    commit = world.origin.commit({"a": b"<<<<<<< x\n=======\n>>>>>>> y"})
+    onto = world.origin.commit({"a": b"2\n"})
+    pick = world.open(commit).cherry_pick(base, onto)
+    assert pick is not None
+    (conflict,) = pick.conflicts
+    marks = "<<<<<<< branch\n2\n=======\n<<<<<<< x\n=======\n>>>>>>> y\n>>>>>>> change\n"
+    assert conflict.parts == ("", marks, "")
+
+
+def test_rule_11_merge_starts_no_program_that_the_repository_names(world: World, tmp_path: Path) -> None:
+    attributes = b"* merge=evil filter=evil diff=evil\n"
+    base = world.origin.commit({"a": b"1\n", ".gitattributes": attributes})
+    commit = world.origin.commit({"a": b"2\n", ".gitattributes": attributes})
+    onto = world.origin.commit({"a": b"3\n", ".gitattributes": attributes})
+    ran = tmp_path / "ran"
+    for key in ("merge.evil.driver", "filter.evil.clean", "filter.evil.smudge", "diff.evil.command"):
+        world.origin.git("config", key, f"touch {ran}")
+    pick = world.open(commit).cherry_pick(base, onto)
+    assert pick is not None
+    assert [one.path for one in pick.conflicts] == ["a"]
+    assert not ran.exists()
+
+
+def test_merge_of_a_file_that_is_too_large_to_be_fetched_is_impossible(world: World) -> None:
+    large = b"x\n" * 600_000
+    base, commit = world.origin.commit({"a": large}), world.origin.commit({"a": large + b"y\n"})
+    files = world.open(commit)
+    assert files.cherry_pick(base, world.origin.commit({"a": b"z\n" + large})) is None
+    assert files.no_mirror == "git cannot merge the commits (it must be 2.38 or later, and files under 1 MB)"
+
+
+def test_objects_of_a_merge_that_was_killed_are_deleted(world: World) -> None:
+    base = world.origin.commit({"a": b"1\n"})
+    files = world.open(base)
+    (git,) = world.settings.directory.glob("*/git")
+    (git.parent / "pick").mkdir()
+    (git.parent / "pick/left").touch()
+    assert files.cherry_pick(base, base) == Pick(is_empty=True, conflicts=())
+    assert not (git.parent / "pick").exists()

@@ -41,6 +41,7 @@ from hls_handler.handlers.reader import (
     MergeState,
     NoLog,
     OpenPullRequest,
+    Pick,
     RepositoryFiles,
     RepositoryLabel,
     RepositoryPermission,
@@ -100,6 +101,8 @@ class FakeGithub:
     head_files: dict[str, str] = field(default_factory=dict)  # text by "commit:path"
     heads: dict[str, str] = field(default_factory=dict)  # commits by branch
     no_mirror: str = ""  # why no words are found
+    parents_of: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by commit
+    picks: dict[tuple[str, str, str], Pick] = field(default_factory=dict)  # by commit, base and the branch's commit
     permissions: dict[str, RepositoryPermission] = field(default_factory=dict)  # by login; "read" for others
     comments_of: dict[int, tuple[Comment, ...]] = field(default_factory=dict)  # by others
     jobs_of: dict[int, tuple[WorkflowJob, ...]] = field(default_factory=dict)  # by attempt
@@ -107,6 +110,7 @@ class FakeGithub:
     pulls_from: dict[str, tuple[PullRequest, ...]] = field(default_factory=dict)  # by "owner:branch"
     released: tuple[Release, ...] = ()
     comparison: Comparison | None = None
+    comparisons: dict[str, Comparison] = field(default_factory=dict)  # by head; `comparison` for others
     files_at: dict[str, FileAtRef] = field(default_factory=dict)  # by "branch:path"
     labels: dict[int, tuple[str, ...]] = field(default_factory=dict)
     repository_labels: tuple[RepositoryLabel, ...] = ()
@@ -213,6 +217,14 @@ class FakeRepositoryFiles:
     @property
     def no_mirror(self) -> str:
         return self.github.no_mirror
+
+    def parents(self) -> tuple[str, ...]:
+        self.github._call(f"parents {self.sha}")
+        return self.github.parents_of.get(self.sha, ())
+
+    def cherry_pick(self, base: str, onto: str) -> Pick | None:
+        self.github._call(f"cherry_pick {self.sha}")
+        return self.github.picks.get((self.sha, base, onto))
 
     def find_words(self, words: Collection[str]) -> Sequence[Hit]:
         return [
@@ -322,7 +334,7 @@ class FakeReader:
 
     def commits_between(self, base: str, head: str) -> Comparison | None:
         self.github._call(f"commits_between {base} {head}")
-        return self.github.comparison
+        return self.github.comparisons.get(head, self.github.comparison)
 
     def find_file(self, path: str, *, ref: str | None) -> FileAtRef | None:
         self.github._call(f"find_file {path} {ref}")

@@ -118,7 +118,16 @@ def _family(event: str) -> Family:
 
 FAMILIES: Mapping[str, Family] = {
     event: _family(event)
-    for event in ("issues", "pull_request", "pull_request_review", "workflow_run", "release", "issue_comment", "push")
+    for event in (
+        "issues",
+        "pull_request",
+        "pull_request_review",
+        "workflow_run",
+        "release",
+        "issue_comment",
+        "push",
+        "cherry_pick",
+    )
 }
 """With few samples of each event, because the tests load many libraries."""
 

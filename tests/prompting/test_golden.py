@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from hls_handler.analysis import REPLY_TYPES, PullRequestAnalysis, is_worth_saying
+from hls_handler.handlers.cherry_picks import CherryPick, Hunk
 from hls_handler.handlers.documents import DocumentSection
 from hls_handler.handlers.similar import SimilarIssue
 from hls_handler.prompting.library import load_library
@@ -62,6 +63,8 @@ ALL_OPTIONS = replace(
 )
 
 
+CONFLICT = "def a():\n<<<<<<< branch\n    return 1\n=======\n    return 2\n>>>>>>> change\n"
+PICKED = {"pick": CherryPick("release/1.2", "", "-m 1 1f0c")}
 SECTION = DocumentSection(
     "docs/import.md", "Import > Large files", "Import large files in parts.", "https://a.example/b"
 )
@@ -75,6 +78,10 @@ def of(event: str, sample: str, **changes: object) -> Mapping[str, object]:
 PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "workflows.analyze": ("workflows/analyze", of("workflow_run", "demo/tests-failed")),
     "releases.announce": ("releases/announce", of("release", "demo/release")),
+    "cherry_picks.resolve": (
+        "cherry_picks/resolve",
+        of("cherry_pick", "issue_comment.created", hunks=(Hunk(1, "a.py", CONFLICT),)),
+    ),
     "comments.reply": ("comments/reply", of("issue_comment", "demo/first-contribution")),
     "issues.analyze": ("issues/analyze", issue_variables()),
     "issues.analyze.edited": (
@@ -104,6 +111,7 @@ COMMENTS: Mapping[str, tuple[str, str, str, Mapping[str, object]]] = {
     "workflows.analyze": ("workflow_run", "workflows/analyze", "demo/tests-failed", {"passed": False}),
     "workflows.analyze.passed": ("workflow_run", "workflows/analyze", "demo/tests-failed", {}),
     "releases.announce": ("release", "releases/announce", "demo/release", {}),
+    "cherry_picks.resolve": ("cherry_pick", "cherry_picks/resolve", "issue_comment.created", PICKED),
     "comments.reply": ("issue_comment", "comments/reply", "demo/mention", {}),
     "issues.analyze": ("issues", "issues/analyze", "demo/bug", {}),
     "issues.respond": ("issues", "issues/respond", "demo/question", {}),
@@ -187,7 +195,8 @@ def test_each_prompt_explains_its_fields_and_has_valid_examples_with_and_without
         assert [field for field in REPLY_TYPES[prompt.reply].model_fields if f"`{field}`" not in system] == [], name
         if name != "pull_requests/verify":  # its reply has no text that people read
             replies = [prompt.reply_model.model_validate(reply) for reply in examples(name)]
-            assert {is_worth_saying(reply) for reply in replies} == {True, False}, name
+            always = name == "cherry_picks/resolve"  # has a comment
+            assert {is_worth_saying(reply) for reply in replies} == ({False} if always else {True, False}), name
             assert [[*reply] for reply in examples(name)] == [[*prompt.reply_model.model_fields]] * len(replies), name
 
 

@@ -52,7 +52,7 @@ def codecs() -> dict[str, Codec[Any]]:
 
 def facts_codecs() -> dict[str, Codec[Any]]:
     """Codecs of facts, by event; "push" stands for all events without a handler of their own."""
-    handlers_by_event = {**handlers.HANDLERS, "push": handlers.handler_for("push")}
+    handlers_by_event = {**handlers.HANDLERS, **handlers.COMMAND_HANDLERS, "push": handlers.handler_for("push")}
     return {
         event: Codec("gather", one.facts_version, TypeAdapter(one.facts_type))
         for event, one in handlers_by_event.items()
