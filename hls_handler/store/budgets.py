@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, literal, select
 
 from hls_handler.db.counters import BUDGET_EXCEEDED, CounterWriter
 from hls_handler.db.database import Database
-from hls_handler.db.tables import counter_hours, counters
+from hls_handler.db.tables import calls, counter_hours, counters, deliveries
 from hls_handler.db.values import HOUR_MS, from_ms, to_ms
 from hls_handler.settings.effective import name_matcher
 from hls_handler.settings.model import Budget as BudgetSettings
@@ -101,6 +101,16 @@ def read_state(connection: Connection, budget: Budget, now: int) -> BudgetState:
     costs = select(_c.label, func.sum(_c.value)).where(_c.name == budget.counter, _c.hour >= to_ms(begins_at))
     rows = connection.execute(costs.where(_c.hour < to_ms(ends_at)).group_by(_c.label))
     return BudgetState(budget, sum(int(cost) for label, cost in rows if budget.covers(label)), ends_at)
+
+
+def read_reserved(connection: Connection, budget: Budget, now: int) -> int:
+    """Return what calls in progress may cost at most: their end may leave a part. A call of an hour has no worker."""
+    labels = {"repository_cost_micro_usd": deliveries.c.repository, OUTSIDER_COST: deliveries.c.sender}
+    label = labels.get(budget.counter, literal(""))
+    reserved = select(label, func.sum(calls.c.cost_micro_usd)).join_from(calls, deliveries)
+    is_open = calls.c.finished_at.is_(None), calls.c.started_at > now - HOUR_MS
+    rows = connection.execute(reserved.where(*is_open).group_by(label))
+    return sum(int(cost or 0) for name, cost in rows if budget.covers(name or ""))
 
 
 def note_exceeded(writer: CounterWriter, connection: Connection, budget: Budget, now: int) -> bool:

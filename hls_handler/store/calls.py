@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -37,7 +37,7 @@ from hls_handler.prompting.prompt import PromptSources
 from hls_handler.queue.checkpoints import DELIVERY_ID, Change, Checkpoints, LeaseCheck, prepare
 from hls_handler.queue.leases import lease_lost
 from hls_handler.queue.rate_limiter import RateLimiter
-from hls_handler.store.budgets import OUTSIDER_COST, Budget, note_exceeded, read_state
+from hls_handler.store.budgets import OUTSIDER_COST, Budget, note_exceeded, read_reserved, read_state
 from hls_handler.store.prompt_versions import PromptVersions
 from hls_handler.store.reply_cache import CACHE_HIT, CACHE_MISS, CACHE_SAVED, CachedReply, CacheKey, ReplyCache
 from hls_handler.wording import count
@@ -59,6 +59,7 @@ UNFINISHED = "unfinished"
 """Counted in place of an outcome while a call is in progress, and for good if its end could not be stored."""
 
 _c, _d = calls.c, deliveries.c
+RESERVED_WAIT = timedelta(seconds=10)
 _IS_OPEN = _c.finished_at.is_(None)
 _IS_FREE = and_(func.coalesce(_c.outcome, UNFINISHED).in_(FREE), _c.output_tokens.is_(None))
 
@@ -453,10 +454,13 @@ class ClaudeCalls:
 
     def _check_budgets(
         self, connection: Connection, budgets: Sequence[Budget], estimate: Usage | None, now: int
-    ) -> BudgetUsedUp | None:
+    ) -> Postponed | None:
         needed = (_usage_columns(estimate)["cost_micro_usd"] if estimate is not None else None) or 0
         for state in (read_state(connection, budget, now) for budget in budgets):
             if state.left_micro_usd < max(needed, 1):
+                if state.left_micro_usd + read_reserved(connection, state.budget, now) >= max(needed, 1):
+                    why = f"waits for calls in progress, which reserve the rest of a budget: {state.describe()}"
+                    return Postponed(why, at=from_ms(now) + RESERVED_WAIT)
                 return BudgetUsedUp(
                     f"a budget allows no further call: {state.describe()}, and this call needs up to {_usd(needed)}",
                     at=state.ends_at,

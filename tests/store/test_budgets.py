@@ -14,7 +14,7 @@ import pytest
 
 from hls_handler.analysis import Usage
 from hls_handler.deliveries import Lease
-from hls_handler.errors import BudgetUsedUp
+from hls_handler.errors import BudgetUsedUp, Postponed
 from hls_handler.settings.model import Budgets, Settings
 from hls_handler.storage import Storage
 from hls_handler.store.budgets import list_budgets
@@ -44,11 +44,39 @@ def begin_call(
     return start_call(store, lease, estimate=estimate, budgets=budgets, outsider=outsider)
 
 
+def spend(store: Storage, lease: Lease, given: Settings) -> None:
+    """Make a call that costs its estimate."""
+    store.calls.end(lease, begin_call(store, lease, given), outcome="ok", usage=ESTIMATE, error=None)
+
+
+def test_call_that_fits_without_the_calls_in_progress_waits_for_their_cost(store: Storage) -> None:
+    given = with_budgets(repositories=[{"name": "octo/*", "day_usd": 0.07}])
+    lease, other = begin(store, "g1", repository="octo/a"), begin(store, "g2", repository="Octo/b")
+    begin_call(store, begin(store, "g3", repository="else/a"), with_budgets())
+    first = begin_call(store, lease, given)
+    with pytest.raises(Postponed) as raised:
+        begin_call(store, other, given)
+    assert type(raised.value) is Postponed
+    assert raised.value.at - store.now() <= timedelta(seconds=10)
+    assert store.budgets.find_exceeded(list_budgets(given)) == ()
+    store.calls.end(lease, first, outcome="ok", usage=USAGE, error=None)
+    begin_call(store, other, given)
+
+
+def test_call_whose_worker_died_reserves_for_good_after_an_hour(store: Storage, skew: Skew) -> None:
+    given = with_budgets(total={"day_usd": 0.07})
+    lease = begin(store, "g1")
+    begin_call(store, lease, given)
+    skew.advance(hours=1, seconds=1)
+    with pytest.raises(BudgetUsedUp):
+        begin_call(store, begin(store, "g2"), given)
+
+
 def test_call_that_does_not_fit_waits_for_the_next_day_and_names_setting_and_amounts(store: Storage) -> None:
     given = with_budgets(total={"day_usd": 0.06})
     lease = begin(store, "g1")
     store.calls.end(lease, begin_call(store, lease, given), outcome="ok", usage=USAGE, error=None)
-    begin_call(store, lease, given)
+    spend(store, lease, given)
     refused = []
     for _ in range(2):
         with pytest.raises(BudgetUsedUp) as raised:
@@ -90,7 +118,7 @@ def test_budget_of_a_month_ends_with_the_month_and_includes_its_first_day(store:
     begin_call(store, begin(store, "g1"), given)
     skew.advance(days=29, hours=23)
     lease = begin(store, "g2")
-    begin_call(store, lease, given)
+    spend(store, lease, given)
     with pytest.raises(BudgetUsedUp) as raised:
         begin_call(store, lease, given)
     assert raised.value.at == datetime(2026, 12, 1, tzinfo=UTC)
@@ -102,7 +130,7 @@ def test_repositories_of_a_glob_share_a_budget_and_others_have_none(store: Stora
     given = with_budgets(repositories=[{"name": "octo/*", "day_usd": 0.07}])
     first, second = begin(store, "g1", repository="octo/a"), begin(store, "g2", repository="Octo/b")
     other = begin(store, "g3", repository="else/a")
-    begin_call(store, first, given)
+    spend(store, first, given)
     with pytest.raises(BudgetUsedUp, match=r"0\.0700 USD a day for octo/\* \(settings \(budgets\.repositories\[0\]"):
         begin_call(store, second, given)
     begin_call(store, other, given)
@@ -138,7 +166,7 @@ def test_parallel_calls_never_exceed_a_budget(stores: list[Storage], store: Stor
     def work(number: int) -> int:
         begun = 0
         for _ in range(4):
-            with suppress(BudgetUsedUp):
+            with suppress(Postponed):
                 begin_call(stores[number], leases[number], given)
                 begun += 1
         return begun
