@@ -151,25 +151,21 @@ def test_stop_ends_queued_and_later_deliveries_until_resume(make_world: MakeWorl
     assert (world.finish().state, len(world.claude.asked)) == ("done", 1)
 
 
-@pytest.mark.parametrize(
-    ("replies", "at", "asked"),
-    [([INVALID, REPLY], "ask", 1), ([REPLY], "ask", 1)],
-    ids=["between two calls", "before posting"],
-)
+@pytest.mark.parametrize("replies", [[INVALID, REPLY], [REPLY]], ids=["between two calls", "before posting"])
 def test_command_does_not_wait_for_a_running_review_and_stops_it(
-    make_world: MakeWorld, replies: list[Reply | UnusableReply], at: str, asked: int
+    make_world: MakeWorld, replies: list[Reply | UnusableReply]
 ) -> None:
     world = make(make_world, *replies, octocat="admin")
     receive_push(world)
 
     def stop(call: str) -> None:
-        if call == at:
+        if call == "ask":
             world.github.on_call = world.claude.on_call = lambda _: None
             assert command(world, "/stop").state == "done"
 
     world.github.on_call = world.claude.on_call = stop
     finished = world.finish()
-    assert (finished.guid, finished.state, len(world.claude.asked)) == ("push", "ignored", asked)
+    assert (finished.guid, finished.state, len(world.claude.asked)) == ("push", "ignored", 1)
     assert (finished.reason or "").startswith("octocat stopped HLS on this pull request at ")
     assert (world.github.comments, world.github.labels) == ({}, {})
 
@@ -253,21 +249,10 @@ def test_check_that_a_person_runs_again_requests_a_full_review(make_world: MakeW
     assert msgspec.json.decode(lease.body)["hls"] == {"review": "full"}
 
 
-@pytest.mark.parametrize(
-    ("sha", "numbers", "reason"),
-    [
-        (
-            "c" * 40,
-            (2,),
-            "no review was requested: the check is that of cccccccccc, and pull request 2 has a newer commit",
-        ),
-    ],
-)
-def test_check_of_another_commit_requests_no_review(
-    make_world: MakeWorld, sha: str, numbers: tuple[int, ...], reason: str
-) -> None:
+def test_check_of_another_commit_requests_no_review(make_world: MakeWorld) -> None:
     world = make(make_world, given=app_settings())
-    world.receive("check_run", check_run(sha=sha, numbers=numbers), guid="rerun")
+    world.receive("check_run", check_run(sha="c" * 40, numbers=(2,)), guid="rerun")
+    reason = "no review was requested: the check is that of cccccccccc, and pull request 2 has a newer commit"
     assert world.finish().reason == reason
     assert requested(world) == []
 
@@ -356,15 +341,10 @@ def test_finding_is_dismissed_by_its_number(make_world: MakeWorld) -> None:
     assert dismissals(world) == [(), ("command command by octocat",)]
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("/dismiss 9", "nothing was dismissed: no finding has the number 9; our comment lists the numbers"),
-    ],
-)
-def test_command_without_a_known_number_is_not_possible(make_world: MakeWorld, text: str, reason: str) -> None:
+def test_command_without_a_known_number_is_not_possible(make_world: MakeWorld) -> None:
     world = make_reviewed(make_world)
-    finished = command(world, text)
+    finished = command(world, "/dismiss 9")
+    reason = "nothing was dismissed: no finding has the number 9; our comment lists the numbers"
     assert (finished.state, finished.reason) == ("done", f"reacted with confused; {reason}")
     assert (world.github.reactions, requested(world)) == ([(77, "confused")], [])
 

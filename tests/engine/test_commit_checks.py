@@ -28,18 +28,6 @@ OLD, NEW = "a" * 40, "b" * 40
 REMOVED = file(status="removed", commit=OLD)
 
 
-OLD, NEW = "a" * 40, "b" * 40
-
-
-OLD, NEW = "a" * 40, "b" * 40
-
-
-OLD, NEW = "a" * 40, "b" * 40
-
-
-OLD, NEW = "a" * 40, "b" * 40
-
-
 def with_review(**review: Any) -> Settings:
     return settings().model_copy(update={"review": Review(**review)})
 
@@ -102,9 +90,6 @@ def test_what_the_prompt_of_the_operator_leaves_out_is_not_reviewed(
     assert (len(world.claude.asked), shown(world)) == (1, ["neutral"])
     summary = world.github.check_actions[-1].summary
     assert [path for path in ("a.py", "b.py") if f"`{path}`: the prompt shows only a part of it" in summary] == unread
-
-
-OLD, NEW = "a" * 40, "b" * 40
 
 
 def test_list_of_files_of_another_commit_is_read_again(make_world: MakeWorld) -> None:

@@ -102,18 +102,14 @@ def test_request_is_answered_if_the_reply_does_not_repeat_it(missing: list[str],
 
 
 @pytest.mark.parametrize(
-    ("known", "worth_saying", "missing", "status"),
-    [
-        ((), True, ["The version"], ["status/needs-info"]),
-        ((), False, ["The version"], []),
-        (REQUESTS, False, ["The version"], ["status/needs-info"]),
-    ],
+    ("known", "worth_saying", "status"),
+    [((), True, ["status/needs-info"]), ((), False, []), (REQUESTS, False, ["status/needs-info"])],
     ids=["asked for", "not posted", "still missing"],
 )
 def test_label_needs_info_is_set_while_the_checklist_is_open(
-    known: tuple[InformationRequest, ...], worth_saying: bool, missing: list[str], status: list[str]
+    known: tuple[InformationRequest, ...], worth_saying: bool, status: list[str]
 ) -> None:
-    reply = issue_analysis(worth_saying=worth_saying, missing=missing)
+    reply = issue_analysis(worth_saying=worth_saying, missing=["The version"])
     labels = HANDLER.plan(event(issue()), IssueFacts(issue(), requests=known), analysis(reply))[0]
     assert isinstance(labels, EnsureLabels)
     assert [label.name for label in labels.requested if label.group == "status"] == status
