@@ -19,8 +19,6 @@ from tests.handlers.world import MONA, ZOE, analysis, event, fake_reader, issue,
 
 HANDLER = IssueHandler()
 FACTS = IssueFacts(issue())
-GROUPS = ("kind", "priority", "difficulty", "component")
-ALL_GROUPS = ("status", *GROUPS)
 BUDGET = PromptLimits(1_000)
 
 
@@ -114,22 +112,6 @@ def test_label_needs_info_is_set_while_the_checklist_is_open(
     assert isinstance(labels, EnsureLabels)
     assert [label.name for label in labels.requested if label.group == "status"] == status
     assert "status" in labels.groups  # so that the label is removed when nothing is missing any more
-
-
-def test_an_analysis_becomes_labels_and_a_comment() -> None:
-    assert plan(analysis(issue_analysis(), comment="Looks like a bug.")) == (
-        EnsureLabels(
-            (
-                RequestedLabel("bug", "kind"),
-                RequestedLabel("priority-high", "priority"),
-                RequestedLabel("difficulty-easy", "difficulty"),
-                RequestedLabel("component-backend", "component"),
-            ),
-            ALL_GROUPS,
-            prompt_ids=dict.fromkeys(GROUPS, "p@1"),
-        ),
-        EnsureComment("issues", "Looks like a bug.", create=True),
-    )
 
 
 def test_an_answer_to_a_question_adds_no_labels_and_decides_about_the_comment() -> None:

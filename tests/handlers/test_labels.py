@@ -194,16 +194,6 @@ def test_rule_14_a_withheld_label_has_a_reason(label: RequestedLabel, given: dic
     assert change.withheld == ((label.name, reason),)
 
 
-def test_a_shipped_bot_label_is_removed_if_its_field_now_has_custom_labels() -> None:
-    change = decide(
-        RequestedLabel("defect", "kind"),
-        custom_labels=(RequestedLabel("defect", "kind"),),
-        present=frozenset({"bug"}),
-        stored={"bug": "set"},
-    )
-    assert (change.add, change.remove) == (("defect",), ("bug",))
-
-
 def test_several_labels_of_a_list_are_set() -> None:
     api, docs = RequestedLabel("area/api", "areas area/api"), RequestedLabel("area/docs", "areas area/docs")
     web = RequestedLabel("area/web", "areas area/web")
@@ -255,13 +245,6 @@ def test_rule_14_only_bot_labels_are_removed_and_removed_ones_are_not_added_agai
     assert not any(stored.get(name) in ("set", "removed") for name in change.add)
     assert not {name.casefold() for name in change.add} & {name.casefold() for name in present}
     assert len(change.add) == len({label.group for label in requested if label.name in change.add})
-
-
-@given(requested=label_lists, present=st.frozensets(label_names, max_size=8))
-def test_the_decision_is_idempotent(requested: list[RequestedLabel], present: frozenset[str]) -> None:
-    change = decide(*requested, present=present)
-    after = decide(*requested, present=present | set(change.add), stored=dict.fromkeys(change.add, "set"))
-    assert (after.add, after.remove, after.removed_by_person) == ((), (), ())
 
 
 def test_rule_14_a_label_must_also_be_allowed_by_the_repository() -> None:

@@ -275,21 +275,19 @@ def test_check_says_why_the_merge_state_was_not_read() -> None:
     assert "What prevents the merge was not read: GitHub answered 403." in check.summary
 
 
-# Rounds
-
-
 TWO_HUNKS = f"{PATCH}\n@@ -20,2 +20,2 @@\n def volume(side):\n-    return side * 3\n+    return side ** 3"
 TWO = file(patch=TWO_HUNKS, additions=2, deletions=2)
+
+
+LONG = "@@ -0,0 +1 @@\n" + "\n".join(["+" + "x" * 25] * 60)
+LONG_FILES = [file(path, LONG, additions=60, deletions=0) for path in ("a.py", "b.py")]
 
 
 # Several calls
 
 
 def test_each_call_shows_its_part() -> None:
-    long = "@@ -0,0 +1 @@\n" + "\n".join(["+" + "x" * 25] * 60)
-    facts = gather_review(
-        file("a.py", long, additions=60, deletions=0), file("b.py", long, additions=60, deletions=0), tokens=800
-    )
+    facts = gather_review(*LONG_FILES, tokens=800)
     parts = list_parts(facts)
     assert [[one.path for one in part.files] for part in parts] == [["a.py"], ["b.py"]]
     variables = [HANDLER.variables(part) for part in parts]
@@ -447,10 +445,8 @@ def test_rejected_review_comment_moves_to_the_comment() -> None:
 
 
 def test_prompt_that_reviews_nothing_stores_nothing_and_has_one_call() -> None:
-    long = "@@ -0,0 +1 @@\n" + "\n".join(["+" + "x" * 25] * 60)
-    files = [file("a.py", long, additions=60, deletions=0), file("b.py", long, additions=60, deletions=0)]
-    record = review(gather_review(*files))
-    facts = gather_review(*files, tokens=800, record=record, limits={"is_review": False})
+    record = review(gather_review(*LONG_FILES))
+    facts = gather_review(*LONG_FILES, tokens=800, record=record, limits={"is_review": False})
     assert (facts.record, len(facts.selection.calls), len(list_parts(facts))) == (NO_REVIEW, 1, 1)
     reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="x" * 25)])
     assert inline_of(facts, reply) == {}
