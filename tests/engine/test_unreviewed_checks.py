@@ -281,9 +281,6 @@ def test_success_ends_if_another_diff_of_its_commit_is_not_reviewed(
     assert list(world.github.checks_on[SHA].values()) == ["success", "neutral"]
 
 
-# Generated histories
-
-
 @pytest.mark.parametrize("is_running", [True, False], ids=["while Claude works", "while it waits"])
 @pytest.mark.parametrize(
     ("given", "action", "changes"),
