@@ -93,6 +93,24 @@ def test_upgrade_keeps_all_rows_and_results_in_the_tables_of_the_metadata(releas
     assert [name for name, rows in before.items() if not rows] == []  # else the upgrade of a table is not tested
 
 
+def test_earlier_version_can_write_into_the_upgraded_tables(released_url: str) -> None:
+    """Its process may go on while another one has upgraded the tables."""
+    before, after = MetaData(), MetaData()
+    engine = create_engine(released_url)
+    before.reflect(engine)
+    Storage.open(released_url).close()
+    after.reflect(engine)
+    engine.dispose()
+    added = [
+        column
+        for table in before.sorted_tables
+        for column in after.tables[table.name].columns
+        if column.name not in table.columns
+    ]
+    assert [str(column) for column in added if not column.nullable and column.server_default is None] == []
+    assert added != []
+
+
 def test_upgraded_history_is_shown_and_used(released_url: str, tmp_path: Path) -> None:
     settings = tmp_path / "settings.yaml"
     settings.write_text(SETTINGS.format(url=released_url))
