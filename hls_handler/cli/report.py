@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Annotated
 
 import typer
+from pydantic import TypeAdapter
 
 from hls_handler.cli.github_names import require_repository
-from hls_handler.cli.options import Config, fail, load, print_lines, require_existing_store
-from hls_handler.console.frame import to_json
+from hls_handler.cli.options import Config, fail, load, print_json, print_lines, require_existing_store
 from hls_handler.console.pages import format_duration, format_percent, format_sum_usd
 from hls_handler.store.figures import FiguresReport
 from hls_handler.wording import count
@@ -42,7 +40,7 @@ def report(
             "sent events, --days sets a longer period"
         )
     if as_json:
-        typer.echo(json.dumps(asdict(found), default=to_json, indent=2))
+        print_json(TypeAdapter(FiguresReport).dump_python(found, mode="json"))
     else:
         print_lines("\n".join(_format_markdown(found, name, days, settings.storage.keep_days)))
 

@@ -178,8 +178,7 @@ async def _run(answer: Callable[..., Any], *arguments: object) -> Response:
     return cast(Response, await answered)
 
 
-def to_json(value: object) -> object:
-    """Return what `json.dumps` writes for a date or a dataclass."""
+def _to_json(value: object) -> object:
     if isinstance(value, date):
         return value.isoformat()
     return asdict(value)  # type: ignore[call-overload]  # the other values of documents are dataclasses
@@ -187,7 +186,7 @@ def to_json(value: object) -> object:
 
 def send_json(request: Request, document: object, *, status: int = 200) -> Response:
     """Return the document as JSON with an ETag; 304 without a body if the client has it already."""
-    body = json.dumps(document, default=to_json).encode()
+    body = json.dumps(document, default=_to_json).encode()
     tag = f'"{sha256(body).hexdigest()[:32]}"'
     headers = {"etag": tag}
     if request.method != "POST" and tag in request.headers.get("if-none-match", ""):

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.web import app, webhook
+from hls_handler.web import callers, webhook
 from hls_handler.web.webhook import WebhookSecrets
 from tests.web.fakes import Headers, Response, WebSetup, ask, headers, payload, settings
 
@@ -72,5 +72,5 @@ def test_rule_19_webhook_secrets_are_not_in_their_repr() -> None:
 
 def test_rules_2_and_6_secrets_are_compared_in_constant_time() -> None:
     """Time cannot be measured reliably, so the test reads the code."""
-    for module in (webhook, app):
+    for module in (webhook, callers):
         assert inspect.getsource(module).count("hmac.compare_digest(") == 1
