@@ -1,6 +1,6 @@
 """Leases and pending writes: they prevent a second comment after a process or machine was frozen.
 
-docs/adr/0007-many-machines.md has a diagram of each.
+docs/adr/0007-many-machines.md has a diagram of the times of a lease.
 
 A lease expires in the database: every statement that writes for a delivery contains `is_held`. GitHub cannot check a
 lease. If a process is frozen just before it posts a comment, another process may post the same comment meanwhile.
