@@ -139,7 +139,8 @@ def test_budgets_are_shown_and_a_call_of_today_that_did_not_fit_is_a_problem(
     assert lease is not None
     budgets = list_budgets(load(tmp_path, text), "a/b")
     estimate = Usage("claude-haiku-5-5", cost_usd=0.05)
-    start_call(world.store, lease, estimate=estimate, budgets=budgets)
+    call = start_call(world.store, lease, estimate=estimate, budgets=budgets)
+    world.store.calls.end(lease, call, outcome="ok", usage=estimate, error=None)
     with pytest.raises(BudgetUsedUp):
         start_call(world.store, lease, estimate=estimate, budgets=budgets)
     with pytest.raises(DependencyDown, match=r"0\.0600 USD a day for all repositories .* 0\.0100 are left") as problem:
