@@ -104,7 +104,7 @@ TABLES: Mapping[str, Mapping[str, Callable[[Figures], str]]] = {
         "First reply, p50": lambda one: format_duration(one.first_reply_seconds.p50),
         "First reply, p95": lambda one: format_duration(one.first_reply_seconds.p95),
         "Labels kept": lambda one: f"{one.labels.kept:,}",
-        "Corrected": lambda one: f"{one.labels.corrected:,}",
+        "Labels corrected": lambda one: f"{one.labels.corrected:,}",
     },
     "Processing": {
         "Processed": lambda one: f"{one.processed:,}",
