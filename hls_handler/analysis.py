@@ -308,6 +308,19 @@ class ConflictResolutions(Reply):
     resolutions: list[ConflictResolution] = Field(max_length=50, description="Without those that the lines leave open.")
 
 
+class ChosenTest(_Part):
+    """A test file to run."""
+
+    path: str = Field(description="Its path, copied exactly from the list.")
+    why: str = Field(max_length=300, description="What of the change it covers, in one sentence.")
+
+
+class ChosenTests(Reply):
+    """The tests to run for a change."""
+
+    tests: list[ChosenTest] = Field(max_length=20, description="The most important first; empty if none is affected.")
+
+
 REPLY_TYPES: Mapping[str, type[Reply]] = {
     "issue_analysis": IssueAnalysis,
     "issue_response": IssueResponse,
@@ -318,6 +331,7 @@ REPLY_TYPES: Mapping[str, type[Reply]] = {
     "release_analysis": ReleaseAnalysis,
     "comment_reply": CommentReply,
     "conflict_resolutions": ConflictResolutions,
+    "chosen_tests": ChosenTests,
     "generic_analysis": GenericAnalysis,
 }
 

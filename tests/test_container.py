@@ -162,7 +162,7 @@ def test_service_runs_from_a_read_only_copy_of_the_image(image: Path) -> None:
     settings_file = image / "settings.yaml"
     settings_file.write_text(
         settings.replace("  # port: 8000 ", f"  port: {port} ").replace(
-            "  # url: ", f'  url: "sqlite:///{image}/data/hls.db"  # '
+            "  # url: ", f'  url: "sqlite:///{image}/data/hls.db"  # ', 1
         )
     )
     settings_file.chmod(0o444)

@@ -22,7 +22,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import certifi
 import httpx2
 
-from hls_handler.errors import SettingsError
+from hls_handler.errors import Permanent, SettingsError
 from hls_handler.logs import mask_secrets
 from hls_handler.settings.load import CA_VARIABLES, NO_PROXY_VARIABLES, PROXY_VARIABLES, both_cases
 from hls_handler.settings.values import is_loopback
@@ -102,6 +102,26 @@ def read_body(chunks: Iterable[bytes], max_bytes: int) -> bytes | None:
         if len(body) > max_bytes:
             return None
     return bytes(body)
+
+
+def exchange(address: str, path: str, question: object, timeout_s: float) -> bytes:
+    """Send a POST with `question` as JSON, or a GET if it is None, and return the body of the response.
+
+    Nothing is repeated or redirected. Raises `Permanent` without a response of status 200 and at most 100 kB.
+    """
+    proxy = find_proxy_settings(address)
+    method = "GET" if question is None else "POST"
+    try:
+        with (
+            httpx2.Client(transport=proxy.new_transport(), trust_env=False, timeout=timeout_s) as client,
+            client.stream(method, f"{address}{path}", json=question) as response,
+        ):
+            body = read_body(response.iter_bytes(), MAX_ANSWER_BYTES)
+    except httpx2.HTTPError as exc:
+        raise Permanent(f"no answer{proxy.explain_failure(exc, otherwise='')[0]}") from None
+    if response.status_code != 200 or body is None:
+        raise Permanent("the answer is too long" if body is None else f"the answer has status {response.status_code}")
+    return body
 
 
 @cache  # loading all authorities takes tens of milliseconds, and a megabyte for each context
@@ -197,6 +217,8 @@ def _matches_entry(entry: str, host: str, port: int | None) -> bool:
 
 
 MAX_ERROR_BYTES = 65_536  # limit for the body of an error response; real ones have a few hundred bytes
+
+MAX_ANSWER_BYTES = 100_000  # limit for `exchange`
 
 MAX_CHARS = 300  # limit for foreign text in one message, in characters
 

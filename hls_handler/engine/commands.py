@@ -12,6 +12,7 @@ from typing import assert_never
 from pydantic import TypeAdapter
 
 from hls_handler.actions import EnsureComment, Outcome, Reaction
+from hls_handler.clients.transport import exchange
 from hls_handler.deliveries import CONCLUDED, PRIORITY_BOT_REQUEST, REQUESTED, NewDelivery
 from hls_handler.engine.handler_job import require_runs_left
 from hls_handler.engine.job import RULE, Codec, DeliveryResult, Job
@@ -19,10 +20,10 @@ from hls_handler.engine.posting import OUTCOME, Posting, make_writer
 from hls_handler.engine.repository_settings import apply_to_rule, load_repository_settings
 from hls_handler.errors import PayloadError, Permanent, Superseded
 from hls_handler.events import REQUEST_KEY, RequestedReview, parse_event
-from hls_handler.handlers import COMMAND_HANDLERS
-from hls_handler.handlers.cherry_picks import CHERRY_PICK, CHERRY_PICK_PROMPT
+from hls_handler.handlers import COMMAND_HANDLERS, COMMAND_PROMPTS
 from hls_handler.handlers.handler import check_conversation
 from hls_handler.handlers.job import Conversation
+from hls_handler.handlers.test_oracle import OracleHandler
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.review.dismissals import is_promise
 from hls_handler.review.record import LedgerEntry
@@ -68,13 +69,17 @@ HLS reacts with 👍 (done), 👀 (begun) or 😕 (not possible, or not a comman
 *Automatic comment by HLS.*"""
 
 
-HELP_CHERRY_PICK = "| `/cherry-pick BRANCH` | say whether the change applies to the branch |\n"
+HELP_ROWS = {
+    "cherry_pick": "| `/cherry-pick BRANCH` | say whether the change applies to the branch |\n",
+    "test_oracle": "| `/test-oracle` | say which tests to run for the change |\n",
+}
+"""The rows of commands that are off by default, by the key of `features` that switches them on."""
 
 
 def run_command(job: Job, command: Command) -> DeliveryResult | Job:
     """Execute the command if the repository's settings and the permission of its author allow it.
 
-    Return the result, or the job of a handler that continues: that of `/cherry-pick`.
+    Return the result, or the job of a handler that continues, if the command has one.
 
     A retry repeats all steps, which have no effect then. Raises `Postponed`, `LeaseLost` or a `StepFailed`.
     """
@@ -85,7 +90,8 @@ def run_command(job: Job, command: Command) -> DeliveryResult | Job:
         ignored = _find_reason_to_ignore(job, command, login)
         if ignored is not None:
             return DeliveryResult("ignored", ignored.reason, kind=ignored.kind)
-        prepared = _prepare_cherry_pick(job) if command.name == "cherry-pick" else None
+        key = command.name.replace("-", "_")
+        prepared = _prepare_handler(job, key) if key in COMMAND_HANDLERS else None
         if isinstance(prepared, Job):
             return prepared
         reason = prepared or _run(job, command, login)
@@ -140,22 +146,24 @@ def _run(job: Job, command: Command, login: str) -> str:
             return _request_review(job, number, "conclude", reaction="+1", if_impossible="+1")
         case "help":
             return _join(_react(job, "+1"), _show_help(job, number).detail)
-        case "cherry-pick" | "unknown":
+        case "cherry-pick" | "test-oracle" | "unknown":
             return _join(_react(job, "confused"), _show_help(job, number).detail)
         case _:
             assert_never(command.name)
 
 
-def _prepare_cherry_pick(job: Job) -> Job | str:
-    """React, and return the job of the handler, or the reason why there is none."""
-    found = job.config.library.prompts.get(CHERRY_PICK_PROMPT)
+def _prepare_handler(job: Job, key: str) -> Job | str:
+    """React, and return the job of the command's handler, or the reason why there is none."""
+    name, handler, url = COMMAND_PROMPTS[key], COMMAND_HANDLERS[key], job.config.settings.test_oracle.url
+    found = job.config.library.prompts.get(name)
     if job.situation.stop is not None or found is None:
-        reason = job.situation.stop or f"no folder of prompts has {CHERRY_PICK_PROMPT}"
+        reason = job.situation.stop or f"no folder of prompts has {name}"
         return _join(_react(job, "confused"), str(reason))
     require_runs_left(job, job.situation.runs)
     _react(job, "eyes")
-    rule = Rule(CHERRY_PICK, CHERRY_PICK_PROMPT, job.rule.effective, found.path)
-    return replace(job, rule=rule, handler=COMMAND_HANDLERS[CHERRY_PICK])
+    if isinstance(handler, OracleHandler) and url is not None:
+        handler = OracleHandler(partial(exchange, url))
+    return replace(job, rule=Rule(key, name, job.rule.effective, found.path), handler=handler)
 
 
 def _find_unchanged(job: Job, command: Command) -> str:
@@ -211,8 +219,8 @@ def _show_help(job: Job, number: int) -> Outcome:
     if not job.rule.effective.features.auto_commenting:
         return Outcome("comment", "off", "comments are switched off, so the commands were not shown")
     posting = Posting(job, Conversation(number, is_pull_request=True))
-    row = HELP_CHERRY_PICK if job.rule.effective.features.cherry_pick else ""
-    action = EnsureComment(HELP_FAMILY, HELP.replace("| `/help`", f"{row}| `/help`"), create=True)
+    rows = "".join(row for key, row in HELP_ROWS.items() if getattr(job.rule.effective.features, key))
+    action = EnsureComment(HELP_FAMILY, HELP.replace("| `/help`", f"{rows}| `/help`"), create=True)
     return job.run_step(OUTCOME, 0, lambda: posting.write(action, 0))
 
 

@@ -20,7 +20,7 @@ it, the checkpoint is ignored and the step runs again. The codec and the name of
                              begins to write; LABELS_BEFORE "before": the label states before the first write
     report_settings_problems PROBLEMS_REPORTED "settings_reported"; "writing" as for `post`, with n = PROBLEMS_INDEX
     run_command              REACTION "reaction"; for /help also OUTCOME "post" 0 and COMMENT_WRITE_BEGUN "writing" 0;
-                             for /cherry-pick those of gather, ask and post
+                             for a command with a handler those of gather, ask and post
     run_shadow               SHADOW "shadow"; the same as for `ask`, with n from FIRST_SHADOW_STEP
 
 `plan` is pure and has no checkpoint. The names are stored in databases, so never rename a checkpoint.

@@ -18,7 +18,9 @@ from hls_handler.settings.model import Settings
 from hls_handler.settings.yaml_parser import Sources
 from hls_handler.untrusted.command_line import CHERRY_PICK, read_command_line
 
-CommandName = Literal["stop", "resume", "review", "review full", "help", "dismiss", "cherry-pick", "thread", "unknown"]
+CommandName = Literal[
+    "stop", "resume", "review", "review full", "help", "dismiss", "cherry-pick", "test-oracle", "thread", "unknown"
+]
 """The words of a command; "thread" if a person dismissed a finding in its review thread, or took that back; "unknown"
 for a command that HLS does not have."""
 
@@ -71,6 +73,8 @@ def parse_command(text: str, accounts: Sequence[Account] = ()) -> tuple[CommandN
         return None
     if line.partition(" ")[0] == CHERRY_PICK:
         return "cherry-pick", None
+    if line == "/test-oracle":
+        return "test-oracle", None
     if found := COMMAND.fullmatch(line):
         return next(name for name in NAMES if name == found[1]), int(found[2]) if found[2] else None
     word = re.split(r"[^\w-]", line.removeprefix("/"), maxsplit=1)[0]
@@ -106,7 +110,7 @@ def route_command(
     found = _find_command(routing_input, settings, accounts)
     if found is None or not may_be_command(routing_input.key, effective, settings):
         return None
-    if found[0] == "cherry-pick" and not effective.features.cherry_pick:  # another bot may have the same command
+    if not getattr(effective.features, found[0].replace("-", "_"), True):  # another bot may have the same command
         return None
     if own := find_own_action(routing_input, settings, accounts):
         return own

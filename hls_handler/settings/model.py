@@ -538,6 +538,10 @@ class Similar(Section):
     )
 
 
+class OracleService(Section):
+    url: ServerUrl | None = Field(None, description="service that /test-oracle asks in place of Claude")
+
+
 class RepositoryFeatures(Section):
     """The features that an entry of `repositories` can override: the others concern the whole process."""
 
@@ -547,6 +551,7 @@ class RepositoryFeatures(Section):
     drafts: bool = Field(False, description="process draft pull requests")
     bots: Bots = Field(False, description="process what other bots open: all, none, or those of a list of globs")
     cherry_pick: bool = Field(False, description="answer the command /cherry-pick BRANCH; it needs the mirror")
+    test_oracle: bool = Field(False, description="answer the command /test-oracle")
     repository_settings: bool = Field(
         True, description="apply .github/hls.yaml of the repository and hls.yaml of ORG/.github"
     )
@@ -694,6 +699,7 @@ class Settings(Section):
     pull_requests: PullRequests = Field(default_factory=lambda: PullRequests())
     retrieval: Retrieval = Field(default_factory=lambda: Retrieval())
     similar: Similar = Field(default_factory=lambda: Similar())
+    test_oracle: OracleService = Field(default_factory=lambda: OracleService())
     features: Features = Field(default_factory=lambda: Features())
     logging: Logging = Field(default_factory=lambda: Logging())
     catch_up: CatchUp = Field(default_factory=lambda: CatchUp())

@@ -52,6 +52,23 @@ def test_a_caller_that_the_patch_does_not_show_is_shown_and_named_in_the_check(
     assert context.startswith("1 call site in 1 file (about ")
 
 
+def command(service: Service, sandbox: Sandbox, payload: dict[str, Any], number: int, text: str) -> str:
+    """Deliver the comment `number` on the pull request; return our comment."""
+    author = {"login": "mona", "id": 4711, "type": "User"}
+    event = {
+        "action": "created",
+        "repository": payload["repository"],
+        "sender": author,
+        "issue": {"number": NUMBER, "title": "Tax", "user": author, "pull_request": {"url": "x"}},
+        "comment": {"id": number, "body": text, "user": author},
+    }
+    service.deliver("issue_comment", json.dumps(event).encode(), guid=f"command-{number}")
+    service.until_idle()
+    found = sandbox.state.conversation(REPOSITORY, NUMBER)
+    assert found is not None
+    return found.comments[-1].body
+
+
 def test_cherry_pick_of_a_merged_pull_request_is_computed_in_the_mirror(
     make_service: MakeService, sandbox: Sandbox, tmp_path: Path
 ) -> None:
@@ -67,25 +84,25 @@ def test_cherry_pick_of_a_merged_pull_request_is_computed_in_the_mirror(
     def pick(number: int, text: str) -> str:
         """Pick the pull request onto a branch with this text; return our comment."""
         sandbox.git.commit(REPOSITORY, {"tax.py": text})
-        author = {"login": "mona", "id": 4711, "type": "User"}
-        event = {
-            "action": "created",
-            "repository": payload["repository"],
-            "sender": author,
-            "issue": {"number": NUMBER, "title": "Tax", "user": author, "pull_request": {"url": "x"}},
-            "comment": {"id": number, "body": "/cherry-pick main", "user": author},
-        }
-        service.deliver("issue_comment", json.dumps(event).encode(), guid=f"pick-{number}")
-        service.until_idle()
-        found = sandbox.state.conversation(REPOSITORY, NUMBER)
-        assert found is not None
-        return found.comments[-1].body
+        return command(service, sandbox, payload, number, "/cherry-pick main")
 
     assert pick(80, "A\nb\nc\nd\ne\n").startswith("This applies cleanly to `main`.\n")
     conflicting = pick(81, "a\nb\nc\nd\nf\n")
     assert conflicting.startswith("This conflicts with `main`:\n\n- `tax.py`: no suggestion, Claude did not resolve")
     assert f"\ngit cherry-pick -x {merge}\n" in conflicting
     assert sum(request.path.endswith("/messages") for request in sandbox.requests.all("claude")) == 1
+
+
+def test_tests_of_the_mirror_are_chosen(make_service: MakeService, sandbox: Sandbox, tmp_path: Path) -> None:
+    service = make_service(mirror=f"directory: {tmp_path}/mirror", more="features: {test_oracle: true}").start()
+    payload: dict[str, Any] = copy.deepcopy(dict(OPENED.payload))
+    payload["pull_request"]["head"]["sha"] = sandbox.git.commit(REPOSITORY, {**FILES, "tests/test_tax.py": TAX})
+    sandbox.state.seed("pull_request", payload, files=CHANGED)
+    sandbox.state.set_permission(REPOSITORY, "mona", "write")
+    text = command(service, sandbox, payload, 80, "/test-oracle")
+    (asked,) = [request.body for request in sandbox.requests.all("claude") if request.path.endswith("/messages")]
+    assert "tests/test_tax.py</untrusted" in json.dumps(asked)
+    assert text.startswith("No test to run for this change was found.\n\n***")  # the sandbox's Claude names no path
 
 
 def test_a_review_without_a_mirror_says_so(make_service: MakeService, sandbox: Sandbox, tmp_path: Path) -> None:

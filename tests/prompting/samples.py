@@ -127,6 +127,7 @@ FAMILIES: Mapping[str, Family] = {
         "issue_comment",
         "push",
         "cherry_pick",
+        "test_oracle",
     )
 }
 """With few samples of each event, because the tests load many libraries."""

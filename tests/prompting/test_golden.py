@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from hls_handler.analysis import REPLY_TYPES, PullRequestAnalysis, is_worth_saying
+from hls_handler.analysis import REPLY_TYPES, ChosenTest, PullRequestAnalysis, is_worth_saying
 from hls_handler.handlers.cherry_picks import CherryPick, Hunk
 from hls_handler.handlers.documents import DocumentSection
 from hls_handler.handlers.similar import SimilarIssue
+from hls_handler.handlers.test_oracle import Choice
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RuleView, render, render_comment
@@ -65,6 +66,8 @@ ALL_OPTIONS = replace(
 
 CONFLICT = "def a():\n<<<<<<< branch\n    return 1\n=======\n    return 2\n>>>>>>> change\n"
 PICKED = {"pick": CherryPick("release/1.2", "", "-m 1 1f0c")}
+ORACLE = {"changed_paths": "shop/cart.py\nsetup.py", "test_paths": "tests/test_cart.py"}
+CHOICE = Choice((ChosenTest(path="a.py", why="Tests *a*."),), True, False, 1, "the folder is full")
 SECTION = DocumentSection(
     "docs/import.md", "Import > Large files", "Import large files in parts.", "https://a.example/b"
 )
@@ -82,6 +85,7 @@ PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
         "cherry_picks/resolve",
         of("cherry_pick", "issue_comment.created", hunks=(Hunk(1, "a.py", CONFLICT),)),
     ),
+    "test_oracle.choose": ("test_oracle/choose", of("test_oracle", "issue_comment.created", **ORACLE)),
     "comments.reply": ("comments/reply", of("issue_comment", "demo/first-contribution")),
     "issues.analyze": ("issues/analyze", issue_variables()),
     "issues.analyze.edited": (
@@ -112,6 +116,7 @@ COMMENTS: Mapping[str, tuple[str, str, str, Mapping[str, object]]] = {
     "workflows.analyze.passed": ("workflow_run", "workflows/analyze", "demo/tests-failed", {}),
     "releases.announce": ("release", "releases/announce", "demo/release", {}),
     "cherry_picks.resolve": ("cherry_pick", "cherry_picks/resolve", "issue_comment.created", PICKED),
+    "test_oracle.choose": ("test_oracle", "test_oracle/choose", "issue_comment.created", {"choice": CHOICE}),
     "comments.reply": ("issue_comment", "comments/reply", "demo/mention", {}),
     "issues.analyze": ("issues", "issues/analyze", "demo/bug", {}),
     "issues.respond": ("issues", "issues/respond", "demo/question", {}),
@@ -195,7 +200,7 @@ def test_each_prompt_explains_its_fields_and_has_valid_examples_with_and_without
         assert [field for field in REPLY_TYPES[prompt.reply].model_fields if f"`{field}`" not in system] == [], name
         if name != "pull_requests/verify":  # its reply has no text that people read
             replies = [prompt.reply_model.model_validate(reply) for reply in examples(name)]
-            always = name == "cherry_picks/resolve"  # has a comment
+            always = name in ("cherry_picks/resolve", "test_oracle/choose")  # has a comment
             assert {is_worth_saying(reply) for reply in replies} == ({False} if always else {True, False}), name
             assert [[*reply] for reply in examples(name)] == [[*prompt.reply_model.model_fields]] * len(replies), name
 

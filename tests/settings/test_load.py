@@ -108,6 +108,7 @@ def test_the_shipped_file_shows_the_defaults(tmp_path: Path) -> None:
                 "format:",
                 "endpoint:",
                 "qdrant:",
+                "url:",
                 "total:",
                 "outsiders:",
                 "repositories: [",

@@ -1,0 +1,167 @@
+"""The command `/test-oracle`, with a GitHub and a mirror in memory, and a service on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from hls_handler.analysis import ChosenTests
+from hls_handler.settings.model import OracleService
+from tests.clients.fake_server import FakeServer, Say
+from tests.engine.test_commands import HEAD, command, comment, make, set_pull_request
+from tests.engine.world import MakeWorld, World, settings
+from tests.handlers.world import file
+
+ON = settings(features={"test_oracle": True})
+CART, MAIL, CONFIG = "tests/shop/test_cart.py", "spec/mail_spec.rb", "setup.cfg"
+ANSWER = {"tests": [{"path": "//shop:cart", "why": "Covers @mona."}]}
+
+
+def chosen(*paths: str) -> ChosenTests:
+    return ChosenTests.model_validate({"tests": [{"path": path, "why": "It covers the cart."} for path in paths]})
+
+
+def make_changed(make_world: MakeWorld, *tests: str, paths: tuple[str, ...] = ("shop/cart.py",)) -> World:
+    """A world in which pull request 2 changes `paths`, and Claude chooses `tests` of three files."""
+    world = make(make_world, chosen(*tests), given=ON)
+    world.github.changed = {2: tuple(file(path) for path in paths)}
+    world.github.head_files = {f"{HEAD}:{path}": "" for path in (CONFIG, MAIL, CART)}
+    return world
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with closing(FakeServer()) as fake:
+        yield fake
+
+
+def make_served(make_world: MakeWorld, server: FakeServer, *says: Say) -> World:
+    world = make_changed(make_world)
+    world.settings = ON.model_copy(update={"test_oracle": OracleService(url=f"{server.url}/choose")})
+    server.says = list(says)
+    return world
+
+
+def test_claude_chooses_listed_tests_and_others_are_dropped(make_world: MakeWorld) -> None:
+    world = make_changed(make_world, CART, CONFIG, "tests/test_invented.py")
+    finished = command(world, "/test-oracle")
+    assert (finished.state, finished.reason, world.github.reactions) == ("done", "commented", [(77, "eyes")])
+    (asked,) = world.claude.asked
+    assert ("shop/cart.py</untrusted" in asked.task, f"\n{CART}\n{MAIL}\n</untrusted" in asked.task) == (True, True)
+    text = world.github.comments[2]
+    assert text.startswith(f"Tests to run for this change:\n\n- `{CART}`: It covers the cart.\n\n***\n")
+
+
+def test_nearest_tests_are_listed_and_the_others_counted(make_world: MakeWorld) -> None:
+    world = make_changed(make_world, paths=tuple(f"shop/{number}.py" for number in range(201)))
+    names = [*(f"a/test_{number:03}.py" for number in range(400)), "tests/shop/test_cart.py"]
+    world.github.head_files = {f"{HEAD}:{name}": "" for name in names}
+    command(world, "/test-oracle")
+    (asked,) = world.claude.asked
+    assert "\ntests/shop/test_cart.py\na/test_000.py\n" in asked.task
+    assert ("a/test_398.py" in asked.task, "a/test_399.py" in asked.task) == (True, False)
+    assert ("shop/199.py" in asked.task, "shop/200.py" in asked.task) == (True, False)
+    text = world.github.comments[2]
+    assert text.startswith(
+        "No test to run for this change was found.\n\nLeft out: 2 further paths of changed files and"
+    )
+
+
+def test_paths_fit_into_the_budget_of_a_prompt(make_world: MakeWorld) -> None:
+    world = make_changed(make_world)
+    world.settings = settings(features={"test_oracle": True}, claude={"input_tokens": 2_000})
+    world.github.head_files = {f"{HEAD}:tests/{number}/{'x' * 2_000}": "" for number in range(9)}
+    command(world, "/test-oracle")
+    assert world.claude.asked[0].task.count("x" * 2_000) == 1
+
+
+def test_without_the_mirror_only_changed_tests_are_considered(make_world: MakeWorld) -> None:
+    world = make_changed(make_world, CART)
+    world.github.no_mirror, world.github.head_files = "mirror.enabled is false", {}
+    world.github.changed = {2: (file(CART), file(MAIL, status="removed"), file("shop/cart.py"))}
+    command(world, "/test-oracle")
+    assert "\nTest files:\n<untrusted" in world.claude.asked[0].task
+    assert world.claude.asked[0].task.count(MAIL) == 1  # among the changed files
+    text = world.github.comments[2]
+    assert f"- `{CART}`: It covers the cart.\n\nHLS has no mirror of the repository, so only tests that this" in text
+    assert "were considered: mirror.enabled is false.\n" in text
+
+
+def test_repository_without_tests_costs_no_call(make_world: MakeWorld) -> None:
+    world = make_changed(make_world)
+    world.github.head_files = {f"{HEAD}:{CONFIG}": ""}
+    assert command(world, "/test-oracle").reason == "there is no test file; commented"
+    assert (world.claude.asked, world.github.comments[2][:30]) == ([], "No test to run for this change")
+
+
+def test_service_is_asked_in_place_of_claude(make_world: MakeWorld, server: FakeServer) -> None:
+    world = make_served(make_world, server, Say(body={"status": "ok"}), Say(body=ANSWER))
+    assert command(world, "/test-oracle").reason == "the service of test_oracle.url was asked; commented"
+    assert server.calls == ["GET /choose/health", "POST /choose"]
+    question = {"repository": "Codertocat/Hello-World", "number": 2, "head_sha": HEAD, "files": ["shop/cart.py"]}
+    assert server.seen[1].body == question
+    text = world.github.comments[2]
+    assert text.startswith("Tests to run for this change, chosen by a service:\n\n- `//shop:cart`: Covers ")
+    assert "@mona" not in text
+    assert (world.claude.asked, [call for call in world.github.calls if "list_files" in call]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (Say(503), "the answer has status 503"),
+        (Say(302, headers={"Location": "/up"}), "the answer has status 302"),
+        (Say(204), "the answer has status 204"),
+        (Say(kind="drop"), "no answer: RemoteProtocolError"),
+    ],
+    ids=["error", "redirect", "other success", "no response"],
+)
+def test_comment_says_that_the_service_does_not_answer(
+    make_world: MakeWorld, server: FakeServer, said: Say, why: str
+) -> None:
+    world = make_served(make_world, server, said)
+    reason = f"the service of test_oracle.url was not asked, because of its /health: {why}; commented"
+    assert command(world, "/test-oracle").reason == reason
+    assert server.calls == ["GET /choose/health"]
+    assert world.github.comments[2].startswith("The service that chooses tests does not answer, so none were chosen.\n")
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (Say(500), "the answer has status 500"),
+        (Say(body=b"no JSON"), "the answer is not the JSON that docs/events.md describes"),
+        (Say(body={"tests": ["a"]}), "the answer is not the JSON that docs/events.md describes"),
+        (Say(body=b" " * 100_001), "the answer is too long"),
+    ],
+    ids=["error", "no JSON", "other JSON", "long"],
+)
+def test_unusable_answer_of_the_service_is_only_logged(
+    make_world: MakeWorld, server: FakeServer, said: Say, why: str
+) -> None:
+    world = make_served(make_world, server, Say(), said)
+    finished = command(world, "/test-oracle")
+    assert (finished.state, finished.reason) == ("done", f"test_oracle.url: {why}")
+    assert (world.github.comments, world.claude.asked) == ({}, [])
+
+
+def test_test_oracle_is_the_command_of_another_bot_unless_settings_switch_it_on(make_world: MakeWorld) -> None:
+    world = make(make_world)
+    assert world.receive("issue_comment", comment("/test-oracle"), guid="command") == "ignored"
+    assert world.github.calls == []
+
+
+def test_closed_pull_request_is_not_tested(make_world: MakeWorld) -> None:
+    world = make_changed(make_world, CART)
+    set_pull_request(world, state="closed")
+    assert "was closed meanwhile" in (command(world, "/test-oracle").reason or "")
+    assert (world.claude.asked, world.github.comments) == ([], {})
+
+
+def test_help_lists_the_command_where_settings_switch_it_on(make_world: MakeWorld) -> None:
+    world = make_changed(make_world)
+    command(world, "/help")
+    assert "| `/test-oracle` | say which tests to run for the change |\n| `/help` |" in world.github.comments[2]
+    assert "/cherry-pick" not in world.github.comments[2]
