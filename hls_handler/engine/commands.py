@@ -23,7 +23,7 @@ from hls_handler.events import REQUEST_KEY, RequestedReview, parse_event
 from hls_handler.handlers import COMMAND_HANDLERS, COMMAND_PROMPTS
 from hls_handler.handlers.handler import check_conversation
 from hls_handler.handlers.job import Conversation
-from hls_handler.handlers.test_oracle import OracleHandler
+from hls_handler.handlers.oracle import OracleHandler
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.review.dismissals import is_promise
 from hls_handler.review.record import LedgerEntry

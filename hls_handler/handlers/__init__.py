@@ -9,10 +9,10 @@ from hls_handler.handlers.comments import CommentHandler
 from hls_handler.handlers.generic import GenericHandler
 from hls_handler.handlers.handler import Handler
 from hls_handler.handlers.issues import IssueHandler
+from hls_handler.handlers.oracle import TEST_ORACLE, TEST_ORACLE_PROMPT, OracleHandler
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.releases import ReleaseHandler
 from hls_handler.handlers.reviews import ReviewHandler
-from hls_handler.handlers.test_oracle import TEST_ORACLE, TEST_ORACLE_PROMPT, OracleHandler
 from hls_handler.handlers.workflows import WorkflowHandler
 
 HANDLERS: Mapping[str, Handler[Any]] = {

@@ -19,8 +19,8 @@ import pytest
 from hls_handler.analysis import REPLY_TYPES, ChosenTest, PullRequestAnalysis, is_worth_saying
 from hls_handler.handlers.cherry_picks import CherryPick, Hunk
 from hls_handler.handlers.documents import DocumentSection
+from hls_handler.handlers.oracle import Choice
 from hls_handler.handlers.similar import SimilarIssue
-from hls_handler.handlers.test_oracle import Choice
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RuleView, render, render_comment
