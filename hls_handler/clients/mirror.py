@@ -249,7 +249,7 @@ class Mirror:
                 stdin = "".join(f"{one}:{name}\n" for name in asked for one in (ours, tree)).encode("utf-8", "replace")
                 read = io.BytesIO(git("cat-file", "--batch", stdin=stdin))
                 texts = {name: [_decode(_read_blob(read) or b"") for _ in (ours, tree)] for name in asked}
-                is_empty = tree.encode() == git("rev-parse", f"{ours}^{{tree}}").strip()
+                is_empty = not names and tree.encode() == git("rev-parse", f"{ours}^{{tree}}").strip()
         except OSError as exc:
             raise MirrorUnavailable(f"mirror.directory cannot be used: {exc.strerror}") from exc
         finally:

@@ -592,3 +592,11 @@ def test_objects_of_a_merge_that_was_killed_are_deleted(world: World) -> None:
     (git.parent / "pick/left").touch()
     assert files.cherry_pick(base, base) == Pick(is_empty=True, conflicts=())
     assert not (git.parent / "pick").exists()
+
+
+def test_branch_does_not_have_a_change_that_conflicts_without_lines(world: World) -> None:
+    base = world.origin.commit({"a": b"1\n", "b": b"\0001"})
+    commit, onto = world.origin.commit({"b": b"\0002"}), world.origin.commit({"a": b"2\n", "b": b"\0003"})
+    pick = world.open(commit).cherry_pick(base, onto)
+    assert pick is not None
+    assert (pick.is_empty, [one.path for one in pick.conflicts]) == (False, ["a", "b"])
