@@ -243,10 +243,14 @@ class Mirror:
                 objects.mkdir()
                 first = copy(base)
                 ours, theirs = copy(onto, "-p", first), copy(commit, "-p", first)
-                merge = ["merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs]
-                tree, *names = _decode(git(*merge, accepted=(0, 1))).split("\0")[:-1]
+                merge = ["merge-tree", "--write-tree", "-z", "--no-messages", ours, theirs]
+                tree, *entries = _decode(git(*merge, accepted=(0, 1))).split("\0")[:-1]
+                stages = [entry.partition("\t")[::2] for entry in entries]  # "100644 OBJECT 2" is the branch's file
+                names = tuple(dict.fromkeys(name for _, name in stages))
+                own = {name: stage.split()[1] for stage, name in stages if stage.endswith(" 2")}
                 asked = [name for name in names if "\n" not in name]
-                stdin = "".join(f"{one}:{name}\n" for name in asked for one in (ours, tree)).encode("utf-8", "replace")
+                read_names = (f"{own.get(name, '-')}\n{tree}:{name}\n" for name in asked)
+                stdin = "".join(read_names).encode("utf-8", "replace")
                 read = io.BytesIO(git("cat-file", "--batch", stdin=stdin))
                 texts = {name: [_decode(_read_blob(read) or b"") for _ in (ours, tree)] for name in asked}
                 is_empty = not names and tree.encode() == git("rev-parse", f"{ours}^{{tree}}").strip()

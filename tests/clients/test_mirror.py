@@ -600,3 +600,13 @@ def test_branch_does_not_have_a_change_that_conflicts_without_lines(world: World
     pick = world.open(commit).cherry_pick(base, onto)
     assert pick is not None
     assert (pick.is_empty, [one.path for one in pick.conflicts]) == (False, ["a", "b"])
+
+
+def test_branch_has_a_file_with_conflicts_under_its_old_name(world: World) -> None:
+    base = world.origin.commit({"old.py": lines(*"123456789")})
+    commit = world.origin.commit({"new.py": lines(*"1234", "5c", *"6789")})
+    onto = world.origin.commit({"old.py": lines(*"1234", "5b", *"6789")})
+    pick = world.open(commit).cherry_pick(base, onto)
+    assert pick is not None
+    (conflict,) = pick.conflicts
+    assert (conflict.path, conflict.ours) == ("new.py", "1\n2\n3\n4\n5b\n6\n7\n8\n9\n")
