@@ -262,7 +262,7 @@ class Mirror:
         def label(parts: Sequence[str]) -> tuple[str, ...]:
             return tuple(part.replace(ours, "branch").replace(theirs, "change") for part in parts)
 
-        mark = re.compile(rf"^(<{{7}} {ours}(?::.*)?\n(?:.*\n)*?>{{7}} {theirs}(?::.*)?(?:\n|\Z))", re.MULTILINE)
+        mark = re.compile(rf"^(<{{7}} {ours}(?::.*)?\r?\n(?:.*\n)*?>{{7}} {theirs}(?::.*)?(?:\r?\n|\Z))", re.MULTILINE)
         found = [(name, *texts.get(name, ("", ""))) for name in names]
         return Pick(is_empty, tuple(PickConflict(name, own, label(mark.split(merged))) for name, own, merged in found))
 

@@ -610,3 +610,11 @@ def test_branch_has_a_file_with_conflicts_under_its_old_name(world: World) -> No
     assert pick is not None
     (conflict,) = pick.conflicts
     assert (conflict.path, conflict.ours) == ("new.py", "1\n2\n3\n4\n5b\n6\n7\n8\n9\n")
+
+
+def test_conflicts_in_a_file_with_crlf_are_found(world: World) -> None:
+    base, commit, onto = (world.origin.commit({"a": text}) for text in (b"1\r\n2\r\n", b"1\r\n3\r\n", b"1\r\n4\r\n"))
+    pick = world.open(commit).cherry_pick(base, onto)
+    assert pick is not None
+    marks = "<<<<<<< branch\r\n4\r\n=======\r\n3\r\n>>>>>>> change\r\n"
+    assert [one.parts for one in pick.conflicts] == [("1\r\n", marks, "")]
