@@ -25,7 +25,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -238,7 +238,8 @@ class Mirror:
             return git("commit-tree", f"{of}^{{tree}}", *parents, "-m", "copy").decode().strip()
 
         try:
-            with self._locked(self._mirrors.clock() + self._mirrors.settings().timeout_s):
+            with self._locked(self._mirrors.clock() + self._mirrors.settings().timeout_s), ExitStack() as stack:
+                stack.callback(_remove, objects)  # before the lock is released: then the folder is another process's
                 _remove(objects)
                 objects.mkdir()
                 first = copy(base)
@@ -256,8 +257,6 @@ class Mirror:
                 is_empty = not names and tree.encode() == git("rev-parse", f"{ours}^{{tree}}").strip()
         except OSError as exc:
             raise MirrorUnavailable(f"mirror.directory cannot be used: {exc.strerror}") from exc
-        finally:
-            _remove(objects)
 
         def label(parts: Sequence[str]) -> tuple[str, ...]:
             return tuple(part.replace(ours, "branch").replace(theirs, "change") for part in parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import os
 import stat
 import threading
@@ -618,3 +619,21 @@ def test_conflicts_in_a_file_with_crlf_are_found(world: World) -> None:
     assert pick is not None
     marks = "<<<<<<< branch\r\n4\r\n=======\r\n3\r\n>>>>>>> change\r\n"
     assert [one.parts for one in pick.conflicts] == [("1\r\n", marks, "")]
+
+
+def test_objects_of_a_merge_that_another_process_computes_stay(world: World) -> None:
+    base = world.origin.commit({"a": b"1\n"})
+    files = world.open(base)
+    assert files.cherry_pick(base, base) == Pick(is_empty=True, conflicts=())
+    (lock,) = world.settings.directory.glob("*/lock")
+    (lock.parent / "pick").mkdir()
+
+    def wait(seconds: float) -> None:
+        world.now += 1_000 * seconds
+
+    world.mirrors.sleep = wait
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert files.cherry_pick(base, base) is None
+    assert files.no_mirror == "another fetch of the repository takes too long"
+    assert (lock.parent / "pick").exists()
