@@ -178,7 +178,7 @@ def test_change_of_an_open_pull_request_is_githubs_test_merge(make_world: MakeWo
     world.github.parents_of = {MERGE: (BASE, FIRST)}
     command(world, "/cherry-pick Release/1.2")
     text = world.github.comments[2]
-    assert "git fetch origin Release/1.2 pull/2/merge\n" in text
+    assert "git fetch origin refs/heads/Release/1.2 pull/2/merge\n" in text
     assert "It is not merged yet, so this is GitHub's test merge of it, as one change." in text
 
 
