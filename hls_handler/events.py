@@ -267,6 +267,7 @@ class CheckRun:
     head_sha: str
     name: Text
     conclusion: Annotated[str | None, Field(default=None)]  # as that of a workflow run
+    completed_at: OptionalTime
     html_url: Text
     app_id: Annotated[int | None, Field(default=None, validation_alias=AliasPath("app", "id"))]
     app: Annotated[Text, Field(default="", validation_alias=AliasPath("app", "name"))]  # its name

@@ -28,14 +28,17 @@ class CheckRunHandler(WorkflowHandler):
 
 
 def _to_run(check: CheckRun, event: Event, number: int | None) -> WorkflowRun:
-    """Return the check as a run of a workflow. Its ids are negative, because results of runs are stored by them."""
-    name = f"{check.app_id}:{check.name}"
+    """Return an end of the check as a run of a workflow: an App may end the same check again, with another conclusion.
+
+    Its ids are negative, because results of runs are stored by them.
+    """
+    ended_at = check.completed_at
     return WorkflowRun(
-        id=-check.id,
+        id=_make_id(f"{check.id}:{ended_at}"),
         name=check.name,
-        workflow_id=-int.from_bytes(sha256(name.encode()).digest()[:7]),
+        workflow_id=_make_id(f"{check.app_id}:{check.name}"),
         path="",
-        run_number=check.id,
+        run_number=0 if ended_at is None else int(ended_at.timestamp() * 1000),
         run_attempt=1,
         event="check_run",
         status="completed",
@@ -50,6 +53,10 @@ def _to_run(check: CheckRun, event: Event, number: int | None) -> WorkflowRun:
         html_url=check.html_url,
         pull_request_numbers=() if number is None else (number,),
     )
+
+
+def _make_id(key: str) -> int:
+    return -int.from_bytes(sha256(key.encode()).digest()[:7])
 
 
 def _list_lines(check: CheckRun, reader: Reader) -> Iterator[str]:

@@ -104,6 +104,7 @@ CHECK = CheckRun(
     summary="The quality gate failed.\nCoverage is 61 %, and 80 % are required.",
     text="",
     annotations_count=1,
+    completed_at=at(0),
 )
 
 

@@ -10,7 +10,7 @@ from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.reader import EMPTY_HISTORY, CheckAnnotation, RepositoryHistory
 from hls_handler.handlers.workflows import WorkflowFacts
 from tests.engine.fakes import FakeReader
-from tests.handlers.events import CHECK, FakeHistory, check_event, run_result, workflow_analysis
+from tests.handlers.events import CHECK, FakeHistory, at, check_event, run_result, workflow_analysis
 from tests.handlers.world import RecordedJob, fake_reader, file, make_rule, pull_request
 
 HANDLER = CheckRunHandler()
@@ -75,3 +75,13 @@ def test_checks_of_one_name_and_app_are_compared() -> None:
     assert facts(passed, FakeHistory(ended=(failed,))).failed_before
     for other in (replace(passed, name="other"), replace(passed, app_id=4)):
         assert not facts(other, FakeHistory(ended=(failed,))).failed_before
+
+
+def test_second_end_of_the_same_check_is_a_later_run_that_is_not_flaky() -> None:
+    event, later = check_event(CHECK), replace(CHECK, conclusion="success", completed_at=at(60))
+    failed = HANDLER.history_update(event, facts()).ends
+    found = facts(later, FakeHistory(ended=failed))
+    assert (found.failed_before, found.failed_itself) == (True, False)
+    passed = HANDLER.history_update(event, found).ends
+    assert HANDLER.find_superseded_reason(event, facts(), FakeHistory(ended=passed)) is not None
+    assert passed[0].run_id != failed[0].run_id  # results are stored by it
