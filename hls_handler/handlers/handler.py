@@ -30,7 +30,7 @@ Facts = TypeVar("Facts")
 Item = TypeVar("Item")
 
 RENDERED = (".md", ".markdown", ".mdx", ".rst")  # files of which GitHub shows no lines, unless it is asked to
-CONVERSATION_OR_RUN = re.compile(r"/(?:issues|pull|actions/runs)/[0-9]+$")  # the end of `html_url`
+CONVERSATION_OR_RUN = re.compile(r"/(?:issues|pull|(?:actions/)?runs)/[0-9]+$")  # the end of `html_url`
 
 MAX_BODY_CHARACTERS = 4_000  # characters of each comment that the shipped prompts show
 TOKENS_PER_COMMENT = 60  # tokens of a comment in addition to its text: author or position, and delimiters
@@ -149,7 +149,7 @@ def answer(
 def permalink(html_url: str, commit: str, path: str, line: int | None, *, start: int | None = None) -> str:
     """Return the address of a file at a commit, or of the lines from `start` to `line`; "" if it is unknown.
 
-    `html_url` is that of an issue, a pull request or a workflow run of the repository.
+    `html_url` is that of an issue, a pull request or a run of the repository.
     """
     if not commit:
         return ""
@@ -159,7 +159,7 @@ def permalink(html_url: str, commit: str, path: str, line: int | None, *, start:
 
 
 def web_url(html_url: str, path: str) -> str:
-    """Return the address of `path` in the repository whose issue, pull request or workflow run has `html_url`."""
+    """Return the address of `path` in the repository whose issue, pull request or run has `html_url`."""
     found = CONVERSATION_OR_RUN.search(html_url)
     return f"{html_url[: found.start()]}/{path}" if found else ""
 
