@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import sha256
 
+from hls_handler.errors import Permanent
 from hls_handler.events import CheckRun, Event, WorkflowRun
 from hls_handler.handlers.handler import PromptLimits
-from hls_handler.handlers.reader import NoLog, Reader, RepositoryHistory, WorkflowJob
+from hls_handler.handlers.reader import CheckAnnotation, NoLog, Reader, RepositoryHistory, WorkflowJob
 from hls_handler.handlers.workflows import WorkflowFacts, WorkflowHandler, gather_run
 
 
@@ -62,5 +64,8 @@ def _make_id(key: str) -> int:
 def _list_lines(check: CheckRun, reader: Reader) -> Iterator[str]:
     for text in (check.title, check.summary, check.text):
         yield from text.splitlines()
-    for one in reader.annotations(check.id) if check.annotations_count else ():
+    annotations: tuple[CheckAnnotation, ...] = ()
+    with suppress(Permanent):  # a fine-grained token may not read those of a private repository
+        annotations = reader.annotations(check.id) if check.annotations_count else ()
+    for one in annotations:
         yield from f"{one.path}:{one.line}: {one.level}: {one.title} {one.message}".splitlines()

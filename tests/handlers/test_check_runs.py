@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from hls_handler.errors import Permanent
 from hls_handler.events import CheckRun
 from hls_handler.handlers.check_runs import CheckRunHandler
 from hls_handler.handlers.handler import PromptLimits
@@ -93,3 +94,13 @@ def test_places_are_linked_at_the_commit_of_the_check() -> None:
     assert HANDLER.comment_variables(facts(of_github), reply)["places"] == (
         LinkedPlace("area.py", 7, "complex", f"https://github.com/octo/hello/blob/{CHECK.head_sha}/area.py#L7"),
     )
+
+
+def test_output_is_explained_without_annotations_that_the_token_may_not_read() -> None:
+    class Refused(FakeReader):
+        def annotations(self, check_run: int) -> tuple[CheckAnnotation, ...]:
+            raise Permanent(f"GET /check-runs/{check_run}/annotations: 403")
+
+    refused = Refused(reader().github)
+    found = HANDLER.gather(check_event(CHECK), refused, EMPTY_HISTORY, PromptLimits(30_000))
+    assert found.steps[0].text.split("\n")[-1] == "3| Coverage is 61 %, and 80 % are required."
