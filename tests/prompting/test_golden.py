@@ -20,6 +20,7 @@ from hls_handler.analysis import REPLY_TYPES, ChosenTest, PullRequestAnalysis, i
 from hls_handler.handlers.cherry_picks import CherryPick, Hunk
 from hls_handler.handlers.documents import DocumentSection
 from hls_handler.handlers.oracle import Choice
+from hls_handler.handlers.reader import MergeState
 from hls_handler.handlers.similar import SimilarIssue
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library
@@ -164,6 +165,23 @@ def test_rendered_comment_equals_golden_file(library: Library, name: str) -> Non
         shown.append(render_comment(library, prompt, of(event, sample, **variables, **changes), key=KEY) or "")
     text = "\n\n<!-- with minimal values -->\n\n".join(shown)
     compare(f"{name}.comment", text.replace(library.prompts[prompt].id, f"{prompt}@VERSION"))
+
+
+def test_merge_of_a_draft_is_prevented() -> None:
+    variables: Mapping[str, Any] = recorded("pull_request")["demo/feature"]
+    reply = PullRequestAnalysis.model_construct(
+        type="feature", summary="", earlier=[], findings=[], suggested_labels=[]
+    )
+    shown: dict[str, object] = {
+        one: sample_values(hint)[1] for one, hint in FAMILIES["pull_request"].comment_variables.items()
+    }
+    shown |= {"analysis": reply, "rule": RULE}
+    shown["merge"] = MergeState(conflicts=False, missing_checks=(), decision="", is_behind=False, is_blocked=False)
+    for is_draft, line in ((False, "nothing prevents it."), (True, "It is a draft.")):
+        pull_request = replace(variables["pull_request"], draft=is_draft)
+        given = {**variables, **shown, "pull_request": pull_request}
+        comment = render_comment(shipped(), "pull_requests/analyze", given, key=KEY) or ""
+        assert f"\nMerge, as GitHub said before this review: {line}\n" in comment
 
 
 def test_every_golden_file_belongs_to_a_test() -> None:
