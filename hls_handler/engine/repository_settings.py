@@ -192,7 +192,7 @@ def _load_files(job: Job) -> tuple[RepositorySettingsFile | None, RepositorySett
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a settings file is stored, how messages name it, and for how many seconds it is used."""
+    """The place of a settings file: its id and name in the database, its path, and how long it is used."""
 
     id: int
     name: str

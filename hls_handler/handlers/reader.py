@@ -121,7 +121,7 @@ class RepositoryLabel:
 
 @dataclass(frozen=True, slots=True)
 class MergeState:
-    """What GitHub says about the merge of a pull request, at the beginning of a review."""
+    """The state of a pull request's merge, as GitHub shows it at the beginning of a review."""
 
     conflicts: bool | None  # None: GitHub has not decided yet
     missing_checks: tuple[str, ...]  # names of required checks without success, other than that of HLS's review

@@ -37,7 +37,7 @@ def push(world: World, guid: str = "first", **known: Any) -> str:
     return finished.reason or ""
 
 
-def test_rule_15_reviewers_are_suggested_as_code_and_nobody_is_asked(make_world: MakeWorld) -> None:
+def test_rule_15_reviewers_are_suggested_as_code_and_none_is_requested(make_world: MakeWorld) -> None:
     world = make(make_world, "suggest")
     push(world)
     assert (
