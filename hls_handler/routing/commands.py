@@ -16,7 +16,7 @@ from hls_handler.routing.filters import Ignored, find_own_action, mention_of, sa
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
 from hls_handler.settings.yaml_parser import Sources
-from hls_handler.untrusted.command_line import CHERRY_PICK, read_command_line
+from hls_handler.untrusted.command_line import CHERRY_PICK_WORD, read_command_line
 
 CommandName = Literal[
     "stop", "resume", "review", "review full", "help", "dismiss", "cherry-pick", "test-oracle", "thread", "unknown"
@@ -71,7 +71,7 @@ def parse_command(text: str, accounts: Sequence[Account] = ()) -> tuple[CommandN
     login, line = read_command_line(text)
     if login and accounts and not any(same_login(login, mention_of(account)) for account in accounts):
         return None
-    if line.partition(" ")[0] == CHERRY_PICK:
+    if line.partition(" ")[0] == CHERRY_PICK_WORD:
         return "cherry-pick", None
     if line == "/test-oracle":
         return "test-oracle", None

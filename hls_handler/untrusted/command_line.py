@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-CHERRY_PICK = "/cherry-pick"
+CHERRY_PICK_WORD = "/cherry-pick"
 
 _BLANKS = re.compile("[\t\r \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 _INDENTED_CODE = re.compile(r" {0,3}\t| {4}")
@@ -32,5 +32,5 @@ def read_command_line(text: str) -> tuple[str, str]:
                 return "", ""
             word, blank, rest = found["command"].partition(" ")
             word = word.lower()
-            return found["login"] or "", f"{word}{blank}{rest if word == CHERRY_PICK else rest.lower()}"
+            return found["login"] or "", f"{word}{blank}{rest if word == CHERRY_PICK_WORD else rest.lower()}"
     return "", ""
