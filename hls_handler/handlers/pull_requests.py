@@ -110,7 +110,6 @@ from hls_handler.handlers.reader import (
     Reader,
     RepositoryHistory,
     RepositoryLabel,
-    read_optional,
 )
 from hls_handler.handlers.review_input import (
     describe_context,
@@ -275,9 +274,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         selection = _with_call_for(selection, wanted, is_requested=event.requested_review == "new")
         reviewers, is_first = record.reviewers if limits.reviewers else (), not record.rounds
         if limits.reviewers and is_first and selection.calls:
-            reviewers, why = read_optional(lambda: read_reviewers(pull_request, selection.files, reader), reviewers)
-            if why:
-                log.warning("reviewers were not suggested", extra={"reason": why})
+            reviewers = read_reviewers(pull_request, selection.files, reader)
         lines = count_lines(listed, selection.skipped)
         posted = history.comment_state(pull_request.number, self.family) if limits.sums_up_files else None
         return PullRequestFacts(

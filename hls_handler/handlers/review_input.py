@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -41,6 +42,8 @@ from hls_handler.review.second_sites import ChangedSource, Hit, SecondSite, desc
 from hls_handler.settings.model import Review
 from hls_handler.settings.values import PathFilter
 from hls_handler.wording import count
+
+log = logging.getLogger(__name__)
 
 MAX_READ_FILES = 100  # changed files that are read as a whole
 MAX_LISTED_FILES = 3_000  # GitHub lists no more
@@ -148,8 +151,16 @@ def read_merge_state(
 def read_reviewers(pull_request: PullRequest, files: Sequence[PatchedFile], reader: Reader) -> tuple[Reviewer, ...]:
     """Return people who may review the files, and have not been asked: so many that at most three are asked.
 
-    Up to six requests. Bots and people who have reviewed are left out.
+    Up to six requests; nothing if one fails. Bots and people who have reviewed are left out.
     """
+    none: tuple[Reviewer, ...] = ()
+    reviewers, problem = read_optional(lambda: _choose_reviewers(pull_request, files, reader), none)
+    if problem:
+        log.warning("reviewers were not suggested", extra={"reason": problem})
+    return reviewers
+
+
+def _choose_reviewers(pull_request: PullRequest, files: Sequence[PatchedFile], reader: Reader) -> tuple[Reviewer, ...]:
     opened = reader.open_pull_requests()
     load = Counter(one.login.lower() for each in opened for one in each.requested_reviewers)
     asked = next((one.requested_reviewers for one in opened if one.number == pull_request.number), ())
