@@ -7,6 +7,7 @@ queues, and of deliveries that failed.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,7 +19,7 @@ from pydantic import TypeAdapter
 from hls_handler.actions import TITLE_CHECK, CommitCheck, Conclusion, EnsureCheck, Outcome, WrittenCheck
 from hls_handler.analysis import Receipt
 from hls_handler.engine.active_config import Checks, Github
-from hls_handler.engine.job import LOCK_S, Codec, Job
+from hls_handler.engine.job import IN_PLACE_S, LOCK_S, Codec, Job
 from hls_handler.engine.repository_settings import apply_to_rule, load_repository_settings
 from hls_handler.errors import (
     AppNotInstalled,
@@ -81,7 +82,8 @@ def plan_check(job: Job) -> None:
 def begin_check(job: Job, commit: str, *, waits_until: datetime | None = None) -> None:
     """Show the check in progress, unless an earlier attempt did. If GitHub rejects it, the delivery goes on without.
 
-    With `waits_until`, the check says that the budget allows no call before that time.
+    While other writes wait for their slots, the check appears with its end: results come first. With `waits_until`, the
+    check says that the budget allows no call before that time.
     """
     if job.rule.effective.features.dry_run:
         return
@@ -89,7 +91,13 @@ def begin_check(job: Job, commit: str, *, waits_until: datetime | None = None) -
     if (waits_until is not None or not check.is_shown) and check.rejected is None:
         if not check.is_new:  # a new one is only written, for which no slot is granted during a hold
             job.require_reads_allowed()
-        _write(job, check, lambda checks: checks.begin(check, waits_until=waits_until))
+        within_s = IN_PLACE_S if waits_until is None else math.inf
+        try:
+            _write(job, check, lambda checks: checks.begin(check, waits_until=waits_until), within_s=within_s)
+        except Postponed:
+            if waits_until is not None:
+                raise
+            job.require_reads_allowed()  # while GitHub is down, the delivery waits with the question, too
 
 
 def ensure_check(job: Job, action: EnsureCheck) -> Outcome:
@@ -115,14 +123,21 @@ def preview_check(action: EnsureCheck) -> Outcome:
 
 
 def _write(
-    job: Job, check: CommitCheck, write: Callable[[Checks], WrittenCheck], ending: EnsureCheck | None = None
+    job: Job,
+    check: CommitCheck,
+    write: Callable[[Checks], WrittenCheck],
+    ending: EnsureCheck | None = None,
+    *,
+    within_s: float = math.inf,
 ) -> WrittenCheck | str:
     """Write the check, which `ending` ends; return GitHub's confirmation, or why GitHub rejected it."""
     lock = f"{job.lease.conversation_key}/check"
     if not check.is_new:  # the creation by an earlier attempt may still take effect
         job.store.locks.acquire(job.lease, lock, ttl_s=LOCK_S, changes=job.pending.take())
     checks = job.context.github.checks(
-        job.event.repository.full_name, begin_write=lambda: job.begin_write(lock), check_lease=job.check_lease
+        job.event.repository.full_name,
+        begin_write=lambda: job.begin_write(lock, within_s=within_s),
+        check_lease=job.check_lease,
     )
     completed = WriteCompleted(lock)
     try:

@@ -28,6 +28,7 @@ it, the checkpoint is ignored and the step runs again. The codec and the name of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -276,12 +277,15 @@ class Job:
             self.lease, decide, prompt=prompt, rate_limit=rate_limit, described=described
         )
 
-    def begin_write(self, comment_lock: str | None = None, *, check: LeaseCheck | None = None) -> None:
+    def begin_write(
+        self, comment_lock: str | None = None, *, check: LeaseCheck | None = None, within_s: float = math.inf
+    ) -> None:
         """Wait for the rate limit of writes to GitHub, then renew the lease if too little time is left for a write.
 
         For a write of a comment or review, pass the name of its lock. The write is recorded as pending:
         `Locks.acquire` raises `Postponed` while it may still take effect, even if this process is killed.
-        Raises `LeaseLost`, the error of `check`, or `Postponed` if the wait would be longer than `IN_PLACE_S`.
+        Raises `LeaseLost`, the error of `check`, or `Postponed` if the wait would be longer than `IN_PLACE_S`; a slot
+        more than `within_s` away is left to other writes.
         """
         github = self.config.settings.github
         self.wait_in_place(
@@ -293,6 +297,7 @@ class Job:
                 pending_write=comment_lock,
                 slowest_write_s=github.slowest_write_s,
                 check=check,
+                within_s=within_s,
             )
         )
         self.context.leases.secure(self.lease)

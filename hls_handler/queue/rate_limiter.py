@@ -6,6 +6,7 @@ server failed or asked to wait, the rate limit is held and grants no slots.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -107,11 +108,13 @@ class RateLimiter:
         pending_write: str | None = None,
         slowest_write_s: float = 0.0,
         check: LeaseCheck | None = None,
+        within_s: float = math.inf,
     ) -> None:
         """Use a slot of the rate limit `name`. Slots are `interval_s` apart for all workers. Raises `LeaseLost`.
 
-        If no slot is free now, reserves a later slot and raises `Postponed`: call again at the time in this error. The
-        changes are stored even if `Postponed`, or the error of `check`, is raised.
+        If no slot is free now, reserves a later slot, unless it is more than `within_s` away, and raises `Postponed`:
+        call again at the time in this error. The changes are stored even if `Postponed`, or the error of `check`, is
+        raised.
 
         For a write of a comment, `pending_write` is the name of the comment's lock. After a successful
         call, `Locks.acquire` raises `Postponed` for this lock, even if this process crashes. The lock becomes available
@@ -119,7 +122,8 @@ class RateLimiter:
         """
         with self._checkpoints.writing(lease, changes, check=check) as (connection, row_id):
             locked = self.lock(connection, name, row_id)
-            slot = self.use_slot(connection, row_id, name, interval_s, locked, self._database.now_in(connection))
+            now = self._database.now_in(connection)
+            slot = self.use_slot(connection, row_id, name, interval_s, locked, now, within_s=within_s)
             pending_until = None
             if slot.is_now and pending_write is not None:
                 ttl_ms = int(slowest_write_s * 1000)
@@ -190,13 +194,23 @@ class RateLimiter:
         return LockedRateLimit(RateLimitState(*columns), reserved)
 
     def use_slot(
-        self, connection: Connection, row_id: int, name: str, interval_s: float, locked: LockedRateLimit, now: int
+        self,
+        connection: Connection,
+        row_id: int,
+        name: str,
+        interval_s: float,
+        locked: LockedRateLimit,
+        now: int,
+        *,
+        within_s: float = math.inf,
     ) -> Slot:
-        """Use the next slot, or reserve it if it is not yet due.
+        """Use the next slot, or reserve it if it is not yet due, unless it is more than `within_s` away.
 
         Before this call, the caller must check the lease, then call `lock` to get `locked`, then read `now` (ms).
         """
         slot = next_slot(locked.state, reserved=locked.reserved, interval_ms=round(interval_s * 1000), now=now)
+        if slot.slot_at - now > within_s * 1000:
+            return slot
         if locked.reserved is not None:
             connection.execute(slots.delete().where(_MINE), {"of_delivery": row_id, "of_name": name})
         self._update(connection, name, slot.after)

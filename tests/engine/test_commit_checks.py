@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,24 @@ def test_check_is_in_progress_while_claude_is_asked_and_then_a_success(make_worl
     assert "| prompt | `pull_requests/analyze@" in action.summary
     world.end_checks()
     assert shown(world) == ["success"]
+
+
+def test_check_appears_with_its_end_while_other_writes_wait_for_slots(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=settings(github={"min_seconds_between_writes": 1.0}))
+    world.open_pull_request()
+    for _ in range(5):  # of other deliveries
+        world.store.rate_limiter.reserve_slot("github", interval_s=1.0, within_s=60.0)
+
+    def next_slot() -> datetime:
+        return world.store.rate_limiter.all_waits(longer_than_s=0.0)["github"]
+
+    free, during = next_slot(), list[list[str]]()
+    world.claude.on_call = lambda _: during.append(shown(world))
+    assert world.run() is None
+    assert (world.row().reason, during, shown(world)) == ("waits for a slot of the rate limit github", [[]], [])
+    assert next_slot() == free + timedelta(seconds=1)  # the one before it is for the first result
+    world.advance(5)
+    assert (world.finish().state, len(world.claude.asked), shown(world)) == ("done", 1, ["success"])
 
 
 MARK = "\n".join(["@@ -1,2 +1,3 @@", "+a = '<!--'", "+run(input())", "+b = '-->'", " c = 1"])
