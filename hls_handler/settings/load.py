@@ -250,7 +250,7 @@ def _find_provider_problems(root: object) -> Iterator[tuple[str, str]]:
             continue
         package, needed = PROVIDERS[kind]
         for name in needed:
-            if name not in entry:
+            if entry.get(name) is None:
                 yield f"{key}.{name}", f"is missing; {kind} needs it"
         if find_spec(package.partition(".")[0]) is None or find_spec(package) is None:
             extra = "openai" if kind == "azure" else kind
