@@ -1,6 +1,7 @@
 """Fake services that answer prompts, on loopback: the Chat Completions API, and Claude's of Anthropic, AWS and Google.
 
-A request that the vendor's types reject, or without its credentials, gets an error as from the vendor.
+A request that the vendor's types reject, or without its credentials, gets an error as from the vendor, and so does one
+with a header that has the text `LEAKED`, which tests set in variables of the SDKs.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from tests.contracts.openai import find_violation
 KEY = "sk-key-of-the-fake-models"
 ACCESS_KEY_ID, REGION, PROJECT = "AKIAIOSFODNN7EXAMPLE", "eu-central-1", "my-project"
 GOOGLE_TOKEN = "token-of-the-service-account"
+LEAKED = "x-leaked"
 
 AZURE = re.compile(r"/openai/deployments/([^/]+)/chat/completions")
 BEDROCK = re.compile(r"/model/([^/]+)/invoke")
@@ -91,8 +93,8 @@ class FakeModels:
                 sent = KEY if sent == GOOGLE_TOKEN else ""
             elif given.startswith("AWS4"):
                 sent = KEY if given == _sign(f"{self.url}{path}", headers, raw) else ""
-        if violation is not None:
-            return 400, violation
+        if violation is not None or LEAKED in str(headers):
+            return 400, violation or f"Unknown header: {headers}"
         return None if sent == KEY else (401, f"Incorrect API key provided: {sent}")
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:

@@ -17,7 +17,7 @@ from hls_handler.clients.provider import Provider, request_schema
 from hls_handler.clients.providers import Breakers, Providers, connect
 from hls_handler.errors import DependencyDown, ModelNotFound, Permanent, RateLimited
 from hls_handler.settings.model import Claude as ClaudeSettings
-from tests.clients.fake_models import ACCESS_KEY_ID, KEY, PROJECT, REGION, FakeModels
+from tests.clients.fake_models import ACCESS_KEY_ID, KEY, LEAKED, PROJECT, REGION, FakeModels
 from tests.clients.fake_server import FakeServer, Say
 from tests.clients.review_world import NOON
 from tests.clients.test_claude import GOOD, PROMPT, RENDERED
@@ -73,13 +73,13 @@ VARIABLES = {
     "ANTHROPIC_BASE_URL": REFUSED,
     "ANTHROPIC_BEDROCK_BASE_URL": REFUSED,
     "ANTHROPIC_VERTEX_BASE_URL": REFUSED,
-    "ANTHROPIC_CUSTOM_HEADERS": "x-leaked: 1",
+    "ANTHROPIC_CUSTOM_HEADERS": f"{LEAKED}: 1",
     "GOOGLE_APPLICATION_CREDENTIALS": "/nonexistent",
     "OPENAI_API_KEY": "of-the-environment",
     "OPENAI_BASE_URL": REFUSED,
-    "OPENAI_ORG_ID": "x-leaked",
-    "OPENAI_PROJECT_ID": "x-leaked",
-    "OPENAI_CUSTOM_HEADERS": "x-leaked: 1",
+    "OPENAI_ORG_ID": LEAKED,
+    "OPENAI_PROJECT_ID": LEAKED,
+    "OPENAI_CUSTOM_HEADERS": f"{LEAKED}: 1",
     "AZURE_OPENAI_AD_TOKEN": "of-the-environment",
     "HTTP_PROXY": REFUSED,
     "ALL_PROXY": REFUSED,
