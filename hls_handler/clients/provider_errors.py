@@ -87,16 +87,19 @@ def _translate_response(
         return RateLimited(what, dependency="claude", remedy=LIMIT_REMEDY, not_before=retry_at)
     if status >= 500 or status in (408, 409):
         return down(service, what, OUTAGE_REMEDY, retry_at)
-    if status == 413 or (status in (400, 422) and message is not None):
+    is_gemini = isinstance(body, list)  # which answers 400 to a wrong key, too
+    if status == 413 or (status in (400, 422) and message is not None and not is_gemini):
         return Permanent(f"{what}; {REQUEST_REMEDY}")
-    return down(service, what, ADDRESS_REMEDY)
+    return down(service, what, MODEL_REMEDY if is_gemini else ADDRESS_REMEDY)
 
 
 def _read_error(body: Any) -> tuple[str | None, str]:
     """Return the message of an error response, and its kinds as one text.
 
-    The SDK of OpenAI passes the value of "error", that of Anthropic all of the body; AWS has no "error".
+    The SDK of OpenAI passes the value of "error", that of Anthropic all of the body; AWS has no "error", Gemini a list.
     """
+    if isinstance(body, list) and body:
+        body = body[0]
     error = body.get("error", body) if isinstance(body, Mapping) else None
     if not isinstance(error, Mapping):
         return None, ""

@@ -203,6 +203,7 @@ def error(message: str, **more: str) -> dict[str, Any]:
             "check claude.b",
         ),
         (Say(404, error("No such model")), DependencyDown, "(model gpt-5-mini)", "set claude.model"),
+        (Say(400, [error("Please pass a valid API key")]), DependencyDown, ": Please pass a valid", "set claude.model"),
     ],
 )
 def test_errors_of_a_compatible_service(
