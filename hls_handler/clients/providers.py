@@ -132,9 +132,9 @@ class Providers:
             raise
 
     def find_outage(self) -> DependencyDown | None:
-        """Return why the first provider of the settings is not asked at the moment; None if it is."""
-        found = self._breakers.find(self._settings)
-        return None if found is None else found.error
+        """Return why a provider is not asked at the moment; None if all are."""
+        found = filter(None, map(self._breakers.find, self._settings.providers.values()))
+        return next((one.error for one in found if self._now() < one.until), None)
 
     def lookup_model(self, model: str | None = None) -> str:
         """See `Provider.lookup_model`. `model` is named as in a prompt; None is that of the settings."""

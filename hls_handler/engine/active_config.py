@@ -144,7 +144,7 @@ class Claude(Protocol):
         ...
 
     def find_outage(self) -> DependencyDown | None:
-        """Return why the first provider of the settings is not asked at the moment; None if it is."""
+        """Return why a provider is not asked at the moment; None if all are."""
         ...
 
 

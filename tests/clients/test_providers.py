@@ -431,6 +431,9 @@ def test_prompt_names_a_provider_by_a_prefix(chain: Chain, model: str, says: tup
 def test_provider_that_a_prompt_names_is_followed_by_the_others(chain: Chain) -> None:
     chain.second.status = 500
     assert chain.ask(Say(body=MESSAGE), model="openai/gpt-5") == FIRST
+    assert str(chain.providers.find_outage())[:19] == "openai answered 500"
+    chain.now += timedelta(minutes=1)
+    assert (chain.ask(Say(body=MESSAGE)), chain.providers.find_outage()) == (FIRST, None)
 
 
 def test_without_fallbacks_a_slash_is_part_of_the_model(server: FakeServer) -> None:
