@@ -457,8 +457,8 @@ class ClaudeCalls:
     ) -> Postponed | None:
         needed = (_usage_columns(estimate)["cost_micro_usd"] if estimate is not None else None) or 0
         for state in (read_state(connection, budget, now) for budget in budgets):
-            if state.left_micro_usd < max(needed, 1):
-                if state.left_micro_usd + read_reserved(connection, state.budget, now) >= max(needed, 1):
+            if state.left_micro_usd < needed:
+                if state.left_micro_usd + read_reserved(connection, state.budget, now) >= needed:
                     why = f"waits for calls in progress, which reserve the rest of a budget: {state.describe()}"
                     return Postponed(why, at=from_ms(now) + RESERVED_WAIT)
                 return BudgetUsedUp(

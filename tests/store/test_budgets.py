@@ -136,6 +136,13 @@ def test_repositories_of_a_glob_share_a_budget_and_others_have_none(store: Stora
     begin_call(store, other, given)
 
 
+def test_call_that_costs_nothing_fits_a_budget_that_is_used_up(store: Storage) -> None:
+    given = with_budgets(total={"day_usd": 0.05})
+    lease = begin(store, "g1")
+    spend(store, lease, given)
+    begin_call(store, lease, given, estimate=Usage("local/llama", output_tokens=4000, cost_usd=0.0))
+
+
 def test_each_account_without_write_permission_has_a_budget(store: Storage) -> None:
     given = with_budgets(outsiders={"day_usd": 0.07})
     lease = begin(store, "g1")
