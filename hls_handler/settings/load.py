@@ -21,10 +21,17 @@ from hls_handler import shipped, tracing
 from hls_handler.errors import SettingsError
 from hls_handler.settings.model import Settings, describe_retirement, resolve_model
 from hls_handler.settings.reference import Reference, explain
-from hls_handler.settings.values import is_false, is_loopback
+from hls_handler.settings.values import OPTIONAL, is_false, is_loopback
 from hls_handler.settings.yaml_parser import Expansion, Sources, decode, expand, iter_leaves, parse_tree, value_at
 
 SETTINGS_FILE = Path("config/settings.yaml")
+
+
+def _read_file(path: Path) -> bytes:
+    """Return the content of a regular file. Of another one, such as a pipe, reading might never end: `OSError`."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(0, "it is not a regular file")
+    return path.read_bytes()
 
 
 def find_settings_file(environ: Mapping[str, str]) -> Path:
@@ -41,7 +48,7 @@ def load_settings(
     dotenv: Path | None,
     allow_unset: bool = False,
     options: Mapping[str, object] = MappingProxyType({}),
-    read_key: Callable[[Path], bytes] = Path.read_bytes,
+    read_key: Callable[[Path], bytes] = _read_file,
 ) -> Settings:
     """Read a settings file, expand its variables, and validate its values.
 
@@ -127,10 +134,12 @@ def _read_secrets(
             del part[name]
             base = name.removesuffix("_path")
             lines.setdefault(key, lines.get(of_value, 0))
-            files[key] = Path(str(value)).absolute()
             if base in part:
                 problems[key] = f"set exactly one of {base} and {name}; both are set"
+            elif not value or not str(value).isprintable():
+                problems[key], part[base] = f"{name} is not the path of a file; {OPTIONAL}", UNSET_SECRET
             else:
+                files[key] = Path(str(value)).absolute()
                 text = read_text(key) or UNSET_SECRET  # of a problem: other checks shall not report it, too
                 part[base] = [line for line in text.splitlines() if line] if reference.find(f"{key}[]") else text
 
@@ -452,7 +461,7 @@ class SettingsFile:
 
     def _read_key(self, path: Path) -> bytes:
         self._stamps = {**self._stamps, path: _stamp(path)}  # before reading, so that a later change is detected
-        return path.read_bytes()
+        return _read_file(path)
 
 
 def _stamp(path: Path) -> Stamp:

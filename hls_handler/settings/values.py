@@ -65,7 +65,8 @@ RESERVED_PATHS = (
 )
 """Paths of the service's own pages; the paths below them are reserved, too."""
 
-IS_EMPTY = "is empty; if it is optional, remove the key"
+OPTIONAL = "if it is optional, remove the key"
+IS_EMPTY = f"is empty; {OPTIONAL}"
 PROBLEM = "problem"
 """Type of validation errors whose message is shown unchanged. For other types, `reference.explain` writes it."""
 

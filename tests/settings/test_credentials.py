@@ -119,6 +119,24 @@ def test_a_file_of_a_secret_that_cannot_be_used_is_an_error_with_its_line(tmp_pa
     assert redact(str(caught.value)) == str(caught.value)  # in the log
 
 
+@pytest.mark.parametrize("value", ["", "''", '"a\\0b"', '"\\ud800"'], ids=["null", "empty", "NUL", "surrogate"])
+def test_a_path_of_a_secret_that_no_file_can_have_is_an_error(tmp_path: Path, value: str) -> None:
+    text = SMALLEST.replace(TOKEN_LINE, f"  token_path: {value}\n")
+    assert problems(tmp_path, text) == [
+        "settings.yaml:2: github.token: token_path is not the path of a file; if it is optional, remove the key"
+    ]
+
+
+def test_a_secret_is_not_read_from_a_pipe_which_may_never_end(tmp_path: Path) -> None:
+    path = write_secrets(tmp_path)
+    (tmp_path / "token").unlink()
+    os.mkfifo(tmp_path / "token")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(path, {}, dotenv=None)
+    problem = f"{path}:2: github.token: the file {tmp_path / 'token'} cannot be read: it is not a regular file"
+    assert caught.value.problems == (problem,)
+
+
 def test_a_changed_file_of_a_secret_is_a_change_of_the_settings(tmp_path: Path) -> None:
     ages = count(10**18, 10**12)
     file = SettingsFile(write_secrets(tmp_path), {}, dotenv=None, clock_ns=lambda: next(ages))
