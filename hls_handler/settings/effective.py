@@ -38,6 +38,7 @@ from hls_handler.settings.repository import (
     merge_files,
 )
 from hls_handler.settings.values import PathFilter, PromptUse, ShadowPrompt, VariableValue, webhook_secrets
+from hls_handler.settings.yaml_parser import value_at
 from hls_handler.wording import count
 
 Choice = TypeVar("Choice")
@@ -228,30 +229,31 @@ def apply_repository_settings(effective: EffectiveSettings, *files: RepositorySe
     decided = {f"{section}.{key}" for section, changed in changes.items() for key in changed}
     if effective.enabled and values.enabled is False:
         decided.add("enabled")
-    paths, use = effective.paths, dict(effective.use)
+    paths, use, lists = effective.paths, dict(effective.use), dict[str, str]()
     for file, of in zip(files, ("repository", "organization"), strict=False):
         labels, ignored = file.values.labels, file.values.paths.ignore
         if labels.allow is not None:
             source = file.sources.where("labels.allow")
             changes["labels"] |= {f"{of}_allow": labels.allow, f"{of}_allow_source": source}
-            decided.add("labels.allow")
+            lists.setdefault("labels.allow", f"{file.file}:labels.allow")
         if labels.deny:
             changes["labels"]["deny"] = (*changes["labels"].get("deny", effective.labels.deny), *labels.deny)
-            decided.add("labels.deny")
+            lists.setdefault("labels.deny", f"{file.file}:labels.deny")
         if ignored:
             where = " and ".join([*([paths.where] if paths.globs else []), file.sources.where("paths.ignore")])
             paths = PathFilter((*paths.globs, *ignored), where)
-            decided.add("paths.ignore")
+            lists.setdefault("paths.ignore", f"{file.file}:paths.ignore")
     for file in reversed(files):
         use |= {event: (name, f"{file.file}:prompts.use.{event}") for event, name in file.values.prompts.use.items()}
-    keys = {key: next(f"{file.file}:{key}" for file in files if key in file.lines) for key in decided}
+    given = {file.file: file.values.model_dump() for file in files}  # without lines of empty or invalid keys
+    keys = {key: next(f"{file}:{key}" for file in given if value_at(given[file], key) is not None) for key in decided}
     sections = {name: getattr(effective, name).model_copy(update=changed) for name, changed in changes.items()}
     return replace(
         effective,
         enabled=effective.enabled and values.enabled is not False,
         paths=paths,
         use=use,
-        repository_keys=keys,
+        repository_keys=keys | lists,
         files=tuple(file.file for file in files),
         **sections,
     )

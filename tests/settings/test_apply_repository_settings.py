@@ -172,6 +172,18 @@ def test_rule_14_lists_of_all_files_apply_together(tmp_path: Path) -> None:
     )
 
 
+def test_keys_that_a_repository_leaves_empty_are_those_of_the_organisation(tmp_path: Path) -> None:
+    organization = organizations("labels: {deny: [beta]}\nreview: {max_inline: 2}\ncomments: {tone: formal}\n")
+    empty = own("labels: {deny: []}\nreview:\n  max_inline:\ncomments:\n")
+    invalid = parse_repository_file("comments: {tone: neutral}\nlables: {}\n")
+    for repository in (empty, invalid):
+        holds = apply_repository_settings(effective(tmp_path), repository, organization)
+        assert (holds.labels.deny, holds.review.max_inline, holds.comments.tone) == (("beta",), 2, "formal")
+        assert holds.repository_keys == {
+            key: f"acme/.github: hls.yaml:{key}" for key in ("labels.deny", "review.max_inline", "comments.tone")
+        }
+
+
 def test_prompt_choice_of_the_organisation_is_between_those_of_the_repository_and_the_operator(tmp_path: Path) -> None:
     organization = organizations("prompts: {use: {issues: issues/theirs, issues.opened: issues/brief}}")
     holds = apply_repository_settings(effective(tmp_path), own("prompts: {use: {issues: issues/our}}"), organization)
