@@ -120,8 +120,8 @@ def forget(
             return
         if not yes:
             require_confirmation("Delete them?", what="the deletion", otherwise="nothing was deleted")
-        store.forgetting.forget(traces, dry_run=False)
         store.audit.record(describe_person(), "forget", f"{count(len(traces.ids), 'delivery')} of a person")
+        store.forgetting.forget(traces, dry_run=False)
     print_line("deleted; docs/data.md says what GitHub, the services that answer prompts, logs and backups still have")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -177,3 +178,14 @@ def test_forget_prints_what_it_deletes_and_asks_first(hls: Hls, url: str) -> Non
         again = hls("forget", "mona")
         assert (again.exit_code, again.output) == (0, "nothing is stored about mona\n")
     assert hls("forget", "@mona").exit_code == 2
+
+
+def test_a_deletion_that_fails_halfway_is_in_the_audit(hls: Hls, url: str, tmp_path: Path) -> None:
+    with closing(Storage.open(url)) as store:
+        accept(store, ignored("of-mona", sender="mona"))
+        store.audit.record("mona", "pause", "")
+        with closing(sqlite3.connect(tmp_path / "hls.db")) as database:
+            database.execute("CREATE TRIGGER t BEFORE UPDATE ON deliveries BEGIN SELECT RAISE(ABORT, 'damaged'); END")
+        assert hls("forget", "mona", "--yes").exit_code != 0
+        found = [(change.person, change.action) for change in store.audit.find(most=9)]
+        assert (found[0][1], found[1]) == ("forget", ("ghost", "pause"))
