@@ -51,6 +51,7 @@ MAX_LIST_BYTES = 50_000_000
 MAX_HITS = 500  # of one word; a more frequent one is left out
 MAX_SEARCHES = 3  # for one review; each leaves out the words that occur too often
 READ_TIMEOUT_S = 30.0
+UNMERGEABLE = "git is older than 2.38, or cannot merge the commits: a file is over 1 MB, or the conflicts are too large"
 REFUSE_S = 3600.0  # for which a commit is not fetched that was too large, too slow or invalid
 LOCK_POLL_S = 0.05
 
@@ -128,8 +129,13 @@ class Mirror:
 
         A commit is an id of 40 or 64 hexadecimal digits.
         """
-        if not anew and self._ready >= set(commits) > set():
-            return
+        if anew or not self._ready >= set(commits) > set():
+            with self._prepared(commits, anew=anew):
+                pass
+
+    @contextmanager
+    def _prepared(self, commits: Sequence[str], *, anew: bool = False) -> Iterator[None]:
+        """Lock the mirror, with the commits in it."""
         settings, mirrors = self._mirrors.settings(), self._mirrors
         if not commits or not all(COMMIT.fullmatch(commit) for commit in commits):
             raise MirrorUnavailable("the event names no commit")
@@ -147,9 +153,10 @@ class Mirror:
                     self._fetch(commits, deadline)
                     with suppress(OSError):  # of a folder that another process deletes at the same time
                         mirrors.evict(self._folder, settings.total_mb * 1_000_000)
+                self._ready |= set(commits)
+                yield
         except OSError as exc:
             raise MirrorUnavailable(f"mirror.directory cannot be used: {exc.strerror}") from exc
-        self._ready |= set(commits)
 
     def files(self, commit: str, paths: Collection[str]) -> Mapping[str, bytes]:
         """Return the contents of files, without missing files, files over 1 MB, and what exceeds `MAX_READ_BYTES`.
@@ -222,7 +229,6 @@ class Mirror:
 
         git merges copies of the commits, of which the one of `base` is the parent of the others. git 2.38 is needed.
         """
-        self.prepare((commit, base, onto))
         objects = self._folder / "pick"
         config = {**NO_HOOKS, "user.name": "HLS", "user.email": "hls@localhost"}
         environ = environment(self._git / "read", config, objects=objects)
@@ -231,39 +237,37 @@ class Mirror:
         def git(*arguments: str, stdin: bytes = b"", accepted: Sequence[int] = (0,)) -> bytes:
             found = run_git(arguments, environ, timeout_s=READ_TIMEOUT_S, max_bytes=MAX_READ_BYTES, stdin=stdin)
             if found.status not in accepted or found.is_cut:
-                raise MirrorUnavailable("git cannot merge the commits (it must be 2.38 or later, and files under 1 MB)")
+                raise MirrorUnavailable(UNMERGEABLE)
             return found.output
 
         def copy(of: str, *parents: str) -> str:
             return git("commit-tree", f"{of}^{{tree}}", *parents, "-m", "copy").decode().strip()
 
-        try:
-            with self._locked(self._mirrors.clock() + self._mirrors.settings().timeout_s), ExitStack() as stack:
-                stack.callback(_remove, objects)  # before the lock is released: then the folder is another process's
-                _remove(objects)
-                objects.mkdir()
-                first = copy(base)
-                ours, theirs = copy(onto, "-p", first), copy(commit, "-p", first)
-                merge = ["merge-tree", "--write-tree", "-z", "--no-messages", ours, theirs]
-                tree, *entries = _decode(git(*merge, accepted=(0, 1))).split("\0")[:-1]
-                stages = [entry.partition("\t")[::2] for entry in entries]  # "100644 OBJECT 2" is the branch's file
-                names = tuple(dict.fromkeys(name for _, name in stages))
-                own = {name: stage.split()[1] for stage, name in stages if stage.endswith(" 2")}
-                asked = [name for name in names if "\n" not in name]
-                read_names = (f"{own.get(name, '-')}\n{tree}:{name}\n" for name in asked)
-                stdin = "".join(read_names).encode("utf-8", "replace")
-                read = io.BytesIO(git("cat-file", "--batch", stdin=stdin))
-                texts = {name: [_decode(_read_blob(read) or b"") for _ in (ours, tree)] for name in asked}
-                is_empty = not names and tree.encode() == git("rev-parse", f"{ours}^{{tree}}").strip()
-        except OSError as exc:
-            raise MirrorUnavailable(f"mirror.directory cannot be used: {exc.strerror}") from exc
+        with self._prepared((commit, base, onto)), ExitStack() as stack:
+            stack.callback(_remove, objects)  # before the lock is released: then the folder is another process's
+            _remove(objects)
+            objects.mkdir()
+            first = copy(base)
+            ours, theirs = copy(onto, "-p", first), copy(commit, "-p", first)
+            merge = ["merge-tree", "--write-tree", "-z", "--no-messages", ours, theirs]
+            tree, *entries = _decode(git(*merge, accepted=(0, 1))).split("\0")[:-1]
+            stages = [entry.partition("\t")[::2] for entry in entries]  # "100644 OBJECT 2" is the branch's file
+            names = tuple(dict.fromkeys(name for _, name in stages))
+            own = {name: stage.split()[1] for stage, name in stages if stage.endswith(" 2")}
+            asked = [name for name in names if "\n" not in name]
+            read_names = (f"{own.get(name, '-')}\n{tree}:{name}\n" for name in asked)
+            stdin = "".join(read_names).encode("utf-8", "replace")
+            read = io.BytesIO(git("cat-file", "--batch", stdin=stdin))
+            texts = {name: [_decode(_read_blob(read) or b"") for _ in (ours, tree)] for name in asked}
+            is_empty = not names and tree.encode() == git("rev-parse", f"{ours}^{{tree}}").strip()
 
-        def label(parts: Sequence[str]) -> tuple[str, ...]:
-            return tuple(part.replace(ours, "branch").replace(theirs, "change") for part in parts)
+        def label(text: str) -> str:
+            return text.replace(ours, "branch").replace(theirs, "change")
 
         mark = re.compile(rf"^(<{{7}} {ours}(?::.*)?\r?\n(?:.*\n)*?>{{7}} {theirs}(?::.*)?(?:\r?\n|\Z))", re.MULTILINE)
         found = [(name, *texts.get(name, ("", ""))) for name in names]
-        return Pick(is_empty, tuple(PickConflict(name, own, label(mark.split(merged))) for name, own, merged in found))
+        conflicts = (PickConflict(label(name), own, tuple(map(label, mark.split(text)))) for name, own, text in found)
+        return Pick(is_empty, tuple(conflicts))
 
     def _read(
         self,

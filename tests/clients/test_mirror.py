@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import fcntl
 import os
+import shutil
 import stat
 import threading
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import pytest
 
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.git import find_git
-from hls_handler.clients.mirror import Mirrors
+from hls_handler.clients.mirror import UNMERGEABLE, Mirrors
 from hls_handler.clients.reader import GithubReader
 from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.clients.source import CommitFiles
@@ -582,7 +583,7 @@ def test_merge_of_a_file_that_is_too_large_to_be_fetched_is_impossible(world: Wo
     base, commit = world.origin.commit({"a": large}), world.origin.commit({"a": large + b"y\n"})
     files = world.open(commit)
     assert files.cherry_pick(base, world.origin.commit({"a": b"z\n" + large})) is None
-    assert files.no_mirror == "git cannot merge the commits (it must be 2.38 or later, and files under 1 MB)"
+    assert files.no_mirror == UNMERGEABLE
 
 
 def test_objects_of_a_merge_that_was_killed_are_deleted(world: World) -> None:
@@ -611,6 +612,23 @@ def test_branch_has_a_file_with_conflicts_under_its_old_name(world: World) -> No
     assert pick is not None
     (conflict,) = pick.conflicts
     assert (conflict.path, conflict.ours) == ("new.py", "1\n2\n3\n4\n5b\n6\n7\n8\n9\n")
+
+
+def test_name_that_git_gives_a_file_beside_a_link_says_which_side_has_it(world: World) -> None:
+    link = f"120000 blob {world.origin.blob(b'/etc/passwd')}\tshop"
+    base, commit = world.origin.commit({"shop": b"1\n"}), world.origin.commit({}, link)
+    pick = world.open(commit).cherry_pick(base, world.origin.commit({"shop": b"2\n"}))
+    assert pick is not None
+    assert [(one.path, one.parts) for one in pick.conflicts] == [("shop", ("/etc/passwd",)), ("shop~branch", ("2\n",))]
+
+
+def test_mirror_that_was_deleted_before_a_merge_is_fetched_anew(world: World) -> None:
+    base, onto = world.origin.commit({"a": b"1\n"}), world.origin.commit({"a": b"2\n"})
+    files = world.open(base)
+    assert files.cherry_pick(base, onto) == Pick(is_empty=True, conflicts=())
+    for repository in world.settings.directory.glob("*/git"):
+        shutil.rmtree(repository)
+    assert files.cherry_pick(base, onto) == Pick(is_empty=True, conflicts=())
 
 
 def test_conflicts_in_a_file_with_crlf_are_found(world: World) -> None:
