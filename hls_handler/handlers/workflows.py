@@ -131,20 +131,20 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         for end in history.ends(run.workflow_id):
             if _is_comparable(end, run, branch) and end.order > _order(run):
                 ended = "passed" if end.passed else "failed"
-                return f"run {end.run_number}, attempt {end.attempt}, of the same workflow is later, and {ended}"
+                return f"a later run or attempt of the same name {ended}"
         return None
 
     def skip_reason(self, facts: WorkflowFacts) -> SkipReason | None:
         if facts.stale:
             return SkipReason("the pull request has newer commits than the run: failures are recorded, but not posted")
         if facts.passed and not facts.failed_before:
-            return SkipReason("the workflow passed, and no earlier failure on this branch is recorded")
+            return SkipReason("the run passed, and no earlier failure on this branch is recorded")
         if facts.passed:
-            return SkipReason("the workflow passed, so Claude was not asked", reply=NOTHING_FAILED)
+            return SkipReason("the run passed, so Claude was not asked", reply=NOTHING_FAILED)
         if facts.run.conclusion == "startup_failure":
             return SkipReason("GitHub could not start the workflow, so there is no log", reply=NOT_STARTED)
         if not any(step.log == "text" for step in facts.steps):
-            return SkipReason("no failed step has a readable log, so Claude was not asked")
+            return SkipReason("nothing readable says what failed, so Claude was not asked")
         return None
 
     def describe_omissions(self, facts: WorkflowFacts) -> str | None:
@@ -243,7 +243,7 @@ NOT_STARTED = WorkflowAnalysis(
 NO_CONVERSATION = (
     "the failed steps are recorded, and Claude was not asked, because there is no conversation to comment on: no open "
     "pull request has the run's commit as its head, and either the run is not on the default branch, or "
-    "comments.post_to in the settings names no issue for workflow_run"
+    "comments.post_to in the settings names no issue for the event"
 )
 
 

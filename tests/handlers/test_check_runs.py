@@ -58,7 +58,12 @@ def test_output_and_annotations_are_the_log_of_one_job_of_the_app() -> None:
 
 def test_claude_is_not_asked_about_a_check_that_says_nothing() -> None:
     silent = replace(CHECK, title="", summary="", annotations_count=0)
-    assert ignored_reason(facts(silent)) == "no failed step has a readable log, so Claude was not asked"
+    assert ignored_reason(facts(silent)) == "nothing readable says what failed, so Claude was not asked"
+
+
+def test_reason_of_a_check_that_passed_names_no_workflow() -> None:
+    passed = facts(replace(CHECK, conclusion="success"))
+    assert ignored_reason(passed) == "the run passed, and no earlier failure on this branch is recorded"
 
 
 def test_pull_request_of_a_fork_is_that_of_the_stored_commit() -> None:
