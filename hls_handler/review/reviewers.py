@@ -47,7 +47,9 @@ def parse_owners(text: str) -> list[OwnerRule]:
         found = [OWNER.fullmatch(owner) for owner in owners]
         if pattern and not UNSUPPORTED.match(pattern) and None not in found:
             glob = f"{'' if '/' in pattern[:-1] else '**/'}{pattern.strip('/')}{'/**' if pattern[-1] == '/' else ''}"
-            rules.append((glob.replace("\\ ", " "), tuple(one[1] for one in found if one and one[1])))
+            globs = (glob,) if pattern.endswith("/*") else (glob, f"{glob}/**")  # only a lone * names no folder
+            names = tuple(one[1] for one in found if one and one[1])
+            rules += [(each.replace("\\ ", " "), names) for each in globs]
     return rules
 
 

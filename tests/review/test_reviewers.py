@@ -11,7 +11,8 @@ from hls_handler.review.reviewers import Reviewer, choose_reviewers, find_owners
     ("pattern", "covered", "others"),
     [
         ("*", ["a.py", "src/a.py"], []),
-        ("*.js", ["a.js", "src/a.js"], ["a.jsx"]),
+        ("*.js", ["a.js", "src/a.js", "x.js/a.py"], ["a.jsx"]),
+        ("/packages/pay-*", ["packages/pay-a/src/a.py"], ["packages/cart/a.py", "src/packages/pay-a"]),
         ("/build/logs/", ["build/logs/a", "build/logs/b/a"], ["src/build/logs/a", "build/logs"]),
         ("docs/*", ["docs/a.md"], ["docs/build/a.md", "src/docs/a.md"]),
         ("apps/", ["apps/a", "src/apps/b/a"], ["apps"]),
