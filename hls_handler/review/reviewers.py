@@ -20,8 +20,6 @@ COMMENT, BLANKS = re.compile(r"(?:^|\s)#.*"), re.compile(r"(?<!\\)\s+")
 OWNER = re.compile(r"@([A-Za-z0-9][A-Za-z0-9_-]*(?:/[A-Za-z0-9_.-]+)?)|[^\s@]+@[^\s@]+\.[^\s@]+", re.ASCII)
 """A login or a team, or an address, of which HLS does not know whose it is."""
 
-UNSUPPORTED = re.compile(r"!|.*[\[\]]")
-
 OwnerRule = tuple[str, tuple[str, ...]]  # glob, names of people and teams
 
 
@@ -45,7 +43,7 @@ def parse_owners(text: str) -> list[OwnerRule]:
     for line in reversed(text.split("\n")):
         pattern, *owners = BLANKS.split(COMMENT.sub("", line).strip())
         found = [OWNER.fullmatch(owner) for owner in owners]
-        if pattern and not UNSUPPORTED.match(pattern) and None not in found:
+        if pattern and pattern[0] != "!" and None not in found:
             glob = f"{'' if '/' in pattern[:-1] else '**/'}{pattern.strip('/')}{'/**' if pattern[-1] == '/' else ''}"
             globs = (glob,) if pattern.endswith("/*") else (glob, f"{glob}/**")  # only a lone * names no folder
             names = tuple(one[1] for one in found if one and one[1])

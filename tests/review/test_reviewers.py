@@ -22,6 +22,7 @@ from hls_handler.review.reviewers import Reviewer, choose_reviewers, find_owners
         ("a/**/z.py", ["a/z.py", "a/b/c/z.py"], ["b/a/z.py"]),
         ("/my\\ file.md", ["my file.md"], ["my"]),
         ("*.MD", [], ["a.md"]),
+        ("/app/[id]/", ["app/[id]/page.tsx"], ["app/i/page.tsx"]),
     ],
 )
 def test_pattern_covers_files_as_at_github(pattern: str, covered: list[str], others: list[str]) -> None:
