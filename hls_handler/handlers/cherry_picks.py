@@ -42,7 +42,7 @@ MARK = re.compile(r"^(?:<{7}|>{7}|={7}$|\|{7})", re.MULTILINE)
 PLAIN_PATH = re.compile(r'[^\x00-\x1f"\\\x7f-\U0010ffff]+')  # that git does not quote in a patch
 
 MAX_FILES = 5  # of which Claude is shown the conflicts
-MAX_FILE_CHARACTERS = 100_000
+MAX_FILE_CHARACTERS, MAX_FILE_LINES = 100_000, 2_000  # a diff takes the square of the lines
 MAX_PATCH_CHARACTERS = 40_000  # of all patches in a comment
 CONTEXT_LINES = 20  # before and after each conflict
 
@@ -195,10 +195,10 @@ def _choose_shown(conflict: PickConflict, files: int, tokens: int) -> Conflictin
     needed = sum(estimate_tokens(hunk.code) for hunk in list_hunks((shown,)))
     texts = (conflict.ours, "".join(conflict.parts))
     if len(conflict.parts) < 2:
-        reason = "no lines conflict: the file was deleted, renamed or is binary"
+        reason = "git names no lines of it, as of a deleted, renamed or binary file"
     elif files >= MAX_FILES:
         reason = f"Claude is shown {count(MAX_FILES, 'file')} at most"
-    elif needed > tokens or max(map(len, texts)) > MAX_FILE_CHARACTERS:
+    elif needed > tokens or any(len(one) > MAX_FILE_CHARACTERS or one.count("\n") > MAX_FILE_LINES for one in texts):
         reason = "it is too long"
     elif not PLAIN_PATH.fullmatch(conflict.path) or any(
         "\ufffd" in text or clean_and_redact(CodeText(text)) != text for text in texts

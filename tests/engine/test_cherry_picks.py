@@ -55,7 +55,7 @@ def test_conflicts_get_a_patch_from_the_branch_to_the_resolution(make_world: Mak
     assert "Conflict 1, <untrusted" in asked.task
     assert f"\ndef a():\n{CONFLICT}# end\n" in asked.task
     text = world.github.comments[2]
-    reason = "no lines conflict: the file was deleted, renamed or is binary"
+    reason = "git names no lines of it, as of a deleted, renamed or binary file"
     assert f"- `shop/cart.py`: Kept.\n- `gone.py`: no suggestion, {reason}\n" in text
     patch = "--- a/shop/cart.py\n+++ b/shop/cart.py\n@@ -1,3 +1,3 @@\n def a():\n-    return 1\n+    return 3\n # end"
     assert f"```diff\n{patch}\n```" in text
@@ -89,9 +89,10 @@ def test_resolution_that_cannot_be_shown_is_named(make_world: MakeWorld, reply: 
         (PickConflict("a.py", "x\r\n", ("x\r\n", CONFLICT, "")), "it has characters or text that HLS does not show"),
         (PickConflict('a"b.py', "x\n", ("x\n", CONFLICT, "")), "it has characters or text that HLS does not show"),
         (PickConflict("a.py", "x\n", ("x" * 100_001, CONFLICT, "")), "it is too long"),
+        (PickConflict("a.py", "x\n" * 2_001, ("", CONFLICT, "")), "it is too long"),
         (PickConflict("a.py", "x\n", ("ghp_" + "a1B2" * 9 + "\n", CONFLICT, "")), "it has characters or text that HLS"),
     ],
-    ids=["line ends", "path", "long", "credential"],
+    ids=["line ends", "path", "long", "many lines", "credential"],
 )
 def test_file_that_claude_is_not_shown_is_named(make_world: MakeWorld, conflict: PickConflict, reason: str) -> None:
     world = make_merged(make_world, conflict)
