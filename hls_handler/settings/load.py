@@ -127,8 +127,9 @@ def _read_secrets(
         for name, value in [*part.items()]:
             of_value = f"{path}.{name}" if path else name
             key, known = of_value.removesuffix("_path"), reference.find(of_value)
-            secret = reference.find(key) if known is None else None
-            if secret is None or not (secret.secret or key == "storage.url"):  # whose password is a secret
+            secret = reference.find(key) if key != of_value else None
+            is_secret = secret is not None and (secret.secret or key == "storage.url")  # whose password is a secret
+            if not is_secret or known not in (None, secret):  # a map of secrets has keys of any name
                 replace_in(value, of_value)
                 continue
             del part[name]
@@ -141,7 +142,8 @@ def _read_secrets(
             else:
                 files[key] = Path(str(value)).absolute()
                 text = read_text(key) or UNSET_SECRET  # of a problem: other checks shall not report it, too
-                part[base] = [line for line in text.splitlines() if line] if reference.find(f"{key}[]") else text
+                is_list = reference.find(f"{key}[]") not in (None, secret)
+                part[base] = [line for line in text.splitlines() if line] if is_list else text
 
     def read_text(key: str) -> str:
         try:

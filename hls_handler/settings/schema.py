@@ -60,8 +60,8 @@ def _describe(model: type[BaseModel], title: str, file: str, *, variables: bool 
 def _add_secret_files(section: Schema, also: tuple[str, ...]) -> None:
     """Let each secret of a section, such as `api_key`, and the keys `also` be replaced by `api_key_path`."""
     properties = section.get("properties", {})
-    secrets = [name for name, field in properties.items() if name in also or '"password"' in json.dumps(field)]
-    for name in secrets:
+    keys = {name: json.dumps(field) for name, field in properties.items() if "patternProperties" not in field}
+    for name in [name for name, field in keys.items() if name in also or '"password"' in field]:
         path = f"{name}_path"
         if path in properties:
             continue
