@@ -79,8 +79,7 @@ class Access:
         return None
 
     def is_allowed(self, request: Request) -> bool:
-        is_known = self._callers.has_key(request) or self.find_user(request) is not None
-        return not self._server.has_sign_in or is_known or self._session(request) is not None
+        return self._callers.may_read(request) or self._session(request) is not None
 
     def find_user(self, request: Request) -> str | None:
         """Return the login that the trusted proxy sent; None also for a program, which sends the key in X-API-Key."""
@@ -96,8 +95,7 @@ class Access:
 
         A session does not count. Without a sign-in, the rules of `find_rejection` are enough.
         """
-        is_known = self._callers.has_key(request, or_bearer=True) or self.find_user(request) is not None
-        return not self._server.has_sign_in or is_known
+        return self._callers.may_read(request, or_bearer=True)
 
     def is_program(self, request: Request) -> bool:
         """Return True for a request with the key in its header. Without a key, and of users: if no web page sent it."""

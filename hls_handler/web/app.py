@@ -111,7 +111,7 @@ class WebApplication:
 
     def apply(self, settings: Settings, table: RepositoryTable) -> None:
         """Use these settings from the next request on. Thread-safe."""
-        self._has_sign_in, self._callers = settings.server.has_sign_in, Callers(settings.server)
+        self._callers = Callers(settings.server)
         routes = [
             Route("/health", self._show_health),
             Route("/stats", self._show_stats),
@@ -125,13 +125,13 @@ class WebApplication:
     async def _show_health(self, request: Request) -> Response:
         snapshot = self._ports.health.snapshot()
         page: HealthDocument = {"status": snapshot.overall, "service": SERVICE}
-        if self._is_authorized(request):
+        if self._callers.may_read(request):
             page["uptime_seconds"] = round(self._ports.clock() - self._started_at, 3)
             page["components"] = {name: _component(component) for name, component in snapshot.components.items()}
         return _page(page, status=503 if snapshot.overall == "unhealthy" else 200)
 
     async def _show_stats(self, request: Request) -> Response:
-        if not self._is_authorized(request):
+        if not self._callers.may_read(request):
             return _page({"detail": "send the service's key (server.api_key) in the header X-API-Key"}, status=401)
         try:
             return _page(await self._stats.get())
@@ -151,10 +151,6 @@ class WebApplication:
             problem = {**content, "detail": exc.detail}
             return JSONResponse(problem, exc.status_code, headers=exc.headers, media_type="application/problem+json")
         return JSONResponse({"detail": exc.detail}, status_code=exc.status_code, headers=exc.headers)
-
-    def _is_authorized(self, request: Request) -> bool:
-        is_known = self._callers.has_key(request) or self._callers.find_user(request) is not None
-        return not self._has_sign_in or is_known
 
 
 def _component(component: ComponentHealth) -> ComponentDocument:

@@ -19,6 +19,7 @@ class Callers:
         self.key = None if key is None else key.get_secret_value().encode()
         self._header = proxy.user_header if proxy else ""
         self._networks = tuple(map(ip_network, proxy.networks)) if proxy else ()
+        self._has_sign_in = server.has_sign_in
 
     def is_key(self, given: bytes) -> bool:
         return self.key is not None and hmac.compare_digest(given, self.key)
@@ -30,6 +31,11 @@ class Callers:
             scheme, _, token = value.partition(" ")
             given += [token.strip()] if scheme.lower() == "bearer" else []
         return len(given) == 1 and self.is_key(given[0].encode("latin-1"))  # as Starlette decodes headers
+
+    def may_read(self, request: Request, *, or_bearer: bool = False) -> bool:
+        """Return True for a request with the key or of a user, and for all if the settings have no sign-in."""
+        is_known = self.has_key(request, or_bearer=or_bearer) or self.find_user(request) is not None
+        return is_known or not self._has_sign_in
 
     def find_user(self, request: Request) -> str | None:
         """Return the login in the header; None if there is not exactly one that can be a login.
