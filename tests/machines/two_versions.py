@@ -4,23 +4,29 @@
 
 FOLDER is a checkout of the earlier version with its `.venv`. Processes of this version migrate the tables while the
 earlier ones work; then one process of each version is killed, and at last this version works alone. Each issue must get
-its labels and one comment, once.
+its labels and one comment, once. Each pull request gets a push some seconds later, by another process; then it must
+have one comment, and each finding once.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from hls_handler.sandbox.claude import Asked, canned
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.storage import Storage
+from tests.crash.scenarios import FreshRepository
 from tests.e2e.service import Service
 from tests.machines.fleet import Fleet, settings_for
 from tests.postgres import running_cluster
@@ -38,12 +44,38 @@ class EarlierService(Service):
         return self.until_up()
 
 
+PUSH_AFTER = 12  # pull requests
+
+
+def answer(asked: Asked) -> Any:
+    """Return the canned reply, without fields that the schema of an earlier version does not have."""
+    reply, schema = canned(asked), asked.schema or {}
+
+    def keep(value: Any, node: Mapping[str, Any]) -> Any:
+        node = schema["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node
+        if isinstance(value, list) and "items" in node:
+            return [keep(item, node["items"]) for item in value]
+        if isinstance(value, dict) and "properties" in node:
+            return {name: keep(value[name], part) for name, part in node["properties"].items() if name in value}
+        return value
+
+    return keep(reply, schema)
+
+
+def assert_reviewed_once(sandbox: Sandbox, number: int) -> None:
+    pulls = (one for one in sandbox.state.conversations() if one.repository == FreshRepository(number).full_name)
+    pull = next(pulls, None)
+    assert pull is not None
+    found = Counter((comment["path"], comment["body"]) for _, comment in pull.review_comments())
+    assert (len(pull.comments), [one for one, times in found.items() if times > 1]) == (1, []), pull.key
+
+
 def main(folder: Path) -> None:
-    with running_cluster() as cluster, Sandbox() as sandbox, tempfile.TemporaryDirectory() as name:
+    with running_cluster() as cluster, Sandbox(answer=answer) as sandbox, tempfile.TemporaryDirectory() as name:
         url, here = cluster.url(cluster.create()), Path(name)
         settings = settings_for(sandbox, here, limits="lease_s: 5, concurrency: 4, max_crashes: 100", url=url)
-        known = here / "earlier.yaml"  # without sections that the earlier version does not have
-        known.write_text(settings.read_text().replace("mirror: {enabled: false}\n", ""))
+        known = here / "earlier.yaml"  # without keys that an earlier version may not have
+        known.write_text(re.sub(r"mirror: .*\n|  cache_ttl_h: .*\n", "", settings.read_text()))
         earlier = [EarlierService(known, 0, here / f"earlier-{n}.log", url, folder=folder) for n in range(2)]
         newer = [Service(settings, 0, here / f"newer-{n}.log", url) for n in range(2)]
         for service in earlier:
@@ -51,10 +83,18 @@ def main(folder: Path) -> None:
         first = Fleet(sandbox, None, url, settings, [*earlier, *newer])  # type: ignore[arg-type]
         numbers = iter(range(700, 800))
 
+        def send_pull(service: Service, number: int, name: str) -> None:
+            body = FreshRepository(number).body(f"demo/{name}")
+            sandbox.state.seed("pull_request", json.loads(body))
+            assert service.deliver("pull_request", body, guid=f"{name}-{number}").status == 202
+
         def send(*services: Service) -> None:
             for service in services:
                 number = next(numbers)
                 first.deliver(service, number, guid=f"guid-{number}")
+                send_pull(service, number, "feature")
+                if number >= 700 + PUSH_AFTER:
+                    send_pull(service, number - PUSH_AFTER, "feature-push")
 
         try:
             send(*earlier * 5)
@@ -71,17 +111,22 @@ def main(folder: Path) -> None:
                 send(*[newer[1]] * 5)
                 fleet.until_idle()
                 sent = range(700, next(numbers))
-                for number in sent:
-                    fleet.assert_once(number)
-                rows = [fleet.row(f"guid-{number}") for number in sent]
-                calls = Counter(call.outcome for row in rows for call in store.calls.calls_of(row.guid))
-                lines = [f"{len(rows)} issues: {dict(Counter(row.state for row in rows))}, calls: {dict(calls)}"]
+                lines = []
+                for name, of in (("guid", sent), ("feature", sent), ("feature-push", sent[:-PUSH_AFTER])):
+                    rows = [fleet.row(f"{name}-{number}") for number in of]
+                    calls = Counter(call.outcome for row in rows for call in store.calls.calls_of(row.guid))
+                    lines.append(
+                        f"{len(rows)} {name}: {dict(Counter(row.state for row in rows))}, calls: {dict(calls)}"
+                    )
                 for log in (one.log for one in first.services):
                     entries = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
                     problems = [entry for entry in entries if entry["level"] in ("ERROR", "CRITICAL")]
                     ended = sum(entry["message"] == "delivery finished" for entry in entries)
                     lines += [f"{log.stem}: {ended} deliveries, {len(problems)} errors", *map(str, problems)]
                 sys.stdout.write("\n".join(lines) + "\n")
+                for number in sent:
+                    fleet.assert_once(number)
+                    assert_reviewed_once(sandbox, number)
         finally:
             first.kill_all()
 
