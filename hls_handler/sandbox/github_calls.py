@@ -28,7 +28,7 @@ from hls_handler.sandbox.github_request import (
     require_unlocked,
     writable_repository,
 )
-from hls_handler.sandbox.objects import Comment, Conversation, Document, Repository
+from hls_handler.sandbox.objects import Comment, Conversation, Repository
 
 MAX_FILES = 3000
 REACTIONS = ("+1", "-1", "laugh", "hooray", "confused", "heart", "rocket", "eyes")
@@ -119,12 +119,9 @@ def pull_requests(call: Call) -> Answer:
     pulls = [one for one in found if one.kind == "pull"]
     if ":" in head:
         pulls = [pull for pull in pulls if (pull.document.get("head") or {}).get("label") == head]
-    return Answer([_listed_pull(pull, home) for pull in pulls], listed=True)
-
-
-def _listed_pull(pull: Conversation, home: Repository) -> Document:
     counts = {"additions", "deletions", "changed_files", "commits", "comments", "review_comments"}  # not in lists
-    return {key: value for key, value in shapes.pull_request(pull, home).items() if key not in counts}
+    whole = [shapes.pull_request(pull, home) for pull in pulls]
+    return Answer([{key: one[key] for key in one if key not in counts} for one in whole], listed=True)
 
 
 def request_reviewers(call: Call) -> Answer:

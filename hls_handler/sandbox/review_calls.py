@@ -274,17 +274,13 @@ def review_threads(pull: Conversation, *, after: int) -> Document:
     first_ones = [one for one in comments if one[1].get("in_reply_to_id") is None]
     shown = first_ones[after : after + THREADS_PER_PAGE]
     end = after + len(shown)
-    nodes = [
-        _thread(
-            pull, first["id"], [one for one in comments if first["id"] in (one[1]["id"], one[1].get("in_reply_to_id"))]
-        )
-        for _, first in shown
-    ]
+    nodes = [_thread(pull, first["id"], comments) for _, first in shown]
     page = {"hasNextPage": end < len(first_ones), "endCursor": str(end) if shown else None}
     return {"repository": {"pullRequest": {"reviewThreads": {"pageInfo": page, "nodes": nodes}}}}
 
 
 def _thread(pull: Conversation, first: int, comments: Sequence[tuple[Review, Document]]) -> Document:
+    comments = [one for one in comments if first in (one[1]["id"], one[1].get("in_reply_to_id"))]
     resolved_by = pull.resolved.get(first)
     reactions = [one for one in pull.reactions if one.comment == first]
     thumbs = {

@@ -57,7 +57,7 @@ def seed(
     world = seed_push(world, full_name, event, payload)
     shown, kind = _shown_conversation(payload)
     if shown is None:
-        return world, None
+        return _with_tested(world, full_name, payload.get("workflow_run") or payload.get("check_run") or {}), None
     before = world.conversation(full_name, shown["number"])
     world = _with_shown(world, full_name, shown, kind, before, files)
     if before is not None:
@@ -83,6 +83,15 @@ def _shown_conversation(payload: Mapping[str, Any]) -> tuple[Document | None, Li
             is_pull = name == "pull_request" or isinstance(shown.get("pull_request"), Mapping)
             return dict(shown), "pull" if is_pull else "issue"
     return None, "issue"
+
+
+def _with_tested(world: World, full_name: str, run: Mapping[str, Any]) -> World:
+    """Store the pull requests that a run lists, with its commit as their head, unless they are stored."""
+    for number in [one["number"] for one in run.get("pull_requests") or ()]:
+        if world.conversation(full_name, number) is None:
+            head = {**_template("pull_request")["head"], "sha": run["head_sha"]}
+            world = _with_shown(world, full_name, {"number": number, "head": head}, "pull", None, None)
+    return world
 
 
 def _with_shown(
@@ -174,7 +183,9 @@ def _with_labels(
         )
     conversation = world.threads[f"{full_name}#{shown['number']}".lower()]
     # Only a `labeled` event adds a label again that was removed in the stand-in.
-    new = tuple(label["name"] for label in shown_labels if label["name"].lower() not in _ever_had(conversation))
+    had = {name.lower() for name in conversation.labels}
+    had |= {event.detail.lower() for event in conversation.events if event.kind in {"labeled", "unlabeled"}}
+    new = tuple(label["name"] for label in shown_labels if label["name"].lower() not in had)
     if fresh:
         world = world.with_conversation(replace(conversation, labels=new))
     else:
@@ -185,11 +196,6 @@ def _with_labels(
     if subject and action == "unlabeled":
         return world.without_conversation_label(conversation.key, subject["name"], actor, now)
     return world
-
-
-def _ever_had(conversation: Conversation) -> frozenset[str]:
-    had = {event.detail.lower() for event in conversation.events if event.kind in {"labeled", "unlabeled"}}
-    return frozenset({name.lower() for name in conversation.labels} | had)
 
 
 def _with_comment(

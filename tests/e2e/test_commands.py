@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 from typer.testing import CliRunner, Result
 
@@ -112,6 +113,15 @@ def test_render_prints_the_request_to_claude(shared: Shared) -> None:
     shared.service.until_idle()
     asked = [request.body for request in shared.sandbox.requests.all("claude")[before:] if request.writes]
     assert asked[0]["system"][0]["text"] in rendered.stdout
+
+
+def test_render_knows_the_pull_request_of_a_check(shared: Shared, tmp_path: Path) -> None:
+    payload = recorded.load("check_run.completed").payload
+    check = {**payload["check_run"], "output": {"title": "The gate failed"}}
+    (tmp_path / "check.json").write_text(json.dumps({**payload, "check_run": check}))
+    rendered = hls(shared.service, "render", str(tmp_path / "check.json"), "--event", "check_run")
+    assert (rendered.exit_code, rendered.stderr) == (0, "")
+    assert "1| The gate failed" in rendered.stdout
 
 
 def test_render_reads_the_current_state_of_github(shared: Shared) -> None:
