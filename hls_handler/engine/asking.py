@@ -474,11 +474,9 @@ def advise(claude: Claude, file: str, rendered: RenderedPrompt, answer: Unusable
     }[answer.why]
     provider, _ = claude.find_model(answer.usage.model)
     host = urlsplit(provider.base_url).hostname
-    if answer.why == "invalid" and provider.kind == "anthropic" and host != "api.anthropic.com":
-        advice = (
-            f"{host} (claude.base_url) does not enforce the schema of replies (structured output): use a service and "
-            f"a model that do, or {advice}"
-        )
+    if answer.why == "invalid" and provider.structured_output and host != "api.anthropic.com":
+        key = f"{claude.find_key(provider)}.structured_output"
+        advice = f"set {key} to false if {host} does not enforce the schema of replies, or {advice}"
     return advice
 
 

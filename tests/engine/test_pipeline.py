@@ -296,13 +296,17 @@ def test_both_unusable_replies_are_kept_and_shown(make_world: MakeWorld) -> None
     assert '  Claude\'s reply to PROMPT could not be used: kind: still wrong. It was: {"kind": "BUGG"}' in lines
 
 
-def test_gateway_without_structured_output_is_named(make_world: MakeWorld) -> None:
-    claude = settings().claude.model_copy(update={"base_url": "https://llm.example.org/v1"})
-    world = make_world(INVALID, given=settings().model_copy(update={"claude": claude}))
+@pytest.mark.parametrize("structured_output", [True, False])
+def test_service_that_may_not_enforce_the_schema_is_named(make_world: MakeWorld, structured_output: bool) -> None:
+    local = {"kind": "openai", "name": "local", "api_key": "k", "model": "m", "base_url": "https://llm.example.org/v1"}
+    claude = {"api_key": "k", "fallbacks": [local | {"structured_output": structured_output}]}
+    invalid = replace(INVALID, usage=replace(INVALID.usage, model="local/m"))
+    world = make_world(invalid, invalid, given=settings(claude=claude))
     world.accept()
+    key = "claude.fallbacks[0].structured_output"
+    setting = f"set {key} to false if llm.example.org does not enforce the schema of replies, or "
     assert (world.finish().reason or "").endswith(
-        "; llm.example.org (claude.base_url) does not enforce the schema of replies (structured output): use a service "
-        "and a model that do, or check what prompts/issues/analyze.j2 asks for, then run it again"
+        f"; {setting if structured_output else ''}check what prompts/issues/analyze.j2 asks for, then run it again"
     )
 
 
