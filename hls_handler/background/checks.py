@@ -88,7 +88,8 @@ def make_checks(
             if not health.worked_in_use("claude"):
                 raise
             lifecycle = "unlisted"
-        metrics = {"model": settings.claude.model, "model_lifecycle": lifecycle, **_check_budgets(store, settings)}
+        metrics: dict[str, object] = {"model": settings.claude.model, "model_lifecycle": lifecycle}
+        _check_budgets(store, settings, metrics)
         _check_slots(store.rate_limiter, "claude", "or raise claude.requests_per_second", metrics)
         return metrics
 
@@ -105,28 +106,28 @@ def make_checks(
     ]
 
 
-def _check_budgets(store: Storage, settings: Settings) -> Mapping[str, object]:
-    """Return the state of the budgets for `/health`. Raises `DependencyDown` if a call of today did not fit one."""
+def _check_budgets(store: Storage, settings: Settings, metrics: dict[str, object]) -> None:
+    """Add the state of the budgets to the metrics. Raises `ProblemFound` if a call of today did not fit one."""
     states = store.budgets.states(list_budgets(settings))
+    if not states:
+        return
+    metrics["budgets"] = [
+        {
+            "name": state.budget.name,
+            "period": state.budget.period,
+            "limit_usd": state.budget.limit_usd,
+            "left_usd": state.left_micro_usd / 1_000_000,
+        }
+        for state in states
+    ]
     exceeded = store.budgets.find_exceeded([state.budget for state in states])
     problems = [state.describe() for state in states if state.budget in exceeded]
     if problems:
-        remedy = "wait, or raise the setting that the message names"
-        message = f"calls to Claude did not fit a budget today: {'; '.join(problems)}"
-        raise DependencyDown(message, dependency="claude", remedy=remedy)
-    if not states:
-        return {}
-    return {
-        "budgets": [
-            {
-                "name": state.budget.name,
-                "period": state.budget.period,
-                "limit_usd": state.budget.limit_usd,
-                "left_usd": state.left_micro_usd / 1_000_000,
-            }
-            for state in states
-        ]
-    }
+        raise ProblemFound(
+            f"calls to Claude did not fit a budget today: {'; '.join(problems)}",
+            remedy="wait, or raise the setting that the message names",
+            metrics=metrics,
+        )
 
 
 LONG_WAIT_S = 60.0  # for a slot of a rate limit, after which /health names it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Collection
 from datetime import timedelta
 from pathlib import Path
@@ -143,9 +144,15 @@ def test_budgets_are_shown_and_a_call_of_today_that_did_not_fit_is_a_problem(
     world.store.calls.end(lease, call, outcome="ok", usage=estimate, error=None)
     with pytest.raises(BudgetUsedUp):
         start_call(world.store, lease, estimate=estimate, budgets=budgets)
-    with pytest.raises(DependencyDown, match=r"0\.0600 USD a day for all repositories .* 0\.0100 are left") as problem:
-        check.run()
-    assert problem.value.remedy == "wait, or raise the setting that the message names"
+    run_checks([check], world.health)
+    world.health.ok("claude")  # another call did fit
+    found = world.health.snapshot().components["claude"]
+    assert (found.state, found.remedy) == ("degraded", "wait, or raise the setting that the message names")
+    assert re.search(r"0\.0600 USD a day for all repositories .* 0\.0100 are left", found.message or "")
+    assert found.metrics["budgets"] == [
+        {"name": "all repositories", "period": "day", "limit_usd": 0.06, "left_usd": 0.01},
+        {"name": "a/b", "period": "month", "limit_usd": 9.0, "left_usd": 9.0},
+    ]
 
 
 def test_service_without_models_stays_healthy_after_an_answered_call(make_world: MakeWorld, tmp_path: Path) -> None:
