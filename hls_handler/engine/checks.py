@@ -88,7 +88,7 @@ def begin_check(job: Job, commit: str, *, waits_until: datetime | None = None) -
     if job.rule.effective.features.dry_run:
         return
     check = job.store.commit_checks.begin(job.lease, commit, changes=job.pending.take())
-    if (waits_until is not None or not check.is_shown) and check.rejected is None:
+    if (waits_until is not None or check.is_new) and check.rejected is None:
         if not check.is_new:  # a new one is only written, for which no slot is granted during a hold
             job.require_reads_allowed()
         within_s = IN_PLACE_S if waits_until is None else math.inf

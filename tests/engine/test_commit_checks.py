@@ -80,6 +80,7 @@ def test_check_appears_with_its_end_while_other_writes_wait_for_slots(make_world
     assert next_slot() == free + timedelta(seconds=1)  # the one before it is for the first result
     world.advance(5)
     assert (world.finish().state, len(world.claude.asked), shown(world)) == ("done", 1, ["success"])
+    assert len(writes(world)) == 1
 
 
 MARK = "\n".join(["@@ -1,2 +1,3 @@", "+a = '<!--'", "+run(input())", "+b = '-->'", " c = 1"])
