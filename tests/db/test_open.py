@@ -169,11 +169,11 @@ def test_close_ends_all_connections(postgres: Cluster) -> None:
     ("open_store", "version", "problem"),
     [
         (Storage.open, "0008", r"before 0\.2\.0 \(its tables are version 0008\).*name a new database"),
-        (Storage.open, "9999", r"newer HLS \(its tables are version 9999.*supports .* up to 0\.4\.2\)"),
+        (Storage.open, "9999", r"newer HLS \(its tables are version 9999.*supports .* up to 0\.4\.3\)"),
         (
             Storage.open_existing,
             None,
-            r"missing or older than version 0\.4\.2: start `hls serve`, which creates",
+            r"missing or older than version 0\.4\.3: start `hls serve`, which creates",
         ),
     ],
     ids=["before 0.2.0", "newer", "a command, none"],

@@ -13,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from packaging.version import Version
-from sqlalchemy import Connection, MetaData, create_engine, select
+from sqlalchemy import Connection, MetaData, create_engine, select, text
 from typer.testing import CliRunner
 
 from hls_handler import __version__
@@ -109,6 +109,28 @@ def test_earlier_version_can_write_into_the_upgraded_tables(released_url: str) -
     ]
     assert [str(column) for column in added if not column.nullable and column.server_default is None] == []
     assert added != []
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_tables_of_an_early_checkout_of_0_4_0_get_their_missing_columns(
+    engine: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/hls.db"
+    if engine == "postgresql":
+        cluster: Cluster = request.getfixturevalue("postgres")
+        url = cluster.url(cluster.create())
+    Storage.open(url).close()
+    database = create_engine(url)
+    missing = [("findings", "command"), ("checks", "conclusion"), ("checks", "is_exempt")]
+    with database.begin() as connection:
+        for table, column in missing:
+            connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '0.4.2'"))
+    Storage.open(url).close()
+    with database.connect() as connection:
+        opts = {"version_table": VERSION_TABLE, "include_name": is_no_full_text_index}
+        assert compare_metadata(MigrationContext.configure(connection, opts=opts), metadata) == []
+    database.dispose()
 
 
 def test_upgraded_history_is_shown_and_used(released_url: str, tmp_path: Path) -> None:
