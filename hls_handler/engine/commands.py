@@ -20,7 +20,7 @@ from hls_handler.engine.posting import OUTCOME, Posting, make_writer
 from hls_handler.engine.repository_settings import apply_to_rule, load_repository_settings
 from hls_handler.errors import PayloadError, Permanent, Superseded
 from hls_handler.events import REQUEST_KEY, RequestedReview, parse_event
-from hls_handler.handlers import COMMAND_HANDLERS, COMMAND_PROMPTS
+from hls_handler.handlers import COMMAND_HANDLERS
 from hls_handler.handlers.handler import check_conversation
 from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.oracle import OracleHandler
@@ -154,16 +154,16 @@ def _run(job: Job, command: Command, login: str) -> str:
 
 def _prepare_handler(job: Job, key: str) -> Job | str:
     """React, and return the job of the command's handler, or the reason why there is none."""
-    name, handler, url = COMMAND_PROMPTS[key], COMMAND_HANDLERS[key], job.config.settings.test_oracle.url
-    found = job.config.library.prompts.get(name)
+    handler, url = COMMAND_HANDLERS[key], job.config.settings.test_oracle.url
+    found = job.config.library.prompts.get(handler.prompt)
     if job.situation.stop is not None or found is None:
-        reason = job.situation.stop or f"no folder of prompts has {name}"
+        reason = job.situation.stop or f"no folder of prompts has {handler.prompt}"
         return _join(_react(job, "confused"), str(reason))
     require_runs_left(job, job.situation.runs)
     _react(job, "eyes")
     if isinstance(handler, OracleHandler) and url is not None:
         handler = OracleHandler(partial(exchange, url))
-    return replace(job, rule=Rule(key, name, job.rule.effective, found.path), handler=handler)
+    return replace(job, rule=Rule(key, handler.prompt, job.rule.effective, found.path), handler=handler)
 
 
 def _find_unchanged(job: Job, command: Command) -> str:

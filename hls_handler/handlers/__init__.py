@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from hls_handler.handlers.check_runs import CheckRunHandler
-from hls_handler.handlers.cherry_picks import CHERRY_PICK, CHERRY_PICK_PROMPT, CherryPickHandler
+from hls_handler.handlers.cherry_picks import CHERRY_PICK, CherryPickHandler
 from hls_handler.handlers.comments import CommentHandler
 from hls_handler.handlers.generic import GenericHandler
 from hls_handler.handlers.handler import Handler
 from hls_handler.handlers.issues import IssueHandler
-from hls_handler.handlers.oracle import TEST_ORACLE, TEST_ORACLE_PROMPT, OracleHandler
+from hls_handler.handlers.oracle import TEST_ORACLE, OracleHandler
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.releases import ReleaseHandler
 from hls_handler.handlers.reviews import ReviewHandler
@@ -28,8 +28,6 @@ HANDLERS: Mapping[str, Handler[Any]] = {
 
 COMMAND_HANDLERS: Mapping[str, Handler[Any]] = {CHERRY_PICK: CherryPickHandler(), TEST_ORACLE: OracleHandler()}
 """The handlers of commands that ask Claude. Their keys have the place of an event's name."""
-
-COMMAND_PROMPTS: Mapping[str, str] = {CHERRY_PICK: CHERRY_PICK_PROMPT, TEST_ORACLE: TEST_ORACLE_PROMPT}
 
 
 def handler_for(event_name: str) -> Handler[Any]:

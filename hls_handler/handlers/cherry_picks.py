@@ -33,7 +33,6 @@ from hls_handler.wording import count
 
 CHERRY_PICK = "cherry_pick"
 """Stands for an event's name: GitHub sends the command as a comment."""
-CHERRY_PICK_PROMPT = "cherry_picks/resolve"
 
 BRANCH = re.compile(r"(?!.*(?:\.\.|//|/\.|\.lock(?:/|$)))[A-Za-z0-9_][A-Za-z0-9._/+-]{0,199}(?<![./])", re.ASCII)
 """Names of branches that git accepts and that a shell does not interpret (`git check-ref-format` permits others)."""
@@ -91,6 +90,7 @@ class Suggestion:
 
 class CherryPickHandler(Handler[CherryPickFacts]):
     family = "cherry_picks"
+    prompt = "cherry_picks/resolve"
     replies = frozenset({"conflict_resolutions"})
     facts_type = CherryPickFacts
     variable_types: Mapping[str, object] = {**field_types(CherryPickFacts, "pull_request"), "hunks": tuple[Hunk, ...]}

@@ -73,6 +73,7 @@ class Handler(ABC, Generic[Facts]):
     """
 
     family: str  # "issues": the folder of its prompts, and the `EnsureComment.family` of most of its comments
+    prompt: str  # the only one of a command; handlers of events have none
     replies: frozenset[str]  # reply types that `plan` accepts, keys of `analysis.REPLY_TYPES`
     facts_type: type[Facts]
     facts_version: int = 1  # incremented when `facts_type` changes: older facts are then gathered again

@@ -28,7 +28,6 @@ from hls_handler.prompting.render import estimate_tokens
 
 TEST_ORACLE = "test_oracle"
 """Stands for an event's name: GitHub sends the command as a comment."""
-TEST_ORACLE_PROMPT = "test_oracle/choose"
 
 TEST = re.compile("test|spec", re.IGNORECASE)
 MAX_CHANGED = 200
@@ -62,6 +61,7 @@ class Choice:
 
 class OracleHandler(Handler[OracleFacts]):
     family = "test_oracle"
+    prompt = "test_oracle/choose"
     replies = frozenset({"chosen_tests"})
     facts_type = OracleFacts
     variable_types: Mapping[str, object] = {
