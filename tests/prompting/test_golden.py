@@ -181,7 +181,7 @@ def test_merge_of_a_draft_is_prevented() -> None:
         pull_request = replace(variables["pull_request"], draft=is_draft)
         given = {**variables, **shown, "pull_request": pull_request}
         comment = render_comment(shipped(), "pull_requests/analyze", given, key=KEY) or ""
-        assert f"\nMerge, as GitHub said before this review: {line}\n" in comment
+        assert f"\nMerge, as GitHub said before this review, apart from its check: {line}\n" in comment
 
 
 def test_every_golden_file_belongs_to_a_test() -> None:
