@@ -40,7 +40,7 @@ from hls_handler.events import PULL_REQUEST_EVENTS
 from hls_handler.store.periods import nearest_rank
 
 MAX_DELIVERIES = 100_000
-"""Ended deliveries, ignored ones included, that a report reads at most: the newest of the period. About 0.5 s."""
+"""Ended deliveries, ignored ones included, that a report reads at most: the newest of the period. About 2.5 s."""
 
 TOTAL = "total"
 MAX_SCORED = 5_000  # replies with scores that a report reads at most: the newest
