@@ -49,7 +49,7 @@ class Limits:
     requests_per_hour: float = 5_000.0  # an installation of GitHub Enterprise Cloud: 15,000
     calls_per_hour: float = 200.0  # claude.calls_per_hour
     tokens_per_minute: float = 400_000.0
-    workers: int = 4  # limits.concurrency
+    workers: int = 12  # limits.concurrency
     cores: int = 1
     deliveries_per_s: float = 30.0  # of one process that waits for nothing, on PostgreSQL
 
@@ -92,7 +92,7 @@ def wait_for_workers_s(load: float, limits: Limits, service_s: float) -> float:
     return is_busy * service_s / (c * (1 - load))
 
 
-def burst_s(pull_requests: int, limits: Limits, *, writes: float = 3.0) -> float:
+def burst_s(pull_requests: int, limits: Limits, *, writes: float = 2.0) -> float:
     """Return the seconds until so many pull requests at once are done: the slowest of writes, workers and calls."""
     claude_s = math.ceil(pull_requests / limits.workers) * CLAUDE_S
     return max(pull_requests * writes / limits.writes_per_s, claude_s)

@@ -48,15 +48,13 @@ def signed_request(event: str, body: bytes, path: str = "/webhook") -> bytes:
 def _template(name: str) -> tuple[str, list[bytes]]:
     """Return the event, and the parts of the body between the occurrences of the conversation's number.
 
-    The title contains it, so that Claude is asked: a stored reply answers the same question again. The head commit of a
-    pull request contains it, because GitHub accepts 1,000 statuses of one commit.
+    The head commit of a pull request contains the number: GitHub accepts 1,000 statuses of one commit.
     """
     payload = recorded.load(name)
     fields = payload.payload
     conversation = fields["issue" if payload.event == "issues" else "pull_request"]
     assert isinstance(conversation, dict)
     conversation["number"] = _NUMBER
-    conversation["title"] += f" {_NUMBER}"
     if payload.event == "pull_request":
         conversation["head"]["sha"] = f"{_NUMBER:040}"
     return payload.event, json.dumps(fields, separators=(",", ":")).encode().split(str(_NUMBER).encode())

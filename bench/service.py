@@ -21,7 +21,9 @@ TIMEOUT_S = 1_200.0
 _SETTINGS = """
 server: {{host: 127.0.0.1, port: {port}}}
 github: {{token: "{token}", webhook_secret: "{secret}", base_url: "{github_url}"{of_github}}}
-claude: {{api_key: "{api_key}", base_url: "{claude_url}"{of_claude}}}
+# The diffs of the pull requests are the same: the cache of replies would answer.
+claude:
+  {{api_key: "{api_key}", base_url: "{claude_url}", cache_ttl_h: 0{of_claude}}}
 storage: {{url: "{storage_url}"}}
 repositories: [{{name: "*/*"}}]
 features: {{auto_commenting: {commenting}}}

@@ -363,7 +363,7 @@ def _find_folder(folder: Path) -> Path:
 
 class Limits(Section):
     concurrency: Integer = Field(
-        4, ge=1, le=200, description="deliveries processed at the same time, over all machines"
+        12, ge=1, le=200, description="deliveries processed at the same time, over all machines"
     )
     max_attempts: Integer = Field(
         4, ge=1, le=100, description="failures caused by a delivery itself before it becomes a dead letter"
