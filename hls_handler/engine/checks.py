@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from hls_handler.actions import TITLE_CHECK, CommitCheck, Conclusion, EnsureCheck, Outcome, WrittenCheck
 from hls_handler.analysis import Receipt
 from hls_handler.engine.active_config import Checks, Github
-from hls_handler.engine.job import IN_PLACE_S, LOCK_S, Codec, Job
+from hls_handler.engine.job import ASK, IN_PLACE_S, LOCK_S, Codec, Job
 from hls_handler.engine.repository_settings import apply_to_rule, load_repository_settings
 from hls_handler.errors import (
     AppNotInstalled,
@@ -88,7 +88,8 @@ def begin_check(job: Job, commit: str, *, waits_until: datetime | None = None) -
     if job.rule.effective.features.dry_run:
         return
     check = job.store.commit_checks.begin(job.lease, commit, changes=job.pending.take())
-    if (waits_until is not None or check.is_new) and check.rejected is None:
+    is_answered = (ASK, 0) in job.steps  # then the next slot is for the result
+    if (waits_until is not None or not (check.is_shown or is_answered)) and check.rejected is None:
         if not check.is_new:  # a new one is only written, for which no slot is granted during a hold
             job.require_reads_allowed()
         within_s = IN_PLACE_S if waits_until is None else math.inf
