@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from hls_handler.cli import app
 from hls_handler.cli.init.command import run as run_init
 from hls_handler.cli.init.servers import answer_pings
-from hls_handler.cli.init.session import Session, Terminal
+from hls_handler.cli.init.session import Session
 from hls_handler.clients.app_setup import APP_EVENTS, EVENTS, PERMISSIONS
 from hls_handler.errors import DependencyDown, Permanent, SettingsError
 from hls_handler.sandbox.apps import hook_of
@@ -33,19 +33,15 @@ SERVED = "https://hls.example.com/webhook"
 
 
 @dataclass
-class FakeTerminal(Terminal):
+class FakeTerminal:
     """Answers questions by their beginning; a list has one answer for each time the question is asked."""
 
     answers: dict[str, str | list[str]] = field(default_factory=dict)
-    is_present: bool = True
 
-    def read_answer(self, question: str, default: str | None, *, is_hidden: bool = False) -> str:
+    def __call__(self, question: str, default: str | None, _is_hidden: bool) -> str:
         found = next((answer for begin, answer in self.answers.items() if question.startswith(begin)), default)
         assert found is not None, question
         return found.pop(0) if isinstance(found, list) else found
-
-
-NO_TERMINAL = FakeTerminal(is_present=False)
 
 
 @pytest.fixture
@@ -72,7 +68,7 @@ def run(sandbox: Sandbox, folder: Path) -> Run:
     """Return a function that runs `hls init`; keyword arguments are options."""
 
     def start(
-        terminal: FakeTerminal = NO_TERMINAL,
+        terminal: FakeTerminal | None = None,
         browser: Browser | None = None,
         *,
         environ: dict[str, str] | None = None,

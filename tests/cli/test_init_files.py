@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.cli.init.files import add_variables, settings_text, write_file
-from hls_handler.cli.init.session import Session, Terminal
+from hls_handler.cli.init.command import settings_text
+from hls_handler.cli.init.session import Session, add_variables, write_file
 from hls_handler.cli.options import DOTENV
 from hls_handler.errors import SettingsError
 from hls_handler.settings.load import SETTINGS_FILE, read_environment
@@ -45,13 +45,16 @@ def test_a_failed_write_leaves_the_file_and_no_other(tmp_path: Path) -> None:
 
 
 def test_the_settings_are_valid_and_contain_every_choice(tmp_path: Path) -> None:
-    text = settings_text(
+    session = Session(
+        {},
         None,
-        ("owner/repo", "*/*"),
+        lambda _: None,
+        repositories=("owner/repo", "*/*"),
         github_url="https://ghe.example.com/api/v3",
         claude_url="https://claude.example.com",
         webhook_url="https://hls.example.com/hooks/webhook",
     )
+    text = settings_text(session, uses_app=False)
     settings = load(tmp_path, text, {**VARIABLES, "HLS_API_KEY": "a key of the console"})
     assert settings.github.base_url == "https://ghe.example.com/api/v3"
     assert settings.claude.base_url == "https://claude.example.com"
@@ -64,7 +67,7 @@ def test_the_settings_are_valid_and_contain_every_choice(tmp_path: Path) -> None
 KILLED_BEFORE_RENAME = """
 import os, signal, sys
 from pathlib import Path
-from hls_handler.cli.init.files import write_file
+from hls_handler.cli.init.session import write_file
 for path in sys.argv[1:]:
     if not os.fork():
         sys.addaudithook(lambda event, _: os.kill(os.getpid(), signal.SIGKILL) if event == "os.rename" else None)
@@ -74,7 +77,7 @@ for path in sys.argv[1:]:
 
 
 def test_git_ignores_secret_files_and_what_a_kill_leaves(tmp_path: Path) -> None:
-    session = Session({}, Terminal(is_present=False), lambda _: None, config=tmp_path / SETTINGS_FILE.name)
+    session = Session({}, None, lambda _: None, config=tmp_path / SETTINGS_FILE.name)
     paths = [tmp_path / DOTENV, session.key_path, session.settings_path]
     subprocess.run([sys.executable, "-c", KILLED_BEFORE_RENAME, *paths], check=True)
     left = list(tmp_path.iterdir())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hls_handler.cli.init.command import run
-from hls_handler.cli.init.session import Session, Terminal
+from hls_handler.cli.init.session import Session
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.load import read_environment
@@ -28,7 +28,7 @@ def test_the_service_comments_as_the_new_app_with_the_written_settings(
         patch.chdir(tmp_path)
         session = Session(
             {"ANTHROPIC_API_KEY": sandbox.api_key},
-            Terminal(is_present=False),
+            None,
             Browser().open,
             config=path,
             app=True,

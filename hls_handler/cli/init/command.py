@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import sys
@@ -9,38 +10,34 @@ import webbrowser
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urljoin, urlsplit
 
 import typer
 from pydantic import SecretStr
 
 from hls_handler.analysis import REPLY_TYPES, ValidReply
-from hls_handler.cli.init.files import (
-    DEFAULT_CLAUDE,
-    DEFAULT_GITHUB,
-    SETTINGS_MODE,
-    find_about_url,
-    read_text,
-    read_variables,
-    settings_text,
-    write_file,
-)
 from hls_handler.cli.init.github import (
     APP_ID,
     TOKEN,
     WEBHOOK_SECRET,
-    app_exists,
     connect_webhooks,
+    find_app,
     require_header_text,
     set_up_app,
     set_up_token,
 )
 from hls_handler.cli.init.servers import answer_pings
 from hls_handler.cli.init.session import (
+    DEFAULT_CLAUDE,
+    DEFAULT_GITHUB,
+    SETTINGS_MODE,
     Session,
-    Terminal,
     parse_base_url,
     parse_repositories,
     parse_webhook_url,
+    read_text,
+    read_variables,
+    write_file,
 )
 from hls_handler.cli.options import (
     DOTENV,
@@ -60,6 +57,7 @@ from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Claude
 from hls_handler.settings.values import web_url
+from hls_handler.untrusted.cleaning import escape_unprintable
 from hls_handler.wording import format_usd
 
 INTERRUPTED = 130
@@ -74,6 +72,18 @@ WEBHOOK_QUESTION = (
     "Public address to which GitHub sends events, such as https://hls.example.com/webhook, or none: `hls listen` "
     "fetches them"
 )
+ENABLED_EVENTS = ("issues", "pull_request", "pull_request_review", "workflow_run")
+
+HEADER = """\
+# Settings of HLS, written by `hls init`. config/settings.example.yaml and docs/settings.md describe all other keys.
+# ${NAME} is replaced from the environment, else from .env. Relative paths are relative to the folder in which HLS is
+# started. A running service applies changes of this file within a second. `hls check` reports mistakes with their line.
+server:"""
+ACCOUNT = '  token: "${GITHUB_TOKEN}"  # reads and writes as the account of this token'
+APP = """\
+  app:  # the GitHub App as which HLS reads and writes
+    id: "${GITHUB_APP_ID}"
+    private_key_path: """
 
 
 def init(
@@ -127,7 +137,7 @@ def init(
     try:
         session = Session(
             os.environ,
-            Terminal(is_present=sys.stdin.isatty()),
+            _read_answer if sys.stdin.isatty() else None,
             _open_browser,
             config=config,
             app=app,
@@ -149,6 +159,12 @@ def init(
             "interrupted; what is stored stays, and `hls init` with the same options continues from there", err=True
         )
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _read_answer(question: str, default: str | None, is_hidden: bool) -> str:
+    """Return a line; `default` for an empty one. Without a default, repeat the question."""
+    shown = escape_unprintable(question)
+    return str(typer.prompt(shown, default=default, show_default=bool(default), hide_input=is_hidden)).strip()
 
 
 def _open_browser(url: str) -> bool:
@@ -189,21 +205,21 @@ def run(session: Session) -> None:
 
 def _ask_for_account(session: Session) -> bool:
     """Ask what GitHub needs for an App or a token, except the token. Return True for an App."""
-    terminal = session.terminal
-    uses_app = session.app or app_exists(session)
-    if not uses_app and (terminal.is_present or not session.variable(TOKEN)):
-        uses_app = terminal.ask(ACCOUNT_QUESTION, "app", _parse_account, option=f"--app, or the variable {TOKEN}")
-    if uses_app and app_exists(session):
+    has_app, has_terminal = find_app(session) is not None, session.read_answer is not None
+    uses_app = session.app or has_app
+    if not uses_app and (has_terminal or not session.variable(TOKEN)):
+        uses_app = session.ask(ACCOUNT_QUESTION, "app", _parse_account, option=f"--app, or the variable {TOKEN}")
+    if has_app:
         return True
     if uses_app:
         session.require_new([WEBHOOK_SECRET])  # GitHub generates one for the App
-        if session.organization is None and terminal.is_present:
+        if session.organization is None and has_terminal:
             question = "Organisation that owns the App (Enter: your own account)"
-            session.organization = terminal.ask(question, "", str, option="--organization LOGIN")
+            session.organization = session.ask(question, "", str, option="--organization LOGIN")
         default = f"hls-{session.organization}"[:MAX_NAME_CHARS] if session.organization else None
         question = "Name of the App, unique on GitHub"
-        session.name = session.name or terminal.ask(question, default, str, option="--name NAME")
-    session.webhook_url = session.webhook_url or terminal.ask(
+        session.name = session.name or session.ask(question, default, str, option="--name NAME")
+    session.webhook_url = session.webhook_url or session.ask(
         WEBHOOK_QUESTION, "none", parse_webhook_url, option="--webhook-url URL, or none"
     )
     return uses_app
@@ -224,9 +240,7 @@ def _set_up_claude(session: Session) -> bool:
         return key
 
     question, option = "Key of the Claude API (not shown; Enter: add it later)", f"the variable {KEY_VARIABLE}"
-    key = check(session.variable(KEY_VARIABLE)) or session.terminal.ask(
-        question, "", check, option=option, is_hidden=True
-    )
+    key = check(session.variable(KEY_VARIABLE)) or session.ask(question, "", check, option=option, is_hidden=True)
     if key:
         session.store({KEY_VARIABLE: key})
     return bool(key)
@@ -255,14 +269,7 @@ def _prove_claude(session: Session, key: str) -> None:
 
 def _write_settings(session: Session, *, uses_app: bool) -> bool:
     """Return False if there is a file with other content, which stays."""
-    path = session.settings_path
-    text = settings_text(
-        session.key_path if uses_app else None,
-        session.repositories,
-        webhook_url=session.webhook_url or UNSERVED_URL,
-        github_url=session.github_url,
-        claude_url=session.claude_url,
-    )
+    path, text = session.settings_path, settings_text(session, uses_app=uses_app)
     present = read_text(path)
     if present == text:
         print_line(f"{path} is up to date")
@@ -302,3 +309,36 @@ def _remaining_steps(session: Session, unconnected: Sequence[str], *, has_key: b
     yield f"Open the console, whose address it prints. The key is the value of {API_KEY} in {dotenv}"
     first = next((name for name in session.repositories if "*" not in name), "OWNER/REPO")
     yield f"Open an issue there, and see what HLS does: {hls} why {first}#1{option}"
+
+
+def settings_text(session: Session, *, uses_app: bool) -> str:
+    """Return a settings file with the App or with a token."""
+    webhook_url, github_url, claude_url = session.webhook_url or UNSERVED_URL, session.github_url, session.claude_url
+    webhook_path, about_url = urlsplit(webhook_url).path, find_about_url(webhook_url)
+    lines = [
+        HEADER,
+        webhook_path != "/webhook" and f"  webhook_path: {json.dumps(webhook_path)}  # GitHub posts to it",
+        '  api_key: "${HLS_API_KEY}"  # opens the console; /stats, /metrics and the API need it',
+        "",
+        "github:",
+        f"{APP}{json.dumps(str(session.key_path), ensure_ascii=False)}" if uses_app else ACCOUNT,
+        '  webhook_secret: "${GITHUB_WEBHOOK_SECRET}"',
+        github_url != DEFAULT_GITHUB and f"  base_url: {json.dumps(github_url)}",
+        "",
+        "claude:",
+        '  api_key: "${ANTHROPIC_API_KEY}"',
+        claude_url != DEFAULT_CLAUDE and f"  base_url: {json.dumps(claude_url)}",
+        about_url and f"\ncomments:\n  about_url: {json.dumps(about_url)}  # page of HLS that the footer links to",
+        "",
+        "repositories:  # the most specific matching entry applies; other repositories are ignored",
+    ]
+    for name in session.repositories:
+        lines.append(f"  - name: {json.dumps(name)}")
+        lines.append(f"    events: [{', '.join(ENABLED_EVENTS)}]  # more: issue_comment, release")
+    return "\n".join(line for line in lines if isinstance(line, str)) + "\n"
+
+
+def find_about_url(webhook_url: str) -> str | None:
+    """Return the address of the service's page for contributors; None if the URL does not look like the service's."""
+    is_served = webhook_url.startswith("https://") and webhook_url.endswith("/webhook")  # no relay such as smee
+    return urljoin(webhook_url, "/docs/comments.md") if is_served and webhook_url != UNSERVED_URL else None

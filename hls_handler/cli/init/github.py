@@ -10,9 +10,8 @@ from functools import partial
 
 from pydantic import SecretStr
 
-from hls_handler.cli.init.files import read_text, read_variables, write_file
 from hls_handler.cli.init.servers import HOST, AppPage, local_server
-from hls_handler.cli.init.session import Session, parse_repositories
+from hls_handler.cli.init.session import Session, parse_repositories, read_text, read_variables, write_file
 from hls_handler.cli.options import DOTENV, http_origin, print_line, utc_now
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.app_setup import (
@@ -44,20 +43,16 @@ LEADER = '<meta http-equiv="refresh" content="0; url={url}">\n<a href="{url}">Co
 # --- GitHub App --------------------------------------------------------------------------------------------------
 
 
-def app_exists(session: Session) -> bool:
-    """Return True if an App is stored. Raises `SettingsError` if only a part of it is there."""
-    return _find_stored(session) is not None
-
-
 def set_up_app(session: Session) -> App:
     """Create the App, or continue where an earlier `hls init` ended. Return it.
 
     Raises `SettingsError`, or an error of `clients/` if GitHub fails; a later run continues.
     """
-    is_new = not app_exists(session)
-    if is_new:
+    app = find_app(session)
+    is_new = app is None
+    if app is None:
         _create(session)
-    app = _find_stored(session)
+        app = find_app(session)
     assert app is not None
     account = app.fetch()
     page = account.settings_url(web_url(session.github_url))
@@ -72,7 +67,7 @@ def set_up_app(session: Session) -> App:
     return app
 
 
-def _find_stored(session: Session) -> App | None:
+def find_app(session: Session) -> App | None:
     """Return the App of `.env` and the key file; None if neither has one. Raises `SettingsError` for half of one."""
     app_id, pem, key = read_variables(DOTENV).get(APP_ID), read_text(session.key_path), session.key_path.absolute()
     if app_id is None and pem is None:
@@ -160,13 +155,13 @@ def set_up_token(session: Session) -> None:
     """
     question = "Token (not shown; docs/setup.md says which kind fits)"
     token = session.variable(TOKEN)
-    token = token or session.terminal.ask(question, None, str, option=f"the variable {TOKEN}", is_hidden=True)
+    token = token or session.ask(question, None, str, option=f"the variable {TOKEN}", is_hidden=True)
     require_header_text("the token", token)
     with closing(connect_read_only(_token_section(session, token), now=utc_now)) as github:
         account = github.fetch_bot_account()
         print_line(f"GitHub: the token belongs to {account.login} ({account.type})")
         question = "Repositories, separated by commas, such as owner/repo"
-        session.repositories = _require_known(github, session.repositories) or session.terminal.ask(
+        session.repositories = _require_known(github, session.repositories) or session.ask(
             question,
             None,
             lambda text: _require_known(github, parse_repositories(text)),

@@ -1,8 +1,10 @@
-"""One run of `hls init`: its options, the paths of its files, and the questions to the user."""
+"""One run of `hls init`: its options, its files, and the questions to the user."""
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,41 +15,15 @@ from urllib.parse import urlsplit
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from hls_handler.cli.init.files import DEFAULT_CLAUDE, DEFAULT_GITHUB, add_variables, read_variables
 from hls_handler.cli.options import DOTENV, print_line
 from hls_handler.clients.webhook_setup import UNSERVED_URL
 from hls_handler.errors import HlsError, SettingsError, with_remedy
 from hls_handler.events import REPOSITORY_NAME
-from hls_handler.settings.load import SETTINGS_FILE
+from hls_handler.settings.load import SETTINGS_FILE, read_environment
 from hls_handler.settings.values import HttpUrl, is_loopback
-from hls_handler.untrusted.cleaning import escape_unprintable
 
 T = TypeVar("T")
-
-
-class Terminal:
-    """The terminal of this process."""
-
-    def __init__(self, *, is_present: bool) -> None:
-        self.is_present = is_present  # else no person can answer
-
-    def read_answer(self, question: str, default: str | None, *, is_hidden: bool = False) -> str:
-        """Return a line; `default` for an empty one. Without a default, repeat the question."""
-        shown = escape_unprintable(question)
-        return str(typer.prompt(shown, default=default, show_default=bool(default), hide_input=is_hidden)).strip()
-
-    def ask(
-        self, question: str, default: str | None, parse: Callable[[str], T], *, option: str, is_hidden: bool = False
-    ) -> T:
-        """Ask until `parse` accepts the answer. Without a terminal, raise an error that names the `option` to use."""
-        if not self.is_present:
-            raise SettingsError([f"there is no terminal to ask on; add {option}"])
-        while True:
-            try:
-                return parse(self.read_answer(question, default, is_hidden=is_hidden))
-            except (HlsError, typer.BadParameter) as exc:
-                for problem in (with_remedy(exc) if isinstance(exc, HlsError) else exc.message).splitlines():
-                    print_line(problem)
+DEFAULT_GITHUB, DEFAULT_CLAUDE = "https://api.github.com", "https://api.anthropic.com"
 
 
 @dataclass(slots=True)
@@ -55,7 +31,7 @@ class Session:
     """One run of `hls init`: what it needs of this machine, and its options; the answers to questions join them."""
 
     environ: Mapping[str, str]
-    terminal: Terminal
+    read_answer: Callable[[str, str | None, bool], str] | None  # None: there is no terminal on which people can answer
     open_browser: Callable[[str], object]
     sleep: Callable[[float], None] = time.sleep
     config: Path | None = None
@@ -74,6 +50,19 @@ class Session:
     @property
     def key_path(self) -> Path:
         return self.settings_path.with_name("github-app.pem")
+
+    def ask(
+        self, question: str, default: str | None, parse: Callable[[str], T], *, option: str, is_hidden: bool = False
+    ) -> T:
+        """Ask until `parse` accepts the answer. Without a terminal, raise an error that names the `option` to use."""
+        if self.read_answer is None:
+            raise SettingsError([f"there is no terminal to ask on; add {option}"])
+        while True:
+            try:
+                return parse(self.read_answer(question, default, is_hidden))
+            except (HlsError, typer.BadParameter) as exc:
+                for problem in (with_remedy(exc) if isinstance(exc, HlsError) else exc.message).splitlines():
+                    print_line(problem)
 
     def variable(self, name: str) -> str:
         """Return a variable of the environment, else of `.env`; "" if it has no value."""
@@ -94,6 +83,60 @@ class Session:
         if new:
             add_variables(DOTENV, new)
             print_line(f"Stored in {DOTENV}: {', '.join(new)}")
+
+
+# --- files: secrets with mode 0600, each file written atomically --------------------------------------------------
+
+PRIVATE_MODE, SETTINGS_MODE = 0o600, 0o644
+
+_PLAIN = re.compile(r"[A-Za-z0-9_./:+=@%-]+")  # values that every reader of .env files takes as they are
+
+
+def write_file(path: Path, text: str, *, mode: int = PRIVATE_MODE) -> None:
+    """Write a file and its folder. The file is replaced atomically. Raises `SettingsError`."""
+    target = path.resolve()  # a symbolic link stays one
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        os.close(handle)
+        try:
+            Path(name).write_text(text, encoding="utf-8")
+            Path(name).chmod(mode)
+            Path(name).replace(target)
+        finally:  # also after Ctrl-C
+            Path(name).unlink(missing_ok=True)
+    except OSError as exc:
+        problem = f"cannot be written: {exc.strerror}; use a folder that you may write to"
+        raise SettingsError([f"{path.absolute()}: {problem}"]) from exc
+
+
+def read_text(path: Path) -> str | None:
+    """Return the text of a file; None if there is no such file. Raises `SettingsError`."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SettingsError([f"{path.absolute()}: cannot be read as UTF-8: {type(exc).__name__}"]) from None
+
+
+def read_variables(dotenv: Path) -> Mapping[str, str]:
+    """Return the variables that have a value. Raises `SettingsError` for an unreadable file or invalid lines."""
+    return {name: value for name, value in read_environment({}, dotenv).items() if value.strip()}
+
+
+def add_variables(dotenv: Path, variables: Mapping[str, str]) -> None:
+    """Add lines to a file such as `.env`, in one atomic write. They take precedence over lines without a value."""
+    text = read_text(dotenv) or ""
+    separator = "\n" if text and not text.endswith("\n") else ""
+    write_file(dotenv, text + separator + "".join(f"{name}={_quoted(value)}\n" for name, value in variables.items()))
+
+
+def _quoted(value: str) -> str:
+    if _PLAIN.fullmatch(value):
+        return value
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 # --- options and answers; each raises `typer.BadParameter` -------------------------------------------------------
