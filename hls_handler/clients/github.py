@@ -22,7 +22,8 @@ from hls_handler.clients.identity import Identity, describe_app, describe_tokens
 from hls_handler.clients.mirror import Mirrors
 from hls_handler.clients.reader import GithubReader
 from hls_handler.clients.repository_labels import RepositoryLabels
-from hls_handler.clients.review_context import ATTRIBUTES_PATH, MAX_TEXT_CHARS, NoFiles
+from hls_handler.clients.review_context import ATTRIBUTES_PATH, MAX_TEXT_CHARS
+from hls_handler.clients.source import CommitFiles
 from hls_handler.clients.tokens import GITHUB_RATE_LIMIT, AnyToken, Token, Tokens
 from hls_handler.clients.writer import GithubWriter
 from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent
@@ -359,5 +360,4 @@ class _AnonymousReader(GithubReader):
         )
 
     def files_at(self, sha: str) -> RepositoryFiles:
-        del sha
-        return NoFiles()
+        return CommitFiles(None, None, self._repository, sha)

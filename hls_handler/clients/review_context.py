@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Annotated
 
@@ -11,7 +11,6 @@ from pydantic import AliasPath, BaseModel, Field
 from hls_handler.clients.api import GithubApi
 from hls_handler.events import Text, null_to
 from hls_handler.handlers.reader import GUIDANCE_PATHS, GuidanceFile, LinkedIssue, ReviewContext
-from hls_handler.review.second_sites import Hit
 
 ATTRIBUTES_PATH = ".gitattributes"
 MAX_TEXT_CHARS = 60_000  # of one file of the base branch
@@ -133,30 +132,6 @@ def read_head_files(api: GithubApi, repository: str, sha: str, paths: Sequence[s
         return {}
     variables = {"owner": owner, "name": name, **{f"e{index}": f"{sha}:{path}" for index, path in enumerate(first)}}
     return api.query(head_files_query(len(first)), variables, WireHeadFiles).texts(first)
-
-
-class NoFiles:
-    """The files of a repository of which nothing is read, because each would be a request."""
-
-    no_mirror = ""
-
-    def list_files(self, extensions: Collection[str]) -> Mapping[str, str]:
-        del extensions
-        return {}
-
-    def texts(self, paths: Collection[str]) -> Mapping[str, str]:
-        del paths
-        return {}
-
-    def find_words(self, words: Collection[str]) -> Sequence[Hit]:
-        del words
-        return ()
-
-    def parents(self) -> tuple[str, ...]:
-        return ()
-
-    def cherry_pick(self, base: str, onto: str) -> None:
-        del base, onto
 
 
 def _text(blob: _Blob | None) -> str:

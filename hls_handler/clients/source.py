@@ -21,10 +21,10 @@ BINARY_BYTES = 8_000  # a file with a zero byte among its first 8,000 bytes is b
 class CommitFiles:
     """The implementation of `handlers.reader.RepositoryFiles`."""
 
-    def __init__(self, mirror: Mirror | None, api: GithubApi, repository: str, commit: str) -> None:
-        """`mirror` is None for commands, which have none."""
+    def __init__(self, mirror: Mirror | None, api: GithubApi | None, repository: str, commit: str) -> None:
+        """`mirror` is None for commands, which have none; `api` if there is no token, so that nothing is read."""
         self._mirror, self._api, self._repository, self._commit = mirror, api, repository, commit
-        self._reason = "" if mirror else "this command has no mirror"
+        self._reason = "this command has no mirror" if mirror is None and api is not None else ""
 
     @property
     def no_mirror(self) -> str:
@@ -37,7 +37,8 @@ class CommitFiles:
     def texts(self, paths: Collection[str]) -> Mapping[str, str]:
         found = self._from_mirror(lambda mirror: mirror.files(self._commit, paths))
         if found is None:
-            texts = read_head_files(self._api, self._repository, self._commit, tuple(paths))
+            api = self._api
+            texts = read_head_files(api, self._repository, self._commit, tuple(paths)) if api is not None else {}
         else:
             texts = {
                 path: content.decode("utf-8", "replace")
