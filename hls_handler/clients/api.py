@@ -329,8 +329,10 @@ class GithubApi:
             exc.may_have_succeeded = exc.may_have_succeeded and sent
             raise
 
-    def query(self, query: str, variables: Mapping[str, object], shape: type[T]) -> T:
-        """Send a GraphQL query, and return its validated `data`. `query` only reads, so it needs no `WriteGuard`."""
+    def query(self, query: str, repository: str, variables: Mapping[str, object], shape: type[T]) -> T:
+        """Send a GraphQL query, which only reads, and return its validated `data`. "owner/repo" is two variables."""
+        owner, _, name = repository.partition("/")
+        variables = {"owner": owner, "name": name, **variables}
         response = self._send(_Request("POST", GRAPHQL_PATH, body={"query": query, "variables": variables}))
         found = response.data.get("data") if isinstance(response.data, dict) else None
         return validate(GRAPHQL_CALL, shape, found)

@@ -80,5 +80,4 @@ class WireMergeState(BaseModel):
 
 
 def read_merge_state(api: GithubApi, repository: str, number: int) -> MergeState:
-    owner, _, name = repository.partition("/")
-    return api.query(MERGE_STATE_QUERY, {"owner": owner, "name": name, "number": number}, WireMergeState).value()
+    return api.query(MERGE_STATE_QUERY, repository, {"number": number}, WireMergeState).value()

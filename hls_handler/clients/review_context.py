@@ -116,22 +116,19 @@ class WireHeadFiles(BaseModel):
 def read_review_context(
     api: GithubApi, repository: str, number: int, base_ref: str, *, guidance: bool, linked_issues: bool
 ) -> ReviewContext:
-    owner, _, name = repository.partition("/")
     branch = f"refs/heads/{base_ref}"  # not a tag of this name
     hls, agents = (f"{branch}:{path}" for path in GUIDANCE_PATHS)
     files = {"attributes": f"{branch}:{ATTRIBUTES_PATH}", "hls": hls, "agents": agents}
     wanted = {"guidance": guidance, "issues": linked_issues}
-    variables = {"owner": owner, "name": name, "number": number, **wanted, **files}
-    return api.query(REVIEW_CONTEXT_QUERY, variables, WireContext).value()
+    return api.query(REVIEW_CONTEXT_QUERY, repository, {"number": number, **wanted, **files}, WireContext).value()
 
 
 def read_head_files(api: GithubApi, repository: str, sha: str, paths: Sequence[str]) -> Mapping[str, str]:
-    owner, _, name = repository.partition("/")
     first = tuple(islice(paths, MAX_HEAD_FILES))
     if not first:
         return {}
-    variables = {"owner": owner, "name": name, **{f"e{index}": f"{sha}:{path}" for index, path in enumerate(first)}}
-    return api.query(head_files_query(len(first)), variables, WireHeadFiles).texts(first)
+    variables = {f"e{index}": f"{sha}:{path}" for index, path in enumerate(first)}
+    return api.query(head_files_query(len(first)), repository, variables, WireHeadFiles).texts(first)
 
 
 def _text(blob: _Blob | None) -> str:

@@ -95,11 +95,9 @@ class WireData(BaseModel):
 
 def read_review_threads(api: GithubApi, repository: str, number: int, *, bot: Account) -> Iterator[ReviewThread]:
     """Yield the threads that `bot` opened, in GitHub's order; one request for each 50 threads of anybody."""
-    owner, _, name = repository.partition("/")
     after: str | None = None
     for _ in range(MAX_PAGES):
-        variables = {"owner": owner, "name": name, "number": number, "after": after}
-        data = api.query(REVIEW_THREADS_QUERY, variables, WireData)
+        data = api.query(REVIEW_THREADS_QUERY, repository, {"number": number, "after": after}, WireData)
         yield from filter(None, (_to_own_thread(thread, bot) for thread in data.threads))
         if not data.has_next or data.end is None:
             return
