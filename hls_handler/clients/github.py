@@ -11,8 +11,6 @@ from time import monotonic
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from pydantic import AliasPath, BaseModel, Field
-
 from hls_handler.clients.api import Anonymous, GithubApi, RateLimit, WriteGuard, ignore, repository_path
 from hls_handler.clients.checks import CHECK_NAME, GithubChecks
 from hls_handler.clients.comments import History
@@ -20,7 +18,7 @@ from hls_handler.clients.credentials import JWT_REMEDY, App, Owner
 from hls_handler.clients.hooks import WEBHOOKS_REMEDY, GithubHooks, Hook
 from hls_handler.clients.identity import Identity, describe_app, describe_tokens
 from hls_handler.clients.mirror import Mirrors
-from hls_handler.clients.reader import GithubReader
+from hls_handler.clients.reader import GithubReader, WireRepository
 from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.clients.review_context import ATTRIBUTES_PATH, MAX_TEXT_CHARS
 from hls_handler.clients.source import CommitFiles
@@ -31,19 +29,11 @@ from hls_handler.events import Account
 from hls_handler.handlers.reader import GUIDANCE_PATHS, GuidanceFile, RepositoryFiles, ReviewContext
 from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.values import web_url
+from hls_handler.store.conversations import ConversationHistory
 
 ACCOUNT_REMEDY = (
     "use a personal access token of the account that HLS should use, and check that github.base_url is GitHub's API"
 )
-
-
-class _WireRepository(BaseModel):  # https://docs.github.com/en/rest/repos/repos#get-a-repository
-    archived: bool = False
-    disabled: bool = False
-    private: bool = False
-    has_issues: bool = True
-    triage: bool = Field(False, validation_alias=AliasPath("permissions", "triage"))  # of the account, not of the token
-    push: bool = Field(False, validation_alias=AliasPath("permissions", "push"))
 
 
 Credentials = App | Tokens
@@ -179,7 +169,7 @@ class Github:
         """
         try:
             api = self._api_for(repository)
-            found, headers = api.get_with_headers(repository_path(repository), _WireRepository)
+            found, headers = api.get_with_headers(repository_path(repository), WireRepository)
         except (Permanent, AppNotInstalled) as exc:
             return [str(exc)]
         missing = []
@@ -213,7 +203,7 @@ class Github:
 
     def has_repository(self, repository: str) -> bool:
         """Return False if GitHub has no such repository, or the credential may not read it."""
-        return self._api_for(repository).find(repository_path(repository), _WireRepository) is not None
+        return self._api_for(repository).find(repository_path(repository), WireRepository) is not None
 
     def list_hooks(self, path: str) -> tuple[Hook, ...]:
         """Return the webhooks at "/repos/owner/repo" or "/orgs/owner".

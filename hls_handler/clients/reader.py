@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from pydantic import Base64Bytes, BaseModel, BeforeValidator
+from pydantic import AliasPath, Base64Bytes, BaseModel, BeforeValidator, Field
 
 from hls_handler.clients.api import GithubApi, repository_path, validate
 from hls_handler.clients.job_log import read_log
@@ -62,6 +62,12 @@ class WireRepository(BaseModel):
 
     id: int
     open_issues_count: int  # pull requests included
+    archived: bool = False
+    disabled: bool = False
+    private: bool = False
+    has_issues: bool = True
+    triage: bool = Field(False, validation_alias=AliasPath("permissions", "triage"))  # of the account, not of the token
+    push: bool = Field(False, validation_alias=AliasPath("permissions", "push"))
 
 
 class WireCommit(BaseModel):
@@ -70,14 +76,10 @@ class WireCommit(BaseModel):
     author: Annotated[Account | None, BeforeValidator(lambda author: author or None)]  # null or {} without an account
 
 
-class WireObject(BaseModel):
-    sha: str
-
-
 class WireRef(BaseModel):
     """https://docs.github.com/en/rest/git/refs#get-a-reference"""
 
-    object: WireObject
+    sha: str = Field(validation_alias=AliasPath("object", "sha"))
 
 
 MAX_FILE_PAGES = 60  # GitHub lists at most 3,000 files of a pull request
@@ -179,7 +181,7 @@ class GithubReader:
 
     def head_commit(self, branch: str) -> str | None:
         found = self._api.find(f"{self._base}/git/ref/heads/{quote(branch)}", WireRef)
-        return found.object.sha if found else None
+        return found.sha if found else None
 
     def permission(self, login: str) -> RepositoryPermission:
         found = self._api.find(f"{self._base}/collaborators/{quote(login, safe='')}/permission", WirePermission)

@@ -19,6 +19,7 @@ from tests.clients.review_world import NOON, NUMBER, ReviewWorld, github_setting
 from tests.clients.test_reader import ISSUE, MALLORY
 
 WRITE = {"permissions": {"admin": False, "push": True, "triage": True, "pull": True}}
+KNOWN = {"id": 1, "open_issues_count": 0}
 
 
 @pytest.mark.parametrize("status", [403, 404])
@@ -54,7 +55,7 @@ def test_token_without_account_raises_dependency_down_with_remedy(
 def test_missing_permissions_are_listed(
     api: GithubApi, server: FakeServer, repository: dict[str, Any], headers: dict[str, str], missing: tuple[str, ...]
 ) -> None:
-    server.says = [Say(body=repository, headers=headers)]
+    server.says = [Say(body=KNOWN | repository, headers=headers)]
     assert Github(api).find_missing_permissions("o/r") == list(missing)
     assert server.calls == ["GET /repos/o/r"]
 
@@ -63,7 +64,7 @@ def test_one_connection_serves_account_access_and_reads(
     api: GithubApi, server: FakeServer, meter: RateLimitMonitor
 ) -> None:
     client = Github(api)
-    server.says = [Say(body={"login": "hls-bot", "id": 9001, "type": "User"}), Say(body=WRITE), Say(body=ISSUE)]
+    server.says = [Say(body={"login": "hls-bot", "id": 9001, "type": "User"}), Say(body=KNOWN | WRITE), Say(body=ISSUE)]
     assert client.fetch_bot_account() == Account("hls-bot", 9001, "User")
     client.find_missing_permissions("o/r")
     assert client.reader("o/r").issue(7).title == "It crashes"
