@@ -401,7 +401,7 @@ class Correction:
 
 
 class RepositoryHistory(Protocol):
-    """Read access to what HLS has stored about one repository."""
+    """Read access to what HLS has stored about one repository; without an implementation, nothing is stored."""
 
     @property
     def account(self) -> str:
@@ -409,12 +409,15 @@ class RepositoryHistory(Protocol):
 
     def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
         """Failures of a workflow within the last `days` (at most 30), newest first; at most 500."""
+        return ()
 
     def ends(self, workflow_id: int) -> tuple[RunResult, ...]:
         """Results of the runs of a workflow within the last 30 days, latest first; at most 500."""
+        return ()
 
     def find_pull_request(self, repository: str, commit: str) -> int | None:
         """The newest pull request that had this head commit in an event; None if there is none."""
+        return None
 
     def issue(self, number: int, family: str, *, most_corrections: int) -> tuple[str | None, tuple[Correction, ...]]:
         """The result of `comment_state`, and the newest label corrections on issues, newest first.
@@ -427,15 +430,18 @@ class RepositoryHistory(Protocol):
 
         Nothing if none fits.
         """
+        return ()
 
     def similar_issues(self, number: int, title: str, body: str, labels: Collection[str]) -> tuple[StoredIssue, ...]:
         """The older issues that share words with the issue `number`, the most similar first.
 
         An issue with labels, of which none is in `labels`, is left out, unless `labels` is empty.
         """
+        return ()
 
     def has_comment(self, number: int, family: str) -> bool:
         """Return True if HLS has posted a comment of this family ("onboarding") on the conversation."""
+        return False
 
     def comment_state(self, number: int, family: str) -> str | None:
         """Return the `EnsureComment.state` that was last posted on the conversation; None if there is none."""
@@ -445,7 +451,7 @@ class RepositoryHistory(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class EmptyHistory:
+class EmptyHistory(RepositoryHistory):
     """A history that has only the given corrections and states of comments, for sample values and `hls render`."""
 
     account: str = "hls-bot"
@@ -453,26 +459,8 @@ class EmptyHistory:
     states: Mapping[str, str] = field(default_factory=dict)  # of our comments, by family
     reviewed: ReviewRecord = NO_REVIEW
 
-    def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
-        return ()
-
-    def ends(self, workflow_id: int) -> tuple[RunResult, ...]:
-        return ()
-
-    def find_pull_request(self, repository: str, commit: str) -> int | None:
-        return None
-
     def issue(self, number: int, family: str, *, most_corrections: int) -> tuple[str | None, tuple[Correction, ...]]:
         return self.states.get(family), self.corrected[:most_corrections]
-
-    def sections(self, title: str, body: str, ignored: PathFilter) -> tuple[StoredSection, ...]:
-        return ()
-
-    def similar_issues(self, number: int, title: str, body: str, labels: Collection[str]) -> tuple[StoredIssue, ...]:
-        return ()
-
-    def has_comment(self, number: int, family: str) -> bool:
-        return False
 
     def comment_state(self, number: int, family: str) -> str | None:
         return self.states.get(family)
