@@ -23,6 +23,8 @@ PRICE_LISTS: Mapping[ProviderKind, str] = {
 MANY = Usage("", input_tokens=MILLION, output_tokens=MILLION)
 """A call by which models are compared."""
 
+UNKNOWN = (0.0, 0.0)
+
 
 def with_price(usage: Usage, claude: Claude, *, asked: str | None = None) -> Usage:
     """Return the usage with its cost. `usage.model` and `asked` are named as by `Claude.name_model`.
@@ -31,24 +33,24 @@ def with_price(usage: Usage, claude: Claude, *, asked: str | None = None) -> Usa
     model among those of the settings and Claude's largest.
     """
     named = map(claude.find_model, (usage.model, asked or usage.model))
-    known = [one for one in named if find_cost_usd(usage, *one) is not None]
-    if not known:
+    cost = next(filter(None, (find_cost_usd(usage, *one) for one in named)), None)
+    if cost is None:
         largest = Provider(api_key=claude.api_key, model=OPUS)
         others = [(one, one.model) for one in (largest, *claude.providers.values())]
-        known = [max(others, key=lambda one: find_cost_usd(MANY, *one) or 0.0)]
-    whole = find_cost_usd(usage, *known[0]) or 0.0
-    rest = find_cost_usd(replace(usage, output_tokens=0), *known[0]) or 0.0
-    return replace(usage, cost_usd=whole, output_usd=whole - rest)
+        dearest = max(others, key=lambda one: find_cost_usd(MANY, *one) or UNKNOWN)
+        cost = find_cost_usd(usage, *dearest) or UNKNOWN
+    return replace(usage, cost_usd=cost[0], output_usd=cost[1])
 
 
-def find_cost_usd(usage: Usage, provider: Provider, model: str) -> float | None:
-    """Return the cost in US dollars, or None if the price of the model is unknown.
+def find_cost_usd(usage: Usage, provider: Provider, model: str) -> tuple[float, float] | None:
+    """Return the cost in US dollars and the output's part of it, or None if the price of the model is unknown.
 
     The price of some models depends on the number of all input tokens, including the cached ones.
     """
     price = provider.price
     if price is not None:
-        return (usage.all_input_tokens * price.input + usage.output_tokens * price.output) / MILLION
+        output = usage.output_tokens * price.output
+        return (usage.all_input_tokens * price.input + output) / MILLION, output / MILLION
     counted = genai_prices.Usage(
         input_tokens=usage.all_input_tokens,
         cache_write_tokens=usage.cache_write_tokens,
@@ -63,4 +65,4 @@ def find_cost_usd(usage: Usage, provider: Provider, model: str) -> float | None:
             found = genai_prices.calc_price(counted, model, provider_id=vendor)
     except LookupError:
         return None
-    return float(found.total_price)
+    return float(found.total_price), float(found.output_price)

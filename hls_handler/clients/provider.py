@@ -225,12 +225,13 @@ class Provider:
         allowed = f"{MAX_BYTES}, and {MAX_BYTES_PER_TOKEN} for each of {question.max_tokens} max_tokens"
         oversized = Response("", "oversized", f"the response is over {question.max_bytes} bytes ({allowed})")
         response = oversized if body is None else self._api.read(body, question.label)
-        most = self.upper_estimate(rendered, correction=correction)
         named = self._claude.name_model(self.settings, response.model or model)
         if response.usage is None:
-            usage = replace(most, model=named, is_estimate=True)
+            usage = self.upper_estimate(rendered, correction=correction)
+            usage = replace(usage, model=named, is_estimate=True)
         else:
-            usage = with_price(replace(response.usage, model=named), self._claude, asked=most.model)
+            asked = self._claude.name_model(self.settings, model)
+            usage = with_price(replace(response.usage, model=named), self._claude, asked=asked)
         usage = replace(usage, took_s=took_s, request_id=request_id)
         return self._read_reply(response, rendered.prompt, usage)
 

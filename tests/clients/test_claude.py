@@ -50,9 +50,7 @@ PROMPT = Prompt(
 RENDERED = RenderedPrompt(PROMPT, "You help.", "What now?", IssueResponse.model_json_schema())
 REPLY = {"worth_saying": True, "sources": [], "answer": "Upgrade.", "certain": False}
 GOOD = json.dumps(REPLY)
-USAGE = Usage(
-    "claude-haiku-5-5", input_tokens=1000, output_tokens=1000, cost_usd=0.0006, output_usd=0.0006 - 0.0001, took_s=2.5
-)
+USAGE = Usage("claude-haiku-5-5", input_tokens=1000, output_tokens=1000, cost_usd=0.0006, output_usd=0.0005, took_s=2.5)
 Build = Callable[..., Provider]
 
 
