@@ -20,8 +20,8 @@ SETTINGS = _FOLDER / "config" / "settings.example.yaml"
 @cache
 def list_documents() -> dict[str, str]:
     """Return the title of each page of the documentation by its file name: "running.md" -> "Run HLS"."""
-    titles = {path.name: _first_line(path.read_text(encoding="utf-8")) for path in DOCS.glob("*.md")}
-    return dict(sorted(titles.items()))
+    first = {path.name: path.read_text(encoding="utf-8").partition("\n")[0] for path in sorted(DOCS.glob("*.md"))}
+    return {name: line.removeprefix("# ").replace("`", "") for name, line in first.items()}
 
 
 def find_edited_files() -> dict[str, str]:
@@ -41,7 +41,3 @@ def _git(*arguments: str) -> str:
         return subprocess.run(command, capture_output=True, check=True, encoding="utf-8", errors="replace").stdout
     except (OSError, subprocess.CalledProcessError):
         return ""
-
-
-def _first_line(text: str) -> str:
-    return text.partition("\n")[0].removeprefix("# ").replace("`", "")

@@ -19,7 +19,7 @@ FEATURES: Mapping[str, str] = {
 }
 """What needs each permission that HLS requests."""
 
-SCOPES = ("repo", "public_repo")
+SCOPES = frozenset({"repo", "public_repo"})
 UNLISTED = "not listed by GitHub"
 
 
@@ -92,7 +92,7 @@ def describe_tokens(tokens: Tokens) -> Identity:
     missing = [
         f"labels and comments need the scope repo, or public_repo for public repositories ({token.key})"
         for token in tokens.all
-        if token.scopes is not None and not _has_scope(token.scopes)
+        if token.scopes is not None and SCOPES.isdisjoint(_split(token.scopes))
     ]
     found = {token: problems[token].sentence if token in problems else None for token in tokens.all}
     details = {**_describe_token(used), "missing_permissions": [*missing, *denied]}
@@ -124,10 +124,6 @@ def _token_sentence(token: Token, problem: str | None) -> str:
     scopes = UNLISTED if token.scopes is None else f"the scopes {', '.join(_split(token.scopes)) or '(none)'}"
     what = f"GitHub: the token {token.key} belongs to {token.login}; permissions: {scopes}"
     return f"{what}; {problem}" if problem else what
-
-
-def _has_scope(scopes: str) -> bool:
-    return not set(SCOPES).isdisjoint(_split(scopes))
 
 
 def _split(scopes: str) -> list[str]:

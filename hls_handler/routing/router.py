@@ -333,7 +333,7 @@ def find_disabled(routing_input: RoutingInput, settings: Settings, effective: Ef
     """Return the reason if the settings switch the event's repository off, else None."""
     if effective.enabled:
         return None
-    switch = settings.sources.where(effective.find_repository_key("enabled") or f"{effective.key}.enabled")
+    switch = settings.sources.where(effective.repository_keys.get("enabled") or f"{effective.key}.enabled")
     reason = f"{routing_input.repository} is switched off by {switch}; set this key to true to process it"
     return Ignored("repository disabled", reason)
 

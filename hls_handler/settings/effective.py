@@ -68,10 +68,6 @@ class EffectiveSettings:
     repository_keys: Mapping[str, str] = field(default_factory=dict)  # "enabled" -> ".github/hls.yaml:enabled"
     files: tuple[str, ...] = ()  # settings files of repositories that apply, the one with precedence first
 
-    def find_repository_key(self, key: str) -> str | None:
-        """Return ".github/hls.yaml:comments.tone" if that file sets the key "comments.tone", else None."""
-        return self.repository_keys.get(key)
-
     @property
     def review_label(self) -> str | None:
         """The label that asks for reviews, by `review.when`; None if none does."""
@@ -81,7 +77,7 @@ class EffectiveSettings:
     def find_key(self, key: str, settings: Settings) -> str:
         """Return the key path that sets a key, such as "repositories[0].features.bots" for "features.bots"."""
         entry_key = f"{self.key}.{key}"
-        return self.find_repository_key(key) or (entry_key if settings.sources.contains(entry_key) else key)
+        return self.repository_keys.get(key) or (entry_key if settings.sources.contains(entry_key) else key)
 
     def find_prompt(self, event_key: str) -> tuple[str | Literal[False], str] | None:
         """Return (prompt, key path that chooses it) for an event: ("issues/strict", "prompts.use.issues.opened").
@@ -337,7 +333,7 @@ def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Ite
     """Yield the value of each key that an entry of `repositories` can set. `settings` has the lines of both files."""
     key = effective.key
     entry = next(entry for entry in settings.repositories if entry.name == effective.pattern)
-    enabled_keys = (effective.find_repository_key("enabled"), f"{key}.enabled")
+    enabled_keys = (effective.repository_keys.get("enabled"), f"{key}.enabled")
     yield find_source(settings, "enabled", effective.enabled, *enabled_keys)
     yield find_source(settings, "events", sorted(effective.events), f"{key}.events")
     secret_keys = [f"{key}.webhook_secret"] if webhook_secrets(entry.webhook_secret) else []
@@ -379,7 +375,7 @@ def _iter_section(
             continue
         entry_key = f"{effective.key}.{name}.{key}" if key in overridden else None
         # The caller adds lines for the labels that files of repositories allow.
-        repository_key = None if (name, key) == ("labels", "allow") else effective.find_repository_key(f"{name}.{key}")
+        repository_key = None if (name, key) == ("labels", "allow") else effective.repository_keys.get(f"{name}.{key}")
         yield find_source(settings, f"{name}.{key}", value, repository_key, entry_key, f"{name}.{key}")
 
 
