@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, not_, or_, select
+from sqlalchemy import Connection, Row, Update, and_, bindparam, func, not_, or_, select
 
 from hls_handler.actions import CommitCheck, Conclusion
 from hls_handler.db.counters import Counts
@@ -31,6 +31,24 @@ _COLUMNS = (
     _c.ended_at,
     _c.ended_by_service,
     _c.ending_until,
+)
+_OWN = and_(_c.delivery_id == bindparam("of_delivery"), _c.commit_sha == bindparam("of_commit"))
+_SELECT, _UPDATE = select(*_COLUMNS).where(_OWN).with_for_update(), checks.update().where(_OWN)
+_SELECT_LEFT = (
+    select(_c.delivery_id, *_COLUMNS)
+    .join(deliveries, _d.id == _c.delivery_id)
+    .where(_c.repository_id == bindparam("of_repository"), _c.commit_sha == bindparam("of_commit"))
+    .where(_OPEN, _IS_FINISHED, _IS_DUE)
+    .order_by(_c.delivery_id.desc())
+    .with_for_update(of=checks)
+)
+_IS_EARLIER = (
+    select(_c.delivery_id < select(_own.c.id).where(_own.c.guid == bindparam("of_guid")).scalar_subquery())
+    .join(deliveries, _d.id == _c.delivery_id)
+    .where(_d.conversation_key == bindparam("of_conversation"), _c.commit_sha == bindparam("of_commit"))
+    .where(_c.begun_at.is_not(None), _c.rejected.is_(None), _d.guid != bindparam("of_guid"))
+    .order_by(_c.delivery_id.desc())
+    .limit(1)
 )
 
 
@@ -74,8 +92,8 @@ class CheckChange:
             "conclusion": self.conclusion,
             "is_exempt": self.is_exempt,
         }
-        values |= {"ended_at": database.now} if self.is_ended else {}
-        connection.execute(checks.update().where(_of(delivery_id, self.commit)).values(values))
+        update = database.statement(_end) if self.is_ended else _UPDATE
+        connection.execute(update, values | _of(delivery_id, self.commit))
         return {}
 
 
@@ -90,19 +108,9 @@ class CommitChecks:
         None if no other delivery than this one has set a check there. If this delivery brings another diff of the
         commit, the result of an earlier one is outdated.
         """
-        of_conversation = _d.conversation_key == bindparam("of_conversation")
-        own_id = select(_own.c.id).where(_own.c.guid == bindparam("of_guid")).scalar_subquery()
-        query = (
-            select(_c.delivery_id < own_id)
-            .join(deliveries, _d.id == _c.delivery_id)
-            .where(of_conversation, _c.commit_sha == commit, _c.begun_at.is_not(None), _c.rejected.is_(None))
-            .where(_d.guid != bindparam("of_guid"))
-            .order_by(_c.delivery_id.desc())
-            .limit(1)
-        )
-        terms = {"of_conversation": lease.conversation_key or "", "of_guid": lease.guid}
+        terms = {"of_conversation": lease.conversation_key or "", "of_guid": lease.guid, "of_commit": commit}
         with self._database.reading() as connection:
-            is_earlier = connection.execute(query, terms).scalar()
+            is_earlier = connection.execute(_IS_EARLIER, terms).scalar()
         return None if is_earlier is None else "earlier" if is_earlier else "later"
 
     def find_result(self, repository_id: int, number: int, commit: str) -> CheckResult | None:
@@ -131,12 +139,12 @@ class CommitChecks:
             if connection.execute(self._insert, {**key, **values}).first() is not None:
                 return
             own = _of(row_id, commit)
-            mine = connection.execute(select(*_COLUMNS).where(own).with_for_update()).one()
+            mine = connection.execute(_SELECT, own).one()
             if must_end and mine.ended_by_service is not None:  # an operator or GitHub repeats the delivery
-                connection.execute(checks.update().where(own).values(**_renewed(lease), must_end=True))
+                connection.execute(_UPDATE, {**own, **_renewed(lease), "must_end": True})
             elif must_end and mine.ended_at is None and mine.begun_at is None:  # else it is ended in any case
                 self._require_not_ending(connection, mine)
-                connection.execute(checks.update().where(own).values(must_end=True))
+                connection.execute(_UPDATE, {**own, "must_end": True})
 
     def begin(self, lease: Lease, commit: str, *, changes: Sequence[Change] = ()) -> CommitCheck:
         """Record that the delivery is about to begin its check on a commit, and return the check. Raises `LeaseLost`.
@@ -146,26 +154,19 @@ class CommitChecks:
         """
         with self._checkpoints.writing(lease, changes, durable=False) as (connection, row_id):
             own = _of(row_id, commit)
-            mine = connection.execute(select(*_COLUMNS).where(own).with_for_update()).first()
+            mine = connection.execute(_SELECT, own).first()
             is_planned = mine is not None and mine.begun_at is None and mine.ended_at is None
             if mine is not None and (mine.ended_at is None or mine.rejected is not None):
                 self._require_not_ending(connection, mine)
                 if not is_planned:
                     if not mine.is_shown:  # its creation is sent again, and may take effect late
-                        connection.execute(checks.update().where(own).values(begun_at=self._database.now))
+                        connection.execute(self._database.statement(_begin), own)
                     return _to_check(commit, mine)
-            left = connection.execute(
-                select(_c.delivery_id, *_COLUMNS)
-                .join(deliveries, _d.id == _c.delivery_id)
-                .where(_c.repository_id == lease.repository_id, _c.commit_sha == commit)
-                .where(_OPEN, _IS_FINISHED, _IS_DUE)
-                .order_by(_c.delivery_id.desc())
-                .with_for_update(of=checks)
-            ).first()
+            of_commit = {"of_repository": lease.repository_id, "of_commit": commit}
+            left = connection.execute(_SELECT_LEFT, of_commit).first()
             if left is not None:
                 self._require_not_ending(connection, left)
-                ended = checks.update().where(_of(left.delivery_id, commit)).values(ended_at=self._database.now)
-                connection.execute(ended)
+                connection.execute(self._database.statement(_end), _of(left.delivery_id, commit))
             renewed = _renewed(lease)
             if mine is None or is_planned:
                 renewed["external_id"] = lease.guid if mine is None else mine.external_id
@@ -176,13 +177,13 @@ class CommitChecks:
                 "external_id": check.external_id,
                 "check_run_id": check.check_run_id,
                 "is_shown": check.is_shown,
-                "begun_at": self._database.now,
             }
+            del values["begun_at"]
             if mine is not None:
-                connection.execute(checks.update().where(own).values(values))
+                connection.execute(self._database.statement(_begin), own | values)
             else:
                 key = {"delivery_id": row_id, "commit_sha": commit, "repository_id": lease.repository_id}
-                connection.execute(checks.insert().values(**key, **values))
+                connection.execute(checks.insert().values(**key, **values, begun_at=self._database.now))
                 # The event was about an older commit.
                 is_planned_only = and_(_c.begun_at.is_(None), not_(_c.must_end))
                 connection.execute(checks.delete().where(_c.delivery_id == row_id, is_planned_only))
@@ -213,7 +214,7 @@ class CommitChecks:
             if row is None:
                 return None
             held = {"ending_until": now + int(lease_s * 1000), "begun_at": func.coalesce(_c.begun_at, now)}
-            connection.execute(checks.update().where(_of(row.delivery_id, row.commit_sha)).values(held))
+            connection.execute(_UPDATE.values(held), _of(row.delivery_id, row.commit_sha))
         check = _to_check(row.commit_sha, row)
         return UnendedCheck(row.delivery_id, row.guid, row.repository or "", row.state, row.reason, check)
 
@@ -222,7 +223,7 @@ class CommitChecks:
         mine = _of(unended.delivery_id, unended.check.commit)
         values = {"ended_at": self._database.now, "ended_by_service": result, "conclusion": conclusion}
         with self._database.writing(durable=False) as connection:
-            connection.execute(checks.update().where(mine, _OPEN).values(values))
+            connection.execute(_UPDATE.where(_OPEN).values(values), mine)
 
     def service_results(self, guid: str) -> tuple[str, ...]:
         """Return how checks of the delivery were ended by `mark_ended`."""
@@ -247,8 +248,16 @@ def _renewed(lease: Lease) -> dict[str, object]:
     return {**columns, "is_exempt": False, "external_id": f"{lease.guid}:{lease.attempt}", "is_shown": False}
 
 
-def _of(delivery_id: int, commit: str) -> ColumnElement[bool]:
-    return and_(_c.delivery_id == delivery_id, _c.commit_sha == commit)
+def _of(delivery_id: int, commit: str) -> dict[str, object]:
+    return {"of_delivery": delivery_id, "of_commit": commit}
+
+
+def _begin(database: Database) -> Update:
+    return _UPDATE.values(begun_at=database.now)
+
+
+def _end(database: Database) -> Update:
+    return _UPDATE.values(ended_at=database.now)
 
 
 def _to_check(commit: str, row: Row[*tuple[Any, ...]]) -> CommitCheck:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Executable, select
 
 from hls_handler.db.counters import Counts
 from hls_handler.db.database import Database
@@ -35,7 +35,7 @@ class ReviewChange:
     def write(self, database: Database, connection: Connection, _delivery_id: int) -> Counts:
         columns, record = self.conversation.columns, self.record
         review = {**columns, "rounds": record.rounds, "reviewed": compress_text(dump_record(record))}
-        connection.execute(database.upsert(reviews, "rounds", "reviewed"), review)
+        connection.execute(database.statement(_upsert_review), review)
         rows = [
             {
                 **columns,
@@ -50,11 +50,18 @@ class ReviewChange:
             }
             for entry in sorted(record.ledger, key=lambda entry: entry.key)  # sorted to avoid deadlocks
         ]
-        upsert = database.upsert(findings, "state", "comment_id", "is_accepted", "details")
         if rows:
-            upsert = upsert.values(raised_at=database.now, changed_at=database.now)
-            connection.execute(database.of_many_rows(upsert), rows)
+            connection.execute(database.statement(_upsert_findings), rows)
         return {}
+
+
+def _upsert_review(database: Database) -> Executable:
+    return database.upsert(reviews, "rounds", "reviewed")
+
+
+def _upsert_findings(database: Database) -> Executable:
+    upsert = database.upsert(findings, "state", "comment_id", "is_accepted", "details")
+    return database.of_many_rows(upsert.values(raised_at=database.now, changed_at=database.now))
 
 
 class Reviews:

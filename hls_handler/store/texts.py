@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 
-from sqlalchemy import Connection, exists, func, literal_column, select, text
+from sqlalchemy import Connection, bindparam, exists, func, literal_column, select, text
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries, document_indexes, texts
@@ -99,6 +99,8 @@ def issue_scope(repository_id: int) -> str:
 class Texts:
     def __init__(self, database: Database) -> None:
         self._database = database
+        is_named = database.is_one_of(_t.name, "names")
+        self._delete = texts.delete().where(_t.scope == bindparam("of_scope"), is_named)
 
     def document_index(self, repository_id: int, repository: str) -> DocumentIndex:
         """Return which commit's documentation is stored. `repository` is its name: "owner/repo"."""
@@ -151,7 +153,6 @@ class Texts:
         added = list(new)
         last = {one.name: one for one in added}
         gone = [*dict.fromkeys([*last, *names])]  # in this order no text is stored before its name is deleted
-        delete = texts.delete().where(_t.scope == scope, self._database.is_one_of(_t.name, "names"))
         for start in range(0, max(len(gone), len(added)), ROWS_PER_TRANSACTION):
             part = slice(start, start + ROWS_PER_TRANSACTION)
             rows = [
@@ -164,7 +165,7 @@ class Texts:
                 for one in added[part]
             ]
             with self._database.writing() as connection:
-                connection.execute(delete, {"names": gone[part]})
+                connection.execute(self._delete, {"of_scope": scope, "names": gone[part]})
                 self._database.insert_rows(connection, texts, rows, if_new=True)
 
     def find_sections(
