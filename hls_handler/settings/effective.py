@@ -243,7 +243,7 @@ def apply_repository_settings(effective: EffectiveSettings, *files: RepositorySe
         use |= {event: (name, f"{file.file}:prompts.use.{event}") for event, name in file.values.prompts.use.items()}
     given = {file.file: file.values.model_dump() for file in files}  # without lines of empty or invalid keys
     keys = {key: next(f"{file}:{key}" for file in given if value_at(given[file], key) is not None) for key in decided}
-    sections = {name: getattr(effective, name).model_copy(update=changed) for name, changed in changes.items()}
+    sections = {name: getattr(effective, name).model_copy(update=part) for name, part in changes.items() if part}
     return replace(
         effective,
         enabled=effective.enabled and values.enabled is not False,
