@@ -29,7 +29,6 @@ from hls_handler.events import Account
 from hls_handler.handlers.reader import GUIDANCE_PATHS, GuidanceFile, RepositoryFiles, ReviewContext
 from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.values import web_url
-from hls_handler.store.conversations import ConversationHistory
 
 ACCOUNT_REMEDY = (
     "use a personal access token of the account that HLS should use, and check that github.base_url is GitHub's API"
