@@ -59,9 +59,9 @@ def test_the_model_computes_limits_and_waits() -> None:
     limits = model.Limits()
     room = model.capacities(work, limits)
     assert (room["writes a second"], room["writes an hour"], room["requests an hour"]) == (720, 100, 500)
-    assert (room["calls an hour"], room["tokens a minute"], round(room["workers"])) == (100, 4_000, 655)
+    assert (room["calls an hour"], room["tokens a minute"], round(room["workers"])) == (100, 4_000, 1964)
     assert room["processor"] == 100_000
     assert model.wait_for_writes_s(0.5, limits) == 0.5
     assert model.wait_for_workers_s(0.5, model.Limits(workers=1), service_s=10) == 10
-    assert model.burst_s(50, limits) == 150
+    assert model.burst_s(50, limits) == 100
     assert model.main() == 0
