@@ -93,6 +93,7 @@ def begin_check(job: Job, commit: str, *, waits_until: datetime | None = None) -
         if not check.is_new:  # a new one is only written, for which no slot is granted during a hold
             job.require_reads_allowed()
         within_s = IN_PLACE_S if waits_until is None else math.inf
+        _wait_for_creation(job, check)
         try:
             _write(job, check, lambda checks: checks.begin(check, waits_until=waits_until), within_s=within_s)
         except Postponed:
@@ -108,6 +109,7 @@ def ensure_check(job: Job, action: EnsureCheck) -> Outcome:
     check = job.store.commit_checks.begin(job.lease, action.commit, changes=job.pending.take())
     result: WrittenCheck | str | None = check.rejected
     if result is None:
+        _wait_for_creation(job, check)
         result = _write(job, check, lambda checks: checks.end(check, action), action)
     if isinstance(result, str):
         return Outcome("check", "withheld", f"the check was not set: {result}", body=action.summary)
@@ -123,6 +125,16 @@ def preview_check(action: EnsureCheck) -> Outcome:
     return Outcome("check", "dry_run", detail, body=action.summary)
 
 
+def _lock_of(job: Job) -> str:
+    return f"{job.lease.conversation_key}/check"
+
+
+def _wait_for_creation(job: Job, check: CommitCheck) -> None:
+    """Raise `Postponed` while the creation of the check by an earlier attempt may still take effect."""
+    if not check.is_new:
+        job.store.locks.acquire(job.lease, _lock_of(job), ttl_s=LOCK_S, changes=job.pending.take())
+
+
 def _write(
     job: Job,
     check: CommitCheck,
@@ -132,9 +144,7 @@ def _write(
     within_s: float = math.inf,
 ) -> WrittenCheck | str:
     """Write the check, which `ending` ends; return GitHub's confirmation, or why GitHub rejected it."""
-    lock = f"{job.lease.conversation_key}/check"
-    if not check.is_new:  # the creation by an earlier attempt may still take effect
-        job.store.locks.acquire(job.lease, lock, ttl_s=LOCK_S, changes=job.pending.take())
+    lock = _lock_of(job)
     checks = job.context.github.checks(
         job.event.repository.full_name,
         begin_write=lambda: job.begin_write(lock, within_s=within_s),

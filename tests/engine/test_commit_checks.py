@@ -216,6 +216,21 @@ def test_retry_after_a_lost_response_uses_the_same_check(make_world: MakeWorld, 
     assert (shown(world), len(world.claude.asked)) == (["success"], 1)
 
 
+def test_question_waits_while_the_creation_of_the_check_may_take_effect(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    world.open_pull_request()
+    world.github.lost_check_responses.append(NO_RESPONSE)
+    assert world.run() is None
+    world.advance(LATE_WRITE_S / 2)
+    assert world.run() is None
+    assert world.claude.asked == []
+    world.advance(LATE_WRITE_S)
+    during: list[list[str]] = []
+    world.claude.on_call = lambda _: during.append(shown(world))
+    assert world.finish().state == "done"
+    assert during == [["in_progress"]]
+
+
 @pytest.mark.parametrize("error", [Permanent("403: GitHub asks for checks=write"), Retryable("422: no such commit")])
 def test_rejected_check_does_not_fail_the_delivery_and_is_tried_once(make_world: MakeWorld, error: HlsError) -> None:
     world = make_world(REPLY)
