@@ -213,9 +213,9 @@ def find_title_problem(title: str, types: Sequence[str]) -> str | None:
     return None if found["type"] in types else f"its type is none of {', '.join(types)}"
 
 
-def select_suggested_title(reply: Reply | None, types: Sequence[str]) -> str:
-    """Return the optional field `suggested_title` of a reply; "" if it lacks the field, or the title does not fit."""
-    title = clean_title(str(getattr(reply, "suggested_title", "")))
+def select_suggested_title(reply: Reply | None, types: Sequence[str], earlier: str) -> str:
+    """Return the optional field `suggested_title` of a reply, else the earlier one; "" if the title does not fit."""
+    title = clean_title(str(getattr(reply, "suggested_title", earlier)))
     return "" if len(title) > MAX_SUGGESTED_CHARS or find_title_problem(title, types) else title
 
 

@@ -178,7 +178,7 @@ COMMENT_VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], objec
     "file_summaries": (tuple[FileSummary, ...], lambda facts: list_summaries(facts, None)),
     "merge": (MergeState | None, lambda facts: facts.merge),
     "reviewers": (tuple[Reviewer, ...], lambda facts: facts.reviewers),
-    "suggested_title": (str, lambda facts: select_suggested_title(facts.reply, facts.title_types)),
+    "suggested_title": (str, lambda facts: _find_suggested_title(facts)),
 }
 """The type and the value of each variable of comments."""
 
@@ -187,7 +187,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 35
+    facts_version = 36
     variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in VARIABLES.items()}
     comment_variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in COMMENT_VARIABLES.items()}
     superseded_by_push = True
@@ -412,7 +412,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         facts = facts.with_reply(review.reply if review is not None else None)
         result = facts.found
         is_found = result.raised or result.unlocated or result.open or not facts.coverage.is_complete
-        suggests = bool(facts.reviewers or select_suggested_title(facts.reply, facts.title_types))
+        suggests = bool(facts.reviewers or _find_suggested_title(facts))
         is_shown = review is not None and analysis.answers[analysis.comment_index] is review
         create = facts.summary == "always" or suggests or bool(is_found if is_shown else analysis.worth_saying)
         comments = plan_comment(analysis, self.family, create=create and bool(analysis.answers))
@@ -500,11 +500,16 @@ def make_record(facts: PullRequestFacts, analysis: Analysis, comment_ids: Mappin
         asked_for=facts.pull_request.head_sha if was_asked else record.asked_for,
         kind=reply.type if reply is not None else record.kind,
         summary=reply.summary if reply is not None else record.summary,
+        suggested_title=_find_suggested_title(facts),
         ledger=(*facts.found.ledger, *raised),
         next_number=max([record.next_number, *(entry.number + 1 for entry in raised)]),
         scores=lowest_scores([reply]) or record.scores,
         reviewers=facts.reviewers,
     )
+
+
+def _find_suggested_title(facts: PullRequestFacts) -> str:
+    return select_suggested_title(facts.reply, facts.title_types, facts.record.suggested_title)
 
 
 def _repeat_reply(facts: PullRequestFacts) -> Reply:

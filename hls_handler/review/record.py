@@ -107,6 +107,7 @@ class ReviewRecord:
     """The SHA of the text of each file that was left out, and the first review that had it, by path."""
     kind: str = ""  # `type` of the last reply: "bug-fix"; "" before the first review
     summary: str = ""  # of the last reply
+    suggested_title: str = ""  # of the last reply that has one
     ledger: tuple[LedgerEntry, ...] = ()
     next_number: int = 1  # `LedgerEntry.number` of the next finding
     scores: tuple[Score, ...] = ()  # of the last reply that has some

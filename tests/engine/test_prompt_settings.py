@@ -112,6 +112,15 @@ def test_title_is_suggested_as_text(make_world: MakeWorld) -> None:
     assert world.github.title_checks_on == {}
 
 
+def test_suggested_title_stays_until_the_title_fits(make_world: MakeWorld) -> None:
+    world = review(make_world, names("fix: use b"), **SUGGEST)
+    push(world, "second", head_sha="d" * 40)
+    assert len(world.claude.asked) == 1
+    assert "A title that names the type of the change: `fix: use b`" in world.github.comments[2]
+    push(world, "third", head_sha="f" * 40, title="fix: use b")
+    assert "A title that names" not in world.github.comments[2]
+
+
 def test_rule_15_suggested_title_is_one_line_of_code(make_world: MakeWorld) -> None:
     title = "fix: ask `@octocat` <img src=x>\n\n# fixes #1"
     world = review(make_world, names(title), **SUGGEST)
