@@ -62,8 +62,7 @@ def test_delivery_of_killed_process_continues_within_the_lease_and_a_stopped_pro
     fleet.until(lambda: "lease lost" in stopped.log.read_text())
     assert stopped.stop() == 0
     assert fleet.writes() == before
-    assert fleet.row("stopped").state == "done"
-    assert fleet.row("stopped").attempt >= 2  # more if a lease of 5 s expires on a busy machine, too
+    assert (fleet.row("stopped").state, fleet.row("stopped").attempt) == ("done", 2)
 
 
 def test_process_stopped_between_lease_check_and_write_does_not_write_after_a_takeover(
