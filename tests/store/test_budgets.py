@@ -140,7 +140,10 @@ def test_call_that_costs_nothing_fits_a_budget_that_is_used_up(store: Storage) -
     given = with_budgets(total={"day_usd": 0.05})
     lease = begin(store, "g1")
     spend(store, lease, given)
+    with pytest.raises(BudgetUsedUp):
+        begin_call(store, lease, given)
     begin_call(store, lease, given, estimate=Usage("local/llama", output_tokens=4000, cost_usd=0.0))
+    assert len(store.calls.calls_of("g1")) == 2
 
 
 def test_each_account_without_write_permission_has_a_budget(store: Storage) -> None:
