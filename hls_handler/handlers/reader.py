@@ -197,7 +197,7 @@ class PickConflict:
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """What `git cherry-pick` would do."""
+    """The result of `git cherry-pick`, computed in the mirror."""
 
     is_empty: bool  # True: the branch has the change already
     conflicts: tuple[PickConflict, ...]
@@ -273,7 +273,7 @@ class Reader(Protocol):
         """
 
     def merge_state(self, number: int) -> MergeState:
-        """What GitHub says about the merge of a pull request, without `open_threads`. One request."""
+        """Return what prevents the merge of a pull request, without `open_threads`. One request."""
 
     def review_context(self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool) -> ReviewContext:
         """Files of the branch `base_ref`, never of the head, and the issues that the pull request closes.
