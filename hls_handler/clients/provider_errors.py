@@ -30,6 +30,8 @@ ADDRESS_REMEDY = "check claude.base_url, and proxies and firewalls between this 
 
 BILLING = ("billing_error", "credit balance", "spend_limit", "insufficient_quota")
 """Parts of errors about exhausted credit or a reached spend limit, which have the status 400 or 429."""
+REJECTED_KEY = ("api key not valid", "api key expired")
+"""Parts of Gemini's errors about a key, which have the status 400."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +77,10 @@ def _translate_response(
     message = None if given is None else redact_secret(given, service.secret)
     what = f"{service.title} answered {status} to {label}: {message or 'no reason given'}"
     retry_at = retry_after(response.headers, service.now())
-    if status == 402 or any(part in f"{kinds} {message}".lower() for part in BILLING):
+    said = f"{kinds} {message}".lower()
+    if status == 402 or any(part in said for part in BILLING):
         return down(service, what, CREDIT_REMEDY, retry_at)
-    if status == 401:
+    if status == 401 or (status == 400 and any(part in said for part in REJECTED_KEY)):
         return down(service, what, KEY_REMEDY)
     if status == 403:
         return down(service, what, PERMISSION_REMEDY)
@@ -87,10 +90,9 @@ def _translate_response(
         return RateLimited(what, dependency="claude", remedy=LIMIT_REMEDY, not_before=retry_at)
     if status >= 500 or status in (408, 409):
         return down(service, what, OUTAGE_REMEDY, retry_at)
-    is_gemini = isinstance(body, list)  # which answers 400 to a wrong key, too
-    if status == 413 or (status in (400, 422) and message is not None and not is_gemini):
+    if status == 413 or (status in (400, 422) and message is not None):
         return Permanent(f"{what}; {REQUEST_REMEDY}")
-    return down(service, what, MODEL_REMEDY if is_gemini else ADDRESS_REMEDY)
+    return down(service, what, ADDRESS_REMEDY)
 
 
 def _read_error(body: Any) -> tuple[str | None, str]:

@@ -203,7 +203,8 @@ def error(message: str, **more: str) -> dict[str, Any]:
             "check claude.b",
         ),
         (Say(404, error("No such model")), DependencyDown, "(model gpt-5-mini)", "set claude.model"),
-        (Say(400, [error("Please pass a valid API key")]), DependencyDown, ": Please pass a valid", "set claude.model"),
+        (Say(400, [error("API key not valid. Please")]), DependencyDown, ": API key not", "set claude.api_key"),
+        (Say(400, [error("API key expired. Please")]), DependencyDown, ": API key exp", "set claude.api_key"),
     ],
 )
 def test_errors_of_a_compatible_service(
@@ -217,8 +218,9 @@ def test_errors_of_a_compatible_service(
     assert KEY not in str(caught.value)
 
 
-def test_request_that_the_service_rejects_is_no_outage(server: FakeServer) -> None:
-    server.says = [Say(400, error("context_length_exceeded"))]
+@pytest.mark.parametrize("body", [error("context_length_exceeded"), [error("context_length_exceeded")]])
+def test_request_that_the_service_rejects_is_no_outage(server: FakeServer, body: object) -> None:
+    server.says = [Say(400, body)]
     with pytest.raises(Permanent, match="openai answered 400 to issues/respond@3f9c2a: context_length_exceeded"):
         ask(settings(kind="openai", model="gpt-5-mini", base_url=server.url))
 
