@@ -227,7 +227,7 @@ def check_conversation(event: Event, conversation: Issue | PullRequest, *, may_b
     closed = event.conversation if event.is_closing else None
     was_closed = closed is not None and closed.number == conversation.number
     if not may_be_closed and (conversation.state == "closed") != was_closed:
-        raise Superseded(f"{name} was {'reopened' if was_closed else 'closed'} meanwhile")
+        raise Superseded(f"{name} is {'open again' if was_closed else 'closed'}")
     if conversation.locked:
         unlock = "to have the event processed, unlock it and redeliver the event from GitHub"
         locked = f"{name} is locked, so HLS changes no labels or comments there; {unlock}"

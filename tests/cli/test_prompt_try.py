@@ -145,7 +145,7 @@ def test_a_closed_issue_is_skipped_and_treated_as_open_with_a_prompt(try_: Hls, 
     sandbox.state.seed("issues", {**payload, "action": "closed", "issue": {**issue, "state": "closed"}})
     alone = try_(f"{REPOSITORY}#11")
     assert alone.exit_code == 1
-    closed = f"superseded  the issue {REPOSITORY}#11 was closed meanwhile; use --prompt NAME to try it anyway\n"
+    closed = f"superseded  the issue {REPOSITORY}#11 is closed; use --prompt NAME to try it anyway\n"
     assert closed in alone.stdout
     assert try_(f"{REPOSITORY}#11", "--prompt", "issues/analyze").exit_code == 0
 

@@ -144,7 +144,7 @@ def test_defect_is_retried_and_does_not_end_the_worker(make_world: MakeWorld) ->
 @pytest.mark.parametrize(
     ("change", "state", "reason"),
     [
-        ({"state": "closed"}, "superseded", "closed meanwhile"),
+        ({"state": "closed"}, "superseded", "is closed"),
         ({"locked": True}, "ignored", "is locked"),
     ],
 )

@@ -40,7 +40,7 @@ def test_comment_goes_to_the_conversation_in_the_payload_else_to_the_fallback_is
 def test_only_the_state_of_the_conversation_is_read() -> None:
     reader = fake_reader(pull_request(state="closed"))
     assert HANDLER.gather(PUSH, reader, EMPTY_HISTORY, PromptLimits(1_000)) == GenericFacts()
-    with pytest.raises(Superseded, match="octo/hello#8 was closed meanwhile"):
+    with pytest.raises(Superseded, match="octo/hello#8 is closed"):
         HANDLER.gather(COMMENT_ON_A_LINE, reader, EMPTY_HISTORY, PromptLimits(1_000))
 
 

@@ -163,8 +163,8 @@ def test_variables_match_the_declared_types(name: str, handler: Handler[Any]) ->
 @pytest.mark.parametrize(
     ("now", "error", "message"),
     [
-        ({"state": "closed"}, Superseded, r"octo/hello#\d was closed meanwhile"),
-        ({"state": "closed", "locked": True}, Superseded, r"octo/hello#\d was closed meanwhile"),
+        ({"state": "closed"}, Superseded, r"octo/hello#\d is closed"),
+        ({"state": "closed", "locked": True}, Superseded, r"octo/hello#\d is closed"),
         ({"locked": True}, ConversationIgnored, r"octo/hello#\d is locked, .* unlock it and redeliver the event"),
         ({"labels": (Label("skip-hls"),)}, Superseded, r"octo/hello#\d is skipped: the label skip-hls"),
         ({"title": "WIP [skip hls]"}, Superseded, r"octo/hello#\d is skipped: \[skip hls\] in the title"),
