@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import BigInteger, Connection, Row, bindparam, select
 
 from hls_handler.analysis import IssueResponse, Usage, ValidReply
+from hls_handler.db.database import Database, parse_url
 from hls_handler.db.tables import analyses, deliveries
+from hls_handler.db.values import no_skew, to_ms
 from hls_handler.deliveries import Accepted, Lease, NewDelivery
 from hls_handler.prompting.prompt import PromptSources
 from hls_handler.prompting.source_files import SourceFile
@@ -38,6 +40,23 @@ class Skew:
     def advance(self, **span: float) -> None:
         """Let time pass: `advance(minutes=5)`."""
         self._ahead += timedelta(**span)
+
+
+class ClockedDatabase(Database):
+    """A database whose only clock is `clock`: between two changes of its time, no time passes."""
+
+    def __init__(self, url: str, clock: Callable[[], datetime]) -> None:
+        super().__init__(parse_url(url), skew=no_skew, busy_timeout_s=5.0)
+        self.current_time = clock  # type: ignore[method-assign]
+        clock_ms = bindparam("clock_ms", callable_=lambda: to_ms(clock()), type_=BigInteger())
+        self.now = clock_ms  # type: ignore[misc]
+
+    def now_in(self, connection: Connection) -> int:
+        return to_ms(self.current_time())
+
+    def lock_accepts(self, connection: Connection) -> int:
+        super().lock_accepts(connection)
+        return self.now_in(connection)
 
 
 SAME_BODY: Mapping[str, Any] = {"number": 7, "body": b"{}"}

@@ -9,18 +9,16 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, bindparam, select
+from sqlalchemy import Connection, select
 
 from hls_handler.analysis import Reply
 from hls_handler.background.threads import PROBE_EVERY_S
 from hls_handler.db import tables
-from hls_handler.db.database import Database, parse_url
-from hls_handler.db.values import no_skew, to_ms
 from hls_handler.deliveries import NewDelivery
 from hls_handler.engine.active_config import ChosenAccount, DeliveryConfig, WorkerContext
 from hls_handler.engine.checks import END_EVERY_S, CheckEnder
@@ -35,7 +33,7 @@ from hls_handler.storage import Storage
 from tests.engine.fakes import HLS, ISSUE
 from tests.engine.world import BUG, library, settings
 from tests.handlers.world import file, finding, pull_request, pull_request_analysis
-from tests.queue.builders import queued
+from tests.queue.builders import ClockedDatabase, queued
 from tests.simulation.github import SLOWEST_WRITE_S, Faults, SimulatedClaude, SimulatedGithub
 from tests.simulation.scheduler import Machine, Scheduler
 from tests.sqlite import create_database
@@ -51,26 +49,15 @@ REPOSITORY = "Codertocat/Hello-World"
 FINAL = ("done", "ignored", "superseded")
 
 
-class SimulatedDatabase(Database):
+class SimulatedDatabase(ClockedDatabase):
     """An SQLite database with the scheduler's clock. Other machines may run before and after each transaction.
 
     No commit waits for the disk: machines are killed, but the power does not fail.
     """
 
     def __init__(self, file: Path) -> None:
-        super().__init__(parse_url(create_database(file)), skew=no_skew, busy_timeout_s=5.0)
+        super().__init__(create_database(file), lambda: self.scheduler.now())
         self.scheduler = Scheduler(0)
-        clock_ms = bindparam("clock_ms", callable_=self._clock_ms, type_=BigInteger())
-        self.now = clock_ms  # type: ignore[misc]
-
-    def _clock_ms(self) -> int:
-        return to_ms(self.scheduler.now())
-
-    def now_in(self, connection: Connection) -> int:
-        return self._clock_ms()
-
-    def current_time(self) -> datetime:
-        return self.scheduler.now()
 
     def secret(self, name: str) -> bytes:
         return name.encode()
