@@ -111,6 +111,7 @@ def run_delivery(lease: Lease, context: WorkerContext) -> Finished | None:
         "hls.attempt": lease.attempt,
     }
     try:
+        context.leases.secure(lease)  # the claim may have waited: the lease counts from before it
         with context.tracing.trace(f"delivery {key}", begun):
             finished = _run(lease, context)
             annotate({"hls.state": finished.state if finished else "waiting"})

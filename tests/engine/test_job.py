@@ -9,6 +9,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from hls_handler.engine.job import Codec
+from hls_handler.engine.pipeline import run_delivery
 from hls_handler.errors import Dependency, LeaseLost, Postponed
 from hls_handler.queue.leases import HeldLeases
 from tests.engine.world import GUID, MakeWorld
@@ -54,6 +55,20 @@ def test_lost_lease_prevents_steps_calls_and_writes(make_world: MakeWorld) -> No
         job.begin_write()
     with pytest.raises(LeaseLost):
         job.check_lease()
+
+
+def test_lease_that_expired_while_its_claim_waited_is_renewed_and_no_attempt_is_lost(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.accept()
+    leases = HeldLeases(
+        lambda lease, s: world.store.queue.renew(lease, lease_s=s), lease_s=lambda: 30, clock=lambda: 31
+    )
+    lease = world.claim()
+    assert lease is not None
+    leases.add(lease, asked_at=0, lease_s=30)
+    finished = run_delivery(lease, replace(world.tools(), leases=leases))
+    assert finished is not None
+    assert (finished.state, world.row().attempt) == ("done", 1)
 
 
 @pytest.mark.parametrize(
