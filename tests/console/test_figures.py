@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import re
+from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 import pytest
 
-from hls_handler.db.tables import deliveries
+from hls_handler.db.tables import deliveries, labels
+from hls_handler.db.values import to_ms
 from hls_handler.storage import Storage
 from tests.console.browser import KEY, Browser
 from tests.store.test_figures import filled
@@ -41,6 +43,15 @@ def test_page_shows_the_figures_of_each_repository_and_author(page: Browser) -> 
     assert ["mona", "5", "0.0035", "80.0%", "50.0%", "20.0 s", "40.0 s", "40.0 s"] in rows
     assert rows[-2:] == [["2026-11-20", "3.5", "2.0"], ["2026-11-19", "5.0", "–"]]
     assert f'href="/figures.csv?{PERIOD.replace("&", "&amp;")}"' in shown
+
+
+def test_page_shows_labels_of_a_period_in_which_no_delivery_ended(page: Browser, filled: Storage) -> None:
+    with filled.database.writing() as connection:
+        set_at = to_ms(datetime(2026, 11, 18, 12, tzinfo=UTC))
+        connection.execute(labels.update().where(labels.c.name == "ui").values(set_at=set_at))
+    shown = page.get("/figures?since=2026-11-18&until=2026-11-19").body.decode()
+    all_repositories = shown.partition(">All<")[2].partition("</tr>")[0]
+    assert re.findall(r"<td[^>]*>([^<]*)<", all_repositories)[-2:] == ["1", "0"]  # labels kept and corrected
 
 
 def test_authors_are_not_shown_unless_settings_say_so(page: Browser) -> None:
