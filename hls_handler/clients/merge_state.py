@@ -70,8 +70,9 @@ class WireMergeState(BaseModel):
             required |= {name for name in self.required if name}
         missing = required - {check.name for check in checks if check.is_passed}
         is_explained = missing or self.decision in ("CHANGES_REQUESTED", "REVIEW_REQUIRED")
+        if_mergeable = None if self.status == "UNKNOWN" else False  # "UNKNOWN": checks and rules are undecided
         return MergeState(
-            conflicts={"CONFLICTING": True, "MERGEABLE": False}.get(self.mergeable),
+            conflicts={"CONFLICTING": True, "MERGEABLE": if_mergeable}.get(self.mergeable),
             missing_checks=tuple(sorted(missing - {CHECK_NAME})),  # ours ends with this review
             decision=self.decision.lower(),
             is_behind=self.status == "BEHIND",

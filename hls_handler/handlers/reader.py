@@ -123,7 +123,7 @@ class RepositoryLabel:
 class MergeState:
     """The state of a pull request's merge, as GitHub shows it at the beginning of a review."""
 
-    conflicts: bool | None  # None: GitHub has not decided yet
+    conflicts: bool | None  # None: GitHub has not decided yet whether it can be merged
     missing_checks: tuple[str, ...]  # names of required checks without success, other than that of HLS's review
     decision: str  # of reviewers: "approved", "changes_requested", "review_required"; "" if the branch needs no review
     is_behind: bool

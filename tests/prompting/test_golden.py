@@ -167,7 +167,15 @@ def test_rendered_comment_equals_golden_file(library: Library, name: str) -> Non
     compare(f"{name}.comment", text.replace(library.prompts[prompt].id, f"{prompt}@VERSION"))
 
 
-def test_merge_of_a_draft_is_prevented() -> None:
+@pytest.mark.parametrize(
+    ("is_draft", "conflicts", "line"),
+    [
+        (False, False, "nothing prevents it."),
+        (True, False, "It is a draft."),
+        (False, None, "Whether it can be merged was undecided."),
+    ],
+)
+def test_nothing_prevents_the_merge_unless_github_says_so(is_draft: bool, conflicts: bool | None, line: str) -> None:
     variables: Mapping[str, Any] = recorded("pull_request")["demo/feature"]
     reply = PullRequestAnalysis.model_construct(
         type="feature", summary="", earlier=[], findings=[], suggested_labels=[]
@@ -176,12 +184,10 @@ def test_merge_of_a_draft_is_prevented() -> None:
         one: sample_values(hint)[1] for one, hint in FAMILIES["pull_request"].comment_variables.items()
     }
     shown |= {"analysis": reply, "rule": RULE}
-    shown["merge"] = MergeState(conflicts=False, missing_checks=(), decision="", is_behind=False, is_blocked=False)
-    for is_draft, line in ((False, "nothing prevents it."), (True, "It is a draft.")):
-        pull_request = replace(variables["pull_request"], draft=is_draft)
-        given = {**variables, **shown, "pull_request": pull_request}
-        comment = render_comment(shipped(), "pull_requests/analyze", given, key=KEY) or ""
-        assert f"\nMerge, as GitHub said before this review, apart from its check: {line}\n" in comment
+    shown["merge"] = MergeState(conflicts, missing_checks=(), decision="", is_behind=False, is_blocked=False)
+    given = {**variables, **shown, "pull_request": replace(variables["pull_request"], draft=is_draft)}
+    comment = render_comment(shipped(), "pull_requests/analyze", given, key=KEY) or ""
+    assert f"\nMerge, as GitHub said before this review, apart from its check: {line}\n" in comment
 
 
 def test_every_golden_file_belongs_to_a_test() -> None:
