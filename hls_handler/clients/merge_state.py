@@ -13,6 +13,9 @@ from hls_handler.handlers.reader import MergeState
 
 MAX_CHECKS = 100
 
+DECIDED = ("BEHIND", "BLOCKED", "CLEAN", "DRAFT", "HAS_HOOKS", "UNSTABLE")
+"""States of a merge without conflicts. "UNKNOWN": GitHub has not decided on checks and rules."""
+
 # `refUpdateRule` lists the required checks of a branch protection, also those that no commit has; it is null for a
 # ruleset, of which GitHub only says "BLOCKED". `conclusion` and `state` are null for a check that has not ended.
 MERGE_STATE_QUERY = """\
@@ -70,7 +73,7 @@ class WireMergeState(BaseModel):
             required |= {name for name in self.required if name}
         missing = required - {check.name for check in checks if check.is_passed}
         is_explained = missing or self.decision in ("CHANGES_REQUESTED", "REVIEW_REQUIRED")
-        if_mergeable = None if self.status == "UNKNOWN" else False  # "UNKNOWN": checks and rules are undecided
+        if_mergeable = False if self.status in DECIDED else None
         return MergeState(
             conflicts={"CONFLICTING": True, "MERGEABLE": if_mergeable}.get(self.mergeable),
             missing_checks=tuple(sorted(missing - {CHECK_NAME})),  # ours ends with this review

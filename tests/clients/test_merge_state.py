@@ -60,6 +60,8 @@ def test_required_check_may_be_beyond_the_first_hundred() -> None:
         ({"mergeable": "CONFLICTING", "mergeStateStatus": "DIRTY"}, MergeState(True, (), "", False, False)),
         ({"mergeable": "UNKNOWN", "mergeStateStatus": "UNKNOWN"}, MergeState(None, (), "", False, False)),
         ({"mergeStateStatus": "UNKNOWN"}, MergeState(None, (), "", False, False)),
+        ({"mergeStateStatus": "DIRTY"}, MergeState(None, (), "", False, False)),  # contradicts "MERGEABLE"
+        ({"mergeStateStatus": "DRAFT"}, MergeState(False, (), "", False, False)),
         ({"mergeable": "CONFLICTING", "mergeStateStatus": "UNKNOWN"}, MergeState(True, (), "", False, False)),
         ({"mergeable": "UNKNOWN", "mergeStateStatus": "CLEAN"}, MergeState(None, (), "", False, False)),
         ({"mergeStateStatus": "BEHIND", "baseRef": None}, MergeState(False, (), "", True, False)),
