@@ -168,14 +168,18 @@ def test_rendered_comment_equals_golden_file(library: Library, name: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("is_draft", "conflicts", "line"),
+    ("is_draft", "conflicts", "missing", "line"),
     [
-        (False, False, "nothing prevents it."),
-        (True, False, "It is a draft."),
-        (False, None, "Whether it can be merged was undecided."),
+        (False, False, "", "nothing prevents it."),
+        (True, False, "", "It is a draft."),
+        (False, None, "", "Whether it can be merged was undecided."),
+        (False, False, "ab", "Required checks without success: `a`, `b`."),
+        (False, False, "a" * 21, f"Required checks without success: {', '.join(['`a`'] * 20)} and 1 more."),
     ],
 )
-def test_nothing_prevents_the_merge_unless_github_says_so(is_draft: bool, conflicts: bool | None, line: str) -> None:
+def test_line_of_the_merge_has_what_github_said(
+    is_draft: bool, conflicts: bool | None, missing: str, line: str
+) -> None:
     variables: Mapping[str, Any] = recorded("pull_request")["demo/feature"]
     reply = PullRequestAnalysis.model_construct(
         type="feature", summary="", earlier=[], findings=[], suggested_labels=[]
@@ -184,7 +188,9 @@ def test_nothing_prevents_the_merge_unless_github_says_so(is_draft: bool, confli
         one: sample_values(hint)[1] for one, hint in FAMILIES["pull_request"].comment_variables.items()
     }
     shown |= {"analysis": reply, "rule": RULE}
-    shown["merge"] = MergeState(conflicts, missing_checks=(), decision="", is_behind=False, is_blocked=False)
+    shown["merge"] = MergeState(
+        conflicts, missing_checks=tuple(missing), decision="", is_behind=False, is_blocked=False
+    )
     given = {**variables, **shown, "pull_request": replace(variables["pull_request"], draft=is_draft)}
     comment = render_comment(shipped(), "pull_requests/analyze", given, key=KEY) or ""
     assert f"\nMerge, as GitHub said before this review, apart from its check: {line}\n" in comment
