@@ -191,7 +191,7 @@ def _find_address_problem(url: str) -> str | None:
     try:
         parts = urlsplit(url)
         host = parts.hostname
-        _ = parts.port
+        _ = parts.port, (host or "").encode("idna")  # as the request will do
     except ValueError:
         host = None
     if not host:
