@@ -79,6 +79,8 @@ def load_settings(
         variables = {name: value for name, value in variables.items() if value.strip()}
     expansion = expand(tree.root, variables, dotenv=str(dotenv or ".env"), allow_unset=allow_unset)
     unread, files = _read_secrets(expansion.root, tree.lines, read_key)
+    for key in [key for key in files if f"{key}_path" in expansion.problems]:
+        expansion.problems[key] = expansion.problems.pop(f"{key}_path")
     if allow_unset:
         expansion.unset.update(unread)
         _fill_required(expansion)
@@ -95,7 +97,7 @@ def load_settings(
         if file := files.get(re.sub(r"\[\d+\]$", "", key)):
             problems[key] = f"the file {file} {problems[key]}"  # without these words, the log redacts its name
     # These replace other sentences about the same key, because its real value was not validated.
-    problems |= tree.rejected | expansion.problems | ({} if allow_unset else unread)
+    problems |= tree.rejected | ({} if allow_unset else unread) | expansion.problems
     if problems or tree.problems:  # a missing folder alone is left to `load_checked`: some commands need no prompts
         problems = {**dict(_find_missing_folders(expansion.root)), **problems}
     lines = tree.format_problems(problems)
@@ -137,10 +139,10 @@ def _read_secrets(
             lines.setdefault(key, lines.get(of_value, 0))
             if base in part:
                 problems[key] = f"set exactly one of {base} and {name}; both are set"
-            elif not value or not str(value).isprintable():
+            elif not value or not isinstance(value, str) or not value.isprintable():
                 problems[key], part[base] = f"{name} is not the path of a file; {OPTIONAL}", UNSET_SECRET
             else:
-                files[key] = Path(str(value)).absolute()
+                files[key] = Path(value).absolute()
                 text = read_text(key) or UNSET_SECRET  # of a problem: other checks shall not report it, too
                 is_list = reference.find(f"{key}[]") not in (None, secret)
                 part[base] = [line for line in text.splitlines() if line] if is_list else text

@@ -122,11 +122,26 @@ def test_a_file_of_a_secret_that_cannot_be_used_is_an_error_with_its_line(tmp_pa
     assert redact(str(caught.value)) == str(caught.value)  # in the log
 
 
-@pytest.mark.parametrize("value", ["", "''", '"a\\0b"', '"\\ud800"'], ids=["null", "empty", "NUL", "surrogate"])
+@pytest.mark.parametrize(
+    "value", ["", "''", '"a\\0b"', '"\\ud800"', "[a]"], ids=["null", "empty", "NUL", "surrogate", "list"]
+)
 def test_a_path_of_a_secret_that_no_file_can_have_is_an_error(tmp_path: Path, value: str) -> None:
     text = SMALLEST.replace(TOKEN_LINE, f"  token_path: {value}\n")
     assert problems(tmp_path, text) == [
         "settings.yaml:2: github.token: token_path is not the path of a file; if it is optional, remove the key"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ("  token_path: /run/${X}\n", "github.token"),
+        ("  app: {id: 7, private_key_path: '${X}'}\n", "github.app.private_key"),
+    ],
+)
+def test_an_unset_variable_in_the_path_of_a_secret_is_one_error(tmp_path: Path, line: str, key: str) -> None:
+    assert problems(tmp_path, SMALLEST.replace(TOKEN_LINE, line)) == [
+        f"settings.yaml:2: {key}: the variable X is not set; set it in the environment or in .env"
     ]
 
 
