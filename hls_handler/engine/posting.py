@@ -30,7 +30,7 @@ from hls_handler.actions import (
 from hls_handler.engine.active_config import Writer
 from hls_handler.engine.checks import ensure_check, preview_check
 from hls_handler.engine.job import LOCK_S, Codec, DeliveryResult, Job
-from hls_handler.errors import DependencyDown, Postponed, Retryable, StepFailed, Superseded
+from hls_handler.errors import DependencyDown, Permanent, Postponed, Retryable, StepFailed, Superseded
 from hls_handler.events import Issue, PullRequest
 from hls_handler.handlers.handler import check_conversation
 from hls_handler.handlers.job import Conversation
@@ -291,12 +291,16 @@ class Posting:
                 return writer.ensure_labels(
                     self._conversation.number, action, labels=effective.labels, before=before, present=present
                 )
-            case EnsureIssueType():
-                writer = make_writer(job, job.begin_write, self._history)
-                return writer.ensure_issue_type(self._conversation.number, action)
-            case RequestReviewers():
-                writer = make_writer(job, job.begin_write, self._history)
-                return writer.request_reviewers(self._conversation.number, action)
+            case EnsureIssueType() | RequestReviewers():
+                writer, number = make_writer(job, job.begin_write, self._history), self._conversation.number
+                try:
+                    if isinstance(action, EnsureIssueType):
+                        return writer.ensure_issue_type(number, action)
+                    return writer.request_reviewers(number, action)
+                except Permanent as exc:  # optional, so the delivery does not fail
+                    name = _OUTCOME_NAMES[type(action)]
+                    log.warning("GitHub rejected an optional action", extra={"action": name, "error": str(exc)})
+                    return Outcome(name, "withheld", f"{name} not set: {exc}")
             case EnsureComment() | EnsureReview() | EnsureReply():
                 return self.write(action, index)
             case EnsureCheck():

@@ -19,6 +19,7 @@ from hls_handler.prompting import recorded
 from hls_handler.queue.locks import LocksReleased
 from hls_handler.sandbox.faults import Effect, Fault
 from hls_handler.sandbox.server import Sandbox
+from hls_handler.settings.model import Labels
 from tests.clients.review_world import (
     BOT,
     COMMENTS,
@@ -102,16 +103,25 @@ def test_refused_action_costs_no_other_action(make_world: MakeWorld, error: HlsE
 
 def test_findings_of_a_refused_review_are_in_the_summary(make_world: MakeWorld) -> None:
     world = make_world(pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b", body="Off by one.")]))
-    world.github.on_call = lambda what: _refuse(what == "write review")
+    world.github.on_call = lambda what: _refuse(what, "write review")
     world.open_pull_request(file("a.py", "@@ -1 +1 @@\n-a\n+b"))
     assert world.finish().state == "dead"
     assert "Off by one." in world.github.comments[2]
     assert len(world.github.check_actions) == 1
 
 
-def _refuse(is_refused: bool) -> None:
-    if is_refused:
-        raise Permanent("POST /repos/o/r/pulls/2/reviews: 403 Forbidden")
+def _refuse(what: str, refused: str) -> None:
+    if what == refused:
+        raise Permanent("GitHub answered 403")
+
+
+def test_refused_issue_type_is_no_failure(make_world: MakeWorld) -> None:
+    world = make_world(given=settings().model_copy(update={"labels": Labels(issue_type=True)}))
+    world.github.on_call = lambda what: _refuse(what, "write type")
+    world.accept(body=recorded.load("issues.opened").body.replace(b'"type":"User"', b'"type":"Organization"'))
+    finished = world.finish()
+    assert finished.state == "done"
+    assert "; type not set: GitHub answered 403; " in (finished.reason or "")
 
 
 def test_started_posting_is_finished_after_the_issue_was_closed(make_world: MakeWorld) -> None:

@@ -127,3 +127,13 @@ def test_new_and_renamed_files_are_looked_up_where_the_base_has_them(make_world:
     push(world)
     asked = [call for call in world.github.calls if call.startswith("last_authors")]
     assert asked == [f"last_authors {BASE}:old.py"]
+
+
+def test_refused_request_of_reviews_is_no_failure(make_world: MakeWorld) -> None:
+    def refuse(what: str) -> None:
+        if what == "write reviewers":
+            raise Permanent("GitHub answered 403")
+
+    world = make(make_world, "request")
+    world.github.on_call = refuse
+    assert "; reviewers not set: GitHub answered 403" in push(world)
