@@ -94,6 +94,14 @@ def test_queued_delivery_says_what_failed_and_until_when_it_waits(store: Storage
     ]
 
 
+def test_queued_delivery_says_which_one_of_its_conversation_it_waits_for(store: Storage) -> None:
+    accept(store, queued("g0", number=7), queued("g1", number=7), queued("g2", number=7))
+    waits = "  Waiting: deliveries of a conversation run one after the other, and g0 has not ended."
+    assert why(store)[1:] == [waits]
+    claim(store)
+    assert why(store)[1:] == [waits]
+
+
 def test_each_part_of_a_report_is_a_sentence(store: Storage) -> None:
     accept(store, ignored("g1"))
     at = datetime(2026, 11, 20, 12, 5, tzinfo=UTC)
