@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from hls_handler.clients.provider import Api, Connection, Provider
-from hls_handler.errors import DependencyDown, RateLimited
+from hls_handler.errors import DependencyDown, Postponed, RateLimited
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Provider as ProviderSettings
 
@@ -65,6 +65,12 @@ class Breakers:
             self._open[provider] = _Open(self._now() + PROBE_AFTER, found.error)
             return True
 
+    def postponed(self, provider: ProviderSettings) -> None:
+        """Let the next call be the probe, because this one was not sent."""
+        with self._lock:
+            if provider in self._open:
+                self._open[provider] = replace(self._open[provider], until=self._now())
+
     def failed(self, provider: ProviderSettings, error: DependencyDown) -> None:
         with self._lock:
             until = self._now() + PROBE_AFTER
@@ -113,6 +119,9 @@ class Providers:
                 continue
             try:
                 answer = ask(self._client(key))
+            except Postponed:
+                self._breakers.postponed(settings)
+                raise
             except DependencyDown as exc:
                 if exc.dependency != "claude" or self._ends_soon(exc):
                     raise

@@ -15,7 +15,7 @@ from hls_handler.analysis import REPLY_TYPES, UnusableReply, Usage, ValidReply
 from hls_handler.clients.prices import with_price
 from hls_handler.clients.provider import Provider, request_schema
 from hls_handler.clients.providers import Breakers, Providers, connect
-from hls_handler.errors import DependencyDown, ModelNotFound, Permanent, RateLimited
+from hls_handler.errors import DependencyDown, ModelNotFound, Permanent, Postponed, RateLimited
 from hls_handler.settings.model import Claude as ClaudeSettings
 from tests.clients.fake_models import ACCESS_KEY_ID, KEY, LEAKED, PROJECT, REGION, FakeModels
 from tests.clients.fake_server import FakeServer, Say
@@ -393,6 +393,17 @@ def test_only_one_call_is_a_probe(chain: Chain) -> None:
     chain.ask(Say(529))
     chain.now += timedelta(minutes=1)
     assert [chain.breakers.allows(chain.settings) for _ in range(3)] == [True, False, False]
+
+
+def test_probe_that_was_not_sent_is_left_to_the_next_call(chain: Chain) -> None:
+    def postpone(_: Provider) -> None:
+        raise Postponed("waits for a slot", at=chain.now)
+
+    chain.ask(Say(529))
+    chain.now += timedelta(minutes=1)
+    with pytest.raises(Postponed):
+        chain.providers.answer(None, postpone)
+    assert chain.ask(Say(body=MESSAGE)) == FIRST
 
 
 def test_changed_settings_close_the_breaker(chain: Chain) -> None:
