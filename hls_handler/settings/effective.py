@@ -376,7 +376,12 @@ def _iter_section(
         entry_key = f"{effective.key}.{name}.{key}" if key in overridden else None
         # The caller adds lines for the labels that files of repositories allow.
         repository_key = None if (name, key) == ("labels", "allow") else effective.repository_keys.get(f"{name}.{key}")
-        yield find_source(settings, f"{name}.{key}", value, repository_key, entry_key, f"{name}.{key}")
+        one = find_source(settings, f"{name}.{key}", value, repository_key, entry_key, f"{name}.{key}")
+        if key == "deny" and repository_key is not None:  # the lists of all files apply together
+            own = find_source(settings, key, value, entry_key, f"{name}.{key}").source
+            added = [find_source(settings, key, value, f"{file}:{name}.{key}").source for file in effective.files]
+            one = SourcedValue(one.key, one.value, " and ".join(where for where in (own, *added) if where != DEFAULT))
+        yield one
 
 
 def find_source(settings: Settings, key: str, value: object, *paths: str | None) -> SourcedValue:

@@ -172,6 +172,19 @@ def test_rule_14_lists_of_all_files_apply_together(tmp_path: Path) -> None:
     )
 
 
+def test_list_of_denied_labels_names_each_place_that_adds_to_it(tmp_path: Path) -> None:
+    text = OPERATORS + "labels: {deny: [release-*]}\n"
+    files = own("labels: {deny: [big]}\n"), organizations("labels: {deny: [beta]}\n")
+    settings, holds = load(tmp_path, SMALLEST + text), apply_repository_settings(effective(tmp_path, text), *files)
+    both = settings.with_repository_sources(*(file.sources for file in files))
+    (deny,) = [str(one) for one in iter_sourced_values(both, holds) if one.key == "labels.deny"]
+    value, _, places = deny.replace(f"{tmp_path}/", "").partition("   ")
+    assert value == 'labels.deny = ["release-*", "big", "beta"]'
+    assert places.replace(" (labels.deny)", "") == (
+        "settings.yaml:13 and .github/hls.yaml:1 and acme/.github: hls.yaml:1"
+    )
+
+
 def test_keys_that_a_repository_leaves_empty_are_those_of_the_organisation(tmp_path: Path) -> None:
     organization = organizations("labels: {deny: [beta]}\nreview: {max_inline: 2}\ncomments: {tone: formal}\n")
     empty = own("labels: {deny: []}\nreview:\n  max_inline:\ncomments:\n")
