@@ -298,6 +298,13 @@ def _find_warnings(settings: Settings, sources: Sources) -> Iterator[str]:
             yield f"{sources.where(f'{key}.model')}: {retirement}"
     if settings.claude.temperature is not None:
         yield f"{sources.where('claude.temperature')}: has no effect, models accept no temperature; remove the key"
+    if not settings.mirror.enabled:
+        names = ("cherry_pick",) if settings.test_oracle.url else ("cherry_pick", "test_oracle")
+        entries = {f"repositories[{index}].features": one.features for index, one in enumerate(settings.repositories)}
+        for key, features in {"features": settings.features, **entries}.items():
+            for name in names:
+                if getattr(features, name):
+                    yield f"{sources.where(f'{key}.{name}')}: needs the mirror, and mirror.enabled is false"
     proxy = settings.server.trusted_proxy
     for index, network in enumerate(proxy.networks if proxy else ()):
         if ip_network(network).prefixlen == 0:

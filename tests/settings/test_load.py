@@ -152,6 +152,19 @@ def test_options_of_the_command_override_the_file_and_are_named_in_messages(tmp_
     assert plan_reload(file.initial, file.read()).waiting == ()
 
 
+@pytest.mark.parametrize(
+    ("url", "keys"), [("", ["cherry_pick", "test_oracle"]), ("https://oracle.example.com/", ["cherry_pick"])]
+)
+def test_command_that_needs_the_mirror_causes_a_warning_without_it(tmp_path: Path, url: str, keys: list[str]) -> None:
+    entry = "    features: {cherry_pick: true, test_oracle: true}\n"
+    service = f"test_oracle: {{url: '{url}'}}\n" if url else ""
+    settings = load(tmp_path, f"{SMALLEST}{entry}{service}mirror: {{enabled: false}}\n")
+    assert settings.warnings == tuple(
+        f"{tmp_path}/settings.yaml:8 (repositories[0].features.{key}): needs the mirror, and mirror.enabled is false"
+        for key in keys
+    )
+
+
 def test_an_option_of_the_command_does_not_make_an_unsafe_combination_possible(tmp_path: Path) -> None:
     path = write(tmp_path / "settings.yaml", f"{SMALLEST}features: {{signature_validation: false}}\n")
     with pytest.raises(SettingsError, match="false is allowed on a loopback host only"):
