@@ -82,8 +82,8 @@ def plan_check(job: Job) -> None:
 def begin_check(job: Job, commit: str, *, waits_until: datetime | None = None) -> None:
     """Show the check in progress, unless an earlier attempt did. If GitHub rejects it, the delivery goes on without.
 
-    While other writes wait for their slots, the check appears with its end: results come first. With `waits_until`, the
-    check says that the budget allows no call before that time.
+    While other writes wait for their slots, the check appears with its end: results come first. But an earlier result
+    of the commit must not stay. With `waits_until`, the check says that the budget allows no call before that time.
     """
     if job.rule.effective.features.dry_run:
         return
@@ -92,14 +92,14 @@ def begin_check(job: Job, commit: str, *, waits_until: datetime | None = None) -
     if (waits_until is not None or not (check.is_shown or is_answered)) and check.rejected is None:
         if not check.is_new:  # a new one is only written, for which no slot is granted during a hold
             job.require_reads_allowed()
-        within_s = IN_PLACE_S if waits_until is None else math.inf
         _wait_for_creation(job, check)
+        begin = partial(_write, job, check, lambda checks: checks.begin(check, waits_until=waits_until))
         try:
-            _write(job, check, lambda checks: checks.begin(check, waits_until=waits_until), within_s=within_s)
+            begin(within_s=IN_PLACE_S)
         except Postponed:
-            if waits_until is not None:
-                raise
             job.require_reads_allowed()  # while GitHub is down, the delivery waits with the question, too
+            if waits_until is not None or job.store.commit_checks.find_order(job.lease, commit) == "earlier":
+                begin()
 
 
 def ensure_check(job: Job, action: EnsureCheck) -> Outcome:

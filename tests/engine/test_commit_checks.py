@@ -216,6 +216,21 @@ def test_retry_after_a_lost_response_uses_the_same_check(make_world: MakeWorld, 
     assert (shown(world), len(world.claude.asked)) == (["success"], 1)
 
 
+def test_earlier_result_of_the_commit_does_not_stay_while_other_writes_wait_for_slots(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=settings(github={"min_seconds_between_writes": 1.0}))
+    world.open_pull_request()
+    assert (world.finish().state, shown(world)) == ("done", ["success"])
+    world.open_pull_request(file("other.py"), guid="after a change of the base branch")
+    for _ in range(5):  # of other deliveries
+        world.store.rate_limiter.reserve_slot("github", interval_s=1.0, within_s=60.0)
+    during: list[list[str]] = []
+    world.claude.on_call = lambda _: during.append(shown(world))
+    assert world.run() is None
+    world.advance(7)
+    world.run()
+    assert during == [["success", "in_progress"]]
+
+
 def test_question_waits_while_the_creation_of_the_check_may_take_effect(make_world: MakeWorld) -> None:
     world = make_world(REPLY)
     world.open_pull_request()
