@@ -174,17 +174,7 @@ class Service:
         self._leases = HeldLeases(
             lambda lease, s: self._store.queue.renew(lease, lease_s=s), lease_s=lambda: self.settings().limits.lease_s
         )
-        self._workers: Workers | None = None
-        if role != "web":
-            self._workers = Workers(
-                queue=self._store.queue,
-                leases=self._leases,
-                limits=lambda: self.settings().limits,
-                name=f"{socket.gethostname()}-{os.getpid()}",
-                connect=self._connect_worker,
-                finished=self._finished,
-                health=self._health,
-            )
+        self._workers = None if role == "web" else self._make_workers()
         self._tracing = connect_tracing(settings)
         self._vectors = connect_vectors(settings.retrieval)
         self._accepts = AcceptQueue(
@@ -192,15 +182,7 @@ class Service:
             replay_window_h=lambda: self.settings().limits.replay_window_h,
             on_commit=self._committed,
         )
-        github, claude = self._clients(settings)  # only the thread `probe` uses these clients
-        checks = make_checks(
-            self._store,
-            self._reloader,
-            github=lambda config: github.of(self._credentials_of(config.settings)),
-            lookup_model=lambda of: claude.of(of.claude).lookup_model(),
-            health=self._health,
-        )
-        self._probe = PeriodicThread("probe", partial(self._check_health, checks), lambda: probe_every_s(self._health))
+        self._probe = self._make_probe(settings)
         watcher = PeriodicThread("watcher", self._check_changes, lambda: WATCH_EVERY_S)
         self._catch_up = self._make_catch_up(listening)
         retention = make_retention(self._store.retention, self.settings)
@@ -227,6 +209,28 @@ class Service:
         self._console.stop()
         if self._workers is not None:
             self._workers.begin_to_stop()
+
+    def _make_workers(self) -> Workers:
+        return Workers(
+            queue=self._store.queue,
+            leases=self._leases,
+            limits=lambda: self.settings().limits,
+            name=f"{socket.gethostname()}-{os.getpid()}",
+            connect=self._connect_worker,
+            finished=self._finished,
+            health=self._health,
+        )
+
+    def _make_probe(self, settings: Settings) -> PeriodicThread:
+        github, claude = self._clients(settings)  # only the thread `probe` uses these clients
+        checks = make_checks(
+            self._store,
+            self._reloader,
+            github=lambda config: github.of(self._credentials_of(config.settings)),
+            lookup_model=lambda of: claude.of(of.claude).lookup_model(),
+            health=self._health,
+        )
+        return PeriodicThread("probe", partial(self._check_health, checks), lambda: probe_every_s(self._health))
 
     def _clients(self, settings: Settings) -> tuple[GithubOf, ClaudeOf]:
         observe = self._rates.observe

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import typer
@@ -148,11 +149,7 @@ def _try_event(
         rule = Rule(event.key, prompt.name, effective, prompt.path)
     number = f"#{conversation.number}" if conversation else ""
     print_line(f"event       {subject.key} of {repository}{number} ({subject.origin})")
-    if isinstance(routed, Ignored):
-        print_line(f"ignored     ({routed.kind}) {routed.reason}")
-    else:
-        print_line(f"rule        {routed.why(settings.sources)}")
-    print_line(f"prompt      {rule.prompt if rule else 'none'}")
+    _print_rule(routed, settings, rule.prompt if rule else "none")
     outcomes: list[Outcome] = []
     try:
         if rule is None:
@@ -183,8 +180,22 @@ def _try_event(
         state, reason = "failed", f"{exc}; {advise(settings.claude, file, exc.rendered, exc.reply)}"
     except (StepFailed, PromptError) as exc:
         state, reason = "failed", with_remedy(exc)
+    _print_run(sender.questions, outcomes)
+    print_line(f"{state:<11} {reason}")
+    return state == "done"
+
+
+def _print_rule(routed: Rule | Ignored, settings: Settings, prompt: str) -> None:
+    if isinstance(routed, Ignored):
+        print_line(f"ignored     ({routed.kind}) {routed.reason}")
+    else:
+        print_line(f"rule        {routed.why(settings.sources)}")
+    print_line(f"prompt      {prompt}")
+
+
+def _print_run(questions: Sequence[Question], outcomes: Sequence[Outcome]) -> None:
     console = Console(highlight=False, emoji=False, markup=False)
-    for question in sender.questions:
+    for question in questions:
         repeated = "" if question.correction is None else ", second attempt"
         console.rule(f"{question.rendered.prompt.id}, {question.model}{repeated}", align="left")
         _print_question(question)
@@ -195,8 +206,6 @@ def _try_event(
         if outcome.body is not None:
             _print_text(outcome.body)
     console.rule()
-    print_line(f"{state:<11} {reason}")
-    return state == "done"
 
 
 def _print_question(question: Question) -> None:

@@ -104,12 +104,14 @@ from hls_handler.handlers.pull_request_facts import (
 )
 from hls_handler.handlers.reader import (
     NO_CONTEXT,
+    ChangedFile,
     GuidanceFile,
     LinkedIssue,
     MergeState,
     Reader,
     RepositoryHistory,
     RepositoryLabel,
+    ReviewContext,
 )
 from hls_handler.handlers.review_input import (
     describe_context,
@@ -125,7 +127,7 @@ from hls_handler.handlers.review_input import (
 from hls_handler.handlers.skipped_files import SkippedFile, count_lines
 from hls_handler.review.coverage import Coverage, count_reasons
 from hls_handler.review.dismissals import FIXED
-from hls_handler.review.ledger import apply_threads, follow
+from hls_handler.review.ledger import PresentFiles, apply_threads, follow
 from hls_handler.review.record import NO_REVIEW, LedgerEntry, ReviewRecord
 from hls_handler.review.reviewers import Reviewer
 from hls_handler.review.second_sites import SecondSite, describe_sites
@@ -241,7 +243,6 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         patches = {path: redact_patch(text) for path, text in texts.items()}
         unlisted = max(pull_request.changed_files - len(listed), 0)
         is_review, is_full = limits.is_review and not event.is_closing, event.is_full_review_requested
-        reads_merge = is_review and limits.review.merge_state
         record = history.review(pull_request.number) if is_review else NO_REVIEW
         threads, writers, replied = read_discussion(pull_request.number, reader, record.ledger)
         files = find_present(listed, patches, unlisted, record)
@@ -256,43 +257,26 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         select = partial(select_files, listed, patches, new=new, ignored_paths=limits.ignored_paths, max_calls=most)
         selection, context, problem = select(tokens=tokens), NO_CONTEXT, ""
         if is_review and may_have_calls(selection):
-            context, problem = read_context(pull_request, reader, limits.review)
-            context, used = limit_context(context, limits.input_tokens // 2)
-            tokens -= used
-            attributes = None if problem else parse_attributes(context.attributes)
-            if used or attributes is None or attributes.rules:
-                selection = select(tokens=tokens, attributes=attributes)
-            if limits.review.functions:
-                selection = read_surroundings(
-                    selection,
-                    reader.files_at(pull_request.head_sha),
-                    limits.ignored_paths,
-                    tokens=tokens,
-                    most=limits.review.context_tokens,
-                )
+            selection, context, problem = _add_context(selection, select, pull_request, reader, limits, tokens)
+        reads_merge = is_review and limits.review.merge_state
         merge, merge_problem = read_merge_state(pull_request, reader, threads) if reads_merge else (None, "")
         selection = _with_call_for(selection, wanted, is_requested=event.requested_review == "new")
         reviewers, is_first = record.reviewers if limits.reviewers else (), not record.rounds
         if limits.reviewers and is_first and selection.calls:
             reviewers = read_reviewers(pull_request, selection.files, reader)
-        lines = count_lines(listed, selection.skipped)
         posted = history.comment_state(pull_request.number, self.family) if limits.sums_up_files else None
         return PullRequestFacts(
             pull_request,
             selection,
             unlisted=unlisted,
-            size="small" if lines < 50 else "medium" if lines < 200 else "large",
+            size=_to_size(count_lines(listed, selection.skipped)),
             left_out_by=limits.ignored_paths.where,
             shown=limits.shown,
             review=limits.review,
             summary=limits.summary,
             record=followed,
             credentials=credentials,
-            skipped={
-                file.path: (file.sha or "", files.skipped[file.path])
-                for file in listed
-                if file.path not in selection.patches
-            },
+            skipped=_list_skipped(listed, files, selection),
             is_review=is_review,
             is_full=is_full,
             context=replace(context, attributes=""),
@@ -516,6 +500,42 @@ def _repeat_reply(facts: PullRequestFacts) -> Reply:
     """Return the last review's type and summary as a reply without findings."""
     known: dict[str, Any] = {"type": facts.record.kind, "summary": facts.record.summary}
     return PullRequestAnalysis.model_construct(**known, earlier=[], findings=[], suggested_labels=[])
+
+
+def _to_size(lines: int) -> Size:
+    return "small" if lines < 50 else "medium" if lines < 200 else "large"
+
+
+def _list_skipped(
+    listed: Sequence[ChangedFile], files: PresentFiles, selection: Selection
+) -> dict[str, tuple[str, int]]:
+    return {
+        file.path: (file.sha or "", files.skipped[file.path]) for file in listed if file.path not in selection.patches
+    }
+
+
+def _add_context(
+    selection: Selection,
+    select: Callable[..., Selection],
+    pull_request: PullRequest,
+    reader: Reader,
+    limits: PromptLimits,
+    tokens: int,
+) -> tuple[Selection, ReviewContext, str]:
+    """Return the selection with the lines around its hunks, what a review shows besides, and what could not be read.
+
+    `select` is called again if the context leaves fewer tokens, or if `.gitattributes` excludes files.
+    """
+    context, problem = read_context(pull_request, reader, limits.review)
+    context, used = limit_context(context, limits.input_tokens // 2)
+    tokens -= used
+    attributes = None if problem else parse_attributes(context.attributes)
+    if used or attributes is None or attributes.rules:
+        selection = select(tokens=tokens, attributes=attributes)
+    if limits.review.functions:
+        files, most = reader.files_at(pull_request.head_sha), limits.review.context_tokens
+        selection = read_surroundings(selection, files, limits.ignored_paths, tokens=tokens, most=most)
+    return selection, context, problem
 
 
 def _with_call_for(selection: Selection, wanted: Sequence[LedgerEntry], *, is_requested: bool) -> Selection:

@@ -22,7 +22,7 @@ from hls_handler.errors import SettingsError
 from hls_handler.settings.model import Settings, describe_retirement, resolve_model
 from hls_handler.settings.reference import Reference, explain
 from hls_handler.settings.values import OPTIONAL, is_false, is_loopback
-from hls_handler.settings.yaml_parser import Expansion, Sources, decode, expand, iter_leaves, parse_tree, value_at
+from hls_handler.settings.yaml_parser import Expansion, Sources, Tree, decode, expand, iter_leaves, parse_tree, value_at
 
 SETTINGS_FILE = Path("config/settings.yaml")
 
@@ -60,20 +60,7 @@ def load_settings(
     default. `Settings.unset` lists them. `options` override keys of the section `server`: {"port": 8080}.
     """
     path, dotenv = path.absolute(), dotenv and dotenv.absolute()
-    try:
-        tree = parse_tree(decode(path.read_bytes(), str(path)), str(path))
-    except FileNotFoundError:
-        raise SettingsError([f"{path}: there is no such file; name another with --config or HLS_CONFIG"]) from None
-    except OSError as exc:
-        raise SettingsError([f"{path}: cannot be read: {exc.strerror}"]) from None
-    if not isinstance(tree.root, dict):
-        raise SettingsError(
-            [f"{path}: expected sections such as github:, claude: and repositories:; see {shipped.SETTINGS}"]
-        )
-    for key in [key for key in tree.root if key.startswith("x-")]:
-        del tree.root[key]  # for anchors, as in Docker Compose
-    if options and isinstance(tree.root.setdefault("server", {}), dict | None):
-        tree.root["server"] = {**(tree.root["server"] or {}), **options}
+    tree = _read_tree(path, options)
     variables = read_environment(environ, dotenv)
     if allow_unset:
         variables = {name: value for name, value in variables.items() if value.strip()}
@@ -110,6 +97,24 @@ def load_settings(
     settings = settings.model_copy(update={"claude": settings.claude.model_copy(update={"model": model})})
     settings._sources, settings._warnings, settings._unset = sources, warnings, expansion.unset
     return settings
+
+
+def _read_tree(path: Path, options: Mapping[str, object]) -> Tree:
+    try:
+        tree = parse_tree(decode(path.read_bytes(), str(path)), str(path))
+    except FileNotFoundError:
+        raise SettingsError([f"{path}: there is no such file; name another with --config or HLS_CONFIG"]) from None
+    except OSError as exc:
+        raise SettingsError([f"{path}: cannot be read: {exc.strerror}"]) from None
+    if not isinstance(tree.root, dict):
+        raise SettingsError(
+            [f"{path}: expected sections such as github:, claude: and repositories:; see {shipped.SETTINGS}"]
+        )
+    for key in [key for key in tree.root if key.startswith("x-")]:
+        del tree.root[key]  # for anchors, as in Docker Compose
+    if options and isinstance(tree.root.setdefault("server", {}), dict | None):
+        tree.root["server"] = {**(tree.root["server"] or {}), **options}
+    return tree
 
 
 def _read_secrets(

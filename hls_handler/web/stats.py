@@ -136,15 +136,7 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
         return by_name[name].get(label, 0)
 
     done, dead = total("outcome", "done"), total("outcome", "dead")
-    hits, misses = counters.get(CACHE_HIT, 0), counters.get(CACHE_MISS, 0)
-    costs_of_prompts, shadow_calls = by_name["prompt_cost_micro_usd"], by_name["prompt_shadow_calls"]
-    requests, deliveries = by_name["event_github_requests"], by_name["event_github_deliveries"]
     histogram = by_name["processing_le"]
-    costs_of_pull_requests = defaultdict[str, float](float)
-    for call in snapshot.calls:
-        if call.event in PULL_REQUEST_EVENTS and call.conversation is not None:
-            costs_of_pull_requests[call.conversation] += call.cost_usd
-    costs = [*costs_of_pull_requests.values()]
     return {
         "uptime_seconds": round(uptime_s, 3),
         "total_webhooks": total("webhooks"),
@@ -167,21 +159,8 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
         "handlers": _nest(by_name["handler"]),
         "repositories": _nest(by_name["repository_outcome"]),
         "ignored_by_reason": by_name["ignored"],
-        "prompts": {
-            prompt: {
-                "calls": calls,
-                "shadow_calls": shadow_calls.get(prompt, 0),
-                "cost_usd": costs_of_prompts.get(prompt, 0) / 1_000_000,
-            }
-            for prompt, calls in by_name["prompt_calls"].items()
-        },
-        "feedback": {
-            prompt: {
-                field: {"set": one.set, "corrected": one.corrected, "share": round(one.share, 4)}
-                for field, one in fields.items()
-            }
-            for prompt, fields in feedback_in(counters).items()
-        },
+        "prompts": _prompts(by_name),
+        "feedback": _feedback(counters),
         "findings": snapshot.findings,
         "tokens": {
             "input": total("tokens", "input"),
@@ -189,41 +168,82 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
             "cache_write": total("tokens", "cache_write"),
             "cache_read": total("tokens", "cache_read"),
         },
-        "reply_cache": {
-            "hits": hits,
-            "misses": misses,
-            "hit_rate": _divide(hits, hits + misses, 4),
-            "saved_usd": counters.get(CACHE_SAVED, 0) / 1_000_000,
-        },
+        "reply_cache": _reply_cache(counters),
         "cost_usd": total("cost_micro_usd") / 1_000_000,
         "cost_by_repository": {
             repository: cost / 1_000_000 for repository, cost in by_name["repository_cost_micro_usd"].items()
         },
-        "cost_per_pull_request": {
-            "pull_requests": len(costs),
-            **_distribution(costs, 6),
-            "max": round(max(costs), 6) if costs else None,
-        },
+        "cost_per_pull_request": _costs_of_pull_requests(snapshot.calls),
         "claude_api": {
             "requests_made": sum(by_name["claude_calls"].values()),
             "by_outcome": {outcome: number for outcome, number in by_name["claude_calls"].items() if number},
             "by_provider": _nest(by_name["provider_calls"]),
             "timing": {"calls": len(snapshot.calls), **_distribution([call.took_s for call in snapshot.calls], 3)},
         },
-        "github_api": {
-            "requests_made": total("github_requests"),
-            "requests_per_delivery": {
-                "average": _divide(sum(requests.values()), sum(deliveries.values()), 2),
-                "by_event": {event: round(requests.get(event, 0) / number, 2) for event, number in deliveries.items()},
-            },
-            "rate_limit": {
-                "limit": rate_limit.limit,
-                "remaining": rate_limit.remaining,
-                "reset_at": rate_limit.reset_at.isoformat() if rate_limit.reset_at else None,
-            },
-        },
+        "github_api": _github_api(by_name, rate_limit),
         "queue": dict(snapshot.queue),
         "throughput": None,
+    }
+
+
+def _prompts(by_name: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, float]]:
+    costs, shadow_calls = by_name["prompt_cost_micro_usd"], by_name["prompt_shadow_calls"]
+    return {
+        prompt: {
+            "calls": calls,
+            "shadow_calls": shadow_calls.get(prompt, 0),
+            "cost_usd": costs.get(prompt, 0) / 1_000_000,
+        }
+        for prompt, calls in by_name["prompt_calls"].items()
+    }
+
+
+def _feedback(counters: Counters) -> dict[str, dict[str, dict[str, float]]]:
+    return {
+        prompt: {
+            field: {"set": one.set, "corrected": one.corrected, "share": round(one.share, 4)}
+            for field, one in fields.items()
+        }
+        for prompt, fields in feedback_in(counters).items()
+    }
+
+
+def _reply_cache(counters: Counters) -> dict[str, float | None]:
+    hits, misses = counters.get(CACHE_HIT, 0), counters.get(CACHE_MISS, 0)
+    return {
+        "hits": hits,
+        "misses": misses,
+        "hit_rate": _divide(hits, hits + misses, 4),
+        "saved_usd": counters.get(CACHE_SAVED, 0) / 1_000_000,
+    }
+
+
+def _costs_of_pull_requests(calls: Sequence[RecentCall]) -> Distribution:
+    by_conversation = defaultdict[str, float](float)
+    for call in calls:
+        if call.event in PULL_REQUEST_EVENTS and call.conversation is not None:
+            by_conversation[call.conversation] += call.cost_usd
+    costs = [*by_conversation.values()]
+    return {
+        "pull_requests": len(costs),
+        **_distribution(costs, 6),
+        "max": round(max(costs), 6) if costs else None,
+    }
+
+
+def _github_api(by_name: Mapping[str, Mapping[str, int]], rate_limit: RateLimit) -> dict[str, object]:
+    requests, deliveries = by_name["event_github_requests"], by_name["event_github_deliveries"]
+    return {
+        "requests_made": by_name["github_requests"].get("", 0),
+        "requests_per_delivery": {
+            "average": _divide(sum(requests.values()), sum(deliveries.values()), 2),
+            "by_event": {event: round(requests.get(event, 0) / number, 2) for event, number in deliveries.items()},
+        },
+        "rate_limit": {
+            "limit": rate_limit.limit,
+            "remaining": rate_limit.remaining,
+            "reset_at": rate_limit.reset_at.isoformat() if rate_limit.reset_at else None,
+        },
     }
 
 
