@@ -75,21 +75,14 @@ def make_checks(
     def check_claude() -> Mapping[str, object]:
         _check_not_held(store.rate_limiter, "claude", CLAUDE_RATE_LIMIT)
         settings = reloader.latest.settings
-        calls, most = store.calls.count_last_hour(), settings.claude.calls_per_hour
-        if calls >= most:
-            remedy = "wait, or raise claude.calls_per_hour"
-            message = (
-                f"{count(calls, 'call')} within the hour, and claude.calls_per_hour allows {most}: deliveries wait"
-            )
-            raise DependencyDown(message, dependency="claude", remedy=remedy)
+        _check_calls_per_hour(store.calls.count_last_hour(), settings.claude.calls_per_hour)
         try:
             lifecycle = lookup_model(settings)
         except ModelNotFound:
             if not health.worked_in_use("claude"):
                 raise
             lifecycle = "unlisted"
-        metrics: dict[str, object] = {"model": settings.claude.model, "model_lifecycle": lifecycle}
-        _check_budgets(store, settings, metrics)
+        metrics = _check_budgets(store, settings, {"model": settings.claude.model, "model_lifecycle": lifecycle})
         _check_slots(store.rate_limiter, "claude", "or raise claude.requests_per_second", metrics)
         return metrics
 
@@ -106,12 +99,18 @@ def make_checks(
     ]
 
 
-def _check_budgets(store: Storage, settings: Settings, metrics: dict[str, object]) -> None:
-    """Add the state of the budgets to the metrics. Raises `ProblemFound` if a call of today did not fit one."""
+def _check_calls_per_hour(calls: int, most: int) -> None:
+    if calls >= most:
+        message = f"{count(calls, 'call')} within the hour, and claude.calls_per_hour allows {most}: deliveries wait"
+        raise DependencyDown(message, dependency="claude", remedy="wait, or raise claude.calls_per_hour")
+
+
+def _check_budgets(store: Storage, settings: Settings, metrics: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the metrics and the state of the budgets. Raises `ProblemFound` if a call of today did not fit one."""
     states = store.budgets.states(list_budgets(settings))
     if not states:
-        return
-    metrics["budgets"] = [
+        return metrics
+    budgets = [
         {
             "name": state.budget.name,
             "period": state.budget.period,
@@ -120,6 +119,7 @@ def _check_budgets(store: Storage, settings: Settings, metrics: dict[str, object
         }
         for state in states
     ]
+    metrics = {**metrics, "budgets": budgets}
     exceeded = store.budgets.find_exceeded([state.budget for state in states])
     problems = [state.describe() for state in states if state.budget in exceeded]
     if problems:
@@ -128,6 +128,7 @@ def _check_budgets(store: Storage, settings: Settings, metrics: dict[str, object
             remedy="wait, or raise the setting that the message names",
             metrics=metrics,
         )
+    return metrics
 
 
 LONG_WAIT_S = 60.0  # for a slot of a rate limit, after which /health names it
