@@ -62,7 +62,7 @@ class CounterWriter:
     def add(self, connection: Connection, counts: Counts, *, at: int | None = None) -> None:
         """Increment counters in sorted order, because different orders could cause a deadlock.
 
-        Also increments those of `HOURLY` for the hour of `at`, a time in ms; None stands for now.
+        Also increments those of `HOURLY` for the hour of `at`, a time in ms, by default the present one.
         """
         if not counts:
             return

@@ -341,7 +341,7 @@ class DeliveryResult:
 
 
 def reads_postponed(until: datetime) -> Postponed:
-    return Postponed("no requests to GitHub for now: the last one failed, or GitHub asked to wait", at=until)
+    return Postponed("no requests to GitHub at present: the last one failed, or GitHub asked to wait", at=until)
 
 
 @dataclass(frozen=True, slots=True)

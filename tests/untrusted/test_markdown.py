@@ -240,7 +240,7 @@ UNCHANGED = [
     "> quoted\n> text\n\nanswer",
     "Line one\\\nline two  \nline three",
     "See #12 and owner/repo#13; a < is rare, 5 > 4 &amp; &lt;tag&gt;.".replace("a < is", "this is"),
-    "This fixes the bug. Closed for now. It resolves to nothing.",
+    "This fixes the bug. Closed by hand. It resolves to nothing.",
     "\\*not emphasis\\* and 2 \\* 3",
     "Setext\n======\n\nText",
     "It costs 5 to/from /usr/bin and a/b! Really!? Yes: [x] y",
