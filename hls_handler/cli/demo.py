@@ -251,10 +251,10 @@ def _keep_running(settings: Settings, sandbox: Sandbox, service: ServiceProcess)
         print_line("ending the demo")
 
 
-def _find_free_port(preferred: int = 8000) -> int:
+def _find_free_port() -> int:
     with socket.socket() as probe:
         try:
-            probe.bind(("127.0.0.1", preferred))
+            probe.bind(("127.0.0.1", 8000))
         except OSError:
             probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

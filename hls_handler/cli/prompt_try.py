@@ -114,13 +114,10 @@ def try_(
     except HlsError as exc:
         fail(with_remedy(exc))
     canned = "; canned answers of the sandbox, nothing was paid" if claude == "sandbox" else ""
-    print_line(f"cost        {count(len(sender.questions), 'question')}, {_format_cost(sender)}{canned}")
+    cost = format_usd(add_usd(usage.cost_usd for usage in sender.usages))
+    print_line(f"cost        {count(len(sender.questions), 'question')}, {cost}{canned}")
     if not is_done:
         raise typer.Exit(1)
-
-
-def _format_cost(sender: Sender) -> str:
-    return format_usd(add_usd(usage.cost_usd for usage in sender.usages))
 
 
 def _try_event(

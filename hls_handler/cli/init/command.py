@@ -189,7 +189,7 @@ def run(session: Session) -> None:
     if app is None:
         set_up_token(session)
     is_written = _write_settings(session, uses_app=uses_app)
-    for name, value in read_variables(DOTENV).items():
+    for name, value in read_variables().items():
         if name in (APP_ID, WEBHOOK_SECRET, TOKEN, KEY_VARIABLE) and session.environ.get(name, value) != value:
             print_line(f"The environment has another {name}, which takes precedence over {DOTENV}: unset it")
     settings = load_settings(session.settings_path, session.environ, dotenv=DOTENV, allow_unset=True)

@@ -69,7 +69,7 @@ def set_up_app(session: Session) -> App:
 
 def find_app(session: Session) -> App | None:
     """Return the App of `.env` and the key file; None if neither has one. Raises `SettingsError` for half of one."""
-    app_id, pem, key = read_variables(DOTENV).get(APP_ID), read_text(session.key_path), session.key_path.absolute()
+    app_id, pem, key = read_variables().get(APP_ID), read_text(session.key_path), session.key_path.absolute()
     if app_id is None and pem is None:
         return None
     missing = f"there is no {key}" if pem is None else f"{DOTENV} has no {APP_ID} that is a number"
@@ -209,7 +209,7 @@ def connect_webhooks(session: Session, app: App | None, server: Server) -> list[
         with closing(app.connect()) as api:
             _prove_webhook(session, partial(WebhookSetup(api, "/app").redeliver_ping, sleep=session.sleep), server)
         return []
-    section, secret = _token_section(session, session.variable(TOKEN)), read_variables(DOTENV)[WEBHOOK_SECRET]
+    section, secret = _token_section(session, session.variable(TOKEN)), read_variables()[WEBHOOK_SECRET]
     url = session.webhook_url or UNSERVED_URL
     connected: list[str] = []
     with closing(GithubApi(section, now=utc_now)) as api:

@@ -66,18 +66,18 @@ class Session:
 
     def variable(self, name: str) -> str:
         """Return a variable of the environment, else of `.env`; "" if it has no value."""
-        return self.environ.get(name, "").strip() or read_variables(DOTENV).get(name, "")
+        return self.environ.get(name, "").strip() or read_variables().get(name, "")
 
     def require_new(self, names: Iterable[str]) -> None:
         """Raise `SettingsError` if `.env` has a value for one of the variables."""
-        present = [name for name in names if name in read_variables(DOTENV)]
+        present = [name for name in names if name in read_variables()]
         if present:
             problem = f"{DOTENV} has another {' and '.join(present)}, and is unchanged"
             raise SettingsError([f"{problem}; remove these lines, then start `hls init` again"])
 
     def store(self, variables: Mapping[str, str]) -> None:
         """Write variables to `.env`. Raises `SettingsError` if it has another value of one."""
-        present = read_variables(DOTENV)
+        present = read_variables()
         new = {name: value for name, value in variables.items() if present.get(name) != value}
         self.require_new(new)
         if new:
@@ -120,9 +120,9 @@ def read_text(path: Path) -> str | None:
         raise SettingsError([f"{path.absolute()}: cannot be read as UTF-8: {type(exc).__name__}"]) from None
 
 
-def read_variables(dotenv: Path) -> Mapping[str, str]:
-    """Return the variables that have a value. Raises `SettingsError` for an unreadable file or invalid lines."""
-    return {name: value for name, value in read_environment({}, dotenv).items() if value.strip()}
+def read_variables() -> Mapping[str, str]:
+    """Return the variables of `.env` that have a value. Raises `SettingsError` if the file is not valid."""
+    return {name: value for name, value in read_environment({}, DOTENV).items() if value.strip()}
 
 
 def add_variables(dotenv: Path, variables: Mapping[str, str]) -> None:
