@@ -58,7 +58,7 @@ class World:
 
     def __init__(self, environ: dict[str, str]) -> None:
         self.stand_in = StandIn(MeasuredProcess(int(environ["HLS_LOAD_STAND_IN"]), 0))
-        self.watcher = Watcher(Storage.open_existing(environ["HLS_LOAD_STORE"]))
+        self.watcher = Watcher(Storage.open(environ["HLS_LOAD_STORE"]))
         self.pull_requests: Iterator[tuple[str, bytes]] = (one for one in webhooks() if one[0] == "pull_request")
         self.each = int(environ["HLS_LOAD_EACH"])
 

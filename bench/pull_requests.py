@@ -82,7 +82,7 @@ def _load(folder: Path, users: int) -> LoadResult:
         environment = {**os.environ, **environ, "PYTHONPATH": str(Path.cwd())}
         subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, timeout=TIMEOUT_S, check=False)
         posts = [request["path"] for request in upstream.requests() if request["method"] == "POST"]
-        with closing(Storage.open_existing(url)) as store:
+        with closing(Storage.open(url)) as store:
             done = store.statistics.counters().get(("outcome", "done"), 0)
     comments = Counter(Counter(path for path in posts if path.endswith("/comments")).values())
     return LoadResult(users, json.loads(result.read_text(encoding="utf-8")), done, comments)

@@ -10,11 +10,10 @@ from datetime import datetime, timedelta
 from typing import Final, Self
 
 from hls_handler.db.counters import CounterWriter
-from hls_handler.db.database import Database, NotReady, masked, parse_url
-from hls_handler.db.files import database_exists, ensure_private_file
-from hls_handler.db.migrate import migrate, require_migrated
+from hls_handler.db.database import Database, NotReady, parse_url
+from hls_handler.db.files import ensure_private_file
+from hls_handler.db.migrate import migrate
 from hls_handler.db.values import no_skew
-from hls_handler.errors import StoreUnavailable
 from hls_handler.queue.audit import Audit
 from hls_handler.queue.checkpoints import Checkpoints
 from hls_handler.queue.delivery_queue import DeliveryQueue
@@ -103,23 +102,7 @@ class Storage:
         tests, `skew` is added to the clock. `busy_timeout_s` is how long SQLite waits for a process that is writing.
         """
         ensure_private_file(parse_url(url))
-        return cls._open(Database(parse_url(url), skew=skew, busy_timeout_s=busy_timeout_s), migrate, pause)
-
-    @classmethod
-    def open_existing(cls, url: str) -> Self:
-        """Open a database that `hls serve` has created and migrated. Raises `StoreUnavailable` if there is none."""
-        if not database_exists(url):
-            problem = f"there is no database {masked(parse_url(url))}: start `hls serve`, which creates it, or correct "
-            raise StoreUnavailable(problem + "storage.url")
-        return cls._open(Database(parse_url(url), skew=no_skew, busy_timeout_s=5.0), require_migrated)
-
-    @classmethod
-    def _open(
-        cls,
-        database: Database,
-        check_tables: Callable[[Database], None],
-        pause: Callable[[float], object] = time.sleep,
-    ) -> Self:
+        database = Database(parse_url(url), skew=skew, busy_timeout_s=busy_timeout_s)
         with ExitStack() as on_error:
             on_error.callback(database.close)
             for attempt in range(_CONNECT_ATTEMPTS):
@@ -132,7 +115,7 @@ class Storage:
                     pause(_CONNECT_RETRY_S)
             else:
                 database.prepare()
-            check_tables(database)
+            migrate(database)
             on_error.pop_all()
         return cls(database)
 

@@ -35,17 +35,6 @@ def migrate(database: Database) -> None:
             _upgrade(connection)
 
 
-def require_migrated(database: Database) -> None:
-    """Raise `StoreUnavailable` if the tables are missing or not of the newest version; change nothing."""
-    with database.reading() as connection:
-        found = _supported_version(connection, database)
-    if found != REVISIONS[-1]:
-        raise StoreUnavailable(
-            f"the tables of the database {database.shown_url} are missing or older than version {REVISIONS[-1]}: start "
-            "`hls serve`, which creates or migrates them; it must be of the same HLS release as this command"
-        )
-
-
 def _supported_version(connection: Connection, database: Database) -> str | None:
     found = None
     if inspect(connection).has_table(VERSION_TABLE):
