@@ -55,8 +55,6 @@ class EnsureComment:
 
 @dataclass(frozen=True, slots=True)
 class StoredComment:
-    """HLS's comment as it was last written."""
-
     comment_id: int
     body_digest: str
     state: str | None = None  # `EnsureComment.state`

@@ -376,8 +376,6 @@ def sum_usage(usages: Iterable[Usage]) -> Usage:
 
 @dataclass(frozen=True, slots=True)
 class PartialCost:
-    """The estimated cost of a part of a reply."""
-
     tokens: int
     of_tokens: int  # output tokens of the whole reply
     usd: float | None  # None if the model has no known price
@@ -541,6 +539,5 @@ def group_of(field: str, hint: object, label: str) -> str:
 
 
 def list_possible_labels(rule: LabelRule, hint: object) -> tuple[str, ...]:
-    """Return the labels that a label rule can give for a field of type `hint`."""
     labels = (find_label(rule, value) for value in possible_values(hint))
     return tuple(dict.fromkeys(label for label in labels if label is not None))

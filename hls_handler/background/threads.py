@@ -101,7 +101,6 @@ class Check:
 
 
 def run_checks(checks: Sequence[Check], health: Health) -> None:
-    """Run each check once, and store the result in `health`."""
     for check in checks:
         report = partial(health.report_problem, check.component, by_probe=True)
         try:

@@ -47,8 +47,6 @@ BINARY_SHARE = 0.3  # a line with a larger share of U+FFFD is binary
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """A line of an excerpt."""
-
     number: int  # in the job's log, from 1
     text: str
     folded: int = 0  # number of repetitions after this line that are omitted

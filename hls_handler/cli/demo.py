@@ -99,7 +99,6 @@ def demo(
 
 
 def run_demo(*, once: bool) -> int:
-    """Run the demo and return its exit code."""
     from hls_handler.sandbox.server import Sandbox  # here: `hls serve` does not need it
 
     try:

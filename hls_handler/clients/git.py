@@ -39,7 +39,6 @@ class GitResult:
 
 
 def find_git() -> str | None:
-    """Return the path of the program; None if it is not installed."""
     return shutil.which("git")
 
 

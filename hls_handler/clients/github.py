@@ -197,7 +197,6 @@ class Github:
         return missing
 
     def find_account(self, login: str) -> Owner | None:
-        """Return a person or an organisation; None if GitHub has no account of this name."""
         return self._api.find(f"/users/{quote(login, safe='')}", Owner)
 
     def has_repository(self, repository: str) -> bool:

@@ -63,7 +63,6 @@ class Console:
         self._metrics = SingleFlightCache(partial(read_metrics, ports.store), ports.now, max_age_s=MAX_METRICS_AGE_S)
 
     def routes(self, settings: Settings) -> Sequence[BaseRoute]:
-        """Return the routes for these settings."""
         ports, store, own_key = self._ports, self._ports.store, self._own_key
         if settings.server.trusted_proxy is not None:
             own_key = store.database.secret("console")  # a form of one machine may be sent to another

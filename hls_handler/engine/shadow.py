@@ -41,8 +41,6 @@ ShadowState = Literal["done", "failed", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class PromptResult:
-    """The result of one prompt for one delivery."""
-
     prompt_id: str  # "issues/strict@3f9c2a"; the first if `then` leads to others
     labels: tuple[RequestedLabel, ...]
     speaks: bool  # whether a new comment was planned

@@ -38,7 +38,6 @@ class PresentFiles:
 
     @cached_property
     def blocks(self) -> Mapping[str, tuple[PlacedBlock, ...]]:
-        """The present blocks, by path."""
         return {path: find_blocks(path, patch) for path, patch in self.patches.items()}
 
     def find_block(self, path: str, side: Side, number: int) -> PlacedBlock | None:
@@ -78,7 +77,6 @@ class PresentFiles:
 
     @cached_property
     def windows(self) -> Mapping[str, Counter[tuple[str, ...]]]:
-        """The windows of each file's lines."""
         return {
             name: Counter(window for one in of_file for window in one.block.windows())
             for name, of_file in self.by_file.items()

@@ -158,7 +158,6 @@ class Router:
         return self.find_label_correction(routing_input, effective) or routed
 
     def route_enabled(self, routing_input: RoutingInput, effective: EffectiveSettings) -> Rule | Ignored:
-        """Route an event that the settings enable."""
         routing_input = as_request(routing_input, effective, self.accounts)
         rule = find_disabled(routing_input, self.settings, effective) or self._find_rule(routing_input, effective)
         if isinstance(rule, Ignored):

@@ -130,8 +130,6 @@ def _upsert_comment(database: Database) -> Insert:
 
 @dataclass(frozen=True, slots=True)
 class ConversationState:
-    """The stored labels and comments of the bot on one conversation."""
-
     labels: dict[str, LabelState]
     comments: dict[str, StoredComment]  # by `EnsureComment.family`
     confirmed: set[str] = field(default_factory=set, compare=False)  # labels that GitHub confirmed once
@@ -193,7 +191,6 @@ class ConversationHistory:
         return self._state.comments.get(family)
 
     def count_comments(self) -> int:
-        """Return the number of the bot's comments on the conversation."""
         return len(self._state.comments)
 
     def store_comment(self, family: str, comment: StoredComment) -> None:

@@ -54,8 +54,6 @@ class CorrectionResult:
 
 @dataclass(frozen=True, slots=True)
 class CorrectedDelivery:
-    """A delivery of which people changed labels that HLS set."""
-
     row: DeliveryRow
     labels: tuple[AppliedLabel, ...]  # with what people set instead
     corrected_at: datetime  # the latest time, aware UTC
@@ -131,7 +129,6 @@ class Corrections:
         return list(found.values())
 
     def of_conversation(self, row: DeliveryRow) -> list[AppliedLabel]:
-        """Return the corrections in the conversation of a delivery."""
         query = select(corrections).where(_c.repository_id == row.repository_id, _c.number == row.number)
         with self._database.reading() as connection:
             found = connection.execute(query).all()

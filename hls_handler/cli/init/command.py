@@ -312,7 +312,6 @@ def _remaining_steps(session: Session, unconnected: Sequence[str], *, has_key: b
 
 
 def settings_text(session: Session, *, uses_app: bool) -> str:
-    """Return a settings file with the App or with a token."""
     webhook_url, github_url, claude_url = session.webhook_url or UNSERVED_URL, session.github_url, session.claude_url
     webhook_path, about_url = urlsplit(webhook_url).path, find_about_url(webhook_url)
     lines = [
