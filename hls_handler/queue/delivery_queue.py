@@ -152,6 +152,19 @@ class DeliveryQueue:
             log.error("delivery finished", extra={**ids, "state": "dead", "reason": reason})
         return None if row is None else _lease(row)
 
+    def find_blocking(self, guid: str) -> str | None:
+        """Return the delivery of the same conversation that a queued delivery waits for; None if there is none."""
+        is_older = and_(_other.c.state == literal("queued"), _other.c.id < _waiting.c.id)
+        query = (
+            select(_other.c.guid)
+            .join(_waiting, _SAME_CONVERSATION)
+            .where(_waiting.c.guid == guid, or_(_other.c.state == literal("running"), is_older))
+            .order_by(_other.c.id)
+            .limit(1)
+        )
+        with self._database.reading() as connection:
+            return connection.execute(query).scalar()
+
     def renew(self, lease: Lease, *, lease_s: float) -> Lease:
         """Extend the lease to `lease_s` seconds from now. Raises `LeaseLost`."""
         terms = {"lease_ms": int(lease_s * 1000), **lease_parameters(lease)}

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from hls_handler.actions import Outcome
 from hls_handler.analysis import UnusableReply, ValidReply
-from hls_handler.deliveries import FIRST_SHADOW_STEP, OPEN_STATES
+from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.engine.asking import OMISSIONS, UNUSABLE, UNVERIFIED
 from hls_handler.engine.handler_job import CONTEXT, PROBLEMS_REPORTED
 from hls_handler.engine.job import ASK, GATHER, RULE, decode_reply_for_display
@@ -118,8 +118,8 @@ def _describe_state(report: DeliveryReport) -> str:
     match row.state:
         case "queued" if pause is not None:
             return f"Waiting: {describe_pause(pause)}; {resume_command(pause)} ends the pause."
-        case "queued" if report.earlier is not None and row.reason is None:
-            return f"Waiting: deliveries of a conversation run one after the other, and {report.earlier} has not ended."
+        case "queued" if report.blocker is not None:
+            return f"Waiting: deliveries of a conversation run one after the other, and {report.blocker} has not ended."
         case "queued":
             return f"Waiting until {row.due_at:%H:%M:%S} UTC: {reason if row.reason else 'queued, not started yet'}."
         case "running":
@@ -178,7 +178,7 @@ class DeliveryReport:
     unverified: str | None = None  # why the findings were not verified; "" or None if they were
     service_results: tuple[str, ...] = ()  # how the service ended its check afterwards: "cancelled: Not reviewed: ..."
     pause: Pause | None = None  # the pause that blocks a queued delivery
-    earlier: str | None = None  # GUID of the delivery of the same conversation that blocks a queued one
+    blocker: str | None = None  # GUID of the delivery of the same conversation that blocks a queued one
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -222,12 +222,5 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
         service_results=store.commit_checks.service_results(delivery.guid),
         unverified=UNVERIFIED.decode(steps.get((UNVERIFIED.name, 0))),
         pause=find_pause(delivery.repository, store.pauses.active()) if delivery.state == "queued" else None,
-        earlier=_find_earlier(store, delivery) if delivery.state == "queued" else None,
+        blocker=store.queue.find_blocking(delivery.guid) if delivery.state == "queued" else None,
     )
-
-
-def _find_earlier(store: Storage, delivery: DeliveryRow) -> str | None:
-    number = delivery.number
-    rows = store.deliveries.of_conversation(delivery.repository or "", number) if number is not None else []
-    oldest = next((row.guid for row in rows if row.number == number and row.state in OPEN_STATES), None)
-    return None if oldest == delivery.guid else oldest

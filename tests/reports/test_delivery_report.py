@@ -102,6 +102,22 @@ def test_queued_delivery_says_which_one_of_its_conversation_it_waits_for(store: 
     assert why(store)[1:] == [waits]
 
 
+def test_delivery_waits_for_no_command_of_its_conversation(store: Storage) -> None:
+    accept(store, queued("g0", number=7, is_command=True), queued("g1", number=7))
+    (_, waits) = why(store)
+    assert waits.endswith(" UTC: queued, not started yet.")
+
+
+def test_delivery_that_an_operator_runs_again_waits_for_a_newer_one_that_runs(store: Storage) -> None:
+    accept(store, queued("g1", number=7))
+    store.queue.dead_letter(claim(store), reason="Claude refused")
+    accept(store, queued("g2", number=7))
+    claim(store)
+    store.queue.retry("g1", by="mona")
+    waits = "  Waiting: deliveries of a conversation run one after the other, and g2 has not ended."
+    assert why(store)[1:] == [waits]
+
+
 def test_each_part_of_a_report_is_a_sentence(store: Storage) -> None:
     accept(store, ignored("g1"))
     at = datetime(2026, 11, 20, 12, 5, tzinfo=UTC)
