@@ -30,8 +30,8 @@ ADDRESS_REMEDY = "check claude.base_url, and proxies and firewalls between this 
 
 BILLING = ("billing_error", "credit balance", "spend_limit", "insufficient_quota")
 """Parts of errors about exhausted credit or a reached spend limit, which have the status 400 or 429."""
-REJECTED_KEY = ("api key not valid", "api key expired")
-"""Parts of Gemini's errors about a key, which have the status 400."""
+REJECTED_KEY = "api_key_invalid"
+"""Google's reason for a wrong or expired key, which has the status 400."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def _translate_response(
     said = f"{kinds} {message}".lower()
     if status == 402 or any(part in said for part in BILLING):
         return down(service, what, CREDIT_REMEDY, retry_at)
-    if status == 401 or (status == 400 and any(part in said for part in REJECTED_KEY)):
+    if status == 401 or (status == 400 and REJECTED_KEY in said):
         return down(service, what, KEY_REMEDY)
     if status == 403:
         return down(service, what, PERMISSION_REMEDY)
@@ -107,8 +107,9 @@ def _read_error(body: Any) -> tuple[str | None, str]:
         return None, ""
     details = error.get("details")
     code = details.get("error_code") if isinstance(details, Mapping) else error.get("code")
+    reasons = [one.get("reason") for one in details if isinstance(one, Mapping)] if isinstance(details, list) else []
     message = error.get("message")
-    return message if isinstance(message, str) else None, f"{error.get('type')} {code}"
+    return message if isinstance(message, str) else None, f"{error.get('type')} {code} {reasons}"
 
 
 def no_answer(exc: Exception, service: Service, *, may_have_succeeded: bool = False) -> DependencyDown:

@@ -180,8 +180,11 @@ def test_completion_with_an_impossible_usage_has_an_upper_estimate(server: FakeS
     assert (found.is_estimate, found.output_tokens) == (True, 4000)
 
 
-def error(message: str, **more: str) -> dict[str, Any]:
+def error(message: str, **more: object) -> dict[str, Any]:
     return {"error": {"message": message, **more}}
+
+
+REJECTED_KEY = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}]
 
 
 @pytest.mark.parametrize(
@@ -203,8 +206,12 @@ def error(message: str, **more: str) -> dict[str, Any]:
             "check claude.b",
         ),
         (Say(404, error("No such model")), DependencyDown, "(model gpt-5-mini)", "set claude.model"),
-        (Say(400, [error("API key not valid. Please")]), DependencyDown, ": API key not", "set claude.api_key"),
-        (Say(400, [error("API key expired. Please")]), DependencyDown, ": API key exp", "set claude.api_key"),
+        (
+            Say(400, [error("API Key not found.", code=400, details=REJECTED_KEY)]),
+            DependencyDown,
+            ": API Key not found.",
+            "set claude.api_key",
+        ),
     ],
 )
 def test_errors_of_a_compatible_service(
