@@ -30,7 +30,7 @@ ADDRESS_REMEDY = "check claude.base_url, and proxies and firewalls between this 
 
 BILLING = ("billing_error", "credit balance", "spend_limit", "insufficient_quota")
 """Parts of errors about exhausted credit or a reached spend limit, which have the status 400 or 429."""
-REJECTED_KEY = "api_key_invalid"
+REJECTED_KEY = "API_KEY_INVALID"
 """Google's reason for a wrong or expired key, which has the status 400."""
 
 
@@ -77,10 +77,9 @@ def _translate_response(
     message = None if given is None else redact_secret(given, service.secret)
     what = f"{service.title} answered {status} to {label}: {message or 'no reason given'}"
     retry_at = retry_after(response.headers, service.now())
-    said = f"{kinds} {message}".lower()
-    if status == 402 or any(part in said for part in BILLING):
+    if status == 402 or any(part in f"{kinds} {message}".lower() for part in BILLING):
         return down(service, what, CREDIT_REMEDY, retry_at)
-    if status == 401 or (status == 400 and REJECTED_KEY in said):
+    if status == 401 or (status == 400 and REJECTED_KEY in kinds):
         return down(service, what, KEY_REMEDY)
     if status == 403:
         return down(service, what, PERMISSION_REMEDY)
