@@ -102,8 +102,10 @@ def test_queued_delivery_says_which_one_of_its_conversation_it_waits_for(store: 
     assert why(store)[1:] == [waits]
 
 
-def test_delivery_waits_for_no_command_of_its_conversation(store: Storage) -> None:
-    accept(store, queued("g0", number=7, is_command=True), queued("g1", number=7))
+def test_delivery_waits_for_no_command_and_no_dead_letter_of_its_conversation(store: Storage) -> None:
+    accept(store, queued("g0", number=7), queued("command", number=7, is_command=True))
+    store.queue.dead_letter(claim(store), reason="Claude refused")
+    accept(store, queued("g1", number=7))
     (_, waits) = why(store)
     assert waits.endswith(" UTC: queued, not started yet.")
 
