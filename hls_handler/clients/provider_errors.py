@@ -28,8 +28,8 @@ STATUS_PAGE = " (https://status.claude.com)"
 OUTAGE_REMEDY = f"wait: Claude is temporarily unavailable{STATUS_PAGE}"
 ADDRESS_REMEDY = "check claude.base_url, and proxies and firewalls between this host and Claude"
 
-BILLING = ("billing_error", "credit balance", "spend_limit", "insufficient_quota")
-"""Parts of errors about exhausted credit or a reached spend limit, which have the status 400 or 429."""
+BILLING = ("billing_error", "credit balance", "spend_limit", "insufficient_quota", "failed_precondition")
+"""Parts of errors about an account without credit, spend limit or billing, which have the status 400 or 429."""
 REJECTED_KEY = "API_KEY_INVALID"
 """Google's reason for a wrong or expired key, which has the status 400."""
 
@@ -108,7 +108,7 @@ def _read_error(body: Any) -> tuple[str | None, str]:
     code = details.get("error_code") if isinstance(details, Mapping) else error.get("code")
     reasons = [one.get("reason") for one in details if isinstance(one, Mapping)] if isinstance(details, list) else []
     message = error.get("message")
-    return message if isinstance(message, str) else None, f"{error.get('type')} {code} {reasons}"
+    return message if isinstance(message, str) else None, f"{error.get('type')} {error.get('status')} {code} {reasons}"
 
 
 def no_answer(exc: Exception, service: Service, *, may_have_succeeded: bool = False) -> DependencyDown:

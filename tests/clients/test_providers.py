@@ -197,6 +197,7 @@ REJECTED_KEY = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": 
             "set claude.api_key to a",
         ),
         (Say(429, error("Quota", code="insufficient_quota")), DependencyDown, "answered 429", "add credit"),
+        (Say(400, [error("No billing", status="FAILED_PRECONDITION")]), DependencyDown, "No billing", "add credit"),
         (Say(429, error("Slow down")), RateLimited, "openai answered 429", "wait until the rate limit resets"),
         (Say(503, b"<html>"), DependencyDown, "no reason given", "wait: openai is temporarily unavailable"),
         (
