@@ -295,7 +295,7 @@ class GenericAnalysis(CommentingReply):
 
 
 class ConflictResolution(_Part):
-    """What replaces one conflict."""
+    """The resolution of one conflict."""
 
     number: int = Field(description="The number of the conflict.")
     code: str = Field(description="The lines that replace the conflict and its marks, and no others.")
