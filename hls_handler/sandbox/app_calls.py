@@ -14,7 +14,6 @@ from hls_handler.sandbox.github_request import (
     Answer,
     Call,
     Endpoint,
-    GitHubError,
     existing,
     page_size,
     repository_of,
@@ -22,6 +21,7 @@ from hls_handler.sandbox.github_request import (
 )
 from hls_handler.sandbox.hooks import Attempt, Hook, Hooks
 from hls_handler.sandbox.objects import Document
+from hls_handler.sandbox.shapes import GitHubError
 
 # --- webhooks of repositories and organisations ----------------------------------------------------------------------
 

@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 import jwt
 
 from hls_handler.sandbox import shapes
-from hls_handler.sandbox.github_request import GitHubError
 from hls_handler.sandbox.hooks import Attempt, Hook
 from hls_handler.sandbox.objects import Account, App, Document, Installation
+from hls_handler.sandbox.shapes import GitHubError
 from hls_handler.sandbox.state import State
 from hls_handler.settings.values import is_loopback
 

@@ -21,8 +21,9 @@ from starlette.routing import Route
 from hls_handler.sandbox import app_calls, github_request, review_calls, shapes
 from hls_handler.sandbox.apps import Apps, InstallationToken, includes
 from hls_handler.sandbox.github_calls import ROUTES
-from hls_handler.sandbox.github_request import Answer, Call, GitHubError
+from hls_handler.sandbox.github_request import Answer, Call
 from hls_handler.sandbox.objects import Account, Document
+from hls_handler.sandbox.shapes import GitHubError
 from hls_handler.sandbox.state import State
 
 STORAGE_PREFIX = "/_storage/"

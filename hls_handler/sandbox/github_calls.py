@@ -17,7 +17,6 @@ from hls_handler.sandbox.github_request import (
     Answer,
     Call,
     Endpoint,
-    GitHubError,
     accepted_permissions,
     check_length,
     conversation_of,
@@ -29,6 +28,7 @@ from hls_handler.sandbox.github_request import (
     writable_repository,
 )
 from hls_handler.sandbox.objects import Comment, Conversation, Repository
+from hls_handler.sandbox.shapes import GitHubError
 
 MAX_FILES = 3000
 REACTIONS = ("+1", "-1", "laugh", "hooray", "confused", "heart", "rocket", "eyes")

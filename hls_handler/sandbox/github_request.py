@@ -5,40 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from hls_handler.sandbox import shapes
+from hls_handler.sandbox.apps import Apps, InstallationToken
 from hls_handler.sandbox.objects import Account, App, Conversation, Document, Permission, Repository
+from hls_handler.sandbox.shapes import GitHubError
 from hls_handler.sandbox.state import State
-
-if TYPE_CHECKING:
-    from hls_handler.sandbox.apps import Apps, InstallationToken
 
 MAX_COMMENT_CHARACTERS = 65_536
 MAX_LABEL_CHARACTERS = 50
-DOCUMENTATION = "https://docs.github.com/rest"
 LOCKED = "https://docs.github.com/articles/locking-conversations/"
-
-
-@dataclass(eq=False)
-class GitHubError(Exception):
-    """A redirect or an error response. Not frozen, because Python sets attributes of a raised exception."""
-
-    status: int
-    message: str
-    errors: tuple[Mapping[str, str] | str, ...] = ()
-    headers: Mapping[str, str] = field(default_factory=dict)
-    documentation_url: str = DOCUMENTATION
-    url: str | None = None  # target of a redirect
-
-    def document(self) -> dict[str, Any]:
-        body: dict[str, Any] = {"message": self.message}
-        if self.errors:
-            body["errors"] = list(self.errors)
-        if self.url is not None:
-            body["url"] = self.url
-        return {**body, "documentation_url": self.documentation_url, "status": str(self.status)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from hls_handler.handlers.reader import NoLog
 from hls_handler.sandbox import review_calls
 from hls_handler.sandbox.apps import Apps
 from hls_handler.sandbox.github_calls import find_endpoint
-from hls_handler.sandbox.github_request import Call, GitHubError, paginate
+from hls_handler.sandbox.github_request import Call, paginate
+from hls_handler.sandbox.shapes import GitHubError
 from hls_handler.sandbox.state import State, now_utc
 from hls_handler.settings.model import Github
 

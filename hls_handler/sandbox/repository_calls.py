@@ -13,7 +13,6 @@ from hls_handler.sandbox.github_request import (
     Answer,
     Call,
     Endpoint,
-    GitHubError,
     check_length,
     existing,
     failed,
@@ -21,6 +20,7 @@ from hls_handler.sandbox.github_request import (
     valid_fields,
 )
 from hls_handler.sandbox.objects import Document, Repository
+from hls_handler.sandbox.shapes import GitHubError
 
 MAX_OUTPUT_CHARACTERS = 65_535
 MAX_ANNOTATIONS = 50

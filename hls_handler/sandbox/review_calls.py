@@ -16,7 +16,6 @@ from hls_handler.sandbox.github_request import (
     MAX_COMMENT_CHARACTERS,
     Answer,
     Call,
-    GitHubError,
     comment_body,
     existing,
     pull_of,
@@ -26,6 +25,7 @@ from hls_handler.sandbox.github_request import (
     writable_repository,
 )
 from hls_handler.sandbox.objects import GHOST, Account, Conversation, Document, Review
+from hls_handler.sandbox.shapes import GitHubError
 from hls_handler.sandbox.state import State
 
 THREADS_PER_PAGE = 50

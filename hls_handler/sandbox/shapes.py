@@ -1,4 +1,4 @@
-"""REST objects of the stand-in GitHub, with the fields that HLS reads. https://docs.github.com/en/rest
+"""REST objects and errors of the stand-in GitHub, with the fields that HLS reads. https://docs.github.com/en/rest
 
 URLs are those of api.github.com and github.com until `localised` replaces them.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from base64 import encodebytes
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha1
 from typing import Any
@@ -30,6 +31,26 @@ from hls_handler.sandbox.objects import (
 API = "https://api.github.com"
 WEB = "https://github.com"
 MAX_COMMITS = 250  # in a comparison
+
+
+@dataclass(eq=False)
+class GitHubError(Exception):
+    """A redirect or an error response. Not frozen, because Python sets attributes of a raised exception."""
+
+    status: int
+    message: str
+    errors: tuple[Mapping[str, str] | str, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    documentation_url: str = "https://docs.github.com/rest"
+    url: str | None = None  # target of a redirect
+
+    def document(self) -> dict[str, Any]:
+        body: dict[str, Any] = {"message": self.message}
+        if self.errors:
+            body["errors"] = list(self.errors)
+        if self.url is not None:
+            body["url"] = self.url
+        return {**body, "documentation_url": self.documentation_url, "status": str(self.status)}
 
 
 def localised(value: Any, *, api_url: str, web_url: str) -> Any:
