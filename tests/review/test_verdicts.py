@@ -208,3 +208,12 @@ def test_rebase_beside_the_proof_of_a_fix_costs_no_call() -> None:
     rebased = {"a.c": head["a.c"].replace("a = 1", "a = 7")}
     assert pushes.push(rebased, base={"a.c": BASE.replace("a = 1", "a = 7")}) == "success"
     assert pushes.calls == calls
+
+
+def test_findings_at_two_equal_blocks_stay_there() -> None:
+    pushes, head, quote = Pushes({"a.c": BASE * 3}), {"a.c": BASE + FAULT + FAULT}, "    *out = copy(x);"
+    pushes.push(head, findings=[found("a.c", 8, quote), found("a.c", 13, quote)])
+    pushes.push({"a.c": head["a.c"] + "end();\n"})
+    assert [one.line for one in pushes.record.ledger] == [8, 13]
+    assert len({one.key for one in pushes.record.ledger}) == 2
+    assert pushes.comments == [("a.c", 8), ("a.c", 13)]
