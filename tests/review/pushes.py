@@ -162,6 +162,7 @@ class Pushes(Reviewed):
 
     base: Mapping[str, str] = field(default_factory=dict)
     ignored: Sequence[str] = ()
+    omitted: Sequence[str] = ()  # paths of files whose patch GitHub leaves out
     number: int = 0
     job: ReviewJob | None = None  # of the last review
     calls: int = 0
@@ -223,7 +224,8 @@ class Pushes(Reviewed):
             status, sha = "modified" if path in self.base else "added", sha1(text.encode()).hexdigest()
             if lines:
                 patch, removed = "\n".join(lines), sum(line[0] == "-" for line in lines)
-                files.append(ChangedFile(path, None, status, added, removed, patch, sha))
+                shown = None if path in self.omitted else patch
+                files.append(ChangedFile(path, None, status, added, removed, shown, sha))
         return files
 
 

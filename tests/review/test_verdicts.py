@@ -217,3 +217,10 @@ def test_findings_at_two_equal_blocks_stay_there() -> None:
     assert [one.line for one in pushes.record.ledger] == [8, 13]
     assert len({one.key for one in pushes.record.ledger}) == 2
     assert pushes.comments == [("a.c", 8), ("a.c", 13)]
+
+
+def test_finding_stays_open_while_github_leaves_out_the_patch_of_its_file() -> None:
+    pushes = raised()
+    pushes.omitted = ["a.c"]
+    pushes.push({"a.c": FIXED})
+    assert pushes.entry(1).state == "open"
