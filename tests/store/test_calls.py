@@ -121,6 +121,10 @@ def test_deliveries_over_the_hourly_budget_wait_for_different_times(store: Stora
     starts = [row.started_at for row in store.calls.calls_of("g1")]
     hour = timedelta(hours=1)
     assert waits == [starts[0] + hour, starts[1] + hour, starts[0] + 2 * hour]
+    store.queue.reschedule_waiting()  # as after a restart: all wait anew, and the first one has the first place again
+    with pytest.raises(Postponed) as raised:
+        start_call(store, begin(store, "after"), calls_per_hour=2)
+    assert raised.value.at == waits[0]
 
 
 def test_waiting_delivery_is_counted_once_in_the_budget(store: Storage) -> None:
