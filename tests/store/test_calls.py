@@ -150,6 +150,14 @@ def test_delivery_that_ends_leaves_its_place_in_the_budget(store: Storage) -> No
     assert second.value.at == first.value.at
 
 
+def test_failed_call_lasted_until_its_end(store: Storage, skew: Skew) -> None:
+    lease = begin(store, "g1")
+    call = start_call(store, lease)
+    skew.advance(minutes=10)
+    store.calls.end(lease, call, outcome="failed", usage=None, error="529")
+    assert [round((row.lasted_s or 0) / 600) for row in store.calls.calls_of("g1")] == [1]
+
+
 def test_conversation_runs_count_other_deliveries_of_the_last_hour(store: Storage, skew: Skew) -> None:
     old = begin(store, "old", number=7)
     start_call(store, old)
