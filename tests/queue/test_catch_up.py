@@ -12,8 +12,8 @@ def test_stored_guids_are_found(store: Storage) -> None:
 
 
 def test_received_repositories_begin_with_the_last_active_one(store: Storage, skew: Skew) -> None:
-    for guid, repository in (("g1", "octo/widgets"), ("g2", "octo/gadgets"), ("g3", "octo/widgets")):
+    for guid, repository in (("g1", "octo/widgets"), ("g2", "octo/widgets"), ("g3", "octo/gadgets")):
         skew.advance(minutes=1)
         accept(store, queued(guid, repository=repository))
     accept(store, queued("g4", repository="octo/tools", request_id="caught-up:4"))
-    assert store.catch_up.received_repositories() == ["octo/widgets", "octo/gadgets", "octo/tools"]
+    assert store.catch_up.received_repositories() == ["octo/gadgets", "octo/widgets", "octo/tools"]
