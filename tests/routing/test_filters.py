@@ -81,8 +81,8 @@ def test_mention_with_a_request_is_addressed_to_the_bot(text: str, asked: bool) 
     assert addressed_to_bot(text, "hls-bot") is asked
 
 
-def comment(body: str, **known: Any) -> RoutingInput:
-    return routing_input("issue_comment.created", **{"comment_body": body, "comment_author": "ada", **known})
+def comment(body: str, key: str = "issue_comment.created", **known: Any) -> RoutingInput:
+    return routing_input(key, **{"comment_body": body, "comment_author": "ada", **known})
 
 
 @pytest.mark.parametrize(
@@ -119,6 +119,7 @@ def test_comment_of_the_author_is_routed_like_an_edit_of_the_issue() -> None:
     ("entry", "known", "kind"),
     [
         ({}, {"comment_author": "ada"}, "event not enabled"),
+        ({}, {"key": "issue_comment.deleted"}, "event not enabled"),
         ({}, {"is_pull_request": True}, "event not enabled"),
         ({"events": ["issues.opened", "pull_request"]}, {}, "event not enabled"),
         ({"events": ["issues", "issue_comment"]}, {"comment_author": "ada"}, "nothing asked"),
@@ -126,7 +127,7 @@ def test_comment_of_the_author_is_routed_like_an_edit_of_the_issue() -> None:
         ({}, {"comment_body": f"Please add\n{MARKER}issues -->", "comment_author": "hubot", "author": "hubot"},
          "event not enabled"),
     ],
-    ids=["of somebody else", "on a pull request", "edits are not enabled",
+    ids=["of somebody else", "deleted", "on a pull request", "edits are not enabled",
          "of somebody else with comments enabled", "to be skipped", "by HLS"],
 )  # fmt: skip
 def test_other_comments_stay_ignored(entry: dict[str, Any], known: dict[str, Any], kind: str) -> None:
