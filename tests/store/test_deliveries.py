@@ -47,7 +47,7 @@ def test_with_checkpoint_returns_deliveries_newest_first(store: Storage, skew: S
 
 def test_finished_returns_only_finished_deliveries(store: Storage) -> None:
     dead_letter(store, "dead")
-    accept(store, ignored("ignored", reason="not enabled"), queued("queued"))
+    accept(store, ignored("ignored", reason="not enabled", settle_s=10), queued("queued"))
     prefix = ["dead", "ignored", "queued", "unknown"]
     expected = [Finished("dead", "dead", "issue is locked"), Finished("ignored", "ignored", "not enabled")]
     assert sorted(store.deliveries.finished(prefix), key=lambda end: end.guid) == expected
