@@ -18,6 +18,8 @@ def test_analyses_of_a_pull_request_include_those_of_other_events_that_commented
     page = store.analyses.find(AnalysisSearch(repository="octo/widgets", number=7))
     assert [(row.guid, row.number, row.kind) for row in page.rows] == [("g2", 7, "workflow"), ("g1", 7, "issue")]
     assert [row.guid for row in store.analyses.find(AnalysisSearch(number=7)).rows] == ["g2", "g1"]
+    add_analyses(store, "g4", repository="octo/gadgets", repository_id=2)
+    assert [row.guid for row in store.analyses.find(AnalysisSearch(repository="octo/gadgets")).rows] == ["g4"]
 
 
 def test_cost_of_an_analysis_is_that_of_all_calls_of_its_step(store: Storage) -> None:
