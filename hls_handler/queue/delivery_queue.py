@@ -65,11 +65,13 @@ def count_deliveries(table: FromClause, state: Literal["running", "dead"]) -> Se
 _HAS_FREE_PLACE = count_deliveries(_counted, "running").scalar_subquery() < bindparam("concurrency")
 _HAS_PLACE_FOR_COMMAND = count_deliveries(_counted, "running").scalar_subquery() <= bindparam("concurrency")
 _SAME_CONVERSATION = _other.c.conversation_key == _waiting.c.conversation_key  # never true for NULL
+_OTHER_RUNS = and_(_SAME_CONVERSATION, _other.c.state == literal("running"))
+_OTHER_IS_BEFORE = and_(_SAME_CONVERSATION, _other.c.state == literal("queued"), _other.c.id < _waiting.c.id)
 _IS_CLAIMABLE = and_(
     _waiting.c.state == literal("queued"),
     ~is_paused(_waiting),
-    ~exists().where(_SAME_CONVERSATION, _other.c.state == literal("running")),
-    ~exists().where(_SAME_CONVERSATION, _other.c.state == literal("queued"), _other.c.id < _waiting.c.id),
+    ~exists().where(_OTHER_RUNS),
+    ~exists().where(_OTHER_IS_BEFORE),
 )
 _NO_WORKER: dict[str, object] = {"worker": None, "lease_until": None}
 _NO_FAILURES: dict[str, object] = {"attempts": 0, "failures": 0, "crashes": 0, "first_failure_at": None}
@@ -154,11 +156,10 @@ class DeliveryQueue:
 
     def find_blocking(self, guid: str) -> str | None:
         """Return the delivery of the same conversation that a queued delivery waits for; None if there is none."""
-        is_older = and_(_other.c.state == literal("queued"), _other.c.id < _waiting.c.id)
         query = (
             select(_other.c.guid)
             .join(_waiting, _SAME_CONVERSATION)
-            .where(_waiting.c.guid == guid, or_(_other.c.state == literal("running"), is_older))
+            .where(_waiting.c.guid == guid, or_(_OTHER_RUNS, _OTHER_IS_BEFORE))
             .order_by(_other.c.id)
             .limit(1)
         )
