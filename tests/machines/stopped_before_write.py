@@ -18,12 +18,12 @@ from hls_handler.queue.leases import HeldLeases
 
 
 class StoppingLeases(HeldLeases):
-    was_stopped = False
+    secured = 0
 
     def secure(self, lease: Lease) -> None:
         super().secure(lease)
-        if not self.was_stopped:
-            self.was_stopped = True
+        self.secured += 1
+        if self.secured == 2:  # the first one begins the attempt
             os.kill(os.getpid(), signal.SIGSTOP)
             threading.Event().wait(1)  # the signal may stop another thread first; this one must not write meanwhile
 

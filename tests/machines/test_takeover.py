@@ -83,6 +83,7 @@ def test_process_stopped_between_lease_check_and_write_does_not_write_after_a_ta
         pid = service.process.pid
         fleet.deliver(service, 703, guid="stopped-before-write")
         fleet.until(lambda: state_of(pid) == STOPPED)
+        assert [call.outcome for call in fleet.store.calls.calls_of("stopped-before-write")] == ["ok"]
         assert fleet.writes() == before
         fleet.services[0].start()
         fleet.until_idle()
