@@ -49,7 +49,7 @@ class Limits:
     requests_per_hour: float = 5_000.0  # an installation of GitHub Enterprise Cloud: 15,000
     calls_per_hour: float = 200.0  # claude.calls_per_hour
     tokens_per_minute: float = 400_000.0
-    workers: int = 12  # limits.concurrency
+    workers: int = 24  # limits.concurrency
     cores: int = 1
     deliveries_per_s: float = 30.0  # of one process that waits for nothing, on PostgreSQL
 

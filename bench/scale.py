@@ -67,22 +67,27 @@ def measure_throughput(folder: Path, processes: int, *, number: int = ISSUES) ->
 
 
 def measure_burst(folder: Path, *, number: int = PULL_REQUESTS, claude_s: float = CLAUDE_S) -> str:
-    """Return when each pull request got its first label, comment or concluded check, and when it was done."""
-    pull_requests = list(islice((one for one in webhooks() if one[0] == "pull_request"), number))
+    """Return when each pull request got its first label, comment or concluded check, and was done, since its webhook.
+
+    One pull request before them creates the labels of the repository.
+    """
+    before, *pull_requests = islice((one for one in webhooks() if one[0] == "pull_request"), 1 + number)
     url = f"sqlite:///{folder / 'burst.db'}"
     with (
         stand_in(github_s=GITHUB_S, claude_s=claude_s) as upstream,
         service(folder, **upstream.settings, storage_url=url, is_shipped=True) as ours,
         closing(Storage.open(url)) as store,
     ):
-        upstream.plant(pull_requests)
+        upstream.plant([before, *pull_requests])
+        deliver(ours, [before])
+        wait_until_idle(store)
         upstream.forget_requests()
         deliver(ours, pull_requests)
         wait_until_idle(store)
-        rows = list(store.searches.read_all(DeliverySearch()))
-        received_at = min(row.received_at for row in rows)
-        shown = sorted(_first_results(upstream.requests(), received_at).values())
-        done = sorted((row.finished_at - received_at).total_seconds() for row in rows if row.finished_at is not None)
+        *rows, _ = store.searches.read_all(DeliverySearch())
+        shown_at = _first_results(upstream.requests())
+        shown = sorted((shown_at[str(row.number)] - row.received_at).total_seconds() for row in rows)
+        done = sorted((row.finished_at - row.received_at).total_seconds() for row in rows if row.finished_at)
     assert len(shown) == len(done) == number
     return ", ".join(
         f"{what} {one[0]:.0f} to {one[-1]:.0f} s (median {median(one):.0f})"
@@ -90,11 +95,11 @@ def measure_burst(folder: Path, *, number: int = PULL_REQUESTS, claude_s: float 
     )
 
 
-def _first_results(requests: list[dict[str, Any]], began: datetime) -> Mapping[str, float]:
-    """Return the seconds until the first label, comment or concluded check, by the digits of the pull request."""
-    found: dict[str, float] = {}
+def _first_results(requests: list[dict[str, Any]]) -> Mapping[str, datetime]:
+    """Return the time of the first label, comment or concluded check, by the digits of the pull request."""
+    found: dict[str, datetime] = {}
     for number, request in _list_writes(requests):
-        found.setdefault(number, (datetime.fromisoformat(request["at"]) - began).total_seconds())
+        found.setdefault(number, datetime.fromisoformat(request["at"]))
     return found
 
 

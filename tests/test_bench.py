@@ -59,7 +59,7 @@ def test_the_model_computes_limits_and_waits() -> None:
     limits = model.Limits()
     room = model.capacities(work, limits)
     assert (room["writes a second"], room["writes an hour"], room["requests an hour"]) == (720, 100, 500)
-    assert (room["calls an hour"], room["tokens a minute"], round(room["workers"])) == (100, 4_000, 1964)
+    assert (room["calls an hour"], room["tokens a minute"], round(room["workers"])) == (100, 4_000, 3927)
     assert room["processor"] == 100_000
     assert model.wait_for_writes_s(0.5, limits) == 0.5
     assert model.wait_for_workers_s(0.5, model.Limits(workers=1), service_s=10) == 10

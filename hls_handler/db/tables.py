@@ -454,6 +454,7 @@ slots = Table(
     _delivery(primary_key=True),
     Column("rate_limit", Text, primary_key=True),
     Column("slot_at", BigInteger, nullable=False),
+    Column("can_move", Boolean, nullable=False, server_default=false()),  # to a later time, for a more urgent request
 )
 
 counters = Table(

@@ -95,14 +95,14 @@ def begin_check(job: Job, commit: str, *, waits_until: datetime | None = None) -
         _wait_for_creation(job, check)
         begin = partial(_write, job, check, lambda checks: checks.begin(check, waits_until=waits_until))
         try:
-            begin(within_s=IN_PLACE_S)
+            begin(within_s=IN_PLACE_S, can_move=True)
         except Postponed:
             job.require_reads_allowed()  # while GitHub is down, the delivery waits with the question, too
             if waits_until is not None or job.store.commit_checks.find_order(job.lease, commit) == "earlier":
                 begin()
 
 
-def ensure_check(job: Job, action: EnsureCheck) -> Outcome:
+def ensure_check(job: Job, action: EnsureCheck, *, can_move: bool = False) -> Outcome:
     """End the check as planned. If GitHub rejects it, the outcome is "withheld", and the delivery does not fail."""
     if job.rule.effective.features.dry_run:
         return preview_check(action)
@@ -110,7 +110,7 @@ def ensure_check(job: Job, action: EnsureCheck) -> Outcome:
     result: WrittenCheck | str | None = check.rejected
     if result is None:
         _wait_for_creation(job, check)
-        result = _write(job, check, lambda checks: checks.end(check, action), action)
+        result = _write(job, check, lambda checks: checks.end(check, action), action, can_move=can_move)
     if isinstance(result, str):
         return Outcome("check", "withheld", f"the check was not set: {result}", body=action.summary)
     conclusion: str = action.conclusion
@@ -142,12 +142,13 @@ def _write(
     ending: EnsureCheck | None = None,
     *,
     within_s: float = math.inf,
+    can_move: bool = False,
 ) -> WrittenCheck | str:
     """Write the check, which `ending` ends; return GitHub's confirmation, or why GitHub rejected it."""
     lock = _lock_of(job)
     checks = job.context.github.checks(
         job.event.repository.full_name,
-        begin_write=lambda: job.begin_write(lock, within_s=within_s),
+        begin_write=lambda: job.begin_write(lock, within_s=within_s, can_move=can_move),
         check_lease=job.check_lease,
     )
     completed = WriteCompleted(lock)

@@ -278,14 +278,20 @@ class Job:
         )
 
     def begin_write(
-        self, comment_lock: str | None = None, *, check: LeaseCheck | None = None, within_s: float = math.inf
+        self,
+        comment_lock: str | None = None,
+        *,
+        check: LeaseCheck | None = None,
+        within_s: float = math.inf,
+        can_move: bool = False,
     ) -> None:
         """Wait for the rate limit of writes to GitHub, then renew the lease if too little time is left for a write.
 
         For a write of a comment or review, pass the name of its lock. The write is recorded as pending:
         `Locks.acquire` raises `Postponed` while it may still take effect, even if this process is killed.
         Raises `LeaseLost`, the error of `check`, or `Postponed` if the wait would be longer than `IN_PLACE_S`; a slot
-        more than `within_s` away is left to other writes.
+        more than `within_s` away is left to other writes. With `can_move`, first results of other
+        deliveries may be written before.
         """
         github = self.config.settings.github
         self.wait_in_place(
@@ -298,6 +304,7 @@ class Job:
                 slowest_write_s=github.slowest_write_s,
                 check=check,
                 within_s=within_s,
+                can_move=can_move,
             )
         )
         self.context.leases.secure(self.lease)

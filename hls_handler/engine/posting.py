@@ -178,6 +178,7 @@ def post(
             failed.append(exc)
             outcome = _withheld(action, exc)
         outcomes.append(outcome)
+        posting.has_result |= outcome.kind in ("created", "edited", "changed")
         if isinstance(action, EnsureReview) and after_review is not None:
             planned = after_review(outcomes[-1])
             later = (one for one in planned if not isinstance(one, EnsureLabels | EnsureReview))
@@ -251,6 +252,7 @@ class Posting:
         self._history = _history(job)  # reads nothing yet
         self._current: Issue | PullRequest | None = None
         self._may_exist = True  # whether there may be a comment of HLS that is not stored
+        self.has_result = False  # whether GitHub shows a result of the delivery
         self._acquired: dict[str, bool] = {}  # by lock: whether a write that HLS does not know may have succeeded
 
     def prepare(self, actions: tuple[Action, ...], check: LeaseCheck) -> None:
@@ -286,13 +288,13 @@ class Posting:
         match action:
             case EnsureLabels():
                 before = job.run_step(LABELS_BEFORE, 0, self._history.labels)
-                writer = make_writer(job, job.begin_write, self._history)
+                writer = make_writer(job, self._begin_write, self._history)
                 present = frozenset(label.name for label in self._current.labels) if self._current else None
                 return writer.ensure_labels(
                     self._conversation.number, action, labels=effective.labels, before=before, present=present
                 )
             case EnsureIssueType() | RequestReviewers():
-                writer, number = make_writer(job, job.begin_write, self._history), self._conversation.number
+                writer, number = make_writer(job, self._begin_write, self._history), self._conversation.number
                 try:
                     if isinstance(action, EnsureIssueType):
                         return writer.ensure_issue_type(number, action)
@@ -304,9 +306,12 @@ class Posting:
             case EnsureComment() | EnsureReview() | EnsureReply():
                 return self.write(action, index)
             case EnsureCheck():
-                return ensure_check(job, action)
+                return ensure_check(job, action, can_move=self.has_result)
             case _:
                 assert_never(action)
+
+    def _begin_write(self) -> None:
+        self._job.begin_write(can_move=self.has_result)
 
     def write(self, action: Written, index: int) -> Outcome:
         """Write a comment, a review or a reply under its lock. `index` is its position, or `PROBLEMS_INDEX`.
@@ -327,7 +332,7 @@ class Posting:
                 is_edit = isinstance(action, EnsureComment) and self._history.comment(family) is not None
                 job.add(COMMENT_WRITE_BEGUN, CommentWriteBegun(family, "edited" if is_edit else "created"), index)
                 is_stored = True
-            job.begin_write(name, check=self._check)
+            job.begin_write(name, check=self._check, can_move=self.has_result)
 
         if name not in self._acquired:
             self._acquire(name)

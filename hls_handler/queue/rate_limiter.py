@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, bindparam, select
+from sqlalchemy import Connection, and_, bindparam, literal, select
 
 from hls_handler.db.database import Database
-from hls_handler.db.tables import rate_limits, slots
+from hls_handler.db.tables import deliveries, rate_limits, slots
 from hls_handler.db.values import FURTHEST_MS, from_ms, has_passed, to_ms
 from hls_handler.deliveries import Lease
 from hls_handler.errors import Postponed
@@ -92,6 +92,22 @@ _SELECT = (
     .where(rate_limits.c.name == bindparam("of_name"))
     .with_for_update(of=rate_limits)
 )
+_MOVABLE = (
+    select(slots.c.delivery_id, slots.c.slot_at)
+    .where(slots.c.rate_limit == bindparam("of_name"), slots.c.can_move)
+    .where(slots.c.slot_at > bindparam("after"), slots.c.slot_at < bindparam("before"))
+    .order_by(slots.c.slot_at)
+    .limit(1)
+    .with_for_update(skip_locked=True)  # else a deadlock with its end, which deletes the slot
+)
+_MOVE = slots.update().where(_MINE).values(slot_at=bindparam("to"))
+_WAITING = (
+    select(deliveries.c.id)
+    .where(deliveries.c.id == bindparam("of_delivery"), deliveries.c.state == literal("queued"))
+    .where(deliveries.c.due_at == bindparam("at"))
+    .with_for_update(skip_locked=True)  # a worker that claims it meanwhile postpones it again
+)
+_DELAY = deliveries.update().where(deliveries.c.id.in_(_WAITING)).values(due_at=bindparam("to"))
 
 
 class RateLimiter:
@@ -109,12 +125,13 @@ class RateLimiter:
         slowest_write_s: float = 0.0,
         check: LeaseCheck | None = None,
         within_s: float = math.inf,
+        can_move: bool = False,
     ) -> None:
         """Use a slot of the rate limit `name`. Slots are `interval_s` apart for all workers. Raises `LeaseLost`.
 
         If no slot is free now, reserves a later slot, unless it is more than `within_s` away, and raises `Postponed`:
         call again at the time in this error. The changes are stored even if `Postponed`, or the error of `check`, is
-        raised.
+        raised. A slot reserved with `can_move` moves to a later time if a delivery without `can_move` needs a slot.
 
         For a write of a comment, `pending_write` is the name of the comment's lock. After a successful
         call, `Locks.acquire` raises `Postponed` for this lock, even if this process crashes. The lock becomes available
@@ -123,7 +140,9 @@ class RateLimiter:
         with self._checkpoints.writing(lease, changes, check=check) as (connection, row_id):
             locked = self.lock(connection, name, row_id)
             now = self._database.now_in(connection)
-            slot = self.use_slot(connection, row_id, name, interval_s, locked, now, within_s=within_s)
+            slot = self.use_slot(
+                connection, row_id, name, interval_s, locked, now, within_s=within_s, can_move=can_move
+            )
             pending_until = None
             if slot.is_now and pending_write is not None:
                 ttl_ms = int(slowest_write_s * 1000)
@@ -203,8 +222,11 @@ class RateLimiter:
         now: int,
         *,
         within_s: float = math.inf,
+        can_move: bool = False,
     ) -> Slot:
         """Use the next slot, or reserve it if it is not yet due, unless it is more than `within_s` away.
+
+        Without `can_move`, the slot is exchanged with the first one that can move, if that one is earlier.
 
         Before this call, the caller must check the lease, then call `lock` to get `locked`, then read `now` (ms).
         """
@@ -215,11 +237,23 @@ class RateLimiter:
             connection.execute(slots.delete().where(_MINE), {"of_delivery": row_id, "of_name": name})
         self._update(connection, name, slot.after)
         if not slot.is_now:
-            self.reserve(connection, row_id, name, slot.slot_at)
+            if not can_move:
+                slot = self._exchange(connection, name, slot, now)
+            self.reserve(connection, row_id, name, slot.slot_at, can_move=can_move)
         return slot
 
-    def reserve(self, connection: Connection, row_id: int, name: str, slot_at: int) -> None:
-        reserved = {"delivery_id": row_id, "rate_limit": name, "slot_at": slot_at}
+    def _exchange(self, connection: Connection, name: str, slot: Slot, now: int) -> Slot:
+        terms = {"of_name": name, "after": max(now, slot.after.held_until), "before": slot.slot_at}
+        moved = connection.execute(_MOVABLE, terms).first()
+        if moved is None:
+            return slot
+        terms = {"of_name": name, "of_delivery": moved.delivery_id, "at": moved.slot_at, "to": slot.slot_at}
+        connection.execute(_MOVE, terms)
+        connection.execute(_DELAY, terms)
+        return replace(slot, slot_at=moved.slot_at)
+
+    def reserve(self, connection: Connection, row_id: int, name: str, slot_at: int, *, can_move: bool = False) -> None:
+        reserved = {"delivery_id": row_id, "rate_limit": name, "slot_at": slot_at, "can_move": can_move}
         self._database.insert_rows(connection, slots, [reserved])
 
     def _update(self, connection: Connection, name: str, after: RateLimitState) -> None:

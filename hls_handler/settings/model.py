@@ -244,7 +244,7 @@ class Claude(Provider):
         4000, ge=256, le=64000, description="longest reply, in tokens, for prompts that name none"
     )
     temperature: Number | None = Field(None, description="accepted for old files; has no effect")
-    requests_per_second: Number = Field(1.0, gt=0, le=1000, description="limit on the rate of calls, over all workers")
+    requests_per_second: Number = Field(2.0, gt=0, le=1000, description="limit on the rate of calls, over all workers")
     calls_per_hour: Integer = Field(
         200, ge=1, le=100_000, description="hard limit; when it is reached, deliveries wait"
     )
@@ -363,7 +363,7 @@ def _find_folder(folder: Path) -> Path:
 
 class Limits(Section):
     concurrency: Integer = Field(
-        12, ge=1, le=200, description="deliveries processed at the same time, over all machines"
+        24, ge=1, le=200, description="deliveries processed at the same time, over all machines"
     )
     max_attempts: Integer = Field(
         4, ge=1, le=100, description="failures caused by a delivery itself before it becomes a dead letter"

@@ -121,7 +121,7 @@ def test_tables_of_an_early_checkout_of_0_4_0_get_their_missing_columns(
         url = cluster.url(cluster.create())
     Storage.open(url).close()
     database = create_engine(url)
-    missing = [("findings", "command"), ("checks", "conclusion"), ("checks", "is_exempt")]
+    missing = [("findings", "command"), ("checks", "conclusion"), ("checks", "is_exempt"), ("slots", "can_move")]
     with database.begin() as connection:
         for table, column in missing:
             connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))

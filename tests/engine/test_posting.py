@@ -32,7 +32,7 @@ from tests.clients.review_world import (
     seed_pull_request,
 )
 from tests.engine.fakes import GITHUB_DOWN, ISSUE
-from tests.engine.world import GUID, MakeWorld, World, settings
+from tests.engine.world import BUG, GUID, MakeWorld, World, settings
 from tests.handlers.world import file, finding, pull_request_analysis
 
 LOCK = "186853002#1/issues"
@@ -53,6 +53,24 @@ def test_comment_waits_for_its_lock(make_world: MakeWorld) -> None:
     world.advance(2)
     assert world.run() is not None
     assert list(world.github.comments) == [1]
+
+
+def test_first_result_of_another_delivery_is_written_before_a_later_one(make_world: MakeWorld) -> None:
+    given = settings(github={"min_seconds_between_writes": 60.0})
+    world = make_world(BUG, pull_request_analysis(), pull_request_analysis(), given=given, is_clock_fixed=True)
+    world.accept()
+    assert world.run() is None  # the labels are written, the comment waits
+    world.open_pull_request(file("a.py"), guid="other")
+    assert world.run() is None
+    for _ in range(3):
+        world.advance(60)
+        world.run()
+    world.open_pull_request(file("a.py"), number=3, guid="third")
+    for _ in range(3):
+        world.run()
+        world.advance(60)
+    writes = [call.removeprefix("write ") for call in world.github.calls if call.startswith("write")]
+    assert writes == ["labels", "labels", "comment", "comment", "labels", "check success"]
 
 
 @pytest.mark.parametrize(("on_github", "may_exist"), [(0, False), (1, False), (2, True), (None, True)])

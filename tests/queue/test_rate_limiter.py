@@ -9,14 +9,14 @@ import pytest
 from hls_handler.deliveries import Lease
 from hls_handler.errors import Postponed
 from hls_handler.storage import Storage
-from tests.queue.builders import Skew, begin, claim
+from tests.queue.builders import Skew, begin, claim, newest
 
 SECOND = timedelta(seconds=1)
 
 
-def time_of_slot(store: Storage, lease: Lease, *, interval_s: float = 1) -> datetime:
+def time_of_slot(store: Storage, lease: Lease, *, interval_s: float = 1, can_move: bool = False) -> datetime:
     with pytest.raises(Postponed, match="waits for a slot") as waiting:
-        store.rate_limiter.take_slot(lease, "github", interval_s=interval_s)
+        store.rate_limiter.take_slot(lease, "github", interval_s=interval_s, can_move=can_move)
     assert waiting.value.waiting_for is None
     return waiting.value.at
 
@@ -50,6 +50,19 @@ def test_failed_delivery_loses_its_reserved_slot(store: Storage, skew: Skew) -> 
     store.queue.reschedule(second, at=at, reason="503", failed=True, counts=False)
     skew.advance(seconds=10)
     assert time_of_slot(store, claim(store), interval_s=10) == at + timedelta(seconds=10)
+
+
+def test_slot_that_can_move_is_exchanged_for_the_one_of_a_delivery_that_cannot(store: Storage) -> None:
+    used, waiting, running, *others = (begin(store, f"g{i}") for i in range(6))
+    store.rate_limiter.take_slot(used, "github", interval_s=60)
+    at = [time_of_slot(store, lease, interval_s=60, can_move=True) for lease in (waiting, running)]
+    store.queue.reschedule(waiting, at=at[0], reason="waits for its slot", failed=False, counts=False)
+    at += [time_of_slot(store, lease, interval_s=60) for lease in others]
+    assert [(one - at[0]).total_seconds() for one in at] == [0, 60, 0, 60, 120]
+    assert [time_of_slot(store, lease, interval_s=60) for lease in others] == at[2:]
+    assert time_of_slot(store, running, interval_s=60, can_move=True) - at[0] == 180 * SECOND
+    (row,) = newest(store, state="queued")
+    assert (row.guid, row.due_at - at[0]) == ("g1", 240 * SECOND)
 
 
 def test_hold_applies_to_slots_reserved_before_it(store: Storage, skew: Skew) -> None:

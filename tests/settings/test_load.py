@@ -36,7 +36,7 @@ def test_a_users_file_loads_unchanged(tmp_path: Path) -> None:
     assert settings.github.token == SecretStr(TOKEN)
     assert (settings.claude.model, settings.claude.max_tokens) == ("claude-sonnet-5-5", 4000)
     assert settings.repositories[0].events == ("issues", "pull_request", "pull_request_review")
-    assert settings.limits.concurrency == 12
+    assert settings.limits.concurrency == 24
     retired, open_to_all = settings.warnings
     assert retired == (
         f"{tmp_path}/settings.yaml:10 (claude.model): claude-3-5-sonnet-20241022 was retired on 2025-10-28; "
