@@ -77,10 +77,7 @@ _RESERVED = and_(slots.c.delivery_id == bindparam("of_delivery"), slots.c.rate_l
 _BUDGET_STATE = select(_COUNT_RECENT.scalar_subquery(), exists().where(_RESERVED))
 
 _CALLS_OF = (
-    select(calls)
-    .join(deliveries, _d.id == _c.delivery_id)
-    .where(_d.guid == bindparam("of_guid"))
-    .order_by(_c.started_at, _c.id)
+    select(calls).join(deliveries, _d.id == _c.delivery_id).where(_d.guid == bindparam("of_guid")).order_by(_c.id)
 )
 
 _OF_REVIEW = bindparam("of_review", type_=Text())
