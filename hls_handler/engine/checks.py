@@ -95,7 +95,7 @@ def begin_check(job: Job, commit: str, *, waits_until: datetime | None = None) -
         _wait_for_creation(job, check)
         begin = partial(_write, job, check, lambda checks: checks.begin(check, waits_until=waits_until))
         try:
-            begin(within_s=IN_PLACE_S, can_move=True)
+            begin(within_s=IN_PLACE_S)
         except Postponed:
             job.require_reads_allowed()  # while GitHub is down, the delivery waits with the question, too
             if waits_until is not None or job.store.commit_checks.find_order(job.lease, commit) == "earlier":

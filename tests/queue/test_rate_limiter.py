@@ -53,16 +53,24 @@ def test_failed_delivery_loses_its_reserved_slot(store: Storage, skew: Skew) -> 
 
 
 def test_slot_that_can_move_is_exchanged_for_the_one_of_a_delivery_that_cannot(store: Storage) -> None:
-    used, waiting, running, *others = (begin(store, f"g{i}") for i in range(6))
+    used, *waiting, first, second, third = (begin(store, f"g{i}") for i in range(6))
     store.rate_limiter.take_slot(used, "github", interval_s=60)
-    at = [time_of_slot(store, lease, interval_s=60, can_move=True) for lease in (waiting, running)]
-    store.queue.reschedule(waiting, at=at[0], reason="waits for its slot", failed=False, counts=False)
-    at += [time_of_slot(store, lease, interval_s=60) for lease in others]
+    at = [time_of_slot(store, lease, interval_s=60, can_move=True) for lease in waiting]
+    for lease, slot_at in zip(waiting, at, strict=True):
+        store.queue.reschedule(lease, at=slot_at, reason="waits for its slot", failed=False, counts=False)
+    at += [time_of_slot(store, lease, interval_s=60) for lease in (first, second, third)]
     assert [(one - at[0]).total_seconds() for one in at] == [0, 60, 0, 60, 120]
-    assert [time_of_slot(store, lease, interval_s=60) for lease in others] == at[2:]
-    assert time_of_slot(store, running, interval_s=60, can_move=True) - at[0] == 180 * SECOND
-    (row,) = newest(store, state="queued")
-    assert (row.guid, row.due_at - at[0]) == ("g1", 240 * SECOND)
+    assert [time_of_slot(store, lease, interval_s=60) for lease in (first, second, third)] == at[2:]
+    moved = {row.guid: (row.due_at - at[0]).total_seconds() for row in newest(store, state="queued")}
+    assert moved == {"g1": 240, "g2": 180}
+
+
+def test_slot_of_a_running_delivery_does_not_move(store: Storage) -> None:
+    used, running, other = (begin(store, f"g{i}") for i in range(3))
+    store.rate_limiter.take_slot(used, "github", interval_s=60)
+    at = time_of_slot(store, running, interval_s=60, can_move=True)
+    assert time_of_slot(store, other, interval_s=60) == at + timedelta(seconds=60)
+    assert time_of_slot(store, running, interval_s=60, can_move=True) == at
 
 
 def test_hold_applies_to_slots_reserved_before_it(store: Storage, skew: Skew) -> None:
