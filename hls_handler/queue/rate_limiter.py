@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, bindparam, literal, select
+from sqlalchemy import Connection, and_, bindparam, select
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries, rate_limits, slots
@@ -91,18 +91,18 @@ _SELECT = (
     .where(rate_limits.c.name == bindparam("of_name"))
     .with_for_update(of=rate_limits)
 )
-_MOVABLE = (  # a running delivery may be using its slot
+_MOVABLE = (
     select(slots.c.delivery_id, slots.c.slot_at)
     .join(deliveries, deliveries.c.id == slots.c.delivery_id)
     .where(slots.c.rate_limit == bindparam("of_name"), slots.c.can_move)
     .where(slots.c.slot_at > bindparam("after"), slots.c.slot_at < bindparam("before"))
-    .where(deliveries.c.state == literal("queued"), deliveries.c.due_at == slots.c.slot_at)
     .order_by(slots.c.slot_at)
     .limit(1)
-    .with_for_update(skip_locked=True)
+    .with_for_update(skip_locked=True)  # whoever uses a slot has locked its delivery
 )
 _MOVE = slots.update().where(_MINE).values(slot_at=bindparam("to"))
-_DELAY = deliveries.update().where(deliveries.c.id == bindparam("of_delivery")).values(due_at=bindparam("to"))
+_IS_DUE_THEN = and_(deliveries.c.id == bindparam("of_delivery"), deliveries.c.due_at == bindparam("at"))
+_DELAY = deliveries.update().where(_IS_DUE_THEN).values(due_at=bindparam("to"))
 
 
 class RateLimiter:
@@ -126,7 +126,7 @@ class RateLimiter:
 
         If no slot is free now, reserves a later slot if `reserves`, and raises `Postponed`: call again at the time in
         this error. The changes are stored even if `Postponed`, or the error of `check`, is raised. A slot reserved with
-        `can_move` moves to a later time while its delivery is queued, if a delivery without `can_move` needs a slot.
+        `can_move` moves to a later time if a delivery without `can_move` needs a slot.
 
         For a write of a comment, `pending_write` is the name of the comment's lock. After a successful
         call, `Locks.acquire` raises `Postponed` for this lock, even if this process crashes. The lock becomes available
@@ -242,7 +242,7 @@ class RateLimiter:
         moved = connection.execute(_MOVABLE, terms).first()
         if moved is None:
             return slot
-        terms = {"of_name": name, "of_delivery": moved.delivery_id, "to": slot.slot_at}
+        terms = {"of_name": name, "of_delivery": moved.delivery_id, "at": moved.slot_at, "to": slot.slot_at}
         connection.execute(_MOVE, terms)
         connection.execute(_DELAY, terms)
         return replace(slot, slot_at=moved.slot_at)

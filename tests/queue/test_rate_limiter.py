@@ -9,6 +9,7 @@ import pytest
 from hls_handler.deliveries import Lease
 from hls_handler.errors import Postponed
 from hls_handler.storage import Storage
+from hls_handler.store.interruptions import Situation
 from tests.queue.builders import Skew, begin, claim, newest
 
 SECOND = timedelta(seconds=1)
@@ -65,12 +66,29 @@ def test_slot_that_can_move_is_exchanged_for_the_one_of_a_delivery_that_cannot(s
     assert moved == {"g1": 240, "g2": 180}
 
 
-def test_slot_of_a_running_delivery_does_not_move(store: Storage) -> None:
+def test_slot_of_a_delivery_that_does_not_wait_for_it_moves_alone(store: Storage) -> None:
     used, running, other = (begin(store, f"g{i}") for i in range(3))
     store.rate_limiter.take_slot(used, "github", interval_s=60)
     at = time_of_slot(store, running, interval_s=60, can_move=True)
-    assert time_of_slot(store, other, interval_s=60) == at + timedelta(seconds=60)
-    assert time_of_slot(store, running, interval_s=60, can_move=True) == at
+    store.queue.reschedule(running, at=store.now(), reason="503", failed=False, counts=False)
+    assert time_of_slot(store, other, interval_s=60) == at
+    assert time_of_slot(store, claim(store), interval_s=60, can_move=True) == at + timedelta(seconds=60)
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_slot_does_not_move_while_its_delivery_uses_it(store: Storage) -> None:
+    used, running, other = (begin(store, f"g{i}") for i in range(3))
+    store.rate_limiter.take_slot(used, "github", interval_s=60)
+    at = time_of_slot(store, running, interval_s=60, can_move=True)
+    found: list[datetime] = []
+
+    def reserve(_: Situation) -> None:  # in another transaction
+        found.append(time_of_slot(store, other, interval_s=60))
+
+    check = store.interruptions.check(running, reserve, prompt="issues/analyze", rate_limit="github")
+    with pytest.raises(Postponed) as waiting:
+        store.rate_limiter.take_slot(running, "github", interval_s=60, can_move=True, check=check)
+    assert (waiting.value.at, found) == (at, [at + timedelta(seconds=60)])
 
 
 def test_hold_applies_to_slots_reserved_before_it(store: Storage, skew: Skew) -> None:
