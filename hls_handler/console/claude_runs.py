@@ -75,14 +75,16 @@ class ClaudeRuns:
         return last if last is not None and last.name == name else None
 
     def start(self, name: str, trials: Sequence[Trial], settings: Settings, about: Any, *, by: str) -> None:
-        """Start the trials of a prompt for the person `by`.
+        """Start the trials of a prompt for the person `by`, unless one of it is in progress: the second of two clicks.
 
-        Raises `CallRefused` if others are in progress, or while the service itself may not call Claude.
+        Raises `CallRefused` if another one is in progress, or while the service itself may not call Claude.
         """
-        self._check_budget(settings)
         with self._lock:
             if self._last is not None and self._last.finished_at is None:
+                if self._last.name == name:
+                    return
                 raise CallRefused(f"Another trial is in progress, of {self._last.name}. Wait for its end.")
+            self._check_budget(settings)
             change = self.store.audit.record(by, "trial", trials[0].prompt_id)
             progress = self._last = Progress(name, trials[0].prompt_id, self._time(), about, change)
         # A daemon, so that a call in progress does not delay the end of the process: nothing of the trial is stored.

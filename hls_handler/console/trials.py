@@ -121,9 +121,6 @@ class TrialPages:
         if "send" not in form:
             return self._page(request, library, edit)
         location = RedirectResponse(f"/prompts/{edit.name}/edit", 303)
-        progress = self._runs.find(edit.name)
-        if progress is not None and progress.finished_at is None:  # the second request of a double click
-            return location
         try:
             prepared = self._prepare(library, edit, form.get("deliveries", "").split()[: max(NUMBERS)])
             if prepared.digest == form["send"]:

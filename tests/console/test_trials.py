@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from html import unescape
 from pathlib import Path
@@ -181,6 +182,26 @@ def test_errors_of_claude_unusable_replies_and_defects_are_shown(stored: Browser
     stored.claude = FakeClaude([GOOD], on_call=lambda _: 1 / 0)  # type: ignore[arg-type]
     send(stored, TEMPLATE, edit(stored, TEMPLATE))
     assert "a defect in HLS, please report it: ZeroDivisionError" in wait_for_trial(stored)
+
+
+def test_both_requests_of_a_double_click_lead_to_the_trial(stored: Browser) -> None:
+    may_reply, both_sent = threading.Event(), threading.Barrier(2)
+
+    def wait(_: str) -> None:
+        assert may_reply.wait(10)  # only a defect makes a test wait this long
+
+    stored.claude = FakeClaude([GOOD], on_call=wait)
+    page = edit(stored, TEMPLATE)
+
+    def click() -> int:
+        both_sent.wait()
+        return send(stored, TEMPLATE, page).status
+
+    with ThreadPoolExecutor() as clicks:
+        statuses = [one.result() for one in [clicks.submit(click) for _ in range(2)]]
+    may_reply.set()
+    assert statuses == [303, 303]
+    assert ": 1 reply, " in wait_for_trial(stored)
 
 
 def test_one_trial_at_a_time_and_a_stop_ends_it_before_the_next_call(
