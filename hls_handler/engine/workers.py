@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 POLL_S = 2.0
-"""Seconds between two polls of the queue by an idle worker. Other processes may have queued a delivery."""
+"""Seconds between two polls of the queue by an idle process. Other processes may have queued a delivery."""
 
 
 class Workers:
@@ -52,6 +53,7 @@ class Workers:
         self._stop_began_at = 0.0
         self._woken = threading.Condition()
         self._wake_ups = 0  # a worker reads it before it looks for work, so that no wake-up is lost until it sleeps
+        self._alarm_at = math.inf  # when an idle worker looks for work by itself; the others wait until one wakes them
         self._threads = [
             threading.Thread(target=self._loop, args=(f"{name}-{n}",), name=f"worker-{n}", daemon=True)
             for n in range(limits().concurrency + 1)
@@ -112,6 +114,8 @@ class Workers:
         if lease is not None:
             self._leases.add(lease, asked_at=asked_at, lease_s=limits.lease_s)
             self._health.probe_ok("store")  # claiming does not prove that bodies can be written
+            if self._alarm_at == math.inf:
+                self.wake(1)
             try:
                 with log_context(delivery=lease.guid, request_id=lease.request_id, repository=lease.repository):
                     # Made after the claim, so that a change before the delivery arrived applies to it.
@@ -122,9 +126,18 @@ class Workers:
                 self._finished(finished)
             return  # to claim again: the next delivery of this conversation may start now
         idle_s = self._queue.seconds_until_due(concurrency=limits.concurrency)
+        wait_s = self._poll_s if idle_s is None else min(max(idle_s, 0.005), self._poll_s)
         with self._woken:
-            if self._wake_ups == seen:
-                self._woken.wait(self._poll_s if idle_s is None else min(max(idle_s, 0.005), self._poll_s))
+            if self._wake_ups != seen:
+                return
+            alarm_at = self._clock() + wait_s
+            if alarm_at >= self._alarm_at:
+                self._woken.wait()
+                return
+            self._alarm_at = alarm_at
+            self._woken.wait(wait_s)
+            if self._alarm_at == alarm_at:  # else another worker looks earlier
+                self._alarm_at = math.inf
 
     def _renew(self) -> None:
         # A lease may be renewed any number of times: all calls of a delivery have timeouts, so every delivery ends.

@@ -37,6 +37,7 @@ class QueueWithHooks:
     before_claim: Callable[[], None] = do_nothing
     when_claimed: Callable[[Lease], None] = do_nothing
     when_idle: Callable[[], None] = do_nothing
+    due_in_s: float | None = None
     lost_leases: frozenset[str] = frozenset()  # GUIDs of leases taken over by another worker
     renewed: list[str] = field(default_factory=list)
     renewing: threading.Condition = field(default_factory=threading.Condition)
@@ -52,7 +53,7 @@ class QueueWithHooks:
 
     def seconds_until_due(self, *, concurrency: int) -> float | None:
         self.when_idle()
-        return None
+        return self.due_in_s
 
     def renew(self, lease: Lease, *, lease_s: float) -> Lease:
         with self.renewing:
@@ -170,6 +171,41 @@ def test_next_delivery_of_a_conversation_starts_when_the_previous_one_ends(make_
         world.accept(guid="second")
         gate.open()
         assert [running.next_result().guid, running.next_result().guid] == [GUID, "second"]
+
+
+def test_one_idle_worker_looks_for_work_and_wakes_another_when_it_finds_some(make_world: MakeWorld) -> None:
+    world, one_looks, both_run = make_world(), threading.Event(), threading.Barrier(2)
+    looked: list[str] = []
+
+    def record() -> None:
+        looked.append(threading.current_thread().name)
+        if len(set(looked)) == 3 and len(set(looked[-10:])) == 1:
+            one_looks.set()
+
+    def run_both() -> None:
+        both_run.wait(TIMEOUT_S)
+
+    queue = QueueWithHooks(world.store, before_claim=record)
+    with run_workers(world, queue, concurrency=2, poll_s=0.01, when_context_is_made=run_both) as running:
+        assert one_looks.wait(TIMEOUT_S)
+        world.accept()  # by another process
+        world.accept(guid="second", number=2)
+        assert {running.next_result().guid, running.next_result().guid} == {GUID, "second"}
+
+
+def test_worker_looks_again_when_the_next_delivery_is_due_although_another_one_looks_later(
+    make_world: MakeWorld,
+) -> None:
+    world, idle = make_world(), threading.Semaphore(0)
+    queue = QueueWithHooks(world.store, when_idle=idle.release)
+    with run_workers(world, queue) as running:
+        for _ in range(2):
+            assert idle.acquire(timeout=TIMEOUT_S)
+        running.workers.wake(1)  # the one that waits longest
+        assert idle.acquire(timeout=TIMEOUT_S)
+        queue.due_in_s, queue.when_idle = 0.01, world.accept
+        running.workers.wake(1)  # the other one
+        assert running.next_result().guid == GUID
 
 
 def test_damaged_body_dead_letters_its_delivery_and_the_worker_continues(make_world: MakeWorld, tmp_path: Path) -> None:
