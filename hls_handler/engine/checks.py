@@ -7,6 +7,7 @@ queues, and of deliveries that failed.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,7 +19,7 @@ from pydantic import TypeAdapter
 from hls_handler.actions import TITLE_CHECK, CommitCheck, Conclusion, EnsureCheck, Outcome, WrittenCheck
 from hls_handler.analysis import Receipt
 from hls_handler.engine.active_config import Checks, Github
-from hls_handler.engine.job import ASK, LOCK_S, Codec, Job
+from hls_handler.engine.job import ASK, IN_PLACE_S, LOCK_S, Codec, Job
 from hls_handler.engine.repository_settings import apply_to_rule, load_repository_settings
 from hls_handler.errors import (
     AppNotInstalled,
@@ -81,7 +82,7 @@ def plan_check(job: Job) -> None:
 def begin_check(job: Job, commit: str, *, waits_until: datetime | None = None) -> None:
     """Show the check in progress, unless an earlier attempt did. If GitHub rejects it, the delivery goes on without.
 
-    If it would have to wait for other writes, the check appears with its end: results come first. But an earlier result
+    While other writes wait for their slots, the check appears with its end: results come first. But an earlier result
     of the commit must not stay. With `waits_until`, the check says that the budget allows no call before that time.
     """
     if job.rule.effective.features.dry_run:
@@ -94,7 +95,7 @@ def begin_check(job: Job, commit: str, *, waits_until: datetime | None = None) -
         _wait_for_creation(job, check)
         begin = partial(_write, job, check, lambda checks: checks.begin(check, waits_until=waits_until))
         try:
-            begin(waits=False)
+            begin(within_s=IN_PLACE_S)
         except Postponed:
             job.require_reads_allowed()  # while GitHub is down, the delivery waits with the question, too
             if waits_until is not None or job.store.commit_checks.find_order(job.lease, commit) == "earlier":
@@ -140,14 +141,14 @@ def _write(
     write: Callable[[Checks], WrittenCheck],
     ending: EnsureCheck | None = None,
     *,
+    within_s: float = math.inf,
     can_move: bool = False,
-    waits: bool = True,
 ) -> WrittenCheck | str:
     """Write the check, which `ending` ends; return GitHub's confirmation, or why GitHub rejected it."""
     lock = _lock_of(job)
     checks = job.context.github.checks(
         job.event.repository.full_name,
-        begin_write=lambda: job.begin_write(lock, can_move=can_move, waits=waits),
+        begin_write=lambda: job.begin_write(lock, within_s=within_s, can_move=can_move),
         check_lease=job.check_lease,
     )
     completed = WriteCompleted(lock)

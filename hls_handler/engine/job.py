@@ -28,6 +28,7 @@ it, the checkpoint is ignored and the step runs again. The codec and the name of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -281,21 +282,20 @@ class Job:
         comment_lock: str | None = None,
         *,
         check: LeaseCheck | None = None,
+        within_s: float = math.inf,
         can_move: bool = False,
-        waits: bool = True,
     ) -> None:
         """Wait for the rate limit of writes to GitHub, then renew the lease if too little time is left for a write.
 
         For a write of a comment or review, pass the name of its lock. The write is recorded as pending:
         `Locks.acquire` raises `Postponed` while it may still take effect, even if this process is killed.
-        Raises `LeaseLost`, the error of `check`, or `Postponed` if the wait would be longer than `IN_PLACE_S`, or if
-        there would be one and `waits` is False. With `can_move`, first results of other deliveries may be written
-        before.
+        Raises `LeaseLost`, the error of `check`, or `Postponed` if the wait would be longer than `IN_PLACE_S`; a slot
+        more than `within_s` away is left to other writes. With `can_move`, first results of other
+        deliveries may be written before.
         """
         github = self.config.settings.github
-
-        def take_slot() -> None:
-            self.store.rate_limiter.take_slot(
+        self.wait_in_place(
+            lambda: self.store.rate_limiter.take_slot(
                 self.lease,
                 self.github_rate_limit,
                 interval_s=github.min_seconds_between_writes,
@@ -303,11 +303,10 @@ class Job:
                 pending_write=comment_lock,
                 slowest_write_s=github.slowest_write_s,
                 check=check,
+                within_s=within_s,
                 can_move=can_move,
-                reserves=waits,
             )
-
-        self.wait_in_place(take_slot) if waits else take_slot()
+        )
         self.context.leases.secure(self.lease)
 
     def check_lease(self) -> None:

@@ -6,6 +6,7 @@ server failed or asked to wait, the rate limit is held and grants no slots.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -119,14 +120,14 @@ class RateLimiter:
         pending_write: str | None = None,
         slowest_write_s: float = 0.0,
         check: LeaseCheck | None = None,
+        within_s: float = math.inf,
         can_move: bool = False,
-        reserves: bool = True,
     ) -> None:
         """Use a slot of the rate limit `name`. Slots are `interval_s` apart for all workers. Raises `LeaseLost`.
 
-        If no slot is free now, reserves a later slot if `reserves`, and raises `Postponed`: call again at the time in
-        this error. The changes are stored even if `Postponed`, or the error of `check`, is raised. A slot reserved with
-        `can_move` moves to a later time if a delivery without `can_move` needs a slot.
+        If no slot is free now, reserves a later slot, unless it is more than `within_s` away, and raises `Postponed`:
+        call again at the time in this error. The changes are stored even if `Postponed`, or the error of `check`, is
+        raised. A slot reserved with `can_move` moves to a later time if a delivery without `can_move` needs a slot.
 
         For a write of a comment, `pending_write` is the name of the comment's lock. After a successful
         call, `Locks.acquire` raises `Postponed` for this lock, even if this process crashes. The lock becomes available
@@ -136,7 +137,7 @@ class RateLimiter:
             locked = self.lock(connection, name, row_id)
             now = self._database.now_in(connection)
             slot = self.use_slot(
-                connection, row_id, name, interval_s, locked, now, can_move=can_move, reserves=reserves
+                connection, row_id, name, interval_s, locked, now, within_s=within_s, can_move=can_move
             )
             pending_until = None
             if slot.is_now and pending_write is not None:
@@ -216,17 +217,17 @@ class RateLimiter:
         locked: LockedRateLimit,
         now: int,
         *,
+        within_s: float = math.inf,
         can_move: bool = True,
-        reserves: bool = True,
     ) -> Slot:
-        """Use the next slot, or reserve it if it is not yet due, unless `reserves` is False.
+        """Use the next slot, or reserve it if it is not yet due, unless it is more than `within_s` away.
 
         Without `can_move`, the slot is exchanged with the first one that can move, if that one is earlier.
 
         Before this call, the caller must check the lease, then call `lock` to get `locked`, then read `now` (ms).
         """
         slot = next_slot(locked.state, reserved=locked.reserved, interval_ms=round(interval_s * 1000), now=now)
-        if not (slot.is_now or reserves):
+        if slot.slot_at - now > within_s * 1000:
             return slot
         if locked.reserved is not None:
             connection.execute(slots.delete().where(_MINE), {"of_delivery": row_id, "of_name": name})

@@ -83,15 +83,6 @@ def test_check_appears_with_its_end_while_other_writes_wait_for_slots(make_world
     assert len(writes(world)) == 1
 
 
-def test_claude_is_asked_at_once_although_the_check_would_have_to_wait_a_second(make_world: MakeWorld) -> None:
-    world = make_world(REPLY, given=settings(github={"min_seconds_between_writes": 1.0}))
-    world.open_pull_request()
-    world.store.rate_limiter.reserve_slot("github", interval_s=1.0, within_s=60.0)
-    before: list[tuple[list[float], list[str]]] = []
-    world.claude.on_call = lambda _: before.append((list(world.paused_s), shown(world)))
-    assert (world.finish().state, before, shown(world)) == ("done", [([], [])], ["success"])
-
-
 MARK = "\n".join(["@@ -1,2 +1,3 @@", "+a = '<!--'", "+run(input())", "+b = '-->'", " c = 1"])
 
 
