@@ -16,7 +16,7 @@ from sqlalchemy import Connection, and_, bindparam, select
 from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries, rate_limits, slots
 from hls_handler.db.values import FURTHEST_MS, from_ms, has_passed, to_ms
-from hls_handler.deliveries import Lease
+from hls_handler.deliveries import HEAD_START_MS, Lease
 from hls_handler.errors import Postponed
 from hls_handler.queue.checkpoints import Change, Checkpoints, LeaseCheck
 from hls_handler.queue.locks import LockStatements, write_pending
@@ -92,11 +92,14 @@ _SELECT = (
     .where(rate_limits.c.name == bindparam("of_name"))
     .with_for_update(of=rate_limits)
 )
+_asking = deliveries.alias("asking")
+_KEY = select(_asking.c.sort_key).where(_asking.c.id == bindparam("for_delivery")).scalar_subquery()
 _MOVABLE = (
     select(slots.c.delivery_id, slots.c.slot_at)
     .join(deliveries, deliveries.c.id == slots.c.delivery_id)
     .where(slots.c.rate_limit == bindparam("of_name"), slots.c.can_move)
     .where(slots.c.slot_at > bindparam("after"), slots.c.slot_at < bindparam("before"))
+    .where(deliveries.c.sort_key >= _KEY - 2 * HEAD_START_MS)  # else a later write could wait forever
     .order_by(slots.c.slot_at)
     .limit(1)
     .with_for_update(skip_locked=True)  # whoever uses a slot has locked its delivery
@@ -127,7 +130,8 @@ class RateLimiter:
 
         If no slot is free now, reserves a later slot, unless it is more than `within_s` away, and raises `Postponed`:
         call again at the time in this error. The changes are stored even if `Postponed`, or the error of `check`, is
-        raised. A slot reserved with `can_move` moves to a later time if a delivery without `can_move` needs a slot.
+        raised. A slot reserved with `can_move` moves to a later time if a delivery without `can_move` needs a slot,
+        unless the latter was queued more than twenty minutes later.
 
         For a write of a comment, `pending_write` is the name of the comment's lock. After a successful
         call, `Locks.acquire` raises `Postponed` for this lock, even if this process crashes. The lock becomes available
@@ -234,13 +238,13 @@ class RateLimiter:
         self._update(connection, name, slot.after)
         if not slot.is_now:
             if not can_move:
-                slot = self._exchange(connection, name, slot, now)
+                slot = self._exchange(connection, row_id, name, slot, now)
             self.reserve(connection, row_id, name, slot.slot_at, can_move=can_move)
         return slot
 
-    def _exchange(self, connection: Connection, name: str, slot: Slot, now: int) -> Slot:
-        terms = {"of_name": name, "after": max(now, slot.after.held_until), "before": slot.slot_at}
-        moved = connection.execute(_MOVABLE, terms).first()
+    def _exchange(self, connection: Connection, row_id: int, name: str, slot: Slot, now: int) -> Slot:
+        limits = {"after": max(now, slot.after.held_until), "before": slot.slot_at}
+        moved = connection.execute(_MOVABLE, {"of_name": name, "for_delivery": row_id, **limits}).first()
         if moved is None:
             return slot
         terms = {"of_name": name, "of_delivery": moved.delivery_id, "at": moved.slot_at, "to": slot.slot_at}

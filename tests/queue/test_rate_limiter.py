@@ -75,6 +75,33 @@ def test_slot_of_a_delivery_that_does_not_wait_for_it_moves_alone(store: Storage
     assert time_of_slot(store, claim(store), interval_s=60, can_move=True) == at + timedelta(seconds=60)
 
 
+def test_later_write_is_not_overtaken_by_deliveries_that_came_twenty_minutes_later(store: Storage, skew: Skew) -> None:
+    used, waiting = begin(store, "used"), begin(store, "waiting")
+    store.rate_limiter.take_slot(used, "github", interval_s=2400)
+    at = time_of_slot(store, waiting, interval_s=2400, can_move=True)
+    for lease in (used, waiting):
+        store.queue.reschedule(lease, at=at, reason="waits for its slot", failed=False, counts=False)
+    found = []
+    for minutes in (19, 2):
+        skew.advance(minutes=minutes)
+        lease = begin(store, f"after {minutes}")
+        found.append(time_of_slot(store, lease, interval_s=2400))
+        store.queue.reschedule(lease, at=found[-1], reason="waits for its slot", failed=False, counts=False)
+    assert [(one - at).total_seconds() for one in found] == [0, 4800]
+
+
+def test_slot_moves_only_for_its_own_rate_limit_and_after_the_end_of_a_hold(store: Storage) -> None:
+    used, waiting, other, first = (begin(store, f"g{i}") for i in range(4))
+    for name in ("github", "another"):
+        store.rate_limiter.take_slot(used, name, interval_s=60)
+    at = time_of_slot(store, waiting, interval_s=60, can_move=True)
+    with pytest.raises(Postponed) as waits:
+        store.rate_limiter.take_slot(other, "another", interval_s=120)
+    assert waits.value.at > at
+    store.rate_limiter.hold("github", at + timedelta(seconds=1))
+    assert time_of_slot(store, first, interval_s=60) > at
+
+
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 def test_slot_does_not_move_while_its_delivery_uses_it(store: Storage) -> None:
     used, running, other = (begin(store, f"g{i}") for i in range(3))
