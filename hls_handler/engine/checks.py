@@ -98,7 +98,7 @@ def begin_check(job: Job, commit: str, *, waits_until: datetime | None = None) -
             begin(within_s=IN_PLACE_S)
         except Postponed:
             job.require_reads_allowed()  # while GitHub is down, the delivery waits with the question, too
-            if waits_until is not None or job.store.commit_checks.find_order(job.lease, commit) == "earlier":
+            if waits_until is not None or job.store.commit_checks.has_result(job.lease, commit):
                 begin()
 
 

@@ -50,6 +50,14 @@ _IS_EARLIER = (
     .order_by(_c.delivery_id.desc())
     .limit(1)
 )
+_HAS_RESULT = (
+    select(_c.delivery_id)
+    .join(deliveries, _d.id == _c.delivery_id)
+    .where(_c.repository_id == bindparam("of_repository"), _c.commit_sha == bindparam("of_commit"))
+    .where(_c.rejected.is_(None), or_(_c.ended_at.is_not(None), _c.external_id != _d.guid))
+    .limit(1)
+)
+"""The external id of a delivery's second check is not its GUID, see `_renewed`: GitHub has the result of the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +120,12 @@ class CommitChecks:
         with self._database.reading() as connection:
             is_earlier = connection.execute(_IS_EARLIER, terms).scalar()
         return None if is_earlier is None else "earlier" if is_earlier else "later"
+
+    def has_result(self, lease: Lease, commit: str) -> bool:
+        """Return whether GitHub may show a result on the commit, of any delivery or an earlier attempt of this one."""
+        terms = {"of_repository": lease.repository_id, "of_commit": commit}
+        with self._database.reading() as connection:
+            return connection.execute(_HAS_RESULT, terms).first() is not None
 
     def find_result(self, repository_id: int, number: int, commit: str) -> CheckResult | None:
         """Return the newest check of a pull request on a commit; None if HLS has begun none."""

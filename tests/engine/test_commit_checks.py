@@ -216,11 +216,28 @@ def test_retry_after_a_lost_response_uses_the_same_check(make_world: MakeWorld, 
     assert (shown(world), len(world.claude.asked)) == (["success"], 1)
 
 
-def test_earlier_result_of_the_commit_does_not_stay_while_other_writes_wait_for_slots(make_world: MakeWorld) -> None:
+@pytest.mark.parametrize("number", [2, 3], ids=["same pull request", "another with the commit"])
+def test_earlier_result_of_the_commit_does_not_stay_while_other_writes_wait_for_slots(
+    make_world: MakeWorld, number: int
+) -> None:
     world = make_world(REPLY, given=settings(github={"min_seconds_between_writes": 1.0}))
     world.open_pull_request()
     assert (world.finish().state, shown(world)) == ("done", ["success"])
-    world.open_pull_request(file("other.py"), guid="after a change of the base branch")
+    world.open_pull_request(file("other.py"), guid="after a change of the base branch", number=number)
+    assert shown_during_call_after_other_writes(world) == ["success", "in_progress"]
+
+
+def test_own_earlier_result_does_not_stay_while_other_writes_wait_for_slots(make_world: MakeWorld) -> None:
+    world = make_world(Permanent("401"), REPLY, given=settings(github={"min_seconds_between_writes": 1.0}))
+    world.open_pull_request()
+    assert world.finish().state == "dead"
+    world.end_checks()
+    world.advance(60)
+    world.store.queue.retry(GUID, by="mona")
+    assert shown_during_call_after_other_writes(world) == ["neutral", "in_progress"]
+
+
+def shown_during_call_after_other_writes(world: World) -> list[str]:
     for _ in range(5):  # of other deliveries
         world.store.rate_limiter.reserve_slot("github", interval_s=1.0, within_s=60.0)
     during: list[list[str]] = []
@@ -228,7 +245,8 @@ def test_earlier_result_of_the_commit_does_not_stay_while_other_writes_wait_for_
     assert world.run() is None
     world.advance(7)
     world.run()
-    assert during == [["success", "in_progress"]]
+    (once,) = during
+    return once
 
 
 def test_question_waits_while_the_creation_of_the_check_may_take_effect(make_world: MakeWorld) -> None:
