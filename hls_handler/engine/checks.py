@@ -7,7 +7,6 @@ queues, and of deliveries that failed.
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,7 +18,7 @@ from pydantic import TypeAdapter
 from hls_handler.actions import TITLE_CHECK, CommitCheck, Conclusion, EnsureCheck, Outcome, WrittenCheck
 from hls_handler.analysis import Receipt
 from hls_handler.engine.active_config import Checks, Github
-from hls_handler.engine.job import ASK, IN_PLACE_S, LOCK_S, Codec, Job
+from hls_handler.engine.job import ASK, IN_PLACE, LOCK_S, Codec, Job
 from hls_handler.engine.repository_settings import apply_to_rule, load_repository_settings
 from hls_handler.errors import (
     AppNotInstalled,
@@ -95,7 +94,7 @@ def begin_check(job: Job, commit: str, *, waits_until: datetime | None = None) -
         _wait_for_creation(job, check)
         begin = partial(_write, job, check, lambda checks: checks.begin(check, waits_until=waits_until))
         try:
-            begin(within_s=IN_PLACE_S)
+            begin(until=job.store.now() + IN_PLACE, can_move=True)
         except Postponed:
             job.require_reads_allowed()  # while GitHub is down, the delivery waits with the question, too
             if waits_until is not None or job.store.commit_checks.has_result(job.lease, commit):
@@ -141,14 +140,14 @@ def _write(
     write: Callable[[Checks], WrittenCheck],
     ending: EnsureCheck | None = None,
     *,
-    within_s: float = math.inf,
+    until: datetime | None = None,
     can_move: bool = False,
 ) -> WrittenCheck | str:
     """Write the check, which `ending` ends; return GitHub's confirmation, or why GitHub rejected it."""
     lock = _lock_of(job)
     checks = job.context.github.checks(
         job.event.repository.full_name,
-        begin_write=lambda: job.begin_write(lock, within_s=within_s, can_move=can_move),
+        begin_write=lambda: job.begin_write(lock, until=until, can_move=can_move),
         check_lease=job.check_lease,
     )
     completed = WriteCompleted(lock)

@@ -32,7 +32,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Generic, Literal, TypeVar
 
@@ -71,7 +71,7 @@ GATHER, ASK = "gather", "ask"
 LOCK_S = 120.0
 """Seconds after which another delivery may take over the lock of a comment, of the reviews or of a check."""
 
-IN_PLACE_S = 1.5
+IN_PLACE = timedelta(seconds=1.5)
 """Longest wait, in seconds, without rescheduling the delivery. Rescheduling repeats its reads from GitHub."""
 
 T = TypeVar("T")
@@ -233,20 +233,21 @@ class Job:
         if self.context.stopping():
             raise Postponed("the service is stopping", at=self.store.now())
 
-    def wait_in_place(self, take: Callable[[], T]) -> T:
+    def wait_in_place(self, take: Callable[[], T], *, until: datetime | None = None) -> T:
         """Return `take()`. If `take` raises `Postponed`, sleep until the exception's time `at`, and call `take` again.
 
-        If the exception has `waiting_for`, or `at` is more than `IN_PLACE_S` away, the exception is raised again.
+        If the exception has `waiting_for`, or `at` is after `until` (without it, more than `IN_PLACE` away), the
+        exception is raised again.
         """
         while True:
             self.check_can_continue()
             try:
                 return take()
             except Postponed as wait:
-                pause_s = (wait.at - self.store.now()).total_seconds()
-                if wait.waiting_for is not None or pause_s > IN_PLACE_S:
+                now = self.store.now()
+                if wait.waiting_for is not None or wait.at > (until or now + IN_PLACE):
                     raise
-                self.context.pause(max(pause_s, 0.001))
+                self.context.pause(max((wait.at - now).total_seconds(), 0.001))
 
     def require_reads_allowed(self) -> None:
         """Raise `Postponed` while GitHub asks to wait or is down, because more requests could get the token banned."""
@@ -282,16 +283,15 @@ class Job:
         comment_lock: str | None = None,
         *,
         check: LeaseCheck | None = None,
-        within_s: float = math.inf,
+        until: datetime | None = None,
         can_move: bool = False,
     ) -> None:
         """Wait for the rate limit of writes to GitHub, then renew the lease if too little time is left for a write.
 
         For a write of a comment or review, pass the name of its lock. The write is recorded as pending:
         `Locks.acquire` raises `Postponed` while it may still take effect, even if this process is killed.
-        Raises `LeaseLost`, the error of `check`, or `Postponed` if the wait would be longer than `IN_PLACE_S`; a slot
-        more than `within_s` away is left to other writes. With `can_move`, first results of other
-        deliveries may be written before.
+        Raises `LeaseLost`, the error of `check`, or `Postponed` if the wait would be longer than `IN_PLACE`; a slot
+        after `until` is left to other writes. With `can_move`, first results of other deliveries may be written before.
         """
         github = self.config.settings.github
         self.wait_in_place(
@@ -303,9 +303,10 @@ class Job:
                 pending_write=comment_lock,
                 slowest_write_s=github.slowest_write_s,
                 check=check,
-                within_s=within_s,
+                within_s=math.inf if until is None else (until - self.store.now()).total_seconds(),
                 can_move=can_move,
-            )
+            ),
+            until=until,
         )
         self.context.leases.secure(self.lease)
 

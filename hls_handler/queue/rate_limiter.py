@@ -231,7 +231,7 @@ class RateLimiter:
         Before this call, the caller must check the lease, then call `lock` to get `locked`, then read `now` (ms).
         """
         slot = next_slot(locked.state, reserved=locked.reserved, interval_ms=round(interval_s * 1000), now=now)
-        if slot.slot_at - now > within_s * 1000:
+        if not slot.is_now and slot.slot_at - now > within_s * 1000:
             return slot
         if locked.reserved is not None:
             connection.execute(slots.delete().where(_MINE), {"of_delivery": row_id, "of_name": name})

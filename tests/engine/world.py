@@ -102,6 +102,7 @@ class World:
     vectors: Vectors | None = None
     stopping: bool = False
     paused_s: list[float] = field(default_factory=list)
+    on_pause: Callable[[], None] = lambda: None
 
     def accept(
         self,
@@ -194,6 +195,7 @@ class World:
 
     def pause(self, seconds: float) -> None:
         self.paused_s.append(seconds)
+        self.on_pause()
         self.advance(seconds)
 
     def advance(self, seconds: float) -> None:
