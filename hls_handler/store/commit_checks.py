@@ -128,7 +128,7 @@ class CommitChecks:
             return connection.execute(_HAS_RESULT, terms).first() is not None
 
     def find_result(self, repository_id: int, number: int, commit: str) -> CheckResult | None:
-        """Return the newest check of a pull request on a commit; None if HLS has begun none."""
+        """Return the newest check of a pull request on a commit; None if HLS has begun none and no event waits."""
         query = (
             select(_c.ended_at, _c.conclusion, _c.is_exempt)
             .join(deliveries, _d.id == _c.delivery_id)
@@ -137,9 +137,18 @@ class CommitChecks:
             .order_by(_c.delivery_id.desc())
             .limit(1)
         )
+        will_begin = (
+            select(_d.id)
+            .where(_d.conversation_key == bindparam("of_conversation"), _d.event == "pull_request")
+            .where(_d.head_sha == commit, _d.state.in_(OPEN_STATES))
+        )
+        terms = {"of_conversation": conversation_key(repository_id, number)}
         with self._database.reading() as connection:
-            row = connection.execute(query, {"of_conversation": conversation_key(repository_id, number)}).first()
-        return None if row is None else CheckResult(row.ended_at is None, row.conclusion, bool(row.is_exempt))
+            row = connection.execute(query, terms).first()
+            if row is None:
+                waits = connection.execute(will_begin, terms).first() is not None
+                return CheckResult(True, None, is_exempt=False) if waits else None
+        return CheckResult(row.ended_at is None, row.conclusion, bool(row.is_exempt))
 
     def plan(self, lease: Lease, commit: str, *, must_end: bool = False) -> None:
         """Record that the delivery should set the check on a commit, before anything is written to GitHub.

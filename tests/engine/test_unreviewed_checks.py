@@ -403,6 +403,20 @@ def test_group_waits_for_a_review_in_progress(make_world: MakeWorld) -> None:
     assert queue_check(world) == ["success"]
 
 
+def test_group_waits_for_a_review_that_has_not_begun_its_check(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=make_settings(incomplete="failure"))
+    for number in (2, 3):
+        pushed = Pushed(world, number, f"{number:040x}")
+        pushed.send("opened")
+    drain(world)
+    pushed.head = "e" * 40
+    pushed.send("synchronize")
+    assert world.claim() is not None
+    request_checks(world, "Fix (#2)", "Add (#3)")
+    assert (world.run(), queue_check(world)) == (None, [])
+    assert world.row("queue").reason == "pull request 3 of the merge queue is being reviewed"
+
+
 def test_group_whose_pull_request_cannot_be_read_ends_as_incomplete(make_world: MakeWorld) -> None:
     world = make_world(REPLY, given=make_settings(incomplete="failure"))
     assert [request_checks(world, action=action) for action in ("destroyed", "checks_requested")] == [
