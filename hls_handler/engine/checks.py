@@ -255,8 +255,8 @@ def _find_head_check(job: Job, reader: Reader, number: int, *, is_queued: bool) 
         return None  # the number of an issue
     if pull_request.state == "closed" and not is_queued:
         return None
-    repository_id, commit = job.event.repository.id, pull_request.head_sha
-    result = job.store.commit_checks.find_result(repository_id, number, commit)
+    commit = pull_request.head_sha
+    result = job.store.commit_checks.find_result(job.lease, number, commit)
     if result is None:
         return HeadCheck(number, commit)
     if result.is_running:

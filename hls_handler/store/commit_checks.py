@@ -42,8 +42,9 @@ _SELECT_LEFT = (
     .order_by(_c.delivery_id.desc())
     .with_for_update(of=checks)
 )
+_OWN_ID = select(_own.c.id).where(_own.c.guid == bindparam("of_guid")).scalar_subquery()
 _IS_EARLIER = (
-    select(_c.delivery_id < select(_own.c.id).where(_own.c.guid == bindparam("of_guid")).scalar_subquery())
+    select(_c.delivery_id < _OWN_ID)
     .join(deliveries, _d.id == _c.delivery_id)
     .where(_d.conversation_key == bindparam("of_conversation"), _c.commit_sha == bindparam("of_commit"))
     .where(_c.begun_at.is_not(None), _c.rejected.is_(None), _d.guid != bindparam("of_guid"))
@@ -127,8 +128,11 @@ class CommitChecks:
         with self._database.reading() as connection:
             return connection.execute(_HAS_RESULT, terms).first() is not None
 
-    def find_result(self, repository_id: int, number: int, commit: str) -> CheckResult | None:
-        """Return the newest check of a pull request on a commit; None if HLS has begun none and no event waits."""
+    def find_result(self, lease: Lease, number: int, commit: str) -> CheckResult | None:
+        """Return the newest check of a pull request on a commit, perhaps of an older delivery that has not begun it.
+
+        None if there is none. A newer delivery may wait for that of the lease.
+        """
         query = (
             select(_c.ended_at, _c.conclusion, _c.is_exempt)
             .join(deliveries, _d.id == _c.delivery_id)
@@ -140,9 +144,9 @@ class CommitChecks:
         will_begin = (
             select(_d.id)
             .where(_d.conversation_key == bindparam("of_conversation"), _d.event == "pull_request")
-            .where(_d.head_sha == commit, _d.state.in_(OPEN_STATES))
+            .where(_d.head_sha == commit, _d.state.in_(OPEN_STATES), _d.id < _OWN_ID)
         )
-        terms = {"of_conversation": conversation_key(repository_id, number)}
+        terms = {"of_conversation": conversation_key(lease.repository_id, number), "of_guid": lease.guid}
         with self._database.reading() as connection:
             row = connection.execute(query, terms).first()
             if row is None:
