@@ -321,7 +321,10 @@ def cover(
             reason = "Claude was not shown its name as it is"  # and another file may look the same
         listed = _count_changed(selection.patches[file.path])
         lines = file.additions + file.deletions if file.cut else listed
-        files.append(FileCoverage(file.path, lines, listed - unread[file.path], reason, needs_review=True))
+        in_blocks = sum(block.last - block.first + 1 for block in selection.blocks[file.path])
+        is_unread = 0 < unread[file.path] == in_blocks  # blank lines are in no block
+        reviewed = 0 if is_unread else listed - unread[file.path]
+        files.append(FileCoverage(file.path, lines, reviewed, reason, needs_review=True))
     files += [FileCoverage(file.path, 0, 0, file.reason, file.needs_review) for file in selection.skipped]
     return Coverage(tuple(files), unlisted)
 

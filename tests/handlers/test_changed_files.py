@@ -337,9 +337,17 @@ def test_calls_fit_and_coverage_adds_up(
     for one, hunks in made:
         if coverage[one.path].needs_review:
             own = {row for changed in hunks for row in changed}
-            # A blank line belongs to no block, and counts as reviewed.
-            unread = {row for row in own - read if row[2].strip()}
-            assert (coverage[one.path].lines, coverage[one.path].reviewed) == (len(own), len(own) - len(unread))
+            # A blank line belongs to no block, and counts as reviewed, unless nothing else of the file was.
+            written = {row for row in own if row[2].strip()}
+            unread = written - read
+            reviewed = 0 if unread and unread == written else len(own) - len(unread)
+            assert (coverage[one.path].lines, coverage[one.path].reviewed) == (len(own), reviewed)
             assert (coverage[one.path].reason is None) == (bool(hunks) and not unread)
             if coverage[one.path].reason != LONG_LINE and selection.limit == LONG_LINE:
                 assert unread <= shown_again
+
+
+def test_no_line_of_a_file_that_claude_was_not_shown_is_reviewed() -> None:
+    selection = select(file("a.py", "@@ -0,0 +1,3 @@\n+x = 1\n+\n+y = 2", additions=3, deletions=0))
+    (covered,) = cover(selection, {0: "the budget for reviews is used up"}, unlisted=0).files
+    assert (covered.reviewed, covered.lines) == (0, 3)
