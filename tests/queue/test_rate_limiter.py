@@ -75,7 +75,9 @@ def test_slot_of_a_delivery_that_does_not_wait_for_it_moves_alone(store: Storage
     assert time_of_slot(store, claim(store), interval_s=60, can_move=True) == at + timedelta(seconds=60)
 
 
-def test_later_write_is_not_overtaken_by_deliveries_that_came_twenty_minutes_later(store: Storage, skew: Skew) -> None:
+def test_first_result_passes_no_later_write_of_a_delivery_queued_twenty_minutes_before(
+    store: Storage, skew: Skew
+) -> None:
     used, waiting = begin(store, "used"), begin(store, "waiting")
     store.rate_limiter.take_slot(used, "github", interval_s=2400)
     at = time_of_slot(store, waiting, interval_s=2400, can_move=True)
