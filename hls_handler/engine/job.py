@@ -28,7 +28,6 @@ it, the checkpoint is ignored and the step runs again. The codec and the name of
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -72,7 +71,7 @@ LOCK_S = 120.0
 """Seconds after which another delivery may take over the lock of a comment, of the reviews or of a check."""
 
 IN_PLACE = timedelta(seconds=1.5)
-"""Longest wait, in seconds, without rescheduling the delivery. Rescheduling repeats its reads from GitHub."""
+"""Longest wait without rescheduling the delivery. Rescheduling repeats its reads from GitHub."""
 
 T = TypeVar("T")
 Part = Literal["analysis", "posting"]
@@ -303,7 +302,7 @@ class Job:
                 pending_write=comment_lock,
                 slowest_write_s=github.slowest_write_s,
                 check=check,
-                within_s=math.inf if until is None else (until - self.store.now()).total_seconds(),
+                until=until,
                 can_move=can_move,
             ),
             until=until,

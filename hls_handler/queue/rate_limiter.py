@@ -6,7 +6,6 @@ server failed or asked to wait, the rate limit is held and grants no slots.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -102,7 +101,7 @@ _MOVABLE = (
     .where(deliveries.c.sort_key >= _KEY - 2 * HEAD_START_MS)  # else a later write could wait forever
     .order_by(slots.c.slot_at)
     .limit(1)
-    .with_for_update(skip_locked=True)  # whoever uses a slot has locked its delivery
+    .with_for_update(skip_locked=True)  # a delivery locks its row before it uses its slot
 )
 _MOVE = slots.update().where(_MINE).values(slot_at=bindparam("to"))
 _IS_DUE_THEN = and_(deliveries.c.id == bindparam("of_delivery"), deliveries.c.due_at == bindparam("at"))
@@ -123,13 +122,13 @@ class RateLimiter:
         pending_write: str | None = None,
         slowest_write_s: float = 0.0,
         check: LeaseCheck | None = None,
-        within_s: float = math.inf,
+        until: datetime | None = None,
         can_move: bool = False,
     ) -> None:
         """Use a slot of the rate limit `name`. Slots are `interval_s` apart for all workers. Raises `LeaseLost`.
 
-        If no slot is free now, reserves a later slot, unless it is more than `within_s` away, and raises `Postponed`:
-        call again at the time in this error. The changes are stored even if `Postponed`, or the error of `check`, is
+        If no slot is free now, reserves a later slot, unless it is after `until`, and raises `Postponed`: call again at
+        the time in this error. The changes are stored even if `Postponed`, or the error of `check`, is
         raised. A slot reserved with `can_move` moves to a later time if a delivery without `can_move` needs a slot,
         unless the latter was queued more than twenty minutes later.
 
@@ -140,9 +139,7 @@ class RateLimiter:
         with self._checkpoints.writing(lease, changes, check=check) as (connection, row_id):
             locked = self.lock(connection, name, row_id)
             now = self._database.now_in(connection)
-            slot = self.use_slot(
-                connection, row_id, name, interval_s, locked, now, within_s=within_s, can_move=can_move
-            )
+            slot = self.use_slot(connection, row_id, name, interval_s, locked, now, until=until, can_move=can_move)
             pending_until = None
             if slot.is_now and pending_write is not None:
                 ttl_ms = int(slowest_write_s * 1000)
@@ -221,17 +218,17 @@ class RateLimiter:
         locked: LockedRateLimit,
         now: int,
         *,
-        within_s: float = math.inf,
+        until: datetime | None = None,
         can_move: bool = True,
     ) -> Slot:
-        """Use the next slot, or reserve it if it is not yet due, unless it is more than `within_s` away.
+        """Use the next slot, or reserve it if it is not yet due, unless it is after `until`.
 
         Without `can_move`, the slot is exchanged with the first one that can move, if that one is earlier.
 
         Before this call, the caller must check the lease, then call `lock` to get `locked`, then read `now` (ms).
         """
         slot = next_slot(locked.state, reserved=locked.reserved, interval_ms=round(interval_s * 1000), now=now)
-        if not slot.is_now and slot.slot_at - now > within_s * 1000:
+        if until is not None and not slot.is_now and slot.slot_at > to_ms(until):
             return slot
         if locked.reserved is not None:
             connection.execute(slots.delete().where(_MINE), {"of_delivery": row_id, "of_name": name})
