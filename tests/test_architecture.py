@@ -122,6 +122,7 @@ def test_packages_import_no_higher_layer() -> None:
 def test_serving_with_sqlite_loads_no_module_of_the_sandbox_and_no_large_library() -> None:
     unwanted = {
         "alembic",
+        "cryptography",
         "psycopg",
         "rich",
         "prometheus_client",

@@ -12,7 +12,6 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
-import jwt
 from pydantic import AwareDatetime, BaseModel, Field
 
 from hls_handler.clients.api import Credential, GithubApi, RateLimit, Response, ignore, repository_path, validate
@@ -105,6 +104,8 @@ class AppJwt(Credential):
         self._id, self._key, self._now = str(app.id), app.rsa_key, now
 
     def authorization(self) -> str:
+        import jwt  # its 17 MB are for Apps only
+
         issued_at = self._now() - CLOCK_SKEW
         claims = {"iat": int(issued_at.timestamp()), "exp": int((issued_at + JWT_LIFETIME).timestamp())}
         return f"Bearer {jwt.encode({**claims, 'iss': self._id}, self._key, algorithm='RS256')}"
