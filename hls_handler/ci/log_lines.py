@@ -153,7 +153,10 @@ _Prefix = tuple[str, str, int]  # form, name of the task, position of its end
 
 
 def split_tasks(lines: Iterable[RawLine]) -> Iterator[RawLine]:
-    """Yield the lines in order, without task prefixes. A prefix must recur before a line or in the lines after it."""
+    """Yield the lines in order, without the prefixes of tasks.
+
+    A prefix is one if it occurs several times: earlier, or within the next `LOOKAHEAD_LINES` lines.
+    """
     ahead: deque[tuple[RawLine, Sequence[_Prefix]]] = deque()
     counts: Counter[tuple[str, str]] = Counter()
     recurring = {_family("build", "")}  # no other tool writes this form

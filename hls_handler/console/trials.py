@@ -233,7 +233,7 @@ def _find_file(library: Library, name: str, file: str) -> SourceFile:
 
 
 def _diff(library: Library, edit: Edit) -> list[str]:
-    """Return a diff to apply. It names the file with the name of its folder: "a/prompts/issues/analyze.j2"."""
+    """Return the lines of a diff that `git apply` accepts, with the library's folder: "a/prompts/issues/analyze.j2"."""
     source = _find_file(library, edit.name, edit.file)
     folder = Path(source.file.removesuffix(source.name)).absolute().name
     before, after = ((f"{side}/{folder}/{source.name}", text) for side, text in (("a", source.text), ("b", edit.text)))

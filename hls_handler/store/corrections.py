@@ -94,8 +94,8 @@ class Corrections:
     def newest_of_prompt(self, prompt: str, *, most: int) -> list[CorrectedDelivery]:
         """Return the deliveries whose labels people corrected last, of all versions of a prompt, newest first.
 
-        Of deliveries of a conversation, that one set a label whose reply was the last before GitHub confirmed it.
-        Only the newest corrections, four times `most`, are read. Deliveries that were deleted are left out.
+        A label belongs to the delivery of its conversation with the last reply before GitHub confirmed the label.
+        Only the newest corrections, four times `most`, are read. Deleted deliveries are left out.
         """
         of_prompt = _c.prompt_id.startswith(f"{prompt}@", autoescape=True)
         query = select(corrections).where(of_prompt).order_by(_c.recorded_at.desc()).limit(4 * most)
