@@ -58,6 +58,7 @@ class SimulatedDatabase(ClockedDatabase):
     def __init__(self, file: Path) -> None:
         super().__init__(create_database(file), lambda: self.scheduler.now())
         self.scheduler = Scheduler(0)
+        self.storage = Storage(self)  # of all schedules and machines: it keeps nothing that a restart would lose
 
     def secret(self, name: str) -> bytes:
         return name.encode()
@@ -111,7 +112,7 @@ class Simulation:
         self.github = SimulatedGithub(self.scheduler, self.faults)
         self.claude = SimulatedClaude(self.scheduler, self.faults, self._answer)
         self.database.begin(self.scheduler)
-        self.store = Storage(self.database)  # of all machines: its objects keep nothing that a restart would lose
+        self.store = self.database.storage
         self.settings = settings(limits={"concurrency": CONCURRENCY, "lease_s": LEASE_S})
         self.machines: list[Machine] = []
         self.accepted: dict[str, tuple[int, int]] = {}  # by GUID: number of the conversation, order
