@@ -5,7 +5,6 @@ The clock of the database stands at a fixed moment, which each test moves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +17,7 @@ from hls_handler.errors import BudgetUsedUp, Postponed
 from hls_handler.settings.model import Budgets, Settings
 from hls_handler.storage import Storage
 from hls_handler.store.budgets import list_budgets
-from hls_handler.store.calls import UNAVAILABLE, StartedCall
+from hls_handler.store.calls import StartedCall
 from tests.engine.world import settings
 from tests.queue.builders import Skew, accept, begin, claim, queued, start_call
 from tests.queue.test_concurrency import run_at_once
@@ -93,25 +92,6 @@ def test_call_that_does_not_fit_waits_for_the_next_day_and_names_setting_and_amo
     assert len(store.calls.calls_of("g1")) == 2
 
 
-@pytest.mark.parametrize(
-    ("end", "left"),
-    [
-        (None, 950_000),
-        ({"outcome": "failed", "usage": None, "is_usage_unknown": True}, 950_000),
-        ({"outcome": "ok", "usage": USAGE}, 990_000),
-        ({"outcome": UNAVAILABLE, "usage": None}, 1_000_000),
-    ],
-    ids=["in progress, or its worker died", "timeout", "reply", "not accepted"],
-)
-def test_estimate_counts_until_the_cost_is_known(store: Storage, end: Mapping[str, Any] | None, left: int) -> None:
-    given = with_budgets(total={"day_usd": 1, "month_usd": 1})
-    lease = begin(store, "g1")
-    call = begin_call(store, lease, given)
-    if end is not None:
-        store.calls.end(lease, call, error=None, **end)
-    assert [state.left_micro_usd for state in store.budgets.states(list_budgets(given))] == [left, left]
-
-
 def test_budget_of_a_month_ends_with_the_month_and_includes_its_first_day(store: Storage, skew: Skew) -> None:
     given = with_budgets(total={"month_usd": 0.12})
     skew.advance(days=-26, hours=-12)
@@ -182,12 +162,3 @@ def test_parallel_calls_never_exceed_a_budget(stores: list[Storage], store: Stor
         return begun
 
     assert sum(run_at_once(4, work)) == 7
-
-
-def test_cost_of_deleted_deliveries_still_counts(store: Storage) -> None:
-    given = with_budgets(total={"day_usd": 1})
-    lease = begin(store, "g1")
-    store.calls.end(lease, begin_call(store, lease, given), outcome="ok", usage=USAGE, error=None)
-    store.queue.finish(lease, "done", reason=None, took_s=1)
-    assert store.retention.delete_deliveries(after=timedelta(days=-1), most=20) == 1
-    assert [state.left_micro_usd for state in store.budgets.states(list_budgets(given))] == [990_000]

@@ -74,14 +74,6 @@ def test_shadow_calls_are_also_counted_separately(store: Storage) -> None:
     assert make_receipt(found).calls == 1
 
 
-def test_calls_are_in_order_although_the_clock_was_set_back(store: Storage, skew: Skew) -> None:
-    lease = begin(store, "g1")
-    for index in (0, 1):
-        store.calls.end(lease, start_call(store, lease, index=index), outcome="ok", usage=None, error=None)
-        skew.advance(seconds=-1)
-    assert [call.index for call in store.calls.calls_of("g1")] == [0, 1]
-
-
 def test_unavailable_calls_do_not_use_the_budget(store: Storage) -> None:
     lease = begin(store, "g1")
     for outcome in ("unavailable", "failed", "unavailable"):
@@ -221,3 +213,19 @@ def test_budget_frees_after_an_hour(store: Storage, skew: Skew) -> None:
     assert store.calls.count_last_hour() == 0
     start_call(store, claim(store), calls_per_hour=1)
     assert store.calls.count_last_hour() == 1
+
+
+def test_cost_of_a_prompt_is_unknown_without_price_or_end_and_zero_if_claude_did_not_accept_the_call(
+    store: Storage,
+) -> None:
+    lease = begin(store, "g1")
+    for outcome, usage in (
+        ("ok", Usage("claude-haiku-5-5", cost_usd=0.001)),
+        ("ok", Usage("claude-new")),
+        ("failed", None),
+        (UNAVAILABLE, None),
+    ):
+        store.calls.end(lease, start_call(store, lease), outcome=outcome, usage=usage, error="529")
+    start_call(store, lease)
+    (row,) = store.calls.prompt_stats()
+    assert (row.replies, row.cost_usd, row.calls_of_unknown_cost) == (2, 0.001, 2)

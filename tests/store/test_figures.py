@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, Table, event
 
 from hls_handler.db.tables import analyses, calls, corrections, deliveries, findings, labels
 from hls_handler.db.values import to_ms
@@ -82,17 +83,9 @@ LABELS = (
 CORRECTIONS = ((7, "priority-high", 10), (9, "ui", 25))  # number, label, hours before NOON
 
 
-def _labels() -> list[dict[str, object]]:
-    columns = ("number", "name", "state", "prompt_id", "set_at")
-    rows = [dict(zip(columns, (*row, to_ms(NOON - timedelta(hours=hours))), strict=True)) for *row, hours in LABELS]
-    return [{"repository_id": 1, "bot_login": "hls", **row} for row in rows]
-
-
-def _corrections() -> list[dict[str, object]]:
-    same = {"repository_id": 1, "bot_login": "hls", "field": "f", "corrected_to": "", "title": "", "prompt_id": "p@1"}
-    same |= {"is_pull_request": True, "recorded_at": 0}
-    times = {hours: to_ms(NOON - timedelta(hours=hours)) for *_, hours in CORRECTIONS}
-    return [{**same, "number": number, "label": name, "set_at": times[hours]} for number, name, hours in CORRECTIONS]
+def ago(hours: float) -> int:
+    """This many hours before NOON, as the tables store it."""
+    return to_ms(NOON - timedelta(hours=hours))
 
 
 def _delivery(
@@ -132,60 +125,26 @@ def _delivery(
 @pytest.fixture
 def filled(store: Storage) -> Storage:
     hours = {one["row"]: one["hours"] for one in DELIVERIES}
+    of_prompt, of_bot = {"prompt_id": "p@1", "model": "m"}, {"repository_id": 1, "bot_login": "hls"}
+    corrected = {"field": "f", "corrected_to": "", "title": "", "is_pull_request": True, "recorded_at": 0}
+    found = {"category": "bugs", "severity": "high", "prompt_id": "p@1", "details": "{}", "changed_at": 0}
+    replies = [(*of, json.dumps(reply, separators=(",", ":")), saved) for *of, reply, saved in REPLIES]
     with store.database.writing() as connection:
+
+        def insert(table: Table, columns: str, rows: Iterable[tuple[object, ...]], **same: object) -> None:
+            connection.execute(table.insert(), [dict(zip(columns.split(), row, strict=True)) | same for row in rows])
+
         connection.execute(deliveries.insert(), [_delivery(**one) for one in DELIVERIES])
-        connection.execute(
-            calls.insert(),
-            [
-                {
-                    "delivery_id": of,
-                    "step_index": index,
-                    "prompt_id": "p@1",
-                    "model": "m",
-                    "started_at": to_ms(NOON - timedelta(hours=hours[of])),
-                    "cost_micro_usd": cost,
-                }
-                for of, index, cost in CALLS
-            ],
-        )
-        connection.execute(
-            analyses.insert(),
-            [
-                {
-                    "delivery_id": of,
-                    "step_index": index,
-                    "prompt_id": "p@1",
-                    "reply_type": "t",
-                    "model": "m",
-                    "reply": json.dumps(reply, separators=(",", ":")),
-                    "analysed_at": 0,
-                    "saved_micro_usd": saved,
-                }
-                for of, index, reply, saved in REPLIES
-            ],
-        )
-        connection.execute(labels.insert(), _labels())
-        connection.execute(corrections.insert(), _corrections())
-        connection.execute(
-            findings.insert(),
-            [
-                {
-                    "repository_id": 1,
-                    "bot_login": "hls",
-                    "number": number,
-                    "finding_key": f"key{index}",
-                    "category": "bugs",
-                    "severity": "high",
-                    "prompt_id": "p@1",
-                    "state": state,
-                    "is_accepted": is_accepted,
-                    "details": "{}",
-                    "raised_at": to_ms(NOON - timedelta(hours=before)),
-                    "changed_at": 0,
-                }
-                for index, (number, state, is_accepted, before) in enumerate(FINDINGS)
-            ],
-        )
+        starts = [(*call, ago(hours[call[0]])) for call in CALLS]
+        insert(calls, "delivery_id step_index cost_micro_usd started_at", starts, **of_prompt)
+        columns = "delivery_id step_index reply saved_micro_usd"
+        insert(analyses, columns, replies, reply_type="t", analysed_at=0, **of_prompt)
+        columns = "number name state prompt_id set_at"
+        insert(labels, columns, [(*row, ago(hours)) for *row, hours in LABELS], **of_bot)
+        rows = [(number, label, ago(hours)) for number, label, hours in CORRECTIONS]
+        insert(corrections, "number label set_at", rows, prompt_id="p@1", **corrected, **of_bot)
+        raised = [(*row, ago(hours), f"key{index}") for index, (*row, hours) in enumerate(FINDINGS)]
+        insert(findings, "number state is_accepted raised_at finding_key", raised, **found, **of_bot)
     return store
 
 

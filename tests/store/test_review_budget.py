@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -13,9 +11,8 @@ from hls_handler.analysis import Usage
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import BudgetExceeded
 from hls_handler.storage import Storage
-from hls_handler.store.calls import UNAVAILABLE, ReviewBudget, StartedCall
-from tests.queue.builders import Skew, accept, begin, claim, queued, start_call
-from tests.queue.test_concurrency import run_at_once
+from hls_handler.store.calls import ReviewBudget, StartedCall
+from tests.queue.builders import Skew, begin, start_call
 
 ESTIMATE = Usage("claude-haiku-5-5", cache_write_tokens=9000, output_tokens=4000, cost_usd=0.05)
 USAGE = Usage("claude-haiku-5-5", 900, 100, cost_usd=0.01, took_s=1.5)
@@ -71,28 +68,6 @@ def test_error_of_the_limit_names_what_is_spent_and_what_is_reserved(store: Stor
     )
 
 
-@pytest.mark.parametrize(
-    ("end", "fits"),
-    [
-        (None, False),
-        ({"outcome": "failed", "usage": None, "is_usage_unknown": True}, False),
-        ({"outcome": "ok", "usage": USAGE}, True),
-        ({"outcome": UNAVAILABLE, "usage": None}, True),
-    ],
-    ids=["in progress, or its worker died", "timeout", "reply", "not accepted"],
-)
-def test_estimate_is_reserved_until_the_cost_is_known(store: Storage, end: dict[str, Any] | None, fits: bool) -> None:
-    lease = begin(store, "g1", number=7)
-    call_id = begin_call(store, lease, budget(0.07))
-    if end is not None:
-        store.calls.end(lease, call_id, error=None, **end)
-    if fits:
-        begin_call(store, lease, budget(0.07))
-    else:
-        with pytest.raises(BudgetExceeded):
-            begin_call(store, lease, budget(0.07))
-
-
 def test_unknown_price_counts_as_nothing(store: Storage) -> None:
     lease = begin(store, "g1", number=7)
     for _ in range(3):
@@ -118,29 +93,3 @@ def test_cost_of_deleted_deliveries_still_counts(store: Storage, skew: Skew) -> 
         assert store.retention.delete_deliveries(after=timedelta(days=90), most=20) == 1
     with pytest.raises(BudgetExceeded, match=r"of the pull request .* 0\.0300 USD spent"):
         begin_call(store, begin(store, "g4", number=7), review)
-
-
-def claim_four(store: Storage) -> list[Lease]:
-    """The leases of four deliveries of one pull request, which run at the same time."""
-    accept(store, *(queued(f"g{number}") for number in range(4)))
-    return [replace(claim(store, lease_s=600), number=7) for _ in range(4)]
-
-
-def test_parallel_workers_never_begin_more_calls_than_the_budget_has_room_for(
-    stores: list[Storage], store: Storage
-) -> None:
-    """Only the reservation keeps the four within the budget."""
-    leases = claim_four(store)
-    review = budget(per_pull_request=0.05 * 7)
-
-    def work(number: int) -> int:
-        begun = 0
-        for _ in range(4):
-            with suppress(BudgetExceeded):
-                begin_call(stores[number], leases[number], review)
-                begun += 1
-        return begun
-
-    assert sum(run_at_once(4, work)) == 7
-    calls = [call for lease in leases for call in store.calls.calls_of(lease.guid)]
-    assert [call.cost_usd for call in calls] == [0.05] * 7
