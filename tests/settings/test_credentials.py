@@ -155,24 +155,6 @@ def test_a_secret_is_not_read_from_a_pipe_which_may_never_end(tmp_path: Path) ->
     assert caught.value.problems == (problem,)
 
 
-def test_a_changed_file_of_a_secret_is_a_change_of_the_settings(tmp_path: Path) -> None:
-    ages = count(10**18, 10**12)
-    file = SettingsFile(write_secrets(tmp_path), {}, dotenv=None, clock_ns=lambda: next(ages))
-    assert not file.has_changed()
-    (tmp_path / "claude.key").write_text("sk-ant-second")
-    assert file.has_changed()
-    assert file.read().claude.api_key == SecretStr("sk-ant-second")
-
-
-def test_rule_21_a_file_of_a_secret_that_others_can_read_causes_a_warning(tmp_path: Path) -> None:
-    path = write_secrets(tmp_path)
-    (tmp_path / "token").chmod(0o644)
-    expected = (
-        f"{path}:2 (github.token): other users of this machine can read {tmp_path / 'token'}; run chmod 600 on it"
-    )
-    assert load_settings(path, {}, dotenv=None).warnings == (expected,)
-
-
 @pytest.mark.parametrize(("mode", "is_exposed"), [(0o640, False), (0o644, True)])
 def test_rule_21_a_secret_file_that_others_can_read_causes_a_warning(
     tmp_path: Path, mode: int, is_exposed: bool

@@ -177,25 +177,3 @@ def test_every_choice_is_listed_with_its_key(tmp_path: Path) -> None:
     )
     assert find_chosen_events(settings) == {"issues", "issues.edited"}
     assert find_shadow_only_prompts(settings) == {"issues/strict", "issues/global", "push/tell"}
-
-
-@pytest.mark.parametrize(
-    ("event", "chosen", "shadow"),
-    [
-        (
-            "issues.opened",
-            ("issues/own", "prompts.use.issues"),
-            ("issues/strict", "repositories[0].prompts.use.issues.opened"),
-        ),
-        ("issues.reopened", ("issues/own", "prompts.use.issues"), ("issues/other", "prompts.use.issues.reopened")),
-        ("issues.edited", ("issues/other", "repositories[0].prompts.use.issues.edited"), None),
-        ("push", None, ("push/tell", "prompts.use.push")),
-        ("release.published", None, None),
-    ],
-)
-def test_a_shadow_prompt_does_not_replace_the_choice(
-    tmp_path: Path, event: str, chosen: tuple[str, str] | None, shadow: tuple[str, str] | None
-) -> None:
-    found = RepositoryTable(load(tmp_path, SMALLEST + USES)).find("owner/repo")
-    assert found is not None
-    assert (found.find_prompt(event), found.find_shadow_prompt(event)) == (chosen, shadow)

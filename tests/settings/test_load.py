@@ -285,62 +285,58 @@ def test_changes_are_listed_by_key_without_values(tmp_path: Path) -> None:
     assert step.settings.sources.find_line("github.token") == 3
 
 
-@pytest.mark.parametrize(
-    ("section", "key", "value"),
-    [("server", "host", "127.0.0.2"), ("storage", "url", "sqlite:///elsewhere.db"), ("limits", "concurrency", "9")],
-)
-def test_a_key_that_needs_a_restart_keeps_its_value_and_is_listed_with_its_line(
-    tmp_path: Path, section: str, key: str, value: str
-) -> None:
-    before = load(tmp_path, SMALLEST)
-    step = plan_reload(before, load(tmp_path, f"{SMALLEST}{section}:\n  {key}: {value}\nfeatures: {{drafts: true}}\n"))
-    assert step.waiting == (f"{tmp_path}/settings.yaml:9 ({section}.{key})",)
-    assert step.changed == ("features.drafts",)
-    assert getattr(getattr(step.settings, section), key) == getattr(getattr(before, section), key)
-
-
-RETRIEVAL = (
-    "retrieval: {qdrant: {path: vectors}, embeddings: {base_url: 'https://embeddings.example.com/v1', model: m}}\n"
-)
-
-
-def test_embeddings_need_a_restart(tmp_path: Path) -> None:
-    step = plan_reload(load(tmp_path, SMALLEST), load(tmp_path, SMALLEST + RETRIEVAL))
-    places = [f"{tmp_path}/settings.yaml:8 (retrieval.{name})" for name in ("qdrant", "embeddings")]
-    assert (step.waiting, step.changed) == (tuple(places), ())
-    assert (step.settings.retrieval.qdrant, step.settings.retrieval.embeddings) == (None, None)
-
-
-@pytest.mark.parametrize("package", ["qdrant_client", "openai"])
-def test_qdrant_needs_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
-    monkeypatch.setitem(sys.modules, package, None)  # as if it was not installed
-    (problem,) = problems(tmp_path, SMALLEST + RETRIEVAL, VARIABLES)
-    assert problem == (
-        "settings.yaml:8: retrieval.qdrant: needs packages that are not installed; run "
-        "pip install 'hls-handler[qdrant]' (in a checkout: pip install -r requirements-qdrant.txt)"
-    )
+EMBEDDINGS = "{base_url: 'https://embeddings.example.com/v1', model: m}"
+RETRIEVAL = f"qdrant: {{path: vectors}}, embeddings: {EMBEDDINGS}"
 
 
 @pytest.mark.parametrize(
-    ("kind", "package", "extra"),
+    ("section", "text", "keys"),
     [
-        ("openai", "openai", "openai"),
-        ("azure", "openai", "openai"),
-        ("bedrock", "boto3", "bedrock"),
-        ("vertex", "google", "vertex"),
-        ("vertex", "google.auth", "vertex"),
+        ("server", "host: 127.0.0.2", ["host"]),
+        ("storage", "url: sqlite:///elsewhere.db", ["url"]),
+        ("limits", "concurrency: 9", ["concurrency"]),
+        ("retrieval", RETRIEVAL, ["qdrant", "embeddings"]),
     ],
 )
-def test_kind_of_a_provider_needs_an_extra(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, package: str, extra: str
+def test_a_key_that_needs_a_restart_keeps_its_value_and_is_listed_with_its_line(
+    tmp_path: Path, section: str, text: str, keys: list[str]
+) -> None:
+    before = load(tmp_path, SMALLEST)
+    step = plan_reload(before, load(tmp_path, f"{SMALLEST}{section}: {{{text}}}\nfeatures: {{drafts: true}}\n"))
+    assert step.waiting == tuple(f"{tmp_path}/settings.yaml:8 ({section}.{key})" for key in keys)
+    assert step.changed == ("features.drafts",)
+    assert getattr(step.settings, section) == getattr(before, section)
+
+
+def fallback(kind: str) -> str:
+    keys = f"kind: {kind}, api_key: k, model: m, region: eu, project: p, base_url: 'https://x.test'"
+    return SMALLEST.replace("claude:\n", f"claude:\n  fallbacks: [{{{keys}}}]\n")
+
+
+QDRANT_FILE = f"{SMALLEST}retrieval: {{{RETRIEVAL}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "package", "extra"),
+    [
+        (QDRANT_FILE, "8: retrieval.qdrant", "qdrant_client", "qdrant"),
+        (QDRANT_FILE, "8: retrieval.qdrant", "openai", "qdrant"),
+        (fallback("openai"), "5: claude.fallbacks[0].kind", "openai", "openai"),
+        (fallback("azure"), "5: claude.fallbacks[0].kind", "openai", "openai"),
+        (fallback("bedrock"), "5: claude.fallbacks[0].kind", "boto3", "bedrock"),
+        (fallback("vertex"), "5: claude.fallbacks[0].kind", "google", "vertex"),
+        (fallback("vertex"), "5: claude.fallbacks[0].kind", "google.auth", "vertex"),
+    ],
+)
+def test_key_that_needs_an_extra_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, key: str, package: str, extra: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)  # as if it was not installed
-    keys = f"kind: {kind}, api_key: k, model: m, region: eu, project: p, base_url: 'https://x.test'"
-    text = SMALLEST.replace("claude:\n", f"claude:\n  fallbacks: [{{{keys}}}]\n")
     (problem,) = problems(tmp_path, text, VARIABLES)
+    requirements = "requirements-qdrant.txt" if extra == "qdrant" else "requirements-providers.txt"
     assert problem == (
-        "settings.yaml:5: claude.fallbacks[0].kind: needs packages that are not installed; run "
-        f"pip install 'hls-handler[{extra}]' (in a checkout: pip install -r requirements-providers.txt)"
+        f"settings.yaml:{key}: needs packages that are not installed; run "
+        f"pip install 'hls-handler[{extra}]' (in a checkout: pip install -r {requirements})"
     )
 
 
@@ -364,6 +360,7 @@ github:
   webhook_secret: [webhook-marker-0001, webhook-marker-0002]
 claude:
   api_key: claude-marker-0000
+  fallbacks: [{kind: openai, api_key: fallback-marker-0000, model: m}]
 storage:
   url: postgresql+psycopg://hls:data%20base-marker@db.example/hls
 repositories:
@@ -378,6 +375,7 @@ def test_secrets_are_in_no_repr_and_listed_longest_first(tmp_path: Path) -> None
         assert "marker" not in shown
     assert collect_secrets(settings) == (
         "repository-marker-0000",
+        "fallback-marker-0000",
         "api-key-marker-0000",
         "webhook-marker-0001",
         "webhook-marker-0002",
@@ -386,9 +384,6 @@ def test_secrets_are_in_no_repr_and_listed_longest_first(tmp_path: Path) -> None
         "token-marker-0000",
         "data base-marker",
     )
-
-
-def test_the_password_of_the_database_is_a_secret(tmp_path: Path) -> None:
     for url, secret in (
         ("postgresql+psycopg://hls:hls@db/hls", ":hls@"),  # too short to be masked elsewhere
         ("postgresql+psycopg://h/n?password=option-marker&a=b", "option-marker"),
@@ -446,12 +441,14 @@ def test_proxy_and_certificate_variables_in_dotenv_are_copied_unless_already_set
 
 def test_settings_load_without_the_variables_that_they_name(tmp_path: Path) -> None:
     lines = 'server: {port: "${PORT}", api_key: "${KEY}"}\nlabels: {allow: [bug, "${LABEL}"]}\n'
-    (tmp_path / "settings.yaml").write_text(f"{SMALLEST}{lines}", encoding="utf-8")
+    text = SMALLEST.replace("claude:", 'claude:\n  fallbacks: [{kind: openai, api_key: "${OTHER}", model: m}]')
+    (tmp_path / "settings.yaml").write_text(f"{text}{lines}", encoding="utf-8")
     environ = {"GITHUB_TOKEN": "t", "ANTHROPIC_API_KEY": " "}
     settings = load_settings(tmp_path / "settings.yaml", environ, dotenv=None, allow_unset=True)
     assert settings.unset == {
         "github.webhook_secret": "GITHUB_WEBHOOK_SECRET is not set",
         "claude.api_key": "ANTHROPIC_API_KEY is not set",
+        "claude.fallbacks[0].api_key": "OTHER is not set",
         "server.port": "PORT is not set",
         "server.api_key": "KEY is not set",
         "labels.allow[1]": "LABEL is not set",
@@ -471,18 +468,6 @@ def test_settings_load_without_the_key_of_the_app(tmp_path: Path) -> None:
     assert settings.unset["github.app.id"] == "APP_ID is not set"
     key_problem = "the file /nowhere/app.pem cannot be read: No such file or directory"
     assert settings.unset["github.app.private_key"] == key_problem
-
-
-def test_settings_load_without_the_key_of_a_fallback(tmp_path: Path) -> None:
-    fallback = 'claude:\n  fallbacks: [{kind: openai, api_key: "${OTHER_KEY}", model: m}]\n'
-    (tmp_path / "settings.yaml").write_text(SMALLEST.replace("claude:\n", fallback), encoding="utf-8")
-    settings = load_settings(tmp_path / "settings.yaml", VARIABLES, dotenv=None, allow_unset=True)
-    assert settings.unset == {"claude.fallbacks[0].api_key": "OTHER_KEY is not set"}
-
-
-def test_rule_19_keys_of_fallbacks_are_masked(tmp_path: Path) -> None:
-    fallback = "claude:\n  fallbacks: [{kind: openai, api_key: key-of-the-fallback, model: m}]\n"
-    assert "key-of-the-fallback" in collect_secrets(load(tmp_path, SMALLEST.replace("claude:\n", fallback)))
 
 
 def test_required_key_that_is_no_secret_needs_its_variable(tmp_path: Path) -> None:
