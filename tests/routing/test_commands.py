@@ -88,13 +88,7 @@ def test_rule_18_text_with_invisible_or_similar_characters_is_no_command(text: s
     assert parse_command(text) is None
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "/dismiss #3.",
-        "\n@hls please /dismiss\u00a03",
-    ],
-)
+@pytest.mark.parametrize("text", ["/dismiss #3.", "\n@hls please /dismiss\u00a03"])
 def test_finding_is_dismissed_by_its_number(text: str) -> None:
     routed = decide(comment(text), prompts={})
     assert isinstance(routed, Command)
@@ -102,14 +96,7 @@ def test_finding_is_dismissed_by_its_number(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        "/reveiw",
-        "/review-full",
-        "/dismiss -3",
-        "/dismiss 3: false positive",
-        "@hls /deploy",
-    ],
+    "text", ["/reveiw", "/review-full", "/dismiss -3", "/dismiss 3: false positive", "@hls /deploy"]
 )
 def test_command_that_hls_does_not_have_is_unknown_if_it_is_like_one_or_addresses_hls(text: str) -> None:
     routed = decide(comment(text), prompts={}, bot=BOT)

@@ -94,13 +94,6 @@ def test_events_are_enabled_with_or_without_their_action(events: list[str], key:
     assert (isinstance(result, Ignored) and result.kind == "event not enabled") is not enabled
 
 
-def test_the_most_specific_entry_decides_regardless_of_order_and_case() -> None:
-    by = settings({"name": "octo/*"}, {"name": "Octo/Hello", "enabled": False}, {"name": "*/*", "enabled": False})
-    assert ignored(routing_input(repository="octo/hello"), by)[0] == "repository disabled"
-    assert find_prompt(routing_input(repository="octo/other"), by) == "issues/analyze"
-    assert ignored(routing_input(repository="hub/hello"), by)[0] == "repository disabled"
-
-
 def test_several_prompts_for_one_event_are_ambiguous() -> None:
     names = ("issues/analyze", "issues/short", "issues/triage")
     assert decide(routing_input(), prompts={"issues.opened": names}) == Ignored(

@@ -102,11 +102,6 @@ def test_rule_15_an_attack_is_harmless(attack: str) -> None:
         assert dangers(around.format(cell)) == []
 
 
-def test_rule_15_most_attacks_are_dangerous_without_sanitizing() -> None:
-    """The others are dangerous on GitHub, which links more, or after cleaning, or if they are sanitized wrongly."""
-    assert sum(not dangers(attack) for attack in ATTACKS.values()) == 11
-
-
 PIECES = r"""
 @victim ＠v ` `` ``` ```` ~~~ | |---| || \ \\ [ ] ( ) ]( ]: ][ ! ![ < > <b> <!-- --> &#64; & &lt; #12 closes /approve
 !go $ _ * ** https://x.example/ www.a javascript: a " ' = : --- ^ ~ a@b.example mermaid <https://x.example> [a](/x) `a`
@@ -133,12 +128,6 @@ def test_rule_15_closing_keyword_at_the_end_of_a_url_closes_nothing(text: str, e
 
 nasty = st.lists(st.sampled_from(FRAGMENTS), max_size=25).map("".join)
 nasty_letters = st.text(alphabet="`~@v|<>![]()\\\n >-1.#/ \t&;$_*:", max_size=40)
-
-
-@settings(max_examples=80)
-@given(nasty | nasty_letters)
-def test_rule_15_any_text_is_harmless(text: str) -> None:
-    assert dangers(sanitize_blocks(text)) == []
 
 
 @settings(max_examples=50)

@@ -43,11 +43,19 @@ def frame(text: str, nonce: str) -> str:
     return f"<text {nonce}>{text}</text {nonce}>"
 
 
-def render(source: str, environment: ImmutableSandboxedEnvironment = ENVIRONMENT, **variables: object) -> str:
-    placeholders = Placeholders(key=b"k", show=frame)
-    values: dict[str, object] = {"title": EVIL, "labels": [{"name": EVIL}, {"name": "bug"}], **variables}
-    context = {name: placeholders.convert(value) for name, value in values.items()}
+def substitute(
+    source: str,
+    placeholders: Placeholders,
+    environment: ImmutableSandboxedEnvironment = ENVIRONMENT,
+    **variables: object,
+) -> str:
+    context = {name: placeholders.convert(value) for name, value in variables.items()}
     return placeholders.substitute(environment.from_string(source).render(context), template="issues/analyze.j2")
+
+
+def render(source: str, environment: ImmutableSandboxedEnvironment = ENVIRONMENT, **variables: object) -> str:
+    values: dict[str, object] = {"title": EVIL, "labels": [{"name": EVIL}, {"name": "bug"}], **variables}
+    return substitute(source, Placeholders(key=b"k", show=frame), environment, **values)
 
 
 def leaks(rendered: str) -> bool:
@@ -210,9 +218,7 @@ def test_a_text_that_contains_forged_placeholders_is_unchanged() -> None:
 
 
 def nonce(source: str, *, key: bytes = b"k", **variables: object) -> str:
-    placeholders = Placeholders(key=key, show=lambda text, nonce: nonce)
-    context = {name: placeholders.convert(value) for name, value in variables.items()}
-    return placeholders.substitute(ENVIRONMENT.from_string(source).render(context), template="t")[:16]
+    return substitute(source, Placeholders(key=key, show=lambda _text, nonce: nonce), **variables)[:16]
 
 
 def test_rule_8_equal_texts_that_are_shown_have_equal_delimiters() -> None:
@@ -412,9 +418,7 @@ FACTS = Facts(
 
 
 def show(source: str, **variables: object) -> str:
-    placeholders = Placeholders(key=b"k", show=lambda text, nonce: f"«{text}»")
-    context = {name: placeholders.convert(value) for name, value in variables.items()}
-    return placeholders.substitute(ENVIRONMENT.from_string(source).render(context), template="t")
+    return substitute(source, Placeholders(key=b"k", show=lambda text, _nonce: f"«{text}»"), **variables)
 
 
 @pytest.mark.parametrize(
