@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -42,79 +43,87 @@ def organizations(text: str) -> RepositorySettings:
     return read
 
 
-def test_rule_23_features_can_only_be_switched_off(tmp_path: Path) -> None:
-    text = "enabled: true\nlabels: {create: true}\nfeatures: {auto_labeling: true, auto_commenting: false}\n"
-    holds = apply_repository_settings(effective(tmp_path, OPERATORS + "labels: {create: false}\n"), own(text))
-    assert (holds.features.auto_labeling, holds.features.auto_commenting) == (False, False)
-    assert (holds.enabled, holds.labels.create) == (True, False)
-    assert holds.repository_keys.keys() == {"features.auto_commenting"}
-
-
-def test_rule_23_suggested_labels_can_only_be_switched_off_or_need_more_confidence(tmp_path: Path) -> None:
-    operators = effective(tmp_path, OPERATORS + "labels: {suggest: true, min_confidence: 0.8}\n")
-    wider = apply_repository_settings(operators, own("labels: {suggest: true, min_confidence: 0.2}\n"))
-    assert (wider.labels.suggest, wider.labels.min_confidence) == (True, 0.8)
-    assert wider.repository_keys == {}
-    narrower = apply_repository_settings(operators, own("labels: {suggest: false, min_confidence: 0.9}\n"))
-    assert (narrower.labels.suggest, narrower.labels.min_confidence) == (False, 0.9)
-    assert narrower.repository_keys.keys() == {"labels.suggest", "labels.min_confidence"}
-    assert apply_repository_settings(effective(tmp_path), own("labels: {suggest: true}\n")).labels.suggest is False
-    unsure = apply_repository_settings(effective(tmp_path), own("labels: {min_field_confidence: 0.6}\n"))
-    assert unsure.labels.min_field_confidence == 0.6
-
-
-def test_rule_23_a_repository_can_deny_more_labels_but_not_fewer(tmp_path: Path) -> None:
-    operators = effective(tmp_path, OPERATORS + "labels: {deny: [release-*]}\n")
-    denied = apply_repository_settings(operators, own("labels: {deny: [bug]}\n"))
-    assert denied.labels.deny == ("release-*", "bug")
-    assert denied.repository_keys.keys() == {"labels.deny"}
-    kept = apply_repository_settings(operators, own("labels: {deny: []}\n"))
-    assert kept.labels.deny == ("release-*",)
-    assert kept.repository_keys == {}
-
-
-def test_rule_23_reviews_can_only_be_restricted(tmp_path: Path) -> None:
-    text = (
-        "review: {max_inline: 4, verify: false, guidance: true, linked_issues: true, functions: false, fail_on: high}"
-    )
-    operators = "review: {max_inline: 3, guidance: false, fail_on: medium}\n"
-    wider = apply_repository_settings(effective(tmp_path, operators), own(text)).review
-    assert (wider.max_inline, wider.fail_on) == (3, "medium")
-    assert (wider.verify, wider.guidance, wider.linked_issues, wider.functions) == (False, False, True, False)
-    narrower = apply_repository_settings(effective(tmp_path, ""), own(text))
-    assert (narrower.review.max_inline, narrower.review.fail_on) == (4, "high")
-    assert set(narrower.repository_keys) == {"review.max_inline", "review.verify", "review.functions", "review.fail_on"}
-    stricter = effective(tmp_path, "review: {fail_on: critical}\n")
-    assert apply_repository_settings(stricter, own(text)).review.fail_on == "high"
-
-
-def test_rule_23_titles_can_only_be_left_out_or_get_other_types(tmp_path: Path) -> None:
-    text = "pull_requests: {title: false, title_types: [bug]}"
-    assert apply_repository_settings(effective(tmp_path), own(text)).repository_keys.keys() == {
-        "pull_requests.title_types"
-    }
-    holds = apply_repository_settings(effective(tmp_path, "pull_requests: {title: check}\n"), own(text))
-    assert (holds.pull_requests.title, holds.pull_requests.title_types) == (False, ("bug",))
-    assert parse_repository_file("pull_requests: {title: check}").problems != ()
-
-
-def test_rule_23_reviewers_can_only_be_left_out(tmp_path: Path) -> None:
-    requesting = effective(tmp_path, "pull_requests: {reviewers: request}\n")
-    assert (
-        apply_repository_settings(requesting, own("pull_requests: {reviewers: false}")).pull_requests.reviewers is False
-    )
-    assert parse_repository_file("pull_requests: {reviewers: suggest}").problems != ()
+SUGGESTING = "    labels: {suggest: true, min_confidence: 0.8}\n"
+DENYING = "    labels: {deny: [release-*]}\n"
+REVIEW = "review: {max_inline: 4, verify: false, guidance: true, functions: false, fail_on: high}"
+TITLE = "pull_requests: {title: false, title_types: [bug]}"
 
 
 @pytest.mark.parametrize(
-    ("operators", "repositorys", "applies"), [(True, False, False), (False, True, False), (True, True, True)]
+    ("operators", "repositorys", "applies", "keys"),
+    [
+        ("features: {auto_labeling: false}", "features: {auto_labeling: true}", {"features.auto_labeling": False}, ""),
+        ("", "features: {auto_commenting: false}", {"features.auto_commenting": False}, "features.auto_commenting"),
+        ("labels: {create: false}", "labels: {create: true}", {"labels.create": False}, ""),
+        (
+            SUGGESTING,
+            "labels: {suggest: true, min_confidence: 0.2}",
+            {"labels.suggest": True, "labels.min_confidence": 0.8},
+            "",
+        ),
+        (
+            SUGGESTING,
+            "labels: {suggest: false, min_confidence: 0.9}",
+            {"labels.suggest": False, "labels.min_confidence": 0.9},
+            "labels.suggest labels.min_confidence",
+        ),
+        ("", "labels: {suggest: true}", {"labels.suggest": False}, ""),
+        (
+            "",
+            "labels: {min_field_confidence: 0.6}",
+            {"labels.min_field_confidence": 0.6},
+            "labels.min_field_confidence",
+        ),
+        (DENYING, "labels: {deny: [bug]}", {"labels.deny": ("release-*", "bug")}, "labels.deny"),
+        (DENYING, "labels: {deny: []}", {"labels.deny": ("release-*",)}, ""),
+        (
+            "review: {max_inline: 3, guidance: false, fail_on: medium}",
+            REVIEW,
+            {"review.max_inline": 3, "review.fail_on": "medium", "review.guidance": False},
+            "review.verify review.functions",
+        ),
+        (
+            "",
+            REVIEW,
+            {"review.max_inline": 4, "review.verify": False, "review.functions": False, "review.fail_on": "high"},
+            "review.max_inline review.verify review.functions review.fail_on",
+        ),
+        ("", "review: {linked_issues: true}", {"review.linked_issues": True}, ""),
+        ("review: {fail_on: critical}", "review: {fail_on: high}", {"review.fail_on": "high"}, "review.fail_on"),
+        ("", TITLE, {"pull_requests.title": False}, "pull_requests.title_types"),
+        (
+            "pull_requests: {title: check}",
+            TITLE,
+            {"pull_requests.title": False, "pull_requests.title_types": ("bug",)},
+            "pull_requests.title pull_requests.title_types",
+        ),
+        (
+            "pull_requests: {reviewers: request}",
+            "pull_requests: {reviewers: false}",
+            {"pull_requests.reviewers": False},
+            "pull_requests.reviewers",
+        ),
+        (
+            "retrieval: {enabled: true}",
+            "retrieval: {enabled: false}",
+            {"retrieval.enabled": False},
+            "retrieval.enabled",
+        ),
+        ("retrieval: {enabled: false}", "retrieval: {enabled: true}", {"retrieval.enabled": False}, ""),
+        ("", "retrieval: {enabled: true}", {"retrieval.enabled": True}, ""),
+    ],
 )
-def test_rule_23_retrieval_can_only_be_switched_off(
-    tmp_path: Path, operators: bool, repositorys: bool, applies: bool
+def test_rule_23_a_repository_can_only_restrict_what_the_operator_allows(
+    tmp_path: Path, operators: str, repositorys: str, applies: dict[str, object], keys: str
 ) -> None:
-    allowed = effective(tmp_path, f"    retrieval: {{enabled: {operators}}}\n")
-    holds = apply_repository_settings(allowed, own(f"retrieval: {{enabled: {repositorys}}}\n"))
-    assert holds.retrieval.enabled is applies
+    holds = apply_repository_settings(effective(tmp_path, operators), own(repositorys))
+    assert {key: attrgetter(key)(holds) for key in applies} == applies
+    assert set(holds.repository_keys) == set(keys.split())
+
+
+@pytest.mark.parametrize("text", ["pull_requests: {title: check}", "pull_requests: {reviewers: suggest}"])
+def test_rule_23_a_repository_cannot_switch_a_check_or_requests_on(text: str) -> None:
+    assert parse_repository_file(text).problems != ()
 
 
 def test_rule_23_a_repository_overrides_its_organisation_only_within_the_limits_of_the_operator(tmp_path: Path) -> None:
