@@ -135,10 +135,6 @@ def settings(sandbox: Sandbox, mirrors: Path, *, is_compared: bool) -> Settings:
     )
 
 
-def _database(folder: Path) -> str:
-    return create_database(folder / "hls.db")
-
-
 @contextmanager
 def worker(sandbox: Sandbox, library: Library, folder: Path, *, is_compared: bool = False) -> Iterator[WorkerContext]:
     """Make the context of a worker, with real clients, and with its database and mirrors in a folder.
@@ -146,7 +142,7 @@ def worker(sandbox: Sandbox, library: Library, folder: Path, *, is_compared: boo
     `is_compared`: issues are compared with older ones.
     """
     given = settings(sandbox, folder / "mirrors", is_compared=is_compared)
-    store = Storage.open(_database(folder))
+    store = Storage.open(create_database(folder / "hls.db"))
     api = GithubApi(given.github, now=lambda: datetime.now(UTC))
     hours = count(step=3600)
     labels = RepositoryLabels(lambda: next(hours))  # every use lists the labels again
@@ -183,7 +179,7 @@ def run_attacks(scenario: Scenario, *, sandbox: Sandbox, library: Library, folde
             deliver(scenario, tools, sandbox, target, attacks, number)
             for number, (target, attacks) in enumerate(plan, FIRST_NUMBER)
         )
-        return Run(tools.config.settings, library, sandbox, _database(folder), delivered, log.getvalue())
+        return Run(tools.config.settings, library, sandbox, f"sqlite:///{folder}/hls.db", delivered, log.getvalue())
 
 
 def deliver(

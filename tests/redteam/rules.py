@@ -217,9 +217,8 @@ def _letters(text: str) -> str:
 def rule_19_own_secrets_are_not_sent_logged_or_stored(run: Run) -> Violations:
     forms = [form for secret in SECRETS for form in _forms(secret)]
     for one in run.rounds:
-        if any(
-            form in f"{seen.body} {seen.path} {seen.query}" for seen in (*one.claude, *one.github) for form in forms
-        ):
+        sent = "\n".join(f"{seen.body} {seen.path} {seen.query}" for seen in (*one.claude, *one.github))
+        if any(form in sent for form in forms):
             yield f"{one.name}: sent"
     yield from (f"logged as {form}" for form in forms if form in run.log)
     for table, column, value in _stored(run):

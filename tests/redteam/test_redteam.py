@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,17 +19,11 @@ from tests.redteam.scenarios import SCENARIOS, Scenario
 
 
 @pytest.fixture
-def log() -> Iterator[io.StringIO]:
+def log(logging_as_before: None) -> io.StringIO:
     """Everything that is logged with the default settings."""
-    root = logging.getLogger()
-    handlers, level, excepthook = list(root.handlers), root.level, threading.excepthook
     stream = io.StringIO()
     logs.configure("INFO", "json", stream, SECRETS)
-    yield stream
-    threading.excepthook = excepthook
-    logging.captureWarnings(capture=False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    return stream
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
