@@ -1,4 +1,4 @@
-"""Budgets for all calls of a day or a month: of everything, of repositories, and of accounts without write permission.
+"""Budgets for the calls of a day or a month, and for those of the reviews of a pull request.
 
 The clock of the database stands at a fixed moment, which each test moves.
 """
@@ -6,18 +6,19 @@ The clock of the database stands at a fixed moment, which each test moves.
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from hls_handler.analysis import Usage
-from hls_handler.deliveries import Lease
-from hls_handler.errors import BudgetUsedUp, Postponed
+from hls_handler.deliveries import Checkpoint, Lease
+from hls_handler.errors import BudgetExceeded, BudgetUsedUp, Postponed
 from hls_handler.settings.model import Budgets, Settings
 from hls_handler.storage import Storage
 from hls_handler.store.budgets import list_budgets
-from hls_handler.store.calls import StartedCall
+from hls_handler.store.calls import ReviewBudget, StartedCall
 from tests.engine.world import settings
 from tests.queue.builders import Skew, accept, begin, claim, queued, start_call
 from tests.queue.test_concurrency import run_at_once
@@ -162,3 +163,85 @@ def test_parallel_calls_never_exceed_a_budget(stores: list[Storage], store: Stor
         return begun
 
     assert sum(run_at_once(4, work)) == 7
+
+
+# --- budgets of reviews ---
+
+
+ENOUGH = 1000.0
+
+
+def review_budget(max_usd: float = ENOUGH, *, per_pull_request: float = ENOUGH) -> ReviewBudget:
+    return ReviewBudget(
+        max_usd, "settings.yaml:9 (review.max_usd)", per_pull_request, "settings.yaml:10 (review.max_usd_per...)"
+    )
+
+
+def begin_review_call(
+    store: Storage,
+    lease: Lease,
+    review: ReviewBudget | None,
+    *,
+    estimate: Usage = ESTIMATE,
+    changes: tuple[Checkpoint, ...] = (),
+) -> StartedCall:
+    return start_call(store, lease, "pull_requests/analyze@3f9c2a", estimate=estimate, review=review, changes=changes)
+
+
+def run_review_call(store: Storage, lease: Lease, review: ReviewBudget | None, usage: Usage = USAGE) -> None:
+    store.calls.end(lease, begin_review_call(store, lease, review), outcome="ok", usage=usage, error=None)
+
+
+def test_call_whose_estimate_does_not_fit_is_not_begun_and_names_setting_and_amounts(store: Storage) -> None:
+    lease = begin(store, "g1", number=7)
+    run_review_call(store, lease, review_budget(0.0599))
+    with pytest.raises(BudgetExceeded) as raised:
+        begin_review_call(store, lease, review_budget(0.0599))
+    assert str(raised.value) == (
+        "the budget of the review allows no further call: 0.0100 USD spent, 0.0000 USD reserved by calls in progress, "
+        "this call needs up to 0.0500 USD, limit 0.0599 USD (settings.yaml:9 (review.max_usd)); "
+        "raise that limit, then push or comment /review"
+    )
+    assert [call.outcome for call in store.calls.calls_of("g1")] == ["ok"]
+    assert store.statistics.counters()["claude_calls", "ok"] == 1
+
+
+def test_error_of_the_limit_names_what_is_spent_and_what_is_reserved(store: Storage) -> None:
+    first, second = (begin(store, guid, number=number) for guid, number in (("g1", 7), ("g2", 8)))
+    review, second = review_budget(per_pull_request=0.1), replace(second, number=7)
+    run_review_call(store, first, review)
+    begin_review_call(store, second, review)
+    with pytest.raises(BudgetExceeded) as raised:
+        begin_review_call(store, first, review)
+    assert str(raised.value) == (
+        "the budget of the pull request allows no further call: 0.0100 USD spent, 0.0500 USD reserved by calls in "
+        "progress, this call needs up to 0.0500 USD, limit 0.1000 USD (settings.yaml:10 (review.max_usd_per...)); "
+        "raise that limit, then push or comment /review"
+    )
+
+
+def test_unknown_price_counts_as_nothing(store: Storage) -> None:
+    lease = begin(store, "g1", number=7)
+    for _ in range(3):
+        begin_review_call(store, lease, review_budget(0.000001), estimate=Usage("llama", output_tokens=4000))
+    with pytest.raises(BudgetExceeded):
+        begin_review_call(store, lease, review_budget(0.000001))
+
+
+def test_changes_are_stored_even_if_the_call_does_not_fit(store: Storage) -> None:
+    lease, facts = begin(store, "g1", number=7), Checkpoint("gather", 0, 1, "{}")
+    with pytest.raises(BudgetExceeded):
+        begin_review_call(store, lease, review_budget(0.01), changes=(facts,))
+    assert store.checkpoints.load("g1") == {("gather", 0): facts}
+
+
+def test_cost_of_deleted_deliveries_still_counts_for_a_pull_request(store: Storage, skew: Skew) -> None:
+    review = review_budget(per_pull_request=0.075)
+    for guid in ("g1", "g2", "g3"):
+        lease = begin(store, guid, number=7)
+        run_review_call(store, lease, review)
+        store.queue.finish(lease, "done", reason=None, took_s=1)
+        skew.advance(days=91)
+        assert store.retention.delete_deliveries(after=timedelta(days=90), most=20) == 1
+    with pytest.raises(BudgetExceeded, match=r"of the pull request .* 0\.0300 USD spent"):
+        begin_review_call(store, begin(store, "g4", number=7), review)

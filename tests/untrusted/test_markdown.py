@@ -114,18 +114,6 @@ FRAGMENTS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("https://x.example/fixes #12", "https://x.example/fixes \u200b#12"),
-        ("https://x.example/fixes\n#12", "https://x.example/fixes \u200b\n#12"),
-        ("https://x.example/fixes-it #12", "https://x.example/fixes-it #12"),
-    ],
-)
-def test_rule_15_closing_keyword_at_the_end_of_a_url_closes_nothing(text: str, expected: str) -> None:
-    assert sanitize_blocks(text) == expected
-
-
 nasty = st.lists(st.sampled_from(FRAGMENTS), max_size=25).map("".join)
 nasty_letters = st.text(alphabet="`~@v|<>![]()\\\n >-1.#/ \t&;$_*:", max_size=40)
 
@@ -267,10 +255,6 @@ def test_rule_15_code_in_a_code_block_of_ours_is_redacted_by_known_forms() -> No
     assert sanitize_code_block("token = 'ghp_" + "a1B2" * 9 + "'") == "token = '[redacted: github-token]'"
 
 
-def test_rule_15_code_block_within_untrusted_markdown_is_redacted_as_prose() -> None:
-    assert sanitize_blocks("```\npassword = swordfish\n```").strip() == "```\npassword = [redacted: password]\n```"
-
-
 READABLE = {
     "@victim": f"@{ZERO_WIDTH_SPACE}victim",
     "![alt](https://x.example/a.png)": "[image: alt](https://x.example/a.png)",
@@ -282,6 +266,9 @@ READABLE = {
     "fixes #12": f"fixes{ZERO_WIDTH_SPACE} #12",
     "Fixed the test. See #12.": f"Fixed{ZERO_WIDTH_SPACE} the test. See #12.",
     "#12 fixed the test": "#12 fixed the test",
+    "https://x.example/fixes #12": "https://x.example/fixes \u200b#12",
+    "https://x.example/fixes\n#12": "https://x.example/fixes \u200b\n#12",
+    "https://x.example/fixes-it #12": "https://x.example/fixes-it #12",
     "\xa0/approve": "\xa0\\/approve",
     "```\n\xa0/approve\n```": f"\n```\n\xa0/{ZERO_WIDTH_SPACE}approve\n```\n",
     "/approve": "\\/approve",
@@ -296,6 +283,7 @@ READABLE = {
     "a ~~~ b": "a \\~\\~\\~ b",
     "password=hunter2": f"password=[redacted: password]{ZERO_WIDTH_SPACE}",
     "```mermaid\nx\n```": "\n```\nx\n```\n",
+    "```\npassword = swordfish\n```": "\n```\npassword = [redacted: password]\n```\n",
     "```py\n/approve\n!pip\n/usr/bin\n```": (
         f"\n```py\n/{ZERO_WIDTH_SPACE}approve\n!{ZERO_WIDTH_SPACE}pip\n/usr/bin\n```\n"
     ),
