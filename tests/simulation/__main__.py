@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 import time
@@ -17,6 +18,8 @@ def main(seeds: str) -> None:
     if len(numbers) > 1:
         logging.disable()
     failed = 0
+    gc.freeze()
+    gc.set_threshold(50_000)
     with TemporaryDirectory() as folder:
         database = SimulatedDatabase(Path(folder) / "hls.db")
         for seed in numbers:
