@@ -44,10 +44,7 @@ def frame(text: str, nonce: str) -> str:
 
 
 def substitute(
-    source: str,
-    placeholders: Placeholders,
-    environment: ImmutableSandboxedEnvironment = ENVIRONMENT,
-    **variables: object,
+    source: str, environment: ImmutableSandboxedEnvironment, placeholders: Placeholders, **variables: object
 ) -> str:
     context = {name: placeholders.convert(value) for name, value in variables.items()}
     return placeholders.substitute(environment.from_string(source).render(context), template="issues/analyze.j2")
@@ -55,7 +52,7 @@ def substitute(
 
 def render(source: str, environment: ImmutableSandboxedEnvironment = ENVIRONMENT, **variables: object) -> str:
     values: dict[str, object] = {"title": EVIL, "labels": [{"name": EVIL}, {"name": "bug"}], **variables}
-    return substitute(source, Placeholders(key=b"k", show=frame), environment, **values)
+    return substitute(source, environment, Placeholders(key=b"k", show=frame), **values)
 
 
 def leaks(rendered: str) -> bool:
@@ -218,7 +215,7 @@ def test_a_text_that_contains_forged_placeholders_is_unchanged() -> None:
 
 
 def nonce(source: str, *, key: bytes = b"k", **variables: object) -> str:
-    return substitute(source, Placeholders(key=key, show=lambda _text, nonce: nonce), **variables)[:16]
+    return substitute(source, ENVIRONMENT, Placeholders(key=key, show=lambda _text, nonce: nonce), **variables)[:16]
 
 
 def test_rule_8_equal_texts_that_are_shown_have_equal_delimiters() -> None:
@@ -418,7 +415,7 @@ FACTS = Facts(
 
 
 def show(source: str, **variables: object) -> str:
-    return substitute(source, Placeholders(key=b"k", show=lambda text, _nonce: f"«{text}»"), **variables)
+    return substitute(source, ENVIRONMENT, Placeholders(key=b"k", show=lambda text, _nonce: f"«{text}»"), **variables)
 
 
 @pytest.mark.parametrize(
