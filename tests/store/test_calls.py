@@ -74,6 +74,14 @@ def test_shadow_calls_are_also_counted_separately(store: Storage) -> None:
     assert make_receipt(found).calls == 1
 
 
+def test_calls_are_in_order_although_the_clock_was_set_back(store: Storage, skew: Skew) -> None:
+    lease = begin(store, "g1")
+    for index in (0, 1):
+        store.calls.end(lease, start_call(store, lease, index=index), outcome="ok", usage=None, error=None)
+        skew.advance(seconds=-1)
+    assert [call.index for call in store.calls.calls_of("g1")] == [0, 1]
+
+
 def test_unavailable_calls_do_not_use_the_budget(store: Storage) -> None:
     lease = begin(store, "g1")
     for outcome in ("unavailable", "failed", "unavailable"):

@@ -46,6 +46,13 @@ def test_reply_is_found_until_it_expires_and_a_new_one_replaces_it(store: Storag
     assert ("second" in found.reply, found.cost_micro_usd) == (True, None)
 
 
+def test_reply_from_the_future_is_not_used_because_the_clock_was_set_back(store: Storage, skew: Skew) -> None:
+    skew.advance(days=30)
+    store_reply(store, begin(store, "g1"), make_reply())
+    skew.advance(days=-30)
+    assert find(store) is None
+
+
 def test_use_of_a_cached_reply_stores_the_analysis_and_counts_what_it_saved(store: Storage) -> None:
     store_reply(store, begin(store, "g1"), make_reply())
     lease, cached = begin(store, "g2"), find(store)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
+import psycopg
 from sqlalchemy import func, select
 
 from hls_handler.analysis import Usage, ValidReply
@@ -11,7 +13,9 @@ from hls_handler.db.tables import metadata
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.storage import Storage
 from hls_handler.store.interruptions import NewerEvents
+from tests.e2e.service import Waiting
 from tests.handlers.world import pull_request_analysis
+from tests.postgres import ON_POSTGRESQL
 from tests.queue.builders import (
     SAME_BODY,
     Skew,
@@ -25,6 +29,7 @@ from tests.queue.builders import (
     queued,
     record_reply,
     start_call,
+    state_of,
 )
 from tests.queue.test_concurrency import run_at_once
 
@@ -201,6 +206,36 @@ def test_sums_are_right_if_several_processes_delete_at_once(stores: list[Storage
     deleted = run_at_once(4, lambda number: [delete_old(stores[number], most=2) for _ in range(4)])
     assert sum(map(sum, deleted)) == 8
     assert store.calls.prompt_stats() == prompt_stats
+
+
+@ON_POSTGRESQL
+def test_redelivery_during_its_deletion_is_not_lost(url: str, store: Storage) -> None:
+    dead_letter(store, "g1")
+    with connect(url) as deleting:
+        deleting.execute("DELETE FROM deliveries WHERE guid = 'g1'")
+        answers: list[str] = []
+        receiver = threading.Thread(target=lambda: answers.extend(a.outcome for a in accept(store, queued("g1"))))
+        receiver.start()
+        wait_for_a_blocked_lock(url)
+    receiver.join(timeout=10)
+    assert answers == ["queued"]
+    assert state_of(store, "g1") == "queued"
+
+
+def connect(url: str) -> psycopg.Connection[tuple[object, ...]]:
+    """A further connection, whose transaction is committed at the end of its `with` block."""
+    return psycopg.connect(url.replace("+psycopg", ""))
+
+
+def wait_for_a_blocked_lock(url: str) -> None:
+    waiting = Waiting(10)
+    with connect(url) as connection:
+        connection.autocommit = True
+        while waiting.more():
+            row = connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
+            if row != (0,):
+                return
+    raise AssertionError("no statement waits for a lock")
 
 
 def test_old_changes_of_the_audit_are_deleted_in_batches(store: Storage, skew: Skew) -> None:
