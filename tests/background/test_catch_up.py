@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -25,8 +22,7 @@ from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from tests.engine.world import library
-from tests.sqlite import create_database
+from tests.engine.world import empty_storage, library
 
 REPOSITORY = "octo/widgets"
 REPOSITORY_ID = 7
@@ -177,11 +173,9 @@ def component(health: Health) -> ComponentHealth:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world() -> World:
     ahead: list[timedelta] = []
-    url = create_database(tmp_path / "hls.db")
-    with closing(Storage.open(url, skew=lambda: sum(ahead, timedelta()))) as store:
-        yield World(store, ahead=ahead)
+    return World(empty_storage(lambda: sum(ahead, timedelta())), ahead=ahead)
 
 
 def test_27_of_700_missed_deliveries_are_each_processed_once(world: World) -> None:

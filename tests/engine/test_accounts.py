@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from pathlib import Path
+from collections.abc import Collection
+from datetime import timedelta
 
 import pytest
 from pydantic import SecretStr
@@ -14,17 +14,14 @@ from hls_handler.events import Account
 from hls_handler.settings.model import Github
 from hls_handler.storage import Storage
 from tests.engine.fakes import HLS, FakeGithub
-from tests.engine.world import MakeWorld
-from tests.sqlite import create_database
+from tests.engine.world import MakeWorld, empty_storage
 
 FIRST, SPARE = Account("hls-bot", 1, "User"), Account("spare-bot", 2, "User")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Storage]:
-    opened = Storage.open(create_database(tmp_path / "hls.db"))
-    yield opened
-    opened.close()
+def store() -> Storage:
+    return empty_storage(timedelta)
 
 
 @pytest.mark.parametrize(

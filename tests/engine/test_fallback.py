@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -71,10 +70,10 @@ class Services:
 
 
 @pytest.fixture
-def services(tmp_path: Path) -> Iterator[Services]:
+def services() -> Iterator[Services]:
     with ExitStack() as stack:
         first, second = (stack.enter_context(closing(FakeModels(lambda _: BUG.model_dump_json()))) for _ in range(2))
-        world = stack.enter_context(open_world(tmp_path, given=make_settings(first, second), is_clock_fixed=True))
+        world = stack.enter_context(open_world(given=make_settings(first, second), is_clock_fixed=True))
         yield Services(first, second, world)
 
 

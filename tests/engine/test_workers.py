@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from queue import SimpleQueue
 from typing import cast
 
@@ -208,12 +206,12 @@ def test_worker_looks_again_when_the_next_delivery_is_due_although_another_one_l
         assert running.next_result().guid == GUID
 
 
-def test_damaged_body_dead_letters_its_delivery_and_the_worker_continues(make_world: MakeWorld, tmp_path: Path) -> None:
+def test_damaged_body_dead_letters_its_delivery_and_the_worker_continues(make_world: MakeWorld) -> None:
     world = make_world()
     world.accept()
     world.accept(guid="whole", number=7)
-    with closing(sqlite3.connect(tmp_path / "hls.db")) as database, database:
-        database.execute("UPDATE deliveries SET body = ? WHERE guid = ?", (b"not what was stored", GUID))
+    with world.store.database.writing() as connection:
+        connection.exec_driver_sql("UPDATE deliveries SET body = ? WHERE guid = ?", (b"not what was stored", GUID))
     with run_workers(world, QueueWithHooks(world.store)) as running:
         reason = "the stored body is missing or damaged: check the database, then redeliver the delivery from GitHub"
         assert running.next_result() == Finished(GUID, "dead", reason)

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hls_handler.analysis import IssueAnalysis
 from hls_handler.clients.vectors import Vectors
+from hls_handler.db.tables import metadata
 from hls_handler.deliveries import Finished, Lease, NewDelivery
 from hls_handler.engine.active_config import ChosenAccount, DeliveryConfig, WorkerContext
 from hls_handler.engine.checks import CheckEnder
@@ -223,18 +225,51 @@ class World:
         )
 
 
+class SharedDatabase:
+    """One SQLite database for many tests: SQLAlchemy compiles each statement once for each `Database`."""
+
+    def __init__(self) -> None:
+        self.folder = TemporaryDirectory()
+        self.skew: Callable[[], timedelta] = timedelta
+        url = create_database(Path(self.folder.name) / "hls.db")
+        self.database = Storage.open(url, skew=lambda: self.skew()).database
+
+
+@cache
+def shared_database() -> SharedDatabase:
+    return SharedDatabase()
+
+
+def empty_storage(skew: Callable[[], timedelta]) -> Storage:
+    """Delete all rows of this process's database, and let `skew` be added to its clock."""
+    shared = shared_database()
+    shared.skew = skew
+    with shared.database.writing(durable=False) as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+    return Storage(shared.database)
+
+
 @contextmanager
 def open_world(
-    tmp_path: Path, *, replies: FakeClaude | None = None, given: Settings | None = None, is_clock_fixed: bool = False
+    folder: Path | None = None,
+    *,
+    replies: FakeClaude | None = None,
+    given: Settings | None = None,
+    is_clock_fixed: bool = False,
 ) -> Iterator[World]:
-    """Open a world. With `is_clock_fixed`, the database's clock is at noon, and only `World.advance` changes it."""
+    """Open a world with a database in the folder, or with that of this process, which is emptied.
+
+    With `is_clock_fixed`, the database's clock is at noon, and only `World.advance` changes it.
+    """
     skew: list[timedelta] = []
 
     def ahead() -> timedelta:
         return sum(skew, NOON - datetime.now(UTC) if is_clock_fixed else timedelta())
 
-    store = Storage.open(create_database(tmp_path / "hls.db"), skew=ahead)
+    store = empty_storage(ahead) if folder is None else Storage.open(create_database(folder / "hls.db"), skew=ahead)
     try:
         yield World(store, FakeGithub(), replies or FakeClaude([BUG]), given or settings(), skew=skew)
     finally:
-        store.close()
+        if folder is not None:
+            store.close()
