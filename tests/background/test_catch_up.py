@@ -531,13 +531,3 @@ def test_defect_is_shown_in_health_and_the_next_run_recovers(world: World) -> No
     world.github.errors.clear()
     run(world, loop)
     assert (component(health).state, world.process_all()) == ("healthy", ["guid"])
-
-
-def test_hooks_that_cannot_be_listed_do_not_stop_other_repositories(world: World) -> None:
-    two_repositories(world)
-    world.github.hook_lists[f"/repos/{REPOSITORY}"] = server_error("502")
-    world.github.send("other", repository_id=OTHER_ID)
-    report = world.catch_up().run()
-    assert [problem.message for problem in report.problems] == [f"the webhooks of {REPOSITORY} cannot be listed: 502"]
-    assert [problem.remedy for problem in report.problems] == ["wait"]
-    assert world.process_all() == ["other"]

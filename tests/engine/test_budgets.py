@@ -38,6 +38,7 @@ def test_deliveries_wait_for_the_next_day_and_the_log_says_so_once(
         world.run()
         states.append(world.row(f"g{number}").state)
     assert states == ["done", "queued", "queued"]
+    assert "permission Codertocat" not in world.github.calls  # without a budget of outsiders
     assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == ["a budget is used up"]
     assert world.health.snapshot().components["claude"].state == "degraded"
     world.advance(12 * 3600)
@@ -87,10 +88,3 @@ def test_permission_is_read_once_for_several_calls(make_world: MakeWorld) -> Non
     world.accept()
     assert world.finish().state == "done"
     assert (len(world.claude.asked), world.github.calls.count("permission Codertocat")) == (2, 1)
-
-
-def test_no_request_is_spent_on_permissions_without_a_budget_of_outsiders(make_world: MakeWorld) -> None:
-    world = make(make_world, with_budgets(total={"day_usd": 9}))
-    world.accept()
-    assert world.finish().state == "done"
-    assert "permission Codertocat" not in world.github.calls

@@ -207,30 +207,8 @@ def test_retry_neither_asks_nor_comments_twice(make_world: MakeWorld) -> None:
     assert (len(world.claude.asked), world.github.calls.count("write comment")) == (1, 1)
 
 
-@pytest.mark.parametrize("permission", ["read", "none"])
-def test_rule_18_cherry_pick_needs_write_permission(make_world: MakeWorld, permission: Any) -> None:
-    world = make_merged(make_world, CART)
-    world.github.permissions = {"octocat": permission}
-    finished = command(world, "/cherry-pick Release/1.2")
-    assert (finished.state, world.github.comments, world.github.reactions) == ("ignored", {}, [])
-    assert world.claude.asked == []
-
-
-def test_cherry_pick_is_the_command_of_another_bot_unless_settings_switch_it_on(make_world: MakeWorld) -> None:
-    world = make(make_world)
-    assert world.receive("issue_comment", comment("/cherry-pick Release/1.2"), guid="command") == "ignored"
-    assert world.github.calls == []
-
-
 def test_stopped_pull_request_is_not_picked(make_world: MakeWorld) -> None:
     world = make_merged(make_world)
     command(world, "/stop", guid="stop")
     assert "octocat stopped HLS" in (command(world, "/cherry-pick Release/1.2").reason or "")
     assert world.github.comments == {}
-
-
-def test_dry_run_writes_nothing(make_world: MakeWorld) -> None:
-    world = make_merged(make_world)
-    world.settings = settings(features={"cherry_pick": True, "dry_run": True})
-    assert command(world, "/cherry-pick Release/1.2").reason == "there is no conflict; would comment"
-    assert (world.github.comments, world.github.reactions) == ({}, [])

@@ -10,7 +10,6 @@ from hls_handler.deliveries import Finished
 from hls_handler.events import parse_event
 from hls_handler.prompting import recorded
 from hls_handler.settings.model import Prompts, Repository, RepositoryComments
-from tests.engine.shadow_world import load_cached
 from tests.engine.world import GUID, MakeWorld, settings
 from tests.handlers.world import file
 
@@ -26,7 +25,6 @@ def test_shipped_changelog_entry_is_stored_and_posted_only_where_settings_say(
     repository = Repository(name="Codertocat/Hello-World", comments=RepositoryComments(post_to=post_to))
     prompts = Prompts(use={"pull_request.closed": "pull_requests/changelog"})
     world = make_world(given=settings().model_copy(update={"repositories": (repository,), "prompts": prompts}))
-    world.prompts = load_cached(world.settings)
     model = world.prompts.prompts["pull_requests/changelog"].reply_model
     reply = {"worth_saying": True, "summary": "Counts lines.", "details": "", "section": "Fixed"}
     world.claude.replies = [model.model_validate(reply)]

@@ -11,7 +11,7 @@ import pytest
 from hls_handler.actions import Outcome
 from hls_handler.analysis import Unusable, UnusableReply, Usage
 from hls_handler.engine.posting import OUTCOME
-from hls_handler.errors import AppNotInstalled, DependencyDown, HlsError, Permanent, Postponed, Retryable
+from hls_handler.errors import AppNotInstalled, DependencyDown, HlsError, Permanent, Retryable
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Review, Settings
 from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID
@@ -81,28 +81,6 @@ def test_check_appears_with_its_end_while_other_writes_wait_for_slots(make_world
     world.advance(5)
     assert (world.finish().state, len(world.claude.asked), shown(world)) == ("done", 1, ["success"])
     assert len(writes(world)) == 1
-
-
-def test_check_in_progress_leaves_its_slot_to_the_first_result_of_another_delivery(make_world: MakeWorld) -> None:
-    world = make_world(REPLY, given=settings(github={"min_seconds_between_writes": 1.0}), is_clock_fixed=True)
-    world.accept(guid="other", number=7)
-    other = world.claim()
-    assert other is not None
-    used = world.store.rate_limiter.reserve_slot("github", interval_s=1.0, within_s=60.0)
-    slots: list[float] = []
-
-    def take_slot() -> None:
-        world.on_pause = lambda: None
-        with pytest.raises(Postponed) as waiting:
-            world.store.rate_limiter.take_slot(other, "github", interval_s=1.0)
-        slots.append(round((waiting.value.at - used).total_seconds(), 1))
-
-    before: list[tuple[int, list[str]]] = []
-    world.on_pause = take_slot
-    world.claude.on_call = lambda _: before.append((len(world.paused_s), shown(world)))
-    world.open_pull_request()
-    world.run()
-    assert (slots, before) == ([1.0], [(1, [])])  # Claude is asked at the time of the slot, without the check
 
 
 MARK = "\n".join(["@@ -1,2 +1,3 @@", "+a = '<!--'", "+run(input())", "+b = '-->'", " c = 1"])
@@ -269,21 +247,6 @@ def shown_during_call_after_other_writes(world: World) -> list[str]:
     world.run()
     (once,) = during
     return once
-
-
-def test_question_waits_while_the_creation_of_the_check_may_take_effect(make_world: MakeWorld) -> None:
-    world = make_world(REPLY)
-    world.open_pull_request()
-    world.github.lost_check_responses.append(NO_RESPONSE)
-    assert world.run() is None
-    world.advance(LATE_WRITE_S / 2)
-    assert world.run() is None
-    assert world.claude.asked == []
-    world.advance(LATE_WRITE_S)
-    during: list[list[str]] = []
-    world.claude.on_call = lambda _: during.append(shown(world))
-    assert world.finish().state == "done"
-    assert during == [["in_progress"]]
 
 
 @pytest.mark.parametrize("error", [Permanent("403: GitHub asks for checks=write"), Retryable("422: no such commit")])

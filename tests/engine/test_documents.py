@@ -109,8 +109,8 @@ def test_repository_without_a_mirror_keeps_what_is_stored_and_is_asked_again_aft
 
 
 def test_large_documentation_is_read_in_several_updates(world: World) -> None:
-    """50 files of 110 sections are more than one update takes."""
-    many = {f"{number:03}.md": "# One\n\nTopic.\n" * 110 for number in range(2 * FILES_PER_READ)}
+    """50 files of 101 sections are more than one update takes."""
+    many = {f"{number:03}.md": "# One\n\nTopic.\n" * 101 for number in range(FILES_PER_READ)}
     push(world, TWO, {**many, "099.md": "Last.\n"})
     assert update(world) == "it is too large for one reading; that for a question in an hour goes on"
     assert find(world, "last") == ()

@@ -37,14 +37,6 @@ DOCUMENTS = {
     "leases.md": "A delivery is claimed again if its machine is killed",
     "console.md": "The console shows deliveries and figures",
 }
-QUESTIONS = {
-    "Which templates are prompts?": "prompts.md",
-    "Certificates behind proxies": "proxy.md",
-    "Grafana support": "metrics.md",
-    "rotate credentials": "secrets.md",
-    "spend fewer dollars": "cost.md",
-    "power crashes": "leases.md",
-}
 ROTATE = "rotate credentials"
 
 
@@ -87,18 +79,6 @@ def ask(world: World, question: str) -> DeliveryReport:
     world.accept(guid=guid)
     assert world.finish().state == "done"
     return load_report(world.store, world.row(guid))
-
-
-def find_answered(world: World) -> list[str]:
-    """Return the questions for which Claude got the section with the answer."""
-    return [question for question, path in QUESTIONS.items() if path in (ask(world, question).context or "")]
-
-
-def test_same_questions_find_more_by_words_and_meaning_than_by_words_alone(world: World, vectors: Vectors) -> None:
-    assert find_answered(world) == ["Which templates are prompts?", "Certificates behind proxies", "Grafana support"]
-    world.vectors = vectors
-    world.advance(3601)  # the vectors of stored documents follow when the documents are read again
-    assert find_answered(world) == [*QUESTIONS]
 
 
 def test_changed_document_is_found_by_its_new_meaning(

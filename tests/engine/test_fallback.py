@@ -84,19 +84,19 @@ def make_settings(first: FakeModels, second: FakeModels) -> Settings:
 
 
 def test_no_delivery_is_lost_or_paid_twice_while_a_provider_fails_and_returns(services: Services) -> None:
-    services.receive(range(1, 11))
+    services.receive(range(1, 6))
     services.process()
-    assert (len(services.first.asked), len(services.second.asked)) == (10, 0)
+    assert (len(services.first.asked), len(services.second.asked)) == (5, 0)
     services.first.status = 529
-    services.receive(range(11, 41))
+    services.receive(range(6, 16))
     services.process()
-    assert (len(services.second.asked), services.first.failed <= THREADS) == (30, True)
+    assert (len(services.second.asked), services.first.failed <= THREADS) == (10, True)
     services.first.status, services.now = 200, NOON + timedelta(minutes=1)
-    services.receive(range(41, 71))
+    services.receive(range(16, 26))
     services.process()
-    assert len(services.first.asked) >= 10 + 30 - (THREADS - 1)  # one thread probes, and the others do not wait for it
-    states = {services.world.row(f"guid-{number}").state for number in range(1, 71)}
-    assert (states, services.paid) == ({"done"}, Counter(map(str, range(1, 71))))
+    assert len(services.first.asked) >= 5 + 10 - (THREADS - 1)  # one thread probes, and the others do not wait for it
+    states = {services.world.row(f"guid-{number}").state for number in range(1, 26)}
+    assert (states, services.paid) == ({"done"}, Counter(map(str, range(1, 26))))
     counters = services.world.store.statistics.counters()
     counted = {label: count for (name, label), count in counters.items() if name == "provider_calls"}
     assert counted == {
@@ -157,15 +157,6 @@ def test_reply_of_a_fallback_answers_the_same_question_after_the_return(services
     services.receive(range(1, 2), "again")
     services.process()
     assert (services.world.row("again-1").state, services.paid) == ("done", {"1": 1})
-
-
-def test_slash_in_a_model_names_no_provider_in_the_figures_without_fallbacks(services: Services) -> None:
-    claude = {"kind": "openai", "api_key": KEY, "model": "meta/llama", "base_url": f"{services.second.url}/v1"}
-    services.world.settings = settings(claude=claude)
-    services.receive(range(1, 2))
-    services.process()
-    names = {name for name, _ in services.world.store.statistics.counters()}
-    assert ("claude_calls" in names, "provider_calls" in names) == (True, False)
 
 
 def test_health_is_restored_by_the_call_that_finds_the_provider_again(services: Services) -> None:

@@ -69,17 +69,13 @@ def test_nothing_is_reported(tmp_path: Path, text: str, own: str | None) -> None
 
 
 def test_own_prompt_of_which_no_event_is_enabled_is_reported_with_its_line(tmp_path: Path) -> None:
-    assert warnings(tmp_path, "", {"push/tell.j2": PUSH}) == [
-        (
-            "own/push/tell.j2:3: on: no repository enables push; "
-            "add one to repositories[].events in settings.yaml, or remove the prompt"
-        )
-    ]
-
-
-def test_own_template_of_a_shipped_prompt_of_which_no_event_is_enabled_is_reported(tmp_path: Path) -> None:
-    (warning,) = warnings(tmp_path, "", {"releases/announce.j2": "{{ release.name }}"})
-    assert "on: no repository enables release.published; add one to repositories[].events" in warning
+    """Also a template at the path of a shipped prompt, which has its front matter."""
+    of_push, of_release = warnings(tmp_path, "", {"push/tell.j2": PUSH, "releases/announce.j2": "{{ release.name }}"})
+    assert of_push == (
+        "own/push/tell.j2:3: on: no repository enables push; "
+        "add one to repositories[].events in settings.yaml, or remove the prompt"
+    )
+    assert "on: no repository enables release.published; add one to repositories[].events" in of_release
 
 
 USES_TEAM = "{{ config.team }} {% if config.areas is defined %}{{ config.areas }}{% endif %} {{ issue.title }}"
@@ -136,7 +132,7 @@ def test_field_that_nothing_uses_and_labels_of_a_discussion_are_reported(tmp_pat
 
 def test_variable_that_no_repository_has_is_an_error_with_its_line(tmp_path: Path) -> None:
     write(tmp_path / "own", {"issues/analyze.j2": "{{ issue.title }}\n{{ config.teem }}"})
-    settings = load(tmp_path, f"{SMALLEST}{TWO}prompts: {{directory: [{tmp_path}/own, {SHIPPED}]}}\n")
+    settings = load(tmp_path, f"{SMALLEST}{TWO}prompts: {{directory: {tmp_path}/own}}\n")
     with pytest.raises(PromptError) as caught:
         load_checked(settings)
     (problem,) = caught.value.problems

@@ -147,9 +147,10 @@ def test_unusable_answer_of_the_service_is_only_logged(
     assert (world.github.comments, world.claude.asked) == ({}, [])
 
 
-def test_test_oracle_is_the_command_of_another_bot_unless_settings_switch_it_on(make_world: MakeWorld) -> None:
+@pytest.mark.parametrize("text", ["/test-oracle", "/cherry-pick Release/1.2"])
+def test_command_is_that_of_another_bot_unless_settings_switch_it_on(make_world: MakeWorld, text: str) -> None:
     world = make(make_world)
-    assert world.receive("issue_comment", comment("/test-oracle"), guid="command") == "ignored"
+    assert world.receive("issue_comment", comment(text), guid="command") == "ignored"
     assert world.github.calls == []
 
 

@@ -10,9 +10,8 @@ import pytest
 from hls_handler.errors import AppNotInstalled, HlsError, Permanent
 from hls_handler.prompting import recorded
 from hls_handler.reports.delivery_report import load_report
-from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN
 from tests.engine.test_repository_settings import BROKEN, FEATURES, FILE_KEY, file, file_requests
-from tests.engine.world import BUG, MakeWorld, World, settings
+from tests.engine.world import MakeWorld, World, settings
 
 ORGANIZATION = "None:hls.yaml"  # of the default branch
 FILE = "Codertocat/.github: hls.yaml"
@@ -60,13 +59,6 @@ def test_file_of_a_person_is_not_read(make_world: MakeWorld) -> None:
     assert file_requests(world) == ["find_file .github/hls.yaml master"]
 
 
-def test_no_file_is_read_if_repository_settings_are_switched_off(make_world: MakeWorld) -> None:
-    world = make_world(given=settings(features={"repository_settings": False}))
-    accept(world, "g1")
-    world.finish()
-    assert file_requests(world) == []
-
-
 @pytest.mark.parametrize(
     ("text", "error"),
     [
@@ -111,22 +103,6 @@ def test_file_applies_while_access_to_it_is_denied_until_github_says_that_there_
     accept(world, "g4")
     world.finish()
     assert list(world.github.comments) == [1]
-
-
-def test_unknown_file_delays_the_delivery_while_github_is_down(make_world: MakeWorld) -> None:
-    world = make(make_world, "enabled: false")
-    world.github.failing.append(GITHUB_DOWN)
-    assert world.run() is None
-    assert (world.row("g1").state, world.claude.asked) == ("queued", [])
-
-
-def test_retry_uses_the_file_of_the_first_attempt(make_world: MakeWorld) -> None:
-    world = make(make_world, "features: {auto_commenting: false}", CLAUDE_DOWN, BUG)
-    assert world.run() is None
-    world.github.files_at.clear()
-    world.advance(7_200)
-    assert world.finish().state == "done"
-    assert world.github.comments == {}
 
 
 def test_invalid_file_is_logged_and_its_last_good_version_applies_without_a_comment(

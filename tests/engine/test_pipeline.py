@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hls_handler import shipped
-from hls_handler.analysis import IssueResponse, Usage, ValidReply
+from hls_handler.analysis import IssueResponse
 from hls_handler.deliveries import Finished
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.prompting import recorded
@@ -112,15 +112,6 @@ def test_rule_11_second_invalid_reply_posts_nothing(make_world: MakeWorld) -> No
     world.run()
     assert world.health.snapshot().components["claude"].state == "healthy"
     assert [call.outcome for call in world.store.calls.calls_of(GUID)] == ["invalid", "invalid"]
-
-
-def test_reply_whose_usage_is_unknown_is_posted_with_an_upper_estimate(make_world: MakeWorld) -> None:
-    usage = Usage("claude-haiku-5-5", output_tokens=4000, cost_usd=0.05, took_s=1.5, is_estimate=True)
-    world = make_world(ValidReply("", "issue_analysis", BUG, usage))
-    world.accept()
-    assert world.finish().state == "done"
-    (call,) = world.store.calls.calls_of(GUID)
-    assert (call.outcome, call.is_estimate, call.cost_usd) == ("ok", True, 0.05)
 
 
 def test_outage_before_the_correction_does_not_repeat_the_first_call(make_world: MakeWorld) -> None:

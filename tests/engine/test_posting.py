@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
 from hls_handler.actions import Action, EnsureReply, EnsureReview, Outcome
-from hls_handler.clients.github import Github
 from hls_handler.deliveries import Finished
 from hls_handler.engine.posting import post
 from hls_handler.errors import DependencyDown, HlsError, Permanent, Postponed, Retryable, Superseded
-from hls_handler.events import PullRequest, parse_event
 from hls_handler.handlers.job import Conversation
 from hls_handler.prompting import recorded
 from hls_handler.queue.locks import LocksReleased
-from hls_handler.sandbox.faults import Effect, Fault
-from hls_handler.sandbox.server import Sandbox
-from hls_handler.settings.model import Labels
-from tests.clients.review_world import (
-    BOT,
-    COMMENTS,
-    HEAD,
-    NUMBER,
-    REVIEWS,
-    ReviewWorld,
-    connect_to,
-    inline,
-    seed_pull_request,
-)
+from hls_handler.settings.model import Labels, Settings
+from tests.clients.review_world import inline
 from tests.engine.fakes import GITHUB_DOWN, ISSUE
 from tests.engine.world import BUG, GUID, MakeWorld, World, settings
-from tests.handlers.world import file, finding, pull_request_analysis
+from tests.handlers.world import file, finding, pull_request, pull_request_analysis
 
 LOCK = "186853002#1/issues"
 DONE = "added bug, priority-low, difficulty-easy; commented"
@@ -172,158 +156,85 @@ def test_comment_without_response_is_not_read_before_slowest_write_s(make_world:
     assert world.github.calls.count("write comment") == 1
 
 
-# Reviews and replies, with the real client
+# Reviews and replies: what a lost response leaves
 
 
-PULL = Conversation(NUMBER, is_pull_request=True)
-EIGHT = EnsureReview(HEAD, tuple(map(inline, (2, 3, 4, 5, 6, 7, 8, 9))))
-ONE_INVALID = EnsureReview(HEAD, tuple(map(inline, (2, 3, 4, 99, 6, 7, 8, 9))))
-TWO_INVALID = EnsureReview(HEAD, tuple(map(inline, (2, 98, 3, 99))))
-
-
-@dataclass
-class PostingWorld:
-    """A worker whose deliveries post to the sandbox with the real client."""
-
-    work: World
-    reviews: ReviewWorld
-
-    def post(self, *actions: Action) -> tuple[Outcome, ...]:
-        """Claim the delivery and post, as the pipeline does; then store the results."""
-        job = self.work.job()
-        job = replace(job, context=replace(job.context, github=Github(self.reviews.api)), bot=BOT)
-        queue = self.work.store.queue
-        try:
-            with job.record_failure("posting"):
-                outcomes = post(job, PULL, actions, require_needed=lambda: None)
-        except (Retryable, Postponed) as exc:
-            is_failed = isinstance(exc, Retryable)
-            at = exc.at if isinstance(exc, Postponed) else self.work.store.now()
-            queue.reschedule(job.lease, at=at, reason="", failed=is_failed, counts=False, github_requests=0)
-            raise
-        self.work.store.checkpoints.save(job.lease, *job.pending.take())
-        return outcomes
-
-    def supersede(self) -> None:
-        """End the delivery without an outcome, and accept another one of the same pull request."""
-        lease = self.work.claim()
-        assert lease is not None
-        self.work.store.queue.finish(lease, "superseded", reason="a newer push came meanwhile", took_s=0)
-        self.work.accept("pull_request.opened", guid="second")
-
-    def post_after_the_pending_write(self, *actions: Action) -> tuple[Outcome, ...]:
-        """Post again. It must wait until a write of the earlier attempt can no longer take effect."""
-        with pytest.raises(Postponed, match=r"github\.slowest_write_s"):
-            self.post(*actions)
-        self.work.advance(60)
-        return self.post(*actions)
-
-
-@pytest.fixture
-def world(make_world: MakeWorld) -> Iterator[PostingWorld]:
-    with Sandbox() as sandbox:
-        seed_pull_request(sandbox)
-        with closing(connect_to(sandbox)) as api:
-            work = make_world()
-            work.accept("pull_request.opened")
-            yield PostingWorld(work, ReviewWorld(sandbox, api))
-
-
-@pytest.mark.parametrize(("effect", "posted"), [("drop_after", 1), ("drop", 0)])
-def test_review_without_response_is_posted_once(world: PostingWorld, effect: Effect, posted: int) -> None:
-    world.reviews.sandbox.faults.add(Fault(effect=effect, method="POST", path="/reviews$", status=502))
-    with pytest.raises(DependencyDown):
-        world.post(EIGHT)
-    assert len(world.reviews.posted_lines()) == posted
-    (outcome,) = world.post_after_the_pending_write(EIGHT)
-    assert (outcome.kind, outcome.detail) == ("created", "posted 8 comments on lines")
-    assert len(world.reviews.posted_lines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("review", "skip", "reviews", "lines"),
-    [(ONE_INVALID, 4, 1, [2, 3, 4, 6, 7, 8, 9]), (TWO_INVALID, 9, 2, [2, 3])],
-    ids=["without the invalid comment", "second half"],
-)
-def test_worker_killed_while_it_searches_invalid_comments_posts_each_other_comment_once(
-    world: PostingWorld, review: EnsureReview, skip: int, reviews: int, lines: list[int]
-) -> None:
-    world.reviews.sandbox.faults.add(Fault(effect="drop_after", method="POST", path="/reviews$", skip=skip))
-    with pytest.raises(DependencyDown):
-        world.post(review)
-    assert len(world.reviews.posted_lines()) == reviews
-    (outcome,) = world.post_after_the_pending_write(review)
-    assert outcome.rejected == tuple(comment.key for comment in review.comments if comment.line > 90)
-    assert sorted(outcome.comment_ids) == [f"f{line}" for line in lines]
-    assert sorted(line for one in world.reviews.posted_lines() for line in one) == lines
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        Fault(effect="drop_after", method="POST", path="/reviews$"),
-        Fault(effect="status", method="GET", path="/comments$", status=503),
-    ],
-    ids=["no response", "no ids"],
-)
-def test_review_of_a_superseded_delivery_is_not_repeated_by_the_next_one(world: PostingWorld, fault: Fault) -> None:
-    world.reviews.sandbox.faults.add(fault)
-    with pytest.raises(DependencyDown):
-        world.post(EIGHT)
-    world.supersede()
-    (outcome,) = world.post_after_the_pending_write(EIGHT)
-    assert (outcome.kind, len(outcome.comment_ids)) == ("created", 8)
-    assert world.reviews.posted_lines() == [[2, 3, 4, 5, 6, 7, 8, 9]]
-
-
-def test_reply_of_a_superseded_delivery_is_not_repeated_by_the_next_one(world: PostingWorld) -> None:
-    reply = EnsureReply(world.reviews.review(inline(2)).comment_ids["f2"], "fixed", "Fixed.")
-    world.reviews.sandbox.faults.add(Fault(effect="drop_after", method="POST", path="/replies$"))
-    with pytest.raises(DependencyDown):
-        world.post(reply)
-    world.supersede()
-    (outcome,) = world.post_after_the_pending_write(reply)
-    assert (outcome.kind, outcome.detail) == ("unchanged", "our reply in the review thread is posted already")
-    assert [len(review.comments) for review in world.reviews.pull.reviews] == [1, 1]
-
-
-def test_first_attempt_does_not_search_for_a_review_or_reply(world: PostingWorld) -> None:
-    first = world.reviews.review(inline(28)).comment_ids["f28"]
-    before = len(world.reviews.calls())
-    world.post(EIGHT, EnsureReply(first, "fixed", "Fixed."))
-    pull, reply = REVIEWS.removesuffix("/reviews"), f"POST {COMMENTS}/{first}/replies"
-    assert world.reviews.calls()[before:] == [f"GET {pull}", f"POST {REVIEWS}", f"GET {COMMENTS}", reply]
-
-
-def test_push_during_the_review_supersedes_it_and_releases_the_lock(world: PostingWorld) -> None:
-    seed_pull_request(world.reviews.sandbox, head="b" * 40)
-    with pytest.raises(Superseded, match="a newer push came meanwhile: bbbbbbbbbb"):
-        world.post(EIGHT)
-    assert world.reviews.calls().count(f"POST {REVIEWS}") == 1
-    world.work.advance(31)
-    lease = world.work.claim()
-    assert lease is not None
-    assert not world.work.store.locks.acquire(lease, f"{lease.conversation_key}/review", ttl_s=20)  # no pending write
-
-
+PULL = Conversation(2, is_pull_request=True)
+REVIEW = EnsureReview(pull_request().head_sha, tuple(map(inline, (2, 3, 4))))
 REPLY = EnsureReply(7, "fixed", "Fixed.")
+
+
+def make_pull_world(make_world: MakeWorld, given: Settings | None = None) -> World:
+    """A world with an accepted event of pull request 2."""
+    world = make_world(given=given)
+    world.accept("pull_request.opened")
+    world.github.pull_requests = {2: pull_request(number=2)}
+    return world
+
+
+def post_once(world: World, action: Action) -> Outcome:
+    """Claim the delivery and post in one attempt, as the pipeline does."""
+    job, queue = world.job(), world.store.queue
+    try:
+        with job.record_failure("posting"):
+            (outcome,) = post(job, PULL, (action,), require_needed=lambda: None)
+    except (Retryable, Postponed) as exc:
+        at, failed = (exc.at, False) if isinstance(exc, Postponed) else (world.store.now(), True)
+        queue.reschedule(job.lease, at=at, reason="", failed=failed, counts=False, github_requests=0)
+        raise
+    world.store.checkpoints.save(job.lease, *job.pending.take())
+    return outcome
+
+
+@pytest.mark.parametrize("is_superseded", [False, True], ids=["retry", "next delivery"])
+@pytest.mark.parametrize(("action", "write"), [(REVIEW, "write review"), (REPLY, "write reply")])
+def test_review_or_reply_without_response_is_posted_once(
+    make_world: MakeWorld, action: Action, write: str, is_superseded: bool
+) -> None:
+    world = make_pull_world(make_world)
+    world.github.lost_responses = [NO_RESPONSE]
+    with pytest.raises(DependencyDown):
+        post_once(world, action)
+    if is_superseded:
+        lease = world.claim()
+        assert lease is not None
+        world.store.queue.finish(lease, "superseded", reason="a newer push came meanwhile", took_s=0)
+        world.accept("pull_request.opened", guid="second")
+    with pytest.raises(Postponed, match=r"github\.slowest_write_s"):
+        post_once(world, action)
+    world.advance(60)
+    outcome = post_once(world, action)
+    assert (world.github.calls.count(write), sorted(outcome.comment_ids)) == (
+        1,
+        ["f2", "f3", "f4"] if action == REVIEW else [],
+    )
+
+
+def test_first_attempt_does_not_search_for_a_review(make_world: MakeWorld) -> None:
+    world = make_pull_world(make_world)
+    world.github.inline_comments = {"f2": 900, "f3": 901, "f4": 902}
+    post_once(world, REVIEW)
+    assert world.github.calls.count("write review") == 1
+
+
+def test_push_during_the_review_supersedes_it_and_releases_the_lock(make_world: MakeWorld) -> None:
+    world = make_pull_world(make_world)
+    world.github.failing_writes = [Superseded("a newer push came meanwhile: bbbbbbbbbb")]
+    with pytest.raises(Superseded, match="a newer push came meanwhile: bbbbbbbbbb"):
+        post_once(world, REVIEW)
+    world.advance(31)
+    lease = world.claim()
+    assert lease is not None
+    assert not world.store.locks.acquire(lease, f"{lease.conversation_key}/review", ttl_s=20)  # no pending write
 
 
 @pytest.mark.parametrize(("features", "kind"), [({"auto_commenting": False}, "off"), ({"dry_run": True}, "dry_run")])
 def test_settings_keep_reviews_and_replies_from_being_posted(
     make_world: MakeWorld, features: dict[str, bool], kind: str
 ) -> None:
-    work = make_world(given=settings(features=features))
-    work.accept("pull_request.opened")
-    work.github.pull_requests = {2: _pull_request()}
-    posted = post(work.job(), PULL, (EIGHT, REPLY), require_needed=lambda: None)
+    work = make_pull_world(make_world, settings(features=features))
+    posted = post(work.job(), PULL, (REVIEW, REPLY), require_needed=lambda: None)
     assert [(one.action, one.kind) for one in posted] == [("review", kind), ("reply", kind)]
     switched_off = {"comments are switched off by settings (features.auto_commenting)"} if kind == "off" else set()
     assert {one.detail for one in posted if one.kind == "off"} == switched_off
     assert (work.github.inline_comments, work.github.replies) == ({}, {})
-
-
-def _pull_request() -> PullRequest:
-    event = parse_event("pull_request", GUID, recorded.load("pull_request.opened").body)
-    assert event.pull_request is not None
-    return event.pull_request

@@ -12,10 +12,9 @@ import pytest
 from hls_handler.engine.shadow import SHADOW
 from hls_handler.handlers.reader import ChangedFile, GuidanceFile, ReviewContext
 from hls_handler.settings.model import Claude, Review
-from tests.engine.shadow_world import ANALYZE, COMMENT, make_shadow_world
+from tests.engine.shadow_world import make_shadow_world
 from tests.engine.world import BUG, GUID, QUESTION, MakeWorld, World, settings
 from tests.handlers.world import file, finding, pull_request_analysis
-from tests.prompting.samples import write
 from tests.queue.builders import analyses_of
 
 NO_LABELS = {"auto_labeling": False}
@@ -124,10 +123,10 @@ def test_rule_10_cached_reply_is_redacted(make_world: MakeWorld) -> None:
 
 
 def test_shadow_prompt_does_not_use_the_cache_and_runs_only_beside_a_real_reply(
-    make_world: MakeWorld, tmp_path: Path
+    make_world: MakeWorld, shared_folder: Path
 ) -> None:
-    write(tmp_path / "own", {"issues/same.j2": ANALYZE, "issues/same.comment.md.j2": COMMENT})
-    world = make_shadow_world(make_world, tmp_path / "own", BUG, prompt="issues/same")
+    """The task of the shadow prompt is that of the posted one."""
+    world = make_shadow_world(make_world, shared_folder / "shadow", BUG)
     assert world.finish().state == "done"
     assert [call.of_shadow for call in world.store.calls.calls_of(GUID)] == [False, True]
     process(world, "second")
@@ -217,9 +216,3 @@ def test_review_with_earlier_findings_is_not_answered_from_the_cache(make_world:
     push(world, both, guid="third", **OTHER)
     assert len(world.claude.asked) == 4
     assert "Earlier findings of this pull request" in world.claude.asked[3].task
-
-
-def test_same_patch_of_another_file_is_another_question(make_world: MakeWorld) -> None:
-    world = make_review_world(make_world)
-    push(world, replace(FILE, path="b.py"), guid="second", **OTHER)
-    assert len(world.claude.asked) == 2

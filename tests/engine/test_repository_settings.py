@@ -219,20 +219,6 @@ def test_invalid_file_is_reported_in_the_conversation(
     )  # the fake has one comment for each conversation, and the analysis is written first
 
 
-def test_last_good_version_applies_while_the_file_is_invalid(make_world: MakeWorld) -> None:
-    world = make_world_with_file(make_world, "features: {auto_labeling: false}\n")
-    world.run()
-    world.github.files_at[FILE_KEY] = file(BROKEN, sha="bad")
-    world.advance(301)
-    world.accept(guid="g2")
-    world.run()
-    assert world.github.labels == {}
-    assert load_report(world.store, world.row("g2")).repository_settings == (
-        ".github/hls.yaml (bad) is invalid, so the last good version (c0ffee) applies, plus what this one switches "
-        "off: .github/hls.yaml:1: lables: unknown key; did you mean labels?"
-    )
-
-
 def test_prompt_of_another_event_invalidates_only_its_line(make_world: MakeWorld) -> None:
     name = "pull_requests/analyze"
     world = make_world_with_file(

@@ -63,15 +63,6 @@ def test_reviews_are_requested_at_the_first_review_only(make_world: MakeWorld) -
     assert (world.github.requested_reviewers, READS & {*world.github.calls}) == ({}, set())
 
 
-def test_dry_run_says_whose_reviews_would_have_been_requested(make_world: MakeWorld) -> None:
-    world = make(make_world, "request")
-    world.settings = world.settings.model_copy(
-        update={"features": world.settings.features.model_copy(update={"dry_run": True})}
-    )
-    assert "would have requested reviews from dee, ann, ben" in push(world)
-    assert world.github.requested_reviewers == {}
-
-
 def test_without_the_setting_nothing_is_read(make_world: MakeWorld) -> None:
     world = make(make_world, False)
     push(world)

@@ -50,12 +50,15 @@ def test_corrected_title_turns_the_check_green_without_a_call(make_world: MakeWo
 
 
 @pytest.mark.parametrize(
-    "known",
-    [{"draft": True}, {"author": BOT}, {"title": "Square it [skip hls]"}, {"labels": ["skip-hls"]}],
-    ids=["draft", "bot", "title", "label"],
+    ("action", "known"),
+    [
+        ("opened", {"draft": True}),
+        ("synchronize", {"author": BOT}),
+        ("reopened", {"title": "Square it [skip hls]"}),
+        ("ready_for_review", {"labels": ["skip-hls"]}),
+    ],
 )
-@pytest.mark.parametrize("action", ["opened", "synchronize", "reopened", "ready_for_review"])
-def test_ignored_pull_request_has_the_check(make_world: MakeWorld, known: dict[str, Any], action: str) -> None:
+def test_ignored_pull_request_has_the_check(make_world: MakeWorld, action: str, known: dict[str, Any]) -> None:
     world = make_world(REPLY, given=checking(check=False))
     assert replace(Pushed(world, title=BAD), **known).send(action) == "queued"
     assert world.finish().state == "ignored"

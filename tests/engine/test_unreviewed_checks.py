@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from hls_handler.analysis import Reply, UnusableReply, Usage
-from hls_handler.errors import DependencyDown, HlsError, Permanent
+from hls_handler.errors import HlsError, Permanent
 from hls_handler.events import Label
 from hls_handler.handlers.reader import Commit, Comparison, FileAtRef
 from hls_handler.settings.model import Features, Limits, Repository, Review, Settings
-from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN
 from tests.engine.world import MakeWorld, World, settings
 from tests.handlers.world import file, pull_request, pull_request_analysis
 
@@ -22,75 +19,6 @@ NAME = "Codertocat/Hello-World"
 REPLY = pull_request_analysis()
 BOT, PERSON = {"login": "renovate[bot]", "id": 5, "type": "Bot"}, {"login": "octocat", "id": 1, "type": "User"}
 SHA = f"{1:040x}"
-
-
-UNUSABLE = UnusableReply("", "refused", "it cannot be used", "", Usage("claude-haiku-5-5"))
-
-LOST = DependencyDown("GitHub gave no answer", dependency="github", remedy="wait", may_have_succeeded=True)
-
-
-def choose_settings(choose: random.Random) -> Settings:
-    events: list[tuple[str, ...]] = [
-        ("pull_request",),
-        ("pull_request", "issues"),
-        ("pull_request.opened",),
-        ("pull_request.synchronize", "pull_request.ready_for_review"),
-        ("pull_request.labeled",),
-    ]
-    use = choose.choice([{}, {}, {}, {"pull_request.synchronize": False}, {"pull_request": False}])
-    return make_settings(
-        events=choose.choice(events),
-        features={"drafts": choose.random() < 0.3, "bots": choose.random() < 0.3},
-        entry={"prompts": {"use": use}},
-        runs=choose.choice([1, 2, 20]),
-        when=choose.choice(["push", "push", "opened", "request", "label:ai"]),
-        incomplete=choose.choice(["neutral", "failure"]),
-    )
-
-
-def change_pull_request(choose: random.Random, pushed: Pushed, shas: list[str]) -> None:
-    """Let a person or a bot do something, after which GitHub sends an event."""
-    sender = choose.choice([PERSON, BOT])
-    match choose.randrange(8):
-        case 0 | 1 | 2:
-            shas.append(f"{len(shas) + 1:08x}{pushed.number:032x}")
-            pushed.head = shas[-1]
-            pushed.send("synchronize", sender=sender)
-        case 3:
-            pushed.head = choose.choice(shas)
-            pushed.send("synchronize", sender=sender)
-        case 4:
-            pushed.send("reopened", sender=sender)
-        case 5:
-            pushed.send("edited", sender=sender, **BASE)
-        case 6:
-            pushed.draft = not pushed.draft
-            pushed.send("converted_to_draft" if pushed.draft else "ready_for_review", sender=sender)
-        case _:
-            pushed.title = choose.choice(["Square it", "[skip hls]"])
-            pushed.labels = choose.choice([[], ["ai"], ["skip-hls"]])
-            pushed.send("edited", sender=sender, changes={"title": {"from": "x"}})
-
-
-def run_history(choose: random.Random, world: World, number: int) -> Pushed:
-    """Run the history of one pull request, in which GitHub and Claude fail now and then."""
-    world.settings = choose_settings(choose)
-    shas = [f"{1:08x}{number:032x}"]
-    pushed = Pushed(
-        world, number, shas[0], draft=choose.random() < 0.2, author=BOT if choose.random() < 0.2 else PERSON
-    )
-    pushed.send("opened")
-    for _ in range(choose.randrange(3)):
-        if choose.random() < 0.5:
-            drain(world)
-        change_pull_request(choose, pushed, shas)
-        failures: list[list[HlsError]] = [[], [], [], [GITHUB_DOWN], [DENIED]]
-        world.github.failing = choose.choice(failures)
-        world.github.lost_check_responses = [LOST] if choose.random() < 0.1 else []
-        replies: list[list[Reply | UnusableReply | HlsError]] = [[REPLY], [REPLY], [UNUSABLE], [CLAUDE_DOWN, REPLY]]
-        world.claude.replies = [*choose.choice(replies)]
-    drain(world)
-    return pushed
 
 
 def make_settings(
@@ -427,16 +355,3 @@ def test_group_whose_pull_request_cannot_be_read_ends_as_incomplete(make_world: 
     assert world.finish().state == "dead"
     drain(world)
     assert queue_check(world) == ["failure"]
-
-
-@pytest.mark.parametrize("part", range(2))  # so that processors share the histories
-def test_every_head_of_120_histories_ends_with_a_check(make_world: MakeWorld, part: int) -> None:
-    world, choose = make_world(REPLY), random.Random(part)
-    seen: list[str] = []
-    for number in range(10, 70):
-        pushed = run_history(choose, world, number)
-        check = pushed.check
-        assert check not in (None, "in_progress"), (number, pushed)
-        seen.append(check or "")
-        world.github.calls.clear()
-    assert {*seen} == {"success", "neutral", "failure"}
