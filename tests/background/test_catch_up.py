@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hls_handler.background.catch_up import CatchUp, CatchUpLoop, find_reserved, select_missed
-from hls_handler.background.hooks import own_hooks
 from hls_handler.clients.api import RateLimit, RateLimitMonitor
 from hls_handler.clients.github import make_credentials
 from hls_handler.clients.hooks import GithubHooks, Hook
@@ -369,32 +368,13 @@ def test_a_quarter_of_the_hourly_limit_is_reserved_for_deliveries(
     assert (find_reserved(rate_limit, RESET - timedelta(minutes=minutes_before_reset)) is not None) == waits
 
 
-HOOKS = [
-    hook(1, "https://other.example/ci"),
-    hook(2, "https://hls.example/hooks/webhook"),
-    hook(3, "https://old.example/webhook", active=False),
-]
-
-
-@pytest.mark.parametrize(
-    ("hooks", "hook_id", "chosen"),
-    [
-        (HOOKS, None, [2]),
-        (HOOKS, 3, [3]),
-    ],
-)
-def test_own_hook_is_the_active_one_with_our_path_or_the_chosen_one(
-    hooks: list[Hook], hook_id: int | None, chosen: list[int]
-) -> None:
-    assert [hook.id for hook in own_hooks(hooks, webhook_paths=("/webhook",), hook_id=hook_id)] == chosen
-
-
 def problems(world: World) -> list[str]:
     return [problem.message for problem in world.catch_up().run().problems]
 
 
 def test_several_hooks_with_our_path_are_reported_and_none_is_read(world: World) -> None:
-    world.github.hook_lists = {f"/repos/{REPOSITORY}": [hook(1), hook(2)]}
+    others = [hook(3, "https://other.example/ci"), hook(4, active=False)]
+    world.github.hook_lists = {f"/repos/{REPOSITORY}": [hook(1), hook(2), *others]}
     world.github.send("guid")
     assert problems(world) == [f"{REPOSITORY} has several webhooks that end with /webhook: 1, 2"]
     world.settings = make_settings(hook_id=2)
@@ -411,16 +391,12 @@ def test_repository_without_a_hook_is_reported_unless_its_organisation_has_one(w
 def test_pattern_covers_repositories_whose_webhooks_were_received(world: World) -> None:
     world.settings = make_settings("octo/*")
     assert world.catch_up().run().hooks == 0
-    seen = NewDelivery("guid-0", "issues", "opened", "request", "ignored", repository=REPOSITORY, reason="x")
-    other = replace_repository(seen, "guid-1", "mallory/widgets")
-    world.store.queue.accept([seen, other], replay_window_h=72)
+    for guid, name in (("guid-0", REPOSITORY), ("guid-1", "mallory/widgets")):
+        new = NewDelivery(guid, "issues", "opened", "request", "ignored", repository=name, reason="x")
+        world.store.queue.accept([new], replay_window_h=72)
     world.github.requests.clear()
     assert world.catch_up().run().hooks == 1
     assert world.github.requests == [f"/repos/{REPOSITORY}", "/orgs/octo", "page None"]
-
-
-def replace_repository(new: NewDelivery, guid: str, repository: str) -> NewDelivery:
-    return NewDelivery(guid, new.event, new.action, new.request_id, "ignored", repository=repository, reason="x")
 
 
 SERVER_ERROR = "GET /repos/octo/widgets/hooks/1/deliveries/1: 502 Server Error"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
-
-import pytest
 
 from hls_handler.analysis import REPLY_TYPES, Finding
 from hls_handler.deliveries import Checkpoint
@@ -22,23 +21,20 @@ def name_of(shape: Shape) -> str:
     return f"{shape.kind} {shape.version} {shape.digest}"
 
 
-Codecs = Mapping[str, Codec[Any]]
-
-
-@pytest.fixture(scope="module")
-def current_codecs() -> Codecs:
+@cache
+def current_codecs() -> Mapping[str, Codec[Any]]:
     """Codecs of the current code, by kind."""
     return codecs() | {f"gather of {event}": codec for event, codec in facts_codecs().items()}
 
 
-def decode_with_current_code(current_codecs: Codecs, shape: Shape) -> Any:
+def decode_with_current_code(shape: Shape) -> Any:
     """Decode a stored checkpoint to plain values; None if the step has to run again."""
     if shape.kind.startswith("ask for "):
         reply_type = shape.kind.removeprefix("ask for ")
         step = Checkpoint("ask", 0, shape.version, shape.value)
         decoded = decode_reply(step, reply_type=reply_type, model=REPLY_TYPES[reply_type])
         return None if decoded is None else decoded.reply.model_dump(mode="json")
-    codec = current_codecs[shape.kind]
+    codec = current_codecs()[shape.kind]
     value = codec.decode(Checkpoint(codec.name, 0, shape.version, shape.value))
     return None if value is None else json.loads(codec.encode(value, index=0, took_s=0.0).value)
 
@@ -50,51 +46,44 @@ CURRENT = [*{one.kind: one for one in load_stored()}.values()]
 REPLIES = [one for one in load_stored() if one.kind.startswith("ask for ")]
 
 
-@pytest.mark.parametrize("shape", OUTDATED, ids=name_of)
-def test_checkpoint_of_an_older_version_is_not_decoded(current_codecs: Codecs, shape: Shape) -> None:
-    assert decode_with_current_code(current_codecs, shape) is None
+def test_checkpoint_of_an_older_version_is_not_decoded() -> None:
+    decoded = [name_of(one) for one in OUTDATED if decode_with_current_code(one) is not None]
+    assert (len(OUTDATED) > 0, decoded) == (True, [])
 
 
-@pytest.mark.parametrize("shape", REPLIES, ids=name_of)
-def test_stored_reply_is_shown_completely_although_its_type_has_more_fields_now(shape: Shape) -> None:
-    shown = decode_reply_for_display(Checkpoint("ask", 0, shape.version, shape.value))
-    assert shown is not None
-    assert shown.reply.model_dump(mode="json", exclude_unset=True) == json.loads(shape.value)["reply"]
+def test_stored_reply_is_shown_completely_although_its_type_has_more_fields_now() -> None:
+    for shape in REPLIES:
+        shown = decode_reply_for_display(Checkpoint("ask", 0, shape.version, shape.value))
+        assert shown is not None, name_of(shape)
+        assert shown.reply.model_dump(mode="json", exclude_unset=True) == json.loads(shape.value)["reply"]
 
 
-@pytest.mark.parametrize("shape", [one for one in REPLIES if one not in CURRENT], ids=name_of)
-def test_stored_reply_that_lacks_a_field_is_requested_again(current_codecs: Codecs, shape: Shape) -> None:
-    stored_reply = json.loads(shape.value)["reply"]
-    reply_type = REPLY_TYPES[shape.kind.removeprefix("ask for ")]
-    findings = {tuple(sorted(one)) for one in stored_reply.get("findings", ())}
-    is_complete = findings <= {tuple(sorted(Finding.model_fields))}
-    is_complete = is_complete and stored_reply.keys() == reply_type.model_fields.keys()
-    assert decode_with_current_code(current_codecs, shape) == (stored_reply if is_complete else None)
+def test_stored_reply_that_lacks_a_field_is_requested_again() -> None:
+    for shape in (one for one in REPLIES if one not in CURRENT):
+        stored_reply = json.loads(shape.value)["reply"]
+        reply_type = REPLY_TYPES[shape.kind.removeprefix("ask for ")]
+        findings = {tuple(sorted(one)) for one in stored_reply.get("findings", ())}
+        is_complete = findings <= {tuple(sorted(Finding.model_fields))}
+        is_complete = is_complete and stored_reply.keys() == reply_type.model_fields.keys()
+        assert decode_with_current_code(shape) == (stored_reply if is_complete else None)
 
 
-@pytest.mark.parametrize("shape", READABLE, ids=name_of)
-def test_checkpoint_of_a_readable_version_gets_defaults_for_new_fields(current_codecs: Codecs, shape: Shape) -> None:
-    decoded, stored = decode_with_current_code(current_codecs, shape), json.loads(shape.value)
-    assert decoded | stored == decoded
-    assert all(decoded[name] in ([], {}) for name in decoded.keys() - stored.keys())
+def test_checkpoint_of_a_readable_version_gets_defaults_for_new_fields() -> None:
+    for shape in READABLE:
+        decoded, stored = decode_with_current_code(shape), json.loads(shape.value)
+        assert decoded | stored == decoded
+        assert all(decoded[name] in ([], {}) for name in decoded.keys() - stored.keys())
 
 
-NOT_OUTDATED = [
-    one for one in load_stored() if one not in (*OUTDATED, *READABLE) and (one not in REPLIES or one in CURRENT)
-]
-
-
-@pytest.mark.parametrize("shape", NOT_OUTDATED, ids=name_of)
-def test_stored_checkpoint_is_decoded_completely(current_codecs: Codecs, shape: Shape) -> None:
-    stored_value = json.loads(shape.value)
-    expected = stored_value["reply"] if shape.kind.startswith("ask for ") else stored_value
-    assert decode_with_current_code(current_codecs, shape) == expected
-
-
-@pytest.mark.parametrize("shape", CURRENT, ids=name_of)
-def test_checkpoint_of_a_newer_version_is_not_decoded(current_codecs: Codecs, shape: Shape) -> None:
-    assert decode_with_current_code(current_codecs, shape) is not None
-    assert decode_with_current_code(current_codecs, replace(shape, version=shape.version + 1)) is None
+def test_other_stored_checkpoints_are_decoded_completely_unless_their_version_is_newer() -> None:
+    others = (one for one in load_stored() if one not in (*OUTDATED, *READABLE))
+    for shape in (one for one in others if one not in REPLIES or one in CURRENT):
+        stored = json.loads(shape.value)
+        expected = stored["reply"] if shape.kind.startswith("ask for ") else stored
+        assert decode_with_current_code(shape) == expected
+    for shape in CURRENT:
+        assert decode_with_current_code(shape) is not None
+        assert decode_with_current_code(replace(shape, version=shape.version + 1)) is None
 
 
 def test_shape_changes_only_with_its_version() -> None:
@@ -107,11 +96,9 @@ def test_shape_changes_only_with_its_version() -> None:
         )
 
 
-def test_invalid_value_of_a_checkpoint_is_not_decoded(current_codecs: Codecs) -> None:
-    codec = current_codecs["post"]
+def test_invalid_value_of_a_checkpoint_is_not_decoded() -> None:
+    codec = current_codecs()["post"]
     for value in ("[]", "null", '{"action": "labels"}', '{"action": "delete", "kind": "changed", "detail": ""}', "{"):
         assert codec.decode(Checkpoint("post", 0, 1, value)) is None
     reply = next(one for one in CURRENT if one.kind == "ask for issue_analysis")
-    assert (
-        decode_with_current_code(current_codecs, replace(reply, value=reply.value.replace('"bug"', '"defect"'))) is None
-    )
+    assert decode_with_current_code(replace(reply, value=reply.value.replace('"bug"', '"defect"'))) is None

@@ -109,17 +109,6 @@ def test_every_part_is_asked_and_the_replies_are_joined() -> None:
     assert answered.variables["analysis"] == answer.reply
 
 
-def test_one_refused_part_does_not_discard_the_others() -> None:
-    answered = run(facts_of("a.py", "b.py"), Calls({0: REFUSED, 51: found("b.py"), 90: verdicts()}))
-    assert shown(answered) == ["b.py"]
-    coverage = answered.facts.coverage
-    assert [(one.path, one.reviewed, one.reason) for one in coverage.files] == [
-        ("a.py", 0, "Claude gave no usable reply"),
-        ("b.py", 60, None),
-    ]
-    assert not coverage.is_complete
-
-
 def test_findings_that_were_left_out_make_the_part_incomplete_and_keep_the_others(make_world: MakeWorld) -> None:
     reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")])
     lost = {"findings": "1 of 2 entries of findings in Claude's reply could be used"}
@@ -132,13 +121,6 @@ def test_findings_that_were_left_out_make_the_part_incomplete_and_keep_the_other
     assert "1 of 2 entries of findings in Claude's reply could be used." in "\n".join(
         format_report(load_report(world.store, world.row()))
     )
-
-
-def test_nothing_is_posted_if_all_parts_are_refused() -> None:
-    calls = Calls({0: REFUSED, 51: REFUSED})
-    with pytest.raises(Permanent, match="Claude gave no usable reply"):
-        run(facts_of("a.py", "b.py"), calls)
-    assert calls.asked == [(ANALYZE, 0), (ANALYZE, 51)]
 
 
 def test_findings_are_kept_if_the_verification_fails() -> None:
