@@ -143,37 +143,30 @@ def test_failure_of_git_in_the_middle_keeps_what_is_stored_without_a_commit(worl
     assert find(world, "nginx") == ()
 
 
-@pytest.mark.parametrize("call", ["list_files", "head_files"])
-def test_failure_of_git_before_anything_is_stored_keeps_the_commit(world: World, call: str) -> None:
+@pytest.mark.parametrize(
+    ("call", "no_mirror", "problem", "commit"),
+    [
+        ("head_commit", False, "GitHub answered 403", ONE),
+        ("list_files", False, "GitHub answered 403", ""),
+        ("head_files", False, "GitHub answered 403", ""),
+        ("list_files", True, "reading the mirror took longer than 30 s", ONE),
+        ("head_files", True, "reading the mirror took longer than 30 s", ONE),
+        ("no branch", False, "", ONE),
+    ],
+)
+def test_error_keeps_what_is_stored(world: World, call: str, no_mirror: bool, problem: str, commit: str) -> None:
     update(world)
     push(world, TWO, {"docs/proxy.md": "Apache.\n"})
-    world.github.on_call = fail_at(world, call)
-    update(world)
-    assert [one.commit for one in find(world, "nginx")] == [ONE]
-
-
-def test_deleted_branch_keeps_what_is_stored(world: World) -> None:
-    update(world)
-    push(world, TWO, {})
-    del world.github.heads["main"]
-    assert update(world) == ""
-    assert world.github.calls == ["head_commit main"]
-    assert [one.commit for one in find(world, "nginx")] == [ONE]
-
-
-@pytest.mark.parametrize("call", range(3))
-def test_error_of_github_keeps_what_is_stored_and_is_a_reason(world: World, call: int) -> None:
-    update(world)
-    push(world, TWO, {"docs/proxy.md": "Apache.\n"})
+    if call == "no branch":
+        del world.github.heads["main"]
 
     def fail(made: str) -> None:
-        if len(world.github.calls) == call + 1:
-            world.github.failing.append(Permanent("GitHub answered 403"))
+        if made.startswith(call) and not no_mirror:
+            raise Permanent("GitHub answered 403")
 
-    world.github.on_call = fail
-    assert update(world) == "GitHub answered 403"
-    assert [one.path for one in find(world, "nginx")] == ["docs/proxy.md"]
-    assert update(world) == ""
+    world.github.on_call = fail_at(world, call) if no_mirror else fail
+    assert (update(world), update(world)) == (problem, "")  # not again within an hour
+    assert [(one.path, one.commit) for one in find(world, "nginx")] == [("docs/proxy.md", commit)]
 
 
 def test_outage_of_github_stops_the_delivery_and_is_not_recorded(world: World) -> None:

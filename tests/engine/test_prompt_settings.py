@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from hls_handler.analysis import PullRequestAnalysis, Reply
-from hls_handler.events import Label
-from hls_handler.handlers.reader import GuidanceFile, LinkedIssue, ReviewContext
+from hls_handler.deliveries import Finished
+from hls_handler.events import Label, parse_event
+from hls_handler.handlers.reader import GuidanceFile, LinkedIssue, RepositoryLabel, ReviewContext
+from hls_handler.prompting import recorded
 from hls_handler.prompting.reply_fields import with_optional_fields
 from hls_handler.reports.delivery_report import format_report, load_report
-from hls_handler.settings.model import Review, Settings
-from tests.engine.world import MakeWorld, World, settings
+from hls_handler.settings.model import Labels, Prompts, Repository, RepositoryComments, Review, Settings
+from tests.engine.world import BUG, GUID, MakeWorld, World, settings
 from tests.handlers.world import file, pull_request_analysis
 
 FILES = (file("a.py", "@@ -1 +1 @@\n-a\n+b"), file("z.py", "@@ -1 +1 @@\n-y\n+z"))
@@ -185,3 +188,60 @@ def test_settings_of_a_repository_switch_the_context_off(make_world: MakeWorld) 
     review_with_context(world)
     assert "Guidance of" not in world.claude.asked[0].task
     assert not any(call.startswith("head_files") for call in world.github.calls)
+
+
+# The shipped changelog prompt, of pull requests that were closed
+
+
+@pytest.mark.parametrize(
+    ("post_to", "reason", "posted"),
+    [({}, "analysed; nothing to post", []), ({"pull_request.closed": 1}, "commented", [1])],
+    ids=["nowhere", "issue 1"],
+)
+def test_shipped_changelog_entry_is_stored_and_posted_only_where_settings_say(
+    make_world: MakeWorld, post_to: dict[str, int], reason: str, posted: list[int]
+) -> None:
+    repository = Repository(name="Codertocat/Hello-World", comments=RepositoryComments(post_to=post_to))
+    prompts = Prompts(use={"pull_request.closed": "pull_requests/changelog"})
+    world = make_world(given=settings().model_copy(update={"repositories": (repository,), "prompts": prompts}))
+    model = world.prompts.prompts["pull_requests/changelog"].reply_model
+    reply = {"worth_saying": True, "summary": "Counts lines.", "details": "", "section": "Fixed"}
+    world.claude.replies = [model.model_validate(reply)]
+    closed = parse_event("pull_request", GUID, recorded.load("pull_request.closed").body).pull_request
+    assert closed is not None
+    world.github.pull_requests, world.github.changed = {2: replace(closed, merged=True)}, {2: (file("a.py"),)}
+    world.accept("pull_request.closed")
+    assert world.run() == Finished(GUID, "done", reason)
+    assert (list(world.github.comments), world.github.labels) == (posted, {})
+    assert all(comment.startswith("**Fixed** ([#2](") for comment in world.github.comments.values())
+    assert "Counts lines." in world.store.checkpoints.load(GUID)["ask", 0].value
+
+
+# Labels of the repository's own
+
+
+SUGGEST_LABELS = Labels(suggest=True, min_confidence=0.6)
+CART = RepositoryLabel("area/cart", "The cart and the checkout")
+STALE = RepositoryLabel("stale", "")
+SUGGESTION = BUG.model_validate(
+    {
+        **BUG.model_dump(),
+        "suggested_labels": [
+            {"name": "Area/Cart", "confidence": 0.6},
+            {"name": "stale", "confidence": 0.59},
+            {"name": "admin", "confidence": 1.0},
+        ],
+    }
+)
+
+
+def test_labels_of_the_repository_are_in_the_prompt_and_suggestions_are_set(make_world: MakeWorld) -> None:
+    world = make_world(SUGGESTION, given=settings().model_copy(update={"labels": SUGGEST_LABELS}))
+    world.github.repository_labels = (CART, STALE)
+    world.accept()
+    assert world.finish().state == "done"
+    (asked,) = world.claude.asked
+    assert "The repository's own labels:\n- <untrusted " in asked.task
+    assert "The cart and the checkout" in asked.task
+    assert "The cart and the checkout" not in asked.system
+    assert world.github.labels == {1: ("area/cart", "bug", "priority-low", "difficulty-easy")}
