@@ -92,7 +92,6 @@ def test_review_is_requested_for_the_present_state_and_runs(make_world: MakeWorl
     assert (finished.state, world.github.reactions) == ("done", [(77, "eyes")])
     assert requested(world) == [("queued", "requested:command", "synchronize")]
     lease = world.claim()
-    assert lease is not None
     event = parse_event(lease.event, lease.guid, lease.body)
     assert (event.is_full_review_requested, lease.number, lease.head_sha) == (is_full, 2, HEAD)
     assert event.requested_review == ("full" if is_full else "new")
@@ -105,11 +104,9 @@ def test_retry_of_a_command_requests_one_review(make_world: MakeWorld) -> None:
     world = make(make_world)
     world.receive("issue_comment", comment("/review"), guid="command")
     lease = world.claim()
-    assert lease is not None
     process_delivery(lease, world.tools())  # the process is killed before the result is stored
     world.advance(60)
     again = world.claim()
-    assert again is not None
     assert again.guid == "command"
     process_delivery(again, world.tools())
     assert len(requested(world)) == 1
@@ -245,7 +242,6 @@ def test_check_that_a_person_runs_again_requests_a_full_review(make_world: MakeW
     rows = world.store.deliveries.of_conversation("Codertocat/Hello-World", 2)
     assert "rerun" in [row.guid for row in rows]
     lease = world.claim()
-    assert lease is not None
     assert msgspec.json.decode(lease.body)["hls"] == {"review": "full"}
 
 
@@ -287,7 +283,6 @@ def make_reviewed(
     world = make(make_world, octocat=octocat)
     receive_push(world, guid="first")
     lease = world.claim()
-    assert lease is not None
     assert lease.repository_id is not None
     record = ReviewRecord(rounds=1, ledger=(replace(IN_THREAD, state=state), IN_SUMMARY))
     ref = ConversationRef(lease.repository_id, HLS.login, 2)
@@ -299,7 +294,6 @@ def make_reviewed(
 def dismissals(world: World) -> list[tuple[str, ...]]:
     """What the next review reads of the findings, in the order of their numbers."""
     lease = world.claim()
-    assert lease is not None
     ledger = world.store.repositories.history(lease.repository_id, HLS.login).review(2).ledger
     return [entry.dismissals for entry in sorted(ledger, key=lambda entry: entry.number)]
 
@@ -356,7 +350,6 @@ def test_reply_in_a_thread_of_hls_concludes_the_check(make_world: MakeWorld) -> 
     assert (world.github.reactions, world.github.reacted_in) == ([(901, "+1")], ["thread"])
     assert requested(world) == [("queued", "requested:conclude:reply", "synchronize")]
     lease = world.claim()
-    assert lease is not None
     assert parse_event(lease.event, lease.guid, lease.body).requested_review == "conclude"
 
 

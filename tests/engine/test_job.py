@@ -64,7 +64,6 @@ def test_lease_that_expired_while_its_claim_waited_is_renewed_and_no_attempt_is_
         lambda lease, s: world.store.queue.renew(lease, lease_s=s), lease_s=lambda: 30, clock=lambda: 31
     )
     lease = world.claim()
-    assert lease is not None
     leases.add(lease, asked_at=0, lease_s=30)
     finished = run_delivery(lease, replace(world.tools(), leases=leases))
     assert finished is not None

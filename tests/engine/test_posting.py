@@ -27,7 +27,6 @@ def test_comment_waits_for_its_lock(make_world: MakeWorld) -> None:
     world = make_world()
     world.accept(guid="holder", number=7)
     holder = world.claim()
-    assert holder is not None
     world.store.locks.acquire(holder, LOCK, ttl_s=20)
     world.accept()
     assert world.run() is None
@@ -197,7 +196,6 @@ def test_review_or_reply_without_response_is_posted_once(
         post_once(world, action)
     if is_superseded:
         lease = world.claim()
-        assert lease is not None
         world.store.queue.finish(lease, "superseded", reason="a newer push came meanwhile", took_s=0)
         world.accept("pull_request.opened", guid="second")
     with pytest.raises(Postponed, match=r"github\.slowest_write_s"):
@@ -224,7 +222,6 @@ def test_push_during_the_review_supersedes_it_and_releases_the_lock(make_world: 
         post_once(world, REVIEW)
     world.advance(31)
     lease = world.claim()
-    assert lease is not None
     assert not world.store.locks.acquire(lease, f"{lease.conversation_key}/review", ttl_s=20)  # no pending write
 
 

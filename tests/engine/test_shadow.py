@@ -49,7 +49,6 @@ def test_posting_is_stored_and_its_lock_released_before_the_shadow_runs(
         if ("post", 1) in world.store.checkpoints.load(GUID):
             world.accept(guid="second", number=7)
             second = world.claim()
-            assert second is not None
             world.store.locks.acquire(
                 second, "186853002#1/issues", ttl_s=20
             )  # raises Postponed while the first holds it

@@ -159,14 +159,18 @@ class World:
         body, sha = json.dumps(payload).encode(), known.get("head_sha")
         self.accept("pull_request.opened", guid=guid, number=number, action=action, head_sha=sha, body=body)
 
-    def claim(self) -> Lease | None:
+    def find_due(self) -> Lease | None:
         return self.store.queue.claim(worker="w", lease_s=30, max_crashes=10)
+
+    def claim(self) -> Lease:
+        """Claim the next delivery that is due."""
+        lease = self.find_due()
+        assert lease is not None, "nothing is due"
+        return lease
 
     def run(self) -> Finished | None:
         """Run one attempt at the next delivery that is due."""
-        lease = self.claim()
-        assert lease is not None, "nothing is due"
-        return run_delivery(lease, self.tools())
+        return run_delivery(self.claim(), self.tools())
 
     def finish(self) -> Finished:
         """Run one attempt, which must finish the delivery."""
@@ -176,9 +180,7 @@ class World:
 
     def job(self) -> Job:
         """Claim the next delivery that is due; returns the job that the pipeline would run."""
-        lease = self.claim()
-        assert lease is not None, "nothing is due"
-        context = self.tools()
+        lease, context = self.claim(), self.tools()
         config, event = context.config, parse_event(lease.event, lease.guid, lease.body)
         rule = Router(config.settings, config.table, config.library, (HLS,)).route(from_event(event))
         assert isinstance(rule, Rule)
