@@ -7,29 +7,24 @@ from pathlib import Path
 import pytest
 
 from hls_handler.handlers.failed_steps import find_quoted_line
-from hls_handler.handlers.pull_requests import PullRequestHandler
-from hls_handler.handlers.reader import ChangedFile
-from hls_handler.handlers.workflows import WorkflowHandler
 from hls_handler.prompting.prompt import Library
 from hls_handler.review.patches import parse_patch
 from hls_handler.review.positions import locate
 from tests.engine.world import settings
 from tests.golden.cases import (
+    Case,
     CaseError,
+    IssueCase,
     PullRequestCase,
     WorkflowCase,
     counts_by_kind,
     load_cases,
-    parse_diff,
 )
 from tests.golden.questions import to_question
 from tests.handlers.world import finding
 
 CASES = load_cases()
 PULL_REQUESTS = [case for case in CASES if isinstance(case, PullRequestCase)]
-WORKFLOWS = [case for case in CASES if isinstance(case, WorkflowCase)]
-
-
 SETTINGS = settings()
 
 
@@ -40,32 +35,29 @@ def test_the_set_has_so_many_cases_of_each_kind() -> None:
     assert len({case.language for case in PULL_REQUESTS}) == 17
 
 
-@pytest.mark.parametrize("case", PULL_REQUESTS, ids=lambda case: case.name)
-def test_a_finding_at_a_planted_defect_is_anchored_there(case: PullRequestCase) -> None:
-    patches = {file.path: parse_patch(file.patch or "") for file in case.files}
-    for place in (place for defect in case.defects for place in defect.places):
-        reported = finding(path=place.path, side=place.side, line=place.line, quote=place.quote)
-        located = locate(reported, patches)
-        assert located.line is not None
-        assert (located.finding.path, located.line.side, located.line.number) == (place.path, place.side, place.line)
+def test_a_finding_at_a_planted_defect_is_anchored_there() -> None:
+    for case in PULL_REQUESTS:
+        patches = {file.path: parse_patch(file.patch or "") for file in case.files}
+        for place in (place for defect in case.defects for place in defect.places):
+            reported = finding(path=place.path, side=place.side, line=place.line, quote=place.quote)
+            located = locate(reported, patches)
+            assert located.line is not None, (case.name, place)
+            named = located.finding.path, located.line.side, located.line.number
+            assert named == (place.path, place.side, place.line), case.name
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_the_service_would_ask_claude_and_show_the_whole_case(case: PullRequestCase, library: Library) -> None:
+def test_the_service_would_ask_claude_and_show_the_whole_case(case: Case, library: Library) -> None:
     source, _ = to_question(case, SETTINGS, library, {})
     assert source.handler.skip_reason(source.facts) is None
-    if isinstance(source.handler, PullRequestHandler | WorkflowHandler):  # the text of an issue is never left out
+    if not isinstance(case, IssueCase):  # the text of an issue is never left out
         assert source.handler.describe_omissions(source.facts) is None
-
-
-@pytest.mark.parametrize("case", WORKFLOWS, ids=lambda case: case.name)
-def test_the_expected_log_line_is_shown_to_claude(case: WorkflowCase, library: Library) -> None:
-    facts = to_question(case, SETTINGS, library, {})[0].facts
-    assert [step.step for step in facts.steps] == [case.failed]
-    for quote in case.quotes:
-        quoted = find_quoted_line(facts.steps, quote)
-        assert quoted is not None
-        assert quoted.text.strip() == quote.strip()
+    if isinstance(case, WorkflowCase):
+        assert [step.step for step in source.facts.steps] == [case.failed]
+        for quote in case.quotes:
+            quoted = find_quoted_line(source.facts.steps, quote)
+            assert quoted is not None
+            assert quoted.text.strip() == quote.strip()
 
 
 DIFF = """diff --git a/app/area.py b/app/area.py
@@ -111,34 +103,3 @@ def test_an_inconsistent_case_is_reported(tmp_path: Path, old: str, new: str, pr
     with pytest.raises(CaseError) as raised:
         load_cases(tmp_path)
     assert problem in str(raised.value)
-
-
-def test_diff_with_all_kinds_of_files_is_parsed() -> None:
-    text = """diff --git a/new.py b/new.py
-new file mode 100644
---- /dev/null
-+++ b/new.py
-@@ -0,0 +1,1 @@
-+diff --git a/x b/x
-\\ No newline at end of file
-diff --git a/old.py b/old.py
-deleted file mode 100644
---- a/old.py
-+++ /dev/null
-@@ -1,1 +0,0 @@
--@@ -1 +1 @@
-diff --git a/a name.py b/b name.py
-similarity index 100%
-rename from a name.py
-rename to b name.py
-diff --git "a/r\\303\\251sum\\303\\251.png" "b/r\\303\\251sum\\303\\251.png"
-index 1111111..2222222 100644
-Binary files "a/r\\303\\251sum\\303\\251.png" and "b/r\\303\\251sum\\303\\251.png" differ
-"""
-    added = "@@ -0,0 +1,1 @@\n+diff --git a/x b/x\n\\ No newline at end of file"
-    assert parse_diff(text) == (
-        ChangedFile("new.py", None, "added", 1, 0, added),
-        ChangedFile("old.py", None, "removed", 0, 1, "@@ -1,1 +0,0 @@\n-@@ -1 +1 @@"),
-        ChangedFile("b name.py", "a name.py", "renamed", 0, 0, None),
-        ChangedFile("résumé.png", None, "modified", 0, 0, None),
-    )

@@ -14,7 +14,7 @@ import pytest
 
 from hls_handler.analysis import FindingVerdicts, PullRequestAnalysis
 from hls_handler.cli.options import connect_claude
-from hls_handler.errors import DependencyDown, PromptError
+from hls_handler.errors import DependencyDown
 from hls_handler.prompting.prompt import Library
 from hls_handler.sandbox.claude import Asked
 from hls_handler.sandbox.server import Sandbox
@@ -22,7 +22,7 @@ from tests.engine.fakes import CLAUDE_DOWN, FakeClaude
 from tests.engine.world import settings
 from tests.golden import report
 from tests.golden.asking import JUDGE_FILE, CaseResult, Evaluator, MeteredClaude
-from tests.golden.cases import Case, CaseError, PullRequestCase, WorkflowCase, load_cases
+from tests.golden.cases import Case, PullRequestCase, WorkflowCase, load_cases
 from tests.golden.evaluate import evaluate_runs, format_evaluation, main, read_questions
 from tests.golden.scoring import Score
 
@@ -262,19 +262,6 @@ def test_case_about_other_places_is_asked_without_them_too(library: Library) -> 
     ]
 
 
-def test_stated_confidence_is_compared_with_the_share_that_was_right() -> None:
-    scores = [
-        Score((), (), (), stated=((0.95, True), (0.9, False))),
-        Score((), (), (), stated=((1.0, True), (0.5, True))),
-    ]
-    runs = tuple((result("a", score=one),) for one in scores)
-    assert report.format_calibration(replace(FIRST, runs=runs)).split("\n") == [
-        "stated confidence in fields of issues; Brier score 0.266 (0 is best)",
-        "0.5 to 0.6: 100% right of 1",
-        "0.9 to 1.0:  67% right of 3",
-    ]
-
-
 def test_comparison_has_both_figures_and_the_changed_defects_of_common_cases() -> None:
     second = report.Evaluation(
         "2026-11-24T09:00:00+00:00", ("golden",), None, ((result("b", "b1"), result("c", "c1")),)
@@ -286,14 +273,6 @@ def test_comparison_has_both_figures_and_the_changed_defects_of_common_cases() -
         "missed                                               1                       0",
     ]
     assert lines[-1] == "b: b1: found in 0% of the runs, now in 100%"
-
-
-def test_results_are_read_as_written(tmp_path: Path) -> None:
-    report.save(FIRST, tmp_path / "new" / "eval.json")
-    assert report.load(tmp_path / "new" / "eval.json") == FIRST
-    (tmp_path / "other.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(CaseError, match=r"other.json is not the result of an evaluation"):
-        report.load(tmp_path / "other.json")
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
@@ -348,11 +327,3 @@ def test_command_reports_wrong_options(
 ) -> None:
     assert main(["--config", str(config), *arguments]) == 2
     assert capsys.readouterr().err.startswith(problem)
-
-
-def test_command_reports_an_error_in_one_line(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def load_broken_prompts(_settings: object) -> Library:
-        raise PromptError(["issues/analyze.j2: no such block", "base.j2: it is empty"])
-
-    assert main(["--config", str(config)], load_prompts=load_broken_prompts) == 2
-    assert capsys.readouterr().err == "issues/analyze.j2: no such block base.j2: it is empty\n"

@@ -14,7 +14,7 @@ from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
 from hls_handler.sandbox.claude import Asked
 from hls_handler.sandbox.server import Sandbox
-from tests.golden.cases import CaseError, PublicPull
+from tests.golden.cases import PublicPull
 from tests.golden.evaluate import main
 from tests.golden.public_sets import load_martian, load_reviewbench
 from tests.handlers.world import finding, pull_request_analysis
@@ -51,27 +51,6 @@ def test_martians_comments_are_expected_if_the_profile_has_their_category(tmp_pa
         ("The name is long.", "low", False),
     ]
     assert [one.expected for one in core.cases[0].defects] == [True, True, False]
-
-
-def test_all_of_martians_comments_are_expected_if_they_have_no_category(tmp_path: Path) -> None:
-    martian(tmp_path, comments=[{"comment": "c", "severity": "High"}, {"comment": "d", "severity": "Low"}])
-    found = load_martian(tmp_path, "strict")
-    assert found.name == "martian (all comments: without categories, there is no strict or core)"
-    assert [one.expected for one in found.cases[0].defects] == [True, True]
-
-
-@pytest.mark.parametrize(
-    ("changes", "problem"),
-    [
-        ({"comments": [{"severity": "High"}]}, "hello.json cannot be read: 0.comments.0.comment: Field required$"),
-        ({"comments": [{"comment": "c", "severity": "Worst"}]}, "severity: Input should be 'critical'"),
-        ({"url": "https://example.org/1"}, "'https://example.org/1' is not the address of a pull request"),
-    ],
-)
-def test_martians_files_in_another_format_are_rejected(tmp_path: Path, changes: dict[str, Any], problem: str) -> None:
-    martian(tmp_path, **changes)
-    with pytest.raises(CaseError, match=problem):
-        load_martian(tmp_path, "core")
 
 
 def reviewbench(folder: Path, diff: str = DIFF, **known: Any) -> None:

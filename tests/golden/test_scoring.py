@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from hls_handler.analysis import Finding, WorkflowAnalysis
+from hls_handler.analysis import Finding
 from hls_handler.prompting.prompt import Library
 from hls_handler.review.patches import Line, parse_patch
 from hls_handler.review.positions import Located
 from hls_handler.settings.model import Findings
 from tests.engine.world import settings
-from tests.golden.cases import IssueCase, PullRequestCase, WorkflowCase, parse_diff
+from tests.golden.cases import PullRequestCase, parse_diff
 from tests.golden.questions import to_question
 from tests.golden.scoring import (
     Posted,
@@ -20,11 +20,9 @@ from tests.golden.scoring import (
     find_candidates,
     find_matches,
     find_posted,
-    score_issue,
     score_review,
-    score_workflow,
 )
-from tests.handlers.world import finding, issue_analysis, pull_request_analysis
+from tests.handlers.world import finding, pull_request_analysis
 
 SETTINGS = settings()
 
@@ -94,11 +92,6 @@ def test_finding_without_a_line_is_found_by_file_and_category_or_else_invented()
     assert find_candidates(case(), [wrong]) == {(0, 0), (1, 0)}
 
 
-def test_judge_compares_findings_of_any_category_up_to_ten_lines_away() -> None:
-    findings = located(at(20, category="style"), at(21), at(10, path="b.py"))
-    assert find_candidates(case(defects=case().defects[:1]), findings) == {(0, 0)}
-
-
 def test_nearest_finding_counts_and_a_second_one_about_the_defect_is_not_invented() -> None:
     scored = score(case(), *located(at(12, severity="low"), at(10)))
     assert (scored.found, scored.understated, scored.invented) == (("first",), (), ())
@@ -126,75 +119,3 @@ def test_findings_count_as_they_would_be_posted(library: Library) -> None:
     posted = find_posted(reply, facts)
     lines = [one.line and one.line.number for one in posted.findings]
     assert (lines, posted.reported, posted.exact) == ([10, 11, None, None], 4, 1)
-
-
-ISSUE = IssueCase(
-    name="crash",
-    title="t",
-    body="b",
-    kinds=("bug",),
-    priorities=("high", "medium"),
-    worth_saying=True,
-    missing=(("version", "release"),),
-    missing_at_most=1,
-    answer=(("token", "ssh  key"),),
-    must_not=("sorry",),
-)
-
-
-def test_reply_about_an_issue_is_scored() -> None:
-    reply = issue_analysis(missing=["Which Version is it?"], recommended_response="Use an SSH key.")
-    score = score_issue(ISSUE, reply)
-    assert (score.missed, score.invented) == ((), ())
-    assert score.found == (
-        "kind is bug",
-        "priority is high or medium",
-        "worth_saying is true",
-        "missing: version or release",
-        "at most 1 requests",
-        "answer: token or ssh  key",
-    )
-    wrong = issue_analysis(
-        kind="question", priority="low", worth_saying=False, missing=["Logs", "Steps"], summary="Sorry, it crashes."
-    )
-    score = score_issue(ISSUE, wrong)
-    assert (score.found, len(score.missed), score.invented) == ((), 6, ("says 'sorry'",))
-
-
-WORKFLOW = WorkflowCase(
-    name="run",
-    workflow="Tests",
-    failed="Run make",
-    changed=("a.c",),
-    log=(("Set up job", ("ready",)), ("Run make", ("##[group]Run make", "##[endgroup]", "a.c:3: error: no x", "bye"))),
-    quotes=("a.c:3: error: no x",),
-    cause=(("no x", "declared"),),
-    where=("a.c",),
-    must_not=("flaky",),
-)
-
-
-@pytest.mark.parametrize(
-    ("changes", "missed", "invented"),
-    [
-        ({}, (), ()),
-        ({"quote": "a.c:3: error: no y"}, ("quotes the line with the cause",), ()),
-        ({"cause": "", "advice": "x is not declared."}, (), ()),
-        ({"cause": "It failed.", "where": []}, ("cause: no x or declared", "where: a.c"), ()),
-        ({"worth_saying": False}, ("worth_saying is true",), ()),
-        ({"advice": "A FLAKY test."}, (), ("says 'flaky'",)),
-    ],
-)
-def test_reply_about_a_workflow_is_scored(
-    changes: dict[str, Any], missed: tuple[str, ...], invented: tuple[str, ...], library: Library
-) -> None:
-    facts = to_question(WORKFLOW, SETTINGS, library, {})[0].facts
-    good = {
-        "worth_saying": True,
-        "cause": "There is no x.",
-        "quote": "a.c:3: error: no x",
-        "where": [{"path": "a.c", "line": 3, "why": "The error."}],
-        "advice": "",
-    }
-    score = score_workflow(WORKFLOW, WorkflowAnalysis.model_validate(good | changes), facts)
-    assert (score.missed, score.invented) == (missed, invented)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-import pytest
-
-from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.patches import parse_numbered
@@ -21,9 +19,15 @@ def load(folder: str = "") -> list[PullRequestCase]:
     return [case for case in load_cases(FOLDER / folder) if isinstance(case, PullRequestCase) and case.needs]
 
 
-def is_shown(case: PullRequestCase, library: Library) -> bool:
-    facts: Any = to_question(case, settings(), library, {})[0].facts
-    assert isinstance(facts, PullRequestFacts)
+def ask(case: PullRequestCase, library: Library, **known: Any) -> Trial:
+    """Return the question about a case with these keys of `review` in the settings."""
+    chosen = settings().model_copy(update={"review": Review(**known)})
+    source, name = to_question(case, chosen, library, {})
+    return Trial(source, library, name, b"key")
+
+
+def is_shown(case: PullRequestCase, trial: Trial) -> bool:
+    facts: Any = trial.source.facts
     shown = {
         (site.path, line.number, line.text)
         for site in facts.second_sites
@@ -33,20 +37,23 @@ def is_shown(case: PullRequestCase, library: Library) -> bool:
     return any((place.path, place.line, place.quote) in shown for place in case.needs)
 
 
-@pytest.mark.parametrize(("folder", "cases", "most"), [("", 15, 3), ("kept", 5, 1)])
-def test_the_lines_that_prove_a_defect_are_shown(folder: str, cases: int, most: int, library: Library) -> None:
-    missing = [case.name for case in load(folder) if not is_shown(case, library)]
-    assert len(load(folder)) == cases
-    assert len(missing) <= most, missing
-
-
-def count_tokens(library: Library, context_tokens: int) -> int:
-    chosen = settings().model_copy(update={"review": Review(context_tokens=context_tokens)})
-    questions = (to_question(case, chosen, library, {}) for case in load())
-    rendered = (one for source, name in questions for one in Trial(source, library, name, b"key").render_requests())
+def count_tokens(trials: Iterable[Trial]) -> int:
+    rendered = (one for trial in trials for one in trial.render_requests())
     return sum(estimate_tokens(one.system) + estimate_tokens(one.task) for one in rendered)
 
 
-def test_other_places_add_at_most_a_quarter_to_the_prompts(library: Library) -> None:
-    without, tokens = count_tokens(library, 0), count_tokens(library, 4_000)
-    assert without < tokens <= 1.25 * without
+def test_the_lines_that_prove_a_defect_are_shown_and_add_at_most_a_quarter_to_the_prompts(library: Library) -> None:
+    cases = load()
+    trials = [ask(case, library, context_tokens=4_000) for case in cases]
+    missing = [case.name for case, trial in zip(cases, trials, strict=True) if not is_shown(case, trial)]
+    assert len(cases) == 15
+    assert len(missing) <= 3, missing
+    without = count_tokens(ask(case, library, context_tokens=0) for case in cases)
+    assert without < count_tokens(trials) <= 1.25 * without
+
+
+def test_the_lines_that_prove_a_defect_of_the_kept_cases_are_shown(library: Library) -> None:
+    cases = load("kept")
+    missing = [case.name for case in cases if not is_shown(case, ask(case, library))]
+    assert len(cases) == 5
+    assert len(missing) <= 1, missing

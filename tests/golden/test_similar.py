@@ -14,9 +14,16 @@ from hls_handler.handlers.similar import MAX_SHOWN, without_prefix
 from hls_handler.storage import Storage
 from tests.handlers.world import issue
 from tests.queue.builders import begin
+from tests.sqlite import create_database
 
 TRACKER: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("similar.yaml").read_text("utf-8"))
 NEWEST = max(one["number"] for one in TRACKER["issues"]) + 1
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A database of SQLite: tests/store compares the search of both databases."""
+    return create_database(tmp_path / "hls.db")
 
 
 @pytest.fixture
