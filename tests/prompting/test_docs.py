@@ -9,16 +9,17 @@ from pathlib import Path
 import pytest
 
 from hls_handler.analysis import REPLY_TYPES, GenericAnalysis
-from hls_handler.engine.library import families, load_checked
+from hls_handler.engine.library import all_variables, families
 from hls_handler.errors import PromptError
 from hls_handler.prompting import recorded
 from hls_handler.prompting.environment import COMMENT_FILTERS, PROMPT_FILTERS
 from hls_handler.prompting.front_matter import FrontMatter
 from hls_handler.prompting.library import load_library
+from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import COMMENT, COMMON, render, render_comment
 from hls_handler.prompting.variables import find_element_type, has_members, iter_alternatives
 from hls_handler.routing import Router, Rule, Shadow
-from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.effective import RepositoryTable, find_chosen_events, find_shadow_only_prompts
 from hls_handler.settings.model import Settings
 from hls_handler.untrusted.placeholders import public_hints
 from tests.prompting.samples import (
@@ -27,6 +28,7 @@ from tests.prompting.samples import (
     FRONT,
     KEY,
     SHIPPED,
+    copy_shipped,
     issue_variables,
     push_variables,
     shipped,
@@ -60,13 +62,22 @@ def parts() -> dict[str, str]:
     return {path.name: path.read_text(encoding="utf-8") for path in SHIPPED.glob("*.j2")}
 
 
-def test_first_prompt_of_the_guide_works(tmp_path: Path) -> None:
-    library = load_library(write(tmp_path, parts() | FILES), families=FAMILIES)
+def load_examples(folder: Path, files: Mapping[str, str]) -> Library:
+    """Load examples that are all for the same event, as if settings chose one of them."""
+    return load_library(write(folder, parts() | files), families=FAMILIES, chosen=frozenset({"issues.opened"}))
+
+
+def test_working_examples_render(tmp_path: Path) -> None:
     assert sorted(FILES) == ["issues/mine.comment.md.j2", "issues/mine.j2"]
-    assert "Title: <untrusted " in render(library, "issues/mine", issue_variables(), key=KEY).task
-    comment = render_comment(library, "issues/mine", {**issue_variables(), "analysis": ANALYSIS}, key=KEY)
-    assert comment is not None
-    assert comment.startswith(f"{ANALYSIS.summary}\n\n- The version of the shop\n- Whether tax is shown as well\n")
+    files = FILES | {f"issues/example{number}.j2": FRONT + content for number, content in enumerate(WORKING)}
+    (files["issues/shown.comment.md.j2"],) = COMMENTS
+    library = load_examples(tmp_path, files | {"issues/shown.j2": FRONT + "x"})
+    for name in library.prompts.keys() - {"issues/shown"}:
+        assert "<untrusted " in render(library, name, issue_variables(), key=KEY).task
+    variables = {**issue_variables(), "analysis": ANALYSIS}
+    mine, shown = (render_comment(library, f"issues/{name}", variables, key=KEY) or "" for name in ("mine", "shown"))
+    assert mine.startswith(f"{ANALYSIS.summary}\n\n- The version of the shop\n- Whether tax is shown as well\n")
+    assert "| Checkout shows a wrong total | bug |" in shown
 
 
 def test_example_for_another_event_is_one_file_and_works(tmp_path: Path) -> None:
@@ -83,72 +94,58 @@ def test_example_for_another_event_is_one_file_and_works(tmp_path: Path) -> None
     assert comment.startswith("It failed.\n\nAsk the release team.\n\n***\n")
 
 
-@pytest.mark.parametrize("content", WORKING)
-def test_working_examples_render(tmp_path: Path, content: str) -> None:
-    library = load_library(write(tmp_path, parts() | {"issues/example.j2": FRONT + content}), families=FAMILIES)
-    assert "<untrusted " in render(library, "issues/example", issue_variables(), key=KEY).task
-
-
-@pytest.mark.parametrize("content", COMMENTS)
-def test_comment_examples_render(tmp_path: Path, content: str) -> None:
-    files = {"issues/example.j2": FRONT + "x", "issues/example.comment.md.j2": content}
-    library = load_library(write(tmp_path, parts() | files), families=FAMILIES)
-    comment = render_comment(library, "issues/example", {**issue_variables(), "analysis": ANALYSIS}, key=KEY)
-    assert comment is not None
-    assert "| Checkout shows a wrong total | bug |" in comment
-
-
-@pytest.mark.parametrize(("content", "message"), FAILING)
-def test_failing_examples_give_the_message_in_the_guide(tmp_path: Path, content: str, message: str) -> None:
-    write(tmp_path, parts() | {"issues/example.j2": FRONT + content})
+def test_failing_examples_give_the_message_in_the_guide(tmp_path: Path) -> None:
     with pytest.raises(PromptError) as caught:
-        load_library(tmp_path, families=FAMILIES)
-    assert str(caught.value).replace(tmp_path.as_posix(), "prompts") == message.strip()
-
-
-def test_shadow_example_loads_and_is_routed_next_to_the_original(tmp_path: Path) -> None:
-    settings_text = next(
-        content for language, words, content in BLOCKS if (language, words.strip()) == ("yaml", "shadow")
-    )
-    for ending in (".j2", ".comment.md.j2"):
-        text = (SHIPPED / f"issues/analyze{ending}").read_text(encoding="utf-8")
-        write(tmp_path / "own", {f"issues/strict{ending}": text})
-    settings = load_settings_of(
-        tmp_path, SMALLEST + settings_text.replace("[own, shipped]", f"[{tmp_path}/own, shipped]")
-    )
-    event = routing_input(repository="owner/repo")
-    rule = Router(settings, RepositoryTable(settings), load_checked(settings)).route(event)
-    assert isinstance(rule, Rule)
-    assert (rule.prompt, rule.shadow) == ("issues/analyze", Shadow("issues/strict", "prompts.use.issues.opened"))
+        load_examples(tmp_path, {f"issues/{number}.j2": FRONT + content for number, (content, _) in enumerate(FAILING)})
+    folder = tmp_path.as_posix()
+    assert [re.sub(rf"{folder}/issues/\d", "prompts/issues/example", one) for one in caught.value.problems] == [
+        message.strip() for _, message in FAILING
+    ]
 
 
 def example_of(language: str, words: str) -> str:
     return next(str(content) for kind, given, content in BLOCKS if (kind, given.strip()) == (language, words))
 
 
-def load_with(folder: Path, example: str) -> Settings:
-    """Load the smallest settings, with the repositories and prompts of an example."""
-    text = SMALLEST[: SMALLEST.index("repositories:")] + example.replace("prompts:\n", "prompts:\n  directory: [DIR]\n")
-    return load_settings_of(folder, text.replace("[DIR]", f"[{folder}/own, {SHIPPED}]"))
+def load_with(folder: Path, kind: str, example: str) -> tuple[Settings, Library]:
+    """Load the smallest settings with an example, and the prompts in `own` and the shipped ones of a kind."""
+    text = (SMALLEST.partition("repositories:")[0] if "repositories:" in example else SMALLEST) + example
+    if "directory:" not in text:
+        text = text.replace("prompts:\n", "prompts:\n  directory: [own, shipped]\n")
+    folders = write(folder / "own", {"README.md": ""}), copy_shipped(folder, kind)
+    settings = load_settings_of(folder, text.replace("[own, shipped]", "[{}, {}]".format(*folders)))
+    chosen, shadows = find_chosen_events(settings), find_shadow_only_prompts(settings)
+    config = all_variables(settings)
+    return settings, load_library(
+        *folders, families=FAMILIES, shipped=SHIPPED, chosen=chosen, shadows=shadows, config=config
+    )
+
+
+def test_shadow_example_is_routed_next_to_the_original(tmp_path: Path) -> None:
+    for ending in (".j2", ".comment.md.j2"):
+        text = (SHIPPED / f"issues/analyze{ending}").read_text(encoding="utf-8")
+        write(tmp_path / "own", {f"issues/strict{ending}": text})
+    settings, library = load_with(tmp_path, "issues", example_of("yaml", "shadow"))
+    rule = Router(settings, RepositoryTable(settings), library).route(routing_input(repository="owner/repo"))
+    assert isinstance(rule, Rule)
+    assert (rule.prompt, rule.shadow) == ("issues/analyze", Shadow("issues/strict", "prompts.use.issues.opened"))
 
 
 def test_example_with_own_values_shows_those_of_the_repository(tmp_path: Path) -> None:
     write(tmp_path / "own", {"issues/analyze.j2": example_of("jinja", "config")})
-    settings = load_with(tmp_path, example_of("yaml", "config"))
+    settings, library = load_with(tmp_path, "issues", example_of("yaml", "config"))
     effective = RepositoryTable(settings).find("octo/shop")
     assert effective is not None
     variables = {**issue_variables(), "config": effective.variables}
-    task = render(load_checked(settings), "issues/analyze", variables, key=KEY).task
+    task = render(library, "issues/analyze", variables, key=KEY).task
     assert task.startswith("Issue for shop: <untrusted ")
     assert task.endswith("Our areas: cart, search")
 
 
 def test_example_for_merged_pull_requests_is_routed_to_the_changelog_prompt(tmp_path: Path) -> None:
-    (tmp_path / "own").mkdir()
-    settings = load_with(tmp_path, example_of("yaml", "closed"))
-    table = RepositoryTable(settings)
+    settings, library = load_with(tmp_path, "pull_requests", example_of("yaml", "closed"))
     event = routing_input("pull_request.closed", repository="octo/shop")
-    rule = Router(settings, table, load_checked(settings)).route(event)
+    rule = Router(settings, RepositoryTable(settings), library).route(event)
     assert isinstance(rule, Rule)
     assert (rule.prompt, rule.effective.find_fallback_number(rule.event_key)) == ("pull_requests/changelog", 12)
 
@@ -171,23 +168,19 @@ ALL_VARIABLES: Mapping[str, object] = {
 }
 
 
-@pytest.mark.parametrize("name", ALL_VARIABLES)
-def test_every_variable_is_in_the_guide_with_its_members(name: str) -> None:
-    table_row = row(name)
-    for kind in iter_alternatives(find_element_type(ALL_VARIABLES[name]) or ALL_VARIABLES[name]):
-        for member in public_hints(kind) if has_members(kind) else ():
-            assert f"`{member}`" in table_row
+def test_every_variable_is_in_the_guide_with_its_members() -> None:
+    for name, hint in ALL_VARIABLES.items():
+        table_row = row(name)
+        for kind in iter_alternatives(find_element_type(hint) or hint):
+            members = public_hints(kind) if has_members(kind) else ()
+            assert [member for member in members if f"`{member}`" not in table_row] == [], name
 
 
-@pytest.mark.parametrize("name", [*PROMPT_FILTERS, *COMMENT_FILTERS, *FrontMatter.model_fields])
-def test_every_filter_and_key_of_the_front_matter_is_in_the_guide(name: str) -> None:
-    assert row(name)
-
-
-@pytest.mark.parametrize("name", REPLY_TYPES)
-def test_every_reply_type_is_in_the_guide_with_its_fields(name: str) -> None:
-    for field in REPLY_TYPES[name].model_fields:
-        assert f"`{field}`" in row(name)
+def test_filters_keys_of_the_front_matter_and_reply_types_are_in_the_guide() -> None:
+    for name in (*PROMPT_FILTERS, *COMMENT_FILTERS, *FrontMatter.model_fields):
+        assert row(name)
+    for name, reply in REPLY_TYPES.items():
+        assert [field for field in reply.model_fields if f"`{field}`" not in row(name)] == [], name
 
 
 def test_guide_gives_reasons_for_the_wording_of_every_shipped_prompt() -> None:

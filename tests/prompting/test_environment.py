@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +9,9 @@ from jinja2.exceptions import SecurityError
 
 from hls_handler.errors import PromptError
 from hls_handler.prompting.environment import PromptEnvironment, RenderLimitError, join_chunks, place_of
-from hls_handler.prompting.render import render
 from hls_handler.prompting.source_files import SourceFile
 from hls_handler.untrusted.placeholders import Placeholders
-from tests.prompting.samples import FRONT, ISSUE, KEY, issue_variables, load
+from tests.prompting.samples import FRONT, load
 
 
 def environment(template: str) -> PromptEnvironment:
@@ -25,15 +21,6 @@ def environment(template: str) -> PromptEnvironment:
 def written(template: str) -> str:
     compiled = environment(template).get_template("t.j2")
     return join_chunks(compiled.root_render_func(compiled.new_context({})))
-
-
-def test_rule_9_output_that_takes_too_long_is_stopped_at_its_line() -> None:
-    """The clock advances by a second with each chunk."""
-    compiled = environment("{% for a in range(100) %}\n{{ a }}{% endfor %}").get_template("t.j2")
-    seconds = itertools.count()
-    with pytest.raises(RenderLimitError, match="takes too long to render") as caught:
-        join_chunks(compiled.root_render_func(compiled.new_context({})), deadline_s=20.0, clock=lambda: next(seconds))
-    assert place_of(caught.value) == ("prompts/t.j2", 2)
 
 
 def test_rule_9_a_rendering_without_end_is_stopped_at_its_line() -> None:
@@ -73,28 +60,6 @@ def test_a_text_that_is_shown_too_often_is_stopped() -> None:
     with pytest.raises(RenderLimitError, match="shows more than 20,000 texts") as caught:
         join_chunks(compiled.root_render_func(compiled.new_context({"x": placeholders.convert("long")})))
     assert place_of(caught.value) == ("prompts/t.j2", 2)
-
-
-LONG = replace(ISSUE, title="One\nTwo <!-- hidden -->\nThree | `four`", body="x" * 70_000)
-
-
-def in_prompt(folder: Path, template: str) -> str:
-    library = load(folder, {"issues/t.j2": FRONT + "#" + template})
-    text = render(library, "issues/t", issue_variables(LONG), key=KEY).task.removeprefix("#")
-    return re.sub(" [0-9a-f]{16}>", ">", text)
-
-
-@pytest.mark.parametrize(
-    ("template", "text"),
-    [
-        ("{{ issue.title | excerpt(5) }}", "<untrusted>\nOne\nT… [18 characters cut]\n</untrusted>"),
-        ("{{ issue.title | code }}", "<untrusted>\nOne\nTwo <!-- hidden -->\nThree | `four`\n</untrusted>"),
-        ("{{ rule.prompt | excerpt(6) }}", "issues… [8 characters cut]"),
-        ("{{ 'a\nb\nc' | lines(2, 3) }}", "b\nc"),
-    ],
-)
-def test_filters_in_prompts(tmp_path: Path, template: str, text: str) -> None:
-    assert in_prompt(tmp_path, template) == text
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from hls_handler.errors import PromptError
 from hls_handler.prompting.library import load_library
-from hls_handler.prompting.prompt import Library, origin
+from hls_handler.prompting.prompt import Library, diff_prompts, origin
 from hls_handler.prompting.render import render
 from hls_handler.prompting.source_files import SHIPPED_FRONT_MATTER, read_folder
-from tests.prompting.samples import BASE, FAMILIES, FRONT, KEY, SHIPPED, USERS_TEMPLATE, issue_variables, write
+from tests.prompting.samples import BASE, FAMILIES, FRONT, KEY, SHIPPED, issue_variables, write
 
 WORDS = "Own words on {{ issue.title }}\n"
 TEAM = {
@@ -66,6 +65,30 @@ def test_template_without_front_matter_uses_that_of_the_next_folder_before_the_s
     )
 
 
+def test_template_with_inherited_front_matter_differs_only_in_the_template() -> None:
+    plain = TEAM["issues/plain.j2"].removeprefix(FRONT)
+    team = load({}).sources["issues/plain"]
+    assert diff_prompts(team, load({"issues/plain.j2": plain}).sources["issues/plain"]) == []
+    own = load({"issues/plain.j2": plain.replace("Judge", "Weigh")}).sources["issues/plain"]
+    assert diff_prompts(team, own) == [
+        "--- team/issues/plain.j2",
+        "+++ own/issues/plain.j2 (front matter of team/issues/plain.j2)",
+        "@@ -3,5 +3,5 @@",
+        " on: [issues.opened]",
+        " reply: issue_analysis",
+        " ---",
+        "-Judge this.",
+        "+Weigh this.",
+        ' {% include "issues/_issue.j2" %}',
+    ]
+
+
+def test_shipped_library_is_recognised_through_a_symlink(here: Path) -> None:
+    (here / "link").symlink_to(here / "team")
+    library = load_library(Path("link"), families=FAMILIES, shipped=here / "team")
+    assert origin(library.sources["issues/plain"], here / "team") == "link/issues/plain.j2, in the shipped library"
+
+
 def test_missing_folders_and_folders_without_a_prompt_are_reported(here: Path) -> None:
     with pytest.raises(PromptError) as caught:
         load_library(Path("a"), Path("team"), Path("b"), families=FAMILIES)
@@ -111,15 +134,6 @@ def test_what_is_no_front_matter_is_text_except_a_byte_order_mark(here: Path) ->
     library = load_library(Path("mine"), families=FAMILIES, shipped=SHIPPED)
     assert task(library, "issues/analyze").startswith("----\nSort <untrusted ")
     assert task(library, "issues/marked").startswith("Sort <untrusted ")
-
-
-def test_template_that_replaces_a_shipped_file_keeps_the_shipped_front_matter_and_comment(here: Path) -> None:
-    folder = Path(shutil.copytree(SHIPPED, here / "prompts"))
-    library = load_library(write(folder, {"issues/analyze.j2": USERS_TEMPLATE}), families=FAMILIES, shipped=folder)
-    shipped = load_library(SHIPPED, families=FAMILIES)
-    assert library.prompts["issues/analyze"].on == ("issues.opened", "issues.reopened", "issues.edited")
-    assert library.prompts.keys() == shipped.prompts.keys()
-    assert library.comments == shipped.comments
 
 
 def test_copies_of_the_shipped_front_matter_are_up_to_date() -> None:

@@ -131,10 +131,10 @@ COMMENTS: Mapping[str, tuple[str, str, str, Mapping[str, object]]] = {
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
-    """The shipped library, and a prompt for pushes that uses `generic.j2` and its comment."""
+def tell(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    """A library with a prompt for pushes that uses `generic.j2` and its comment."""
     own = write(tmp_path_factory.mktemp("golden"), {"push/tell.j2": TELL})
-    return load_library(own, SHIPPED, families=FAMILIES)
+    return load_library(own, families=FAMILIES, shipped=SHIPPED)
 
 
 def compare(name: str, text: str) -> None:
@@ -146,9 +146,9 @@ def compare(name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("name", PROMPTS)
-def test_rendered_prompt_equals_golden_file(library: Library, name: str) -> None:
+def test_rendered_prompt_equals_golden_file(tell: Library, name: str) -> None:
     prompt, variables = PROMPTS[name]
-    rendered = render(library, prompt, variables, key=KEY)
+    rendered = render(tell if prompt == "push/tell" else shipped(), prompt, variables, key=KEY)
     is_first = name == prompt.replace("/", ".")  # the system message is the same for all events
     compare(
         name, f"<!-- system -->\n\n{rendered.system}\n\n<!-- task -->\n\n{rendered.task}" if is_first else rendered.task
@@ -156,8 +156,9 @@ def test_rendered_prompt_equals_golden_file(library: Library, name: str) -> None
 
 
 @pytest.mark.parametrize("name", COMMENTS)
-def test_rendered_comment_equals_golden_file(library: Library, name: str) -> None:
+def test_rendered_comment_equals_golden_file(tell: Library, name: str) -> None:
     event, prompt, sample, changes = COMMENTS[name]
+    library = tell if prompt == "push/tell" else shipped()
     hints = {**FAMILIES[event].comment_variables, "analysis": library.prompts[prompt].reply_model}
     shown = []
     for kind in (0, 1):
@@ -181,17 +182,10 @@ def test_line_of_the_merge_has_what_github_said(
     is_draft: bool, conflicts: bool | None, missing: str, line: str
 ) -> None:
     variables: Mapping[str, Any] = recorded("pull_request")["demo/feature"]
-    reply = PullRequestAnalysis.model_construct(
-        type="feature", summary="", earlier=[], findings=[], suggested_labels=[]
-    )
-    shown: dict[str, object] = {
-        one: sample_values(hint)[1] for one, hint in FAMILIES["pull_request"].comment_variables.items()
-    }
-    shown |= {"analysis": reply, "rule": RULE}
-    shown["merge"] = MergeState(
-        conflicts, missing_checks=tuple(missing), decision="", is_behind=False, is_blocked=False
-    )
-    given = {**variables, **shown, "pull_request": replace(variables["pull_request"], draft=is_draft)}
+    hints = {**FAMILIES["pull_request"].comment_variables, "analysis": REPLY_TYPES["pull_request_analysis"]}
+    shown = {name: sample_values(hint)[1] for name, hint in hints.items()}
+    shown["merge"] = MergeState(conflicts, tuple(missing), decision="", is_behind=False, is_blocked=False)
+    given = {**variables, **shown, "rule": RULE, "pull_request": replace(variables["pull_request"], draft=is_draft)}
     comment = render_comment(shipped(), "pull_requests/analyze", given, key=KEY) or ""
     assert f"\nMerge, as GitHub said before this review, apart from its check: {line}\n" in comment
 
@@ -201,12 +195,12 @@ def test_every_golden_file_belongs_to_a_test() -> None:
     assert sorted(path.stem for path in GOLDEN.iterdir()) == sorted(names)
 
 
-def test_generic_prompt_shows_the_upper_levels_of_a_deeply_nested_payload(library: Library) -> None:
+def test_generic_prompt_shows_the_upper_levels_of_a_deeply_nested_payload(tell: Library) -> None:
     value: object = "the end"
     for _ in range(500):
         value = {"in": [value]}
     variables = {**push_variables(), "event": {"ref": "refs/heads/main", "deep": value}}
-    task = render(library, "push/tell", variables, key=KEY).task
+    task = render(tell, "push/tell", variables, key=KEY).task
     assert "refs/heads/main" in task
     assert "the end" not in task
     assert task.count("in:") + task.count("[") < 10
@@ -248,14 +242,14 @@ def test_example_finding_is_anchored_in_its_patch() -> None:
 
 
 def test_every_prompt_passes_on_language_tone_and_length_of_the_settings() -> None:
+    def asked(name: str, **wording: Any) -> list[str]:
+        rendered = render(shipped(), name, {**EVERYTHING, "rule": replace(RULE, **wording)}, key=KEY)
+        return [rendered.system, *rendered.task.split("\n")]
+
     for name in shipped().prompts.keys() - {"pull_requests/verify"}:
-
-        def asked(name: str = name, **wording: Any) -> list[str]:
-            rendered = render(shipped(), name, {**EVERYTHING, "rule": replace(RULE, **wording)}, key=KEY)
-            return [rendered.system, *rendered.task.split("\n")]
-
-        german = asked(language="Brazilian Portuguese", tone="friendly", length="short")
-        assert [line for line in german if line not in asked()] == [
+        plain = asked(name)
+        german = asked(name, language="Brazilian Portuguese", tone="friendly", length="short")
+        assert [line for line in german if line not in plain] == [
             (
                 "Write all text of your reply in this language: Brazilian Portuguese. If that names no language, keep "
                 "to that of the thread."

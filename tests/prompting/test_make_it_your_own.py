@@ -23,18 +23,19 @@ from typing import Any
 import pytest
 
 from hls_handler.analysis import Analysis, Reply, Usage, ValidReply
-from hls_handler.engine.library import load_checked
 from hls_handler.errors import HlsError
 from hls_handler.events import Event
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.handler import Handler, PromptLimits, template_variables
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.prompting import recorded
+from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import render, render_comment
 from hls_handler.prompting.variables import sample_values
 from hls_handler.sandbox.samples import facts_of
-from tests.prompting.samples import KEY, SHIPPED, copy_shipped, write
+from hls_handler.settings.effective import find_chosen_events
+from tests.prompting.samples import FAMILIES, KEY, SHIPPED, copy_shipped, write
 from tests.settings.files import SMALLEST, load
 
 GUIDE = (Path(__file__).parent.parent.parent / "docs" / "prompts.md").read_text(encoding="utf-8")
@@ -80,7 +81,9 @@ def load_example(folder: Path, example: Example, monkeypatch: pytest.MonkeyPatch
     write(folder, {name: text for name, text in example.files.items() if name != SETTINGS})
     copy_shipped(folder, *({Path(name).parent.name for name in example.files} & KINDS))
     settings = example.files.get(SETTINGS, FOLDER).replace("shipped]", "prompts]")
-    return load_checked(load(folder, SMALLEST + settings))
+    loaded = load(folder, SMALLEST + settings)
+    folders, chosen = loaded.prompts.folders.values(), find_chosen_events(loaded)
+    return load_library(*folders, families=FAMILIES, shipped=SHIPPED, chosen=chosen)
 
 
 def first_event(prompt: Prompt) -> tuple[Handler[Any], Event, Any]:
@@ -126,6 +129,8 @@ def test_example_has_the_documented_results(tmp_path: Path, monkeypatch: pytest.
     prompts = [prompt for prompt in library.prompts.values() if prompt.on and prompt.path in example.files]
     for prompt in prompts:
         assert compute_result(library, prompt, {}, "asked")
+    if example.heading.startswith("Model, length"):
+        assert (prompts[0].model, prompts[0].max_tokens, prompts[0].effort) == ("claude-opus-5-5", 8000, "high")
     assert list(example.expectations)
     for fields, what, expected in example.expectations:
         result = compute_result(library, prompts[0], fields, what)
@@ -135,10 +140,3 @@ def test_example_has_the_documented_results(tmp_path: Path, monkeypatch: pytest.
             assert result.startswith(expected)
         else:
             assert result == expected
-
-
-def test_example_with_its_own_model_uses_that_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    example = next(one for one in examples() if one.heading.startswith("Model, length"))
-    library = load_example(tmp_path, example, monkeypatch)
-    prompt = library.prompts["pull_requests/analyze"]
-    assert (prompt.model, prompt.max_tokens, prompt.effort) == ("claude-opus-5-5", 8000, "high")

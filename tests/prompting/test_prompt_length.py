@@ -40,7 +40,7 @@ COMMON: Mapping[str, object] = {
 PULL_REQUEST = pull_request(title=NAME, body=LONG, labels=LABELS, head_ref="h" * 250, base_ref="b" * 250, user=SOMEBODY)
 FILES = tuple(
     file(f"{n}{'x' * 4_000}.py", "@@ -0,0 +1,100 @@\n" + "\n".join("+" + "y" * 100 for _ in range(100)))
-    for n in range(150)
+    for n in range(30)
 )
 COMMENTS = tuple(ReviewComment("p" * 4_000, "RIGHT", 9, "@@ -0,0 +1 @@\n+x", LONG, is_reply=False) for _ in range(99))
 

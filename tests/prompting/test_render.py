@@ -48,19 +48,6 @@ def task(folder: Path, template: str, variables: dict[str, object] | None = None
     return render(library, "issues/t", variables or issue_variables(), key=KEY).task.removeprefix("#")
 
 
-def test_template_of_a_user_works_unchanged(tmp_path: Path) -> None:
-    template = (
-        "{{ repository.name }}\n{{ issue.title }}\n{{ issue.body }}\n{{ issue.user.login }}\n"
-        "{{ issue.labels | map(attribute='name') | list }}"
-    )
-    text = re.sub(" [0-9a-f]{16}>", ">", task(tmp_path, template))
-    assert text == (
-        "<untrusted>shop</untrusted>\n<untrusted>Checkout shows a wrong total</untrusted>\n"
-        "<untrusted>With two of the same article in the cart, the total counts it once.</untrusted>\n"
-        "<untrusted>anna</untrusted>\n[<untrusted>bug</untrusted>, <untrusted>needs triage</untrusted>]"
-    )
-
-
 def test_template_without_extends_is_the_task_with_the_system_message_of_base(tmp_path: Path) -> None:
     library = load(tmp_path, {"issues/t.j2": FRONT + "\nJudge {{ issue.number }}.\n"})
     rendered = render(library, "issues/t", issue_variables(), key=KEY)

@@ -16,7 +16,6 @@ from hls_handler.analysis import (
     ReviewAnalysis,
     Score,
     find_label,
-    list_possible_labels,
     lowest_scores,
     to_rule_values,
 )
@@ -31,7 +30,6 @@ from hls_handler.prompting.reply_fields import (
 )
 from hls_handler.sandbox.claude import check_request
 from tests.prompting.samples import ANALYSIS, FRONT, KEY, issue_variables, load, shipped
-from tests.prompting.test_library_errors import FIELDS as REJECTED_FIELDS
 from tests.prompting.test_library_errors import front
 
 FIELDS = """
@@ -91,11 +89,6 @@ def test_reply_that_violates_a_field_definition_is_rejected(tmp_path: Path) -> N
     for given in wrong:
         with pytest.raises(ValidationError):
             make_reply(kind, **given)
-
-
-def test_reloaded_library_has_the_same_reply_type(tmp_path: Path) -> None:
-    assert model(tmp_path / "one") is model(tmp_path / "two")
-    assert model(tmp_path / "one") is not model(tmp_path / "three", "{regression: {type: boolean}}")
 
 
 def test_additional_fields_are_in_the_request_schema_and_the_api_accepts_it(tmp_path: Path) -> None:
@@ -221,28 +214,6 @@ labels: {kind: {bug: Defect}, difficulty: false, priority: false, component: fal
         "defect": "kind",
         "area/api": "areas area/Api",
         "area/web": "areas area/web",
-    }
-
-
-def labels(folder: Path, given: str, fields: str = REJECTED_FIELDS) -> dict[str, tuple[str, ...]]:
-    """Return all possible labels by field."""
-    kind = load(folder, {"issues/a.j2": front(fields=fields, labels=given) + "x"}).prompts["issues/a"].reply_model
-    return {
-        field: list_possible_labels(rule, kind.model_fields[field].annotation)
-        for field, rule in kind.label_rules.items()
-    }
-
-
-def test_labels_override_the_shipped_rules_field_by_field(tmp_path: Path) -> None:
-    given = (
-        '{component: "team: {value}", kind: {bug: defect, question: support}, priority: false, difficulty: ,'
-        ' areas: "area/{value}", regression: regression}'
-    )
-    assert labels(tmp_path, given) == {
-        "kind": ("defect", "support"),
-        "component": ("team: payments",),
-        "areas": ("area/api", "area/docs"),
-        "regression": ("regression",),
     }
 
 
