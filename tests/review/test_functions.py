@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from hls_handler.errors import Permanent
 from hls_handler.review.functions import find_lines_above
 from hls_handler.review.patches import parse_patch
 
@@ -154,31 +149,3 @@ def test_a_hunk_of_another_version_of_the_file_has_none() -> None:
     assert above(PYTHON.replace("total -= 0", "total -= 1"), "a.py", patch) == [[]]
     assert above("x", "a.py", patch) == [[]]
     assert above(PYTHON, "a.py", "@@ -1,1 +0,0 @@\n-import os") == [[]]
-
-
-def test_text_that_a_grammar_cannot_read_in_time_has_none() -> None:
-    function = "function area() {\n  a();\n  b();\n  c();\n}\n"
-    patch = hunk(function, 3, 4, 5)
-    assert above(function, "a.js", patch) == [[1, 2]]
-    with suppress(Permanent):  # on a busy machine, its process ends before the limit of its processor time
-        assert above(function + "a::b<" * 200_000, "a.js", patch) == [[]]
-
-
-def test_text_with_half_a_surrogate_pair_has_lines() -> None:
-    text = PYTHON.replace("# The area.", "# \ud800")
-    assert above(text, "a.py", hunk(text, 16, 17, 18)) == [[*range(7, 16)]]
-
-
-@given(
-    st.sampled_from(["a.py", "a.ts", "a.go", "a.cpp"]),
-    st.text(alphabet=" \tafd({}):#\n=,", max_size=200),
-    st.integers(1, 40),
-)
-def test_any_text_gives_lines_above_the_hunk(path: str, text: str, first: int) -> None:
-    lines = text.split("\n")
-    first = min(first, len(lines))
-    patch = f"@@ -{first},1 +{first},2 @@\n {lines[first - 1]}\n+x"
-    (numbers,) = above(text, path, patch)
-    assert numbers == sorted(set(numbers))
-    assert len(numbers) <= 30
-    assert all(1 <= number < first for number in numbers)
