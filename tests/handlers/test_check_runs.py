@@ -9,7 +9,7 @@ from hls_handler.events import CheckRun
 from hls_handler.handlers.check_runs import CheckRunHandler
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.reader import EMPTY_HISTORY, CheckAnnotation, RepositoryHistory
-from hls_handler.handlers.workflows import LinkedPlace, WorkflowFacts
+from hls_handler.handlers.workflows import WorkflowFacts
 from tests.engine.fakes import FakeReader
 from tests.handlers.events import CHECK, FakeHistory, at, check_event, run_result, workflow_analysis
 from tests.handlers.world import RecordedJob, fake_reader, file, make_rule, pull_request
@@ -91,14 +91,6 @@ def test_second_end_of_the_same_check_is_a_later_run_that_is_not_flaky() -> None
     passed = HANDLER.history_update(event, found).ends
     assert HANDLER.find_superseded_reason(event, facts(), FakeHistory(ended=passed)) is not None
     assert passed[0].run_id != failed[0].run_id  # results are stored by it
-
-
-def test_places_are_linked_at_the_commit_of_the_check() -> None:
-    of_github = replace(CHECK, html_url="https://github.com/octo/hello/runs/90")
-    reply = workflow_analysis(where=[{"path": "area.py", "line": 7, "why": "complex"}])
-    assert HANDLER.comment_variables(facts(of_github), reply)["places"] == (
-        LinkedPlace("area.py", 7, "complex", f"https://github.com/octo/hello/blob/{CHECK.head_sha}/area.py#L7"),
-    )
 
 
 def test_output_is_explained_without_annotations_that_the_token_may_not_read() -> None:

@@ -8,13 +8,12 @@ from typing import Any, cast, get_args
 import pytest
 from pydantic import TypeAdapter, create_model
 
-from hls_handler.actions import Action, EnsureCheck, EnsureComment, EnsureLabels, InlineComment, RequestedLabel
+from hls_handler.actions import Action, EnsureLabels, InlineComment, RequestedLabel
 from hls_handler.analysis import REPLY_TYPES, CommentReply, ReleaseAnalysis, Reply
-from hls_handler.errors import BudgetExceeded, ConversationIgnored, Superseded
+from hls_handler.errors import ConversationIgnored, Superseded
 from hls_handler.events import REQUIRED_OBJECTS, Event, Issue, Label, PullRequest
 from hls_handler.handlers import HANDLERS, handler_for
 from hls_handler.handlers.handler import Handler, PromptLimits
-from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EMPTY_HISTORY, Commit, Comparison
 from hls_handler.routing import WebhookEnvelope
 from tests.engine.fakes import FakeReader
@@ -33,13 +32,11 @@ from tests.handlers.events import (
     workflow_analysis,
 )
 from tests.handlers.world import (
-    RecordedJob,
     analysis,
     event,
     fake_reader,
     file,
     finding,
-    gather_review,
     issue,
     issue_analysis,
     pull_request,
@@ -195,22 +192,3 @@ def test_a_custom_reply_field_becomes_a_label_in_every_family(
         for action in actions
         if isinstance(action, EnsureLabels)
     ] == [True]
-
-
-LIMITS = PromptLimits(20_000)
-
-
-def pull_request_job(*files: str, error: BudgetExceeded | None = None) -> RecordedJob:
-    return RecordedJob(event(pull_request()), gather_review(*map(file, files)), error=error)
-
-
-def test_review_without_budget_posts_what_is_known_without_claude() -> None:
-    job = pull_request_job("area.py", error=BudgetExceeded("2 USD are spent"))
-    assert PullRequestHandler().run(job).reason == "2 USD are spent"
-    assert job.done == ["check on 0123", "ask", EnsureLabels, EnsureComment, EnsureCheck, "review 0"]
-
-
-def test_pull_request_without_files_gets_only_its_check() -> None:
-    job = pull_request_job()
-    assert PullRequestHandler().run(job).reason == "the pull request changes no files, so Claude was not asked"
-    assert job.done == ["success"]

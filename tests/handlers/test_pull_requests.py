@@ -227,15 +227,16 @@ def test_findings_below_thresholds_and_of_other_categories_are_counted_and_not_s
     assert (variables["held_back"], variables["unlocated"]) == (3 - len(titles), ())
 
 
-def test_at_most_thirty_files_get_a_sentence_over_all_calls() -> None:
+def test_first_thirty_files_get_a_sentence_and_the_first_call_a_title() -> None:
     files = [file(f"{number:02}.py", "@@ -0,0 +1,20 @@\n" + "+x = 1\n" * 20, additions=20) for number in range(40)]
-    facts = gather_review(*files, tokens=2_500, limits={"sums_up_files": True})
-    asked = [(len(part.files), HANDLER.variables(part)["summarized_files"]) for part in list_parts(facts)]
-    assert sum(number for number, _ in asked) == 40
-    assert sum(number for _, number in asked) == 30  # type: ignore[misc]
-    assert len(asked) > 2
-    assert asked[0][0] == asked[0][1]
-    assert asked[-1][1] == 0
+    facts = gather_review(*files, tokens=2_500, limits={"sums_up_files": True, "title_types": ("feat", "fix")})
+    parts = list_parts(facts)
+    variables = [HANDLER.variables(part) for part in parts]
+    asked = [cast(int, one["summarized_files"]) for one in variables]
+    shown = [len(part.files) for part in parts]
+    assert (sum(shown), sum(asked), asked[0], asked[-1]) == (40, 30, shown[0], 0)
+    assert [one["title_types"] for one in variables] == ["feat, fix", *[""] * (len(parts) - 1)]
+    assert len(parts) > 2
     assert [HANDLER.variables(one)["summarized_files"] for one in list_parts(gather_review(*files))] == [0]
 
 
@@ -245,14 +246,6 @@ def test_comment_is_created_for_a_title_that_fits(title: str, create: bool) -> N
     model = with_optional_fields(PullRequestAnalysis, ["suggested_title"])
     reply = model.model_validate({**pull_request_analysis().model_dump(), "suggested_title": title})
     assert [one.create for one in plan(facts, analysis(reply)) if isinstance(one, EnsureComment)] == [create]
-
-
-def test_only_the_first_call_is_asked_for_a_title() -> None:
-    files = [file(f"{number:02}.py", "@@ -0,0 +1,20 @@\n" + "+x = 1\n" * 20, additions=20) for number in range(40)]
-    facts = gather_review(*files, tokens=2_500, limits={"title_types": ("feat", "fix")})
-    asked = [HANDLER.variables(part)["title_types"] for part in list_parts(facts)]
-    assert asked == ["feat, fix", *[""] * (len(asked) - 1)]
-    assert len(asked) > 2
 
 
 # What prevents the merge
@@ -428,17 +421,6 @@ def test_most_severe_findings_get_a_review_comment() -> None:
     earlier = cast(tuple[ShownFinding, ...], later["unrepeated"])
     assert [(one.title, one.body) for one in earlier] == [("Overflows", ""), ("Wrong", TWO_FINDINGS.findings[0].body)]
     assert inline_of(gather_review(TWO, limits={"review": Review(max_inline=0)}), TWO_FINDINGS) == {}
-
-
-def test_rejected_review_comment_moves_to_the_comment() -> None:
-    facts = gather_review(TWO)
-    first, second = inline_of(facts, TWO_FINDINGS)
-    record = make_record(facts, analysis(TWO_FINDINGS), {second: 902})
-    assert [entry.comment_id for entry in record.ledger] == [None, 902]
-    after = replace(facts, not_inline=frozenset({first}), comment_ids={second: 902})
-    assert list(inline_of(after, TWO_FINDINGS)) == [second]
-    shown = cast(tuple[ShownFinding, ...], HANDLER.comment_variables(after, TWO_FINDINGS)["findings"])
-    assert [(one.title, one.is_inline) for one in shown] == [("Overflows", False), ("Wrong", True)]
 
 
 # Prompts that review nothing

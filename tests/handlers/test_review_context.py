@@ -155,18 +155,6 @@ def test_lines_above_take_only_the_room_that_patches_leave() -> None:
     assert above(150) == ""
 
 
-def test_lines_above_a_hunk_that_is_split_are_shown_with_its_first_part() -> None:
-    added = [f"    x = {number:030}" for number in range(98)]
-    patch = "\n".join(["@@ -9 +9,99 @@", "     return side ** 2", *(f"+{line}" for line in added)])
-    selection = select(file("area.py", patch, additions=98, deletions=0), tokens=700)
-    files = fake_reader(pull_request(), head_files={"area.py": TEXT + "\n".join(added)}).files_at(
-        pull_request().head_sha
-    )
-    changed = read_surroundings(selection, files, EMPTY_PATH_FILTER, tokens=900, most=0)
-    shown = [show_files(changed, call)[0].above.partition("\n")[0] for call in changed.calls]
-    assert shown == ["R    1   def area(side):", "", ""]
-
-
 CALLER = file("shop.py", "@@ -1,2 +1,2 @@\n def total():\n-    return 1\n+    return area(2)")
 OTHER = {"area.py": TEXT, "shop.py": "def total():\n    return area(2)\n"}
 

@@ -10,12 +10,11 @@ import pytest
 from hls_handler.actions import Action, EnsureComment, EnsureLabels, RequestedLabel
 from hls_handler.analysis import ReviewAnalysis
 from hls_handler.errors import Permanent, Superseded
-from hls_handler.events import GHOST, Review
+from hls_handler.events import Account, Review
 from hls_handler.handlers.handler import PromptLimits, SkipReason
 from hls_handler.handlers.reader import EMPTY_HISTORY, ReviewComment
 from hls_handler.handlers.reviews import ReviewFacts, ReviewHandler, ShownComment, Todo
 from tests.handlers.world import (
-    MONA,
     analysis,
     fake_reader,
     pull_request,
@@ -31,7 +30,7 @@ BUDGET = PromptLimits(input_tokens=10_000)
 NEEDS_CHANGES = EnsureLabels((RequestedLabel("status/needs-changes", "status"),), ("status",))
 NEEDS_REVIEW = EnsureLabels((RequestedLabel("status/needs-review", "status"),), ("status",))
 NO_STATUS = EnsureLabels((), ("status",))
-OTHER = MONA.__class__("otto", 3, "User")
+OTHER, BOT = Account("otto", 3, "User"), Account("copilot[bot]", 4, "Bot")
 
 
 def gather(
@@ -210,10 +209,11 @@ def test_each_reviewer_has_a_section() -> None:
             (review(id=1, user=OTHER), review(id=2, user=OTHER, state="approved")), NO_STATUS,
         ),
         (review(state="approved"), [], (review(id=1, user=OTHER, state="dismissed"),), NO_STATUS),
+        (review(state="approved"), [], (review(id=1, user=BOT),), NO_STATUS),
     ],
     ids=["blocking request", "other request", "approved",
          "another objects", "changed their verdict",
-         "another approved later", "dismissed"],
+         "another approved later", "dismissed", "a bot objects"],
 )  # fmt: skip
 def test_status_label(one: Review, requests: list[Any], others: tuple[Review, ...], labels: EnsureLabels) -> None:
     assert plan(gather(one, others=others), review_analysis(*requests))[0] == labels
@@ -243,19 +243,3 @@ def test_nothing_is_cleared_if_the_review_was_not_read_completely() -> None:
 )
 def test_quotes_are_found_in_the_text_as_the_prompt_showed_it(written: str, quoted: str) -> None:
     assert len(todos(gather(review(body=written)), review_analysis(request(quoted)))) == 1
-
-
-def test_each_review_of_a_deleted_account_counts_as_another_reviewer() -> None:
-    ghost = GHOST
-    facts = gather(review(user=ghost, state="approved"), others=(review(id=1, user=ghost),))
-    assert facts.objections
-    assert plan(facts, review_analysis())[1:] == (
-        EnsureComment("reviews", "List.", create=False, section="reviewer-10137-501"),
-    )
-    by_ghost = fake_reader(pull_request(user=ghost), reviews=(review(user=ghost),))
-    assert HANDLER.skip_reason(HANDLER.gather(review_event(review()), by_ghost, EMPTY_HISTORY, BUDGET)) is None
-
-
-def test_the_verdict_of_a_bot_is_no_objection() -> None:
-    bot = MONA.__class__("copilot[bot]", 4, "Bot")
-    assert not gather(review(state="approved"), others=(review(id=1, user=bot),)).objections

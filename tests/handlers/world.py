@@ -19,7 +19,7 @@ from hls_handler.analysis import (
     Usage,
     ValidReply,
 )
-from hls_handler.errors import BudgetExceeded, HlsError
+from hls_handler.errors import HlsError
 from hls_handler.events import Account, Comment, Event, Issue, Label, PullRequest, Repository, Review
 from hls_handler.handlers.asking import Answers
 from hls_handler.handlers.changed_files import Selection, number_patch, redact_patch, select_files
@@ -153,7 +153,6 @@ class RecordedJob:
     event: Event
     facts: Any
     replies: tuple[Reply, ...] = ()
-    error: BudgetExceeded | None = None  # of the question to Claude
     rule: Rule = field(default_factory=lambda: make_rule("issues.opened"))
     done: list[object] = field(default_factory=list)
     conversation: Conversation | None = None
@@ -173,8 +172,6 @@ class RecordedJob:
 
     def ask(self, facts: Any) -> Answers:
         self.done.append("ask")
-        if self.error is not None:
-            raise self.error
         return Answers(facts, analysis(*self.replies).answers, ("issues/analyze",), {})
 
     def render(self, answered: Answers) -> Analysis:
