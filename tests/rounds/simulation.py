@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from zlib import crc32
@@ -27,18 +27,6 @@ WRITER, READER = "mona", "guest"
 CUTS = ("no patch", "shortened", "unlisted")
 """Ways in which GitHub's list of files can be incomplete."""
 
-ERRORS = {
-    "second comment": "a review comment about a fault that an open one of HLS is about",
-    "false success": "the check is a success, though a raised fault is present, and no writer dismissed it",
-    "unread success": "the check is a success, and Claude was not shown a changed line",
-    "raised on unchanged lines": "after the first review",
-    "rejected position": "GitHub would reject the position of a comment",
-    "idle call": "Claude was asked although no line of the diff is new",
-    "wrong coverage": "the check counts other files than those that changed",
-    "other": "a result that cannot be",
-}
-"""Errors of a review, each of which must not occur."""
-
 
 @dataclass
 class Totals:
@@ -57,13 +45,7 @@ class Totals:
     true_verdicts: int = 0  # that a fault is fixed or gone, with proof
     disbelieved: int = 0  # those of them after which the finding is open
     verdicts: Counter[str] = field(default_factory=Counter)  # about earlier findings, by the mode of the call
-    errors: Counter[str] = field(default_factory=Counter)  # see `ERRORS`
-    problems: list[str] = field(default_factory=list)
-
-    def add(self, error: str, where: str) -> None:
-        assert error in ERRORS, error
-        self.errors[error] += 1
-        self.problems.append(f"{error}: {where}")
+    problems: list[str] = field(default_factory=list)  # "false success: ...", none of which must occur
 
     @property
     def is_wrong(self) -> bool:
@@ -184,7 +166,7 @@ class Simulation:
         return version.renamed.get(one.path, one.path), one.mark, visible(one.line.text)
 
     def report(self, error: str, problem: str) -> None:
-        self.totals.add(error, f"{self.number} {problem} after {self.changes}")
+        self.totals.problems.append(f"{error}: {self.number} {problem} after {self.changes}")
 
     def _check_comments(self, job: ReviewJob, version: Version) -> int:
         """Check new review comments as GitHub and a reader would. Return the number of those about faults."""
@@ -261,12 +243,7 @@ def simulate(*, seed: int, pull_requests: int, pushes: int = 5, faults: float = 
 
 
 def describe(totals: Totals) -> str:
-    counted: dict[str, int] = {
-        name.replace("_", " "): value for name, value in vars(totals).items() if isinstance(value, int)
-    }
-    counted |= _prefix("verdicts, ", totals.verdicts) | {f"error: {error}": totals.errors[error] for error in ERRORS}
-    return "\n".join(f"{name:40} {value:>8}" for name, value in counted.items())
-
-
-def _prefix(prefix: str, counts: Mapping[str, int]) -> dict[str, int]:
-    return {f"{prefix}{name}": number for name, number in sorted(counts.items())}
+    counted: dict[str, int] = {name: value for name, value in vars(totals).items() if isinstance(value, int)}
+    counted |= {f"verdicts, {mode}": number for mode, number in sorted(totals.verdicts.items())}
+    counted |= Counter(problem.partition(":")[0] for problem in totals.problems)
+    return "\n".join(f"{name.replace('_', ' '):40} {value:>8}" for name, value in counted.items())
