@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 
 from hls_handler.deliveries import Checkpoint, Lease
-from hls_handler.queue.checkpoints import ANALYSED, Change, StatusChange
+from hls_handler.queue.checkpoints import ANALYSED, StatusChange
 from hls_handler.reports.delivery_report import load_report
 from hls_handler.reports.json_documents import report_to_dict
-from hls_handler.reports.timeline import Step
 from hls_handler.storage import Storage
-from tests.queue.builders import Skew, accept, begin, claim, ignored, queued, row_of, start_call
+from tests.queue.builders import accept, begin, claim, ignored, queued, row_of, start_call
 from tests.store.test_calls import REPLY, USAGE
 
 RULE = Checkpoint("route", 0, 1, '"issues.opened is enabled"')
@@ -28,54 +26,12 @@ CACHED = {
 
 def steps(store: Storage, guid: str = "g1") -> list[tuple[str, str, str | None]]:
     """Return name, status and detail of each step."""
-    return [(step.name, step.status, step.detail) for step in found(store, guid)]
+    return [(step.name, step.status, step.detail) for step in load_report(store, row_of(store, guid)).steps]
 
 
-def found(store: Storage, guid: str = "g1") -> tuple[Step, ...]:
-    row = row_of(store, guid)
-    return load_report(store, row).steps
-
-
-def call(store: Storage, lease: Lease, outcome: str, *, index: int = 0, error: str | None = None) -> None:
-    opened = start_call(store, lease, "issues/analyze@3f9c2a", index=index)
-    changes: list[Change] = [REPLY, ANALYSED] if outcome == "ok" else []
-    store.calls.end(lease, opened, outcome=outcome, usage=USAGE, error=error, changes=changes)
-
-
-def test_finished_delivery_has_all_steps_with_their_cost(store: Storage, skew: Skew) -> None:
-    skew.advance(hours=1)
-    lease = begin(store, "g1")
-    started = store.now() + timedelta(seconds=2)
-    store.checkpoints.save(lease, RULE, Checkpoint("gather", 0, 1, "{}", 0.25, started, 3))
-    call(store, lease, "invalid", error="no kind")
-    call(store, lease, "ok")
-    call(store, lease, "ok", index=100)
-    second = Checkpoint("post", 1, 2, POSTED.replace("labels bug", "unchanged"), 0.5, github_requests=0)
-    store.checkpoints.save(lease, second, Checkpoint("post", 0, 2, POSTED, 0.75, started, 2))
-    store.queue.finish(lease, "done", reason="labels bug", took_s=2.5, posting="done", github_requests=6)
-    assert steps(store) == [
-        ("route", "done", "issues.opened is enabled"),
-        ("gather", "done", None),
-        ("ask", "failed", "no kind"),
-        ("ask", "done", None),
-        ("post", "done", "labels bug"),
-        ("post 2", "done", "unchanged"),
-        ("ask (shadow)", "done", None),
-    ]
-    gather, ask, post = found(store)[1], found(store)[3], found(store)[4]
-    assert gather.started_at is not None
-    assert abs(gather.started_at - started) < timedelta(milliseconds=2)
-    assert (gather.took_s, gather.github_requests) == (0.25, 3)
-    assert (post.took_s, post.github_requests) == (0.75, 2)
-    assert (ask.input_tokens, ask.output_tokens, ask.cost_usd) == (
-        170,
-        20,
-        0.012346,
-    )
-    row = row_of(store, "g1")
-    document = report_to_dict(load_report(store, row))
-    assert (document["cost_usd"], document["output_tokens"], len(document["steps"])) == (0.037038, 60, 7)
-    assert document["started_at"] is not None
+def call(store: Storage, lease: Lease) -> None:
+    opened = start_call(store, lease, "issues/analyze@3f9c2a")
+    store.calls.end(lease, opened, outcome="ok", usage=USAGE, error=None, changes=[REPLY, ANALYSED])
 
 
 def test_ignored_and_new_deliveries_reached_only_the_first_step(store: Storage) -> None:
@@ -102,7 +58,7 @@ def test_dead_delivery_failed_at_the_first_step_without_a_result(store: Storage)
 def test_error_after_the_calls_is_at_the_question(store: Storage) -> None:
     lease = begin(store, "g1")
     store.checkpoints.save(lease, RULE, GATHER)
-    call(store, lease, "ok")
+    call(store, lease)
     store.checkpoints.save(lease, StatusChange({"analysis_status": "failed", "analysis_error": "no budget"}))
     store.queue.dead_letter(lease, reason="no budget")
     assert steps(store)[2:] == [
@@ -110,6 +66,8 @@ def test_error_after_the_calls_is_at_the_question(store: Storage) -> None:
         ("ask", "failed", "no budget"),
         ("post", "not reached", None),
     ]
+    document = report_to_dict(load_report(store, row_of(store, "g1")))
+    assert (document["cost_usd"], document["output_tokens"], len(document["steps"])) == (0.012346, 20, 5)
 
 
 def test_running_delivery_shows_the_step_that_it_is_at(store: Storage) -> None:
@@ -132,5 +90,5 @@ def test_running_delivery_shows_the_step_that_it_is_at(store: Storage) -> None:
 def test_reply_from_the_cache_is_a_step_without_a_call(store: Storage) -> None:
     lease = begin(store, "g1")
     store.checkpoints.save(lease, RULE, GATHER, Checkpoint("ask", 1, 1, json.dumps(CACHED)))
-    call(store, lease, "ok")
+    call(store, lease)
     assert steps(store)[2:4] == [("ask", "done", None), ("ask 2", "done", "from the cache of replies")]

@@ -8,7 +8,7 @@ from hls_handler.engine.asking import PROMPT_SECRET, ask, digest_request
 from hls_handler.engine.job import facts_codec
 from hls_handler.handlers.asking import FIRST_PART, VERIFICATION, VERIFY_PROMPT
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.trials.replay import find_kept, load_stored_facts, render_again, replay
+from hls_handler.trials.replay import find_kept, load_stored_facts, render_again
 from hls_handler.trials.trial import Trial
 from tests.engine.test_run_prompts import REFUSED_REPLY, facts_of, found, shown, verdicts
 from tests.engine.world import MakeWorld, World
@@ -44,8 +44,3 @@ def test_verification_is_tried_with_the_stored_replies_of_the_review(world: Worl
     key, kept = world.store.database.secret(PROMPT_SECRET), find_kept(stored, world.prompts, VERIFY_PROMPT)
     (rendered,) = Trial(stored, world.prompts, VERIFY_PROMPT, key, kept).render_requests()
     assert rendered.task == world.claude.asked[-1].task
-
-
-def test_replay_has_the_same_findings(world: World) -> None:
-    stored = load_stored_facts(world.store, world.row(), RepositoryTable(world.settings))
-    assert shown(replay(stored)) == ["c.py"]
