@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from hls_handler.handlers.failed_steps import find_quoted_line
+from hls_handler.handlers.pull_requests import PullRequestHandler
+from hls_handler.handlers.workflows import WorkflowHandler
 from hls_handler.prompting.prompt import Library
 from hls_handler.review.patches import parse_patch
 from hls_handler.review.positions import locate
@@ -14,7 +16,6 @@ from tests.engine.world import settings
 from tests.golden.cases import (
     Case,
     CaseError,
-    IssueCase,
     PullRequestCase,
     WorkflowCase,
     counts_by_kind,
@@ -50,7 +51,7 @@ def test_a_finding_at_a_planted_defect_is_anchored_there() -> None:
 def test_the_service_would_ask_claude_and_show_the_whole_case(case: Case, library: Library) -> None:
     source, _ = to_question(case, SETTINGS, library, {})
     assert source.handler.skip_reason(source.facts) is None
-    if not isinstance(case, IssueCase):  # the text of an issue is never left out
+    if isinstance(source.handler, PullRequestHandler | WorkflowHandler):  # the text of an issue is never left out
         assert source.handler.describe_omissions(source.facts) is None
     if isinstance(case, WorkflowCase):
         assert [step.step for step in source.facts.steps] == [case.failed]

@@ -62,7 +62,7 @@ def parts() -> dict[str, str]:
     return {path.name: path.read_text(encoding="utf-8") for path in SHIPPED.glob("*.j2")}
 
 
-def load_examples(folder: Path, files: Mapping[str, str]) -> Library:
+def load_examples(folder: Path, files: dict[str, str]) -> Library:
     """Load examples that are all for the same event, as if settings chose one of them."""
     return load_library(write(folder, parts() | files), families=FAMILIES, chosen=frozenset({"issues.opened"}))
 
