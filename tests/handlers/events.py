@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hls_handler.analysis import WorkflowAnalysis
+from hls_handler.analysis import CommentReply, ReleaseAnalysis, WorkflowAnalysis
 from hls_handler.ci.steps import WorkflowStep
 from hls_handler.events import Account, CheckRun, Comment, Event, Issue, Release, WorkflowRun
 from hls_handler.handlers.reader import EmptyHistory, Failure, RunResult, WorkflowJob
@@ -118,6 +118,7 @@ def run_event(run: WorkflowRun) -> Event:
 
 
 RELEASE = Release(501, "v1.4.0", "More", "There is more.", False, False, MONA, "https://github.com/r", at(0), "main")
+ANNOUNCEMENT = ReleaseAnalysis(worth_saying=True, headline="More", announcement="There is more.", highlights=[])
 PREVIOUS = replace(RELEASE, id=500, tag="v1.3.0", published_at=at(-3600))
 
 
@@ -130,6 +131,7 @@ def comment(comment_id: int = 901, body: str = "@hls-bot why is that?", user: Ac
 
 
 QUESTION = comment()
+ANSWER = CommentReply(worth_saying=True, sources=[], answer="Read the guide.", certain=True)
 
 
 def comment_event(added: Comment, on: Issue | None = None) -> Event:

@@ -7,18 +7,16 @@ from dataclasses import replace
 import pytest
 
 from hls_handler.actions import EnsureComment
-from hls_handler.analysis import CommentReply
 from hls_handler.errors import Superseded
 from hls_handler.events import Comment
 from hls_handler.handlers.comments import CommentFacts, CommentHandler
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.job import Conversation
-from tests.handlers.events import QUESTION, FakeHistory, comment, comment_event
+from tests.handlers.events import ANSWER, QUESTION, FakeHistory, comment, comment_event
 from tests.handlers.world import RecordedJob, analysis, fake_reader, issue
 
 HANDLER = CommentHandler()
 NEWCOMER = comment(902, "How can I start?")
-REPLY = CommentReply(worth_saying=True, sources=[], answer="Read the guide.", certain=True)
 
 
 def facts(asking: Comment, *listed: Comment, history: FakeHistory | None = None, tokens: int = 10_000) -> CommentFacts:
@@ -71,10 +69,10 @@ def test_a_conversation_gets_one_reply_to_newcomers() -> None:
 
 def test_each_question_has_its_own_comment_and_newcomers_share_one() -> None:
     asked, started = facts(QUESTION), facts(NEWCOMER)
-    assert HANDLER.plan(comment_event(QUESTION), asked, analysis(REPLY)) == (
+    assert HANDLER.plan(comment_event(QUESTION), asked, analysis(ANSWER)) == (
         EnsureComment("comments-901", "Hello.", create=True),
     )
-    silent = analysis(REPLY.model_copy(update={"worth_saying": False}))
+    silent = analysis(ANSWER.model_copy(update={"worth_saying": False}))
     assert HANDLER.plan(comment_event(NEWCOMER), started, silent) == (
         EnsureComment("onboarding", "Hello.", create=False),
     )
@@ -83,6 +81,6 @@ def test_each_question_has_its_own_comment_and_newcomers_share_one() -> None:
 def test_the_answer_is_posted_on_the_conversation_of_the_question() -> None:
     for is_pull_request in (True, False):
         asked = comment_event(QUESTION, issue(is_pull_request=is_pull_request))
-        job = RecordedJob(asked, facts(QUESTION), (REPLY,))
+        job = RecordedJob(asked, facts(QUESTION), (ANSWER,))
         HANDLER.run(job)
         assert job.conversation == Conversation(7, is_pull_request=is_pull_request)

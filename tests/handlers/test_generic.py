@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from hls_handler.actions import EnsureComment
 from hls_handler.analysis import GenericAnalysis
 from hls_handler.errors import Superseded
 from hls_handler.handlers.generic import GenericFacts, GenericHandler
@@ -14,7 +13,7 @@ from hls_handler.handlers.handler import PromptLimits, template_variables
 from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.render import RuleView
-from tests.handlers.world import RecordedJob, analysis, event, fake_reader, issue, make_rule, pull_request
+from tests.handlers.world import RecordedJob, analysis, comment_of, event, fake_reader, issue, make_rule, pull_request
 
 HANDLER = GenericHandler("push")
 PUSH = replace(event(issue()), name="push", action=None, issue=None)
@@ -56,9 +55,7 @@ def test_only_the_state_of_the_conversation_is_read() -> None:
 def test_each_object_in_payloads_has_its_own_comment(name: str, payload: dict[str, object], family: str) -> None:
     """A second discussion does not overwrite the comment about the first."""
     received = replace(PUSH, name=name, payload=payload)
-    (action,) = GenericHandler(name).plan(received, GenericFacts(), analysis(ANALYSIS))
-    assert isinstance(action, EnsureComment)
-    assert action.family == family
+    assert comment_of(GenericHandler(name).plan(received, GenericFacts(), analysis(ANALYSIS))).family == family
 
 
 OCTO = "https://github.com/octo/hello"

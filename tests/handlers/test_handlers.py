@@ -8,8 +8,8 @@ from typing import Any, cast, get_args
 import pytest
 from pydantic import TypeAdapter, create_model
 
-from hls_handler.actions import Action, EnsureLabels, InlineComment, RequestedLabel
-from hls_handler.analysis import REPLY_TYPES, CommentReply, ReleaseAnalysis, Reply
+from hls_handler.actions import Action, InlineComment, RequestedLabel
+from hls_handler.analysis import REPLY_TYPES, Reply
 from hls_handler.errors import ConversationIgnored, Superseded
 from hls_handler.events import REQUIRED_OBJECTS, Event, Issue, Label, PullRequest
 from hls_handler.handlers import HANDLERS, handler_for
@@ -18,6 +18,8 @@ from hls_handler.handlers.reader import EMPTY_HISTORY, Commit, Comparison
 from hls_handler.routing import WebhookEnvelope
 from tests.engine.fakes import FakeReader
 from tests.handlers.events import (
+    ANNOUNCEMENT,
+    ANSWER,
     CHECK,
     JOB,
     LOG,
@@ -39,6 +41,7 @@ from tests.handlers.world import (
     finding,
     issue,
     issue_analysis,
+    labels_of,
     pull_request,
     pull_request_analysis,
     request,
@@ -64,25 +67,21 @@ REPLIES: dict[str, Reply] = {
     "pull_request_review": review_analysis(request("square the side"), request("must be tested", comment=1)),
     "workflow_run": workflow_analysis(),
     "check_run": workflow_analysis(),
-    "issue_comment": CommentReply(worth_saying=True, sources=[], answer="Read the guide.", certain=True),
-    "release": ReleaseAnalysis(worth_saying=True, headline="More", announcement="There is more.", highlights=[]),
+    "issue_comment": ANSWER,
+    "release": ANNOUNCEMENT,
 }
 FILES = (file(), file("logo.png", None, additions=0, deletions=0), file("b.py", status="renamed", previous_path="a.py"))
 
 
-def event_of(name: str) -> Event:
-    match name:
-        case "pull_request_review":
-            return review_event(review())
-        case "workflow_run":
-            return run_event(RUN)
-        case "check_run":
-            return check_event(CHECK)
-        case "issue_comment":
-            return comment_event(QUESTION)
-        case "release":
-            return release_event(RELEASE)
-    return event(CONVERSATIONS[name])
+EVENTS: dict[str, Event] = {
+    "issues": event(issue()),
+    "pull_request": event(pull_request()),
+    "pull_request_review": review_event(review()),
+    "workflow_run": run_event(RUN),
+    "check_run": check_event(CHECK),
+    "issue_comment": comment_event(QUESTION),
+    "release": release_event(RELEASE),
+}
 
 
 def reader(now: Issue | PullRequest) -> FakeReader:
@@ -136,14 +135,14 @@ def test_other_events_use_the_generic_handler_with_their_own_family() -> None:
 
 @every_handler
 def test_facts_are_unchanged_after_storing_them_as_json(name: str, handler: Handler[Any]) -> None:
-    facts = handler.gather(event_of(name), reader(CONVERSATIONS[name]), EMPTY_HISTORY, BUDGET)
+    facts = handler.gather(EVENTS[name], reader(CONVERSATIONS[name]), EMPTY_HISTORY, BUDGET)
     shape = TypeAdapter[Any](handler.facts_type)
     assert shape.validate_json(shape.dump_json(facts)) == facts
 
 
 @every_handler
 def test_variables_match_the_declared_types(name: str, handler: Handler[Any]) -> None:
-    received = event_of(name)
+    received = EVENTS[name]
     facts = handler.gather(received, reader(CONVERSATIONS[name]), EMPTY_HISTORY, BUDGET)
     declared = [
         (handler.variable_types, handler.variables(facts)),
@@ -173,7 +172,7 @@ def test_closed_locked_and_skipped_conversations_are_not_processed(
 ) -> None:
     conversation = CONVERSATIONS[name]
     with pytest.raises(error, match=message):
-        HANDLERS[name].gather(event_of(name), reader(replace(conversation, **now)), EMPTY_HISTORY, BUDGET)
+        HANDLERS[name].gather(EVENTS[name], reader(replace(conversation, **now)), EMPTY_HISTORY, BUDGET)
 
 
 @every_handler
@@ -185,10 +184,6 @@ def test_a_custom_reply_field_becomes_a_label_in_every_family(
     kind = cast("type[Reply]", create_model("Urgent", __base__=type(known), urgent=(bool, ...)))
     kind.label_rules = {"urgent": "urgent!"}
     reply = kind.model_validate({**known.model_dump(), "urgent": True})
-    facts = handler.gather(event_of(name), reader(CONVERSATIONS[name]), EMPTY_HISTORY, BUDGET)
-    actions = handler.plan(event_of(name), facts, analysis(reply, comment=comment))
-    assert [
-        RequestedLabel("urgent!", "urgent") in action.requested
-        for action in actions
-        if isinstance(action, EnsureLabels)
-    ] == [True]
+    facts = handler.gather(EVENTS[name], reader(CONVERSATIONS[name]), EMPTY_HISTORY, BUDGET)
+    actions = handler.plan(EVENTS[name], facts, analysis(reply, comment=comment))
+    assert RequestedLabel("urgent!", "urgent") in labels_of(actions).requested

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hls_handler.actions import Action, EnsureComment, EnsureIssueType, EnsureLabels, RequestedLabel
-from hls_handler.analysis import Analysis
+from hls_handler.actions import EnsureComment, EnsureIssueType, RequestedLabel
 from hls_handler.events import Account, Comment
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.issues import InformationRequest, IssueFacts, IssueHandler, update_requests
@@ -15,23 +14,29 @@ from hls_handler.handlers.labels import LabelOffer
 from hls_handler.handlers.reader import Correction, EmptyHistory, RepositoryLabel
 from hls_handler.routing import MARKER
 from hls_handler.settings.model import EffectiveLabels
-from tests.handlers.world import MONA, ZOE, analysis, event, fake_reader, issue, issue_analysis, issue_response
+from tests.handlers.world import (
+    MONA,
+    ZOE,
+    analysis,
+    comment_of,
+    event,
+    fake_reader,
+    issue,
+    issue_analysis,
+    issue_response,
+    labels_of,
+)
 
 HANDLER = IssueHandler()
 FACTS = IssueFacts(issue())
 BUDGET = PromptLimits(1_000)
 
 
-def plan(given: Analysis) -> tuple[Action, ...]:
-    return HANDLER.plan(event(issue()), FACTS, given)
-
-
 def test_closed_issue_has_a_comment_of_its_own_and_needs_no_information() -> None:
     closed = replace(event(issue(state="closed")), action="closed")
-    labels, comment = HANDLER.plan(closed, FACTS, analysis(issue_analysis(missing=["The version"])))
-    assert isinstance(labels, EnsureLabels)
-    assert "status" not in [label.group for label in labels.requested]
-    assert comment == EnsureComment("issues-closed-7", "Hello.", create=True)
+    actions = HANDLER.plan(closed, FACTS, analysis(issue_analysis(missing=["The version"])))
+    assert "status" not in [label.group for label in labels_of(actions).requested]
+    assert comment_of(actions) == EnsureComment("issues-closed-7", "Hello.", create=True)
 
 
 ORGANIZATION, PERSON = ({"repository": {"owner": {"type": kind, "id": 7}}} for kind in ("Organization", "User"))
@@ -108,35 +113,27 @@ def test_label_needs_info_is_set_while_the_checklist_is_open(
     known: tuple[InformationRequest, ...], worth_saying: bool, status: list[str]
 ) -> None:
     reply = issue_analysis(worth_saying=worth_saying, missing=["The version"])
-    labels = HANDLER.plan(event(issue()), IssueFacts(issue(), requests=known), analysis(reply))[0]
-    assert isinstance(labels, EnsureLabels)
+    labels = labels_of(HANDLER.plan(event(issue()), IssueFacts(issue(), requests=known), analysis(reply)))
     assert [label.name for label in labels.requested if label.group == "status"] == status
     assert "status" in labels.groups  # so that the label is removed when nothing is missing any more
 
 
 def test_an_answer_to_a_question_adds_no_labels_and_decides_about_the_comment() -> None:
-    actions = plan(
-        analysis(issue_analysis(kind="question", worth_saying=True), issue_response(worth_saying=False), comment="42")
-    )
-    assert isinstance(actions[0], EnsureLabels)
-    assert [label.name for label in actions[0].requested][:2] == ["question", "priority-high"]
-    assert actions[1] == EnsureComment("issues", "42", create=False)
+    replies = issue_analysis(kind="question", worth_saying=True), issue_response(worth_saying=False)
+    actions = HANDLER.plan(event(issue()), FACTS, analysis(*replies, comment="42"))
+    assert [label.name for label in labels_of(actions).requested][:2] == ["question", "priority-high"]
+    assert comment_of(actions) == EnsureComment("issues", "42", create=False)
 
 
 def test_summary_is_posted_on_every_issue_if_settings_ask_for_it() -> None:
     facts = replace(FACTS, summary="always")
     reply = issue_analysis(worth_saying=False, missing=["The version"])
-    labels, comment = HANDLER.plan(event(issue()), facts, analysis(reply))
-    assert isinstance(comment, EnsureComment)
-    assert comment.create is True
-    assert isinstance(labels, EnsureLabels)
-    assert (
-        RequestedLabel("status/needs-info", "status") in labels.requested
-    )  # because the comment shows what is missing
+    actions = HANDLER.plan(event(issue()), facts, analysis(reply))
+    assert comment_of(actions).create is True
+    needs_info = RequestedLabel("status/needs-info", "status")
+    assert needs_info in labels_of(actions).requested  # because the comment shows what is missing
     closed = replace(event(issue(state="closed")), action="closed")
-    _, comment = HANDLER.plan(closed, facts, analysis(reply))
-    assert isinstance(comment, EnsureComment)
-    assert comment.create is False
+    assert comment_of(HANDLER.plan(closed, facts, analysis(reply))).create is False
 
 
 def test_comment_names_only_labels_that_settings_allow() -> None:
@@ -155,8 +152,7 @@ def test_comment_names_only_labels_that_settings_allow() -> None:
 def test_priority_and_difficulty_of_issues_can_be_switched_off() -> None:
     facts = replace(FACTS, labels=EffectiveLabels(assess=("pull_requests",)))
     reply = issue_analysis(kind="bug", priority="high", component="backend")
-    labels, _ = HANDLER.plan(event(issue()), facts, analysis(reply))
-    assert isinstance(labels, EnsureLabels)
+    labels = labels_of(HANDLER.plan(event(issue()), facts, analysis(reply)))
     assert [label.name for label in labels.requested] == ["bug", "component-backend"]
     assert labels.groups == ("status", "kind", "component")  # a label that was set before stays
     assert HANDLER.comment_variables(facts, reply)["labels"] == ("bug", "component-backend")

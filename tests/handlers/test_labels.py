@@ -27,7 +27,7 @@ from hls_handler.handlers.labels import (
 )
 from hls_handler.handlers.reader import RepositoryLabel
 from hls_handler.settings.model import EffectiveLabels
-from tests.handlers.world import analysis, event, issue, issue_analysis
+from tests.handlers.world import analysis, event, issue, issue_analysis, labels_of
 from tests.prompting.samples import load
 from tests.prompting.test_library_errors import front
 
@@ -306,9 +306,7 @@ OFFER = LabelOffer((CART, SEARCH), min_confidence=0.7)
 
 def plan(*suggested: tuple[str, float], offer: LabelOffer | None = OFFER) -> EnsureLabels:
     reply = issue_analysis(suggested_labels=[{"name": name, "confidence": sure} for name, sure in suggested])
-    (action,) = IssueHandler().plan(event(issue()), IssueFacts(issue(), offer=offer), analysis(reply, comment=None))
-    assert isinstance(action, EnsureLabels)
-    return action
+    return labels_of(IssueHandler().plan(event(issue()), IssueFacts(issue(), offer=offer), analysis(reply)))
 
 
 def test_rule_14_only_sure_suggestions_of_the_list_are_set_as_the_repository_spells_them() -> None:
@@ -328,8 +326,7 @@ def test_label_of_an_unsure_field_is_only_listed_and_an_earlier_one_of_the_field
     stated = {"kind": 0.9, "priority": 0.59, "difficulty": 0.6, "component": 0.9}
     reply = issue_analysis(field_confidence=stated)
     facts = IssueFacts(issue(), labels=EffectiveLabels(min_field_confidence=0.6))
-    (action,) = IssueHandler().plan(event(issue()), facts, analysis(reply, comment=None))
-    assert isinstance(action, EnsureLabels)
+    action = labels_of(IssueHandler().plan(event(issue()), facts, analysis(reply)))
     sure = ["bug", "difficulty-easy", "component-backend"]
     assert [label.name for label in action.requested] == sure
     assert IssueHandler().comment_variables(facts, reply)["labels"] == (*sure,)
@@ -340,9 +337,8 @@ def test_label_of_an_unsure_field_is_only_listed_and_an_earlier_one_of_the_field
 
 def test_label_without_a_stated_confidence_is_set() -> None:
     facts = IssueFacts(issue(), labels=EffectiveLabels(min_field_confidence=1.0))
-    (action,) = IssueHandler().plan(event(issue()), facts, analysis(issue_analysis(), comment=None))
-    assert isinstance(action, EnsureLabels)
-    assert "bug" in [label.name for label in action.requested]
+    actions = IssueHandler().plan(event(issue()), facts, analysis(issue_analysis()))
+    assert "bug" in [label.name for label in labels_of(actions).requested]
 
 
 def test_rule_14_rejected_name_is_shown_without_line_breaks_and_control_characters() -> None:

@@ -25,31 +25,23 @@ def compared(*messages: str, total: int | None = None) -> Comparison:
 
 
 @pytest.mark.parametrize(
-    ("branch", "number"),
+    ("branch", "message", "queued", "tested"),
     [
-        (f"gh-readonly-queue/main/pr-12-{A}", 12),
-        (f"refs/heads/gh-readonly-queue/release/2.x/pr-12-{A}", 12),
-        ("gh-readonly-queue/main/pr-0-0123abc", None),
-        (f"fix/gh-readonly-queue/main/pr-12-{A}", None),
+        (f"gh-readonly-queue/main/pr-12-{A}", "Fix the cart", 12, 12),
+        (f"refs/heads/gh-readonly-queue/release/2.x/pr-12-{A}", "Fix the cart", 12, 12),
+        ("gh-readonly-queue/main/pr-0-0123abc", "Fix the cart", None, None),
+        (f"fix/gh-readonly-queue/main/pr-12-{A}", "Fix the cart", None, None),
+        ("staging", "Merge #12\n\n12: Fix the cart #5", None, 12),
+        ("auto", "Auto merge of #12 - mona:fix, r=zoe", None, 12),
+        ("mergify/merge-queue/0123abcdef", "Merge of #12", None, 12),
+        ("staging", "Merge #12 #13", None, None),
+        ("main", "Merge #12", None, None),
     ],
 )
-def test_branch_of_a_merge_queue_names_its_pull_request(branch: str, number: int | None) -> None:
-    assert find_queued(branch) == number
-    assert find_tested(branch, "Fix the cart") == number
-
-
-@pytest.mark.parametrize(
-    ("branch", "message", "number"),
-    [
-        ("staging", "Merge #12\n\n12: Fix the cart #5", 12),
-        ("auto", "Auto merge of #12 - mona:fix, r=zoe", 12),
-        ("mergify/merge-queue/0123abcdef", "Merge of #12", 12),
-        ("staging", "Merge #12 #13", None),
-        ("main", "Merge #12", None),
-    ],
-)
-def test_commit_of_another_queue_names_its_pull_request(branch: str, message: str, number: int | None) -> None:
-    assert find_tested(branch, message) == number
+def test_branch_or_commit_of_a_queue_names_its_pull_request(
+    branch: str, message: str, queued: int | None, tested: int | None
+) -> None:
+    assert (find_queued(branch), find_tested(branch, message)) == (queued, tested)
 
 
 @pytest.mark.parametrize(

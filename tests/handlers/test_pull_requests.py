@@ -54,6 +54,7 @@ from tests.handlers.world import (
     PATCH,
     RecordedJob,
     analysis,
+    comment_of,
     event,
     fake_reader,
     file,
@@ -179,8 +180,7 @@ def test_comment_is_created_if_something_was_found_or_always(
     facts = replace(gather_review(file()), summary=summary)
     actions = plan(facts, analysis(pull_request_analysis(findings=findings)))
     assert [type(action) for action in actions] == [EnsureLabels, EnsureComment]
-    assert isinstance(actions[1], EnsureComment)
-    assert actions[1].create is create
+    assert comment_of(actions).create is create
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_comment_is_created_for_a_title_that_fits(title: str, create: bool) -> N
     facts = gather_review(file(), limits={"title_types": ("feat", "fix")})
     model = with_optional_fields(PullRequestAnalysis, ["suggested_title"])
     reply = model.model_validate({**pull_request_analysis().model_dump(), "suggested_title": title})
-    assert [one.create for one in plan(facts, analysis(reply)) if isinstance(one, EnsureComment)] == [create]
+    assert comment_of(plan(facts, analysis(reply))).create is create
 
 
 # What prevents the merge

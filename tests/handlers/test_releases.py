@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from hls_handler.actions import EnsureComment
-from hls_handler.analysis import ReleaseAnalysis
 from hls_handler.errors import Superseded
 from hls_handler.events import Release
 from hls_handler.handlers.handler import PromptLimits
@@ -15,12 +14,11 @@ from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.reader import EMPTY_HISTORY, Commit, Comparison
 from hls_handler.handlers.releases import ReleaseFacts, ReleaseHandler
 from tests.engine.fakes import FakeReader
-from tests.handlers.events import PREVIOUS, RELEASE, at, release_event
+from tests.handlers.events import ANNOUNCEMENT, PREVIOUS, RELEASE, at, release_event
 from tests.handlers.world import RecordedJob, analysis, fake_reader, issue, make_rule
 
 HANDLER = ReleaseHandler()
 COMMITS = tuple(Commit(f"c{n}", f"Change {n}", "mona") for n in range(1, 4))
-ANALYSIS = ReleaseAnalysis(worth_saying=True, headline="More", announcement="There is more.", highlights=[])
 
 
 def reader(*listed: Release, comparison: Comparison | None = None) -> FakeReader:
@@ -91,7 +89,7 @@ def test_a_deleted_or_draft_release_is_not_announced(listed: tuple[Release, ...]
 def test_the_draft_is_posted_on_the_fallback_issue_only() -> None:
     issue_12 = Conversation(12, is_pull_request=False, is_fallback_issue=True)
     for rule, conversation in ((make_rule(release=12), issue_12), (make_rule(), None)):
-        job = RecordedJob(release_event(RELEASE), facts(reader(RELEASE)), (ANALYSIS,), rule=rule)
+        job = RecordedJob(release_event(RELEASE), facts(reader(RELEASE)), (ANNOUNCEMENT,), rule=rule)
         HANDLER.run(job)
         assert (job.conversation, job.done) == (conversation, ["ask", EnsureComment])  # if not posted, it is stored
 
@@ -99,6 +97,6 @@ def test_the_draft_is_posted_on_the_fallback_issue_only() -> None:
 def test_each_release_has_its_own_section() -> None:
     found = facts(reader(RELEASE))
     expected = EnsureComment("releases", "Hello.", create=True, section="release-501")
-    assert HANDLER.plan(release_event(RELEASE), found, analysis(ANALYSIS)) == (expected,)
-    silent = analysis(ANALYSIS.model_copy(update={"worth_saying": False}))
+    assert HANDLER.plan(release_event(RELEASE), found, analysis(ANNOUNCEMENT)) == (expected,)
+    silent = analysis(ANNOUNCEMENT.model_copy(update={"worth_saying": False}))
     assert HANDLER.plan(release_event(RELEASE), found, silent) == (replace(expected, create=False),)

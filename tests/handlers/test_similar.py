@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from hls_handler.actions import EnsureComment, EnsureLabels
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import Issue
 from hls_handler.handlers.handler import PromptLimits
@@ -16,7 +15,7 @@ from hls_handler.handlers.issues import IssueFacts, IssueHandler
 from hls_handler.handlers.reader import EmptyHistory, HistoryUpdate, StoredIssue
 from hls_handler.handlers.similar import SameIssueView, SimilarIssue, find_same, without_prefix
 from tests.engine.fakes import FakeReader
-from tests.handlers.world import analysis, event, fake_reader, issue, issue_analysis
+from tests.handlers.world import analysis, comment_of, event, fake_reader, issue, issue_analysis, labels_of
 
 HANDLER = IssueHandler()
 NEW = issue(number=40, title="[Bug]: Cart is empty", body="I sign in,\nand the cart is empty.")
@@ -113,18 +112,15 @@ def test_issue_is_named_if_both_contain_their_quotes() -> None:
     reply = issue_analysis(worth_saying=False, same_as=same())
     view = SameIssueView(31, "Cart lost", "https://github.com/o/r/issues/31", QUOTE_THERE)
     assert HANDLER.comment_variables(FACTS, reply)["same"] == view
-    (comment,) = (one for one in HANDLER.plan(OPENED, FACTS, analysis(reply)) if isinstance(one, EnsureComment))
-    assert comment.create
+    assert comment_of(HANDLER.plan(OPENED, FACTS, analysis(reply))).create
 
 
 def test_comment_that_only_names_the_same_issue_asks_for_nothing() -> None:
     reply = issue_analysis(worth_saying=False, same_as=same(), missing=["The version"])
     assert HANDLER.comment_variables(FACTS, reply)["checklist"] == ()
-    labels, comment = HANDLER.plan(OPENED, FACTS, analysis(reply))
-    assert isinstance(labels, EnsureLabels)
-    assert "status/needs-info" not in [one.name for one in labels.requested]
-    assert isinstance(comment, EnsureComment)
-    assert comment.state is None
+    actions = HANDLER.plan(OPENED, FACTS, analysis(reply))
+    assert "status/needs-info" not in [one.name for one in labels_of(actions).requested]
+    assert comment_of(actions).state is None
 
 
 @pytest.mark.parametrize(
@@ -135,5 +131,4 @@ def test_comment_that_only_names_the_same_issue_asks_for_nothing() -> None:
 def test_issue_is_not_named_without_proof(changes: dict[str, object]) -> None:
     reply = issue_analysis(worth_saying=False, same_as={**same(), **changes})
     assert find_same(reply, NEW, (OTHER,)) is None
-    (comment,) = (one for one in HANDLER.plan(OPENED, FACTS, analysis(reply)) if isinstance(one, EnsureComment))
-    assert not comment.create
+    assert not comment_of(HANDLER.plan(OPENED, FACTS, analysis(reply))).create
