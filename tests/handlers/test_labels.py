@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from hls_handler.actions import EnsureLabels, RequestedLabel
 from hls_handler.analysis import Reply
@@ -222,29 +220,6 @@ def test_the_catalogue_meets_githubs_limits() -> None:
         assert set(spec.color) <= set(string.hexdigits)
     other = RequestedLabel("area/api", "areas area/api")
     assert spec_of(other) == LabelSpec("area/api", "areas area/api", "ededed", "Set by HLS: areas area/api")
-
-
-label_names = st.sampled_from([*sorted(NAMES), "Bug", "a person's own"])
-label_states = st.dictionaries(label_names, st.sampled_from(["intended", "set", "removed"]), max_size=8).filter(
-    lambda stored: len({name.casefold() for name in stored}) == len(stored)  # stored names differ by more than case
-)
-label_lists = st.lists(st.sampled_from([RequestedLabel(spec.name, spec.group) for spec in SHIPPED_LABELS]), max_size=6)
-
-
-@given(
-    requested=label_lists,
-    present=st.frozensets(label_names, max_size=8),
-    stored=label_states,
-    may_create=st.booleans(),
-)
-def test_rule_14_only_bot_labels_are_removed_and_removed_ones_are_not_added_again(
-    requested: list[RequestedLabel], present: frozenset[str], stored: dict[str, Any], may_create: bool
-) -> None:
-    change = decide(*requested, present=present, stored=stored, create=may_create)
-    assert all(stored.get(name) in ("set", "intended") for name in change.remove)
-    assert not any(stored.get(name) in ("set", "removed") for name in change.add)
-    assert not {name.casefold() for name in change.add} & {name.casefold() for name in present}
-    assert len(change.add) == len({label.group for label in requested if label.name in change.add})
 
 
 def test_rule_14_a_label_must_also_be_allowed_by_the_repository() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from hls_handler.review.patches import Hunk, Line, Patch, numbered, parse_numbered, parse_patch
 
@@ -87,26 +85,3 @@ def test_empty_line_counts_only_if_both_sides_of_the_hunk_continue(text: str, li
 def test_remarks_between_numbered_lines_are_left_out() -> None:
     text = "a remark\nR    1 + early\n@@ -1 +1 @@\nR    1 + x\n[cut here to fit: 3 more]\n\\ No newline at end of file"
     assert parse_numbered(text) == Patch((Hunk("@@ -1 +1 @@", (Line("RIGHT", 1, "+", "x", lacks_newline=True),)),))
-
-
-PATCH_LIKE = st.lists(
-    st.one_of(
-        st.builds(
-            "@@ -{},{} +{},{} @@ {}".format,
-            st.integers(0, 99999),
-            st.integers(0, 9),
-            st.integers(0, 99999),
-            st.integers(0, 9),
-            st.text(st.characters(exclude_characters="\n"), max_size=5),
-        ),
-        st.builds("{}{}".format, st.sampled_from(["+", "-", " ", "\\", ""]), st.text(max_size=12)),
-        st.text(max_size=12),
-    ),
-    max_size=20,
-).map("\n".join)
-
-
-@given(PATCH_LIKE)
-def test_any_text_can_be_parsed_formatted_and_parsed_back(text: str) -> None:
-    patch = parse_patch(text)
-    assert parse_numbered(numbered(patch)) == patch

@@ -1,3 +1,3 @@
-from tests.engine.conftest import make_world, shared_folder
+from tests.engine.conftest import make_world
 
-__all__ = ["make_world", "shared_folder"]
+__all__ = ["make_world"]
