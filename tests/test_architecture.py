@@ -1,4 +1,4 @@
-"""Imports between packages: no higher layer, no cycles, and only certain packages for each library."""
+"""The code as ARCHITECTURE.md and the docstring of errors.py describe it: imports, catch-alls, handlers, errors."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-import pytest
-
+from hls_handler import errors
 from hls_handler.clients.app_setup import APP_EVENTS
 from hls_handler.handlers import HANDLERS
 from hls_handler.store.analyses import KIND_OF_EVENT
@@ -55,20 +54,30 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
 }
 
 
+ARCHITECTURE = Path("ARCHITECTURE.md").read_text(encoding="utf-8")
+
+
 def package_of(module: str) -> str:
     """Top-level package of a module: "clients" for "hls_handler.clients.claude", "" for "hls_handler"."""
     return module.split(".")[1] if "." in module else ""
 
 
-def modules() -> Iterator[tuple[str, Path]]:
-    for path in sorted(PACKAGE.rglob("*.py")):
-        yield ".".join(path.with_suffix("").parts).removesuffix(".__init__"), path
+@cache
+def modules() -> Mapping[Path, Sequence[ast.AST]]:
+    """Return all nodes of each module. To parse them takes seconds, so it is done once."""
+    return {
+        path: tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8")))) for path in sorted(PACKAGE.rglob("*.py"))
+    }
 
 
-def imports(source: str, module: str, *, is_package: bool = False) -> Iterator[str]:
+def name_of(path: Path) -> str:
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(path: Path) -> Iterator[str]:
     """Yield every name that a module imports, also within functions and for type checking."""
-    package = module if is_package else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(source)):
+    package = ".".join(path.parent.parts)
+    for node in modules()[path]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -79,11 +88,7 @@ def imports(source: str, module: str, *, is_package: bool = False) -> Iterator[s
 
 @cache
 def all_imports() -> list[tuple[str, str]]:
-    return [
-        (module, imported)
-        for module, path in modules()
-        for imported in imports(path.read_text(encoding="utf-8"), module, is_package=path.name == "__init__.py")
-    ]
+    return [(name_of(path), imported) for path in modules() for imported in imports(path)]
 
 
 def is_inside(imported: str, package: str) -> bool:
@@ -104,8 +109,7 @@ def cycle_in(graph: Mapping[str, set[str]]) -> list[str]:
 
 
 def test_table_of_layers_lists_every_package() -> None:
-    packages = {package_of(module) for module, _ in modules()} - {""}
-    assert packages == set(LAYER_OF)
+    assert {package_of(name_of(path)) for path in modules()} - {""} == set(LAYER_OF)
 
 
 def test_packages_import_no_higher_layer() -> None:
@@ -146,19 +150,18 @@ def test_packages_have_no_import_cycles() -> None:
     assert cycle_in({package: others - {package} for package, others in graph.items()}) == []
 
 
-@pytest.mark.parametrize("library", ONLY_IN)
-def test_library_is_imported_only_by_its_packages(library: str) -> None:
+def test_libraries_are_imported_only_by_their_packages() -> None:
     violations = [
         f"{module} imports {imported}"
         for module, imported in all_imports()
-        if is_inside(imported, library) and package_of(module) not in ONLY_IN[library]
+        for library, packages in ONLY_IN.items()
+        if is_inside(imported, library) and package_of(module) not in packages
     ]
     assert violations == []
 
 
 def test_architecture_md_has_the_same_table_of_layers() -> None:
-    text = Path("ARCHITECTURE.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (\d) [^|]*\| ([^|]+) \|", text, flags=re.MULTILINE)
+    rows = re.findall(r"^\| (\d) [^|]*\| ([^|]+) \|", ARCHITECTURE, flags=re.MULTILINE)
     shown: dict[int, tuple[str, ...]] = {}
     for layer, packages in rows:
         names = tuple(name.removesuffix(".py").rstrip("/") for name in re.findall(r"`([^`]+)`", packages))
@@ -169,21 +172,15 @@ def test_architecture_md_has_the_same_table_of_layers() -> None:
 
 
 def test_architecture_md_lists_every_catch_all() -> None:
-    catch_alls = sorted(
-        f"{path}: {function}" for _, path in modules() for function in find_catch_alls(path.read_text(encoding="utf-8"))
-    )
-    listed = re.findall(
-        r"^- `([^`]+\.py)`, `([^`]+)`:", Path("ARCHITECTURE.md").read_text(encoding="utf-8"), re.MULTILINE
-    )
+    catch_alls = sorted(f"{path}: {function}" for path in modules() for function in find_catch_alls(path))
+    listed = re.findall(r"^- `([^`]+\.py)`, `([^`]+)`:", ARCHITECTURE, re.MULTILINE)
     assert sorted(f"{path}: {function}" for path, function in listed) == catch_alls
 
 
-def find_catch_alls(source: str) -> Iterator[str]:
+def find_catch_alls(path: Path) -> Iterator[str]:
     """Yield the innermost functions that catch `Exception`, `BaseException` or everything, and do not re-raise it."""
-    functions = [
-        node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    ]
-    for handler in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ExceptHandler)):
+    functions = [node for node in modules()[path] if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    for handler in (node for node in modules()[path] if isinstance(node, ast.ExceptHandler)):
         caught = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
         names = {node.id if isinstance(node, ast.Name) else "" if node else "Exception" for node in caught}
         is_reraised = isinstance(handler.body[-1], ast.Raise) and handler.body[-1].exc is None
@@ -201,23 +198,44 @@ def test_the_manifest_of_the_app_has_the_event_of_every_handler() -> None:
 
 
 def test_guide_for_a_new_handler_names_every_module_that_names_all_events_with_a_handler() -> None:
-    text = Path("ARCHITECTURE.md").read_text(encoding="utf-8")
-    guide = re.search(r"^### A new handler\n(.*?)^##", text, re.DOTALL | re.MULTILINE)
+    guide = re.search(r"^### A new handler\n(.*?)^##", ARCHITECTURE, re.DOTALL | re.MULTILINE)
     assert guide is not None
-    places = {
-        path.relative_to(PACKAGE).as_posix()
-        for _, path in modules()
-        if HANDLERS.keys() <= find_strings(path.read_text(encoding="utf-8"))
-    }
+    places = {path.relative_to(PACKAGE).as_posix() for path in modules() if HANDLERS.keys() <= find_strings(path)}
     assert {"handlers/__init__.py", "store/analyses.py", "clients/app_setup.py"} <= places
     assert places - set(re.findall(r"`([^`]+\.py)`", guide[1])) == {"settings/github_events.py"}  # all events of GitHub
 
 
-def find_strings(source: str) -> set[str]:
-    return {
-        node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant) and type(node.value) is str
-    }
+def find_strings(path: Path) -> set[str]:
+    return {node.value for node in modules()[path] if isinstance(node, ast.Constant) and type(node.value) is str}
 
 
 def test_architecture_md_is_short() -> None:
-    assert len(Path("ARCHITECTURE.md").read_text(encoding="utf-8")) <= 20_000
+    assert len(ARCHITECTURE) <= 20_000
+
+
+def find_drawn_errors() -> dict[str, str]:
+    """Map each error in the drawing of errors.py to its base by the indentation: four characters per level."""
+    base_at: dict[int, str] = {}
+    found: dict[str, str] = {}
+    drawing = (errors.__doc__ or "").split("\n\n")[1]
+    for branches, name in re.findall(r"^([│├└─ ]*)([A-Z]\w+)(?= |$)", drawing, re.MULTILINE):
+        level = len(branches) // 4
+        base_at[level] = name
+        found[name] = base_at[level - 1] if level else "Exception"
+    return found
+
+
+def test_the_tree_of_errors_shows_every_error_below_its_base() -> None:
+    classes = (
+        node
+        for path, nodes in modules().items()
+        if "sandbox" not in path.parts
+        for node in nodes
+        if isinstance(node, ast.ClassDef) and len(node.bases) == 1
+    )
+    known = {node.name: ast.unparse(node.bases[0]) for node in classes}
+
+    def is_hls_error(name: str) -> bool:
+        return name == "HlsError" or (name in known and is_hls_error(known[name]))
+
+    assert find_drawn_errors() == {name: base for name, base in known.items() if is_hls_error(name)}
