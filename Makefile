@@ -61,7 +61,7 @@ simulate: .venv/ready-dev ## run 2,000 schedules of kills and faults in virtual 
 rounds: .venv/ready-dev ## review 2,000 generated pull requests with pushes, dismissals and faults
 	@$(BIN)/python -m tests.rounds $(ROUNDS)
 
-hostile: .venv/ready-dev ## send 10,000 hostile requests to the service (`make test` sends 1,000)
+hostile: .venv/ready-dev ## send 10,000 hostile requests to the service (`make test` sends 200)
 	@HOSTILE_REQUESTS=10000 $(BIN)/python -m pytest -n0 tests/e2e/test_hostile.py
 
 eval: .venv/ready-dev ## ask Claude about the golden cases: EVAL="--judge MODEL --max-usd 4" (costs money)

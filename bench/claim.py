@@ -73,7 +73,7 @@ def _measure(database: str, sizes: Sizes, full_url: str, empty_url: str) -> tupl
 
 
 def _compare(name: str, sizes: Sizes, full: Storage, empty: Storage) -> Row:
-    for _ in range(WARM_UP):
+    for _ in range(min(WARM_UP, sizes.claims)):
         _claim(empty)
         _claim(full)
     ratios, in_full, in_empty = [], [], []

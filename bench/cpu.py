@@ -14,20 +14,26 @@ from pathlib import Path
 
 from bench.requests import webhooks
 from bench.row import Row
-from bench.service import deliver, issues, service, wait_until_idle
-from bench.stand_in import stand_in
+from bench.service import StartService, deliver, issues, service, wait_until_idle
+from bench.stand_in import StartStandIn, stand_in
 from hls_handler.storage import Storage
 
 DELIVERIES, WORKERS = 200, 4
 AIM_MS = 4.0
 
 
-def measure(folder: Path, *, number: int = DELIVERIES) -> tuple[Row, ...]:
+def measure(
+    folder: Path,
+    *,
+    number: int = DELIVERIES,
+    start_service: StartService = service,
+    start_stand_in: StartStandIn = stand_in,
+) -> tuple[Row, ...]:
     url = f"sqlite:///{folder / 'cpu.db'}"
     deliveries_of_issues = issues(webhooks())
-    with stand_in() as upstream:
+    with start_stand_in() as upstream:
         with (
-            service(folder, **upstream.settings, storage_url=url, concurrency=WORKERS) as ours,
+            start_service(folder, **upstream.settings, storage_url=url, concurrency=WORKERS) as ours,
             closing(Storage.open(url)) as store,
         ):
             for in_batch in (WORKERS * 3, number):  # the first batch imports, connects and creates labels

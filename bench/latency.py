@@ -16,8 +16,8 @@ from pathlib import Path
 from bench.process import separate_cores
 from bench.requests import signed_request, webhooks
 from bench.row import Row, describe_rounds, median, percentile
-from bench.service import deliver, issues, service
-from bench.stand_in import stand_in
+from bench.service import StartService, deliver, issues, service
+from bench.stand_in import StartStandIn, stand_in
 from bench.work import CLAUDE_S, GITHUB_S
 from hls_handler.storage import Storage
 
@@ -29,14 +29,21 @@ REQUIRED, AIM = 3.0, 1.5
 TIMEOUT_S = 120.0
 
 
-def measure(folder: Path, *, rounds: int = ROUNDS, accepts: int = ACCEPTS) -> tuple[Row, ...]:
+def measure(
+    folder: Path,
+    *,
+    rounds: int = ROUNDS,
+    accepts: int = ACCEPTS,
+    start_service: StartService = service,
+    start_stand_in: StartStandIn = stand_in,
+) -> tuple[Row, ...]:
     url = f"sqlite:///{folder / 'latency.db'}"
     issue_webhooks = issues(webhooks())
     paused = ((event, _move(body)) for event, body in issues(webhooks()))
     with (
         separate_cores() as core,
-        stand_in(github_s=GITHUB_S, claude_s=CLAUDE_S) as upstream,
-        service(folder, **upstream.settings, storage_url=url, concurrency=WORKERS, core=core) as ours,
+        start_stand_in(github_s=GITHUB_S, claude_s=CLAUDE_S) as upstream,
+        start_service(folder, **upstream.settings, storage_url=url, concurrency=WORKERS, core=core) as ours,
         closing(Storage.open(url)) as store,
         closing(socket.create_connection(("127.0.0.1", ours.port))) as connection,
     ):

@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.process import running
 from bench.requests import webhooks
 from bench.row import Row
-from bench.service import deliver, service, wait_until_idle
+from bench.service import StartService, deliver, service, wait_until_idle
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.storage import Storage
 
@@ -24,7 +24,14 @@ GROWTH, GROWTH_AIM = 1.1, 1.05
 OVER_IMPORTS, OVER_IMPORTS_AIM = 1.6, 1.4
 
 
-def measure(folder: Path, *, few: int = FEW, many: int = MANY, batch_size: int = BATCH) -> tuple[Row, ...]:
+def measure(
+    folder: Path,
+    *,
+    few: int = FEW,
+    many: int = MANY,
+    batch_size: int = BATCH,
+    start_service: StartService = service,
+) -> tuple[Row, ...]:
     start = time.monotonic()
     deliveries = webhooks()
     url = f"sqlite:///{folder / 'memory.db'}"
@@ -32,7 +39,7 @@ def measure(folder: Path, *, few: int = FEW, many: int = MANY, batch_size: int =
         imports_kb = imports.resident_kb
     with Sandbox(rate_limit=10**9) as sandbox, closing(Storage.open(url)) as store:
         few_kb = 0
-        with service(
+        with start_service(
             folder,
             credentials=(sandbox.token, sandbox.api_key),
             github_url=sandbox.github_url,

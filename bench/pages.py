@@ -130,13 +130,14 @@ def _times(
     ):
         for connection in (to_small, to_large):  # the first request of a process imports modules
             read_page(connection, "/docs/http.md")
-        for _ in range(WARM_UP + requests):
+        warm_up = min(WARM_UP, requests)
+        for _ in range(warm_up + requests):
             for connection, page, measured in ((to_small, small_page, times[0]), (to_large, large_page, times[1])):
                 began = time.perf_counter()
                 read_page(connection, page)
                 measured.append(time.perf_counter() - began)
     first = (times[0][0], times[1][0])
-    return first, (median(times[0][WARM_UP:]), median(times[1][WARM_UP:]))
+    return first, (median(times[0][warm_up:]), median(times[1][warm_up:]))
 
 
 def read_page(connection: http.client.HTTPConnection, page: str) -> bytes:
@@ -164,7 +165,7 @@ def fill(url: str, number: int, *, analyze: bool) -> dict[str, str]:
                 store.database.insert_rows(connection, calls, [_call(row) for row in done])
                 store.database.insert_rows(connection, analyses, [_analysis(row) for row in done])
         with store.database.writing() as connection:
-            hours = [_hour(rng, now_ms // HOUR_MS - back) for back in range(DAYS * 24)]
+            hours = [_hour(rng, now_ms // HOUR_MS - back) for back in range(min(DAYS * 24, number * 4))]
             store.database.insert_rows(connection, counter_hours, [row for rows in hours for row in rows])
         if analyze:
             with store.database.writing() as connection:

@@ -19,8 +19,8 @@ from typing import Any
 from bench.process import make_folder
 from bench.requests import webhooks
 from bench.row import columns, median
-from bench.service import deliver, issues, service, wait_until_idle
-from bench.stand_in import stand_in
+from bench.service import StartService, deliver, issues, service, wait_until_idle
+from bench.stand_in import StartStandIn, stand_in
 from hls_handler.storage import Storage
 from hls_handler.store.search import DeliverySearch
 from tests.postgres import running_cluster
@@ -40,21 +40,28 @@ def main() -> int:
     return 0
 
 
-def measure_throughput(folder: Path, processes: int, *, number: int = ISSUES) -> float:
+def measure_throughput(
+    folder: Path,
+    processes: int,
+    *,
+    number: int = ISSUES,
+    start_service: StartService = service,
+    start_stand_in: StartStandIn = stand_in,
+) -> float:
     """Return the deliveries per second of several processes on one PostgreSQL."""
     received = issues(webhooks())
     with ExitStack() as stack:
         cluster = stack.enter_context(running_cluster(fsync=True, within=folder))
         url = cluster.url(cluster.create())
-        upstream = stack.enter_context(stand_in())
+        upstream = stack.enter_context(start_stand_in())
         store = stack.enter_context(closing(Storage.open(url)))
         ours = [
             stack.enter_context(
-                service(folder, **upstream.settings, storage_url=url, concurrency=WORKERS, commenting=False)
+                start_service(folder, **upstream.settings, storage_url=url, concurrency=WORKERS, commenting=False)
             )
             for _ in range(processes)
         ]
-        warm_up, measured = list(islice(received, 20)), list(islice(received, number))
+        warm_up, measured = list(islice(received, min(20, number))), list(islice(received, number))
         upstream.plant([*warm_up, *measured])
         deliver(ours[0], warm_up)
         wait_until_idle(store)
@@ -66,7 +73,14 @@ def measure_throughput(folder: Path, processes: int, *, number: int = ISSUES) ->
         return number / (time.monotonic() - began)
 
 
-def measure_burst(folder: Path, *, number: int = PULL_REQUESTS, claude_s: float = CLAUDE_S) -> str:
+def measure_burst(
+    folder: Path,
+    *,
+    number: int = PULL_REQUESTS,
+    claude_s: float = CLAUDE_S,
+    start_service: StartService = service,
+    start_stand_in: StartStandIn = stand_in,
+) -> str:
     """Return when each pull request got its first label, comment or concluded check, and was done, since its webhook.
 
     One pull request before them creates the labels of the repository.
@@ -74,8 +88,8 @@ def measure_burst(folder: Path, *, number: int = PULL_REQUESTS, claude_s: float 
     before, *pull_requests = islice((one for one in webhooks() if one[0] == "pull_request"), 1 + number)
     url = f"sqlite:///{folder / 'burst.db'}"
     with (
-        stand_in(github_s=GITHUB_S, claude_s=claude_s) as upstream,
-        service(folder, **upstream.settings, storage_url=url, is_shipped=True) as ours,
+        start_stand_in(github_s=GITHUB_S, claude_s=claude_s) as upstream,
+        start_service(folder, **upstream.settings, storage_url=url, is_shipped=True) as ours,
         closing(Storage.open(url)) as store,
     ):
         upstream.plant([before, *pull_requests])

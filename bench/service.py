@@ -7,9 +7,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 from bench.load import send_load
 from bench.process import MeasuredProcess, free_port, terminated_at_exit, wait_until_listening
@@ -36,6 +37,14 @@ _UNLIMITED = {
 }
 
 
+StartService = Callable[..., AbstractContextManager[MeasuredProcess]]
+"""`service`, or the same with another `start`."""
+
+
+def start_process(settings: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "hls_handler", "serve", "--config", str(settings)])
+
+
 @contextmanager
 def service(
     folder: Path,
@@ -48,10 +57,11 @@ def service(
     commenting: bool = True,
     core: int | None = None,
     is_shipped: bool = False,
+    start: Callable[[Path], Any] = start_process,
 ) -> Iterator[MeasuredProcess]:
     """Start the service and wait until it responds. `credentials` are GitHub's token and Claude's key.
 
-    With `is_shipped`, limits have their defaults, also the concurrency.
+    With `is_shipped`, limits have their defaults, also the concurrency. `start` returns an object like a Popen.
     """
     port = free_port()
     path = folder / f"settings-{port}.yaml"
@@ -70,8 +80,8 @@ def service(
     if not is_shipped:
         text += f"limits: {{concurrency: {concurrency}, shutdown_s: 1, settle_s: 0}}\n"
     path.write_text(text, encoding="utf-8")
-    command = [sys.executable, "-m", "hls_handler", "serve", "--config", str(path)]
-    with subprocess.Popen(command) as process, terminated_at_exit(process):
+    process = start(path)
+    with terminated_at_exit(process):
         if core is not None:
             os.sched_setaffinity(process.pid, {core})
         wait_until_listening(port, process)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,14 +70,20 @@ def stand_in(*, github_s: float = 0.0, claude_s: float = 0.0) -> Iterator[StandI
         yield StandIn(process)
 
 
-def _serve(github_s: float, claude_s: float) -> None:
-    with Sandbox(rate_limit=10**9, latency_s=claude_s) as sandbox:
+StartStandIn = Callable[..., AbstractContextManager[StandIn]]
+
+
+@contextmanager
+def sandbox(*, github_s: float = 0.0, claude_s: float = 0.0) -> Iterator[StandIn]:
+    """Run a stand-in in threads of this process."""
+    with Sandbox(rate_limit=10**9, latency_s=claude_s) as running:
         if github_s:
-            sandbox.faults.add(Fault(effect="slow", stand_in="github", times=None, seconds=github_s))
-        print(int(sandbox.page_url.rstrip("/").rpartition(":")[2]), flush=True)
-        signal.sigwait({signal.SIGTERM, signal.SIGINT})
+            running.faults.add(Fault(effect="slow", stand_in="github", times=None, seconds=github_s))
+        yield StandIn(MeasuredProcess(int(running.page_url.rstrip("/").rpartition(":")[2]), os.getpid()))
 
 
 if __name__ == "__main__":
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-    _serve(float(sys.argv[1]), float(sys.argv[2]))
+    with sandbox(github_s=float(sys.argv[1]), claude_s=float(sys.argv[2])) as served:
+        print(served.process.port, flush=True)
+        signal.sigwait({signal.SIGTERM, signal.SIGINT})

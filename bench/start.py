@@ -14,7 +14,7 @@ from statistics import median
 
 from bench.process import MeasuredProcess, running
 from bench.row import Row
-from bench.service import service
+from bench.service import StartService, service
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.storage import Storage
 
@@ -25,11 +25,13 @@ REST_S = 10.0
 """Time for the service to check GitHub and Claude for the first time, which imports the SDK of Claude."""
 
 
-def measure(folder: Path, *, rounds: int = ROUNDS, rest_s: float = REST_S) -> tuple[Row, ...]:
+def measure(
+    folder: Path, *, rounds: int = ROUNDS, rest_s: float = REST_S, start_service: StartService = service
+) -> tuple[Row, ...]:
     help_s = median(_help_s() for _ in range(rounds))
     with running("bench.everything") as everything:
         everything_s, everything_kb = everything.cpu_s, everything.resident_kb
-    at_rest_kb = _at_rest_kb(folder, rest_s)
+    at_rest_kb = _at_rest_kb(folder, rest_s, start_service)
     times = f"{help_s * 1000:.0f} ms to {everything_s * 1000:.0f} ms"
     sizes = f"{at_rest_kb / 1024:.0f} MB to {everything_kb / 1024:.0f} MB"
     return (
@@ -45,12 +47,12 @@ def _help_s() -> float:
         return MeasuredProcess(0, process.pid).cpu_s  # the process has ended, but is not waited for yet
 
 
-def _at_rest_kb(folder: Path, rest_s: float) -> int:
+def _at_rest_kb(folder: Path, rest_s: float, start_service: StartService) -> int:
     url = f"sqlite:///{folder / 'rest.db'}"
     Storage.open(url).close()  # a migration would import Alembic
     with (
         Sandbox() as sandbox,
-        service(
+        start_service(
             folder,
             credentials=(sandbox.token, sandbox.api_key),
             github_url=sandbox.github_url,

@@ -15,8 +15,8 @@ from pathlib import Path
 from bench.process import MeasuredProcess, separate_cores
 from bench.requests import webhooks
 from bench.row import Row, describe_rounds, median
-from bench.service import deliver, issues, service, wait_until_idle
-from bench.stand_in import StandIn, stand_in
+from bench.service import StartService, deliver, issues, service, wait_until_idle
+from bench.stand_in import StandIn, StartStandIn, stand_in
 from hls_handler.storage import Storage
 from hls_handler.store.search import DeliverySearch
 
@@ -34,17 +34,28 @@ def measure(
     workers: Collection[int] = tuple(REQUIRED),
     rounds: int = ROUNDS,
     per_worker: int = DELIVERIES_PER_WORKER,
+    start_service: StartService = service,
+    start_stand_in: StartStandIn = stand_in,
 ) -> tuple[Row, ...]:
-    return tuple(_measure(folder, number, rounds, per_worker) for number in workers)
+    return tuple(_measure(folder, number, rounds, per_worker, start_service, start_stand_in) for number in workers)
 
 
-def _measure(folder: Path, workers: int, number_of_rounds: int, per_worker: int) -> Row:
+def _measure(
+    folder: Path,
+    workers: int,
+    number_of_rounds: int,
+    per_worker: int,
+    start_service: StartService,
+    start_stand_in: StartStandIn,
+) -> Row:
     url = f"sqlite:///{folder / f'work-{workers}.db'}"
     issue_webhooks = issues(webhooks())
     with (
         separate_cores() as core,
-        stand_in(github_s=GITHUB_S, claude_s=CLAUDE_S) as upstream,
-        service(folder, **upstream.settings, storage_url=url, concurrency=workers, commenting=False, core=core) as ours,
+        start_stand_in(github_s=GITHUB_S, claude_s=CLAUDE_S) as upstream,
+        start_service(
+            folder, **upstream.settings, storage_url=url, concurrency=workers, commenting=False, core=core
+        ) as ours,
         closing(Storage.open(url)) as store,
     ):
         _process(upstream, ours, store, list(islice(issue_webhooks, workers)))  # creates labels and connections

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +14,50 @@ import pytest
 
 from bench import claim, model, reloads, reviews, scale
 from bench.__main__ import BENCHMARKS
+from bench.service import service
+from bench.stand_in import sandbox
+from tests.e2e.fork_server import ForkedProcess, start_module
+
+
+def fork_service(settings: Path) -> ForkedProcess:
+    """Start the service in a fraction of the time; its figures are not those of a service."""
+    arguments = ["serve", "--config", str(settings)]
+    return start_module("hls_handler", arguments, environ=os.environ, log=settings.with_suffix(".log"))
+
+
+SERVICE = {"start_service": partial(service, start=fork_service)}
+BOTH: Mapping[str, Any] = {**SERVICE, "start_stand_in": sandbox}
 
 FEW: Mapping[str, Mapping[str, Any]] = {
     "accept": {"rounds": 1, "round_s": 0.02},
-    "latency": {"rounds": 1, "accepts": 2},
-    "work": {"workers": [5], "rounds": 1, "per_worker": 1},
+    "latency": {"rounds": 1, "accepts": 2, **BOTH},
+    "work": {"workers": [5], "rounds": 1, "per_worker": 1, **BOTH},
     "steps": {"rounds": 1, "deliveries": 2},
-    "claim": {"sizes": claim.Sizes(done=300, queued=20, longest=5, rounds=1, claims=1)},
+    "claim": {"sizes": claim.Sizes(done=60, queued=20, longest=5, rounds=1, claims=1)},
     "pages": {"few": 30, "number": 60, "requests": 1},
     "reloads": {"sizes": reloads.Sizes(deliveries=60, reloads=40, pause_s=0.0)},
-    "start": {"rounds": 1, "rest_s": 0.0},
-    "memory": {"few": 6, "many": 12, "batch_size": 6},
-    "cpu": {"number": 4},
+    "start": {"rounds": 1, "rest_s": 0.0, **SERVICE},
+    "memory": {"few": 6, "many": 12, "batch_size": 6, **SERVICE},
+    "cpu": {"number": 4, **BOTH},
 }
 """The numbers of one short round."""
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    ensure_running()  # before a benchmark restricts this process to one core, which the fork server would inherit
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)  # PostgreSQL may run as another user
+        yield Path(name)
+
+
 @pytest.mark.parametrize("name", FEW)
-def test_benchmark_runs_without_a_warning(name: str, capfd: pytest.CaptureFixture[str]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)  # PostgreSQL may run as another user
-        rows = BENCHMARKS[name](Path(folder), **FEW[name])
-    assert all(row.value > 0 for row in rows)
+def test_benchmark_runs_without_a_warning(name: str, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    rows = BENCHMARKS[name](folder, **FEW[name])
     assert rows
-    assert [line for line in capfd.readouterr().err.splitlines() if "WARNING" in line] == []
+    assert all(row.value > 0 for row in rows)
+    logs = [*(path.read_text() for path in folder.glob("*.log")), capfd.readouterr().err]
+    assert [line for log in logs for line in log.splitlines() if "WARNING" in line] == []
 
 
 def test_benchmark_of_reviews_counts_the_calls_that_the_documentation_shows(tmp_path: Path) -> None:
@@ -47,11 +70,9 @@ def test_benchmark_of_reviews_counts_the_calls_that_the_documentation_shows(tmp_
     assert [[cell.strip() for cell in cells] for cells in documented[2:]] == calls
 
 
-def test_the_measurements_of_scale_run(tmp_path: Path) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        assert scale.measure_throughput(Path(folder), 2, number=2) > 0
-    assert "first result after" in scale.measure_burst(tmp_path, number=1, claude_s=0.0)
+def test_the_measurements_of_scale_run(folder: Path) -> None:
+    assert scale.measure_throughput(folder, 2, number=2, **BOTH) > 0
+    assert "first result after" in scale.measure_burst(folder, number=1, claude_s=0.0, **BOTH)
 
 
 def test_the_model_computes_limits_and_waits() -> None:

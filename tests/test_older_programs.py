@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from typer.testing import CliRunner
 from hls_handler.cli import app
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.reference import Reference
+from tests.e2e.fork_server import start_module
 from tests.e2e.service import Service, free_port
 from tests.settings.files import SAMPLE
 
@@ -50,10 +50,8 @@ def test_check_accepts_the_sample_settings_and_warns_of_the_retired_model(
 def test_uvicorn_runs_main_app_and_receives_webhooks_at_both_paths(tmp_path: Path) -> None:
     port, file, log = free_port(), tmp_path / "settings.yaml", tmp_path / "log"
     file.write_text(SAMPLE + f'storage: {{url: "sqlite:///{tmp_path}/hls.db"}}\n')
-    command = [sys.executable, "-m", "uvicorn", "hls_handler.main:app", "--port", str(port)]
     environ = {**os.environ, **VARIABLES, "HLS_CONFIG": str(file)}
-    with log.open("ab") as output:
-        process = subprocess.Popen(command, cwd=Path.cwd(), env=environ, stdout=output, stderr=output)
+    process = start_module("uvicorn", ["hls_handler.main:app", "--port", str(port)], environ=environ, log=log)
     service = Service(file, port, log, f"sqlite:///{tmp_path}/hls.db", process=process)
     try:
         service.until_up()
@@ -68,9 +66,7 @@ def test_uvicorn_runs_main_app_and_receives_webhooks_at_both_paths(tmp_path: Pat
 
 
 def test_importing_main_does_not_start_the_service() -> None:
-    code = "import hls_handler.main as main; print('app' in vars(main))"
-    environ = {**os.environ, "HLS_CONFIG": "/dev/null"}
-    assert subprocess.check_output([sys.executable, "-c", code], env=environ, text=True) == "False\n"
+    assert "app" not in vars(importlib.import_module("hls_handler.main"))
 
 
 def variable_rows() -> list[tuple[str, str]]:

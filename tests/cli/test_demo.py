@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 from hls_handler.cli.send import with_sandbox_links
 from hls_handler.prompting import recorded
+from tests.e2e.fork_server import start_module
+from tests.e2e.service import wait_until
 from tests.sandbox.conftest import ask
 from tests.settings.files import SMALLEST, load
 
@@ -26,16 +27,18 @@ def test_links_of_a_sent_payload_lead_to_the_sandbox(tmp_path: Path) -> None:
 
 
 def test_sandbox_begins_with_opened_issues_and_prints_commands_of_this_installation(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "hls_handler", "sandbox", "--port", "0"]
-    environ = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path.cwd()), "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(5)]
+    log = tmp_path / "log"
+    running = start_module("hls_handler", ["sandbox", "--port", "0"], environ={"PATH": "/usr/bin:/bin"}, log=log)
+    try:
+        wait_until(lambda: log.exists() and log.read_text().count("\n") == 5)
+        lines = log.read_text().splitlines()
         page = ask(lines[0].split()[1], "GET", "/11").headers["location"]
         text = ask(lines[0].split()[1], "GET", page).text
-        process.kill()
+    finally:
+        running.terminate()
+        running.wait()
     program = Path(sys.executable).with_name("hls")
     assert lines[3].startswith(f"Try:    {program} init --github-url ")
-    assert lines[4].endswith(f"(other names: {program} send --list)\n")
+    assert lines[4].endswith(f"(other names: {program} send --list)")
     assert "changed the title" not in text
     assert "issuecomment" not in text

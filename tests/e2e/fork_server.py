@@ -1,4 +1,4 @@
-"""`hls` commands as forks of a process that has imported their modules; each saves about a second of imports.
+"""`hls` and other modules as forks of a process that has imported `hls`; each saves one to three seconds of imports.
 
 The tests start hundreds of commands and services. They use the fork server of `multiprocessing`, one for each test
 process. A command shares only imported modules with the others, and `hls serve` also the prompt libraries: its
@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
+import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,7 +38,7 @@ class ForkedProcess:
 
     def __init__(
         self,
-        run: Callable[[], None],
+        run: Callable[[], object],
         arguments: Sequence[str],
         environ: Mapping[str, str],
         folder: Path,
@@ -60,20 +63,33 @@ class ForkedProcess:
         if self.poll() is None:
             os.kill(self.pid, number)
 
-    def wait(self, timeout: float) -> int:
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def wait(self, timeout: float = 60) -> int:
         self._process.join(timeout)
         if self._process.exitcode is None:
             raise subprocess.TimeoutExpired(str(self.pid), timeout)
         return self._process.exitcode
 
 
-def start_serve(settings: Path, options: Sequence[str] = (), *, environ: Mapping[str, str], log: Path) -> ForkedProcess:
-    """Start `hls serve` in the root of the repository; its output is appended to a file.
+def start_module(
+    module: str, arguments: Sequence[str], *, environ: Mapping[str, str], log: Path, max_files: int | None = None
+) -> ForkedProcess:
+    """Start `python -m module` in the root of the repository; its output is appended to a file.
 
-    Without options it has a preloaded prompt library.
+    `hls serve` without options has a preloaded prompt library.
     """
-    arguments = ["serve", "--config", str(settings), *options]
-    return ForkedProcess(program.main if options else serve, arguments, environ, ROOT, log, log)
+    run: Callable[[], object] = partial(runpy.run_module, module, run_name="__main__", alter_sys=True)
+    if module == "hls_handler":
+        run = serve if arguments[0] == "serve" and len(arguments) == 3 else program.main
+    limited = run if max_files is None else partial(_run_limited, max_files, run)
+    return ForkedProcess(limited, arguments, environ, ROOT, log, log)
+
+
+def _run_limited(max_files: int, run: Callable[[], object]) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max_files, max_files))
+    run()
 
 
 def run_command(
@@ -98,7 +114,7 @@ def serve() -> None:
 
 
 def _main(
-    run: Callable[[], None], arguments: list[str], environ: dict[str, str], folder: str, out: str, err: str
+    run: Callable[[], object], arguments: list[str], environ: dict[str, str], folder: str, out: str, err: str
 ) -> None:
     """Do what `python -m hls_handler` does, in a process that was just forked."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

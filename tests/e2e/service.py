@@ -11,9 +11,9 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import uuid
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,10 +21,9 @@ from typing import Any
 
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.storage import Storage
-from tests.e2e.fork_server import ForkedProcess, start_serve
+from tests.e2e.fork_server import ForkedProcess, start_module
 
 SECRET = "a-webhook-secret-for-tests"
-SERVE = ("hls_handler", "serve")
 ROOT = Path(__file__).parent.parent.parent
 SERVING = re.compile(rb'"health": "http://127\.0\.0\.1:(\d+)/health"')
 """In the log line of a service that listens."""
@@ -118,7 +117,7 @@ class Service:
     storage_url: str
     environ: dict[str, str] = field(default_factory=dict)
     max_files: int | None = None  # limit of open files of the process; None: the current limit
-    program: tuple[str, ...] = SERVE
+    program: tuple[str, ...] = ("hls_handler", "serve")
     options: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | ForkedProcess | None = None
     _log_start: int = 0  # size of the log before the current process
@@ -127,20 +126,11 @@ class Service:
         self._select_port = self.port == 0
 
     def start(self) -> Service:
+        module, *command = self.program
+        arguments = [*command, "--config", str(self.settings), *self.options]
         environ = {**os.environ, **self.environ}
         self.begin_log()
-        if self.program == SERVE and self.max_files is None:
-            self.process = start_serve(self.settings, self.options, environ=environ, log=self.log)
-            return self.until_up()
-        with self.log.open("ab") as log:
-            limited = ["/bin/sh", "-c", 'ulimit -n "$0" && exec "$@"', str(self.max_files)] if self.max_files else []
-            self.process = subprocess.Popen(
-                [*limited, sys.executable, "-m", *self.program, "--config", str(self.settings), *self.options],
-                cwd=ROOT,
-                stdout=log,
-                stderr=log,
-                env=environ,
-            )
+        self.process = start_module(module, arguments, environ=environ, log=self.log, max_files=self.max_files)
         return self.until_up()
 
     def begin_log(self) -> None:
@@ -234,3 +224,10 @@ class Waiting:
         self._left -= 1
         self._pause.wait(0.05)
         return self._left > 0
+
+
+def wait_until(holds: Callable[[], bool], *, within_s: float = 30) -> None:
+    """Wait for a condition of another process."""
+    waiting = Waiting(within_s)
+    while not holds():
+        assert waiting.more(), f"the condition is false after {within_s:g} s"

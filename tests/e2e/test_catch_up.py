@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from contextlib import closing
 from typing import Any
 
@@ -15,8 +14,7 @@ from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.hooks import Hook
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService
-from tests.e2e.service import SECRET, Service, Waiting, free_port
-from tests.queue.builders import newest
+from tests.e2e.service import SECRET, free_port, wait_until
 
 REPOSITORY = "Codertocat/Hello-World"
 ENTRY = f'  - {{name: "{REPOSITORY}", events: [issues]}}'
@@ -41,41 +39,6 @@ def comments_on(sandbox: Sandbox, number: int) -> int:
     conversation = sandbox.state.conversation(REPOSITORY, number)
     assert conversation is not None
     return len(conversation.comments)
-
-
-def until_complete(service: Service, *, of: int) -> None:
-    waiting = Waiting(30)
-    while waiting.more():
-        shown = service.get("/health").body["components"]["catch_up"]
-        if shown["state"] == "healthy" and shown["looked_at"] >= of:
-            assert shown["remaining"] == 0
-            return
-    raise AssertionError(f"{shown}\n{service.log.read_text()}")
-
-
-def test_missed_webhooks_are_processed_once_although_the_service_is_killed_meanwhile(
-    sandbox: Sandbox, make_service: MakeService
-) -> None:
-    port = free_port()
-    service = make_service(port=port, more=ENTRY, catch_up="enabled: true")
-    add_hook(sandbox, f"http://127.0.0.1:{port}/webhook")
-    guids = [open_issue(sandbox, number) for number in range(21, 26)]
-    service.start()
-    waiting = Waiting(30)
-    while waiting.more() and sum("/deliveries/" in one.path for one in sandbox.requests.all()) < 2:
-        pass
-    service.stop(signal.SIGKILL)
-    service.start()
-    guids.append(open_issue(sandbox, 26))  # received
-    until_complete(service, of=5)
-    service.until_idle()
-    with closing(service.open_store()) as store:
-        rows = {row.guid: row for row in newest(store)}
-    assert {guid: (rows[guid].state, rows[guid].is_caught_up) for guid in guids} == {
-        **dict.fromkeys(guids[:5], ("done", True)),
-        guids[5]: ("done", False),
-    }
-    assert [comments_on(sandbox, number) for number in range(21, 27)] == [1] * 6
 
 
 def test_catch_up_command_lists_and_then_processes_missed_webhooks(sandbox: Sandbox, make_service: MakeService) -> None:
@@ -111,13 +74,9 @@ def test_listen_processes_webhooks_without_a_public_address(sandbox: Sandbox, ma
     add_hook(sandbox, UNSERVED)
     open_issue(sandbox, 20)  # before the start
     service.start()
-    waiting = Waiting(30)
-    while waiting.more() and "last_run" not in service.get("/health").body["components"]["catch_up"]:
-        pass
+    wait_until(lambda: "last_run" in service.get("/health").body["components"]["catch_up"])
     open_issue(sandbox, 21)
-    waiting = Waiting(30)
-    while waiting.more() and comments_on(sandbox, 21) == 0:
-        pass
+    wait_until(lambda: comments_on(sandbox, 21) > 0)
     assert [comments_on(sandbox, number) for number in (20, 21)] == [0, 1]
     skipped = "Webhooks that were sent before now are skipped; --since 2h reads those of the last two hours, too.\n"
     assert skipped in service.log.read_text()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
@@ -10,7 +10,7 @@ from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.store.statistics import DeliveryRow
 from tests.e2e.conftest import MakeService
-from tests.e2e.service import SECRET, Service, Waiting
+from tests.e2e.service import SECRET, Service, wait_until
 
 GUID = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
 REFUSED = "a-credential-that-nobody-takes"
@@ -26,14 +26,6 @@ def change(service: Service, old: str, new: str) -> None:
 def component(service: Service, name: str) -> Mapping[str, Any]:
     found: Mapping[str, Any] = service.get("/health").body["components"][name]
     return found
-
-
-def until(service: Service, holds: Callable[[], bool]) -> None:
-    waiting = Waiting(30)
-    while waiting.more():
-        if holds():
-            return
-    raise AssertionError(f"it did not come to that:\n{service.log.read_text()[-5000:]}")
 
 
 def row(service: Service) -> DeliveryRow:
@@ -56,11 +48,11 @@ def test_a_changed_credential_reschedules_waiting_deliveries(make_service: MakeS
     change(service, sandbox.token, REFUSED)
     service.start()
     assert deliver_bug(service, sandbox) == 202
-    until(service, lambda: row(service).failures == 1)
+    wait_until(lambda: row(service).failures == 1)
     assert component(service, "github")["state"] == "degraded"
     change(service, REFUSED, sandbox.token)
-    until(service, lambda: row(service).state == "done")
-    until(service, lambda: component(service, "github")["state"] == "healthy")
+    wait_until(lambda: row(service).state == "done")
+    wait_until(lambda: component(service, "github")["state"] == "healthy")
     log = service.log.read_text()
     assert '"changed": ["github.token"]' in log
     assert "uvicorn.access" not in log
@@ -72,7 +64,7 @@ def test_changes_apply_to_the_next_request_and_invalid_ones_leave_the_last_valid
     service: Service, sandbox: Sandbox
 ) -> None:
     change(service, "[issues, pull_request", "[pull_request")
-    until(service, lambda: '"message": "settings read again"' in service.log.read_text())
+    wait_until(lambda: '"message": "settings read again"' in service.log.read_text())
     payload = recorded.load("demo/bug")
     ignored = service.deliver(payload.event, payload.body)
     assert ignored.body["status"] == "ignored"
@@ -81,10 +73,10 @@ def test_changes_apply_to_the_next_request_and_invalid_ones_leave_the_last_valid
     change(service, SECRET, OTHER_SECRET)
     change(service, "port: 0", "port: 1")
     restart = f"changed settings take effect only after a restart: {service.settings}:2 (server.port)"
-    until(service, lambda: component(service, "settings")["message"] == restart)
+    wait_until(lambda: component(service, "settings")["message"] == restart)
     change(service, "port: 1", "port: 0")
     change(service, "repositories:", "repositorys:")
-    until(service, lambda: "did you mean repositories?" in str(component(service, "settings")["message"]))
+    wait_until(lambda: "did you mean repositories?" in str(component(service, "settings")["message"]))
     assert component(service, "settings")["message"].startswith(
         f"the changed settings cannot be used, the last valid ones stay active: {service.settings}:"
     )
@@ -93,4 +85,4 @@ def test_changes_apply_to_the_next_request_and_invalid_ones_leave_the_last_valid
     service.until_idle()
     assert row(service).state == "done"
     change(service, "repositorys:", "repositories:")
-    until(service, lambda: component(service, "settings")["state"] == "healthy")
+    wait_until(lambda: component(service, "settings")["state"] == "healthy")

@@ -13,7 +13,7 @@ from hls_handler.sandbox.objects import App, Installation
 from hls_handler.sandbox.server import Sandbox
 from tests.clients.test_credentials import ALL, OWNER, REPOSITORY, public_key
 from tests.e2e.conftest import MakeService
-from tests.e2e.service import Service, Waiting
+from tests.e2e.service import Service, wait_until
 from tests.settings.files import app_key
 
 BUG, QUESTION = recorded.load("demo/bug"), recorded.load("demo/question")
@@ -62,13 +62,9 @@ def authors(sandbox: Sandbox, number: int) -> list[str]:
     return [comment.author.login for comment in conversation.comments]
 
 
-def until_identity(service: Service, holds: Any) -> Mapping[str, Any]:
-    waiting = Waiting(30)
-    while waiting.more():
-        github: Mapping[str, Any] = service.get("/health").body["components"]["github"]
-        if holds(github):
-            return github
-    raise AssertionError(f"{github}\n{service.log.read_text()[-3000:]}")
+def github_health(service: Service) -> Mapping[str, Any]:
+    component: Mapping[str, Any] = service.get("/health").body["components"]["github"]
+    return component
 
 
 def test_app_comments_as_its_bot_until_it_is_suspended(make_service: MakeService, sandbox: Sandbox) -> None:
@@ -83,7 +79,8 @@ def test_app_comments_as_its_bot_until_it_is_suspended(make_service: MakeService
         row = store.deliveries.find("guid-1")
     assert row is not None
     assert row.github_requests == len(sent) > 3
-    github = until_identity(service, lambda found: found["state"] == "healthy")
+    wait_until(lambda: github_health(service)["state"] == "healthy")
+    github = github_health(service)
     assert github["identity"]["login"] == "my-hls[bot]"
     assert github["identity"]["installations"][0]["permissions"] == ALL
 
@@ -91,9 +88,9 @@ def test_app_comments_as_its_bot_until_it_is_suspended(make_service: MakeService
     answer = service.deliver("installation", installation_event(app, installation, "suspend"), guid="guid-2")
     assert (answer.status, answer.body["status"]) == (200, "ignored")
     assert "the installation of the GitHub App" in answer.body["reason"]
-    until_identity(service, lambda found: found["identity"]["installations"][0]["suspended"])
+    wait_until(lambda: github_health(service)["identity"]["installations"][0]["suspended"])
     other = deliver(service, sandbox, QUESTION, guid="guid-3", waits=True)
-    until_identity(service, lambda found: "is suspended" in (found["message"] or ""))
+    wait_until(lambda: "is suspended" in (github_health(service)["message"] or ""))
     assert authors(sandbox, other) == []
 
     sandbox.apps.change(installation.id, suspended_at=None)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,7 +11,8 @@ from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from tests.clients.fake_network import Authority, Proxy, tls_server
 from tests.e2e.conftest import MakeService
-from tests.e2e.service import ROOT, Waiting
+from tests.e2e.fork_server import run_command
+from tests.e2e.service import ROOT, wait_until
 
 PASSWORD = "pr0xy-passw0rd"
 
@@ -42,9 +41,7 @@ def test_an_issue_is_processed_through_a_proxy_with_a_private_certificate_author
         sandbox.state.seed("issues", event.payload)
         assert service.deliver("issues", event.body).status == 202
         service.until_idle()
-        waiting = Waiting(30)
-        while service.get("/health").body["components"]["claude"]["state"] == "unknown" and waiting.more():
-            pass
+        wait_until(lambda: service.get("/health").body["components"]["claude"]["state"] != "unknown")
         health = service.get("/health").body
         assert service.stop() == 0
     conversation = sandbox.state.conversation("Codertocat/Hello-World", 11)
@@ -62,14 +59,7 @@ def test_an_unsupported_proxy_in_dotenv_stops_the_start(make_service: MakeServic
     said = service.settings.read_text().replace("http://127.0.0.1", "https://127.0.0.1.nip.example")
     service.settings.write_text(said)
     environ = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    refused = subprocess.run(
-        [sys.executable, "-m", "hls_handler", "serve", "--config", str(service.settings)],
-        cwd=tmp_path,
-        env=environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
+    refused = run_command(["serve", "--config", str(service.settings)], environ=environ, folder=tmp_path)
     assert (refused.returncode, refused.stderr) == (
         2,
         "the variable HTTPS_PROXY must be the URL of an http:// proxy, such as http://proxy.example:3128\n",

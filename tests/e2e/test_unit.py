@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,8 @@ from hls_handler.queue.group_commit import _CLOSE_TIMEOUT_S
 from hls_handler.settings.model import Limits
 from hls_handler.storage import Storage
 from tests.e2e.conftest import MakeService
-from tests.e2e.service import ROOT
+from tests.e2e.fork_server import start_module
+from tests.e2e.service import ROOT, wait_until
 
 UNIT = ROOT / "deploy" / "hls.service"
 CHECKOUT, SETTINGS = "/opt/hls", "/etc/hls/settings.yaml"
@@ -51,22 +51,17 @@ def test_unit_restarts_the_service_except_after_a_settings_error_and_restricts_i
     assert float(said["TimeoutStopSec"][0]) >= Limits().shutdown_s + _CLOSE_TIMEOUT_S + 10
 
 
-def test_the_command_of_the_unit_serves_and_stops_at_sigterm(make_service: MakeService) -> None:
-    service = make_service()
+def test_the_command_of_the_unit_serves_and_stops_at_sigterm(make_service: MakeService, tmp_path: Path) -> None:
     (said,) = unit()["ExecStart"]
-    command = shlex.split(said)
-    assert [command[0], command[-1]] == [f"{CHECKOUT}/.venv/bin/hls", SETTINGS]
-    command[0], command[-1] = str(Path(sys.executable).parent / "hls"), str(service.settings)
-    environ = {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        first = json.loads(process.stderr.readline())
-        process.send_signal(signal.SIGTERM)  # however early it comes
-        try:
-            code = process.wait(timeout=30)
-        finally:
-            process.kill()
-        last = json.loads(process.stderr.read().splitlines()[-1])
+    command, *arguments = shlex.split(said)
+    assert [command, arguments[-1]] == [f"{CHECKOUT}/.venv/bin/hls", SETTINGS]
+    arguments[-1] = str(make_service().settings)
+    log = tmp_path / "unit.log"
+    process = start_module("hls_handler", arguments, environ={}, log=log)
+    wait_until(lambda: log.exists() and "\n" in log.read_text())
+    process.terminate()  # however early it comes
+    code = process.wait()
+    first, *_, last = map(json.loads, log.read_text().splitlines())
     assert (first["message"], last["message"], code) == ("serving", "stopped", 0)
     assert first["console"] == first["health"].removesuffix("health")
 
