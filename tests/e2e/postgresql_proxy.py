@@ -1,4 +1,4 @@
-"""A proxy between the service and PostgreSQL that cuts, delays, hangs or refuses connections, or loses a response."""
+"""A proxy between the service and PostgreSQL that hangs or refuses connections, or loses a response."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Proxy:
 
     def __init__(self, upstream: Path) -> None:
         self._upstream = upstream
-        self._listener = self._listen(0)
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
         self.port: int = self._listener.getsockname()[1]
         self._others: dict[socket.socket, socket.socket] = {}  # maps each socket of a connection to the other
         self._cut: set[socket.socket] = set()  # sockets of PostgreSQL whose next response is not forwarded
@@ -31,7 +31,6 @@ class Proxy:
         self._ended = False
         self._pause = threading.Event()
         self.hangs = False
-        self.delay_s = 0.0  # before each message is forwarded
         self.is_starting = False
         self.drop_commit_response_after = b""  # a client that sends these bytes gets no response to its next COMMIT
         self._marked: set[socket.socket] = set()
@@ -69,28 +68,14 @@ class Proxy:
         """Forward everything again, also what was sent during `hang`."""
         self.hangs = False
 
-    def cut(self) -> None:
-        """Close all connections."""
-        with self._lock:
-            for end in list(self._others):
-                self._close(end)
-
     def refuse(self) -> None:
         """Close all connections and the listener."""
         with self._lock:
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(self._listener)
             self._listener.close()
-            self.cut()
-
-    def listen_again(self) -> None:
-        with self._lock:
-            self._listener = self._listen(self.port)
-            self._selector.register(self._listener, selectors.EVENT_READ)
-        self._wake_up.send(b".")
-
-    def _listen(self, port: int) -> socket.socket:
-        return socket.create_server(("127.0.0.1", port), backlog=100)
+            for end in list(self._others):
+                self._close(end)
 
     def _run(self) -> None:
         while not self._ended:
@@ -144,7 +129,6 @@ class Proxy:
             self._marked.add(source)
         if source in self._marked and _COMMIT in received:
             self._cut.add(sink)
-        self._pause.wait(self.delay_s)
         try:
             sink.sendall(received)
         except OSError:

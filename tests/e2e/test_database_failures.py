@@ -141,15 +141,6 @@ def stopped(cluster: Cluster) -> Iterator[None]:
 
 
 @contextmanager
-def refusing(proxy: Proxy) -> Iterator[None]:
-    proxy.refuse()
-    try:
-        yield
-    finally:
-        proxy.listen_again()
-
-
-@contextmanager
 def hanging(proxy: Proxy) -> Iterator[None]:
     proxy.hang()
     try:
@@ -202,27 +193,10 @@ def test_service_survives_a_restart_of_postgresql(postgresql: PostgresqlSetup) -
     assert "see whether PostgreSQL runs where storage.url says" in said
 
 
-def test_service_survives_refused_connections_of_postgresql(postgresql: PostgresqlSetup) -> None:
-    said = go_through(postgresql.setup, refusing(postgresql.proxy))
-    assert "Connection refused; see whether PostgreSQL runs where storage.url says" in said
-
-
 def test_service_survives_a_hanging_postgresql(postgresql: PostgresqlSetup) -> None:
     said = go_through(postgresql.setup, hanging(postgresql.proxy))
     assert "see whether" in said
     assert "hangs" in said
-
-
-def test_connections_that_are_slow_and_cut_lose_and_double_nothing(postgresql: PostgresqlSetup) -> None:
-    proxy, stream = postgresql.proxy, postgresql.setup.stream
-    proxy.delay_s = 0.01
-    with stream.running():
-        for _ in range(4):
-            stream.wait_for(202)
-            proxy.cut()
-        stream.wait_for(202)
-    proxy.delay_s = 0.0
-    stream.assert_all_processed()
 
 
 def test_service_survives_exhausted_connections_of_postgresql(postgresql: PostgresqlSetup) -> None:

@@ -18,8 +18,6 @@ from tests.e2e.conftest import violations
 from tests.e2e.fork_server import run_command
 from tests.e2e.service import ROOT
 
-COMMAND = [sys.executable, "-m", "hls_handler", "demo"]
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -29,35 +27,32 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def narrow() -> dict[str, str]:
-    """Return an environment without the width of the terminal."""
-    known = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-    return known | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-
-
-def hls(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return run_command(arguments, environ={**os.environ, "COLUMNS": "200"}, folder=folder)
-
-
-def test_the_demo_processes_its_events_and_exits_with_0(folder: Path) -> None:
-    said = ""
-    with subprocess.Popen(COMMAND, cwd=folder, env=narrow(), stdout=subprocess.PIPE, text=True) as demo:
+def test_the_demo_restarts_a_killed_service_processes_its_events_and_exits_with_0(folder: Path) -> None:
+    command = [sys.executable, "-m", "hls_handler", "demo"]
+    narrow = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    environ = narrow | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    said: list[str] = []
+    with subprocess.Popen(command, cwd=folder, env=environ, stdout=subprocess.PIPE, text=True) as demo:
         try:
             assert demo.stdout is not None
             for line in demo.stdout:
-                said += line
+                said.append(line.rstrip("\n"))
+                if line.startswith(" 2 "):
+                    service = int(Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()[0])
+                    os.kill(service, signal.SIGKILL)
                 if line.endswith("Ctrl-C ends the demo.\n"):
                     break
-            assert "Ctrl-C ends the demo.\n" in said, said
-            page_url = said.splitlines()[-1].split()[1]
+            assert said[-1].endswith("Ctrl-C ends the demo."), said
+            page_url = said[-1].split()[1]
             with urllib.request.urlopen(f"{page_url}_sandbox/requests", timeout=30) as answer:
                 requests = json.load(answer)
             demo.send_signal(signal.SIGINT)
-            said += demo.stdout.read()
+            said += demo.stdout.read().splitlines()
             assert demo.wait(timeout=60) == 0, said
         finally:
             demo.kill()
-    lines = said.splitlines()
+    (restarted,) = [line for line in said if "the service was killed by signal 9; it was started again" in line]
+    lines = [line for line in said if line != restarted]
     assert lines[0] == f"Demo (stand-ins for GitHub and Claude, canned replies): {page_url}"
     assert lines[4] == f" 4 issues.edited                 +1 -1 labels         {page_url}11"
     (opened,) = [line for line in lines if " pull_request.opened " in line]
@@ -68,7 +63,7 @@ def test_the_demo_processes_its_events_and_exits_with_0(folder: Path) -> None:
     assert re.search(r" (hls|/\S+/bin/hls) send demo/question -c data/demo/settings.yaml$", sends.rstrip())
     assert all(len(line) <= 80 for line in (*lines[:18], lines[21]))  # the others have the path of this environment
     assert len(lines) == 23  # the last one is about Ctrl-C
-    assert "\x1b" not in said
+    assert "\x1b" not in "".join(said)
     assert {request["stand_in"] for request in requests} == {"github", "claude"}
     assert violations(requests) == []
 
@@ -77,21 +72,8 @@ def test_a_second_demo_does_not_change_files_of_the_running_one(folder: Path) ->
     settings = folder / "data" / "demo" / "settings.yaml"
     settings.write_text("those of the running demo")
     with hold_exclusively(f"sqlite:///{folder}/data/demo/hls.db"):
-        ended = hls("demo", folder=folder)
+        ended = run_command(["demo"], environ={**os.environ, "COLUMNS": "200"}, folder=folder)
     assert ended.returncode == 2
     assert f"the demo cannot run: the database sqlite:///{folder}/data/demo/hls.db is locked" in ended.stdout
     assert f"(process {os.getpid()})" in ended.stdout
     assert settings.read_text() == "those of the running demo"
-
-
-def test_a_killed_service_of_the_demo_is_restarted(folder: Path) -> None:
-    output = ""
-    with subprocess.Popen([*COMMAND, "--once"], cwd=folder, env=narrow(), stdout=subprocess.PIPE, text=True) as demo:
-        assert demo.stdout is not None
-        for line in demo.stdout:
-            output += line
-            if line.startswith(" 2 "):
-                service = int(Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()[0])
-                os.kill(service, signal.SIGKILL)
-    assert demo.returncode == 0, output
-    assert "the service was killed by signal 9; it was started again" in output

@@ -47,19 +47,12 @@ def github(effect: str, **more: Any) -> Fault:
     "fault",
     [
         claude("status", status=429, headers={"retry-after": "1"}),
-        claude("status", status=401),
-        claude("garbage"),
-        claude("drop"),
         claude("wrong_schema"),
-        github("status", status=429, method="POST", headers={"retry-after": "1"}),
-        github("status", status=422, method="POST", path="/labels$"),
-        github("drop", method="GET", path="/issues/"),
         github("status", status=401, method="GET", path="/issues/"),
         github("drop_after", method="POST", path="/comments$"),
         github("garbage", method="POST", path="/comments$"),
-        github("drop_after", method="POST", path="/labels$"),
     ],
-    ids=lambda fault: f"{fault.stand_in} {fault.effect} {fault.status if fault.effect == 'status' else fault.path}",
+    ids=lambda fault: f"{fault.stand_in} {fault.effect}",
 )
 def test_a_temporary_failure_is_retried_without_duplicates(shared: Shared, fault: Fault) -> None:
     row, conversation = go_through(shared, fault)
@@ -67,31 +60,7 @@ def test_a_temporary_failure_is_retried_without_duplicates(shared: Shared, fault
     assert_each_done_once(shared.sandbox, [conversation.number])
 
 
-@pytest.mark.parametrize(
-    ("fault", "reason"),
-    [
-        (claude("refusal", times=None), "refus"),
-        (claude("wrong_schema", times=None), "two replies"),
-        (github("status", method="GET", path="/issues/1", status=404, times=None), "404"),
-    ],
-    ids=["refused", "wrong schema", "not found"],
-)
-def test_a_permanent_failure_posts_nothing_and_is_a_dead_letter_with_reason(
-    shared: Shared, fault: Fault, reason: str
-) -> None:
-    dead, conversation = go_through(shared, fault)
-    assert dead.state == "dead"
-    assert reason in (dead.reason or "")
+def test_a_permanent_failure_posts_nothing_and_is_a_dead_letter_with_reason(shared: Shared) -> None:
+    dead, conversation = go_through(shared, claude("refusal", times=None))
+    assert (dead.state, "refus" in (dead.reason or "")) == ("dead", True)
     assert (conversation.labels, conversation.comments) == ((), ())
-
-
-def test_failed_posting_is_retried_without_another_call_to_claude(shared: Shared) -> None:
-    dead, conversation = go_through(shared, github("status", method="POST", path="/comments$", status=422, times=None))
-    assert (dead.state, dead.analysis_status, dead.posting_status) == ("dead", "done", "failed")
-    assert (dead.reason or "").startswith("failed 4 times (limits.max_attempts)")
-    calls = len(shared.sandbox.requests.all("claude"))
-    redelivered = shared.service.deliver("issues", issue(conversation.number), guid=dead.guid)
-    assert redelivered.body["status"] == "queued"
-    shared.service.until_idle()
-    assert_each_done_once(shared.sandbox, [conversation.number])
-    assert len(shared.sandbox.requests.all("claude")) == calls

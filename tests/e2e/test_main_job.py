@@ -39,16 +39,6 @@ def test_an_issue_gets_labels_and_one_comment(shared: Shared) -> None:
     assert conversation.comments[0].body.endswith("<!-- hls:issues -->")
 
 
-def test_a_question_is_answered_by_one_call(shared: Shared) -> None:
-    before = len(shared.sandbox.requests.all("claude"))
-    send(shared.service, shared.sandbox, "demo/question")
-    conversation = conversation_of(shared.sandbox, QUESTION)
-    assert "question" in conversation.labels
-    assert len(conversation.comments) == 1
-    assert conversation.comments[0].body.startswith("What you can try first: `DATABASE_URL`.")
-    assert sum(request.writes for request in shared.sandbox.requests.all("claude")[before:]) == 1
-
-
 def test_a_push_edits_the_pull_requests_comment_in_place(shared: Shared) -> None:
     send(shared.service, shared.sandbox, "demo/feature")
     before = conversation_of(shared.sandbox, FEATURE)
@@ -59,18 +49,6 @@ def test_a_push_edits_the_pull_requests_comment_in_place(shared: Shared) -> None
     assert after.head_sha != before.head_sha
     assert [comment.id for comment in after.comments] == [before.comments[0].id]
     assert f"/blob/{after.head_sha}/" in after.comments[0].body
-
-
-def test_a_repeated_id_is_a_duplicate_and_a_repeated_body_a_replay(shared: Shared) -> None:
-    payload = recorded.load("demo/bug")
-    body = recorded.unique(payload.body)
-    shared.sandbox.state.seed(payload.event, payload.payload)
-    first, again, copy = (
-        shared.service.deliver(payload.event, body, guid=guid) for guid in ("guid-1", "guid-1", "guid-2")
-    )
-    assert (first.status, first.body["status"]) == (202, "queued")
-    assert (again.status, again.body["status"]) == (200, "duplicate")
-    assert (copy.status, copy.body["reason"]) == (200, "replay of guid-1")
 
 
 def test_rule_19_secrets_are_in_no_log_response_or_row(shared: Shared) -> None:
@@ -94,18 +72,6 @@ def test_every_recorded_event_is_answered_without_errors_in_the_log(shared: Shar
     shared.service.until_idle()
     lines = [json.loads(line) for line in shared.service.log.read_text().splitlines()]
     assert [line for line in lines if "exc_info" in line or "stack_trace" in line] == []
-
-
-def test_stats_match_the_database_after_a_restart(service: Service, sandbox: Sandbox) -> None:
-    send(service, sandbox, "demo/bug")
-    before = service.get("/stats").body
-    assert service.stop() == 0
-    service.start()
-    after = service.get("/stats").body
-    stored = ("total_webhooks", "successful_processing", "failed_processing", "events_by_type", "tokens", "cost_usd")
-    assert {key: after[key] for key in stored} == {key: before[key] for key in stored}
-    assert before["successful_processing"] == before["total_webhooks"] == 1
-    assert before["events_by_type"] == {"issues.opened": 1}
 
 
 def test_without_async_processing_the_response_has_the_outcome(make_service: MakeService, sandbox: Sandbox) -> None:

@@ -20,10 +20,6 @@ TAX = "def tax(price, rate):\n    return price * rate\n"
 FILES = {"tax.py": TAX, "shop.py": "from tax import tax\n\n\ndef total(price):\n    return price + tax(price)\n"}
 PATCH = "@@ -1,2 +1,2 @@\n-def tax(price):\n-    return price\n+def tax(price, rate):\n+    return price * rate"
 NUMBER: int = OPENED.payload["pull_request"]["number"]
-NOT_FETCHED = (
-    "GitHub does not have the commit, or does not give it to git",
-    "the git server did not answer as expected",  # the connection ended before git had read the message
-)
 CHANGED = [{"filename": "tax.py", "status": "modified", "additions": 2, "deletions": 2, "patch": PATCH}]
 
 
@@ -103,11 +99,3 @@ def test_tests_of_the_mirror_are_chosen(make_service: MakeService, sandbox: Sand
     (asked,) = [request.body for request in sandbox.requests.all("claude") if request.path.endswith("/messages")]
     assert "tests/test_tax.py</untrusted" in json.dumps(asked)
     assert text.startswith("No test to run for this change was found.\n\n***")  # the sandbox's Claude names no path
-
-
-def test_a_review_without_a_mirror_says_so(make_service: MakeService, sandbox: Sandbox, tmp_path: Path) -> None:
-    service = make_service(mirror=f"directory: {tmp_path}/mirror").start()
-    sandbox.git.commit(REPOSITORY, FILES)
-    prompt, context = review(service, sandbox, "1" * 40)
-    assert "shop.py" not in prompt
-    assert context in [f"not other places of the repository: {reason}" for reason in NOT_FETCHED]

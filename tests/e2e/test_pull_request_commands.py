@@ -21,10 +21,9 @@ PULL = recorded.load("demo/feature")
 NUMBER: int = PULL.payload["pull_request"]["number"]
 
 
-@pytest.fixture
-def service(make_service: MakeService, sandbox: Sandbox) -> Service:
-    """A running service that gets the stand-in's webhooks about the pull request of `PULL`."""
-    running = make_service().start()
+def start(make_service: MakeService, sandbox: Sandbox, more: str = "") -> Service:
+    """Start a service that gets the stand-in's webhooks about the pull request of `PULL`."""
+    running = make_service(more=more).start()
     sandbox.state.seed(PULL.event, PULL.payload)
     hook = {"owner": REPOSITORY, "url": f"http://127.0.0.1:{running.port}/webhook", "secret": SECRET}
     assert ask(sandbox.page_url, "POST", "/_sandbox/hooks", hook).status == 201
@@ -77,8 +76,9 @@ def payload(body: str, *, login: str = "mona", kind: str = "User", action: str =
 
 
 def test_red_team_nothing_is_written_or_asked_for_what_is_no_command_of_a_maintainer(
-    service: Service, sandbox: Sandbox
+    make_service: MakeService, sandbox: Sandbox
 ) -> None:
+    service = start(make_service, sandbox)
     sandbox.state.set_permission(REPOSITORY, "mona", "write")
     sandbox.state.set_permission(REPOSITORY, "rob", "read")
     attacks = [
@@ -149,13 +149,10 @@ class ReviewedPull:
 @pytest.fixture
 def reviewed(make_service: MakeService, sandbox: Sandbox) -> ReviewedPull:
     """A reviewed pull request of which one file is changed. mona may write."""
-    running = make_service(more="review: {fail_on: high}").start()
-    sandbox.state.seed(PULL.event, PULL.payload)
+    running = start(make_service, sandbox, more="review: {fail_on: high}")
     files = [file for file in pull_request(sandbox).files if file["filename"] == "web/cart.js"]
     one_file = {**PULL.payload["pull_request"], "changed_files": 1}
     sandbox.state.seed(PULL.event, {**PULL.payload, "pull_request": one_file}, files=files)
-    hook = {"owner": REPOSITORY, "url": f"http://127.0.0.1:{running.port}/webhook", "secret": SECRET}
-    assert ask(sandbox.page_url, "POST", "/_sandbox/hooks", hook).status == 201
     comment(sandbox, running, "/review")
     found = [one for _, one in pull_request(sandbox).review_comments() if "(high, security" in one["body"]]
     return ReviewedPull(running, sandbox, calls(sandbox), found[0]["id"])

@@ -85,13 +85,3 @@ def test_comment_names_the_older_issue_and_nothing_else_happens(
     assert find(sandbox, OLDER) == older
     assert QUOTE_THERE not in claude.tasks[0].partition("Older open issues")[2]
     assert QUOTE_THERE in claude.tasks[1].partition("Older open issues")[2]
-
-
-def test_invented_quote_posts_nothing(service: Service, sandbox: Sandbox, claude: ComparingClaude) -> None:
-    claude.quote_there = "The cart is deleted at login."
-    open_issue(service, sandbox, OLDER, "Lost cart", QUOTE_THERE)
-    new = open_issue(service, sandbox, NEW, "[Bug]: Cart", f"In 2.4 {QUOTE}.")
-    assert len(claude.tasks) == 2
-    assert f"Issue {OLDER}: " in claude.tasks[1]
-    assert new.comments == ()
-    assert set(new.labels) == {"bug", "priority-high", "difficulty-easy"}
