@@ -17,12 +17,12 @@ from hls_handler.sandbox.server import Sandbox
 from tests.clients.fake_embeddings import KEY, FakeEmbeddings
 from tests.clients.test_credentials import ALL, OWNER, REPOSITORY, public_key
 from tests.e2e.service import SECRET, settings_text
-from tests.prompting.samples import copy_shipped, write
+from tests.prompting.samples import write
 from tests.settings.files import app_key
 
 SENT = ("issues", "pull_request", "pull_request_review", "workflow_run")
 EVENTS = "events: [issues, pull_request, pull_request_review, workflow_run, release, issue_comment]"
-FRONT = "---\ndescription: d\non: [{}]\nreply: generic_analysis\nmodel: {}\n---\nJudge it.\n"
+FRONT = "---\ndescription: d\non: [{}]\nreply: {}\nmodel: {}\n---\nJudge it.\n"
 Check = Callable[..., Result]
 
 
@@ -39,9 +39,17 @@ def settings(tmp_path: Path) -> Path:
 
 
 def few_prompts(folder: Path) -> Path:
-    """Write the shipped prompts, but a short one for pull requests, whose check takes most of the time."""
-    library = copy_shipped(folder, "comments", "issues", "releases", "reviews", "workflows")
-    return write(library, {"pull_requests/short.j2": FRONT.format("pull_request", "claude-opus-5-5")})
+    """Write one short prompt for each family: to check the shipped ones takes most of the time."""
+    families = (
+        ("issues/analyze", "issues", "generic_analysis"),
+        ("pull_requests/short", "pull_request", "generic_analysis"),
+        ("reviews/short", "pull_request_review", "review_analysis"),
+        ("workflows/short", "workflow_run", "workflow_analysis"),
+        ("releases/short", "release", "release_analysis"),
+        ("comments/short", "issue_comment", "comment_reply"),
+    )
+    files = {f"{name}.j2": FRONT.format(event, reply, "claude-opus-5-5") for name, event, reply in families}
+    return write(folder / "lib", files)
 
 
 @pytest.fixture
@@ -112,7 +120,9 @@ def test_rejected_credentials_are_named_and_not_shown(check: Check, settings: Pa
 
 def test_every_unknown_model_is_named_with_its_file(check: Check, tmp_path: Path) -> None:
     models = {"opened": "claude-one", "edited": "claude-two", "reopened": "claude-3-opus-20240229"}
-    files = {f"issues/{name}.j2": FRONT.format(f"issues.{name}", model) for name, model in models.items()}
+    files = {
+        f"issues/{name}.j2": FRONT.format(f"issues.{name}", "generic_analysis", model) for name, model in models.items()
+    }
     checked = check({EVENTS: "events: [issues]"}, prompts=str(write(tmp_path / "lib", files)))
     assert checked.exit_code == 1
     *_, retired, first, second = checked.stdout.splitlines()

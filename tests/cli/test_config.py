@@ -122,8 +122,11 @@ def test_check_notes_that_git_is_missing_while_the_mirror_is_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirror: str, path: str, notes: int
 ) -> None:
     monkeypatch.setenv("PATH", path)
+    short = "---\ndescription: d\non: [{}]\nreply: generic_analysis\n---\nJudge it.\n"
+    files = {"issues/short.j2": short.format("issues"), "pull_requests/short.j2": short.format("pull_request.opened")}
+    library = write(tmp_path / "lib", files)  # to check the shipped prompts takes longer
     file = tmp_path / "hls.yaml"
-    file.write_text(f"{SETTINGS}mirror: {{enabled: {mirror}}}\n")
+    file.write_text(f"{SETTINGS}mirror: {{enabled: {mirror}}}\nprompts: {{directory: {library}}}\n")
     checked = CliRunner().invoke(app, ["check", "--offline", "--config", str(file)])
     assert checked.exit_code == 0
     note = f"{file}:{SETTINGS.count(chr(10)) + 1} (mirror.enabled): note: git is not installed, so there is no mirror"

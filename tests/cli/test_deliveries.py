@@ -3,57 +3,42 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
-
-import pytest
-from typer.testing import CliRunner
 
 from hls_handler.analysis import Usage
-from hls_handler.cli import app
 from hls_handler.deliveries import Checkpoint
 from hls_handler.storage import Storage
+from tests.cli.conftest import Hls
+from tests.e2e.fork_server import ROOT
 from tests.queue.builders import accept, begin, dead_letter, queued
-from tests.sqlite import create_database
 from tests.store.test_calls import ESTIMATE
 
-SETTINGS = """\
-github: {{token: a-token, webhook_secret: "0123456789abcdef"}}
-claude: {{api_key: a-key}}
-repositories: [{{name: octo/widgets}}]
-storage: {{url: "{url}"}}
-"""
 USAGE = Usage("claude-haiku-5-5", 100, 20, 30, 40, cost_usd=0.0123456, took_s=1.5)
 
 
-def test_show_lists_each_step_with_its_cost_in_order(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/hls.db"
-    with closing(Storage.open(url)) as store:
-        lease = begin(store, "g1")
-        store.checkpoints.save(lease, Checkpoint("gather", 0, 1, "{}", took_s=0.25))
-        ended = {"request_id": "req_011"}
-        ok = {"outcome": "invalid", "error": "no kind", "usage": USAGE, **ended}
-        for index, end in ((0, ok), (0, None), (100, ok)):
-            call = store.calls.begin(
-                lease,
-                index=index,
-                prompt_id="issues/analyze@3f9c2a",
-                model="claude-haiku-5-5",
-                requests_per_second=100_000,
-                calls_per_hour=200,
-                estimate=ESTIMATE,
-            )
-            if end is not None:
-                store.calls.end(lease, call, **end)  # type: ignore[arg-type]
-        steps = [("ask", 100, 1.5), ("post", 1, 0.5), ("post", 0, 0.75), ("ask", 0, 1.5)]
-        store.checkpoints.save(lease, *(Checkpoint(name, index, 1, "{}", took_s) for name, index, took_s in steps))
-        store.queue.finish(lease, "done", reason="labels bug", took_s=2.5, github_requests=4)
-    settings = tmp_path / "settings.yaml"
-    settings.write_text(SETTINGS.format(url=url))
-    shown = CliRunner().invoke(app, ["deliveries", "show", "request-g1", "--config", str(settings)])
+def test_show_lists_each_step_with_its_cost_in_order(hls: Hls, store: Storage) -> None:
+    lease = begin(store, "g1")
+    store.checkpoints.save(lease, Checkpoint("gather", 0, 1, "{}", took_s=0.25))
+    ended = {"request_id": "req_011"}
+    ok = {"outcome": "invalid", "error": "no kind", "usage": USAGE, **ended}
+    for index, end in ((0, ok), (0, None), (100, ok)):
+        call = store.calls.begin(
+            lease,
+            index=index,
+            prompt_id="issues/analyze@3f9c2a",
+            model="claude-haiku-5-5",
+            requests_per_second=100_000,
+            calls_per_hour=200,
+            estimate=ESTIMATE,
+        )
+        if end is not None:
+            store.calls.end(lease, call, **end)  # type: ignore[arg-type]
+    steps = [("ask", 100, 1.5), ("post", 1, 0.5), ("post", 0, 0.75), ("ask", 0, 1.5)]
+    store.checkpoints.save(lease, *(Checkpoint(name, index, 1, "{}", took_s) for name, index, took_s in steps))
+    store.queue.finish(lease, "done", reason="labels bug", took_s=2.5, github_requests=4)
+    shown = hls("deliveries", "show", "request-g1")
     failed = "1.500 s, failed: no kind, 170 tokens in, 20 out, 0.012346 USD, claude-haiku-5-5, request req_011"
     assert shown.stdout.splitlines()[1:] == [
         "  Done: labels bug.",
@@ -71,54 +56,37 @@ def test_show_lists_each_step_with_its_cost_in_order(tmp_path: Path) -> None:
     ]
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Storage]:
-    url = f"sqlite:///{tmp_path}/hls.db"
-    (tmp_path / "settings.yaml").write_text(SETTINGS.format(url=url))
-    with closing(Storage.open(create_database(tmp_path / "hls.db"))) as opened:
-        yield opened
-
-
-def run(folder: Path, *arguments: str) -> tuple[int, str]:
-    command = ["deliveries", "export", *arguments, "--config", str(folder / "settings.yaml")]
-    result = CliRunner().invoke(app, command)
-    return result.exit_code, result.output
-
-
-def exported(folder: Path, *arguments: str) -> list[str]:
-    code, output = run(folder, *arguments)
-    assert code == 0
-    return [json.loads(line)["delivery"] for line in output.splitlines()]
-
-
-def test_each_line_is_the_document_of_the_command_show(tmp_path: Path, store: Storage) -> None:
+def test_each_exported_line_is_the_document_of_the_command_show(hls: Hls, store: Storage) -> None:
     dead_letter(store, "g1")
-    _, output = run(tmp_path)
-    shown = CliRunner().invoke(app, ["deliveries", "show", "g1", "--json", "--config", str(tmp_path / "settings.yaml")])
-    assert [json.loads(line) for line in output.splitlines()] == [json.loads(shown.output)]
+    output = hls("deliveries", "export").output
+    shown = hls("deliveries", "show", "g1", "--json").output
+    assert [json.loads(line) for line in output.splitlines()] == [json.loads(shown)]
     assert json.loads(output)["success"] is False
 
 
-def test_filters(tmp_path: Path, store: Storage) -> None:
+def test_filters_of_export(hls: Hls, store: Storage) -> None:
+    def exported(*arguments: str) -> list[str]:
+        result = hls("deliveries", "export", *arguments)
+        assert result.exit_code == 0
+        return [json.loads(line)["delivery"] for line in result.output.splitlines()]
+
     dead_letter(store, "d1")
     accept(store, queued("g1"), queued("g2", repository="octo/other"))
-    assert exported(tmp_path) == ["g2", "g1", "d1"]
-    assert exported(tmp_path, "--state", "dead", "--since", "7d") == ["d1"]
-    assert exported(tmp_path, "--repository", "octo/other") == ["g2"]
-    assert exported(tmp_path, "--until", "2026-01-01T12:00") == exported(tmp_path, "--until", "1h") == []
+    assert exported() == ["g2", "g1", "d1"]
+    assert exported("--state", "dead", "--since", "7d") == ["d1"]
+    assert exported("--repository", "octo/other") == ["g2"]
+    assert exported("--until", "2026-01-01T12:00") == exported("--until", "1h") == []
+    for invalid in ("yesterday", "9999-12-31T23:00-05:00"):
+        result = hls("deliveries", "export", "--since", invalid)
+        assert result.exit_code == 2
+        assert "write it as 7d, 24h, 30m or" in " ".join(result.output.replace("│", " ").split())
 
 
-@pytest.mark.parametrize("given", ["yesterday", "9999-12-31T23:00-05:00"])
-def test_invalid_time_is_a_usage_error(tmp_path: Path, store: Storage, given: str) -> None:
-    code, output = run(tmp_path, "--since", given)
-    assert code == 2
-    assert "write it as 7d, 24h, 30m or" in " ".join(output.replace("│", " ").split())
-
-
-def test_reader_may_close_the_pipe(tmp_path: Path, store: Storage) -> None:
+def test_reader_may_close_the_pipe(store: Storage) -> None:
     accept(store, *(queued(f"g{number:03}") for number in range(200)))  # more than a pipe and its buffer hold
-    command = [sys.executable, "-m", "hls_handler", "deliveries", "export", "--config", str(tmp_path / "settings.yaml")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    command = [sys.executable, "-m", "hls_handler", "deliveries", "export"]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert json.loads(process.stdout.readline())["delivery"] == "g199"

@@ -4,48 +4,25 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from hls_handler.cli import app
 from hls_handler.cli.maintenance import add_author
 from hls_handler.storage import Storage
+from tests.cli.conftest import Hls
 from tests.queue.builders import accept, claim, ignored, queued
-from tests.settings.files import SMALLEST, VARIABLES
-from tests.sqlite import create_database
 
-Hls = Callable[..., Result]
 SINCE = r"since \d{4}-\d\d-\d\d \d\d:\d\d UTC"
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/hls.db"
-
-
-@pytest.fixture
-def hls(tmp_path: Path, url: str) -> Hls:
-    create_database(tmp_path / "hls.db")
-    config = tmp_path / "settings.yaml"
-    config.write_text(f'{SMALLEST}storage: {{url: "{url}"}}\n')
-
-    def run(*arguments: str) -> Result:
-        return CliRunner().invoke(app, [*arguments, "--config", str(config)], env=VARIABLES)
-
-    return run
-
-
-@pytest.fixture
-def waiting(url: str) -> None:
+def waiting(store: Storage) -> None:
     """Two deliveries of octo/widgets, one of them running; and one of octo/docs."""
-    with closing(Storage.open(url)) as store:
-        accept(store, queued("running"))
-        claim(store)
-        accept(store, queued("waits", number=7), queued("other", repository="octo/docs", repository_id=2, number=8))
+    accept(store, queued("running"))
+    claim(store)
+    accept(store, queued("waits", number=7), queued("other", repository="octo/docs", repository_id=2, number=8))
 
 
 def normalized(output: str) -> str:
@@ -66,6 +43,7 @@ def test_pause_prints_what_waits_and_how_to_resume(hls: Hls) -> None:
     assert (resumed.exit_code, resumed.output) == (0, "octo/widgets resumed: 1 queued\n")
 
 
+@pytest.mark.usefixtures("store")
 def test_resume_prints_the_pauses_that_still_apply(hls: Hls) -> None:
     hls("pause", "octo/widgets", "--reason", "one")
     hls("pause", "--reason", "all")
@@ -130,7 +108,7 @@ def test_whole_filter_is_run_again_after_its_number_was_shown(hls: Hls) -> None:
 
 
 @pytest.mark.usefixtures("waiting")
-def test_commands_that_change_something_are_recorded_with_the_user(hls: Hls, url: str) -> None:
+def test_commands_that_change_something_are_recorded_with_the_user(hls: Hls, store: Storage) -> None:
     hls("pause", "octo/widgets")
     hls("pause")
     hls("resume", "octo/widgets")
@@ -138,8 +116,7 @@ def test_commands_that_change_something_are_recorded_with_the_user(hls: Hls, url
     hls("deliveries", "retry", "other")
     hls("deliveries", "retry", "--state", "queued", "--repository", "octo/widgets", "--yes")
     hls("deliveries", "list")
-    with closing(Storage.open(url)) as store:
-        found = store.audit.find(most=9)
+    found = store.audit.find(most=9)
     assert [(change.action, change.object) for change in found] == [
         ("retry", "waits"),
         ("retry", "other"),
@@ -152,40 +129,38 @@ def test_commands_that_change_something_are_recorded_with_the_user(hls: Hls, url
     }
 
 
-def test_forget_prints_what_it_deletes_and_asks_first(hls: Hls, url: str) -> None:
-    with closing(Storage.open(url)) as store:
-        accept(store, queued("of-mona", sender="mona"), ignored("ignored", sender="mona"))
-        store.audit.record("mona", "pause", "")
-        waits = hls("forget", "mona", "--yes")
-        assert (waits.exit_code, waits.output) == (
-            1,
-            (
-                "nothing was deleted: 1 delivery, such as of-mona, waits or runs; run the command again when all have "
-                "ended\n"
-            ),
-        )
-        store.queue.dead_letter(claim(store), reason="issue is locked")
-        refused = hls("forget", "Mona")
-        listed = "audit            1 row\ndeliveries       2 rows\n"
-        assert (refused.exit_code, refused.stdout) == (2, listed)
-        assert "so the deletion cannot be confirmed; add --yes" in refused.stderr
-        assert store.deliveries.body("of-mona") is not None
-        deleted = hls("forget", "Mona", "--yes")
-        assert (deleted.exit_code, deleted.stdout.startswith(f"{listed}deleted; docs/data.md says")) == (0, True)
-        assert store.deliveries.body("of-mona") is None
-        newest, oldest = store.audit.find(most=9)
-        assert (newest.action, newest.object, oldest.person) == ("forget", "2 deliveries of a person", "ghost")
-        again = hls("forget", "mona")
-        assert (again.exit_code, again.output) == (0, "nothing is stored about mona\n")
+def test_forget_prints_what_it_deletes_and_asks_first(hls: Hls, store: Storage) -> None:
+    accept(store, queued("of-mona", sender="mona"), ignored("ignored", sender="mona"))
+    store.audit.record("mona", "pause", "")
+    waits = hls("forget", "mona", "--yes")
+    assert (waits.exit_code, waits.output) == (
+        1,
+        (
+            "nothing was deleted: 1 delivery, such as of-mona, waits or runs; run the command again when all have "
+            "ended\n"
+        ),
+    )
+    store.queue.dead_letter(claim(store), reason="issue is locked")
+    refused = hls("forget", "Mona")
+    listed = "audit            1 row\ndeliveries       2 rows\n"
+    assert (refused.exit_code, refused.stdout) == (2, listed)
+    assert "so the deletion cannot be confirmed; add --yes" in refused.stderr
+    assert store.deliveries.body("of-mona") is not None
+    deleted = hls("forget", "Mona", "--yes")
+    assert (deleted.exit_code, deleted.stdout.startswith(f"{listed}deleted; docs/data.md says")) == (0, True)
+    assert store.deliveries.body("of-mona") is None
+    newest, oldest = store.audit.find(most=9)
+    assert (newest.action, newest.object, oldest.person) == ("forget", "2 deliveries of a person", "ghost")
+    again = hls("forget", "mona")
+    assert (again.exit_code, again.output) == (0, "nothing is stored about mona\n")
     assert hls("forget", "@mona").exit_code == 2
 
 
-def test_a_deletion_that_fails_halfway_is_in_the_audit(hls: Hls, url: str, tmp_path: Path) -> None:
-    with closing(Storage.open(url)) as store:
-        accept(store, ignored("of-mona", sender="mona"))
-        store.audit.record("mona", "pause", "")
-        with closing(sqlite3.connect(tmp_path / "hls.db")) as database:
-            database.execute("CREATE TRIGGER t BEFORE UPDATE ON deliveries BEGIN SELECT RAISE(ABORT, 'damaged'); END")
-        assert hls("forget", "mona", "--yes").exit_code != 0
-        found = [(change.person, change.action) for change in store.audit.find(most=9)]
-        assert (found[0][1], found[1]) == ("forget", ("ghost", "pause"))
+def test_a_deletion_that_fails_halfway_is_in_the_audit(hls: Hls, store: Storage, folder: Path) -> None:
+    accept(store, ignored("of-mona", sender="mona"))
+    store.audit.record("mona", "pause", "")
+    with closing(sqlite3.connect(folder / "hls.db")) as database:
+        database.execute("CREATE TRIGGER t BEFORE UPDATE ON deliveries BEGIN SELECT RAISE(ABORT, 'damaged'); END")
+    assert hls("forget", "mona", "--yes").exit_code != 0
+    found = [(change.person, change.action) for change in store.audit.find(most=9)]
+    assert (found[0][1], found[1]) == ("forget", ("ghost", "pause"))

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from hls_handler.actions import RequestedLabel
 from hls_handler.analysis import Usage
-from hls_handler.cli import app
 from hls_handler.cli.options import find_age
 from hls_handler.cli.prompt_compare import format_comparison
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.engine.shadow import SHADOW, PromptResult, ShadowResult
 from hls_handler.storage import Storage
 from hls_handler.trials.comparison import Comparison, Report, Run
+from tests.cli.conftest import SETTINGS, Hls
 from tests.prompting.samples import copy_shipped
 from tests.queue.builders import begin
-from tests.sqlite import create_database
 
-SETTINGS = """\
-github: {token: a-token, webhook_secret: "0123456789abcdef"}
-claude: {api_key: a-key}
-repositories: [{name: octo/widgets}]
-storage: {url: "sqlite:///hls.db"}
-prompts: {directory: prompts}
-"""
 BUG, HIGH, LOW = (
     RequestedLabel("bug", "kind"),
     RequestedLabel("priority-high", "priority"),
@@ -37,17 +27,6 @@ BUG, HIGH, LOW = (
 )
 POSTED = PromptResult("issues/analyze@111111", (BUG, LOW), speaks=True)
 STRICT = PromptResult("issues/strict@222222", (BUG, HIGH), speaks=False)
-
-Hls = Callable[..., Result]
-
-
-@pytest.fixture
-def hls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hls:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HLS_CONFIG", "settings.yaml")
-    copy_shipped(tmp_path, "issues")
-    (tmp_path / "settings.yaml").write_text(SETTINGS)
-    return lambda *arguments: CliRunner().invoke(app, ["prompts", "compare", *arguments])
 
 
 def add_delivery(store: Storage, guid: str, result: ShadowResult) -> None:
@@ -69,18 +48,19 @@ def add_delivery(store: Storage, guid: str, result: ShadowResult) -> None:
 
 
 @pytest.fixture
-def hls_with_data(hls: Hls, tmp_path: Path) -> Hls:
-    """The command with a database of three deliveries: different labels, the same labels, and a failed shadow."""
-    with closing(Storage.open(create_database(tmp_path / "hls.db"))) as store:
-        add_delivery(store, "11111111-a", ShadowResult("issues/strict", "done", None, STRICT, POSTED))
-        same = PromptResult("issues/strict@222222", POSTED.labels, speaks=True)
-        add_delivery(store, "22222222-b", ShadowResult("issues/strict", "done", None, same, POSTED))
-        add_delivery(store, "33333333-c", ShadowResult("issues/strict", "failed", "Claude answered 400", None, POSTED))
-    return hls
+def compare(hls: Hls, folder: Path, store: Storage) -> Hls:
+    """`hls prompts compare` with three deliveries: different labels, the same labels, and a failed shadow."""
+    copy_shipped(folder, "issues")
+    (folder / "settings.yaml").write_text(f"{SETTINGS}prompts: {{directory: prompts}}\n")
+    add_delivery(store, "11111111-a", ShadowResult("issues/strict", "done", None, STRICT, POSTED))
+    same = PromptResult("issues/strict@222222", POSTED.labels, speaks=True)
+    add_delivery(store, "22222222-b", ShadowResult("issues/strict", "done", None, same, POSTED))
+    add_delivery(store, "33333333-c", ShadowResult("issues/strict", "failed", "Claude answered 400", None, POSTED))
+    return partial(hls, "prompts", "compare")
 
 
-def test_a_shadow_is_compared_with_what_was_posted(hls_with_data: Hls) -> None:
-    result = hls_with_data("issues/strict")
+def test_a_shadow_is_compared_with_what_was_posted(compare: Hls) -> None:
+    result = compare("issues/strict")
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == (
         "issues/strict@222222 against issues/analyze@111111\n"
@@ -123,36 +103,26 @@ def test_means_use_the_known_costs_and_control_characters_are_escaped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("given", "code", "message"),
     [
         (
             ["issues/other@3f9c2a"],
+            1,
             (
                 "there is no delivery of the last 7d on which issues/other@3f9c2a ran as a shadow; set an event of "
                 "prompts.use to {prompt: issues/other, shadow: true} and wait for such events, or ask the prompt now "
                 "about finished deliveries with --ask\n"
             ),
         ),
-        (["issues/analyze", "--ask", "--yes"], "no delivery of the last 7d could be compared\n"),
+        (["issues/analyze", "--ask", "--yes"], 1, "no delivery of the last 7d could be compared\n"),
+        (["issues/analyze@000000", "--ask"], 2, "issues/analyze@000000 is another version; the current one is"),
+        (["issues/strict", "--most", "0"], 2, "greater than or equal to 1"),
     ],
-    ids=["never ran", "none is stored"],
+    ids=["never ran", "none is stored", "another version", "none wanted"],
 )
-def test_message_if_there_is_nothing_to_compare(hls_with_data: Hls, given: list[str], message: str) -> None:
-    compared = hls_with_data(*given)
-    assert (compared.exit_code, compared.stdout) == (1, "")
-    assert compared.stderr.startswith(message)
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        (["issues/analyze@000000", "--ask"], "issues/analyze@000000 is another version; the current one is"),
-        (["issues/strict", "--most", "0"], "greater than or equal to 1"),
-    ],
-)
-def test_a_usage_error_names_what_is_expected(hls_with_data: Hls, given: list[str], message: str) -> None:
-    compared = hls_with_data(*given)
-    assert (compared.exit_code, compared.stdout) == (2, "")
+def test_message_if_there_is_nothing_to_compare(compare: Hls, given: list[str], code: int, message: str) -> None:
+    compared = compare(*given)
+    assert (compared.exit_code, compared.stdout) == (code, "")
     assert message in compared.stderr
 
 

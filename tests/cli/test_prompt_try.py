@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from hls_handler.cli import app
 from hls_handler.clients.comment_body import marker
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.claude import canned
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import BOT
+from tests.cli.conftest import Hls
 from tests.prompting.samples import copy_shipped
 from tests.sandbox.conftest import seed_story
 
 REPOSITORY = "Codertocat/Hello-World"
-CREDENTIALS = ("GITHUB_TOKEN", "GITHUB_WEBHOOK_SECRET", "ANTHROPIC_API_KEY")
 
 SETTINGS = """\
 github: {{token: {sandbox.token}, webhook_secret: "0123456789abcdef", base_url: "{sandbox.github_url}"}}
@@ -30,8 +29,6 @@ storage: {{url: "sqlite:///hls.db"}}
 repositories: [{{name: "Codertocat/*", events: [issues.opened, pull_request]}}]
 prompts: {{directory: prompts}}
 """
-
-Hls = Callable[..., Result]
 
 
 @pytest.fixture
@@ -42,23 +39,11 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Current directory without credentials, with the shipped prompts for issues only."""
-    copy_shipped(tmp_path, "issues")
-    monkeypatch.chdir(tmp_path)
-    for variable in ("HLS_CONFIG", *CREDENTIALS):
-        monkeypatch.delenv(variable, raising=False)
-    return tmp_path
-
-
-@pytest.fixture
-def try_(folder: Path, sandbox: Sandbox) -> Hls:
+def try_(hls: Hls, folder: Path, sandbox: Sandbox) -> Hls:
+    """`hls prompts try` with the shipped prompts for issues only."""
+    copy_shipped(folder, "issues")
     (folder / "settings.yaml").write_text(SETTINGS.format(sandbox=sandbox))
-
-    def run(*arguments: str) -> Result:
-        return CliRunner().invoke(app, ["prompts", "try", *arguments, "--config", "settings.yaml"])
-
-    return run
+    return partial(hls, "prompts", "try")
 
 
 def page(sandbox: Sandbox, kind: str, number: int) -> str:
@@ -150,11 +135,12 @@ def test_a_closed_issue_is_skipped_and_treated_as_open_with_a_prompt(try_: Hls, 
     assert try_(f"{REPOSITORY}#11", "--prompt", "issues/analyze").exit_code == 0
 
 
-def test_an_invalid_reply_is_shown_with_its_problem_and_the_second_attempt(folder: Path) -> None:
+def test_an_invalid_reply_is_shown_with_its_problem_and_the_second_attempt(hls: Hls, folder: Path) -> None:
+    copy_shipped(folder, "issues")
     replies = [lambda _asked: {"worth_saying": True}, canned]
     with Sandbox(answer=lambda asked: replies.pop(0)(asked)) as sandbox:
         (folder / "settings.yaml").write_text(SETTINGS.format(sandbox=sandbox))
-        result = CliRunner().invoke(app, ["prompts", "try", "issues.opened", "--config", "settings.yaml"])
+        result = hls("prompts", "try", "issues.opened")
     assert result.exit_code == 0
     assert "reply       invalid: " in result.stdout
     assert "correction  the problem of the previous reply, as sent to Claude\n" in result.stdout
@@ -175,11 +161,14 @@ NO_TOKEN = (
 )
 
 
-def test_a_conversation_of_a_public_repository_is_tried_without_a_token(folder: Path, sandbox: Sandbox) -> None:
+def test_a_conversation_of_a_public_repository_is_tried_without_a_token(
+    try_: Hls, sandbox: Sandbox, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GITHUB_TOKEN", raising=False)
     copy_shipped(folder, "pull_requests")
     settings = SETTINGS.format(sandbox=sandbox).replace(sandbox.token, '"${GITHUB_TOKEN}"')
     (folder / "settings.yaml").write_text(settings)
-    result = CliRunner().invoke(app, ["prompts", "try", f"{REPOSITORY}#13", "--config", "settings.yaml"])
+    result = try_(f"{REPOSITORY}#13")
     assert (result.exit_code, result.stderr) == (0, f"{NO_TOKEN}\n")
     assert result.stdout.startswith(f"event       pull_request.opened of {REPOSITORY}#13")
     assert "\ndone        " in result.stdout
@@ -189,14 +178,14 @@ def test_a_conversation_of_a_public_repository_is_tried_without_a_token(folder: 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "message"),
+    ("arguments", "message"),
     [
-        (["issues.opened", "--claude", "opus"], 2, "is not one of 'real', 'sandbox'"),
-        (["issues.opened", "--prompt", "issues/nope"], 2, "there is no prompt issues/nope; there are "),
-        (["Codertocat/Hello-World#11", "--event", "issues"], 2, "--event is only for files; "),
+        (["issues.opened", "--claude", "opus"], "is not one of 'real', 'sandbox'"),
+        (["issues.opened", "--prompt", "issues/nope"], "there is no prompt issues/nope; there are "),
+        (["Codertocat/Hello-World#11", "--event", "issues"], "--event is only for files; "),
     ],
 )
-def test_a_usage_error_names_what_is_expected(try_: Hls, arguments: list[str], code: int, message: str) -> None:
+def test_a_usage_error_names_what_is_expected(try_: Hls, arguments: list[str], message: str) -> None:
     result = try_(*arguments)
-    assert (result.exit_code, result.stdout) == (code, "")
+    assert (result.exit_code, result.stdout) == (2, "")
     assert message in result.stderr

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from hls_handler import shipped
 from hls_handler.analysis import Usage
-from hls_handler.cli import app
 from hls_handler.deliveries import Lease
 from hls_handler.reports.prompt_library import LibraryStats
 from hls_handler.storage import Storage
 from hls_handler.store.corrections import FieldFeedback
+from tests.cli.conftest import SETTINGS, Hls
 from tests.prompting.samples import write
 from tests.queue.builders import begin, start_call
-from tests.sqlite import create_database
 
-SETTINGS = """\
-github: {token: a-token, webhook_secret: "0123456789abcdef"}
-claude: {api_key: a-key}
-repositories: [{name: octo/widgets, events: [issues]}]
-storage: {url: "sqlite:///hls.db"}
-prompts: {directory: lib}
-"""
 FRONT = "---\ndescription: Sort new issues\non: [issues.opened]\nreply: issue_analysis\n"
 TASK = "Judge {{ issue.title }}\n"
 LIBRARY = {
@@ -42,23 +32,13 @@ SHIPPED_NAMES = (
     "workflows/analyze"
 )
 
-Hls = Callable[..., Result]
-
 
 @pytest.fixture
-def hls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hls:
-    """`hls prompts` in a folder with settings and a library of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HLS_CONFIG", "settings.yaml")
-    (tmp_path / "settings.yaml").write_text(SETTINGS)
-    write(tmp_path / "lib", LIBRARY)
-    return lambda *arguments: CliRunner().invoke(app, ["prompts", *arguments])
-
-
-def identity(hls: Hls, name: str) -> str:
-    found = re.search(rf"^{name}@[0-9a-f]{{6}}$", hls("list").stdout, re.MULTILINE)
-    assert found is not None
-    return found[0]
+def prompts(hls: Hls, folder: Path) -> Hls:
+    """`hls prompts` with a library of its own."""
+    (folder / "settings.yaml").write_text(f"{SETTINGS}prompts: {{directory: lib}}\n")
+    write(folder / "lib", LIBRARY)
+    return partial(hls, "prompts")
 
 
 def call(
@@ -69,8 +49,8 @@ def call(
     store.calls.end(lease, call_id, outcome="ok" if error is None else "failed", usage=usage, error=error)
 
 
-def test_list_shows_events_and_files_and_creates_no_database(hls: Hls, tmp_path: Path) -> None:
-    listed = hls("list")
+def test_list_shows_events_and_files_and_creates_no_database(prompts: Hls, tmp_path: Path) -> None:
+    listed = prompts("list")
     assert (listed.exit_code, listed.stderr) == (0, "")
     assert re.sub("@[0-9a-f]{6}", "@", listed.stdout) == (
         "issues/mine@\n"
@@ -84,17 +64,17 @@ def test_list_shows_events_and_files_and_creates_no_database(hls: Hls, tmp_path:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lib", "settings.yaml"]
 
 
-def test_list_shows_a_line_for_each_version(hls: Hls, tmp_path: Path) -> None:
-    mine = identity(hls, "issues/mine")
-    with closing(Storage.open(create_database(tmp_path / "hls.db"))) as store:
-        lease = begin(store, "g1")
-        call(store, lease, mine, cost_usd=0.001)
-        call(store, lease, mine, cost_usd=0.002)
-        call(store, lease, mine)  # a model without a price
-        call(store, lease, "issues/mine@000001", cost_usd=0.25, error="Claude answered 400")
-        call(store, lease, "issues/mine@000001", error="Claude answered 404\nDone: forged\x1b[2J")
-        call(store, lease, "issues/miner@000000", cost_usd=9)
-    listed = hls("list")
+def test_list_shows_a_line_for_each_version(prompts: Hls, store: Storage) -> None:
+    found = re.search(r"^issues/mine@[0-9a-f]{6}$", prompts("list").stdout, re.MULTILINE)
+    assert found is not None
+    mine, lease = found[0], begin(store, "g1")
+    call(store, lease, mine, cost_usd=0.001)
+    call(store, lease, mine, cost_usd=0.002)
+    call(store, lease, mine)  # a model without a price
+    call(store, lease, "issues/mine@000001", cost_usd=0.25, error="Claude answered 400")
+    call(store, lease, "issues/mine@000001", error="Claude answered 404\nDone: forged\x1b[2J")
+    call(store, lease, "issues/miner@000000", cost_usd=9)
+    listed = prompts("list")
     assert listed.exit_code == 0
     assert re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "TIME", listed.stdout).splitlines()[3:5] == [
         (
@@ -121,8 +101,8 @@ def test_corrected_labels_are_shown_by_field() -> None:
     ]
 
 
-def test_variables_have_owner_type_and_example_and_those_of_comments_come_last(hls: Hls) -> None:
-    result = hls("vars", "pull_requests")
+def test_variables_have_owner_type_and_example_and_those_of_comments_come_last(prompts: Hls) -> None:
+    result = prompts("vars", "pull_requests")
     assert (result.exit_code, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
     assert lines[0] == "Variables of prompts and comments about pull_request:"
@@ -142,8 +122,8 @@ def test_variables_have_owner_type_and_example_and_those_of_comments_come_last(h
     assert "  analysis.worth_saying               -           true or false  true" in below
 
 
-def test_the_error_for_an_unknown_family_lists_the_families(hls: Hls) -> None:
-    result = hls("vars", "issue")
+def test_the_error_for_an_unknown_family_lists_the_families(prompts: Hls) -> None:
+    result = prompts("vars", "issue")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == (
         "there is no family 'issue'; there are issues, pull_requests, reviews, workflows, comments, releases, and "
@@ -151,15 +131,15 @@ def test_the_error_for_an_unknown_family_lists_the_families(hls: Hls) -> None:
     )
 
 
-def test_vars_works_while_a_prompt_is_broken_and_list_names_the_line(hls: Hls, tmp_path: Path) -> None:
+def test_vars_works_while_a_prompt_is_broken_and_list_names_the_line(prompts: Hls, tmp_path: Path) -> None:
     write(tmp_path / "lib", {"issues/mine.j2": f"{FRONT}---\n{{{{ issue.titel }}}}\n"})
-    result = hls("vars", "issues")
+    result = prompts("vars", "issues")
     assert result.exit_code == 0
     assert "  issue.title  " in result.stdout
     assert result.stdout.endswith(
         "\nthe prompts have errors, so the fields and labels that they define are missing; see `hls check`\n"
     )
-    shown = hls("list")
+    shown = prompts("list")
     assert (shown.exit_code, shown.stdout) == (2, "")
     assert "lib/issues/mine.j2:6: issue has no 'titel'; did you mean 'title'?\n" in shown.stderr
 
@@ -173,10 +153,10 @@ labels: {areas: "area/{value}", kind: {bug: defect}, priority: false, difficulty
 """
 
 
-def test_vars_print_custom_fields_and_labels(hls: Hls, tmp_path: Path) -> None:
+def test_vars_print_custom_fields_and_labels(prompts: Hls, tmp_path: Path) -> None:
     files = {"issues/own.j2": f"{FRONT}{OWN}---\n{TASK}".replace("opened", "edited")}
     write(tmp_path / "lib", {**files, "issues/own.comment.md.j2": "{{ analysis.version }}"})
-    listed = hls("vars", "issues").stdout
+    listed = prompts("vars", "issues").stdout
     assert (
         "\nAdditional or changed variables after issues/own:\n"
         "  analysis.component                  trusted     one of payments, search, none  none\n"
@@ -189,8 +169,8 @@ def test_vars_print_custom_fields_and_labels(hls: Hls, tmp_path: Path) -> None:
     )
 
 
-def test_diff_covers_all_files_of_two_prompts(hls: Hls) -> None:
-    compared = hls("diff", "issues/mine", "issues/more")
+def test_diff_covers_all_files_of_two_prompts(prompts: Hls) -> None:
+    compared = prompts("diff", "issues/mine", "issues/more")
     assert (compared.exit_code, compared.stderr) == (1, "")
     assert compared.stdout.startswith(
         "--- lib/issues/mine.j2\n"
@@ -204,11 +184,11 @@ def test_diff_covers_all_files_of_two_prompts(hls: Hls) -> None:
     assert f"--- {shipped.PROMPTS}/_repository_labels.j2\n+++ /dev/null\n" in compared.stdout
 
 
-def test_diff_of_one_prompt_compares_with_the_shipped_one(hls: Hls, tmp_path: Path) -> None:
+def test_diff_of_one_prompt_compares_with_the_shipped_one(prompts: Hls, tmp_path: Path) -> None:
     text = (shipped.PROMPTS / "reviews/analyze.j2").read_text()
     assert text.count("# Your task") == 1
     write(tmp_path / "lib", {"reviews/analyze.j2": text.replace("# Your task", "# Thy task")})
-    compared = hls("diff", "reviews/analyze")
+    compared = prompts("diff", "reviews/analyze")
     assert compared.exit_code == 1
     first, second, _, *lines = compared.stdout.splitlines()
     assert (first, second) == (f"--- {shipped.PROMPTS}/reviews/analyze.j2", "+++ lib/reviews/analyze.j2")
@@ -230,6 +210,6 @@ def test_diff_of_one_prompt_compares_with_the_shipped_one(hls: Hls, tmp_path: Pa
     ],
     ids=["not shipped", "hostile"],
 )
-def test_diff_of_an_unknown_prompt_is_a_usage_error(hls: Hls, given: list[str], message: str) -> None:
-    compared = hls("diff", *given)
+def test_diff_of_an_unknown_prompt_is_a_usage_error(prompts: Hls, given: list[str], message: str) -> None:
+    compared = prompts("diff", *given)
     assert (compared.exit_code, compared.stdout, compared.stderr) == (2, "", message)

@@ -3,45 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from hls_handler.cli import app
 from hls_handler.db.tables import findings
 from hls_handler.db.values import to_ms
 from hls_handler.storage import Storage
-from tests.cli.test_deliveries import SETTINGS
+from tests.cli.conftest import SETTINGS, Hls
 from tests.queue.builders import begin
-from tests.sqlite import create_database
-
-Report = Callable[..., Result]
 
 
 @pytest.fixture
-def report(tmp_path: Path) -> Report:
-    url = create_database(tmp_path / "hls.db")
-    config = tmp_path / "settings.yaml"
-    with closing(Storage.open(url)) as store:
-        store.queue.finish(begin(store, "g1", number=7), "done", reason=None, took_s=1)
-        row = {"repository_id": 1, "bot_login": "hls", "number": 7, "category": "bugs", "severity": "high"}
-        row |= {"prompt_id": "p@1", "details": "{}", "raised_at": to_ms(store.now()) - 1, "changed_at": 0}
-        states = ("fixed", "dismissed", "open")
-        rows = [{**row, "finding_key": state, "state": state, "is_accepted": False} for state in states]
-        with store.database.writing() as connection:
-            connection.execute(findings.insert(), rows)
-
-    def run(*arguments: str, more: str = "") -> Result:
-        config.write_text(SETTINGS.format(url=url).replace('{url: "', "{" + more + 'url: "'))
-        return CliRunner().invoke(app, ["report", *arguments, "--config", str(config)])
-
-    return run
+def report(hls: Hls, store: Storage) -> Hls:
+    store.queue.finish(begin(store, "g1", number=7), "done", reason=None, took_s=1)
+    row = {"repository_id": 1, "bot_login": "hls", "number": 7, "category": "bugs", "severity": "high"}
+    row |= {"prompt_id": "p@1", "details": "{}", "raised_at": to_ms(store.now()) - 1, "changed_at": 0}
+    states = ("fixed", "dismissed", "open")
+    rows = [{**row, "finding_key": state, "state": state, "is_accepted": False} for state in states]
+    with store.database.writing() as connection:
+        connection.execute(findings.insert(), rows)
+    return partial(hls, "report")
 
 
-def test_markdown_has_signal_against_noise_and_every_figure(report: Report) -> None:
+def test_markdown_has_signal_against_noise_and_every_figure(report: Hls) -> None:
     lines = report("Octo/Widgets").stdout.splitlines()
     assert lines[0] == "# HLS in Octo/Widgets"
     assert "**Signal against noise: people acted on 1 of 2 decided findings (50.0%).**" in lines
@@ -63,18 +49,19 @@ def test_markdown_has_signal_against_noise_and_every_figure(report: Report) -> N
     ]
 
 
-def test_retention_that_is_shorter_than_the_period_is_named(report: Report) -> None:
+def test_retention_that_is_shorter_than_the_period_is_named(report: Hls, folder: Path) -> None:
+    (folder / "settings.yaml").write_text(SETTINGS.replace("url:", "keep_days: 31, url:"))
     missing = "Deliveries are deleted after 31 days (`storage.keep_days`): older ones are missing."
-    assert missing in report("octo/widgets", "--days", "32", more="keep_days: 31, ").stdout
-    assert missing not in report("octo/widgets", "--days", "31", more="keep_days: 31, ").stdout
+    assert missing in report("octo/widgets", "--days", "32").stdout
+    assert missing not in report("octo/widgets", "--days", "31").stdout
 
 
-def test_json_has_the_keys_of_the_api(report: Report) -> None:
+def test_json_has_the_keys_of_the_api(report: Hls) -> None:
     document = json.loads(report("octo/widgets", "--json").stdout)
     assert (document["repository"], document["total"]["findings"]["decided"]) == ("octo/widgets", 2)
 
 
-def test_repository_without_deliveries_is_a_problem_with_a_next_step(report: Report) -> None:
+def test_repository_without_deliveries_is_a_problem_with_a_next_step(report: Hls) -> None:
     result = report("octo/none", "--days", "7")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "no delivery of octo/none ended within 7 days: `hls deliveries list` shows which" in result.stderr

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from hls_handler.cli import app
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.storage import Storage
+from tests.cli.conftest import Hls
 from tests.e2e.conftest import checked_sandbox
 from tests.e2e.service import settings_text
-from tests.sqlite import create_database
 
 REPOSITORY = "Codertocat/Hello-World"
-Hls = Callable[..., Result]
 
 
 @pytest.fixture
@@ -30,16 +27,11 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def hls(sandbox: Sandbox, tmp_path: Path) -> Hls:
-    create_database(tmp_path / "hls.db")
-    url = f"sqlite:///{tmp_path}/hls.db"
-    config = tmp_path / "settings.yaml"
-
-    def run(*arguments: str, enabled: str = "true") -> Result:
-        config.write_text(settings_text(sandbox, storage_url=url, more=f"similar: {{enabled: {enabled}}}"))
-        return CliRunner().invoke(app, ["similar", *arguments, "--config", str(config)])
-
-    return run
+def similar(hls: Hls, folder: Path, sandbox: Sandbox, store: Storage) -> Hls:
+    """`hls similar` with a database."""
+    text = settings_text(sandbox, storage_url="sqlite:///hls.db", more="similar: {enabled: true}")
+    (folder / "settings.yaml").write_text(text)
+    return partial(hls, "similar")
 
 
 def seed(sandbox: Sandbox, number: int, title: str, body: str = "Nothing else.", state: str = "open") -> None:
@@ -64,20 +56,19 @@ def tracker(sandbox: Sandbox) -> None:
 
 @pytest.mark.usefixtures("tracker")
 def test_open_issues_are_read_by_a_fill_and_then_found_as_candidates(
-    hls: Hls, sandbox: Sandbox, tmp_path: Path
+    similar: Hls, sandbox: Sandbox, store: Storage
 ) -> None:
-    assert hls(f"{REPOSITORY}#40").stdout == (
+    assert similar(f"{REPOSITORY}#40").stdout == (
         f"no issue of {REPOSITORY} is stored; `hls similar {REPOSITORY}` says what it takes to read them\n"
     )
     cost = "GitHub has 13 open issues and pull requests; --fill reads them with 1 request\n"
-    assert hls(REPOSITORY).stdout == f"0 issues of {REPOSITORY} are stored\n{cost}"
+    assert similar(REPOSITORY).stdout == f"0 issues of {REPOSITORY} are stored\n{cost}"
     filled = f"0 issues of {REPOSITORY} are stored\n{cost}12 open issues read, 0 deleted; 12 are stored\n"
-    assert hls(REPOSITORY, "--fill").stdout == filled
-    with closing(Storage.open(f"sqlite:///{tmp_path}/hls.db")) as store:
-        assert [(change.action, change.object) for change in store.audit.find(most=9)] == [("fill", REPOSITORY)]
+    assert similar(REPOSITORY, "--fill").stdout == filled
+    assert [(change.action, change.object) for change in store.audit.find(most=9)] == [("fill", REPOSITORY)]
     seed(sandbox, 6, "Cart \x1b[31mempty", state="closed")
     sandbox.requests.clear()
-    found = hls(f"{REPOSITORY}#40")
+    found = similar(f"{REPOSITORY}#40")
     assert (found.exit_code, found.stderr) == (0, "")
     assert found.stdout.splitlines() == [
         f"12 issues stored; 2 similar to {REPOSITORY}#40",
@@ -92,28 +83,29 @@ def test_open_issues_are_read_by_a_fill_and_then_found_as_candidates(
 
 
 @pytest.mark.usefixtures("tracker")
-def test_second_fill_deletes_the_texts_of_closed_issues(hls: Hls, sandbox: Sandbox) -> None:
-    hls(REPOSITORY, "--fill")
+def test_second_fill_deletes_the_texts_of_closed_issues(similar: Hls, sandbox: Sandbox) -> None:
+    similar(REPOSITORY, "--fill")
     seed(sandbox, 5, "Cart is empty after login", state="closed")
-    assert hls(REPOSITORY, "--fill").stdout.endswith("11 open issues read, 1 deleted; 11 are stored\n")
+    assert similar(REPOSITORY, "--fill").stdout.endswith("11 open issues read, 1 deleted; 11 are stored\n")
 
 
-def test_fill_stores_each_page_before_it_reads_the_next_one(hls: Hls, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_fill_stores_each_page_before_it_reads_the_next_one(similar: Hls, sandbox: Sandbox, store: Storage) -> None:
     for number in range(1, 151):
         seed(sandbox, number, f"Subject{number}")
     sandbox.faults.add(Fault(effect="status", status=502, method="GET", path="/issues$", skip=1))
-    failed = hls(REPOSITORY, "--fill")
+    failed = similar(REPOSITORY, "--fill")
     assert failed.exit_code == 1
     assert "502" in failed.stderr
-    with closing(Storage.open(f"sqlite:///{tmp_path}/hls.db")) as store:
-        assert len(store.texts.versions("issue186853002")) == 100
-    assert hls(REPOSITORY, "--fill").stdout.endswith("150 open issues read, 0 deleted; 150 are stored\n")
+    assert len(store.texts.versions("issue186853002")) == 100
+    assert similar(REPOSITORY, "--fill").stdout.endswith("150 open issues read, 0 deleted; 150 are stored\n")
 
 
 @pytest.mark.usefixtures("tracker")
-def test_switched_off_and_pull_requests_are_named(hls: Hls) -> None:
-    first = f"similar.enabled is false for {REPOSITORY}: new issues are not compared with older ones"
-    assert hls(REPOSITORY, enabled="false").stdout.splitlines()[0] == first
-    pull = hls(f"{REPOSITORY}#13")
+def test_switched_off_and_pull_requests_are_named(similar: Hls, folder: Path) -> None:
+    pull = similar(f"{REPOSITORY}#13")
     assert (pull.exit_code, pull.stderr) == (1, f"{REPOSITORY}#13 is a pull request; only issues are compared\n")
-    assert hls(f"{REPOSITORY}#40", "--fill").exit_code == 2
+    assert similar(f"{REPOSITORY}#40", "--fill").exit_code == 2
+    settings = folder / "settings.yaml"
+    settings.write_text(settings.read_text().replace("similar: {enabled: true}", "similar: {enabled: false}"))
+    first = f"similar.enabled is false for {REPOSITORY}: new issues are not compared with older ones"
+    assert similar(REPOSITORY).stdout.splitlines()[0] == first

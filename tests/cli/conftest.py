@@ -1,0 +1,45 @@
+"""Fixtures for commands: a folder with settings, its database, and `hls` in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from hls_handler.cli import app
+from hls_handler.storage import Storage
+from tests.sqlite import create_database
+
+SETTINGS = """\
+github: {token: a-token, webhook_secret: "0123456789abcdef"}
+claude: {api_key: a-key}
+repositories: [{name: octo/widgets, events: [issues]}]
+storage: {url: "sqlite:///hls.db"}
+"""
+
+Hls = Callable[..., Result]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current directory, with `SETTINGS` as the settings that commands use."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HLS_CONFIG", "settings.yaml")
+    (tmp_path / "settings.yaml").write_text(SETTINGS)
+    return tmp_path
+
+
+@pytest.fixture
+def hls(folder: Path) -> Hls:
+    """A function that runs `hls` in the folder."""
+    return lambda *arguments: CliRunner().invoke(app, arguments)
+
+
+@pytest.fixture
+def store(folder: Path) -> Iterator[Storage]:
+    """The database of the settings, which is created here."""
+    with closing(Storage.open(create_database(folder / "hls.db"))) as opened:
+        yield opened
