@@ -53,41 +53,39 @@ def sign_in(page: Page, service: Service, path: str = "/deliveries") -> None:
     page.wait_for_url(re.compile(re.escape(path)))
 
 
-def addresses(page: Page, service: Service) -> list[str]:
-    """Return the addresses of all pages that links of the console lead to, one for each kind of page."""
-    root = f"http://127.0.0.1:{service.port}"
-    found, seen = ["/deliveries"], set[str]()
-    for path in found:
-        page.goto(root + path)
-        for link in page.locator("a[href^='/']:not([download])").evaluate_all(
-            "links => links.map((one) => one.getAttribute('href'))"
-        ):
-            kind = re.sub(r"/deliveries/[^/?]+", "/deliveries/GUID", link.partition("?")[0])
-            kind = re.sub(r"/prompts/[^/?]+/[^/?]+", "/prompts/FAMILY/NAME", kind)
-            kind = re.sub(r"/docs/[^#]+(#.*)?", "/docs/NAME", kind)
-            if kind not in seen and not link.startswith("/openapi.json"):
-                seen.add(kind)
-                found.append(link)
-    return found
+def find_links(page: Page) -> Iterator[tuple[str, str]]:
+    """Yield the kind and the address of each page of the console that links on the page lead to."""
+    links = "links => links.map((one) => one.getAttribute('href'))"
+    for link in page.locator("a[href^='/']:not([download])").evaluate_all(links):
+        kind = re.sub(r"/deliveries/[^/?]+", "/deliveries/GUID", link.partition("?")[0])
+        kind = re.sub(r"/prompts/[^/?]+/[^/?]+", "/prompts/FAMILY/NAME", kind)
+        kind = re.sub(r"/docs/[^#]+(#.*)?", "/docs/NAME", kind)
+        if not link.startswith("/openapi.json"):
+            yield kind, link
 
 
 def test_pages_are_accessible_and_run_no_untrusted_script(service: Service, open_page: OpenPage) -> None:
-    found: list[str] = []
+    """All pages on a phone, and some on a desktop: the style sheet is the same, the colours and the width are not."""
+    root, found, seen = f"http://127.0.0.1:{service.port}", ["/deliveries"], set[str]()
+    obstacles: dict[tuple[bool, str], list[str]] = {}
     for width, dark in ((375, True), (1280, False)):
         page = open_page(width=width, dark=dark)
-        page.goto(f"http://127.0.0.1:{service.port}/sign-in")
+        page.goto(f"{root}/sign-in")
         assert find_obstacles(page) == []
         sign_in(page, service)
-        if not found:
+        if dark:
             run_dry(page, service)
-            found = addresses(page, service)
-        obstacles = {}
-        for path in found if dark else found[:8]:  # the same style sheet, with the colours and the width of a desktop
-            page.goto(f"http://127.0.0.1:{service.port}{path}")
+        for path in found if dark else found[:8]:
+            page.goto(root + path)
             problems = find_obstacles(page)
             if problems or "attacked" in page.title():
-                obstacles[path] = problems
-        assert obstacles == {}, width
+                obstacles[dark, path] = problems
+            for kind, link in find_links(page) if dark else ():
+                if kind not in seen:
+                    seen.add(kind)
+                    found.append(link)
+    assert obstacles == {}
+    assert len(found) > 10
 
 
 def test_unsaved_edit_is_rendered_and_sent_to_claude(service: Service, open_page: OpenPage) -> None:

@@ -53,20 +53,6 @@ def test_list_is_newest_first_with_pages_by_offset(browser: Browser, store: Stor
     assert page("/api/analyses?offset=2000") == ([], None)
 
 
-@pytest.mark.parametrize(
-    ("query", "problem"),
-    [
-        ("limit=101", "limit: found '101', expected less than or equal to 100"),
-        ("kind=pr", "kind: found 'pr', expected 'issue', 'pull_request', 'review', 'workflow'"),
-        ("repo_full_name=widgets", "repo_full_name: found 'widgets', String should match pattern"),
-    ],
-)
-def test_invalid_parameter_is_named(browser: Browser, query: str, problem: str) -> None:
-    response = browser.get(f"/analyses?{query}", x_api_key=KEY)
-    assert (response.status, response.headers["content-type"]) == (400, "application/problem+json")
-    assert problem in response.json["detail"]
-
-
 @pytest.mark.parametrize("path", ["/api/none", "/analyses/1/2"])
 def test_unknown_path_of_the_api_is_a_problem(path: str) -> None:
     response = ask(WebSetup(settings()).app(), path, method="GET")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from hls_handler.storage import Storage
 from tests.console.browser import KEY, Browser
 from tests.queue.builders import accept, dead_letter, ignored, queued, state_of
@@ -80,3 +82,21 @@ def test_session_alone_changes_nothing(browser: Browser, store: Storage) -> None
     assert browser.get("/api/deliveries/g1").status == 200
     assert browser.post("/api/deliveries/g1/retry", {}).status == 403
     assert state_of(store, "g1") == "dead"
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("/analyses?limit=101", "limit: found '101', expected less than or equal to 100"),
+        ("/analyses?kind=pr", "kind: found 'pr', expected 'issue', 'pull_request', 'review', 'workflow'"),
+        ("/analyses?repo_full_name=widgets", "repo_full_name: found 'widgets', String should match pattern"),
+        ("/api/stats?period=1y", "period: found '1y', expected '24h', '7d' or '30d'"),
+        ("/api/stats?until=2026-11-23", "until: expected since, too"),
+        ("/api/stats?since=2026-11-23&until=2026-11-23", "until: expected a time after since"),
+        ("/api/deliveries?since=yesterday", "since: found 'yesterday', expected a time in UTC such as 2026"),
+    ],
+)
+def test_invalid_parameter_is_named(browser: Browser, path: str, problem: str) -> None:
+    response = browser.get(path, x_api_key=KEY)
+    assert (response.status, response.headers["content-type"]) == (400, "application/problem+json")
+    assert problem in response.json["detail"]

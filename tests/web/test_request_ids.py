@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
-from collections.abc import Iterator
 
 import pytest
 
@@ -33,20 +31,10 @@ def test_rule_4_a_valid_request_id_is_reused_and_others_are_ignored(given: tuple
     assert given_request_id([(b"host", b"x"), *((b"x-request-id", value) for value in given)]) == used
 
 
-@pytest.fixture
-def lines() -> Iterator[io.StringIO]:
-    """Collect the log as JSON lines."""
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    written = io.StringIO()
-    logs.configure("INFO", "json", written, ())
-    yield written
-    root.handlers[:] = before
-    root.setLevel(level)
-    logging.captureWarnings(capture=False)
-
-
-def test_log_lines_contain_request_id_and_delivery_id(lines: io.StringIO) -> None:
+@pytest.mark.usefixtures("logging_as_before")
+def test_log_lines_contain_request_id_and_delivery_id() -> None:
+    lines = io.StringIO()
+    logs.configure("INFO", "json", lines, ())
     setup, body = WebSetup(settings()), payload()
     app = setup.app()
     setup.store.broken = "disk full"
