@@ -38,6 +38,7 @@ PROCESS_FOLDERS = (
     "redteam",
     "rounds",
     "simulation",
+    "test_bench.py",
     "test_container.py",
     "test_package.py",
 )

@@ -115,40 +115,34 @@ def test_the_printed_schema_is_the_shipped_one(
     Draft202012Validator.check_schema(json.loads(printed.stdout))
 
 
+FINE = ("claude-opus-5-5", "{api_key: a-key-of-32-characters-for-tests}")  # a known model, and a key for the console
+
+
 @pytest.mark.parametrize(
-    ("mirror", "path", "notes"), [("true", "", 1), ("false", "", 0), ("true", os.environ["PATH"], 0)]
+    ("mirror", "path", "model", "server", "notes"),
+    [("true", "", "my-model", "", 1), ("false", "", *FINE, 0), ("true", os.environ["PATH"], *FINE, 0)],
+    ids=["three notes", "no mirror wanted", "git is installed"],
 )
-def test_check_notes_that_git_is_missing_while_the_mirror_is_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirror: str, path: str, notes: int
+def test_check_notes_missing_git_a_model_without_a_price_and_that_the_console_is_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirror: str, path: str, model: str, server: str, notes: int
 ) -> None:
     monkeypatch.setenv("PATH", path)
-    short = "---\ndescription: d\non: [{}]\nreply: generic_analysis\n---\nJudge it.\n"
-    files = {"issues/short.j2": short.format("issues"), "pull_requests/short.j2": short.format("pull_request.opened")}
+    short = "---\ndescription: d\non: [{}]\nreply: generic_analysis\nmodel: {}\n---\nJudge it.\n"
+    own = short.format("pull_request.opened", model)
+    files = {"issues/short.j2": short.format("issues", FINE[0]), "pull_requests/own.j2": own}
     library = write(tmp_path / "lib", files)  # to check the shipped prompts takes longer
     file = tmp_path / "hls.yaml"
-    file.write_text(f"{SETTINGS}mirror: {{enabled: {mirror}}}\nprompts: {{directory: {library}}}\n")
+    more = f"mirror: {{enabled: {mirror}}}\nprompts: {{directory: {library}}}\nserver: {server}\n"
+    file.write_text(SETTINGS + more)
     checked = CliRunner().invoke(app, ["check", "--offline", "--config", str(file)])
     assert checked.exit_code == 0
-    note = f"{file}:{SETTINGS.count(chr(10)) + 1} (mirror.enabled): note: git is not installed, so there is no mirror"
-    assert checked.stdout.count(note) == notes
-
-
-@pytest.mark.parametrize(
-    ("model", "server", "notes"), [("my-model", "", 1), ("claude-opus-5-5", "{api_key: a-key}", 0)]
-)
-def test_check_notes_that_the_console_is_off_and_that_a_model_without_a_price_counts_as_the_dearest(
-    tmp_path: Path, model: str, server: str, notes: int
-) -> None:
-    front = f"description: d\non: [pull_request.opened]\nreply: finding_verdicts\nmodel: {model}\n"
-    task = '{% extends "base.j2" %}{% block task %}{{ pull_request.title }}{% endblock %}'
-    shipped = Path("prompts/base.j2").read_text(encoding="utf-8")
-    write(tmp_path / "lib", {"base.j2": shipped, "pull_requests/own.j2": f"---\n{front}---\n{task}"})
-    file = tmp_path / "hls.yaml"
-    file.write_text(f"{SETTINGS}prompts: {{directory: {tmp_path}/lib}}\nserver: {server}\n")
-    checked = CliRunner().invoke(app, ["check", "--offline", "--config", str(file)])
-    note = (
-        f"{tmp_path}/lib/pull_requests/own.j2: note: the model {model} has no known price, so a call counts as one of "
-        "the dearest known model; set claude.price"
-    )
-    assert checked.stdout.count(note) == notes
-    assert checked.stdout.count("note: the console and the API are off, because the key is not set") == notes
+    line = SETTINGS.count("\n") + 1
+    for note in (
+        f"{file}:{line} (mirror.enabled): note: git is not installed, so there is no mirror",
+        (
+            f"{library}/pull_requests/own.j2: note: the model {model} has no known price, so a call counts as one of "
+            "the dearest known model; set claude.price"
+        ),
+        "note: the console and the API are off, because the key is not set",
+    ):
+        assert checked.stdout.count(note) == notes

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from hls_handler.cli.init.command import settings_text
 from hls_handler.cli.init.session import Session, add_variables, write_file
-from hls_handler.cli.options import DOTENV
 from hls_handler.errors import SettingsError
-from hls_handler.settings.load import SETTINGS_FILE, read_environment
+from hls_handler.settings.load import read_environment
 from tests.settings.files import VARIABLES, load
 
 
@@ -62,29 +59,3 @@ def test_the_settings_are_valid_and_contain_every_choice(tmp_path: Path) -> None
     assert settings.comments.about_url == "https://hls.example.com/docs/comments.md"
     assert [one.name for one in settings.repositories] == ["owner/repo", "*/*"]
     assert all(len(line) <= 120 for line in text.splitlines())
-
-
-KILLED_BEFORE_RENAME = """
-import os, signal, sys
-from pathlib import Path
-from hls_handler.cli.init.session import write_file
-for path in sys.argv[1:]:
-    if not os.fork():
-        sys.addaudithook(lambda event, _: os.kill(os.getpid(), signal.SIGKILL) if event == "os.rename" else None)
-        write_file(Path(path), "a secret")
-    assert os.WTERMSIG(os.wait()[1]) == signal.SIGKILL
-"""
-
-
-def test_git_ignores_secret_files_and_what_a_kill_leaves(tmp_path: Path) -> None:
-    session = Session({}, None, lambda _: None, config=tmp_path / SETTINGS_FILE.name)
-    paths = [tmp_path / DOTENV, session.key_path, session.settings_path]
-    subprocess.run([sys.executable, "-c", KILLED_BEFORE_RENAME, *paths], check=True)
-    left = list(tmp_path.iterdir())
-    assert [path.read_text() for path in left] == ["a secret"] * 3
-    copies = [*paths, *left]
-    names = [f"config/{path.name}" for path in copies]
-    # Settings are ignored in the default folder; another place is the user's choice.
-    names += [path.name for path in copies if SETTINGS_FILE.stem not in path.name]
-    shown = subprocess.run(["git", "check-ignore", *names], check=False, capture_output=True, text=True)
-    assert shown.stdout.splitlines() == names

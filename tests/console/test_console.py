@@ -140,23 +140,6 @@ def test_forms_of_other_sites_are_rejected(browser: Browser, store: Storage) -> 
     assert state_of(store, "g1") == "queued"
 
 
-@pytest.mark.parametrize(
-    ("body", "content_type", "status"),
-    [
-        (b"--x\r\nContent-Disposition: form-data", b"multipart/form-data; boundary=x", 400),
-        (b"x=" + b"y" * 65_536, b"application/x-www-form-urlencoded", 413),
-        (b"&" * 60_000, b"application/x-www-form-urlencoded", 400),
-    ],
-    ids=["multipart", "too long", "empty fields"],
-)
-def test_damaged_form_is_a_page_about_the_problem(
-    store: Storage, body: bytes, content_type: bytes, status: int
-) -> None:
-    headers = [(b"host", b"127.0.0.1:8000"), (b"content-type", content_type)]
-    response = ask(Browser(store).app, "/deliveries/g1/retry", headers=headers, chunks=[body])
-    assert (response.status, b'<p role="alert" class="note">' in response.body) == (status, True)
-
-
 def test_rule_6_without_a_key_a_service_for_the_real_github_has_no_console(store: Storage) -> None:
     browser = Browser(store)
     browser.use(settings())

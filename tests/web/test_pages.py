@@ -43,12 +43,6 @@ def test_health_has_time_and_remedy_of_each_component(setup: WebSetup) -> None:
     }
 
 
-def test_an_unhealthy_service_answers_503(setup: WebSetup) -> None:
-    setup.health.report_problem("store", "disk full", "make room", severity="unhealthy")
-    response = ask(setup.app(), "/health", method="GET")
-    assert (response.status, response.json["status"]) == (503, "unhealthy")
-
-
 @pytest.mark.parametrize(
     "sent",
     [

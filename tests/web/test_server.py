@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import resource
 import socket
 import threading
@@ -175,21 +174,6 @@ def test_rule_3_pipelining_is_limited_although_the_responses_are_read(running: R
         with pytest.raises(ConnectionError):
             send_without_end(connection, large * 10)
         reader.join()
-
-
-@pytest.mark.parametrize(
-    "rest", [b"GARBAGE\r\n\r\n", request(start=b"GET /stats HTTP/1.1") * 20], ids=["invalid", "many"]
-)
-def test_response_to_a_pipelined_request_of_a_closed_connection_is_dropped(
-    rest: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
-    with serving(settings(server={"port": 0})) as one:
-        one.setup.store.may_read.clear()
-        with one.connection() as connection:
-            connection.sendall(request(start=b"GET /stats HTTP/1.1") * 2 + rest)
-            _read_to_end(connection)
-        one.setup.store.may_read.set()  # the first request is processed to its end before the server stops
-    assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 def _read_to_end(connection: socket.socket) -> None:
