@@ -6,9 +6,11 @@ import gc
 import logging
 import os
 import signal
+import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import groupby
 from pathlib import Path
 
@@ -84,14 +86,27 @@ def shared_database(postgres: Cluster) -> str:
     return name
 
 
+@pytest.fixture(scope="session")
+def shared_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite database with all tables, for all tests."""
+    path = tmp_path_factory.mktemp("shared") / "hls.db"
+    create_database(path)
+    return path
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """URL of a database without rows; the test runs with SQLite and with PostgreSQL."""
+def url(request: pytest.FixtureRequest) -> str:
+    """URL of a database without rows, except secrets; the test runs with SQLite and with PostgreSQL."""
+    tables = [table.name for table in reversed(metadata.sorted_tables) if table.name != "secrets"]
+    delete_rows = "; ".join(f"DELETE FROM {table}" for table in tables)
     if request.param == "sqlite":
-        return create_database(tmp_path / "hls.db")
+        file: Path = request.getfixturevalue("shared_file")
+        with closing(sqlite3.connect(file)) as connection:
+            connection.executescript(f"BEGIN; {delete_rows}; COMMIT")
+        return f"sqlite:///{file}"
     cluster: Cluster = request.getfixturevalue("postgres")
     name: str = request.getfixturevalue("shared_database")
-    cluster.run("; ".join(f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables)), database=name)
+    cluster.run(delete_rows, database=name)
     return cluster.url(name)
 
 
@@ -112,21 +127,45 @@ def skew() -> Skew:
     return Skew()
 
 
-@pytest.fixture
-def store(url: str, skew: Skew) -> Iterator[Storage]:
-    """Storage in an empty database, whose clock is ahead by `skew`."""
-    opened = Storage.open(url, skew=skew)
-    yield opened
-    opened.close()
+class Opened:
+    """Storages that are opened once, because to build and compile their statements takes longer than most tests."""
+
+    def __init__(self) -> None:
+        self._storages: dict[tuple[str, int], Storage] = {}
+        self._skew = Skew()
+
+    def get(self, url: str, skew: Skew, *, number: int = 0, busy_timeout_s: float = 5.0) -> Storage:
+        """Return the storage of this number, whose clock is now ahead by `skew`, as are those of all others."""
+        self._skew = skew
+        if (url, number) not in self._storages:
+            opened = Storage.open(url, skew=lambda: self._skew(), busy_timeout_s=busy_timeout_s)
+            self._storages[url, number] = opened
+        return self._storages[url, number]
+
+    def close(self) -> None:
+        for storage in self._storages.values():
+            storage.close()
+
+
+@pytest.fixture(scope="session")
+def opened() -> Iterator[Opened]:
+    with closing(Opened()) as storages:
+        yield storages
 
 
 @pytest.fixture
-def stores(url: str, skew: Skew) -> Iterator[list[Storage]]:
+def store(url: str, skew: Skew, opened: Opened) -> Storage:
+    """Storage in an empty database, whose clock is ahead by `skew`.
+
+    It is the same object in all tests. It remembers secrets, and for a second when it recorded the last webhook.
+    """
+    return opened.get(url, skew)
+
+
+@pytest.fixture
+def stores(url: str, skew: Skew, opened: Opened) -> list[Storage]:
     """Four connections to the database of `store`, as four processes have them; each waits as long as others write."""
-    opened = [Storage.open(url, skew=skew, busy_timeout_s=600) for _ in range(4)]
-    yield opened
-    for one in opened:
-        one.close()
+    return [opened.get(url, skew, number=number, busy_timeout_s=600) for number in range(1, 5)]
 
 
 def pytest_collection_finish() -> None:
