@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -49,13 +48,6 @@ def test_batch_returns_results_in_its_order(store: Storage) -> None:
         Accepted("ignored", "ignored", "g3", "not enabled in settings.yaml:3"),
         Accepted("replay", "queued", "g1"),
     ]
-
-
-def test_duplicate_returns_the_state_of_the_first_delivery(store: Storage) -> None:
-    lease = begin(store, "g1")
-    assert accept(store, queued("g1")) == [Accepted("duplicate", "running", "g1")]
-    store.queue.finish(lease, "done", reason=None, took_s=1)
-    assert accept(store, queued("g1")) == [Accepted("duplicate", "done", "g1")]
 
 
 def test_redelivered_dead_letter_runs_again_with_its_checkpoints(store: Storage) -> None:
@@ -112,13 +104,6 @@ def test_replay_is_detected_only_within_the_replay_window(store: Storage, skew: 
     assert accept(store, queued("g2", **SAME_BODY))[0].outcome == "replay"
     skew.advance(hours=2)
     assert accept(store, queued("g3", **SAME_BODY))[0].outcome == "queued"
-
-
-@pytest.mark.parametrize("names", [{}, {"number": None, "repository": None}, {"repository": "nul\x00 half\ud800"}])
-def test_same_body_with_another_guid_is_a_replay(store: Storage, names: Mapping[str, str | None]) -> None:
-    accept(store, queued("other"), queued("g1", **{**SAME_BODY, **names}))
-    answers = accept(store, queued("g2", **{**SAME_BODY, **names}), queued("g3"))
-    assert [(a.outcome, a.guid) for a in answers] == [("replay", "g1"), ("queued", "g3")]
 
 
 def test_replay_window_of_zero_detects_no_replay(store: Storage) -> None:
@@ -192,13 +177,6 @@ def test_redelivered_older_push_does_not_supersede_newer_delivery(store: Storage
     accept(store, push("g2", "bbb"))
     accept(store, push("g1", "aaa"))
     assert [state_of(store, guid) for guid in ("g1", "g2")] == ["queued", "queued"]
-
-
-def test_redelivered_closing_does_not_undo_a_newer_closing(store: Storage) -> None:
-    closing = ignored("g1", number=7, action="closed", supersedes="all")
-    accept(store, closing, push("g2", "aaa"))
-    accept(store, ignored("g3", number=7, action="closed", supersedes="all"), closing)
-    assert state_of(store, "g2") == "superseded"
 
 
 def test_duplicate_supersedes_nothing(store: Storage) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import create_engine, text
 
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import LeaseLost
@@ -145,12 +144,3 @@ def test_seconds_until_due_skips_blocked_deliveries(store: Storage, skew: Skew) 
     assert 295 < seconds_until_due(store) <= 300  # g2 is due, but g1 blocks it
     skew.advance(seconds=300)
     assert store.queue.seconds_until_due() == 0.0
-
-
-def test_unique_index_rejects_a_second_running_delivery_of_a_conversation(url: str, store: Storage) -> None:
-    begin(store, "g1", number=7)
-    accept(store, queued("g2", number=7))
-    engine = create_engine(url)
-    with pytest.raises(Exception, match=r"(?i)unique"), engine.begin() as connection:
-        connection.execute(text("UPDATE deliveries SET state = 'running' WHERE guid = 'g2'"))
-    engine.dispose()

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hls_handler.db.values import from_ms, to_ms
-from hls_handler.errors import Postponed
 from hls_handler.queue.clock_steps import ClockSteps
 from hls_handler.storage import Storage
 from hls_handler.store.repositories import StoredFile
@@ -63,20 +62,6 @@ def test_milliseconds_are_rounded_up(microseconds: int, milliseconds: int) -> No
     assert from_ms(to_ms(noon)) == noon
 
 
-def test_clock_set_back_by_a_year_stops_no_delivery_and_no_lock(store: Storage, skew: Skew) -> None:
-    skew.advance(days=366)
-    waiting, running = begin(store, "waiting"), begin(store, "running")
-    store.queue.reschedule(waiting, at=store.now() + timedelta(hours=1), reason="later", failed=False, counts=False)
-    store.locks.acquire(running, "comment", ttl_s=120)
-    store.rate_limiter.hold("github", store.now() + timedelta(hours=1))
-    skew.advance(days=-366)
-    first, second = claim(store), claim(store)
-    assert {first.guid, second.guid} == {"waiting", "running"}
-    store.locks.acquire(first, "comment", ttl_s=120)
-    store.rate_limiter.take_slot(first, "github", interval_s=1.0)
-    assert store.rate_limiter.held_until("github") is None
-
-
 def test_calls_and_reads_that_seem_to_be_far_ahead_do_not_count(store: Storage, skew: Skew) -> None:
     skew.advance(days=3)
     earlier = begin(store, "g1", number=7)
@@ -87,20 +72,6 @@ def test_calls_and_reads_that_seem_to_be_far_ahead_do_not_count(store: Storage, 
     assert store.calls.count_last_hour() == 0
     assert store.calls.count_conversation_runs(begin(store, "g2", number=7)) == 0
     assert store.repository_files.find("hls", 1)[1].age_s > 86400
-
-
-def test_clock_set_back_by_an_hour_does_not_stop_an_idle_service(store: Storage, skew: Skew) -> None:
-    skew.advance(hours=1)
-    lease, waiting = begin(store, "g1"), begin(store, "g2")
-    store.rate_limiter.take_slot(lease, "github", interval_s=60.0)
-    with pytest.raises(Postponed):
-        store.rate_limiter.take_slot(waiting, "github", interval_s=60.0)
-    skew.advance(hours=-1)
-    assert store.rate_limiter.all_waits(longer_than_s=60) == {}
-    store.rate_limiter.take_slot(lease, "github", interval_s=60.0)
-    with pytest.raises(Postponed) as postponed:  # its slot of before does not count either
-        store.rate_limiter.take_slot(waiting, "github", interval_s=60.0)
-    assert timedelta(seconds=50) < postponed.value.at - store.now() <= timedelta(seconds=60)
 
 
 def test_no_delivery_waits_longer_than_two_days(store: Storage) -> None:

@@ -30,6 +30,8 @@ NOW = 1_000_000
             Slot(False, NOW + 60_000, RateLimitState(NOW + 61_000, NOW + 60_000, 0)),
         ),
         (RateLimitState(NOW + 70_000, NOW, 0), NOW, Slot(True, NOW, RateLimitState(NOW + 70_000, NOW, NOW))),
+        (RateLimitState(NOW + 9000, 0, NOW + 21), NOW + 500, Slot(True, NOW, RateLimitState(NOW + 1000, 0, NOW))),
+        (RateLimitState(NOW + 1, NOW + 172_800_001, 0), None, Slot(True, NOW, RateLimitState(NOW + 1000, 0, NOW))),
     ],
     ids=[
         "free",
@@ -40,6 +42,8 @@ NOW = 1_000_000
         "late slot moves the next free one",
         "reserved slot is void during a hold",
         "reserved after the hold",
+        "the clock was set back since the last slot",
+        "the end of the hold is more than two days away",
     ],
 )
 def test_next_slot(state: RateLimitState, reserved: int | None, expected: Slot) -> None:
