@@ -20,7 +20,7 @@ ENVIRON = {
     "GIT_CONFIG_NOSYSTEM": "1",
     **{f"GIT_{who}_{what}": "a@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
 }
-SERVED = {"uploadpack.allowFilter": "true", "uploadpack.allowAnySHA1InWant": "true", "core.protectNTFS": "false"}
+SERVED = "[uploadpack]\n\tallowFilter = true\n\tallowAnySHA1InWant = true\n[core]\n\tprotectNTFS = false\n"
 
 
 class Origin:
@@ -29,8 +29,8 @@ class Origin:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.git("init", "--quiet", "--bare", str(folder))
-        for key, value in SERVED.items():
-            self.git("config", key, value)
+        with (folder / "config").open("a") as config:
+            config.write(SERVED)
 
     def git(self, *arguments: str, stdin: bytes = b"") -> str:
         command = ["git", *arguments]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -22,10 +23,24 @@ PLAIN_HTTP = {"http.client", "urllib.request"}  # cli/send.py posts to our own s
 
 
 @cache
-def modules() -> tuple[tuple[str, ast.Module], ...]:
-    """Return every module of the product, without the sandbox."""
+def modules() -> dict[str, list[ast.AST]]:
+    """Return the nodes of every module of the product, without the sandbox."""
     names = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
-    return tuple((n, ast.parse((PACKAGE / n).read_text())) for n in names if not n.startswith("sandbox/"))
+    return {
+        name: list(ast.walk(ast.parse((PACKAGE / name).read_text())))
+        for name in names
+        if not name.startswith("sandbox/")
+    }
+
+
+@cache
+def calls_in(name: str) -> dict[str, list[ast.Call]]:
+    """Return the calls of methods in a module, by the method's name."""
+    calls = defaultdict[str, list[ast.Call]](list)
+    for node in modules()[name]:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            calls[node.func.attr].append(node)
+    return calls
 
 
 def template(node: ast.expr) -> str:
@@ -37,12 +52,6 @@ def template(node: ast.expr) -> str:
     return "{}"
 
 
-def calls_of(tree: ast.AST, *methods: str) -> Iterator[ast.Call]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in methods:
-            yield node
-
-
 def written_in(function: ast.FunctionDef) -> Iterator[tuple[str, str]]:
     """Yield verb and path of each write in a function; the path may be a local variable."""
     named = {
@@ -50,14 +59,19 @@ def written_in(function: ast.FunctionDef) -> Iterator[tuple[str, str]]:
         for node in ast.walk(function)
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
-    for call in calls_of(function, "write"):
+    for call in writes_of(function):
         verb, path = call.args[:2]
         yield template(verb), named[path.id] if isinstance(path, ast.Name) else template(path)
 
 
+def writes_of(function: ast.FunctionDef) -> Iterator[ast.Call]:
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "write":
+            yield node
+
+
 def functions(*names: str) -> list[ast.FunctionDef]:
-    trees = [tree for name, tree in modules() if name in names]
-    return [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    return [node for name in names for node in modules()[name] if isinstance(node, ast.FunctionDef)]
 
 
 def test_rule_12_only_these_writes_to_github_exist() -> None:
@@ -98,15 +112,15 @@ def test_rule_12_the_only_event_of_a_review_is_comment() -> None:
 
 def test_rule_12_a_write_to_an_issue_itself_changes_only_its_type() -> None:
     function = next(one for one in functions("clients/writer.py") if one.name == "ensure_issue_type")
-    bodies = [ast.unparse(call.args[2]) for call in calls_of(function, "write")]
+    bodies = [ast.unparse(call.args[2]) for call in writes_of(function)]
     assert bodies == ["{'type': name}"]
 
 
 def test_rule_12_graphql_is_only_used_to_read() -> None:
     queries = [
         (name, ast.unparse(call.args[0]))
-        for name, tree in modules()
-        for call in calls_of(tree, "query")
+        for name in modules()
+        for call in calls_in(name)["query"]
         if "api" in ast.unparse(call.func)
     ]
     assert sorted(queries) == [
@@ -121,24 +135,26 @@ def test_rule_12_graphql_is_only_used_to_read() -> None:
 
 
 def test_rule_12_no_other_module_writes_or_sends_http_to_github() -> None:
-    for name, tree in modules():
+    for name in modules():
+        calls = calls_in(name)
         if not name.startswith("clients/"):
-            assert not imported(tree) & HTTP_LIBRARIES, name
+            assert not imported(name) & HTTP_LIBRARIES, name
         if not name.startswith("cli/"):
-            assert not imported(tree) & PLAIN_HTTP, name
+            assert not imported(name) & PLAIN_HTTP, name
         if name not in WRITERS:
-            on_api = [call for call in calls_of(tree, "write") if "api" in ast.unparse(call.func)]
+            on_api = [call for call in calls["write"] if "api" in ast.unparse(call.func)]
             assert on_api == [], name
         if name != "clients/api.py":
-            sent = [call for call in calls_of(tree, "_send") if "api" in ast.unparse(call.func)]
+            sent = [call for call in calls["_send"] if "api" in ast.unparse(call.func)]
             assert sent == [], name
         if name not in ("clients/api.py", "clients/job_log.py", "clients/transport.py"):
-            assert list(calls_of(tree, "handle_request")) == [], name
+            assert calls["handle_request"] == [], name
 
 
-def imported(tree: ast.AST) -> set[str]:
+@cache
+def imported(name: str) -> set[str]:
     names = set[str]()
-    for node in ast.walk(tree):
+    for node in modules()[name]:
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         if isinstance(node, ast.ImportFrom):
@@ -149,6 +165,6 @@ def imported(tree: ast.AST) -> set[str]:
 
 @pytest.mark.parametrize("module", ["app_setup", "webhook_setup"])
 def test_rule_12_only_hls_init_creates_an_app_or_a_webhook(module: str) -> None:
-    users = [name for name, tree in modules() if f"hls_handler.clients.{module}" in imported(tree)]
+    users = [name for name in modules() if f"hls_handler.clients.{module}" in imported(name)]
     assert users != []
     assert [name for name in users if not name.startswith("cli/init/") and name != "clients/app_setup.py"] == []

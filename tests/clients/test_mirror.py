@@ -123,7 +123,7 @@ def test_text_is_cleaned_and_redacted_before_it_is_cut(world: World) -> None:
 
 
 def test_commit_that_is_there_needs_no_request_and_the_next_one_transfers_only_what_changed(world: World) -> None:
-    files = {f"{number}.txt": os.urandom(2_000) for number in range(100)}
+    files = {f"{number}.txt": os.urandom(20_000) for number in range(10)}
     first, second = world.origin.commit(files), world.origin.commit({**files, "new.txt": b"new\n"})
     world.open(first)
     complete, requests = world.server.sent_bytes, len(world.server.calls)
@@ -376,7 +376,7 @@ def test_lying_server_is_a_reason_and_leaves_no_mirror(world: World, lie: str) -
 
 
 def remove_all(folder: Path) -> None:
-    folder.rename(folder.with_name("deleted"))
+    shutil.rmtree(folder)
 
 
 def remove_packs(folder: Path) -> None:
@@ -396,18 +396,15 @@ def remove_head(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [remove_all, remove_packs, damage_packs, remove_head])
-@pytest.mark.parametrize("when", ["between two reads", "between two reviews", "before the next commit"])
-def test_deleted_or_damaged_mirror_is_fetched_anew(world: World, damage: Callable[[Path], None], when: str) -> None:
+def test_deleted_or_damaged_mirror_is_fetched_anew(world: World, damage: Callable[[Path], None]) -> None:
     first, second = world.origin.commit({"a": b"one\n"}), world.origin.commit({"a": b"two\n"})
     source = world.open(first)
     damage(world.settings.directory)
-    if when == "between two reviews":
-        source = world.open(first)
-    elif when == "before the next commit":
-        source = world.open(second)
-        first = second
-    assert text(source, "a") in ("one\n", "two\n")
-    assert source.no_mirror == ""
+    assert (text(source, "a"), source.no_mirror) == ("one\n", "")
+    damage(world.settings.directory)
+    assert text(world.open(first), "a") == "one\n"
+    damage(world.settings.directory)
+    assert text(world.open(second), "a") == "two\n"
 
 
 def test_mirror_that_cannot_be_fetched_anew_is_a_reason_and_files_come_from_the_api(
@@ -493,7 +490,7 @@ def test_mirror_that_was_not_used_for_longest_is_deleted_at_the_limit(world: Wor
 
 
 def test_threads_that_want_the_same_commit_fetch_it_once(world: World) -> None:
-    commit = world.origin.commit({f"{number}.txt": os.urandom(2_000) for number in range(50)})
+    commit = world.origin.commit({"a": b"1\n"})
     world.mirrors = Mirrors(lambda: world.settings)
     sources: list[RepositoryFiles] = []
     threads = [threading.Thread(target=lambda: sources.append(world.open(commit))) for _ in range(4)]
@@ -506,18 +503,25 @@ def test_threads_that_want_the_same_commit_fetch_it_once(world: World) -> None:
 
 
 def test_mirror_with_a_hundred_commits_is_fetched_anew(world: World) -> None:
-    commits = [world.origin.commit({"a": f"{number}\n".encode()}) for number in range(102)]
-    for commit in commits[:100]:
-        world.open(commit)
-    (repository,) = world.settings.directory.glob("*/git")
-    (repository / "of the first mirror").touch()
-    assert text(world.open(commits[101]), "a") == "101\n"
-    assert not (repository / "of the first mirror").exists()
-    assert len(list((repository / "refs/hls").iterdir())) == 1
+    first, last, next_one = (world.origin.commit({"a": f"{number}\n".encode()}) for number in range(3))
+    world.open(first)
+    (refs,) = world.settings.directory.glob("*/git/refs/hls")
+    for number in range(98):
+        shutil.copy(refs / first, refs / f"{number:040}")
+    assert text(world.open(last), "a") == "1\n"
+    assert len(list(refs.iterdir())) == 100
+    assert text(world.open(next_one), "a") == "2\n"
+    assert [ref.name for ref in refs.iterdir()] == [next_one]
 
 
 def lines(*texts: str) -> bytes:
     return "".join(f"{text}\n" for text in texts).encode()
+
+
+def pick(world: World, base: str, change: str, onto: str) -> Pick:
+    found = world.open(change).cherry_pick(base, onto)
+    assert found is not None
+    return found
 
 
 def test_change_is_merged_into_another_commit_without_the_history_between_them(world: World) -> None:
@@ -539,7 +543,7 @@ def test_conflicts_have_the_parts_of_the_merged_file(world: World) -> None:
     commit = world.origin.commit({"a.py": lines(*"12", "3c", *"456789"), "gone.py": b"new\n", "new\nline.py": b"2\n"})
     onto = world.origin.commit({"a.py": lines(*"12", "3b", *"45678", "nine"), "new\nline.py": b"3\n"})
     conflict = "<<<<<<< branch\n3b\n=======\n3c\n>>>>>>> change\n"
-    assert world.open(commit).cherry_pick(base, onto) == Pick(
+    assert pick(world, base, commit, onto) == Pick(
         is_empty=False,
         conflicts=(
             PickConflict(
@@ -553,15 +557,29 @@ def test_conflicts_have_the_parts_of_the_merged_file(world: World) -> None:
     )
 
 
-def test_line_that_looks_like_a_mark_is_part_of_the_conflict(world: World) -> None:
-    base = world.origin.commit({"a": b"1\n"})
-    commit = world.origin.commit({"a": b"<<<<<<< x\n=======\n>>>>>>> y"})
-    onto = world.origin.commit({"a": b"2\n"})
-    pick = world.open(commit).cherry_pick(base, onto)
-    assert pick is not None
-    (conflict,) = pick.conflicts
-    marks = "<<<<<<< branch\n2\n=======\n<<<<<<< x\n=======\n>>>>>>> y\n>>>>>>> change\n"
-    assert conflict.parts == ("", marks, "")
+@pytest.mark.parametrize(
+    ("base", "change", "onto", "parts"),
+    [
+        (
+            b"1\n",
+            b"<<<<<<< x\n=======\n>>>>>>> y",
+            b"2\n",
+            ("", "<<<<<<< branch\n2\n=======\n<<<<<<< x\n=======\n>>>>>>> y\n>>>>>>> change\n", ""),
+        ),
+        (
+            b"1\r\n2\r\n",
+            b"1\r\n3\r\n",
+            b"1\r\n4\r\n",
+            ("1\r\n", "<<<<<<< branch\r\n4\r\n=======\r\n3\r\n>>>>>>> change\r\n", ""),
+        ),
+    ],
+    ids=["line that looks like a mark", "crlf"],
+)
+def test_conflict_contains_all_its_lines(
+    world: World, base: bytes, change: bytes, onto: bytes, parts: tuple[str, ...]
+) -> None:
+    found = pick(world, *(world.origin.commit({"a": content}) for content in (base, change, onto)))
+    assert [one.parts for one in found.conflicts] == [parts]
 
 
 def test_rule_11_merge_starts_no_program_that_the_repository_names(world: World, tmp_path: Path) -> None:
@@ -572,9 +590,7 @@ def test_rule_11_merge_starts_no_program_that_the_repository_names(world: World,
     ran = tmp_path / "ran"
     for key in ("merge.evil.driver", "filter.evil.clean", "filter.evil.smudge", "diff.evil.command"):
         world.origin.git("config", key, f"touch {ran}")
-    pick = world.open(commit).cherry_pick(base, onto)
-    assert pick is not None
-    assert [one.path for one in pick.conflicts] == ["a"]
+    assert [one.path for one in pick(world, base, commit, onto).conflicts] == ["a"]
     assert not ran.exists()
 
 
@@ -599,44 +615,30 @@ def test_objects_of_a_merge_that_was_killed_are_deleted(world: World) -> None:
 def test_branch_does_not_have_a_change_that_conflicts_without_lines(world: World) -> None:
     base = world.origin.commit({"a": b"1\n", "b": b"\0001"})
     commit, onto = world.origin.commit({"b": b"\0002"}), world.origin.commit({"a": b"2\n", "b": b"\0003"})
-    pick = world.open(commit).cherry_pick(base, onto)
-    assert pick is not None
-    assert (pick.is_empty, [one.path for one in pick.conflicts]) == (False, ["a", "b"])
+    found = pick(world, base, commit, onto)
+    assert (found.is_empty, [one.path for one in found.conflicts]) == (False, ["a", "b"])
 
 
 def test_branch_has_a_file_with_conflicts_under_its_old_name(world: World) -> None:
     base = world.origin.commit({"old.py": lines(*"123456789")})
     commit = world.origin.commit({"new.py": lines(*"1234", "5c", *"6789")})
     onto = world.origin.commit({"old.py": lines(*"1234", "5b", *"6789")})
-    pick = world.open(commit).cherry_pick(base, onto)
-    assert pick is not None
-    (conflict,) = pick.conflicts
+    (conflict,) = pick(world, base, commit, onto).conflicts
     assert (conflict.path, conflict.ours) == ("new.py", "1\n2\n3\n4\n5b\n6\n7\n8\n9\n")
 
 
 def test_name_that_git_gives_a_file_beside_a_link_says_which_side_has_it(world: World) -> None:
     link = f"120000 blob {world.origin.blob(b'/etc/passwd')}\tshop"
     base, commit = world.origin.commit({"shop": b"1\n"}), world.origin.commit({}, link)
-    pick = world.open(commit).cherry_pick(base, world.origin.commit({"shop": b"2\n"}))
-    assert pick is not None
-    assert [(one.path, one.parts) for one in pick.conflicts] == [("shop", ("/etc/passwd",)), ("shop~branch", ("2\n",))]
+    found = pick(world, base, commit, world.origin.commit({"shop": b"2\n"}))
+    assert [(one.path, one.parts) for one in found.conflicts] == [("shop", ("/etc/passwd",)), ("shop~branch", ("2\n",))]
 
 
 def test_mirror_that_was_deleted_before_a_merge_is_fetched_anew(world: World) -> None:
-    base, onto = world.origin.commit({"a": b"1\n"}), world.origin.commit({"a": b"2\n"})
+    base = world.origin.commit({"a": b"1\n"})
     files = world.open(base)
-    assert files.cherry_pick(base, onto) == Pick(is_empty=True, conflicts=())
-    for repository in world.settings.directory.glob("*/git"):
-        shutil.rmtree(repository)
-    assert files.cherry_pick(base, onto) == Pick(is_empty=True, conflicts=())
-
-
-def test_conflicts_in_a_file_with_crlf_are_found(world: World) -> None:
-    base, commit, onto = (world.origin.commit({"a": text}) for text in (b"1\r\n2\r\n", b"1\r\n3\r\n", b"1\r\n4\r\n"))
-    pick = world.open(commit).cherry_pick(base, onto)
-    assert pick is not None
-    marks = "<<<<<<< branch\r\n4\r\n=======\r\n3\r\n>>>>>>> change\r\n"
-    assert [one.parts for one in pick.conflicts] == [("1\r\n", marks, "")]
+    remove_all(world.settings.directory)
+    assert files.cherry_pick(base, base) == Pick(is_empty=True, conflicts=())
 
 
 def test_objects_of_a_merge_that_another_process_computes_stay(world: World) -> None:
