@@ -64,13 +64,6 @@ def many(count: int) -> tuple[Annotation, ...]:
     return tuple(Annotation("area.py", n, n, "warning", f"Title {n}", f"Message {n}") for n in range(1, count + 1))
 
 
-def test_check_of_titles_has_a_name_of_its_own(world: World, app: Github, token: Github) -> None:
-    for github in (app, token):
-        github.checks(REPOSITORY, begin_write=do_nothing, check_lease=do_nothing, name="HLS title").end(BEGUN, DONE)
-    assert [(run["name"], run["conclusion"]) for run in runs(world)] == [("HLS title", "success")]
-    assert [(context, state) for context, state, _ in statuses(world)] == [("HLS title", "success")]
-
-
 def test_check_run_of_an_app_begins_and_ends(world: World, app: Github) -> None:
     begun = checks(app).begin(BEGUN)
     (run,) = runs(world)

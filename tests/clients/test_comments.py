@@ -9,7 +9,7 @@ import pytest
 
 from hls_handler.actions import EnsureComment, Outcome, StoredComment
 from hls_handler.errors import DependencyDown
-from hls_handler.sandbox.faults import Effect, Fault
+from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.objects import Account, Comment
 from hls_handler.sandbox.state import BOT
 from tests.clients.review_world import MONA, NUMBER, REPOSITORY, ReviewWorld
@@ -98,17 +98,6 @@ def test_lost_response_does_not_cause_a_second_comment(world: ReviewWorld, fault
     assert bodies(world) == [BODY]
     assert comment(world).edits == ()
     assert world.history.known["issues"].comment_id == comment(world).id
-
-
-@pytest.mark.parametrize(("effect", "kind"), [("drop_after", "unchanged"), ("drop", "edited")])
-def test_edit_with_lost_response_is_not_made_twice(world: ReviewWorld, effect: Effect, kind: str) -> None:
-    keep(world)
-    world.sandbox.faults.add(Fault(effect=effect, method="PATCH"))
-    with pytest.raises(DependencyDown):
-        keep(world, "It is a bug.")
-    assert keep(world, "It is a bug.").kind == kind
-    assert len(comment(world).edits) == 1
-    assert keep(world).kind == "edited"  # the history has the last written digest
 
 
 def test_comment_deleted_by_a_person_is_not_posted_again(world: ReviewWorld) -> None:
@@ -289,20 +278,3 @@ def test_comment_without_sections_says_so_until_the_next_section(world: ReviewWo
     assert bodies(world) == [f"*There is nothing to report here any more.*\n\n{END}\nFooter 1.\n{MARKER}"]
     keep_section(world)
     assert bodies(world) == [f"{SQUASH}\nPlease squash.\n\n{END}\nFooter 1.\n{MARKER}"]
-
-
-def test_boxes_of_a_section_stay_checked(world: ReviewWorld) -> None:
-    keep_section(world, body="- [ ] squash\n- [ ] rebase")
-    keep_section(world, "ci-2", "- [ ] squash\n- [ ] rebase")
-    ours = "<!-- hls:section reviewer-1 {} -->\n{}\n\n"
-    its = "<!-- hls:section ci-2 10e8cda04f9fd20e -->\n- [ ] squash\n- [ ] rebase\n\n"
-    rest = f"{its}{END}\nFooter 1.\n{MARKER}"
-    checked = ours.format("10e8cda04f9fd20e", "- [x] squash\n- [ ] rebase") + rest
-    edit_by_hand(world, checked)
-    changes = world.history.changes
-    same = keep_section(world, body="- [ ] squash\n- [ ] rebase")
-    assert (same.kind, same.detail, same.body) == ("unchanged", "our comment is up to date", checked)
-    assert (writes(world), world.history.changes) == (["POST", "PATCH"], changes)
-    keep_section(world, body="- [ ] squash\n- [ ] sign off")
-    assert bodies(world) == [ours.format("372f926c8d849a26", "- [x] squash\n- [ ] sign off") + rest]
-    assert keep_section(world, body="- [ ] squash\n- [ ] sign off").kind == "unchanged"

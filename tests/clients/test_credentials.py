@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
@@ -16,6 +17,7 @@ from pydantic import SecretStr
 
 from hls_handler.clients.credentials import REQUESTED_PERMISSIONS, App
 from hls_handler.clients.github import Github, connect, make_credentials
+from hls_handler.clients.mirror import Mirrors
 from hls_handler.engine.repository_settings import find_organization_file
 from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent
 from hls_handler.prompting import recorded
@@ -24,7 +26,7 @@ from hls_handler.sandbox.objects import Account as SandboxAccount
 from hls_handler.sandbox.objects import Installation
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.model import Github as GithubSettings
-from hls_handler.settings.model import GithubApp
+from hls_handler.settings.model import GithubApp, Mirror
 from tests.clients.review_world import NOON
 from tests.sandbox.conftest import ask
 from tests.settings.files import app_key
@@ -316,3 +318,11 @@ def test_forgotten_token_is_requested_again(world: World) -> None:
     world.app.forget(None, owner="other")
     world.read()
     assert len(world.token_requests()) == 3
+
+
+def test_token_of_an_installation_gives_git_access_to_its_repositories(world: World, tmp_path: Path) -> None:
+    head = world.sandbox.git.commit(REPOSITORY, {"shop.py": "pay(1)\n"})
+    mirrors = Mirrors(lambda: Mirror(directory=tmp_path))
+    with closing(connect(world.app, now=world.time, mirrors=mirrors)) as github:
+        files = github.reader(REPOSITORY).files_at(head)
+        assert (files.no_mirror, files.texts(["shop.py"])) == ("", {"shop.py": "pay(1)\n"})

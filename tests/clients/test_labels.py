@@ -152,14 +152,6 @@ def test_label_names_are_quoted_in_urls(world: ReviewWorld) -> None:
     assert f"DELETE {ON}/size%2Fsmall" in world.calls()
 
 
-def test_reading_of_labels_stops_when_all_names_are_found(world: ReviewWorld) -> None:
-    add_to_repository(world, *(f"label {number}" for number in range(150)), "Maintenance", "Priority-High")
-    add_to_repository(world, *(f"later {number}" for number in range(150)))
-    keep(world, CHORE, HIGH, settings=EffectiveLabels(create=False))
-    assert world.calls() == [f"GET {ON}", f"GET {ALL}", f"GET {ALL}", f"POST {ON}"]
-    assert world.pull.labels == ("Maintenance", "Priority-High")
-
-
 def test_rule_14_label_removed_by_a_person_is_not_set_again(world: ReviewWorld) -> None:
     keep(world, BUG)
     world.sandbox.state.remove_label(world.pull, "bug")

@@ -70,6 +70,8 @@ VARIABLES = {
     "AWS_BEARER_TOKEN_BEDROCK": "of-the-environment",
     "AWS_ACCESS_KEY_ID": "of-the-environment",
     "ANTHROPIC_API_KEY": "of-the-environment",
+    "ANTHROPIC_AUTH_TOKEN": "of-the-environment",
+    "ANTHROPIC_PROFILE": "of-the-environment",
     "ANTHROPIC_BASE_URL": REFUSED,
     "ANTHROPIC_BEDROCK_BASE_URL": REFUSED,
     "ANTHROPIC_VERTEX_BASE_URL": REFUSED,
@@ -255,8 +257,11 @@ def requires_all(node: Any) -> bool:
 
 
 @pytest.mark.parametrize("reply", REPLY_TYPES)
-def test_schemas_are_strict(reply: str) -> None:
-    assert requires_all(request_schema(REPLY_TYPES[reply].model_json_schema()))
+def test_schemas_are_strict_and_without_keywords_that_an_api_rejects(reply: str) -> None:
+    schema = request_schema(REPLY_TYPES[reply].model_json_schema())
+    assert requires_all(schema)
+    rejected = ("maxLength", "maxItems", "minimum", "maximum", "default")
+    assert [keyword for keyword in rejected if f'"{keyword}"' in json.dumps(schema)] == []
 
 
 # --- prices ----------------------------------------------------------------------------------------------------------

@@ -75,12 +75,3 @@ def test_other_commits_are_not_synced(store: Storage, write: str) -> None:
     lease = begin(store, "g1", number=7)
     accept(store, queued("waiting"))
     assert commit_modes(store, lambda: UNSYNCED[write](store, lease)) == {"NORMAL"}
-
-
-def test_reply_is_synced_before_it_is_used(store: Storage) -> None:
-    lease = begin(store, "g1")
-    call = start_call(store, lease, "p@1")
-    checkpoint = Checkpoint("ask", 0, 1, "{}")
-    assert commit_modes(
-        store, lambda: store.calls.end(lease, call, outcome="ok", usage=None, error=None, changes=[checkpoint])
-    ) == {"FULL"}

@@ -135,18 +135,6 @@ def test_second_serve_is_rejected_while_the_first_runs(tmp_path: Path) -> None:
         pass
 
 
-def test_symlink_to_a_database_has_the_same_lock(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "hls.db").symlink_to(tmp_path / "a" / "hls.db")
-    with (
-        hold_exclusively(f"sqlite:///{tmp_path}/a/hls.db"),
-        pytest.raises(StoreUnavailable, match="is locked by another `hls serve`"),
-        hold_exclusively(f"sqlite:///{tmp_path}/b/hls.db"),
-    ):
-        pass
-
-
 def test_postgresql_is_not_held_exclusively(postgres: Cluster) -> None:
     url = postgres.url("any")
     with hold_exclusively(url) as first, hold_exclusively(url) as second:
