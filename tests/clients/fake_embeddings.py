@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import re
-from http.server import BaseHTTPRequestHandler
+from collections.abc import Mapping
 from zlib import crc32
 
-from tests.clients.fake_network import HOST, Quiet, Server
+from tests.clients.fake_network import HOST, json_server
 
 KEY = "sk-embeddings-of-the-tests"
 SIZES = {"words": 256, "other/words": 256, "few-words": 128}
@@ -32,7 +32,7 @@ class FakeEmbeddings:
 
     def __init__(self) -> None:
         self.embedded: list[list[str]] = []
-        self._server = Server((HOST, 0), self._handler()).__enter__()
+        self._server = json_server(self._respond)
 
     @property
     def url(self) -> str:
@@ -41,28 +41,12 @@ class FakeEmbeddings:
     def close(self) -> None:
         self._server.__exit__()
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        fake = self
-
-        class Handler(Quiet):
-            def do_POST(self) -> None:  # noqa: N802 (the name that http.server looks for)
-                asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                given = self.headers["Authorization"].removeprefix("Bearer ")
-                if self.path != "/v1/embeddings" or asked["model"] not in SIZES:
-                    self.answer(404, {"error": {"message": f"no model {asked['model']}"}})
-                elif given != KEY:
-                    self.answer(401, {"error": {"message": f"Incorrect API key provided: {given}"}})
-                else:
-                    fake.embedded.append(asked["input"])
-                    vectors = [embed(text, SIZES[asked["model"]]) for text in asked["input"]]
-                    self.answer(200, {"data": [{"index": n, "embedding": v} for n, v in enumerate(vectors)][::-1]})
-
-            def answer(self, status: int, body: object) -> None:
-                raw = json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(raw)))
-                self.end_headers()
-                self.wfile.write(raw)
-
-        return Handler
+    def _respond(self, path: str, headers: Mapping[str, str], raw: bytes) -> tuple[int, object, Mapping[str, str]]:
+        asked, given = json.loads(raw), headers["authorization"].removeprefix("Bearer ")
+        if path != "/v1/embeddings" or asked["model"] not in SIZES:
+            return 404, {"error": {"message": f"no model {asked['model']}"}}, {}
+        if given != KEY:
+            return 401, {"error": {"message": f"Incorrect API key provided: {given}"}}, {}
+        self.embedded.append(asked["input"])
+        vectors = [embed(text, SIZES[asked["model"]]) for text in asked["input"]]
+        return 200, {"data": [{"index": n, "embedding": v} for n, v in enumerate(vectors)][::-1]}, {}

@@ -10,15 +10,14 @@ import json
 import re
 import threading
 from collections.abc import Callable, Mapping
-from http.server import BaseHTTPRequestHandler
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from botocore.auth import SigV4Auth  # type: ignore[import-untyped]
 from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]
 from botocore.credentials import Credentials  # type: ignore[import-untyped]
 
-from tests.clients.fake_network import HOST, Quiet, Server
+from tests.clients.fake_network import HOST, json_server
 from tests.contracts.claude import violations
 from tests.contracts.openai import find_violation
 
@@ -44,7 +43,7 @@ class FakeModels:
         self.asked: list[tuple[str, Mapping[str, Any]]] = []
         self.failed = self.tokens = 0
         self._lock = threading.Lock()
-        self._server = Server((HOST, 0), self._handler()).__enter__()
+        self._server = json_server(self.respond)
 
     @property
     def url(self) -> str:
@@ -57,8 +56,12 @@ class FakeModels:
     def close(self) -> None:
         self._server.__exit__()
 
-    def respond(self, path: str, headers: Mapping[str, str], raw: bytes) -> tuple[int, Any]:
-        """Return the status and the body of the response to a POST request."""
+    def respond(self, path: str, headers: Mapping[str, str], raw: bytes) -> tuple[int, Any, Mapping[str, str]]:
+        """Return the status, the body and the headers of the response to a POST request."""
+        status, document = self._answer(path, headers, raw)
+        return status, document, self.headers if status != 200 else {}
+
+    def _answer(self, path: str, headers: Mapping[str, str], raw: bytes) -> tuple[int, Any]:
         if path == "/token":
             self.tokens += 1
             is_valid = b"grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer" in raw and self.status != 401
@@ -96,31 +99,6 @@ class FakeModels:
         if violation is not None or LEAKED in str(headers):
             return 400, violation or f"Unknown header: {headers}"
         return None if sent == KEY else (401, f"Incorrect API key provided: {sent}")
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        fake = self
-
-        class Handler(Quiet):
-            def do_POST(self) -> None:  # noqa: N802 (the name that http.server looks for)
-                raw = self.rfile.read(int(self.headers["Content-Length"]))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                status, document = fake.respond(urlsplit(self.path).path, headers, raw)
-                if status == 0:
-                    self.close_connection = True
-                    return
-                answer = json.dumps(document).encode()
-                self.send_response(status)
-                more = fake.headers if status != 200 else {}
-                for name, value in {
-                    "Content-Type": "application/json",
-                    "Content-Length": str(len(answer)),
-                    **more,
-                }.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(answer)
-
-        return Handler
 
 
 def text_of(body: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import json
 import select
 import socket
 import ssl
@@ -101,6 +102,31 @@ class Server(ThreadingHTTPServer):
     @property
     def port(self) -> int:
         return int(self.server_address[1])
+
+
+def json_server(respond: Callable[[str, Mapping[str, str], bytes], tuple[int, object, Mapping[str, str]]]) -> Server:
+    """Return a running server of POST requests: `respond` gets path, headers (names in lower case) and body.
+
+    It returns the status, the JSON document and more headers. The status 0 closes the connection without a response.
+    """
+
+    class Respond(Quiet):
+        def do_POST(self) -> None:
+            raw = self.rfile.read(int(self.headers["Content-Length"]))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            status, document, more = respond(urlsplit(self.path).path, headers, raw)
+            if status == 0:
+                self.close_connection = True
+                return
+            answer = json.dumps(document).encode()
+            self.send_response(status)
+            given = {"Content-Type": "application/json", "Content-Length": str(len(answer)), **more}
+            for name, value in given.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer)
+
+    return Server((HOST, 0), Respond).__enter__()
 
 
 def tls_server(certificate: Path, behind: Mapping[str, str]) -> Server:
