@@ -82,28 +82,17 @@ def test_text_in_strings_stays_as_it_is(text: str) -> None:
     assert parse_issue(f"```json\n{json.dumps({**ISSUE, 'summary': text})}\n```").summary == text
 
 
-def test_invalid_escapes_in_strings_are_read() -> None:
+def test_line_breaks_and_invalid_escapes_in_strings_are_read() -> None:
+    assert parse_issue(BARE.replace("Try --flag.", "Try\n--flag.")).recommended_response == "Try\n--flag."
     text = BARE.replace('"summary": "', '"summary": "re.compile(r\'\\d+\\\\.\\n\') ')
     assert parse_issue(text).summary == "re.compile(r'\\d+\\.\n') " + IssueAnalysis(**ISSUE).summary
-
-
-def test_null_is_an_empty_value() -> None:
-    assert parse_issue(json.dumps({**ISSUE, "worth_saying": None})).worth_saying is False
-    assert parse_finding(confidence=None).confidence == 0.0
-
-
-def test_missing_confidence_is_none() -> None:
-    assert parse_issue(BARE.replace('"field_confidence": null, ', "")).field_confidence is None
-
-
-def test_line_breaks_in_strings_are_read() -> None:
-    assert parse_issue(BARE.replace("Try --flag.", "Try\n--flag.")).recommended_response == "Try\n--flag."
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
         ({"missing": None, "recommended_response": None}, {"missing": [], "recommended_response": ""}),
+        ({"worth_saying": None}, {"worth_saying": False}),
         ({"kind": "Bug", "priority": "HIGH "}, {"kind": "bug", "priority": "high"}),
         ({"worth_saying": "true"}, {"worth_saying": True}),
         ({"reasoning": "because"}, {}),
@@ -114,7 +103,7 @@ def test_values_are_made_to_fit_their_fields(changes: dict[str, Any], expected: 
     assert parse_issue(json.dumps({**ISSUE, **changes})) == IssueAnalysis(**{**ISSUE, **expected})
 
 
-@pytest.mark.parametrize(("given", "read"), [(95, 0.95), ("95", 0.95), (250, 1.0), (-0.5, 0.0)])
+@pytest.mark.parametrize(("given", "read"), [(95, 0.95), ("95", 0.95), (250, 1.0), (-0.5, 0.0), (None, 0.0)])
 def test_confidence_in_percent_or_out_of_bounds_is_read(given: object, read: float) -> None:
     assert parse_finding(confidence=given).confidence == read
 
@@ -131,6 +120,7 @@ def test_field_that_may_be_null_may_be_missing() -> None:
     finding = {key: value for key, value in FINDING.items() if value is not None}
     reply, lost = parse_reply(review(finding), PullRequestAnalysis)
     assert (reply.findings, lost) == ([Finding(**FINDING)], {})
+    assert parse_issue(BARE.replace('"field_confidence": null, ', "")).field_confidence is None
 
 
 def test_finding_that_cannot_be_used_is_left_out_with_the_reason() -> None:

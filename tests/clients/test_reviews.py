@@ -116,17 +116,6 @@ def test_comment_whose_position_is_rejected_is_reported(world: ReviewWorld, inva
     assert world.posted() == []
 
 
-def test_crash_between_two_halves_posts_only_the_missing_ones(world: ReviewWorld) -> None:
-    world.sandbox.faults.add(Fault(effect="drop_after", method="POST", path="/reviews$", skip=6))
-    comments = [inline(line) for line in (2, 98, 3, 99)]
-    with pytest.raises(DependencyDown):
-        world.review(*comments)
-    outcome = world.review(*comments, is_retry=True)
-    assert outcome.detail == "posted 2 comments on lines; GitHub rejected 2 positions"
-    assert (outcome.rejected, sorted(outcome.comment_ids)) == (("f98", "f99"), ["f2", "f3"])
-    assert world.posted_lines() == [[2], [3]]
-
-
 def test_review_of_a_commit_that_was_replaced_is_superseded_and_not_halved(world: ReviewWorld) -> None:
     seed_pull_request(world.sandbox, head="b" * 40)
     with pytest.raises(Superseded, match=r"^a newer push came meanwhile: bbbbbbbbbb$"):

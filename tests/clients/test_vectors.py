@@ -50,10 +50,15 @@ def build(service: FakeEmbeddings, tmp_path: Path) -> Iterator[Build]:
     created: list[Vectors] = []
 
     def create(
-        *, qdrant: Qdrant | None = None, url: str = service.url, key: str = KEY, model: str = "words"
+        *,
+        qdrant: Qdrant | None = None,
+        url: str = service.url,
+        key: str = KEY,
+        model: str = "words",
+        timeout_s: float = 30,
     ) -> Vectors:
         embeddings = Embeddings(base_url=url, api_key=SecretStr(key), model=model)
-        created.append(Vectors(qdrant or Qdrant(path=tmp_path / "vectors"), embeddings, timeout_s=0.2))
+        created.append(Vectors(qdrant or Qdrant(path=tmp_path / "vectors"), embeddings, timeout_s=timeout_s))
         return created[-1]
 
     yield create
@@ -106,12 +111,6 @@ def test_vectors_of_another_model_are_not_compared(build: Build, model: str) -> 
 # --- what is stored ---------------------------------------------------------------------------------------------------
 
 
-def test_vectors_outlive_the_process(build: Build) -> None:
-    with closing(build()) as before:
-        before.update("document1", TEXTS)
-    assert build().nearest("document1", TEXTS[3], 3) == (3,)
-
-
 def test_update_embeds_only_new_and_changed_texts_and_deletes_the_others(build: Build, service: FakeEmbeddings) -> None:
     vectors = build()
     vectors.update("document1", TEXTS)
@@ -153,7 +152,7 @@ COMPLETED = Say(body={"result": {"operation_id": 0, "status": "completed"}})
 @pytest.fixture
 def on_server(build: Build, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> Vectors:
     monkeypatch.setenv("HTTP_PROXY", REFUSED)  # has no effect
-    return build(qdrant=Qdrant(url=server.url, api_key=SecretStr(QDRANT_KEY)))
+    return build(qdrant=Qdrant(url=server.url, api_key=SecretStr(QDRANT_KEY)), timeout_s=0.2)
 
 
 def points(*keys: int, following: str | None = None) -> Say:
@@ -268,7 +267,7 @@ def test_failing_embeddings_service_is_one_error_with_the_next_step(
 ) -> None:
     server.says = [say]
     with pytest.raises(VectorsUnavailable) as raised:
-        build(url=f"{server.url}/v1").nearest("document1", "a question", 3)
+        build(url=f"{server.url}/v1", timeout_s=0.2).nearest("document1", "a question", 3)
     assert str(raised.value) == message
     assert server.calls == ["POST /v1/embeddings"]
 
@@ -306,12 +305,3 @@ def test_folder_that_another_process_has_open_is_an_error_until_it_is_free(build
     first.close()
     assert second.nearest("document1", TEXTS[3], 3) == (3,)
     gc.collect()  # Qdrant leaves the file of the lock open
-
-
-def test_damaged_folder_is_an_error(build: Build, tmp_path: Path) -> None:
-    with closing(build()) as before:
-        before.update("document1", TEXTS)
-    (database,) = (tmp_path / "vectors").rglob("*.sqlite")
-    database.write_bytes(b"no database" * 1_000)
-    with pytest.raises(VectorsUnavailable, match="file is not a database; one process can open it"):
-        build().nearest("document1", TEXTS[3], 3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TypeVar
 
 import pytest
 
-from hls_handler.deliveries import Checkpoint, Lease
+from hls_handler.deliveries import Lease
 from hls_handler.errors import LeaseLost, Postponed
 from hls_handler.storage import Storage
 from tests.queue.builders import (
@@ -37,43 +36,6 @@ def run_at_once(threads: int, work: Callable[[int], T]) -> list[T]:
 
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(run, range(threads)))
-
-
-def test_processes_that_accept_and_work_at_once_keep_each_conversation_in_order(
-    stores: list[Storage], store: Storage
-) -> None:
-    """Each process is a `Storage` of its own; it saves a checkpoint between the recorded begin and end."""
-    order_lock = threading.Lock()
-    accepted: dict[int | None, list[str]] = defaultdict(list)
-    history: dict[int | None, list[tuple[str, str]]] = defaultdict(list)
-
-    def send(own_store: Storage, name: str) -> None:
-        for i in range(10):
-            with order_lock:  # so that the test knows the order of acceptance
-                accept(own_store, queued(f"{name}-{i}", number=i % 3))
-                accepted[i % 3].append(f"{name}-{i}")
-            work(own_store)
-
-    def work(own_store: Storage) -> bool:
-        lease = own_store.queue.claim(worker="w", lease_s=300, max_crashes=3, concurrency=2)
-        if lease is None:
-            return False
-        history[lease.number].append(("begins", lease.guid))
-        own_store.checkpoints.save(lease, Checkpoint("ask", 0, 1, "{}"))
-        history[lease.number].append(("ends", lease.guid))
-        own_store.queue.finish(lease, "done", reason=None, took_s=0)
-        return True
-
-    def accept_and_work(number: int) -> None:
-        send(stores[number], f"m{number}")
-        while stores[number].queue.seconds_until_due() is not None:
-            work(stores[number])
-
-    run_at_once(4, accept_and_work)
-    for number in range(3):
-        in_order = [(event, guid) for guid in accepted[number] for event in ("begins", "ends")]
-        assert history[number] == in_order
-    assert store.statistics.counters()["outcome", "done"] == store.statistics.counters()["webhooks", ""] == 40
 
 
 def test_body_sent_to_all_processes_at_once_is_queued_once(stores: list[Storage], store: Storage) -> None:
