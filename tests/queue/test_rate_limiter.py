@@ -175,3 +175,10 @@ def test_slot_without_a_delivery_that_is_too_far_away_is_not_reserved(store: Sto
         with pytest.raises(Postponed, match="waits for a slot"):
             store.rate_limiter.reserve_slot("github", interval_s=10, within_s=5)
     assert time_of_slot(store, begin(store, "g2"), interval_s=10) - store.now() <= 10 * SECOND
+
+
+def test_waits_are_those_that_are_longer_and_not_from_before_the_clock_was_set_back(store: Storage, skew: Skew) -> None:
+    store.rate_limiter.take_slot(begin(store, "g1"), "github", interval_s=60)
+    waits = [list(store.rate_limiter.all_waits(longer_than_s=seconds)) for seconds in (30, 90)]
+    skew.advance(hours=-1)
+    assert (waits, store.rate_limiter.all_waits(longer_than_s=30)) == ([["github"], []], {})
