@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, Update, and_, bindparam, func, not_, or_, select
+from sqlalchemy import BigInteger, Connection, Row, Select, Update, and_, bindparam, func, not_, or_, select
 
 from hls_handler.actions import CommitCheck, Conclusion
 from hls_handler.db.counters import Counts
@@ -221,25 +221,15 @@ class CommitChecks:
 
         A check that GitHub did not confirm is left out for `slowest_write_s`, in which its creation may take effect.
         """
-        now = self._database.now
-        due = and_(
-            or_(_c.ending_until.is_(None), has_passed(_c.ending_until, now)),
-            or_(_c.is_shown, _c.begun_at.is_(None), has_passed(_c.begun_at, now - int(slowest_write_s * 1000))),
-        )
-        query = (
-            select(_c.delivery_id, _c.commit_sha, *_COLUMNS, _d.guid, _d.repository, _d.state, _d.reason)
-            .join(deliveries, _d.id == _c.delivery_id)
-            .where(_OPEN, _IS_FINISHED, _IS_DUE, due)
-            .order_by(_c.repository_id, _c.commit_sha)  # the order of the index
-            .limit(1)
-        )
+        unended, terms = self._database.statement(_select_unended), {"slowest_write_ms": int(slowest_write_s * 1000)}
         with self._database.reading() as connection:
-            if connection.execute(query).first() is None:
+            if connection.execute(unended, terms).first() is None:
                 return None
         with self._database.writing(durable=False) as connection:
-            row = connection.execute(query.with_for_update(of=checks, skip_locked=True)).first()
+            row = connection.execute(unended.with_for_update(of=checks, skip_locked=True), terms).first()
             if row is None:
                 return None
+            now = self._database.now
             held = {"ending_until": now + int(lease_s * 1000), "begun_at": func.coalesce(_c.begun_at, now)}
             connection.execute(_UPDATE.values(held), _of(row.delivery_id, row.commit_sha))
         check = _to_check(row.commit_sha, row)
@@ -277,6 +267,21 @@ def _renewed(lease: Lease) -> dict[str, object]:
 
 def _of(delivery_id: int, commit: str) -> dict[str, object]:
     return {"of_delivery": delivery_id, "of_commit": commit}
+
+
+def _select_unended(database: Database) -> Select[Any]:
+    now, slowest_write_ms = database.now, bindparam("slowest_write_ms", type_=BigInteger())
+    due = and_(
+        or_(_c.ending_until.is_(None), has_passed(_c.ending_until, now)),
+        or_(_c.is_shown, _c.begun_at.is_(None), has_passed(_c.begun_at, now - slowest_write_ms)),
+    )
+    return (
+        select(_c.delivery_id, _c.commit_sha, *_COLUMNS, _d.guid, _d.repository, _d.state, _d.reason)
+        .join(deliveries, _d.id == _c.delivery_id)
+        .where(_OPEN, _IS_FINISHED, _IS_DUE, due)
+        .order_by(_c.repository_id, _c.commit_sha)  # the order of the index
+        .limit(1)
+    )
 
 
 def _begin(database: Database) -> Update:
