@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -42,6 +44,27 @@ def test_prompt_id_changes_with_each_of_its_files_and_no_other(tmp_path: Path) -
     found = [load(tmp_path / str(n), files | change).prompts["issues/plain"].id for n, change in enumerate(changes)]
     assert found[0] == load(tmp_path / "unchanged", files).prompts["issues/plain"].id
     assert len(set(found)) == len(changes)
+
+
+def test_prompt_is_rendered_again_only_after_a_change_of_what_it_shows(tmp_path: Path) -> None:
+    rendered: list[str] = []
+    text = "{{ issue.title }} {{ config.team }}{% include '_part.j2' %}"
+    files = {"base.j2": BASE, "issues/plain.j2": FRONT + text, "_part.j2": "a part"}
+
+    def samples(event: str) -> Iterator[tuple[str, Mapping[str, object]]]:
+        rendered.append(event)
+        yield from FAMILIES[event].samples()
+
+    families = {event: replace(family, samples=partial(samples, event)) for event, family in FAMILIES.items()}
+
+    def renders(changed: Mapping[str, str], team: str = "core") -> bool:
+        rendered.clear()
+        load_library(write(tmp_path, {**files, **changed}), families=families, config={"team": team})
+        return rendered == ["issues"]
+
+    front = FRONT.replace("opened", "edited, issues.opened")
+    assert [renders({}), renders({}), renders({}, team="docs")] == [True, False, True]
+    assert [renders({"_part.j2": "x"}), renders({"issues/plain.j2": front + text}), renders({})] == [True, True, False]
 
 
 def test_hidden_files_and_other_extensions_are_ignored(tmp_path: Path) -> None:
@@ -128,6 +151,27 @@ def test_invalid_change_keeps_the_last_valid_version_until_it_is_corrected(
         "prompts reloaded",
     ]
     assert caplog.records[-1].__dict__["prompts"] == [live.latest.prompts["issues/plain"].id]
+
+
+def test_unexpected_exception_during_reload_is_raised_once_and_remains_as_error(loader: CountingLoader) -> None:
+    """The first caller gets the exception; later callers get the last valid version."""
+
+    def load_with_defect() -> Library:
+        if loader.times == 1:
+            loader.times += 1
+            raise KeyError("a defect of ours")
+        return loader()
+
+    live = ReloadingLibrary(load_with_defect, loader.folder)
+    good = live.latest
+    change(loader.folder, FRONT + "Changed")
+    with pytest.raises(KeyError):
+        live.current()
+    assert live.current() is good
+    assert live.reload_error == ("the changed prompts cannot be read; the last valid version stays in use; see the log")
+    change(loader.folder, FRONT + "Fixed")
+    assert live.current() is not good
+    assert live.reload_error is None
 
 
 def test_reload_that_does_not_end_stops_no_other_thread(loader: CountingLoader) -> None:
