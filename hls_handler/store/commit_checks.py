@@ -129,30 +129,32 @@ class CommitChecks:
             return connection.execute(_HAS_RESULT, terms).first() is not None
 
     def find_result(self, lease: Lease, number: int, commit: str) -> CheckResult | None:
-        """Return the newest check of a pull request on a commit, perhaps of an older delivery that has not begun it.
+        """Return the newest check of a pull request on a commit; None if there is none.
 
-        None if there is none. A newer delivery may wait for that of the lease.
+        It is running if an older delivery than that of the lease has not ended it, or may still bring another result. A
+        newer one may wait for that of the lease.
         """
         query = (
-            select(_c.ended_at, _c.conclusion, _c.is_exempt)
+            select(_c.ended_at, _c.conclusion, _c.is_exempt, (_c.delivery_id < _OWN_ID).label("is_older"))
             .join(deliveries, _d.id == _c.delivery_id)
             .where(_d.conversation_key == bindparam("of_conversation"), _d.event == "pull_request")
             .where(_c.commit_sha == commit, _c.begun_at.is_not(None))
             .order_by(_c.delivery_id.desc())
             .limit(1)
         )
-        will_begin = (
+        is_open = (
             select(_d.id)
             .where(_d.conversation_key == bindparam("of_conversation"), _d.event == "pull_request")
             .where(_d.head_sha == commit, _d.state.in_(OPEN_STATES), _d.id < _OWN_ID)
         )
         terms = {"of_conversation": conversation_key(lease.repository_id, number), "of_guid": lease.guid}
         with self._database.reading() as connection:
+            if connection.execute(is_open, terms).first() is not None:
+                return CheckResult(True, None, is_exempt=False)
             row = connection.execute(query, terms).first()
-            if row is None:
-                waits = connection.execute(will_begin, terms).first() is not None
-                return CheckResult(True, None, is_exempt=False) if waits else None
-        return CheckResult(row.ended_at is None, row.conclusion, bool(row.is_exempt))
+        if row is None:
+            return None
+        return CheckResult(row.ended_at is None and bool(row.is_older), row.conclusion, bool(row.is_exempt))
 
     def plan(self, lease: Lease, commit: str, *, must_end: bool = False) -> None:
         """Record that the delivery should set the check on a commit, before anything is written to GitHub.

@@ -12,6 +12,7 @@ from hls_handler.errors import HlsError, Permanent
 from hls_handler.events import Label
 from hls_handler.handlers.reader import Commit, Comparison, FileAtRef
 from hls_handler.settings.model import Features, Limits, Repository, Review, Settings
+from tests.engine.fakes import CLAUDE_DOWN
 from tests.engine.world import MakeWorld, World, settings
 from tests.handlers.world import file, pull_request, pull_request_analysis
 
@@ -343,6 +344,42 @@ def test_group_waits_for_a_review_that_has_not_begun_its_check(make_world: MakeW
     request_checks(world, "Fix (#2)", "Add (#3)")
     assert (world.run(), queue_check(world)) == (None, [])
     assert world.row("queue").reason == "pull request 3 of the merge queue is being reviewed"
+
+
+def test_repeated_group_does_not_wait_for_a_review_that_waits_for_it(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, CLAUDE_DOWN, REPLY, given=make_settings())
+    pushed = Pushed(world)
+    pushed.send("opened")
+    world.finish()
+    request_checks(world)
+    world.github.failing = [DENIED]
+    assert world.finish().state == "dead"
+    pushed.head = "e" * 40
+    pushed.send("synchronize")
+    world.github.changed[2] = (file("other.py"),)
+    assert world.run() is None  # its check is in progress, and Claude is down
+    world.store.queue.retry("queue", by="mona")  # or GitHub delivers the group again
+    for _ in range(100):
+        if (due_s := world.store.queue.seconds_until_due()) is not None:
+            world.advance(due_s + 0.01)
+            world.run()
+    assert [world.row(guid).state for guid in ("queue", "2-2")] == ["done", "done"]
+
+
+@pytest.mark.parametrize(("was_draft", "action", "changes"), [(False, "edited", BASE), (True, "ready_for_review", {})])
+def test_group_waits_for_another_review_of_a_commit_that_has_a_check(
+    make_world: MakeWorld, was_draft: bool, action: str, changes: dict[str, Any]
+) -> None:
+    world = make_world(REPLY, given=make_settings(incomplete="failure"))
+    for number in (2, 3):
+        pushed = Pushed(world, number, f"{number:040x}", draft=was_draft and number == 3)
+        pushed.send("opened")
+    drain(world)
+    pushed.draft = False
+    pushed.send(action, **changes)
+    assert world.claim() is not None
+    request_checks(world, "Fix (#2)", "Add (#3)")
+    assert (world.run(), queue_check(world)) == (None, [])
 
 
 def test_group_whose_pull_request_cannot_be_read_ends_as_incomplete(make_world: MakeWorld) -> None:
