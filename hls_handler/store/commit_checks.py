@@ -55,7 +55,8 @@ _HAS_RESULT = (
     select(_c.delivery_id)
     .join(deliveries, _d.id == _c.delivery_id)
     .where(_c.repository_id == bindparam("of_repository"), _c.commit_sha == bindparam("of_commit"))
-    .where(_c.rejected.is_(None), or_(_c.ended_at.is_not(None), _c.external_id != _d.guid))
+    .where(or_(_c.rejected.is_(None), _c.ended_by_service.is_not(None)))  # `CheckEnder` ends rejected ones, too
+    .where(or_(_c.ended_at.is_not(None), _c.external_id != _d.guid))
     .limit(1)
 )
 """The external id of a delivery's second check is not its GUID, see `_renewed`: GitHub has the result of the first."""

@@ -249,6 +249,19 @@ def shown_during_call_after_other_writes(world: World) -> list[str]:
     return once
 
 
+def test_end_of_a_rejected_result_does_not_stay_while_other_writes_wait_for_slots(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=settings(github={"min_seconds_between_writes": 1.0}))
+    world.open_pull_request()
+    world.claude.on_call = lambda _: world.github.failing_checks.append(Permanent("GitHub answered 422"))
+    while world.run() is None:
+        world.advance(world.store.queue.seconds_until_due() or 0)
+    world.advance(60)
+    world.end_checks()
+    world.advance(60)
+    world.open_pull_request(file("other.py"), guid="after a change of the base branch")
+    assert shown_during_call_after_other_writes(world) == ["neutral", "in_progress"]
+
+
 @pytest.mark.parametrize("error", [Permanent("403: GitHub asks for checks=write"), Retryable("422: no such commit")])
 def test_rejected_check_does_not_fail_the_delivery_and_is_tried_once(make_world: MakeWorld, error: HlsError) -> None:
     world = make_world(REPLY)
