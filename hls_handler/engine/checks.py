@@ -94,7 +94,8 @@ def begin_check(job: Job, commit: str, *, waits_until: datetime | None = None) -
         _wait_for_creation(job, check)
         begin = partial(_write, job, check, lambda checks: checks.begin(check, waits_until=waits_until))
         try:
-            begin(until=job.store.now() + IN_PLACE, can_move=True)
+            # Only once: else each burst of first results could go before it.
+            begin(until=job.store.now() + IN_PLACE, can_move=job.lease.attempt == 1)
         except Postponed:
             job.require_reads_allowed()  # while GitHub is down, the delivery waits with the question, too
             if waits_until is not None or job.store.commit_checks.has_result(job.lease, commit):

@@ -10,8 +10,9 @@ import pytest
 
 from hls_handler.actions import Outcome
 from hls_handler.analysis import Unusable, UnusableReply, Usage
+from hls_handler.deliveries import Lease
 from hls_handler.engine.posting import OUTCOME
-from hls_handler.errors import AppNotInstalled, DependencyDown, HlsError, Permanent, Retryable
+from hls_handler.errors import AppNotInstalled, DependencyDown, HlsError, Permanent, Postponed, Retryable
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Review, Settings
 from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID
@@ -260,6 +261,56 @@ def test_end_of_a_rejected_result_does_not_stay_while_other_writes_wait_for_slot
     world.advance(60)
     world.open_pull_request(file("other.py"), guid="after a change of the base branch")
     assert shown_during_call_after_other_writes(world) == ["neutral", "in_progress"]
+
+
+def test_check_that_waited_for_first_results_is_held_up_once(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=settings(github={"min_seconds_between_writes": 1.0}), is_clock_fixed=True)
+    world.open_pull_request()
+    assert world.finish().state == "done"
+    world.advance(60)
+    limiter, others = world.store.rate_limiter, list[Lease]()
+    for number in range(7, 27):
+        world.accept(guid=f"other {number}", number=number)
+        other = world.store.queue.claim(worker="v", lease_s=3600, max_crashes=10)
+        assert other is not None
+        others.append(other)
+    waiting: list[tuple[datetime, Lease]] = []
+
+    def bring_first_results() -> None:
+        world.on_pause = lambda: None
+        for _ in range(10):
+            with pytest.raises(Postponed) as wait:
+                limiter.take_slot(others[-1], "github", interval_s=1.0)
+            waiting.append((wait.value.at, others.pop()))
+
+    world.open_pull_request(file("other.py"), guid="base")
+    limiter.reserve_slot("github", interval_s=1.0, within_s=60.0)
+    world.on_pause = bring_first_results
+    assert world.run() is None  # ten first results go before the check in progress
+    due_at = world.store.now() + timedelta(seconds=world.store.queue.seconds_until_due() or 0)
+    for at, lease in sorted(waiting, key=lambda one: one[0]):
+        late_s = 0.3 if at == max(waiting, key=lambda one: one[0])[0] else 0.005  # its worker was busy
+        world.advance((at - world.store.now()).total_seconds() + late_s)
+        limiter.take_slot(lease, "github", interval_s=1.0)
+    world.advance((due_at - world.store.now()).total_seconds() + 0.01)
+    world.on_pause = bring_first_results
+    world.run()
+    assert (len(world.claude.asked), shown(world)) == (2, ["success", "in_progress"])
+
+
+def test_question_waits_while_the_creation_of_the_check_may_take_effect(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    world.open_pull_request()
+    world.github.lost_check_responses.append(NO_RESPONSE)
+    assert world.run() is None
+    world.advance(LATE_WRITE_S / 2)
+    assert world.run() is None
+    assert world.claude.asked == []
+    world.advance(LATE_WRITE_S)
+    during: list[list[str]] = []
+    world.claude.on_call = lambda _: during.append(shown(world))
+    assert world.finish().state == "done"
+    assert during == [["in_progress"]]
 
 
 @pytest.mark.parametrize("error", [Permanent("403: GitHub asks for checks=write"), Retryable("422: no such commit")])
