@@ -21,7 +21,7 @@ from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from tests.engine.world import empty_storage, library
+from tests.engine.world import empty_storage, library, machine_now
 
 REPOSITORY = "octo/widgets"
 REPOSITORY_ID = 7
@@ -174,7 +174,7 @@ def component(health: Health) -> ComponentHealth:
 @pytest.fixture
 def world() -> World:
     ahead: list[timedelta] = []
-    return World(empty_storage(lambda: sum(ahead, timedelta())), ahead=ahead)
+    return World(empty_storage(lambda: machine_now() + sum(ahead, timedelta())), ahead=ahead)
 
 
 def test_27_of_700_missed_deliveries_are_each_processed_once(world: World) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from hls_handler.cli.send import with_sandbox_links
 from hls_handler.prompting import recorded
 from tests.e2e.fork_server import start_module
-from tests.e2e.service import wait_until
+from tests.e2e.service import ROOT, wait_until
 from tests.sandbox.conftest import ask
 from tests.settings.files import SMALLEST, load
 
@@ -38,7 +38,8 @@ def test_sandbox_begins_with_opened_issues_and_prints_commands_of_this_installat
         running.terminate()
         running.wait()
     program = Path(sys.executable).with_name("hls")
-    assert lines[3].startswith(f"Try:    {program} init --github-url ")
-    assert lines[4].endswith(f"(other names: {program} send --list)")
+    shown = program.relative_to(ROOT) if program.is_relative_to(ROOT) else program
+    assert lines[3].startswith(f"Try:    {shown} init --github-url ")
+    assert lines[4].endswith(f"(other names: {shown} send --list)")
     assert "changed the title" not in text
     assert "issuecomment" not in text

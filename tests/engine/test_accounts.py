@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import timedelta
 
 import pytest
 from pydantic import SecretStr
@@ -14,14 +13,14 @@ from hls_handler.events import Account
 from hls_handler.settings.model import Github
 from hls_handler.storage import Storage
 from tests.engine.fakes import HLS, FakeGithub
-from tests.engine.world import MakeWorld, empty_storage
+from tests.engine.world import MakeWorld, empty_storage, machine_now
 
 FIRST, SPARE = Account("hls-bot", 1, "User"), Account("spare-bot", 2, "User")
 
 
 @pytest.fixture
 def store() -> Storage:
-    return empty_storage(timedelta)
+    return empty_storage(machine_now)
 
 
 @pytest.mark.parametrize(

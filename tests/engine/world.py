@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import Any
 from hls_handler.analysis import IssueAnalysis
 from hls_handler.clients.vectors import Vectors
 from hls_handler.db.tables import metadata
+from hls_handler.db.values import from_ms
 from hls_handler.deliveries import Finished, Lease, NewDelivery
 from hls_handler.engine.active_config import ChosenAccount, DeliveryConfig, WorkerContext
 from hls_handler.engine.checks import CheckEnder
@@ -35,6 +37,7 @@ from hls_handler.store.statistics import DeliveryRow
 from hls_handler.web.webhook import WebhookHeaders, new_delivery
 from tests.engine.fakes import HLS, ExclusiveLease, FakeClaude, FakeGithub
 from tests.handlers.world import file, pull_request
+from tests.queue.builders import ClockedDatabase
 from tests.sqlite import create_database
 
 MakeWorld = Callable[..., "World"]
@@ -227,14 +230,18 @@ class World:
         )
 
 
+def machine_now() -> datetime:
+    """Return the time in whole milliseconds, as databases store it."""
+    return from_ms(time.time_ns() // 1_000_000)
+
+
 class SharedDatabase:
     """One SQLite database for many tests: SQLAlchemy compiles each statement once for each `Database`."""
 
     def __init__(self) -> None:
         self.folder = TemporaryDirectory()
-        self.skew: Callable[[], timedelta] = timedelta
-        url = create_database(Path(self.folder.name) / "hls.db")
-        self.database = Storage.open(url, skew=lambda: self.skew()).database
+        self.now = machine_now
+        self.database = ClockedDatabase(create_database(Path(self.folder.name) / "hls.db"), lambda: self.now())
 
 
 @cache
@@ -242,10 +249,10 @@ def shared_database() -> SharedDatabase:
     return SharedDatabase()
 
 
-def empty_storage(skew: Callable[[], timedelta]) -> Storage:
-    """Delete all rows of this process's database, and let `skew` be added to its clock."""
+def empty_storage(now: Callable[[], datetime]) -> Storage:
+    """Delete all rows of this process's database, whose clock becomes `now`."""
     shared = shared_database()
-    shared.skew = skew
+    shared.now = now
     with shared.database.writing(durable=False) as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
@@ -266,10 +273,11 @@ def open_world(
     """
     skew: list[timedelta] = []
 
-    def ahead() -> timedelta:
-        return sum(skew, NOON - datetime.now(UTC) if is_clock_fixed else timedelta())
+    def now() -> datetime:
+        return (NOON if is_clock_fixed else machine_now()) + sum(skew, timedelta())
 
-    store = empty_storage(ahead) if folder is None else Storage.open(create_database(folder / "hls.db"), skew=ahead)
+    file = folder and folder / "hls.db"
+    store = empty_storage(now) if file is None else Storage(ClockedDatabase(create_database(file), now))
     try:
         yield World(store, FakeGithub(), replies or FakeClaude([BUG]), given or settings(), skew=skew)
     finally:
