@@ -152,3 +152,10 @@ def test_finding_of_a_later_review_is_raised_on_an_unchanged_line_beside_a_new_b
     pushes = Pushes({"a.c": BASE})
     pushes.push({"a.c": first})
     assert pushes.push({"a.c": "// c\n" + first}, findings=[found("a.c", 4, "    b = 2")]) == "failure"
+
+
+def test_finding_stays_open_while_github_leaves_out_the_patch_of_its_file() -> None:
+    pushes = raised()
+    pushes.omitted = ["a.c"]
+    pushes.push({"a.c": FIXED})
+    assert pushes.entry(1).state == "open"
