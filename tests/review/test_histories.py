@@ -190,3 +190,18 @@ def test_finding_that_was_fixed_and_is_reported_again_gets_no_second_comment() -
     again = {"a.py": edited(f"{quote}\n")["a.py"].replace("    c = 3\n", "    c = 3\n    y = eval(x)\n")}
     assert pushes.push(again, findings=[found("a.py", 10, "    y = eval(x)")]) == "failure"
     assert pushes.comments == [("a.py", 6)]
+
+
+def test_line_reported_again_in_another_file_gets_no_second_comment() -> None:
+    pushes = raised()
+    head = {"a.py": BASE.replace("c = 3", "c = 4"), "b.py": "def run(x):\n    y = eval(x)\n"}
+    check = pushes.push(head, findings=[found("b.py", 2, "    y = eval(x)")], verdicts=[said(1, "gone")])
+    assert (check, pushes.comments) == ("failure", [("a.py", 6)])
+
+
+def test_finding_that_is_gone_returns_with_its_code() -> None:
+    pushes = Pushes({"a.py": BASE})
+    pushes.push({"a.py": FAULT})
+    pushes.push(edited("    y = eval(x)\n    z = 5\n"), findings=[EVAL])
+    assert pushes.push(edited("    z = 5\n"), verdicts=[said(1, "gone")]) == "success"
+    assert pushes.push({"a.py": FAULT}) == "failure"

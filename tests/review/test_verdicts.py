@@ -159,3 +159,53 @@ def test_finding_stays_open_while_github_leaves_out_the_patch_of_its_file() -> N
     pushes.omitted = ["a.c"]
     pushes.push({"a.c": FIXED})
     assert pushes.entry(1).state == "open"
+
+
+def test_finding_at_a_line_without_letters_is_not_gone() -> None:
+    pushes, head = Pushes({"a.c": BASE}), BASE.replace("    b = 2\n", "    b = 2\n    })\n")
+    assert pushes.push({"a.c": head}, findings=[found("a.c", 4, "    })")]) == "failure"
+    assert pushes.push({"a.c": head.replace("    })", "    });")}, verdicts=[said(1, "gone")]) == "failure"
+
+
+def test_fixed_finding_that_is_reported_again_stays_open_though_its_proof_is_there() -> None:
+    pushes = raised()
+    head = FAULT.replace("    a = 1\n", f"    a = 1\n{GUARD}\n")
+    assert pushes.push({"a.c": head}, verdicts=[said(1, "fixed", "a.c", 3, GUARD)]) == "success"
+    again = head.replace("    *out = copy(x);", "    *out = copy(x);  // sure")
+    assert pushes.push({"a.c": again}, findings=[found("a.c", 5, "    *out = copy(x);  // sure")]) == "failure"
+    assert pushes.push({"a.c": again}) == "failure"
+
+
+def test_new_finding_of_a_later_review_is_about_a_new_block() -> None:
+    pushes = Pushes({"a.c": BASE})
+    pushes.push({"a.c": FAULT})
+    head = {"a.c": FAULT + "    end();\n"}
+    assert pushes.push(head, findings=[AT]) == "success"
+    assert pushes.push({"a.c": head["a.c"] + "    last();\n"}, findings=[found("a.c", 7, "    last();")]) == "failure"
+
+
+def test_no_call_is_made_if_nothing_is_new() -> None:
+    pushes = raised()
+    assert (pushes.push({"a.c": FAULT}), pushes.calls) == ("failure", 1)
+    pushes.push({"a.c": BASE})
+    assert pushes.push({"a.c": FAULT}) == "failure"
+    assert pushes.calls == 1
+
+
+def test_rebase_beside_the_proof_of_a_fix_costs_no_call() -> None:
+    pushes = raised()
+    head = {"a.c": FAULT.replace("    a = 1\n", f"    a = 1\n{GUARD}\n")}
+    assert pushes.push(head, verdicts=[said(1, "fixed", "a.c", 3, GUARD)]) == "success"
+    calls = pushes.calls
+    rebased = {"a.c": head["a.c"].replace("a = 1", "a = 7")}
+    assert pushes.push(rebased, base={"a.c": BASE.replace("a = 1", "a = 7")}) == "success"
+    assert pushes.calls == calls
+
+
+def test_findings_at_two_equal_blocks_stay_there() -> None:
+    pushes, head, quote = Pushes({"a.c": BASE * 3}), {"a.c": BASE + FAULT + FAULT}, "    *out = copy(x);"
+    pushes.push(head, findings=[found("a.c", 8, quote), found("a.c", 13, quote)])
+    pushes.push({"a.c": head["a.c"] + "end();\n"})
+    assert [one.line for one in pushes.record.ledger] == [8, 13]
+    assert len({one.key for one in pushes.record.ledger}) == 2
+    assert pushes.comments == [("a.c", 8), ("a.c", 13)]
