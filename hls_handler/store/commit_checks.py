@@ -51,6 +51,17 @@ _IS_EARLIER = (
     .order_by(_c.delivery_id.desc())
     .limit(1)
 )
+_OF_PULL_REQUEST = and_(_d.conversation_key == bindparam("of_conversation"), _d.event == "pull_request")
+_SELECT_OPEN_OLDER = select(_d.id).where(
+    _OF_PULL_REQUEST, _d.head_sha == bindparam("of_commit"), _d.state.in_(OPEN_STATES), _d.id < _OWN_ID
+)
+_SELECT_NEWEST = (
+    select(_c.ended_at, _c.conclusion, _c.is_exempt, (_c.delivery_id < _OWN_ID).label("is_older"))
+    .join(deliveries, _d.id == _c.delivery_id)
+    .where(_OF_PULL_REQUEST, _c.commit_sha == bindparam("of_commit"), _c.begun_at.is_not(None))
+    .order_by(_c.delivery_id.desc())
+    .limit(1)
+)
 _HAS_RESULT = (
     select(_c.delivery_id)
     .join(deliveries, _d.id == _c.delivery_id)
@@ -135,24 +146,12 @@ class CommitChecks:
         It is running if an older delivery than that of the lease has not ended it, or may still bring another result. A
         newer one may wait for that of the lease.
         """
-        query = (
-            select(_c.ended_at, _c.conclusion, _c.is_exempt, (_c.delivery_id < _OWN_ID).label("is_older"))
-            .join(deliveries, _d.id == _c.delivery_id)
-            .where(_d.conversation_key == bindparam("of_conversation"), _d.event == "pull_request")
-            .where(_c.commit_sha == commit, _c.begun_at.is_not(None))
-            .order_by(_c.delivery_id.desc())
-            .limit(1)
-        )
-        is_open = (
-            select(_d.id)
-            .where(_d.conversation_key == bindparam("of_conversation"), _d.event == "pull_request")
-            .where(_d.head_sha == commit, _d.state.in_(OPEN_STATES), _d.id < _OWN_ID)
-        )
-        terms = {"of_conversation": conversation_key(lease.repository_id, number), "of_guid": lease.guid}
+        conversation = conversation_key(lease.repository_id, number)
+        terms = {"of_conversation": conversation, "of_guid": lease.guid, "of_commit": commit}
         with self._database.reading() as connection:
-            if connection.execute(is_open, terms).first() is not None:
+            if connection.execute(_SELECT_OPEN_OLDER, terms).first() is not None:
                 return CheckResult(True, None, is_exempt=False)
-            row = connection.execute(query, terms).first()
+            row = connection.execute(_SELECT_NEWEST, terms).first()
         if row is None:
             return None
         return CheckResult(row.ended_at is None and bool(row.is_older), row.conclusion, bool(row.is_exempt))
