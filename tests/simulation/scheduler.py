@@ -1,6 +1,6 @@
 """Runs tasks, one at a time, in virtual time: always the one that wakes first. A seed determines the whole run.
 
-A task is a greenlet: to switch between threads takes a third of a schedule's time.
+A task is a greenlet: in place of a thread it needs no locks, and a switch takes less time.
 """
 
 from __future__ import annotations
