@@ -15,7 +15,6 @@ from typing import Any
 
 from hls_handler.analysis import IssueAnalysis
 from hls_handler.clients.vectors import Vectors
-from hls_handler.db.tables import metadata
 from hls_handler.db.values import from_ms
 from hls_handler.deliveries import Finished, Lease, NewDelivery
 from hls_handler.engine.active_config import ChosenAccount, DeliveryConfig, WorkerContext
@@ -253,9 +252,7 @@ def empty_storage(now: Callable[[], datetime]) -> Storage:
     """Delete all rows of this process's database, whose clock becomes `now`."""
     shared = shared_database()
     shared.now = now
-    with shared.database.writing(durable=False) as connection:
-        for table in reversed(metadata.sorted_tables):
-            connection.execute(table.delete())
+    shared.database.empty()
     return Storage(shared.database)
 
 

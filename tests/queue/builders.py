@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, Connection, Row, bindparam, select
 
 from hls_handler.analysis import IssueResponse, Usage, ValidReply
 from hls_handler.db.database import Database, parse_url
-from hls_handler.db.tables import analyses, deliveries
+from hls_handler.db.tables import analyses, deliveries, metadata
 from hls_handler.db.values import no_skew, to_ms
 from hls_handler.deliveries import Accepted, Lease, NewDelivery
 from hls_handler.prompting.prompt import PromptSources
@@ -50,6 +50,12 @@ class ClockedDatabase(Database):
         self.current_time = clock  # type: ignore[method-assign]
         clock_ms = bindparam("clock_ms", callable_=lambda: to_ms(clock()), type_=BigInteger())
         self.now = clock_ms  # type: ignore[misc]
+
+    def empty(self) -> None:
+        """Delete all rows."""
+        with self.writing(durable=False) as connection:
+            for table in reversed(metadata.sorted_tables):
+                connection.execute(table.delete())
 
     def now_in(self, connection: Connection) -> int:
         return to_ms(self.current_time())

@@ -65,9 +65,7 @@ class SimulatedDatabase(ClockedDatabase):
 
     def begin(self, scheduler: Scheduler) -> None:
         """Delete all rows, and use the clock of this scheduler."""
-        with super().writing(durable=False) as connection:
-            for table in reversed(tables.metadata.sorted_tables):
-                connection.execute(table.delete())
+        self.empty()
         self.scheduler = scheduler
 
     @contextmanager
