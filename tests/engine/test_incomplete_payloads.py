@@ -27,8 +27,13 @@ from tests.engine.fakes import HLS
 from tests.engine.world import library, settings
 
 PAYLOADS = (
-    *("issues.edited", "issue_comment.created", "release.published", "pull_request.synchronize"),
-    *("pull_request_review.submitted", "workflow_run.completed", "check_run.completed.2"),
+    "issues.edited",
+    "issue_comment.created",
+    "release.published",
+    "pull_request.synchronize",
+    "pull_request_review.submitted",
+    "workflow_run.completed",
+    "check_run.completed.2",
 )
 """Recorded payloads of each event; those of other actions have the same objects."""
 
