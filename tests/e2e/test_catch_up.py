@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from contextlib import closing
 from typing import Any
 
@@ -14,7 +15,8 @@ from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.hooks import Hook
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService
-from tests.e2e.service import SECRET, free_port, wait_until
+from tests.e2e.service import SECRET, Service, free_port, wait_until
+from tests.queue.builders import newest
 
 REPOSITORY = "Codertocat/Hello-World"
 ENTRY = f'  - {{name: "{REPOSITORY}", events: [issues]}}'
@@ -39,6 +41,34 @@ def comments_on(sandbox: Sandbox, number: int) -> int:
     conversation = sandbox.state.conversation(REPOSITORY, number)
     assert conversation is not None
     return len(conversation.comments)
+
+
+def is_complete(service: Service, *, of: int) -> bool:
+    shown = service.get("/health").body["components"]["catch_up"]
+    return bool(shown["state"] == "healthy" and shown["looked_at"] >= of and shown["remaining"] == 0)
+
+
+def test_missed_webhooks_are_processed_once_although_the_service_is_killed_meanwhile(
+    sandbox: Sandbox, make_service: MakeService
+) -> None:
+    port = free_port()
+    service = make_service(port=port, more=ENTRY, catch_up="enabled: true")
+    add_hook(sandbox, f"http://127.0.0.1:{port}/webhook")
+    guids = [open_issue(sandbox, number) for number in range(21, 26)]
+    service.start()
+    wait_until(lambda: sum("/deliveries/" in one.path for one in sandbox.requests.all()) >= 2)
+    service.stop(signal.SIGKILL)
+    service.start()
+    guids.append(open_issue(sandbox, 26))  # received
+    wait_until(lambda: is_complete(service, of=5))
+    service.until_idle()
+    with closing(service.open_store()) as store:
+        rows = {row.guid: row for row in newest(store)}
+    assert {guid: (rows[guid].state, rows[guid].is_caught_up) for guid in guids} == {
+        **dict.fromkeys(guids[:5], ("done", True)),
+        guids[5]: ("done", False),
+    }
+    assert [comments_on(sandbox, number) for number in range(21, 27)] == [1] * 6
 
 
 def test_catch_up_command_lists_and_then_processes_missed_webhooks(sandbox: Sandbox, make_service: MakeService) -> None:
