@@ -144,14 +144,16 @@ class WebhookEnvelope(msgspec.Struct, frozen=True):
 # msgspec describes a type at its first use and is not thread-safe then: two workers at once would crash the process.
 msgspec.convert({}, WebhookEnvelope)
 
+_DECODER = msgspec.json.Decoder(WebhookEnvelope)
+
 
 def parse_envelope(body: bytes) -> WebhookEnvelope:
     """Parse the envelope. Raises `PayloadError` if the body is not a JSON object, or a field has a wrong type.
 
-    The whole body is decoded, so that a number out of range in any field is rejected here and not by a worker.
+    Values that are no fields are skipped: a worker rejects those that have the form of JSON but are out of range.
     """
     try:
-        return msgspec.convert(msgspec.json.decode(body), WebhookEnvelope)
+        return _DECODER.decode(body.decode())
     except msgspec.ValidationError as exc:
         raise PayloadError(f"invalid payload: {exc}") from exc
     except UnicodeDecodeError as exc:

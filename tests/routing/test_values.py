@@ -15,6 +15,7 @@ from hls_handler.events import parse_event
 from hls_handler.routing import (
     MARKER,
     RoutingInput,
+    WebhookEnvelope,
     from_envelope,
     from_event,
     parse_envelope,
@@ -69,11 +70,12 @@ def test_input_has_author_and_text_of_the_comment_or_review(
 
 
 @pytest.mark.parametrize("number", ["1e400", "9" * 5000], ids=["float", "integer"])
-def test_both_parsers_reject_numbers_out_of_range(number: str) -> None:
+def test_number_out_of_range_is_rejected_in_the_envelope_and_elsewhere_by_the_worker(number: str) -> None:
+    with pytest.raises(PayloadError, match=r"repository\.id"):
+        parse_envelope(f'{{"repository": {{"id": {number}}}}}'.encode())
     body = f'{{"x": "{"x" * 63}", "y": {number}, "z": 1}}'.encode()
-    with pytest.raises(PayloadError):
-        parse_envelope(body)
-    with pytest.raises(PayloadError):
+    assert parse_envelope(body) == WebhookEnvelope()
+    with pytest.raises(PayloadError, match=r"the body of the event push is not a JSON object: .* out of range"):
         parse_event("push", "guid", body)
 
 
