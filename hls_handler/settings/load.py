@@ -257,6 +257,14 @@ PROVIDERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 """Kind -> (package that it needs, keys that it needs besides api_key)."""
 
+KINDS_OF_KEYS = {
+    "region": ("bedrock", "vertex"),
+    "project": ("vertex",),
+    "access_key_id": ("bedrock",),
+    "api_version": ("azure",),
+}
+"""Key that only some kinds have -> these kinds."""
+
 
 def _find_provider_problems(root: object) -> Iterator[tuple[str, str]]:
     claude, fallbacks = value_at(root, "claude"), value_at(root, "claude.fallbacks")
@@ -301,6 +309,9 @@ def _find_warnings(settings: Settings, sources: Sources) -> Iterator[str]:
     for key, provider in settings.claude.providers.items():
         if retirement := describe_retirement(provider.model):
             yield f"{sources.where(f'{key}.model')}: {retirement}"
+        for name, kinds in KINDS_OF_KEYS.items():
+            if name in provider.model_fields_set and provider.kind not in kinds:
+                yield f"{sources.where(f'{key}.{name}')}: has no effect with kind {provider.kind}; remove the key"
     if settings.claude.temperature is not None:
         yield f"{sources.where('claude.temperature')}: has no effect, models accept no temperature; remove the key"
     if not settings.mirror.enabled:

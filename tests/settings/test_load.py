@@ -120,6 +120,15 @@ def test_a_trusted_proxy_of_every_address_causes_a_warning(tmp_path: Path) -> No
     )
 
 
+def test_key_that_the_kind_of_provider_does_not_use_causes_a_warning(tmp_path: Path) -> None:
+    keys = "{kind: openai, api_key: k, model: m, region: eu-central-1, api_version: '1'}"
+    settings = load(tmp_path, SMALLEST.replace("claude:\n", f"claude:\n  fallbacks: [{keys}]\n"))
+    assert settings.warnings == tuple(
+        f"{tmp_path}/settings.yaml:5 (claude.fallbacks[0].{key}): has no effect with kind openai; remove the key"
+        for key in ("region", "api_version")
+    )
+
+
 def test_options_of_the_command_override_the_file_and_are_named_in_messages(tmp_path: Path) -> None:
     path = tmp_path / "settings.yaml"
     path.write_text(f"{SMALLEST}server:\n  port: 8001\n", encoding="utf-8")
