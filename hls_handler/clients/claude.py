@@ -66,6 +66,8 @@ class ClaudeApi:
     def open_model(self, model: str) -> AbstractContextManager[Any] | None:
         import anthropic
 
+        if isinstance(self._client, anthropic.AnthropicVertex):
+            self._google.get()  # raises `DependencyDown` if the key is wrong
         if not isinstance(self._client, anthropic.Anthropic):  # AWS and Google have no such endpoint
             return None
         return self._client.models.with_streaming_response.retrieve(model)

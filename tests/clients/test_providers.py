@@ -126,6 +126,19 @@ def test_rejected_key_of_vertex_costs_nothing(models: FakeModels) -> None:
     assert (caught.value.remedy[:19], caught.value.may_have_succeeded) == ("set claude.api_key ", False)
 
 
+def test_check_of_the_model_of_vertex_checks_the_key(models: FakeModels) -> None:
+    keys = [*kinds(models.url).values()][4]
+    found = []
+    for key in (keys["api_key"], "no JSON"):
+        vertex = settings(**keys | {"api_key": key})
+        with closing(Provider(vertex, vertex, connect, clock=lambda: 0.0, now=lambda: NOON)) as client:
+            try:
+                found.append(client.lookup_model(vertex.model))
+            except DependencyDown as exc:
+                found.append(str(exc))
+    assert found == ["unlisted", "Google rejected the key of vertex"]
+
+
 def test_unreachable_token_service_of_google_is_an_outage(models: FakeModels) -> None:
     keys = [*kinds(models.url).values()][4]
     unreachable = json.loads(keys["api_key"]) | {"token_uri": f"{REFUSED}/token"}
