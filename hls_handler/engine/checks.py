@@ -67,6 +67,8 @@ MAX_WAIT_S = 15.0
 """Longest wait for a slot of the rate limit."""
 
 TITLE_CHECKED = Codec("title_check", 2, TypeAdapter(Outcome), readable=(1,))
+GROUP_HEADS = Codec("merge_group", 1, TypeAdapter(tuple[HeadCheck, ...]))
+"""Heads of the pull requests of a merge group. A push to one of them removes it from the queue, and its group."""
 
 
 def plan_check(job: Job) -> None:
@@ -237,17 +239,26 @@ def end_group_check(job: Job) -> Outcome | None:
 
 
 def _plan_group(job: Job, group: MergeGroup) -> EnsureCheck:
+    heads = job.find_result(GROUP_HEADS)
+    if heads is None:
+        heads = job.run_step(GROUP_HEADS, 0, partial(_read_heads, job, group))
+        job.store.checkpoints.save(job.lease, *job.pending.take())  # the rest of the delivery may be repeated often
+    found = [_find_head_check(job, head) for head in heads]
+    return plan_group_check(group.head_sha, found, job.rule.effective.review)
+
+
+def _read_heads(job: Job, group: MergeGroup) -> tuple[HeadCheck, ...]:
+    """Return the heads of the pull requests that the group merges; () if the commits do not show which."""
     reader, queued = job.context.github.reader(job.event.repository.full_name), find_queued(group.head_ref)
     merged = None
     if queued is not None:
         merged = find_merged(queued, reader.commits_between(group.base_sha, group.head_sha))
-    found = [_find_head_check(job, reader, number, is_queued=number == queued) for number in merged or ()]
-    heads = [head for head in found if head is not None]
-    return plan_group_check(group.head_sha, heads, job.rule.effective.review)
+    found = [_read_head(reader, number, is_queued=number == queued) for number in merged or ()]
+    return tuple(head for head in found if head is not None)
 
 
-def _find_head_check(job: Job, reader: Reader, number: int, *, is_queued: bool) -> HeadCheck | None:
-    """Return the check of a pull request; None if a commit only names one that is not in the queue: it is not open."""
+def _read_head(reader: Reader, number: int, *, is_queued: bool) -> HeadCheck | None:
+    """Return the head of a pull request; None if a commit only names one that is not in the queue: it is not open."""
     try:
         pull_request = reader.pull_request(number)
     except Permanent:
@@ -256,14 +267,17 @@ def _find_head_check(job: Job, reader: Reader, number: int, *, is_queued: bool) 
         return None  # the number of an issue
     if pull_request.state == "closed" and not is_queued:
         return None
-    commit = pull_request.head_sha
-    result = job.store.commit_checks.find_result(job.lease, number, commit)
+    return HeadCheck(number, pull_request.head_sha)
+
+
+def _find_head_check(job: Job, head: HeadCheck) -> HeadCheck:
+    result = job.store.commit_checks.find_result(job.lease, head.number, head.commit)
     if result is None:
-        return HeadCheck(number, commit)
+        return head
     if result.is_running:
         at = job.store.now() + timedelta(seconds=POLL_S)
-        raise Postponed(f"pull request {number} of the merge queue is being reviewed", at=at)
-    return HeadCheck(number, commit, result.conclusion, result.is_exempt)
+        raise Postponed(f"pull request {head.number} of the merge queue is being reviewed", at=at)
+    return replace(head, conclusion=result.conclusion, is_exempt=result.is_exempt)
 
 
 def check_title(job: Job, routing_input: RoutingInput) -> tuple[Job, Outcome | None]:

@@ -7,6 +7,7 @@ it, the checkpoint is ignored and the step runs again. The codec and the name of
     route                    RULE "route"
     load_repository_settings SETTINGS_FILE "repository_settings"; the organisation's file has n = 1
     check_title              TITLE_CHECKED "title_check"
+    end_group_check          GROUP_HEADS "merge_group"
     gather                   facts_codec "gather"
     ask                      _REPLY "ask" n: the valid reply of prompt n, by Claude or from the cache of replies;
                              UNUSABLE "unusable" n: the unusable replies;

@@ -70,8 +70,8 @@ def find_merged(queued: int, comparison: Comparison | None) -> tuple[int, ...] |
     return numbers if len(numbers) <= MAX_PULL_REQUESTS else None
 
 
-def plan_group_check(commit: str, heads: Sequence[HeadCheck] | None, settings: Review) -> EnsureCheck:
-    """Return the check of a merge group. `heads` is None if it is unknown which pull requests the commit merges."""
+def plan_group_check(commit: str, heads: Sequence[HeadCheck], settings: Review) -> EnsureCheck:
+    """Return the check of a merge group. `heads` is empty if it is unknown which pull requests the commit merges."""
     if not heads:
         reason = "the commits of the merge queue do not show which pull requests they merge"
         return plan_unreviewed_check(commit, settings.incomplete, "Not reviewed", reason)

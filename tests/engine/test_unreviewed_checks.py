@@ -344,6 +344,10 @@ def test_group_waits_for_a_review_that_has_not_begun_its_check(make_world: MakeW
     request_checks(world, "Fix (#2)", "Add (#3)")
     assert (world.run(), queue_check(world)) == (None, [])
     assert world.row("queue").reason == "pull request 3 of the merge queue is being reviewed"
+    sent = len(world.github.calls)
+    world.advance(10)
+    assert (world.run(), world.github.calls[sent:]) == (None, [])
+    assert world.row("queue").reason == "pull request 3 of the merge queue is being reviewed"
 
 
 def test_repeated_group_does_not_wait_for_a_review_that_waits_for_it(make_world: MakeWorld) -> None:

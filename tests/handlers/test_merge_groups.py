@@ -85,14 +85,14 @@ def test_group_is_unknown_if_its_commits_are() -> None:
         ),
         ([DONE, EXEMPT], "neutral", "Not reviewed: settings exclude 1 pull request of 2 from reviews"),
         (
-            None,
+            [],
             "incomplete",
             "Not reviewed: the commits of the merge queue do not show which pull requests they merge",
         ),
     ],
 )
 def test_check_of_a_group_follows_from_the_checks_on_the_heads(
-    heads: list[HeadCheck] | None, conclusion: str, title: str
+    heads: list[HeadCheck], conclusion: str, title: str
 ) -> None:
     for incomplete in ("neutral", "failure"):
         planned = plan_group_check(QUEUE, heads, Review(incomplete=incomplete))
