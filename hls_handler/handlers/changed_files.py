@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 from hls_handler.handlers.linguist import NO_ATTRIBUTES, LinguistAttributes
 from hls_handler.handlers.reader import ChangedFile
-from hls_handler.handlers.skipped_files import OVERRIDES, SkippedFile, find_skip_reason, is_shortened
+from hls_handler.handlers.skipped_files import OVERRIDES, SkippedFile, find_skip_reason
 from hls_handler.prompting.render import CHARACTERS_PER_TOKEN, estimate_tokens
 from hls_handler.review.blocks import Block, PlacedBlock, find_blocks, match_blocks
 from hls_handler.review.coverage import Coverage, FileCoverage
@@ -240,8 +240,8 @@ def _show(selection: Selection, part: FilePart) -> PatchedFile:
     file = selection.files[part.file]
     whole = selection.patches[file.path]
     shown = Patch(tuple(_cut_hunks(whole, part)))
-    unlisted = max(file.additions + file.deletions - whole.changed_lines, 0) if file.cut else 0
-    missing = whole.changed_lines - shown.changed_lines + unlisted
+    unlisted = max(file.additions + file.deletions - _count_changed(whole), 0) if file.cut else 0
+    missing = _count_changed(whole) - _count_changed(shown) + unlisted
     text = numbered(shown)
     if missing:
         lines = f"{count(missing, 'more changed line')} of this file {is_or_are(missing)}"
@@ -319,7 +319,7 @@ def cover(
             reason = "GitHub shortened its patch"
         elif show_name(file.path) != file.path or "\n" in file.path:
             reason = "Claude was not shown its name as it is"  # and another file may look the same
-        listed = selection.patches[file.path].changed_lines
+        listed = _count_changed(selection.patches[file.path])
         lines = file.additions + file.deletions if file.cut else listed
         in_blocks = sum(block.last - block.first + 1 for block in selection.blocks[file.path])
         is_unread = 0 < unread[file.path] == in_blocks  # blank lines are in no block
@@ -361,3 +361,12 @@ def _rank(file: PatchedFile) -> int:
     if is_test_file(path):
         return 1
     return 2 if DOCUMENTATION.search(path) or SETTINGS_FILES.search(path) else 0
+
+
+def is_shortened(file: ChangedFile) -> bool:
+    """Return True if GitHub left out lines of a long patch. It gives no notice: only the numbers of lines show it."""
+    return file.additions + file.deletions > _count_changed(parse_patch(file.patch or ""))
+
+
+def _count_changed(patch: Patch) -> int:
+    return sum(line.mark != " " for hunk in patch.hunks for line in hunk.lines)

@@ -131,7 +131,7 @@ def _summary(
     done, needed = coverage.reviewed, coverage.needed
     if needed:
         needing = f"{count(needed, 'file')} that {'needs' if needed == 1 else 'need'} a review"
-        yield f"{done} of {needing} {was_or_were(done)} reviewed as a whole."
+        yield f"{done} of {needing} {was_or_were(done or needed)} reviewed as a whole."
     else:
         yield "No changed file needs a review."
     if opened:

@@ -9,8 +9,7 @@ from typing import Literal
 
 from hls_handler.handlers.linguist import NO_ATTRIBUTES, Attribute, LinguistAttributes
 from hls_handler.handlers.reader import ChangedFile
-from hls_handler.review.blocks import find_blocks
-from hls_handler.review.patches import Patch, parse_patch
+from hls_handler.review.patches import Patch
 from hls_handler.settings.values import PathFilter
 from hls_handler.untrusted.redaction import redact
 
@@ -19,7 +18,6 @@ Reason = Literal[
     "not shown by GitHub",
     "too large for GitHub to show",
     "renamed without changes",
-    "changed in blank lines only",
     "left out by settings",
     "lock file",
     "generated",
@@ -84,7 +82,6 @@ REASONS_WITHOUT_REVIEW: frozenset[Reason] = frozenset(
     {
         "binary or empty",
         "renamed without changes",
-        "changed in blank lines only",
         "left out by settings",
         "lock file",
         "generated",
@@ -127,10 +124,8 @@ def find_skip_reason(
         if pattern.search(path) and known.get(OVERRIDES[reason]) is not False:
             is_sure = attributes is not None and reason not in HIDING
             return reason if is_sure else "perhaps generated or vendored"
-    if patch.hunks:
-        if redact(file.path) != file.path:  # stored facts are redacted, and two files would have one name
-            return "named like a credential"
-        return None if is_shortened(file) or find_blocks(file.path, patch) else "changed in blank lines only"
+    if patch.hunks:  # stored facts are redacted, and two files would have one name
+        return "named like a credential" if redact(file.path) != file.path else None
     if file.additions or file.deletions:
         return "too large for GitHub to show"
     if file.status == "renamed":
@@ -139,8 +134,3 @@ def find_skip_reason(
         return "not shown by GitHub" if was_hidden else "renamed without changes"
     is_empty = file.sha in EMPTY_BLOBS or BINARY_FILES.search(path) is not None
     return "binary or empty" if is_empty else "not shown by GitHub"
-
-
-def is_shortened(file: ChangedFile) -> bool:
-    """Return True if GitHub left out lines of a long patch. It gives no notice: only the numbers of lines show it."""
-    return file.additions + file.deletions > parse_patch(file.patch or "").changed_lines
