@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 from hls_handler.handlers.linguist import NO_ATTRIBUTES, LinguistAttributes
 from hls_handler.handlers.reader import ChangedFile
-from hls_handler.handlers.skipped_files import OVERRIDES, SkippedFile, find_skip_reason
+from hls_handler.handlers.skipped_files import OVERRIDES, SkippedFile, find_skip_reason, has_left_hidden_place
 from hls_handler.prompting.render import CHARACTERS_PER_TOKEN, estimate_tokens
 from hls_handler.review.blocks import Block, PlacedBlock, find_blocks, match_blocks
 from hls_handler.review.coverage import Coverage, FileCoverage
@@ -61,7 +61,7 @@ class PatchedFile:
     additions: int
     deletions: int
     numbered: str  # the patch, redacted, each line with its side and number: "R   11 + return side ** 2"
-    cut: bool  # True if only a part of the patch is shown
+    cut: bool  # True if GitHub does not show all lines that need a review
     changed: tuple[ChangedLines, ...] = ()  # in the order of the patch; () unless it is shown by a call
     above: str = ""  # numbered lines above the hunks, from the beginning of their functions
 
@@ -151,7 +151,7 @@ def select_files(
         reason = find_skip_reason(file, patch, ignored_paths, attributes)
         if reason is None:
             status, counts = STATUSES.get(file.status, "changed"), (file.additions, file.deletions)
-            cut = is_shortened(file)
+            cut = is_shortened(file) or has_left_hidden_place(file, ignored_paths, attributes)
             read.append(PatchedFile(file.path, file.previous_path, status, *counts, numbered(patch), cut))
         else:
             skipped.append(SkippedFile(file.path, reason, file.previous_path))
@@ -316,7 +316,7 @@ def cover(
             reason = "the prompt shows only a part of it" if index in selection.unshown else selection.limit
             reason = not_asked.get(index, reason)
         elif file.cut:
-            reason = "GitHub shortened its patch"
+            reason = "shown only partly by GitHub"
         elif show_name(file.path) != file.path or "\n" in file.path:
             reason = "Claude was not shown its name as it is"  # and another file may look the same
         listed = _count_changed(selection.patches[file.path])

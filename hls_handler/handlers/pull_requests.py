@@ -509,9 +509,8 @@ def _to_size(lines: int) -> Size:
 def _list_skipped(
     listed: Sequence[ChangedFile], files: PresentFiles, selection: Selection
 ) -> dict[str, tuple[str, int]]:
-    return {
-        file.path: (file.sha or "", files.skipped[file.path]) for file in listed if file.path not in selection.patches
-    }
+    skipped = {one.path for one in selection.skipped if one.reason != "renamed without changes"}  # no lines are added
+    return {file.path: (file.sha or "", files.skipped[file.path]) for file in listed if file.path in skipped}
 
 
 def _add_context(

@@ -113,24 +113,35 @@ def find_skip_reason(
     file: ChangedFile, patch: Patch, ignored_paths: PathFilter, attributes: LinguistAttributes | None
 ) -> Reason | None:
     """Return the reason not to show a file; None if it is shown. `attributes` are None if they could not be read."""
-    if ignored_paths.excludes(file.path):
-        return "left out by settings"
-    known = (attributes or NO_ATTRIBUTES).find(file.path)
-    for attribute, is_set in known.items():
-        if is_set:
-            return attribute
-    path = file.path.lower()
-    for reason, pattern in NOT_HAND_WRITTEN:
-        if pattern.search(path) and known.get(OVERRIDES[reason]) is not False:
-            is_sure = attributes is not None and reason not in HIDING
-            return reason if is_sure else "perhaps generated or vendored"
+    reason = _find_reason_of_path(file.path, ignored_paths, attributes)
+    if reason is not None:
+        return reason
     if patch.hunks:  # stored facts are redacted, and two files would have one name
         return "named like a credential" if redact(file.path) != file.path else None
     if file.additions or file.deletions:
         return "too large for GitHub to show"
     if file.status == "renamed":
-        previous = (file.previous_path or "").lower()
-        was_hidden = any(pattern.search(previous) for _, pattern in NOT_HAND_WRITTEN)
-        return "not shown by GitHub" if was_hidden else "renamed without changes"
-    is_empty = file.sha in EMPTY_BLOBS or BINARY_FILES.search(path) is not None
+        has_left = has_left_hidden_place(file, ignored_paths, attributes)
+        return "not shown by GitHub" if has_left else "renamed without changes"
+    is_empty = file.sha in EMPTY_BLOBS or BINARY_FILES.search(file.path.lower()) is not None
     return "binary or empty" if is_empty else "not shown by GitHub"
+
+
+def has_left_hidden_place(file: ChangedFile, ignored_paths: PathFilter, attributes: LinguistAttributes | None) -> bool:
+    """Return True if a file was renamed, and no review read it at its earlier path: its unchanged lines are new."""
+    previous = file.previous_path if file.status == "renamed" else None
+    return previous is not None and _find_reason_of_path(previous, ignored_paths, attributes) is not None
+
+
+def _find_reason_of_path(path: str, ignored_paths: PathFilter, attributes: LinguistAttributes | None) -> Reason | None:
+    if ignored_paths.excludes(path):
+        return "left out by settings"
+    known = (attributes or NO_ATTRIBUTES).find(path)
+    for attribute, is_set in known.items():
+        if is_set:
+            return attribute
+    for reason, pattern in NOT_HAND_WRITTEN:
+        if pattern.search(path.lower()) and known.get(OVERRIDES[reason]) is not False:
+            is_sure = attributes is not None and reason not in HIDING
+            return reason if is_sure else "perhaps generated or vendored"
+    return None

@@ -14,7 +14,7 @@ from hls_handler.handlers.reader import Commit, Comparison, FileAtRef
 from hls_handler.settings.model import Features, Limits, Repository, Review, Settings
 from tests.engine.fakes import CLAUDE_DOWN
 from tests.engine.world import MakeWorld, World, settings
-from tests.handlers.world import file, pull_request, pull_request_analysis
+from tests.handlers.world import file, finding, pull_request, pull_request_analysis
 
 NAME = "Codertocat/Hello-World"
 REPLY = pull_request_analysis()
@@ -244,6 +244,26 @@ def test_push_takes_over_the_review_that_it_superseded(
     drain(world)
     assert world.row("2-3").state == "ignored"
     assert list(world.github.checks_on["3" * 40].values())[-1] != "success"
+
+
+def test_finding_stays_while_its_code_is_added_in_a_file_that_was_only_renamed_before(make_world: MakeWorld) -> None:
+    code = "def f(user_input):\n+    os.system(user_input)"
+    found = finding(path="a.py", quote="os.system(user_input)", severity="critical").model_dump()
+    gone = {"number": 1, "path": None, "line": None, "quote": "", "verdict": "gone", "severity": None}
+    replies = pull_request_analysis(findings=[found]), pull_request_analysis(earlier=[gone])
+    world = make_world(*replies, given=make_settings(fail_on="critical", verify=False))
+    pull = Pushed(world)
+    pull.send("opened")
+    renamed = replace(
+        file("b.py", None, additions=0, deletions=0, sha="5" * 40), status="renamed", previous_path="old.py"
+    )
+    world.github.changed[2] = (file("a.py", f"@@ -1 +1,2 @@\n {code}", additions=1, deletions=0), renamed)
+    drain(world)
+    pull.head = "2" * 40
+    pull.send("synchronize")  # the author restores old.py, and drops the line of a.py
+    world.github.changed[2] = (file("b.py", f"@@ -0,0 +1,2 @@\n+{code}", additions=2, deletions=0, sha="5" * 40),)
+    drain(world)
+    assert (len(world.claude.asked), list(world.github.checks_on["2" * 40].values())[-1]) == (2, "failure")
 
 
 # Merge queues: concluded from reviews that ended, without a call to Claude

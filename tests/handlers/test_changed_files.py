@@ -20,12 +20,13 @@ from hls_handler.handlers.changed_files import (
 from hls_handler.handlers.reader import ChangedFile
 from hls_handler.handlers.skipped_files import Reason
 from hls_handler.review.coverage import FileCoverage
+from hls_handler.settings.values import PathFilter
 from hls_handler.untrusted.cleaning import CodeText, format_for_prompt
 from tests.handlers.world import PATCH, file, select
 
 BUDGET = 100_000
 LONG_LINE = "with a line too long for one call"
-SHORTENED = "GitHub shortened its patch"
+SHORTENED = "shown only partly by GitHub"
 
 
 def long(path: str, lines: int, *, hunks: int = 1) -> ChangedFile:
@@ -212,6 +213,16 @@ def test_a_file_without_a_patch_needs_a_review_unless_its_format_is_binary(
     given = replace(file(path, None, additions=0, deletions=0), **{"sha": "c" * 40, **known})
     (skipped_file,) = select(given).skipped
     assert (skipped_file.reason, skipped_file.needs_review) == (reason, reason.startswith(("not shown", "too large")))
+
+
+@pytest.mark.parametrize(("previous", "is_complete"), [("src/b.js", True), ("dist/a.js", False), ("old/a.js", False)])
+def test_file_that_leaves_a_place_without_reviews_is_not_reviewed_as_a_whole(previous: str, is_complete: bool) -> None:
+    moved = replace(file("src/a.js"), status="renamed", previous_path=previous)
+    (covered,) = cover(select(moved, ignored_paths=PathFilter(("old/**",))), {}, unlisted=0).files
+    assert (covered.reason, covered.is_complete) == (None if is_complete else SHORTENED, is_complete)
+    unchanged = replace(moved, patch=None, additions=0, deletions=0)
+    (skipped_file,) = select(unchanged, ignored_paths=PathFilter(("old/**",))).skipped
+    assert skipped_file.needs_review != is_complete
 
 
 def test_no_line_of_a_file_that_claude_was_not_shown_is_reviewed() -> None:
