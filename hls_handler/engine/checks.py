@@ -239,10 +239,9 @@ def end_group_check(job: Job) -> Outcome | None:
 
 
 def _plan_group(job: Job, group: MergeGroup) -> EnsureCheck:
-    heads = job.find_result(GROUP_HEADS)
-    if heads is None:
-        heads = job.run_step(GROUP_HEADS, 0, partial(_read_heads, job, group))
-        job.store.checkpoints.save(job.lease, *job.pending.take())  # the rest of the delivery may be repeated often
+    heads = job.run_step(GROUP_HEADS, 0, partial(_read_heads, job, group), fits=bool)
+    if changes := job.pending.take():  # the rest of the delivery may be repeated often
+        job.store.checkpoints.save(job.lease, *changes)
     found = [_find_head_check(job, head) for head in heads]
     return plan_group_check(group.head_sha, found, job.rule.effective.review)
 

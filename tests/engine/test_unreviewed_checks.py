@@ -12,7 +12,7 @@ from hls_handler.errors import HlsError, Permanent
 from hls_handler.events import Label
 from hls_handler.handlers.reader import Commit, Comparison, FileAtRef
 from hls_handler.settings.model import Features, Limits, Repository, Review, Settings
-from tests.engine.fakes import CLAUDE_DOWN
+from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN
 from tests.engine.world import MakeWorld, World, settings
 from tests.handlers.world import file, finding, pull_request, pull_request_analysis
 
@@ -368,6 +368,19 @@ def test_group_waits_for_a_review_that_has_not_begun_its_check(make_world: MakeW
     world.advance(10)
     assert (world.run(), world.github.calls[sent:]) == (None, [])
     assert world.row("queue").reason == "pull request 3 of the merge queue is being reviewed"
+
+
+def test_commits_of_a_group_that_were_unknown_are_read_again(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=make_settings(incomplete="failure"))
+    Pushed(world).send("opened")
+    world.finish()
+    request_checks(world)
+    known, world.github.comparison = world.github.comparison, None  # GitHub answers 404 for the new commit
+    world.github.failing_checks.append(GITHUB_DOWN)
+    assert world.run() is None
+    world.github.comparison = known
+    drain(world)
+    assert queue_check(world) == ["success"]
 
 
 def test_repeated_group_does_not_wait_for_a_review_that_waits_for_it(make_world: MakeWorld) -> None:
