@@ -389,7 +389,7 @@ def parse_event(name: str, delivery: str, body: bytes) -> Event:
                 changed: dict[str, Any] = {key: replace(run, pull_request_numbers=numbers)}
                 event = replace(event, **changed)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise PayloadError(f"the body of the event {name} is not a JSON object: {exc}") from exc
+        raise PayloadError(f"the body of the event {name} cannot be read: {exc}") from exc
     except ValidationError as exc:
         first = exc.errors(include_input=False, include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
