@@ -13,7 +13,13 @@ from typing import Literal, get_args
 
 from hls_handler.handlers.linguist import NO_ATTRIBUTES, LinguistAttributes
 from hls_handler.handlers.reader import ChangedFile
-from hls_handler.handlers.skipped_files import OVERRIDES, SkippedFile, find_skip_reason, has_left_hidden_place
+from hls_handler.handlers.skipped_files import (
+    OVERRIDES,
+    SkippedFile,
+    find_skip_reason,
+    has_left_hidden_place,
+    is_shortened,
+)
 from hls_handler.prompting.render import CHARACTERS_PER_TOKEN, estimate_tokens
 from hls_handler.review.blocks import Block, PlacedBlock, find_blocks, match_blocks
 from hls_handler.review.coverage import Coverage, FileCoverage
@@ -240,8 +246,8 @@ def _show(selection: Selection, part: FilePart) -> PatchedFile:
     file = selection.files[part.file]
     whole = selection.patches[file.path]
     shown = Patch(tuple(_cut_hunks(whole, part)))
-    unlisted = max(file.additions + file.deletions - _count_changed(whole), 0) if file.cut else 0
-    missing = _count_changed(whole) - _count_changed(shown) + unlisted
+    unlisted = max(file.additions + file.deletions - whole.changed_lines, 0) if file.cut else 0
+    missing = whole.changed_lines - shown.changed_lines + unlisted
     text = numbered(shown)
     if missing:
         lines = f"{count(missing, 'more changed line')} of this file {is_or_are(missing)}"
@@ -267,7 +273,7 @@ def _join_lines(lines: Iterable[Line]) -> list[ChangedLines]:
 
 def may_have_calls(selection: Selection) -> bool:
     """Return True if there is something to ask Claude, or could be with other linguist attributes."""
-    return bool(selection.calls) or any(file.reason in OVERRIDES for file in selection.skipped)
+    return bool(selection.calls) or any(file.reason in OVERRIDES or file.previous_path for file in selection.skipped)
 
 
 def _cut_hunks(patch: Patch, part: FilePart) -> list[Hunk]:
@@ -316,10 +322,10 @@ def cover(
             reason = "the prompt shows only a part of it" if index in selection.unshown else selection.limit
             reason = not_asked.get(index, reason)
         elif file.cut:
-            reason = "shown only partly by GitHub"
+            reason = "shown only in part"
         elif show_name(file.path) != file.path or "\n" in file.path:
             reason = "Claude was not shown its name as it is"  # and another file may look the same
-        listed = _count_changed(selection.patches[file.path])
+        listed = selection.patches[file.path].changed_lines
         lines = file.additions + file.deletions if file.cut else listed
         in_blocks = sum(block.last - block.first + 1 for block in selection.blocks[file.path])
         is_unread = 0 < unread[file.path] == in_blocks  # blank lines are in no block
@@ -361,12 +367,3 @@ def _rank(file: PatchedFile) -> int:
     if is_test_file(path):
         return 1
     return 2 if DOCUMENTATION.search(path) or SETTINGS_FILES.search(path) else 0
-
-
-def is_shortened(file: ChangedFile) -> bool:
-    """Return True if GitHub left out lines of a long patch. It gives no notice: only the numbers of lines show it."""
-    return file.additions + file.deletions > _count_changed(parse_patch(file.patch or ""))
-
-
-def _count_changed(patch: Patch) -> int:
-    return sum(line.mark != " " for hunk in patch.hunks for line in hunk.lines)

@@ -189,7 +189,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 37
+    facts_version = 38
     variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in VARIABLES.items()}
     comment_variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in COMMENT_VARIABLES.items()}
     superseded_by_push = True
@@ -509,8 +509,9 @@ def _to_size(lines: int) -> Size:
 def _list_skipped(
     listed: Sequence[ChangedFile], files: PresentFiles, selection: Selection
 ) -> dict[str, tuple[str, int]]:
-    skipped = {one.path for one in selection.skipped if one.reason != "renamed without changes"}  # no lines are added
-    return {file.path: (file.sha or "", files.skipped[file.path]) for file in listed if file.path in skipped}
+    adding = [file for file in listed if file.status != "renamed" or file.additions or file.deletions]
+    skipped = {one.path for one in selection.skipped if one.reason != "changed in blank lines only"}
+    return {file.path: (file.sha or "", files.skipped[file.path]) for file in adding if file.path in skipped}
 
 
 def _add_context(

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from hls_handler.errors import Retryable, Superseded
 from hls_handler.events import Event, PullRequest
-from hls_handler.handlers.changed_files import TOKENS_PER_FILE, PatchedFile, Selection, is_shortened, show_files
+from hls_handler.handlers.changed_files import TOKENS_PER_FILE, PatchedFile, Selection, show_files
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.reader import (
     NO_CONTEXT,
@@ -22,7 +22,7 @@ from hls_handler.handlers.reader import (
     ReviewContext,
     read_optional,
 )
-from hls_handler.handlers.skipped_files import EMPTY_BLOBS
+from hls_handler.handlers.skipped_files import EMPTY_BLOBS, is_shortened
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.dismissals import FIXED, find_dismissals
 from hls_handler.review.functions import find_lines_above

@@ -9,7 +9,8 @@ from typing import Literal
 
 from hls_handler.handlers.linguist import NO_ATTRIBUTES, Attribute, LinguistAttributes
 from hls_handler.handlers.reader import ChangedFile
-from hls_handler.review.patches import Patch
+from hls_handler.review.blocks import find_blocks
+from hls_handler.review.patches import Patch, parse_patch
 from hls_handler.settings.values import PathFilter
 from hls_handler.untrusted.redaction import redact
 
@@ -18,6 +19,7 @@ Reason = Literal[
     "not shown by GitHub",
     "too large for GitHub to show",
     "renamed without changes",
+    "changed in blank lines only",
     "left out by settings",
     "lock file",
     "generated",
@@ -82,6 +84,7 @@ REASONS_WITHOUT_REVIEW: frozenset[Reason] = frozenset(
     {
         "binary or empty",
         "renamed without changes",
+        "changed in blank lines only",
         "left out by settings",
         "lock file",
         "generated",
@@ -116,13 +119,16 @@ def find_skip_reason(
     reason = _find_reason_of_path(file.path, ignored_paths, attributes)
     if reason is not None:
         return reason
-    if patch.hunks:  # stored facts are redacted, and two files would have one name
-        return "named like a credential" if redact(file.path) != file.path else None
+    has_left = has_left_hidden_place(file, ignored_paths, attributes)
+    if patch.hunks:
+        if redact(file.path) != file.path:  # stored facts are redacted, and two files would have one name
+            return "named like a credential"
+        is_read = has_left or is_shortened(file) or find_blocks(file.path, patch)
+        return None if is_read else "changed in blank lines only"
     if file.additions or file.deletions:
         return "too large for GitHub to show"
-    if file.status == "renamed":
-        has_left = has_left_hidden_place(file, ignored_paths, attributes)
-        return "not shown by GitHub" if has_left else "renamed without changes"
+    if file.status == "renamed" and not has_left:
+        return "renamed without changes"
     is_empty = file.sha in EMPTY_BLOBS or BINARY_FILES.search(file.path.lower()) is not None
     return "binary or empty" if is_empty else "not shown by GitHub"
 
@@ -145,3 +151,8 @@ def _find_reason_of_path(path: str, ignored_paths: PathFilter, attributes: Lingu
             is_sure = attributes is not None and reason not in HIDING
             return reason if is_sure else "perhaps generated or vendored"
     return None
+
+
+def is_shortened(file: ChangedFile) -> bool:
+    """Return True if GitHub left out lines of a long patch. It gives no notice: only the numbers of lines show it."""
+    return file.additions + file.deletions > parse_patch(file.patch or "").changed_lines

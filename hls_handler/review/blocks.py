@@ -1,8 +1,5 @@
 """Blocks: changed lines of a patch that follow each other. A blank or unchanged line ends a block.
 
-In a hunk that changes only blank lines, these form blocks, so that each hunk is read: in YAML or after a backslash, a
-blank line changes what a program does.
-
 A review reads blocks, and a finding belongs to one. Line numbers are not compared, so a rebase changes nothing.
 """
 
@@ -69,9 +66,7 @@ def find_blocks(path: str, patch: Patch) -> tuple[PlacedBlock, ...]:
 
 
 def _find_in_hunk(path: str, hunk: int, lines: Sequence[Line]) -> Iterator[PlacedBlock]:
-    has_text = any(line.mark != " " and line.text.strip() for line in lines)
-    counted = [line.text.strip() or (line.mark != " " and not has_text) for line in lines]
-    tokens = [(index, token(line.mark, line.text)) for index, line in enumerate(lines) if counted[index]]
+    tokens = [(index, token(line.mark, line.text)) for index, line in enumerate(lines) if line.text.strip()]
     start = 0
     while start < len(tokens):
         end = start + 1

@@ -48,6 +48,10 @@ class Hunk:
 class Patch:
     hunks: tuple[Hunk, ...]
 
+    @property
+    def changed_lines(self) -> int:
+        return sum(line.mark != " " for hunk in self.hunks for line in hunk.lines)
+
 
 def parse_patch(text: str) -> Patch:
     """Parse the field `patch` of https://docs.github.com/en/rest/pulls/pulls#list-pull-requests-files.

@@ -13,6 +13,7 @@ from hls_handler.analysis import Unusable, UnusableReply, Usage
 from hls_handler.deliveries import Lease
 from hls_handler.engine.posting import OUTCOME
 from hls_handler.errors import AppNotInstalled, DependencyDown, HlsError, Permanent, Postponed, Retryable
+from hls_handler.handlers.reader import ChangedFile
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Budgets, Review, Settings
 from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID
@@ -313,15 +314,26 @@ def test_question_waits_while_the_creation_of_the_check_may_take_effect(make_wor
     assert during == [["in_progress"]]
 
 
-@pytest.mark.parametrize(("asks", "title"), [(True, "1 of 1 file reviewed"), (False, "0 of 1 file reviewed")])
-def test_hunk_that_changes_only_blank_lines_is_reviewed(make_world: MakeWorld, asks: bool, title: str) -> None:
-    budgets = Budgets.model_validate({"total": {"day_usd": 10 if asks else 0.00001}, "exceeded": "ignore"})
+@pytest.mark.parametrize(
+    ("others", "result", "reason"),
+    [
+        ((), ("success", "Nothing needs a review: 1 changed in blank lines only"), "none of the changed files has"),
+        ((file("a.py"),), ("neutral", "0 of 1 file reviewed"), "a budget allows no further call"),
+    ],
+    ids=["alone", "among others"],
+)
+def test_file_of_blank_lines_needs_no_review(
+    make_world: MakeWorld, others: tuple[ChangedFile, ...], result: tuple[str, str], reason: str
+) -> None:
+    budgets = Budgets.model_validate({"total": {"day_usd": 0.00001}, "exceeded": "ignore"})
     world = make_world(REPLY, given=settings().model_copy(update={"budgets": budgets}))
-    code = "@@ -1,1 +1,2 @@\n #!/bin/sh\n+# Build.\n@@ -50,2 +51,3 @@\n sudo -u nobody \\\n+\n ./build.sh"
-    world.open_pull_request(file("build.sh", code, additions=2, deletions=0))
-    reason = world.finish().reason or ""
-    assert [("./build.sh" in asked.task, "()" in reason) for asked in world.claude.asked] == [(True, False)] * asks
-    assert world.github.check_actions[-1].title == title
+    blank = file("b.py", "@@ -1,2 +1,5 @@\n a = 1\n+\n+\n+\n b = 1", additions=3, deletions=0)
+    world.open_pull_request(*others, blank)
+    world.finish()
+    (action,) = world.github.check_actions
+    assert (action.conclusion, action.title) == result
+    assert (world.row().reason or "").startswith(reason)
+    assert "- `b.py`: changed in blank lines only" in action.summary
 
 
 @pytest.mark.parametrize("error", [Permanent("403: GitHub asks for checks=write"), Retryable("422: no such commit")])

@@ -246,7 +246,14 @@ def test_push_takes_over_the_review_that_it_superseded(
     assert list(world.github.checks_on["3" * 40].values())[-1] != "success"
 
 
-def test_finding_stays_while_its_code_is_added_in_a_file_that_was_only_renamed_before(make_world: MakeWorld) -> None:
+@pytest.mark.parametrize(
+    ("previous", "patch"),
+    [("old.py", None), ("dist/old.py", None), ("old.py", "@@ -1 +1,2 @@\n def f(user_input):\n+")],
+    ids=["renamed", "moved out of dist", "with a blank line"],
+)
+def test_finding_stays_while_its_code_is_added_in_a_file_that_added_no_text_before(
+    make_world: MakeWorld, previous: str, patch: str | None
+) -> None:
     code = "def f(user_input):\n+    os.system(user_input)"
     found = finding(path="a.py", quote="os.system(user_input)", severity="critical").model_dump()
     gone = {"number": 1, "path": None, "line": None, "quote": "", "verdict": "gone", "severity": None}

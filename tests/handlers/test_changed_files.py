@@ -15,6 +15,7 @@ from hls_handler.handlers.changed_files import (
     cover,
     find_unshown,
     leave_out,
+    may_have_calls,
     show_files,
 )
 from hls_handler.handlers.reader import ChangedFile
@@ -26,7 +27,7 @@ from tests.handlers.world import PATCH, file, select
 
 BUDGET = 100_000
 LONG_LINE = "with a line too long for one call"
-SHORTENED = "shown only partly by GitHub"
+SHORTENED = "shown only in part"
 
 
 def long(path: str, lines: int, *, hunks: int = 1) -> ChangedFile:
@@ -223,6 +224,9 @@ def test_file_that_leaves_a_place_without_reviews_is_not_reviewed_as_a_whole(pre
     unchanged = replace(moved, patch=None, additions=0, deletions=0)
     (skipped_file,) = select(unchanged, ignored_paths=PathFilter(("old/**",))).skipped
     assert skipped_file.needs_review != is_complete
+    assert may_have_calls(select(unchanged))  # `.gitattributes` may say that the earlier place was reviewed
+    (image,) = select(replace(unchanged, path="src/a.png"), ignored_paths=PathFilter(("old/**",))).skipped
+    assert not image.needs_review
 
 
 def test_no_line_of_a_file_that_claude_was_not_shown_is_reviewed() -> None:

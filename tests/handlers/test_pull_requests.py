@@ -100,7 +100,7 @@ DOCS = PathFilter(("docs/**",), "config/settings.yaml:14 (repositories[0].paths.
             ),
         ),
         ([file()], {}, None),
-        ([file(additions=400)], {}, "1 of 1 file was not shown as a whole: 1 shown only partly by GitHub"),
+        ([file(additions=400)], {}, "1 of 1 file was not shown as a whole: 1 shown only in part"),
     ],
 )
 def test_omissions_are_described(files: list[ChangedFile], known: dict[str, Any], described: str | None) -> None:

@@ -26,11 +26,6 @@ def test_block_ends_at_a_blank_or_unchanged_line() -> None:
     assert texts(patch) == [["-a", "+b"], ["+d"], ["+e", "+f"]]
 
 
-def test_blank_lines_are_blocks_of_a_hunk_that_changes_nothing_else() -> None:
-    patch = "@@ -1,2 +1,3 @@\n sudo -u nobody \\\n+\n ./build.sh\n@@ -8,2 +9,4 @@\n+a\n+\n b\n@@ -20,2 +22 @@\n-\t\n c"
-    assert texts(patch) == [["+"], ["+a"], ["-\t"]]
-
-
 @pytest.mark.parametrize(
     ("now", "expected"),
     [

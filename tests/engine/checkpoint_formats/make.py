@@ -26,12 +26,10 @@ def load_stored() -> list[Shape]:
 def main() -> None:
     all_shapes = load_stored()
     for shape in shapes():
-        is_reply = shape.kind.startswith("ask for ")
-        same_version = [one for one in all_shapes if (one.kind, one.version) == (shape.kind, shape.version)]
-        known = [one for one in all_shapes if one.kind == shape.kind] if is_reply else same_version
-        if any(one.digest == shape.digest for one in known):
+        if any((one.kind, one.digest) == (shape.kind, shape.digest) for one in all_shapes):
             continue
-        if same_version and not is_reply:
+        same_version = [one for one in all_shapes if (one.kind, one.version) == (shape.kind, shape.version)]
+        if same_version and not shape.kind.startswith("ask for "):
             sys.exit(f"{shape.kind}: the shape changed and the version is still {shape.version}: raise it")
         all_shapes.append(shape)
     lines = ",\n".join(
