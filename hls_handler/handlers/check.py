@@ -94,13 +94,13 @@ def plan_ignored_check(commit: str, reason: str, settings: Review, *, is_exempt:
 
 def _title(coverage: Coverage, opened: Sequence[LedgerEntry]) -> str:
     """Return a title such as "10 open findings, 1 critical; 6 of 6 files reviewed"."""
-    if not opened and not coverage.needed:
-        reasons = count_reasons(file.reason or "reviewed" for file in coverage.files)
-        return f"Nothing needs a review: {reasons or 'no file was changed'}"
     worst = opened[0].severity if opened else ""
     number = sum(finding.severity == worst for finding in opened)
     found = f"{count(len(opened), 'open finding')}, {number} {worst}; " if opened else ""
-    return f"{found}{coverage.reviewed} of {count(coverage.needed, 'file')} reviewed"
+    if coverage.needed:
+        return f"{found}{coverage.reviewed} of {count(coverage.needed, 'file')} reviewed"
+    reasons = count_reasons(file.reason or "reviewed" for file in coverage.files) or "no file was changed"
+    return f"{found}nothing needs a review: {reasons}" if opened else f"Nothing needs a review: {reasons}"
 
 
 def _describe(coverage: Coverage, opened: Sequence[LedgerEntry], receipt: Receipt, title: str) -> str:

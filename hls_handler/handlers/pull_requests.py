@@ -250,7 +250,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         ledger = follow_credentials(follow(record, files), credentials, files)
         followed = replace(record, ledger=apply_threads(ledger, threads, writers=writers))
         fail_on = limits.review.fail_on if limits.review.check else None
-        wanted = list_to_ask(followed.ledger, fail_on=fail_on, asks_all=event.requested_review in ("new", "full"))
+        is_requested = event.requested_review in ("new", "full")
+        wanted = list_to_ask(followed.ledger, fail_on=fail_on, asks_all=is_requested)
         new = files.find_new({} if is_full else record.blocks)
         tokens = max(limits.input_tokens - QUESTION_TOKENS * len(wanted), limits.input_tokens // 2)
         most = MAX_CALLS if is_review else 1
@@ -260,7 +261,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             selection, context, problem = _add_context(selection, select, pull_request, reader, limits, tokens)
         reads_merge = is_review and limits.review.merge_state
         merge, merge_problem = read_merge_state(pull_request, reader, threads) if reads_merge else (None, "")
-        selection = _with_call_for(selection, wanted, is_requested=event.requested_review == "new")
+        selection = _with_call_for(selection, wanted, is_requested=is_requested)
         reviewers, is_first = record.reviewers if limits.reviewers else (), not record.rounds
         if limits.reviewers and is_first and selection.calls:
             reviewers = read_reviewers(pull_request, selection.files, reader)

@@ -25,7 +25,7 @@ from hls_handler.store.conversations import ConversationRef
 from hls_handler.store.reviews import ReviewChange
 from tests.engine.fakes import GITHUB_DOWN, HLS, INVALID
 from tests.engine.world import MakeWorld, World, settings
-from tests.handlers.world import file, pull_request_analysis
+from tests.handlers.world import file, finding, pull_request_analysis
 from tests.queue.builders import newest
 
 PULL = recorded.load("pull_request.opened")
@@ -98,6 +98,22 @@ def test_review_is_requested_for_the_present_state_and_runs(make_world: MakeWorl
     assert event.sender.login == "octocat"
     row = world.row(lease.guid)
     assert (row.sender, row.title) == ("octocat", event.pull_request and event.pull_request.title)
+
+
+@pytest.mark.parametrize("text", ["/review", "/review full"])
+def test_requested_review_asks_about_an_open_finding_although_no_file_is_read(make_world: MakeWorld, text: str) -> None:
+    of_file = finding(line=99, quote="entirely different words").model_dump()
+    world = make(make_world, pull_request_analysis(findings=[of_file]), REPLY)
+    world.open_pull_request()
+    world.finish()
+    blank = file("area.py", "@@ -1,1 +1,2 @@\n def area(side):\n+", additions=1, deletions=0)
+    world.github.changed = {2: (blank,)}
+    receive_push(world)
+    title = "1 open finding, 1 high; nothing needs a review: 1 changed in blank lines only"
+    assert (world.finish().state, world.github.check_actions[-1].title) == ("done", title)
+    command(world, text)
+    world.finish()
+    assert len(world.claude.asked) == 2
 
 
 def test_retry_of_a_command_requests_one_review(make_world: MakeWorld) -> None:
