@@ -142,8 +142,6 @@ class WebhookEnvelope(msgspec.Struct, frozen=True):
 
 
 # msgspec describes a type at its first use and is not thread-safe then: two workers at once would crash the process.
-msgspec.convert({}, WebhookEnvelope)
-
 _DECODER = msgspec.json.Decoder(WebhookEnvelope)
 
 
