@@ -67,7 +67,7 @@ class PatchedFile:
     additions: int
     deletions: int
     numbered: str  # the patch, redacted, each line with its side and number: "R   11 + return side ** 2"
-    cut: bool  # True if GitHub does not show all lines that need a review
+    cut: bool  # True if some of the lines that need a review are not shown
     changed: tuple[ChangedLines, ...] = ()  # in the order of the patch; () unless it is shown by a call
     above: str = ""  # numbered lines above the hunks, from the beginning of their functions
 

@@ -510,6 +510,7 @@ def _to_size(lines: int) -> Size:
 def _list_skipped(
     listed: Sequence[ChangedFile], files: PresentFiles, selection: Selection
 ) -> dict[str, tuple[str, int]]:
+    """Return `ReviewRecord.skipped`, without files that add no text: that does not show that their code was there."""
     adding = [file for file in listed if file.status != "renamed" or file.additions or file.deletions]
     skipped = {one.path for one in selection.skipped if one.reason != "changed in blank lines only"}
     return {file.path: (file.sha or "", files.skipped[file.path]) for file in adding if file.path in skipped}

@@ -9,7 +9,6 @@ from typing import Literal
 
 from hls_handler.handlers.linguist import NO_ATTRIBUTES, Attribute, LinguistAttributes
 from hls_handler.handlers.reader import ChangedFile
-from hls_handler.review.blocks import find_blocks
 from hls_handler.review.patches import Patch, parse_patch
 from hls_handler.settings.values import PathFilter
 from hls_handler.untrusted.redaction import redact
@@ -123,7 +122,7 @@ def find_skip_reason(
     if patch.hunks:
         if redact(file.path) != file.path:  # stored facts are redacted, and two files would have one name
             return "named like a credential"
-        is_read = has_left or is_shortened(file) or find_blocks(file.path, patch)
+        is_read = patch.changes_text or has_left or is_shortened(file)
         return None if is_read else "changed in blank lines only"
     if file.additions or file.deletions:
         return "too large for GitHub to show"

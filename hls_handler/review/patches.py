@@ -52,6 +52,11 @@ class Patch:
     def changed_lines(self) -> int:
         return sum(line.mark != " " for hunk in self.hunks for line in hunk.lines)
 
+    @property
+    def changes_text(self) -> bool:
+        """False if all changed lines are blank, or there are none."""
+        return any(line.mark != " " and line.text.strip() for hunk in self.hunks for line in hunk.lines)
+
 
 def parse_patch(text: str) -> Patch:
     """Parse the field `patch` of https://docs.github.com/en/rest/pulls/pulls#list-pull-requests-files.
