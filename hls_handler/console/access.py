@@ -8,13 +8,10 @@ processes, and ends when the key is changed. Signing out deletes the cookie, but
 from __future__ import annotations
 
 import hmac
-import logging
 import re
 import secrets
-from collections import deque
 from collections.abc import Callable
 from hashlib import sha256
-from ipaddress import IPv4Address, ip_address, ip_network
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,8 +19,6 @@ from starlette.responses import Response
 from hls_handler.settings.model import Settings
 from hls_handler.settings.values import is_loopback
 from hls_handler.web.callers import Callers
-
-log = logging.getLogger(__name__)
 
 SESSION_S = 12 * 3600
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::[0-9]{1,5})?")
@@ -33,29 +28,18 @@ SAFE_METHODS = ("GET", "HEAD")
 PROXY_HEADERS = re.compile(r"forwarded|via|x-real-ip|x-forwarded-.+")
 """Headers that proxies add to a request, and browsers do not."""
 
-MAX_WRONG_KEYS, WRONG_KEYS_S = 10, 60.0
-"""Wrong keys that the form accepts from one address within this time, in s. A key in X-API-Key is not limited. The
-protection against guessing is the length of the key: settings accept none of under 16 bytes."""
-
-WrongKeys = deque[tuple[float, str]]
-"""Time and network of the newest wrong keys."""
-
-MAX_KEPT = 10_000  # wrong keys of all addresses
-IPV6_PREFIX = 64  # one client has all addresses of such a network
-
 
 class Access:
     """The rules for one set of settings. Thread-safe."""
 
-    def __init__(self, settings: Settings, own_key: bytes, wrong_keys: WrongKeys, now: Callable[[], float]) -> None:
+    def __init__(self, settings: Settings, own_key: bytes, now: Callable[[], float]) -> None:
         """`own_key` is random; it signs tokens if there is no `server.api_key`. `now` returns seconds since 1970."""
         self._server, self._callers = settings.server, Callers(settings.server)
         self._signing_key = hmac.digest(self._callers.key or own_key, b"HLS console", sha256)
-        self._wrong_keys, self._now = wrong_keys, now
+        self._now = now
         public_url = settings.server.public_url or ""
         self.is_on = settings.has_console
         self.has_key = self._callers.key is not None
-        self._is_behind_proxy = bool(public_url)
         self._is_secure = public_url.startswith("https://")
         self._origin = "/".join(public_url.split("/")[:3])
 
@@ -103,12 +87,8 @@ class Access:
         return self._callers.has_key(request) or not (needs_key or "origin" in request.headers)
 
     def sign_in(self, request: Request, given: str, response: Response) -> bool:
-        """Add the cookie to the response if the key is right. Call it only if `may_try`."""
+        """Add the cookie to the response if the key is right. Any number of keys may be tried, as in X-API-Key."""
         if not self._callers.is_key(given.encode()):
-            network = self._client_network(request)
-            self._wrong_keys.append((self._now(), network))
-            if not self.may_try(request):
-                log.warning("ten wrong keys in the sign-in form", extra={"address": network})
             return False
         value = f"{int(self._now()) + SESSION_S}.{secrets.token_urlsafe(16)}"
         response.set_cookie(
@@ -120,20 +100,6 @@ class Access:
             samesite="strict",
         )
         return True
-
-    def may_try(self, request: Request) -> bool:
-        network, now = self._client_network(request), self._now()
-        newest = tuple(self._wrong_keys)  # a copy, because other threads may add one
-        return sum(of == network and now - WRONG_KEYS_S < at <= now for at, of in newest) < MAX_WRONG_KEYS
-
-    def _client_network(self, request: Request) -> str:
-        """Return the client's address, of IPv6 its network. Behind a proxy, it is what the proxy has added last."""
-        address = request.client.host if request.client else ""
-        forwarded = request.headers.getlist("x-forwarded-for")
-        if forwarded and (self._is_behind_proxy or is_loopback(address)):
-            address = forwarded[-1].rpartition(",")[2].strip()
-        host = HOST.fullmatch(address)  # of "192.0.2.1:4711" or "[2001:db8::1]:4711"
-        return _find_network(host[1].strip("[]") if host else address)
 
     def sign_out(self, request: Request, response: Response) -> None:
         is_secure = self._is_behind_tls(request)
@@ -169,17 +135,6 @@ class Access:
 
     def _sign(self, purpose: str, value: str) -> str:
         return hmac.digest(self._signing_key, f"{purpose} {value}".encode("utf-8", "surrogatepass"), sha256).hex()
-
-
-def _find_network(address: str) -> str:
-    """Return an IPv4 address unchanged, the network of an IPv6 address, and "" if it is no address."""
-    try:
-        parsed = ip_address(address.partition("%")[0])  # without the zone of "fe80::1%eth0"
-    except ValueError:
-        return ""
-    if isinstance(parsed, IPv4Address):
-        return str(parsed)
-    return str(parsed.ipv4_mapped or ip_network((parsed, IPV6_PREFIX), strict=False))
 
 
 def _find_sign_of_proxy(request: Request) -> str | None:

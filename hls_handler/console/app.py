@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Route
 
 from hls_handler.clients.api import RateLimit
 from hls_handler.console import openapi
-from hls_handler.console.access import MAX_KEPT, Access, WrongKeys
+from hls_handler.console.access import Access
 from hls_handler.console.api import Api
 from hls_handler.console.audit import AuditPages
 from hls_handler.console.claude_runs import ClaudeRuns, ConnectClaude
@@ -54,7 +54,7 @@ class ConsolePorts:
 class Console:
     def __init__(self, ports: ConsolePorts) -> None:
         self._ports = ports
-        self._own_key, self._wrong_keys = secrets.token_bytes(32), WrongKeys(maxlen=MAX_KEPT)
+        self._own_key = secrets.token_bytes(32)
         self._runs = ClaudeRuns(ports.store, ports.connect_claude, ports.now)
         self._overviews = SingleFlightCache(
             partial(read_overview, ports.store), ports.now, max_age_s=MAX_OVERVIEW_AGE_S
@@ -66,7 +66,7 @@ class Console:
         ports, store, own_key = self._ports, self._ports.store, self._own_key
         if settings.server.trusted_proxy is not None:
             own_key = store.database.secret("console")  # a form of one machine may be sent to another
-        frame = Frame(settings, Access(settings, own_key, self._wrong_keys, ports.now))
+        frame = Frame(settings, Access(settings, own_key, ports.now))
         return [
             *OverviewPage(
                 frame, self._overviews, ports.health, ports.rate_limit, ports.now, store, ports.has_webhooks

@@ -42,9 +42,6 @@ class SignInPages:
         self._frame.require_permitted_origin(request)
         form = await self._frame.read_own_form(request)
         wanted = _local_path(form.get("next"))
-        if not self._access.may_try(request):
-            problem = "There were ten wrong keys from this address within a minute. Wait a minute."
-            return self._page(request, wanted, problem=problem, status=429)
         response = RedirectResponse(wanted, 303)
         if self._access.sign_in(request, form.get("key", ""), response):
             return response
