@@ -190,11 +190,11 @@ def describe_person() -> str:
     return f"command line ({find_user()})"
 
 
-def require_confirmation(question: str, *, what: str, otherwise: str, err: bool = False) -> None:
+def require_confirmation(question: str, *, what: str, otherwise: str) -> None:
     """Ask a question. Exit with 1 and the text `otherwise` if it is declined, and with 2 without a terminal."""
     if not sys.stdin.isatty():
         abort(f"standard input is not a terminal, so {what} cannot be confirmed; add --yes to confirm it")
-    if not typer.confirm(question, err=err):
+    if not typer.confirm(question):
         fail(otherwise)
 
 
