@@ -1,4 +1,4 @@
-"""`hls prompts list`, `vars` and `diff`. `try` is in prompt_try.py, `compare` in prompt_compare.py."""
+"""`hls prompts list` and `diff`. `try` is in prompt_try.py, `compare` in prompt_compare.py."""
 
 from __future__ import annotations
 
@@ -20,12 +20,10 @@ from hls_handler.cli.options import (
     print_lines,
 )
 from hls_handler.cli.prompt_compare import compare
-from hls_handler.cli.prompt_library import describe_variables, get_prompt, load_library
+from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.cli.prompt_try import try_
-from hls_handler.engine.library import families, load_checked, load_shipped
+from hls_handler.engine.library import load_shipped
 from hls_handler.errors import PromptError
-from hls_handler.handlers import HANDLERS
-from hls_handler.handlers.handler import PromptLimits
 from hls_handler.prompting.prompt import Library, Prompt, PromptSources, diff_prompts, origin
 from hls_handler.reports.prompt_library import (
     NO_CALLS,
@@ -106,43 +104,6 @@ def _to_dict(library: Library, prompt: Prompt, versions: Sequence[Version]) -> d
             for field, one in version.corrections.items()
         ],
     }
-
-
-@prompts.command(name="vars")
-def vars_(
-    family: Annotated[
-        str, typer.Argument(metavar="FAMILY", help="issues, pull_requests, reviews, ..., or the name of an event.")
-    ],
-    config: Config = None,
-) -> None:
-    """List the variables of templates.
-
-    Prints for each variable and each of its members: the name, the kind of text, the type, and an example from a
-    recorded event. In a name, [] stands for each element of a list. `untrusted` marks text that anybody can write: a
-    template can output or compare this text and use its length, but cannot split or change it. `trusted` marks all
-    other text. `-` marks values that are not text.
-
-    The variables of all templates come first. Then come the variables of comments and of prompts that follow another
-    prompt, with examples from canned replies, and the labels that each type of reply sets. The fields and labels that
-    prompt files define come last. If the prompts have errors, only the fields and labels of prompt files are missing.
-
-    Exit codes: 0 listed; 2 usage error or unusable settings.
-    """
-    settings = load(config, credentials=False)
-    budget = PromptLimits(input_tokens=settings.claude.input_tokens)
-    by_event = families()
-    event = next((event for event, one in by_event.items() if family in (event, one.name)), None)
-    if event is None:
-        names = ", ".join(dict.fromkeys(by_event[event].name for event in HANDLERS))
-        abort(f"there is no family {family!r}; there are {names}, and every other GitHub event, such as push")
-    try:
-        library_prompts = tuple(load_checked(settings).prompts.values())
-    except PromptError:
-        library_prompts = ()
-    for line in describe_variables(event, by_event[event], library_prompts, budget):
-        print_line(line)
-    if not library_prompts:
-        print_line("the prompts have errors, so the fields and labels that they define are missing; see `hls check`")
 
 
 @prompts.command()

@@ -17,15 +17,11 @@ from hls_handler.wording import count, format_usd
 NO_CALLS = PromptStats("", 0, 0.0, 0, None, None)
 
 
-def custom_field_names(prompt: Prompt) -> tuple[str, ...]:
-    shipped = public_hints(REPLY_TYPES[prompt.reply])
-    return tuple(name for name, hint in public_hints(prompt.reply_model).items() if shipped.get(name) != hint)
-
-
 def format_custom_fields(prompt: Prompt) -> list[str]:
     """Return "component: one of payments, search, none" for each reply field that the prompt adds or changes."""
-    hints = public_hints(prompt.reply_model)
-    return [f"{name}: {describe_type(hints[name])}" for name in custom_field_names(prompt)]
+    shipped = public_hints(REPLY_TYPES[prompt.reply])
+    hints = public_hints(prompt.reply_model).items()
+    return [f"{name}: {describe_type(hint)}" for name, hint in hints if shipped.get(name) != hint]
 
 
 def list_labels(model: type[Reply]) -> Iterator[tuple[str, str]]:

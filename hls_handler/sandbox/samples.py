@@ -8,36 +8,30 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hls_handler import shipped
-from hls_handler.analysis import PartialCost, Reply
-from hls_handler.clients.provider import request_schema
 from hls_handler.engine.job import facts_codec
 from hls_handler.engine.library import FACTS, GUID
 from hls_handler.errors import HlsError
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.handler import Handler, PromptLimits, template_variables
+from hls_handler.handlers.handler import Handler, PromptLimits
 from hls_handler.handlers.reader import Correction, EmptyHistory
 from hls_handler.prompting import recorded
 from hls_handler.prompting.front_matter import FENCE
 from hls_handler.prompting.recorded import Recorded
 from hls_handler.prompting.source_files import SHIPPED_FRONT_MATTER, read_folder
-from hls_handler.review.patches import parse_numbered
 from hls_handler.review.record import LedgerEntry, ReviewRecord
-from hls_handler.sandbox.canned import canned_reply
 from hls_handler.sandbox.reader import SandboxReader
-from hls_handler.sandbox.reading import Note, PatchOfFile, Reading, log_lines
 from hls_handler.sandbox.state import State
 from hls_handler.sandbox.world import World
 from hls_handler.settings.github_events import ACTIONS
 from hls_handler.settings.model import Claude
-from hls_handler.untrusted.placeholders import Trusted
 
 CORRECTED = (Correction("priority", "priority-high", "priority-low", "Typo in the README"),)
 STATES = {"issues": '[{"text": "Which version do you use?", "answered": false}]'}
@@ -121,52 +115,8 @@ def recorded_facts(event_name: str) -> Mapping[str, object]:
     return found
 
 
-def comment_examples(event_name: str, kind: type[Reply], budget: PromptLimits) -> Iterator[Mapping[str, object]]:
-    """Yield the variables of a comment template for each recorded event about which HLS asks Claude.
-
-    The demo's events come first. The variables contain a canned reply of the type `kind`.
-    """
-    handler = handler_for(event_name)
-    schema = request_schema(kind.model_json_schema())
-    for sample in sorted(recorded.for_event(event_name), key=lambda sample: not sample.name.startswith("demo/")):
-        try:
-            event, facts = facts_of(sample, handler, _with_offer(budget, sample))
-        except HlsError:  # raised for closed, locked and deleted conversations
-            continue
-        if handler.skip_reason(facts) is not None:
-            continue
-        name = f"{handler.family}/analyze"
-        variables = template_variables(event, handler, facts, prompt=name)
-        reply = kind.model_validate(canned_reply(schema, _reading_of(variables)))
-        made = handler.comment_variables(facts, reply)
-        ours: dict[str, object] = {"analysis": reply, "prompt_id": Trusted(f"{name}@3f9c2a"), "shortened": 0}
-        ours["files_cost"], ours["model"] = PartialCost(40, 810, 0.0006), Trusted("Claude")
-        yield {**variables, **made, **ours}
-
-
 def _with_offer(budget: PromptLimits, sample: Recorded) -> PromptLimits:
     return budget if sample.payload.get("action") in CHANGES else replace(budget, taken_labels=NOT_OFFERED)
-
-
-def _reading_of(variables: Mapping[str, Any]) -> Reading:
-    conversation = variables.get("issue") or variables.get("pull_request")
-    review, release, comment = (variables.get(name) for name in ("review", "release", "comment"))
-    notes = [Note(None, review.body)] if review else []
-    return Reading(
-        title=conversation.title if conversation else "",
-        body=release.body if release else conversation.body if conversation else "",
-        patches=tuple(
-            PatchOfFile(file.path, tuple(line for hunk in parse_numbered(file.numbered).hunks for line in hunk.lines))
-            for file in variables.get("files", ())
-        ),
-        notes=(*notes, *(Note(comment.number, comment.body) for comment in variables.get("comments", ()))),
-        log=log_lines("\n".join(step.text for step in variables["steps"])) if "steps" in variables else None,
-        commits=tuple(commit.message for commit in variables["commits"]) if release else None,
-        comment=comment.body if comment else "",
-        wants_to_start=variables.get("asked") == "how to start",
-        before=tuple(c.body for name in ("before", "author_comments") for c in variables.get(name, ())),
-        event="" if conversation or release or "steps" in variables else str(variables["rule"].event),
-    )
 
 
 def write_facts(folder: Path = FACTS) -> None:

@@ -101,72 +101,11 @@ def test_corrected_labels_are_shown_by_field() -> None:
     ]
 
 
-def test_variables_have_owner_type_and_example_and_those_of_comments_come_last(prompts: Hls) -> None:
-    result = prompts("vars", "pull_requests")
-    assert (result.exit_code, result.stderr) == (0, "")
-    lines = result.stdout.splitlines()
-    assert lines[0] == "Variables of prompts and comments about pull_request:"
-    for line in (
-        "  pull_request.number                 -           whole number   2",
-        "  pull_request.title                  untrusted   text           Update the README with new information.",
-        "  pull_request.state                  trusted     one of open, closed  open",
-        "  pull_request.draft                  -           true or false  false",
-        "  size                                trusted     one of small, medium, large  small",
-    ):
-        assert line in lines[: lines.index("Variables of comments only:")]
-    below = lines[lines.index("Variables of comments only:") :]
-    assert "  findings[].severity                 trusted     one of critical, high, medium, low  critical" in below
-    assert (
-        "Variables of comments, and of prompts that follow with `then`, if the reply is pull_request_analysis:" in below
-    )
-    assert "  analysis.worth_saying               -           true or false  true" in below
-
-
-def test_the_error_for_an_unknown_family_lists_the_families(prompts: Hls) -> None:
-    result = prompts("vars", "issue")
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == (
-        "there is no family 'issue'; there are issues, pull_requests, reviews, workflows, comments, releases, and "
-        "every other GitHub event, such as push\n"
-    )
-
-
-def test_vars_works_while_a_prompt_is_broken_and_list_names_the_line(prompts: Hls, tmp_path: Path) -> None:
+def test_list_names_the_line_of_a_broken_prompt(prompts: Hls, tmp_path: Path) -> None:
     write(tmp_path / "lib", {"issues/mine.j2": f"{FRONT}---\n{{{{ issue.titel }}}}\n"})
-    result = prompts("vars", "issues")
-    assert result.exit_code == 0
-    assert "  issue.title  " in result.stdout
-    assert result.stdout.endswith(
-        "\nthe prompts have errors, so the fields and labels that they define are missing; see `hls check`\n"
-    )
     shown = prompts("list")
     assert (shown.exit_code, shown.stdout) == (2, "")
     assert "lib/issues/mine.j2:6: issue has no 'titel'; did you mean 'title'?\n" in shown.stderr
-
-
-OWN = """\
-fields:
-  component: {enum: [payments, search, none]}
-  areas: {type: list, enum: [api, docs]}
-  version: {type: string}
-labels: {areas: "area/{value}", kind: {bug: defect}, priority: false, difficulty: false}
-"""
-
-
-def test_vars_print_custom_fields_and_labels(prompts: Hls, tmp_path: Path) -> None:
-    files = {"issues/own.j2": f"{FRONT}{OWN}---\n{TASK}".replace("opened", "edited")}
-    write(tmp_path / "lib", {**files, "issues/own.comment.md.j2": "{{ analysis.version }}"})
-    listed = prompts("vars", "issues").stdout
-    assert (
-        "\nAdditional or changed variables after issues/own:\n"
-        "  analysis.component                  trusted     one of payments, search, none  none\n"
-    ) in listed
-    assert listed.endswith(
-        "\nLabels set by issues/own:\n"
-        "  kind                                defect\n"
-        "  component                           component-payments, component-search\n"
-        "  areas                               area/api, area/docs\n\n"
-    )
 
 
 def test_diff_covers_all_files_of_two_prompts(prompts: Hls) -> None:
