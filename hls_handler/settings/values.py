@@ -32,7 +32,6 @@ from hls_handler.settings.app_key import AppKey, InvalidAppKey
 from hls_handler.settings.github_events import find_event_problem, find_fallback_event_problem
 
 T = TypeVar("T")
-U = TypeVar("U")
 
 LANGUAGE = re.compile(r"\(?[^\W\d_]+\)?(?:[ -]\(?[^\W\d_]+\)?){0,3}")
 """Up to four words of letters, each possibly in parentheses, separated by a space or hyphen: "Chinese (Simplified)"."""
@@ -429,19 +428,24 @@ def matches(glob: str, path: str) -> bool:
     parts, found = glob.split("/"), path.split("/")
     if parts[-1] == ANY_FOLDERS:
         parts.pop()
-    elif match_items(parts, found, any_number=ANY_FOLDERS, item_matches=_match_name):
+    elif match_parts(parts, found):
         return True
     elif "*" in parts[-1] or "?" in parts[-1]:  # only a literal name can also be that of a folder
         return False
-    return match_items([*parts, ANY_FOLDERS, "*"], found, any_number=ANY_FOLDERS, item_matches=_match_name)
+    return match_parts([*parts, ANY_FOLDERS, "*"], found)
+
+
+def match_parts(pattern: Sequence[str], found: Sequence[str]) -> bool:
+    """Return True if the parts of a glob, one for each folder and one for the name, match those of a path."""
+    return _match_items(pattern, found, any_number=ANY_FOLDERS, item_matches=_match_name)
 
 
 def _match_name(pattern: str, name: str) -> bool:
-    return match_items(pattern, name, any_number="*", item_matches=lambda wanted, found: wanted in ("?", found))
+    return _match_items(pattern, name, any_number="*", item_matches=lambda wanted, found: wanted in ("?", found))
 
 
-def match_items(
-    pattern: Sequence[T], found: Sequence[U], *, any_number: T, item_matches: Callable[[T, U], bool]
+def _match_items(
+    pattern: Sequence[str], found: Sequence[str], *, any_number: str, item_matches: Callable[[str, str], bool]
 ) -> bool:
     """Return True if the pattern matches all items; `any_number` in it matches any number of them."""
     pattern_at, found_at = 0, 0
