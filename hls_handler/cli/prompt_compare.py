@@ -69,17 +69,12 @@ def format_comparison(report: Report) -> Iterator[str]:
         )
     yield f"comments     {sum(run.result.speaks for run in new)}, against {sum(run.result.speaks for run in old)}"
     yield f"mean tokens  {fmean(run.tokens for run in new):.0f}, against {fmean(run.tokens for run in old):.0f}"
-    yield f"mean cost    {_mean_cost(new)}, against {_mean_cost(old)}"
+    new_usd, old_usd = (format_usd(fmean(run.cost_usd for run in runs)) for runs in (new, old))
+    yield f"mean cost    {new_usd}, against {old_usd}"
 
 
 def _list_ids(runs: Sequence[Run]) -> str:
     return ", ".join(sorted({run.result.prompt_id for run in runs}))
-
-
-def _mean_cost(runs: Sequence[Run]) -> str:
-    """Return the mean of the known costs."""
-    costs = [run.cost_usd for run in runs if run.cost_usd is not None]
-    return format_usd(fmean(costs) if costs else None)
 
 
 def _cells(one: Comparison, *runs: Run) -> tuple[str, ...]:

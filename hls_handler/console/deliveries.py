@@ -32,7 +32,6 @@ from hls_handler.storage import Storage
 from hls_handler.store.search import NAMES, DeliverySearch
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.untrusted.cleaning import truncate
-from hls_handler.wording import add_usd
 
 MAX_JSON_CHARACTERS = 100_000
 MAX_LOG_LINES = 200
@@ -124,7 +123,6 @@ class DeliveryPages:
             github_page=find_github_page(row, self._frame.settings.github.base_url),
             sentences=[sentence.strip() for sentence in sentences],
             steps=[(step, _title(step)) for step in report.steps],
-            total_usd=add_usd(call.cost_usd for call in report.calls),
             replies=[
                 (answered.prompt_id, _format_json(answered.reply.model_dump(mode="json")))
                 for answered in report.answers

@@ -17,7 +17,6 @@ from hls_handler.analysis import TOKENS, Usage
 from hls_handler.engine.shadow import PromptResult
 from hls_handler.store.calls import CallRow
 from hls_handler.store.conversations import field_of
-from hls_handler.wording import add_usd
 
 MAX_CHANCE = 0.05
 
@@ -29,17 +28,18 @@ class Run:
     result: PromptResult
     calls: int
     tokens: int  # input (including cached) and output
-    cost_usd: float | None  # None if a price is unknown
+    cost_usd: float
     end: str = ""  # a sentence part: "done: added bug; commented"
     replies: str = ""  # Claude's replies as YAML, each below the id of its prompt
     comment: str = ""  # Markdown that was or would be posted, without invisible lines
 
 
 def sum_calls(spent: Sequence[CallRow | Usage]) -> dict[str, Any]:
+    """Return the sums of `Run`. A call that failed has no cost."""
     return {
         "calls": len(spent),
         "tokens": sum(getattr(call, name) or 0 for call in spent for name in TOKENS),
-        "cost_usd": add_usd(call.cost_usd for call in spent),
+        "cost_usd": sum(call.cost_usd or 0 for call in spent),
     }
 
 

@@ -80,8 +80,8 @@ def test_a_shadow_is_compared_with_what_was_posted(compare: Hls) -> None:
     )
 
 
-def test_means_use_the_known_costs_and_control_characters_are_escaped() -> None:
-    def run(prompt_id: str, *labels: RequestedLabel, tokens: int = 1, cost_usd: float | None = None) -> Run:
+def test_means_are_of_compared_deliveries_and_control_characters_are_escaped() -> None:
+    def run(prompt_id: str, *labels: RequestedLabel, tokens: int = 1, cost_usd: float = 0.25) -> Run:
         return Run(PromptResult(prompt_id, labels, True), calls=1, tokens=tokens, cost_usd=cost_usd)
 
     report = Report(
@@ -93,12 +93,12 @@ def test_means_use_the_known_costs_and_control_characters_are_escaped() -> None:
     )
     lines = list(format_comparison(report))
     assert lines[0] == "a@1, a@2 against b@2"
-    assert lines[3].endswith("unknown, unknown   bug, not priority-low")
+    assert lines[3].endswith("0.250000, 0.250000  bug, not priority-low")
     assert "o/r\\x1b[2J#7" in lines[3]
     assert lines[-3:] == [
         "comments     2, against 2",
         "mean tokens  3, against 1",
-        "mean cost    0.500000 USD, against unknown",
+        "mean cost    0.375000 USD, against 0.250000 USD",
     ]
 
 

@@ -11,14 +11,14 @@ from hls_handler.trials.comparison import Comparison, LabelCount, Run, sum_calls
 RESULT = PromptResult("issues/a@1", (), speaks=True)
 
 
-def test_tokens_of_all_kinds_are_added_and_one_unknown_price_makes_the_cost_unknown() -> None:
+def test_tokens_of_all_kinds_are_added_and_a_failed_call_costs_nothing() -> None:
     usages = [Usage("m", 1, 20, 300, 4000, cost_usd=0.5), Usage("m", 1, cost_usd=0.25)]
     assert sum_calls(usages) == {"calls": 2, "tokens": 4322, "cost_usd": 0.75}
-    assert sum_calls([*usages, Usage("m")])["cost_usd"] is None
+    assert sum_calls([*usages, Usage("m")])["cost_usd"] == 0.75
 
 
 def test_diff_marks_added_and_removed_lines() -> None:
-    old, new = (Run(RESULT, 1, 1, None, replies=f"kind: {kind}\nsame: 1", comment="Hi.") for kind in ("a", "b"))
+    old, new = (Run(RESULT, 1, 1, 0.5, replies=f"kind: {kind}\nsame: 1", comment="Hi.") for kind in ("a", "b"))
     compared = Comparison("g1", "issues.opened", "octo/widgets#7", None, old, new)
     assert compared.reply_diff == (
         ("skipped", "@@ -1,2 +1,2 @@"),
