@@ -47,7 +47,7 @@ from hls_handler.settings.yaml_parser import format_yaml
 from hls_handler.store.conversations import ConversationHistory, ConversationRef, ConversationState
 from hls_handler.trials.replay import read_facts
 from hls_handler.trials.sender import Question, Sender, UnusableAnswer
-from hls_handler.trials.trial import Trial
+from hls_handler.trials.trial import Trial, require_event
 from hls_handler.web.webhook import check_payload
 from hls_handler.wording import add_usd, count, format_usd
 
@@ -142,6 +142,7 @@ def _try_event(
         routed = Ignored("no prompt", f"{routed.why(settings.sources)}; no prompt is used for them")
     rule = routed if isinstance(routed, Rule) else None
     if prompt is not None:
+        require_event(library, prompt.name, event)
         effective = rule.effective if rule else table.find(repository) or without_entry(settings)
         rule = Rule(event.key, prompt.name, effective, prompt.path)
     number = f"#{conversation.number}" if conversation else ""

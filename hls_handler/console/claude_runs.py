@@ -20,7 +20,7 @@ from hls_handler.storage import Storage
 from hls_handler.store.calls import CLAUDE_RATE_LIMIT
 from hls_handler.trials.comparison import Report
 from hls_handler.trials.sender import Sender
-from hls_handler.trials.trial import Trial, run_trials
+from hls_handler.trials.trial import Plan, Trial, run_trials
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import add_usd, count
 
@@ -74,7 +74,7 @@ class ClaudeRuns:
         last = self._last
         return last if last is not None and last.name == name else None
 
-    def start(self, name: str, trials: Sequence[Trial], settings: Settings, about: Any, *, by: str) -> None:
+    def start(self, name: str, planned: Sequence[Plan], settings: Settings, about: Any, *, by: str) -> None:
         """Start the trials of a prompt for the person `by`, unless one of it is in progress: the second of two clicks.
 
         Raises `CallRefused` if another one is in progress, or while the service itself may not call Claude.
@@ -85,20 +85,21 @@ class ClaudeRuns:
                     return
                 raise CallRefused(f"Another trial is in progress, of {self._last.name}. Wait for its end.")
             self._check_budget(settings)
-            change = self.store.audit.record(by, "trial", trials[0].prompt_id)
-            progress = self._last = Progress(name, trials[0].prompt_id, self._time(), about, change)
+            prompt_id = next(one.prompt_id for one in planned if isinstance(one, Trial))
+            change = self.store.audit.record(by, "trial", prompt_id)
+            progress = self._last = Progress(name, prompt_id, self._time(), about, change)
         # A daemon, so that a call in progress does not delay the end of the process: nothing of the trial is stored.
-        threading.Thread(target=self._run, args=(progress, trials, settings), name="trial", daemon=True).start()
+        threading.Thread(target=self._run, args=(progress, planned, settings), name="trial", daemon=True).start()
 
     def stop(self) -> None:
         self._stopping.set()
 
-    def _run(self, progress: Progress, trials: Sequence[Trial], settings: Settings) -> None:
+    def _run(self, progress: Progress, planned: Sequence[Plan], settings: Settings) -> None:
         try:
             with closing(self.connect(settings.claude)) as client:
                 sender = Sender(client, partial(self._check_budget, settings), progress.usages.append)
                 try:
-                    progress.report = Report(run_trials(self.store, trials, sender))
+                    progress.report = Report(run_trials(self.store, planned, sender))
                 finally:
                     self.store.audit.set_cost(progress.change, progress.cost_usd)
         except HlsError as exc:

@@ -36,10 +36,10 @@ from hls_handler.reports.estimate import Estimate, estimate, format_cost
 from hls_handler.storage import Storage
 from hls_handler.trials.comparison import Comparison
 from hls_handler.trials.replay import NotRepeatable
-from hls_handler.trials.trial import Trial, list_deliveries, plan_trial, plan_trials
+from hls_handler.trials.trial import Plan, Trial, list_deliveries, plan_trial, plan_trials
 from hls_handler.untrusted.cleaning import split_untrusted
 
-NUMBERS = (1, 5, 10, 20)
+NUMBERS = (1, 5, 20, 100)
 """Numbers of deliveries that the form offers."""
 
 MAX_EDIT_BYTES = 256 * 1024
@@ -71,8 +71,8 @@ class Prepared:
 
     warnings: Sequence[str]
     comment: str | None  # with an invented reply; None unless a comment template was edited
-    trials: tuple[Trial, ...]  # at least one
-    failed: Sequence[Comparison]  # the deliveries that it cannot be rendered with
+    planned: tuple[Plan, ...]  # at least one trial
+    trials: tuple[Trial, ...]
     costs: tuple[Estimate, ...]  # of the questions of each trial
     total: Estimate
 
@@ -83,7 +83,7 @@ class Prepared:
 
     @property
     def guids(self) -> str:
-        return " ".join(trial.source.event.delivery for trial in self.trials)
+        return " ".join(one.source.event.delivery if isinstance(one, Trial) else one.guid for one in self.planned)
 
 
 class TrialPages:
@@ -124,7 +124,9 @@ class TrialPages:
         try:
             prepared = self._prepare(library, edit, form.get("deliveries", "").split()[: max(NUMBERS)])
             if prepared.digest == form["send"]:
-                self._runs.start(edit.name, prepared.trials, self._frame.settings, edit, by=self._frame.person(request))
+                self._runs.start(
+                    edit.name, prepared.planned, self._frame.settings, edit, by=self._frame.person(request)
+                )
                 return location
         except CallRefused as exc:
             return self._page(request, library, edit, said=str(exc), status=409)
@@ -155,7 +157,7 @@ class TrialPages:
         if name not in edited.prompts:
             raise NotRepeatable(f"with this edit, there is no prompt {name} any more")
         config = DeliveryConfig(settings, self._frame.table, edited)
-        planned: list[Trial | Comparison] = []
+        planned: list[Plan] = []
         for guid in guids or filter(None, [edit.guid]):
             row = store.deliveries.find(guid)
             if row is None:
@@ -165,18 +167,18 @@ class TrialPages:
             except NotRepeatable as exc:
                 raise NotRepeatable(f"{guid}: {exc}") from None
         if not guids:
-            others = (row for row in list_deliveries(store, edited, name) if row.guid != edit.guid)
+            listed = list_deliveries(store, edited, name, body_days=settings.storage.body_days)
+            others = (row for row in listed if row.guid != edit.guid)
             planned += islice(plan_trials(store, config, name, others), edit.most - len(planned))
-        trials = [one for one in planned if isinstance(one, Trial)]
-        failed = [one for one in planned if isinstance(one, Comparison)]
+        trials = tuple(one for one in planned if isinstance(one, Trial))
         if not trials:
             known = "no suitable delivery of its events is stored; `hls render` and `hls prompts try` have others"
-            raise NotRepeatable(failed[0].problem if failed else known)
+            raise NotRepeatable(next((one.problem for one in planned if isinstance(one, Comparison)), known))
         return Prepared(
             edited.warnings if edit.is_changed else (),
             _render_edited_comment(edited, edit, trials[0]),
-            tuple(trials),
-            failed,
+            tuple(planned),
+            trials,
             tuple(estimate(settings.claude, *trial.requests) for trial in trials),
             estimate(settings.claude, *(one for trial in trials for one in trial.requests)),
         )

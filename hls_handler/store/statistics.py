@@ -134,11 +134,17 @@ class Deliveries:
         )
         return self._rows(select(*DELIVERY_COLUMNS).where(_c.id.in_(about.union(answered))).order_by(_c.id))
 
-    def with_checkpoint(self, name: str, *, since: datetime) -> list[DeliveryRow]:
-        """Return the deliveries received since `since` that have a checkpoint of this name, newest first."""
+    def with_checkpoint(
+        self, name: str, *, since: datetime, events: Collection[str] = (), most: int | None = None
+    ) -> list[DeliveryRow]:
+        """Return the deliveries received since `since` that have a checkpoint of this name, newest first.
+
+        `events` are names such as "issues"; () stands for all.
+        """
         has_checkpoint = exists().where(checkpoints.c.delivery_id == _c.id, checkpoints.c.name == name)
         query = select(*DELIVERY_COLUMNS).where(_c.received_at >= to_ms(since), has_checkpoint)
-        return self._rows(query.order_by(_c.id.desc()))
+        query = query.where(_c.event.in_(events)) if events else query
+        return self._rows(query.order_by(_c.id.desc()).limit(most))
 
     def body(self, guid: str) -> bytes | None:
         """Return the JSON body; None if the delivery is unknown or its body is not stored."""

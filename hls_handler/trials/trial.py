@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from hls_handler.actions import Action, EnsureComment, EnsureLabels, RequestedLabel
@@ -24,6 +24,7 @@ from hls_handler.engine.posting import LABELS_BEFORE, OUTCOME
 from hls_handler.engine.shadow import SHADOW, prompt_result
 from hls_handler.engine.trial_job import TrialJob
 from hls_handler.errors import DependencyDown, HlsError, Permanent, PromptError, StepFailed, with_remedy
+from hls_handler.events import Event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.asking import VERIFY_PROMPT, Answers, Asking
 from hls_handler.handlers.changed_files import find_unshown
@@ -34,7 +35,6 @@ from hls_handler.routing import Rule
 from hls_handler.settings.yaml_parser import format_yaml
 from hls_handler.storage import Storage
 from hls_handler.store.calls import ReviewBudget
-from hls_handler.store.search import DeliverySearch
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.trials.comparison import Comparison, LabelSets, Report, Run, sum_calls
 from hls_handler.trials.replay import NotRepeatable, StoredFacts, find_kept, load_stored_facts, replay
@@ -43,8 +43,8 @@ from hls_handler.untrusted.redaction import redact
 
 NOT_ASKED = "not asked, because of the error above"
 PULL_REQUEST = "pull_request"
-MAX_EVENTS, MAX_OFFERED = 5, 20
-"""Most events of a prompt that are searched for deliveries, and most deliveries that are offered."""
+MAX_OFFERED = 200
+"""Most deliveries that are searched for suitable ones."""
 
 _MARKS = re.compile(r"^<!-- hls:.*-->$\n?", re.MULTILINE)
 
@@ -111,19 +111,31 @@ class Trial:
         return TrialJob(source.event, rule, source.handler, source.facts, library, self.key, consult)
 
 
-def list_deliveries(store: Storage, library: Library, name: str) -> list[DeliveryRow]:
-    """Return finished deliveries of the prompt's events: those that people corrected, then the others, newest first."""
-    keys, rows = library.events(name, families()), list[DeliveryRow]()
-    for event in tuple(dict.fromkeys(key.partition(".")[0] for key in keys))[:MAX_EVENTS]:
-        found = store.searches.find(DeliverySearch(event=event, state="done")).rows
-        rows += [row for row in found if row.event in keys or row.event_key in keys]
-    newest = sorted(rows, key=lambda row: row.received_at, reverse=True)[:MAX_OFFERED]
+Plan = Trial | Comparison
+"""A trial, or the comparison with the problem that the prompt cannot be rendered for a delivery."""
+
+
+def list_deliveries(store: Storage, library: Library, name: str, *, body_days: int) -> list[DeliveryRow]:
+    """Return finished deliveries of the prompt's events about which Claude was asked, newest first, corrected before.
+
+    Only deliveries of the last `body_days` are listed: the events of older ones are deleted.
+    """
+    keys, since = library.events(name, families()), store.now() - timedelta(days=body_days)
+    names = {key.partition(".")[0] for key in keys}
+    asked = store.deliveries.with_checkpoint(ASK, since=since, events=names, most=MAX_OFFERED)
+    newest = [row for row in asked if row.state == "done" and {row.event, row.event_key} & {*keys}]
     corrected = [one.row for one in store.corrections.newest_of_prompt(name, most=MAX_OFFERED)]
     return list({row.guid: row for row in (*corrected, *newest)}.values())
 
 
-def plan_trial(store: Storage, config: DeliveryConfig, row: DeliveryRow, prompt: str) -> Trial:
-    """Return a trial with a delivery. Its requests are rendered. Raises `NotRepeatable` or `PromptError`."""
+def require_event(library: Library, prompt: str, event: Event) -> None:
+    """Raise `NotRepeatable` if a prompt is for other events: its template would have variables that this one lacks."""
+    if event.name not in {key.partition(".")[0] for key in library.events(prompt, families())}:
+        raise NotRepeatable(f"{prompt} is not for {event.key}")
+
+
+def plan_trial(store: Storage, config: DeliveryConfig, row: DeliveryRow, prompt: str) -> Plan:
+    """Return a trial with a delivery, whose requests are rendered. Raises `NotRepeatable`."""
     source, library = load_stored_facts(store, row, config.table), config.library
     event = source.event
     if row.handler not in (None, handler_for(row.event).name):  # a comment can be an answer for another handler
@@ -131,31 +143,30 @@ def plan_trial(store: Storage, config: DeliveryConfig, row: DeliveryRow, prompt:
     skipped = source.handler.skip_reason(source.facts)
     if skipped is not None:
         raise NotRepeatable(f"it was not a question for Claude: {skipped.reason}")
-    if event.name not in {key.partition(".")[0] for key in library.events(prompt, families())}:
-        raise NotRepeatable(f"{prompt} is not for {event.key}")
+    require_event(library, prompt, event)
     key, kept = store.database.secret(PROMPT_SECRET), find_kept(source, library, prompt)
     trial = Trial(source, library, prompt, key, kept, find_review_budget(event, config.settings, source.effective))
-    return replace(trial, requests=trial.render_requests())
+    try:
+        return replace(trial, requests=trial.render_requests())
+    except PromptError as exc:
+        return replace(_begin(row), problem="; ".join(exc.problems))
 
 
-def plan_trials(
-    store: Storage, config: DeliveryConfig, prompt: str, rows: Iterable[DeliveryRow]
-) -> Iterator[Trial | Comparison]:
-    """Yield a trial with each suitable delivery, or a comparison with the problem if the prompt cannot be rendered."""
+def plan_trials(store: Storage, config: DeliveryConfig, prompt: str, rows: Iterable[DeliveryRow]) -> Iterator[Plan]:
+    """Yield the plan for each suitable delivery."""
     for row in rows:
-        try:
+        with suppress(NotRepeatable):
             yield plan_trial(store, config, row, prompt)
-        except NotRepeatable:
-            continue
-        except PromptError as exc:
-            yield replace(_begin(row), problem="; ".join(exc.problems))
 
 
-def run_trials(store: Storage, trials: Iterable[Trial], sender: Sender) -> tuple[Comparison, ...]:
-    """Return a comparison for each trial. After an error that all calls would get, no more are asked."""
+def run_trials(store: Storage, planned: Iterable[Plan], sender: Sender) -> tuple[Comparison, ...]:
+    """Return a comparison for each plan. After an error that all calls would get, no more are asked."""
     results: list[Comparison] = []
     is_stopped = False
-    for trial in trials:
+    for trial in planned:
+        if isinstance(trial, Comparison):
+            results.append(trial)
+            continue
         row = trial.source.row
         assert row is not None  # `plan_trial` has a delivery
         if is_stopped:

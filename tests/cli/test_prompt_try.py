@@ -189,3 +189,8 @@ def test_a_usage_error_names_what_is_expected(try_: Hls, arguments: list[str], m
     result = try_(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in result.stderr
+
+
+def test_a_prompt_for_other_events_is_refused(try_: Hls) -> None:
+    result = try_("demo/feature", "--prompt", "issues/analyze", "--claude", "sandbox")
+    assert (result.exit_code, result.stderr) == (1, "issues/analyze is not for pull_request.opened\n")

@@ -70,7 +70,10 @@ def store_delivery(store: Storage, guid: str, *, title: str = "Crash") -> Lease:
     facts["issue"]["title"] = title
     lease = begin(store, guid, body=json.dumps({**payload, "delivery": guid}).encode())
     version = handler_for("issues").facts_version
-    store.checkpoints.save(lease, Checkpoint("gather", 0, version, json.dumps(facts)))
+    asked = {"prompt_id": "issues/analyze@0", "reply_type": "issue_analysis", "reply": {}, "usage": {"model": ""}}
+    store.checkpoints.save(
+        lease, Checkpoint("gather", 0, version, json.dumps(facts)), Checkpoint("ask", 0, 1, json.dumps(asked))
+    )
     store.queue.finish(lease, "done", reason=None, took_s=1)
     return lease
 

@@ -159,6 +159,28 @@ def test_only_questions_whose_cost_was_shown_are_sent(stored: Browser, store: St
     assert store.calls.prompt_stats() == []
 
 
+def test_deliveries_without_a_question_do_not_hide_older_ones(stored: Browser, store: Storage) -> None:
+    for number in range(20):  # as of workflow runs that passed
+        store.queue.finish(begin(store, f"n{number}", body=b"%d" % number), "done", reason="nothing to ask", took_s=1)
+    assert '<a href="/deliveries/g1">' in stored.get(EDIT).body.decode()
+
+
+def test_result_counts_deliveries_that_failed_and_those_that_could_not_be_rendered(
+    stored: Browser, store: Storage
+) -> None:
+    store_delivery(store, "g2", title="Typo")
+    store_delivery(store, "g3")
+    unusable = UnusableReply("", "refused", "kind: wrong", "text", Usage("claude-haiku-5-5"))
+    stored.claude = FakeClaude([GOOD, unusable])
+    text = with_task('{% if issue.title == "Typo" %}{{ 1 / 0 }}{% endif %}')
+    page = edit(stored, text, most="5")
+    assert "division by zero" in page.body.decode()
+    assert send(stored, text, page, most="5").status == 303
+    result = wait_for_trial(stored)
+    assert '<p class="note">2 of 3 deliveries have no new result.</p>' in result
+    assert "division by zero" in result.partition("have no new result")[2]
+
+
 def test_nothing_is_sent_while_the_hourly_budget_is_used_up(stored: Browser, store: Storage) -> None:
     start_call(store, begin(store, "g2"), "issues/analyze@1")
     stored.sections["claude"] = {"calls_per_hour": 1}

@@ -24,7 +24,9 @@ REPLY = IssueResponse(worth_saying=True, sources=[], answer="Set DATABASE_URL.",
 
 
 def plan(world: World, prompt: str = PROMPT, guid: str = GUID) -> Trial:
-    return plan_trial(world.store, world.tools().config, world.row(guid), prompt)
+    trial = plan_trial(world.store, world.tools().config, world.row(guid), prompt)
+    assert isinstance(trial, Trial)
+    return trial
 
 
 def run(world: World, trials: list[Trial], *replies: object) -> tuple[Comparison, ...]:
