@@ -15,6 +15,7 @@ from functools import partial
 
 from hls_handler.actions import Action, EnsureComment, EnsureLabels, RequestedLabel
 from hls_handler.analysis import Analysis, ValidReply
+from hls_handler.clients.comment_body import marker, parse_sections
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.engine.asking import PROMPT_SECRET, find_review_budget
@@ -249,6 +250,10 @@ def _load_old_run(store: Storage, row: DeliveryRow, source: StoredFacts) -> tupl
     posted = next(filter(None, reversed(comments)), None)
     analysis = Analysis(answered.answers, comment=posted or ("a comment" if comments else None))
     actions = source.handler.plan(source.event, answered.facts, analysis)
+    for action in actions:
+        if isinstance(action, EnsureComment) and action.section is not None:  # others may share the comment
+            sections = parse_sections(posted or "", marker=marker(action.family))
+            posted = sections[action.section].text if action.section in sections else posted
     asked = [step for (name, at), step in sorted(source.steps.items()) if name == ASK and at < FIRST_SHADOW_STEP]
     run = Run(
         prompt_result(analysis, actions),

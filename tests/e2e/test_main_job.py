@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
+from hls_handler.cli.options import connect_claude
+from hls_handler.engine.active_config import DeliveryConfig
+from hls_handler.engine.library import load_checked
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.objects import Conversation
 from hls_handler.sandbox.server import Sandbox
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.load import load_settings
+from hls_handler.storage import Storage
+from hls_handler.trials.sender import Sender
+from hls_handler.trials.trial import list_deliveries, plan_trials, run_trials
 from tests.e2e.conftest import MakeService, Shared
 from tests.e2e.service import SECRET, Service
 
@@ -49,6 +58,23 @@ def test_a_push_edits_the_pull_requests_comment_in_place(shared: Shared) -> None
     assert after.head_sha != before.head_sha
     assert [comment.id for comment in after.comments] == [before.comments[0].id]
     assert f"/blob/{after.head_sha}/" in after.comments[0].body
+
+
+def test_a_trial_of_an_unchanged_prompt_changes_neither_replies_nor_comments(shared: Shared) -> None:
+    for name in (
+        "demo/feature",
+        "demo/feature-push",
+        "demo/lint-failed",
+        "demo/tests-failed",
+    ):  # two workflows share a comment
+        send(shared.service, shared.sandbox, name)
+    settings = load_settings(shared.service.settings, {}, dotenv=None)
+    config = DeliveryConfig(settings, RepositoryTable(settings), load_checked(settings))
+    with closing(Storage.open(shared.service.storage_url)) as store, connect_claude(settings.claude) as claude:
+        rows = list_deliveries(store, config.library, "workflows/analyze", body_days=1)
+        planned = plan_trials(store, config, "workflows/analyze", rows)
+        results = run_trials(store, planned, Sender(claude))
+    assert [(one.problem, one.reply_diff, one.comment_diff) for one in results] == [("", (), ())] * 2
 
 
 def test_rule_19_secrets_are_in_no_log_response_or_row(shared: Shared) -> None:
