@@ -288,7 +288,7 @@ def describe_period(period: Period, series: Series) -> tuple[Mapping[str, tuple[
         "Received": (f"{sum(received):,}", list_address({}, since=period.since)),
         **{
             state.capitalize(): (f"{sum(values):,}", list_address({"state": state}, since=period.since))
-            for state, values in ended.items()
+            for state, values in {**ended, "superseded": series.get((_OUTCOME, "superseded"), ())}.items()
         },
         "Success": (format_percent(done * 100 / (done + dead) if done + dead else None), ""),
         **{name: (format_duration(percentile(whole, share)), "") for name, share in PERCENTILES.items()},
