@@ -150,4 +150,9 @@ def parse_record(record: str | None, entries: Iterable[str]) -> ReviewRecord:
     for stored in entries:
         with suppress(ValidationError):
             ledger.append(_ENTRY.validate_json(stored))
-    return replace(parsed, ledger=tuple(ledger))
+    highest = max([parsed.next_number - 1, *(entry.number for entry in ledger)])
+    for index, entry in enumerate(ledger):
+        if not entry.number:  # stored before findings had numbers
+            highest += 1
+            ledger[index] = replace(entry, number=highest)
+    return replace(parsed, ledger=tuple(ledger), next_number=highest + 1)

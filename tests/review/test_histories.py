@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hls_handler.review.record import parse_record
 from tests.review.pushes import Pushes, found, said
 
 REVIEWS = Path(__file__).parents[2] / "docs" / "reviews.md"
@@ -205,3 +207,18 @@ def test_finding_that_is_gone_returns_with_its_code() -> None:
     pushes.push(edited("    y = eval(x)\n    z = 5\n"), findings=[EVAL])
     assert pushes.push(edited("    z = 5\n"), verdicts=[said(1, "gone")]) == "success"
     assert pushes.push({"a.py": FAULT}) == "failure"
+
+
+def test_findings_from_before_there_were_numbers_get_numbers_of_their_own() -> None:
+    entry = {
+        "path": "a.py",
+        "side": "RIGHT",
+        "severity": "high",
+        "category": "bugs",
+        "state": "open",
+        "prompt_id": "p@1",
+    }
+    stored = [json.dumps({**entry, "key": key, "quote": key, "title": key}) for key in ("one", "two")]
+    record = parse_record('{"rounds": 1}', stored)
+    assert [one.number for one in record.ledger] == [1, 2]
+    assert record.next_number == 3
