@@ -156,6 +156,7 @@ def join_chunks(
     *,
     no_texts: str | None = None,
     deadline_s: float = DEADLINE_S,
+    clock: Callable[[], float] = time.monotonic,
 ) -> str:
     """Join the chunks that a template or block outputs. Raise `RenderLimitError` if they exceed a render limit.
 
@@ -163,6 +164,7 @@ def join_chunks(
     with the message `no_texts`. Errors are thrown into the generator, so that their traceback has the template's line.
     """
     assert isinstance(chunks, Generator)  # all compiled templates and blocks are generators
+    until = clock() + deadline_s
     _rendering.until = time.monotonic() + deadline_s
     collected: list[str] = []
     characters = texts = 0
@@ -171,6 +173,8 @@ def join_chunks(
         characters += len(chunk)
         if characters > MAX_CHARACTERS:
             chunks.throw(RenderLimitError(f"the template outputs more than {MAX_CHARACTERS:,} characters"))
+        if clock() > until:
+            chunks.throw(RenderLimitError(TOO_SLOW))
         if contains_placeholder(chunk):
             texts += chunk.count(PLACEHOLDER_START)
             if no_texts is not None:

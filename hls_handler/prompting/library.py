@@ -195,18 +195,33 @@ log = logging.getLogger(__name__)
 FileState = frozenset[tuple[str, int, int]]  # (path, mtime in ns, size in bytes) of every readable file
 
 
+RELOAD_WAIT_S = 30.0
+"""Seconds after which other threads no longer wait for a reload: a template may have a loop that does not end."""
+
+_ENDLESS = (
+    f"the changed prompts were not loaded within {RELOAD_WAIT_S:.0f} s, perhaps because a template has a loop that "
+    "does not end; the last valid version stays in use; correct the template and restart HLS"
+)
+
+
 class ReloadingLibrary:
     """The prompt library in use, reloaded when its files change. Thread-safe."""
 
-    def __init__(self, load: Callable[[], Library], *folders: Path, before: Library | None = None) -> None:
+    def __init__(
+        self,
+        load: Callable[[], Library],
+        *folders: Path,
+        before: Library | None = None,
+        wait_s: float = RELOAD_WAIT_S,
+    ) -> None:
         """Load the library. If `load` raises `PromptError`, use the library `before`; if that is None, raise the error.
 
         A change of a file in `folders` causes a reload.
         """
-        self._load, self._folders = load, folders
+        self._load, self._folders, self._wait_s = load, folders, wait_s
         self._lock = threading.Lock()
         self._loaded_state = _file_state(folders)  # before `load`, so that `current` notices changes during it
-        self.reload_error: str | None = None  # of the last reload
+        self.reload_error: str | None = None  # of the last reload, or of one that does not end
         if before is None:
             self.latest = load()  # as last loaded; the receiver reads it without a check for changed files
             self._log_warnings()
@@ -218,13 +233,20 @@ class ReloadingLibrary:
         """Return the library, reloaded if a file has changed. If a new file is invalid, return the last valid library.
 
         While one thread reloads, other threads wait, so that a delivery that begins after a change uses the new files.
-        A template that renders without end is stopped (`environment.DEADLINE_S`). An error of `load` other than
-        `PromptError` is raised once. Later calls return the last valid library until a file changes.
+        After `RELOAD_WAIT_S`, they return the last valid library. An error of `load` other than `PromptError` is raised
+        once. Later calls return the last valid library until a file changes.
         """
-        with self._lock:
+        if not self._lock.acquire(timeout=0.0 if self.reload_error == _ENDLESS else self._wait_s):
+            self.reload_error = _ENDLESS
+            return self.latest
+        try:
             if _file_state(self._folders) != self._loaded_state:
                 self._reload()
+            elif self.reload_error == _ENDLESS:  # it was set while the reload ended
+                self.reload_error = None
             return self.latest
+        finally:
+            self._lock.release()
 
     def _reload(self) -> None:
         self._loaded_state = _file_state(self._folders)

@@ -174,6 +174,30 @@ def test_unexpected_exception_during_reload_is_raised_once_and_remains_as_error(
     assert live.reload_error is None
 
 
+def test_reload_that_does_not_end_stops_no_other_thread(loader: CountingLoader) -> None:
+    is_loading, may_end = threading.Event(), threading.Event()
+
+    def load() -> Library:
+        if loader.times:
+            is_loading.set()
+            assert may_end.wait(TIMEOUT_S)
+        return loader()
+
+    live = ReloadingLibrary(load, loader.folder, wait_s=0.0)
+    good = live.current()
+    change(loader.folder, FRONT + "Other words")
+    reloading = threading.Thread(target=live.current)
+    reloading.start()
+    assert is_loading.wait(TIMEOUT_S)
+    assert live.current() is good
+    assert live.reload_error is not None
+    assert "not loaded within 30 s, perhaps because a template has a loop that does not end" in live.reload_error
+    may_end.set()
+    reloading.join()
+    assert live.current() is not good
+    assert live.reload_error is None
+
+
 def test_invalid_library_at_startup_raises_or_keeps_the_previous_library(loader: CountingLoader) -> None:
     before = loader()
     change(loader.folder, FRONT + "{% if %}")
