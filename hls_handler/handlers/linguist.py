@@ -5,6 +5,7 @@ https://docs.github.com/en/repositories/working-with-files/managing-files/custom
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -13,20 +14,14 @@ from hls_handler.settings.values import ANY_FOLDERS, match_parts
 
 Attribute = Literal["generated", "vendored"]
 
-STATES: Mapping[str, tuple[Attribute, bool | None]] = {
-    state: (name, value)
-    for name in get_args(Attribute)
-    for state, value in (
-        (f"linguist-{name}", True),
-        (f"linguist-{name}=true", True),
-        (f"-linguist-{name}", False),
-        (f"linguist-{name}=false", False),
-        (f"!linguist-{name}", None),  # as if no line had set it
-    )
-}
+NAMES: Mapping[str, Attribute] = {f"linguist-{name}": name for name in get_args(Attribute)}
+SIGNS: Mapping[str, bool | None] = {"-": False, "!": None}  # None: as if no line had set it
+VALUES: Mapping[str | None, bool] = {None: True, "true": True, "false": False}
+STATE = re.compile(r"([-!]?)([A-Za-z0-9_.][-A-Za-z0-9_.]*)(?:=(.*))?")
+BLANKS = re.compile(r"[ \t\r]+")
 MAX_RULES = 500  # lines that set one of the attributes; later ones are ignored
 MAX_LINE_BYTES = 2048  # git ignores longer lines
-UNREAD = ("[", "\\", '"', "!")  # sets and macros, escapes, quoted names; ! before a pattern, which git ignores
+UNREAD = ("[", "\\", '"', "!", "?")  # sets and macros, escapes, quoted names; git ignores !, and ? is one byte for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +53,16 @@ def parse_attributes(text: str) -> LinguistAttributes | None:
     """
     rules: list[Rule] = []
     for line in text.removeprefix("\ufeff").split("\n"):
-        pattern, *words = line.split() or [""]
-        states = dict(STATES[word] for word in words if word in STATES)
-        if not states or pattern.startswith("#") or len(line.encode(errors="surrogatepass")) >= MAX_LINE_BYTES:
+        pattern, *words = BLANKS.split(line.strip(" \t\r"))
+        is_long = len(line.encode(errors="surrogatepass")) >= MAX_LINE_BYTES
+        if pattern.startswith("#") or is_long or not any(name in line for name in NAMES):
             continue
         if any(mark in pattern for mark in UNREAD):
             return None
-        rules.append(Rule(_parse_pattern(pattern), states))
+        found = [STATE.fullmatch(word) for word in words]
+        if None not in found:  # else git ignores the line, such as one with a comment at its end
+            states = {NAMES[one[2]]: SIGNS.get(one[1], VALUES.get(one[3])) for one in found if one and one[2] in NAMES}
+            rules.append(Rule(_parse_pattern(pattern), states))
     return LinguistAttributes(tuple(rules[:MAX_RULES]))
 
 
