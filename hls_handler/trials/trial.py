@@ -131,7 +131,8 @@ def list_deliveries(store: Storage, library: Library, name: str, *, body_days: i
 
 def require_event(library: Library, prompt: str, event: Event) -> None:
     """Raise `NotRepeatable` if a prompt is for other events: its template would have variables that this one lacks."""
-    if event.name not in {key.partition(".")[0] for key in library.events(prompt, families())}:
+    handlers = {type(handler_for(key.partition(".")[0])) for key in library.events(prompt, families())}
+    if type(handler_for(event.name)) not in handlers:
         raise NotRepeatable(f"{prompt} is not for {event.key}")
 
 
@@ -253,7 +254,8 @@ def _load_old_run(store: Storage, row: DeliveryRow, source: StoredFacts) -> tupl
     for action in actions:
         if isinstance(action, EnsureComment) and action.section is not None:  # others may share the comment
             sections = parse_sections(posted or "", marker=marker(action.family))
-            posted = sections[action.section].text if action.section in sections else posted
+            own = sections.get(action.section)
+            posted = own.text if own else "" if sections else posted  # without sections, it was not posted
     asked = [step for (name, at), step in sorted(source.steps.items()) if name == ASK and at < FIRST_SHADOW_STEP]
     run = Run(
         prompt_result(analysis, actions),

@@ -17,7 +17,7 @@ from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import BOT
 from tests.cli.conftest import Hls
-from tests.prompting.samples import copy_shipped
+from tests.prompting.samples import copy_shipped, write
 from tests.sandbox.conftest import seed_story
 
 REPOSITORY = "Codertocat/Hello-World"
@@ -191,6 +191,25 @@ def test_a_usage_error_names_what_is_expected(try_: Hls, arguments: list[str], m
     assert message in result.stderr
 
 
+LOOK = """---
+description: Says what happened
+on: [push]
+reply: generic_analysis
+max_tokens: 500
+---
+{% extends "base.j2" %}
+{% block task %}{{ event.repository.name }}{% endblock %}
+"""
+
+
 def test_a_prompt_for_other_events_is_refused(try_: Hls) -> None:
     result = try_("demo/feature", "--prompt", "issues/analyze", "--claude", "sandbox")
     assert (result.exit_code, result.stderr) == (1, "issues/analyze is not for pull_request.opened\n")
+
+
+def test_a_prompt_that_settings_choose_for_an_event_can_be_named(try_: Hls, sandbox: Sandbox, folder: Path) -> None:
+    write(folder / "prompts", {"push/look.j2": LOOK})
+    chosen = SETTINGS.format(sandbox=sandbox).replace("events: [", "events: [fork, ")
+    chosen = chosen.replace("{directory: prompts}", "{directory: prompts, use: {fork: push/look}}")
+    (folder / "settings.yaml").write_text(chosen)
+    assert try_("fork", "--prompt", "push/look", "--claude", "sandbox").exit_code == 0
