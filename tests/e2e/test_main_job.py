@@ -61,20 +61,20 @@ def test_a_push_edits_the_pull_requests_comment_in_place(shared: Shared) -> None
 
 
 def test_a_trial_of_an_unchanged_prompt_changes_neither_replies_nor_comments(shared: Shared) -> None:
-    for name in (
-        "demo/feature",
-        "demo/feature-push",
-        "demo/lint-failed",
-        "demo/tests-failed",
-    ):  # two workflows share a comment
+    for name in ("demo/feature", "demo/feature-push", "demo/lint-failed", "demo/tests-failed", "demo/review"):
         send(shared.service, shared.sandbox, name)
+    approval = recorded.load("demo/review").payload  # by a second person, whose part of the comment is empty
+    approval["review"] |= {"id": 4711, "state": "approved", "body": "Fine.", "user": {"login": "second", "id": 4711}}
+    shared.sandbox.state.seed("pull_request_review", approval)
+    shared.service.deliver("pull_request_review", recorded.unique(json.dumps(approval).encode()))
+    shared.service.until_idle()
     settings = load_settings(shared.service.settings, {}, dotenv=None)
     config = DeliveryConfig(settings, RepositoryTable(settings), load_checked(settings))
     with closing(Storage.open(shared.service.storage_url)) as store, connect_claude(settings.claude) as claude:
-        rows = list_deliveries(store, config.library, "workflows/analyze", body_days=1)
-        planned = plan_trials(store, config, "workflows/analyze", rows)
-        results = run_trials(store, planned, Sender(claude))
-    assert [(one.problem, one.reply_diff, one.comment_diff) for one in results] == [("", (), ())] * 2
+        for prompt in ("workflows/analyze", "reviews/analyze"):  # two workflows, and two people
+            rows = list_deliveries(store, config.library, prompt, body_days=1)
+            results = run_trials(store, plan_trials(store, config, prompt, rows), Sender(claude))
+            assert [(one.problem, one.reply_diff, one.comment_diff) for one in results] == [("", (), ())] * 2
 
 
 def test_rule_19_secrets_are_in_no_log_response_or_row(shared: Shared) -> None:
