@@ -142,8 +142,8 @@ def _try_event(
         routed = Ignored("no prompt", f"{routed.why(settings.sources)}; no prompt is used for them")
     rule = routed if isinstance(routed, Rule) else None
     if prompt is not None:
-        require_event(library, prompt.name, event)
         effective = rule.effective if rule else table.find(repository) or without_entry(settings)
+        require_event(library, prompt.name, event, effective)
         rule = Rule(event.key, prompt.name, effective, prompt.path)
     number = f"#{conversation.number}" if conversation else ""
     print_line(f"event       {subject.key} of {repository}{number} ({subject.origin})")

@@ -33,6 +33,7 @@ from hls_handler.handlers.labels import AppliedLabel, decide_labels
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt, render
 from hls_handler.routing import Rule
+from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.yaml_parser import format_yaml
 from hls_handler.storage import Storage
 from hls_handler.store.calls import ReviewBudget
@@ -129,10 +130,11 @@ def list_deliveries(store: Storage, library: Library, name: str, *, body_days: i
     return list({row.guid: row for row in (*corrected, *newest)}.values())
 
 
-def require_event(library: Library, prompt: str, event: Event) -> None:
-    """Raise `NotRepeatable` if a prompt is for other events: its template would have variables that this one lacks."""
-    handlers = {type(handler_for(key.partition(".")[0])) for key in library.events(prompt, families())}
-    if type(handler_for(event.name)) not in handlers:
+def require_event(library: Library, prompt: str, event: Event, effective: EffectiveSettings) -> None:
+    """Raise `NotRepeatable` if neither the prompt nor the settings name the event, which may lack variables of it."""
+    chosen = effective.find_prompt(event.key)
+    names = {key.partition(".")[0] for key in library.events(prompt, families())}
+    if event.name not in names and (chosen is None or chosen[0] != prompt):
         raise NotRepeatable(f"{prompt} is not for {event.key}")
 
 
@@ -145,7 +147,7 @@ def plan_trial(store: Storage, config: DeliveryConfig, row: DeliveryRow, prompt:
     skipped = source.handler.skip_reason(source.facts)
     if skipped is not None:
         raise NotRepeatable(f"it was not a question for Claude: {skipped.reason}")
-    require_event(library, prompt, event)
+    require_event(library, prompt, event, source.effective)
     key, kept = store.database.secret(PROMPT_SECRET), find_kept(source, library, prompt)
     trial = Trial(source, library, prompt, key, kept, find_review_budget(event, config.settings, source.effective))
     try:
@@ -253,9 +255,10 @@ def _load_old_run(store: Storage, row: DeliveryRow, source: StoredFacts) -> tupl
     actions = source.handler.plan(source.event, answered.facts, analysis)
     for action in actions:
         if isinstance(action, EnsureComment) and action.section is not None:  # others may share the comment
-            sections = parse_sections(posted or "", marker=marker(action.family))
-            own = sections.get(action.section)
-            posted = own.text if own else "" if sections else posted  # without sections, it was not posted
+            mark = marker(action.family)
+            if posted is not None and posted.rstrip().endswith(mark):  # else it was not posted
+                own = parse_sections(posted, marker=mark).get(action.section)
+                posted = own.text if own else ""
     asked = [step for (name, at), step in sorted(source.steps.items()) if name == ASK and at < FIRST_SHADOW_STEP]
     run = Run(
         prompt_result(analysis, actions),
