@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
@@ -150,9 +151,7 @@ def parse_record(record: str | None, entries: Iterable[str]) -> ReviewRecord:
     for stored in entries:
         with suppress(ValidationError):
             ledger.append(_ENTRY.validate_json(stored))
-    highest = max([parsed.next_number - 1, *(entry.number for entry in ledger)])
-    for index, entry in enumerate(ledger):
-        if not entry.number:  # stored before findings had numbers
-            highest += 1
-            ledger[index] = replace(entry, number=highest)
-    return replace(parsed, ledger=tuple(ledger), next_number=highest + 1)
+    numbers = count(max([parsed.next_number, *(entry.number + 1 for entry in ledger)]))
+    # Entries from before there were numbers have 0.
+    numbered = tuple(entry if entry.number else replace(entry, number=next(numbers)) for entry in ledger)
+    return replace(parsed, ledger=numbered, next_number=next(numbers))
