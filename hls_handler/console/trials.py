@@ -72,9 +72,12 @@ class Prepared:
     warnings: Sequence[str]
     comment: str | None  # with an invented reply; None unless a comment template was edited
     planned: tuple[Plan, ...]  # at least one trial
-    trials: tuple[Trial, ...]
     costs: tuple[Estimate, ...]  # of the questions of each trial
     total: Estimate
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        return tuple(one for one in self.planned if isinstance(one, Trial))
 
     @property
     def digest(self) -> str:
@@ -170,7 +173,7 @@ class TrialPages:
             listed = list_deliveries(store, edited, name, body_days=settings.storage.body_days)
             others = (row for row in listed if row.guid != edit.guid)
             planned += islice(plan_trials(store, config, name, others), edit.most - len(planned))
-        trials = tuple(one for one in planned if isinstance(one, Trial))
+        trials = [one for one in planned if isinstance(one, Trial)]
         if not trials:
             known = "no suitable delivery of its events is stored; `hls render` and `hls prompts try` have others"
             raise NotRepeatable(next((one.problem for one in planned if isinstance(one, Comparison)), known))
@@ -178,7 +181,6 @@ class TrialPages:
             edited.warnings if edit.is_changed else (),
             _render_edited_comment(edited, edit, trials[0]),
             tuple(planned),
-            trials,
             tuple(estimate(settings.claude, *trial.requests) for trial in trials),
             estimate(settings.claude, *(one for trial in trials for one in trial.requests)),
         )
