@@ -123,8 +123,7 @@ def list_deliveries(store: Storage, library: Library, name: str, *, body_days: i
     Only deliveries of the last `body_days` are listed: the events of older ones are deleted.
     """
     keys, since = library.events(name, families()), store.now() - timedelta(days=body_days)
-    names = {key.partition(".")[0] for key in keys}
-    asked = store.deliveries.with_checkpoint(ASK, since=since, events=names, most=MAX_OFFERED)
+    asked = store.deliveries.with_checkpoint(ASK, since=since, events=_event_names(keys), most=MAX_OFFERED)
     newest = [row for row in asked if row.state == "done" and {row.event, row.event_key} & {*keys}]
     corrected = [one.row for one in store.corrections.newest_of_prompt(name, most=MAX_OFFERED)]
     return list({row.guid: row for row in (*corrected, *newest)}.values())
@@ -133,9 +132,13 @@ def list_deliveries(store: Storage, library: Library, name: str, *, body_days: i
 def require_event(library: Library, prompt: str, event: Event, effective: EffectiveSettings) -> None:
     """Raise `NotRepeatable` if neither the prompt nor the settings name the event, which may lack variables of it."""
     chosen = effective.find_prompt(event.key)
-    names = {key.partition(".")[0] for key in library.events(prompt, families())}
-    if event.name not in names and (chosen is None or chosen[0] != prompt):
+    is_named = event.name in _event_names(library.events(prompt, families()))
+    if not is_named and (chosen is None or chosen[0] != prompt):
         raise NotRepeatable(f"{prompt} is not for {event.key}")
+
+
+def _event_names(keys: Iterable[str]) -> set[str]:
+    return {key.partition(".")[0] for key in keys}
 
 
 def plan_trial(store: Storage, config: DeliveryConfig, row: DeliveryRow, prompt: str) -> Plan:
