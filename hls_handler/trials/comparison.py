@@ -90,6 +90,11 @@ class Comparison:
         return f"{self.event_key} of {self.conversation}"
 
     @property
+    def has_labels(self) -> bool:
+        """True if one of the results has labels to compare."""
+        return self.labels is not None and bool(self.labels.old or self.labels.new)
+
+    @property
     def reply_diff(self) -> tuple[DiffLine, ...]:
         return _diff(self.old.replies, self.new.replies) if self.old and self.new else ()
 
