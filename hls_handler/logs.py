@@ -23,6 +23,8 @@ from types import MappingProxyType
 from typing import IO, Literal
 from urllib.parse import quote, quote_plus
 
+from pythonjsonlogger.json import JsonFormatter
+
 from hls_handler.log_ring import LogRing
 from hls_handler.untrusted.cleaning import escape_unprintable
 from hls_handler.untrusted.redaction import redact
@@ -155,31 +157,39 @@ def _format_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-class JsonLines(logging.Formatter):
+class JsonLines(JsonFormatter):
     """Formatter of JSON lines: timestamp, level, logger, message, ids of `log_context`, then the fields of `extra`.
 
-    Secrets are masked before the values are encoded as JSON, because JSON's escapes can hide a credential.
+    Secrets are masked before the values are encoded as JSON, because JSON's escapes can hide a credential. Characters
+    that are not ASCII are escaped, because not every stream can write them.
     """
 
     def __init__(self, cleaner: _Cleaner) -> None:
-        super().__init__()
+        super().__init__(json_serializer=_to_json)
         self._cleaner = cleaner
 
-    def format(self, record: logging.LogRecord) -> str:
-        clean, clean_value = self._cleaner.clean, self._cleaner.clean_value
-        line: dict[str, object] = {
-            "timestamp": _format_time(record.created),
-            "level": record.levelname,
-            "logger": clean(record.name),
-            "message": clean(record.getMessage()),
-        }
+    def add_fields(
+        self,
+        log_data: dict[str, object],
+        record: logging.LogRecord,
+        message_dict: dict[str, object],  # noqa: ARG002
+    ) -> None:
+        """Fill `log_data`. A message that is a dict is logged as text, and not as fields (`message_dict`)."""
+        clean = self._cleaner.clean
+        log_data["timestamp"] = _format_time(record.created)
+        log_data["level"] = record.levelname
+        log_data["logger"] = clean(record.name)
+        log_data["message"] = clean(record.getMessage())
         for name, value in record.__dict__.get("ids", {}).items():
-            line[name] = clean(value)
+            log_data[name] = clean(value)
         for name, field in _fields(record).items():
-            line.setdefault(clean(name), clean_value(field))
+            log_data.setdefault(clean(name), self._cleaner.clean_value(field))
         if record.exc_info:
-            line["exception"] = clean(self.formatException(record.exc_info))
-        return json.dumps(line)  # escapes characters that are not ASCII, because not every stream can write them
+            log_data["exception"] = clean(logging.Formatter.formatException(self, record.exc_info))
+
+
+def _to_json(line: object, **_options: object) -> str:
+    return json.dumps(line)  # with options, json would create an encoder for each line
 
 
 _RESET, _DIM = "\x1b[0m", "\x1b[2m"

@@ -53,6 +53,46 @@ def test_a_line_is_one_json_object() -> None:
     assert list(line)[:3] == ["level", "logger", "message"]
 
 
+RECORDED: dict[str, tuple[dict[str, Any], str]] = {
+    "fields": (
+        {"msg": "webhook received", "event": "issues", "status": 202, "reason": None, "ratio": 0.5, "ok": True},
+        '"message": "webhook received", "event": "issues", "status": 202, "reason": null, "ratio": 0.5, "ok": true}',
+    ),
+    "names of the line's own": (
+        {"msg": "shadows", "level": "field", "timestamp": "field", "logger": "field", "message_dict": {"a": 1}},
+        '"message": "shadows", "message_dict": {"a": 1}}',
+    ),
+    "names with _": (
+        {"msg": "private", "_hidden": "shown", "__dunder": "x"},
+        '"message": "private", "_hidden": "shown", "__dunder": "x"}',
+    ),
+    "a message that is a dict": (
+        {"msg": {"a": 1, "exc_info": "no", "message": "inner"}, "more": 2},
+        """"message": "{'a': 1, 'exc_info': 'no', 'message': 'inner'}", "more": 2}""",
+    ),
+    "other objects and characters": (
+        {"msg": "caf\u00e9 \ud800 \u2028", "names": {"b"}, "pairs": [("x", 1)], "nested": {"k": ValueError(TOKEN)}},
+        r'"message": "caf\u00e9 \ud800 \u2028", "names": ["b"], "pairs": [["x", 1]], "nested": {"k": "***"}}',
+    ),
+    "a trace and a stack that another handler formatted": (
+        {"msg": "text", "exc_text": "cached", "stack_info": "Stack (most recent call last):"},
+        '"message": "text"}',
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_line_is_as_it_was_before_python_json_logger(name: str) -> None:
+    fields, rest = RECORDED[name]
+    stream = configured()
+    record = logging.makeLogRecord(
+        {"name": "hls_handler.web", "levelno": 20, "levelname": "INFO", "created": 1795176000.123, **fields}
+    )
+    logging.getLogger("hls_handler.web").handle(record)
+    beginning = '{"timestamp": "2026-11-20T12:00:00.123Z", "level": "INFO", "logger": "hls_handler.web", '
+    assert stream.getvalue() == f"{beginning}{rest}\n"
+
+
 def test_bound_ids_are_in_every_line_inside_and_in_none_outside() -> None:
     stream = configured()
     log = logging.getLogger("of.some.sdk")
