@@ -31,6 +31,7 @@ HlsError
     │   ├── BudgetExceeded the next call to Claude does not fit the money that the settings allow for a review
     │   └── UnusableAnswer a reply in a trial cannot be used: the report says so (trials/sender.py)
     └── Retryable          the same call may succeed later
+        ├── SlowResponse   Claude's service was still sending at claude.timeout_s: an attempt is counted
         └── DependencyDown the call succeeds once GitHub or Claude is available again: no attempt is counted
             ├── AppNotInstalled the GitHub App is not installed on the repository, or suspended: the delivery waits
             ├── ModelNotFound Claude's service does not know the model (404)
@@ -159,6 +160,17 @@ class Retryable(StepFailed):
         self.not_before = not_before
 
 
+class SlowResponse(Retryable):
+    """A service that answers prompts was still sending when `claude.timeout_s` was over. The call may be billed.
+
+    `remedy` is a sentence for the operator, shown by `/health`.
+    """
+
+    def __init__(self, message: str, *, remedy: str) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
 class DependencyDown(Retryable):
     """GitHub or Claude is unavailable: unreachable, 5xx, 429, 401, no credit.
 
@@ -208,5 +220,5 @@ class RateLimited(DependencyDown):
 
 
 def with_remedy(error: HlsError) -> str:
-    """Return the error's message. If the error is a `DependencyDown`, append its remedy."""
-    return f"{error}; {error.remedy}" if isinstance(error, DependencyDown) else str(error)
+    """Return the error's message. If the error has a remedy, append it."""
+    return f"{error}; {error.remedy}" if isinstance(error, DependencyDown | SlowResponse) else str(error)

@@ -117,6 +117,14 @@ def annotate(attributes: Attributes, *, failed: bool = False) -> None:
         current.set_status(StatusCode.ERROR)
 
 
+def name_span(name: str) -> None:
+    """Rename the innermost span of this thread, if there is one."""
+    if _tracer.get() is not None:
+        from opentelemetry.trace import get_current_span
+
+        get_current_span().update_name(name)
+
+
 def connect(
     endpoint: str,
     headers: Mapping[str, str],

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 from hls_handler import errors
 from hls_handler.clients.app_setup import APP_EVENTS
 from hls_handler.handlers import HANDLERS
@@ -31,6 +33,8 @@ LAYER_OF = {package: layer for layer, packages in LAYERS.items() for package in 
 
 ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "anthropic": ("clients",),
+    "github": ("clients",),
+    "pythonjsonlogger": ("logs",),
     "genai_prices": ("clients", "sandbox"),
     "sqlalchemy": ("db", "store", "queue"),
     "tree_sitter": ("review",),
@@ -52,6 +56,20 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "hls_handler.sandbox": ("cli", "sandbox"),
     "hls_handler.app": ("app", "cli", "main", "sandbox"),
 }
+
+
+OWNERS_PACKAGES = {
+    "starlette": "starlette",
+    "uvicorn": "uvicorn",
+    "PyYAML": "yaml",
+    "pydantic": "pydantic",
+    "Jinja2": "jinja2",
+    "anthropic": "anthropic",
+    "PyGithub": "github",
+    "python-json-logger": "pythonjsonlogger",
+    "pytest": "pytest",
+}
+"""The packages that the owner of HLS named -> what is imported. None may be dropped."""
 
 
 ARCHITECTURE = Path("ARCHITECTURE.md").read_text(encoding="utf-8")
@@ -148,6 +166,15 @@ def test_packages_have_no_import_cycles() -> None:
         if is_inside(imported, "hls_handler") and package_of(imported) in LAYER_OF:
             graph.setdefault(package_of(module), set()).add(package_of(imported))
     assert cycle_in({package: others - {package} for package, others in graph.items()}) == []
+
+
+@pytest.mark.parametrize("package", OWNERS_PACKAGES)
+def test_each_package_that_the_owner_named_is_required_and_used(package: str) -> None:
+    name = OWNERS_PACKAGES[package]
+    required = Path("requirements-dev.txt" if package == "pytest" else "requirements.txt").read_text(encoding="utf-8")
+    assert re.search(rf"^{re.escape(package)}==", required, re.MULTILINE)
+    if package != "pytest":  # which runs this test
+        assert [module for module, imported in all_imports() if is_inside(imported, name)] != []
 
 
 def test_libraries_are_imported_only_by_their_packages() -> None:

@@ -10,21 +10,20 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, partial
-from typing import Any, Literal, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import quote
 
-import httpx2
 from pydantic import TypeAdapter, ValidationError
 
 from hls_handler import __version__
 from hls_handler.clients.github_errors import (
     ANONYMOUS_REMEDY,
     GRAPHQL_CALL,
-    GRAPHQL_PATH,
     TOKEN_REMEDY,
+    NoResponse,
     rejects_account,
     translate_exception,
     translate_graphql_errors,
@@ -36,18 +35,18 @@ from hls_handler.clients.transport import find_proxy_settings, rate_limit_reset,
 from hls_handler.errors import DependencyDown, Permanent, StepFailed
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.settings.model import Github as GithubSettings
-from hls_handler.tracing import annotate, span
+from hls_handler.tracing import annotate, name_span, span
+
+if TYPE_CHECKING:
+    from github import Github
+    from github.Commit import Commit
+    from github.Repository import Repository
+
+    from hls_handler.clients.connection import Transport
 
 T = TypeVar("T")
 
-KEEPALIVE_S = 60.0  # for which an idle connection is kept
 PAGE_SIZE = 100  # items per page, GitHub's maximum
-HEADERS = {
-    "Accept-Encoding": "gzip, deflate",
-    "Content-Type": "application/json",
-    "User-Agent": f"hls/{__version__}",
-    "X-GitHub-Api-Version": "2022-11-28",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,34 +86,34 @@ def ignore(_rate_limit: RateLimit) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Response:
+    call: str  # "GET /repos/o/r/issues/7"
     status: int
     headers: Mapping[str, str]  # names in lower case
     data: Any  # parsed JSON; None for an empty body; the bytes themselves if they are not parsed
 
+    def parse(self, shape: type[T]) -> T:
+        return validate(self.call, shape, self.data)
+
+
+def _do_nothing() -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    verb: str
-    path: str
-    query: Mapping[str, Any] = field(default_factory=dict)
-    body: Mapping[str, object] | None = None
+    perform: Callable[[Github], object]  # calls a method of PyGithub that sends one request
     expected: tuple[int, ...] = ()  # statuses of 300 or more that are no errors
     is_parsed: bool = True
     secret: str = ""  # a part of the path that messages do not show
-    before_send: Callable[[], None] | None = None
+    before_send: Callable[[], None] = _do_nothing
     """Called before headers and body are sent on the open connection, because opening it can take many seconds. An
     exception stops the request."""
 
-    @property
-    def call(self) -> str:
-        path = self.path.replace(self.secret, "CODE") if self.secret else self.path
-        return f"{self.verb} {path}"
 
-    @property
-    def template(self) -> str:
-        """The call without names, which people choose: "GET /repos/{}/{}/issues/{}"."""
-        parts = self.call.partition("?")[0].split("/")
-        return "/".join(part if index == 0 or _PATH_WORD.fullmatch(part) else "{}" for index, part in enumerate(parts))
+def _rest(
+    verb: str, path: str, query: Mapping[str, Any] | None = None, body: object = None
+) -> Callable[[Github], object]:
+    """Return the function that sends a request which PyGithub's objects cannot send, or not as one request."""
+    return lambda client: client.requester.requestJson(verb, path, dict(query or {}), None, body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,35 +155,6 @@ class Anonymous(Credential):
         return False
 
 
-class _Connection:
-    """Sends each request once. Clients with different credentials share it."""
-
-    def __init__(self, transport: httpx2.BaseTransport, timeout_s: float) -> None:
-        self._transport, self._timeout = transport, httpx2.Timeout(timeout_s).as_dict()
-        self.requests_sent = 0
-
-    def send(self, request: _Request, url: str, headers: Mapping[str, str]) -> httpx2.Response:
-        self.requests_sent += 1
-        content = None if request.body is None else json.dumps(request.body)
-        extensions: dict[str, object] = {"timeout": self._timeout}
-        if request.before_send is not None:
-            extensions["trace"] = partial(_call_before_send, request.before_send)
-        sent = httpx2.Request(
-            request.verb, url, params=request.query or None, headers=headers, content=content, extensions=extensions
-        )
-        response = self._transport.handle_request(sent)
-        response.read()
-        return response
-
-    def close(self) -> None:
-        self._transport.close()
-
-
-def _call_before_send(before_send: Callable[[], None], event: str, _info: object) -> None:
-    if event in ("http11.send_request_headers.started", "http11.send_request_body.started"):
-        before_send()
-
-
 class GithubApi:
     """Client for GitHub's API with one connection. Not thread-safe: use one per worker thread.
 
@@ -200,18 +170,25 @@ class GithubApi:
         now: Callable[[], datetime],
         timeout_s: float = 15.0,
         credential: Credential | None = None,
-        transport: httpx2.BaseTransport | None = None,
+        transport: Transport | None = None,
     ) -> None:
         """`observe` is called after every request. `now` returns aware UTC. `credential` is by default the first token.
 
         `transport` is by default a connection. Raises `SettingsError` if proxy or certificate settings cannot be used.
         """
-        self.base_url, self.now, self.timeout_s = settings.base_url, now, timeout_s
+        from hls_handler.clients import connection  # imports PyGithub, which takes half a second
+
+        self.base_url = settings.base_url
+        self.now = now
+        self.timeout_s = timeout_s
+        self.proxy_settings = find_proxy_settings(settings.base_url)
         self._observe = observe
         self._credential = credential or Credential(settings.access_tokens[0])
-        self.proxy_settings = find_proxy_settings(settings.base_url)
-        limits = httpx2.Limits(keepalive_expiry=KEEPALIVE_S)
-        self._connection = _Connection(transport or self.proxy_settings.new_transport(limits=limits), timeout_s)
+        self._connection = connection.Connection(
+            settings.base_url,
+            f"hls/{__version__}",
+            transport or connection.HttpTransport(settings.base_url, self.proxy_settings, timeout_s=timeout_s),
+        )
 
     @property
     def requests_sent(self) -> int:
@@ -237,17 +214,17 @@ class GithubApi:
     def get_with_headers(
         self, path: str, shape: type[T], *, query: Mapping[str, str] | None = None
     ) -> tuple[T, Mapping[str, str]]:
-        response = self._send(_Request("GET", path, query or {}))
-        return validate(f"GET {path}", shape, response.data), response.headers
+        response = self._send(_Request(_rest("GET", path, query)))
+        return response.parse(shape), response.headers
 
     def find(self, path: str, shape: type[T], *, query: Mapping[str, str] | None = None) -> T | None:
         """Return the validated response; None if the resource does not exist (404, 410)."""
-        response = self._send(_Request("GET", path, query or {}, expected=(404, 410)))
-        return None if response.status in (404, 410) else validate(f"GET {path}", shape, response.data)
+        response = self._send(_Request(_rest("GET", path, query), expected=(404, 410)))
+        return None if response.status in (404, 410) else response.parse(shape)
 
     def find_content(self, path: str) -> bytes | None:
         """Return the body of the response, which is not parsed; None if the resource does not exist (404, 410)."""
-        response = self._send(_Request("GET", path, expected=(404, 410), is_parsed=False))
+        response = self._send(_Request(_rest("GET", path), expected=(404, 410), is_parsed=False))
         return None if response.status in (404, 410) else bytes(response.data)
 
     def find_redirect_url(self, path: str) -> str | None:
@@ -255,13 +232,13 @@ class GithubApi:
 
         The URL is a secret: it gives access to the file without a token.
         """
-        response = self._send(_Request("GET", path, expected=(302, 404, 410)))
+        response = self._send(_Request(_rest("GET", path), expected=(302, 404, 410)))
         if response.status in (404, 410):
             return None
         location = response.headers.get("location")
         if response.status == 302 and location:
             return location
-        raise unexpected_response(f"GET {path}", f"{response.status} without a Location header")
+        raise unexpected_response(response.call, f"{response.status} without a Location header")
 
     def items(
         self,
@@ -292,11 +269,11 @@ class GithubApi:
         per_page: int = PAGE_SIZE,
     ) -> tuple[tuple[T, ...], Mapping[str, str]]:
         """Return the page `number` (from 1) of a list, and the response headers."""
-        response = self._send(_Request("GET", path, {**(query or {}), "per_page": per_page, "page": number}))
+        response = self._send(_Request(_rest("GET", path, {**(query or {}), "per_page": per_page, "page": number})))
         items = response.data
         if items_key:
             items = items.get(items_key) if isinstance(items, dict) else None
-        return validate(f"GET {path}", shape, items), response.headers
+        return validate(response.call, shape, items), response.headers
 
     def write(
         self,
@@ -307,14 +284,29 @@ class GithubApi:
         guard: WriteGuard,
         expected: tuple[int, ...] = (),
     ) -> Response:
-        """Send a write and return the response. Raises for a status of 400 or more that is not in `expected`.
+        """Send a write that PyGithub's objects cannot send as one request. See `change`."""
+        return self._write(_rest(verb, path, body=body), guard, expected)
 
-        Only `clients/writer.py`, `comments.py`, `reviews.py`, `checks.py` and, for `hls init`, `webhook_setup.py` call
-        this. A review has the event COMMENT, and a reply is in a review thread that HLS opened (SECURITY.md rule 12).
+    def change(
+        self,
+        repository: str,
+        write: Callable[[Repository], object],
+        *,
+        guard: WriteGuard,
+        expected: tuple[int, ...] = (),
+    ) -> Response:
+        """Send a write by a method of PyGithub that sends one request, and return the response.
+
+        Raises for a status of 400 or more that is not in `expected`. Only `clients/writer.py`, `comments.py`,
+        `reviews.py`, `checks.py` and, for `hls init`, `webhook_setup.py` write (SECURITY.md rule 12). A review has the
+        event COMMENT, and a reply is in a review thread that HLS opened.
 
         The error's `may_have_succeeded` is True if the request was sent and GitHub did not respond. A status of 500 or
         more counts as no response, because a gateway may have sent that status.
         """
+        return self._write(lambda client: write(client.get_repo(repository)), guard, expected)
+
+    def _write(self, perform: Callable[[Github], object], guard: WriteGuard, expected: tuple[int, ...]) -> Response:
         guard.begin_write()
         sent = False
 
@@ -324,7 +316,7 @@ class GithubApi:
             sent = True
 
         try:
-            return self._send(_Request(verb, path, body=body, expected=expected, before_send=before_send))
+            return self._send(_Request(perform, expected, before_send=before_send))
         except DependencyDown as exc:
             exc.may_have_succeeded = exc.may_have_succeeded and sent
             raise
@@ -333,14 +325,17 @@ class GithubApi:
         """Send a GraphQL query, which only reads, and return its validated `data`. "owner/repo" is two variables."""
         owner, _, name = repository.partition("/")
         variables = {"owner": owner, "name": name, **variables}
-        response = self._send(_Request("POST", GRAPHQL_PATH, body={"query": query, "variables": variables}))
+        body = {"query": query, "variables": variables}
+        response = self._send(
+            _Request(lambda client: client.requester.requestJson("POST", client.requester.graphql_url, input=body))
+        )
         found = response.data.get("data") if isinstance(response.data, dict) else None
         return validate(GRAPHQL_CALL, shape, found)
 
     def request_token(self, installation_id: int, body: Mapping[str, object]) -> Response:
         """Request a token of an installation. Returns the response also for 403, 404 and 422."""
         path = f"/app/installations/{installation_id}/access_tokens"
-        return self._send(_Request("POST", path, body=body, expected=(403, 404, 422)))
+        return self._send(_Request(_rest("POST", path, body=body), expected=(403, 404, 422)))
 
     def convert_code(self, code: str) -> Response:
         """Exchange the code of a new App for the App. Returns the response also for 404 and 422.
@@ -348,14 +343,16 @@ class GithubApi:
         https://docs.github.com/en/rest/apps/apps#create-a-github-app-from-a-manifest
         """
         secret = quote(code, safe="")
-        return self._send(_Request("POST", f"/app-manifests/{secret}/conversions", expected=(404, 422), secret=secret))
+        path = f"/app-manifests/{secret}/conversions"
+        return self._send(_Request(_rest("POST", path), expected=(404, 422), secret=secret))
 
     def _send(self, request: _Request) -> Response:
         is_repeated = False
         while True:
             authorization = self._credential.authorization()
-            with span(request.template, {"peer.service": "github", "http.request.method": request.verb}, kind="CLIENT"):
-                response, error = self._exchange(request, authorization)
+            with span("GitHub", {"peer.service": "github"}, kind="CLIENT"):  # renamed when PyGithub has built the call
+                response = self._exchange(request, authorization)
+                error = self._find_error(request, response, authorization)
                 annotate({"http.response.status_code": response.status}, failed=error is not None)
             if error is None:
                 return response
@@ -363,44 +360,66 @@ class GithubApi:
                 raise error
             is_repeated = True
 
-    def _exchange(self, request: _Request, authorization: str) -> tuple[Response, StepFailed | None]:
-        call, rate_limit = request.call, RateLimit()
-        headers = {**HEADERS, "Authorization": authorization} if authorization else HEADERS
-        # Of a GitHub Enterprise Server, the REST API is at /api/v3, and GraphQL at /api/graphql.
-        base_url = self.base_url.removesuffix("/v3") if call == GRAPHQL_CALL else self.base_url
+    def _exchange(self, request: _Request, authorization: str) -> Response:
+        """Send the request once, and return the response with any status."""
+        rate_limit = RateLimit()
         try:
-            received = self._connection.send(request, f"{base_url}{request.path}", headers)
-            if call != GRAPHQL_CALL:  # which has a quota of its own
-                rate_limit = _read_rate_limit(received.headers)
-        except httpx2.HTTPError as exc:
-            # `from None`, because the exception's text may contain the request's headers, and with them the token
-            raise translate_exception(call, exc, self.now(), self.proxy_settings) from None
+            received = self._connection.send(request.perform, authorization, request.before_send)
+            if received.call != GRAPHQL_CALL:  # which has a quota of its own
+                rate_limit = _read_rate_limit(received.response.headers)
+        except NoResponse as exc:
+            call = _describe_call(exc.call, request.secret)
+            name_span(_anonymize(call))
+            raise translate_exception(call, exc.cause, self.now(), self.proxy_settings) from None
         finally:
             self._observe(rate_limit)
-        status, content = received.status_code, received.content
+        call = _describe_call(received.call, request.secret)
+        name_span(_anonymize(call))
+        status = received.response.status
+        content = received.response.content
         data = _parse_json(content) if request.is_parsed or status >= 400 else content
-        response = Response(status, received.headers, data)
-        if received.is_redirect:
-            if status in request.expected:
-                return response, None
-            raise translate_redirect(call, status, received.headers.get("location"), self.base_url)
+        if data is None and content and status < 300:
+            raise unexpected_response(call, f"{status} with a body that is not JSON")
+        return Response(call, status, received.response.headers, data)
+
+    def _find_error(self, request: _Request, response: Response, authorization: str) -> StepFailed | None:
+        """Return the error for a status of 400 or more that is not expected. Raise that for another response."""
+        call, status, headers, data = response.call, response.status, response.headers, response.data
+        if 300 <= status < 400 and status not in request.expected:
+            raise translate_redirect(call, status, headers.get("location"), self.base_url)
         if status == 202 and status not in request.expected:
             raise unexpected_response(call, "202 (not ready yet)")
-        message = data.get("message") if isinstance(data, dict) else None
-        if status == 422 and isinstance(message, str) and (details := describe_errors(data)) != message:
-            message = f"{message}: {details}"
-        secrets = (request.secret, authorization.partition(" ")[2])
-        error_message = redact_secret(message, *secrets) if isinstance(message, str) else None
-        is_expected = status in request.expected and error_message is not None and not rejects_account(error_message)
-        if status >= 400 and not is_expected:
+        token = authorization.partition(" ")[2]
+        if status >= 400:
+            message = _find_message(response)
+            if message is not None:
+                message = redact_secret(message, request.secret, token)
+            if status in request.expected and message is not None and not rejects_account(message):
+                return None
             remedy = self._credential.remedy
-            error = translate_status(call, status, received.headers, error_message, self.now(), token_remedy=remedy)
-            return response, error
-        if data is None and content:
-            raise unexpected_response(call, f"{status} with a body that is not JSON")
+            return translate_status(call, status, headers, message, self.now(), token_remedy=remedy)
         if call == GRAPHQL_CALL and isinstance(data, dict) and data.get("errors"):
-            return response, translate_graphql_errors(data["errors"], received.headers, self.now(), secret=secrets[1])
-        return response, None
+            return translate_graphql_errors(data["errors"], headers, self.now(), secret=token)
+        return None
+
+
+def _find_message(response: Response) -> str | None:
+    """Return GitHub's own message, with the details of a 422; None if the body is not GitHub's."""
+    message = response.data.get("message") if isinstance(response.data, dict) else None
+    if not isinstance(message, str):
+        return None
+    details = describe_errors(response.data) if response.status == 422 else message
+    return message if details == message else f"{message}: {details}"
+
+
+def _describe_call(call: str, secret: str) -> str:
+    return call.replace(secret, "CODE") if secret else call
+
+
+def _anonymize(call: str) -> str:
+    """Return the call without names, which people choose: "GET /repos/{}/{}/issues/{}"."""
+    verb, *parts = call.split("/")
+    return "/".join([verb, *(part if _PATH_WORD.fullmatch(part) else "{}" for part in parts)])
 
 
 def _read_rate_limit(headers: Mapping[str, str]) -> RateLimit:
@@ -416,6 +435,14 @@ _PATH_WORD = re.compile(
     "files|graphql|hooks?|installations?|issues|jobs|labels|logs|permission|pings|pulls|reactions|replies|repos|repositories|"
     "reviews|runs|statuses|users?"
 )
+
+
+def known_commit(repository: Repository, sha: str) -> Commit:
+    """Return the commit for methods of PyGithub, which would otherwise read it."""
+    from github.Commit import Commit
+
+    attributes = {"sha": sha, "url": f"{repository.url}/commits/{sha}"}
+    return Commit(repository.requester, {}, attributes, completed=True)
 
 
 def repository_path(repository: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import AliasPath, BaseModel, Field
 
 from hls_handler.actions import Annotation, CommitCheck, Conclusion, EnsureCheck, WrittenCheck
-from hls_handler.clients.api import GithubApi, WriteGuard, repository_path, validate
+from hls_handler.clients.api import GithubApi, WriteGuard, known_commit, repository_path
 from hls_handler.clients.comment_body import truncate_comment
 
 CHECK_NAME = "HLS review"
@@ -53,7 +53,8 @@ class GithubChecks:
     def __init__(
         self, api: GithubApi, repository: str, *, uses_check_runs: bool, guard: WriteGuard, name: str = CHECK_NAME
     ) -> None:
-        self._api, self._base, self._guard = api, repository_path(repository), guard
+        self._api, self._repository, self._base = api, repository, repository_path(repository)
+        self._guard = guard
         self._uses_check_runs, self._name = uses_check_runs, name
 
     def begin(self, check: CommitCheck, *, waits_until: datetime | None = None) -> WrittenCheck:
@@ -99,20 +100,30 @@ class GithubChecks:
         runs = self._api.items(path, shape, max_pages=MAX_PAGES, items_key="check_runs", query=query)
         return next((run for run in runs if run.external_id == check.external_id), None)
 
-    def _create(self, check: CommitCheck, body: Mapping[str, object]) -> WrittenCheck:
-        body = {"name": self._name, "head_sha": check.commit, "external_id": check.external_id, **body}
-        response = self._api.write("POST", f"{self._base}/check-runs", body, guard=self._guard)
-        made = validate(f"POST {self._base}/check-runs", _WireCheckRun, response.data)
+    def _create(self, check: CommitCheck, fields: Mapping[str, Any]) -> WrittenCheck:
+        response = self._api.change(
+            self._repository,
+            lambda it: it.create_check_run(self._name, check.commit, external_id=check.external_id, **fields),
+            guard=self._guard,
+        )
+        made = response.parse(_WireCheckRun)
         return WrittenCheck(made.id, made.html_url)
 
-    def _update(self, written: WrittenCheck, body: Mapping[str, object]) -> WrittenCheck:
-        path = f"{self._base}/check-runs/{written.check_run_id}"
-        response = self._api.write("PATCH", path, body, guard=self._guard)
-        return WrittenCheck(written.check_run_id, validate(f"PATCH {path}", _WireCheckRun, response.data).html_url)
+    def _update(self, written: WrittenCheck, fields: Mapping[str, Any]) -> WrittenCheck:
+        number = written.check_run_id
+        assert number is not None
+        response = self._api.change(
+            self._repository, lambda it: it.get_check_run(number).edit(**fields), guard=self._guard
+        )
+        return WrittenCheck(number, response.parse(_WireCheckRun).html_url)
 
     def _set_status(self, commit: str, state: str, description: str) -> WrittenCheck:
-        body = {"state": state, "context": self._name, "description": _truncate(description, MAX_DESCRIPTION_CHARS)}
-        self._api.write("POST", f"{self._base}/statuses/{commit}", body, guard=self._guard)
+        shown = _truncate(description, MAX_DESCRIPTION_CHARS)
+        self._api.change(
+            self._repository,
+            lambda it: known_commit(it, commit).create_status(state, description=shown, context=self._name),
+            guard=self._guard,
+        )
         return WrittenCheck(state=state)
 
 

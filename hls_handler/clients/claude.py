@@ -96,7 +96,7 @@ def _make_client(
     settings, secret = connection.service.settings, connection.service.secret
     common: dict[str, Any] = {
         "base_url": settings.base_url,
-        "timeout": connection.timeout,
+        "timeout": connection.timeout_s,
         "max_retries": 0,
         "open_telemetry": False,
         "http_client": connection.http,

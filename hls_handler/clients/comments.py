@@ -14,7 +14,7 @@ from hls_handler.actions import (
     Outcome,
     StoredComment,
 )
-from hls_handler.clients.api import GithubApi, WriteGuard, repository_path, validate
+from hls_handler.clients.api import GithubApi, WriteGuard, repository_path
 from hls_handler.clients.comment_body import BodyDecision, decide_body, is_last_written, marker, requested_body
 from hls_handler.events import Account, Comment
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
@@ -46,7 +46,7 @@ class BotComments:
     def __init__(
         self, api: GithubApi, repository: str, *, bot: Account, history: History, guard: WriteGuard | None
     ) -> None:
-        self._api, self._base = api, repository_path(repository)
+        self._api, self._repository, self._base = api, repository, repository_path(repository)
         self._bot, self._history, self._guard = bot, history, guard
 
     def ensure_comment(self, number: int, action: EnsureComment, *, may_exist: bool) -> Outcome:
@@ -100,17 +100,22 @@ class BotComments:
         if self._guard is None:
             detail = "would have commented" if comment_id is None else "would have edited our comment"
             return Outcome("comment", "dry_run", detail, comment_id=comment_id, body=decision.body)
-        body = {"body": decision.body}
         if comment_id is None:
-            response = self._api.write("POST", f"{self._base}/issues/{number}/comments", body, guard=self._guard)
+            response = self._api.change(
+                self._repository, lambda it: it.get_issue(number).create_comment(decision.body), guard=self._guard
+            )
             outcome = Outcome("comment", "created", COMMENT_CREATED)
         else:
-            path = f"{self._base}/issues/comments/{comment_id}"
-            response = self._api.write("PATCH", path, body, guard=self._guard, expected=(404, 410))
+            response = self._api.change(
+                self._repository,
+                lambda it: it.get_issue(number).get_comment(comment_id).edit(decision.body),
+                guard=self._guard,
+                expected=(404, 410),
+            )
             if response.status in (404, 410):
                 return _declined("a person has just deleted our comment: it is not posted again", comment_id)
             outcome = Outcome("comment", "edited", COMMENT_EDITED)
-        written = validate("writing a comment", Comment, response.data)
+        written = response.parse(Comment)
         self._history.store_comment(action.family, StoredComment(written.id, decision.digest, action.state))
         return replace(outcome, comment_id=written.id, url=written.html_url, body=decision.body)
 

@@ -12,9 +12,14 @@ from functools import partial
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-import httpx2
-
-from hls_handler.clients.transport import MAX_WAIT, ProxySettings, rate_limit_reset, redact_secret, retry_after
+from hls_handler.clients.transport import (
+    MAX_WAIT,
+    ProxySettings,
+    rate_limit_reset,
+    redact_secret,
+    retry_after,
+    timed_out,
+)
 from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed
 
 SECONDARY_LIMIT_PAUSE = timedelta(seconds=60)
@@ -56,6 +61,14 @@ PHRASES = {status.value: status.phrase for status in HTTPStatus}
 NO_PHRASE = "(no such HTTP status)"
 
 _down = partial(DependencyDown, dependency="github")
+
+
+class NoResponse(Exception):
+    """A request got no response. `cause` may contain the request's headers, and with them a token."""
+
+    def __init__(self, call: str, cause: Exception) -> None:
+        super().__init__(call)
+        self.call, self.cause = call, cause
 
 
 def translate_status(
@@ -119,8 +132,7 @@ def translate_exception(call: str, exc: BaseException, now: datetime, proxy: Pro
 
     After a write that timed out, the error's `not_before` is `PENDING_WRITE_WAIT` after `now`.
     """
-    timed_out = isinstance(exc, httpx2.TimeoutException) and not isinstance(exc, httpx2.ConnectTimeout)
-    not_before = now + PENDING_WRITE_WAIT if timed_out and _is_write(call) else None
+    not_before = now + PENDING_WRITE_WAIT if timed_out(exc) and _is_write(call) else None
     reason, remedy = proxy.explain_failure(exc, otherwise=ADDRESS_REMEDY)
     return _down(
         f"{call}: no answer{reason}",

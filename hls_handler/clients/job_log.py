@@ -9,7 +9,7 @@ from __future__ import annotations
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import chain
 from urllib.parse import urlsplit
 
@@ -23,8 +23,8 @@ from hls_handler.settings.values import is_loopback
 
 MAX_BYTES = 100 * 1024 * 1024
 MAX_LINE_CHARS = 16_384  # characters; the rest of a longer line is skipped
-MAX_READ_TIME = timedelta(minutes=2)
-"""Time limit from the first byte to the last. The time that the caller spends between two lines counts."""
+MAX_READ_S = 120.0
+"""Limit of a download as a whole. The time that the caller spends between two lines counts."""
 
 LOG_TRUNCATED = "[cut here: the log is longer than {} MB]"
 LINE_TRUNCATED = " [line cut here]"
@@ -38,18 +38,20 @@ def read_log(
     now: Callable[[], datetime],
     timeout_s: float,
     max_bytes: int = MAX_BYTES,
+    max_read_s: float = MAX_READ_S,
 ) -> Iterator[str] | NoLog:
     """Return the lines of the log at `url`, to which GitHub redirected the request `call`.
+
+    `timeout_s` limits the wait for the next byte, and `max_read_s` the download as a whole.
 
     Returns `NoLog` if the log was deleted or is empty. Raises `DependencyDown`, also during iteration.
     """
     if not is_allowed_url(url, base_url):
         raise unexpected_response(call, "the URL of the log must begin with https")
     proxy = find_proxy_settings(url)
-    transport = proxy.new_transport()
-    headers, timeouts = {"User-Agent": f"hls/{__version__}"}, httpx2.Timeout(timeout_s).as_dict()
+    transport = proxy.new_transport(max_read_s, idle_s=timeout_s)
     try:
-        request = httpx2.Request("GET", url, headers=headers, extensions={"timeout": timeouts})
+        request = httpx2.Request("GET", url, headers={"User-Agent": f"hls/{__version__}"})
         response = transport.handle_request(request)
     except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
         transport.close()
@@ -71,14 +73,10 @@ def _chunks(
     now: Callable[[], datetime],
     proxy: ProxySettings,
 ) -> Iterator[bytes]:
-    deadline = now() + MAX_READ_TIME
     with transport, closing(response):
         try:
-            for chunk in response.iter_bytes():
-                yield chunk
-                if now() > deadline:
-                    raise TimeoutError
-        except (httpx2.HTTPError, TimeoutError) as exc:
+            yield from response.iter_bytes()
+        except httpx2.HTTPError as exc:
             raise translate_exception(call, exc, now(), proxy) from None
 
 

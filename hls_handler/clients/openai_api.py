@@ -85,7 +85,7 @@ def _make_client(connection: Connection) -> openai.OpenAI:
     settings, secret = connection.service.settings, connection.service.secret
     common: dict[str, Any] = {
         "api_key": secret,
-        "timeout": connection.timeout,
+        "timeout": connection.timeout_s,
         "max_retries": 0,
         "http_client": connection.http,
     }

@@ -23,6 +23,7 @@ from hls_handler.analysis import Unusable, UnusableReply, Usage, ValidReply
 from hls_handler.clients.prices import with_price
 from hls_handler.clients.provider_errors import (
     MODEL_REMEDY,
+    SLOW_REMEDY,
     Service,
     find_request_id,
     translate,
@@ -30,7 +31,7 @@ from hls_handler.clients.provider_errors import (
 )
 from hls_handler.clients.reply_parsing import UnreadableReply, describe_problems, parse_reply
 from hls_handler.clients.transport import find_proxy_settings, read_body, shorten
-from hls_handler.errors import ModelNotFound
+from hls_handler.errors import ModelNotFound, SlowResponse
 from hls_handler.prompting.front_matter import Effort
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt, estimate_tokens
@@ -40,15 +41,11 @@ from hls_handler.settings.model import resolve_model
 from hls_handler.tracing import annotate, span
 from hls_handler.wording import count
 
-MAX_CONNECT_S = 10.0
-
 KEEPALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
 """Socket options that keep a connection open while a reply is written, which may take minutes."""
 
 if hasattr(socket, "TCP_KEEPIDLE"):  # not on every platform
     KEEPALIVE.append((socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60))
-
-LIMITS = httpx2.Limits(max_connections=1_000, max_keepalive_connections=100)  # those of the SDKs
 
 MAX_TOKENS_COUNTED = 1_000_000_000  # more in one response is an error of the server; the database stores 64 bits
 
@@ -131,7 +128,7 @@ class Connection:
 
     service: Service
     http: httpx2.Client
-    timeout: httpx2.Timeout
+    timeout_s: float  # limit of a request as a whole
 
 
 class Provider:
@@ -155,10 +152,9 @@ class Provider:
         proxy = find_proxy_settings(settings.base_url)
         self._service = Service(settings, claude.find_key(settings), claude.title_of(settings), proxy, now)
         # The SDKs' own clients always read the proxy variables.
-        transport = proxy.new_transport(limits=LIMITS, socket_options=KEEPALIVE)
-        timeout = httpx2.Timeout(claude.timeout_s, connect=min(claude.timeout_s, MAX_CONNECT_S))
+        transport = proxy.new_transport(claude.timeout_s, socket_options=KEEPALIVE)
         http = httpx2.Client(transport=transport, trust_env=False)
-        self._api = connect(Connection(self._service, http, timeout))
+        self._api = connect(Connection(self._service, http, claude.timeout_s))
 
     def close(self) -> None:
         self._api.close()
@@ -193,7 +189,8 @@ class Provider:
     def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
         """Send one request. If `correction` is an earlier reply, the model is asked to correct its errors.
 
-        Raises `DependencyDown` if the service fails or rejects the account, and `Permanent` for an invalid request.
+        Raises `DependencyDown` if the service fails or rejects the account, `SlowResponse` if it is still sending after
+        `claude.timeout_s`, and `Permanent` for an invalid request.
         """
         model, kind = self.model_for(rendered), self.settings.kind
         known = {"peer.service": self._service.title.lower(), "gen_ai.operation.name": "chat"}
@@ -219,6 +216,10 @@ class Provider:
         question, started = self._question(rendered, model, correction), self._clock()
         try:
             body, request_id = _fetch(self._api.open(question), question.max_bytes)
+        except httpx2.ReadTimeout:  # of the body: the SDKs have their own errors before it
+            limit = f"claude.timeout_s ({self._claude.timeout_s:g})"
+            message = f"{self._service.title} was still sending its response to {question.label} after {limit}"
+            raise SlowResponse(message, remedy=SLOW_REMEDY) from None
         except (self._api.errors, httpx2.HTTPError) as exc:
             raise translate(exc, self._service, label=question.label, model=model) from None
         took_s = self._clock() - started

@@ -26,6 +26,7 @@ REQUEST_REMEDY = "check that prompt with `hls render`, shorten or correct it, th
 LIMIT_REMEDY = "wait until the rate limit resets; a lower claude.requests_per_second avoids it"
 STATUS_PAGE = " (https://status.claude.com)"
 OUTAGE_REMEDY = f"wait: Claude is temporarily unavailable{STATUS_PAGE}"
+SLOW_REMEDY = "raise claude.timeout_s, or choose a faster model; each call may be billed"
 ADDRESS_REMEDY = "check claude.base_url, and proxies and firewalls between this host and Claude"
 
 BILLING = ("billing_error", "credit balance", "spend_limit", "insufficient_quota", "failed_precondition")

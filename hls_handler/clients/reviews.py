@@ -10,18 +10,21 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from hls_handler.actions import REPLY_CREATED, REPLY_EXISTS, EnsureReply, EnsureReview, InlineComment, Outcome
-from hls_handler.clients.api import GithubApi, WriteGuard, describe_errors, repository_path, validate
+from hls_handler.clients.api import GithubApi, WriteGuard, describe_errors, known_commit, repository_path
 from hls_handler.clients.comment_body import MAX_COMMENT_CHARS, marker, truncate_comment
 from hls_handler.clients.comments import is_by
 from hls_handler.clients.transport import shorten
 from hls_handler.errors import DependencyDown, Retryable, Superseded
 from hls_handler.events import Account, Author, PullRequest, Text
 from hls_handler.wording import count
+
+if TYPE_CHECKING:
+    from github.PullRequest import ReviewComment
 
 MAX_PAGES = 30  # only the newest 3,000 review comments of a pull request are searched
 MAX_LEFT_OUT = 10  # a rejected review with more comments is halved at once: each attempt is a write
@@ -58,7 +61,8 @@ class BotReviews:
     """Writes reviews and replies in one repository. Without a `guard`, it only reports what it would write."""
 
     def __init__(self, api: GithubApi, repository: str, *, bot: Account, guard: WriteGuard | None) -> None:
-        self._api, self._base, self._bot, self._guard = api, repository_path(repository), bot, guard
+        self._api, self._repository, self._base = api, repository, repository_path(repository)
+        self._bot, self._guard = bot, guard
 
     def ensure_review(self, number: int, action: EnsureReview, *, is_retry: bool) -> Outcome:
         """Post the comments of the action as one review, and return the outcome with the ids of all.
@@ -109,15 +113,15 @@ class BotReviews:
 
     def _try_post(self, number: int, guard: WriteGuard, commit: str, comments: Sequence[InlineComment]) -> str | None:
         """Return why GitHub rejected the review (422); None if it was posted."""
-        path = f"{self._base}/pulls/{number}/reviews"
-        body = {
-            "commit_id": commit,
-            "event": "COMMENT",
-            # GitHub's description requires a text. Its marker lets routing ignore the review of a person's account.
-            "body": f"{_describe(len(comments)).capitalize()} of commit {commit[:10]}.\n{marker('review')}",
-            "comments": [_to_document(comment) for comment in comments],
-        }
-        response = self._api.write("POST", path, body, guard=guard, expected=(422,))
+        # GitHub's description requires a text. Its marker lets routing ignore the review of a person's account.
+        text = f"{_describe(len(comments)).capitalize()} of commit {commit[:10]}.\n{marker('review')}"
+        documents = [_to_document(comment) for comment in comments]
+        response = self._api.change(
+            self._repository,
+            lambda it: it.get_pull(number).create_review(known_commit(it, commit), text, "COMMENT", documents),
+            guard=guard,
+            expected=(422,),
+        )
         if response.status != 422:
             return None
         rejection = describe_errors(response.data)
@@ -156,11 +160,15 @@ class BotReviews:
         body = _with_marker(action.body, "reply", action.key)
         if self._guard is None:
             return Outcome("reply", "dry_run", "would have replied in a review thread", body=body)
-        path = f"{self._base}/pulls/{number}/comments/{action.comment_id}/replies"
-        response = self._api.write("POST", path, {"body": body}, guard=self._guard, expected=(404, 410))
+        response = self._api.change(
+            self._repository,
+            lambda it: it.get_pull(number).create_review_comment_reply(action.comment_id, body),
+            guard=self._guard,
+            expected=(404, 410),
+        )
         if response.status in (404, 410):
             return Outcome("reply", "declined", "our comment in the review thread was deleted: no reply is posted")
-        written = validate(f"POST {path}", _ReviewComment, response.data)
+        written = response.parse(_ReviewComment)
         return Outcome("reply", "created", REPLY_CREATED, comment_id=written.id, url=written.html_url, body=body)
 
 
@@ -198,8 +206,8 @@ def _post_valid(
             yield from _post_valid(post, half)
 
 
-def _to_document(comment: InlineComment) -> Mapping[str, object]:
-    document = {
+def _to_document(comment: InlineComment) -> ReviewComment:
+    document: ReviewComment = {
         "path": comment.path,
         "side": comment.side,
         "line": comment.line,
@@ -207,7 +215,9 @@ def _to_document(comment: InlineComment) -> Mapping[str, object]:
     }
     if comment.start_line is None or comment.start_line == comment.line:  # GitHub rejects equal ones
         return document
-    return {**document, "start_line": comment.start_line, "start_side": comment.side}
+    document["start_line"] = comment.start_line
+    document["start_side"] = comment.side
+    return document
 
 
 def _with_marker(body: str, kind: Literal["finding", "reply"], key: str) -> str:

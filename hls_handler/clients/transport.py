@@ -10,17 +10,22 @@ import math
 import os
 import re
 import ssl
-from collections.abc import Iterable, Mapping
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, unquote_to_bytes, urlsplit
 
 import certifi
+import httpcore2
 import httpx2
+from urllib3.exceptions import ConnectTimeoutError
 
 from hls_handler.errors import Permanent, SettingsError
 from hls_handler.logs import mask_secrets
@@ -29,6 +34,12 @@ from hls_handler.settings.values import is_loopback
 
 if TYPE_CHECKING:
     import requests
+
+
+SocketOption = tuple[int, int, int]
+
+MAX_CONNECT_S = 10.0
+MAX_IDLE_CONNECTIONS, IDLE_S = 100, 60.0  # of one client
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +54,24 @@ class ProxySettings:
     def proxy_without_credentials(self) -> str | None:
         return None if self.proxy is None else str(httpx2.URL(self.proxy).copy_with(userinfo=b""))
 
-    def new_transport(self, **options: Any) -> LimitedTransport:
-        """Return a transport with the proxy and the authorities. `options` are those of httpx2's transport."""
-        return LimitedTransport(verify=ssl_context(self.ca_path), trust_env=False, proxy=self.proxy, **options)
+    def new_transport(
+        self, limit_s: float, *, idle_s: float = math.inf, socket_options: Sequence[SocketOption] = ()
+    ) -> LimitedTransport:
+        """Return a transport with the proxy and the authorities.
+
+        A request takes at most `limit_s` seconds, and waits for the next byte at most `idle_s`.
+        """
+        return LimitedTransport(self, limit_s, idle_s, socket_options)
+
+    @property
+    def proxy_headers(self) -> dict[str, str]:
+        """The header with user name and password of the proxy."""
+        userinfo = httpx2.URL(self.proxy or "").userinfo
+        if not userinfo:
+            return {}
+        name, _, password = userinfo.partition(b":")
+        credentials = unquote_to_bytes(name) + b":" + unquote_to_bytes(password)
+        return {"Proxy-Authorization": f"Basic {b64encode(credentials).decode()}"}
 
     def new_session(self) -> requests.Session:
         """Return a session with the proxy. The caller must pass `ca_path` with each request."""
@@ -76,11 +102,64 @@ class ProxySettings:
         return f"{through}: {f'it answered {status}' if status else describe_cause(exc)}", otherwise
 
 
-class LimitedTransport(httpx2.HTTPTransport):
-    """Sends a request once. It reads error responses, but no body over `MAX_ERROR_BYTES`, which becomes empty."""
+class Deadline:
+    """The end of a request that may take `limit_s` seconds from now, and wait for the next byte `idle_s`."""
+
+    def __init__(self, limit_s: float, idle_s: float = math.inf) -> None:
+        self._at = monotonic() + limit_s
+        self._idle_s = idle_s
+
+    def timeout_s(self, most: float = math.inf) -> float:
+        """Return how long the next wait may take, at most `most`. Raises `TimeoutError` if the end has passed."""
+        remaining_s = self._at - monotonic()
+        if remaining_s <= 0:
+            raise TimeoutError
+        return min(remaining_s, self._idle_s, most)
+
+
+class LimitedTransport(httpx2.BaseTransport):
+    """Sends a request once, within a limit for the whole of it. Thread-safe.
+
+    It reads error responses, but no body over `MAX_ERROR_BYTES`, which becomes empty.
+    """
+
+    def __init__(
+        self, proxy: ProxySettings, limit_s: float, idle_s: float, socket_options: Sequence[SocketOption]
+    ) -> None:
+        self._limit_s = limit_s
+        self._idle_s = idle_s
+        server = None
+        if proxy.proxy_without_credentials is not None:
+            server = httpcore2.Proxy(proxy.proxy_without_credentials, headers=[*proxy.proxy_headers.items()])
+        self._pool = httpcore2.ConnectionPool(
+            ssl_context=ssl_context(proxy.ca_path),
+            proxy=server,
+            max_connections=None,
+            max_keepalive_connections=MAX_IDLE_CONNECTIONS,
+            keepalive_expiry=IDLE_S,
+            network_backend=_DeadlineBackend(),
+            socket_options=socket_options,
+        )
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        response = super().handle_request(request)
+        deadline = Deadline(self._limit_s, self._idle_s)
+        timeouts = {"connect": deadline, "read": deadline, "write": deadline}
+        url = request.url
+        sent = httpcore2.Request(
+            request.method,
+            httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            headers=request.headers.raw,
+            content=request.stream,
+            extensions={**request.extensions, "timeout": timeouts},
+        )
+        with _as_httpx_errors():
+            received = self._pool.handle_request(sent)
+        response = httpx2.Response(
+            received.status,
+            headers=received.headers,
+            stream=_Body(received.stream),
+            extensions=received.extensions,
+        )
         if response.is_success:
             return response
         try:
@@ -89,6 +168,85 @@ class LimitedTransport(httpx2.HTTPTransport):
             response.close()
         headers = [(name, value) for name, value in response.headers.multi_items() if name not in _BODY_HEADERS]
         return httpx2.Response(response.status_code, headers=headers, content=body, extensions=response.extensions)
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+class _Body(httpx2.SyncByteStream):
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        with _as_httpx_errors():
+            yield from self._stream
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+@contextmanager
+def _as_httpx_errors() -> Iterator[None]:
+    """Raise the errors of httpcore2 as those of httpx2, which have the same names."""
+    try:
+        yield
+    except TimeoutError as exc:
+        raise httpx2.ReadTimeout("the limit of the request is over") from exc
+    except HTTPCORE_ERRORS as exc:
+        raise getattr(httpx2, type(exc).__name__)(str(exc)) from exc
+
+
+HTTPCORE_ERRORS = (
+    httpcore2.TimeoutException,
+    httpcore2.NetworkError,
+    httpcore2.ProtocolError,
+    httpcore2.ProxyError,
+    httpcore2.UnsupportedProtocol,
+)
+
+
+class _DeadlineBackend(httpcore2.NetworkBackend):
+    """Opens connections that read and write until the deadline that a request has in place of timeouts.
+
+    A timeout of httpcore2 is a limit between two bytes.
+    """
+
+    def __init__(self) -> None:
+        self._backend = httpcore2.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: Any = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> _DeadlineStream:
+        timeout_s = timeout.timeout_s(MAX_CONNECT_S)
+        return _DeadlineStream(self._backend.connect_tcp(host, port, timeout_s, local_address, socket_options))
+
+
+class _DeadlineStream(httpcore2.NetworkStream):
+    def __init__(self, stream: httpcore2.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: Any = None) -> bytes:
+        return self._stream.read(max_bytes, timeout.timeout_s())
+
+    def write(self, buffer: bytes, timeout: Any = None) -> None:
+        self._stream.write(buffer, timeout.timeout_s())
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: Any = None
+    ) -> _DeadlineStream:
+        timeout_s = timeout.timeout_s(MAX_CONNECT_S)
+        return _DeadlineStream(self._stream.start_tls(ssl_context, server_hostname, timeout_s))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
 
 
 _BODY_HEADERS = frozenset({"content-encoding", "content-length", "transfer-encoding"})
@@ -113,7 +271,7 @@ def exchange(address: str, path: str, question: object, timeout_s: float) -> byt
     method = "GET" if question is None else "POST"
     try:
         with (
-            httpx2.Client(transport=proxy.new_transport(), trust_env=False, timeout=timeout_s) as client,
+            httpx2.Client(transport=proxy.new_transport(timeout_s), trust_env=False) as client,
             client.stream(method, f"{address}{path}", json=question) as response,
         ):
             body = read_body(response.iter_bytes(), MAX_ANSWER_BYTES)
@@ -247,10 +405,21 @@ def describe_cause(exc: BaseException) -> str:
     return messages[-1] if messages else type(exc).__name__
 
 
+def timed_out(exc: BaseException) -> bool:
+    """Return True if a connection was open when the time was over."""
+    is_connecting = isinstance(exc, httpx2.ConnectTimeout | ConnectTimeoutError)
+    return not is_connecting and any(isinstance(link, TimeoutError) for link in _causes(exc))
+
+
 def _find_proxy_status(exc: BaseException) -> int | None:
-    """Return the status with which the proxy rejected a tunnel, which begins the message: "407 Proxy ..."."""
-    status = next((str(link)[:3] for link in _causes(exc) if isinstance(link, httpx2.ProxyError)), "")
-    return int(status) if status.isdigit() else None
+    """Return the status with which the proxy rejected a tunnel."""
+    found = (PROXY_STATUS.match(str(link)) for link in _causes(exc))
+    status = next(filter(None, found), None)
+    return int(status[1]) if status else None
+
+
+PROXY_STATUS = re.compile(r"(?:Tunnel connection failed: )?([1-5][0-9]{2}) ")
+"""Messages of urllib3 and httpx2 about a proxy's response: "407 Proxy Authentication Required"."""
 
 
 def _causes(exc: BaseException) -> list[BaseException]:

@@ -240,7 +240,9 @@ class Vectors:
                     base_url=self._embeddings.base_url,
                     timeout=self._timeout_s,
                     max_retries=0,
-                    http_client=httpx2.Client(transport=self._embeddings_proxy.new_transport(), trust_env=False),
+                    http_client=httpx2.Client(
+                        transport=self._embeddings_proxy.new_transport(self._timeout_s), trust_env=False
+                    ),
                 )
             return self._openai
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
 from pydantic import BaseModel
@@ -20,7 +20,7 @@ from hls_handler.actions import (
     Reaction,
     RequestReviewers,
 )
-from hls_handler.clients.api import GithubApi, Response, WriteGuard, describe_errors, repository_path, validate
+from hls_handler.clients.api import GithubApi, Response, WriteGuard, describe_errors, repository_path
 from hls_handler.clients.comments import BotComments, History
 from hls_handler.clients.repository_labels import MAX_PAGES, RepositoryLabels
 from hls_handler.clients.reviews import BotReviews
@@ -28,6 +28,13 @@ from hls_handler.clients.transport import shorten
 from hls_handler.events import Account, Label
 from hls_handler.handlers.labels import LabelDifference, LabelOrigin, LabelSpec, LabelState, decide_labels
 from hls_handler.settings.model import EffectiveLabels
+
+if TYPE_CHECKING:
+    from github.Repository import Repository
+
+
+ANY_NUMBER = 1
+"""PyGithub reaches a comment through its issue, whose number is not in the comment's path."""
 
 
 class _IssueType(BaseModel):
@@ -76,13 +83,13 @@ class GithubWriter:
         """
         if self._guard is None:
             return f"would have reacted with {content}"
-        body, guard, gone = {"content": content}, self._guard, (404, 410)
-        if is_review_comment:
-            path = f"{self._base}/pulls/comments/{comment_id}/reactions"
-            response = self._api.write("POST", path, body, guard=guard, expected=gone)
-        else:
-            in_conversation = f"{self._base}/issues/comments/{comment_id}/reactions"
-            response = self._api.write("POST", in_conversation, body, guard=guard, expected=gone)
+
+        def react(repository: Repository) -> object:
+            if is_review_comment:
+                return repository.get_pull(ANY_NUMBER).get_review_comment(comment_id).create_reaction(content)
+            return repository.get_issue(ANY_NUMBER).get_comment(comment_id).create_reaction(content)
+
+        response = self._api.change(self._repository, react, guard=self._guard, expected=(404, 410))
         if response.status in (404, 410):
             return "a person deleted the comment, so it got no reaction"
         return f"reacted with {content}"
@@ -135,7 +142,7 @@ class GithubWriter:
             return outcome if is_typed else Outcome("type", "dry_run", f"would have set the type {name}")
         if not is_typed:
             response = self._api.write("PATCH", path, {"type": name}, guard=self._guard)
-            if validate(f"PATCH {path}", _TypedIssue, response.data).type is None:
+            if response.parse(_TypedIssue).type is None:
                 return Outcome("type", "withheld", f"type {name} not set: the account needs the role write")
             outcome = Outcome("type", "changed", f"set the type {name}")
         self._history.record_done_once()
@@ -150,12 +157,16 @@ class GithubWriter:
         if self._history.was_done_once():
             return Outcome("reviewers", "unchanged", "reviews were requested earlier")
         guard = self._guard
-        path = f"{self._base}/pulls/{number}/requested_reviewers"
         if guard is None:
             return Outcome("reviewers", "dry_run", f"would have requested reviews from {names}")
         refused = _write_names(
             action.logins,
-            lambda logins: self._api.write("POST", path, {"reviewers": logins}, guard=guard, expected=(422,)),
+            lambda logins: self._api.change(
+                self._repository,
+                lambda it: it.get_pull(number).create_review_request(logins),
+                guard=guard,
+                expected=(422,),
+            ),
         )
         self._history.record_done_once()
         requested = [login for login in action.logins if login not in refused]
@@ -226,9 +237,14 @@ class GithubWriter:
         add = tuple(name for name in difference.add if name not in refused)
         if add:
             history.change_labels(add, "intended", label_origins(action))  # first, because a response can be lost
-            path = f"{self._base}/issues/{number}/labels"
             refused |= _write_names(
-                add, lambda names: self._api.write("POST", path, {"labels": names}, guard=guard, expected=(422,))
+                add,
+                lambda names: self._api.change(
+                    self._repository,
+                    lambda it: it.get_issue(number).add_to_labels(*names),
+                    guard=guard,
+                    expected=(422,),
+                ),
             )
             history.change_labels(tuple(name for name in add if name not in refused), "set")
             history.change_labels(tuple(name for name in add if name in refused), None)

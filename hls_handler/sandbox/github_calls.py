@@ -212,7 +212,8 @@ def conversation_labels(call: Call) -> Answer:
 def add_labels(call: Call) -> Answer:
     home = _pushable_repository(call)
     conversation = conversation_of(call, home)
-    names = tuple(map(github_request.label_name, github_request.valid_fields(call.body, "labels")["labels"]))
+    given = call.body if isinstance(call.body, list) else github_request.valid_fields(call.body, "labels")["labels"]
+    names = tuple(map(github_request.label_name, given))
     if len({name.lower() for name in (*conversation.labels, *names)}) > MAX_LABELS:
         raise failed("Label", "custom", "labels", f"issues may only have {MAX_LABELS} labels")
     labelled = call.state.add_labels(conversation, names, by=call.me)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-import httpx2
 from pydantic import SecretStr
 
 from hls_handler.clients.api import GithubApi
+from hls_handler.clients.connection import Call as GithubCall
+from hls_handler.clients.connection import HttpResponse
 from hls_handler.clients.reader import GithubReader
 from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.events import Account
@@ -26,28 +28,33 @@ from hls_handler.settings.model import Github
 SETTINGS = Github(token=SecretStr("sandbox"), webhook_secret=SecretStr("sixteen bytes at least"))
 
 
-class _LocalTransport(httpx2.BaseTransport):
+class _LocalTransport:
     """Answers reads by the stand-in's endpoints in this process. URLs in responses are those of GitHub."""
 
     def __init__(self, state: State) -> None:
         self._state, self._apps = state, Apps(state, clock=now_utc)
 
-    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        path, query = request.url.path, dict(request.url.params)
+    def send(self, call: GithubCall) -> HttpResponse:
+        address = urlsplit(call.target)
+        path, query = unquote(address.path), dict(parse_qsl(address.query))
         if path == "/graphql":
-            body = json.loads(request.read())
-            return httpx2.Response(200, json=review_calls.query(self._state, body, can_read=lambda _: True))
+            found = review_calls.query(self._state, json.loads(call.body or ""), can_read=lambda _: True)
+            return _response(200, found, {})
         try:
-            endpoint, parameters = find_endpoint(request.method, path)
-            answer = endpoint(
-                Call(self._state, self._apps, request.method, parameters, query, None, "", self._state.me)
-            )
+            endpoint, parameters = find_endpoint(call.verb, path)
+            answer = endpoint(Call(self._state, self._apps, call.verb, parameters, query, None, "", self._state.me))
         except GitHubError as exc:
-            return httpx2.Response(exc.status, json=exc.document(), headers=exc.headers)
+            return _response(exc.status, exc.document(), exc.headers)
         document, headers = paginate(answer.document, query, path) if answer.listed else (answer.document, {})
-        return httpx2.Response(
-            answer.status, json={answer.inside: document} if answer.inside else document, headers=headers
-        )
+        return _response(answer.status, {answer.inside: document} if answer.inside else document, headers)
+
+    def close(self) -> None:
+        """Do nothing: there is no connection."""
+
+
+def _response(status: int, document: object, headers: Mapping[str, str]) -> HttpResponse:
+    lower = {name.lower(): value for name, value in headers.items()}
+    return HttpResponse(status, lower, json.dumps(document).encode())
 
 
 class SandboxReader(GithubReader):

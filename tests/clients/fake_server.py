@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Literal
@@ -20,7 +21,8 @@ class Say:
     status: int = 200
     body: Any = None  # JSON, or bytes as they are
     headers: Mapping[str, str] = field(default_factory=dict)
-    kind: Literal["answer", "cut", "drop", "hang"] = "answer"
+    kind: Literal["answer", "cut", "drop", "hang", "drip", "drip_headers"] = "answer"
+    """`drip` sends the body byte by byte, `drip_headers` the whole response, until the client gives up."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,13 @@ class FakeServer:
     def close(self) -> None:
         self._released.set()
         self._server.__exit__()
+
+    def _drip(self, handler: BaseHTTPRequestHandler, content: bytes) -> None:
+        with suppress(OSError):
+            for byte in content:
+                handler.wfile.write(bytes([byte]))
+                if self._released.wait(0.02):
+                    return
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         fake = self
@@ -85,10 +94,16 @@ class FakeServer:
                     else json.dumps(say.body).encode()
                 )
                 self.send_response(say.status)
+                if say.kind == "drip_headers":
+                    fake._drip(self, b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 60_000)
+                    return
                 headers = {"Content-Type": "application/json", **say.headers, "Content-Length": str(len(raw))}
                 for name, value in headers.items():
                     self.send_header(name, value)
                 self.end_headers()
+                if say.kind == "drip":
+                    fake._drip(self, raw)
+                    return
                 self.wfile.write(raw[: len(raw) // 2] if say.kind == "cut" else raw)
 
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = serve  # noqa: N815 (the names that http.server looks for)

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import pytest
 
@@ -46,16 +47,18 @@ def test_failure_of_github_sends_one_request_and_raises_dependency_down(
     assert server.calls == [f"GET {ISSUE}"]
 
 
+@pytest.mark.parametrize("kind", ["hang", "drip", "drip_headers"])
 @pytest.mark.parametrize(("is_write", "waits_s"), [(False, None), (True, 60)])
-def test_write_that_timed_out_is_not_retried_before_it_must_have_ended(
-    server: FakeServer, is_write: bool, waits_s: int | None
+def test_request_ends_at_its_limit_also_while_bytes_arrive(
+    server: FakeServer, kind: Literal["hang", "drip", "drip_headers"], is_write: bool, waits_s: int | None
 ) -> None:
-    server.says = [Say(kind="hang")]
+    server.says = [Say(body={"text": "x" * 1000}, kind=kind)]
     with (
-        closing(GithubApi(github_settings(server.url), now=lambda: NOON, timeout_s=0.05)) as api,
+        closing(GithubApi(github_settings(server.url), now=lambda: NOON, timeout_s=0.3)) as api,
         pytest.raises(DependencyDown) as caught,
     ):
         write(api) if is_write else api.get(ISSUE, object)
+    # A write is not repeated before it must have ended.
     assert caught.value.not_before == (None if waits_s is None else NOON + timedelta(seconds=waits_s))
     assert not caught.value.applies_to_all_calls
     assert caught.value.may_have_succeeded == is_write

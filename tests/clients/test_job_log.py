@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
-from itertools import count
 
 import pytest
 
@@ -100,16 +98,17 @@ def test_truncated_transfer_raises_dependency_down(reader: GithubReader, server:
         next(log)
 
 
-def read(server: FakeServer, log: bytes, *, max_bytes: int, now: Iterator[datetime]) -> Iterator[str]:
-    """Read directly from the storage."""
-    server.says = [Say(body=log, headers={"Connection": "close"})]
+def read(server: FakeServer, said: Say, *, max_read_s: float = 120.0) -> Iterator[str]:
+    """Read directly from the storage, at most 1 MB."""
+    server.says = [said]
     lines = read_log(
         f"GET {LOGS}",
         f"{server.url}{STORED}",
         base_url=server.url,
-        now=lambda: next(now),
+        now=lambda: NOON,
         timeout_s=5,
-        max_bytes=max_bytes,
+        max_bytes=2**20,
+        max_read_s=max_read_s,
     )
     assert isinstance(lines, Iterator)
     return lines
@@ -117,15 +116,14 @@ def read(server: FakeServer, log: bytes, *, max_bytes: int, now: Iterator[dateti
 
 def test_huge_log_is_truncated_with_a_visible_note(server: FakeServer) -> None:
     log = b"0123456789abcde\n" * (2**16 + 1)
-    *lines, last = read(server, log, max_bytes=2**20, now=iter(lambda: NOON, None))
+    *lines, last = read(server, Say(body=log, headers={"Connection": "close"}))
     assert last == "[cut here: the log is longer than 1 MB]"
     assert lines == ["0123456789abcde"] * 2**16 + [""]
 
 
 def test_slow_log_is_given_up_after_the_time_limit(server: FakeServer) -> None:
-    clock = (NOON + timedelta(seconds=50 * number) for number in count())
-    with pytest.raises(DependencyDown, match=rf"^GET {LOGS}: no answer: TimeoutError$"):
-        list(read(server, b"one\n" * 2**17, max_bytes=2**21, now=clock))
+    with pytest.raises(DependencyDown, match=rf"^GET {LOGS}: no answer: ReadTimeout$"):
+        list(read(server, Say(body=b"one\n" * 1000, kind="drip"), max_read_s=0.3))
 
 
 GITHUB, LOCAL = "https://api.github.com", "http://127.0.0.1:8123/api/v3"

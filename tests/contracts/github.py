@@ -117,6 +117,8 @@ class _Request:
     @classmethod
     def of(cls, logged: Mapping[str, Any]) -> _Request:
         body, headers = logged["body"], logged["headers"]
+        if isinstance(body, list) and logged["path"].endswith("/labels"):
+            body = {"labels": body}  # "You can also pass an `array` of labels directly", which no schema shows
         return cls(
             method=logged["method"].lower(),
             path=_quoted(logged["path"].removeprefix(ENTERPRISE_PREFIX)),
