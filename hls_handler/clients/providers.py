@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from hls_handler.clients.provider import Api, Connection, Provider
-from hls_handler.errors import DependencyDown, Postponed, RateLimited
+from hls_handler.errors import DependencyDown, Postponed, RateLimited, SlowResponse
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Provider as ProviderSettings
 
@@ -46,6 +46,7 @@ class Breakers:
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now, self._lock = now, threading.Lock()
         self._open: dict[ProviderSettings, _Open] = {}  # by settings: a changed key closes the breaker
+        self._slow: dict[ProviderSettings, str] = {}  # the first delivery that met a slow response
 
     def find(self, provider: ProviderSettings) -> _Open | None:
         with self._lock:
@@ -76,9 +77,16 @@ class Breakers:
             until = self._now() + PROBE_AFTER
             self._open[provider] = _Open(max(until, error.not_before or until), error)
 
+    def met_slow_response(self, provider: ProviderSettings, delivery: str) -> bool:
+        """Store that a delivery met a slow response. Return whether another one did since the last other response."""
+        with self._lock:
+            first = self._slow.setdefault(provider, delivery)
+            return first != delivery
+
     def worked(self, provider: ProviderSettings) -> bool:
         """Close the breaker. Return whether it was open."""
         with self._lock:
+            self._slow.pop(provider, None)
             return self._open.pop(provider, None) is not None
 
 
@@ -103,11 +111,12 @@ class Providers:
         for client in self._clients.values():
             client.close()
 
-    def answer(self, model: str | None, ask: Callable[[Provider], T]) -> T:
+    def answer(self, model: str | None, ask: Callable[[Provider], T], *, delivery: str = "") -> T:
         """Return the result of `ask` with the first provider that does not fail; that of `model` comes first.
 
-        It falls back on each `DependencyDown`, except a limit that is said to end within a minute. Invalid replies and
-        refusals are results. The error of the last provider is raised; its `not_before` is no later than the next
+        It falls back on each `DependencyDown`, except a limit that is said to end within a minute, and on a
+        `SlowResponse` that another `delivery` met, too: one of them may be the fault of its question. Invalid replies
+        and refusals are results. The error of the last provider is raised; its `not_before` is no later than the next
         probe.
         """
         named, _ = self._settings.find_model(model)
@@ -122,12 +131,14 @@ class Providers:
             except Postponed:
                 self._breakers.postponed(settings)
                 raise
+            except SlowResponse as exc:
+                if not self._breakers.met_slow_response(settings, delivery):
+                    raise
+                self._fall_back(settings, DependencyDown(str(exc), dependency="claude", remedy=exc.remedy))
             except DependencyDown as exc:
                 if exc.dependency != "claude" or self._ends_soon(exc):
                     raise
-                self._breakers.failed(settings, exc)
-                failed = {"provider": settings.name, "why": str(exc), "remedy": exc.remedy}
-                log.warning("provider failed, the next one is asked", extra=failed)
+                self._fall_back(settings, exc)
             else:
                 if self._breakers.worked(settings):
                     log.warning("provider answers again", extra={"provider": settings.name})
@@ -139,6 +150,11 @@ class Providers:
             if exc.not_before is not None and probes:
                 exc.not_before = min(exc.not_before, *probes)
             raise
+
+    def _fall_back(self, settings: ProviderSettings, error: DependencyDown) -> None:
+        self._breakers.failed(settings, error)
+        failed = {"provider": settings.name, "why": str(error), "remedy": error.remedy}
+        log.warning("provider failed, the next one is asked", extra=failed)
 
     def find_outage(self) -> DependencyDown | None:
         """Return why a provider is not asked at the moment; None if all are."""

@@ -139,7 +139,7 @@ class Provider(Protocol):
 class Claude(Protocol):
     """The providers, Claude's API as the first of them by default. Each worker thread has its own."""
 
-    def answer(self, model: str | None, ask: Callable[[Provider], T]) -> T:
+    def answer(self, model: str | None, ask: Callable[[Provider], T], *, delivery: str = "") -> T:
         """Return the result of `ask` with the first provider that does not fail. `model` is that of the prompt."""
         ...
 

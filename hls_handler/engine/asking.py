@@ -42,6 +42,7 @@ from hls_handler.errors import (
     LeaseLost,
     Permanent,
     PromptError,
+    SlowResponse,
     StepFailed,
 )
 from hls_handler.events import Event
@@ -198,7 +199,7 @@ def _call(
     def ask_provider(provider: Provider) -> ValidReply | UnusableReply:
         return _call_provider(job, provider, rendered, variables, index, digest, cache_key, correction=correction)
 
-    answer = job.context.claude.answer(rendered.prompt.model, ask_provider)
+    answer = job.context.claude.answer(rendered.prompt.model, ask_provider, delivery=job.lease.guid)
     if isinstance(answer, ValidReply):
         _report_use(job, answer.usage.model)
     return answer
@@ -293,7 +294,9 @@ def _report_use(job: Job, model: str) -> None:
 
 
 def _end_failed(job: Job, call: StartedCall, error: StepFailed) -> None:
-    is_unknown = isinstance(error, DependencyDown) and error.may_have_succeeded
+    is_unknown = isinstance(error, SlowResponse)
+    if isinstance(error, DependencyDown):
+        is_unknown = error.may_have_succeeded
     job.store.calls.end(
         job.lease,
         call,

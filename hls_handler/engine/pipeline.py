@@ -36,6 +36,7 @@ from hls_handler.errors import (
     Postponed,
     PromptError,
     Retryable,
+    SlowResponse,
     StepFailed,
     StoreUnavailable,
     Superseded,
@@ -177,6 +178,8 @@ def _fail(lease: Lease, context: WorkerContext, error: StepFailed, requests: int
         jitter=context.jitter(),
         limits=limits,
     )
+    if isinstance(error, SlowResponse):
+        context.health.report_problem("claude", str(error), error.remedy)
     if isinstance(error, DependencyDown):
         context.health.report_problem(error.dependency, str(error), error.remedy)
         is_github = error.dependency == "github"

@@ -26,7 +26,7 @@ from hls_handler.analysis import (
 from hls_handler.clients.prices import with_price
 from hls_handler.clients.provider import Provider, request_schema
 from hls_handler.clients.providers import connect
-from hls_handler.errors import DependencyDown, StepFailed
+from hls_handler.errors import DependencyDown, SlowResponse, StepFailed
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.settings.model import Claude as ClaudeSettings
@@ -321,6 +321,26 @@ def test_failure_of_claude_raises_dependency_down_with_remedy(
     assert text in str(down)
     assert remedy in down.remedy
     assert down.not_before == (None if wait_s is None else NOON + timedelta(seconds=wait_s))
+
+
+@pytest.mark.parametrize("body", [b" " * 1000, json.dumps(message(GOOD)).encode()], ids=["blanks", "reply"])
+def test_response_that_is_still_arriving_at_the_limit_is_a_slow_response(
+    build: Build, server: FakeServer, body: bytes
+) -> None:
+    server.says = [Say(body=body, kind="drip")]
+    with pytest.raises(SlowResponse) as caught:
+        build(timeout_s=0.3).ask(RENDERED)
+    assert str(caught.value) == (
+        "Claude was still sending its response to issues/respond@3f9c2a after claude.timeout_s (0.3)"
+    )
+    assert caught.value.remedy == "raise claude.timeout_s, or choose a faster model; each call may be billed"
+
+
+def test_headers_that_are_still_arriving_at_the_limit_are_no_answer(build: Build, server: FakeServer) -> None:
+    server.says = [Say(kind="drip_headers")]
+    with pytest.raises(DependencyDown, match=r"^no answer from Claude") as caught:
+        build(timeout_s=0.3).ask(RENDERED)
+    assert caught.value.may_have_succeeded
 
 
 def test_refused_connection_raises_dependency_down(build: Build) -> None:

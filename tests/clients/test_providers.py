@@ -15,7 +15,7 @@ from hls_handler.analysis import REPLY_TYPES, UnusableReply, Usage, ValidReply
 from hls_handler.clients.prices import with_price
 from hls_handler.clients.provider import Provider, request_schema
 from hls_handler.clients.providers import Breakers, Providers, connect
-from hls_handler.errors import DependencyDown, ModelNotFound, Permanent, Postponed, RateLimited
+from hls_handler.errors import DependencyDown, ModelNotFound, Permanent, Postponed, RateLimited, SlowResponse
 from hls_handler.settings.model import Claude as ClaudeSettings
 from tests.clients.fake_models import ACCESS_KEY_ID, KEY, LEAKED, PROJECT, REGION, FakeModels
 from tests.clients.fake_server import FakeServer, Say
@@ -313,21 +313,21 @@ def test_price_of_an_unknown_answering_model_is_that_of_the_one_that_was_asked(s
 class Chain:
     """Two services, of which the second has the Chat Completions API, and a clock that the test moves."""
 
-    def __init__(self, first: FakeServer, second: FakeModels) -> None:
+    def __init__(self, first: FakeServer, second: FakeModels, **changes: Any) -> None:
         self.now, self.first, self.second = NOON, first, second
         fallback = {"kind": "openai", "api_key": KEY, "model": "gpt-5-mini", "base_url": f"{second.url}/v1"}
-        self.settings = settings(fallback, base_url=first.url)
+        self.settings = settings(fallback, base_url=first.url, **changes)
         self.breakers = Breakers(self.read_clock)
         self.providers = Providers(self.settings, clock=lambda: 0.0, now=self.read_clock, breakers=self.breakers)
 
     def read_clock(self) -> datetime:
         return self.now
 
-    def ask(self, *says: Say, model: str | None = None) -> str:
+    def ask(self, *says: Say, model: str | None = None, delivery: str = "") -> str:
         """Ask with these answers of the first service; return the model that answered."""
         self.first.says, self.first.seen[:] = list(says), []
         rendered = replace(RENDERED, prompt=replace(PROMPT, model=model))
-        answer = self.providers.answer(model, lambda provider: provider.ask(rendered))
+        answer = self.providers.answer(model, lambda provider: provider.ask(rendered), delivery=delivery)
         return answer.usage.model
 
 
@@ -430,6 +430,31 @@ def test_probe_that_was_not_sent_is_left_to_the_next_call(chain: Chain) -> None:
     with pytest.raises(Postponed):
         chain.providers.answer(None, postpone)
     assert chain.ask(Say(body=MESSAGE)) == FIRST
+
+
+def test_slow_response_that_a_second_delivery_meets_leads_to_the_fallback(
+    server: FakeServer, models: FakeModels
+) -> None:
+    slow = Say(body=b" " * 1000, kind="drip")
+    chain = Chain(server, models, timeout_s=0.3)
+    with closing(chain.providers):
+        for _ in range(2):
+            with pytest.raises(SlowResponse):
+                chain.ask(slow, delivery="one")
+        assert chain.ask(slow, delivery="two") == SECOND
+        assert str(chain.providers.find_outage())[:39] == "Claude was still sending its response t"
+        assert (chain.ask(delivery="one"), chain.first.calls) == (SECOND, [])
+
+
+def test_a_response_in_time_ends_the_count_of_slow_ones(server: FakeServer, models: FakeModels) -> None:
+    slow = Say(body=b" " * 1000, kind="drip")
+    chain = Chain(server, models, timeout_s=0.3)
+    with closing(chain.providers):
+        with pytest.raises(SlowResponse):
+            chain.ask(slow, delivery="one")
+        assert chain.ask(Say(body=MESSAGE), delivery="two") == FIRST
+        with pytest.raises(SlowResponse):
+            chain.ask(slow, delivery="three")
 
 
 def test_changed_settings_close_the_breaker(chain: Chain) -> None:

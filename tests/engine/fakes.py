@@ -478,7 +478,7 @@ class FakeClaude:
     on_call: Callable[[str], None] = _do_nothing  # runs during every call
     model: str = "claude-haiku-5-5"
 
-    def answer(self, model: str | None, ask: Callable[[Provider], T]) -> T:
+    def answer(self, model: str | None, ask: Callable[[Provider], T], *, delivery: str = "") -> T:
         return ask(self)
 
     def find_outage(self) -> DependencyDown | None:

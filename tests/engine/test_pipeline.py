@@ -10,7 +10,7 @@ import pytest
 from hls_handler import shipped
 from hls_handler.analysis import IssueResponse
 from hls_handler.deliveries import Finished
-from hls_handler.errors import DependencyDown, Permanent
+from hls_handler.errors import DependencyDown, Permanent, SlowResponse
 from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
 from hls_handler.reports.delivery_report import format_report, load_report
@@ -95,6 +95,27 @@ def test_outage_of_claude_uses_no_attempt_and_keeps_the_facts(make_world: MakeWo
     assert world.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
     assert world.github.calls.count("issue 1") == 2  # for the facts, and before posting
     assert world.health.snapshot().components["claude"].state == "healthy"
+
+
+def test_slow_response_uses_an_attempt_because_it_may_be_billed(make_world: MakeWorld) -> None:
+    slow = SlowResponse("Claude was still sending", remedy="raise claude.timeout_s")
+    world = make_world(slow, slow, slow, slow)
+    world.accept()
+    assert world.run() is None
+    assert (world.row().attempts, world.row().analysis_status) == (1, "failed")
+    part = world.health.snapshot().components["claude"]
+    assert (part.state, part.message, part.remedy) == ("degraded", "Claude was still sending", "raise claude.timeout_s")
+    assert [(call.outcome, call.cost_usd) for call in world.store.calls.calls_of(GUID)] == [("failed", 0.05)]
+    for _ in range(2):
+        world.advance(600)
+        assert world.run() is None
+    world.advance(600)
+    finished = world.finish()
+    assert (finished.state, finished.reason) == (
+        "dead",
+        "failed 4 times (limits.max_attempts), last: Claude was still sending",
+    )
+    assert world.github.comments == {}
 
 
 def test_rule_11_second_invalid_reply_posts_nothing(make_world: MakeWorld) -> None:

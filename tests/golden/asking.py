@@ -70,7 +70,7 @@ class MeteredClaude:
     pause: Callable[[float], object]  # seconds
     spent_usd: float = 0.0
 
-    def answer(self, model: str | None, ask: Callable[[Provider], T]) -> T:
+    def answer(self, model: str | None, ask: Callable[[Provider], T], *, delivery: str = "") -> T:
         return ask(self)
 
     def find_outage(self) -> DependencyDown | None:
