@@ -39,7 +39,6 @@ from hls_handler.tracing import annotate, name_span, span
 
 if TYPE_CHECKING:
     from github import Github
-    from github.Commit import Commit
     from github.Repository import Repository
 
     from hls_handler.clients.connection import Transport
@@ -435,14 +434,6 @@ _PATH_WORD = re.compile(
     "files|graphql|hooks?|installations?|issues|jobs|labels|logs|permission|pings|pulls|reactions|replies|repos|repositories|"
     "reviews|runs|statuses|users?"
 )
-
-
-def known_commit(repository: Repository, sha: str) -> Commit:
-    """Return the commit for methods of PyGithub, which would otherwise read it."""
-    from github.Commit import Commit
-
-    attributes = {"sha": sha, "url": f"{repository.url}/commits/{sha}"}
-    return Commit(repository.requester, {}, attributes, completed=True)
 
 
 def repository_path(repository: str) -> str:

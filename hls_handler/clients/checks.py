@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import AliasPath, BaseModel, Field
 
 from hls_handler.actions import Annotation, CommitCheck, Conclusion, EnsureCheck, WrittenCheck
-from hls_handler.clients.api import GithubApi, WriteGuard, known_commit, repository_path
+from hls_handler.clients.api import GithubApi, WriteGuard, repository_path
 from hls_handler.clients.comment_body import truncate_comment
 
 CHECK_NAME = "HLS review"
@@ -121,7 +121,7 @@ class GithubChecks:
         shown = _truncate(description, MAX_DESCRIPTION_CHARS)
         self._api.change(
             self._repository,
-            lambda it: known_commit(it, commit).create_status(state, description=shown, context=self._name),
+            lambda it: it.get_commit(commit).create_status(state, description=shown, context=self._name),
             guard=self._guard,
         )
         return WrittenCheck(state=state)

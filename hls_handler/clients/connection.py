@@ -159,6 +159,8 @@ class _Connection(HTTPSRequestsConnectionClass):
 
     def request(self, verb: str, url: str, input: Any, headers: dict[str, str], stream: bool = False) -> None:  # noqa: A002, ARG002 (of PyGithub)
         call = _call.get()
+        if call.verb:
+            raise RuntimeError(f"PyGithub needs a second request for {call.name}: {verb} {url}")
         call.verb = verb
         call.target = url
         call.headers = headers

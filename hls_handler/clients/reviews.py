@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from hls_handler.actions import REPLY_CREATED, REPLY_EXISTS, EnsureReply, EnsureReview, InlineComment, Outcome
-from hls_handler.clients.api import GithubApi, WriteGuard, describe_errors, known_commit, repository_path
+from hls_handler.clients.api import GithubApi, WriteGuard, describe_errors, repository_path
 from hls_handler.clients.comment_body import MAX_COMMENT_CHARS, marker, truncate_comment
 from hls_handler.clients.comments import is_by
 from hls_handler.clients.transport import shorten
@@ -118,7 +118,7 @@ class BotReviews:
         documents = [_to_document(comment) for comment in comments]
         response = self._api.change(
             self._repository,
-            lambda it: it.get_pull(number).create_review(known_commit(it, commit), text, "COMMENT", documents),
+            lambda it: it.get_pull(number).create_review(it.get_commit(commit), text, "COMMENT", documents),
             guard=guard,
             expected=(422,),
         )

@@ -169,6 +169,17 @@ def test_write_after_a_lost_lease_never_reaches_github(api: GithubApi, server: F
     assert server.calls == [f"GET {ISSUE}"] * 2
 
 
+def test_method_of_pygithub_that_needs_two_requests_is_an_error(api: GithubApi, server: FakeServer) -> None:
+    server.says = [Say(body={"number": 7})]
+    with pytest.raises(RuntimeError, match="a second request for GET /repos/o/r/issues/7: POST "):
+        api.change(
+            "o/r",
+            lambda it: it.get_issue(7).complete().create_comment("It crashes."),
+            guard=WriteGuard(lambda: None, lambda: None),
+        )
+    assert server.calls == [f"GET {ISSUE}"]
+
+
 HOOK = "/repos/o/r/hooks/1"
 PATH = f"{HOOK}/deliveries/5"
 

@@ -88,7 +88,7 @@ def test_rule_12_only_these_writes_are_sent_by_path() -> None:
     ]
 
 
-PYGITHUB_READS = {"get_issue", "get_pull", "get_comment", "get_review_comment", "get_check_run"}
+PYGITHUB_READS = {"get_issue", "get_pull", "get_comment", "get_review_comment", "get_check_run", "get_commit"}
 """Methods of PyGithub that return an object without a request, because its clients are lazy."""
 
 
