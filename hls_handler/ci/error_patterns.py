@@ -23,6 +23,11 @@ FAILED_WORD = 30  # the word "failed"
 EXIT_CODE = 10  # the last line of every failed step; explains nothing
 
 SOURCE = r"(?:[A-Za-z]:)?[^\s:()]{1,300}"  # a path
+ERROR_LEVEL = r'"?(?i:error|eror|err|fatal|panic|critical|crit|alert|emergency|emerg)\b"?'
+LOGFMT_ERROR = rf"(?:^|\s)KEY={ERROR_LEVEL}(?:$|\s\S{{1,60}}=)"
+LOGFMT_KEYS = ("level", "lvl", "severity")
+JSON_ERROR = rf'^\{{.{{0,900}}KEY(?:_?[Nn]ame)?"\s?:\s?(?:{ERROR_LEVEL}|[56]0\b)'
+JSON_KEYS = ("level", "Level", "lvl", "severity", "Severity", '"@l')  # ends of names: "log.level"
 
 PATTERNS: tuple[tuple[int, str, str], ...] = (
     (KILLED, "137", r"exit code 137\b"),  # 128 + SIGKILL
@@ -57,6 +62,10 @@ PATTERNS: tuple[tuple[int, str, str], ...] = (
     (SUMMARY, "summary", r"^={1,80} short test summary info ={1,80}$"),
     (SUMMARY, "traceback", r"^\s{0,8}Traceback \(most recent call last\):"),
     # JavaScript
+    # Playwright
+    (CAUSE, "timeout ", r'^\s{0,8}(?:["\w]{1,40} ){0,4}[Tt]imeout (?:of )?[0-9]{1,9} ?ms exceeded'),
+    (CAUSE, "timed out ", r"^\s{0,8}[Tt]est (?:\S{1,80} )?timed out (?:after|in) [0-9]"),
+    (CAUSE, "timeout ", r"\bExceeded timeout of [0-9]{1,9} ?ms"),  # jest
     (CAUSE, "err", r"\berror TS[0-9]{3,6}: "),
     (CAUSE, "err", r"^\s{1,9}[0-9]{1,7}:[0-9]{1,5}\s{1,9}error\s"),  # eslint
     (CAUSE, "✖", r"^\s{1,9}[0-9]{1,7}:[0-9]{1,5}\s{1,9}✖\s"),  # stylelint
@@ -136,6 +145,9 @@ PATTERNS: tuple[tuple[int, str, str], ...] = (
     (EXTERNAL, "e: ", r"^E: \S"),  # apt
     (EXTERNAL, "not ", r": command not found$"),
     (EXTERNAL, "denied", r"[Pp]ermission denied"),
+    # Loggers: `level=error msg=...`, and an object of JSON in one line, where 50 and 60 are levels
+    *((ERROR_WORD, key, LOGFMT_ERROR.replace("KEY", key)) for key in LOGFMT_KEYS),
+    *((ERROR_WORD, key.lower(), JSON_ERROR.replace("KEY", key)) for key in JSON_KEYS),
     # The network
     (EXTERNAL, "not ", r"Could not resolve (?:host|proxy)"),
     (EXTERNAL, "name resolution", r"[Ff]ailure in name resolution"),
@@ -149,7 +161,8 @@ PATTERNS: tuple[tuple[int, str, str], ...] = (
     (EXTERNAL, "many", r"\btoomanyrequests: "),
     (SUMMARY, "cancel", r"^The operation was canceled\.$"),
     # Words
-    (ERROR_WORD, "err", r"(?<![\w./=-])(?:error|ERROR|Error)(?::| -|\]| \w{1,20}:) ?(?!0\b)\S"),
+    (ERROR_WORD, "err", r"(?<![\w./=-])(?:error|ERROR|Error)(?::| -|\]| \w{1,20}:)\s{0,9}(?!0\b)\S"),
+    (ERROR_WORD, "fatal", r"(?<![\w./=-])FATAL:\s{1,9}\S"),  # PostgreSQL
     (FAILED_WORD, "fail", r"(?<![\w./=-])(?:FAILED|FAILURE|FAIL|[Ff]ailed|[Ff]ailure)\b(?![.(=-]\w)"),
     (FAILED_WORD, "denied", r"\b[Dd]enied\b"),
     (FAILED_WORD, "not ", r"\b[Nn]ot found\b"),

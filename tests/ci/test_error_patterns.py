@@ -21,6 +21,7 @@ from hls_handler.ci.error_patterns import (
     SUMMARY,
 )
 from hls_handler.ci.log_lines import parse_line
+from tests.ci.jobs import LOGS
 from tests.ci.test_formats import FORMATS, MARK
 from tests.ci.test_tools import FIRST_REAL_ERROR
 from tests.untrusted.test_redaction import unbounded
@@ -145,6 +146,21 @@ WEIGHED_LINES = [
     (SUMMARY, "fatal: not a git repository"),
     (SUMMARY, "##[error]The operation was canceled."),
     (ERROR_WORD, "2026-11-20 09:14:31 [error] the page is gone"),
+    (ERROR_WORD, '2026-01-01 00:00:00.100 UTC [33] FATAL:  role "shop" does not exist'),
+    (ERROR_WORD, 'time="2026-01-01T00:00:00Z" level=fatal msg="cannot read shop.yaml"'),
+    (ERROR_WORD, "t=2026-01-01T00:00:00Z lvl=eror msg=stopped"),
+    (ERROR_WORD, "event=stopped severity=ERROR"),
+    (ERROR_WORD, '{"lvl":"err","msg":"the queue is full"}'),
+    (ERROR_WORD, '{"severity": "CRITICAL", "message": "the queue is full"}'),
+    (ERROR_WORD, '{"@timestamp":"2026-01-01T00:00:00Z","log.level":"error","message":"the queue is full"}'),
+    (ERROR_WORD, '{"message": "the queue is full", "level_name": "ERROR"}'),
+    (ERROR_WORD, '{"@t":"2026-01-01T00:00:00Z","@mt":"The queue is full","@l":"Error"}'),
+    (CAUSE, '"beforeAll" hook timeout of 30000ms exceeded.'),
+    (CAUSE, "Timeout 30000ms exceeded."),
+    (CAUSE, "  Test cart.adds_items timed out after 30 seconds"),
+    (ERROR_WORD, '{"SeverityName": "Fatal"}'),
+    (ERROR_WORD, '{"Timestamp":"2026-01-01T00:00:00Z","Level":"Error","Message":"The queue is full"}'),
+    (CAUSE, '    thrown: "Exceeded timeout of 5000 ms for a test.'),
     (ERROR_MARK, "##[error]Something is wrong with the shop"),
     (FAILED_WORD, "Access denied for user"),
     (EXIT_CODE, "##[error]Process completed with exit code 1."),
@@ -192,12 +208,46 @@ def test_every_pattern_matches_a_line_and_only_lines_with_its_needle() -> None:
         ".github/workflows/ci.yml:1:1: [warning] missing document start (document-start)",
         "src/price.c:14:12: note: declared here",
         "➤ YN0000: Done with warnings in 0s 214ms",
+        "error:  0",
+        'ts=2026-01-01T00:00:00Z level=info msg="level=error is shown in red"',
+        "ts=2026-01-01T00:00:00Z level=warn msg=slow",
+        "npm ci --loglevel=error --no-audit",
+        "LOG_LEVEL=error NODE_ENV=test npm test",
+        '{"level":"info","msg":"error levels are shown in red"}',
+        '{"level":40,"time":1767225600100,"msg":"slow"}',
+        '      "level": "error",',
+        "each test has a timeout of 30000ms",
+        "attempt 1 timed out after 5 s, again",
         "",
     ],
     ids=lambda text: text[:60],
 )
 def test_harmless_lines_have_no_weight(text: str) -> None:
     assert error_patterns.weigh_line(parse_line(text)) == 0
+
+
+GOLDEN_LOGS = LOGS.parent.parent / "golden" / "workflows"
+
+
+def count_errors(name: str) -> int:
+    lines = (GOLDEN_LOGS / f"{name}.log").read_text(encoding="utf-8").split("\n")
+    weights = [error_patterns.weigh_line(parse_line(line)) for line in lines]
+    return sum(weight >= ERROR_WORD for weight in weights)
+
+
+@pytest.mark.parametrize(
+    ("name", "errors"),
+    [
+        ("deploy-permission", 0),
+        ("go-compile-error", 1),
+        ("npm-registry-down", 7),
+        ("out-of-memory", 5),
+        ("python-assertion", 4),
+        ("silent-exit", 0),
+    ],
+)
+def test_golden_log_has_no_more_lines_with_an_error(name: str, errors: int) -> None:
+    assert count_errors(name) == errors
 
 
 def test_no_pattern_has_unbounded_backtracking() -> None:

@@ -40,10 +40,24 @@ FORMATS = {
         "FAIL",
         "FAIL\texample.com/shop/price\t0.004s",
     ],
+    "JSON": [
+        '{"level":"info","ts":1767225600.1,"msg":"listening on :8080"}',
+        '» {"level":"error","ts":1767225600.2,"msg":"listen tcp :8080: bind: address already in use"}',
+        "1 failed",
+    ],
+    "JSON of pino": [
+        '{"level":30,"time":1767225600100,"pid":17,"msg":"listening on 8080"}',
+        '» {"level":50,"time":1767225600200,"pid":17,"msg":"the port is in use"}',
+    ],
     "ld": [
         "» /usr/bin/ld: cannot find -lprice: No such file or directory",
         "collect2: error: ld returned 1 exit status",
         "make: *** [Makefile:12: shop] Error 1",
+    ],
+    "logfmt": [
+        'ts=2026-01-01T00:00:00Z level=info component=api msg="listening on :8080"',
+        '» ts=2026-01-01T00:00:00Z level=error component=api err="listen tcp :8080: bind: address already in use"',
+        "1 failed",
     ],
     "ninja": [
         "» FAILED: CMakeFiles/shop.dir/price.c.o",
@@ -52,6 +66,17 @@ FORMATS = {
     "phpstan": [
         "»   Line   src/Price.php",
         " [ERROR] Found 1 error",
+    ],
+    "Playwright": [
+        "  1) [chromium] › tests/cart.spec.ts:12:5 › adds items ─────────────────────────",
+        "»     Test timeout of 30000ms exceeded.",
+        "    locator.click waiting for getByRole('button', { name: 'Add' })",
+        "  1 failed",
+    ],
+    "psql": [
+        "CREATE TABLE",
+        '» psql:migrate.sql:212: ERROR:  relation "users" does not exist',
+        "LINE 1: ALTER TABLE users ADD COLUMN total int;",
     ],
     "stylelint": [
         "»   2:3  ✖  Unexpected empty block  block-no-empty",
