@@ -20,15 +20,16 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
 
-from hls_handler.ci.error_patterns import ERROR_MARK, FAILED_NAME
+from hls_handler.ci.error_patterns import ERROR_MARK, ERROR_WORD, FAILED_NAME
 from hls_handler.ci.log_lines import PREFIXES, LogLine, truncate_line
 from hls_handler.ci.steps import AnnotatedLine, WorkflowStep, annotate_lines
 from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 
 State = Literal["text", "expired", "empty", "binary", "elsewhere"]
-"""Kind of an excerpt. "expired": GitHub no longer has the log. "elsewhere": the excerpt has no lines, because the lines
-of its step were not identified; the excerpt of another failed step is then from the whole job's log."""
+"""Kind of an excerpt. "expired": GitHub no longer has the log. "elsewhere": another excerpt has the lines.
+Either the lines of the step were not identified, and that of another failed step is from the whole job's
+log, or an earlier step has the same error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Excerpt:
     last_line: int  # number of the last line of the same log
     state: State
     whole_job: bool  # the excerpt is from the whole job's log, because the step's lines were not identified
+    errors: tuple[str, ...] = ()  # lines that name an error, the best first; () without one
 
     @property
     def total_lines(self) -> int:
@@ -141,6 +143,16 @@ class _LineSelector:
         return weight >= FAILED_NAME and self.last_line - self.first_line >= MAX_GATE_LINES
 
     @property
+    def errors(self) -> tuple[str, ...]:
+        """Return lines that name an error, at most `MAX_FURTHER` of each weight, the best first."""
+        weights = sorted(self._further, reverse=True)
+        naming = [weight for weight in weights if weight >= FAILED_NAME]
+        found: list[str] = []
+        for weight in naming or [ERROR_WORD]:
+            found += self._further.get(weight, ())
+        return tuple(found)
+
+    @property
     def is_binary(self) -> bool:
         return self._binary_lines > BINARY_SHARE * (self.last_line - self.first_line + 1)
 
@@ -223,7 +235,8 @@ def _excerpt(step: int | None, part: _LineSelector, characters: int, *, whole_jo
     lines = tuple(_choose_lines(part, characters)) if state == "text" else ()
     error = part.error.line.number if part.error is not None else None
     error_line = error if any(line.number == error for line in lines) else None
-    return Excerpt(step, lines, error_line, part.first_line, part.last_line, state, whole_job)
+    first, last = part.first_line, part.last_line
+    return Excerpt(step, lines, error_line, first, last, state, whole_job, part.errors)
 
 
 def _choose_lines(part: _LineSelector, characters: int) -> list[LogLine]:

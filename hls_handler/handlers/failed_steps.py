@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from hls_handler.ci.excerpts import Excerpt, State, cut, locate, numbered
@@ -54,14 +54,16 @@ class FailedStep:
     whole_job: bool  # the lines of the step could not be identified, so the excerpt is of the whole job
     verdict: FailureClass
     evidence: str  # a sentence about other attempts or branches; "" if there is none
-    lines: int  # of its log
+    lines: int  # of its log; 0 with `same_as`
     shown_lines: int  # those of them in `text`
+    same_as: int = 0  # number of an earlier step that shows its error, so that `text` is ""; or 0
 
 
 @dataclass(frozen=True, slots=True)
 class Quoted:
     """The log line that Claude quotes as the cause of the failure."""
 
+    number: int  # of the step in `steps`
     job: str
     step: str
     line: int
@@ -123,42 +125,104 @@ def failed_step_names(job: WorkflowJob) -> list[tuple[str, str]]:
     return [(job.name, step.name if step else "") for step in _failed_steps_of(job)]
 
 
+def order_jobs(jobs: Iterable[WorkflowJob]) -> list[WorkflowJob]:
+    """Return the first job of each matrix, and then the others: "test (1)", "lint", "test (2)"."""
+    first: dict[str, WorkflowJob] = {}
+    others: list[WorkflowJob] = []
+    for job in jobs:
+        name = _name_without_matrix(job.name)
+        if name in first:
+            others.append(job)
+        else:
+            first[name] = job
+    return [*first.values(), *others]
+
+
+def _name_without_matrix(name: str) -> str:
+    """Return "call / build" for "call / build (3.12, x64)"."""
+    return " / ".join(part.partition(" (")[0] for part in name.split(" / "))
+
+
 def read_failed_steps(
     jobs: Sequence[WorkflowJob], read_log: ReadLog, characters: int, history: FailureHistory
 ) -> tuple[FailedStep, ...]:
     """Return each failed step of the jobs with an excerpt of its log; one item for a job if none of its steps failed.
 
-    Each job gets the same share of the characters.
+    Each job gets the same share of the characters that earlier ones left. An error is shown once.
     """
     found: list[FailedStep] = []
-    for job in jobs:
-        log, steps = read_log(job.id), {step.number: step for step in job.steps}
-        if isinstance(log, NoLog):
-            numbers = [step.number if step is not None else None for step in _failed_steps_of(job)]
-            excerpts = tuple(Excerpt(number, (), None, 0, 0, log.why, whole_job=False) for number in numbers)
-        else:
-            excerpts = cut(log, job.steps, characters=characters // len(jobs))
-        for excerpt in excerpts:
-            step = steps.get(excerpt.step or 0)
-            name = step.name if step is not None else ""
-            ended = (step.conclusion if step is not None else None) or job.conclusion
-            verdict, evidence = history.classify(job.name, name)
-            failed = FailedStep(
-                number=len(found) + 1,
-                job=job.name,
-                step=name,
-                conclusion=next((one for one in get_args(Conclusion) if one == ended), "failure"),
-                url=job.html_url,
-                log=excerpt.state,
-                text=redact(clean(numbered(excerpt))),  # the prompt shows it by `code`
-                whole_job=excerpt.whole_job,
-                verdict=verdict,
-                evidence=evidence,
-                lines=excerpt.total_lines if excerpt.state == "text" else 0,
-                shown_lines=len(excerpt.lines),
-            )
-            found.append(failed)
+    errors = _ShownErrors()
+    for place, job in enumerate(jobs):
+        share = (characters - sum(len(step.text) for step in found)) // (len(jobs) - place)
+        for excerpt in _cut_log(job, read_log, share):
+            number = len(found) + 1
+            same_as = errors.find(excerpt)
+            errors.add(excerpt, number)
+            step = _to_step(job, excerpt, number, history)
+            found.append(_refer(step, same_as) if same_as else step)
     return tuple(found)
+
+
+def _cut_log(job: WorkflowJob, read_log: ReadLog, characters: int) -> tuple[Excerpt, ...]:
+    log = read_log(job.id)
+    if not isinstance(log, NoLog):
+        return cut(log, job.steps, characters=characters)
+    numbers = [step.number if step is not None else None for step in _failed_steps_of(job)]
+    return tuple(Excerpt(number, (), None, 0, 0, log.why, whole_job=False) for number in numbers)
+
+
+def _to_step(job: WorkflowJob, excerpt: Excerpt, number: int, history: FailureHistory) -> FailedStep:
+    step = next((step for step in job.steps if step.number == excerpt.step), None)
+    name = step.name if step is not None else ""
+    ended = (step.conclusion if step is not None else None) or job.conclusion
+    verdict, evidence = history.classify(job.name, name)
+    return FailedStep(
+        number=number,
+        job=job.name,
+        step=name,
+        conclusion=next((one for one in get_args(Conclusion) if one == ended), "failure"),
+        url=job.html_url,
+        log=excerpt.state,
+        text=redact(clean(numbered(excerpt))),  # the prompt shows it by `code`
+        whole_job=excerpt.whole_job,
+        verdict=verdict,
+        evidence=evidence,
+        lines=excerpt.total_lines if excerpt.state == "text" else 0,
+        shown_lines=len(excerpt.lines),
+    )
+
+
+def _refer(step: FailedStep, same_as: int) -> FailedStep:
+    """Return the step without its excerpt, because an earlier step shows the same error."""
+    return replace(step, log="elsewhere", text="", lines=0, shown_lines=0, same_as=same_as)
+
+
+DURATION = re.compile(r"\b[0-9]{1,9}(?:[.,][0-9]{1,9})? ?(?:ms|s|secs?|seconds|m|mins?|minutes)\b")
+
+
+class _ShownErrors:
+    """The lines with errors of the steps that have an excerpt.
+
+    A line alone does not identify an error: two failed tests may have the same assertion, but other
+    names. So a step has an earlier error only if all its lines that name an error were shown.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}  # line -> number of the step that first had it
+
+    def add(self, excerpt: Excerpt, number: int) -> None:
+        for line in _list_errors(excerpt):
+            self._numbers.setdefault(line, number)
+
+    def find(self, excerpt: Excerpt) -> int:
+        """Return the number of the step that shows the excerpt's error; 0 if no step does."""
+        numbers = [self._numbers.get(line, 0) for line in _list_errors(excerpt)]
+        return numbers[0] if numbers and all(numbers) else 0
+
+
+def _list_errors(excerpt: Excerpt) -> list[str]:
+    """Return the lines that name an error, without durations, which differ between runs."""
+    return [DURATION.sub("", line) for line in excerpt.errors]
 
 
 def find_quoted_line(steps: Iterable[FailedStep], quote: str) -> Quoted | None:
@@ -166,7 +230,7 @@ def find_quoted_line(steps: Iterable[FailedStep], quote: str) -> Quoted | None:
     for step in steps:
         line = locate(step.text, quote)
         if line is not None:
-            return Quoted(step.job, step.step, line.number, line.text, step.url)
+            return Quoted(step.number, step.job, step.step, line.number, line.text, step.url)
     return None
 
 

@@ -17,6 +17,7 @@ from hls_handler.handlers.failed_steps import (
     failed_step_names,
     find_quoted_line,
     is_path_in_logs,
+    order_jobs,
     read_failed_steps,
     read_failure_history,
 )
@@ -39,7 +40,7 @@ from hls_handler.prompting.render import CHARACTERS_PER_TOKEN
 from hls_handler.routing import FAILED, PASSED, Rule
 from hls_handler.wording import count, inflect
 
-MAX_JOBS = 10  # failed jobs whose logs are read; a matrix of fifty jobs usually fails for one reason
+MAX_JOBS = 10  # failed jobs whose logs are read, the first one of each matrix before the others
 MAX_CHANGED_PATHS = 200  # paths of the pull request's files that are shown
 MAX_LOG_CHARACTERS = 40_000  # characters of all log excerpts together, regardless of the budget
 
@@ -76,13 +77,14 @@ class WorkflowHandler(Handler[WorkflowFacts]):
     family = "workflows"
     replies = frozenset({"workflow_analysis"})
     facts_type = WorkflowFacts
-    facts_version = 6
+    facts_version = 7
     variable_types = field_types(WorkflowFacts, "run", "pull_request", "steps", "omitted", "changed")
     comment_variable_types: Mapping[str, object] = {
         "commit": str,
         "passed": bool,
         "flaky": bool,
         "shown_by": Quoted | None,
+        "also_in": tuple[FailedStep, ...],
         "places": tuple[LinkedPlace, ...],
     }
     has_sections = True
@@ -161,13 +163,19 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         return "; ".join(parts) or None
 
     def comment_variables(self, facts: WorkflowFacts, reply: Reply) -> Mapping[str, object]:
-        """Return variables for the comment template. `shown_by` is the log line that the reply quotes, or None."""
+        """Return variables for the comment template.
+
+        `shown_by` is the log line that the reply quotes, or None; `also_in` are steps with its error.
+        """
         analysis = reply if isinstance(reply, WorkflowAnalysis) else NOTHING_FAILED
+        quoted = find_quoted_line(facts.steps, analysis.quote)
+        same_as = 0 if quoted is None else quoted.number
         return {
             "commit": facts.run.head_sha[:10],
             "passed": facts.passed,
             "flaky": facts.passed and facts.failed_itself,
-            "shown_by": find_quoted_line(facts.steps, analysis.quote),
+            "shown_by": quoted,
+            "also_in": tuple(step for step in facts.steps if same_as and step.same_as == same_as),
             "places": tuple(_to_linked(facts, place) for place in analysis.where if _is_known_path(facts, place.path)),
         }
 
@@ -210,7 +218,7 @@ def gather_run(
     all_jobs = jobs(run.id, run.run_attempt) if failed else ()
     failed_jobs = [job for job in all_jobs if job.conclusion in FAILED]
     characters = min(int(limits.input_tokens * CHARACTERS_PER_TOKEN / 2), MAX_LOG_CHARACTERS)
-    read = failed_jobs[:MAX_JOBS] if not stale else []
+    read = order_jobs(failed_jobs)[:MAX_JOBS] if not stale else []
     steps: tuple[FailedStep, ...] = ()
     if read:
         earlier_failures = read_failure_history(event, run, all_jobs, jobs, history, branch)

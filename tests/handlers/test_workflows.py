@@ -188,6 +188,73 @@ def test_the_first_failed_jobs_are_read_and_the_others_counted() -> None:
     assert HANDLER.describe_omissions(found) == "the logs of 5 more failed jobs"
 
 
+def shard(number: int) -> WorkflowJob:
+    return job(700 + number, f"test ({number})")
+
+
+def logged(*errors: str) -> str:
+    """Return the log of `JOB` with other errors."""
+    lines = [f"2026-11-20T09:00:22.0000000Z {error}" for error in errors]
+    return LOG.replace("2026-11-20T09:00:22.0000000Z E       assert area(2) == 4", "\n".join(lines))
+
+
+def test_first_job_of_each_matrix_is_read_before_the_others() -> None:
+    shards = tuple(map(shard, range(1, 13)))
+    last = (job(750, "lint"), job(751, "call / build (x)"), job(752, "call / build (y)"))
+    found = facts(source=reader(PULL, jobs={1: (*shards, *last)}, logs={}))
+    read = ["test (1)", "lint", "call / build (x)", *(f"test ({number})" for number in range(2, 9))]
+    assert [shown.job for shown in found.steps] == read
+    assert found.omitted == 5
+
+
+def test_equal_error_of_twelve_shards_is_shown_once_beside_that_of_another_job() -> None:
+    shards = tuple(map(shard, range(1, 13)))
+    logs = {one.id: LOG for one in shards} | {750: logged("a.c:3:1: error: unknown type name 'x'")}
+    found = facts(source=reader(PULL, jobs={1: (*shards, job(750, "lint"))}, logs=logs))
+    shown = [(one.job, one.same_as, one.log, bool(one.text)) for one in found.steps]
+    assert shown[:3] == [
+        ("test (1)", 0, "text", True),
+        ("lint", 0, "text", True),
+        ("test (2)", 1, "elsewhere", False),
+    ]
+    assert {one[1:] for one in shown[3:]} == {(1, "elsewhere", False)}
+    assert HANDLER.describe_omissions(found) == "the logs of 3 more failed jobs"
+    assert HANDLER.skip_reason(found) is None
+
+
+SAME = "E       assert area(2) == 4"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_same"),
+    [
+        ((SAME,), (SAME,), True),
+        ((SAME, "E       another"), (SAME,), True),
+        ((SAME,), (SAME, "E       another"), False),
+        (("--- FAIL: TestTotal (0.02s)",), ("--- FAIL: TestTotal (1.3s)",), True),
+        (("--- FAIL: TestTotal2 (0.02s)",), ("--- FAIL: TestTotal3 (0.02s)",), False),
+        (("Traceback (most recent call last):",), ("Traceback (most recent call last):",), False),
+        (("it broke",), ("it broke",), False),
+    ],
+    ids=["equal", "fewer", "one more", "another duration", "another test", "only a summary", "no error"],
+)
+def test_error_is_the_same_if_all_lines_that_name_it_were_shown(
+    first: tuple[str, ...], second: tuple[str, ...], is_same: bool
+) -> None:
+    logs = {701: logged(*first), 702: logged(*second)}
+    found = facts(source=reader(PULL, jobs={1: (shard(1), shard(2))}, logs=logs))
+    assert [one.same_as for one in found.steps] == [0, 1 if is_same else 0]
+
+
+def test_characters_of_an_equal_error_are_left_to_other_jobs() -> None:
+    long = tuple(f"E       line {number} is {'x' * 300}" for number in range(50))
+    jobs = (job(701, "test"), job(702, "again"), job(703, "other"))
+    logs = {701: LOG, 702: LOG, 703: logged(*long)}
+    source = reader(PULL, jobs={1: jobs}, logs=logs)
+    *_, other = facts(source=source, budget=PromptLimits(3_000)).steps
+    assert len(other.text) > 4_000
+
+
 def test_excerpts_stay_within_the_budget() -> None:
     jobs = tuple(job(700 + number, f"test ({number})") for number in range(MAX_JOBS))
     long = "\n".join(f"2026-11-20T09:00:20.0000000Z E   line {n} is {'x' * 300}" for n in range(500))
@@ -327,6 +394,14 @@ def test_a_later_run_or_attempt_supersedes_the_run(later: RunResult, why: str | 
 
 def variables(found: WorkflowFacts, **reply: Any) -> Mapping[str, object]:
     return HANDLER.comment_variables(found, workflow_analysis(**reply))
+
+
+def test_quoted_error_names_the_jobs_that_have_it_too() -> None:
+    jobs = (shard(1), shard(2), job(750, "lint"))
+    logs = {701: LOG, 702: LOG, 750: logged("a.c:3:1: error: unknown type name 'x'")}
+    shown = variables(facts(source=reader(PULL, jobs={1: jobs}, logs=logs)))
+    assert [step.job for step in shown["also_in"]] == ["test (2)"]  # type: ignore[attr-defined]
+    assert variables(facts(), quote="")["also_in"] == ()
 
 
 def test_places_outside_of_logs_and_changed_files_are_left_out() -> None:
