@@ -8,6 +8,7 @@ from hashlib import sha256
 
 from hls_handler.errors import Permanent
 from hls_handler.events import CheckRun, Event, WorkflowRun
+from hls_handler.handlers.failed_steps import JobSource
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.reader import CheckAnnotation, NoLog, Reader, RepositoryHistory, WorkflowJob
 from hls_handler.handlers.workflows import WorkflowFacts, WorkflowHandler, gather_run
@@ -25,8 +26,12 @@ class CheckRunHandler(WorkflowHandler):
             lines = list(_list_lines(check, reader))
             return iter(lines) if lines else NoLog("empty")
 
-        run = _to_run(check, event, number)
-        return gather_run(run, event, reader, history, limits, jobs=lambda _id, _attempt: (job,), log=read_output)
+        source = JobSource(
+            jobs=lambda _id, _attempt: (job,),
+            log=read_output,
+            annotations=lambda _: (),  # `read_output` has them
+        )
+        return gather_run(_to_run(check, event, number), event, reader, history, limits, source)
 
 
 def _to_run(check: CheckRun, event: Event, number: int | None) -> WorkflowRun:

@@ -13,22 +13,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from hls_handler.ci.excerpts import Excerpt, State, cut, locate, numbered
 from hls_handler.ci.steps import FAILED as FAILED_STEPS
 from hls_handler.ci.steps import WorkflowStep
+from hls_handler.errors import Permanent
 from hls_handler.events import Event, WorkflowRun
-from hls_handler.handlers.reader import Failure, NoLog, RepositoryHistory, WorkflowJob
+from hls_handler.handlers.reader import CheckAnnotation, Failure, NoLog, RepositoryHistory, WorkflowJob
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import count
 
 ReadJobs = Callable[[int, int], Sequence[WorkflowJob]]
 """Returns the jobs of an attempt of a run, as `Reader.jobs`."""
-ReadLog = Callable[[int], Iterator[str] | NoLog]
-"""Returns the log of a job, as `Reader.job_log`."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobSource:
+    """The jobs of a run, their logs, and the annotations of their check runs."""
+
+    jobs: ReadJobs
+    log: Callable[[int], Iterator[str] | NoLog]  # as `Reader.job_log`
+    annotations: Callable[[int], Sequence[CheckAnnotation]]  # as `Reader.annotations`; a job is a check run
+
 
 MAX_ATTEMPTS = 3  # earlier attempts of the run that are read
 RECENT_DAYS = 7  # failures on other branches count for this long
@@ -57,6 +67,7 @@ class FailedStep:
     lines: int  # of its log; 0 with `same_as`
     shown_lines: int  # those of them in `text`
     same_as: int = 0  # number of an earlier step that shows its error, so that `text` is ""; or 0
+    annotations: str = ""  # of a job without a log, at its first step: numbered and redacted as `text`
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +80,7 @@ class Quoted:
     line: int
     text: str
     url: str
+    is_annotation: bool = False  # of the job, so that `line` is its number among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,31 +156,74 @@ def _name_without_matrix(name: str) -> str:
 
 
 def read_failed_steps(
-    jobs: Sequence[WorkflowJob], read_log: ReadLog, characters: int, history: FailureHistory
+    jobs: Sequence[WorkflowJob], source: JobSource, characters: int, history: FailureHistory
 ) -> tuple[FailedStep, ...]:
     """Return each failed step of the jobs with an excerpt of its log; one item for a job if none of its steps failed.
 
-    Each job gets the same share of the characters that earlier ones left. An error is shown once.
+    A job without a log has the annotations of its check run. Each job gets the same share of the characters that
+    earlier ones left. An error is shown once.
     """
     found: list[FailedStep] = []
     errors = _ShownErrors()
     for place, job in enumerate(jobs):
-        share = (characters - sum(len(step.text) for step in found)) // (len(jobs) - place)
-        for excerpt in _cut_log(job, read_log, share):
+        used = sum(len(step.text) + len(step.annotations) for step in found)
+        read = _read_job(job, source, (characters - used) // (len(jobs) - place))
+        for excerpt in read.excerpts:
             number = len(found) + 1
             same_as = errors.find(excerpt)
             errors.add(excerpt, number)
             step = _to_step(job, excerpt, number, history)
+            if excerpt is read.excerpts[0]:
+                step = replace(step, annotations=read.annotations)
             found.append(_refer(step, same_as) if same_as else step)
     return tuple(found)
 
 
-def _cut_log(job: WorkflowJob, read_log: ReadLog, characters: int) -> tuple[Excerpt, ...]:
-    log = read_log(job.id)
+@dataclass(frozen=True, slots=True)
+class _JobExcerpts:
+    """What is shown of a failed job."""
+
+    excerpts: tuple[Excerpt, ...]  # of its log, by failed step
+    annotations: str = ""
+
+
+def _read_job(job: WorkflowJob, source: JobSource, characters: int) -> _JobExcerpts:
+    excerpts = _cut_log(job, source, characters)
+    if any(excerpt.state == "text" for excerpt in excerpts):
+        return _JobExcerpts(excerpts)
+    lines = _list_annotations(job, source)
+    if not lines:
+        return _JobExcerpts(excerpts)
+    (annotations,) = cut(lines, (), characters=characters)
+    first = replace(excerpts[0], errors=tuple(lines))
+    return _JobExcerpts((first, *excerpts[1:]), redact(clean(numbered(annotations))))
+
+
+def _cut_log(job: WorkflowJob, source: JobSource, characters: int) -> tuple[Excerpt, ...]:
+    log = source.log(job.id)
     if not isinstance(log, NoLog):
         return cut(log, job.steps, characters=characters)
     numbers = [step.number if step is not None else None for step in _failed_steps_of(job)]
     return tuple(Excerpt(number, (), None, 0, 0, log.why, whole_job=False) for number in numbers)
+
+
+MARKS = {"failure": "##[error]", "warning": "##[warning]", "notice": "##[notice]"}  # as in a log
+
+
+def _list_annotations(job: WorkflowJob, source: JobSource) -> list[str]:
+    """Return the annotations of a job in the format of a log, failures first; nothing if the token may not read them.
+
+    GitHub's own, such as the reason why a job was not started, have the path ".github".
+    """
+    annotations: Sequence[CheckAnnotation] = ()
+    with suppress(Permanent):
+        annotations = source.annotations(job.id)
+    lines: list[str] = []
+    for one in sorted(annotations, key=lambda one: one.level != "failure"):
+        place = "" if one.path == ".github" else f"{one.path}:{one.line}: "
+        text = " ".join(filter(None, (one.title, one.message)))
+        lines += f"{MARKS.get(one.level, '')}{place}{text}".split("\n")
+    return lines
 
 
 def _to_step(job: WorkflowJob, excerpt: Excerpt, number: int, history: FailureHistory) -> FailedStep:
@@ -194,7 +249,8 @@ def _to_step(job: WorkflowJob, excerpt: Excerpt, number: int, history: FailureHi
 
 def _refer(step: FailedStep, same_as: int) -> FailedStep:
     """Return the step without its excerpt, because an earlier step shows the same error."""
-    return replace(step, log="elsewhere", text="", lines=0, shown_lines=0, same_as=same_as)
+    empty = replace(step, log="elsewhere", text="", annotations="", lines=0, shown_lines=0)
+    return replace(empty, same_as=same_as)
 
 
 DURATION = re.compile(r"\b[0-9]{1,9}(?:[.,][0-9]{1,9})? ?(?:ms|s|secs?|seconds|m|mins?|minutes)\b")
@@ -226,15 +282,19 @@ def _list_errors(excerpt: Excerpt) -> list[str]:
 
 
 def find_quoted_line(steps: Iterable[FailedStep], quote: str) -> Quoted | None:
-    """Return the log line that Claude's reply quotes as the cause; None if no step's excerpt contains the quote."""
+    """Return the line that Claude's reply quotes as the cause; None if no step's excerpt contains the quote."""
     for step in steps:
         line = locate(step.text, quote)
-        if line is not None:
-            return Quoted(step.number, step.job, step.step, line.number, line.text, step.url)
+        note = locate(step.annotations, quote)
+        found = line or note
+        if found is not None:
+            is_annotation = line is None
+            return Quoted(step.number, step.job, step.step, found.number, found.text, step.url, is_annotation)
     return None
 
 
 def is_path_in_logs(steps: Iterable[FailedStep], path: str) -> bool:
-    """Return True if a log excerpt contains the path, alone or as the end of a longer one ("/home/src/a.py")."""
+    """Return True if an excerpt contains the path, alone or as the end of a longer one ("/home/src/a.py")."""
     pattern = re.compile(rf"(?<![\w.-]){re.escape(path)}(?![\w-]|[./]\w)")
-    return bool(path) and any(pattern.search(step.text) for step in steps)
+    shown = [f"{step.text}\n{step.annotations}" for step in steps]
+    return bool(path) and any(pattern.search(text) for text in shown)

@@ -11,9 +11,8 @@ from hls_handler.errors import ConversationIgnored
 from hls_handler.events import Event, PullRequest, WorkflowRun
 from hls_handler.handlers.failed_steps import (
     FailedStep,
+    JobSource,
     Quoted,
-    ReadJobs,
-    ReadLog,
     failed_step_names,
     find_quoted_line,
     is_path_in_logs,
@@ -105,7 +104,8 @@ class WorkflowHandler(Handler[WorkflowFacts]):
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> WorkflowFacts:
         assert event.workflow_run is not None  # parse_event rejects a workflow_run event without one
         run = event.workflow_run
-        return gather_run(run, event, reader, history, limits, jobs=reader.jobs, log=reader.job_log)
+        source = JobSource(reader.jobs, reader.job_log, reader.annotations)
+        return gather_run(run, event, reader, history, limits, source)
 
     def history_update(self, event: Event, facts: WorkflowFacts) -> HistoryUpdate:
         run, branch = facts.run, _branch(facts.run, event)
@@ -145,7 +145,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
             return SkipReason("the run passed, so Claude was not asked", reply=NOTHING_FAILED)
         if facts.run.conclusion == "startup_failure":
             return SkipReason("GitHub could not start the workflow, so there is no log", reply=NOT_STARTED)
-        if not any(step.log == "text" for step in facts.steps):
+        if not any(step.log == "text" or step.annotations for step in facts.steps):
             return SkipReason("nothing readable says what failed, so Claude was not asked")
         return None
 
@@ -192,9 +192,7 @@ def gather_run(
     reader: Reader,
     history: RepositoryHistory,
     limits: PromptLimits,
-    *,
-    jobs: ReadJobs,
-    log: ReadLog,
+    source: JobSource,
 ) -> WorkflowFacts:
     branch = _branch(run, event)
     earlier = [
@@ -215,14 +213,14 @@ def gather_run(
             number = f"{event.repository.full_name}#{pull_request.number}"
             change = f"add {author.login} to the list features.bots to have its failures explained"
             raise ConversationIgnored(f"the pull request {number} was opened by a bot; {change}", "other bot")
-    all_jobs = jobs(run.id, run.run_attempt) if failed else ()
+    all_jobs = source.jobs(run.id, run.run_attempt) if failed else ()
     failed_jobs = [job for job in all_jobs if job.conclusion in FAILED]
     characters = min(int(limits.input_tokens * CHARACTERS_PER_TOKEN / 2), MAX_LOG_CHARACTERS)
     read = order_jobs(failed_jobs)[:MAX_JOBS] if not stale else []
     steps: tuple[FailedStep, ...] = ()
     if read:
-        earlier_failures = read_failure_history(event, run, all_jobs, jobs, history, branch)
-        steps = read_failed_steps(read, log, characters, earlier_failures)
+        earlier_failures = read_failure_history(event, run, all_jobs, source.jobs, history, branch)
+        steps = read_failed_steps(read, source, characters, earlier_failures)
     files = reader.files(pull_request.number)[:MAX_CHANGED_PATHS] if pull_request is not None and steps else ()
     return WorkflowFacts(
         run=run,

@@ -11,8 +11,9 @@ ERROR = re.compile(
     r"^E\s{2,}\S"  # pytest
     r"|^[A-Z]{1,5}\d{3,4}\s"  # a linter: DTZ005
     r"|\b[A-Z]\w*(?:Error|Exception)\b"
-    r"|\b(?:error|fatal|FAILED|panic)\b(?!s\b)"
-    r"|\bnot found\b|\btimed out\b|\bcanceled\b",
+    r"|\b(?:error|ERROR|fatal|FAILED|panic)\b(?!s\b)"
+    r"|\bnot found\b|\btimed out\b|\bexceeded\b|\bcanceled\b"
+    r"|^Error: ",  # GitHub's mark, also of annotations
 )
 NO_CAUSE = re.compile(r"(?:^>|exit code|exited with|\bmake: \*\*\*|Error: Process completed)")
 PLACE = re.compile(r"(?:^|[\s(])((?!/|<|\.\.|node_modules|site-packages)(?:[\w.-]+/)*[\w.-]+\.\w{1,5})[:(](\d+)")

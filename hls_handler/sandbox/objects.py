@@ -216,6 +216,7 @@ class Job:
 
     document: Document  # REST object without URLs
     log: str | None  # None if it expired or was never written
+    annotations: tuple[Document, ...] = ()  # of its check run, which has the id of the job
 
     @property
     def id(self) -> int:

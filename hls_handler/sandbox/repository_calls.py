@@ -115,7 +115,11 @@ def check_run(call: Call) -> Answer:
 
 
 def annotations_of(call: Call) -> Answer:
-    return Answer(_find_check_run(call, repository_of(call))["annotations"], listed=True)
+    home = repository_of(call)
+    job = call.state.find_job(home.full_name, int(call.path["run"]))
+    if job is not None:
+        return Answer(list(job[2].annotations), listed=True)
+    return Answer(_find_check_run(call, home)["annotations"], listed=True)
 
 
 def update_check_run(call: Call) -> Answer:

@@ -9,11 +9,20 @@ from typing import Any
 import pytest
 
 from hls_handler.actions import EnsureComment
-from hls_handler.errors import ConversationIgnored
+from hls_handler.errors import ConversationIgnored, Permanent
 from hls_handler.events import Account, PullRequest, WorkflowRun
+from hls_handler.handlers.failed_steps import Quoted
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.job import Conversation
-from hls_handler.handlers.reader import EMPTY_HISTORY, Failure, HistoryUpdate, RepositoryHistory, RunResult, WorkflowJob
+from hls_handler.handlers.reader import (
+    EMPTY_HISTORY,
+    CheckAnnotation,
+    Failure,
+    HistoryUpdate,
+    RepositoryHistory,
+    RunResult,
+    WorkflowJob,
+)
 from hls_handler.handlers.workflows import (
     MAX_JOBS,
     MAX_LOG_CHARACTERS,
@@ -49,6 +58,7 @@ def reader(
     *pulls: PullRequest,
     jobs: Mapping[int, tuple[WorkflowJob, ...]] | None = None,
     logs: Mapping[int, str] | None = None,
+    annotations: Mapping[int, tuple[CheckAnnotation, ...]] | None = None,
 ) -> FakeReader:
     return fake_reader(
         PULL,
@@ -56,6 +66,7 @@ def reader(
         jobs_of={1: (JOB, job(701, "lint", "success"))} if jobs is None else jobs,
         logs={JOB.id: LOG} if logs is None else logs,
         pulls={"mona:fix": pulls},
+        annotations_of=dict(annotations or {}),
     )
 
 
@@ -171,6 +182,73 @@ def test_rule_10_log_is_redacted_as_prose_although_prompts_show_it_in_full() -> 
 def test_without_a_log_claude_is_not_asked(logs: dict[int, str], state: str) -> None:
     found = facts(source=reader(PULL, logs=logs))
     assert [failed.log for failed in found.steps] == [state]
+    assert "nothing readable says what failed" in str(HANDLER.skip_reason(found))
+
+
+NOT_STARTED_JOB = job(701, "build", steps=())
+NOT_PAID = "The job was not started because recent account payments have failed."
+
+
+def annotated(message: str, **known: Any) -> CheckAnnotation:
+    """Return an annotation as GitHub itself writes it."""
+    return replace(CheckAnnotation(".github", 1, "failure", "", message), **known)
+
+
+@pytest.mark.parametrize("logs", [{}, {701: ""}], ids=["no log", "an empty log"])
+def test_annotations_explain_a_failed_job_without_a_log(logs: dict[int, str]) -> None:
+    notes = (annotated("Node.js 20 is deprecated", level="warning"), annotated(NOT_PAID))
+    source = reader(PULL, jobs={1: (NOT_STARTED_JOB,)}, logs=logs, annotations={701: notes})
+    found = facts(source=source)
+    (step,) = found.steps
+    assert step.annotations == f"1| Error: {NOT_PAID}\n2| Warning: Node.js 20 is deprecated"
+    assert (step.text, step.log) == ("", "empty" if logs else "expired")
+    assert HANDLER.skip_reason(found) is None
+    shown = variables(found, quote=NOT_PAID)["shown_by"]
+    assert shown == Quoted(1, "build", "", 1, f"Error: {NOT_PAID}", step.url, is_annotation=True)
+
+
+def test_annotations_are_read_only_for_jobs_without_a_log() -> None:
+    source = reader(PULL, jobs={1: (JOB, NOT_STARTED_JOB)})
+    assert HANDLER.describe_omissions(facts(source=source)) == "1 log (expired)"
+    read = [call for call in source.github.calls if call.startswith(("job_log", "annotations"))]
+    assert read == ["job_log 700", "job_log 701", "annotations 701"]
+
+
+def test_annotation_that_two_jobs_have_is_shown_once() -> None:
+    jobs = (NOT_STARTED_JOB, job(702, "lint", steps=()), job(703, "docs", steps=()))
+    notes = {701: (annotated(NOT_PAID),), 702: (annotated(NOT_PAID),), 703: (annotated("Another"),)}
+    found = facts(source=reader(PULL, jobs={1: jobs}, logs={}, annotations=notes))
+    assert [(step.same_as, step.annotations) for step in found.steps] == [
+        (0, f"1| Error: {NOT_PAID}"),
+        (1, ""),
+        (0, "1| Error: Another"),
+    ]
+
+
+def test_annotation_on_a_line_of_a_file_has_its_place() -> None:
+    note = CheckAnnotation("area.py", 7, "failure", "Wrong area", "It is 3.\nNot 4.")
+    found = facts(source=reader(PULL, jobs={1: (NOT_STARTED_JOB,)}, annotations={701: (note,)}))
+    assert found.steps[0].annotations == "1| Error: area.py:7: Wrong area It is 3.\n2| Not 4."
+    where = [{"path": "area.py", "line": 7, "why": "Here."}]
+    assert len(variables(found, where=where)["places"]) == 1  # type: ignore[arg-type]
+
+
+def test_rule_10_annotations_are_redacted() -> None:
+    source = reader(
+        PULL,
+        jobs={1: (NOT_STARTED_JOB,)},
+        annotations={701: (annotated("DB_PASSWORD=swordfish is wrong"),)},
+    )
+    (step,) = facts(source=source).steps
+    assert step.annotations == "1| Error: DB_PASSWORD=[redacted: password] is wrong"
+
+
+def test_job_without_a_log_is_not_explained_if_the_token_may_not_read_its_annotations() -> None:
+    class Refused(FakeReader):
+        def annotations(self, check_run: int) -> tuple[CheckAnnotation, ...]:
+            raise Permanent(f"GET /check-runs/{check_run}/annotations: 403")
+
+    found = facts(source=Refused(reader(PULL, jobs={1: (NOT_STARTED_JOB,)}).github))
     assert "nothing readable says what failed" in str(HANDLER.skip_reason(found))
 
 

@@ -183,7 +183,7 @@ def workflow_failed(sandbox: Sandbox, target: Target, texts: Texts, number: int)
     sandbox.state.seed("workflow_run", payload)
     run = sandbox.state.run(target.full_name, number)
     assert run is not None
-    attempt = replace(run.last, jobs=(_job(texts, number),))
+    attempt = replace(run.last, jobs=(_job(texts, number), _job_without_log(texts, number)))
     sandbox.state.change(lambda world: world.with_run(replace(run, attempts=(attempt,))))
     return Event("workflow_run", payload, number)
 
@@ -280,7 +280,16 @@ SCENARIOS = (
     ),
     Scenario(
         "workflows",
-        ("workflow.name", "job.name", "step.name", "branch", "log.line", "pull_request.title", "file.path"),
+        (
+            "workflow.name",
+            "job.name",
+            "step.name",
+            "branch",
+            "log.line",
+            "annotation",
+            "pull_request.title",
+            "file.path",
+        ),
         workflow_failed,
     ),
     Scenario(
@@ -405,6 +414,18 @@ def _job(texts: Texts, number: int) -> Job:
     }
     stamped = [f"{_stamp(at)[:-1]}.0000000Z {line}" for at, line in enumerate(lines, start=1)]
     return Job(job, "\n".join(stamped) + "\n")
+
+
+def _job_without_log(texts: Texts, number: int) -> Job:
+    document = {**_job(texts, number).document, "id": number + 1_000_000, "name": "build", "steps": []}
+    annotation = {
+        "path": ".github",
+        "start_line": 1,
+        "annotation_level": "failure",
+        "title": "",
+        "message": texts["annotation"],
+    }
+    return Job(document, None, (annotation,))
 
 
 def _push(target: Target, texts: Texts, number: int) -> dict[str, Any]:
