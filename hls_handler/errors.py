@@ -122,14 +122,22 @@ class ConversationIgnored(Superseded):
     """The issue or pull request is not to be processed, as GitHub or the database shows it now.
 
     `kind` is an `IgnoredKind`: a person locked it or gave the command /stop, its title or a label asks HLS to skip it,
-    a bot opened it that the settings do not include, it was processed too often (`limits.thread_runs_per_hour`), or
-    `budgets` leave nothing for it.
+    a bot opened it that the settings do not include, it was processed too often (`limits.thread_runs_per_hour`),
+    `budgets` leave nothing for it, or a run was cancelled by a person or by a newer one.
     """
 
     def __init__(
         self,
         message: str,
-        kind: Literal["conversation locked", "asked to skip", "other bot", "stopped", "too many runs", "over budget"],
+        kind: Literal[
+            "conversation locked",
+            "asked to skip",
+            "other bot",
+            "stopped",
+            "too many runs",
+            "over budget",
+            "nothing failed",
+        ],
     ) -> None:
         super().__init__(message)
         self.kind = kind

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
 
-from hls_handler.ci.error_patterns import ERROR_MARK, ERROR_WORD, FAILED_NAME
+from hls_handler.ci.error_patterns import ERROR_MARK, ERROR_WORD, FAILED_NAME, KILLED
 from hls_handler.ci.log_lines import PREFIXES, LogLine, truncate_line
 from hls_handler.ci.steps import AnnotatedLine, WorkflowStep, annotate_lines
 from hls_handler.untrusted.cleaning import CodeText, clean
@@ -44,6 +44,7 @@ class Excerpt:
     state: State
     whole_job: bool  # the excerpt is from the whole job's log, because the step's lines were not identified
     errors: tuple[str, ...] = ()  # lines that name an error, the best first; () without one
+    was_killed: bool = False  # the log ends with errors that say what killed the job: a time limit
 
     @property
     def total_lines(self) -> int:
@@ -101,6 +102,8 @@ class _LineSelector:
         self._further: dict[int, dict[str, LogLine]] = {}  # by weight, then by text
         self._tail: deque[AnnotatedLine] = deque(maxlen=TAIL_LINES)
         self._binary_lines = 0
+        self.was_killed = False  # at the last error of the runner
+        self._is_killing = False  # the last lines are errors that begin with one of the weight `KILLED`
 
     def add(self, annotated: AnnotatedLine) -> None:
         line = annotated.line
@@ -109,6 +112,9 @@ class _LineSelector:
         self.has_text = self.has_text or (bool(line.text) and not line.text.isspace())
         self._binary_lines += 1 + line.folded if annotated.is_binary else 0
         self._tail.append(annotated)
+        self._is_killing = annotated.weight == KILLED or (self._is_killing and annotated.weight > 0)
+        if line.text.startswith(PREFIXES["error"]):
+            self.was_killed = self._is_killing
         if annotated.opens_command:
             self._command = []
         if annotated.is_command and len(self._command) < MAX_COMMAND_LINES:
@@ -206,6 +212,8 @@ def cut(lines: Iterable[str], steps: Sequence[WorkflowStep], *, characters: int)
     if not failed or not job.has_text:
         numbers: list[int | None] = [step.number for step in failed] or [None]
         return tuple(_excerpt(number, job, characters // len(numbers), whole_job=True) for number in numbers)
+    for part in every_part.values():  # the runner's last errors may follow the end of the step
+        part.was_killed = part.was_killed or job.was_killed
     parts, left = _choose_parts(every_part, [step.number for step in failed]), max(characters, 0)
     without_lines = [number for number, part in parts.items() if not part.first_line]
     to_show = len(parts) - len(without_lines[1:])
@@ -235,8 +243,17 @@ def _excerpt(step: int | None, part: _LineSelector, characters: int, *, whole_jo
     lines = tuple(_choose_lines(part, characters)) if state == "text" else ()
     error = part.error.line.number if part.error is not None else None
     error_line = error if any(line.number == error for line in lines) else None
-    first, last = part.first_line, part.last_line
-    return Excerpt(step, lines, error_line, first, last, state, whole_job, part.errors)
+    return Excerpt(
+        step,
+        lines,
+        error_line,
+        part.first_line,
+        part.last_line,
+        state,
+        whole_job,
+        part.errors,
+        part.was_killed,
+    )
 
 
 def _choose_lines(part: _LineSelector, characters: int) -> list[LogLine]:

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from hls_handler.ci.error_patterns import EXIT_CODE_LINE
 from hls_handler.ci.excerpts import Excerpt, State, cut, locate, numbered
 from hls_handler.ci.steps import FAILED as FAILED_STEPS
 from hls_handler.ci.steps import WorkflowStep
@@ -67,7 +68,7 @@ class FailedStep:
     lines: int  # of its log; 0 with `same_as`
     shown_lines: int  # those of them in `text`
     same_as: int = 0  # number of an earlier step that shows its error, so that `text` is ""; or 0
-    annotations: str = ""  # of a job without a log, at its first step: numbered and redacted as `text`
+    annotations: str = ""  # at the first step of a job without a log, or of a cancelled one; as `text`
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,45 +159,85 @@ def _name_without_matrix(name: str) -> str:
 def read_failed_steps(
     jobs: Sequence[WorkflowJob], source: JobSource, characters: int, history: FailureHistory
 ) -> tuple[FailedStep, ...]:
-    """Return each failed step of the jobs with an excerpt of its log; one item for a job if none of its steps failed.
+    """Return each failed step with an excerpt of its log; one item for a job without a failed step.
 
-    A job without a log has the annotations of its check run. Each job gets the same share of the characters that
+    A job without a log has the annotations of its check run. A cancelled job is left out unless its
+    time limit or something else killed it. Each job gets the same share of the characters that
     earlier ones left. An error is shown once.
     """
     found: list[FailedStep] = []
-    errors = _ShownErrors()
+    shown: dict[str, int] = {}  # line that names an error -> number of the step that first has it
     for place, job in enumerate(jobs):
         used = sum(len(step.text) + len(step.annotations) for step in found)
         read = _read_job(job, source, (characters - used) // (len(jobs) - place))
-        for excerpt in read.excerpts:
+        if read is None:
+            continue
+        for excerpt in read.log:
             number = len(found) + 1
-            same_as = errors.find(excerpt)
-            errors.add(excerpt, number)
+            errors = read.list_errors(excerpt)
+            same_as = _find_same(errors, shown)
+            shown |= {line: shown.get(line, number) for line in errors}
             step = _to_step(job, excerpt, number, history)
-            if excerpt is read.excerpts[0]:
-                step = replace(step, annotations=read.annotations)
+            if read.annotations is not None and excerpt is read.log[0]:
+                step = replace(step, annotations=_show(read.annotations))
             found.append(_refer(step, same_as) if same_as else step)
     return tuple(found)
+
+
+def _find_same(errors: Sequence[str], shown: Mapping[str, int]) -> int:
+    """Return the number of the step that shows an error; 0 if no step does.
+
+    A line alone does not identify an error: two failed tests may have the same assertion, but other
+    names. So all lines that name the error must have been shown.
+    """
+    numbers = [shown.get(line, 0) for line in errors]
+    return numbers[0] if numbers and all(numbers) else 0
+
+
+def _show(excerpt: Excerpt) -> str:
+    return redact(clean(numbered(excerpt)))  # the prompt shows it by `code`
 
 
 @dataclass(frozen=True, slots=True)
 class _JobExcerpts:
     """What is shown of a failed job."""
 
-    excerpts: tuple[Excerpt, ...]  # of its log, by failed step
-    annotations: str = ""
+    log: tuple[Excerpt, ...]  # by failed step
+    annotations: Excerpt | None = None
+
+    def list_errors(self, excerpt: Excerpt) -> list[str]:
+        """Return the lines that name the error of a step, without durations, which differ."""
+        notes = self.annotations.lines if self.annotations is not None else ()
+        lines = (*excerpt.errors, *(note.text for note in notes))
+        return [DURATION.sub("", line) for line in lines]
 
 
-def _read_job(job: WorkflowJob, source: JobSource, characters: int) -> _JobExcerpts:
-    excerpts = _cut_log(job, source, characters)
-    if any(excerpt.state == "text" for excerpt in excerpts):
-        return _JobExcerpts(excerpts)
-    lines = _list_annotations(job, source)
-    if not lines:
-        return _JobExcerpts(excerpts)
-    (annotations,) = cut(lines, (), characters=characters)
-    first = replace(excerpts[0], errors=tuple(lines))
-    return _JobExcerpts((first, *excerpts[1:]), redact(clean(numbered(annotations))))
+def _read_job(job: WorkflowJob, source: JobSource, characters: int) -> _JobExcerpts | None:
+    """Return None for a cancelled job that nothing killed."""
+    if job.is_cancelled:
+        return _read_cancelled_job(job, source, characters)
+    log = _cut_log(job, source, characters)
+    if any(excerpt.state == "text" for excerpt in log):
+        return _JobExcerpts(log)
+    return _JobExcerpts(log, _cut_annotations(job, source, characters))
+
+
+def _read_cancelled_job(job: WorkflowJob, source: JobSource, characters: int) -> _JobExcerpts | None:
+    """Read the annotations first: often only they say that the job exceeded its time limit."""
+    annotations = _cut_annotations(job, source, characters)
+    was_killed = annotations is not None and annotations.was_killed
+    if annotations is not None and not was_killed:
+        notes = [line.text for line in annotations.lines]
+        if WAS_CANCELLED in notes:
+            return None
+    left = characters if annotations is None else characters - len(numbered(annotations))
+    log = _cut_log(job, source, left)
+    if was_killed or any(excerpt.was_killed for excerpt in log):
+        return _JobExcerpts(log, annotations)
+    return None
+
+
+WAS_CANCELLED = "Error: The operation was canceled."
 
 
 def _cut_log(job: WorkflowJob, source: JobSource, characters: int) -> tuple[Excerpt, ...]:
@@ -210,20 +251,26 @@ def _cut_log(job: WorkflowJob, source: JobSource, characters: int) -> tuple[Exce
 MARKS = {"failure": "##[error]", "warning": "##[warning]", "notice": "##[notice]"}  # as in a log
 
 
-def _list_annotations(job: WorkflowJob, source: JobSource) -> list[str]:
-    """Return the annotations of a job in the format of a log, failures first; nothing if the token may not read them.
+def _cut_annotations(job: WorkflowJob, source: JobSource, characters: int) -> Excerpt | None:
+    """Return the annotations of a job, failures first.
 
-    GitHub's own, such as the reason why a job was not started, have the path ".github".
+    None if none is a failure with a reason, or if the token may not read them. GitHub's own, such as
+    the reason why a job was not started, have the path ".github".
     """
     annotations: Sequence[CheckAnnotation] = ()
     with suppress(Permanent):
         annotations = source.annotations(job.id)
+    reasons = [one for one in annotations if EXIT_CODE_LINE.match(one.message) is None]
+    reasons.sort(key=lambda one: one.level != "failure")
+    if not reasons or reasons[0].level != "failure":
+        return None
     lines: list[str] = []
-    for one in sorted(annotations, key=lambda one: one.level != "failure"):
+    for one in reasons:
         place = "" if one.path == ".github" else f"{one.path}:{one.line}: "
         text = " ".join(filter(None, (one.title, one.message)))
         lines += f"{MARKS.get(one.level, '')}{place}{text}".split("\n")
-    return lines
+    (excerpt,) = cut(lines, (), characters=characters)
+    return excerpt
 
 
 def _to_step(job: WorkflowJob, excerpt: Excerpt, number: int, history: FailureHistory) -> FailedStep:
@@ -238,7 +285,7 @@ def _to_step(job: WorkflowJob, excerpt: Excerpt, number: int, history: FailureHi
         conclusion=next((one for one in get_args(Conclusion) if one == ended), "failure"),
         url=job.html_url,
         log=excerpt.state,
-        text=redact(clean(numbered(excerpt))),  # the prompt shows it by `code`
+        text=_show(excerpt),
         whole_job=excerpt.whole_job,
         verdict=verdict,
         evidence=evidence,
@@ -254,31 +301,6 @@ def _refer(step: FailedStep, same_as: int) -> FailedStep:
 
 
 DURATION = re.compile(r"\b[0-9]{1,9}(?:[.,][0-9]{1,9})? ?(?:ms|s|secs?|seconds|m|mins?|minutes)\b")
-
-
-class _ShownErrors:
-    """The lines with errors of the steps that have an excerpt.
-
-    A line alone does not identify an error: two failed tests may have the same assertion, but other
-    names. So a step has an earlier error only if all its lines that name an error were shown.
-    """
-
-    def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}  # line -> number of the step that first had it
-
-    def add(self, excerpt: Excerpt, number: int) -> None:
-        for line in _list_errors(excerpt):
-            self._numbers.setdefault(line, number)
-
-    def find(self, excerpt: Excerpt) -> int:
-        """Return the number of the step that shows the excerpt's error; 0 if no step does."""
-        numbers = [self._numbers.get(line, 0) for line in _list_errors(excerpt)]
-        return numbers[0] if numbers and all(numbers) else 0
-
-
-def _list_errors(excerpt: Excerpt) -> list[str]:
-    """Return the lines that name an error, without durations, which differ between runs."""
-    return [DURATION.sub("", line) for line in excerpt.errors]
 
 
 def find_quoted_line(steps: Iterable[FailedStep], quote: str) -> Quoted | None:

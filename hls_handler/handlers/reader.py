@@ -83,6 +83,11 @@ class WorkflowJob:
     html_url: Text
     steps: Annotated[tuple[WorkflowStep, ...], null_to(()), Field(default=())]  # empty if no runner took the job
 
+    @property
+    def is_cancelled(self) -> bool:
+        """True also for a job that exceeded its time limit."""
+        return self.conclusion == "cancelled"
+
 
 @dataclass(frozen=True, slots=True)
 class CheckAnnotation:

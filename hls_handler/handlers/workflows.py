@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from hls_handler.actions import Action
 from hls_handler.analysis import Analysis, Place, Reply, WorkflowAnalysis
@@ -34,9 +35,16 @@ from hls_handler.handlers.handler import (
 from hls_handler.handlers.job import Conversation, Job, Result
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.merge_groups import find_tested
-from hls_handler.handlers.reader import Failure, HistoryUpdate, Reader, RepositoryHistory, RunResult
+from hls_handler.handlers.reader import (
+    Failure,
+    HistoryUpdate,
+    Reader,
+    RepositoryHistory,
+    RunResult,
+    WorkflowJob,
+)
 from hls_handler.prompting.render import CHARACTERS_PER_TOKEN
-from hls_handler.routing import FAILED, PASSED, Rule
+from hls_handler.routing import CANCELLED, FAILED, PASSED, Rule
 from hls_handler.wording import count, inflect
 
 MAX_JOBS = 10  # failed jobs whose logs are read, the first one of each matrix before the others
@@ -194,33 +202,34 @@ def gather_run(
     limits: PromptLimits,
     source: JobSource,
 ) -> WorkflowFacts:
+    """Raises `ConversationIgnored` for a cancelled run, unless something killed a job of the head."""
     branch = _branch(run, event)
-    earlier = [
-        end for end in history.ends(run.workflow_id) if _is_comparable(end, run, branch) and end.order < _order(run)
-    ]
+    ends = [end for end in history.ends(run.workflow_id) if _is_comparable(end, run, branch)]
+    earlier = [end for end in ends if end.order < _order(run)]
     failed_before = bool(earlier) and not earlier[0].passed
     failed_itself = any((end.run_id, end.passed) == (run.id, False) for end in earlier)
     on_default = branch == event.repository.default_branch
-    failed = run.conclusion in FAILED
-    if not failed and not failed_before:
+    may_have_failed = run.conclusion in (*FAILED, CANCELLED)
+    if not may_have_failed and not failed_before:
         return WorkflowFacts(run, None, False, on_default, False, False, (), (), 0, ())
     tested = _find_tested(run, event)
     pull_request, stale = _pull_request(run, reader) if tested is None else (reader.pull_request(tested), False)
     if pull_request is not None:
-        check_conversation(event, pull_request)
-        author = pull_request.user
-        if author.is_bot and not limits.features.includes_bot(author.login):
-            number = f"{event.repository.full_name}#{pull_request.number}"
-            change = f"add {author.login} to the list features.bots to have its failures explained"
-            raise ConversationIgnored(f"the pull request {number} was opened by a bot; {change}", "other bot")
-    all_jobs = source.jobs(run.id, run.run_attempt) if failed else ()
-    failed_jobs = [job for job in all_jobs if job.conclusion in FAILED]
-    characters = min(int(limits.input_tokens * CHARACTERS_PER_TOKEN / 2), MAX_LOG_CHARACTERS)
-    read = order_jobs(failed_jobs)[:MAX_JOBS] if not stale else []
+        _check_pull_request(event, pull_request, limits)
+    jobs = _Jobs((), (), ())
+    if may_have_failed:
+        may_be_head = pull_request is not None or (on_default and not stale)
+        jobs = _read_jobs(run, reader, source, pull_request, may_be_head=may_be_head)
+    read = order_jobs([*jobs.failed, *jobs.cancelled])[:MAX_JOBS] if not stale else []
     steps: tuple[FailedStep, ...] = ()
     if read:
-        earlier_failures = read_failure_history(event, run, all_jobs, source.jobs, history, branch)
-        steps = read_failed_steps(read, source, characters, earlier_failures)
+        characters = min(int(limits.input_tokens * CHARACTERS_PER_TOKEN / 2), MAX_LOG_CHARACTERS)
+        failures = read_failure_history(event, run, jobs.every, source.jobs, history, branch)
+        steps = read_failed_steps(read, source, characters, failures)
+    shown = {step.job for step in steps}
+    killed = [job for job in jobs.cancelled if job.name in shown]
+    if run.conclusion == CANCELLED and not killed:
+        raise ConversationIgnored(CANCELLED_BY_SOMEBODY, "nothing failed")
     files = reader.files(pull_request.number)[:MAX_CHANGED_PATHS] if pull_request is not None and steps else ()
     return WorkflowFacts(
         run=run,
@@ -229,11 +238,58 @@ def gather_run(
         on_default_branch=on_default,
         failed_before=failed_before,
         failed_itself=failed_itself,
-        failed=tuple(name for job in failed_jobs for name in failed_step_names(job)),
+        failed=tuple(chain.from_iterable(map(failed_step_names, (*jobs.failed, *killed)))),
         steps=steps,
-        omitted=0 if stale else len(failed_jobs) - len(read),
+        omitted=0 if stale else sum(job not in read for job in jobs.failed),
         changed=tuple(file.path for file in files),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Jobs:
+    """The jobs of the last attempt of a run."""
+
+    every: tuple[WorkflowJob, ...]
+    failed: tuple[WorkflowJob, ...]
+    cancelled: tuple[WorkflowJob, ...]  # (): the commit of the run is not the head
+
+
+def _read_jobs(
+    run: WorkflowRun,
+    reader: Reader,
+    source: JobSource,
+    pull_request: PullRequest | None,
+    *,
+    may_be_head: bool,
+) -> _Jobs:
+    """Raises `ConversationIgnored` for a cancelled run whose commit is not the head."""
+    not_head = ConversationIgnored(CANCELLED_BEFORE_PUSH, "nothing failed")
+    if run.conclusion == CANCELLED and not may_be_head:
+        raise not_head
+    every = tuple(source.jobs(run.id, run.run_attempt))
+    failed = tuple(job for job in every if job.conclusion in FAILED)
+    cancelled = tuple(job for job in every if job.is_cancelled)
+    is_head = pull_request is not None
+    if cancelled and may_be_head and not is_head:
+        is_head = reader.head_commit(run.head_branch) == run.head_sha
+    if run.conclusion == CANCELLED and not is_head:
+        raise not_head
+    return _Jobs(every, failed, cancelled if is_head else ())
+
+
+CANCELLED_BEFORE_PUSH = (
+    "the workflow run was cancelled, and its commit is not the head of an open pull request or of the default branch"
+)
+CANCELLED_BY_SOMEBODY = "the workflow run was cancelled, and nothing shows that a job ran out of time or was killed"
+
+
+def _check_pull_request(event: Event, pull_request: PullRequest, limits: PromptLimits) -> None:
+    check_conversation(event, pull_request)
+    author = pull_request.user
+    if author.is_bot and not limits.features.includes_bot(author.login):
+        number = f"{event.repository.full_name}#{pull_request.number}"
+        change = f"add {author.login} to the list features.bots to have its failures explained"
+        raise ConversationIgnored(f"the pull request {number} was opened by a bot; {change}", "other bot")
 
 
 NOTHING_FAILED = WorkflowAnalysis(worth_saying=False, cause="", quote="", where=[], advice="")

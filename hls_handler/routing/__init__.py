@@ -7,6 +7,7 @@ from hls_handler.routing.envelope import from_envelope as from_envelope
 from hls_handler.routing.envelope import from_event as from_event
 from hls_handler.routing.envelope import parse_envelope as parse_envelope
 from hls_handler.routing.filters import BY_OPERATOR as BY_OPERATOR
+from hls_handler.routing.filters import CANCELLED as CANCELLED
 from hls_handler.routing.filters import FAILED as FAILED
 from hls_handler.routing.filters import MARKER as MARKER
 from hls_handler.routing.filters import PASSED as PASSED

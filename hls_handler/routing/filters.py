@@ -119,7 +119,7 @@ SKIP_IN_TITLE = "[skip hls]"
 
 RUN_EVENTS = ("workflow_run", "check_run")
 FAILED = ("failure", "timed_out", "startup_failure")  # conclusions of their runs that are analysed
-
+CANCELLED = "cancelled"  # the conclusion also of a run that ran out of time
 PASSED = "success"  # the conclusion that may resolve an earlier failure
 
 ANALYSED_FIELDS = frozenset({"title", "body", "base"})  # an edit is analysed only if it changed one of these
@@ -142,7 +142,7 @@ def find_ignored(
         changed = ", ".join(sorted(routing_input.changed)) or "nothing"
         rerun = f"{prompt_file} runs again only when the title, the body or the base branch changes"
         return Ignored("nothing relevant changed", f"{routing_input.key} changed {changed}; {rerun}")
-    if routing_input.event in RUN_EVENTS and routing_input.conclusion not in (*FAILED, PASSED):
+    if routing_input.event in RUN_EVENTS and not _may_have_failed(routing_input):
         ended = f"ended with {routing_input.conclusion}" if routing_input.conclusion else "has not ended"
         what = routing_input.event.replace("_", " ")
         reason = f"the {what} {ended}; {prompt_file} handles runs that failed: {', '.join(FAILED)}"
@@ -181,6 +181,13 @@ def find_ignored(
     entry_key = f"{effective.key}.review.when"
     where = settings.sources.where(entry_key if settings.sources.contains(entry_key) else "review.when")
     return Ignored("not requested", f"{unwanted}; comment /review to have it reviewed ({where})")
+
+
+def _may_have_failed(routing_input: RoutingInput) -> bool:
+    """Return True also for a run that passed, because it may resolve a failure."""
+    if routing_input.event == "workflow_run" and routing_input.conclusion == CANCELLED:
+        return True  # the worker reads the logs of its jobs
+    return routing_input.conclusion in (*FAILED, PASSED)
 
 
 def _find_unwanted(routing_input: RoutingInput, effective: EffectiveSettings) -> str | None:

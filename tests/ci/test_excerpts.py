@@ -126,6 +126,31 @@ def test_an_earlier_tolerated_failure_is_not_shown_if_the_failed_step_explains_i
     assert build.step == 4
 
 
+TIMED_OUT = (
+    "##[error]The job running on runner GitHub Actions 12 has exceeded the maximum execution time of 30 minutes."
+)
+CANCELLED = "##[error]The operation was canceled."
+
+
+@pytest.mark.parametrize(
+    ("end", "was_killed"),
+    [
+        ((TIMED_OUT, CANCELLED), True),
+        ((TIMED_OUT, CANCELLED, "Post job cleanup.", "Cleaning up orphan processes"), True),
+        (("##[error]The runner has received a shutdown signal.", CANCELLED), True),
+        (("1.sh: line 1:  2210 Killed                  make", CANCELLED), True),
+        ((CANCELLED,), False),
+        (("##[error]Canceling since a higher priority waiting request exists", CANCELLED), False),
+        (("1.sh: line 1:  2210 Killed                  make", "again, with less", CANCELLED), False),
+        ((TIMED_OUT, "Post job cleanup.", "##[error]Cannot upload"), False),
+        (("the process had exceeded the maximum execution time",), False),
+    ],
+)
+def test_log_that_ends_as_one_of_a_killed_job_is_recognised(end: tuple[str, ...], was_killed: bool) -> None:
+    (excerpt,) = cut(stamped(4, "still waiting", *end), (), characters=2_000)
+    assert excerpt.was_killed is was_killed
+
+
 def test_step_without_identified_lines_shows_the_whole_job() -> None:
     steps = (step(1, "Lint", None, None, "failure"), step(2, "Tests", 100, 200, "failure"))
     first, second = cut(stamped(4, "hello", ERROR), steps, characters=2_000)

@@ -128,3 +128,51 @@ def test_failed_job_without_a_log_is_explained_by_its_annotation_with_one_more_r
 def test_annotation_with_code_is_quoted(runs: Runs) -> None:
     runs.end([make_job(1, "build", annotations=[DEPRECATED])])
     assert "automatically failed because it uses a deprecated version of" in runs.comment
+
+
+def stamped(*lines: str) -> str:
+    return "".join(f"2026-01-01T00:00:0{at % 5}.0000000Z {line}\n" for at, line in enumerate(lines))
+
+
+CANCELLED = "##[error]The operation was canceled."
+TIMED_OUT = (
+    "##[error]The job running on runner GitHub Actions 12 has exceeded the maximum execution time of 30 minutes."
+)
+
+
+def test_run_that_ran_out_of_time_is_explained_although_github_concludes_it_as_cancelled(runs: Runs) -> None:
+    log = stamped("##[group]Run npm test", "##[endgroup]", "still waiting", TIMED_OUT, CANCELLED)
+    runs.end([make_job(1, "test", conclusion="cancelled", log=log)], conclusion="cancelled")
+    assert "has exceeded the maximum execution time of 30 minutes" in runs.comment
+    assert len(runs.asked) == 1
+
+
+def test_run_that_somebody_cancelled_stays_silent(runs: Runs) -> None:
+    log = stamped("##[group]Run npm test", "##[endgroup]", "still waiting", CANCELLED)
+    runs.end([make_job(1, "test", conclusion="cancelled", log=log)], conclusion="cancelled")
+    assert (runs.comment, runs.asked) == ("", [])
+
+
+def test_cancelled_run_of_an_older_commit_stays_silent_after_one_request(runs: Runs) -> None:
+    log = stamped("still waiting", TIMED_OUT, CANCELLED)
+    runs.end([], conclusion="success")  # reads the account and the settings
+    sent = runs.end(
+        [make_job(1, "test", conclusion="cancelled", log=log)],
+        conclusion="cancelled",
+        id=RUN + 1,
+        head_sha="0" * 40,
+    )
+    assert sent == [f"GET {REPOSITORY}/pulls"]
+    assert (runs.comment, runs.asked) == ("", [])
+
+
+def test_error_of_twelve_shards_is_asked_about_once_and_beside_that_of_another_job(runs: Runs) -> None:
+    broken = stamped("##[group]Run make", "##[endgroup]", "E   DatabaseError: no connection", "##[error]It failed.")
+    other = stamped("##[group]Run make", "##[endgroup]", "a.c:3:1: error: unknown type name 'x'")
+    shards = [make_job(number, f"test ({number})", log=broken) for number in range(1, 13)]
+    runs.end([*shards, make_job(50, "lint", log=other)])
+    (question,) = runs.asked
+    assert question.count("E   DatabaseError: no connection") == 1
+    assert question.count("a.c:3:1: error: unknown type name") == 1
+    assert "The same error as in step 1" in question
+    assert "Not read: 3 more failed jobs." in runs.comment

@@ -214,6 +214,16 @@ def test_annotations_are_read_only_for_jobs_without_a_log() -> None:
     assert read == ["job_log 700", "job_log 701", "annotations 701"]
 
 
+@pytest.mark.parametrize(
+    "note",
+    [annotated("Process completed with exit code 1."), annotated("Node.js 20 is deprecated", level="warning")],
+    ids=["exit code", "a warning"],
+)
+def test_annotations_without_a_reason_do_not_explain_a_job(note: CheckAnnotation) -> None:
+    found = facts(source=reader(PULL, jobs={1: (NOT_STARTED_JOB,)}, annotations={701: (note,)}))
+    assert "nothing readable says what failed" in str(HANDLER.skip_reason(found))
+
+
 def test_annotation_that_two_jobs_have_is_shown_once() -> None:
     jobs = (NOT_STARTED_JOB, job(702, "lint", steps=()), job(703, "docs", steps=()))
     notes = {701: (annotated(NOT_PAID),), 702: (annotated(NOT_PAID),), 703: (annotated("Another"),)}
@@ -519,7 +529,109 @@ def test_a_workflow_that_could_not_start_gets_a_static_reply() -> None:
     assert comment_of(HANDLER.plan(run_event(run), found, replace(analysis(), comment="Could not start."))).create
 
 
+# --- cancelled jobs ---------------------------------------------------------------------------------------------------
+
+CANCELLED = replace(RUN, conclusion="cancelled")
+TIMED_OUT = "The job running on runner GitHub Actions 12 has exceeded the maximum execution time of 30 minutes."
+TIMED_OUT_LOG = logged(f"##[error]{TIMED_OUT}", "##[error]The operation was canceled.").rpartition("\n")[0]
+CANCELLED_LOG = logged("##[error]The operation was canceled.").rpartition("\n")[0]
+
+
+def cancelled_job(job_id: int = 710, name: str = "slow") -> WorkflowJob:
+    return job(job_id, name, "cancelled", steps=(step(1, "Set up job"), step(2, "Run pytest", "cancelled")))
+
+
 def test_cancelled_steps_are_read_like_failed_ones() -> None:
-    slow = job(conclusion="timed_out", steps=(step(1, "Set up job"), step(2, "Run pytest", "cancelled")))
+    slow = replace(cancelled_job(JOB.id), conclusion="timed_out")
     (found,) = facts(source=reader(PULL, jobs={1: (slow,)})).steps
     assert (found.step, found.conclusion, found.log) == ("Run pytest", "cancelled", "text")
+
+
+@pytest.mark.parametrize("run", [RUN, CANCELLED], ids=["of a failed run", "of a cancelled run"])
+def test_cancelled_job_whose_log_ends_with_a_time_out_is_explained(run: WorkflowRun) -> None:
+    found = facts(run, reader(PULL, jobs={1: (cancelled_job(),)}, logs={710: TIMED_OUT_LOG}))
+    (slow,) = found.steps
+    assert (slow.job, slow.conclusion) == ("slow", "cancelled")
+    assert f"Error: {TIMED_OUT}" in slow.text
+    assert HANDLER.skip_reason(found) is None
+    update = HANDLER.history_update(run_event(run), found)
+    assert [(one.job, one.step) for one in update.failures] == [("slow", "Run pytest")]
+    assert [end.passed for end in update.ends] == [False]
+
+
+def test_cancelled_job_is_explained_by_an_annotation_if_its_log_does_not_show_the_time_out() -> None:
+    notes = ("The operation was canceled.", "The job has exceeded the maximum execution time of 1h0m0s")
+    source = reader(
+        PULL,
+        jobs={1: (cancelled_job(),)},
+        logs={710: CANCELLED_LOG},
+        annotations={710: tuple(map(annotated, notes))},
+    )
+    (slow,) = facts(CANCELLED, source).steps
+    assert slow.annotations == f"1| Error: {notes[0]}\n2| Error: {notes[1]}"
+    assert "Error: The operation was canceled." in slow.text
+
+
+NOT_FOUND_BY_US = "the workflow run was cancelled, and nothing shows that a job ran out of time or was killed"
+
+
+def test_cancelled_run_whose_jobs_nothing_killed_is_ignored() -> None:
+    source = reader(PULL, jobs={1: (cancelled_job(),)}, logs={710: CANCELLED_LOG})
+    with pytest.raises(ConversationIgnored, match=NOT_FOUND_BY_US) as ignored:
+        facts(CANCELLED, source)
+    assert ignored.value.kind == "nothing failed"
+
+
+def test_log_of_a_job_that_was_cancelled_by_an_annotation_is_not_read() -> None:
+    source = reader(
+        PULL,
+        jobs={1: (cancelled_job(),)},
+        annotations={710: (annotated("The operation was canceled."),)},
+    )
+    with pytest.raises(ConversationIgnored, match=NOT_FOUND_BY_US):
+        facts(CANCELLED, source)
+    assert source.github.calls == ["pull_requests_from mona:fix", "jobs 70 1", "annotations 710"]
+
+
+def test_cancelled_run_is_ignored_if_its_commit_is_not_the_head_of_the_pull_request() -> None:
+    pushed = replace(PULL, head_sha="f" * 40)
+    source = reader(pushed, jobs={1: (cancelled_job(),)}, logs={710: TIMED_OUT_LOG})
+    with pytest.raises(ConversationIgnored, match="the workflow run was cancelled, and its commit is not the head"):
+        facts(CANCELLED, source)
+    assert source.github.calls == ["pull_requests_from mona:fix"]
+
+
+@pytest.mark.parametrize(("head", "is_explained"), [(RUN.head_sha, True), ("f" * 40, False), (None, False)])
+def test_cancelled_run_of_the_default_branch_is_explained_if_its_commit_is_the_head(
+    head: str | None, is_explained: bool
+) -> None:
+    on_main = replace(ON_MAIN, conclusion="cancelled")
+    source = reader(jobs={1: (cancelled_job(),)}, logs={710: TIMED_OUT_LOG})
+    source.github.heads = {} if head is None else {"main": head}
+    if is_explained:
+        assert [one.job for one in facts(on_main, source).steps] == ["slow"]
+        return
+    with pytest.raises(ConversationIgnored, match="its commit is not the head"):
+        facts(on_main, source)
+
+
+def test_cancelled_jobs_of_a_failed_run_that_nothing_killed_are_left_out() -> None:
+    jobs = (cancelled_job(), JOB, cancelled_job(711, "hangs"))
+    logs = {JOB.id: LOG, 710: CANCELLED_LOG, 711: TIMED_OUT_LOG}
+    found = facts(source=reader(PULL, jobs={1: jobs}, logs=logs))
+    assert [one.job for one in found.steps] == ["test", "hangs"]
+    assert found.failed == (("test", "Run pytest"), ("hangs", "Run pytest"))
+    assert found.omitted == 0
+
+
+def test_cancelled_jobs_of_a_matrix_are_read_after_all_failed_jobs() -> None:
+    shards = [cancelled_job(720 + number, f"test ({number})") for number in range(12)]
+    source = reader(PULL, jobs={1: (*shards, shard(12), job(750, "lint"))}, logs={})
+    assert [one.job for one in facts(source=source).steps] == ["test (12)", "lint"]
+    assert sum(call.startswith("annotations") for call in source.github.calls) == MAX_JOBS
+
+
+def test_cancelled_jobs_of_a_failed_run_are_not_read_if_its_commit_is_not_the_head() -> None:
+    source = reader(jobs={1: (JOB, cancelled_job())}, logs={JOB.id: LOG, 710: TIMED_OUT_LOG})
+    assert [one.job for one in facts(ON_MAIN, source).steps] == ["test"]
+    assert "job_log 710" not in source.github.calls

@@ -124,8 +124,8 @@ def test_other_comments_stay_ignored(entry: dict[str, Any], known: dict[str, Any
 @pytest.mark.parametrize(
     ("conclusion", "ended"),
     [
-        *((conclusion, None) for conclusion in ("failure", "timed_out", "startup_failure", "success")),
-        ("cancelled", "ended with cancelled"),
+        *((conclusion, None) for conclusion in ("failure", "timed_out", "startup_failure", "cancelled", "success")),
+        ("skipped", "ended with skipped"),
         (None, "has not ended"),
     ],
 )
