@@ -24,7 +24,7 @@ from hls_handler.engine.asking import (
 )
 from hls_handler.engine.checks import begin_check, plan_check
 from hls_handler.engine.documents import Documents
-from hls_handler.engine.job import ASK, Codec, Job, Part, facts_codec, reads_postponed
+from hls_handler.engine.job import ASK, LOCK_S, Codec, Job, Part, facts_codec, reads_postponed
 from hls_handler.engine.posting import Posting, is_check_ended, post, post_without_reply, store_unposted
 from hls_handler.engine.shadow import prompt_result, run_shadow
 from hls_handler.errors import BudgetUsedUp, ConversationIgnored, Permanent, Superseded
@@ -132,6 +132,19 @@ class HandlerJob:
             where = job.config.settings.sources.where(f"{job.rule.effective.key}.comments.post_to")
             exc.args = (f"{exc}; {where} chooses issue {number} for the comment",)
             raise
+
+    def lock(self, name: str) -> None:
+        job = self._job
+        changes = job.pending.take()
+        full_name = f"{job.lease.conversation_key}/{name}"
+        job.store.locks.acquire(job.lease, full_name, ttl_s=LOCK_S, changes=changes)
+
+    def comment_state(self, family: str) -> str | None:
+        job = self._job
+        if self._conversation is None:
+            return None
+        history = job.store.repositories.history(job.lease.repository_id, job.bot.login)
+        return history.comment_state(self._conversation.number, family)
 
     def note(self, *, omitted: str | None, sent: str | None = None) -> None:
         if omitted is not None:

@@ -48,6 +48,12 @@ class TrialJob:
     def choose(self, conversation: Conversation | None) -> None:
         self.conversation = conversation
 
+    def lock(self, name: str) -> None:
+        """Wait for no delivery."""
+
+    def comment_state(self, family: str) -> None:
+        """Return no state, so that Claude is asked."""
+
     def note(self, *, omitted: str | None, sent: str | None = None) -> None:
         """Store no sentences for `hls why`."""
 

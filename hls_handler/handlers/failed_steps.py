@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Literal, get_args
 
 from hls_handler.ci.error_patterns import EXIT_CODE_LINE
@@ -24,7 +25,7 @@ from hls_handler.ci.steps import WorkflowStep
 from hls_handler.errors import Permanent
 from hls_handler.events import Event, WorkflowRun
 from hls_handler.handlers.reader import CheckAnnotation, Failure, NoLog, RepositoryHistory, WorkflowJob
-from hls_handler.untrusted.cleaning import clean
+from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import count
 
@@ -69,6 +70,8 @@ class FailedStep:
     shown_lines: int  # those of them in `text`
     same_as: int = 0  # number of an earlier step that shows its error, so that `text` is ""; or 0
     annotations: str = ""  # at the first step of a job without a log, or of a cancelled one; as `text`
+    error: str = ""  # the line of `text` or `annotations` that explains the failure best, or ""
+    error_digest: str = ""  # of all lines that name the error, without durations, or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +181,10 @@ def read_failed_steps(
             same_as = _find_same(errors, shown)
             shown |= {line: shown.get(line, number) for line in errors}
             step = _to_step(job, excerpt, number, history)
+            step = replace(step, error_digest=_digest(errors or _list_summary(step)))
             if read.annotations is not None and excerpt is read.log[0]:
-                step = replace(step, annotations=_show(read.annotations))
+                note = _find_error(read.annotations)
+                step = replace(step, annotations=_show(read.annotations), error=step.error or note)
             found.append(_refer(step, same_as) if same_as else step)
     return tuple(found)
 
@@ -192,6 +197,23 @@ def _find_same(errors: Sequence[str], shown: Mapping[str, int]) -> int:
     """
     numbers = [shown.get(line, 0) for line in errors]
     return numbers[0] if numbers and all(numbers) else 0
+
+
+def _list_summary(step: FailedStep) -> list[str]:
+    """Return the line that only sums a failure up; between two runs of the same step, it suffices."""
+    if not step.error or EXIT_CODE_LINE.search(step.error) is not None:
+        return []
+    return [DURATION.sub("", step.error)]
+
+
+def _digest(errors: Sequence[str]) -> str:
+    lines = sorted(redact(line) for line in errors)
+    return sha256("\n".join(lines).encode()).hexdigest()[:16] if lines else ""
+
+
+def _find_error(excerpt: Excerpt) -> str:
+    found = (line.text for line in excerpt.lines if line.number == excerpt.error_line)
+    return redact(clean(CodeText(next(found, ""))))
 
 
 def _show(excerpt: Excerpt) -> str:
@@ -291,6 +313,7 @@ def _to_step(job: WorkflowJob, excerpt: Excerpt, number: int, history: FailureHi
         evidence=evidence,
         lines=excerpt.total_lines if excerpt.state == "text" else 0,
         shown_lines=len(excerpt.lines),
+        error=_find_error(excerpt),
     )
 
 

@@ -56,6 +56,17 @@ class Job(Protocol):
         """Post on this conversation; None: on none. Raises `ConversationIgnored` if it was processed too often."""
         ...
 
+    def lock(self, name: str) -> None:
+        """Acquire a lock of the chosen conversation until the delivery ends, or for two minutes.
+
+        Raises `Postponed` while another delivery holds it.
+        """
+        ...
+
+    def comment_state(self, family: str) -> str | None:
+        """Return the `EnsureComment.state` that was last posted on the chosen conversation."""
+        ...
+
     def note(self, *, omitted: str | None, sent: str | None = None) -> None:
         """Store sentences for `hls why`: what Claude is not shown, and what it gets besides the event."""
         ...

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from itertools import chain
 
-from hls_handler.actions import Action
+from pydantic import TypeAdapter
+
+from hls_handler.actions import Action, EnsureComment
 from hls_handler.analysis import Analysis, Place, Reply, WorkflowAnalysis
 from hls_handler.errors import ConversationIgnored
 from hls_handler.events import Event, PullRequest, WorkflowRun
@@ -29,6 +33,7 @@ from hls_handler.handlers.handler import (
     check_conversation,
     field_types,
     find_fallback_issue,
+    parse_comment_state,
     permalink,
     plan_comment,
 )
@@ -80,6 +85,20 @@ class LinkedPlace:
     url: str  # permanent address at the run's commit; "" if only a log has the path, as it may be elsewhere
 
 
+@dataclass(frozen=True, slots=True)
+class ExplainedRun:
+    """A failed run that the comment explains. The comment's stored state is a list of them."""
+
+    workflow_id: int
+    event: str
+    head_sha: str
+    run_number: int
+    failure: str  # digest of the failed steps and the lines that name their errors
+
+
+EXPLAINED = TypeAdapter(tuple[ExplainedRun, ...])
+
+
 class WorkflowHandler(Handler[WorkflowFacts]):
     family = "workflows"
     replies = frozenset({"workflow_analysis"})
@@ -106,8 +125,28 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         if conversation is None:
             return Result(NO_CONVERSATION)
         job.choose(conversation)
-        analysis, reason = answer(job, facts, skipped, omitted=self.describe_omissions(facts))
-        return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)
+        explained = self._read_explained(job, facts)
+        same = _find_same_failure(facts, explained)
+        omitted = self.describe_omissions(facts)
+        analysis, reason = answer(job, facts, skipped or same, omitted=omitted)
+        state = _dump_explained(facts, analysis, explained)
+        planned = self.plan(job.event, facts, analysis)
+        actions = [_complete(action, state, create=same is not None) for action in planned]
+        return job.post(facts, analysis, tuple(actions), reason)
+
+    def _read_explained(self, job: Job, facts: WorkflowFacts) -> tuple[ExplainedRun, ...]:
+        """Return the explained runs of the commit that are in other sections of the comment.
+
+        Another run of the workflow at this commit, for another event, often ends within the same
+        seconds: it waits until this one is explained.
+        """
+        run = facts.run
+        if _digest_failure(facts) is not None:
+            job.lock(f"workflow {run.workflow_id} of {run.head_sha}")
+        stored = parse_comment_state(EXPLAINED, job.comment_state(self.family))
+        own = (run.workflow_id, run.event)
+        others = [one for one in stored if (one.workflow_id, one.event) != own]
+        return tuple(one for one in others if one.head_sha == run.head_sha)
 
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> WorkflowFacts:
         assert event.workflow_run is not None  # parse_event rejects a workflow_run event without one
@@ -300,6 +339,57 @@ NOT_STARTED = WorkflowAnalysis(
     where=[],
     advice="",
 )
+
+
+def _digest_failure(facts: WorkflowFacts) -> str | None:
+    """Return None if the failure cannot be compared, because no line names the error of a step."""
+    is_named = all(step.error_digest for step in facts.steps)
+    if not is_named or not any(step.error for step in facts.steps):
+        return None
+    errors = sorted((step.job, step.step, step.error_digest) for step in facts.steps)
+    parts = json.dumps([sorted(set(facts.failed)), errors])
+    return sha256(parts.encode()).hexdigest()[:16]
+
+
+def _find_same_failure(
+    facts: WorkflowFacts,
+    explained: Sequence[ExplainedRun],
+) -> SkipReason | None:
+    """Return the reason not to ask about a failure that another run of the workflow has, too."""
+    wanted = (facts.run.workflow_id, _digest_failure(facts))
+    same = next((one for one in explained if (one.workflow_id, one.failure) == wanted), None)
+    if same is None:
+        return None
+    where = f"also in run {same.run_number} of the same commit"
+    failed = f"Failed {where}, at the same step with the same error."
+    reply = WorkflowAnalysis(
+        worth_saying=True,
+        cause=f"{failed} Its explanation is in this comment.",
+        quote=next((step.error for step in facts.steps if step.error), ""),
+        where=[],
+        advice="",
+    )
+    return SkipReason(f"failed {where}, so Claude was not asked", reply=reply)
+
+
+def _dump_explained(
+    facts: WorkflowFacts,
+    analysis: Analysis,
+    explained: tuple[ExplainedRun, ...],
+) -> str | None:
+    """Return the state of the comment with the run, if Claude explained it."""
+    run = facts.run
+    failure = _digest_failure(facts)
+    if failure is not None and analysis.worth_saying:
+        own = ExplainedRun(run.workflow_id, run.event, run.head_sha, run.run_number, failure)
+        explained = (*explained, own)
+    return EXPLAINED.dump_json(explained).decode() if explained else None
+
+
+def _complete(action: Action, state: str | None, *, create: bool) -> Action:
+    if not isinstance(action, EnsureComment):
+        return action
+    return replace(action, state=state, create=action.create or create)
 
 
 NO_CONVERSATION = (

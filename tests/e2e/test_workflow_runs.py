@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from hls_handler.prompting import recorded
+from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.objects import Job
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService
@@ -176,3 +177,17 @@ def test_error_of_twelve_shards_is_asked_about_once_and_beside_that_of_another_j
     assert question.count("a.c:3:1: error: unknown type name") == 1
     assert "The same error as in step 1" in question
     assert "Not read: 3 more failed jobs." in runs.comment
+
+
+def test_runs_of_push_and_pull_request_that_end_at_once_are_asked_about_once(runs: Runs) -> None:
+    slow = Fault(effect="slow", stand_in="claude", path="/v1/messages", times=None, seconds=1.0)
+    runs.sandbox.faults.add(slow)
+    log = stamped("##[group]Run make", "##[endgroup]", "E   assert 3 == 4", "FAILED tests/test_area.py::test_area")
+    runs.send([make_job(1, "test", log=log)], id=RUN, run_number=412, event="push")
+    runs.send([make_job(2, "test", log=log)], id=RUN + 1, run_number=411, event="pull_request")
+    runs.service.until_idle()
+    assert len(runs.asked) == 1
+    first, second = sorted(runs.comment.split("<!-- hls:section ")[1:], key=lambda one: "also in run" in one)
+    assert "It ends with an error: `assert 3 == 4`." in first
+    assert "Failed also in run 41" in second
+    assert ": `E assert 3 == 4`" in second

@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
+from hls_handler.prompting import recorded
+from hls_handler.settings.model import Repository
 from tests.engine.fakes import ISSUE
-from tests.engine.world import MakeWorld, World
-from tests.handlers.world import file, pull_request_analysis
+from tests.engine.world import MakeWorld, World, settings
+from tests.handlers.events import JOB, LOG, workflow_analysis
+from tests.handlers.world import file, pull_request, pull_request_analysis
 
 
 @dataclass
@@ -51,10 +54,24 @@ def accept_pull_request(world: World, guid: str, number: int) -> None:
     world.open_pull_request(file(f"src/module_{number}.py"), guid=guid, number=number, head_sha=sha)
 
 
+def accept_run(world: World, guid: str, number: int) -> None:
+    """A failed run on a pull request; both runs are of the same workflow, with another error."""
+    world.claude.replies = [workflow_analysis()]
+    payload = dict(recorded.load("demo/tests-failed").payload)
+    sha = f"{number}" * 40
+    payload["workflow_run"] = {**payload["workflow_run"], "id": number, "run_number": number, "head_sha": sha}
+    tested = pull_request(number=number, head_sha=sha)
+    world.github.pull_requests[number], world.github.changed[number] = tested, (file(),)
+    world.github.pulls_from["octocat:discount-codes"] = (tested,)
+    world.github.jobs_of = {1: (JOB,)}
+    world.github.logs = {JOB.id: LOG.replace("== 4", f"== {number}")}
+    world.receive("workflow_run", payload, guid=guid)
+
+
 @pytest.mark.parametrize(
     ("accept", "statements", "transactions"),
-    [(accept_issue, 50, 14), (accept_pull_request, 75, 20)],
-    ids=["issue", "pull request"],
+    [(accept_issue, 50, 14), (accept_pull_request, 75, 20), (accept_run, 54, 19)],
+    ids=["issue", "pull request", "failed run"],
 )
 def test_delivery_needs_few_statements_and_transactions(
     make_world: MakeWorld, accept: Any, statements: int, transactions: int
@@ -63,7 +80,9 @@ def test_delivery_needs_few_statements_and_transactions(
 
     Both ask another question, so that the cache of replies has no answer.
     """
-    world = make_world()
+    given = settings()
+    watched = Repository(name="Codertocat/Hello-World", events=("issues", "pull_request", "workflow_run"))
+    world = make_world(given=given.model_copy(update={"repositories": (watched,)}))
     accept(world, "first", 1)
     assert world.finish().state == "done"
     world.github.comments.clear()  # so that the second writes one, too

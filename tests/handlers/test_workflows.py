@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hls_handler.actions import EnsureComment
+from hls_handler.analysis import WorkflowAnalysis
 from hls_handler.errors import ConversationIgnored, Permanent
 from hls_handler.events import Account, PullRequest, WorkflowRun
 from hls_handler.handlers.failed_steps import Quoted
@@ -527,6 +528,95 @@ def test_a_workflow_that_could_not_start_gets_a_static_reply() -> None:
     assert skipped is not None
     assert skipped.reply == NOT_STARTED
     assert comment_of(HANDLER.plan(run_event(run), found, replace(analysis(), comment="Could not start."))).create
+
+
+# --- another run of the same commit -----------------------------------------------------------------------------------
+
+PUSH = replace(RUN, id=71, run_number=42, event="push")
+
+
+def process(
+    run: WorkflowRun, log: str = LOG, states: dict[str, str | None] | None = None, *, jobs: int = 1, says: bool = True
+) -> RecordedJob:
+    """Process a failed run; `states` are those of our comments."""
+    every = tuple(job(700 + number, f"test {number}") for number in range(jobs))
+    found = facts(run, reader(PULL, jobs={1: every}, logs={one.id: log for one in every}))
+    rule = make_rule("workflow_run.completed")
+    reply = workflow_analysis(worth_saying=says)
+    recorded = RecordedJob(run_event(run), found, (reply,), rule=rule, states=states or {})
+    recorded.reason = HANDLER.run(recorded).reason
+    return recorded
+
+
+def test_same_failure_of_another_event_at_the_commit_is_not_asked_about_again() -> None:
+    first = process(RUN)
+    assert first.done == [f"lock workflow 5 of {RUN.head_sha}", "ask", EnsureComment]
+    second = process(PUSH, states=first.states)
+    assert second.done == [f"lock workflow 5 of {RUN.head_sha}", EnsureComment]
+    assert second.shown == WorkflowAnalysis(
+        worth_saying=True,
+        cause="Failed also in run 41 of the same commit, at the same step with the same error. "
+        "Its explanation is in this comment.",
+        quote="E       assert area(2) == 4",
+        where=[],
+        advice="",
+    )
+    assert "also in run 41 of the same commit, so Claude was not asked" in second.reason
+    assert second.states == first.states
+    assert [comment.create for comment in second.comments] == [True]
+    third = process(replace(RUN, id=72, run_number=43), states=second.states)
+    assert "ask" in third.done  # its section replaces that of run 41
+
+
+@pytest.mark.parametrize(
+    ("second", "log", "jobs"),
+    [
+        (replace(PUSH, head_sha=RUN.head_sha[::-1]), LOG, 1),
+        (replace(PUSH, workflow_id=6), LOG, 1),
+        (PUSH, LOG.replace("== 4", "== 5"), 1),
+        (PUSH, LOG, 2),
+        (replace(PUSH, event="pull_request"), LOG, 1),
+    ],
+    ids=["another commit", "another workflow", "another error", "one more job", "the same event"],
+)
+def test_another_failure_is_asked_about(second: WorkflowRun, log: str, jobs: int) -> None:
+    states = process(RUN).states
+    found = replace(PULL, head_sha=second.head_sha)
+    every = tuple(job(700 + number, f"test {number}") for number in range(jobs))
+    source = reader(found, jobs={1: every}, logs={one.id: log for one in every})
+    rule = make_rule("workflow_run.completed")
+    recorded = RecordedJob(run_event(second), facts(second, source), (workflow_analysis(),), rule=rule, states=states)
+    HANDLER.run(recorded)
+    assert "ask" in recorded.done
+
+
+@pytest.mark.parametrize(
+    ("log", "says"),
+    [(LOG, False), (LOG.replace("E       assert area(2) == 4", "it broke"), True)],
+    ids=["nothing was said", "no line names the error"],
+)
+def test_failure_is_asked_about_again_unless_it_is_known_to_be_explained(log: str, says: bool) -> None:
+    first = process(RUN, log, says=says)
+    assert "ask" in process(PUSH, log, first.states).done
+
+
+def test_line_that_only_sums_the_failure_up_suffices_at_the_same_step() -> None:
+    log = LOG.replace("E       assert area(2) == 4", "BUILD FAILED in 12s")
+    assert "ask" not in process(PUSH, log.replace("12s", "13s"), process(RUN, log).states).done
+
+
+def test_run_that_passes_is_no_longer_an_explanation_for_others() -> None:
+    states = process(RUN).states
+    passed = replace(RUN, conclusion="success", id=71, run_number=42)
+    found = facts(passed, history=FakeHistory(ended=(run_result(run_number=41),)))
+    recorded = RecordedJob(run_event(passed), found, rule=make_rule("workflow_run.completed"), states=states)
+    HANDLER.run(recorded)
+    assert recorded.done == [EnsureComment]
+    assert "ask" in process(PUSH, states=recorded.states).done
+
+
+def test_state_of_another_version_is_no_explanation() -> None:
+    assert "ask" in process(PUSH, states={"workflows": '[{"run": 41}]'}).done
 
 
 # --- cancelled jobs ---------------------------------------------------------------------------------------------------

@@ -156,12 +156,22 @@ class RecordedJob:
     rule: Rule = field(default_factory=lambda: make_rule("issues.opened"))
     done: list[object] = field(default_factory=list)
     conversation: Conversation | None = None
+    states: dict[str, str | None] = field(default_factory=dict)  # of our comments, by family
+    comments: list[EnsureComment] = field(default_factory=list)
+    shown: Reply | None = None  # static reply
+    reason: str = ""  # of the result
 
     def gather(self) -> Any:
         return self.facts
 
     def choose(self, conversation: Conversation | None) -> None:
         self.conversation = conversation
+
+    def lock(self, name: str) -> None:
+        self.done.append(f"lock {name}")
+
+    def comment_state(self, family: str) -> str | None:
+        return self.states.get(family)
 
     def note(self, *, omitted: str | None, sent: str | None = None) -> None:
         if omitted or sent:
@@ -178,6 +188,7 @@ class RecordedJob:
         return Analysis(answered.answers, "Hello.")
 
     def render_static(self, facts: Any, reply: Reply) -> Analysis:
+        self.shown = reply
         return Analysis((), "Hello.")
 
     def post(
@@ -189,6 +200,8 @@ class RecordedJob:
         after_review: Callable[[Outcome | None], tuple[Action, ...]] | None = None,
     ) -> Result:
         self.done += [type(action) for action in actions]
+        self.comments += [action for action in actions if isinstance(action, EnsureComment)]
+        self.states |= {comment.family: comment.state for comment in self.comments}
         if after_review is not None:
             after_review(None)
         return Result("; ".join(filter(None, reasons)) or "posted", "done")
