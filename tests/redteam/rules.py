@@ -147,7 +147,8 @@ def rule_14_only_shipped_and_listed_labels_are_set_and_only_shipped_ones_are_cre
         listed = {OFFERED_LABEL, *own_names} if "label.description" in one.attacks else set()
         for seen in one.github:
             if seen.method == "POST" and seen.path.endswith("/labels"):
-                names = {seen.body["name"]} if "name" in seen.body else set(seen.body["labels"]) - listed
+                is_created = isinstance(seen.body, dict)  # labels that are set are a list
+                names = {seen.body["name"]} if is_created else set(seen.body) - listed
                 if not names <= LABELS:
                     yield f"{one.name}: {sorted(names - LABELS)}"
             if seen.method == "DELETE" and unquote(seen.path.rpartition("/")[2]) not in LABELS:
