@@ -31,6 +31,20 @@ FETCH_CONFIG: Mapping[str, str] = {
 }
 
 
+LIMITED = 'ulimit -c 0; ulimit -f "$0" 2>&-; trap "" XFSZ; exec "$@"'
+"""Starts a program with limits. Python has no thread-safe way to set them for a child process alone.
+
+A core dump would contain the token. At the limit of a file's size git gets an error, not a signal.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class GitLimits:
+    timeout_s: float
+    output_bytes: int
+    file_bytes: int | None = None  # of each file that git writes, rounded up to 512 bytes
+
+
 @dataclass(frozen=True, slots=True)
 class GitResult:
     status: int | None  # exit status, negative after a signal; None if the time was up
@@ -72,22 +86,20 @@ def environment(
 def run_git(
     arguments: Sequence[str],
     environ: Mapping[str, str],
+    limits: GitLimits,
     *,
-    timeout_s: float,
-    max_bytes: int,
     stdin: bytes = b"",
     with_errors: bool = False,
-    max_file_bytes: int | None = None,
 ) -> GitResult:
     """Run `git`, and return its output and, with `with_errors`, its error messages.
 
-    After `timeout_s`, or at more output than `max_bytes`, git and all its child processes are killed. If the system
-    permits such a limit, git cannot write a file over `max_file_bytes`, rounded up to 512 bytes. Raises `OSError` if
-    git cannot be started.
+    When the time is up, or at more output than permitted, git and all its child processes are
+    killed. Raises `OSError` if git cannot be started.
     """
-    command = ["git", *arguments]
-    if max_file_bytes is not None:  # the limit of a process is inherited; Python has no thread-safe way to set it first
-        command = ["/bin/sh", "-c", 'ulimit -f "$0" 2>&-; exec "$@"', str(max_file_bytes // 512 + 1), *command]
+    file_blocks = "unlimited"
+    if limits.file_bytes is not None:
+        file_blocks = str(limits.file_bytes // 512 + 1)
+    command = ["/bin/sh", "-c", LIMITED, file_blocks, "git", *arguments]
     process = subprocess.Popen(
         command,
         cwd="/",
@@ -104,20 +116,21 @@ def run_git(
         is_late.set()
         _kill(process)
 
-    timer = threading.Timer(timeout_s, stop)
+    timer = threading.Timer(limits.timeout_s, stop)
     timer.daemon = True
     timer.start()
     writer = threading.Thread(target=_write, args=(process, stdin), daemon=True)  # git may wait for us to read first
     writer.start()
     with process.stdout:
-        output = process.stdout.read(max_bytes + 1)
-        is_cut = len(output) > max_bytes
+        output = process.stdout.read(limits.output_bytes + 1)
+        is_cut = len(output) > limits.output_bytes
         if is_cut:
             _kill(process)
     status = process.wait()
     timer.cancel()
     writer.join()
-    return GitResult(None if is_late.is_set() else status, output[:max_bytes], is_cut)
+    shown_status = None if is_late.is_set() else status
+    return GitResult(shown_status, output[: limits.output_bytes], is_cut)
 
 
 def _write(process: subprocess.Popen[bytes], text: bytes) -> None:

@@ -29,7 +29,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from hls_handler.clients.git import FETCH_CONFIG, NO_HOOKS, GitResult, environment, find_git, run_git
+from hls_handler.clients.git import FETCH_CONFIG, NO_HOOKS, GitLimits, GitResult, environment, find_git, run_git
 from hls_handler.clients.transport import find_proxy_settings, redact_secret
 from hls_handler.errors import HlsError, SettingsError
 from hls_handler.handlers.reader import Pick, PickConflict
@@ -51,6 +51,7 @@ MAX_LIST_BYTES = 50_000_000
 MAX_HITS = 500  # of one word; a more frequent one is left out
 MAX_SEARCHES = 3  # for one review; each leaves out the words that occur too often
 READ_TIMEOUT_S = 30.0
+LOCAL = GitLimits(READ_TIMEOUT_S, MAX_MESSAGE_BYTES)
 UNMERGEABLE = "git is older than 2.38, or cannot merge the commits: a file is over 1 MB, or the conflicts are too large"
 REFUSE_S = 3600.0  # for which a commit is not fetched that was too large, too slow or invalid
 LOCK_POLL_S = 0.05
@@ -235,7 +236,7 @@ class Mirror:
         environ["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = str(self._git / "objects")
 
         def git(*arguments: str, stdin: bytes = b"", accepted: Sequence[int] = (0,)) -> bytes:
-            found = run_git(arguments, environ, timeout_s=READ_TIMEOUT_S, max_bytes=MAX_READ_BYTES, stdin=stdin)
+            found = run_git(arguments, environ, GitLimits(READ_TIMEOUT_S, MAX_READ_BYTES), stdin=stdin)
             if found.status not in accepted or found.is_cut:
                 raise MirrorUnavailable(UNMERGEABLE)
             return found.output
@@ -282,7 +283,7 @@ class Mirror:
             self.prepare((commit,))
         environ = environment(self._git / "read", objects=self._git / "objects")
         try:
-            found = run_git(arguments, environ, timeout_s=READ_TIMEOUT_S, max_bytes=max_bytes, stdin=stdin)
+            found = run_git(arguments, environ, GitLimits(READ_TIMEOUT_S, max_bytes), stdin=stdin)
         except OSError as exc:
             raise MirrorUnavailable(f"git cannot be started: {exc.strerror}") from exc
         lacks_commit = found.output.endswith(f"{commit} missing\n".encode())
@@ -322,8 +323,7 @@ class Mirror:
         found = run_git(
             ["cat-file", "--batch-check=%(objecttype)"],
             environment(self._git),
-            timeout_s=READ_TIMEOUT_S,
-            max_bytes=MAX_MESSAGE_BYTES,
+            LOCAL,
             stdin=names.encode(),
         )
         return found.status == 0 and found.output.split() == [b"tree"] * len(commits)
@@ -347,7 +347,7 @@ class Mirror:
             _remove(new)
             for folder in (new, new / "read"):
                 init = ["init", "--quiet", "--bare", "--template="]
-                made = run_git(init, environment(folder), timeout_s=READ_TIMEOUT_S, max_bytes=MAX_MESSAGE_BYTES)
+                made = run_git(init, environment(folder), LOCAL)
                 if made.status != 0:
                     raise MirrorUnavailable("mirror.directory cannot be written")
             try:
@@ -381,10 +381,8 @@ class Mirror:
         result = run_git(
             ["fetch", *options, "--no-write-fetch-head", self._url, *wanted],
             environment(folder, config, protocol=url.scheme if is_loopback(url.hostname or "") else "https"),
-            timeout_s=max(deadline - self._mirrors.clock(), 0.0),
-            max_bytes=MAX_MESSAGE_BYTES,
+            GitLimits(max(deadline - self._mirrors.clock(), 0.0), MAX_MESSAGE_BYTES, max_bytes),
             with_errors=True,
-            max_file_bytes=max_bytes,
         )
         if result.status == 0 and not result.is_cut:
             return

@@ -22,14 +22,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from hls_handler.clients.git import NO_HOOKS, environment, run_git
+from hls_handler.clients.git import NO_HOOKS, GitLimits, environment, run_git
 from hls_handler.errors import HlsError
 from hls_handler.sandbox.state import State
 
 PATH = "/{owner}/{repo}.git"
 CONFIG = {**NO_HOOKS, "uploadpack.allowFilter": "true", "uploadpack.allowAnySHA1InWant": "true"}
-TIMEOUT_S = 60.0
-MAX_BYTES = 500_000_000
+LIMITS = GitLimits(timeout_s=60.0, output_bytes=500_000_000)
 COMMITTER = "committer Monalisa Octocat <octocat@example.com> 1795176000 +0000"
 
 
@@ -90,7 +89,7 @@ class GitRepositories:
     def _run(self, folder: Path, *arguments: str, stdin: bytes = b"") -> bytes:
         environ = {**environment(folder, CONFIG), "GIT_PROTOCOL": "version=2"}
         try:
-            done = run_git(arguments, environ, timeout_s=TIMEOUT_S, max_bytes=MAX_BYTES, stdin=stdin)
+            done = run_git(arguments, environ, LIMITS, stdin=stdin)
         except OSError as exc:
             raise HlsError(f"git cannot be started: {exc.strerror}") from exc
         # upload-pack ends with 128 if it has told the client about an error

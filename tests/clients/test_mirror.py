@@ -270,6 +270,25 @@ def test_rule_19_credential_is_in_no_command_line_and_no_file(world: World, capl
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
+def use_git(folder: Path, monkeypatch: pytest.MonkeyPatch, before: str) -> None:
+    """Let a script be `git`, which executes `before`, and then the real one."""
+    program = folder / "bin/git"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\n{before}\nexec {find_git()} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+
+def test_rule_19_git_that_crashes_writes_no_core_dump_with_the_credential(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = tmp_path / "seen"
+    use_git(tmp_path, monkeypatch, f'echo "$1 $(ulimit -Sc) $(ulimit -Hc)" >> {seen}')
+    files = world.open(world.origin.commit({"a": b"1\n"}))
+    assert text(files, "a") == "1\n"
+    assert {"init 0 0", "fetch 0 0", "cat-file 0 0"} == set(seen.read_text().splitlines())
+
+
 def command_lines() -> Iterator[str]:
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -445,23 +464,22 @@ def test_full_disk_is_a_reason_and_leaves_an_existing_mirror(
 ) -> None:
     first, second = world.origin.commit({"a": b"1\n"}), world.origin.commit({"a": b"2\n"})
     world.open(first)
-    program = tmp_path / "bin/git"
-    program.parent.mkdir()
     fails = 'echo "fatal: write error: No space left on device" >&2; exit 128'
-    program.write_text(f'#!/bin/sh\n[ "$1" = fetch ] && {{ {fails}; }}\nexec {find_git()} "$@"\n')
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    use_git(tmp_path, monkeypatch, f'[ "$1" = fetch ] && {{ {fails}; }}')
     assert world.open(second).no_mirror == "mirror.directory cannot be written"
     assert text(world.open(first), "a") == "1\n"
 
 
-def test_commit_over_the_limit_is_stopped_while_it_is_fetched_and_refused_for_an_hour_alone(world: World) -> None:
+def test_commit_over_the_limit_is_stopped_while_it_is_fetched_and_refused_for_an_hour_alone(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     small, next_one = world.origin.commit({"a": b"1\n"}), world.origin.commit({"a": b"2\n"})
     large = world.origin.commit({f"{number}.txt": os.urandom(900_000) for number in range(4)})
     world.change(max_mb=1)
     assert world.open(small).no_mirror == ""
     reason = "the repository is larger than mirror.max_mb (1)"
     assert world.open(large).no_mirror == reason
+    assert "write error: File too large" in vars(caplog.records[0])["error"]  # and no signal, which dumps core
     requests = len(world.server.calls)
     assert world.open(large).no_mirror == reason
     assert text(world.open(small), "a") == "1\n"

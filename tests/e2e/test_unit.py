@@ -41,6 +41,7 @@ def test_unit_restarts_the_service_except_after_a_settings_error_and_restricts_i
         "ProtectSystem": "strict",
         "ProtectHome": "yes",
         "NoNewPrivileges": "yes",
+        "LimitCORE": "0",
         "StateDirectory": "hls",
         "UMask": "0077",
         "EnvironmentFile": "/etc/hls/environment",  # and no secret in the unit
