@@ -26,6 +26,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -53,9 +54,12 @@ MAX_SEARCHES = 3  # for one review; each leaves out the words that occur too oft
 READ_TIMEOUT_S = 30.0
 LOCAL = GitLimits(READ_TIMEOUT_S, MAX_MESSAGE_BYTES)
 UNMERGEABLE = "git is older than 2.38, or cannot merge the commits: a file is over 1 MB, or the conflicts are too large"
-REFUSE_S = 3600.0  # for which a commit is not fetched that was too large, too slow or invalid
+REFUSE_S = 3600.0  # for which a commit is not fetched that was too large or too slow
+RETRY_S = 60.0  # the same after any other failure
 LOCK_POLL_S = 0.05
 
+CUT_OFF = "the git server did not answer as expected"
+INVALID = "git could not fetch the commit; the log has its message"
 _REASONS = (
     (rb"No space left on device|Disk quota exceeded|Read-only file system", "mirror.directory cannot be written"),
     (rb"not our ref", "GitHub does not have the commit, or does not give it to git"),
@@ -64,7 +68,8 @@ _REASONS = (
         "GitHub rejected the credential for git, or it may not read the repository",
     ),
     (rb"returned error: 3\d\d", "the git server redirects, which HLS does not follow"),
-    (rb"unable to access|RPC failed|remote end hung up|early EOF", "the git server did not answer as expected"),
+    (rb"unable to access|RPC failed|remote end hung up|early EOF", CUT_OFF),
+    (rb"fsck error", INVALID),
 )
 """Pattern of git's messages -> the reason that people are shown, if the repository itself is in order. git's own text
 is only logged, because the server can write in it."""
@@ -74,8 +79,21 @@ class MirrorUnavailable(HlsError):
     """The mirror cannot be used; the message is the reason: "the repository is larger than mirror.max_mb (500)"."""
 
 
+class TooMuch(MirrorUnavailable):
+    """The commits are too large, or fetching them takes too long."""
+
+
 class _Damaged(Exception):
     """git failed for none of the known reasons, so the repository may be damaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """A failed fetch. It is not repeated before `until`, except after a change of the settings."""
+
+    settings: MirrorSettings
+    reason: str
+    until: float
 
 
 class Mirrors:
@@ -89,12 +107,22 @@ class Mirrors:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.settings, self.clock, self.sleep = settings, clock, sleep
-        self.refused: dict[tuple[Path, frozenset[str]], tuple[MirrorSettings, str, float]] = {}
-        """Folder and commits, none if the repository has no mirror -> settings, reason, end."""
+        self._refusals: dict[tuple[Path, frozenset[str]], _Refusal] = {}
+        """By folder and commits, none if they stand for all commits of the repository."""
 
     def of(self, base_url: str, repository: str, token: Callable[[], str]) -> Mirror:
         """Return the mirror of "owner/repo". `base_url` is that of GitHub's API. `token` returns "" for no token."""
         return Mirror(self, f"{web_url(base_url)}/{repository}.git", token)
+
+    def refuse(self, folder: Path, commits: Collection[str], reason: str, for_s: float) -> None:
+        refusal = _Refusal(self.settings(), reason, self.clock() + for_s)
+        self._refusals[folder, frozenset(commits)] = refusal
+
+    def check_refusal(self, folder: Path, commits: Collection[str]) -> None:
+        """Raise `MirrorUnavailable` if the commits are not to be fetched now."""
+        found = self._refusals.get((folder, frozenset(commits)))
+        if found is not None and found.settings == self.settings() and self.clock() < found.until:
+            raise MirrorUnavailable(found.reason)
 
     def evict(self, keep: Path, max_bytes: int) -> None:
         """Delete the mirrors that were not used for longest, except `keep`, until all have at most `max_bytes`."""
@@ -329,20 +357,26 @@ class Mirror:
         return found.status == 0 and found.output.split() == [b"tree"] * len(commits)
 
     def _fetch(self, commits: Sequence[str], deadline: float) -> None:
-        settings, new = self._mirrors.settings(), self._folder / "new"
-        refused_by, reason, until = self._mirrors.refused.get(self._refused_key(commits), (settings, "", 0.0))
-        if self._mirrors.clock() < until and refused_by == settings:
-            raise MirrorUnavailable(reason)
-        max_bytes = settings.max_mb * 1_000_000
-        if 0 < len(list(self._git.glob("refs/hls/*"))) < MAX_COMMITS:
-            try:
-                self._fetch_into(self._git, commits, deadline, max(max_bytes - _size(self._git), 0))
-                return
-            except _Damaged:  # or there is no room beside the other commits
-                pass
-            finally:
-                for incomplete in self._git.glob("objects/pack/tmp_*"):
-                    incomplete.unlink()
+        """Fetch the commits, unless that failed a short time ago."""
+        mirrors, folder = self._mirrors, self._folder
+        has_mirror = self._git.is_dir()
+        mirrors.check_refusal(folder, commits)
+        if not has_mirror:
+            mirrors.check_refusal(folder, ())
+        try:
+            self._fetch_now(commits, deadline)
+        except TooMuch as exc:  # the first commit stands for the others
+            mirrors.refuse(folder, commits if has_mirror else (), str(exc), REFUSE_S)
+            raise
+        except MirrorUnavailable as exc:
+            mirrors.refuse(folder, commits, str(exc), RETRY_S)
+            raise
+
+    def _fetch_now(self, commits: Sequence[str], deadline: float) -> None:
+        number = len(list(self._git.glob("refs/hls/*")))
+        if 0 < number < MAX_COMMITS and self._add(commits, deadline):
+            return
+        new = self._folder / "new"
         try:
             _remove(new)
             for folder in (new, new / "read"):
@@ -350,20 +384,64 @@ class Mirror:
                 made = run_git(init, environment(folder), LOCAL)
                 if made.status != 0:
                     raise MirrorUnavailable("mirror.directory cannot be written")
-            try:
-                self._fetch_into(new, commits, deadline, max_bytes)
-            except _Damaged as exc:
-                if _size(new) <= max_bytes:
-                    reason = "git could not fetch the commit; the log has its message"
-                    raise self._refuse(commits, reason) from exc
-            if _size(new) > max_bytes:
-                raise self._refuse(commits, f"the repository is larger than mirror.max_mb ({settings.max_mb})")
+            self._fetch_into(new, commits, deadline)
+            if _size(new) > self._max_bytes:
+                raise self._too_large()
             _remove(self._git)
             new.rename(self._git)
+        except _Damaged as exc:
+            raise MirrorUnavailable(INVALID) from exc
         finally:
             _remove(new)
 
-    def _fetch_into(self, folder: Path, commits: Sequence[str], deadline: float, max_bytes: int) -> None:
+    def _add(self, commits: Sequence[str], deadline: float) -> bool:
+        """Fetch the commits into the mirror. Return False if it has no room, or is damaged."""
+        before = self._parts()
+        is_kept = False
+        try:
+            self._fetch_into(self._git, commits, deadline)
+            is_kept = _size(self._git) <= self._max_bytes
+            if not is_kept and self._measure(commits) > self._max_bytes:
+                raise self._too_large()
+        except _Damaged:
+            pass
+        finally:
+            if not is_kept:
+                for part in self._parts() - before:
+                    part.unlink()
+        return is_kept
+
+    def _parts(self) -> set[Path]:
+        """Return the files that a fetch adds to the mirror."""
+        return {*self._git.glob("objects/pack/*"), *self._git.glob("refs/hls/*")}
+
+    def _measure(self, commits: Sequence[str]) -> int:
+        """Return the bytes of the objects of the commits; 0 if git is older than 2.31."""
+        command = ["rev-list", "--objects", "--disk-usage", "--missing=allow-any", *commits]
+        found = run_git(command, environment(self._git), LOCAL)
+        return int(found.output) if found.status == 0 else 0
+
+    @property
+    def _max_bytes(self) -> int:
+        return self._mirrors.settings().max_mb * 1_000_000
+
+    def _too_large(self) -> TooMuch:
+        max_mb = self._mirrors.settings().max_mb
+        return TooMuch(f"the repository is larger than mirror.max_mb ({max_mb})")
+
+    def _fetch_into(self, folder: Path, commits: Sequence[str], deadline: float) -> None:
+        """Fetch the commits, a second time if the response may have ended too early."""
+        failure = self._run_fetch(folder, commits, deadline)
+        is_unknown = isinstance(failure, _Damaged) and folder != self._git
+        last_begin = deadline - self._mirrors.settings().timeout_s / 2
+        has_time = self._mirrors.clock() < last_begin
+        if has_time and (is_unknown or str(failure) == CUT_OFF):
+            failure = self._run_fetch(folder, commits, deadline)
+        if failure is not None:
+            raise failure
+
+    def _run_fetch(self, folder: Path, commits: Sequence[str], deadline: float) -> Exception | None:
+        """Run `git fetch`. Return why it failed; None if it did not."""
         token, url = self._token(), urlsplit(self._url)
         try:
             config = {**FETCH_CONFIG, **_network_config(self._url)}
@@ -381,29 +459,31 @@ class Mirror:
         result = run_git(
             ["fetch", *options, "--no-write-fetch-head", self._url, *wanted],
             environment(folder, config, protocol=url.scheme if is_loopback(url.hostname or "") else "https"),
-            GitLimits(max(deadline - self._mirrors.clock(), 0.0), MAX_MESSAGE_BYTES, max_bytes),
+            GitLimits(max(deadline - self._mirrors.clock(), 0.0), MAX_MESSAGE_BYTES, self._max_bytes),
             with_errors=True,
         )
         if result.status == 0 and not result.is_cut:
-            return
+            return None
         complete = result.output[: -2 * len(token) - 100] if result.is_cut else result.output  # no half of a token
         message = redact_secret(_decode(complete), token) if token else _decode(complete)
         log.warning("git could not fetch", extra={"url": self._url, "status": result.status, "error": message})
+        failure = self._explain(result, folder)
+        for incomplete in folder.glob("objects/pack/tmp_*"):
+            incomplete.unlink()
+        return failure
+
+    def _explain(self, result: GitResult, folder: Path) -> MirrorUnavailable | _Damaged:
+        packs = folder.glob("objects/pack/tmp_*")
+        largest = max((pack.stat().st_size for pack in packs), default=0)
+        if largest > self._max_bytes:
+            return self._too_large()
         if result.status is None:
             timeout_s = self._mirrors.settings().timeout_s
-            raise self._refuse(commits, f"fetching the repository took longer than mirror.timeout_s ({timeout_s:g})")
+            return TooMuch(f"fetching the repository took longer than mirror.timeout_s ({timeout_s:g})")
         for pattern, reason in _REASONS:
             if re.search(pattern, result.output):
-                raise MirrorUnavailable(reason)
-        raise _Damaged
-
-    def _refuse(self, commits: Sequence[str], reason: str) -> MirrorUnavailable:
-        settings, until = self._mirrors.settings(), self._mirrors.clock() + REFUSE_S
-        self._mirrors.refused[self._refused_key(commits)] = settings, reason, until
-        return MirrorUnavailable(reason)
-
-    def _refused_key(self, commits: Sequence[str]) -> tuple[Path, frozenset[str]]:
-        return self._folder, frozenset(commits if self._git.is_dir() else ())
+                return MirrorUnavailable(reason)
+        return _Damaged()
 
 
 def _network_config(url: str) -> dict[str, str]:

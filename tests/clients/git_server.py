@@ -85,6 +85,11 @@ class GitServer:
         """The value for `github.base_url`."""
         return f"http://{HOST}:{self._server.port}/api/v3"
 
+    @property
+    def fetches(self) -> int:
+        """The number of `git fetch` that asked this server."""
+        return sum(call.startswith("GET ") for call in self.calls)
+
     def close(self) -> None:
         self._released.set()
         self._server.__exit__()

@@ -198,16 +198,12 @@ def test_names_may_be_longer_than_what_git_reads_at_once(world: World) -> None:
     assert source.texts([*(f"{'x' * 4_000}{number}" for number in range(60)), "a.py"]) == {"a.py": "word\n"}
 
 
-def test_rule_11_repository_with_dangerous_path_names_is_not_mirrored_nor_fetched_again_for_an_hour(
-    world: World,
-) -> None:
+def test_rule_11_repository_with_dangerous_path_names_is_not_mirrored(world: World) -> None:
     inside = world.origin.tree({"passwd": b"root\n"})
     commit = world.origin.commit({}, f"040000 tree {inside}\t..")
     assert world.open(commit).no_mirror == UNEXPECTED
     assert world.mirrored() == []
-    requests = len(world.server.calls)
-    assert world.open(commit).no_mirror == UNEXPECTED
-    assert len(world.server.calls) == requests
+    assert world.server.fetches == 1
 
 
 def test_rule_11_tree_that_contains_itself_very_often_can_be_read(world: World) -> None:
@@ -344,6 +340,7 @@ def test_git_uses_the_proxy_and_the_authorities_of_the_api(
         assert world.open(commit, base_url="https://github.test/api/v3").no_mirror == UNREACHABLE
         assert world.server.calls == []
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+        world.now += 61
         source = world.open(commit, base_url="https://github.test/api/v3")
         assert source.no_mirror == ""
         assert text(source, "a") == "1\n"
@@ -392,6 +389,58 @@ def test_lying_server_is_a_reason_and_leaves_no_mirror(world: World, lie: str) -
     world.server.change_request = world.server.change_response = bytes
     world.now = 3_601.0
     assert world.open(commit).no_mirror == ""
+
+
+def test_failed_fetch_is_tried_again_after_a_minute_and_other_commits_before(world: World) -> None:
+    commit, other = (world.origin.commit({"a": name}) for name in (b"1\n", b"2\n"))
+    world.server.change_response = lambda body: body.replace(b"PACK\0\0\0\2", b"PACK\0\0\0\3")
+    assert world.open(commit).no_mirror == UNEXPECTED
+    world.server.change_response = bytes
+    requests = len(world.server.calls)
+    world.now = 59.0
+    assert world.open(commit).no_mirror == UNEXPECTED
+    assert len(world.server.calls) == requests
+    assert text(world.open(other), "a") == "2\n"
+    world.now = 61.0
+    assert text(world.open(commit), "a") == "1\n"
+
+
+def pack_without_its_end(body: bytes) -> bytes:
+    """Return the response with the beginning of its pack, in lines that are complete."""
+    begin = body.index(b"PACK")
+    return b"000dpackfile\n%04x\1" % 1_005 + body[begin : begin + 1_000] + b"0000"
+
+
+TRUNCATED: dict[str, Callable[[bytes], bytes]] = {
+    "no response": lambda _: b"",
+    "first response": lambda body: body[:77],
+    "before the pack": lambda body: body[:17] if b"PACK" in body else body,
+    "no pack": lambda body: b"0000" if b"PACK" in body else body,
+    "header of the pack": lambda body: body[: body.index(b"PACK") + 6] if b"PACK" in body else body,
+    "half of the pack": lambda body: body[: len(body) // 2] if b"PACK" in body else body,
+    "last bytes": lambda body: body[:-6] if b"PACK" in body else body,
+    "pack in complete lines": lambda body: pack_without_its_end(body) if b"PACK" in body else body,
+}
+
+
+@pytest.mark.parametrize("truncate", TRUNCATED.values(), ids=TRUNCATED)
+@pytest.mark.parametrize("has_mirror", [True, False], ids=["mirror", "no mirror"])
+def test_truncated_response_is_fetched_again_at_once(
+    world: World, truncate: Callable[[bytes], bytes], has_mirror: bool
+) -> None:
+    if has_mirror:
+        assert world.open(world.origin.commit({"b": b"2\n"})).no_mirror == ""
+    commit = world.origin.commit({"a": os.urandom(30_000)})
+
+    def once(body: bytes) -> bytes:
+        changed = truncate(body)
+        if changed != body:
+            world.server.change_response = bytes
+        return changed
+
+    world.server.change_response = once
+    assert world.open(commit).no_mirror == ""
+    assert world.server.change_response is bytes
 
 
 def remove_all(folder: Path) -> None:
@@ -485,6 +534,22 @@ def test_commit_over_the_limit_is_stopped_while_it_is_fetched_and_refused_for_an
     assert text(world.open(small), "a") == "1\n"
     assert len(world.server.calls) == requests
     assert text(world.open(next_one), "a") == "2\n"
+    assert sum(path.stat().st_size for path in world.settings.directory.rglob("*")) < 1_000_000
+
+
+@pytest.mark.parametrize("new_files", [3, 12], ids=["less than the limit is new", "more is new"])
+def test_commit_over_the_limit_is_downloaded_once(world: World, new_files: int) -> None:
+    files = {f"{number}.txt": os.urandom(100_000) for number in range(8)}
+    small = world.origin.commit(files)
+    new = {f"new-{number}.txt": os.urandom(100_000) for number in range(new_files)}
+    large = world.origin.commit({**files, **new})
+    world.change(max_mb=1)
+    assert world.open(small).no_mirror == ""
+    fetches = world.server.fetches
+    assert world.open(large).no_mirror == "the repository is larger than mirror.max_mb (1)"
+    assert world.server.fetches == fetches + 1
+    assert world.open(small).no_mirror == ""
+    assert world.server.fetches == fetches + 1
     assert sum(path.stat().st_size for path in world.settings.directory.rglob("*")) < 1_000_000
 
 
