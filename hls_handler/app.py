@@ -103,6 +103,7 @@ Role = Literal["all", "web", "worker"]
 PING = {("webhooks", ""): 1, ("event", "ping"): 1, ("outcome", "pong"): 1}
 OUTCOME_EVERY_S = 0.25  # pause between two looks at a delivery whose sender waits for the result
 TRACES_CLOSE_S = 2.0  # for the last traces, when the service stops
+GIT_REMEDY = "see git's message in the log, the status of GitHub's Git operations, and the proxy or firewall"
 PROMPTS_REMEDY = "fix the file that the message names; `hls check` checks all prompts"
 
 
@@ -164,7 +165,11 @@ class Service:
         self._credentials: Credentials | None = None
         self._credentials_lock = threading.Lock()
         self._labels = RepositoryLabels(time.monotonic)
-        self._mirrors = Mirrors(lambda: self.settings().mirror)
+        self._mirrors = Mirrors(
+            lambda: self.settings().mirror,
+            most_waiting=max(settings.limits.concurrency // 2, 1),
+            report=self._report_git_host,
+        )
         self._secrets = set(collect_secrets(settings))  # secrets of all settings since the start
         self._reschedule = threading.Event()  # if set, the next `_check_changes` makes waiting deliveries due
         self._installed = threading.Event()  # the same, but servers that asked to wait keep their holds
@@ -278,6 +283,13 @@ class Service:
                     settings.github, observe=self._rates.observe, now=_utc_now, changed=lambda: self._probe.run_soon()
                 )
             return self._credentials
+
+    def _report_git_host(self, failure: str) -> None:
+        if failure:
+            message = f"{failure}: reviews go on without a mirror, and one fetch a minute tries it"
+            self._health.report_problem("mirror", message, GIT_REMEDY)
+        else:
+            self._health.ok("mirror")
 
     def _choose_account(
         self, active: ActiveConfig, github: Github, repository_id: int | None, number: int | None

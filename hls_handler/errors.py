@@ -17,8 +17,9 @@ HlsError
 ├── ProblemFound           a periodic check found a problem: /health shows it to the operator (background/threads.py)
 ├── CallRefused            a page must not ask Claude now: it shows why (console/claude_runs.py)
 ├── NotRepeatable          a delivery cannot be analysed again: something is not stored (trials/replay.py)
-├── MirrorUnavailable      a review goes on without the mirror: the check and `hls why` say so (clients/mirror.py)
-│   └── TooMuch            the commits are too large, or fetching them takes too long (clients/mirror.py)
+├── MirrorUnavailable      a review goes on without the mirror: the check and `hls why` say so (clients/git_host.py)
+│   ├── TooMuch            the commits are too large, or fetching them takes too long (clients/mirror.py)
+│   └── HostFailed         the git host does not answer: no repository is fetched for a minute (clients/git_host.py)
 ├── VectorsUnavailable     only full-text search is used, without Qdrant (clients/vectors.py)
 ├── Stopped                catch-up ends early; the next run continues (background/catch_up.py)
 ├── LeaseLost              another worker may claim the delivery: this worker stops and writes nothing

@@ -31,8 +31,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from hls_handler.clients.git import FETCH_CONFIG, NO_HOOKS, GitLimits, GitResult, environment, find_git, run_git
+from hls_handler.clients.git_host import GitHost, HostFailed, MirrorUnavailable
 from hls_handler.clients.transport import find_proxy_settings, redact_secret
-from hls_handler.errors import HlsError, SettingsError
+from hls_handler.errors import SettingsError
 from hls_handler.handlers.reader import Pick, PickConflict
 from hls_handler.review.second_sites import Hit
 from hls_handler.settings.model import Mirror as MirrorSettings
@@ -56,27 +57,44 @@ LOCAL = GitLimits(READ_TIMEOUT_S, MAX_MESSAGE_BYTES)
 UNMERGEABLE = "git is older than 2.38, or cannot merge the commits: a file is over 1 MB, or the conflicts are too large"
 REFUSE_S = 3600.0  # for which a commit is not fetched that was too large or too slow
 RETRY_S = 60.0  # the same after any other failure
+MIN_SILENCE_S = 5.0  # of the git server in a fetch, if it is not the machine that is slow
 LOCK_POLL_S = 0.05
 
+SILENT = "the git server does not answer"
 CUT_OFF = "the git server did not answer as expected"
 INVALID = "git could not fetch the commit; the log has its message"
+
+
+@dataclass(frozen=True, slots=True)
+class _Reason:
+    """What people are shown for a message of git, in which the server can write."""
+
+    pattern: bytes
+    text: str
+    is_of_host: bool = False
+
+    def to_error(self) -> MirrorUnavailable:
+        return HostFailed(self.text) if self.is_of_host else MirrorUnavailable(self.text)
+
+
 _REASONS = (
-    (rb"No space left on device|Disk quota exceeded|Read-only file system", "mirror.directory cannot be written"),
-    (rb"not our ref", "GitHub does not have the commit, or does not give it to git"),
-    (
-        rb"could not read Username|Authentication failed|returned error: 40[134]|repository '.*' not found",
+    _Reason(
+        rb"No space left on device|Disk quota exceeded|Read-only file system",
+        "mirror.directory cannot be written",
+    ),
+    _Reason(rb"not our ref", "GitHub does not have the commit, or does not give it to git"),
+    _Reason(
+        rb"could not read Username|Authentication failed|repository '.*' not found"
+        rb"|returned error: 4(?!08|29)",  # not a time-out, nor too many requests
         "GitHub rejected the credential for git, or it may not read the repository",
     ),
-    (rb"returned error: 3\d\d", "the git server redirects, which HLS does not follow"),
-    (rb"unable to access|RPC failed|remote end hung up|early EOF", CUT_OFF),
-    (rb"fsck error", INVALID),
+    _Reason(rb"returned error: 3", "the git server redirects, which HLS does not follow"),
+    _Reason(rb"Operation too slow", SILENT, is_of_host=True),
+    _Reason(rb"unable to access", CUT_OFF, is_of_host=True),
+    _Reason(rb"RPC failed|remote end hung up|early EOF", CUT_OFF),
+    _Reason(rb"fsck error", INVALID),
 )
-"""Pattern of git's messages -> the reason that people are shown, if the repository itself is in order. git's own text
-is only logged, because the server can write in it."""
-
-
-class MirrorUnavailable(HlsError):
-    """The mirror cannot be used; the message is the reason: "the repository is larger than mirror.max_mb (500)"."""
+"""The first one that matches applies."""
 
 
 class TooMuch(MirrorUnavailable):
@@ -97,16 +115,22 @@ class _Refusal:
 
 
 class Mirrors:
-    """All mirrors. Thread-safe. `settings` returns the present settings, and `clock` seconds."""
+    """All mirrors. Thread-safe.
+
+    `settings` returns the present settings, and `clock` seconds. See `GitHost` for the others.
+    """
 
     def __init__(
         self,
         settings: Callable[[], MirrorSettings],
         *,
+        most_waiting: int = 1,
+        report: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.settings, self.clock, self.sleep = settings, clock, sleep
+        self.host = GitHost(most_waiting, clock=clock, sleep=sleep, report=report)
         self._refusals: dict[tuple[Path, frozenset[str]], _Refusal] = {}
         """By folder and commits, none if they stand for all commits of the repository."""
 
@@ -174,7 +198,7 @@ class Mirror:
             raise MirrorUnavailable("git is not installed")
         try:
             deadline = mirrors.clock() + settings.timeout_s
-            with self._locked(deadline):
+            with mirrors.host.waiting(deadline), self._locked(deadline):
                 deadline = mirrors.clock() + settings.timeout_s  # waiting for another fetch does not count
                 if anew:
                     _remove(self._git)
@@ -338,6 +362,7 @@ class Mirror:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
+                    self._mirrors.host.check()
                     if self._mirrors.clock() >= deadline:
                         raise MirrorUnavailable("another fetch of the repository takes too long") from None
                     self._mirrors.sleep(LOCK_POLL_S)
@@ -364,7 +389,10 @@ class Mirror:
         if not has_mirror:
             mirrors.check_refusal(folder, ())
         try:
-            self._fetch_now(commits, deadline)
+            with mirrors.host.asked():
+                self._fetch_now(commits, deadline)
+        except HostFailed:
+            raise
         except TooMuch as exc:  # the first commit stands for the others
             mirrors.refuse(folder, commits if has_mirror else (), str(exc), REFUSE_S)
             raise
@@ -445,8 +473,9 @@ class Mirror:
         token, url = self._token(), urlsplit(self._url)
         try:
             config = {**FETCH_CONFIG, **_network_config(self._url)}
-            # if HLS is killed, git ends by itself when the server sends nothing
-            config["http.lowSpeedTime"] = str(math.ceil(self._mirrors.settings().timeout_s))
+            # When the server sends nothing for so long, git ends by itself, also if HLS was killed.
+            silence_s = max(self._mirrors.settings().timeout_s / 3, MIN_SILENCE_S)
+            config["http.lowSpeedTime"] = str(math.ceil(silence_s))
         except SettingsError as exc:
             log.warning("git could not fetch", extra={"url": self._url, "error": str(exc)})
             raise MirrorUnavailable("the proxy or the certificates cannot be used") from exc
@@ -473,16 +502,17 @@ class Mirror:
         return failure
 
     def _explain(self, result: GitResult, folder: Path) -> MirrorUnavailable | _Damaged:
-        packs = folder.glob("objects/pack/tmp_*")
-        largest = max((pack.stat().st_size for pack in packs), default=0)
-        if largest > self._max_bytes:
+        packs = [pack.stat().st_size for pack in folder.glob("objects/pack/tmp_pack_*")]
+        if max(packs, default=0) > self._max_bytes:
             return self._too_large()
+        if result.status is None and not packs:
+            return HostFailed(SILENT)
         if result.status is None:
             timeout_s = self._mirrors.settings().timeout_s
             return TooMuch(f"fetching the repository took longer than mirror.timeout_s ({timeout_s:g})")
-        for pattern, reason in _REASONS:
-            if re.search(pattern, result.output):
-                return MirrorUnavailable(reason)
+        for reason in _REASONS:
+            if re.search(reason.pattern, result.output):
+                return reason.to_error()
         return _Damaged()
 
 

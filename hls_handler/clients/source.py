@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 from hls_handler.clients.api import GithubApi
-from hls_handler.clients.mirror import Mirror, MirrorUnavailable
+from hls_handler.clients.git_host import MirrorUnavailable
+from hls_handler.clients.mirror import Mirror
 from hls_handler.clients.review_context import MAX_HEAD_FILE_BYTES, read_head_files
 from hls_handler.handlers.reader import Pick
 from hls_handler.review.grammars import GRAMMARS

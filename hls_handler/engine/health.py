@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from hls_handler.errors import StoreUnavailable
 
-Component = Literal["store", "queue", "github", "claude", "prompts", "settings", "webhooks", "catch_up"]
+Component = Literal["store", "queue", "github", "claude", "prompts", "settings", "webhooks", "catch_up", "mirror"]
 Severity = Literal["degraded", "unhealthy"]
 ComponentState = Literal["unknown", "healthy", "degraded", "unhealthy"]
 Overall = Literal["healthy", "degraded", "unhealthy"]

@@ -129,6 +129,24 @@ def json_server(respond: Callable[[str, Mapping[str, str], bytes], tuple[int, ob
     return Server((HOST, 0), Respond).__enter__()
 
 
+def forward(handler: BaseHTTPRequestHandler, address: str) -> None:
+    """Answer a request with the response of another server: "http://127.0.0.1:1"."""
+    upstream = urlsplit(address)
+    with closing(http.client.HTTPConnection(upstream.hostname or "", upstream.port, timeout=30)) as connection:
+        body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
+        headers = {k: v for k, v in handler.headers.items() if k.lower() not in NOT_FORWARDED}
+        connection.request(handler.command, handler.path, body or None, headers)
+        answer = connection.getresponse()
+        content = answer.read()
+        handler.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in NOT_FORWARDED:
+                handler.send_header(name, value)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
+
+
 def tls_server(certificate: Path, behind: Mapping[str, str]) -> Server:
     """Return a server that forwards each host to an address: {"api.github.test": "http://127.0.0.1:1"}."""
 
@@ -142,20 +160,7 @@ def tls_server(certificate: Path, behind: Mapping[str, str]) -> Server:
             self.request.close()  # the server closes only what it accepted itself
 
         def _forward(self) -> None:
-            upstream = urlsplit(behind[self.headers["Host"].partition(":")[0]])
-            with closing(http.client.HTTPConnection(upstream.hostname or "", upstream.port, timeout=30)) as connection:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                headers = {k: v for k, v in self.headers.items() if k.lower() not in NOT_FORWARDED}
-                connection.request(self.command, self.path, body or None, headers)
-                answer = connection.getresponse()
-                content = answer.read()
-                self.send_response(answer.status)
-                for name, value in answer.getheaders():
-                    if name.lower() not in NOT_FORWARDED:
-                        self.send_header(name, value)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
+            forward(self, behind[self.headers["Host"].partition(":")[0]])
 
         do_GET = do_POST = do_PATCH = do_DELETE = _forward  # noqa: N815 (names of http.server)
 

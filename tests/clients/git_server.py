@@ -62,12 +62,13 @@ class Origin:
 class GitServer:
     """Serves the repositories in a folder: `folder/o/r.git` at `{url}/o/r.git`.
 
-    `mode` says how: correctly, with a redirect to another server, or not at all until `close`. A server that lies
-    changes the bodies of requests or responses. `calls` lists the requests, and `sent_bytes` counts what was sent.
+    `mode` says how: correctly, with a redirect to another server, with the status 503, not at all until `close`, with
+    half of the pack until `close`, in small parts, or one byte after the other. A server that lies changes the bodies
+    of requests or responses. `calls` lists the requests, and `sent_bytes` counts what was sent.
     """
 
     def __init__(self, folder: Path, *, token: str) -> None:
-        self.mode: Literal["serve", "redirect", "hang"] = "serve"
+        self.mode: Literal["serve", "redirect", "unavailable", "hang", "stall", "slow", "trickle"] = "serve"
         self.change_request: Callable[[bytes], bytes] = bytes
         self.change_response: Callable[[bytes], bytes] = bytes
         self.redirect_to = ""
@@ -75,6 +76,7 @@ class GitServer:
         self.authorizations: list[str | None] = []
         self.sent_bytes = 0
         self.hanging = threading.Event()
+        self._number_hanging = threading.Semaphore(0)
         self._folder = folder
         self._expected = "Basic " + base64.b64encode(f"x-access-token:{token}".encode()).decode()
         self._released = threading.Event()
@@ -89,6 +91,10 @@ class GitServer:
     def fetches(self) -> int:
         """The number of `git fetch` that asked this server."""
         return sum(call.startswith("GET ") for call in self.calls)
+
+    def until_hanging(self, number: int) -> bool:
+        """Wait until so many requests hang that no earlier call has counted."""
+        return all(self._number_hanging.acquire(timeout=10) for _ in range(number))
 
     def close(self) -> None:
         self._released.set()
@@ -105,7 +111,10 @@ class GitServer:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 if server.mode == "hang":
                     server.hanging.set()
+                    server._number_hanging.release()
                     server._released.wait(30)
+                elif server.mode == "unavailable":
+                    self.answer(503, b"", {})
                 elif server.mode == "redirect":
                     self.answer(302, b"", {"Location": server.redirect_to + self.path})
                 elif self.headers["Authorization"] != server._expected:
@@ -141,7 +150,20 @@ class GitServer:
                 for name, value in {**headers, "Content-Length": str(len(content))}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(content)
+                if server.mode == "stall" and b"PACK" in content:
+                    self.write_parts(content, len(content) // 2, pause_s=30)
+                elif server.mode == "slow":
+                    self.write_parts(content, 40_000, pause_s=0.05)
+                elif server.mode == "trickle":
+                    self.write_parts(content, 1, pause_s=0.2)
+                else:
+                    self.wfile.write(content)
+
+            def write_parts(self, content: bytes, size: int, *, pause_s: float) -> None:
+                for start in range(0, len(content), size):
+                    self.wfile.write(content[start : start + size])
+                    if server._released.wait(pause_s):
+                        return
 
             do_GET = do_POST = serve  # noqa: N815 (the names that http.server looks for)
 

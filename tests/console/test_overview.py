@@ -57,7 +57,7 @@ def test_health_names_each_problem_and_its_remedy(browser: Browser) -> None:
     ) in shown
     assert '<a href="/docs/running.md#when-something-is-down">What works meanwhile</a></li>' in shown
     assert "Works: store." in shown
-    assert "Not checked yet: queue, github, prompts, settings, webhooks, catch_up." in shown
+    assert "Not checked yet: queue, github, prompts, settings, webhooks, catch_up, mirror." in shown
     assert "Last webhook: none yet, or each was rejected." in shown
 
 
@@ -154,7 +154,7 @@ def test_problems_are_listed_the_most_severe_first_and_are_no_works(store: Stora
     ]
     assert "<strong>Likely cause:</strong> the secret in the webhook&#39;s form" in shown
     assert 'Health <span class="state unhealthy">unhealthy</span>' in shown
-    assert "Works: github, claude, prompts, settings, catch_up." in shown
+    assert "Works: github, claude, prompts, settings, catch_up, mirror." in shown
 
 
 def test_processing_is_paused_with_a_reason_and_resumed(store: Storage, browser: Browser) -> None:

@@ -37,7 +37,7 @@ def test_health_has_time_and_remedy_of_each_component(setup: WebSetup) -> None:
     assert document == {"status": "degraded", "service": "github-webhook-handler", "uptime_seconds": 12.346}
     unknown = {"state": "unknown", "since": NOON, "message": None, "remedy": None}
     assert components == {
-        **dict.fromkeys(("queue", "github", "prompts", "settings", "webhooks", "catch_up"), unknown),
+        **dict.fromkeys(("queue", "github", "prompts", "settings", "webhooks", "catch_up", "mirror"), unknown),
         "store": {**unknown, "state": "healthy", "database_bytes": 81920},
         "claude": {**unknown, "state": "degraded", "message": "401: invalid key", "remedy": "set claude.api_key"},
     }
