@@ -234,6 +234,7 @@ class Service:
             github=lambda config: github.of(self._credentials_of(config.settings)),
             lookup_model=lambda of: claude.of(of.claude).lookup_model(),
             health=self._health,
+            mirror_disk=None if self._workers is None else self._mirrors.disk,
         )
         return PeriodicThread("probe", partial(self._check_health, checks), lambda: probe_every_s(self._health))
 

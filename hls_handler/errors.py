@@ -18,6 +18,7 @@ HlsError
 ├── CallRefused            a page must not ask Claude now: it shows why (console/claude_runs.py)
 ├── NotRepeatable          a delivery cannot be analysed again: something is not stored (trials/replay.py)
 ├── MirrorUnavailable      a review goes on without the mirror: the check and `hls why` say so (clients/git_host.py)
+│   ├── DiskFull           the disk of the mirrors has no room: nothing is fetched for a while (clients/mirror_disk.py)
 │   ├── TooMuch            the commits are too large, or fetching them takes too long (clients/mirror.py)
 │   └── HostFailed         the git host does not answer: no repository is fetched for a minute (clients/git_host.py)
 ├── VectorsUnavailable     only full-text search is used, without Qdrant (clients/vectors.py)

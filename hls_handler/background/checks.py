@@ -9,7 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from hls_handler.background.threads import Check, ProblemFound
+from hls_handler.clients.git import find_git
+from hls_handler.clients.git_host import MirrorUnavailable
 from hls_handler.clients.identity import Identity
+from hls_handler.clients.mirror_disk import MirrorDisk
 from hls_handler.clients.tokens import GITHUB_RATE_LIMIT
 from hls_handler.engine.active_config import ActiveConfig, ConfigReloader, Github
 from hls_handler.engine.health import Health
@@ -48,10 +51,12 @@ def make_checks(
     github: Callable[[ActiveConfig], IdentityClient],
     lookup_model: Callable[[Settings], object],
     health: Health,
+    mirror_disk: MirrorDisk | None = None,
 ) -> list[Check]:
     """Return all checks. `lookup_model` asks Claude's API whether the model in the settings exists.
 
     A model that it does not know is no problem if the last call was answered: some services have only the Messages API.
+    `mirror_disk` is None if this process has no workers.
     """
 
     clock_steps, began = ClockSteps(store.database, store.queue), store.now()
@@ -86,7 +91,7 @@ def make_checks(
         _check_slots(store.rate_limiter, "claude", "or raise claude.requests_per_second", metrics)
         return metrics
 
-    return [
+    checks = [
         Check("store", check_store, proves_use=True),
         Check("queue", check_queue, proves_use=True),
         Check("github", check_github),
@@ -97,6 +102,9 @@ def make_checks(
             proves_use=True,
         ),
     ]
+    if mirror_disk is not None:
+        checks.append(Check("mirror", lambda: _check_mirror(mirror_disk, reloader.latest.settings)))
+    return checks
 
 
 def _check_calls_per_hour(calls: int, most: int) -> None:
@@ -129,6 +137,23 @@ def _check_budgets(store: Storage, settings: Settings, metrics: Mapping[str, obj
             metrics=metrics,
         )
     return metrics
+
+
+def _check_mirror(disk: MirrorDisk, settings: Settings) -> Mapping[str, object] | None:
+    """Delete mirrors if the disk has too little room. Raises `ProblemFound` if it still has."""
+    if not settings.mirror.enabled or find_git() is None:
+        return None
+    try:
+        disk.check()
+        return {"disk_free_bytes": disk.free_bytes()}
+    except MirrorUnavailable as exc:
+        raise ProblemFound(
+            f"{exc}: reviews go on without a mirror",
+            remedy="make room on the disk; or lower mirror.min_free_mb if it is a disk of its own",
+        ) from exc
+    except OSError as exc:
+        problem = f"mirror.directory cannot be used: {exc.strerror}"
+        raise ProblemFound(problem, remedy="name another folder") from exc
 
 
 LONG_WAIT_S = 60.0  # for a slot of a rate limit, after which /health names it

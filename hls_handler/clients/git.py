@@ -10,7 +10,8 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ FETCH_CONFIG: Mapping[str, str] = {
 }
 
 
+CHECK_EVERY_S = 0.5
 LIMITED = 'ulimit -c 0; ulimit -f "$0" 2>&-; trap "" XFSZ; exec "$@"'
 """Starts a program with limits. Python has no thread-safe way to set them for a child process alone.
 
@@ -43,11 +45,12 @@ class GitLimits:
     timeout_s: float
     output_bytes: int
     file_bytes: int | None = None  # of each file that git writes, rounded up to 512 bytes
+    must_stop: Callable[[], bool] = lambda: False  # called every `CHECK_EVERY_S`
 
 
 @dataclass(frozen=True, slots=True)
 class GitResult:
-    status: int | None  # exit status, negative after a signal; None if the time was up
+    status: int | None  # exit status, negative after a signal; None if it had to stop
     output: bytes
     is_cut: bool  # True if git was stopped because there was more output
 
@@ -93,8 +96,8 @@ def run_git(
 ) -> GitResult:
     """Run `git`, and return its output and, with `with_errors`, its error messages.
 
-    When the time is up, or at more output than permitted, git and all its child processes are
-    killed. Raises `OSError` if git cannot be started.
+    When the time is up, if `must_stop` returns True, or at more output than permitted, git and all
+    its child processes are killed. Raises `OSError` if git cannot be started.
     """
     file_blocks = "unlimited"
     if limits.file_bytes is not None:
@@ -110,15 +113,17 @@ def run_git(
         start_new_session=True,  # for `killpg`
     )
     assert process.stdout is not None
-    is_late = threading.Event()
+    has_ended, is_stopped = threading.Event(), threading.Event()
 
-    def stop() -> None:
-        is_late.set()
-        _kill(process)
+    def stop_in_time() -> None:
+        deadline = time.monotonic() + limits.timeout_s
+        while not has_ended.wait(max(min(deadline - time.monotonic(), CHECK_EVERY_S), 0.0)):
+            if time.monotonic() >= deadline or limits.must_stop():
+                is_stopped.set()
+                _kill(process)
+                return
 
-    timer = threading.Timer(limits.timeout_s, stop)
-    timer.daemon = True
-    timer.start()
+    threading.Thread(target=stop_in_time, daemon=True).start()
     writer = threading.Thread(target=_write, args=(process, stdin), daemon=True)  # git may wait for us to read first
     writer.start()
     with process.stdout:
@@ -127,9 +132,9 @@ def run_git(
         if is_cut:
             _kill(process)
     status = process.wait()
-    timer.cancel()
+    has_ended.set()
     writer.join()
-    shown_status = None if is_late.is_set() else status
+    shown_status = None if is_stopped.is_set() else status
     return GitResult(shown_status, output[: limits.output_bytes], is_cut)
 
 

@@ -14,6 +14,7 @@ which `git grep` fails at the first file that was not fetched (over 1 MB).
 from __future__ import annotations
 
 import base64
+import errno
 import fcntl
 import hashlib
 import io
@@ -25,13 +26,14 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from hls_handler.clients.git import FETCH_CONFIG, NO_HOOKS, GitLimits, GitResult, environment, find_git, run_git
 from hls_handler.clients.git_host import GitHost, HostFailed, MirrorUnavailable
+from hls_handler.clients.mirror_disk import FULL, DiskFull, MirrorDisk, remove, size_of
 from hls_handler.clients.transport import find_proxy_settings, redact_secret
 from hls_handler.errors import SettingsError
 from hls_handler.handlers.reader import Pick, PickConflict
@@ -62,7 +64,12 @@ LOCK_POLL_S = 0.05
 
 SILENT = "the git server does not answer"
 CUT_OFF = "the git server did not answer as expected"
+UNWRITABLE = "mirror.directory cannot be written"
 INVALID = "git could not fetch the commit; the log has its message"
+
+
+class TooMuch(MirrorUnavailable):
+    """The commits are too large, or fetching them takes too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +78,12 @@ class _Reason:
 
     pattern: bytes
     text: str
-    is_of_host: bool = False
-
-    def to_error(self) -> MirrorUnavailable:
-        return HostFailed(self.text) if self.is_of_host else MirrorUnavailable(self.text)
+    error: type[MirrorUnavailable] = MirrorUnavailable
 
 
 _REASONS = (
-    _Reason(
-        rb"No space left on device|Disk quota exceeded|Read-only file system",
-        "mirror.directory cannot be written",
-    ),
+    _Reason(rb"No space left on device|Disk quota exceeded", FULL, DiskFull),
+    _Reason(rb"Read-only file system", UNWRITABLE),
     _Reason(rb"not our ref", "GitHub does not have the commit, or does not give it to git"),
     _Reason(
         rb"could not read Username|Authentication failed|repository '.*' not found"
@@ -89,16 +91,12 @@ _REASONS = (
         "GitHub rejected the credential for git, or it may not read the repository",
     ),
     _Reason(rb"returned error: 3", "the git server redirects, which HLS does not follow"),
-    _Reason(rb"Operation too slow", SILENT, is_of_host=True),
-    _Reason(rb"unable to access", CUT_OFF, is_of_host=True),
+    _Reason(rb"Operation too slow", SILENT, HostFailed),
+    _Reason(rb"unable to access", CUT_OFF, HostFailed),
     _Reason(rb"RPC failed|remote end hung up|early EOF", CUT_OFF),
     _Reason(rb"fsck error", INVALID),
 )
 """The first one that matches applies."""
-
-
-class TooMuch(MirrorUnavailable):
-    """The commits are too large, or fetching them takes too long."""
 
 
 class _Damaged(Exception):
@@ -117,7 +115,8 @@ class _Refusal:
 class Mirrors:
     """All mirrors. Thread-safe.
 
-    `settings` returns the present settings, and `clock` seconds. See `GitHost` for the others.
+    `settings` returns the present settings, `clock` seconds, and `free_bytes` the room on the disk
+    of a folder. See `GitHost` for the others.
     """
 
     def __init__(
@@ -128,8 +127,10 @@ class Mirrors:
         report: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
     ) -> None:
         self.settings, self.clock, self.sleep = settings, clock, sleep
+        self.disk = MirrorDisk(settings, clock=clock, free_bytes=free_bytes)
         self.host = GitHost(most_waiting, clock=clock, sleep=sleep, report=report)
         self._refusals: dict[tuple[Path, frozenset[str]], _Refusal] = {}
         """By folder and commits, none if they stand for all commits of the repository."""
@@ -147,19 +148,6 @@ class Mirrors:
         found = self._refusals.get((folder, frozenset(commits)))
         if found is not None and found.settings == self.settings() and self.clock() < found.until:
             raise MirrorUnavailable(found.reason)
-
-    def evict(self, keep: Path, max_bytes: int) -> None:
-        """Delete the mirrors that were not used for longest, except `keep`, until all have at most `max_bytes`."""
-        locks = sorted(keep.parent.glob("*/lock"), key=lambda lock: lock.stat().st_mtime)
-        sizes = {lock: _size(lock.parent) for lock in locks}
-        for lock in locks:
-            if sum(sizes.values()) <= max_bytes:
-                return
-            if lock.parent != keep:
-                with suppress(BlockingIOError), lock.open("a") as file:  # a locked one is in use
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    _remove(lock.parent / "git", lock.parent / "new", lock.parent / "pick")
-                    sizes[lock] = 0
 
 
 class Mirror:
@@ -201,14 +189,15 @@ class Mirror:
             with mirrors.host.waiting(deadline), self._locked(deadline):
                 deadline = mirrors.clock() + settings.timeout_s  # waiting for another fetch does not count
                 if anew:
-                    _remove(self._git)
+                    remove(self._git)
                 if not self._has(commits):
                     self._fetch(commits, deadline)
-                    with suppress(OSError):  # of a folder that another process deletes at the same time
-                        mirrors.evict(self._folder, settings.total_mb * 1_000_000)
+                    mirrors.disk.evict(self._folder)
                 self._ready |= set(commits)
                 yield
         except OSError as exc:
+            if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+                mirrors.disk.remember_full(self._folder)
             raise MirrorUnavailable(f"mirror.directory cannot be used: {exc.strerror}") from exc
 
     def files(self, commit: str, paths: Collection[str]) -> Mapping[str, bytes]:
@@ -297,8 +286,8 @@ class Mirror:
             return git("commit-tree", f"{of}^{{tree}}", *parents, "-m", "copy").decode().strip()
 
         with self._prepared((commit, base, onto)), ExitStack() as stack:
-            stack.callback(_remove, objects)  # before the lock is released: then the folder is another process's
-            _remove(objects)
+            stack.callback(remove, objects)  # before the lock is released: then the folder is another process's
+            remove(objects)
             objects.mkdir()
             first = copy(base)
             ours, theirs = copy(onto, "-p", first), copy(commit, "-p", first)
@@ -388,10 +377,14 @@ class Mirror:
         mirrors.check_refusal(folder, commits)
         if not has_mirror:
             mirrors.check_refusal(folder, ())
+        mirrors.disk.check(folder)
         try:
             with mirrors.host.asked():
                 self._fetch_now(commits, deadline)
         except HostFailed:
+            raise
+        except DiskFull:
+            mirrors.disk.remember_full(folder)
             raise
         except TooMuch as exc:  # the first commit stands for the others
             mirrors.refuse(folder, commits if has_mirror else (), str(exc), REFUSE_S)
@@ -406,21 +399,21 @@ class Mirror:
             return
         new = self._folder / "new"
         try:
-            _remove(new)
+            remove(new)
             for folder in (new, new / "read"):
                 init = ["init", "--quiet", "--bare", "--template="]
-                made = run_git(init, environment(folder), LOCAL)
+                made = run_git(init, environment(folder), LOCAL, with_errors=True)
                 if made.status != 0:
-                    raise MirrorUnavailable("mirror.directory cannot be written")
+                    raise _find_reason(made) or MirrorUnavailable(UNWRITABLE)
             self._fetch_into(new, commits, deadline)
-            if _size(new) > self._max_bytes:
+            if size_of(new) > self._max_bytes:
                 raise self._too_large()
-            _remove(self._git)
+            remove(self._git)
             new.rename(self._git)
         except _Damaged as exc:
             raise MirrorUnavailable(INVALID) from exc
         finally:
-            _remove(new)
+            remove(new)
 
     def _add(self, commits: Sequence[str], deadline: float) -> bool:
         """Fetch the commits into the mirror. Return False if it has no room, or is damaged."""
@@ -428,7 +421,7 @@ class Mirror:
         is_kept = False
         try:
             self._fetch_into(self._git, commits, deadline)
-            is_kept = _size(self._git) <= self._max_bytes
+            is_kept = size_of(self._git) <= self._max_bytes
             if not is_kept and self._measure(commits) > self._max_bytes:
                 raise self._too_large()
         except _Damaged:
@@ -488,7 +481,12 @@ class Mirror:
         result = run_git(
             ["fetch", *options, "--no-write-fetch-head", self._url, *wanted],
             environment(folder, config, protocol=url.scheme if is_loopback(url.hostname or "") else "https"),
-            GitLimits(max(deadline - self._mirrors.clock(), 0.0), MAX_MESSAGE_BYTES, self._max_bytes),
+            GitLimits(
+                timeout_s=max(deadline - self._mirrors.clock(), 0.0),
+                output_bytes=MAX_MESSAGE_BYTES,
+                file_bytes=self._max_bytes,
+                must_stop=self._mirrors.disk.is_low,
+            ),
             with_errors=True,
         )
         if result.status == 0 and not result.is_cut:
@@ -505,15 +503,21 @@ class Mirror:
         packs = [pack.stat().st_size for pack in folder.glob("objects/pack/tmp_pack_*")]
         if max(packs, default=0) > self._max_bytes:
             return self._too_large()
+        if result.status is None and self._mirrors.disk.is_low():
+            return DiskFull(self._mirrors.disk.describe_low())
         if result.status is None and not packs:
             return HostFailed(SILENT)
         if result.status is None:
             timeout_s = self._mirrors.settings().timeout_s
             return TooMuch(f"fetching the repository took longer than mirror.timeout_s ({timeout_s:g})")
-        for reason in _REASONS:
-            if re.search(reason.pattern, result.output):
-                return reason.to_error()
-        return _Damaged()
+        return _find_reason(result) or _Damaged()
+
+
+def _find_reason(result: GitResult) -> MirrorUnavailable | None:
+    for reason in _REASONS:
+        if re.search(reason.pattern, result.output):
+            return reason.error(reason.text)
+    return None
 
 
 def _network_config(url: str) -> dict[str, str]:
@@ -532,18 +536,3 @@ def _read_blob(output: io.BytesIO) -> bytes | None:
 
 def _decode(text: bytes) -> str:
     return text.decode("utf-8", "replace")
-
-
-def _size(folder: Path) -> int:
-    """Return the bytes of all files in a folder, which may be changed or deleted at the same time."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with suppress(OSError):
-                total += Path(parent, name).lstat().st_size
-    return total
-
-
-def _remove(*folders: Path) -> None:
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -658,6 +658,12 @@ class Mirror(Section):
     total_mb: Integer = Field(
         5_000, ge=1, le=10_000_000, description="size of all mirrors; what was not used for longest is deleted"
     )
+    min_free_mb: Integer = Field(
+        1_000,
+        ge=0,
+        le=10_000_000,
+        description="room to leave on the disk, on which the database may be; below it nothing is fetched",
+    )
     timeout_s: Number = Field(120.0, gt=0, le=3600, description="longest time for one fetch")
 
 

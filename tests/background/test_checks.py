@@ -15,13 +15,14 @@ from hls_handler.analysis import Usage
 from hls_handler.background.checks import ConnectionReport, IdentityClient, find_overdue, make_checks
 from hls_handler.background.threads import Check, ProblemFound, run_checks
 from hls_handler.clients.identity import Identity
+from hls_handler.clients.mirror_disk import MirrorDisk
 from hls_handler.engine.active_config import ActiveConfig, BotAccount, ConfigReloader
 from hls_handler.engine.health import Component, ComponentHealth, Health
 from hls_handler.errors import BudgetUsedUp, DependencyDown, ModelNotFound
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import SettingsFile
-from hls_handler.settings.model import Settings
+from hls_handler.settings.model import Mirror, Settings
 from hls_handler.storage import Storage
 from hls_handler.store.budgets import list_budgets
 from tests.engine.fakes import CLAUDE_DOWN, HLS, FakeGithub
@@ -59,9 +60,16 @@ def checks_of(
     github: Callable[[ActiveConfig], IdentityClient] = lambda _: FakeIdentityClient(),
     lookup_model: Callable[[Settings], object] = lambda _: "active",
     health: Health | None = None,
+    mirror_disk: MirrorDisk | None = None,
 ) -> dict[Component, Check]:
-    reloader = make_reloader(folder, world.store, text)
-    checks = make_checks(world.store, reloader, github=github, lookup_model=lookup_model, health=health or world.health)
+    checks = make_checks(
+        world.store,
+        make_reloader(folder, world.store, text),
+        github=github,
+        lookup_model=lookup_model,
+        health=health or world.health,
+        mirror_disk=mirror_disk,
+    )
     return {check.component: check for check in checks}
 
 
@@ -91,6 +99,40 @@ def test_checks_fetch_the_bot_account_and_the_model(make_world: MakeWorld, tmp_p
     }
     assert [config.bot.cached for config in configs] == [HLS]
     assert models == ["claude-haiku-5-5"]
+
+
+def test_disk_of_the_mirrors_with_too_little_room_is_a_problem_and_mirrors_are_deleted(
+    make_world: MakeWorld, tmp_path: Path
+) -> None:
+    world = make_world()
+    settings = Mirror(directory=tmp_path / "mirror")
+    unused = tmp_path / "mirror/unused-1"
+    (unused / "git").mkdir(parents=True)
+    (unused / "git/pack").write_bytes(b"x" * 1_000)
+    (unused / "lock").touch()
+    free = [12_000_000]
+    disk = MirrorDisk(lambda: settings, clock=lambda: 0.0, free_bytes=lambda _: free[0])
+    check = checks_of(world, tmp_path, mirror_disk=disk)["mirror"]
+    run_checks([check], world.health)
+    found = world.health.snapshot().components["mirror"]
+    assert (found.state, found.message, found.remedy) == (
+        "degraded",
+        "less than mirror.min_free_mb (1000) is free on the disk of mirror.directory: reviews go on without a mirror",
+        "make room on the disk; or lower mirror.min_free_mb if it is a disk of its own",
+    )
+    assert not (unused / "git").exists()
+    free[0] = 1_000_000_000
+    run_checks([check], world.health)
+    found = world.health.snapshot().components["mirror"]
+    assert (found.state, found.metrics) == ("healthy", {"disk_free_bytes": 1_000_000_000})
+
+
+def test_disk_is_no_problem_without_mirrors(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world()
+    disk = MirrorDisk(lambda: Mirror(directory=tmp_path), clock=lambda: 0.0, free_bytes=lambda _: 0)
+    text = f"{SMALLEST}mirror: {{enabled: false}}\n"
+    assert checks_of(world, tmp_path, text=text, mirror_disk=disk)["mirror"].run() is None
+    assert "mirror" not in checks_of(world, tmp_path)
 
 
 def test_held_dependency_is_not_called(make_world: MakeWorld, tmp_path: Path) -> None:

@@ -32,11 +32,15 @@ from tests.clients.review_world import NOON, github_settings
 TOKEN = "ghp_mirrormirrormirrormirror"
 REJECTED = "GitHub rejected the credential for git, or it may not read the repository"
 UNREACHABLE = "the git server did not answer as expected"
+FULL = "no room is left on the disk of mirror.directory"
 UNEXPECTED = "git could not fetch the commit; the log has its message"
 
 
 class World:
-    """A git server, and mirrors in a folder, whose clock `now` tests set. `reports` lists those of the git host."""
+    """A git server, and mirrors in a folder, whose clock `now` and `disk_bytes` tests set.
+
+    `reports` lists those of the git host.
+    """
 
     def __init__(self, folder: Path, *, most_waiting: int = 1) -> None:
         self.folder = folder
@@ -46,13 +50,18 @@ class World:
         self.now = 0.0
         self.wait: Callable[[float], None] = lambda _: None
         self.reports: list[str] = []
+        self.disk_bytes = 10**12  # the size of a disk that has only the mirrors
         self.mirrors = Mirrors(
             lambda: self.settings,
             most_waiting=most_waiting,
             report=self.reports.append,
             clock=lambda: self.now,
             sleep=lambda seconds: self.wait(seconds),
+            free_bytes=lambda folder: self.disk_bytes - self.mirror_bytes(),
         )
+
+    def mirror_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self.settings.directory.rglob("*") if path.is_file())
 
     def change(self, **settings: Any) -> None:
         self.settings = self.settings.model_copy(update=settings)
@@ -523,8 +532,77 @@ def test_full_disk_is_a_reason_and_leaves_an_existing_mirror(
     world.open(first)
     fails = 'echo "fatal: write error: No space left on device" >&2; exit 128'
     use_git(tmp_path, monkeypatch, f'[ "$1" = fetch ] && {{ {fails}; }}')
-    assert world.open(second).no_mirror == "mirror.directory cannot be written"
+    assert world.open(second).no_mirror == FULL
     assert text(world.open(first), "a") == "1\n"
+
+
+@pytest.fixture
+def three(world: World) -> dict[str, str]:
+    """Make three repositories of 600 kB, of which "old" and "new" have mirrors. Return their commits."""
+    commits: dict[str, str] = {}
+    for name in ("old", "new", "third"):
+        origin = Origin(world.folder / f"served/o/{name}.git")
+        commits[name] = origin.commit({"a": os.urandom(600_000)})
+        if name != "third":
+            assert world.open(commits[name], repository=f"o/{name}").no_mirror == ""
+            for lock in world.settings.directory.glob(f"{name}-*/lock"):
+                os.utime(lock, (1_000, 1_000) if name == "old" else (2_000, 2_000))
+    return commits
+
+
+def test_mirror_that_was_not_used_for_longest_is_deleted_if_the_disk_has_too_little_room(
+    world: World, three: dict[str, str]
+) -> None:
+    world.change(min_free_mb=1)
+    world.disk_bytes = 2_100_000
+    assert world.open(three["third"], repository="o/third").no_mirror == ""
+    assert world.mirrored() == ["third"]  # "old" before the fetch, "new" after it
+    assert world.disk_bytes - world.mirror_bytes() > 1_000_000
+
+
+def test_nothing_is_fetched_below_the_room_that_stays_free(world: World, three: dict[str, str]) -> None:
+    world.disk_bytes = 12_000_000
+    reason = "less than mirror.min_free_mb (1000) is free on the disk of mirror.directory"
+    fetches = world.server.fetches
+    assert world.open(three["new"], repository="o/new").no_mirror == ""  # it is there
+    assert world.open(three["third"], repository="o/third").no_mirror == reason
+    assert world.server.fetches == fetches
+    assert world.mirrored() == []
+    world.disk_bytes = 10**12
+    assert world.open(three["third"], repository="o/third").no_mirror == ""
+
+
+def test_fetch_ends_when_it_uses_the_room_that_stays_free(world: World, three: dict[str, str]) -> None:
+    large = world.origin.commit({f"{number}.txt": os.urandom(500_000) for number in range(10)})
+    world.change(min_free_mb=1)
+    world.disk_bytes = 3_300_000
+    world.server.mode = "slow"
+    reason = "less than mirror.min_free_mb (1) is free on the disk of mirror.directory"
+    assert world.open(large).no_mirror == reason
+    assert world.mirrored() == ["new"]
+    assert list(world.settings.directory.glob("*/new")) == []
+    world.server.mode = "serve"
+    world.disk_bytes = 10**12
+    assert world.open(three["third"], repository="o/third").no_mirror == FULL  # for two minutes
+    world.now = 121.0
+    assert world.open(three["third"], repository="o/third").no_mirror == ""
+
+
+def test_full_disk_deletes_a_mirror_and_is_remembered(
+    world: World, three: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails = 'echo "fatal: write error: Disk quota exceeded" >&2; exit 128'
+    use_git(tmp_path, monkeypatch, f'[ "$1" = fetch ] && {{ {fails}; }}')
+    assert world.open(three["third"], repository="o/third").no_mirror == FULL
+    assert world.mirrored() == ["new"]
+    monkeypatch.undo()
+    world.now = 119.0
+    fetches = world.server.fetches
+    assert world.open(three["old"], repository="o/old").no_mirror == FULL
+    assert world.open(three["new"], repository="o/new").no_mirror == ""
+    assert world.server.fetches == fetches
+    world.now = 121.0
+    assert world.open(three["third"], repository="o/third").no_mirror == ""
 
 
 def test_commit_over_the_limit_is_stopped_while_it_is_fetched_and_refused_for_an_hour_alone(
