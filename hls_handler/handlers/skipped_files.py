@@ -34,9 +34,10 @@ NOT_HAND_WRITTEN: tuple[tuple[Reason, re.Pattern[str]], ...] = (
     (
         "lock file",
         re.compile(
-            r"(^|/)(package-lock\.json|npm-shrinkwrap\.json|yarn\.lock|pnpm-lock\.yaml|bun\.lockb?|deno\.lock|cargo\.lock"
-            r"|poetry\.lock|uv\.lock|pdm\.lock|pipfile\.lock|composer\.lock|gemfile\.lock|go\.sum|mix\.lock|flake\.lock"
-            r"|podfile\.lock|pubspec\.lock|packages\.lock\.json|gradle\.lockfile|\.terraform\.lock\.hcl)$"
+            r"^(?!(?:.*/)?\.github/)(?:.*/)?"  # below .github, `lock.yml` is a workflow
+            r"(?:npm-shrinkwrap\.json|bun\.lockb|gradle\.lockfile|\.terraform\.lock\.hcl"
+            r"|[^/]*\.(?:lock|resolved|sum)"
+            r"|(?:pylock[^/]*|(?:[^/]*[-.])?lock)\.(?:json|ya?ml|toml))$"
         ),
     ),
     ("minified", re.compile(r"\.min\.(js|mjs|cjs|css)$|\.(js|css)\.map$")),

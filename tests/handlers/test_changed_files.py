@@ -65,6 +65,9 @@ def test_a_patch_is_shown_numbered_with_the_data_of_the_file() -> None:
 
 def test_files_that_are_not_hand_written_are_skipped() -> None:
     lock_files = ["package-lock.json", "Cargo.lock", "uv.lock", "go.sum", "bun.lock"]
+    lock_files += ["a/npm-shrinkwrap.json", "bun.lockb", "gradle.lockfile", "i/.terraform.lock.hcl"]
+    lock_files += ["pixi.lock", "my-yarn.lock", "app/Package.resolved", "go.work.sum", "pnpm-lock.yaml"]
+    lock_files += ["lock.json", "conda-lock.yml", "packages.lock.json", "pylock.toml", "pylock.dev.toml"]
     generated = ["dist/index.js", "api/user_pb2.py", "user.pb.go", "ui/__snapshots__/a.js", "a.snap", "x.g.dart"]
     perhaps = ["static/app.min.js", "a.min.css", "app.js.map"]
     perhaps += ["vendor/lib/a.go", "web/node_modules/a/index.js", "third_party/zlib/zlib.c"]
@@ -81,8 +84,10 @@ def paths(*files: ChangedFile) -> list[str]:
 
 
 def test_files_with_similar_names_are_shown() -> None:
-    names = ["admin.js", "distance.py", "go.mod", "lock.py", "my-yarn.lock", "src/vendors.py"]
-    assert sorted(paths(*map(file, names))) == names
+    names = ["admin.js", "distance.py", "go.mod", "lock.py", "src/vendors.py"]
+    names += ["block.json", "clock.yaml", "deadlock.toml", "lockfile.json", "lock.yaml.py", "a.lock/b.py"]
+    names += [".github/workflows/lock.yml", ".github/lock.json", "a/.github/uv.lock", "my.sums", "resolved"]
+    assert sorted(paths(*map(file, names))) == sorted(names)
 
 
 def test_files_are_ordered_source_tests_documentation_removed() -> None:
