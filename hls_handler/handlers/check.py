@@ -24,7 +24,10 @@ from hls_handler.wording import count, inflect, was_or_were
 
 MAX_TITLE_CHARS = 200
 MAX_SUGGESTED_CHARS = 72
-TITLE = re.compile(r"(?P<type>[^\s():!]+)(?:\([^()]+\))?!?: \S.*")
+TITLE = re.compile(
+    r'(?:(?:Revert|Reapply) ")*'  # by GitHub's button and git, before the title that is reverted
+    r"(?P<type>[^\s():!]+)(?:\([^()]+\))?!?: +\S.*"
+)
 """Matches a conventional title: `type(scope)!: description`. https://www.conventionalcommits.org"""
 
 LEVELS: dict[Severity, Literal["notice", "warning", "failure"]] = {
@@ -210,7 +213,8 @@ def find_title_problem(title: str, types: Sequence[str]) -> str | None:
     found = TITLE.fullmatch(clean_title(title))
     if found is None:
         return "it does not have the form type: description"
-    return None if found["type"] in types else f"its type is none of {', '.join(types)}"
+    is_known = found["type"].lower() in types  # types of the settings are in lower case
+    return None if is_known else f"its type is none of {', '.join(types)}"
 
 
 def select_suggested_title(reply: Reply | None, types: Sequence[str], earlier: str) -> str:
