@@ -142,8 +142,8 @@ def _summary(
         yield f"\nOpen findings: {', '.join(f'{number} {severity}' for severity, number in by_severity.items())}."
     undecided = sum(finding.is_undecided for finding in opened)
     if undecided:
-        whose = "1 open finding has" if undecided == 1 else f"{undecided} open findings have"
-        yield f"\nThe lines of {whose} changed, and it is undecided whether that fixes it: `/review` asks Claude again."
+        found = count(undecided, "open finding")
+        yield f"\nIt is undecided whether a change fixes {found}: `/review` asks Claude again."
     yield from (f"\n{note}" for note in notes)
     yield from _table(_receipt_rows(commit, coverage, receipt, asked_for))
     missing = [file for file in coverage.files if not file.is_complete]

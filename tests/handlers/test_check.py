@@ -64,6 +64,12 @@ def test_complete_review_is_a_success_with_a_receipt() -> None:
     )
 
 
+@pytest.mark.parametrize(("number", "found"), [(1, "1 open finding"), (2, "2 open findings")])
+def test_summary_counts_undecided_findings_whatever_file_changed(number: int, found: str) -> None:
+    planned = check(REVIEWED, findings=(replace(HIGH, is_undecided=True),) * number)
+    assert f"\nIt is undecided whether a change fixes {found}: `/review` asks Claude again.\n" in planned.summary
+
+
 def test_summary_says_what_was_not_verified_and_not_read_again() -> None:
     facts = replace(gather_review(file()), unverified="Claude gave no usable reply", unanswered={0: "no budget"})
     record = replace(facts.record, blocks={"area.py": ()})
