@@ -9,7 +9,7 @@ defects, so the ratios do not depend on a model or a machine.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ DEFECT = "applied_twice"  # in lines that Claude reports
 FILE_LINES, FUNCTION_LINES = 240, 24
 HUNK_LINES = 5  # lines that a hunk replaces by as many
 ALL = "all seven events"
+SECOND_LOOK = "first review with a second look"
 SIZES = {"12 files, 600 changed lines": (12, 5), "2 files, 40 changed lines": (2, 2)}
 """Files, and hunks of each."""
 GUIDANCE = GuidanceFile("AGENTS.md", "Money is an integer number of cents. Public functions raise ValueError.\n" * 8)
@@ -153,6 +154,10 @@ def _compare(folder: Path, title: str, files: int, hunks: int) -> Iterator[Row]:
     ours = _run(folder / f"rounds-{files}", _PullRequest(files, hunks), is_full=False)
     full = _run(folder / f"full-{files}", _PullRequest(files, hunks), is_full=True)
     shown = {name: (ours[name], full[name]) for name in ROUNDS if name not in ("third round", "fourth round")}
+    first = ROUNDS[0]
+    made = _PullRequest(files, hunks)
+    checked = _run(folder / f"second-{files}", made, is_full=False, rounds=(first,), fails=True)
+    shown[SECOND_LOOK] = checked[first], full[first]
     shown[ALL] = _add(ours), _add(full)
     for name, ((calls, tokens), (full_calls, full_tokens)) in shown.items():
         full_review = f"{count(full_calls, 'call')}, {full_tokens:,} tokens"
@@ -165,13 +170,24 @@ def _add(counts: dict[str, tuple[int, int]]) -> tuple[int, int]:
     return sum(calls for calls, _ in counts.values()), sum(tokens for _, tokens in counts.values())
 
 
-def _run(folder: Path, made: _PullRequest, *, is_full: bool) -> dict[str, tuple[int, int]]:
-    """Return (calls, tokens) of each round."""
+def _run(
+    folder: Path,
+    made: _PullRequest,
+    *,
+    is_full: bool,
+    rounds: Sequence[str] = ROUNDS,
+    fails: bool = False,
+) -> dict[str, tuple[int, int]]:
+    """Return (calls, tokens) of each round. Defects that fail the check get a second look."""
     folder.mkdir()
+    given = settings(limits={"settle_s": 0})
+    fail_on = "high" if fails else None
+    review = given.review.model_copy(update={"fail_on": fail_on})
+    given = given.model_copy(update={"review": review})
     reviewer = _CountingReviewer([])
     counts: dict[str, tuple[int, int]] = {}
-    with open_world(folder, replies=reviewer, given=settings(limits={"settle_s": 0})) as world:
-        for number, name in enumerate(ROUNDS):
+    with open_world(folder, replies=reviewer, given=given) as world:
+        for number, name in enumerate(rounds):
             before = reviewer.calls, reviewer.tokens
             made.apply(name)
             _send(world, made, number, name, is_full=is_full)

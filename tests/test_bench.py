@@ -63,7 +63,7 @@ def test_benchmark_runs_without_a_warning(name: str, folder: Path, capfd: pytest
 def test_benchmark_of_reviews_counts_the_calls_that_the_documentation_shows(tmp_path: Path) -> None:
     rows = reviews.measure(tmp_path, sizes={"one file": (1, 2)})
     calls = [[part.split(" call")[0] for part in row.details.split("; full review: ")] for row in rows]
-    assert calls == [["1", "1"], ["1", "1"], ["0", "1"], ["0", "1"], ["1", "1"], ["5", "7"]]
+    assert calls == [["1", "1"], ["1", "1"], ["0", "1"], ["0", "1"], ["1", "1"], ["2", "1"], ["5", "7"]]
     assert [row.value for row in rows[2:4]] == [0.0, 0.0]
     section = Path("docs/reviews.md").read_text(encoding="utf-8").partition("## Calls and tokens in later rounds")[2]
     documented = [line.split("|")[2:4] for line in section.split("\n") if line.startswith("|")]
