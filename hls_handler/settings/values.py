@@ -213,21 +213,43 @@ def _find_url_path_problem(path: str) -> str | None:
     return None if own is None else f"is used by the service itself, which serves {own}; choose another"
 
 
+SET = re.compile(
+    r"[\w*?]\[[^][/]+\]|\[[^][/]+\][\w*?]"  # py[co], [Dd]ocs, [0-9]*
+    r"|\[(?:[!^]|(?:\w-\w)+\])"  # [!a], [a-z]
+    r"|\.\[[^][/]+\](?=/|$)"  # *.[ch]
+)
+"""Matches a set of characters, and not names of routes: `[id]/page.tsx`, `users-[id].vue`."""
+
+ALTERNATIVES = {
+    "braces": re.compile(r"\{[^{}]*(?:,|\.\.)[^{}]*\}"),
+    "parentheses": re.compile(r"\([^()]*\|[^()]*\)|[+@!]\([^()]+\)"),
+}
+ONE_FOR_EACH = ", which are not supported; write one glob for each"
+
+
 def find_glob_problem(glob: str) -> str | None:
     """Return why a path glob can match no file; None for "docs/**"."""
     parts = glob.split("/")
     if glob != glob.strip() or "\\" in glob or any(part in ("", ".", "..") for part in parts):
         return "matches no file; write a path as GitHub shows it, such as docs/** or **/*.snap"
+    if "|" in glob:
+        return f"has alternatives with |{ONE_FOR_EACH}"
     if any(ANY_FOLDERS in part and part != ANY_FOLDERS for part in parts):
         return "has ** inside a name; write it alone between slashes, such as **/*.snap"
+    if SET.search(glob):
+        return (
+            "has a set in brackets, which is not supported; write one glob for each, such as "
+            "Docs/** and docs/**, or ? for a bracket that is in the name"
+        )
     return _find_label_glob_problem(glob)
 
 
 def _find_label_glob_problem(glob: str) -> str | None:
     if glob.startswith("!"):
         return "begins with !; exceptions are not supported, so name only what is to match"
-    if re.search(r"\{[^{}]*,[^{}]*\}", glob):
-        return "has alternatives in braces, which are not supported; write one glob for each"
+    for where, pattern in ALTERNATIVES.items():
+        if pattern.search(glob):
+            return f"has alternatives in {where}{ONE_FOR_EACH}"
     return None
 
 

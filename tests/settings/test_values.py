@@ -20,6 +20,7 @@ from hls_handler.settings.values import find_glob_problem, matches
         ("a?.py", "ab.py", True),
         ("*a*b*", "xaybz", True),
         ("app/[id].tsx", "app/[id].tsx", True),
+        ("app/?id?.tsx", "app/[id].tsx", True),
         ("docs", "docs/a/guide.md", True),
         ("**/node_modules", "web/node_modules/a/b.js", True),
         ("README.md", "readme.md", False),
@@ -40,6 +41,11 @@ def test_a_glob_matches(glob: str, path: str, is_match: bool) -> None:
 
 
 MATCHES_NONE = "matches no file; write a path as GitHub shows it, such as docs/** or **/*.snap"
+ONE_EACH = ", which are not supported; write one glob for each"
+SET = (
+    "has a set in brackets, which is not supported; write one glob for each, such as Docs/** and docs/**, or ? for a "
+    "bracket that is in the name"
+)
 
 
 @pytest.mark.parametrize(
@@ -47,10 +53,28 @@ MATCHES_NONE = "matches no file; write a path as GitHub shows it, such as docs/*
     [
         *((glob, MATCHES_NONE) for glob in ("", "docs\\*", "/docs/**", "docs/", "web/../docs/**", "docs/** ")),
         ("**.snap", "has ** inside a name; write it alone between slashes, such as **/*.snap"),
+        *((glob, SET) for glob in ("[Dd]ocs/**", "**/*.py[co]", "src/*.[ch]", "[0-9]*.txt", "[a-zA-Z]/x", "[!a]/**")),
+        *((glob, SET) for glob in ("**/[Mm]akefile", "v[0-9].[0-9]/**", "**/*.[jt]s", "[^.]*")),
+        *((glob, f"has alternatives in braces{ONE_EACH}") for glob in ("*.{a,b}", "part-{1..3}.sql", "{a,{b,c}}/**")),
+        *((glob, f"has alternatives in parentheses{ONE_EACH}") for glob in ("@(a)/**", "src/!(a)/**")),
+        *((glob, f"has alternatives with |{ONE_EACH}") for glob in ("+(a|b)/**", "*(a|b)", "docs/**|src/**")),
     ],
 )
 def test_a_glob_that_would_match_nothing_is_a_problem(glob: str, problem: str) -> None:
     assert find_glob_problem(glob) == problem
+
+
+@pytest.mark.parametrize(
+    "glob",
+    [
+        *("app/[id]/page.tsx", "app/[...slug]/**", "app/[[...slug]].tsx", "src/routes/[[lang]]/+page.svelte"),
+        *("pages/users-[group]/[id].vue", "app/(shop)/@modal/(.)photo/**", "pages/[lang]-[version].astro", "a {b}.md"),
+        *("[user-id].ts", "*(draft).md", "c++/**"),
+    ],
+)
+def test_brackets_and_parentheses_of_names_are_literal(glob: str) -> None:
+    assert find_glob_problem(glob) is None
+    assert matches(glob, glob.replace("**", "a"))
 
 
 @pytest.mark.parametrize(
