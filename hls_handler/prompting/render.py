@@ -302,11 +302,22 @@ def _read(value: object, name: str) -> object:
     return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
 
 
+NO_LIST = re.compile(r"'(\w+)' (?:object )?is not iterable|object of type '(\w+)' has no len\(\)")
+"""Matches Python's message about a value that a template takes for a list."""
+
+VALUE_NAMES = {"int": "a number", "float": "a number", "bool": "true or false", "NoneType": "null"}
+
+
 def _to_template_error(error: Exception, file: str) -> BrokenTemplateError:
     place_file, line = place_of(error) or (file, 1)
     message = str(error) or type(error).__name__
+    no_list = NO_LIST.search(message)
     if isinstance(error, TypeError) and UntrustedText.__name__ in message:
         message = f"{message.replace(UntrustedText.__name__, 'text from an event')}; {TEXT_OPERATIONS}"
+    elif no_list is not None:
+        found = VALUE_NAMES.get(no_list[1] or no_list[2], "a value without parts")
+        needed = "a loop, `in`, join, length, map and the like need a list, such as issue.labels"
+        message = f"found {found}; {needed}"
     return BrokenTemplateError(Problem(place_file, line, message))
 
 
