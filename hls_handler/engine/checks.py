@@ -37,7 +37,13 @@ from hls_handler.handlers.check import (
     plan_title_check,
     plan_unreviewed_check,
 )
-from hls_handler.handlers.merge_groups import HeadCheck, find_merged, find_queued, plan_group_check
+from hls_handler.handlers.merge_groups import (
+    HeadCheck,
+    find_merged,
+    find_queued,
+    is_draft_of_queue,
+    plan_group_check,
+)
 from hls_handler.handlers.reader import Reader
 from hls_handler.queue.locks import WriteCompleted
 from hls_handler.routing import (
@@ -310,6 +316,8 @@ def _set_title_check(job: Job, types: Sequence[str]) -> Outcome:
                 event.pull_request if event.is_recent else job.context.github.reader(repository).pull_request(number)
             )
             action = plan_title_check(shown.head_sha, shown.title, types)
+            if is_draft_of_queue(shown.user, shown.head_ref):
+                action = plan_group_title_check(shown.head_sha)
         checks = job.context.github.checks(
             repository, begin_write=job.begin_write, check_lease=job.check_lease, name=TITLE_CHECK
         )

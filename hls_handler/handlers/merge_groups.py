@@ -10,14 +10,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hls_handler.actions import Conclusion, EnsureCheck
+from hls_handler.events import Account
 from hls_handler.handlers.check import plan_unreviewed_check
 from hls_handler.handlers.reader import Comparison
 from hls_handler.settings.model import Review
 from hls_handler.wording import count, was_or_were
 
 QUEUE_BRANCH = re.compile(r"(?:refs/heads/)?gh-readonly-queue/.+/pr-([1-9][0-9]{0,8})-[0-9a-f]{7,64}")
+NUMBERED_BRANCH = re.compile(
+    r"(?:trunk-merge/pr-|mq-bot-[0-9a-f]{6}-[0-9]+-)"  # of Trunk, of Aviator
+    r"([1-9][0-9]{0,8})(?:/.+)?"
+)
+"""Branches that name the last pull request of the merge that is tested."""
+
 BOT_BRANCH = re.compile(r"staging|trying|auto|try|mergify/merge-queue/.+")
 """Branches on which bors and Mergify test a merge. The subject of the head commit names what it merges."""
+
+SQUASHED_BRANCH = re.compile(r"gtmq_.+")
+"""Branches of Graphite. The head commit is the last pull request of the merge, squashed."""
 
 MERGE_COMMIT = re.compile(r"Merge pull request #([1-9][0-9]{0,8}) from ")
 SQUASHED = re.compile(r".*\(#([1-9][0-9]{0,8})\)")
@@ -50,10 +60,18 @@ def find_tested(branch: str, message: str) -> int | None:
     `message` is that of the head commit, which for bors and Mergify names what is merged: "Merge of #12".
     """
     subject = message.partition("\n")[0]
-    if not BOT_BRANCH.fullmatch(branch) or not BOT_MERGE.match(subject):
-        return find_queued(branch)
-    numbers = {int(number) for number in NUMBER.findall(subject.partition(":")[0])}
-    return numbers.pop() if len(numbers) == 1 else None
+    if BOT_BRANCH.fullmatch(branch) and BOT_MERGE.match(subject):
+        numbers = {int(number) for number in NUMBER.findall(subject.partition(":")[0])}
+        return numbers.pop() if len(numbers) == 1 else None
+    is_squashed = SQUASHED_BRANCH.fullmatch(branch) is not None
+    found = SQUASHED.fullmatch(subject) if is_squashed else NUMBERED_BRANCH.fullmatch(branch)
+    return int(found[1]) if found else find_queued(branch)
+
+
+def is_draft_of_queue(author: Account, branch: str) -> bool:
+    """Return True for a pull request that a merge queue opened to test a merge."""
+    is_of_queue = NUMBERED_BRANCH.fullmatch(branch) or SQUASHED_BRANCH.fullmatch(branch)
+    return author.is_bot and is_of_queue is not None
 
 
 def find_merged(queued: int, comparison: Comparison | None) -> tuple[int, ...] | None:

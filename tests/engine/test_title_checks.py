@@ -137,3 +137,11 @@ def test_commit_of_a_merge_queue_has_the_check(make_world: MakeWorld) -> None:
     assert request_checks(world) == "queued"
     assert (world.finish().reason or "").endswith("; set HLS title to success")
     assert (title_checks(world, QUEUE), world.github.calls) == (["success"], ["write check success"])
+
+
+def test_draft_of_another_merge_queue_passes_whatever_its_title(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=checking(check=False))
+    branch = "trunk-merge/pr-12/a4e9cabc-5181-4429-aea5-0501a52d0688"
+    Pushed(world, title=branch, author=BOT, branch=branch).send("opened")
+    assert world.finish().state == "ignored"
+    assert title_checks(world) == ["success"]

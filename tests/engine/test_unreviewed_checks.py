@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hls_handler.errors import HlsError, Permanent
-from hls_handler.events import Label
+from hls_handler.events import Account, Label
 from hls_handler.handlers.reader import Commit, Comparison, FileAtRef
 from hls_handler.settings.model import Features, Limits, Repository, Review, Settings
 from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN
@@ -53,6 +53,7 @@ class Pushed:
     draft: bool = False
     labels: list[str] = field(default_factory=list)
     author: Mapping[str, Any] = field(default_factory=lambda: PERSON)
+    branch: str = "square"
     sent: int = 0
 
     def send(self, action: str, *, sender: Mapping[str, Any] | None = None, **changes: Any) -> str:
@@ -62,7 +63,9 @@ class Pushed:
             number=self.number,
             title=self.title,
             draft=self.draft,
+            user=Account(self.author["login"], self.author["id"], self.author["type"]),
             head_sha=self.head,
+            head_ref=self.branch,
             labels=tuple(Label(name) for name in self.labels),
         )
         self.world.github.pull_requests[self.number] = now
@@ -77,7 +80,7 @@ class Pushed:
                 "state": "open",
                 "draft": self.draft,
                 "labels": [{"name": name} for name in self.labels],
-                "head": {"sha": self.head, "ref": "square"},
+                "head": {"sha": self.head, "ref": self.branch},
                 "base": {"sha": "b" * 40, "ref": "main"},
                 "html_url": f"https://github.com/{NAME}/pull/{self.number}",
                 "additions": 1,

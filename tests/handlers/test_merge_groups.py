@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from hls_handler.events import Account
 from hls_handler.handlers.merge_groups import (
     MAX_PULL_REQUESTS,
     HeadCheck,
     find_merged,
     find_queued,
     find_tested,
+    is_draft_of_queue,
     plan_group_check,
 )
 from hls_handler.handlers.reader import Commit, Comparison
@@ -34,6 +36,14 @@ def compared(*messages: str, total: int | None = None) -> Comparison:
         ("staging", "Merge #12\n\n12: Fix the cart #5", None, 12),
         ("auto", "Auto merge of #12 - mona:fix, r=zoe", None, 12),
         ("mergify/merge-queue/0123abcdef", "Merge of #12", None, 12),
+        ("trunk-merge/pr-12/a4e9cabc-5181-4429-aea5-0501a52d0688", "Merge 9eb365a into 01775f1", None, 12),
+        ("trunk-merge/pr-12/a4e9cabc-5181-4429-aea5-0501a52d0688-bisection", "Merge 9eb365a", None, 12),
+        ("trunk-temp/pr-12/a4e9", "Merge 9eb365a", None, None),
+        ("mq-bot-01775f-4711-12", "Fix the cart (#12)", None, 12),
+        ("mq-bot-01775f-4711-12", "Merge branch 'main' into mq-tmp-01775f-815-12", None, 12),
+        ("my-mq-bot-01775f-4711-12", "Fix the cart (#12)", None, None),
+        ("gtmq_spec_393d71_1770415244578-7f5c9781-3556-4306-a67e-a0a74696b070", "Fix (#12)\n\nSee #5", None, 12),
+        ("gtmq_spec_393d71_1770415244578-7f5c9781-3556-4306-a67e-a0a74696b070", "Fix the cart", None, None),
         ("staging", "Merge #12 #13", None, None),
         ("main", "Merge #12", None, None),
     ],
@@ -42,6 +52,20 @@ def test_branch_or_commit_of_a_queue_names_its_pull_request(
     branch: str, message: str, queued: int | None, tested: int | None
 ) -> None:
     assert (find_queued(branch), find_tested(branch, message)) == (queued, tested)
+
+
+@pytest.mark.parametrize(
+    ("author", "branch", "is_draft"),
+    [
+        (Account("trunk-io[bot]", 5, "Bot"), "trunk-merge/pr-12/a4e9", True),
+        (Account("aviator-app[bot]", 6, "Bot"), "mq-bot-01775f-4711-12", True),
+        (Account("graphite-app[bot]", 7, "Bot"), "gtmq_spec_393d71", True),
+        (Account("mona", 1, "User"), "trunk-merge/pr-12/a4e9", False),
+        (Account("renovate[bot]", 8, "Bot"), "renovate/pr-12", False),
+    ],
+)
+def test_draft_of_a_queue_is_known_by_its_author_and_branch(author: Account, branch: str, is_draft: bool) -> None:
+    assert is_draft_of_queue(author, branch) is is_draft
 
 
 @pytest.mark.parametrize(

@@ -105,9 +105,12 @@ ON_MAIN = replace(RUN, head_branch="main", head_repository="octo/hello", head_ow
     [
         (f"gh-readonly-queue/main/pr-8-{'b' * 40}", "Fix (#8)", False, 8),
         ("staging", "Merge #8", False, 8),
+        ("trunk-merge/pr-8/a4e9", "Merge 9eb365a", False, 8),
+        ("gtmq_spec_393d71", "Fix (#8)", False, 8),
+        ("gtmq_spec_393d71", "Fix (#8)", True, None),
         (f"gh-readonly-queue/main/pr-8-{'b' * 40}", "Fix (#8)", True, None),
     ],
-    ids=["merge queue", "bors", "branch of a fork"],
+    ids=["merge queue", "bors", "Trunk", "Graphite", "branch of Graphite in a fork", "branch of a fork"],
 )
 def test_failed_run_of_a_merge_queue_is_explained_on_its_pull_request(
     branch: str, message: str, is_fork: bool, posted_on: int | None
