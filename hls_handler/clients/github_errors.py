@@ -109,7 +109,7 @@ def translate_status(
             message = f"{what}: not a response of GitHub's API"
             return _down(message, remedy=ADDRESS_REMEDY, applies_to_all_calls=False)
         return Permanent(what + _permanent_reason(status, headers, message))
-    cure = _find_cure(text) if status == 422 else None
+    cure = find_cure(text) if status == 422 else None
     return Permanent(f"{what}: {cure}") if cure is not None else Retryable(what)
 
 
@@ -118,7 +118,8 @@ def rejects_account(message: str) -> bool:
     return any(pattern.search(message) for pattern in (TOO_FAST, REJECTED_ACCOUNT, BLOCKED))
 
 
-def _find_cure(message: str) -> str | None:
+def find_cure(message: str) -> str | None:
+    """Return what to do about a reason other than a missing permission; None if unknown."""
     return next((cure for pattern, cure in CURES.items() if pattern.search(message)), None)
 
 
@@ -214,7 +215,7 @@ def _limited_until(headers: Mapping[str, str], now: datetime) -> datetime:
 def _permanent_reason(status: int, headers: Mapping[str, str], message: str) -> str:
     if status != 403:
         return ": deleted, moved, or not visible to this token"
-    cure = _find_cure(message)
+    cure = find_cure(message)
     if cure is not None:
         return f": {cure}"
     permissions = headers.get("x-accepted-github-permissions")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from hls_handler.clients.api import Credential, Response
-from hls_handler.clients.github_errors import LIMIT_REMEDY
+from hls_handler.clients.github_errors import LIMIT_REMEDY, find_cure
 from hls_handler.errors import DependencyDown, Postponed, StepFailed, TokenReplaced
 from hls_handler.settings.model import Github as GithubSettings
 
@@ -157,7 +157,10 @@ class Token(Credential):
             raise TokenReplaced(sentence, at=self.tokens.now())
         permissions = response.headers.get("x-accepted-github-permissions")
         if response.status == 403 and permissions and find_problem(response, error, self.tokens.now()) is None:
-            self.tokens.report_denial(permissions)
+            # GitHub sends the header whatever the reason is.
+            reason = response.data.get("message") if isinstance(response.data, dict) else None
+            if not isinstance(reason, str) or find_cure(reason) is None:
+                self.tokens.report_denial(permissions)
         return False
 
 

@@ -31,6 +31,13 @@ def translate(status: int, message: str | None, headers: dict[str, str]) -> Step
         (403, "No", {"x-accepted-oauth-scopes": "repo"}, "the token lacks a permission or a scope; GitHub asks for "),
         (403, "No", {}, "the token or its account lacks a permission"),
         (403, "Unable to create comment because issue is locked.", {}, "the conversation is locked"),
+        (
+            *(403, "Commenting is disabled on issues with more than 2500 comments"),
+            *(
+                {"x-accepted-github-permissions": "issues=write"},
+                "continue in a new one; for a fallback issue, change ",
+            ),
+        ),
         (404, "Not Found", {}, "deleted, moved, or not visible to this token"),
         (
             *(403, SAML, {"x-accepted-oauth-scopes": "repo"}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -161,6 +162,23 @@ def test_identity_shows_the_permission_that_a_403_named(world: World) -> None:
     needed = "labels and comments on issues need issues: write or pull_requests: write (GitHub rejected a request)"
     assert describe_tokens(world.tokens).missing == (needed,)
     world.now.append(NOON + timedelta(minutes=61))
+    assert describe_tokens(world.tokens).missing == ()
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "Commenting is disabled on issues with more than 2500 comments",
+        "Repository was archived so is read-only.",
+        "Unable to create comment because issue is locked.",
+    ],
+)
+def test_a_403_for_another_reason_names_no_permission(world: World, reason: str) -> None:
+    headers = {"X-Accepted-GitHub-Permissions": "issues=write; pull_requests=write"}
+    body = json.dumps({"message": reason})
+    world.sandbox.faults.add(Fault(effect="status", path="/issues/", status=403, headers=headers, body=body))
+    with pytest.raises(Permanent, match=reason):
+        world.read()
     assert describe_tokens(world.tokens).missing == ()
 
 
