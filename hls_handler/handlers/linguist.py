@@ -19,9 +19,16 @@ SIGNS: Mapping[str, bool | None] = {"-": False, "!": None}  # None: as if no lin
 VALUES: Mapping[str | None, bool] = {None: True, "true": True, "false": False}
 STATE = re.compile(r"([-!]?)([A-Za-z0-9_.][-A-Za-z0-9_.]*)(?:=(.*))?")
 BLANKS = re.compile(r"[ \t\r]+")
+QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"[ \t\r]*(.*)')
+MACRO = "[attr]"
 MAX_RULES = 500  # lines that set one of the attributes; later ones are ignored
 MAX_LINE_BYTES = 2048  # git ignores longer lines
-UNREAD = ("[", "\\", '"', "!", "?")  # sets and macros, escapes, quoted names; git ignores !, and ? is one byte for it
+
+UNREAD = re.compile(r'[][\\"?]')
+"""Matches a pattern that HLS does not read as git does: sets, escapes, and `?` for one byte."""
+
+WIDENED = re.compile(r"\[[^]]+\]|\\(?:[0-7]{3}|.)|\?")
+"""Matches parts of such a pattern for which a star also matches what they match."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +53,66 @@ class LinguistAttributes:
 NO_ATTRIBUTES = LinguistAttributes()
 
 
-def parse_attributes(text: str) -> LinguistAttributes | None:
-    """Parse the text of a `.gitattributes` of the root folder; None if one of its lines has a pattern of `UNREAD`.
+def parse_attributes(text: str) -> LinguistAttributes:
+    """Parse the text of a `.gitattributes` of the root folder.
 
+    A line with a pattern of `UNREAD` that sets an attribute is skipped, as is a macro that does. If
+    it unsets one, it counts for all files that it may match: at worst, more files are read.
     https://git-scm.com/docs/gitattributes
     """
+    lines = [_parse_line(line) for line in text.removeprefix("\ufeff").split("\n")]
+    macros: dict[str, dict[Attribute, bool | None]] = {}
+    for line in lines:
+        if line.pattern.startswith(MACRO):
+            unset = _find_unset(_parse_states(line.words))
+            macros.setdefault(line.pattern.removeprefix(MACRO), {}).update(unset)
     rules: list[Rule] = []
-    for line in text.removeprefix("\ufeff").split("\n"):
-        pattern, *words = BLANKS.split(line.strip(" \t\r"))
-        is_long = len(line.encode(errors="surrogatepass")) >= MAX_LINE_BYTES
-        if pattern.startswith("#") or is_long or not any(name in line for name in NAMES):
+    for line in lines:
+        if line.pattern.startswith((MACRO, "#", "!")):  # git ignores patterns that begin with !
             continue
-        if any(mark in pattern for mark in UNREAD):
-            return None
-        found = [STATE.fullmatch(word) for word in words]
-        if None not in found:  # else git ignores the line, such as one with a comment at its end
-            states = {NAMES[one[2]]: SIGNS.get(one[1], VALUES.get(one[3])) for one in found if one and one[2] in NAMES}
-            rules.append(Rule(_parse_pattern(pattern), states))
+        states = dict(_parse_states(line.words))
+        for word in line.words:
+            states |= macros.get(word, {})
+        if UNREAD.search(line.pattern):
+            states = _find_unset(states)
+        if states:
+            rules.append(Rule([_widen(part) for part in _parse_pattern(line.pattern)], states))
     return LinguistAttributes(tuple(rules[:MAX_RULES]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    pattern: str
+    words: Sequence[str]  # states of attributes, and names of macros
+
+
+def _parse_line(line: str) -> _Line:
+    if len(line.encode(errors="surrogatepass")) >= MAX_LINE_BYTES:
+        return _Line("", ())
+    line = line.strip(" \t\r")
+    quoted = QUOTED.fullmatch(line)
+    if quoted is not None:
+        return _Line(quoted[1], BLANKS.split(quoted[2]))
+    pattern, *words = BLANKS.split(line)
+    return _Line(pattern, words)
+
+
+def _parse_states(words: Sequence[str]) -> Mapping[Attribute, bool | None]:
+    found = [STATE.fullmatch(word) for word in words]
+    if None in found:  # then git ignores the line, such as one with a comment at its end
+        return {}
+    known = [one for one in found if one and one[2] in NAMES]
+    return {NAMES[one[2]]: SIGNS.get(one[1], VALUES.get(one[3])) for one in known}
+
+
+def _find_unset(states: Mapping[Attribute, bool | None]) -> dict[Attribute, bool | None]:
+    return {attribute: False for attribute, is_set in states.items() if not is_set}
+
+
+def _widen(part: str) -> str:
+    """Return a part of a pattern that matches at least the names that it matches for git."""
+    wider = WIDENED.sub("*", part)
+    return "*" if UNREAD.search(wider) else wider
 
 
 def _parse_pattern(pattern: str) -> Sequence[str]:

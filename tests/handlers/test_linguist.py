@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hls_handler.handlers.linguist import MAX_RULES, LinguistAttributes, parse_attributes
+from hls_handler.handlers.linguist import MAX_RULES, parse_attributes
 from tests.handlers.world import file, select
 
 NAMES = ("a", "b.py", "ab.py", "A9", "a-b", "ä.py")
@@ -72,25 +72,84 @@ def ask_git(repository: Path, text: str) -> dict[str, dict[str, bool]]:
 @example(text=f"{'*' * 2030} linguist-generated")
 @given(text=st.lists(lines, min_size=1, max_size=5).map("\n".join))
 def test_attributes_are_those_of_git(text: str, repository: Path) -> None:
-    attributes = parse(text)
+    attributes = parse_attributes(text)
     assert {path: attributes.find(path) for path in PATHS} == ask_git(repository, text)
 
 
-def parse(text: str) -> LinguistAttributes:
+odd_parts = st.sampled_from(
+    ["*", "a", "b", ".py", "[ab]", "[!a]", "[]a]", "[", "?", "\\a", "\\303\\244", "!", '"', " ", "9"]
+)
+odd_names = st.lists(odd_parts, min_size=1, max_size=3).map("".join).filter(lambda name: "**" not in name)
+odd_patterns = st.builds(
+    lambda parts, quote: f"{quote}{'/'.join(parts)}{quote}",
+    st.lists(odd_names | folders, min_size=1, max_size=2),
+    st.sampled_from(["", '"']),
+)
+macros = st.builds(lambda states: f"[attr]made {states}", states)
+odd_lines = st.builds(lambda pattern, states: f"{pattern} {states}", odd_patterns | folders, states | st.just("made"))
+
+
+@example(text="*.py linguist-generated\n[ab].py -linguist-generated")
+@example(text='a/** -linguist-generated\n"a/b.py" !linguist-generated')
+@example(text="[attr]made -linguist-generated\n* linguist-generated\na/** made")
+@example(text="a/** made\n[attr]made !linguist-generated")
+@given(text=st.lists(odd_lines | macros, min_size=1, max_size=5).map("\n".join))
+def test_no_line_that_is_not_read_as_git_does_leaves_a_file_out(text: str, repository: Path) -> None:
     attributes = parse_attributes(text)
-    assert attributes is not None
-    return attributes
+    for path, known in ask_git(repository, text).items():
+        found = attributes.find(path)
+        left_out = {attribute for attribute, is_set in found.items() if is_set}
+        included = {attribute for attribute, is_set in known.items() if not is_set}
+        assert left_out <= {attribute for attribute, is_set in known.items() if is_set}
+        assert included <= {attribute for attribute, is_set in found.items() if not is_set}
 
 
-@pytest.mark.parametrize("pattern", ['"a b.py"', "[ab].py", "?.py", "a\\b", "!b.py", "[attr]made"])
-def test_file_with_other_patterns_counts_as_unread(pattern: str) -> None:
-    assert parse_attributes(f"{pattern} diff\n*.py linguist-generated") is not None
-    assert parse_attributes(f"*.py linguist-generated\n{pattern} linguist-vendored") is None
+SKIPPED = ['"a\\ b.py"', "[ab].py", "?.py", "a\\b", "!b.py", "[attr]made"]
+
+
+@pytest.mark.parametrize("pattern", SKIPPED)
+def test_a_line_with_another_pattern_that_only_sets_is_skipped(pattern: str) -> None:
+    attributes = parse_attributes(f"*.go linguist-generated\n{pattern} linguist-generated=true linguist-vendored")
+    assert attributes.find("x.go") == {"generated": True}
+    assert attributes.find("b.py") == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "path"),
+    [
+        ("src/[ab].py -linguist-generated", "src/b.py"),
+        ("src/?.py linguist-generated=false", "src/b.py"),
+        ("src/\\b.py !linguist-generated", "src/b.py"),
+        ('"my files/**" -linguist-generated', "my files/b.py"),
+        ("dist/[Aa]pp.py -linguist-generated", "dist/App.py"),
+        ("[attr]written -linguist-generated\nsrc/** written", "src/b.py"),
+    ],
+)
+def test_a_line_with_another_pattern_that_unsets_includes_all_files_that_it_may_match(line: str, path: str) -> None:
+    text = f"*.py linguist-generated\n{line}"
+    assert skipped(text, path, "uv.lock", "x.min.js", "other/x.py") == {
+        "uv.lock": "lock file",
+        "x.min.js": "perhaps generated or vendored",
+        "other/x.py": "generated",
+    }
+
+
+def test_public_file_with_a_macro_leaves_out_what_its_other_lines_name() -> None:
+    text = (
+        "[attr]machine linguist-generated\napi/** machine\ngen/** linguist-generated\n*.pb.go linguist-generated=true\n"
+    )
+    paths = ("api/user.go", "gen/a.go", "user.pb.go", "uv.lock", "dist/a.js")
+    assert skipped(text, *paths) == {
+        "gen/a.go": "generated",
+        "user.pb.go": "generated",
+        "uv.lock": "lock file",
+        "dist/a.js": "generated",
+    }
 
 
 def test_the_number_of_rules_is_limited() -> None:
     lines = "\n".join(f"file_{number}.py linguist-generated" for number in range(MAX_RULES + 1))
-    attributes = parse(lines)
+    attributes = parse_attributes(lines)
     assert attributes.find("file_499.py") == {"generated": True}
     assert attributes.find("file_500.py") == {}
 
