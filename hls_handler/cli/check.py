@@ -22,6 +22,8 @@ from hls_handler.clients.prices import find_cost_usd
 from hls_handler.clients.vectors import VectorsUnavailable, connect_vectors
 from hls_handler.engine.library import load_checked
 from hls_handler.errors import DependencyDown, HlsError, Permanent, PromptError, SettingsError, with_remedy
+from hls_handler.handlers.labels import select_offer
+from hls_handler.handlers.reader import RepositoryLabel, read_optional
 from hls_handler.prompting.problems import suggest_name
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing.commands import list_needed_events
@@ -185,6 +187,7 @@ def _check_entry(
         missing = github.find_missing_permissions(effective.pattern, with_webhooks=settings.catch_up.enabled)
         yield from (f"{entry}: {sentence}" for sentence in missing)
         yield from _find_missing_issues(settings, effective, github)
+        _note_unlisted_labels(settings, effective, github)
 
 
 def _check_webhooks(
@@ -218,6 +221,22 @@ def _find_missing_issues(settings: Settings, effective: EffectiveSettings, githu
         except Permanent as exc:
             where = settings.sources.where(f"{effective.key}.comments.post_to.{event}")
             yield f"{where}: the issue {effective.pattern}#{number} cannot be read: {exc}"
+
+
+def _note_unlisted_labels(
+    settings: Settings,
+    effective: EffectiveSettings,
+    github: ReadOnlyGithub,
+) -> None:
+    if not effective.labels.suggest:
+        return
+    none: tuple[RepositoryLabel, ...] = ()
+    labels, _ = read_optional(github.reader(effective.pattern).labels, none)
+    missing = select_offer(labels, effective.labels, ()).describe_missing()
+    if missing:
+        where = settings.sources.where(effective.find_key("labels.suggest", settings))
+        choice = "labels.allow and labels.deny choose which they list"
+        print_line(f"{where}: note: prompts do not list {missing}; {choice}")
 
 
 def _find_rejected_accounts(github: ReadOnlyGithub) -> list[DependencyDown]:

@@ -116,7 +116,7 @@ class IssueHandler(Handler[IssueFacts]):
     family = FAMILY
     replies = frozenset({"issue_analysis", "issue_response", "generic_analysis"})
     facts_type = IssueFacts
-    facts_version = 12
+    facts_version = 13
     variable_types: Mapping[str, object] = {
         **field_types(IssueFacts, "issue", "corrections", "requests", "author_comments", "documents"),
         "repository_labels": tuple[RepositoryLabel, ...],
@@ -133,7 +133,9 @@ class IssueHandler(Handler[IssueFacts]):
     def run(self, job: Job) -> Result:
         facts = job.gather()
         job.choose(find_conversation(job.event, job.rule))
-        analysis, reason = answer(job, facts, sent=describe_sections(facts.documents))
+        unlisted = facts.offer.describe_missing() if facts.offer is not None else ""
+        sections = describe_sections(facts.documents)
+        analysis, reason = answer(job, facts, omitted=unlisted or None, sent=sections)
         return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)
 
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> IssueFacts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from itertools import accumulate
 from types import MappingProxyType
 from typing import Literal
 
@@ -23,6 +24,7 @@ from hls_handler.handlers.reader import RepositoryLabel
 from hls_handler.routing.filters import SKIP_LABEL
 from hls_handler.settings.model import EffectiveLabels
 from hls_handler.untrusted.cleaning import clean
+from hls_handler.wording import count
 
 GROUPS_OF_FACTS = frozenset({"size", "status"})  # labels that handlers set without Claude
 
@@ -295,19 +297,39 @@ class LabelOffer:
 
     labels: tuple[RepositoryLabel, ...]
     min_confidence: float
+    missing: int = 0  # allowed labels for which there is no room
+
+    def describe_missing(self) -> str:
+        """Return a text such as "30 of 430 labels of the repository"; "" if all are listed."""
+        if not self.missing:
+            return ""
+        total = count(len(self.labels) + self.missing, "label")
+        return f"{self.missing} of {total} of the repository"
 
 
-MAX_OFFERED = 100
+MAX_OFFERED_CHARACTERS = 15_000
+"""Limit on names and descriptions in a prompt. About 600 names of 20 characters fit."""
 
 
 def select_offer(labels: Iterable[RepositoryLabel], settings: EffectiveLabels, taken: Collection[str]) -> LabelOffer:
-    """Return the allowed labels, at most `MAX_OFFERED`, without labels that other code sets or reads.
+    """Return the allowed labels, without labels that other code sets or reads.
 
-    `taken` are the case-folded names of the labels that other fields of the reply set.
+    If they exceed `MAX_OFFERED_CHARACTERS`, they are without descriptions; if they still do, the
+    last ones are left out. `taken` are the case-folded names of the labels that other fields of the
+    reply set.
     """
     used = {*taken, SKIP_LABEL} | {_fold(spec.name) for spec in SHIPPED_LABELS if spec.group in GROUPS_OF_FACTS}
     allowed = [one for one in labels if _fold(one.name) not in used and _find_prohibition(one.name, settings) is None]
-    return LabelOffer(tuple(allowed[:MAX_OFFERED]), settings.min_confidence)
+    if sum(map(_count_characters, allowed)) > MAX_OFFERED_CHARACTERS:
+        allowed = [replace(one, description="") for one in allowed]
+    sizes = accumulate(map(_count_characters, allowed))
+    number = sum(size <= MAX_OFFERED_CHARACTERS for size in sizes)
+    missing = len(allowed) - number
+    return LabelOffer(tuple(allowed[:number]), settings.min_confidence, missing)
+
+
+def _count_characters(label: RepositoryLabel) -> int:
+    return len(f"- {label.name}: {label.description}")
 
 
 def _requested_labels(reply: Reply) -> Iterator[RequestedLabel]:

@@ -181,6 +181,11 @@ class PullRequestFacts:
         return tuple(dict.fromkeys(site for of_call in of_calls for site in of_call))
 
     @property
+    def unlisted_labels(self) -> str:
+        """The result of `LabelOffer.describe_missing`."""
+        return self.offer.describe_missing() if self.offer is not None else ""
+
+    @property
     def round(self) -> int:
         return self.record.rounds + 1
 

@@ -189,7 +189,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 38
+    facts_version = 39
     variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in VARIABLES.items()}
     comment_variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in COMMENT_VARIABLES.items()}
     superseded_by_push = True
@@ -312,12 +312,16 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         return SkipReason(f"none of the changed files has a patch to read ({reasons}), so Claude was not asked")
 
     def describe_omissions(self, facts: PullRequestFacts) -> str | None:
-        """Return a text such as "1 of 9 files was not shown as a whole: 1 lock file"; None if all files were shown."""
+        """Return a text such as "1 of 9 files was not shown as a whole: 1 lock file".
+
+        Return None if everything was shown.
+        """
         files = facts.coverage.files
         reasons = [file.reason for file in files if file.reason] + ["beyond those that GitHub lists"] * facts.unlisted
         number, total = len(reasons), count(len(files) + facts.unlisted, "file")
         shown = f"{number} of {total} {was_or_were(number)} not shown as a whole"
-        return f"{shown}: {count_reasons(reasons)}" if reasons else None
+        described = f"{shown}: {count_reasons(reasons)}" if reasons else ""
+        return "; ".join(part for part in (described, facts.unlisted_labels) if part) or None
 
     def consult(self, asking: Asking, facts: PullRequestFacts) -> Answers:
         """Ask Claude about each part of the changes, for a second look at the findings, and the follow-up prompts."""
@@ -447,6 +451,7 @@ def plan_review_check(facts: PullRequestFacts, receipt: Receipt, *, left_out: st
         receipt, asked_for = facts.record.receipt, facts.record.asked_for
     reasons = {
         "The findings were not verified": facts.unverified,
+        "Labels were not listed": facts.unlisted_labels,
         "Guidance, issues and `.gitattributes` are missing": sanitize_inline(facts.context_problem),
         "What prevents the merge was not read": sanitize_inline(facts.merge_problem),
         "Other places of the repository were not read": sanitize_inline(facts.selection.unsearched),

@@ -14,6 +14,7 @@ from hls_handler.cli import app
 from hls_handler.clients.app_setup import APP_EVENTS
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
+from hls_handler.sandbox.world import World
 from tests.clients.fake_embeddings import KEY, FakeEmbeddings
 from tests.clients.test_credentials import ALL, OWNER, REPOSITORY, public_key
 from tests.e2e.service import SECRET, settings_text
@@ -94,6 +95,22 @@ def test_names_that_do_not_exist_are_named(check: Check, settings: Path) -> None
     )
     assert f".comments.post_to.push): the issue {REPOSITORY}#4711 cannot be read: GET " in issue
     assert owner == f"{settings}:19 (repositories[1].name): GitHub has no account Codertocatt; check the name"
+
+
+def test_labels_that_prompts_do_not_list_are_counted(check: Check, settings: Path, sandbox: Sandbox) -> None:
+    def add_labels(now: World) -> World:
+        for number in range(1_100):
+            now = now.with_label(REPOSITORY, f"area/{number:06}")
+        return now
+
+    sandbox.state.change(add_labels)
+    entry = f'  - {{name: "{REPOSITORY}", labels: {{suggest: true, allow: ["area/*"]}}}}'
+    checked = check({"repositories:\n": f"repositories:\n{entry}\n"})
+    assert (
+        f"{settings}:18 (repositories[0].labels.suggest): note: prompts do not list 100 of 1100 labels of the "
+        "repository; labels.allow and labels.deny choose which they list\n"
+    ) in checked.stdout
+    assert checked.exit_code == 0
 
 
 def test_events_that_the_webhooks_do_not_send_are_named(check: Check, settings: Path, sandbox: Sandbox) -> None:

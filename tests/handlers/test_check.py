@@ -10,8 +10,10 @@ import pytest
 from hls_handler.actions import Annotation, EnsureCheck
 from hls_handler.analysis import NO_CALLS, Receipt, Severity
 from hls_handler.handlers.check import plan_check, plan_unreviewed_check
+from hls_handler.handlers.labels import LabelOffer
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler, plan_review_check
+from hls_handler.handlers.reader import RepositoryLabel
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.review.record import LedgerEntry
 from hls_handler.settings.model import Review
@@ -68,6 +70,13 @@ def test_complete_review_is_a_success_with_a_receipt() -> None:
 def test_summary_counts_undecided_findings_whatever_file_changed(number: int, found: str) -> None:
     planned = check(REVIEWED, findings=(replace(HIGH, is_undecided=True),) * number)
     assert f"\nIt is undecided whether a change fixes {found}: `/review` asks Claude again.\n" in planned.summary
+
+
+def test_summary_and_omissions_count_labels_that_the_prompt_does_not_list() -> None:
+    facts = replace(gather_review(file()), offer=LabelOffer((RepositoryLabel("ui", ""),), 0.7, missing=30))
+    (planned,) = plan_review_check(facts, RECEIPT)
+    assert "\nLabels were not listed: 30 of 31 labels of the repository.\n" in planned.summary
+    assert PullRequestHandler().describe_omissions(facts) == "30 of 31 labels of the repository"
 
 
 def test_summary_says_what_was_not_verified_and_not_read_again() -> None:

@@ -17,6 +17,7 @@ from hls_handler.settings.model import EffectiveLabels
 from tests.handlers.world import (
     MONA,
     ZOE,
+    RecordedJob,
     analysis,
     comment_of,
     event,
@@ -147,6 +148,13 @@ def test_comment_names_only_labels_that_settings_allow() -> None:
     assert HANDLER.comment_variables(allowed, reply)["labels"] == (
         *("bug", "priority-low", "difficulty-easy", "component-backend", "area/cart"),
     )
+
+
+def test_labels_that_the_prompt_does_not_list_are_noted() -> None:
+    offer = LabelOffer((RepositoryLabel("area/cart", ""),), 0.7, missing=30)
+    job = RecordedJob(event(issue()), replace(FACTS, offer=offer), (issue_analysis(),))
+    HANDLER.run(job)
+    assert job.done[0] == "30 of 31 labels of the repository"
 
 
 def test_priority_and_difficulty_of_issues_can_be_switched_off() -> None:

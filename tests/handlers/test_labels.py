@@ -330,8 +330,27 @@ def test_offer_has_allowed_labels_that_nothing_else_sets() -> None:
     )
     offer = select_offer([RepositoryLabel(name, "") for name in names], settings, {"bug"})
     assert [label.name for label in offer.labels] == ["area/cart", "area/secret"]
-    many = [RepositoryLabel(f"area/{number}", "") for number in range(101)]
-    assert len(select_offer(many, EffectiveLabels(), set()).labels) == 100
+    assert offer.describe_missing() == ""
+
+
+@pytest.mark.parametrize(
+    ("number", "description", "listed", "shown", "missing"),
+    [
+        (130, 60, 130, 60, ""),
+        (130, 100, 130, 100, ""),
+        (131, 100, 131, 0, ""),
+        (1000, 0, 1000, 0, ""),
+        (1100, 100, 1000, 0, "100 of 1100 labels of the repository"),
+    ],
+)
+def test_too_many_labels_lose_their_descriptions_and_then_the_last_ones_are_left_out(
+    number: int, description: int, listed: int, shown: int, missing: str
+) -> None:
+    labels = [RepositoryLabel(f"area/{number:06}", "x" * description) for number in range(number)]
+    offer = select_offer(labels, EffectiveLabels(), set())
+    assert [label.name for label in offer.labels] == [label.name for label in labels[:listed]]
+    assert {len(label.description) for label in offer.labels} == {shown}
+    assert offer.describe_missing() == missing
 
 
 GROUP_OF = {
