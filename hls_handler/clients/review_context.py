@@ -10,14 +10,21 @@ from pydantic import AliasPath, BaseModel, Field
 
 from hls_handler.clients.api import GithubApi
 from hls_handler.events import Text, null_to
-from hls_handler.handlers.reader import GUIDANCE_PATHS, GuidanceFile, LinkedIssue, ReviewContext
+from hls_handler.handlers.reader import (
+    GUIDANCE_PATHS,
+    Blob,
+    GuidanceFile,
+    LinkedIssue,
+    ReviewContext,
+)
 
 ATTRIBUTES_PATH = ".gitattributes"
 MAX_TEXT_CHARS = 60_000  # of one file of the base branch
 MAX_HEAD_FILES = 20
 MAX_HEAD_FILE_BYTES = 200_000
+MAX_SMALL_TEXT_BYTES = 1_024  # of `Blob.text`
 
-# `isTruncated` is true for a text of more than 512,000 bytes; `text` is null for a binary file.
+# Over 512,000 bytes, `isTruncated` is true and `isBinary` null. `text` is null for a binary file.
 REVIEW_CONTEXT_QUERY = """\
 query(
   $owner: String!, $name: String!, $number: Int!, $guidance: Boolean!, $issues: Boolean!
@@ -40,10 +47,19 @@ query(
 
 def head_files_query(files: int) -> str:
     """Return the query for the text of so many files. Its variables are `e0`, `e1` ...: "SHA:path"."""
-    declared = "".join(f", $e{index}: String!" for index in range(files))
+    return _query(["text byteSize isTruncated"] * files)
+
+
+def blobs_query(ids: int, contents: int) -> str:
+    """Return the query for the SHA of so many files, and then for the content of so many."""
+    return _query(["oid"] * ids + ["oid byteSize isBinary text"] * contents)
+
+
+def _query(wanted: Sequence[str]) -> str:
+    declared = "".join(f", $e{index}: String!" for index in range(len(wanted)))
     fields = "".join(
-        f"    f{index}: object(expression: $e{index}) {{ ... on Blob {{ text byteSize isTruncated }} }}\n"
-        for index in range(files)
+        f"    f{index}: object(expression: $e{index}) {{ ... on Blob {{ {names} }} }}\n"
+        for index, names in enumerate(wanted)
     )
     return (
         f"query($owner: String!, $name: String!{declared}) {{\n"
@@ -54,7 +70,9 @@ def head_files_query(files: int) -> str:
 class _Blob(BaseModel):
     """A file. A folder or a submodule has none of these fields."""
 
+    sha: str = Field("", alias="oid")
     text: str | None = None
+    is_binary: bool | None = Field(None, alias="isBinary")
     size: int = Field(0, alias="byteSize")
     is_truncated: bool = Field(False, alias="isTruncated")
 
@@ -100,7 +118,7 @@ class WireContext(BaseModel):
 
 
 class WireHeadFiles(BaseModel):
-    """The `data` of the response to `head_files_query`."""
+    """The `data` of the response to `head_files_query` or `blobs_query`."""
 
     repository: dict[str, _Blob | None]
 
@@ -111,6 +129,16 @@ class WireHeadFiles(BaseModel):
             for path, blob in blobs
             if blob and blob.text and not blob.is_truncated and blob.size <= MAX_HEAD_FILE_BYTES
         }
+
+    def blobs(self, names: Sequence[str]) -> Mapping[str, Blob]:
+        found: dict[str, Blob] = {}
+        for index, name in enumerate(names):
+            blob = self.repository.get(f"f{index}")
+            if blob is not None and blob.sha:
+                is_small = blob.size <= MAX_SMALL_TEXT_BYTES
+                text = (blob.text or "") if is_small else ""
+                found[name] = Blob(blob.sha, blob.is_binary is True, text)
+        return found
 
 
 def read_review_context(
@@ -129,6 +157,18 @@ def read_head_files(api: GithubApi, repository: str, sha: str, paths: Sequence[s
         return {}
     variables = {f"e{index}": f"{sha}:{path}" for index, path in enumerate(first)}
     return api.query(head_files_query(len(first)), repository, variables, WireHeadFiles).texts(first)
+
+
+def read_blobs(
+    api: GithubApi,
+    repository: str,
+    ids: Sequence[str],
+    contents: Sequence[str],
+) -> Mapping[str, Blob]:
+    names = [*ids, *contents]
+    variables = {f"e{index}": name for index, name in enumerate(names)}
+    found = api.query(blobs_query(len(ids), len(contents)), repository, variables, WireHeadFiles)
+    return found.blobs(names)
 
 
 def _text(blob: _Blob | None) -> str:

@@ -8,8 +8,8 @@ from typing import TypeVar
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.git_host import MirrorUnavailable
 from hls_handler.clients.mirror import Mirror
-from hls_handler.clients.review_context import MAX_HEAD_FILE_BYTES, read_head_files
-from hls_handler.handlers.reader import Pick
+from hls_handler.clients.review_context import MAX_HEAD_FILE_BYTES, read_blobs, read_head_files
+from hls_handler.handlers.reader import Blob, Pick
 from hls_handler.review.grammars import GRAMMARS
 from hls_handler.review.second_sites import Hit
 from hls_handler.untrusted.cleaning import CodeText, clean_and_redact
@@ -47,6 +47,11 @@ class CommitFiles:
                 if b"\0" not in content[:BINARY_BYTES] and len(content) <= MAX_HEAD_FILE_BYTES
             }
         return {path: clean_and_redact(CodeText(text)) for path, text in texts.items()}
+
+    def blobs(self, ids: Sequence[str], contents: Sequence[str]) -> Mapping[str, Blob]:
+        if self._api is None:
+            return {}
+        return read_blobs(self._api, self._repository, ids, contents)
 
     def find_words(self, words: Collection[str]) -> Sequence[Hit]:
         return self._from_mirror(lambda mirror: mirror.find_words(self._commit, words, GRAMMARS)) or ()

@@ -15,6 +15,7 @@ from hls_handler.handlers.linguist import NO_ATTRIBUTES, LinguistAttributes
 from hls_handler.handlers.reader import ChangedFile
 from hls_handler.handlers.skipped_files import (
     OVERRIDES,
+    Reason,
     SkippedFile,
     find_skip_reason,
     has_left_hidden_place,
@@ -142,19 +143,21 @@ def select_files(
     ignored_paths: PathFilter,
     max_calls: int = MAX_CALLS,
     attributes: LinguistAttributes | None = NO_ATTRIBUTES,
+    unshown: Mapping[str, Reason] = MappingProxyType({}),
 ) -> Selection:
     """Return the files to review and their parts for each call, each of at most `tokens`.
 
     `patches` are redacted, and `new` are the indexes of the blocks of each path that were not reviewed before: only
     hunks with such blocks are shown. If `attributes` is None, they are unknown, and files that they could select need a
-    review. A file is split between hunks, and a hunk that is longer than a call between lines. Source code comes first,
-    and if not everything fits into `max_calls`, small files before large ones.
+    review. `unshown` is why GitHub shows no line of some files. A file is split between hunks, and
+    a hunk that is longer than a call between lines. Source code comes first, and if not everything
+    fits into `max_calls`, small files before large ones.
     """
     read: list[PatchedFile] = []
     skipped: list[SkippedFile] = []
     for file in files:
         patch = patches.get(file.path, Patch(()))
-        reason = find_skip_reason(file, patch, ignored_paths, attributes)
+        reason = find_skip_reason(file, patch, ignored_paths, attributes, unshown.get(file.path))
         if reason is None:
             status, counts = STATUSES.get(file.status, "changed"), (file.additions, file.deletions)
             cut = is_shortened(file) or has_left_hidden_place(file, ignored_paths, attributes)

@@ -123,6 +123,7 @@ from hls_handler.handlers.review_input import (
     read_merge_state,
     read_reviewers,
     read_surroundings,
+    read_unshown,
 )
 from hls_handler.handlers.skipped_files import SkippedFile, count_lines
 from hls_handler.review.coverage import Coverage, count_reasons
@@ -189,7 +190,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 39
+    facts_version = 40
     variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in VARIABLES.items()}
     comment_variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in COMMENT_VARIABLES.items()}
     superseded_by_push = True
@@ -245,7 +246,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         is_review, is_full = limits.is_review and not event.is_closing, event.is_full_review_requested
         record = history.review(pull_request.number) if is_review else NO_REVIEW
         threads, writers, replied = read_discussion(pull_request.number, reader, record.ledger)
-        files = find_present(listed, patches, unlisted, record)
+        ignored = limits.ignored_paths
+        unshown = read_unshown(listed, pull_request, reader, ignored) if is_review else {}
+        files = find_present(listed, patches, unlisted, record, unshown)
         credentials = find_credentials(texts, limits.ignored_paths)
         ledger = follow_credentials(follow(record, files), credentials, files)
         followed = replace(record, ledger=apply_threads(ledger, threads, writers=writers))
@@ -255,7 +258,15 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         new = files.find_new({} if is_full else record.blocks)
         tokens = max(limits.input_tokens - QUESTION_TOKENS * len(wanted), limits.input_tokens // 2)
         most = MAX_CALLS if is_review else 1
-        select = partial(select_files, listed, patches, new=new, ignored_paths=limits.ignored_paths, max_calls=most)
+        select = partial(
+            select_files,
+            listed,
+            patches,
+            new=new,
+            ignored_paths=ignored,
+            max_calls=most,
+            unshown=unshown,
+        )
         selection, context, problem = select(tokens=tokens), NO_CONTEXT, ""
         if is_review and may_have_calls(selection):
             selection, context, problem = _add_context(selection, select, pull_request, reader, limits, tokens)

@@ -45,6 +45,16 @@ class ChangedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Blob:
+    """The content of a file in git."""
+
+    sha: str
+    is_binary: bool = False
+    """False also if GitHub does not know it, as over 512,000 bytes, and with a byte order mark."""
+    text: str = ""  # of at most 1,024 bytes, such as a pointer of Git LFS; "" for a longer text
+
+
+@dataclass(frozen=True, slots=True)
 class OpenPullRequest:
     """An entry of https://docs.github.com/en/rest/pulls/pulls#list-pull-requests"""
 
@@ -226,6 +236,12 @@ class RepositoryFiles(Protocol):
 
         Missing files, binary files, and files of more than 200,000 bytes are left out. Without a mirror, GitHub's API
         returns the first 20, in one request.
+        """
+
+    def blobs(self, ids: Sequence[str], contents: Sequence[str]) -> Mapping[str, Blob]:
+        """The files at names such as "refs/heads/main:run.sh", of any revision, by name.
+
+        Of the names in `ids`, only the SHA is read. Missing files are left out. One request.
         """
 
     def find_words(self, words: Collection[str]) -> Sequence[Hit]:

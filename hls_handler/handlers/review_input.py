@@ -6,6 +6,8 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
 
 from hls_handler.errors import Retryable, Superseded
 from hls_handler.events import Event, PullRequest
@@ -13,6 +15,7 @@ from hls_handler.handlers.changed_files import TOKENS_PER_FILE, PatchedFile, Sel
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.reader import (
     NO_CONTEXT,
+    Blob,
     ChangedFile,
     GuidanceFile,
     LinkedIssue,
@@ -22,7 +25,14 @@ from hls_handler.handlers.reader import (
     ReviewContext,
     read_optional,
 )
-from hls_handler.handlers.skipped_files import EMPTY_BLOBS, is_shortened
+from hls_handler.handlers.skipped_files import (
+    EMPTY_BLOBS,
+    Reason,
+    decide_unshown,
+    is_compared,
+    is_shortened,
+    looks_like_code,
+)
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.dismissals import FIXED, find_dismissals
 from hls_handler.review.functions import find_lines_above
@@ -47,6 +57,8 @@ log = logging.getLogger(__name__)
 
 MAX_READ_FILES = 100  # changed files that are read as a whole
 MAX_LISTED_FILES = 3_000  # GitHub lists no more
+MAX_COMPARED_FILES = 250  # changed files without a patch that are compared with the base branch
+MAX_READ_CONTENTS = 20  # of these, files whose content is read
 MAX_OWNED_FILES = 30  # changed files whose code owners are looked up
 MAX_AUTHORED_FILES = 3  # changed files whose last authors are read, with one request each
 ABOVE_SHARE = 0.15  # of the tokens of a call, at most, for lines above hunks
@@ -111,11 +123,52 @@ def read_discussion(
     return threads, writers, [entry.key for entry in ledger if entry.key not in unreplied]
 
 
+def read_unshown(
+    files: Sequence[ChangedFile],
+    pull_request: PullRequest,
+    reader: Reader,
+    ignored_paths: PathFilter,
+) -> Mapping[str, Reason]:
+    """Return why GitHub shows no line of some files, by path. One request if there are such."""
+    compared = [file for file in files if is_compared(file, ignored_paths)]
+    compared.sort(key=lambda file: file.status == "renamed")
+    del compared[MAX_COMPARED_FILES:]
+    if not compared:
+        return {}
+    branch, head = f"refs/heads/{pull_request.base_ref}", pull_request.head_sha
+    earlier: dict[str, str] = {}  # names of blobs, by path
+    contents: dict[str, str] = {}
+    for file in compared:
+        if file.status not in ("added", "copied", "removed"):
+            earlier[file.path] = f"{branch}:{file.previous_path or file.path}"
+        if not looks_like_code(file.path) and len(contents) < MAX_READ_CONTENTS:
+            revision = branch if file.status == "removed" else head
+            contents[file.path] = f"{revision}:{file.path}"
+    nothing: Mapping[str, Blob] = {}
+    read = partial(reader.files_at(head).blobs, [*earlier.values()], [*contents.values()])
+    found, problem = read_optional(read, nothing)
+    if problem:
+        log.warning("files without a patch were not compared", extra={"reason": problem})
+        return {}
+    reasons: dict[str, Reason] = {}
+    for file in compared:
+        on_base = found.get(earlier.get(file.path, ""))
+        content = found.get(contents.get(file.path, ""))
+        reason = decide_unshown(file, on_base, content)
+        if reason is not None:
+            reasons[file.path] = reason
+    return reasons
+
+
 def find_present(
-    listed: Sequence[ChangedFile], patches: Mapping[str, Patch], unlisted: int, record: ReviewRecord
+    listed: Sequence[ChangedFile],
+    patches: Mapping[str, Patch],
+    unlisted: int,
+    record: ReviewRecord,
+    unshown: Mapping[str, Reason] = MappingProxyType({}),
 ) -> PresentFiles:
     """Return the present files. GitHub may have shortened or left out the patches of some of them."""
-    unread = [file for file in listed if _is_unread(file)]
+    unread = [file for file in listed if _is_unread(file, unshown.get(file.path))]
     return PresentFiles(
         patches,
         {file.path: file.previous_path for file in listed if file.previous_path and file.status == "renamed"},
@@ -125,11 +178,14 @@ def find_present(
     )
 
 
-def _is_unread(file: ChangedFile) -> bool:
+def _is_unread(file: ChangedFile, unshown: Reason | None) -> bool:
     if file.patch:
         return is_shortened(file)
-    is_empty = file.status == "removed" or file.sha in EMPTY_BLOBS
-    return not is_empty and not (file.status == "renamed" and not file.additions and not file.deletions)
+    if file.status == "removed" or file.sha in EMPTY_BLOBS:
+        return False
+    if unshown is not None:
+        return unshown not in ("mode changed only", "renamed without changes")
+    return not (file.status == "renamed" and not file.additions and not file.deletions)
 
 
 def read_context(pull_request: PullRequest, reader: Reader, review: Review) -> tuple[ReviewContext, str]:

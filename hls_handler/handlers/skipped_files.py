@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hls_handler.handlers.linguist import NO_ATTRIBUTES, Attribute, LinguistAttributes
-from hls_handler.handlers.reader import ChangedFile
+from hls_handler.handlers.reader import Blob, ChangedFile
 from hls_handler.review.patches import Patch, parse_patch
 from hls_handler.settings.values import PathFilter
 from hls_handler.untrusted.redaction import redact
 
 Reason = Literal[
     "binary or empty",
+    "stored in Git LFS",
+    "mode changed only",
     "not shown by GitHub",
     "too large for GitHub to show",
     "renamed without changes",
@@ -51,6 +53,9 @@ NOT_HAND_WRITTEN: tuple[tuple[Reason, re.Pattern[str]], ...] = (
 )
 """(reason, pattern) of files that are not written by hand. The pattern is searched in the path in lower case."""
 
+UNSURE: Reason = "perhaps generated or vendored"
+"""Only a name says that a file needs no review."""
+
 HIDING: frozenset[Reason] = frozenset({"vendored", "minified"})
 """Reasons for which code of any kind can be hidden by a name. Only `.gitattributes` shows that it needs no review."""
 
@@ -74,6 +79,31 @@ BINARY_FILES = re.compile(
 )
 """Files of these formats have no lines. Any other file without a patch may have some that GitHub does not show."""
 
+CODE_FILES = re.compile(
+    r"(^|/)\.github/"
+    r"|(^|/)([^/]*file|(docker|make|jenkins)file\.[^/]*|(build|workspace)(\.bazel)?|codeowners)$"
+    r"|(^|/)\.(env[^/]*|htaccess|[^/]*(rc|profile|ignore|attributes|config))$"
+    r"|\.(c|h|cc|cpp|cxx|hh|hpp|hxx|inl|cuh?|ino|mm?|cs|cshtml|razor|vb|fs[ix]?|go|rs|swift|dart"
+    r"|java|kts?|scala|groovy|gradle|clj[cs]?|edn|js|jsx|mjs|cjs|ts|tsx|mts|cts|vue|svelte|astro"
+    r"|py[iwx]?|rb|erb|rake|gemspec|php\d?|phtml|inc|lua|p[lm]|t|tcl|r|rmd|jl|exs?|erl|hrl|l?hs"
+    r"|mli?|coffee|elm|el|lisp|scm|rkt|zig|nim|cr|d|f|f90|for|pas|dpr|cob|cbl|cpy|asm|s|vhdl?|svh?|v"
+    r"|sol|vy|move|glsl|hlsl|vert|frag|wgsl|metal|as|applescript|ahk|bas|cls|vbs|vba"
+    r"|sh|bash|zsh|fish|ksh|csh|awk|ps1|psm1|psd1|bat|cmd|reg|inf|rc|strings"
+    r"|sql|psql|plsql|pk[sb]|ddl|graphql|gql|proto|thrift|avsc|wsdl|xsd|xslt?|rego"
+    r"|tf|tfvars|hcl|bicep|nix|cue|jsonnet|bzl|bazel|cmake|mk|ninja|gn|gni"
+    r"|html?|xhtml|css|scss|sass|less|svg|hbs|mustache|ejs|pug|j2|jinja2?|liquid|twig|te?mpl|tpl"
+    r"|json[5cl]?|ya?ml|toml|ini|cfg|conf|config|properties|xml|plist|env|service|timer|desktop"
+    r"|[a-z]*proj|sln|props|targets|nuspec|xaml|resx|md|mdx|rst|adoc|txt|tex|ipynb|patch|diff)$"
+)
+"""Code, settings and texts by their names in lower case. They should be read, also if git takes
+them for binary, as it does with UTF-16."""
+
+LFS_POINTER = re.compile(
+    r"version https://git-lfs\.github\.com/spec/v1\n(ext-\d-\S+ sha256:[0-9a-f]{64}\n)*"
+    r"oid sha256:[0-9a-f]{64}\nsize \d+\n"
+)
+"""https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md"""
+
 EMPTY_BLOBS = (
     "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
     "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813",
@@ -83,6 +113,8 @@ EMPTY_BLOBS = (
 REASONS_WITHOUT_REVIEW: frozenset[Reason] = frozenset(
     {
         "binary or empty",
+        "stored in Git LFS",
+        "mode changed only",
         "renamed without changes",
         "changed in blank lines only",
         "left out by settings",
@@ -108,18 +140,63 @@ class SkippedFile:
 
 def count_lines(files: Iterable[ChangedFile], skipped: Iterable[SkippedFile]) -> int:
     """Return the number of changed lines of the files that a review reads, or would read if GitHub showed them."""
-    unread = {one.path for one in skipped if not one.needs_review or one.reason == "perhaps generated or vendored"}
+    unread = {one.path for one in skipped if not one.needs_review or one.reason == UNSURE}
     return sum(file.additions + file.deletions for file in files if file.path not in unread)
 
 
+def is_compared(file: ChangedFile, ignored_paths: PathFilter) -> bool:
+    """Return True if GitHub shows no line of a file, and its name does not say why."""
+    if file.patch or file.additions or file.deletions or file.sha is None:
+        return False
+    if file.sha in EMPTY_BLOBS or BINARY_FILES.search(file.path.lower()):
+        return False
+    return _find_reason_of_path(file.path, ignored_paths, NO_ATTRIBUTES) in (None, UNSURE)
+
+
+def looks_like_code(path: str) -> bool:
+    return CODE_FILES.search(path.lower()) is not None
+
+
+def decide_unshown(file: ChangedFile, on_base: Blob | None, content: Blob | None) -> Reason | None:
+    """Return why GitHub shows no line of a file of `is_compared`; None if it is not known.
+
+    `on_base` is what the file was on the base branch, except of an added or removed file. `content`
+    is that of the file, of a removed file what it was. Both are None if they were not read.
+    """
+    is_renamed = file.status == "renamed"
+    if is_renamed and on_base is None:
+        return None
+    if on_base is not None and on_base.sha == file.sha:
+        return "renamed without changes" if is_renamed else "mode changed only"
+    if content is None or looks_like_code(file.path):
+        return "not shown by GitHub"
+    if content.is_binary:
+        return "binary or empty"
+    return "stored in Git LFS" if LFS_POINTER.fullmatch(content.text) else "not shown by GitHub"
+
+
 def find_skip_reason(
-    file: ChangedFile, patch: Patch, ignored_paths: PathFilter, attributes: LinguistAttributes | None
+    file: ChangedFile,
+    patch: Patch,
+    ignored_paths: PathFilter,
+    attributes: LinguistAttributes | None,
+    unshown: Reason | None = None,
 ) -> Reason | None:
-    """Return the reason not to show a file; None if it is shown. `attributes` are None if they could not be read."""
-    reason = _find_reason_of_path(file.path, ignored_paths, attributes)
-    if reason is not None:
-        return reason
+    """Return the reason not to show a file; None if it is shown.
+
+    `attributes` are None if they could not be read. `unshown` is the result of `decide_unshown`.
+    """
+    by_path = _find_reason_of_path(file.path, ignored_paths, attributes)
+    if by_path not in (None, UNSURE):
+        return by_path
     has_left = has_left_hidden_place(file, ignored_paths, attributes)
+    by_content = _find_reason_of_content(file, patch, unshown, has_left=has_left)
+    return by_content if by_content in REASONS_WITHOUT_REVIEW else by_path or by_content
+
+
+def _find_reason_of_content(
+    file: ChangedFile, patch: Patch, unshown: Reason | None, *, has_left: bool
+) -> Reason | None:
     if patch.hunks:
         if redact(file.path) != file.path:  # stored facts are redacted, and two files would have one name
             return "named like a credential"
@@ -127,6 +204,8 @@ def find_skip_reason(
         return None if is_read else "changed in blank lines only"
     if file.additions or file.deletions:
         return "too large for GitHub to show"
+    if unshown not in (None, "renamed without changes"):
+        return unshown
     if file.status == "renamed" and not has_left:
         return "renamed without changes"
     is_empty = file.sha in EMPTY_BLOBS or BINARY_FILES.search(file.path.lower()) is not None
@@ -149,7 +228,7 @@ def _find_reason_of_path(path: str, ignored_paths: PathFilter, attributes: Lingu
     for reason, pattern in NOT_HAND_WRITTEN:
         if pattern.search(path.lower()) and known.get(OVERRIDES[reason]) is not False:
             is_sure = attributes is not None and reason not in HIDING
-            return reason if is_sure else "perhaps generated or vendored"
+            return reason if is_sure else UNSURE
     return None
 
 

@@ -5,6 +5,7 @@ https://docs.github.com/en/rest/pulls/reviews, /pulls/comments; https://docs.git
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -254,7 +255,14 @@ def _blob(state: State, full_name: str, expression: str) -> Document | None:
     text = state.world.file_at(full_name, ref.removeprefix("refs/heads/"), path)
     if text is None:
         return None
-    return {"text": None if "\0" in text else text, "byteSize": len(text.encode()), "isTruncated": False}
+    content, is_binary = text.encode(), "\0" in text
+    return {
+        "oid": hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest(),
+        "text": None if is_binary else text,
+        "byteSize": len(content),
+        "isTruncated": False,
+        "isBinary": is_binary,
+    }
 
 
 def _closed_by(state: State, pull: Conversation) -> list[Conversation]:

@@ -12,7 +12,7 @@ import pytest
 
 import hls_handler
 from hls_handler.clients.merge_state import MERGE_STATE_QUERY
-from hls_handler.clients.review_context import REVIEW_CONTEXT_QUERY, head_files_query
+from hls_handler.clients.review_context import REVIEW_CONTEXT_QUERY, blobs_query, head_files_query
 from hls_handler.clients.review_threads import REVIEW_THREADS_QUERY
 
 PACKAGE = Path(hls_handler.__file__).parent
@@ -139,10 +139,17 @@ def test_rule_12_graphql_is_only_used_to_read() -> None:
     assert sorted(queries) == [
         ("clients/merge_state.py", "MERGE_STATE_QUERY"),
         ("clients/review_context.py", "REVIEW_CONTEXT_QUERY"),
+        ("clients/review_context.py", "blobs_query(len(ids), len(contents))"),
         ("clients/review_context.py", "head_files_query(len(first))"),
         ("clients/review_threads.py", "REVIEW_THREADS_QUERY"),
     ]
-    for query in (MERGE_STATE_QUERY, REVIEW_CONTEXT_QUERY, head_files_query(2), REVIEW_THREADS_QUERY):
+    for query in (
+        MERGE_STATE_QUERY,
+        REVIEW_CONTEXT_QUERY,
+        head_files_query(2),
+        blobs_query(1, 2),
+        REVIEW_THREADS_QUERY,
+    ):
         assert query.startswith("query(")
         assert "mutation" not in query
 

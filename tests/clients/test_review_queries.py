@@ -14,7 +14,7 @@ from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.clients.review_context import MAX_TEXT_CHARS, WireContext, WireHeadFiles
 from hls_handler.errors import DependencyDown
 from hls_handler.events import Account
-from hls_handler.handlers.reader import GuidanceFile, LinkedIssue, ReviewContext
+from hls_handler.handlers.reader import Blob, GuidanceFile, LinkedIssue, ReviewContext
 from hls_handler.prompting import recorded
 from hls_handler.review.record import ReviewThread, ThreadReply
 from hls_handler.sandbox.faults import Fault
@@ -249,6 +249,36 @@ def test_text_of_files_at_the_head_commit(world: ReviewWorld) -> None:
     found = reader(world).files_at(HEAD).texts(paths)
     assert found == {"a.py": "import os\n", "fits.py": "x" * 200_000}
     assert world.calls() == ["POST /graphql"]
+
+
+def test_contents_of_several_revisions_take_one_request(world: ReviewWorld) -> None:
+    put(world, "run.sh", "echo 1\n", branch="master")
+    put(world, "run.sh", "echo 1\n", branch=HEAD)
+    put(world, "tool", "\0\1", branch=HEAD)
+    put(world, "clip", "version https://git-lfs.github.com/spec/v1\n", branch=HEAD)
+    put(world, "long", "x" * 1_025, branch=HEAD)
+    names = [f"{HEAD}:{path}" for path in ("tool", "clip", "long", "absent")]
+    world.sandbox.requests.clear()
+    found = reader(world).files_at(HEAD).blobs(["refs/heads/master:run.sh", f"{HEAD}:run.sh", "x:absent"], names)
+    script = Blob("c3e9e049287befed8405d9816ed6e1ec4e3a1641", text="echo 1\n")
+    assert found == {
+        "refs/heads/master:run.sh": script,
+        f"{HEAD}:run.sh": script,
+        f"{HEAD}:tool": Blob("bdc955b7b2e610ad5a72302b139a2e6cb325519a", is_binary=True),
+        f"{HEAD}:clip": Blob(
+            "f8a898db217a5a85ed8b3d25b34c1df1d1094c46", text="version https://git-lfs.github.com/spec/v1\n"
+        ),
+        f"{HEAD}:long": Blob("5a9182f077152dd3f7d621386a994c967dd1902b"),
+    }
+    assert world.calls() == ["POST /graphql"]
+
+
+def test_content_that_github_does_not_analyse_is_not_called_binary() -> None:
+    """GitHub does so over 512,000 bytes, and if it does not know the encoding."""
+    blob = {"oid": "a" * 40, "byteSize": 512_001, "isBinary": None, "text": None}
+    folder: dict[str, object] = {}
+    data = {"repository": {"f0": blob, "f1": folder, "f2": None}}
+    assert WireHeadFiles.model_validate(data).blobs(["a", "b", "c"]) == {"a": Blob("a" * 40)}
 
 
 def test_only_the_first_20_files_are_read(world: ReviewWorld) -> None:

@@ -80,15 +80,16 @@ def test_requests_of_a_pull_request_its_push_review_and_failed_workflow(deliver:
     labels, comment = f"POST {issue}/labels", f"POST {issue}/comments"
     opened = deliver("demo/feature")
     check = f"POST {REPOSITORY}/statuses/"
+    renamed = "POST /graphql"  # whether shop/money.py is what shop/price_utils.py was
     context, inline = ["POST /graphql"] * 2, f"GET {pull}/comments"
     review = [f"POST {pull}/reviews", inline]
-    assert _without_commits(opened) == [files, *context, check, state, labels, *review, comment, check]
+    assert _without_commits(opened) == [files, renamed, *context, check, state, labels, *review, comment, check]
     edit_comment = [f"{verb} {REPOSITORY}/issues/comments/3000000000" for verb in ("GET", "PATCH")]
     pushed = deliver("demo/feature-push")
     threads = "POST /graphql"
     replies = [f"POST {pull}/comments//replies"] * 3
     assert _without_commits(_without_numbers(pushed)) == _without_numbers(
-        [files, threads, *context, check, state, *replies, *edit_comment, check]
+        [files, threads, renamed, *context, check, state, *replies, *edit_comment, check]
     )
     review = [f"GET {pull}/reviews", f"GET {pull}/reviews/2304417713/comments"]
     reviewed = deliver("demo/review")

@@ -34,6 +34,7 @@ from hls_handler.errors import DependencyDown, HlsError
 from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review
 from hls_handler.handlers.labels import LabelState
 from hls_handler.handlers.reader import (
+    Blob,
     ChangedFile,
     CheckAnnotation,
     Comparison,
@@ -99,6 +100,7 @@ class FakeGithub:
     merge_state: MergeState | HlsError = field(default_factory=lambda: MergeState(False, (), "", False, False))
     contexts: dict[str, ReviewContext | HlsError] = field(default_factory=dict)  # by base branch; an error is raised
     head_files: dict[str, str] = field(default_factory=dict)  # text by "commit:path"
+    blobs: dict[str, Blob] = field(default_factory=dict)  # by "refs/heads/branch:path" or "commit:path"
     heads: dict[str, str] = field(default_factory=dict)  # commits by branch
     no_mirror: str = ""  # why no words are found
     parents_of: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by commit
@@ -213,6 +215,10 @@ class FakeRepositoryFiles:
         self.github._call(f"head_files {' '.join(paths)}")
         found = {path: self.github.head_files.get(f"{self.sha}:{path}") for path in paths}
         return {path: text for path, text in found.items() if text is not None}
+
+    def blobs(self, ids: Sequence[str], contents: Sequence[str]) -> Mapping[str, Blob]:
+        self.github._call(f"blobs {len(ids)} {len(contents)}")
+        return {name: self.github.blobs[name] for name in (*ids, *contents) if name in self.github.blobs}
 
     @property
     def no_mirror(self) -> str:
