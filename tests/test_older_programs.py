@@ -1,4 +1,6 @@
-"""Promises of the original descriptions: sample settings, `main:app`, another webhook path and other variables."""
+"""Promises of the original descriptions: sample settings, the commands that start the service, another
+webhook path and other variables.
+"""
 
 from __future__ import annotations
 
@@ -47,22 +49,47 @@ def test_check_accepts_the_sample_settings_and_warns_of_the_retired_model(
     assert result.stdout.splitlines()[-1].startswith(f"{file}: settings and ")
 
 
-def test_uvicorn_runs_main_app_and_receives_webhooks_at_both_paths(tmp_path: Path) -> None:
-    port, file, log = free_port(), tmp_path / "settings.yaml", tmp_path / "log"
-    file.write_text(SAMPLE + f'storage: {{url: "sqlite:///{tmp_path}/hls.db"}}\n')
+def serve(folder: Path, module: str, *arguments: str, settings: str = SAMPLE) -> Service:
+    """Run `python -m module ARGUMENTS --port N`, and return when the service answers."""
+    port = free_port()
+    file = folder / "settings.yaml"
+    url = f"sqlite:///{folder}/hls.db"
+    file.write_text(settings.replace("0.0.0.0", "127.0.0.1") + f'storage: {{url: "{url}"}}\n')
     environ = {**os.environ, **VARIABLES, "HLS_CONFIG": str(file)}
-    process = start_module("uvicorn", ["hls_handler.main:app", "--port", str(port)], environ=environ, log=log)
-    service = Service(file, port, log, f"sqlite:///{tmp_path}/hls.db", process=process)
+    log = folder / "log"
+    process = start_module(module, [*arguments, "--port", str(port)], environ=environ, log=log)
+    return Service(file, port, log, url, process=process).until_up()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("uvicorn", "hls_handler.main:app"), ("hls_handler.main",)],
+    ids=["main:app", "python -m"],
+)
+def test_original_commands_start_the_service_which_receives_webhooks_at_both_paths(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    service = serve(tmp_path, *command)
     try:
-        service.until_up()
         assert (service.get("/health").status, service.get("/stats").status) == (200, 200)
         for path in ("/webhook", "/webhooks/github"):
             pong = service.deliver("ping", b'{"zen": "."}', secret=VARIABLES["GITHUB_WEBHOOK_SECRET"], path=path)
             assert (pong.status, pong.body["status"]) == (200, "pong")
             assert service.deliver("ping", b"{}", secret="the-secret-of-others", path=path).status == 401
     finally:
-        process.terminate()
-        process.wait(timeout=40)
+        service.stop()
+
+
+def test_rule_1_main_app_accepts_unsigned_webhooks_of_this_machine_only(tmp_path: Path) -> None:
+    unsigned = SAMPLE.replace("signature_validation: true", "signature_validation: false")
+    service = serve(tmp_path, "uvicorn", "hls_handler.main:app", settings=unsigned)
+    sent = {"Content-Type": "application/json", "X-GitHub-Event": "ping", "X-GitHub-Delivery": "1"}
+    try:
+        assert service.request("POST", "/webhook", b"{}", sent).status == 200
+        forwarded = {**sent, "X-Forwarded-For": "127.0.0.1"}
+        assert service.request("POST", "/webhook", b"{}", forwarded).status == 401
+    finally:
+        service.stop()
 
 
 def test_importing_main_does_not_start_the_service() -> None:

@@ -18,15 +18,13 @@ from starlette.responses import Response
 
 from hls_handler.settings.model import Settings
 from hls_handler.settings.values import is_loopback
-from hls_handler.web.callers import Callers
+from hls_handler.web.callers import Callers, find_sign_of_proxy
 
 SESSION_S = 12 * 3600
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::[0-9]{1,5})?")
 """Matches the header Host. Starlette's `request.url` has the server's own address if it cannot parse the header."""
 
 SAFE_METHODS = ("GET", "HEAD")
-PROXY_HEADERS = re.compile(r"forwarded|via|x-real-ip|x-forwarded-.+")
-"""Headers that proxies add to a request, and browsers do not."""
 
 
 class Access:
@@ -55,7 +53,7 @@ class Access:
             if host is None or not is_loopback(host[1]):
                 # A web page of another site may have made its own name point to this machine.
                 return 403, "use http://127.0.0.1 or http://localhost, or set server.api_key"
-            sign = _find_sign_of_proxy(request)
+            sign = find_sign_of_proxy(request)
             if sign is not None:
                 return 403, f"others may reach this service through a proxy ({sign}): set server.api_key"
         if _is_of_other_site(request) or (request.method in SAFE_METHODS and not self.is_same_origin(request)):
@@ -135,15 +133,6 @@ class Access:
 
     def _sign(self, purpose: str, value: str) -> str:
         return hmac.digest(self._signing_key, f"{purpose} {value}".encode("utf-8", "surrogatepass"), sha256).hex()
-
-
-def _find_sign_of_proxy(request: Request) -> str | None:
-    """Return what shows that a proxy has forwarded the request; None if nothing does."""
-    header = next((name for name in request.headers if PROXY_HEADERS.fullmatch(name)), None)
-    if header is not None:
-        return f"the request has the header {header.title()}"
-    # Without configuration, nginx adds no header, but uses this version. Browsers do not.
-    return "the request is of HTTP/1.0" if request.scope.get("http_version") == "1.0" else None
 
 
 def _is_of_other_site(request: Request) -> bool:

@@ -312,6 +312,10 @@ def _find_warnings(settings: Settings, sources: Sources) -> Iterator[str]:
         for name, kinds in KINDS_OF_KEYS.items():
             if name in provider.model_fields_set and provider.kind not in kinds:
                 yield f"{sources.where(f'{key}.{name}')}: has no effect with kind {provider.kind}; remove the key"
+    if not settings.features.signature_validation:
+        where = sources.where("features.signature_validation")
+        accepted = "they are accepted from this machine only, and not from a proxy"
+        yield f"{where}: webhooks are not verified; {accepted}"
     if settings.claude.temperature is not None:
         yield f"{sources.where('claude.temperature')}: has no effect, models accept no temperature; remove the key"
     if not settings.mirror.enabled:

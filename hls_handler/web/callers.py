@@ -1,16 +1,21 @@
-"""Finds who sent a request: the holder of `server.api_key`, or a person whom `server.trusted_proxy` has signed in."""
+"""Finds who sent a request: the holder of `server.api_key`, a person whom `server.trusted_proxy`
+has signed in, or another machine.
+"""
 
 from __future__ import annotations
 
 import hmac
 import re
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from starlette.requests import Request
 
 from hls_handler.settings.model import Server
 
 LOGIN = re.compile(r"[!-+\--~]{1,100}")  # printable ASCII without the comma, with which proxies join two headers
+
+PROXY_HEADERS = re.compile(r"forwarded|via|x-real-ip|x-forwarded-.+")
+"""Headers that proxies add to a request, and browsers do not."""
 
 
 class Callers:
@@ -47,10 +52,32 @@ class Callers:
         return given[0] if is_login and request.client and self._is_trusted(request.client.host) else None
 
     def _is_trusted(self, host: str) -> bool:
-        try:
-            address = ip_address(host)
-        except ValueError:  # a path of a socket
-            return False
-        if isinstance(address, IPv6Address) and address.ipv4_mapped:  # of a socket that accepts both
-            address = address.ipv4_mapped
-        return any(address in network for network in self._networks)
+        address = _parse_address(host)
+        return address is not None and any(address in network for network in self._networks)
+
+
+def _parse_address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(host)
+    except ValueError:  # a path of a socket
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:  # of a socket that accepts both
+        return address.ipv4_mapped
+    return address
+
+
+def find_sign_of_others(request: Request) -> str | None:
+    """Return what shows that another machine may have sent the request; None if nothing does."""
+    address = _parse_address(request.client.host) if request.client else None
+    if address is None or not address.is_loopback:
+        return "the client is not on this machine"
+    return find_sign_of_proxy(request)
+
+
+def find_sign_of_proxy(request: Request) -> str | None:
+    """Return what shows that a proxy has forwarded the request; None if nothing does."""
+    header = next((name for name in request.headers if PROXY_HEADERS.fullmatch(name)), None)
+    if header is not None:
+        return f"the request has the header {header.title()}"
+    # Without configuration, nginx adds no header, but uses this version. Browsers do not.
+    return "the request is of HTTP/1.0" if request.scope.get("http_version") == "1.0" else None

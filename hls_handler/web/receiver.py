@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -32,6 +32,7 @@ from hls_handler.routing import (
 )
 from hls_handler.routing.envelope import INSTALLATION_EVENTS
 from hls_handler.settings.model import Settings
+from hls_handler.web.callers import find_sign_of_others
 from hls_handler.web.stats import Snapshot
 from hls_handler.web.webhook import (
     Rejected,
@@ -164,6 +165,16 @@ def _too_large(max_bytes: int) -> Rejected:
     return Rejected(413, f"the body is over {max_bytes} bytes (server.max_body_bytes)")
 
 
+def _check_unsigned(request: Request) -> None:
+    """Raise `Rejected` (401) if another machine may have sent the request.
+
+    Settings ensure that server.host is a loopback address, but another ASGI server does not use it.
+    """
+    sign = find_sign_of_others(request)
+    if sign is not None:
+        raise not_verified(f"unsigned webhooks are accepted from this machine only: {sign}")
+
+
 class WebhookReceiver:
     """The endpoint at `server.webhook_path` for one version of the settings."""
 
@@ -177,8 +188,11 @@ class WebhookReceiver:
             self._ports.count_rejection(405)
             raise HTTPException(405, "webhooks are sent with POST", {"allow": "POST"})
         line = ReceivedLine()
+        is_signed = self._settings.features.signature_validation
         try:
-            headers = parse_headers(scope["headers"], signed=self._settings.features.signature_validation)
+            headers = parse_headers(scope["headers"], signed=is_signed)
+            if not is_signed:
+                _check_unsigned(Request(scope))
         except Rejected as rejected:
             response = self._reject(line, rejected, CLOSE)
             await response(scope, receive, send)

@@ -156,6 +156,13 @@ def test_command_that_needs_the_mirror_causes_a_warning_without_it(tmp_path: Pat
     )
 
 
+def test_rule_1_unverified_webhooks_cause_a_warning(tmp_path: Path) -> None:
+    settings = load(tmp_path, f"{SMALLEST}features: {{signature_validation: false}}\n")
+    where = f"{tmp_path}/settings.yaml:8 (features.signature_validation)"
+    accepted = "they are accepted from this machine only, and not from a proxy"
+    assert settings.warnings == (f"{where}: webhooks are not verified; {accepted}",)
+
+
 def test_an_option_of_the_command_does_not_make_an_unsafe_combination_possible(tmp_path: Path) -> None:
     path = write(tmp_path / "settings.yaml", f"{SMALLEST}features: {{signature_validation: false}}\n")
     with pytest.raises(SettingsError, match="false is allowed on a loopback host only"):

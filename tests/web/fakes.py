@@ -210,7 +210,7 @@ def ask(
     chunks: Sequence[bytes] = (b"",),
     query: bytes = b"",
     http_version: str = "1.1",
-    client: tuple[str, int] = ("127.0.0.1", 4711),
+    client: tuple[str, int] | None = ("127.0.0.1", 4711),
 ) -> Response:
     """Send one request in its own event loop and return the response."""
     scope = {

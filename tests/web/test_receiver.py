@@ -109,6 +109,40 @@ def test_an_unsigned_event_is_accepted_if_validation_is_disabled() -> None:
     assert ask(setup.app(), headers=headers(body, x_hub_signature_256=None), chunks=[body]).status == 202
 
 
+@pytest.mark.parametrize(
+    ("scope", "sent", "why"),
+    [
+        ({"client": ("192.0.2.1", 4711)}, {}, "the client is not on this machine"),
+        ({"client": None}, {}, "the client is not on this machine"),  # as of a socket with a path
+        ({}, {"x_forwarded_for": "127.0.0.1"}, "the request has the header X-Forwarded-For"),
+        ({}, {"forwarded": "for=127.0.0.1"}, "the request has the header Forwarded"),
+        ({"http_version": "1.0"}, {}, "the request is of HTTP/1.0"),
+    ],
+    ids=["another machine", "unknown", "X-Forwarded-For", "Forwarded", "nginx without settings"],
+)
+def test_rule_1_an_unsigned_event_of_another_machine_is_rejected(
+    scope: dict[str, Any], sent: dict[str, str], why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    setup = WebSetup(settings(features={"signature_validation": False}))
+    body = payload()
+    unsigned = headers(body, x_hub_signature_256=None, **sent)
+    response = ask(setup.app(), headers=unsigned, chunks=[body], **scope)
+    assert (response.status, response.json) == (401, {"detail": NOT_VERIFIED})
+    assert setup.store.deliveries == []
+    (line,) = (record for record in caplog.records if record.message == "webhook received")
+    expected = f"unsigned webhooks are accepted from this machine only: {why}"
+    assert vars(line)["reason"] == expected
+
+
+@pytest.mark.parametrize("host", ["::1", "::ffff:127.0.0.1", "127.8.8.8"])
+def test_an_unsigned_event_of_this_machine_is_accepted_over_ipv6_too(host: str) -> None:
+    setup = WebSetup(settings(features={"signature_validation": False}))
+    body = payload()
+    sent = headers(body, x_hub_signature_256=None)
+    assert ask(setup.app(), headers=sent, chunks=[body], client=(host, 4711)).status == 202
+
+
 def test_a_store_failure_is_503_and_reported_in_health(setup: WebSetup) -> None:
     body = payload()
     app = setup.app()
