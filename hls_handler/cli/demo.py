@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hls_handler.cli.options import find_hls_command, print_line, print_lines
+from hls_handler.cli.options import find_credentials, find_hls_command, print_line, print_lines
 from hls_handler.cli.send import Response, post_webhook, with_sandbox_links
 from hls_handler.cli.service_process import ServiceProcess
 from hls_handler.db.files import hold_exclusively
 from hls_handler.deliveries import OPEN_STATES
-from hls_handler.errors import HlsError, with_remedy
+from hls_handler.errors import HlsError, SettingsError, with_remedy
 from hls_handler.events import event_key
 from hls_handler.prompting import recorded
 from hls_handler.prompting.recorded import Recorded
@@ -101,6 +101,7 @@ def demo(
 def run_demo(*, once: bool) -> int:
     from hls_handler.sandbox.server import Sandbox  # here: `hls serve` does not need it
 
+    print_line(_describe_init())
     try:
         with hold_exclusively(STORAGE_URL):  # fail before deleting the files of a running demo
             pass
@@ -113,6 +114,20 @@ def run_demo(*, once: bool) -> int:
     except HlsError as exc:
         print_line(f"the demo cannot run: {with_remedy(exc)}")
         return 2
+
+
+def _describe_init() -> str:
+    """Return one line: what `hls init` would do, and the credentials that the demo does not use."""
+    command = f"{find_hls_command()} init"
+    line = f"To use HLS, `{command}` connects it with GitHub and Claude, and writes settings"
+    try:
+        found = find_credentials()
+    except SettingsError:  # of .env, which the demo does not need
+        found = []
+    if not found:
+        return f"{line}."
+    are_set = "is set, but is" if len(found) == 1 else "are set, but are"
+    return f"{line}; {' and '.join(found)} {are_set} not used in the demo."
 
 
 def _run(sandbox: Sandbox, *, once: bool) -> int:

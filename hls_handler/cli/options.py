@@ -25,13 +25,16 @@ from hls_handler.clients.providers import Providers
 from hls_handler.db.database import parse_url, sqlite_file
 from hls_handler.db.files import database_exists
 from hls_handler.errors import HlsError, SettingsError, StoreUnavailable
-from hls_handler.settings.load import find_settings_file, load_settings
+from hls_handler.settings.load import find_settings_file, load_settings, read_environment
 from hls_handler.settings.model import Claude, Settings
 from hls_handler.storage import Storage
 from hls_handler.untrusted.cleaning import escape_unprintable, escape_unprintable_lines
 
 DOTENV = Path(".env")
 KEY_VARIABLE = "ANTHROPIC_API_KEY"
+CREDENTIALS = ("GITHUB_TOKEN", "GITHUB_WEBHOOK_SECRET", KEY_VARIABLE)
+"""Variables that the shipped settings need."""
+
 AGE, UNITS = re.compile(r"([0-9]{1,5})([dhms])"), {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 Config = Annotated[
@@ -92,6 +95,12 @@ def require_claude_key(settings: Settings, *, alternative: str) -> None:
     if problem := settings.unset.get("claude.api_key"):
         where = settings.sources.where("claude.api_key")
         abort(f"{where}: {problem}; set it in the environment or in {DOTENV.absolute()}, or {alternative}")
+
+
+def find_credentials() -> list[str]:
+    """Return those of `CREDENTIALS` that are set. Raises `SettingsError` for an unusable `.env`."""
+    variables = read_environment(os.environ, DOTENV)
+    return [name for name in CREDENTIALS if variables.get(name, "").strip()]
 
 
 def lacks_github_token(settings: Settings) -> bool:

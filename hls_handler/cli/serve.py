@@ -20,7 +20,17 @@ import uvicorn
 
 from hls_handler import shipped
 from hls_handler.app import Role, Service, configure_logs
-from hls_handler.cli.options import DOTENV, Config, abort, config_path, fail, http_origin, load, print_line
+from hls_handler.cli.options import (
+    CREDENTIALS,
+    DOTENV,
+    Config,
+    abort,
+    config_path,
+    fail,
+    find_credentials,
+    http_origin,
+    print_line,
+)
 from hls_handler.errors import DatabaseUnavailable, SettingsError
 from hls_handler.log_ring import LogRing
 from hls_handler.settings.load import SETTINGS_FILE, SettingsFile
@@ -31,13 +41,6 @@ log = logging.getLogger(__name__)
 
 OFF = "off, because server.api_key is not set"  # the console
 SIGNAL_POLL_S = 0.1
-CREDENTIALS = {
-    "github.token": "GITHUB_TOKEN",
-    "github.webhook_secret": "GITHUB_WEBHOOK_SECRET",
-    "claude.api_key": "ANTHROPIC_API_KEY",
-}
-"""Keys of the shipped settings that have no value without these variables."""
-
 RoleOption = Annotated[
     Role,
     typer.Option(
@@ -182,15 +185,21 @@ def up(config: Config = None) -> None:
 
     Runs `hls serve` if there is a settings file of your own (--config, $HLS_CONFIG or config/settings.yaml). Otherwise
     GITHUB_TOKEN, GITHUB_WEBHOOK_SECRET and ANTHROPIC_API_KEY decide, from the environment or from .env: with all three,
-    runs `hls serve` with the shipped settings; with none, `hls demo`. It is an error if only some are set.
+    runs `hls serve` with the shipped settings; else `hls demo`.
 
     Exit codes: 0 stopped by a signal; 1 at least one event of the demo failed, or the database is currently unusable; 2
-    a credential is missing, or the service or the demo could not start.
+    the service or the demo could not start.
     """
     path = config_path(config)
-    if path == shipped.SETTINGS and load(path, credentials=False).unset.keys() >= CREDENTIALS.keys():
+    if path == shipped.SETTINGS and not _has_all_credentials():
         from hls_handler.cli.demo import run_demo  # here: `hls serve` does not need it
 
-        print_line(f"None of {', '.join(CREDENTIALS.values())} is set: running the demo against a built-in sandbox.")
         raise typer.Exit(run_demo(once=False))
     raise typer.Exit(run_service(path))
+
+
+def _has_all_credentials() -> bool:
+    try:
+        return len(find_credentials()) == len(CREDENTIALS)
+    except SettingsError as exc:
+        abort(*exc.problems)

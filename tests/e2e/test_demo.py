@@ -53,6 +53,8 @@ def test_the_demo_restarts_a_killed_service_processes_its_events_and_exits_with_
             demo.kill()
     (restarted,) = [line for line in said if "the service was killed by signal 9; it was started again" in line]
     lines = [line for line in said if line != restarted]
+    hint = "hls init` connects it with GitHub and Claude, and writes settings."
+    assert lines.pop(0).endswith(hint)
     assert lines[0] == f"Demo (stand-ins for GitHub and Claude, canned replies): {page_url}"
     assert lines[4] == f" 4 issues.edited                 +1 -1 labels         {page_url}11"
     (opened,) = [line for line in lines if " pull_request.opened " in line]

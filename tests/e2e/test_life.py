@@ -11,6 +11,8 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
+
 from hls_handler.db.files import hold_exclusively
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.faults import Fault
@@ -104,9 +106,51 @@ def test_a_database_locked_by_another_serve_stops_the_start(make_service: MakeSe
     assert "is locked by another `hls serve`" in ended.stderr
 
 
-def test_up_with_incomplete_credentials_or_a_settings_file_does_not_start_the_demo(tmp_path: Path) -> None:
-    ended = run("up", environ={"GITHUB_TOKEN": "t" * 40, "GITHUB_WEBHOOK_SECRET": SECRET}, cwd=tmp_path)
-    assert (ended.returncode, "ANTHROPIC_API_KEY" in ended.stderr) == (2, True)
+HINT = "hls init` connects it with GitHub and Claude, and writes settings"
+
+
+@pytest.mark.parametrize(
+    ("environ", "line"),
+    [
+        ({}, f"{HINT}."),
+        (
+            {"ANTHROPIC_API_KEY": "sk-ant-1"},
+            f"{HINT}; ANTHROPIC_API_KEY is set, but is not used in the demo.",
+        ),
+        (
+            {"GITHUB_TOKEN": "t" * 40, "GITHUB_WEBHOOK_SECRET": SECRET, "ANTHROPIC_API_KEY": " "},
+            f"{HINT}; GITHUB_TOKEN and GITHUB_WEBHOOK_SECRET are set, but are not used in the demo.",
+        ),
+        # too short for the service
+        (
+            {"GITHUB_WEBHOOK_SECRET": "short"},
+            f"{HINT}; GITHUB_WEBHOOK_SECRET is set, but is not used in the demo.",
+        ),
+    ],
+    ids=["none", "the key of Claude", "all but the key of Claude", "an unusable one"],
+)
+def test_up_without_settings_and_all_credentials_is_the_demo(
+    tmp_path: Path, environ: dict[str, str], line: str
+) -> None:
+    (tmp_path / "data" / "demo").mkdir(parents=True)
+    url = f"sqlite:///{tmp_path}/data/demo/hls.db"
+    with hold_exclusively(url):  # so that the demo ends at once
+        ended = run("up", environ=environ, cwd=tmp_path)
+    assert ended.stderr == ""
+    first, second, *_ = ended.stdout.splitlines()
+    assert first.startswith("To use HLS, `")
+    assert first.endswith(line)
+    assert second.startswith(f"the demo cannot run: the database {url} is locked")
+
+
+def test_up_with_an_invalid_dotenv_file_names_the_line(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("GITHUB_TOKEN=t\nANTHROPIC_API_KEY\n= x\n")
+    ended = run("up", cwd=tmp_path)
+    expected = f"{tmp_path}/.env:3: invalid line; expected NAME=value\n"
+    assert (ended.returncode, ended.stderr) == (2, expected)
+
+
+def test_up_with_a_settings_file_does_not_start_the_demo(tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     shutil.copy("config/settings.example.yaml", tmp_path / "config" / "settings.yaml")
     ended = run("up", cwd=tmp_path)
