@@ -98,7 +98,13 @@ def test_questions_lead_to_an_app_and_settings_that_load(
     run: Run, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
     browser = Browser()
-    run(FakeTerminal({"How": "app", "Organisation": "", "Name": "my-hls", "Key of": KEY}), browser, environ={})
+    answers: dict[str, str | list[str]] = {
+        "How": "app",
+        "Organisation": ["my org!!", ""],
+        "Name": ["a name of more than 34 characters  ", "my-hls"],
+        "Key of": KEY,
+    }
+    run(FakeTerminal(answers), browser, environ={})
     settings = load_settings(Path("config/settings.yaml"), {}, dotenv=Path(".env"))
     app = sandbox.state.world.apps["my-hls"]
     assert settings.github.app is not None
@@ -165,6 +171,12 @@ def test_missing_value_without_a_terminal_is_an_error_that_names_its_option(
         (["--webhook-url", "http://localhost:8000/webhook"], "expected a public address"),
         (["--webhook-url", "http://[x"], "expected a public address"),
         (["--repository", "octo"], "expected a repository such as owner/repo"),
+        (["--organization", "my org!!"], "my org!!: expected the login of an organisation"),
+        (["--organization", "my-org/repo"], "my-org/repo: expected the login of an organisation"),
+        (["--organization", "-my-org"], "-my-org: expected the login of an organisation"),
+        (["--organization", "o" * 40], "expected the login of an organisation"),
+        (["--name", " "], "expected a name of 1 to 34 characters"),
+        (["--name", "h" * 35], "expected a name of 1 to 34 characters"),
         (["--github-url", "http://ghe.example.com"], "http:// to"),
     ],
 )

@@ -32,7 +32,9 @@ from hls_handler.cli.init.session import (
     DEFAULT_GITHUB,
     SETTINGS_MODE,
     Session,
+    parse_app_name,
     parse_base_url,
+    parse_organization,
     parse_repositories,
     parse_webhook_url,
     read_text,
@@ -92,10 +94,21 @@ def init(
         typer.Option("--config", "-c", metavar="PATH", help="Default: $HLS_CONFIG, else config/settings.yaml."),
     ] = None,
     app: Annotated[bool, typer.Option("--app", help="Create a GitHub App (recommended).")] = False,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the App, unique on GitHub.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name of the App, unique on GitHub.",
+            parser=parse_app_name,
+        ),
+    ] = None,
     organization: Annotated[
         str | None,
-        typer.Option(metavar="LOGIN", help="Organisation that owns the App. Default: you."),
+        typer.Option(
+            metavar="LOGIN",
+            help="Organisation that owns the App. Default: you.",
+            parser=parse_organization,
+        ),
     ] = None,
     webhook_url: Annotated[
         str | None,
@@ -215,10 +228,12 @@ def _ask_for_account(session: Session) -> bool:
         session.require_new([WEBHOOK_SECRET])  # GitHub generates one for the App
         if session.organization is None and has_terminal:
             question = "Organisation that owns the App (Enter: your own account)"
-            session.organization = session.ask(question, "", str, option="--organization LOGIN")
+            option = "--organization LOGIN"
+            session.organization = session.ask(question, "", parse_organization, option=option)
         default = f"hls-{session.organization}"[:MAX_NAME_CHARS] if session.organization else None
         question = "Name of the App, unique on GitHub"
-        session.name = session.name or session.ask(question, default, str, option="--name NAME")
+        if not session.name:
+            session.name = session.ask(question, default, parse_app_name, option="--name NAME")
     session.webhook_url = session.webhook_url or session.ask(
         WEBHOOK_QUESTION, "none", parse_webhook_url, option="--webhook-url URL, or none"
     )

@@ -16,6 +16,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.cli.options import DOTENV, print_line
+from hls_handler.clients.app_setup import MAX_NAME_CHARS
 from hls_handler.clients.webhook_setup import UNSERVED_URL
 from hls_handler.errors import HlsError, SettingsError, with_remedy
 from hls_handler.events import REPOSITORY_NAME
@@ -140,6 +141,24 @@ def _quoted(value: str) -> str:
 
 
 # --- options and answers; each raises `typer.BadParameter` -------------------------------------------------------
+
+
+_LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,38}")
+
+
+def parse_organization(text: str) -> str:
+    """Return the login of an organisation; "" stands for the user's own account."""
+    if text and not _LOGIN.fullmatch(text):
+        expected = "expected the login of an organisation, as in https://github.com/my-org"
+        raise typer.BadParameter(f"{text}: {expected}")
+    return text
+
+
+def parse_app_name(text: str) -> str:
+    if not text.strip() or len(text) > MAX_NAME_CHARS or not text.isprintable():
+        expected = f"expected a name of 1 to {MAX_NAME_CHARS} characters"
+        raise typer.BadParameter(f"{text}: {expected}")
+    return text
 
 
 def parse_webhook_url(url: str) -> str:
