@@ -5,16 +5,19 @@ The service runs from a read-only copy of the files in the image, as an unprivil
 
 from __future__ import annotations
 
+import argparse
 import fnmatch
 import json
 import os
 import re
+import shlex
 import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,8 +25,15 @@ from typing import Any
 import pytest
 import yaml
 
+from hls_handler.cli.init.command import run as run_init
+from hls_handler.cli.init.session import Session
+from hls_handler.clients.webhook_setup import UNSERVED_URL
+from hls_handler.prompting import recorded
+from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.model import Limits, Mirror
+from tests.cli.browser import Browser
 from tests.e2e.service import ROOT, Service, free_port
+from tests.sandbox.conftest import seed_story
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 LINES = [
@@ -77,7 +87,8 @@ def test_image_contains_git_and_a_folder_for_mirrors_that_the_containers_share()
     installed = " ".join(instructions("RUN"))
     assert "apt-get install --yes --no-install-recommends git " in installed
     assert "mkdir -p /app/data/mirror && chown -R hls:hls /app/data" in installed
-    assert all("mirror:/app/data/mirror" in service["volumes"] for service in SERVICES.values())
+    volume = "./data/mirror:/app/data/mirror"
+    assert all(volume in service["volumes"] for service in SERVICES.values())
     assert Mirror().directory == Path("data/mirror")
 
 
@@ -101,7 +112,7 @@ def test_compose_file_has_one_web_and_two_worker_containers() -> None:
         "worker": ["serve", "--role", "worker"],
     }
     assert SERVICES["worker"]["deploy"]["replicas"] == 2
-    assert all(service["user"] == "10001:10001" for service in SERVICES.values())
+    assert all(service["user"] == "${HLS_USER:?set it in .env}" for service in SERVICES.values())
     assert all(service["depends_on"]["database"]["condition"] == "service_healthy" for service in SERVICES.values())
     assert all(
         service["environment"]["HLS_STORAGE_URL"].startswith("postgresql+psycopg://") for service in SERVICES.values()
@@ -148,11 +159,15 @@ def image() -> Iterator[Path]:
             path.chmod(path.stat().st_mode | stat.S_IWUSR)
 
 
-def drop_capabilities() -> list[str]:
-    """Command prefix that drops all capabilities of root; empty for other users, who have none."""
+def drop_capabilities(user: int | None = None) -> list[str]:
+    """Command prefix that drops all capabilities of root; empty for other users, who have none.
+
+    With `user`, the command has this id of a user and of a group.
+    """
     if os.geteuid() != 0:
         return []
-    return ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--"]
+    ids = [] if user is None else [f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+    return ["setpriv", *ids, "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--"]
 
 
 def test_service_runs_from_a_read_only_copy_of_the_image(image: Path) -> None:
@@ -201,3 +216,175 @@ def run_health_check(port: int) -> int:
     check = json.loads(DOCKERFILE.rpartition("HEALTHCHECK")[2].partition("CMD")[2].splitlines()[0])
     environ = {"PATH": os.environ["PATH"], "HLS_PORT": str(port)}
     return subprocess.run([sys.executable, *check[1:]], env=environ, check=False, timeout=30).returncode
+
+
+HOST_USER = 12345 if os.geteuid() == 0 else os.geteuid()
+"""The account on the host that runs the documented steps. Root can be another one."""
+
+IMAGE_USER = 10001
+STEPS = re.findall(
+    r"```sh\n(.+?)\n```",
+    (ROOT / "docs/setup.md").read_text().partition("\n## As a container\n")[2].partition("\n## ")[0],
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class DocumentedRun:
+    """The `docker run` of docs/setup.md, as far as a process without Docker can do the same."""
+
+    user: str
+    published: tuple[str, ...]  # "127.0.0.1:8000:8000"
+    volumes: Mapping[str, str]  # folder in the container, below /app -> folder on the host
+    variables: Mapping[str, str]  # of --env-file
+    command: tuple[str, ...]
+
+
+Process = subprocess.Popen[bytes]
+
+
+def parse_run(host: Path) -> DocumentedRun:
+    """Parse the options after the shell has expanded them in the folder `host`."""
+    (text,) = re.findall(r"^docker run (.+?[^\\])$", STEPS[0], re.MULTILINE | re.DOTALL)
+    text = text.replace("$(id -u):$(id -g)", f"{HOST_USER}:{HOST_USER}").replace("$PWD", str(host))
+    parser = argparse.ArgumentParser()
+    for name in ("--user", "--env-file", "--name", "--restart", "--stop-timeout", "--tmpfs"):
+        parser.add_argument(name)
+    parser.add_argument("--volume", action="append")
+    parser.add_argument("--publish", action="append")
+    parser.add_argument("--cap-drop")
+    parser.add_argument("--security-opt")
+    parser.add_argument("--read-only", action="store_true", required=True)
+    parser.add_argument("--detach", action="store_true")
+    parser.add_argument("image")
+    parser.add_argument("command", nargs="...")
+    given = parser.parse_args(shlex.split(text.replace("\\\n", " ")))
+    mounts = [volume.removesuffix(":ro").split(":") for volume in given.volume]
+    lines = (host / given.env_file).read_text().splitlines()
+    return DocumentedRun(
+        user=given.user,
+        published=tuple(given.publish),
+        volumes={target: source for source, target in mounts},
+        variables=dict(line.split("=", 1) for line in lines if line[:1] not in ("", "#")),
+        command=tuple(given.command),
+    )
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as running:
+        seed_story(running)
+        yield running
+
+
+@pytest.fixture
+def host(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of HOST_USER on the host, with what `hls init` has written, and a prompt."""
+    with TemporaryDirectory(prefix="hls-host-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # a container reaches what is mounted, whatever is above it
+        monkeypatch.chdir(folder)
+        options = {"app": True, "name": "my-hls", "webhook_url": UNSERVED_URL}
+        urls = {"github_url": sandbox.github_url, "claude_url": sandbox.claude_url}
+        variables = {"ANTHROPIC_API_KEY": "sandbox-claude-key"}
+        run_init(Session(variables, None, Browser().open, **options, **urls))  # type: ignore[arg-type]
+        for path in (folder, *folder.rglob("*")):
+            if os.geteuid() == 0:
+                os.chown(path, HOST_USER, HOST_USER)
+        run_steps(folder, "mkdir")
+        yield folder
+
+
+def run_steps(folder: Path, program: str) -> None:
+    """Run the documented commands of this program, as HOST_USER."""
+    for line in STEPS[0].splitlines():
+        if line.startswith(f"{program} "):
+            subprocess.run([*drop_capabilities(HOST_USER), *shlex.split(line)], cwd=folder, check=True)
+
+
+def mount(image: Path, volumes: Mapping[str, str]) -> None:
+    """Put folders of the host in the place of those of the image."""
+    for target, source in volumes.items():
+        path = image / target.removeprefix("/")
+        path.parent.chmod(0o755)
+        if path.exists():
+            path.rename(path.with_name(f"{path.name} of the image"))
+        path.symlink_to(source)
+        path.parent.chmod(0o555)
+
+
+def run_as(user: int, image: Path, log: Path, run: DocumentedRun, *arguments: str) -> Process:
+    """Run `python -m hls_handler ...` in the layout of the image; its output is in `log`."""
+    environ = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(image / "app"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **run.variables,
+    }
+    command = [*drop_capabilities(user), sys.executable, "-m", "hls_handler", *arguments]
+    with log.open("ab") as output:
+        return subprocess.Popen(command, cwd=image / "app", env=environ, stdout=output, stderr=output)
+
+
+def set_up(host: Path, *, port: int) -> None:
+    """Name the port and the folder of own prompts in the settings, and write a prompt."""
+    settings = host / "config/settings.yaml"
+    text = settings.read_text().replace("server:\n", f"server:\n  port: {port}\n")
+    settings.write_text(f"{text}prompts: {{directory: [my-prompts, shipped]}}\n")
+    prompt = host / "my-prompts/issues/analyze.j2"
+    prompt.parent.mkdir()
+    shutil.copy(ROOT / "prompts/issues/analyze.j2", prompt)
+
+
+def test_documented_container_reads_what_init_wrote_and_processes_an_event(
+    image: Path, host: Path, sandbox: Sandbox
+) -> None:
+    port = free_port()
+    set_up(host, port=port)
+    run = parse_run(host)
+    mount(image, run.volumes)
+    log = image / "log"
+    process = run_as(HOST_USER, image, log, run, *run.command)
+    service = Service(host, port, log, f"sqlite:///{host}/data/hls.db", process=process)
+    try:
+        service.until_up()
+        bug = recorded.load("demo/bug")
+        secret = run.variables["GITHUB_WEBHOOK_SECRET"]
+        assert service.deliver(bug.event, bug.body, secret=secret).status == 202
+        service.until_idle()
+        checked = image / "checked"
+        assert run_as(HOST_USER, image, checked, run, "check").wait(60) == 0, checked.read_text()
+    finally:
+        process.terminate()
+        assert process.wait(timeout=40) == 0, log.read_text()
+    assert run.user == f"{HOST_USER}:{HOST_USER}"
+    assert run.published == ("127.0.0.1:8000:8000",)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    (serving,) = (line for line in lines if line["message"] == "serving")
+    assert serving["prompts"] == f"{host}/my-prompts, {image}/app/prompts"
+    (finished,) = (line for line in lines if line["message"] == "delivery finished")
+    assert (finished["state"], finished["reason"][:6]) == ("done", "added ")
+    conversation = sandbox.state.conversation("Codertocat/Hello-World", 11)
+    assert conversation is not None
+    assert [comment.author.login for comment in conversation.comments] == ["my-hls[bot]"]
+    assert (host / "config/github-app.pem").stat().st_mode & 0o777 == 0o600
+    assert (host / "data/hls.db").stat().st_uid == HOST_USER
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+@pytest.mark.parametrize(
+    ("mode", "problem"),
+    [
+        (0o755, "app/config/github-app.pem cannot be read: Permission denied"),
+        (0o700, "app/config/settings.yaml: cannot be read: Permission denied"),
+    ],
+    ids=["the key", "the folder"],
+)
+def test_user_of_the_image_cannot_read_what_init_wrote(image: Path, host: Path, mode: int, problem: str) -> None:
+    set_up(host, port=free_port())
+    (host / "config").chmod(mode)
+    run = parse_run(host)
+    mount(image, run.volumes)
+    log = image / "log"
+    code = run_as(IMAGE_USER, image, log, run, *run.command).wait(60)
+    assert (code, problem in log.read_text()) == (2, True), log.read_text()

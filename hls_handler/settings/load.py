@@ -38,7 +38,13 @@ def find_settings_file(environ: Mapping[str, str]) -> Path:
     """Return the file in $HLS_CONFIG, else config/settings.yaml, else the shipped settings if there is no such file."""
     if environ.get("HLS_CONFIG"):
         return Path(environ["HLS_CONFIG"])
-    return SETTINGS_FILE if SETTINGS_FILE.exists() else shipped.SETTINGS
+    try:
+        SETTINGS_FILE.stat()
+    except FileNotFoundError:
+        return shipped.SETTINGS
+    except OSError:  # a folder without permission: who reads the file reports it
+        pass
+    return SETTINGS_FILE
 
 
 def load_settings(
