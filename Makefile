@@ -2,6 +2,12 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+PIP_INSTALL := bin/python -m pip install -qq --disable-pip-version-check
+
+# Optional packages that are installed; a new environment gets them, too.
+OPTIONAL := otel qdrant providers
+INSTALLED := $(filter $(OPTIONAL),$(patsubst .venv/ready-%,%,$(wildcard .venv/ready-*)))
+NEEDED := requirements.txt $(INSTALLED:%=requirements-%.txt)
 
 .DEFAULT_GOAL := help
 .PHONY: help init run demo test programs lint style types pytest check bench load crash simulate rounds machines hostile eval clean
@@ -68,9 +74,10 @@ eval: .venv/ready-dev ## ask Claude about the golden cases: EVAL="--judge MODEL 
 	@$(BIN)/python -m tests.golden.evaluate $(EVAL)
 
 clean: ## remove .venv and test caches, but not data/
-	rm -rf .venv .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv.* .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.venv/ready: requirements.txt pyproject.toml
+# The environment is built in .venv.new, because a running service uses .venv. A build that fails changes nothing.
+.venv/ready: pyproject.toml $(NEEDED)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "HLS needs Python 3.11 or newer, and $(PYTHON) is older. Install it, or select it: make PYTHON=python3.12 ..." >&2; \
 		exit 2; }
@@ -79,9 +86,19 @@ clean: ## remove .venv and test caches, but not data/
 		exit 2; }
 	@echo "Setting up .venv ..."
 	@# -qq: errors only. pip's warnings are about the machine's configuration, and have no remedy here.
-	@$(PYTHON) -m venv --clear .venv
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.txt
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --editable .
+	@$(PYTHON) -m venv --clear .venv.new
+	@.venv.new/$(PIP_INSTALL) $(NEEDED:%=-r %)
+	@.venv.new/$(PIP_INSTALL) --no-deps --editable .
+	@touch .venv.new/ready $(INSTALLED:%=.venv.new/ready-%)
+	@# Programs in bin/ name the folder in which they were installed.
+	@grep -lIr '\.venv\.new' .venv.new/bin | xargs sed -i.bak 's/\.venv\.new/.venv/g'
+	@rm -rf .venv.new/bin/*.bak .venv.old
+	@! test -e .venv || mv .venv .venv.old
+	@mv .venv.new .venv
+	@rm -rf .venv.old
+
+.venv/ready-%: .venv/ready requirements-%.txt
+	@.venv/$(PIP_INSTALL) -r requirements-$*.txt
 	@touch $@
 
 .venv/ready-dev: .venv/ready requirements-dev.txt requirements-otel.txt requirements-qdrant.txt requirements-providers.txt
