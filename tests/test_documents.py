@@ -152,6 +152,13 @@ def test_license_is_named_where_people_and_programs_look() -> None:
     assert "(.github/workflows/test.yml)" in readme
 
 
+def test_nobody_is_told_to_install_a_package_of_this_name_from_an_index() -> None:
+    sources = [*DOCUMENTS, Path("config/settings.example.yaml"), *Path("hls_handler").rglob("*.py")]
+    texts = {path: path.read_text(encoding="utf-8") for path in sources}
+    found = [path for path, text in texts.items() if "hls-handler" in text]
+    assert found == []
+
+
 def test_every_make_target_has_a_description() -> None:
     makefile = Path("Makefile").read_text(encoding="utf-8")
     declared = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)

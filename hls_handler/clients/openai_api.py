@@ -1,6 +1,6 @@
 """Client for the Chat Completions API: that of OpenAI, of Azure, and of services that implement it. Never retries.
 
-It needs the extra `hls-handler[openai]`. The SDK reads environment variables unless it gets values; those that it has
+It needs the extra `openai`. The SDK reads environment variables unless it gets values; those that it has
 no value for are overwritten.
 """
 

@@ -1,4 +1,4 @@
-"""Vectors of texts in Qdrant, which find texts by their meaning. They need the extra `hls-handler[qdrant]`.
+"""Vectors of texts in Qdrant, which find texts by their meaning. They need the extra `qdrant`.
 
 The embeddings service gets the texts; Qdrant gets vectors, scopes, keys and digests. A scope is what one question may
 search, such as the documentation of one repository. The libraries are imported inside functions, because they are

@@ -225,13 +225,18 @@ def _find_credential_problems(root: object) -> Iterator[tuple[str, str]]:
             yield "github", f"set exactly one of github.app, github.token and github.tokens; {given}"
 
 
+def _describe_missing_packages(name: str) -> str:
+    """Name the command for a clone. In a package index, the project's name may be another's."""
+    missing = f"needs the packages of requirements-{name}.txt, which are not installed"
+    return f"{missing}; run make .venv/ready-{name} in the clone"
+
+
 def _find_tracing_problems(root: object) -> Iterator[tuple[str, str]]:
     endpoint, headers = value_at(root, "tracing.endpoint"), value_at(root, "tracing.headers")
     if not isinstance(endpoint, str):
         return
     if not tracing.is_installed():
-        extra = "pip install 'hls-handler[otel]' (in a checkout: pip install -r requirements-otel.txt)"
-        yield "tracing.endpoint", f"needs packages that are not installed; run {extra}"
+        yield "tracing.endpoint", _describe_missing_packages("otel")
     elif headers and endpoint.startswith("http://") and not is_loopback(urlsplit(endpoint).hostname or ""):
         yield "tracing.endpoint", "http:// would send tracing.headers unencrypted; use https:// or remove the headers"
 
@@ -245,8 +250,7 @@ def _find_retrieval_problems(root: object) -> Iterator[tuple[str, str]]:
         if len(keys := {"url", "path"} & qdrant.keys()) != 1:
             yield "retrieval.qdrant", f"set exactly one of url and path; {'both are' if keys else 'none is'} set"
         if any(find_spec(package) is None for package in ("qdrant_client", "openai")):
-            extra = "pip install 'hls-handler[qdrant]' (in a checkout: pip install -r requirements-qdrant.txt)"
-            yield "retrieval.qdrant", f"needs packages that are not installed; run {extra}"
+            yield "retrieval.qdrant", _describe_missing_packages("qdrant")
     for key in ("retrieval.qdrant.url", "retrieval.embeddings.base_url"):
         url, credential = value_at(root, key), f"{key.rpartition('.')[0]}.api_key"
         is_open = isinstance(url, str) and url.startswith("http://") and not is_loopback(urlsplit(url).hostname or "")
@@ -285,9 +289,7 @@ def _find_provider_problems(root: object) -> Iterator[tuple[str, str]]:
             if entry.get(name) is None:
                 yield f"{key}.{name}", f"is missing; {kind} needs it"
         if find_spec(package.partition(".")[0]) is None or find_spec(package) is None:
-            extra = "openai" if kind == "azure" else kind
-            files = f"pip install 'hls-handler[{extra}]' (in a checkout: pip install -r requirements-providers.txt)"
-            yield f"{key}.kind", f"needs packages that are not installed; run {files}"
+            yield f"{key}.kind", _describe_missing_packages("providers")
         name = str(entry.get("name", kind))
         if first.setdefault(name, key) != key:
             yield f"{key}.name", f"{name} is already the name of {first[name]}; choose another one"

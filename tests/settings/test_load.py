@@ -319,22 +319,21 @@ QDRANT_FILE = f"{SMALLEST}retrieval: {{{RETRIEVAL}}}\n"
     [
         (QDRANT_FILE, "8: retrieval.qdrant", "qdrant_client", "qdrant"),
         (QDRANT_FILE, "8: retrieval.qdrant", "openai", "qdrant"),
-        (fallback("openai"), "5: claude.fallbacks[0].kind", "openai", "openai"),
-        (fallback("azure"), "5: claude.fallbacks[0].kind", "openai", "openai"),
-        (fallback("bedrock"), "5: claude.fallbacks[0].kind", "boto3", "bedrock"),
-        (fallback("vertex"), "5: claude.fallbacks[0].kind", "google", "vertex"),
-        (fallback("vertex"), "5: claude.fallbacks[0].kind", "google.auth", "vertex"),
+        (fallback("openai"), "5: claude.fallbacks[0].kind", "openai", "providers"),
+        (fallback("azure"), "5: claude.fallbacks[0].kind", "openai", "providers"),
+        (fallback("bedrock"), "5: claude.fallbacks[0].kind", "boto3", "providers"),
+        (fallback("vertex"), "5: claude.fallbacks[0].kind", "google", "providers"),
+        (fallback("vertex"), "5: claude.fallbacks[0].kind", "google.auth", "providers"),
     ],
 )
-def test_key_that_needs_an_extra_names_it(
+def test_key_that_needs_an_extra_names_it_with_a_command_that_uses_no_package_of_this_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, key: str, package: str, extra: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)  # as if it was not installed
     (problem,) = problems(tmp_path, text, VARIABLES)
-    requirements = "requirements-qdrant.txt" if extra == "qdrant" else "requirements-providers.txt"
     assert problem == (
-        f"settings.yaml:{key}: needs packages that are not installed; run "
-        f"pip install 'hls-handler[{extra}]' (in a checkout: pip install -r {requirements})"
+        f"settings.yaml:{key}: needs the packages of requirements-{extra}.txt, which are not "
+        f"installed; run make .venv/ready-{extra} in the clone"
     )
 
 
