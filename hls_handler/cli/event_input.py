@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -17,6 +18,7 @@ from hls_handler.clients.mirror import Mirrors
 from hls_handler.errors import HlsError, with_remedy
 from hls_handler.prompting import recorded
 from hls_handler.prompting.recorded import Recorded, UnknownPayload
+from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import HAIKU, Settings
 
 PAYLOAD_HELP = (
@@ -85,6 +87,9 @@ def use_sandbox(subject: Subject, settings: Settings, *, for_claude: bool = Fals
     from hls_handler.sandbox.server import Sandbox  # here: `hls serve` does not need it
 
     with Sandbox() as sandbox:
+        fallback = _make_fallback_issue(subject, settings)
+        if fallback is not None:
+            sandbox.state.seed("issues", fallback)
         sandbox.state.seed(subject.event, subject.payload)
         github, claude = settings.github, settings.claude
         if not subject.live:
@@ -95,6 +100,19 @@ def use_sandbox(subject: Subject, settings: Settings, *, for_claude: bool = Fals
             known = {} if claude.kind == "anthropic" else {"kind": "anthropic", "model": HAIKU}
             claude = claude.model_copy(update=access | known)
         yield settings.model_copy(update={"github": github, "claude": claude})
+
+
+def _make_fallback_issue(subject: Subject, settings: Settings) -> dict[str, Any] | None:
+    """Return a payload with the issue that `comments.post_to` names for the event, if any."""
+    payload = subject.payload
+    repository = payload.get("repository") or {}
+    effective = RepositoryTable(settings).find(str(repository.get("full_name")))
+    number = effective and effective.find_fallback_number(subject.key)
+    if number is None:
+        return None
+    opened = recorded.load("issues.opened").payload
+    issue = {**opened["issue"], "number": number, "id": number, "title": "Reports", "labels": []}
+    return {**opened, "repository": repository, "issue": issue}
 
 
 def connect_github(subject: Subject, settings: Settings, *, assume_open: bool = False) -> closing[ReadOnlyGithub]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Literal
 
 import typer
@@ -13,19 +14,23 @@ from hls_handler.actions import Outcome
 from hls_handler.analysis import ValidReply
 from hls_handler.cli.event_input import LIVE_HELP, SUBJECT_HELP, Subject, connect_github, load_subject, use_sandbox
 from hls_handler.cli.options import (
+    AsJson,
     Config,
     abort,
     connect_claude,
     fail,
     lacks_github_token,
     load,
+    print_json,
     print_line,
     print_lines,
     require_claude_key,
 )
 from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.clients.github import ReadOnlyGithub
+from hls_handler.engine.active_config import Writer
 from hls_handler.engine.asking import advise, find_review_budget
+from hls_handler.engine.handler_job import check_fallback_issue, name_fallback_setting
 from hls_handler.engine.library import GUID
 from hls_handler.engine.posting import preview
 from hls_handler.errors import (
@@ -37,7 +42,8 @@ from hls_handler.errors import (
     Superseded,
     with_remedy,
 )
-from hls_handler.events import parse_event
+from hls_handler.events import Account, Event, parse_event
+from hls_handler.handlers.reader import EMPTY_HISTORY, RepositoryHistory
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.queue.checkpoints import PendingChanges
 from hls_handler.routing import Command, Ignored, LabelCorrection, QueueCheck, Router, Rule, from_event, parse_envelope
@@ -45,7 +51,7 @@ from hls_handler.settings.effective import RepositoryTable, without_entry
 from hls_handler.settings.model import Settings
 from hls_handler.settings.yaml_parser import format_yaml
 from hls_handler.store.conversations import ConversationHistory, ConversationRef, ConversationState
-from hls_handler.trials.replay import read_facts
+from hls_handler.trials.replay import read_facts, read_posted_history
 from hls_handler.trials.sender import Question, Sender, UnusableAnswer
 from hls_handler.trials.trial import Trial, require_event
 from hls_handler.web.webhook import check_payload
@@ -65,7 +71,7 @@ MARGIN = "│ "
 
 
 def try_(
-    subject: Annotated[str, typer.Argument(metavar="EVENT.json|NAME|URL", help=SUBJECT_HELP)],
+    subject_name: Annotated[str, typer.Argument(metavar="EVENT.json|NAME|URL", help=SUBJECT_HELP)],
     prompt: Annotated[
         str | None,
         typer.Option(help="Use this prompt instead of the event's own, even if the service would ignore the event."),
@@ -75,15 +81,16 @@ def try_(
     claude: Annotated[
         ClaudeSource, typer.Option(metavar="real|sandbox", help="Get replies from Claude or from the sandbox (canned).")
     ] = "real",
+    as_json: AsJson = False,
     config: Config = None,
 ) -> None:
     """Try a prompt on an event, with a real reply from Claude.
 
     Prints the rule and the prompt that the service would use for the event, or why the event would be ignored. Then
-    prints the question to Claude (without its system message, which `hls render` prints), the reply, the labels and the
-    comment that would be written to GitHub, and the cost. The event's handler runs as in the service, but the service's
-    database is neither read nor written, and nothing is written to GitHub. Claude's reply costs money, but does not
-    count towards the service's claude.calls_per_hour.
+    prints the question to Claude (its system message only with --json, as `hls render` prints it), the reply, the
+    labels and the comment that would be written to GitHub, and the cost. The event's handler runs as in the service,
+    but the service's database is neither read nor written, and nothing is written to GitHub. Claude's reply costs
+    money, but does not count towards the service's claude.calls_per_hour.
 
     The facts about the event come from the built-in sandbox. With --live, or for the URL of an issue or a pull request,
     the facts are read from GitHub. A URL is tried as an `opened` event, with the current state of the issue or pull
@@ -98,112 +105,280 @@ def try_(
         require_claude_key(settings, alternative=SANDBOX_ALTERNATIVE)
     library = load_library(settings)
     named_prompt = None if prompt is None else get_prompt(library, prompt)
-    chosen = load_subject(subject, event, live=live, settings=settings)
-    if chosen.live and lacks_github_token(settings):
+    subject = load_subject(subject_name, event, live=live, settings=settings)
+    if subject.live and lacks_github_token(settings):
         print_line(READ_ANONYMOUSLY, err=True)
     try:
         with (
-            use_sandbox(chosen, settings, for_claude=claude == "sandbox") as used,
-            connect_github(chosen, used, assume_open=named_prompt is not None) as github,
+            use_sandbox(subject, settings, for_claude=claude == "sandbox") as used,
+            connect_github(subject, used, assume_open=named_prompt is not None) as github,
             connect_claude(used.claude) as client,
         ):
+            bot = github.fetch_bot_account()
+            chosen = _choose(used, library, subject, named_prompt, bot)
+            if not as_json:
+                _print_chosen(chosen, settings)
             sender = Sender(client)
-            is_done = _try_event(used, library, chosen, named_prompt, github, sender)
+            trial = EventTrial(used, library, github, bot, sender)
+            tried = trial.run(chosen, is_forced=named_prompt is not None)
     except PayloadError as exc:
-        abort(f"{chosen.name}: {exc}")
+        abort(f"{subject.name}: {exc}")
     except HlsError as exc:
         fail(with_remedy(exc))
-    canned = "; canned answers of the sandbox, nothing was paid" if claude == "sandbox" else ""
-    cost = format_usd(add_usd(usage.cost_usd for usage in sender.usages))
-    print_line(f"cost        {count(len(sender.questions), 'question')}, {cost}{canned}")
-    if not is_done:
+    if as_json:
+        document = _to_document(chosen, tried, sender.questions, settings)
+        print_json({**document, "claude": claude})
+    else:
+        _print_run(chosen, tried, sender.questions, settings)
+        canned = "; canned answers of the sandbox, nothing was paid" if claude == "sandbox" else ""
+        cost = format_usd(_sum_cost(sender.questions))
+        print_line(f"cost        {count(len(sender.questions), 'question')}, {cost}{canned}")
+    if tried.state != "done":
         raise typer.Exit(1)
 
 
-def _try_event(
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """An event, what the router decides about it, and the rule that is tried."""
+
+    subject: Subject
+    event: Event
+    routed: Rule | Ignored
+    rule: Rule | None  # None: the event is ignored, and no prompt is named
+
+    @property
+    def prompt(self) -> str | None:
+        return self.rule.prompt if self.rule else None
+
+    @property
+    def conversation(self) -> str:
+        """The event's issue or pull request, or else its repository: "octo/widgets#7"."""
+        name, found = self.event.repository.full_name, self.event.conversation
+        return f"{name}#{found.number}" if found else name
+
+
+State = Literal["done", "ignored", "superseded", "failed"]
+
+
+@dataclass(slots=True)
+class Tried:
+    """What a run would write, as far as it is known, and its end."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    posted_on: int | None = None  # number of the issue that `comments.post_to` names, if it is used
+    state: State = "done"
+    reason: str = ""
+
+    def end(self, state: State, reason: str) -> None:
+        self.state = state
+        self.reason = reason
+
+
+def _choose(
     settings: Settings,
     library: Library,
     subject: Subject,
     prompt: Prompt | None,
-    github: ReadOnlyGithub,
-    sender: Sender,
-) -> bool:
-    """Run the event with `prompt`, and print all but the cost. Return False if it was ignored, or a step failed.
+    bot: Account,
+) -> Chosen:
+    """Route the event. A given `prompt` is chosen for ignored events, too.
 
-    If `prompt` is None, routing chooses the prompt or ignores the event. A given `prompt` runs for ignored events, too.
-    Raises `PayloadError` if the body does not match the event, and `DependencyDown` if GitHub does not return the bot
-    account. The error of a failed step is not raised, but printed.
+    Raises `PayloadError` if the body does not match the event, and `NotRepeatable` if `prompt` is
+    not for it.
     """
     check_payload(subject.event, parse_envelope(subject.body))
-    event, bot = parse_event(subject.event, GUID, subject.body), github.fetch_bot_account()
-    repository, table, conversation = event.repository.full_name, RepositoryTable(settings), event.conversation
+    event = parse_event(subject.event, GUID, subject.body)
+    table = RepositoryTable(settings)
     routed = Router(settings, table, library, (bot,)).route(from_event(event))
     if isinstance(routed, LabelCorrection | Command | QueueCheck):
-        routed = Ignored("no prompt", f"{routed.why(settings.sources)}; no prompt is used for them")
+        why = routed.why(settings.sources)
+        routed = Ignored("no prompt", f"{why}; no prompt is used for them")
     rule = routed if isinstance(routed, Rule) else None
     if prompt is not None:
-        effective = rule.effective if rule else table.find(repository) or without_entry(settings)
+        found = rule.effective if rule else table.find(event.repository.full_name)
+        effective = found or without_entry(settings)
         require_event(library, prompt.name, event, effective)
         rule = Rule(event.key, prompt.name, effective, prompt.path)
-    number = f"#{conversation.number}" if conversation else ""
-    print_line(f"event       {subject.key} of {repository}{number} ({subject.origin})")
-    _print_rule(routed, settings, rule.prompt if rule else "none")
-    outcomes: list[Outcome] = []
-    try:
-        if rule is None:
-            # --prompt does not override an opt-out, so the message does not suggest it.
-            hint = "" if isinstance(routed, Ignored) and routed.kind == "asked to skip" else FORCE_HINT
-            state, reason = "ignored", f"the service would ignore this event, see above{hint}"
-        else:
-            sender.begin(find_review_budget(event, settings, rule.effective))
-            reader, key, nothing = github.reader(repository, bot=bot), secrets.token_bytes(16), lambda: None
-            source = read_facts(event, reader, settings, library, rule.effective, rule.prompt)
-            job = Trial(source, library, rule.prompt, key).make_job(sender.send)
-            reasons = [source.handler.run(job).reason]
-            ref = ConversationRef(event.repository.id, bot.login, conversation.number if conversation else 0)
-            history = ConversationHistory(ref, PendingChanges(), lambda: ConversationState({}, {}))
-            writer = github.writer(
-                repository, bot=bot, history=history, begin_write=nothing, check_lease=nothing, dry_run=True
-            )
-            for outcome in preview(writer, job.conversation, job.actions, rule.effective, settings):
-                outcomes.append(outcome)
-                reasons.append(outcome.detail)
-            state, reason = "done", "; ".join(filter(None, reasons)) or "analysed; nothing to post"
-    except ConversationIgnored as exc:
-        state, reason = "ignored", str(exc)
-    except Superseded as exc:
-        state, reason = "superseded", f"{exc}{'' if prompt else FORCE_HINT}"
-    except UnusableAnswer as exc:
-        file = library.file(exc.rendered.prompt.name)
-        state, reason = "failed", f"{exc}; {advise(settings.claude, file, exc.rendered, exc.reply)}"
-    except (StepFailed, PromptError) as exc:
-        state, reason = "failed", with_remedy(exc)
-    _print_run(sender.questions, outcomes)
-    print_line(f"{state:<11} {reason}")
-    return state == "done"
+    return Chosen(subject, event, routed, rule)
 
 
-def _print_rule(routed: Rule | Ignored, settings: Settings, prompt: str) -> None:
+class EventTrial:
+    """Runs an event with a rule: reads GitHub, asks Claude, and writes nothing."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        library: Library,
+        github: ReadOnlyGithub,
+        bot: Account,
+        sender: Sender,
+    ) -> None:
+        self._settings, self._library, self._sender = settings, library, sender
+        self._github, self._bot = github, bot
+
+    def run(self, chosen: Chosen, *, is_forced: bool) -> Tried:
+        """Return what would be written. The error of a failed step is not raised, but returned."""
+        tried = Tried()
+        try:
+            if chosen.rule is None:
+                tried.end("ignored", _explain_ignored(chosen.routed))
+            else:
+                tried.end("done", self._run_rule(chosen, chosen.rule, tried))
+        except ConversationIgnored as exc:
+            tried.end("ignored", str(exc))
+        except Superseded as exc:
+            hint = "" if is_forced else FORCE_HINT
+            tried.end("superseded", f"{exc}{hint}")
+        except UnusableAnswer as exc:
+            file = self._library.file(exc.rendered.prompt.name)
+            advice = advise(self._settings.claude, file, exc.rendered, exc.reply)
+            tried.end("failed", f"{exc}; {advice}")
+        except (StepFailed, PromptError) as exc:
+            tried.end("failed", with_remedy(exc))
+        return tried
+
+    def _run_rule(self, chosen: Chosen, rule: Rule, tried: Tried) -> str:
+        """Return what became of the event, as `hls why` would."""
+        event, settings = chosen.event, self._settings
+        self._sender.begin(find_review_budget(event, settings, rule.effective))
+        reader = self._github.reader(event.repository.full_name, bot=self._bot)
+        history: RepositoryHistory = EMPTY_HISTORY
+        if chosen.subject.live:
+            history = read_posted_history(event, reader, self._bot)
+        source = read_facts(event, reader, settings, self._library, rule, history)
+        trial = Trial(source, self._library, rule.prompt, secrets.token_bytes(16))
+        job = trial.make_job(self._sender.send)
+        reasons = [source.handler.run(job).reason]
+        conversation = job.conversation
+        if conversation is not None and conversation.is_fallback_issue:
+            tried.posted_on = conversation.number
+            check_fallback_issue(event, rule, conversation.number, reader, settings)
+        writer = self._make_writer(event)
+        for outcome in preview(writer, conversation, job.actions, rule.effective, settings):
+            tried.outcomes.append(outcome)
+            reasons.append(outcome.detail)
+        return "; ".join(filter(None, reasons)) or "analysed; nothing to post"
+
+    def _make_writer(self, event: Event) -> Writer:
+        number = event.conversation.number if event.conversation else 0
+        ref = ConversationRef(event.repository.id, self._bot.login, number)
+        history = ConversationHistory(ref, PendingChanges(), lambda: ConversationState({}, {}))
+        return self._github.writer(
+            event.repository.full_name,
+            bot=self._bot,
+            history=history,
+            begin_write=lambda: None,
+            check_lease=lambda: None,
+            dry_run=True,
+        )
+
+
+def _explain_ignored(routed: Rule | Ignored) -> str:
+    # --prompt does not override an opt-out, so the message does not suggest it.
+    is_opted_out = isinstance(routed, Ignored) and routed.kind == "asked to skip"
+    return f"the service would ignore this event, see above{'' if is_opted_out else FORCE_HINT}"
+
+
+# --- output --------------------------------------------------------------------------------------
+
+
+def _to_document(
+    chosen: Chosen,
+    tried: Tried,
+    questions: Sequence[Question],
+    settings: Settings,
+) -> dict[str, object]:
+    """Return the document of --json, without the source of the replies."""
+    routed = chosen.routed
+    ignored = rule = None
+    if isinstance(routed, Ignored):
+        ignored = {"kind": routed.kind, "reason": routed.reason}
+    else:
+        rule = routed.why(settings.sources)
+    return {
+        "event": chosen.subject.key,
+        "thread": chosen.conversation,
+        "facts": "github" if chosen.subject.live else "sandbox",
+        "ignored": ignored,
+        "rule": rule,
+        "prompt": chosen.prompt,
+        "questions": [_question_to_dict(question) for question in questions],
+        "posted_on": tried.posted_on,
+        "outcomes": [_outcome_to_dict(outcome) for outcome in tried.outcomes],
+        "end": {"state": tried.state, "reason": tried.reason},
+        "cost_usd": _sum_cost(questions),
+    }
+
+
+def _outcome_to_dict(outcome: Outcome) -> dict[str, object]:
+    fields = asdict(outcome)
+    del fields["url"]  # of what was written
+    return fields
+
+
+def _question_to_dict(question: Question) -> dict[str, object]:
+    """Return one question with its answer. Of a call that failed, the answer's values are null."""
+    rendered, answer = question.rendered, question.answer
+    usage = None if answer is None else answer.usage
+    reply = unusable = None
+    if isinstance(answer, ValidReply):
+        reply = answer.reply.model_dump(mode="json")
+    elif answer is not None:
+        unusable = {"why": answer.why, "problem": answer.problem, "text": answer.text}
+    return {
+        "prompt_id": rendered.prompt.id,
+        "model": question.model,
+        "system": rendered.system,
+        "task": rendered.task,
+        "correction": question.correction and question.correction.problem,
+        "reply_type": rendered.prompt.reply,
+        "reply": reply,
+        "unusable": unusable,
+        "input_tokens": usage and usage.all_input_tokens,
+        "output_tokens": usage and usage.output_tokens,
+        "cost_usd": usage and usage.cost_usd,
+        "took_s": usage and usage.took_s,
+    }
+
+
+def _sum_cost(questions: Sequence[Question]) -> float | None:
+    answers = [question.answer for question in questions]
+    return add_usd(answer.usage.cost_usd for answer in answers if answer is not None)
+
+
+def _print_chosen(chosen: Chosen, settings: Settings) -> None:
+    subject, routed = chosen.subject, chosen.routed
+    print_line(f"event       {subject.key} of {chosen.conversation} ({subject.origin})")
     if isinstance(routed, Ignored):
         print_line(f"ignored     ({routed.kind}) {routed.reason}")
     else:
         print_line(f"rule        {routed.why(settings.sources)}")
-    print_line(f"prompt      {prompt}")
+    print_line(f"prompt      {chosen.prompt or 'none'}")
 
 
-def _print_run(questions: Sequence[Question], outcomes: Sequence[Outcome]) -> None:
+def _print_run(
+    chosen: Chosen,
+    tried: Tried,
+    questions: Sequence[Question],
+    settings: Settings,
+) -> None:
     console = Console(highlight=False, emoji=False, markup=False)
     for question in questions:
         repeated = "" if question.correction is None else ", second attempt"
         console.rule(f"{question.rendered.prompt.id}, {question.model}{repeated}", align="left")
         _print_question(question)
-    if outcomes:
+    if tried.outcomes:
         console.rule("changes on GitHub (not made)", align="left")
-    for outcome in outcomes:
+    if chosen.rule is not None and tried.posted_on is not None:
+        chosen_by = name_fallback_setting(chosen.rule, settings)
+        issue = f"issue {tried.posted_on}"
+        print_line(f"posted on   {issue}, which {chosen_by} chooses for the comment")
+    for outcome in tried.outcomes:
         print_line(f"{outcome.action:<11} {outcome.detail}")
         if outcome.body is not None:
             _print_text(outcome.body)
     console.rule()
+    print_line(f"{tried.state:<11} {tried.reason}")
 
 
 def _print_question(question: Question) -> None:

@@ -17,6 +17,7 @@ from hls_handler.events import parse_event
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.reports.estimate import estimate, format_cost
+from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable, without_entry
 from hls_handler.settings.model import Settings
 from hls_handler.trials.replay import read_facts
@@ -64,7 +65,8 @@ def _render(settings: Settings, library: Library, chosen: Subject, prompt: str |
         repository = event.repository.full_name
         effective = RepositoryTable(settings).find(repository) or without_entry(settings)
         with use_sandbox(chosen, settings) as used, connect_github(chosen, used) as github:
-            source = read_facts(event, github.reader(repository), settings, library, effective, name)
+            rule = Rule(event.key, name, effective, library.prompts[name].path)
+            source = read_facts(event, github.reader(repository), settings, library, rule)
         skipped = source.handler.skip_reason(source.facts)
         if skipped is not None:
             fail(skipped.reason)

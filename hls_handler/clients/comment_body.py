@@ -79,6 +79,11 @@ def copy_checked_boxes(older: str, newer: str) -> str:
     return "\n".join(lines)
 
 
+def list_boxes(text: str) -> dict[str, bool]:
+    """Map the text of each task list item to True if it is checked. Of equal ones, the last counts."""
+    return {item: box != " " for (item, _), (_, box) in _find_boxes(text).items()}
+
+
 def _find_boxes(text: str) -> Mapping[tuple[str, int], tuple[int, str]]:
     """Map the text of each task list item, and its number among equal ones, to line index and box."""
     found: dict[tuple[str, int], tuple[int, str]] = {}

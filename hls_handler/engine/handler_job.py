@@ -33,9 +33,11 @@ from hls_handler.handlers.asking import Answers
 from hls_handler.handlers.handler import check_conversation
 from hls_handler.handlers.job import Conversation, Result
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
+from hls_handler.handlers.reader import Reader
 from hls_handler.queue.checkpoints import ANALYSED, StatusChange
 from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule
+from hls_handler.settings.model import Settings
 from hls_handler.settings.repository import RepositorySettingsFile, build_problems_comment
 from hls_handler.store.calls import CallRow, make_receipt
 from hls_handler.store.conversations import ConversationRef
@@ -125,13 +127,8 @@ class HandlerJob:
     def _check_fallback_issue(self, number: int) -> None:
         job = self._job
         job.require_reads_allowed()
-        try:
-            reader = job.context.github.reader(job.event.repository.full_name)
-            check_conversation(job.event, reader.issue(number))
-        except (Superseded, Permanent) as exc:
-            where = job.config.settings.sources.where(f"{job.rule.effective.key}.comments.post_to")
-            exc.args = (f"{exc}; {where} chooses issue {number} for the comment",)
-            raise
+        reader = job.context.github.reader(job.event.repository.full_name)
+        check_fallback_issue(job.event, job.rule, number, reader, job.config.settings)
 
     def lock(self, name: str) -> None:
         job = self._job
@@ -242,6 +239,33 @@ class HandlerJob:
         if self._conversation is not None and not job.rule.effective.features.dry_run:
             ref = ConversationRef(job.event.repository.id, job.bot.login, self._conversation.number)
             job.pending.add(ReviewChange(ref, record))
+
+
+def check_fallback_issue(
+    event: Event,
+    rule: Rule,
+    number: int,
+    reader: Reader,
+    settings: Settings,
+) -> None:
+    """Raise `Permanent` if the issue cannot be read, and what `check_conversation` raises."""
+    name = f"{event.repository.full_name}#{number}"
+    chosen_by = name_fallback_setting(rule, settings)
+    try:
+        issue = reader.issue(number)
+    except Permanent as exc:
+        reason = f"{chosen_by} chooses {name} for the comment, which GitHub does not show"
+        raise Permanent(f"{reason}: {exc}") from exc
+    try:
+        check_conversation(event, issue)
+    except Superseded as exc:
+        exc.args = (f"{exc}; {chosen_by} chooses it for the comment",)
+        raise
+
+
+def name_fallback_setting(rule: Rule, settings: Settings) -> str:
+    """Return the place of the setting that chooses an issue for the comment about the event."""
+    return settings.sources.where(f"{rule.effective.key}.comments.post_to")
 
 
 def _find_head(facts: Any) -> str | None:

@@ -84,6 +84,11 @@ def parse_requests(state: str | None) -> tuple[InformationRequest, ...]:
     return parse_comment_state(_REQUESTS, state)
 
 
+def dump_requests(requests: Sequence[InformationRequest]) -> str | None:
+    """Return the text for `EnsureComment.state`; None if there is no request."""
+    return _REQUESTS.dump_json(tuple(requests)).decode() if requests else None
+
+
 def has_open_requests(history: RepositoryHistory, number: int) -> bool:
     """Return True if our comment on the issue asks the author for something that is still missing."""
     return any(not request.answered for request in parse_requests(history.comment_state(number, FAMILY)))
@@ -94,7 +99,7 @@ class IssueFacts:
     issue: Issue  # current state, possibly newer than the event
     corrections: tuple[Correction, ...] = ()  # corrections by people in this repository
     requests: tuple[InformationRequest, ...] = ()  # the checklist in our comment, as posted last
-    author_comments: tuple[Comment, ...] = ()  # oldest first; empty if nothing was asked for
+    author_comments: tuple[Comment, ...] = ()  # oldest first; empty if they are not needed
     offer: LabelOffer | None = None  # the repository's own labels; None: they are not offered
     summary: Summary = "on_findings"  # whether there is always a comment
     labels: EffectiveLabels = DEFAULT_LABELS  # settings
@@ -144,7 +149,9 @@ class IssueHandler(Handler[IssueFacts]):
         state, corrections = history.issue(issue.number, FAMILY, most_corrections=MAX_CORRECTIONS)
         requests = parse_requests(state)
         comments: tuple[Comment, ...] = ()
-        if requests and issue.user.id != GHOST.id:
+        # Somebody may comment before the event is processed; a trial has the issue as it is now.
+        is_discussed = event.action == "opened" and bool(issue.comments)
+        if (requests or is_discussed) and issue.user.id != GHOST.id:
             listed = {comment.id: comment for comment in reader.comments(issue.number, most=MAX_COMMENTS)}
             if event.comment is not None:  # GitHub's list may not have it yet
                 listed.setdefault(event.comment.id, event.comment)
@@ -215,7 +222,7 @@ class IssueHandler(Handler[IssueFacts]):
         groups = (STATUS,) if checklists else ()
         labels = plan_own_labels(*status, groups=groups)
         comments = plan_comment(analysis, self.family, create=create)
-        state = _REQUESTS.dump_json(checklist).decode() if checklist else None
+        state = dump_requests(checklist)
         types = _plan_type(event, facts.labels, analysis)
         return (*labels, *types, *(replace(comment, state=state) for comment in comments))
 

@@ -9,23 +9,30 @@ from functools import cache, partial
 from typing import Any
 
 from hls_handler.analysis import ValidReply
+from hls_handler.clients.comment_body import list_boxes, marker
+from hls_handler.clients.comments import is_by
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint
 from hls_handler.engine.asking import UNSHOWN, prompt_limits
 from hls_handler.engine.job import ASK, GATHER, decode_reply, decode_reply_for_display, facts_codec
 from hls_handler.engine.repository_settings import SETTINGS_FILE
 from hls_handler.errors import HlsError, PayloadError, Permanent, StepFailed
-from hls_handler.events import Event, parse_event
+from hls_handler.events import Account, Event, parse_event
 from hls_handler.handlers import COMMAND_HANDLERS, HANDLERS, handler_for
 from hls_handler.handlers.asking import FIRST_PART, VERIFICATION, VERIFY_PROMPT, Answers, Asking
 from hls_handler.handlers.handler import Handler, template_variables
-from hls_handler.handlers.reader import EMPTY_HISTORY, Reader
+from hls_handler.handlers.issues import InformationRequest, IssueHandler, dump_requests
+from hls_handler.handlers.reader import EMPTY_HISTORY, EmptyHistory, Reader, RepositoryHistory
 from hls_handler.prompting.library import restore_library
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt, render
+from hls_handler.routing import Rule
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable, apply_repository_settings
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.statistics import DeliveryRow
+
+SEARCHED_COMMENTS = 100
+"""Newest comments of an issue in which that of the bot account is searched: one or two requests."""
 
 
 class NotRepeatable(HlsError):
@@ -62,13 +69,33 @@ class StoredFacts:
 
 
 def read_facts(
-    event: Event, reader: Reader, settings: Settings, library: Library, effective: EffectiveSettings, prompt: str
+    event: Event,
+    reader: Reader,
+    settings: Settings,
+    library: Library,
+    rule: Rule,
+    history: RepositoryHistory = EMPTY_HISTORY,
 ) -> StoredFacts:
     """Read the facts about an event that is not stored. Raises what `Handler.gather` raises."""
     handler = handler_for(event.name)
-    limits = prompt_limits(settings, library, event.name, effective, prompt)
-    facts = handler.gather(event, reader, EMPTY_HISTORY, limits)
-    return StoredFacts(None, event, handler, facts, effective)
+    limits = prompt_limits(settings, library, event.name, rule.effective, rule.prompt)
+    facts = handler.gather(event, reader, history, limits)
+    return StoredFacts(None, event, handler, facts, rule.effective)
+
+
+def read_posted_history(event: Event, reader: Reader, bot: Account) -> RepositoryHistory:
+    """Return what the comment of `bot` on the event's issue asks for, and shows as answered.
+
+    The service has it in its database. Only the newest comments are searched.
+    """
+    if event.issue is None or not event.issue.comments:
+        return EMPTY_HISTORY
+    mark = marker(IssueHandler.family)
+    listed = reader.comments(event.issue.number, most=SEARCHED_COMMENTS)
+    bodies = (one.body.rstrip() for one in listed if is_by(one.user, bot))
+    boxes = list_boxes(next((body for body in bodies if body.endswith(mark)), ""))
+    state = dump_requests([InformationRequest(text, checked) for text, checked in boxes.items()])
+    return EmptyHistory(states={IssueHandler.family: state} if state else {})
 
 
 def load_stored_facts(store: Storage, row: DeliveryRow, table: RepositoryTable) -> StoredFacts:

@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 
+from hls_handler.cli.demo import PUSH_PROMPT
 from hls_handler.clients.comment_body import marker
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.claude import canned
 from hls_handler.sandbox.faults import Fault
+from hls_handler.sandbox.objects import Account, Conversation
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import BOT
 from tests.cli.conftest import Hls
+from tests.cli.test_json import assert_documented
 from tests.prompting.samples import copy_shipped, write
 from tests.sandbox.conftest import seed_story
 
@@ -74,6 +77,96 @@ def test_an_issue_is_tried_by_its_url_and_nothing_is_written(try_: Hls, sandbox:
     assert lines[-1].startswith("cost        1 question, 0.00")
     assert writes(sandbox) == []
     assert sorted(folder.iterdir()) == before
+
+
+def test_json_has_the_question_the_reply_and_the_writes(try_: Hls, sandbox: Sandbox, folder: Path) -> None:
+    result = try_(page(sandbox, "issues", 11), "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    document = json.loads(result.stdout)
+    assert_documented(document, "hls prompts try")
+    (question,) = document.pop("questions")
+    labels, comment = document.pop("outcomes")
+    assert document.pop("end")["state"] == "done"
+    assert document.pop("cost_usd") == question["cost_usd"] > 0
+    assert document == {
+        "event": "issues.opened",
+        "thread": f"{REPOSITORY}#11",
+        "facts": "github",
+        "claude": "real",
+        "ignored": None,
+        "rule": (
+            f"{folder}/settings.yaml:4 (repositories[0].events) enables issues.opened, and "
+            "prompts/issues/analyze.j2 is for it"
+        ),
+        "prompt": "issues/analyze",
+        "posted_on": None,
+    }
+    assert (question["reply_type"], question["reply"]["kind"]) == ("issue_analysis", "bug")
+    assert question["system"].startswith("You work for the maintainers of a repository on GitHub.")
+    assert (question["unusable"], question["correction"]) == (None, None)
+    assert labels["added"][:2] == ["bug", "priority-high"]
+    assert (comment["action"], comment["kind"]) == ("comment", "dry_run")
+    assert comment["body"].endswith(marker("issues"))
+
+
+def test_json_says_why_an_event_is_ignored(try_: Hls) -> None:
+    result = try_("issues.pinned", "--json")
+    document = json.loads(result.stdout)
+    assert (result.exit_code, document["end"]["state"], document["prompt"]) == (1, "ignored", None)
+    assert document["ignored"]["kind"] == "event not enabled"
+    assert (document["rule"], document["questions"], document["outcomes"]) == (None, [], [])
+
+
+CRASH = "The import crashes."
+ASKED = (
+    "Which version do you use?",
+    "Which steps lead to it, starting from a fresh installation?",
+    "What does the log say at that moment?",
+    "What did you expect to happen instead?",
+)
+
+
+def seed_crash(sandbox: Sandbox) -> tuple[Conversation, Account]:
+    """Seed an issue about which the sandbox's Claude asks for four things. Return it with its author."""
+    payload = recorded.load("demo/bug").payload
+    issue: Any = payload["issue"]
+    sandbox.state.seed("issues", {**payload, "issue": {**issue, "number": 90, "id": 90, "body": CRASH}})
+    conversation = sandbox.state.conversation(REPOSITORY, 90)
+    assert conversation is not None
+    return conversation, conversation.author
+
+
+def test_an_issue_that_lacks_information_would_get_the_status(try_: Hls, sandbox: Sandbox) -> None:
+    seed_crash(sandbox)
+    assert "status/needs-info" in try_(f"{REPOSITORY}#90").stdout
+
+
+def test_what_the_author_has_added_in_a_comment_is_not_asked_for(try_: Hls, sandbox: Sandbox) -> None:
+    conversation, author = seed_crash(sandbox)
+    answer = "Version 2.1.0. Steps: import any file. The log is empty. I expected the files to be there."
+    sandbox.state.create_comment(conversation, answer, by=author)
+    printed = try_(f"{REPOSITORY}#90").stdout
+    assert "│ Comments of the author, the oldest first:" in printed
+    assert "status/needs-info" not in printed
+
+
+def test_what_our_comment_shows_as_answered_is_not_asked_for_again(try_: Hls, sandbox: Sandbox) -> None:
+    conversation, author = seed_crash(sandbox)
+    boxes = "\n".join(f"- [x] {request}" for request in ASKED)
+    sandbox.state.create_comment(conversation, f"Thanks.\n\n{boxes}\n{marker('issues')}", by=BOT)
+    conversation = sandbox.state.conversation(REPOSITORY, 90) or conversation
+    sandbox.state.create_comment(conversation, "I cannot say more.", by=author)
+    printed = try_(f"{REPOSITORY}#90").stdout
+    assert printed.count(" (answered)\n") == 4
+    assert "status/needs-info" not in printed
+    assert "│ - [x] Which version do you use?" in printed
+
+
+def test_an_open_item_of_our_comment_keeps_the_status(try_: Hls, sandbox: Sandbox) -> None:
+    conversation, _ = seed_crash(sandbox)
+    boxes = "\n".join(f"- [ ] {request}" for request in ASKED)
+    sandbox.state.create_comment(conversation, f"{boxes}\n{marker('issues')}", by=BOT)
+    assert "status/needs-info" in try_(f"{REPOSITORY}#90").stdout
 
 
 def test_the_printed_question_is_that_of_the_request(try_: Hls, sandbox: Sandbox) -> None:
@@ -205,6 +298,37 @@ max_tokens: 500
 def test_a_prompt_for_other_events_is_refused(try_: Hls) -> None:
     result = try_("demo/feature", "--prompt", "issues/analyze", "--claude", "sandbox")
     assert (result.exit_code, result.stderr) == (1, "issues/analyze is not for pull_request.opened\n")
+
+
+@pytest.fixture
+def posting(folder: Path, sandbox: Sandbox) -> str:
+    """Settings that post about pushes on issue 99. Returns the place of this setting."""
+    write(folder / "prompts", {"push/tell.j2": PUSH_PROMPT})
+    entry = 'name: "Codertocat/*", comments: {post_to: {push: 99}}'
+    chosen = SETTINGS.format(sandbox=sandbox).replace('name: "Codertocat/*"', entry)
+    chosen = chosen.replace("{directory: prompts}", "{directory: [prompts, shipped]}")
+    (folder / "settings.yaml").write_text(chosen.replace("events: [", "events: [push, "))
+    return f"{folder}/settings.yaml:4 (repositories[0].comments.post_to)"
+
+
+def test_a_trial_with_the_sandbox_says_on_which_issue_the_comment_would_be(try_: Hls, posting: str) -> None:
+    result = try_("demo/push", "--claude", "sandbox")
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert f"posted on   issue 99, which {posting} chooses for the comment" in lines
+    assert "comment     would have commented" in lines
+    document = json.loads(try_("demo/push", "--claude", "sandbox", "--json").stdout)
+    assert_documented(document, "hls prompts try")
+    assert document["posted_on"] == 99
+
+
+def test_an_issue_that_github_does_not_have_is_named_with_its_setting(try_: Hls, posting: str) -> None:
+    result = try_("demo/push", "--live")
+    assert result.exit_code == 1
+    (failed,) = [line for line in result.stdout.splitlines() if line.startswith("failed      ")]
+    assert failed.startswith(
+        f"failed      {posting} chooses {REPOSITORY}#99 for the comment, which GitHub does not show: GET "
+    )
 
 
 def test_a_prompt_that_settings_choose_for_an_event_can_be_named(try_: Hls, sandbox: Sandbox, folder: Path) -> None:

@@ -21,6 +21,7 @@ from hls_handler.handlers.reader import (
     WorkflowJob,
 )
 from hls_handler.prompting.prompt import Library
+from hls_handler.routing import Rule
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.settings.model import Repository, Settings
 from hls_handler.trials.replay import StoredFacts, read_facts
@@ -49,7 +50,8 @@ def to_question(
         event, reader = _to_event(case)
     handler, effective = handler_for(event.name), find_effective_settings(settings)
     prompt = prompts.get(handler.family) or _find_prompt(event.key, effective, library)
-    return read_facts(event, reader, settings, library, effective, prompt), prompt
+    rule = Rule(event.key, prompt, effective, library.prompts[prompt].path)
+    return read_facts(event, reader, settings, library, rule), prompt
 
 
 def find_effective_settings(settings: Settings) -> EffectiveSettings:
