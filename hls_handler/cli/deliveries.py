@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Annotated, get_args
 
@@ -26,11 +26,14 @@ from hls_handler.cli.options import (
     require_existing_store,
     utc_now,
 )
+from hls_handler.db.values import EPOCH
 from hls_handler.deliveries import State
 from hls_handler.queue.pauses import describe_pause, find_pause
 from hls_handler.reports.delivery_report import describe_steps, format_report, load_report
 from hls_handler.reports.json_documents import deliveries_to_dict, report_to_dict
 from hls_handler.reports.retry import RETRIED, retry_delivery, retry_matching
+from hls_handler.storage import Storage
+from hls_handler.store.periods import Period
 from hls_handler.store.search import DeliverySearch
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.wording import count
@@ -39,6 +42,18 @@ deliveries = typer.Typer(
     help="List, show, export and retry deliveries. Works while the service runs.",
     no_args_is_help=True,
     rich_markup_mode=None,
+)
+
+HOUR = timedelta(hours=1)
+MINUTE = "%Y-%m-%d %H:%M"  # format of a time
+KEPT_BY_GITHUB = timedelta(days=3)
+READ_MISSED = (
+    "`hls catch-up` reads webhooks that GitHub could not deliver; `hls listen --since 2h` "
+    "reads those of the two hours before its start, too"
+)
+WHERE_TO_LOOK = (
+    "the webhook's Recent Deliveries on GitHub show whether an event was sent, and "
+    "`hls deliveries list` shows what was received"
 )
 
 Guid = Annotated[
@@ -250,12 +265,12 @@ def why(
     keep_days_source = settings.sources.where("storage.keep_days")
     with require_existing_store(settings) as store:
         reports = [load_report(store, row) for row in store.deliveries.of_conversation(repository, number)]
+        rejected = "" if reports else _describe_unverified(store, repository)
     if not reports:
-        fail(
-            f"nothing was received for {repository}#{number}, or it was deleted ({keep_days_source}); the webhook's "
-            "Recent Deliveries on GitHub show whether an event was sent, and `hls deliveries list` shows what was "
-            "received"
-        )
+        nothing = f"nothing was received for {repository}#{number}"
+        for line in (f"{nothing}, or it was deleted ({keep_days_source})", rejected, READ_MISSED, WHERE_TO_LOOK):
+            print_line(line, err=True)
+        raise typer.Exit(1)
     if as_json:
         print_json({"deliveries": [report_to_dict(report) for report in reports]})
         return
@@ -264,3 +279,20 @@ def why(
             print_line("")
         for sentence in format_report(report):
             print_line(sentence)
+
+
+def _describe_unverified(store: Storage, repository: str) -> str:
+    """Return a sentence about the requests with 401 since the repository's last webhook.
+
+    Of a repository without one, about those of the days for which GitHub keeps webhooks.
+    """
+    now, last = store.now(), store.statistics.last_webhooks().get(repository)
+    begin = last or now - KEPT_BY_GITHUB
+    since = begin - (begin - EPOCH) % HOUR  # rejected requests are counted by the hour
+    period = Period(since, now + HOUR, step=now + HOUR - since)
+    (number,) = store.counter_hours.series(["rejected"], period).get(("rejected", "401"), (0,))
+    rejected = f"{count(number, 'request')} to the webhook path got 401"
+    requests = f"{rejected} since {since:{MINUTE}} UTC"
+    if last is not None:
+        requests = f"the last webhook of {repository} came at {last:{MINUTE}} UTC, and {requests}"
+    return f"{requests}, of any repository, because their bodies are not parsed"

@@ -6,8 +6,11 @@ import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
+from pathlib import Path
 
 from hls_handler.analysis import Usage
+from hls_handler.db.counters import CounterWriter
 from hls_handler.deliveries import Checkpoint
 from hls_handler.storage import Storage
 from tests.cli.conftest import Hls
@@ -92,3 +95,41 @@ def test_reader_may_close_the_pipe(store: Storage) -> None:
         assert json.loads(process.stdout.readline())["delivery"] == "g199"
         process.stdout.close()
         assert (process.stderr.read(), process.wait()) == (b"", 0)
+
+
+def reject(store: Storage, *statuses: int) -> None:
+    """Count rejected requests of the present hour."""
+    with store.database.writing() as connection:
+        for status in statuses:
+            counts = {("rejected", str(status)): 1}
+            CounterWriter(store.database).add(connection, counts)
+
+
+def test_why_of_an_event_that_was_not_received_names_unverified_requests_and_commands(
+    hls: Hls, store: Storage, folder: Path
+) -> None:
+    reject(store, 401, 401, 400)
+    result = hls("why", "octo/widgets#7")
+    assert (result.exit_code, result.stdout) == (1, "")
+    nothing, requests, missed, look = result.stderr.splitlines()
+    assert nothing == (
+        f"nothing was received for octo/widgets#7, or it was deleted ({folder}/settings.yaml:4 (storage.keep_days))"
+    )
+    since = f"{store.now() - timedelta(days=3):%Y-%m-%d %H}:00"
+    assert requests == (
+        f"2 requests to the webhook path got 401 since {since} UTC, of any repository, because "
+        "their bodies are not parsed"
+    )
+    assert missed.startswith("`hls catch-up` reads webhooks that GitHub could not deliver; `hls listen --since 2h` ")
+    assert look.startswith("the webhook's Recent Deliveries on GitHub show whether an event was sent")
+
+
+def test_unverified_requests_are_counted_since_the_last_webhook_of_the_repository(hls: Hls, store: Storage) -> None:
+    accept(store, queued("g1", repository="octo/widgets", number=6))
+    last = store.statistics.last_webhooks()["octo/widgets"]
+    requests = hls("why", "octo/widgets#7").stderr.splitlines()[1]
+    assert requests == (
+        f"the last webhook of octo/widgets came at {last:%Y-%m-%d %H:%M} UTC, and 0 requests to the "
+        f"webhook path got 401 since {last:%Y-%m-%d %H}:00 UTC, of any repository, because their "
+        "bodies are not parsed"
+    )
