@@ -138,8 +138,13 @@ class InMemory:
 
 
 class InMemoryRepositories:
-    def history(self, _repository_id: int | None, bot_login: str, **_documents: object) -> EmptyHistory:
-        return EmptyHistory(bot_login)
+    def history(
+        self,
+        _repository_id: int | None,
+        *accounts: str,
+        **_documents: object,
+    ) -> EmptyHistory:
+        return EmptyHistory(accounts)
 
     def save(self, _lease: Lease, _history_update: HistoryUpdate) -> None:
         pass

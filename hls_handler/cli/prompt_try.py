@@ -43,7 +43,7 @@ from hls_handler.errors import (
     with_remedy,
 )
 from hls_handler.events import Account, Event, parse_event
-from hls_handler.handlers.reader import EMPTY_HISTORY, RepositoryHistory
+from hls_handler.handlers.reader import EmptyHistory, RepositoryHistory
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.queue.checkpoints import PendingChanges
 from hls_handler.routing import Command, Ignored, LabelCorrection, QueueCheck, Router, Rule, from_event, parse_envelope
@@ -242,7 +242,7 @@ class EventTrial:
         event, settings = chosen.event, self._settings
         self._sender.begin(find_review_budget(event, settings, rule.effective))
         reader = self._github.reader(event.repository.full_name, bot=self._bot)
-        history: RepositoryHistory = EMPTY_HISTORY
+        history: RepositoryHistory = EmptyHistory(accounts=(self._bot.login,))
         if chosen.subject.live:
             history = read_posted_history(event, reader, self._bot)
         source = read_facts(event, reader, settings, self._library, rule, history)

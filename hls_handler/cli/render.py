@@ -14,6 +14,7 @@ from hls_handler.clients.provider import request_schema
 from hls_handler.engine.library import GUID
 from hls_handler.errors import HlsError, with_remedy
 from hls_handler.events import parse_event
+from hls_handler.handlers.reader import EmptyHistory
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.reports.estimate import estimate, format_cost
@@ -66,7 +67,9 @@ def _render(settings: Settings, library: Library, chosen: Subject, prompt: str |
         effective = RepositoryTable(settings).find(repository) or without_entry(settings)
         with use_sandbox(chosen, settings) as used, connect_github(chosen, used) as github:
             rule = Rule(event.key, name, effective, library.prompts[name].path)
-            source = read_facts(event, github.reader(repository), settings, library, rule)
+            history = EmptyHistory(accounts=(github.fetch_bot_account().login,))
+            reader = github.reader(repository)
+            source = read_facts(event, reader, settings, library, rule, history)
         skipped = source.handler.skip_reason(source.facts)
         if skipped is not None:
             fail(skipped.reason)

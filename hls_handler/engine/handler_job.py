@@ -88,8 +88,9 @@ class HandlerJob:
                 raise reads_postponed(job.situation.held_until)
             reader = job.context.github.reader(event.repository.full_name, bot=job.bot)
             documents = Documents(job.store.texts, job.context.vectors, report)
+            accounts = [account.login for account in (job.bot, *job.others)]
             history = job.store.repositories.history(
-                job.lease.repository_id, job.bot.login, find_nearest=documents.find_nearest
+                job.lease.repository_id, *accounts, find_nearest=documents.find_nearest
             )
             if limits.documents:
                 documents.update(event.repository, reader)

@@ -80,7 +80,7 @@ class CommentHandler(Handler[CommentFacts]):
         comment = next((other for other in listed if other.id == event.comment.id), None)
         if comment is None:
             raise Superseded(f"the comment was deleted meanwhile, or is not among the newest {MAX_COMMENTS} comments")
-        is_question = addressed_to_bot(comment.body, history.account)
+        is_question = addressed_to_bot(comment.body, history.accounts)
         if not (is_question or asks_how_to_start(comment.body)):
             raise Superseded("the comment was edited meanwhile and no longer asks HLS anything")
         asked: QuestionKind = "a question" if is_question else "how to start"

@@ -425,8 +425,8 @@ class RepositoryHistory(Protocol):
     """Read access to what HLS has stored about one repository; without an implementation, nothing is stored."""
 
     @property
-    def account(self) -> str:
-        """Login of the bot account."""
+    def accounts(self) -> tuple[str, ...]:
+        """Logins of HLS's accounts, that of the bot account first: ("hls[bot]",)."""
 
     def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
         """Failures of a workflow within the last `days` (at most 30), newest first; at most 500."""
@@ -475,7 +475,7 @@ class RepositoryHistory(Protocol):
 class EmptyHistory(RepositoryHistory):
     """A history that has only the given corrections and states of comments, for sample values and `hls render`."""
 
-    account: str = "hls-bot"
+    accounts: tuple[str, ...] = ("hls[bot]",)
     corrected: tuple[Correction, ...] = ()
     states: Mapping[str, str] = field(default_factory=dict)  # of our comments, by family
     reviewed: ReviewRecord = NO_REVIEW

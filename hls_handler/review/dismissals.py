@@ -27,7 +27,7 @@ PHRASES = (
 )
 """Beginnings of replies that dismiss a finding, in lower case."""
 
-_TO_SOMEBODY = r"(?:@[\w-]+[,:]? )?(?:(?:yes|no|nope|ok|okay|ack|sorry|thanks)[,.!] )?"
+_TO_SOMEBODY = r"(?:@[\w-]+(?:\[bot\])?[,:]? )?(?:(?:yes|no|nope|ok|okay|ack|sorry|thanks)[,.!] )?"
 _SUBJECT = r"(?:(?:i|we|(?:this|that|it)(?:'s| is| was)?) )?(?:an? |the )?"
 _DISMISSAL = re.compile(rf"{_TO_SOMEBODY}{_SUBJECT}(?:{'|'.join(map(re.escape, PHRASES))})(?!\w)")
 _PROMISE = re.compile(r"(?:\bwill|'ll) fix\b")

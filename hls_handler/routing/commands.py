@@ -12,7 +12,7 @@ from hls_handler.actions import TITLE_CHECK
 from hls_handler.events import Account
 from hls_handler.review.dismissals import is_dismissal, is_promise
 from hls_handler.routing.envelope import RoutingInput
-from hls_handler.routing.filters import Ignored, find_own_action, mention_of, same_login
+from hls_handler.routing.filters import Ignored, find_own_action, mentioned_name, same_login
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
 from hls_handler.settings.yaml_parser import Sources
@@ -69,7 +69,8 @@ def parse_command(text: str, accounts: Sequence[Account] = ()) -> tuple[CommandN
     "unknown" if it addresses HLS, or is like one of HLS's. All others are left to other bots.
     """
     login, line = read_command_line(text)
-    if login and accounts and not any(same_login(login, mention_of(account)) for account in accounts):
+    names = [mentioned_name(account.login) for account in accounts]
+    if login and names and not any(same_login(login, name) for name in names):
         return None
     if line.partition(" ")[0] == CHERRY_PICK_WORD:
         return "cherry-pick", None

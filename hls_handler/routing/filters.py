@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -102,11 +102,24 @@ def asks_how_to_start(text: str) -> bool:
     return HOW_TO_START.search(" ".join(strip_code_and_quotes(text).replace("\u2019", "'").split())) is not None
 
 
-def addressed_to_bot(text: str, login: str) -> bool:
-    """Return True if a comment mentions the account `login` and contains more than a greeting or thanks."""
+BOT_SUFFIX = "[bot]"
+
+
+def mentioned_name(login: str) -> str:
+    """Return what people write after the @ for an account: "hls" for that of an App, "hls[bot]"."""
+    return login.removesuffix(BOT_SUFFIX)
+
+
+def addressed_to_bot(text: str, logins: Collection[str]) -> bool:
+    """Return True if a comment mentions one of HLS's accounts, and says more than hello or thanks.
+
+    `logins` are as in webhooks: ("hls[bot]",).
+    """
     own_text = strip_code_and_quotes(text)
-    mention = re.compile(rf"(?<![\w/@-])@{re.escape(login)}(?![\w/-])", re.IGNORECASE)
-    if not mention.search(own_text):
+    names = "|".join(re.escape(mentioned_name(login)) for login in logins)
+    end = rf"(?:{re.escape(BOT_SUFFIX)}|(?![\w/-]))"
+    mention = re.compile(rf"(?<![\w/@-])@(?:{names}){end}", re.IGNORECASE)
+    if not names or not mention.search(own_text):
         return False
     rest = " ".join(mention.sub(" ", own_text).split()).strip(" ,.:;!-").lower()
     if len(rest) <= MAX_COURTESY_CHARACTERS and COURTESY.match(rest) and "?" not in rest:
@@ -162,7 +175,7 @@ def find_ignored(
     if own := find_own_action(routing_input, settings, accounts):
         return own
     if routing_input.event == "issue_comment" and not _is_question(routing_input, accounts):
-        whom = f"@{bot.login}" if bot is not None else "HLS's account"
+        whom = f"@{mentioned_name(bot.login)}" if bot is not None else "HLS's account"
         return Ignored("nothing asked", f"the comment neither asks how to start nor asks {whom} anything")
     excluded = next((login for login in find_bots(routing_input) if not effective.features.includes_bot(login)), None)
     if excluded is not None:
@@ -293,11 +306,9 @@ def _is_question(routing_input: RoutingInput, accounts: Sequence[Account]) -> bo
     text = routing_input.comment_body
     if asks_how_to_start(text):
         return True
-    return any(addressed_to_bot(text, mention_of(account)) for account in accounts) if accounts else "@" in text
-
-
-def mention_of(account: Account) -> str:
-    return account.login.removesuffix("[bot]")  # people write @my-app for the account my-app[bot]
+    if not accounts:  # not read from GitHub yet: the worker decides
+        return "@" in text
+    return addressed_to_bot(text, [account.login for account in accounts])
 
 
 def same_login(login: str | None, other: str) -> bool:

@@ -28,7 +28,7 @@ from hls_handler.prompting.recorded import Recorded
 from hls_handler.prompting.source_files import SHIPPED_FRONT_MATTER, read_folder
 from hls_handler.review.record import LedgerEntry, ReviewRecord
 from hls_handler.sandbox.reader import SandboxReader
-from hls_handler.sandbox.state import State
+from hls_handler.sandbox.state import BOT, State
 from hls_handler.sandbox.world import World
 from hls_handler.settings.github_events import ACTIONS
 from hls_handler.settings.model import Claude
@@ -60,9 +60,10 @@ REVIEWED = ReviewRecord(
 )
 """The record of an earlier review, for pull requests that were changed."""
 
+ACCOUNTS = (BOT.login,)
 NEW, CHANGED = (
-    EmptyHistory(corrected=CORRECTED),
-    EmptyHistory(corrected=CORRECTED, states=STATES, reviewed=REVIEWED),
+    EmptyHistory(ACCOUNTS, corrected=CORRECTED),
+    EmptyHistory(ACCOUNTS, corrected=CORRECTED, states=STATES, reviewed=REVIEWED),
 )
 CHANGES = ("edited", "synchronize")
 

@@ -64,11 +64,13 @@ class StoredHistory:
         reviews: Reviews,
         texts: Texts,
         repository_id: int | None,
-        bot_login: str,
+        accounts: tuple[str, ...],
         find_nearest: FindNearest | None = None,
     ) -> None:
         self._database, self._reviews, self._texts = database, reviews, texts
-        self._repository_id, self.account, self._find_nearest = repository_id, bot_login, find_nearest
+        self._repository_id, self._find_nearest = repository_id, find_nearest
+        self.accounts = accounts
+        self._bot_login = accounts[0]
 
     def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
         query = (
@@ -107,7 +109,7 @@ class StoredHistory:
             return connection.execute(found).scalar()
 
     def issue(self, number: int, family: str, *, most_corrections: int) -> tuple[str | None, tuple[Correction, ...]]:
-        terms = {"of_repository": self._repository_id, "of_bot": self.account}
+        terms = {"of_repository": self._repository_id, "of_bot": self._bot_login}
         newest: dict[int, Correction] = {}
         with self._database.reading() as connection:
             comment = connection.execute(_COMMENT, {**self._conversation(number).columns, "of_family": family}).first()
@@ -151,7 +153,7 @@ class StoredHistory:
 
     def _conversation(self, number: int) -> ConversationRef:
         assert self._repository_id is not None
-        return ConversationRef(self._repository_id, self.account, number)
+        return ConversationRef(self._repository_id, self._bot_login, number)
 
 
 def _may_be_same(labels: Collection[str], others: Collection[str]) -> bool:
@@ -169,9 +171,11 @@ class Repositories:
         self._database, self._checkpoints, self._reviews, self._texts = database, checkpoints, reviews, texts
 
     def history(
-        self, repository_id: int | None, bot_login: str, *, find_nearest: FindNearest | None = None
+        self, repository_id: int | None, *accounts: str, find_nearest: FindNearest | None = None
     ) -> StoredHistory:
-        return StoredHistory(self._database, self._reviews, self._texts, repository_id, bot_login, find_nearest)
+        """Return the history of the first of HLS's accounts."""
+        texts, reviews = self._texts, self._reviews
+        return StoredHistory(self._database, reviews, texts, repository_id, accounts, find_nearest)
 
     def save(self, lease: Lease, history_update: HistoryUpdate) -> None:
         """Store workflow results and failed steps; delete those that are older than 30 days. Raises `LeaseLost`.

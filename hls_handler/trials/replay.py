@@ -88,14 +88,15 @@ def read_posted_history(event: Event, reader: Reader, bot: Account) -> Repositor
 
     The service has it in its database. Only the newest comments are searched.
     """
+    empty = EmptyHistory(accounts=(bot.login,))
     if event.issue is None or not event.issue.comments:
-        return EMPTY_HISTORY
+        return empty
     mark = marker(IssueHandler.family)
     listed = reader.comments(event.issue.number, most=SEARCHED_COMMENTS)
     bodies = (one.body.rstrip() for one in listed if is_by(one.user, bot))
     boxes = list_boxes(next((body for body in bodies if body.endswith(mark)), ""))
     state = dump_requests([InformationRequest(text, checked) for text, checked in boxes.items()])
-    return EmptyHistory(states={IssueHandler.family: state} if state else {})
+    return replace(empty, states={IssueHandler.family: state} if state else {})
 
 
 def load_stored_facts(store: Storage, row: DeliveryRow, table: RepositoryTable) -> StoredFacts:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+
+import pytest
 
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.objects import App, Installation
@@ -65,6 +68,21 @@ def authors(sandbox: Sandbox, number: int) -> list[str]:
 def github_health(service: Service) -> Mapping[str, Any]:
     component: Mapping[str, Any] = service.get("/health").body["components"]["github"]
     return component
+
+
+@pytest.mark.parametrize("name", ["@my-hls", "@My-HLS[bot],"])
+def test_mention_of_the_app_is_answered(make_service: MakeService, sandbox: Sandbox, name: str) -> None:
+    app, installation = install(sandbox)
+    service = make_app_service(make_service, sandbox, app)
+    mention = recorded.load("demo/mention")
+    body = mention.body.replace(b"@hls-bot", name.encode())
+    asked = replace(mention, body=body)
+    number = deliver(service, sandbox, asked, guid="guid-1", installation={"id": installation.id})
+    with closing(service.open_store()) as store:
+        row = store.deliveries.find("guid-1")
+    assert row is not None
+    assert (row.state, row.reason) == ("done", "commented")
+    assert authors(sandbox, number) == ["Codertocat", "my-hls[bot]"]
 
 
 def test_app_comments_as_its_bot_until_it_is_suspended(make_service: MakeService, sandbox: Sandbox) -> None:

@@ -57,7 +57,7 @@ from hls_handler.review.second_sites import Hit
 from hls_handler.settings.model import Labels
 from hls_handler.store.conversations import ConversationHistory
 
-HLS = Account(login="hls-bot", id=99, type="Bot")
+HLS = Account(login="hls[bot]", id=99, type="Bot")
 OCTOCAT = Account(login="octocat", id=1, type="User")
 
 ISSUE = Issue(

@@ -52,7 +52,7 @@ def test_stored_comments_and_labels_show_who_wrote_on_a_conversation(make_world:
     world.finish()
     row = world.row()
     assert row.repository_id is not None
-    assert world.store.conversations.find_writers(row.repository_id, row.number or 0) == {"hls-bot"}
+    assert world.store.conversations.find_writers(row.repository_id, row.number or 0) == {"hls[bot]"}
     assert world.store.conversations.find_writers(row.repository_id, 4711) == frozenset()
 
 

@@ -126,7 +126,7 @@ def release_event(release: Release) -> Event:
     return replace(event(issue()), name="release", action="published", issue=None, release=release)
 
 
-def comment(comment_id: int = 901, body: str = "@hls-bot why is that?", user: Account = ZOE) -> Comment:
+def comment(comment_id: int = 901, body: str = "@hls why is that?", user: Account = ZOE) -> Comment:
     return Comment(comment_id, user, body, "NONE", f"https://github.com/octo/hello/issues/7#{comment_id}", at(0))
 
 

@@ -28,11 +28,14 @@ def facts(asking: Comment, *listed: Comment, history: FakeHistory | None = None,
     ("body", "asked"),
     [
         ("How can I start?", "how to start"),
-        ("@hls-bot why is that?", "a question"),
+        ("@hls why is that?", "a question"),
+        ("@HLS[bot] why is that?", "a question"),
+        ("@spare-bot why is that?", "a question"),  # another of HLS's accounts
     ],
 )
 def test_comment_is_a_question_if_it_addresses_the_bot_else_about_how_to_start(body: str, asked: str) -> None:
-    assert facts(comment(body=body)).asked == asked
+    history = FakeHistory(accounts=("hls[bot]", "spare-bot"))
+    assert facts(comment(body=body), history=history).asked == asked
 
 
 @pytest.mark.parametrize(

@@ -53,18 +53,24 @@ def test_question_about_how_to_start_is_recognized_outside_of_code_and_quotes(te
 @pytest.mark.parametrize(
     ("text", "asked"),
     [
-        ("Could @HLS-Bot explain the label?", True),
-        ("@hls-bot пожалуйста объясни", True),
-        ("Thanks @hls-bot, but why is it a bug?", True),
-        ("@hls-bot", False),
-        ("@hls-bot thank you very much", False),
-        ("@hls-bot-2 why does the build fail?", False),
-        ("> @hls-bot why does the build fail?\n\nIt does not.", False),
+        ("Could @My-HLS explain the label?", True),
+        ("@my-hls[bot] why is it a bug?", True),
+        ("@my-hls пожалуйста объясни", True),
+        ("Thanks @my-hls, but why is it a bug?", True),
+        ("@my-hls", False),
+        ("@my-hls[bot]", False),
+        ("@my-hls thank you very much", False),
+        ("@my-hls-2 why does the build fail?", False),
+        ("@my why does the build fail?", False),
+        ("me@my-hls why does the build fail?", False),
+        ("> @my-hls why does the build fail?\n\nIt does not.", False),
         ("why does the build fail?", False),
     ],
 )
-def test_mention_with_a_request_is_addressed_to_the_bot(text: str, asked: bool) -> None:
-    assert addressed_to_bot(text, "hls-bot") is asked
+@pytest.mark.parametrize("login", ["my-hls[bot]", "my-hls"], ids=["App", "token"])
+def test_mention_with_a_request_is_addressed_to_the_bot(text: str, asked: bool, login: str) -> None:
+    assert addressed_to_bot(text, ["spare-bot", login]) is asked
+    assert addressed_to_bot(text, []) is False
 
 
 def comment(body: str, key: str = "issue_comment.created", **known: Any) -> RoutingInput:
@@ -78,6 +84,8 @@ def comment(body: str, key: str = "issue_comment.created", **known: Any) -> Rout
         ("@hubot why is that?", OWNER, None),
         ("@spare-bot why is that?", OWNER, None),
         ("@hls why is that?", APP, None),
+        ("@hls[bot] why is that?", APP, None),
+        ("@hlsx why is that?", APP, "nothing asked"),
         ("@ada why is that?", OWNER, "nothing asked"),
         ("@ada why is that?", None, None),  # the bot account is not known yet
         ("+1", OWNER, "nothing asked"),
@@ -87,7 +95,7 @@ def test_comment_is_processed_if_it_asks(body: str, bot: Account | None, kind: s
     result = decide(comment(body), settings(COMMENTS), bot=bot, others=(SPARE,) if bot else ())
     assert getattr(result, "kind", None) == kind
     if isinstance(result, Ignored):
-        whom = f"@{bot.login}" if bot else "HLS's account"
+        whom = {OWNER: "@hubot", APP: "@hls"}[bot] if bot else "HLS's account"
         assert result.reason == f"the comment neither asks how to start nor asks {whom} anything"
 
 

@@ -179,7 +179,7 @@ def test_shadow_alone_does_not_enable_an_event() -> None:
 
 # --- requested reviews -----------------------------------------------------------------------------------------------
 
-WE = Account("hls-bot", 99, "User")
+WE = Account("hls[bot]", 99, "Bot")
 
 
 def review_requested(reviewer: str | None, **known: Any) -> RoutingInput:
@@ -189,14 +189,14 @@ def review_requested(reviewer: str | None, **known: Any) -> RoutingInput:
 @pytest.mark.parametrize("events", [["pull_request.closed"], ["pull_request.review_requested"], ["pull_request"]])
 def test_review_requested_from_the_bot_is_processed_if_any_pull_request_event_is_enabled(events: list[str]) -> None:
     by = settings({"name": "octo/hello", "events": events})
-    assert find_prompt(review_requested("HLS-bot", draft=True), by, bot=WE) == "pull_requests/analyze"
+    assert find_prompt(review_requested("HLS[bot]", draft=True), by, bot=WE) == "pull_requests/analyze"
     assert find_prompt(review_requested("zoe"), by, bot=None) == "pull_requests/analyze"  # the bot is not known yet
     no_pulls = settings({"name": "octo/hello", "events": ["issues", "pull_request_review"]})
-    assert ignored(review_requested("hls-bot"), no_pulls, bot=WE)[0] == "event not enabled"
+    assert ignored(review_requested("hls[bot]"), no_pulls, bot=WE)[0] == "event not enabled"
 
 
 def test_review_requested_from_somebody_else_is_ignored() -> None:
-    why = "a review by zoe was requested; request one by hls-bot, the account of HLS, to have it analysed"
+    why = "a review by zoe was requested; request one by hls[bot], the account of HLS, to have it analysed"
     assert ignored(review_requested("zoe"), bot=WE) == ("another's review", why)
     assert ignored(review_requested(None), bot=WE)[1].startswith("a review by a team was requested")
 
@@ -286,7 +286,7 @@ def test_label_change_by_a_person_is_a_correction_if_any_issue_event_is_enabled(
         (changed("help wanted"), {}, "no prompt"),
         (changed(None), {}, "no prompt"),
         (changed(key="issues.pinned"), {}, "no prompt"),
-        (changed(sender="HLS-bot"), {}, "own account"),
+        (changed(sender="HLS[bot]"), {}, "own account"),
         (changed(sender="renovate[bot]", sender_is_bot=True), {}, "other bot"),
         (changed(labels=("skip-hls",)), {}, "asked to skip"),
         (changed(), {"events": ["pull_request"]}, "event not enabled"),

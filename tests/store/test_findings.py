@@ -11,7 +11,7 @@ from hls_handler.store.conversations import ConversationRef
 from hls_handler.store.reviews import ReviewChange
 from tests.queue.builders import accept, begin, ignored
 
-BOT = "hls-bot"
+BOT = "hls[bot]"
 PROMPT = "pull_requests/analyze@111111"
 OPEN = LedgerEntry(
     "a" * 16, "area.py", "RIGHT", "log(total)", "high", "bugs", "Logs it", "open", PROMPT, number=1, raised=1
