@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -35,6 +35,16 @@ from hls_handler.handlers.reader import (
     WorkflowJob,
 )
 from hls_handler.review.record import ReviewThread
+
+
+@dataclass(frozen=True, slots=True)
+class WireThreadComment(Comment):
+    """https://docs.github.com/en/rest/pulls/comments#list-review-comments-on-a-pull-request"""
+
+    thread: Annotated[int | None, Field(default=None, validation_alias="in_reply_to_id")]
+
+    def to_comment(self) -> Comment:
+        return Comment(**{one.name: getattr(self, one.name) for one in fields(Comment)})
 
 
 class WirePermission(BaseModel):
@@ -165,6 +175,18 @@ class GithubReader:
         if self._bot is None:
             return ()
         return tuple(read_review_threads(self._api, self._repository, number, bot=self._bot))
+
+    def thread_comments(self, number: int, thread: int) -> tuple[Comment, ...]:
+        path = f"{self._base}/pulls/{number}/comments"
+        query = {"sort": "created", "direction": "desc"}
+        found: list[Comment] = []
+        shape = tuple[WireThreadComment, ...]
+        for one in self._api.items(path, shape, max_pages=MAX_REVIEW_PAGES, query=query):
+            if thread in (one.id, one.thread):
+                found.append(one.to_comment())
+            if one.id == thread:
+                break
+        return tuple(reversed(found))
 
     def merge_state(self, number: int) -> MergeState:
         return read_merge_state(self._api, self._repository, number)

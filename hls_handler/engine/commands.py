@@ -113,15 +113,20 @@ def _find_reason_to_ignore(job: Job, command: Command, login: str) -> Ignored | 
     return Ignored("no permission", f"{login} has the permission {permission}, and {what} write permission")
 
 
-def find_finding(job: Job, command: Command) -> LedgerEntry | None:
-    """Return the finding of the pull request that the command names, by its thread or its number."""
-    number = job.lease.number
-    if number is None:
+def find_finding(
+    job: Job,
+    *,
+    thread: int | None = None,
+    number: int | None = None,
+) -> LedgerEntry | None:
+    """Return the finding of the pull request with this review thread, or else with this number."""
+    if job.lease.number is None:
         return None
-    ledger = job.store.repositories.history(job.lease.repository_id, job.bot.login).review(number).ledger
-    if command.thread is not None:
-        return next((entry for entry in ledger if entry.comment_id == command.thread), None)
-    return next((entry for entry in ledger if entry.number == command.finding), None)
+    history = job.store.repositories.history(job.lease.repository_id, job.bot.login)
+    ledger = history.review(job.lease.number).ledger
+    if thread is not None:
+        return next((entry for entry in ledger if entry.comment_id == thread), None)
+    return next((entry for entry in ledger if entry.number == number), None)
 
 
 def _run(job: Job, command: Command, login: str) -> str:
@@ -168,7 +173,7 @@ def _prepare_handler(job: Job, key: str) -> Job | str:
 
 def _find_unchanged(job: Job, command: Command) -> str:
     """Return why an event in a review thread of HLS changes nothing at once; "" if it does."""
-    entry, comment = find_finding(job, command), job.event.comment
+    entry, comment = find_finding(job, thread=command.thread), job.event.comment
     state = entry.state if entry is not None else "gone"
     if state in ("fixed", "gone"):
         return f"the finding of this review thread is {state}, so the check does not count it"
@@ -178,7 +183,7 @@ def _find_unchanged(job: Job, command: Command) -> str:
 
 
 def _dismiss(job: Job, command: Command, number: int, login: str) -> str:
-    entry = find_finding(job, command) if command.finding else None
+    entry = find_finding(job, number=command.finding) if command.finding else None
     if entry is None:
         is_missing = command.finding is None
         found = "the number is missing" if is_missing else f"no finding has the number {command.finding}"

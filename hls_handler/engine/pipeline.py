@@ -73,6 +73,9 @@ UNLESS_TAKING_OVER: frozenset[IgnoredKind] = frozenset({"event not enabled", "dr
 """Kinds of reasons to ignore a push that do not apply if it superseded a review."""
 
 
+THREAD_OF_OTHERS = "HLS did not open the review thread, and answers only in its own"
+
+
 def decide_retry(
     error: StepFailed,
     *,
@@ -269,8 +272,12 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
 def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
     """Process a delivery. The rule of `job` has the settings of the event's repository, and no prompt."""
     rule = job.router.route(routing_input)
-    if isinstance(rule, Command) and rule.thread is not None and find_finding(job, rule) is None:
-        rule = job.router.route(msgspec.structs.replace(routing_input, thread=None))  # the thread is not one of HLS
+    thread = rule.thread if isinstance(rule, Command | Rule) else None
+    if thread is not None and find_finding(job, thread=thread) is None:
+        elsewhere = job.router.route(msgspec.structs.replace(routing_input, thread=None))
+        if isinstance(rule, Rule) and isinstance(elsewhere, Ignored):
+            return DeliveryResult("ignored", THREAD_OF_OTHERS, kind="nothing asked")
+        rule = elsewhere
     if isinstance(rule, Ignored):
         wanted = _take_over_review(job, rule.kind)
         if wanted is not None:

@@ -14,7 +14,7 @@ from hls_handler.engine.job import Codec, Job
 from hls_handler.errors import AppNotInstalled, Permanent, Postponed, Retryable, SettingsError
 from hls_handler.handlers.reader import FileAtRef
 from hls_handler.prompting.prompt import Library
-from hls_handler.routing import Ignored, Rule, from_event
+from hls_handler.routing import Ignored, RoutingInput, Rule, from_event
 from hls_handler.settings.effective import EffectiveSettings, apply_repository_settings
 from hls_handler.settings.repository import (
     MAX_BYTES,
@@ -82,7 +82,13 @@ def route_with_repository_settings(job: Job) -> Rule | Ignored:
     """
     if job.repository_settings is None:
         return job.rule
-    route = job.router.route_author_comment if job.rule.is_author_comment else job.router.route_enabled
+    route: Callable[[RoutingInput, EffectiveSettings], Rule | Ignored | None]
+    if job.rule.is_author_comment:
+        route = job.router.route_author_comment
+    elif job.rule.thread is not None:
+        route = job.router.route_thread_question
+    else:
+        route = job.router.route_enabled
     routed = route(from_event(job.event), _apply(job))
     assert routed is not None  # the event was routed in the same way before
     return routed

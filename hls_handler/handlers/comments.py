@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from hls_handler.actions import Action
+from pydantic import Field, TypeAdapter
+
+from hls_handler.actions import Action, EnsureReply
 from hls_handler.analysis import Analysis, Reply
 from hls_handler.errors import Superseded
-from hls_handler.events import Comment, Event, Issue
+from hls_handler.events import Comment, Event, Issue, Text
 from hls_handler.handlers.asking import Answers, Asking
 from hls_handler.handlers.documents import (
     DocumentSection,
@@ -45,6 +47,29 @@ ONBOARDING = "onboarding"  # `EnsureComment.family` of the reply to newcomers; a
 
 
 @dataclass(frozen=True, slots=True)
+class AskedFinding:
+    """HLS's finding in whose review thread the question is."""
+
+    thread: int  # id of HLS's comment, the first of the thread
+    path: str
+    line: int | None
+    title: str
+    body: str
+    code: str  # the lines of the patch that end with the commented one, as GitHub shows them
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewCommentPlace:
+    """The fields of a review comment that other comments do not have."""
+
+    in_reply_to_id: Annotated[int | None, Field(default=None)]
+    diff_hunk: Text
+
+
+_PLACE = TypeAdapter(ReviewCommentPlace)
+
+
+@dataclass(frozen=True, slots=True)
 class CommentFacts:
     issue: Issue  # current state; GitHub sends a pull request as an issue here
     comment: Comment  # the comment with the question, current state
@@ -52,14 +77,18 @@ class CommentFacts:
     before: tuple[Comment, ...]  # earlier comments, oldest first
     replied: bool  # True if HLS has already posted its reply to newcomers on this conversation
     documents: tuple[DocumentSection, ...] = ()  # of the repository's documentation; empty if none fits
+    finding: AskedFinding | None = None  # None: the question is in the conversation
 
 
 class CommentHandler(Handler[CommentFacts]):
     family = "comments"
     replies = frozenset({"comment_reply"})
     facts_type = CommentFacts
-    facts_version = 3
-    variable_types = field_types(CommentFacts, "issue", "comment", "asked", "before", "documents")
+    facts_version = 4
+    variable_types = field_types(
+        CommentFacts,
+        *("issue", "comment", "asked", "before", "documents", "finding"),
+    )
 
     comment_variable_types: Mapping[str, object] = {"quoted": tuple[QuotedSection, ...]}
 
@@ -74,9 +103,16 @@ class CommentHandler(Handler[CommentFacts]):
 
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> CommentFacts:
         assert event.comment is not None  # parse_event rejects a comment event without one
-        issue = current_issue(event, reader)
+        finding = _find_finding(event, history)
+        if finding is None:
+            issue = current_issue(event, reader)
+            listed = reader.comments(issue.number, most=MAX_COMMENTS)
+        else:
+            assert event.pull_request is not None
+            issue = reader.issue(event.pull_request.number)
+            _, *replies = reader.thread_comments(issue.number, finding.thread) or (None,)
+            listed = tuple(replies[-MAX_COMMENTS:])
         check_conversation(event, issue)
-        listed = reader.comments(issue.number, most=MAX_COMMENTS)
         comment = next((other for other in listed if other.id == event.comment.id), None)
         if comment is None:
             raise Superseded(f"the comment was deleted meanwhile, or is not among the newest {MAX_COMMENTS} comments")
@@ -87,7 +123,8 @@ class CommentHandler(Handler[CommentFacts]):
         before = newest_within_budget(listed[: listed.index(comment)], limits.input_tokens, count_comment_tokens)
         replied = not is_question and history.has_comment(issue.number, ONBOARDING)
         sections = history.sections(comment.body, issue.title, limits.ignored_paths) if limits.documents else ()
-        return CommentFacts(issue, comment, asked, before, replied, view_sections(sections, issue.html_url))
+        documents = view_sections(sections, issue.html_url)
+        return CommentFacts(issue, comment, asked, before, replied, documents, finding)
 
     def consult(self, asking: Asking, facts: CommentFacts) -> Answers:
         return keep_proved_answers(super().consult(asking, facts), facts.documents)
@@ -100,5 +137,34 @@ class CommentHandler(Handler[CommentFacts]):
 
     def plan(self, event: Event, facts: CommentFacts, analysis: Analysis) -> tuple[Action, ...]:
         """Plan labels and a comment. Each question gets its own comment. Newcomers get one comment per conversation."""
+        if facts.finding is not None:
+            return (*plan_labels(analysis), *_plan_reply(facts.finding, facts.comment, analysis))
         family = f"{self.family}-{facts.comment.id}" if facts.asked == "a question" else ONBOARDING
         return (*plan_labels(analysis), *plan_comment(analysis, family, create=analysis.worth_saying))
+
+
+def _find_finding(event: Event, history: RepositoryHistory) -> AskedFinding | None:
+    """Return the finding of the event's review thread; None if the event is not about one.
+
+    Raises `Superseded` if the thread is not one of HLS.
+    """
+    if event.pull_request is None:
+        return None
+    place = _PLACE.validate_python(event.payload["comment"])
+    ledger = history.review(event.pull_request.number).ledger
+    thread = place.in_reply_to_id
+    entry = next((entry for entry in ledger if thread and entry.comment_id == thread), None)
+    if entry is None or thread is None:
+        raise Superseded("the review thread is not, or no longer, one of HLS")
+    hunk = place.diff_hunk
+    return AskedFinding(thread, entry.path, entry.line, entry.title, entry.body, hunk)
+
+
+def _plan_reply(
+    finding: AskedFinding,
+    comment: Comment,
+    analysis: Analysis,
+) -> tuple[EnsureReply, ...]:
+    if not (analysis.worth_saying and analysis.comment):
+        return ()
+    return (EnsureReply(finding.thread, f"answer-{comment.id}", analysis.comment),)

@@ -293,6 +293,12 @@ class Reader(Protocol):
         read, and of each thread 100 comments.
         """
 
+    def thread_comments(self, number: int, thread: int) -> tuple[Comment, ...]:
+        """The comments of a review thread, oldest first. `thread` is the id of the first one.
+
+        Only the newest 1,000 review comments of the pull request are searched.
+        """
+
     def merge_state(self, number: int) -> MergeState:
         """Return what prevents the merge of a pull request, without `open_threads`. One request."""
 

@@ -304,9 +304,12 @@ def is_own_action(routing_input: RoutingInput, bot: Account) -> bool:
 
 def _is_question(routing_input: RoutingInput, accounts: Sequence[Account]) -> bool:
     text = routing_input.comment_body
-    if asks_how_to_start(text):
-        return True
-    if not accounts:  # not read from GitHub yet: the worker decides
+    return asks_how_to_start(text) or is_addressed(text, accounts)
+
+
+def is_addressed(text: str, accounts: Sequence[Account]) -> bool:
+    """Return True if a comment asks HLS something, or anybody while the `accounts` are unknown."""
+    if not accounts:
         return "@" in text
     return addressed_to_bot(text, [account.login for account in accounts])
 

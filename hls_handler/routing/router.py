@@ -10,7 +10,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from hls_handler.events import Account
-from hls_handler.routing.commands import Command, may_be_command, route_command
+from hls_handler.routing.commands import NEW_REPLY, Command, may_be_command, route_command
 from hls_handler.routing.envelope import INSTALLATION_EVENTS, LABEL_ACTIONS, REVIEW_REQUESTED, RoutingInput
 from hls_handler.routing.filters import (
     BRINGS_DIFF,
@@ -21,6 +21,7 @@ from hls_handler.routing.filters import (
     brings_diff,
     find_ignored,
     ignore_own_action,
+    is_addressed,
     same_login,
 )
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
@@ -48,6 +49,7 @@ class Rule:
     chosen_by: str | None = None  # key path in `prompts.use`; None: the prompt's own `on:` names the event
     shadow: Shadow | None = None
     is_author_comment: bool = False  # True: a comment by the issue's author, processed like an edit of the issue
+    thread: int | None = None  # of a question there: id of the first comment of the review thread
 
     def why(self, sources: Sources) -> str:
         """Return a sentence with the line of the settings that enables the event or chooses the prompt.
@@ -139,6 +141,9 @@ class Router:
         command = route_command(routing_input, effective, self.settings, self.accounts)
         if command is not None:
             return command
+        question = self.route_thread_question(routing_input, effective)
+        if isinstance(question, Rule):
+            return question
         if not _is_event_enabled(as_request(routing_input, effective, self.accounts), effective):
             listed = self.settings.sources.where(f"{effective.key}.events")
             reason = f"{routing_input.key} is not among the events of {listed}; add it there to process it"
@@ -184,6 +189,26 @@ class Router:
             return None
         rule = self.route_enabled(edit, effective)
         return dataclasses.replace(rule, is_author_comment=True) if isinstance(rule, Rule) else rule
+
+    def route_thread_question(
+        self,
+        routing_input: RoutingInput,
+        effective: EffectiveSettings,
+    ) -> Rule | Ignored | None:
+        """Route a question to HLS in a review thread like one in the conversation.
+
+        Return None for any other event. Whether HLS opened the thread is known only to the worker.
+        """
+        if routing_input.key != NEW_REPLY or routing_input.thread is None:
+            return None
+        asked = replace(routing_input, event="issue_comment")
+        is_asked = is_addressed(asked.comment_body, self.accounts)
+        if not (is_asked and _is_event_enabled(asked, effective)):
+            return None
+        rule = self.route_enabled(asked, effective)
+        if isinstance(rule, Rule):
+            return dataclasses.replace(rule, thread=routing_input.thread)
+        return rule
 
     def find_label_correction(
         self, routing_input: RoutingInput, effective: EffectiveSettings

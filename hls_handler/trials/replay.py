@@ -77,8 +77,9 @@ def read_facts(
     history: RepositoryHistory = EMPTY_HISTORY,
 ) -> StoredFacts:
     """Read the facts about an event that is not stored. Raises what `Handler.gather` raises."""
-    handler = handler_for(event.name)
-    limits = prompt_limits(settings, library, event.name, rule.effective, rule.prompt)
+    name = rule.event_key.partition(".")[0]
+    handler = handler_for(name)
+    limits = prompt_limits(settings, library, name, rule.effective, rule.prompt)
     facts = handler.gather(event, reader, history, limits)
     return StoredFacts(None, event, handler, facts, rule.effective)
 

@@ -25,7 +25,14 @@ from hls_handler.deliveries import (
 from hls_handler.errors import HlsError, PayloadError
 from hls_handler.events import PULL_REQUEST_EVENTS, REPOSITORY_NAME, REQUIRED_OBJECTS
 from hls_handler.handlers.merge_groups import find_queued
-from hls_handler.routing import Command, Ignored, RoutingResult, WebhookEnvelope, parse_envelope
+from hls_handler.routing import (
+    Command,
+    Ignored,
+    RoutingResult,
+    Rule,
+    WebhookEnvelope,
+    parse_envelope,
+)
 from hls_handler.routing.envelope import INSTALLATION_EVENTS
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
@@ -215,6 +222,7 @@ def new_delivery(
     """
     ignored = routed if isinstance(routed, Ignored) and not routed.is_for_worker else None
     is_command = isinstance(routed, Command)
+    is_request = is_command or (isinstance(routed, Rule) and routed.thread is not None)
     pushed = envelope.pull_request.head if envelope.pull_request else None
     repository_id = envelope.repository.id if envelope.repository else None
     number = envelope.conversation.number if envelope.conversation else None
@@ -239,7 +247,7 @@ def new_delivery(
         author=author.login if author else None,
         sender=(envelope.sender.login or None) if envelope.sender else None,
         title=clean_title(title) if title else None,
-        priority=PRIORITY_BOT_REQUEST if is_command else _priority(headers.event, envelope.action),
+        priority=PRIORITY_BOT_REQUEST if is_request else _priority(headers.event, envelope.action),
         settle_s=settle_s if (headers.event, envelope.action) == PUSH else 0.0,
         digest=None if ignored else body_digest(payload, repository_id=repository_id, number=number),
         body=b"" if ignored else payload,

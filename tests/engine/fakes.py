@@ -95,6 +95,7 @@ class FakeGithub:
     changed: dict[int, tuple[ChangedFile, ...]] = field(default_factory=dict)
     reviews_of: dict[int, tuple[Review, ...]] = field(default_factory=dict)
     review_threads_of: dict[int, tuple[ReviewThread, ...]] = field(default_factory=dict)  # by pull request
+    thread_comments_of: dict[int, tuple[Comment, ...]] = field(default_factory=dict)  # by thread
     review_comments_of: dict[int, tuple[ReviewComment, ...]] = field(default_factory=dict)  # by review
     annotations_of: dict[int, tuple[CheckAnnotation, ...]] = field(default_factory=dict)  # by check run
     merge_state: MergeState | HlsError = field(default_factory=lambda: MergeState(False, (), "", False, False))
@@ -287,6 +288,10 @@ class FakeReader:
     def review_threads(self, number: int) -> tuple[ReviewThread, ...]:
         self.github._call(f"review_threads {number}")
         return self.github.review_threads_of.get(number, ())
+
+    def thread_comments(self, number: int, thread: int) -> tuple[Comment, ...]:
+        self.github._call(f"thread_comments {number} {thread}")
+        return self.github.thread_comments_of.get(thread, ())
 
     def merge_state(self, number: int) -> MergeState:
         self.github._call(f"merge_state {number}")

@@ -6,14 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from hls_handler.actions import EnsureComment
+from hls_handler.actions import EnsureComment, EnsureReply
 from hls_handler.errors import Superseded
-from hls_handler.events import Comment
-from hls_handler.handlers.comments import CommentFacts, CommentHandler
+from hls_handler.events import Account, Comment, Event
+from hls_handler.handlers.comments import AskedFinding, CommentFacts, CommentHandler
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.job import Conversation
+from hls_handler.review.record import LedgerEntry, ReviewRecord
 from tests.handlers.events import ANSWER, QUESTION, FakeHistory, comment, comment_event
-from tests.handlers.world import RecordedJob, analysis, fake_reader, issue
+from tests.handlers.world import RecordedJob, analysis, event, fake_reader, issue, pull_request
 
 HANDLER = CommentHandler()
 NEWCOMER = comment(902, "How can I start?")
@@ -79,6 +80,72 @@ def test_each_question_has_its_own_comment_and_newcomers_share_one() -> None:
     assert HANDLER.plan(comment_event(NEWCOMER), started, silent) == (
         EnsureComment("onboarding", "Hello.", create=False),
     )
+
+
+ENTRY = LedgerEntry(
+    "k",
+    "src/area.py",
+    "RIGHT",
+    quote="    return 1 / n",
+    severity="high",
+    category="bugs",
+    title="Division by zero",
+    state="open",
+    prompt_id="pull_requests/analyze@3f9c2a",
+    body="`n` may be 0.",
+    comment_id=900,
+    line=4,
+)
+HUNK = "@@ -1,3 +1,4 @@\n def area():\n+    return 1 / n"
+OPENING = comment(900, "Division by zero", Account("hls[bot]", 3, "Bot"))
+EARLIER = comment(901, "I will look at it.")
+IN_THREAD = comment(902, "@hls why is that?")
+
+
+def thread_event(asking: Comment, thread: int | None = 900) -> Event:
+    """Return the event about a reply in a review thread."""
+    raw = {"in_reply_to_id": thread, "diff_hunk": HUNK}
+    about = event(pull_request())
+    payload = {**about.payload, "comment": raw}
+    return replace(
+        about,
+        name="pull_request_review_comment",
+        action="created",
+        comment=asking,
+        payload=payload,
+    )
+
+
+def thread_facts(asking: Comment, *thread: Comment, about: Event | None = None) -> CommentFacts:
+    reader = fake_reader(issue(number=8, is_pull_request=True), thread_comments_of={900: thread})
+    history = FakeHistory(reviewed=ReviewRecord(ledger=(ENTRY,)))
+    return HANDLER.gather(about or thread_event(asking), reader, history, PromptLimits(10_000))
+
+
+def test_question_in_the_thread_of_a_finding_sees_the_finding_its_code_and_the_replies() -> None:
+    found = thread_facts(IN_THREAD, OPENING, EARLIER, IN_THREAD)
+    assert found.finding == AskedFinding(900, "src/area.py", 4, "Division by zero", "`n` may be 0.", HUNK)
+    assert (found.asked, found.comment, found.before) == ("a question", IN_THREAD, (EARLIER,))
+
+
+@pytest.mark.parametrize("thread", [None, 800], ids=["a new thread", "a thread of somebody else"])
+def test_question_in_another_thread_is_superseded(thread: int | None) -> None:
+    with pytest.raises(Superseded, match="the review thread is not, or no longer, one of HLS"):
+        thread_facts(IN_THREAD, OPENING, IN_THREAD, about=thread_event(IN_THREAD, thread))
+
+
+@pytest.mark.parametrize("listed", [(), (OPENING,)], ids=["thread", "question"])
+def test_deleted_question_in_a_thread_is_superseded(listed: tuple[Comment, ...]) -> None:
+    with pytest.raises(Superseded, match="the comment was deleted meanwhile"):
+        thread_facts(IN_THREAD, *listed)
+
+
+def test_answer_in_a_thread_is_a_reply_with_a_key_of_its_question() -> None:
+    found = thread_facts(IN_THREAD, OPENING, IN_THREAD)
+    about = thread_event(IN_THREAD)
+    assert HANDLER.plan(about, found, analysis(ANSWER)) == (EnsureReply(900, "answer-902", "Hello."),)
+    silent = analysis(ANSWER.model_copy(update={"worth_saying": False}))
+    assert HANDLER.plan(about, found, silent) == ()
 
 
 def test_the_answer_is_posted_on_the_conversation_of_the_question() -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from hls_handler.analysis import REPLY_TYPES, ChosenTest, PullRequestAnalysis, is_worth_saying
 from hls_handler.handlers.cherry_picks import CherryPick, Hunk
+from hls_handler.handlers.comments import AskedFinding
 from hls_handler.handlers.documents import DocumentSection
 from hls_handler.handlers.oracle import Choice
 from hls_handler.handlers.reader import MergeState
@@ -72,6 +73,14 @@ CHOICE = Choice((ChosenTest(path="a.py", why="Tests *a*."),), True, False, 1, "t
 SECTION = DocumentSection(
     "docs/import.md", "Import > Large files", "Import large files in parts.", "https://a.example/b"
 )
+FINDING = AskedFinding(
+    thread=3000000007,
+    path="shop/cart.py",
+    line=12,
+    title="Division by zero",
+    body="`total` is 0 for an empty cart.",
+    code="@@ -10,2 +10,3 @@ def share(part, total):\n     part = round(part)\n+    return part / total",
+)
 OLDER = SimilarIssue(3, "Import is slow", "It takes an hour.", "https://a.example/c")
 
 
@@ -88,6 +97,10 @@ PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     ),
     "test_oracle.choose": ("test_oracle/choose", of("test_oracle", "issue_comment.created", **ORACLE)),
     "comments.reply": ("comments/reply", of("issue_comment", "demo/first-contribution")),
+    "comments.reply.finding": (
+        "comments/reply",
+        of("issue_comment", "demo/mention", finding=FINDING),
+    ),
     "issues.analyze": ("issues/analyze", issue_variables()),
     "issues.analyze.edited": (
         "issues/analyze",
@@ -119,6 +132,12 @@ COMMENTS: Mapping[str, tuple[str, str, str, Mapping[str, object]]] = {
     "cherry_picks.resolve": ("cherry_pick", "cherry_picks/resolve", "issue_comment.created", PICKED),
     "test_oracle.choose": ("test_oracle", "test_oracle/choose", "issue_comment.created", {"choice": CHOICE}),
     "comments.reply": ("issue_comment", "comments/reply", "demo/mention", {}),
+    "comments.reply.finding": (
+        "issue_comment",
+        "comments/reply",
+        "demo/mention",
+        {"finding": FINDING},
+    ),
     "issues.analyze": ("issues", "issues/analyze", "demo/bug", {}),
     "issues.respond": ("issues", "issues/respond", "demo/question", {}),
     "pull_requests.analyze": ("pull_request", "pull_requests/analyze", "demo/feature", {}),

@@ -99,6 +99,39 @@ def test_comment_is_processed_if_it_asks(body: str, bot: Account | None, kind: s
         assert result.reason == f"the comment neither asks how to start nor asks {whom} anything"
 
 
+def reply(body: str, **known: Any) -> RoutingInput:
+    about = {"is_pull_request": True, "thread": 900, **known}
+    return comment(body, "pull_request_review_comment.created", **about)
+
+
+REVIEWS = {"name": "octo/hello", "events": ["pull_request", "issue_comment"]}
+
+
+def test_question_in_a_review_thread_is_routed_like_one_in_the_conversation() -> None:
+    rule = decide(reply("@hls why is that?"), settings(REVIEWS), bot=APP)
+    assert isinstance(rule, Rule)
+    assert (rule.event_key, rule.prompt, rule.thread) == ("issue_comment.created", "comments/answer", 900)
+
+
+@pytest.mark.parametrize(
+    ("event", "entry", "kind"),
+    [
+        (reply("Why is that?"), REVIEWS, "event not enabled"),
+        (reply("How can I start?"), REVIEWS, "event not enabled"),
+        (reply("@hls why is that?", thread=None), REVIEWS, "event not enabled"),
+        (reply("@hls why is that?"), {**REVIEWS, "events": ["pull_request"]}, "event not enabled"),
+        (
+            reply("@hls why is that?", comment_author="copilot[bot]", comment_author_is_bot=True),
+            REVIEWS,
+            "event not enabled",
+        ),
+    ],
+    ids=["to nobody", "of a newcomer", "not a reply", "comments are not enabled", "of a bot"],
+)
+def test_other_replies_in_review_threads_stay_ignored(event: RoutingInput, entry: dict[str, Any], kind: str) -> None:
+    assert ignored(event, settings(entry), bot=APP)[0] == kind
+
+
 def test_comment_of_the_author_is_routed_like_an_edit_of_the_issue() -> None:
     rule = decide(comment("It is version 3.", comment_author="mona"), settings(), bot=OWNER)
     assert isinstance(rule, Rule)
