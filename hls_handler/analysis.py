@@ -44,6 +44,14 @@ VALUES_WITHOUT_LABEL = frozenset({"none", "", "false"})
 """Field values for which a label rule of the form "type: {value}" gives no label."""
 
 
+OPTIONAL = "optional"
+"""Marks a text that may be empty: `clients.reply_parsing` reads a reply without it as one with an empty text."""
+STATED = "stated"
+"""Marks a list that a reply must have, even if it is empty, because its absence may be an error."""
+
+OptionalText = Annotated[str, OPTIONAL]
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -132,7 +140,7 @@ class IssueAnalysis(AnsweringReply):
         max_length=10,
         description="What the author must add before the work can begin, each as one short request; empty if nothing.",
     )
-    recommended_response: str = Field(
+    recommended_response: OptionalText = Field(
         max_length=6000,
         description="What helps the author now, addressed to them, as Markdown: the answer to their question, a "
         "workaround or a next step. Empty if there is nothing to say.",
@@ -144,7 +152,7 @@ class IssueAnalysis(AnsweringReply):
 class IssueResponse(AnsweringReply):
     """An answer to a question asked in an issue."""
 
-    answer: str = Field(max_length=12000, description="The answer, as Markdown.")
+    answer: OptionalText = Field(max_length=12000, description="The answer, as Markdown.")
     certain: bool = Field(description="Whether the answer follows from the text shown, rather than from a guess.")
 
 
@@ -162,7 +170,7 @@ class Finding(_Part):
     severity: Severity
     confidence: float = Field(ge=0, le=1)
     continues: int | None = Field(description="Number of the earlier finding that this one is.")
-    rests_on: str = Field(description="Other shown lines that prove it, copied exactly. Empty if none.")
+    rests_on: OptionalText = Field(description="Other shown lines that prove it, copied exactly. Empty if none.")
     title: str = Field(max_length=200)
 
 
@@ -175,7 +183,7 @@ class EarlierVerdict(_Part):
     number: int
     path: str | None
     line: int | None
-    quote: str
+    quote: OptionalText
     verdict: Verdict
     severity: Severity | None
 
@@ -190,7 +198,7 @@ class PullRequestAnalysis(Reply):
         max_length=MAX_SUMMARY_CHARACTERS, description="What the change does and why, in a few sentences."
     )
     earlier: list[EarlierVerdict] = Field(max_length=60, description="One for each listed finding.")
-    findings: list[Finding] = Field(max_length=50)
+    findings: Annotated[list[Finding], STATED] = Field(max_length=50)
     suggested_labels: SuggestedLabels
 
     @property
@@ -232,7 +240,9 @@ class FindingVerdict(_Part):
 class FindingVerdicts(Reply):
     """A second look at findings, and at claims about earlier ones."""
 
-    verdicts: list[FindingVerdict] = Field(max_length=100, description="One for each, in their order.")
+    verdicts: Annotated[list[FindingVerdict], STATED] = Field(
+        max_length=100, description="One for each, in their order."
+    )
 
 
 class ReviewRequest(_Part):
@@ -247,7 +257,9 @@ class ReviewRequest(_Part):
 class ReviewAnalysis(CommentingReply):
     """The requests of a reviewer to the author of a pull request."""
 
-    summary: str = Field(max_length=1000, description="The review in one sentence. Empty if it asks for nothing.")
+    summary: OptionalText = Field(
+        max_length=1000, description="The review in one sentence. Empty if it asks for nothing."
+    )
     requests: list[ReviewRequest] = Field(max_length=50)
 
 
@@ -262,12 +274,17 @@ class Place(_Part):
 class WorkflowAnalysis(CommentingReply):
     """The cause of a failed workflow run."""
 
-    cause: str = Field(max_length=2000, description="Why it failed, in one or two sentences. Empty if it is unclear.")
-    quote: str = Field(
+    cause: OptionalText = Field(
+        max_length=2000,
+        description="Why it failed, in one or two sentences. Empty if it is unclear.",
+    )
+    quote: OptionalText = Field(
         description="The one log line that shows the cause best, copied exactly, without its number. Empty if none.",
     )
     where: list[Place] = Field(max_length=10, description="Where the cause is, the likeliest place first.")
-    advice: str = Field(max_length=4000, description="What to do about it, as Markdown. Empty if there is nothing.")
+    advice: OptionalText = Field(
+        max_length=4000, description="What to do about it, as Markdown. Empty if there is nothing."
+    )
 
 
 class ReleaseAnalysis(CommentingReply):
@@ -283,7 +300,10 @@ class ReleaseAnalysis(CommentingReply):
 class CommentReply(AnsweringReply):
     """An answer to a comment."""
 
-    answer: str = Field(max_length=12000, description="The answer, as Markdown. Empty if there is nothing to answer.")
+    answer: OptionalText = Field(
+        max_length=12000,
+        description="The answer, as Markdown. Empty if there is nothing to answer.",
+    )
     certain: bool = Field(description="Whether the answer follows from the text shown, rather than from a guess.")
 
 
@@ -291,7 +311,10 @@ class GenericAnalysis(CommentingReply):
     """The analysis of any event."""
 
     summary: str = Field(max_length=2000, description="What happened, in one or two sentences.")
-    details: str = Field(max_length=12000, description="What else is worth knowing, as Markdown. Empty if nothing.")
+    details: OptionalText = Field(
+        max_length=12000,
+        description="What else is worth knowing, as Markdown. Empty if nothing.",
+    )
 
 
 class ConflictResolution(_Part):
@@ -460,6 +483,8 @@ class Analysis:
 
 
 def is_worth_saying(reply: Reply) -> bool:
+    if isinstance(reply, IssueResponse | CommentReply) and not reply.answer.strip():
+        return False
     return isinstance(reply, CommentingReply | PullRequestAnalysis) and reply.worth_saying
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from hls_handler.analysis import OPTIONAL, STATED
 from hls_handler.clients.transport import shorten
 
 MAX_PROBLEMS = 5  # most problems in one message; Claude seldom needs more to correct its reply
@@ -123,8 +124,17 @@ DECODER = json.JSONDecoder(strict=False, object_pairs_hook=_unique)  # not stric
 
 def fit(given: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
     """Return the values of the fields of `model`, within the bounds of the fields. Other values are left out."""
-    fields = model.model_fields.items()
-    return {name: _fit(given.get(name), field) for name, field in fields if name in given or _may_be_none(field)}
+    fitted = {}
+    for name, field in model.model_fields.items():
+        if name in given or _may_be_absent(field):
+            fitted[name] = _fit(given.get(name), field)
+    return fitted
+
+
+def _may_be_absent(field: FieldInfo) -> bool:
+    if get_origin(field.annotation) is list:
+        return STATED not in field.metadata
+    return OPTIONAL in field.metadata or _may_be_none(field)
 
 
 def _may_be_none(field: FieldInfo) -> bool:
@@ -142,6 +152,8 @@ def _fit(value: Any, field: FieldInfo) -> Any:
     most = bounds.get("max_length")
     if get_origin(hint) is Literal:
         return _fit_enum(value, get_args(hint))
+    if value is None and STATED in field.metadata:
+        return None
     if get_origin(hint) is list and isinstance(value, list | None):
         item = FieldInfo.from_annotation(get_args(hint)[0])
         return [_fit(entry, item) for entry in (value or [])[:most]]

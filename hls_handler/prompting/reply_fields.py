@@ -25,6 +25,7 @@ from hls_handler.analysis import (
     FileSummary,
     IssueAnalysis,
     LabelRule,
+    OptionalText,
     Priority,
     PullRequestAnalysis,
     Reply,
@@ -147,7 +148,7 @@ OPTIONAL_FIELDS: Mapping[str, Any] = {
         Field(description="One for each of the first files, in their order."),
     ),
     "suggested_title": (
-        Annotated[str, Field(max_length=300)],
+        Annotated[OptionalText, Field(max_length=300)],
         Field(description="A better title of the pull request: type: description."),
     ),
 }

@@ -238,7 +238,7 @@ def test_second_request_contains_first_reply_and_its_problems(build: Build, serv
         {"role": "assistant", "content": '{"answer": 1}'},
         {
             "role": "user",
-            "content": "That reply could not be used: worth_saying: Field required; sources: Field required; "
+            "content": "That reply could not be used: worth_saying: Field required; "
             "answer: Input should be a valid string; certain: Field required\n\n"
             "Answer again with the whole JSON object, corrected. All earlier instructions still apply.",
         },

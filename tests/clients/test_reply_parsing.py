@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from hls_handler.analysis import Finding, IssueAnalysis, PullRequestAnalysis
+from hls_handler.analysis import (
+    Finding,
+    FindingVerdicts,
+    IssueAnalysis,
+    PullRequestAnalysis,
+    WorkflowAnalysis,
+)
 from hls_handler.clients.reply_parsing import UnreadableReply, parse_reply
 
 ISSUE: dict[str, Any] = {
@@ -121,6 +127,49 @@ def test_field_that_may_be_null_may_be_missing() -> None:
     reply, lost = parse_reply(review(finding), PullRequestAnalysis)
     assert (reply.findings, lost) == ([Finding(**FINDING)], {})
     assert parse_issue(BARE.replace('"field_confidence": null, ', "")).field_confidence is None
+
+
+@pytest.mark.parametrize(
+    ("name", "empty"),
+    [("sources", []), ("missing", []), ("suggested_labels", []), ("recommended_response", "")],
+)
+def test_list_or_optional_text_that_a_reply_lacks_is_empty(name: str, empty: object) -> None:
+    given = {key: value for key, value in ISSUE.items() if key != name}
+    assert parse_issue(json.dumps(given)) == IssueAnalysis(**{**ISSUE, name: empty})
+
+
+def test_optional_texts_of_other_replies_may_be_missing() -> None:
+    finding = {key: value for key, value in FINDING.items() if key != "rests_on"}
+    given = {"type": "feature", "summary": "s", "findings": [finding]}
+    reply, lost = parse_reply(json.dumps(given), PullRequestAnalysis)
+    assert (reply.findings, reply.earlier, reply.suggested_labels, lost) == ([Finding(**FINDING)], [], [], {})
+    workflow, _ = parse_reply('{"worth_saying": true, "cause": "c"}', WorkflowAnalysis)
+    assert (workflow.cause, workflow.quote, workflow.where, workflow.advice) == ("c", "", [], "")
+
+
+@pytest.mark.parametrize("name", ["summary", "kind", "worth_saying"])
+def test_reply_that_lacks_another_field_cannot_be_used(name: str) -> None:
+    given = {key: value for key, value in ISSUE.items() if key != name}
+    with pytest.raises(UnreadableReply, match=f"^{name}: Field required"):
+        parse_reply(json.dumps(given), IssueAnalysis)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"type": "feature", "summary": "s"}', "findings: Field required"),
+        ('{"type": "feature", "summary": "s", "findings": null}', "findings: Input should be a valid list"),
+    ],
+)
+def test_review_without_findings_cannot_be_used(text: str, problem: str) -> None:
+    with pytest.raises(UnreadableReply) as caught:
+        parse_reply(text, PullRequestAnalysis)
+    assert str(caught.value) == problem
+
+
+def test_second_look_without_verdicts_cannot_be_used() -> None:
+    with pytest.raises(UnreadableReply, match="verdicts: Input should be a valid list"):
+        parse_reply('{"verdicts": null}', FindingVerdicts)
 
 
 def test_finding_that_cannot_be_used_is_left_out_with_the_reason() -> None:

@@ -148,6 +148,13 @@ def test_answer_in_a_thread_is_a_reply_with_a_key_of_its_question() -> None:
     assert HANDLER.plan(about, found, silent) == ()
 
 
+def test_an_answer_without_text_is_not_posted() -> None:
+    empty = analysis(ANSWER.model_copy(update={"answer": ""}))
+    assert HANDLER.plan(comment_event(QUESTION), facts(QUESTION), empty) == (
+        EnsureComment("comments-901", "Hello.", create=False),
+    )
+
+
 def test_the_answer_is_posted_on_the_conversation_of_the_question() -> None:
     for is_pull_request in (True, False):
         asked = comment_event(QUESTION, issue(is_pull_request=is_pull_request))
