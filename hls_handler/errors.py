@@ -31,6 +31,7 @@ HlsError
 │   └── ConversationIgnored the issue or pull request is not to be processed: the delivery is ignored
 └── StepFailed             one step of one delivery failed
     ├── Permanent          a retry cannot help: 404, rejected reply
+    │   ├── RejectedRequest Claude's service rejects a request, for an unknown reason (clients/provider_errors.py)
     │   ├── BudgetExceeded the next call to Claude does not fit the money that the settings allow for a review
     │   └── UnusableAnswer a reply in a trial cannot be used: the report says so (trials/sender.py)
     └── Retryable          the same call may succeed later
@@ -38,6 +39,7 @@ HlsError
         └── DependencyDown the call succeeds once GitHub or Claude is available again: no attempt is counted
             ├── AppNotInstalled the GitHub App is not installed on the repository, or suspended: the delivery waits
             ├── ModelNotFound Claude's service does not know the model (404)
+            ├── AccountLimited a limit of the account ends on a date that Claude's service names
             └── RateLimited Claude's service asks to wait (429)
 
 A file in parentheses defines the class; the sandbox defines more. A message names the cause and what to do next. It
@@ -224,6 +226,10 @@ class AppNotInstalled(DependencyDown):
 
 class ModelNotFound(DependencyDown):
     """Claude's service does not know the model: the name is wrong, or the service lists no models."""
+
+
+class AccountLimited(DependencyDown):
+    """A limit of the account ends at `not_before`, the date that Claude's service names. The delivery did not fail."""
 
 
 class RateLimited(DependencyDown):

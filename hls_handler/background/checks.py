@@ -24,7 +24,7 @@ from hls_handler.settings.effective import RepositoryTable, find_unneeded_permis
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.budgets import list_budgets
-from hls_handler.store.calls import CLAUDE_RATE_LIMIT
+from hls_handler.store.calls import ACCOUNT_LIMIT, CLAUDE_RATE_LIMIT, end_account_limit
 from hls_handler.store.statistics import Deliveries, Statistics
 from hls_handler.wording import count, is_or_are
 
@@ -50,11 +50,14 @@ def make_checks(
     *,
     github: Callable[[ActiveConfig], IdentityClient],
     lookup_model: Callable[[Settings], object],
+    check_account: Callable[[Settings], None],
     health: Health,
     mirror_disk: MirrorDisk | None = None,
 ) -> list[Check]:
     """Return all checks. `lookup_model` asks Claude's API whether the model in the settings exists.
 
+    `check_account` asks Claude a fixed question, and raises the error that it gets. It is called only while deliveries
+    wait for the end of a limit of the account, which may be raised early.
     A model that it does not know is no problem if the last call was answered: some services have only the Messages API.
     `mirror_disk` is None if this process has no workers.
     """
@@ -78,8 +81,11 @@ def make_checks(
         return metrics
 
     def check_claude() -> Mapping[str, object]:
-        _check_not_held(store.rate_limiter, "claude", CLAUDE_RATE_LIMIT)
         settings = reloader.latest.settings
+        if store.rate_limiter.held_until(ACCOUNT_LIMIT) is not None:
+            check_account(settings)
+            _end_account_limit(store, health)
+        _check_not_held(store.rate_limiter, "claude", CLAUDE_RATE_LIMIT)
         _check_calls_per_hour(store.calls.count_last_hour(), settings.claude.calls_per_hour)
         try:
             lifecycle = lookup_model(settings)
@@ -105,6 +111,13 @@ def make_checks(
     if mirror_disk is not None:
         checks.append(Check("mirror", lambda: _check_mirror(mirror_disk, reloader.latest.settings)))
     return checks
+
+
+def _end_account_limit(store: Storage, health: Health) -> None:
+    end_account_limit(store.rate_limiter)
+    store.queue.reschedule_waiting(forget_servers=False)
+    health.ok("claude")
+    log.warning("the limit of Claude's account has ended early; waiting deliveries continue")
 
 
 def _check_calls_per_hour(calls: int, most: int) -> None:

@@ -20,18 +20,22 @@ import httpx2
 from pydantic import BaseModel, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from hls_handler.analysis import Unusable, UnusableReply, Usage, ValidReply
+from hls_handler.clients.account_probe import FIXED_QUESTION, AccountProbes
 from hls_handler.clients.prices import with_price
 from hls_handler.clients.provider_errors import (
+    ACCOUNT_REMEDY,
     MODEL_REMEDY,
     SLOW_REMEDY,
+    RejectedRequest,
     Service,
     find_request_id,
+    limit_of_account,
     translate,
     unexpected_response,
 )
 from hls_handler.clients.reply_parsing import UnreadableReply, describe_problems, parse_reply
 from hls_handler.clients.transport import find_proxy_settings, read_body, shorten
-from hls_handler.errors import ModelNotFound, SlowResponse
+from hls_handler.errors import ModelNotFound, SlowResponse, StepFailed
 from hls_handler.prompting.front_matter import Effort
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt, estimate_tokens
@@ -142,13 +146,15 @@ class Provider:
         *,
         clock: Callable[[], float],
         now: Callable[[], datetime],
+        probes: AccountProbes | None = None,
     ) -> None:
         """`clock` returns monotonic seconds, to measure calls; `now` returns aware UTC, to interpret Retry-After.
 
-        `settings` are one of `claude.providers`. Raises `SettingsError` if the proxy or certificate settings cannot be
-        used.
+        `settings` are one of `claude.providers`, `probes` those of the process. Raises `SettingsError` if the proxy or
+        certificate settings cannot be used.
         """
         self.settings, self._claude, self._clock = settings, claude, clock
+        self._probes = probes or AccountProbes(now)
         proxy = find_proxy_settings(settings.base_url)
         self._service = Service(settings, claude.find_key(settings), claude.title_of(settings), proxy, now)
         # The SDKs' own clients always read the proxy variables.
@@ -221,7 +227,10 @@ class Provider:
             message = f"{self._service.title} was still sending its response to {question.label} after {limit}"
             raise SlowResponse(message, remedy=SLOW_REMEDY) from None
         except (self._api.errors, httpx2.HTTPError) as exc:
-            raise translate(exc, self._service, label=question.label, model=model) from None
+            failed = translate(exc, self._service, label=question.label, model=model)
+            if isinstance(failed, RejectedRequest):
+                failed = self._find_cause(failed, model)
+            raise failed from None
         took_s = self._clock() - started
         allowed = f"{MAX_BYTES}, and {MAX_BYTES_PER_TOKEN} for each of {question.max_tokens} max_tokens"
         oversized = Response("", "oversized", f"the response is over {question.max_bytes} bytes ({allowed})")
@@ -235,6 +244,37 @@ class Provider:
             usage = with_price(replace(response.usage, model=named), self._claude, asked=asked)
         usage = replace(usage, took_s=took_s, request_id=request_id)
         return self._read_reply(response, rendered.prompt, usage)
+
+    def check_account(self) -> None:
+        """Ask a fixed question, at most once a minute. Raises the error that it gets or got last."""
+        model = resolve_model(self.settings.model)
+        failed = self._probes.find_error(model, self._ask_fixed_question)
+        if isinstance(failed, RejectedRequest):
+            raise limit_of_account(self._service, failed.what, ACCOUNT_REMEDY)
+        if failed is not None:
+            raise failed
+
+    def _find_cause(self, failed: RejectedRequest, model: str) -> StepFailed:
+        """Return the error of the account if a fixed question gets it, too; else the one of the prompt."""
+        if not self._probes.gets_same(failed, self.settings, model, self._ask_fixed_question):
+            return failed
+        return limit_of_account(self._service, failed.what, ACCOUNT_REMEDY)
+
+    def _ask_fixed_question(self, model: str) -> StepFailed | None:
+        question = Question(
+            model=model,
+            max_tokens=1,
+            effort=None,
+            system="",
+            messages=(("user", FIXED_QUESTION),),
+            schema=None,
+            label="a fixed question",
+        )
+        try:
+            _fetch(self._api.open(question), question.max_bytes)
+        except (self._api.errors, httpx2.HTTPError) as exc:
+            return translate(exc, self._service, label=question.label, model=model)
+        return None
 
     def _question(self, rendered: RenderedPrompt, model: str, correction: UnusableReply | None) -> Question:
         prompt, system = rendered.prompt, rendered.system

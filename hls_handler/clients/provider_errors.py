@@ -9,13 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
 
 from hls_handler.clients.transport import ProxySettings, redact_secret, retry_after
-from hls_handler.errors import DependencyDown, Permanent, RateLimited, StepFailed
+from hls_handler.errors import (
+    AccountLimited,
+    DependencyDown,
+    Permanent,
+    RateLimited,
+    StepFailed,
+)
 from hls_handler.settings.model import Provider
 
 KEY_REMEDY = "set claude.api_key to a valid key: this one is wrong, expired or revoked"
@@ -23,6 +29,9 @@ CREDIT_REMEDY = "add credit, or raise the spend limit, of the account of claude.
 PERMISSION_REMEDY = "give the key claude.api_key access to this model, or set claude.model to one that it may use"
 MODEL_REMEDY = "set claude.model, or the prompt's model, to one that this key may use, and check claude.base_url"
 REQUEST_REMEDY = "check that prompt with `hls render`, shorten or correct it, then run the delivery again"
+ACCOUNT_REMEDY = (
+    "wait, or see the limits and the state of the account of claude.api_key: a fixed question gets this error, too"
+)
 LIMIT_REMEDY = "wait until the rate limit resets; a lower claude.requests_per_second avoids it"
 STATUS_PAGE = " (https://status.claude.com)"
 OUTAGE_REMEDY = f"wait: Claude is temporarily unavailable{STATUS_PAGE}"
@@ -33,6 +42,15 @@ BILLING = ("billing_error", "credit balance", "spend_limit", "insufficient_quota
 """Parts of errors about an account without credit, spend limit or billing, which have the status 400 or 429."""
 REJECTED_KEY = "API_KEY_INVALID"
 """Google's reason for a wrong or expired key, which has the status 400."""
+
+
+class RejectedRequest(Permanent):
+    """The service rejects a request (400): because of the prompt or of the account, `reason` does not say which."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(f"{what}; {REQUEST_REMEDY}")
+        self.what = what  # "Claude answered 400 to issues/analyze@3f9c2a: REASON"
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +97,7 @@ def _translate_response(
     what = f"{service.title} answered {status} to {label}: {message or 'no reason given'}"
     retry_at = retry_after(response.headers, service.now())
     if status == 402 or any(part in f"{kinds} {message}".lower() for part in BILLING):
-        return down(service, what, CREDIT_REMEDY, retry_at)
+        return limit_of_account(service, what, CREDIT_REMEDY, retry_at)
     if status == 401 or (status == 400 and REJECTED_KEY in kinds):
         return down(service, what, KEY_REMEDY)
     if status == 403:
@@ -90,8 +108,10 @@ def _translate_response(
         return RateLimited(what, dependency="claude", remedy=LIMIT_REMEDY, not_before=retry_at)
     if status >= 500 or status in (408, 409):
         return down(service, what, OUTAGE_REMEDY, retry_at)
-    if status == 413 or (status in (400, 422) and message is not None):
+    if status == 413:
         return Permanent(f"{what}; {REQUEST_REMEDY}")
+    if status in (400, 422) and message is not None:
+        return RejectedRequest(what, message)
     return down(service, what, ADDRESS_REMEDY)
 
 
@@ -121,6 +141,29 @@ def unexpected_response(service: Service, label: str, what: str) -> DependencyDo
     """Return the error for a response with status 200 and an invalid body."""
     message = f"unexpected response from {service.title} to {label}: {what}"
     return down(service, message, ADDRESS_REMEDY, may_have_succeeded=True)
+
+
+def limit_of_account(service: Service, what: str, remedy: str, retry_at: datetime | None = None) -> DependencyDown:
+    """Return the error about an account; an `AccountLimited` if its message names the end of the limit."""
+    ends_at = find_date(what, service.now())
+    if ends_at is None:
+        return down(service, what, remedy, retry_at)
+    return AccountLimited(what, dependency="claude", remedy=service.localize(remedy), not_before=ends_at)
+
+
+DATE = re.compile(r"(\d{4}-\d\d-\d\d)(?:(?: at |[T ])(\d\d:\d\d))?")
+
+
+def find_date(text: str, now: datetime) -> datetime | None:
+    """Return the last time after `now` that a text names, as "2026-12-01 at 00:00" (UTC); None without one."""
+    found = []
+    for day, time in DATE.findall(text):
+        try:
+            named = datetime.fromisoformat(f"{day}T{time or '00:00'}")
+        except ValueError:  # there is no such day
+            continue
+        found.append(named.replace(tzinfo=UTC))
+    return max((one for one in found if one > now), default=None)
 
 
 def down(

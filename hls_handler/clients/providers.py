@@ -9,16 +9,23 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from hls_handler.clients.account_probe import AccountProbes
 from hls_handler.clients.provider import Api, Connection, Provider
-from hls_handler.errors import DependencyDown, Postponed, RateLimited, SlowResponse
+from hls_handler.errors import (
+    AccountLimited,
+    DependencyDown,
+    Postponed,
+    RateLimited,
+    SlowResponse,
+)
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Provider as ProviderSettings
 
 log = logging.getLogger(__name__)
 
 PROBE_AFTER = timedelta(minutes=1)
-"""How long a breaker is open after a failure, unless the service asks to wait longer. Also the longest limit that is
-waited for, without falling back; one without an announced end may be that of a day."""
+"""How long a breaker is open after a failure, unless the service asks to wait longer. Also the longest limit, and the
+longest series of limits, that is waited for without falling back; one without an announced end may be that of a day."""
 
 T = TypeVar("T")
 
@@ -41,12 +48,17 @@ class _Open:
 
 
 class Breakers:
-    """The providers of a process that failed, each with the time of the next probe. Thread-safe."""
+    """The providers of a process that failed, each with the time of the next probe. Thread-safe.
+
+    `account_probes` are those of the process, which the clients of all providers share.
+    """
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now, self._lock = now, threading.Lock()
+        self.account_probes = AccountProbes(now)
         self._open: dict[ProviderSettings, _Open] = {}  # by settings: a changed key closes the breaker
         self._slow: dict[ProviderSettings, str] = {}  # the first delivery that met a slow response
+        self._limited_since: dict[ProviderSettings, datetime] = {}  # the first 429 of a series
 
     def find(self, provider: ProviderSettings) -> _Open | None:
         with self._lock:
@@ -72,10 +84,23 @@ class Breakers:
             if provider in self._open:
                 self._open[provider] = replace(self._open[provider], until=self._now())
 
+    def limited(self, provider: ProviderSettings, error: RateLimited) -> bool:
+        """Record a 429. Return whether to fall back: the limit, or the series of limits, lasts over a minute."""
+        with self._lock:
+            now = self._now()
+            since = self._limited_since.setdefault(provider, now)
+            ends_at = error.not_before
+            return ends_at is None or ends_at > now + PROBE_AFTER or now > since + PROBE_AFTER
+
     def failed(self, provider: ProviderSettings, error: DependencyDown) -> None:
         with self._lock:
+            if not isinstance(error, RateLimited):
+                self._limited_since.pop(provider, None)
             until = self._now() + PROBE_AFTER
-            self._open[provider] = _Open(max(until, error.not_before or until), error)
+            # The limit of an account may be raised before it ends, and a rejected call costs nothing.
+            if error.not_before is not None and not isinstance(error, AccountLimited):
+                until = max(until, error.not_before)
+            self._open[provider] = _Open(until, error)
 
     def met_slow_response(self, provider: ProviderSettings, delivery: str) -> bool:
         """Store that a delivery met a slow response. Return whether another one did since the last other response."""
@@ -87,6 +112,7 @@ class Breakers:
         """Close the breaker. Return whether it was open."""
         with self._lock:
             self._slow.pop(provider, None)
+            self._limited_since.pop(provider, None)
             return self._open.pop(provider, None) is not None
 
 
@@ -136,7 +162,9 @@ class Providers:
                     raise
                 self._fall_back(settings, DependencyDown(str(exc), dependency="claude", remedy=exc.remedy))
             except DependencyDown as exc:
-                if exc.dependency != "claude" or self._ends_soon(exc):
+                if exc.dependency != "claude":
+                    raise
+                if isinstance(exc, RateLimited) and not self._breakers.limited(settings, exc):
                     raise
                 self._fall_back(settings, exc)
             else:
@@ -161,6 +189,10 @@ class Providers:
         found = filter(None, map(self._breakers.find, self._settings.providers.values()))
         return next((one.error for one in found if self._now() < one.until), None)
 
+    def check_account(self) -> None:
+        """See `Provider.check_account`. It asks the last provider: deliveries wait only if all others fail, too."""
+        self._client([*self._settings.providers][-1]).check_account()
+
     def lookup_model(self, model: str | None = None) -> str:
         """See `Provider.lookup_model`. `model` is named as in a prompt; None is that of the settings."""
         provider, name = self._settings.find_model(model)
@@ -169,9 +201,12 @@ class Providers:
     def _client(self, key: str) -> Provider:
         if key not in self._clients:
             settings = self._settings.providers[key]
-            self._clients[key] = Provider(settings, self._settings, connect, clock=self._clock, now=self._now)
+            self._clients[key] = Provider(
+                settings,
+                self._settings,
+                connect,
+                clock=self._clock,
+                now=self._now,
+                probes=self._breakers.account_probes,
+            )
         return self._clients[key]
-
-    def _ends_soon(self, error: DependencyDown) -> bool:
-        until = error.not_before if isinstance(error, RateLimited) else None
-        return until is not None and until <= self._now() + PROBE_AFTER

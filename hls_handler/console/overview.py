@@ -30,7 +30,7 @@ from hls_handler.events import REPOSITORY_NAME
 from hls_handler.queue.pauses import describe_pause
 from hls_handler.storage import Storage
 from hls_handler.store.budgets import list_budgets
-from hls_handler.store.calls import SUCCESS, UNFINISHED
+from hls_handler.store.calls import ACCOUNT_LIMIT, SUCCESS, UNFINISHED
 from hls_handler.store.periods import Period, PeriodName, latest_period, percentile
 from hls_handler.store.search import DeliverySearch
 from hls_handler.store.statistics import QueueState
@@ -228,10 +228,12 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
     period, hours, deliveries = latest_period(name, store.now()), store.counter_hours, store.deliveries
     names = [*_RECEIVED, _OUTCOME, _LATENCY, _CLAUDE, REJECTED, _COST]
     totals, plots = describe_period(period, hours.series(names, period))
+    holds = store.rate_limiter.all_held()
+    holds.pop(ACCOUNT_LIMIT, None)  # calls to Claude are held as long
     return Overview(
         queue=deliveries.queue_state(),
         pauses=tuple((describe_pause(pause), pause.repository or "") for pause in store.pauses.active()),
-        holds=store.rate_limiter.all_held(),
+        holds=holds,
         waits=group_reasons(store.searches.count_reasons(DeliverySearch(state="queued"), is_waiting=True), QUEUED),
         dead=group_reasons(store.searches.count_reasons(DeliverySearch(state="dead")), DEAD),
         calls_last_hour=store.calls.count_last_hour(),

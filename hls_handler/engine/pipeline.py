@@ -27,6 +27,7 @@ from hls_handler.engine.job import RULE, DeliveryResult, Job
 from hls_handler.engine.posting import correct_label
 from hls_handler.engine.repository_settings import load_repository_settings, route_with_repository_settings
 from hls_handler.errors import (
+    AccountLimited,
     AppNotInstalled,
     ConversationIgnored,
     DependencyDown,
@@ -57,7 +58,7 @@ from hls_handler.routing import (
 )
 from hls_handler.settings.effective import without_entry
 from hls_handler.settings.model import Limits
-from hls_handler.store.calls import CLAUDE_RATE_LIMIT, CallRow
+from hls_handler.store.calls import CallRow, hold_calls
 from hls_handler.tracing import annotate
 from hls_handler.wording import count
 
@@ -94,6 +95,8 @@ def decide_retry(
     """
     if isinstance(error, Permanent):
         return str(error)
+    if isinstance(error, AccountLimited) and error.not_before is not None:
+        return error.not_before
     if attempts >= limits.max_attempts and not isinstance(error, DependencyDown):
         return f"failed {count(attempts, 'time')} (limits.max_attempts), last: {error}"
     if now - first_failure_at >= timedelta(hours=limits.give_up_after_h):
@@ -185,20 +188,36 @@ def _fail(lease: Lease, context: WorkerContext, error: StepFailed, requests: int
         context.health.report_problem("claude", str(error), error.remedy)
     if isinstance(error, DependencyDown):
         context.health.report_problem(error.dependency, str(error), error.remedy)
-        is_github = error.dependency == "github"
-        rate_limit = context.github.rate_limit(lease.repository or "") if is_github else CLAUDE_RATE_LIMIT
-        not_before = error.not_before if error.applies_to_all_calls else None
         if not isinstance(error, AppNotInstalled):  # which holds for one repository, and the limit for its owner
-            # Other workers wait instead of failing, too.
-            store.rate_limiter.hold(rate_limit, not_before or now + timedelta(seconds=limits.retry_backoff_s))
+            _hold_requests(lease, context, error, now)
     if isinstance(decision, str):
         handler, calls = handler_for(lease.event).name, store.calls.calls_of(lease.guid)
         took_s = (now - lease.received_at).total_seconds()
         store.queue.dead_letter(lease, reason=decision, took_s=took_s, handler=handler, github_requests=requests)
         return _log_end(lease, "dead", decision, handler, calls, requests, took_s)
-    store.queue.reschedule(lease, at=decision, reason=str(error), failed=True, counts=counts, github_requests=requests)
+    failed = not isinstance(error, AccountLimited)
+    store.queue.reschedule(
+        lease,
+        at=decision,
+        reason=str(error),
+        failed=failed,
+        counts=counts,
+        github_requests=requests,
+    )
     log.warning("delivery failed and is retried", extra={"reason": str(error), "at": decision.isoformat()})
     return None
+
+
+def _hold_requests(lease: Lease, context: WorkerContext, error: DependencyDown, now: datetime) -> None:
+    """Hold the rate limit of GitHub or Claude, so that other workers wait instead of failing, too."""
+    until = error.not_before if error.applies_to_all_calls else None
+    if until is None:
+        until = now + timedelta(seconds=context.config.settings.limits.retry_backoff_s)
+    if error.dependency == "claude":
+        hold_calls(context.store.rate_limiter, error, until)
+    else:
+        rate_limit = context.github.rate_limit(lease.repository or "")
+        context.store.rate_limiter.hold(rate_limit, until)
 
 
 def _log_end(

@@ -26,7 +26,7 @@ from hls_handler.errors import (
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.queue.locks import LocksReleased
 from hls_handler.routing import Shadow
-from hls_handler.store.calls import CLAUDE_RATE_LIMIT
+from hls_handler.store.calls import hold_calls
 from hls_handler.tracing import span
 from hls_handler.wording import count, was_or_were
 
@@ -118,7 +118,7 @@ def _run_shadow(job: Job, shadow: Shadow, facts: Any, posted: PromptResult, *, i
         return end("skipped", str(exc))
     except (StepFailed, PromptError) as exc:
         if isinstance(exc, DependencyDown) and exc.applies_to_all_calls and exc.not_before is not None:
-            job.store.rate_limiter.hold(CLAUDE_RATE_LIMIT, exc.not_before)  # until the time that Claude gave
+            hold_calls(job.store.rate_limiter, exc, exc.not_before)  # until the time that Claude gave
         return end("failed", str(exc))
     except Exception as exc:  # a defect here must not fail a delivery that is posted
         log.exception("defect in a shadow prompt")

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, and_, bindparam, select
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries, rate_limits, slots
-from hls_handler.db.values import FURTHEST_MS, from_ms, has_passed, to_ms
+from hls_handler.db.values import FURTHEST_MS, HOUR_MS, from_ms, has_passed, to_ms
 from hls_handler.deliveries import HEAD_START_MS, Lease
 from hls_handler.errors import Postponed
 from hls_handler.queue.checkpoints import Change, Checkpoints, LeaseCheck
@@ -164,12 +164,21 @@ class RateLimiter:
         return from_ms(slot.slot_at)
 
     def hold(self, name: str, until: datetime) -> None:
-        """Grant no slot before `until`, not even a reserved one, because a server asked to wait or failed."""
-        until_ms = to_ms(until)
+        """Grant no slot before `until`, not even a reserved one, because a server asked to wait or failed.
+
+        A later time than in 47 hours is shortened: it would look as if the clock had been set back (`next_slot`).
+        """
         with self._database.writing() as connection:
             state = self.lock(connection, name).state
+            until_ms = min(to_ms(until), self._database.now_in(connection) + FURTHEST_MS - HOUR_MS)
             held_until = max(state.held_until, until_ms)
             self._update(connection, name, RateLimitState(max(state.next_at, until_ms), held_until, state.last_slot_at))
+
+    def release(self, name: str) -> None:
+        """End the hold of a rate limit, because the server answers again."""
+        with self._database.writing() as connection:
+            state = self.lock(connection, name).state
+            self._update(connection, name, RateLimitState(0, 0, state.last_slot_at))
 
     def held_until(self, name: str) -> datetime | None:
         """Return the time until which the rate limit is held (aware UTC); None if it is not held."""

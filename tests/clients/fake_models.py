@@ -33,13 +33,14 @@ VERTEX = re.compile(rf"/v1/projects/{PROJECT}/locations/{REGION}/publishers/anth
 
 class FakeModels:
     """`answer` returns the text of a reply for a request's messages as one text. `status` other than 200 is an
-    outage; 0 closes the connection without a response.
+    outage with `message`; 0 closes the connection without a response.
 
     `asked` has the path and body of each accepted request, `failed` counts the others, `tokens` those of Google.
     """
 
     def __init__(self, answer: Callable[[str], str]) -> None:
         self.answer, self.status, self.headers = answer, 200, dict[str, str]()
+        self.message = "Overloaded"
         self.asked: list[tuple[str, Mapping[str, Any]]] = []
         self.failed = self.tokens = 0
         self._lock = threading.Lock()
@@ -73,7 +74,7 @@ class FakeModels:
         with self._lock:
             if self.status != 200 or problem is not None:
                 self.failed += 1
-                status, message = problem or (self.status, "Overloaded")
+                status, message = problem or (self.status, self.message)
                 return status, {"error": {"type": "of the fake", "message": message}}
             self.asked.append((path, body))
         text = self.answer(text_of(body))

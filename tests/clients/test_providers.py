@@ -395,6 +395,40 @@ def test_short_limits_and_rejected_requests_do_not_lead_to_another_provider(
     assert (chain.second.asked, chain.ask(Say(body=MESSAGE))) == ([], FIRST)
 
 
+def test_short_limits_for_over_a_minute_lead_to_the_next_provider(chain: Chain) -> None:
+    short = Say(429, error("limit"), {"retry-after": "5"})
+    for _ in range(13):  # from 0 to 60 seconds
+        with pytest.raises(RateLimited):
+            chain.ask(short)
+        chain.now += timedelta(seconds=5)
+    assert chain.ask(short) == SECOND
+    assert str(chain.providers.find_outage())[:19] == "Claude answered 429"
+
+
+@pytest.mark.parametrize("between", [Say(body=MESSAGE), Say(529)], ids=["answer", "outage"])
+def test_another_response_ends_a_series_of_short_limits(chain: Chain, between: Say) -> None:
+    short = Say(429, error("limit"), {"retry-after": "30"})
+    with pytest.raises(RateLimited):
+        chain.ask(short)
+    chain.now += timedelta(seconds=30)
+    chain.ask(between)
+    chain.now += timedelta(seconds=60)
+    with pytest.raises(RateLimited):
+        chain.ask(short)
+
+
+def test_limit_of_an_account_is_tested_each_minute_before_the_named_date(chain: Chain) -> None:
+    limited = Say(400, error("API usage limits: you will regain access on 2026-12-01 at 00:00 UTC"))
+    assert chain.ask(limited, limited) == SECOND
+    assert "regain access" in str(chain.providers.find_outage())
+    chain.now += timedelta(seconds=59)
+    assert (chain.ask(), chain.first.calls) == (SECOND, [])
+    chain.now += timedelta(seconds=1)
+    assert chain.ask(limited, limited) == SECOND
+    chain.now += timedelta(minutes=1)
+    assert (chain.ask(Say(body=MESSAGE)), chain.providers.find_outage()) == (FIRST, None)
+
+
 def test_breaker_spares_the_provider_requests_for_a_minute_and_closes_after_a_probe(chain: Chain) -> None:
     assert (chain.ask(Say(529)), str(chain.providers.find_outage())[:19]) == (SECOND, "Claude answered 529")
     chain.now += timedelta(seconds=59)

@@ -65,7 +65,8 @@ class Services:
     @property
     def paid(self) -> Counter[str]:
         """How often each question was answered."""
-        asked = (*self.first.questions, *self.second.questions)
+        services = {id(one): one for one in (self.first, self.second)}.values()
+        asked = [question for one in services for question in one.questions]
         return Counter(found[1] for text in asked if (found := re.search(r"Question (\d+) of many", text)))
 
 
@@ -75,6 +76,17 @@ def services() -> Iterator[Services]:
         first, second = (stack.enter_context(closing(FakeModels(lambda _: BUG.model_dump_json()))) for _ in range(2))
         world = stack.enter_context(open_world(given=make_settings(first, second), is_clock_fixed=True))
         yield Services(first, second, world)
+
+
+@pytest.fixture
+def alone() -> Iterator[Services]:
+    """Services without a fallback."""
+    with ExitStack() as stack:
+        first = stack.enter_context(closing(FakeModels(lambda _: BUG.model_dump_json())))
+        claude = {"api_key": KEY, "base_url": first.url}
+        given = settings(claude=claude, features={"auto_labeling": False})
+        world = stack.enter_context(open_world(given=given, is_clock_fixed=True))
+        yield Services(first, first, world)
 
 
 def make_settings(first: FakeModels, second: FakeModels) -> Settings:
@@ -157,6 +169,42 @@ def test_reply_of_a_fallback_answers_the_same_question_after_the_return(services
     services.receive(range(1, 2), "again")
     services.process()
     assert (services.world.row("again-1").state, services.paid) == ("done", {"1": 1})
+
+
+def test_deliveries_wait_until_the_date_on_which_the_limit_of_the_account_ends(
+    alone: Services,
+) -> None:
+    ends_at = NOON + timedelta(hours=30)
+    alone.first.status = 400
+    alone.first.message = f"API usage limits: you will regain access on {ends_at:%Y-%m-%d at %H:%M} UTC"
+    alone.receive(range(1, 4))
+    alone.process()
+    alone.now = ends_at - timedelta(seconds=1)
+    alone.world.advance(30 * 3600 - 1)
+    alone.process()
+    assert {alone.world.row(f"guid-{n}").state for n in (1, 2, 3)} == {"queued"}
+    component = alone.world.health.snapshot().components["claude"]
+    assert (component.state, alone.first.message in str(component.message)) == ("degraded", True)
+    alone.first.status = 200
+    alone.world.advance(2)  # longer than limits.give_up_after_h after the first error
+    alone.process()
+    assert {alone.world.row(f"guid-{n}").state for n in (1, 2, 3)} == {"done"}
+    assert alone.paid == Counter("123")
+
+
+def test_limit_of_the_account_that_goes_on_costs_no_delivery(alone: Services) -> None:
+    alone.first.status = 400
+    alone.first.message = "API usage limits: you will regain access on 2026-12-01 at 00:00 UTC"
+    alone.receive(range(1, 2))
+    for _ in range(3):  # the queue postpones a delivery by two days at most
+        alone.process()
+        alone.world.advance(48 * 3600)
+        alone.now += timedelta(hours=48)
+    row = alone.world.row("guid-1")
+    assert (row.state, row.failures) == ("queued", 0)
+    alone.first.status = 200
+    alone.process()
+    assert alone.world.row("guid-1").state == "done"
 
 
 def test_health_is_restored_by_the_call_that_finds_the_provider_again(services: Services) -> None:

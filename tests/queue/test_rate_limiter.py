@@ -147,6 +147,24 @@ def test_held_until_returns_the_end_of_a_hold(store: Storage, skew: Skew) -> Non
     assert store.rate_limiter.all_held() == {}
 
 
+def test_hold_of_many_days_holds_for_47_hours(store: Storage) -> None:
+    now = store.now()
+    store.rate_limiter.hold("github", now + timedelta(days=11))
+    held = store.rate_limiter.held_until("github")
+    assert held is not None
+    assert timedelta(0) <= held - now - timedelta(hours=47) < timedelta(seconds=10)
+    first, second = begin(store, "g1"), begin(store, "g2")
+    assert time_of_slot(store, first) >= held
+    assert time_of_slot(store, second) >= held
+
+
+def test_released_rate_limit_grants_slots(store: Storage) -> None:
+    store.rate_limiter.hold("github", store.now() + timedelta(hours=3))
+    store.rate_limiter.release("github")
+    assert store.rate_limiter.held_until("github") is None
+    store.rate_limiter.take_slot(begin(store, "g1"), "github", interval_s=1)
+
+
 def test_reschedule_waiting_makes_deliveries_due_and_ends_holds_unless_others_run(store: Storage) -> None:
     running, waiting = begin(store, "g1"), begin(store, "g2")
     until = store.now() + timedelta(hours=3)
