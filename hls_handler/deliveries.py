@@ -63,6 +63,7 @@ class NewDelivery(msgspec.Struct, frozen=True):
     supersedes: Literal["nothing", "older_commits", "conclusions", "pushes", "all"] = "nothing"
     """Queued deliveries that it supersedes. Conclusions are reviews requested because a finding was dismissed."""
     is_command: bool = False
+    former_name: str = ""  # of the repository, which this event says was renamed: "owner/repo"
 
     @property
     def conversation_key(self) -> str | None:

@@ -25,7 +25,7 @@ from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.budgets import list_budgets
 from hls_handler.store.calls import ACCOUNT_LIMIT, CLAUDE_RATE_LIMIT, end_account_limit
-from hls_handler.store.statistics import Deliveries, Statistics
+from hls_handler.store.statistics import Deliveries, Statistics, find_outdated_names
 from hls_handler.wording import count, is_or_are
 
 log = logging.getLogger(__name__)
@@ -238,8 +238,11 @@ def _check_webhooks(
 ) -> Mapping[str, object]:
     received_at = statistics.last_webhooks()
     overdue = list(find_overdue(config.settings, config.table, received_at, since=since, now=now))
-    if overdue:
-        raise ProblemFound("; ".join(overdue), remedy=WEBHOOKS_REMEDY)
+    outdated = list(find_outdated_names(config.settings, statistics.renames(), received_at))
+    if overdue or outdated:
+        remedies = [WEBHOOKS_REMEDY] if overdue else []
+        remedies += [RENAMED_REMEDY] if outdated else []
+        raise ProblemFound("; ".join([*outdated, *overdue]), remedy="; ".join(remedies))
     newest = received_at.get("")
     is_expected = bool(list_expected(config.settings))
     return {"last_received_at": newest.isoformat() if newest else None, "is_expected": is_expected}
@@ -250,6 +253,9 @@ WEBHOOKS_REMEDY = (
     "for 401, check the secret; for other failures, the address and the proxy before HLS; if none failed, raise "
     "expect_webhook_within_h"
 )
+
+
+RENAMED_REMEDY = "write the new name there: the entry has no effect on webhooks of the new name"
 
 
 def list_expected(settings: Settings) -> list[tuple[str, str, float]]:

@@ -32,10 +32,11 @@ from hls_handler.queue.pauses import describe_pause, find_pause
 from hls_handler.reports.delivery_report import describe_steps, format_report, load_report
 from hls_handler.reports.json_documents import deliveries_to_dict, report_to_dict
 from hls_handler.reports.retry import RETRIED, retry_delivery, retry_matching
+from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.periods import Period
 from hls_handler.store.search import DeliverySearch
-from hls_handler.store.statistics import DeliveryRow
+from hls_handler.store.statistics import DeliveryRow, Statistics, find_outdated_names
 from hls_handler.wording import count
 
 deliveries = typer.Typer(
@@ -266,7 +267,8 @@ def why(
     with require_existing_store(settings) as store:
         reports = [load_report(store, row) for row in store.deliveries.of_conversation(repository, number)]
         rejected = "" if reports else _describe_unverified(store, repository)
-    if not reports:
+        notice = _describe_rename(settings, store.statistics, repository, number)
+    if not reports and notice is None:
         nothing = f"nothing was received for {repository}#{number}"
         for line in (f"{nothing}, or it was deleted ({keep_days_source})", rejected, READ_MISSED, WHERE_TO_LOOK):
             print_line(line, err=True)
@@ -279,6 +281,8 @@ def why(
             print_line("")
         for sentence in format_report(report):
             print_line(sentence)
+    if notice is not None:
+        print_line(notice)
 
 
 def _describe_unverified(store: Storage, repository: str) -> str:
@@ -296,3 +300,14 @@ def _describe_unverified(store: Storage, repository: str) -> str:
     if last is not None:
         requests = f"the last webhook of {repository} came at {last:{MINUTE}} UTC, and {requests}"
     return f"{requests}, of any repository, because their bodies are not parsed"
+
+
+def _describe_rename(settings: Settings, statistics: Statistics, repository: str, number: int) -> str | None:
+    """Return a sentence about the new name of a renamed repository; None if it was not renamed."""
+    renames = [one for one in statistics.renames() if one.former.lower() == repository.lower()]
+    if not renames:
+        return None
+    last = renames[-1]
+    outdated = find_outdated_names(settings, [last], statistics.last_webhooks())
+    known = next(outdated, f"{last.former} is {last.name} since {last.at:%Y-%m-%d %H:%M} UTC")
+    return f"{known}: `hls why {last.name}#{number}` shows what was received since then"

@@ -25,9 +25,9 @@ PERMISSIONS: Mapping[str, str] = {
 }
 EVENTS = (
     *("issues", "pull_request", "pull_request_review", "pull_request_review_comment", "pull_request_review_thread"),
-    *("workflow_run", "issue_comment", "release"),
+    *("workflow_run", "issue_comment", "release", "repository"),
 )
-"""Events of a webhook; comments and review threads also for commands."""
+"""Events of a webhook; comments and review threads also for commands, `repository` for new names."""
 
 APP_EVENTS = (*EVENTS, "check_run", "merge_group")
 """Events of the App's webhook; `check_run` for its checks that people run again, `merge_group` for merge queues.

@@ -21,6 +21,9 @@ BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 LAST_WEBHOOK = "last_webhook"
 """A name in the table `counters` whose values are times in ms. Their labels are repositories, or "" for all."""
 
+RENAMED = "repository_renamed"
+"""A name in the table `counters` whose values are times in ms. Their labels are "owner/former owner/new"."""
+
 CAUGHT_UP_TO, CATCH_UP_BEGAN = "caught_up_to", "catch_up_lease"
 """Two names in the table `counters`: the last attempt read (its label is the hook), and when a run began (ms).
 
@@ -29,7 +32,14 @@ Earlier versions stored the end of a lease under the second name."""
 BUDGET_EXCEEDED = "budget_exceeded"
 """A name in the table `counters`: ends of days (ms) on which a call did not fit a budget, its label."""
 
-NO_COUNTS = (LAST_WEBHOOK, CAUGHT_UP_TO, CATCH_UP_BEGAN, BUDGET_EXCEEDED, "webhook_expected_since")
+NO_COUNTS = (
+    LAST_WEBHOOK,
+    RENAMED,
+    CAUGHT_UP_TO,
+    CATCH_UP_BEGAN,
+    BUDGET_EXCEEDED,
+    "webhook_expected_since",
+)
 """Names in the table `counters` whose values are no counts. Only earlier versions stored the last one."""
 
 HOURLY = frozenset(

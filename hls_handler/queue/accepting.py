@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Boolean, Connection, Row, and_, bindparam, or_, select
 
-from hls_handler.db.counters import LAST_WEBHOOK, CounterWriter, Counts, count_end
+from hls_handler.db.counters import LAST_WEBHOOK, RENAMED, CounterWriter, Counts, count_end
 from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries, slots
 from hls_handler.db.values import HOUR_MS, compress, literal
@@ -99,6 +99,8 @@ class BatchAcceptor:
                 if abs(now - self._last_webhooks.get(label, 0)) >= _RECORD_WEBHOOK_EVERY_MS
             }
             self._counters.set_values(connection, LAST_WEBHOOK, times)
+            renamed = {f"{new.former_name} {new.repository}": now for new in batch if new.former_name}
+            self._counters.set_values(connection, RENAMED, renamed)
         self._last_webhooks.update(times)
         for old in superseded:
             ids = {"delivery": old.guid, "repository": old.repository}

@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 
 from hls_handler.errors import PayloadError
-from hls_handler.events import Event, RequestedReview, event_key, is_bot
+from hls_handler.events import REPOSITORY_NAME, Event, RequestedReview, event_key, is_bot
 
 REVIEW_REQUESTED = "review_requested"  # the action of `pull_request` when somebody requests a review
 
@@ -20,6 +20,10 @@ LABEL_ACTIONS = ("labeled", "unlabeled")
 
 INSTALLATION_EVENTS = ("installation", "installation_repositories")
 """Events about the GitHub App itself: an account installed it, or changed the repositories of the installation."""
+
+
+OWNER_KINDS = ("user", "organization")
+"""Keys of the former owner in `repository.transferred`."""
 
 
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -130,6 +134,21 @@ class WebhookEnvelope(msgspec.Struct, frozen=True):
         return self.pull_request or self.issue
 
     @property
+    def former_name(self) -> str:
+        """The name, "owner/repo", that a repository had before it was renamed or transferred; "" for other events."""
+        owner, _, name = (self.repository.full_name if self.repository else "").partition("/")
+        changes = self.changes or {}
+        if self.action == "renamed":
+            name = _find_text(changes, "repository", "name", "from")
+        elif self.action == "transferred":
+            owners = [_find_text(changes, "owner", "from", kind, "login") for kind in OWNER_KINDS]
+            owner = next(filter(None, owners), "")
+        else:
+            return ""
+        former = f"{owner}/{name}"
+        return former if REPOSITORY_NAME.fullmatch(former) else ""
+
+    @property
     def installation_owner(self) -> str:
         """The login of the account that installed the App; "" if the payload does not name it."""
         account = self.installation.account if self.installation else None
@@ -139,6 +158,13 @@ class WebhookEnvelope(msgspec.Struct, frozen=True):
     def installation_repositories(self) -> tuple[str, ...]:
         """The added and removed repositories; () if the change concerns the whole installation."""
         return tuple(one.full_name for one in (*self.repositories_added, *self.repositories_removed))
+
+
+def _find_text(value: object, *keys: str) -> str:
+    """Return the text at a path of keys in JSON; "" if there is none."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, str) else ""
 
 
 # msgspec describes a type at its first use and is not thread-safe then: two workers at once would crash the process.

@@ -40,6 +40,7 @@ EVENT_PERMISSIONS: Mapping[str, tuple[str, ...]] = {
     "pull_request_review_thread": ("pull_requests",),
     "push": ("contents",),
     "release": ("contents",),
+    "repository": ("metadata",),
     "workflow_run": ("actions",),
 }
 """One of these permissions is needed for an App's webhook to have the event."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Label, Select, and_, case, exists, func, literal_column, select, union_all
 
-from hls_handler.db.counters import LAST_WEBHOOK, NO_COUNTS
+from hls_handler.db.counters import LAST_WEBHOOK, NO_COUNTS, RENAMED
 from hls_handler.db.database import Database
 from hls_handler.db.tables import calls, checkpoints, counters, deliveries, findings
 from hls_handler.db.values import HOUR_MS, decompress, from_ms, from_row, literal, to_ms
@@ -18,6 +18,7 @@ from hls_handler.deliveries import CAUGHT_UP, OPEN_STATES, Finished, State
 from hls_handler.events import event_key
 from hls_handler.queue.delivery_queue import count_deliveries
 from hls_handler.queue.pauses import is_paused
+from hls_handler.settings.model import Settings
 
 _c, _f = deliveries.c, findings.c
 LAST_ID = "z" * 64  # after any GUID and request id in every collation: they have letters, digits, "-" and ":"
@@ -98,6 +99,29 @@ class RecentCall:
     cost_usd: float
     event: str  # "pull_request"
     conversation: str | None  # "owner/repo#7"; None if the event has none
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    former: str  # "owner/repo"
+    name: str
+    at: datetime
+
+
+def find_outdated_names(
+    settings: Settings, renames: Sequence[Rename], received_at: Mapping[str, datetime]
+) -> Iterator[str]:
+    """Yield a message for each entry of `repositories` with the former name of a renamed repository.
+
+    A webhook of the former name that came later, by `received_at`, is of another repository.
+    """
+    entries = {entry.name.lower(): index for index, entry in enumerate(settings.repositories)}
+    for one in renames:
+        index = entries.get(one.former.lower())
+        last = received_at.get(one.former)
+        if index is not None and (last is None or last <= one.at):
+            where = settings.sources.where(f"repositories[{index}].name")
+            yield f"{one.former} is {one.name} since {one.at:%Y-%m-%d %H:%M} UTC, but {where} has the former name"
 
 
 class Deliveries:
@@ -272,3 +296,14 @@ class Statistics:
         query = select(counters.c.label, counters.c.value).where(counters.c.name == LAST_WEBHOOK)
         with self._database.reading() as connection:
             return {row.label: from_ms(row.value) for row in connection.execute(query)}
+
+    def renames(self) -> list[Rename]:
+        """Return the renamed and transferred repositories, oldest first."""
+        query = select(counters.c.label, counters.c.value).where(counters.c.name == RENAMED)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.order_by(counters.c.value)).all()
+        found = []
+        for label, moment in rows:
+            former, _, name = label.partition(" ")
+            found.append(Rename(former, name, from_ms(moment)))
+        return found

@@ -253,6 +253,7 @@ def new_delivery(
         body=b"" if ignored else payload,
         supersedes=_supersedes(headers.event, envelope.action, is_ignored=ignored is not None),
         is_command=is_command,
+        former_name=envelope.former_name if headers.event == "repository" else "",
     )
 
 

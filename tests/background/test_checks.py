@@ -280,6 +280,60 @@ def test_missing_expected_webhooks_are_reported(make_world: MakeWorld, tmp_path:
     assert run().state == "healthy"
 
 
+def renamed(action: str = "renamed", **changes: object) -> dict[str, object]:
+    changes = changes or {"repository": {"name": {"from": "old"}}}
+    repository = {"id": 7, "full_name": "octo/new"}
+    return {"action": action, "repository": repository, "sender": None, "changes": changes}
+
+
+@pytest.mark.parametrize(
+    ("payload", "former"),
+    [
+        (renamed(), "octo/old"),
+        (renamed("transferred", owner={"from": {"user": {"login": "mona"}}}), "mona/new"),
+        (renamed("transferred", owner={"from": {"organization": {"login": "Acme"}}}), "acme/new"),
+    ],
+)
+def test_former_name_of_a_repository_in_the_settings_is_a_problem_until_it_is_changed(
+    make_world: MakeWorld, tmp_path: Path, payload: dict[str, object], former: str
+) -> None:
+    world = make_world()
+    text = SMALLEST.replace("owner/repo", former)
+    assert former in text
+    assert world.receive("repository", payload, guid="g1") == "ignored"
+    run_checks([checks_of(world, tmp_path, text=text)["webhooks"]], world.health)
+    found = world.health.snapshot().components["webhooks"]
+    assert found.state == "degraded"
+    assert re.fullmatch(
+        rf"{former} is octo/new since .* UTC, but .*settings.yaml:\d+ \(repositories\[0\]\.name\) "
+        "has the former name",
+        found.message or "",
+        re.IGNORECASE,
+    )
+    assert found.remedy == ("write the new name there: the entry has no effect on webhooks of the new name")
+    for fixed in (text.replace(former, "octo/new"), text.replace(former, "octo/*")):
+        run_checks([checks_of(world, tmp_path, text=fixed)["webhooks"]], world.health)
+        assert world.health.snapshot().components["webhooks"].state == "healthy"
+
+
+def test_another_repository_with_the_former_name_is_no_problem(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world()
+    text = SMALLEST.replace("owner/repo", "octo/old")
+    world.receive("repository", renamed(), guid="g1")
+    world.advance(60)
+    world.store.queue.accept([ignored("g2", repository="octo/old")], replay_window_h=0)
+    assert checks_of(world, tmp_path, text=text)["webhooks"].run() is not None
+
+
+@pytest.mark.parametrize("changes", [{}, {"repository": None}, {"repository": {"name": {"from": "a b"}}}])
+def test_renaming_without_a_valid_former_name_is_ignored(
+    make_world: MakeWorld, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    world = make_world()
+    assert world.receive("repository", {**renamed(), "changes": changes}, guid="g1") == "ignored"
+    assert world.store.statistics.renames() == []
+
+
 def test_pauses_and_late_deliveries_are_reported(make_world: MakeWorld, tmp_path: Path) -> None:
     world = make_world(is_clock_fixed=True)
     world.skew.append(timedelta(seconds=30))

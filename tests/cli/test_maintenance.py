@@ -78,6 +78,19 @@ def test_list_and_why_show_the_pause_of_a_waiting_delivery(hls: Hls) -> None:
     assert "paused" not in hls("why", "octo/docs#8").output
 
 
+@pytest.mark.usefixtures("waiting")
+def test_why_of_a_former_name_names_the_new_one(hls: Hls, store: Storage, folder: Path) -> None:
+    rename = ignored("r", event="repository", action="renamed", repository="octo/new", former_name="octo/widgets")
+    accept(store, rename)
+    result = hls("why", "octo/widgets#7")
+    assert normalized(result.output).endswith(
+        f"\nocto/widgets is octo/new since T, but {folder}/settings.yaml:3 (repositories[0].name) has "
+        "the former name: `hls why octo/new#7` shows what was received since then\n"
+    )
+    unknown = hls("why", "Octo/Widgets#99")
+    assert (unknown.exit_code, unknown.output.count("hls why octo/new#99")) == (0, 1)
+
+
 def test_user_and_host_are_stored_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SUDO_USER", raising=False)
     assert re.fullmatch(r"a migration \(by \S+ on \S+\)", add_author("a migration"))
