@@ -267,7 +267,8 @@ class Job:
                 return ConversationIgnored(str(found.stop), "stopped")
             if found.newer.head_sha is not None and self.handler.superseded_by_push:
                 return Superseded(f"a newer push came meanwhile: {found.newer.head_sha[:10]}")
-            if found.newer.is_closed:
+            # GitHub may send the closing before a reopening late; the worker reads the state instead.
+            if found.newer.is_closed and self.lease.action != "reopened":
                 return Superseded("the conversation was closed meanwhile")
             if found.newer.is_answered and self.handler.superseded_by_newer_answer:
                 return Superseded("a newer event of this conversation was answered meanwhile")

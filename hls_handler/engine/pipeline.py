@@ -265,7 +265,8 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
     event = _parse_event(lease)
     if event.installation_id is not None:
         context.github.remember_installation(event.repository.full_name, event.installation_id)
-    if lease.attempt == 1 and _age_s(event, context.store.now()) < RECENT_S:
+    is_first = lease.attempt == 1 and lease.action != "reopened"  # which a closing may have followed
+    if is_first and _age_s(event, context.store.now()) < RECENT_S:
         event = replace(event, is_recent=True)
     steps = context.store.checkpoints.load(lease.guid) if lease.attempt > 1 else {}
     found = context.config.table.find(event.repository.full_name)

@@ -138,6 +138,8 @@ def is_superseded(old: Row[*tuple[Any, ...]], new: NewDelivery) -> bool:
     """Return whether `new` makes a queued delivery of its conversation that was stored before it unnecessary."""
     if new.is_caught_up and not old.request_id.startswith(CAUGHT_UP):
         return False  # catch-up reads in order, but late: webhooks that were stored before may be newer
+    if old.action == "reopened" and new.action == "closed":
+        return False  # GitHub may send the closing late; the worker reads whether the conversation is open
     if new.supersedes == "all" or old.event != "pull_request":
         return new.supersedes == "all"
     if new.supersedes == "older_commits":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hls_handler.deliveries import Lease
 from hls_handler.engine.posting import OUTCOME
 from hls_handler.errors import AppNotInstalled, DependencyDown, HlsError, Permanent, Postponed, Retryable
 from hls_handler.handlers.reader import ChangedFile
+from hls_handler.prompting import recorded
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Budgets, Review, Settings
 from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID
@@ -64,6 +66,29 @@ def test_check_is_in_progress_while_claude_is_asked_and_then_a_success(make_worl
     assert "| prompt | `pull_requests/analyze@" in action.summary
     world.end_checks()
     assert shown(world) == ["success"]
+
+
+@pytest.mark.parametrize(("state", "end", "checks"), [("open", "done", ["success"]), ("closed", "superseded", [])])
+@pytest.mark.parametrize("arrives", ["while queued", "while Claude is asked"])
+def test_reopening_that_arrives_before_the_closing_is_reviewed_if_github_shows_it_open(
+    make_world: MakeWorld, state: str, end: str, checks: list[str], arrives: str
+) -> None:
+    world = make_world(REPLY, is_clock_fixed=True)
+    world.github.pull_requests[2] = pull_request(number=2, state=state)
+    world.github.changed[2] = (file(),)
+    payload = json.loads(recorded.load("pull_request.opened").body)
+    payload["pull_request"] |= {"updated_at": world.store.now().isoformat()}
+    assert world.receive("pull_request", {**payload, "action": "reopened"}, guid="g1") == "queued"
+
+    def close() -> None:
+        world.receive("pull_request", {**payload, "action": "closed"}, guid="g2")
+
+    if arrives == "while queued":
+        close()
+    else:
+        world.claude.on_call = lambda _: close()
+    assert world.finish().state == end
+    assert shown(world) == checks
 
 
 def test_check_appears_with_its_end_while_other_writes_wait_for_slots(make_world: MakeWorld) -> None:

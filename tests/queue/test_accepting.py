@@ -143,6 +143,7 @@ COMMENT = queued("old", number=7, event="issue_comment", head_sha="aaa")
         (queued("old", number=7, is_command=True), CLOSING, "queued"),
         (queued("old", number=7, request_id="caught-up:1"), CLOSING_READ_LATE, "superseded"),
         (queued("old", number=7, action="reopened"), CLOSING_READ_LATE, "queued"),
+        (queued("old", number=7, action="reopened"), CLOSING, "queued"),
         (push("old", "aaa"), REQUESTED_REVIEW, "superseded"),
         (COMMENT, REQUESTED_REVIEW, "queued"),
         (push("old", "aaa", request_id="requested:conclude:1"), CONCLUSION, "superseded"),
