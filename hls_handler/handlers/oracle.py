@@ -57,6 +57,7 @@ class Choice:
     is_service_down: bool
     left_out: int
     no_mirror: str
+    has_failed: bool = False  # True: the service was asked, and its answer cannot be used
 
 
 class OracleHandler(Handler[OracleFacts]):
@@ -77,8 +78,6 @@ class OracleHandler(Handler[OracleFacts]):
 
     def run(self, job: Job) -> Result:
         facts = job.gather()
-        if facts.failure:
-            return Result(facts.failure)
         job.choose(Conversation(facts.pull_request.number, is_pull_request=True))
         analysis, reason = answer(job, facts, self.skip_reason(facts))
         return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)
@@ -113,6 +112,8 @@ class OracleHandler(Handler[OracleFacts]):
         if facts.not_healthy:
             reason = f"the service of test_oracle.url was not asked, because of its /health: {facts.not_healthy}"
             return SkipReason(reason, ChosenTests(tests=[]))
+        if facts.failure:
+            return SkipReason(facts.failure, ChosenTests(tests=[]))
         return None if facts.changed and facts.tests else SkipReason("there is no test file", ChosenTests(tests=[]))
 
     def variables(self, facts: OracleFacts) -> Mapping[str, object]:
@@ -123,7 +124,14 @@ class OracleHandler(Handler[OracleFacts]):
         assert isinstance(reply, ChosenTests)
         is_of_service = facts.chosen is not None
         tests = tuple(one for one in reply.tests if is_of_service or one.path in facts.tests)
-        choice = Choice(tests, is_of_service, bool(facts.not_healthy), facts.left_out, facts.no_mirror)
+        choice = Choice(
+            tests,
+            is_of_service,
+            is_service_down=bool(facts.not_healthy),
+            left_out=facts.left_out,
+            no_mirror=facts.no_mirror,
+            has_failed=bool(facts.failure),
+        )
         return {"choice": choice}
 
     def plan(self, event: Event, facts: OracleFacts, analysis: Analysis) -> tuple[Action, ...]:

@@ -138,13 +138,15 @@ def test_comment_says_that_the_service_does_not_answer(
     ],
     ids=["error", "no JSON", "other JSON", "long"],
 )
-def test_unusable_answer_of_the_service_is_only_logged(
+def test_comment_says_that_the_answer_of_the_service_cannot_be_used(
     make_world: MakeWorld, server: FakeServer, said: Say, why: str
 ) -> None:
     world = make_served(make_world, server, Say(), said)
     finished = command(world, "/test-oracle")
-    assert (finished.state, finished.reason) == ("done", f"test_oracle.url: {why}")
-    assert (world.github.comments, world.claude.asked) == ({}, [])
+    assert (finished.state, finished.reason) == ("done", f"test_oracle.url: {why}; commented")
+    said_so = "The answer of the service that chooses tests cannot be used, so none were chosen.\n"
+    assert world.github.comments[2].startswith(said_so)
+    assert world.claude.asked == []
 
 
 @pytest.mark.parametrize("text", ["/test-oracle", "/cherry-pick Release/1.2"])
