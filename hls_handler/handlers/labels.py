@@ -209,20 +209,24 @@ def plan_labels(
     offer: LabelOffer | None = None,
     without: Collection[str] = (),
     min_field_confidence: float = 0.0,
+    is_partial: bool = False,
 ) -> tuple[EnsureLabels, ...]:
     """Return the action that sets the labels `from_facts` and the labels that the replies request.
 
     The action also removes labels that HLS set before and does not set now, but only labels of these groups: `groups`,
     the groups of `from_facts`, and the groups of all labels that the prompts can request. `offer` are the repository's
-    own labels that the prompts listed. The action does not concern labels of the groups `without`, and of fields
-    below `min_field_confidence` it only names the label. If there is no group and no rejected label, returns ().
+    own labels that the prompts listed; with `is_partial`, the replies are about a part of the changes, and none of
+    these is removed. The action does not concern labels of the groups `without`, and of fields below
+    `min_field_confidence` it only names the label. If there is no group and no rejected label, returns ().
     """
     requested = [*from_facts]
     possible: list[RequestedLabel] = []
     prompt_ids: dict[str, str] = {}
     suggested, rejected = _choose_suggested([answer.reply for answer in analysis.answers], offer)
     requested += suggested
-    for label in (_suggested_label(one.name) for one in (offer.labels if offer and analysis.answers else ())):
+    offered = offer.labels if offer and analysis.answers else ()
+    listed = [_suggested_label(one.name) for one in offered]
+    for label in suggested if is_partial else listed:
         possible.append(label)
         prompt_ids[label.group] = analysis.answers[0].prompt_id
     for answer in analysis.answers:

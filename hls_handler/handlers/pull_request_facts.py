@@ -190,6 +190,12 @@ class PullRequestFacts:
         return self.record.rounds + 1
 
     @property
+    def is_partial(self) -> bool:
+        """True if the review did not ask Claude about all changes: only about new lines, or not about all parts."""
+        is_later = self.record.rounds > 0 and not self.is_full
+        return is_later or bool(self.unanswered)
+
+    @property
     def asked(self) -> frozenset[int]:
         """The numbers of the findings that a call with a reply asked about."""
         return frozenset(number for number, call in self.questions.items() if call not in self.unanswered)

@@ -407,7 +407,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             family = f"{self.family}-closed-{facts.pull_request.number}"  # a comment of its own
             comment = plan_comment(analysis, family, create=analysis.worth_saying)
             return (*plan_labels(analysis, offer=facts.offer), *comment)
-        labels = plan_labels(analysis, RequestedLabel(f"size/{facts.size}", "size"), offer=facts.offer)
+        size = RequestedLabel(f"size/{facts.size}", "size")
+        labels = plan_labels(analysis, size, offer=facts.offer, is_partial=facts.is_partial)
         review = find_review(analysis.answers)
         facts = facts.with_reply(review.reply if review is not None else None)
         result = facts.found

@@ -35,6 +35,7 @@ from hls_handler.errors import Permanent
 from hls_handler.handlers.asking import join_replies
 from hls_handler.handlers.finding_views import Candidate, ShownFinding, apply_second_look
 from hls_handler.handlers.handler import PromptLimits, SkipReason
+from hls_handler.handlers.labels import LabelOffer, LabelState, decide_labels
 from hls_handler.handlers.pull_request_facts import PullRequestFacts, list_parts
 from hls_handler.handlers.pull_requests import (
     PullRequestHandler,
@@ -43,11 +44,11 @@ from hls_handler.handlers.pull_requests import (
     plan_review_check,
     verification_variables,
 )
-from hls_handler.handlers.reader import ChangedFile, EmptyHistory, MergeState
+from hls_handler.handlers.reader import ChangedFile, EmptyHistory, MergeState, RepositoryLabel
 from hls_handler.prompting.front_matter import FieldKeys, FrontMatter
 from hls_handler.prompting.reply_fields import build_reply_model, with_optional_fields
 from hls_handler.review.record import NO_REVIEW, ReviewRecord
-from hls_handler.settings.model import Findings, Review
+from hls_handler.settings.model import EffectiveLabels, Findings, Review
 from hls_handler.settings.values import PathFilter, Summary
 from hls_handler.settings.yaml_parser import Sources
 from tests.handlers.world import (
@@ -61,6 +62,7 @@ from tests.handlers.world import (
     finding,
     gather_review,
     issue_response,
+    labels_of,
     pull_request,
     pull_request_analysis,
 )
@@ -355,6 +357,44 @@ def test_scores_are_the_lowest_of_several_calls_and_stay_until_there_are_others(
     assert unchanged is not None
     assert unchanged.reply is not None
     assert HANDLER.comment_variables(facts, unchanged.reply)["scores"] == lowest
+
+
+# The repository's own labels
+
+
+OWN = LabelOffer((RepositoryLabel("area/cart", ""), RepositoryLabel("area/mail", "")), 0.7)
+SET: Mapping[str, LabelState] = {"area/cart": "set", "size/small": "set", "type/feature": "set"}
+
+
+def removed_after(facts: PullRequestFacts, *suggested: str, kind: str = "feature") -> tuple[str, ...]:
+    """Return what a review removes whose reply suggests these labels, after one that set area/cart."""
+    labels = [{"name": name, "confidence": 0.9} for name in suggested]
+    reply = pull_request_analysis(suggested_labels=labels, type=kind)
+    action = labels_of(plan(replace(facts, offer=OWN), analysis(reply)))
+    found = decide_labels(
+        action,
+        EffectiveLabels(),
+        present=frozenset(SET),
+        stored=SET,
+        in_repository=frozenset({*SET, "area/mail", "type/docs"}),
+    )
+    assert found.add == (*suggested, *(["type/docs"] if kind == "docs" else []))
+    return found.remove
+
+
+def test_suggested_labels_are_only_added_after_a_review_of_new_lines() -> None:
+    facts = gather_review(file())
+    later = gather_review(file(), record=make_record(facts, analysis(pull_request_analysis()), {}))
+    assert removed_after(later) == ()
+    assert removed_after(later, "area/mail") == ()
+    assert removed_after(later, kind="docs") == ("type/feature",)
+    assert removed_after(replace(later, is_full=True)) == ("area/cart",)
+
+
+def test_suggested_labels_are_only_added_if_a_part_of_the_changes_got_no_reply() -> None:
+    facts = gather_review(file())
+    assert removed_after(facts) == ("area/cart",)
+    assert removed_after(replace(facts, unanswered={0: "no reply"})) == ()
 
 
 # Verification
