@@ -26,7 +26,7 @@ from hls_handler.storage import Storage
 from hls_handler.store.budgets import list_budgets
 from hls_handler.store.calls import ACCOUNT_LIMIT, CLAUDE_RATE_LIMIT, end_account_limit
 from hls_handler.store.statistics import Deliveries, Statistics, find_outdated_names
-from hls_handler.wording import count, is_or_are
+from hls_handler.wording import count, is_or_are, was_or_were
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +128,11 @@ def _check_calls_per_hour(calls: int, most: int) -> None:
 
 def _check_budgets(store: Storage, settings: Settings, metrics: Mapping[str, object]) -> Mapping[str, object]:
     """Return the metrics and the state of the budgets. Raises `ProblemFound` if a call of today did not fit one."""
+    ignored = ""
+    if settings.budgets.exceeded == "ignore":
+        number = store.budgets.count_ignored()
+        metrics = {**metrics, "over_budget_today": number}
+        ignored = f". {count(number, 'event')} of today {was_or_were(number)} ignored (budgets.exceeded)"
     states = store.budgets.states(list_budgets(settings))
     if not states:
         return metrics
@@ -145,7 +150,7 @@ def _check_budgets(store: Storage, settings: Settings, metrics: Mapping[str, obj
     problems = [state.describe() for state in states if state.budget in exceeded]
     if problems:
         raise ProblemFound(
-            f"calls to Claude did not fit a budget today: {'; '.join(problems)}",
+            f"calls to Claude did not fit a budget today: {'; '.join(problems)}{ignored}",
             remedy="wait, or raise the setting that the message names",
             metrics=metrics,
         )

@@ -26,6 +26,7 @@ from hls_handler.handlers.labels import select_offer
 from hls_handler.handlers.reader import RepositoryLabel, read_optional
 from hls_handler.prompting.problems import suggest_name
 from hls_handler.prompting.prompt import Library
+from hls_handler.reports.estimate import estimate_largest_call
 from hls_handler.routing.commands import list_needed_events
 from hls_handler.settings.effective import (
     EffectiveSettings,
@@ -37,6 +38,7 @@ from hls_handler.settings.effective import (
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Provider, Settings, describe_retirement
 from hls_handler.settings.values import is_loopback, web_url
+from hls_handler.store.budgets import list_budgets
 from hls_handler.wording import count
 
 SENT_TO_EVERY_APP = frozenset({"installation", "installation_repositories", "installation_target"})
@@ -79,7 +81,7 @@ def check(
     except PromptError as exc:
         findings += exc.problems
     findings += [*(library.warnings if library else ()), *_find_unknown_prompts(settings, library)]
-    warnings = [*settings.warnings, *_find_retired_models(library)]
+    warnings = [*settings.warnings, *_find_retired_models(library), *_find_small_budgets(settings, library)]
     if not offline:
         # All clients report a problem with the proxy variables, so duplicates are removed.
         findings += dict.fromkeys(
@@ -113,6 +115,23 @@ def _find_retired_models(library: Library | None) -> Iterator[str]:
         retirement = describe_retirement(prompt.model) if prompt.model else None
         if retirement is not None:
             yield f"{prompt.absolute_path}: model: {retirement}"
+
+
+def _find_small_budgets(settings: Settings, library: Library | None) -> Iterator[str]:
+    """Yield a warning for each budget that is smaller than the largest call may cost."""
+    prompts = library.prompts.values() if library is not None else ()
+    calls = [estimate_largest_call(settings.claude, prompt) for prompt in prompts]
+    largest = max(calls, key=lambda call: call.cost_usd or 0.0, default=Usage(""))
+    largest_usd = largest.cost_usd or 0.0
+    limits = {one.where: one.limit_usd for one in list_budgets(settings, outsider="")}
+    for name in ("max_usd", "max_usd_per_pull_request"):
+        limits[settings.sources.where(f"review.{name}")] = getattr(settings.review, name)
+    for where, limit_usd in limits.items():
+        if limit_usd < largest_usd:
+            yield (
+                f"{where}: {limit_usd:g} USD are less than one call may cost ({largest_usd:.4f} USD for "
+                f"claude.input_tokens and max_tokens with {largest.model}); a call that does not fit is never made"
+            )
 
 
 def _list_models(settings: Settings, library: Library | None) -> Mapping[str, tuple[Provider, str, str]]:

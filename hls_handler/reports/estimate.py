@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 
 from hls_handler.analysis import Usage
 from hls_handler.clients.prices import with_price
-from hls_handler.clients.provider import request_schema
+from hls_handler.clients.provider import MARGIN, request_schema
+from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt, estimate_tokens
 from hls_handler.settings.model import Claude
 from hls_handler.wording import add_usd
@@ -41,6 +43,17 @@ def estimate(settings: Claude, *requests: RenderedPrompt) -> Estimate:
         min_usd=add_usd(with_price(usage, settings).cost_usd for usage in shortest),
         max_usd=add_usd(with_price(usage, settings).cost_usd for usage in longest),
     )
+
+
+def estimate_largest_call(settings: Claude, prompt: Prompt) -> Usage:
+    """Return the most that HLS reserves for a call of a prompt whose text fills `claude.input_tokens`."""
+    provider, model = settings.find_model(prompt.model)
+    largest = Usage(
+        settings.name_model(provider, model),
+        cache_write_tokens=math.ceil(settings.input_tokens * (1 + MARGIN)),
+        output_tokens=prompt.max_tokens or settings.max_tokens,
+    )
+    return with_price(largest, settings)
 
 
 def _count_tokens(rendered: RenderedPrompt) -> int:

@@ -24,6 +24,9 @@ from hls_handler.settings.model import Settings
 OUTSIDER_COST = "outsider_cost_micro_usd"
 """Name of the counter by accounts without write permission; counted while `budgets.outsiders` is set."""
 
+OVER_BUDGET = "over budget"
+"""`IgnoredKind` of deliveries whose call did not fit a budget."""
+
 DAY_MS = 24 * HOUR_MS
 
 _c = counter_hours.c
@@ -147,3 +150,11 @@ class Budgets:
             noted = select(counters.c.label).where(counters.c.name == BUDGET_EXCEEDED, counters.c.value == today)
             keys = set(connection.execute(noted).scalars())
         return tuple(budget for budget in budgets if budget.key in keys)
+
+    def count_ignored(self) -> int:
+        """Return the number of deliveries that were ignored today (UTC), because a call did not fit a budget."""
+        is_over = deliveries.c.state == "ignored", deliveries.c.reason_kind == OVER_BUDGET
+        with self._database.reading() as connection:
+            begins_at = _end_of_day(self._database.now_in(connection)) - DAY_MS
+            today = deliveries.c.finished_at >= begins_at
+            return connection.execute(select(func.count()).where(*is_over, today)).scalar_one()

@@ -22,7 +22,7 @@ from hls_handler.errors import AccountLimited, BudgetUsedUp, DependencyDown, Mod
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import SettingsFile
-from hls_handler.settings.model import Mirror, Settings
+from hls_handler.settings.model import Budgets, Mirror, Settings
 from hls_handler.storage import Storage
 from hls_handler.store.budgets import list_budgets
 from tests.engine.fakes import CLAUDE_DOWN, HLS, FakeGithub
@@ -196,6 +196,30 @@ def test_budgets_are_shown_and_a_call_of_today_that_did_not_fit_is_a_problem(
         {"name": "all repositories", "period": "day", "limit_usd": 0.06, "left_usd": 0.01},
         {"name": "a/b", "period": "month", "limit_usd": 9.0, "left_usd": 9.0},
     ]
+
+
+def test_events_that_a_budget_ignored_today_are_counted(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world(is_clock_fixed=True)
+    world.settings = world.settings.model_copy(
+        update={"budgets": Budgets.model_validate({"total": {"day_usd": 0.01}, "exceeded": "ignore"})}
+    )
+    text = f"{SMALLEST}budgets: {{total: {{day_usd: 0.01}}, exceeded: ignore}}\n"
+    check = checks_of(world, tmp_path, text=text)["claude"]
+    assert (check.run() or {})["over_budget_today"] == 0
+    for number in (1, 2):
+        world.accept(guid=f"g{number}", number=number)
+        assert world.finish().state == "ignored"
+    budgets = list_budgets(load(tmp_path, text), "a/b")
+    world.accept(guid="g3", number=3)
+    with pytest.raises(BudgetUsedUp):
+        start_call(world.store, world.claim(), estimate=Usage("m", cost_usd=0.05), budgets=budgets)
+    with pytest.raises(
+        ProblemFound, match=r"are left until .*\. 2 events of today were ignored \(budgets\.exceeded\)$"
+    ) as caught:
+        check.run()
+    assert (caught.value.metrics or {})["over_budget_today"] == 2
+    world.advance(24 * 3600)
+    assert (check.run() or {})["over_budget_today"] == 0
 
 
 def test_wait_for_the_end_of_an_accounts_limit_ends_when_a_fixed_question_is_answered(

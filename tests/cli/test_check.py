@@ -127,6 +127,18 @@ def test_events_that_the_webhooks_do_not_send_are_named(check: Check, settings: 
     )
 
 
+def test_budget_below_one_call_is_a_warning(check: Check, settings: Path) -> None:
+    small = "budgets: {total: {day_usd: 0.006, month_usd: 5}, outsiders: {day_usd: 0.001}}\nrepositories:\n"
+    checked = check({"repositories:\n": small}, prompts="prompts")
+    assert checked.exit_code == 0, checked.output
+    warnings = [line for line in checked.stdout.splitlines() if line.startswith("warning: ")]
+    assert warnings == [
+        f"warning: {settings}:17 (budgets.{key}.day_usd): {usd} USD are less than one call may cost (0.0087 USD for "
+        "claude.input_tokens and max_tokens with claude-haiku-5-5); a call that does not fit is never made"
+        for key, usd in (("total", "0.006"), ("outsiders", "0.001"))
+    ]
+
+
 def test_rejected_credentials_are_named_and_not_shown(check: Check, settings: Path, sandbox: Sandbox) -> None:
     checked = check({sandbox.token: "ghp_" + "x" * 36, sandbox.api_key: "sk-ant-" + "x" * 36})
     assert checked.exit_code == 1
