@@ -30,11 +30,18 @@ class LogRing:
         self._lock: Final = threading.Lock()
         self._lines: deque[str] = deque()
         self._characters = 0
+        self._added = 0
+
+    @property
+    def added(self) -> int:
+        """The number of lines since the start, which is that of the newest line."""
+        return self._added
 
     def add(self, text: str) -> None:
         """Add one line, a JSON object as `logs.JsonLines` makes it."""
         with self._lock:
             self._lines.append(text)
+            self._added += 1
             self._characters += len(text)
             while len(self._lines) > MAX_LINES or self._characters > MAX_CHARACTERS:
                 self._characters -= len(self._lines.popleft())
@@ -48,15 +55,21 @@ class LogRing:
         delivery: str = "",
         repository: str = "",
         text: str = "",
+        after: int = 0,
+        until: int | None = None,
     ) -> list[LogLine]:
         """Return the newest `limit` lines that fulfil every given condition, the newest first.
+
+        `after` and `until` are numbers of lines: the first one is not included, the last one is.
 
         `level` is the least severe one. `id` (of a delivery or a request) is the value of any field. `delivery` leaves
         out rejected requests, which can name any GUID. `repository` is "owner/repo" in any case. `text` is a part of
         the line, ignoring the case of ASCII letters.
         """
         with self._lock:
-            texts = tuple(self._lines)
+            gone = self._added - len(self._lines)
+            last = self._added if until is None else until
+            texts = tuple(islice(self._lines, max(after - gone, 0), max(last - gone, 0)))
         part, levels = json.dumps(text)[1:-1].lower(), LEVELS[LEVELS.index(level) :] if level else ()
 
         def matching() -> Iterator[LogLine]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -55,6 +56,8 @@ class Console:
     def __init__(self, ports: ConsolePorts) -> None:
         self._ports = ports
         self._own_key = secrets.token_bytes(32)
+        self._process = secrets.token_hex(4)
+        self._ending = threading.Event()  # of the routes in use
         self._runs = ClaudeRuns(ports.store, ports.connect_claude, ports.now)
         self._overviews = SingleFlightCache(
             partial(read_overview, ports.store), ports.now, max_age_s=MAX_OVERVIEW_AGE_S
@@ -63,6 +66,9 @@ class Console:
         self._metrics = SingleFlightCache(partial(read_metrics, ports.store), ports.now, max_age_s=MAX_METRICS_AGE_S)
 
     def routes(self, settings: Settings) -> Sequence[BaseRoute]:
+        """Return the routes for these settings. Open streams end, so that the key of their clients is checked again."""
+        self._ending.set()
+        self._ending = threading.Event()
         ports, store, own_key = self._ports, self._ports.store, self._own_key
         if settings.server.trusted_proxy is not None:
             own_key = store.database.secret("console")  # a form of one machine may be sent to another
@@ -76,7 +82,13 @@ class Console:
             *FiguresPages(frame, store, ports.now).routes(),
             *TrialPages(frame, store, ports.prompts, self._runs).routes(),
             *PromptPages(frame, store, ports.prompts, self._stats).routes(),
-            *LogPages(frame, ports.log_ring).routes(),
+            *LogPages(
+                frame,
+                ports.log_ring,
+                process=self._process,
+                now=ports.now,
+                is_ending=self._ending.is_set,
+            ).routes(),
             *AuditPages(frame, store).routes(),
             *SettingsPages(frame, store, ports.prompts).routes(),
             *SignInPages(frame).routes(),
@@ -88,5 +100,6 @@ class Console:
         ]
 
     def stop(self) -> None:
-        """Begin nothing more in the background. Thread-safe."""
+        """End the streams of the log, and begin nothing more in the background. Thread-safe."""
+        self._ending.set()
         self._runs.stop()

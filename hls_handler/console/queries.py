@@ -155,3 +155,7 @@ class LogQuery(Query):
     repository: Text = ""
     text: Text = ""
     paused: Text = ""
+
+    def filters(self) -> dict[str, Any]:
+        """Return the arguments for `LogRing.find`."""
+        return self.model_dump(exclude_defaults=True, exclude={"paused"})

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +15,9 @@ from playwright.sync_api import Page
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from tests.browser.conftest import OpenPage, find_obstacles
+from tests.clients.fake_network import Server
 from tests.e2e.conftest import service_maker
-from tests.e2e.service import Service
+from tests.e2e.service import Service, free_port
 from tests.e2e.test_main_job import send
 
 KEY = "the-key-of-this-service"
@@ -138,3 +141,30 @@ def test_row_of_a_delivery_is_one_line_and_its_page_follows_a_retry(service: Ser
     other.get_by_role("button", name="Resume everything").click()
     page.locator("dl .state.done").wait_for()
     page.wait_for_function("document.querySelector('[hx-get]') === null")
+
+
+class BadGateway(BaseHTTPRequestHandler):
+    """A proxy whose service does not run."""
+
+    def do_GET(self) -> None:
+        self.send_response(502)
+        self.end_headers()
+        self.wfile.write(b"<h1>502 Bad Gateway</h1>")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_log_page_continues_after_a_restart(tmp_path: Path, open_page: OpenPage) -> None:
+    with Sandbox() as sandbox, service_maker(sandbox, tmp_path) as make:
+        running = make(port=free_port(), server=f"api_key: {KEY}").start()
+        page = open_page()
+        sign_in(page, running, "/log")
+        running.stop()
+        gateway = Server(("127.0.0.1", running.port), BadGateway)
+        with gateway, page.expect_response(lambda response: response.status == 502):
+            pass
+        running.start()
+        event = recorded.load("demo/bug")
+        running.deliver(event.event, event.body, guid="after-the-restart")
+        page.get_by_text("after-the-restart").first.wait_for()

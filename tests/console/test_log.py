@@ -6,7 +6,8 @@ import json
 import re
 from urllib.parse import quote
 
-from tests.console.browser import Browser
+from hls_handler.storage import Storage
+from tests.console.browser import KEY, Browser
 
 EVIL = "</script><img src=x onerror=alert(2)>\u202e"
 
@@ -73,3 +74,59 @@ def test_untrusted_text_is_escaped_and_truncated(browser: Browser) -> None:
     for found in (page, browser.get(f"/log?text={quote(EVIL)}").body.decode()):
         assert "<img" not in found
         assert "\u202e" not in found
+
+
+def stream(browser: Browser, query: str = "", **headers: str) -> tuple[list[str], str]:
+    """Return the messages of the events of a stream that ends at once, and its last id."""
+    browser.console.stop()
+    response = browser.get(f"/log/events{query}", **headers)
+    assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert response.headers["x-accel-buffering"] == "no"
+    lines = response.body.decode().splitlines()
+    events = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+    (last,) = [line.removeprefix("id: ") for line in lines if line.startswith("id: ")]
+    return [event["message"] for event in events], last
+
+
+def test_stream_continues_after_the_last_event(browser: Browser) -> None:
+    browser.sign_in()
+    for number in range(201):
+        add(browser, str(number), delivery="g-1" if number == 7 else "g-2")
+    first, last = stream(browser)
+    assert (first[0], first[-1], len(first)) == ("1", "200", 200)
+    assert stream(browser, last_event_id=last) == ([], last)
+    for number in range(300):
+        add(browser, f"later {number}")
+    later, end = stream(browser, last_event_id=last)
+    assert (later[0], later[-1], len(later)) == ("later 0", "later 299", 300)
+    assert stream(browser, "?id=g-1") == (["7"], end)
+
+
+def test_stream_after_a_restart_begins_with_the_first_line_of_the_process(browser: Browser, store: Storage) -> None:
+    browser.sign_in()
+    for number in range(300):
+        add(browser, str(number))
+    _, last = stream(browser)
+    after = Browser(store, api_key=KEY)
+    after.sign_in()
+    for number in range(250):
+        add(after, f"new {number}")
+    for known in (last, f"{last}0", "x-1", f"{last.partition('-')[0]}-{'9' * 400}"):
+        found, _ = stream(after, last_event_id=known)
+        assert (found[0], found[-1], len(found)) == ("new 0", "new 249", 250)
+
+
+def test_stream_follows_lines_that_are_gone_from_memory(browser: Browser) -> None:
+    browser.sign_in()
+    add(browser, "old")
+    _, last = stream(browser)
+    for number in range(5_003):
+        add(browser, str(number))
+    found, _ = stream(browser, last_event_id=last)
+    assert (found[0], found[-1], len(found)) == ("3", "5002", 5_000)
+
+
+def test_stream_needs_a_sign_in_and_rejects_unknown_filters(browser: Browser) -> None:
+    assert browser.get("/log/events").status == 303
+    browser.sign_in()
+    assert browser.get("/log/events?level=LOUD").status == 400

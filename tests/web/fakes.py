@@ -215,7 +215,7 @@ def ask(
     """Send one request in its own event loop and return the response."""
     scope = {
         "type": "http",
-        "asgi": {"version": "3.0"},
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": http_version,
         "method": method,
         "path": path,
