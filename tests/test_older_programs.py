@@ -104,8 +104,31 @@ def variable_rows() -> list[tuple[str, str]]:
 
 def test_every_setting_in_the_table_of_older_variables_exists() -> None:
     keys = [key for _, ours in variable_rows() for key in re.findall(r"`([a-z_]+(?:\.[a-z_]+)+)(?:: false)?`", ours)]
-    assert len(keys) == 16
+    assert len(keys) == 17
     assert [key for key in keys if Reference().find(key) is None] == []
+
+
+def test_readme_names_the_keys_that_add_what_older_programs_showed(tmp_path: Path) -> None:
+    text = Path("README.md").read_text(encoding="utf-8").partition("## Make it yours")[2]
+    lines = re.findall(r"^  - `([a-z]+)\.([a-z]+): (.+?)`: ", text.partition("\n## ")[0], re.MULTILINE)
+    assert [f"{section}.{key}" for section, key, _ in lines] == [
+        "review.categories",
+        "comments.layout",
+        "comments.files",
+        "comments.summary",
+        "labels.assess",
+    ]
+    sections: dict[str, list[str]] = {}
+    for section, key, value in lines:
+        sections.setdefault(section, []).append(f"{key}: {value}")
+    given = "".join(f"{name}: {{{', '.join(keys)}}}\n" for name, keys in sections.items())
+    file = tmp_path / "settings.yaml"
+    file.write_text(SAMPLE + given)
+    settings = load_settings(file, VARIABLES, dotenv=None)
+    assert settings.review.categories == ("bugs", "security", "performance", "style")
+    assert (settings.comments.layout, settings.comments.files) == ("table", True)
+    assert settings.comments.summary == "always"
+    assert settings.labels.assess == ("issues", "pull_requests")
 
 
 def test_an_older_variable_can_give_a_setting_its_value(tmp_path: Path) -> None:
