@@ -237,6 +237,8 @@ class Service:
             health=self._health,
             mirror_disk=None if self._workers is None else self._mirrors.disk,
         )
+        if self._vectors is not None:
+            checks.append(Check("vectors", self._vectors.check_server))
         return PeriodicThread("probe", partial(self._check_health, checks), lambda: probe_every_s(self._health))
 
     def _clients(self, settings: Settings) -> tuple[GithubOf, ClaudeOf]:

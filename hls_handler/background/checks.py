@@ -50,7 +50,7 @@ def make_checks(
     *,
     github: Callable[[ActiveConfig], IdentityClient],
     lookup_model: Callable[[Settings], object],
-    check_account: Callable[[Settings], None],
+    check_account: Callable[[Settings], None] | None = None,
     health: Health,
     mirror_disk: MirrorDisk | None = None,
 ) -> list[Check]:
@@ -82,7 +82,7 @@ def make_checks(
 
     def check_claude() -> Mapping[str, object]:
         settings = reloader.latest.settings
-        if store.rate_limiter.held_until(ACCOUNT_LIMIT) is not None:
+        if check_account is not None and store.rate_limiter.held_until(ACCOUNT_LIMIT) is not None:
             check_account(settings)
             _end_account_limit(store, health)
         _check_not_held(store.rate_limiter, "claude", CLAUDE_RATE_LIMIT)

@@ -81,6 +81,10 @@ class Vectors:
     def check(self) -> None:
         """Request a vector, and the collections of a Qdrant server. Open no folder, because the service may use it."""
         self._embed(["size"])
+        self.check_server()
+
+    def check_server(self) -> None:
+        """Request the collections of a Qdrant server, if settings name one. The embeddings service is not asked."""
         if self._qdrant_settings.url:
             with self._using_qdrant() as qdrant:
                 qdrant.get_collections()

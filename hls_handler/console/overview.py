@@ -68,6 +68,7 @@ LINKS: Mapping[Component, tuple[str, str]] = {
     "webhooks": ("/docs/setup.md#behind-a-proxy", "The way of webhooks"),
     "catch_up": ("/docs/running.md#missed-deliveries", "Missed deliveries"),
     "mirror": ("/docs/running.md#when-something-is-down", "What works meanwhile"),
+    "vectors": ("/docs/running.md#qdrant", "Qdrant"),
 }
 """Component -> the page that helps with its problem, and the text of the link."""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from hls_handler.clients.vectors import Vectors, VectorsUnavailable
+from hls_handler.engine.health import Health
 from hls_handler.errors import Permanent
 from hls_handler.events import Repository
 from hls_handler.handlers.reader import Reader, RepositoryFiles, read_optional
@@ -20,6 +21,7 @@ MAX_FILES = 2_000  # of a repository: those in the fewest folders
 MAX_PATH_BYTES = 1_000  # PostgreSQL cannot index rows over 2,704 bytes
 FILES_PER_READ = 50
 SECTIONS_PER_UPDATE = 5_000  # take ten seconds, for which a delivery waits
+VECTORS_REMEDY = "do what the message says; the full-text search answers alone meanwhile"
 MAX_NEAREST = 50  # sections that are found by their meaning
 
 
@@ -27,11 +29,18 @@ class Documents:
     """The documentation of a repository, as one delivery uses it.
 
     `vectors` is None if the settings name no Qdrant. After a failure of theirs the delivery does without, so it waits
-    only once. `report` gets a sentence about each failure, for `hls why`.
+    only once. `report` gets a sentence about each failure, for `hls why`; `health` has it, too.
     """
 
-    def __init__(self, texts: Texts, vectors: Vectors | None, report: Callable[[str], None]) -> None:
-        self._texts, self._vectors, self._report = texts, vectors, report
+    def __init__(
+        self,
+        texts: Texts,
+        vectors: Vectors | None,
+        report: Callable[[str], None],
+        health: Health | None = None,
+    ) -> None:
+        self._texts, self._vectors = texts, vectors
+        self._report, self._health = report, health
 
     def update(self, repository: Repository, reader: Reader) -> None:
         """Read the documentation of the default branch, at most once an hour and after pushes.
@@ -59,16 +68,17 @@ class Documents:
             log.warning("documentation was not read", extra={"repository": repository.full_name, "reason": problem})
             self._report(f"the documentation of the repository was not read: {problem}")
         # After the index is saved: other deliveries need not wait, and the next update adds what a failed one left out.
-        with self._reporting():
-            if self._vectors is not None:
+        if self._vectors is not None:
+            with self._reporting():
                 self._vectors.update(scope, texts.load(scope))
 
     def find_nearest(self, scope: str, question: str) -> Sequence[int]:
         """Return the ids of the texts that fit a question by their meaning, best first; () if vectors are not used."""
-        with self._reporting():
-            if self._vectors is not None:
-                return self._vectors.nearest(scope, question, MAX_NEAREST)
-        return ()
+        nearest: Sequence[int] = ()
+        if self._vectors is not None:
+            with self._reporting():
+                nearest = self._vectors.nearest(scope, question, MAX_NEAREST)
+        return nearest
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:
@@ -78,6 +88,11 @@ class Documents:
             log.warning("documentation is searched without vectors", extra={"reason": str(exc)})
             self._report(f"the documentation was searched by its words alone: {exc}")
             self._vectors = None
+            if self._health is not None:
+                self._health.report_problem("vectors", str(exc), VECTORS_REMEDY)
+        else:
+            if self._health is not None:
+                self._health.ok("vectors")
 
 
 def _store_changes(texts: Texts, scope: str, files: RepositoryFiles) -> bool:

@@ -87,7 +87,7 @@ class HandlerJob:
             if job.situation.held_until is not None:
                 raise reads_postponed(job.situation.held_until)
             reader = job.context.github.reader(event.repository.full_name, bot=job.bot)
-            documents = Documents(job.store.texts, job.context.vectors, report)
+            documents = Documents(job.store.texts, job.context.vectors, report, job.context.health)
             accounts = [account.login for account in (job.bot, *job.others)]
             history = job.store.repositories.history(
                 job.lease.repository_id, *accounts, find_nearest=documents.find_nearest

@@ -11,14 +11,17 @@ from typing import Literal, get_args
 
 from hls_handler.errors import StoreUnavailable
 
-Component = Literal["store", "queue", "github", "claude", "prompts", "settings", "webhooks", "catch_up", "mirror"]
+Component = Literal[
+    "store", "queue", "github", "claude", "prompts", "settings", "webhooks", "catch_up", "mirror", "vectors"
+]
 Severity = Literal["degraded", "unhealthy"]
 ComponentState = Literal["unknown", "healthy", "degraded", "unhealthy"]
 Overall = Literal["healthy", "degraded", "unhealthy"]
 
 log = logging.getLogger(__name__)
 
-COMPONENTS: tuple[Component, ...] = get_args(Component)
+COMPONENTS: tuple[Component, ...] = tuple(one for one in get_args(Component) if one != "vectors")
+"""The components of every service. The others appear with the first report about them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,8 @@ class Health:
         self.clock = clock
         self._lock = threading.Lock()
         started = clock()
-        self._components = {name: ComponentHealth("unknown", started) for name in COMPONENTS}
+        self._unknown = ComponentHealth("unknown", started)
+        self._components = dict.fromkeys(COMPONENTS, self._unknown)
         self._failed_in_use_at: dict[Component, datetime] = {}
         self._worked_in_use: set[Component] = set()
         self._lasting: set[Component] = set()
@@ -101,12 +105,12 @@ class Health:
         remedy: str | None = None,
     ) -> None:
         self._lasting.discard(component)
-        before = self._components[component]
+        before = self._components.get(component, self._unknown)
         since = before.since if before.state == state else now
         self._components[component] = replace(before, state=state, since=since, message=message, remedy=remedy)
 
     def _set_healthy(self, component: Component) -> None:
-        before = self._components[component]
+        before = self._components.get(component, self._unknown)
         if before.state == "healthy":  # the receiver reports each commit
             return
         self._set(component, "healthy", self.clock())
@@ -129,7 +133,7 @@ class Health:
         A lasting problem, such as a missing permission, does not end with a successful use.
         """
         with self._lock:
-            before = self._components[component]
+            before = self._components.get(component, self._unknown)
             if by_probe and component in self._failed_in_use_at:
                 return
             now = self.clock()
@@ -150,7 +154,8 @@ class Health:
     def set_metrics(self, component: Component, metrics: Mapping[str, object]) -> None:
         """Set the values that `/health` shows for a component: {"database_bytes": 81920}."""
         with self._lock:
-            self._components[component] = replace(self._components[component], metrics=metrics)
+            before = self._components.get(component, self._unknown)
+            self._components[component] = replace(before, metrics=metrics)
 
     def snapshot(self) -> HealthSnapshot:
         with self._lock:

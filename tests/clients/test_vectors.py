@@ -175,6 +175,14 @@ def test_server_gets_a_new_collection_with_vectors_but_no_text(
     assert "Plan" not in json.dumps(server.seen[4].body)
 
 
+def test_check_of_the_server_asks_no_embeddings_service(on_server: Vectors, server: FakeServer) -> None:
+    server.says = [Say(body={"result": {"collections": []}, "status": "ok", "time": 0}), Say(503, b"down")]
+    on_server.check_server()
+    with pytest.raises(VectorsUnavailable, match="Qdrant answered 503"):
+        on_server.check_server()
+    assert server.calls == ["GET /collections", "GET /collections"]
+
+
 def test_update_reads_all_pages_and_deletes_in_all_collections_of_hls(on_server: Vectors, server: FakeServer) -> None:
     exists = Say(body={"result": {"exists": True}})
     names = Say(

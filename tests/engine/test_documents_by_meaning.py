@@ -109,6 +109,22 @@ def test_failing_service_leaves_the_full_text_search_and_is_asked_once(
     assert report.context == "1 section of metrics.md (about 11 tokens)"
     assert report.omitted == (f"the documentation was searched by its words alone: {reason}",)
     assert [record.__dict__["reason"] for record in caplog.records if record.name.endswith(".documents")] == [reason]
+    found = world.health.snapshot().components["vectors"]
+    assert (found.state, found.message) == ("degraded", reason)
+    assert found.remedy == "do what the message says; the full-text search answers alone meanwhile"
+
+
+def test_health_is_restored_by_the_next_answer_of_the_services(
+    world: World, vectors: Vectors, tmp_path: Path, server: FakeServer
+) -> None:
+    assert "vectors" not in world.health.snapshot().components
+    server.says = [Say(503)]
+    with closing(connect(f"{server.url}/v1", tmp_path / "other")) as world.vectors:
+        ask(world, ROTATE)
+    assert world.health.snapshot().components["vectors"].state == "degraded"
+    world.vectors = vectors
+    ask(world, ROTATE)
+    assert world.health.snapshot().components["vectors"].state == "healthy"
 
 
 def test_both_reasons_are_named_if_neither_documents_nor_vectors_can_be_read(
