@@ -19,6 +19,7 @@ from hls_handler.console.frame import Frame, send_json
 from hls_handler.console.overview import PERIOD_TITLES
 from hls_handler.console.pages import NOTHING, format_duration, format_percent, format_sum_usd
 from hls_handler.console.queries import FiguresQuery, InvalidFilter
+from hls_handler.db.values import EPOCH
 from hls_handler.storage import Storage
 from hls_handler.store.figures import MAX_DELIVERIES, DailyScore, Figures, FiguresReport
 from hls_handler.store.periods import PERIODS
@@ -34,10 +35,14 @@ FORMULA = ("=", "+", "-", "@")
 def read_report(store: Storage, query: FiguresQuery, *, has_authors: bool) -> FiguresReport:
     """Read the database. Blocks; raises `InvalidFilter` if the period has not begun."""
     now = store.now()
-    since = query.since or now - PERIODS[query.period][0]
+    until = min(query.until or now, now)
+    since = query.since
+    if since is None and until < EPOCH:
+        raise InvalidFilter("until: expected a time after 1970")
+    if since is None:
+        since = until - PERIODS[query.period][0]
     if since >= now:
         raise InvalidFilter("since: expected a time in the past")
-    until = min(query.until or now, now)
     return store.figures.read(since, until, repository=query.repository, has_authors=has_authors)
 
 

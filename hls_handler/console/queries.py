@@ -133,17 +133,15 @@ class OverviewQuery(Query):
 
 
 class FiguresQuery(Query):
-    """The period of figures. Dates replace `period`."""
+    """The period of figures: up to `until`, by default now, from `since` on or of the length `period`."""
 
-    period: PeriodName = _parameter("up to now", "30d", default="7d")
+    period: PeriodName = _parameter("its length, without `since`", "30d", default="7d")
     since: Time | None = _parameter("begin of another period; UTC without an offset")
-    until: Time | None = _parameter("end of another period, by default now; only with `since`")
+    until: Time | None = _parameter("end of the period, by default now")
     repository: Text | None = _parameter("only of this repository, in any case", "octocat/Hello-World")
 
     @model_validator(mode="after")
     def _check_times(self) -> Self:
-        if self.until is not None and self.since is None:
-            raise ValueError("until: expected since, too")
         if self.since is not None and self.until is not None and self.until <= self.since:
             raise ValueError("until: expected a time after since")
         return self

@@ -54,6 +54,24 @@ def test_page_shows_labels_of_a_period_in_which_no_delivery_ended(page: Browser,
     assert re.findall(r"<td[^>]*>([^<]*)<", all_repositories)[-2:] == ["1", "0"]  # labels kept and corrected
 
 
+@pytest.mark.parametrize(
+    ("query", "since", "until"),
+    [
+        ("until=2026-11-20T12:00", "2026-11-13T12:00:00+00:00", "2026-11-20T12:00:00+00:00"),
+        ("until=2026-11-20T12:00&period=24h", "2026-11-19T12:00:00+00:00", "2026-11-20T12:00:00+00:00"),
+        ("until=1970-01-01", "1969-12-25T00:00:00+00:00", "1970-01-01T00:00:00+00:00"),
+    ],
+)
+def test_period_ends_at_a_date_that_is_given_alone(page: Browser, query: str, since: str, until: str) -> None:
+    stats = page.get(f"/api/stats?{query}", x_api_key=KEY).json
+    assert (stats["since"], stats["until"]) == (since, until)
+
+
+def test_empty_end_of_a_period_is_no_filter(page: Browser) -> None:
+    assert page.get("/api/stats?until=", x_api_key=KEY).status == 200
+    assert page.get("/figures?since=&until=2026-11-20").status == 200
+
+
 def test_authors_are_not_shown_unless_settings_say_so(page: Browser) -> None:
     page.sections.clear()
     page.apply(api_key=KEY)
