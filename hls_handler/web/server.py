@@ -12,7 +12,7 @@ import os
 import resource
 import socket
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 import uvicorn
@@ -186,6 +186,9 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
                 self._stop_parsing(f"there are more than {MAX_HEADERS} headers")
             if sum(len(name) + len(value) for name, value in self.headers) > MAX_HEADER_BYTES:
                 self._stop_parsing(f"the headers are over {MAX_HEADER_BYTES} bytes")
+            ambiguous = _find_ambiguous(self.headers, self.parser.get_http_version())
+            if ambiguous is not None:
+                self._stop_parsing(ambiguous)
             self._pending_bytes, self._in_headers = 0, False
             self._deadline.cancel()
             super().on_headers_complete()
@@ -215,6 +218,22 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
             self.transport.close()
 
     return LimitedProtocol
+
+
+def _find_ambiguous(headers: Iterable[tuple[bytes, bytes]], http_version: str) -> str | None:
+    """Return the problem if a proxy in front might see another host or another end of the request; else None.
+
+    https://www.rfc-editor.org/rfc/rfc9112#section-3.2 and #section-6.1
+    """
+    names = [name for name, _ in headers]
+    hosts = names.count(b"host")
+    if hosts > 1 or (hosts == 0 and http_version != "1.0"):
+        return "there must be one header Host"
+    if b"transfer-encoding" not in names:
+        return None
+    encodings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
+    is_chunked = encodings == [b"chunked"]
+    return None if is_chunked else "Transfer-Encoding must be chunked, and nothing else"
 
 
 def _raw_response(status: bytes, detail: str) -> bytes:

@@ -133,6 +133,56 @@ def test_rule_4_invalid_requests_get_4xx_with_an_id_and_one_sentence(running: Ru
     assert len(running.setup.store.deliveries) == before
 
 
+def without_host(sent: bytes) -> bytes:
+    return sent.replace(b"Host: hls\r\n", b"")
+
+
+GET = b"GET /health HTTP/1.1"
+
+
+@pytest.mark.parametrize(
+    ("ambiguous", "detail"),
+    [
+        (without_host(request(start=GET)), "there must be one header Host"),
+        (without_host(request(*lines(), body=BODY)), "there must be one header Host"),
+        (request(b"HOST: hls", start=GET), "there must be one header Host"),
+        (request(b"Host: other", start=b"GET /health HTTP/1.0"), "there must be one header Host"),
+    ],
+)
+def test_rule_4_request_without_one_host_is_400(running: Running, ambiguous: bytes, detail: str) -> None:
+    status, found, body = running.exchange(ambiguous)
+    assert (status, found["connection"], json.loads(body)) == (400, "close", {"detail": detail})
+
+
+def test_http_1_0_needs_no_host(running: Running) -> None:
+    assert running.exchange(without_host(request(start=b"GET /health HTTP/1.0")))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        b"Transfer-Encoding: gzip, chunked",
+        b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        b"Transfer-Encoding: chunked, chunked",
+        b"Transfer-Encoding: chunked, gzip",
+        b"Transfer-Encoding: identity",
+        b"transfer-encoding: xchunked",
+        b"Transfer-Encoding:",
+    ],
+)
+def test_rule_4_only_chunked_bodies_are_accepted(running: Running, encoding: bytes) -> None:
+    chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+    status, found, _ = running.exchange(request(*lines(), encoding, length=False) + chunks)
+    assert (status, found["connection"]) == (400, "close")
+
+
+@pytest.mark.parametrize("encoding", [b"Transfer-Encoding: Chunked", b"transfer-encoding:\tchunked "])
+def test_chunked_is_accepted_in_any_case_and_with_blanks(running: Running, encoding: bytes) -> None:
+    chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+    assert running.exchange(request(*lines(), encoding, length=False) + chunks)[0] in (200, 202)
+
+
 def test_rule_3_a_slow_body_is_408_and_closes_the_connection(running: Running) -> None:
     with running.connection() as connection:
         connection.sendall(request(*lines(), b"Content-Length: 1000", length=False) + b"{")
