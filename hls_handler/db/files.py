@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import struct
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -20,14 +22,14 @@ from hls_handler.errors import StoreUnavailable
 def ensure_private_file(url: URL) -> None:
     """Create the file of an SQLite database with mode 0600, and its folder. Does nothing for PostgreSQL.
 
-    SQLite creates the write-ahead log with the mode of the database file.
+    SQLite creates the write-ahead log with the mode of the database file. Call this before the first connection: it
+    closes a descriptor of the file.
     """
     path = sqlite_file(url)
     if path is None:
         return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(_open(url, path))
         path.chmod(0o600)
     except OSError as exc:
         raise _cannot_be_opened(url, path, exc) from exc
@@ -61,25 +63,64 @@ def hold_exclusively(url: str) -> Iterator[bool]:
         return
     file = path.resolve()  # so that every symbolic link to the file has the same lock
     lock = file.with_name(f"{file.name}.lock")
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as exc:
-        raise _cannot_be_opened(database, lock, exc) from exc
+    handle = _open(database, lock)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
             holder = os.pread(handle, 20, 0).decode("ascii", "replace") or "unknown"
-            raise StoreUnavailable(
-                f"the database {masked(database)} is locked by another `hls serve` (process {holder}): stop it, or "
-                "name another database in storage.url"
-            ) from exc
+            raise _locked(database, f"process {holder}") from exc
         os.ftruncate(handle, 0)
         os.pwrite(handle, str(os.getpid()).encode(), 0)
-        yield True
+        with _hold_inode(database, file):
+            yield True
     finally:
         os.close(handle)
+
+
+@contextmanager
+def _hold_inode(database: URL, file: Path) -> Iterator[None]:
+    """Lock the file itself, which may have other paths: hard links and bind mounts. Only Linux can do that.
+
+    The lock belongs to the descriptor, and is of a byte that SQLite does not lock. The descriptor stays open until the
+    process ends: if a process closes any descriptor of a file, it loses the locks that SQLite has on this file.
+    """
+    handle = _open(database, file)
+    if not _set_lock(handle, fcntl.F_WRLCK):
+        raise _locked(database, "it uses another path of the same file")
+    try:
+        yield
+    finally:
+        _set_lock(handle, fcntl.F_UNLCK)
+
+
+def _set_lock(handle: int, kind: int) -> bool:
+    """Lock or unlock the first byte of a file; return False if another descriptor has locked it."""
+    if sys.platform != "linux":
+        return True
+    first_byte = struct.pack("hhqqi", kind, os.SEEK_SET, 0, 1, 0)  # `struct flock`; SQLite's bytes begin at 2**30
+    try:
+        fcntl.fcntl(handle, fcntl.F_OFD_SETLK, first_byte)
+    except BlockingIOError:
+        return False
+    except OSError:  # a kernel without such locks, such as gVisor's
+        return True
+    return True
+
+
+def _open(url: URL, path: Path) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise _cannot_be_opened(url, path, exc) from exc
+
+
+def _locked(url: URL, holder: str) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"the database {masked(url)} is locked by another `hls serve` ({holder}): stop it, or name another database in "
+        "storage.url"
+    )
 
 
 def _cannot_be_opened(url: URL, path: Path, exc: OSError) -> StoreUnavailable:
