@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -748,10 +748,15 @@ class Settings(Section):
 
     def shorten_paths(self, text: str) -> str:
         """Return a text that GitHub shows, without the folders above the settings file and above the prompt folders."""
-        files = (Path(self.sources.file), *(folder.absolute() for folder in self.prompts.folders.values()))
-        for above in sorted({f"{file.parent}/" for file in files}, key=len, reverse=True):
+        for above in self.folders_above:
             text = text.replace(above, "")
         return text
+
+    @cached_property  # the receiver needs it for each ignored webhook
+    def folders_above(self) -> tuple[str, ...]:
+        """The folders above the settings file and above the prompt folders, the longest first: ("/srv/hls/", ...)."""
+        files = (Path(self.sources.file), *(folder.absolute() for folder in self.prompts.folders.values()))
+        return tuple(sorted({f"{file.parent}/" for file in files}, key=len, reverse=True))
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -167,6 +168,24 @@ def test_paths_in_the_response_lack_the_folders_of_the_machine() -> None:
     assert ask(setup.app(), headers=headers(body), chunks=[body]).json["reason"] == (
         "see settings.yaml:4 (labels) and prompts/issues/mine.j2:6"
     )
+
+
+def test_folders_of_the_machine_are_found_once_for_a_version_of_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Finding them needs the working directory, which does not exist any more at the second webhook."""
+    working = tmp_path / "working"
+    working.mkdir()
+    monkeypatch.chdir(working)
+    app = WebSetup(settings(prompts={"directory": "prompts"})).app()
+    statuses = []
+    for guid in ("first", "second"):
+        body = payload(action="closed")
+        response = ask(app, headers=headers(body, x_github_delivery=guid), chunks=[body])
+        statuses.append((response.status, response.json["status"]))
+        working.rmdir()
+        working.mkdir()  # another folder
+    assert statuses == [(200, "ignored"), (200, "ignored")]
 
 
 def test_without_async_processing_work_that_takes_too_long_is_queued() -> None:
