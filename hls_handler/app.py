@@ -371,12 +371,13 @@ class Service:
             self._health.report_store_problem(exc)
         self._accepts.commit_counts()
 
-    def _wake(self, workers: int | None = None) -> None:
+    def _wake(self) -> None:
         if self._workers is not None:
-            self._workers.wake(workers)
+            self._workers.wake()
 
     def _committed(self, accepted: Sequence[Accepted]) -> None:
-        self._wake(sum(one.outcome == "queued" for one in accepted))
+        if any(one.outcome == "queued" for one in accepted):
+            self._wake()
 
     async def _outcome(self, guid: str) -> Finished:
         """Wait until a delivery has ended, in this process or in another one."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
-from hls_handler.deliveries import Finished
+from hls_handler.deliveries import Finished, Lease
 from hls_handler.engine.active_config import WorkerContext
 from hls_handler.engine.health import Health
 from hls_handler.engine.pipeline import run_delivery
@@ -20,9 +21,12 @@ from hls_handler.settings.model import Limits
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 
 POLL_S = 2.0
 """Seconds between two polls of the queue by an idle process. Other processes may have queued a delivery."""
+REST_S = 0.05
+"""Seconds between two reads of the queue by an idle process, however many deliveries arrive meanwhile."""
 
 
 class Workers:
@@ -39,6 +43,7 @@ class Workers:
         finished: Callable[[Finished], None],
         health: Health,
         poll_s: float = POLL_S,
+        rest_s: float = REST_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Create the threads; their number never changes. Each calls `connect` once.
@@ -47,13 +52,14 @@ class Workers:
         """
         self._queue, self._leases, self._limits, self._name = queue, leases, limits, name
         self._connect, self._finished, self._health = connect, finished, health
-        self._poll_s, self._clock = poll_s, clock
+        self._poll_s, self._rest_s, self._clock = poll_s, rest_s, clock
         self._stopping = threading.Event()
         self._ended = threading.Event()
         self._stop_began_at = 0.0
+        self._looking = threading.Lock()  # held by the one idle worker that reads the queue; the others wait for it
+        self._delivery_ended = threading.Event()  # since that worker began to read
         self._woken = threading.Condition()
-        self._wake_ups = 0  # a worker reads it before it looks for work, so that no wake-up is lost until it sleeps
-        self._alarm_at = math.inf  # when an idle worker looks for work by itself; the others wait until one wakes them
+        self._wake_ups = 0  # a worker reads it before it reads the queue, so that no wake-up is lost until it waits
         self._threads = [
             threading.Thread(target=self._loop, args=(f"{name}-{n}",), name=f"worker-{n}", daemon=True)
             for n in range(limits().concurrency + 1)
@@ -64,19 +70,18 @@ class Workers:
         for thread in [*self._threads, self._renewer]:
             thread.start()
 
-    def wake(self, workers: int | None = None) -> None:
-        """Wake this many idle workers to claim deliveries; None wakes all."""
-        if workers == 0:
-            return
+    def wake(self) -> None:
+        """Let an idle worker read the queue now. It claims one delivery, and then the next idle worker reads."""
         with self._woken:
             self._wake_ups += 1
-            self._woken.notify(len(self._threads) if workers is None else workers)
+            self._woken.notify_all()
 
     def begin_to_stop(self) -> None:
         """Stop claiming deliveries, and start the time limit of `stop`."""
         if not self._stopping.is_set():
             self._stop_began_at = self._clock()
             self._stopping.set()
+            self._delivery_ended.set()
             self.wake()
 
     def stop(self, within_s: float) -> int:
@@ -94,50 +99,64 @@ class Workers:
     def _loop(self, name: str) -> None:
         make_context = self._connect(self._stopping)
         while not self._stopping.is_set():
-            try:
-                self._next(name, make_context)
-                continue
-            except StoreUnavailable as exc:
-                self._health.report_store_problem(exc)
-            except Exception:  # a defect must not end the thread; the delivery's lease expires
-                log.exception("defect in a worker")
-            self._stopping.wait(self._poll_s)
+            self._next(name, make_context)
 
     def _next(self, name: str, make_context: Callable[[], WorkerContext]) -> None:
-        seen = self._wake_ups
-        if self._stopping.is_set():
-            return  # `seen` includes the wake-up of `begin_to_stop`
-        limits, asked_at = self._limits(), self._leases.now()
+        with self._looking:
+            lease = self._try(partial(self._wait_for_delivery, name))
+        if lease is not None:
+            self._try(partial(self._process, lease, make_context))
+
+    def _try(self, step: Callable[[], T]) -> T | None:
+        try:
+            return step()
+        except StoreUnavailable as exc:
+            self._health.report_store_problem(exc)
+        except Exception:  # a defect must not end the thread; the delivery's lease expires
+            log.exception("defect in a worker")
+        self._stopping.wait(self._poll_s)
+        return None
+
+    def _wait_for_delivery(self, name: str) -> Lease | None:
+        """Claim the next delivery when one is due; None if the service stops."""
+        while not self._stopping.is_set():
+            self._delivery_ended.clear()
+            seen = self._wake_ups
+            limits = self._limits()
+            idle_s = self._queue.seconds_until_due(concurrency=limits.concurrency)
+            lease = self._claim(name, limits) if idle_s == 0 else None
+            if lease is not None:
+                return lease
+            wait_s = self._poll_s if idle_s is None else min(idle_s, self._poll_s)
+            self._delivery_ended.wait(self._rest_s)
+            with self._woken:
+                self._woken.wait_for(partial(self._is_woken, seen), wait_s - self._rest_s)
+        return None
+
+    def _is_woken(self, seen: int) -> bool:
+        return self._wake_ups != seen or self._stopping.is_set()
+
+    def _claim(self, name: str, limits: Limits) -> Lease | None:
+        asked_at = self._leases.now()
         lease = self._queue.claim(
             worker=name, lease_s=limits.lease_s, max_crashes=limits.max_crashes, concurrency=limits.concurrency
         )
         if lease is not None:
             self._leases.add(lease, asked_at=asked_at, lease_s=limits.lease_s)
             self._health.probe_ok("store")  # claiming does not prove that bodies can be written
-            if self._alarm_at == math.inf:
-                self.wake(1)
-            try:
-                with log_context(delivery=lease.guid, request_id=lease.request_id, repository=lease.repository):
-                    # Made after the claim, so that a change before the delivery arrived applies to it.
-                    finished = run_delivery(lease, make_context())
-            finally:
-                self._leases.remove(lease)
-            if finished is not None:
-                self._finished(finished)
-            return  # to claim again: the next delivery of this conversation may start now
-        idle_s = self._queue.seconds_until_due(concurrency=limits.concurrency)
-        wait_s = self._poll_s if idle_s is None else min(max(idle_s, 0.005), self._poll_s)
-        with self._woken:
-            if self._wake_ups != seen:
-                return
-            alarm_at = self._clock() + wait_s
-            if alarm_at >= self._alarm_at:
-                self._woken.wait()
-                return
-            self._alarm_at = alarm_at
-            self._woken.wait(wait_s)
-            if self._alarm_at == alarm_at:  # else another worker looks earlier
-                self._alarm_at = math.inf
+        return lease
+
+    def _process(self, lease: Lease, make_context: Callable[[], WorkerContext]) -> None:
+        try:
+            with log_context(delivery=lease.guid, request_id=lease.request_id, repository=lease.repository):
+                # Made after the claim, so that a change before the delivery arrived applies to it.
+                finished = run_delivery(lease, make_context())
+        finally:
+            self._leases.remove(lease)
+            self._delivery_ended.set()  # the next delivery of this conversation may start now
+            self.wake()
+        if finished is not None:
+            self._finished(finished)
 
     def _renew(self) -> None:
         # A lease may be renewed any number of times: all calls of a delivery have timeouts, so every delivery ends.

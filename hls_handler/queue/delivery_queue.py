@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Connection,
     FromClause,
     Row,
@@ -45,12 +46,13 @@ from hls_handler.queue.audit import record_change
 from hls_handler.queue.checkpoints import Change, Checkpoints, prepare
 from hls_handler.queue.leases import is_held, lease_lost, lease_parameters
 from hls_handler.queue.locks import release_locks
-from hls_handler.queue.pauses import is_paused
+from hls_handler.queue.pauses import is_everything_paused, is_paused
 from hls_handler.wording import count
 
 log = logging.getLogger(__name__)
 
 _UNLIMITED = 1_000_000
+_PASSED: ColumnElement[int] = literal_column("0")  # a time in ms
 
 _c = deliveries.c
 _waiting, _other, _counted = deliveries.alias("waiting"), deliveries.alias("other"), deliveries.alias("counted")
@@ -109,7 +111,18 @@ class DeliveryQueue:
             for is_allowed in (_HAS_FREE_PLACE, and_(_waiting.c.is_command, _HAS_PLACE_FOR_COMMAND))
         )
         self._renew = deliveries.update().where(is_held(now)).values(lease_until=lease_until).returning(_c.lease_until)
-        due = select(func.min(_waiting.c.due_at)).where(_IS_CLAIMABLE, _HAS_FREE_PLACE).scalar_subquery()
+        is_due = select(_waiting.c.id).where(_IS_CLAIMABLE, has_passed(_waiting.c.due_at, now))
+        is_command_due = is_due.where(_waiting.c.is_command)
+        has_expired = select(_c.id).where(_c.state == literal("running"), has_passed(_c.lease_until, now))
+        may_start = and_(~is_everything_paused(), _HAS_FREE_PLACE)
+        may_start_command = and_(~is_everything_paused(), _HAS_PLACE_FOR_COMMAND)
+        # CASE, because SQLite evaluates a condition in WHERE for each queued delivery, and `min` reads all of them.
+        due = case(
+            (has_expired.exists(), _PASSED),
+            (and_(may_start, is_due.exists()), _PASSED),
+            (and_(may_start_command, is_command_due.exists()), _PASSED),
+            (may_start, select(func.min(_waiting.c.due_at)).where(_IS_CLAIMABLE).scalar_subquery()),
+        )
         expiry = select(func.min(_c.lease_until)).where(_c.state == literal("running")).scalar_subquery()
         self._next_times = select(due, expiry, now)
         self._expired = (
@@ -188,7 +201,8 @@ class DeliveryQueue:
     def seconds_until_due(self, *, concurrency: int = _UNLIMITED) -> float | None:
         """Return the seconds until a delivery is due or a lease expires, at least 0; None if there is neither.
 
-        Ignores deliveries that `claim` skips. While `concurrency` deliveries run, only the expiry of a lease counts.
+        Call `claim` when it returns 0. Ignores deliveries that `claim` skips. While `concurrency` deliveries run,
+        only a command that is due and the expiry of a lease count.
         """
         with self._database.reading() as connection:
             due_at, expires_at, now = connection.execute(self._next_times, {"concurrency": concurrency}).one()

@@ -62,7 +62,11 @@ def is_paused(deliveries: FromClause) -> ColumnElement[bool]:
     """Return the SQL condition that a delivery is paused, by the pause of its repository or of everything."""
     # Neither subquery depends on the delivery, so each is evaluated once.
     named = func.coalesce(func.lower(deliveries.c.repository), literal_column("''"))
-    return or_(exists().where(pauses.c.name == _EVERYTHING), named.in_(select(pauses.c.name)))
+    return or_(is_everything_paused(), named.in_(select(pauses.c.name)))
+
+
+def is_everything_paused() -> ColumnElement[bool]:
+    return exists().where(pauses.c.name == _EVERYTHING)
 
 
 def _name(repository: str | None) -> str:

@@ -32,10 +32,11 @@ class QueueWithHooks:
     """The queue methods that workers use, on real storage, with a hook before each step."""
 
     store: Storage
+    before_look: Callable[[], None] = do_nothing
     before_claim: Callable[[], None] = do_nothing
     when_claimed: Callable[[Lease], None] = do_nothing
     when_idle: Callable[[], None] = do_nothing
-    due_in_s: float | None = None
+    due_in_s: float | None = None  # what the queue answers when nothing is due
     lost_leases: frozenset[str] = frozenset()  # GUIDs of leases taken over by another worker
     renewed: list[str] = field(default_factory=list)
     renewing: threading.Condition = field(default_factory=threading.Condition)
@@ -50,6 +51,9 @@ class QueueWithHooks:
         return lease
 
     def seconds_until_due(self, *, concurrency: int) -> float | None:
+        self.before_look()
+        if self.store.queue.seconds_until_due(concurrency=concurrency) == 0:
+            return 0.0
         self.when_idle()
         return self.due_in_s
 
@@ -98,6 +102,7 @@ def run_workers(
     concurrency: int = 1,
     lease_s: float = FOREVER_S,
     poll_s: float = FOREVER_S,
+    rest_s: float = 0.0,
     clock: Callable[[], float] = lambda: 0.0,
     before_claim_hook: Callable[[Workers], None] = do_nothing,
     when_context_is_made: Callable[[], None] = do_nothing,
@@ -119,6 +124,7 @@ def run_workers(
         finished=results.put,
         health=world.health,
         poll_s=poll_s,
+        rest_s=rest_s,
         clock=clock,
     )
     if before_claim_hook is not do_nothing:
@@ -159,11 +165,12 @@ def test_delivery_committed_just_before_a_worker_waits_is_not_missed(make_world:
 
 
 def test_next_delivery_of_a_conversation_starts_when_the_previous_one_ends(make_world: MakeWorld) -> None:
-    """The worker that finished the first takes the second, although nothing wakes the idle one."""
+    """Nothing else wakes the idle worker, which would not read the queue again so soon."""
     world, idle, gate = make_world(), threading.Event(), Gate()
-    queue = QueueWithHooks(world.store, when_claimed=lambda lease: gate.wait_until_open(lease.guid), when_idle=idle.set)
+    world.github.on_call = gate.wait_until_open
     world.accept()
-    with run_workers(world, queue, concurrency=2) as running:
+    queue = QueueWithHooks(world.store, when_idle=idle.set)
+    with run_workers(world, queue, concurrency=2, rest_s=FOREVER_S) as running:
         gate.wait_until_reached()
         assert idle.wait(TIMEOUT_S)
         world.accept(guid="second")
@@ -171,38 +178,65 @@ def test_next_delivery_of_a_conversation_starts_when_the_previous_one_ends(make_
         assert [running.next_result().guid, running.next_result().guid] == [GUID, "second"]
 
 
-def test_one_idle_worker_looks_for_work_and_wakes_another_when_it_finds_some(make_world: MakeWorld) -> None:
-    world, one_looks, both_run = make_world(), threading.Event(), threading.Barrier(2)
+def test_one_worker_reads_the_queue_for_all_idle_ones(make_world: MakeWorld) -> None:
+    world, many_looks, both_run = make_world(), threading.Event(), threading.Barrier(2)
     looked: list[str] = []
 
     def record() -> None:
         looked.append(threading.current_thread().name)
-        if len(set(looked)) == 3 and len(set(looked[-10:])) == 1:
-            one_looks.set()
+        if len(looked) == 3:
+            many_looks.set()
 
     def run_both() -> None:
         both_run.wait(TIMEOUT_S)
 
-    queue = QueueWithHooks(world.store, before_claim=record)
+    queue = QueueWithHooks(world.store, before_look=record)
     with run_workers(world, queue, concurrency=2, poll_s=0.01, when_context_is_made=run_both) as running:
-        assert one_looks.wait(TIMEOUT_S)
+        assert many_looks.wait(TIMEOUT_S)
+        assert len(set(looked[:3])) == 1
         world.accept()  # by another process
         world.accept(guid="second", number=2)
         assert {running.next_result().guid, running.next_result().guid} == {GUID, "second"}
 
 
-def test_worker_looks_again_when_the_next_delivery_is_due_although_another_one_looks_later(
-    make_world: MakeWorld,
-) -> None:
+def test_nothing_is_claimed_while_paused_or_before_something_is_due(make_world: MakeWorld) -> None:
     world, idle = make_world(), threading.Semaphore(0)
-    queue = QueueWithHooks(world.store, when_idle=idle.release)
-    with run_workers(world, queue) as running:
-        for _ in range(2):
+    claimed: list[None] = []
+    world.store.pauses.pause(None, reason=None, by="mona")
+    world.accept()
+    queue = QueueWithHooks(world.store, before_claim=lambda: claimed.append(None), when_idle=idle.release)
+    with run_workers(world, queue, concurrency=24) as running:
+        for _ in range(3):
             assert idle.acquire(timeout=TIMEOUT_S)
-        running.workers.wake(1)  # the one that waits longest
-        assert idle.acquire(timeout=TIMEOUT_S)
-        queue.due_in_s, queue.when_idle = 0.01, world.accept
-        running.workers.wake(1)  # the other one
+            running.workers.wake()
+        assert claimed == []
+        world.store.pauses.resume(None, by="mona")
+        running.workers.wake()
+        assert running.next_result().guid == GUID
+    assert len(claimed) == 1
+
+
+def test_many_accepted_deliveries_cause_one_read_of_the_queue(make_world: MakeWorld) -> None:
+    world, idle = make_world(), threading.Event()
+    looked: list[None] = []
+    queue = QueueWithHooks(world.store, before_look=lambda: looked.append(None), when_idle=idle.set)
+    with run_workers(world, queue, concurrency=24, rest_s=FOREVER_S) as running:
+        assert idle.wait(TIMEOUT_S)
+        for _ in range(100):
+            running.workers.wake()
+    assert len(looked) == 1
+
+
+def test_worker_looks_again_when_the_next_delivery_is_due(make_world: MakeWorld) -> None:
+    world = make_world()
+    queue = QueueWithHooks(world.store, due_in_s=0.01)
+
+    def accept_once() -> None:
+        queue.when_idle = do_nothing
+        world.accept()
+
+    queue.when_idle = accept_once
+    with run_workers(world, queue) as running:
         assert running.next_result().guid == GUID
 
 

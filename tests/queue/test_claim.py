@@ -144,3 +144,21 @@ def test_seconds_until_due_skips_blocked_deliveries(store: Storage, skew: Skew) 
     assert 295 < seconds_until_due(store) <= 300  # g2 is due, but g1 blocks it
     skew.advance(seconds=300)
     assert store.queue.seconds_until_due() == 0.0
+
+
+def test_command_is_due_although_all_places_are_taken(store: Storage) -> None:
+    begin(store, "running", number=7)
+    accept(store, queued("waiting", number=8))
+    assert 25 < seconds_until_due(store, concurrency=1) <= 30
+    accept(store, queued("command", number=9, is_command=True))
+    assert seconds_until_due(store, concurrency=1) == 0.0
+    begin(store, "another", number=10)
+    assert 25 < seconds_until_due(store, concurrency=1) <= 30
+
+
+def test_delivery_that_is_due_too_far_ahead_is_due_because_the_clock_was_set_back(store: Storage, skew: Skew) -> None:
+    skew.advance(days=3)
+    accept(store, queued("g1"))
+    skew.advance(days=-3)
+    assert store.queue.seconds_until_due() == 0.0
+    assert claim(store).guid == "g1"

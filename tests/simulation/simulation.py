@@ -43,6 +43,7 @@ LIVENESS_S = 600.0
 """Ten minutes after the last fault, everything is done."""
 
 POLL_S = 20.0
+REST_S = 0.05
 LEASE_S = 30.0
 CONCURRENCY = 2
 REPOSITORY = "Codertocat/Hello-World"
@@ -167,13 +168,16 @@ class Simulation:
     def _work(self, leases: HeldLeases, name: str) -> None:
         limits = self.settings.limits
         while True:
+            due_s = self.store.queue.seconds_until_due(concurrency=limits.concurrency)
+            if due_s != 0:
+                self.scheduler.sleep(POLL_S if due_s is None else min(due_s, POLL_S))
+                continue
             asked_at = leases.now()
             lease = self.store.queue.claim(
                 worker=name, lease_s=LEASE_S, max_crashes=limits.max_crashes, concurrency=limits.concurrency
             )
             if lease is None:
-                due_s = self.store.queue.seconds_until_due(concurrency=limits.concurrency)
-                self.scheduler.sleep(POLL_S if due_s is None else min(max(due_s, 0.005), POLL_S))
+                self.scheduler.sleep(REST_S)
                 continue
             leases.add(lease, asked_at=asked_at, lease_s=LEASE_S)
             try:
