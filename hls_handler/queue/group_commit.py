@@ -1,4 +1,4 @@
-"""Group commit: deliveries that arrive during one commit are stored together in the next transaction."""
+"""Group commit: deliveries that arrive together, or during a commit, are stored in one transaction."""
 
 from __future__ import annotations
 
@@ -22,9 +22,6 @@ _CLOSE_TIMEOUT_S = 3.0
 """Seconds that `close` waits for the last commit. All requests have ended by then."""
 MAX_WAITING_BYTES = 100_000_000
 """Limit for bodies that wait for a slow database; more are rejected at once."""
-COMMIT_DELAY_S = 0.02
-"""Seconds that a commit waits at most for more deliveries, because one large batch is faster than two small ones. A
-commit expects as many deliveries as the last batch had, plus those that arrived during its commit."""
 
 
 class BatchStore(Protocol):
@@ -50,15 +47,14 @@ class AcceptQueue:
         on_commit: Callable[[list[Accepted]], None],
         timeout_s: float = COMMIT_TIMEOUT_S,
         max_waiting_bytes: int = MAX_WAITING_BYTES,
-        commit_delay_s: float = COMMIT_DELAY_S,
     ) -> None:
         """`on_commit` runs in the committing thread before `accept` returns."""
         self._store, self._replay_window_h, self._on_commit = store, replay_window_h, on_commit
         self._timeout_s, self._max_waiting_bytes = timeout_s, max_waiting_bytes
-        self._commit_delay_s, self._expected = commit_delay_s, 0
         self._changed = threading.Condition()
         self._waiting: list[_Waiting] = []
         self._waiting_bytes = 0
+        self._must_commit = False
         self._counts: Counter[tuple[str, str]] = Counter()
         self._must_count = False
         self._is_closed = False
@@ -81,8 +77,8 @@ class AcceptQueue:
                 raise StoreUnavailable(problem)
             self._waiting.append(waiting)
             self._waiting_bytes += len(new.body)
-            if len(self._waiting) in (1, self._expected):
-                self._changed.notify()
+            if len(self._waiting) == 1:
+                loop.call_soon(self._hand_over, loop, 0)
         timer = loop.call_later(self._timeout_s, self._time_out, waiting)
         try:
             return await waiting.result
@@ -110,6 +106,19 @@ class AcceptQueue:
             self._changed.notify()
         self._thread.join(timeout=_CLOSE_TIMEOUT_S)
 
+    def _hand_over(self, loop: asyncio.AbstractEventLoop, before: int) -> None:
+        """Let the thread commit the deliveries that wait, when the event loop has no request left to process.
+
+        One large batch is faster than two small ones. The loop is called again as long as deliveries arrive.
+        """
+        arrived = len(self._waiting)
+        if before < arrived < _MAX_BATCH:
+            loop.call_soon(self._hand_over, loop, arrived)
+            return
+        with self._changed:
+            self._must_commit = True
+            self._changed.notify()
+
     def _time_out(self, waiting: _Waiting) -> None:
         with self._changed:
             if waiting in self._waiting:
@@ -123,20 +132,18 @@ class AcceptQueue:
     def _run(self) -> None:
         while True:
             with self._changed:
-                if not self._changed.wait_for(self._has_work, timeout=self._commit_delay_s):
-                    self._expected = 0  # after a pause, a delivery does not wait for others
-                    self._changed.wait_for(self._has_work)
-                if not self._waiting and not self._must_count:
+                self._changed.wait_for(self._has_work)
+                if self._is_closed and not self._waiting and not self._must_count:
                     return
-                if len(self._waiting) < self._expected and not self._is_closed:
-                    self._changed.wait(self._commit_delay_s)
                 batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
+                self._must_commit = bool(self._waiting)
                 self._waiting_bytes -= sum(len(waiting.new.body) for waiting in batch)
                 counts, self._counts, self._must_count = self._counts, Counter(), False
             self._commit(batch, counts)
 
     def _has_work(self) -> bool:
-        return bool(self._waiting) or self._must_count or self._is_closed
+        must_commit = self._must_commit and bool(self._waiting)  # a delivery that timed out does not wait
+        return must_commit or self._must_count or self._is_closed
 
     def _commit(self, batch: Sequence[_Waiting], counts: Counts) -> None:
         results: Sequence[Accepted | Exception]
@@ -148,8 +155,6 @@ class AcceptQueue:
             results = accepted
         except Exception as exc:  # noqa: BLE001 (the top of the thread: each caller gets the error, the next batch runs)
             results = [exc] * len(batch)
-        with self._changed:  # before the callers continue, who may send the next deliveries
-            self._expected = min(len(batch) + len(self._waiting), _MAX_BATCH)
         if batch:
             with suppress(RuntimeError):  # the event loop of the service is closed
                 batch[0].result.get_loop().call_soon_threadsafe(_set_results, batch, results)

@@ -51,7 +51,6 @@ def run_with(
     *,
     timeout_s: float = 60,
     max_waiting_bytes: int = 1_000_000,
-    commit_delay_s: float = 0.001,
 ) -> None:
     """Run a scenario on an event loop, then close the queue."""
     queue = AcceptQueue(
@@ -60,7 +59,6 @@ def run_with(
         on_commit=lambda accepted: store.committed.append([one.guid for one in accepted]),
         timeout_s=timeout_s,
         max_waiting_bytes=max_waiting_bytes,
-        commit_delay_s=commit_delay_s,
     )
     try:
         asyncio.run(asyncio.wait_for(scenario(queue), timeout=60))
@@ -100,21 +98,32 @@ def test_deliveries_that_arrive_during_a_commit_share_the_next() -> None:
     assert store.committed == store.batches
 
 
-@pytest.mark.parametrize(("commit_delay_s", "late"), [(3600, ["g3"]), (0.001, [])], ids=["it comes", "it is late"])
-def test_batch_waits_for_as_many_deliveries_as_the_last_round_had(commit_delay_s: float, late: list[str]) -> None:
+def test_deliveries_share_a_commit_as_long_as_the_event_loop_has_more_of_them() -> None:
     store = FakeStore()
 
     async def scenario(queue: AcceptQueue) -> None:
-        tasks = await submit(queue, "g0")
-        await wait_for_commit(store)
-        tasks += await submit(queue, "g1", "g2")
+        tasks = []
+        for guid in ("g0", "g1", "g2"):
+            tasks += await submit(queue, guid)  # each in another iteration of the loop
+        store.commit()
+        await asyncio.gather(*tasks)
+        store.commit()
+        await queue.accept(queued("g3"))
+
+    run_with(store, scenario)
+    assert store.batches == [["g0", "g1", "g2"], ["g3"]]
+
+
+def test_a_commit_has_at_most_256_deliveries() -> None:
+    store = FakeStore()
+
+    async def scenario(queue: AcceptQueue) -> None:
+        tasks = await submit(queue, *(f"g{number}" for number in range(300)))
         store.commit(2)
-        await tasks[0]
-        tasks += await submit(queue, *late)
         await asyncio.gather(*tasks)
 
-    run_with(store, scenario, commit_delay_s=commit_delay_s)
-    assert store.batches == [["g0"], ["g1", "g2", *late]]
+    run_with(store, scenario)
+    assert [len(batch) for batch in store.batches] == [256, 44]
 
 
 def test_failed_commit_raises_for_each_caller_and_later_commits_succeed() -> None:
