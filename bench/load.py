@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from statistics import median
 from typing import cast
 
 import uvloop
@@ -21,6 +22,7 @@ class LoadResult:
     responses: int
     seconds: float
     statuses: Counter[int]
+    p50_s: float  # median of the response times
 
     @property
     def per_second(self) -> float:
@@ -33,6 +35,7 @@ class _Load:
     def __init__(self, requests: Iterator[bytes], until: float) -> None:
         self.requests, self.until = requests, until
         self.statuses: Counter[int] = Counter()
+        self.took_s: list[float] = []
         self.last_response_at = 0.0
 
     def next_request(self) -> bytes | None:
@@ -58,7 +61,9 @@ class _Connection(asyncio.Protocol):
         if len(self._received) < headers_end + 4 + length:
             return
         self._load.statuses[int(self._received[9:12])] += 1
-        self._load.last_response_at = time.perf_counter()
+        now = time.perf_counter()
+        self._load.took_s.append(now - self._sent_at)
+        self._load.last_response_at = now
         self._received = b""
         self._send_next()
 
@@ -73,6 +78,7 @@ class _Connection(asyncio.Protocol):
         if request is None:
             self._transport.close()
         else:
+            self._sent_at = time.perf_counter()
             self._transport.write(request)
 
 
@@ -88,7 +94,9 @@ def send_load(port: int, requests: Iterator[bytes], *, seconds: float, connectio
             await loop.create_connection(partial(_Connection, load, closed), "127.0.0.1", port)
         async with asyncio.timeout(seconds + _TIMEOUT_S):
             await asyncio.gather(*closed_futures)
-        return LoadResult(sum(load.statuses.values()), load.last_response_at - start, load.statuses)
+        return LoadResult(
+            sum(load.statuses.values()), load.last_response_at - start, load.statuses, median(load.took_s)
+        )
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(run())

@@ -29,7 +29,6 @@ storage: {{url: "{storage_url}"}}
 repositories: [{{name: "*/*"}}]
 features: {{auto_commenting: {commenting}}}
 mirror: {{enabled: false}}  # the stand-in has no git server
-logging: {{level: WARNING}}
 """
 _UNLIMITED = {
     "of_github": ", min_seconds_between_writes: 0",
@@ -42,7 +41,9 @@ StartService = Callable[..., AbstractContextManager[MeasuredProcess]]
 
 
 def start_process(settings: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "hls_handler", "serve", "--config", str(settings)])
+    command = [sys.executable, "-m", "hls_handler", "serve", "--config", str(settings)]
+    with settings.with_suffix(".log").open("wb") as log:
+        return subprocess.Popen(command, stderr=log)
 
 
 @contextmanager
@@ -61,7 +62,8 @@ def service(
 ) -> Iterator[MeasuredProcess]:
     """Start the service and wait until it responds. `credentials` are GitHub's token and Claude's key.
 
-    With `is_shipped`, limits have their defaults, also the concurrency. `start` returns an object like a Popen.
+    With `is_shipped`, limits have their defaults, also the concurrency, and each webhook is logged. `start` returns an
+    object like a Popen; the log is beside the settings.
     """
     port = free_port()
     path = folder / f"settings-{port}.yaml"
@@ -79,12 +81,17 @@ def service(
     )
     if not is_shipped:
         text += f"limits: {{concurrency: {concurrency}, shutdown_s: 1, settle_s: 0}}\n"
+        text += "logging: {level: WARNING}\n"
     path.write_text(text, encoding="utf-8")
     process = start(path)
     with terminated_at_exit(process):
         if core is not None:
             os.sched_setaffinity(process.pid, {core})
-        wait_until_listening(port, process)
+        try:
+            wait_until_listening(port, process)
+        except TimeoutError:
+            print(path.with_suffix(".log").read_text(encoding="utf-8"), file=sys.stderr)
+            raise
         _wait_for_response(port)
         yield MeasuredProcess(port, process.pid)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from multiprocessing.forkserver import ensure_running
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bench import claim, model, reloads, reviews, scale
+from bench import accept, claim, latency, model, reloads, reviews, scale
 from bench.__main__ import BENCHMARKS
 from bench.service import service
 from bench.stand_in import sandbox
@@ -26,11 +27,12 @@ def fork_service(settings: Path) -> ForkedProcess:
 
 
 SERVICE = {"start_service": partial(service, start=fork_service)}
+ONE: Mapping[str, Any] = {"per_worker": 1, "rounds": 1, "accepts": 2}
 BOTH: Mapping[str, Any] = {**SERVICE, "start_stand_in": sandbox}
 
 FEW: Mapping[str, Mapping[str, Any]] = {
-    "accept": {"rounds": 1, "round_s": 0.02},
-    "latency": {"rounds": 1, "accepts": 2, **BOTH},
+    "accept": {"plan": accept.Plan(rounds=1, round_s=0.05, **BOTH)},
+    "latency": {"few": replace(latency.FIVE_WORKERS, **ONE), "many": replace(latency.MANY_WORKERS, **ONE), **BOTH},
     "work": {"workers": [5], "rounds": 1, "per_worker": 1, **BOTH},
     "steps": {"rounds": 1, "deliveries": 2},
     "claim": {"sizes": claim.Sizes(done=60, queued=20, longest=5, rounds=1, claims=1)},
