@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Annotated
 
@@ -23,8 +24,9 @@ MAX_TEXT_CHARS = 60_000  # of one file of the base branch
 MAX_HEAD_FILES = 20
 MAX_HEAD_FILE_BYTES = 200_000
 MAX_SMALL_TEXT_BYTES = 1_024  # of `Blob.text`
+MAX_ANALYSED_BYTES = 512_000  # of a larger file, `isTruncated` is true and `isBinary` null
 
-# Over 512,000 bytes, `isTruncated` is true and `isBinary` null. `text` is null for a binary file.
+# `text` is null for a binary file.
 REVIEW_CONTEXT_QUERY = """\
 query(
   $owner: String!, $name: String!, $number: Int!, $guidance: Boolean!, $issues: Boolean!
@@ -51,8 +53,8 @@ def head_files_query(files: int) -> str:
 
 
 def blobs_query(ids: int, contents: int) -> str:
-    """Return the query for the SHA of so many files, and then for the content of so many."""
-    return _query(["oid"] * ids + ["oid byteSize isBinary text"] * contents)
+    """Return the query for the SHA of so many files, and then for the kind of so many."""
+    return _query(["oid"] * ids + ["oid byteSize isBinary"] * contents)
 
 
 def _query(wanted: Sequence[str]) -> str:
@@ -131,14 +133,19 @@ class WireHeadFiles(BaseModel):
         }
 
     def blobs(self, names: Sequence[str]) -> Mapping[str, Blob]:
-        found: dict[str, Blob] = {}
-        for index, name in enumerate(names):
-            blob = self.repository.get(f"f{index}")
-            if blob is not None and blob.sha:
-                is_small = blob.size <= MAX_SMALL_TEXT_BYTES
-                text = (blob.text or "") if is_small else ""
-                found[name] = Blob(blob.sha, blob.is_binary is True, text)
-        return found
+        """Return the files by name, without their texts."""
+        blobs = ((name, self.repository.get(f"f{index}")) for index, name in enumerate(names))
+        return {name: Blob(blob.sha, _is_binary(blob)) for name, blob in blobs if blob and blob.sha}
+
+    def small_texts(self, names: Sequence[str]) -> Sequence[str]:
+        """Return the names of the files that are texts of at most 1,024 bytes."""
+        blobs = ((name, self.repository.get(f"f{index}")) for index, name in enumerate(names))
+        return [name for name, blob in blobs if blob and blob.is_binary is False and blob.size <= MAX_SMALL_TEXT_BYTES]
+
+
+def _is_binary(blob: _Blob) -> bool:
+    """Return True also for a large file: GitHub lists no line of it, so git took it for binary."""
+    return blob.is_binary is True or blob.size > MAX_ANALYSED_BYTES
 
 
 def read_review_context(
@@ -152,11 +159,18 @@ def read_review_context(
 
 
 def read_head_files(api: GithubApi, repository: str, sha: str, paths: Sequence[str]) -> Mapping[str, str]:
-    first = tuple(islice(paths, MAX_HEAD_FILES))
-    if not first:
+    by_name = {f"{sha}:{path}": path for path in islice(paths, MAX_HEAD_FILES)}
+    return {by_name[name]: text for name, text in _read_texts(api, repository, [*by_name]).items()}
+
+
+def _read_texts(api: GithubApi, repository: str, names: Sequence[str]) -> Mapping[str, str]:
+    if not names:
         return {}
-    variables = {f"e{index}": f"{sha}:{path}" for index, path in enumerate(first)}
-    return api.query(head_files_query(len(first)), repository, variables, WireHeadFiles).texts(first)
+    return api.query(head_files_query(len(names)), repository, _variables(names), WireHeadFiles).texts(names)
+
+
+def _variables(names: Sequence[str]) -> dict[str, str]:
+    return {f"e{index}": name for index, name in enumerate(names)}
 
 
 def read_blobs(
@@ -166,9 +180,11 @@ def read_blobs(
     contents: Sequence[str],
 ) -> Mapping[str, Blob]:
     names = [*ids, *contents]
-    variables = {f"e{index}": name for index, name in enumerate(names)}
-    found = api.query(blobs_query(len(ids), len(contents)), repository, variables, WireHeadFiles)
-    return found.blobs(names)
+    kinds = api.query(blobs_query(len(ids), len(contents)), repository, _variables(names), WireHeadFiles)
+    blobs = kinds.blobs(names)
+    small = [name for name in kinds.small_texts(names) if name in contents]
+    texts = _read_texts(api, repository, small)
+    return {name: replace(blob, text=texts.get(name, "")) for name, blob in blobs.items()}
 
 
 def _text(blob: _Blob | None) -> str:

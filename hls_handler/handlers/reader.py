@@ -49,8 +49,7 @@ class Blob:
     """The content of a file in git."""
 
     sha: str
-    is_binary: bool = False
-    """False also if GitHub does not know it, as over 512,000 bytes, and with a byte order mark."""
+    is_binary: bool = False  # False also with a byte order mark, and if GitHub does not know it
     text: str = ""  # of at most 1,024 bytes, such as a pointer of Git LFS; "" for a longer text
 
 
@@ -241,7 +240,8 @@ class RepositoryFiles(Protocol):
     def blobs(self, ids: Sequence[str], contents: Sequence[str]) -> Mapping[str, Blob]:
         """The files at names such as "refs/heads/main:run.sh", of any revision, by name.
 
-        Of the names in `ids`, only the SHA is read. Missing files are left out. One request.
+        Of the names in `ids`, only the SHA is read. Missing files are left out. One request, and a second one if some
+        are texts of at most 1,024 bytes.
         """
 
     def find_words(self, words: Collection[str]) -> Sequence[Hit]:

@@ -58,7 +58,6 @@ log = logging.getLogger(__name__)
 MAX_READ_FILES = 100  # changed files that are read as a whole
 MAX_LISTED_FILES = 3_000  # GitHub lists no more
 MAX_COMPARED_FILES = 250  # changed files without a patch that are compared with the base branch
-MAX_READ_CONTENTS = 20  # of these, files whose content is read
 MAX_OWNED_FILES = 30  # changed files whose code owners are looked up
 MAX_AUTHORED_FILES = 3  # changed files whose last authors are read, with one request each
 ABOVE_SHARE = 0.15  # of the tokens of a call, at most, for lines above hunks
@@ -129,7 +128,7 @@ def read_unshown(
     reader: Reader,
     ignored_paths: PathFilter,
 ) -> Mapping[str, Reason]:
-    """Return why GitHub shows no line of some files, by path. One request if there are such."""
+    """Return why GitHub shows no line of some files, by path. One or two requests if there are such."""
     compared = [file for file in files if is_compared(file, ignored_paths)]
     compared.sort(key=lambda file: file.status == "renamed")
     del compared[MAX_COMPARED_FILES:]
@@ -141,7 +140,7 @@ def read_unshown(
     for file in compared:
         if file.status not in ("added", "copied", "removed"):
             earlier[file.path] = f"{branch}:{file.previous_path or file.path}"
-        if not looks_like_code(file.path) and len(contents) < MAX_READ_CONTENTS:
+        if not looks_like_code(file.path):
             revision = branch if file.status == "removed" else head
             contents[file.path] = f"{revision}:{file.path}"
     nothing: Mapping[str, Blob] = {}

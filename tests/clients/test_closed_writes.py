@@ -140,7 +140,7 @@ def test_rule_12_graphql_is_only_used_to_read() -> None:
         ("clients/merge_state.py", "MERGE_STATE_QUERY"),
         ("clients/review_context.py", "REVIEW_CONTEXT_QUERY"),
         ("clients/review_context.py", "blobs_query(len(ids), len(contents))"),
-        ("clients/review_context.py", "head_files_query(len(first))"),
+        ("clients/review_context.py", "head_files_query(len(names))"),
         ("clients/review_threads.py", "REVIEW_THREADS_QUERY"),
     ]
     for query in (

@@ -251,7 +251,7 @@ def test_text_of_files_at_the_head_commit(world: ReviewWorld) -> None:
     assert world.calls() == ["POST /graphql"]
 
 
-def test_contents_of_several_revisions_take_one_request(world: ReviewWorld) -> None:
+def test_contents_of_several_revisions_take_one_request_and_their_short_texts_another(world: ReviewWorld) -> None:
     put(world, "run.sh", "echo 1\n", branch="master")
     put(world, "run.sh", "echo 1\n", branch=HEAD)
     put(world, "tool", "\0\1", branch=HEAD)
@@ -260,7 +260,7 @@ def test_contents_of_several_revisions_take_one_request(world: ReviewWorld) -> N
     names = [f"{HEAD}:{path}" for path in ("tool", "clip", "long", "absent")]
     world.sandbox.requests.clear()
     found = reader(world).files_at(HEAD).blobs(["refs/heads/master:run.sh", f"{HEAD}:run.sh", "x:absent"], names)
-    script = Blob("c3e9e049287befed8405d9816ed6e1ec4e3a1641", text="echo 1\n")
+    script = Blob("c3e9e049287befed8405d9816ed6e1ec4e3a1641")
     assert found == {
         "refs/heads/master:run.sh": script,
         f"{HEAD}:run.sh": script,
@@ -270,15 +270,17 @@ def test_contents_of_several_revisions_take_one_request(world: ReviewWorld) -> N
         ),
         f"{HEAD}:long": Blob("5a9182f077152dd3f7d621386a994c967dd1902b"),
     }
-    assert world.calls() == ["POST /graphql"]
+    assert world.calls() == ["POST /graphql", "POST /graphql"]
 
 
-def test_content_that_github_does_not_analyse_is_not_called_binary() -> None:
-    """GitHub does so over 512,000 bytes, and if it does not know the encoding."""
-    blob = {"oid": "a" * 40, "byteSize": 512_001, "isBinary": None, "text": None}
+def test_large_content_that_github_does_not_analyse_is_binary_as_git_says() -> None:
+    """The second blob has an unknown encoding."""
+    large = {"oid": "a" * 40, "byteSize": 512_001, "isBinary": None}
+    unknown = {"oid": "b" * 40, "byteSize": 512_000, "isBinary": None}
     folder: dict[str, object] = {}
-    data = {"repository": {"f0": blob, "f1": folder, "f2": None}}
-    assert WireHeadFiles.model_validate(data).blobs(["a", "b", "c"]) == {"a": Blob("a" * 40)}
+    data = {"repository": {"f0": large, "f1": unknown, "f2": folder, "f3": None}}
+    found = WireHeadFiles.model_validate(data).blobs(["a", "b", "c", "d"])
+    assert found == {"a": Blob("a" * 40, is_binary=True), "b": Blob("b" * 40)}
 
 
 def test_only_the_first_20_files_are_read(world: ReviewWorld) -> None:

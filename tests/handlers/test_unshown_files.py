@@ -147,8 +147,8 @@ def test_many_files_are_one_request_and_the_rest_stays_unread() -> None:
     blobs = {f"{HEAD}:{one.path}": BINARY for one in files}
     source = reader(renamed, *files, blobs=blobs)
     found = [reason for _, reason in reviewed(gather(source))]
-    assert [call for call in source.github.calls if call.startswith("blobs")] == ["blobs 250 20"]
-    assert [found.count(reason) for reason in ("binary or empty", "not shown by GitHub")] == [20, 231]
+    assert [call for call in source.github.calls if call.startswith("blobs")] == ["blobs 250 250"]
+    assert [found.count(reason) for reason in ("binary or empty", "not shown by GitHub")] == [250, 1]
     assert found[0] == "renamed without changes"  # it is not compared
 
 
