@@ -140,8 +140,10 @@ class Mirrors:
         return Mirror(self, f"{web_url(base_url)}/{repository}.git", token)
 
     def refuse(self, folder: Path, commits: Collection[str], reason: str, for_s: float) -> None:
-        refusal = _Refusal(self.settings(), reason, self.clock() + for_s)
-        self._refusals[folder, frozenset(commits)] = refusal
+        now = self.clock()
+        for key in [key for key, refusal in [*self._refusals.items()] if refusal.until <= now]:
+            self._refusals.pop(key, None)  # another thread may have removed it
+        self._refusals[folder, frozenset(commits)] = _Refusal(self.settings(), reason, now + for_s)
 
     def check_refusal(self, folder: Path, commits: Collection[str]) -> None:
         """Raise `MirrorUnavailable` if the commits are not to be fetched now."""
