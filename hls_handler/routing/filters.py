@@ -89,7 +89,9 @@ COURTESY = re.compile(r"(?:thanks?|thank you|thx|merci|danke|gracias|obrigad[oa]
 
 MIN_REQUEST_LETTERS = 10  # a mention with fewer other letters is a greeting, not a request
 MAX_COURTESY_CHARACTERS = 60
-"""A text that begins with thanks, contains no "?" and is not longer than this is not a request."""
+"""A text that begins with thanks, contains no question mark and is not longer than this is not a request."""
+
+QUESTION_MARKS = frozenset("?？؟⁇")  # also those of Chinese, Japanese, Arabic and Persian
 
 
 def strip_code_and_quotes(text: str) -> str:
@@ -122,9 +124,11 @@ def addressed_to_bot(text: str, logins: Collection[str]) -> bool:
     if not names or not mention.search(own_text):
         return False
     rest = " ".join(mention.sub(" ", own_text).split()).strip(" ,.:;!-").lower()
-    if len(rest) <= MAX_COURTESY_CHARACTERS and COURTESY.match(rest) and "?" not in rest:
+    if not QUESTION_MARKS.isdisjoint(rest):
+        return True
+    if len(rest) <= MAX_COURTESY_CHARACTERS and COURTESY.match(rest):
         return False
-    return sum(character.isalpha() for character in rest) >= MIN_REQUEST_LETTERS or "?" in rest
+    return sum(character.isalpha() for character in rest) >= MIN_REQUEST_LETTERS
 
 
 SKIP_LABEL = "skip-hls"

@@ -146,7 +146,8 @@ class Router:
             return question
         if not _is_event_enabled(as_request(routing_input, effective, self.accounts), effective):
             listed = self.settings.sources.where(f"{effective.key}.events")
-            reason = f"{routing_input.key} is not among the events of {listed}; add it there to process it"
+            wanted = self.as_thread_question(routing_input) or routing_input
+            reason = f"{wanted.key} is not among the events of {listed}; add it there to process it"
             routed: Rule | Ignored = Ignored("event not enabled", reason)
         else:
             routed = self.route_enabled(routing_input, effective)
@@ -199,16 +200,20 @@ class Router:
 
         Return None for any other event. Whether HLS opened the thread is known only to the worker.
         """
-        if routing_input.key != NEW_REPLY or routing_input.thread is None:
-            return None
-        asked = replace(routing_input, event="issue_comment")
-        is_asked = is_addressed(asked.comment_body, self.accounts)
-        if not (is_asked and _is_event_enabled(asked, effective)):
+        asked = self.as_thread_question(routing_input)
+        if asked is None or not _is_event_enabled(asked, effective):
             return None
         rule = self.route_enabled(asked, effective)
         if isinstance(rule, Rule):
             return dataclasses.replace(rule, thread=routing_input.thread)
         return rule
+
+    def as_thread_question(self, routing_input: RoutingInput) -> RoutingInput | None:
+        """Return a question to HLS in a review thread as one in the conversation, else None."""
+        if routing_input.key != NEW_REPLY or routing_input.thread is None:
+            return None
+        asked = replace(routing_input, event="issue_comment")
+        return asked if is_addressed(asked.comment_body, self.accounts) else None
 
     def find_label_correction(
         self, routing_input: RoutingInput, effective: EffectiveSettings

@@ -57,6 +57,7 @@ def test_question_about_how_to_start_is_recognized_outside_of_code_and_quotes(te
         ("@my-hls[bot] why is it a bug?", True),
         ("@my-hls пожалуйста объясни", True),
         ("Thanks @my-hls, but why is it a bug?", True),
+        ("@my-hls 为什么？", True),
         ("@my-hls", False),
         ("@my-hls[bot]", False),
         ("@my-hls thank you very much", False),
@@ -130,6 +131,11 @@ def test_question_in_a_review_thread_is_routed_like_one_in_the_conversation() ->
 )
 def test_other_replies_in_review_threads_stay_ignored(event: RoutingInput, entry: dict[str, Any], kind: str) -> None:
     assert ignored(event, settings(entry), bot=APP)[0] == kind
+
+
+def test_reason_of_a_question_in_a_review_thread_names_the_event_to_enable() -> None:
+    _, reason = ignored(reply("@hls why is that?"), settings({**REVIEWS, "events": ["pull_request"]}), bot=APP)
+    assert reason.startswith("issue_comment.created is not among the events of hls.yaml:10")
 
 
 def test_comment_of_the_author_is_routed_like_an_edit_of_the_issue() -> None:
