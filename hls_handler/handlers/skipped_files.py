@@ -37,8 +37,8 @@ NOT_HAND_WRITTEN: tuple[tuple[Reason, re.Pattern[str]], ...] = (
         "lock file",
         re.compile(
             r"^(?!(?:.*/)?\.github/)(?:.*/)?"  # below .github, `lock.yml` is a workflow
-            r"(?:npm-shrinkwrap\.json|bun\.lockb|gradle\.lockfile|\.terraform\.lock\.hcl"
-            r"|[^/]*\.(?:lock|resolved|sum)"
+            r"(?:npm-shrinkwrap\.json|bun\.lockb|\.terraform\.lock\.hcl"
+            r"|[^/]*\.(?:lock|lockfile|resolved|sum)"
             r"|(?:pylock[^/]*|(?:[^/]*[-.])?lock)\.(?:json|ya?ml|toml))$"
         ),
     ),

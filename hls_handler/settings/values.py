@@ -217,12 +217,13 @@ SET = re.compile(
     r"[\w*?]\[[^][/]+\]|\[[^][/]+\][\w*?]"  # py[co], [Dd]ocs, [0-9]*
     r"|\[(?:[!^]|(?:\w-\w)+\])"  # [!a], [a-z]
     r"|\.\[[^][/]+\](?=/|$)"  # *.[ch]
+    r"|\[\[:\w+:\]\]"  # [[:alpha:]]
 )
 """Matches a set of characters, and not names of routes: `[id]/page.tsx`, `users-[id].vue`."""
 
 ALTERNATIVES = {
     "braces": re.compile(r"\{[^{}]*(?:,|\.\.)[^{}]*\}"),
-    "parentheses": re.compile(r"\([^()]*\|[^()]*\)|[+@!]\([^()]+\)"),
+    "parentheses": re.compile(r"\([^()]*\|[^()]*\)|[+@!?]\([^()]+\)"),
 }
 ONE_FOR_EACH = ", which are not supported; write one glob for each"
 

@@ -65,7 +65,13 @@ def test_a_patch_is_shown_numbered_with_the_data_of_the_file() -> None:
 
 def test_files_that_are_not_hand_written_are_skipped() -> None:
     lock_files = ["package-lock.json", "Cargo.lock", "uv.lock", "go.sum", "bun.lock"]
-    lock_files += ["a/npm-shrinkwrap.json", "bun.lockb", "gradle.lockfile", "i/.terraform.lock.hcl"]
+    lock_files += [
+        "a/npm-shrinkwrap.json",
+        "bun.lockb",
+        "gradle.lockfile",
+        "buildscript-gradle.lockfile",
+        "i/.terraform.lock.hcl",
+    ]
     lock_files += ["pixi.lock", "my-yarn.lock", "app/Package.resolved", "go.work.sum", "pnpm-lock.yaml"]
     lock_files += ["lock.json", "conda-lock.yml", "packages.lock.json", "pylock.toml", "pylock.dev.toml"]
     generated = ["dist/index.js", "api/user_pb2.py", "user.pb.go", "ui/__snapshots__/a.js", "a.snap", "x.g.dart"]

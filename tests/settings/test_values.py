@@ -54,9 +54,9 @@ SET = (
         *((glob, MATCHES_NONE) for glob in ("", "docs\\*", "/docs/**", "docs/", "web/../docs/**", "docs/** ")),
         ("**.snap", "has ** inside a name; write it alone between slashes, such as **/*.snap"),
         *((glob, SET) for glob in ("[Dd]ocs/**", "**/*.py[co]", "src/*.[ch]", "[0-9]*.txt", "[a-zA-Z]/x", "[!a]/**")),
-        *((glob, SET) for glob in ("**/[Mm]akefile", "v[0-9].[0-9]/**", "**/*.[jt]s", "[^.]*")),
+        *((glob, SET) for glob in ("**/[Mm]akefile", "v[0-9].[0-9]/**", "**/*.[jt]s", "[^.]*", "[[:alpha:]]*/x")),
         *((glob, f"has alternatives in braces{ONE_EACH}") for glob in ("*.{a,b}", "part-{1..3}.sql", "{a,{b,c}}/**")),
-        *((glob, f"has alternatives in parentheses{ONE_EACH}") for glob in ("@(a)/**", "src/!(a)/**")),
+        *((glob, f"has alternatives in parentheses{ONE_EACH}") for glob in ("@(a)/**", "src/!(a)/**", "?(a)/**")),
         *((glob, f"has alternatives with |{ONE_EACH}") for glob in ("+(a|b)/**", "*(a|b)", "docs/**|src/**")),
     ],
 )
