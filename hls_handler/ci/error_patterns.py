@@ -24,9 +24,9 @@ EXIT_CODE = 10  # the last line of every failed step; explains nothing
 
 SOURCE = r"(?:[A-Za-z]:)?[^\s:()]{1,300}"  # a path
 ERROR_LEVEL = r'"?(?i:error|eror|err|fatal|panic|critical|crit|alert|emergency|emerg)\b"?'
-LOGFMT_ERROR = rf"(?:^|\s)KEY={ERROR_LEVEL}(?:$|\s\S{{1,60}}=)"
+LOGFMT_ERROR = rf"(?:^|[\s.])KEY={ERROR_LEVEL}(?:$|\s)"
 LOGFMT_KEYS = ("level", "lvl", "severity")
-JSON_ERROR = rf'^\{{.{{0,900}}KEY(?:_?[Nn]ame)?"\s?:\s?(?:{ERROR_LEVEL}|[56]0\b)'
+JSON_ERROR = rf'^\s{{0,8}}\{{.{{0,900}}KEY(?:_?(?:[Nn]ame|[Tt]ext))?"\s?:\s?(?:{ERROR_LEVEL}|[56]0\b)'
 JSON_KEYS = ("level", "Level", "lvl", "severity", "Severity", '"@l')  # ends of names: "log.level"
 
 PATTERNS: tuple[tuple[int, str, str], ...] = (
@@ -65,7 +65,7 @@ PATTERNS: tuple[tuple[int, str, str], ...] = (
     # Playwright
     (CAUSE, "timeout ", r'^\s{0,8}(?:["\w]{1,40} ){0,4}[Tt]imeout (?:of )?[0-9]{1,9} ?ms exceeded'),
     (CAUSE, "timed out ", r"^\s{0,8}[Tt]est (?:\S{1,80} )?timed out (?:after|in) [0-9]"),
-    (CAUSE, "timeout ", r"\bExceeded timeout of [0-9]{1,9} ?ms"),  # jest
+    (CAUSE, "timeout ", r"\b[Ee]xceeded (?:the )?(?:test )?timeout of [0-9]{1,9} ?ms"),  # jest, playwright
     (CAUSE, "err", r"\berror TS[0-9]{3,6}: "),
     (CAUSE, "err", r"^\s{1,9}[0-9]{1,7}:[0-9]{1,5}\s{1,9}error\s"),  # eslint
     (CAUSE, "✖", r"^\s{1,9}[0-9]{1,7}:[0-9]{1,5}\s{1,9}✖\s"),  # stylelint
@@ -162,6 +162,7 @@ PATTERNS: tuple[tuple[int, str, str], ...] = (
     (SUMMARY, "cancel", r"^The operation was canceled\.$"),
     # Words
     (ERROR_WORD, "err", r"(?<![\w./=-])(?:error|ERROR|Error)(?::| -|\]| \w{1,20}:)\s{0,9}(?!0\b)\S"),
+    (ERROR_WORD, "err", r"(?<![\w./=-])ERROR [\w(]"),  # a level: `12:00:00 [main] ERROR App - ...`
     (ERROR_WORD, "fatal", r"(?<![\w./=-])FATAL:\s{1,9}\S"),  # PostgreSQL
     (FAILED_WORD, "fail", r"(?<![\w./=-])(?:FAILED|FAILURE|FAIL|[Ff]ailed|[Ff]ailure)\b(?![.(=-]\w)"),
     (FAILED_WORD, "denied", r"\b[Dd]enied\b"),
