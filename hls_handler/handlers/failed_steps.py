@@ -142,7 +142,10 @@ def failed_step_names(job: WorkflowJob) -> list[tuple[str, str]]:
 
 
 def order_jobs(jobs: Iterable[WorkflowJob]) -> list[WorkflowJob]:
-    """Return the first job of each matrix, and then the others: "test (1)", "lint", "test (2)"."""
+    """Return the first job of each matrix, and then the others: "test (1)", "lint", "test (2)".
+
+    The jobs of a matrix have names that differ in numbers or after a bracket: "e2e 1/12".
+    """
     first: dict[str, WorkflowJob] = {}
     others: list[WorkflowJob] = []
     for job in jobs:
@@ -155,8 +158,9 @@ def order_jobs(jobs: Iterable[WorkflowJob]) -> list[WorkflowJob]:
 
 
 def _name_without_matrix(name: str) -> str:
-    """Return "call / build" for "call / build (3.12, x64)"."""
-    return " / ".join(part.partition(" (")[0] for part in name.split(" / "))
+    """Return "call / build" for "call / build (3.12, x64)", and "e2e /" for "e2e 1/12"."""
+    before_bracket = " / ".join(part.partition(" (")[0] for part in name.split(" / "))
+    return NUMBER.sub("", before_bracket)
 
 
 def read_failed_steps(
@@ -203,7 +207,7 @@ def _list_summary(step: FailedStep) -> list[str]:
     """Return the line that only sums a failure up; between two runs of the same step, it suffices."""
     if not step.error or EXIT_CODE_LINE.search(step.error) is not None:
         return []
-    return [DURATION.sub("", step.error)]
+    return [OF_ONE_RUN.sub("", step.error)]
 
 
 def _digest(errors: Sequence[str]) -> str:
@@ -228,10 +232,10 @@ class _JobExcerpts:
     annotations: Excerpt | None = None
 
     def list_errors(self, excerpt: Excerpt) -> list[str]:
-        """Return the lines that name the error of a step, without durations, which differ."""
+        """Return the lines that name the error of a step, without what differs between two runs."""
         notes = self.annotations.lines if self.annotations is not None else ()
         lines = (*excerpt.errors, *(note.text for note in notes))
-        return [DURATION.sub("", line) for line in lines]
+        return [OF_ONE_RUN.sub("", line) for line in lines]
 
 
 def _read_job(job: WorkflowJob, source: JobSource, characters: int) -> _JobExcerpts | None:
@@ -323,7 +327,18 @@ def _refer(step: FailedStep, same_as: int) -> FailedStep:
     return replace(empty, same_as=same_as)
 
 
-DURATION = re.compile(r"\b[0-9]{1,9}(?:[.,][0-9]{1,9})? ?(?:ms|s|secs?|seconds|m|mins?|minutes)\b")
+NUMBER = re.compile(r"[0-9]+")
+OF_ONE_RUN = re.compile(
+    r"""
+        \b[0-9]{1,9}(?:[.,][0-9]{1,9})?\ ?(?:ms|s|secs?|seconds|m|mins?|minutes)\b  # a duration
+      | \b[0-9]{4}-[0-9]{2}-[0-9]{2}\b          # a date
+      | T?[0-9]{2}:[0-9]{2}:[0-9]{2}[0-9.,]*Z?   # a time
+      | \b0x[0-9a-fA-F]+\b                       # an address
+      | \b[0-9]{4,}\b                            # a port, a time in milliseconds, the id of a process
+    """,
+    re.VERBOSE,
+)
+"""Numbers of an error line that say when and where a process ran."""
 
 
 def find_quoted_line(steps: Iterable[FailedStep], quote: str) -> Quoted | None:

@@ -299,6 +299,39 @@ def test_first_job_of_each_matrix_is_read_before_the_others() -> None:
     assert found.omitted == 5
 
 
+def test_jobs_whose_names_differ_in_numbers_are_one_matrix() -> None:
+    shards = tuple(job(700 + number, f"e2e {number}/12") for number in range(1, 13))
+    found = facts(source=reader(PULL, jobs={1: (*shards, job(750, "lint"))}, logs={}))
+    assert [shown.job for shown in found.steps][:3] == ["e2e 1/12", "lint", "e2e 2/12"]
+
+
+@pytest.mark.parametrize(
+    ("error", "same", "other"),
+    [
+        (
+            'time="2026-11-28T12:00:00Z" level=error msg="no stock"',
+            'time="2026-11-28T12:00:07Z" level=error msg="no stock"',
+            'time="2026-11-28T12:00:07Z" level=error msg="no cart"',
+        ),
+        (
+            "Error: connect ECONNREFUSED 127.0.0.1:45123",
+            "Error: connect ECONNREFUSED 127.0.0.1:39871",
+            "Error: connect ECONNREFUSED 127.0.0.2:39871",
+        ),
+        (
+            "E       assert <Cart at 0x7f3c8a1b2d90> == 404",
+            "E       assert <Cart at 0x7f11fa1b2d90> == 404",
+            "E       assert <Cart at 0x7f11fa1b2d90> == 500",
+        ),
+    ],
+    ids=["times", "ports", "addresses"],
+)
+def test_error_is_equal_without_the_numbers_of_its_process(error: str, same: str, other: str) -> None:
+    logs = {701: logged(error), 702: logged(same), 703: logged(other)}
+    found = facts(source=reader(PULL, jobs={1: (shard(1), shard(2), shard(3))}, logs=logs))
+    assert [one.same_as for one in found.steps] == [0, 1, 0]
+
+
 def test_equal_error_of_twelve_shards_is_shown_once_beside_that_of_another_job() -> None:
     shards = tuple(map(shard, range(1, 13)))
     logs = {one.id: LOG for one in shards} | {750: logged("a.c:3:1: error: unknown type name 'x'")}
