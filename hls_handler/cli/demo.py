@@ -19,7 +19,7 @@ import typer
 
 from hls_handler.cli.options import find_credentials, find_hls_command, print_line, print_lines
 from hls_handler.cli.send import Response, post_webhook, with_sandbox_links
-from hls_handler.cli.service_process import ServiceProcess
+from hls_handler.cli.service_process import START_TIMEOUT_S, ServiceProcess
 from hls_handler.db.files import hold_exclusively
 from hls_handler.deliveries import OPEN_STATES
 from hls_handler.errors import HlsError, SettingsError, with_remedy
@@ -135,7 +135,7 @@ def _run(sandbox: Sandbox, *, once: bool) -> int:
     print_line(f"Demo (stand-ins for GitHub and Claude, canned replies): {sandbox.page_url}")
     with closing(ServiceProcess(SETTINGS_FILE, log=LOG)) as service:
         if not service.wait_until_up():
-            print_line(f"the service did not start; the end of its log ({LOG}):")
+            print_line(f"the service did not start within {START_TIMEOUT_S:.0f} s; the end of its log ({LOG}):")
             print_lines(service.last_log_lines())
             return 2
         succeeded = _send_story(settings, sandbox, service)

@@ -10,7 +10,7 @@ from pathlib import Path
 from hls_handler.cli.options import print_line
 from hls_handler.errors import HlsError
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 60.0  # a start takes two seconds; many times that on a busy machine
 STOP_TIMEOUT_S = 60.0  # longer than the default of limits.shutdown_s
 MAX_STARTS = 20  # starts of the service before the demo gives up
 
