@@ -53,6 +53,7 @@ class GitResult:
     status: int | None  # exit status, negative after a signal; None if it had to stop
     output: bytes
     is_cut: bool  # True if git was stopped because there was more output
+    had_to_stop: bool = False  # True if it was stopped because of `must_stop`
 
 
 def find_git() -> str | None:
@@ -113,15 +114,21 @@ def run_git(
         start_new_session=True,  # for `killpg`
     )
     assert process.stdout is not None
-    has_ended, is_stopped = threading.Event(), threading.Event()
+    has_ended = threading.Event()
+    is_late = threading.Event()
+    had_to_stop = threading.Event()
 
     def stop_in_time() -> None:
         deadline = time.monotonic() + limits.timeout_s
         while not has_ended.wait(max(min(deadline - time.monotonic(), CHECK_EVERY_S), 0.0)):
-            if time.monotonic() >= deadline or limits.must_stop():
-                is_stopped.set()
-                _kill(process)
-                return
+            if limits.must_stop():
+                had_to_stop.set()
+            elif time.monotonic() >= deadline:
+                is_late.set()
+            else:
+                continue
+            _kill(process)
+            return
 
     threading.Thread(target=stop_in_time, daemon=True).start()
     writer = threading.Thread(target=_write, args=(process, stdin), daemon=True)  # git may wait for us to read first
@@ -134,8 +141,8 @@ def run_git(
     status = process.wait()
     has_ended.set()
     writer.join()
-    shown_status = None if is_stopped.is_set() else status
-    return GitResult(shown_status, output[: limits.output_bytes], is_cut)
+    shown_status = None if is_late.is_set() or had_to_stop.is_set() else status
+    return GitResult(shown_status, output[: limits.output_bytes], is_cut, had_to_stop.is_set())
 
 
 def _write(process: subprocess.Popen[bytes], text: bytes) -> None:

@@ -505,7 +505,7 @@ class Mirror:
         packs = [pack.stat().st_size for pack in folder.glob("objects/pack/tmp_pack_*")]
         if max(packs, default=0) > self._max_bytes:
             return self._too_large()
-        if result.status is None and self._mirrors.disk.is_low():
+        if result.had_to_stop:
             return DiskFull(self._mirrors.disk.describe_low())
         if result.status is None and not packs:
             return HostFailed(SILENT)

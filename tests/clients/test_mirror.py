@@ -51,13 +51,14 @@ class World:
         self.wait: Callable[[float], None] = lambda _: None
         self.reports: list[str] = []
         self.disk_bytes = 10**12  # the size of a disk that has only the mirrors
+        self.other_bytes: Iterator[int] = iter(())  # what others use, by each time that the room is read
         self.mirrors = Mirrors(
             lambda: self.settings,
             most_waiting=most_waiting,
             report=self.reports.append,
             clock=lambda: self.now,
             sleep=lambda seconds: self.wait(seconds),
-            free_bytes=lambda folder: self.disk_bytes - self.mirror_bytes(),
+            free_bytes=lambda folder: self.disk_bytes - self.mirror_bytes() - next(self.other_bytes, 0),
         )
 
     def mirror_bytes(self) -> int:
@@ -586,6 +587,15 @@ def test_fetch_ends_when_it_uses_the_room_that_stays_free(world: World, three: d
     assert world.open(three["third"], repository="o/third").no_mirror == FULL  # for two minutes
     world.now = 121.0
     assert world.open(three["third"], repository="o/third").no_mirror == ""
+
+
+def test_fetch_that_ends_for_lack_of_room_says_so_also_if_others_have_made_room_since(world: World) -> None:
+    large = world.origin.commit({f"{number}.txt": os.urandom(500_000) for number in range(10)})
+    world.server.mode = "slow"
+    world.other_bytes = iter([0, 0, 10**12])
+    reason = "less than mirror.min_free_mb (1000) is free on the disk of mirror.directory"
+    assert world.open(large).no_mirror == reason
+    assert world.reports == []
 
 
 def test_full_disk_deletes_a_mirror_and_is_remembered(
