@@ -234,7 +234,8 @@ class _DeadlineStream(httpcore2.NetworkStream):
         return self._stream.read(max_bytes, timeout.timeout_s())
 
     def write(self, buffer: bytes, timeout: Any = None) -> None:
-        self._stream.write(buffer, timeout.timeout_s())
+        for begin in range(0, len(buffer), PIECE_BYTES):  # httpcore2 gives the timeout to each piece that it sends
+            self._stream.write(buffer[begin : begin + PIECE_BYTES], timeout.timeout_s())
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: Any = None
@@ -249,6 +250,7 @@ class _DeadlineStream(httpcore2.NetworkStream):
         return self._stream.get_extra_info(info)
 
 
+PIECE_BYTES = 16_384
 _BODY_HEADERS = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -16,11 +18,12 @@ from hls_handler.clients.api import GithubApi
 from hls_handler.clients.job_log import read_log
 from hls_handler.clients.providers import Providers
 from hls_handler.clients.transport import (
+    exchange,
     find_proxy_settings,
     proxy_passwords,
     retry_after,
 )
-from hls_handler.errors import DependencyDown, SettingsError
+from hls_handler.errors import DependencyDown, Permanent, SettingsError
 from hls_handler.settings.model import Claude as ClaudeSettings
 from tests.clients.fake_network import HOST, Authority, Proxy, tls_server
 from tests.clients.review_world import NOON, github_settings
@@ -175,3 +178,24 @@ def test_rejected_proxy_password_is_reported(network: Network) -> None:
 @pytest.mark.parametrize("header", [{}, {"retry-after": "nan"}, {"retry-after": "Fri, 20 Nov 2026 12:05:00 GMT"}])
 def test_invalid_header_gives_none(header: dict[str, str]) -> None:
     assert retry_after(header, NOON) is None
+
+
+def test_request_whose_body_is_read_slowly_ends_at_the_limit() -> None:
+    body = "x" * 30_000_000
+    counted: list[int] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        reading = threading.Thread(target=count_slowly, args=(server, counted))
+        reading.start()
+        with pytest.raises(Permanent, match=r"^no answer: "):
+            exchange(f"http://127.0.0.1:{server.getsockname()[1]}", "/", body, 0.5)
+        reading.join()
+    assert sum(counted) < len(body)
+
+
+def count_slowly(server: socket.socket, counted: list[int]) -> None:
+    """Read 1 MB a second, until the client closes the connection."""
+    connection, _ = server.accept()
+    with connection:
+        while received := len(connection.recv(10_000)):
+            counted.append(received)
+            time.sleep(0.01)
