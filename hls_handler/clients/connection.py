@@ -212,6 +212,9 @@ class HttpTransport:
             timeout=urllib3.Timeout(connect=min(self._timeout_s, MAX_CONNECT_S), read=self._timeout_s),
             preload_content=False,
         )
+        if response.status < 200:  # http.client takes 102 and 103 for the response, which is still to come
+            response.close()
+            raise urllib3.exceptions.ProtocolError(f"interim response {response.status}")
         headers = {name.lower(): value for name, value in response.headers.items()}
         return HttpResponse(response.status, headers, _read(response))
 

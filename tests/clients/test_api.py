@@ -76,7 +76,9 @@ def test_write_that_was_never_sent_cannot_have_succeeded() -> None:
     assert not caught.value.may_have_succeeded
 
 
-@pytest.mark.parametrize(("status", "may_have_succeeded"), [(422, False), (429, False), (502, True), (202, True)])
+@pytest.mark.parametrize(
+    ("status", "may_have_succeeded"), [(422, False), (429, False), (502, True), (202, True), (103, True)]
+)
 def test_write_may_have_succeeded_after_a_response_of_a_gateway(
     api: GithubApi, server: FakeServer, status: int, may_have_succeeded: bool
 ) -> None:
