@@ -142,7 +142,7 @@ class Router:
         if command is not None:
             return command
         question = self.route_thread_question(routing_input, effective)
-        if isinstance(question, Rule):
+        if question is not None:
             return question
         if not _is_event_enabled(as_request(routing_input, effective, self.accounts), effective):
             listed = self.settings.sources.where(f"{effective.key}.events")

@@ -124,7 +124,7 @@ def test_question_in_a_review_thread_is_routed_like_one_in_the_conversation() ->
         (
             reply("@hls why is that?", comment_author="copilot[bot]", comment_author_is_bot=True),
             REVIEWS,
-            "event not enabled",
+            "other bot",
         ),
     ],
     ids=["to nobody", "of a newcomer", "not a reply", "comments are not enabled", "of a bot"],
