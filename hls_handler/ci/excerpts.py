@@ -153,9 +153,11 @@ class _LineSelector:
         """Return lines that name an error, at most `MAX_FURTHER` of each weight, the best first."""
         weights = sorted(self._further, reverse=True)
         naming = [weight for weight in weights if weight >= FAILED_NAME]
+        if not naming and ERROR_WORD in weights:  # a line of a logger may stand in each log
+            naming = [weight for weight in weights if weight >= ERROR_WORD]
         found: list[str] = []
-        for weight in naming or [ERROR_WORD]:
-            found += self._further.get(weight, ())
+        for weight in naming:
+            found += self._further[weight]
         return tuple(found)
 
     @property

@@ -71,7 +71,7 @@ class FailedStep:
     same_as: int = 0  # number of an earlier step that shows its error, so that `text` is ""; or 0
     annotations: str = ""  # at the first step of a job without a log, or of a cancelled one; as `text`
     error: str = ""  # the line of `text` or `annotations` that explains the failure best, or ""
-    error_digest: str = ""  # of all lines that name the error, without durations, or ""
+    error_digest: str = ""  # of all lines that name the error, without `OF_ONE_RUN`, or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,14 +331,14 @@ NUMBER = re.compile(r"[0-9]+")
 OF_ONE_RUN = re.compile(
     r"""
         \b[0-9]{1,9}(?:[.,][0-9]{1,9})?\ ?(?:ms|s|secs?|seconds|m|mins?|minutes)\b  # a duration
-      | \b[0-9]{4}-[0-9]{2}-[0-9]{2}\b          # a date
-      | T?[0-9]{2}:[0-9]{2}:[0-9]{2}[0-9.,]*Z?   # a time
-      | \b0x[0-9a-fA-F]+\b                       # an address
-      | \b[0-9]{4,}\b                            # a port, a time in milliseconds, the id of a process
+      | ^\W?[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.,]+Z?  # the time of a log line
+      | \b(?:time|timestamp|ts|pid)"?\ ?[=:]\ ?"?[0-9][0-9TZ:.+-]*
+      | (?<=[0-9]):[0-9]{4,5}\b                   # the port of an address
+      | \b0x[0-9a-fA-F]+\b                       # a place in memory
     """,
     re.VERBOSE,
 )
-"""Numbers of an error line that say when and where a process ran."""
+"""What says when and where a process ran, in an error line. Other numbers may be results or places in a file."""
 
 
 def find_quoted_line(steps: Iterable[FailedStep], quote: str) -> Quoted | None:

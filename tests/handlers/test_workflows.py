@@ -306,6 +306,24 @@ def test_jobs_whose_names_differ_in_numbers_are_one_matrix() -> None:
 
 
 @pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("src/big.c:1204:5: error: expected ';'", "src/big.c:3310:5: error: expected ';'"),
+        ("E       assert 5000 == 4000", "E       assert 1200 == 1100"),
+        ("E       assert '2026-01-31' == '2026-02-01'", "E       assert '2024-02-29' == '2024-03-01'"),
+        ("E       assert '12:00:00' == '13:00:00'", "E       assert '09:00:00' == '08:00:00'"),
+        ("Error: error in migration 0012", "Error: error in migration 0013"),
+        ("npm error Missing script: docs", "npm error Missing script: lint"),
+    ],
+)
+def test_errors_with_other_results_and_places_are_not_equal(one: str, other: str) -> None:
+    logs = {701: logged("INFO Registered handlers for ERROR and WARN", one), 702: logged(other)}
+    logs = {key: log.replace("FAILED", "ended") for key, log in logs.items()}
+    found = facts(source=reader(PULL, jobs={1: (shard(1), shard(2))}, logs=logs))
+    assert [shown.same_as for shown in found.steps] == [0, 0]
+
+
+@pytest.mark.parametrize(
     ("error", "same", "other"),
     [
         (
