@@ -24,7 +24,7 @@ EXIT_CODE = 10  # the last line of every failed step; explains nothing
 
 SOURCE = r"(?:[A-Za-z]:)?[^\s:()]{1,300}"  # a path
 ERROR_LEVEL = r'"?(?i:error|eror|err|fatal|panic|critical|crit|alert|emergency|emerg)\b"?'
-LOGFMT_ERROR = rf"(?:^|[\s.])KEY={ERROR_LEVEL}(?:$|\s)"
+LOGFMT_ERROR = rf"(?:^|[\s.])KEY={ERROR_LEVEL}(?:$|\s(?:\"|\S{{1,60}}=))"
 LOGFMT_KEYS = ("level", "lvl", "severity")
 JSON_ERROR = rf'^\s{{0,8}}\{{.{{0,900}}KEY(?:_?(?:[Nn]ame|[Tt]ext))?"\s?:\s?(?:{ERROR_LEVEL}|[56]0\b)'
 JSON_KEYS = ("level", "Level", "lvl", "severity", "Severity", '"@l')  # ends of names: "log.level"
@@ -162,7 +162,7 @@ PATTERNS: tuple[tuple[int, str, str], ...] = (
     (SUMMARY, "cancel", r"^The operation was canceled\.$"),
     # Words
     (ERROR_WORD, "err", r"(?<![\w./=-])(?:error|ERROR|Error)(?::| -|\]| \w{1,20}:)\s{0,9}(?!0\b)\S"),
-    (ERROR_WORD, "err", r"(?<![\w./=-])ERROR [\w(]"),  # a level: `12:00:00 [main] ERROR App - ...`
+    (ERROR_WORD, "err", r"(?:^|[0-9\]] )ERROR [\w(\[]"),  # a level: `12:00:00 [main] ERROR App - ...`
     (ERROR_WORD, "fatal", r"(?<![\w./=-])FATAL:\s{1,9}\S"),  # PostgreSQL
     (FAILED_WORD, "fail", r"(?<![\w./=-])(?:FAILED|FAILURE|FAIL|[Ff]ailed|[Ff]ailure)\b(?![.(=-]\w)"),
     (FAILED_WORD, "denied", r"\b[Dd]enied\b"),

@@ -152,6 +152,7 @@ WEIGHED_LINES = [
     (ERROR_WORD, "event=stopped severity=ERROR"),
     (ERROR_WORD, 'log.level=error "the queue is full"'),
     (ERROR_WORD, "12:00:00.123 [main] ERROR com.example.Shop - the queue is full"),
+    (ERROR_WORD, "2026-01-01 12:00:00 ERROR [main] com.example.Shop - the queue is full"),
     (ERROR_WORD, "ERROR 1146 (42S02) at line 12: Table 'shop.carts' doesn't exist"),
     (ERROR_WORD, '{"lvl":"err","msg":"the queue is full"}'),
     (ERROR_WORD, '  {"severityText":"ERROR","body":"the queue is full"}'),
