@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -88,7 +88,6 @@ def _measure(folder: Path, case: Case, start_service: StartService, start_stand_
         start_stand_in(github_s=GITHUB_S, claude_s=CLAUDE_S) as upstream,
         start_service(folder, **upstream.settings, storage_url=url, concurrency=case.workers, core=core) as ours,
         closing(Storage.open(url)) as store,
-        closing(socket.create_connection(("127.0.0.1", ours.port))) as connection,
     ):
 
         def start(number: int) -> None:
@@ -107,10 +106,10 @@ def _measure(folder: Path, case: Case, start_service: StartService, start_stand_
         wait_until_done(case.workers)
         for number in range(1, case.rounds + 1):
             expected = case.workers + number * in_round
-            times.idle.append(_accept_times(connection, islice(paused, case.accepts), case.pause_s))
+            times.idle.append(_accept_times(ours.port, islice(paused, case.accepts), case.pause_s))
             start(in_round)
             _wait_until(lambda: store.deliveries.queue_state().running == case.workers)
-            times.busy.append(_accept_times(connection, islice(paused, case.accepts), case.pause_s))
+            times.busy.append(_accept_times(ours.port, islice(paused, case.accepts), case.pause_s))
             assert count_done() < expected, "the deliveries were done before the measurement ended"
             wait_until_done(expected)
     return times
@@ -126,10 +125,15 @@ def _describe(rounds: list[list[float]]) -> str:
     return f"{median(took_s) * 1000:.1f} and {percentile(took_s, 0.99) * 1000:.1f} ms"
 
 
-def _accept_times(connection: socket.socket, deliveries: Iterator[tuple[str, bytes]], pause_s: float) -> list[float]:
-    """Send a delivery every `pause_s` seconds; return the response times in seconds."""
+def _accept_times(port: int, deliveries: Iterator[tuple[str, bytes]], pause_s: float) -> list[float]:
+    """Send a delivery every `pause_s` seconds over one connection; return the response times in seconds."""
     requests = [signed_request(event, body) for event, body in deliveries]
-    took_s = []
+    with closing(socket.create_connection(("127.0.0.1", port))) as connection:
+        return _send_one_by_one(connection, requests, pause_s)
+
+
+def _send_one_by_one(connection: socket.socket, requests: Sequence[bytes], pause_s: float) -> list[float]:
+    took_s: list[float] = []
     began_at = time.perf_counter()
     for number, request in enumerate(requests, 1):
         time.sleep(max(0.0, began_at + number * pause_s - time.perf_counter()))
@@ -137,7 +141,9 @@ def _accept_times(connection: socket.socket, deliveries: Iterator[tuple[str, byt
         connection.sendall(request)
         response = b""
         while not response.endswith(b"}"):  # the headers may arrive first
-            response += connection.recv(65_536)
+            received = connection.recv(65_536)
+            assert received, "the service closed the connection"
+            response += received
         took_s.append(time.perf_counter() - start)
         assert response.startswith(b"HTTP/1.1 202"), response
     return took_s
