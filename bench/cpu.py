@@ -1,4 +1,4 @@
-"""CPU time per delivery of the service, without that of httpx2 and anthropic.
+"""CPU time per delivery of the service, without that of PyGithub and anthropic.
 
 The service processes issues of a stand-in without latency. Then another process repeats all recorded calls with the
 SDKs alone, configured like those of the service.

@@ -7,6 +7,7 @@ import signal
 import alembic.command
 import anthropic.resources.messages
 import genai_prices
+import github
 import psycopg
 import rich.console
 import uvicorn.protocols.http.httptools_impl
@@ -14,7 +15,7 @@ import uvloop
 
 from hls_handler.cli import COMMANDS, load_command
 
-IMPORTED = (alembic, anthropic, genai_prices, psycopg, rich, uvicorn, uvloop)
+IMPORTED = (alembic, anthropic, genai_prices, github, psycopg, rich, uvicorn, uvloop)
 
 if __name__ == "__main__":
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})

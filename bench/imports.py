@@ -6,12 +6,13 @@ import signal
 
 import anthropic.resources.messages
 import genai_prices
+import github
 import uvicorn.protocols.http.httptools_impl
 import uvloop
 
 import hls_handler.cli.serve
 
-IMPORTED = (anthropic, genai_prices, hls_handler, uvicorn, uvloop)
+IMPORTED = (anthropic, genai_prices, github, hls_handler, uvicorn, uvloop)
 
 if __name__ == "__main__":
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})

@@ -1,4 +1,4 @@
-"""`python -m bench.sdks PORT`: repeat all requests that a stand-in has recorded, with httpx2 and anthropic alone.
+"""`python -m bench.sdks PORT`: repeat all requests that a stand-in has recorded, with PyGithub and anthropic alone.
 
 Prints the CPU time of all calls in milliseconds.
 """
@@ -9,8 +9,8 @@ import sys
 import time
 from typing import Any
 
-import httpx2
 from anthropic import Anthropic
+from github import Auth, Github
 
 from bench.process import MeasuredProcess
 from bench.stand_in import StandIn
@@ -19,8 +19,14 @@ from bench.stand_in import StandIn
 def _replay(upstream: StandIn) -> float:
     settings = upstream.settings
     token, api_key = settings["credentials"]
-    headers = {"Authorization": f"Bearer {token}", "User-Agent": "bench"}
-    github = httpx2.Client(base_url=settings["github_url"], headers=headers, timeout=15)
+    github = Github(
+        base_url=settings["github_url"],
+        auth=Auth.Token(token),
+        lazy=True,
+        retry=None,
+        seconds_between_requests=None,
+        seconds_between_writes=None,
+    )
     claude = Anthropic(api_key=api_key, base_url=settings["claude_url"], max_retries=0, timeout=60)
     requests = upstream.requests()
     for request in requests[:20]:  # so that imports and connections are not measured
@@ -31,11 +37,12 @@ def _replay(upstream: StandIn) -> float:
     return (time.process_time() - before_s) * 1000
 
 
-def _send(github: httpx2.Client, claude: Anthropic, request: dict[str, Any]) -> None:
+def _send(github: Github, claude: Anthropic, request: dict[str, Any]) -> None:
     if request["stand_in"] == "claude":
         claude.messages.create(**request["body"])
     else:
-        github.request(request["method"], request["path"], params=request["query"] or None, json=request["body"])
+        parameters = request["query"] or None
+        github.requester.requestJson(request["method"], request["path"], parameters, input=request["body"])
 
 
 if __name__ == "__main__":
