@@ -25,7 +25,7 @@ from hls_handler.handlers.handler import check_conversation
 from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.oracle import OracleHandler
 from hls_handler.queue.checkpoints import StatusChange
-from hls_handler.review.dismissals import is_promise
+from hls_handler.review.dismissals import classify_reply
 from hls_handler.review.record import LedgerEntry
 from hls_handler.routing import (
     Command,
@@ -177,7 +177,7 @@ def _find_unchanged(job: Job, command: Command) -> str:
     state = entry.state if entry is not None else "gone"
     if state in ("fixed", "gone"):
         return f"the finding of this review thread is {state}, so the check does not count it"
-    if state != "dismissed" and comment is not None and is_promise(comment.body):
+    if state != "dismissed" and comment is not None and classify_reply(comment.body) == "change":
         return "the finding of this review thread is open and was not dismissed"
     return ""
 

@@ -4,52 +4,164 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Literal
 
 from hls_handler.review.record import ReviewThread
 from hls_handler.untrusted.command_line import read_command_line
 
 FIXED = "fixed"
-"""Key of the reply in the thread of a finding that is fixed (`EnsureReply.key`)."""
+"""Key of the reply in the thread of a finding that is closed (`EnsureReply.key`)."""
+
+STILL_THERE = "still-there"
+"""Key of the reply in a thread that a person resolved although its finding is still there."""
 
 COMMAND = "command "
 """Beginning of the key of a dismissal by `/dismiss N`: "command 1a2b3c4d by mona", with the GUID of the command."""
 
-PHRASES = (
-    *("won't fix", "wont fix", "wontfix", "will not fix", "won't be fixed", "will not be fixed", "not going to fix"),
-    *("no fix needed", "no change needed", "no fix required", "no change required", "doesn't need to be fixed"),
-    *("not a bug", "isn't a bug", "not an issue", "isn't an issue", "this is not a problem", "isn't a problem"),
-    *("by design", "intentional", "deliberate", "on purpose", "as intended", "as designed"),
-    *("works as intended", "works as designed", "works as expected", "working as intended", "working as designed"),
-    *("this is intended", "this is expected"),
-    *("this is fine", "that's fine", "it's fine", "this is ok", "this is okay", "fine as is", "ok as is"),
-    *("false positive", "false-positive", "false alarm", "out of scope", "not in scope", "not applicable", "n/a"),
-    *("acceptable risk", "accepted risk", "can't happen", "cannot happen"),
+RESOLVED = "resolved by "
+"""Beginning of the key of a dismissal by a resolved thread: "resolved by mona"."""
+
+ReplyKind = Literal["dismissal", "change", "other"]
+"""What a reply says of a finding: it is not to be fixed; it will be or was fixed; neither, or HLS does not know."""
+
+WORDS = {
+    "fix": "fix|change|update|adjust|refactor|rework|remove|rename|revert|replace|amend|improve|rewrite|simplify|"
+    "address|correct|clean|move|drop|delete|switch|add|tweak|patch|handle",
+    "fixed": "fixed|changed|updated|adjusted|refactored|reworked|removed|renamed|reverted|replaced|amended|improved|"
+    "rewritten|rewrote|simplified|addressed|corrected|cleaned|moved|dropped|deleted|switched|added|tweaked|patched",
+    "fixing": "fixing|changing|updating|adjusting|refactoring|reworking|removing|renaming|reverting|replacing|amending|"
+    "improving|rewriting|simplifying|addressing|correcting|cleaning|moving|dropping|deleting|switching|adding|handling",
+    "bug": "bug|issue|problem|concern|defect|error|race|race condition|leak|memory leak|regression|vulnerability|"
+    "security issue|security problem|secret|credential|risk",
+    "did": r"(?!need|(?:check|test|discuss|decid|want|look|us|intend|accept)ed)\w+ed|made|put|wrote",
+    "it": "it|this|that",
+    "keep": "keep|keeping|kept|leave|leaving|left",
+    "empty": "empty|none|null|nil|undefined|zero|negative",
+    "fine": "fine|ok|okay|safe|harmless",
+    "finding": "finding|suggestion|comment|warning|report|review|analysis|bot|claude",
+    "intended": "intended|designed|expected|documented",
+    "purposely": "intentional|intentionally|deliberate|deliberately|purposely",
+}
+"""The words that a word in braces stands for in `DISMISSALS`, `CHANGES` and `AGREEMENTS`."""
+
+DISMISSALS = """
+will not {fix}; will not be {fixed}; will not be {fixing}; would not {fix}; should not {fix}; should not be {fixed}
+not going to {fix}; not going to be {fixed}; will not do; wontfix; rather not {fix}; do not want to {fix}
+do not plan to {fix}; do not intend to {fix}; not planning to {fix}; ^not {fixing}; am not {fixing}; are not {fixing}
+no change needed; no change required; no change necessary; no changes needed; no changes required
+no fix needed; no fix required; no fix necessary; no action needed; no action required; needs no {fix}
+does not need to {fix}; does not need to be {fixed}; does not need {fixing}; does not need {fix}
+do not need to {fix}; do not see reason to {fix}; do not see need to {fix}; no reason to {fix}; no need to {fix}
+do not think we need to {fix}; do not think {it} needs to be {fixed}; do not think {it} needs {fixing}
+nothing to {fix}; nothing to do; nothing wrong; no need; not worth it; not worth the; not worth {fixing}; do not care
+not {bug}; there is no {bug}; do not see {bug}; do not think {it} is {bug}; do not consider {it} {bug}
+{purposely}; {purposely} {fixed}; {fixed} {purposely}; on purpose; {fixed} * on purpose; {fixed} the * on purpose
+by design; is {intended}; as {intended}; ^intended; {intended} behavior; {intended} behaviour; what we want
+supposed to be; supposed to work; how it should; meant to be; the whole point; {it} is the point
+false positive; false alarm; {finding} is wrong; {finding} is incorrect; {finding} is invalid
+{it} is {fine}; {fine} as is; good as is; works as is; code is correct; code is {fine}
+{keep} as is; {keep} {it} as; {keep} {it} like; {keep} {it} unchanged; {keep} {it} the way; {keep} {it}$
+out of scope; not in scope; beyond the scope; outside the scope; outside of the scope; unrelated to
+not applicable; n/a; not relevant; irrelevant; does not apply; does not matter; known limitation; overkill; yagni
+acceptable; accept {it}; accept the risk; accepted risk; risk accepted; live with {it}; live with the
+can not happen; can never happen; never happens; will never happen; can not occur; impossible; unreachable
+never reached; can not be {empty}; can never be {empty}; is never {empty}; are never {empty}
+please ignore; can be ignored; ignore {it}; ignoring; declined; declining; dismissing; rejecting; nack
+"""
+"""Phrases that dismiss a finding, in the words of `_spell_out`. ^ and $ are the start and the end of a clause."""
+
+CHANGES = """
+{fixed}; fix; fixes; ^{fixing}; am {fixing}; are {fixing}; be {fixing}; {fix} {it}
+i {fix}; we {fix}; to {fix}; will {fix}; can {fix}; could {fix}; should {fix}; would {fix}; must {fix}
+^{did}; i {did}; we {did}; i have {did}; we have {did}; i need to; we need to; i will *; we will *; will be *
+will do; going to *; let me; let us; gonna; want to; plan to; todo; ^on it; am on it; on my list
+^done; done$; done in; done with; ^handled; handled in *; pushed; committed; resolved; solved; implemented
+applied; taken care; taking care; looking into; working on; in progress; ptal; another look
+any more; anymore; no longer; now; tomorrow; soon; later; asap; follow up
+latest *; last commit; last push; new commit; new version; next *; separate *; the commit; see commit
+another pr; another pull request; another issue; another commit; after the; after my; after rebase; once the
+is gone; takes care; tonight
+"""
+"""Phrases that promise or report a change, or put the decision off. Such a reply never dismisses. * is any word."""
+
+AGREEMENTS = """
+good catch; great catch; nice catch; good point; fair point; valid point; good find; nice find; good spot
+well spotted; valid concern; you are right; you are correct; that is right; that is correct; makes sense
+^agreed; i agree; my bad; my mistake; oops; thanks for catching
+"""
+"""Phrases that agree with a finding. They are promises unless "but" follows."""
+
+DOUBTS = (
+    "maybe|perhaps|unsure|not sure|wonder|doubt|guess|probably|possibly|hope|thought|seems|looks like|unclear|"
+    "yet|until|today|for the moment"
 )
-"""Beginnings of replies that dismiss a finding, in lower case."""
+"""Words that make a sentence no dismissal."""
 
-_TO_SOMEBODY = r"(?:@[\w-]+(?:\[bot\])?[,:]? )?(?:(?:yes|no|nope|ok|okay|ack|sorry|thanks)[,.!] )?"
-_SUBJECT = r"(?:(?:i|we|(?:this|that|it)(?:'s| is| was)?) )?(?:an? |the )?"
-_DISMISSAL = re.compile(rf"{_TO_SOMEBODY}{_SUBJECT}(?:{'|'.join(map(re.escape, PHRASES))})(?!\w)")
-_PROMISE = re.compile(r"(?:\bwill|'ll) fix\b")
-_QUESTION = re.compile(r"(?:(?![.!] ).)*?\?(?!\w)")  # in the rest of a sentence; that of a URL does not count
+DENIALS = "not|never|no|hardly|nobody|nothing|if|unless|whether|might|may|could|should"
+"""Words that turn a phrase behind them in the same clause into its opposite."""
+
+CONTRACTIONS = {
+    r"\bwon'?t\b": "will not",
+    r"\bcan'?t\b|\bcannot\b": "can not",
+    r"\b(is|are|was|do|does|did|should|would|could|need)n'?t\b": r"\1 not",
+    r"\b(it|that|this|there|here)'?s\b": r"\1 is",
+    r"'ll\b": " will",
+    r"'d\b": " would",
+    r"'ve\b": " have",
+    r"'re\b": " are",
+    r"\bi'm\b": "i am",
+    r"-": " ",
+    r"\b(?:an?|any(?! more)|real|really|actual|actually|just|simply|totally|completely|perfectly|also|currently) ": "",
+}
+"""What `_spell_out` replaces, so that one phrase fits many replies."""
+
+
+def _compile(phrases: str) -> re.Pattern[str]:
+    """Return a pattern that matches any of the phrases, which stand between semicolons or on lines of their own."""
+    found: list[str] = []
+    for phrase in sorted(re.split(r"[;\n]", phrases.strip()), key=len, reverse=True):  # the longest fits first
+        words = {key: f"(?:{alternatives})" for key, alternatives in WORDS.items()}
+        pattern = phrase.strip().format_map(words)
+        pattern = pattern.replace("^", "(?<=, )").replace("*", r"\w+")
+        found.append(pattern.replace("$", "(?= ,)"))
+    return re.compile(rf"(?<![\w/])(?:{'|'.join(found)})(?!\w)")
+
+
+_DISMISSAL = _compile(DISMISSALS)
+_CHANGE = _compile(CHANGES)
+_AGREEMENT = _compile(AGREEMENTS)
+_CONCEDED = re.compile(rf"{_AGREEMENT.pattern}.*?, (?:but|however) ,")
+_DOUBT = re.compile(rf"\b(?:{DOUBTS})\b")
+_DENIED = re.compile(rf"\b(?:{DENIALS})\b[^,]*$")
+_UNCHANGED = re.compile(rf"\b(?:not|never|no) (?:(?:be|been|a|an|the|to|yet) )*(?:{WORDS['fixed']}|fix|fixes)\b")
+_COMMIT = re.compile(r"\b(?=[0-9a-f]*[0-9])(?=[0-9a-f]*[a-f])[0-9a-f]{7,40}\b")
 _DISMISS = re.compile(r"/dismiss(?:[:,]|[ \t]+[^\W\d])", re.ASCII | re.IGNORECASE)  # with a reason
-_NOT_OWN_WORDS = re.compile(r"^[ \t]*>[^\n]*|```.*?(?:```|\Z)|`[^`\n]*`|\*\*", re.MULTILINE | re.DOTALL)
+_NOT_OWN_WORDS = re.compile(r"^[ \t]*>[^\n]*|```.*?(?:```|\Z)|`[^`\n]*`|\*\*|https?://\S+", re.MULTILINE | re.DOTALL)
+_SENTENCE = re.compile(r"[^.!?\n]+(?:[.!?](?!\s|$)[^.!?\n]*)*[.!?]*")
+_CLAUSE_ENDS = re.compile(r"[,;:()\u2013\u2014]|\b(?=(?:but|however|because|since|so) )|(?<=\bbut )|(?<=\bhowever )")
+_OPENING = re.compile(
+    r"\s*(?:(?:ok|okay|thanks|thank you|yes|yep|yeah|sure|sorry|nope|no(?= (?:i|we|it|this|that)\b)) )*"
+)
 
 
-def is_dismissal(text: str) -> bool:
-    """Return True if a reply begins with `/dismiss`, or with one of `PHRASES` and neither asks nor promises something.
+def classify_reply(text: str) -> ReplyKind:
+    """Return what a reply in the thread of a finding says of it. Quoted lines, code and links do not count."""
+    if _DISMISS.match(text) or read_command_line(text)[1] == "/dismiss":
+        return "dismissal"
+    sentences = _spell_out(text)
+    words = " ".join(sentences)
+    rest = _UNCHANGED.sub("", _DISMISSAL.sub("", words))
+    if _CHANGE.search(rest) or _COMMIT.search(rest) or _AGREEMENT.search(_CONCEDED.sub("", rest)):
+        return "change"
+    return "dismissal" if any(map(_is_dismissal, sentences)) else "other"
 
-    Quoted lines and code do not count.
-    """
-    words = _own_words(text)
-    found = None if is_promise(text) else _DISMISSAL.match(words)
-    is_said = found is not None and _QUESTION.match(words, found.end()) is None
-    return is_said or _DISMISS.match(text) is not None or read_command_line(text)[1] == "/dismiss"
 
-
-def is_promise(text: str) -> bool:
-    """Return True if a reply says that its author will fix the finding, which takes back what they said before."""
-    return _PROMISE.search(_own_words(text)) is not None
+def _is_dismissal(sentence: str) -> bool:
+    """Return True if the sentence has a phrase that is not asked, supposed or denied."""
+    if sentence.endswith("?") or _DOUBT.search(sentence):
+        return False
+    found = _DISMISSAL.finditer(sentence)
+    return any(_DENIED.search(sentence, 0, one.start()) is None for one in found)
 
 
 def find_dismissals(thread: ReviewThread) -> Mapping[str, str]:
@@ -59,21 +171,35 @@ def find_dismissals(thread: ReviewThread) -> Mapping[str, str]:
     thread in which HLS said that the finding is fixed dismisses nothing, also if the finding is open again.
     """
     found: dict[str, str] = {}
-    if thread.is_resolved and thread.resolved_by and FIXED not in thread.own_replies:
-        found[f"resolved by {thread.resolved_by}"] = thread.resolved_by
+    was_fixed = any(key.startswith(FIXED) for key in thread.own_replies)
+    if thread.is_resolved and thread.resolved_by and not was_fixed:
+        found[f"{RESOLVED}{thread.resolved_by}"] = thread.resolved_by
     found |= {f"thumbs down by {login}": login for login in thread.thumbs_down}
     replies: dict[str, int] = {}
     last: dict[str, str] = {}  # keys by login
     for reply in thread.replies:
         number = replies[reply.author] = replies.get(reply.author, 0) + 1
-        if is_dismissal(reply.body):
+        kind = classify_reply(reply.body)
+        if kind == "dismissal":
             last[reply.author] = f"reply {number} by {reply.author}"
-        elif is_promise(reply.body):
+        elif kind == "change":
             last.pop(reply.author, None)
     found |= {key: login for login, key in last.items()}
     return {key: login for key, login in found.items() if not login.endswith("[bot]")}
 
 
-def _own_words(text: str) -> str:
+def _spell_out(text: str) -> list[str]:
+    """Return the sentences of a reply, without contractions: "No, it's fine." is ", no , it is fine ,".
+
+    A question ends with a question mark.
+    """
     own = _NOT_OWN_WORDS.sub(" ", text).replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").lower()
-    return " ".join(own.split())
+    for pattern, replacement in CONTRACTIONS.items():
+        own = re.sub(pattern, replacement, own)
+    sentences: list[str] = []
+    for found in _SENTENCE.finditer(own):
+        clauses = [_OPENING.sub("", clause, 1) for clause in _CLAUSE_ENDS.split(found[0].strip(" \t.!?"))]
+        words = " , ".join(" ".join(clause.split()) for clause in clauses)
+        mark = "?" if found[0].endswith("?") else ""
+        sentences.append(f", {words} ,{mark}")
+    return sentences

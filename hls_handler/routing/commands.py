@@ -10,7 +10,7 @@ from typing import Literal
 
 from hls_handler.actions import TITLE_CHECK
 from hls_handler.events import Account
-from hls_handler.review.dismissals import is_dismissal, is_promise
+from hls_handler.review.dismissals import classify_reply
 from hls_handler.routing.envelope import RoutingInput
 from hls_handler.routing.filters import Ignored, find_own_action, mentioned_name, same_login
 from hls_handler.settings.effective import EffectiveSettings
@@ -136,5 +136,5 @@ def _find_command(
     if not same_login(routing_input.comment_author, routing_input.sender):
         return None
     if routing_input.key == NEW_REPLY:
-        return ("thread", None) if is_in_thread and (is_dismissal(text) or is_promise(text)) else None
+        return ("thread", None) if is_in_thread and classify_reply(text) != "other" else None
     return parse_command(text, accounts) if routing_input.key == NEW_COMMENT else None

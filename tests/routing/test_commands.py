@@ -134,7 +134,7 @@ def test_resolving_a_review_thread_is_a_command() -> None:
 @pytest.mark.parametrize(
     "event",
     [
-        reply("Thanks, fixed"),
+        reply("Which input breaks it?"),
         reply("/review full"),
         reply("Won't fix.", thread=None),
         reply("Won't fix.", sender="mallory"),
