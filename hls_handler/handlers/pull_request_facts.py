@@ -76,7 +76,9 @@ class PullRequestFacts:
     is_full: bool  # True if a person asked for a review of everything
     context: ReviewContext = NO_CONTEXT  # without the attributes, which `selection` has considered
     context_problem: str = ""  # why the context could not be read
-    replied: tuple[str, ...] = ()  # keys of the findings whose thread has our reply or was deleted
+    own_replies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The keys of our replies in the threads of findings, by the key of the finding."""
+    resolved_in_vain: frozenset[str] = frozenset()  # as `Discussion.find_resolved_in_vain` returns them
     unread: frozenset[str] = frozenset()  # paths of files whose patch is not known completely
     questions: Mapping[int, int] = field(default_factory=dict)  # numbers of the findings to ask about, with their call
     offer: LabelOffer | None = None  # the repository's own labels; None: they are not offered

@@ -8,8 +8,8 @@ finding if its lines changed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -127,7 +127,7 @@ from hls_handler.handlers.review_input import (
 )
 from hls_handler.handlers.skipped_files import SkippedFile, count_lines
 from hls_handler.review.coverage import Coverage, count_reasons
-from hls_handler.review.dismissals import FIXED
+from hls_handler.review.dismissals import FIXED, STILL_THERE
 from hls_handler.review.ledger import PresentFiles, apply_threads, follow
 from hls_handler.review.record import NO_REVIEW, LedgerEntry, ReviewRecord
 from hls_handler.review.reviewers import Reviewer
@@ -190,7 +190,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 40
+    facts_version = 41
     variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in VARIABLES.items()}
     comment_variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in COMMENT_VARIABLES.items()}
     superseded_by_push = True
@@ -245,13 +245,15 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         unlisted = max(pull_request.changed_files - len(listed), 0)
         is_review, is_full = limits.is_review and not event.is_closing, event.is_full_review_requested
         record = history.review(pull_request.number) if is_review else NO_REVIEW
-        threads, writers, replied = read_discussion(pull_request.number, reader, record.ledger)
+        discussion = read_discussion(pull_request.number, reader, record.ledger)
         ignored = limits.ignored_paths
         unshown = read_unshown(listed, pull_request, reader, ignored) if is_review else {}
         files = find_present(listed, patches, unlisted, record, unshown)
         credentials = find_credentials(texts, limits.ignored_paths)
         ledger = follow_credentials(follow(record, files), credentials, files)
-        followed = replace(record, ledger=apply_threads(ledger, threads, writers=writers))
+        ledger = apply_threads(ledger, discussion.threads, writers=discussion.writers)
+        followed = replace(record, ledger=ledger)
+        in_vain = discussion.find_resolved_in_vain(ledger)
         fail_on = limits.review.fail_on if limits.review.check else None
         is_requested = event.requested_review in ("new", "full")
         wanted = list_to_ask(followed.ledger, fail_on=fail_on, asks_all=is_requested)
@@ -271,8 +273,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         if is_review and may_have_calls(selection):
             selection, context, problem = _add_context(selection, select, pull_request, reader, limits, tokens)
         reads_merge = is_review and limits.review.merge_state
-        merge, merge_problem = read_merge_state(pull_request, reader, threads) if reads_merge else (None, "")
-        selection = _with_call_for(selection, wanted, is_requested=is_requested)
+        merge, merge_problem = read_merge_state(pull_request, reader, discussion.threads) if reads_merge else (None, "")
+        resolved = in_vain if event.requested_review == "conclude" else frozenset()
+        selection = _with_call_for(selection, wanted, is_requested=is_requested, resolved=resolved)
         reviewers, is_first = record.reviewers if limits.reviewers else (), not record.rounds
         if limits.reviewers and is_first and selection.calls:
             reviewers = read_reviewers(pull_request, selection.files, reader)
@@ -293,7 +296,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             is_full=is_full,
             context=replace(context, attributes=""),
             context_problem=problem,
-            replied=tuple(replied),
+            own_replies=discussion.own_replies,
+            resolved_in_vain=in_vain,
             unread=frozenset(files.unread),
             questions=plan_questions(selection, wanted),
             offer=read_offer(reader, limits),
@@ -557,19 +561,45 @@ def _add_context(
     return selection, context, problem
 
 
-def _with_call_for(selection: Selection, wanted: Sequence[LedgerEntry], *, is_requested: bool) -> Selection:
+def _with_call_for(
+    selection: Selection, wanted: Sequence[LedgerEntry], *, is_requested: bool, resolved: Collection[str]
+) -> Selection:
     """Return the selection. If nothing is new but a finding needs a verdict, it has a call without files.
 
-    A finding needs a verdict if a person asks for it, or if the proof of its fix left the patch.
+    A finding needs a verdict if a person asks for it, if the proof of its fix left the patch, or if it is undecided and
+    a person has just resolved its thread. `resolved` has the keys of these.
     """
-    is_needed = wanted and (is_requested or any(one.has_lost_proof and not one.is_absent for one in wanted))
-    return replace(selection, calls=((),)) if is_needed and not selection.calls else selection
+    if selection.calls:
+        return selection
+    has_lost_proof = any(one.has_lost_proof and not one.is_absent for one in wanted)
+    is_undecided = any(one.key in resolved and (one.has_vanished or one.is_undecided) for one in wanted)
+    is_needed = wanted and (is_requested or has_lost_proof or is_undecided)
+    return replace(selection, calls=((),)) if is_needed else selection
 
 
 def _plan_replies(facts: PullRequestFacts, result: ReviewFindings) -> tuple[EnsureReply, ...]:
-    return tuple(
-        EnsureReply(entry.comment_id, FIXED, entry.resolution)
-        for entry in result.ledger
-        if entry.is_closed and entry.resolution and entry.comment_id is not None
-        if entry.key not in facts.replied and not entry.dismissals
-    )
+    """Return at most one reply for each thread, so that its last word is true."""
+    replies: list[EnsureReply] = []
+    for entry in result.ledger:
+        reply = _choose_reply(entry, facts)
+        if reply is not None and entry.comment_id is not None and entry.key in facts.own_replies:
+            replies.append(EnsureReply(entry.comment_id, reply.key, reply.text))
+    return tuple(replies)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    key: str
+    text: str
+
+
+def _choose_reply(entry: LedgerEntry, facts: PullRequestFacts) -> _Reply | None:
+    said = facts.own_replies.get(entry.key, ())
+    where = "" if entry.line is None else f", line {entry.line}"
+    if entry.is_closed and entry.resolution and FIXED not in said and not entry.dismissals:
+        return _Reply(FIXED, entry.resolution)
+    is_decided = entry.state == "open" and not entry.is_undecided and not entry.has_vanished
+    if is_decided and entry.key in facts.resolved_in_vain and STILL_THERE not in said:
+        text = f"Still there{where}; `/dismiss {entry.number}` if it is not to be fixed."
+        return _Reply(STILL_THERE, text)
+    return None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 
@@ -34,7 +34,7 @@ from hls_handler.handlers.skipped_files import (
     looks_like_code,
 )
 from hls_handler.prompting.render import estimate_tokens
-from hls_handler.review.dismissals import FIXED, find_dismissals
+from hls_handler.review.dismissals import find_dismissals
 from hls_handler.review.functions import find_lines_above
 from hls_handler.review.grammars import has_grammar
 from hls_handler.review.ledger import PresentFiles
@@ -105,21 +105,32 @@ def _check_numbers(listed: Sequence[ChangedFile], pull_request: PullRequest) -> 
         raise Retryable(f"GitHub's list of the changed files is late: {numbers}")
 
 
-def read_discussion(
-    number: int, reader: Reader, ledger: Sequence[LedgerEntry]
-) -> tuple[Sequence[ReviewThread], Sequence[str], Sequence[str]]:
-    """Read the review threads, unless no finding has one.
+@dataclass(frozen=True, slots=True)
+class Discussion:
+    """The review threads of HLS's findings, and who of the people that dismissed one may write to the repository."""
 
-    Also return the logins of people who dismissed a finding and may write to the repository, and the keys of findings
-    that get no reply, because their thread has one, or a person deleted it.
-    """
+    threads: tuple[ReviewThread, ...] = ()
+    writers: frozenset[str] = frozenset()
+
+    @property
+    def own_replies(self) -> Mapping[str, tuple[str, ...]]:
+        """The keys of HLS's replies, by the key of the finding."""
+        return {thread.key: thread.own_replies for thread in self.threads}
+
+    def find_resolved_in_vain(self, ledger: Iterable[LedgerEntry]) -> frozenset[str]:
+        """Return the keys of open findings whose thread a writer resolved, though their block had changed."""
+        resolved = {thread.key for thread in self.threads if thread.resolved_by in self.writers}
+        return frozenset(one.key for one in ledger if one.state == "open" and one.key in resolved)
+
+
+def read_discussion(number: int, reader: Reader, ledger: Sequence[LedgerEntry]) -> Discussion:
+    """Read the review threads, unless no finding has one."""
     if not any(entry.comment_id for entry in ledger):
-        return (), (), ()
+        return Discussion()
     threads = reader.review_threads(number)
     people = dict.fromkeys(login for thread in threads for login in find_dismissals(thread).values())
     writers = [login for login in people if login and reader.permission(login) in ("admin", "write")]
-    unreplied = {thread.key for thread in threads if FIXED not in thread.own_replies}
-    return threads, writers, [entry.key for entry in ledger if entry.key not in unreplied]
+    return Discussion(tuple(threads), frozenset(writers))
 
 
 def read_unshown(

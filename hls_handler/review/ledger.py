@@ -15,7 +15,7 @@ from itertools import count
 
 from hls_handler.analysis import Severity
 from hls_handler.review.blocks import CONTEXT_LINES, Block, PlacedBlock, find_blocks, match_blocks, token
-from hls_handler.review.dismissals import COMMAND, find_dismissals
+from hls_handler.review.dismissals import COMMAND, RESOLVED, find_dismissals
 from hls_handler.review.patches import Line, Patch, Side
 from hls_handler.review.positions import RANK, SURE_COMMENT, Located, code_of, letters_of
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord, ReviewThread
@@ -197,21 +197,26 @@ def apply_threads(
 ) -> tuple[LedgerEntry, ...]:
     """Return the entries with what people did in their review threads, and with the commands that dismissed them.
 
-    An entry whose comment has no thread any more was deleted by a person, which dismisses it, too. `writers` are the
-    logins of people who may write to the repository.
+    A thread that is missing changes nothing: it may be on a page that was not read, or another account's. A resolved
+    thread dismisses only while the entry is as it was raised, because people resolve a thread when they think that it
+    is done. `writers` are the logins of people who may write to the repository.
     """
     by_key = {thread.key: thread for thread in threads}
 
     def apply(entry: LedgerEntry) -> LedgerEntry:
         thread = by_key.get(entry.key)
-        found = {key: key.partition(" by ")[2] for key in entry.dismissals if key.startswith(COMMAND)}
+        known = {key: key.partition(" by ")[2] for key in entry.dismissals}
+        found = {key: login for key, login in known.items() if thread is None or key.startswith(COMMAND)}
         if thread is not None:
             entry = replace(entry, is_accepted=bool(thread.thumbs_up))
             found |= find_dismissals(thread)
-        elif entry.comment_id is not None:
-            found["comment deleted"] = ""  # by whom is unknown
+        if not entry.is_as_raised:
+            found = {key: login for key, login in found.items() if not key.startswith(RESOLVED)}
         counting = {key: login for key, login in found.items() if key not in entry.void_dismissals}
-        binding = [login for key, login in counting.items() if login in writers or key.startswith(COMMAND)]
+        was_binding = thread is None and entry.has_binding_dismissal
+        binding = [
+            login for key, login in counting.items() if was_binding or login in writers or key.startswith(COMMAND)
+        ]
         return replace(
             entry,
             state=entry.state if entry.is_closed else "dismissed" if counting else "open",
@@ -264,7 +269,8 @@ def add(record: ReviewRecord, findings: Iterable[Located], files: PresentFiles) 
             form=located.form,
             raised=record.rounds + 1,
         )
-        added.append(place(entry, located.line, found.path, files))
+        entry = place(entry, located.line, found.path, files)
+        added.append(replace(entry, first_block=next(iter(entry.blocks), None)))
     return tuple(added)
 
 

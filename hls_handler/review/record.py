@@ -73,6 +73,7 @@ class LedgerEntry:
     token: str = ""  # of its line, as in a `Block`
     blocks: tuple[Block, ...] = ()  # those that it belonged to, the present one last; () if it belongs to its file
     block_line: int = 0  # number of the first line of the present block
+    first_block: Block | None = None  # on which it was raised; None if it belonged to its file
     raised: int = 0  # the number of the review that raised it
     has_vanished: bool = False  # True: no patch has its block
     is_absent: bool = False  # True: it has vanished, and no block that is new since it was raised has its code
@@ -91,6 +92,14 @@ class LedgerEntry:
     @property
     def has_lost_proof(self) -> bool:
         return self.state == "open" and self.proof is not None
+
+    @property
+    def is_as_raised(self) -> bool:
+        """True if it stands on the block on which it was raised, or if it belongs to its file."""
+        if not self.blocks:
+            return True
+        first = self.first_block or self.blocks[0]  # entries of earlier versions have none
+        return not self.has_vanished and first.is_same(self.blocks[-1])
 
     @property
     def is_closed(self) -> bool:

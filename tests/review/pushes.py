@@ -23,7 +23,7 @@ from hls_handler.analysis import (
     Verdict,
 )
 from hls_handler.errors import BudgetExceeded
-from hls_handler.events import Event
+from hls_handler.events import REQUEST_KEY, Event, RequestedReview
 from hls_handler.handlers.asking import VERIFY_PROMPT, Answers, Asking
 from hls_handler.handlers.finding_views import Candidate, ShownFinding
 from hls_handler.handlers.handler import PromptLimits
@@ -135,10 +135,9 @@ class Reviewed:
         job = ReviewJob(received, facts, reply_to=reply_to, first_id=self.next_id)
         HANDLER.run(job)
         self.record = job.record or self.record
-        replies = {one.comment_id: one.key for one in job.actions if isinstance(one, EnsureReply)}
+        replies = {one.comment_id: (one.key,) for one in job.actions if isinstance(one, EnsureReply)}
         answered = [
-            replace(one, own_replies=(replies[one.comment_id],)) if one.comment_id in replies else one
-            for one in self.threads
+            replace(one, own_replies=(*one.own_replies, *replies.get(one.comment_id, ()))) for one in self.threads
         ]
         opened = [ReviewThread(at, one.key, False, None, (), (), (), ()) for at, one in job.posted.items()]
         self.threads, self.next_id = (*answered, *opened), self.next_id + len(opened)
@@ -177,8 +176,12 @@ class Pushes(Reviewed):
         agrees: bool = True,
         is_down: bool = False,
         base: Mapping[str, str] | None = None,
+        requested: RequestedReview | None = None,
     ) -> str | None:
-        """Push and review; return the conclusion of the check. `is_down`: no call is made."""
+        """Push and review; return the conclusion of the check. `is_down`: no call is made.
+
+        `requested` is a review that a person requested.
+        """
 
         def reply_to(name: str, variables: Mapping[str, object]) -> Reply:
             if is_down:
@@ -193,7 +196,10 @@ class Pushes(Reviewed):
         files = self._list_files(head)
         now = pull_request(head_sha=f"{self.number:07x}".ljust(40, "0"), **count_changes(files))
         limits = PromptLimits(20_000, PathFilter(tuple(self.ignored)), is_review=True, review=Review(fail_on="high"))
-        self.job = self.review(replace(event(now), action="synchronize"), files, limits, reply_to)
+        received = replace(event(now), action="synchronize")
+        if requested is not None:
+            received = replace(received, payload={**received.payload, REQUEST_KEY: {"review": requested}})
+        self.job = self.review(received, files, limits, reply_to)
         self.comments += [(one.path, one.line) for one in self.job.posted.values()]
         return next((one.conclusion for one in self._checks), None)
 
@@ -211,6 +217,16 @@ class Pushes(Reviewed):
         """The numbers of the findings that the last review asked about."""
         assert self.job is not None
         return [*self.job.facts.questions]
+
+    @property
+    def replies(self) -> Sequence[str]:
+        """The replies of the last review in review threads."""
+        assert self.job is not None
+        return [one.body for one in self.job.actions if isinstance(one, EnsureReply)]
+
+    def act(self, **known: Any) -> None:
+        """Let people act in the first review thread; `known` are fields of `ReviewThread`."""
+        self.threads = (replace(self.threads[0], **known), *self.threads[1:])
 
     def entry(self, number: int) -> LedgerEntry:
         return next(one for one in self.record.ledger if one.number == number)

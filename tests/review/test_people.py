@@ -1,0 +1,104 @@
+"""What people do in the thread of a finding, and what the check and the thread say then."""
+
+from __future__ import annotations
+
+from hls_handler.review.record import ThreadReply
+from tests.review.pushes import Pushes, found, said
+
+BASE = "def run(x):\n    a = 1\n    b = 2\n    return a\n\ndef other(x):\n    c = 3\n    return c\n"
+FAULT = BASE.replace("    b = 2\n", "    b = 2\n    y = eval(x)\n")
+WRONG_FIX = FAULT.replace("eval(x)", "eval(x.strip())")
+RIGHT_FIX = FAULT.replace("eval(x)", "literal_eval(x)")
+PRESENT = said(1, "present", "a.py", 4, "    y = eval(x.strip())")
+FIXED = said(1, "fixed", "a.py", 4, "    y = literal_eval(x)")
+
+
+def raised() -> Pushes:
+    pushes = Pushes(base={"a.py": BASE})
+    finding = found("a.py", 4, "    y = eval(x)")
+    assert pushes.push({"a.py": FAULT}, findings=[finding]) == "failure"
+    return pushes
+
+
+def resolve(pushes: Pushes, by: str = "mona") -> None:
+    pushes.act(is_resolved=True, resolved_by=by)
+
+
+def test_resolving_the_thread_of_an_unchanged_finding_dismisses_it() -> None:
+    pushes = raised()
+    resolve(pushes)
+    assert pushes.push({"a.py": FAULT}, requested="conclude") == "success"
+    assert pushes.calls == 1
+    assert pushes.replies == []
+
+
+def test_dismissal_by_a_resolved_thread_ends_when_the_block_changes() -> None:
+    pushes = raised()
+    resolve(pushes)
+    pushes.push({"a.py": FAULT}, requested="conclude")
+    assert pushes.push({"a.py": WRONG_FIX}, verdicts=[PRESENT]) == "failure"
+    assert pushes.questions == [1]
+    assert pushes.replies == ["Still there, line 4; `/dismiss 1` if it is not to be fixed."]
+
+
+def test_resolving_after_a_wrong_fix_dismisses_nothing_and_gets_one_reply() -> None:
+    pushes = raised()
+    assert pushes.push({"a.py": WRONG_FIX}, verdicts=[PRESENT]) == "failure"
+    resolve(pushes)
+    assert pushes.push({"a.py": WRONG_FIX}, requested="conclude") == "failure"
+    assert pushes.calls == 2
+    assert pushes.replies == ["Still there, line 4; `/dismiss 1` if it is not to be fixed."]
+    assert pushes.push({"a.py": WRONG_FIX}, requested="conclude") == "failure"
+    assert pushes.replies == []
+
+
+def test_resolving_a_thread_whose_finding_is_undecided_asks_about_it_once() -> None:
+    pushes = raised()
+    assert pushes.push({"a.py": RIGHT_FIX}) == "failure"
+    resolve(pushes)
+    assert pushes.push({"a.py": RIGHT_FIX}, requested="conclude", verdicts=[FIXED]) == "success"
+    assert (pushes.calls, pushes.questions) == (3, [1])
+    assert pushes.replies == ["Fixed in 0000003 by line 4."]
+
+
+def test_rebase_does_not_ask_about_an_undecided_finding_whose_thread_is_resolved() -> None:
+    pushes = raised()
+    pushes.push({"a.py": RIGHT_FIX})
+    resolve(pushes)
+    assert pushes.push({"a.py": RIGHT_FIX}) == "failure"
+    assert pushes.calls == 2
+
+
+def test_resolving_by_a_person_who_may_not_write_asks_nothing() -> None:
+    pushes = raised()
+    pushes.push({"a.py": RIGHT_FIX})
+    resolve(pushes, by="mallory")
+    assert pushes.push({"a.py": RIGHT_FIX}, requested="conclude") == "failure"
+    assert (pushes.calls, pushes.replies) == (2, [])
+
+
+def test_unresolving_takes_the_dismissal_back() -> None:
+    pushes = raised()
+    resolve(pushes)
+    pushes.push({"a.py": FAULT}, requested="conclude")
+    pushes.act(is_resolved=False, resolved_by=None)
+    assert pushes.push({"a.py": FAULT}, requested="conclude") == "failure"
+    assert pushes.calls == 1
+
+
+def test_thread_that_is_missing_changes_nothing() -> None:
+    pushes = raised()
+    pushes.threads = ()
+    assert pushes.push({"a.py": FAULT}, requested="conclude") == "failure"
+    dismissed = raised()
+    resolve(dismissed)
+    dismissed.push({"a.py": FAULT}, requested="conclude")
+    dismissed.threads = ()
+    assert dismissed.push({"a.py": FAULT}, requested="conclude") == "success"
+
+
+def test_report_of_a_change_does_not_dismiss() -> None:
+    pushes = raised()
+    pushes.push({"a.py": WRONG_FIX}, verdicts=[PRESENT])
+    pushes.act(replies=(ThreadReply("mona", "Not an issue any more, fixed in abc1234."),))
+    assert pushes.push({"a.py": WRONG_FIX}, requested="conclude") == "failure"
