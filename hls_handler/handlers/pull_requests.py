@@ -127,7 +127,7 @@ from hls_handler.handlers.review_input import (
 )
 from hls_handler.handlers.skipped_files import SkippedFile, count_lines
 from hls_handler.review.coverage import Coverage, count_reasons
-from hls_handler.review.dismissals import FIXED, STILL_THERE
+from hls_handler.review.dismissals import FIXED, OPEN_AGAIN, STILL_THERE
 from hls_handler.review.ledger import PresentFiles, apply_threads, follow
 from hls_handler.review.record import NO_REVIEW, LedgerEntry, ReviewRecord
 from hls_handler.review.reviewers import Reviewer
@@ -595,9 +595,13 @@ class _Reply:
 
 def _choose_reply(entry: LedgerEntry, facts: PullRequestFacts) -> _Reply | None:
     said = facts.own_replies.get(entry.key, ())
+    last = next((key for key in reversed(said) if key.startswith((FIXED, OPEN_AGAIN))), "")
+    commit = facts.pull_request.head_sha[:7]
     where = "" if entry.line is None else f", line {entry.line}"
-    if entry.is_closed and entry.resolution and FIXED not in said and not entry.dismissals:
-        return _Reply(FIXED, entry.resolution)
+    if entry.is_closed and not entry.dismissals and not last.startswith(FIXED):
+        return _Reply(f"{FIXED}-{commit}" if last else FIXED, entry.resolution) if entry.resolution else None
+    if entry.state == "open" and last.startswith(FIXED):
+        return _Reply(f"{OPEN_AGAIN}-{commit}", f"Open again since {commit}{where}.")
     is_decided = entry.state == "open" and not entry.is_undecided and not entry.has_vanished
     if is_decided and entry.key in facts.resolved_in_vain and STILL_THERE not in said:
         text = f"Still there{where}; `/dismiss {entry.number}` if it is not to be fixed."

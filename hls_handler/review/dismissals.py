@@ -10,7 +10,10 @@ from hls_handler.review.record import ReviewThread
 from hls_handler.untrusted.command_line import read_command_line
 
 FIXED = "fixed"
-"""Key of the reply in the thread of a finding that is closed (`EnsureReply.key`)."""
+"""Beginning of the key of a reply in the thread of a finding that is closed (`EnsureReply.key`)."""
+
+OPEN_AGAIN = "open"
+"""Beginning of the key of a reply in the thread of a finding that is open again."""
 
 STILL_THERE = "still-there"
 """Key of the reply in a thread that a person resolved although its finding is still there."""

@@ -97,6 +97,18 @@ def test_thread_that_is_missing_changes_nothing() -> None:
     assert dismissed.push({"a.py": FAULT}, requested="conclude") == "success"
 
 
+def test_last_word_in_a_thread_is_never_false() -> None:
+    pushes = raised()
+    assert pushes.push({"a.py": RIGHT_FIX}, verdicts=[FIXED]) == "success"
+    assert pushes.replies == ["Fixed in 0000002 by line 4."]
+    assert pushes.push({"a.py": FAULT}) == "failure"
+    assert pushes.replies == ["Open again since 0000003, line 4."]
+    assert pushes.push({"a.py": RIGHT_FIX}) == "success"
+    assert pushes.replies == ["No longer in the diff."]
+    assert pushes.push({"a.py": RIGHT_FIX}) == "success"
+    assert pushes.replies == []
+
+
 def test_report_of_a_change_does_not_dismiss() -> None:
     pushes = raised()
     pushes.push({"a.py": WRONG_FIX}, verdicts=[PRESENT])
