@@ -296,7 +296,7 @@ findings = Table(
     Column("comment_id", BigInteger),  # of the review comment; NULL if only the summary has it
     Column("is_accepted", Boolean, nullable=False, server_default=false()),  # a person reacted with thumbs up
     Column("details", UntrustedString, nullable=False),  # JSON: the rest of the ledger's entry
-    Column("command", Text),  # key of its last dismissal by a command; see review/dismissals.py
+    Column("command", Text),  # key of the last command about it; see review/dismissals.py
     Column("raised_at", BigInteger, nullable=False),
     Column("changed_at", BigInteger, nullable=False),  # not read
     # The last column only makes the index covering for sums.

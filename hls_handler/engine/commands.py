@@ -58,6 +58,7 @@ HELP = """\
 | `/review` | review what is new since the last review, also of a draft |
 | `/review full` | review all changes again |
 | `/dismiss 3` | dismiss finding 3: the check does not count it any more. In the thread of a finding, `/dismiss` does |
+| `/undismiss 3` | take the dismissals of finding 3 back; in its thread, `/undismiss` does |
 | `/stop` | do nothing more on this pull request |
 | `/resume` | end `/stop`, and review what is new |
 | `/help` | show this table |
@@ -104,12 +105,12 @@ def _find_reason_to_ignore(job: Job, command: Command, login: str) -> Ignored | 
     if disabled is not None:
         return disabled
     job.require_reads_allowed()
-    if command.thread is not None and (unchanged := _find_unchanged(job, command)):
+    if command.name == "thread" and (unchanged := _find_unchanged(job, command)):
         return Ignored("nothing relevant changed", unchanged)
     permission = job.context.github.reader(job.event.repository.full_name).permission(login)
     if permission in MAY_COMMAND:
         return None
-    what = "commands need" if command.thread is None else "the check counts only dismissals of people with"
+    what = "commands need" if command.name != "thread" else "the check counts only dismissals of people with"
     return Ignored("no permission", f"{login} has the permission {permission}, and {what} write permission")
 
 
@@ -147,6 +148,8 @@ def _run(job: Job, command: Command, login: str) -> str:
             return _join(resumed, _request_review(job, number, "new", if_impossible="+1"))
         case "dismiss":
             return _dismiss(job, command, number, login)
+        case "undismiss":
+            return _undismiss(job, command, number, login)
         case "thread":
             return _request_review(job, number, "conclude", reaction="+1", if_impossible="+1")
         case "help":
@@ -191,6 +194,21 @@ def _dismiss(job: Job, command: Command, number: int, login: str) -> str:
     job.store.reviews.dismiss(job.lease, job.bot.login, entry.key, by=login)  # before the review that reads it
     requested = _request_review(job, number, "conclude", reaction="+1", if_impossible="+1")
     return _join(f"{login} dismissed finding {entry.number}", requested)
+
+
+def _undismiss(job: Job, command: Command, number: int, login: str) -> str:
+    thread = command.thread if command.finding is None else None
+    entry = find_finding(job, thread=thread, number=command.finding)
+    problem = ""
+    if entry is None:
+        problem = "`/undismiss` needs the number of a finding, and our comment lists the numbers"
+    elif not entry.dismissals:
+        problem = f"finding {entry.number} is not dismissed"
+    if entry is None or problem:
+        return _join(_react(job, "confused"), f"nothing was taken back: {problem}")
+    job.store.reviews.undismiss(job.lease, job.bot.login, entry.key, by=login)  # before the review that reads it
+    requested = _request_review(job, number, "conclude", reaction="+1", if_impossible="+1")
+    return _join(f"{login} took the dismissal of finding {entry.number} back", requested)
 
 
 def _find_number(job: Job) -> int | None:

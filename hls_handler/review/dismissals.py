@@ -21,6 +21,9 @@ STILL_THERE = "still-there"
 COMMAND = "command "
 """Beginning of the key of a dismissal by `/dismiss N`: "command 1a2b3c4d by mona", with the GUID of the command."""
 
+UNDISMISSED = "undismissed "
+"""Beginning of the key of `/undismiss N`, which makes the dismissals before it void: "undismissed 1a2b3c4d by mona"."""
+
 RESOLVED = "resolved by "
 """Beginning of the key of a dismissal by a resolved thread: "resolved by mona"."""
 

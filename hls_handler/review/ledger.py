@@ -15,12 +15,13 @@ from itertools import count
 
 from hls_handler.analysis import Severity
 from hls_handler.review.blocks import CONTEXT_LINES, Block, PlacedBlock, find_blocks, match_blocks, token
-from hls_handler.review.dismissals import COMMAND, RESOLVED, find_dismissals
+from hls_handler.review.dismissals import COMMAND, RESOLVED, UNDISMISSED, find_dismissals
 from hls_handler.review.patches import Line, Patch, Side
 from hls_handler.review.positions import RANK, SURE_COMMENT, Located, code_of, letters_of
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord, ReviewThread
 
 MAX_BLOCKS = 10  # that an entry remembers
+BY_COMMAND = (COMMAND, UNDISMISSED)
 
 
 @dataclass(frozen=True)
@@ -199,20 +200,25 @@ def apply_threads(
 
     A thread that is missing changes nothing: it may be on a page that was not read, or another account's. A resolved
     thread dismisses only while the entry is as it was raised, because people resolve a thread when they think that it
-    is done. `writers` are the logins of people who may write to the repository.
+    is done. `/undismiss` makes all dismissals void that are there at the next review.
+
+    `writers` are the logins of people who may write to the repository.
     """
     by_key = {thread.key: thread for thread in threads}
 
     def apply(entry: LedgerEntry) -> LedgerEntry:
         thread = by_key.get(entry.key)
         known = {key: key.partition(" by ")[2] for key in entry.dismissals}
-        found = {key: login for key, login in known.items() if thread is None or key.startswith(COMMAND)}
+        found = {key: login for key, login in known.items() if thread is None or key.startswith(BY_COMMAND)}
         if thread is not None:
             entry = replace(entry, is_accepted=bool(thread.thumbs_up))
             found |= find_dismissals(thread)
         if not entry.is_as_raised:
             found = {key: login for key, login in found.items() if not key.startswith(RESOLVED)}
-        counting = {key: login for key, login in found.items() if key not in entry.void_dismissals}
+        void = [key for key in entry.void_dismissals if key in found or thread is None or key.startswith(BY_COMMAND)]
+        if any(key.startswith(UNDISMISSED) for key in known):
+            void = list(dict.fromkeys((*void, *found)))
+        counting = {key: login for key, login in found.items() if key not in void}
         was_binding = thread is None and entry.has_binding_dismissal
         binding = [
             login for key, login in counting.items() if was_binding or login in writers or key.startswith(COMMAND)
@@ -221,7 +227,7 @@ def apply_threads(
             entry,
             state=entry.state if entry.is_closed else "dismissed" if counting else "open",
             dismissals=tuple(counting),
-            void_dismissals=tuple(key for key in entry.void_dismissals if key in found),
+            void_dismissals=tuple(void),
             dismissed_by=next(iter([*binding, *counting.values()]), None),
             has_binding_dismissal=bool(binding),
         )

@@ -84,7 +84,7 @@ class LedgerEntry:
     form: str = ""  # of a committed credential, which Claude is not asked about: "github-token"
     values: tuple[str, ...] = ()  # digests of the credentials
     dismissals: tuple[str, ...] = ()  # keys of `find_dismissals`, and those of commands, that count
-    void_dismissals: tuple[str, ...] = ()  # those from before the finding became more severe
+    void_dismissals: tuple[str, ...] = ()  # those from before it became more severe, or before `/undismiss`
     dismissed_by: str | None = None  # login
     has_binding_dismissal: bool = False  # True if that person may write to the repository
     is_accepted: bool = False  # True if a person reacted to it with thumbs up

@@ -19,15 +19,25 @@ from hls_handler.settings.yaml_parser import Sources
 from hls_handler.untrusted.command_line import CHERRY_PICK_WORD, read_command_line
 
 CommandName = Literal[
-    "stop", "resume", "review", "review full", "help", "dismiss", "cherry-pick", "test-oracle", "thread", "unknown"
+    "stop",
+    "resume",
+    "review",
+    "review full",
+    "help",
+    "dismiss",
+    "undismiss",
+    "cherry-pick",
+    "test-oracle",
+    "thread",
+    "unknown",
 ]
 """The words of a command; "thread" if a person dismissed a finding in its review thread, or took that back; "unknown"
 for a command that HLS does not have."""
 
-COMMAND = re.compile(r"/(stop|resume|review full|review|help|dismiss)(?:(?<=dismiss) #?([0-9]{1,6}))?", re.ASCII)
+COMMAND = re.compile(r"/(stop|resume|review full|review|help|(?:un)?dismiss)(?:(?<=dismiss) #?([0-9]{1,6}))?", re.ASCII)
 """Matches a command as `read_command_line` returns it."""
 
-NAMES: tuple[CommandName, ...] = ("stop", "resume", "review", "review full", "help", "dismiss")
+NAMES: tuple[CommandName, ...] = ("stop", "resume", "review", "review full", "help", "dismiss", "undismiss")
 
 LIKENESS = 0.83
 """Share of letters in common from which a word is a mistyped command ("reveiw"). Commands of other bots share less."""
@@ -46,7 +56,7 @@ class Command:
     event_key: str  # "issue_comment.created"
     name: CommandName
     effective: EffectiveSettings
-    finding: int | None = None  # number of the finding to dismiss
+    finding: int | None = None  # number of the finding to dismiss or undismiss
     thread: int | None = None  # id of the first comment of the review thread
 
     @property
@@ -118,7 +128,7 @@ def route_command(
     if routing_input.sender_is_bot:
         return Ignored("other bot", f"{routing_input.sender} is a bot; only people can give HLS commands")
     name, number = found
-    thread = routing_input.thread if name == "thread" else None
+    thread = routing_input.thread if name in ("thread", "undismiss") else None
     return Command(routing_input.key, name, effective, finding=number, thread=thread)
 
 
@@ -135,6 +145,11 @@ def _find_command(
         return ("thread", None) if is_in_thread else None
     if not same_login(routing_input.comment_author, routing_input.sender):
         return None
-    if routing_input.key == NEW_REPLY:
-        return ("thread", None) if is_in_thread and classify_reply(text) != "other" else None
-    return parse_command(text, accounts) if routing_input.key == NEW_COMMENT else None
+    if routing_input.key == NEW_COMMENT:
+        return parse_command(text, accounts)
+    if routing_input.key != NEW_REPLY or not is_in_thread:
+        return None
+    if classify_reply(text) != "other":
+        return "thread", None
+    command = parse_command(text, accounts)
+    return command if command is not None and command[0] == "undismiss" else None

@@ -294,13 +294,14 @@ def make_reviewed(
     *,
     state: FindingState = "open",
     octocat: RepositoryPermission = "write",
+    dismissals: tuple[str, ...] = (),
 ) -> World:
     """A world in which HLS has raised two findings on pull request 2; the first one has a review comment."""
     world = make(make_world, octocat=octocat)
     receive_push(world, guid="first")
     lease = world.claim()
     assert lease.repository_id is not None
-    record = ReviewRecord(rounds=1, ledger=(replace(IN_THREAD, state=state), IN_SUMMARY))
+    record = ReviewRecord(rounds=1, ledger=(replace(IN_THREAD, state=state, dismissals=dismissals), IN_SUMMARY))
     ref = ConversationRef(lease.repository_id, HLS.login, 2)
     world.store.checkpoints.save(lease, ReviewChange(ref, record))
     world.store.queue.finish(lease, "done", reason=None, took_s=0)
@@ -357,6 +358,29 @@ def test_command_without_a_known_number_is_not_possible(make_world: MakeWorld) -
     reason = "nothing was dismissed: no finding has the number 9; our comment lists the numbers"
     assert (finished.state, finished.reason) == ("done", f"reacted with confused; {reason}")
     assert (world.github.reactions, requested(world)) == ([(77, "confused")], [])
+
+
+def test_undismiss_takes_a_dismissal_back_by_its_number(make_world: MakeWorld) -> None:
+    world = make_reviewed(make_world, state="dismissed", dismissals=("thumbs down by octocat",))
+    finished = command(world, "/undismiss 1")
+    assert (finished.reason or "").startswith("octocat took the dismissal of finding 1 back; reacted with +1; ")
+    assert world.github.reactions == [(77, "+1")]
+    assert requested(world) == [("queued", "requested:conclude:command", "synchronize")]
+    assert dismissals(world)[0] == ("thumbs down by octocat", "undismissed command by octocat")
+
+
+def test_undismiss_of_an_open_finding_is_not_possible(make_world: MakeWorld) -> None:
+    world = make_reviewed(make_world)
+    finished = command(world, "/undismiss 2")
+    assert finished.reason == "reacted with confused; nothing was taken back: finding 2 is not dismissed"
+    assert requested(world) == []
+
+
+def test_undismiss_in_a_thread_needs_no_number(make_world: MakeWorld) -> None:
+    world = make_reviewed(make_world, state="dismissed", dismissals=("reply 1 by octocat",))
+    finished = reply(world, "/undismiss")
+    assert (finished.reason or "").startswith("octocat took the dismissal of finding 1 back; reacted with +1; ")
+    assert dismissals(world)[0] == ("reply 1 by octocat", "undismissed reply by octocat")
 
 
 def test_reply_in_a_thread_of_hls_concludes_the_check(make_world: MakeWorld) -> None:

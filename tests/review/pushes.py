@@ -228,6 +228,14 @@ class Pushes(Reviewed):
         """Let people act in the first review thread; `known` are fields of `ReviewThread`."""
         self.threads = (replace(self.threads[0], **known), *self.threads[1:])
 
+    def command(self, key: str, number: int = 1) -> None:
+        """Store a command about a finding, as the next review reads it."""
+        ledger = [
+            replace(one, dismissals=(*one.dismissals, key)) if one.number == number else one
+            for one in self.record.ledger
+        ]
+        self.record = replace(self.record, ledger=tuple(ledger))
+
     def entry(self, number: int) -> LedgerEntry:
         return next(one for one in self.record.ledger if one.number == number)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from hls_handler.review.record import ThreadReply
 from tests.review.pushes import Pushes, found, said
 
@@ -84,6 +88,29 @@ def test_unresolving_takes_the_dismissal_back() -> None:
     pushes.act(is_resolved=False, resolved_by=None)
     assert pushes.push({"a.py": FAULT}, requested="conclude") == "failure"
     assert pushes.calls == 1
+
+
+@pytest.mark.parametrize(
+    "acts",
+    [
+        {"is_resolved": True, "resolved_by": "mona"},
+        {"replies": (ThreadReply("mona", "Won't fix"),)},
+        {"thumbs_down": ("mona",)},
+        {},
+    ],
+)
+def test_undismiss_takes_every_present_dismissal_back(acts: dict[str, Any]) -> None:
+    pushes = raised()
+    pushes.act(**acts)
+    pushes.command("command 1a2b3c4d by mona")
+    assert pushes.push({"a.py": FAULT}, requested="conclude") == "success"
+    pushes.command("undismissed 5e6f7a8b by mona")
+    assert pushes.push({"a.py": FAULT}, requested="conclude") == "failure"
+    assert pushes.push({"a.py": FAULT}, requested="conclude") == "failure"
+    assert pushes.calls == 1
+    replies = (*pushes.threads[0].replies, ThreadReply("mona", "By design"))
+    pushes.act(replies=replies)
+    assert pushes.push({"a.py": FAULT}, requested="conclude") == "success"
 
 
 def test_thread_that_is_missing_changes_nothing() -> None:

@@ -88,6 +88,12 @@ def test_rule_18_text_with_invisible_or_similar_characters_is_no_command(text: s
     assert parse_command(text) is None
 
 
+def test_undismiss_has_a_number() -> None:
+    routed = decide(comment("/undismiss 3"), settings({"name": "octo/hello", "events": ["pull_request.opened"]}))
+    assert isinstance(routed, Command)
+    assert (routed.name, routed.finding, routed.thread) == ("undismiss", 3, None)
+
+
 @pytest.mark.parametrize("text", ["/dismiss #3.", "\n@hls please /dismiss\u00a03"])
 def test_finding_is_dismissed_by_its_number(text: str) -> None:
     routed = decide(comment(text), prompts={})
@@ -123,6 +129,14 @@ def test_reply_in_a_review_thread_that_dismisses_or_takes_that_back_is_a_command
     assert isinstance(routed, Command)
     assert (routed.name, routed.finding, routed.thread) == ("thread", None, 900)
     assert routed.why(by.sources).startswith("a dismissal in a review thread, and ")
+
+
+@pytest.mark.parametrize(("body", "number"), [("/undismiss", None), ("@hls /undismiss 3", 3)])
+def test_undismiss_is_a_command_in_a_review_thread(body: str, number: int | None) -> None:
+    by = settings({"name": "octo/hello", "events": ["pull_request.opened"]})
+    routed = decide(reply(body), by)
+    assert isinstance(routed, Command)
+    assert (routed.name, routed.finding, routed.thread) == ("undismiss", number, 900)
 
 
 def test_resolving_a_review_thread_is_a_command() -> None:

@@ -90,6 +90,17 @@ def test_dismissal_by_a_command_survives_a_review_that_runs_meanwhile(store: Sto
     assert [entry.dismissals for entry in read(store).ledger] == [("command command- by mona",), (), ()]
 
 
+def test_last_command_about_a_finding_counts(store: Storage) -> None:
+    save(store, RECORD)
+    first = begin(store, "command-guid", number=7)
+    store.reviews.dismiss(first, BOT, OPEN.key, by="mona")
+    store.queue.finish(first, "done", reason="so", took_s=0)
+    second = begin(store, "other-guid", number=7)
+    store.reviews.undismiss(second, BOT, OPEN.key, by="mona")
+    store.queue.finish(second, "done", reason="so", took_s=0)
+    assert read(store).ledger[0].dismissals == ("undismissed other-gu by mona",)
+
+
 def test_void_dismissal_by_a_command_does_not_return(store: Storage) -> None:
     void = replace(RECORD, ledger=(replace(OPEN, void_dismissals=("command command- by mona",)),))
     save(store, void)
