@@ -11,7 +11,7 @@ from typing import assert_never
 
 from pydantic import TypeAdapter
 
-from hls_handler.actions import EnsureComment, Outcome, Reaction
+from hls_handler.actions import EnsureComment, EnsureReply, Outcome, Reaction
 from hls_handler.clients.transport import exchange
 from hls_handler.deliveries import CONCLUDED, PRIORITY_BOT_REQUEST, REQUESTED, NewDelivery
 from hls_handler.engine.handler_job import require_runs_left
@@ -25,7 +25,8 @@ from hls_handler.handlers.handler import check_conversation
 from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.oracle import OracleHandler
 from hls_handler.queue.checkpoints import StatusChange
-from hls_handler.review.dismissals import classify_reply
+from hls_handler.review.dismissals import COMMAND, DELETED, HINT, UNDISMISSED, classify_reply
+from hls_handler.review.ledger import is_failing
 from hls_handler.review.record import LedgerEntry
 from hls_handler.routing import (
     Command,
@@ -47,6 +48,10 @@ REACTION = Codec("reaction", 1, TypeAdapter(str))
 
 COMMON_KEYS = ("repository", "sender", "installation", "organization")
 """Keys of a webhook's payload that are the same for all events of a person in a repository."""
+
+HINT_TEXT = """\
+HLS did not understand this as a dismissal, so finding {number} stays open and fails the check. If it is not to be \
+fixed, reply `/dismiss`, or "won't fix" with a reason."""
 
 HELP_FAMILY = "help"
 
@@ -105,12 +110,17 @@ def _find_reason_to_ignore(job: Job, command: Command, login: str) -> Ignored | 
     if disabled is not None:
         return disabled
     job.require_reads_allowed()
-    if command.name == "thread" and (unchanged := _find_unchanged(job, command)):
+    unchanged = _find_unchanged(job, command)
+    if unchanged:
         return Ignored("nothing relevant changed", unchanged)
     permission = job.context.github.reader(job.event.repository.full_name).permission(login)
     if permission in MAY_COMMAND:
         return None
-    what = "commands need" if command.name != "thread" else "the check counts only dismissals of people with"
+    what = (
+        "commands need"
+        if command.name not in ("thread", "deleted")
+        else "the check counts only dismissals of people with"
+    )
     return Ignored("no permission", f"{login} has the permission {permission}, and {what} write permission")
 
 
@@ -150,6 +160,10 @@ def _run(job: Job, command: Command, login: str) -> str:
             return _dismiss(job, command, number, login)
         case "undismiss":
             return _undismiss(job, command, number, login)
+        case "deleted":
+            return _dismiss_deleted(job, command, number, login)
+        case "remark":
+            return _reply_with_hint(job, command, number)
         case "thread":
             return _request_review(job, number, "conclude", reaction="+1", if_impossible="+1")
         case "help":
@@ -176,13 +190,24 @@ def _prepare_handler(job: Job, key: str) -> Job | str:
 
 def _find_unchanged(job: Job, command: Command) -> str:
     """Return why an event in a review thread of HLS changes nothing at once; "" if it does."""
+    if command.name not in ("thread", "deleted", "remark"):
+        return ""
     entry, comment = find_finding(job, thread=command.thread), job.event.comment
     state = entry.state if entry is not None else "gone"
     if state in ("fixed", "gone"):
         return f"the finding of this review thread is {state}, so the check does not count it"
+    if command.name == "remark" and not _is_failing_check(job, entry):
+        return "the reply is no command, and the finding of its review thread does not fail the check"
     if state != "dismissed" and comment is not None and classify_reply(comment.body) == "change":
         return "the finding of this review thread is open and was not dismissed"
     return ""
+
+
+def _is_failing_check(job: Job, entry: LedgerEntry | None) -> bool:
+    review = job.rule.effective.review
+    if entry is None or entry.state != "open" or not review.check:
+        return False
+    return is_failing(entry.severity, review.fail_on)
 
 
 def _dismiss(job: Job, command: Command, number: int, login: str) -> str:
@@ -191,9 +216,41 @@ def _dismiss(job: Job, command: Command, number: int, login: str) -> str:
         is_missing = command.finding is None
         found = "the number is missing" if is_missing else f"no finding has the number {command.finding}"
         return _join(_react(job, "confused"), f"nothing was dismissed: {found}; our comment lists the numbers")
-    job.store.reviews.dismiss(job.lease, job.bot.login, entry.key, by=login)  # before the review that reads it
+    _store_dismissal(job, entry, login, COMMAND)
     requested = _request_review(job, number, "conclude", reaction="+1", if_impossible="+1")
     return _join(f"{login} dismissed finding {entry.number}", requested)
+
+
+def _store_dismissal(job: Job, entry: LedgerEntry, login: str, how: str) -> None:
+    """Store it before the review that reads it."""
+    job.store.reviews.dismiss(job.lease, job.bot.login, entry.key, by=login, how=how)
+
+
+def _dismiss_deleted(job: Job, command: Command, number: int, login: str) -> str:
+    entry = find_finding(job, thread=command.thread)
+    assert entry is not None  # `_find_unchanged` found it
+    _store_dismissal(job, entry, login, DELETED)
+    requested = _request_review(job, number, "conclude", reaction="+1", if_impossible="+1")
+    return _join(f"{login} deleted the comment of finding {entry.number}, which dismisses it", requested)
+
+
+def _reply_with_hint(job: Job, command: Command, number: int) -> str:
+    """Reply once how to dismiss the finding, unless somebody promised a change."""
+    entry = find_finding(job, thread=command.thread)
+    assert entry is not None  # `_find_unchanged` found it
+    assert entry.comment_id is not None
+    if job.situation.stop is not None or not job.rule.effective.features.auto_commenting:
+        return "HLS was stopped here, or comments are switched off, so there is no hint"
+    threads = job.context.github.reader(job.event.repository.full_name).review_threads(number)
+    thread = next((one for one in threads if one.comment_id == entry.comment_id), None)
+    if thread is None or HINT in thread.own_replies:
+        return "the review thread has the hint how to dismiss its finding, or is not there any more"
+    if any(classify_reply(one.body) == "change" for one in thread.replies):
+        return "somebody promised a change in the review thread, so there is no hint how to dismiss its finding"
+    text = HINT_TEXT.format(number=entry.number)
+    posting = Posting(job, Conversation(number, is_pull_request=True))
+    action = EnsureReply(entry.comment_id, HINT, text)
+    return job.run_step(OUTCOME, 0, lambda: posting.write(action, 0)).detail
 
 
 def _undismiss(job: Job, command: Command, number: int, login: str) -> str:
@@ -206,7 +263,7 @@ def _undismiss(job: Job, command: Command, number: int, login: str) -> str:
         problem = f"finding {entry.number} is not dismissed"
     if entry is None or problem:
         return _join(_react(job, "confused"), f"nothing was taken back: {problem}")
-    job.store.reviews.undismiss(job.lease, job.bot.login, entry.key, by=login)  # before the review that reads it
+    _store_dismissal(job, entry, login, UNDISMISSED)
     requested = _request_review(job, number, "conclude", reaction="+1", if_impossible="+1")
     return _join(f"{login} took the dismissal of finding {entry.number} back", requested)
 
@@ -229,9 +286,9 @@ def _join(*parts: str) -> str:
 
 
 def _react(job: Job, content: Reaction) -> str:
-    """React to the comment. Return a sentence; "" for a request to run a check again, which has no comment."""
+    """React to the comment. Return a sentence; "" if there is no comment, as for a check that is run again."""
     comment = job.event.comment
-    if comment is None:
+    if comment is None or job.event.action == "deleted":
         return ""
     react = make_writer(job, job.begin_write).ensure_reaction
     is_review_comment = job.event.name == "pull_request_review_comment"

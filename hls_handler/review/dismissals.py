@@ -15,11 +15,17 @@ FIXED = "fixed"
 OPEN_AGAIN = "open"
 """Beginning of the key of a reply in the thread of a finding that is open again."""
 
+HINT = "hint"
+"""Key of the reply to a person whose reply HLS does not understand."""
+
 STILL_THERE = "still-there"
 """Key of the reply in a thread that a person resolved although its finding is still there."""
 
 COMMAND = "command "
 """Beginning of the key of a dismissal by `/dismiss N`: "command 1a2b3c4d by mona", with the GUID of the command."""
+
+DELETED = "deleted "
+"""Beginning of the key of a dismissal by deleting the finding's comment: "deleted 1a2b3c4d by mona"."""
 
 UNDISMISSED = "undismissed "
 """Beginning of the key of `/undismiss N`, which makes the dismissals before it void: "undismissed 1a2b3c4d by mona"."""

@@ -15,13 +15,14 @@ from itertools import count
 
 from hls_handler.analysis import Severity
 from hls_handler.review.blocks import CONTEXT_LINES, Block, PlacedBlock, find_blocks, match_blocks, token
-from hls_handler.review.dismissals import COMMAND, RESOLVED, UNDISMISSED, find_dismissals
+from hls_handler.review.dismissals import COMMAND, DELETED, RESOLVED, UNDISMISSED, find_dismissals
 from hls_handler.review.patches import Line, Patch, Side
 from hls_handler.review.positions import RANK, SURE_COMMENT, Located, code_of, letters_of
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord, ReviewThread
 
 MAX_BLOCKS = 10  # that an entry remembers
-BY_COMMAND = (COMMAND, UNDISMISSED)
+BY_EVENT = (COMMAND, DELETED, UNDISMISSED)
+"""Beginnings of the keys that events of writers stored. The thread does not show them."""
 
 
 @dataclass(frozen=True)
@@ -209,19 +210,19 @@ def apply_threads(
     def apply(entry: LedgerEntry) -> LedgerEntry:
         thread = by_key.get(entry.key)
         known = {key: key.partition(" by ")[2] for key in entry.dismissals}
-        found = {key: login for key, login in known.items() if thread is None or key.startswith(BY_COMMAND)}
+        found = {key: login for key, login in known.items() if thread is None or key.startswith(BY_EVENT)}
         if thread is not None:
             entry = replace(entry, is_accepted=bool(thread.thumbs_up))
             found |= find_dismissals(thread)
         if not entry.is_as_raised:
             found = {key: login for key, login in found.items() if not key.startswith(RESOLVED)}
-        void = [key for key in entry.void_dismissals if key in found or thread is None or key.startswith(BY_COMMAND)]
+        void = [key for key in entry.void_dismissals if key in found or thread is None or key.startswith(BY_EVENT)]
         if any(key.startswith(UNDISMISSED) for key in known):
             void = list(dict.fromkeys((*void, *found)))
         counting = {key: login for key, login in found.items() if key not in void}
         was_binding = thread is None and entry.has_binding_dismissal
         binding = [
-            login for key, login in counting.items() if was_binding or login in writers or key.startswith(COMMAND)
+            login for key, login in counting.items() if was_binding or login in writers or key.startswith(BY_EVENT)
         ]
         return replace(
             entry,

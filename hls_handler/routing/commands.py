@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
@@ -11,8 +11,8 @@ from typing import Literal
 from hls_handler.actions import TITLE_CHECK
 from hls_handler.events import Account
 from hls_handler.review.dismissals import classify_reply
-from hls_handler.routing.envelope import RoutingInput
-from hls_handler.routing.filters import Ignored, find_own_action, mentioned_name, same_login
+from hls_handler.routing.envelope import DELETED_COMMENT, RoutingInput
+from hls_handler.routing.filters import Ignored, find_own_action, is_addressed, mentioned_name, same_login
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
 from hls_handler.settings.yaml_parser import Sources
@@ -29,10 +29,15 @@ CommandName = Literal[
     "cherry-pick",
     "test-oracle",
     "thread",
+    "deleted",
+    "remark",
     "unknown",
 ]
-"""The words of a command; "thread" if a person dismissed a finding in its review thread, or took that back; "unknown"
-for a command that HLS does not have."""
+"""The words of a command; "thread" if a person dismissed a finding in its review thread, or took that back; "deleted"
+if a person deleted its first comment; "remark" for another reply there; "unknown" for a command that HLS does not
+have."""
+
+IN_THREADS: Collection[CommandName] = ("thread", "deleted", "remark", "undismiss")
 
 COMMAND = re.compile(r"/(stop|resume|review full|review|help|(?:un)?dismiss)(?:(?<=dismiss) #?([0-9]{1,6}))?", re.ASCII)
 """Matches a command as `read_command_line` returns it."""
@@ -45,8 +50,16 @@ LIKENESS = 0.83
 NEW_COMMENT, RERUN_CHECK = "issue_comment.created", "check_run.rerequested"
 NEW_REPLY = "pull_request_review_comment.created"
 THREAD_EVENTS = ("pull_request_review_thread.resolved", "pull_request_review_thread.unresolved")
-BY_PEOPLE = (NEW_COMMENT, NEW_REPLY, *THREAD_EVENTS)
+BY_PEOPLE = (NEW_COMMENT, NEW_REPLY, DELETED_COMMENT, *THREAD_EVENTS)
 """Events that can be a command of a person, besides `RERUN_CHECK`."""
+
+
+DESCRIBED: Mapping[CommandName, str] = {
+    "thread": "a dismissal in a review thread",
+    "deleted": "a deleted comment of a review thread",
+    "remark": "a reply in a review thread",
+    "unknown": "a command that HLS does not have",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +76,7 @@ class Command:
     def description(self) -> str:
         if self.event_key == RERUN_CHECK:
             return "a request to run the check again"
-        described = {"thread": "a dismissal in a review thread", "unknown": "a command that HLS does not have"}
-        return described.get(self.name, f"the command /{self.name}")
+        return DESCRIBED.get(self.name, f"the command /{self.name}")
 
     def why(self, sources: Sources) -> str:
         """Return a sentence with the line of the settings that enables pull requests."""
@@ -128,7 +140,7 @@ def route_command(
     if routing_input.sender_is_bot:
         return Ignored("other bot", f"{routing_input.sender} is a bot; only people can give HLS commands")
     name, number = found
-    thread = routing_input.thread if name in ("thread", "undismiss") else None
+    thread = routing_input.thread if name in IN_THREADS else None
     return Command(routing_input.key, name, effective, finding=number, thread=thread)
 
 
@@ -143,6 +155,8 @@ def _find_command(
     is_in_thread, text = routing_input.thread is not None, routing_input.comment_body
     if routing_input.key in THREAD_EVENTS:
         return ("thread", None) if is_in_thread else None
+    if routing_input.key == DELETED_COMMENT:
+        return ("deleted", None) if is_in_thread else None
     if not same_login(routing_input.comment_author, routing_input.sender):
         return None
     if routing_input.key == NEW_COMMENT:
@@ -152,4 +166,6 @@ def _find_command(
     if classify_reply(text) != "other":
         return "thread", None
     command = parse_command(text, accounts)
-    return command if command is not None and command[0] == "undismiss" else None
+    if command is not None:
+        return command if command[0] == "undismiss" else None
+    return None if is_addressed(text, accounts) else ("remark", None)

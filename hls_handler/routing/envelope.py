@@ -12,6 +12,8 @@ import msgspec
 from hls_handler.errors import PayloadError
 from hls_handler.events import REPOSITORY_NAME, Event, RequestedReview, event_key, is_bot
 
+DELETED_COMMENT = "pull_request_review_comment.deleted"
+
 REVIEW_REQUESTED = "review_requested"  # the action of `pull_request` when somebody requests a review
 
 LABEL_ACTIONS = ("labeled", "unlabeled")
@@ -240,7 +242,7 @@ def from_envelope(name: str, envelope: WebhookEnvelope) -> RoutingInput:
         comment_author=comment.user.login if comment and comment.user else None,
         comment_author_is_bot=is_bot(comment.user.login, comment.user.type) if comment and comment.user else False,
         comment_body=(comment.body or "") if comment else "",
-        thread=_find_thread(envelope),
+        thread=_find_thread(name, envelope),
         conclusion=run.conclusion if run else None,
         is_pull_request=envelope.pull_request is not None
         or (conversation is not None and conversation.pull_request is not None),
@@ -251,10 +253,15 @@ def from_envelope(name: str, envelope: WebhookEnvelope) -> RoutingInput:
     )
 
 
-def _find_thread(envelope: WebhookEnvelope) -> int | None:
+def _find_thread(name: str, envelope: WebhookEnvelope) -> int | None:
     if envelope.thread is not None:
         return envelope.thread.comments[0].id if envelope.thread.comments else None
-    return envelope.comment.in_reply_to_id if envelope.comment is not None else None
+    comment = envelope.comment
+    if comment is None:
+        return None
+    if f"{name}.{envelope.action}" == DELETED_COMMENT:
+        return comment.id if comment.in_reply_to_id is None else None
+    return comment.in_reply_to_id
 
 
 def from_event(event: Event) -> RoutingInput:

@@ -10,7 +10,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from hls_handler.events import Account
-from hls_handler.routing.envelope import LABEL_ACTIONS, REVIEW_REQUESTED, RoutingInput
+from hls_handler.routing.envelope import DELETED_COMMENT, LABEL_ACTIONS, REVIEW_REQUESTED, RoutingInput
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
 
@@ -294,6 +294,8 @@ def asked_to_skip(title: str, labels: Iterable[str]) -> str | None:
 
 
 def is_own_action(routing_input: RoutingInput, bot: Account) -> bool:
+    if routing_input.key == DELETED_COMMENT:  # HLS deletes none, and the author is not who deleted it
+        return bot.is_bot and same_login(routing_input.sender, bot.login)
     if bot.is_bot:  # only HLS uses such an account
         return any(
             same_login(login, bot.login)

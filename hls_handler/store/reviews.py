@@ -12,7 +12,7 @@ from hls_handler.db.tables import findings, reviews
 from hls_handler.db.values import compress_text, decompress_text
 from hls_handler.deliveries import Lease
 from hls_handler.queue.checkpoints import Checkpoints
-from hls_handler.review.dismissals import COMMAND, UNDISMISSED
+from hls_handler.review.dismissals import COMMAND
 from hls_handler.review.record import NO_REVIEW, LedgerEntry, ReviewRecord, dump_entry, dump_record, parse_record
 from hls_handler.store.conversations import ConversationRef, of_conversation
 
@@ -79,21 +79,16 @@ class Reviews:
         commands = {row.finding_key: row.command for row in rows if row.command is not None}
         return replace(record, ledger=tuple(_with_command(entry, commands.get(entry.key)) for entry in record.ledger))
 
-    def dismiss(self, lease: Lease, bot_login: str, finding_key: str, *, by: str) -> None:
-        """Store that the lease's command dismissed a finding of its pull request. Raises `LeaseLost`."""
-        self._store_command(lease, bot_login, finding_key, f"{COMMAND}{lease.guid[:8]} by {by}")
+    def dismiss(self, lease: Lease, bot_login: str, finding_key: str, *, by: str, how: str = COMMAND) -> None:
+        """Store that the lease's event dismissed a finding of its pull request, or took that back. Raises `LeaseLost`.
 
-    def undismiss(self, lease: Lease, bot_login: str, finding_key: str, *, by: str) -> None:
-        """Store that the lease's command took the dismissals of a finding back. Raises `LeaseLost`."""
-        self._store_command(lease, bot_login, finding_key, f"{UNDISMISSED}{lease.guid[:8]} by {by}")
-
-    def _store_command(self, lease: Lease, bot_login: str, finding_key: str, command: str) -> None:
-        """Store the last command about a finding.
+        `how` is the beginning of the dismissal's key: `COMMAND`, `DELETED` or `UNDISMISSED`.
 
         Reviews do not write this column: one that runs meanwhile cannot undo the command, nor can its end lose it.
         """
         key = {"repository_id": lease.repository_id, "bot_login": bot_login, "number": lease.number}
         of_finding = (_f[name] == value for name, value in {**key, "finding_key": finding_key}.items())
+        command = f"{how}{lease.guid[:8]} by {by}"
         with self._checkpoints.writing(lease) as (connection, _):
             connection.execute(findings.update().where(*of_finding).values(command=command))
 

@@ -19,8 +19,8 @@ from hls_handler.engine.pipeline import process_delivery
 from hls_handler.events import parse_event
 from hls_handler.handlers.reader import FileAtRef, RepositoryPermission
 from hls_handler.prompting import recorded
-from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord
-from hls_handler.settings.model import GithubApp, Metrics, Settings
+from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord, ReviewThread, ThreadReply
+from hls_handler.settings.model import GithubApp, Metrics, Review, Settings
 from hls_handler.store.conversations import ConversationRef
 from hls_handler.store.reviews import ReviewChange
 from tests.engine.fakes import GITHUB_DOWN, HLS, INVALID
@@ -295,9 +295,10 @@ def make_reviewed(
     state: FindingState = "open",
     octocat: RepositoryPermission = "write",
     dismissals: tuple[str, ...] = (),
+    given: Settings | None = None,
 ) -> World:
     """A world in which HLS has raised two findings on pull request 2; the first one has a review comment."""
-    world = make(make_world, octocat=octocat)
+    world = make(make_world, given=given, octocat=octocat)
     receive_push(world, guid="first")
     lease = world.claim()
     assert lease.repository_id is not None
@@ -419,6 +420,82 @@ def test_rule_18_person_without_write_permission_concludes_no_check(make_world: 
         ("ignored", for_command),
     ]
     assert (world.github.reactions, requested(world)) == ([], [])
+
+
+def delete(world: World, *, in_reply_to: int | None = None, **known: Any) -> Finished:
+    """octocat deletes the comment 900 of HLS."""
+    payload = in_thread("deleted", **known)
+    by_hls = {"login": HLS.login, "id": 1, "type": "Bot"}
+    comment_id = 900 if in_reply_to is None else 902
+    payload["comment"] = {"id": comment_id, "body": "Logs it", "user": by_hls, "author_association": "NONE"}
+    payload["comment"]["in_reply_to_id"] = in_reply_to
+    assert world.receive("pull_request_review_comment", payload, guid="deletion") in ("queued", "ignored")
+    return world.finish()
+
+
+def test_writer_who_deletes_the_comment_of_a_finding_dismisses_it(make_world: MakeWorld) -> None:
+    world = make_reviewed(make_world)
+    finished = delete(world)
+    reason = "octocat deleted the comment of finding 1, which dismisses it; a review of what is new was requested"
+    assert (finished.reason or "").startswith(reason)
+    assert world.github.reactions == []
+    assert requested(world) == [("queued", "requested:conclude:deletion", "synchronize")]
+    assert dismissals(world) == [("deleted deletion by octocat",), ()]
+
+
+def test_deletion_by_a_person_without_write_permission_dismisses_nothing(make_world: MakeWorld) -> None:
+    world = make_reviewed(make_world, octocat="read")
+    finished = delete(world)
+    assert (finished.state, requested(world)) == ("ignored", [])
+    assert "octocat has the permission read, and the check counts only dismissals" in (finished.reason or "")
+
+
+def give_thread(world: World, *replies: str, own: tuple[str, ...] = ()) -> None:
+    said = tuple(ThreadReply("octocat", body) for body in replies)
+    world.github.review_threads_of[2] = (ReviewThread(900, "a" * 16, False, None, said, own, (), ()),)
+
+
+HINT = (
+    "HLS did not understand this as a dismissal, so finding 1 stays open and fails the check. If it is not to be "
+    'fixed, reply `/dismiss`, or "won\'t fix" with a reason.'
+)
+FAILING = settings().model_copy(update={"review": Review(fail_on="high")})
+
+
+def test_reply_that_is_not_understood_gets_one_hint(make_world: MakeWorld) -> None:
+    world = make_reviewed(make_world, given=FAILING)
+    give_thread(world, "Which input breaks it?")
+    assert reply(world, "Which input breaks it?").reason == "replied in a review thread"
+    assert world.github.replies == {(900, "hint"): HINT}
+    assert (requested(world), world.claude.asked, world.github.reactions) == ([], [], [])
+
+
+@pytest.mark.parametrize(
+    ("replies", "own"),
+    [(("Hm.",), ("hint",)), (("I'll take care of it", "Hm."), ())],
+    ids=["the thread has it", "after a promise"],
+)
+def test_no_second_hint_and_none_after_a_promise(
+    make_world: MakeWorld, replies: tuple[str, ...], own: tuple[str, ...]
+) -> None:
+    world = make_reviewed(make_world, given=FAILING)
+    give_thread(world, *replies, own=own)
+    assert reply(world, "Hm.").state == "done"
+    assert world.github.replies == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "state", "permission"),
+    [(None, "open", "write"), (FAILING, "dismissed", "write"), (FAILING, "open", "read")],
+    ids=["the finding does not fail the check", "it is dismissed", "the person may not write"],
+)
+def test_no_hint_where_it_does_not_help(
+    make_world: MakeWorld, given: Settings | None, state: FindingState, permission: RepositoryPermission
+) -> None:
+    world = make_reviewed(make_world, state=state, octocat=permission, given=given)
+    give_thread(world, "Hm.")
+    assert reply(world, "Hm.").state == "ignored"
+    assert world.github.replies == {}
 
 
 def test_thread_of_somebody_else_is_no_command(make_world: MakeWorld) -> None:

@@ -139,6 +139,29 @@ def test_undismiss_is_a_command_in_a_review_thread(body: str, number: int | None
     assert (routed.name, routed.finding, routed.thread) == ("undismiss", number, 900)
 
 
+def test_reply_that_is_not_understood_goes_to_the_worker() -> None:
+    assert find_command(reply("Which input breaks it?")) == "remark"
+    assert find_command(reply("Which input breaks it?", thread=None)) is None
+
+
+def deleted(**known: Any) -> RoutingInput:
+    """A person deletes the comment 900 of HLS."""
+    by_hls = {"comment_author": "hls[bot]", "comment_author_is_bot": True}
+    return reply("Logs it", "pull_request_review_comment.deleted", **{**by_hls, **known})
+
+
+def test_deleting_the_first_comment_of_a_review_thread_is_a_command_of_who_deleted_it() -> None:
+    routed = decide(deleted(), bot=BOT)
+    assert isinstance(routed, Command)
+    assert (routed.name, routed.thread) == ("deleted", 900)
+
+
+def test_deleting_by_a_bot_or_by_hls_is_no_command() -> None:
+    by_bot = decide(deleted(sender="other[bot]", sender_is_bot=True), bot=BOT)
+    by_hls = decide(deleted(sender="hls[bot]", sender_is_bot=True), bot=BOT)
+    assert [one.kind for one in (by_bot, by_hls) if isinstance(one, Ignored)] == ["other bot", "own account"]
+
+
 def test_resolving_a_review_thread_is_a_command() -> None:
     for action in ("resolved", "unresolved"):
         event = routing_input(f"pull_request_review_thread.{action}", is_pull_request=True, thread=900)
@@ -148,7 +171,7 @@ def test_resolving_a_review_thread_is_a_command() -> None:
 @pytest.mark.parametrize(
     "event",
     [
-        reply("Which input breaks it?"),
+        reply("@hls which input breaks it?"),
         reply("/review full"),
         reply("Won't fix.", thread=None),
         reply("Won't fix.", sender="mallory"),

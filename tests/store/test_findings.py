@@ -96,7 +96,7 @@ def test_last_command_about_a_finding_counts(store: Storage) -> None:
     store.reviews.dismiss(first, BOT, OPEN.key, by="mona")
     store.queue.finish(first, "done", reason="so", took_s=0)
     second = begin(store, "other-guid", number=7)
-    store.reviews.undismiss(second, BOT, OPEN.key, by="mona")
+    store.reviews.dismiss(second, BOT, OPEN.key, by="mona", how="undismissed ")
     store.queue.finish(second, "done", reason="so", took_s=0)
     assert read(store).ledger[0].dismissals == ("undismissed other-gu by mona",)
 
