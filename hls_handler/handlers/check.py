@@ -138,8 +138,7 @@ def _summary(
     else:
         yield "No changed file needs a review."
     if opened:
-        by_severity = Counter(finding.severity for finding in opened)
-        yield f"\nOpen findings: {', '.join(f'{number} {severity}' for severity, number in by_severity.items())}."
+        yield f"\nOpen findings: {', '.join(_list_numbers(opened))}."
     undecided = sum(finding.is_undecided for finding in opened)
     if undecided:
         found = count(undecided, "open finding")
@@ -156,6 +155,14 @@ def _summary(
     if unneeded:
         yield "\n### No review needed\n"
         yield from (f"- `{sanitize_code_span(file.path)}`: {sanitize_inline(file.reason or '')}" for file in unneeded)
+
+
+def _list_numbers(opened: Sequence[LedgerEntry]) -> Iterator[str]:
+    """Yield the numbers of the findings of each severity: "2 high (1 and 4)"."""
+    by_severity = Counter(finding.severity for finding in opened)
+    for severity, number in by_severity.items():
+        numbers = [str(finding.number) for finding in opened if finding.severity == severity]
+        yield f"{number} {severity} ({inflect(number, 'number')} {', '.join(numbers)})"
 
 
 def _table(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
@@ -193,7 +200,7 @@ def _annotations(opened: Sequence[LedgerEntry], commented: Collection[str]) -> I
         # An annotation shows lines of the commit, not removed ones.
         if finding.line is None or finding.side == "LEFT" or finding.comment_id or finding.key in commented:
             continue
-        title = _plain_line(finding.title)
+        title = _plain_line(f"{finding.title} (finding {finding.number})")
         yield Annotation(
             path=finding.path,
             start_line=finding.line,

@@ -11,7 +11,8 @@ from hls_handler.analysis import Category, Finding, FindingVerdict, FindingVerdi
 from hls_handler.handlers.handler import permalink
 from hls_handler.handlers.pull_request_facts import QUESTION_TOKENS, PullRequestFacts
 from hls_handler.prompting.render import estimate_tokens
-from hls_handler.review.ledger import is_failing
+from hls_handler.review.dismissals import describe_dismissal
+from hls_handler.review.ledger import is_failing, sort_entries
 from hls_handler.review.patches import Hunk, Patch, Side, number_line, numbered
 from hls_handler.review.positions import Located, letters_of
 from hls_handler.review.record import LedgerEntry
@@ -75,6 +76,8 @@ class ShownFinding:
     is_inline: bool  # True if a review comment has the text
     number: int = 0  # 0: it cannot be dismissed, because it does not count
     is_undecided: bool = False
+    dismissed_by: str = ""  # login of the person
+    dismissed_how: str = ""  # "reply", "resolved thread"
 
 
 def list_asked(facts: PullRequestFacts) -> tuple[EarlierFinding, ...]:
@@ -191,25 +194,37 @@ def _to_shown(
 
 def show_earlier(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
     """Return the earlier findings that are open."""
-    return tuple(
-        ShownFinding(
-            path=entry.path,
-            side=entry.side,
-            start_line=None,
-            line=entry.line,
-            severity=entry.severity,
-            category=next((one for one in get_args(Category) if one == entry.category), None),
-            confidence=None,
-            title=entry.title,
-            body="" if entry.comment_id is not None else entry.body,
-            quote="",
-            suggestion=None,
-            url=_find_url(facts, entry.comment_id, entry.path, entry.side, entry.line, entry.line),
-            is_inline=entry.comment_id is not None,
-            number=entry.number,
-            is_undecided=entry.is_undecided,
-        )
-        for entry in facts.found.open
+    return tuple(_show_entry(facts, entry) for entry in facts.found.open)
+
+
+def show_dismissed(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
+    """Return the findings that a person dismissed, with who and how."""
+    shown: list[ShownFinding] = []
+    for entry in sort_entries(one for one in facts.found.ledger if one.state == "dismissed"):
+        by = entry.dismissed_by or ""
+        keys = sorted(entry.dismissals, key=lambda key: not key.endswith(f" by {by}"))  # first those of the person
+        finding = replace(_show_entry(facts, entry), body="", dismissed_by=by)
+        shown.append(replace(finding, dismissed_how=describe_dismissal(keys[0] if keys else "")))
+    return tuple(shown)
+
+
+def _show_entry(facts: PullRequestFacts, entry: LedgerEntry) -> ShownFinding:
+    return ShownFinding(
+        path=entry.path,
+        side=entry.side,
+        start_line=None,
+        line=entry.line,
+        severity=entry.severity,
+        category=next((one for one in get_args(Category) if one == entry.category), None),
+        confidence=None,
+        title=entry.title,
+        body="" if entry.comment_id is not None else entry.body,
+        quote="",
+        suggestion=None,
+        url=_find_url(facts, entry.comment_id, entry.path, entry.side, entry.line, entry.line),
+        is_inline=entry.comment_id is not None,
+        number=entry.number,
+        is_undecided=entry.is_undecided,
     )
 
 

@@ -33,6 +33,15 @@ UNDISMISSED = "undismissed "
 RESOLVED = "resolved by "
 """Beginning of the key of a dismissal by a resolved thread: "resolved by mona"."""
 
+HOW = {
+    COMMAND: "command",
+    DELETED: "deleted comment",
+    "comment deleted": "deleted comment",  # of earlier versions
+    RESOLVED: "resolved thread",
+    "thumbs down": "thumbs down",
+}
+"""How a person dismissed a finding, by the beginning of the key. All others are replies."""
+
 ReplyKind = Literal["dismissal", "change", "other"]
 """What a reply says of a finding: it is not to be fixed; it will be or was fixed; neither, or HLS does not know."""
 
@@ -174,6 +183,11 @@ def _is_dismissal(sentence: str) -> bool:
         return False
     found = _DISMISSAL.finditer(sentence)
     return any(_DENIED.search(sentence, 0, one.start()) is None for one in found)
+
+
+def describe_dismissal(key: str) -> str:
+    """Return how a person dismissed a finding, from the key of the dismissal: "reply"."""
+    return next((how for beginning, how in HOW.items() if key.startswith(beginning)), "reply")
 
 
 def find_dismissals(thread: ReviewThread) -> Mapping[str, str]:

@@ -154,7 +154,7 @@ def reviewed(make_service: MakeService, sandbox: Sandbox) -> ReviewedPull:
     one_file = {**PULL.payload["pull_request"], "changed_files": 1}
     sandbox.state.seed(PULL.event, {**PULL.payload, "pull_request": one_file}, files=files)
     comment(sandbox, running, "/review")
-    found = [one for _, one in pull_request(sandbox).review_comments() if "(high, security" in one["body"]]
+    found = [one for _, one in pull_request(sandbox).review_comments() if "(finding 1, high, security" in one["body"]]
     return ReviewedPull(running, sandbox, calls(sandbox), found[0]["id"])
 
 

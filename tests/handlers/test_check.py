@@ -150,8 +150,8 @@ def test_annotations_show_lines_of_the_commit() -> None:
     removed, without_line = replace(HIGH, side="LEFT"), replace(HIGH, line=None)
     single, commented = replace(HIGH, severity="medium", body=""), replace(HIGH, comment_id=7)
     assert check(REVIEWED, findings=(removed, without_line, single, commented, HIGH)).annotations == (
-        Annotation("area.py", 3, 3, "failure", "Wrong", "It is *wrong*."),
-        Annotation("area.py", 3, 3, "warning", "Wrong", "Wrong"),
+        Annotation("area.py", 3, 3, "failure", "Wrong (finding 1)", "It is *wrong*."),
+        Annotation("area.py", 3, 3, "warning", "Wrong (finding 1)", "Wrong (finding 1)"),
     )
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from hls_handler.review.record import ThreadReply
-from tests.review.pushes import Pushes, found, said
+from tests.handlers.world import pull_request_analysis
+from tests.review.pushes import HANDLER, Pushes, found, said
 
 BASE = "def run(x):\n    a = 1\n    b = 2\n    return a\n\ndef other(x):\n    c = 3\n    return c\n"
 FAULT = BASE.replace("    b = 2\n", "    b = 2\n    y = eval(x)\n")
@@ -88,6 +89,27 @@ def test_unresolving_takes_the_dismissal_back() -> None:
     pushes.act(is_resolved=False, resolved_by=None)
     assert pushes.push({"a.py": FAULT}, requested="conclude") == "failure"
     assert pushes.calls == 1
+
+
+@pytest.mark.parametrize(
+    ("acts", "how"),
+    [
+        ({"is_resolved": True, "resolved_by": "mona"}, "resolved thread"),
+        ({"replies": (ThreadReply("mona", "Won't fix"),)}, "reply"),
+        ({"thumbs_down": ("mallory", "mona")}, "thumbs down"),
+        ({}, "deleted comment"),
+    ],
+)
+def test_summary_names_who_dismissed_a_finding_and_how(acts: dict[str, Any], how: str) -> None:
+    pushes = raised()
+    pushes.act(**acts)
+    if not acts:
+        pushes.command("deleted 1a2b3c4d by mona")
+    pushes.push({"a.py": FAULT}, requested="conclude")
+    assert pushes.job is not None
+    shown = HANDLER.comment_variables(pushes.job.facts, pull_request_analysis())["dismissals"]
+    assert isinstance(shown, tuple)
+    assert [(one.number, one.dismissed_by, one.dismissed_how) for one in shown] == [(1, "mona", how)]
 
 
 @pytest.mark.parametrize(
