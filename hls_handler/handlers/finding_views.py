@@ -197,6 +197,13 @@ def show_earlier(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
     return tuple(_show_entry(facts, entry) for entry in facts.found.open)
 
 
+def list_failing(facts: PullRequestFacts) -> list[LedgerEntry]:
+    """Return the earlier findings that fail the check, also those that only a person without write dismissed."""
+    fail_on = facts.review.fail_on if facts.review.check else None
+    counted = (one for one in facts.found.ledger if not (one.is_closed or one.has_binding_dismissal))
+    return [one for one in counted if is_failing(one.severity, fail_on)]
+
+
 def show_dismissed(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
     """Return the findings that a person dismissed, with who and how."""
     shown: list[ShownFinding] = []

@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 
+from hls_handler.analysis import EarlierVerdict
+from hls_handler.engine.asking import render_static
 from hls_handler.review.record import ThreadReply
+from hls_handler.routing import Rule
+from hls_handler.settings.effective import without_entry
+from tests.engine.world import library, settings
 from tests.handlers.world import pull_request_analysis
 from tests.review.pushes import HANDLER, Pushes, found, said
 
@@ -163,3 +168,33 @@ def test_report_of_a_change_does_not_dismiss() -> None:
     pushes.push({"a.py": WRONG_FIX}, verdicts=[PRESENT])
     pushes.act(replies=(ThreadReply("mona", "Not an issue any more, fixed in abc1234."),))
     assert pushes.push({"a.py": WRONG_FIX}, requested="conclude") == "failure"
+
+
+def summary(pushes: Pushes, *verdicts: EarlierVerdict) -> str:
+    """The comment of the last review."""
+    assert pushes.job is not None
+    effective = without_entry(settings())
+    rule = Rule("pull_request.synchronize", "pull_requests/analyze", effective, "analyze.j2")
+    reply = pull_request_analysis(summary="", findings=[], earlier=list(verdicts))
+    analysis = render_static(library(), rule, pushes.job.event, HANDLER, pushes.job.facts, reply, b"k" * 32)
+    return analysis.comment or ""
+
+
+def test_summary_never_says_no_findings_while_one_fails_the_check() -> None:
+    pushes = raised()
+    assert pushes.push({"a.py": RIGHT_FIX}) == "failure"
+    undecided = summary(pushes)
+    assert (
+        "**1 finding still fails the check.** Its line changed; this review could not tell whether that fixes it. "
+        "`/review` looks again."
+    ) in undecided
+    assert pushes.push({"a.py": WRONG_FIX}, verdicts=[PRESENT]) == "failure"
+    present = summary(pushes, PRESENT)
+    assert "**1 finding still fails the check.** It is still there, as of [`0000003000`]" in present
+    assert "No new findings" not in undecided + present
+    pushes.act(thumbs_down=("mona",))
+    assert pushes.push({"a.py": WRONG_FIX}, requested="conclude") == "success"
+    dismissed = summary(pushes)
+    assert "No findings in [`0000004000`]" in dismissed
+    assert "(finding 1, high): " in dismissed
+    assert "by `mona` (thumbs down)" in dismissed
