@@ -28,7 +28,8 @@ TRUNCATION_NOTE = "*The middle of this summary was left out: GitHub shows 65,535
 MAX_PAGES = 10  # of the check runs of a commit that have our name
 
 IN_PROGRESS = "The review is in progress"
-WAITS = "The budget for Claude is used up, so the review waits"
+WAITS = "The budget for Claude is used up, so the review waits until"
+IS_DOWN = "Claude does not answer; the review is tried again by"
 STATES: Mapping[Conclusion, str] = {
     "success": "success",
     "failure": "failure",
@@ -57,9 +58,13 @@ class GithubChecks:
         self._guard = guard
         self._uses_check_runs, self._name = uses_check_runs, name
 
-    def begin(self, check: CommitCheck, *, waits_until: datetime | None = None) -> WrittenCheck:
-        """Show the check in progress. With `waits_until`, say that the budget allows no call before that time."""
-        title = IN_PROGRESS if waits_until is None else f"{WAITS} until {waits_until:%Y-%m-%d %H:%M} UTC"
+    def begin(
+        self, check: CommitCheck, *, waits_until: datetime | None = None, is_claude_down: bool = False
+    ) -> WrittenCheck:
+        """Show the check in progress. With `waits_until`, say why the next call to Claude waits until that time."""
+        title = IN_PROGRESS
+        if waits_until is not None:
+            title = f"{IS_DOWN if is_claude_down else WAITS} {waits_until:%Y-%m-%d %H:%M} UTC"
         if not self._uses_check_runs:
             return self._set_status(check.commit, "pending", title)
         output = {"title": title, "summary": "The result appears here when the review has ended."}

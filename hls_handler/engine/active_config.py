@@ -83,7 +83,9 @@ class Writer(Protocol):
 class Checks(Protocol):
     """Writes of checks on commits of one repository; `clients.checks.GithubChecks` implements it."""
 
-    def begin(self, check: CommitCheck, *, waits_until: datetime | None = None) -> WrittenCheck: ...
+    def begin(
+        self, check: CommitCheck, *, waits_until: datetime | None = None, is_claude_down: bool = False
+    ) -> WrittenCheck: ...
 
     def end(self, check: CommitCheck, action: EnsureCheck) -> WrittenCheck: ...
 

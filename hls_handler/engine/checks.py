@@ -86,11 +86,11 @@ def plan_check(job: Job) -> None:
     job.store.commit_checks.plan(job.lease, event.pull_request.head_sha)
 
 
-def begin_check(job: Job, commit: str, *, waits_until: datetime | None = None) -> None:
+def begin_check(job: Job, commit: str, *, waits_until: datetime | None = None, is_claude_down: bool = False) -> None:
     """Show the check in progress, unless an earlier attempt did. If GitHub rejects it, the delivery goes on without.
 
     While other writes wait for their slots, the check appears with its end: results come first. But an earlier result
-    of the commit must not stay. With `waits_until`, the check says that the budget allows no call before that time.
+    of the commit must not stay. With `waits_until`, the check says until when Claude is not asked, and why.
     """
     if job.rule.effective.features.dry_run:
         return
@@ -100,7 +100,11 @@ def begin_check(job: Job, commit: str, *, waits_until: datetime | None = None) -
         if not check.is_new:  # a new one is only written, for which no slot is granted during a hold
             job.require_reads_allowed()
         _wait_for_creation(job, check)
-        begin = partial(_write, job, check, lambda checks: checks.begin(check, waits_until=waits_until))
+
+        def show(checks: Checks) -> WrittenCheck:
+            return checks.begin(check, waits_until=waits_until, is_claude_down=is_claude_down)
+
+        begin = partial(_write, job, check, show)
         try:
             # Only once: else each burst of first results could go before it.
             begin(until=job.store.now() + IN_PLACE, can_move=job.lease.attempt == 1)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -26,8 +28,17 @@ from hls_handler.engine.checks import begin_check, plan_check
 from hls_handler.engine.documents import Documents
 from hls_handler.engine.job import ASK, LOCK_S, Codec, Job, Part, facts_codec, reads_postponed
 from hls_handler.engine.posting import Posting, is_check_ended, post, post_without_reply, store_unposted
+from hls_handler.engine.retries import decide_retry
 from hls_handler.engine.shadow import prompt_result, run_shadow
-from hls_handler.errors import BudgetUsedUp, ConversationIgnored, Permanent, Superseded
+from hls_handler.errors import (
+    BudgetUsedUp,
+    ConversationIgnored,
+    DependencyDown,
+    Permanent,
+    Postponed,
+    StepFailed,
+    Superseded,
+)
 from hls_handler.events import Event
 from hls_handler.handlers.asking import Answers
 from hls_handler.handlers.handler import check_conversation
@@ -50,6 +61,9 @@ log = logging.getLogger(__name__)
 CONTEXT = Codec("context", 1, TypeAdapter(str))
 """A sentence part about what Claude gets besides the event: "AGENTS.md (about 120 tokens)"."""
 PROBLEMS_REPORTED = Codec("settings_reported", 4, TypeAdapter(Outcome), readable=(1, 2, 3))
+
+OUTAGE = timedelta(minutes=2)
+"""How long a delivery has failed because of Claude before its check says so."""
 
 PROBLEMS_INDEX = 1_000
 """Index of the checkpoint "writing" for the comment on the file's problems. No planned action has this index."""
@@ -163,6 +177,29 @@ class HandlerJob:
             if self._check_commit is not None:
                 begin_check(self._job, self._check_commit, waits_until=exc.at)
             raise
+        except DependencyDown as exc:
+            self._show_outage(exc)
+            raise
+
+    def _show_outage(self, error: DependencyDown) -> None:
+        """Let the check say by when the next attempt is, once Claude has been down for `OUTAGE`."""
+        job, now = self._job, self._job.store.now()
+        row = job.store.deliveries.find(job.lease.guid)
+        since = row.first_failure_at if row is not None else None
+        if self._check_commit is None or error.dependency != "claude" or since is None or now - since < OUTAGE:
+            return
+        at = decide_retry(
+            error,
+            attempts=job.lease.attempts,
+            failures=job.lease.failures + 1,
+            first_failure_at=since,
+            now=now,
+            jitter=1.0,  # the latest time
+            limits=job.config.settings.limits,
+        )
+        if isinstance(at, datetime):
+            with suppress(Postponed, StepFailed):  # the error of the call counts
+                begin_check(job, self._check_commit, waits_until=at, is_claude_down=True)
 
     def render(self, answered: Answers) -> Analysis:
         return self._with_receipt(render_replies(self._job.config.library, self._job.handler, answered, self._key))

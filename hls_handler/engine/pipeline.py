@@ -26,6 +26,7 @@ from hls_handler.engine.handler_job import HandlerJob, require_runs_left
 from hls_handler.engine.job import RULE, DeliveryResult, Job
 from hls_handler.engine.posting import correct_label
 from hls_handler.engine.repository_settings import load_repository_settings, route_with_repository_settings
+from hls_handler.engine.retries import decide_retry
 from hls_handler.errors import (
     AccountLimited,
     AppNotInstalled,
@@ -57,15 +58,10 @@ from hls_handler.routing import (
     from_event,
 )
 from hls_handler.settings.effective import without_entry
-from hls_handler.settings.model import Limits
 from hls_handler.store.calls import CallRow, hold_calls
 from hls_handler.tracing import annotate
-from hls_handler.wording import count
 
 log = logging.getLogger(__name__)
-
-BACKOFF_CAP_S = 300.0
-"""Longest pause between two attempts, in seconds."""
 
 RECENT_S = 60.0
 """A payload that is younger than this is analysed as it is. Before posting, the state is read in any case."""
@@ -75,36 +71,6 @@ UNLESS_TAKING_OVER: frozenset[IgnoredKind] = frozenset({"event not enabled", "dr
 
 
 THREAD_OF_OTHERS = "HLS did not open the review thread, and answers only in its own"
-
-
-def decide_retry(
-    error: StepFailed,
-    *,
-    attempts: int,
-    failures: int,
-    first_failure_at: datetime,
-    now: datetime,
-    jitter: float,
-    limits: Limits,
-) -> datetime | str:
-    """Return the time of the next attempt, or the reason to give up.
-
-    `failures` counts all failures of the delivery, including `error`; `attempts` does not count outages of
-    GitHub and Claude. The pause before the retry is multiplied by (1 + `jitter`) / 2. The retry is never before
-    `error.not_before`.
-    """
-    if isinstance(error, Permanent):
-        return str(error)
-    if isinstance(error, AccountLimited) and error.not_before is not None:
-        return error.not_before
-    if attempts >= limits.max_attempts and not isinstance(error, DependencyDown):
-        return f"failed {count(attempts, 'time')} (limits.max_attempts), last: {error}"
-    if now - first_failure_at >= timedelta(hours=limits.give_up_after_h):
-        return f"still failing after {limits.give_up_after_h:g} h (limits.give_up_after_h), last: {error}"
-    doublings = min(failures - 1, 16)  # past the cap anyway, and 2.0 ** 2000 overflows
-    pause_s = min(limits.retry_backoff_s * 2**doublings, BACKOFF_CAP_S)
-    at = now + timedelta(seconds=pause_s * (0.5 + 0.5 * jitter))
-    return max(at, error.not_before) if isinstance(error, Retryable) and error.not_before is not None else at
 
 
 def run_delivery(lease: Lease, context: WorkerContext) -> Finished | None:

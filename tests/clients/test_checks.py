@@ -87,6 +87,13 @@ def test_check_that_waits_for_the_budget_says_until_when(world: World, app: Gith
     assert statuses(world) == [("HLS review", "pending", title)]
 
 
+def test_check_that_waits_for_claude_says_by_when_it_is_tried_again(world: World, app: Github) -> None:
+    checks(app).begin(BEGUN, waits_until=NOON, is_claude_down=True)
+    (run,) = runs(world)
+    title = "Claude does not answer; the review is tried again by 2026-11-20 12:00 UTC"
+    assert (run["status"], run["output"]["title"]) == ("in_progress", title)
+
+
 def test_annotations_are_sent_in_requests_of_fifty_and_not_twice(world: World, app: Github) -> None:
     action = EnsureCheck(SHA, "neutral", "Reviewed", "Text.", "Text.", many(120))
     written = checks(app).end(BEGUN, action)

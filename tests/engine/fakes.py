@@ -459,8 +459,14 @@ class FakeChecks:
     before_write: Callable[[], None]
     states_on: dict[str, dict[str, str]] = field(default_factory=dict)  # by commit and external id
 
-    def begin(self, check: CommitCheck, *, waits_until: datetime | None = None) -> WrittenCheck:
-        return self._write(check, "in_progress" if waits_until is None else f"waits until {waits_until:%Y-%m-%d}")
+    def begin(
+        self, check: CommitCheck, *, waits_until: datetime | None = None, is_claude_down: bool = False
+    ) -> WrittenCheck:
+        if waits_until is None:
+            return self._write(check, "in_progress")
+        if is_claude_down:
+            return self._write(check, f"Claude is down, next try by {waits_until:%H:%M}")
+        return self._write(check, f"waits until {waits_until:%Y-%m-%d}")
 
     def end(self, check: CommitCheck, action: EnsureCheck) -> WrittenCheck:
         self.github.check_actions.append(action)

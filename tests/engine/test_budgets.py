@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hls_handler.settings.model import Budgets, Settings
-from tests.engine.fakes import INVALID, ISSUE
+from tests.engine.fakes import CLAUDE_DOWN, INVALID, ISSUE
 from tests.engine.world import BUG, NOON, MakeWorld, World, settings
 from tests.handlers.world import pull_request, pull_request_analysis
 
@@ -51,6 +51,19 @@ def test_review_that_waits_says_so_in_its_check(make_world: MakeWorld) -> None:
     assert world.run() is None
     assert (world.row().state, world.row().failures) == ("queued", 0)
     assert list(world.github.checks_on[SHA].values()) == ["waits until 2026-11-21"]
+
+
+def test_check_says_by_when_a_review_is_tried_again_while_claude_is_down(make_world: MakeWorld) -> None:
+    world = make(make_world, settings(), CLAUDE_DOWN, CLAUDE_DOWN, CLAUDE_DOWN, pull_request_analysis())
+    world.open_pull_request()
+    shown: list[str] = []
+    for _ in range(3):
+        assert world.run() is None
+        shown += world.github.checks_on[SHA].values()
+        world.advance(100)
+    assert shown == ["in_progress", "in_progress", "Claude is down, next try by 12:04"]
+    world.advance(300)
+    assert world.finish().state == "done"
 
 
 def test_review_that_does_not_wait_ends_with_an_incomplete_check(make_world: MakeWorld) -> None:

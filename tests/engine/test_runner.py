@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from hls_handler.deliveries import Finished
-from hls_handler.engine.pipeline import decide_retry
+from hls_handler.engine.retries import decide_retry
 from hls_handler.errors import Dependency, DependencyDown, Permanent, Retryable, StepFailed, StoreUnavailable
 from hls_handler.reports.delivery_report import load_report
 from hls_handler.settings.model import Limits
