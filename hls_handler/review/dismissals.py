@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from hls_handler.review.record import ReviewThread
@@ -170,11 +170,19 @@ def classify_reply(text: str) -> ReplyKind:
     if _DISMISS.match(text) or read_command_line(text)[1] == "/dismiss":
         return "dismissal"
     sentences = _spell_out(text)
-    words = " ".join(sentences)
-    rest = _UNCHANGED.sub("", _DISMISSAL.sub("", words))
-    if _CHANGE.search(rest) or _COMMIT.search(rest) or _AGREEMENT.search(_CONCEDED.sub("", rest)):
+    if _reports_change([one for one in sentences if not one.endswith("?")]):
         return "change"
+    if _reports_change(sentences):  # "Should I change it?"
+        return "other"
     return "dismissal" if any(map(_is_dismissal, sentences)) else "other"
+
+
+def _reports_change(sentences: Iterable[str]) -> bool:
+    """Return True if the sentences have a word of a change that is not part of a dismissal."""
+    rest = _UNCHANGED.sub("", _DISMISSAL.sub("", " ".join(sentences)))
+    if _CHANGE.search(rest) or _COMMIT.search(rest):
+        return True
+    return _AGREEMENT.search(_CONCEDED.sub("", rest)) is not None
 
 
 def _is_dismissal(sentence: str) -> bool:

@@ -163,7 +163,9 @@ def _find_command(
         return parse_command(text, accounts)
     if routing_input.key != NEW_REPLY or not is_in_thread:
         return None
-    if classify_reply(text) != "other":
+    kind = classify_reply(text)
+    is_question = "?" in text and is_addressed(text, accounts)
+    if kind == "dismissal" or (kind == "change" and not is_question):
         return "thread", None
     command = parse_command(text, accounts)
     if command is not None:

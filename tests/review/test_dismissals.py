@@ -83,6 +83,7 @@ OTHERS = (
     "We might need to look at this.",
     "Could be out of scope",
     "Which input breaks it?",
+    "By design. Should I change it?",
 )
 
 

@@ -172,6 +172,8 @@ def test_resolving_a_review_thread_is_a_command() -> None:
     "event",
     [
         reply("@hls which input breaks it?"),
+        reply("@hls is the discount taken off before tax is added?"),
+        reply("@hls I added a check. Is that enough?"),
         reply("/review full"),
         reply("Won't fix.", thread=None),
         reply("Won't fix.", sender="mallory"),
