@@ -130,7 +130,7 @@ from hls_handler.handlers.review_input import (
 from hls_handler.handlers.skipped_files import SkippedFile, count_lines
 from hls_handler.review.coverage import Coverage, count_reasons
 from hls_handler.review.dismissals import FIXED, OPEN_AGAIN, STILL_THERE
-from hls_handler.review.ledger import PresentFiles, apply_threads, follow
+from hls_handler.review.ledger import PresentFiles, apply_threads, find_departed, follow
 from hls_handler.review.record import NO_REVIEW, LedgerEntry, ReviewRecord
 from hls_handler.review.reviewers import Reviewer
 from hls_handler.review.second_sites import SecondSite, describe_sites
@@ -280,7 +280,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         reads_merge = is_review and limits.review.merge_state
         merge, merge_problem = read_merge_state(pull_request, reader, discussion.threads) if reads_merge else (None, "")
         resolved = in_vain if event.requested_review == "conclude" else frozenset()
-        selection = _with_call_for(selection, wanted, is_requested=is_requested, resolved=resolved)
+        departed = find_departed(record.ledger, ledger, files)
+        selection = _with_call_for(selection, wanted, is_requested=is_requested, urgent=resolved | departed)
         reviewers, is_first = record.reviewers if limits.reviewers else (), not record.rounds
         if limits.reviewers and is_first and selection.calls:
             reviewers = read_reviewers(pull_request, selection.files, reader)
@@ -567,17 +568,17 @@ def _add_context(
 
 
 def _with_call_for(
-    selection: Selection, wanted: Sequence[LedgerEntry], *, is_requested: bool, resolved: Collection[str]
+    selection: Selection, wanted: Sequence[LedgerEntry], *, is_requested: bool, urgent: Collection[str]
 ) -> Selection:
     """Return the selection. If nothing is new but a finding needs a verdict, it has a call without files.
 
     A finding needs a verdict if a person asks for it, if the proof of its fix left the patch, or if it is undecided and
-    a person has just resolved its thread. `resolved` has the keys of these.
+    `urgent` has its key: a person has just resolved its thread, or its file has just become as in the base.
     """
     if selection.calls:
         return selection
     has_lost_proof = any(one.has_lost_proof and not one.is_absent for one in wanted)
-    is_undecided = any(one.key in resolved and (one.has_vanished or one.is_undecided) for one in wanted)
+    is_undecided = any(one.key in urgent and (one.has_vanished or one.is_undecided) for one in wanted)
     is_needed = wanted and (is_requested or has_lost_proof or is_undecided)
     return replace(selection, calls=((),)) if is_needed else selection
 

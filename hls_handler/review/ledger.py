@@ -6,12 +6,14 @@ what became of the finding (`review/verdicts.py`), and the finding stays open un
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from hashlib import sha256
 from itertools import count
+from pathlib import PurePosixPath
 
 from hls_handler.analysis import Severity
 from hls_handler.review.blocks import CONTEXT_LINES, Block, PlacedBlock, find_blocks, match_blocks, token
@@ -23,6 +25,12 @@ from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord, R
 MAX_BLOCKS = 10  # that an entry remembers
 BY_EVENT = (COMMAND, DELETED, UNDISMISSED)
 """Beginnings of the keys that events of writers stored. The thread does not show them."""
+
+WORD = re.compile(r"[^\W\d]\w{2,}")
+NAME_IN_TEXT = re.compile(r"`[^`\n]+`|[\w./-]*\w[./_]\w[\w./-]*|\w*[a-z][A-Z]\w*|\w+(?=\()")
+"""In a sentence: text in backticks, a path, `a.b`, `a_b`, `aB`, or a word before a parenthesis."""
+NAME_IN_CODE = re.compile(r"""\b[^\W\d]\w{2,}\b(?!\s+[\w"'(\[{-])""")
+"""In code: a word that is not followed by another one, as `return` and `new` are."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,35 @@ class PresentFiles:
             for name, of_file in self.by_file.items()
         }
 
+    def is_as_in_base(self, file: str, path: str = "") -> bool:
+        """Return True if the pull request certainly does not change the text of a file."""
+        return self.is_known(file, path) and file not in self.by_file
+
+    @cached_property
+    def _words(self) -> Mapping[str, frozenset[str]]:
+        """The words of the hunks of each path, with those of the path itself."""
+        found: dict[str, frozenset[str]] = {}
+        for path, patch in self.patches.items():
+            texts = [path]
+            for hunk in patch.hunks:
+                texts.append(hunk.header)
+                texts += [line.text for line in hunk.lines]
+            found[path] = frozenset(word for text in texts for word in WORD.findall(text))
+        return found
+
+    def names_other(self, entry: LedgerEntry) -> bool:
+        """Return True if an entry names another changed file, or a word of its hunks.
+
+        Then the failure may be there though the lines of the entry are not.
+        """
+        others = [path for path in self.patches if self.name(path) != entry.file]
+        text = f"{entry.title}\n{entry.body}"
+        if any(re.search(rf"(?<!\w){re.escape(PurePosixPath(path).name)}(?!\w)", text) for path in others):
+            return True
+        names = {word for name in NAME_IN_TEXT.findall(text) for word in WORD.findall(name)}
+        names |= {*NAME_IN_CODE.findall(entry.quote)}
+        return any(not names.isdisjoint(self._words[path]) for path in others)
+
     def is_known(self, file: str, path: str = "") -> bool:
         """Return True if all present lines of a file are known, or if it is certainly not changed any more."""
         return {file, path}.isdisjoint(self.unread) and (self.is_complete or file in self.by_file)
@@ -130,7 +167,22 @@ def _follow(
         entry = _open(entry) if having - files.list_new(before) else entry
     is_undecided = entry.is_undecided or bool(_find_blocks(entry, files))  # only its unchanged line was edited
     is_absent = has_vanished and not having
-    return replace(entry, line=None, has_vanished=has_vanished, is_absent=is_absent, is_undecided=is_undecided)
+    entry = replace(entry, line=None, has_vanished=has_vanished, is_absent=is_absent, is_undecided=is_undecided)
+    is_over = is_absent and not entry.is_closed and files.is_as_in_base(entry.file, entry.path)
+    return set_gone(entry) if is_over and not files.names_other(entry) else entry
+
+
+def find_departed(
+    before: Iterable[LedgerEntry], followed: Iterable[LedgerEntry], files: PresentFiles
+) -> frozenset[str]:
+    """Return the keys of open entries that vanished since the last review, and whose file is as in the base."""
+    known = {entry.key for entry in before if entry.has_vanished}
+    now = [one for one in followed if one.state == "open" and one.has_vanished and one.key not in known]
+    return frozenset(one.key for one in now if files.is_as_in_base(one.file, one.path))
+
+
+def set_gone(entry: LedgerEntry) -> LedgerEntry:
+    return replace(entry, state="gone", is_undecided=False, resolution="No longer in the diff.")
 
 
 def _open(entry: LedgerEntry) -> LedgerEntry:

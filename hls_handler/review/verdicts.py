@@ -12,7 +12,7 @@ from itertools import accumulate
 
 from hls_handler.analysis import EarlierVerdict, Severity
 from hls_handler.review.blocks import match_blocks, token
-from hls_handler.review.ledger import PresentFiles, is_failing, place, reopen
+from hls_handler.review.ledger import PresentFiles, is_failing, place, reopen, set_gone
 from hls_handler.review.patches import Line, Side
 from hls_handler.review.positions import (
     RANK,
@@ -221,7 +221,3 @@ def _decide(
     file = changes.files.name(path)
     proof = Proof(file, windows[line], changes.files.windows[file][windows[line]])
     return replace(entry, state="fixed", proof=proof, resolution=f"Fixed in {changes.commit[:7]} by {where}."), claim
-
-
-def set_gone(entry: LedgerEntry) -> LedgerEntry:
-    return replace(entry, state="gone", resolution="No longer in the diff.")

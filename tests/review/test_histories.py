@@ -85,6 +85,15 @@ def reverted() -> list[Check]:
     return [pushes.push({"a.py": BASE}), pushes.push({"a.py": FAULT})]
 
 
+def reverted_beside_a_change_of_another_file() -> list[Check]:
+    pushes = raised()
+    gone = pushes.push({"b.py": "def other(x):\n    return 2\n"})
+    assert pushes.questions == []
+    named = Pushes({"a.py": BASE})
+    named.push({"a.py": FAULT}, findings=[EVAL.model_copy(update={"body": "`load` of b.py passes text."})])
+    return [gone, named.push({"b.py": "def load(x):\n    run(x)\n"})]
+
+
 def guard_removed_again() -> list[Check]:
     pushes, guard = raised(), "    if not x.isdigit(): return None"
     head = {"a.py": FAULT.replace("    a = 1\n", f"    a = 1\n{guard}\n")}
@@ -167,6 +176,7 @@ HISTORIES: Mapping[str, Callable[[], list[Check]]] = {
     "a line in another file prevents it": fixed_in_another_file,
     "its line moves to another file, and is corrected there": moved_to_another_file,
     "its change is reverted, and made again": reverted,
+    "its change is reverted, and another file edited; the finding names it": reverted_beside_a_change_of_another_file,
     "the guard that fixed it is removed again": guard_removed_again,
     "the file is indented anew": reformatted,
     "a rebase moves its line": rebased,
