@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import get_args
 
 from hls_handler.analysis import Category, Finding, FindingVerdict, FindingVerdicts, Severity
 from hls_handler.handlers.handler import permalink
-from hls_handler.handlers.pull_request_facts import QUESTION_TOKENS, PullRequestFacts
-from hls_handler.prompting.render import estimate_tokens
+from hls_handler.handlers.present_lines import MAX_CHARS, Present, PresentLines, show_excerpt
+from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.review.dismissals import describe_dismissal
 from hls_handler.review.ledger import is_failing, sort_entries
-from hls_handler.review.patches import Hunk, Patch, Side, number_line, numbered
+from hls_handler.review.patches import Side
 from hls_handler.review.positions import Located, letters_of
 from hls_handler.review.record import LedgerEntry
 from hls_handler.untrusted.cleaning import truncate
 
-EXCERPT_LINES = (40, 20, 10, 5, 2, 0)  # above and below a finding; the first that fits
-MAX_CHARS = 1_000  # of the line that a claim names, or of an excerpt that is one line
 MAX_EARLIER_CHARACTERS = 160  # of the text of an earlier finding that the prompt shows
 MAX_CANDIDATES = 40  # new findings of one review that get a second look
 EXCERPT_TOKENS = 20_000  # of all candidates together
@@ -39,8 +36,10 @@ class EarlierFinding:
     title: str
     body: str
     quote: str
-    code: str  # its present lines, numbered; "" if they are gone or among the patches of the call
+    code: str  # its present lines, numbered; "" if there are none
     is_changed: bool  # True: the lines that it is about are no longer as they were
+    present: Present = ""  # what is certain of its present lines
+    code_path: str = ""  # of the file that has `code`
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,39 +81,28 @@ class ShownFinding:
 
 def list_asked(facts: PullRequestFacts) -> tuple[EarlierFinding, ...]:
     """Return the earlier findings that the call asks about."""
-    entries, patches = {entry.number: entry for entry in facts.record.ledger}, facts.selection.patches
-    asked = [entries[number] for number, call in facts.questions.items() if facts.call in (None, call)]
-    return tuple(
-        _to_earlier(one, _show_excerpt(patches, one.path, one.side, one.line, QUESTION_TOKENS // 2)) for one in asked
-    )
+    entries = {entry.number: entry for entry in facts.record.ledger}
+    asked = [number for number, call in facts.questions.items() if facts.call in (None, call)]
+    return tuple(_to_earlier(entries[number], facts.present_lines.get(number, PresentLines())) for number in asked)
 
 
 def list_known(facts: PullRequestFacts) -> tuple[EarlierFinding, ...]:
     """Return the open findings in the files of the call that it does not ask about."""
     shown = {file.path for file in facts.files}
     return tuple(
-        _to_earlier(entry, "")
+        _to_earlier(entry, PresentLines())
         for entry in facts.record.ledger
         if entry.state == "open" and entry.path in shown and not entry.has_vanished
         if entry.number not in facts.questions
     )
 
 
-def _to_earlier(entry: LedgerEntry, code: str) -> EarlierFinding:
+def _to_earlier(entry: LedgerEntry, now: PresentLines) -> EarlierFinding:
     place = (entry.number, entry.path, entry.line, entry.severity, entry.category, entry.title)
     body = truncate(entry.body, MAX_EARLIER_CHARACTERS)
-    return EarlierFinding(*place, body, entry.quote, code, is_changed=entry.has_vanished)
-
-
-def _show_excerpt(patches: Mapping[str, Patch], path: str, side: Side, number: int | None, tokens: int) -> str:
-    """Return a line as numbered text, with as many around it as fit into `tokens`; "" if the patches lack it."""
-    for hunk in patches[path].hunks if path in patches else ():
-        for at, line in enumerate(hunk.lines):
-            if (line.side, line.number) == (side, number):
-                ranges = (hunk.lines[max(at - around, 0) : at + around + 1] for around in EXCERPT_LINES)
-                texts = (numbered(Patch((Hunk(hunk.header, lines),))) for lines in ranges)
-                return next((text for text in texts if estimate_tokens(text) <= tokens), number_line(line)[:MAX_CHARS])
-    return ""
+    return EarlierFinding(
+        *place, body, entry.quote, now.code, is_changed=entry.has_vanished, present=now.present, code_path=now.path
+    )
 
 
 def list_candidates(facts: PullRequestFacts) -> tuple[Candidate, ...]:
@@ -126,7 +114,7 @@ def list_candidates(facts: PullRequestFacts) -> tuple[Candidate, ...]:
     tokens = EXCERPT_TOKENS // max(len(new) + 2 * len(claims), 1)
 
     def to_candidate(entry: LedgerEntry, proof: str = "", claim: str = "") -> Candidate:
-        own = _show_excerpt(patches, entry.path, entry.side, entry.line, tokens)
+        own = show_excerpt(patches, entry.path, entry.side, entry.line, tokens)
         code = own if proof in own else f"{own}\n{proof}".strip("\n")
         named = (site for site in facts.second_sites if re.search(rf"\b{site.name}\b", f"{entry.title} {entry.body}"))
         code = "\n".join([code, *(f"{site.path}:\n{site.text}" for site in named)])
@@ -137,7 +125,7 @@ def list_candidates(facts: PullRequestFacts) -> tuple[Candidate, ...]:
     candidates = [*map(to_candidate, new)]
     for one in claims:
         text = f"{one.text} {one.path}, line {one.line.number}: {one.line.text.strip()[:MAX_CHARS]}"
-        proof = _show_excerpt(patches, one.path, one.line.side, one.line.number, tokens)
+        proof = show_excerpt(patches, one.path, one.line.side, one.line.number, tokens)
         candidates.append(to_candidate(one.entry, proof, text))
     return tuple(candidates)
 

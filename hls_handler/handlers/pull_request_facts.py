@@ -20,6 +20,7 @@ from hls_handler.events import PullRequest
 from hls_handler.handlers.changed_files import PatchedFile, Selection, cover, find_unread, show_files
 from hls_handler.handlers.committed_credentials import Credential, find_committed
 from hls_handler.handlers.labels import LabelOffer
+from hls_handler.handlers.present_lines import PresentLines
 from hls_handler.handlers.reader import NO_CONTEXT, MergeState, ReviewContext
 from hls_handler.review.blocks import Block, match_blocks
 from hls_handler.review.coverage import Coverage
@@ -32,10 +33,11 @@ from hls_handler.review.second_sites import SecondSite
 from hls_handler.review.verdicts import Claim, ReviewedChanges, decide_verdicts
 from hls_handler.settings.model import Findings, Review
 from hls_handler.settings.values import Summary
+from hls_handler.wording import inflect
 
 Size = Literal["small", "medium", "large"]
 
-QUESTION_TOKENS = 150  # of each earlier finding in the prompt
+QUESTION_TOKENS = 400  # of each earlier finding in the prompt
 MAX_QUESTIONS = 30  # earlier findings about which one review asks
 MAX_PAST_BLOCKS = 500  # of a file, that were reviewed and are not in its patch any more
 
@@ -81,6 +83,8 @@ class PullRequestFacts:
     resolved_in_vain: frozenset[str] = frozenset()  # as `Discussion.find_resolved_in_vain` returns them
     unread: frozenset[str] = frozenset()  # paths of files whose patch is not known completely
     questions: Mapping[int, int] = field(default_factory=dict)  # numbers of the findings to ask about, with their call
+    present_lines: Mapping[int, PresentLines] = field(default_factory=dict)  # of these findings
+    unasked: Mapping[int, str] = field(default_factory=dict)  # findings whose present lines were not read, and why
     offer: LabelOffer | None = None  # the repository's own labels; None: they are not offered
     file_summaries: tuple[FileSummary, ...] | None = None  # of earlier reviews; None: they are not asked for
     merge: MergeState | None = None  # None: it was not read
@@ -201,6 +205,16 @@ class PullRequestFacts:
     def asked(self) -> frozenset[int]:
         """The numbers of the findings that a call with a reply asked about."""
         return frozenset(number for number, call in self.questions.items() if call not in self.unanswered)
+
+    @property
+    def why_unasked(self) -> str:
+        """Return "finding 3, whose present lines could not be read: ..."; "" if all were asked about."""
+        numbers = sorted(self.unasked)
+        if not numbers:
+            return ""
+        named = ", ".join(map(str, numbers))
+        noun = inflect(len(numbers), "finding")
+        return f"{noun} {named}, whose present lines could not be read: {self.unasked[numbers[0]]}"
 
     @property
     def coverage(self) -> Coverage:

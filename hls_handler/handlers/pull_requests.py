@@ -92,6 +92,7 @@ from hls_handler.handlers.handler import (
 from hls_handler.handlers.job import Job, Result
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.linguist import parse_attributes
+from hls_handler.handlers.present_lines import FoundLines, find_present_lines
 from hls_handler.handlers.pull_request_facts import (
     QUESTION_TOKENS,
     PullRequestFacts,
@@ -195,7 +196,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 41
+    facts_version = 42
     variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in VARIABLES.items()}
     comment_variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in COMMENT_VARIABLES.items()}
     superseded_by_push = True
@@ -282,6 +283,11 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         resolved = in_vain if event.requested_review == "conclude" else frozenset()
         departed = find_departed(record.ledger, ledger, files)
         selection = _with_call_for(selection, wanted, is_requested=is_requested, urgent=resolved | departed)
+        now = FoundLines()
+        if selection.calls:
+            now = find_present_lines(wanted, followed, files, listed, reader.files_at(pull_request.head_sha))
+            wanted = [one for one in wanted if one.number in now.lines]
+            selection = selection if wanted or any(selection.calls) else replace(selection, calls=())
         reviewers, is_first = record.reviewers if limits.reviewers else (), not record.rounds
         if limits.reviewers and is_first and selection.calls:
             reviewers = read_reviewers(pull_request, selection.files, reader)
@@ -306,6 +312,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             resolved_in_vain=in_vain,
             unread=frozenset(files.unread),
             questions=plan_questions(selection, wanted),
+            present_lines=now.lines,
+            unasked=now.unread,
             offer=read_offer(reader, limits),
             merge=merge,
             merge_problem=merge_problem,
@@ -480,7 +488,9 @@ def plan_review_check(facts: PullRequestFacts, receipt: Receipt, *, left_out: st
         "A follow-up prompt was left out": left_out,
         "Not everything was read again, so earlier reviews count": not_again,
     }
-    compared = [f"Compared with {describe_sites(facts.second_sites)}."] if facts.second_sites else []
+    notes = [f"Compared with {describe_sites(facts.second_sites)}."] if facts.second_sites else []
+    if facts.unasked:
+        notes.append(f"Claude was not asked about {sanitize_inline(facts.why_unasked)}.")
     findings = [*(entry for entry, _ in found.raised), *found.ledger]
     check = plan_check(
         commit,
@@ -488,7 +498,7 @@ def plan_review_check(facts: PullRequestFacts, receipt: Receipt, *, left_out: st
         findings,
         facts.review,
         receipt,
-        notes=[*compared, *(f"{what}: {why}." for what, why in reasons.items() if why)],
+        notes=[*notes, *(f"{what}: {why}." for what, why in reasons.items() if why)],
         commented=[entry.key for entry, _ in found.inline],
         asked_for=asked_for,
     )

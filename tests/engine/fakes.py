@@ -56,6 +56,7 @@ from hls_handler.review.record import ReviewThread
 from hls_handler.review.second_sites import Hit
 from hls_handler.settings.model import Labels
 from hls_handler.store.conversations import ConversationHistory
+from hls_handler.untrusted.cleaning import CodeText, clean_and_redact
 
 HLS = Account(login="hls[bot]", id=99, type="Bot")
 OCTOCAT = Account(login="octocat", id=1, type="User")
@@ -215,7 +216,7 @@ class FakeRepositoryFiles:
     def texts(self, paths: Collection[str]) -> Mapping[str, str]:
         self.github._call(f"head_files {' '.join(paths)}")
         found = {path: self.github.head_files.get(f"{self.sha}:{path}") for path in paths}
-        return {path: text for path, text in found.items() if text is not None}
+        return {path: clean_and_redact(CodeText(text)) for path, text in found.items() if text is not None}
 
     def blobs(self, ids: Sequence[str], contents: Sequence[str]) -> Mapping[str, Blob]:
         self.github._call(f"blobs {len(ids)} {len(contents)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha1
 from typing import Any
@@ -22,7 +22,7 @@ from hls_handler.analysis import (
     ValidReply,
     Verdict,
 )
-from hls_handler.errors import BudgetExceeded
+from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.events import REQUEST_KEY, Event, RequestedReview
 from hls_handler.handlers.asking import VERIFY_PROMPT, Answers, Asking
 from hls_handler.handlers.finding_views import Candidate, ShownFinding
@@ -42,6 +42,7 @@ from hls_handler.review.record import (
 )
 from hls_handler.settings.model import Review
 from hls_handler.settings.values import PathFilter
+from tests.engine.fakes import FakeReader
 from tests.engine.world import library
 from tests.handlers.world import (
     RecordedJob,
@@ -117,6 +118,8 @@ class Reviewed:
     record: ReviewRecord = NO_REVIEW
     threads: Sequence[ReviewThread] = ()
     next_id: int = 100
+    reader: FakeReader | None = None  # of the last review
+    unreadable: Collection[str] | Permanent = ()  # paths of the head that are not read, or why none is
 
     def review(
         self,
@@ -130,8 +133,9 @@ class Reviewed:
         now = received.pull_request
         assert now is not None
         known: dict[str, Any] = {"permissions": {"mona": "write"}, "head_files": head_files}
-        reader = fake_reader(now, files, review_threads=tuple(self.threads), **known)
-        facts = HANDLER.gather(received, reader, EmptyHistory(reviewed=self.record), limits)
+        self.reader = fake_reader(now, files, review_threads=tuple(self.threads), **known)
+        self.reader.github.on_call = self._check_readable
+        facts = HANDLER.gather(received, self.reader, EmptyHistory(reviewed=self.record), limits)
         job = ReviewJob(received, facts, reply_to=reply_to, first_id=self.next_id)
         HANDLER.run(job)
         self.record = job.record or self.record
@@ -142,6 +146,10 @@ class Reviewed:
         opened = [ReviewThread(at, one.key, False, None, (), (), (), ()) for at, one in job.posted.items()]
         self.threads, self.next_id = (*answered, *opened), self.next_id + len(opened)
         return job
+
+    def _check_readable(self, call: str) -> None:
+        if isinstance(self.unreadable, Permanent) and call.startswith("head_files"):
+            raise self.unreadable
 
 
 def found(path: str, line: int, quote: str, **known: object) -> Finding:
@@ -165,6 +173,7 @@ class Pushes(Reviewed):
     number: int = 0
     job: ReviewJob | None = None  # of the last review
     calls: int = 0
+    looks: int = 0  # second looks of the last review
     comments: list[tuple[str, int]] = field(default_factory=list)
 
     def push(
@@ -177,29 +186,34 @@ class Pushes(Reviewed):
         is_down: bool = False,
         base: Mapping[str, str] | None = None,
         requested: RequestedReview | None = None,
+        deleted: Collection[str] = (),
     ) -> str | None:
         """Push and review; return the conclusion of the check. `is_down`: no call is made.
 
-        `requested` is a review that a person requested.
+        `requested` is a review that a person requested. `deleted` are paths of the base that the head lacks.
         """
 
         def reply_to(name: str, variables: Mapping[str, object]) -> Reply:
             if is_down:
                 raise BudgetExceeded("2 USD are spent")
             if name == VERIFY_PROMPT:
+                self.looks += 1
                 return _look(variables["candidates"], agrees=agrees)
             self.calls += 1
             return pull_request_analysis(findings=list(findings), earlier=list(verdicts))
 
         self.base = self.base if base is None else base
+        self.looks = 0
         self.number += 1
-        files = self._list_files(head)
+        files = self._list_files({**head, **dict.fromkeys(deleted, "")}, deleted)
+        hidden = {*deleted, *(self.unreadable if not isinstance(self.unreadable, Permanent) else ())}
+        texts = {path: text for path, text in {**self.base, **head}.items() if path not in hidden}
         now = pull_request(head_sha=f"{self.number:07x}".ljust(40, "0"), **count_changes(files))
         limits = PromptLimits(20_000, PathFilter(tuple(self.ignored)), is_review=True, review=Review(fail_on="high"))
         received = replace(event(now), action="synchronize")
         if requested is not None:
             received = replace(received, payload={**received.payload, REQUEST_KEY: {"review": requested}})
-        self.job = self.review(received, files, limits, reply_to)
+        self.job = self.review(received, files, limits, reply_to, head_files=texts)
         self.comments += [(one.path, one.line) for one in self.job.posted.values()]
         return next((one.conclusion for one in self._checks), None)
 
@@ -211,6 +225,11 @@ class Pushes(Reviewed):
     @property
     def annotations(self) -> Sequence[Annotation]:
         return [annotation for check in self._checks for annotation in check.annotations]
+
+    @property
+    def summary(self) -> str:
+        """That of the check."""
+        return "\n".join(check.summary for check in self._checks)
 
     @property
     def questions(self) -> Sequence[int]:
@@ -239,13 +258,15 @@ class Pushes(Reviewed):
     def entry(self, number: int) -> LedgerEntry:
         return next(one for one in self.record.ledger if one.number == number)
 
-    def _list_files(self, head: Mapping[str, str]) -> list[ChangedFile]:
+    def _list_files(self, head: Mapping[str, str], deleted: Collection[str]) -> list[ChangedFile]:
         files: list[ChangedFile] = []
         for path, text in head.items():
-            old, new = self.base[path].split("\n") if path in self.base else [], text.split("\n")
+            old = self.base[path].split("\n") if path in self.base else []
+            new = [] if path in deleted else text.split("\n")
             lines = list(difflib.unified_diff(old, new, n=3, lineterm=""))[2:]
             added = sum(line.startswith("+") for line in lines)
-            status, sha = "modified" if path in self.base else "added", sha1(text.encode()).hexdigest()
+            status = "removed" if path in deleted else "modified" if path in self.base else "added"
+            sha = sha1(text.encode()).hexdigest()
             if lines:
                 patch, removed = "\n".join(lines), sum(line[0] == "-" for line in lines)
                 shown = None if path in self.omitted else patch

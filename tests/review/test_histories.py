@@ -94,6 +94,12 @@ def reverted_beside_a_change_of_another_file() -> list[Check]:
     return [gone, named.push({"b.py": "def load(x):\n    run(x)\n"})]
 
 
+def reverted_beside_a_change_of_its_file() -> list[Check]:
+    pushes = raised()
+    head = {"a.py": BASE.replace("    c = 3\n", "    c = 4\n")}
+    return [pushes.push(head, verdicts=[said(1, "gone")])]
+
+
 def guard_removed_again() -> list[Check]:
     pushes, guard = raised(), "    if not x.isdigit(): return None"
     head = {"a.py": FAULT.replace("    a = 1\n", f"    a = 1\n{guard}\n")}
@@ -177,6 +183,7 @@ HISTORIES: Mapping[str, Callable[[], list[Check]]] = {
     "its line moves to another file, and is corrected there": moved_to_another_file,
     "its change is reverted, and made again": reverted,
     "its change is reverted, and another file edited; the finding names it": reverted_beside_a_change_of_another_file,
+    "its change is reverted, and its file edited elsewhere": reverted_beside_a_change_of_its_file,
     "the guard that fixed it is removed again": guard_removed_again,
     "the file is indented anew": reformatted,
     "a rebase moves its line": rebased,

@@ -1,0 +1,198 @@
+"""The present lines of earlier findings, as the questions about them show them.
+
+They are from the patch if that has them, else from the file at the head commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hls_handler.handlers.reader import ChangedFile, RepositoryFiles, read_optional
+from hls_handler.prompting.render import estimate_tokens
+from hls_handler.review.ledger import PresentFiles
+from hls_handler.review.names import find_named
+from hls_handler.review.patches import HUNK_HEADER, Hunk, Line, Patch, Side, number_line, numbered
+from hls_handler.review.places import MIN_LETTERS, find_place
+from hls_handler.review.positions import code_of, find_line, letters_of
+from hls_handler.review.record import LedgerEntry, ReviewRecord
+
+EXCERPT_LINES = (40, 20, 10, 5, 2, 0)  # above and below a line; the first number that fits
+LINES_AROUND = (7, 5, 3, 2, 1, 0)  # the same of a line whose function is too long or not known
+MAX_CHARS = 1_000  # of an excerpt that is one line
+PLACED_TOKENS = 75  # of the lines around a finding that is at its line
+CHANGED_TOKENS = 250  # of the lines of one whose line changed
+MAX_FILES = 20  # that are read, in one request
+
+Present = Literal["", "as in the base", "the file is gone"]
+
+
+@dataclass(frozen=True, slots=True)
+class PresentLines:
+    path: str = ""  # of the file that has them
+    code: str = ""  # numbered and redacted; "" if there are none
+    present: Present = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLines:
+    """The present lines of earlier findings by their numbers, and why those of others are not known."""
+
+    lines: Mapping[int, PresentLines] = field(default_factory=dict)
+    unread: Mapping[int, str] = field(default_factory=dict)
+
+
+def show_excerpt(patches: Mapping[str, Patch], path: str, side: Side, number: int | None, tokens: int) -> str:
+    """Return a line as numbered text, with as many around it as fit into `tokens`; "" if the patches lack it."""
+    for hunk in patches[path].hunks if path in patches else ():
+        for at, line in enumerate(hunk.lines):
+            if (line.side, line.number) == (side, number):
+                return _show_around(hunk.lines, at, EXCERPT_LINES, tokens, header=hunk.header)
+    return ""
+
+
+def _show_around(lines: Sequence[Line], at: int, sizes: Sequence[int], tokens: int, header: str = "") -> str:
+    for around in sizes:
+        shown = tuple(lines[max(at - around, 0) : at + around + 1])
+        text = numbered(Patch((Hunk(header, shown),))) if header else "\n".join(map(number_line, shown))
+        if estimate_tokens(text) <= tokens:
+            return text
+    return number_line(lines[at])[: min(MAX_CHARS, 3 * tokens)]
+
+
+def find_present_lines(
+    wanted: Sequence[LedgerEntry],
+    record: ReviewRecord,
+    files: PresentFiles,
+    listed: Sequence[ChangedFile],
+    head: RepositoryFiles,
+) -> FoundLines:
+    """Return the present lines of findings: from the patches, or from at most `MAX_FILES` files of the head commit.
+
+    These are read with one request.
+    """
+    by_name = {files.name(file.path): file for file in listed}
+    lines: dict[int, PresentLines] = {}
+    others: dict[int, str] = {}  # paths in the head
+    for entry in wanted:
+        file = by_name.get(entry.file)
+        found = _find_in_patches(entry, record, files, file)
+        if found is None and file is not None and file.status == "removed":
+            found = PresentLines(file.path, present="the file is gone")
+        if found is None:
+            others[entry.number] = entry.file if file is None else file.path
+        else:
+            lines[entry.number] = found
+    paths = [*dict.fromkeys(others.values())][:MAX_FILES]
+    no_texts: Mapping[str, str] = {}
+    texts, why = read_optional(lambda: head.texts(paths), no_texts) if paths else (no_texts, "")
+    unread: dict[int, str] = {}
+    readable: list[_Wanted] = []
+    for entry in (one for one in wanted if one.number in others):
+        path = others[entry.number]
+        if path in texts:
+            readable.append(_Wanted(entry, path, texts[path]))
+        elif files.is_as_in_base(entry.file, entry.path) and path in paths:
+            lines[entry.number] = PresentLines(path, present="as in the base" if why else "the file is gone")
+        else:
+            unread[entry.number] = why or "its file is binary, or over 200,000 bytes, or one of too many"
+    # A parser that does not finish takes seconds, so the others do without it, too.
+    parsed, _ = read_optional(lambda: _find_in_files(readable, files, parses=True), None)
+    lines |= parsed if parsed is not None else _find_in_files(readable, files, parses=False)
+    return FoundLines(lines, unread)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    entry: LedgerEntry
+    path: str
+    text: str  # of the file at the head commit
+
+
+def _find_in_patches(
+    entry: LedgerEntry, record: ReviewRecord, files: PresentFiles, file: ChangedFile | None
+) -> PresentLines | None:
+    if entry.line is not None:
+        code = show_excerpt(files.patches, entry.path, entry.side, entry.line, PLACED_TOKENS)
+        return PresentLines(entry.path, code)
+    moved = None if entry.is_absent else _find_moved(entry, record, files)
+    if moved is not None or file is None or file.path not in files.patches:
+        return moved
+    line = _find_beside(entry, files.patches[file.path])
+    return None if line is None else _show_changed(file.path, line, files)
+
+
+def _show_changed(path: str, line: Line, files: PresentFiles) -> PresentLines:
+    code = show_excerpt(files.patches, path, line.side, line.number, CHANGED_TOKENS)
+    return PresentLines(path, code)
+
+
+def _find_moved(entry: LedgerEntry, record: ReviewRecord, files: PresentFiles) -> PresentLines | None:
+    """Return changed lines with the code of an entry, of a block that is new since it was raised."""
+    having = files.list_with_code(entry.quote, entry.token[:1] or "+")
+    new = having & files.list_new(record.blocks_at(entry.raised)) if having else having
+    if not new:
+        return None
+    block = min(new, key=lambda one: (files.name(one.path) != entry.file, one.path, one.hunk, one.first))
+    code = code_of(entry.quote)
+    whole = [line for line in block.lines if code in letters_of(line.text)]
+    parts = [line for line in block.lines if len(code_of(line.text)) >= MIN_LETTERS and code_of(line.text) in code]
+    return _show_changed(block.path, [*whole, *parts, *block.lines][0], files)
+
+
+def _find_beside(entry: LedgerEntry, patch: Patch) -> Line | None:
+    """Return the line of a patch that is in the place of an entry: beside a line that was beside it.
+
+    An entry that belongs to its file is at the line that it quotes, or at the first changed one.
+    """
+    lines = [line for hunk in patch.hunks for line in hunk.lines]
+    if entry.blocks:
+        return find_place(entry, lines, reach=1)
+    first = next((line for line in lines if line.mark != " "), None)
+    return find_line(patch, entry.quote, entry.side, None) or first
+
+
+def _find_in_files(wanted: Sequence[_Wanted], files: PresentFiles, *, parses: bool) -> Mapping[int, PresentLines]:
+    """Return the present lines by the numbers of the entries. `parses`: raises as `find_named`."""
+    return {one.entry.number: _find_in_file(one, files, parses=parses) for one in wanted}
+
+
+def _find_in_file(wanted: _Wanted, files: PresentFiles, *, parses: bool) -> PresentLines:
+    """Return the function around the place of an entry, if it is short enough, else lines around it."""
+    entry, path = wanted.entry, wanted.path
+    patch = files.patches.get(path, Patch(()))
+    added = {line.number for hunk in patch.hunks for line in hunk.lines if line.mark == "+"}
+    texts = wanted.text.split("\n")
+    lines = [Line("RIGHT", n, "+" if n in added else " ", text) for n, text in enumerate(texts, 1)]
+    place = find_place(entry, lines, reach=len(lines)) if entry.blocks else None
+    number = place.number if place is not None else min(max(entry.block_line, 1), len(lines))
+    shown = _find_function(wanted, number - 1, lines) if parses else ()
+    code = "\n".join(map(number_line, shown))
+    if not shown or estimate_tokens(code) > CHANGED_TOKENS:
+        code = _show_around(lines, number - 1, LINES_AROUND, CHANGED_TOKENS)
+        shown = lines[max(number - 1 - LINES_AROUND[0], 0) : number + LINES_AROUND[0]]
+    is_unchanged = files.is_known(entry.file, path) and not _has_changes(patch, shown[0].number, shown[-1].number)
+    is_as_in_base = is_unchanged and (place is not None or path not in files.patches)
+    return PresentLines(path, code, "as in the base" if is_as_in_base else "")
+
+
+def _find_function(wanted: _Wanted, row: int, lines: Sequence[Line]) -> Sequence[Line]:
+    """Return the lines of the innermost function or class around a row; nothing if there is none."""
+    named = find_named(wanted.text, wanted.path, [row])
+    scopes = [one.scope for one in named if one.kind in ("definition", "function")]
+    scopes = [one for one in scopes if one.first <= row <= one.last]
+    return lines[scopes[-1].first : scopes[-1].last + 1] if scopes else ()
+
+
+def _has_changes(patch: Patch, first: int, last: int) -> bool:
+    """Return True if a patch adds or removes a line in or beside a range of lines of the new file."""
+    for hunk in patch.hunks:
+        header = HUNK_HEADER.match(hunk.header)
+        number = int(header[3]) - 1 if header else 0  # of the new line above a removed one
+        for line in hunk.lines:
+            if line.side == "RIGHT":
+                number = line.number
+            if line.mark != " " and first - 1 <= number <= last:
+                return True
+    return False

@@ -1,0 +1,39 @@
+"""Finds the place of a finding whose line changed, by the lines that were around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hls_handler.review.blocks import EDGE, token
+from hls_handler.review.patches import Line
+from hls_handler.review.positions import letters_of
+from hls_handler.review.record import LedgerEntry
+
+MIN_LETTERS = 3  # of a line that shows a place
+
+
+def find_place(entry: LedgerEntry, lines: Sequence[Line], *, reach: int) -> Line | None:
+    """Return the line in the place of an entry, by the lines around it in its last block, at most `reach` away.
+
+    Of equal lines, the one that is nearest to the earlier place counts.
+    """
+    block = entry.blocks[-1]
+    own = block.lines.index(entry.token) if entry.token in block.lines else 0
+    around = [*reversed(block.above), *block.lines, *block.below]
+    at = len(block.above) + own
+    places: dict[str, list[int]] = {}
+    for index, line in enumerate(lines):
+        if line.side == "RIGHT" and len(letters_of(line.text)) >= MIN_LETTERS:
+            places.setdefault(token(" ", line.text)[1:], []).append(index)
+    for distance in range(min(reach, len(around)) + 1):
+        for offset in (-distance, distance):
+            beside = around[at + offset] if 0 <= at + offset < len(around) else EDGE
+            mark = beside[0]
+            found = places.get(beside[1:], ())
+            if found:
+                expected = entry.block_line + own + offset
+                nearest = min(found, key=lambda index: abs(lines[index].number - expected))
+                # A removed line that is back is itself in the place.
+                index = nearest if mark == "-" else nearest - offset
+                return lines[min(max(index, 0), len(lines) - 1)]
+    return None
