@@ -11,11 +11,13 @@ from typing import Literal
 
 from hls_handler.handlers.reader import ChangedFile, RepositoryFiles, read_optional
 from hls_handler.prompting.render import estimate_tokens
+from hls_handler.review.comments import find_code_rows
+from hls_handler.review.grammars import has_grammar
 from hls_handler.review.ledger import PresentFiles
 from hls_handler.review.names import find_named
 from hls_handler.review.patches import HUNK_HEADER, Hunk, Line, Patch, Side, number_line, numbered
 from hls_handler.review.places import MIN_LETTERS, find_place
-from hls_handler.review.positions import code_of, find_line, letters_of
+from hls_handler.review.positions import SURE_COMMENT, code_of, find_line, is_only_comment, letters_of
 from hls_handler.review.record import LedgerEntry, ReviewRecord
 
 EXCERPT_LINES = (40, 20, 10, 5, 2, 0)  # above and below a line; the first number that fits
@@ -41,6 +43,8 @@ class FoundLines:
 
     lines: Mapping[int, PresentLines] = field(default_factory=dict)
     unread: Mapping[int, str] = field(default_factory=dict)
+    code: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """The numbers of added lines that look like comments and that the grammar says are code, by path."""
 
 
 def show_excerpt(patches: Mapping[str, Patch], path: str, side: Side, number: int | None, tokens: int) -> str:
@@ -84,7 +88,8 @@ def find_present_lines(
             others[entry.number] = entry.file if file is None else file.path
         else:
             lines[entry.number] = found
-    paths = [*dict.fromkeys(others.values())][:MAX_FILES]
+    doubtful = _list_doubtful(files) if wanted else {}
+    paths = [*dict.fromkeys([*others.values(), *doubtful])][:MAX_FILES]
     no_texts: Mapping[str, str] = {}
     texts, why = read_optional(lambda: head.texts(paths), no_texts) if paths else (no_texts, "")
     unread: dict[int, str] = {}
@@ -100,7 +105,32 @@ def find_present_lines(
     # A parser that does not finish takes seconds, so the others do without it, too.
     parsed, _ = read_optional(lambda: _find_in_files(readable, files, parses=True), None)
     lines |= parsed if parsed is not None else _find_in_files(readable, files, parses=False)
-    return FoundLines(lines, unread)
+    no_code: Mapping[str, tuple[int, ...]] = {}
+    code, _ = read_optional(lambda: _find_code(doubtful, texts), no_code)
+    return FoundLines(lines, unread, code)
+
+
+def _list_doubtful(files: PresentFiles) -> Mapping[str, Sequence[Line]]:
+    """Return the added lines that look like comments and may be code, by path, of files with a grammar."""
+    found: dict[str, Sequence[Line]] = {}
+    for path, patch in files.patches.items():
+        lines = [line for hunk in patch.hunks for line in hunk.lines if line.mark == "+" and line.text.strip()]
+        lines = [line for line in lines if is_only_comment(line.text) and not SURE_COMMENT.match(line.text.lstrip())]
+        if lines and has_grammar(path):
+            found[path] = lines
+    return found
+
+
+def _find_code(doubtful: Mapping[str, Sequence[Line]], texts: Mapping[str, str]) -> Mapping[str, tuple[int, ...]]:
+    """Return `FoundLines.code`. Raises as `find_code_rows`."""
+    found: dict[str, tuple[int, ...]] = {}
+    for path in (path for path in doubtful if path in texts):
+        lines = texts[path].split("\n")
+        rows = [line.number - 1 for line in doubtful[path] if lines[line.number - 1 : line.number] == [line.text]]
+        code = find_code_rows(texts[path], path, rows)
+        if code:
+            found[path] = tuple(row + 1 for row in code)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,7 @@ class PullRequestFacts:
     unread: frozenset[str] = frozenset()  # paths of files whose patch is not known completely
     questions: Mapping[int, int] = field(default_factory=dict)  # numbers of the findings to ask about, with their call
     present_lines: Mapping[int, PresentLines] = field(default_factory=dict)  # of these findings
+    code_lines: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # as `FoundLines.code`
     unasked: Mapping[int, str] = field(default_factory=dict)  # findings whose present lines were not read, and why
     offer: LabelOffer | None = None  # the repository's own labels; None: they are not offered
     file_summaries: tuple[FileSummary, ...] | None = None  # of earlier reviews; None: they are not asked for
@@ -126,6 +127,8 @@ class PullRequestFacts:
             asked=self.asked,
             has_calls=bool(self.selection.calls) or any(self.selection.new.values()),
             agreed=self.agreed,
+            code_lines=self.code_lines,
+            unchanged=frozenset(number for number, one in self.present_lines.items() if one.present),
         )
         located = [locate(finding, self.selection.shown_patches) for finding in reported]
         ledger, claims, others = decide_verdicts(changes, earlier, located)

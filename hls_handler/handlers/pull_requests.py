@@ -196,7 +196,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 42
+    facts_version = 43
     variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in VARIABLES.items()}
     comment_variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in COMMENT_VARIABLES.items()}
     superseded_by_push = True
@@ -313,6 +313,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             unread=frozenset(files.unread),
             questions=plan_questions(selection, wanted),
             present_lines=now.lines,
+            code_lines=now.code,
             unasked=now.unread,
             offer=read_offer(reader, limits),
             merge=merge,

@@ -68,7 +68,7 @@ def find_named(text: str | None, path: str, rows: Collection[int]) -> list[Named
     """
     if not text or not rows or not has_grammar(path):
         return []
-    found = parse(text, path, sorted(rows))
+    found = parse("names", text, path, sorted(rows))
     return [Named(kind, name, row, Scope(*scope), is_member) for kind, name, row, scope, is_member in found]
 
 

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hls_handler.errors import Permanent
 
@@ -25,10 +25,13 @@ _lock = threading.Lock()
 _running: subprocess.Popen[bytes] | None = None
 
 
-def parse(text: str, path: str, rows: list[int]) -> Any:
-    """Return the result of `list_named`. Raises `Permanent` if the parser takes too long or ends."""
+def parse(wanted: Literal["names", "code"], text: str, path: str, rows: list[int]) -> Any:
+    """Return the result of `list_named` or `list_code_rows`.
+
+    Raises `Permanent` if the parser takes too long or ends.
+    """
     global _running
-    request = json.dumps([text, path, rows]).encode() + b"\n"
+    request = json.dumps([wanted, text, path, rows]).encode() + b"\n"
     with _lock:
         if _running is None or _running.poll() is not None:
             _running = _start()

@@ -6,14 +6,15 @@ new line has its code. Everything else leaves it open and undecided.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 from hls_handler.analysis import EarlierVerdict, Severity
 from hls_handler.review.blocks import match_blocks, token
 from hls_handler.review.ledger import PresentFiles, is_failing, place, reopen, set_gone
 from hls_handler.review.patches import Line, Side
+from hls_handler.review.places import find_place
 from hls_handler.review.positions import (
     RANK,
     Located,
@@ -41,6 +42,12 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class _PlacedLine:
+    path: str
+    line: Line
+
+
+@dataclass(frozen=True, slots=True)
 class ReviewedChanges:
     """The changes that a review reads, and the earlier findings, to compare a reply with."""
 
@@ -52,6 +59,9 @@ class ReviewedChanges:
     asked: frozenset[int]  # numbers of the findings that Claude was asked about
     has_calls: bool  # False: nothing is new, and Claude was not to be asked
     agreed: frozenset[str]  # keys of the entries about which the second look agreed with the claim
+    code_lines: Mapping[str, Collection[int]] = field(default_factory=dict)
+    """The numbers of lines that look like comments and are code, by path."""
+    unchanged: frozenset[int] = frozenset()  # numbers of the entries whose lines are as in the base
 
     def is_new_line(self, path: str, line: Line, since: int) -> bool:
         """Return True if a line is in a changed block, and its file's changed blocks have more of it than at a review.
@@ -70,12 +80,31 @@ class ReviewedChanges:
         more = sum(one.block.lines.count(text) for one in new) - sum(one.lines.count(text) for one in gone)
         return line.mark == "+" and block in new and more > 0
 
+    def is_comment(self, path: str, line: Line) -> bool:
+        return is_only_comment(line.text) and line.number not in self.code_lines.get(path, ())
+
     def is_elsewhere(self, entry: LedgerEntry, path: str, line: Line) -> bool:
         """Return True if the block of an entry is there, and a line is not of it."""
         if entry.line is None or not entry.blocks:
             return False
         block = self.files.find_block(entry.path, entry.side, entry.line)
         return self.files.find_block(path, line.side, line.number) != block
+
+    def find_new_beside(self, entry: LedgerEntry) -> _PlacedLine | None:
+        """Return a line of the hunk of an entry that was added since it was raised; None if there is none.
+
+        If the hunk is not known, it is any such line of the file.
+        """
+        paths = [path for path in self.files.patches if self.files.name(path) == entry.file]
+        for path in [] if entry.number in self.unchanged else paths:
+            hunks = self.files.patches[path].hunks
+            lines = [line for hunk in hunks for line in hunk.lines]
+            place = find_place(entry, lines, reach=len(lines)) if entry.blocks else None
+            beside = next((hunk.lines for hunk in hunks if place in hunk.lines), lines)
+            for line in beside:
+                if line.text.strip() and self.is_new_line(path, line, entry.raised):
+                    return _PlacedLine(path, line)
+        return None
 
     def spells(self, entry: LedgerEntry, path: str, line: Line) -> bool:
         """Return True if a line, alone or with changed lines around it, is exactly the code of an entry."""
@@ -172,6 +201,12 @@ def _find_place(entry: LedgerEntry, verdict: EarlierVerdict | None, changes: Rev
     return (path, line.side, line.number) if line is not None else None
 
 
+def _quotes_other(entry: LedgerEntry, verdict: EarlierVerdict) -> bool:
+    """Return True if a verdict quotes another line than that of the entry."""
+    quoted = code_of(verdict.quote)
+    return bool(quoted) and quoted != code_of(entry.quote)
+
+
 def _find_quoted(entry: LedgerEntry, verdict: EarlierVerdict, changes: ReviewedChanges) -> tuple[str, Line | None]:
     side: Side = entry.side if verdict.verdict == "present" else "RIGHT"
     path = find_path(verdict.path or "", changes.files.patches) or ""
@@ -204,7 +239,10 @@ def _decide(
             claim = Claim(entry, f"It is there, but its severity is only {lower}.", path, line)
             entry = replace(entry, severity=lower) if entry.key in changes.agreed else entry
         return _set_present(entry, lower, line, path, changes), claim
-    if line is None or not changes.is_new_line(path, line, entry.raised) or is_only_comment(line.text):
+    has_line = line is not None and line.mark != "-"
+    if entry.is_absent and not has_line and not _quotes_other(entry, verdict):
+        return _decide_deleted(entry, changes)
+    if line is None or not changes.is_new_line(path, line, entry.raised) or changes.is_comment(path, line):
         return undecided, None
     places = {(path, line.side, line.number), (entry.path, entry.side, entry.line)}
     again = (one for one in reported if one.line is not None and one.finding.category == entry.category)
@@ -221,3 +259,14 @@ def _decide(
     file = changes.files.name(path)
     proof = Proof(file, windows[line], changes.files.windows[file][windows[line]])
     return replace(entry, state="fixed", proof=proof, resolution=f"Fixed in {changes.commit[:7]} by {where}."), claim
+
+
+def _decide_deleted(entry: LedgerEntry, changes: ReviewedChanges) -> tuple[LedgerEntry, Claim | None]:
+    """Return an entry whose code is away and that is said to be fixed, without a line that shows it."""
+    if not code_of(entry.quote):
+        return replace(entry, is_undecided=True), None
+    beside = changes.find_new_beside(entry)
+    if beside is None:
+        return set_gone(entry), None
+    claim = Claim(entry, "It is fixed, because its line is deleted. New beside it:", beside.path, beside.line)
+    return set_gone(entry) if entry.key in changes.agreed else replace(entry, is_undecided=True), claim

@@ -100,6 +100,12 @@ def reverted_beside_a_change_of_its_file() -> list[Check]:
     return [pushes.push(head, verdicts=[said(1, "gone")])]
 
 
+def deleted() -> list[Check]:
+    alone = raised().push(edited("", FAULT.replace("import os\n", "")), verdicts=[said(1, "fixed")], agrees=False)
+    beside = raised().push(edited("    y = run_code(x)\n"), verdicts=[said(1, "fixed")], agrees=False)
+    return [alone, beside]
+
+
 def guard_removed_again() -> list[Check]:
     pushes, guard = raised(), "    if not x.isdigit(): return None"
     head = {"a.py": FAULT.replace("    a = 1\n", f"    a = 1\n{guard}\n")}
@@ -184,6 +190,7 @@ HISTORIES: Mapping[str, Callable[[], list[Check]]] = {
     "its change is reverted, and made again": reverted,
     "its change is reverted, and another file edited; the finding names it": reverted_beside_a_change_of_another_file,
     "its change is reverted, and its file edited elsewhere": reverted_beside_a_change_of_its_file,
+    "its line is deleted; another one is in its place": deleted,
     "the guard that fixed it is removed again": guard_removed_again,
     "the file is indented anew": reformatted,
     "a rebase moves its line": rebased,

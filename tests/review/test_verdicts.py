@@ -30,9 +30,8 @@ def raised() -> Pushes:
         (5, "    int n = checked(x);", "success"),
         (1, "def run(x):", "failure"),
         (9, "    nowhere();", "failure"),
-        (4, "", "failure"),
     ],
-    ids=["not in the patch", "like a comment", "new line", "unchanged line", "nowhere", "no quote"],
+    ids=["not in the patch", "like a comment", "new line", "unchanged line", "nowhere"],
 )
 def test_fix_is_believed_only_with_a_new_line_of_code(line: int, quote: str, check: str) -> None:
     pushes = raised()
@@ -209,3 +208,87 @@ def test_findings_at_two_equal_blocks_stay_there() -> None:
     assert [one.line for one in pushes.record.ledger] == [8, 13]
     assert len({one.key for one in pushes.record.ledger}) == 2
     assert pushes.comments == [("a.c", 8), ("a.c", 13)]
+
+
+FAR = "\n".join(f"    step_{n}(a);" for n in range(12)) + "\n"
+
+
+@pytest.mark.parametrize("quoted", [None, (4, "    *out = copy(x);")], ids=["none", "its own"])
+@pytest.mark.parametrize("agrees", [True, False])
+def test_fixed_without_a_new_line_is_gone_if_the_line_is_deleted_and_its_hunk_has_no_new_one(
+    quoted: tuple[int, str] | None, agrees: bool
+) -> None:
+    pushes = Pushes({"a.c": f"{BASE}{FAR}"})
+    pushes.push({"a.c": f"{FAULT}{FAR}end();\n"}, findings=[AT])
+    head = {"a.c": f"{BASE}{FAR}end(1);\n"}
+    assert pushes.push(head, verdicts=[said(1, "fixed", "a.c", *(quoted or ()))], agrees=agrees) == "success"
+    assert (pushes.entry(1).state, pushes.looks) == ("gone", 0)
+
+
+@pytest.mark.parametrize(("agrees", "check"), [(True, "success"), (False, "failure")])
+def test_fixed_without_a_line_needs_the_second_look_if_its_hunk_has_a_new_line(agrees: bool, check: str) -> None:
+    pushes = raised()
+    head = {"a.c": BASE.replace("    return a\n", "    write(a);\n    return a\n")}
+    assert pushes.push(head, verdicts=[said(1, "fixed")], agrees=agrees) == check
+    assert pushes.looks == 1
+    assert pushes.entry(1).state == ("gone" if agrees else "open")
+
+
+def test_fixed_without_a_line_is_not_believed_while_the_code_is_there() -> None:
+    pushes = raised()
+    head = {"a.c": FAULT.replace("copy(x);", "copy(x); // checked")}
+    assert pushes.push(head, verdicts=[said(1, "fixed")]) == "failure"
+    assert pushes.looks == 0
+
+
+def test_reworded_line_is_not_gone_at_a_later_push_to_another_place() -> None:
+    pushes = Pushes({"a.c": f"{BASE}{FAR}"})
+    pushes.push({"a.c": f"{FAULT}{FAR}"}, findings=[AT])
+    reworded = FAULT.replace("copy(x)", "duplicate(x)")
+    pushes.push({"a.c": f"{reworded}{FAR}"})
+    assert pushes.push({"a.c": f"{reworded}{FAR}end();\n"}, verdicts=[said(1, "fixed")], agrees=False) == "failure"
+
+
+LIKE_COMMENTS = [
+    ("a.c", "    *out = checked(x);"),
+    ("a.c", "#include <checked.h>"),
+    ("a.c", "    --x;"),
+    ("a.rs", "    #[serde(skip)]"),
+    ("a.js", "  ;[x].map(check)"),
+]
+
+
+@pytest.mark.parametrize(("path", "line"), LIKE_COMMENTS)
+def test_proof_that_looks_like_a_comment_is_code_if_the_grammar_says_so(path: str, line: str) -> None:
+    texts = {
+        "a.c": ("int run(int *out, int x) {\n", "    int z = copy(x);\n", "    return 1;\n}\n"),
+        "a.rs": ("struct A {\n", "    key: String,\n", "    other: u8,\n}\n"),
+        "a.js": ("function run(x) {\n", "  y = eval(x);\n", "  return 1;\n}\n"),
+    }
+    head, fault, tail = texts[path]
+    pushes = Pushes({path: head + tail})
+    assert pushes.push({path: head + fault + tail}, findings=[found(path, 2, fault[:-1])]) == "failure"
+    verdict = said(1, "fixed", path, 2, line)
+    assert pushes.push({path: f"{head}{line}\n{tail}"}, verdicts=[verdict]) == "success"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["    /*\n    *out = checked(x);\n    */\n", '    q = """\n    *out = checked(x);\n"""\n', "    // x\n"],
+)
+def test_line_of_a_comment_or_string_that_looks_like_one_proves_nothing(text: str) -> None:
+    path = "a.py" if '"""' in text else "a.c"
+    pushes = Pushes({path: BASE})
+    pushes.push({path: FAULT}, findings=[found(path, 4, "    *out = copy(x);")])
+    head = {path: BASE.replace("    b = 2\n", f"    b = 2\n{text}")}
+    line = next(one for one in text.split("\n") if "out" in one or "//" in one)
+    at = head[path].split("\n").index(line) + 1
+    assert pushes.push(head, verdicts=[said(1, "fixed", path, at, line)]) == "failure"
+
+
+@pytest.mark.parametrize("path", ["a.sh", "a.lua"])
+def test_line_that_looks_like_a_comment_proves_nothing_without_a_grammar(path: str) -> None:
+    pushes = Pushes({path: BASE})
+    pushes.push({path: FAULT}, findings=[found(path, 4, "    *out = copy(x);")])
+    verdict = said(1, "fixed", path, 4, "    *out = checked(x);")
+    assert pushes.push({path: FIXED}, verdicts=[verdict]) == "failure"
