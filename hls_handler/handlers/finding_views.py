@@ -115,6 +115,7 @@ def list_candidates(facts: PullRequestFacts) -> tuple[Candidate, ...]:
 
     def to_candidate(entry: LedgerEntry, proof: str = "", claim: str = "") -> Candidate:
         own = show_excerpt(patches, entry.path, entry.side, entry.line, tokens)
+        own = own or facts.present_lines.get(entry.number, PresentLines()).code
         code = own if proof in own else f"{own}\n{proof}".strip("\n")
         named = (site for site in facts.second_sites if re.search(rf"\b{site.name}\b", f"{entry.title} {entry.body}"))
         code = "\n".join([code, *(f"{site.path}:\n{site.text}" for site in named)])

@@ -22,7 +22,6 @@ from hls_handler.review.positions import (
     find_line,
     find_path,
     is_only_comment,
-    letters_of,
     merge_located,
     resembles,
 )
@@ -248,8 +247,8 @@ def _decide(
     again = (one for one in reported if one.line is not None and one.finding.category == entry.category)
     if any((one.finding.path, one.finding.side, one.finding.line) in places for one in again):
         return undecided, None
-    is_same_code = code_of(entry.quote) in letters_of(line.text)
-    if is_same_code or changes.files.name(path) != entry.file or not entry.has_vanished:
+    is_away = entry.is_absent and code_of(entry.quote) != ""
+    if not is_away or changes.files.name(path) != entry.file:
         claim = Claim(entry, "It is fixed, because this line prevents the failure.", path, line)
         if entry.key not in changes.agreed:
             return undecided, claim

@@ -187,10 +187,12 @@ class Pushes(Reviewed):
         base: Mapping[str, str] | None = None,
         requested: RequestedReview | None = None,
         deleted: Collection[str] = (),
+        has_look: bool = True,
     ) -> str | None:
         """Push and review; return the conclusion of the check. `is_down`: no call is made.
 
         `requested` is a review that a person requested. `deleted` are paths of the base that the head lacks.
+        `has_look`: whether the second look gets an answer.
         """
 
         def reply_to(name: str, variables: Mapping[str, object]) -> Reply:
@@ -198,6 +200,8 @@ class Pushes(Reviewed):
                 raise BudgetExceeded("2 USD are spent")
             if name == VERIFY_PROMPT:
                 self.looks += 1
+                if not has_look:
+                    raise Permanent("Claude gave no usable reply")
                 return _look(variables["candidates"], agrees=agrees)
             self.calls += 1
             return pull_request_analysis(findings=list(findings), earlier=list(verdicts))

@@ -106,6 +106,12 @@ def deleted() -> list[Check]:
     return [alone, beside]
 
 
+def line_added_beside_its_code() -> list[Check]:
+    line = "    assert True"
+    head = edited(f"{line}\n    y = eval(x)\n")
+    return [raised().push(head, verdicts=[said(1, "fixed", "a.py", 6, line)], agrees=False)]
+
+
 def guard_removed_again() -> list[Check]:
     pushes, guard = raised(), "    if not x.isdigit(): return None"
     head = {"a.py": FAULT.replace("    a = 1\n", f"    a = 1\n{guard}\n")}
@@ -191,6 +197,7 @@ HISTORIES: Mapping[str, Callable[[], list[Check]]] = {
     "its change is reverted, and another file edited; the finding names it": reverted_beside_a_change_of_another_file,
     "its change is reverted, and its file edited elsewhere": reverted_beside_a_change_of_its_file,
     "its line is deleted; another one is in its place": deleted,
+    "a line without an effect is added beside it": line_added_beside_its_code,
     "the guard that fixed it is removed again": guard_removed_again,
     "the file is indented anew": reformatted,
     "a rebase moves its line": rebased,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hls_handler.analysis import Verdict
+from hls_handler.analysis import EarlierVerdict, Verdict
 from hls_handler.handlers.pull_request_facts import MAX_QUESTIONS
 from tests.review.pushes import Pushes, found, said
 
@@ -292,3 +292,46 @@ def test_line_that_looks_like_a_comment_proves_nothing_without_a_grammar(path: s
     pushes.push({path: FAULT}, findings=[found(path, 4, "    *out = copy(x);")])
     verdict = said(1, "fixed", path, 4, "    *out = checked(x);")
     assert pushes.push({path: FIXED}, verdicts=[verdict]) == "failure"
+
+
+@pytest.mark.parametrize("at", [4, 5], ids=["above", "below"])
+@pytest.mark.parametrize("fault", ["    *out = copy(x);", "    *out = copy(x); // sure"])
+def test_new_line_beside_the_flagged_code_proves_a_fix_only_if_the_second_look_agrees(at: int, fault: str) -> None:
+    lines = FAULT.split("\n")
+    lines[3] = fault
+    lines.insert(at - 1, "    assert(true);")
+    verdict = said(1, "fixed", "a.c", at, "    assert(true);")
+    refused = raised()
+    assert refused.push({"a.c": "\n".join(lines)}, verdicts=[verdict], agrees=False) == "failure"
+    assert (refused.looks, refused.entry(1).is_undecided) == (1, True)
+    assert raised().push({"a.c": "\n".join(lines)}, verdicts=[verdict]) == "success"
+
+
+def test_line_in_the_place_of_the_flagged_code_proves_a_fix_without_a_second_look() -> None:
+    pushes = raised()
+    verdict = said(1, "fixed", "a.c", 4, "    int n = checked(x);")
+    head = {"a.c": FIXED.replace("    *out = checked(x);", "    int n = checked(x);")}
+    assert pushes.push(head, verdicts=[verdict], agrees=False) == "success"
+    assert pushes.looks == 0
+
+
+def two_claims() -> tuple[Pushes, dict[str, str], list[EarlierVerdict]]:
+    """A pull request with two findings, and a push with a claim about each."""
+    pushes = Pushes({"a.c": BASE, "b.c": BASE})
+    both = [AT, AT.model_copy(update={"path": "b.c"})]
+    assert pushes.push({"a.c": FAULT, "b.c": FAULT}, findings=both) == "failure"
+    guarded = FAULT.replace("    *out", f"{GUARD}\n    *out")
+    verdicts = [said(number, "fixed", path, 4, GUARD) for number, path in ((1, "a.c"), (2, "b.c"))]
+    return pushes, {"a.c": guarded, "b.c": guarded}, verdicts
+
+
+def test_one_second_look_decides_about_all_claims_of_a_review() -> None:
+    pushes, head, verdicts = two_claims()
+    assert pushes.push(head, verdicts=verdicts) == "success"
+    assert pushes.looks == 1
+
+
+def test_claims_stay_undecided_without_an_answer_of_the_second_look() -> None:
+    pushes, head, verdicts = two_claims()
+    assert pushes.push(head, verdicts=verdicts, has_look=False) == "failure"
+    assert [(one.state, one.is_undecided) for one in pushes.record.ledger] == [("open", True)] * 2
