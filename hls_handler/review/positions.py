@@ -33,6 +33,7 @@ class Located:
     line: Line | None
     is_shown: bool = True  # False: no call showed the file
     form: str = ""  # of a committed credential
+    named: int | None = None  # the line that Claude named, if it is another one
 
 
 def is_only_comment(text: str) -> bool:
@@ -71,7 +72,8 @@ def locate(finding: Finding, patches: Mapping[str, Patch]) -> Located:
     line = find_line(patches[path], finding.quote, finding.side, finding.line)
     if line is None:
         return Located(finding.model_copy(update={"start_line": None, "suggestion": None}), None)
-    return Located(_place(finding, line, patches[path]), line)
+    named = finding.line if finding.line != line.number else None
+    return Located(_place(finding, line, patches[path]), line, named=named)
 
 
 def find_path(path: str, patches: Mapping[str, Patch]) -> str | None:
@@ -85,7 +87,7 @@ def find_path(path: str, patches: Mapping[str, Patch]) -> str | None:
 
 def find_line(patch: Patch, quote: str, side: Side, number: int | None) -> Line | None:
     """Return the named line if it resembles the quote, else the only changed line that equals or resembles it."""
-    quote = _last_line(quote)
+    quote = last_line(quote)
     lines = [line for hunk in patch.hunks for line in hunk.lines]
     at = next((line for line in lines if (line.side, line.number) == (side, number)), None)
     if at is not None and resembles(at.text, quote):
@@ -95,7 +97,7 @@ def find_line(patch: Patch, quote: str, side: Side, number: int | None) -> Line 
     return same[0] if len(same) == 1 else None
 
 
-def _last_line(quote: str) -> str:
+def last_line(quote: str) -> str:
     return next((line for line in reversed(quote.split("\n")) if line.strip()), "")
 
 
@@ -110,7 +112,7 @@ def _place(finding: Finding, line: Line, patch: Patch) -> Finding:
     fix, body = (finding.suggestion or "").removesuffix("\n"), finding.body
     replaced = [own[number].text.removesuffix("\r") for number in range(start, line.number + 1)]
     beside = [own[number].text if number in own else "" for number in (start - 1, line.number + 1)]
-    is_whole = letters_of(_last_line(finding.quote)) == letters_of(line.text)
+    is_whole = letters_of(last_line(finding.quote)) == letters_of(line.text)
     if not fix or line.side != "RIGHT" or not is_presentable(fix, replaced):
         fix = ""
     elif not (is_exact and is_whole and is_applicable(fix, replaced, beside, (one.text for one in own.values()))):

@@ -22,6 +22,7 @@ from hls_handler.review.positions import (
     find_line,
     find_path,
     is_only_comment,
+    last_line,
     merge_located,
     resembles,
 )
@@ -105,6 +106,13 @@ class ReviewedChanges:
                     return _PlacedLine(path, line)
         return None
 
+    def shows(self, path: str, side: Side, number: int) -> bool:
+        """Return True if a hunk with a new block has a line."""
+        blocks = self.files.blocks.get(path, ())
+        hunks = {blocks[index].hunk for index in self.new.get(path, ())}
+        lines = [line for hunk in hunks for line in self.files.patches[path].hunks[hunk].lines]
+        return any((line.side, line.number) == (side, number) for line in lines)
+
     def spells(self, entry: LedgerEntry, path: str, line: Line) -> bool:
         """Return True if a line, alone or with changed lines around it, is exactly the code of an entry."""
         code, block = code_of(entry.quote), self.files.find_block(path, line.side, line.number)
@@ -169,6 +177,7 @@ def _find_continued(
 ) -> LedgerEntry | None:
     """Return the entry that a finding names by its number, or the only (open) entry of its category at its line.
 
+    A finding about a place that is not shown is the entry of its path with the same quote or title.
     Without a verdict on its place, an entry without a line is also at each line with its code, and an open entry at
     each similar line of its file. While the block of an entry is there, the entry is not continued in another block.
     """
@@ -177,6 +186,9 @@ def _find_continued(
     if found.continues is not None:
         own = next((entry for entry in entries if entry.number == found.continues), None)
         return own if own is not None and not (line and changes.is_elsewhere(own, found.path, line)) else None
+    hidden = _find_repeated(located, entries, changes)
+    if hidden is not None:
+        return hidden
     entries = [entry for entry in entries if entry.category == found.category]
     if line is None:
         same = [entry for entry in entries if not entry.blocks and entry.file == file and not entry.is_closed]
@@ -190,6 +202,23 @@ def _find_continued(
         )
     same = [entry for entry in same if entry.state == "open"] or same
     return same[0] if len(same) == 1 else None
+
+
+def _find_repeated(located: Located, entries: Sequence[LedgerEntry], changes: ReviewedChanges) -> LedgerEntry | None:
+    """Return the entry that is not closed, and that a finding about a place that is not shown repeats."""
+    found = located.finding
+    path = find_path(found.path, changes.files.patches) or found.path
+    own = [one for one in entries if not one.is_closed and path in (one.path, one.file)]
+    quote, title = code_of(last_line(found.quote)), found.title.casefold()
+    same_quote = [one for one in own if quote and code_of(one.quote) == quote]
+    if located.named is not None:
+        return next((one for one in same_quote if (one.side, one.line) == (found.side, located.named)), None)
+    if located.line is not None:
+        return None
+    is_shown = changes.shows(path, found.side, found.line)
+    same_title = [one for one in own if not is_shown and one.title.casefold() == title]
+    repeated = [*(one for one in same_title if one in same_quote), *same_title, *same_quote]
+    return next((one for one in repeated if one.state == "open"), repeated[0] if repeated else None)
 
 
 def _find_place(entry: LedgerEntry, verdict: EarlierVerdict | None, changes: ReviewedChanges) -> Place | None:

@@ -112,6 +112,13 @@ def line_added_beside_its_code() -> list[Check]:
     return [raised().push(head, verdicts=[said(1, "fixed", "a.py", 6, line)], agrees=False)]
 
 
+def repeated_at_a_place_that_is_not_shown() -> list[Check]:
+    pushes = raised()
+    check = pushes.push({"a.py": FAULT, "b.py": "x = 1\n"}, findings=[EVAL.model_copy(update={"title": "Again"})])
+    assert pushes.comments == [("a.py", 6)]
+    return [check]
+
+
 def guard_removed_again() -> list[Check]:
     pushes, guard = raised(), "    if not x.isdigit(): return None"
     head = {"a.py": FAULT.replace("    a = 1\n", f"    a = 1\n{guard}\n")}
@@ -198,6 +205,7 @@ HISTORIES: Mapping[str, Callable[[], list[Check]]] = {
     "its change is reverted, and its file edited elsewhere": reverted_beside_a_change_of_its_file,
     "its line is deleted; another one is in its place": deleted,
     "a line without an effect is added beside it": line_added_beside_its_code,
+    "another file is edited": repeated_at_a_place_that_is_not_shown,
     "the guard that fixed it is removed again": guard_removed_again,
     "the file is indented anew": reformatted,
     "a rebase moves its line": rebased,

@@ -335,3 +335,75 @@ def test_claims_stay_undecided_without_an_answer_of_the_second_look() -> None:
     pushes, head, verdicts = two_claims()
     assert pushes.push(head, verdicts=verdicts, has_look=False) == "failure"
     assert [(one.state, one.is_undecided) for one in pushes.record.ledger] == [("open", True)] * 2
+
+
+SHOWN = "\n".join(f"    step_{n}(a);" for n in range(12))
+OTHER_HUNK = {"a.c": f"{FAULT}{SHOWN}\n    end();\n"}
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"quote": "    *out = copy(x);", "title": "Other words"},
+        {"quote": "*out=copy( x );", "title": "Other words"},
+        {"quote": "    int *out;\n    *out = copy(x);", "title": "Other words"},
+        {"quote": "    out_is_not_checked", "title": "it is Wrong"},
+        {"quote": "    *out = copy(x);", "title": "Other words", "category": "bugs"},
+        {"quote": "    *out = copy(x);", "title": "Other words", "path": "b/a.c"},
+    ],
+    ids=["quote", "inexact quote", "last line", "title", "other category", "path of a diff"],
+)
+def test_finding_repeated_without_its_number_at_a_place_that_is_not_shown_continues_the_open_one(
+    known: dict[str, str],
+) -> None:
+    pushes = Pushes({"a.c": f"{BASE}{SHOWN}\n"})
+    title = AT.model_copy(update={"title": "It is wrong"})
+    assert pushes.push({"a.c": f"{FAULT}{SHOWN}\n"}, findings=[title]) == "failure"
+    again = AT.model_copy(update=known)
+    assert pushes.push(OTHER_HUNK, findings=[again]) == "failure"
+    assert [one.number for one in pushes.record.ledger] == [1]
+    assert pushes.comments == [("a.c", 4)]
+    assert pushes.entry(1).line == 4
+
+
+def test_finding_repeated_about_a_file_that_is_not_shown_continues_the_open_one() -> None:
+    pushes = raised()
+    assert pushes.push({"a.c": FAULT, "b.c": BASE}, findings=[AT]) == "failure"
+    assert [one.number for one in pushes.record.ledger] == [1]
+
+
+def test_finding_repeated_at_its_own_line_continues_it_though_an_equal_line_is_new() -> None:
+    pushes = Pushes({"a.c": f"{BASE}{SHOWN}\n"})
+    assert pushes.push({"a.c": f"{FAULT}{SHOWN}\n"}, findings=[AT]) == "failure"
+    head = {"a.c": f"{FAULT}{SHOWN}\n    *out = copy(x);\n"}
+    pushes.push(head, findings=[AT.model_copy(update={"title": "Other words"})])
+    assert [one.number for one in pushes.record.ledger] == [1]
+
+
+def test_dismissed_finding_that_is_repeated_without_its_number_stays_dismissed() -> None:
+    pushes = Pushes({"a.c": f"{BASE}{SHOWN}\n"})
+    pushes.push({"a.c": f"{FAULT}{SHOWN}\n"}, findings=[AT])
+    pushes.act(thumbs_down=("mona",))
+    assert pushes.push(OTHER_HUNK, findings=[AT]) == "success"
+    assert [one.state for one in pushes.record.ledger] == ["dismissed"]
+
+
+def test_finding_with_another_quote_and_title_at_a_place_that_is_not_shown_is_new() -> None:
+    pushes = Pushes({"a.c": f"{BASE}{SHOWN}\n"})
+    pushes.push({"a.c": f"{FAULT}{SHOWN}\n"}, findings=[AT])
+    pushes.push(OTHER_HUNK, findings=[found("a.c", 3, "    b = 2", title="B is lost")])
+    assert [one.title for one in pushes.record.ledger] == [AT.title, "B is lost"]
+
+
+def test_misquoted_new_fault_with_the_title_of_an_open_finding_is_another_one() -> None:
+    pushes = Pushes({"a.c": f"{BASE}{SHOWN}\n"})
+    pushes.push({"a.c": f"{FAULT}{SHOWN}\n"}, findings=[AT])
+    pushes.push(OTHER_HUNK, findings=[found("a.c", 18, "nothing like it here", title=AT.title)])
+    assert [one.number for one in pushes.record.ledger] == [1, 2]
+
+
+def test_new_fault_at_a_line_equal_to_that_of_a_finding_whose_line_changed_is_no_other_category() -> None:
+    pushes = raised()
+    head = {"a.c": FIXED.replace("    return a\n", "    *out = copy(x);\n    return a\n")}
+    pushes.push(head, findings=[found("a.c", 5, "    *out = copy(x);", category="bugs", title="Other words")])
+    assert [one.category for one in pushes.record.ledger] == ["security", "bugs"]
