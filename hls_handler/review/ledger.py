@@ -108,18 +108,21 @@ class PresentFiles:
             found[path] = frozenset(word for text in texts for word in WORD.findall(text))
         return found
 
-    def names_other(self, entry: LedgerEntry) -> bool:
-        """Return True if an entry names another changed file, or a word of its hunks.
+    def names_other(self, entry: LedgerEntry, new: Collection[PlacedBlock]) -> bool:
+        """Return True if an entry names another changed file or a word of its hunks, or if its line may be there.
 
-        Then the failure may be there though the lines of the entry are not.
+        That is so if one of the `new` blocks of another file adds a name of its line.
         """
         others = [path for path in self.patches if self.name(path) != entry.file]
         text = f"{entry.title}\n{entry.body}"
         if any(re.search(rf"(?<!\w){re.escape(PurePosixPath(path).name)}(?!\w)", text) for path in others):
             return True
         names = {word for name in NAME_IN_TEXT.findall(text) for word in WORD.findall(name)}
-        names |= {*NAME_IN_CODE.findall(entry.quote)}
-        return any(not names.isdisjoint(self._words[path]) for path in others)
+        if any(not names.isdisjoint(self._words[path]) for path in others):
+            return True
+        added = [line.text for one in new if one.path in others for line in one.lines if line.mark == "+"]
+        of_line = {*NAME_IN_CODE.findall(entry.quote)}
+        return any(not of_line.isdisjoint(WORD.findall(text)) for text in added)
 
     def is_known(self, file: str, path: str = "") -> bool:
         """Return True if all present lines of a file are known, or if it is certainly not changed any more."""
@@ -169,7 +172,7 @@ def _follow(
     is_absent = has_vanished and not having
     entry = replace(entry, line=None, has_vanished=has_vanished, is_absent=is_absent, is_undecided=is_undecided)
     is_over = is_absent and not entry.is_closed and files.is_as_in_base(entry.file, entry.path)
-    return set_gone(entry) if is_over and not files.names_other(entry) else entry
+    return set_gone(entry) if is_over and not files.names_other(entry, new_since(entry.raised)) else entry
 
 
 def find_departed(

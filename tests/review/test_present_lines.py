@@ -69,6 +69,14 @@ def test_finding_whose_line_another_file_has_in_other_words_is_asked_about() -> 
     assert pushes.questions == [1]
 
 
+def test_revert_costs_no_call_though_another_file_has_words_of_the_line_since_before() -> None:
+    pushes = Pushes({"a.py": BASE, "b.py": OTHER})
+    other = OTHER.replace("c = 3", "c = eval(x)")
+    pushes.push({"a.py": FAULT, "b.py": other}, findings=[found("a.py", 4, "    y = eval(x)", body="It runs code.")])
+    assert pushes.push({"b.py": other}) == "success"
+    assert pushes.calls == 1
+
+
 def test_finding_that_names_another_file_has_a_call_when_only_its_own_file_is_reverted() -> None:
     pushes = Pushes({"a.py": BASE, "b.py": OTHER})
     finding = found("a.py", 4, "    y = eval(x)", body="`other` of b.py passes text.")
