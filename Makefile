@@ -64,7 +64,7 @@ crash: .venv/ready-dev ## kill the service at every commit and request of every 
 simulate: .venv/ready-dev ## run 2,000 schedules of kills and faults in virtual time: SEEDS=17 for one
 	@$(BIN)/python -m tests.simulation $(or $(SEEDS),0-1999)
 
-rounds: .venv/ready-dev ## review 2,000 generated pull requests with pushes, dismissals and faults
+rounds: .venv/ready-dev ## review 2,000 generated pull requests: ROUNDS="--lives 2000 --claude sloppy" for lives over git
 	@$(BIN)/python -m tests.rounds $(ROUNDS)
 
 hostile: .venv/ready-dev ## send 10,000 hostile requests to the service (`make test` sends 200)
