@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,9 +31,9 @@ def main() -> None:
     if given.life is not None:
         _print_life(given.life, given.claude)
     elif given.lives:
-        counts = live(seed=given.seed, lives=given.lives, claude=given.claude)
-        described = describe_lives(counts, seed=given.seed, claude=given.claude)
-        sys.stdout.write("\n".join([*counts.lines, described, ""]))
+        known = {"seed": given.seed, "claude": given.claude}
+        counts = live(**known, lives=given.lives, show=partial(print, flush=True))
+        sys.stdout.write(f"{describe_lives(counts, **known)}\n")
     else:
         totals = simulate(seed=given.seed, pull_requests=given.pull_requests, pushes=given.pushes, faults=given.faults)
         sys.stdout.write("\n".join([describe(totals), *totals.problems[:20], ""]))

@@ -175,7 +175,8 @@ class Author:
         """Make a line of the base faulty, or add a faulty line to a function, or a faulty function."""
         path = self._path()
         faulty = find_calls(FAULTY, self.head[path])
-        free = [number for number in list_functions(self.head[path]) if number not in faulty]
+        own = [number for number in list_functions(self.head[path]) if number in self.faults]
+        free = [number for number in own if number not in faulty]
         if not free or self.random.random() < 0.3:
             number = self._new()
             fault = self._make_fault(number)

@@ -385,12 +385,21 @@ def _describe(one: LedgerEntry) -> Sequence[str]:
     return [one.state, *(flag for flag in flags if getattr(one, flag))]
 
 
-def live(*, seed: int, lives: int, claude: ClaudeKind) -> Counts:
-    """Run many lives. The seed of each is `seed * 1_000_000` and its number."""
+def live(
+    *,
+    seed: int,
+    lives: int,
+    claude: ClaudeKind,
+    show: Callable[[str], object] = lambda _: None,
+) -> Counts:
+    """Run many lives. The seed of each is `seed * 1_000_000` and its number. `show` gets bad ones."""
     counts = Counts()
     with TemporaryDirectory() as folder:
         for number in range(lives):
+            known = len(counts.lines)
             run_life(seed * 1_000_000 + number, claude, counts, Path(folder))
+            for line in counts.lines[known:]:
+                show(line)
     return counts
 
 
