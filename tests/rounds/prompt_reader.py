@@ -261,8 +261,9 @@ class Reader:
             proof = faulty
         elif "severity" in claim[1]:
             proof = None
-        elif re.search(r"gone|deleted|removed|no longer", claim[1]) and faulty is None and one.lines:
-            proof = fixed or Seen(one.path, one.lines[0])
+        elif "deleted" in claim[1] and faulty is None:
+            telling = (line for line in one.lines if re.search(r"\w", line.text))
+            proof = next((Seen(one.path, line) for line in telling), None)
         else:
             proof = fixed
         quote = "not shown" if proof is None else proof.line.text
