@@ -266,16 +266,24 @@ def list_blocks(facts: PullRequestFacts) -> Mapping[str, tuple[Block, ...]]:
     blocks = dict(facts.record.blocks)
     unread = {block for block, _ in find_unread(facts.selection, facts.incomplete, facts.known_blocks)}
     for name, present in facts.present.by_file.items():
-        read, known = [one for one in present if one not in unread], blocks.get(name, ())
+        read = [one for one in present if one not in unread]
+        known = blocks.get(name, ())
         same = match_blocks(known, read)
-        rounds = (known[same[index]].round if index in same else facts.round for index in range(len(read)))
+        now: list[Block] = []
+        stayed: set[int] = set()  # indexes of known blocks; one that was away in between is there anew
+        for index, one in enumerate(read):
+            at = same.get(index)
+            if at is not None and not known[at].until:
+                stayed.add(at)
+                now.append(replace(one.block, round=known[at].round))
+            else:
+                now.append(replace(one.block, round=facts.round))
         past = [
             replace(block, until=block.until or facts.record.rounds)
             for index, block in enumerate(known)
-            if index not in same.values()
+            if index not in stayed
         ]
-        now = (replace(one.block, round=first) for one, first in zip(read, rounds, strict=True))
-        if read or past:
+        if now or past:
             blocks[name] = (*now, *past[:MAX_PAST_BLOCKS])
     return blocks
 

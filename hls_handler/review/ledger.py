@@ -168,7 +168,10 @@ def _follow(
     if entry.state == "gone" and having:  # a block may be there again that was read before the finding was raised
         before = {name: [one for one in of if one.round <= entry.raised] for name, of in record.blocks.items()}
         entry = _open(entry) if having - files.list_new(before) else entry
-    is_undecided = entry.is_undecided or bool(_find_blocks(entry, files))  # only its unchanged line was edited
+    has_block = bool(_find_blocks(entry, files))
+    if has_block and entry.state == "gone":
+        entry = _open(entry)
+    is_undecided = entry.is_undecided or has_block  # only its unchanged line was edited
     is_absent = has_vanished and not having
     entry = replace(entry, line=None, has_vanished=has_vanished, is_absent=is_absent, is_undecided=is_undecided)
     is_over = is_absent and not entry.is_closed and files.is_as_in_base(entry.file, entry.path)

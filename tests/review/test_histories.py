@@ -229,7 +229,7 @@ def test_finding_that_was_fixed_and_is_reported_again_gets_no_second_comment() -
     pushes, quote = raised(), "    y = literal_eval(x)"
     assert pushes.push(edited(f"{quote}\n"), verdicts=[said(1, "fixed", "a.py", 6, quote)]) == "success"
     again = {"a.py": edited(f"{quote}\n")["a.py"].replace("    c = 3\n", "    c = 3\n    y = eval(x)\n")}
-    assert pushes.push(again, findings=[found("a.py", 10, "    y = eval(x)")]) == "failure"
+    assert pushes.push(again, findings=[found("a.py", 10, "    y = eval(x)")], agrees=False) == "failure"
     assert pushes.comments == [("a.py", 6)]
 
 
@@ -261,3 +261,23 @@ def test_findings_from_before_there_were_numbers_get_numbers_of_their_own() -> N
     record = parse_record('{"rounds": 1}', stored)
     assert [one.number for one in record.ledger] == [1, 2]
     assert record.next_number == 3
+
+
+def test_finding_that_is_gone_is_open_again_when_the_block_on_which_it_was_raised_is_back() -> None:
+    pushes, first = Pushes({"a.py": BASE}), edited("    y = eval(x)\n")
+    assert pushes.push(first, findings=[found("a.py", 6, "    y = eval(x)")]) == "failure"
+    commented = "    y = eval(x)  # of the caller"
+    pushes.push(edited(f"{commented}\n"), verdicts=[said(1, "present", "a.py", 6, commented)])
+    assert pushes.push({}, deleted=["a.py"], verdicts=[said(1, "gone")]) == "success"
+    assert pushes.push(first) == "failure"
+
+
+OTHER = FAULT.replace("    c = 3\n", "    c = 4\n")
+
+
+def test_line_that_was_away_when_the_finding_was_raised_proves_its_fix() -> None:
+    pushes, safe = Pushes({"a.py": BASE}), "    y = literal_eval(x)"
+    pushes.push(edited(f"{safe}\n"))
+    assert pushes.push(edited("    y = eval(x)\n"), findings=[found("a.py", 6, "    y = eval(x)")]) == "failure"
+    assert pushes.push(edited(f"{safe}\n", OTHER)) == "failure"
+    assert pushes.push(edited(f"{safe}\n", OTHER), verdicts=[said(1, "fixed", "a.py", 6, safe)]) == "success"
