@@ -144,7 +144,8 @@ def _find_in_patches(
     entry: LedgerEntry, record: ReviewRecord, files: PresentFiles, file: ChangedFile | None
 ) -> PresentLines | None:
     if entry.line is not None:
-        code = show_excerpt(files.patches, entry.path, entry.side, entry.line, PLACED_TOKENS)
+        tokens = CHANGED_TOKENS if entry.is_undecided else PLACED_TOKENS
+        code = show_excerpt(files.patches, entry.path, entry.side, entry.line, tokens)
         return PresentLines(entry.path, code)
     moved = None if entry.is_absent else _find_moved(entry, record, files)
     if moved is not None or file is None or file.path not in files.patches:

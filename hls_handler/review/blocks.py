@@ -61,6 +61,12 @@ class PlacedBlock:
     block: Block
 
 
+@dataclass(frozen=True, slots=True)
+class PlacedLine:
+    path: str
+    line: Line
+
+
 def find_blocks(path: str, patch: Patch) -> tuple[PlacedBlock, ...]:
     return tuple(block for index, hunk in enumerate(patch.hunks) for block in _find_in_hunk(path, index, hunk.lines))
 

@@ -16,11 +16,11 @@ from itertools import count
 from pathlib import PurePosixPath
 
 from hls_handler.analysis import Severity
-from hls_handler.review.blocks import CONTEXT_LINES, Block, PlacedBlock, find_blocks, match_blocks, token
+from hls_handler.review.blocks import CONTEXT_LINES, Block, PlacedBlock, PlacedLine, find_blocks, match_blocks, token
 from hls_handler.review.dismissals import COMMAND, DELETED, RESOLVED, UNDISMISSED, find_dismissals
 from hls_handler.review.patches import Line, Patch, Side
 from hls_handler.review.positions import RANK, SURE_COMMENT, Located, code_of, letters_of
-from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord, ReviewThread
+from hls_handler.review.record import FindingState, LedgerEntry, Proof, ReviewRecord, ReviewThread
 
 MAX_BLOCKS = 10  # that an entry remembers
 BY_EVENT = (COMMAND, DELETED, UNDISMISSED)
@@ -84,6 +84,14 @@ class PresentFiles:
         """Return the blocks with the code of a line."""
         code = code_of(quote)
         return frozenset(one for one, letters in self._code if code and code in letters[mark])
+
+    def find_proof(self, proof: Proof) -> PlacedLine | None:
+        """Return the line of a proof; None if it is not there any more."""
+        for one in self.by_file.get(proof.file, ()):
+            for line, window in zip(one.lines, one.block.windows(), strict=True):
+                if window == proof.window:
+                    return PlacedLine(one.path, line)
+        return None
 
     @cached_property
     def windows(self) -> Mapping[str, Counter[tuple[str, ...]]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 from hls_handler.analysis import EarlierVerdict, Severity
-from hls_handler.review.blocks import match_blocks, token
+from hls_handler.review.blocks import PlacedLine, match_blocks, token
 from hls_handler.review.ledger import PresentFiles, is_failing, place, reopen, set_gone
 from hls_handler.review.patches import Line, Side
 from hls_handler.review.places import find_place
@@ -28,6 +28,9 @@ from hls_handler.review.positions import (
 )
 from hls_handler.review.record import LedgerEntry, Proof, ReviewRecord
 
+BY_LINE = "It is fixed, because this line prevents the failure."
+"""What a second look must agree with, if a new line is the proof."""
+
 Place = tuple[str, Side, int]  # path, side and number of a line
 
 
@@ -38,12 +41,6 @@ class Claim:
     entry: LedgerEntry
     text: str  # "It is fixed by this line."
     path: str  # of the line that shows it
-    line: Line
-
-
-@dataclass(frozen=True, slots=True)
-class _PlacedLine:
-    path: str
     line: Line
 
 
@@ -90,7 +87,7 @@ class ReviewedChanges:
         block = self.files.find_block(entry.path, entry.side, entry.line)
         return self.files.find_block(path, line.side, line.number) != block
 
-    def find_new_beside(self, entry: LedgerEntry) -> _PlacedLine | None:
+    def find_new_beside(self, entry: LedgerEntry) -> PlacedLine | None:
         """Return a line of the hunk of an entry that was added since it was raised; None if there is none.
 
         If the hunk is not known, it is any such line of the file.
@@ -103,7 +100,7 @@ class ReviewedChanges:
             beside = next((hunk.lines for hunk in hunks if place in hunk.lines), lines)
             for line in beside:
                 if line.text.strip() and self.is_new_line(path, line, entry.raised):
-                    return _PlacedLine(path, line)
+                    return PlacedLine(path, line)
         return None
 
     def shows(self, path: str, side: Side, number: int) -> bool:
@@ -155,6 +152,12 @@ def decide_verdicts(
     def decide(entry: LedgerEntry) -> LedgerEntry:
         if again := continued.get(entry.key):
             found = again.finding
+            refuted = _find_living_proof(entry, changes)
+            if refuted is not None:
+                at_new_place = place(entry, again.line, found.path, changes.files)
+                claims.append(Claim(at_new_place, BY_LINE, refuted.path, refuted.line))
+                if entry.key in changes.agreed:
+                    return at_new_place
             if entry.state != "dismissed" or RANK[found.severity] < RANK[entry.severity]:
                 entry = replace(entry, title=found.title, body=found.body)
             return _set_present(entry, found.severity, again.line, found.path, changes)
@@ -170,6 +173,13 @@ def decide_verdicts(
         return decided
 
     return tuple(map(decide, changes.record.ledger)), tuple(claims), tuple(others)
+
+
+def _find_living_proof(entry: LedgerEntry, changes: ReviewedChanges) -> PlacedLine | None:
+    """Return the line by which an entry is fixed, though Claude, which need not have seen it, raises it again."""
+    if entry.state != "fixed" or entry.proof is None:
+        return None
+    return changes.files.find_proof(entry.proof)
 
 
 def _find_continued(
@@ -278,7 +288,7 @@ def _decide(
         return undecided, None
     is_away = entry.is_absent and code_of(entry.quote) != ""
     if not is_away or changes.files.name(path) != entry.file:
-        claim = Claim(entry, "It is fixed, because this line prevents the failure.", path, line)
+        claim = Claim(entry, BY_LINE, path, line)
         if entry.key not in changes.agreed:
             return undecided, claim
     where = f"line {line.number}" if path == entry.path else f"line {line.number} of `{path}`"

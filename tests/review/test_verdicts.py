@@ -166,13 +166,15 @@ def test_finding_at_a_line_without_letters_is_not_gone() -> None:
     assert pushes.push({"a.c": head.replace("    })", "    });")}, verdicts=[said(1, "gone")]) == "failure"
 
 
-def test_fixed_finding_that_is_reported_again_stays_open_though_its_proof_is_there() -> None:
+@pytest.mark.parametrize(("agrees", "check"), [(True, "success"), (False, "failure")])
+def test_second_look_decides_about_a_fixed_finding_that_is_reported_beside_its_proof(agrees: bool, check: str) -> None:
     pushes = raised()
     head = FAULT.replace("    a = 1\n", f"    a = 1\n{GUARD}\n")
     assert pushes.push({"a.c": head}, verdicts=[said(1, "fixed", "a.c", 3, GUARD)]) == "success"
     again = head.replace("    *out = copy(x);", "    *out = copy(x);  // sure")
-    assert pushes.push({"a.c": again}, findings=[found("a.c", 5, "    *out = copy(x);  // sure")]) == "failure"
-    assert pushes.push({"a.c": again}) == "failure"
+    finding = found("a.c", 5, "    *out = copy(x);  // sure")
+    assert pushes.push({"a.c": again}, findings=[finding], agrees=agrees) == check
+    assert pushes.push({"a.c": again}) == check
 
 
 def test_new_finding_of_a_later_review_is_about_a_new_block() -> None:
