@@ -246,12 +246,21 @@ def list_parts(facts: Any) -> tuple[Any, ...]:
 
 
 def list_to_ask(ledger: Iterable[LedgerEntry], *, fail_on: Severity | None, asks_all: bool) -> list[LedgerEntry]:
-    """Return the findings to ask about: undecided ones, then open ones that fail the check, or all open ones."""
+    """Return the findings to ask about: undecided ones, then open ones that fail the check, or all open ones.
+
+    One that only a reader dismissed counts for the check, so it is asked about like an open one.
+    """
     entries = [one for one in sort_entries(ledger) if not one.form and not one.is_closed]
     undecided = [one for one in entries if one.has_vanished or one.is_undecided or one.has_lost_proof]
     undecided.sort(key=lambda one: not one.was_left_out)
-    still_open = [one for one in entries if one.state == "open" and one not in undecided]
+    still_open = [one for one in entries if not one.has_binding_dismissal and one not in undecided]
     return (undecided + [one for one in still_open if asks_all or is_failing(one.severity, fail_on)])[:MAX_QUESTIONS]
+
+
+def find_failing(wanted: Iterable[LedgerEntry], fail_on: Severity | None) -> frozenset[str]:
+    """Return the keys of findings that fail the check, without those that are decided without Claude."""
+    left = (one for one in wanted if one.is_undecided or not one.is_absent)
+    return frozenset(one.key for one in left if is_failing(one.severity, fail_on))
 
 
 def plan_questions(selection: Selection, wanted: Sequence[LedgerEntry]) -> Mapping[int, int]:

@@ -99,6 +99,7 @@ from hls_handler.handlers.pull_request_facts import (
     ReviewFindings,
     Size,
     count_summarized,
+    find_failing,
     list_blocks,
     list_parts,
     list_summaries,
@@ -282,7 +283,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         merge, merge_problem = read_merge_state(pull_request, reader, discussion.threads) if reads_merge else (None, "")
         resolved = in_vain if event.requested_review == "conclude" else frozenset()
         departed = find_departed(record.ledger, ledger, files)
-        selection = _with_call_for(selection, wanted, is_requested=is_requested, urgent=resolved | departed)
+        is_push = event.requested_review is None and record.asked_for != pull_request.head_sha
+        failing = find_failing(wanted, fail_on) if is_push else frozenset()
+        selection = _with_call_for(selection, wanted, is_requested=is_requested, urgent=resolved | departed | failing)
         now = FoundLines()
         if selection.calls:
             now = find_present_lines(wanted, followed, files, listed, reader.files_at(pull_request.head_sha))
@@ -584,7 +587,8 @@ def _with_call_for(
     """Return the selection. If nothing is new but a finding needs a verdict, it has a call without files.
 
     A finding needs a verdict if a person asks for it, if the proof of its fix left the patch, or if it is undecided and
-    `urgent` has its key: a person has just resolved its thread, or its file has just become as in the base.
+    `urgent` has its key: a person has just resolved its thread, its file has just become as in the base, or it fails
+    the check of a commit for which Claude was not asked.
     """
     if selection.calls:
         return selection

@@ -71,12 +71,12 @@ def test_resolving_a_thread_whose_finding_is_undecided_asks_about_it_once() -> N
     assert pushes.replies == ["Fixed in 0000003 by line 4."]
 
 
-def test_rebase_does_not_ask_about_an_undecided_finding_whose_thread_is_resolved() -> None:
+def test_push_without_new_lines_asks_about_an_undecided_finding_that_fails_the_check() -> None:
     pushes = raised()
-    pushes.push({"a.py": RIGHT_FIX})
-    resolve(pushes)
     assert pushes.push({"a.py": RIGHT_FIX}) == "failure"
-    assert pushes.calls == 2
+    assert pushes.push({"a.py": RIGHT_FIX}, verdicts=[FIXED]) == "success"
+    assert pushes.push({"a.py": RIGHT_FIX}) == "success"
+    assert pushes.calls == 3
 
 
 def test_resolving_by_a_person_who_may_not_write_asks_nothing() -> None:
