@@ -185,6 +185,16 @@ def dismissed_and_edited() -> list[Check]:
     return [same, pushes.push(head, verdicts=[worse])]
 
 
+def resolved_before_and_after_a_wrong_fix() -> list[Check]:
+    pushes, wrong = raised(), "    y = eval(x.strip())"
+    pushes.act(is_resolved=True, resolved_by="mona")
+    dismissed = pushes.push(edited("    y = eval(x)\n"), requested="conclude")
+    head = edited(f"{wrong}\n")
+    changed = pushes.push(head, verdicts=[said(1, "present", "a.py", 6, wrong)])
+    pushes.act(is_resolved=True, resolved_by="mona")
+    return [dismissed, changed, pushes.push(head, requested="conclude")]
+
+
 def claude_down_in_between() -> list[Check]:
     pushes = raised()
     down = pushes.push(edited("    y = run_eval(x)\n"), is_down=True)
@@ -215,6 +225,7 @@ HISTORIES: Mapping[str, Callable[[], list[Check]]] = {
     "the assertion of a test is said to prove the fix": proved_by_an_assertion,
     "another line of a new file of 600 lines is edited": line_of_a_long_new_file_edited,
     "a writer dismisses it, and its line is edited": dismissed_and_edited,
+    "a writer resolves its thread, then again after a wrong fix": resolved_before_and_after_a_wrong_fix,
     "Claude is down in between": claude_down_in_between,
 }
 
