@@ -153,9 +153,10 @@ def decide_verdicts(
         if again := continued.get(entry.key):
             found = again.finding
             refuted = _find_living_proof(entry, changes)
-            if refuted is not None:
+            if refuted is not None and RANK[found.severity] >= RANK[entry.severity]:
                 at_new_place = place(entry, again.line, found.path, changes.files)
-                claims.append(Claim(at_new_place, BY_LINE, refuted.path, refuted.line))
+                raised = replace(at_new_place, title=found.title, body=found.body, severity=found.severity)
+                claims.append(Claim(raised, BY_LINE, refuted.path, refuted.line))
                 if entry.key in changes.agreed:
                     return at_new_place
             if entry.state != "dismissed" or RANK[found.severity] < RANK[entry.severity]:

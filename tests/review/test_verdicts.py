@@ -409,3 +409,13 @@ def test_new_fault_at_a_line_equal_to_that_of_a_finding_whose_line_changed_is_no
     head = {"a.c": FIXED.replace("    return a\n", "    *out = copy(x);\n    return a\n")}
     pushes.push(head, findings=[found("a.c", 5, "    *out = copy(x);", category="bugs", title="Other words")])
     assert [one.category for one in pushes.record.ledger] == ["security", "bugs"]
+
+
+def test_fixed_finding_that_is_reported_as_more_severe_is_open_without_a_second_look() -> None:
+    pushes = raised()
+    head = FAULT.replace("    a = 1\n", f"    a = 1\n{GUARD}\n")
+    assert pushes.push({"a.c": head}, verdicts=[said(1, "fixed", "a.c", 3, GUARD)]) == "success"
+    again = head.replace("    *out = copy(x);", "    *out = copy(x);  // sure")
+    worse = found("a.c", 5, "    *out = copy(x);  // sure").model_copy(update={"severity": "critical"})
+    assert pushes.push({"a.c": again}, findings=[worse]) == "failure"
+    assert pushes.looks == 0
