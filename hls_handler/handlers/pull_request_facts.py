@@ -274,7 +274,9 @@ def list_blocks(facts: PullRequestFacts) -> Mapping[str, tuple[Block, ...]]:
     """Return `ReviewRecord.blocks` after a review."""
     blocks = dict(facts.record.blocks)
     unread = {block for block, _ in find_unread(facts.selection, facts.incomplete, facts.known_blocks)}
-    for name, present in facts.present.by_file.items():
+    reverted = [name for name in blocks if facts.present.is_as_in_base(name)]
+    for name in dict.fromkeys([*facts.present.by_file, *reverted]):
+        present = facts.present.by_file.get(name, ())
         read = [one for one in present if one not in unread]
         known = blocks.get(name, ())
         same = match_blocks(known, read)

@@ -264,7 +264,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         fail_on = limits.review.fail_on if limits.review.check else None
         is_requested = event.requested_review in ("new", "full")
         wanted = list_to_ask(followed.ledger, fail_on=fail_on, asks_all=is_requested)
-        new = files.find_new({} if is_full else record.blocks)
+        new = files.find_new({} if is_full else record.read_blocks)
         tokens = max(limits.input_tokens - QUESTION_TOKENS * len(wanted), limits.input_tokens // 2)
         most = MAX_CALLS if is_review else 1
         select = partial(

@@ -142,6 +142,15 @@ class PresentFiles:
         blocks = ((name, index, one) for name, of in self.by_file.items() for index, one in enumerate(of))
         return frozenset(one for name, index, one in blocks if index not in same[name])
 
+    def has_returned(self, entry: LedgerEntry, record: ReviewRecord) -> bool:
+        """Return True if a block of the files of an entry is back that left them after it was raised."""
+        for name in {entry.file, *entry.files}:
+            known = record.blocks.get(name, ())
+            same = match_blocks(known, self.by_file.get(name, ()))
+            if any(known[at].until >= entry.raised for at in same.values()):
+                return True
+        return False
+
     def find_new(self, known: Mapping[str, Sequence[Block]]) -> Mapping[str, frozenset[int]]:
         """Return the indexes of the blocks that `list_new` returns, by path."""
         new = self.list_new(known)
@@ -176,6 +185,8 @@ def _follow(
     if entry.state == "gone" and having:  # a block may be there again that was read before the finding was raised
         before = {name: [one for one in of if one.round <= entry.raised] for name, of in record.blocks.items()}
         entry = _open(entry) if having - files.list_new(before) else entry
+    if entry.state == "gone" and files.has_returned(entry, record):
+        entry = replace(_open(entry), is_undecided=True)
     has_block = bool(_find_blocks(entry, files))
     if has_block and entry.state == "gone":
         entry = _open(entry)

@@ -134,6 +134,21 @@ class ReviewRecord:
         """Return the blocks that were there at a review."""
         return {name: [one for one in of_file if one.was_at(number)] for name, of_file in self.blocks.items()}
 
+    @property
+    def read_blocks(self) -> Mapping[str, Sequence[Block]]:
+        """Return the blocks that were reviewed, one that left and came back once."""
+        return {name: _without_returned(of_file) for name, of_file in self.blocks.items()}
+
+
+def _without_returned(blocks: Sequence[Block]) -> Sequence[Block]:
+    """Leave out the earlier copy of a block that came back."""
+    found: list[Block] = []
+    for one in blocks:
+        later = [other for other in blocks if other.round > one.until > 0]
+        if not any(other.is_same(one) for other in later):
+            found.append(one)
+    return found
+
 
 NO_REVIEW = ReviewRecord()
 

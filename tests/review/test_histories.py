@@ -292,3 +292,27 @@ def test_line_that_was_away_when_the_finding_was_raised_proves_its_fix() -> None
     assert pushes.push(edited("    y = eval(x)\n"), findings=[found("a.py", 6, "    y = eval(x)")]) == "failure"
     assert pushes.push(edited(f"{safe}\n", OTHER)) == "failure"
     assert pushes.push(edited(f"{safe}\n", OTHER), verdicts=[said(1, "fixed", "a.py", 6, safe)]) == "success"
+
+
+def test_finding_is_asked_about_again_when_a_block_that_left_its_file_is_back() -> None:
+    pushes, reworded = raised(), edited("    y = eval(x.strip())\n")
+    assert pushes.push(reworded) == "failure"
+    assert pushes.push({"a.py": BASE}) == "success"
+    assert pushes.push(reworded) == "failure"
+    assert pushes.questions == [1]
+
+
+def test_second_copy_of_a_block_that_left_and_came_back_is_read() -> None:
+    line = "    y = eval(x)\n"
+    body = "    p = 1\n    q = 2\n    a = 1\n    return a\n    # the\n    # end\n"
+    twice = f"def run(x):\n{body}def again(x):\n{body}"
+    base = {"a.py": twice, "b.py": "c = 1\n"}
+    once = twice.replace("    a = 1\n", f"    a = 1\n{line}", 1) + "# file\n"
+    pushes = Pushes(base)
+    pushes.push({"a.py": once, "b.py": "c = 2\n"})
+    pushes.push({"a.py": f"{twice}# file\n", "b.py": "c = 2\n"})
+    pushes.push({"a.py": once, "b.py": "c = 2\n"})
+    calls = pushes.calls
+    both = twice.replace("    a = 1\n", f"    a = 1\n{line}") + "# file\n"
+    pushes.push({"a.py": both, "b.py": "c = 2\n"})
+    assert pushes.calls == calls + 1
