@@ -67,7 +67,8 @@ WORDS = {
 
 DISMISSALS = """
 will not {fix}; will not be {fixed}; will not be {fixing}; would not {fix}; should not {fix}; should not be {fixed}
-not going to {fix}; not going to be {fixed}; will not do; wontfix; rather not {fix}; do not want to {fix}
+not going to {fix}; not going to be {fixed}; not going to happen; not gonna {fix}; not gonna happen; no plans to {fix}
+will not do; wontfix; rather not {fix}; do not want to {fix}; do not want to do; do not plan to do; do not intend to do
 do not plan to {fix}; do not intend to {fix}; not planning to {fix}; ^not {fixing}; am not {fixing}; are not {fixing}
 no change needed; no change required; no change necessary; no changes needed; no changes required
 no fix needed; no fix required; no fix necessary; no action needed; no action required; needs no {fix}
@@ -78,7 +79,7 @@ nothing to {fix}; nothing to do; nothing wrong; no need; not worth it; not worth
 not {bug}; there is no {bug}; do not see {bug}; do not think {it} is {bug}; do not consider {it} {bug}
 {purposely}; {purposely} {fixed}; {fixed} {purposely}; on purpose; {fixed} * on purpose; {fixed} the * on purpose
 by design; is {intended}; as {intended}; ^intended; {intended} behavior; {intended} behaviour; what we want
-supposed to be; supposed to work; how it should; meant to be; the whole point; {it} is the point
+supposed to work; how it should$; the whole point; {it} is the point
 false positive; false alarm; {finding} is wrong; {finding} is incorrect; {finding} is invalid
 {it} is {fine}; {fine} as is; good as is; works as is; code is correct; code is {fine}
 {keep} as is; {keep} {it} as; {keep} {it} like; {keep} {it} unchanged; {keep} {it} the way; {keep} {it}$
@@ -87,7 +88,8 @@ not applicable; n/a; not relevant; irrelevant; does not apply; does not matter; 
 acceptable; accept {it}; accept the risk; accepted risk; risk accepted; live with {it}; live with the
 can not happen; can never happen; never happens; will never happen; can not occur; impossible; unreachable
 never reached; can not be {empty}; can never be {empty}; is never {empty}; are never {empty}
-please ignore; can be ignored; ignore {it}; ignoring; declined; declining; dismissing; rejecting; nack
+please ignore$; please ignore {it}$; can be ignored; ignore {it}$; ignore {it} please; declined; declining; dismissing
+rejecting; nack
 """
 """Phrases that dismiss a finding, in the words of `_spell_out`. ^ and $ are the start and the end of a clause."""
 
@@ -97,6 +99,7 @@ i {fix}; we {fix}; to {fix}; will {fix}; can {fix}; could {fix}; should {fix}; w
 ^{did}; i {did}; we {did}; i have {did}; we have {did}; i need to; we need to; i will *; we will *; will be *
 will do; going to *; let me; let us; gonna; want to; plan to; todo; ^on it; am on it; on my list
 ^done; done$; done in; done with; ^handled; handled in *; pushed; committed; resolved; solved; implemented
+^pushing; got rid of; get rid of; went away; ^used; ^uses; the new *
 applied; taken care; taking care; looking into; working on; in progress; ptal; another look
 any more; anymore; no longer; now; tomorrow; soon; later; asap; follow up
 latest *; last commit; last push; new commit; new version; next *; separate *; the commit; see commit
@@ -114,7 +117,7 @@ well spotted; valid concern; you are right; you are correct; that is right; that
 
 DOUBTS = (
     "maybe|perhaps|unsure|not sure|wonder|doubt|guess|probably|possibly|hope|thought|seems|looks like|unclear|"
-    "yet|until|today|for the moment"
+    "yet|until|before we|today|for the moment"
 )
 """Words that make a sentence no dismissal."""
 
