@@ -185,8 +185,8 @@ class HandlerJob:
         """Let the check say by when the next attempt is, once Claude has been down for `OUTAGE`."""
         job, now = self._job, self._job.store.now()
         row = job.store.deliveries.find(job.lease.guid)
-        since = row.first_failure_at if row is not None else None
-        if self._check_commit is None or error.dependency != "claude" or since is None or now - since < OUTAGE:
+        since = (row.first_failure_at if row is not None else None) or now
+        if self._check_commit is None or error.dependency != "claude":
             return
         at = decide_retry(
             error,
@@ -197,7 +197,7 @@ class HandlerJob:
             jitter=1.0,  # the latest time
             limits=job.config.settings.limits,
         )
-        if isinstance(at, datetime):
+        if isinstance(at, datetime) and max(now, error.not_before or now) - since >= OUTAGE:
             with suppress(Postponed, StepFailed):  # the error of the call counts
                 begin_check(job, self._check_commit, waits_until=at, is_claude_down=True)
 

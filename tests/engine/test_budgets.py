@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from hls_handler.errors import DependencyDown
 from hls_handler.settings.model import Budgets, Settings
 from tests.engine.fakes import CLAUDE_DOWN, INVALID, ISSUE
 from tests.engine.world import BUG, NOON, MakeWorld, World, settings
@@ -64,6 +66,15 @@ def test_check_says_by_when_a_review_is_tried_again_while_claude_is_down(make_wo
     assert shown == ["in_progress", "in_progress", "Claude is down, next try by 12:04"]
     world.advance(300)
     assert world.finish().state == "done"
+
+
+def test_check_says_at_once_if_claude_asks_to_wait_for_an_hour(make_world: MakeWorld) -> None:
+    hour = make_world().store.now() + timedelta(hours=1)
+    down = DependencyDown("Claude answered 529", dependency="claude", remedy="wait", not_before=hour)
+    world = make(make_world, settings(), down, pull_request_analysis())
+    world.open_pull_request()
+    world.run()
+    assert "Claude is down" in next(iter(world.github.checks_on[SHA].values()))
 
 
 def test_review_that_does_not_wait_ends_with_an_incomplete_check(make_world: MakeWorld) -> None:
