@@ -205,7 +205,7 @@ def _find_unchanged(job: Job, command: Command) -> str:
 
 def _is_failing_check(job: Job, entry: LedgerEntry | None) -> bool:
     review = job.rule.effective.review
-    if entry is None or entry.state != "open" or not review.check:
+    if entry is None or entry.is_closed or entry.has_binding_dismissal or not review.check:
         return False
     return is_failing(entry.severity, review.fail_on)
 
@@ -241,7 +241,8 @@ def _reply_with_hint(job: Job, command: Command, number: int) -> str:
     assert entry.comment_id is not None
     if job.situation.stop is not None or not job.rule.effective.features.auto_commenting:
         return "HLS was stopped here, or comments are switched off, so there is no hint"
-    threads = job.context.github.reader(job.event.repository.full_name).review_threads(number)
+    reader = job.context.github.reader(job.event.repository.full_name, bot=job.bot)
+    threads = reader.review_threads(number)
     thread = next((one for one in threads if one.comment_id == entry.comment_id), None)
     if thread is None or HINT in thread.own_replies:
         return "the review thread has the hint how to dismiss its finding, or is not there any more"

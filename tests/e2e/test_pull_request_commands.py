@@ -158,6 +158,13 @@ def reviewed(make_service: MakeService, sandbox: Sandbox) -> ReviewedPull:
     return ReviewedPull(running, sandbox, calls(sandbox), found[0]["id"])
 
 
+def test_reply_that_is_not_understood_gets_one_hint(reviewed: ReviewedPull) -> None:
+    for reply in ("Hm, which input?", "And which version?"):
+        assert reviewed.reply(reply) == "failure"
+    bodies = [one["body"] for _, one in pull_request(reviewed.sandbox).review_comments()]
+    assert sum("HLS did not understand this as a dismissal, so finding 1" in one for one in bodies) == 1
+
+
 def test_dismissal_of_a_person_with_write_permission_changes_the_check_at_once(reviewed: ReviewedPull) -> None:
     assert reviewed.check() == "failure"
     assert reviewed.reply("Not an issue, the caller checks it.", by="stranger") == "failure"

@@ -302,7 +302,9 @@ def make_reviewed(
     receive_push(world, guid="first")
     lease = world.claim()
     assert lease.repository_id is not None
-    record = ReviewRecord(rounds=1, ledger=(replace(IN_THREAD, state=state, dismissals=dismissals), IN_SUMMARY))
+    is_dismissed = state == "dismissed"
+    known = replace(IN_THREAD, state=state, dismissals=dismissals, has_binding_dismissal=is_dismissed)
+    record = ReviewRecord(rounds=1, ledger=(known, IN_SUMMARY))
     ref = ConversationRef(lease.repository_id, HLS.login, 2)
     world.store.checkpoints.save(lease, ReviewChange(ref, record))
     world.store.queue.finish(lease, "done", reason=None, took_s=0)
