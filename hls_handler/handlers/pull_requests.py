@@ -621,9 +621,9 @@ def _choose_reply(entry: LedgerEntry, facts: PullRequestFacts) -> _Reply | None:
     where = "" if entry.line is None else f", line {entry.line}"
     if entry.is_closed and not entry.dismissals and not last.startswith(FIXED):
         return _Reply(f"{FIXED}-{commit}" if last else FIXED, entry.resolution) if entry.resolution else None
-    if entry.state == "open" and last.startswith(FIXED):
+    if not entry.is_closed and last.startswith(FIXED):
         return _Reply(f"{OPEN_AGAIN}-{commit}", f"Open again since {commit}{where}.")
-    is_decided = entry.state == "open" and not entry.is_undecided and not entry.has_vanished
+    is_decided = not entry.is_closed and not entry.is_undecided and not entry.has_vanished
     if is_decided and entry.key in facts.resolved_in_vain and STILL_THERE not in said:
         text = f"Still there{where}; `/dismiss {entry.number}` if it is not to be fixed."
         return _Reply(STILL_THERE, text)

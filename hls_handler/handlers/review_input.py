@@ -120,7 +120,8 @@ class Discussion:
     def find_resolved_in_vain(self, ledger: Iterable[LedgerEntry]) -> frozenset[str]:
         """Return the keys of open findings whose thread a writer resolved, though their block had changed."""
         resolved = {thread.key for thread in self.threads if thread.resolved_by in self.writers}
-        return frozenset(one.key for one in ledger if one.state == "open" and one.key in resolved)
+        counting = (one for one in ledger if not one.is_closed and not one.has_binding_dismissal)
+        return frozenset(one.key for one in counting if one.key in resolved)
 
 
 def read_discussion(number: int, reader: Reader, ledger: Sequence[LedgerEntry]) -> Discussion:
@@ -128,7 +129,9 @@ def read_discussion(number: int, reader: Reader, ledger: Sequence[LedgerEntry]) 
     if not any(entry.comment_id for entry in ledger):
         return Discussion()
     threads = reader.review_threads(number)
-    people = dict.fromkeys(login for thread in threads for login in find_dismissals(thread).values())
+    people: dict[str | None, None] = {}
+    for thread in threads:
+        people |= dict.fromkeys([*find_dismissals(thread).values(), thread.resolved_by])
     writers = [login for login in people if login and reader.permission(login) in ("admin", "write")]
     return Discussion(tuple(threads), frozenset(writers))
 

@@ -198,3 +198,20 @@ def test_summary_never_says_no_findings_while_one_fails_the_check() -> None:
     assert "No findings in [`0000004000`]" in dismissed
     assert "(finding 1, high): " in dismissed
     assert "by `mona` (thumbs down)" in dismissed
+
+
+def test_resolving_after_a_fix_that_broke_again_gets_one_reply() -> None:
+    pushes = raised()
+    pushes.push({"a.py": RIGHT_FIX}, verdicts=[FIXED])
+    pushes.push({"a.py": WRONG_FIX}, verdicts=[PRESENT])
+    resolve(pushes)
+    assert pushes.push({"a.py": WRONG_FIX}, requested="conclude") == "failure"
+    assert pushes.replies == ["Still there, line 4; `/dismiss 1` if it is not to be fixed."]
+
+
+def test_last_word_is_true_if_a_reader_objected_after_the_fix() -> None:
+    pushes = raised()
+    pushes.push({"a.py": RIGHT_FIX}, verdicts=[FIXED])
+    pushes.act(replies=(ThreadReply("mallory", "Not a bug"),))
+    assert pushes.push({"a.py": FAULT}) == "failure"
+    assert pushes.replies == ["Open again since 0000003, line 4."]
