@@ -291,11 +291,11 @@ def apply_threads(
         if thread is not None:
             entry = replace(entry, is_accepted=bool(thread.thumbs_up))
             found |= find_dismissals(thread)
-        if not entry.is_as_raised:
-            found = {key: login for key, login in found.items() if not key.startswith(RESOLVED)}
         void = [key for key in entry.void_dismissals if key in found or thread is None or key.startswith(BY_EVENT)]
         if any(key.startswith(UNDISMISSED) for key in known):
             void = list(dict.fromkeys((*void, *found)))
+        if not entry.is_as_raised:  # also if the lines are as they were raised again later
+            void = list(dict.fromkeys((*void, *(key for key in found if key.startswith(RESOLVED)))))
         counting = {key: login for key, login in found.items() if key not in void}
         was_binding = thread is None and entry.has_binding_dismissal
         binding = [

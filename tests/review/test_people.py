@@ -215,3 +215,17 @@ def test_last_word_is_true_if_a_reader_objected_after_the_fix() -> None:
     pushes.act(replies=(ThreadReply("mallory", "Not a bug"),))
     assert pushes.push({"a.py": FAULT}) == "failure"
     assert pushes.replies == ["Open again since 0000003, line 4."]
+
+
+def test_thread_that_was_resolved_after_a_wrong_fix_dismisses_nothing_when_the_fix_is_reverted() -> None:
+    pushes = raised()
+    pushes.push({"a.py": WRONG_FIX}, verdicts=[PRESENT])
+    resolve(pushes)
+    pushes.push({"a.py": WRONG_FIX}, requested="conclude")
+    as_raised = said(1, "present", "a.py", 4, "    y = eval(x)")
+    assert pushes.push({"a.py": FAULT}, verdicts=[as_raised]) == "failure"
+    assert pushes.push({"a.py": FAULT}, requested="conclude") == "failure"
+    pushes.act(is_resolved=False, resolved_by=None)
+    assert pushes.push({"a.py": FAULT}, requested="conclude") == "failure"
+    resolve(pushes)
+    assert pushes.push({"a.py": FAULT}, requested="conclude") == "success"
