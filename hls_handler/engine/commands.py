@@ -205,7 +205,7 @@ def _find_unchanged(job: Job, command: Command) -> str:
 
 def _is_failing_check(job: Job, entry: LedgerEntry | None) -> bool:
     review = job.rule.effective.review
-    if entry is None or entry.is_closed or entry.has_binding_dismissal or not review.check:
+    if entry is None or not entry.counts or not review.check:
         return False
     return is_failing(entry.severity, review.fail_on)
 

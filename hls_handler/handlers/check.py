@@ -54,7 +54,7 @@ def plan_check(
     `notes` are sentences for the summary, `commented` are keys of the findings that a review comment shows, and the
     receipt is that of the commit `asked_for`.
     """
-    opened = sort_entries(one for one in findings if not (one.is_closed or one.has_binding_dismissal))
+    opened = sort_entries(one for one in findings if one.counts)
     has_failing = any(is_failing(finding.severity, settings.fail_on) for finding in opened)
     conclusion: Conclusion = "failure" if has_failing else "success" if coverage.is_complete else settings.incomplete
     title = _title(coverage, opened)

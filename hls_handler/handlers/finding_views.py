@@ -188,9 +188,8 @@ def show_earlier(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
 
 def list_failing(facts: PullRequestFacts) -> list[LedgerEntry]:
     """Return the earlier findings that fail the check, also those that only a person without write dismissed."""
-    fail_on = facts.review.fail_on if facts.review.check else None
-    counted = (one for one in facts.found.ledger if not (one.is_closed or one.has_binding_dismissal))
-    return [one for one in counted if is_failing(one.severity, fail_on)]
+    counted = (one for one in facts.found.ledger if one.counts)
+    return [one for one in counted if is_failing(one.severity, facts.fail_on)]
 
 
 def show_dismissed(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:

@@ -253,7 +253,7 @@ def list_to_ask(ledger: Iterable[LedgerEntry], *, fail_on: Severity | None, asks
     entries = [one for one in sort_entries(ledger) if not one.form and not one.is_closed]
     undecided = [one for one in entries if one.has_vanished or one.is_undecided or one.has_lost_proof]
     undecided.sort(key=lambda one: not one.was_left_out)
-    still_open = [one for one in entries if not one.has_binding_dismissal and one not in undecided]
+    still_open = [one for one in entries if one.counts and one not in undecided]
     return (undecided + [one for one in still_open if asks_all or is_failing(one.severity, fail_on)])[:MAX_QUESTIONS]
 
 

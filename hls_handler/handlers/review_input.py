@@ -120,8 +120,7 @@ class Discussion:
     def find_resolved_in_vain(self, ledger: Iterable[LedgerEntry]) -> frozenset[str]:
         """Return the keys of open findings whose thread a writer resolved, though their block had changed."""
         resolved = {thread.key for thread in self.threads if thread.resolved_by in self.writers}
-        counting = (one for one in ledger if not one.is_closed and not one.has_binding_dismissal)
-        return frozenset(one.key for one in counting if one.key in resolved)
+        return frozenset(one.key for one in ledger if one.counts and one.key in resolved)
 
 
 def read_discussion(number: int, reader: Reader, ledger: Sequence[LedgerEntry]) -> Discussion:

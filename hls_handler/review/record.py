@@ -105,6 +105,11 @@ class LedgerEntry:
     def is_closed(self) -> bool:
         return self.state in ("fixed", "gone")
 
+    @property
+    def counts(self) -> bool:
+        """True if the check counts it: it is not closed, and no person with write permission dismissed it."""
+        return not self.is_closed and not self.has_binding_dismissal
+
 
 @dataclass(frozen=True, slots=True)
 class ReviewRecord:
