@@ -162,7 +162,7 @@ State = Literal["done", "ignored", "superseded", "failed"]
 
 @dataclass(slots=True)
 class Tried:
-    """What a run would write, as far as it is known, and its end."""
+    """The writes of a run, as far as they are known, and how it ended."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     posted_on: int | None = None  # number of the issue that `comments.post_to` names, if it is used

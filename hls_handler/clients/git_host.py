@@ -12,7 +12,7 @@ from hls_handler.errors import HlsError
 log = logging.getLogger(__name__)
 
 PROBE_AFTER_S = 60.0
-PATIENCE_S = 3.0
+MAX_IDLE_WAIT_S = 3.0
 """If as many workers wait as may, another one waits until so long after that number changed."""
 POLL_S = 0.05
 
@@ -57,7 +57,7 @@ class GitHost:
         """
         while not self._begin_to_wait():
             self.check()
-            if self._clock() >= min(self._changed_at + PATIENCE_S, deadline):
+            if self._clock() >= min(self._changed_at + MAX_IDLE_WAIT_S, deadline):
                 raise MirrorUnavailable("enough other reviews wait for the git server")
             self._sleep(POLL_S)
         try:

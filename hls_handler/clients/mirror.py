@@ -57,7 +57,7 @@ MAX_SEARCHES = 3  # for one review; each leaves out the words that occur too oft
 READ_TIMEOUT_S = 30.0
 LOCAL = GitLimits(READ_TIMEOUT_S, MAX_MESSAGE_BYTES)
 UNMERGEABLE = "git is older than 2.38, or cannot merge the commits: a file is over 1 MB, or the conflicts are too large"
-REFUSE_S = 3600.0  # for which a commit is not fetched that was too large or too slow
+TOO_MUCH_S = 3600.0  # for which a commit is not fetched that was too large or too slow
 RETRY_S = 60.0  # the same after any other failure
 MIN_SILENCE_S = 5.0  # of the git server in a fetch, if it is not the machine that is slow
 LOCK_POLL_S = 0.05
@@ -74,7 +74,7 @@ class TooMuch(MirrorUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class _Reason:
-    """What people are shown for a message of git, in which the server can write."""
+    """The text that people are shown in place of a message of git, because the server can write in that."""
 
     pattern: bytes
     text: str
@@ -104,7 +104,7 @@ class _Damaged(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Refusal:
+class _FailedFetch:
     """A failed fetch. It is not repeated before `until`, except after a change of the settings."""
 
     settings: MirrorSettings
@@ -132,22 +132,22 @@ class Mirrors:
         self.settings, self.clock, self.sleep = settings, clock, sleep
         self.disk = MirrorDisk(settings, clock=clock, free_bytes=free_bytes)
         self.host = GitHost(most_waiting, clock=clock, sleep=sleep, report=report)
-        self._refusals: dict[tuple[Path, frozenset[str]], _Refusal] = {}
+        self._failed: dict[tuple[Path, frozenset[str]], _FailedFetch] = {}
         """By folder and commits, none if they stand for all commits of the repository."""
 
     def of(self, base_url: str, repository: str, token: Callable[[], str]) -> Mirror:
         """Return the mirror of "owner/repo". `base_url` is that of GitHub's API. `token` returns "" for no token."""
         return Mirror(self, f"{web_url(base_url)}/{repository}.git", token)
 
-    def refuse(self, folder: Path, commits: Collection[str], reason: str, for_s: float) -> None:
+    def remember(self, folder: Path, commits: Collection[str], reason: str, for_s: float) -> None:
         now = self.clock()
-        for key in [key for key, refusal in [*self._refusals.items()] if refusal.until <= now]:
-            self._refusals.pop(key, None)  # another thread may have removed it
-        self._refusals[folder, frozenset(commits)] = _Refusal(self.settings(), reason, now + for_s)
+        for key in [key for key, failed in [*self._failed.items()] if failed.until <= now]:
+            self._failed.pop(key, None)  # another thread may have removed it
+        self._failed[folder, frozenset(commits)] = _FailedFetch(self.settings(), reason, now + for_s)
 
-    def check_refusal(self, folder: Path, commits: Collection[str]) -> None:
+    def check_failed(self, folder: Path, commits: Collection[str]) -> None:
         """Raise `MirrorUnavailable` if the commits are not to be fetched now."""
-        found = self._refusals.get((folder, frozenset(commits)))
+        found = self._failed.get((folder, frozenset(commits)))
         if found is not None and found.settings == self.settings() and self.clock() < found.until:
             raise MirrorUnavailable(found.reason)
 
@@ -376,9 +376,9 @@ class Mirror:
         """Fetch the commits, unless that failed a short time ago."""
         mirrors, folder = self._mirrors, self._folder
         has_mirror = self._git.is_dir()
-        mirrors.check_refusal(folder, commits)
+        mirrors.check_failed(folder, commits)
         if not has_mirror:
-            mirrors.check_refusal(folder, ())
+            mirrors.check_failed(folder, ())
         mirrors.disk.check(folder)
         try:
             with mirrors.host.asked():
@@ -389,10 +389,10 @@ class Mirror:
             mirrors.disk.remember_full(folder)
             raise
         except TooMuch as exc:  # the first commit stands for the others
-            mirrors.refuse(folder, commits if has_mirror else (), str(exc), REFUSE_S)
+            mirrors.remember(folder, commits if has_mirror else (), str(exc), TOO_MUCH_S)
             raise
         except MirrorUnavailable as exc:
-            mirrors.refuse(folder, commits, str(exc), RETRY_S)
+            mirrors.remember(folder, commits, str(exc), RETRY_S)
             raise
 
     def _fetch_now(self, commits: Sequence[str], deadline: float) -> None:

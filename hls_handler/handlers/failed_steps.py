@@ -226,7 +226,7 @@ def _show(excerpt: Excerpt) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _JobExcerpts:
-    """What is shown of a failed job."""
+    """The excerpts of a failed job that are shown."""
 
     log: tuple[Excerpt, ...]  # by failed step
     annotations: Excerpt | None = None
