@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hls_handler.analysis import Category, IssueAnalysis, Severity, enum_values
+from hls_handler.analysis import Category, IssueAnalysis, PullRequestAnalysis, Severity, enum_values
 from hls_handler.errors import HlsError, with_remedy
+from hls_handler.handlers.documents import DocumentSection
 from hls_handler.handlers.reader import ChangedFile
 from hls_handler.review.patches import Hunk, Line, Side, parse_patch
 
@@ -88,6 +89,7 @@ class PullRequestCase(_Part):
     title: str
     description: str
     files: tuple[ChangedFile, ...]
+    types: tuple[str, ...] = ()  # the reply's type must be one of them; () if every type is right
     defects: tuple[Defect, ...]  # () for a clean diff
     tolerated: tuple[Remark, ...] = ()
     traps: tuple[Remark, ...] = ()
@@ -100,12 +102,24 @@ class PullRequestCase(_Part):
         return "defects" if self.defects else "clean"
 
 
+class CaseSection(_Part):
+    """A section of the repository's documentation."""
+
+    path: str
+    title: str
+    text: str
+
+    def to_section(self) -> DocumentSection:
+        return DocumentSection(self.path, self.title, self.text, url="")
+
+
 class IssueCase(_Part):
     """An issue. A tuple of alternatives that is empty means that every value is right."""
 
     name: str
     title: str
     body: str
+    documents: tuple[CaseSection, ...] = ()  # of the repository's documentation, as Claude is shown them
     kinds: tuple[str, ...] = ()
     priorities: tuple[str, ...] = ()
     components: tuple[str, ...] = ()
@@ -113,6 +127,7 @@ class IssueCase(_Part):
     missing: tuple[Alternatives, ...] = ()  # each must occur in one of the requests to the author
     missing_at_most: int = 4
     answer: tuple[Alternatives, ...] = ()  # each must occur in the recommended response
+    quotes: tuple[Alternatives, ...] = ()  # each must occur in the quote of a source
     must_not: tuple[str, ...] = ()  # must occur in no text of the reply
 
     @property
@@ -234,7 +249,8 @@ def find_problems(case: Case) -> Iterator[str]:
             ):  # fmt: skip
                 allowed = enum_values(IssueAnalysis.model_fields[field].annotation)
                 yield from (f"{value!r} is none of {', '.join(allowed)}" for value in values if value not in allowed)
-            if not any((case.kinds, case.priorities, case.missing, case.answer, case.must_not)):
+            expected = (case.kinds, case.priorities, case.missing, case.answer, case.quotes, case.must_not)
+            if not any(expected):
                 yield "it expects nothing"
         case WorkflowCase():
             texts = [line for _, lines in case.log for line in lines]
@@ -263,6 +279,8 @@ def _pull_request_problems(case: PullRequestCase) -> Iterator[str]:
     for about, place in places:
         lines = [line for hunk in hunks.get(place.path, ()) for line in hunk.lines]
         yield from (f"{about!r}: {problem}" for problem in _place_problems(place, lines))
+    types = enum_values(PullRequestAnalysis.model_fields["type"].annotation)
+    yield from (f"{value!r} is none of {', '.join(types)}" for value in case.types if value not in types)
     for defect in case.defects:
         if not defect.places or not defect.categories:
             yield f"{defect.about!r}: it needs a place and a category"

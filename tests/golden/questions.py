@@ -51,7 +51,11 @@ def to_question(
     handler, effective = handler_for(event.name), find_effective_settings(settings)
     prompt = prompts.get(handler.family) or _find_prompt(event.key, effective, library)
     rule = Rule(event.key, prompt, effective, library.prompts[prompt].path)
-    return read_facts(event, reader, settings, library, rule), prompt
+    source = read_facts(event, reader, settings, library, rule)
+    if isinstance(case, IssueCase) and case.documents:
+        documents = tuple(section.to_section() for section in case.documents)
+        source = replace(source, facts=replace(source.facts, documents=documents))
+    return source, prompt
 
 
 def find_effective_settings(settings: Settings) -> EffectiveSettings:

@@ -64,6 +64,10 @@ def _figures(run: Run) -> Mapping[str, float | None]:
         figures["false alarms in clean cases"] = _sum(len(result.score.invented) for result in clean)
         figures["clean cases"] = len(clean)
         figures["clean cases with a false alarm"] = _sum(bool(result.score.invented) for result in clean)
+        typed = [result for result in reviews if result.score.has_type]
+        if typed:
+            figures["expected types"] = len(typed)
+            figures["right types"] = _sum(not result.score.wrong_type for result in typed)
     for title, results in (("issues", issues), ("workflows", workflows)):
         if results:
             figures[f"{title}: checks"] = _expected(results)
@@ -140,6 +144,8 @@ def _details(result: CaseResult) -> Iterator[str]:
         ("false alarm" if result.kind == "clean" else "invented", result.score.invented),
     ):
         yield from (f"{result.name}: {title}: {text}" for text in texts)
+    if result.score.wrong_type:
+        yield f"{result.name}: wrong type: {result.score.wrong_type}"
 
 
 def format_comparison(old: Evaluation, new: Evaluation) -> str:

@@ -31,6 +31,7 @@ class Posted:
     findings: tuple[Located, ...]
     reported: int = 0  # findings of the reply above the thresholds of the settings
     exact: int = 0  # of these, at the very line that they quote
+    type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ class Score:
     reported: int = 0
     exact: int = 0
     unanchored: int = 0  # posted without a line
+    wrong_type: str = ""  # of a review: the type and the expected ones; "" if it is right
+    has_type: bool = False  # whether the case expects a type
     stated: tuple[tuple[float, bool], ...] = ()  # Claude's confidence in each expected field of an issue; is it right?
 
 
@@ -61,7 +64,7 @@ def find_posted(reply: PullRequestAnalysis, facts: PullRequestFacts) -> Posted:
         for finding, line in zip(reported, lines, strict=True)
     )
     without_file = (Located(finding, None, is_shown=False) for finding in found.unlocated)
-    return Posted((*(located for _, located in found.raised), *without_file), len(reported), exact)
+    return Posted((*(located for _, located in found.raised), *without_file), len(reported), exact, reply.type)
 
 
 def find_matches(case: PullRequestCase, findings: Sequence[Located]) -> frozenset[Match]:
@@ -131,7 +134,15 @@ def score_review(case: PullRequestCase, posted: Posted, matches: Collection[Matc
         reported=posted.reported,
         exact=posted.exact,
         unanchored=sum(one.line is None for one in findings),
+        wrong_type=_describe_wrong_type(case, posted.type),
+        has_type=bool(case.types),
     )
+
+
+def _describe_wrong_type(case: PullRequestCase, given: str) -> str:
+    if not case.types or given in case.types:
+        return ""
+    return f"{given} in place of {' or '.join(case.types)}"
 
 
 def _pair(defects: Sequence[Defect], findings: Sequence[Located], matches: Collection[Match]) -> dict[int, int]:
@@ -166,6 +177,8 @@ def score_issue(case: IssueCase, reply: IssueAnalysis) -> Score:
     checks |= {f"missing: {' or '.join(words)}": _has_any(reply.missing, words) for words in case.missing}
     checks[f"at most {case.missing_at_most} requests"] = len(reply.missing) <= case.missing_at_most
     checks |= {f"answer: {' or '.join(words)}": _has_any([reply.recommended_response], words) for words in case.answer}
+    quotes = [source.quote for source in reply.sources]
+    checks |= {f"quotes: {' or '.join(words)}": _has_any(quotes, words) for words in case.quotes}
     texts = [reply.summary, *reply.missing, reply.recommended_response]
     return replace(_score_checks(checks, _find_forbidden(texts, case.must_not)), stated=tuple(stated))
 

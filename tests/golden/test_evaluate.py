@@ -118,6 +118,8 @@ invented in cases with defects                       1
 false alarms in clean cases                          1
 clean cases                                          2
 clean cases with a false alarm                       1
+expected types                                       1
+right types                                          1
 issues: checks                                      15
 issues: checks passed                               14
 issues: forbidden texts                              3

@@ -12,7 +12,7 @@ from hls_handler.review.patches import Line, parse_patch
 from hls_handler.review.positions import Located
 from hls_handler.settings.model import Findings
 from tests.engine.world import settings
-from tests.golden.cases import PullRequestCase, parse_diff
+from tests.golden.cases import IssueCase, PullRequestCase, parse_diff
 from tests.golden.questions import to_question
 from tests.golden.scoring import (
     Posted,
@@ -20,9 +20,10 @@ from tests.golden.scoring import (
     find_candidates,
     find_matches,
     find_posted,
+    score_issue,
     score_review,
 )
-from tests.handlers.world import finding, pull_request_analysis
+from tests.handlers.world import finding, issue_analysis, pull_request_analysis
 
 SETTINGS = settings()
 
@@ -109,6 +110,27 @@ def test_defect_outside_of_the_profile_is_neither_found_nor_missed_nor_invented(
     unexpected = case(defects=[case().defects[0].model_copy(update={"expected": False})])
     scored = score(unexpected, *located(at(10, severity="low")))
     assert (scored.found, scored.missed, scored.invented, scored.understated) == ((), (), (), ())
+
+
+@pytest.mark.parametrize(
+    ("types", "wrong", "has_type"),
+    [
+        ((), "", False),
+        (("feature", "bug-fix"), "", True),
+        (("refactor", "docs"), "feature in place of refactor or docs", True),
+    ],
+)
+def test_type_of_a_review_is_compared_with_the_expected_ones(types: Any, wrong: str, has_type: bool) -> None:
+    scored = score_review(case(types=types), Posted((), type="feature"), frozenset())
+    assert (scored.wrong_type, scored.has_type) == (wrong, has_type)
+
+
+def test_quotes_of_an_issue_are_compared_without_line_breaks() -> None:
+    given = IssueCase(name="a", title="t", body="b", quotes=(("set x, or y fails",), ("restart",)))
+    quoted = issue_analysis(sources=[{"number": 1, "quote": "Set `x`.\nSet x,\n  or y fails."}])
+    scored = score_issue(given, quoted)
+    assert scored.missed == ("quotes: restart",)
+    assert "quotes: set x, or y fails" in scored.found
 
 
 def test_findings_count_as_they_would_be_posted(library: Library) -> None:
