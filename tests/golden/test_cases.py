@@ -30,8 +30,8 @@ SETTINGS = settings()
 
 
 def test_the_set_has_so_many_cases_of_each_kind() -> None:
-    assert counts_by_kind(CASES) == {"defects": 42, "clean": 8, "issue": 10, "workflow": 6}
-    assert sum(len(case.defects) for case in PULL_REQUESTS) == 66
+    assert counts_by_kind(CASES) == {"defects": 49, "clean": 14, "issue": 14, "workflow": 6}
+    assert sum(len(case.defects) for case in PULL_REQUESTS) == 73
     assert {len(case.defects) for case in PULL_REQUESTS} == {0, 1, 2, 3}
     assert len({case.language for case in PULL_REQUESTS}) == 17
 
@@ -59,6 +59,13 @@ def test_the_service_would_ask_claude_and_show_the_whole_case(case: Case, librar
             quoted = find_quoted_line(source.facts.steps, quote)
             assert quoted is not None
             assert quoted.text.strip() == quote.strip()
+
+
+def test_sections_of_a_case_are_shown(library: Library) -> None:
+    (case,) = [case for case in CASES if case.name == "question-documented-limit"]
+    source, _ = to_question(case, SETTINGS, library, {})
+    titles = [(section.path, section.title) for section in source.facts.documents]
+    assert titles == [("docs/uploads.md", "Uploads > Limits"), ("docs/proxy.md", "Proxy")]
 
 
 DIFF = """diff --git a/app/area.py b/app/area.py
@@ -90,6 +97,7 @@ defects:
         ("line: 5", "line: 6", "'The area is the cube of the side.': the quote is at RIGHT 5, not at RIGHT 6"),
         ("side ** 3", "side ** 2", "the quote '    return side ** 2' occurs 0 times in app/area.py"),
         ("language: Python", "language: Python\nspeed: 1", "Extra inputs are not permitted"),
+        ("language: Python", "language: Python\ntypes: [bug]", "'bug' is none of bug-fix, feature, refactor, docs"),
     ],
 )
 def test_an_inconsistent_case_is_reported(tmp_path: Path, old: str, new: str, problem: str) -> None:

@@ -312,7 +312,7 @@ def test_command_with_estimate_asks_nothing(
     asked = len(sandbox.requests.all())
     output = tmp_path / "eval.json"
     assert run(library, "--config", str(config), "--output", str(output), "--estimate", "--cases", "go-*") == 0
-    assert capsys.readouterr().out.startswith("8 questions, 5 runs; estimated cost: at most ")
+    assert capsys.readouterr().out.startswith("9 questions, 5 runs; estimated cost: at most ")
     assert (len(sandbox.requests.all()), output.exists()) == (asked, False)
 
 
