@@ -100,7 +100,7 @@ class Source(_Part):
     """A shown section of the documentation that an answer rests on."""
 
     number: int = Field(description="The number of the section.")
-    quote: str = Field(description="The sentence or line that proves the answer, copied exactly.")
+    quote: str = Field(description="The whole sentence that proves the answer, copied exactly.")
 
 
 class AnsweringReply(CommentingReply):
