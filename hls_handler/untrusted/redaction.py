@@ -13,6 +13,7 @@ import html
 import re
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from hls_handler.untrusted.assignments import find_assignments, is_placeholder
 
@@ -42,8 +43,8 @@ PRIVATE_KEY = re.compile(
     """,
     re.VERBOSE,
 )
-LONE_MARKER = re.compile(rf"""(?<![^\s"'`(]){BEGIN_OF_KEY}(?![^\s"'`)\\])""")
-"""A match of `PRIVATE_KEY` that hides no key: it is in code that looks for keys."""
+MARKER = re.compile(BEGIN_OF_KEY)
+"""A match of `PRIVATE_KEY` that is only this hides no key: it is in code that looks for keys, or in an example."""
 
 HEADER_IN_KEY = re.compile(r"^@@ -[0-9,]{1,19} \+[0-9,]{1,19} @@\n?", re.MULTILINE)
 """Header of a hunk within a match of `PRIVATE_KEY`. It stays, because it says where the lines below it are."""
@@ -81,66 +82,113 @@ JSON_ESCAPE = r"(?<=\\[bfnrt])|(?<=\\u[0-9a-fA-F]{4})"  # after an escape in a J
 WORD_START = rf"(?:(?<![A-Za-z0-9_])|{JSON_ESCAPE})"  # not inside a word
 TOKEN_START = rf"(?:(?<![A-Za-z0-9_-])|{JSON_ESCAPE})"
 WORD_END = r"(?![A-Za-z0-9_])"
+NO_MORE = r"(?![A-Za-z0-9_-])"
 
 
-def _credential(kind: str, pattern: str, literals: str) -> tuple[str, re.Pattern[str], tuple[str, ...]]:
-    return kind, re.compile(pattern), tuple(literals.split())
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A known form of credentials, such as "ghp_" and at least 20 letters and digits."""
+
+    kind: str  # "github-token"
+    prefixes: tuple[str, ...]
+    pattern: re.Pattern[str]
 
 
-CREDENTIALS = (
-    _credential("github-token", rf"{WORD_START}github_pat_[A-Za-z0-9_]{{20,}}+", "github_pat_"),
-    _credential(
-        "github-token",
-        rf"{WORD_START}gh[pousr]_[A-Za-z0-9_]{{20,}}+(?:\.[A-Za-z0-9_-]++){{0,2}}",
-        "ghp_ gho_ ghu_ ghs_ ghr_",
-    ),
-    _credential("github-token", rf"{WORD_START}v1\.[0-9a-f]{{40}}{WORD_END}", "v1."),
-    _credential(
-        "gitlab-token",
-        rf"{WORD_START}gl(?:pat|dt|rt|cbt|ptt|soat)-[A-Za-z0-9_-]{{20,}}+",
-        "glpat- gldt- glrt- glcbt- glptt- glsoat-",
-    ),
-    _credential("aws-key", rf"{WORD_START}(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{{16}}{WORD_END}", "AKIA ASIA ABIA ACCA"),
-    _credential("slack-token", rf"{WORD_START}xox[a-z](?:\.xox[a-z])?-[A-Za-z0-9-]{{10,}}+", "xox"),
-    _credential("slack-token", rf"{WORD_START}xapp-[0-9]-[A-Za-z0-9-]{{10,}}+", "xapp-"),
-    _credential(
+def _form(kind: str, prefixes: str, rest: str, *, start: str = WORD_START) -> Form:
+    """Return the form of credentials that begin with one of the prefixes, which blanks separate."""
+    known = tuple(prefixes.split())
+    return Form(kind, known, re.compile(rf"{start}(?:{'|'.join(map(re.escape, known))}){rest}"))
+
+
+FORMS = (
+    _form("github-token", "github_pat_", r"[A-Za-z0-9_]{20,}+"),
+    _form("github-token", "ghp_ gho_ ghu_ ghs_ ghr_", r"[A-Za-z0-9_]{20,}+(?:\.[A-Za-z0-9_-]++){0,2}"),
+    _form("github-token", "v1.", rf"[0-9a-f]{{40}}{WORD_END}"),
+    _form("gitlab-token", "glpat- gldt- glrt- glcbt- glptt- glsoat-", r"[A-Za-z0-9_-]{20,}+"),
+    _form("aws-key", "AKIA ASIA ABIA ACCA", rf"[A-Z0-9]{{16}}{WORD_END}"),
+    _form("slack-token", "xox", r"[a-z](?:\.xox[a-z])?-[A-Za-z0-9-]{10,}+"),
+    _form("slack-token", "xapp-", r"[0-9]-[A-Za-z0-9-]{10,}+"),
+    _form(
         "slack-webhook",
-        r"https://hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9_/-]{8,}+",
         "https://hooks.slack.com/",
+        r"(?:services|workflows|triggers)/[A-Za-z0-9_/-]{8,}+",
+        start="",
     ),
-    _credential(
+    Form(
         "discord-webhook",
-        r"https://(?:\w{1,9}\.)?discord(?:app)?\.com/api/webhooks/[0-9]{5,25}/[\w-]{20,}+",
-        "/api/webhooks/",
+        ("/api/webhooks/",),
+        re.compile(r"https://(?:\w{1,9}\.)?discord(?:app)?\.com/api/webhooks/[0-9]{5,25}/[\w-]{20,}+"),
     ),
-    _credential(
-        "jwt", rf"{TOKEN_START}eyJ[A-Za-z0-9_-]{{8,}}+\.[A-Za-z0-9_-]{{8,}}+(?:\.[A-Za-z0-9_-]*+){{0,3}}", "eyJ"
+    _form(
+        "jwt",
+        "eyJ",
+        r"[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*+){0,3}",
+        start=TOKEN_START,
     ),
-    _credential("anthropic-key", rf"{WORD_START}sk-ant-[A-Za-z0-9_-]{{16,}}+", "sk-ant-"),
-    _credential("openai-key", rf"{WORD_START}sk-(?:proj|svcacct|admin|None|or-v1)-[A-Za-z0-9_-]{{20,}}+", "sk-"),
-    _credential("openai-key", rf"{WORD_START}sk-[A-Za-z0-9]{{32,}}+", "sk-"),
-    _credential("google-key", rf"{TOKEN_START}AIza[A-Za-z0-9_-]{{35}}(?![A-Za-z0-9_-])", "AIza"),
-    _credential(
-        "google-key", rf"{WORD_START}(?:GOCSPX-[A-Za-z0-9_-]{{20,}}+|ya29\.[A-Za-z0-9_-]{{20,}}+)", "GOCSPX- ya29."
+    _form("anthropic-key", "sk-ant-", r"[A-Za-z0-9_-]{16,}+"),
+    _form("openai-key", "sk-proj- sk-svcacct- sk-admin- sk-None- sk-or-v1-", r"[A-Za-z0-9_-]{20,}+"),
+    _form("openai-key", "sk-", r"[A-Za-z0-9]{32,}+"),
+    _form("google-key", "AIza", rf"[A-Za-z0-9_-]{{35}}{NO_MORE}", start=TOKEN_START),
+    _form("google-key", "GOCSPX- ya29.", r"[A-Za-z0-9_-]{20,}+"),
+    _form("stripe-key", "sk_live_ sk_test_ rk_live_ rk_test_", r"[A-Za-z0-9]{16,}+"),
+    _form("stripe-key", "whsec_", r"[A-Za-z0-9+/=]{24,}+"),
+    _form("npm-token", "npm_", r"[A-Za-z0-9]{36,}+"),
+    _form("pypi-token", "pypi-", r"[A-Za-z0-9_-]{50,}+"),
+    _form("docker-token", "dckr_pat_ dckr_oat_", r"[A-Za-z0-9_-]{20,}+"),
+    _form("huggingface-token", "hf_ api_org_", r"[A-Za-z0-9]{30,}+"),
+    _form("sendgrid-key", "SG.", r"[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{32,}+"),
+    _form("digitalocean-token", "dop_v1_ doo_v1_ dor_v1_", rf"[0-9a-f]{{64}}{WORD_END}"),
+    Form(
+        "telegram-token",
+        (":AA",),
+        re.compile(rf"{WORD_START}[0-9]{{8,10}}:AA[A-Za-z0-9_-]{{33}}{NO_MORE}"),
     ),
-    _credential("stripe-key", rf"{WORD_START}[sr]k_(?:live|test)_[A-Za-z0-9]{{16,}}+", "k_live_ k_test_"),
-    _credential("stripe-key", rf"{WORD_START}whsec_[A-Za-z0-9+/=]{{24,}}+", "whsec_"),
-    _credential("npm-token", rf"{WORD_START}npm_[A-Za-z0-9]{{36,}}+", "npm_"),
-    _credential("pypi-token", rf"{WORD_START}pypi-[A-Za-z0-9_-]{{50,}}+", "pypi-"),
-    _credential("docker-token", rf"{WORD_START}dckr_(?:pat|oat)_[A-Za-z0-9_-]{{20,}}+", "dckr_"),
-    _credential("huggingface-token", rf"{WORD_START}hf_[A-Za-z0-9]{{30,}}+", "hf_"),
-    _credential("sendgrid-key", rf"{WORD_START}SG\.[A-Za-z0-9_-]{{16,32}}\.[A-Za-z0-9_-]{{32,}}+", "SG."),
-    _credential("digitalocean-token", rf"{WORD_START}do[opr]_v1_[0-9a-f]{{64}}{WORD_END}", "_v1_"),
-    _credential("telegram-token", rf"{WORD_START}[0-9]{{8,10}}:AA[A-Za-z0-9_-]{{33}}(?![A-Za-z0-9_-])", ":AA"),
-    _credential("age-key", rf"{WORD_START}AGE-SECRET-KEY-1[A-Z0-9]{{50,}}+", "AGE-SECRET-KEY-1"),
+    _form("age-key", "AGE-SECRET-KEY-1", r"[A-Z0-9]{50,}+"),
+    _form("vault-token", "hvs. hvb. hvr.", r"[A-Za-z0-9_-]{24,}+"),
+    _form("databricks-token", "dapi", rf"[0-9a-f]{{32}}(?:-[0-9])?{WORD_END}"),
+    _form("grafana-token", "glsa_", rf"[A-Za-z0-9]{{32}}_[0-9A-Fa-f]{{8}}{WORD_END}"),
+    _form("grafana-token", "glc_", r"[A-Za-z0-9+/]{32,}+={0,3}"),
+    _form("sentry-token", "sntrys_", r"[A-Za-z0-9+/=_-]{40,}+"),
+    _form("sentry-token", "sntryu_", rf"[0-9a-f]{{64}}{WORD_END}"),
+    _form("shopify-token", "shpat_ shpss_ shpca_ shppa_", rf"[0-9A-Fa-f]{{32}}{WORD_END}"),
+    _form("notion-token", "ntn_", r"[A-Za-z0-9]{40,}+"),
+    _form("notion-token", "secret_", rf"(?=[A-Za-z]{{0,42}}[0-9])[A-Za-z0-9]{{43}}{WORD_END}"),
+    _form("linear-key", "lin_api_", r"[A-Za-z0-9]{32,}+"),
+    _form("figma-token", "figd_", r"[A-Za-z0-9_-]{36,}+"),
+    _form("supabase-token", "sbp_", rf"[0-9a-z]{{40,}}+{WORD_END}"),
+    _form("atlassian-token", "ATATT3", r"[A-Za-z0-9_=-]{60,}+"),
+    _form("postman-key", "PMAK-", rf"[0-9A-Za-z]{{24}}-[0-9A-Za-z]{{34}}{WORD_END}"),
+    _form("doppler-token", "dp.pt. dp.ct. dp.sa.", r"[A-Za-z0-9]{40,}+"),
+    _form("pulumi-token", "pul-", rf"[0-9a-f]{{40}}{WORD_END}"),
+    Form(
+        "terraform-token",
+        (".atlasv1.",),
+        re.compile(rf"{WORD_START}[A-Za-z0-9]{{14}}\.atlasv1\.[A-Za-z0-9_=-]{{60,}}+"),
+    ),
+    _form("fly-token", "fo1_", r"[A-Za-z0-9_-]{40,}+"),
+    _form("netlify-token", "nfp_", r"[A-Za-z0-9]{36,}+"),
+    _form("new-relic-key", "NRAK-", rf"[A-Z0-9]{{27}}{WORD_END}"),
+    _form("dynatrace-token", "dt0c01.", rf"[A-Z0-9]{{24}}\.[A-Z0-9]{{64}}{WORD_END}"),
+    _form("planetscale-token", "pscale_tkn_ pscale_pw_", r"[A-Za-z0-9_.=-]{32,}+"),
+    _form("prefect-key", "pnu_", rf"[A-Za-z0-9]{{36}}{WORD_END}"),
+    _form("rubygems-key", "rubygems_", rf"[0-9a-f]{{48}}{WORD_END}"),
+    _form("groq-key", "gsk_", r"[A-Za-z0-9]{48,}+"),
+    _form("perplexity-key", "pplx-", r"[A-Za-z0-9]{40,}+"),
+    _form("xai-key", "xai-", r"[A-Za-z0-9_]{70,}+"),
+    _form("tailscale-key", "tskey-", r"[a-z]{3,10}-[A-Za-z0-9]{6,}+-[A-Za-z0-9]{16,}+"),
+    _form("mailgun-key", "key-", rf"[0-9a-f]{{32}}{NO_MORE}", start=TOKEN_START),
+    _form("square-token", "sq0atp- sq0csp-", r"[A-Za-z0-9_-]{22,}+"),
+    _form("square-token", "EAAA", r"[A-Za-z0-9_-]{60}(?![A-Za-z0-9_+/=-])", start=TOKEN_START),
+    Form("azure-storage-key", ("AccountKey=",), re.compile(r"(?<=AccountKey=)[A-Za-z0-9+/]{86}==")),
+    _form("onepassword-token", "ops_eyJ", r"[A-Za-z0-9+/_-]{100,}+={0,3}"),
 )
-"""Kind and pattern of credentials with a known form such as "ghp_...", from their vendors' documentation.
+"""The known forms, from their vendors' documentation, else from the rules of gitleaks and trufflehog (docs/facts.md).
 
-Each match contains one of the words that follow the pattern. Most texts contain none, and to look for a literal is
-a hundred times as fast as to search for a pattern.
+Each match contains one of the form's prefixes. Most texts contain none, and to look for a literal is a hundred times
+as fast as to search for a pattern.
 """
 
-LITERALS = tuple({literal for _, _, literals in CREDENTIALS for literal in literals})
+PREFIXES = tuple({prefix for form in FORMS for prefix in form.prefixes})
 
 URL_CREDENTIALS = re.compile(
     r"""(?<=://)
@@ -158,10 +206,13 @@ URL_CREDENTIALS_IN_CODE = re.compile(
 )
 EXAMPLE = re.compile(
     r"example|x{6}|[sr]k_test_"
-    r"|eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9l",  # the payload of jwt.io: John Doe
+    r"|eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9l"  # the payload of jwt.io: John Doe
+    r"|Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq"  # of every emulator of Azure Storage
+    r"|scott:tiger",  # Oracle's
     re.IGNORECASE,
 )
 """Found in a credential that its vendor documents, and in keys that are only good for tests."""
+LEAST_PASSWORD_CHARS = 4  # a shorter one is in a test of URLs, and would protect nothing
 EXAMPLE_HOST = re.compile(r"(?:\A|\.)(?:localhost|127\.0\.0\.1|example|example\.(?:com|org|net)|test|invalid)\Z")
 
 AUTHORIZATION = re.compile(
@@ -191,7 +242,7 @@ def redact(text: str) -> str:
 def redact_code(text: str) -> str:
     """Replace credentials of a known form in a patch, a file or a part of one. Idempotent.
 
-    Known forms are private keys, `CREDENTIALS`, and passwords and tokens in URLs. `password = "..."` stays. The number
+    Known forms are private keys, `FORMS`, and passwords and tokens in URLs. `password = "..."` stays. The number
     of lines stays, too: each line of a key gets a marker.
     """
     return _replace(text, _find_in_code, keeps_lines=True)
@@ -203,12 +254,15 @@ def list_credentials(text: str) -> list[Span]:
 
 
 def _is_example(text: str, start: int, end: int) -> bool:
+    if EXAMPLE.search(text, start, end) is not None:
+        return True
     in_url = URL_CREDENTIALS_IN_CODE.match(text, start)
-    if in_url is not None and next(_find_forms(text[start:end]), None) is None:  # a token is one on any host
-        password, host = in_url["password"], in_url["host"].casefold()
-        is_dummy = password is not None and (is_placeholder(password) or password == in_url["user"])
-        return is_dummy or EXAMPLE_HOST.search(host) is not None
-    return EXAMPLE.search(text, start, end) is not None
+    if in_url is None or next(_find_forms(text[start:end]), None) is not None:  # a token is one on any host
+        return False
+    password = in_url["password"]
+    is_short = password is not None and len(password) < LEAST_PASSWORD_CHARS
+    is_dummy = password is not None and (is_placeholder(password) or password == in_url["user"])
+    return is_short or is_dummy or EXAMPLE_HOST.search(in_url["host"].casefold()) is not None
 
 
 def _replace(text: str, *finders: Callable[[str], Iterator[Span]], keeps_lines: bool = False) -> str:
@@ -258,14 +312,13 @@ def _find_in_code(text: str) -> Iterator[Span]:
 def _find_forms(text: str) -> Iterator[Span]:
     if "-----BEGIN " in text:
         for key in PRIVATE_KEY.finditer(text):
-            lone = LONE_MARKER.match(text, key.start())
-            if lone is None or lone.end() < key.end():
+            if MARKER.fullmatch(key[0]) is None:
                 yield from ((start, end, "private-key") for start, end in _spare_headers(key))
-    if not any(map(text.__contains__, LITERALS)):  # the usual case, and faster than the loop
+    if not any(map(text.__contains__, PREFIXES)):  # the usual case, and faster than the loop
         return
-    for kind, pattern, literals in CREDENTIALS:
-        if any(literal in text for literal in literals):
-            yield from ((*found.span(), kind) for found in pattern.finditer(text))
+    for form in FORMS:
+        if any(map(text.__contains__, form.prefixes)):
+            yield from ((*found.span(), form.kind) for found in form.pattern.finditer(text))
 
 
 def _spare_headers(key: re.Match[str]) -> Iterator[tuple[int, int]]:

@@ -9,7 +9,9 @@ import base64
 import html
 import json
 import re
+import sysconfig
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -32,6 +34,50 @@ JWT_OF_JWT_IO = (
     ".SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c"
 )
 
+UPPER = "Q7WX2ERT9YUP4ASD6FGH8JKL3ZX5"
+PREFIXED = [
+    ("vault-token", "hvs." + "CAESI" + A36 + A36),
+    ("vault-token", "hvb." + "AAAAAQ" + A36 + "_-" + A36),
+    ("databricks-token", "dapi" + HEX40[:32]),
+    ("databricks-token", "dapi" + HEX40[:32] + "-2"),
+    ("grafana-token", "glsa_" + A36[:32] + "_" + HEX40[:8]),
+    ("grafana-token", "glc_" + "eyJvIjoiMTIz" + A36 + "=="),
+    ("sentry-token", "sntrys_" + "eyJpYXQiOjE3" + A36 + A36 + "=_" + A36 + "aB3dE5g"),
+    ("sentry-token", "sntryu_" + HEX40 + HEX40[:24]),
+    *(("shopify-token", f"shp{kind}_" + HEX40[:32]) for kind in ("at", "ss", "ca", "pa")),
+    ("notion-token", "ntn_" + "42637418905" + A36[:35]),
+    ("notion-token", "secret_" + A36 + "aB3dE5g"),
+    ("linear-key", "lin_api_" + A36 + "aB3d"),
+    ("figma-token", "figd_" + A36 + "-_3d"),
+    ("supabase-token", "sbp_" + HEX40),
+    ("digitalocean-token", "doo_v1_" + HEX40 + HEX40[:24]),
+    ("atlassian-token", "ATATT3" + "xFfGF0" + A36 * 5 + "=" + "4F21ACE8"),
+    ("postman-key", "PMAK-" + HEX40[:24] + "-" + HEX40[:34]),
+    ("doppler-token", "dp.pt." + A36 + "aB3dE5g"),
+    ("pulumi-token", "pul-" + HEX40),
+    ("terraform-token", A36[:14] + ".atlasv1." + A36 + A36[:31]),
+    ("fly-token", "fo1_" + A36 + "-_3dE5g"),
+    ("netlify-token", "nfp_" + A36),
+    ("new-relic-key", "NRAK-" + UPPER[:27]),
+    ("dynatrace-token", "dt0c01." + UPPER[:24] + "." + (UPPER * 3)[:64]),
+    ("planetscale-token", "pscale_tkn_" + A36 + "_B3dE5g"),
+    ("planetscale-token", "pscale_pw_" + A36 + "_B3dE5g"),
+    ("prefect-key", "pnu_" + A36),
+    ("rubygems-key", "rubygems_" + HEX40 + HEX40[:8]),
+    ("huggingface-token", "hf_" + A36[:34]),
+    ("groq-key", "gsk_" + A36 + A36[:16]),
+    ("perplexity-key", "pplx-" + A36 + A36[:12]),
+    ("xai-key", "xai-" + A36 + A36 + A36[:8]),
+    ("tailscale-key", "tskey-auth-" + "kQ7wX2eRT9CNTRL" + "-" + A36[:32]),
+    ("tailscale-key", "tskey-api-" + "kQ7wX2eRT9CNTRL" + "-" + A36[:32]),
+    ("mailgun-key", "key-" + HEX40[:32]),
+    ("square-token", "sq0atp-" + A36[:22]),
+    ("square-token", "sq0csp-" + A36 + "-_3dE5g"),
+    ("square-token", "EAAA" + "lK7" + A36 + A36[:21]),
+    ("stripe-key", "rk_" + "live_" + A36),
+    ("age-key", "AGE-SECRET-KEY-1" + "QQPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L" + "QPZRY9X8GF2TVDW0S3JN54KHC"),
+    ("onepassword-token", "ops_" + "eyJzaWduSW5BZGRyZXNz" + A36 * 7 + "=="),
+]
 CREDENTIALS = [
     ("github-token", f"ghp_{A36}"),
     ("github-token", f"gho_{A36}"),
@@ -67,6 +113,7 @@ CREDENTIALS = [
     ("digitalocean-token", "dop_v1_" + HEX40 + HEX40[:24]),
     ("telegram-token", "123456789:AA" + A36[:33]),
     ("age-key", "AGE-SECRET-KEY-1" + "QQPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L" * 2),
+    *PREFIXED,
     ("private-key", f"-----BEGIN RSA PRIVATE KEY-----\n{B64}\n{B64}\nq1W=\n-----END RSA PRIVATE KEY-----"),
     ("private-key", f"-----BEGIN PRIVATE KEY-----\r\n{B64}\r\n-----END PRIVATE KEY-----".replace("\r", "")),
     ("private-key", f"-----BEGIN OPENSSH PRIVATE KEY-----\n{B64}\n{B64}"),
@@ -88,6 +135,9 @@ CREDENTIALS = [
     ("private-key", f'-----BEGIN PRIVATE KEY-----\n    "{B64}",\n    "-----END PRIVATE KEY-----'),
 ]
 
+
+AZURE = "DefaultEndpointsProtocol=https;AccountName=shop;AccountKey="
+AZURITE = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 AROUND = ("{}", "see {} here", "x={}\n", "({}),", "`{}`", "<{}>", "a/{}", "\n{}\nb", "a\\n{}", "\\u000a{}")
 
@@ -356,11 +406,60 @@ def test_credentials_are_listed_by_line_and_kind() -> None:
         "redis://:s3cret@localhost:6379",
         "https://app:s3cret@api.example.com/",
         "amqp://app:changeme@broker",
+        "http://a:b@proxy.test.corp/",
+        "oracle://" + "scott:tiger@tnsname",
+        "http://john%40example.com:P%40SSWORD@proxy.corp/",
+        AZURE + AZURITE,
+        "glc_" + "x" * 40,
+        "figd_EXAMPLE_TOKEN_FOR_THE_DOCUMENTATION_OF_X",
+        "sbp_" + HEX40[:34] + "xxxxxx",
     ],
 )
 def test_examples_and_test_keys_are_redacted_but_not_listed(example: str) -> None:
     assert "[redacted: " in redact_code(example)
     assert list_credentials(example) == []
+
+
+@pytest.mark.parametrize(("kind", "credential"), PREFIXED, ids=[f"{n}-{kind}" for n, (kind, _) in enumerate(PREFIXED)])
+def test_rule_10_credential_with_a_prefix_is_listed(kind: str, credential: str) -> None:
+    code = f'+    client = Client("{credential}")\n'
+    assert list_credentials(code) == [(22, 22 + len(credential), kind)]
+
+
+def test_rule_10_key_of_azure_storage_is_redacted_behind_its_name_and_listed() -> None:
+    key = "qW7+eR/9" * 10 + "tY2uI4=="
+    code = f"{AZURE}{key};EndpointSuffix=core.windows.net"
+    shown = f"{AZURE}[redacted: azure-storage-key];EndpointSuffix=core.windows.net"
+    assert redact_code(code) == shown == redact_code(shown) == redact(code)
+    assert list_credentials(code) == [(len(AZURE), len(AZURE) + 88, "azure-storage-key")]
+
+
+LOOKALIKES = [
+    "gsk_render_node_get_offscreen_for_node_with_a_long_name_in_gtk",
+    "nfp_net_tunnel_neigh_update_of_a_flower_offload_v6",
+    "cache-key-" + HEX40[:32],
+    f"key-{HEX40}",
+    "secret_TheNameOfAVariableThatHasExactlyFortyThreeX",
+    "iVBORw0KGgo/EAAA" + A36 + A36[:24] + "+zT4",
+    "dapi" + HEX40,
+    "pul-request and hvs.short and xai-button-primary and sq0idp-" + A36[:22],
+    "https://hub.docker.com/r8_x/hf_space ops_team PMAK-1 dp.pt.x glsa_ ntn_",
+    "AccountName=x;AccountKey=${AZURE_STORAGE_KEY}",
+    "# such as '-----BEGIN PRIVATE KEY-----...' or '-----BEGIN EC PRIVATE KEY-----<more>'",
+]
+
+
+@pytest.mark.parametrize("code", LOOKALIKES, ids=[code[:30] for code in LOOKALIKES])
+def test_rule_10_text_that_resembles_a_form_is_unchanged_in_code(code: str) -> None:
+    assert redact_code(code) == code
+
+
+def test_no_credential_is_listed_in_the_standard_library() -> None:
+    folder = Path(sysconfig.get_path("stdlib"))
+    files = [*folder.glob("*.py"), *folder.glob("[eh]*/*.py")]
+    assert len(files) > 200
+    listed = {file.name: list_credentials(file.read_text(errors="replace")) for file in files}
+    assert {name for name, spans in listed.items() if spans} == set()
 
 
 def test_password_for_a_host_that_exists_only_in_examples_is_not_listed() -> None:
@@ -395,7 +494,7 @@ def test_code_between_key_markers_is_not_redacted() -> None:
 
 
 def patterns() -> list[re.Pattern[str]]:
-    found = [shape for _, shape, _ in redaction.CREDENTIALS]
+    found = [form.pattern for form in redaction.FORMS]
     named = [*vars(redaction).values(), *vars(assignments).values()]
     return found + [value for value in named if isinstance(value, re.Pattern)]
 
