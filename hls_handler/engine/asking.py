@@ -232,7 +232,7 @@ def _call_provider(
         raise
     if isinstance(answer, ValidReply):
         stored_as = None if answer.lost or _is_later_review(job, rendered.prompt, variables) else cache_key
-        return _end_valid(job, call, rendered.prompt, answer, index=index, cache_key=stored_as)
+        return _end_valid(job, call, rendered, answer, index=index, cache_key=stored_as)
     return _end_unusable(job, call, answer, index=index, correction=correction)
 
 
@@ -309,10 +309,17 @@ def _end_failed(job: Job, call: StartedCall, error: StepFailed) -> None:
 
 
 def _end_valid(
-    job: Job, call: StartedCall, prompt: Prompt, answer: ValidReply, *, index: int, cache_key: CacheKey | None
+    job: Job,
+    call: StartedCall,
+    rendered: RenderedPrompt,
+    answer: ValidReply,
+    *,
+    index: int,
+    cache_key: CacheKey | None,
 ) -> ValidReply:
     """Store the reply, and return it redacted."""
-    checkpoint = encode_reply(answer, index=index)
+    prompt = rendered.prompt
+    checkpoint = encode_reply(answer, index=index, shown=rendered.code)
     recalled = decode_reply(checkpoint, reply_type=prompt.reply, model=prompt.reply_model)
     assert recalled is not None
     job.store.calls.end(
@@ -425,7 +432,7 @@ def _find_cached(job: Job, rendered: RenderedPrompt, index: int, key: CacheKey) 
         index=index,
         reply=answer,
         sources=job.config.library.sources[prompt.name],
-        changes=[*job.pending.take(), encode_reply(answer, index=index)],
+        changes=[*job.pending.take(), encode_reply(answer, index=index, shown=rendered.code)],
     )
     _end_analysis(job, prompt.name, reply)
     annotate({"hls.is_cached": True})

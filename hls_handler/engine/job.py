@@ -63,7 +63,7 @@ from hls_handler.store.calls import CallRow
 from hls_handler.store.interruptions import NO_SITUATION, Situation
 from hls_handler.tracing import span
 from hls_handler.untrusted.cleaning import CodeText, clean, clean_and_redact
-from hls_handler.untrusted.redaction import redact, redact_code
+from hls_handler.untrusted.redaction import redact, redact_code, redact_reply
 
 GATHER, ASK = "gather", "ask"
 """Names of the checkpoints of facts and of replies."""
@@ -112,9 +112,15 @@ class Codec(Generic[T]):
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 
 
-CODE_FIELDS = frozenset({"numbered", "above", "code", "ours", "quote", "rests_on", "second_sites", "suggestion"})
+CODE_FIELDS = frozenset(
+    {"numbered", "above", "code", "ours", "quote", "rests_on", "second_sites", "suggestion", "record", "file_summaries"}
+)
 """Names of the fields of facts and replies that have code. They are redacted as prompts show code, so that a patch is
-the same after a restart, and a quote is still a part of its line."""
+the same after a restart, and a quote is still a part of its line. `record` and `file_summaries` of facts have text of
+earlier replies, which was redacted when the replies were stored."""
+
+ABOUT_CODE = frozenset({"pull_request_analysis", "finding_verdicts", "review_analysis"})
+"""The types of replies that may repeat values of the code that the prompt shows. Other prompts show logs as code."""
 
 
 def map_strings(value: Any, change: Callable[[str], str], change_code: Callable[[str], str]) -> Any:
@@ -366,16 +372,29 @@ class _StoredReply:
 _REPLY = Codec(ASK, 1, TypeAdapter(_StoredReply))
 
 
-def encode_reply(answered: ValidReply, *, index: int) -> Checkpoint:
+def encode_reply(answered: ValidReply, *, index: int, shown: Sequence[str] = ()) -> Checkpoint:
     """Return the checkpoint of a reply, without invisible characters and credentials.
 
     Invisible characters are removed first, because they can hide a credential. HTML comments stay, because suggested
-    code may contain them. A string that redaction made too long is cut, so that the reply stays valid.
+    code may contain them. A string that redaction made too long is cut, so that the reply stays valid. `shown` is the
+    code that the prompt shows: what stands in it is code in the reply, too, whatever name is before it.
     """
+
+    @cache
+    def code() -> tuple[str, ...]:
+        if answered.reply_type not in ABOUT_CODE:
+            return ()
+        return tuple(clean_and_redact(CodeText(text)) for text in shown)
+
+    def change(text: str) -> str:
+        cleaned = clean(CodeText(text))
+        hidden = redact(cleaned)
+        return hidden if hidden == cleaned else redact_reply(cleaned, code())
+
     given = answered.reply.model_dump(mode="json")
     plain = map_strings(
         given,
-        lambda text: redact(clean(CodeText(text))),
+        change,
         lambda text: clean_and_redact(CodeText(text)),
     )
     reply = plain if plain == given else fit(plain, type(answered.reply))

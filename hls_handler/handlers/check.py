@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -19,7 +19,7 @@ from hls_handler.review.record import LedgerEntry
 from hls_handler.settings.model import Review
 from hls_handler.untrusted.cleaning import clean, clean_title, truncate
 from hls_handler.untrusted.markdown import sanitize_code_span, sanitize_inline
-from hls_handler.untrusted.redaction import redact
+from hls_handler.untrusted.redaction import redact, redact_code
 from hls_handler.wording import count, inflect, was_or_were
 
 MAX_TITLE_CHARS = 200
@@ -200,19 +200,19 @@ def _annotations(opened: Sequence[LedgerEntry], commented: Collection[str]) -> I
         # An annotation shows lines of the commit, not removed ones.
         if finding.line is None or finding.side == "LEFT" or finding.comment_id or finding.key in commented:
             continue
-        title = _plain_line(f"{finding.title} (finding {finding.number})")
+        title = _plain_line(f"{finding.title} (finding {finding.number})", redact_code)
         yield Annotation(
             path=finding.path,
             start_line=finding.line,
             end_line=finding.line,
             level=LEVELS[finding.severity],
             title=title,
-            message=redact(clean(finding.body)).strip() or title,
+            message=redact_code(clean(finding.body)).strip() or title,
         )
 
 
-def _plain_line(text: str) -> str:
-    return truncate(" ".join(redact(clean(text)).split()), MAX_TITLE_CHARS)
+def _plain_line(text: str, hide: Callable[[str], str] = redact) -> str:
+    return truncate(" ".join(hide(clean(text)).split()), MAX_TITLE_CHARS)
 
 
 def find_title_problem(title: str, types: Sequence[str]) -> str | None:

@@ -210,7 +210,11 @@ def lines(value: object, a: int, b: int) -> object:
 
 def code(value: object) -> object:
     """Filter for prompts: show a patch or a file in full. HTML comments are kept, so that line numbers stay correct."""
-    return with_formatter(value, lambda text, nonce: format_for_prompt(CodeText(text), nonce, limit=MAX_CHARACTERS))
+    return with_formatter(value, show_code)
+
+
+def show_code(text: str, nonce: str) -> str:
+    return format_for_prompt(CodeText(text), nonce, limit=MAX_CHARACTERS)
 
 
 def inline(value: object) -> object:

@@ -89,7 +89,7 @@ class Sender:
             (question.answer,) = UNUSABLE.decode(UNUSABLE.encode((answer,))) or (None,)
         else:
             question.answer = decode_reply(
-                encode_reply(answer, index=0), reply_type=prompt.reply, model=prompt.reply_model
+                encode_reply(answer, index=0, shown=rendered.code), reply_type=prompt.reply, model=prompt.reply_model
             )
         assert question.answer is not None
         return question.answer

@@ -43,7 +43,10 @@ LINE_PARTS = re.compile(r"[^\n\t]+")
 
 
 class CodeText(str):
-    """Untrusted text that is code or a diff: `clean_and_redact` keeps HTML comments, and values after `password =`."""
+    """Untrusted text that is code, or by Claude: `clean_and_redact` keeps HTML comments and values after `password =`.
+
+    In text by Claude, such values were redacted before, unless they stand in the code that it was shown.
+    """
 
     __slots__ = ()
 

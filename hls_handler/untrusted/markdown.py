@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote
 
 from hls_handler.untrusted.cleaning import ZERO_WIDTH_SPACE, CodeText, clean, clean_and_redact, truncate
-from hls_handler.untrusted.redaction import redact
+from hls_handler.untrusted.redaction import redact, redact_code
 from hls_handler.untrusted.references import SHORTHAND, References
 
 LONGEST_TEXT = 30_000
@@ -101,7 +101,8 @@ def _one_line(text: str) -> str:
 
 
 def _clean_text(text: str) -> str:
-    return redact(clean(CodeText(text)))  # as code, because HTML comments must stay: the callers escape them
+    cleaned = clean(CodeText(text))  # as code, because HTML comments must stay: the callers escape them
+    return redact_code(cleaned) if isinstance(text, CodeText) else redact(cleaned)
 
 
 def _seal(text: str) -> str:

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import fields, is_dataclass
 from datetime import date
 from enum import Enum
@@ -18,7 +19,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
-from hls_handler.untrusted.cleaning import RESERVED_CHARACTERS
+from hls_handler.untrusted.cleaning import RESERVED_CHARACTERS, CodeText
 from hls_handler.untrusted.untrusted_text import (
     EXCERPT_ADVICE,
     PLACEHOLDER,
@@ -49,6 +50,7 @@ class Placeholders:
     def __init__(self, *, key: bytes, show: TextFormatter) -> None:
         self._key = key
         self._show = show
+        self._text_type: type[str] = str
         self._settled: dict[int, UntrustedText] = {}  # texts that `substitute` has inserted, by placeholder number
         self._rendered: list[UntrustedText] = []  # texts that a template has output, by placeholder number
 
@@ -61,6 +63,16 @@ class Placeholders:
         replaced by a note. Raises `TypeError` for other types.
         """
         return self._convert(value, NOTHING_TRUSTED, 0)
+
+    def for_replies(self) -> Placeholders:
+        """Return a copy for text by Claude, in which all but known forms was redacted with the code at hand."""
+        other = copy(self)  # with the same lists
+        other._text_type = CodeText
+        return other
+
+    def list_shown_by(self, show: TextFormatter) -> tuple[str, ...]:
+        """Return the inserted texts that `show` formatted, as they were given."""
+        return tuple(text_of(text) for text in self._settled.values() if text._show is show)
 
     def missing(self) -> tuple[int, ...]:
         """Return the number of missing characters of each inserted text that was cut."""
@@ -98,7 +110,7 @@ class Placeholders:
         if isinstance(value, Trusted) or (isinstance(value, str) and value in trusted):
             return str(RESERVED_CHARACTERS.sub("", value))
         if isinstance(value, str):
-            return UntrustedText(value, self._rendered, show=self._show)
+            return UntrustedText(self._text_type(value), self._rendered, show=self._show)
         if isinstance(value, date):  # also for `datetime`, a subclass
             return value.isoformat()
         if depth == MAX_DEPTH:

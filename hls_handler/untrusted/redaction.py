@@ -182,7 +182,12 @@ FORMS = (
     Form("azure-storage-key", ("AccountKey=",), re.compile(r"(?<=AccountKey=)[A-Za-z0-9+/]{86}==")),
     _form("onepassword-token", "ops_eyJ", r"[A-Za-z0-9+/_-]{100,}+={0,3}"),
 )
-"""The known forms, from their vendors' documentation, else from the rules of gitleaks and trufflehog (docs/facts.md).
+"""The known forms, from their vendors' documentation.
+
+Where vendors tell only the prefix, the rest is from the rules of other scanners: of Vault, Dynatrace, Fly, New Relic,
+Perplexity and 1Password from gitleaks; of Figma, Supabase, Netlify, Groq, xAI and `sq0csp-` from trufflehog; of
+Databricks, Grafana, Shopify, Notion, Linear, Atlassian, Postman, Doppler, Pulumi, Terraform, PlanetScale, Prefect,
+RubyGems, Mailgun and Square from both. Forms with a shorter prefix than four characters are left out, but `hf_`.
 
 Each match contains one of the form's prefixes. Most texts contain none, and to look for a literal is a hundred times
 as fast as to search for a pattern.
@@ -239,6 +244,20 @@ def redact(text: str) -> str:
     return _replace(text, _find_in_text, find_assignments)
 
 
+def redact_reply(text: str, code: Sequence[str]) -> str:
+    """Redact a text by Claude as `redact` does, but leave what stands in the code that Claude was shown.
+
+    `code` is redacted: a value that was hidden from Claude is not in it. Credentials of a known form never stay.
+    """
+    return _replace(_replace(text, _find_forms), _find_in_text, find_assignments, code=code)
+
+
+def _stands_in(value: str, code: Sequence[str]) -> bool:
+    """Return whether a text of `code` has the value, and not as a part of a longer word."""
+    whole = re.compile(rf"(?<!\w){re.escape(value)}(?!\w)")
+    return any(value in text and whole.search(text) for text in code)
+
+
 def redact_code(text: str) -> str:
     """Replace credentials of a known form in a patch, a file or a part of one. Idempotent.
 
@@ -265,11 +284,15 @@ def _is_example(text: str, start: int, end: int) -> bool:
     return is_short or is_dummy or EXAMPLE_HOST.search(in_url["host"].casefold()) is not None
 
 
-def _replace(text: str, *finders: Callable[[str], Iterator[Span]], keeps_lines: bool = False) -> str:
+def _replace(
+    text: str, *finders: Callable[[str], Iterator[Span]], keeps_lines: bool = False, code: Sequence[str] = ()
+) -> str:
     for find in finders:
         parts: list[str] = []
         done = 0
         for start, end, kind in _find_spans(text, find):
+            if _stands_in(text[start:end], code):
+                continue
             begins = BEGIN_OF_LINE.findall(text, start, end) if keeps_lines else []
             parts += [text[done:start], *(f"{begin}[redacted: {kind}]" for begin in ("", *begins))]
             done = end

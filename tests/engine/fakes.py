@@ -93,6 +93,7 @@ class FakeGithub:
     documents: dict[int, Mapping[str, object]] = field(default_factory=dict)  # pull requests as GitHub sends them
     reactions: list[tuple[int, str]] = field(default_factory=list)  # by the bot: id of the comment, content
     reacted_in: list[str] = field(default_factory=list)
+    inline_bodies: dict[str, str] = field(default_factory=dict)  # of the comments on lines, by key
     changed: dict[int, tuple[ChangedFile, ...]] = field(default_factory=dict)
     reviews_of: dict[int, tuple[Review, ...]] = field(default_factory=dict)
     review_threads_of: dict[int, tuple[ReviewThread, ...]] = field(default_factory=dict)  # by pull request
@@ -416,6 +417,7 @@ class FakeWriter:
             return Outcome("review", "dry_run", f"would have posted {len(missing)} comments on lines")
         if missing:
             self._write("review")
+            self.github.inline_bodies.update({comment.key: comment.body for comment in action.comments})
             posted.update({key: 900 + len(posted) + position for position, key in enumerate(missing)})
             self._lose_response()
         ids = {comment.key: posted[comment.key] for comment in action.comments}

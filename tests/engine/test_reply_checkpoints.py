@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from hls_handler.engine.job import decode_reply, decode_reply_for_display, encod
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from tests.engine.fakes import CLAUDE_DOWN
 from tests.engine.world import GUID, MakeWorld
-from tests.handlers.world import file, finding, issue_analysis, pull_request_analysis
+from tests.handlers.world import file, finding, gather_review, issue_analysis, pull_request_analysis
 from tests.prompting.samples import load
 from tests.prompting.test_library_errors import front
 
@@ -145,3 +147,66 @@ def test_rule_10_finding_keeps_the_code_that_it_quotes() -> None:
     assert (first.quote, first.suggestion) == (LINE, "    password = get()")
     assert first.body == "password=[redacted: password]"
     assert second.quote == "    token = '[redacted: github-token]'"
+
+
+SOCKET = 'socket = connect("ws://host/ws?token=ab12cd34&debug=1", password=pässword_of(user))'
+SOCKET_PATCH = f"@@ -1,1 +1,3 @@\n def area(side):\n+    {SOCKET}\n+    token = '{TOKEN}'"
+FROM_CODE = "`ws://host/ws?token=ab12cd34` connects, and password=pässword_of(user) too"
+FROM_ELSEWHERE = f"password=hunter2, token=ab12cd3, token=turtle-blue, token={TOKEN}, token=b12cd34"
+HIDDEN = (
+    "password=[redacted: password], token=[redacted: token], token=[redacted: token], token=[redacted: github-token], "
+    "token=[redacted: token]"
+)
+
+
+def test_rule_10_finding_repeats_what_stands_in_shown_code_and_nothing_else(make_world: MakeWorld) -> None:
+    one = finding(path="area.py", line=2, quote=f"    {SOCKET}", title=FROM_CODE, body=f"{FROM_CODE}. {FROM_ELSEWHERE}")
+    world = make_world(pull_request_analysis(findings=[one], summary=f"{FROM_CODE}. {FROM_ELSEWHERE}"))
+    world.open_pull_request(
+        file(patch=SOCKET_PATCH, additions=2, deletions=0), body="The password=hunter2 and token=turtle-blue are ours."
+    )
+    world.finish()
+    asked = world.claude.asked[0].task
+    assert "hunter2" not in asked
+    assert "turtle-blue" not in asked
+    inline = "\n".join(world.github.inline_bodies.values())  # the second one is about the committed token
+    comment = world.github.comments[2]
+    assert inline.count(FROM_CODE) == 2
+    assert FROM_CODE in comment
+    shown = inline + comment
+    assert [secret for secret in ("hunter2", "turtle-blue", TOKEN, "=b12cd34", "=ab12cd3,") if secret in shown] == []
+    stored = decode_reply(
+        world.store.checkpoints.load(GUID)["ask", 0], reply_type="pull_request_analysis", model=PullRequestAnalysis
+    )
+    assert stored is not None
+    assert isinstance(stored.reply, PullRequestAnalysis)
+    assert stored.reply.findings[0].title == FROM_CODE
+    assert stored.reply.findings[0].body == f"{FROM_CODE}. {HIDDEN}"
+    assert stored.reply.summary == f"{FROM_CODE}. {HIDDEN}"
+
+
+@pytest.mark.parametrize("reply_type", ["generic_analysis", "workflow_analysis", "issue_analysis"])
+def test_rule_10_reply_about_logs_or_texts_repeats_no_value(reply_type: str) -> None:
+    step = encode_reply(
+        ValidReply("x@1", reply_type, issue_analysis(summary="token=ab12cd34"), Usage("claude")),
+        index=0,
+        shown=("token=ab12cd34",),
+    )
+    assert "ab12cd34" not in step.value
+
+
+def test_rule_10_code_is_redacted_before_a_reply_may_repeat_it() -> None:
+    url = "postgres://app:s3cret@db/x"
+    reply = pull_request_analysis(summary=f"See {url} and DB_PASSWORD={TOKEN}")
+    step = encode_reply(
+        ValidReply("x@1", "pull_request_analysis", reply, Usage("claude")), index=0, shown=(url, f"DB_PASSWORD={TOKEN}")
+    )
+    assert "s3cret" not in step.value
+    assert TOKEN not in step.value
+
+
+def test_rule_10_earlier_finding_is_repeated_as_it_was_posted() -> None:
+    facts = gather_review(file())
+    record = replace(facts.record, summary=f"{FROM_CODE} and {TOKEN}")
+    stored = facts_codec(PullRequestHandler()).encode(replace(facts, record=record)).value
+    assert json.loads(stored)["record"]["summary"] == f"{FROM_CODE} and [redacted: github-token]"
