@@ -54,7 +54,7 @@ def make_checks(
     health: Health,
     mirror_disk: MirrorDisk | None = None,
 ) -> list[Check]:
-    """Return all checks. `lookup_model` asks Claude's API whether the model in the settings exists.
+    """Return all checks. `lookup_model` asks Claude's API whether the models of the settings exist.
 
     `check_account` asks Claude a fixed question, and raises the error that it gets. It is called only while deliveries
     wait for the end of a limit of the account, which may be raised early.

@@ -98,6 +98,8 @@ def check(
         print_line(f"{settings.sources.where('mirror.enabled')}: note: git is not installed, so there is no mirror")
     for note in _describe_unpriced_models(settings, library):
         print_line(note)
+    for note in _describe_fallback_reviews(settings):
+        print_line(note)
     for warning in warnings:
         print_line(f"warning: {warning}")
     for finding in findings:
@@ -111,7 +113,7 @@ def check(
 
 def _find_retired_models(library: Library | None) -> Iterator[str]:
     for prompt in library.prompts.values() if library else ():
-        # `settings.warnings` checks claude.model
+        # `settings.warnings` checks the models of the settings
         retirement = describe_retirement(prompt.model) if prompt.model else None
         if retirement is not None:
             yield f"{prompt.absolute_path}: model: {retirement}"
@@ -144,6 +146,10 @@ def _list_models(settings: Settings, library: Library | None) -> Mapping[str, tu
         claude.name_model(one, one.model): (one, one.model, where(f"{key}.model"))
         for key, one in claude.providers.items()
     }
+    for key, one in claude.providers.items():
+        model = one.default_model(is_review=True)
+        named = claude.name_model(one, model)
+        found.setdefault(named, (one, model, where(f"{key}.review_model")))
     for prompt in library.prompts.values() if library else ():
         if prompt.model is not None and describe_retirement(prompt.model) is None:
             provider, model = claude.find_model(prompt.model)
@@ -157,6 +163,17 @@ def _describe_unpriced_models(settings: Settings, library: Library | None) -> It
             key = f"{settings.claude.find_key(provider)}.price"
             dearest = "a call counts as one of the dearest known model"
             yield f"{where}: note: the model {model} has no known price, so {dearest}; set {key}"
+
+
+def _describe_fallback_reviews(settings: Settings) -> Iterator[str]:
+    if settings.claude.review_model is None:
+        return
+    for index, fallback in enumerate(settings.claude.fallbacks):
+        if fallback.review_model is None:
+            key = f"claude.fallbacks[{index}]"
+            own = f"reviews by {fallback.name} use its model {fallback.model}"
+            where = settings.sources.where(f"{key}.model")
+            yield f"{where}: note: {own}; {key}.review_model names another"
 
 
 def _find_unknown_prompts(settings: Settings, library: Library | None) -> Iterator[str]:

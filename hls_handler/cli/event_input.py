@@ -97,7 +97,8 @@ def use_sandbox(subject: Subject, settings: Settings, *, for_claude: bool = Fals
             github = github.model_copy(update=access)
         if for_claude:
             access = {"api_key": SecretStr(sandbox.api_key), "base_url": sandbox.claude_url, "fallbacks": ()}
-            known = {} if claude.kind == "anthropic" else {"kind": "anthropic", "model": HAIKU}
+            own = {"kind": "anthropic", "model": HAIKU, "review_model": None}
+            known = {} if claude.kind == "anthropic" else own
             claude = claude.model_copy(update=access | known)
         yield settings.model_copy(update={"github": github, "claude": claude})
 

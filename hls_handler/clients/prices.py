@@ -36,7 +36,9 @@ def with_price(usage: Usage, claude: Claude, *, asked: str | None = None) -> Usa
     cost = next(filter(None, (find_cost_usd(usage, *one) for one in named)), None)
     if cost is None:
         largest = Provider(api_key=claude.api_key, model=OPUS)
-        others = [(one, one.model) for one in (largest, *claude.providers.values())]
+        providers = claude.providers.values()
+        others = [(one, one.model) for one in (largest, *providers)]
+        others += [(one, one.default_model(is_review=True)) for one in providers]
         dearest = max(others, key=lambda one: find_cost_usd(MANY, *one) or UNKNOWN)
         cost = find_cost_usd(usage, *dearest) or UNKNOWN
     return replace(usage, cost_usd=cost[0], output_usd=cost[1])

@@ -41,7 +41,6 @@ from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt, estimate_tokens
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Provider as ProviderSettings
-from hls_handler.settings.model import resolve_model
 from hls_handler.tracing import annotate, span
 from hls_handler.wording import count
 
@@ -189,8 +188,11 @@ class Provider:
 
     def model_for(self, rendered: RenderedPrompt) -> str:
         """Return the model of the prompt, if it names one of this provider, or else of the settings."""
-        named, model = self._claude.find_model(rendered.prompt.model)
-        return model if named is self.settings else resolve_model(self.settings.model)
+        prompt = rendered.prompt
+        named, model = self._claude.find_model(prompt.model, is_review=prompt.is_review)
+        if named is self.settings:
+            return model
+        return self.settings.default_model(is_review=prompt.is_review)
 
     def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
         """Send one request. If `correction` is an earlier reply, the model is asked to correct its errors.
@@ -247,7 +249,7 @@ class Provider:
 
     def check_account(self) -> None:
         """Ask a fixed question, at most once a minute. Raises the error that it gets or got last."""
-        model = resolve_model(self.settings.model)
+        model = self.settings.default_model()
         failed = self._probes.find_error(model, self._ask_fixed_question)
         if isinstance(failed, RejectedRequest):
             raise limit_of_account(self._service, failed.what, ACCOUNT_REMEDY)

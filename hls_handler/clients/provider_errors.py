@@ -26,8 +26,9 @@ from hls_handler.settings.model import Provider
 
 KEY_REMEDY = "set claude.api_key to a valid key: this one is wrong, expired or revoked"
 CREDIT_REMEDY = "add credit, or raise the spend limit, of the account of claude.api_key"
-PERMISSION_REMEDY = "give the key claude.api_key access to this model, or set claude.model to one that it may use"
-MODEL_REMEDY = "set claude.model, or the prompt's model, to one that this key may use, and check claude.base_url"
+_MODEL_KEYS = "set claude.model, claude.review_model or the prompt's model to one that"
+PERMISSION_REMEDY = f"give the key claude.api_key access to this model, or {_MODEL_KEYS} it may use"
+MODEL_REMEDY = f"{_MODEL_KEYS} this key may use, and check claude.base_url"
 REQUEST_REMEDY = "check that prompt with `hls render`, shorten or correct it, then run the delivery again"
 ACCOUNT_REMEDY = (
     "wait, or see the limits and the state of the account of claude.api_key: a fixed question gets this error, too"
@@ -71,7 +72,7 @@ class Service:
         """Return a remedy with the keys and the name of this provider in place of those of the first one."""
         if self.title != "Claude":
             remedy = remedy.replace("Claude", self.title).replace(STATUS_PAGE, "")
-        return re.sub(r"\bclaude\.(api_key|model|base_url)\b", rf"{self.key}.\1", remedy)
+        return re.sub(r"\bclaude\.(api_key|model|review_model|base_url)\b", rf"{self.key}.\1", remedy)
 
 
 def translate(exc: Exception, service: Service, *, label: str, model: str) -> StepFailed:

@@ -378,7 +378,7 @@ def _cache_key(job: Job, rendered: RenderedPrompt, variables: Mapping[str, objec
         if any(variables.get(name) for name in EARLIER_FINDINGS):
             return None
         digest = digest_review(rendered, variables)
-    provider, model = claude.find_model(prompt.model)
+    provider, model = claude.find_model(prompt.model, is_review=prompt.is_review)
     named = claude.name_model(provider, model)
     options = [digest.hex(), provider.base_url, named, prompt.max_tokens or claude.max_tokens, prompt.effort]
     return CacheKey(job.lease.repository_id, hashlib.sha256(json.dumps(options).encode()).digest())

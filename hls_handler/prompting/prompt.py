@@ -38,6 +38,7 @@ class Family:
     """The contents that `LibraryCheck.smoke_render` found to be without a problem."""
 
 
+REVIEW_REPLIES = frozenset({"pull_request_analysis", "finding_verdicts"})
 SHIPPED_LIBRARY = "the shipped library"
 NO_FILE = "/dev/null"
 NO_NEWLINE = "\n\\ No newline at end of file"
@@ -151,6 +152,11 @@ class Prompt:
     @property
     def absolute_path(self) -> str:
         return str(Path(self.path).absolute())
+
+    @property
+    def is_review(self) -> bool:
+        """True if it reviews a pull request, or is the second look: `claude.review_model` is for these."""
+        return self.reply in REVIEW_REPLIES
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ class Estimate:
 
 def estimate(settings: Claude, *requests: RenderedPrompt) -> Estimate:
     """Estimate the cost of questions. `model` and `max_tokens` of a prompt override those of `settings`."""
-    models = [settings.name_model(*settings.find_model(request.prompt.model)) for request in requests]
+    models = [_name_model(settings, request.prompt) for request in requests]
     limits = [request.prompt.max_tokens or settings.max_tokens for request in requests]
     tokens = [_count_tokens(request) for request in requests]
     shortest = [Usage(model, input_tokens=number) for model, number in zip(models, tokens, strict=True)]
@@ -47,13 +47,16 @@ def estimate(settings: Claude, *requests: RenderedPrompt) -> Estimate:
 
 def estimate_largest_call(settings: Claude, prompt: Prompt) -> Usage:
     """Return the most that HLS reserves for a call of a prompt whose text fills `claude.input_tokens`."""
-    provider, model = settings.find_model(prompt.model)
     largest = Usage(
-        settings.name_model(provider, model),
+        _name_model(settings, prompt),
         cache_write_tokens=math.ceil(settings.input_tokens * (1 + MARGIN)),
         output_tokens=prompt.max_tokens or settings.max_tokens,
     )
     return with_price(largest, settings)
+
+
+def _name_model(settings: Claude, prompt: Prompt) -> str:
+    return settings.name_model(*settings.find_model(prompt.model, is_review=prompt.is_review))
 
 
 def _count_tokens(rendered: RenderedPrompt) -> int:

@@ -315,8 +315,9 @@ def _collect_secrets(expansion: Expansion, reference: Reference) -> tuple[str, .
 
 def _find_warnings(settings: Settings, sources: Sources) -> Iterator[str]:
     for key, provider in settings.claude.providers.items():
-        if retirement := describe_retirement(provider.model):
-            yield f"{sources.where(f'{key}.model')}: {retirement}"
+        for name in ("model", "review_model"):
+            if retirement := describe_retirement(getattr(provider, name) or ""):
+                yield f"{sources.where(f'{key}.{name}')}: {retirement}"
         for name, kinds in KINDS_OF_KEYS.items():
             if name in provider.model_fields_set and provider.kind not in kinds:
                 yield f"{sources.where(f'{key}.{name}')}: has no effect with kind {provider.kind}; remove the key"

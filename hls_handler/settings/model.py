@@ -222,6 +222,9 @@ class Provider(Section):
         description="key of the service; with access_key_id the secret key, for vertex the key file in one line"
     )
     model: str = Field("claude-haiku-5-5", min_length=1, description="model for prompts that name none")
+    review_model: str | None = Field(
+        None, min_length=1, description="model for reviews of pull requests; unset: that of model"
+    )
     region: RegionName | None = Field(None, description="region of bedrock or vertex")
     project: str | None = Field(None, min_length=1, description="Google Cloud project of vertex")
     access_key_id: str | None = Field(
@@ -237,6 +240,11 @@ class Provider(Section):
         True, description="let the service enforce the schema of replies; false: the prompt asks for JSON"
     )
     price: Price | None = Field(None, description="price of the service's models, in place of the list price")
+
+    def default_model(self, *, is_review: bool = False) -> str:
+        """Return the model for prompts that name none; its successor if it is retired."""
+        named = self.review_model if is_review else None
+        return resolve_model(named or self.model)
 
 
 class Claude(Provider):
@@ -281,14 +289,17 @@ class Claude(Provider):
         """Return the provider as messages name it: "Claude", or its name."""
         return "Claude" if provider is self and self.kind == "anthropic" else provider.name
 
-    def find_model(self, name: str | None) -> tuple[Provider, str]:
-        """Return the provider and its model for "NAME/MODEL" or for a model of the first one; None is its default.
+    def find_model(self, name: str | None, *, is_review: bool = False) -> tuple[Provider, str]:
+        """Return the provider and its model for "NAME/MODEL" or for a model of the first one.
 
-        A prefix counts only if it is the name of a provider and there are fallbacks.
+        Without a name, it is the default of the first one. A prefix counts only if it is the name
+        of a provider and there are fallbacks.
         """
-        prefix, slash, model = (name or "").partition("/")
+        if not name:
+            return self, self.default_model(is_review=is_review)
+        prefix, slash, model = name.partition("/")
         named = [one for one in self.providers.values() if self.fallbacks and slash and one.name == prefix]
-        return (named[0], resolve_model(model)) if named else (self, resolve_model(name or self.model))
+        return (named[0], resolve_model(model)) if named else (self, resolve_model(name))
 
     def name_model(self, provider: Provider, model: str) -> str:
         """Return "NAME/MODEL" if there are fallbacks, else the model."""

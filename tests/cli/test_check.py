@@ -162,6 +162,28 @@ def test_every_unknown_model_is_named_with_its_file(check: Check, tmp_path: Path
     assert "claude-one" in second
 
 
+def test_unknown_review_model_is_named_with_its_line(check: Check, settings: Path) -> None:
+    checked = check({"claude:\n": "claude:\n  review_model: claude-one\n"})
+    last = checked.stdout.splitlines()[-1]
+    assert last.startswith(f"{settings}:10 (claude.review_model): Claude answered 404")
+    assert "claude-one" in last
+    assert "set claude.model, claude.review_model or the prompt's model to one that this key may use" in last
+    assert checked.exit_code == 1
+
+
+def test_fallback_that_reviews_with_its_own_model_is_noted(check: Check, settings: Path) -> None:
+    first = "{name: second, api_key: k, model: claude-haiku-5-5}"
+    third = "{name: third, api_key: k, model: claude-haiku-5-5, review_model: claude-sonnet-5-5}"
+    keys = f"  review_model: claude-sonnet-5-5\n  fallbacks: [{first}, {third}]\n"
+    checked = check({"claude:\n": f"claude:\n{keys}"})
+    notes = [line for line in checked.stdout.splitlines() if "reviews by" in line]
+    (note,) = notes
+    assert note == (
+        f"{settings}:11 (claude.fallbacks[0].model): note: reviews by second use its model "
+        "claude-haiku-5-5; claude.fallbacks[0].review_model names another"
+    )
+
+
 REFUSED = "http://127.0.0.1:1"  # nothing listens there
 
 

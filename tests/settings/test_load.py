@@ -92,7 +92,7 @@ def test_the_shipped_file_shows_every_key(tmp_path: Path) -> None:
 
 WITHOUT_DEFAULT = re.compile(
     r"\s*(- \{kind|repositories: \[|(language|about_url|public_url|trusted_proxy|viewers|hook_id|fail_on|format|url"
-    r"|total|expect_webhook_within_h|endpoint|qdrant|outsiders|embeddings|price|region|project|access_key_id|fallbacks):)"
+    r"|total|expect_webhook_within_h|endpoint|qdrant|outsiders|embeddings|price|region|project|access_key_id|fallbacks|review_model):)"
 )
 """Lines of the shipped file that show an example in place of the default."""
 
@@ -127,6 +127,18 @@ def test_key_that_the_kind_of_provider_does_not_use_causes_a_warning(tmp_path: P
         f"{tmp_path}/settings.yaml:5 (claude.fallbacks[0].{key}): has no effect with kind openai; remove the key"
         for key in ("region", "api_version")
     )
+
+
+def test_retired_review_model_causes_a_warning_and_its_successor_is_used(tmp_path: Path) -> None:
+    old = "review_model: claude-3-5-sonnet-latest"
+    settings = load(tmp_path, SMALLEST.replace("claude:\n", f"claude:\n  {old}\n"))
+    (warning,) = settings.warnings
+    assert warning == (
+        f"{tmp_path}/settings.yaml:5 (claude.review_model): claude-3-5-sonnet-latest was retired "
+        "on 2025-10-28; claude-sonnet-5-5 is used in its place"
+    )
+    assert settings.claude.default_model(is_review=True) == "claude-sonnet-5-5"
+    assert settings.claude.default_model() == "claude-haiku-5-5"
 
 
 def test_options_of_the_command_override_the_file_and_are_named_in_messages(tmp_path: Path) -> None:
