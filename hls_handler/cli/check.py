@@ -26,7 +26,7 @@ from hls_handler.handlers.labels import select_offer
 from hls_handler.handlers.reader import RepositoryLabel, read_optional
 from hls_handler.prompting.problems import suggest_name
 from hls_handler.prompting.prompt import Library
-from hls_handler.reports.estimate import estimate_largest_call
+from hls_handler.reports.estimate import describe_prices, estimate_largest_call, list_claude_models
 from hls_handler.routing.commands import list_needed_events
 from hls_handler.settings.effective import (
     EffectiveSettings,
@@ -61,7 +61,8 @@ def check(
     the webhook sends, are checked for each repository that the settings name without wildcards; the events of an App
     for all. Prints one line for each problem, with file and line number. With --offline, an unset variable in the
     settings is no problem; a note names it. Notes also name each shipped file that is edited in a clone and each model
-    without a known price, and say if the console is off or git is missing.
+    without a known price, and say if the console is off or git is missing. A table shows what a typical review and
+    issue cost with each model.
 
     A warning, such as a retired model that is replaced, is no problem.
 
@@ -100,6 +101,8 @@ def check(
         print_line(note)
     for note in _describe_fallback_reviews(settings):
         print_line(note)
+    for line in _describe_prices(settings, library):
+        print_line(line)
     for warning in warnings:
         print_line(f"warning: {warning}")
     for finding in findings:
@@ -163,6 +166,13 @@ def _describe_unpriced_models(settings: Settings, library: Library | None) -> It
             key = f"{settings.claude.find_key(provider)}.price"
             dearest = "a call counts as one of the dearest known model"
             yield f"{where}: note: the model {model} has no known price, so {dearest}; set {key}"
+
+
+def _describe_prices(settings: Settings, library: Library | None) -> list[str]:
+    models = list_claude_models(settings.claude)
+    for named, (provider, model, _) in _list_models(settings, library).items():
+        models[named] = (provider, model)
+    return describe_prices(models)
 
 
 def _describe_fallback_reviews(settings: Settings) -> Iterator[str]:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hls_handler.analysis import Usage
-from hls_handler.clients.prices import with_price
+from hls_handler.clients.prices import find_cost_usd, with_price
 from hls_handler.clients.provider import MARGIN, request_schema
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt, estimate_tokens
-from hls_handler.settings.model import Claude
+from hls_handler.settings.model import HAIKU, OPUS, SONNET, Claude, Provider
 from hls_handler.wording import add_usd
+
+TYPICAL_REVIEW = Usage("", input_tokens=7_000, output_tokens=400)
+"""The first review of 2 files with 40 changed lines (`make bench NAMES=reviews`), no second look."""
+TYPICAL_ISSUE = Usage("", input_tokens=5_000, output_tokens=150)
+"""An issue of the golden cases (tests/golden). Both are rounded estimates without prompt cache."""
+NAMED_MODELS = {"haiku": HAIKU, "sonnet": SONNET, "opus": OPUS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +76,37 @@ def format_cost(expected: Estimate) -> str:
     if expected.min_usd is None or expected.max_usd is None:
         return "unknown"
     return f"{expected.min_usd:.6f} to {expected.max_usd:.6f} USD"
+
+
+def list_claude_models(claude: Claude) -> dict[str, tuple[Provider, str]]:
+    """Return the present models of Claude's own API by name; {} if it or its list price is not used."""
+    if not claude.is_claude_api or claude.price is not None:
+        return {}
+    return {claude.name_model(claude, model): (claude, model) for model in NAMED_MODELS.values()}
+
+
+def describe_prices(models: Mapping[str, tuple[Provider, str]]) -> list[str]:
+    """Return a table of what a typical review and a typical issue cost with each model, as lines.
+
+    `models` has provider and model by the name to show.
+    """
+    review = f"review ({_describe_tokens(TYPICAL_REVIEW)})"
+    issue = f"issue ({_describe_tokens(TYPICAL_ISSUE)})"
+    width = max(len(name) for name in ("model", *models))
+    lines = [
+        f"US dollars for a typical {review} and {issue}:",
+        f"{'model':<{width}}   review    issue",
+    ]
+    for name, (provider, model) in models.items():
+        prices = [_price_of(usage, provider, model) for usage in (TYPICAL_REVIEW, TYPICAL_ISSUE)]
+        lines.append(f"{name:<{width}}  {prices[0]:>7}  {prices[1]:>7}")
+    return lines
+
+
+def _describe_tokens(usage: Usage) -> str:
+    return f"{usage.input_tokens:,} tokens in, {usage.output_tokens} out"
+
+
+def _price_of(usage: Usage, provider: Provider, model: str) -> str:
+    cost = find_cost_usd(usage, provider, model)
+    return "unknown" if cost is None else f"{cost[0]:.4f}"

@@ -241,6 +241,11 @@ class Provider(Section):
     )
     price: Price | None = Field(None, description="price of the service's models, in place of the list price")
 
+    @property
+    def is_claude_api(self) -> bool:
+        """True for Claude's own API at its usual address."""
+        return self.kind == "anthropic" and self.base_url == ANTHROPIC_URL
+
     def default_model(self, *, is_review: bool = False) -> str:
         """Return the model for prompts that name none; its successor if it is retired."""
         named = self.review_model if is_review else None

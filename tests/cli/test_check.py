@@ -184,6 +184,21 @@ def test_fallback_that_reviews_with_its_own_model_is_noted(check: Check, setting
     )
 
 
+def test_prices_of_the_models_in_use_are_shown(check: Check) -> None:
+    """Of another address than that of Claude's own API, only the models of settings and prompts."""
+    fallback = "{name: second, api_key: k, model: llama, price: {input: 1, output: 5}}"
+    keys = f"  review_model: claude-sonnet-5-5\n  fallbacks: [{fallback}]\n"
+    lines = check({"claude:\n": f"claude:\n{keys}"}).stdout.splitlines()
+    begin = next(n for n, line in enumerate(lines) if line.startswith("US dollars for a typical"))
+    assert lines[begin + 1 : begin + 6] == [
+        "model                         review    issue",
+        "anthropic/claude-haiku-5-5    0.0009   0.0006",
+        "second/llama                  0.0090   0.0057",
+        "anthropic/claude-sonnet-5-5   0.0180   0.0115",
+        "anthropic/claude-opus-5-5     0.0360   0.0230",
+    ]
+
+
 REFUSED = "http://127.0.0.1:1"  # nothing listens there
 
 

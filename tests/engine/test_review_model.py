@@ -69,7 +69,7 @@ def pipeline() -> Iterator[Pipeline]:
         replies: list[str] = []
         models = [stack.enter_context(closing(FakeModels(lambda _: replies.pop(0)))) for _ in range(2)]
         world = stack.enter_context(open_world(is_clock_fixed=True))
-        yield Pipeline(world, *models, replies)
+        yield Pipeline(world, models[0], models[1], replies)
 
 
 def asked(models: FakeModels) -> list[Any]:

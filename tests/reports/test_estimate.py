@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
 
+import pytest
 from pydantic import SecretStr
 
-from hls_handler.prompting.render import RenderedPrompt
-from hls_handler.reports.estimate import Estimate, estimate, estimate_largest_call, format_cost
-from hls_handler.settings.model import Claude
-from tests.engine.world import library
+from bench import reviews
+from hls_handler.prompting.render import RenderedPrompt, estimate_tokens
+from hls_handler.reports.estimate import (
+    TYPICAL_ISSUE,
+    TYPICAL_REVIEW,
+    Estimate,
+    describe_prices,
+    estimate,
+    estimate_largest_call,
+    format_cost,
+    list_claude_models,
+)
+from hls_handler.settings.model import Claude, Price
+from hls_handler.trials.trial import Trial
+from tests.engine.world import library, settings
+from tests.golden.cases import FOLDER, IssueCase, load_cases
+from tests.golden.questions import to_question
 
 
 def test_estimated_cost_is_a_range_or_unknown() -> None:
@@ -25,3 +42,52 @@ def test_estimate_of_a_review_is_that_of_the_review_model() -> None:
     expected = ["claude-sonnet-5-5", "claude-haiku-5-5"]
     assert [estimate(claude, one).models for one in requests] == [(model,) for model in expected]
     assert [estimate_largest_call(claude, one).model for one in prompts] == expected
+
+
+CLAUDE = Claude(api_key=SecretStr("k"))
+TABLE = """\
+US dollars for a typical review (7,000 tokens in, 400 out) and issue (5,000 tokens in, 150 out):
+model               review    issue
+claude-haiku-5-5    0.0009   0.0006
+claude-sonnet-5-5   0.0180   0.0115
+claude-opus-5-5     0.0360   0.0230"""
+
+
+def test_documentation_shows_the_prices_of_the_present_models() -> None:
+    assert "\n".join(describe_prices(list_claude_models(CLAUDE))) == TABLE
+    assert f"```\n{TABLE}\n```" in Path("docs/cost.md").read_text(encoding="utf-8")
+
+
+def test_price_of_the_settings_is_used_and_an_unknown_one_is_no_zero() -> None:
+    price = Price(input=1.0, output=5.0)
+    own = Claude(api_key=SecretStr("k"), model="llama", price=price)
+    other = Claude(api_key=SecretStr("k"), model="llama")
+    lines = describe_prices({"own": (own, "llama"), "other": (other, "llama")})
+    assert lines[2:] == ["own     0.0090   0.0057", "other  unknown  unknown"]
+    assert list_claude_models(own) == {}
+
+
+def test_typical_tokens_are_as_measured(tmp_path: Path) -> None:
+    """The questions within a fifth: the wording of prompts changes. The replies within a half."""
+    (first, *_) = reviews.measure(tmp_path, sizes={"small": (2, 2)})
+    found = re.search(r"1 call, ([\d,]+) tokens", first.details)
+    assert found is not None
+    assert int(found[1].replace(",", "")) == pytest.approx(TYPICAL_REVIEW.input_tokens, rel=0.2)
+    issues = [_count_question(case) for case in load_cases(FOLDER) if isinstance(case, IssueCase)]
+    assert fmean(issues) == pytest.approx(TYPICAL_ISSUE.input_tokens, rel=0.2)
+    for typical, names in REPLIES.items():
+        replies = [(FOLDER / "replies" / f"{name}.json").read_text("utf-8") for name in names]
+        assert fmean(map(estimate_tokens, replies)) == pytest.approx(typical, rel=0.5)
+
+
+REPLIES = {
+    TYPICAL_REVIEW.output_tokens: ("go-worker-pool", "python-async-gather", "typescript-order-total"),
+    TYPICAL_ISSUE.output_tokens: ("crash-with-steps", "question-http-status"),
+}
+"""Recorded replies with findings, and to issues."""
+
+
+def _count_question(case: IssueCase) -> int:
+    source, name = to_question(case, settings(), library(), {})
+    (request,) = Trial(source, library(), name, b"key").render_requests()
+    return estimate(CLAUDE, request).input_tokens
