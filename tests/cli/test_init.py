@@ -187,6 +187,71 @@ def test_bad_input_is_a_usage_error_and_changes_nothing(folder: Path, options: l
     assert list(folder.iterdir()) == []
 
 
+PRICES = """\
+model               review    issue
+claude-haiku-5-5    0.0009   0.0006
+claude-sonnet-5-5   0.0180   0.0115
+claude-opus-5-5     0.0360   0.0230
+"""
+OWN_API = {"claude_url": "https://api.anthropic.com"}
+TOKEN_OPTIONS = {"repositories": (REPOSITORY,), "webhook_url": UNSERVED}
+
+
+@pytest.mark.parametrize(
+    ("answer", "model"),
+    [
+        (None, "claude-sonnet-5-5"),
+        ("opus", "claude-opus-5-5"),
+        (["Sonnet 5", "haiku"], None),
+    ],
+    ids=["Enter", "opus", "haiku for all"],
+)
+def test_model_for_reviews_is_asked_with_the_prices(
+    run: Run, sandbox: Sandbox, capsys: pytest.CaptureFixture[str], answer: str | list[str] | None, model: str | None
+) -> None:
+    answers: dict[str, str | list[str]] = {"How": "token", "Key of": ""}
+    if answer is not None:
+        answers["Model for reviews"] = answer
+    environ = {"GITHUB_TOKEN": sandbox.token}
+    run(FakeTerminal(answers), environ=environ, **OWN_API, **TOKEN_OPTIONS)
+    variables = {"ANTHROPIC_API_KEY": "k", **environ}
+    settings = load_settings(Path("config/settings.yaml"), variables, dotenv=Path(".env"))
+    assert settings.claude.review_model == model
+    assert settings.claude.model == "claude-haiku-5-5"
+    shown = capsys.readouterr().out
+    assert PRICES in shown
+    assert ("expected haiku, sonnet, opus" in shown) == isinstance(answer, list)
+
+
+@pytest.mark.parametrize("model", [None, "claude-opus-5-5"])
+def test_without_a_terminal_only_the_option_chooses_a_model_for_reviews(
+    run: Run,
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    model: str | None,
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")  # nothing listens there
+    environ = {"GITHUB_TOKEN": sandbox.token, "ANTHROPIC_API_KEY": KEY}
+    run(environ=environ, review_model=model, **OWN_API, **TOKEN_OPTIONS)
+    settings = load_settings(Path("config/settings.yaml"), {}, dotenv=Path(".env"))
+    assert settings.claude.review_model == model
+    shown = capsys.readouterr().out
+    assert "Claude did not answer: " in shown
+    assert PRICES in shown
+
+
+def test_other_service_gets_no_question_about_models_of_claude(
+    run: Run, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environ = {"GITHUB_TOKEN": sandbox.token, "ANTHROPIC_API_KEY": KEY}
+    with pytest.raises(SettingsError, match="--review-model is for Claude's own API"):
+        run(environ=environ, review_model="claude-opus-5-5", **TOKEN_OPTIONS)
+    run(environ=environ, **TOKEN_OPTIONS)
+    assert "claude-sonnet-5-5" not in capsys.readouterr().out
+    assert "review_model" not in Path("config/settings.yaml").read_text()
+
+
 def test_an_interruption_before_the_installation_continues_there_with_the_same_app(run: Run, sandbox: Sandbox) -> None:
     def interrupt(_seconds: float) -> None:
         raise KeyboardInterrupt

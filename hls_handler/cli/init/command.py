@@ -36,6 +36,7 @@ from hls_handler.cli.init.session import (
     parse_base_url,
     parse_organization,
     parse_repositories,
+    parse_review_model,
     parse_webhook_url,
     read_text,
     read_variables,
@@ -56,8 +57,9 @@ from hls_handler.clients.webhook_setup import UNSERVED_URL
 from hls_handler.errors import DependencyDown, HlsError, SettingsError, with_remedy
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt
+from hls_handler.reports.estimate import describe_prices, list_claude_models
 from hls_handler.settings.load import load_settings
-from hls_handler.settings.model import Claude
+from hls_handler.settings.model import HAIKU, Claude
 from hls_handler.settings.values import web_url
 from hls_handler.untrusted.cleaning import escape_unprintable
 from hls_handler.wording import format_usd
@@ -74,6 +76,10 @@ WEBHOOK_QUESTION = (
     "Public address to which GitHub sends events, such as https://hls.example.com/webhook, or none: `hls listen` "
     "fetches them"
 )
+REVIEW_QUESTION = (
+    f"Model for reviews of pull requests: haiku, sonnet or opus; all else uses {HAIKU}. Larger models did better in "
+    "published comparisons"
+)
 ENABLED_EVENTS = ("issues", "pull_request", "pull_request_review", "workflow_run")
 
 HEADER = """\
@@ -82,6 +88,8 @@ HEADER = """\
 # started. A running service applies changes of this file within a second. `hls check` reports mistakes with their line.
 server:"""
 ACCOUNT = '  token: "${GITHUB_TOKEN}"  # reads and writes as the account of this token'
+REVIEW_REASON = f"  # larger models did better in reviews (docs/cost.md); all else: {HAIKU}"
+FAIL_ON = "  fail_on: critical  # so that nobody merges such a finding unseen; no other one makes the check fail"
 APP = """\
   app:  # the GitHub App as which HLS reads and writes
     id: "${GITHUB_APP_ID}"
@@ -133,6 +141,14 @@ def init(
     claude_url: Annotated[
         str, typer.Option(metavar="URL", help="Claude's API.", parser=parse_base_url)
     ] = DEFAULT_CLAUDE,
+    review_model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="haiku|sonnet|opus",
+            help="Model for reviews, of Claude's own API. Default without a terminal: that of all prompts.",
+            parser=parse_review_model,
+        ),
+    ] = None,
 ) -> None:
     """Create a GitHub App or use a token, and write the settings.
 
@@ -160,6 +176,7 @@ def init(
             repositories=tuple(name for names in repository or () for name in names),
             github_url=github_url,
             claude_url=claude_url,
+            review_model=review_model,
         )
         run(session)
     except SettingsError as exc:
@@ -197,6 +214,7 @@ def run(session: Session) -> None:
     """
     uses_app = _ask_for_account(session)
     has_key = _set_up_claude(session)
+    _choose_review_model(session)
     session.store({API_KEY: session.variable(API_KEY) or secrets.token_hex(32)})
     app = set_up_app(session) if uses_app else None
     if app is None:
@@ -259,6 +277,23 @@ def _set_up_claude(session: Session) -> bool:
     if key:
         session.store({KEY_VARIABLE: key})
     return bool(key)
+
+
+def _choose_review_model(session: Session) -> None:
+    """Show what each model of Claude's own API costs, and ask on a terminal which one reviews.
+
+    Without a terminal, only the option chooses one: a script must not begin to cost more.
+    """
+    claude = Claude(api_key=SecretStr("not used"), base_url=session.claude_url)
+    if not claude.is_claude_api:
+        if session.review_model is not None:
+            problem = "--review-model is for Claude's own API; set claude.review_model in the settings"
+            raise SettingsError([problem])
+        return
+    print_lines("\n".join(describe_prices(list_claude_models(claude))))
+    if session.review_model is None and session.read_answer is not None:
+        option = "--review-model MODEL"
+        session.review_model = session.ask(REVIEW_QUESTION, "sonnet", parse_review_model, option=option)
 
 
 def _prove_claude(session: Session, key: str) -> None:
@@ -342,6 +377,10 @@ def settings_text(session: Session, *, uses_app: bool) -> str:
         "claude:",
         '  api_key: "${ANTHROPIC_API_KEY}"',
         claude_url != DEFAULT_CLAUDE and f"  base_url: {json.dumps(claude_url)}",
+        session.review_model not in (None, HAIKU) and f"  review_model: {session.review_model}{REVIEW_REASON}",
+        "",
+        "review:",
+        FAIL_ON,
         about_url and f"\ncomments:\n  about_url: {json.dumps(about_url)}  # page of HLS that the footer links to",
         "",
         "repositories:  # the most specific matching entry applies; other repositories are ignored",

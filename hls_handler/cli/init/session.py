@@ -20,6 +20,7 @@ from hls_handler.clients.app_setup import MAX_NAME_CHARS
 from hls_handler.clients.webhook_setup import UNSERVED_URL
 from hls_handler.errors import HlsError, SettingsError, with_remedy
 from hls_handler.events import REPOSITORY_NAME
+from hls_handler.reports.estimate import NAMED_MODELS
 from hls_handler.settings.load import SETTINGS_FILE, read_environment
 from hls_handler.settings.values import HttpUrl, is_loopback
 
@@ -43,6 +44,7 @@ class Session:
     repositories: tuple[str, ...] = ()  # ("owner/repo", "other/*"), as in the settings
     github_url: str = DEFAULT_GITHUB
     claude_url: str = DEFAULT_CLAUDE
+    review_model: str | None = None  # "claude-sonnet-5-5"; None: that of all prompts
 
     @property
     def settings_path(self) -> Path:
@@ -183,6 +185,13 @@ def parse_repositories(text: str) -> tuple[str, ...]:
         expected = "expected a repository such as owner/repo, or owner/* for all of an account"
         raise typer.BadParameter(f"{' '.join(wrong) or 'no name'}: {expected}")
     return tuple(found)
+
+
+def parse_review_model(text: str) -> str:
+    """Return the model for "haiku", "sonnet" or "opus"."""
+    if text not in NAMED_MODELS:
+        raise typer.BadParameter(f"{text}: expected {', '.join(NAMED_MODELS)}")
+    return NAMED_MODELS[text]
 
 
 def parse_base_url(url: str) -> str:
