@@ -139,14 +139,17 @@ def copied_files() -> Iterator[Path]:
 
 @pytest.fixture
 def image() -> Iterator[Path]:
-    """A read-only copy of the files in the image, in a folder that every user may enter."""
+    """A read-only copy of the files in the image, in a folder that every user may enter.
+
+    The modules are compiled, as in the image: the compiled files of this checkout fit copies of the same time.
+    """
     with ExitStack() as stack:
         home = Path(stack.enter_context(TemporaryDirectory(prefix="hls-image-")))
         app = home / "app"
-        for file in copied_files():
+        for file in (*copied_files(), *(ROOT / "hls_handler").rglob("__pycache__/*.pyc")):
             target = app / file.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target)
+            shutil.copy2(file, target)
         for path in [app, *app.rglob("*")]:
             path.chmod(0o555 if path.is_dir() else 0o444)
             if os.geteuid() == 0:

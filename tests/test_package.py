@@ -63,9 +63,10 @@ def test_installed_program_has_all_files_that_it_needs(program: Path, tmp_path: 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A git clone with the files of this checkout."""
+    """A git clone with the files of this checkout, and its compiled modules, which git ignores."""
     for name in ("hls_handler", "prompts", "config", "docs"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "settings.yaml"))
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.pyc.*", "settings.yaml"))
+    shutil.copy(ROOT / ".gitignore", tmp_path)
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.com"]
     for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "Shipped"]):
         subprocess.run([*git, *arguments], check=True)
