@@ -42,6 +42,8 @@ types: .venv/ready-dev ## check types
 	@$(BIN)/mypy
 
 pytest: .venv/ready-dev ## run the tests and measure coverage
+	@# In a new clone one process compiles the tests, while mypy uses the other core; else each worker compiles all.
+	@test -d tests/__pycache__ || PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --collect-only -qq >/dev/null || true
 	@# The many processes that the tests start read compiled modules, which the first one writes.
 	@PYTHONDONTWRITEBYTECODE= PYTEST_XDIST_AUTO_NUM_WORKERS=$$($(BIN)/python -c 'import os; print((os.cpu_count() or 1) + 2)') \
 		$(BIN)/python -m pytest --numprocesses auto --dist worksteal --cov --cov-report=term --cov-fail-under=90
@@ -102,5 +104,9 @@ clean: ## remove .venv and test caches, but not data/
 	@touch $@
 
 .venv/ready-dev: .venv/ready requirements-dev.txt requirements-otel.txt requirements-qdrant.txt requirements-providers.txt
-	@$(BIN)/python -m pip install --no-compile -qq --disable-pip-version-check -r requirements.txt -r requirements-otel.txt -r requirements-qdrant.txt -r requirements-providers.txt -r requirements-dev.txt
+	@# All packages are pinned, so pip resolves nothing. The lists of the two processes have no package in common.
+	@.venv/$(PIP_INSTALL) --no-compile --no-deps -r requirements-dev.txt & dev=$$!; \
+		.venv/$(PIP_INSTALL) --no-compile --no-deps -r requirements-otel.txt -r requirements-qdrant.txt \
+			-r requirements-providers.txt && wait $$dev
+	@$(BIN)/python -m pip check --disable-pip-version-check >/dev/null
 	@touch $@
