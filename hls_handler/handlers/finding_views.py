@@ -1,27 +1,22 @@
-"""Findings as prompts and comments show them, and the second look at the findings that decide."""
+"""Findings as prompts and comments show them."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from hls_handler.analysis import Category, Finding, FindingVerdict, FindingVerdicts, Severity
+from hls_handler.analysis import Category, Finding, Severity
 from hls_handler.handlers.handler import permalink
-from hls_handler.handlers.present_lines import MAX_CHARS, Present, PresentLines, show_excerpt
+from hls_handler.handlers.present_lines import Present, PresentLines
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.review.dismissals import describe_dismissal
 from hls_handler.review.ledger import is_failing, sort_entries
 from hls_handler.review.patches import Side
-from hls_handler.review.positions import Located, letters_of
+from hls_handler.review.positions import Located
 from hls_handler.review.record import LedgerEntry
 from hls_handler.untrusted.cleaning import truncate
 
 MAX_EARLIER_CHARACTERS = 160  # of the text of an earlier finding that the prompt shows
-MAX_CANDIDATES = 40  # new findings of one review that get a second look
-EXCERPT_TOKENS = 20_000  # of all candidates together
-UNSURE = 0.7
-"""Confidence below which a new finding gets a second look, and is dropped if a decisive fact is not shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +35,6 @@ class EarlierFinding:
     is_changed: bool  # True: the lines that it is about are no longer as they were
     present: Present = ""  # what is certain of its present lines
     code_path: str = ""  # of the file that has `code`
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A finding, as the second look sees it."""
-
-    number: int
-    path: str
-    line: int
-    severity: Severity
-    title: str
-    body: str
-    code: str  # the numbered lines around it, and around the line that a claim names
-    claim: str  # what the review says of an earlier finding; "" if the finding is new
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,58 +84,6 @@ def _to_earlier(entry: LedgerEntry, now: PresentLines) -> EarlierFinding:
     return EarlierFinding(
         *place, body, entry.quote, now.code, is_changed=entry.has_vanished, present=now.present, code_path=now.path
     )
-
-
-def list_candidates(facts: PullRequestFacts) -> tuple[Candidate, ...]:
-    """Return what the second look decides about: new findings that would fail the check or are unsure, and claims."""
-    patches, claims = facts.selection.patches, facts.found.claims
-    raised = [entry for entry, _ in facts.found.raised if facts.review.verify]
-    new = [one for one in raised if is_failing(one.severity, facts.fail_on) or one.confidence < UNSURE]
-    new = [one for one in new if not one.form][:MAX_CANDIDATES]
-    tokens = EXCERPT_TOKENS // max(len(new) + 2 * len(claims), 1)
-
-    def to_candidate(entry: LedgerEntry, proof: str = "", claim: str = "") -> Candidate:
-        own = show_excerpt(patches, entry.path, entry.side, entry.line, tokens)
-        own = own or facts.present_lines.get(entry.number, PresentLines()).code
-        code = own if proof in own else f"{own}\n{proof}".strip("\n")
-        named = (site for site in facts.second_sites if re.search(rf"\b{site.name}\b", f"{entry.title} {entry.body}"))
-        code = "\n".join([code, *(f"{site.path}:\n{site.text}" for site in named)])
-        return Candidate(
-            entry.number, entry.path, entry.line or 0, entry.severity, entry.title, entry.body, code, claim
-        )
-
-    candidates = [*map(to_candidate, new)]
-    for one in claims:
-        text = f"{one.text} {one.path}, line {one.line.number}: {one.line.text.strip()[:MAX_CHARS]}"
-        proof = show_excerpt(patches, one.path, one.line.side, one.line.number, tokens)
-        candidates.append(to_candidate(one.entry, proof, text))
-    return tuple(candidates)
-
-
-def apply_second_look(facts: PullRequestFacts, verdicts: FindingVerdicts) -> PullRequestFacts:
-    """Return the facts with the new findings to drop, and the earlier findings with a confirmed claim.
-
-    Unknown numbers are ignored. If a finding has two verdicts, both must agree with the claim.
-    """
-    entries = {entry.number: entry for entry in (*facts.found.ledger, *(one for one, _ in facts.found.raised))}
-    dropped: set[str] = set()
-    agreed: set[str] = set()
-    for candidate in list_candidates(facts):
-        entry = entries[candidate.number]
-        own = [one for one in verdicts.verdicts if one.number == candidate.number]
-        proved = [one for one in own if _has_decisive_facts(one, candidate)]
-        if candidate.claim and own and all(one in proved and one.agrees for one in own):
-            agreed.add(entry.key)
-        elif not candidate.claim and own and not proved and entry.confidence < UNSURE and entry.line is not None:
-            dropped.add(entry.key)
-    return replace(facts, dropped=frozenset(dropped), agreed=frozenset(agreed))
-
-
-def _has_decisive_facts(verdict: FindingVerdict, candidate: Candidate) -> bool:
-    """Return True if the second look was shown each line that decides about its subject."""
-    shown = letters_of(candidate.code)
-    quotes = [letters_of(fact.quote) for fact in verdict.facts if fact.is_decisive]
-    return all(quote and quote in shown for quote in quotes) and (bool(quotes) or not candidate.claim)
 
 
 def show_raised(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:

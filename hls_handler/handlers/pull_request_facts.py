@@ -25,7 +25,7 @@ from hls_handler.handlers.reader import NO_CONTEXT, MergeState, ReviewContext
 from hls_handler.review.blocks import Block, match_blocks
 from hls_handler.review.coverage import Coverage
 from hls_handler.review.ledger import PresentFiles, add, is_failing, sort_entries
-from hls_handler.review.patches import NUMBERED_LINE
+from hls_handler.review.patches import text_of
 from hls_handler.review.positions import RANK, Located, letters_of, locate
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord
 from hls_handler.review.reviewers import Reviewer
@@ -37,6 +37,7 @@ from hls_handler.wording import inflect
 
 Size = Literal["small", "medium", "large"]
 
+EXCERPT_TOKENS = 20_000  # of the code that a second look shows
 QUESTION_TOKENS = 400  # of each earlier finding in the prompt
 MAX_QUESTIONS = 30  # earlier findings about which one review asks
 MAX_PAST_BLOCKS = 500  # of a file, that were reviewed and are not in its patch any more
@@ -91,6 +92,7 @@ class PullRequestFacts:
     merge: MergeState | None = None  # None: it was not read
     merge_problem: str = ""  # why it could not be read
     title_types: tuple[str, ...] = ()  # of the title that Claude is asked for; (): it is asked for none
+    look_tokens: int = EXCERPT_TOKENS  # of the code that a second look shows, and of the findings, in all
     reviewers: tuple[Reviewer, ...] = ()  # suggested now or at the first review
     requests_reviewers: bool = False  # whether reviews are requested from them now
     call: int | None = None  # number of the call that these facts are shown in; None: all calls
@@ -152,7 +154,7 @@ class PullRequestFacts:
 
     def _shows(self, quotes: str) -> bool:
         """Return whether the calls showed all lines of a text. Letters count, because quotes are often inexact."""
-        return all(letters_of(_text_of(line)) in self._shown_letters for line in quotes.split("\n"))
+        return all(letters_of(text_of(line)) in self._shown_letters for line in quotes.split("\n"))
 
     @cached_property
     def _shown_letters(self) -> str:
@@ -160,7 +162,7 @@ class PullRequestFacts:
         texts += [site.text for site in self.second_sites] + [file.text for file in self.context.guidance]
         texts += [issue.body for issue in self.context.linked_issues]
         lines = "\n".join(texts).split("\n")
-        return "\n".join(letters_of(_text_of(line)) for line in lines)
+        return "\n".join(letters_of(text_of(line)) for line in lines)
 
     @property
     def without_inline(self) -> PullRequestFacts:
@@ -232,11 +234,6 @@ class PullRequestFacts:
     def known_blocks(self) -> Mapping[str, Sequence[Block]]:
         """The reviewed blocks, for a review that reads everything again; else nothing."""
         return self.record.blocks if self.is_full else {}
-
-
-def _text_of(line: str) -> str:
-    numbered = NUMBERED_LINE.fullmatch(line.strip())
-    return line if numbered is None else numbered["text"] or ""
 
 
 def list_parts(facts: Any) -> tuple[Any, ...]:

@@ -64,12 +64,9 @@ from hls_handler.handlers.changed_files import (
 from hls_handler.handlers.check import find_title_problem, plan_check, select_suggested_title
 from hls_handler.handlers.committed_credentials import find_credentials, follow_credentials
 from hls_handler.handlers.finding_views import (
-    Candidate,
     EarlierFinding,
     ShownFinding,
-    apply_second_look,
     list_asked,
-    list_candidates,
     list_failing,
     list_known,
     show_dismissed,
@@ -94,6 +91,7 @@ from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.linguist import parse_attributes
 from hls_handler.handlers.present_lines import FoundLines, find_present_lines
 from hls_handler.handlers.pull_request_facts import (
+    EXCERPT_TOKENS,
     QUESTION_TOKENS,
     PullRequestFacts,
     ReviewFindings,
@@ -129,6 +127,7 @@ from hls_handler.handlers.review_input import (
     read_surroundings,
     read_unshown,
 )
+from hls_handler.handlers.second_look import Candidate, SecondLook, apply_second_look, plan_second_look
 from hls_handler.handlers.skipped_files import SkippedFile, count_lines
 from hls_handler.review.coverage import Coverage, count_reasons
 from hls_handler.review.dismissals import FIXED, OPEN_AGAIN, STILL_THERE
@@ -197,7 +196,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 43
+    facts_version = 44
     variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in VARIABLES.items()}
     comment_variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in COMMENT_VARIABLES.items()}
     superseded_by_push = True
@@ -325,6 +324,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             file_summaries=parse_comment_state(SUMMARIES, posted) if limits.sums_up_files else None,
             reviewers=reviewers,
             requests_reviewers=is_first and limits.reviewers == "request",
+            look_tokens=min(EXCERPT_TOKENS, limits.input_tokens),
         )
 
     def variables(self, facts: PullRequestFacts) -> Mapping[str, object]:
@@ -470,8 +470,9 @@ def prompt_variables(facts: PullRequestFacts) -> Mapping[str, object]:
 
 def verification_variables(facts: PullRequestFacts, reply: Reply | None) -> Mapping[str, object] | None:
     """Return the variables of the prompt `VERIFY_PROMPT`; None if there is nothing to look at again."""
-    candidates = list_candidates(facts.with_reply(reply)) if facts.is_review else ()
-    return {**prompt_variables(facts), "files": (), "candidates": candidates} if candidates else None
+    look = plan_second_look(facts.with_reply(reply)) if facts.is_review else SecondLook(())
+    shown = {"candidates": look.candidates, "files": look.files, "second_sites": look.second_sites}
+    return {**prompt_variables(facts), **shown} if look.candidates else None
 
 
 def plan_review_check(facts: PullRequestFacts, receipt: Receipt, *, left_out: str = "") -> tuple[EnsureCheck, ...]:

@@ -99,6 +99,12 @@ def number_line(line: Line) -> str:
     return f"{text}\n{NO_NEWLINE}" if line.lacks_newline else text
 
 
+def text_of(line: str) -> str:
+    """Return the text of a line, without the side, number and mark that it may begin with."""
+    shown = NUMBERED_LINE.fullmatch(line.strip())
+    return line if shown is None else shown["text"] or ""
+
+
 def parse_numbered(text: str) -> Patch:
     """Parse the text that `numbered` returned. Lines of any other format are skipped; nothing is raised."""
     hunks: list[tuple[str, list[Line]]] = []

@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from hls_handler.analysis import Reply, UnusableReply
+from hls_handler.analysis import FindingVerdicts, Reply, UnusableReply
 from hls_handler.db.tables import deliveries
 from hls_handler.deliveries import Finished
 from hls_handler.engine.pipeline import process_delivery
@@ -103,7 +103,8 @@ def test_review_is_requested_for_the_present_state_and_runs(make_world: MakeWorl
 @pytest.mark.parametrize("text", ["/review", "/review full"])
 def test_requested_review_asks_about_an_open_finding_although_no_file_is_read(make_world: MakeWorld, text: str) -> None:
     of_file = finding(line=99, quote="entirely different words").model_dump()
-    world = make(make_world, pull_request_analysis(findings=[of_file]), REPLY)
+    look = FindingVerdicts(verdicts=[])
+    world = make(make_world, pull_request_analysis(findings=[of_file]), look, REPLY)
     world.open_pull_request()
     world.finish()
     blank = file("area.py", "@@ -1,1 +1,2 @@\n def area(side):\n+", additions=1, deletions=0)
@@ -113,7 +114,7 @@ def test_requested_review_asks_about_an_open_finding_although_no_file_is_read(ma
     assert (world.finish().state, world.github.check_actions[-1].title) == ("done", title)
     command(world, text)
     world.finish()
-    assert len(world.claude.asked) == 2
+    assert len(world.claude.asked) == 3
 
 
 def test_retry_of_a_command_requests_one_review(make_world: MakeWorld) -> None:

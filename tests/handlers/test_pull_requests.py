@@ -33,7 +33,7 @@ from hls_handler.analysis import (
 )
 from hls_handler.errors import Permanent
 from hls_handler.handlers.asking import join_replies
-from hls_handler.handlers.finding_views import Candidate, ShownFinding, apply_second_look
+from hls_handler.handlers.finding_views import ShownFinding
 from hls_handler.handlers.handler import PromptLimits, SkipReason
 from hls_handler.handlers.labels import LabelOffer, LabelState, decide_labels
 from hls_handler.handlers.pull_request_facts import PullRequestFacts, list_parts
@@ -45,6 +45,7 @@ from hls_handler.handlers.pull_requests import (
     verification_variables,
 )
 from hls_handler.handlers.reader import ChangedFile, EmptyHistory, MergeState, RepositoryLabel
+from hls_handler.handlers.second_look import Candidate, apply_second_look
 from hls_handler.prompting.front_matter import FieldKeys, FrontMatter
 from hls_handler.prompting.reply_fields import build_reply_model, with_optional_fields
 from hls_handler.review.record import NO_REVIEW, ReviewRecord

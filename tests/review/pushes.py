@@ -25,12 +25,13 @@ from hls_handler.analysis import (
 from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.events import REQUEST_KEY, Event, RequestedReview
 from hls_handler.handlers.asking import VERIFY_PROMPT, Answers, Asking
-from hls_handler.handlers.finding_views import Candidate, ShownFinding
+from hls_handler.handlers.finding_views import ShownFinding
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.job import Result
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import ChangedFile, EmptyHistory
+from hls_handler.handlers.second_look import Candidate
 from hls_handler.review.record import (
     NO_REVIEW,
     LedgerEntry,
@@ -283,7 +284,8 @@ def _look(candidates: object, *, agrees: bool) -> FindingVerdicts:
     verdicts = []
     for one in (one for one in candidates if isinstance(one, Candidate)):
         lines = [line[9:] for line in one.code.split("\n")[1:]]  # without side, number and mark
-        quote = next((line for line in lines if line.strip()), "") if agrees else "not shown"
+        shown = [one.quote, *lines]
+        quote = next((line for line in shown if line.strip()), "") if agrees else "not shown"
         fact = NeededFact(fact="it", quote=quote, is_decisive=True)
         verdicts.append(FindingVerdict(number=one.number, facts=[fact], agrees=agrees))
     return FindingVerdicts(verdicts=verdicts)

@@ -21,7 +21,8 @@ from hls_handler.analysis import (
 from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.handlers.asking import VERIFY_PROMPT
 from hls_handler.handlers.changed_files import PatchedFile
-from hls_handler.handlers.finding_views import Candidate, EarlierFinding
+from hls_handler.handlers.finding_views import EarlierFinding
+from hls_handler.handlers.second_look import Candidate
 from hls_handler.review.patches import parse_numbered
 from tests.rounds.generated import DiffLine, Fault, SourceLine, Version
 
@@ -191,7 +192,8 @@ class Claude:
         for one in candidates:
             is_present = bool(self.version.faults.intersection(self._name_faults(f"{one.title} {one.body}")))
             agrees = is_present is ("It is fixed, because" not in one.claim) and "its severity is only" not in one.claim
-            shown = next((line[9:] for line in one.code.split("\n") if re.match(r"[RL] +\d+ [-+ ] .*\w", line)), "")
+            code = [line[9:] for line in one.code.split("\n") if re.match(r"[RL] +\d+ [-+ ] .*\w", line)]
+            shown = next(iter([*code, one.quote]))
             facts = [NeededFact(fact="It is so.", quote=shown if agrees else "not shown", is_decisive=True)]
             verdicts.append(FindingVerdict(number=one.number, facts=facts, agrees=agrees))
         return FindingVerdicts(verdicts=verdicts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Literal, get_args
 
@@ -160,7 +160,7 @@ class Reader:
     def answer(self, task: str, *, is_second_look: bool) -> Reply:
         shown = read_prompt(task)
         if is_second_look:
-            return FindingVerdicts(verdicts=[self._look(one) for one in shown.findings])
+            return FindingVerdicts(verdicts=[self._look(one, shown) for one in shown.findings])
         return PullRequestAnalysis(
             type="feature",
             summary="It changes some values.",
@@ -249,10 +249,11 @@ class Reader:
             severity=one.severity if verdict == "present" else None,
         )
 
-    def _look(self, one: ShownFinding) -> FindingVerdict:
+    def _look(self, one: ShownFinding, prompt: ShownPrompt) -> FindingVerdict:
         """Return whether the lines shown prove a new finding, or the claim about an earlier one."""
         claim = re.search(r"^Claim: (.*)$", one.text, re.MULTILINE)
-        shown = ShownPrompt(findings=[one], others={one.path: one.lines})
+        is_new = claim is None
+        shown = replace(prompt, findings=[one]) if is_new else ShownPrompt(findings=[one])
         faulty = _find_everywhere(FAULTY, one, shown)
         guard = _find_everywhere(GUARD, one, shown)
         safe = _find_everywhere(SAFE, one, shown)

@@ -1,0 +1,311 @@
+"""The second look at the findings that decide: what its prompt shows, and what its reply changes.
+
+The code is shown once, for all findings: what decides about one often stands in another hunk of its file, or where the
+finding rests on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from hls_handler.analysis import FindingVerdict, FindingVerdicts, Severity
+from hls_handler.handlers.changed_files import TOKENS_PER_FILE, FilePart, PatchedFile, Selection, show_files
+from hls_handler.handlers.present_lines import EXCERPT_LINES, MAX_CHARS, PresentLines, show_excerpt
+from hls_handler.handlers.pull_request_facts import PullRequestFacts
+from hls_handler.prompting.render import estimate_tokens
+from hls_handler.review.ledger import is_failing
+from hls_handler.review.patches import NUMBERED_LINE, Hunk, Patch, Side, numbered, parse_numbered, text_of
+from hls_handler.review.positions import Located, code_of, last_line, letters_of
+from hls_handler.review.record import LedgerEntry
+from hls_handler.review.second_sites import SecondSite
+from hls_handler.review.verdicts import Claim
+from hls_handler.untrusted.cleaning import truncate
+
+MAX_CANDIDATES = 40  # new findings of one review that get a second look
+MAX_BODY_CHARACTERS = 1_000  # of the text of a finding, and of the lines that it rests on
+UNSURE = 0.7
+"""Confidence below which a new finding gets a second look, and is dropped if a decisive fact is not shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A finding, as the second look sees it."""
+
+    number: int
+    path: str
+    line: int  # 0: it is about the file
+    severity: Severity
+    title: str
+    body: str
+    quote: str  # the line, as the review quotes it
+    rests_on: str  # other lines, as the review quotes them
+    claim: str  # what the review says of an earlier finding; "" if the finding is new
+    code: str  # of an earlier finding: its present lines, and those around the line that the claim names; "" if new
+
+
+@dataclass(frozen=True)
+class SecondLook:
+    candidates: tuple[Candidate, ...]
+    files: tuple[PatchedFile, ...] = ()  # the parts of changed files that decide
+    second_sites: tuple[SecondSite, ...] = ()
+
+    @cached_property
+    def _letters(self) -> str:
+        texts = [text for file in self.files for text in (file.above, file.numbered)]
+        return _letters_of([*texts, *(site.text for site in self.second_sites)])
+
+    def shows(self, quote: str, candidate: Candidate) -> bool:
+        """Return whether a quote is in the code that is shown for a finding. Letters count."""
+        letters = "".join(letters_of(text_of(line)) for line in quote.split("\n"))
+        return letters != "" and letters in self._letters + _letters_of([candidate.code])
+
+
+def _letters_of(texts: Iterable[str]) -> str:
+    """Return the letters of numbered lines, without notes such as "[cut here: 2 more lines ... are not shown]"."""
+    lines = [line for text in texts for line in text.split("\n")]
+    return "".join(letters_of(text_of(line)) for line in lines if NUMBERED_LINE.fullmatch(line))
+
+
+def plan_second_look(facts: PullRequestFacts) -> SecondLook:
+    """Return what the second look decides about, and the code that it sees; no candidates if there is nothing.
+
+    It decides about claims, and about new findings that would fail the check, are unsure or misquoted. A new finding
+    of which no code can be shown is left out.
+    """
+    raised = facts.found.raised if facts.review.verify else ()
+    asked = [one for one in raised if _is_asked(*one, facts.fail_on)][:MAX_CANDIDATES]
+    new = [_to_candidate(entry, located.finding.quote, located.finding.rests_on) for entry, located in asked]
+    claims = facts.found.claims
+    tokens = facts.look_tokens // (2 * max(len(claims), 1))
+    claimed = [_to_claimed(facts, claim, tokens // 2) for claim in claims]
+    used = sum(_count_tokens(one) for one in (*new, *claimed))
+    code = _choose_code(facts, asked, max(facts.look_tokens - used, facts.look_tokens // 2))
+    files = show_files(facts.selection, _join_parts(code.parts))
+    shown = _list_places(files)
+    new = [one for one, (entry, _) in zip(new, asked, strict=True) if (one.path, entry.side, entry.line) in shown]
+    return SecondLook((*new, *claimed), files, tuple(code.sites))
+
+
+def _list_places(files: Iterable[PatchedFile]) -> set[tuple[str, Side, int | None]]:
+    """Return path, side and number of each shown line; for each file also its path without a line."""
+    found: set[tuple[str, Side, int | None]] = set()
+    for file in files:
+        found |= {(file.path, "LEFT", None), (file.path, "RIGHT", None)}
+        for hunk in parse_numbered(file.numbered).hunks:
+            found |= {(file.path, line.side, line.number) for line in hunk.lines}
+    return found
+
+
+def _is_asked(entry: LedgerEntry, located: Located, fail_on: Severity | None) -> bool:
+    if entry.form:
+        return False
+    return is_failing(entry.severity, fail_on) or entry.confidence < UNSURE or _is_misquoted(located)
+
+
+def _is_misquoted(located: Located) -> bool:
+    """Return True if the quote of a finding is not the text of its line."""
+    quote = last_line(located.finding.quote)
+    return located.line is None or code_of(quote) != code_of(located.line.text)
+
+
+def _to_candidate(entry: LedgerEntry, quote: str, rests_on: str, claim: str = "", code: str = "") -> Candidate:
+    return Candidate(
+        number=entry.number,
+        path=entry.path,
+        line=entry.line or 0,
+        severity=entry.severity,
+        title=entry.title,
+        body=truncate(entry.body, MAX_BODY_CHARACTERS),
+        quote=truncate(quote, MAX_CHARS),
+        rests_on=truncate(rests_on, MAX_BODY_CHARACTERS),
+        claim=claim,
+        code=code,
+    )
+
+
+def _to_claimed(facts: PullRequestFacts, claim: Claim, tokens: int) -> Candidate:
+    """Return the candidate of a claim. Each of its two excerpts has at most `tokens`."""
+    entry, line, patches = claim.entry, claim.line, facts.selection.patches
+    own = show_excerpt(patches, entry.path, entry.side, entry.line, tokens)
+    own = own or facts.present_lines.get(entry.number, PresentLines()).code
+    proof = show_excerpt(patches, claim.path, line.side, line.number, tokens)
+    code = own if proof in own else f"{own}\n{proof}".strip("\n")
+    text = f"{claim.text} {claim.path}, line {line.number}: {line.text.strip()[:MAX_CHARS]}"
+    return _to_candidate(entry, "", "", text, code)
+
+
+def _count_tokens(one: Candidate) -> int:
+    return estimate_tokens("\n".join([one.path, one.title, one.body, one.quote, one.rests_on, one.claim, one.code]))
+
+
+# --- The code that is shown
+
+Raised = Sequence[tuple[LedgerEntry, Located]]
+"""Findings as `ReviewFindings.raised` has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Hunk:
+    """A hunk of a changed file, as a call of the review showed it."""
+
+    part: FilePart  # with one hunk
+    path: str
+    hunk: Hunk
+    above: str
+    own: tuple[int, ...] = ()  # indexes of its lines that have a finding
+    quoted: tuple[int, ...] = ()  # indexes of its lines that findings rest on
+
+    @property
+    def range(self) -> tuple[int, int]:
+        return self.part.lines or (0, len(self.hunk.lines))
+
+    def count_tokens(self, lines: tuple[int, int]) -> int:
+        shown = numbered(Patch((Hunk(self.hunk.header, self.hunk.lines[slice(*lines)]),)))
+        above = self.above if lines[0] == 0 else ""
+        return TOKENS_PER_FILE + estimate_tokens(f"{above}\n{shown}")
+
+    def cut(self, tokens: int) -> FilePart:
+        """Return the part, or the lines around those with findings, or quoted, that fit; at least the first one."""
+        start, end = self.range
+        if self.count_tokens((start, end)) <= tokens:
+            return self.part
+        marked = self.own or self.quoted
+        for last in (marked[-1], marked[0]):
+            for around in EXCERPT_LINES:
+                lines = (max(marked[0] - around, start), min(last + around + 1, end))
+                if self.count_tokens(lines) <= tokens:
+                    return replace(self.part, lines=lines)
+        return replace(self.part, lines=(marked[0], marked[0] + 1))
+
+
+@dataclass(slots=True)
+class _Chosen:
+    left: int  # tokens
+    parts: list[FilePart] = field(default_factory=list)
+    sites: list[SecondSite] = field(default_factory=list)
+
+    def add_around(self, hunks: Sequence[_Hunk]) -> None:
+        """Add hunks with marked lines, each cut if it needs more than its share of what is left."""
+        for number, hunk in enumerate(hunks):
+            part = hunk.cut(self.left // (len(hunks) - number))
+            needed = hunk.count_tokens(part.lines or hunk.range)
+            if needed <= self.left:
+                self.left -= needed
+                self.parts.append(part)
+
+    def add_hunks(self, hunks: Iterable[_Hunk]) -> None:
+        """Add the hunks that fit."""
+        for hunk in hunks:
+            needed = hunk.count_tokens(hunk.range)
+            if needed <= self.left:
+                self.left -= needed
+                self.parts.append(hunk.part)
+
+    def add_sites(self, sites: Iterable[SecondSite]) -> None:
+        """Add the places that fit."""
+        for site in sites:
+            needed = estimate_tokens(f"{site.path} {site.name}\n{site.text}")
+            if needed <= self.left:
+                self.left -= needed
+                self.sites.append(site)
+
+
+def _choose_code(facts: PullRequestFacts, asked: Raised, tokens: int) -> _Chosen:
+    """Choose the hunks and other places to show.
+
+    First come the hunks with findings, then what these rest on, then the rest of their files, and the other places
+    that belong to these files or that the findings name.
+    """
+    quotes = {letters_of(text_of(line)) for _, one in asked for line in one.finding.rests_on.split("\n")} - {""}
+    files = {entry.path for entry, _ in asked}
+    hunks = _mark_hunks([*_list_hunks(facts.selection)], asked, quotes)
+    own = sorted((one for one in hunks if one.own), key=lambda one: one.count_tokens(one.range))
+    quoted = [one for one in hunks if one.quoted and not one.own]
+    rest = [one for one in hunks if one.path in files and not one.own and not one.quoted]
+    files |= {one.path for one in quoted}
+    texts = "\n".join(f"{entry.title} {entry.body}" for entry, _ in asked)
+    sites = [one for one in facts.second_sites if not files.isdisjoint(one.sources) or _is_named(one, texts)]
+    rested = [one for one in facts.second_sites if any(quote in _letters_of([one.text]) for quote in quotes)]
+    chosen = _Chosen(tokens)
+    chosen.add_around(own)
+    chosen.add_around(quoted)
+    chosen.add_sites(rested)
+    chosen.add_hunks(rest)
+    chosen.add_sites(one for one in sites if one not in rested)
+    return chosen
+
+
+def _is_named(site: SecondSite, text: str) -> bool:
+    return re.search(rf"\b{re.escape(site.name)}\b", text) is not None
+
+
+def _list_hunks(selection: Selection) -> Iterator[_Hunk]:
+    """Yield the hunks that the calls show."""
+    for part in (part for call in selection.calls for part in call):
+        path = selection.files[part.file].path
+        above = selection.above.get(path, {})
+        for index in part.hunks:
+            yield _Hunk(replace(part, hunks=(index,)), path, selection.patches[path].hunks[index], above.get(index, ""))
+
+
+def _mark_hunks(hunks: Sequence[_Hunk], asked: Raised, quotes: Collection[str]) -> list[_Hunk]:
+    """Return the hunks with the lines of findings, and those that are quoted: exactly, else as a part of a line."""
+    letters = [[letters_of(line.text) for line in one.hunk.lines] for one in hunks]
+    exact = {text for texts in letters for text in texts}
+    inexact = [quote for quote in quotes if quote not in exact]
+    places = {(entry.path, entry.side, entry.line) for entry, _ in asked}
+    marked: list[_Hunk] = []
+    for one, texts in zip(hunks, letters, strict=True):
+        lines = one.hunk.lines
+        shown = range(*one.range)
+        own = [at for at in shown if (one.path, lines[at].side, lines[at].number) in places]
+        quoted = [at for at in shown if texts[at] in quotes or any(quote in texts[at] for quote in inexact)]
+        if not quoted and any(quote in _letters_of([one.above]) for quote in inexact):
+            quoted = [shown.start]
+        marked.append(replace(one, own=tuple(own), quoted=tuple(quoted)))
+    return marked
+
+
+def _join_parts(parts: Iterable[FilePart]) -> Iterator[FilePart]:
+    """Yield the parts, the whole hunks of a file as one, in the order of the files."""
+    whole: dict[int, list[int]] = {}
+    cut: list[FilePart] = []
+    for part in parts:
+        if part.lines is None:
+            whole.setdefault(part.file, []).extend(part.hunks)
+        else:
+            cut.append(part)
+    joined = [FilePart(file, tuple(sorted(hunks))) for file, hunks in whole.items()]
+    yield from sorted([*joined, *cut], key=lambda one: (one.file, one.hunks, one.lines or (0, 0)))
+
+
+# --- The reply
+
+
+def apply_second_look(facts: PullRequestFacts, verdicts: FindingVerdicts) -> PullRequestFacts:
+    """Return the facts with the new findings to drop, and the earlier findings with a confirmed claim.
+
+    Unknown numbers are ignored. If a finding has two verdicts, both must agree with the claim.
+    """
+    look = plan_second_look(facts)
+    entries = {entry.number: entry for entry in (*facts.found.ledger, *(one for one, _ in facts.found.raised))}
+    dropped: set[str] = set()
+    agreed: set[str] = set()
+    for candidate in look.candidates:
+        entry = entries[candidate.number]
+        own = [one for one in verdicts.verdicts if one.number == candidate.number]
+        proved = [one for one in own if _has_decisive_facts(one, candidate, look)]
+        if candidate.claim and own and all(one in proved and one.agrees for one in own):
+            agreed.add(entry.key)
+        elif not candidate.claim and own and not proved and entry.confidence < UNSURE and entry.line is not None:
+            dropped.add(entry.key)
+    return replace(facts, dropped=frozenset(dropped), agreed=frozenset(agreed))
+
+
+def _has_decisive_facts(verdict: FindingVerdict, candidate: Candidate, look: SecondLook) -> bool:
+    """Return True if the second look was shown each line that decides about its subject."""
+    quotes = [fact.quote for fact in verdict.facts if fact.is_decisive]
+    return all(look.shows(quote, candidate) for quote in quotes) and (bool(quotes) or not candidate.claim)
