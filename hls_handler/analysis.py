@@ -227,13 +227,17 @@ class NeededFact(_Part):
     """A fact about the code without which a finding or a claim would be wrong."""
 
     fact: str = Field(max_length=500, description="The fact, in one sentence.")
-    quote: str = Field(description='The shown line, copied exactly, or "not shown".')
+    state: Literal["proved", "refuted", "not shown"] = Field(description="What the shown lines say of it.")
+    quote: OptionalText = Field(description="The line that proves or refutes it, copied exactly. Empty if not shown.")
     is_decisive: bool = Field(description="Whether there is no failure without it.")
 
 
 class FindingVerdict(_Part):
     number: int = Field(description="The number of the finding.")
     facts: list[NeededFact] = Field(max_length=8)
+    unseen: OptionalText = Field(
+        max_length=300, description="The one fact that is not shown and on which the finding hangs. Empty if none."
+    )
     agrees: bool = Field(description="Whether the lines shown prove what is said.")
 
 

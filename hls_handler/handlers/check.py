@@ -14,7 +14,7 @@ from typing import Literal
 from hls_handler.actions import TITLE_CHECK, Annotation, Conclusion, EnsureCheck
 from hls_handler.analysis import NO_CALLS, Receipt, Reply, Severity
 from hls_handler.review.coverage import Coverage, FileCoverage, count_reasons
-from hls_handler.review.ledger import is_failing, sort_entries
+from hls_handler.review.ledger import fails_check, sort_entries
 from hls_handler.review.record import LedgerEntry
 from hls_handler.settings.model import Review
 from hls_handler.untrusted.cleaning import clean, clean_title, truncate
@@ -55,8 +55,10 @@ def plan_check(
     receipt is that of the commit `asked_for`.
     """
     opened = sort_entries(one for one in findings if one.counts)
-    has_failing = any(is_failing(finding.severity, settings.fail_on) for finding in opened)
-    conclusion: Conclusion = "failure" if has_failing else "success" if coverage.is_complete else settings.incomplete
+    is_complete = coverage.is_complete and not any(finding.unseen for finding in opened)
+    conclusion: Conclusion = "success" if is_complete else settings.incomplete
+    if any(fails_check(finding, settings.fail_on) for finding in opened):
+        conclusion = "failure"
     title = _title(coverage, opened)
     return EnsureCheck(
         commit=commit,
@@ -99,7 +101,9 @@ def _title(coverage: Coverage, opened: Sequence[LedgerEntry]) -> str:
     """Return a title such as "10 open findings, 1 critical; 6 of 6 files reviewed"."""
     worst = opened[0].severity if opened else ""
     number = sum(finding.severity == worst for finding in opened)
-    found = f"{count(len(opened), 'open finding')}, {number} {worst}; " if opened else ""
+    unseen = sum(bool(finding.unseen) for finding in opened)
+    hanging = f", {unseen} not proved" if unseen else ""
+    found = f"{count(len(opened), 'open finding')}, {number} {worst}{hanging}; " if opened else ""
     if coverage.needed:
         return f"{found}{coverage.reviewed} of {count(coverage.needed, 'file')} reviewed"
     reasons = count_reasons(file.reason or "reviewed" for file in coverage.files) or "no file was changed"
@@ -143,6 +147,9 @@ def _summary(
     if undecided:
         found = count(undecided, "open finding")
         yield f"\nIt is undecided whether a change fixes {found}: `/review` asks Claude again."
+    for finding in (one for one in opened if one.unseen):
+        title, fact = (sanitize_inline(redact(text)) for text in (finding.title, finding.unseen))
+        yield f"\nFinding {finding.number}, {title}, hangs on a fact that was not shown: {fact}"
     yield from (f"\n{note}" for note in notes)
     yield from _table(_receipt_rows(commit, coverage, receipt, asked_for))
     missing = [file for file in coverage.files if not file.is_complete]

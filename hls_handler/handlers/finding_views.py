@@ -10,7 +10,7 @@ from hls_handler.handlers.handler import permalink
 from hls_handler.handlers.present_lines import Present, PresentLines
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.review.dismissals import describe_dismissal
-from hls_handler.review.ledger import is_failing, sort_entries
+from hls_handler.review.ledger import fails_check, sort_entries
 from hls_handler.review.patches import Side
 from hls_handler.review.positions import Located
 from hls_handler.review.record import LedgerEntry
@@ -56,6 +56,7 @@ class ShownFinding:
     is_inline: bool  # True if a review comment has the text
     number: int = 0  # 0: it cannot be dismissed, because it does not count
     is_undecided: bool = False
+    unseen: str = ""  # the fact on which it hangs, which was not shown
     dismissed_by: str = ""  # login of the person
     dismissed_how: str = ""  # "reply", "resolved thread"
 
@@ -95,7 +96,8 @@ def show_raised(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
 def to_shown(facts: PullRequestFacts, entry: LedgerEntry, located: Located, *, is_inline: bool) -> ShownFinding:
     found, line = located.finding, None if located.line is None else located.finding.line
     url = _find_url(facts, facts.comment_ids.get(entry.key), found.path, found.side, found.start_line or line, line)
-    return _to_shown(found, line, url, is_inline=is_inline, number=entry.number)
+    shown = _to_shown(found, line, url, is_inline=is_inline, number=entry.number)
+    return replace(shown, unseen=entry.unseen)
 
 
 def show_unlocated(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
@@ -117,8 +119,12 @@ def show_earlier(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
 
 def list_failing(facts: PullRequestFacts) -> list[LedgerEntry]:
     """Return the earlier findings that fail the check, also those that only a person without write dismissed."""
-    counted = (one for one in facts.found.ledger if one.counts)
-    return [one for one in counted if is_failing(one.severity, facts.fail_on)]
+    return [one for one in facts.found.ledger if fails_check(one, facts.fail_on)]
+
+
+def list_unseen(facts: PullRequestFacts) -> list[LedgerEntry]:
+    """Return the earlier findings that count and hang on a fact that was not shown."""
+    return [one for one in facts.found.ledger if one.counts and one.unseen]
 
 
 def show_dismissed(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
@@ -149,6 +155,7 @@ def _show_entry(facts: PullRequestFacts, entry: LedgerEntry) -> ShownFinding:
         is_inline=entry.comment_id is not None,
         number=entry.number,
         is_undecided=entry.is_undecided,
+        unseen=entry.unseen,
     )
 
 

@@ -38,6 +38,8 @@ from hls_handler.wording import inflect
 Size = Literal["small", "medium", "large"]
 
 EXCERPT_TOKENS = 20_000  # of the code that a second look shows
+MOST_UNSEEN = 0.65
+"""Greatest confidence of a finding that hangs on a fact that was not shown."""
 QUESTION_TOKENS = 400  # of each earlier finding in the prompt
 MAX_QUESTIONS = 30  # earlier findings about which one review asks
 MAX_PAST_BLOCKS = 500  # of a file, that were reviewed and are not in its patch any more
@@ -100,6 +102,8 @@ class PullRequestFacts:
     lost: Mapping[int, str] = field(default_factory=dict)  # calls of whose reply findings were left out, and why
     unverified: str = ""  # why the findings were not verified, for people on GitHub; "" if they were
     dropped: frozenset[str] = frozenset()  # keys of new findings for which the second look found no facts
+    unseen: Mapping[str, str] = field(default_factory=dict)
+    """The facts that were not shown, by the keys of the new findings that hang on them."""
     agreed: frozenset[str] = frozenset()  # keys of earlier findings about which it agreed with the claim
     not_inline: frozenset[str] = frozenset()  # keys of findings whose place GitHub rejected
     comment_ids: Mapping[str, int] = field(default_factory=dict)  # of the review comments of new findings, by key
@@ -140,7 +144,7 @@ class PullRequestFacts:
         timely = [one for one in wanted if changes.is_timely(one) and one.is_shown]
         new = [*(find_committed(ledger, self.credentials, self.present) if self.is_review else []), *timely]
         raised = zip(add(self.record, new, self.present), new, strict=True)
-        kept = tuple(one for one in raised if one[0].key not in self.dropped)
+        kept = tuple(self._cap(*one) for one in raised if one[0].key not in self.dropped)
         proved = [one for one in kept if one[1].line is not None and self._shows(one[1].finding.rests_on)]
         inline = proved[: self.review.max_inline] if self.is_review else []
         return ReviewFindings(
@@ -151,6 +155,15 @@ class PullRequestFacts:
             ledger=ledger,
             claims=claims,
         )
+
+    def _cap(self, entry: LedgerEntry, located: Located) -> tuple[LedgerEntry, Located]:
+        """Return a finding, less certain if it hangs on a fact that was not shown."""
+        unseen = self.unseen.get(entry.key, "")
+        if not unseen:
+            return entry, located
+        most = min(entry.confidence, MOST_UNSEEN)
+        found = located.finding.model_copy(update={"confidence": most})
+        return replace(entry, confidence=most, unseen=unseen), replace(located, finding=found)
 
     def _shows(self, quotes: str) -> bool:
         """Return whether the calls showed all lines of a text. Letters count, because quotes are often inexact."""
@@ -243,7 +256,7 @@ def list_parts(facts: Any) -> tuple[Any, ...]:
 
 
 def list_to_ask(ledger: Iterable[LedgerEntry], *, fail_on: Severity | None, asks_all: bool) -> list[LedgerEntry]:
-    """Return the findings to ask about: undecided ones, then open ones that fail the check, or all open ones.
+    """Return the findings to ask about: undecided ones, then open ones that decide about the check, or all open ones.
 
     One that only a reader dismissed counts for the check, so it is asked about like an open one.
     """
@@ -251,7 +264,8 @@ def list_to_ask(ledger: Iterable[LedgerEntry], *, fail_on: Severity | None, asks
     undecided = [one for one in entries if one.has_vanished or one.is_undecided or one.has_lost_proof]
     undecided.sort(key=lambda one: not one.was_left_out)
     still_open = [one for one in entries if one.counts and one not in undecided]
-    return (undecided + [one for one in still_open if asks_all or is_failing(one.severity, fail_on)])[:MAX_QUESTIONS]
+    deciding = [one for one in still_open if asks_all or one.unseen or is_failing(one.severity, fail_on)]
+    return (undecided + deciding)[:MAX_QUESTIONS]
 
 
 def find_failing(wanted: Iterable[LedgerEntry], fail_on: Severity | None) -> frozenset[str]:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from hls_handler.analysis import FindingVerdict, FindingVerdicts, Severity
+from hls_handler.analysis import FindingVerdict, FindingVerdicts, NeededFact, Severity
 from hls_handler.handlers.changed_files import TOKENS_PER_FILE, FilePart, PatchedFile, Selection, show_files
 from hls_handler.handlers.present_lines import EXCERPT_LINES, MAX_CHARS, PresentLines, show_excerpt
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
@@ -27,7 +27,7 @@ from hls_handler.untrusted.cleaning import truncate
 MAX_CANDIDATES = 40  # new findings of one review that get a second look
 MAX_BODY_CHARACTERS = 1_000  # of the text of a finding, and of the lines that it rests on
 UNSURE = 0.7
-"""Confidence below which a new finding gets a second look, and is dropped if a decisive fact is not shown."""
+"""Confidence below which a new finding gets a second look, and hangs on each decisive fact that is not shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,31 @@ class SecondLook:
         """Return whether a quote is in the code that is shown for a finding. Letters count."""
         letters = "".join(letters_of(text_of(line)) for line in quote.split("\n"))
         return letters != "" and letters in self._letters + _letters_of([candidate.code])
+
+    def _list_missing(self, verdict: FindingVerdict, candidate: Candidate) -> list[NeededFact]:
+        """Return the decisive facts about which no shown line says anything."""
+        decisive = [fact for fact in verdict.facts if fact.is_decisive]
+        return [fact for fact in decisive if fact.state == "not shown" or not self.shows(fact.quote, candidate)]
+
+    def proves(self, verdict: FindingVerdict, candidate: Candidate) -> bool:
+        """Return True if there is a decisive fact, and a shown line proves each."""
+        states = {fact.state for fact in verdict.facts if fact.is_decisive}
+        return states == {"proved"} and not self._list_missing(verdict, candidate)
+
+    def drops(self, verdict: FindingVerdict, candidate: Candidate, confidence: float) -> bool:
+        """Return True if a shown line refutes a new finding, or if it is unsure and hangs on two missing facts."""
+        missing = self._list_missing(verdict, candidate)
+        refuted = [fact for fact in verdict.facts if fact.is_decisive and fact.state == "refuted"]
+        is_refuted = not verdict.agrees and any(fact not in missing for fact in refuted)
+        return is_refuted or (confidence < UNSURE and len(missing) > 1)
+
+    def find_unseen(self, verdict: FindingVerdict, candidate: Candidate, confidence: float) -> str:
+        """Return the fact on which a new finding hangs; "" if there is none, or if it is likely without it."""
+        if not verdict.facts:
+            return ""
+        missing = self._list_missing(verdict, candidate)
+        fact = missing[0].fact if confidence < UNSURE and len(missing) == 1 else ""
+        return verdict.unseen.strip() or fact.strip()
 
 
 def _letters_of(texts: Iterable[str]) -> str:
@@ -286,26 +311,26 @@ def _join_parts(parts: Iterable[FilePart]) -> Iterator[FilePart]:
 
 
 def apply_second_look(facts: PullRequestFacts, verdicts: FindingVerdicts) -> PullRequestFacts:
-    """Return the facts with the new findings to drop, and the earlier findings with a confirmed claim.
+    """Return the facts with the new findings to drop, those that hang on a fact, and the claims that are confirmed.
 
-    Unknown numbers are ignored. If a finding has two verdicts, both must agree with the claim.
+    Unknown numbers are ignored. If a finding has two verdicts, both must agree with the claim, and a new finding stays
+    as it is unless both are against it. A verdict without facts decides nothing about a new finding.
     """
     look = plan_second_look(facts)
     entries = {entry.number: entry for entry in (*facts.found.ledger, *(one for one, _ in facts.found.raised))}
     dropped: set[str] = set()
+    unseen: dict[str, str] = {}
     agreed: set[str] = set()
     for candidate in look.candidates:
         entry = entries[candidate.number]
         own = [one for one in verdicts.verdicts if one.number == candidate.number]
-        proved = [one for one in own if _has_decisive_facts(one, candidate, look)]
-        if candidate.claim and own and all(one in proved and one.agrees for one in own):
-            agreed.add(entry.key)
-        elif not candidate.claim and own and not proved and entry.confidence < UNSURE and entry.line is not None:
+        if candidate.claim:
+            if own and all(one.agrees and look.proves(one, candidate) for one in own):
+                agreed.add(entry.key)
+            continue
+        hanging = [look.find_unseen(one, candidate, entry.confidence) for one in own]
+        if own and all(look.drops(one, candidate, entry.confidence) for one in own):
             dropped.add(entry.key)
-    return replace(facts, dropped=frozenset(dropped), agreed=frozenset(agreed))
-
-
-def _has_decisive_facts(verdict: FindingVerdict, candidate: Candidate, look: SecondLook) -> bool:
-    """Return True if the second look was shown each line that decides about its subject."""
-    quotes = [fact.quote for fact in verdict.facts if fact.is_decisive]
-    return all(look.shows(quote, candidate) for quote in quotes) and (bool(quotes) or not candidate.claim)
+        elif own and all(hanging):
+            unseen[entry.key] = hanging[0]
+    return replace(facts, dropped=frozenset(dropped), unseen=unseen, agreed=frozenset(agreed))

@@ -325,6 +325,11 @@ def is_failing(severity: Severity, fail_on: Severity | None) -> bool:
     return fail_on is not None and RANK[severity] <= RANK[fail_on]
 
 
+def fails_check(entry: LedgerEntry, fail_on: Severity | None) -> bool:
+    """Return True if the check fails because of an entry: it counts, and hangs on nothing that was not shown."""
+    return entry.counts and not entry.unseen and is_failing(entry.severity, fail_on)
+
+
 def sort_entries(entries: Iterable[LedgerEntry]) -> list[LedgerEntry]:
     return sorted(entries, key=lambda one: (RANK[one.severity], -one.confidence, one.path, one.line or 0, one.number))
 

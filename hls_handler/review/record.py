@@ -78,6 +78,7 @@ class LedgerEntry:
     has_vanished: bool = False  # True: no patch has its block
     is_absent: bool = False  # True: it has vanished, and no block that is new since it was raised has its code
     is_undecided: bool = False  # True: it may be fixed, and that is not proved
+    unseen: str = ""  # the fact on which it hangs, which was not shown; "" if there is none
     was_left_out: bool = False  # True: Claude was to be asked about it, and there was no room
     proof: Proof | None = None  # of a finding that is fixed, or that is open because its proof left the patch
     resolution: str = ""  # what was proved, for people: "Fixed in 1ac2d4c by line 41."

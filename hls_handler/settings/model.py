@@ -496,7 +496,7 @@ class Review(Section):
         True, description="show a check on the head commit of a pull request: a check run, or with a token a status"
     )
     incomplete: Literal["neutral", "failure"] = Field(
-        "neutral", description="conclusion of the check if a file that needs a review was not reviewed as a whole"
+        "neutral", description="conclusion of the check if a file was not reviewed as a whole, or a finding not proved"
     )
     fail_on: Severity | None = Field(
         None, description="least severe open finding that makes the check fail; unset: findings never do"

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from hls_handler.analysis import REPLY_TYPES, Finding
+from hls_handler.analysis import REPLY_TYPES, Finding, FindingVerdict
 from hls_handler.deliveries import Checkpoint
 from hls_handler.engine.job import Codec, decode_reply, decode_reply_for_display
 from tests.engine.checkpoint_formats.make import load_stored
@@ -64,6 +64,8 @@ def test_stored_reply_that_lacks_a_field_is_requested_again() -> None:
         reply_type = REPLY_TYPES[shape.kind.removeprefix("ask for ")]
         findings = {tuple(sorted(one)) for one in stored_reply.get("findings", ())}
         is_complete = findings <= {tuple(sorted(Finding.model_fields))}
+        verdicts = {tuple(sorted(one)) for one in stored_reply.get("verdicts", ())}
+        is_complete = is_complete and verdicts <= {tuple(sorted(FindingVerdict.model_fields))}
         is_complete = is_complete and stored_reply.keys() == reply_type.model_fields.keys()
         assert decode_with_current_code(shape) == (stored_reply if is_complete else None)
 

@@ -83,8 +83,8 @@ def found(path: str) -> PullRequestAnalysis:
 
 
 def verdicts(*refuted: int) -> FindingVerdicts:
-    fact = NeededFact(fact="it is so", quote="not shown", is_decisive=True)
-    given = [FindingVerdict(number=number, facts=[fact], agrees=False) for number in refuted]
+    fact = NeededFact(fact="it is so", state="not shown", quote="", is_decisive=True)
+    given = [FindingVerdict(number=number, facts=[fact, fact], unseen="", agrees=False) for number in refuted]
     return FindingVerdicts(verdicts=given)
 
 

@@ -207,8 +207,9 @@ def test_results_before_an_error_are_kept(library: Library) -> None:
 
 
 def test_finding_that_the_verification_refutes_does_not_count(library: Library) -> None:
-    fact = {"fact": "it is so", "quote": "not shown", "is_decisive": True}
-    refuted = FindingVerdicts.model_validate({"verdicts": [{"number": 1, "facts": [fact], "agrees": False}]})
+    fact = {"fact": "it is so", "state": "not shown", "quote": "", "is_decisive": True}
+    verdict = {"number": 1, "facts": [fact, fact], "unseen": "", "agrees": False}
+    refuted = FindingVerdicts.model_validate({"verdicts": [verdict]})
     first, *others = RECORDED["go-worker-pool"]["replies"][0]["findings"]
     review = recorded_review("go-worker-pool", findings=[first | {"confidence": 0.6}, *others])
     result = ask(with_fake(library, FakeClaude([review, refuted])), "go-worker-pool")

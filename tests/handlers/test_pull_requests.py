@@ -21,9 +21,6 @@ from hls_handler.analysis import (
     NO_CALLS,
     Analysis,
     Finding,
-    FindingVerdict,
-    FindingVerdicts,
-    NeededFact,
     PullRequestAnalysis,
     Reply,
     Score,
@@ -45,7 +42,7 @@ from hls_handler.handlers.pull_requests import (
     verification_variables,
 )
 from hls_handler.handlers.reader import ChangedFile, EmptyHistory, MergeState, RepositoryLabel
-from hls_handler.handlers.second_look import Candidate, apply_second_look
+from hls_handler.handlers.second_look import Candidate
 from hls_handler.prompting.front_matter import FieldKeys, FrontMatter
 from hls_handler.prompting.reply_fields import build_reply_model, with_optional_fields
 from hls_handler.review.record import NO_REVIEW, ReviewRecord
@@ -406,18 +403,6 @@ TWO_FINDINGS = pull_request_analysis(
 )
 
 
-def look(*verdicts: tuple[int, str]) -> FindingVerdicts:
-    """A second look with one decisive fact of each finding: its number, and the quoted line."""
-    return FindingVerdicts(
-        verdicts=[
-            FindingVerdict(
-                number=number, facts=[NeededFact(fact="it is so", quote=quote, is_decisive=True)], agrees=True
-            )
-            for number, quote in verdicts
-        ]
-    )
-
-
 def candidates(facts: PullRequestFacts, *findings: Finding) -> tuple[Candidate, ...]:
     variables = verification_variables(facts, pull_request_analysis(findings=list(findings)))
     return () if variables is None else cast(tuple[Candidate, ...], variables["candidates"])
@@ -434,16 +419,6 @@ def test_only_findings_that_decide_get_a_second_look() -> None:
     assert [one.title for one in candidates(facts, UNSURE, SURE, severe)] == ["Severe", "Unsure"]
     assert candidates(gather_review(TWO, limits={"review": Review(fail_on="high", verify=False)}), UNSURE, severe) == ()
     assert candidates(gather_review(TWO, limits={"is_review": False}), UNSURE, severe) == ()
-
-
-@pytest.mark.parametrize(
-    ("quote", "titles"),
-    [("return side ** 2", ["Sure", "Unsure"]), ("not shown", ["Sure"])],
-)
-def test_unsure_finding_without_a_decisive_fact_is_dropped(quote: str, titles: list[str]) -> None:
-    facts, reply = gather_review(TWO), pull_request_analysis(findings=[UNSURE, SURE])
-    facts = apply_second_look(facts.with_reply(reply), look((2, quote), (9, quote)))
-    assert [title for title, _ in titles_of(HANDLER.comment_variables(facts, reply))] == titles
 
 
 # Review comments

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pytest
 
-from hls_handler.analysis import Finding
+from hls_handler.actions import EnsureCheck
+from hls_handler.analysis import NO_CALLS, Finding, FindingVerdict, FindingVerdicts, NeededFact
 from hls_handler.handlers.changed_files import PatchedFile
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from hls_handler.handlers.pull_requests import verification_variables
-from hls_handler.handlers.second_look import Candidate
-from hls_handler.prompting.render import estimate_tokens
+from hls_handler.handlers.pull_requests import list_inline, plan_review_check, verification_variables
+from hls_handler.handlers.second_look import Candidate, apply_second_look
+from hls_handler.prompting.render import estimate_tokens, render_review_comment
 from hls_handler.review.second_sites import SecondSite
 from hls_handler.settings.model import Review
 from tests.handlers.world import file, finding, gather_review, pull_request_analysis
+from tests.prompting.samples import KEY, shipped
 
 AREA = """\
 @@ -1,3 +1,3 @@ class Area:
@@ -155,3 +157,126 @@ def test_candidate_has_its_quotes_and_no_code_of_its_own() -> None:
     assert one == Candidate(
         1, "area.py", 41, "high", "Squares", "It squares.", "    return side ** 2", "def area(side):", "", ""
     )
+
+
+# The reply
+
+
+def fact(state: str, quote: str = "", **known: Any) -> NeededFact:
+    plain = {"fact": f"It is {state}.", "state": state, "quote": quote, "is_decisive": True}
+    return NeededFact.model_validate({**plain, **known})
+
+
+def verdict(*facts: NeededFact, unseen: str = "", agrees: bool = False, number: int = 1) -> FindingVerdict:
+    return FindingVerdict(number=number, facts=list(facts), unseen=unseen, agrees=agrees)
+
+
+PROVED, REFUTED = fact("proved", "return side ** 2"), fact("refuted", "    return float(text)")
+ABSENT, OTHER = fact("not shown"), fact("not shown", fact="Nobody checks it.")
+INVENTED = fact("refuted", "if side > 0:")
+CALLERS = "Callers pass numbers."
+
+
+def look_at(found: Finding, *verdicts: FindingVerdict) -> PullRequestFacts:
+    facts = gather_review(*FILES, limits=FAILING).with_reply(pull_request_analysis(findings=[found]))
+    return apply_second_look(facts, FindingVerdicts(verdicts=list(verdicts)))
+
+
+DROPPED = "dropped"
+
+
+@pytest.mark.parametrize(
+    ("confidence", "verdicts", "result"),
+    [
+        (0.95, [verdict(REFUTED)], DROPPED),
+        (0.95, [verdict(PROVED, REFUTED)], DROPPED),
+        (0.6, [verdict(REFUTED)], DROPPED),
+        (0.95, [verdict(REFUTED, agrees=True)], 0.95),
+        (0.95, [verdict(INVENTED)], 0.95),
+        (0.95, [verdict(fact("refuted", "return float(text)", is_decisive=False))], 0.95),
+        (0.95, [verdict(fact("refuted", ""))], 0.95),
+        (0.95, [verdict(PROVED, agrees=True)], 0.95),
+        (0.95, [verdict(PROVED)], 0.95),
+        (0.95, [verdict(ABSENT)], 0.95),
+        (0.95, [verdict(ABSENT, OTHER)], 0.95),
+        (0.6, [verdict(ABSENT, OTHER)], DROPPED),
+        (0.6, [verdict(ABSENT, INVENTED)], DROPPED),
+        (0.6, [verdict(PROVED)], 0.6),
+        (0.95, [verdict(PROVED, unseen=CALLERS)], 0.65),
+        (0.6, [verdict(PROVED, unseen=CALLERS)], 0.6),
+        (0.6, [verdict(PROVED, ABSENT)], 0.6),
+        (0.69, [verdict(ABSENT)], 0.65),
+        (0.95, [verdict(unseen=CALLERS)], 0.95),
+        (0.6, [verdict()], 0.6),
+        (0.6, [], 0.6),
+        (0.6, [verdict(ABSENT, OTHER, number=9)], 0.6),
+        (0.95, [verdict(REFUTED), verdict(PROVED, agrees=True)], 0.95),
+        (0.95, [verdict(REFUTED), verdict(REFUTED)], DROPPED),
+        (0.95, [verdict(PROVED, unseen=CALLERS), verdict(PROVED)], 0.95),
+    ],
+)
+def test_new_finding_after_the_second_look(
+    confidence: float, verdicts: list[FindingVerdict], result: float | str
+) -> None:
+    raised = look_at(at_area(confidence=confidence), *verdicts).found.raised
+    assert [entry.confidence for entry, _ in raised] == ([] if result == DROPPED else [result])
+    assert [located.finding.confidence for _, located in raised] == ([] if result == DROPPED else [result])
+
+
+@pytest.mark.parametrize(
+    ("confidence", "given", "unseen"),
+    [
+        (0.95, verdict(PROVED, unseen=CALLERS), CALLERS),
+        (0.6, verdict(PROVED, OTHER), "Nobody checks it."),
+        (0.6, verdict(OTHER, unseen=CALLERS), CALLERS),
+        (0.6, verdict(INVENTED), "It is refuted."),
+        (0.95, verdict(OTHER), ""),
+        (0.95, verdict(unseen=CALLERS), ""),
+        (0.6, verdict(PROVED), ""),
+    ],
+)
+def test_finding_remembers_the_fact_that_was_not_shown(confidence: float, given: FindingVerdict, unseen: str) -> None:
+    ((entry, _),) = look_at(at_area(confidence=confidence), given).found.raised
+    assert entry.unseen == unseen
+
+
+def test_note_that_lines_are_not_shown_proves_nothing() -> None:
+    facts = replace(gather_review(long_file(3), tokens=30_000, limits=FAILING), look_tokens=900)
+    found = finding(path="long.py", line=16, quote="new1_15 = 15", confidence=0.6)
+    facts = facts.with_reply(pull_request_analysis(findings=[found]))
+    assert "are not shown]" in "".join(one.numbered for one in shown_in(facts, found)["files"])
+    invented = fact("proved", "not shown")
+    facts = apply_second_look(facts, FindingVerdicts(verdicts=[verdict(invented, invented)]))
+    assert facts.found.raised == ()
+
+
+# A finding that hangs on a fact
+
+
+def check_of(facts: PullRequestFacts) -> EnsureCheck:
+    (check,) = plan_review_check(facts, NO_CALLS)
+    return check
+
+
+@pytest.mark.parametrize("incomplete", ["neutral", "failure"])
+def test_finding_that_hangs_on_a_fact_makes_the_review_incomplete(incomplete: Literal["neutral", "failure"]) -> None:
+    facts = look_at(at_area(title="Squares"), verdict(PROVED, unseen="@mona calls it with `3`."))
+    check = check_of(replace(facts, review=Review(fail_on="high", incomplete=incomplete)))
+    assert (check.conclusion, check.title) == (
+        incomplete,
+        "1 open finding, 1 high, 1 not proved; 3 of 3 files reviewed",
+    )
+    (line,) = [line for line in check.summary.split("\n") if "hangs" in line]
+    assert line.startswith("Finding 1, Squares, hangs on a fact that was not shown: ")
+    assert "@mona" not in line
+    assert check_of(look_at(at_area(), verdict(PROVED))).conclusion == "failure"
+
+
+def test_review_comment_names_the_fact() -> None:
+    facts = look_at(at_area(), verdict(PROVED, unseen="<img src=x>@mona never calls it."))
+    (variables,) = list_inline(facts).values()
+    text = render_review_comment(shipped(), "pull_requests/analyze", variables, key=KEY)
+    assert "65 % sure" in text
+    assert "Not shown to this review: " in text
+    assert "<img" not in text
+    assert "@mona" not in text

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha1
-from typing import Any
+from typing import Any, Literal
 
 from hls_handler.actions import Action, Annotation, EnsureCheck, EnsureReply, EnsureReview, InlineComment, Outcome
 from hls_handler.analysis import (
@@ -189,11 +189,12 @@ class Pushes(Reviewed):
         requested: RequestedReview | None = None,
         deleted: Collection[str] = (),
         has_look: bool = True,
+        unseen: str = "",
     ) -> str | None:
         """Push and review; return the conclusion of the check. `is_down`: no call is made.
 
         `requested` is a review that a person requested. `deleted` are paths of the base that the head lacks.
-        `has_look`: whether the second look gets an answer.
+        `has_look`: whether the second look gets an answer. `unseen` is what it says was not shown.
         """
 
         def reply_to(name: str, variables: Mapping[str, object]) -> Reply:
@@ -203,7 +204,7 @@ class Pushes(Reviewed):
                 self.looks += 1
                 if not has_look:
                     raise Permanent("Claude gave no usable reply")
-                return _look(variables["candidates"], agrees=agrees)
+                return _look(variables["candidates"], agrees=agrees, unseen=unseen)
             self.calls += 1
             return pull_request_analysis(findings=list(findings), earlier=list(verdicts))
 
@@ -279,13 +280,14 @@ class Pushes(Reviewed):
         return files
 
 
-def _look(candidates: object, *, agrees: bool) -> FindingVerdicts:
+def _look(candidates: object, *, agrees: bool, unseen: str) -> FindingVerdicts:
     assert isinstance(candidates, tuple)
     verdicts = []
     for one in (one for one in candidates if isinstance(one, Candidate)):
         lines = [line[9:] for line in one.code.split("\n")[1:]]  # without side, number and mark
         shown = [one.quote, *lines]
-        quote = next((line for line in shown if line.strip()), "") if agrees else "not shown"
-        fact = NeededFact(fact="it", quote=quote, is_decisive=True)
-        verdicts.append(FindingVerdict(number=one.number, facts=[fact], agrees=agrees))
+        quote = next((line for line in shown if line.strip()), "") if agrees else ""
+        state: Literal["proved", "not shown"] = "proved" if agrees else "not shown"
+        fact = NeededFact(fact="it", state=state, quote=quote, is_decisive=True)
+        verdicts.append(FindingVerdict(number=one.number, facts=[fact], unseen=unseen, agrees=agrees))
     return FindingVerdicts(verdicts=verdicts)

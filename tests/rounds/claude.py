@@ -194,8 +194,10 @@ class Claude:
             agrees = is_present is ("It is fixed, because" not in one.claim) and "its severity is only" not in one.claim
             code = [line[9:] for line in one.code.split("\n") if re.match(r"[RL] +\d+ [-+ ] .*\w", line)]
             shown = next(iter([*code, one.quote]))
-            facts = [NeededFact(fact="It is so.", quote=shown if agrees else "not shown", is_decisive=True)]
-            verdicts.append(FindingVerdict(number=one.number, facts=facts, agrees=agrees))
+            fact = NeededFact(fact="It is so.", state="proved", quote=shown, is_decisive=True)
+            if not agrees:
+                fact = fact.model_copy(update={"state": "not shown", "quote": ""})
+            verdicts.append(FindingVerdict(number=one.number, facts=[fact], unseen="", agrees=agrees))
         return FindingVerdicts(verdicts=verdicts)
 
 

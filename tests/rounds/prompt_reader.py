@@ -267,9 +267,10 @@ class Reader:
             proof = next((Seen(one.path, line) for line in telling), None)
         else:
             proof = fixed
-        quote = "not shown" if proof is None else proof.line.text
-        fact = NeededFact(fact="It is so.", quote=quote, is_decisive=True)
-        return FindingVerdict(number=one.number, facts=[fact], agrees=proof is not None)
+        fact = NeededFact(fact="It is so.", state="not shown", quote="", is_decisive=True)
+        if proof is not None:
+            fact = fact.model_copy(update={"state": "proved", "quote": proof.line.text})
+        return FindingVerdict(number=one.number, facts=[fact], unseen="", agrees=proof is not None)
 
 
 def _all_lines(shown: ShownPrompt) -> Iterator[tuple[str, Sequence[Line]]]:
