@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from hls_handler.analysis import (
+    FindingVerdicts,
     IssueAnalysis,
     PullRequestAnalysis,
     Reply,
@@ -27,6 +28,7 @@ from hls_handler.analysis import (
 from hls_handler.clients.github import ReadOnlyGithub
 from hls_handler.clients.prices import with_price
 from hls_handler.engine.active_config import Claude, Provider, T
+from hls_handler.engine.trial_job import TrialJob
 from hls_handler.errors import DependencyDown, ModelNotFound, Permanent
 from hls_handler.handlers.asking import VERIFY_PROMPT
 from hls_handler.prompting.prompt import Library, Prompt
@@ -46,9 +48,11 @@ from tests.golden.scoring import (
     find_matches,
     find_posted,
     score_issue,
+    score_look,
     score_review,
     score_workflow,
 )
+from tests.golden.second_look_cases import LookCase
 
 DELIMITER_KEY = b"golden"
 """Key of the delimiters of untrusted text. The same in all runs, so that equal cases give equal requests."""
@@ -171,6 +175,33 @@ class Question:
     trial: Trial
     without_excerpts: bool = False  # other places of the repository are left out
 
+    def render_requests(self) -> tuple[RenderedPrompt, ...]:
+        """Return the requests that are known before Claude is asked: of the first prompt, or of the second look."""
+        if not isinstance(self.case, LookCase):
+            return self.trial.render_requests()
+        found: list[RenderedPrompt] = []
+
+        def collect(rendered: RenderedPrompt) -> ValidReply:
+            found.append(rendered)
+            return ValidReply(rendered.prompt.id, "finding_verdicts", FindingVerdicts(verdicts=[]), Usage(""))
+
+        self.make_job(collect).run()
+        return tuple(found)
+
+    def make_job(self, send: Callable[[RenderedPrompt], ValidReply]) -> TrialJob:
+        """Return the job that asks about the case. The review of a golden finding is not sent: its reply is given."""
+        case = self.case
+        if not isinstance(case, LookCase):
+            return self.trial.make_job(send)
+        reply = case.reply
+
+        def send_look(rendered: RenderedPrompt) -> ValidReply:
+            if rendered.prompt.name == VERIFY_PROMPT:
+                return send(rendered)
+            return ValidReply(rendered.prompt.id, "pull_request_analysis", reply, Usage("", cost_usd=0.0))
+
+        return self.trial.make_job(send_look)
+
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
@@ -218,7 +249,7 @@ class Evaluator:
         All of `max_tokens` and a margin on the prompts are assumed, so that the true cost is lower.
         """
         case, upper_estimate = question.case, self.claude.upper_estimate
-        parts = [self._with_model(one) for one in question.trial.render_requests()]
+        parts = [self._with_model(one) for one in question.render_requests()]
         # The verification shows parts of the patches, with a system prompt that is shorter than the first one.
         is_verified = isinstance(case, PullRequestCase) and VERIFY_PROMPT in self.library.prompts
         asked = [*parts, parts[0]] if is_verified else parts
@@ -241,7 +272,7 @@ class Evaluator:
             return sender.send(self._with_model(rendered))
 
         try:
-            answered = question.trial.make_job(send).run()
+            answered = question.make_job(send).run()
             # The first prompt has what the case expects; those that follow it have other reply types.
             score = self._score(case, answered.facts, answered.answers[0], sender)
         except Permanent as exc:
@@ -273,6 +304,8 @@ class Evaluator:
                 else:
                     matches = self._judge(case, posted.findings, sender)
                 return score_review(case, posted, matches)
+            case LookCase(), PullRequestAnalysis():
+                return score_look(case, facts)
             case IssueCase(), IssueAnalysis():
                 return score_issue(case, reply)
             case WorkflowCase(), WorkflowAnalysis():

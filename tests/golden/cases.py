@@ -18,6 +18,7 @@ from hls_handler.errors import HlsError, with_remedy
 from hls_handler.handlers.documents import DocumentSection
 from hls_handler.handlers.reader import ChangedFile
 from hls_handler.review.patches import Hunk, Line, Side, parse_patch
+from tests.golden.second_look_cases import LookCase, load_look
 
 FOLDER = Path(__file__).parent
 
@@ -154,8 +155,8 @@ class WorkflowCase(_Part):
         return "workflow"
 
 
-Kind = Literal["defects", "clean", "issue", "workflow"]
-Case = PullRequestCase | IssueCase | WorkflowCase
+Kind = Literal["defects", "clean", "issue", "workflow", "true finding", "false finding"]
+Case = PullRequestCase | IssueCase | WorkflowCase | LookCase
 
 
 def load_cases(folder: Path = FOLDER) -> tuple[Case, ...]:
@@ -172,6 +173,11 @@ def load_cases(folder: Path = FOLDER) -> tuple[Case, ...]:
                 continue
             problems += [f"{kind}/{path.name}: {problem}" for problem in find_problems(case)]
             cases.append(case)
+    for path in sorted((folder / "second_look").glob("*.yaml")):
+        try:
+            cases += load_look(path, yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader))
+        except (yaml.YAMLError, ValueError, TypeError) as exc:
+            problems.append(f"second_look/{path.name}: {to_sentence(exc)}")
     if problems:
         raise CaseError(problems)
     return tuple(cases)

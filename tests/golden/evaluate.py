@@ -7,6 +7,7 @@ or files.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -75,7 +76,9 @@ def _run(options: argparse.Namespace, load_prompts: Callable[[Settings], Library
         estimate = add_usd([evaluator.estimate_usd(question) for question in questions])
         shown = "unknown" if estimate is None else f"at most {estimate * options.runs:.4f} USD"
         print_line(f"{count(len(questions), 'question')}, {count(options.runs, 'run')}; estimated cost: {shown}")
-        if options.estimate:
+        if options.render:
+            print_line(f"{count(write_prompts(questions, options.render), 'prompt')} written to {options.render}")
+        if options.estimate or options.render:
             return 0
         runs, stopped = evaluate_runs(evaluator, questions, options.runs, show=print_line)
     began = datetime.now(UTC).isoformat(timespec="seconds")
@@ -103,6 +106,19 @@ def read_questions(evaluator: Evaluator, cases: Sequence[Case], *, show: Callabl
         if public is not None and (problem := facts.context_problem or facts.selection.unsearched):
             show(f"{case.name}: without its repository: {problem}")
     return tuple(questions)
+
+
+def write_prompts(questions: Sequence[Question], directory: Path) -> int:
+    """Write the prompts that are known before Claude is asked, one a file; return their number."""
+    directory.mkdir(parents=True, exist_ok=True)
+    number = 0
+    for question in questions:
+        for index, one in enumerate(question.render_requests(), 1):
+            name = f"{question.case.name}{'-without-excerpts' if question.without_excerpts else ''}-{index}.txt"
+            text = f"{one.system}\n\n{one.task}\n\n{json.dumps(one.schema, indent=1)}\n"
+            (directory / name).write_text(text, encoding="utf-8")
+            number += 1
+    return number
 
 
 def evaluate_runs(
@@ -194,6 +210,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--model", help="model for all prompts, in place of that of the settings and the prompts")
     parser.add_argument("--judge", metavar="MODEL", help="model that decides which findings describe a planted defect")
     parser.add_argument("--max-usd", type=float, help="begin no call that could exceed this cost of the evaluation")
+    parser.add_argument("--render", type=Path, metavar="DIR", help="write the prompts to files there and ask nothing")
     parser.add_argument("--estimate", action="store_true", help="print the estimated cost and ask nothing")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME:PATH", help="martian, reviewbench, reviewbench-test"

@@ -27,6 +27,7 @@ from hls_handler.settings.model import Repository, Settings
 from hls_handler.trials.replay import StoredFacts, read_facts
 from tests.engine.fakes import FakeReader
 from tests.golden.cases import Case, CaseError, IssueCase, PublicPull, PullRequestCase, WorkflowCase
+from tests.golden.second_look_cases import LookCase
 from tests.handlers.events import RUN, START, job, run_event
 from tests.handlers.world import count_changes, event, fake_reader, issue, pull_request
 
@@ -43,6 +44,9 @@ def to_question(
     Without an entry, it is the prompt that the service would use for the event. Raises `CaseError` if there is none,
     and what GitHub raises about a pull request of a public set.
     """
+    if isinstance(case, LookCase):  # every finding is asked about
+        review = settings.review.model_copy(update={"verify": True, "check": True, "fail_on": "low"})
+        settings = settings.model_copy(update={"review": review})
     if isinstance(case, PullRequestCase) and case.public is not None:
         assert github is not None
         event, reader = _read_event(case, case.public, github)
@@ -114,6 +118,9 @@ def _to_event(case: Case) -> tuple[Event, FakeReader]:
     match case:
         case PullRequestCase():
             pull = pull_request(title=case.title, body=case.description, **count_changes(case.files))
+            return event(pull), fake_reader(pull, case.files, head_files=case.repository)
+        case LookCase():
+            pull = pull_request(title=case.title, body="", **count_changes(case.files))
             return event(pull), fake_reader(pull, case.files, head_files=case.repository)
         case IssueCase():
             opened = issue(title=case.title, body=case.body, labels=())

@@ -73,6 +73,12 @@ def _figures(run: Run) -> Mapping[str, float | None]:
             figures[f"{title}: checks"] = _expected(results)
             figures[f"{title}: checks passed"] = _sum(len(result.score.found) for result in results)
             figures[f"{title}: forbidden texts"] = _sum(len(result.score.invented) for result in results)
+    for kind in ("true finding", "false finding"):
+        if looks := [result for result in run if result.kind == kind]:
+            dropped = "missed" if kind == "true finding" else "found"
+            figures[f"second look: {kind}s"] = len(looks)
+            figures[f"second look: {kind}s dropped"] = _sum(len(getattr(one.score, dropped)) for one in looks)
+            figures[f"second look: {kind}s not proved"] = _sum(len(one.score.understated) for one in looks)
     figures["cases without a usable reply"] = _sum(result.problem is not None for result in run)
     figures["input tokens"] = _sum(result.input_tokens for result in run)
     figures["output tokens"] = _sum(result.output_tokens for result in run)
@@ -138,10 +144,12 @@ def format_details(evaluation: Evaluation) -> str:
 def _details(result: CaseResult) -> Iterator[str]:
     if result.problem is not None:
         yield f"{result.name}: no usable reply: {result.problem}"
+    is_look = result.kind in ("true finding", "false finding")
+    invented = {"clean": "false alarm", "false finding": "false finding kept"}
     for title, texts in (
-        ("missed", result.score.missed),
-        ("severity too low", result.score.understated),
-        ("false alarm" if result.kind == "clean" else "invented", result.score.invented),
+        ("true finding dropped" if is_look else "missed", result.score.missed),
+        ("not proved" if is_look else "severity too low", result.score.understated),
+        (invented.get(result.kind, "invented"), result.score.invented),
     ):
         yield from (f"{result.name}: {title}: {text}" for text in texts)
     if result.score.wrong_type:

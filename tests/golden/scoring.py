@@ -15,7 +15,8 @@ from hls_handler.handlers.failed_steps import find_quoted_line
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.workflows import WorkflowFacts
 from hls_handler.review.positions import RANK, Located, letters_of, locate
-from tests.golden.cases import Defect, IssueCase, Place, PullRequestCase, WorkflowCase
+from tests.golden.cases import Case, Defect, IssueCase, Place, PullRequestCase, WorkflowCase
+from tests.golden.second_look_cases import LookCase
 
 MAX_DISTANCE = 3
 MAX_CANDIDATE_DISTANCE = 10  # lines; only for a judge, who reads what the finding says
@@ -223,7 +224,17 @@ def _normalize(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def expected_of(case: PullRequestCase | IssueCase | WorkflowCase) -> tuple[str, ...]:
+def score_look(case: LookCase, facts: PullRequestFacts) -> Score:
+    """Score the second look: a true finding is to be kept, a false one dropped. `understated` has unproved ones."""
+    kept = [entry for entry, _ in facts.found.raised]
+    about = (f"{case.finding.path}:{case.finding.line} {case.finding.title}",)
+    unproved = about if any(entry.unseen for entry in kept) else ()
+    if case.is_true:
+        return Score(about if kept else (), () if kept else about, (), understated=unproved)
+    return Score(() if kept else about, (), about if kept else (), understated=unproved)
+
+
+def expected_of(case: Case) -> tuple[str, ...]:
     """Return what counts as missed if Claude gives no usable reply: the planted defects; for others one entry."""
     if isinstance(case, PullRequestCase):
         return tuple(defect.about for defect in case.defects if defect.expected)
