@@ -1,7 +1,7 @@
 """The second look at the findings that decide: what its prompt shows, and what its reply changes.
 
-The code is shown once, for all findings: what decides about one often stands in another hunk of its file, or where the
-finding rests on.
+The code is shown once, for all findings: what decides about one often stands in another hunk of
+its file, or in a line that it rests on.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from hls_handler.untrusted.cleaning import truncate
 MAX_CANDIDATES = 40  # new findings of one review that get a second look
 MAX_BODY_CHARACTERS = 1_000  # of the text of a finding, and of the lines that it rests on
 UNSURE = 0.7
-"""Confidence below which a new finding gets a second look, and hangs on each decisive fact that is not shown."""
+"""Confidence below which a new finding gets a second look, and hangs on facts that are not shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Candidate:
     quote: str  # the line, as the review quotes it
     rests_on: str  # other lines, as the review quotes them
     claim: str  # what the review says of an earlier finding; "" if the finding is new
-    code: str  # of an earlier finding: its present lines, and those around the line that the claim names; "" if new
+    code: str  # with a claim: the present lines, and those around the line that the claim names
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,12 @@ class SecondLook:
 
     def _list_missing(self, verdict: FindingVerdict, candidate: Candidate) -> list[NeededFact]:
         """Return the decisive facts about which no shown line says anything."""
-        decisive = [fact for fact in verdict.facts if fact.is_decisive]
-        return [fact for fact in decisive if fact.state == "not shown" or not self.shows(fact.quote, candidate)]
+        missing: list[NeededFact] = []
+        for fact in verdict.facts:
+            is_decided = fact.state != "not shown" and self.shows(fact.quote, candidate)
+            if fact.is_decisive and not is_decided:
+                missing.append(fact)
+        return missing
 
     def proves(self, verdict: FindingVerdict, candidate: Candidate) -> bool:
         """Return True if there is a decisive fact, and a shown line proves each."""
@@ -73,14 +77,14 @@ class SecondLook:
         return states == {"proved"} and not self._list_missing(verdict, candidate)
 
     def drops(self, verdict: FindingVerdict, candidate: Candidate, confidence: float) -> bool:
-        """Return True if a shown line refutes a new finding, or if it is unsure and hangs on two missing facts."""
+        """Return True if a shown line refutes a new finding, or if an unsure one lacks two facts."""
         missing = self._list_missing(verdict, candidate)
         refuted = [fact for fact in verdict.facts if fact.is_decisive and fact.state == "refuted"]
         is_refuted = not verdict.agrees and any(fact not in missing for fact in refuted)
         return is_refuted or (confidence < UNSURE and len(missing) > 1)
 
     def find_unseen(self, verdict: FindingVerdict, candidate: Candidate, confidence: float) -> str:
-        """Return the fact on which a new finding hangs; "" if there is none, or if it is likely without it."""
+        """Return the fact on which a new finding hangs; "" if there is none."""
         if not verdict.facts:
             return ""
         missing = self._list_missing(verdict, candidate)
@@ -89,20 +93,20 @@ class SecondLook:
 
 
 def _letters_of(texts: Iterable[str]) -> str:
-    """Return the letters of numbered lines, without notes such as "[cut here: 2 more lines ... are not shown]"."""
+    """Return the letters of numbered lines. A note such as "[cut here: ...]" is none."""
     lines = [line for text in texts for line in text.split("\n")]
     return "".join(letters_of(text_of(line)) for line in lines if NUMBERED_LINE.fullmatch(line))
 
 
 def plan_second_look(facts: PullRequestFacts) -> SecondLook:
-    """Return what the second look decides about, and the code that it sees; no candidates if there is nothing.
+    """Return what the second look decides about, and its code; no candidates if there is nothing.
 
-    It decides about claims, and about new findings that would fail the check, are unsure or misquoted. A new finding
-    of which no code can be shown is left out.
+    It decides about claims, and about new findings that would fail the check, are unsure or
+    misquoted. A new finding of which no code can be shown is left out.
     """
     raised = facts.found.raised if facts.review.verify else ()
     asked = [one for one in raised if _is_asked(*one, facts.fail_on)][:MAX_CANDIDATES]
-    new = [_to_candidate(entry, located.finding.quote, located.finding.rests_on) for entry, located in asked]
+    new = [_to_candidate(entry, one.finding.quote, one.finding.rests_on) for entry, one in asked]
     claims = facts.found.claims
     tokens = facts.look_tokens // (2 * max(len(claims), 1))
     claimed = [_to_claimed(facts, claim, tokens // 2) for claim in claims]
@@ -110,12 +114,13 @@ def plan_second_look(facts: PullRequestFacts) -> SecondLook:
     code = _choose_code(facts, asked, max(facts.look_tokens - used, facts.look_tokens // 2))
     files = show_files(facts.selection, _join_parts(code.parts))
     shown = _list_places(files)
-    new = [one for one, (entry, _) in zip(new, asked, strict=True) if (one.path, entry.side, entry.line) in shown]
+    placed = {entry.number for entry, _ in asked if (entry.path, entry.side, entry.line) in shown}
+    new = [one for one in new if one.number in placed]
     return SecondLook((*new, *claimed), files, tuple(code.sites))
 
 
 def _list_places(files: Iterable[PatchedFile]) -> set[tuple[str, Side, int | None]]:
-    """Return path, side and number of each shown line; for each file also its path without a line."""
+    """Return path, side and number of each shown line; None is the number of the file itself."""
     found: set[tuple[str, Side, int | None]] = set()
     for file in files:
         found |= {(file.path, "LEFT", None), (file.path, "RIGHT", None)}
@@ -127,7 +132,8 @@ def _list_places(files: Iterable[PatchedFile]) -> set[tuple[str, Side, int | Non
 def _is_asked(entry: LedgerEntry, located: Located, fail_on: Severity | None) -> bool:
     if entry.form:
         return False
-    return is_failing(entry.severity, fail_on) or entry.confidence < UNSURE or _is_misquoted(located)
+    is_unsure = entry.confidence < UNSURE
+    return is_unsure or is_failing(entry.severity, fail_on) or _is_misquoted(located)
 
 
 def _is_misquoted(located: Located) -> bool:
@@ -163,7 +169,8 @@ def _to_claimed(facts: PullRequestFacts, claim: Claim, tokens: int) -> Candidate
 
 
 def _count_tokens(one: Candidate) -> int:
-    return estimate_tokens("\n".join([one.path, one.title, one.body, one.quote, one.rests_on, one.claim, one.code]))
+    said = [one.path, one.title, one.body, one.claim]
+    return estimate_tokens("\n".join([*said, one.quote, one.rests_on, one.code]))
 
 
 # --- The code that is shown
@@ -193,7 +200,7 @@ class _Hunk:
         return TOKENS_PER_FILE + estimate_tokens(f"{above}\n{shown}")
 
     def cut(self, tokens: int) -> FilePart:
-        """Return the part, or the lines around those with findings, or quoted, that fit; at least the first one."""
+        """Return the part, or as many lines around the marked ones as fit, at least one."""
         start, end = self.range
         if self.count_tokens((start, end)) <= tokens:
             return self.part
@@ -241,19 +248,21 @@ class _Chosen:
 def _choose_code(facts: PullRequestFacts, asked: Raised, tokens: int) -> _Chosen:
     """Choose the hunks and other places to show.
 
-    First come the hunks with findings, then what these rest on, then the rest of their files, and the other places
-    that belong to these files or that the findings name.
+    First come the hunks with findings, then what these rest on, then the rest of their files, and
+    the other places that belong to these files or that the findings name.
     """
-    quotes = {letters_of(text_of(line)) for _, one in asked for line in one.finding.rests_on.split("\n")} - {""}
+    lines = "\n".join(one.finding.rests_on for _, one in asked).split("\n")
+    quotes = {letters_of(text_of(line)) for line in lines} - {""}
     files = {entry.path for entry, _ in asked}
+    entries = [*(entry for entry, _ in asked), *(claim.entry for claim in facts.found.claims)]
     hunks = _mark_hunks([*_list_hunks(facts.selection)], asked, quotes)
     own = sorted((one for one in hunks if one.own), key=lambda one: one.count_tokens(one.range))
     quoted = [one for one in hunks if one.quoted and not one.own]
     rest = [one for one in hunks if one.path in files and not one.own and not one.quoted]
     files |= {one.path for one in quoted}
-    texts = "\n".join(f"{entry.title} {entry.body}" for entry, _ in asked)
-    sites = [one for one in facts.second_sites if not files.isdisjoint(one.sources) or _is_named(one, texts)]
-    rested = [one for one in facts.second_sites if any(quote in _letters_of([one.text]) for quote in quotes)]
+    texts = "\n".join(f"{entry.title} {entry.body}" for entry in entries)
+    sites = [one for one in facts.second_sites if _is_about(one, files, texts)]
+    rested = [one for one in facts.second_sites if _is_quoted(one, quotes)]
     chosen = _Chosen(tokens)
     chosen.add_around(own)
     chosen.add_around(quoted)
@@ -263,8 +272,18 @@ def _choose_code(facts: PullRequestFacts, asked: Raised, tokens: int) -> _Chosen
     return chosen
 
 
-def _is_named(site: SecondSite, text: str) -> bool:
-    return re.search(rf"\b{re.escape(site.name)}\b", text) is not None
+def _is_about(site: SecondSite, files: Collection[str], texts: str) -> bool:
+    """Return True if a place belongs to one of the files, or if the texts name it."""
+    is_named = re.search(rf"\b{re.escape(site.name)}\b", texts) is not None
+    return is_named or any(path in files for path in site.sources)
+
+
+def _is_quoted(site: SecondSite, quotes: Iterable[str]) -> bool:
+    return _has_any(_letters_of([site.text]), quotes)
+
+
+def _has_any(letters: str, quotes: Iterable[str]) -> bool:
+    return any(quote in letters for quote in quotes)
 
 
 def _list_hunks(selection: Selection) -> Iterator[_Hunk]:
@@ -273,24 +292,34 @@ def _list_hunks(selection: Selection) -> Iterator[_Hunk]:
         path = selection.files[part.file].path
         above = selection.above.get(path, {})
         for index in part.hunks:
-            yield _Hunk(replace(part, hunks=(index,)), path, selection.patches[path].hunks[index], above.get(index, ""))
+            hunk = selection.patches[path].hunks[index]
+            yield _Hunk(replace(part, hunks=(index,)), path, hunk, above.get(index, ""))
 
 
 def _mark_hunks(hunks: Sequence[_Hunk], asked: Raised, quotes: Collection[str]) -> list[_Hunk]:
-    """Return the hunks with the lines of findings, and those that are quoted: exactly, else as a part of a line."""
+    """Return the hunks with their lines that have findings, and those that are quoted.
+
+    A quote is a whole line, or a part if no line equals it. Other files are not searched for a line
+    that a file of a finding has: it may be in many of them.
+    """
     letters = [[letters_of(line.text) for line in one.hunk.lines] for one in hunks]
     exact = {text for texts in letters for text in texts}
     inexact = [quote for quote in quotes if quote not in exact]
     places = {(entry.path, entry.side, entry.line) for entry, _ in asked}
+    files = {entry.path for entry, _ in asked}
+    own = {text for one, texts in zip(hunks, letters, strict=True) if one.path in files for text in texts}
+    elsewhere = [quote for quote in quotes if not any(quote in text for text in own)]
     marked: list[_Hunk] = []
     for one, texts in zip(hunks, letters, strict=True):
         lines = one.hunk.lines
         shown = range(*one.range)
-        own = [at for at in shown if (one.path, lines[at].side, lines[at].number) in places]
-        quoted = [at for at in shown if texts[at] in quotes or any(quote in texts[at] for quote in inexact)]
-        if not quoted and any(quote in _letters_of([one.above]) for quote in inexact):
+        found = [at for at in shown if (one.path, lines[at].side, lines[at].number) in places]
+        wanted = quotes if one.path in files else elsewhere
+        parts = [quote for quote in wanted if quote in inexact]
+        quoted = [at for at in shown if texts[at] in wanted or _has_any(texts[at], parts)]
+        if not quoted and _has_any(_letters_of([one.above]), parts):
             quoted = [shown.start]
-        marked.append(replace(one, own=tuple(own), quoted=tuple(quoted)))
+        marked.append(replace(one, own=tuple(found), quoted=tuple(quoted)))
     return marked
 
 
@@ -311,13 +340,14 @@ def _join_parts(parts: Iterable[FilePart]) -> Iterator[FilePart]:
 
 
 def apply_second_look(facts: PullRequestFacts, verdicts: FindingVerdicts) -> PullRequestFacts:
-    """Return the facts with the new findings to drop, those that hang on a fact, and the claims that are confirmed.
+    """Return the facts with the new findings that are dropped or unproved, and the confirmed claims.
 
-    Unknown numbers are ignored. If a finding has two verdicts, both must agree with the claim, and a new finding stays
-    as it is unless both are against it. A verdict without facts decides nothing about a new finding.
+    Unknown numbers are ignored. If a finding has two verdicts, both must agree with the claim, and a
+    new finding stays as it is unless both are against it. A verdict without facts decides nothing.
     """
     look = plan_second_look(facts)
-    entries = {entry.number: entry for entry in (*facts.found.ledger, *(one for one, _ in facts.found.raised))}
+    known = [*facts.found.ledger, *(entry for entry, _ in facts.found.raised)]
+    entries = {entry.number: entry for entry in known}
     dropped: set[str] = set()
     unseen: dict[str, str] = {}
     agreed: set[str] = set()

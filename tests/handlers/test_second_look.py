@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 import pytest
 
 from hls_handler.actions import EnsureCheck
-from hls_handler.analysis import NO_CALLS, Finding, FindingVerdict, FindingVerdicts, NeededFact
+from hls_handler.analysis import NO_CALLS, EarlierVerdict, Finding, FindingVerdict, FindingVerdicts, NeededFact
 from hls_handler.handlers.changed_files import PatchedFile
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import list_inline, plan_review_check, verification_variables
@@ -16,6 +16,7 @@ from hls_handler.handlers.second_look import Candidate, apply_second_look
 from hls_handler.prompting.render import estimate_tokens, render_review_comment
 from hls_handler.review.second_sites import SecondSite
 from hls_handler.settings.model import Review
+from tests.handlers.test_pull_requests import review
 from tests.handlers.world import file, finding, gather_review, pull_request_analysis
 from tests.prompting.samples import KEY, shipped
 
@@ -74,6 +75,12 @@ def test_hunk_with_a_line_that_the_finding_rests_on_is_shown() -> None:
     assert "print(2)" not in caller
 
 
+def test_line_that_stands_in_the_file_of_the_finding_is_not_looked_for_elsewhere() -> None:
+    same = file("same.py", AREA, additions=2, deletions=2)
+    texts = texts_in(gather_review(*FILES, same, limits=FAILING), at_area(rests_on="def read(text):"))
+    assert [text.split("\n")[0] for text in texts] == ["area.py"]
+
+
 def test_code_is_shown_once_for_several_findings() -> None:
     other = finding(path="area.py", line=2, quote="    return float(text)", severity="critical", title="Reads NaN")
     facts = gather_review(*FILES, limits=FAILING)
@@ -92,6 +99,23 @@ def test_other_places_of_the_files_and_those_that_the_finding_names_are_shown() 
     facts = replace(facts, selection=replace(facts.selection, second_sites=(sites,)))
     shown = shown_in(facts, at_area(body="It breaks `named`."))["second_sites"]
     assert [one.name for one in shown] == ["side_of", "named"]
+
+
+def test_other_place_that_a_claimed_finding_names_is_shown() -> None:
+    record = review(gather_review(*FILES, limits=FAILING), at_area(body="It breaks `far`."))
+    guard = AREA.replace("+    return side ** 2", "+    if side < 0: return 0\n+    return side ** 2")
+    guard = guard.replace("@@ -40,2 +40,2 @@", "@@ -40,2 +40,3 @@")
+    facts = gather_review(file("area.py", guard, additions=3, deletions=2), record=record, limits=FAILING)
+    sites = (site("far", "b.py", "none.py"), site("other", "c.py", "none.py"))
+    facts = replace(facts, selection=replace(facts.selection, second_sites=(sites,)))
+    fixed = EarlierVerdict(
+        number=1, path="area.py", line=41, quote="if side < 0: return 0", verdict="fixed", severity=None
+    )
+    shown = verification_variables(facts, pull_request_analysis(earlier=[fixed])) or {}
+    candidates = cast(tuple[Candidate, ...], shown["candidates"])
+    assert [one.claim[:12] for one in candidates] == ["It is fixed,"]
+    assert "if side < 0: return 0" in candidates[0].code
+    assert [one.name for one in cast(tuple[SecondSite, ...], shown["second_sites"])] == ["far"]
 
 
 def long_file(hunks: int) -> Any:
