@@ -14,7 +14,7 @@ from typing import Literal
 from hls_handler.actions import TITLE_CHECK, Annotation, Conclusion, EnsureCheck
 from hls_handler.analysis import NO_CALLS, Receipt, Reply, Severity
 from hls_handler.review.coverage import Coverage, FileCoverage, count_reasons
-from hls_handler.review.ledger import fails_check, sort_entries
+from hls_handler.review.ledger import fails_check, leaves_open, sort_entries
 from hls_handler.review.record import LedgerEntry
 from hls_handler.settings.model import Review
 from hls_handler.untrusted.cleaning import clean, clean_title, truncate
@@ -55,7 +55,8 @@ def plan_check(
     receipt is that of the commit `asked_for`.
     """
     opened = sort_entries(one for one in findings if one.counts)
-    is_complete = coverage.is_complete and not any(finding.unseen for finding in opened)
+    hangs = any(leaves_open(finding, settings.fail_on) for finding in opened)
+    is_complete = coverage.is_complete and not hangs
     conclusion: Conclusion = "success" if is_complete else settings.incomplete
     if any(fails_check(finding, settings.fail_on) for finding in opened):
         conclusion = "failure"

@@ -264,7 +264,7 @@ def list_to_ask(ledger: Iterable[LedgerEntry], *, fail_on: Severity | None, asks
     undecided = [one for one in entries if one.has_vanished or one.is_undecided or one.has_lost_proof]
     undecided.sort(key=lambda one: not one.was_left_out)
     still_open = [one for one in entries if one.counts and one not in undecided]
-    deciding = [one for one in still_open if asks_all or one.unseen or is_failing(one.severity, fail_on)]
+    deciding = [one for one in still_open if asks_all or is_failing(one.severity, fail_on)]
     return (undecided + deciding)[:MAX_QUESTIONS]
 
 

@@ -330,6 +330,11 @@ def fails_check(entry: LedgerEntry, fail_on: Severity | None) -> bool:
     return entry.counts and not entry.unseen and is_failing(entry.severity, fail_on)
 
 
+def leaves_open(entry: LedgerEntry, fail_on: Severity | None) -> bool:
+    """Return True if an entry would fail the check if the fact it hangs on were proved."""
+    return entry.counts and bool(entry.unseen) and is_failing(entry.severity, fail_on)
+
+
 def sort_entries(entries: Iterable[LedgerEntry]) -> list[LedgerEntry]:
     return sorted(entries, key=lambda one: (RANK[one.severity], -one.confidence, one.path, one.line or 0, one.number))
 

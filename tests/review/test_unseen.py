@@ -37,6 +37,13 @@ def test_dismissal_by_a_writer_ends_it() -> None:
     assert pushes.push({"a.c": FAULT}) == "success"
 
 
+def test_finding_that_would_not_fail_the_check_leaves_the_review_complete() -> None:
+    pushes = Pushes({"a.c": BASE})
+    low = AT.model_copy(update={"severity": "low", "confidence": 0.6})
+    assert pushes.push({"a.c": FAULT}, findings=[low], unseen=FACT) == "success"
+    assert (pushes.looks, pushes.entry(1).unseen) == (1, FACT)
+
+
 def test_other_finding_fails_the_check_beside_it() -> None:
     pushes = hanging()
     other = AT.model_copy(update={"line": 7, "quote": "    last(x);", "title": "Other"})
