@@ -8,7 +8,7 @@ The folders in `mirror.directory` are a cache for all threads and processes, whi
     hello-world-5d41402abc4b2a76/pick   objects of a merge that is computed
 
 Reads use the configuration in git/read and the objects in git/objects. The repository itself is a partial clone, in
-which `git grep` fails at the first file that was not fetched (over 1 MB).
+which `git grep` fails at the first file that was not fetched (over 2 MB).
 """
 
 from __future__ import annotations
@@ -52,11 +52,12 @@ MAX_READ_BYTES = 25_000_000  # of files that are read together
 MAX_MESSAGE_BYTES = 100_000  # of git's error messages, in which the server can write
 MAX_GREP_BYTES = 4_000_000
 MAX_LIST_BYTES = 50_000_000
-MAX_HITS = 500  # of one word; a more frequent one is left out
+MAX_HITS = 500  # of one word, if the output is too long
+MAX_ARGUMENT_BYTES = 500_000  # of paths
 MAX_SEARCHES = 3  # for one review; each leaves out the words that occur too often
 READ_TIMEOUT_S = 30.0
 LOCAL = GitLimits(READ_TIMEOUT_S, MAX_MESSAGE_BYTES)
-UNMERGEABLE = "git is older than 2.38, or cannot merge the commits: a file is over 1 MB, or the conflicts are too large"
+UNMERGEABLE = "git is older than 2.38, or cannot merge the commits: a file is over 2 MB, or the conflicts are too large"
 TOO_MUCH_S = 3600.0  # for which a commit is not fetched that was too large or too slow
 RETRY_S = 60.0  # the same after any other failure
 MIN_SILENCE_S = 5.0  # of the git server in a fetch, if it is not the machine that is slow
@@ -203,7 +204,7 @@ class Mirror:
             raise MirrorUnavailable(f"mirror.directory cannot be used: {exc.strerror}") from exc
 
     def files(self, commit: str, paths: Collection[str]) -> Mapping[str, bytes]:
-        """Return the contents of files, without missing files, files over 1 MB, and what exceeds `MAX_READ_BYTES`.
+        """Return the contents of files, without missing files, files over 2 MB, and what exceeds `MAX_READ_BYTES`.
 
         The content of a symbolic link is the path that it names. git cannot be asked for a path with a newline.
         """
@@ -225,11 +226,13 @@ class Mirror:
         files = (FILE.fullmatch(entry) for entry in found.output.split(b"\0") if entry.lower().endswith(ends))
         return {_decode(file[2]): file[1].decode() for file in files if file}
 
-    def find_words(self, commit: str, words: Collection[str], extensions: Collection[str]) -> tuple[Hit, ...]:
-        """Return the lines with one of the words in files with one of the extensions, such as ".py", by path.
+    def find_words(self, commit: str, words: Collection[str], paths: Collection[str] | None = None) -> tuple[Hit, ...]:
+        """Return the lines with one of the words in some files, or in all, by path.
 
-        A word that occurs more than `MAX_HITS` times is left out.
+        If there are too many, the words that occur more than `MAX_HITS` times in the first of them are left out.
         """
+        if paths is not None and not paths:
+            return ()
         left = [word for word in dict.fromkeys(words) if re.fullmatch(r"\w+", word)]
         options = [
             "--extended-regexp",  # fixed strings take minutes if a line has a megabyte
@@ -245,7 +248,7 @@ class Mirror:
                 break
             found = self._read(
                 commit,
-                ["grep", *options, "-f", "-", commit, "--", *(f"*{end}" for end in extensions)],
+                ["--literal-pathspecs", "grep", *options, "-f", "-", commit, "--", *_limit_arguments(paths or ())],
                 max_bytes=MAX_GREP_BYTES,
                 stdin="|".join(left).encode("utf-8", "replace"),
                 accepted=(0, 1),
@@ -254,10 +257,10 @@ class Mirror:
             hits = [
                 Hit(_decode(path), int(number), _decode(word)) for path, number, word in map(re.Match.groups, lines)
             ]
+            if not found.is_cut:
+                return tuple(dict.fromkeys(hits))
             numbers = Counter(hit.name for hit in hits)
             left = [word for word in left if numbers[word] <= MAX_HITS]
-            if not found.is_cut:
-                return tuple(hit for hit in dict.fromkeys(hits) if hit.name in left)
             if max(numbers.values(), default=0) <= MAX_HITS:
                 raise MirrorUnavailable("the repository has too many lines with the names of the change")
         return ()
@@ -477,8 +480,8 @@ class Mirror:
         if token:
             credential = base64.b64encode(f"x-access-token:{token}".encode()).decode()
             config[f"http.{url.scheme}://{url.netloc}/.extraHeader"] = f"Authorization: Basic {credential}"
-        # Files from 1 MiB on are not fetched; GitHub's API has the same limit.
-        options = ["--depth=1", "--filter=blob:limit=1m", "--no-tags", "--no-recurse-submodules", "--quiet"]
+        # Files from 2 MiB on are not fetched, because no larger ones are read.
+        options = ["--depth=1", "--filter=blob:limit=2m", "--no-tags", "--no-recurse-submodules", "--quiet"]
         wanted = [f"{commit}:refs/hls/{commit}" for commit in dict.fromkeys(commits)]
         result = run_git(
             ["fetch", *options, "--no-write-fetch-head", self._url, *wanted],
@@ -513,6 +516,18 @@ class Mirror:
             timeout_s = self._mirrors.settings().timeout_s
             return TooMuch(f"fetching the repository took longer than mirror.timeout_s ({timeout_s:g})")
         return _find_reason(result) or _Damaged()
+
+
+def _limit_arguments(paths: Collection[str]) -> list[str]:
+    """Return the first paths, of so many bytes that a process can get them as arguments."""
+    chosen: list[str] = []
+    left = MAX_ARGUMENT_BYTES
+    for path in paths:
+        left -= len(path.encode(errors="replace")) + 1
+        if left < 0:
+            break
+        chosen.append(path)
+    return chosen
 
 
 def _find_reason(result: GitResult) -> MirrorUnavailable | None:

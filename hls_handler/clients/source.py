@@ -8,14 +8,14 @@ from typing import TypeVar
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.git_host import MirrorUnavailable
 from hls_handler.clients.mirror import Mirror
-from hls_handler.clients.review_context import MAX_HEAD_FILE_BYTES, read_blobs, read_head_files
+from hls_handler.clients.review_context import read_blobs, read_head_files
 from hls_handler.handlers.reader import Blob, Pick
-from hls_handler.review.grammars import GRAMMARS
 from hls_handler.review.second_sites import Hit
 from hls_handler.untrusted.cleaning import CodeText, clean_and_redact
 
 T = TypeVar("T")
 
+MAX_FILE_BYTES = 2_000_000
 BINARY_BYTES = 8_000  # a file with a zero byte among its first 8,000 bytes is binary, as for git
 
 
@@ -44,7 +44,7 @@ class CommitFiles:
             texts = {
                 path: content.decode("utf-8", "replace")
                 for path, content in found.items()
-                if b"\0" not in content[:BINARY_BYTES] and len(content) <= MAX_HEAD_FILE_BYTES
+                if b"\0" not in content[:BINARY_BYTES] and len(content) <= MAX_FILE_BYTES
             }
         return {path: clean_and_redact(CodeText(text)) for path, text in texts.items()}
 
@@ -53,8 +53,8 @@ class CommitFiles:
             return {}
         return read_blobs(self._api, self._repository, ids, contents)
 
-    def find_words(self, words: Collection[str]) -> Sequence[Hit]:
-        return self._from_mirror(lambda mirror: mirror.find_words(self._commit, words, GRAMMARS)) or ()
+    def find_words(self, words: Collection[str], paths: Collection[str] | None = None) -> Sequence[Hit]:
+        return self._from_mirror(lambda mirror: mirror.find_words(self._commit, words, paths)) or ()
 
     def parents(self) -> tuple[str, ...]:
         return self._from_mirror(lambda mirror: mirror.parents(self._commit)) or ()

@@ -233,8 +233,8 @@ class RepositoryFiles(Protocol):
     def texts(self, paths: Collection[str]) -> Mapping[str, str]:
         """The texts of files, by path, cleaned and redacted.
 
-        Missing files, binary files, and files of more than 200,000 bytes are left out. Without a mirror, GitHub's API
-        returns the first 20, in one request.
+        Missing files, binary files, and files of more than 2,000,000 bytes are left out. Without a mirror, GitHub's
+        API returns the first 20 of at most 200,000 bytes, in one request.
         """
 
     def blobs(self, ids: Sequence[str], contents: Sequence[str]) -> Mapping[str, Blob]:
@@ -244,8 +244,8 @@ class RepositoryFiles(Protocol):
         are texts of at most 1,024 bytes.
         """
 
-    def find_words(self, words: Collection[str]) -> Sequence[Hit]:
-        """The lines with one of the words. A word that is too frequent is left out."""
+    def find_words(self, words: Collection[str], paths: Collection[str] | None = None) -> Sequence[Hit]:
+        """The lines with one of the words, in these files or in all. A word that is too frequent is left out."""
 
     def parents(self) -> tuple[str, ...]:
         """The parents of the commit. Nothing without a mirror."""

@@ -124,7 +124,17 @@ def test_words_on_very_many_lines_are_left_out(world: World) -> None:
         Hit(f"{name}/{'x' * 100}.py", 8, "rare_7") for name in sorted(map(str, range(50)))
     )
     commit = world.origin.commit({"a.py": b"often\n" * 501 + b"rare\n" * 500})
-    assert len(world.open(commit).find_words(["often", "rare"])) == 500
+    assert len(world.open(commit).find_words(["often", "rare"])) == 1_001  # there is room for them
+
+
+def test_words_are_searched_in_given_files_only_whose_names_are_no_patterns(world: World) -> None:
+    files = ["a.py", "b.py", "*.py", ":(top)c.sql"]
+    source = world.open(world.origin.commit(dict.fromkeys(files, b"word\n")))
+    assert [hit.path for hit in source.find_words(["word"], ["*.py", ":(top)c.sql", "absent.py"])] == files[2:]
+    assert source.find_words(["word"], []) == ()
+    assert len(source.find_words(["word"])) == 4
+    many = [f"{number}/{'x' * 1_000}.py" for number in range(1_000)]  # more than arguments can be
+    assert [hit.path for hit in source.find_words(["word"], ["a.py", *many])] == ["a.py"]
 
 
 def test_a_line_of_a_megabyte_does_not_stop_the_search(world: World) -> None:
@@ -154,7 +164,7 @@ def test_commit_that_is_there_needs_no_request_and_the_next_one_transfers_only_w
 
 def test_large_and_binary_files_have_no_text_and_do_not_hide_the_others(world: World) -> None:
     commit = world.origin.commit(
-        {"a.py": b"word\n", "b.bin": b"word\0\n", "c.txt": b"word " * 300_000, "d.py": b"word"}
+        {"a.py": b"word\n", "b.bin": b"word\0\n", "c.txt": b"word " * 500_000, "d.py": b"word"}
     )
     source = world.open(commit)
     assert [text(source, path) for path in ("a.py", "b.bin", "c.txt", "d.py")] == ["word\n", None, None, "word"]
@@ -182,7 +192,7 @@ def test_rule_11_links_and_submodules_are_not_followed_and_names_are_only_names(
         "link": "/etc/passwd",
     }
     assert {(line.path, line.number) for line in source.find_words(["word", "root"])} == {
-        (name, 1) for name in (*names, "new\nline.py") if name.endswith(".py")
+        (name, 1) for name in (*names, "new\nline.py")
     }
     assert len({call.partition("?")[0] for call in world.server.calls}) == 2  # o/r.git alone
 
@@ -774,7 +784,7 @@ def test_rule_11_merge_starts_no_program_that_the_repository_names(world: World,
 
 
 def test_merge_of_a_file_that_is_too_large_to_be_fetched_is_impossible(world: World) -> None:
-    large = b"x\n" * 600_000
+    large = b"x\n" * 1_200_000
     base, commit = world.origin.commit({"a": large}), world.origin.commit({"a": large + b"y\n"})
     files = world.open(commit)
     assert files.cherry_pick(base, world.origin.commit({"a": b"z\n" + large})) is None

@@ -235,13 +235,15 @@ class FakeRepositoryFiles:
         self.github._call(f"cherry_pick {self.sha}")
         return self.github.picks.get((self.sha, base, onto))
 
-    def find_words(self, words: Collection[str]) -> Sequence[Hit]:
+    def find_words(self, words: Collection[str], paths: Collection[str] | None = None) -> Sequence[Hit]:
+        files = {name.partition(":")[2]: name for name in self.github.head_files if name.startswith(f"{self.sha}:")}
         return [
-            Hit(name.partition(":")[2], number, word)
-            for name, text in self.github.head_files.items()
-            for number, line in enumerate(text.split("\n"), 1)
+            Hit(path, number, word)
+            for path, name in files.items()
+            if paths is None or path in paths
+            for number, line in enumerate(self.github.head_files[name].split("\n"), 1)
             for word in words
-            if name.startswith(f"{self.sha}:") and re.search(rf"\b{word}\b", line)
+            if re.search(rf"\b{word}\b", line)
         ]
 
 
