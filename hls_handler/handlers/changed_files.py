@@ -25,7 +25,8 @@ from hls_handler.prompting.render import CHARACTERS_PER_TOKEN, estimate_tokens
 from hls_handler.review.blocks import Block, PlacedBlock, find_blocks, match_blocks
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.review.patches import Hunk, Line, Patch, Side, number_line, numbered, parse_numbered, parse_patch
-from hls_handler.review.second_sites import SecondSite, is_test_file
+from hls_handler.review.second_sites import SecondSite
+from hls_handler.review.test_files import is_test_file
 from hls_handler.settings.values import PathFilter
 from hls_handler.untrusted.cleaning import LONGEST_TEXT, CodeText, clean, count_shown, show_name
 from hls_handler.untrusted.redaction import redact_code
@@ -367,6 +368,6 @@ def _rank(file: PatchedFile) -> int:
         return 3
     if WORKFLOW_FILES.search(path):
         return 0
-    if is_test_file(path):
+    if is_test_file(file.path):
         return 1
     return 2 if DOCUMENTATION.search(path) or SETTINGS_FILES.search(path) else 0
