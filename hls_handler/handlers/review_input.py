@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
@@ -38,7 +38,7 @@ from hls_handler.review.dismissals import find_dismissals
 from hls_handler.review.functions import find_lines_above
 from hls_handler.review.grammars import has_grammar
 from hls_handler.review.ledger import PresentFiles
-from hls_handler.review.patches import Patch, number_line
+from hls_handler.review.patches import Patch, number_line, parse_numbered
 from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
 from hls_handler.review.reviewers import (
     MAX_REVIEWERS,
@@ -48,7 +48,15 @@ from hls_handler.review.reviewers import (
     find_owners,
     parse_owners,
 )
-from hls_handler.review.second_sites import ChangedSource, Hit, SecondSite, describe_sites, find_second_sites
+from hls_handler.review.second_sites import (
+    Hit,
+    SecondSite,
+    SecondSites,
+    describe_sites,
+    find_second_sites,
+    is_documentation,
+)
+from hls_handler.review.wanted_names import ChangedSource
 from hls_handler.settings.model import Review
 from hls_handler.settings.values import PathFilter
 from hls_handler.wording import count
@@ -61,6 +69,8 @@ MAX_COMPARED_FILES = 250  # changed files without a patch that are compared with
 MAX_OWNED_FILES = 30  # changed files whose code owners are looked up
 MAX_AUTHORED_FILES = 3  # changed files whose last authors are read, with one request each
 ABOVE_SHARE = 0.15  # of the tokens of a call, at most, for lines above hunks
+FURTHER_SHARE = 0.1  # of the question, for all other places, up to which less important ones are added
+QUESTION_TOKENS = 3_000  # of a question without patches and other places
 TOKENS_PER_SITE = 50  # tokens of lines of another place in addition to themselves
 TOKENS_PER_TEXT = 100  # tokens of a text in addition to itself: name and delimiters
 MAX_GUIDANCE_CHARS, MAX_LINKED_ISSUE_CHARS = 6_000, 3_000
@@ -296,13 +306,13 @@ def read_surroundings(
     `most` tokens of other places. So the patches and their division into calls do not change.
     """
     shown = dict.fromkeys(selection.files[part.file] for call in selection.calls for part in call)
-    if not any(has_grammar(file.path) for file in shown):
+    searches = most > 0 and any(_may_have_places(file) for file in shown) and not files.no_mirror
+    if not searches and not any(has_grammar(file.path) for file in shown):
         return selection
-    searches = most > 0 and not files.no_mirror
     paths = [
         file.path
         for file in shown
-        if file.status != "removed" and has_grammar(file.path) and (searches or _has_lines_above(selection, file))
+        if file.status != "removed" and (_may_have_places(file) if searches else _has_lines_above(selection, file))
     ][:MAX_READ_FILES]
     no_texts: Mapping[str, str] = {}
     texts, why = read_optional(lambda: files.texts(paths) if paths else no_texts, no_texts)
@@ -312,19 +322,57 @@ def read_surroundings(
         return replace(selection, unsearched=why or (files.no_mirror if most else ""))
     changed = [
         ChangedSource(
-            file.path, texts.get(file.path, ""), selection.patches[file.path], selection.shown_patches[file.path]
+            file.path,
+            texts.get(file.path, ""),
+            selection.patches[file.path],
+            selection.shown_patches[file.path],
+            _list_above(selection, file.path),
         )
         for file in shown
         if file.path in texts or file.status == "removed"
     ]
-
-    def search(words: Collection[str]) -> list[Hit]:
-        return [hit for hit in files.find_words(words) if not ignored_paths.excludes(hit.path)]
-
-    no_sites: tuple[SecondSite, ...] = ()
-    sites, why = read_optional(lambda: find_second_sites(changed, search, files.texts), no_sites)
+    searched = _SearchedFiles(files, ignored_paths)
+    sites, why = read_optional(lambda: find_second_sites(changed, searched), SecondSites())
     selection = _with_second_sites(selection, sites, tokens=tokens, most=most)
-    return replace(selection, unsearched=why or files.no_mirror)
+    unread = [path for path in paths if path not in texts and has_grammar(path)]
+    listed = files.list_files(unread) if unread else ()
+    too_large = [path for path in unread if path in listed]
+    return replace(selection, unsearched=why or files.no_mirror or _describe_too_large(too_large))
+
+
+@dataclass(frozen=True, slots=True)
+class _SearchedFiles:
+    """The files at a commit, without those that settings ignore."""
+
+    files: RepositoryFiles
+    ignored_paths: PathFilter
+
+    def list_files(self, extensions: Collection[str]) -> Collection[str]:
+        return [path for path in self.files.list_files(extensions) if not self.ignored_paths.excludes(path)]
+
+    def find_words(self, words: Collection[str], paths: Collection[str] | None = None) -> Sequence[Hit]:
+        return [hit for hit in self.files.find_words(words, paths) if not self.ignored_paths.excludes(hit.path)]
+
+    def texts(self, paths: Collection[str]) -> Mapping[str, str]:
+        return self.files.texts(paths)
+
+
+def _may_have_places(file: PatchedFile) -> bool:
+    return has_grammar(file.path) or (file.deletions > 0 and not is_documentation(file.path))
+
+
+def _list_above(selection: Selection, path: str) -> frozenset[int]:
+    """Return the numbers of the lines that calls show above the hunks of a file."""
+    texts = selection.above.get(path, {}).values()
+    hunks = parse_numbered("\n".join(["@@ -1 +1 @@", *texts])).hunks
+    return frozenset(line.number for hunk in hunks for line in hunk.lines)
+
+
+def _describe_too_large(paths: Sequence[str]) -> str:
+    if not paths:
+        return ""
+    others = f" and {count(len(paths) - 1, 'more file')}" if len(paths) > 1 else ""
+    return f"{paths[0]}{others} could not be read: over 2 MB, or no text"
 
 
 def _has_lines_above(selection: Selection, file: PatchedFile) -> bool:
@@ -332,19 +380,29 @@ def _has_lines_above(selection: Selection, file: PatchedFile) -> bool:
     return file.status != "added" and any(hunk.lines and hunk.lines[0].number > 1 for hunk in hunks)
 
 
-def _with_second_sites(selection: Selection, sites: Sequence[SecondSite], *, tokens: int, most: int) -> Selection:
+def _with_second_sites(selection: Selection, sites: SecondSites, *, tokens: int, most: int) -> Selection:
     calls: list[tuple[SecondSite, ...]] = []
     for call in selection.calls:
         files = show_files(selection, call)
         used = sum(estimate_tokens(file.numbered) + estimate_tokens(file.above) + TOKENS_PER_FILE for file in files)
-        room, of_call = min(tokens - used, most), []
-        for site in sites:
-            needed = TOKENS_PER_SITE + estimate_tokens(f"{site.path}{site.text}")
-            if needed <= room and any(file.path in site.sources for file in files):
-                of_call.append(site)
-                room -= needed
+        paths = {file.path for file in files}
+        of_call: list[SecondSite] = []
+        most_of_call = min(tokens - used, most)
+        left = _add_sites(of_call, sites.main, paths, most_of_call)
+        further = int((used + QUESTION_TOKENS) * FURTHER_SHARE) - (most_of_call - left)
+        _add_sites(of_call, sites.further, paths, min(left, further))
         calls.append(tuple(of_call))
     return replace(selection, second_sites=tuple(calls) if any(calls) else ())
+
+
+def _add_sites(of_call: list[SecondSite], sites: Sequence[SecondSite], paths: Set[str], tokens: int) -> int:
+    """Add the sites that belong to the files and fit into the tokens. Return how many tokens are left."""
+    for site in sites:
+        needed = TOKENS_PER_SITE + estimate_tokens(f"{site.path}{site.text}")
+        if needed <= tokens and not paths.isdisjoint(site.sources):
+            of_call.append(site)
+            tokens -= needed
+    return tokens
 
 
 def _with_lines_above(selection: Selection, texts: Mapping[str, str], *, tokens: int) -> Selection:

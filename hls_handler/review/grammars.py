@@ -33,7 +33,7 @@ _JAVASCRIPT_FUNCTIONS = "arrow_function function_expression generator_function c
 _JAVASCRIPT_VALUES = "variable_declarator pair field_definition"
 _TYPESCRIPT = (
     "tree_sitter_typescript",
-    _JAVASCRIPT,
+    f"{_JAVASCRIPT} function_signature method_signature abstract_method_signature",
     _JAVASCRIPT_FUNCTIONS,
     f"{_JAVASCRIPT_VALUES} public_field_definition property_signature enum_assignment",
 )

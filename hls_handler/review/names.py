@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from tree_sitter import Node
 
-from hls_handler.review.grammars import NAMING, WRAPPERS, has_grammar, parse_source
+from hls_handler.review.grammars import NAMING, WRAPPERS, Grammar, has_grammar, parse_source
 from hls_handler.review.parser_process import parse
+from hls_handler.review.receivers import IMPORT, OWN, Words, find_expression_type, find_receiver, last_name, list_said
 
 MAX_CHARACTERS = 1000  # of a line: names on longer ones, which are generated, are left out
 LINES_BEFORE_NAME = 7  # of a definition that is shown
+MAX_OWNERS = 20  # words of the first line of a class
 MAX_DEPTH_OF_NAME = 20  # nodes from a call to its name
 IDENTIFIER = re.compile(r"[^\W\d]\w{0,99}")
 
@@ -30,6 +33,14 @@ CALLS = {
 MEMBERS = re.compile("attribute|access|member|scoped|reference|keyword_argument")
 """Found in the types of nodes with a name that is that of a member."""
 
+CLASSES = re.compile("class|struct|interface|enum|trait|record|union|impl_item|type_(declaration|alias)")
+"""Found in the types of nodes of classes, and of what is like them."""
+
+CLASS_KEYWORDS = re.compile(
+    "abstract|class|data|default|enum|export|extends|final|for|impl|implements|interface|internal|package|partial"
+    "|permits|private|protected|pub|public|record|sealed|static|struct|trait|type|union|where|with"
+)
+
 FUNCTIONS = re.compile("func|method|constructor|operator|closure|lambda")
 """Found in the types of nodes of functions, in which variables are local."""
 
@@ -45,15 +56,22 @@ class Scope(NamedTuple):
     is_function: bool = False
 
 
+Kind = Literal["definition", "function", "value", "call", "plain", "member", "import", "text"]
+"""A function is one without a name. A value is a constant or field. Members are used. A text is a word of a string."""
+
+
 class Named(NamedTuple):
     """A name on a line, or that of a definition around a line."""
 
-    kind: Literal["definition", "function", "value", "call", "plain", "member"]
-    """A function is one without a name. A value is a constant or field. Members are used."""
+    kind: Kind
     name: str
     row: int  # of the name, from 0
     scope: Scope  # its own if it is a definition
     is_member: bool = False  # of a class
+    owners: Words = ()  # the class around it, and the other words of that class's first line
+    receiver: str | None = None  # `b` in `a.b.c()`; "" if it has no name; None if `c` stands alone
+    said: tuple[Words, ...] = ()  # types of the receiver, or modules of a name that stands alone: see `receivers`
+    is_local: bool = False  # the receiver is a variable or parameter of a function
 
     @property
     def begin(self) -> int:
@@ -64,12 +82,150 @@ class Named(NamedTuple):
 def find_named(text: str | None, path: str, rows: Collection[int]) -> list[Named]:
     """Return the definitions around the rows, and the names on them; an outer definition comes before an inner one.
 
-    Raises as `parse`.
+    Local variables of functions are left out. Raises as `parse`.
     """
     if not text or not rows or not has_grammar(path):
         return []
-    found = parse("names", text, path, sorted(rows))
-    return [Named(kind, name, row, Scope(*scope), is_member) for kind, name, row, scope, is_member in found]
+    return [
+        Named(kind, name, row, Scope(*scope), is_member, tuple(owners), receiver, tuple(map(tuple, said)), is_local)
+        for kind, name, row, scope, is_member, owners, receiver, said, is_local in parse(
+            "names", text, path, sorted(rows)
+        )
+    ]
+
+
+@dataclass(slots=True)
+class _Around:
+    """What is around a node."""
+
+    node: Node  # the parent
+    scope: Scope
+    first: int  # row at which the node begins, with its decorators and the comment above
+    owners: Words
+    is_import: bool = False
+
+
+@dataclass(slots=True)
+class _Use:
+    """A name that is used, before it is known what the file says of it."""
+
+    named: Named
+    about: str  # the name whose type or module counts
+    said: tuple[Words, ...]  # what the expression itself says
+
+
+class _Finder:
+    """Finds the names on some rows of one file."""
+
+    def __init__(self, root: Node, grammar: Grammar, source: bytes, rows: Sequence[int]) -> None:
+        self._source, self._rows, self._on_rows = source, rows, set(rows)
+        self._named = set(grammar.named.split())
+        self._unnamed = set(grammar.unnamed.split())
+        self._values = set(grammar.values.split())
+        self._functions = {kind for kind in self._named | self._unnamed if FUNCTIONS.search(kind)}
+        self._top = Scope(0, root.end_point.row)
+        self.found: list[Named | _Use] = []
+        nodes = [(root, _Around(root, self._top, 0, ()))]
+        while nodes:
+            node, around = nodes.pop()
+            last = node.end_point.row
+            if bisect_left(rows, last + 1) > bisect_left(rows, around.first):
+                nodes += reversed(self._visit(node, around))
+
+    def _visit(self, node: Node, around: _Around) -> list[tuple[Node, _Around]]:
+        """Add what a node defines or uses. Return its children, with what is around each."""
+        scope = around.scope
+        own = Scope(around.first, node.end_point.row, node.type in self._functions)
+        is_value = node.type in self._unnamed and around.node.type in NAMING
+        is_impl = node.type == "impl_item"
+        is_definition = is_value or (node.type in self._named and not is_impl and not _is_reference(node))
+        is_constant = node.type in self._values and not scope.is_function
+        is_outer = is_definition or is_constant or own.is_function or is_impl
+        inner = own if is_outer else scope
+        owners = self._find_owners(node) if node.type in self._named else ()
+        name = None
+        if is_definition or is_constant:
+            name = _find_name(around.node if is_value else node, self._source)
+        if name is not None:
+            kind: Kind = "definition" if is_definition else "value"
+            is_member = scope is not self._top and not scope.is_function
+            of_class = owners or around.owners
+            plain = Scope(own.first, own.last)
+            self.found.append(Named(kind, self._text(name), name.start_point.row, plain, is_member, of_class))
+        elif is_definition or node.type in self._unnamed:
+            self.found.append(Named("function", "", node.start_point.row, Scope(own.first, own.last)))
+        else:
+            self._add_use(node, around)
+        is_imported = around.is_import or IMPORT.search(node.type) is not None
+        children = node.named_children
+        begins = _find_begins(node, around.first, children)
+        return [
+            (child, _Around(node, inner, begin, owners or around.owners, is_imported))
+            for child, begin in zip(children, begins, strict=True)
+        ]
+
+    def _add_use(self, node: Node, around: _Around) -> None:
+        parent = around.node
+        if node.type in CALLS:
+            name = _find_name(node, self._source)
+            if name is not None and name.start_point.row in self._on_rows:
+                self._append("call", name, around)
+        elif node.type.endswith("identifier") and node.start_point.row in self._on_rows and not node.child_count:
+            is_behind = parent.type == "keyword_argument" or node.start_byte > parent.start_byte
+            is_member = node.type != "identifier" or (MEMBERS.search(parent.type) is not None and is_behind)
+            if IDENTIFIER.fullmatch(self._text(node)):
+                self._append("member" if is_member else "plain", node, around)
+        elif node.type.startswith("shorthand_property") and node.start_point.row in self._on_rows:
+            self._append("member", node, around)
+        elif "string" in node.type and not node.named_child_count:
+            self._add_words(node, around)
+
+    def _add_words(self, node: Node, around: _Around) -> None:
+        """Add the words of a string that are on the rows."""
+        for row, line in enumerate(self._text(node).split("\n"), node.start_point.row):
+            if row in self._on_rows:
+                for word in IDENTIFIER.findall(line):
+                    self.found.append(Named("text", word, row, around.scope, False, around.owners))
+
+    def _append(self, kind: Kind, name: Node, around: _Around) -> None:
+        text = self._text(name)
+        if around.is_import:
+            kind = "import"
+        node = find_receiver(name)
+        receiver = None if node is None else last_name(node, self._source)
+        said: tuple[Words, ...] = ()
+        if node is not None:
+            found = find_expression_type(node, self._source)
+            is_own = receiver in OWN or self._source.startswith(b"super", node.start_byte)
+            own: tuple[Words, ...] = (around.owners,) if is_own and around.owners else ()
+            said = own if found is None else (found,)
+        named = Named(kind, text, name.start_point.row, around.scope, False, around.owners, receiver)
+        self.found.append(_Use(named, text if receiver is None else receiver, said))
+
+    def _find_owners(self, node: Node) -> Words:
+        """Return the words that name the class which a node is, or whose method it is; () if there is none."""
+        receiver = node.child_by_field_name("receiver")  # Go
+        declarator = node.child_by_field_name("declarator")  # C++: `int Box::area()`
+        if receiver is not None:
+            return tuple(re.findall(r"\w+", self._text(receiver))[-1:])
+        if declarator is not None and "::" in self._text(declarator).partition("(")[0]:
+            return tuple(re.findall(r"(\w+)::", self._text(declarator).partition("(")[0])[-1:])
+        if not _is_class(node):
+            return ()
+        body = node.child_by_field_name("body")
+        end = node.end_byte if body is None else body.start_byte
+        name = _find_name(node, self._source)
+        first_line = self._source[node.start_byte : end].decode(errors="replace").partition("\n")[0]
+        words = [word for word in re.findall(r"\w+", first_line) if not CLASS_KEYWORDS.fullmatch(word)]
+        own = "" if name is None else self._text(name)
+        return tuple(dict.fromkeys([own, *words]))[:MAX_OWNERS]
+
+    def _text(self, node: Node) -> str:
+        return _text(node, self._source)
+
+
+def _is_class(node: Node) -> bool:
+    return CLASSES.search(node.type) is not None
 
 
 def list_named(text: str, path: str, rows: Sequence[int]) -> list[Named]:
@@ -79,43 +235,21 @@ def list_named(text: str, path: str, rows: Sequence[int]) -> list[Named]:
     if parsed is None:
         return []
     root, grammar = parsed
-    named, unnamed, values = set(grammar.named.split()), set(grammar.unnamed.split()), set(grammar.values.split())
-    functions = {kind for kind in named | unnamed if FUNCTIONS.search(kind)}
-    on_rows, source = set(ordered), text.encode(errors="replace")
+    source = text.encode(errors="replace")
+    finder = _Finder(root, grammar, source, ordered)
+    about = {one.about for one in finder.found if isinstance(one, _Use) and one.about and not one.said}
+    said = list_said(root, source, lines, about)
     found: list[Named] = []
-    top = Scope(0, root.end_point.row)
-    nodes = [(root, root, top, 0)]
-    while nodes:
-        node, parent, scope, first = nodes.pop()
-        last = node.end_point.row
-        if bisect_left(ordered, last + 1) == bisect_left(ordered, first):
+    for one in finder.found:
+        if isinstance(one, Named):
+            found.append(one)
             continue
-        inner, is_function = scope, node.type in functions
-        is_value = node.type in unnamed and parent.type in NAMING
-        is_definition = is_value or (node.type in named and node.type != "impl_item" and not _is_reference(node))
-        is_constant = node.type in values and not scope.is_function
-        if is_definition or is_constant or is_function or node.type == "impl_item":
-            inner = Scope(first, last, is_function)
-        name = _find_name(parent if is_value else node, source) if is_definition or is_constant else None
-        if name is not None:
-            kind: Literal["definition", "value"] = "definition" if is_definition else "value"
-            own, is_member = Scope(first, last), scope is not top and not scope.is_function
-            found.append(Named(kind, _text(name, source), name.start_point.row, own, is_member))
-        elif is_definition or node.type in unnamed:
-            found.append(Named("function", "", node.start_point.row, Scope(first, last)))
-        elif node.type in CALLS:
-            name = _find_name(node, source)
-            if name is not None and name.start_point.row in on_rows:
-                found.append(Named("call", _text(name, source), name.start_point.row, scope))
-        elif node.type.endswith("identifier") and node.start_point.row in on_rows and not node.child_count:
-            is_behind = parent.type == "keyword_argument" or node.start_byte > parent.start_byte
-            is_member = node.type != "identifier" or (MEMBERS.search(parent.type) is not None and is_behind)
-            used = _text(node, source)
-            if IDENTIFIER.fullmatch(used):
-                found.append(Named("member" if is_member else "plain", used, node.start_point.row, scope))
-        children = node.named_children
-        begins = _find_begins(node, first, children)
-        nodes += [(child, node, inner, begin) for child, begin in zip(children, begins, strict=True)][::-1]
+        known = said.get(one.about)
+        stands_alone = one.named.receiver is None
+        if known is None or one.said:
+            found.append(one.named._replace(said=one.said))
+        elif not (stands_alone and known.is_local and one.named.kind in ("call", "plain")):
+            found.append(one.named._replace(said=tuple(known.types), is_local=known.is_local))
     return found
 
 

@@ -1,38 +1,65 @@
 """Finds the other places of a repository that a change depends on or affects.
 
-They are the definitions of what changed lines use, and the calls of functions that changed. No model chooses them and
-no types are inferred: a name is that of the file that the user's text names, or of the same folder; if that is not
-clear, the name is left out.
+They are the definitions of what the lines of hunks use, the calls of functions that changed, and the lines that still
+have a word which the change took away. No model chooses them and no types are inferred: a name is that of the file
+that the user's text names, or of the same folder, unless that text says that it is another's; if that is not clear,
+the name is left out.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
-from hls_handler.review.grammars import find_grammar
-from hls_handler.review.names import Named, find_named
-from hls_handler.review.patches import Line, Patch, Side, number_line
+from hls_handler.review.builtin_methods import BUILTIN_METHODS
+from hls_handler.review.grammars import GRAMMARS
+from hls_handler.review.names import MAX_CHARACTERS, Named, find_named
+from hls_handler.review.patches import Line, number_line
+from hls_handler.review.test_files import is_test_file
+from hls_handler.review.wanted_names import (
+    WORD,
+    ChangedSource,
+    Gone,
+    Name,
+    Use,
+    Wanted,
+    WantedNames,
+    by_path,
+    find_family,
+    is_whole_string,
+    lines_of,
+    list_wanted,
+)
 from hls_handler.wording import count
 
-MAX_NAMES = 40  # of which a review looks for other places
-MAX_FILES = 60  # that are read for them
-MAX_TEXT = 2_000_000  # characters of these files in all; files beyond are not parsed
-MAX_CALLS = 3  # that are shown of one function
+MAX_CANDIDATES = 200  # names of which a definition is searched
+MAX_NAMES = 40  # with a definition in the repository, of which a review shows places
+MAX_RELATED = 400  # files that are searched for definitions
+MAX_FILES = 60  # that are read for definitions, and as many for calls and words
+MAX_ROWS_OF_NAME = 300  # with one name in one file
+MAX_FILES_OF_NAME = 12  # that are read for the calls of one name
+MAX_TEXT = 4_000_000  # characters of these files in all; files beyond are not parsed
+MAX_CALLS, MAX_MORE_CALLS = 3, 8  # that are shown of one function, and if there is room
+MAX_GONE = 20  # words that the change took away
+MAX_GONE_FILES = 20  # with such a word; a more frequent one is left out
+MAX_GONE_LINES = 3  # that are shown of one
+MAX_OVERLOADS = 6
 MAX_LINES = 15  # of one place
+LINES_AROUND = 3  # of a call
 
-WORD = re.compile(r"[\w-]+")
+DOCUMENTATION = re.compile(r"(^|/)(docs?|changelogs?|licenses?)(/|$)|(^|/)(changelog|license)|\.(md|mdx|rst|txt|adoc)$")
+
 SAME, NAMED, FOLDER, UNRELATED = 3, 2, 1, 0
 """Relation of a file to the file that defines a name: the same; its text names the file, or the file's folder."""
 
-TEST_FILES = re.compile(r"(^|/)(tests?|specs?|__tests__)/|(^|/)test_[^/]*$|(_test|_spec|\.test|\.spec)\.[a-z]+$")
+IMPLICIT = {"tree_sitter_java", "tree_sitter_c_sharp", "c"}
+"""Families of languages in which a method is called without its object."""
 
-Kind = Literal["definition", "call"]
+Kind = Literal["definition", "call", "use"]
 
 
 class Hit(NamedTuple):
@@ -43,233 +70,458 @@ class Hit(NamedTuple):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class ChangedSource:
-    path: str
-    text: str  # of the new file; "" if it was removed
-    patch: Patch
-    shown: Patch  # the part of it that a review shows
+class SearchedFiles(Protocol):
+    """The files of the repository after the change."""
+
+    def list_files(self, extensions: Collection[str]) -> Collection[str]:
+        """Return the paths of the files with one of the extensions."""
+
+    def find_words(self, words: Collection[str], paths: Collection[str] | None = None) -> Sequence[Hit]:
+        """Return the lines with one of the words, in these files or in all.
+
+        It may leave out a word that is too frequent.
+        """
+
+    def texts(self, paths: Collection[str]) -> Mapping[str, str]:
+        """Return the texts of files. It may leave out a file that is too long or no text."""
 
 
 @dataclass(frozen=True, slots=True)
 class SecondSite:
-    """Lines outside of the patches: a definition, or a call."""
+    """Lines outside of the patches: a definition, a call, or another use of a word that the change took away."""
 
     kind: Kind
     name: str  # of the function, class, constant or field
     path: str
-    line: int  # of the definition's beginning or of the call
+    line: int  # of the definition's beginning, of the call or of the use
     text: str  # numbered lines as in a patch, at most `MAX_LINES`
     sources: tuple[str, ...]  # paths of the changed files that it belongs to
-    calls: int = 0  # number of calls in the repository outside of the patches
+    calls: int = 0  # number of calls that were found outside of the patches
     files: int = 0  # number of files with these calls
 
 
-class _Name(NamedTuple):
-    text: str
-    family: str  # of languages
+@dataclass(frozen=True, slots=True)
+class SecondSites:
+    """The other places, the most important ones first."""
+
+    main: tuple[SecondSite, ...] = ()
+    further: tuple[SecondSite, ...] = ()
+    """Definitions of names on lines that did not change or were removed, and more calls of one function."""
+
+
+def find_second_sites(changed: Sequence[ChangedSource], files: SearchedFiles) -> SecondSites:
+    wanted = list_wanted(changed)
+    finder = _Finder(changed, wanted, files)
+    finder.read_definitions()
+    finder.read_uses()
+    finder.choose()
+    main = _leave_out_inner(finder.main, [])
+    return SecondSites(tuple(main), tuple(_leave_out_inner(finder.further, main)))
+
+
+def _leave_out_inner(sites: Sequence[SecondSite], shown: Sequence[SecondSite]) -> list[SecondSite]:
+    """Return the sites that are not a part of an earlier one."""
+    left: list[SecondSite] = []
+    for site in sites:
+        if not any(site.path == other.path and site.text in other.text for other in (*shown, *left)):
+            left.append(site)
+    return left
+
+
+class _Definition(NamedTuple):
+    path: str
+    named: Named
 
 
 @dataclass(slots=True)
-class _Wanted:
-    """The numbers of changed lines that a name to look for belongs to, by path."""
+class _Repository:
+    """What was read of the repository."""
 
-    called: Counter[str] = field(default_factory=Counter)
-    plain: Counter[str] = field(default_factory=Counter)  # used, also if it is called
-    member: Counter[str] = field(default_factory=Counter)  # used behind a dot
-    changed: Counter[str] = field(default_factory=Counter)
+    texts: dict[str, str]
+    shown: Mapping[str, Collection[int]]  # numbers of the lines that the review shows of changed files
+    words: dict[str, frozenset[str]]
+    rows: dict[str, set[int]] = field(default_factory=dict)  # to be parsed, by path
+    left: int = MAX_TEXT
+    _named: dict[str, list[Named]] = field(default_factory=dict)
 
-    @property
-    def rank(self) -> tuple[int, int]:
-        return -self.called.total() - self.changed.total(), -self.plain.total() - self.member.total()
+    def read(self, files: SearchedFiles, rows: Mapping[str, set[int]]) -> None:
+        """Read the files, and parse them at these rows."""
+        new = [path for path in rows if path not in self.texts]
+        texts = files.texts(new) if new else {}
+        for path in new:
+            self.texts[path] = texts.get(path, "") if self.left > 0 else ""
+            self.left -= len(self.texts[path])
+        for path, of_file in rows.items():
+            known = self.rows.setdefault(path, set())
+            if not of_file <= known:
+                known |= of_file
+                self._named.pop(path, None)
 
+    def find_named(self, path: str) -> list[Named]:
+        if path not in self._named:
+            self._named[path] = find_named(self.texts.get(path), path, self.rows.get(path, ()))
+        return self._named[path]
 
-def find_second_sites(
-    changed: Sequence[ChangedSource],
-    search: Callable[[Collection[str]], Sequence[Hit]],
-    read: Callable[[Collection[str]], Mapping[str, str]],
-) -> tuple[SecondSite, ...]:
-    """Return the other places; a place that belongs to more changed lines comes first.
-
-    `search` returns the lines of the repository, after the change, that contain a name as a word. It may leave out a
-    name that is too frequent. `read` returns the texts of files; it may leave out a file that is too long or no text.
-    """
-    wanted = _list_wanted(changed)
-    names = sorted(wanted, key=lambda name: (wanted[name].rank, name))[:MAX_NAMES]
-    hits: dict[_Name, dict[str, set[int]]] = {name: {} for name in names}  # rows by path
-    for hit in search({name.text for name in names}) if names else ():
-        name = _Name(hit.name, _family(hit.path) or "")
-        if name in hits:
-            hits[name].setdefault(hit.path, set()).add(hit.number - 1)
-    texts = {source.path: source.text for source in changed}
-    new: set[str] = set()
-    rows: dict[str, set[int]] = {}  # of all names, by path
-    for name in names:
-        if len(new | hits[name].keys() - texts.keys()) > MAX_FILES:
-            hits[name] = {}
-        new |= hits[name].keys() - texts.keys()
-        for path, of_name in hits[name].items():
-            rows.setdefault(path, set()).update(of_name)
-    found_texts = read(new) if new else {}
-    left = MAX_TEXT
-    for path in [path for path in rows if path not in texts]:
-        texts[path] = found_texts.get(path, "") if left > 0 else ""
-        left -= len(texts[path])
-    found = {path: find_named(texts[path], path, rows[path]) for path in sorted(rows)}
-    shown = {source.path: {line.number for line in _lines(source.shown, "RIGHT")} for source in changed}
-    files = _Files(texts, shown)
-    sites: list[SecondSite] = []
-    for name in names:
-        places = [(path, one) for path in found if path in hits[name] for one in found[path] if one.name == name.text]
-        for site in _choose(wanted[name], places, files):
-            if not any(site.path == other.path and site.text in other.text for other in sites):
-                sites.append(site)
-    return tuple(sites)
-
-
-def _family(path: str) -> str | None:
-    grammar = find_grammar(path)
-    return None if grammar is None else grammar.family or grammar.module
-
-
-def _list_wanted(changed: Sequence[ChangedSource]) -> dict[_Name, _Wanted]:
-    """Return the names that changed lines use, and of the functions and classes that they belong to."""
-    wanted: dict[_Name, _Wanted] = {}
-    for source in changed:
-        family = _family(source.path)
-        if family is None:
-            continue
-        before = _text_before(source)
-        added = {line.number - 1 for line in _lines(source.shown, "RIGHT") if line.mark == "+"}
-        removed = {line.number - 1 for line in _lines(source.shown, "LEFT")}
-        for text, rows in ((source.text, added), (before, removed)):
-            named = find_named(text, source.path, rows)
-            for one in named if text is source.text and not is_test_file(source.path) else ():
-                if one.kind in ("call", "plain", "member"):
-                    use = wanted.setdefault(_Name(one.name, family), _Wanted())
-                    {"call": use.called, "plain": use.plain, "member": use.member}[one.kind][source.path] += 1
-            for name in _find_innermost(named, sorted(rows)).values():
-                wanted.setdefault(_Name(name, family), _Wanted()).changed[source.path] += 1
-    return wanted
-
-
-def _find_innermost(named: Sequence[Named], rows: Sequence[int]) -> dict[int, str]:
-    """Return the name of the innermost function or class around each of the sorted rows that is in one."""
-    innermost: dict[int, str] = {}
-    for one in named:  # an outer one comes first
-        if one.kind == "definition":
-            inside = rows[bisect_left(rows, one.scope.first) : bisect_left(rows, one.scope.last + 1)]
-            innermost |= dict.fromkeys(inside, one.name)
-    return innermost
-
-
-def _lines(patch: Patch, side: Side) -> list[Line]:
-    return [line for hunk in patch.hunks for line in hunk.lines if line.side == side]
-
-
-def _text_before(source: ChangedSource) -> str | None:
-    """Return the text of the file before the change; None if the patch does not fit to the text."""
-    new, before = source.text.split("\n"), list[str]()
-    at = 0  # index of the next line of the new file
-    for line in (line for hunk in source.patch.hunks for line in hunk.lines):
-        unchanged = line.number - 1 - (len(before) if line.side == "LEFT" else at)
-        before += new[at : at + max(unchanged, 0)]
-        at += max(unchanged, 0)
-        if line.side == "RIGHT":
-            if at >= len(new) or new[at] != line.text:
-                return None
-            at += 1
-        if line.mark != "+":
-            before.append(line.text)
-    return "\n".join([*before, *new[at:]])
-
-
-@dataclass(frozen=True, slots=True)
-class _Files:
-    texts: Mapping[str, str]
-    shown: Mapping[str, Collection[int]]  # numbers of the lines that the review shows of the patches
-    _words: dict[str, frozenset[str]] = field(default_factory=dict)
-
-    def resolve(self, path: str, definitions: Collection[str]) -> Collection[str]:
-        """Return the file of `definitions` that a name in the file `path` means; all that its text names if several."""
-        rated = {other: self._rate(path, other) for other in definitions}
-        highest = max(rated.values(), default=UNRELATED)
-        meant = [other for other in rated if rated[other] == highest]
-        return meant if highest == NAMED or (highest != UNRELATED and len(meant) == 1) else ()
-
-    def _rate(self, path: str, other: str) -> int:
+    def rate(self, path: str, other: str) -> int:
+        """Return the relation of a file that was read to another one."""
         if path == other:
             return SAME
-        file, words = PurePosixPath(other), self._words.get(path)
+        words = self.words.get(path)
         if words is None:
-            words = self._words[path] = frozenset(WORD.findall(self.texts[path]))
-        if file.name.partition(".")[0] in words:
-            return NAMED
-        return FOLDER if file.parent == PurePosixPath(path).parent or file.parent.name in words else UNRELATED
+            words = self.words[path] = frozenset(WORD.findall(self.texts.get(path, "")))
+        return rate(path, words, other)
 
-    def is_shown(self, path: str, one: Named) -> bool:
-        return one.row + 1 in self.shown.get(path, ())
+    def is_shown(self, path: str, row: int) -> bool:
+        return row + 1 in self.shown.get(path, ())
 
-    def show(
-        self, kind: Kind, path: str, one: Named, sources: Iterable[str], calls: int = 0, files: int = 0
-    ) -> SecondSite:
-        first = one.begin
-        text = _number(self.texts[path], first, min(one.scope.last, first + MAX_LINES - 1))
-        line = one.row if kind == "call" else first
-        return SecondSite(kind, one.name, path, line + 1, text, tuple(sources), calls, files)
+    def show(self, path: str, first: int, row: int, last: int) -> str:
+        """Return the numbered lines from one row to another; of those that are shown, none.
 
-
-def _choose(wanted: _Wanted, places: Sequence[tuple[str, Named]], files: _Files) -> Iterator[SecondSite]:
-    definitions: dict[str, list[Named]] = {}
-    for path, one in places:
-        if one.kind in ("definition", "value"):
-            known = definitions.setdefault(path, [])
-            if not known or one.scope.first > known[-1].scope.last:  # not the constructor, which its class contains
-                known.append(one)
-    yield from _choose_definitions(wanted, definitions, files)
-    if wanted.changed:
-        calls = [(path, one) for path, one in places if one.kind == "call" and not files.is_shown(path, one)]
-        yield from _choose_calls(wanted, calls, definitions.keys() | wanted.changed.keys(), files)
+        Lines beyond a shown one are left out, so that what remains is around `row`.
+        """
+        lines = self.texts[path].split("\n")
+        while first < row and any(self.is_shown(path, one) for one in range(first, row)):
+            first += 1
+        last = min(last, len(lines) - 1, first + MAX_LINES - 1)
+        end = next((one for one in range(row, last + 1) if self.is_shown(path, one)), last + 1)
+        numbered = (Line("RIGHT", one + 1, " ", lines[one]) for one in range(first, end))
+        return "\n".join(map(number_line, numbered))
 
 
-def _choose_definitions(
-    wanted: _Wanted, definitions: Mapping[str, Sequence[Named]], files: _Files
-) -> Iterator[SecondSite]:
-    outside = {path for path, ones in definitions.items() if not all(one.is_member for one in ones)}
-    users: dict[str, list[str]] = {}
-    for source in wanted.called | wanted.plain | wanted.member:
-        is_plain = source not in wanted.called and source not in wanted.member
-        candidates = outside | (definitions.keys() & {source}) if is_plain else definitions.keys()
-        meant = files.resolve(source, candidates)
-        if len(meant) == 1:
-            users.setdefault(next(iter(meant)), []).append(source)
-    for path, sources in users.items():
-        ones = definitions[path]
-        if len(ones) == 1 and not files.is_shown(path, ones[0]):
-            yield files.show("definition", path, ones[0], sources)
+def rate(path: str, words: Collection[str], other: str) -> int:
+    """Return the relation of a file with these words to another one."""
+    file = PurePosixPath(other)
+    if file.name.partition(".")[0] in words:
+        return NAMED
+    is_near = file.parent == PurePosixPath(path).parent or file.parent.name in words
+    return FOLDER if is_near else UNRELATED
 
 
-def _choose_calls(
-    wanted: _Wanted, calls: Sequence[tuple[str, Named]], defined_in: Collection[str], files: _Files
-) -> Iterator[SecondSite]:
-    callers = {path for path in {path for path, _ in calls} if wanted.changed.keys() & files.resolve(path, defined_in)}
-    meant = sorted(((path, one) for path, one in calls if path in callers), key=lambda call: is_test_file(call[0]))
-    for path, one in meant[:MAX_CALLS]:
-        yield files.show("call", path, one, wanted.changed, len(meant), len(callers))
+def agrees(use: Named, path: str, definition: Named, defined_in: str) -> bool | None:
+    """Return True if the text says that the use means a definition, False for a namesake, None if it is not clear."""
+    file = PurePosixPath(defined_in)
+    places = {file.name.partition(".")[0], file.parent.name, file.parent.parent.name} - {""}
+    is_class = definition.kind == "definition" and definition.owners[:1] == (definition.name,)
+    owners = set() if is_class else set(definition.owners)
+    said = [words for words in (set(words) - {use.name} for words in use.said) if words or use.receiver is not None]
+    if said:
+        return any((places | owners) & words for words in said)
+    if use.receiver is None:
+        return _agrees_alone(use, path, owners, defined_in)
+    if use.receiver[:1].isupper() or use.receiver in places:
+        return use.receiver in places | owners
+    if not owners:
+        return False if use.is_local and definition.kind != "value" else None
+    if use.name in BUILTIN_METHODS and not _resembles(use.receiver, places | owners):
+        return False
+    return None
+
+
+def _agrees_alone(use: Named, path: str, owners: set[str], defined_in: str) -> bool | None:
+    """Do the same for a name that stands alone."""
+    if not owners or use.kind == "member":
+        return None
+    if find_family(path) not in IMPLICIT:
+        return False
+    return path == defined_in or bool(set(use.owners) & owners)
+
+
+def _resembles(receiver: str, names: Collection[str]) -> bool:
+    """Return True for `cache` and `LruCache`."""
+    own = receiver.lower().strip("_")
+    others = [name.lower() for name in names]
+    return len(own) > 1 and any(own in other or (other in own and len(other) > 2) for other in others)
+
+
+class _Finder:
+    """Finds the places of one change."""
+
+    def __init__(self, changed: Sequence[ChangedSource], wanted: WantedNames, files: SearchedFiles) -> None:
+        self._files, self._wanted = files, wanted
+        shown = {
+            source.path: {line.number for line in lines_of(source.shown, "RIGHT")} | source.above for source in changed
+        }
+        texts = {source.path: source.text for source in changed}
+        self._repository = _Repository(texts, shown, dict(wanted.words))
+        self._hits: dict[str, dict[str, set[int]]] = {}  # rows of a word, by path
+        ranked = sorted(wanted.names, key=lambda name: (wanted.names[name].rank, name))
+        self._names = ranked[:MAX_CANDIDATES]
+        self._searched: set[str] = set()  # words of which all lines in the repository are known
+        self._paths: Collection[str] | None = None
+        self.main: list[SecondSite] = []
+        self.further: list[SecondSite] = []
+
+    def read_definitions(self) -> None:
+        """Search the names in the files that may define them: those that a changed file names, and its folder's."""
+        used = [name for name in self._names if self._wanted.names[name].uses]
+        if not used:
+            return
+        related = self._list_related(used)
+        nearest = sorted(related, key=lambda path: (-related[path], path))[:MAX_RELATED]
+        self._add_hits(self._files.find_words({name.text for name in used}, nearest))
+        frequency = {word: len(of_word) for word, of_word in self._hits.items()}
+        rarity: Counter[str] = Counter()
+        for word, of_word in self._hits.items():
+            for path in of_word:
+                rarity[path] += 1_000 // frequency[word]
+        chosen = sorted(related, key=lambda path: (-related[path], -rarity[path], path))
+        chosen = [path for path in chosen if rarity[path]][:MAX_FILES]
+        self._read(chosen, {name.text for name in used})
+
+    def _list_related(self, used: Sequence[Name]) -> dict[str, int]:
+        """Return the files that may define the names, with the highest relation of a changed file to each."""
+        families = {name.family for name in used}
+        sources = {use.path for name in used for use in self._wanted.names[name].uses}
+        folders = {source.rpartition("/")[0] for source in sources}
+        words = frozenset[str]().union(*(self._wanted.words[source] for source in sources))
+        related: dict[str, int] = {}
+        for path in self._list_paths():
+            folder, _, file = path.rpartition("/")
+            if find_family(path) not in families:
+                continue
+            if path in sources or file.partition(".")[0] in words:
+                related[path] = NAMED
+            elif folder in folders or folder.rpartition("/")[2] in words:
+                related[path] = FOLDER
+        return related
+
+    def read_uses(self) -> None:
+        """Search the functions that changed, and the words that are gone, in the whole repository."""
+        changed = [name for name in self._names if self._wanted.names[name].changed]
+        gone = [*self._wanted.gone][:MAX_GONE]
+        words = {name.text for name in changed} | set(gone)
+        if not words:
+            return
+        hits = self._files.find_words(words)
+        self._add_hits(hits)
+        self._searched = {hit.name for hit in hits}
+        frequent = {name.text for name in changed} - self._searched
+        if frequent:
+            sources = set[str]().union(*(self._wanted.names[name].changed for name in changed))
+            nearest = sorted(self._list_paths(), key=lambda path: min(distance(path, one) for one in sources))
+            self._add_hits(self._files.find_words(frequent, nearest[:MAX_RELATED]))
+        chosen: dict[str, None] = {}
+        for name in changed:
+            origins = self._wanted.names[name].changed
+            found = [path for path in self._hits.get(name.text, {}) if find_family(path) == name.family]
+            found.sort(key=lambda path: (is_test_file(path), min(distance(path, one) for one in origins), path))
+            chosen |= dict.fromkeys(found[:MAX_FILES_OF_NAME])
+        for word in gone:
+            if word in self._searched and len(self._hits[word]) <= MAX_GONE_FILES:
+                chosen |= dict.fromkeys(path for path in self._hits.get(word, {}) if not is_documentation(path))
+        self._read([*chosen][:MAX_FILES], words)
+
+    def _list_paths(self) -> Collection[str]:
+        if self._paths is None:
+            self._paths = self._files.list_files(GRAMMARS)
+        return self._paths
+
+    def _add_hits(self, hits: Iterable[Hit]) -> None:
+        for hit in hits:
+            self._hits.setdefault(hit.name, {}).setdefault(hit.path, set()).add(hit.number - 1)
+
+    def _read(self, paths: Iterable[str], words: Collection[str]) -> None:
+        rows: dict[str, set[int]] = {}
+        for path in paths:
+            of_file: set[int] = set()
+            for word in words:
+                of_word = self._hits.get(word, {}).get(path, ())
+                of_file.update(sorted(of_word)[:MAX_ROWS_OF_NAME])
+            rows[path] = of_file
+        self._repository.read(self._files, rows)
+
+    def choose(self) -> None:
+        """Fill `main` and `further`."""
+        number = 0
+        more: list[SecondSite] = []
+        for name in self._names:
+            wanted = self._wanted.names[name]
+            found = self._find(name)
+            definitions = [one for one in found if one.named.kind in ("definition", "value")]
+            number += bool(definitions)
+            if number > MAX_NAMES:
+                break
+            (self.main if wanted.is_main else self.further).extend(self._choose_definitions(wanted, definitions))
+            if wanted.changed:
+                calls = self._choose_calls(wanted, found, definitions)
+                self.main += calls[:MAX_CALLS]
+                more += calls[MAX_CALLS:]
+        self.further += more
+        called = {(site.name, site.path) for site in self.main if site.kind == "call"}
+        self.main = [*(site for site in self._choose_gone() if (site.name, site.path) not in called), *self.main]
+
+    def _find(self, name: Name) -> list[_Definition]:
+        found: list[_Definition] = []
+        for path in self._hits.get(name.text, ()):
+            if find_family(path) == name.family and path in self._repository.rows:
+                named = self._repository.find_named(path)
+                found += [_Definition(path, one) for one in named if one.name == name.text]
+        return found
+
+    def _choose_definitions(self, wanted: Wanted, definitions: Sequence[_Definition]) -> Iterator[SecondSite]:
+        users: dict[str, list[str]] = {}
+        meant: dict[str, list[Named]] = {}
+        for source, uses in by_path(wanted.uses).items():
+            found = self._resolve(source, uses, definitions)
+            if found:
+                users.setdefault(found[0].path, []).append(source)
+                meant[found[0].path] = [one.named for one in found]
+        for path, sources in users.items():
+            yield from self._show_definitions(path, meant[path], sources)
+
+    def _resolve(self, source: str, uses: Sequence[Use], definitions: Sequence[_Definition]) -> list[_Definition]:
+        """Return the definition that the uses in a file mean, or its overloads; nothing if it is not clear."""
+        named = [use.named for use in uses]
+        if all(use.receiver is None and use.kind == "plain" for use in named):
+            definitions = [one for one in definitions if not one.named.is_member or one.path == source]
+        verdicts = {one: [agrees(use, source, one.named, one.path) for use in named] for one in definitions}
+        certain = [one for one in definitions if True in verdicts[one]]
+        possible = certain or [one for one in definitions if None in verdicts[one]]
+        relations = {one.path: self._repository.rate(source, one.path) for one in possible}
+        highest = max(relations.values(), default=UNRELATED)
+        paths = [path for path in relations if relations[path] == highest]
+        if len(paths) != 1 or (highest == UNRELATED and not certain):
+            return []
+        found = [one for one in possible if one.path == paths[0]]
+        outer: list[_Definition] = []
+        for one in found:  # not the constructor, which its class contains
+            if not outer or one.named.scope.first > outer[-1].named.scope.last:
+                outer.append(one)
+        are_overloads = all(
+            one.named.kind == "definition" and one.named.owners[:1] == outer[0].named.owners[:1] for one in outer
+        )
+        return outer if len(outer) == 1 or are_overloads else []
+
+    def _show_definitions(self, path: str, ones: Sequence[Named], sources: Sequence[str]) -> Iterator[SecondSite]:
+        for one in ones[:MAX_OVERLOADS]:
+            if not self._repository.is_shown(path, one.row):
+                last = one.scope.last if len(ones) == 1 else one.row
+                text = self._repository.show(path, one.begin, one.row, last)
+                yield SecondSite("definition", one.name, path, one.begin + 1, text, tuple(sources))
+
+    def _choose_calls(
+        self, wanted: Wanted, found: Sequence[_Definition], definitions: Sequence[_Definition]
+    ) -> list[SecondSite]:
+        origins = wanted.changed
+        defined_in = {one.path for one in definitions} | origins.keys()
+        calls: list[_Definition] = []
+        for path, one in found:
+            is_hidden = one.kind == "call" and not self._repository.is_shown(path, one.row)
+            if is_hidden and self._is_call_of(path, one, origins, defined_in):
+                calls.append(_Definition(path, one))
+        nearest = {call.path: min(distance(call.path, origin) for origin in origins) for call in calls}
+        calls.sort(key=lambda call: (is_test_file(call.path), nearest[call.path], call.path))
+        tests = [call for call in calls if is_test_file(call.path)]
+        shown = [*(call for call in calls if call not in tests), *tests[:1]][:MAX_MORE_CALLS]
+        sites: list[SecondSite] = []
+        for path, one in shown:
+            text = self._show_around(path, one)
+            numbers = len(calls), len(nearest)
+            sites.append(SecondSite("call", one.name, path, one.row + 1, text, tuple(origins), *numbers))
+        return sites
+
+    def _is_call_of(
+        self, path: str, call: Named, origins: Mapping[str, Sequence[Named]], defined_in: Collection[str]
+    ) -> bool:
+        verdicts = [agrees(call, path, one, origin) for origin, ones in origins.items() for one in ones]
+        if True in verdicts:
+            return True
+        if None not in verdicts:
+            return False
+        relations = {other: self._repository.rate(path, other) for other in defined_in}
+        highest = max(relations.values())
+        meant = [other for other in relations if relations[other] == highest]
+        is_clear = highest == NAMED or (highest != UNRELATED and len(meant) == 1)
+        return is_clear and any(other in origins for other in meant)
+
+    def _show_around(self, path: str, one: Named) -> str:
+        first = max(one.scope.first, one.row - LINES_AROUND)
+        last = min(one.scope.last, one.row + LINES_AROUND)
+        return self._repository.show(path, first, one.row, last)
+
+    def _choose_gone(self) -> Iterator[SecondSite]:
+        for word, gone in [*self._wanted.gone.items()][:MAX_GONE]:
+            hits = self._hits.get(word, {})
+            if len(hits) > MAX_GONE_FILES or word not in self._searched:
+                continue
+            paths = [path for path in hits if not is_documentation(path) and path in self._repository.rows]
+            paths.sort(key=lambda path: (is_test_file(path), distance(path, gone.path), path))
+            tests = 0
+            shown = 0
+            for path in paths:
+                tests += is_test_file(path)
+                row = self._find_use(word, gone, path, sorted(hits[path]))
+                if row is None or shown == MAX_GONE_LINES or (is_test_file(path) and tests > 1):
+                    continue
+                shown += 1
+                last = len(self._repository.texts[path].split("\n")) - 1
+                text = self._repository.show(path, max(row - LINES_AROUND, 0), row, min(row + LINES_AROUND, last))
+                yield SecondSite("use", word, path, row + 1, text, (gone.path,))
+
+    def _find_use(self, word: str, gone: Gone, path: str, rows: Sequence[int]) -> int | None:
+        """Return the first row on which the file still uses a word that is gone."""
+        text = self._repository.texts.get(path, "")
+        lines = text.split("\n")
+        family = find_family(path)
+        named = [one for one in self._repository.find_named(path) if one.name == word] if family else []
+        imported: int | None = None
+        for row in rows:
+            if row >= len(lines) or len(lines[row]) > MAX_CHARACTERS or self._repository.is_shown(path, row):
+                continue
+            on_row = [one for one in named if one.row == row]
+            if self._is_use(word, gone, path, on_row, lines[row]):
+                if not any(one.kind == "import" for one in on_row):
+                    return row
+                imported = row if imported is None else imported
+        return imported
+
+    def _is_use(self, word: str, gone: Gone, path: str, on_row: Sequence[Named], line: str) -> bool:
+        family = find_family(path)
+        if not family or any(one.kind == "text" for one in on_row):
+            return is_whole_string(word, line)
+        identifiers = [one for one in on_row if one.kind != "text"]
+        if not identifiers:
+            return False  # a comment
+        if family != gone.family:
+            return any(one.kind != "plain" for one in identifiers)
+        if not gone.is_name:
+            return any(one.kind in ("member", "value") for one in identifiers)
+        if any(one.kind in ("definition", "value") for one in identifiers):
+            return False  # another thing of the same name
+        definition = Named("value", word, 0, identifiers[0].scope, owners=gone.owners or ())
+        is_outer = gone.owners == ()
+        verdicts = [agrees(one, path, definition, gone.path) for one in identifiers if is_outer or one.kind != "plain"]
+        if True in verdicts:
+            return True
+        return None in verdicts and self._repository.rate(path, gone.path) > UNRELATED
+
+
+def is_documentation(path: str) -> bool:
+    return DOCUMENTATION.search(path.lower()) is not None
+
+
+def distance(path: str, other: str) -> int:
+    """Return the number of folders between two files."""
+    first, second = PurePosixPath(path).parts[:-1], PurePosixPath(other).parts[:-1]
+    common = 0
+    for one, two in zip(first, second, strict=False):
+        if one != two:
+            break
+        common += 1
+    return len(first) + len(second) - 2 * common
 
 
 def describe_sites(sites: Sequence[SecondSite]) -> str:
-    """Return a text such as "4 call sites in 3 files and 1 definition"."""
-    calls, definitions = ([site for site in sites if site.kind == kind] for kind in ("call", "definition"))
+    """Return a text such as "4 call sites in 3 files, 1 definition and 2 other uses"."""
+    calls = [site for site in sites if site.kind == "call"]
+    definitions = [site for site in sites if site.kind == "definition"]
+    uses = [site for site in sites if site.kind == "use"]
     files = len({site.path for site in calls})
-    parts = [f"{count(len(calls), 'call site')} in {count(files, 'file')}"] if calls else []
-    return " and ".join([*parts, *([count(len(definitions), "definition")] if definitions else [])])
-
-
-def is_test_file(path: str) -> bool:
-    return TEST_FILES.search(path.lower()) is not None
-
-
-def _number(text: str, first: int, last: int) -> str:
-    lines = text.split("\n")[first : last + 1]
-    return "\n".join(number_line(Line("RIGHT", number, " ", line)) for number, line in enumerate(lines, first + 1))
+    parts: list[str] = []
+    if calls:
+        parts.append(f"{count(len(calls), 'call site')} in {count(files, 'file')}")
+    if definitions:
+        parts.append(count(len(definitions), "definition"))
+    if uses:
+        parts.append(count(len(uses), "other use"))
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)

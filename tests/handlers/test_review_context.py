@@ -155,6 +155,19 @@ def test_lines_above_take_only_the_room_that_patches_leave() -> None:
     assert above(150) == ""
 
 
+class LargeFiles(FakeRepositoryFiles):
+    """All files are over 2 MB."""
+
+    def texts(self, paths: Collection[str]) -> Mapping[str, str]:
+        return {}
+
+
+def test_a_changed_file_over_2_mb_is_named_as_not_read() -> None:
+    files = LargeFiles(reader().github, pull_request().head_sha)
+    changed = read_surroundings(select(DEEP), files, EMPTY_PATH_FILTER, tokens=1_000, most=1_000)
+    assert changed.unsearched == "area.py could not be read: over 2 MB, or no text"
+
+
 CALLER = file("shop.py", "@@ -1,2 +1,2 @@\n def total():\n-    return 1\n+    return area(2)")
 OTHER = {"area.py": TEXT, "shop.py": "def total():\n    return area(2)\n"}
 

@@ -4,34 +4,46 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pytest
 
 from hls_handler.review.patches import parse_patch
-from hls_handler.review.second_sites import ChangedSource, Hit, SecondSite, find_second_sites
+from hls_handler.review.second_sites import Hit, SecondSite, find_second_sites
+from hls_handler.review.wanted_names import ChangedSource
+from tests.rounds.generated import make_patch
 
 
 def source(path: str, text: str, patch: str, *, shown: str | None = None) -> ChangedSource:
     return ChangedSource(path, text, parse_patch(patch), parse_patch(shown or patch))
 
 
+@dataclass
+class Files:
+    """The files of a repository after the change. `searched` lists the words that were searched in all of them."""
+
+    texts_of: Mapping[str, str]
+    searched: set[str] = field(default_factory=set)
+
+    def list_files(self, extensions: Collection[str]) -> Collection[str]:
+        return [path for path in self.texts_of if path.endswith(tuple(extensions))]
+
+    def find_words(self, words: Collection[str], paths: Collection[str] | None = None) -> Sequence[Hit]:
+        self.searched.update(words)
+        hits: list[Hit] = []
+        for path, text in self.texts_of.items():
+            for number, line in enumerate(text.split("\n") if paths is None or path in paths else (), 1):
+                hits += [Hit(path, number, word) for word in words if re.search(rf"\b{word}\b", line)]
+        return hits
+
+    def texts(self, paths: Collection[str]) -> Mapping[str, str]:
+        return {path: self.texts_of[path] for path in paths}
+
+
 def find(files: Mapping[str, str], path: str, patch: str, *, shown: str | None = None) -> tuple[SecondSite, ...]:
     """Return the places for a patch of one file of a repository that contains `files` after the change."""
-
-    def search(names: Collection[str]) -> Sequence[Hit]:
-        return [
-            Hit(at, number, name)
-            for at, text in files.items()
-            for number, line in enumerate(text.split("\n"), 1)
-            for name in names
-            if re.search(rf"\b{name}\b", line)
-        ]
-
-    return find_second_sites(
-        [source(path, files.get(path, ""), patch, shown=shown)],
-        search,
-        lambda paths: {path: files[path] for path in paths},
-    )
+    found = find_second_sites([source(path, files.get(path, ""), patch, shown=shown)], Files(files))
+    return (*found.main, *found.further)
 
 
 def summary(sites: Sequence[SecondSite]) -> list[str]:
@@ -152,14 +164,16 @@ def test_what_the_patch_shows_is_not_shown_again() -> None:
     assert find({"tax.py": text}, "tax.py", patch) == ()
 
 
-def test_at_most_15_lines_of_a_definition_and_3_calls_are_shown() -> None:
+def test_at_most_15_lines_of_a_definition_and_8_calls_are_shown() -> None:
     long = "def tax(price, rate):\n" + "    price += 1\n" * 40
     callers = {f"shop{number}.py": SHOP for number in range(9)}
     (definition,) = find({"tax.py": long, "shop.py": SHOP}, "shop.py", CALL_CHANGED)
     assert definition.text.count("\n") == 14
-    sites = find({"tax.py": TAX, **callers}, "tax.py", TAX_CHANGED)
-    assert summary(sites) == ["call tax shop0.py:5", "call tax shop1.py:5", "call tax shop2.py:5"]
-    assert (sites[0].calls, sites[0].files) == (9, 9)
+    files = {"tax.py": TAX, **callers}
+    found = find_second_sites([source("tax.py", TAX, TAX_CHANGED)], Files(files))
+    assert summary(found.main) == ["call tax shop0.py:5", "call tax shop1.py:5", "call tax shop2.py:5"]
+    assert len(found.further) == 5
+    assert (found.main[0].calls, found.main[0].files) == (9, 9)
 
 
 def test_the_place_that_belongs_to_most_changed_lines_comes_first() -> None:
@@ -168,25 +182,32 @@ def test_the_place_that_belongs_to_most_changed_lines_comes_first() -> None:
     assert summary(sites) == ["definition often b.py:1", "definition rare a.py:1"]
 
 
-def test_a_name_in_too_many_files_is_left_out() -> None:
-    callers = {f"shop{number}.py": SHOP for number in range(61)}
-    assert find({"tax.py": TAX, **callers}, "tax.py", TAX_CHANGED) == ()
+def test_calls_in_hundreds_of_files_are_ranked_the_same_folder_first_and_one_test_last() -> None:
+    callers = {f"pages/shop{number}.py": SHOP for number in range(300)}
+    near = {"money/tax.py": TAX, "money/shop.py": SHOP, "money/test_tax.py": SHOP, "money/test_shop.py": SHOP}
+    sites = find({**callers, **near}, "money/tax.py", TAX_CHANGED)
+    assert [site.path for site in sites[:2]] == ["money/shop.py", "pages/shop0.py"]
+    assert len(sites) == 8
+    assert not [site for site in sites if "test" in site.path]
+    few = {path: text for path, text in near.items() if path != "money/shop.py"}
+    assert summary(find(few, "money/tax.py", TAX_CHANGED)) == ["call tax money/test_shop.py:5"]
+
+
+def test_a_definition_is_shown_though_hundreds_of_files_use_it() -> None:
+    callers = {f"pages/shop{number}.py": SHOP for number in range(300)}
+    sites = find({"tax.py": TAX, "shop.py": SHOP, **callers}, "shop.py", CALL_CHANGED)
+    assert summary(sites) == ["definition tax tax.py:1"]
 
 
 def test_only_words_of_at_most_100_characters_are_looked_for() -> None:
-    looked_for: set[str] = set()
-
-    def search(names: Collection[str]) -> Sequence[Hit]:
-        looked_for.update(names)
-        return []
-
     text = f"this.#secret({'x' * 101}, {'y' * 100});"
-    find_second_sites([source("a.js", text, f"@@ -0,0 +1 @@\n+{text}")], search, lambda _: {})
-    assert looked_for == {"y" * 100}
+    files = Files({"a.js": text})
+    find_second_sites([source("a.js", text, f"@@ -0,0 +1 @@\n+{text}")], files)
+    assert files.searched == {"y" * 100}
 
 
-def test_files_beyond_2_million_characters_are_not_parsed() -> None:
-    long = SHOP + "# " + "x" * 300_000
+def test_files_beyond_4_million_characters_are_not_parsed() -> None:
+    long = SHOP + "# " + "x" * 600_000
     callers = {f"shop{number}.py": long for number in range(9)}
     (site, *_) = find({"tax.py": TAX, **callers}, "tax.py", TAX_CHANGED)
     assert site.calls == 7
@@ -242,7 +263,124 @@ def test_a_file_of_another_language_does_not_hide_a_name() -> None:
     files = {"tax.py": TAX, "shop.py": SHOP, "a.js": "tax;"}
     changed = [source("a.js", "tax;", "@@ -0,0 +1 @@\n+tax;")]
     changed.append(source("shop.py", SHOP, CALL_CHANGED))
-    sites = find_second_sites(
-        changed, lambda _: [Hit("tax.py", 1, "tax")], lambda paths: {at: files[at] for at in paths}
-    )
+    sites = find_second_sites(changed, Files(files)).main
     assert summary(sites) == ["definition tax tax.py:1"]
+
+
+def find_change(before: Mapping[str, str], files: Mapping[str, str]) -> tuple[SecondSite, ...]:
+    """Return the places for the change of the files `before` into a repository that contains `files`."""
+    changed: list[ChangedSource] = []
+    for path, old in before.items():
+        new = files.get(path, "")
+        changed.append(source(path, new, make_patch(old.split("\n"), new.split("\n"))))
+    found = find_second_sites(changed, Files(files))
+    return (*found.main, *found.further)
+
+
+def test_the_definition_of_what_a_removed_line_used_is_shown() -> None:
+    before = "from locks import hold\n\n\ndef pay():\n    with hold():\n        send()\n"
+    files = {"shop.py": "def pay():\n    send()\n", "locks.py": "def hold():\n    pass\n"}
+    assert summary(find_change({"shop.py": before}, files)) == ["definition hold locks.py:1"]
+
+
+def test_the_definition_of_what_an_unchanged_line_of_a_hunk_uses_comes_last() -> None:
+    before = "from mail import push, render\n\n\ndef remind():\n    text = 1\n    push(text)\n"
+    after = before.replace("text = 1", "text = render()")
+    files = {"shop.py": after, "mail.py": "def push(text):\n    pass\n\n\n\n\ndef render():\n    pass\n"}
+    found = find_second_sites(
+        [source("shop.py", after, make_patch(before.split("\n"), after.split("\n")))], Files(files)
+    )
+    assert summary(found.main) == ["definition render mail.py:7"]
+    assert summary(found.further) == ["definition push mail.py:1"]
+
+
+def test_names_without_a_definition_in_the_repository_use_up_no_places() -> None:
+    names = [f"foreign_{number}()" for number in range(60)] + ["tax(1, 2)"]
+    text = "\n".join(["from tax import tax", *names])
+    patch = "\n".join(["@@ -1 +1,62 @@", " from tax import tax", *(f"+{name}" for name in names)])
+    assert summary(find({"tax.py": TAX, "shop.py": text}, "shop.py", patch)) == ["definition tax tax.py:1"]
+
+
+@pytest.mark.parametrize(
+    ("path", "definition", "lines"),
+    [
+        (
+            "o.py",
+            "@overload\ndef of(x: int): ...\n@overload\ndef of(x: str): ...\ndef of(x):\n    return x\n",
+            [1, 3, 5],
+        ),
+        ("o.ts", "export function of(x: number);\nexport function of(x: string);\n", [1, 2]),
+        ("o.cpp", "int of(int x) { return 1; }\nint of(char x) { return 2; }\n", [1, 2]),
+    ],
+)
+def test_the_heads_of_all_overloads_are_shown(path: str, definition: str, lines: list[int]) -> None:
+    user = f"user{path[1:]}"
+    text = "o; of(1)"
+    sites = find({path: definition, user: text}, user, f"@@ -0,0 +1 @@\n+{text}")
+    assert [site.line for site in sites if site.name == "of"] == lines
+
+
+NAMESAKES = {
+    "an import": "import requests\n# tax\nrequests.rate(1)\n",
+    "an import of the name": "from fees import rate\n# tax\nrate(1)\n",
+    "an annotation": "from fees import Fees\n# tax\ndef f(fees: Fees):\n    fees.rate(1)\n",
+    "a constructor": "# tax\nfees = Fees()\nfees.rate(1)\n",
+    "a dictionary": "# tax\nfees = {}\nfees.rate(1)\n",
+    "a string": "# tax\n'a'.rate(1)\n",
+    "a class of another name": "# tax\nFees.rate(1)\n",
+    "a method of another class": "# tax\nclass Fees:\n    def f(self):\n        return self.rate(1)\n",
+    "a function": "# tax\nrate(1)\n",
+}
+
+
+@pytest.mark.parametrize("kind", NAMESAKES)
+def test_a_call_that_the_text_says_to_be_of_a_namesake_is_not_shown(kind: str) -> None:
+    tax = "class Tax:\n    def rate(self, country):\n        return 20\n"
+    patch = "@@ -2 +2 @@\n-    def rate(self):\n+    def rate(self, country):"
+    assert find({"tax.py": tax, "shop.py": NAMESAKES[kind]}, "tax.py", patch) == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from tax import Tax\n\nTax().rate(1)\n",
+        "from tax import Tax\n\ndef f(tax: Tax): return tax.rate(1)\n",
+        "from tax import Tax\ntax = Tax()\ntax.rate(1)\n",
+        "import tax\nclass Own(tax.Tax):\n    def f(self): return self.rate(1)\n",
+        "def f(tax): return tax.rate(1)\n",
+    ],
+)
+def test_a_call_of_the_type_that_changed_is_shown(text: str) -> None:
+    tax = "class Tax:\n    def rate(self, country):\n        return 20\n"
+    patch = "@@ -2 +2 @@\n-    def rate(self):\n+    def rate(self, country):"
+    assert [site.path for site in find({"tax.py": tax, "shop.py": text}, "tax.py", patch)] == ["shop.py"]
+
+
+def test_a_method_of_a_builtin_type_is_that_of_a_class_only_if_the_receiver_is_named_after_it() -> None:
+    cache = "class Cache:\n    def get(self, key):\n        return 1\n"
+    patch = "@@ -0,0 +1 @@\n+"
+    for text, shown in (
+        ("cache.get(1)  # cache", True),
+        ("row.get(1)  # cache", False),
+        ("f().get(1)  # cache", False),
+    ):
+        assert bool(find({"cache.py": cache, "a.py": text}, "a.py", patch + text)) is shown
+
+
+def test_an_added_blank_line_changes_no_class() -> None:
+    files = {"tax.py": "class Tax:\n    a = 1\n\n    b = 2\n", "shop.py": "from tax import Tax\n\nTax()\n"}
+    assert find(files, "tax.py", "@@ -1,3 +1,4 @@\n class Tax:\n     a = 1\n+\n     b = 2") == ()
+
+
+def test_lines_that_are_shown_above_a_hunk_are_not_shown_again() -> None:
+    text = f"{TAX}\n\nprice = tax(1, 2)\n"
+    patch = parse_patch("@@ -5 +5 @@\n-price = 1\n+price = tax(1, 2)")
+    for above, shown in ((frozenset[int](), 1), (frozenset([1, 2]), 0)):
+        found = find_second_sites([ChangedSource("tax.py", text, patch, patch, above)], Files({"tax.py": text}))
+        assert len(found.main) == shown
+
+
+@pytest.mark.parametrize("text", ["x = " + "(" * 30_000, "a" + ".b" * 100_000, "rate(1)\n" * 50_000, "\\w+(a+)+$"])
+def test_hostile_files_of_a_repository_do_not_stop_the_search(text: str) -> None:
+    sites = find({"tax.py": TAX, "shop.py": SHOP, "a.py": f"from tax import tax\n{text}"}, "tax.py", TAX_CHANGED)
+    assert "call tax shop.py:5" in summary(sites)

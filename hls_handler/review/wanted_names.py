@@ -1,0 +1,206 @@
+"""Lists the names of a change for which a review looks in the repository.
+
+They are the names that the lines of its hunks use, the functions and classes that it changes, and the words that its
+files no longer have.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from hls_handler.review.grammars import find_grammar
+from hls_handler.review.names import Named, find_named
+from hls_handler.review.patches import Line, Patch, Side
+from hls_handler.review.test_files import is_test_file
+
+WORD = re.compile(r"[\w-]+")
+NAME = re.compile(r"[^\W\d]\w{2,99}")
+COMPOUND = re.compile(r"_|\d|[a-z][A-Z]|^[A-Z]{3}")
+"""Found in words that are names also in the middle of a text: `owner_id`, `dueOn`, `CANCELED`."""
+
+Place = Literal["added", "removed", "unchanged"]
+PLACES: tuple[Place, ...] = ("added", "removed", "unchanged")
+"""Of a line in a hunk."""
+
+CONSTRUCTORS = {"__init__", "__new__", "constructor"}
+"""Methods that are called by the name of their class."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedSource:
+    path: str
+    text: str  # of the new file; "" if it was removed
+    patch: Patch
+    shown: Patch  # the part of it that a review shows
+    above: frozenset[int] = frozenset()  # numbers of the lines that a review shows above its hunks
+
+
+class Name(NamedTuple):
+    text: str
+    family: str  # of languages; "" of a file without a grammar
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    path: str
+    is_lasting: bool  # the line did not change, or the name was on a removed line and the new file has it elsewhere
+    named: Named
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What is known of a name."""
+
+    uses: list[Use] = field(default_factory=list)
+    changed: dict[str, list[Named]] = field(default_factory=dict)
+    """The functions and classes of this name that changed, by path."""
+
+    @property
+    def is_main(self) -> bool:
+        """Return True if changed lines use it, or if it changed itself."""
+        return bool(self.changed) or not all(use.is_lasting for use in self.uses)
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        number = sum(not use.is_lasting for use in self.uses) or len(self.uses)
+        return not self.is_main, -number - len(self.changed)
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A word on removed lines that the new file no longer has."""
+
+    path: str
+    family: str
+    owners: tuple[str, ...] | None  # of the definition that had the name; None if it was only used, or in a string
+    is_name: bool  # it was a name in the code, not only a word in a string
+
+
+@dataclass(slots=True)
+class WantedNames:
+    names: dict[Name, Wanted] = field(default_factory=dict)
+    gone: dict[str, Gone] = field(default_factory=dict)  # by word
+    words: dict[str, frozenset[str]] = field(default_factory=dict)
+    """The words of the changed files before and after the change, by path."""
+
+
+def find_family(path: str) -> str:
+    grammar = find_grammar(path)
+    return "" if grammar is None else grammar.family or grammar.module
+
+
+def lines_of(patch: Patch, side: Side) -> list[Line]:
+    return [line for hunk in patch.hunks for line in hunk.lines if line.side == side]
+
+
+def list_wanted(changed: Sequence[ChangedSource]) -> WantedNames:
+    wanted = WantedNames()
+    present: set[str] = set()
+    for source in changed:
+        present.update(NAME.findall(source.text))
+    for source in changed:
+        _add_source(wanted, source, present)
+    return wanted
+
+
+def _add_source(wanted: WantedNames, source: ChangedSource, present: set[str]) -> None:
+    family = find_family(source.path)
+    text = text_before(source)
+    before = text or ""
+    wanted.words[source.path] = frozenset(WORD.findall(f"{source.text}\n{before}"))
+    rows: dict[Place, list[int]] = {"added": [], "removed": [], "unchanged": []}
+    for line in (line for hunk in source.shown.hunks for line in hunk.lines):
+        place: Place = "unchanged" if line.mark == " " else "removed" if line.mark == "-" else "added"
+        if line.text.strip() and (text is not None or place == "added"):
+            rows[place].append(line.number - 1)
+    new = find_named(source.text, source.path, rows["added"] + rows["unchanged"])
+    old = find_named(before, source.path, rows["removed"])
+    for place in PLACES:
+        named = old if place == "removed" else new
+        on_rows = sorted(rows[place])
+        if not is_test_file(source.path):
+            _add_uses(wanted, source, place, [one for one in named if one.row in set(on_rows)])
+        if place != "unchanged":
+            for one in _find_innermost(named, on_rows):
+                called = one.owners[0] if one.name in CONSTRUCTORS and one.owners else one.name
+                of_name = wanted.names.setdefault(Name(called, family), Wanted())
+                of_name.changed.setdefault(source.path, []).append(one)
+    if not is_test_file(source.path):
+        _add_gone(wanted, source, old, present)
+
+
+def _add_uses(wanted: WantedNames, source: ChangedSource, place: Place, named: Sequence[Named]) -> None:
+    family = find_family(source.path)
+    calls = {(one.name, one.row) for one in named if one.kind == "call"}
+    present = set(NAME.findall(source.text)) if place == "removed" else set()
+    for one in named:
+        is_again = one.kind != "call" and (one.name, one.row) in calls
+        if one.kind in ("call", "plain", "member") and not is_again:
+            use = Use(source.path, place == "unchanged" or one.name in present, one)
+            wanted.names.setdefault(Name(one.name, family), Wanted()).uses.append(use)
+
+
+def _find_innermost(named: Sequence[Named], rows: Sequence[int]) -> list[Named]:
+    """Return the innermost function or class around each of the sorted rows that is in one, each once."""
+    innermost: dict[int, Named] = {}
+    for one in named:  # an outer one comes first
+        if one.kind == "definition":
+            inside = rows[bisect_left(rows, one.scope.first) : bisect_left(rows, one.scope.last + 1)]
+            innermost |= dict.fromkeys(inside, one)
+    return [*dict.fromkeys(innermost.values())]
+
+
+def _add_gone(wanted: WantedNames, source: ChangedSource, old: Sequence[Named], present: set[str]) -> None:
+    """Add the words on removed lines that the new file no longer has, unless they moved to another changed file."""
+    family = find_family(source.path)
+    own = set(NAME.findall(source.text))
+    removed = lines_of(source.shown, "LEFT")
+    rows = {line.number - 1 for line in removed}
+    called = {one.name for one in old if one.kind == "call"}
+    for one in old:
+        is_defined = one.kind in ("definition", "value") and one.row in rows
+        is_member = one.kind == "member" and one.name not in called
+        if one.row not in rows or one.name in own or not NAME.fullmatch(one.name):
+            continue
+        if is_defined:
+            wanted.gone[one.name] = Gone(source.path, family, one.owners, is_name=True)
+        elif one.name not in present and (is_member or one.kind == "text"):
+            wanted.gone.setdefault(one.name, Gone(source.path, family, None, is_name=is_member))
+    for line in removed if not family else ():
+        for word in NAME.findall(line.text):
+            is_key = re.match(rf"[\s\-\"']*{word}[\"']?\s*[:=]", line.text) is not None
+            if word not in present and (is_key or COMPOUND.search(word)):
+                wanted.gone.setdefault(word, Gone(source.path, family, None, is_name=False))
+
+
+def text_before(source: ChangedSource) -> str | None:
+    """Return the text of the file before the change; None if the patch does not fit to the text."""
+    new, before = source.text.split("\n"), list[str]()
+    at = 0  # index of the next line of the new file
+    for line in (line for hunk in source.patch.hunks for line in hunk.lines):
+        unchanged = line.number - 1 - (len(before) if line.side == "LEFT" else at)
+        before += new[at : at + max(unchanged, 0)]
+        at += max(unchanged, 0)
+        if line.side == "RIGHT":
+            if at >= len(new) or new[at] != line.text:
+                return None
+            at += 1
+        if line.mark != "+":
+            before.append(line.text)
+    return "\n".join([*before, *new[at:]])
+
+
+def is_whole_string(word: str, line: str) -> bool:
+    """Return True if the line has the word as a string of its own, or if it is a name in any text."""
+    return COMPOUND.search(word) is not None or re.search(rf"[\"'`:]{word}[\"'`]", line) is not None
+
+
+def by_path(uses: Sequence[Use]) -> Mapping[str, list[Use]]:
+    found: dict[str, list[Use]] = {}
+    for use in uses:
+        found.setdefault(use.path, []).append(use)
+    return found
