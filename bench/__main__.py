@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench import accept, claim, cpu, latency, memory, pages, reloads, reviews, start, steps, work
+from bench import accept, claim, cpu, latency, memory, pages, places, reloads, reviews, start, steps, work
 from bench.process import make_folder
 from bench.row import Row, table
 
@@ -20,6 +20,7 @@ BENCHMARKS: Mapping[str, Callable[..., tuple[Row, ...]]] = {
     "work": work.measure,
     "steps": steps.measure,
     "reviews": reviews.measure,
+    "places": places.measure,
     "claim": claim.measure,
     "pages": pages.measure,
     "pages-postgresql": pages.measure_postgresql,

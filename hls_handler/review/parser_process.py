@@ -38,7 +38,7 @@ def parse(wanted: Literal["names", "code"], text: str, path: str, rows: list[int
         try:
             return json.loads(_exchange(_running, request, time.monotonic() + TIMEOUT_S))
         except (OSError, ValueError):
-            _stop()
+            stop()
             raise Permanent("a file could not be parsed in time") from None
 
 
@@ -48,7 +48,7 @@ def _start() -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
-def _stop() -> None:
+def stop() -> None:
     global _running
     if _running is not None:
         _running.kill()
@@ -62,7 +62,7 @@ def _forget() -> None:
     _lock, _running = threading.Lock(), None
 
 
-atexit.register(_stop)
+atexit.register(stop)
 os.register_at_fork(after_in_child=_forget)
 
 
