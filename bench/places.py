@@ -8,8 +8,8 @@ machine.
 
 from __future__ import annotations
 
-import os
 import random
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,5 +99,5 @@ def _cpu_s(run: Callable[[], object]) -> float:
 def _used_s() -> float:
     """Return the CPU time until now, with that of the parser, which is counted when it ends."""
     parser_process.stop()
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)

@@ -112,6 +112,7 @@ class _Use:
     named: Named
     about: str  # the name whose type or module counts
     said: tuple[Words, ...]  # what the expression itself says
+    is_member: bool  # it is itself a member
 
 
 class _Finder:
@@ -200,7 +201,8 @@ class _Finder:
             own: tuple[Words, ...] = (around.owners,) if is_own and around.owners else ()
             said = own if found is None else (found,)
         named = Named(kind, text, name.start_point.row, around.scope, False, around.owners, receiver)
-        self.found.append(_Use(named, text if receiver is None else receiver, said))
+        is_member = kind == "member" if node is None else node.named_child_count > 0
+        self.found.append(_Use(named, text if receiver is None else receiver, said, is_member))
 
     def _find_owners(self, node: Node) -> Words:
         """Return the words that name the class which a node is, or whose method it is; () if there is none."""
@@ -245,11 +247,15 @@ def list_named(text: str, path: str, rows: Sequence[int]) -> list[Named]:
             found.append(one)
             continue
         known = said.get(one.about)
-        stands_alone = one.named.receiver is None
         if known is None or one.said:
             found.append(one.named._replace(said=one.said))
-        elif not (stands_alone and known.is_local and one.named.kind in ("call", "plain")):
-            found.append(one.named._replace(said=tuple(known.types), is_local=known.is_local))
+            continue
+        scope = one.named.scope
+        declared = known.find(scope.first, scope.last, is_member=one.is_member)
+        is_local = any(each.is_local for each in declared)
+        if not (is_local and one.named.receiver is None and one.named.kind in ("call", "plain")):
+            types = tuple(each.words for each in declared if each.words is not None)
+            found.append(one.named._replace(said=types, is_local=is_local and not one.is_member))
     return found
 
 
@@ -263,13 +269,16 @@ def _find_begins(node: Node, first: int, children: Sequence[Node]) -> list[int]:
     """Return the row, by child, at which its decorators or the comment directly above it begin."""
     begins: list[int] = []
     comment = end = -2  # rows of the beginning and the end of the comment above the next child
+    code_end = -1  # row of the end of the last child that is no comment
     for child in children:
         row = child.start_point.row
         begin = first if node.type in WRAPPERS or row == node.start_point.row else row
         begins.append(min(comment, begin) if row <= end + 1 else begin)
-        is_comment = "comment" in child.type
+        is_comment = "comment" in child.type and row > code_end  # not at the end of a line of code
         comment = begins[-1]
         end = child.end_point.row - (child.end_point.column == 0) if is_comment else -2
+        if "comment" not in child.type:
+            code_end = child.end_point.row
     return begins
 
 

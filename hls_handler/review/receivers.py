@@ -10,6 +10,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tree_sitter import Node
 
@@ -51,12 +52,32 @@ CONSTRUCTIONS = {"new_expression", "object_creation_expression", "composite_lite
 NO_MODULES = {"", "index", "init", "__init__", "mod", "crate", "lib", "src"}
 
 
+class Declared(NamedTuple):
+    """A declaration of a name."""
+
+    row: int  # from 0
+    words: Words | None  # of its type; () for a builtin type; None if the text does not say it
+    is_local: bool = False  # a variable or parameter of a function
+
+
 @dataclass(slots=True)
 class Said:
     """What a file says of one name."""
 
-    types: list[Words] = field(default_factory=list)  # () is a builtin type
-    is_local: bool = False  # a variable or parameter of a function
+    declared: list[Declared] = field(default_factory=list)
+
+    def find(self, first: int, last: int, *, is_member: bool) -> list[Declared]:
+        """Return the declarations that count on the rows of a function: its own, else those outside of functions.
+
+        Without these, the last one above counts, because the function may be inside of another. For `b` in `a.b.c`,
+        which `is_member`, all count.
+        """
+        if is_member:
+            return self.declared
+        own = [one for one in self.declared if one.is_local and first <= one.row <= last]
+        outer = [one for one in self.declared if not one.is_local]
+        above = sorted((one for one in self.declared if one.row < first), key=lambda one: one.row)
+        return own or outer or above[-1:]
 
 
 def find_receiver(name: Node) -> Node | None:
@@ -142,16 +163,19 @@ def find_type(node: Node, source: bytes) -> Words | None:
 def list_said(root: Node, source: bytes, lines: Sequence[str], names: Collection[str]) -> dict[str, Said]:
     """Return what a file says of each of the names that it declares or imports."""
     said = _list_declared(root, source, lines, names)
-    types = {word for one in said.values() for words in one.types for word in words[:1]}
+    types = {word for one in said.values() for each in one.declared for word in (each.words or ())[:1]}
     imported = _list_declared(root, source, lines, types - said.keys())
     for one in said.values():
-        one.types = [_add_import(words, imported) for words in one.types]
+        one.declared = [each._replace(words=_add_import(each.words, imported)) for each in one.declared]
     return said
 
 
-def _add_import(words: Words, imported: dict[str, Said]) -> Words:
+def _add_import(words: Words | None, imported: dict[str, Said]) -> Words | None:
     found = imported.get(words[0]) if words else None
-    return words if found is None else (*words, *(word for each in found.types for word in each))
+    if words is None or found is None:
+        return words
+    modules = [word for each in found.declared for word in each.words or ()]
+    return (*words, *modules)
 
 
 def _list_declared(root: Node, source: bytes, lines: Sequence[str], names: Collection[str]) -> dict[str, Said]:
@@ -165,11 +189,11 @@ def _list_declared(root: Node, source: bytes, lines: Sequence[str], names: Colle
         if leaf.type.endswith("string_literal_content") or leaf.type == "interpreted_string_literal":
             text = text.strip('"').rpartition("/")[2]  # `http` for "net/http"
             if text in names and _find_import(leaf) is not None:
-                said.setdefault(text, Said()).types.append((text,))
+                said.setdefault(text, Said()).declared.append(Declared(leaf.start_point.row, (text,)))
             continue
         if text in names:
             _add_declaration(said.setdefault(text, Said()), leaf, source)
-    return {name: one for name, one in said.items() if one.types or one.is_local}
+    return {name: one for name, one in said.items() if one.declared}
 
 
 def _list_leaves(root: Node, rows: Sequence[int]) -> Iterator[Node]:
@@ -184,9 +208,10 @@ def _list_leaves(root: Node, rows: Sequence[int]) -> Iterator[Node]:
 
 
 def _add_declaration(said: Said, name: Node, source: bytes) -> None:
+    row = name.start_point.row
     imported = _find_import(name)
     if imported is not None:
-        said.types.append(_import_words(imported, name, source))
+        said.declared.append(Declared(row, _import_words(imported, name, source)))
         return
     node = name
     for _ in range(MAX_DEPTH):
@@ -209,11 +234,11 @@ def _add_declaration(said: Said, name: Node, source: bytes) -> None:
             found = find_type(kind, source)
         elif found is None and parent.type == "typed_parameter":
             found = find_type(parent.named_children[-1], source)
-        if found is not None:
-            said.types.append(found)
         is_declared = kind is not None or value is not None or "parameter" in parent.type
-        if is_declared and name is node and _is_in_function(parent):
-            said.is_local = True
+        is_field = parent.named_children[0].type == "accessibility_modifier"  # of a constructor in TypeScript
+        is_local = is_declared and name is node and not is_field and _is_in_function(parent)
+        if found is not None or is_local:
+            said.declared.append(Declared(row, found, is_local))
         if found is not None or not PASSED.search(parent.type):
             return
         node = parent

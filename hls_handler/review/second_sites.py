@@ -9,8 +9,9 @@ the name is left out.
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal, NamedTuple, Protocol
@@ -49,7 +50,9 @@ MAX_GONE_FILES = 20  # with such a word; a more frequent one is left out
 MAX_GONE_LINES = 3  # that are shown of one
 MAX_OVERLOADS = 6
 MAX_LINES = 15  # of one place
-LINES_AROUND = 3  # of a call
+MAX_PARSE_S = 30.0  # for all files, which take a second
+LINES_AROUND = 3  # of a call or another use
+LINES_AFTER = 8  # of a call, which use its result
 
 DOCUMENTATION = re.compile(r"(^|/)(docs?|changelogs?|licenses?)(/|$)|(^|/)(changelog|license)|\.(md|mdx|rst|txt|adoc)$")
 
@@ -109,9 +112,12 @@ class SecondSites:
     """Definitions of names on lines that did not change or were removed, and more calls of one function."""
 
 
-def find_second_sites(changed: Sequence[ChangedSource], files: SearchedFiles) -> SecondSites:
+def find_second_sites(
+    changed: Sequence[ChangedSource], files: SearchedFiles, clock: Callable[[], float] = time.monotonic
+) -> SecondSites:
+    """Return the other places. After `MAX_PARSE_S` of `clock`, which returns seconds, no more files are parsed."""
     wanted = list_wanted(changed)
-    finder = _Finder(changed, wanted, files)
+    finder = _Finder(changed, wanted, files, clock)
     finder.read_definitions()
     finder.read_uses()
     finder.choose()
@@ -140,6 +146,8 @@ class _Repository:
     texts: dict[str, str]
     shown: Mapping[str, Collection[int]]  # numbers of the lines that the review shows of changed files
     words: dict[str, frozenset[str]]
+    clock: Callable[[], float]
+    parses_until: float
     rows: dict[str, set[int]] = field(default_factory=dict)  # to be parsed, by path
     left: int = MAX_TEXT
     _named: dict[str, list[Named]] = field(default_factory=dict)
@@ -159,7 +167,8 @@ class _Repository:
 
     def find_named(self, path: str) -> list[Named]:
         if path not in self._named:
-            self._named[path] = find_named(self.texts.get(path), path, self.rows.get(path, ()))
+            is_late = self.clock() > self.parses_until
+            self._named[path] = [] if is_late else find_named(self.texts.get(path), path, self.rows.get(path, ()))
         return self._named[path]
 
     def rate(self, path: str, other: str) -> int:
@@ -210,11 +219,9 @@ def agrees(use: Named, path: str, definition: Named, defined_in: str) -> bool | 
         return _agrees_alone(use, path, owners, defined_in)
     if use.receiver[:1].isupper() or use.receiver in places:
         return use.receiver in places | owners
-    if not owners:
-        return False if use.is_local and definition.kind != "value" else None
     if use.name in BUILTIN_METHODS and not _resembles(use.receiver, places | owners):
         return False
-    return None
+    return False if use.is_local and not owners and definition.kind != "value" else None
 
 
 def _agrees_alone(use: Named, path: str, owners: set[str], defined_in: str) -> bool | None:
@@ -236,13 +243,15 @@ def _resembles(receiver: str, names: Collection[str]) -> bool:
 class _Finder:
     """Finds the places of one change."""
 
-    def __init__(self, changed: Sequence[ChangedSource], wanted: WantedNames, files: SearchedFiles) -> None:
+    def __init__(
+        self, changed: Sequence[ChangedSource], wanted: WantedNames, files: SearchedFiles, clock: Callable[[], float]
+    ) -> None:
         self._files, self._wanted = files, wanted
         shown = {
             source.path: {line.number for line in lines_of(source.shown, "RIGHT")} | source.above for source in changed
         }
         texts = {source.path: source.text for source in changed}
-        self._repository = _Repository(texts, shown, dict(wanted.words))
+        self._repository = _Repository(texts, shown, dict(wanted.words), clock, clock() + MAX_PARSE_S)
         self._hits: dict[str, dict[str, set[int]]] = {}  # rows of a word, by path
         ranked = sorted(wanted.names, key=lambda name: (wanted.names[name].rank, name))
         self._names = ranked[:MAX_CANDIDATES]
@@ -277,7 +286,7 @@ class _Finder:
         related: dict[str, int] = {}
         for path in self._list_paths():
             folder, _, file = path.rpartition("/")
-            if find_family(path) not in families:
+            if find_family(path) not in families or is_test_file(path):  # names that only tests use are not wanted
                 continue
             if path in sources or file.partition(".")[0] in words:
                 related[path] = NAMED
@@ -436,7 +445,7 @@ class _Finder:
 
     def _show_around(self, path: str, one: Named) -> str:
         first = max(one.scope.first, one.row - LINES_AROUND)
-        last = min(one.scope.last, one.row + LINES_AROUND)
+        last = min(one.scope.last, one.row + LINES_AFTER)
         return self._repository.show(path, first, one.row, last)
 
     def _choose_gone(self) -> Iterator[SecondSite]:

@@ -330,6 +330,8 @@ NAMESAKES = {
     "a class of another name": "# tax\nFees.rate(1)\n",
     "a method of another class": "# tax\nclass Fees:\n    def f(self):\n        return self.rate(1)\n",
     "a function": "# tax\nrate(1)\n",
+    "a parameter": "# tax\ndef f(tax: Tax): pass\ndef g(tax: Fees): tax.rate(1)\n",
+    "a variable of the function around": "# tax\ndef f():\n    tax = Fees()\n    return lambda: tax.rate(1)\n",
 }
 
 
@@ -384,3 +386,21 @@ def test_lines_that_are_shown_above_a_hunk_are_not_shown_again() -> None:
 def test_hostile_files_of_a_repository_do_not_stop_the_search(text: str) -> None:
     sites = find({"tax.py": TAX, "shop.py": SHOP, "a.py": f"from tax import tax\n{text}"}, "tax.py", TAX_CHANGED)
     assert "call tax shop.py:5" in summary(sites)
+
+
+def test_a_comment_at_the_end_of_the_line_above_is_not_shown_with_a_definition() -> None:
+    files = {"tax.py": "class Tax:\n    low = 7  # in percent\n    rate = 20\n", "shop.py": "import tax\nx = t.rate\n"}
+    (site,) = find(files, "shop.py", "@@ -2 +2 @@\n-x = 1\n+x = t.rate")
+    assert site.text == "R    3       rate = 20"
+
+
+def test_a_definition_in_a_test_is_not_that_of_a_name_outside_of_tests() -> None:
+    files = {"tests/tax.py": TAX, "shop.py": "import tests.tax\ntax(1, 2)\n"}
+    assert find(files, "shop.py", "@@ -2 +2 @@\n-x = 1\n+tax(1, 2)") == ()
+
+
+def test_no_more_files_are_parsed_after_half_a_minute() -> None:
+    files = {"tax.py": TAX, **{f"shop{number}.py": SHOP for number in range(9)}}
+    seconds = iter([0.0, *[10.0] * 5, *[31.0] * 99])
+    found = find_second_sites([source("tax.py", TAX, TAX_CHANGED)], Files(files), lambda: next(seconds))
+    assert 0 < len(found.main) + len(found.further) < 8
