@@ -1,6 +1,8 @@
-"""Names of methods that types of languages and their standard libraries have: `get` may be that of any object."""
+"""Names of methods that types of languages and their standard libraries have, and of what needs no import."""
 
 from __future__ import annotations
+
+import builtins
 
 PYTHON_TYPES = (bytes, bytearray, dict, float, frozenset, int, list, set, str, tuple)
 
@@ -27,3 +29,14 @@ toString toUpperCase trim unlock unshift unwrap update value valueOf values wait
 BUILTIN_METHODS = frozenset(
     [name for kind in PYTHON_TYPES for name in dir(kind) if not name.startswith("_")] + OTHERS.split()
 )
+"""`get` may be that of any object."""
+
+GLOBALS = """
+Array BigInt Boolean Date Error EvalError Event FormData Function Headers Intl JSON Map Math Node Number Object Promise
+Proxy RangeError Reflect RegExp Request Response Set String Symbol SyntaxError TypeError URL WeakMap WeakSet WebSocket
+Worker alert clearTimeout confirm fetch parseFloat parseInt prompt require setInterval setTimeout structuredClone
+append cap copy len make new panic recover
+"""
+
+BUILTIN_NAMES = frozenset([*dir(builtins), *GLOBALS.split()])
+"""A name that stands alone and is not imported is that of the language: `new Error()`."""

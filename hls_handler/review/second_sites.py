@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal, NamedTuple, Protocol
 
-from hls_handler.review.builtin_methods import BUILTIN_METHODS
+from hls_handler.review.builtin_methods import BUILTIN_METHODS, BUILTIN_NAMES
 from hls_handler.review.grammars import GRAMMARS
 from hls_handler.review.names import MAX_CHARACTERS, Named, find_named
 from hls_handler.review.patches import Line, number_line
@@ -226,6 +226,8 @@ def agrees(use: Named, path: str, definition: Named, defined_in: str) -> bool | 
 
 def _agrees_alone(use: Named, path: str, owners: set[str], defined_in: str) -> bool | None:
     """Do the same for a name that stands alone."""
+    if use.kind != "member" and use.name in BUILTIN_NAMES and path != defined_in:
+        return False
     if not owners or use.kind == "member":
         return None
     if find_family(path) not in IMPLICIT:

@@ -404,3 +404,10 @@ def test_no_more_files_are_parsed_after_half_a_minute() -> None:
     seconds = iter([0.0, *[10.0] * 5, *[31.0] * 99])
     found = find_second_sites([source("tax.py", TAX, TAX_CHANGED)], Files(files), lambda: next(seconds))
     assert 0 < len(found.main) + len(found.further) < 8
+
+
+def test_a_name_of_the_language_is_that_of_another_file_only_if_it_is_imported() -> None:
+    files = {"src/field.ts": "export function Error(text: string) {}\n"}
+    for text, shown in (("field(new Error('x'));", 0), ("import { Error } from './field'; Error('x');", 1)):
+        sites = find({**files, "src/a.ts": text}, "src/a.ts", f"@@ -0,0 +1 @@\n+{text}")
+        assert len(sites) == shown
