@@ -26,7 +26,7 @@ from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.oracle import OracleHandler
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.review.dismissals import COMMAND, DELETED, HINT, UNDISMISSED, classify_reply
-from hls_handler.review.ledger import fails_check
+from hls_handler.review.ledger import fails_check, leaves_open
 from hls_handler.review.record import LedgerEntry
 from hls_handler.routing import (
     Command,
@@ -205,7 +205,9 @@ def _find_unchanged(job: Job, command: Command) -> str:
 
 def _is_failing_check(job: Job, entry: LedgerEntry | None) -> bool:
     review = job.rule.effective.review
-    return entry is not None and review.check and fails_check(entry, review.fail_on)
+    if entry is None or not review.check:
+        return False
+    return fails_check(entry, review.fail_on) or leaves_open(entry, review.fail_on)
 
 
 def _dismiss(job: Job, command: Command, number: int, login: str) -> str:

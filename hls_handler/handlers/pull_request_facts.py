@@ -53,6 +53,7 @@ class ReviewFindings:
     held_back: int  # findings that the settings leave out
     ledger: tuple[LedgerEntry, ...]  # the earlier findings with their present state
     claims: tuple[Claim, ...]  # about earlier findings, that the second look must agree with
+    unproved: tuple[tuple[LedgerEntry, Located], ...]  # as `Verdicts.unproved`
 
     @property
     def open(self) -> Sequence[LedgerEntry]:
@@ -137,7 +138,8 @@ class PullRequestFacts:
             unchanged=frozenset(number for number, one in self.present_lines.items() if one.present),
         )
         located = [locate(finding, self.selection.shown_patches) for finding in reported]
-        ledger, claims, others = decide_verdicts(changes, earlier, located)
+        verdicts = decide_verdicts(changes, earlier, located)
+        ledger, others = verdicts.ledger, verdicts.others
         severe = [one for one in others if RANK[one.finding.severity] <= RANK[self.shown.min_severity]]
         listed = [one for one in severe if one.finding.category in self.review.categories]
         wanted = [one for one in listed if one.finding.confidence >= self.shown.min_confidence]
@@ -153,7 +155,8 @@ class PullRequestFacts:
             unlocated=tuple(one.finding for one in wanted if not one.is_shown),
             held_back=len(others) - len(wanted),
             ledger=ledger,
-            claims=claims,
+            claims=verdicts.claims,
+            unproved=verdicts.unproved,
         )
 
     def _cap(self, entry: LedgerEntry, located: Located) -> tuple[LedgerEntry, Located]:

@@ -18,7 +18,7 @@ from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.ledger import is_failing
 from hls_handler.review.patches import NUMBERED_LINE, Hunk, Patch, Side, numbered, parse_numbered, text_of
-from hls_handler.review.positions import Located, code_of, last_line, letters_of
+from hls_handler.review.positions import Located, code_of, is_only_comment, last_line, letters_of
 from hls_handler.review.record import LedgerEntry
 from hls_handler.review.second_sites import SecondSite
 from hls_handler.review.verdicts import Claim
@@ -43,7 +43,7 @@ class Candidate:
     quote: str  # the line, as the review quotes it
     rests_on: str  # other lines, as the review quotes them
     claim: str  # what the review says of an earlier finding; "" if the finding is new
-    code: str  # with a claim: the present lines, and those around the line that the claim names
+    code: str  # of an earlier finding: the present lines, and those around the line that a claim names
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,22 @@ class SecondLook:
     def _letters(self) -> str:
         texts = [text for file in self.files for text in (file.above, file.numbered)]
         return _letters_of([*texts, *(site.text for site in self.second_sites)])
+
+    @cached_property
+    def _code_lines(self) -> frozenset[str]:
+        """The letters of each line of the present files that is not only a comment."""
+        texts = [text for file in self.files for text in (file.above, file.numbered)]
+        texts += [site.text for site in self.second_sites]
+        lines = "\n".join(texts).split("\n")
+        shown = [NUMBERED_LINE.fullmatch(line) for line in lines]
+        present = [one["text"] or "" for one in shown if one is not None and one["side"] == "R"]
+        return frozenset(letters_of(text) for text in present if not is_only_comment(text))
+
+    def refutes(self, fact: NeededFact) -> bool:
+        """Return True if a fact is decisive, and whole lines of code say the opposite."""
+        lines = [letters_of(text_of(line)) for line in fact.quote.split("\n") if line.strip()]
+        is_quoted = bool(lines) and all(line in self._code_lines for line in lines)
+        return fact.is_decisive and fact.state == "refuted" and is_quoted
 
     def shows(self, quote: str, candidate: Candidate) -> bool:
         """Return whether a quote is in the code that is shown for a finding. Letters count."""
@@ -77,10 +93,9 @@ class SecondLook:
         return states == {"proved"} and not self._list_missing(verdict, candidate)
 
     def drops(self, verdict: FindingVerdict, candidate: Candidate, confidence: float) -> bool:
-        """Return True if a shown line refutes a new finding, or if an unsure one lacks two facts."""
+        """Return True if shown code refutes a new finding, or if an unsure one lacks two facts."""
         missing = self._list_missing(verdict, candidate)
-        refuted = [fact for fact in verdict.facts if fact.is_decisive and fact.state == "refuted"]
-        is_refuted = not verdict.agrees and any(fact not in missing for fact in refuted)
+        is_refuted = not verdict.agrees and any(map(self.refutes, verdict.facts))
         return is_refuted or (confidence < UNSURE and len(missing) > 1)
 
     def find_unseen(self, verdict: FindingVerdict, candidate: Candidate, confidence: float) -> str:
@@ -106,7 +121,8 @@ def plan_second_look(facts: PullRequestFacts) -> SecondLook:
     """
     raised = facts.found.raised if facts.review.verify else ()
     asked = [one for one in raised if _is_asked(*one, facts.fail_on)][:MAX_CANDIDATES]
-    new = [_to_candidate(entry, one.finding.quote, one.finding.rests_on) for entry, one in asked]
+    asked += facts.found.unproved
+    new = [_to_new(facts, *one) for one in asked]
     claims = facts.found.claims
     tokens = facts.look_tokens // (2 * max(len(claims), 1))
     claimed = [_to_claimed(facts, claim, tokens // 2) for claim in claims]
@@ -115,7 +131,7 @@ def plan_second_look(facts: PullRequestFacts) -> SecondLook:
     files = show_files(facts.selection, _join_parts(code.parts))
     shown = _list_places(files)
     placed = {entry.number for entry, _ in asked if (entry.path, entry.side, entry.line) in shown}
-    new = [one for one in new if one.number in placed]
+    new = [one for one in new if one.code or one.number in placed]
     return SecondLook((*new, *claimed), files, tuple(code.sites))
 
 
@@ -155,6 +171,12 @@ def _to_candidate(entry: LedgerEntry, quote: str, rests_on: str, claim: str = ""
         claim=claim,
         code=code,
     )
+
+
+def _to_new(facts: PullRequestFacts, entry: LedgerEntry, located: Located) -> Candidate:
+    found = located.finding
+    present = facts.present_lines.get(entry.number, PresentLines()).code
+    return _to_candidate(entry, found.quote, found.rests_on, code=present)
 
 
 def _to_claimed(facts: PullRequestFacts, claim: Claim, tokens: int) -> Candidate:
@@ -265,11 +287,20 @@ def _choose_code(facts: PullRequestFacts, asked: Raised, tokens: int) -> _Chosen
     rested = [one for one in facts.second_sites if _is_quoted(one, quotes)]
     chosen = _Chosen(tokens)
     chosen.add_around(own)
-    chosen.add_around(quoted)
+    chosen.add_around([*_list_cut_off(own, chosen.parts), *quoted])
     chosen.add_sites(rested)
     chosen.add_hunks(rest)
     chosen.add_sites(one for one in sites if one not in rested)
     return chosen
+
+
+def _list_cut_off(own: Iterable[_Hunk], parts: Collection[FilePart]) -> Iterator[_Hunk]:
+    """Yield the hunks of findings once for each quoted line that was cut off."""
+    for one in own:
+        same = [part.lines or one.range for part in parts if replace(part, lines=one.part.lines) == one.part]
+        for at in one.quoted:
+            if not any(start <= at < end for start, end in same):
+                yield replace(one, own=(), quoted=(at,))
 
 
 def _is_about(site: SecondSite, files: Collection[str], texts: str) -> bool:
@@ -308,7 +339,8 @@ def _mark_hunks(hunks: Sequence[_Hunk], asked: Raised, quotes: Collection[str]) 
     places = {(entry.path, entry.side, entry.line) for entry, _ in asked}
     files = {entry.path for entry, _ in asked}
     own = {text for one, texts in zip(hunks, letters, strict=True) if one.path in files for text in texts}
-    elsewhere = [quote for quote in quotes if not any(quote in text for text in own)]
+    of_parts = {quote for quote in inexact if any(quote in text for text in own)}
+    elsewhere = [quote for quote in quotes if quote not in own and quote not in of_parts]
     marked: list[_Hunk] = []
     for one, texts in zip(hunks, letters, strict=True):
         lines = one.hunk.lines
@@ -351,10 +383,12 @@ def apply_second_look(facts: PullRequestFacts, verdicts: FindingVerdicts) -> Pul
     dropped: set[str] = set()
     unseen: dict[str, str] = {}
     agreed: set[str] = set()
+    claimed = {claim.entry.number for claim in facts.found.claims}
+    claimed |= {entry.number for entry, _ in facts.found.unproved}
     for candidate in look.candidates:
         entry = entries[candidate.number]
         own = [one for one in verdicts.verdicts if one.number == candidate.number]
-        if candidate.claim:
+        if candidate.number in claimed:
             if own and all(one.agrees and look.proves(one, candidate) for one in own):
                 agreed.add(entry.key)
             continue

@@ -45,6 +45,15 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdicts:
+    ledger: tuple[LedgerEntry, ...]  # the entries after a review
+    claims: tuple[Claim, ...]  # that need a second look
+    unproved: tuple[tuple[LedgerEntry, Located], ...]
+    """Entries that hang on an unseen fact and are raised again: the second look may prove them now."""
+    others: tuple[Located, ...]  # findings that continue no entry
+
+
+@dataclass(frozen=True, slots=True)
 class ReviewedChanges:
     """The changes that a review reads, and the earlier findings, to compare a reply with."""
 
@@ -131,8 +140,8 @@ class ReviewedChanges:
 
 def decide_verdicts(
     changes: ReviewedChanges, verdicts: Iterable[EarlierVerdict], reported: Sequence[Located]
-) -> tuple[tuple[LedgerEntry, ...], tuple[Claim, ...], tuple[Located, ...]]:
-    """Return the entries after a review, the claims that need a second look, and the findings that continue no entry.
+) -> Verdicts:
+    """Decide about the entries.
 
     A reported finding that continues an entry takes precedence over a verdict about this entry.
     """
@@ -148,6 +157,7 @@ def decide_verdicts(
         else:
             continued[entry.key] = located
     claims: list[Claim] = []
+    unproved: list[tuple[LedgerEntry, Located]] = []
 
     def decide(entry: LedgerEntry) -> LedgerEntry:
         if again := continued.get(entry.key):
@@ -159,6 +169,10 @@ def decide_verdicts(
                 claims.append(Claim(raised, BY_LINE, refuted.path, refuted.line))
                 if entry.key in changes.agreed:
                     return at_new_place
+            if entry.unseen:
+                unproved.append((entry, again))
+                if entry.key in changes.agreed:
+                    entry = replace(entry, unseen="", confidence=found.confidence)
             if entry.state != "dismissed" or RANK[found.severity] < RANK[entry.severity]:
                 entry = replace(entry, title=found.title, body=found.body)
             return _set_present(entry, found.severity, again.line, found.path, changes)
@@ -173,7 +187,8 @@ def decide_verdicts(
         claims.extend([claim] if claim is not None else [])
         return decided
 
-    return tuple(map(decide, changes.record.ledger)), tuple(claims), tuple(others)
+    ledger = tuple(map(decide, changes.record.ledger))
+    return Verdicts(ledger, tuple(claims), tuple(unproved), tuple(others))
 
 
 def _find_living_proof(entry: LedgerEntry, changes: ReviewedChanges) -> PlacedLine | None:

@@ -304,3 +304,23 @@ def test_review_comment_names_the_fact() -> None:
     assert "Not shown to this review: " in text
     assert "<img" not in text
     assert "@mona" not in text
+
+
+def test_rests_on_in_the_same_long_hunk_is_shown() -> None:
+    lines = [f"value_{at} = compute_{at}({'x' * 40})" for at in range(1, 1201)]
+    new = file("a.py", "@@ -0,0 +1,1200 @@\n+" + "\n+".join(lines), additions=1200, deletions=0, status="added")
+    one, two = (
+        finding(path="a.py", line=at, quote=lines[at - 1], severity="high", rests_on=lines[rests - 1], title=f"At {at}")
+        for at, rests in ((400, 20), (800, 500))
+    )
+    shown = shown_in(gather_review(new, tokens=30_000, limits=FAILING), one, two)
+    assert lines[19] in "".join(part.numbered for part in shown["files"])
+
+
+def test_rests_on_is_found_beside_a_part_that_is_equal() -> None:
+    call = "@@ -1,2 +1,2 @@\n import net\n-net.connect()\n+net.connect(timeout=5)"
+    value = "@@ -1 +1 @@\n-timeout = 50\n+timeout = 5"
+    files = [file(name, text, additions=1, deletions=1) for name, text in (("a.py", call), ("b.py", value))]
+    facts = gather_review(*files, limits=FAILING)
+    found = finding(path="a.py", line=2, quote="net.connect(timeout=5)", severity="high", rests_on="timeout = 5")
+    assert [one.path for one in shown_in(facts, found)["files"]] == ["a.py", "b.py"]

@@ -58,3 +58,12 @@ def test_no_comment_says_that_nothing_was_found(has_new_line: bool) -> None:
     assert "**1 open finding hangs on what was not shown**" in text
     assert "No findings" not in text
     assert "No new findings" not in text
+
+
+def test_finding_that_the_second_look_proves_later_fails_the_check() -> None:
+    pushes = hanging()
+    again = AT.model_copy(update={"continues": 1, "confidence": 0.97})
+    caller = {"a.c": FAULT, "b.c": "f(NULL);\n"}
+    assert pushes.push(caller, findings=[again], agrees=False) == "neutral"
+    assert pushes.push({**caller, "c.c": "g();\n"}, findings=[again], agrees=True) == "failure"
+    assert (pushes.looks, pushes.entry(1).unseen, pushes.entry(1).confidence) == (1, "", 0.97)
