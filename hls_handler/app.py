@@ -232,7 +232,7 @@ class Service:
             self._store,
             self._reloader,
             github=lambda config: github.of(self._credentials_of(config.settings)),
-            lookup_model=lambda of: claude.of(of.claude).lookup_models(),
+            lookup_model=lambda model, of: claude.of(of).lookup_default(model),
             check_account=lambda of: claude.of(of.claude).check_account(),
             health=self._health,
             mirror_disk=None if self._workers is None else self._mirrors.disk,

@@ -15,13 +15,13 @@ from hls_handler.clients.identity import Identity
 from hls_handler.clients.mirror_disk import MirrorDisk
 from hls_handler.clients.tokens import GITHUB_RATE_LIMIT
 from hls_handler.engine.active_config import ActiveConfig, ConfigReloader, Github
-from hls_handler.engine.health import Health
+from hls_handler.engine.health import REVIEW, Health
 from hls_handler.errors import Dependency, DependencyDown, HlsError, ModelNotFound
 from hls_handler.queue.clock_steps import ClockSteps
 from hls_handler.queue.pauses import Pauses, describe_pause, resume_command
 from hls_handler.queue.rate_limiter import RateLimiter
 from hls_handler.settings.effective import RepositoryTable, find_unneeded_permissions
-from hls_handler.settings.model import Settings
+from hls_handler.settings.model import Claude, Settings
 from hls_handler.storage import Storage
 from hls_handler.store.budgets import list_budgets
 from hls_handler.store.calls import ACCOUNT_LIMIT, CLAUDE_RATE_LIMIT, end_account_limit
@@ -49,12 +49,12 @@ def make_checks(
     reloader: ConfigReloader,
     *,
     github: Callable[[ActiveConfig], IdentityClient],
-    lookup_model: Callable[[Settings], object],
+    lookup_model: Callable[[str, Claude], object],
     check_account: Callable[[Settings], None] | None = None,
     health: Health,
     mirror_disk: MirrorDisk | None = None,
 ) -> list[Check]:
-    """Return all checks. `lookup_model` asks Claude's API whether the models of the settings exist.
+    """Return all checks. `lookup_model` asks Claude's API whether a model of the settings exists.
 
     `check_account` asks Claude a fixed question, and raises the error that it gets. It is called only while deliveries
     wait for the end of a limit of the account, which may be raised early.
@@ -80,6 +80,14 @@ def make_checks(
         _check_slots(store.rate_limiter, "github", "or lower github.min_seconds_between_writes", metrics)
         return metrics
 
+    def look_up(model: str, claude: Claude, use: str = "") -> object:
+        try:
+            return lookup_model(model, claude)
+        except ModelNotFound:
+            if not health.worked_in_use("claude", use):
+                raise
+            return "unlisted"
+
     def check_claude() -> Mapping[str, object]:
         settings = reloader.latest.settings
         if check_account is not None and store.rate_limiter.held_until(ACCOUNT_LIMIT) is not None:
@@ -87,12 +95,9 @@ def make_checks(
             _end_account_limit(store, health)
         _check_not_held(store.rate_limiter, "claude", CLAUDE_RATE_LIMIT)
         _check_calls_per_hour(store.calls.count_last_hour(), settings.claude.calls_per_hour)
-        try:
-            lifecycle = lookup_model(settings)
-        except ModelNotFound:
-            if not health.worked_in_use("claude"):
-                raise
-            lifecycle = "unlisted"
+        lifecycle = look_up(settings.claude.default_model(), settings.claude)
+        if settings.claude.review_model is not None:
+            look_up(settings.claude.default_model(is_review=True), settings.claude, REVIEW)
         metrics = _check_budgets(store, settings, {"model": settings.claude.model, "model_lifecycle": lifecycle})
         _check_slots(store.rate_limiter, "claude", "or raise claude.requests_per_second", metrics)
         return metrics

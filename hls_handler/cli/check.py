@@ -146,7 +146,7 @@ def _list_models(settings: Settings, library: Library | None) -> Mapping[str, tu
     """
     claude, where = settings.claude, settings.sources.where
     found = {
-        claude.name_model(one, one.model): (one, one.model, where(f"{key}.model"))
+        claude.name_model(one, one.default_model()): (one, one.default_model(), where(f"{key}.model"))
         for key, one in claude.providers.items()
     }
     for key, one in claude.providers.items():
@@ -181,7 +181,7 @@ def _describe_fallback_reviews(settings: Settings) -> Iterator[str]:
     for index, fallback in enumerate(settings.claude.fallbacks):
         if fallback.review_model is None:
             key = f"claude.fallbacks[{index}]"
-            own = f"reviews by {fallback.name} use its model {fallback.model}"
+            own = f"reviews by {fallback.name} use its model {fallback.default_model()}"
             where = settings.sources.where(f"{key}.model")
             yield f"{where}: note: {own}; {key}.review_model names another"
 

@@ -198,14 +198,9 @@ class Providers:
         provider, name = self._settings.find_model(model)
         return self._client(self._settings.find_key(provider)).lookup_model(name)
 
-    def lookup_models(self) -> str:
-        """Look up the models of the first provider, and return the lifecycle of `claude.model`."""
-        settings = self._settings
-        client = self._client("claude")
-        lifecycle = client.lookup_model(settings.default_model())
-        if settings.review_model is not None:
-            client.lookup_model(settings.default_model(is_review=True))
-        return lifecycle
+    def lookup_default(self, model: str) -> str:
+        """Look up a model of the first provider, whatever slashes its name has."""
+        return self._client("claude").lookup_model(model)
 
     def _client(self, key: str) -> Provider:
         if key not in self._clients:

@@ -33,6 +33,7 @@ from hls_handler.analysis import (
 from hls_handler.clients.comment_body import MAX_COMMENT_CHARS, MAX_SECTION_CHARS
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.engine.active_config import Provider
+from hls_handler.engine.health import REVIEW
 from hls_handler.engine.job import ASK, Codec, Job, decode_reply, encode_reply
 from hls_handler.errors import (
     BudgetExceeded,
@@ -201,7 +202,7 @@ def _call(
 
     answer = job.context.claude.answer(rendered.prompt.model, ask_provider, delivery=job.lease.guid)
     if isinstance(answer, ValidReply):
-        _report_use(job, answer.usage.model)
+        _report_use(job, rendered.prompt, answer.usage.model)
     return answer
 
 
@@ -285,10 +286,11 @@ def find_outsider(job: Job) -> str | None:
     return None if permission in ("admin", "write") else login
 
 
-def _report_use(job: Job, model: str) -> None:
+def _report_use(job: Job, prompt: Prompt, model: str) -> None:
+    has_own_model = prompt.is_review and job.config.settings.claude.review_model is not None
     outage = job.context.claude.find_outage()
     if outage is None:
-        job.context.health.ok("claude")
+        job.context.health.ok("claude", REVIEW if has_own_model else "")
     else:
         job.context.health.report_problem("claude", f"{outage}; {model} answers in its place", outage.remedy)
 

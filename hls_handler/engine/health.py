@@ -52,6 +52,10 @@ USE_COUNTS_FOR = timedelta(minutes=10)
 """For this time after a failed use, `probe_ok` does not clear the problem: twice the longest pause between attempts."""
 
 
+REVIEW = "review"
+"""The use of Claude with `claude.review_model`, which may be unknown while `claude.model` answers."""
+
+
 class Health:
     """The health of all components. Thread-safe.
 
@@ -66,21 +70,24 @@ class Health:
         self._unknown = ComponentHealth("unknown", started)
         self._components = dict.fromkeys(COMPONENTS, self._unknown)
         self._failed_in_use_at: dict[Component, datetime] = {}
-        self._worked_in_use: set[Component] = set()
+        self._worked_in_use: dict[Component, set[str]] = {}
         self._lasting: set[Component] = set()
 
-    def ok(self, component: Component) -> None:
-        """Record a successful use, and clear the component's problem, unless only a probe can see that it has ended."""
+    def ok(self, component: Component, use: str = "") -> None:
+        """Record a successful use, and clear the component's problem, unless only a probe can see that it has ended.
+
+        `use` tells uses apart of which one can fail while another one works.
+        """
         with self._lock:
             self._failed_in_use_at.pop(component, None)
-            self._worked_in_use.add(component)
+            self._worked_in_use.setdefault(component, set()).add(use)
             if component not in self._lasting:
                 self._set_healthy(component)
 
-    def worked_in_use(self, component: Component) -> bool:
-        """Return whether the last use since the start, or since `forget`, was successful."""
+    def worked_in_use(self, component: Component, use: str = "") -> bool:
+        """Return whether a use since the start, `forget` and the last failure was successful."""
         with self._lock:
-            return component in self._worked_in_use
+            return use in self._worked_in_use.get(component, ())
 
     def probe_ok(self, component: Component) -> None:
         """Record a successful probe. Clear the component's problem, unless a use failed in the last ten minutes."""
@@ -93,7 +100,7 @@ class Health:
     def forget(self, component: Component) -> None:
         with self._lock:
             self._failed_in_use_at.pop(component, None)
-            self._worked_in_use.discard(component)
+            self._worked_in_use.pop(component, None)
             self._set(component, "unknown", self.clock())
 
     def _set(
@@ -142,7 +149,7 @@ class Health:
                 self._lasting.add(component)
             if not by_probe:
                 self._failed_in_use_at[component] = now
-                self._worked_in_use.discard(component)
+                self._worked_in_use.pop(component, None)
             if severity == "unhealthy" and before.state != severity:
                 log.error("unhealthy", extra={"component": component, "why": message, "remedy": remedy})
 

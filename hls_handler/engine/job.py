@@ -113,13 +113,16 @@ _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 
 
 CODE_FIELDS = frozenset(
-    {"numbered", "above", "code", "ours", "quote", "rests_on", "second_sites", "suggestion", "record", "file_summaries"}
+    {
+        *("numbered", "above", "code", "ours", "quote", "rests_on", "second_sites", "suggestion"),
+        *("record", "finding", "file_summaries"),
+    }
 )
 """Names of the fields of facts and replies that have code. They are redacted as prompts show code, so that a patch is
-the same after a restart, and a quote is still a part of its line. `record` and `file_summaries` of facts have text of
-earlier replies, which was redacted when the replies were stored."""
+the same after a restart, and a quote is still a part of its line. `record`, `finding` and `file_summaries` of facts
+have text of earlier replies, which was redacted when the replies were stored."""
 
-ABOUT_CODE = frozenset({"pull_request_analysis", "finding_verdicts", "review_analysis"})
+ABOUT_CODE = frozenset({"pull_request_analysis", "finding_verdicts", "review_analysis", "comment_reply"})
 """The types of replies that may repeat values of the code that the prompt shows. Other prompts show logs as code."""
 
 

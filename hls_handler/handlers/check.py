@@ -17,7 +17,7 @@ from hls_handler.review.coverage import Coverage, FileCoverage, count_reasons
 from hls_handler.review.ledger import fails_check, leaves_open, sort_entries
 from hls_handler.review.record import LedgerEntry
 from hls_handler.settings.model import Review
-from hls_handler.untrusted.cleaning import clean, clean_title, truncate
+from hls_handler.untrusted.cleaning import CodeText, clean, clean_title, truncate
 from hls_handler.untrusted.markdown import sanitize_code_span, sanitize_inline
 from hls_handler.untrusted.redaction import redact, redact_code
 from hls_handler.wording import count, inflect, was_or_were
@@ -149,7 +149,8 @@ def _summary(
         found = count(undecided, "open finding")
         yield f"\nIt is undecided whether a change fixes {found}: `/review` asks Claude again."
     for finding in (one for one in opened if one.unseen):
-        title, fact = (sanitize_inline(redact(text)) for text in (finding.title, finding.unseen))
+        title = sanitize_inline(CodeText(finding.title))
+        fact = sanitize_inline(CodeText(finding.unseen))
         yield f"\nFinding {finding.number}, {title}, hangs on a fact that was not shown: {fact}"
     yield from (f"\n{note}" for note in notes)
     yield from _table(_receipt_rows(commit, coverage, receipt, asked_for))

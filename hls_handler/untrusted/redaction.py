@@ -43,7 +43,7 @@ PRIVATE_KEY = re.compile(
     """,
     re.VERBOSE,
 )
-MARKER = re.compile(BEGIN_OF_KEY)
+MARKER = re.compile(BEGIN_OF_KEY + r"(?:[^A-Za-z]|\bR\b)*(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)?")
 """A match of `PRIVATE_KEY` that is only this hides no key: it is in code that looks for keys, or in an example."""
 
 HEADER_IN_KEY = re.compile(r"^@@ -[0-9,]{1,19} \+[0-9,]{1,19} @@\n?", re.MULTILINE)
@@ -210,7 +210,7 @@ URL_CREDENTIALS_IN_CODE = re.compile(
     re.VERBOSE,
 )
 EXAMPLE = re.compile(
-    r"example|x{6}|[sr]k_test_"
+    r"example|x{6}|[sr]k_test_|(?<=[-_.])your[-_]|/YOUR/"
     r"|eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9l"  # the payload of jwt.io: John Doe
     r"|Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq"  # of every emulator of Azure Storage
     r"|scott:tiger",  # Oracle's

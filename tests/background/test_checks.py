@@ -17,12 +17,12 @@ from hls_handler.background.threads import Check, ProblemFound, run_checks
 from hls_handler.clients.identity import Identity
 from hls_handler.clients.mirror_disk import MirrorDisk
 from hls_handler.engine.active_config import ActiveConfig, BotAccount, ConfigReloader
-from hls_handler.engine.health import Component, ComponentHealth, Health
+from hls_handler.engine.health import REVIEW, Component, ComponentHealth, Health
 from hls_handler.errors import AccountLimited, BudgetUsedUp, DependencyDown, ModelNotFound
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import SettingsFile
-from hls_handler.settings.model import Budgets, Mirror, Settings
+from hls_handler.settings.model import Budgets, Claude, Mirror, Settings
 from hls_handler.storage import Storage
 from hls_handler.store.budgets import list_budgets
 from tests.engine.fakes import CLAUDE_DOWN, HLS, FakeGithub
@@ -58,7 +58,7 @@ def checks_of(
     *,
     text: str = SMALLEST,
     github: Callable[[ActiveConfig], IdentityClient] = lambda _: FakeIdentityClient(),
-    lookup_model: Callable[[Settings], object] = lambda _: "active",
+    lookup_model: Callable[[str, Claude], object] = lambda *_: "active",
     check_account: Callable[[Settings], None] = lambda _: None,
     health: Health | None = None,
     mirror_disk: MirrorDisk | None = None,
@@ -81,8 +81,8 @@ def test_checks_fetch_the_bot_account_and_the_model(make_world: MakeWorld, tmp_p
     configs: list[ActiveConfig] = []
     models: list[str] = []
 
-    def lookup_model(settings: Settings) -> str:
-        models.append(settings.claude.model)
+    def lookup_model(model: str, _claude: Claude) -> str:
+        models.append(model)
         return "active"
 
     def github(config: ActiveConfig) -> IdentityClient:
@@ -254,7 +254,7 @@ def test_service_without_models_stays_healthy_after_an_answered_call(make_world:
     world = make_world()
     health = world.health
 
-    def lookup_model(_settings: Settings) -> object:
+    def lookup_model(_model: str, _claude: Claude) -> object:
         raise ModelNotFound("404: model", dependency="claude", remedy="set claude.model")
 
     claude = checks_of(world, tmp_path, lookup_model=lookup_model)["claude"]
@@ -270,6 +270,24 @@ def test_service_without_models_stays_healthy_after_an_answered_call(make_world:
     health.forget("claude")  # other settings: the answered calls prove nothing about them
     run_checks([claude], health)
     assert health.snapshot().components["claude"].message == "404: model"
+
+
+def test_unknown_review_model_is_reported_until_a_review_was_answered(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world()
+    text = SMALLEST.replace("claude:\n", "claude:\n  review_model: claude-sonet-5-5\n")
+
+    def lookup_model(model: str, _claude: Claude) -> object:
+        if model == "claude-haiku-5-5":
+            return "active"
+        raise ModelNotFound(f"404: {model}", dependency="claude", remedy="set claude.review_model")
+
+    claude = checks_of(world, tmp_path, text=text, lookup_model=lookup_model)["claude"]
+    messages = []
+    for use in ("", REVIEW):
+        world.health.ok("claude", use)
+        run_checks([claude], world.health)
+        messages.append(world.health.snapshot().components["claude"].message)
+    assert messages == ["404: claude-sonet-5-5", None]
 
 
 EXPECTING = "server: {expect_webhook_within_h: 24}\n" + SMALLEST + "    expect_webhook_within_h: 72\n"

@@ -195,6 +195,11 @@ def test_rule_10_reply_about_logs_or_texts_repeats_no_value(reply_type: str) -> 
     assert "ab12cd34" not in step.value
 
 
+def test_rule_10_answer_in_a_thread_repeats_shown_code() -> None:
+    answer = ValidReply("x@1", "comment_reply", issue_analysis(summary=FROM_CODE), Usage("claude"))
+    assert FROM_CODE in json.loads(encode_reply(answer, index=0, shown=(SOCKET,)).value)["reply"]["summary"]
+
+
 def test_rule_10_code_is_redacted_before_a_reply_may_repeat_it() -> None:
     url = "postgres://app:s3cret@db/x"
     reply = pull_request_analysis(summary=f"See {url} and DB_PASSWORD={TOKEN}")

@@ -21,7 +21,7 @@ from tests.handlers.world import file, finding, pull_request_analysis
 HAIKU, SONNET = "claude-haiku-5-5", "claude-sonnet-5-5"
 DOUBTFUL = pull_request_analysis(findings=[finding(confidence=0.65)])
 VERDICT = FindingVerdicts.model_validate(
-    {"verdicts": [{"number": 1, "facts": [], "agrees": True}]},
+    {"verdicts": [{"number": 1, "facts": [], "unseen": "", "agrees": True}]},
 )
 
 

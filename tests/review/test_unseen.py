@@ -29,6 +29,12 @@ def test_review_stays_incomplete_until_the_finding_is_fixed() -> None:
     assert "hangs on" not in pushes.summary
 
 
+def test_check_repeats_shown_code_of_the_finding() -> None:
+    pushes = Pushes({"a.c": BASE})
+    pushes.push({"a.c": FAULT}, findings=[AT], unseen="Whether `?token=ab12cd34` is checked.")
+    assert "hangs on a fact that was not shown: Whether `?token=ab12cd34` is checked." in pushes.summary
+
+
 def test_dismissal_by_a_writer_ends_it() -> None:
     pushes = hanging()
     pushes.act(thumbs_down=("zoe",))

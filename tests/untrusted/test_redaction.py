@@ -412,6 +412,8 @@ def test_credentials_are_listed_by_line_and_kind() -> None:
         AZURE + AZURITE,
         "glc_" + "x" * 40,
         "figd_EXAMPLE_TOKEN_FOR_THE_DOCUMENTATION_OF_X",
+        "xox" + "b-your-token-here",
+        "https://hooks.slack.com/" + "services/YOUR/WEBHOOK/URL",
         "sbp_" + HEX40[:34] + "xxxxxx",
     ],
 )
@@ -445,6 +447,7 @@ LOOKALIKES = [
     "pul-request and hvs.short and xai-button-primary and sq0idp-" + A36[:22],
     "https://hub.docker.com/r8_x/hf_space ops_team PMAK-1 dp.pt.x glsa_ ntn_",
     "AccountName=x;AccountKey=${AZURE_STORAGE_KEY}",
+    "HEADERS = ('-----BEGIN RSA PRIVATE KEY-----',\n           '-----END RSA PRIVATE KEY-----')",
     "# such as '-----BEGIN PRIVATE KEY-----...' or '-----BEGIN EC PRIVATE KEY-----<more>'",
 ]
 

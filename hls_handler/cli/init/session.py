@@ -188,7 +188,9 @@ def parse_repositories(text: str) -> tuple[str, ...]:
 
 
 def parse_review_model(text: str) -> str:
-    """Return the model for "haiku", "sonnet" or "opus"."""
+    """Return the model for "haiku", "sonnet" or "opus", or for its name."""
+    if text in NAMED_MODELS.values():
+        return text
     if text not in NAMED_MODELS:
         raise typer.BadParameter(f"{text}: expected {', '.join(NAMED_MODELS)}")
     return NAMED_MODELS[text]
