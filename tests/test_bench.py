@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -17,6 +18,7 @@ from bench import accept, claim, latency, model, reloads, reviews, scale
 from bench.__main__ import BENCHMARKS
 from bench.service import service
 from bench.stand_in import sandbox
+from hls_handler.reports.estimate import TYPICAL_REVIEW
 from tests.e2e.fork_server import ForkedProcess, start_module
 
 
@@ -64,7 +66,11 @@ def test_benchmark_runs_without_a_warning(name: str, folder: Path, capfd: pytest
 
 
 def test_benchmark_of_reviews_counts_the_calls_that_the_documentation_shows(tmp_path: Path) -> None:
-    rows = reviews.measure(tmp_path, sizes={"one file": (1, 2)})
+    rows = reviews.measure(tmp_path, sizes={"small": (2, 2)})
+    measured = re.search(r"1 call, ([\d,]+) tokens", rows[0].details)
+    assert measured is not None
+    tokens = int(measured[1].replace(",", ""))
+    assert tokens == pytest.approx(TYPICAL_REVIEW.input_tokens, rel=0.2)  # the wording of prompts changes
     calls = [[part.split(" call")[0] for part in row.details.split("; full review: ")] for row in rows]
     assert calls == [["1", "1"], ["1", "1"], ["0", "1"], ["0", "1"], ["1", "1"], ["2", "1"], ["5", "7"]]
     assert [row.value for row in rows[2:4]] == [0.0, 0.0]

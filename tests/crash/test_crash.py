@@ -1,6 +1,6 @@
 """A service that is killed at any commit or request has the same result as an undisturbed one.
 
-These tests take every point of one handler and some of the others; `make crash` takes every point of all handlers.
+These tests take some points of each handler, more of one; `make crash` takes every point.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import pytest
 
 from tests.crash.comparison import find_differences, kills_with_repeated_call
 from tests.crash.harness import Harness, running_harness
-from tests.crash.kills import all_kills, run, some_kills, undisturbed_run
+from tests.crash.kills import run, some_kills, undisturbed_run
 from tests.crash.scenarios import SCENARIOS
 from tests.postgres import Cluster, postgres
 
@@ -20,7 +20,7 @@ __all__ = ["postgres"]
 
 BY_HANDLER = {scenario.handler: scenario for scenario in SCENARIOS}
 SHORTEST = BY_HANDLER["GenericHandler"]
-KILLS = 2
+KILLS, KILLS_OF_SHORTEST = 2, 10
 
 
 @pytest.fixture(scope="module")
@@ -29,18 +29,17 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
         yield harness
 
 
-def test_kills_at_every_point_of_the_generic_handler(harness: Harness) -> None:
+def test_kills_at_ten_points_of_the_generic_handler(harness: Harness) -> None:
     undisturbed = undisturbed_run(harness, SHORTEST)
     assert undisturbed.claude_calls == 1
     assert undisturbed.requests >= 5
     assert undisturbed.commits >= 7  # some share one transaction when they fall into the same turn of the event loop
-    runs = [run(harness, SHORTEST, kill) for kill in all_kills(undisturbed)]
+    runs = [run(harness, SHORTEST, kill) for kill in some_kills(undisturbed, KILLS_OF_SHORTEST)]
     assert [line for found in runs for line in find_differences(SHORTEST, undisturbed, found)] == []
     survived = [str(found.kill) for found in runs if found.at_kill is None]
     assert len(survived) <= 4  # polls of an idle worker are counted in some runs and not in others
-    repeated = [kill.rpartition(" ")[0] for kill in kills_with_repeated_call(runs)]
-    assert [kill for kill in repeated if kill != "before commit"] == ["after request"]  # the response was lost
-    assert len(repeated) <= 3  # a poll can move the number of the commit with the checkpoint by one
+    repeated = {kill.rpartition(" ")[0] for kill in kills_with_repeated_call(runs)}
+    assert repeated <= {"before commit", "after request"}  # the response or the checkpoint was lost
 
 
 @pytest.mark.parametrize("handler", [name for name in BY_HANDLER if name != SHORTEST.handler])

@@ -20,8 +20,8 @@ def test_reviews_of_generated_pull_requests_converge() -> None:
 @pytest.mark.parametrize(("claude", "most"), [("perfect", 0.01), ("sloppy", 0.03)])
 def test_heads_without_a_fault_become_green(claude: ClaudeKind, most: float) -> None:
     """`python -m tests.rounds --lives 2000 --claude sloppy` runs more."""
-    counts = live(seed=4, lives=20, claude=claude)
+    counts = live(seed=4, lives=10, claude=claude)
     described = "\n".join([describe_lives(counts, seed=4, claude=claude), *counts.lines])
     assert (counts.false_green, counts.second_comments) == (0, 0), described
     assert counts.false_red_share <= most, described
-    assert min(counts.green_heads, counts.red_heads) > 50, described
+    assert min(counts.green_heads, counts.red_heads) > 15, described
