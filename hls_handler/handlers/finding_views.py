@@ -35,6 +35,7 @@ class EarlierFinding:
     is_changed: bool  # True: the lines that it is about are no longer as they were
     present: Present = ""  # what is certain of its present lines
     code_path: str = ""  # of the file that has `code`
+    unseen: str = ""  # the fact on which it hangs, which was not shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +81,20 @@ def list_known(facts: PullRequestFacts) -> tuple[EarlierFinding, ...]:
 
 
 def _to_earlier(entry: LedgerEntry, now: PresentLines) -> EarlierFinding:
-    place = (entry.number, entry.path, entry.line, entry.severity, entry.category, entry.title)
-    body = truncate(entry.body, MAX_EARLIER_CHARACTERS)
     return EarlierFinding(
-        *place, body, entry.quote, now.code, is_changed=entry.has_vanished, present=now.present, code_path=now.path
+        number=entry.number,
+        path=entry.path,
+        line=entry.line,
+        severity=entry.severity,
+        category=entry.category,
+        title=entry.title,
+        body=truncate(entry.body, MAX_EARLIER_CHARACTERS),
+        quote=entry.quote,
+        code=now.code,
+        is_changed=entry.has_vanished,
+        present=now.present,
+        code_path=now.path,
+        unseen=entry.unseen,
     )
 
 

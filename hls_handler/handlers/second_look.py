@@ -59,17 +59,18 @@ class SecondLook:
 
     @cached_property
     def _code_lines(self) -> frozenset[str]:
-        """The letters of each line of the present files that is not only a comment."""
+        """The characters of each line of the present files that has letters and is not only a comment."""
         texts = [text for file in self.files for text in (file.above, file.numbered)]
         texts += [site.text for site in self.second_sites]
         lines = "\n".join(texts).split("\n")
         shown = [NUMBERED_LINE.fullmatch(line) for line in lines]
         present = [one["text"] or "" for one in shown if one is not None and one["side"] == "R"]
-        return frozenset(letters_of(text) for text in present if not is_only_comment(text))
+        code = [text for text in present if letters_of(text) and not is_only_comment(text)]
+        return frozenset("".join(text.split()) for text in code)
 
     def refutes(self, fact: NeededFact) -> bool:
         """Return True if a fact is decisive, and whole lines of code say the opposite."""
-        lines = [letters_of(text_of(line)) for line in fact.quote.split("\n") if line.strip()]
+        lines = ["".join(text_of(line).split()) for line in fact.quote.split("\n") if letters_of(line)]
         is_quoted = bool(lines) and all(line in self._code_lines for line in lines)
         return fact.is_decisive and fact.state == "refuted" and is_quoted
 
@@ -88,7 +89,9 @@ class SecondLook:
         return missing
 
     def proves(self, verdict: FindingVerdict, candidate: Candidate) -> bool:
-        """Return True if there is a decisive fact, and a shown line proves each."""
+        """Return True if it agrees, nothing is unseen, and a shown line proves each decisive fact."""
+        if not verdict.agrees or verdict.unseen.strip():
+            return False
         states = {fact.state for fact in verdict.facts if fact.is_decisive}
         return states == {"proved"} and not self._list_missing(verdict, candidate)
 
@@ -389,7 +392,7 @@ def apply_second_look(facts: PullRequestFacts, verdicts: FindingVerdicts) -> Pul
         entry = entries[candidate.number]
         own = [one for one in verdicts.verdicts if one.number == candidate.number]
         if candidate.number in claimed:
-            if own and all(one.agrees and look.proves(one, candidate) for one in own):
+            if own and all(look.proves(one, candidate) for one in own):
                 agreed.add(entry.key)
             continue
         hanging = [look.find_unseen(one, candidate, entry.confidence) for one in own]

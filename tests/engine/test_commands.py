@@ -459,7 +459,7 @@ def give_thread(world: World, *replies: str, own: tuple[str, ...] = ()) -> None:
 
 
 HINT = (
-    "HLS did not understand this as a dismissal, so finding 1 stays open and fails the check. If it is not to be "
+    "HLS did not understand this as a dismissal, so finding 1 stays open and counts for the check. If it is not to be "
     'fixed, reply `/dismiss`, or "won\'t fix" with a reason.'
 )
 FAILING = settings().model_copy(update={"review": Review(fail_on="high")})

@@ -219,6 +219,8 @@ DROPPED = "dropped"
         (0.95, [verdict(INVENTED)], 0.95),
         (0.95, [verdict(fact("refuted", "return float(text)", is_decisive=False))], 0.95),
         (0.95, [verdict(fact("refuted", ""))], 0.95),
+        (0.95, [verdict(fact("refuted", "..."))], 0.95),
+        (0.95, [verdict(fact("refuted", "    return side * 2"))], 0.95),  # the removed line
         (0.95, [verdict(PROVED, agrees=True)], 0.95),
         (0.95, [verdict(PROVED)], 0.95),
         (0.95, [verdict(ABSENT)], 0.95),

@@ -71,5 +71,6 @@ def test_finding_that_the_second_look_proves_later_fails_the_check() -> None:
     again = AT.model_copy(update={"continues": 1, "confidence": 0.97})
     caller = {"a.c": FAULT, "b.c": "f(NULL);\n"}
     assert pushes.push(caller, findings=[again], agrees=False) == "neutral"
+    assert pushes.push({**caller, "d.c": "h();\n"}, findings=[again], unseen=FACT) == "neutral"
     assert pushes.push({**caller, "c.c": "g();\n"}, findings=[again], agrees=True) == "failure"
     assert (pushes.looks, pushes.entry(1).unseen, pushes.entry(1).confidence) == (1, "", 0.97)
