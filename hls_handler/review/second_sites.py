@@ -31,7 +31,7 @@ from hls_handler.review.wanted_names import (
     WantedNames,
     by_path,
     find_family,
-    is_whole_string,
+    is_in_text,
     lines_of,
     list_wanted,
 )
@@ -489,10 +489,12 @@ class _Finder:
     def _is_use(self, word: str, gone: Gone, path: str, on_row: Sequence[Named], line: str) -> bool:
         family = find_family(path)
         if not family or any(one.kind == "text" for one in on_row):
-            return is_whole_string(word, line)
+            return is_in_text(word, gone, line)
         identifiers = [one for one in on_row if one.kind != "text"]
         if not identifiers:
             return False  # a comment
+        if word not in gone.tokens:
+            return gone.has_joined(line)
         if family != gone.family:
             return any(one.kind != "plain" for one in identifiers)
         if not gone.is_name:

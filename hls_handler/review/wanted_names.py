@@ -19,6 +19,8 @@ from hls_handler.review.test_files import is_test_file
 
 WORD = re.compile(r"[\w-]+")
 NAME = re.compile(r"[^\W\d]\w{2,99}")
+TOKEN = re.compile(r"\w+(?:[./-]\w+)*")
+KEY = re.compile(r"[\s\-\"']*(\w[\w./-]*)[\"']?\s*[:=]")
 COMPOUND = re.compile(r"_|\d|[a-z][A-Z]|^[A-Z]{3}")
 """Found in words that are names also in the middle of a text: `owner_id`, `dueOn`, `CANCELED`."""
 
@@ -78,6 +80,12 @@ class Gone:
     family: str
     owners: tuple[str, ...] | None  # of the definition that had the name; None if it was only used, or in a string
     is_name: bool  # it was a name in the code, not only a word in a string
+    tokens: frozenset[str]  # with the word of a string on removed lines: `paid`, `order.paid`
+
+    def has_joined(self, line: str) -> bool:
+        """Return True if a line has one of the longer tokens, such as `order.paid`."""
+        joined = [re.escape(token) for token in self.tokens if not token.isidentifier()]
+        return any(re.search(rf"(?<![\w.-]){token}\b", line) for token in joined)
 
 
 @dataclass(slots=True)
@@ -159,6 +167,7 @@ def _add_gone(wanted: WantedNames, source: ChangedSource, old: Sequence[Named], 
     family = find_family(source.path)
     own = set(NAME.findall(source.text))
     removed = lines_of(source.shown, "LEFT")
+    tokens = _list_tokens(removed)
     rows = {line.number - 1 for line in removed}
     called = {one.name for one in old if one.kind == "call"}
     for one in old:
@@ -166,15 +175,34 @@ def _add_gone(wanted: WantedNames, source: ChangedSource, old: Sequence[Named], 
         is_member = one.kind == "member" and one.name not in called
         if one.row not in rows or one.name in own or not NAME.fullmatch(one.name):
             continue
+        alone = frozenset({one.name})
         if is_defined:
-            wanted.gone[one.name] = Gone(source.path, family, one.owners, is_name=True)
-        elif one.name not in present and (is_member or one.kind == "text"):
-            wanted.gone.setdefault(one.name, Gone(source.path, family, None, is_name=is_member))
+            wanted.gone[one.name] = Gone(source.path, family, one.owners, is_name=True, tokens=alone)
+        elif one.name not in present and is_member:
+            gone = Gone(source.path, family, None, is_name=True, tokens=alone)
+            wanted.gone.setdefault(one.name, gone)
+        elif one.name not in present and one.kind == "text":
+            of_word = frozenset(tokens.get(one.name, alone))  # alone after an escape: `\\npaid`
+            gone = Gone(source.path, family, None, is_name=False, tokens=of_word)
+            wanted.gone.setdefault(one.name, gone)
     for line in removed if not family else ():
+        key = KEY.match(line.text)
+        in_key = set() if key is None else set(NAME.findall(key[1]))
         for word in NAME.findall(line.text):
-            is_key = re.match(rf"[\s\-\"']*{word}[\"']?\s*[:=]", line.text) is not None
-            if word not in present and (is_key or COMPOUND.search(word)):
-                wanted.gone.setdefault(word, Gone(source.path, family, None, is_name=False))
+            if word not in present and (word in in_key or COMPOUND.search(word)):
+                of_word = frozenset(tokens[word])
+                gone = Gone(source.path, family, None, is_name=False, tokens=of_word)
+                wanted.gone.setdefault(word, gone)
+
+
+def _list_tokens(lines: Sequence[Line]) -> dict[str, set[str]]:
+    """Return the tokens of lines, such as `order.paid`, by each of their words."""
+    tokens: dict[str, set[str]] = {}
+    for line in lines:
+        for token in TOKEN.findall(line.text):
+            for word in NAME.findall(token):
+                tokens.setdefault(word, set()).add(token)
+    return tokens
 
 
 def text_before(source: ChangedSource) -> str | None:
@@ -194,9 +222,15 @@ def text_before(source: ChangedSource) -> str | None:
     return "\n".join([*before, *new[at:]])
 
 
-def is_whole_string(word: str, line: str) -> bool:
-    """Return True if the line has the word as a string of its own, or if it is a name in any text."""
-    return COMPOUND.search(word) is not None or re.search(rf"[\"'`:]{word}[\"'`]", line) is not None
+def is_in_text(word: str, gone: Gone, line: str) -> bool:
+    """Return True if a text, such as a string, has what is gone."""
+    if COMPOUND.search(word):
+        return True
+    if gone.has_joined(line):
+        return True
+    before = "\"'`:" if gone.family else "\"'`:."  # keys of settings are joined in code: `t("cart.submit")`
+    is_whole = re.search(rf"[{before}]{word}[\"'`]", line) is not None
+    return is_whole and word in gone.tokens
 
 
 def by_path(uses: Sequence[Use]) -> Mapping[str, list[Use]]:

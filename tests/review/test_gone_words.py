@@ -80,6 +80,36 @@ RENAMED: Mapping[str, tuple[tuple[str, str, str], tuple[str, str], list[str]]] =
         ("app/run.py", "def f(cfg):\n    return cfg['timeout']\n"),
         ["use timeout app/run.py:2"],
     ),
+    "the name of an event": (
+        ("a/pay.ts", 'bus.emit("order.paid");\n', 'bus.emit("order.settled");\n'),
+        ("b/stock.ts", 'const ad = { paid: "paid" };\nbus.on("order.paid", f);\n'),
+        ["use paid b/stock.ts:2"],
+    ),
+    "the name of a route": (
+        ("a/urls.py", 'path(name="invoice-detail")\n', 'path(name="invoice-page")\n'),
+        ("b/mail.py", 'kind = "detail"\nlink = reverse("invoice-detail")\n'),
+        ["use detail b/mail.py:2"],
+    ),
+    "a key of properties": (
+        ("app.properties", "mail.retries=3\n", "mail.retry.count=3\n"),
+        ("a/Mail.java", 'class Mail {\n  int retries;\n  @Value("${mail.retries:0}") int number;\n}\n'),
+        ["use retries a/Mail.java:3"],
+    ),
+    "an inner key of a file of texts": (
+        ("en.json", '{"cart": {\n  "submit": "Buy"\n}}\n', '{"cart": {\n  "order": "Buy"\n}}\n'),
+        ("src/cart.ts", 'const text = t("cart.submit");\n'),
+        ["use submit src/cart.ts:1"],
+    ),
+    "a field that was used": (
+        ("app/a.py", "x = row.paid\n", "x = row.done\n"),
+        ("app/b.py", 'x = row["paid"]\n'),
+        ["use paid app/b.py:1"],
+    ),
+    "a word after an escape": (
+        ("app/a.js", "emit('\\npaid');\n", "emit('');\n"),
+        ("app/b.js", "on('paid');\n"),
+        ["use paid app/b.js:1"],
+    ),
     "a moved function": (
         ("app/a.py", "def one():\n    return 1\n\n\nx = 1\n", "x = 1\n"),
         ("app/c.py", "from app.a import one\n"),
@@ -113,6 +143,17 @@ def test_lines_that_still_have_what_was_renamed_are_shown(kind: str) -> None:
 def test_a_namesake_of_what_was_renamed_is_not_shown(path: str, text: str) -> None:
     before = {"app/user.py": "class User:\n    mail: str\n"}
     assert find_change(before, {"app/user.py": "class User:\n    email: str\n", path: text}) == ()
+
+
+@pytest.mark.parametrize("text", ['"paid"', '"order.paidout"', '"reorder.paid"', "ad.paid"])
+def test_a_joined_word_is_compared_as_a_whole(text: str) -> None:
+    before = {"a/pay.py": 'emit("order.paid")\n'}
+    assert find_change(before, {"a/pay.py": 'emit("order.done")\n', "b/ad.py": f"f({text})\n"}) == ()
+
+
+def test_the_end_of_a_file_name_is_not_a_word_of_its_own() -> None:
+    before = {"a/kinds.py": 'KINDS = ["jpeg"]\n'}
+    assert find_change(before, {"a/kinds.py": 'KINDS = ["webp"]\n', "b/ad.py": 'f("logo.jpeg")\n'}) == ()
 
 
 def test_a_word_that_is_in_over_20_files_is_not_shown() -> None:
