@@ -242,6 +242,17 @@ def _resembles(receiver: str, names: Collection[str]) -> bool:
     return len(own) > 1 and any(own in other or (other in own and len(other) > 2) for other in others)
 
 
+def _take_turns(calls: Sequence[_Definition]) -> list[_Definition]:
+    """Return the first call of each file, then the second ones, and so on; those of tests come last."""
+    earlier: Counter[str] = Counter()
+    turns: list[tuple[bool, int, _Definition]] = []
+    for call in calls:
+        turns.append((is_test_file(call.path), earlier[call.path], call))
+        earlier[call.path] += 1
+    turns.sort(key=lambda turn: turn[:2])
+    return [call for _, _, call in turns]
+
+
 class _Finder:
     """Finds the places of one change."""
 
@@ -422,6 +433,7 @@ class _Finder:
                 calls.append(_Definition(path, one))
         nearest = {call.path: min(distance(call.path, origin) for origin in origins) for call in calls}
         calls.sort(key=lambda call: (is_test_file(call.path), nearest[call.path], call.path))
+        calls = _take_turns(calls)
         tests = [call for call in calls if is_test_file(call.path)]
         shown = [*(call for call in calls if call not in tests), *tests[:1]][:MAX_MORE_CALLS]
         sites: list[SecondSite] = []

@@ -182,7 +182,7 @@ def _add_gone(wanted: WantedNames, source: ChangedSource, old: Sequence[Named], 
             gone = Gone(source.path, family, None, is_name=True, tokens=alone)
             wanted.gone.setdefault(one.name, gone)
         elif one.name not in present and one.kind == "text":
-            of_word = frozenset(tokens.get(one.name, alone))  # alone after an escape: `\\npaid`
+            of_word = frozenset(tokens.get(one.name, alone))  # alone after an escape: `\npaid`
             gone = Gone(source.path, family, None, is_name=False, tokens=of_word)
             wanted.gone.setdefault(one.name, gone)
     for line in removed if not family else ():

@@ -193,6 +193,19 @@ def test_calls_in_hundreds_of_files_are_ranked_the_same_folder_first_and_one_tes
     assert summary(find(few, "money/tax.py", TAX_CHANGED)) == ["call tax money/test_shop.py:5"]
 
 
+def test_the_first_call_of_each_file_comes_before_second_ones() -> None:
+    calls = "from tax import tax\n\n\ndef a():\n    tax(1)\n\n\ndef b():\n    tax(2)\n"
+    files = {"money/tax.py": TAX, "money/a.py": calls, "shop/b.py": calls, "tests/c.py": calls}
+    sites = find(files, "money/tax.py", TAX_CHANGED)
+    assert summary(sites) == [
+        "call tax money/a.py:5",
+        "call tax shop/b.py:5",
+        "call tax money/a.py:9",
+        "call tax shop/b.py:9",
+        "call tax tests/c.py:5",
+    ]
+
+
 def test_a_definition_is_shown_though_hundreds_of_files_use_it() -> None:
     callers = {f"pages/shop{number}.py": SHOP for number in range(300)}
     sites = find({"tax.py": TAX, "shop.py": SHOP, **callers}, "shop.py", CALL_CHANGED)
