@@ -12,7 +12,16 @@ from tree_sitter import Node
 
 from hls_handler.review.grammars import NAMING, WRAPPERS, Grammar, has_grammar, parse_source
 from hls_handler.review.parser_process import parse
-from hls_handler.review.receivers import IMPORT, OWN, Words, find_expression_type, find_receiver, last_name, list_said
+from hls_handler.review.receivers import (
+    IMPORT,
+    OWN,
+    Words,
+    add_import,
+    find_expression_type,
+    find_receiver,
+    last_name,
+    list_said,
+)
 
 MAX_CHARACTERS = 1000  # of a line: names on longer ones, which are generated, are left out
 LINES_BEFORE_NAME = 7  # of a definition that is shown
@@ -239,16 +248,23 @@ def list_named(text: str, path: str, rows: Sequence[int]) -> list[Named]:
     root, grammar = parsed
     source = text.encode(errors="replace")
     finder = _Finder(root, grammar, source, ordered)
-    about = {one.about for one in finder.found if isinstance(one, _Use) and one.about and not one.said}
-    said = list_said(root, source, lines, about)
+    about: set[str] = set()
+    for one in finder.found:
+        if isinstance(one, _Use):
+            about.update([words[0] for words in one.said if words] or [one.about])
+    said = list_said(root, source, lines, about - {""})
     found: list[Named] = []
     for one in finder.found:
         if isinstance(one, Named):
             found.append(one)
             continue
         known = said.get(one.about)
-        if known is None or one.said:
-            found.append(one.named._replace(said=one.said))
+        if one.said:
+            with_imports = [add_import(words, said) or words for words in one.said]
+            found.append(one.named._replace(said=tuple(with_imports)))
+            continue
+        if known is None:
+            found.append(one.named)
             continue
         scope = one.named.scope
         declared = known.find(scope.first, scope.last, is_member=one.is_member)

@@ -164,13 +164,14 @@ def list_said(root: Node, source: bytes, lines: Sequence[str], names: Collection
     """Return what a file says of each of the names that it declares or imports."""
     said = _list_declared(root, source, lines, names)
     types = {word for one in said.values() for each in one.declared for word in (each.words or ())[:1]}
-    imported = _list_declared(root, source, lines, types - said.keys())
+    imported = said | _list_declared(root, source, lines, types - said.keys())
     for one in said.values():
-        one.declared = [each._replace(words=_add_import(each.words, imported)) for each in one.declared]
+        one.declared = [each._replace(words=add_import(each.words, imported)) for each in one.declared]
     return said
 
 
-def _add_import(words: Words | None, imported: dict[str, Said]) -> Words | None:
+def add_import(words: Words | None, imported: dict[str, Said]) -> Words | None:
+    """Return the words of a type with those of the import of the first one."""
     found = imported.get(words[0]) if words else None
     if words is None or found is None:
         return words

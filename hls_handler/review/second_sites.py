@@ -56,6 +56,8 @@ LINES_AFTER = 8  # of a call, which use its result
 
 DOCUMENTATION = re.compile(r"(^|/)(docs?|changelogs?|licenses?)(/|$)|(^|/)(changelog|license)|\.(md|mdx|rst|txt|adoc)$")
 
+PART = re.compile(r"[^\W_]+")
+
 SAME, NAMED, FOLDER, UNRELATED = 3, 2, 1, 0
 """Relation of a file to the file that defines a name: the same; its text names the file, or the file's folder."""
 
@@ -138,6 +140,11 @@ class _Definition(NamedTuple):
     path: str
     named: Named
 
+    def count_shared(self, use: Named) -> int:
+        """Return how many words of the receiver's type are those of the definition's class, file and folders."""
+        own = _list_places(self.path).union(self.named.owners)
+        return max((len(own.intersection(words)) for words in use.said), default=0)
+
 
 @dataclass(slots=True)
 class _Repository:
@@ -175,10 +182,13 @@ class _Repository:
         """Return the relation of a file that was read to another one."""
         if path == other:
             return SAME
+        return rate(path, self.list_words(path), other)
+
+    def list_words(self, path: str) -> frozenset[str]:
         words = self.words.get(path)
         if words is None:
             words = self.words[path] = frozenset(WORD.findall(self.texts.get(path, "")))
-        return rate(path, words, other)
+        return words
 
     def is_shown(self, path: str, row: int) -> bool:
         return row + 1 in self.shown.get(path, ())
@@ -208,8 +218,7 @@ def rate(path: str, words: Collection[str], other: str) -> int:
 
 def agrees(use: Named, path: str, definition: Named, defined_in: str) -> bool | None:
     """Return True if the text says that the use means a definition, False for a namesake, None if it is not clear."""
-    file = PurePosixPath(defined_in)
-    places = {file.name.partition(".")[0], file.parent.name, file.parent.parent.name} - {""}
+    places = _list_places(defined_in)
     is_class = definition.kind == "definition" and definition.owners[:1] == (definition.name,)
     owners = set() if is_class else set(definition.owners)
     said = [words for words in (set(words) - {use.name} for words in use.said) if words or use.receiver is not None]
@@ -222,6 +231,12 @@ def agrees(use: Named, path: str, definition: Named, defined_in: str) -> bool | 
     if use.name in BUILTIN_METHODS and not _resembles(use.receiver, places | owners):
         return False
     return False if use.is_local and not owners and definition.kind != "value" else None
+
+
+def _list_places(path: str) -> set[str]:
+    """Return the names of a file and of its two innermost folders."""
+    file = PurePosixPath(path)
+    return {file.name.partition(".")[0], file.parent.name, file.parent.parent.name} - {""}
 
 
 def _agrees_alone(use: Named, path: str, owners: set[str], defined_in: str) -> bool | None:
@@ -270,6 +285,7 @@ class _Finder:
         self._names = ranked[:MAX_CANDIDATES]
         self._searched: set[str] = set()  # words of which all lines in the repository are known
         self._paths: Collection[str] | None = None
+        self._parts: frozenset[str] | None = None  # words of the paths of the repository
         self.main: list[SecondSite] = []
         self.further: list[SecondSite] = []
 
@@ -338,6 +354,33 @@ class _Finder:
             self._paths = self._files.list_files(GRAMMARS)
         return self._paths
 
+    def _list_parts(self) -> frozenset[str]:
+        if self._parts is None:
+            paths = {*self._list_paths(), *self._repository.texts}  # with removed files
+            names = "\n".join(path.rpartition(".")[0] for path in paths)
+            self._parts = frozenset(PART.findall(names.lower()))
+        return self._parts
+
+    def _agrees(self, use: Named, path: str, definition: _Definition) -> bool | None:
+        """Do the same as `agrees`; False if the receiver's type is of a module that the repository lacks."""
+        verdict = agrees(use, path, definition.named, definition.path)
+        if verdict and self._is_foreign(use, definition):
+            return False
+        return verdict
+
+    def _is_foreign(self, use: Named, definition: _Definition) -> bool:
+        """Return True if neither a path of the repository nor the definition's file names a module of the type."""
+        own = {use.name, *definition.named.owners}
+        for words in use.said:
+            modules = set(words) - own
+            if not modules or words == use.owners:  # `self` is of the class around
+                return False
+            if not modules.isdisjoint(self._repository.list_words(definition.path)):
+                return False
+            if not self._list_parts().isdisjoint(PART.findall(" ".join(modules).lower())):
+                return False
+        return bool(use.said)
+
     def _add_hits(self, hits: Iterable[Hit]) -> None:
         for hit in hits:
             self._hits.setdefault(hit.name, {}).setdefault(hit.path, set()).add(hit.number - 1)
@@ -396,9 +439,12 @@ class _Finder:
         named = [use.named for use in uses]
         if all(use.receiver is None and use.kind == "plain" for use in named):
             definitions = [one for one in definitions if not one.named.is_member or one.path == source]
-        verdicts = {one: [agrees(use, source, one.named, one.path) for use in named] for one in definitions}
+        verdicts = {one: [self._agrees(use, source, one) for use in named] for one in definitions}
         certain = [one for one in definitions if True in verdicts[one]]
         possible = certain or [one for one in definitions if None in verdicts[one]]
+        shared = {one: max(one.count_shared(use) for use in named) for one in possible}
+        most = max(shared.values(), default=0)
+        possible = [one for one in possible if shared[one] == most]
         relations = {one.path: self._repository.rate(source, one.path) for one in possible}
         highest = max(relations.values(), default=UNRELATED)
         paths = [path for path in relations if relations[path] == highest]
@@ -425,12 +471,15 @@ class _Finder:
         self, wanted: Wanted, found: Sequence[_Definition], definitions: Sequence[_Definition]
     ) -> list[SecondSite]:
         origins = wanted.changed
-        defined_in = {one.path for one in definitions} | origins.keys()
+        changed: list[_Definition] = []
+        for origin, ones in origins.items():
+            changed += [_Definition(origin, one) for one in ones]
         calls: list[_Definition] = []
         for path, one in found:
             is_hidden = one.kind == "call" and not self._repository.is_shown(path, one.row)
-            if is_hidden and self._is_call_of(path, one, origins, defined_in):
-                calls.append(_Definition(path, one))
+            call = _Definition(path, one)
+            if is_hidden and self._is_call_of(call, changed, definitions):
+                calls.append(call)
         nearest = {call.path: min(distance(call.path, origin) for origin in origins) for call in calls}
         calls.sort(key=lambda call: (is_test_file(call.path), nearest[call.path], call.path))
         calls = _take_turns(calls)
@@ -444,18 +493,22 @@ class _Finder:
         return sites
 
     def _is_call_of(
-        self, path: str, call: Named, origins: Mapping[str, Sequence[Named]], defined_in: Collection[str]
+        self, call: _Definition, changed: Sequence[_Definition], definitions: Sequence[_Definition]
     ) -> bool:
-        verdicts = [agrees(call, path, one, origin) for origin, ones in origins.items() for one in ones]
+        path, named = call
+        verdicts = [self._agrees(named, path, one) for one in changed]
         if True in verdicts:
-            return True
+            most = max(one.count_shared(named) for one in changed)
+            return all(one.count_shared(named) <= most for one in definitions)
         if None not in verdicts:
             return False
+        origins = {one.path for one in changed}
+        defined_in = origins.union(one.path for one in definitions)
         relations = {other: self._repository.rate(path, other) for other in defined_in}
         highest = max(relations.values())
         meant = [other for other in relations if relations[other] == highest]
         is_clear = highest == NAMED or (highest != UNRELATED and len(meant) == 1)
-        return is_clear and any(other in origins for other in meant)
+        return is_clear and not origins.isdisjoint(meant)
 
     def _show_around(self, path: str, one: Named) -> str:
         first = max(one.scope.first, one.row - LINES_AROUND)
@@ -515,7 +568,8 @@ class _Finder:
             return False  # another thing of the same name
         definition = Named("value", word, 0, identifiers[0].scope, owners=gone.owners or ())
         is_outer = gone.owners == ()
-        verdicts = [agrees(one, path, definition, gone.path) for one in identifiers if is_outer or one.kind != "plain"]
+        used = [one for one in identifiers if is_outer or one.kind != "plain"]
+        verdicts = [self._agrees(one, path, _Definition(gone.path, definition)) for one in used]
         if True in verdicts:
             return True
         return None in verdicts and self._repository.rate(path, gone.path) > UNRELATED

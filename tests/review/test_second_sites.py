@@ -355,6 +355,67 @@ def test_a_call_that_the_text_says_to_be_of_a_namesake_is_not_shown(kind: str) -
     assert find({"tax.py": tax, "shop.py": NAMESAKES[kind]}, "tax.py", patch) == ()
 
 
+REPO = "package %s\n\ntype Repo struct{}\n\nfunc (r *Repo) Find(mail string) string {\n\treturn %s\n}\n"
+SERVICE = 'package %s\n\nimport "acme.dev/%s"\n\ntype S struct{ repo *%s.Repo }\n\n'
+SERVICE += "func (s *S) F() string {\n\treturn s.repo.Find(mail)\n}\n"
+
+
+def test_of_classes_of_one_name_that_of_the_receivers_type_is_meant() -> None:
+    files = {
+        "users/store.go": REPO % ("users", "mail"),
+        "leads/repo.go": REPO % ("leads", "mail"),
+        "login/login.go": SERVICE % ("login", "users", "users"),
+        "crm/crm.go": SERVICE % ("crm", "leads", "leads"),
+    }
+    old = {"users/store.go": REPO % ("users", '""')}
+    assert summary(find_change(old, files)) == ["call Find login/login.go:8"]
+    old = {"leads/repo.go": REPO % ("leads", '""')}
+    assert summary(find_change(old, files)) == ["call Find crm/crm.go:8"]
+    old = {"login/login.go": files["login/login.go"].replace("s.repo.Find(mail)", '""')}
+    assert "definition Find users/store.go:5" in summary(find_change(old, files))
+    assert "definition Find leads/repo.go:5" not in summary(find_change(old, files))
+
+
+CLIENT = "class Client:\n    def deliver(self, to):\n        return %s\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from dhl import Client\n# mail\nClient(1).deliver(2)\n",
+        "from dhl import Client\n\ndef f(mail: Client): mail.deliver(2)\n",
+        "import dhl\n\ndef f(mail: dhl.Client): mail.deliver(2)\n",
+    ],
+)
+def test_a_class_of_a_module_that_the_repository_lacks_is_a_namesake(text: str) -> None:
+    files = {"mail/client.py": CLIENT % "to", "parcels/label.py": text}
+    assert find_change({"mail/client.py": CLIENT % "1"}, files) == ()
+    old = {"parcels/label.py": text.replace(".deliver(2)", "")}
+    assert "deliver" not in " ".join(summary(find_change(old, files)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from mail.client import Client\nclass Own(Client):\n    def f(self): self.deliver(1)\n",
+        "from mail.client import Client as Sender\nSender().deliver(1)\n",
+        "import mail.client as sender\nsender.Client().deliver(1)\n",
+        "from . import Client\nClient().deliver(1)  # mail client\n",
+        "from acme_mail import Client\nClient().deliver(1)\n",
+    ],
+)
+def test_a_class_of_a_module_that_a_path_names_is_no_namesake(text: str) -> None:
+    files = {"mail/client.py": CLIENT % "to", "shop/a.py": text}
+    found = summary(find_change({"mail/client.py": CLIENT % "1"}, files))
+    assert [site for site in found if site.startswith("call deliver shop/a.py")]
+
+
+def test_a_class_of_a_removed_file_is_no_namesake() -> None:
+    files = {"shop/a.py": "from mail.sender import Client\n\n\n\n\n\ndef f(one: Client):\n    one.deliver(1)\n"}
+    found = summary(find_change({"mail/sender.py": CLIENT % "1"}, files))
+    assert "call deliver shop/a.py:8" in found
+
+
 @pytest.mark.parametrize(
     "text",
     [
