@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 FOLDERS = {
     "test", "tests", "testing", "spec", "specs", "t", "e2e", "__tests__", "__mocks__", "__fixtures__", "__snapshots__",
+    "testutil", "testutils", "test_util", "test_utils", "test-utils", "testhelper", "testhelpers", "test_helpers",
     "testdata", "fixtures", "cypress", "androidtest", "inttest", "integrationtest", "testfixtures",
 }  # fmt: skip
 """Names of folders with tests, in lower case."""
@@ -23,6 +24,9 @@ WORDS = re.compile(
 CLASSES = re.compile(r"^(Test|IT)[A-Z]|[a-z0-9](Tests?|TestCase|Specs?|IT|ITCase|TestSuite)$")
 """Found in those of languages that name a file after its class: `AreaTest.java`, `AreaTests.cs`, `AreaSpec.scala`."""
 
+SOURCE_SETS = re.compile(r"[a-z0-9]Tests?$")
+"""Found in the names of folders with tests in these languages: `functionalTest` (Gradle), `jvmTest` (Kotlin)."""
+
 CLASS_EXTENSIONS = {".java", ".kt", ".kts", ".scala", ".groovy", ".cs", ".fs", ".vb", ".php", ".swift", ".m", ".mm",
                     ".cpp", ".cc", ".cxx", ".hs", ".dart"}  # fmt: skip
 
@@ -38,4 +42,7 @@ def is_test_file(path: str) -> bool:
     extension = file.suffix.lower()
     if extension in TAP or WORDS.search(file.stem.lower()):
         return True
-    return extension in CLASS_EXTENSIONS and CLASSES.search(file.stem) is not None
+    if extension not in CLASS_EXTENSIONS:
+        return False
+    is_in_source_set = any(SOURCE_SETS.search(folder) for folder in file.parts[:-1])
+    return is_in_source_set or CLASSES.search(file.stem) is not None

@@ -39,6 +39,13 @@ from hls_handler.review.test_files import is_test_file
         "TaxSpec.scala",
         "tax_unittest.cc",
         "run.bats",
+        "src/functionalTest/groovy/Tax.groovy",
+        "tax/src/commonTest/kotlin/Tax.kt",
+        "tax/src/jvmTest/kotlin/Tax.kt",
+        "internal/testutil/db.go",
+        "src/testutils/tax.ts",
+        "lib/test_utils/tax.py",
+        "tax/testhelpers/tax.go",
     ],
 )
 def test_names_of_test_files(path: str) -> None:
@@ -60,6 +67,8 @@ def test_names_of_test_files(path: str) -> None:
         "src/features/tax.py",
         "src/Contests.cs",
         "src/SPLIT.java",
+        "src/abTest/tax.ts",
+        "src/contest/Tax.java",
     ],
 )
 def test_names_of_other_files(path: str) -> None:
