@@ -334,7 +334,7 @@ def read_surroundings(
     searched = _SearchedFiles(files, ignored_paths)
     sites, why = read_optional(lambda: find_second_sites(changed, searched), SecondSites())
     selection = _with_second_sites(selection, sites, tokens=tokens, most=most)
-    unread = [path for path in paths if path not in texts and has_grammar(path)]
+    unread = [path for path in paths if path not in texts]
     listed = files.list_files(unread) if unread else ()
     too_large = [path for path in unread if path in listed]
     return replace(selection, unsearched=why or files.no_mirror or _describe_too_large(too_large))

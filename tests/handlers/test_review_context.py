@@ -168,6 +168,18 @@ def test_a_changed_file_over_2_mb_is_named_as_not_read() -> None:
     assert changed.unsearched == "area.py could not be read: over 2 MB, or no text"
 
 
+@pytest.mark.parametrize(
+    ("path", "unsearched"),
+    [("towns.json", "towns.json could not be read: over 2 MB, or no text"), ("docs/towns.md", "")],
+)
+def test_a_changed_file_over_2_mb_that_is_no_code_is_named_if_it_may_have_places(path: str, unsearched: str) -> None:
+    github = fake_reader(pull_request(), (), head_files={path: ""})
+    files = LargeFiles(github.github, pull_request().head_sha)
+    selection = select(file(path, '@@ -1 +1 @@\n-  "town": 1\n+  "city": 1'))
+    changed = read_surroundings(selection, files, EMPTY_PATH_FILTER, tokens=1_000, most=1_000)
+    assert changed.unsearched == unsearched
+
+
 CALLER = file("shop.py", "@@ -1,2 +1,2 @@\n def total():\n-    return 1\n+    return area(2)")
 OTHER = {"area.py": TEXT, "shop.py": "def total():\n    return area(2)\n"}
 
