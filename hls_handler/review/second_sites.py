@@ -335,9 +335,7 @@ class _Finder:
         self._searched = {hit.name for hit in hits}
         frequent = {name.text for name in changed} - self._searched
         if frequent:
-            sources = set[str]().union(*(self._wanted.names[name].changed for name in changed))
-            nearest = sorted(self._list_paths(), key=lambda path: min(distance(path, one) for one in sources))
-            self._add_hits(self._files.find_words(frequent, nearest[:MAX_RELATED]))
+            self._search_nearest(frequent, changed)
         chosen: dict[str, None] = {}
         for name in changed:
             origins = self._wanted.names[name].changed
@@ -348,6 +346,21 @@ class _Finder:
             if word in self._searched and len(self._hits[word]) <= MAX_GONE_FILES:
                 chosen |= dict.fromkeys(path for path in self._hits.get(word, {}) if not is_documentation(path))
         self._read([*chosen][:MAX_FILES], words)
+
+    def _search_nearest(self, words: set[str], changed: Sequence[Name]) -> None:
+        """Search frequent words in the nearest files, in the fewer the more frequent they are."""
+        sources = set[str]().union(*(self._wanted.names[name].changed for name in changed))
+
+        def nearness(path: str) -> int:
+            return min(distance(path, source) for source in sources)
+
+        nearest = sorted(self._list_paths(), key=nearness)
+        for number in (MAX_RELATED, MAX_FILES, MAX_FILES_OF_NAME):
+            hits = self._files.find_words(words, nearest[:number])
+            self._add_hits(hits)
+            words = words - {hit.name for hit in hits}
+            if not words:
+                break
 
     def _list_paths(self) -> Collection[str]:
         if self._paths is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -204,6 +205,25 @@ def test_the_first_call_of_each_file_comes_before_second_ones() -> None:
         "call tax shop/b.py:9",
         "call tax tests/c.py:5",
     ]
+
+
+class LimitedFiles(Files):
+    """Leaves out a word that is on more than 200 lines."""
+
+    def find_words(self, words: Collection[str], paths: Collection[str] | None = None) -> Sequence[Hit]:
+        hits = super().find_words(words, paths)
+        numbers = Counter(hit.name for hit in hits)
+        return [hit for hit in hits if numbers[hit.name] <= 200]
+
+
+@pytest.mark.parametrize("calls_of_each", [1, 4])
+def test_calls_of_a_frequent_function_are_searched_in_the_nearest_files(calls_of_each: int) -> None:
+    text = "from tax import tax\n" + "x = tax(1, 2)\n" * calls_of_each
+    files = {f"pages/shop{number:03}.py": text for number in range(500)}
+    files |= {"money/tax.py": TAX, "money/cart/sum.py": text}
+    change = [source("money/tax.py", TAX, TAX_CHANGED)]
+    found = find_second_sites(change, LimitedFiles(files))
+    assert summary(found.main)[0] == "call tax money/cart/sum.py:2"
 
 
 def test_a_definition_is_shown_though_hundreds_of_files_use_it() -> None:
