@@ -251,7 +251,8 @@ def list_named(text: str, path: str, rows: Sequence[int]) -> list[Named]:
     about: set[str] = set()
     for one in finder.found:
         if isinstance(one, _Use):
-            about.update([words[0] for words in one.said if words] or [one.about])
+            first_words = [words[0] for words in one.said if words]
+            about.update(first_words or [one.about])
     said = list_said(root, source, lines, about - {""})
     found: list[Named] = []
     for one in finder.found:

@@ -166,7 +166,11 @@ def list_said(root: Node, source: bytes, lines: Sequence[str], names: Collection
     types = {word for one in said.values() for each in one.declared for word in (each.words or ())[:1]}
     imported = said | _list_declared(root, source, lines, types - said.keys())
     for one in said.values():
-        one.declared = [each._replace(words=add_import(each.words, imported)) for each in one.declared]
+        declared: list[Declared] = []
+        for each in one.declared:
+            words = add_import(each.words, imported)
+            declared.append(each._replace(words=words))
+        one.declared = declared
     return said
 
 

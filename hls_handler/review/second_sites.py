@@ -141,7 +141,7 @@ class _Definition(NamedTuple):
     named: Named
 
     def count_shared(self, use: Named) -> int:
-        """Return how many words of the receiver's type are those of the definition's class, file and folders."""
+        """Return how many words of the receiver's type name the class, the file or its folders."""
         own = _list_places(self.path).union(self.named.owners)
         return max((len(own.intersection(words)) for words in use.said), default=0)
 
@@ -258,7 +258,7 @@ def _resembles(receiver: str, names: Collection[str]) -> bool:
 
 
 def _take_turns(calls: Sequence[_Definition]) -> list[_Definition]:
-    """Return the first call of each file, then the second ones, and so on; those of tests come last."""
+    """Return the first call of each file, then the second ones, and so on; tests come last."""
     earlier: Counter[str] = Counter()
     turns: list[tuple[bool, int, _Definition]] = []
     for call in calls:
@@ -375,14 +375,14 @@ class _Finder:
         return self._parts
 
     def _agrees(self, use: Named, path: str, definition: _Definition) -> bool | None:
-        """Do the same as `agrees`; False if the receiver's type is of a module that the repository lacks."""
+        """Do the same as `agrees`; False if the receiver's type is of a foreign module."""
         verdict = agrees(use, path, definition.named, definition.path)
         if verdict and self._is_foreign(use, definition):
             return False
         return verdict
 
     def _is_foreign(self, use: Named, definition: _Definition) -> bool:
-        """Return True if neither a path of the repository nor the definition's file names a module of the type."""
+        """Return True if no path, nor the definition's file, names a module of the type."""
         own = {use.name, *definition.named.owners}
         for words in use.said:
             modules = set(words) - own

@@ -7,7 +7,8 @@ from pathlib import PurePosixPath
 
 FOLDERS = {
     "test", "tests", "testing", "spec", "specs", "t", "e2e", "__tests__", "__mocks__", "__fixtures__", "__snapshots__",
-    "testutil", "testutils", "test_util", "test_utils", "test-utils", "testhelper", "testhelpers", "test_helpers",
+    "testutil", "testutils", "test_util", "test_utils", "test-utils",
+    "testhelper", "testhelpers", "test_helpers",
     "testdata", "fixtures", "cypress", "androidtest", "inttest", "integrationtest", "testfixtures",
 }  # fmt: skip
 """Names of folders with tests, in lower case."""
@@ -25,7 +26,7 @@ CLASSES = re.compile(r"^(Test|IT)[A-Z]|[a-z0-9](Tests?|TestCase|Specs?|IT|ITCase
 """Found in those of languages that name a file after its class: `AreaTest.java`, `AreaTests.cs`, `AreaSpec.scala`."""
 
 SOURCE_SETS = re.compile(r"[a-z0-9]Tests?$")
-"""Found in the names of folders with tests in these languages: `functionalTest` (Gradle), `jvmTest` (Kotlin)."""
+"""Found in the names of their folders with tests: `functionalTest` (Gradle), `jvmTest` (Kotlin)."""
 
 CLASS_EXTENSIONS = {".java", ".kt", ".kts", ".scala", ".groovy", ".cs", ".fs", ".vb", ".php", ".swift", ".m", ".mm",
                     ".cpp", ".cc", ".cxx", ".hs", ".dart"}  # fmt: skip

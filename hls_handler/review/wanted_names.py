@@ -177,7 +177,8 @@ def _add_gone(wanted: WantedNames, source: ChangedSource, old: Sequence[Named], 
             continue
         alone = frozenset({one.name})
         if is_defined:
-            wanted.gone[one.name] = Gone(source.path, family, one.owners, is_name=True, tokens=alone)
+            gone = Gone(source.path, family, one.owners, is_name=True, tokens=alone)
+            wanted.gone[one.name] = gone
         elif one.name not in present and is_member:
             gone = Gone(source.path, family, None, is_name=True, tokens=alone)
             wanted.gone.setdefault(one.name, gone)
@@ -228,7 +229,9 @@ def is_in_text(word: str, gone: Gone, line: str) -> bool:
         return True
     if gone.has_joined(line):
         return True
-    before = "\"'`:" if gone.family else "\"'`:."  # keys of settings are joined in code: `t("cart.submit")`
+    before = "\"'`:"
+    if not gone.family:
+        before += "."  # code joins keys of settings: `t("cart.submit")`
     is_whole = re.search(rf"[{before}]{word}[\"'`]", line) is not None
     return is_whole and word in gone.tokens
 
