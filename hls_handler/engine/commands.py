@@ -50,8 +50,8 @@ COMMON_KEYS = ("repository", "sender", "installation", "organization")
 """Keys of a webhook's payload that are the same for all events of a person in a repository."""
 
 HINT_TEXT = """\
-HLS did not understand this as a dismissal, so finding {number} stays open and counts for the check. If it is not to be \
-fixed, reply `/dismiss`, or "won't fix" with a reason."""
+HLS did not understand this as a dismissal, so finding {number} stays open and counts for the check. If it is not to \
+be fixed, reply `/dismiss`, or "won't fix" with a reason."""
 
 HELP_FAMILY = "help"
 

@@ -102,8 +102,7 @@ def _title(coverage: Coverage, opened: Sequence[LedgerEntry]) -> str:
     """Return a title such as "10 open findings, 1 critical; 6 of 6 files reviewed"."""
     worst = opened[0].severity if opened else ""
     number = sum(finding.severity == worst for finding in opened)
-    unseen = sum(bool(finding.unseen) for finding in opened)
-    hanging = f", {unseen} not proved" if unseen else ""
+    hanging = _describe_unseen(opened)
     found = f"{count(len(opened), 'open finding')}, {number} {worst}{hanging}; " if opened else ""
     if coverage.needed:
         return f"{found}{coverage.reviewed} of {count(coverage.needed, 'file')} reviewed"
@@ -111,10 +110,15 @@ def _title(coverage: Coverage, opened: Sequence[LedgerEntry]) -> str:
     return f"{found}nothing needs a review: {reasons}" if opened else f"Nothing needs a review: {reasons}"
 
 
+def _describe_unseen(opened: Sequence[LedgerEntry]) -> str:
+    unseen = sum(bool(finding.unseen) for finding in opened)
+    return f", {unseen} not proved" if unseen else ""
+
+
 def _describe(coverage: Coverage, opened: Sequence[LedgerEntry], receipt: Receipt, title: str) -> str:
     if not coverage.needed:
         return title
-    found = f", {count(len(opened), 'open finding')}" if opened else ""
+    found = f", {count(len(opened), 'open finding')}{_describe_unseen(opened)}" if opened else ""
     reasons = {file.reason for file in coverage.needing_review}
     has_one_reason = not coverage.reviewed and len(reasons) == 1 and not coverage.unlisted
     why = f": {_plain_line(reasons.pop() or '')}" if has_one_reason else ""

@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple, Protocol
 from hls_handler.review.builtin_methods import BUILTIN_METHODS, BUILTIN_NAMES
 from hls_handler.review.grammars import GRAMMARS
 from hls_handler.review.names import MAX_CHARACTERS, Named, find_named
-from hls_handler.review.patches import Line, number_line
+from hls_handler.review.patches import Line, number_line, parse_numbered
 from hls_handler.review.test_files import is_test_file
 from hls_handler.review.wanted_names import (
     WORD,
@@ -128,12 +128,20 @@ def find_second_sites(
 
 
 def _leave_out_inner(sites: Sequence[SecondSite], shown: Sequence[SecondSite]) -> list[SecondSite]:
-    """Return the sites that are not a part of an earlier one."""
+    """Return the sites that are not a part of an earlier one, and whose line no earlier one shows."""
     left: list[SecondSite] = []
     for site in sites:
-        if not any(site.path == other.path and site.text in other.text for other in (*shown, *left)):
+        same_file = [other for other in (*shown, *left) if other.path == site.path]
+        is_inner = any(site.text in other.text for other in same_file)
+        is_seen = site.kind != "definition" and any(site.line in _numbers(one) for one in same_file)
+        if not is_inner and not is_seen:
             left.append(site)
     return left
+
+
+def _numbers(site: SecondSite) -> set[int]:
+    """Return the numbers of the lines that a site shows."""
+    return {line.number for hunk in parse_numbered(f"@@ -1 +1 @@\n{site.text}").hunks for line in hunk.lines}
 
 
 class _Definition(NamedTuple):
@@ -577,6 +585,8 @@ class _Finder:
             return any(one.kind != "plain" for one in identifiers)
         if not gone.is_name:
             return any(one.kind in ("member", "value") for one in identifiers)
+        if gone.owners is None and any(one.receiver in ("self", "this") for one in identifiers):
+            return self._are_related(path, gone.path)  # the class that has the member
         if any(one.kind in ("definition", "value") for one in identifiers):
             return False  # another thing of the same name
         definition = Named("value", word, 0, identifiers[0].scope, owners=gone.owners or ())
@@ -586,6 +596,10 @@ class _Finder:
         if True in verdicts:
             return True
         return None in verdicts and self._repository.rate(path, gone.path) > UNRELATED
+
+    def _are_related(self, path: str, other: str) -> bool:
+        ratings = self._repository.rate(path, other), self._repository.rate(other, path)
+        return max(ratings) > UNRELATED
 
 
 def is_documentation(path: str) -> bool:

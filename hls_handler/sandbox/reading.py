@@ -11,6 +11,8 @@ from hls_handler.review.patches import Line, parse_numbered
 
 UNTRUSTED = re.compile(r"<untrusted ([0-9A-Za-z]+)>(.*?)</untrusted \1>", re.DOTALL)
 NUMBERED = re.compile(r"^[LR] +\d+ [-+ ]", re.MULTILINE)
+OTHER_PLACES = "\nOther places of the repository"
+"""Begins what a prompt shows besides the patches."""
 EARLIER = re.compile(r"^Finding (\d+), ", re.MULTILINE)
 COMMENT = re.compile(r"^Comment (\d+), on ", re.MULTILINE)
 LOG_LINE = re.compile(r"^ *\d+\| ?(.*)$", re.MULTILINE)
@@ -88,6 +90,8 @@ def read_request(body: Mapping[str, Any]) -> Reading:
         for found in UNTRUSTED.finditer(text)
     ]
     patched = [block for block in blocks if NUMBERED.search(block.text)]
+    places = text.find(OTHER_PLACES)
+    changed = [block for block in patched if places < 0 or block.start < places]
     prose = [block for block in blocks if block not in patched]
     title = next((block for block in prose if "title" in block.label), None)
     report = next((block for block in prose if any(word in block.label for word in BODY_WORDS)), None)
@@ -98,7 +102,7 @@ def read_request(body: Mapping[str, Any]) -> Reading:
     return Reading(
         title=title.text.strip() if title else first_line(text),
         body=report.text if report else "",
-        patches=tuple(_patch(block, blocks, text) for block in patched),
+        patches=tuple(_patch(block, blocks, text) for block in changed),
         notes=tuple(_notes(text, blocks)),
         earlier=tuple(_earlier(text, blocks)),
         **_of_other_events(text, blocks),

@@ -45,6 +45,11 @@ RENAMED: Mapping[str, tuple[tuple[str, str, str], tuple[str, str], list[str]]] =
         ("src/page.rs", "use crate::user::User;\nfn f(u: &User) -> &str {\n    &u.mail\n}\n"),
         ["use mail src/page.rs:3"],
     ),
+    "a field that its class assigns": (
+        ("src/order.py", "def f(order):\n    return order.mail\n", "def f(order):\n    return order.email\n"),
+        ("src/models.py", "class Order:\n    def __init__(self, mail):\n        self.mail = mail\n"),
+        ["use mail src/models.py:3"],
+    ),
     "a constant": (
         ("app/limits.py", "MOST = 3\n", "MAXIMUM = 3\n"),
         ("app/job.py", "from app.limits import MOST\n\nprint(MOST)\n"),
@@ -169,3 +174,11 @@ def test_a_word_that_the_file_still_has_is_not_gone() -> None:
     before = {"app/user.py": "class User:\n    mail: str\n"}
     after = {"app/user.py": "class User:\n    email: str\n\n    def old(self):\n        return self.mail\n"}
     assert find_change(before, {**after, "web/page.py": USER}) == ()
+
+
+def test_a_line_is_shown_once_for_all_its_reasons() -> None:
+    before = "def load(known):\n    return {'retry_limit': known}\n"
+    after = before.replace("retry_limit", "max_retries")
+    user = "from worker import load\n\ndef run(known):\n    return load(known)['retry_limit']\n"
+    found = find_change({"app/worker.py": before}, {"app/worker.py": after, "app/run.py": user})
+    assert summary(found) == ["use retry_limit app/run.py:4"]
