@@ -45,7 +45,7 @@ pytest: .venv/ready-dev ## run the tests and measure coverage
 	@# In a new clone one process compiles the tests, while mypy uses the other core; else each worker compiles all.
 	@test -d tests/__pycache__ || PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --collect-only -qq >/dev/null || true
 	@# The many processes that the tests start read compiled modules, which the first one writes.
-	@PYTHONDONTWRITEBYTECODE= PYTEST_XDIST_AUTO_NUM_WORKERS=$$($(BIN)/python -c 'import os; print((os.cpu_count() or 1) + 2)') \
+	@PYTHONDONTWRITEBYTECODE= PYTEST_XDIST_AUTO_NUM_WORKERS=$$($(BIN)/python -c 'import os; print((os.cpu_count() or 1) + 1)') \
 		$(BIN)/python -m pytest --numprocesses auto --dist worksteal --cov --cov-report=term --cov-fail-under=90
 
 machines: .venv/ready-dev ## run 20 rounds with four processes on one PostgreSQL, two killed in each
