@@ -9,7 +9,20 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench import accept, claim, cpu, latency, memory, pages, places, reloads, reviews, start, steps, work
+from bench import (
+    accept,
+    claim,
+    cpu,
+    latency,
+    memory,
+    pages,
+    places,
+    reloads,
+    reviews,
+    start,
+    steps,
+    work,
+)
 from bench.process import make_folder
 from bench.row import Row, table
 
@@ -37,7 +50,10 @@ smaller numbers."""
 def main(names: Sequence[str]) -> int:
     unknown = sorted(set(names) - set(BENCHMARKS))
     if unknown:
-        print(f"unknown benchmarks: {', '.join(unknown)}; expected {', '.join(BENCHMARKS)}", file=sys.stderr)
+        print(
+            f"unknown benchmarks: {', '.join(unknown)}; expected {', '.join(BENCHMARKS)}",
+            file=sys.stderr,
+        )
         return 2
     logging.getLogger("hls_handler").setLevel(logging.WARNING)
     rows: list[Row] = []

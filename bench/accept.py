@@ -30,7 +30,9 @@ P50_MS = 12.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    rounds: int = 15  # many short ones: the median of many is less sensitive to other load on the machine
+    rounds: int = (
+        15  # many short ones: the median of many is less sensitive to other load on the machine
+    )
     round_s: float = 1.0
     start_service: StartService = service
     start_stand_in: StartStandIn = stand_in
@@ -62,12 +64,16 @@ def measure_postgresql(folder: Path, *, plan: Plan = PLAN) -> tuple[Row, ...]:
         return _measure("PostgreSQL", url, folder, plan, required=0.08)
 
 
-def _measure(database: str, url: str, folder: Path, plan: Plan, *, required: float) -> tuple[Row, ...]:
+def _measure(
+    database: str, url: str, folder: Path, plan: Plan, *, required: float
+) -> tuple[Row, ...]:
     with (
         separate_cores() as core,
         running("bench.bare", core) as starlette,
         plan.start_stand_in() as upstream,
-        plan.start_service(folder, **upstream.settings, storage_url=url, is_shipped=True, core=core) as ours,
+        plan.start_service(
+            folder, **upstream.settings, storage_url=url, is_shipped=True, core=core
+        ) as ours,
         closing(Storage.open(url)) as store,
     ):
         store.pauses.pause(None, reason="only accepts are measured", by="benchmark")
@@ -79,7 +85,9 @@ def _measure(database: str, url: str, folder: Path, plan: Plan, *, required: flo
     return (*rows, _response_time(database, results))
 
 
-def _send_rounds(starlette: MeasuredProcess, ours: MeasuredProcess, plan: Plan) -> dict[int, Results]:
+def _send_rounds(
+    starlette: MeasuredProcess, ours: MeasuredProcess, plan: Plan
+) -> dict[int, Results]:
     """Alternate between the two servers, so that other load on the machine affects both."""
     requests = (signed_request(event, body) for event, body in webhooks())
     for server in (starlette, ours):
@@ -95,7 +103,9 @@ def _send_rounds(starlette: MeasuredProcess, ours: MeasuredProcess, plan: Plan) 
     return results
 
 
-def _send(server: MeasuredProcess, requests: Iterator[bytes], *, seconds: float, connections: int = 64) -> LoadResult:
+def _send(
+    server: MeasuredProcess, requests: Iterator[bytes], *, seconds: float, connections: int = 64
+) -> LoadResult:
     result = send_load(server.port, requests, seconds=seconds, connections=connections)
     assert set(result.statuses) == {202}, f"expected only 202: {dict(result.statuses)}"
     return result

@@ -23,7 +23,13 @@ def bare() -> uvicorn.Server:
 
     app = Starlette(routes=[Route("/webhook", accept, methods=["POST"])])
     config = uvicorn.Config(
-        app, loop="uvloop", http="httptools", ws="none", log_config=None, access_log=False, server_header=False
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
     )
     return uvicorn.Server(config)
 

@@ -54,7 +54,9 @@ class Case:
 
 
 def measure(folder: Path, *, sizes: Sizes = SIZES) -> tuple[Row, ...]:
-    on_sqlite = _measure("SQLite", sizes, f"sqlite:///{folder}/full.db", f"sqlite:///{folder}/empty.db")
+    on_sqlite = _measure(
+        "SQLite", sizes, f"sqlite:///{folder}/full.db", f"sqlite:///{folder}/empty.db"
+    )
     with running_cluster(fsync=True, within=folder) as cluster:
         urls = (cluster.url(cluster.create()) for _ in range(2))
         return (*on_sqlite, *_measure("PostgreSQL", sizes, *urls))
@@ -152,7 +154,10 @@ def _add_done(store: Storage, url: str, done: int) -> None:
     for batch in _batches(ignored):
         _queue(store, batch)
     digest = "randomblob(32)" if url.startswith("sqlite") else "sha256(convert_to(guid, 'UTF8'))"
-    _run(url, f"UPDATE deliveries SET state = 'done', digest = {digest}, body = {digest} || {digest} || {digest}")
+    _run(
+        url,
+        f"UPDATE deliveries SET state = 'done', digest = {digest}, body = {digest} || {digest} || {digest}",
+    )
 
 
 def _optimize(url: str) -> None:
@@ -172,14 +177,18 @@ def _run(url: str, statement: str) -> None:
 
 def _queue_others(store: Storage, sizes: Sizes) -> None:
     """Queue the other deliveries, of all other conversations."""
-    rest = (_delivery(number=at % (CONVERSATIONS - 1)) for at in range(sizes.queued - sizes.longest))
+    rest = (
+        _delivery(number=at % (CONVERSATIONS - 1)) for at in range(sizes.queued - sizes.longest)
+    )
     for batch in _batches(rest):
         _queue(store, batch)
 
 
 def _long_conversation_running(store: Storage, sizes: Sizes) -> None:
     """The long conversation is first by age and priority, and is blocked by its first delivery, which is running."""
-    for batch in _batches(_delivery(number=_LONG_CONVERSATION, priority=1) for _ in range(sizes.longest + 1)):
+    for batch in _batches(
+        _delivery(number=_LONG_CONVERSATION, priority=1) for _ in range(sizes.longest + 1)
+    ):
         _queue(store, batch)
     _begin(store)
     _queue_others(store, sizes)
@@ -194,18 +203,25 @@ def _long_conversation_queued(store: Storage, sizes: Sizes) -> None:
 
 def _retries_first(store: Storage, sizes: Sizes) -> None:
     """2,000 deliveries that wait for a retry are first."""
-    for batch in _batches(_delivery(number=_LONG_CONVERSATION + at, priority=1) for at in range(sizes.longest)):
+    for batch in _batches(
+        _delivery(number=_LONG_CONVERSATION + at, priority=1) for at in range(sizes.longest)
+    ):
         _queue(store, batch)
     until = store.now() + timedelta(hours=10)
     for _ in range(sizes.longest):
-        store.queue.reschedule(_begin(store), at=until, reason="measured", failed=True, counts=False)
+        store.queue.reschedule(
+            _begin(store), at=until, reason="measured", failed=True, counts=False
+        )
     _queue_others(store, sizes)
 
 
 def _paused_repository(store: Storage, sizes: Sizes) -> None:
     """All other queued deliveries are of a paused repository."""
     store.pauses.pause("octo/widgets-2", reason="measured", by="mona")
-    paused = (_delivery(number=at % CONVERSATIONS, priority=1, repository_id=2) for at in range(sizes.queued))
+    paused = (
+        _delivery(number=at % CONVERSATIONS, priority=1, repository_id=2)
+        for at in range(sizes.queued)
+    )
     for batch in _batches(paused):
         _queue(store, batch)
 

@@ -33,10 +33,15 @@ def measure(
     deliveries_of_issues = issues(webhooks())
     with start_stand_in() as upstream:
         with (
-            start_service(folder, **upstream.settings, storage_url=url, concurrency=WORKERS) as ours,
+            start_service(
+                folder, **upstream.settings, storage_url=url, concurrency=WORKERS
+            ) as ours,
             closing(Storage.open(url)) as store,
         ):
-            for in_batch in (WORKERS * 3, number):  # the first batch imports, connects and creates labels
+            for in_batch in (
+                WORKERS * 3,
+                number,
+            ):  # the first batch imports, connects and creates labels
                 deliveries = list(islice(deliveries_of_issues, in_batch))
                 upstream.plant(deliveries)
                 upstream.forget_requests()
@@ -49,4 +54,13 @@ def measure(
     sdks_ms = float(completed.stdout) / number
     ours_ms = used_ms - sdks_ms
     details = f"{used_ms:.1f} ms of CPU time per delivery, of which the SDKs use {sdks_ms:.1f} ms"
-    return (Row("CPU time without SDKs, to SDKs", ours_ms / sdks_ms, "reported", None, AIM_MS / sdks_ms, details),)
+    return (
+        Row(
+            "CPU time without SDKs, to SDKs",
+            ours_ms / sdks_ms,
+            "reported",
+            None,
+            AIM_MS / sdks_ms,
+            details,
+        ),
+    )

@@ -39,7 +39,9 @@ class InMemory:
     def queue(self) -> InMemory:
         return self
 
-    database = checkpoints = locks = rate_limiter = calls = conversations = corrections = interruptions = texts = queue
+    database = checkpoints = locks = rate_limiter = calls = conversations = corrections = (
+        interruptions
+    ) = texts = queue
 
     @property
     def repositories(self) -> InMemoryRepositories:
@@ -103,7 +105,9 @@ class InMemory:
         self.call_rows[number] = (lease.guid, call)
         return number
 
-    def end(self, lease: Lease, call_id: int, *, changes: Sequence[Change] = (), **end: object) -> None:
+    def end(
+        self, lease: Lease, call_id: int, *, changes: Sequence[Change] = (), **end: object
+    ) -> None:
         self.call_rows[call_id] = (*self.call_rows[call_id], end)
         self.save(lease, *changes)
 
@@ -113,11 +117,19 @@ class InMemory:
     def record_current(self, *_labels: object, **_conversation: object) -> CorrectionResult:
         return CorrectionResult(0, ())
 
-    def take_slot(self, lease: Lease, _name: str, *, changes: Sequence[Change] = (), **_why: object) -> None:
+    def take_slot(
+        self, lease: Lease, _name: str, *, changes: Sequence[Change] = (), **_why: object
+    ) -> None:
         self.save(lease, *changes)
 
     def acquire(
-        self, lease: Lease, name: str, *, ttl_s: float, changes: Sequence[Change] = (), **_check: object
+        self,
+        lease: Lease,
+        name: str,
+        *,
+        ttl_s: float,
+        changes: Sequence[Change] = (),
+        **_check: object,
     ) -> bool:
         self.save(lease, *changes)
         self._locks.setdefault(name, threading.Lock()).acquire(timeout=ttl_s)
@@ -127,7 +139,9 @@ class InMemory:
     def calls_of(self, _guid: str) -> tuple[()]:
         return ()
 
-    def finish(self, lease: Lease, state: str, *, changes: Sequence[Change] = (), **_why: object) -> None:
+    def finish(
+        self, lease: Lease, state: str, *, changes: Sequence[Change] = (), **_why: object
+    ) -> None:
         self.save(lease, *changes)
         self._release(lease)
         self.states[lease.guid] = state

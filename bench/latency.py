@@ -67,17 +67,35 @@ def measure(
 def _compare(workers: int, times: Times) -> Row:
     pairs = zip(times.busy, times.idle, strict=True)
     ratios = [percentile(busy, 0.99) / percentile(idle, 0.99) for busy, idle in pairs]
-    details = f"p50 and p99 {_describe(times.busy)} to {_describe(times.idle)}; {describe_rounds(ratios)}"
-    return Row(f"accept p99, {workers} workers busy to idle", median(ratios), "at most", REQUIRED, AIM, details)
+    details = (
+        f"p50 and p99 {_describe(times.busy)} to {_describe(times.idle)}; {describe_rounds(ratios)}"
+    )
+    return Row(
+        f"accept p99, {workers} workers busy to idle",
+        median(ratios),
+        "at most",
+        REQUIRED,
+        AIM,
+        details,
+    )
 
 
 def _p95(workers: int, times: Times) -> Row:
     p95_ms = [percentile(busy, 0.95) * 1000 for busy in times.busy]
     details = f"p50 and p99 {_describe(times.busy)}; {describe_rounds(p95_ms)}"
-    return Row(f"accept p95 in ms, {workers} workers busy", median(p95_ms), "at most", REQUIRED_P95_MS, None, details)
+    return Row(
+        f"accept p95 in ms, {workers} workers busy",
+        median(p95_ms),
+        "at most",
+        REQUIRED_P95_MS,
+        None,
+        details,
+    )
 
 
-def _measure(folder: Path, case: Case, start_service: StartService, start_stand_in: StartStandIn) -> Times:
+def _measure(
+    folder: Path, case: Case, start_service: StartService, start_stand_in: StartStandIn
+) -> Times:
     url = f"sqlite:///{folder / f'latency-{case.workers}.db'}"
     issue_webhooks = issues(webhooks())
     paused = ((event, _move(body)) for event, body in issues(webhooks()))
@@ -86,7 +104,9 @@ def _measure(folder: Path, case: Case, start_service: StartService, start_stand_
     with (
         separate_cores() as core,
         start_stand_in(github_s=GITHUB_S, claude_s=CLAUDE_S) as upstream,
-        start_service(folder, **upstream.settings, storage_url=url, concurrency=case.workers, core=core) as ours,
+        start_service(
+            folder, **upstream.settings, storage_url=url, concurrency=case.workers, core=core
+        ) as ours,
         closing(Storage.open(url)) as store,
     ):
 
@@ -117,7 +137,9 @@ def _measure(folder: Path, case: Case, start_service: StartService, start_stand_
 
 def _move(body: bytes) -> bytes:
     """Return the payload as of the paused repository, whose conversations are others."""
-    return body.replace(b"Codertocat/Hello-World", PAUSED.encode()).replace(b"186853002", b"186853003")
+    return body.replace(b"Codertocat/Hello-World", PAUSED.encode()).replace(
+        b"186853002", b"186853003"
+    )
 
 
 def _describe(rounds: list[list[float]]) -> str:
@@ -125,14 +147,18 @@ def _describe(rounds: list[list[float]]) -> str:
     return f"{median(took_s) * 1000:.1f} and {percentile(took_s, 0.99) * 1000:.1f} ms"
 
 
-def _accept_times(port: int, deliveries: Iterator[tuple[str, bytes]], pause_s: float) -> list[float]:
+def _accept_times(
+    port: int, deliveries: Iterator[tuple[str, bytes]], pause_s: float
+) -> list[float]:
     """Send a delivery every `pause_s` seconds over one connection; return the response times in seconds."""
     requests = [signed_request(event, body) for event, body in deliveries]
     with closing(socket.create_connection(("127.0.0.1", port))) as connection:
         return _send_one_by_one(connection, requests, pause_s)
 
 
-def _send_one_by_one(connection: socket.socket, requests: Sequence[bytes], pause_s: float) -> list[float]:
+def _send_one_by_one(
+    connection: socket.socket, requests: Sequence[bytes], pause_s: float
+) -> list[float]:
     took_s: list[float] = []
     began_at = time.perf_counter()
     for number, request in enumerate(requests, 1):

@@ -82,7 +82,9 @@ class _Connection(asyncio.Protocol):
             self._transport.write(request)
 
 
-def send_load(port: int, requests: Iterator[bytes], *, seconds: float, connections: int = 64) -> LoadResult:
+def send_load(
+    port: int, requests: Iterator[bytes], *, seconds: float, connections: int = 64
+) -> LoadResult:
     """Send requests until the time is over or all of them are sent."""
 
     async def run() -> LoadResult:
@@ -95,7 +97,10 @@ def send_load(port: int, requests: Iterator[bytes], *, seconds: float, connectio
         async with asyncio.timeout(seconds + _TIMEOUT_S):
             await asyncio.gather(*closed_futures)
         return LoadResult(
-            sum(load.statuses.values()), load.last_response_at - start, load.statuses, median(load.took_s)
+            sum(load.statuses.values()),
+            load.last_response_at - start,
+            load.statuses,
+            median(load.took_s),
         )
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -59,7 +59,9 @@ class World:
     def __init__(self, environ: dict[str, str]) -> None:
         self.stand_in = StandIn(MeasuredProcess(int(environ["HLS_LOAD_STAND_IN"]), 0))
         self.watcher = Watcher(Storage.open(environ["HLS_LOAD_STORE"]))
-        self.pull_requests: Iterator[tuple[str, bytes]] = (one for one in webhooks() if one[0] == "pull_request")
+        self.pull_requests: Iterator[tuple[str, bytes]] = (
+            one for one in webhooks() if one[0] == "pull_request"
+        )
         self.each = int(environ["HLS_LOAD_EACH"])
 
 
@@ -87,13 +89,23 @@ class Contributor(FastHttpUser):
         }
         final_state = self.world.watcher.expect(guid)
         start = time.perf_counter()
-        if self.client.post("/webhook", data=body.decode(), headers=headers, name=ACKNOWLEDGEMENT).status_code != 202:
+        if (
+            self.client.post(
+                "/webhook", data=body.decode(), headers=headers, name=ACKNOWLEDGEMENT
+            ).status_code
+            != 202
+        ):
             return
         state = final_state.get()
         took_ms = (time.perf_counter() - start) * 1000
         failed = None if state == "done" else AssertionError(f"delivery {guid} ended as {state}")
         self.environment.events.request.fire(
-            request_type="", name=END_TO_END, response_time=took_ms, response_length=0, exception=failed, context={}
+            request_type="",
+            name=END_TO_END,
+            response_time=took_ms,
+            response_length=0,
+            exception=failed,
+            context={},
         )
 
 
@@ -119,6 +131,8 @@ def write_result(environment: Environment, **_: Any) -> None:
     """Write the number of requests and percentiles in milliseconds as JSON, by name."""
     result = {}
     for entry in environment.stats.entries.values():
-        shares = {f"p{share}": entry.get_response_time_percentile(share / 100) for share in (50, 95, 99)}
+        shares = {
+            f"p{share}": entry.get_response_time_percentile(share / 100) for share in (50, 95, 99)
+        }
         result[entry.name] = {"number": entry.num_requests, "failed": entry.num_failures, **shares}
     Path(os.environ["HLS_LOAD_RESULT"]).write_text(json.dumps(result), encoding="utf-8")

@@ -62,6 +62,20 @@ def measure(
     details = f"{many_kb / 1024:.0f} MB after {many}, {few_kb / 1024:.0f} MB after {few}; {many} done in {took_s:.0f} s"
     over = f"{many_kb / 1024:.0f} MB to {imports_kb / 1024:.0f} MB of imports"
     return (
-        Row(f"memory, {many:,} deliveries to {few:,}", many_kb / few_kb, "at most", GROWTH, GROWTH_AIM, details),
-        Row("memory, to imports", many_kb / imports_kb, "at most", OVER_IMPORTS, OVER_IMPORTS_AIM, over),
+        Row(
+            f"memory, {many:,} deliveries to {few:,}",
+            many_kb / few_kb,
+            "at most",
+            GROWTH,
+            GROWTH_AIM,
+            details,
+        ),
+        Row(
+            "memory, to imports",
+            many_kb / imports_kb,
+            "at most",
+            OVER_IMPORTS,
+            OVER_IMPORTS_AIM,
+            over,
+        ),
     )

@@ -60,7 +60,9 @@ def average(events: Mapping[str, Work]) -> Work:
     def mean(name: str) -> float:
         return sum(one.per_day * float(getattr(one, name)) for one in events.values()) / total
 
-    return Work(total, *(mean(name) for name in ("requests", "writes", "calls", "tokens", "cpu_ms")))
+    return Work(
+        total, *(mean(name) for name in ("requests", "writes", "calls", "tokens", "cpu_ms"))
+    )
 
 
 def capacities(work: Work, limits: Limits) -> Mapping[str, float]:
@@ -105,24 +107,41 @@ PEAK = 4.0
 def main() -> int:
     work = average(EVENTS)
     shipped, raised = Limits(), Limits(calls_per_hour=5_000, workers=50, requests_per_hour=15_000)
-    many = replace(raised, writes_per_s=20.0, writes_per_hour=10_000, requests_per_hour=300_000, cores=4)
+    many = replace(
+        raised, writes_per_s=20.0, writes_per_hour=10_000, requests_per_hour=300_000, cores=4
+    )
     variants = {"shipped settings": shipped, "calls_per_hour and concurrency raised": raised}
     variants["the same, 20 organisations with an installation each"] = many
     for title, limits in variants.items():
         room = capacities(work, limits)
         rows: list[tuple[str, ...]] = [
-            ("repositories", "events an hour", "first limit", "use", "wait for writes", "for workers")
+            (
+                "repositories",
+                "events an hour",
+                "first limit",
+                "use",
+                "wait for writes",
+                "for workers",
+            )
         ]
         for repositories in (10, 100, 1_000, 5_000):
             events = repositories * work.per_day / 24 * PEAK
             first = min(room, key=lambda name: room[name])
             writes = wait_for_writes_s(events / room["writes a second"], limits)
-            workers = wait_for_workers_s(events / room["workers"], limits, 3600 * limits.workers / room["workers"])
+            workers = wait_for_workers_s(
+                events / room["workers"], limits, 3600 * limits.workers / room["workers"]
+            )
             waits = (f"{one:.1f} s" if one < math.inf else "grows" for one in (writes, workers))
-            rows.append((str(repositories), f"{events:.0f}", first, f"{events / room[first]:.0%}", *waits))
-        most = ", ".join(f"{name} {room[name]:.0f}" for name in sorted(room, key=lambda name: room[name]))
+            rows.append(
+                (str(repositories), f"{events:.0f}", first, f"{events / room[first]:.0%}", *waits)
+            )
+        most = ", ".join(
+            f"{name} {room[name]:.0f}" for name in sorted(room, key=lambda name: room[name])
+        )
         print(f"{title}\n{columns(rows)}\nevents an hour by limit: {most}\n")
-    print(f"50 pull requests at once, shipped settings: {burst_s(50, shipped):.0f} s (measure: python -m bench.scale)")
+    print(
+        f"50 pull requests at once, shipped settings: {burst_s(50, shipped):.0f} s (measure: python -m bench.scale)"
+    )
     return 0
 
 

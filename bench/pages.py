@@ -75,7 +75,9 @@ SCANS = {
 }
 
 
-def measure(folder: Path, *, few: int = FEW, number: int = DELIVERIES, requests: int = REQUESTS) -> tuple[Row, ...]:
+def measure(
+    folder: Path, *, few: int = FEW, number: int = DELIVERIES, requests: int = REQUESTS
+) -> tuple[Row, ...]:
     small, large = (f"sqlite:///{folder / name}.db" for name in ("small", "large"))
     return _measure("SQLite", small, large, few, number, requests)
 
@@ -85,11 +87,26 @@ def measure_postgresql(
 ) -> tuple[Row, ...]:
     with running_cluster(within=folder) as cluster:
         small, large = cluster.create(), cluster.create()
-        return _measure("PostgreSQL", cluster.url(small), cluster.url(large), few, number, requests, analyze=True)
+        return _measure(
+            "PostgreSQL",
+            cluster.url(small),
+            cluster.url(large),
+            few,
+            number,
+            requests,
+            analyze=True,
+        )
 
 
 def _measure(
-    database: str, small: str, large: str, few: int, number: int, requests: int, *, analyze: bool = False
+    database: str,
+    small: str,
+    large: str,
+    few: int,
+    number: int,
+    requests: int,
+    *,
+    analyze: bool = False,
 ) -> tuple[Row, ...]:
     one, some = fill(small, few, analyze=analyze), fill(large, number, analyze=analyze)
     firsts: dict[str, tuple[float, float]] = {}
@@ -100,7 +117,9 @@ def _measure(
         running("bench.pages", core, large) as of_many,
     ):
         for name, page in (PAGES | SCANS).items():
-            firsts[name], medians[name] = _times(of_one, page.format(**one), of_many, page.format(**some), requests)
+            firsts[name], medians[name] = _times(
+                of_one, page.format(**one), of_many, page.format(**some), requests
+            )
     title = f"{number:,} deliveries to {few}, {database}"
     pages, scans = ({name: medians[name] for name in names} for names in (PAGES, SCANS))
     return (
@@ -110,7 +129,9 @@ def _measure(
     )
 
 
-def _row(name: str, times: Mapping[str, tuple[float, float]], required: float | None, aim: float | None) -> Row:
+def _row(
+    name: str, times: Mapping[str, tuple[float, float]], required: float | None, aim: float | None
+) -> Row:
     ratios = {page: after / before for page, (before, after) in times.items()}
     details = (
         f"{page} {before * 1000:.1f} to {after * 1000:.1f} ms ({ratios[page]:.2g})"
@@ -132,7 +153,10 @@ def _times(
             read_page(connection, "/docs/http.md")
         warm_up = min(WARM_UP, requests)
         for _ in range(warm_up + requests):
-            for connection, page, measured in ((to_small, small_page, times[0]), (to_large, large_page, times[1])):
+            for connection, page, measured in (
+                (to_small, small_page, times[0]),
+                (to_large, large_page, times[1]),
+            ):
                 began = time.perf_counter()
                 read_page(connection, page)
                 measured.append(time.perf_counter() - began)
@@ -161,12 +185,18 @@ def fill(url: str, number: int, *, analyze: bool) -> dict[str, str]:
             with store.database.writing() as connection:
                 store.database.insert_rows(connection, deliveries, rows)
                 done = [row for row in rows if row["state"] == "done"]
-                store.database.insert_rows(connection, checkpoints, [one for row in done for one in _steps(row)])
+                store.database.insert_rows(
+                    connection, checkpoints, [one for row in done for one in _steps(row)]
+                )
                 store.database.insert_rows(connection, calls, [_call(row) for row in done])
                 store.database.insert_rows(connection, analyses, [_analysis(row) for row in done])
         with store.database.writing() as connection:
-            hours = [_hour(rng, now_ms // HOUR_MS - back) for back in range(min(DAYS * 24, number * 4))]
-            store.database.insert_rows(connection, counter_hours, [row for rows in hours for row in rows])
+            hours = [
+                _hour(rng, now_ms // HOUR_MS - back) for back in range(min(DAYS * 24, number * 4))
+            ]
+            store.database.insert_rows(
+                connection, counter_hours, [row for rows in hours for row in rows]
+            )
         if analyze:
             with store.database.writing() as connection:
                 connection.exec_driver_sql("ANALYZE")
@@ -192,7 +222,9 @@ _EVENTS = (
 )
 _FACTS = compress(json.dumps({"issue": {"title": "It is broken", "body": "word " * 300}}).encode())
 _RULE, _REPLY = compress(b'"issues.opened is enabled (settings.yaml:3)"'), "{}"
-_OUTCOME = compress(b'{"action": "labels", "kind": "changed", "detail": "added bug", "added": ["bug"]}')
+_OUTCOME = compress(
+    b'{"action": "labels", "kind": "changed", "detail": "added bug", "added": ["bug"]}'
+)
 
 
 def _delivery(rng: random.Random, row_id: int, guid: str, received_at: int) -> dict[str, object]:
@@ -207,7 +239,9 @@ def _delivery(rng: random.Random, row_id: int, guid: str, received_at: int) -> d
         "action": action,
         "request_id": f"0123456789abcdef{row_id:016x}",
         "state": state,
-        "reason": "added bug, priority-high; commented" if is_done else "the pull request is a draft",
+        "reason": "added bug, priority-high; commented"
+        if is_done
+        else "the pull request is a draft",
         "repository_id": repository,
         "repository": f"org/repo{repository}",
         "number": number,
@@ -226,7 +260,12 @@ def _delivery(rng: random.Random, row_id: int, guid: str, received_at: int) -> d
 
 
 def _steps(row: dict[str, object]) -> Iterator[dict[str, object]]:
-    steps = (("route", 0, _RULE), ("gather", 0, _FACTS), ("post", 0, _OUTCOME), ("post", 1, _OUTCOME))
+    steps = (
+        ("route", 0, _RULE),
+        ("gather", 0, _FACTS),
+        ("post", 0, _OUTCOME),
+        ("post", 1, _OUTCOME),
+    )
     for name, index, value in steps:
         yield {
             "delivery_id": row["id"],
@@ -300,7 +339,9 @@ def main(arguments: Sequence[str]) -> None:
         app = make_browser(store).app
         serve_on(
             int(arguments[0]),
-            uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=60)),
+            uvicorn.Server(
+                uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=60)
+            ),
         )
 
 

@@ -24,8 +24,34 @@ from tests.handlers.world import file, select
 
 ROUNDS, FILES, FUNCTIONS = 3, 20_000, 12
 LIMIT = 6.0
-VERBS = ("load", "save", "find", "read", "write", "make", "push", "pull", "send", "parse", "render", "check")
-NOUNS = ("user", "order", "item", "price", "rate", "tax", "page", "file", "row", "cell", "token", "event")
+VERBS = (
+    "load",
+    "save",
+    "find",
+    "read",
+    "write",
+    "make",
+    "push",
+    "pull",
+    "send",
+    "parse",
+    "render",
+    "check",
+)
+NOUNS = (
+    "user",
+    "order",
+    "item",
+    "price",
+    "rate",
+    "tax",
+    "page",
+    "file",
+    "row",
+    "cell",
+    "token",
+    "event",
+)
 CHANGED = "src/pkg7/module_7.py"
 PATCH = "\n".join(
     [
@@ -57,12 +83,24 @@ def measure(folder: Path, *, rounds: int = ROUNDS, files: int = FILES) -> tuple[
             seconds.append(_cpu_s(lambda: _search(selection, head)))
             ratios.append(seconds[-1] / once)
     details = f"{median(seconds):.2f} s of CPU time, {files:,} files; {describe_rounds(ratios)}"
-    return (Row("CPU time, other places to reading all files", median(ratios), "at most", LIMIT, None, details),)
+    return (
+        Row(
+            "CPU time, other places to reading all files",
+            median(ratios),
+            "at most",
+            LIMIT,
+            None,
+            details,
+        ),
+    )
 
 
 def _make_files(number: int) -> dict[str, bytes]:
     chosen = random.Random(1)
-    made = {"core/text.py": b"def slugify(text, length):\n    return text.lower()[:length]\n", CHANGED: HEAD.encode()}
+    made = {
+        "core/text.py": b"def slugify(text, length):\n    return text.lower()[:length]\n",
+        CHANGED: HEAD.encode(),
+    }
     for index in range(number):
         lines = ["import os", "from core.text import slugify", "from src.pkg7 import module_7", ""]
         for function in range(FUNCTIONS):

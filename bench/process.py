@@ -28,12 +28,16 @@ class MeasuredProcess:
     @property
     def cpu_s(self) -> float:
         """CPU time of all threads since the start."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        fields = (
+            Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        )
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     @property
     def resident_kb(self) -> int:
-        found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text(encoding="ascii"))
+        found = re.search(
+            r"VmRSS:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
+        )
         assert found is not None
         return int(found[1])
 
@@ -49,7 +53,10 @@ def make_folder() -> Path:
 def running(module: str, *arguments: object) -> Iterator[MeasuredProcess]:
     """Run a module, such as `bench.bare`. The first line of its output is its port."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, terminated_at_exit(process):
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process,
+        terminated_at_exit(process),
+    ):
         assert process.stdout is not None
         yield MeasuredProcess(int(process.stdout.readline()), process.pid)
 

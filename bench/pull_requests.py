@@ -47,8 +47,14 @@ class LoadResult:
         return self.done == self.sent and self.comments == {1: self.sent}
 
     def line(self) -> tuple[str, ...]:
-        response, end_to_end = (self.times.get(name, {}) for name in ("acknowledgement", "end to end"))
-        times = (f"{of.get(share) or 0:.0f} ms" for of in (response, end_to_end) for share in ("p50", "p95", "p99"))
+        response, end_to_end = (
+            self.times.get(name, {}) for name in ("acknowledgement", "end to end")
+        )
+        times = (
+            f"{of.get(share) or 0:.0f} ms"
+            for of in (response, end_to_end)
+            for share in ("p50", "p95", "p99")
+        )
         lost = "nothing" if self.is_correct else f"done {self.done}, comments {dict(self.comments)}"
         return (str(self.users), str(self.sent), *times, lost)
 
@@ -58,9 +64,21 @@ def main() -> int:
     for users in USERS:
         with tempfile.TemporaryDirectory(dir=make_folder()) as folder:
             results.append(_load(Path(folder), users))
-    headings = ("users", "sent", "202 p50", "p95", "p99", "end to end p50", "p95", "p99", "lost or doubled")
+    headings = (
+        "users",
+        "sent",
+        "202 p50",
+        "p95",
+        "p99",
+        "end to end p50",
+        "p95",
+        "p99",
+        "lost or doubled",
+    )
     print(columns([headings, *(one.line() for one in results)]))
-    print(f"{WORKERS} workers; Claude takes {CLAUDE_S:g} s, each call to GitHub {GITHUB_S * 1000:.0f} ms")
+    print(
+        f"{WORKERS} workers; Claude takes {CLAUDE_S:g} s, each call to GitHub {GITHUB_S * 1000:.0f} ms"
+    )
     return 0 if all(one.is_correct for one in results) else 1
 
 
@@ -76,11 +94,28 @@ def _load(folder: Path, users: int) -> LoadResult:
             "HLS_LOAD_EACH": str(PULL_REQUESTS_PER_USER),
             "HLS_LOAD_RESULT": str(result),
         }
-        command = [sys.executable, "-m", "locust", "-f", str(Path(__file__).with_name("locustfile.py")), "--headless"]
-        command += ["--users", str(users), "--spawn-rate", str(users), "--only-summary", "--loglevel", "WARNING"]
+        command = [
+            sys.executable,
+            "-m",
+            "locust",
+            "-f",
+            str(Path(__file__).with_name("locustfile.py")),
+            "--headless",
+        ]
+        command += [
+            "--users",
+            str(users),
+            "--spawn-rate",
+            str(users),
+            "--only-summary",
+            "--loglevel",
+            "WARNING",
+        ]
         command += ["--host", f"http://127.0.0.1:{ours.port}"]
         environment = {**os.environ, **environ, "PYTHONPATH": str(Path.cwd())}
-        subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, timeout=TIMEOUT_S, check=False)
+        subprocess.run(
+            command, env=environment, stdout=subprocess.DEVNULL, timeout=TIMEOUT_S, check=False
+        )
         posts = [request["path"] for request in upstream.requests() if request["method"] == "POST"]
         with closing(Storage.open(url)) as store:
             done = store.statistics.counters().get(("outcome", "done"), 0)

@@ -46,7 +46,9 @@ def _measure(database: str, url: str, sizes: Sizes, *, analyze: bool) -> tuple[R
     with separate_cores() as core, running("bench.pages", core, url) as server:
         for name in NAMES:
             page = PAGES[name].format(**values)
-            with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
+            with closing(
+                http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+            ) as connection:
                 read_page(connection, page)  # the first one imports and fills caches
                 before_s = server.cpu_s
                 for _ in range(sizes.reloads):
@@ -54,5 +56,14 @@ def _measure(database: str, url: str, sizes: Sizes, *, analyze: bool) -> tuple[R
                     read_page(connection, page)
             cpu_s = (server.cpu_s - before_s) / sizes.reloads
             title = f"one core, a reload of {name} a second, {database}"
-            rows.append(Row(title, cpu_s, "at most", REQUIRED, AIM, f"{cpu_s * 1000:.0f} ms of CPU time a reload"))
+            rows.append(
+                Row(
+                    title,
+                    cpu_s,
+                    "at most",
+                    REQUIRED,
+                    AIM,
+                    f"{cpu_s * 1000:.0f} ms of CPU time a reload",
+                )
+            )
     return tuple(rows)

@@ -57,4 +57,6 @@ def _template(name: str) -> tuple[str, list[bytes]]:
     conversation["number"] = _NUMBER
     if payload.event == "pull_request":
         conversation["head"]["sha"] = f"{_NUMBER:040}"
-    return payload.event, json.dumps(fields, separators=(",", ":")).encode().split(str(_NUMBER).encode())
+    return payload.event, json.dumps(fields, separators=(",", ":")).encode().split(
+        str(_NUMBER).encode()
+    )

@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.row import Row
-from hls_handler.analysis import FindingVerdicts, PullRequestAnalysis, UnusableReply, Usage, ValidReply
+from hls_handler.analysis import (
+    FindingVerdicts,
+    PullRequestAnalysis,
+    UnusableReply,
+    Usage,
+    ValidReply,
+)
 from hls_handler.events import REQUEST_KEY, parse_event
 from hls_handler.handlers.reader import ChangedFile, GuidanceFile, ReviewContext
 from hls_handler.prompting import recorded
@@ -34,7 +40,9 @@ ALL = "all seven events"
 SECOND_LOOK = "first review with a second look"
 SIZES = {"12 files, 600 changed lines": (12, 5), "2 files, 40 changed lines": (2, 2)}
 """Files, and hunks of each."""
-GUIDANCE = GuidanceFile("AGENTS.md", "Money is an integer number of cents. Public functions raise ValueError.\n" * 8)
+GUIDANCE = GuidanceFile(
+    "AGENTS.md", "Money is an integer number of cents. Public functions raise ValueError.\n" * 8
+)
 LIMITS = {
     "one changed hunk": (0.2, 0.85),
     "rebase": (0.0, 0.0),
@@ -43,7 +51,15 @@ LIMITS = {
     ALL: (0.3, 0.7),
 }
 """Limits on the ratio for the large and for the small pull request."""
-ROUNDS = ("first review", "one changed hunk", "rebase", "title edit", "third round", "fourth round", "fifth round")
+ROUNDS = (
+    "first review",
+    "one changed hunk",
+    "rebase",
+    "title edit",
+    "third round",
+    "fourth round",
+    "fifth round",
+)
 """Events in their order: each of the last three is a push with one changed hunk; the last has a new defect."""
 
 
@@ -54,14 +70,23 @@ class _CountingReviewer(FakeClaude):
     calls: int = 0
     tokens: int = 0
 
-    def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
+    def ask(
+        self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
+    ) -> ValidReply | UnusableReply:
         assert correction is None
         name = rendered.prompt.name
         reply = _VERDICTS if name == "pull_requests/verify" else _review(rendered.task)
-        texts = (rendered.system, rendered.task, json.dumps(rendered.schema), reply.model_dump_json())
+        texts = (
+            rendered.system,
+            rendered.task,
+            json.dumps(rendered.schema),
+            reply.model_dump_json(),
+        )
         self.calls += 1
         self.tokens += sum(map(estimate_tokens, texts))
-        return ValidReply(rendered.prompt.id, rendered.prompt.reply, reply, Usage(self.model, cost_usd=0.001))
+        return ValidReply(
+            rendered.prompt.id, rendered.prompt.reply, reply, Usage(self.model, cost_usd=0.001)
+        )
 
 
 _VERDICTS = FindingVerdicts(verdicts=[])
@@ -90,7 +115,9 @@ def _review(task: str) -> PullRequestAnalysis:
         if DEFECT in line.text
     ]
     known = {"type": "feature", "summary": "It changes how rates are computed.", "earlier": []}
-    return PullRequestAnalysis.model_validate({**known, "findings": findings, "suggested_labels": []})
+    return PullRequestAnalysis.model_validate(
+        {**known, "findings": findings, "suggested_labels": []}
+    )
 
 
 @dataclass
@@ -105,7 +132,9 @@ class _PullRequest:
         for number in range(self.files):
             path = f"src/billing/module_{number}.py"
             self.base[path] = [
-                _code(f"{number}_{line}") if line % FUNCTION_LINES else f"def total_{number}_{line}(order, currency):\n"
+                _code(f"{number}_{line}")
+                if line % FUNCTION_LINES
+                else f"def total_{number}_{line}(order, currency):\n"
                 for line in range(FILE_LINES)
             ]
             self.head[path] = [*self.base[path]]
@@ -131,14 +160,20 @@ class _PullRequest:
 
     def _change(self, path: str, hunk: int, lines: int, word: str) -> None:
         start = self._start(hunk) + len(self.head[path]) - FILE_LINES
-        self.head[path][start : start + lines] = [_code(f"{word}_{start + number}") for number in range(lines)]
+        self.head[path][start : start + lines] = [
+            _code(f"{word}_{start + number}") for number in range(lines)
+        ]
 
     def changed(self) -> tuple[ChangedFile, ...]:
         found = []
         for path, lines in self.head.items():
             patch = make_patch(self.base[path], lines)
-            added, removed = (sum(line.startswith(mark) for line in patch.split("\n")) for mark in "+-")
-            found.append(ChangedFile(path, None, "modified", additions=added, deletions=removed, patch=patch))
+            added, removed = (
+                sum(line.startswith(mark) for line in patch.split("\n")) for mark in "+-"
+            )
+            found.append(
+                ChangedFile(path, None, "modified", additions=added, deletions=removed, patch=patch)
+            )
         return tuple(found)
 
 
@@ -153,7 +188,11 @@ def measure(folder: Path, *, sizes: Mapping[str, tuple[int, int]] = SIZES) -> tu
 def _compare(folder: Path, title: str, files: int, hunks: int) -> Iterator[Row]:
     ours = _run(folder / f"rounds-{files}", _PullRequest(files, hunks), is_full=False)
     full = _run(folder / f"full-{files}", _PullRequest(files, hunks), is_full=True)
-    shown = {name: (ours[name], full[name]) for name in ROUNDS if name not in ("third round", "fourth round")}
+    shown = {
+        name: (ours[name], full[name])
+        for name in ROUNDS
+        if name not in ("third round", "fourth round")
+    }
     first = ROUNDS[0]
     made = _PullRequest(files, hunks)
     checked = _run(folder / f"second-{files}", made, is_full=False, rounds=(first,), fails=True)
@@ -163,7 +202,9 @@ def _compare(folder: Path, title: str, files: int, hunks: int) -> Iterator[Row]:
         full_review = f"{count(full_calls, 'call')}, {full_tokens:,} tokens"
         details = f"{count(calls, 'call')}, {tokens:,} tokens; full review: {full_review}"
         required = LIMITS[name][files < 12] if name in LIMITS else None
-        yield Row(f"tokens, {name}, {title}", tokens / full_tokens, "at most", required, None, details)
+        yield Row(
+            f"tokens, {name}, {title}", tokens / full_tokens, "at most", required, None, details
+        )
 
 
 def _add(counts: dict[str, tuple[int, int]]) -> tuple[int, int]:

@@ -21,7 +21,9 @@ class Row:
     def is_missed(self) -> bool:
         if self.required is None or self.bound == "reported":
             return False
-        return self.value < self.required if self.bound == "at least" else self.value > self.required
+        return (
+            self.value < self.required if self.bound == "at least" else self.value > self.required
+        )
 
 
 def describe_rounds(ratios: Sequence[float]) -> str:
@@ -45,7 +47,16 @@ def table(rows: Sequence[Row]) -> str:
     for row in rows:
         required = "reported" if row.required is None else f"{row.bound} {row.required:g}"
         aim = "" if row.aim is None else f"{row.aim:g}"
-        lines.append((row.name, f"{row.value:.3g}", required, aim, "MISSED" if row.is_missed else "", row.details))
+        lines.append(
+            (
+                row.name,
+                f"{row.value:.3g}",
+                required,
+                aim,
+                "MISSED" if row.is_missed else "",
+                row.details,
+            )
+        )
     return columns(lines)
 
 
@@ -53,5 +64,8 @@ def columns(lines: Sequence[Sequence[str]]) -> str:
     """Return lines of cells as text with aligned columns."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]) - 1)]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, [*widths, 0], strict=True)).rstrip() for line in lines
+        "  ".join(
+            cell.ljust(width) for cell, width in zip(line, [*widths, 0], strict=True)
+        ).rstrip()
+        for line in lines
     )

@@ -34,9 +34,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=make_folder()) as name:
         folder = Path(name)
         folder.chmod(0o755)  # PostgreSQL may run as another user
-        rows = [("processes", "deliveries/s"), *((str(n), f"{measure_throughput(folder, n):.0f}") for n in PROCESSES)]
+        rows = [
+            ("processes", "deliveries/s"),
+            *((str(n), f"{measure_throughput(folder, n):.0f}") for n in PROCESSES),
+        ]
         print(columns(rows))
-        print(f"\n{PULL_REQUESTS} pull requests at once, Claude takes {CLAUDE_S:g} s: {measure_burst(folder)}")
+        print(
+            f"\n{PULL_REQUESTS} pull requests at once, Claude takes {CLAUDE_S:g} s: {measure_burst(folder)}"
+        )
     return 0
 
 
@@ -57,7 +62,13 @@ def measure_throughput(
         store = stack.enter_context(closing(Storage.open(url)))
         ours = [
             stack.enter_context(
-                start_service(folder, **upstream.settings, storage_url=url, concurrency=WORKERS, commenting=False)
+                start_service(
+                    folder,
+                    **upstream.settings,
+                    storage_url=url,
+                    concurrency=WORKERS,
+                    commenting=False,
+                )
             )
             for _ in range(processes)
         ]
@@ -85,7 +96,9 @@ def measure_burst(
 
     One pull request before them creates the labels of the repository.
     """
-    before, *pull_requests = islice((one for one in webhooks() if one[0] == "pull_request"), 1 + number)
+    before, *pull_requests = islice(
+        (one for one in webhooks() if one[0] == "pull_request"), 1 + number
+    )
     url = f"sqlite:///{folder / 'burst.db'}"
     with (
         start_stand_in(github_s=GITHUB_S, claude_s=claude_s) as upstream,
@@ -100,8 +113,12 @@ def measure_burst(
         wait_until_idle(store)
         *rows, _ = store.searches.read_all(DeliverySearch())
         shown_at = _first_results(upstream.requests())
-        shown = sorted((shown_at[str(row.number)] - row.received_at).total_seconds() for row in rows)
-        done = sorted((row.finished_at - row.received_at).total_seconds() for row in rows if row.finished_at)
+        shown = sorted(
+            (shown_at[str(row.number)] - row.received_at).total_seconds() for row in rows
+        )
+        done = sorted(
+            (row.finished_at - row.received_at).total_seconds() for row in rows if row.finished_at
+        )
     assert len(shown) == len(done) == number
     return ", ".join(
         f"{what} {one[0]:.0f} to {one[-1]:.0f} s (median {median(one):.0f})"
@@ -120,7 +137,9 @@ def _first_results(requests: list[dict[str, Any]]) -> Mapping[str, datetime]:
 def _list_writes(requests: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
     for request in requests:
         kind, of, last = ["", "", *request["path"].split("/")][-3:]
-        if request["method"] == "POST" and kind == "issues":  # .../issues/7/labels, .../issues/7/comments
+        if (
+            request["method"] == "POST" and kind == "issues"
+        ):  # .../issues/7/labels, .../issues/7/comments
             yield of, request
         elif of == "statuses" and "pending" not in str(request["body"]):  # .../statuses/0...07
             yield last.lstrip("0"), request

@@ -42,7 +42,9 @@ def _send(github: Github, claude: Anthropic, request: dict[str, Any]) -> None:
         claude.messages.create(**request["body"])
     else:
         parameters = request["query"] or None
-        github.requester.requestJson(request["method"], request["path"], parameters, input=request["body"])
+        github.requester.requestJson(
+            request["method"], request["path"], parameters, input=request["body"]
+        )
 
 
 if __name__ == "__main__":

@@ -104,11 +104,15 @@ def _wait_for_response(port: int) -> None:
     connection.close()
 
 
-def deliver(to: MeasuredProcess, deliveries: Iterable[tuple[str, bytes]], *, connections: int = 8) -> None:
+def deliver(
+    to: MeasuredProcess, deliveries: Iterable[tuple[str, bytes]], *, connections: int = 8
+) -> None:
     """Send all deliveries; each must be accepted."""
     requests = [signed_request(event, body) for event, body in deliveries]
     result = send_load(to.port, iter(requests), seconds=TIMEOUT_S, connections=connections)
-    assert dict(result.statuses) == {202: len(requests)}, f"expected only 202: {dict(result.statuses)}"
+    assert dict(result.statuses) == {202: len(requests)}, (
+        f"expected only 202: {dict(result.statuses)}"
+    )
 
 
 def wait_until_idle(store: Storage) -> None:

@@ -41,7 +41,9 @@ class StandIn:
     def plant(self, deliveries: Iterable[tuple[str, bytes]]) -> None:
         """Create the conversations of these deliveries."""
         for event, body in deliveries:
-            self._request("POST", "/_sandbox/plant", json.dumps({"event": event, "payload": json.loads(body)}))
+            self._request(
+                "POST", "/_sandbox/plant", json.dumps({"event": event, "payload": json.loads(body)})
+            )
 
     def forget_requests(self) -> None:
         self._request("DELETE", "/_sandbox/requests")
@@ -54,7 +56,9 @@ class StandIn:
     def _request(self, method: str, path: str, body: str | None = None) -> bytes:
         connection = http.client.HTTPConnection(HOST, self.process.port, timeout=60)
         try:
-            connection.request(method, path, body=body, headers={"Content-Type": "application/json"})
+            connection.request(
+                method, path, body=body, headers={"Content-Type": "application/json"}
+            )
             response = connection.getresponse()
             content = response.read()
             assert response.status < 300, f"{method} {path}: {response.status} {content!r}"
@@ -78,8 +82,12 @@ def sandbox(*, github_s: float = 0.0, claude_s: float = 0.0) -> Iterator[StandIn
     """Run a stand-in in threads of this process."""
     with Sandbox(rate_limit=10**9, latency_s=claude_s) as running:
         if github_s:
-            running.faults.add(Fault(effect="slow", stand_in="github", times=None, seconds=github_s))
-        yield StandIn(MeasuredProcess(int(running.page_url.rstrip("/").rpartition(":")[2]), os.getpid()))
+            running.faults.add(
+                Fault(effect="slow", stand_in="github", times=None, seconds=github_s)
+            )
+        yield StandIn(
+            MeasuredProcess(int(running.page_url.rstrip("/").rpartition(":")[2]), os.getpid())
+        )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,11 @@ REST_S = 10.0
 
 
 def measure(
-    folder: Path, *, rounds: int = ROUNDS, rest_s: float = REST_S, start_service: StartService = service
+    folder: Path,
+    *,
+    rounds: int = ROUNDS,
+    rest_s: float = REST_S,
+    start_service: StartService = service,
 ) -> tuple[Row, ...]:
     help_s = median(_help_s() for _ in range(rounds))
     with running("bench.everything") as everything:
@@ -36,15 +40,26 @@ def measure(
     sizes = f"{at_rest_kb / 1024:.0f} MB to {everything_kb / 1024:.0f} MB"
     return (
         Row("hls --help, to all imports", help_s / everything_s, "at most", HELP, HELP_AIM, times),
-        Row("memory at rest, to all imports", at_rest_kb / everything_kb, "at most", AT_REST, AT_REST_AIM, sizes),
+        Row(
+            "memory at rest, to all imports",
+            at_rest_kb / everything_kb,
+            "at most",
+            AT_REST,
+            AT_REST_AIM,
+            sizes,
+        ),
     )
 
 
 def _help_s() -> float:
-    with subprocess.Popen([sys.executable, "-m", "hls_handler", "--help"], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-m", "hls_handler", "--help"], stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         process.stdout.read()
-        return MeasuredProcess(0, process.pid).cpu_s  # the process has ended, but is not waited for yet
+        return MeasuredProcess(
+            0, process.pid
+        ).cpu_s  # the process has ended, but is not waited for yet
 
 
 def _at_rest_kb(folder: Path, rest_s: float, start_service: StartService) -> int:

@@ -40,7 +40,8 @@ def measure(folder: Path, *, rounds: int = ROUNDS, deliveries: int = DELIVERIES)
     unlimited = defaults.model_copy(update={"claude": claude})
     with closing(Storage.open(f"sqlite:///{folder / 'steps.db'}")) as store:
         with_database, without = (
-            World(one, FakeGithub(), FakeClaude([BUG]), unlimited) for one in (store, cast(Storage, InMemory()))
+            World(one, FakeGithub(), FakeClaude([BUG]), unlimited)
+            for one in (store, cast(Storage, InMemory()))
         )
         for world in (with_database, without):
             _deliveries_per_s(world, deliveries)
@@ -53,8 +54,12 @@ def measure(folder: Path, *, rounds: int = ROUNDS, deliveries: int = DELIVERIES)
         assert checkpoints == CHECKPOINTS, f"{checkpoints} checkpoints"
     ratios = [one / other for one, other in zip(database, memory, strict=True)]
     rates = f"{median(database):.0f}/s to {median(memory):.0f}/s"
-    details = f"{rates} with {WORKERS} workers, {CHECKPOINTS} checkpoints; {describe_rounds(ratios)}"
-    return (Row("deliveries/s, database to memory", median(ratios), "at least", REQUIRED, AIM, details),)
+    details = (
+        f"{rates} with {WORKERS} workers, {CHECKPOINTS} checkpoints; {describe_rounds(ratios)}"
+    )
+    return (
+        Row("deliveries/s, database to memory", median(ratios), "at least", REQUIRED, AIM, details),
+    )
 
 
 def _deliveries_per_s(world: World, deliveries: int) -> float:
@@ -72,12 +77,15 @@ def _deliveries_per_s(world: World, deliveries: int) -> float:
     )
     numbers = list(itertools.islice(_numbers, deliveries))
     world.store.queue.accept(
-        [replace(new, guid=str(n), number=n, digest=str(n).encode()) for n in numbers], replay_window_h=72
+        [replace(new, guid=str(n), number=n, digest=str(n).encode()) for n in numbers],
+        replay_window_h=72,
     )
     done: list[str] = []
 
     def work() -> None:
-        while (lease := world.store.queue.claim(worker="bench", lease_s=600, max_crashes=10)) is not None:
+        while (
+            lease := world.store.queue.claim(worker="bench", lease_s=600, max_crashes=10)
+        ) is not None:
             finished = run_delivery(lease, world.tools())
             assert finished is not None, "a delivery was postponed or failed"
             done.append(finished.guid)

@@ -37,7 +37,10 @@ def measure(
     start_service: StartService = service,
     start_stand_in: StartStandIn = stand_in,
 ) -> tuple[Row, ...]:
-    return tuple(_measure(folder, number, rounds, per_worker, start_service, start_stand_in) for number in workers)
+    return tuple(
+        _measure(folder, number, rounds, per_worker, start_service, start_stand_in)
+        for number in workers
+    )
 
 
 def _measure(
@@ -54,14 +57,23 @@ def _measure(
         separate_cores() as core,
         start_stand_in(github_s=GITHUB_S, claude_s=CLAUDE_S) as upstream,
         start_service(
-            folder, **upstream.settings, storage_url=url, concurrency=workers, commenting=False, core=core
+            folder,
+            **upstream.settings,
+            storage_url=url,
+            concurrency=workers,
+            commenting=False,
+            core=core,
         ) as ours,
         closing(Storage.open(url)) as store,
     ):
-        _process(upstream, ours, store, list(islice(issue_webhooks, workers)))  # creates labels and connections
+        _process(
+            upstream, ours, store, list(islice(issue_webhooks, workers))
+        )  # creates labels and connections
         before_s = ours.cpu_s
         rounds = [
-            _deliveries_per_s(upstream, ours, store, list(islice(issue_webhooks, workers * per_worker)))
+            _deliveries_per_s(
+                upstream, ours, store, list(islice(issue_webhooks, workers * per_worker))
+            )
             for _ in range(number_of_rounds)
         ]
         cpu_ms = (ours.cpu_s - before_s) * 1000 / (workers * per_worker * number_of_rounds)
@@ -71,10 +83,14 @@ def _measure(
         f"{median(rounds):.3g}/s of {workers / LATENCY_S:.3g}/s, because a delivery waits {LATENCY_S:.2f} s; "
         f"{cpu_ms:.0f} ms of CPU time per delivery; {describe_rounds(ratios)}"
     )
-    return Row(f"deliveries/s, {workers} workers", median(ratios), "at least", required, aim, details)
+    return Row(
+        f"deliveries/s, {workers} workers", median(ratios), "at least", required, aim, details
+    )
 
 
-def _process(upstream: StandIn, ours: MeasuredProcess, store: Storage, deliveries: list[tuple[str, bytes]]) -> None:
+def _process(
+    upstream: StandIn, ours: MeasuredProcess, store: Storage, deliveries: list[tuple[str, bytes]]
+) -> None:
     upstream.plant(deliveries)
     upstream.forget_requests()
     deliver(ours, deliveries)
@@ -89,7 +105,9 @@ def _deliveries_per_s(
     rows = list(islice(store.searches.read_all(DeliverySearch(state="done")), len(deliveries)))
     assert len(rows) == len(deliveries), "not all were done"
     paths = [request["path"] for request in upstream.requests()]  # includes health checks
-    assert paths.count("/v1/messages") == len(deliveries), "expected one call of Claude per delivery"
+    assert paths.count("/v1/messages") == len(deliveries), (
+        "expected one call of Claude per delivery"
+    )
     github_calls = sum(path.startswith("/repos/") for path in paths) / len(deliveries)
     assert github_calls == GITHUB_CALLS, f"{github_calls} calls to GitHub per delivery"
     first = min(row.received_at for row in rows)

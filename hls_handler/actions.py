@@ -20,11 +20,21 @@ class EnsureLabels:
     """Set the labels `requested`, and remove the other labels in `groups`, but only those that HLS set."""
 
     requested: tuple[RequestedLabel, ...]
-    groups: tuple[str, ...]  # HLS removes its labels in these groups, even if no label of the group is requested
-    custom_labels: tuple[RequestedLabel, ...] = ()  # labels that the prompts can request and HLS does not ship
-    prompt_ids: Mapping[str, str] = field(default_factory=dict)  # group -> id of the first prompt that can set it
-    existing_only: frozenset[str] = frozenset()  # names of requested labels that are never created in the repository
-    rejected: tuple[tuple[str, str], ...] = ()  # labels that a reply suggests and that are not requested, with reasons
+    groups: tuple[
+        str, ...
+    ]  # HLS removes its labels in these groups, even if no label of the group is requested
+    custom_labels: tuple[
+        RequestedLabel, ...
+    ] = ()  # labels that the prompts can request and HLS does not ship
+    prompt_ids: Mapping[str, str] = field(
+        default_factory=dict
+    )  # group -> id of the first prompt that can set it
+    existing_only: frozenset[str] = (
+        frozenset()
+    )  # names of requested labels that are never created in the repository
+    rejected: tuple[
+        tuple[str, str], ...
+    ] = ()  # labels that a reply suggests and that are not requested, with reasons
 
 
 IssueType = Literal["Bug", "Feature", "Task"]
@@ -50,7 +60,9 @@ class EnsureComment:
     create: bool
     section: str | None = None  # "reviewer-21031067": letters, digits and hyphens
     footer: str = ""  # sanitized Markdown; empty if `section` is None
-    state: str | None = None  # JSON of what the comment reports, stored with its id for later events
+    state: str | None = (
+        None  # JSON of what the comment reports, stored with its id for later events
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +153,9 @@ class CommitCheck:
     check_run_id: int | None = None  # None: a commit status, or GitHub's response has not arrived
     is_shown: bool = False  # True: GitHub confirmed that the check is in progress
     is_new: bool = True  # False: an earlier attempt may have created the check run
-    rejected: str | None = None  # why GitHub rejected the check, as a sentence; it is not tried again
+    rejected: str | None = (
+        None  # why GitHub rejected the check, as a sentence; it is not tried again
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,16 +167,33 @@ class WrittenCheck:
     state: str | None = None  # of a commit status
 
 
-Action = EnsureLabels | EnsureIssueType | EnsureComment | EnsureReview | EnsureReply | RequestReviewers | EnsureCheck
+Action = (
+    EnsureLabels
+    | EnsureIssueType
+    | EnsureComment
+    | EnsureReview
+    | EnsureReply
+    | RequestReviewers
+    | EnsureCheck
+)
 
 OutcomeName = Literal["labels", "type", "comment", "review", "reply", "reviewers", "check"]
-OutcomeKind = Literal["created", "edited", "unchanged", "declined", "withheld", "changed", "dry_run", "off"]
+OutcomeKind = Literal[
+    "created", "edited", "unchanged", "declined", "withheld", "changed", "dry_run", "off"
+]
 
 
-COMMENT_CREATED, COMMENT_EDITED, COMMENT_UP_TO_DATE = "commented", "edited our comment", "our comment is up to date"
+COMMENT_CREATED, COMMENT_EDITED, COMMENT_UP_TO_DATE = (
+    "commented",
+    "edited our comment",
+    "our comment is up to date",
+)
 """Texts of `Outcome.detail` for a comment that was created, edited, or already up to date."""
 
-REPLY_CREATED, REPLY_EXISTS = "replied in a review thread", "our reply in the review thread is posted already"
+REPLY_CREATED, REPLY_EXISTS = (
+    "replied in a review thread",
+    "our reply in the review thread is posted already",
+)
 """Texts of `Outcome.detail` for a reply that was posted now or earlier."""
 
 
@@ -180,4 +211,6 @@ class Outcome:
     body: str | None = None  # text of the comment, as written or as a dry run would have written it
     comment_ids: Mapping[str, int] = field(default_factory=dict)
     """Of a review: the ids of the comments on GitHub by `InlineComment.key`, also of those posted earlier."""
-    rejected: tuple[str, ...] = ()  # of a review: keys of the comments whose position GitHub rejected
+    rejected: tuple[
+        str, ...
+    ] = ()  # of a review: keys of the comments whose position GitHub rejected

@@ -24,7 +24,10 @@ Difficulty = Literal["easy", "moderate", "complex"]
 
 ASSESSMENT = ("priority", "difficulty")
 """Fields of the reply about an issue. That about a pull request has them only if settings ask for them."""
-WORST_FIRST: Mapping[str, tuple[str, ...]] = {"priority": get_args(Priority), "difficulty": get_args(Difficulty)[::-1]}
+WORST_FIRST: Mapping[str, tuple[str, ...]] = {
+    "priority": get_args(Priority),
+    "difficulty": get_args(Difficulty)[::-1],
+}
 
 LabelRule = str | Mapping[str, str]
 """Label for a field's value: a pattern with {value}, a table of the values that have a label, or the label for true."""
@@ -78,12 +81,17 @@ class SuggestedLabel(_Part):
     """One of the repository's own labels that fits."""
 
     name: str = Field(max_length=200, description="The label's name, copied exactly from the list.")
-    confidence: float = Field(ge=0, le=1, description="How sure you are that a maintainer would set it, from 0 to 1.")
+    confidence: float = Field(
+        ge=0, le=1, description="How sure you are that a maintainer would set it, from 0 to 1."
+    )
 
 
 SuggestedLabels = Annotated[
     list[SuggestedLabel],
-    Field(max_length=20, description="Labels from the repository's list that fit; empty if there is no list."),
+    Field(
+        max_length=20,
+        description="Labels from the repository's list that fit; empty if there is no list.",
+    ),
 ]
 
 
@@ -108,7 +116,9 @@ class AnsweringReply(CommentingReply):
 
     answer_field: ClassVar[str] = "answer"
 
-    sources: list[Source] = Field(max_length=3, description="Empty if the answer rests on no section.")
+    sources: list[Source] = Field(
+        max_length=3, description="Empty if the answer rests on no section."
+    )
 
 
 class SameIssue(_Part):
@@ -135,7 +145,9 @@ class IssueAnalysis(AnsweringReply):
     difficulty: Difficulty
     component: Literal["frontend", "backend", "database", "none"]
     field_confidence: FieldConfidence | None
-    summary: str = Field(max_length=2000, description="The problem or wish in one or two sentences.")
+    summary: str = Field(
+        max_length=2000, description="The problem or wish in one or two sentences."
+    )
     missing: list[str] = Field(
         max_length=10,
         description="What the author must add before the work can begin, each as one short request; empty if nothing.",
@@ -153,7 +165,9 @@ class IssueResponse(AnsweringReply):
     """An answer to a question asked in an issue."""
 
     answer: OptionalText = Field(max_length=12000, description="The answer, as Markdown.")
-    certain: bool = Field(description="Whether the answer follows from the text shown, rather than from a guess.")
+    certain: bool = Field(
+        description="Whether the answer follows from the text shown, rather than from a guess."
+    )
 
 
 class Finding(_Part):
@@ -170,7 +184,9 @@ class Finding(_Part):
     severity: Severity
     confidence: float = Field(ge=0, le=1)
     continues: int | None = Field(description="Number of the earlier finding that this one is.")
-    rests_on: OptionalText = Field(description="Other shown lines that prove it, copied exactly. Empty if none.")
+    rests_on: OptionalText = Field(
+        description="Other shown lines that prove it, copied exactly. Empty if none."
+    )
     title: str = Field(max_length=200)
 
 
@@ -195,7 +211,8 @@ class PullRequestAnalysis(Reply):
 
     type: Literal["bug-fix", "feature", "refactor", "docs"]
     summary: str = Field(
-        max_length=MAX_SUMMARY_CHARACTERS, description="What the change does and why, in a few sentences."
+        max_length=MAX_SUMMARY_CHARACTERS,
+        description="What the change does and why, in a few sentences.",
     )
     earlier: list[EarlierVerdict] = Field(max_length=60, description="One for each listed finding.")
     findings: Annotated[list[Finding], STATED] = Field(max_length=50)
@@ -227,8 +244,12 @@ class NeededFact(_Part):
     """A fact about the code without which a finding or a claim would be wrong."""
 
     fact: str = Field(max_length=500, description="The fact, in one sentence.")
-    state: Literal["proved", "refuted", "not shown"] = Field(description="What the shown lines say of it.")
-    quote: OptionalText = Field(description="The line that proves or refutes it, copied exactly. Empty if not shown.")
+    state: Literal["proved", "refuted", "not shown"] = Field(
+        description="What the shown lines say of it."
+    )
+    quote: OptionalText = Field(
+        description="The line that proves or refutes it, copied exactly. Empty if not shown."
+    )
     is_decisive: bool = Field(description="Whether there is no failure without it.")
 
 
@@ -236,7 +257,8 @@ class FindingVerdict(_Part):
     number: int = Field(description="The number of the finding.")
     facts: list[NeededFact] = Field(max_length=8)
     unseen: OptionalText = Field(
-        max_length=300, description="The one fact that is not shown and on which the finding hangs. Empty if none."
+        max_length=300,
+        description="The one fact that is not shown and on which the finding hangs. Empty if none.",
     )
     agrees: bool = Field(description="Whether the lines shown prove what is said.")
 
@@ -252,7 +274,9 @@ class FindingVerdicts(Reply):
 class ReviewRequest(_Part):
     """One request of a reviewer to the author."""
 
-    comment: int | None = Field(description="The number of the comment it stands in, or null for the review's text.")
+    comment: int | None = Field(
+        description="The number of the comment it stands in, or null for the review's text."
+    )
     quote: str = Field(description="The reviewer's own words that ask for it, copied exactly.")
     todo: str = Field(max_length=500, description="What the author is to do, as one short request.")
     blocking: bool = Field(description="Whether the pull request cannot be merged without it.")
@@ -270,7 +294,9 @@ class ReviewAnalysis(CommentingReply):
 class Place(_Part):
     """A place in the repository."""
 
-    path: str = Field(description="A file of the repository, exactly as the log or the diff names it.")
+    path: str = Field(
+        description="A file of the repository, exactly as the log or the diff names it."
+    )
     line: int | None = Field(description="The line, where the log or the diff tells it, or null.")
     why: str = Field(max_length=500, description="What is to be seen there, in one sentence.")
 
@@ -285,7 +311,9 @@ class WorkflowAnalysis(CommentingReply):
     quote: OptionalText = Field(
         description="The one log line that shows the cause best, copied exactly, without its number. Empty if none.",
     )
-    where: list[Place] = Field(max_length=10, description="Where the cause is, the likeliest place first.")
+    where: list[Place] = Field(
+        max_length=10, description="Where the cause is, the likeliest place first."
+    )
     advice: OptionalText = Field(
         max_length=4000, description="What to do about it, as Markdown. Empty if there is nothing."
     )
@@ -294,10 +322,15 @@ class WorkflowAnalysis(CommentingReply):
 class ReleaseAnalysis(CommentingReply):
     """The announcement of a release, for its users."""
 
-    headline: str = Field(max_length=200, description="The release in one short line, without the version.")
-    announcement: str = Field(max_length=12000, description="The announcement, as Markdown, without a headline.")
+    headline: str = Field(
+        max_length=200, description="The release in one short line, without the version."
+    )
+    announcement: str = Field(
+        max_length=12000, description="The announcement, as Markdown, without a headline."
+    )
     highlights: list[str] = Field(
-        max_length=10, description="What matters most to users, each in one short line, the most important first."
+        max_length=10,
+        description="What matters most to users, each in one short line, the most important first.",
     )
 
 
@@ -308,7 +341,9 @@ class CommentReply(AnsweringReply):
         max_length=12000,
         description="The answer, as Markdown. Empty if there is nothing to answer.",
     )
-    certain: bool = Field(description="Whether the answer follows from the text shown, rather than from a guess.")
+    certain: bool = Field(
+        description="Whether the answer follows from the text shown, rather than from a guess."
+    )
 
 
 class GenericAnalysis(CommentingReply):
@@ -325,14 +360,18 @@ class ConflictResolution(_Part):
     """The resolution of one conflict."""
 
     number: int = Field(description="The number of the conflict.")
-    code: str = Field(description="The lines that replace the conflict and its marks, and no others.")
+    code: str = Field(
+        description="The lines that replace the conflict and its marks, and no others."
+    )
     why: str = Field(max_length=300, description="What was kept of each side, in one sentence.")
 
 
 class ConflictResolutions(Reply):
     """Resolutions of the conflicts of a cherry-pick."""
 
-    resolutions: list[ConflictResolution] = Field(max_length=50, description="Without those that the lines leave open.")
+    resolutions: list[ConflictResolution] = Field(
+        max_length=50, description="Without those that the lines leave open."
+    )
 
 
 class ChosenTest(_Part):
@@ -345,7 +384,9 @@ class ChosenTest(_Part):
 class ChosenTests(Reply):
     """The tests to run for a change."""
 
-    tests: list[ChosenTest] = Field(max_length=20, description="The most important first; empty if none is affected.")
+    tests: list[ChosenTest] = Field(
+        max_length=20, description="The most important first; empty if none is affected."
+    )
 
 
 REPLY_TYPES: Mapping[str, type[Reply]] = {
@@ -375,7 +416,9 @@ class Usage:
     cost_usd: float | None = None  # None when the model has no known price
     took_s: float = 0.0
     request_id: str | None = None  # Claude's id of the request
-    is_estimate: bool = False  # tokens and cost are an upper estimate, because the response has no usable numbers
+    is_estimate: bool = (
+        False  # tokens and cost are an upper estimate, because the response has no usable numbers
+    )
     output_usd: float | None = None  # the part of the cost for output tokens
 
     @property
@@ -423,9 +466,15 @@ class ValidReply:
     reply_type: str  # "issue_analysis", a key of REPLY_TYPES
     reply: Reply
     usage: Usage
-    cached_at: datetime | None = None  # if it came from the cache of replies: when Claude gave it (aware UTC)
-    unshown: tuple[int, ...] = ()  # indexes of `files` that the rendered prompt did not show as a whole
-    lost: Mapping[str, str] = field(default_factory=dict)  # why entries of a list were left out, by field of the reply
+    cached_at: datetime | None = (
+        None  # if it came from the cache of replies: when Claude gave it (aware UTC)
+    )
+    unshown: tuple[
+        int, ...
+    ] = ()  # indexes of `files` that the rendered prompt did not show as a whole
+    lost: Mapping[str, str] = field(
+        default_factory=dict
+    )  # why entries of a list were left out, by field of the reply
 
     @property
     def prompt_name(self) -> str:
@@ -434,7 +483,9 @@ class ValidReply:
 
 def find_review(answers: Sequence[ValidReply]) -> ValidReply | None:
     """Return the last reply that reviews the pull request. A follow-up prompt may have another type of reply."""
-    return next((one for one in reversed(answers) if isinstance(one.reply, PullRequestAnalysis)), None)
+    return next(
+        (one for one in reversed(answers) if isinstance(one.reply, PullRequestAnalysis)), None
+    )
 
 
 Unusable = Literal["invalid", "truncated", "refused", "stopped", "oversized"]
@@ -473,12 +524,18 @@ class Analysis:
     """All replies of Claude about one event, in order, and the comment rendered from them."""
 
     answers: tuple[ValidReply, ...]  # empty if Claude was not asked
-    comment: str | None  # Markdown, scrubbed, with footer; None when the last prompt has no comment template
+    comment: (
+        str | None
+    )  # Markdown, scrubbed, with footer; None when the last prompt has no comment template
     footer: str = ""  # the footer alone, for comments with sections; scrubbed
     comment_index: int = -1  # index in `answers` of the reply that the comment shows
-    inline: Mapping[str, str] = field(default_factory=dict)  # Markdown of review comments by key of the finding
+    inline: Mapping[str, str] = field(
+        default_factory=dict
+    )  # Markdown of review comments by key of the finding
     receipt: Receipt = NO_CALLS
-    left_out: str = ""  # for people on GitHub: a follow-up prompt without a reply, and why; "" if there is none
+    left_out: str = (
+        ""  # for people on GitHub: a follow-up prompt without a reply, and why; "" if there is none
+    )
 
     @property
     def worth_saying(self) -> bool:
@@ -513,7 +570,9 @@ def join_analyses(parts: Sequence[PullRequestAnalysis]) -> PullRequestAnalysis:
     Of the fields in `WORST_FIRST`, the worst value counts.
     """
     labels: dict[str, SuggestedLabel] = {}
-    for label in sorted((one for part in parts for one in part.suggested_labels), key=lambda one: -one.confidence):
+    for label in sorted(
+        (one for part in parts for one in part.suggested_labels), key=lambda one: -one.confidence
+    ):
         labels.setdefault(label.name, label)
     summaries = dict.fromkeys(part.summary for part in parts if part.summary)
     joined: dict[str, object] = {

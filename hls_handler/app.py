@@ -37,7 +37,13 @@ from hls_handler.background.threads import (
 )
 from hls_handler.clients.api import RateLimitMonitor
 from hls_handler.clients.credentials import App
-from hls_handler.clients.github import Credentials, Github, connect, make_credentials, uses_same_credentials
+from hls_handler.clients.github import (
+    Credentials,
+    Github,
+    connect,
+    make_credentials,
+    uses_same_credentials,
+)
 from hls_handler.clients.mirror import Mirrors
 from hls_handler.clients.providers import Breakers, Providers
 from hls_handler.clients.repository_labels import RepositoryLabels
@@ -103,7 +109,9 @@ Role = Literal["all", "web", "worker"]
 PING = {("webhooks", ""): 1, ("event", "ping"): 1, ("outcome", "pong"): 1}
 OUTCOME_EVERY_S = 0.25  # pause between two looks at a delivery whose sender waits for the result
 TRACES_CLOSE_S = 2.0  # for the last traces, when the service stops
-GIT_REMEDY = "see git's message in the log, the status of GitHub's Git operations, and the proxy or firewall"
+GIT_REMEDY = (
+    "see git's message in the log, the status of GitHub's Git operations, and the proxy or firewall"
+)
 PROMPTS_REMEDY = "fix the file that the message names; `hls check` checks all prompts"
 
 
@@ -155,7 +163,9 @@ class Service:
         self.role: Role = role
         self._log_ring = ring
         self._load = load
-        first, self._store, self._held = _open(settings, load, role)  # closing `_held` unlocks the file
+        first, self._store, self._held = _open(
+            settings, load, role
+        )  # closing `_held` unlocks the file
         self._health = Health(_utc_now)
         self._health.ok("store")  # it was opened, and the prompts were read
         self._health.ok("prompts")
@@ -171,13 +181,18 @@ class Service:
             report=self._report_git_host,
         )
         self._secrets = set(collect_secrets(settings))  # secrets of all settings since the start
-        self._reschedule = threading.Event()  # if set, the next `_check_changes` makes waiting deliveries due
-        self._installed = threading.Event()  # the same, but servers that asked to wait keep their holds
+        self._reschedule = (
+            threading.Event()
+        )  # if set, the next `_check_changes` makes waiting deliveries due
+        self._installed = (
+            threading.Event()
+        )  # the same, but servers that asked to wait keep their holds
         self._reloader = ConfigReloader(
             file, first, make=self._make_config, follow=self._apply_config, health=self._health
         )
         self._leases = HeldLeases(
-            lambda lease, s: self._store.queue.renew(lease, lease_s=s), lease_s=lambda: self.settings().limits.lease_s
+            lambda lease, s: self._store.queue.renew(lease, lease_s=s),
+            lease_s=lambda: self.settings().limits.lease_s,
         )
         self._workers = None if role == "web" else self._make_workers()
         self._tracing = connect_tracing(settings)
@@ -239,16 +254,22 @@ class Service:
         )
         if self._vectors is not None:
             checks.append(Check("vectors", self._vectors.check_server))
-        return PeriodicThread("probe", partial(self._check_health, checks), lambda: probe_every_s(self._health))
+        return PeriodicThread(
+            "probe", partial(self._check_health, checks), lambda: probe_every_s(self._health)
+        )
 
     def _clients(self, settings: Settings) -> tuple[GithubOf, ClaudeOf]:
         observe = self._rates.observe
         github: GithubOf = CachedClient(
-            lambda of: connect(of, observe=observe, now=_utc_now, labels=self._labels, mirrors=self._mirrors),
+            lambda of: connect(
+                of, observe=observe, now=_utc_now, labels=self._labels, mirrors=self._mirrors
+            ),
             close=Github.close,
         )
         claude: ClaudeOf = CachedClient(self._connect_claude, close=Providers.close)
-        github.of(self._credentials_of(settings))  # raises `SettingsError` now, not at the first use
+        github.of(
+            self._credentials_of(settings)
+        )  # raises `SettingsError` now, not at the first use
         claude.of(settings.claude)
         return github, claude
 
@@ -282,9 +303,14 @@ class Service:
     def _credentials_of(self, settings: Settings) -> Credentials:
         """Return the credentials that all clients with these settings share."""
         with self._credentials_lock:
-            if self._credentials is None or not uses_same_credentials(self._credentials.settings, settings.github):
+            if self._credentials is None or not uses_same_credentials(
+                self._credentials.settings, settings.github
+            ):
                 self._credentials = make_credentials(
-                    settings.github, observe=self._rates.observe, now=_utc_now, changed=lambda: self._probe.run_soon()
+                    settings.github,
+                    observe=self._rates.observe,
+                    now=_utc_now,
+                    changed=lambda: self._probe.run_soon(),
                 )
             return self._credentials
 
@@ -305,7 +331,9 @@ class Service:
         if repository_id is not None and number is not None:
             wrote = self._store.conversations.find_writers(repository_id, number)
         clients = [github.with_token(token) for token in credentials.all]
-        return choose_account(clients, active.bots, wrote, credentials.all.index(credentials.preferred))
+        return choose_account(
+            clients, active.bots, wrote, credentials.all.index(credentials.preferred)
+        )
 
     def _current_config(self) -> tuple[ActiveConfig, DeliveryConfig]:
         config = self._reloader.current()
@@ -323,9 +351,14 @@ class Service:
         github.close()
         claude.close()
         prompts, bots = before.prompts, before.bots
-        if any(getattr(settings, name) != getattr(before.settings, name) for name in ("prompts", "repositories")):
+        if any(
+            getattr(settings, name) != getattr(before.settings, name)
+            for name in ("prompts", "repositories")
+        ):
             folders = settings.prompts.folders.values()
-            prompts = ReloadingLibrary(lambda: self._load(settings), *folders, before=prompts.latest)
+            prompts = ReloadingLibrary(
+                lambda: self._load(settings), *folders, before=prompts.latest
+            )
         if not uses_same_credentials(settings.github, before.settings.github):
             bots = load_bot_accounts(settings.github, self._store)
         return ActiveConfig(settings, RepositoryTable(settings), prompts, bots)
@@ -396,7 +429,9 @@ class Service:
 
     def _make_check_ender(self) -> PeriodicThread:
         observe = self._rates.observe
-        clients: GithubOf = CachedClient(lambda of: connect(of, observe=observe, now=_utc_now), close=Github.close)
+        clients: GithubOf = CachedClient(
+            lambda of: connect(of, observe=observe, now=_utc_now), close=Github.close
+        )
         ender = CheckEnder(
             self._store,
             lambda: clients.of(self._credentials_of(self.settings())).preferred(),
@@ -418,7 +453,10 @@ class Service:
         )
         given = {} if listening is None else {"enabled": True, "interval_m": listening.every_s / 60}
         loop = CatchUpLoop(
-            catch_up, self._store.catch_up, lambda: self.settings().catch_up.model_copy(update=given), self._health
+            catch_up,
+            self._store.catch_up,
+            lambda: self.settings().catch_up.model_copy(update=given),
+            self._health,
         )
         thread = PeriodicThread("catch-up", loop.run, loop.every_s)
         return thread
@@ -454,7 +492,10 @@ class Service:
         credentials = self._credentials_of(self.settings())
         if not isinstance(credentials, App):
             return
-        owner, repositories = envelope.installation_owner, envelope.installation_repositories or None
+        owner, repositories = (
+            envelope.installation_owner,
+            envelope.installation_repositories or None,
+        )
         credentials.forget(repositories, owner=owner)
         fields = {"action": envelope.action, "account": owner, "repositories": repositories}
         log.info("the installation of the GitHub App has changed", extra=fields)
@@ -465,7 +506,10 @@ class Service:
         statistics, pauses = self._store.statistics, self._store.pauses.active()
         return Snapshot(
             counters=statistics.counters(),
-            queue={**asdict(self._store.deliveries.queue_state()), "paused": list(map(pause_to_dict, pauses))},
+            queue={
+                **asdict(self._store.deliveries.queue_state()),
+                "paused": list(map(pause_to_dict, pauses)),
+            },
             calls=statistics.recent_calls(limit=RECENT_CALLS),
             findings=statistics.count_findings(),
         )
@@ -483,7 +527,9 @@ class Service:
             for thread in reversed(self._periodic):
                 thread.stop()
             if self._workers is not None:
-                await anyio.to_thread.run_sync(self._workers.stop, self.settings().limits.shutdown_s)
+                await anyio.to_thread.run_sync(
+                    self._workers.stop, self.settings().limits.shutdown_s
+                )
             await anyio.to_thread.run_sync(self._accepts.close)
             await anyio.to_thread.run_sync(self._tracing.close, TRACES_CLOSE_S)
             if self._vectors is not None:
@@ -537,4 +583,8 @@ def _open(
                 raise DatabaseUnavailable(problems) from exc
         if prompts is None or store is None or bots is None:
             raise SettingsError(problems)
-        return ActiveConfig(settings, RepositoryTable(settings), prompts, bots), store, held.pop_all()
+        return (
+            ActiveConfig(settings, RepositoryTable(settings), prompts, bots),
+            store,
+            held.pop_all(),
+        )

@@ -48,14 +48,18 @@ class NewDelivery(msgspec.Struct, frozen=True):
     request_id: str  # id of the HTTP request, which X-Request-ID of the response contains, or `CAUGHT_UP` and a number
     state: Literal["queued", "ignored"]
     reason: str | None = None  # why it is ignored, as a sentence; None if it is queued
-    reason_kind: str | None = None  # short form of `reason`, by which /stats counts it: "event not enabled"
+    reason_kind: str | None = (
+        None  # short form of `reason`, by which /stats counts it: "event not enabled"
+    )
     repository_id: int | None = None
     repository: str | None = None  # "owner/repo"
     number: int | None = None  # number of the issue or pull request
     head_sha: str | None = None
     author: str | None = None  # login, of the issue or pull request; None unless `metrics.authors`
     sender: str | None = None  # login
-    title: str | None = None  # of the issue or pull request: cleaned, redacted, at most 200 characters
+    title: str | None = (
+        None  # of the issue or pull request: cleaned, redacted, at most 200 characters
+    )
     priority: int = PRIORITY_OTHER  # a higher number is processed earlier
     settle_s: float = 0.0  # wait before processing; a delivery that arrives during this time may supersede this one
     digest: bytes | None = None  # `web.webhook.body_digest`; None if ignored
@@ -87,8 +91,12 @@ class NewDelivery(msgspec.Struct, frozen=True):
 class Accepted(msgspec.Struct, frozen=True):
     """The result of storing a `NewDelivery`. The receiver responds with it after the commit."""
 
-    outcome: Literal["queued", "ignored", "duplicate", "replay"]  # duplicate: known GUID; replay: known body, new GUID
-    state: State  # state of the stored delivery; for a replay, of the delivery that had the same body
+    outcome: Literal[
+        "queued", "ignored", "duplicate", "replay"
+    ]  # duplicate: known GUID; replay: known body, new GUID
+    state: (
+        State  # state of the stored delivery; for a replay, of the delivery that had the same body
+    )
     guid: str  # GUID of the same delivery as `state`
     reason: str | None = None  # why it was ignored
 
@@ -146,9 +154,13 @@ class Checkpoint:
     version: int  # version of the structure of `value`
     value: str  # JSON
     took_s: float = 0.0
-    started_at: datetime | None = None  # aware UTC, by the database's clock; None if the step is not measured
+    started_at: datetime | None = (
+        None  # aware UTC, by the database's clock; None if the step is not measured
+    )
     github_requests: int | None = None  # that the step sent
-    is_progress: bool = True  # False: for display; failures and crashes of the delivery are counted on
+    is_progress: bool = (
+        True  # False: for display; failures and crashes of the delivery are counted on
+    )
 
 
 @dataclass(frozen=True, slots=True)

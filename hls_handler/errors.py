@@ -98,7 +98,9 @@ class Postponed(HlsError):
     claude.calls_per_hour is reached or a budget is used up, else None. `/health` reports "claude" as a problem.
     """
 
-    def __init__(self, message: str, *, at: datetime, waiting_for: Dependency | None = None) -> None:
+    def __init__(
+        self, message: str, *, at: datetime, waiting_for: Dependency | None = None
+    ) -> None:
         super().__init__(message)
         self.at = at
         self.waiting_for: Dependency | None = waiting_for
@@ -110,7 +112,9 @@ class BudgetUsedUp(Postponed):
     `is_first` is True for the first call of this day that did not fit the budget.
     """
 
-    def __init__(self, message: str, *, at: datetime, waiting_for: Dependency | None, is_first: bool) -> None:
+    def __init__(
+        self, message: str, *, at: datetime, waiting_for: Dependency | None, is_first: bool
+    ) -> None:
         super().__init__(message, at=at, waiting_for=waiting_for)
         self.is_first = is_first
 
@@ -238,4 +242,8 @@ class RateLimited(DependencyDown):
 
 def with_remedy(error: HlsError) -> str:
     """Return the error's message. If the error has a remedy, append it."""
-    return f"{error}; {error.remedy}" if isinstance(error, DependencyDown | SlowResponse) else str(error)
+    return (
+        f"{error}; {error.remedy}"
+        if isinstance(error, DependencyDown | SlowResponse)
+        else str(error)
+    )

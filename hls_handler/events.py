@@ -37,7 +37,9 @@ REPOSITORY_NAME = re.compile(r"(?!\.\.?/)[A-Za-z0-9_.-]+/(?!\.\.?\Z)[A-Za-z0-9_.
 HLS inserts the name into URLs without quoting, so it must not contain a second slash, `..` or a special character.
 """
 
-PULL_REQUEST_EVENTS = frozenset({"pull_request", "pull_request_review", "pull_request_review_comment"})
+PULL_REQUEST_EVENTS = frozenset(
+    {"pull_request", "pull_request_review", "pull_request_review_comment"}
+)
 
 REQUIRED_OBJECTS: Mapping[str, tuple[str, ...]] = {
     "issues": ("issue",),
@@ -146,7 +148,9 @@ class Issue:
     author_association: Association  # "NONE", "CONTRIBUTOR", ...; not a permission
     html_url: Annotated[str, Field(default="")]
     is_pull_request: Annotated[
-        bool, Field(validation_alias=AliasChoices("pull_request", "is_pull_request")), BeforeValidator(is_present)
+        bool,
+        Field(validation_alias=AliasChoices("pull_request", "is_pull_request")),
+        BeforeValidator(is_present),
     ] = False  # True for a pull request that GitHub sends as an issue
     comments: int | None = None  # number of comments; None if GitHub omits it
 
@@ -163,15 +167,23 @@ class PullRequest:
     labels: Labels
     author_association: Association
     html_url: Annotated[str, Field(default="")]
-    head_sha: Annotated[str, Field(validation_alias=AliasChoices(AliasPath("head", "sha"), "head_sha"))]
-    head_ref: Annotated[Text, Field(validation_alias=AliasChoices(AliasPath("head", "ref"), "head_ref"))]
-    base_ref: Annotated[Text, Field(validation_alias=AliasChoices(AliasPath("base", "ref"), "base_ref"))]
+    head_sha: Annotated[
+        str, Field(validation_alias=AliasChoices(AliasPath("head", "sha"), "head_sha"))
+    ]
+    head_ref: Annotated[
+        Text, Field(validation_alias=AliasChoices(AliasPath("head", "ref"), "head_ref"))
+    ]
+    base_ref: Annotated[
+        Text, Field(validation_alias=AliasChoices(AliasPath("base", "ref"), "base_ref"))
+    ]
     additions: Count
     deletions: Count
     changed_files: Count
     commits: Count
     merged: Flag
-    comments: int | None = None  # number of comments of the conversation; None if GitHub omits it, as in lists
+    comments: int | None = (
+        None  # number of comments of the conversation; None if GitHub omits it, as in lists
+    )
     base_sha: Annotated[
         str, null_to(""), Field(validation_alias=AliasChoices(AliasPath("base", "sha"), "base_sha"))
     ] = ""
@@ -225,13 +237,18 @@ class WorkflowRun:
     head_owner: Annotated[
         str | None,
         Field(
-            default=None, validation_alias=AliasChoices(AliasPath("head_repository", "owner", "login"), "head_owner")
+            default=None,
+            validation_alias=AliasChoices(
+                AliasPath("head_repository", "owner", "login"), "head_owner"
+            ),
         ),
     ]  # owner of the repository that has the branch; None if that fork was deleted
     head_repository: Annotated[str | None, BeforeValidator(_full_name), Field(default=None)]
     """The repository that has the branch: "owner/repo", which may be a fork; None if the repository was deleted."""
     actor: Author  # the account that triggered the first attempt
-    triggering_actor: Annotated[Account, BeforeValidator(_actor_if_null), Field(default=None, validate_default=True)]
+    triggering_actor: Annotated[
+        Account, BeforeValidator(_actor_if_null), Field(default=None, validate_default=True)
+    ]
     """The account that triggered this attempt, for example a re-run; equal to `actor` if GitHub sends null."""
     html_url: Text
     pull_request_numbers: Annotated[tuple[int, ...], Field(default=())]
@@ -249,7 +266,9 @@ class Release:
     author: Author
     html_url: Text
     published_at: OptionalTime  # aware UTC; None for a draft
-    target_commitish: Text  # the branch or commit from which the tag is created if it does not exist
+    target_commitish: (
+        Text  # the branch or commit from which the tag is created if it does not exist
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,11 +290,15 @@ class CheckRun:
     html_url: Text
     app_id: Annotated[int | None, Field(default=None, validation_alias=AliasPath("app", "id"))]
     app: Annotated[Text, Field(default="", validation_alias=AliasPath("app", "name"))]  # its name
-    branch: Annotated[Text, Field(default="", validation_alias=AliasPath("check_suite", "head_branch"))]
+    branch: Annotated[
+        Text, Field(default="", validation_alias=AliasPath("check_suite", "head_branch"))
+    ]
     title: Annotated[Text, Field(default="", validation_alias=AliasPath("output", "title"))]
     summary: Annotated[Text, Field(default="", validation_alias=AliasPath("output", "summary"))]
     text: Annotated[Text, Field(default="", validation_alias=AliasPath("output", "text"))]
-    annotations_count: Annotated[Count, Field(default=0, validation_alias=AliasPath("output", "annotations_count"))]
+    annotations_count: Annotated[
+        Count, Field(default=0, validation_alias=AliasPath("output", "annotations_count"))
+    ]
     pull_request_numbers: Annotated[tuple[int, ...], Field(default=())]
     """Pull requests of the commit into this repository. Empty if the branch is in a fork: GitHub lists none then."""
 
@@ -348,7 +371,11 @@ class Event:
         """The id of the organisation that owns the repository; None if a person owns it."""
         repository = self.payload.get("repository")
         owner = repository.get("owner") if isinstance(repository, Mapping) else None
-        found = owner.get("id") if isinstance(owner, Mapping) and owner.get("type") == "Organization" else None
+        found = (
+            owner.get("id")
+            if isinstance(owner, Mapping) and owner.get("type") == "Organization"
+            else None
+        )
         return found if type(found) is int else None
 
     @property
@@ -369,7 +396,9 @@ class Event:
 @dataclass(frozen=True, slots=True)
 class _ListedPullRequest:
     number: int
-    base_repository_id: Annotated[int | None, Field(default=None, validation_alias=AliasPath("base", "repo", "id"))]
+    base_repository_id: Annotated[
+        int | None, Field(default=None, validation_alias=AliasPath("base", "repo", "id"))
+    ]
 
 
 _EVENT = TypeAdapter(Event)
@@ -385,7 +414,9 @@ def parse_event(name: str, delivery: str, body: bytes) -> Event:
         for key, run in (("workflow_run", event.workflow_run), ("check_run", event.check_run)):
             if run is not None:  # drop pull requests into forks, which GitHub also lists
                 listed = _LISTED.validate_python(payload[key].get("pull_requests"))
-                numbers = tuple(pull.number for pull in listed if pull.base_repository_id == event.repository.id)
+                numbers = tuple(
+                    pull.number for pull in listed if pull.base_repository_id == event.repository.id
+                )
                 changed: dict[str, Any] = {key: replace(run, pull_request_numbers=numbers)}
                 event = replace(event, **changed)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
@@ -393,7 +424,9 @@ def parse_event(name: str, delivery: str, body: bytes) -> Event:
     except ValidationError as exc:
         first = exc.errors(include_input=False, include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise PayloadError(f"the payload does not fit the event {name}: {field}: {first['msg']}") from exc
+        raise PayloadError(
+            f"the payload does not fit the event {name}: {field}: {first['msg']}"
+        ) from exc
     for required in REQUIRED_OBJECTS.get(name, ()):
         if getattr(event, required) is None:
             raise PayloadError(f"the payload does not fit the event {name}: it has no {required}")

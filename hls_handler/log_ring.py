@@ -70,7 +70,10 @@ class LogRing:
             gone = self._added - len(self._lines)
             last = self._added if until is None else until
             texts = tuple(islice(self._lines, max(after - gone, 0), max(last - gone, 0)))
-        part, levels = json.dumps(text)[1:-1].lower(), LEVELS[LEVELS.index(level) :] if level else ()
+        part, levels = (
+            json.dumps(text)[1:-1].lower(),
+            LEVELS[LEVELS.index(level) :] if level else (),
+        )
 
         def matching() -> Iterator[LogLine]:
             for one in reversed(texts):
@@ -78,8 +81,13 @@ class LogRing:
                 if (
                     (not level or line["level"] in levels)
                     and (not id or id in line.values())
-                    and (not delivery or (line.get("delivery") == delivery and line.get("decision") != "rejected"))
-                    and (not repository or str(line.get("repository")).lower() == repository.lower())
+                    and (
+                        not delivery
+                        or (line.get("delivery") == delivery and line.get("decision") != "rejected")
+                    )
+                    and (
+                        not repository or str(line.get("repository")).lower() == repository.lower()
+                    )
                     and (not part or part in one.lower())
                 ):
                     yield line

@@ -32,10 +32,24 @@ from hls_handler.untrusted.redaction import redact
 _bound: ContextVar[Mapping[str, str]] = ContextVar("hls_log_ids", default=MappingProxyType({}))
 
 _NON_FIELDS = frozenset(
-    {*logging.LogRecord("", 0, "", 0, "", (), None).__dict__, "message", "taskName", "color_message", "ids"}
+    {
+        *logging.LogRecord("", 0, "", 0, "", (), None).__dict__,
+        "message",
+        "taskName",
+        "color_message",
+        "ids",
+    }
 )
-_VERBOSE_LOGGERS = ("httpx", "httpx2", "httpcore2", "urllib3", "alembic")  # they log every request or step at INFO
-IDENTIFIER = re.compile("[0-9a-f-]+")  # the id of a delivery or a request is no credential, and differs in each line
+_VERBOSE_LOGGERS = (
+    "httpx",
+    "httpx2",
+    "httpcore2",
+    "urllib3",
+    "alembic",
+)  # they log every request or step at INFO
+IDENTIFIER = re.compile(
+    "[0-9a-f-]+"
+)  # the id of a delivery or a request is no credential, and differs in each line
 MAX_REMEMBERED_CHARS = 200
 
 
@@ -80,7 +94,9 @@ def configure(
     root.setLevel(level)
     for name in list(root.manager.loggerDict):
         logger = logging.getLogger(name)
-        if logger.handlers:  # a logger without handlers was silenced on purpose: uvicorn's access log
+        if (
+            logger.handlers
+        ):  # a logger without handlers was silenced on purpose: uvicorn's access log
             logger.handlers[:] = []
             logger.propagate = True
     for name in _VERBOSE_LOGGERS:
@@ -92,7 +108,9 @@ def configure(
 def _log_thread_exception(args: threading.ExceptHookArgs) -> None:
     name = args.thread.name if args.thread else "unknown"
     error = args.exc_value or args.exc_type()
-    logging.getLogger(__name__).critical("uncaught exception in a thread", extra={"thread_name": name}, exc_info=error)
+    logging.getLogger(__name__).critical(
+        "uncaught exception in a thread", extra={"thread_name": name}, exc_info=error
+    )
 
 
 def _add_ids(record: logging.LogRecord) -> bool:
@@ -113,12 +131,16 @@ class CleanHandler(logging.StreamHandler[IO[str]]):
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
         if self._ring is not None:
-            self._ring.add(line if self.formatter is self._json_lines else self._json_lines.format(record))
+            self._ring.add(
+                line if self.formatter is self._json_lines else self._json_lines.format(record)
+            )
         return line
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (name defined by logging)
         with suppress(OSError, ValueError):  # the reader of the log has closed it
-            sys.stderr.write(f"a log line could not be written: {record.name}, {record.pathname}:{record.lineno}\n")
+            sys.stderr.write(
+                f"a log line could not be written: {record.name}, {record.pathname}:{record.lineno}\n"
+            )
 
 
 class _Cleaner:
@@ -154,7 +176,11 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
 
 def _format_time(seconds: float) -> str:
     """Return "2026-11-20T12:00:00.123Z"."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (
+        datetime.fromtimestamp(seconds, UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
 
 
 class JsonLines(JsonFormatter):
@@ -216,7 +242,9 @@ class TextLines(logging.Formatter):
             for name, value in _fields(record).items()
             if value is not None
         )
-        ids = " ".join(f"{name}={clean(value)}" for name, value in record.__dict__.get("ids", {}).items())
+        ids = " ".join(
+            f"{name}={clean(value)}" for name, value in record.__dict__.get("ids", {}).items()
+        )
         what = escape_unprintable(f"{where:<16} {clean(record.getMessage())}")
         more = escape_unprintable(f"{fields}{f'  [{ids}]' if ids else ''}")
         shown = f"{self._coloured(time_, _DIM)} {level} {what}{self._coloured(more, _DIM)}"
@@ -251,7 +279,9 @@ def mask_secrets(text: str, secrets: Iterable[str]) -> str:
 
 
 def _find_encodings(secrets: Iterable[str]) -> list[str]:
-    found = {text for secret in secrets if len(secret) >= MIN_SECRET_CHARS for text in _encodings(secret)}
+    found = {
+        text for secret in secrets if len(secret) >= MIN_SECRET_CHARS for text in _encodings(secret)
+    }
     return sorted(found, key=lambda encoding: (-len(encoding), encoding))
 
 
@@ -276,7 +306,11 @@ def _encodings(secret: str) -> Iterator[str]:
 
 def _base64_parts(secret: bytes) -> Iterator[str]:
     # In the base64 of a longer text, such as "user:secret", the secret's characters depend on its offset modulo 3.
-    for offset, mixed in ((0, 0), (1, 2), (2, 3)):  # bytes before the secret; characters that encode them
+    for offset, mixed in (
+        (0, 0),
+        (1, 2),
+        (2, 3),
+    ):  # bytes before the secret; characters that encode them
         end = (offset + len(secret)) * 8 // 6
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             encoded = encode(b"\0" * offset + secret).decode()

@@ -20,7 +20,10 @@ SETTINGS = _FOLDER / "config" / "settings.example.yaml"
 @cache
 def list_documents() -> dict[str, str]:
     """Return the title of each page of the documentation by its file name: "running.md" -> "Run HLS"."""
-    first = {path.name: path.read_text(encoding="utf-8").partition("\n")[0] for path in sorted(DOCS.glob("*.md"))}
+    first = {
+        path.name: path.read_text(encoding="utf-8").partition("\n")[0]
+        for path in sorted(DOCS.glob("*.md"))
+    }
     return {name: line.removeprefix("# ").replace("`", "") for name, line in first.items()}
 
 
@@ -31,13 +34,25 @@ def find_edited_files() -> dict[str, str]:
     """
     if not (_FOLDER / ".git").exists():
         return {}
-    edited = _git("diff", "--name-only", "--relative", "--diff-filter=MD", "-z", "HEAD", "--", "prompts", str(SETTINGS))
+    edited = _git(
+        "diff",
+        "--name-only",
+        "--relative",
+        "--diff-filter=MD",
+        "-z",
+        "HEAD",
+        "--",
+        "prompts",
+        str(SETTINGS),
+    )
     return {name: _git("show", f"HEAD:./{name}") for name in edited.split("\0") if name}
 
 
 def _git(*arguments: str) -> str:
     command = ["git", "-C", str(_FOLDER), *arguments]  # git is found on the PATH
     try:
-        return subprocess.run(command, capture_output=True, check=True, encoding="utf-8", errors="replace").stdout
+        return subprocess.run(
+            command, capture_output=True, check=True, encoding="utf-8", errors="replace"
+        ).stdout
     except (OSError, subprocess.CalledProcessError):
         return ""

@@ -42,7 +42,10 @@ from hls_handler.store.texts import Texts
 
 log = logging.getLogger(__name__)
 
-_CONNECT_ATTEMPTS, _CONNECT_RETRY_S = 60, 0.5  # half a minute, while the database server is starting
+_CONNECT_ATTEMPTS, _CONNECT_RETRY_S = (
+    60,
+    0.5,
+)  # half a minute, while the database server is starting
 
 
 class Storage:

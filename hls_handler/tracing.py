@@ -100,7 +100,9 @@ def span(
         try:
             yield
         except Exception as exc:
-            is_failure = isinstance(exc, StepFailed | StoreUnavailable) or not isinstance(exc, HlsError)
+            is_failure = isinstance(exc, StepFailed | StoreUnavailable) or not isinstance(
+                exc, HlsError
+            )
             annotate({"error.type": type(exc).__name__}, failed=is_failure)
             raise
 
@@ -164,7 +166,9 @@ def connect(
     )
     provider = TracerProvider(
         sampler=ALWAYS_ON,
-        resource=Resource({"service.name": "hls", "service.version": __version__, "service.instance.id": instance}),
+        resource=Resource(
+            {"service.name": "hls", "service.version": __version__, "service.instance.id": instance}
+        ),
         span_limits=SpanLimits(max_span_attribute_length=MAX_ATTRIBUTE_CHARACTERS),
         shutdown_on_exit=False,
     )

@@ -31,7 +31,13 @@ class Cluster:
     """A running PostgreSQL."""
 
     def __init__(
-        self, sockets: Path, user: str, *, as_user: Sequence[str], start: Sequence[str], stop: Sequence[str]
+        self,
+        sockets: Path,
+        user: str,
+        *,
+        as_user: Sequence[str],
+        start: Sequence[str],
+        stop: Sequence[str],
     ) -> None:
         self._sockets = sockets
         self._user, self._as_user = user, as_user
@@ -51,13 +57,17 @@ class Cluster:
 
     def limit_file_size(self, size_bytes: int | None) -> None:
         """Let new server processes fail to write beyond this file size, as on a full disk; None removes the limit."""
-        pid = self.socket.with_name(f"{self.socket.name}.lock").read_text().splitlines()[0]  # of the postmaster
+        pid = (
+            self.socket.with_name(f"{self.socket.name}.lock").read_text().splitlines()[0]
+        )  # of the postmaster
         limit = "unlimited" if size_bytes is None else size_bytes
         _check([*self._as_user, "prlimit", f"--fsize={limit}:", "--pid", pid], self._sockets)
 
     def url(self, database: str, *, port: int | None = None) -> str:
         """URL of a database, by the socket or by a local port that is forwarded to it."""
-        address = f"/{database}?host={self._sockets}" if port is None else f"127.0.0.1:{port}/{database}"
+        address = (
+            f"/{database}?host={self._sockets}" if port is None else f"127.0.0.1:{port}/{database}"
+        )
         return f"postgresql+psycopg://{self._user}@{address}"
 
     def create(self) -> str:
@@ -81,7 +91,9 @@ class Cluster:
         return row[0] if row else None
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
-        return psycopg.connect(host=str(self._sockets), user=self._user, dbname=database, autocommit=True)
+        return psycopg.connect(
+            host=str(self._sockets), user=self._user, dbname=database, autocommit=True
+        )
 
 
 @contextmanager
@@ -103,7 +115,18 @@ def running_cluster(
         if as_user:
             shutil.chown(data_folder, user)
         data, log = Path(data_folder).resolve() / "data", home / "log"
-        run = [*as_user, str(programs / "initdb"), "-D", str(data), "-U", user, "-A", "trust", "-E", "UTF8"]
+        run = [
+            *as_user,
+            str(programs / "initdb"),
+            "-D",
+            str(data),
+            "-U",
+            user,
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+        ]
         _check([*run, "--locale=C", "--no-sync", f"--wal-segsize={wal_segment_mb}"], home)
         all_settings = _LOCAL_SETTINGS | ({} if fsync else _FAST_SETTINGS) | settings
         options = " ".join(f"-c {name}='{value}'" for name, value in all_settings.items())
@@ -123,7 +146,9 @@ def _unprivileged(home: Path) -> tuple[Sequence[str], str]:
         return (), getpass.getuser()
     user = next((name for name in ("postgres", "nobody") if _exists(name)), None)
     if user is None:
-        raise RuntimeError("PostgreSQL does not run as root: create a user named postgres, or run the tests as another")
+        raise RuntimeError(
+            "PostgreSQL does not run as root: create a user named postgres, or run the tests as another"
+        )
     shutil.chown(home, user)
     return ("runuser", "-u", user, "--"), user
 

@@ -15,9 +15,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path("/")
-POSTGRESQL_FOLDERS = ("usr/lib/postgresql/*/bin", "opt/homebrew/opt/postgresql*/bin", "usr/local/opt/postgresql*/bin")
+POSTGRESQL_FOLDERS = (
+    "usr/lib/postgresql/*/bin",
+    "opt/homebrew/opt/postgresql*/bin",
+    "usr/local/opt/postgresql*/bin",
+)
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM_APPLICATIONS = ("Chromium.app/Contents/MacOS/Chromium", "Google Chrome.app/Contents/MacOS/Google Chrome")
+CHROMIUM_APPLICATIONS = (
+    "Chromium.app/Contents/MacOS/Chromium",
+    "Google Chrome.app/Contents/MacOS/Google Chrome",
+)
 
 
 class MissingPrograms(Exception):
@@ -28,14 +35,20 @@ def find_postgresql(environ: Mapping[str, str] = os.environ, *, root: Path = ROO
     """Return the folder of initdb, pg_ctl and postgres: of the system, otherwise of the PyPI package pgserver."""
     initdb = shutil.which("initdb", path=environ.get("PATH"))
     folders = [Path(initdb).resolve().parent] if initdb else []
-    folders += sorted((path for glob in POSTGRESQL_FOLDERS for path in root.glob(glob)), key=_version, reverse=True)
+    folders += sorted(
+        (path for glob in POSTGRESQL_FOLDERS for path in root.glob(glob)),
+        key=_version,
+        reverse=True,
+    )
     package = importlib.util.find_spec("pgserver")
     if package is not None and package.origin is not None:
         folders.append(Path(package.origin).parent / "pginstall" / "bin")
     for folder in folders:
         if all((folder / name).exists() for name in ("initdb", "pg_ctl", "postgres")):
             return folder
-    raise MissingPrograms("there is no PostgreSQL; `make programs` installs it, or prints the command that does")
+    raise MissingPrograms(
+        "there is no PostgreSQL; `make programs` installs it, or prints the command that does"
+    )
 
 
 def find_chromium(environ: Mapping[str, str] = os.environ, *, root: Path = ROOT) -> Path:
@@ -46,7 +59,9 @@ def find_chromium(environ: Mapping[str, str] = os.environ, *, root: Path = ROOT)
     for path in (*found, *(root / "Applications" / name for name in CHROMIUM_APPLICATIONS)):
         if path is not None and Path(path).exists():
             return Path(path)
-    raise MissingPrograms("there is no Chromium; `make programs` installs it, or prints the command that does")
+    raise MissingPrograms(
+        "there is no Chromium; `make programs` installs it, or prints the command that does"
+    )
 
 
 def ensure_programs(environ: Mapping[str, str] = os.environ, *, root: Path = ROOT) -> None:
@@ -56,10 +71,16 @@ def ensure_programs(environ: Mapping[str, str] = os.environ, *, root: Path = ROO
         return
     as_root = [] if os.geteuid() == 0 else ["sudo"]
     if all(shutil.which(name, path=environ.get("PATH")) for name in (*as_root, "apt-get")):
-        print(f"Installing {', '.join(packages)} with apt-get, because the tests need them ...", flush=True)  # noqa: T201
+        named = ", ".join(packages)
+        print(f"Installing {named} with apt-get, because the tests need them ...", flush=True)  # noqa: T201
         apt_get = [*as_root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]
-        for arguments in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *packages]):
-            subprocess.run([*apt_get, *arguments], env=environ, stdout=subprocess.DEVNULL, check=False)
+        for arguments in (
+            ["update", "-qq"],
+            ["install", "-y", "-qq", "--no-install-recommends", *packages],
+        ):
+            subprocess.run(
+                [*apt_get, *arguments], env=environ, stdout=subprocess.DEVNULL, check=False
+            )
         packages = _find_missing_packages(environ, root)
     if packages:
         raise MissingPrograms(
@@ -73,7 +94,9 @@ def ensure_programs(environ: Mapping[str, str] = os.environ, *, root: Path = ROO
 def _find_missing_packages(environ: Mapping[str, str], root: Path) -> list[str]:
     """Return the names of the missing programs' packages on Debian and Ubuntu."""
     packages = []
-    if importlib.util.find_spec("ensurepip") is None:  # Debian's python3 cannot create a .venv without it
+    if (
+        importlib.util.find_spec("ensurepip") is None
+    ):  # Debian's python3 cannot create a .venv without it
         packages.append(f"python3.{sys.version_info.minor}-venv")
     release = root / "etc" / "os-release"
     is_ubuntu = release.exists() and "\nID=ubuntu\n" in release.read_text(encoding="utf-8")

@@ -25,7 +25,17 @@ LAYERS: Mapping[int, tuple[str, ...]] = {
     3: ("clients", "storage", "store", "queue", "db"),
     2: ("routing", "handlers", "prompting", "review", "retrieval", "ci"),
     1: (
-        *("settings", "events", "deliveries", "analysis", "actions", "untrusted", "errors", "log_ring", "logs"),
+        *(
+            "settings",
+            "events",
+            "deliveries",
+            "analysis",
+            "actions",
+            "untrusted",
+            "errors",
+            "log_ring",
+            "logs",
+        ),
         *("shipped", "tracing", "wording"),
     ),
 }
@@ -84,7 +94,8 @@ def package_of(module: str) -> str:
 def modules() -> Mapping[Path, Sequence[ast.AST]]:
     """Return all nodes of each module. To parse them takes seconds, so it is done once."""
     return {
-        path: tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8")))) for path in sorted(PACKAGE.rglob("*.py"))
+        path: tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        for path in sorted(PACKAGE.rglob("*.py"))
     }
 
 
@@ -120,7 +131,12 @@ def cycle_in(graph: Mapping[str, set[str]]) -> list[str]:
         if package in path:
             return [*path[path.index(package) :], package]
         return next(
-            (found for other in sorted(graph.get(package, ())) if (found := visit(other, [*path, package]))), []
+            (
+                found
+                for other in sorted(graph.get(package, ()))
+                if (found := visit(other, [*path, package]))
+            ),
+            [],
         )
 
     return next((found for package in sorted(graph) if (found := visit(package, []))), [])
@@ -156,7 +172,9 @@ def test_serving_with_sqlite_loads_no_module_of_the_sandbox_and_no_large_library
         "hls_handler.sandbox",
     }
     code = f"import sys, hls_handler.cli.serve; print({unwanted} & sys.modules.keys())"
-    printed = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True).stdout
+    printed = subprocess.run(
+        [sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
     assert printed == "set()\n"
 
 
@@ -171,7 +189,9 @@ def test_packages_have_no_import_cycles() -> None:
 @pytest.mark.parametrize("package", OWNERS_PACKAGES)
 def test_each_package_that_the_owner_named_is_required_and_used(package: str) -> None:
     name = OWNERS_PACKAGES[package]
-    required = Path("requirements-dev.txt" if package == "pytest" else "requirements.txt").read_text(encoding="utf-8")
+    required = Path(
+        "requirements-dev.txt" if package == "pytest" else "requirements.txt"
+    ).read_text(encoding="utf-8")
     assert re.search(rf"^{re.escape(package)}==", required, re.MULTILINE)
     if package != "pytest":  # which runs this test
         assert [module for module, imported in all_imports() if is_inside(imported, name)] != []
@@ -191,7 +211,9 @@ def test_architecture_md_has_the_same_table_of_layers() -> None:
     rows = re.findall(r"^\| (\d) [^|]*\| ([^|]+) \|", ARCHITECTURE, flags=re.MULTILINE)
     shown: dict[int, tuple[str, ...]] = {}
     for layer, packages in rows:
-        names = tuple(name.removesuffix(".py").rstrip("/") for name in re.findall(r"`([^`]+)`", packages))
+        names = tuple(
+            name.removesuffix(".py").rstrip("/") for name in re.findall(r"`([^`]+)`", packages)
+        )
         shown[int(layer)] = shown.get(int(layer), ()) + names
     assert {layer: sorted(packages) for layer, packages in shown.items()} == {
         layer: sorted(packages) for layer, packages in LAYERS.items()
@@ -199,17 +221,24 @@ def test_architecture_md_has_the_same_table_of_layers() -> None:
 
 
 def test_architecture_md_lists_every_catch_all() -> None:
-    catch_alls = sorted(f"{path}: {function}" for path in modules() for function in find_catch_alls(path))
+    catch_alls = sorted(
+        f"{path}: {function}" for path in modules() for function in find_catch_alls(path)
+    )
     listed = re.findall(r"^- `([^`]+\.py)`, `([^`]+)`:", ARCHITECTURE, re.MULTILINE)
     assert sorted(f"{path}: {function}" for path, function in listed) == catch_alls
 
 
 def find_catch_alls(path: Path) -> Iterator[str]:
     """Yield the innermost functions that catch `Exception`, `BaseException` or everything, and do not re-raise it."""
-    functions = [node for node in modules()[path] if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    functions = [
+        node for node in modules()[path] if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
     for handler in (node for node in modules()[path] if isinstance(node, ast.ExceptHandler)):
         caught = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
-        names = {node.id if isinstance(node, ast.Name) else "" if node else "Exception" for node in caught}
+        names = {
+            node.id if isinstance(node, ast.Name) else "" if node else "Exception"
+            for node in caught
+        }
         is_reraised = isinstance(handler.body[-1], ast.Raise) and handler.body[-1].exc is None
         if names & {"Exception", "BaseException"} and not is_reraised:
             enclosing = [f for f in functions if f.lineno <= handler.lineno <= (f.end_lineno or 0)]
@@ -227,13 +256,23 @@ def test_the_manifest_of_the_app_has_the_event_of_every_handler() -> None:
 def test_guide_for_a_new_handler_names_every_module_that_names_all_events_with_a_handler() -> None:
     guide = re.search(r"^### A new handler\n(.*?)^##", ARCHITECTURE, re.DOTALL | re.MULTILINE)
     assert guide is not None
-    places = {path.relative_to(PACKAGE).as_posix() for path in modules() if HANDLERS.keys() <= find_strings(path)}
+    places = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in modules()
+        if HANDLERS.keys() <= find_strings(path)
+    }
     assert {"handlers/__init__.py", "store/analyses.py", "clients/app_setup.py"} <= places
-    assert places - set(re.findall(r"`([^`]+\.py)`", guide[1])) == {"settings/github_events.py"}  # all events of GitHub
+    assert places - set(re.findall(r"`([^`]+\.py)`", guide[1])) == {
+        "settings/github_events.py"
+    }  # all events of GitHub
 
 
 def find_strings(path: Path) -> set[str]:
-    return {node.value for node in modules()[path] if isinstance(node, ast.Constant) and type(node.value) is str}
+    return {
+        node.value
+        for node in modules()[path]
+        if isinstance(node, ast.Constant) and type(node.value) is str
+    }
 
 
 def test_architecture_md_is_short() -> None:

@@ -25,7 +25,9 @@ from tests.e2e.fork_server import ForkedProcess, start_module
 def fork_service(settings: Path) -> ForkedProcess:
     """Start the service in a fraction of the time; its figures are not those of a service."""
     arguments = ["serve", "--config", str(settings)]
-    return start_module("hls_handler", arguments, environ=os.environ, log=settings.with_suffix(".log"))
+    return start_module(
+        "hls_handler", arguments, environ=os.environ, log=settings.with_suffix(".log")
+    )
 
 
 SERVICE = {"start_service": partial(service, start=fork_service)}
@@ -34,7 +36,11 @@ BOTH: Mapping[str, Any] = {**SERVICE, "start_stand_in": sandbox}
 
 FEW: Mapping[str, Mapping[str, Any]] = {
     "accept": {"plan": accept.Plan(rounds=1, round_s=0.05, **BOTH)},
-    "latency": {"few": replace(latency.FIVE_WORKERS, **ONE), "many": replace(latency.MANY_WORKERS, **ONE), **BOTH},
+    "latency": {
+        "few": replace(latency.FIVE_WORKERS, **ONE),
+        "many": replace(latency.MANY_WORKERS, **ONE),
+        **BOTH,
+    },
     "work": {"workers": [5], "rounds": 1, "per_worker": 1, **BOTH},
     "steps": {"rounds": 1, "deliveries": 2},
     "claim": {"sizes": claim.Sizes(done=60, queued=20, longest=5, rounds=1, claims=1)},
@@ -57,7 +63,9 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("name", FEW)
-def test_benchmark_runs_without_a_warning(name: str, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_benchmark_runs_without_a_warning(
+    name: str, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     rows = BENCHMARKS[name](folder, **FEW[name])
     assert rows
     assert all(row.value > 0 for row in rows)
@@ -70,11 +78,27 @@ def test_benchmark_of_reviews_counts_the_calls_that_the_documentation_shows(tmp_
     measured = re.search(r"1 call, ([\d,]+) tokens", rows[0].details)
     assert measured is not None
     tokens = int(measured[1].replace(",", ""))
-    assert tokens == pytest.approx(TYPICAL_REVIEW.input_tokens, rel=0.2)  # the wording of prompts changes
-    calls = [[part.split(" call")[0] for part in row.details.split("; full review: ")] for row in rows]
-    assert calls == [["1", "1"], ["1", "1"], ["0", "1"], ["0", "1"], ["1", "1"], ["2", "1"], ["5", "7"]]
+    assert tokens == pytest.approx(
+        TYPICAL_REVIEW.input_tokens, rel=0.2
+    )  # the wording of prompts changes
+    calls = [
+        [part.split(" call")[0] for part in row.details.split("; full review: ")] for row in rows
+    ]
+    assert calls == [
+        ["1", "1"],
+        ["1", "1"],
+        ["0", "1"],
+        ["0", "1"],
+        ["1", "1"],
+        ["2", "1"],
+        ["5", "7"],
+    ]
     assert [row.value for row in rows[2:4]] == [0.0, 0.0]
-    section = Path("docs/reviews.md").read_text(encoding="utf-8").partition("## Calls and tokens in later rounds")[2]
+    section = (
+        Path("docs/reviews.md")
+        .read_text(encoding="utf-8")
+        .partition("## Calls and tokens in later rounds")[2]
+    )
     documented = [line.split("|")[2:4] for line in section.split("\n") if line.startswith("|")]
     assert [[cell.strip() for cell in cells] for cells in documented[2:]] == calls
 
@@ -88,8 +112,16 @@ def test_the_model_computes_limits_and_waits() -> None:
     work = model.Work(per_day=1, requests=10, writes=5, calls=2, tokens=6_000, cpu_ms=36)
     limits = model.Limits()
     room = model.capacities(work, limits)
-    assert (room["writes a second"], room["writes an hour"], room["requests an hour"]) == (720, 100, 500)
-    assert (room["calls an hour"], room["tokens a minute"], round(room["workers"])) == (100, 4_000, 3927)
+    assert (room["writes a second"], room["writes an hour"], room["requests an hour"]) == (
+        720,
+        100,
+        500,
+    )
+    assert (room["calls an hour"], room["tokens a minute"], round(room["workers"])) == (
+        100,
+        4_000,
+        3927,
+    )
     assert room["processor"] == 100_000
     assert model.wait_for_writes_s(0.5, limits) == 0.5
     assert model.wait_for_workers_s(0.5, model.Limits(workers=1), service_s=10) == 10

@@ -52,7 +52,12 @@ def instructions(name: str) -> list[str]:
 
 def copied_paths() -> list[str]:
     """Paths copied from the build context: "requirements.txt", "prompts/"."""
-    return [path for copy in instructions("COPY") if not copy.startswith("--from") for path in copy.split()[:-1]]
+    return [
+        path
+        for copy in instructions("COPY")
+        if not copy.startswith("--from")
+        for path in copy.split()[:-1]
+    ]
 
 
 def seconds(duration: str) -> int:
@@ -80,7 +85,10 @@ def test_rule_21_image_runs_as_an_unprivileged_user() -> None:
     last_run = max(n for n, line in enumerate(LINES) if line.startswith("RUN"))
     assert LINES.index("USER 10001:10001") > last_run
     assert "PYTHONDONTWRITEBYTECODE=1" in " ".join(instructions("ENV"))
-    assert all(re.fullmatch(r"python:3\.11-slim-bookworm( AS built)?", image) for image in instructions("FROM"))
+    assert all(
+        re.fullmatch(r"python:3\.11-slim-bookworm( AS built)?", image)
+        for image in instructions("FROM")
+    )
 
 
 def test_image_contains_git_and_a_folder_for_mirrors_that_the_containers_share() -> None:
@@ -113,11 +121,17 @@ def test_compose_file_has_one_web_and_two_worker_containers() -> None:
     }
     assert SERVICES["worker"]["deploy"]["replicas"] == 2
     assert all(service["user"] == "${HLS_USER:?set it in .env}" for service in SERVICES.values())
-    assert all(service["depends_on"]["database"]["condition"] == "service_healthy" for service in SERVICES.values())
     assert all(
-        service["environment"]["HLS_STORAGE_URL"].startswith("postgresql+psycopg://") for service in SERVICES.values()
+        service["depends_on"]["database"]["condition"] == "service_healthy"
+        for service in SERVICES.values()
     )
-    assert [service["ports"] for service in SERVICES.values() if "ports" in service] == [["127.0.0.1:8000:8000"]]
+    assert all(
+        service["environment"]["HLS_STORAGE_URL"].startswith("postgresql+psycopg://")
+        for service in SERVICES.values()
+    )
+    assert [service["ports"] for service in SERVICES.values() if "ports" in service] == [
+        ["127.0.0.1:8000:8000"]
+    ]
     assert COMPOSE["services"]["database"]["volumes"] == ["database:/var/lib/postgresql/data"]
     assert "pg_isready" in COMPOSE["services"]["database"]["healthcheck"]["test"][1]
 
@@ -125,7 +139,9 @@ def test_compose_file_has_one_web_and_two_worker_containers() -> None:
 def copied_files() -> Iterator[Path]:
     """Yield the files that are copied into the image."""
     ignored_paths = [
-        line[3:].strip("/") for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:3] == "**/"
+        line[3:].strip("/")
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if line[:3] == "**/"
     ]
     for name in copied_paths():
         path = ROOT / name
@@ -153,7 +169,9 @@ def image() -> Iterator[Path]:
         for path in [app, *app.rglob("*")]:
             path.chmod(0o555 if path.is_dir() else 0o444)
             if os.geteuid() == 0:
-                shutil.chown(path, "nobody")  # the owner could change the mode, so the service must not own the file
+                shutil.chown(
+                    path, "nobody"
+                )  # the owner could change the mode, so the service must not own the file
         (home / "data").mkdir()
         (home / "data").chmod(0o777)
         home.chmod(0o755)
@@ -193,10 +211,20 @@ def test_service_runs_from_a_read_only_copy_of_the_image(image: Path) -> None:
         "ANTHROPIC_API_KEY": "sk-ant-of-nobody",
     }
     log = image / "data" / "log"
-    command = [*drop_capabilities(), sys.executable, "-m", "hls_handler", "serve", "--config", str(settings_file)]
+    command = [
+        *drop_capabilities(),
+        sys.executable,
+        "-m",
+        "hls_handler",
+        "serve",
+        "--config",
+        str(settings_file),
+    ]
     before = sorted(image.joinpath("app").rglob("*"))
     with log.open("ab") as output:
-        process = subprocess.Popen(command, cwd=image / "app", env=environ, stdout=output, stderr=output)
+        process = subprocess.Popen(
+            command, cwd=image / "app", env=environ, stdout=output, stderr=output
+        )
     service = Service(settings_file, port, log, f"sqlite:///{image}/data/hls.db", process=process)
     try:
         service.until_up()
@@ -207,10 +235,15 @@ def test_service_runs_from_a_read_only_copy_of_the_image(image: Path) -> None:
         process.terminate()
         assert process.wait(timeout=40) == 0, log.read_text()
     assert subprocess.run(
-        [*drop_capabilities(), "touch", str(image / "app/config/settings.example.yaml")], check=False
+        [*drop_capabilities(), "touch", str(image / "app/config/settings.example.yaml")],
+        check=False,
     ).returncode
     assert sorted(image.joinpath("app").rglob("*")) == before
-    serving = next(line for line in map(json.loads, log.read_text().splitlines()) if line["message"] == "serving")
+    serving = next(
+        line
+        for line in map(json.loads, log.read_text().splitlines())
+        if line["message"] == "serving"
+    )
     assert serving["prompts"] == str(image / "app/prompts")
 
 
@@ -218,7 +251,9 @@ def run_health_check(port: int) -> int:
     """Exit code of the image's health check."""
     check = json.loads(DOCKERFILE.rpartition("HEALTHCHECK")[2].partition("CMD")[2].splitlines()[0])
     environ = {"PATH": os.environ["PATH"], "HLS_PORT": str(port)}
-    return subprocess.run([sys.executable, *check[1:]], env=environ, check=False, timeout=30).returncode
+    return subprocess.run(
+        [sys.executable, *check[1:]], env=environ, check=False, timeout=30
+    ).returncode
 
 
 HOST_USER = 12345 if os.geteuid() == 0 else os.geteuid()
@@ -227,7 +262,10 @@ HOST_USER = 12345 if os.geteuid() == 0 else os.geteuid()
 IMAGE_USER = 10001
 STEPS = re.findall(
     r"```sh\n(.+?)\n```",
-    (ROOT / "docs/setup.md").read_text().partition("\n## As a container\n")[2].partition("\n## ")[0],
+    (ROOT / "docs/setup.md")
+    .read_text()
+    .partition("\n## As a container\n")[2]
+    .partition("\n## ")[0],
     re.DOTALL,
 )
 
@@ -302,7 +340,9 @@ def run_steps(folder: Path, program: str) -> None:
     """Run the documented commands of this program, as HOST_USER."""
     for line in STEPS[0].splitlines():
         if line.startswith(f"{program} "):
-            subprocess.run([*drop_capabilities(HOST_USER), *shlex.split(line)], cwd=folder, check=True)
+            subprocess.run(
+                [*drop_capabilities(HOST_USER), *shlex.split(line)], cwd=folder, check=True
+            )
 
 
 def mount(image: Path, volumes: Mapping[str, str]) -> None:
@@ -326,7 +366,9 @@ def run_as(user: int, image: Path, log: Path, run: DocumentedRun, *arguments: st
     }
     command = [*drop_capabilities(user), sys.executable, "-m", "hls_handler", *arguments]
     with log.open("ab") as output:
-        return subprocess.Popen(command, cwd=image / "app", env=environ, stdout=output, stderr=output)
+        return subprocess.Popen(
+            command, cwd=image / "app", env=environ, stdout=output, stderr=output
+        )
 
 
 def set_up(host: Path, *, port: int) -> None:
@@ -383,7 +425,9 @@ def test_documented_container_reads_what_init_wrote_and_processes_an_event(
     ],
     ids=["the key", "the folder"],
 )
-def test_user_of_the_image_cannot_read_what_init_wrote(image: Path, host: Path, mode: int, problem: str) -> None:
+def test_user_of_the_image_cannot_read_what_init_wrote(
+    image: Path, host: Path, mode: int, problem: str
+) -> None:
     set_up(host, port=free_port())
     (host / "config").chmod(mode)
     run = parse_run(host)

@@ -28,7 +28,12 @@ from tests.settings.make_reference import PAGE, find_overridden, read_rows, rend
 SETTINGS_PAGE = PAGE.read_text(encoding="utf-8")
 REPOSITORY_PAGE = Path("docs/repository-file.md").read_text(encoding="utf-8")
 COMMANDS_PAGE = Path("docs/cli.md").read_text(encoding="utf-8")
-WRITTEN = [*Path().glob("*.md"), *Path("docs").rglob("*.md"), *Path("prompts").rglob("*.j2"), *Path("config").glob("*")]
+WRITTEN = [
+    *Path().glob("*.md"),
+    *Path("docs").rglob("*.md"),
+    *Path("prompts").rglob("*.j2"),
+    *Path("config").glob("*"),
+]
 DOCUMENTS = sorted(WRITTEN)
 EXAMPLES = dict.fromkeys(
     (
@@ -43,7 +48,9 @@ SETTINGS_ROWS = read_rows(SETTINGS_PAGE)
 
 
 def test_settings_page_matches_the_model() -> None:
-    assert render_page(SETTINGS_PAGE) == SETTINGS_PAGE  # else: python -m tests.settings.make_reference
+    assert (
+        render_page(SETTINGS_PAGE) == SETTINGS_PAGE
+    )  # else: python -m tests.settings.make_reference
 
 
 def test_every_setting_has_the_effect_of_a_wrong_value_and_an_example_that_loads_and_fits_the_schema(
@@ -57,7 +64,9 @@ def test_every_setting_has_the_effect_of_a_wrong_value_and_an_example_that_loads
         assert cells[1] == key.expected
         example = with_value(key.path, yaml.safe_load(cells[3].strip("`")))
         assert problems(tmp_path, example, variables) == [], key.path
-        assert [error.message for error in schema.iter_errors(yaml.safe_load(example))] == [], key.path
+        assert [error.message for error in schema.iter_errors(yaml.safe_load(example))] == [], (
+            key.path
+        )
 
 
 def test_example_of_repository_settings_is_valid_and_has_every_key() -> None:
@@ -113,7 +122,8 @@ def test_documented_commands_exist() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["config/settings.yaml", "config/github-app.pem", ".env", "data/hls.db", "my-prompts/a.j2"]
+    "path",
+    ["config/settings.yaml", "config/github-app.pem", ".env", "data/hls.db", "my-prompts/a.j2"],
 )
 def test_no_upgrade_touches_the_files_of_a_user(path: str) -> None:
     assert subprocess.run(["git", "check-ignore", "--quiet", path], check=False).returncode == 0
@@ -125,7 +135,10 @@ def test_readme_is_short() -> None:
 
 
 def test_documentation_is_short() -> None:
-    assert sum(len(path.read_text(encoding="utf-8").split()) for path in Path("docs").rglob("*.md")) <= 37_000
+    assert (
+        sum(len(path.read_text(encoding="utf-8").split()) for path in Path("docs").rglob("*.md"))
+        <= 37_000
+    )
 
 
 def test_changelog_and_documents_name_no_later_version_than_the_program() -> None:
@@ -137,14 +150,19 @@ def test_changelog_and_documents_name_no_later_version_than_the_program() -> Non
     named = [
         version
         for path in (Path("README.md"), Path("ARCHITECTURE.md"), *Path("docs").glob("*.md"))
-        for version in re.findall(r"(?:since|before|for|this HLS is) (0\.\d+\.\d+)", path.read_text(encoding="utf-8"))
+        for version in re.findall(
+            r"(?:since|before|for|this HLS is) (0\.\d+\.\d+)", path.read_text(encoding="utf-8")
+        )
     ]
     assert max(map(Version, named)) <= Version(newest[0])
 
 
 def test_license_is_named_where_people_and_programs_look() -> None:
     license_text = Path("LICENSE").read_text(encoding="utf-8")
-    assert license_text.split("\n", 3)[1:3] == [f"{' ' * 33}Apache License", f"{' ' * 27}Version 2.0, January 2004"]
+    assert license_text.split("\n", 3)[1:3] == [
+        f"{' ' * 33}Apache License",
+        f"{' ' * 27}Version 2.0, January 2004",
+    ]
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert (project["license"], project["license-files"]) == ("Apache-2.0", ["LICENSE"])
     readme = Path("README.md").read_text(encoding="utf-8")
@@ -172,9 +190,15 @@ def test_linked_files_and_named_modules_exist() -> None:
     for path in (path for path in DOCUMENTS if path.suffix == ".md"):
         text = path.read_text(encoding="utf-8")
         targets = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text)
-        missing += [f"{path}: {target}" for target in targets if not (path.parent / target).exists()]
+        missing += [
+            f"{path}: {target}" for target in targets if not (path.parent / target).exists()
+        ]
         named = re.findall(r"`((?:hls_handler|[a-z_]+)/[a-z_/]*\.py)`", text)
-        found = (name for name in named if not any(Path(base, name).exists() for base in ("", "hls_handler")))
+        found = (
+            name
+            for name in named
+            if not any(Path(base, name).exists() for base in ("", "hls_handler"))
+        )
         missing += [f"{path}: {name}" for name in found]
     assert missing == []
 
@@ -189,8 +213,14 @@ def test_documents_contain_no_path_of_a_machine() -> None:
 
 
 def test_security_rules_have_existing_modules_and_tests() -> None:
-    rows = re.findall(r"^\| (\d+) \| .* \| (.*) \|$", Path("SECURITY.md").read_text(encoding="utf-8"), re.MULTILINE)
-    sources = "\n".join(path.read_text(encoding="utf-8") for path in Path("tests").rglob("test_*.py"))
+    rows = re.findall(
+        r"^\| (\d+) \| .* \| (.*) \|$",
+        Path("SECURITY.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    sources = "\n".join(
+        path.read_text(encoding="utf-8") for path in Path("tests").rglob("test_*.py")
+    )
     tested = set(re.findall(r"def test_rule_(\d+)_", sources))
     assert {number for number, _ in rows} == tested
     missing = [

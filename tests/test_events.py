@@ -36,7 +36,9 @@ from hls_handler.routing import parse_envelope
     ],
 )
 def test_rule_13_event_with_invalid_repository_name_is_rejected(name: str) -> None:
-    body = json.dumps({"repository": {"id": 1, "full_name": name}, "sender": {"id": 1, "login": "octocat"}})
+    body = json.dumps(
+        {"repository": {"id": 1, "full_name": name}, "sender": {"id": 1, "login": "octocat"}}
+    )
     with pytest.raises(PayloadError) as rejected:
         parse_event("push", "guid", body.encode())
     problem = "repository.full_name: Value error, it must have the form owner/repo"
@@ -53,13 +55,23 @@ def test_both_parsers_accept_a_deleted_sender() -> None:
 
 
 @pytest.mark.parametrize(
-    ("event", "object_name"), [("issues", "issue"), ("pull_request", "pull_request")], ids=["issue", "pull request"]
+    ("event", "object_name"),
+    [("issues", "issue"), ("pull_request", "pull_request")],
+    ids=["issue", "pull request"],
 )
 def test_both_parsers_read_null_labels_as_no_labels(event: str, object_name: str) -> None:
     ends = {"head": {"sha": "1f0c"}, "base": {"sha": "2e1b"}}
-    item = {"number": 7, "title": "Help", "labels": None, **(ends if event == "pull_request" else {})}
+    item = {
+        "number": 7,
+        "title": "Help",
+        "labels": None,
+        **(ends if event == "pull_request" else {}),
+    }
     body = json.dumps({"repository": REPOSITORY, object_name: item}).encode()
-    envelope, parsed = parse_envelope(body).conversation, parse_event(event, "guid", body).conversation
+    envelope, parsed = (
+        parse_envelope(body).conversation,
+        parse_event(event, "guid", body).conversation,
+    )
     assert envelope is not None
     assert envelope.labels is None
     assert parsed is not None
@@ -78,20 +90,39 @@ def parse_run(**known: Any) -> WorkflowRun:
 
 def test_run_with_only_the_required_fields_is_parsed() -> None:
     ghost = Account(login="ghost", id=10137, type="User")
-    optional = ("name", "path", "run_attempt", "event", "status", "conclusion", "head_branch", "head_repository")
+    optional = (
+        "name",
+        "path",
+        "run_attempt",
+        "event",
+        "status",
+        "conclusion",
+        "head_branch",
+        "head_repository",
+    )
     all_null = dict.fromkeys((*optional, "actor", "triggering_actor", "pull_requests"))
     for known in ({}, all_null):
         run = parse_run(**known)
         assert (run.id, run.workflow_id, run.head_sha) == (5, 8, "1f0c")
-        assert (run.name, run.path, run.event, run.status, run.head_branch, run.html_url) == ("",) * 6
+        assert (run.name, run.path, run.event, run.status, run.head_branch, run.html_url) == (
+            "",
+        ) * 6
         assert (run.run_number, run.run_attempt, run.pull_request_numbers) == (0, 1, ())
         assert (run.conclusion, run.head_owner, run.head_repository) == (None, None, None)
         assert run.actor == run.triggering_actor == ghost
 
 
 def test_pull_requests_into_other_repositories_are_left_out() -> None:
-    into = [(3, {"repo": {"id": 1}}), (4, {"repo": {"id": 2}}), (5, {"repo": None}), (6, {}), (7, None)]
-    assert parse_run(pull_requests=[{"number": n, "base": base} for n, base in into]).pull_request_numbers == (3,)
+    into = [
+        (3, {"repo": {"id": 1}}),
+        (4, {"repo": {"id": 2}}),
+        (5, {"repo": None}),
+        (6, {}),
+        (7, None),
+    ]
+    assert parse_run(
+        pull_requests=[{"number": n, "base": base} for n, base in into]
+    ).pull_request_numbers == (3,)
 
 
 @pytest.mark.parametrize(
@@ -106,13 +137,29 @@ def test_times_are_aware_utc(sent: str | None, value: datetime | None) -> None:
     comment = TypeAdapter(Comment).validate_python({"id": 1, "created_at": sent})
     assert comment.created_at == value
     assert comment.created_at is None or comment.created_at.tzinfo is UTC
-    assert TypeAdapter(Release).validate_python({"id": 1, "tag_name": "v1", "published_at": sent}).published_at == value
+    assert (
+        TypeAdapter(Release)
+        .validate_python({"id": 1, "tag_name": "v1", "published_at": sent})
+        .published_at
+        == value
+    )
 
 
 def test_stored_values_are_read_by_their_own_names() -> None:
-    for name in ("pull_request.opened", "demo/release", "demo/tests-failed", "issue_comment.created"):
+    for name in (
+        "pull_request.opened",
+        "demo/release",
+        "demo/tests-failed",
+        "issue_comment.created",
+    ):
         event = parse_event(recorded.load(name).event, "guid", recorded.load(name).body)
-        for value in (event.pull_request, event.issue, event.release, event.workflow_run, event.comment):
+        for value in (
+            event.pull_request,
+            event.issue,
+            event.release,
+            event.workflow_run,
+            event.comment,
+        ):
             stored: TypeAdapter[object] = TypeAdapter(type(value))
             assert stored.validate_json(stored.dump_json(value)) == value
 

@@ -16,7 +16,12 @@ pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 
 def line(message: str = "m", level: str = "INFO", **fields: object) -> str:
-    fixed = {"timestamp": "2026-11-20T12:00:00.123Z", "level": level, "logger": "work", "message": message}
+    fixed = {
+        "timestamp": "2026-11-20T12:00:00.123Z",
+        "level": level,
+        "logger": "work",
+        "message": message,
+    }
     return json.dumps(fixed | fields)
 
 
@@ -44,12 +49,16 @@ def test_log_of_a_delivery_has_no_lines_that_other_people_can_cause() -> None:
 
 
 @pytest.mark.parametrize("layout", ["json", "text"])
-def test_every_line_of_the_log_is_in_the_ring_without_secrets(layout: Literal["json", "text"]) -> None:
+def test_every_line_of_the_log_is_in_the_ring_without_secrets(
+    layout: Literal["json", "text"],
+) -> None:
     ring, stream = LogRing(), io.StringIO()
     logs.configure("INFO", layout, stream, ["marker-of-a-secret"], ring=ring)
     log = logging.getLogger("hls_handler.engine")
     with logs.log_context(delivery="g-1"):
-        log.info("has marker-of-a-secret and ghp_%s", "a1B2" * 9, extra={"state": "done", "took_s": 1.5})
+        log.info(
+            "has marker-of-a-secret and ghp_%s", "a1B2" * 9, extra={"state": "done", "took_s": 1.5}
+        )
         log.info("webhook received", extra={"event": "marker-of-a-secret"})
     log.debug("below the level")
     second, first = ring.find(limit=9)
@@ -62,7 +71,11 @@ def test_every_line_of_the_log_is_in_the_ring_without_secrets(layout: Literal["j
         "state": "done",
         "took_s": 1.5,
     }
-    assert (second["message"], second["delivery"], second["event"]) == ("webhook received", "g-1", "***")
+    assert (second["message"], second["delivery"], second["event"]) == (
+        "webhook received",
+        "g-1",
+        "***",
+    )
     assert len(stream.getvalue().splitlines()) == 2
 
 

@@ -37,7 +37,9 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
 
 def test_a_line_is_one_json_object() -> None:
     stream = configured()
-    logging.getLogger("hls_handler.web").info("delivery finished", extra={"state": "done", "took_s": 1.5, "due": None})
+    logging.getLogger("hls_handler.web").info(
+        "delivery finished", extra={"state": "done", "took_s": 1.5, "due": None}
+    )
     (line,) = lines(stream)
     timestamp = line.pop("timestamp")
     assert timestamp.endswith("Z")
@@ -55,11 +57,24 @@ def test_a_line_is_one_json_object() -> None:
 
 RECORDED: dict[str, tuple[dict[str, Any], str]] = {
     "fields": (
-        {"msg": "webhook received", "event": "issues", "status": 202, "reason": None, "ratio": 0.5, "ok": True},
+        {
+            "msg": "webhook received",
+            "event": "issues",
+            "status": 202,
+            "reason": None,
+            "ratio": 0.5,
+            "ok": True,
+        },
         '"message": "webhook received", "event": "issues", "status": 202, "reason": null, "ratio": 0.5, "ok": true}',
     ),
     "names of the line's own": (
-        {"msg": "shadows", "level": "field", "timestamp": "field", "logger": "field", "message_dict": {"a": 1}},
+        {
+            "msg": "shadows",
+            "level": "field",
+            "timestamp": "field",
+            "logger": "field",
+            "message_dict": {"a": 1},
+        },
         '"message": "shadows", "message_dict": {"a": 1}}',
     ),
     "names with _": (
@@ -71,7 +86,12 @@ RECORDED: dict[str, tuple[dict[str, Any], str]] = {
         """"message": "{'a': 1, 'exc_info': 'no', 'message': 'inner'}", "more": 2}""",
     ),
     "other objects and characters": (
-        {"msg": "caf\u00e9 \ud800 \u2028", "names": {"b"}, "pairs": [("x", 1)], "nested": {"k": ValueError(TOKEN)}},
+        {
+            "msg": "caf\u00e9 \ud800 \u2028",
+            "names": {"b"},
+            "pairs": [("x", 1)],
+            "nested": {"k": ValueError(TOKEN)},
+        },
         r'"message": "caf\u00e9 \ud800 \u2028", "names": ["b"], "pairs": [["x", 1]], "nested": {"k": "***"}}',
     ),
     "a trace and a stack that another handler formatted": (
@@ -86,10 +106,18 @@ def test_a_line_is_as_it_was_before_python_json_logger(name: str) -> None:
     fields, rest = RECORDED[name]
     stream = configured()
     record = logging.makeLogRecord(
-        {"name": "hls_handler.web", "levelno": 20, "levelname": "INFO", "created": 1795176000.123, **fields}
+        {
+            "name": "hls_handler.web",
+            "levelno": 20,
+            "levelname": "INFO",
+            "created": 1795176000.123,
+            **fields,
+        }
     )
     logging.getLogger("hls_handler.web").handle(record)
-    beginning = '{"timestamp": "2026-11-20T12:00:00.123Z", "level": "INFO", "logger": "hls_handler.web", '
+    beginning = (
+        '{"timestamp": "2026-11-20T12:00:00.123Z", "level": "INFO", "logger": "hls_handler.web", '
+    )
     assert stream.getvalue() == f"{beginning}{rest}\n"
 
 
@@ -102,7 +130,10 @@ def test_bound_ids_are_in_every_line_inside_and_in_none_outside() -> None:
             log.info("b")
         log.info("c")
     log.info("d")
-    assert [(line.get("delivery"), line.get("repository"), "request_id" in line) for line in lines(stream)] == [
+    assert [
+        (line.get("delivery"), line.get("repository"), "request_id" in line)
+        for line in lines(stream)
+    ] == [
         ("g-1", None, False),
         ("g-2", "o/r", False),
         ("g-1", None, False),
@@ -113,9 +144,15 @@ def test_bound_ids_are_in_every_line_inside_and_in_none_outside() -> None:
 def test_a_field_does_not_replace_an_id_or_the_level() -> None:
     stream = configured()
     with logs.log_context(delivery="bound"):
-        logging.getLogger("x").info("m", extra={"delivery": "field", "level": "field", "timestamp": "field"})
+        logging.getLogger("x").info(
+            "m", extra={"delivery": "field", "level": "field", "timestamp": "field"}
+        )
     (line,) = lines(stream)
-    assert (line["delivery"], line["level"], line["timestamp"] == "field") == ("bound", "INFO", False)
+    assert (line["delivery"], line["level"], line["timestamp"] == "field") == (
+        "bound",
+        "INFO",
+        False,
+    )
 
 
 def test_a_stack_trace_is_one_field() -> None:
@@ -149,7 +186,14 @@ def test_rule_19_no_secret_is_logged(layout: Literal["json", "text"]) -> None:
     log.info("token %s", TOKEN)
     log.info(f"token {OTHER}")
     log.info(
-        "fields", extra={"a": TOKEN, "b": [{"c": (OTHER,)}], "d": ValueError(TOKEN), OTHER: 1, "e": {OTHER: {TOKEN}}}
+        "fields",
+        extra={
+            "a": TOKEN,
+            "b": [{"c": (OTHER,)}],
+            "d": ValueError(TOKEN),
+            OTHER: 1,
+            "e": {OTHER: {TOKEN}},
+        },
     )
     with logs.log_context(delivery=OTHER):
         try:
@@ -180,13 +224,21 @@ def test_lines_of_libraries_are_ours_unless_they_were_silenced() -> None:
         logging.getLogger(name).propagate = False
     stream = configured()
     logging.getLogger("uvicorn.access").info(
-        '%s - "%s %s HTTP/%s" %d', "127.0.0.1:1", "GET", "/health", "1.1", 200, extra={"color_message": "colours"}
+        '%s - "%s %s HTTP/%s" %d',
+        "127.0.0.1:1",
+        "GET",
+        "/health",
+        "1.1",
+        200,
+        extra={"color_message": "colours"},
     )
     logging.getLogger("urllib3.connectionpool").warning("from a library")
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.warn("deprecated call", DeprecationWarning, stacklevel=1)
-    logging.getLogger("uvicorn.access").propagate = False  # as uvicorn silences it between two calls
+    logging.getLogger(
+        "uvicorn.access"
+    ).propagate = False  # as uvicorn silences it between two calls
     logs.configure("INFO", "json", stream, [])
     logging.getLogger("uvicorn.access").warning("a request")
     assert own.stream.getvalue() == ""
@@ -235,8 +287,12 @@ def test_format_depends_on_the_terminal_unless_it_is_set(
 def test_text_lines_have_the_ids_at_the_end_and_cannot_be_forged() -> None:
     stream = configured("text")
     with logs.log_context(delivery="g-1", repository="o/r"):
-        logging.getLogger("hls_handler.web").warning("delivery waits", extra={"reason": "Claude is down", "attempt": 2})
-    logging.getLogger("x").info("title %s", "a\n2026-11-20 forged \x1b[2J \u202e", extra={"field": "b\nc \u2028 d"})
+        logging.getLogger("hls_handler.web").warning(
+            "delivery waits", extra={"reason": "Claude is down", "attempt": 2}
+        )
+    logging.getLogger("x").info(
+        "title %s", "a\n2026-11-20 forged \x1b[2J \u202e", extra={"field": "b\nc \u2028 d"}
+    )
     line, forged = stream.getvalue().splitlines()
     assert forged.endswith('title a\\n2026-11-20 forged \\x1b[2J \\u202e  field="b\\nc \\u2028 d"')
     assert line[len("2026-11-20 12:00:00.123") :] == (

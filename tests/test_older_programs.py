@@ -73,9 +73,14 @@ def test_original_commands_start_the_service_which_receives_webhooks_at_both_pat
     try:
         assert (service.get("/health").status, service.get("/stats").status) == (200, 200)
         for path in ("/webhook", "/webhooks/github"):
-            pong = service.deliver("ping", b'{"zen": "."}', secret=VARIABLES["GITHUB_WEBHOOK_SECRET"], path=path)
+            pong = service.deliver(
+                "ping", b'{"zen": "."}', secret=VARIABLES["GITHUB_WEBHOOK_SECRET"], path=path
+            )
             assert (pong.status, pong.body["status"]) == (200, "pong")
-            assert service.deliver("ping", b"{}", secret="the-secret-of-others", path=path).status == 401
+            assert (
+                service.deliver("ping", b"{}", secret="the-secret-of-others", path=path).status
+                == 401
+            )
     finally:
         service.stop()
 
@@ -103,14 +108,20 @@ def variable_rows() -> list[tuple[str, str]]:
 
 
 def test_every_setting_in_the_table_of_older_variables_exists() -> None:
-    keys = [key for _, ours in variable_rows() for key in re.findall(r"`([a-z_]+(?:\.[a-z_]+)+)(?:: false)?`", ours)]
+    keys = [
+        key
+        for _, ours in variable_rows()
+        for key in re.findall(r"`([a-z_]+(?:\.[a-z_]+)+)(?:: false)?`", ours)
+    ]
     assert len(keys) == 17
     assert [key for key in keys if Reference().find(key) is None] == []
 
 
 def test_readme_names_the_keys_that_add_what_older_programs_showed(tmp_path: Path) -> None:
     text = Path("README.md").read_text(encoding="utf-8").partition("## Make it yours")[2]
-    lines = re.findall(r"^  - `([a-z]+)\.([a-z]+): (.+?)`: ", text.partition("\n## ")[0], re.MULTILINE)
+    lines = re.findall(
+        r"^  - `([a-z]+)\.([a-z]+): (.+?)`: ", text.partition("\n## ")[0], re.MULTILINE
+    )
     assert [f"{section}.{key}" for section, key, _ in lines] == [
         "review.categories",
         "comments.layout",
@@ -133,9 +144,16 @@ def test_readme_names_the_keys_that_add_what_older_programs_showed(tmp_path: Pat
 
 def test_an_older_variable_can_give_a_setting_its_value(tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
-    text = SAMPLE.replace("port: 8000", "port: ${HSL_PORT:-8000}").replace('"/webhook"', '"${HSL_WEBHOOK_PATH}"')
+    text = SAMPLE.replace("port: 8000", "port: ${HSL_PORT:-8000}").replace(
+        '"/webhook"', '"${HSL_WEBHOOK_PATH}"'
+    )
     file.write_text(text.replace("${ANTHROPIC_API_KEY}", "${CLAUDE_API_KEY}"))
-    variables = {**VARIABLES, "HSL_PORT": "9000", "HSL_WEBHOOK_PATH": "/webhooks/github", "CLAUDE_API_KEY": "sk-ant-x"}
+    variables = {
+        **VARIABLES,
+        "HSL_PORT": "9000",
+        "HSL_WEBHOOK_PATH": "/webhooks/github",
+        "CLAUDE_API_KEY": "sk-ant-x",
+    }
     settings = load_settings(file, variables, dotenv=None)
     assert (settings.server.port, settings.server.webhook_path) == (9000, "/webhooks/github")
     assert settings.server.webhook_paths == ("/webhooks/github",)

@@ -22,16 +22,29 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = tmp_path_factory.mktemp("source")
     for name in ("hls_handler", "prompts", "config", "docs"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for path in (*ROOT.glob("requirements*.txt"), *(ROOT / name for name in ("pyproject.toml", "setup.py", "LICENSE"))):
+    for path in (
+        *ROOT.glob("requirements*.txt"),
+        *(ROOT / name for name in ("pyproject.toml", "setup.py", "LICENSE")),
+    ):
         shutil.copy(path, source)
     (source / "config" / "settings.yaml").write_text("the file of a user\n")
     environment = tmp_path_factory.mktemp("venv")
     venv.create(environment)
     (packages,) = environment.glob("lib/python*/site-packages")
     # The dependencies of this environment, without its .pth files, one of which names the checkout.
-    (packages / "dependencies.pth").write_text("\n".join(path for path in sys.path if path.endswith("-packages")))
+    (packages / "dependencies.pth").write_text(
+        "\n".join(path for path in sys.path if path.endswith("-packages"))
+    )
     pip = [sys.executable, "-m", "pip", "--python", str(environment), "--disable-pip-version-check"]
-    install = ["install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--no-compile", str(source)]
+    install = [
+        "install",
+        "--quiet",
+        "--no-index",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-compile",
+        str(source),
+    ]
     subprocess.run([*pip, *install], check=True, cwd=environment)
     assert list((packages / "hls_handler" / "shipped_files" / "config").glob("*.yaml")) == [
         packages / "hls_handler" / "shipped_files" / "config" / "settings.example.yaml"
@@ -41,18 +54,30 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_installed_program_has_all_files_that_it_needs(program: Path, tmp_path: Path) -> None:
-    hidden = ("HLS_CONFIG", "PYTHONPATH", "GITHUB_TOKEN", "GITHUB_WEBHOOK_SECRET", "ANTHROPIC_API_KEY")
+    hidden = (
+        "HLS_CONFIG",
+        "PYTHONPATH",
+        "GITHUB_TOKEN",
+        "GITHUB_WEBHOOK_SECRET",
+        "ANTHROPIC_API_KEY",
+    )
     environ = {name: value for name, value in os.environ.items() if name not in hidden}
 
     def hls(*arguments: str) -> str:
-        return subprocess.check_output([program, *arguments], cwd=tmp_path, env=environ, text=True, timeout=120)
+        return subprocess.check_output(
+            [program, *arguments], cwd=tmp_path, env=environ, text=True, timeout=120
+        )
 
     assert hls("--version") == f"hls {__version__}\n"
     (shipped,) = program.parent.parent.glob("lib/python*/site-packages/hls_handler/shipped_files")
     checked = hls("check", "--offline")
     assert f"{shipped}/config/settings.example.yaml: settings and 11 prompts are fine" in checked
-    assert (shipped / "docs" / "running.md").read_text() == (ROOT / "docs" / "running.md").read_text()
-    with subprocess.Popen([program, "demo"], cwd=tmp_path, env=environ, stdout=subprocess.PIPE, text=True) as demo:
+    assert (shipped / "docs" / "running.md").read_text() == (
+        ROOT / "docs" / "running.md"
+    ).read_text()
+    with subprocess.Popen(
+        [program, "demo"], cwd=tmp_path, env=environ, stdout=subprocess.PIPE, text=True
+    ) as demo:
         assert demo.stdout is not None
         try:
             assert next(line for line in demo.stdout if "issues.opened" in line)
@@ -65,7 +90,9 @@ def test_installed_program_has_all_files_that_it_needs(program: Path, tmp_path: 
 def clone(tmp_path: Path) -> Path:
     """A git clone with the files of this checkout, and its compiled modules, which git ignores."""
     for name in ("hls_handler", "prompts", "config", "docs"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.pyc.*", "settings.yaml"))
+        shutil.copytree(
+            ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.pyc.*", "settings.yaml")
+        )
     shutil.copy(ROOT / ".gitignore", tmp_path)
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.com"]
     for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "Shipped"]):
@@ -73,14 +100,22 @@ def clone(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_an_edited_shipped_file_of_a_clone_is_named_and_compared_with_the_shipped_text(clone: Path) -> None:
+def test_an_edited_shipped_file_of_a_clone_is_named_and_compared_with_the_shipped_text(
+    clone: Path,
+) -> None:
     def hls(*arguments: str) -> str:
         command = [sys.executable, "-m", "hls_handler", *arguments]
-        return subprocess.run(command, cwd=clone, stdout=subprocess.PIPE, text=True, timeout=120, check=False).stdout
+        return subprocess.run(
+            command, cwd=clone, stdout=subprocess.PIPE, text=True, timeout=120, check=False
+        ).stdout
 
     file = clone / "prompts/issues/analyze.j2"
     file.write_text(f"{file.read_text()}One more sentence.\n")
-    (edited,) = [line for line in hls("check", "--offline").splitlines() if "this shipped file is edited" in line]
+    (edited,) = [
+        line
+        for line in hls("check", "--offline").splitlines()
+        if "this shipped file is edited" in line
+    ]
     assert edited.startswith(f"{file}: note: this shipped file is edited, and `git pull` aborts if")
     lines = hls("prompts", "diff", "issues/analyze").splitlines()
     assert lines[:2] == ["--- shipped/issues/analyze.j2", "+++ prompts/issues/analyze.j2"]

@@ -30,7 +30,8 @@ def environ(tmp_path: Path) -> dict[str, str]:
 def write_apt_get(root: Path, install: str) -> None:
     """Write an apt-get that records its arguments."""
     write_program(
-        root / "bin/apt-get", f'echo "$DEBIAN_FRONTEND $*" >> {root}/requests\n[ $1 = update ] || {{ {install}; }}'
+        root / "bin/apt-get",
+        f'echo "$DEBIAN_FRONTEND $*" >> {root}/requests\n[ $1 = update ] || {{ {install}; }}',
     )
     write_program(root / "bin/sudo", 'PATH="${0%/*}:$PATH" exec "$@"')
     (root / "bin/env").symlink_to("/usr/bin/env")
@@ -45,7 +46,10 @@ def test_missing_programs_are_installed_with_one_line_before(
     write_program(made / "bin/chromium")
     write_apt_get(tmp_path, f"cp -r {made}/* {tmp_path}")
     ensure_programs(environ, root=tmp_path)
-    assert capsys.readouterr().out == "Installing postgresql, chromium with apt-get, because the tests need them ...\n"
+    assert (
+        capsys.readouterr().out
+        == "Installing postgresql, chromium with apt-get, because the tests need them ...\n"
+    )
     assert (tmp_path / "requests").read_text().splitlines() == [
         "noninteractive update -qq",
         "noninteractive install -y -qq --no-install-recommends postgresql chromium",

@@ -34,7 +34,9 @@ class Spans(InMemorySpanExporter):
         """Return the name of each span's parent; "" if it has none."""
         spans = self.get_finished_spans()
         names = {one.context.span_id: one.name for one in spans}
-        return {one.name: names[one.parent.span_id] if one.parent is not None else "" for one in spans}
+        return {
+            one.name: names[one.parent.span_id] if one.parent is not None else "" for one in spans
+        }
 
     def attributes(self, name: str) -> dict[str, object]:
         (found,) = (one for one in self.get_finished_spans() if one.name == name)
@@ -63,7 +65,11 @@ def test_spans_of_one_thread_are_a_tree(spans: Spans, tracing: Tracing) -> None:
         annotate({"hls.state": "done"})
     with span("outside"):
         annotate({"hls.state": "lost"})
-    assert spans.tree() == {"GET /user": "gather", "gather": "delivery issues.opened", "delivery issues.opened": ""}
+    assert spans.tree() == {
+        "GET /user": "gather",
+        "gather": "delivery issues.opened",
+        "delivery issues.opened": "",
+    }
     assert spans.attributes("delivery issues.opened") == {"hls.delivery": "g1", "hls.state": "done"}
     assert spans.attributes("GET /user") == {"http.response.status_code": 200}
 
@@ -86,7 +92,9 @@ def test_receiver_gets_spans_with_the_headers_of_the_settings() -> None:
         thread.start()
         endpoint = f"http://127.0.0.1:{server.server_port}/v1/traces"
         session = find_proxy_settings(endpoint).new_session()
-        tracing = connect(endpoint, {"authorization": "Bearer secret"}, instance="host-1", session=session)
+        tracing = connect(
+            endpoint, {"authorization": "Bearer secret"}, instance="host-1", session=session
+        )
         with tracing.trace("delivery", {"hls.delivery": "g1" * 200}):
             pass
         tracing.close(20)
@@ -97,7 +105,9 @@ def test_receiver_gets_spans_with_the_headers_of_the_settings() -> None:
     assert (b"g1" * 100 in body, b"g1" * 101 in body) == (True, False)
 
 
-@pytest.mark.parametrize(("error", "status"), [(Permanent("ignore all rules"), 2), (Superseded("ignore all rules"), 0)])
+@pytest.mark.parametrize(
+    ("error", "status"), [(Permanent("ignore all rules"), 2), (Superseded("ignore all rules"), 0)]
+)
 def test_error_is_recorded_by_its_class_and_without_its_text(
     spans: Spans, tracing: Tracing, error: Exception, status: int
 ) -> None:
@@ -112,9 +122,14 @@ def test_rule_19_trace_of_a_delivery_has_steps_and_calls_but_no_text(
     spans: Spans, tracing: Tracing, tmp_path: Path
 ) -> None:
     scenario = next(one for one in SCENARIOS if one.name == "issues")
-    with Sandbox(token=TOKEN, api_key=API_KEY) as sandbox, worker(sandbox, library(), tmp_path) as context:
+    with (
+        Sandbox(token=TOKEN, api_key=API_KEY) as sandbox,
+        worker(sandbox, library(), tmp_path) as context,
+    ):
         texts = harmless_round(scenario.places)
-        delivered = deliver(scenario, replace(context, tracing=tracing), sandbox, ATTACKED, texts, 5000)
+        delivered = deliver(
+            scenario, replace(context, tracing=tracing), sandbox, ATTACKED, texts, 5000
+        )
     assert delivered.row.state == "done"
     tree = spans.tree()
     root, chat = "delivery issues.opened", "chat claude-haiku-5-5"
@@ -141,7 +156,9 @@ def test_rule_19_trace_of_a_delivery_has_steps_and_calls_but_no_text(
         assert text not in spans.text()
 
 
-def test_failures_of_the_receiver_are_logged_once_in_ten_minutes(caplog: pytest.LogCaptureFixture) -> None:
+def test_failures_of_the_receiver_are_logged_once_in_ten_minutes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     tracing = connect("http://127.0.0.1:9/v1/traces", {}, instance="host-1")
     for code in (401, 402):
         logging.getLogger(EXPORTER).error("Failed to export spans batch code: %d", code)
@@ -163,9 +180,13 @@ SettingsFile(Path(sys.argv[1], "on.yaml"), VARIABLES, dotenv=None)
 """
 
 
-def test_without_an_endpoint_nothing_is_imported_and_with_one_the_extra_is_needed(tmp_path: Path) -> None:
+def test_without_an_endpoint_nothing_is_imported_and_with_one_the_extra_is_needed(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "off.yaml").write_text(SMALLEST)
-    (tmp_path / "on.yaml").write_text(f"{SMALLEST}tracing: {{endpoint: 'https://collector.example.com/v1/traces'}}\n")
+    (tmp_path / "on.yaml").write_text(
+        f"{SMALLEST}tracing: {{endpoint: 'https://collector.example.com/v1/traces'}}\n"
+    )
     program = [sys.executable, "-c", WITHOUT_EXTRA, str(tmp_path)]
     ended = subprocess.run(program, check=False, stderr=subprocess.PIPE, text=True)
     assert ended.stderr.splitlines()[-1].partition(": tracing.endpoint: ")[2] == (

@@ -59,10 +59,14 @@ class Report:
     looked_at: int = 0  # attempts in GitHub's lists
     fetched: int = 0  # payloads
     accepted: int = 0  # deliveries queued for the workers
-    unread: int = 0  # deliveries whose payload this run could not read, and the next one tries again
+    unread: int = (
+        0  # deliveries whose payload this run could not read, and the next one tries again
+    )
     lost: int = 0  # deliveries whose payload GitHub no longer keeps, is invalid, or could not be read for an hour
     remaining: int = 0  # deliveries whose payload was not read yet
-    missed: list[tuple[DeliveryAttempt, str | None]] = field(default_factory=list)  # with "owner/repo", if known
+    missed: list[tuple[DeliveryAttempt, str | None]] = field(
+        default_factory=list
+    )  # with "owner/repo", if known
     problems: list[Problem] = field(default_factory=list)
 
     def counts(self) -> dict[str, int]:
@@ -121,7 +125,11 @@ def connect_hooks(credentials: Credentials, rates: RateLimitMonitor) -> GithubHo
     if isinstance(credentials, App):
         return GithubHooks(credentials.connect())
     token = AnyToken(credentials)
-    return GithubHooks(GithubApi(credentials.settings, observe=rates.observe, now=credentials.now, credential=token))
+    return GithubHooks(
+        GithubApi(
+            credentials.settings, observe=rates.observe, now=credentials.now, credential=token
+        )
+    )
 
 
 class CatchUp:
@@ -148,10 +156,14 @@ class CatchUp:
         self._clients: CachedClient[Credentials, GithubHooks] = CachedClient(
             lambda one: connect(one, rates), close=lambda github: github.close()
         )
-        self._searched: tuple[object, ...] = ()  # client, settings and minute of the last search for hooks
+        self._searched: tuple[
+            object, ...
+        ] = ()  # client, settings and minute of the last search for hooks
         self._sources = list[Source | Problem]()
         self._lost = set[str]()  # GUIDs
-        self._failing_since = dict[str, datetime]()  # by GUID: time of the first failed request for its payload
+        self._failing_since = dict[
+            str, datetime
+        ]()  # by GUID: time of the first failed request for its payload
         self._names = dict[int, str]()  # repository id -> "owner/repo"
         self._failures_in_a_row = 0  # requests
         self._complete_to = 0  # id up to which all attempts of the present hook are processed
@@ -179,7 +191,9 @@ class CatchUp:
         credentials = self._credentials_of(config.settings)
         self._github = self._clients.of(credentials)
         if isinstance(credentials, App):
-            found = [Source(f"{self._github.base_url}/app/{credentials.id}/hook", "/app/hook", None)]
+            found = [
+                Source(f"{self._github.base_url}/app/{credentials.id}/hook", "/app/hook", None)
+            ]
         else:
             searched = (self._github, config.settings, time.monotonic() // SEARCH_EVERY_S)
             if searched != self._searched:
@@ -193,7 +207,9 @@ class CatchUp:
 
     def _read(self, source: Source, *, dry_run: bool) -> None:
         began, report, self._complete_to = self._store.now(), self.report, 0
-        missed = select_missed(self._attempts(source, began), lambda attempt: self._is_wanted(source, attempt))
+        missed = select_missed(
+            self._attempts(source, began), lambda attempt: self._is_wanted(source, attempt)
+        )
         known = self._lost | self._store.catch_up.find_known([attempt.guid for attempt in missed])
         waiting = [attempt for attempt in missed if attempt.guid not in known]
         report.missed += [(attempt, self._repository(source, attempt)) for attempt in waiting]
@@ -201,7 +217,9 @@ class CatchUp:
             return
         report.remaining += len(waiting)
         # Those that could not be read come last, so that they do not delay the others.
-        for attempt in sorted(waiting, key=lambda attempt: (attempt.guid in self._failing_since, attempt.id)):
+        for attempt in sorted(
+            waiting, key=lambda attempt: (attempt.guid in self._failing_since, attempt.id)
+        ):
             if self._process(source, attempt, began):
                 report.remaining -= 1
             else:
@@ -240,7 +258,9 @@ class CatchUp:
                 self.report.unread += 1
                 if self.report.unread == 1:
                     problem = to_problem(exc)
-                    self.report.problems.append(replace(problem, message=f"a payload cannot be read: {exc}"))
+                    self.report.problems.append(
+                        replace(problem, message=f"a payload cannot be read: {exc}")
+                    )
                 return False
             self._lose(attempt, exc)
         except PayloadError as exc:
@@ -253,7 +273,9 @@ class CatchUp:
         def decide(event: str, envelope: WebhookEnvelope) -> RoutingResult:
             return config.router(config.prompts.latest).route(from_envelope(event, envelope))
 
-        new = caught_up_delivery(attempt, payload, repository=source.repository, route=decide, settings=config.settings)
+        new = caught_up_delivery(
+            attempt, payload, repository=source.repository, route=decide, settings=config.settings
+        )
         accepted = self._store.queue.accept([new], replay_window_h=0)[0]
         self._on_commit([accepted])
         if attempt.repository_id is not None and new.repository is not None:
@@ -283,7 +305,9 @@ class CatchUp:
         held_until = self._store.rate_limiter.held_until(rate_limit)
         if held_until is not None:
             until = f"{held_until:%H:%M:%S} UTC"
-            raise Stopped(f"GitHub asked to wait, or the last request failed: no requests until {until}")
+            raise Stopped(
+                f"GitHub asked to wait, or the last request failed: no requests until {until}"
+            )
         if rate_limit != APP_RATE_LIMIT:  # deliveries use the limits of the App's installations
             reserved = find_reserved(self._rates.rate_limit, datetime.now(UTC))
             if reserved is not None:
@@ -308,7 +332,9 @@ class CatchUp:
     def _is_wanted(self, source: Source, attempt: DeliveryAttempt) -> bool:
         config = self._active()
         repository = self._repository(source, attempt)
-        return config.router(config.prompts.latest).may_be_processed(attempt.event, attempt.action, repository)
+        return config.router(config.prompts.latest).may_be_processed(
+            attempt.event, attempt.action, repository
+        )
 
     def _repository(self, source: Source, attempt: DeliveryAttempt) -> str | None:
         return source.repository or self._names.get(attempt.repository_id or 0)
@@ -322,16 +348,27 @@ class CatchUpLoop:
     """Runs catch-up at intervals, in one process at a time, and shows the result in `/health`."""
 
     def __init__(
-        self, catch_up: CatchUp, store: CatchUpStore, settings: Callable[[], CatchUpSettings], health: Health
+        self,
+        catch_up: CatchUp,
+        store: CatchUpStore,
+        settings: Callable[[], CatchUpSettings],
+        health: Health,
     ) -> None:
-        self._catch_up, self._store, self._settings, self._health = catch_up, store, settings, health
+        self._catch_up, self._store, self._settings, self._health = (
+            catch_up,
+            store,
+            settings,
+            health,
+        )
         self._ran_with: CatchUpSettings | None = None
         self._lost = 0  # since the start
         self._logged = list[Problem]()
 
     def run(self) -> None:
         settings = self._settings()
-        must_run = settings != self._ran_with or bool(self._logged)  # to see whether a problem has ended
+        must_run = settings != self._ran_with or bool(
+            self._logged
+        )  # to see whether a problem has ended
         self._ran_with = settings
         if not settings.enabled:
             self._health.set_metrics("catch_up", {"is_enabled": False})
@@ -345,7 +382,9 @@ class CatchUpLoop:
         except StoreUnavailable as exc:
             self._health.report_store_problem(exc)
         except Exception as exc:  # a defect, which the thread logs
-            self._health.report_problem("catch_up", f"catch-up failed: {type(exc).__name__}", "see the log")
+            self._health.report_problem(
+                "catch_up", f"catch-up failed: {type(exc).__name__}", "see the log"
+            )
             raise
 
     def every_s(self) -> float:
@@ -354,7 +393,9 @@ class CatchUpLoop:
     def _show(self, report: Report) -> None:
         self._lost += report.lost
         last_run = self._health.clock().isoformat(timespec="seconds")
-        self._health.set_metrics("catch_up", {"last_run": last_run, **report.counts(), "lost": self._lost})
+        self._health.set_metrics(
+            "catch_up", {"last_run": last_run, **report.counts(), "lost": self._lost}
+        )
         if report.problems:
             message = "; ".join(problem.message for problem in report.problems)
             remedy = "; ".join(dict.fromkeys(problem.remedy for problem in report.problems))
@@ -363,7 +404,10 @@ class CatchUpLoop:
             self._health.ok("catch_up")
         for problem in report.problems:
             if problem not in self._logged:
-                log.warning("catch-up is incomplete", extra={"why": problem.message, "remedy": problem.remedy})
+                log.warning(
+                    "catch-up is incomplete",
+                    extra={"why": problem.message, "remedy": problem.remedy},
+                )
         self._logged = report.problems
         if report.fetched:
             log.info("caught up", extra=report.counts())

@@ -66,7 +66,9 @@ def make_checks(
 
     def check_queue() -> None:
         settings = reloader.latest.settings
-        clock_steps.check(lease_s=settings.limits.lease_s, slowest_write_s=settings.github.slowest_write_s)
+        clock_steps.check(
+            lease_s=settings.limits.lease_s, slowest_write_s=settings.github.slowest_write_s
+        )
         _check_queue(store.deliveries, store.pauses)
 
     def check_store() -> Mapping[str, object]:
@@ -77,7 +79,9 @@ def make_checks(
         _check_not_held(store.rate_limiter, "github", GITHUB_RATE_LIMIT)
         config = reloader.latest
         metrics = _check_identity(github(config), config)
-        _check_slots(store.rate_limiter, "github", "or lower github.min_seconds_between_writes", metrics)
+        _check_slots(
+            store.rate_limiter, "github", "or lower github.min_seconds_between_writes", metrics
+        )
         return metrics
 
     def look_up(model: str, claude: Claude, use: str = "") -> object:
@@ -98,7 +102,9 @@ def make_checks(
         lifecycle = look_up(settings.claude.default_model(), settings.claude)
         if settings.claude.review_model is not None:
             look_up(settings.claude.default_model(is_review=True), settings.claude, REVIEW)
-        metrics = _check_budgets(store, settings, {"model": settings.claude.model, "model_lifecycle": lifecycle})
+        metrics = _check_budgets(
+            store, settings, {"model": settings.claude.model, "model_lifecycle": lifecycle}
+        )
         _check_slots(store.rate_limiter, "claude", "or raise claude.requests_per_second", metrics)
         return metrics
 
@@ -109,7 +115,9 @@ def make_checks(
         Check("claude", check_claude),
         Check(
             "webhooks",
-            lambda: _check_webhooks(store.statistics, reloader.latest, since=began, now=store.now()),
+            lambda: _check_webhooks(
+                store.statistics, reloader.latest, since=began, now=store.now()
+            ),
             proves_use=True,
         ),
     ]
@@ -128,16 +136,22 @@ def _end_account_limit(store: Storage, health: Health) -> None:
 def _check_calls_per_hour(calls: int, most: int) -> None:
     if calls >= most:
         message = f"{count(calls, 'call')} within the hour, and claude.calls_per_hour allows {most}: deliveries wait"
-        raise DependencyDown(message, dependency="claude", remedy="wait, or raise claude.calls_per_hour")
+        raise DependencyDown(
+            message, dependency="claude", remedy="wait, or raise claude.calls_per_hour"
+        )
 
 
-def _check_budgets(store: Storage, settings: Settings, metrics: Mapping[str, object]) -> Mapping[str, object]:
+def _check_budgets(
+    store: Storage, settings: Settings, metrics: Mapping[str, object]
+) -> Mapping[str, object]:
     """Return the metrics and the state of the budgets. Raises `ProblemFound` if a call of today did not fit one."""
     ignored = ""
     if settings.budgets.exceeded == "ignore":
         number = store.budgets.count_ignored()
         metrics = {**metrics, "over_budget_today": number}
-        ignored = f". {count(number, 'event')} of today {was_or_were(number)} ignored (budgets.exceeded)"
+        ignored = (
+            f". {count(number, 'event')} of today {was_or_were(number)} ignored (budgets.exceeded)"
+        )
     states = store.budgets.states(list_budgets(settings))
     if not states:
         return metrics
@@ -215,10 +229,14 @@ def _check_not_held(rate_limiter: RateLimiter, dependency: Dependency, rate_limi
     until = rate_limiter.held_until(rate_limit)
     if until is not None:
         message = f"no requests until {until:%H:%M:%S} UTC, because the server asked to wait or the last request failed"
-        raise DependencyDown(message, dependency=dependency, remedy="wait, or fix the cause that the log names")
+        raise DependencyDown(
+            message, dependency=dependency, remedy="wait, or fix the cause that the log names"
+        )
 
 
-def _check_slots(rate_limiter: RateLimiter, dependency: Dependency, remedy: str, metrics: Mapping[str, object]) -> None:
+def _check_slots(
+    rate_limiter: RateLimiter, dependency: Dependency, remedy: str, metrics: Mapping[str, object]
+) -> None:
     """Raise `ProblemFound` if requests wait over `LONG_WAIT_S` for a slot of a rate limit of the dependency."""
     for name, until in rate_limiter.all_waits(longer_than_s=LONG_WAIT_S).items():
         if name.partition(" ")[0] == dependency:
@@ -235,7 +253,9 @@ def _check_queue(deliveries: Deliveries, pauses: Pauses) -> None:
                 f"{due}, and no worker is busy: start `hls serve` with --role worker or --role all; "
                 "if it already runs, see its log"
             )
-        raise HlsError(f"{due}: raise limits.concurrency, or look in the log why the workers are busy")
+        raise HlsError(
+            f"{due}: raise limits.concurrency, or look in the log why the workers are busy"
+        )
     if active:
         paused = "; ".join(describe_pause(pause) for pause in active)
         remedy = f"to end the pause: {', '.join(resume_command(pause) for pause in active)}"
@@ -276,7 +296,9 @@ def list_expected(settings: Settings) -> list[tuple[str, str, float]]:
     entries = [("", "server", settings.server.expect_webhook_within_h)]
     for index, entry in enumerate(settings.repositories):
         entries.append((entry.name, f"repositories[{index}]", entry.expect_webhook_within_h))
-    return [(name, section, within_h) for name, section, within_h in entries if within_h is not None]
+    return [
+        (name, section, within_h) for name, section, within_h in entries if within_h is not None
+    ]
 
 
 def find_overdue(
@@ -294,12 +316,20 @@ def find_overdue(
     """
     entries = {name: table.find(name) for name in received_at if name}
     for name, section, within_h in list_expected(settings):
-        times = [received_at[one] for one, entry in entries.items() if entry is not None and entry.key == section]
+        times = [
+            received_at[one]
+            for one, entry in entries.items()
+            if entry is not None and entry.key == section
+        ]
         last = max(times, default=None) if name else received_at.get("")
         quiet_h = (now - (last or since)) / timedelta(hours=1)
         if quiet_h > within_h:
             of = f" of {name}" if name else ""
-            known = f"the last came at {last:%Y-%m-%d %H:%M}" if last else f"none came since {since:%Y-%m-%d %H:%M}"
+            known = (
+                f"the last came at {last:%Y-%m-%d %H:%M}"
+                if last
+                else f"none came since {since:%Y-%m-%d %H:%M}"
+            )
             where = settings.sources.where(f"{section}.expect_webhook_within_h")
             yield f"no webhook{of} for {quiet_h:.1f} h: {known} UTC; {where} expects one within {within_h:g} h"
 
@@ -331,19 +361,31 @@ class ConnectionReport:
             found = components[dependency]
             metrics: Mapping[str, Any] = found.metrics
             if found.message is not None:
-                message = {"github": "GitHub cannot be used", "claude": "Claude cannot be used"}[dependency]
+                message = {"github": "GitHub cannot be used", "claude": "Claude cannot be used"}[
+                    dependency
+                ]
                 log.warning(message, extra={"why": found.message, "remedy": found.remedy})
             elif dependency == "github":
                 identity = metrics.get("identity") or {}
                 login, missing = identity.get("login"), list(find_missing(identity))
                 if missing:
-                    log.warning("permissions are missing on GitHub", extra={"account": login, "missing": missing})
+                    log.warning(
+                        "permissions are missing on GitHub",
+                        extra={"account": login, "missing": missing},
+                    )
                 else:
                     sentence = f"GitHub:    acts as {login}, no missing permission is known"
                     self._tell(sentence, "GitHub accepts the credentials", account=login)
             else:
-                model, is_checked = metrics.get("model"), metrics.get("model_lifecycle") != "unlisted"
-                checked = "the key works" if is_checked else "key and model not checked: the service lists no models"
+                model, is_checked = (
+                    metrics.get("model"),
+                    metrics.get("model_lifecycle") != "unlisted",
+                )
+                checked = (
+                    "the key works"
+                    if is_checked
+                    else "key and model not checked: the service lists no models"
+                )
                 message = "Claude accepts the key" if is_checked else "Claude's key is not checked"
                 self._tell(f"Claude:    {model}, {checked}", message, model=model)
 
@@ -358,4 +400,7 @@ def find_missing(identity: Mapping[str, Any]) -> Iterator[str]:
     yield from identity.get("missing_permissions") or ()
     installations: Sequence[Mapping[str, Any]] = identity.get("installations") or ()
     for one in installations:
-        yield from (f"{sentence} (installation on {one['account']})" for sentence in one["missing_permissions"])
+        yield from (
+            f"{sentence} (installation on {one['account']})"
+            for sentence in one["missing_permissions"]
+        )

@@ -17,7 +17,9 @@ MAX_REPOSITORIES = 50
 """Repositories that only a pattern such as owner/* matches and that are looked at, the last active ones first."""
 
 CREATE_REMEDY = "create the webhook, or switch catch-up off with `catch_up.enabled: false`"
-CHOOSE_REMEDY = "delete the others, or set catch_up.hook_id to the id of the webhook that sends to this service"
+CHOOSE_REMEDY = (
+    "delete the others, or set catch_up.hook_id to the id of the webhook that sends to this service"
+)
 
 Request = Callable[[], AbstractContextManager[None]]
 """Context of one request to GitHub: waits for its turn and counts failures. It may raise."""
@@ -38,16 +40,22 @@ class Problem:
     remedy: str
 
 
-def own_hooks(hooks: Sequence[Hook], *, webhook_paths: tuple[str, ...], hook_id: int | None) -> tuple[Hook, ...]:
+def own_hooks(
+    hooks: Sequence[Hook], *, webhook_paths: tuple[str, ...], hook_id: int | None
+) -> tuple[Hook, ...]:
     """Return the hook with the id `hook_id`; without it, all active hooks whose URL ends with a path of the service."""
     named = tuple(hook for hook in hooks if hook.id == hook_id)
-    return named or tuple(h for h in hooks if h.active and h.url.partition("?")[0].endswith(webhook_paths))
+    return named or tuple(
+        h for h in hooks if h.active and h.url.partition("?")[0].endswith(webhook_paths)
+    )
 
 
 def describe_several(owner: str, hooks: Sequence[Hook], webhook_paths: tuple[str, ...]) -> Problem:
     """Return the problem that catch-up cannot choose among the hooks of "owner/repo" or of an organisation."""
     ids = ", ".join(str(hook.id) for hook in hooks)
-    return Problem(f"{owner} has several webhooks that end with {webhook_paths[0]}: {ids}", CHOOSE_REMEDY)
+    return Problem(
+        f"{owner} has several webhooks that end with {webhook_paths[0]}: {ids}", CHOOSE_REMEDY
+    )
 
 
 def find_sources(
@@ -65,11 +73,15 @@ def find_sources(
     found = {name: find(f"/repos/{name}", name) for name in (*exact, *others[:MAX_REPOSITORIES])}
     owners = {name.split("/")[0] for name in names if is_pattern(name)}
     owners |= {name.split("/")[0] for name, one in found.items() if not isinstance(one, Source)}
-    of_owners = {owner: find(f"/orgs/{owner}", None) for owner in sorted(owners) if not is_pattern(owner)}
+    of_owners = {
+        owner: find(f"/orgs/{owner}", None) for owner in sorted(owners) if not is_pattern(owner)
+    }
     # A hook of the organisation also sends the events of its repositories. People have no such hook.
     covered = {owner for owner, one in of_owners.items() if isinstance(one, Source)}
     needed = {name for name in exact if name.split("/")[0] not in covered}
-    of_repositories = [one for name, one in found.items() if isinstance(one, Source) or name in needed]
+    of_repositories = [
+        one for name, one in found.items() if isinstance(one, Source) or name in needed
+    ]
     return [one for one in (*of_repositories, *of_owners.values()) if one is not None]
 
 
@@ -86,7 +98,9 @@ def _find_source(
             return Problem(f"the webhooks of {owner} cannot be listed: {exc}", exc.remedy)
         refused = Problem(f"the webhooks of {owner} cannot be listed: {exc}", WEBHOOKS_REMEDY)
         return None if repository is None else refused
-    own = own_hooks(hooks, webhook_paths=settings.server.webhook_paths, hook_id=settings.catch_up.hook_id)
+    own = own_hooks(
+        hooks, webhook_paths=settings.server.webhook_paths, hook_id=settings.catch_up.hook_id
+    )
     if len(own) > 1:
         return describe_several(owner, own, settings.server.webhook_paths)
     if own:

@@ -70,7 +70,9 @@ class PeriodicThread:
             try:
                 self._run()
             except Exception:  # a defect must not end the thread
-                log.exception("defect in a background thread", extra={"thread_name": self._thread.name})
+                log.exception(
+                    "defect in a background thread", extra={"thread_name": self._thread.name}
+                )
             waited_s = 0.0
             while waited_s < (every_s := self._every_s()):
                 pause_s = min(every_s - waited_s, self._poll_s)
@@ -82,7 +84,9 @@ class PeriodicThread:
 class ProblemFound(HlsError):
     """One of the probe's checks found a problem. `remedy` is the operator's next step."""
 
-    def __init__(self, message: str, *, remedy: str, metrics: Mapping[str, object] | None = None) -> None:
+    def __init__(
+        self, message: str, *, remedy: str, metrics: Mapping[str, object] | None = None
+    ) -> None:
         super().__init__(message)
         self.remedy, self.metrics = remedy, metrics
 
@@ -134,14 +138,19 @@ def delete_old(store: RetentionStore, settings: Settings, wait: Callable[[float]
     Deliveries are kept for at least `limits.replay_window_h`, because they serve to detect replays. `wait` sleeps for
     the given seconds, and returns True to stop.
     """
-    replays, days = timedelta(hours=settings.limits.replay_window_h), timedelta(days=settings.storage.keep_days)
+    replays, days = (
+        timedelta(hours=settings.limits.replay_window_h),
+        timedelta(days=settings.storage.keep_days),
+    )
     try:
         store.delete_counter_hours(after=timedelta(days=COUNTER_HOURS_DAYS))
         store.mark_ignored_findings()  # first, because it reads deliveries
         bodies = _delete_all(store.delete_bodies, timedelta(days=settings.storage.body_days), wait)
         deliveries = _delete_all(store.delete_deliveries, max(days, replays), wait)
         _delete_all(store.delete_changes, days, wait)
-        replies = _delete_all(store.delete_cached_replies, timedelta(hours=settings.claude.cache_ttl_h), wait)
+        replies = _delete_all(
+            store.delete_cached_replies, timedelta(hours=settings.claude.cache_ttl_h), wait
+        )
         store.delete_prompt_versions()  # last, because calls of deleted deliveries referred to them
     except StoreUnavailable as exc:  # receiver and workers report the problem to /health
         log.warning("old deliveries could not be deleted", extra={"error": str(exc)})
@@ -161,5 +170,7 @@ def _delete_all(delete: Callable[..., int], after: timedelta, wait: Callable[[fl
 
 
 def make_retention(store: RetentionStore, settings: Callable[[], Settings]) -> PeriodicThread:
-    thread = PeriodicThread("retention", lambda: delete_old(store, settings(), thread.wait), lambda: RETENTION_EVERY_S)
+    thread = PeriodicThread(
+        "retention", lambda: delete_old(store, settings(), thread.wait), lambda: RETENTION_EVERY_S
+    )
     return thread

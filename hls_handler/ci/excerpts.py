@@ -38,8 +38,12 @@ class Excerpt:
 
     step: int | None  # the number of the failed step; None if the job has none
     lines: tuple[LogLine, ...]  # in order; their numbers show the gaps
-    error_line: int | None  # number of the line that explains the failure best; None if it is not in `lines`
-    first_line: int  # number of the first line of the step's log, or of the whole log; 0 if that is empty
+    error_line: (
+        int | None
+    )  # number of the line that explains the failure best; None if it is not in `lines`
+    first_line: (
+        int  # number of the first line of the step's log, or of the whole log; 0 if that is empty
+    )
     last_line: int  # number of the last line of the same log
     state: State
     whole_job: bool  # the excerpt is from the whole job's log, because the step's lines were not identified
@@ -84,7 +88,9 @@ LINES_BEFORE, LINES_AFTER = 20, 40
 error below its first line, so more lines are shown after it. Of a traceback, the last frames are the most useful."""
 MAX_FURTHER = 8  # limit on other lines with errors, for each weight
 TAIL_LINES = 30  # number of lines shown from the end of the log
-MAX_GATE_LINES = 15  # a failed step with fewer lines may be a gate for the result of an earlier step
+MAX_GATE_LINES = (
+    15  # a failed step with fewer lines may be a gate for the result of an earlier step
+)
 BINARY_SHARE = 0.5  # a log with a larger share of binary lines is not shown
 
 
@@ -103,7 +109,9 @@ class _LineSelector:
         self._tail: deque[AnnotatedLine] = deque(maxlen=TAIL_LINES)
         self._binary_lines = 0
         self.was_killed = False  # at the last error of the runner
-        self._is_killing = False  # the last lines are errors that begin with one of the weight `KILLED`
+        self._is_killing = (
+            False  # the last lines are errors that begin with one of the weight `KILLED`
+        )
 
     def add(self, annotated: AnnotatedLine) -> None:
         line = annotated.line
@@ -124,7 +132,11 @@ class _LineSelector:
             self._window = [*self._lines_before(annotated.task), line]
             self._lines_after_left = LINES_AFTER
             self._command_of_error = self._command
-        elif self._lines_after_left and self.error is not None and _is_shown_with(annotated.task, self.error.task):
+        elif (
+            self._lines_after_left
+            and self.error is not None
+            and _is_shown_with(annotated.task, self.error.task)
+        ):
             self._window.append(line)
             self._lines_after_left -= 1
         if annotated.weight >= ERROR_MARK:
@@ -178,7 +190,11 @@ class _LineSelector:
         task = self.error.task if self.error is not None else ""
         tail = list(self._tail)[::-1]
         yield [one.line for one in tail[:6]]
-        further = [line for weight in sorted(self._further, reverse=True) for line in self._further[weight].values()]
+        further = [
+            line
+            for weight in sorted(self._further, reverse=True)
+            for line in self._further[weight].values()
+        ]
         yield from ([line] for line in further[:MAX_FURTHER])
         yield self._window[error_index + 8 :]
         yield self._window[: max(error_index - 7, 0)][::-1]
@@ -188,10 +204,14 @@ class _LineSelector:
 
 def _is_shown_with(task: str, task_of_error: str) -> bool:
     """Return False for lines of different tasks with interleaved output. "" is a line of no task."""
-    return task.startswith(task_of_error) or task_of_error.startswith(task)  # "12 " contains "12 web:build "
+    return task.startswith(task_of_error) or task_of_error.startswith(
+        task
+    )  # "12 " contains "12 web:build "
 
 
-def cut(lines: Iterable[str], steps: Sequence[WorkflowStep], *, characters: int) -> tuple[Excerpt, ...]:
+def cut(
+    lines: Iterable[str], steps: Sequence[WorkflowStep], *, characters: int
+) -> tuple[Excerpt, ...]:
     """Return an excerpt for each failed step, by step number; one for the whole job if no step failed.
 
     A step that failed with `continue-on-error` has the conclusion "success". It has an excerpt, too, if a later step
@@ -206,14 +226,18 @@ def cut(lines: Iterable[str], steps: Sequence[WorkflowStep], *, characters: int)
     failed = sorted((step for step in steps if step.failed), key=lambda step: step.number)
     job = _LineSelector()
     last_failed = failed[-1].number if failed else 0
-    every_part = {step.number: _LineSelector() for step in steps if step.failed or step.number < last_failed}
+    every_part = {
+        step.number: _LineSelector() for step in steps if step.failed or step.number < last_failed
+    }
     for line in annotate_lines(lines, steps):
         job.add(line)
         if line.step is not None and line.step in every_part:
             every_part[line.step].add(line)
     if not failed or not job.has_text:
         numbers: list[int | None] = [step.number for step in failed] or [None]
-        return tuple(_excerpt(number, job, characters // len(numbers), whole_job=True) for number in numbers)
+        return tuple(
+            _excerpt(number, job, characters // len(numbers), whole_job=True) for number in numbers
+        )
     for part in every_part.values():  # the runner's last errors may follow the end of the step
         part.was_killed = part.was_killed or job.was_killed
     parts, left = _choose_parts(every_part, [step.number for step in failed]), max(characters, 0)
@@ -231,8 +255,12 @@ def cut(lines: Iterable[str], steps: Sequence[WorkflowStep], *, characters: int)
     return tuple(excerpts)
 
 
-def _choose_parts(parts: dict[int, _LineSelector], failed: Sequence[int]) -> dict[int, _LineSelector]:
-    last_unexplained = max((number for number in failed if not parts[number].explains_failure), default=0)
+def _choose_parts(
+    parts: dict[int, _LineSelector], failed: Sequence[int]
+) -> dict[int, _LineSelector]:
+    last_unexplained = max(
+        (number for number in failed if not parts[number].explains_failure), default=0
+    )
     return {
         number: part
         for number, part in sorted(parts.items())
@@ -280,7 +308,9 @@ def _choose_lines(part: _LineSelector, characters: int) -> list[LogLine]:
 
 
 def _cost(line: LogLine, part: _LineSelector) -> int:
-    return len(f"{part.last_line}| {line.text}\n") + (len(_fold_remark(line.folded)) + 1 if line.folded else 0)
+    return len(f"{part.last_line}| {line.text}\n") + (
+        len(_fold_remark(line.folded)) + 1 if line.folded else 0
+    )
 
 
 def _gap_cost(part: _LineSelector) -> int:

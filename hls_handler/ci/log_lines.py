@@ -27,7 +27,9 @@ MAX_PARSED_CHARS = 4_000
 
 MAX_SHOWN_CHARS = 500
 
-TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]{1,9})?Z(?: |\Z)")
+TIME = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]{1,9})?Z(?: |\Z)"
+)
 MARK = re.compile(r"##\[(group|endgroup|error|warning|notice|debug|command|section)\]")
 ESCAPE = re.compile(
     r"""(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*+(?:\x07|\x1b\\|\x9c)  # OSC: titles and links; an unterminated one stays text
@@ -39,7 +41,12 @@ ESCAPE = re.compile(
 
 SCRIPT_COLOUR = "\x1b[36;1m"
 
-PREFIXES: Mapping[str, str] = {"error": "Error: ", "warning": "Warning: ", "notice": "Notice: ", "debug": "Debug: "}
+PREFIXES: Mapping[str, str] = {
+    "error": "Error: ",
+    "warning": "Warning: ",
+    "notice": "Notice: ",
+    "debug": "Debug: ",
+}
 """Mark -> the words that GitHub's page of the log shows instead of the mark."""
 
 BINARY_SHARE = 0.3  # a line with a larger share of U+FFFD is binary
@@ -59,16 +66,24 @@ def truncate_line(line: LogLine) -> LogLine:
         return line
     text = redact(line.text)
     cut_chars = max(len(text) - MAX_SHOWN_CHARS, 0) + line.unread
-    shown = f"{text[:MAX_SHOWN_CHARS]}… [{cut_chars:,} {inflect(cut_chars, 'character')} cut]" if cut_chars else text
+    shown = (
+        f"{text[:MAX_SHOWN_CHARS]}… [{cut_chars:,} {inflect(cut_chars, 'character')} cut]"
+        if cut_chars
+        else text
+    )
     return replace(line, text=shown, unread=0)
 
 
-@dataclass(slots=True)  # not frozen: a log may have half a million lines, and frozen ones take twice the time
+@dataclass(
+    slots=True
+)  # not frozen: a log may have half a million lines, and frozen ones take twice the time
 class RawLine:
     second: str  # "2026-11-20T09:14:31", or "" without a time
     mark: str  # "error", "group", ... or ""
     text: str  # without mark and escape sequences
-    texts: tuple[str, ...]  # the text without prefixes; before it, texts with a prefix that may be the tool's own
+    texts: tuple[
+        str, ...
+    ]  # the text without prefixes; before it, texts with a prefix that may be the tool's own
     length: int  # of the raw line, without its end
     unread: int  # number of characters beyond `MAX_PARSED_CHARS`, which were dropped
     is_binary: bool
@@ -191,7 +206,9 @@ def _family(form: str, name: str) -> tuple[str, str]:
     return form, name if form == "word" else ""
 
 
-def _split(line: RawLine, prefixes: Sequence[_Prefix], recurring: Collection[tuple[str, str]]) -> RawLine:
+def _split(
+    line: RawLine, prefixes: Sequence[_Prefix], recurring: Collection[tuple[str, str]]
+) -> RawLine:
     texts = [line.text]
     for form, name, end in prefixes:
         if _family(form, name) not in recurring:
@@ -228,7 +245,10 @@ class PrivateKeyFilter:
     def redact_line(self, text: str) -> str:
         """Return the line with `REPLACEMENT` in place of any part of a private key."""
         if BEGIN in text and (begin := BEGIN_PRIVATE_KEY.search(text)) is not None:
-            if END_PRIVATE_KEY.search(text, begin.end()) is not None or len(text) > begin.end() + 200:
+            if (
+                END_PRIVATE_KEY.search(text, begin.end()) is not None
+                or len(text) > begin.end() + 200
+            ):
                 return text  # a key in one line is left to redaction
             self._lines_left = MAX_KEY_LINES
             return text[: begin.start()] + REPLACEMENT

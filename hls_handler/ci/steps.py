@@ -19,7 +19,14 @@ from typing import Annotated
 from pydantic import Field
 
 from hls_handler.ci.error_patterns import weigh_line
-from hls_handler.ci.log_lines import LogLine, PrivateKeyFilter, RawLine, display_text, parse_line, split_tasks
+from hls_handler.ci.log_lines import (
+    LogLine,
+    PrivateKeyFilter,
+    RawLine,
+    display_text,
+    parse_line,
+    split_tasks,
+)
 from hls_handler.events import OptionalTime, Text
 
 MAX_GROUP_LINES = 200
@@ -60,7 +67,9 @@ class _CommandGroup:
         # after "with:" or "env:", a value may have several lines of any form
         self._has_values = self._has_values or line.text in {"with:", "env:"}
         is_included = self._has_values or line.is_script or line.text.startswith("shell: ")
-        self._lines_left = self._lines_left - 1 if is_included else 0  # 0: a program printed "##[group]Run " itself
+        self._lines_left = (
+            self._lines_left - 1 if is_included else 0
+        )  # 0: a program printed "##[group]Run " itself
         return is_included
 
 
@@ -95,11 +104,15 @@ class StepTracker:
     """Finds the step that printed each line of a log. Pass each line to `step_of` once, in order."""
 
     def __init__(self, steps: Iterable[WorkflowStep]) -> None:
-        ran = sorted((step for step in steps if step.conclusion != "skipped"), key=lambda step: step.number)
+        ran = sorted(
+            (step for step in steps if step.conclusion != "skipped"), key=lambda step: step.number
+        )
         self._numbers = [step.number for step in ran]
         self._names = [_normalize(step.name) for step in ran]
         self._starts = [_format_second(step.started_at) for step in ran]
-        self._ends = [_format_second(step.completed_at) or "9" for step in ran]  # "9" sorts after all times
+        self._ends = [
+            _format_second(step.completed_at) or "9" for step in ran
+        ]  # "9" sorts after all times
         self._latest_ends = [_format_second(step.completed_at, later_s=1) or "9" for step in ran]
         self._index = 0  # index of the current step, or of the first step that may come next
         self._is_inside = False
@@ -109,7 +122,9 @@ class StepTracker:
         if not self._numbers:
             return None
         opening = line.text if _opens_step(line) else ""
-        if line.second and (opening or not self._is_inside or line.second > self._ends[self._index]):
+        if line.second and (
+            opening or not self._is_inside or line.second > self._ends[self._index]
+        ):
             self._move_to(line.second, opening)
         elif opening:
             self._enter(self._find(range(self._index, len(self._names)), opening, _has_name))
@@ -132,9 +147,14 @@ class StepTracker:
         elif self._is_inside and second > self._latest_ends[self._index]:
             self._is_inside = False
 
-    def _find(self, possible: Iterable[int], opening: str, fits: Callable[[str, str], bool]) -> int | None:
+    def _find(
+        self, possible: Iterable[int], opening: str, fits: Callable[[str, str], bool]
+    ) -> int | None:
         begun = self._index if self._is_inside else None
-        return next((index for index in possible if index != begun and fits(self._names[index], opening)), None)
+        return next(
+            (index for index in possible if index != begun and fits(self._names[index], opening)),
+            None,
+        )
 
     def _enter(self, index: int | None) -> None:
         if index is not None:
@@ -146,7 +166,9 @@ def _has_name(name: str, opening: str) -> bool:
 
 
 def _may_begin(name: str, opening: str) -> bool:
-    expected = next((text for start, text in OPENING_TEXTS.items() if name.startswith(start)), "Run ")
+    expected = next(
+        (text for start, text in OPENING_TEXTS.items() if name.startswith(start)), "Run "
+    )
     return opening.startswith(expected) and name != "Set up job"
 
 
@@ -157,7 +179,9 @@ def _normalize(name: str) -> str:
 def _format_second(time: datetime | None, *, later_s: int = 0) -> str:
     if time is None:
         return ""
-    return (time + timedelta(seconds=later_s)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")  # as in the log
+    return (
+        (time + timedelta(seconds=later_s)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    )  # as in the log
 
 
 MIN_FOLDED = 3
@@ -202,9 +226,15 @@ def _annotate(lines: Iterable[str], steps: Sequence[WorkflowStep]) -> Iterator[A
         shown = display_text(line)
         prefix = "" if shown is not line.text else shown[: len(shown) - len(line.texts[-1])]
         yield AnnotatedLine(
-            LogLine(number, prefix + key_filters[line.task].redact_line(shown[len(prefix) :]), unread=line.unread),
+            LogLine(
+                number,
+                prefix + key_filters[line.task].redact_line(shown[len(prefix) :]),
+                unread=line.unread,
+            ),
             tracker.step_of(line),
-            0 if is_command and line.mark != "error" else last[2],  # the step did not print its command
+            0
+            if is_command and line.mark != "error"
+            else last[2],  # the step did not print its command
             is_command,
             opens_command(line),
             line.task,

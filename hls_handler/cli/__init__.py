@@ -27,7 +27,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "check": ("check:check", "Report every problem of settings, prompts and credentials."),
     "render": ("render:render", "Print the exact request to Claude for an event."),
     "send": ("send:send", "Sign a payload and post it as GitHub would."),
-    "deliveries": ("deliveries:deliveries", "List, show, export and retry deliveries. Works while the service runs."),
+    "deliveries": (
+        "deliveries:deliveries",
+        "List, show, export and retry deliveries. Works while the service runs.",
+    ),
     "why": ("deliveries:why", "Explain what HLS did on an issue or pull request."),
     "report": ("report:report", "Print the figures of a repository, as after a pilot."),
     "similar": ("similar:similar", "Print the older issues that HLS compares with an issue."),
@@ -36,7 +39,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "resume": ("maintenance:resume", "Resume the processing that `hls pause` stopped."),
     "forget": ("maintenance:forget", "Delete what is stored about a person."),
     "prompts": ("prompts:prompts", "List, compare and try prompts."),
-    "config": ("config:config_commands", "Explain settings and check a repository's settings file."),
+    "config": (
+        "config:config_commands",
+        "Explain settings and check a repository's settings file.",
+    ),
     "settings": ("config:settings_commands", "Describe the format of the settings file."),
     "demo": ("demo:demo", "Run the real service against a sandbox; needs no account."),
     "sandbox": ("sandbox:sandbox", "Run the stand-ins for GitHub and Claude alone."),
@@ -89,7 +95,10 @@ def _print_version(value: bool) -> None:
 @app.callback()
 def hls(
     _version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+        bool,
+        typer.Option(
+            "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
+        ),
     ] = False,
 ) -> None:
     """HLS turns GitHub events into labels and comments with the help of Claude.
@@ -99,7 +108,9 @@ def hls(
     # The command has been imported by now.
     if not gc.isenabled():
         gc.freeze()
-        gc.set_threshold(20_000, 20, 20)  # two webhooks make 700 objects, after which Python would collect garbage
+        gc.set_threshold(
+            20_000, 20, 20
+        )  # two webhooks make 700 objects, after which Python would collect garbage
         gc.enable()
     from hls_handler.cli.options import DOTENV
     from hls_handler.settings.load import export_proxy_settings

@@ -38,7 +38,10 @@ from hls_handler.wording import count
 
 def catch_up(
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only list the missed webhooks whose payload a run would read.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Only list the missed webhooks whose payload a run would read."
+        ),
     ] = False,
     config: Config = None,
 ) -> None:
@@ -61,12 +64,23 @@ def catch_up(
 def _run(settings: Settings, *, dry_run: bool) -> Report:
     with open_store(settings) as store:
         try:
-            prompts = ReloadingLibrary(lambda: load_checked(settings), *settings.prompts.folders.values())
+            prompts = ReloadingLibrary(
+                lambda: load_checked(settings), *settings.prompts.folders.values()
+            )
             active = ActiveConfig(
-                settings, RepositoryTable(settings), prompts, load_bot_accounts(settings.github, store)
+                settings,
+                RepositoryTable(settings),
+                prompts,
+                load_bot_accounts(settings.github, store),
             )
             credentials = make_credentials(settings.github, now=utc_now)
-            catch_up = CatchUp(store, lambda: active, lambda _: credentials, wait=time.sleep, rates=RateLimitMonitor())
+            catch_up = CatchUp(
+                store,
+                lambda: active,
+                lambda _: credentials,
+                wait=time.sleep,
+                rates=RateLimitMonitor(),
+            )
             if not dry_run:
                 store.audit.record(describe_person(), "catch-up", "")
             with closing(catch_up):
@@ -81,8 +95,12 @@ def _print(report: Report, *, dry_run: bool) -> None:
         for attempt, repository in report.missed:
             event, sent = event_key(attempt.event, attempt.action), f"{attempt.delivered_at:%F %T}"
             where = repository or f"id {attempt.repository_id}"
-            print_line(f"{sent}  {attempt.guid[:8]}  {attempt.status_code:>6}  {event:<28}  {where}")
-    looked_at = f"{count(report.looked_at, 'attempt')} of {count(report.hooks, 'webhook')} looked at"
+            print_line(
+                f"{sent}  {attempt.guid[:8]}  {attempt.status_code:>6}  {event:<28}  {where}"
+            )
+    looked_at = (
+        f"{count(report.looked_at, 'attempt')} of {count(report.hooks, 'webhook')} looked at"
+    )
     if dry_run:
         print_line(f"{looked_at}, {count(len(report.missed), 'payload')} would be read")
     else:
@@ -97,15 +115,25 @@ def _print(report: Report, *, dry_run: bool) -> None:
 
 def listen(
     every: Annotated[
-        float, typer.Option("--every", min=1, max=300, metavar="SECONDS", help="Pause between two requests.")
+        float,
+        typer.Option(
+            "--every", min=1, max=300, metavar="SECONDS", help="Pause between two requests."
+        ),
     ] = 5.0,
     since: Annotated[
         str | None,
-        typer.Option("--since", metavar="AGE", help="Also process missed webhooks of this age: 90s, 30m, 2h."),
+        typer.Option(
+            "--since", metavar="AGE", help="Also process missed webhooks of this age: 90s, 30m, 2h."
+        ),
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option(min=0, max=65535, help="Port, or 0 for a free one; overrides server.port.", show_default=False),
+        typer.Option(
+            min=0,
+            max=65535,
+            help="Port, or 0 for a free one; overrides server.port.",
+            show_default=False,
+        ),
     ] = None,
     config: Config = None,
 ) -> None:
@@ -123,6 +151,10 @@ def listen(
     listening = Listening(every, since=utc_now() - age)
     print_line(f"Reading webhooks from GitHub every {every:g} s. Ctrl-C ends it.")
     if since is None:
-        print_line("Webhooks that were sent before now are skipped; --since 2h reads those of the last two hours, too.")
+        print_line(
+            "Webhooks that were sent before now are skipped; --since 2h reads those of the last two hours, too."
+        )
     options: dict[str, object] = {"host": "127.0.0.1"} | ({} if port is None else {"port": port})
-    raise typer.Exit(run_service(config_path(config), partial(Service, listening=listening), options))
+    raise typer.Exit(
+        run_service(config_path(config), partial(Service, listening=listening), options)
+    )

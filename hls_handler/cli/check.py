@@ -21,7 +21,14 @@ from hls_handler.clients.identity import Identity
 from hls_handler.clients.prices import find_cost_usd
 from hls_handler.clients.vectors import VectorsUnavailable, connect_vectors
 from hls_handler.engine.library import load_checked
-from hls_handler.errors import DependencyDown, HlsError, Permanent, PromptError, SettingsError, with_remedy
+from hls_handler.errors import (
+    DependencyDown,
+    HlsError,
+    Permanent,
+    PromptError,
+    SettingsError,
+    with_remedy,
+)
 from hls_handler.handlers.labels import select_offer
 from hls_handler.handlers.reader import RepositoryLabel, read_optional
 from hls_handler.prompting.problems import suggest_name
@@ -82,7 +89,11 @@ def check(
     except PromptError as exc:
         findings += exc.problems
     findings += [*(library.warnings if library else ()), *_find_unknown_prompts(settings, library)]
-    warnings = [*settings.warnings, *_find_retired_models(library), *_find_small_budgets(settings, library)]
+    warnings = [
+        *settings.warnings,
+        *_find_retired_models(library),
+        *_find_small_budgets(settings, library),
+    ]
     if not offline:
         # All clients report a problem with the proxy variables, so duplicates are removed.
         findings += dict.fromkeys(
@@ -92,11 +103,17 @@ def check(
         print_line(f"{(shipped.PROMPTS.parent / name).absolute()}: note: {EDITED}")
     for key, problem in settings.unset.items():
         print_line(f"{settings.sources.where(key)}: note: {problem}")
-    if not settings.has_console and is_loopback(settings.server.host):  # else it is one of the warnings
+    if not settings.has_console and is_loopback(
+        settings.server.host
+    ):  # else it is one of the warnings
         where = settings.sources.where("server.api_key")
-        print_line(f"{where}: note: the console and the API are off, because the key is not set (openssl rand -hex 24)")
+        print_line(
+            f"{where}: note: the console and the API are off, because the key is not set (openssl rand -hex 24)"
+        )
     if settings.mirror.enabled and find_git() is None:
-        print_line(f"{settings.sources.where('mirror.enabled')}: note: git is not installed, so there is no mirror")
+        print_line(
+            f"{settings.sources.where('mirror.enabled')}: note: git is not installed, so there is no mirror"
+        )
     for note in _describe_unpriced_models(settings, library):
         print_line(note)
     for note in _describe_fallback_reviews(settings):
@@ -139,14 +156,20 @@ def _find_small_budgets(settings: Settings, library: Library | None) -> Iterator
             )
 
 
-def _list_models(settings: Settings, library: Library | None) -> Mapping[str, tuple[Provider, str, str]]:
+def _list_models(
+    settings: Settings, library: Library | None
+) -> Mapping[str, tuple[Provider, str, str]]:
     """Return provider, model and place of each model of the settings and of prompts, as `Claude.name_model` names it.
 
     Retired models of prompts are left out.
     """
     claude, where = settings.claude, settings.sources.where
     found = {
-        claude.name_model(one, one.default_model()): (one, one.default_model(), where(f"{key}.model"))
+        claude.name_model(one, one.default_model()): (
+            one,
+            one.default_model(),
+            where(f"{key}.model"),
+        )
         for key, one in claude.providers.items()
     }
     for key, one in claude.providers.items():
@@ -156,7 +179,9 @@ def _list_models(settings: Settings, library: Library | None) -> Mapping[str, tu
     for prompt in library.prompts.values() if library else ():
         if prompt.model is not None and describe_retirement(prompt.model) is None:
             provider, model = claude.find_model(prompt.model)
-            found.setdefault(claude.name_model(provider, model), (provider, model, prompt.absolute_path))
+            found.setdefault(
+                claude.name_model(provider, model), (provider, model, prompt.absolute_path)
+            )
     return found
 
 
@@ -203,7 +228,9 @@ def _check_github(settings: Settings) -> Iterator[str]:
             failures = _find_rejected_accounts(github)
             identity = github.fetch_identity(unneeded=find_unneeded_permissions(table))
             yield from _check_identity(settings, table, identity, failures)
-            list_hooks = cache(github.list_hooks)  # repositories of an organisation share its webhooks
+            list_hooks = cache(
+                github.list_hooks
+            )  # repositories of an organisation share its webhooks
             for index in range(len(settings.repositories)):
                 effective = by_key[f"repositories[{index}]"]
                 owner = effective.pattern.partition("/")[0]
@@ -230,7 +257,9 @@ def _check_entry(
             page = f"{identity.settings_url}/installations"
             yield f"{entry}: the App is not installed on {owner}; check the name, or install it at {page}"
     else:
-        missing = github.find_missing_permissions(effective.pattern, with_webhooks=settings.catch_up.enabled)
+        missing = github.find_missing_permissions(
+            effective.pattern, with_webhooks=settings.catch_up.enabled
+        )
         yield from (f"{entry}: {sentence}" for sentence in missing)
         yield from _find_missing_issues(settings, effective, github)
         _note_unlisted_labels(settings, effective, github)
@@ -260,7 +289,9 @@ def _check_webhooks(
         yield f"the webhook does not send {', '.join(missing)}, which the settings need; select them at {page}"
 
 
-def _find_missing_issues(settings: Settings, effective: EffectiveSettings, github: ReadOnlyGithub) -> Iterator[str]:
+def _find_missing_issues(
+    settings: Settings, effective: EffectiveSettings, github: ReadOnlyGithub
+) -> Iterator[str]:
     for event, number in effective.comments.post_to.items():
         try:
             github.reader(effective.pattern).issue(number)
@@ -300,15 +331,22 @@ def _find_rejected_accounts(github: ReadOnlyGithub) -> list[DependencyDown]:
 
 
 def _check_identity(
-    settings: Settings, table: RepositoryTable, identity: Identity, failures: Sequence[DependencyDown]
+    settings: Settings,
+    table: RepositoryTable,
+    identity: Identity,
+    failures: Sequence[DependencyDown],
 ) -> Iterator[str]:
     where = settings.sources.where(settings.github.credential_key)
     yield from (f"{where}: {with_remedy(failure)}" for failure in failures)
     for sentence in identity.sentences:
         print_line(sentence)
     yield from (f"{where}: {sentence}" for sentence in identity.missing)
-    needed = frozenset(name for one in table.all() if one.enabled for name in list_needed_events(one, settings))
-    if identity.events is not None and (missing := sorted(needed - identity.events - SENT_TO_EVERY_APP)):
+    needed = frozenset(
+        name for one in table.all() if one.enabled for name in list_needed_events(one, settings)
+    )
+    if identity.events is not None and (
+        missing := sorted(needed - identity.events - SENT_TO_EVERY_APP)
+    ):
         yield (
             f"{where}: the App's webhook does not send {', '.join(missing)}, which the settings need; select them at "
             f"{identity.settings_url}/permissions"
@@ -344,7 +382,9 @@ def _check_claude(settings: Settings, library: Library | None) -> Iterator[str]:
                 yield f"{where}: {exc}"
             else:
                 if lifecycle == "unlisted":
-                    print_line(f"{title}: the service lists no models, so the key and {model} were not checked")
+                    print_line(
+                        f"{title}: the service lists no models, so the key and {model} were not checked"
+                    )
                 elif lifecycle != "active":
                     yield f"{where}: the model {model} is {lifecycle}; choose an active model"
 

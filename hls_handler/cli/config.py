@@ -26,7 +26,11 @@ from hls_handler.cli.options import (
 )
 from hls_handler.cli.prompt_library import load_library
 from hls_handler.clients.github import connect_read_only
-from hls_handler.engine.repository_settings import find_organization_file, to_stored_file, without_unknown_prompts
+from hls_handler.engine.repository_settings import (
+    find_organization_file,
+    to_stored_file,
+    without_unknown_prompts,
+)
 from hls_handler.errors import SettingsError, StepFailed
 from hls_handler.reports.settings_report import (
     RepositoryFileState,
@@ -59,7 +63,11 @@ def _load_repository_files(
     owner, stored = repository.partition("/")[0], dict[str, StoredFile | None]()
     if effective.features.repository_settings:
         with open_existing_store(settings) as store:
-            stored = {name: store.repository_files.find_by_name(name) for name in (repository, owner)} if store else {}
+            stored = (
+                {name: store.repository_files.find_by_name(name) for name in (repository, owner)}
+                if store
+                else {}
+            )
         if live:
             try:
                 with closing(connect_read_only(settings.github, now=utc_now)) as github:
@@ -71,7 +79,9 @@ def _load_repository_files(
             except (StepFailed, SettingsError) as exc:
                 fail(str(exc))
     library = partial(load_library, settings)
-    own, *others = describe_repository_files(settings, effective, repository, stored.get, library, is_live=live)
+    own, *others = describe_repository_files(
+        settings, effective, repository, stored.get, library, is_live=live
+    )
     is_unread = effective.features.repository_settings and stored.get(repository) is None
     advice = "; --live reads it from GitHub" if is_unread else ""
     return [replace(own, sentence=own.sentence + advice), *others]
@@ -79,7 +89,9 @@ def _load_repository_files(
 
 @config_commands.command("check-repository")
 def check_repository(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to check.", resolve_path=True)],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The file to check.", resolve_path=True)
+    ],
     config: Config = None,
 ) -> None:
     """Report the problems of a .github/hls.yaml, or of an organisation's hls.yaml.
@@ -92,7 +104,9 @@ def check_repository(
     """
     settings = load(config, credentials=False)
     try:
-        repository_settings = parse_repository_file(decode_repository_file(file.read_bytes(), str(file)), str(file))
+        repository_settings = parse_repository_file(
+            decode_repository_file(file.read_bytes(), str(file)), str(file)
+        )
     except OSError as exc:
         abort(f"{file}: cannot be read: {exc.strerror}")
     except SettingsError as exc:
@@ -110,8 +124,12 @@ def check_repository(
 
 @config_commands.command()
 def explain(
-    repository: Annotated[str, typer.Argument(metavar="OWNER/REPO", help="The repository, or its URL.")],
-    live: Annotated[bool, typer.Option("--live", help="Read .github/hls.yaml from GitHub now.")] = False,
+    repository: Annotated[
+        str, typer.Argument(metavar="OWNER/REPO", help="The repository, or its URL.")
+    ],
+    live: Annotated[
+        bool, typer.Option("--live", help="Read .github/hls.yaml from GitHub now.")
+    ] = False,
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
@@ -131,8 +149,12 @@ def explain(
     matching = table.find_all(repository)
     if not matching:
         where = settings.sources.where("repositories")
-        fail(f"no entry of {where} matches {repository}; add `- name: {repository}` there to process its events")
-    report = report_repository(settings, matching, _load_repository_files(settings, matching[0], repository, live=live))
+        fail(
+            f"no entry of {where} matches {repository}; add `- name: {repository}` there to process its events"
+        )
+    report = report_repository(
+        settings, matching, _load_repository_files(settings, matching[0], repository, live=live)
+    )
     if as_json:
         values = (report.entry, *report.files, *report.values)
         listed = [{"key": one.key, "value": one.value, "source": one.source} for one in values]
@@ -151,7 +173,10 @@ settings_commands = typer.Typer(
 @settings_commands.command()
 def schema(
     repository: Annotated[
-        bool, typer.Option("--repository", help="Print the schema of a repository's .github/hls.yaml instead.")
+        bool,
+        typer.Option(
+            "--repository", help="Print the schema of a repository's .github/hls.yaml instead."
+        ),
     ] = False,
 ) -> None:
     """Print the JSON Schema of the settings file.

@@ -58,21 +58,35 @@ WHERE_TO_LOOK = (
 )
 
 Guid = Annotated[
-    str, typer.Argument(metavar="DELIVERY", help="The delivery's GUID, a unique prefix of it, or its request id.")
+    str,
+    typer.Argument(
+        metavar="DELIVERY", help="The delivery's GUID, a unique prefix of it, or its request id."
+    ),
 ]
 OfState = Annotated[
     State | None,
-    typer.Option("--state", metavar="STATE", help=f"Only deliveries in this state: {', '.join(get_args(State))}."),
+    typer.Option(
+        "--state",
+        metavar="STATE",
+        help=f"Only deliveries in this state: {', '.join(get_args(State))}.",
+    ),
 ]
 OfRepository = Annotated[
-    str | None, typer.Option("--repository", metavar="OWNER/REPO", help="Only deliveries of this repository, or URL.")
+    str | None,
+    typer.Option(
+        "--repository", metavar="OWNER/REPO", help="Only deliveries of this repository, or URL."
+    ),
 ]
 Since = Annotated[
     str | None,
-    typer.Option(metavar="TIME", help="Only deliveries received since: an age (7d, 24h, 30m), or a time in UTC."),
+    typer.Option(
+        metavar="TIME",
+        help="Only deliveries received since: an age (7d, 24h, 30m), or a time in UTC.",
+    ),
 ]
 Until = Annotated[
-    str | None, typer.Option(metavar="TIME", help="Only deliveries received before: an age, or a time in UTC.")
+    str | None,
+    typer.Option(metavar="TIME", help="Only deliveries received before: an age, or a time in UTC."),
 ]
 
 
@@ -80,7 +94,9 @@ Until = Annotated[
 def list_(
     state: OfState = None,
     repository: OfRepository = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of deliveries.")] = 50,
+    limit: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Maximum number of deliveries.")
+    ] = 50,
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
@@ -166,7 +182,9 @@ def export(
                 print_json_line(report_to_dict(load_report(store, row)))
             sys.stdout.flush()
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python reports the error at its end
+            os.dup2(
+                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+            )  # else Python reports the error at its end
 
 
 def _parse_time(option: str, given: str | None) -> datetime | None:
@@ -180,23 +198,34 @@ def _parse_time(option: str, given: str | None) -> datetime | None:
         moment = datetime.fromisoformat(given)
         return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise typer.BadParameter("write it as 7d, 24h, 30m or 2026-11-23T12:00", param_hint=option) from None
+        raise typer.BadParameter(
+            "write it as 7d, 24h, 30m or 2026-11-23T12:00", param_hint=option
+        ) from None
 
 
 @deliveries.command()
 def retry(
     guid: Annotated[
         str | None,
-        typer.Argument(metavar="[DELIVERY]", help="The delivery's GUID, a unique prefix of it, or its request id."),
+        typer.Argument(
+            metavar="[DELIVERY]",
+            help="The delivery's GUID, a unique prefix of it, or its request id.",
+        ),
     ] = None,
     state: Annotated[
         State | None,
-        typer.Option("--state", metavar="STATE", help=f"All deliveries in this state: {' or '.join(RETRIED)}."),
+        typer.Option(
+            "--state",
+            metavar="STATE",
+            help=f"All deliveries in this state: {' or '.join(RETRIED)}.",
+        ),
     ] = None,
     repository: OfRepository = None,
     since: Since = None,
     until: Until = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether to run that many deliveries.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask whether to run that many deliveries.")
+    ] = False,
     config: Config = None,
 ) -> None:
     """Run a delivery again, or all that match a filter.
@@ -213,7 +242,9 @@ def retry(
     if (guid is None) == (state is None):
         raise typer.BadParameter("give either a delivery or --state dead", param_hint="DELIVERY")
     if state is not None and state not in RETRIED:
-        raise typer.BadParameter(f"found {state!r}, expected one of {', '.join(RETRIED)}", param_hint="--state")
+        raise typer.BadParameter(
+            f"found {state!r}, expected one of {', '.join(RETRIED)}", param_hint="--state"
+        )
     search = DeliverySearch(
         state=state,
         repository=repository and require_repository(repository, base_url=settings.github.base_url),
@@ -227,8 +258,12 @@ def retry(
             number = store.searches.count(search)
             print_line(f"{count(number, 'delivery')} {'matches' if number == 1 else 'match'}")
             if number and not yes:
-                require_confirmation("Run them again?", what="the number", otherwise="none was queued")
-            all_results = retry_matching(store, search, settings, number=number, by=describe_person())
+                require_confirmation(
+                    "Run them again?", what="the number", otherwise="none was queued"
+                )
+            all_results = retry_matching(
+                store, search, settings, number=number, by=describe_person()
+            )
             if all_results.queued is None or (number and not all_results.queued):
                 fail(all_results.sentence)
             print_line(all_results.sentence)
@@ -250,7 +285,9 @@ def _require_found(row: DeliveryRow | None, guid: str) -> DeliveryRow:
 
 
 def why(
-    conversation: Annotated[str, typer.Argument(metavar="OWNER/REPO#N", help="The issue or pull request, or its URL.")],
+    conversation: Annotated[
+        str, typer.Argument(metavar="OWNER/REPO#N", help="The issue or pull request, or its URL.")
+    ],
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
@@ -265,12 +302,19 @@ def why(
     repository, number = require_conversation(conversation, base_url=settings.github.base_url)
     keep_days_source = settings.sources.where("storage.keep_days")
     with require_existing_store(settings) as store:
-        reports = [load_report(store, row) for row in store.deliveries.of_conversation(repository, number)]
+        reports = [
+            load_report(store, row) for row in store.deliveries.of_conversation(repository, number)
+        ]
         rejected = "" if reports else _describe_unverified(store, repository)
         notice = _describe_rename(settings, store.statistics, repository, number)
     if not reports and notice is None:
         nothing = f"nothing was received for {repository}#{number}"
-        for line in (f"{nothing}, or it was deleted ({keep_days_source})", rejected, READ_MISSED, WHERE_TO_LOOK):
+        for line in (
+            f"{nothing}, or it was deleted ({keep_days_source})",
+            rejected,
+            READ_MISSED,
+            WHERE_TO_LOOK,
+        ):
             print_line(line, err=True)
         raise typer.Exit(1)
     if as_json:
@@ -302,7 +346,9 @@ def _describe_unverified(store: Storage, repository: str) -> str:
     return f"{requests}, of any repository, because their bodies are not parsed"
 
 
-def _describe_rename(settings: Settings, statistics: Statistics, repository: str, number: int) -> str | None:
+def _describe_rename(
+    settings: Settings, statistics: Statistics, repository: str, number: int
+) -> str | None:
     """Return a sentence about the new name of a renamed repository; None if it was not renamed."""
     renames = [one for one in statistics.renames() if one.former.lower() == repository.lower()]
     if not renames:

@@ -135,7 +135,9 @@ def _run(sandbox: Sandbox, *, once: bool) -> int:
     print_line(f"Demo (stand-ins for GitHub and Claude, canned replies): {sandbox.page_url}")
     with closing(ServiceProcess(SETTINGS_FILE, log=LOG)) as service:
         if not service.wait_until_up():
-            print_line(f"the service did not start within {START_TIMEOUT_S:.0f} s; the end of its log ({LOG}):")
+            print_line(
+                f"the service did not start within {START_TIMEOUT_S:.0f} s; the end of its log ({LOG}):"
+            )
             print_lines(service.last_log_lines())
             return 2
         succeeded = _send_story(settings, sandbox, service)
@@ -165,7 +167,9 @@ def _write_settings(sandbox: Sandbox) -> Settings:
 
 
 def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -> bool:
-    timeout_s = DELIVERY_TIMEOUT_S + 2 * settings.claude.timeout_s  # Claude may be asked twice about an event
+    timeout_s = (
+        DELIVERY_TIMEOUT_S + 2 * settings.claude.timeout_s
+    )  # Claude may be asked twice about an event
     all_succeeded = True
     reports: list[DeliveryReport] = []
     with closing(Storage.open(settings.storage.url)) as store:
@@ -176,10 +180,16 @@ def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -
                 continue
             number, guid = recorded.STORY.index(name) + 1, str(uuid.uuid4())
             response = _send(settings, payload, service, guid=guid)
-            report = _wait_for_end(store, guid, service, timeout_s=timeout_s) if response.status in (200, 202) else None
+            report = (
+                _wait_for_end(store, guid, service, timeout_s=timeout_s)
+                if response.status in (200, 202)
+                else None
+            )
             if report is None:
                 answer = f"the service answered {response.status}: {response.body}"
-                print_line(f"{number:>2} {payload.key}: not finished within {timeout_s:g} s; {answer}; see {LOG}")
+                print_line(
+                    f"{number:>2} {payload.key}: not finished within {timeout_s:g} s; {answer}; see {LOG}"
+                )
                 print_line("The remaining events are skipped.")
                 all_succeeded = False
                 break
@@ -203,7 +213,9 @@ def _send(settings: Settings, payload: Recorded, service: ServiceProcess, *, gui
     return Response(0, "nothing")
 
 
-def _wait_for_end(store: Storage, guid: str, service: ServiceProcess, *, timeout_s: float) -> DeliveryReport | None:
+def _wait_for_end(
+    store: Storage, guid: str, service: ServiceProcess, *, timeout_s: float
+) -> DeliveryReport | None:
     until = time.monotonic() + timeout_s
     while time.monotonic() < until:
         row = store.deliveries.find(guid)
@@ -231,11 +243,15 @@ def describe_changes(report: DeliveryReport) -> str:
     """
     added = sum(len(outcome.added) for outcome in report.outcomes)
     removed = sum(len(outcome.removed) for outcome in report.outcomes)
-    numbers = " ".join(f"{sign}{changed}" for sign, changed in (("+", added), ("-", removed)) if changed)
+    numbers = " ".join(
+        f"{sign}{changed}" for sign, changed in (("+", added), ("-", removed)) if changed
+    )
     labels = [f"{numbers} {'label' if added + removed == 1 else 'labels'}"] if numbers else []
     done = [(one.action, one.kind) for one in report.outcomes]
     reviews = ["review" for one in done if one == ("review", "created")]
-    comments = [word for one in done for kind, word in COMMENT_WORDS.items() if one == ("comment", kind)]
+    comments = [
+        word for one in done for kind, word in COMMENT_WORDS.items() if one == ("comment", kind)
+    ]
     return ", ".join([*labels, *(reviews or comments)]) or "no change"
 
 
@@ -244,7 +260,11 @@ def format_totals(reports: Sequence[DeliveryReport]) -> str:
     states = Counter(report.delivery.state for report in reports)
     ended = ", ".join(f"{times} {state}" for state, times in states.items())
     labels = sum(len(report.labels) for report in reports)
-    comments = sum(one.action == "comment" and one.kind == "created" for report in reports for one in report.outcomes)
+    comments = sum(
+        one.action == "comment" and one.kind == "created"
+        for report in reports
+        for one in report.outcomes
+    )
     calls = [call for report in reports for call in report.calls]
     cost = f"{format_usd(add_usd(call.cost_usd for call in calls))} at list price"
     changes = f"{count(labels, 'label')}, {count(comments, 'comment')}, {count(len(calls), 'call')} to Claude, {cost}"
@@ -257,7 +277,9 @@ def _keep_running(settings: Settings, sandbox: Sandbox, service: ServiceProcess)
     try:
         print_line(f"Send   {hls} send demo/question {config}")
         print_line(f"Why    {hls} why {sandbox.state.conversations()[0].key} {config}")
-        print_line(f"State  {base}/ is the console of the service. To test a crash: kill -9 {service.pid}")
+        print_line(
+            f"State  {base}/ is the console of the service. To test a crash: kill -9 {service.pid}"
+        )
         print_line(f"Open   {sandbox.page_url}   Ctrl-C ends the demo.")
         while True:
             service.restart_if_ended(wait_s=3600)

@@ -69,9 +69,13 @@ def load_subject(given: str, event: str | None, *, live: bool, settings: Setting
         recording = load_payload(given, event)
         return Subject(recording.name, recording.event, recording.action, recording.body, live)
     if event is not None:
-        abort("--event is only for files; for an issue or a pull request, the event is always `opened`")
+        abort(
+            "--event is only for files; for an issue or a pull request, the event is always `opened`"
+        )
     try:
-        with closing(connect_read_only(settings.github, now=utc_now, anonymous=lacks_github_token(settings))) as github:
+        with closing(
+            connect_read_only(settings.github, now=utc_now, anonymous=lacks_github_token(settings))
+        ) as github:
             name, payload = github.opened(*conversation)
     except HlsError as exc:
         fail(with_remedy(exc))
@@ -79,7 +83,9 @@ def load_subject(given: str, event: str | None, *, live: bool, settings: Setting
 
 
 @contextmanager
-def use_sandbox(subject: Subject, settings: Settings, *, for_claude: bool = False) -> Iterator[Settings]:
+def use_sandbox(
+    subject: Subject, settings: Settings, *, for_claude: bool = False
+) -> Iterator[Settings]:
     """Yield settings with which a sandbox that has the event is GitHub, unless `subject.live`, and perhaps Claude."""
     if subject.live and not for_claude:
         yield settings
@@ -93,10 +99,19 @@ def use_sandbox(subject: Subject, settings: Settings, *, for_claude: bool = Fals
         sandbox.state.seed(subject.event, subject.payload)
         github, claude = settings.github, settings.claude
         if not subject.live:
-            access = {"token": SecretStr(sandbox.token), "base_url": sandbox.github_url, "app": None, "tokens": None}
+            access = {
+                "token": SecretStr(sandbox.token),
+                "base_url": sandbox.github_url,
+                "app": None,
+                "tokens": None,
+            }
             github = github.model_copy(update=access)
         if for_claude:
-            access = {"api_key": SecretStr(sandbox.api_key), "base_url": sandbox.claude_url, "fallbacks": ()}
+            access = {
+                "api_key": SecretStr(sandbox.api_key),
+                "base_url": sandbox.claude_url,
+                "fallbacks": (),
+            }
             own = {"kind": "anthropic", "model": HAIKU, "review_model": None}
             known = {} if claude.kind == "anthropic" else own
             claude = claude.model_copy(update=access | known)
@@ -116,10 +131,18 @@ def _make_fallback_issue(subject: Subject, settings: Settings) -> dict[str, Any]
     return {**opened, "repository": repository, "issue": issue}
 
 
-def connect_github(subject: Subject, settings: Settings, *, assume_open: bool = False) -> closing[ReadOnlyGithub]:
+def connect_github(
+    subject: Subject, settings: Settings, *, assume_open: bool = False
+) -> closing[ReadOnlyGithub]:
     """Return a client that never writes. Without a token, it reads GitHub anonymously."""
     anonymous = subject.live and lacks_github_token(settings)
     mirrors = Mirrors(lambda: settings.mirror) if subject.live else None
     return closing(
-        connect_read_only(settings.github, now=utc_now, assume_open=assume_open, anonymous=anonymous, mirrors=mirrors)
+        connect_read_only(
+            settings.github,
+            now=utc_now,
+            assume_open=assume_open,
+            anonymous=anonymous,
+            mirrors=mirrors,
+        )
     )

@@ -11,7 +11,9 @@ from hls_handler.cli.options import abort
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.settings.values import web_url
 
-CONVERSATION = re.compile(r"(?P<repository>[^\s#:]+)(?:#|/(?:issues|pull)/)(?P<number>[1-9][0-9]{0,8})")
+CONVERSATION = re.compile(
+    r"(?P<repository>[^\s#:]+)(?:#|/(?:issues|pull)/)(?P<number>[1-9][0-9]{0,8})"
+)
 EXPECTED = "OWNER/REPO/issues/7 or .../pull/13"
 
 
@@ -25,7 +27,9 @@ def find_conversation(given: str, *, base_url: str) -> tuple[str, int] | None:
     if named is not None and REPOSITORY_NAME.fullmatch(named["repository"]):
         return named["repository"], int(named["number"])
     if parts is not None:
-        abort(f"{given} is not the URL of an issue or a pull request, such as {web_url(base_url)}/{EXPECTED}")
+        abort(
+            f"{given} is not the URL of an issue or a pull request, such as {web_url(base_url)}/{EXPECTED}"
+        )
     return None
 
 
@@ -33,7 +37,9 @@ def require_conversation(given: str, *, base_url: str) -> tuple[str, int]:
     """Do the same as `find_conversation`, but exit with 2 if the text is neither."""
     found = find_conversation(given, base_url=base_url)
     if found is None:
-        raise typer.BadParameter("write it as owner/repo#7, or as the URL of the issue or pull request")
+        raise typer.BadParameter(
+            "write it as owner/repo#7, or as the URL of the issue or pull request"
+        )
     return found
 
 
@@ -55,5 +61,7 @@ def _split_url(given: str, base_url: str) -> list[str] | None:
     except ValueError:
         raise typer.BadParameter(f"{given} is not a URL") from None
     if url.netloc.lower().removeprefix("www.") != host:
-        abort(f"{given} is not on {host}, the host of github.base_url ({base_url}); change github.base_url")
+        abort(
+            f"{given} is not on {host}, the host of github.base_url ({base_url}); change github.base_url"
+        )
     return url.path.strip("/").split("/")

@@ -32,7 +32,9 @@ LOGIN = re.compile(r"[!-?A-~][!-~]{0,99}")  # no @ at its beginning
 RepositoryArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[OWNER/REPO]", help="The repository or its URL; without it, all of them.", show_default=False
+        metavar="[OWNER/REPO]",
+        help="The repository or its URL; without it, all of them.",
+        show_default=False,
     ),
 ]
 
@@ -40,7 +42,8 @@ RepositoryArgument = Annotated[
 def pause(
     repository: RepositoryArgument = None,
     reason: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="The reason, shown in /health.", show_default=False)
+        str | None,
+        typer.Option(metavar="TEXT", help="The reason, shown in /health.", show_default=False),
     ] = None,
     config: Config = None,
 ) -> None:
@@ -58,11 +61,15 @@ def pause(
     with open_store(settings) as store:
         store.pauses.pause(repository, reason=add_author(reason), by=describe_person())
         name = (repository or "").lower()
-        current = next(one for one in store.pauses.active() if (one.repository or "").lower() == name)
+        current = next(
+            one for one in store.pauses.active() if (one.repository or "").lower() == name
+        )
         queued = store.searches.count(DeliverySearch(state="queued", repository=repository))
         running = store.searches.count(DeliverySearch(state="running", repository=repository))
     print_line(f"{describe_pause(current)}; {resume_command(current)} ends the pause")
-    print_line(f"{queued} queued, which will wait, as will new deliveries; {running} running, which will finish")
+    print_line(
+        f"{queued} queued, which will wait, as will new deliveries; {running} running, which will finish"
+    )
 
 
 def resume(repository: RepositoryArgument = None, config: Config = None) -> None:
@@ -91,7 +98,9 @@ def resume(repository: RepositoryArgument = None, config: Config = None) -> None
 
 
 def forget(
-    login: Annotated[str, typer.Argument(metavar="LOGIN", help="The person's login on GitHub, or at the proxy.")],
+    login: Annotated[
+        str, typer.Argument(metavar="LOGIN", help="The person's login on GitHub, or at the proxy.")
+    ],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before deleting.")] = False,
     config: Config = None,
 ) -> None:
@@ -110,8 +119,12 @@ def forget(
     with require_existing_store(load(config, credentials=False)) as store:
         traces = store.forgetting.find(login)
         if traces.open_guids:
-            waiting = f"{count(len(traces.open_guids), 'delivery')}, such as {traces.open_guids[0]},"
-            fail(f"nothing was deleted: {waiting} waits or runs; run the command again when all have ended")
+            waiting = (
+                f"{count(len(traces.open_guids), 'delivery')}, such as {traces.open_guids[0]},"
+            )
+            fail(
+                f"nothing was deleted: {waiting} waits or runs; run the command again when all have ended"
+            )
         counts = store.forgetting.forget(traces, dry_run=True)
         for table, number in counts.items():
             print_line(f"{table:<15}  {count(number, 'row')}")
@@ -119,10 +132,16 @@ def forget(
             print_line(f"nothing is stored about {login}")
             return
         if not yes:
-            require_confirmation("Delete them?", what="the deletion", otherwise="nothing was deleted")
-        store.audit.record(describe_person(), "forget", f"{count(len(traces.ids), 'delivery')} of a person")
+            require_confirmation(
+                "Delete them?", what="the deletion", otherwise="nothing was deleted"
+            )
+        store.audit.record(
+            describe_person(), "forget", f"{count(len(traces.ids), 'delivery')} of a person"
+        )
         store.forgetting.forget(traces, dry_run=False)
-    print_line("deleted; docs/data.md says what GitHub, the services that answer prompts, logs and backups still have")
+    print_line(
+        "deleted; docs/data.md says what GitHub, the services that answer prompts, logs and backups still have"
+    )
 
 
 def add_author(reason: str | None) -> str:
@@ -133,7 +152,10 @@ def add_author(reason: str | None) -> str:
 
 def backup(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="The file to create; its folder must exist.", resolve_path=True)
+        Path,
+        typer.Argument(
+            metavar="FILE", help="The file to create; its folder must exist.", resolve_path=True
+        ),
     ],
     config: Config = None,
 ) -> None:

@@ -35,7 +35,10 @@ KEY_VARIABLE = "ANTHROPIC_API_KEY"
 CREDENTIALS = ("GITHUB_TOKEN", "GITHUB_WEBHOOK_SECRET", KEY_VARIABLE)
 """Variables that the shipped settings need."""
 
-AGE, UNITS = re.compile(r"([0-9]{1,5})([dhms])"), {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+AGE, UNITS = (
+    re.compile(r"([0-9]{1,5})([dhms])"),
+    {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"},
+)
 
 Config = Annotated[
     Path | None,
@@ -85,7 +88,9 @@ def load(config: Path | None, *, credentials: bool = True) -> Settings:
     With `credentials=False`, unset variables are accepted; see `require_claude_key` and `lacks_github_token`.
     """
     try:
-        return load_settings(config_path(config), os.environ, dotenv=DOTENV, allow_unset=not credentials)
+        return load_settings(
+            config_path(config), os.environ, dotenv=DOTENV, allow_unset=not credentials
+        )
     except SettingsError as exc:
         abort(*exc.problems)
 
@@ -94,7 +99,9 @@ def require_claude_key(settings: Settings, *, alternative: str) -> None:
     """Exit with 2 if the key is not set. The error ends with `alternative`, such as "omit --claude real"."""
     if problem := settings.unset.get("claude.api_key"):
         where = settings.sources.where("claude.api_key")
-        abort(f"{where}: {problem}; set it in the environment or in {DOTENV.absolute()}, or {alternative}")
+        abort(
+            f"{where}: {problem}; set it in the environment or in {DOTENV.absolute()}, or {alternative}"
+        )
 
 
 def find_credentials() -> list[str]:
@@ -154,7 +161,9 @@ def require_existing_store(settings: Settings) -> Iterator[Storage]:
 def _require_storage_url(settings: Settings) -> None:
     if "storage.url" in settings.unset:
         where = settings.sources.where("storage.url")
-        abort(f"{where}: {settings.unset['storage.url']}; set it in the environment or in {DOTENV.absolute()}")
+        abort(
+            f"{where}: {settings.unset['storage.url']}; set it in the environment or in {DOTENV.absolute()}"
+        )
 
 
 def connect_claude(settings: Claude) -> closing[Providers]:
@@ -202,7 +211,9 @@ def describe_person() -> str:
 def require_confirmation(question: str, *, what: str, otherwise: str) -> None:
     """Ask a question. Exit with 1 and the text `otherwise` if it is declined, and with 2 without a terminal."""
     if not sys.stdin.isatty():
-        abort(f"standard input is not a terminal, so {what} cannot be confirmed; add --yes to confirm it")
+        abort(
+            f"standard input is not a terminal, so {what} cannot be confirmed; add --yes to confirm it"
+        )
     if not typer.confirm(question):
         fail(otherwise)
 

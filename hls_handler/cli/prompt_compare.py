@@ -19,10 +19,17 @@ COLUMNS = ("delivery", "event", "thread", "comments", "tokens", "USD", "labels")
 
 def compare(
     prompt: Annotated[
-        str, typer.Argument(metavar="ID", help="The prompt's name (issues/strict), or its id (issues/strict@3f9c2a).")
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="The prompt's name (issues/strict), or its id (issues/strict@3f9c2a).",
+        ),
     ],
     since: Annotated[
-        str, typer.Option(metavar="SPAN", help="Only deliveries received within the last 7d, 24h or 30m.")
+        str,
+        typer.Option(
+            metavar="SPAN", help="Only deliveries received within the last 7d, 24h or 30m."
+        ),
     ] = "7d",
     config: Config = None,
 ) -> None:
@@ -52,7 +59,11 @@ def compare(
 
 def format_comparison(report: Report) -> Iterator[str]:
     """Yield a table with a row for each delivery, then the totals."""
-    pairs = [(one, one.new, one.old) for one in report.comparisons if one.new is not None and one.old is not None]
+    pairs = [
+        (one, one.new, one.old)
+        for one in report.comparisons
+        if one.new is not None and one.old is not None
+    ]
     new, old = [run for _, run, _ in pairs], [run for _, _, run in pairs]
     yield f"{_list_ids(new)} against {_list_ids(old)}"
     yield ""
@@ -65,7 +76,9 @@ def format_comparison(report: Report) -> Iterator[str]:
     yield f"compared     {count(len(pairs), 'delivery')}{left_out}"
     for one in report.label_counts:
         yield (
-            f"people left  {one.verdict}" if not one.field else f"  {one.field}: {one.fixed} fixed, {one.broken} broken"
+            f"people left  {one.verdict}"
+            if not one.field
+            else f"  {one.field}: {one.fixed} fixed, {one.broken} broken"
         )
     yield f"comments     {sum(run.result.speaks for run in new)}, against {sum(run.result.speaks for run in old)}"
     yield f"mean tokens  {fmean(run.tokens for run in new):.0f}, against {fmean(run.tokens for run in old):.0f}"
@@ -79,7 +92,10 @@ def _list_ids(runs: Sequence[Run]) -> str:
 
 def _cells(one: Comparison, *runs: Run) -> tuple[str, ...]:
     new, old = ([label.name for label in run.result.labels] for run in runs)
-    added, removed = [label for label in new if label not in old], [label for label in old if label not in new]
+    added, removed = (
+        [label for label in new if label not in old],
+        [label for label in old if label not in new],
+    )
     return (
         one.guid[:8],
         one.event_key,
@@ -87,7 +103,9 @@ def _cells(one: Comparison, *runs: Run) -> tuple[str, ...]:
         ", ".join("yes" if run.result.speaks else "no" for run in runs),
         ", ".join(str(run.tokens) for run in runs),
         ", ".join(format_usd(run.cost_usd).removesuffix(" USD") for run in runs),
-        f"{' and '.join(added) or 'none'}, not {' and '.join(removed) or 'none'}" if added or removed else "the same",
+        f"{' and '.join(added) or 'none'}, not {' and '.join(removed) or 'none'}"
+        if added or removed
+        else "the same",
     )
 
 

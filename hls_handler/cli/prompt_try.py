@@ -12,7 +12,14 @@ from rich.console import Console
 
 from hls_handler.actions import Outcome
 from hls_handler.analysis import ValidReply
-from hls_handler.cli.event_input import LIVE_HELP, SUBJECT_HELP, Subject, connect_github, load_subject, use_sandbox
+from hls_handler.cli.event_input import (
+    LIVE_HELP,
+    SUBJECT_HELP,
+    Subject,
+    connect_github,
+    load_subject,
+    use_sandbox,
+)
 from hls_handler.cli.options import (
     AsJson,
     Config,
@@ -46,7 +53,16 @@ from hls_handler.events import Account, Event, parse_event
 from hls_handler.handlers.reader import EmptyHistory, RepositoryHistory
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.queue.checkpoints import PendingChanges
-from hls_handler.routing import Command, Ignored, LabelCorrection, QueueCheck, Router, Rule, from_event, parse_envelope
+from hls_handler.routing import (
+    Command,
+    Ignored,
+    LabelCorrection,
+    QueueCheck,
+    Router,
+    Rule,
+    from_event,
+    parse_envelope,
+)
 from hls_handler.settings.effective import RepositoryTable, without_entry
 from hls_handler.settings.model import Settings
 from hls_handler.settings.yaml_parser import format_yaml
@@ -74,12 +90,19 @@ def try_(
     subject_name: Annotated[str, typer.Argument(metavar="EVENT.json|NAME|URL", help=SUBJECT_HELP)],
     prompt: Annotated[
         str | None,
-        typer.Option(help="Use this prompt instead of the event's own, even if the service would ignore the event."),
+        typer.Option(
+            help="Use this prompt instead of the event's own, even if the service would ignore the event."
+        ),
     ] = None,
-    event: Annotated[str | None, typer.Option(help="The event's name, if the file does not contain it.")] = None,
+    event: Annotated[
+        str | None, typer.Option(help="The event's name, if the file does not contain it.")
+    ] = None,
     live: Annotated[bool, typer.Option("--live", help=LIVE_HELP)] = False,
     claude: Annotated[
-        ClaudeSource, typer.Option(metavar="real|sandbox", help="Get replies from Claude or from the sandbox (canned).")
+        ClaudeSource,
+        typer.Option(
+            metavar="real|sandbox", help="Get replies from Claude or from the sandbox (canned)."
+        ),
     ] = "real",
     as_json: AsJson = False,
     config: Config = None,

@@ -65,7 +65,14 @@ def list_(as_json: AsJson = False, config: Config = None) -> None:
         stats = None if store is None else read_library_stats(store)
     if as_json:
         known = stats or LibraryStats()
-        print_json({"prompts": [_to_dict(library, one, known.versions(one.id)) for one in library.prompts.values()]})
+        print_json(
+            {
+                "prompts": [
+                    _to_dict(library, one, known.versions(one.id))
+                    for one in library.prompts.values()
+                ]
+            }
+        )
         return
     for prompt in library.prompts.values():
         print_line(prompt.id)
@@ -110,7 +117,10 @@ def _to_dict(library: Library, prompt: Prompt, versions: Sequence[Version]) -> d
 def diff(
     a: Annotated[str, typer.Argument(metavar="A", help=NAME_HELP)],
     b: Annotated[
-        str | None, typer.Argument(metavar="[B]", help="Another prompt; without it, A is compared with the shipped A.")
+        str | None,
+        typer.Argument(
+            metavar="[B]", help="Another prompt; without it, A is compared with the shipped A."
+        ),
     ] = None,
     config: Config = None,
 ) -> None:
@@ -142,7 +152,9 @@ def _get_shipped_prompt(settings: Settings, name: str) -> PromptSources:
         abort(*exc.problems)
     if name not in library.sources:
         shipped = ", ".join(library.prompts)
-        abort(f"{name} is not a shipped prompt ({shipped}); name the prompt to compare it with as second argument")
+        abort(
+            f"{name} is not a shipped prompt ({shipped}); name the prompt to compare it with as second argument"
+        )
     return library.sources[name]
 
 

@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from hls_handler.cli.event_input import LIVE_HELP, SUBJECT_HELP, Subject, connect_github, load_subject, use_sandbox
+from hls_handler.cli.event_input import (
+    LIVE_HELP,
+    SUBJECT_HELP,
+    Subject,
+    connect_github,
+    load_subject,
+    use_sandbox,
+)
 from hls_handler.cli.options import Config, fail, load, print_lines
 from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.clients.provider import request_schema
@@ -33,7 +40,9 @@ def render(
     prompt: Annotated[
         str | None, typer.Option(help="Use this prompt instead of the event's own: issues/analyze.")
     ] = None,
-    event: Annotated[str | None, typer.Option(help="The event's name, if the file does not contain it.")] = None,
+    event: Annotated[
+        str | None, typer.Option(help="The event's name, if the file does not contain it.")
+    ] = None,
     live: Annotated[bool, typer.Option("--live", help=LIVE_HELP)] = False,
     config: Config = None,
 ) -> None:
@@ -55,10 +64,14 @@ def render(
     print_lines("\n\n".join(format_request(settings, one) for one in requests))
 
 
-def _render(settings: Settings, library: Library, chosen: Subject, prompt: str | None) -> tuple[RenderedPrompt, ...]:
+def _render(
+    settings: Settings, library: Library, chosen: Subject, prompt: str | None
+) -> tuple[RenderedPrompt, ...]:
     name = prompt or next(iter(library.on(chosen.key) or library.on(chosen.event)), None)
     if name is None:
-        folders = " or ".join(str(folder.absolute()) for folder in settings.prompts.folders.values())
+        folders = " or ".join(
+            str(folder.absolute()) for folder in settings.prompts.folders.values()
+        )
         fail(f"no prompt in {folders} has {chosen.key} in its `on:`; choose one with --prompt")
     name = get_prompt(library, name).name
     try:

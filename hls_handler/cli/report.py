@@ -10,15 +10,26 @@ import typer
 from pydantic import TypeAdapter
 
 from hls_handler.cli.github_names import require_repository
-from hls_handler.cli.options import Config, fail, load, print_json, print_lines, require_existing_store
+from hls_handler.cli.options import (
+    Config,
+    fail,
+    load,
+    print_json,
+    print_lines,
+    require_existing_store,
+)
 from hls_handler.console.pages import format_duration, format_percent, format_sum_usd
 from hls_handler.store.figures import FiguresReport
 from hls_handler.wording import count
 
 
 def report(
-    repository: Annotated[str, typer.Argument(metavar="OWNER/REPO", help="A repository, or its URL.")],
-    days: Annotated[int, typer.Option(min=1, max=3650, help="Length of the period, up to now.")] = 90,
+    repository: Annotated[
+        str, typer.Argument(metavar="OWNER/REPO", help="A repository, or its URL.")
+    ],
+    days: Annotated[
+        int, typer.Option(min=1, max=3650, help="Length of the period, up to now.")
+    ] = 90,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, as of /api/stats.")] = False,
     config: Config = None,
 ) -> None:
@@ -45,9 +56,16 @@ def report(
         print_lines("\n".join(_format_markdown(found, name, days, settings.storage.keep_days)))
 
 
-def _format_markdown(report: FiguresReport, name: str, days: int, keep_days: float) -> Iterator[str]:
+def _format_markdown(
+    report: FiguresReport, name: str, days: int, keep_days: float
+) -> Iterator[str]:
     total, findings, reply = report.total, report.total.findings, report.total.first_reply_seconds
-    yield from (f"# HLS in {name}", "", f"{report.since:%Y-%m-%d} to {report.until:%Y-%m-%d} (UTC).", "")
+    yield from (
+        f"# HLS in {name}",
+        "",
+        f"{report.since:%Y-%m-%d} to {report.until:%Y-%m-%d} (UTC).",
+        "",
+    )
     if keep_days < days:
         yield from (
             f"Deliveries are deleted after {keep_days:g} days (`storage.keep_days`): older ones are missing.",
@@ -55,7 +73,11 @@ def _format_markdown(report: FiguresReport, name: str, days: int, keep_days: flo
         )
     if not report.is_complete:
         yield from ("The period has too many deliveries: only the newest count.", "")
-    percent = "unknown" if findings.acted_on_percent is None else format_percent(findings.acted_on_percent)
+    percent = (
+        "unknown"
+        if findings.acted_on_percent is None
+        else format_percent(findings.acted_on_percent)
+    )
     acted_on = f"{findings.acted_on} of {findings.decided} decided findings"
     yield f"**Signal against noise: people acted on {acted_on} ({percent}).**"
     yield from ("", "| figure | value |", "|---|---:|")
@@ -70,8 +92,12 @@ def _format_markdown(report: FiguresReport, name: str, days: int, keep_days: flo
         "findings ignored": f"{findings.ignored:,}",
         "labels kept": f"{total.labels.kept:,}",
         "labels corrected": f"{total.labels.corrected:,}",
-        "time to the first reply, p50": "unknown" if reply.p50 is None else format_duration(reply.p50),
-        "time to the first reply, p95": "unknown" if reply.p95 is None else format_duration(reply.p95),
+        "time to the first reply, p50": "unknown"
+        if reply.p50 is None
+        else format_duration(reply.p50),
+        "time to the first reply, p95": "unknown"
+        if reply.p95 is None
+        else format_duration(reply.p95),
         "cost": format_sum_usd(total.cost_usd),
     }
     yield from (f"| {figure} | {value} |" for figure, value in values.items())

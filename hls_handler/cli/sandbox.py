@@ -15,11 +15,16 @@ from hls_handler.prompting import recorded
 
 def sandbox(
     port: Annotated[
-        int, typer.Option(metavar="PORT", help="Port on this machine; 0: a free one.", min=0, max=65535)
+        int,
+        typer.Option(metavar="PORT", help="Port on this machine; 0: a free one.", min=0, max=65535),
     ] = 9000,
     state: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="File that keeps the objects. Default: memory only.", resolve_path=True),
+        typer.Option(
+            metavar="FILE",
+            help="File that keeps the objects. Default: memory only.",
+            resolve_path=True,
+        ),
     ] = None,
 ) -> None:
     """Run the stand-ins for GitHub and Claude alone.
@@ -41,10 +46,14 @@ def sandbox(
                 running.state.seed(payload.event, payload.payload)
             running.state.change(lambda world: world.with_account(organization))
             hls = find_hls_command()
-            print_line(f"Pages:  {running.page_url}   (stand-ins on this machine; Claude's replies are canned)")
+            print_line(
+                f"Pages:  {running.page_url}   (stand-ins on this machine; Claude's replies are canned)"
+            )
             print_line(f"GitHub: {running.github_url}   token {running.token}")
             print_line(f"Claude: {running.claude_url}   key {running.api_key}")
-            print_line(f"Try:    {hls} init --github-url {running.github_url} --claude-url {running.claude_url}")
+            print_line(
+                f"Try:    {hls} init --github-url {running.github_url} --claude-url {running.claude_url}"
+            )
             event = f"{running.page_url}_sandbox/send/demo/bug"
             print_line(f"Event:  curl -X POST {event}   (other names: {hls} send --list)")
             threading.Event().wait()

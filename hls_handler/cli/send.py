@@ -35,12 +35,22 @@ class Response:
 
 
 def send(
-    payload: Annotated[str | None, typer.Argument(metavar="EVENT.json|NAME", help=PAYLOAD_HELP)] = None,
-    event: Annotated[str | None, typer.Option(help="The event's name, if the file does not contain it.")] = None,
+    payload: Annotated[
+        str | None, typer.Argument(metavar="EVENT.json|NAME", help=PAYLOAD_HELP)
+    ] = None,
+    event: Annotated[
+        str | None, typer.Option(help="The event's name, if the file does not contain it.")
+    ] = None,
     verbatim: Annotated[
-        bool, typer.Option("--verbatim", help="Send the body unchanged; the service ignores a second one as a replay.")
+        bool,
+        typer.Option(
+            "--verbatim",
+            help="Send the body unchanged; the service ignores a second one as a replay.",
+        ),
     ] = False,
-    list_: Annotated[bool, typer.Option("--list", help="Print the names of the recorded payloads and exit.")] = False,
+    list_: Annotated[
+        bool, typer.Option("--list", help="Print the names of the recorded payloads and exit.")
+    ] = False,
     config: Config = None,
 ) -> None:
     """Sign a payload and post it as GitHub would.
@@ -64,15 +74,23 @@ def send(
     try:
         _plant_in_sandbox(settings, chosen)
     except (OSError, http.client.HTTPException) as exc:
-        fail(f"{settings.github.base_url} did not respond ({exc}); is the sandbox that the settings name running?")
+        fail(
+            f"{settings.github.base_url} did not respond ({exc}); is the sandbox that the settings name running?"
+        )
     try:
         response = post_webhook(settings, chosen.event, body)
     except PayloadError as exc:
         abort(f"{chosen.name}: {exc}")
     except (OSError, http.client.HTTPException) as exc:
-        fail(f"{_webhook_url(settings)} did not respond ({exc}); is `hls serve` running with the same settings?")
-    print_line(f"{event_key(chosen.event, chosen.action)} ({chosen.name}, {len(body)} bytes) -> {response.status}")
-    print_lines(json.dumps(response.body, indent=2) if not isinstance(response.body, str) else response.body)
+        fail(
+            f"{_webhook_url(settings)} did not respond ({exc}); is `hls serve` running with the same settings?"
+        )
+    print_line(
+        f"{event_key(chosen.event, chosen.action)} ({chosen.name}, {len(body)} bytes) -> {response.status}"
+    )
+    print_lines(
+        json.dumps(response.body, indent=2) if not isinstance(response.body, str) else response.body
+    )
     if response.status >= 300:
         raise typer.Exit(1)
 
@@ -82,7 +100,9 @@ def _webhook_url(settings: Settings) -> str:
     return http_origin(host, settings.server.port) + settings.server.webhook_path
 
 
-def post_webhook(settings: Settings, event: str, body: bytes, *, guid: str | None = None) -> Response:
+def post_webhook(
+    settings: Settings, event: str, body: bytes, *, guid: str | None = None
+) -> Response:
     """Sign and post a webhook.
 
     Raises `PayloadError` for an invalid body, and OSError or HTTPException if there is no valid response.
@@ -129,13 +149,17 @@ def _sandbox_origin(settings: Settings) -> str | None:
 def _secret(settings: Settings, body: bytes) -> bytes:
     repository = parse_envelope(body).repository
     effective = RepositoryTable(settings).find(repository.full_name) if repository else None
-    secrets = effective.webhook_secrets if effective else webhook_secrets(settings.github.webhook_secret)
+    secrets = (
+        effective.webhook_secrets if effective else webhook_secrets(settings.github.webhook_secret)
+    )
     return secrets[0]
 
 
 def _post(url: str, body: bytes, headers: dict[str, str]) -> Response:
     parts = urlsplit(url)
-    with closing(http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=TIMEOUT_S)) as connection:
+    with closing(
+        http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=TIMEOUT_S)
+    ) as connection:
         connection.request("POST", parts.path, body=body, headers=headers)
         response = connection.getresponse()
         raw = response.read().decode(errors="replace")

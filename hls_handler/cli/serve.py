@@ -52,18 +52,29 @@ RoleOption = Annotated[
 
 
 ExitWithParent = Annotated[
-    bool, typer.Option("--exit-with-parent", hidden=True, help="Exit when standard input is closed, as the demo does.")
+    bool,
+    typer.Option(
+        "--exit-with-parent",
+        hidden=True,
+        help="Exit when standard input is closed, as the demo does.",
+    ),
 ]
 
 
 def serve(
     config: Config = None,
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on; overrides server.host.", show_default=False)
+        str | None,
+        typer.Option(help="Address to listen on; overrides server.host.", show_default=False),
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option(min=0, max=65535, help="Port, or 0 for a free one; overrides server.port.", show_default=False),
+        typer.Option(
+            min=0,
+            max=65535,
+            help="Port, or 0 for a free one; overrides server.port.",
+            show_default=False,
+        ),
     ] = None,
     role: RoleOption = "all",
     exit_with_parent: ExitWithParent = False,
@@ -86,7 +97,9 @@ def serve(
 
 def _exit_with_parent() -> None:
     os.read(0, 1)  # returns when standard input is closed: the demo has ended
-    os._exit(1)  # not gracefully: running steps could not succeed, because the demo's stand-ins have ended, too
+    os._exit(
+        1
+    )  # not gracefully: running steps could not succeed, because the demo's stand-ins have ended, too
 
 
 def run_service(
@@ -167,7 +180,9 @@ def _announce(path: Path, settings: Settings, service: Service, *, host: str, po
             "health": f"{address}/health",
             "stats": f"{address}/stats",
             "settings": str(path.resolve()),
-            "prompts": ", ".join(str(folder.resolve()) for folder in settings.prompts.folders.values()),
+            "prompts": ", ".join(
+                str(folder.resolve()) for folder in settings.prompts.folders.values()
+            ),
             "repositories": [repository.name for repository in settings.repositories],
         },
     )

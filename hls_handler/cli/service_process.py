@@ -14,7 +14,9 @@ START_TIMEOUT_S = 60.0  # a start takes two seconds; many times that on a busy m
 STOP_TIMEOUT_S = 60.0  # longer than the default of limits.shutdown_s
 MAX_STARTS = 20  # starts of the service before the demo gives up
 
-READY_MARKER = b'"message": "serving"'  # part of the log line that the service writes once it listens
+READY_MARKER = (
+    b'"message": "serving"'  # part of the log line that the service writes once it listens
+)
 
 
 class ServiceProcess:
@@ -61,7 +63,9 @@ class ServiceProcess:
             self._process.stdin.close()
         end = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         self._process = self._start()
-        print_line(f"the service {end}; it was started again (process {self.pid}) and continues where it stopped")
+        print_line(
+            f"the service {end}; it was started again (process {self.pid}) and continues where it stopped"
+        )
         self.wait_until_up()
 
     def _new_log(self) -> bytes:
@@ -70,6 +74,14 @@ class ServiceProcess:
     def _start(self) -> subprocess.Popen[bytes]:
         self._starts += 1
         self._log_start = self._log.stat().st_size if self._log.exists() else 0
-        command = [sys.executable, "-m", "hls_handler", "serve", "--exit-with-parent", "--config", str(self._settings)]
+        command = [
+            sys.executable,
+            "-m",
+            "hls_handler",
+            "serve",
+            "--exit-with-parent",
+            "--config",
+            str(self._settings),
+        ]
         with self._log.open("ab") as log:
             return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)

@@ -30,17 +30,28 @@ from hls_handler.store.texts import issue_scope
 from hls_handler.wording import count, is_or_are
 
 PER_PAGE = 100
-MAX_LISTED = PER_PAGE * MAX_ISSUE_PAGES  # open issues and pull requests of a repository that --fill reads
+MAX_LISTED = (
+    PER_PAGE * MAX_ISSUE_PAGES
+)  # open issues and pull requests of a repository that --fill reads
 
-NUMBERED = re.compile(r"#|/(?:issues|pull)/")  # in the name of an issue, and not in that of a repository
+NUMBERED = re.compile(
+    r"#|/(?:issues|pull)/"
+)  # in the name of an issue, and not in that of a repository
 
 
 def similar(
     target: Annotated[
-        str, typer.Argument(metavar="OWNER/REPO[#N]", help="An issue or a repository, or the URL of one.")
+        str,
+        typer.Argument(
+            metavar="OWNER/REPO[#N]", help="An issue or a repository, or the URL of one."
+        ),
     ],
     fill: Annotated[
-        bool, typer.Option("--fill", help="Read all open issues of the repository from GitHub, and store their texts.")
+        bool,
+        typer.Option(
+            "--fill",
+            help="Read all open issues of the repository from GitHub, and store their texts.",
+        ),
     ] = False,
     config: Config = None,
 ) -> None:
@@ -65,17 +76,24 @@ def similar(
         raise typer.BadParameter("--fill reads all issues of a repository; write it as OWNER/REPO")
     effective = RepositoryTable(settings).find(repository)
     if effective is None or not effective.similar.enabled:
-        print_line(f"similar.enabled is false for {repository}: new issues are not compared with older ones")
+        print_line(
+            f"similar.enabled is false for {repository}: new issues are not compared with older ones"
+        )
     with require_existing_store(settings) as store:
         try:
             anonymous = lacks_github_token(settings)
-            with closing(connect_read_only(settings.github, now=utc_now, anonymous=anonymous)) as github:
+            with closing(
+                connect_read_only(settings.github, now=utc_now, anonymous=anonymous)
+            ) as github:
                 reader = github.reader(repository)
                 found = reader.repository()
                 if number is not None:
                     _compare(store, reader, found, repository, number)
                     return
-                stored, requests = _count_stored(store, found), -(-min(found.open_issues_count, MAX_LISTED) // PER_PAGE)
+                stored, requests = (
+                    _count_stored(store, found),
+                    -(-min(found.open_issues_count, MAX_LISTED) // PER_PAGE),
+                )
                 print_line(f"{count(stored, 'issue')} of {repository} {is_or_are(stored)} stored")
                 print_line(
                     f"GitHub has {found.open_issues_count} open issues and pull requests; --fill reads them with "
@@ -88,19 +106,27 @@ def similar(
             fail(with_remedy(exc))
 
 
-def _compare(store: Storage, reader: GithubReader, found: WireRepository, repository: str, number: int) -> None:
+def _compare(
+    store: Storage, reader: GithubReader, found: WireRepository, repository: str, number: int
+) -> None:
     issue = reader.issue(number)
     if issue.is_pull_request:
         fail(f"{repository}#{number} is a pull request; only issues are compared")
     stored = _count_stored(store, found)
     if not stored:
-        print_line(f"no issue of {repository} is stored; `hls similar {repository}` says what it takes to read them")
+        print_line(
+            f"no issue of {repository} is stored; `hls similar {repository}` says what it takes to read them"
+        )
         return
     history = store.repositories.history(found.id, "")
     candidates = list(read_candidates(issue, reader, history))
-    print_line(f"{count(stored, 'issue')} stored; {len(candidates)} similar to {repository}#{number}")
+    print_line(
+        f"{count(stored, 'issue')} stored; {len(candidates)} similar to {repository}#{number}"
+    )
     for candidate, other in candidates:
-        state, title = (other.state, other.title) if other else ("unknown", "(GitHub does not show it)")
+        state, title = (
+            (other.state, other.title) if other else ("unknown", "(GitHub does not show it)")
+        )
         print_line(f"{candidate.score:>5.2f}  {f'#{candidate.number}':>7}  {state:<7}  {title}")
     if candidates:
         print_line(f"Claude is shown the first {MAX_SHOWN} that are open")
@@ -121,4 +147,6 @@ def _fill(store: Storage, reader: GithubReader, found: WireRepository) -> None:
     store.texts.replace(scope, closed, ())
     store.texts.update_statistics()
     stored = _count_stored(store, found)
-    print_line(f"{count(len(listed), 'open issue')} read, {len(closed)} deleted; {stored} {is_or_are(stored)} stored")
+    print_line(
+        f"{count(len(listed), 'open issue')} read, {len(closed)} deleted; {stored} {is_or_are(stored)} stored"
+    )

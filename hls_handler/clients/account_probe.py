@@ -63,7 +63,9 @@ class AccountProbes:
                 last = self._ask(subject, model, send)
             elif last.subject != subject:
                 at = last.at + ASK_AFTER
-                message = f"{rejected.what}; it may be the account's: asked again at {at:%H:%M:%S} UTC"
+                message = (
+                    f"{rejected.what}; it may be the account's: asked again at {at:%H:%M:%S} UTC"
+                )
                 raise Retryable(message, not_before=at)
         error = last.error
         return isinstance(error, RejectedRequest) and _words_of(error) == subject.words

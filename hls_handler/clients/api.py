@@ -119,8 +119,12 @@ def _rest(
 class WriteGuard:
     """Two functions that are called before every write to GitHub. If one of them raises, the write is stopped."""
 
-    begin_write: Callable[[], None]  # waits for the rate limit and records a pending write; called before connecting
-    check_lease: Callable[[], None]  # called right before bytes are sent: the lease may expire during the wait
+    begin_write: Callable[
+        [], None
+    ]  # waits for the rate limit and records a pending write; called before connecting
+    check_lease: Callable[
+        [], None
+    ]  # called right before bytes are sent: the lease may expire during the wait
 
 
 class Credential:
@@ -148,7 +152,9 @@ class Anonymous(Credential):
     def handle_error(self, _authorization: str, response: Response, error: StepFailed) -> bool:
         if isinstance(error, DependencyDown) and response.status in (403, 429):
             sentence = f"{error} (without a token, GitHub accepts 60 requests an hour)"
-            raise DependencyDown(sentence, dependency="github", remedy=self.remedy, not_before=error.not_before)
+            raise DependencyDown(
+                sentence, dependency="github", remedy=self.remedy, not_before=error.not_before
+            )
         if response.status == 404 and isinstance(error, Permanent):
             raise Permanent(f"{error}; for a private repository, {self.remedy}")
         return False
@@ -186,7 +192,10 @@ class GithubApi:
         self._connection = connection.Connection(
             settings.base_url,
             f"hls/{__version__}",
-            transport or connection.HttpTransport(settings.base_url, self.proxy_settings, timeout_s=timeout_s),
+            transport
+            or connection.HttpTransport(
+                settings.base_url, self.proxy_settings, timeout_s=timeout_s
+            ),
         )
 
     @property
@@ -216,7 +225,9 @@ class GithubApi:
         response = self._send(_Request(_rest("GET", path, query)))
         return response.parse(shape), response.headers
 
-    def find(self, path: str, shape: type[T], *, query: Mapping[str, str] | None = None) -> T | None:
+    def find(
+        self, path: str, shape: type[T], *, query: Mapping[str, str] | None = None
+    ) -> T | None:
         """Return the validated response; None if the resource does not exist (404, 410)."""
         response = self._send(_Request(_rest("GET", path, query), expected=(404, 410)))
         return None if response.status in (404, 410) else response.parse(shape)
@@ -251,7 +262,9 @@ class GithubApi:
     ) -> Iterator[T]:
         """Yield the items of a list, one request for each page. In an object, the list has the key `items_key`."""
         for number in range(1, max_pages + 1):
-            items, headers = self.page(path, shape, number, items_key=items_key, query=query, per_page=per_page)
+            items, headers = self.page(
+                path, shape, number, items_key=items_key, query=query, per_page=per_page
+            )
             yield from items
             links = headers.get("link")
             if 'rel="next"' not in links if links else len(items) < per_page:
@@ -268,7 +281,9 @@ class GithubApi:
         per_page: int = PAGE_SIZE,
     ) -> tuple[tuple[T, ...], Mapping[str, str]]:
         """Return the page `number` (from 1) of a list, and the response headers."""
-        response = self._send(_Request(_rest("GET", path, {**(query or {}), "per_page": per_page, "page": number})))
+        response = self._send(
+            _Request(_rest("GET", path, {**(query or {}), "per_page": per_page, "page": number}))
+        )
         items = response.data
         if items_key:
             items = items.get(items_key) if isinstance(items, dict) else None
@@ -305,7 +320,9 @@ class GithubApi:
         """
         return self._write(lambda client: write(client.get_repo(repository)), guard, expected)
 
-    def _write(self, perform: Callable[[Github], object], guard: WriteGuard, expected: tuple[int, ...]) -> Response:
+    def _write(
+        self, perform: Callable[[Github], object], guard: WriteGuard, expected: tuple[int, ...]
+    ) -> Response:
         guard.begin_write()
         sent = False
 
@@ -320,13 +337,19 @@ class GithubApi:
             exc.may_have_succeeded = exc.may_have_succeeded and sent
             raise
 
-    def query(self, query: str, repository: str, variables: Mapping[str, object], shape: type[T]) -> T:
+    def query(
+        self, query: str, repository: str, variables: Mapping[str, object], shape: type[T]
+    ) -> T:
         """Send a GraphQL query, which only reads, and return its validated `data`. "owner/repo" is two variables."""
         owner, _, name = repository.partition("/")
         variables = {"owner": owner, "name": name, **variables}
         body = {"query": query, "variables": variables}
         response = self._send(
-            _Request(lambda client: client.requester.requestJson("POST", client.requester.graphql_url, input=body))
+            _Request(
+                lambda client: client.requester.requestJson(
+                    "POST", client.requester.graphql_url, input=body
+                )
+            )
         )
         found = response.data.get("data") if isinstance(response.data, dict) else None
         return validate(GRAPHQL_CALL, shape, found)
@@ -349,7 +372,9 @@ class GithubApi:
         is_repeated = False
         while True:
             authorization = self._credential.authorization()
-            with span("GitHub", {"peer.service": "github"}, kind="CLIENT"):  # renamed when PyGithub has built the call
+            with span(
+                "GitHub", {"peer.service": "github"}, kind="CLIENT"
+            ):  # renamed when PyGithub has built the call
                 response = self._exchange(request, authorization)
                 error = self._find_error(request, response, authorization)
                 annotate({"http.response.status_code": response.status}, failed=error is not None)
@@ -381,9 +406,16 @@ class GithubApi:
             raise unexpected_response(call, f"{status} with a body that is not JSON")
         return Response(call, status, received.response.headers, data)
 
-    def _find_error(self, request: _Request, response: Response, authorization: str) -> StepFailed | None:
+    def _find_error(
+        self, request: _Request, response: Response, authorization: str
+    ) -> StepFailed | None:
         """Return the error for a status of 400 or more that is not expected. Raise that for another response."""
-        call, status, headers, data = response.call, response.status, response.headers, response.data
+        call, status, headers, data = (
+            response.call,
+            response.status,
+            response.headers,
+            response.data,
+        )
         if 300 <= status < 400 and status not in request.expected:
             raise translate_redirect(call, status, headers.get("location"), self.base_url)
         if status == 202 and status not in request.expected:
@@ -454,7 +486,11 @@ def describe_errors(data: Any) -> str:
     """Return what GitHub says in a 422: "name: is too long; color: invalid". The list `errors` may have sentences."""
     errors = data.get("errors")
     parts = [
-        ": ".join(str(error[key]) for key in ("field", "message" if error.get("message") else "code") if error.get(key))
+        ": ".join(
+            str(error[key])
+            for key in ("field", "message" if error.get("message") else "code")
+            if error.get(key)
+        )
         if isinstance(error, dict)
         else str(error)
         for error in (errors if isinstance(errors, list) else ())

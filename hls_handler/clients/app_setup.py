@@ -13,7 +13,12 @@ from urllib.parse import quote
 from pydantic import BaseModel, Field, SecretStr
 
 from hls_handler.clients.api import PAGE_SIZE, Anonymous, Credential, GithubApi, validate
-from hls_handler.clients.credentials import REQUESTED_PERMISSIONS, App, Installation, InstallationToken
+from hls_handler.clients.credentials import (
+    REQUESTED_PERMISSIONS,
+    App,
+    Installation,
+    InstallationToken,
+)
 from hls_handler.errors import Permanent
 from hls_handler.settings.app_key import AppKey
 from hls_handler.settings.model import Github, GithubApp
@@ -24,7 +29,13 @@ PERMISSIONS: Mapping[str, str] = {
     "merge_queues": "read",  # GitHub sends `merge_group` only with it
 }
 EVENTS = (
-    *("issues", "pull_request", "pull_request_review", "pull_request_review_comment", "pull_request_review_thread"),
+    *(
+        "issues",
+        "pull_request",
+        "pull_request_review",
+        "pull_request_review_comment",
+        "pull_request_review_thread",
+    ),
     *("workflow_run", "issue_comment", "release", "repository"),
 )
 """Events of a webhook; comments and review threads also for commands, `repository` for new names."""
@@ -61,7 +72,9 @@ def installation_url(app_url: str) -> str:
     return f"{app_url}/installations/new"
 
 
-def make_manifest(*, name: str, homepage: str, redirect_url: str, webhook_url: str) -> dict[str, object]:
+def make_manifest(
+    *, name: str, homepage: str, redirect_url: str, webhook_url: str
+) -> dict[str, object]:
     return {
         "name": name,
         "url": homepage,

@@ -24,7 +24,9 @@ MAX_TITLE_CHARS = 255  # of an annotation
 MAX_MESSAGE_CHARS = 60_000  # of an annotation: GitHub allows 64 kB
 MAX_ANNOTATIONS = 50  # in one request
 MAX_DESCRIPTION_CHARS = 140  # of a commit status
-TRUNCATION_NOTE = "*The middle of this summary was left out: GitHub shows 65,535 characters at most.*"
+TRUNCATION_NOTE = (
+    "*The middle of this summary was left out: GitHub shows 65,535 characters at most.*"
+)
 MAX_PAGES = 10  # of the check runs of a commit that have our name
 
 IN_PROGRESS = "The review is in progress"
@@ -52,14 +54,24 @@ class GithubChecks:
     """
 
     def __init__(
-        self, api: GithubApi, repository: str, *, uses_check_runs: bool, guard: WriteGuard, name: str = CHECK_NAME
+        self,
+        api: GithubApi,
+        repository: str,
+        *,
+        uses_check_runs: bool,
+        guard: WriteGuard,
+        name: str = CHECK_NAME,
     ) -> None:
         self._api, self._repository, self._base = api, repository, repository_path(repository)
         self._guard = guard
         self._uses_check_runs, self._name = uses_check_runs, name
 
     def begin(
-        self, check: CommitCheck, *, waits_until: datetime | None = None, is_claude_down: bool = False
+        self,
+        check: CommitCheck,
+        *,
+        waits_until: datetime | None = None,
+        is_claude_down: bool = False,
     ) -> WrittenCheck:
         """Show the check in progress. With `waits_until`, say why the next call to Claude waits until that time."""
         title = IN_PROGRESS
@@ -100,15 +112,22 @@ class GithubChecks:
             return _WireCheckRun(id=check.check_run_id)
         if check.is_new:
             return None
-        path, query = f"{self._base}/commits/{check.commit}/check-runs", {"check_name": self._name, "filter": "all"}
+        path, query = (
+            f"{self._base}/commits/{check.commit}/check-runs",
+            {"check_name": self._name, "filter": "all"},
+        )
         shape = tuple[_WireCheckRun, ...]
-        runs = self._api.items(path, shape, max_pages=MAX_PAGES, items_key="check_runs", query=query)
+        runs = self._api.items(
+            path, shape, max_pages=MAX_PAGES, items_key="check_runs", query=query
+        )
         return next((run for run in runs if run.external_id == check.external_id), None)
 
     def _create(self, check: CommitCheck, fields: Mapping[str, Any]) -> WrittenCheck:
         response = self._api.change(
             self._repository,
-            lambda it: it.create_check_run(self._name, check.commit, external_id=check.external_id, **fields),
+            lambda it: it.create_check_run(
+                self._name, check.commit, external_id=check.external_id, **fields
+            ),
             guard=self._guard,
         )
         made = response.parse(_WireCheckRun)
@@ -126,7 +145,9 @@ class GithubChecks:
         shown = _truncate(description, MAX_DESCRIPTION_CHARS)
         self._api.change(
             self._repository,
-            lambda it: it.get_commit(commit).create_status(state, description=shown, context=self._name),
+            lambda it: it.get_commit(commit).create_status(
+                state, description=shown, context=self._name
+            ),
             guard=self._guard,
         )
         return WrittenCheck(state=state)

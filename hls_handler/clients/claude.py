@@ -15,7 +15,15 @@ import httpx2
 from pydantic import BaseModel
 
 from hls_handler.analysis import Usage
-from hls_handler.clients.provider import Connection, OrNone, Question, Response, Stop, Tokens, parse_body
+from hls_handler.clients.provider import (
+    Connection,
+    OrNone,
+    Question,
+    Response,
+    Stop,
+    Tokens,
+    parse_body,
+)
 from hls_handler.clients.provider_errors import KEY_REMEDY, down, no_answer
 from hls_handler.clients.transport import shorten
 
@@ -58,7 +66,9 @@ class ClaudeApi:
         return self._client.messages.with_streaming_response.create(
             model=question.model,
             max_tokens=question.max_tokens,
-            system=system if question.system.strip() else anthropic.omit,  # the API rejects blank text
+            system=system
+            if question.system.strip()
+            else anthropic.omit,  # the API rejects blank text
             messages=cast("list[MessageParam]", messages),
             output_config=output or anthropic.omit,
         )
@@ -68,15 +78,21 @@ class ClaudeApi:
 
         if isinstance(self._client, anthropic.AnthropicVertex):
             self._google.get()  # raises `DependencyDown` if the key is wrong
-        if not isinstance(self._client, anthropic.Anthropic):  # AWS and Google have no such endpoint
+        if not isinstance(
+            self._client, anthropic.Anthropic
+        ):  # AWS and Google have no such endpoint
             return None
         return self._client.models.with_streaming_response.retrieve(model)
 
     def read(self, body: bytes, label: str) -> Response:
         message = parse_body(_Message, body, service=self._service, label=label)
-        text = "".join(block.text for block in message.content if block.type == "text")  # not thinking blocks
+        text = "".join(
+            block.text for block in message.content if block.type == "text"
+        )  # not thinking blocks
         stop, usage = STOPS.get(message.stop_reason or "", "other"), None
-        why = _describe_stop(message.stop_details) if stop == "refused" else message.stop_reason or ""
+        why = (
+            _describe_stop(message.stop_details) if stop == "refused" else message.stop_reason or ""
+        )
         if message.usage is not None:
             usage = Usage(
                 model=message.model,
@@ -103,15 +119,21 @@ def _make_client(
     }
     match settings.kind:
         case "bedrock":
-            bedrock = anthropic.AnthropicBedrock(api_key=secret, aws_region=settings.region, **common)
-            if settings.access_key_id is not None:  # set now, because the constructor would read another api_key
+            bedrock = anthropic.AnthropicBedrock(
+                api_key=secret, aws_region=settings.region, **common
+            )
+            if (
+                settings.access_key_id is not None
+            ):  # set now, because the constructor would read another api_key
                 bedrock.api_key = None
                 bedrock.aws_access_key, bedrock.aws_secret_key = settings.access_key_id, secret
             return bedrock
         case "vertex":
             assert settings.region is not None
             assert settings.project is not None
-            return anthropic.AnthropicVertex(region=settings.region, project_id=settings.project, **common)
+            return anthropic.AnthropicVertex(
+                region=settings.region, project_id=settings.project, **common
+            )
     return anthropic.Anthropic(api_key=secret, **common)
 
 
@@ -141,7 +163,9 @@ class _GoogleToken:
             raise down(service, f"Google rejected the key of {service.title}", KEY_REMEDY) from None
         return str(self._credentials.token)
 
-    def _request(self, url: str, method: str, body: bytes, headers: dict[str, str], **_options: Any) -> _GoogleAnswer:
+    def _request(
+        self, url: str, method: str, body: bytes, headers: dict[str, str], **_options: Any
+    ) -> _GoogleAnswer:
         from google.auth.exceptions import TransportError
 
         try:
@@ -196,5 +220,7 @@ STOPS: dict[str, Stop] = {
 
 def _describe_stop(details: _StopDetails | None) -> str:
     category = f" ({shorten(details.category)})" if details and details.category else ""
-    explanation = f": {shorten(details.explanation).rstrip('.')}" if details and details.explanation else ""
+    explanation = (
+        f": {shorten(details.explanation).rstrip('.')}" if details and details.explanation else ""
+    )
     return f"{category}{explanation}"

@@ -40,7 +40,9 @@ from hls_handler.untrusted.cleaning import ZERO_WIDTH_SPACE
 
 MAX_COMMENT_CHARS = 65_536  # GitHub's limit for a comment, in characters
 
-TRUNCATION_NOTE = "*The middle of this comment was left out: GitHub shows 65,536 characters at most.*"
+TRUNCATION_NOTE = (
+    "*The middle of this comment was left out: GitHub shows 65,536 characters at most.*"
+)
 
 MAX_FOOTER_CHARS = 4_000  # a last paragraph of at most this many characters is kept as the footer
 
@@ -61,7 +63,9 @@ def truncate_comment(body: str, max_chars: int, *, note: str = TRUNCATION_NOTE) 
 
 
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
-_ITEM = re.compile(r"(?P<before>[ \t]*(?:[-*+]|[0-9]{1,9}[.)])[ \t]+\[)(?P<box>[ xX])(?P<after>\][ \t]+(?P<text>\S.*))")
+_ITEM = re.compile(
+    r"(?P<before>[ \t]*(?:[-*+]|[0-9]{1,9}[.)])[ \t]+\[)(?P<box>[ xX])(?P<after>\][ \t]+(?P<text>\S.*))"
+)
 """Matches a line such as "- [ ] Run the migration". Quoted lines do not match: they are somebody else's list."""
 
 
@@ -105,8 +109,12 @@ def _find_boxes(text: str) -> Mapping[tuple[str, int], tuple[int, str]]:
 MAX_SECTION_CHARS = 20_000
 """Limit for the text of one section, in characters: three of the longest fit into one comment."""
 
-SECTION_TRUNCATED = "*The middle of this part was left out: GitHub shows 65,536 characters of a comment at most.*"
-OLDER_LEFT_OUT = "*Older parts of this comment were left out: GitHub shows 65,536 characters at most.*"
+SECTION_TRUNCATED = (
+    "*The middle of this part was left out: GitHub shows 65,536 characters of a comment at most.*"
+)
+OLDER_LEFT_OUT = (
+    "*Older parts of this comment were left out: GitHub shows 65,536 characters at most.*"
+)
 
 NO_SECTIONS = "*There is nothing to report here any more.*"
 """Text of a comment whose last section was removed. HLS does not delete comments."""
@@ -124,7 +132,9 @@ _MARK = re.compile(
 class Section:
     """The text in the bot's comment that one source writes, such as a reviewer or a workflow."""
 
-    digest: str  # `digest_of` the text last requested by the source; "" if a person damaged the mark
+    digest: (
+        str  # `digest_of` the text last requested by the source; "" if a person damaged the mark
+    )
     text: str  # as it is in the comment, without surrounding newlines
 
 
@@ -134,7 +144,9 @@ Sections = Mapping[str, Section]
 
 def section_text(body: str) -> str:
     """Return `body`, truncated. Marks of sections, which a template might contain, are made invalid with U+200B."""
-    return truncate_comment(_without_marks(body), MAX_SECTION_CHARS, note=SECTION_TRUNCATED).strip("\r\n")
+    return truncate_comment(_without_marks(body), MAX_SECTION_CHARS, note=SECTION_TRUNCATED).strip(
+        "\r\n"
+    )
 
 
 def digest_of(text: str) -> str:
@@ -150,7 +162,9 @@ def parse_sections(body: str, *, marker: str) -> dict[str, Section]:
     found: dict[str, Section] = {}
     for mark, end in zip(marks, ends, strict=True):
         if mark["key"] is not None:
-            found.setdefault(mark["key"], Section(mark["digest"] or "", body[mark.end() : end].strip("\r\n")))
+            found.setdefault(
+                mark["key"], Section(mark["digest"] or "", body[mark.end() : end].strip("\r\n"))
+            )
     return found
 
 
@@ -159,9 +173,13 @@ def render_sections(sections: Sections, *, newest: str, footer: str, marker: str
 
     The section with the key `newest` is never dropped. Its text must come from `section_text`, which limits the length.
     """
-    footer = truncate_comment(_without_marks(footer), MAX_FOOTER_CHARS, note=SECTION_TRUNCATED).strip("\r\n")
+    footer = truncate_comment(
+        _without_marks(footer), MAX_FOOTER_CHARS, note=SECTION_TRUNCATED
+    ).strip("\r\n")
     end = (f"\n\n{_END_MARK}\n{footer}" if footer else "") + f"\n{marker}"
-    parts = {key: f"{_mark(key, section.digest)}\n{section.text}" for key, section in sections.items()}
+    parts = {
+        key: f"{_mark(key, section.digest)}\n{section.text}" for key, section in sections.items()
+    }
     body = "\n\n".join(parts.values() or [NO_SECTIONS]) + end
     while len(body) > MAX_COMMENT_CHARS and parts.keys() - {newest}:
         del parts[next(key for key in parts if key != newest)]
@@ -171,7 +189,9 @@ def render_sections(sections: Sections, *, newest: str, footer: str, marker: str
 
 def _mark(key: str, digest: str) -> str:
     if re.fullmatch(_KEY, key) is None:
-        raise ValueError(f"invalid section key {key!r}: expected 1 to 100 letters, digits and hyphens")
+        raise ValueError(
+            f"invalid section key {key!r}: expected 1 to 100 letters, digits and hyphens"
+        )
     return f"{_MARK_PREFIX}section {key}{f' {digest}' if digest else ''} -->"
 
 
@@ -190,7 +210,9 @@ def marker(family: str) -> str:
     return f"<!-- hls:{family} -->"
 
 
-def decide_body(action: EnsureComment, current_body: str | None, *, last_digest: str | None) -> BodyDecision | None:
+def decide_body(
+    action: EnsureComment, current_body: str | None, *, last_digest: str | None
+) -> BodyDecision | None:
     """Return the new or unchanged body. None if no comment or section exists and `action.create` is False.
 
     `current_body` is the comment's body on GitHub, None if there is no comment. `last_digest` is the stored digest of
@@ -222,7 +244,9 @@ def requested_body(action: EnsureComment) -> str:
     return truncate_comment(action.body, MAX_COMMENT_CHARS - len(mark)) + mark
 
 
-def _decide_section(action: EnsureComment, key: str, current_body: str | None) -> BodyDecision | None:
+def _decide_section(
+    action: EnsureComment, key: str, current_body: str | None
+) -> BodyDecision | None:
     mark = marker(action.family)
     sections = parse_sections(current_body or "", marker=mark)
     current, requested = sections.get(key), section_text(action.body)
@@ -243,7 +267,9 @@ def _decide_section(action: EnsureComment, key: str, current_body: str | None) -
 
 
 def _written(action: EnsureComment, sections: Sections) -> BodyDecision:
-    body = render_sections(sections, newest=action.section or "", footer=action.footer, marker=marker(action.family))
+    body = render_sections(
+        sections, newest=action.section or "", footer=action.footer, marker=marker(action.family)
+    )
     return BodyDecision("changed", body, _digest(body))
 
 

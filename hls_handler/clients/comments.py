@@ -15,7 +15,13 @@ from hls_handler.actions import (
     StoredComment,
 )
 from hls_handler.clients.api import GithubApi, WriteGuard, repository_path
-from hls_handler.clients.comment_body import BodyDecision, decide_body, is_last_written, marker, requested_body
+from hls_handler.clients.comment_body import (
+    BodyDecision,
+    decide_body,
+    is_last_written,
+    marker,
+    requested_body,
+)
 from hls_handler.events import Account, Comment
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
 
@@ -28,7 +34,10 @@ class History(Protocol):
     def labels(self) -> Mapping[str, LabelState]: ...
 
     def change_labels(
-        self, names: Iterable[str], state: LabelState | None, origins: Mapping[str, LabelOrigin] = NO_ORIGINS
+        self,
+        names: Iterable[str],
+        state: LabelState | None,
+        origins: Mapping[str, LabelOrigin] = NO_ORIGINS,
     ) -> None: ...
 
     def was_done_once(self) -> bool: ...
@@ -44,7 +53,13 @@ class BotComments:
     """Writes the bot's comments in one repository. Without a `guard`, it only reports what it would write."""
 
     def __init__(
-        self, api: GithubApi, repository: str, *, bot: Account, history: History, guard: WriteGuard | None
+        self,
+        api: GithubApi,
+        repository: str,
+        *,
+        bot: Account,
+        history: History,
+        guard: WriteGuard | None,
     ) -> None:
         self._api, self._repository, self._base = api, repository, repository_path(repository)
         self._bot, self._history, self._guard = bot, history, guard
@@ -60,22 +75,35 @@ class BotComments:
             # Nothing is written even if a person edited or deleted it.
             self._store(action, known, replace(known, state=action.state))
             body = requested_body(action)
-            return Outcome("comment", "unchanged", COMMENT_UP_TO_DATE, comment_id=known.comment_id, body=body)
+            return Outcome(
+                "comment", "unchanged", COMMENT_UP_TO_DATE, comment_id=known.comment_id, body=body
+            )
         mark, found = marker(action.family), None
         if known is not None:
             found = self._api.find(f"{self._base}/issues/comments/{known.comment_id}", Comment)
             if found is None:
-                return _declined("a person deleted our comment: it is not posted again", known.comment_id)
+                return _declined(
+                    "a person deleted our comment: it is not posted again", known.comment_id
+                )
             if is_by(found.user, self._bot) and not _ends_with(found, mark):
-                return _declined("a person removed our marker from our comment: it is not edited any more", found.id)
+                return _declined(
+                    "a person removed our marker from our comment: it is not edited any more",
+                    found.id,
+                )
             if not is_by(found.user, self._bot):
                 found = None  # another account wrote it, when HLS had that account's token
         if found is None and (may_exist or known is not None):
             found = self._find_oldest(number, mark)
-        last_digest = known.body_digest if known and found and known.comment_id == found.id else None
-        decision = decide_body(action, None if found is None else found.body, last_digest=last_digest)
+        last_digest = (
+            known.body_digest if known and found and known.comment_id == found.id else None
+        )
+        decision = decide_body(
+            action, None if found is None else found.body, last_digest=last_digest
+        )
         if decision is None and found is None:
-            return Outcome("comment", "withheld", "nothing worth saying, and no existing comment to update")
+            return Outcome(
+                "comment", "withheld", "nothing worth saying, and no existing comment to update"
+            )
         if found is None or (decision is not None and decision.change == "changed"):
             assert decision is not None
             return self._write(number, action, decision, None if found is None else found.id)
@@ -86,23 +114,35 @@ class BotComments:
         digest = decision.digest if action.section is None or last_digest is None else last_digest
         self._store(action, known, StoredComment(found.id, digest, action.state))
         is_edited = decision.change == "edited by a person"
-        detail = "a person edited our comment, and there is nothing new to write" if is_edited else COMMENT_UP_TO_DATE
+        detail = (
+            "a person edited our comment, and there is nothing new to write"
+            if is_edited
+            else COMMENT_UP_TO_DATE
+        )
         return replace(withheld, kind="unchanged", detail=detail, body=decision.body)
 
     def _find_oldest(self, number: int, mark: str) -> Comment | None:
         path = f"{self._base}/issues/{number}/comments"
         comments = self._api.items(path, tuple[Comment, ...], max_pages=MAX_PAGES)
         # Other people can write `mark`, and the account can write other comments (SECURITY.md rule 16).
-        return next((one for one in comments if is_by(one.user, self._bot) and _ends_with(one, mark)), None)
+        return next(
+            (one for one in comments if is_by(one.user, self._bot) and _ends_with(one, mark)), None
+        )
 
-    def _write(self, number: int, action: EnsureComment, decision: BodyDecision, comment_id: int | None) -> Outcome:
+    def _write(
+        self, number: int, action: EnsureComment, decision: BodyDecision, comment_id: int | None
+    ) -> Outcome:
         """Create the comment, or edit that with the id."""
         if self._guard is None:
-            detail = "would have commented" if comment_id is None else "would have edited our comment"
+            detail = (
+                "would have commented" if comment_id is None else "would have edited our comment"
+            )
             return Outcome("comment", "dry_run", detail, comment_id=comment_id, body=decision.body)
         if comment_id is None:
             response = self._api.change(
-                self._repository, lambda it: it.get_issue(number).create_comment(decision.body), guard=self._guard
+                self._repository,
+                lambda it: it.get_issue(number).create_comment(decision.body),
+                guard=self._guard,
             )
             outcome = Outcome("comment", "created", COMMENT_CREATED)
         else:
@@ -113,13 +153,19 @@ class BotComments:
                 expected=(404, 410),
             )
             if response.status in (404, 410):
-                return _declined("a person has just deleted our comment: it is not posted again", comment_id)
+                return _declined(
+                    "a person has just deleted our comment: it is not posted again", comment_id
+                )
             outcome = Outcome("comment", "edited", COMMENT_EDITED)
         written = response.parse(Comment)
-        self._history.store_comment(action.family, StoredComment(written.id, decision.digest, action.state))
+        self._history.store_comment(
+            action.family, StoredComment(written.id, decision.digest, action.state)
+        )
         return replace(outcome, comment_id=written.id, url=written.html_url, body=decision.body)
 
-    def _store(self, action: EnsureComment, known: StoredComment | None, seen: StoredComment) -> None:
+    def _store(
+        self, action: EnsureComment, known: StoredComment | None, seen: StoredComment
+    ) -> None:
         if seen != known and self._guard is not None:
             self._history.store_comment(action.family, seen)
 

@@ -95,7 +95,9 @@ class Connection:
     def __init__(self, base_url: str, user_agent: str, transport: Transport) -> None:
         """Send nothing yet."""
         Requester.injectConnectionClasses(_Connection, _Connection)  # type: ignore[arg-type] # for both schemes
-        logging.getLogger("github").handlers.clear()  # PyGithub's own handler would write what is not masked
+        logging.getLogger(
+            "github"
+        ).handlers.clear()  # PyGithub's own handler would write what is not masked
         self.requests_sent = 0
         self._transport = transport
         self._base_path = urlsplit(base_url).path.rstrip("/")
@@ -157,7 +159,14 @@ class _Connection(HTTPSRequestsConnectionClass):
     def __init__(self, host: str, *_options: object, **_named: object) -> None:
         self.host = host
 
-    def request(self, verb: str, url: str, input: Any, headers: dict[str, str], stream: bool = False) -> None:  # noqa: A002, ARG002 (of PyGithub)
+    def request(
+        self,
+        verb: str,
+        url: str,
+        input: Any,  # noqa: A002 (the names are PyGithub's)
+        headers: dict[str, str],
+        stream: bool = False,  # noqa: ARG002
+    ) -> None:
         call = _call.get()
         if call.verb:
             raise RuntimeError(f"PyGithub needs a second request for {call.name}: {verb} {url}")
@@ -209,10 +218,14 @@ class HttpTransport:
             headers={"Accept-Encoding": "gzip, deflate", **call.headers},
             retries=False,
             redirect=False,
-            timeout=urllib3.Timeout(connect=min(self._timeout_s, MAX_CONNECT_S), read=self._timeout_s),
+            timeout=urllib3.Timeout(
+                connect=min(self._timeout_s, MAX_CONNECT_S), read=self._timeout_s
+            ),
             preload_content=False,
         )
-        if response.status < 200:  # http.client takes 102 and 103 for the response, which is still to come
+        if (
+            response.status < 200
+        ):  # http.client takes 102 and 103 for the response, which is still to come
             response.close()
             raise urllib3.exceptions.ProtocolError(f"interim response {response.status}")
         headers = {name.lower(): value for name, value in response.headers.items()}

@@ -14,7 +14,15 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from hls_handler.clients.api import Credential, GithubApi, RateLimit, Response, ignore, repository_path, validate
+from hls_handler.clients.api import (
+    Credential,
+    GithubApi,
+    RateLimit,
+    Response,
+    ignore,
+    repository_path,
+    validate,
+)
 from hls_handler.clients.github_errors import translate_status
 from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent, StepFailed
 from hls_handler.settings.model import Github as GithubSettings
@@ -35,18 +43,26 @@ REQUESTED_PERMISSIONS: Mapping[str, Level] = {
 """Permissions of an installation token (SECURITY.md rule 20)."""
 
 JWT_LIFETIME = timedelta(minutes=9)  # GitHub allows 10
-CLOCK_SKEW = timedelta(minutes=1)  # GitHub rejects a JWT from the future, so its `iat` is this much in the past
+CLOCK_SKEW = timedelta(
+    minutes=1
+)  # GitHub rejects a JWT from the future, so its `iat` is this much in the past
 RENEW_BEFORE = timedelta(minutes=5)  # a token that expires within this time is renewed
-RENEW_AGAIN_AFTER = timedelta(seconds=30)  # pause after a failed renewal, while the old token is valid
+RENEW_AGAIN_AFTER = timedelta(
+    seconds=30
+)  # pause after a failed renewal, while the old token is valid
 MIN_LIFETIME = timedelta(seconds=30)  # a token that expires within this time is not used any more
-MIN_AGE = timedelta(minutes=1)  # a younger token has the current permissions, so it is not renewed after a 403 or 404
+MIN_AGE = timedelta(
+    minutes=1
+)  # a younger token has the current permissions, so it is not renewed after a 403 or 404
 MAX_INSTALLATION_PAGES = 10
 
 JWT_REMEDY = (
     "check that github.app has the App's id and its private key (GitHub's page of the App lists the fingerprints of "
     "valid keys), and that this machine's clock is right"
 )
-INSTALLATION_REMEDY = "wait: the token of the GitHub App is requested anew; if it lasts, check the App's installation"
+INSTALLATION_REMEDY = (
+    "wait: the token of the GitHub App is requested anew; if it lasts, check the App's installation"
+)
 
 
 class Owner(BaseModel):
@@ -114,7 +130,10 @@ class AppJwt(Credential):
         import jwt
 
         issued_at = self._now() - CLOCK_SKEW
-        times = {"iat": int(issued_at.timestamp()), "exp": int((issued_at + JWT_LIFETIME).timestamp())}
+        times = {
+            "iat": int(issued_at.timestamp()),
+            "exp": int((issued_at + JWT_LIFETIME).timestamp()),
+        }
         return jwt.encode({**claims, **times}, self._key, algorithm="RS256")
 
 
@@ -125,7 +144,11 @@ class App:
     """
 
     def __init__(
-        self, settings: GithubSettings, *, now: Callable[[], datetime], observe: Callable[[RateLimit], None] = ignore
+        self,
+        settings: GithubSettings,
+        *,
+        now: Callable[[], datetime],
+        observe: Callable[[RateLimit], None] = ignore,
     ) -> None:
         assert settings.app is not None
         self.id = settings.app.id
@@ -145,7 +168,11 @@ class App:
     def fetch_installations(self) -> tuple[Installation, ...]:
         """Return the installations, at most 1,000."""
         with closing(self.connect()) as api:
-            return tuple(api.items("/app/installations", tuple[Installation, ...], max_pages=MAX_INSTALLATION_PAGES))
+            return tuple(
+                api.items(
+                    "/app/installations", tuple[Installation, ...], max_pages=MAX_INSTALLATION_PAGES
+                )
+            )
 
     def find_installation(self, repository: str) -> Installation:
         """Return the installation on "owner/repo". Raises `AppNotInstalled` if there is none, or it is suspended."""
@@ -154,7 +181,9 @@ class App:
         if found is None:
             raise AppNotInstalled(f"the GitHub App is not installed on {repository}")
         if found.suspended_at is not None:
-            raise AppNotInstalled(f"the installation of the GitHub App on {repository} is suspended")
+            raise AppNotInstalled(
+                f"the installation of the GitHub App on {repository} is suspended"
+            )
         return found
 
     def credential(self, repository: str) -> RepositoryToken:
@@ -206,7 +235,10 @@ class RepositoryToken(Credential):
                     if token is None or now >= token.expires_at - MIN_LIFETIME:
                         raise
                     self._renew_at = now + RENEW_AGAIN_AFTER
-                    log.warning("the token of the GitHub App could not be renewed yet", extra={"error": str(exc)})
+                    log.warning(
+                        "the token of the GitHub App could not be renewed yet",
+                        extra={"error": str(exc)},
+                    )
                 self._token = token
             return token.authorization
 
@@ -249,7 +281,9 @@ class RepositoryToken(Credential):
     def _post(self, api: GithubApi, permissions: Mapping[str, str]) -> Response:
         assert self._installation_id is not None
         name = self._repository.partition("/")[2]
-        return api.request_token(self._installation_id, {"repositories": [name], "permissions": permissions})
+        return api.request_token(
+            self._installation_id, {"repositories": [name], "permissions": permissions}
+        )
 
     def _explain(self, response: Response) -> StepFailed:
         call = f"POST /app/installations/{self._installation_id}/access_tokens"

@@ -61,7 +61,11 @@ def find_git() -> str | None:
 
 
 def environment(
-    git_dir: Path, config: Mapping[str, str] = NO_HOOKS, *, objects: Path | None = None, protocol: str = ""
+    git_dir: Path,
+    config: Mapping[str, str] = NO_HOOKS,
+    *,
+    objects: Path | None = None,
+    protocol: str = "",
 ) -> dict[str, str]:
     """Return the whole environment of a `git` that uses only `config`, which may contain credentials.
 
@@ -131,7 +135,9 @@ def run_git(
             return
 
     threading.Thread(target=stop_in_time, daemon=True).start()
-    writer = threading.Thread(target=_write, args=(process, stdin), daemon=True)  # git may wait for us to read first
+    writer = threading.Thread(
+        target=_write, args=(process, stdin), daemon=True
+    )  # git may wait for us to read first
     writer.start()
     with process.stdout:
         output = process.stdout.read(limits.output_bytes + 1)

@@ -11,7 +11,14 @@ from time import monotonic
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from hls_handler.clients.api import Anonymous, GithubApi, RateLimit, WriteGuard, ignore, repository_path
+from hls_handler.clients.api import (
+    Anonymous,
+    GithubApi,
+    RateLimit,
+    WriteGuard,
+    ignore,
+    repository_path,
+)
 from hls_handler.clients.checks import CHECK_NAME, GithubChecks
 from hls_handler.clients.comments import History
 from hls_handler.clients.credentials import JWT_REMEDY, App, Owner
@@ -31,7 +38,8 @@ from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.values import web_url
 
 ACCOUNT_REMEDY = (
-    "use a personal access token of the account that HLS should use, and check that github.base_url is GitHub's API"
+    "use a personal access token of the account that HLS should use, "
+    "and check that github.base_url is GitHub's API"
 )
 
 
@@ -49,7 +57,11 @@ def make_credentials(
 
     `observe` is called after requests of the App, and `changed` when one of several tokens stops or starts to work.
     """
-    return App(settings, observe=observe, now=now) if settings.app else Tokens(settings, now=now, changed=changed)
+    return (
+        App(settings, observe=observe, now=now)
+        if settings.app
+        else Tokens(settings, now=now, changed=changed)
+    )
 
 
 def uses_same_credentials(one: GithubSettings, other: GithubSettings) -> bool:
@@ -97,11 +109,17 @@ class Github:
 
     def with_token(self, token: Token) -> Github:
         """Return a client for another token that shares this one's connection."""
-        return Github(self._api.with_credential(token), token, labels=self._labels, mirrors=self._mirrors)
+        return Github(
+            self._api.with_credential(token), token, labels=self._labels, mirrors=self._mirrors
+        )
 
     def accounts(self) -> tuple[Github, ...]:
         """Return a client for each token, in their order. With an App, return this client."""
-        return tuple(map(self.with_token, self._access.tokens.all)) if isinstance(self._access, Token) else (self,)
+        return (
+            tuple(map(self.with_token, self._access.tokens.all))
+            if isinstance(self._access, Token)
+            else (self,)
+        )
 
     def fetch_identity(self, *, unneeded: Collection[str] = ()) -> Identity:
         """Describe the App and its installations (two requests), or the tokens as far as responses described them.
@@ -110,7 +128,9 @@ class Github:
         """
         if isinstance(self._access, App):
             web = web_url(self._access.settings.base_url)
-            return describe_app(self._access.fetch(), self._access.fetch_installations(), web=web, unneeded=unneeded)
+            return describe_app(
+                self._access.fetch(), self._access.fetch_installations(), web=web, unneeded=unneeded
+            )
         assert self._access is not None
         return describe_tokens(self._access.tokens)
 
@@ -159,7 +179,9 @@ class Github:
             return self._api.with_credential(self._access.credential(repository))
         return self._api
 
-    def find_missing_permissions(self, repository: str, *, with_webhooks: bool = False) -> list[str]:
+    def find_missing_permissions(
+        self, repository: str, *, with_webhooks: bool = False
+    ) -> list[str]:
         """Return one sentence for each missing permission or other obstacle in "owner/repo"; sends one request.
 
         With `with_webhooks`, one more request shows whether a token may list the webhooks, as catch-up needs.
@@ -176,19 +198,27 @@ class Github:
             state = "archived" if found.archived else "disabled"
             missing.append(f"{repository} is {state}: nothing can be written there")
         if not found.has_issues:
-            missing.append(f"issues are disabled in {repository}: only pull requests can be processed")
+            missing.append(
+                f"issues are disabled in {repository}: only pull requests can be processed"
+            )
         if isinstance(self._access, App):  # its permissions belong to the installation
             return missing
         if not (found.triage or found.push):
-            missing.append(f"the account may not set labels in {repository}: it needs the role triage or write")
+            missing.append(
+                f"the account may not set labels in {repository}: it needs the role triage or write"
+            )
         elif not found.push:
             missing.append(
                 f"the account may not create labels in {repository}: give it the role write, or create them yourself"
             )
         scopes = headers.get("x-oauth-scopes")  # only classic tokens have scopes
         sufficient = {"repo"} if found.private else {"repo", "public_repo"}
-        if scopes is not None and sufficient.isdisjoint(scope.strip() for scope in scopes.split(",")):
-            missing.append(f"the token lacks the scope {'repo' if found.private else 'public_repo'}")
+        if scopes is not None and sufficient.isdisjoint(
+            scope.strip() for scope in scopes.split(",")
+        ):
+            missing.append(
+                f"the token lacks the scope {'repo' if found.private else 'public_repo'}"
+            )
         if with_webhooks:
             try:
                 GithubHooks(api).hooks(repository_path(repository))
@@ -201,7 +231,9 @@ class Github:
 
     def has_repository(self, repository: str) -> bool:
         """Return False if GitHub has no such repository, or the credential may not read it."""
-        return self._api_for(repository).find(repository_path(repository), WireRepository) is not None
+        return (
+            self._api_for(repository).find(repository_path(repository), WireRepository) is not None
+        )
 
     def list_hooks(self, path: str) -> tuple[Hook, ...]:
         """Return the webhooks at "/repos/owner/repo" or "/orgs/owner".
@@ -217,7 +249,9 @@ class Github:
 
     def reader(self, repository: str, *, bot: Account | None = None) -> GithubReader:
         """Return a reader. `bot` is the bot account; without it, `GithubReader.review_threads` finds none."""
-        return GithubReader(self._api_for(repository), repository, self._labels, bot=bot, mirrors=self._mirrors)
+        return GithubReader(
+            self._api_for(repository), repository, self._labels, bot=bot, mirrors=self._mirrors
+        )
 
     def writer(
         self,
@@ -235,7 +269,9 @@ class Github:
         """
         guard = None if dry_run or self.is_read_only else WriteGuard(begin_write, check_lease)
         api = self._api_for(repository)
-        return GithubWriter(api, repository, bot=bot, history=history, labels=self._labels, guard=guard)
+        return GithubWriter(
+            api, repository, bot=bot, history=history, labels=self._labels, guard=guard
+        )
 
     def checks(
         self,
@@ -247,7 +283,9 @@ class Github:
     ) -> GithubChecks:
         """Return a writer of checks, which calls `begin_write` and `check_lease` before each write; both may raise."""
         guard, api = WriteGuard(begin_write, check_lease), self._api_for(repository)
-        return GithubChecks(api, repository, uses_check_runs=isinstance(self._access, App), guard=guard, name=name)
+        return GithubChecks(
+            api, repository, uses_check_runs=isinstance(self._access, App), guard=guard, name=name
+        )
 
     def preferred(self) -> Github:
         """Return the client of the token that works; with an App, this client."""
@@ -316,7 +354,9 @@ class ReadOnlyGithub(Github):
         conversation = api.get(f"{base}/issues/{number}", dict[str, Any])
         common = {
             "action": "opened",
-            "repository": {key: value for key, value in repository_json.items() if key not in NOT_IN_WEBHOOKS},
+            "repository": {
+                key: value for key, value in repository_json.items() if key not in NOT_IN_WEBHOOKS
+            },
             "sender": conversation.get("user"),
         }
         if conversation.get("pull_request") is None:
@@ -327,13 +367,17 @@ class ReadOnlyGithub(Github):
     def reader(self, repository: str, *, bot: Account | None = None) -> GithubReader:
         kind, bot = (GithubReader, bot) if self._account is None else (_AnonymousReader, None)
         api, mirrors = self._api_for(repository), self._mirrors
-        return kind(api, repository, self._labels, bot=bot, assume_open=self.assume_open, mirrors=mirrors)
+        return kind(
+            api, repository, self._labels, bot=bot, assume_open=self.assume_open, mirrors=mirrors
+        )
 
 
 class _AnonymousReader(GithubReader):
     """Reads what GitHub shows without a token. GraphQL needs one, so files of the base branch are read one by one."""
 
-    def review_context(self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool) -> ReviewContext:
+    def review_context(
+        self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool
+    ) -> ReviewContext:
         del number, linked_issues  # the issues that a pull request closes are known to GraphQL only
         paths = (ATTRIBUTES_PATH, *(GUIDANCE_PATHS if guidance else ()))
         found = {path: self.find_file(path, ref=base_ref) for path in paths}
@@ -344,7 +388,9 @@ class _AnonymousReader(GithubReader):
         }
         return ReviewContext(
             attributes=texts.pop(ATTRIBUTES_PATH, ""),
-            guidance=tuple(GuidanceFile(path, text) for path, text in texts.items() if text.strip()),
+            guidance=tuple(
+                GuidanceFile(path, text) for path, text in texts.items() if text.strip()
+            ),
         )
 
     def files_at(self, sha: str) -> RepositoryFiles:

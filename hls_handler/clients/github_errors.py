@@ -33,13 +33,19 @@ TOKEN_REMEDY = "set github.token to a valid token: this one is wrong, expired or
 ANONYMOUS_REMEDY = "set github.token to a token that may read it"
 ADDRESS_REMEDY = "check github.base_url, and proxies and firewalls between this host and GitHub"
 OUTAGE_REMEDY = "wait: GitHub is temporarily unavailable (https://www.githubstatus.com)"
-LIMIT_REMEDY = "wait until the rate limit resets; fewer repositories or events use less of the quota"
+LIMIT_REMEDY = (
+    "wait until the rate limit resets; fewer repositories or events use less of the quota"
+)
 
 WRITES_REMEDY = "wait: GitHub limits how fast an account writes; a greater github.min_seconds_between_writes avoids it"
-ACCOUNT_REMEDY = "ask https://support.github.com to review the account: it was suspended or taken for spam"
+ACCOUNT_REMEDY = (
+    "ask https://support.github.com to review the account: it was suspended or taken for spam"
+)
 
 TOO_FAST = re.compile("too quickly|secondary rate limit|abuse detection", re.IGNORECASE)
-LIMIT = re.compile(r"rate limit|retry your request again later\.$|wait a few minutes before you try again\.$", re.I)
+LIMIT = re.compile(
+    r"rate limit|retry your request again later\.$|wait a few minutes before you try again\.$", re.I
+)
 REJECTED_ACCOUNT = re.compile(
     r"account (?:was|is|has been) (?:suspended|flagged)|flagged as spam|been spammed", re.IGNORECASE
 )
@@ -49,8 +55,12 @@ TOO_MANY_COMMENTS = re.compile("more than 2,?500 comments", re.I)
 
 CURES = {
     TOO_MANY_COMMENTS: "continue in a new one; for a fallback issue, change comments.post_to",
-    re.compile("SAML enforcement", re.I): "authorize the token for the organization (Settings, Tokens, Configure SSO)",
-    re.compile("IP allow list", re.I): "an owner of the organization adds this host to its IP allow list",
+    re.compile(
+        "SAML enforcement", re.I
+    ): "authorize the token for the organization (Settings, Tokens, Configure SSO)",
+    re.compile(
+        "IP allow list", re.I
+    ): "an owner of the organization adds this host to its IP allow list",
     BLOCKED: "the author or the repository's owner blocked HLS's account, and can unblock it (Blocked users)",
     re.compile(r"\barchived\b", re.I): "the repository is archived, and so read-only",
     re.compile(r"\blocked\b", re.I): "the conversation is locked",
@@ -92,7 +102,11 @@ def translate_status(
     if status in (403, 422) and REJECTED_ACCOUNT.search(text):
         return _down(what, remedy=ACCOUNT_REMEDY)
     is_too_fast = TOO_FAST.search(text) is not None
-    if status == 429 or (status == 403 and _is_limit(headers, message)) or (status == 422 and is_too_fast):
+    if (
+        status == 429
+        or (status == 403 and _is_limit(headers, message))
+        or (status == 422 and is_too_fast)
+    ):
         remedy = WRITES_REMEDY if is_too_fast and _is_write(call) else LIMIT_REMEDY
         return _down(what, remedy=remedy, not_before=_limited_until(headers, now))
     if status >= 500 or status == 408:
@@ -128,7 +142,9 @@ PENDING_WRITE_WAIT = timedelta(seconds=60)
 cancels a request after ten seconds. Meanwhile the comment's lock keeps other deliveries from writing to it."""
 
 
-def translate_exception(call: str, exc: BaseException, now: datetime, proxy: ProxySettings) -> DependencyDown:
+def translate_exception(
+    call: str, exc: BaseException, now: datetime, proxy: ProxySettings
+) -> DependencyDown:
     """Return the error for a request without a response, such as a refused connection.
 
     After a write that timed out, the error's `not_before` is `PENDING_WRITE_WAIT` after `now`.
@@ -148,7 +164,9 @@ def _is_write(call: str) -> bool:
     return not call.startswith("GET ") and call != GRAPHQL_CALL
 
 
-def translate_graphql_errors(errors: object, headers: Mapping[str, str], now: datetime, *, secret: str) -> StepFailed:
+def translate_graphql_errors(
+    errors: object, headers: Mapping[str, str], now: datetime, *, secret: str
+) -> StepFailed:
     """Return the error for the list `errors` in a response to a GraphQL query, which has the status 200.
 
     `secret` is removed from GitHub's messages. https://docs.github.com/en/graphql/guides/forming-calls-with-graphql
@@ -165,10 +183,15 @@ def translate_graphql_errors(errors: object, headers: Mapping[str, str], now: da
         until = _limited_until(headers, now)
         return _down(what, remedy=LIMIT_REMEDY, not_before=until, applies_to_all_calls=is_secondary)
     if kind in ("NOT_FOUND", "FORBIDDEN", "INSUFFICIENT_SCOPES"):
-        return Permanent(what + _permanent_reason(404 if kind == "NOT_FOUND" else 403, headers, message))
+        return Permanent(
+            what + _permanent_reason(404 if kind == "NOT_FOUND" else 403, headers, message)
+        )
     if kind == "undefinedField":
         return Permanent(f"{what}: this GitHub Enterprise Server is too old for HLS")
-    if not kind or kind in ("SERVICE_UNAVAILABLE", "INTERNAL"):  # "Something went wrong while executing your query"
+    if not kind or kind in (
+        "SERVICE_UNAVAILABLE",
+        "INTERNAL",
+    ):  # "Something went wrong while executing your query"
         return _down(what, remedy=OUTAGE_REMEDY, applies_to_all_calls=False)
     return Retryable(what)
 
@@ -176,7 +199,12 @@ def translate_graphql_errors(errors: object, headers: Mapping[str, str], now: da
 def unexpected_response(call: str, what: str) -> DependencyDown:
     """Return the error for a response that GitHub's API does not document."""
     message = f"{call}: unexpected response from GitHub: {what}"
-    return _down(message, remedy=ADDRESS_REMEDY, may_have_succeeded=_is_write(call), applies_to_all_calls=False)
+    return _down(
+        message,
+        remedy=ADDRESS_REMEDY,
+        may_have_succeeded=_is_write(call),
+        applies_to_all_calls=False,
+    )
 
 
 def translate_redirect(call: str, status: int, location: str | None, base_url: str) -> StepFailed:
@@ -187,10 +215,10 @@ def translate_redirect(call: str, status: int, location: str | None, base_url: s
     """
     target, base = urlsplit(location or ""), urlsplit(base_url)
     what = f"{call}: {status} {PHRASES.get(status, NO_PHRASE)}"
-    if location and (target.netloc and (target.scheme, target.netloc) != (base.scheme, base.netloc)):
-        remedy = (
-            f"set github.base_url to the final address: {base_url} redirects to {target.scheme}://{target.hostname}"
-        )
+    if location and (
+        target.netloc and (target.scheme, target.netloc) != (base.scheme, base.netloc)
+    ):
+        remedy = f"set github.base_url to the final address: {base_url} redirects to {target.scheme}://{target.hostname}"
         return _down(what, remedy=remedy)
     return Permanent(
         f"{what}: the repository or issue was moved; if it has a new name, update `repositories` in the settings"

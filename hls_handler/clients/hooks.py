@@ -76,16 +76,22 @@ class GithubHooks:
         `path` is that of the hook: "/repos/owner/repo/hooks/5", "/orgs/owner/hooks/5" or "/app/hook".
         """
         query = {"per_page": str(PAGE_SIZE)} | ({"cursor": cursor} if cursor else {})
-        found, headers = self._api.get_with_headers(f"{path}/deliveries", tuple[_WireAttempt, ...], query=query)
+        found, headers = self._api.get_with_headers(
+            f"{path}/deliveries", tuple[_WireAttempt, ...], query=query
+        )
         following = _NEXT_CURSOR.search(headers.get("link", ""))
-        return tuple(DeliveryAttempt(**dict(one)) for one in found), unquote(following[1]) if following else None
+        return tuple(DeliveryAttempt(**dict(one)) for one in found), unquote(
+            following[1]
+        ) if following else None
 
     def payload(self, path: str, attempt_id: int) -> bytes:
         """Return the payload as JSON, which is not validated. Raises `PayloadError` if GitHub no longer keeps it."""
         path = f"{path}/deliveries/{attempt_id}"
         content = self._api.find_content(path)
         try:
-            payload = b"null" if content is None else bytes(_DETAILS.decode(content).request.payload)
+            payload = (
+                b"null" if content is None else bytes(_DETAILS.decode(content).request.payload)
+            )
         except (msgspec.DecodeError, RecursionError) as exc:
             raise unexpected_response(f"GET {path}", str(exc)) from None
         if payload == b"null":

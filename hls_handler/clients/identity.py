@@ -29,15 +29,23 @@ class Identity:
 
     details: Mapping[str, object]  # JSON: {"kind": "app", "login": "my-hls[bot]", "app_id": 7, ...}
     sentences: tuple[str, ...]  # "GitHub: the App my-hls (id 7) ..."
-    missing: tuple[str, ...]  # "labels and comments on issues need issues: write (installation on octo-org)"
+    missing: tuple[
+        str, ...
+    ]  # "labels and comments on issues need issues: write (installation on octo-org)"
     events: frozenset[str] | None = None  # that the App's webhook sends; None: a token, or unknown
     settings_url: str = ""  # the page of the App
-    owners: frozenset[str] | None = None  # on whose accounts the App is installed, in lower case; None: a token
+    owners: frozenset[str] | None = (
+        None  # on whose accounts the App is installed, in lower case; None: a token
+    )
     is_installed: bool = True  # False: an App without an installation that is not suspended
 
 
 def describe_app(
-    app: AppAccount, installations: Sequence[Installation], *, web: str, unneeded: Collection[str] = ()
+    app: AppAccount,
+    installations: Sequence[Installation],
+    *,
+    web: str,
+    unneeded: Collection[str] = (),
 ) -> Identity:
     """Describe the App; `web` is the result of `web_url`. Permissions in `unneeded` are not reported as missing."""
     listed: list[Mapping[str, object]] = []
@@ -56,14 +64,24 @@ def describe_app(
             }
         )
     login = f"{app.slug}[bot]"
-    owners = ", ".join(f"{one.owner}{' (suspended)' if one.suspended_at else ''}" for one in installations)
-    details = {"kind": "app", "login": login, "app_id": app.id, "app_slug": app.slug, "installations": listed}
+    owners = ", ".join(
+        f"{one.owner}{' (suspended)' if one.suspended_at else ''}" for one in installations
+    )
+    details = {
+        "kind": "app",
+        "login": login,
+        "app_id": app.id,
+        "app_slug": app.slug,
+        "installations": listed,
+    }
     sentence = f"GitHub: the App {app.slug} (id {app.id}) acts as {login}; installed on {owners or 'no account'}"
     is_installed = any(one.suspended_at is None for one in installations)
     if not is_installed:
         suspended = f"every installation of the App {app.slug} is suspended; unsuspend one"
         absent = f"the App {app.slug} is installed on no account; install it"
-        missing.append(f"{suspended if installations else absent} at {app.html_url}/installations/new")
+        missing.append(
+            f"{suspended if installations else absent} at {app.html_url}/installations/new"
+        )
     return Identity(
         details,
         (sentence,),
@@ -81,7 +99,8 @@ def find_missing(granted: Mapping[str, str], unneeded: Collection[str] = ()) -> 
     return [
         f"{FEATURES[name]} need {name}: {level}"
         for name, level in REQUESTED_PERMISSIONS.items()
-        if name not in ("metadata", *unneeded) and ranks.get(granted.get(name, ""), 0) < ranks[level]
+        if name not in ("metadata", *unneeded)
+        and ranks.get(granted.get(name, ""), 0) < ranks[level]
     ]
 
 
@@ -97,7 +116,9 @@ def describe_tokens(tokens: Tokens) -> Identity:
     found = {token: problems[token].sentence if token in problems else None for token in tokens.all}
     details = {**_describe_token(used), "missing_permissions": [*missing, *denied]}
     if len(tokens.all) > 1:
-        details["tokens"] = [{**_describe_token(token), "problem": problem} for token, problem in found.items()]
+        details["tokens"] = [
+            {**_describe_token(token), "problem": problem} for token, problem in found.items()
+        ]
     sentences = tuple(_token_sentence(token, problem) for token, problem in found.items())
     return Identity(details, sentences, (*missing, *denied))
 
@@ -107,7 +128,9 @@ def explain_denial(permissions: str) -> str:
     wanted = [choice.strip().partition("=") for choice in permissions.split(";")]
     needed = " or ".join(f"{name}: {level}" for name, _, level in wanted)
     features = [FEATURES[name] for name, _, _ in wanted if name in FEATURES]
-    return f"{features[0] if features else 'some requests'} need {needed} (GitHub rejected a request)"
+    return (
+        f"{features[0] if features else 'some requests'} need {needed} (GitHub rejected a request)"
+    )
 
 
 def _describe_token(token: Token) -> dict[str, object]:
@@ -121,7 +144,11 @@ def _describe_token(token: Token) -> dict[str, object]:
 def _token_sentence(token: Token, problem: str | None) -> str:
     if token.login is None:
         return f"GitHub: the account of {token.key} is unknown{f': {problem}' if problem else ''}"
-    scopes = UNLISTED if token.scopes is None else f"the scopes {', '.join(_split(token.scopes)) or '(none)'}"
+    scopes = (
+        UNLISTED
+        if token.scopes is None
+        else f"the scopes {', '.join(_split(token.scopes)) or '(none)'}"
+    )
     what = f"GitHub: the token {token.key} belongs to {token.login}; permissions: {scopes}"
     return f"{what}; {problem}" if problem else what
 

@@ -55,12 +55,16 @@ def read_log(
         response = transport.handle_request(request)
     except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
         transport.close()
-        raise translate_exception(call, exc, now(), proxy) from None  # the exception's text has the URL
+        raise translate_exception(
+            call, exc, now(), proxy
+        ) from None  # the exception's text has the URL
     if response.status_code != 200:
         transport.close()
         if response.status_code in (404, 410):
             return NoLog("expired")
-        raise unexpected_response(call, f"the server that stores the log answered {response.status_code}")
+        raise unexpected_response(
+            call, f"the server that stores the log answered {response.status_code}"
+        )
     lines = _lines(_chunks(call, transport, response, now, proxy), max_bytes)
     first = next(lines, None)
     return NoLog("empty") if first is None else chain((first,), lines)
@@ -82,7 +86,10 @@ def _chunks(
 
 def _lines(chunks: Iterator[bytes], max_bytes: int) -> Iterator[str]:
     decoder = getincrementaldecoder("utf-8-sig")("replace")
-    bytes_left, unfinished = max_bytes, ""  # `unfinished`: a line without its end, cut after the limit
+    bytes_left, unfinished = (
+        max_bytes,
+        "",
+    )  # `unfinished`: a line without its end, cut after the limit
     for chunk in chunks:
         *complete, unfinished = (unfinished + decoder.decode(chunk[:bytes_left])).split("\n")
         yield from map(_truncate_line, complete)

@@ -38,7 +38,10 @@ query($owner: String!, $name: String!, $number: Int!) {
 }
 """
 
-_PULL, _CHECKS = ("repository", "pullRequest"), ("commits", "nodes", 0, "commit", "statusCheckRollup", "contexts")
+_PULL, _CHECKS = (
+    ("repository", "pullRequest"),
+    ("commits", "nodes", 0, "commit", "statusCheckRollup", "contexts"),
+)
 
 
 class _Check(BaseModel):
@@ -57,14 +60,23 @@ class WireMergeState(BaseModel):
 
     mergeable: str = Field(validation_alias=AliasPath(*_PULL, "mergeable"))
     status: str = Field(validation_alias=AliasPath(*_PULL, "mergeStateStatus"))
-    decision: Annotated[str, null_to(""), Field(validation_alias=AliasPath(*_PULL, "reviewDecision"))]
+    decision: Annotated[
+        str, null_to(""), Field(validation_alias=AliasPath(*_PULL, "reviewDecision"))
+    ]
     required: Annotated[
         tuple[str | None, ...],
         null_to(()),
-        Field((), validation_alias=AliasPath(*_PULL, "baseRef", "refUpdateRule", "requiredStatusCheckContexts")),
+        Field(
+            (),
+            validation_alias=AliasPath(
+                *_PULL, "baseRef", "refUpdateRule", "requiredStatusCheckContexts"
+            ),
+        ),
     ]
     number: int = Field(0, validation_alias=AliasPath(*_PULL, *_CHECKS, "totalCount"))
-    nodes: tuple[_Check | None, ...] = Field((), validation_alias=AliasPath(*_PULL, *_CHECKS, "nodes"))
+    nodes: tuple[_Check | None, ...] = Field(
+        (), validation_alias=AliasPath(*_PULL, *_CHECKS, "nodes")
+    )
 
     def value(self) -> MergeState:
         checks = [check for check in self.nodes if check is not None]

@@ -31,7 +31,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from hls_handler.clients.git import FETCH_CONFIG, NO_HOOKS, GitLimits, GitResult, environment, find_git, run_git
+from hls_handler.clients.git import (
+    FETCH_CONFIG,
+    NO_HOOKS,
+    GitLimits,
+    GitResult,
+    environment,
+    find_git,
+    run_git,
+)
 from hls_handler.clients.git_host import GitHost, HostFailed, MirrorUnavailable
 from hls_handler.clients.mirror_disk import FULL, DiskFull, MirrorDisk, remove, size_of
 from hls_handler.clients.transport import find_proxy_settings, redact_secret
@@ -44,10 +52,16 @@ from hls_handler.settings.values import is_loopback, web_url
 log = logging.getLogger(__name__)
 
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-OBJECT = re.compile(rb"[0-9a-f]+ ([a-z]+) ([0-9]+)\n")  # before the content, in the output of `git cat-file --batch`
-FILE = re.compile(rb"100\d+ blob ([0-9a-f]+)\t(.+)", re.DOTALL)  # in that of `git ls-tree`; 120000 is a symbolic link
+OBJECT = re.compile(
+    rb"[0-9a-f]+ ([a-z]+) ([0-9]+)\n"
+)  # before the content, in the output of `git cat-file --batch`
+FILE = re.compile(
+    rb"100\d+ blob ([0-9a-f]+)\t(.+)", re.DOTALL
+)  # in that of `git ls-tree`; 120000 is a symbolic link
 
-MAX_COMMITS = 100  # of one mirror; then it is fetched anew, because objects of old commits are not removed
+MAX_COMMITS = (
+    100  # of one mirror; then it is fetched anew, because objects of old commits are not removed
+)
 MAX_READ_BYTES = 25_000_000  # of files that are read together
 MAX_MESSAGE_BYTES = 100_000  # of git's error messages, in which the server can write
 MAX_GREP_BYTES = 4_000_000
@@ -144,7 +158,9 @@ class Mirrors:
         now = self.clock()
         for key in [key for key, failed in [*self._failed.items()] if failed.until <= now]:
             self._failed.pop(key, None)  # another thread may have removed it
-        self._failed[folder, frozenset(commits)] = _FailedFetch(self.settings(), reason, now + for_s)
+        self._failed[folder, frozenset(commits)] = _FailedFetch(
+            self.settings(), reason, now + for_s
+        )
 
     def check_failed(self, folder: Path, commits: Collection[str]) -> None:
         """Raise `MirrorUnavailable` if the commits are not to be fetched now."""
@@ -190,7 +206,9 @@ class Mirror:
         try:
             deadline = mirrors.clock() + settings.timeout_s
             with mirrors.host.waiting(deadline), self._locked(deadline):
-                deadline = mirrors.clock() + settings.timeout_s  # waiting for another fetch does not count
+                deadline = (
+                    mirrors.clock() + settings.timeout_s
+                )  # waiting for another fetch does not count
                 if anew:
                     remove(self._git)
                 if not self._has(commits):
@@ -208,10 +226,20 @@ class Mirror:
 
         The content of a symbolic link is the path that it names. git cannot be asked for a path with a newline.
         """
-        asked = [path for path in paths if "\n" not in path and not {"", ".", ".."} & set(path.split("/"))]
+        asked = [
+            path
+            for path in paths
+            if "\n" not in path and not {"", ".", ".."} & set(path.split("/"))
+        ]
         names = "".join(f"{commit}:{path}\n" for path in asked)
-        stdin = f"{names}{commit}\n".encode("utf-8", "replace")  # git succeeds without the commit, so ask for it, too
-        read = io.BytesIO(self._read(commit, ["cat-file", "--batch"], max_bytes=MAX_READ_BYTES, stdin=stdin).output)
+        stdin = f"{names}{commit}\n".encode(
+            "utf-8", "replace"
+        )  # git succeeds without the commit, so ask for it, too
+        read = io.BytesIO(
+            self._read(
+                commit, ["cat-file", "--batch"], max_bytes=MAX_READ_BYTES, stdin=stdin
+            ).output
+        )
         return {path: content for path in asked if (content := _read_blob(read)) is not None}
 
     def list_files(self, commit: str, extensions: Collection[str]) -> Mapping[str, str]:
@@ -219,14 +247,22 @@ class Mirror:
 
         Symbolic links are left out.
         """
-        found = self._read(commit, ["ls-tree", "-r", "-z", "--full-tree", commit], max_bytes=MAX_LIST_BYTES)
+        found = self._read(
+            commit, ["ls-tree", "-r", "-z", "--full-tree", commit], max_bytes=MAX_LIST_BYTES
+        )
         if found.is_cut:
             raise MirrorUnavailable("the repository has too many files")
         ends = tuple(end.encode() for end in extensions)
-        files = (FILE.fullmatch(entry) for entry in found.output.split(b"\0") if entry.lower().endswith(ends))
+        files = (
+            FILE.fullmatch(entry)
+            for entry in found.output.split(b"\0")
+            if entry.lower().endswith(ends)
+        )
         return {_decode(file[2]): file[1].decode() for file in files if file}
 
-    def find_words(self, commit: str, words: Collection[str], paths: Collection[str] | None = None) -> tuple[Hit, ...]:
+    def find_words(
+        self, commit: str, words: Collection[str], paths: Collection[str] | None = None
+    ) -> tuple[Hit, ...]:
         """Return the lines with one of the words in some files, or in all, by path.
 
         If there are too many, the words that occur more than `MAX_HITS` times in the first of them are left out.
@@ -248,21 +284,33 @@ class Mirror:
                 break
             found = self._read(
                 commit,
-                ["--literal-pathspecs", "grep", *options, "-f", "-", commit, "--", *_limit_arguments(paths or ())],
+                [
+                    "--literal-pathspecs",
+                    "grep",
+                    *options,
+                    "-f",
+                    "-",
+                    commit,
+                    "--",
+                    *_limit_arguments(paths or ()),
+                ],
                 max_bytes=MAX_GREP_BYTES,
                 stdin="|".join(left).encode("utf-8", "replace"),
                 accepted=(0, 1),
             )
             lines = re.finditer(rf"{commit}:([^\0]+)\0(\d+)[\0:](.*)\n".encode(), found.output)
             hits = [
-                Hit(_decode(path), int(number), _decode(word)) for path, number, word in map(re.Match.groups, lines)
+                Hit(_decode(path), int(number), _decode(word))
+                for path, number, word in map(re.Match.groups, lines)
             ]
             if not found.is_cut:
                 return tuple(dict.fromkeys(hits))
             numbers = Counter(hit.name for hit in hits)
             left = [word for word in left if numbers[word] <= MAX_HITS]
             if max(numbers.values(), default=0) <= MAX_HITS:
-                raise MirrorUnavailable("the repository has too many lines with the names of the change")
+                raise MirrorUnavailable(
+                    "the repository has too many lines with the names of the change"
+                )
         return ()
 
     def parents(self, commit: str) -> tuple[str, ...]:
@@ -282,7 +330,9 @@ class Mirror:
         environ["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = str(self._git / "objects")
 
         def git(*arguments: str, stdin: bytes = b"", accepted: Sequence[int] = (0,)) -> bytes:
-            found = run_git(arguments, environ, GitLimits(READ_TIMEOUT_S, MAX_READ_BYTES), stdin=stdin)
+            found = run_git(
+                arguments, environ, GitLimits(READ_TIMEOUT_S, MAX_READ_BYTES), stdin=stdin
+            )
             if found.status not in accepted or found.is_cut:
                 raise MirrorUnavailable(UNMERGEABLE)
             return found.output
@@ -291,29 +341,41 @@ class Mirror:
             return git("commit-tree", f"{of}^{{tree}}", *parents, "-m", "copy").decode().strip()
 
         with self._prepared((commit, base, onto)), ExitStack() as stack:
-            stack.callback(remove, objects)  # before the lock is released: then the folder is another process's
+            stack.callback(
+                remove, objects
+            )  # before the lock is released: then the folder is another process's
             remove(objects)
             objects.mkdir()
             first = copy(base)
             ours, theirs = copy(onto, "-p", first), copy(commit, "-p", first)
             merge = ["merge-tree", "--write-tree", "-z", "--no-messages", ours, theirs]
             tree, *entries = _decode(git(*merge, accepted=(0, 1))).split("\0")[:-1]
-            stages = [entry.partition("\t")[::2] for entry in entries]  # "100644 OBJECT 2" is the branch's file
+            stages = [
+                entry.partition("\t")[::2] for entry in entries
+            ]  # "100644 OBJECT 2" is the branch's file
             names = tuple(dict.fromkeys(name for _, name in stages))
             own = {name: stage.split()[1] for stage, name in stages if stage.endswith(" 2")}
             asked = [name for name in names if "\n" not in name]
             read_names = (f"{own.get(name, '-')}\n{tree}:{name}\n" for name in asked)
             stdin = "".join(read_names).encode("utf-8", "replace")
             read = io.BytesIO(git("cat-file", "--batch", stdin=stdin))
-            texts = {name: [_decode(_read_blob(read) or b"") for _ in (ours, tree)] for name in asked}
+            texts = {
+                name: [_decode(_read_blob(read) or b"") for _ in (ours, tree)] for name in asked
+            }
             is_empty = not names and tree.encode() == git("rev-parse", f"{ours}^{{tree}}").strip()
 
         def label(text: str) -> str:
             return text.replace(ours, "branch").replace(theirs, "change")
 
-        mark = re.compile(rf"^(<{{7}} {ours}(?::.*)?\r?\n(?:.*\n)*?>{{7}} {theirs}(?::.*)?(?:\r?\n|\Z))", re.MULTILINE)
+        mark = re.compile(
+            rf"^(<{{7}} {ours}(?::.*)?\r?\n(?:.*\n)*?>{{7}} {theirs}(?::.*)?(?:\r?\n|\Z))",
+            re.MULTILINE,
+        )
         found = [(name, *texts.get(name, ("", ""))) for name in names]
-        conflicts = (PickConflict(label(name), own, tuple(map(label, mark.split(text)))) for name, own, text in found)
+        conflicts = (
+            PickConflict(label(name), own, tuple(map(label, mark.split(text))))
+            for name, own, text in found
+        )
         return Pick(is_empty, tuple(conflicts))
 
     def _read(
@@ -358,7 +420,9 @@ class Mirror:
                 except BlockingIOError:
                     self._mirrors.host.check()
                     if self._mirrors.clock() >= deadline:
-                        raise MirrorUnavailable("another fetch of the repository takes too long") from None
+                        raise MirrorUnavailable(
+                            "another fetch of the repository takes too long"
+                        ) from None
                     self._mirrors.sleep(LOCK_POLL_S)
             os.utime(file.fileno())
             yield
@@ -479,13 +543,23 @@ class Mirror:
             raise MirrorUnavailable("the proxy or the certificates cannot be used") from exc
         if token:
             credential = base64.b64encode(f"x-access-token:{token}".encode()).decode()
-            config[f"http.{url.scheme}://{url.netloc}/.extraHeader"] = f"Authorization: Basic {credential}"
+            config[f"http.{url.scheme}://{url.netloc}/.extraHeader"] = (
+                f"Authorization: Basic {credential}"
+            )
         # Files from 2 MiB on are not fetched, because no larger ones are read.
-        options = ["--depth=1", "--filter=blob:limit=2m", "--no-tags", "--no-recurse-submodules", "--quiet"]
+        options = [
+            "--depth=1",
+            "--filter=blob:limit=2m",
+            "--no-tags",
+            "--no-recurse-submodules",
+            "--quiet",
+        ]
         wanted = [f"{commit}:refs/hls/{commit}" for commit in dict.fromkeys(commits)]
         result = run_git(
             ["fetch", *options, "--no-write-fetch-head", self._url, *wanted],
-            environment(folder, config, protocol=url.scheme if is_loopback(url.hostname or "") else "https"),
+            environment(
+                folder, config, protocol=url.scheme if is_loopback(url.hostname or "") else "https"
+            ),
             GitLimits(
                 timeout_s=max(deadline - self._mirrors.clock(), 0.0),
                 output_bytes=MAX_MESSAGE_BYTES,
@@ -496,9 +570,14 @@ class Mirror:
         )
         if result.status == 0 and not result.is_cut:
             return None
-        complete = result.output[: -2 * len(token) - 100] if result.is_cut else result.output  # no half of a token
+        complete = (
+            result.output[: -2 * len(token) - 100] if result.is_cut else result.output
+        )  # no half of a token
         message = redact_secret(_decode(complete), token) if token else _decode(complete)
-        log.warning("git could not fetch", extra={"url": self._url, "status": result.status, "error": message})
+        log.warning(
+            "git could not fetch",
+            extra={"url": self._url, "status": result.status, "error": message},
+        )
         failure = self._explain(result, folder)
         for incomplete in folder.glob("objects/pack/tmp_*"):
             incomplete.unlink()
@@ -514,7 +593,9 @@ class Mirror:
             return HostFailed(SILENT)
         if result.status is None:
             timeout_s = self._mirrors.settings().timeout_s
-            return TooMuch(f"fetching the repository took longer than mirror.timeout_s ({timeout_s:g})")
+            return TooMuch(
+                f"fetching the repository took longer than mirror.timeout_s ({timeout_s:g})"
+            )
         return _find_reason(result) or _Damaged()
 
 
@@ -548,7 +629,9 @@ def _read_blob(output: io.BytesIO) -> bytes | None:
     """Read the next object that `git cat-file --batch` wrote; None if it is missing, cut or not a file."""
     header = OBJECT.fullmatch(output.readline())
     content = output.read(int(header[2]) + 1) if header else b""
-    return content[:-1] if header and header[1] == b"blob" and len(content) > int(header[2]) else None
+    return (
+        content[:-1] if header and header[1] == b"blob" and len(content) > int(header[2]) else None
+    )
 
 
 def _decode(text: bytes) -> str:

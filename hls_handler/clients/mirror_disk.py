@@ -53,7 +53,9 @@ class MirrorDisk:
 
     def describe_low(self) -> str:
         min_free_mb = self._settings().min_free_mb
-        return f"less than mirror.min_free_mb ({min_free_mb}) is free on the disk of mirror.directory"
+        return (
+            f"less than mirror.min_free_mb ({min_free_mb}) is free on the disk of mirror.directory"
+        )
 
     def check(self, keep: Path | None = None) -> None:
         """Raise `MirrorUnavailable` if nothing may be fetched, after other mirrors were deleted."""

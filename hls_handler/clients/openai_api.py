@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 from pydantic import BaseModel, Field
 
 from hls_handler.analysis import Usage
-from hls_handler.clients.provider import Connection, OrNone, Question, Response, Stop, Tokens, parse_body
+from hls_handler.clients.provider import (
+    Connection,
+    OrNone,
+    Question,
+    Response,
+    Stop,
+    Tokens,
+    parse_body,
+)
 from hls_handler.clients.transport import shorten
 
 if TYPE_CHECKING:
@@ -32,7 +40,9 @@ class OpenAiApi:
 
         self._service, self.errors = connection.service, openai.OpenAIError
         self._client = _make_client(connection)
-        self._client.organization = self._client.project = None  # not OPENAI_ORG_ID and OPENAI_PROJECT_ID
+        self._client.organization = self._client.project = (
+            None  # not OPENAI_ORG_ID and OPENAI_PROJECT_ID
+        )
         self._client._custom_headers = {}  # the SDK has no option to ignore OPENAI_CUSTOM_HEADERS
         self._is_azure = self._service.settings.kind == "azure"
 
@@ -60,12 +70,18 @@ class OpenAiApi:
 
     def open_model(self, model: str) -> AbstractContextManager[Any] | None:
         # Azure lists models, but not the names of deployments.
-        return None if self._is_azure else self._client.models.with_streaming_response.retrieve(model)
+        return (
+            None if self._is_azure else self._client.models.with_streaming_response.retrieve(model)
+        )
 
     def read(self, body: bytes, label: str) -> Response:
         completion = parse_body(_Completion, body, service=self._service, label=label)
         choice, counted = completion.choices[0], completion.usage
-        stop, why, usage = STOPS.get(choice.finish_reason or "", "other"), choice.finish_reason or "", None
+        stop, why, usage = (
+            STOPS.get(choice.finish_reason or "", "other"),
+            choice.finish_reason or "",
+            None,
+        )
         if stop == "refused":
             why = " (content_filter)"
         elif choice.message.refusal:
@@ -90,7 +106,9 @@ def _make_client(connection: Connection) -> openai.OpenAI:
         "http_client": connection.http,
     }
     if settings.kind == "azure":
-        return openai.AzureOpenAI(azure_endpoint=settings.base_url, api_version=settings.api_version, **common)
+        return openai.AzureOpenAI(
+            azure_endpoint=settings.base_url, api_version=settings.api_version, **common
+        )
     return openai.OpenAI(base_url=settings.base_url, **common)
 
 

@@ -50,7 +50,9 @@ KEEPALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
 if hasattr(socket, "TCP_KEEPIDLE"):  # not on every platform
     KEEPALIVE.append((socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60))
 
-MAX_TOKENS_COUNTED = 1_000_000_000  # more in one response is an error of the server; the database stores 64 bits
+MAX_TOKENS_COUNTED = (
+    1_000_000_000  # more in one response is an error of the server; the database stores 64 bits
+)
 
 MAX_BYTES, MAX_BYTES_PER_TOKEN = 16_384, 32
 """Limit of a response: a fixed part, and a part for each token of `max_tokens`. A token has about 4 bytes, and up to
@@ -63,7 +65,9 @@ CORRECTION = (
     "Answer again with the whole JSON object, corrected. All earlier instructions still apply."
 )
 
-SCHEMA_IN_PROMPT = "Answer with one JSON object that fits this JSON Schema, and with nothing else:\n{schema}"
+SCHEMA_IN_PROMPT = (
+    "Answer with one JSON object that fits this JSON Schema, and with nothing else:\n{schema}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +159,9 @@ class Provider:
         self.settings, self._claude, self._clock = settings, claude, clock
         self._probes = probes or AccountProbes(now)
         proxy = find_proxy_settings(settings.base_url)
-        self._service = Service(settings, claude.find_key(settings), claude.title_of(settings), proxy, now)
+        self._service = Service(
+            settings, claude.find_key(settings), claude.title_of(settings), proxy, now
+        )
         # The SDKs' own clients always read the proxy variables.
         transport = proxy.new_transport(claude.timeout_s, socket_options=KEEPALIVE)
         http = httpx2.Client(transport=transport, trust_env=False)
@@ -194,7 +200,9 @@ class Provider:
             return model
         return self.settings.default_model(is_review=prompt.is_review)
 
-    def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
+    def ask(
+        self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
+    ) -> ValidReply | UnusableReply:
         """Send one request. If `correction` is an earlier reply, the model is asked to correct its errors.
 
         Raises `DependencyDown` if the service fails or rejects the account, `SlowResponse` if it is still sending after
@@ -234,8 +242,12 @@ class Provider:
                 failed = self._find_cause(failed, model)
             raise failed from None
         took_s = self._clock() - started
-        allowed = f"{MAX_BYTES}, and {MAX_BYTES_PER_TOKEN} for each of {question.max_tokens} max_tokens"
-        oversized = Response("", "oversized", f"the response is over {question.max_bytes} bytes ({allowed})")
+        allowed = (
+            f"{MAX_BYTES}, and {MAX_BYTES_PER_TOKEN} for each of {question.max_tokens} max_tokens"
+        )
+        oversized = Response(
+            "", "oversized", f"the response is over {question.max_bytes} bytes ({allowed})"
+        )
         response = oversized if body is None else self._api.read(body, question.label)
         named = self._claude.name_model(self.settings, response.model or model)
         if response.usage is None:
@@ -278,7 +290,9 @@ class Provider:
             return translate(exc, self._service, label=question.label, model=model)
         return None
 
-    def _question(self, rendered: RenderedPrompt, model: str, correction: UnusableReply | None) -> Question:
+    def _question(
+        self, rendered: RenderedPrompt, model: str, correction: UnusableReply | None
+    ) -> Question:
         prompt, system = rendered.prompt, rendered.system
         schema = request_schema(rendered.schema)
         if not self.settings.structured_output:
@@ -298,7 +312,9 @@ class Provider:
             label=prompt.id,
         )
 
-    def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage:
+    def upper_estimate(
+        self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
+    ) -> Usage:
         """Return what to reserve for `ask`: uncached input of the estimated tokens and a quarter, and `max_tokens`."""
         prompt = rendered.prompt
         texts = [rendered.system, rendered.task, json.dumps(rendered.schema)]
@@ -311,7 +327,9 @@ class Provider:
         )
         return with_price(most, self._claude)
 
-    def _read_reply(self, response: Response, prompt: Prompt, usage: Usage) -> ValidReply | UnusableReply:
+    def _read_reply(
+        self, response: Response, prompt: Prompt, usage: Usage
+    ) -> ValidReply | UnusableReply:
         title = self._service.title
 
         def unusable(why: Unusable, problem: str) -> UnusableReply:
@@ -322,7 +340,10 @@ class Provider:
                 cut = f"the reply was cut off after {count(usage.output_tokens, 'token')} (max_tokens)"
                 return unusable("truncated", cut)
             case "context_window":
-                return unusable("truncated", "prompt and reply together are longer than the model's context window")
+                return unusable(
+                    "truncated",
+                    "prompt and reply together are longer than the model's context window",
+                )
             case "refused":
                 return unusable("refused", f"{title} refused to answer{response.why}")
             case "oversized":
@@ -332,7 +353,10 @@ class Provider:
         except UnreadableReply as exc:
             if response.stop == "ended":
                 return unusable("invalid", str(exc))
-            return unusable("stopped", f"{title} stopped without a reply ({shorten(response.why or 'no stop reason')})")
+            return unusable(
+                "stopped",
+                f"{title} stopped without a reply ({shorten(response.why or 'no stop reason')})",
+            )
         return ValidReply(prompt.id, prompt.reply, reply, usage, lost=lost)
 
 

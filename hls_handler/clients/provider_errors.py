@@ -29,9 +29,12 @@ CREDIT_REMEDY = "add credit, or raise the spend limit, of the account of claude.
 _MODEL_KEYS = "set claude.model, claude.review_model or the prompt's model to one that"
 PERMISSION_REMEDY = f"give the key claude.api_key access to this model, or {_MODEL_KEYS} it may use"
 MODEL_REMEDY = f"{_MODEL_KEYS} this key may use, and check claude.base_url"
-REQUEST_REMEDY = "check that prompt with `hls render`, shorten or correct it, then run the delivery again"
+REQUEST_REMEDY = (
+    "check that prompt with `hls render`, shorten or correct it, then run the delivery again"
+)
 ACCOUNT_REMEDY = (
-    "wait, or see the limits and the state of the account of claude.api_key: a fixed question gets this error, too"
+    "wait, or see the limits and the state of the account of claude.api_key: "
+    "a fixed question gets this error, too"
 )
 LIMIT_REMEDY = "wait until the rate limit resets; a lower claude.requests_per_second avoids it"
 STATUS_PAGE = " (https://status.claude.com)"
@@ -39,7 +42,13 @@ OUTAGE_REMEDY = f"wait: Claude is temporarily unavailable{STATUS_PAGE}"
 SLOW_REMEDY = "raise claude.timeout_s, or choose a faster model; each call may be billed"
 ADDRESS_REMEDY = "check claude.base_url, and proxies and firewalls between this host and Claude"
 
-BILLING = ("billing_error", "credit balance", "spend_limit", "insufficient_quota", "failed_precondition")
+BILLING = (
+    "billing_error",
+    "credit balance",
+    "spend_limit",
+    "insufficient_quota",
+    "failed_precondition",
+)
 """Parts of errors about an account without credit, spend limit or billing, which have the status 400 or 429."""
 REJECTED_KEY = "API_KEY_INVALID"
 """Google's reason for a wrong or expired key, which has the status 400."""
@@ -72,7 +81,9 @@ class Service:
         """Return a remedy with the keys and the name of this provider in place of those of the first one."""
         if self.title != "Claude":
             remedy = remedy.replace("Claude", self.title).replace(STATUS_PAGE, "")
-        return re.sub(r"\bclaude\.(api_key|model|review_model|base_url)\b", rf"{self.key}.\1", remedy)
+        return re.sub(
+            r"\bclaude\.(api_key|model|review_model|base_url)\b", rf"{self.key}.\1", remedy
+        )
 
 
 def translate(exc: Exception, service: Service, *, label: str, model: str) -> StepFailed:
@@ -82,7 +93,9 @@ def translate(exc: Exception, service: Service, *, label: str, model: str) -> St
     """
     response: httpx2.Response | None = getattr(exc, "response", None)
     if response is None:
-        never_connected = isinstance(exc.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.ProxyError)
+        never_connected = isinstance(
+            exc.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.ProxyError
+        )
         return no_answer(exc, service, may_have_succeeded=not never_connected)
     failed = _translate_response(response, getattr(exc, "body", None), service, label, model)
     failed.request_id = find_request_id(response.headers)
@@ -128,14 +141,27 @@ def _read_error(body: Any) -> tuple[str | None, str]:
         return None, ""
     details = error.get("details")
     code = details.get("error_code") if isinstance(details, Mapping) else error.get("code")
-    reasons = [one.get("reason") for one in details if isinstance(one, Mapping)] if isinstance(details, list) else []
+    reasons = (
+        [one.get("reason") for one in details if isinstance(one, Mapping)]
+        if isinstance(details, list)
+        else []
+    )
     message = error.get("message")
-    return message if isinstance(message, str) else None, f"{error.get('type')} {error.get('status')} {code} {reasons}"
+    return message if isinstance(
+        message, str
+    ) else None, f"{error.get('type')} {error.get('status')} {code} {reasons}"
 
 
-def no_answer(exc: Exception, service: Service, *, may_have_succeeded: bool = False) -> DependencyDown:
+def no_answer(
+    exc: Exception, service: Service, *, may_have_succeeded: bool = False
+) -> DependencyDown:
     reason, remedy = service.proxy.explain_failure(exc, otherwise=ADDRESS_REMEDY)
-    return down(service, f"no answer from {service.title}{reason}", remedy, may_have_succeeded=may_have_succeeded)
+    return down(
+        service,
+        f"no answer from {service.title}{reason}",
+        remedy,
+        may_have_succeeded=may_have_succeeded,
+    )
 
 
 def unexpected_response(service: Service, label: str, what: str) -> DependencyDown:
@@ -144,12 +170,16 @@ def unexpected_response(service: Service, label: str, what: str) -> DependencyDo
     return down(service, message, ADDRESS_REMEDY, may_have_succeeded=True)
 
 
-def limit_of_account(service: Service, what: str, remedy: str, retry_at: datetime | None = None) -> DependencyDown:
+def limit_of_account(
+    service: Service, what: str, remedy: str, retry_at: datetime | None = None
+) -> DependencyDown:
     """Return the error about an account; an `AccountLimited` if its message names the end of the limit."""
     ends_at = find_date(what, service.now())
     if ends_at is None:
         return down(service, what, remedy, retry_at)
-    return AccountLimited(what, dependency="claude", remedy=service.localize(remedy), not_before=ends_at)
+    return AccountLimited(
+        what, dependency="claude", remedy=service.localize(remedy), not_before=ends_at
+    )
 
 
 DATE = re.compile(r"(\d{4}-\d\d-\d\d)(?:(?: at |[T ])(\d\d:\d\d))?")
@@ -190,4 +220,8 @@ MAX_REQUEST_ID_CHARS = 100
 def find_request_id(headers: Mapping[str, str]) -> str | None:
     names = ("request-id", "x-request-id", "x-amzn-requestid")
     found = next((headers[name] for name in names if name in headers), "")
-    return found if found.isascii() and found.isprintable() and 0 < len(found) <= MAX_REQUEST_ID_CHARS else None
+    return (
+        found
+        if found.isascii() and found.isprintable() and 0 < len(found) <= MAX_REQUEST_ID_CHARS
+        else None
+    )

@@ -56,7 +56,9 @@ class Breakers:
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now, self._lock = now, threading.Lock()
         self.account_probes = AccountProbes(now)
-        self._open: dict[ProviderSettings, _Open] = {}  # by settings: a changed key closes the breaker
+        self._open: dict[
+            ProviderSettings, _Open
+        ] = {}  # by settings: a changed key closes the breaker
         self._slow: dict[ProviderSettings, str] = {}  # the first delivery that met a slow response
         self._limited_since: dict[ProviderSettings, datetime] = {}  # the first 429 of a series
 
@@ -160,7 +162,9 @@ class Providers:
             except SlowResponse as exc:
                 if not self._breakers.met_slow_response(settings, delivery):
                     raise
-                self._fall_back(settings, DependencyDown(str(exc), dependency="claude", remedy=exc.remedy))
+                self._fall_back(
+                    settings, DependencyDown(str(exc), dependency="claude", remedy=exc.remedy)
+                )
             except DependencyDown as exc:
                 if exc.dependency != "claude":
                     raise
@@ -174,7 +178,11 @@ class Providers:
         try:
             return ask(self._client(keys[-1]))
         except DependencyDown as exc:
-            probes = [found.until for key in keys[:-1] if (found := self._breakers.find(by_key[key])) is not None]
+            probes = [
+                found.until
+                for key in keys[:-1]
+                if (found := self._breakers.find(by_key[key])) is not None
+            ]
             if exc.not_before is not None and probes:
                 exc.not_before = min(exc.not_before, *probes)
             raise

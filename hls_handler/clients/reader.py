@@ -50,9 +50,8 @@ class WireThreadComment(Comment):
 class WirePermission(BaseModel):
     """https://docs.github.com/en/rest/collaborators/collaborators#get-repository-permissions-for-a-user"""
 
-    permission: (
-        RepositoryPermission  # of the role maintain "write", of triage "read", of an own role that it is based on
-    )
+    permission: RepositoryPermission
+    """Of the role maintain "write", of triage "read", of an own role that it is based on."""
 
 
 class WireContent(BaseModel):
@@ -76,14 +75,18 @@ class WireRepository(BaseModel):
     disabled: bool = False
     private: bool = False
     has_issues: bool = True
-    triage: bool = Field(False, validation_alias=AliasPath("permissions", "triage"))  # of the account, not of the token
+    triage: bool = Field(
+        False, validation_alias=AliasPath("permissions", "triage")
+    )  # of the account, not of the token
     push: bool = Field(False, validation_alias=AliasPath("permissions", "push"))
 
 
 class WireCommit(BaseModel):
     """https://docs.github.com/en/rest/commits/commits#list-commits"""
 
-    author: Annotated[Account | None, BeforeValidator(lambda author: author or None)]  # null or {} without an account
+    author: Annotated[
+        Account | None, BeforeValidator(lambda author: author or None)
+    ]  # null or {} without an account
 
 
 class WireRef(BaseModel):
@@ -156,12 +159,16 @@ class GithubReader:
 
     def last_authors(self, path: str, *, ref: str) -> tuple[Account, ...]:
         query = {"path": path, "sha": ref}
-        found, _ = self._api.page(f"{self._base}/commits", tuple[WireCommit, ...], 1, query=query, per_page=10)
+        found, _ = self._api.page(
+            f"{self._base}/commits", tuple[WireCommit, ...], 1, query=query, per_page=10
+        )
         return tuple(commit.author for commit in found if commit.author is not None)
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
         path, shape = f"{self._base}/pulls/{number}/files", tuple[ChangedFile, ...]
-        return tuple(self._api.items(path, shape, max_pages=MAX_FILE_PAGES, per_page=FILES_PER_PAGE))
+        return tuple(
+            self._api.items(path, shape, max_pages=MAX_FILE_PAGES, per_page=FILES_PER_PAGE)
+        )
 
     def reviews(self, number: int) -> tuple[Review, ...]:
         path = f"{self._base}/pulls/{number}/reviews"
@@ -191,14 +198,23 @@ class GithubReader:
     def merge_state(self, number: int) -> MergeState:
         return read_merge_state(self._api, self._repository, number)
 
-    def review_context(self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool) -> ReviewContext:
+    def review_context(
+        self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool
+    ) -> ReviewContext:
         return read_review_context(
-            self._api, self._repository, number, base_ref, guidance=guidance, linked_issues=linked_issues
+            self._api,
+            self._repository,
+            number,
+            base_ref,
+            guidance=guidance,
+            linked_issues=linked_issues,
         )
 
     def files_at(self, sha: str) -> RepositoryFiles:
         api = self._api
-        mirror = self._mirrors.of(api.base_url, self._repository, api.token) if self._mirrors else None
+        mirror = (
+            self._mirrors.of(api.base_url, self._repository, api.token) if self._mirrors else None
+        )
         return CommitFiles(mirror, api, self._repository, sha)
 
     def head_commit(self, branch: str) -> str | None:
@@ -206,7 +222,9 @@ class GithubReader:
         return found.sha if found else None
 
     def permission(self, login: str) -> RepositoryPermission:
-        found = self._api.find(f"{self._base}/collaborators/{quote(login, safe='')}/permission", WirePermission)
+        found = self._api.find(
+            f"{self._base}/collaborators/{quote(login, safe='')}/permission", WirePermission
+        )
         return found.permission if found else "none"
 
     def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
@@ -222,7 +240,11 @@ class GithubReader:
 
     def jobs(self, run_id: int, attempt: int) -> tuple[WorkflowJob, ...]:
         path = f"{self._base}/actions/runs/{run_id}/attempts/{attempt}/jobs"
-        return tuple(self._api.items(path, tuple[WorkflowJob, ...], max_pages=MAX_JOB_PAGES, items_key="jobs"))
+        return tuple(
+            self._api.items(
+                path, tuple[WorkflowJob, ...], max_pages=MAX_JOB_PAGES, items_key="jobs"
+            )
+        )
 
     def annotations(self, check_run: int) -> tuple[CheckAnnotation, ...]:
         path = f"{self._base}/check-runs/{check_run}/annotations"
@@ -234,7 +256,9 @@ class GithubReader:
         if url is None:
             return NoLog("expired")
         api = self._api
-        return read_log(f"GET {path}", url, base_url=api.base_url, now=api.now, timeout_s=api.timeout_s)
+        return read_log(
+            f"GET {path}", url, base_url=api.base_url, now=api.now, timeout_s=api.timeout_s
+        )
 
     def pull_requests_from(self, head: str) -> tuple[PullRequest, ...]:
         owner, _, branch = head.partition(":")

@@ -46,7 +46,11 @@ def parse_reply(text: str, model: type[M]) -> tuple[M, Mapping[str, str]]:
             reply = model.model_validate(fitted)
         except ValidationError:
             raise UnreadableReply(problems) from None
-    lists = {name: entries for name, entries in given.items() if isinstance(entries, list) and name in fitted}
+    lists = {
+        name: entries
+        for name, entries in given.items()
+        if isinstance(entries, list) and name in fitted
+    }
     return reply, {
         name: f"{len(fitted[name])} of {len(entries)} entries of {name} in Claude's reply could be used"
         + (f" ({problems})" if problems else "")
@@ -57,7 +61,10 @@ def parse_reply(text: str, model: type[M]) -> tuple[M, Mapping[str, str]]:
 
 def describe_problems(exc: ValidationError) -> str:
     errors = exc.errors(include_input=False, include_url=False, include_context=False)
-    problems = [shorten(f"{'.'.join(map(str, error['loc'])) or 'the reply'}: {error['msg']}") for error in errors]
+    problems = [
+        shorten(f"{'.'.join(map(str, error['loc'])) or 'the reply'}: {error['msg']}")
+        for error in errors
+    ]
     more = len(problems) - MAX_PROBLEMS
     return "; ".join(problems[:MAX_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
 
@@ -103,7 +110,9 @@ def _find_object(text: str, model: type[BaseModel]) -> dict[str, Any]:
     known = [len(one.keys() & model.model_fields.keys()) for one in found]
     best = [one for one, number in zip(found, known, strict=True) if number == max(known)]
     if any(one != best[0] for one in best):
-        raise UnreadableReply(f"the reply: it has {len(best)} JSON objects that differ; one is needed")
+        raise UnreadableReply(
+            f"the reply: it has {len(best)} JSON objects that differ; one is needed"
+        )
     return best[0]
 
 
@@ -113,13 +122,17 @@ def _repair(found: re.Match[str]) -> str:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    repeated = next((key for key, times in Counter(key for key, _ in pairs).items() if times > 1), None)
+    repeated = next(
+        (key for key, times in Counter(key for key, _ in pairs).items() if times > 1), None
+    )
     if repeated is not None:
         raise UnreadableReply(f"the reply: the key {shorten(repeated)} occurs twice")
     return dict(pairs)
 
 
-DECODER = json.JSONDecoder(strict=False, object_pairs_hook=_unique)  # not strict: with line breaks in strings
+DECODER = json.JSONDecoder(
+    strict=False, object_pairs_hook=_unique
+)  # not strict: with line breaks in strings
 
 
 def fit(given: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
@@ -148,7 +161,9 @@ def _fit(value: Any, field: FieldInfo) -> Any:
         if value is None:
             return None
         hint = next(one for one in get_args(hint) if one is not NoneType)
-    bounds = {name: getattr(one, name) for one in field.metadata for name in BOUNDS if hasattr(one, name)}
+    bounds = {
+        name: getattr(one, name) for one in field.metadata for name in BOUNDS if hasattr(one, name)
+    }
     most = bounds.get("max_length")
     if get_origin(hint) is Literal:
         return _fit_enum(value, get_args(hint))
@@ -167,7 +182,10 @@ def _fit(value: Any, field: FieldInfo) -> Any:
 
 
 BOUNDS = ("max_length", "ge", "le")
-EMPTY_NUMBERS: Mapping[Any, Any] = {bool: False, float: 0.0}  # null for an index or a score is no value
+EMPTY_NUMBERS: Mapping[Any, Any] = {
+    bool: False,
+    float: 0.0,
+}  # null for an index or a score is no value
 
 
 def _fit_enum(value: Any, values: tuple[Any, ...]) -> Any:

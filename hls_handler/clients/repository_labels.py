@@ -21,7 +21,9 @@ class RepositoryLabels:
         """`clock` returns monotonic seconds."""
         self._clock = clock
         self._lock = threading.Lock()
-        self._listed: dict[str, tuple[float, tuple[RepositoryLabel, ...]]] = {}  # with the time of the listing
+        self._listed: dict[
+            str, tuple[float, tuple[RepositoryLabel, ...]]
+        ] = {}  # with the time of the listing
 
     def find_or_list(self, api: GithubApi, repository: str) -> tuple[RepositoryLabel, ...]:
         """Return the labels, read from GitHub if they are not known or too old."""

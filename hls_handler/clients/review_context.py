@@ -140,7 +140,11 @@ class WireHeadFiles(BaseModel):
     def small_texts(self, names: Sequence[str]) -> Sequence[str]:
         """Return the names of the files that are texts of at most 1,024 bytes."""
         blobs = ((name, self.repository.get(f"f{index}")) for index, name in enumerate(names))
-        return [name for name, blob in blobs if blob and blob.is_binary is False and blob.size <= MAX_SMALL_TEXT_BYTES]
+        return [
+            name
+            for name, blob in blobs
+            if blob and blob.is_binary is False and blob.size <= MAX_SMALL_TEXT_BYTES
+        ]
 
 
 def _is_binary(blob: _Blob) -> bool:
@@ -149,16 +153,26 @@ def _is_binary(blob: _Blob) -> bool:
 
 
 def read_review_context(
-    api: GithubApi, repository: str, number: int, base_ref: str, *, guidance: bool, linked_issues: bool
+    api: GithubApi,
+    repository: str,
+    number: int,
+    base_ref: str,
+    *,
+    guidance: bool,
+    linked_issues: bool,
 ) -> ReviewContext:
     branch = f"refs/heads/{base_ref}"  # not a tag of this name
     hls, agents = (f"{branch}:{path}" for path in GUIDANCE_PATHS)
     files = {"attributes": f"{branch}:{ATTRIBUTES_PATH}", "hls": hls, "agents": agents}
     wanted = {"guidance": guidance, "issues": linked_issues}
-    return api.query(REVIEW_CONTEXT_QUERY, repository, {"number": number, **wanted, **files}, WireContext).value()
+    return api.query(
+        REVIEW_CONTEXT_QUERY, repository, {"number": number, **wanted, **files}, WireContext
+    ).value()
 
 
-def read_head_files(api: GithubApi, repository: str, sha: str, paths: Sequence[str]) -> Mapping[str, str]:
+def read_head_files(
+    api: GithubApi, repository: str, sha: str, paths: Sequence[str]
+) -> Mapping[str, str]:
     by_name = {f"{sha}:{path}": path for path in islice(paths, MAX_HEAD_FILES)}
     return {by_name[name]: text for name, text in _read_texts(api, repository, [*by_name]).items()}
 
@@ -166,7 +180,9 @@ def read_head_files(api: GithubApi, repository: str, sha: str, paths: Sequence[s
 def _read_texts(api: GithubApi, repository: str, names: Sequence[str]) -> Mapping[str, str]:
     if not names:
         return {}
-    return api.query(head_files_query(len(names)), repository, _variables(names), WireHeadFiles).texts(names)
+    return api.query(
+        head_files_query(len(names)), repository, _variables(names), WireHeadFiles
+    ).texts(names)
 
 
 def _variables(names: Sequence[str]) -> dict[str, str]:
@@ -180,7 +196,9 @@ def read_blobs(
     contents: Sequence[str],
 ) -> Mapping[str, Blob]:
     names = [*ids, *contents]
-    kinds = api.query(blobs_query(len(ids), len(contents)), repository, _variables(names), WireHeadFiles)
+    kinds = api.query(
+        blobs_query(len(ids), len(contents)), repository, _variables(names), WireHeadFiles
+    )
     blobs = kinds.blobs(names)
     small = [name for name in kinds.small_texts(names) if name in contents]
     texts = _read_texts(api, repository, small)

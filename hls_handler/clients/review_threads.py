@@ -64,7 +64,9 @@ class _Actor(BaseModel):
 
 
 class _Reaction(BaseModel):
-    login: str | None = Field(None, validation_alias=AliasPath("user", "login"))  # None if the account was deleted
+    login: str | None = Field(
+        None, validation_alias=AliasPath("user", "login")
+    )  # None if the account was deleted
 
 
 class _Comment(BaseModel):
@@ -79,25 +81,41 @@ class _Comment(BaseModel):
 class _Thread(BaseModel):
     is_resolved: bool = Field(validation_alias="isResolved")
     resolved_by: str | None = Field(None, validation_alias=AliasPath("resolvedBy", "login"))
-    first_id: int | None = Field(None, validation_alias=AliasPath("first", "nodes", 0, "fullDatabaseId"))  # "7"
-    up: tuple[_Reaction, ...] = Field((), validation_alias=AliasPath("first", "nodes", 0, "up", "nodes"))
-    down: tuple[_Reaction, ...] = Field((), validation_alias=AliasPath("first", "nodes", 0, "down", "nodes"))
+    first_id: int | None = Field(
+        None, validation_alias=AliasPath("first", "nodes", 0, "fullDatabaseId")
+    )  # "7"
+    up: tuple[_Reaction, ...] = Field(
+        (), validation_alias=AliasPath("first", "nodes", 0, "up", "nodes")
+    )
+    down: tuple[_Reaction, ...] = Field(
+        (), validation_alias=AliasPath("first", "nodes", 0, "down", "nodes")
+    )
     comments: tuple[_Comment, ...] = Field(validation_alias=AliasPath("comments", "nodes"))
 
 
 class WireData(BaseModel):
     """One page of threads: the `data` of the response to `REVIEW_THREADS_QUERY`."""
 
-    threads: Annotated[tuple[_Thread, ...], null_to(()), Field(validation_alias=AliasPath(*_THREADS, "nodes"))]
-    has_next: Annotated[bool, Field(validation_alias=AliasPath(*_THREADS, "pageInfo", "hasNextPage"))]
-    end: Annotated[str | None, Field(validation_alias=AliasPath(*_THREADS, "pageInfo", "endCursor"))]
+    threads: Annotated[
+        tuple[_Thread, ...], null_to(()), Field(validation_alias=AliasPath(*_THREADS, "nodes"))
+    ]
+    has_next: Annotated[
+        bool, Field(validation_alias=AliasPath(*_THREADS, "pageInfo", "hasNextPage"))
+    ]
+    end: Annotated[
+        str | None, Field(validation_alias=AliasPath(*_THREADS, "pageInfo", "endCursor"))
+    ]
 
 
-def read_review_threads(api: GithubApi, repository: str, number: int, *, bot: Account) -> Iterator[ReviewThread]:
+def read_review_threads(
+    api: GithubApi, repository: str, number: int, *, bot: Account
+) -> Iterator[ReviewThread]:
     """Yield the threads that `bot` opened, in GitHub's order; one request for each 50 threads of anybody."""
     after: str | None = None
     for _ in range(MAX_PAGES):
-        data = api.query(REVIEW_THREADS_QUERY, repository, {"number": number, "after": after}, WireData)
+        data = api.query(
+            REVIEW_THREADS_QUERY, repository, {"number": number, "after": after}, WireData
+        )
         yield from filter(None, (_to_own_thread(thread, bot) for thread in data.threads))
         if not data.has_next or data.end is None:
             return
@@ -118,7 +136,10 @@ def _to_own_thread(thread: _Thread, bot: Account) -> ReviewThread | None:
         is_resolved=thread.is_resolved,
         resolved_by=(thread.resolved_by or "") if thread.is_resolved else None,
         replies=tuple(
-            ThreadReply("" if comment.author is None else comment.account.login, comment.body[:MAX_REPLY_CHARS])
+            ThreadReply(
+                "" if comment.author is None else comment.account.login,
+                comment.body[:MAX_REPLY_CHARS],
+            )
             for comment, own_key in replies
             if own_key is None and not (bot.is_bot and is_by(comment.account, bot))
         ),
@@ -135,4 +156,6 @@ def _own_key(comment: _Comment, bot: Account, kind: Literal["finding", "reply"])
 
 def _logins(reactions: tuple[_Reaction, ...], bot: Account) -> tuple[str, ...]:
     logins = (reaction.login for reaction in reactions if reaction.login is not None)
-    return tuple(login for login in logins if not (bot.is_bot and login.lower() == bot.login.lower()))
+    return tuple(
+        login for login in logins if not (bot.is_bot and login.lower() == bot.login.lower())
+    )

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from hls_handler.actions import REPLY_CREATED, REPLY_EXISTS, EnsureReply, EnsureReview, InlineComment, Outcome
+from hls_handler.actions import (
+    REPLY_CREATED,
+    REPLY_EXISTS,
+    EnsureReply,
+    EnsureReview,
+    InlineComment,
+    Outcome,
+)
 from hls_handler.clients.api import GithubApi, WriteGuard, describe_errors, repository_path
 from hls_handler.clients.comment_body import MAX_COMMENT_CHARS, marker, truncate_comment
 from hls_handler.clients.comments import is_by
@@ -60,7 +67,9 @@ def find_marker(body: str, kind: Literal["finding", "reply"]) -> str | None:
 class BotReviews:
     """Writes reviews and replies in one repository. Without a `guard`, it only reports what it would write."""
 
-    def __init__(self, api: GithubApi, repository: str, *, bot: Account, guard: WriteGuard | None) -> None:
+    def __init__(
+        self, api: GithubApi, repository: str, *, bot: Account, guard: WriteGuard | None
+    ) -> None:
         self._api, self._repository, self._base = api, repository, repository_path(repository)
         self._bot, self._guard = bot, guard
 
@@ -79,7 +88,12 @@ class BotReviews:
         missing = [comment for comment in action.comments if comment.key not in found]
         if self._guard is None:
             detail = f"would have posted {_describe(len(missing))}"
-            return Outcome("review", "dry_run", detail, comment_ids={key: comment.id for key, comment in found.items()})
+            return Outcome(
+                "review",
+                "dry_run",
+                detail,
+                comment_ids={key: comment.id for key, comment in found.items()},
+            )
         post = partial(self._try_post, number, self._guard, action.commit)
         is_posted, rejected, reason = False, list[str](), ""
         try:
@@ -111,14 +125,20 @@ class BotReviews:
             rejected=tuple(rejected),
         )
 
-    def _try_post(self, number: int, guard: WriteGuard, commit: str, comments: Sequence[InlineComment]) -> str | None:
+    def _try_post(
+        self, number: int, guard: WriteGuard, commit: str, comments: Sequence[InlineComment]
+    ) -> str | None:
         """Return why GitHub rejected the review (422); None if it was posted."""
         # GitHub's description requires a text. Its marker lets routing ignore the review of a person's account.
-        text = f"{_describe(len(comments)).capitalize()} of commit {commit[:10]}.\n{marker('review')}"
+        text = (
+            f"{_describe(len(comments)).capitalize()} of commit {commit[:10]}.\n{marker('review')}"
+        )
         documents = [_to_document(comment) for comment in comments]
         response = self._api.change(
             self._repository,
-            lambda it: it.get_pull(number).create_review(it.get_commit(commit), text, "COMMENT", documents),
+            lambda it: it.get_pull(number).create_review(
+                it.get_commit(commit), text, "COMMENT", documents
+            ),
             guard=guard,
             expected=(422,),
         )
@@ -141,12 +161,19 @@ class BotReviews:
                 found[key] = comment  # the oldest one
             if len(found) == len(wanted):
                 break
-        return {comment.key: found[comment.key] for comment in action.comments if comment.key in found}
+        return {
+            comment.key: found[comment.key] for comment in action.comments if comment.key in found
+        }
 
     def _own_comments(self, number: int) -> Iterator[_ReviewComment]:
         """Return the bot's review comments, newest first."""
-        path, query = f"{self._base}/pulls/{number}/comments", {"sort": "created", "direction": "desc"}
-        comments = self._api.items(path, tuple[_ReviewComment, ...], max_pages=MAX_PAGES, query=query)
+        path, query = (
+            f"{self._base}/pulls/{number}/comments",
+            {"sort": "created", "direction": "desc"},
+        )
+        comments = self._api.items(
+            path, tuple[_ReviewComment, ...], max_pages=MAX_PAGES, query=query
+        )
         return (comment for comment in comments if is_by(comment.user, self._bot))
 
     def ensure_reply(self, number: int, action: EnsureReply, *, is_retry: bool) -> Outcome:
@@ -155,8 +182,13 @@ class BotReviews:
         `is_retry` means that the bot's reply with this key may exist already; then it is not written again.
         """
         for comment in self._own_comments(number) if is_retry else ():
-            if comment.thread_id == action.comment_id and find_marker(comment.body, "reply") == action.key:
-                return Outcome("reply", "unchanged", REPLY_EXISTS, comment_id=comment.id, url=comment.html_url)
+            if (
+                comment.thread_id == action.comment_id
+                and find_marker(comment.body, "reply") == action.key
+            ):
+                return Outcome(
+                    "reply", "unchanged", REPLY_EXISTS, comment_id=comment.id, url=comment.html_url
+                )
         body = _with_marker(action.body, "reply", action.key)
         if self._guard is None:
             return Outcome("reply", "dry_run", "would have replied in a review thread", body=body)
@@ -167,9 +199,20 @@ class BotReviews:
             expected=(404, 410),
         )
         if response.status in (404, 410):
-            return Outcome("reply", "declined", "our comment in the review thread was deleted: no reply is posted")
+            return Outcome(
+                "reply",
+                "declined",
+                "our comment in the review thread was deleted: no reply is posted",
+            )
         written = response.parse(_ReviewComment)
-        return Outcome("reply", "created", REPLY_CREATED, comment_id=written.id, url=written.html_url, body=body)
+        return Outcome(
+            "reply",
+            "created",
+            REPLY_CREATED,
+            comment_id=written.id,
+            url=written.html_url,
+            body=body,
+        )
 
 
 def _is_position(rejection: str) -> bool:
@@ -213,7 +256,9 @@ def _to_document(comment: InlineComment) -> ReviewComment:
         "line": comment.line,
         "body": _with_marker(comment.body, "finding", comment.key),
     }
-    if comment.start_line is None or comment.start_line == comment.line:  # GitHub rejects equal ones
+    if (
+        comment.start_line is None or comment.start_line == comment.line
+    ):  # GitHub rejects equal ones
         return document
     document["start_line"] = comment.start_line
     document["start_side"] = comment.side
@@ -222,7 +267,9 @@ def _to_document(comment: InlineComment) -> ReviewComment:
 
 def _with_marker(body: str, kind: Literal["finding", "reply"], key: str) -> str:
     if _KEY.fullmatch(key) is None:
-        raise ValueError(f"invalid key {key!r} of a {kind}: expected letters, digits and single - _ . : between them")
+        raise ValueError(
+            f"invalid key {key!r} of a {kind}: expected letters, digits and single - _ . : between them"
+        )
     mark = f"\n{marker(f'{kind} {key}')}"
     return truncate_comment(body, MAX_COMMENT_CHARS - len(mark)) + mark
 
@@ -230,4 +277,8 @@ def _with_marker(body: str, kind: Literal["finding", "reply"], key: str) -> str:
 def _review_url(comment: _ReviewComment) -> str:
     # The response to a posted review has it, too, but not after a retry that finds the review posted.
     page = comment.html_url.partition("#")[0]
-    return comment.html_url if comment.review_id is None else f"{page}#pullrequestreview-{comment.review_id}"
+    return (
+        comment.html_url
+        if comment.review_id is None
+        else f"{page}#pullrequestreview-{comment.review_id}"
+    )

@@ -22,7 +22,9 @@ BINARY_BYTES = 8_000  # a file with a zero byte among its first 8,000 bytes is b
 class CommitFiles:
     """The implementation of `handlers.reader.RepositoryFiles`."""
 
-    def __init__(self, mirror: Mirror | None, api: GithubApi | None, repository: str, commit: str) -> None:
+    def __init__(
+        self, mirror: Mirror | None, api: GithubApi | None, repository: str, commit: str
+    ) -> None:
         """`mirror` is None for commands, which have none; `api` if there is no token, so that nothing is read."""
         self._mirror, self._api, self._repository, self._commit = mirror, api, repository, commit
         self._reason = "this command has no mirror" if mirror is None and api is not None else ""
@@ -39,7 +41,11 @@ class CommitFiles:
         found = self._from_mirror(lambda mirror: mirror.files(self._commit, paths))
         if found is None:
             api = self._api
-            texts = read_head_files(api, self._repository, self._commit, tuple(paths)) if api is not None else {}
+            texts = (
+                read_head_files(api, self._repository, self._commit, tuple(paths))
+                if api is not None
+                else {}
+            )
         else:
             texts = {
                 path: content.decode("utf-8", "replace")
@@ -53,7 +59,9 @@ class CommitFiles:
             return {}
         return read_blobs(self._api, self._repository, ids, contents)
 
-    def find_words(self, words: Collection[str], paths: Collection[str] | None = None) -> Sequence[Hit]:
+    def find_words(
+        self, words: Collection[str], paths: Collection[str] | None = None
+    ) -> Sequence[Hit]:
         return self._from_mirror(lambda mirror: mirror.find_words(self._commit, words, paths)) or ()
 
     def parents(self) -> tuple[str, ...]:

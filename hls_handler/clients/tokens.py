@@ -47,7 +47,9 @@ class Tokens:
         self._lock = threading.Lock()
         self._problems: dict[Token, TokenProblem] = {}
         self._denied: dict[str, datetime] = {}
-        self.all = tuple(Token(self, index, text, settings) for index, text in enumerate(settings.access_tokens))
+        self.all = tuple(
+            Token(self, index, text, settings) for index, text in enumerate(settings.access_tokens)
+        )
 
     @property
     def preferred(self) -> Token:
@@ -69,7 +71,9 @@ class Tokens:
                     self._clear(token)
             return dict(self._problems)
 
-    def report_error(self, token: Token, response: Response, error: StepFailed) -> tuple[TokenProblem, Token] | None:
+    def report_error(
+        self, token: Token, response: Response, error: StepFailed
+    ) -> tuple[TokenProblem, Token] | None:
         """Store the problem that a response shows. Return it, and the token that takes over; None if none does.
 
         A limit belongs to an account, so it concerns all tokens that are known to belong to the same account.
@@ -85,7 +89,11 @@ class Tokens:
         problems = self.problems()
         following = next((one for one in self.all if one not in problems), None)
         if is_new:
-            fields = {"token": token.key, "why": problem.sentence, "next": following.key if following else None}
+            fields = {
+                "token": token.key,
+                "why": problem.sentence,
+                "next": following.key if following else None,
+            }
             log.warning("a GitHub token cannot be used", extra=fields)
             self._changed()
         return None if following is None else (problem, following)
@@ -121,11 +129,17 @@ class Token(Credential):
 
     def __init__(self, tokens: Tokens, index: int, text: str, settings: GithubSettings) -> None:
         self.tokens = tokens
-        self.key = f"{settings.credential_key}[{index}]" if settings.tokens else settings.credential_key
-        super().__init__(text, remedy=f"set {self.key} to a valid token: this one is wrong, expired or revoked")
+        self.key = (
+            f"{settings.credential_key}[{index}]" if settings.tokens else settings.credential_key
+        )
+        super().__init__(
+            text, remedy=f"set {self.key} to a valid token: this one is wrong, expired or revoked"
+        )
         self.rate_limit = f"{GITHUB_RATE_LIMIT} {index + 1}" if index else GITHUB_RATE_LIMIT
         self.login: str | None = None  # None while it is unknown
-        self.scopes: str | None = None  # of a classic token: "repo, workflow"; None if unknown or fine-grained
+        self.scopes: str | None = (
+            None  # of a classic token: "repo, workflow"; None if unknown or fine-grained
+        )
 
     def report_success(self, login: str, *, scopes: str | None) -> None:
         """Store the account and the scopes, which GitHub returned for the token."""
@@ -136,7 +150,9 @@ class Token(Credential):
         """Raise `DependencyDown` if the limit of the account is known to be used up."""
         problem = self.tokens.problems().get(self)
         if problem is not None and problem.until is not None:
-            raise DependencyDown(f"{self.key}: {problem.sentence}", dependency="github", remedy=LIMIT_REMEDY)
+            raise DependencyDown(
+                f"{self.key}: {problem.sentence}", dependency="github", remedy=LIMIT_REMEDY
+            )
 
     def authorization(self) -> str:
         """Return the header. Raises `Postponed` or `DependencyDown` while the token has a problem."""
@@ -156,7 +172,11 @@ class Token(Credential):
             sentence = f"{self.key}: {problem.sentence}; {following.key} takes over"
             raise TokenReplaced(sentence, at=self.tokens.now())
         permissions = response.headers.get("x-accepted-github-permissions")
-        if response.status == 403 and permissions and find_problem(response, error, self.tokens.now()) is None:
+        if (
+            response.status == 403
+            and permissions
+            and find_problem(response, error, self.tokens.now()) is None
+        ):
             # GitHub sends the header whatever the reason is.
             reason = response.data.get("message") if isinstance(response.data, dict) else None
             if not isinstance(reason, str) or find_cure(reason) is None:
@@ -190,5 +210,7 @@ def find_problem(response: Response, error: StepFailed, now: datetime) -> TokenP
     if response.status in (403, 429) and isinstance(error, DependencyDown):
         # GitHub may still limit at the reset time, by which the problem would end at once and be found again
         until = max(error.not_before or now, now + LIMIT_PAUSE)
-        return TokenProblem(f"the limit of its account is used up until {until:%H:%M:%S} UTC", until)
+        return TokenProblem(
+            f"the limit of its account is used up until {until:%H:%M:%S} UTC", until
+        )
     return None

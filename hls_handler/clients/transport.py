@@ -48,14 +48,20 @@ class ProxySettings:
 
     proxy: str | None = field(repr=False)  # "http://user:password@proxy.example:3128"
     ca_path: str  # file or folder with the certificates of the trusted authorities
-    ca_variable: str | None = None  # the environment variable that names `ca_path`; None for the system's authorities
+    ca_variable: str | None = (
+        None  # the environment variable that names `ca_path`; None for the system's authorities
+    )
 
     @property
     def proxy_without_credentials(self) -> str | None:
         return None if self.proxy is None else str(httpx2.URL(self.proxy).copy_with(userinfo=b""))
 
     def new_transport(
-        self, limit_s: float, *, idle_s: float = math.inf, socket_options: Sequence[SocketOption] = ()
+        self,
+        limit_s: float,
+        *,
+        idle_s: float = math.inf,
+        socket_options: Sequence[SocketOption] = (),
     ) -> LimitedTransport:
         """Return a transport with the proxy and the authorities.
 
@@ -85,9 +91,15 @@ class ProxySettings:
     def explain_failure(self, exc: BaseException, *, otherwise: str) -> tuple[str, str]:
         """Return the cause, such as ": Connection refused", and the remedy. `otherwise` is the default remedy."""
         through = f" through the proxy {self.proxy_without_credentials}" if self.proxy else ""
-        certificate_problems = [e.verify_message for e in _causes(exc) if isinstance(e, ssl.SSLCertVerificationError)]
+        certificate_problems = [
+            e.verify_message for e in _causes(exc) if isinstance(e, ssl.SSLCertVerificationError)
+        ]
         if certificate_problems:
-            source = f"{self.ca_variable} ({self.ca_path})" if self.ca_variable else f"the system's {self.ca_path}"
+            source = (
+                f"{self.ca_variable} ({self.ca_path})"
+                if self.ca_variable
+                else f"the system's {self.ca_path}"
+            )
             remedy = (
                 "set SSL_CERT_FILE to a PEM file with the certificate of the server's authority, and restart; "
                 f"the trusted authorities now come from {source}"
@@ -98,7 +110,9 @@ class ProxySettings:
             remedy = "correct the user name and password in HTTPS_PROXY, and restart"
             return f"{through}: it rejected the user name or password (407)", remedy
         if self.proxy:
-            otherwise = f"check the proxy that HTTPS_PROXY names, or add the host to NO_PROXY; {otherwise}"
+            otherwise = (
+                f"check the proxy that HTTPS_PROXY names, or add the host to NO_PROXY; {otherwise}"
+            )
         return f"{through}: {f'it answered {status}' if status else describe_cause(exc)}", otherwise
 
 
@@ -124,13 +138,19 @@ class LimitedTransport(httpx2.BaseTransport):
     """
 
     def __init__(
-        self, proxy: ProxySettings, limit_s: float, idle_s: float, socket_options: Sequence[SocketOption]
+        self,
+        proxy: ProxySettings,
+        limit_s: float,
+        idle_s: float,
+        socket_options: Sequence[SocketOption],
     ) -> None:
         self._limit_s = limit_s
         self._idle_s = idle_s
         server = None
         if proxy.proxy_without_credentials is not None:
-            server = httpcore2.Proxy(proxy.proxy_without_credentials, headers=[*proxy.proxy_headers.items()])
+            server = httpcore2.Proxy(
+                proxy.proxy_without_credentials, headers=[*proxy.proxy_headers.items()]
+            )
         self._pool = httpcore2.ConnectionPool(
             ssl_context=ssl_context(proxy.ca_path),
             proxy=server,
@@ -147,7 +167,9 @@ class LimitedTransport(httpx2.BaseTransport):
         url = request.url
         sent = httpcore2.Request(
             request.method,
-            httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            httpcore2.URL(
+                scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+            ),
             headers=request.headers.raw,
             content=request.stream,
             extensions={**request.extensions, "timeout": timeouts},
@@ -166,8 +188,14 @@ class LimitedTransport(httpx2.BaseTransport):
             body = read_body(response.iter_bytes(), MAX_ERROR_BYTES)
         finally:
             response.close()
-        headers = [(name, value) for name, value in response.headers.multi_items() if name not in _BODY_HEADERS]
-        return httpx2.Response(response.status_code, headers=headers, content=body, extensions=response.extensions)
+        headers = [
+            (name, value)
+            for name, value in response.headers.multi_items()
+            if name not in _BODY_HEADERS
+        ]
+        return httpx2.Response(
+            response.status_code, headers=headers, content=body, extensions=response.extensions
+        )
 
     def close(self) -> None:
         self._pool.close()
@@ -223,7 +251,9 @@ class _DeadlineBackend(httpcore2.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> _DeadlineStream:
         timeout_s = timeout.timeout_s(MAX_CONNECT_S)
-        return _DeadlineStream(self._backend.connect_tcp(host, port, timeout_s, local_address, socket_options))
+        return _DeadlineStream(
+            self._backend.connect_tcp(host, port, timeout_s, local_address, socket_options)
+        )
 
 
 class _DeadlineStream(httpcore2.NetworkStream):
@@ -234,7 +264,9 @@ class _DeadlineStream(httpcore2.NetworkStream):
         return self._stream.read(max_bytes, timeout.timeout_s())
 
     def write(self, buffer: bytes, timeout: Any = None) -> None:
-        for begin in range(0, len(buffer), PIECE_BYTES):  # httpcore2 gives the timeout to each piece that it sends
+        for begin in range(
+            0, len(buffer), PIECE_BYTES
+        ):  # httpcore2 gives the timeout to each piece that it sends
             self._stream.write(buffer[begin : begin + PIECE_BYTES], timeout.timeout_s())
 
     def start_tls(
@@ -280,7 +312,11 @@ def exchange(address: str, path: str, question: object, timeout_s: float) -> byt
     except httpx2.HTTPError as exc:
         raise Permanent(f"no answer{proxy.explain_failure(exc, otherwise='')[0]}") from None
     if response.status_code != 200 or body is None:
-        raise Permanent("the answer is too long" if body is None else f"the answer has status {response.status_code}")
+        raise Permanent(
+            "the answer is too long"
+            if body is None
+            else f"the answer has status {response.status_code}"
+        )
     return body
 
 
@@ -288,7 +324,9 @@ def exchange(address: str, path: str, question: object, timeout_s: float) -> byt
 def ssl_context(ca_path: str) -> ssl.SSLContext:
     """Return the process's TLS context that trusts only the authorities in the file or folder."""
     is_folder = Path(ca_path).is_dir()
-    return ssl.create_default_context(cafile=None if is_folder else ca_path, capath=ca_path if is_folder else None)
+    return ssl.create_default_context(
+        cafile=None if is_folder else ca_path, capath=ca_path if is_folder else None
+    )
 
 
 def find_proxy_settings(address: str, environ: Mapping[str, str] = os.environ) -> ProxySettings:
@@ -326,15 +364,23 @@ def _require_certificates(variable: str, value: str) -> None:
         if not Path(value).is_dir():
             ssl.create_default_context(cafile=value)
     except ssl.SSLError:
-        raise SettingsError([f"the variable {variable} names {value}, which has no certificates in PEM form"]) from None
+        raise SettingsError(
+            [f"the variable {variable} names {value}, which has no certificates in PEM form"]
+        ) from None
     except OSError as exc:
-        raise SettingsError([f"the variable {variable} names {value}, which cannot be read: {exc.strerror}"]) from exc
+        raise SettingsError(
+            [f"the variable {variable} names {value}, which cannot be read: {exc.strerror}"]
+        ) from exc
 
 
 def _find_proxy(address: SplitResult, environ: Mapping[str, str]) -> str | None:
     host = address.hostname or ""
     # A proxy cannot reach a loopback address, and the settings allow http only for loopback.
-    if address.scheme != "https" or is_loopback(host) or _bypasses_proxy(host, address.port, environ):
+    if (
+        address.scheme != "https"
+        or is_loopback(host)
+        or _bypasses_proxy(host, address.port, environ)
+    ):
         return None
     for variable in both_cases(*PROXY_VARIABLES):
         value = environ.get(variable)
@@ -351,13 +397,19 @@ def _parse_proxy_url(variable: str, value: str) -> str:
     except httpx2.InvalidURL:
         pass
     raise SettingsError(  # raised outside of `except`, because the parser's error may contain a password
-        [f"the variable {variable} must be the URL of an http:// proxy, such as http://proxy.example:3128"]
+        [
+            f"the variable {variable} must be the URL of an http:// proxy, such as http://proxy.example:3128"
+        ]
     )
 
 
 def _bypasses_proxy(host: str, port: int | None, environ: Mapping[str, str]) -> bool:
-    entries = next((environ[name] for name in both_cases(*NO_PROXY_VARIABLES) if environ.get(name)), "")
-    return any(_matches_entry(entry, host, port) for entry in entries.replace(",", " ").lower().split())
+    entries = next(
+        (environ[name] for name in both_cases(*NO_PROXY_VARIABLES) if environ.get(name)), ""
+    )
+    return any(
+        _matches_entry(entry, host, port) for entry in entries.replace(",", " ").lower().split()
+    )
 
 
 def _matches_entry(entry: str, host: str, port: int | None) -> bool:
@@ -376,7 +428,9 @@ def _matches_entry(entry: str, host: str, port: int | None) -> bool:
     return name != "" and (host == name or host.endswith(f".{name}"))
 
 
-MAX_ERROR_BYTES = 65_536  # limit for the body of an error response; real ones have a few hundred bytes
+MAX_ERROR_BYTES = (
+    65_536  # limit for the body of an error response; real ones have a few hundred bytes
+)
 
 MAX_ANSWER_BYTES = 100_000  # limit for `exchange`
 
@@ -446,7 +500,11 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> datetime | None:
         wait_s = float(headers.get("retry-after", "nan"))
     except ValueError:  # a date, which neither GitHub nor Claude sends
         return None
-    return None if math.isnan(wait_s) else now + timedelta(seconds=min(max(wait_s, 0.0), MAX_WAIT.total_seconds()))
+    return (
+        None
+        if math.isnan(wait_s)
+        else now + timedelta(seconds=min(max(wait_s, 0.0), MAX_WAIT.total_seconds()))
+    )
 
 
 def rate_limit_reset(headers: Mapping[str, str]) -> datetime | None:

@@ -68,7 +68,13 @@ class _Payload(BaseModel):
 class Vectors:
     """Vectors in one Qdrant, by one model. Thread-safe. All methods except `close` raise `VectorsUnavailable`."""
 
-    def __init__(self, qdrant: QdrantSettings, embeddings: EmbeddingsSettings, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        qdrant: QdrantSettings,
+        embeddings: EmbeddingsSettings,
+        *,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
         """Connect to nothing yet. Raises `SettingsError` if the proxy or certificate settings cannot be used."""
         self._qdrant_settings, self._embeddings, self._timeout_s = qdrant, embeddings, timeout_s
         self._qdrant_proxy = find_proxy_settings(qdrant.url or "")
@@ -106,7 +112,9 @@ class Vectors:
             return
         stored = self._digests(scope)
         self._delete(scope, stored.keys() - texts.keys())
-        self._store(scope, {key: text for key, text in texts.items() if stored.get(key) != _digest(text)})
+        self._store(
+            scope, {key: text for key, text in texts.items() if stored.get(key) != _digest(text)}
+        )
 
     def nearest(self, scope: str, question: str, most: int) -> tuple[int, ...]:
         """Return the keys of up to `most` texts of the scope that stand out, the most similar first.
@@ -121,15 +129,25 @@ class Vectors:
         with self._using_qdrant() as qdrant:
             if not qdrant.collection_exists(collection):
                 return ()
-            records, _ = qdrant.scroll(collection, _of_scope(scope), limit=SAMPLE, with_payload=False)
+            records, _ = qdrant.scroll(
+                collection, _of_scope(scope), limit=SAMPLE, with_payload=False
+            )
             if not records:
                 return ()
             sample = Filter(must=[HasIdCondition(has_id=[record.id for record in records])])
-            usual = qdrant.query_points(collection, vector, query_filter=sample, limit=SAMPLE, with_payload=False)
-            found = qdrant.query_points(collection, vector, query_filter=_of_scope(scope), limit=most)
+            usual = qdrant.query_points(
+                collection, vector, query_filter=sample, limit=SAMPLE, with_payload=False
+            )
+            found = qdrant.query_points(
+                collection, vector, query_filter=_of_scope(scope), limit=most
+            )
             similarities = [point.score for point in usual.points]
             least = statistics.fmean(similarities) + DEVIATIONS * statistics.pstdev(similarities)
-            return tuple(_Payload.model_validate(point.payload).key for point in found.points if point.score > least)
+            return tuple(
+                _Payload.model_validate(point.payload).key
+                for point in found.points
+                if point.score > least
+            )
 
     def _store(self, scope: str, texts: Mapping[int, str]) -> None:
         from qdrant_client.models import PointStruct
@@ -175,7 +193,9 @@ class Vectors:
                 return found
             offset = None
             while True:
-                records, offset = qdrant.scroll(collection, _of_scope(scope), limit=PAGE, offset=offset)
+                records, offset = qdrant.scroll(
+                    collection, _of_scope(scope), limit=PAGE, offset=offset
+                )
                 payloads = (_Payload.model_validate(record.payload) for record in records)
                 found |= {payload.key: payload.digest for payload in payloads}
                 if offset is None:
@@ -197,7 +217,9 @@ class Vectors:
             if exc.status_code != 409:  # another process has created it meanwhile
                 raise
         if self._qdrant_settings.url:  # the local mode has no such index
-            qdrant.create_payload_index(collection, "scope", KeywordIndexParams(type="keyword", is_tenant=True))
+            qdrant.create_payload_index(
+                collection, "scope", KeywordIndexParams(type="keyword", is_tenant=True)
+            )
         return collection
 
     def _embed(self, texts: Sequence[str]) -> list[list[float]]:
@@ -216,12 +238,16 @@ class Vectors:
             reason, remedy = self._embeddings_proxy.explain_failure(
                 exc, otherwise="check that it runs, and retrieval.embeddings.base_url"
             )
-            raise VectorsUnavailable(f"no answer from the embeddings service{reason}; {remedy}") from None
+            raise VectorsUnavailable(
+                f"no answer from the embeddings service{reason}; {remedy}"
+            ) from None
         try:
             reply = sorted(_Reply.model_validate_json(body or b"").data, key=lambda one: one.index)
         except ValidationError:
             reply = []
-        if [one.index for one in reply] != [*range(len(texts))] or len({len(one.embedding) for one in reply}) != 1:
+        if [one.index for one in reply] != [*range(len(texts))] or len(
+            {len(one.embedding) for one in reply}
+        ) != 1:
             raise VectorsUnavailable(
                 "the embeddings service did not answer with a vector for each text; check "
                 f"retrieval.embeddings.base_url, and that {self._embeddings.model} is a model for embeddings"
@@ -230,8 +256,14 @@ class Vectors:
 
     def _describe_status(self, exc: openai.APIStatusError) -> str:
         message = exc.body.get("message") if isinstance(exc.body, dict) else None
-        reason = redact_secret(message, self._key) if isinstance(message, str) else "no reason given"
-        keys = "api_key" if exc.status_code in (401, 403) else "base_url and retrieval.embeddings.model"
+        reason = (
+            redact_secret(message, self._key) if isinstance(message, str) else "no reason given"
+        )
+        keys = (
+            "api_key"
+            if exc.status_code in (401, 403)
+            else "base_url and retrieval.embeddings.model"
+        )
         return f"the embeddings service answered {exc.status_code}: {reason}; check retrieval.embeddings.{keys}"
 
     def _connect_openai(self) -> openai.OpenAI:
@@ -245,7 +277,8 @@ class Vectors:
                     timeout=self._timeout_s,
                     max_retries=0,
                     http_client=httpx2.Client(
-                        transport=self._embeddings_proxy.new_transport(self._timeout_s), trust_env=False
+                        transport=self._embeddings_proxy.new_transport(self._timeout_s),
+                        trust_env=False,
                     ),
                 )
             return self._openai
@@ -253,7 +286,11 @@ class Vectors:
     @contextmanager
     def _using_qdrant(self) -> Iterator[QdrantClient]:
         from qdrant_client.common.client_exceptions import QdrantException
-        from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
+        from qdrant_client.http.exceptions import (
+            ApiException,
+            ResponseHandlingException,
+            UnexpectedResponse,
+        )
 
         # The client raises the last two for answers that it cannot read.
         unusable = (QdrantException, ApiException, AssertionError, ValueError)
@@ -263,7 +300,9 @@ class Vectors:
                 yield self._connect_qdrant()
         except UnexpectedResponse as exc:
             key = "api_key" if exc.status_code in (401, 403) else "url"
-            raise VectorsUnavailable(f"Qdrant answered {exc.status_code}; check retrieval.qdrant.{key}") from None
+            raise VectorsUnavailable(
+                f"Qdrant answered {exc.status_code}; check retrieval.qdrant.{key}"
+            ) from None
         except (*unusable, OSError, RuntimeError, sqlite3.Error) as exc:
             if local:
                 why = redact_secret(str(exc))
@@ -284,7 +323,9 @@ class Vectors:
         with self._lock:
             if self._qdrant is None and settings.path:
                 # It would use SQLite in one thread only, depending on the platform; the lock is enough.
-                self._qdrant = QdrantClient(path=str(settings.path), force_disable_check_same_thread=True)
+                self._qdrant = QdrantClient(
+                    path=str(settings.path), force_disable_check_same_thread=True
+                )
             elif self._qdrant is None:
                 key = {"api-key": settings.api_key.get_secret_value()} if settings.api_key else {}
                 self._qdrant = QdrantClient(

@@ -21,7 +21,9 @@ UNSERVED_URL = "https://hls.invalid/webhook"
 the payloads; names below `.invalid` never exist (RFC 2606). The webhook is active nevertheless, because GitHub lists
 only deliveries that it tried to send."""
 
-UNGUARDED = WriteGuard(lambda: None, lambda: None)  # there is no service yet whose writes could compete
+UNGUARDED = WriteGuard(
+    lambda: None, lambda: None
+)  # there is no service yet whose writes could compete
 PING = "ping"
 
 
@@ -31,7 +33,9 @@ class WebhookSetup:
     def __init__(self, api: GithubApi, path: str) -> None:
         self._api, self._path = api, path
 
-    def ensure(self, url: str, secret: str, events: Iterable[str]) -> tuple[Hook, Literal["created", "updated"]]:
+    def ensure(
+        self, url: str, secret: str, events: Iterable[str]
+    ) -> tuple[Hook, Literal["created", "updated"]]:
         """Create the webhook with this URL, or set address, secret and events of the present one.
 
         A webhook that was created without an address is the present one, too. Raises a `StepFailed`.

@@ -20,13 +20,25 @@ from hls_handler.actions import (
     Reaction,
     RequestReviewers,
 )
-from hls_handler.clients.api import GithubApi, Response, WriteGuard, describe_errors, repository_path
+from hls_handler.clients.api import (
+    GithubApi,
+    Response,
+    WriteGuard,
+    describe_errors,
+    repository_path,
+)
 from hls_handler.clients.comments import BotComments, History
 from hls_handler.clients.repository_labels import MAX_PAGES, RepositoryLabels
 from hls_handler.clients.reviews import BotReviews
 from hls_handler.clients.transport import shorten
 from hls_handler.events import Account, Label
-from hls_handler.handlers.labels import LabelDifference, LabelOrigin, LabelSpec, LabelState, decide_labels
+from hls_handler.handlers.labels import (
+    LabelDifference,
+    LabelOrigin,
+    LabelSpec,
+    LabelState,
+    decide_labels,
+)
 from hls_handler.settings.model import EffectiveLabels
 
 if TYPE_CHECKING:
@@ -64,19 +76,27 @@ class GithubWriter:
     ) -> None:
         self._api, self._repository, self._history, self._labels = api, repository, history, labels
         self._base, self._guard = repository_path(repository), guard
-        self._comments = partial(BotComments, api, repository, bot=bot, history=history, guard=guard)
+        self._comments = partial(
+            BotComments, api, repository, bot=bot, history=history, guard=guard
+        )
         self._reviews = partial(BotReviews, api, repository, bot=bot, guard=guard)
 
-    def ensure_comment(self, number: int, action: EnsureComment, *, may_exist: bool = True) -> Outcome:
+    def ensure_comment(
+        self, number: int, action: EnsureComment, *, may_exist: bool = True
+    ) -> Outcome:
         return self._comments().ensure_comment(number, action, may_exist=may_exist)
 
-    def ensure_review(self, number: int, action: EnsureReview, *, is_retry: bool = False) -> Outcome:
+    def ensure_review(
+        self, number: int, action: EnsureReview, *, is_retry: bool = False
+    ) -> Outcome:
         return self._reviews().ensure_review(number, action, is_retry=is_retry)
 
     def ensure_reply(self, number: int, action: EnsureReply, *, is_retry: bool = False) -> Outcome:
         return self._reviews().ensure_reply(number, action, is_retry=is_retry)
 
-    def ensure_reaction(self, comment_id: int, content: Reaction, *, is_review_comment: bool = False) -> str:
+    def ensure_reaction(
+        self, comment_id: int, content: Reaction, *, is_review_comment: bool = False
+    ) -> str:
         """React to a comment of an issue or pull request or in a review thread, and return a sentence about it.
 
         GitHub stores the same reaction of an account only once.
@@ -86,7 +106,11 @@ class GithubWriter:
 
         def react(repository: Repository) -> object:
             if is_review_comment:
-                return repository.get_pull(ANY_NUMBER).get_review_comment(comment_id).create_reaction(content)
+                return (
+                    repository.get_pull(ANY_NUMBER)
+                    .get_review_comment(comment_id)
+                    .create_reaction(content)
+                )
             return repository.get_issue(ANY_NUMBER).get_comment(comment_id).create_reaction(content)
 
         response = self._api.change(self._repository, react, guard=self._guard, expected=(404, 410))
@@ -109,7 +133,9 @@ class GithubWriter:
         `before` has the label states from before the delivery's first write. The outcome includes the changes of
         earlier attempts, with the added labels in the order of `action.requested`.
         """
-        difference = self._compare_labels(action, labels, self._read_labels(number) if present is None else present)
+        difference = self._compare_labels(
+            action, labels, self._read_labels(number) if present is None else present
+        )
         if self._guard is None:
             return _preview_labels(difference)
         kept = self._remove_labels(number, difference, self._guard)
@@ -122,7 +148,9 @@ class GithubWriter:
             kept=tuple(kept.items()),
         )
         rank = {label.name: number for number, label in enumerate(action.requested)}
-        return _label_outcome(_merge_earlier_attempts(difference, rank, before=before, after=self._history.labels()))
+        return _label_outcome(
+            _merge_earlier_attempts(difference, rank, before=before, after=self._history.labels())
+        )
 
     def ensure_issue_type(self, number: int, action: EnsureIssueType) -> Outcome:
         """Set the type of an issue, at most once. A type that a person set or removed stays so.
@@ -132,18 +160,34 @@ class GithubWriter:
         if self._history.was_done_once():
             return Outcome("type", "unchanged", "the issue got a type earlier")
         path = f"{self._base}/issues/{number}"
-        enabled = [one for one in self._api.find(f"{self._base}/issue-types", _IssueTypes) or () if one.is_enabled]
-        name = next((one.name for one in enabled if one.name.casefold() == action.name.casefold()), None)
+        enabled = [
+            one
+            for one in self._api.find(f"{self._base}/issue-types", _IssueTypes) or ()
+            if one.is_enabled
+        ]
+        name = next(
+            (one.name for one in enabled if one.name.casefold() == action.name.casefold()), None
+        )
         if name is None:
-            return Outcome("type", "withheld", f"type {action.name} not set: the repository has no such issue type")
+            return Outcome(
+                "type",
+                "withheld",
+                f"type {action.name} not set: the repository has no such issue type",
+            )
         outcome = Outcome("type", "unchanged", "the issue has a type already")
         is_typed = self._api.get(path, _TypedIssue).type is not None
         if self._guard is None:
-            return outcome if is_typed else Outcome("type", "dry_run", f"would have set the type {name}")
+            return (
+                outcome
+                if is_typed
+                else Outcome("type", "dry_run", f"would have set the type {name}")
+            )
         if not is_typed:
             response = self._api.write("PATCH", path, {"type": name}, guard=self._guard)
             if response.parse(_TypedIssue).type is None:
-                return Outcome("type", "withheld", f"type {name} not set: the account needs the role write")
+                return Outcome(
+                    "type", "withheld", f"type {name} not set: the account needs the role write"
+                )
             outcome = Outcome("type", "changed", f"set the type {name}")
         self._history.record_done_once()
         return outcome
@@ -176,7 +220,9 @@ class GithubWriter:
 
     def _read_labels(self, number: int) -> frozenset[str]:
         path = f"{self._base}/issues/{number}/labels"
-        return frozenset(label.name for label in self._api.items(path, tuple[Label, ...], max_pages=1))
+        return frozenset(
+            label.name for label in self._api.items(path, tuple[Label, ...], max_pages=1)
+        )
 
     def _compare_labels(
         self, action: EnsureLabels, settings: EffectiveLabels, present: frozenset[str]
@@ -184,14 +230,20 @@ class GithubWriter:
         stored = self._history.labels()
 
         def decide(in_repository: frozenset[str]) -> LabelDifference:
-            return decide_labels(action, settings, present=present, stored=stored, in_repository=in_repository)
+            return decide_labels(
+                action, settings, present=present, stored=stored, in_repository=in_repository
+            )
 
         optimistic = decide(frozenset(label.name for label in action.requested))
         if not optimistic.add:
             return optimistic
-        if not settings.create:  # then a label that a person has just deleted must not be created by setting it
+        if (
+            not settings.create
+        ):  # then a label that a person has just deleted must not be created by setting it
             return decide(self._find_in_repository(optimistic.add))
-        known = frozenset(label.name for label in self._labels.find_or_list(self._api, self._repository))
+        known = frozenset(
+            label.name for label in self._labels.find_or_list(self._api, self._repository)
+        )
         suggested = [name for name in optimistic.add if name in action.existing_only]
         if suggested:  # the same holds for these
             known = (known - frozenset(suggested)) | self._find_in_repository(suggested)
@@ -203,14 +255,18 @@ class GithubWriter:
             return frozenset([names[0]] if found else [])
         missing = {name.casefold(): name for name in names}
         existing = set[str]()
-        for label in self._api.items(f"{self._base}/labels", tuple[Label, ...], max_pages=MAX_PAGES):
+        for label in self._api.items(
+            f"{self._base}/labels", tuple[Label, ...], max_pages=MAX_PAGES
+        ):
             if label.name.casefold() in missing:
                 existing.add(missing.pop(label.name.casefold()))
             if not missing:
                 break
         return frozenset(existing)
 
-    def _remove_labels(self, number: int, difference: LabelDifference, guard: WriteGuard) -> Mapping[str, str]:
+    def _remove_labels(
+        self, number: int, difference: LabelDifference, guard: WriteGuard
+    ) -> Mapping[str, str]:
         """Store what people changed and remove labels. Return those that GitHub refused to remove, with the reasons."""
         history, kept = self._history, dict[str, str]()
         history.change_labels(difference.removed_by_person, "removed")
@@ -220,7 +276,9 @@ class GithubWriter:
             # If the response is lost, the state "intended" shows that no person removed the label.
             history.change_labels((name,), "intended")
             path = f"{self._base}/issues/{number}/labels/{quote(name, safe='')}"
-            response = self._api.write("DELETE", path, None, guard=guard, expected=(404, 422))  # 404: it is not set
+            response = self._api.write(
+                "DELETE", path, None, guard=guard, expected=(404, 422)
+            )  # 404: it is not set
             if response.status == 422:
                 kept[name] = _describe_rejection(response)
                 history.change_labels((name,), "set")
@@ -233,10 +291,16 @@ class GithubWriter:
     ) -> Mapping[str, str]:
         """Create and add labels. Return those that GitHub refused, with the reason of each."""
         history = self._history
-        refused = {spec.name: why for spec in difference.create if (why := self._create_label(spec, guard)) is not None}
+        refused = {
+            spec.name: why
+            for spec in difference.create
+            if (why := self._create_label(spec, guard)) is not None
+        }
         add = tuple(name for name in difference.add if name not in refused)
         if add:
-            history.change_labels(add, "intended", label_origins(action))  # first, because a response can be lost
+            history.change_labels(
+                add, "intended", label_origins(action)
+            )  # first, because a response can be lost
             refused |= _write_names(
                 add,
                 lambda names: self._api.change(
@@ -253,7 +317,9 @@ class GithubWriter:
     def _create_label(self, spec: LabelSpec, guard: WriteGuard) -> str | None:
         """Create the label; return why GitHub refused it, or None."""
         body = {"name": spec.name, "color": spec.color, "description": spec.description}
-        response = self._api.write("POST", f"{self._base}/labels", body, guard=guard, expected=(422,))
+        response = self._api.write(
+            "POST", f"{self._base}/labels", body, guard=guard, expected=(422,)
+        )
         if response.status == 422 and not _already_exists(response):
             return _describe_rejection(response)
         self._labels.add(self._repository, spec.name)
@@ -263,7 +329,11 @@ class GithubWriter:
 def label_origins(action: EnsureLabels) -> Mapping[str, LabelOrigin]:
     """Return group and prompt of each label that a reply requests. Labels from facts ("size/small") are left out."""
     prompts = action.prompt_ids
-    return {one.name: LabelOrigin(one.group, prompts[one.group]) for one in action.requested if one.group in prompts}
+    return {
+        one.name: LabelOrigin(one.group, prompts[one.group])
+        for one in action.requested
+        if one.group in prompts
+    }
 
 
 def _write_names(names: Sequence[str], write: Callable[[list[str]], Response]) -> Mapping[str, str]:
@@ -282,7 +352,9 @@ def _describe_rejection(response: Response) -> str:
 
 def _already_exists(response: Response) -> bool:
     errors = response.data.get("errors")
-    return isinstance(errors, list) and any(isinstance(e, dict) and e.get("code") == "already_exists" for e in errors)
+    return isinstance(errors, list) and any(
+        isinstance(e, dict) and e.get("code") == "already_exists" for e in errors
+    )
 
 
 def _merge_earlier_attempts(
@@ -303,9 +375,13 @@ def _merge_earlier_attempts(
 
 
 def _label_outcome(difference: LabelDifference) -> Outcome:
-    added = difference.confirm + difference.add  # `confirm`: the response to an earlier addition was lost
+    added = (
+        difference.confirm + difference.add
+    )  # `confirm`: the response to an earlier addition was lost
     changes = [
-        f"{verb} {', '.join(names)}" for verb, names in (("added", added), ("removed", difference.remove)) if names
+        f"{verb} {', '.join(names)}"
+        for verb, names in (("added", added), ("removed", difference.remove))
+        if names
     ]
     withheld = [f"{name} not added: {why}" for name, why in difference.withheld]
     withheld += [f"{name} not removed: {why}" for name, why in difference.kept]

@@ -55,8 +55,13 @@ class Access:
                 return 403, "use http://127.0.0.1 or http://localhost, or set server.api_key"
             sign = find_sign_of_proxy(request)
             if sign is not None:
-                return 403, f"others may reach this service through a proxy ({sign}): set server.api_key"
-        if _is_of_other_site(request) or (request.method in SAFE_METHODS and not self.is_same_origin(request)):
+                return (
+                    403,
+                    f"others may reach this service through a proxy ({sign}): set server.api_key",
+                )
+        if _is_of_other_site(request) or (
+            request.method in SAFE_METHODS and not self.is_same_origin(request)
+        ):
             return 403, "a web page of another site has sent this request"
         return None
 
@@ -101,21 +106,34 @@ class Access:
 
     def sign_out(self, request: Request, response: Response) -> None:
         is_secure = self._is_behind_tls(request)
-        response.delete_cookie(self._cookie_name(request), secure=is_secure, httponly=True, samesite="strict")
+        response.delete_cookie(
+            self._cookie_name(request), secure=is_secure, httponly=True, samesite="strict"
+        )
 
     def csrf_token(self, request: Request) -> str:
         """Return the token that forms of this user or session must send."""
         user = self.find_user(request)
-        return self._sign("form", self._session(request) or "") if user is None else self._sign("form of", user)
+        return (
+            self._sign("form", self._session(request) or "")
+            if user is None
+            else self._sign("form of", user)
+        )
 
     def is_own_form(self, request: Request, token: str) -> bool:
         """Return True if a form of the console sent the request, and no page of another site."""
-        return self.is_same_origin(request) and hmac.compare_digest(token.encode(), self.csrf_token(request).encode())
+        return self.is_same_origin(request) and hmac.compare_digest(
+            token.encode(), self.csrf_token(request).encode()
+        )
 
     def is_same_origin(self, request: Request) -> bool:
         """Return True if no page of another site sent the request, as far as its header Origin says."""
         host = request.headers.get("host")
-        return request.headers.get("origin") in (None, f"http://{host}", f"https://{host}", self._origin)
+        return request.headers.get("origin") in (
+            None,
+            f"http://{host}",
+            f"https://{host}",
+            self._origin,
+        )
 
     def _is_behind_tls(self, request: Request) -> bool:
         """Return True if the client uses TLS. A client that lies about it changes only its own cookie."""
@@ -132,7 +150,9 @@ class Access:
         return value if int(value.partition(".")[0]) > self._now() else None
 
     def _sign(self, purpose: str, value: str) -> str:
-        return hmac.digest(self._signing_key, f"{purpose} {value}".encode("utf-8", "surrogatepass"), sha256).hex()
+        return hmac.digest(
+            self._signing_key, f"{purpose} {value}".encode("utf-8", "surrogatepass"), sha256
+        ).hex()
 
 
 def _is_of_other_site(request: Request) -> bool:
@@ -143,5 +163,7 @@ def _is_of_other_site(request: Request) -> bool:
     headers = request.headers
     if headers.get("sec-fetch-site", "none") in ("same-origin", "none"):
         return False
-    is_link = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+    is_link = (
+        headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+    )
     return not (is_link and request.method in SAFE_METHODS)

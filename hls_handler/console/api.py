@@ -26,10 +26,21 @@ from hls_handler.console.endpoints import (
     RetryDocument,
 )
 from hls_handler.console.frame import Frame, send_json
-from hls_handler.console.queries import MAX_OFFSET, AnalysesQuery, DeliveriesQuery, Query, RetryQuery
+from hls_handler.console.queries import (
+    MAX_OFFSET,
+    AnalysesQuery,
+    DeliveriesQuery,
+    Query,
+    RetryQuery,
+)
 from hls_handler.events import event_key
 from hls_handler.reports.delivery_report import load_report
-from hls_handler.reports.json_documents import DeliveriesPage, deliveries_to_dict, report_to_dict, to_document
+from hls_handler.reports.json_documents import (
+    DeliveriesPage,
+    deliveries_to_dict,
+    report_to_dict,
+    to_document,
+)
 from hls_handler.reports.retry import retry_delivery, retry_matching
 from hls_handler.storage import Storage
 from hls_handler.store.analyses import AnalysisRow
@@ -88,7 +99,9 @@ class Api:
 
     def _retry(self, request: Request, _query: Query) -> Response:
         row = require_delivery(self._store, request)
-        result = retry_delivery(self._store, row, self._frame.settings, by=self._frame.person(request))
+        result = retry_delivery(
+            self._store, row, self._frame.settings, by=self._frame.person(request)
+        )
         if not result.is_queued:
             raise HTTPException(409, result.sentence)
         document: RetryDocument = {"delivery": row.guid, "detail": result.sentence}
@@ -96,7 +109,9 @@ class Api:
 
     def _retry_all(self, request: Request, given: RetryQuery) -> Response:
         by = self._frame.person(request)
-        result = retry_matching(self._store, given.search(), self._frame.settings, number=given.number, by=by)
+        result = retry_matching(
+            self._store, given.search(), self._frame.settings, number=given.number, by=by
+        )
         if result.queued is None:
             raise HTTPException(409, result.sentence)
         document: RetriesDocument = {"queued": result.queued, "detail": result.sentence}

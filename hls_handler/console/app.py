@@ -62,8 +62,12 @@ class Console:
         self._overviews = SingleFlightCache(
             partial(read_overview, ports.store), ports.now, max_age_s=MAX_OVERVIEW_AGE_S
         )
-        self._stats = SingleFlightCache(partial(read_library_stats, ports.store), ports.now, max_age_s=MAX_STATS_AGE_S)
-        self._metrics = SingleFlightCache(partial(read_metrics, ports.store), ports.now, max_age_s=MAX_METRICS_AGE_S)
+        self._stats = SingleFlightCache(
+            partial(read_library_stats, ports.store), ports.now, max_age_s=MAX_STATS_AGE_S
+        )
+        self._metrics = SingleFlightCache(
+            partial(read_metrics, ports.store), ports.now, max_age_s=MAX_METRICS_AGE_S
+        )
 
     def routes(self, settings: Settings) -> Sequence[BaseRoute]:
         """Return the routes for these settings. Open streams end, so that the key of their clients is checked again."""
@@ -71,11 +75,19 @@ class Console:
         self._ending = threading.Event()
         ports, store, own_key = self._ports, self._ports.store, self._own_key
         if settings.server.trusted_proxy is not None:
-            own_key = store.database.secret("console")  # a form of one machine may be sent to another
+            own_key = store.database.secret(
+                "console"
+            )  # a form of one machine may be sent to another
         frame = Frame(settings, Access(settings, own_key, ports.now))
         return [
             *OverviewPage(
-                frame, self._overviews, ports.health, ports.rate_limit, ports.now, store, ports.has_webhooks
+                frame,
+                self._overviews,
+                ports.health,
+                ports.rate_limit,
+                ports.now,
+                store,
+                ports.has_webhooks,
             ).routes(),
             *DeliveryPages(frame, store, ports.log_ring).routes(),
             *SentPromptPages(frame, store).routes(),
@@ -93,7 +105,10 @@ class Console:
             *SettingsPages(frame, store, ports.prompts).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),
-            Route("/metrics", partial(show_metrics, frame, self._metrics, ports.health, ports.rate_limit)),
+            Route(
+                "/metrics",
+                partial(show_metrics, frame, self._metrics, ports.health, ports.rate_limit),
+            ),
             *openapi.ROUTES,
             *DocumentationPages(frame).routes(),
             STATIC,

@@ -24,12 +24,17 @@ class AuditPages:
         self._frame, self._store = frame, store
 
     def routes(self) -> Sequence[BaseRoute]:
-        return [self._frame.page("/audit", self._show), *self._frame.endpoint(LIST_AUDIT, self._list)]
+        return [
+            self._frame.page("/audit", self._show),
+            *self._frame.endpoint(LIST_AUDIT, self._list),
+        ]
 
     def _show(self, request: Request) -> Response:
         query = AuditQuery.parse(request.query_params)
         changes, next_query = self._find(query)
-        return self._frame.render(request, "audit.html", query=query, changes=changes, next_query=next_query)
+        return self._frame.render(
+            request, "audit.html", query=query, changes=changes, next_query=next_query
+        )
 
     def _list(self, request: Request, query: AuditQuery) -> Response:
         changes, next_query = self._find(query)

@@ -74,7 +74,9 @@ class ClaudeRuns:
         last = self._last
         return last if last is not None and last.name == name else None
 
-    def start(self, name: str, planned: Sequence[Plan], settings: Settings, about: Any, *, by: str) -> None:
+    def start(
+        self, name: str, planned: Sequence[Plan], settings: Settings, about: Any, *, by: str
+    ) -> None:
         """Start the trials of a prompt for the person `by`, unless one of it is in progress: the second of two clicks.
 
         Raises `CallRefused` if another one is in progress, or while the service itself may not call Claude.
@@ -83,13 +85,17 @@ class ClaudeRuns:
             if self._last is not None and self._last.finished_at is None:
                 if self._last.name == name:
                     return
-                raise CallRefused(f"Another trial is in progress, of {self._last.name}. Wait for its end.")
+                raise CallRefused(
+                    f"Another trial is in progress, of {self._last.name}. Wait for its end."
+                )
             self._check_budget(settings)
             prompt_id = next(one.prompt_id for one in planned if isinstance(one, Trial))
             change = self.store.audit.record(by, "trial", prompt_id)
             progress = self._last = Progress(name, prompt_id, self._time(), about, change)
         # A daemon, so that a call in progress does not delay the end of the process: nothing of the trial is stored.
-        threading.Thread(target=self._run, args=(progress, planned, settings), name="trial", daemon=True).start()
+        threading.Thread(
+            target=self._run, args=(progress, planned, settings), name="trial", daemon=True
+        ).start()
 
     def stop(self) -> None:
         self._stopping.set()
@@ -97,7 +103,9 @@ class ClaudeRuns:
     def _run(self, progress: Progress, planned: Sequence[Plan], settings: Settings) -> None:
         try:
             with closing(self.connect(settings.claude)) as client:
-                sender = Sender(client, partial(self._check_budget, settings), progress.usages.append)
+                sender = Sender(
+                    client, partial(self._check_budget, settings), progress.usages.append
+                )
                 try:
                     progress.report = Report(run_trials(self.store, planned, sender))
                 finally:
@@ -106,11 +114,17 @@ class ClaudeRuns:
             progress.problem = redact(str(exc))
         except Exception as exc:
             log.exception("defect in a trial")
-            progress.problem = f"a defect in HLS, please report it: {type(exc).__name__} (the log has the trace)"
+            progress.problem = (
+                f"a defect in HLS, please report it: {type(exc).__name__} (the log has the trace)"
+            )
         progress.finished_at = self._time()
         results = progress.report.comparisons if progress.report is not None else ()
         problem = next(filter(None, [progress.problem, *(one.problem for one in results)]), None)
-        spent = {"prompt": progress.prompt_id, "calls": len(progress.usages), "cost_usd": progress.cost_usd}
+        spent = {
+            "prompt": progress.prompt_id,
+            "calls": len(progress.usages),
+            "cost_usd": progress.cost_usd,
+        }
         log.info("trial ended", extra={**spent, "problem": problem})
 
     def _check_budget(self, settings: Settings) -> None:
@@ -120,10 +134,14 @@ class ClaudeRuns:
         used, most = self.store.calls.count_last_hour(), settings.claude.calls_per_hour
         if used >= most:
             made = count(most, "call")
-            raise CallRefused(f"The hourly budget is used up: claude.calls_per_hour allows {made}. Try again later.")
+            raise CallRefused(
+                f"The hourly budget is used up: claude.calls_per_hour allows {made}. Try again later."
+            )
         until = self.store.rate_limiter.held_until(CLAUDE_RATE_LIMIT)
         if until is not None:
-            raise CallRefused(f"Claude is not asked before {until:%H:%M:%S} UTC, because it asked to wait.")
+            raise CallRefused(
+                f"Claude is not asked before {until:%H:%M:%S} UTC, because it asked to wait."
+            )
 
     def _time(self) -> datetime:
         return datetime.fromtimestamp(self.now(), UTC)

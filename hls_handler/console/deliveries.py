@@ -54,7 +54,9 @@ class DeliveryPages:
     def _list(self, request: Request) -> Response:
         given = {name: value for name, value in request.query_params.items() if value}
         follows = given.pop("follow", None) is not None
-        return self._list_page(request, DeliveriesQuery.parse(given).search(), given, follows=follows)
+        return self._list_page(
+            request, DeliveriesQuery.parse(given).search(), given, follows=follows
+        )
 
     def _list_page(
         self,
@@ -81,8 +83,12 @@ class DeliveryPages:
             given=given,
             states=get_args(State),
             now=store.now(),
-            groups=group_reasons(reasons, filters) if search.state == "dead" and not search.text else (),
-            matching=sum(number for _, number, _ in reasons),  # deliveries that a retry of the filter would run
+            groups=group_reasons(reasons, filters)
+            if search.state == "dead" and not search.text
+            else (),
+            matching=sum(
+                number for _, number, _ in reasons
+            ),  # deliveries that a retry of the filter would run
             repository=repository,
             said=said,
             follows=follows,
@@ -98,10 +104,16 @@ class DeliveryPages:
         query = RetryQuery.parse({**given, "number": form.get("number", "")})
         search = query.search()
         by = self._frame.person(request)
-        result = retry_matching(self._store, search, self._frame.settings, number=query.number, by=by)
+        result = retry_matching(
+            self._store, search, self._frame.settings, number=query.number, by=by
+        )
         if result.received is not None and not result.refused:
             first, last = result.received
-            kept = {name: value for name, value in given.items() if name in ("repository", "event", "sender")}
+            kept = {
+                name: value
+                for name, value in given.items()
+                if name in ("repository", "event", "sender")
+            }
             listed = list_address(kept, since=first, until=last + timedelta(minutes=1))
             return RedirectResponse(f"{listed}&{FOLLOW}", 303)
         status = 200 if result.queued is not None else 409
@@ -110,7 +122,9 @@ class DeliveryPages:
     def _show(self, request: Request) -> Response:
         return self._page(request, require_delivery(self._store, request))
 
-    def _page(self, request: Request, row: DeliveryRow, *, said: str = "", status: int = 200) -> Response:
+    def _page(
+        self, request: Request, row: DeliveryRow, *, said: str = "", status: int = 200
+    ) -> Response:
         report = load_report(self._store, row)
         _, *sentences = format_report(report)  # the first one names the delivery
         log_lines = self._log_ring.find(delivery=row.guid, limit=MAX_LOG_LINES)
@@ -138,7 +152,9 @@ class DeliveryPages:
 
     def _retry(self, request: Request, _form: Form) -> Response:
         row = require_delivery(self._store, request)
-        result = retry_delivery(self._store, row, self._frame.settings, by=self._frame.person(request))
+        result = retry_delivery(
+            self._store, row, self._frame.settings, by=self._frame.person(request)
+        )
         if result.is_queued:
             return RedirectResponse(f"/deliveries/{row.guid}", 303)
         row = require_delivery(self._store, request)  # its state may have changed meanwhile
@@ -156,7 +172,9 @@ def _describe_wait(row: DeliveryRow, pauses: Sequence[Pause]) -> Wait:
         return Wait(row.reason or "", row.reason or "", None)
     pause = find_pause(row.repository, pauses)
     if pause is not None:
-        return Wait(f"paused: {pause.reason}" if pause.reason else "paused", describe_pause(pause), None)
+        return Wait(
+            f"paused: {pause.reason}" if pause.reason else "paused", describe_pause(pause), None
+        )
     reason = row.reason or "waits for a worker"
     return Wait(reason, reason, row.due_at)
 

@@ -37,14 +37,20 @@ def to_query(given: Mapping[str, str], *, before: str | None) -> str:
     return urlencode(filters | ({"before": before} if before else {}))
 
 
-def list_address(filters: Mapping[str, str], *, since: datetime | None = None, until: datetime | None = None) -> str:
+def list_address(
+    filters: Mapping[str, str], *, since: datetime | None = None, until: datetime | None = None
+) -> str:
     """Return the address of the list of deliveries with these filters: "/deliveries?state=dead"."""
     times = {"since": since, "until": until}
-    given = {name: f"{moment:%Y-%m-%dT%H:%M}" for name, moment in times.items() if moment is not None}
+    given = {
+        name: f"{moment:%Y-%m-%dT%H:%M}" for name, moment in times.items() if moment is not None
+    }
     return f"/deliveries?{urlencode({**filters, **given})}"
 
 
-def group_reasons(reasons: Iterable[tuple[str, int, datetime]], filters: Mapping[str, str]) -> tuple[ReasonGroup, ...]:
+def group_reasons(
+    reasons: Iterable[tuple[str, int, datetime]], filters: Mapping[str, str]
+) -> tuple[ReasonGroup, ...]:
     """Return the most frequent reasons. `reasons` are (reason, number, first time due) of deliveries with `filters`.
 
     Reasons that differ only in a time of the day, a number on GitHub or an id of a request are one.
@@ -54,7 +60,9 @@ def group_reasons(reasons: Iterable[tuple[str, int, datetime]], filters: Mapping
         groups.setdefault(_VARYING.sub("", one[0]), []).append(one)
     found = [
         ReasonGroup(
-            list_address({**filters, "text": _VARYING.split(group[0][0])[0].strip()[:MAX_FILTER_CHARACTERS]}),
+            list_address(
+                {**filters, "text": _VARYING.split(group[0][0])[0].strip()[:MAX_FILTER_CHARACTERS]}
+            ),
             group[0][0],
             sum(number for _, number, _ in group),
             min(due_at for _, _, due_at in group),

@@ -34,12 +34,16 @@ class DocumentationPages:
         name, titles = request.path_params["name"], shipped.list_documents()
         if name not in titles:
             raise HTTPException(404)
-        return self._frame.render(request, "documentation.html", title=titles[name], titles=titles, body=_render(name))
+        return self._frame.render(
+            request, "documentation.html", title=titles[name], titles=titles, body=_render(name)
+        )
 
 
 @cache  # of a few shipped files; a page takes up to 0.1 s
 def _render(name: str) -> Markup:
-    from markdown_it import MarkdownIt  # here, because a service loads it only if a page is requested
+    from markdown_it import (
+        MarkdownIt,
+    )  # here, because a service loads it only if a page is requested
 
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse((shipped.DOCS / name).read_text(encoding="utf-8"))
@@ -50,7 +54,9 @@ def _render(name: str) -> Markup:
         if token.type == "table_open":
             token.attrSet("tabindex", "0")  # it scrolls on a phone
         if token.children:
-            token.children = list(_drop_links_to_other_files(token.children, shipped.list_documents()))
+            token.children = list(
+                _drop_links_to_other_files(token.children, shipped.list_documents())
+            )
     return Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704 the files are shipped
 
 
@@ -65,6 +71,8 @@ def _drop_links_to_other_files(tokens: list[Token], names: dict[str, str]) -> It
     for token in tokens:
         if token.type == "link_open":
             target = str(token.attrs["href"])
-            is_dropped = not target.startswith(("https:", "#")) and target.partition("#")[0] not in names
+            is_dropped = (
+                not target.startswith(("https:", "#")) and target.partition("#")[0] not in names
+            )
         if not (is_dropped and token.type in ("link_open", "link_close")):
             yield token

@@ -59,19 +59,36 @@ class RetriesDocument(TypedDict):
 class AnalysisDocument(TypedDict):
     """A valid reply of Claude about a delivery."""
 
-    id: Annotated[str, Field(description="GUID of the delivery, a colon and the number of the step; it never changes")]
+    id: Annotated[
+        str,
+        Field(
+            description="GUID of the delivery, a colon and the number of the step; it never changes"
+        ),
+    ]
     delivery: Annotated[str, Field(description="GUID of the delivery")]
     repository: str | None
     number: Annotated[int | None, Field(description="of the issue or pull request")]
-    kind: Annotated[Kind, Field(description="the family of the event; generic for all events without another kind")]
+    kind: Annotated[
+        Kind,
+        Field(description="the family of the event; generic for all events without another kind"),
+    ]
     event: Annotated[str, Field(description="event and action, such as issues.opened")]
     prompt_id: Annotated[str, Field(description="name and version of the prompt")]
     reply_type: Annotated[str, Field(description="type of the reply, such as issue_analysis")]
     model: str
-    created_at: Annotated[str, Field(description="time of the reply, UTC", json_schema_extra={"format": "date-time"})]
-    tokens: Annotated[TokensDocument, Field(description="of its calls; all 0 if HLS's cache of replies had the reply")]
-    cost_usd: Annotated[float | None, Field(description="of its calls; null if the model has no known price")]
-    reply: Annotated[dict[str, Any], Field(description="the fields of the reply type and those of the prompt")]
+    created_at: Annotated[
+        str, Field(description="time of the reply, UTC", json_schema_extra={"format": "date-time"})
+    ]
+    tokens: Annotated[
+        TokensDocument,
+        Field(description="of its calls; all 0 if HLS's cache of replies had the reply"),
+    ]
+    cost_usd: Annotated[
+        float | None, Field(description="of its calls; null if the model has no known price")
+    ]
+    reply: Annotated[
+        dict[str, Any], Field(description="the fields of the reply type and those of the prompt")
+    ]
 
 
 class AnalysesDocument(TypedDict):
@@ -81,7 +98,9 @@ class AnalysesDocument(TypedDict):
     limit: int
     offset: int
     next: Annotated[str | None, Field(description="path of the next page")]
-    is_complete: Annotated[bool, Field(description="false: older analyses may match, too, but are not listed")]
+    is_complete: Annotated[
+        bool, Field(description="false: older analyses may match, too, but are not listed")
+    ]
 
 
 class ChangeDocument(TypedDict):
@@ -89,10 +108,17 @@ class ChangeDocument(TypedDict):
 
     id: int
     changed_at: Annotated[str, Field(description="UTC", json_schema_extra={"format": "date-time"})]
-    person: Annotated[str, Field(description="login at the proxy, `API key`, or `command line` with user and host")]
+    person: Annotated[
+        str,
+        Field(description="login at the proxy, `API key`, or `command line` with user and host"),
+    ]
     action: Action
-    object: Annotated[str, Field(description="GUID of the delivery, repository or prompt; empty for everything")]
-    cost_usd: Annotated[float | None, Field(description="of a trial; null while it asks, or if it is unknown")]
+    object: Annotated[
+        str, Field(description="GUID of the delivery, repository or prompt; empty for everything")
+    ]
+    cost_usd: Annotated[
+        float | None, Field(description="of a trial; null while it asks, or if it is unknown")
+    ]
 
 
 class AuditDocument(TypedDict):
@@ -138,7 +164,9 @@ LIST_ANALYSES = Endpoint(
     query=AnalysesQuery,
     other_path="/analyses",
 )
-SHOW_ANALYSIS = Endpoint("/api/analyses/{id}", "One reply of Claude", AnalysisDocument, other_path="/analyses/{id}")
+SHOW_ANALYSIS = Endpoint(
+    "/api/analyses/{id}", "One reply of Claude", AnalysisDocument, other_path="/analyses/{id}"
+)
 LIST_DELIVERIES = Endpoint(
     "/api/deliveries",
     "Deliveries, the newest first",
@@ -177,7 +205,9 @@ SHOW_FIGURES = Endpoint(
     "`since`. docs/console.md defines the figures.",
     query=FiguresQuery,
 )
-LIST_AUDIT = Endpoint("/api/audit", "What people changed, the newest first", AuditDocument, query=AuditQuery)
+LIST_AUDIT = Endpoint(
+    "/api/audit", "What people changed, the newest first", AuditDocument, query=AuditQuery
+)
 SHOW_HEALTH = Endpoint(
     "/health",
     "Whether the service works",

@@ -89,8 +89,13 @@ class FiguresPages:
     async def _download(self, request: Request) -> Response:
         report = await self._reports.get(FiguresQuery.parse(request.query_params))
         name = f"hls-figures-{report.since:%Y-%m-%d}-{report.until:%Y-%m-%d}.csv"
-        headers = {"content-disposition": f'attachment; filename="{name}"', "x-content-type-options": "nosniff"}
-        return Response(await asyncio.to_thread(to_csv, report), headers=headers, media_type="text/csv")
+        headers = {
+            "content-disposition": f'attachment; filename="{name}"',
+            "x-content-type-options": "nosniff",
+        }
+        return Response(
+            await asyncio.to_thread(to_csv, report), headers=headers, media_type="text/csv"
+        )
 
     async def _send_stats(self, request: Request, query: FiguresQuery) -> Response:
         return send_json(request, await self._reports.get(query))
@@ -139,13 +144,20 @@ class Table(NamedTuple):
 
 def _group(report: FiguresReport) -> Iterator[tuple[str, Sequence[Table], bool]]:
     """Yield title and tables about repositories and authors, and True if some are left out."""
-    groups = (("Repositories", "Repository", report.repositories), ("Authors", "Author", report.authors or ()))
+    groups = (
+        ("Repositories", "Repository", report.repositories),
+        ("Authors", "Author", report.authors or ()),
+    )
     for title, column, figures in groups:
         shown = sorted(figures, key=lambda one: (-one.processed, one.name))[:MAX_ROWS]
         if figures is report.repositories and report.repository is None:
             shown.insert(0, replace(report.total, name="All"))
         tables = [
-            Table(name, [column, *columns], [(one.name, "", [cell(one) for cell in columns.values()]) for one in shown])
+            Table(
+                name,
+                [column, *columns],
+                [(one.name, "", [cell(one) for cell in columns.values()]) for one in shown],
+            )
             for name, columns in TABLES.items()
         ]
         if shown:
@@ -167,8 +179,16 @@ def to_csv(report: FiguresReport) -> str:
     The numbers are those of `/api/stats`. The name of a score is its dimension, and `since` and `until` are its day.
     """
     period = {"since": report.since.isoformat(), "until": report.until.isoformat()}
-    groups = (("total", (report.total,)), ("repository", report.repositories), ("author", report.authors or ()))
-    rows = [{"kind": kind, **period, **_flatten(asdict(one))} for kind, figures in groups for one in figures]
+    groups = (
+        ("total", (report.total,)),
+        ("repository", report.repositories),
+        ("author", report.authors or ()),
+    )
+    rows = [
+        {"kind": kind, **period, **_flatten(asdict(one))}
+        for kind, figures in groups
+        for one in figures
+    ]
     columns = [*rows[0], "score_average", "score_replies"]
     rows += [
         {"kind": "score", "since": f"{one.day}", "until": f"{one.day}", "name": one.dimension}
@@ -186,7 +206,11 @@ def _flatten(document: Mapping[str, object], prefix: str = "") -> dict[str, obje
     """Return {"findings_raised": 5} for {"findings": {"raised": 5}}."""
     flat: dict[str, object] = {}
     for key, value in document.items():
-        flat |= _flatten(value, f"{prefix}{key}_") if isinstance(value, Mapping) else {prefix + key: value}
+        flat |= (
+            _flatten(value, f"{prefix}{key}_")
+            if isinstance(value, Mapping)
+            else {prefix + key: value}
+        )
     return flat
 
 

@@ -28,7 +28,9 @@ from hls_handler.settings.model import Settings
 
 MAX_FORM_BYTES = 64 * 1024
 SIGN_IN = "/sign-in"
-SESSION_ENDED = "Your session has ended, and nothing was sent. Go back, copy what you wrote, and sign in again."
+SESSION_ENDED = (
+    "Your session has ended, and nothing was sent. Go back, copy what you wrote, and sign in again."
+)
 READ_ONLY = "you may only read here: server.viewers in the settings names you"
 Answer = Callable[[Request], Response] | Callable[[Request], Awaitable[Response]]
 """Answers a request. A function that is no coroutine runs in a thread, because it may block."""
@@ -74,7 +76,9 @@ class Frame:
         """Return the route of a form of people who may use the console."""
 
         async def read_and_process(request: Request) -> Response:
-            return await asyncio.to_thread(process, request, await self.read_own_form(request, max_bytes=max_bytes))
+            return await asyncio.to_thread(
+                process, request, await self.read_own_form(request, max_bytes=max_bytes)
+            )
 
         async def guarded(request: Request) -> Response:
             self.require_permitted_origin(request)
@@ -90,7 +94,11 @@ class Frame:
         try:
             return await answer
         except HTTPException as exc:
-            detail = exc.detail if isinstance(exc, InvalidFilter) else f"{exc.detail[:1].upper()}{exc.detail[1:]}"
+            detail = (
+                exc.detail
+                if isinstance(exc, InvalidFilter)
+                else f"{exc.detail[:1].upper()}{exc.detail[1:]}"
+            )
             text, status = f"{detail}.", exc.status_code
         except StoreUnavailable:
             text, status = "The database cannot be read now. /health says why.", 503
@@ -110,7 +118,11 @@ class Frame:
             except StoreUnavailable:
                 raise HTTPException(503, "the database cannot be read now; see /health") from None
 
-        paths = (endpoint.path,) if endpoint.other_path is None else (endpoint.path, endpoint.other_path)
+        paths = (
+            (endpoint.path,)
+            if endpoint.other_path is None
+            else (endpoint.path, endpoint.other_path)
+        )
         return [Route(path, guarded, methods=[endpoint.method]) for path in paths]
 
     def require_permitted_origin(self, request: Request) -> None:
@@ -121,13 +133,19 @@ class Frame:
     def _require_program(self, request: Request) -> None:
         self.require_permitted_origin(request)
         if not self.access.is_allowed(request):
-            raise HTTPException(401, "send the service's key (server.api_key) in the header X-API-Key")
+            raise HTTPException(
+                401, "send the service's key (server.api_key) in the header X-API-Key"
+            )
         if request.method == "POST" and not self.access.is_program(request):
-            raise HTTPException(403, "send the key in the header X-API-Key; without a key, send no Origin")
+            raise HTTPException(
+                403, "send the key in the header X-API-Key; without a key, send no Origin"
+            )
         if request.method == "POST" and not self.access.may_write(request):
             raise HTTPException(403, READ_ONLY)
 
-    def render(self, request: Request, template: str, *, status: int = 200, **variables: object) -> Response:
+    def render(
+        self, request: Request, template: str, *, status: int = 200, **variables: object
+    ) -> Response:
         return render(
             request,
             template,
@@ -142,10 +160,14 @@ class Frame:
 
     def person(self, request: Request) -> str:
         """Return who sends a permitted request, for the audit. No login has a space."""
-        return self.access.find_user(request) or ("API key" if self.access.has_key else "local browser")
+        return self.access.find_user(request) or (
+            "API key" if self.access.has_key else "local browser"
+        )
 
     def message(self, request: Request, text: str, *, status: int) -> Response:
-        return self.render(request, "message.html", status=status, title=HTTPStatus(status).phrase, text=text)
+        return self.render(
+            request, "message.html", status=status, title=HTTPStatus(status).phrase, text=text
+        )
 
     async def read_own_form(self, request: Request, *, max_bytes: int = MAX_FORM_BYTES) -> Form:
         """Return the fields of a form of this console. Raises `HTTPException` if it is not one, or too large."""
@@ -158,12 +180,18 @@ class Frame:
                         raise HTTPException(413, f"a form may have {max_bytes} bytes")
         except TimeoutError:
             raise HTTPException(408, f"the form did not arrive within {timeout_s:g} s") from None
-        except ClientDisconnect:  # also if the body is malformed, which the server has answered with 400
+        except (
+            ClientDisconnect
+        ):  # also if the body is malformed, which the server has answered with 400
             raise HTTPException(400, "the form did not arrive completely") from None
         try:
-            form = dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, strict_parsing=bool(body)))
+            form = dict(
+                parse_qsl(body.decode("utf-8"), keep_blank_values=True, strict_parsing=bool(body))
+            )
         except ValueError:
-            raise HTTPException(400, "expected a form (application/x-www-form-urlencoded)") from None
+            raise HTTPException(
+                400, "expected a form (application/x-www-form-urlencoded)"
+            ) from None
         if not self.access.is_own_form(request, form.get("csrf_token", "")):
             raise HTTPException(
                 403,
@@ -174,7 +202,9 @@ class Frame:
 
 
 async def _run(answer: Callable[..., Any], *arguments: object) -> Response:
-    answered = answer(*arguments) if iscoroutinefunction(answer) else asyncio.to_thread(answer, *arguments)
+    answered = (
+        answer(*arguments) if iscoroutinefunction(answer) else asyncio.to_thread(answer, *arguments)
+    )
     return cast(Response, await answered)
 
 

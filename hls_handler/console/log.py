@@ -29,7 +29,10 @@ HEARTBEAT_S = 15.0
 """Longest silence of a stream: proxies close connections that are silent for longer."""
 MAX_STREAM_S = 600.0
 """Age at which a stream ends. Its client connects again, and its session is checked."""
-STREAM_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}  # the second one is for nginx
+STREAM_HEADERS = {
+    "cache-control": "no-store",
+    "x-accel-buffering": "no",
+}  # the second one is for nginx
 
 
 class LogPages:
@@ -108,7 +111,9 @@ def show_line(line: LogLine) -> dict[str, object]:
     Unprintable characters are escaped, and long texts truncated. `fields` are those with a value.
     """
     fields = {name: value for name, value in line.items() if value is not None}
-    time, level, logger, message = (fields.pop(name) for name in ("timestamp", "level", "logger", "message"))
+    time, level, logger, message = (
+        fields.pop(name) for name in ("timestamp", "level", "logger", "message")
+    )
     trace, is_stored = fields.pop("exception", None), line.get("decision") != "rejected"
     return {
         "time": time.replace("T", " ").removesuffix("Z"),
@@ -119,11 +124,15 @@ def show_line(line: LogLine) -> dict[str, object]:
             {
                 "name": escape_unprintable(name),
                 "value": _to_text(value),
-                "link": f"/deliveries/{quote(str(value), safe='')}" if name == "delivery" and is_stored else None,
+                "link": f"/deliveries/{quote(str(value), safe='')}"
+                if name == "delivery" and is_stored
+                else None,
             }
             for name, value in fields.items()
         ],
-        "trace": None if trace is None else truncate(escape_unprintable_lines(str(trace)), MAX_TRACE_CHARACTERS),
+        "trace": None
+        if trace is None
+        else truncate(escape_unprintable_lines(str(trace)), MAX_TRACE_CHARACTERS),
     }
 
 

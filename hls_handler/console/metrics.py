@@ -63,7 +63,9 @@ class Total:
         if len(self.labels) == 2:
             first, _, last = label.rpartition(":")  # "owner/repo:done"
         if self.labels[0] == "prompt":
-            first = first.partition("@")[0]  # without the version, or each edit would begin new series
+            first = first.partition("@")[
+                0
+            ]  # without the version, or each edit would begin new series
         return (first, last)[: len(self.labels)]
 
 
@@ -74,27 +76,75 @@ REJECTIONS = ("400", "401", "408", "413", "415", "503")
 OUTCOMES = (SUCCESS, FAILED, UNAVAILABLE, *get_args(Unusable))
 TOTALS = (
     Total("hls_webhooks", "Verified webhooks", "webhooks", known=ONE),
-    Total("hls_webhooks_caught_up", "Missed webhooks that were read from GitHub's API", "caught_up", known=ONE),
-    Total("hls_webhooks_rejected", "Rejected requests by status", "rejected", ("status",), known=REJECTIONS),
+    Total(
+        "hls_webhooks_caught_up",
+        "Missed webhooks that were read from GitHub's API",
+        "caught_up",
+        known=ONE,
+    ),
+    Total(
+        "hls_webhooks_rejected",
+        "Rejected requests by status",
+        "rejected",
+        ("status",),
+        known=REJECTIONS,
+    ),
     Total("hls_events", "Webhooks by event and action", "event", ("event",)),
-    Total("hls_deliveries", "Deliveries that ended, and repeated webhooks", "outcome", ("state",), known=STATES),
+    Total(
+        "hls_deliveries",
+        "Deliveries that ended, and repeated webhooks",
+        "outcome",
+        ("state",),
+        known=STATES,
+    ),
     Total("hls_repository_deliveries", "The same", "repository_outcome", ("repository", "state")),
-    Total("hls_ignored_deliveries", "Ignored deliveries by the kind of reason", "ignored", ("reason",)),
-    Total("hls_recovered_deliveries", "Deliveries that were done after a failure", "recovered_by_retry", known=ONE),
-    Total("hls_recovered_failures", "The failures of these deliveries", "errors_recovered", known=ONE),
+    Total(
+        "hls_ignored_deliveries", "Ignored deliveries by the kind of reason", "ignored", ("reason",)
+    ),
+    Total(
+        "hls_recovered_deliveries",
+        "Deliveries that were done after a failure",
+        "recovered_by_retry",
+        known=ONE,
+    ),
+    Total(
+        "hls_recovered_failures", "The failures of these deliveries", "errors_recovered", known=ONE
+    ),
     Total("hls_claude_calls", "Ended calls", "claude_calls", ("outcome",), known=OUTCOMES),
-    Total("hls_provider_calls", "The same by provider, with fallbacks", "provider_calls", ("provider", "outcome")),
-    Total("hls_claude_tokens", "Tokens by kind; input without those of the cache", "tokens", ("kind",)),
+    Total(
+        "hls_provider_calls",
+        "The same by provider, with fallbacks",
+        "provider_calls",
+        ("provider", "outcome"),
+    ),
+    Total(
+        "hls_claude_tokens", "Tokens by kind; input without those of the cache", "tokens", ("kind",)
+    ),
     Total("hls_claude_cost_usd", "Cost of all ended calls", f"cost{MICRO_USD}", known=ONE),
-    Total("hls_repository_cost_usd", "The same by repository", f"repository_cost{MICRO_USD}", ("repository",)),
+    Total(
+        "hls_repository_cost_usd",
+        "The same by repository",
+        f"repository_cost{MICRO_USD}",
+        ("repository",),
+    ),
     Total("hls_prompt_calls", "Calls by prompt, of all its versions", "prompt_calls", ("prompt",)),
     Total("hls_prompt_cost_usd", "Cost by prompt", f"prompt_cost{MICRO_USD}", ("prompt",)),
     Total("hls_labels_set", "Labels set for a reply", LABEL_SET, ("prompt", "field")),
     Total("hls_labels_corrected", "Changed by people", LABEL_CORRECTED, ("prompt", "field")),
     Total("hls_labels_restored", "Changed back", CORRECTION_WITHDRAWN, ("prompt", "field")),
-    Total("hls_reply_cache_hits", "Questions answered from the cache of replies", "reply_cache", known=("hits",)),
+    Total(
+        "hls_reply_cache_hits",
+        "Questions answered from the cache of replies",
+        "reply_cache",
+        known=("hits",),
+    ),
     Total("hls_reply_cache_misses", "Questions that were not", "reply_cache", known=("misses",)),
-    Total("hls_reply_cache_saved_usd", "Cost saved by hits", "reply_cache", known=(f"saved{MICRO_USD}",)),
+    Total(
+        "hls_reply_cache_saved_usd",
+        "Cost saved by hits",
+        "reply_cache",
+        known=(f"saved{MICRO_USD}",),
+    ),
     Total("hls_github_requests", "Requests to GitHub's API", "github_requests", known=ONE),
 )
 
@@ -136,24 +186,34 @@ def _expose(metrics: list[Metric]) -> tuple[bytes, str]:
     return encode(Collected()), media_type
 
 
-def _of_process(health: Health, limit: RateLimit, settings: Settings, *, is_store_readable: bool) -> Iterator[Metric]:
+def _of_process(
+    health: Health, limit: RateLimit, settings: Settings, *, is_store_readable: bool
+) -> Iterator[Metric]:
     """Yield the metrics that this process has without the database."""
-    from prometheus_client.core import GaugeMetricFamily as Gauge  # without a value, a gauge has no series
+    from prometheus_client.core import (
+        GaugeMetricFamily as Gauge,
+    )  # without a value, a gauge has no series
 
     build = Gauge("hls_build_info", "Version of HLS", labels=("version",))
     build.add_metric((__version__,), 1)
     yield build
-    states = Gauge("hls_health_state", "1 for the present state, else 0", labels=("component", "state"))
+    states = Gauge(
+        "hls_health_state", "1 for the present state, else 0", labels=("component", "state")
+    )
     for name, component in health.snapshot().components.items():
         for state in get_args(ComponentState):
             states.add_metric((name, state), float(component.state == state))
     yield states
     reset_at = None if limit.reset_at is None else limit.reset_at.timestamp()
     yield Gauge("hls_github_rate_limit_requests", "GitHub's limit on requests an hour", limit.limit)
-    yield Gauge("hls_github_rate_limit_remaining_requests", "Requests left until the reset", limit.remaining)
+    yield Gauge(
+        "hls_github_rate_limit_remaining_requests", "Requests left until the reset", limit.remaining
+    )
     yield Gauge("hls_github_rate_limit_reset_timestamp_seconds", "Time of the reset", reset_at)
     yield Gauge("hls_claude_budget_calls", "claude.calls_per_hour", settings.claude.calls_per_hour)
-    yield Gauge("hls_store_readable", "1 if the database can be read, else 0", int(is_store_readable))
+    yield Gauge(
+        "hls_store_readable", "1 if the database can be read, else 0", int(is_store_readable)
+    )
 
 
 def read_metrics(store: Storage) -> list[Metric]:
@@ -180,7 +240,11 @@ def _of_store(store: Storage) -> Iterator[Metric]:
     meaning = "Time from the receipt of a delivery to its end"
     yield HistogramMetricFamily("hls_processing_seconds", meaning, buckets=buckets, sum_value=sum_s)
     unfinished = counters.get(("claude_calls", UNFINISHED), 0)
-    yield Gauge("hls_claude_unfinished_calls", "Calls in progress, or whose end could not be stored", unfinished)
+    yield Gauge(
+        "hls_claude_unfinished_calls",
+        "Calls in progress, or whose end could not be stored",
+        unfinished,
+    )
     yield Gauge("hls_claude_last_hour_calls", "Calls that count for claude.calls_per_hour", used)
     yield Gauge("hls_last_webhook_timestamp_seconds", "Time of the last verified webhook", last_at)
     yield Gauge("hls_queued_deliveries", "Deliveries that wait", queue.queued)
@@ -188,7 +252,11 @@ def _of_store(store: Storage) -> Iterator[Metric]:
     yield Gauge("hls_held_deliveries", "Of those: paused", queue.held)
     yield Gauge("hls_running_deliveries", "Deliveries in work", queue.running)
     yield Gauge("hls_dead_deliveries", "Dead letters", queue.dead)
-    yield Gauge("hls_oldest_due_seconds", "How long the oldest due delivery has been due", queue.oldest_due_s or 0)
+    yield Gauge(
+        "hls_oldest_due_seconds",
+        "How long the oldest due delivery has been due",
+        queue.oldest_due_s or 0,
+    )
     yield Gauge("hls_pauses", "Pauses of a repository or of everything", len(store.pauses.active()))
 
 
@@ -212,4 +280,6 @@ def read_histogram(counters: Counters) -> tuple[list[tuple[str, float]], float]:
     bounds = [f"{bound:g}" for bound in BUCKETS_S]
     counts = (counters.get(("processing_le", bound), 0) for bound in (*bounds, "inf"))
     names = (*map(str, BUCKETS_S), "+Inf")
-    return [*zip(names, accumulate(counts), strict=True)], counters.get(("processing_ms", ""), 0) / 1000
+    return [*zip(names, accumulate(counts), strict=True)], counters.get(
+        ("processing_ms", ""), 0
+    ) / 1000

@@ -57,7 +57,9 @@ ROUTES = (Route("/openapi.json", _send), Route("/docs", _show))
 @cache
 def make_document() -> dict[str, Any]:
     """Return the OpenAPI document; do not change it."""
-    types = list(dict.fromkeys([*(one.response for one in ENDPOINTS), ProblemDocument, DetailDocument]))
+    types = list(
+        dict.fromkeys([*(one.response for one in ENDPOINTS), ProblemDocument, DetailDocument])
+    )
     schemas, definitions = TypeAdapter.json_schemas(
         [(one, "serialization", TypeAdapter(one)) for one in types],
         ref_template="#/components/schemas/{model}",
@@ -74,9 +76,17 @@ def make_document() -> dict[str, Any]:
         "components": {
             "schemas": definitions["$defs"],
             "responses": {
-                f"{name}{status}": {"description": ERRORS[status], "content": _content(media_type, by_type[kind])}
+                f"{name}{status}": {
+                    "description": ERRORS[status],
+                    "content": _content(media_type, by_type[kind]),
+                }
                 for name, media_type, kind, statuses in (
-                    ("Problem", "application/problem+json", ProblemDocument, (400, 401, 403, 404, 405, 409, 503)),
+                    (
+                        "Problem",
+                        "application/problem+json",
+                        ProblemDocument,
+                        (400, 401, 403, 404, 405, 409, 503),
+                    ),
                     ("Detail", JSON, DetailDocument, (401, 405, 503)),
                 )
                 for status in statuses
@@ -94,13 +104,18 @@ class _Schemas(GenerateJsonSchema):
 def _operation(endpoint: Endpoint, schemas: Mapping[Any, object]) -> dict[str, object]:
     is_api = endpoint.path.startswith("/api/")
     responses: dict[int, object] = {
-        status: {"description": HTTPStatus(status).phrase, "content": _content(JSON, schemas[endpoint.response])}
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": _content(JSON, schemas[endpoint.response]),
+        }
         for status in endpoint.statuses
     }
     if is_api and endpoint.method == "GET":
         responses[304] = {"description": "the document has the ETag of If-None-Match"}
     for status in endpoint.errors:
-        responses[status] = {"$ref": f"#/components/responses/{'Problem' if is_api else 'Detail'}{status}"}
+        responses[status] = {
+            "$ref": f"#/components/responses/{'Problem' if is_api else 'Detail'}{status}"
+        }
     names = re.findall(r"{(\w+)}", endpoint.path)
     also = f"Older clients find it at `{endpoint.other_path}`, too." if endpoint.other_path else ""
     return {
@@ -108,7 +123,10 @@ def _operation(endpoint: Endpoint, schemas: Mapping[Any, object]) -> dict[str, o
         "summary": endpoint.summary,
         "description": " ".join(part for part in (endpoint.description, also) if part),
         "parameters": [
-            *({"name": name, "in": "path", "required": True, **PATH_PARAMETERS[name]} for name in names),
+            *(
+                {"name": name, "in": "path", "required": True, **PATH_PARAMETERS[name]}
+                for name in names
+            ),
             *_query_parameters(endpoint.query),
         ],
         "security": [{KEY: []}] if endpoint.needs_key else [{}, {KEY: []}],
@@ -123,8 +141,18 @@ def _content(media_type: str, schema: object) -> dict[str, object]:
 def _query_parameters(query: type[Query]) -> Iterator[dict[str, object]]:
     """Yield the parameters of a query. An empty value is no filter."""
     for name, field in query.model_json_schema().get("properties", {}).items():
-        about = {key: field.pop(key, None) for key in ("title", "description", "examples", "default")}
-        schema: dict[str, object] = {"anyOf": [*(one for one in field.get("anyOf", [field]) if one != NULL), EMPTY]}
+        about = {
+            key: field.pop(key, None) for key in ("title", "description", "examples", "default")
+        }
+        schema: dict[str, object] = {
+            "anyOf": [*(one for one in field.get("anyOf", [field]) if one != NULL), EMPTY]
+        }
         schema |= {} if about["default"] is None else {"default": about["default"]}
         example = {"example": about["examples"][0]} if about["examples"] else {}
-        yield {"name": name, "in": "query", "description": about["description"], "schema": schema, **example}
+        yield {
+            "name": name,
+            "in": "query",
+            "description": about["description"],
+            "schema": schema,
+            **example,
+        }

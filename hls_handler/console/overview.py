@@ -100,7 +100,9 @@ class Overview:
     waits: tuple[ReasonGroup, ...]
     dead: tuple[ReasonGroup, ...]
     calls_last_hour: int
-    totals: Mapping[str, tuple[str, str]]  # number, and the address of the deliveries that it counts or ""
+    totals: Mapping[
+        str, tuple[str, str]
+    ]  # number, and the address of the deliveries that it counts or ""
     plots: tuple[Plot, ...]
     events: Rows
     repositories: Rows
@@ -121,7 +123,12 @@ class OverviewPage:
         has_webhooks: bool,
     ) -> None:
         """`now` returns seconds since 1970."""
-        self._frame, self._overviews, self._health, self._rate_limit = frame, overviews, health, rate_limit
+        self._frame, self._overviews, self._health, self._rate_limit = (
+            frame,
+            overviews,
+            health,
+            rate_limit,
+        )
         self._now, self._store, self._has_webhooks = now, store, has_webhooks
 
     def routes(self) -> Sequence[BaseRoute]:
@@ -134,7 +141,9 @@ class OverviewPage:
     def _pause(self, request: Request, form: Form) -> Response:
         reason = form.get("reason", "").strip()[:MAX_FILTER_CHARACTERS].replace("\0", "")
         reason = f"{reason} (in the console)" if reason else "in the console"
-        self._store.pauses.pause(_parse_repository(form), reason=reason, by=self._frame.person(request))
+        self._store.pauses.pause(
+            _parse_repository(form), reason=reason, by=self._frame.person(request)
+        )
         return self._changed()
 
     def _resume(self, request: Request, form: Form) -> Response:
@@ -158,19 +167,27 @@ class OverviewPage:
         name = OverviewQuery.parse(request.query_params).period
         try:
             overview = await self._overviews.get(name)
-            budgets = await run_in_threadpool(self._store.budgets.states, list_budgets(self._frame.settings))
+            budgets = await run_in_threadpool(
+                self._store.budgets.states, list_budgets(self._frame.settings)
+            )
         except StoreUnavailable:
             overview, budgets = None, ()
         components = self._health.snapshot().components
         problems = list_problems(components, overview, f"in the last {PERIOD_TITLES[name]}")
-        good = {one: components[one].state for one in components.keys() - {problem.component for problem in problems}}
+        good = {
+            one: components[one].state
+            for one in components.keys() - {problem.component for problem in problems}
+        }
         return self._frame.render(
             request,
             "overview.html",
             status=200 if overview is not None else 503,
             problems=problems,
             state=problems[0].state if problems else "healthy",
-            works={state: [one for one in components if good.get(one) == state] for state in ("healthy", "unknown")},
+            works={
+                state: [one for one in components if good.get(one) == state]
+                for state in ("healthy", "unknown")
+            },
             overview=overview,
             period=name,
             periods=PERIOD_TITLES,
@@ -187,7 +204,9 @@ def _parse_repository(form: Mapping[str, str]) -> str | None:
     """Return the repository of the form; None for all. Raises `InvalidFilter`."""
     repository = form.get("repository", "").strip()
     if repository and not REPOSITORY_NAME.fullmatch(repository):
-        raise InvalidFilter(f"repository: found {repository[:MAX_FILTER_CHARACTERS]!r}, expected owner/repo")
+        raise InvalidFilter(
+            f"repository: found {repository[:MAX_FILTER_CHARACTERS]!r}, expected owner/repo"
+        )
     return repository or None
 
 
@@ -217,7 +236,9 @@ def list_problems(
         if overview.pauses and components["queue"].message is None:
             paused = "; ".join(sentence for sentence, _ in overview.pauses)
             found.append(Problem("queue", "degraded", paused, None, None, LINKS["queue"]))
-        rejections = sorted(overview.rejections, key=lambda one: RANKS.index(one[0]) if one[0] in RANKS else 9)
+        rejections = sorted(
+            overview.rejections, key=lambda one: RANKS.index(one[0]) if one[0] in RANKS else 9
+        )
         for status, number in rejections:
             sentence, cause = describe_rejection(status, number)
             found.append(Problem("webhooks", "degraded", f"{sentence} {period}", cause, None, LOG))
@@ -226,16 +247,24 @@ def list_problems(
 
 def read_overview(store: Storage, name: PeriodName) -> Overview:
     """Read the database and draw the plots. Blocks; raises `StoreUnavailable`."""
-    period, hours, deliveries = latest_period(name, store.now()), store.counter_hours, store.deliveries
+    period, hours, deliveries = (
+        latest_period(name, store.now()),
+        store.counter_hours,
+        store.deliveries,
+    )
     names = [*_RECEIVED, _OUTCOME, _LATENCY, _CLAUDE, REJECTED, _COST]
     totals, plots = describe_period(period, hours.series(names, period))
     holds = store.rate_limiter.all_held()
     holds.pop(ACCOUNT_LIMIT, None)  # calls to Claude are held as long
     return Overview(
         queue=deliveries.queue_state(),
-        pauses=tuple((describe_pause(pause), pause.repository or "") for pause in store.pauses.active()),
+        pauses=tuple(
+            (describe_pause(pause), pause.repository or "") for pause in store.pauses.active()
+        ),
         holds=holds,
-        waits=group_reasons(store.searches.count_reasons(DeliverySearch(state="queued"), is_waiting=True), QUEUED),
+        waits=group_reasons(
+            store.searches.count_reasons(DeliverySearch(state="queued"), is_waiting=True), QUEUED
+        ),
         dead=group_reasons(store.searches.count_reasons(DeliverySearch(state="dead")), DEAD),
         calls_last_hour=store.calls.count_last_hour(),
         totals=totals,
@@ -248,26 +277,38 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
     )
 
 
-def _rows(kind: Literal["event", "repository"], sums: Iterable[tuple[str, int]], period: Period) -> Rows:
+def _rows(
+    kind: Literal["event", "repository"], sums: Iterable[tuple[str, int]], period: Period
+) -> Rows:
     return tuple(
-        (label, "" if label == PING else list_address({kind: label}, since=period.since), (f"{number:,}",))
+        (
+            label,
+            "" if label == PING else list_address({kind: label}, since=period.since),
+            (f"{number:,}",),
+        )
         for label, number in sums
     )
 
 
 def describe_rejection(status: str, number: int) -> tuple[str, str]:
     """Return a sentence about the rejected requests with a status, without the period, and their likely cause."""
-    return f"{count(number, 'request')} to the webhook path got {status}", _CAUSES.get(status, "see the log")
+    return f"{count(number, 'request')} to the webhook path got {status}", _CAUSES.get(
+        status, "see the log"
+    )
 
 
-def describe_period(period: Period, series: Series) -> tuple[Mapping[str, tuple[str, str]], tuple[Plot, ...]]:
+def describe_period(
+    period: Period, series: Series
+) -> tuple[Mapping[str, tuple[str, str]], tuple[Plot, ...]]:
     """Return the totals by name, each with the address of the deliveries that it counts or "", and the plots."""
     layout = "%m-%d" if period.step >= timedelta(days=1) else "%m-%d %H:%M"
     labels = [f"{at:{layout}}" for at in period.starts]
     addresses = [list_address({}, since=at, until=at + period.step) for at in period.starts]
 
     def added(*counters: str, without: Sequence[str] = ()) -> list[int]:
-        found = [values for (one, of), values in series.items() if one in counters and of not in without]
+        found = [
+            values for (one, of), values in series.items() if one in counters and of not in without
+        ]
         return [sum(parts) for parts in zip([0] * len(labels), *found, strict=True)]
 
     def plot(
@@ -281,25 +322,45 @@ def describe_period(period: Period, series: Series) -> tuple[Mapping[str, tuple[
         return Plot(title, svg, tuple(values), tuple(zip(labels, addresses, cells, strict=True)))
 
     received = added(*_RECEIVED)
-    ended = {state: series.get((_OUTCOME, state), (0,) * len(labels)) for state in ("done", "ignored", "dead")}
+    ended = {
+        state: series.get((_OUTCOME, state), (0,) * len(labels))
+        for state in ("done", "ignored", "dead")
+    }
     done, dead = sum(ended["done"]), sum(ended["dead"])
     cost = [value / 1_000_000 for value in added(_COST)]
     failed = added(_CLAUDE, without=(SUCCESS, UNFINISHED))
     buckets = {label: values for (one, label), values in series.items() if one == _LATENCY}
-    histograms = [{label: values[index] for label, values in buckets.items()} for index in range(len(labels))]
+    histograms = [
+        {label: values[index] for label, values in buckets.items()} for index in range(len(labels))
+    ]
     whole = {label: sum(values) for label, values in buckets.items()}
     totals = {
         "Received": (f"{sum(received):,}", list_address({}, since=period.since)),
         **{
-            state.capitalize(): (f"{sum(values):,}", list_address({"state": state}, since=period.since))
-            for state, values in {**ended, "superseded": series.get((_OUTCOME, "superseded"), ())}.items()
+            state.capitalize(): (
+                f"{sum(values):,}",
+                list_address({"state": state}, since=period.since),
+            )
+            for state, values in {
+                **ended,
+                "superseded": series.get((_OUTCOME, "superseded"), ()),
+            }.items()
         },
         "Success": (format_percent(done * 100 / (done + dead) if done + dead else None), ""),
-        **{name: (format_duration(percentile(whole, share)), "") for name, share in PERCENTILES.items()},
+        **{
+            name: (format_duration(percentile(whole, share)), "")
+            for name, share in PERCENTILES.items()
+        },
         "Cost": (format_sum_usd(sum(cost)), ""),
     }
-    seconds = {name: [percentile(one, share) for one in histograms] for name, share in PERCENTILES.items()}
-    errors = {"dead deliveries": ended["dead"], "failed calls": failed, "rejected requests": added(REJECTED)}
+    seconds = {
+        name: [percentile(one, share) for one in histograms] for name, share in PERCENTILES.items()
+    }
+    errors = {
+        "dead deliveries": ended["dead"],
+        "failed calls": failed,
+        "rejected requests": added(REJECTED),
+    }
     return totals, (
         plot("Deliveries", {"received": received, **ended}),
         plot("Processing time", seconds, format_duration, "seconds"),

@@ -50,14 +50,23 @@ def render(request: Request, template: str, *, status: int = 200, **variables: A
 
 def show_error(request: Request, error: HTTPException) -> Response:
     """Return the page about a request that no other page answers. Everybody may see it."""
-    path, text = truncate(request.url.path, MAX_PATH), f"{error.detail[:1].upper()}{error.detail[1:]}."
+    path, text = (
+        truncate(request.url.path, MAX_PATH),
+        f"{error.detail[:1].upper()}{error.detail[1:]}.",
+    )
     if error.detail == HTTPStatus.NOT_FOUND.phrase:
         text = f"There is no page {path}."
     elif error.detail == HTTPStatus.METHOD_NOT_ALLOWED.phrase:
         text = f"{path} does not answer to {request.method}."
     title = HTTPStatus(error.status_code).phrase
     page = render(
-        request, "message.html", status=error.status_code, title=title, text=text, has_key=False, may_use=False
+        request,
+        "message.html",
+        status=error.status_code,
+        title=title,
+        text=text,
+        has_key=False,
+        may_use=False,
     )
     page.headers.update(error.headers or {})
     return page
@@ -115,7 +124,9 @@ def _format_relative(moment: datetime, now: datetime) -> Markup:
     seconds = round((now - moment).total_seconds())
     span = re.sub(r"\.\d+", "", format_duration(abs(seconds)))
     text = f"{span} ago" if seconds > 0 else f"in {span}" if seconds else "now"
-    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(moment.isoformat(), _format_time(moment), text)
+    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
+        moment.isoformat(), _format_time(moment), text
+    )
 
 
 def _end_sentence(text: str) -> str:

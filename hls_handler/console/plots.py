@@ -30,7 +30,12 @@ A larger one would have too small a text on a phone.
 
 
 def draw(
-    title: str, labels: Sequence[str], series: Series, *, unit: Callable[[float], str], steps: Steps = "any"
+    title: str,
+    labels: Sequence[str],
+    series: Series,
+    *,
+    unit: Callable[[float], str],
+    steps: Steps = "any",
 ) -> Markup:
     """Return an `svg` element with a line for each series. The axis has at most six of the labels.
 
@@ -49,27 +54,51 @@ def draw(
     def y(value: float) -> str:
         return f"{_BASE - value * scale:.1f}"
 
-    drawn = [Markup('<svg xmlns="http://www.w3.org/2000/svg" class="plot" viewBox="0 0 440 200" role="img" ')]
+    drawn = [
+        Markup(
+            '<svg xmlns="http://www.w3.org/2000/svg" class="plot" viewBox="0 0 440 200" role="img" '
+        )
+    ]
     drawn.append(Markup('aria-label="{}">').format(escape_unprintable(title)))
     for height, text in heights.items():
         drawn.append(Markup('<path class="guide" d="M{} {}H{}"/>').format(left, y(height), _RIGHT))
-        drawn.append(Markup('<text class="height" x="{}" y="{}" dy="4">{}</text>').format(left - 5, y(height), text))
+        drawn.append(
+            Markup('<text class="height" x="{}" y="{}" dy="4">{}</text>').format(
+                left - 5, y(height), text
+            )
+        )
     for index, label in enumerate(labels):
         if index % (len(labels) // 6 + 1) == 0:
-            middle = min(left + (index + 0.5) * slot, 440 - 3.5 * len(label))  # a character has at most 7 units
-            drawn.append(Markup('<text class="label" x="{:.1f}" y="{}">{}</text>').format(middle, _LABELS, label))
+            middle = min(
+                left + (index + 0.5) * slot, 440 - 3.5 * len(label)
+            )  # a character has at most 7 units
+            drawn.append(
+                Markup('<text class="label" x="{:.1f}" y="{}">{}</text>').format(
+                    middle, _LABELS, label
+                )
+            )
     for number, (name, values) in enumerate(series.items()):
         shown, at = escape_unprintable(name), 12 + number * 420 / len(series)
         drawn.append(Markup('<g class="color-{}">').format(_STATES.get(name, number)))
-        drawn.append(Markup('<rect x="{:.1f}" y="{}" width="12" height="12"/>').format(at, _LEGEND - 10))
-        drawn.append(Markup('<text class="legend" x="{:.1f}" y="{}">{}</text>').format(at + 17, _LEGEND, shown))
+        drawn.append(
+            Markup('<rect x="{:.1f}" y="{}" width="12" height="12"/>').format(at, _LEGEND - 10)
+        )
+        drawn.append(
+            Markup('<text class="legend" x="{:.1f}" y="{}">{}</text>').format(
+                at + 17, _LEGEND, shown
+            )
+        )
         points = [(index, value) for index, value in enumerate(values) if value is not None]
         gaps = {index + 1 for index, value in enumerate(values) if value is None} | {0}
-        path = " ".join(f"{'M' if index in gaps else 'L'}{x(index)} {y(value)}" for index, value in points)
+        path = " ".join(
+            f"{'M' if index in gaps else 'L'}{x(index)} {y(value)}" for index, value in points
+        )
         drawn.append(Markup('<path class="line" d="{}"/>').format(path))
         for index, value in points:
             hint = Markup("<title>{}, {}: {}</title>").format(shown, labels[index], unit(value))
-            drawn.append(Markup('<circle cx="{}" cy="{}" r="3">{}</circle>').format(x(index), y(value), hint))
+            drawn.append(
+                Markup('<circle cx="{}" cy="{}" r="3">{}</circle>').format(x(index), y(value), hint)
+            )
         drawn.append(Markup("</g>"))
     return Markup("").join([*drawn, Markup("</svg>")])
 
@@ -78,7 +107,9 @@ def axis_values(most: float, steps: Steps) -> list[float]:
     """Return at most six values from 0 to a value above `most`, so that the plot has headroom: [0, 2, 4, 6] for 5."""
     whole = list(_STEPS) if steps == "seconds" else []
     exponent = math.floor(math.log10(most)) - 1 if most > 0 else 0
-    powers = [factor * 10.0**power for power in range(exponent, exponent + 4) for factor in (1, 2, 5)]
+    powers = [
+        factor * 10.0**power for power in range(exponent, exponent + 4) for factor in (1, 2, 5)
+    ]
     possible = whole + [one for one in powers if steps == "any" or one > max(whole, default=0.9)]
     step = next(one for one in possible if one * 5 > most * 1.05)
     return [round(step * index, 12) for index in range(math.floor(most * 1.05 / step) + 2)]

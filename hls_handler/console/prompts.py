@@ -57,7 +57,9 @@ class PromptPages:
         return self._frame.render(
             request,
             "prompts.html",
-            rows=[(one, format_triggers(library, one), stats.versions(one.id)[0]) for one in prompts],
+            rows=[
+                (one, format_triggers(library, one), stats.versions(one.id)[0]) for one in prompts
+            ],
             problem=reloading.reload_error,
             warnings=library.warnings,
             format_cost=format_known_cost,
@@ -66,7 +68,9 @@ class PromptPages:
     async def _show(self, request: Request) -> Response:
         name, library = prompt_name(request), self._prompts().latest
         if name not in library.prompts:
-            return self._frame.message(request, f"There is no prompt {name} in the library.", status=404)
+            return self._frame.message(
+                request, f"There is no prompt {name} in the library.", status=404
+            )
         about = await asyncio.to_thread(self._describe, library, name)
         versions = (await self._stats.get()).versions(library.prompts[name].id)
         return self._frame.render(

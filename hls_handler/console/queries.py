@@ -24,7 +24,8 @@ MAX_LIMIT, MAX_OFFSET = 100, 2_000
 REPOSITORY = r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}"
 WITHOUT_NUL = r"^[^\u0000]*$"
 _CONVERSATION = re.compile(
-    r"(?:https?://[^/\s]+/)?([\w.-]+/[\w.-]+)(?:/(?:issues|pull)/|\s*#\s*)(\d+)(?:[/?#]\S*)?", re.ASCII
+    r"(?:https?://[^/\s]+/)?([\w.-]+/[\w.-]+)(?:/(?:issues|pull)/|\s*#\s*)(\d+)(?:[/?#]\S*)?",
+    re.ASCII,
 )
 """Matches the address of an issue or a pull request, and "owner/repo #7"."""
 
@@ -55,8 +56,12 @@ Time = Annotated[datetime, BeforeValidator(_parse_time)]
 Number = Annotated[int, BeforeValidator(_parse_number)]
 
 
-def _parameter(description: str, example: str | int | None = None, *, default: object = None, **bounds: Any) -> Any:
-    return Field(default, description=description, examples=None if example is None else [example], **bounds)
+def _parameter(
+    description: str, example: str | int | None = None, *, default: object = None, **bounds: Any
+) -> Any:
+    return Field(
+        default, description=description, examples=None if example is None else [example], **bounds
+    )
 
 
 class Query(BaseModel):
@@ -66,9 +71,13 @@ class Query(BaseModel):
     def parse(cls, given: Mapping[str, str]) -> Self:
         """Return the query of an address. An empty value is no filter. Raises `InvalidFilter`."""
         try:
-            return cls.model_validate({name: value.strip() for name, value in given.items() if value.strip()})
+            return cls.model_validate(
+                {name: value.strip() for name, value in given.items() if value.strip()}
+            )
         except ValidationError as exc:
-            raise InvalidFilter(_describe(exc.errors()[0], ", ".join(cls.model_fields) or "none")) from None
+            raise InvalidFilter(
+                _describe(exc.errors()[0], ", ".join(cls.model_fields) or "none")
+            ) from None
 
 
 def _describe(error: ErrorDetails, known: str) -> str:
@@ -81,13 +90,19 @@ def _describe(error: ErrorDetails, known: str) -> str:
 
 class _DeliveryFilters(Query):
     repository: Text | None = _parameter("only of this repository, in any case")
-    event: Text | None = _parameter("only of this event, with or without its action, such as issues.opened")
+    event: Text | None = _parameter(
+        "only of this event, with or without its action, such as issues.opened"
+    )
     sender: Text | None = _parameter("only events that this account caused")
     text: Text | None = _parameter(
         "owner/repo#7, owner/repo or #7, part of the reason or of the title, or beginning of GUID or request id"
     )
-    since: Time | None = _parameter("only deliveries received from this time on; UTC without an offset")
-    until: Time | None = _parameter("only deliveries received before this time; UTC without an offset")
+    since: Time | None = _parameter(
+        "only deliveries received from this time on; UTC without an offset"
+    )
+    until: Time | None = _parameter(
+        "only deliveries received before this time; UTC without an offset"
+    )
 
     def search(self) -> DeliverySearch:
         given = {**dict(self), "text": _CONVERSATION.sub(r"\1#\2", self.text or "")}
@@ -107,10 +122,12 @@ class RetryQuery(_DeliveryFilters):
 
 class AnalysesQuery(Query):
     repo_full_name: str | None = _parameter(
-        "only of this repository, as GitHub writes it", "octocat/Hello-World", pattern=f"^{REPOSITORY}$"
+        "only of this repository, as GitHub writes it",
+        "octocat/Hello-World",
+        pattern=f"^{REPOSITORY}$",
     )
-    pr_number: Annotated[int, Field(ge=1, le=MAX_NUMBER), BeforeValidator(_parse_number)] | None = _parameter(
-        "only of the issue or pull request with this number", 7
+    pr_number: Annotated[int, Field(ge=1, le=MAX_NUMBER), BeforeValidator(_parse_number)] | None = (
+        _parameter("only of the issue or pull request with this number", 7)
     )
     kind: Kind | None = _parameter("only of events of this family")
     since: Time | None = _parameter("only replies from this time on; UTC without an offset")
@@ -118,13 +135,15 @@ class AnalysesQuery(Query):
     offset: Number = _parameter("matching analyses to skip", default=0, ge=0, le=MAX_OFFSET)
 
     def search(self) -> AnalysisSearch:
-        return AnalysisSearch(self.repo_full_name, self.pr_number, self.kind, self.since, self.limit, self.offset)
+        return AnalysisSearch(
+            self.repo_full_name, self.pr_number, self.kind, self.since, self.limit, self.offset
+        )
 
 
 class AuditQuery(Query):
     person: Text = _parameter("only of people whose name contains this", default="")
-    before: Annotated[int, Field(ge=1, le=MAX_NUMBER), BeforeValidator(_parse_number)] | None = _parameter(
-        "id of the last change of the page before"
+    before: Annotated[int, Field(ge=1, le=MAX_NUMBER), BeforeValidator(_parse_number)] | None = (
+        _parameter("id of the last change of the page before")
     )
 
 
@@ -138,7 +157,9 @@ class FiguresQuery(Query):
     period: PeriodName = _parameter("its length, without `since`", "30d", default="7d")
     since: Time | None = _parameter("begin of another period; UTC without an offset")
     until: Time | None = _parameter("end of the period, by default now")
-    repository: Text | None = _parameter("only of this repository, in any case", "octocat/Hello-World")
+    repository: Text | None = _parameter(
+        "only of this repository, in any case", "octocat/Hello-World"
+    )
 
     @model_validator(mode="after")
     def _check_times(self) -> Self:

@@ -34,7 +34,11 @@ UNKNOWN = "This was rendered again; the version of HLS that sent it recorded no 
 
 
 def render_sent_prompt(
-    store: Storage, row: DeliveryRow, calls: Sequence[CallRow], call: CallRow, table: RepositoryTable
+    store: Storage,
+    row: DeliveryRow,
+    calls: Sequence[CallRow],
+    call: CallRow,
+    table: RepositoryTable,
 ) -> Mapping[str, Any]:
     """Return what the template shows of `call`, rendered again. Raises `NotRepeatable` or `PromptError`.
 
@@ -49,8 +53,14 @@ def render_sent_prompt(
     return {
         "rendered": rendered,
         "is_identical": is_identical,
-        "verdict": IDENTICAL if is_identical else UNKNOWN if call.request_digest is None else DIFFERENT,
-        "correction": (reply, CORRECTION.format(problem=problem)) if _is_correction(calls, call) else None,
+        "verdict": IDENTICAL
+        if is_identical
+        else UNKNOWN
+        if call.request_digest is None
+        else DIFFERENT,
+        "correction": (reply, CORRECTION.format(problem=problem))
+        if _is_correction(calls, call)
+        else None,
         "parts": tuple(split_untrusted(rendered.task)),
         "schema": json.dumps(request_schema(rendered.schema), indent=2),
     }
@@ -59,8 +69,12 @@ def render_sent_prompt(
 def _is_correction(calls: Sequence[CallRow], call: CallRow) -> bool:
     """Return True if the call asked to correct the invalid reply to the one before. `calls` are in their order."""
     earlier = (one for one in calls[: calls.index(call)] if one.index == call.index)
-    before = [one for one in earlier if one.outcome not in (*FREE, None)]  # after those, the same is asked again
-    return bool(before) and before[-1].outcome == "invalid" and not _is_correction(calls, before[-1])
+    before = [
+        one for one in earlier if one.outcome not in (*FREE, None)
+    ]  # after those, the same is asked again
+    return (
+        bool(before) and before[-1].outcome == "invalid" and not _is_correction(calls, before[-1])
+    )
 
 
 class SentPromptPages:

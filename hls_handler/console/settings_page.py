@@ -22,8 +22,15 @@ from hls_handler.storage import Storage
 
 
 class SettingsPages:
-    def __init__(self, frame: Frame, store: Storage, prompts: Callable[[], ReloadingLibrary]) -> None:
-        self._frame, self._settings, self._store, self._prompts = frame, frame.settings, store, prompts
+    def __init__(
+        self, frame: Frame, store: Storage, prompts: Callable[[], ReloadingLibrary]
+    ) -> None:
+        self._frame, self._settings, self._store, self._prompts = (
+            frame,
+            frame.settings,
+            store,
+            prompts,
+        )
 
     def routes(self) -> Sequence[BaseRoute]:
         return [self._frame.page("/settings", self._show)]
@@ -41,7 +48,11 @@ class SettingsPages:
             file=self._settings.sources.file,
             warnings=[mask(warning) for warning in self._settings.warnings],
             repository=repository,
-            names=[entry.name for entry in self._settings.repositories if REPOSITORY_NAME.fullmatch(entry.name)],
+            names=[
+                entry.name
+                for entry in self._settings.repositories
+                if REPOSITORY_NAME.fullmatch(entry.name)
+            ],
             report=report,
             problem=problem,
             sections={} if repository else report_service(self._settings),

@@ -31,12 +31,16 @@ class SignInPages:
         self._frame.require_permitted_origin(request)
         return self._page(request, _local_path(request.query_params.get("next")))
 
-    def _page(self, request: Request, wanted: str, *, problem: str = "", status: int = 200) -> Response:
+    def _page(
+        self, request: Request, wanted: str, *, problem: str = "", status: int = 200
+    ) -> Response:
         if not self._access.has_key and not self._access.is_allowed(request):
             return self._frame.message(request, AT_PROXY, status=401)
         if not self._access.has_key:
             return RedirectResponse(wanted, 303)
-        return self._frame.render(request, "sign_in.html", status=status, wanted=wanted, problem=problem)
+        return self._frame.render(
+            request, "sign_in.html", status=status, wanted=wanted, problem=problem
+        )
 
     async def _sign_in(self, request: Request) -> Response:
         self._frame.require_permitted_origin(request)

@@ -82,15 +82,26 @@ class Prepared:
     @property
     def digest(self) -> str:
         """Identifies the questions. The form sends it with the button that says what they cost."""
-        return sha256(b"".join(digest_request(one) for trial in self.trials for one in trial.requests)).hexdigest()
+        return sha256(
+            b"".join(digest_request(one) for trial in self.trials for one in trial.requests)
+        ).hexdigest()
 
     @property
     def guids(self) -> str:
-        return " ".join(one.source.event.delivery if isinstance(one, Trial) else one.guid for one in self.planned)
+        return " ".join(
+            one.source.event.delivery if isinstance(one, Trial) else one.guid
+            for one in self.planned
+        )
 
 
 class TrialPages:
-    def __init__(self, frame: Frame, store: Storage, prompts: Callable[[], ReloadingLibrary], runs: ClaudeRuns) -> None:
+    def __init__(
+        self,
+        frame: Frame,
+        store: Storage,
+        prompts: Callable[[], ReloadingLibrary],
+        runs: ClaudeRuns,
+    ) -> None:
         self._frame, self._store, self._prompts, self._runs = frame, store, prompts, runs
 
     def routes(self) -> Sequence[BaseRoute]:
@@ -105,14 +116,22 @@ class TrialPages:
         """Lead to the trial of the prompt that was asked about a delivery, with this delivery."""
         row, library = require_delivery(self._store, request), self._prompts().latest
         asked = [call.prompt_id.partition("@")[0] for call in self._store.calls.calls_of(row.guid)]
-        names = [one for one in (*asked, *library.on(row.event_key), *library.on(row.event)) if one in library.prompts]
+        names = [
+            one
+            for one in (*asked, *library.on(row.event_key), *library.on(row.event))
+            if one in library.prompts
+        ]
         if not names:
             raise HTTPException(404, f"the library has no prompt for {row.event_key}")
-        return RedirectResponse(f"/prompts/{names[0]}/edit?{urlencode({'delivery': row.guid})}", 303)
+        return RedirectResponse(
+            f"/prompts/{names[0]}/edit?{urlencode({'delivery': row.guid})}", 303
+        )
 
     def _show(self, request: Request) -> Response:
         """Show the last trial of the prompt, or with a query a new one."""
-        given = {name: value for name, value in request.query_params.items() if name != "text"}  # links give no text
+        given = {
+            name: value for name, value in request.query_params.items() if name != "text"
+        }  # links give no text
         library, edit = self._read(request, given)
         progress = self._runs.find(edit.name)
         if progress is None or (given and progress.finished_at is not None):
@@ -125,10 +144,16 @@ class TrialPages:
             return self._page(request, library, edit)
         location = RedirectResponse(f"/prompts/{edit.name}/edit", 303)
         try:
-            prepared = self._prepare(library, edit, form.get("deliveries", "").split()[: max(NUMBERS)])
+            prepared = self._prepare(
+                library, edit, form.get("deliveries", "").split()[: max(NUMBERS)]
+            )
             if prepared.digest == form["send"]:
                 self._runs.start(
-                    edit.name, prepared.planned, self._frame.settings, edit, by=self._frame.person(request)
+                    edit.name,
+                    prepared.planned,
+                    self._frame.settings,
+                    edit,
+                    by=self._frame.person(request),
                 )
                 return location
         except CallRefused as exc:
@@ -148,7 +173,9 @@ class TrialPages:
         if text != saved and not self._frame.settings.may_try_edits:
             raise HTTPException(403, NEEDS_KEY)
         most = int(given["most"]) if given.get("most", "") in map(str, NUMBERS) else 1
-        return library, Edit(name, file, text, given.get("delivery", "").strip(), most, text != saved)
+        return library, Edit(
+            name, file, text, given.get("delivery", "").strip(), most, text != saved
+        )
 
     def _prepare(self, library: Library, edit: Edit, guids: Sequence[str]) -> Prepared:
         """Render with the deliveries `guids`; without any, with that of the form, corrected ones, then the newest.
@@ -156,7 +183,9 @@ class TrialPages:
         Raises `NotRepeatable` or `PromptError`.
         """
         store, settings, name = self._store, self._frame.settings, edit.name
-        edited = load_checked(settings, unsaved={edit.file: edit.text}) if edit.is_changed else library
+        edited = (
+            load_checked(settings, unsaved={edit.file: edit.text}) if edit.is_changed else library
+        )
         if name not in edited.prompts:
             raise NotRepeatable(f"with this edit, there is no prompt {name} any more")
         config = DeliveryConfig(settings, self._frame.table, edited)
@@ -176,7 +205,9 @@ class TrialPages:
         trials = [one for one in planned if isinstance(one, Trial)]
         if not trials:
             known = "no suitable delivery of its events is stored; `hls render` and `hls prompts try` have others"
-            raise NotRepeatable(next((one.problem for one in planned if isinstance(one, Comparison)), known))
+            raise NotRepeatable(
+                next((one.problem for one in planned if isinstance(one, Comparison)), known)
+            )
         return Prepared(
             edited.warnings if edit.is_changed else (),
             _render_edited_comment(edited, edit, trials[0]),
@@ -214,7 +245,9 @@ class TrialPages:
             edit=edit,
             prompt=library.prompts[edit.name],
             may_edit=self._frame.settings.may_try_edits,
-            is_shipped=Path(_find_file(library, edit.name, edit.file).file).is_relative_to(shipped.PROMPTS),
+            is_shipped=Path(_find_file(library, edit.name, edit.file).file).is_relative_to(
+                shipped.PROMPTS
+            ),
             diff=_diff(library, edit),
             problems=problems,
             prepared=prepared,
@@ -240,7 +273,10 @@ def _diff(library: Library, edit: Edit) -> list[str]:
     """Return the lines of a diff that `git apply` accepts, with the library's folder: "a/prompts/issues/analyze.j2"."""
     source = _find_file(library, edit.name, edit.file)
     folder = Path(source.file.removesuffix(source.name)).absolute().name
-    before, after = ((f"{side}/{folder}/{source.name}", text) for side, text in (("a", source.text), ("b", edit.text)))
+    before, after = (
+        (f"{side}/{folder}/{source.name}", text)
+        for side, text in (("a", source.text), ("b", edit.text))
+    )
     return diff_texts(before, after)
 
 
@@ -249,7 +285,9 @@ def _render_edited_comment(library: Library, edit: Edit, trial: Trial) -> str | 
     if not edit.file.endswith((COMMENT_SUFFIX, ".md.j2")) and edit.file != SHARED_COMMENT:
         return None
     source = trial.source
-    invented = {name: sample_values(hint)[0] for name, hint in source.handler.comment_variable_types.items()}
+    invented = {
+        name: sample_values(hint)[0] for name, hint in source.handler.comment_variable_types.items()
+    }
     reply = sample_values(library.prompts[edit.name].reply_model)[0]
     variables = {**source.variables(edit.name)(source.facts), **invented, "analysis": reply}
     return render_comment(library, edit.name, variables, key=trial.key)

@@ -66,7 +66,10 @@ HOURLY = frozenset(
 class CounterWriter:
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._increment, self._increment_hour = _increment(database, counters), _increment(database, counter_hours)
+        self._increment, self._increment_hour = (
+            _increment(database, counters),
+            _increment(database, counter_hours),
+        )
         self._set = database.of_many_rows(database.upsert(counters, "value"))
 
     def add(self, connection: Connection, counts: Counts, *, at: int | None = None) -> None:
@@ -76,7 +79,10 @@ class CounterWriter:
         """
         if not counts:
             return
-        rows = [{"name": name, "label": label, "value": counts[name, label]} for name, label in sorted(counts)]
+        rows = [
+            {"name": name, "label": label, "value": counts[name, label]}
+            for name, label in sorted(counts)
+        ]
         connection.execute(self._increment, rows)
         moment = self._database.now_in(connection) if at is None else at
         hour = moment - moment % HOUR_MS
@@ -87,12 +93,16 @@ class CounterWriter:
     def uncount_end(self, connection: Connection, state: State, finished_at: int) -> None:
         """Take back a delivery that is queued again from the hour in which it ended (ms); the total keeps each end."""
         hour = finished_at - finished_at % HOUR_MS
-        connection.execute(self._increment_hour, [{"name": "outcome", "label": state, "value": -1, "hour": hour}])
+        connection.execute(
+            self._increment_hour, [{"name": "outcome", "label": state, "value": -1, "hour": hour}]
+        )
 
     def set_values(self, connection: Connection, name: str, values: Mapping[str, int]) -> None:
         """Replace values of the counter `name`, such as times in ms. The keys of `values` are counter labels."""
         if values:
-            rows = [{"name": name, "label": label, "value": values[label]} for label in sorted(values)]
+            rows = [
+                {"name": name, "label": label, "value": values[label]} for label in sorted(values)
+            ]
             connection.execute(self._set, rows)
 
 

@@ -67,7 +67,10 @@ _PROBE, _PROBE_BYTES = "write-probe", 64_000  # a full disk may still accept a f
 NO_POOLER = "name the PostgreSQL server itself in storage.url: a connection pooler drops the time limits that HLS sets"
 
 _REMEDIES = (
-    ("locked|lock timeout", "another program has locked it: stop that one, or wait until it is done"),
+    (
+        "locked|lock timeout",
+        "another program has locked it: stop that one, or wait until it is done",
+    ),
     ("disk is full", "free disk space"),
     ("no space left|could not extend", "free disk space where PostgreSQL keeps its data"),
     (
@@ -80,14 +83,26 @@ _REMEDIES = (
         "starting up|recovery mode|shutting down|administrator command",
         "wait until it has started; its log says why",
     ),
-    ("did not answer|timeout expired", "see whether the server hangs, or the network on the way to it"),
+    (
+        "did not answer|timeout expired",
+        "see whether the server hangs, or the network on the way to it",
+    ),
     ("disk i/o", "check the disk: reading or writing fails"),
     ("readonly", "let the user that runs HLS write to the file and its folder"),
-    ("unable to open", "put the file back if it is gone, and let the user that runs HLS write to it and its folder"),
-    ("not a database", "the file is not an SQLite database: move it away, or name another file in storage.url"),
+    (
+        "unable to open",
+        "put the file back if it is gone, and let the user that runs HLS write to it and its folder",
+    ),
+    (
+        "not a database",
+        "the file is not an SQLite database: move it away, or name another file in storage.url",
+    ),
     ("malformed", "the file is damaged: restore a copy of it"),
     ("password", "check the user and the password in storage.url"),
-    ("permission|read-only", "name a server and a user in storage.url that may write to the database"),
+    (
+        "permission|read-only",
+        "name a server and a user in storage.url that may write to the database",
+    ),
     ('role |database "', "create the user and the database that storage.url names, or name others"),
     ("startup parameter", NO_POOLER),
 )
@@ -194,7 +209,8 @@ class Database:
         """Return an INSERT that replaces the columns `replaced` if a row with the same primary key exists."""
         new = self.insert(table)
         return new.on_conflict_do_update(
-            index_elements=list(table.primary_key), set_={name: new.excluded[name] for name in replaced}
+            index_elements=list(table.primary_key),
+            set_={name: new.excluded[name] for name in replaced},
         )
 
     def statement(self, build: Callable[[Database], T]) -> T:
@@ -213,7 +229,12 @@ class Database:
         return new if self.file is not None else new.returning(*new.table.primary_key)
 
     def insert_rows(
-        self, connection: Connection, table: Table, rows: Sequence[Mapping[str, object]], *, if_new: bool = False
+        self,
+        connection: Connection,
+        table: Table,
+        rows: Sequence[Mapping[str, object]],
+        *,
+        if_new: bool = False,
     ) -> None:
         """Insert rows, which all have the same columns. With `if_new`, rows that already exist stay unchanged.
 
@@ -228,7 +249,9 @@ class Database:
             new = self.insert(table)
             if not is_sqlite:
                 new = new.from_select(names, _select_arrays(table, names))
-            self._inserts[table.name, names, if_new] = new.on_conflict_do_nothing() if if_new else new
+            self._inserts[table.name, names, if_new] = (
+                new.on_conflict_do_nothing() if if_new else new
+            )
         values = list(rows) if is_sqlite else {name: [row[name] for row in rows] for name in names}
         connection.execute(self._inserts[table.name, names, if_new], values)
 
@@ -260,14 +283,20 @@ class Database:
         """Return SQL for the time in ms when a statement is executed; on SQLite by the clock of this machine."""
         if self.file is not None:
             return bindparam("now_ms", callable_=self._machine_ms, type_=BigInteger())
-        skew = bindparam("skew_ms", callable_=lambda: self._skew() // _MILLISECOND, type_=BigInteger())
+        skew = bindparam(
+            "skew_ms", callable_=lambda: self._skew() // _MILLISECOND, type_=BigInteger()
+        )
         # clock_timestamp() is volatile. In a subquery, it is called once, so that PostgreSQL can use an index.
         seconds = func.date_part("epoch", func.clock_timestamp())
         return select(cast(seconds * 1000, BigInteger) + skew).scalar_subquery()
 
     def now_in(self, connection: Connection) -> int:
         """Return the database's time in milliseconds. SQLite uses the clock of this machine."""
-        return self._machine_ms() if self.file is not None else connection.execute(select(self.now)).scalar_one()
+        return (
+            self._machine_ms()
+            if self.file is not None
+            else connection.execute(select(self.now)).scalar_one()
+        )
 
     def current_time(self) -> datetime:
         """Return the database's time, aware UTC."""
@@ -279,7 +308,9 @@ class Database:
     def check_writable(self) -> None:
         """Write 64 kB and delete them, to test whether a delivery can be stored. Raises `StoreUnavailable` if not."""
         probe = {"name": _PROBE, "value": random_bytes.token_bytes(_PROBE_BYTES)}
-        no_rows = deliveries.update().where(false()).values(reason=None)  # fails if another program locks the table
+        no_rows = (
+            deliveries.update().where(false()).values(reason=None)
+        )  # fails if another program locks the table
         with self.writing() as connection:
             connection.execute(no_rows)
             connection.execute(self.upsert(secrets, "value"), probe)
@@ -307,7 +338,9 @@ class Database:
         try:
             database_bytes = self.file.stat().st_size
             for suffix in ("-wal", "-shm"):
-                with suppress(FileNotFoundError):  # another process that closes the database deletes them
+                with suppress(
+                    FileNotFoundError
+                ):  # another process that closes the database deletes them
                     database_bytes += self.file.with_name(self.file.name + suffix).stat().st_size
             return {
                 "database_bytes": database_bytes,
@@ -315,7 +348,9 @@ class Database:
                 "disk_free_bytes": shutil.disk_usage(self.file.parent).free,
             }
         except OSError as exc:
-            raise StoreUnavailable(f"the size of {self.file.absolute()} cannot be read: {exc.strerror}") from exc
+            raise StoreUnavailable(
+                f"the size of {self.file.absolute()} cannot be read: {exc.strerror}"
+            ) from exc
 
     def close(self) -> None:
         """Close all connections, and interrupt threads that wait for the server. A later use connects again."""
@@ -348,27 +383,41 @@ class Database:
             yield
         except TimeoutError as exc:
             locked = f"{exc}; see whether another program locks the database"
-            raise StoreUnavailable(f"the database {self.shown_url} cannot be used: {locked}") from exc
+            raise StoreUnavailable(
+                f"the database {self.shown_url} cannot be used: {locked}"
+            ) from exc
         except (sql.IntegrityError, self._integrity_error) as exc:
-            raise StoreUnavailable(self._message(exc)) from None  # the text of PostgreSQL's error shows the whole row
+            raise StoreUnavailable(
+                self._message(exc)
+            ) from None  # the text of PostgreSQL's error shows the whole row
         except (sql.SQLAlchemyError, self._driver_error) as exc:
             cause = _cause(exc)
-            starts = isinstance(cause, self._driver_error) and any(words in str(cause) for words in _STARTING)
+            starts = isinstance(cause, self._driver_error) and any(
+                words in str(cause) for words in _STARTING
+            )
             raise (NotReady if starts else StoreUnavailable)(self._message(exc)) from exc
 
     def _message(self, exc: Exception) -> str:
         cause = _cause(exc)
         first_line = (str(cause).strip() or type(cause).__name__).splitlines()[0]
         default = (
-            "see whether PostgreSQL runs where storage.url says" if self.file is None else "see whether it is intact"
+            "see whether PostgreSQL runs where storage.url says"
+            if self.file is None
+            else "see whether it is intact"
         )
-        remedy = next((words for pattern, words in _REMEDIES if re.search(pattern, first_line, re.I)), default)
+        remedy = next(
+            (words for pattern, words in _REMEDIES if re.search(pattern, first_line, re.I)), default
+        )
         return f"the database {self.shown_url} cannot be used: {first_line}; {remedy}"
 
 
 def _select_arrays(table: Table, names: Sequence[str]) -> Select[Any]:
     arrays = (bindparam(name, type_=ARRAY(table.c[name].type)) for name in names)
-    rows = func.unnest(*arrays).table_valued(*(column(name, table.c[name].type) for name in names)).render_derived()
+    rows = (
+        func.unnest(*arrays)
+        .table_valued(*(column(name, table.c[name].type) for name in names))
+        .render_derived()
+    )
     return select(*rows.c)
 
 

@@ -98,7 +98,9 @@ def _set_lock(handle: int, kind: int) -> bool:
     """Lock or unlock the first byte of a file; return False if another descriptor has locked it."""
     if sys.platform != "linux":
         return True
-    first_byte = struct.pack("hhqqi", kind, os.SEEK_SET, 0, 1, 0)  # `struct flock`; SQLite's bytes begin at 2**30
+    first_byte = struct.pack(
+        "hhqqi", kind, os.SEEK_SET, 0, 1, 0
+    )  # `struct flock`; SQLite's bytes begin at 2**30
     try:
         fcntl.fcntl(handle, fcntl.F_OFD_SETLK, first_byte)
     except BlockingIOError:
@@ -145,9 +147,13 @@ def back_up(url: str, target: Path) -> int:
     if not source.is_file():
         raise StoreUnavailable(f"there is no database {source.absolute()} to copy")
     if target.exists():
-        raise StoreUnavailable(f"{target} exists: name another file; a backup never replaces a file")
+        raise StoreUnavailable(
+            f"{target} exists: name another file; a backup never replaces a file"
+        )
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)  # mkstemp sets mode 0600
+        handle, name = tempfile.mkstemp(
+            prefix=f".{target.name}.", dir=target.parent
+        )  # mkstemp sets mode 0600
     except OSError as exc:
         raise StoreUnavailable(f"{target} cannot be written: {exc.strerror}") from exc
     copy = Path(name)
@@ -167,7 +173,9 @@ def back_up(url: str, target: Path) -> int:
 
 
 def _copy_and_check(source: Path, copy: Path) -> None:
-    address = file_uri(source.resolve(), "rw")  # not ro: SQLite may have to recover the write-ahead log
+    address = file_uri(
+        source.resolve(), "rw"
+    )  # not ro: SQLite may have to recover the write-ahead log
     with closing(sqlite3.connect(address, uri=True, isolation_level=None, timeout=5.0)) as database:
         # Reads one snapshot, and leaves out free pages.
         database.execute("VACUUM INTO ?", (os.fsencode(copy).decode(),))

@@ -14,7 +14,8 @@ REVISIONS = ("0.2.0", "0.3.0", "0.4.0", "0.4.1", "0.4.2", "0.4.3", "0.4.4")
 """The revisions in `migrations/versions`, the oldest first."""
 
 _NO_TIMEOUTS = "; ".join(
-    f"SET LOCAL {bound} = 0" for bound in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+    f"SET LOCAL {bound} = 0"
+    for bound in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
 )
 _BEFORE_0_2_0 = frozenset(f"{number:04}" for number in range(1, 9))
 _ADVISORY_LOCK = 7_246_173  # arbitrary; held during a migration
@@ -27,7 +28,9 @@ class UnsupportedTables(StoreUnavailable):
 def migrate(database: Database) -> None:
     """Migrate the tables to the newest version in one transaction. Raises `UnsupportedTables`."""
     with database.writing(has_timeout=False) as connection:
-        if connection.dialect.name == "postgresql":  # SQLite's transaction already excludes other writers
+        if (
+            connection.dialect.name == "postgresql"
+        ):  # SQLite's transaction already excludes other writers
             # No time limits: another process may be migrating, and changing large tables takes long.
             connection.execute(text(_NO_TIMEOUTS))
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
@@ -59,7 +62,9 @@ def _upgrade(connection: Connection) -> None:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option(
+        "script_location", str(Path(__file__).parent / "migrations").replace("%", "%%")
+    )
     config.attributes["connection"] = connection
     config.attributes["version_table"] = VERSION_TABLE
     command.upgrade(config, "head")

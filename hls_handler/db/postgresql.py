@@ -62,7 +62,11 @@ class TimedConnection(psycopg.Connection[Any]):
             wanted = next(gen)
             while True:
                 ready = yield wanted  # psycopg resumes this several times a second, also without a response
-                if not ready and self.timeout_s is not None and time.monotonic() - began > self.timeout_s:
+                if (
+                    not ready
+                    and self.timeout_s is not None
+                    and time.monotonic() - began > self.timeout_s
+                ):
                     raise ResponseTimeout(f"the server did not answer within {self.timeout_s:g} s")
                 wanted = gen.send(ready)
         except StopIteration as end:
@@ -101,9 +105,13 @@ def postgresql_engine(url: URL, connections: OpenConnections) -> Engine:
     )
 
     @event.listens_for(engine, "do_connect")
-    def connect(_dialect: Dialect, _entry: ConnectionPoolEntry, args: Any, kwargs: Any) -> TimedConnection:
+    def connect(
+        _dialect: Dialect, _entry: ConnectionPoolEntry, args: Any, kwargs: Any
+    ) -> TimedConnection:
         connection = connections.connect(*args, **kwargs)
-        connection.adapters.register_dumper(list, ListBinaryDumper)  # the default sends a body as escaped text
+        connection.adapters.register_dumper(
+            list, ListBinaryDumper
+        )  # the default sends a body as escaped text
         return connection
 
     return engine
@@ -120,10 +128,17 @@ def disable_timeout(connection: Connection) -> None:
 def find_missing_timeout(connection: Connection) -> str | None:
     """Return the name of a timeout that the session does not have: a connection pooler may drop HLS's options."""
     names = ("lock_timeout", "idle_in_transaction_session_timeout")
-    return next((name for name in names if connection.exec_driver_sql(f"SHOW {name}").scalar_one() == "0"), None)
+    return next(
+        (name for name in names if connection.exec_driver_sql(f"SHOW {name}").scalar_one() == "0"),
+        None,
+    )
 
 
 def _arguments(url: URL) -> dict[str, object]:
-    own = url.query.get("options", ())  # appended, because PostgreSQL uses the last value of an option
+    own = url.query.get(
+        "options", ()
+    )  # appended, because PostgreSQL uses the last value of an option
     options = " ".join([str(_ARGUMENTS["options"]), *([own] if isinstance(own, str) else own)])
-    return {name: value for name, value in _ARGUMENTS.items() if name not in url.query} | {"options": options}
+    return {name: value for name, value in _ARGUMENTS.items() if name not in url.query} | {
+        "options": options
+    }

@@ -48,8 +48,12 @@ def sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
     )
 
     @event.listens_for(engine, "do_connect")
-    def connect(_dialect: Dialect, _entry: ConnectionPoolEntry, args: Any, kwargs: Any) -> sqlite3.Connection:
-        connection: sqlite3.Connection = sqlite3.connect(file_uri(args[0], "rw"), **{**kwargs, "uri": True})
+    def connect(
+        _dialect: Dialect, _entry: ConnectionPoolEntry, args: Any, kwargs: Any
+    ) -> sqlite3.Connection:
+        connection: sqlite3.Connection = sqlite3.connect(
+            file_uri(args[0], "rw"), **{**kwargs, "uri": True}
+        )
         return connection
 
     @event.listens_for(engine, "connect")
@@ -64,7 +68,9 @@ def sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
     @event.listens_for(engine, "handle_error")
     def drop(context: ExceptionContext) -> None:
         code = getattr(context.original_exception, "sqlite_errorcode", 0) & 0xFF
-        context.is_disconnect = context.is_disconnect or code in _USELESS_AFTER  # drops all open connections
+        context.is_disconnect = (
+            context.is_disconnect or code in _USELESS_AFTER
+        )  # drops all open connections
 
     return engine
 
@@ -106,7 +112,9 @@ def require_in_place(connection: Connection, path: Path) -> None:
     if _file_id(path) != connection.info["file"]:
         connection.invalidate()
         problem = f"{path.absolute()} was removed or replaced"
-        raise StoreUnavailable(f"the database sqlite:///{path.absolute()} cannot be used: {problem}; {_PUT_BACK}")
+        raise StoreUnavailable(
+            f"the database sqlite:///{path.absolute()} cannot be used: {problem}; {_PUT_BACK}"
+        )
 
 
 def _file_id(path: Path) -> tuple[int, int] | None:

@@ -28,7 +28,9 @@ from hls_handler.db.values import UntrustedString
 
 metadata = MetaData()
 
-Id = BigInteger().with_variant(Integer(), "sqlite")  # SQLite increments automatically only an INTEGER
+Id = BigInteger().with_variant(
+    Integer(), "sqlite"
+)  # SQLite increments automatically only an INTEGER
 
 
 def _delivery(*, primary_key: bool = False) -> Column[int]:
@@ -45,7 +47,9 @@ def _conversation_columns() -> tuple[Column[Any], ...]:
 
 
 def _partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
-    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
+    return Index(
+        name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where)
+    )
 
 
 deliveries = Table(
@@ -63,16 +67,28 @@ deliveries = Table(
     Column("repository", UntrustedString),
     Column("number", BigInteger),
     Column("head_sha", UntrustedString),
-    Column("author", UntrustedString),  # login, of the issue or pull request; NULL unless `metrics.authors`
+    Column(
+        "author", UntrustedString
+    ),  # login, of the issue or pull request; NULL unless `metrics.authors`
     Column("sender", UntrustedString),  # login; NULL if GitHub names none
-    Column("title", UntrustedString),  # of the issue or pull request: cleaned, redacted, at most 200 characters
-    Column("conversation_key", Text),  # "186853002#7"; at most one delivery of each key runs at a time
+    Column(
+        "title", UntrustedString
+    ),  # of the issue or pull request: cleaned, redacted, at most 200 characters
+    Column(
+        "conversation_key", Text
+    ),  # "186853002#7"; at most one delivery of each key runs at a time
     Column("is_command", Boolean, nullable=False, server_default=false()),  # such as `/stop`
-    Column("posted_on", BigInteger),  # number of the conversation to comment on, if the event names none
+    Column(
+        "posted_on", BigInteger
+    ),  # number of the conversation to comment on, if the event names none
     Column("priority", Integer, nullable=False, server_default="0"),
-    Column("sort_key", BigInteger, nullable=False, server_default="0"),  # the smallest is claimed first
+    Column(
+        "sort_key", BigInteger, nullable=False, server_default="0"
+    ),  # the smallest is claimed first
     Column("received_at", BigInteger, nullable=False),  # when GitHub first sent it
-    Column("queued_at", BigInteger, nullable=False),  # when the receiver or an operator last queued it
+    Column(
+        "queued_at", BigInteger, nullable=False
+    ),  # when the receiver or an operator last queued it
     Column("due_at", BigInteger, nullable=False),
     Column("finished_at", BigInteger),
     Column("duration_ms", BigInteger),  # from the first receipt until a worker finished it
@@ -80,23 +96,43 @@ deliveries = Table(
     Column("github_requests", BigInteger),  # of all attempts that ended; NULL before the first end
     Column("worker", Text),
     Column("lease_until", BigInteger),  # while running
-    Column("attempt", Integer, nullable=False, server_default="0"),  # incremented by every claim; the fencing token
-    Column("attempts", Integer, nullable=False, server_default="0"),  # failures that count against max_attempts
-    Column("failures", Integer, nullable=False, server_default="0"),  # all failures, including outages
-    Column("crashes", Integer, nullable=False, server_default="0"),  # leases that ended without a new checkpoint
+    Column(
+        "attempt", Integer, nullable=False, server_default="0"
+    ),  # incremented by every claim; the fencing token
+    Column(
+        "attempts", Integer, nullable=False, server_default="0"
+    ),  # failures that count against max_attempts
+    Column(
+        "failures", Integer, nullable=False, server_default="0"
+    ),  # all failures, including outages
+    Column(
+        "crashes", Integer, nullable=False, server_default="0"
+    ),  # leases that ended without a new checkpoint
     Column("has_progress", Boolean, nullable=False, server_default=false()),  # since the last claim
     Column("first_failure_at", BigInteger),
     Column("analysis_status", Text),
     Column("analysis_error", UntrustedString),
     Column("posting_status", Text),
     Column("posting_error", UntrustedString),
-    Column("digest", LargeBinary),  # repository id and number (8 bytes each) and SHA-256 of the body
-    Column("body", LargeBinary),  # zstd; the last column, so that SQLite reads the others without it
+    Column(
+        "digest", LargeBinary
+    ),  # repository id and number (8 bytes each) and SHA-256 of the body
+    Column(
+        "body", LargeBinary
+    ),  # zstd; the last column, so that SQLite reads the others without it
     CheckConstraint(
-        "state IN ('queued', 'running', 'done', 'ignored', 'superseded', 'dead')", name="ck_deliveries_state"
+        "state IN ('queued', 'running', 'done', 'ignored', 'superseded', 'dead')",
+        name="ck_deliveries_state",
     ),
     # The columns after the first two are only there to make the index covering.
-    _partial_index("ix_deliveries_queued", "sort_key", "id", "due_at", "conversation_key", where="state = 'queued'"),
+    _partial_index(
+        "ix_deliveries_queued",
+        "sort_key",
+        "id",
+        "due_at",
+        "conversation_key",
+        where="state = 'queued'",
+    ),
     Index(
         "ix_deliveries_commands",
         "sort_key",
@@ -107,7 +143,10 @@ deliveries = Table(
     _partial_index("ix_deliveries_lease", "lease_until", where="state = 'running'"),
     Index("ix_deliveries_conversation", "conversation_key", "state", "id"),
     _partial_index(
-        "uq_deliveries_one_running_per_conversation", "conversation_key", where="state = 'running'", unique=True
+        "uq_deliveries_one_running_per_conversation",
+        "conversation_key",
+        where="state = 'running'",
+        unique=True,
     ),
     # The state is constant here, but without it SQLite uses the index `ix_deliveries_conversation`.
     _partial_index(
@@ -122,17 +161,23 @@ deliveries = Table(
     _partial_index("ix_deliveries_push", "repository", "received_at", where="event = 'push'"),
     Index("ix_deliveries_request", "request_id"),
     _partial_index("ix_deliveries_digest", "digest", where="digest IS NOT NULL"),
-    _partial_index("ix_deliveries_posted_on", "repository", "posted_on", where="posted_on IS NOT NULL"),
+    _partial_index(
+        "ix_deliveries_posted_on", "repository", "posted_on", where="posted_on IS NOT NULL"
+    ),
     _partial_index("ix_deliveries_finished", "finished_at", where="finished_at IS NOT NULL"),
     _partial_index(
-        "ix_deliveries_finished_with_body", "finished_at", where="finished_at IS NOT NULL AND body IS NOT NULL"
+        "ix_deliveries_finished_with_body",
+        "finished_at",
+        where="finished_at IS NOT NULL AND body IS NOT NULL",
     ),
 )
 
 pauses = Table(
     "pauses",
     metadata,
-    Column("name", UntrustedString, primary_key=True),  # "owner/repo" in lower case, or "*" for all repositories
+    Column(
+        "name", UntrustedString, primary_key=True
+    ),  # "owner/repo" in lower case, or "*" for all repositories
     Column("repository", UntrustedString),  # as the operator wrote it; NULL for all repositories
     Column("reason", UntrustedString),
     Column("paused_at", BigInteger, nullable=False),
@@ -143,9 +188,13 @@ audit = Table(
     metadata,
     Column("id", Id, primary_key=True),
     Column("changed_at", BigInteger, nullable=False),
-    Column("person", UntrustedString, nullable=False),  # login at the proxy, "API key", "command line (mona on host)"
+    Column(
+        "person", UntrustedString, nullable=False
+    ),  # login at the proxy, "API key", "command line (mona on host)"
     Column("action", Text, nullable=False),  # "retry"
-    Column("object", UntrustedString, nullable=False),  # GUID, "owner/repo" or prompt id; "" for everything
+    Column(
+        "object", UntrustedString, nullable=False
+    ),  # GUID, "owner/repo" or prompt id; "" for everything
     Column("cost_micro_usd", BigInteger),  # of a trial; NULL while it asks, or if it is unknown
     Index("ix_audit_changed", "changed_at"),
 )
@@ -158,7 +207,9 @@ checkpoints = Table(
     Column("step_index", Integer, primary_key=True),
     Column("version", Integer, nullable=False),
     Column("duration_ms", BigInteger, nullable=False),
-    Column("started_at", BigInteger),  # NULL: of a step that is not measured, or stored by a version before 0.4.0
+    Column(
+        "started_at", BigInteger
+    ),  # NULL: of a step that is not measured, or stored by a version before 0.4.0
     Column("github_requests", BigInteger),  # that the step sent; NULL as above
     Column("value", LargeBinary, nullable=False),  # JSON, zstd
 )
@@ -168,7 +219,9 @@ calls = Table(
     metadata,
     Column("id", Id, primary_key=True),
     _delivery(),
-    Column("step_index", Integer, nullable=False),  # from 100 on: shadow prompts (their results are not posted)
+    Column(
+        "step_index", Integer, nullable=False
+    ),  # from 100 on: shadow prompts (their results are not posted)
     Column("conversation_key", Text),
     Column("prompt_id", UntrustedString, nullable=False),
     Column("model", UntrustedString, nullable=False),
@@ -183,13 +236,23 @@ calls = Table(
     Column("cost_micro_usd", BigInteger),
     Column("duration_ms", BigInteger),
     Column("request_id", UntrustedString),  # Claude's id of the request; NULL without a response
-    Column("review_key", Text),  # key of the pull request on whose budget the call is counted; NULL for other calls
-    Column("request_digest", LargeBinary),  # SHA-256 of system prompt, message and schema; NULL: by version 0.3
+    Column(
+        "review_key", Text
+    ),  # key of the pull request on whose budget the call is counted; NULL for other calls
+    Column(
+        "request_digest", LargeBinary
+    ),  # SHA-256 of system prompt, message and schema; NULL: by version 0.3
     Index("ix_calls_delivery", "delivery_id"),
     Index("ix_calls_started", "started_at"),
     # The columns after the first only make the index covering for sums.
     Index("ix_calls_prompt", "prompt_id", "outcome", "cost_micro_usd", "id"),
-    _partial_index("ix_calls_review", "review_key", "delivery_id", "cost_micro_usd", where="review_key IS NOT NULL"),
+    _partial_index(
+        "ix_calls_review",
+        "review_key",
+        "delivery_id",
+        "cost_micro_usd",
+        where="review_key IS NOT NULL",
+    ),
 )
 
 prompt_versions = Table(
@@ -221,12 +284,16 @@ cached_replies = Table(
     "cached_replies",
     metadata,
     Column("repository_id", BigInteger, primary_key=True),
-    Column("digest", LargeBinary, primary_key=True),  # SHA-256 of the question: texts, schema, model and options
+    Column(
+        "digest", LargeBinary, primary_key=True
+    ),  # SHA-256 of the question: texts, schema, model and options
     Column("prompt_id", UntrustedString, nullable=False),
     Column("reply_type", Text, nullable=False),
     Column("model", UntrustedString, nullable=False),
     Column("reply", UntrustedString, nullable=False),  # JSON, redacted
-    Column("cost_micro_usd", BigInteger),  # what the reply cost, and another use saves; NULL if no price is known
+    Column(
+        "cost_micro_usd", BigInteger
+    ),  # what the reply cost, and another use saves; NULL if no price is known
     Column("stored_at", BigInteger, nullable=False),
     Index("ix_cached_replies_stored", "stored_at"),
 )
@@ -253,7 +320,9 @@ labels = Table(
     *_conversation_columns(),
     Column("name", UntrustedString, primary_key=True),
     Column("state", Text, nullable=False),  # "intended", "set", "removed"
-    Column("field", UntrustedString),  # its label group if a reply asked for it; NULL if only facts did
+    Column(
+        "field", UntrustedString
+    ),  # its label group if a reply asked for it; NULL if only facts did
     Column("prompt_id", UntrustedString),  # of that reply; NULL if only facts asked for the label
     Column("set_at", BigInteger),  # when GitHub confirmed the label; NULL before
 )
@@ -264,7 +333,9 @@ corrections = Table(
     *_conversation_columns(),
     Column("label", UntrustedString, primary_key=True),  # the label that the bot set
     Column("field", UntrustedString, nullable=False),  # its label group
-    Column("corrected_to", UntrustedString, nullable=False),  # the label that people set instead; "" for none
+    Column(
+        "corrected_to", UntrustedString, nullable=False
+    ),  # the label that people set instead; "" for none
     Column("title", UntrustedString, nullable=False),  # beginning of the conversation's title
     Column("prompt_id", UntrustedString, nullable=False),
     Column("is_pull_request", Boolean, nullable=False),
@@ -281,20 +352,28 @@ comments = Table(
     Column("family", Text, primary_key=True),
     Column("comment_id", BigInteger, nullable=False),
     Column("body_digest", Text, nullable=False),
-    Column("state", UntrustedString),  # JSON: what the comment reports (`EnsureComment.state`); NULL if nothing
+    Column(
+        "state", UntrustedString
+    ),  # JSON: what the comment reports (`EnsureComment.state`); NULL if nothing
 )
 
 findings = Table(
     "findings",
     metadata,
     *_conversation_columns(),
-    Column("finding_key", Text, primary_key=True),  # file, quoted line and category; see review/ledger.py
+    Column(
+        "finding_key", Text, primary_key=True
+    ),  # file, quoted line and category; see review/ledger.py
     Column("category", UntrustedString, nullable=False),
     Column("severity", UntrustedString, nullable=False),
     Column("prompt_id", UntrustedString, nullable=False),  # of the reply that first raised it
-    Column("state", Text, nullable=False),  # that in `details`, or "ignored": open when the pull request was closed
+    Column(
+        "state", Text, nullable=False
+    ),  # that in `details`, or "ignored": open when the pull request was closed
     Column("comment_id", BigInteger),  # of the review comment; NULL if only the summary has it
-    Column("is_accepted", Boolean, nullable=False, server_default=false()),  # a person reacted with thumbs up
+    Column(
+        "is_accepted", Boolean, nullable=False, server_default=false()
+    ),  # a person reacted with thumbs up
     Column("details", UntrustedString, nullable=False),  # JSON: the rest of the ledger's entry
     Column("command", Text),  # key of the last command about it; see review/dismissals.py
     Column("raised_at", BigInteger, nullable=False),
@@ -329,8 +408,12 @@ checks = Table(
     Column("commit_sha", Text, primary_key=True),
     Column("repository_id", BigInteger, nullable=False),
     Column("external_id", Text, nullable=False),  # of the check run; begins with the GUID
-    Column("check_run_id", BigInteger),  # NULL: a commit status, or GitHub's response has not arrived
-    Column("is_shown", Boolean, nullable=False, server_default=false()),  # GitHub confirmed that it is in progress
+    Column(
+        "check_run_id", BigInteger
+    ),  # NULL: a commit status, or GitHub's response has not arrived
+    Column(
+        "is_shown", Boolean, nullable=False, server_default=false()
+    ),  # GitHub confirmed that it is in progress
     Column("begun_at", BigInteger),  # NULL: nothing was written to GitHub
     # True: it is ended in any case, because a result on the commit is outdated, or because a limit was reached.
     Column("must_end", Boolean, nullable=False, server_default=false()),
@@ -338,8 +421,12 @@ checks = Table(
     Column("rejected", UntrustedString),  # why GitHub rejected the check; NULL if it did not
     Column("ending_until", BigInteger),  # while a process ends the check of a finished delivery
     Column("conclusion", Text),  # of the check that ended; NULL if none was set
-    Column("is_exempt", Boolean, nullable=False, server_default=false()),  # settings exclude the commit from reviews
-    Column("ended_by_service", UntrustedString),  # how such a process ended it: "cancelled: Not reviewed: ..."
+    Column(
+        "is_exempt", Boolean, nullable=False, server_default=false()
+    ),  # settings exclude the commit from reviews
+    Column(
+        "ended_by_service", UntrustedString
+    ),  # how such a process ended it: "cancelled: Not reviewed: ..."
     _partial_index("ix_checks_open", "repository_id", "commit_sha", where="ended_at IS NULL"),
 )
 
@@ -361,11 +448,15 @@ step_failures = Table(
 repository_files = Table(
     "repository_files",
     metadata,
-    Column("repository_id", BigInteger, primary_key=True),  # or the negative id of an organisation, for its file
+    Column(
+        "repository_id", BigInteger, primary_key=True
+    ),  # or the negative id of an organisation, for its file
     Column("bot_login", Text, primary_key=True),
     Column("repository", UntrustedString, nullable=False),
     Column("read_at", BigInteger, nullable=False),
-    Column("version", Text),  # the blob's SHA, or the type of another object at the path; NULL: nothing is there
+    Column(
+        "version", Text
+    ),  # the blob's SHA, or the type of another object at the path; NULL: nothing is there
     Column("text", UntrustedString),  # redacted; NULL if it cannot be read
     Column("error", UntrustedString),  # why it cannot be read although something is there
     Column("valid_version", Text),  # of the last valid file; NULL after the file was removed
@@ -401,13 +492,19 @@ texts = Table(
     "texts",
     metadata,
     Column("id", Id, primary_key=True),
-    Column("scope", Text, nullable=False),  # "document186853002", "issue186853002": a word of the full-text index
+    Column(
+        "scope", Text, nullable=False
+    ),  # "document186853002", "issue186853002": a word of the full-text index
     Column("name", UntrustedString, nullable=False),  # path of the file, or number of the issue
     Column("line", Integer, nullable=False),  # first line of the section; 0 for an issue
     Column("end_line", Integer, nullable=False),
-    Column("title", UntrustedString, nullable=False),  # headings of the section, or title of the issue
+    Column(
+        "title", UntrustedString, nullable=False
+    ),  # headings of the section, or title of the issue
     Column("text", UntrustedString, nullable=False),  # cleaned and redacted
-    Column("words", UntrustedString, nullable=False),  # stems of name, title and text, for the full-text index
+    Column(
+        "words", UntrustedString, nullable=False
+    ),  # stems of name, title and text, for the full-text index
     Column("version", Text),  # id of the file's blob; of an issue the JSON list of its labels
     Index("uq_texts_place", "scope", "name", "line", unique=True),
 )
@@ -444,7 +541,9 @@ rate_limits = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("next_at", BigInteger, nullable=False),  # the first slot that is not reserved
-    Column("held_until", BigInteger, nullable=False),  # no slot before this time: the server asked to wait, or failed
+    Column(
+        "held_until", BigInteger, nullable=False
+    ),  # no slot before this time: the server asked to wait, or failed
     Column("last_slot_at", BigInteger, nullable=False),  # when the last slot was used
 )
 
@@ -454,7 +553,9 @@ slots = Table(
     _delivery(primary_key=True),
     Column("rate_limit", Text, primary_key=True),
     Column("slot_at", BigInteger, nullable=False),
-    Column("can_move", Boolean, nullable=False, server_default=false()),  # to a later time, for a more urgent request
+    Column(
+        "can_move", Boolean, nullable=False, server_default=false()
+    ),  # to a later time, for a more urgent request
 )
 
 counters = Table(

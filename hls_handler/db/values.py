@@ -118,7 +118,9 @@ def decompress_text(stored: bytes) -> str:
 
 
 def _damaged(exc: Exception) -> DamagedError:
-    return DamagedError(f"a stored value cannot be read ({exc}): the database may be damaged; restore a backup")
+    return DamagedError(
+        f"a stored value cannot be read ({exc}): the database may be damaged; restore a backup"
+    )
 
 
 class DamagedError(HlsError):

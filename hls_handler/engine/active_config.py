@@ -69,22 +69,34 @@ class Writer(Protocol):
 
     def request_reviewers(self, number: int, action: RequestReviewers) -> Outcome: ...
 
-    def ensure_reaction(self, comment_id: int, content: Reaction, *, is_review_comment: bool = False) -> str: ...
+    def ensure_reaction(
+        self, comment_id: int, content: Reaction, *, is_review_comment: bool = False
+    ) -> str: ...
 
-    def ensure_comment(self, number: int, action: EnsureComment, *, may_exist: bool = True) -> Outcome: ...
+    def ensure_comment(
+        self, number: int, action: EnsureComment, *, may_exist: bool = True
+    ) -> Outcome: ...
 
-    def ensure_review(self, number: int, action: EnsureReview, *, is_retry: bool = False) -> Outcome:
+    def ensure_review(
+        self, number: int, action: EnsureReview, *, is_retry: bool = False
+    ) -> Outcome:
         """Raises `Superseded` if GitHub rejects the review because the pull request has a newer commit."""
         ...
 
-    def ensure_reply(self, number: int, action: EnsureReply, *, is_retry: bool = False) -> Outcome: ...
+    def ensure_reply(
+        self, number: int, action: EnsureReply, *, is_retry: bool = False
+    ) -> Outcome: ...
 
 
 class Checks(Protocol):
     """Writes of checks on commits of one repository; `clients.checks.GithubChecks` implements it."""
 
     def begin(
-        self, check: CommitCheck, *, waits_until: datetime | None = None, is_claude_down: bool = False
+        self,
+        check: CommitCheck,
+        *,
+        waits_until: datetime | None = None,
+        is_claude_down: bool = False,
     ) -> WrittenCheck: ...
 
     def end(self, check: CommitCheck, action: EnsureCheck) -> WrittenCheck: ...
@@ -131,7 +143,9 @@ T = TypeVar("T")
 class Provider(Protocol):
     """Client of one service that answers prompts."""
 
-    def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage: ...
+    def upper_estimate(
+        self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
+    ) -> Usage: ...
 
     def ask(
         self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
@@ -157,7 +171,9 @@ Client = TypeVar("Client")
 class CachedClient(Generic[ClientSettings, Client]):
     """Keeps one client and replaces it when its settings change. Not thread-safe: each thread has its own."""
 
-    def __init__(self, make: Callable[[ClientSettings], Client], *, close: Callable[[Client], None]) -> None:
+    def __init__(
+        self, make: Callable[[ClientSettings], Client], *, close: Callable[[Client], None]
+    ) -> None:
         self._make, self._close = make, close
         self._cached: tuple[ClientSettings, Client] | None = None
 
@@ -186,12 +202,16 @@ class BotAccount:
     person deleted may be posted once more. Existing comments are still found, by the id of their author.
     """
 
-    def __init__(self, settings: GithubSettings, accounts: BotAccounts, database: Database, *, index: int = 0) -> None:
+    def __init__(
+        self, settings: GithubSettings, accounts: BotAccounts, database: Database, *, index: int = 0
+    ) -> None:
         """`index` is the position of the token in `github.tokens`."""
         self._accounts = accounts
         credential = f"app {settings.app.id}" if settings.app else settings.access_tokens[index]
         identity = f"{settings.base_url}\n{credential}".encode()
-        self._fingerprint = hmac.new(database.secret(FINGERPRINT_SECRET), identity, hashlib.sha256).hexdigest()
+        self._fingerprint = hmac.new(
+            database.secret(FINGERPRINT_SECRET), identity, hashlib.sha256
+        ).hexdigest()
         self._lock = threading.Lock()
         self.cached = accounts.find(self._fingerprint)  # None before the first request to GitHub
 
@@ -218,7 +238,9 @@ class BotAccount:
 def load_bot_accounts(settings: GithubSettings, store: Storage) -> tuple[BotAccount, ...]:
     """Return the account of the App, or that of each token. Raises `StoreUnavailable`."""
     count = max(len(settings.access_tokens), 1)
-    return tuple(BotAccount(settings, store.bot_accounts, store.database, index=n) for n in range(count))
+    return tuple(
+        BotAccount(settings, store.bot_accounts, store.database, index=n) for n in range(count)
+    )
 
 
 SETTINGS_REMEDY = "fix the line that the message names; `hls check` names every problem"
@@ -238,7 +260,11 @@ class ActiveConfig:
         return self.bots[0]
 
     def router(self, catalogue: Library) -> Router:
-        known = () if self.bot.cached is None else tuple(bot.cached for bot in self.bots if bot.cached is not None)
+        known = (
+            ()
+            if self.bot.cached is None
+            else tuple(bot.cached for bot in self.bots if bot.cached is not None)
+        )
         return Router(self.settings, self.table, catalogue, known)
 
 
@@ -268,9 +294,14 @@ def choose_account(
     does not return the account.
     """
     known = [bot.cached for bot in bots]
-    index = next((n for n, account in enumerate(known) if account is not None and account.login in wrote), preferred)
+    index = next(
+        (n for n, account in enumerate(known) if account is not None and account.login in wrote),
+        preferred,
+    )
     bot = bots[index].get_or_fetch(clients[index])
-    return ChosenAccount(clients[index], bot, tuple(one for one in known if one is not None and one.id != bot.id))
+    return ChosenAccount(
+        clients[index], bot, tuple(one for one in known if one is not None and one.id != bot.id)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +314,9 @@ class WorkerContext:
     claude: Claude
     health: Health
     config: DeliveryConfig
-    choose_account: Callable[[int | None, int | None], ChosenAccount]  # for a repository's id and a number
+    choose_account: Callable[
+        [int | None, int | None], ChosenAccount
+    ]  # for a repository's id and a number
     stopping: Callable[[], bool]  # whether the service is stopping
     pause: Callable[[float], object]  # wait this many seconds, or until the service is stopping
     jitter: Callable[[], float]  # in [0, 1)
@@ -292,7 +325,9 @@ class WorkerContext:
     vectors: Vectors | None = None  # of the documentation; None if the settings name no Qdrant
 
 
-async def route_envelope(active: ActiveConfig, event: str, envelope: WebhookEnvelope) -> RoutingResult:
+async def route_envelope(
+    active: ActiveConfig, event: str, envelope: WebhookEnvelope
+) -> RoutingResult:
     """Return the routing result. If no prompt or several prompts match, load changed prompts and route again."""
     routing_input = from_envelope(event, envelope)
     rule = active.router(active.prompts.latest).route(routing_input)
@@ -352,14 +387,21 @@ class ConfigReloader:
             raise
         self.latest = config
         if step.waiting:
-            message = f"changed settings take effect only after a restart: {', '.join(step.waiting)}"
+            message = (
+                f"changed settings take effect only after a restart: {', '.join(step.waiting)}"
+            )
             self._health.report_problem("settings", message, "restart HLS, or undo the change")
         else:
             self._health.ok("settings")
         self._follow(config, step)
-        log.info("settings read again", extra={"changed": step.changed, "needs_restart": step.waiting})
+        log.info(
+            "settings read again", extra={"changed": step.changed, "needs_restart": step.waiting}
+        )
 
     def _reject(self, problems: Sequence[str]) -> None:
         message = f"the changed settings cannot be used, the last valid ones stay active: {'; '.join(problems)}"
         self._health.report_problem("settings", message, SETTINGS_REMEDY)
-        log.error("settings cannot be used, the last valid ones stay active", extra={"problems": list(problems)})
+        log.error(
+            "settings cannot be used, the last valid ones stay active",
+            extra={"problems": list(problems)},
+        )

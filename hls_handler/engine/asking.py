@@ -106,7 +106,11 @@ def ask(job: Job, facts: Any, *, shadow: str | None = None) -> Answers:
     `FIRST_SHADOW_STEP`, and errors do not change `/health`. Raises `Postponed`, `LeaseLost`,
     `PromptError` or a `StepFailed`.
     """
-    library, first_index, is_recalled = job.config.library, FIRST_SHADOW_STEP if shadow else 0, False
+    library, first_index, is_recalled = (
+        job.config.library,
+        FIRST_SHADOW_STEP if shadow else 0,
+        False,
+    )
     failed: dict[int, str] = {}
 
     def ask_one(name: str, variables: Mapping[str, object], position: int) -> ValidReply:
@@ -115,7 +119,9 @@ def ask(job: Job, facts: Any, *, shadow: str | None = None) -> Answers:
         reason = job.find_result(UNANSWERED, index)
         if reason is not None:
             raise Permanent(reason)
-        recalled = decode_reply(job.steps.get((ASK, index)), reply_type=prompt.reply, model=prompt.reply_model)
+        recalled = decode_reply(
+            job.steps.get((ASK, index)), reply_type=prompt.reply, model=prompt.reply_model
+        )
         is_recalled = recalled is not None
         if recalled is not None:
             return replace(recalled, unshown=job.find_result(UNSHOWN, index) or ())
@@ -129,18 +135,27 @@ def ask(job: Job, facts: Any, *, shadow: str | None = None) -> Answers:
             raise
 
     first = shadow or job.rule.prompt
-    make_variables = partial(template_variables, job.event, job.handler, prompt=first, effective=job.rule.effective)
+    make_variables = partial(
+        template_variables, job.event, job.handler, prompt=first, effective=job.rule.effective
+    )
     is_posted = shadow is None
     keeps_review = is_posted and job.event.name == "pull_request"
-    asking = Asking(library, first, make_variables, ask_one, is_verified=is_posted, keeps_review=keeps_review)
+    asking = Asking(
+        library, first, make_variables, ask_one, is_verified=is_posted, keeps_review=keeps_review
+    )
     try:
         answers = job.handler.consult(asking, facts)
     except Permanent:
         failed.clear()
-        job.store.checkpoints.delete(job.lease, UNANSWERED.name)  # so that a retry by an operator begins anew
+        job.store.checkpoints.delete(
+            job.lease, UNANSWERED.name
+        )  # so that a retry by an operator begins anew
         raise
     finally:
-        for index, reason in failed.items():  # other calls may get a reply, so a retry does not repeat these
+        for (
+            index,
+            reason,
+        ) in failed.items():  # other calls may get a reply, so a retry does not repeat these
             job.add(UNANSWERED, reason, index)
     if shadow is None and answers.unverified != (job.find_result(UNVERIFIED) or ""):
         job.add(UNVERIFIED, answers.unverified)
@@ -154,7 +169,9 @@ def ask(job: Job, facts: Any, *, shadow: str | None = None) -> Answers:
 
 def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> ValidReply:
     """Ask Claude the prompt `name`. Raises `Permanent` if no usable reply comes, and what `ask` raises."""
-    rendered = render(job.config.library, name, variables, key=job.store.database.secret(PROMPT_SECRET))
+    rendered = render(
+        job.config.library, name, variables, key=job.store.database.secret(PROMPT_SECRET)
+    )
     annotate({"hls.prompt": rendered.prompt.id})
     if rendered.missing:
         job.note(OMISSIONS, index + 1, _describe_truncation(rendered))
@@ -198,7 +215,9 @@ def _call(
         return cached
 
     def ask_provider(provider: Provider) -> ValidReply | UnusableReply:
-        return _call_provider(job, provider, rendered, variables, index, digest, cache_key, correction=correction)
+        return _call_provider(
+            job, provider, rendered, variables, index, digest, cache_key, correction=correction
+        )
 
     answer = job.context.claude.answer(rendered.prompt.model, ask_provider, delivery=job.lease.guid)
     if isinstance(answer, ValidReply):
@@ -220,7 +239,9 @@ def _call_provider(
     store, estimate = job.store, provider.upper_estimate(rendered, correction=correction)
     call = _begin_call(job, rendered, index, estimate, digest, is_cache_miss=cache_key is not None)
     try:
-        job.context.leases.require(job.lease)  # do not pay for a reply that another worker would discard
+        job.context.leases.require(
+            job.lease
+        )  # do not pay for a reply that another worker would discard
     except LeaseLost as exc:
         store.calls.end(job.lease, call, outcome=UNAVAILABLE, usage=None, error=f"not sent: {exc}")
         raise
@@ -229,16 +250,29 @@ def _call_provider(
     except StepFailed as exc:
         _end_failed(job, call, exc)
         if isinstance(exc, Permanent):
-            _report_problem(job, index, str(exc), "do what the message says; the next valid reply clears this problem")
+            _report_problem(
+                job,
+                index,
+                str(exc),
+                "do what the message says; the next valid reply clears this problem",
+            )
         raise
     if isinstance(answer, ValidReply):
-        stored_as = None if answer.lost or _is_later_review(job, rendered.prompt, variables) else cache_key
+        stored_as = (
+            None if answer.lost or _is_later_review(job, rendered.prompt, variables) else cache_key
+        )
         return _end_valid(job, call, rendered, answer, index=index, cache_key=stored_as)
     return _end_unusable(job, call, answer, index=index, correction=correction)
 
 
 def _begin_call(
-    job: Job, rendered: RenderedPrompt, index: int, estimate: Usage, digest: bytes, *, is_cache_miss: bool
+    job: Job,
+    rendered: RenderedPrompt,
+    index: int,
+    estimate: Usage,
+    digest: bytes,
+    *,
+    is_cache_miss: bool,
 ) -> StartedCall:
     """Record the start of a call. Raises what `ClaudeCalls.begin` raises.
 
@@ -256,7 +290,9 @@ def _begin_call(
                 estimate=estimate,
                 requests_per_second=settings.claude.requests_per_second,
                 calls_per_hour=settings.claude.calls_per_hour,
-                review=None if is_shadow else find_review_budget(job.event, settings, job.rule.effective),
+                review=None
+                if is_shadow
+                else find_review_budget(job.event, settings, job.rule.effective),
                 budgets=list_budgets(settings, job.event.repository.full_name, job.outsider),
                 outsider=job.outsider,
                 is_cache_miss=is_cache_miss,
@@ -268,10 +304,14 @@ def _begin_call(
         )
     except BudgetUsedUp as exc:
         if exc.is_first:
-            log.warning("a budget is used up", extra={"reason": str(exc), "until": exc.at.isoformat()})
+            log.warning(
+                "a budget is used up", extra={"reason": str(exc), "until": exc.at.isoformat()}
+            )
         if is_shadow or settings.budgets.exceeded == "wait":
             raise
-        if job.event.name == "pull_request":  # the replies so far count, and the check names what was not reviewed
+        if (
+            job.event.name == "pull_request"
+        ):  # the replies so far count, and the check names what was not reviewed
             raise BudgetExceeded(str(exc)) from exc
         raise ConversationIgnored(str(exc), "over budget") from exc
 
@@ -292,7 +332,9 @@ def _report_use(job: Job, prompt: Prompt, model: str) -> None:
     if outage is None:
         job.context.health.ok("claude", REVIEW if has_own_model else "")
     else:
-        job.context.health.report_problem("claude", f"{outage}; {model} answers in its place", outage.remedy)
+        job.context.health.report_problem(
+            "claude", f"{outage}; {model} answers in its place", outage.remedy
+        )
 
 
 def _end_failed(job: Job, call: StartedCall, error: StepFailed) -> None:
@@ -341,7 +383,12 @@ def _end_valid(
 
 
 def _end_unusable(
-    job: Job, call: StartedCall, answer: UnusableReply, *, index: int, correction: UnusableReply | None
+    job: Job,
+    call: StartedCall,
+    answer: UnusableReply,
+    *,
+    index: int,
+    correction: UnusableReply | None,
 ) -> UnusableReply:
     """Store the end of the call and the reply; return it redacted, because Claude gets it again."""
     replies = (answer,) if correction is None else (correction, answer)
@@ -367,14 +414,20 @@ def digest_request(rendered: RenderedPrompt) -> bytes:
     return hashlib.sha256(question.encode()).digest()
 
 
-def _cache_key(job: Job, rendered: RenderedPrompt, variables: Mapping[str, object], digest: bytes) -> CacheKey | None:
+def _cache_key(
+    job: Job, rendered: RenderedPrompt, variables: Mapping[str, object], digest: bytes
+) -> CacheKey | None:
     """Return the key of a question in the cache of replies; None if the cache is not used.
 
     It names the provider that is asked first, so a reply of another one in its place is used again, too.
     It is not used if it is off, if a person asked for a new review, and for a review with earlier findings.
     """
     claude, prompt = job.config.settings.claude, rendered.prompt
-    if not claude.cache_ttl_h or job.lease.repository_id is None or job.event.is_full_review_requested:
+    if (
+        not claude.cache_ttl_h
+        or job.lease.repository_id is None
+        or job.event.is_full_review_requested
+    ):
         return None
     if _is_review(job, prompt, variables):
         if any(variables.get(name) for name in EARLIER_FINDINGS):
@@ -382,13 +435,23 @@ def _cache_key(job: Job, rendered: RenderedPrompt, variables: Mapping[str, objec
         digest = digest_review(rendered, variables)
     provider, model = claude.find_model(prompt.model, is_review=prompt.is_review)
     named = claude.name_model(provider, model)
-    options = [digest.hex(), provider.base_url, named, prompt.max_tokens or claude.max_tokens, prompt.effort]
+    options = [
+        digest.hex(),
+        provider.base_url,
+        named,
+        prompt.max_tokens or claude.max_tokens,
+        prompt.effort,
+    ]
     return CacheKey(job.lease.repository_id, hashlib.sha256(json.dumps(options).encode()).digest())
 
 
 def _is_review(job: Job, prompt: Prompt, variables: Mapping[str, object]) -> bool:
     is_follow_up = "analysis" in variables
-    return job.event.name == "pull_request" and prompt.reply == "pull_request_analysis" and not is_follow_up
+    return (
+        job.event.name == "pull_request"
+        and prompt.reply == "pull_request_analysis"
+        and not is_follow_up
+    )
 
 
 def _is_later_review(job: Job, prompt: Prompt, variables: Mapping[str, object]) -> bool:
@@ -417,9 +480,14 @@ def digest_review(rendered: RenderedPrompt, variables: Mapping[str, object]) -> 
     return hashlib.sha256(json.dumps(question, default=dict).encode()).digest()
 
 
-def _find_cached(job: Job, rendered: RenderedPrompt, index: int, key: CacheKey) -> ValidReply | None:
+def _find_cached(
+    job: Job, rendered: RenderedPrompt, index: int, key: CacheKey
+) -> ValidReply | None:
     """Return the reply to the same question, if the cache has a valid one, and store it as if Claude had replied."""
-    prompt, cached = rendered.prompt, job.store.reply_cache.find(key, ttl_h=job.config.settings.claude.cache_ttl_h)
+    prompt, cached = (
+        rendered.prompt,
+        job.store.reply_cache.find(key, ttl_h=job.config.settings.claude.cache_ttl_h),
+    )
     if cached is None:
         return None
     try:
@@ -438,11 +506,16 @@ def _find_cached(job: Job, rendered: RenderedPrompt, index: int, key: CacheKey) 
     )
     _end_analysis(job, prompt.name, reply)
     annotate({"hls.is_cached": True})
-    log.info("reply taken from the cache", extra={"prompt": prompt.id, "stored_at": cached.stored_at.isoformat()})
+    log.info(
+        "reply taken from the cache",
+        extra={"prompt": prompt.id, "stored_at": cached.stored_at.isoformat()},
+    )
     return answer
 
 
-def find_review_budget(event: Event, settings: Settings, effective: EffectiveSettings) -> ReviewBudget | None:
+def find_review_budget(
+    event: Event, settings: Settings, effective: EffectiveSettings
+) -> ReviewBudget | None:
     """Return the limits on the cost of the calls for a pull request; None if the event is another one."""
     if event.name != "pull_request":
         return None
@@ -465,8 +538,12 @@ def _end_analysis(job: Job, prompt: str, reply: Reply) -> None:
             job.pending.add(ANALYSED)
 
 
-def _report_unusable(job: Job, rendered: RenderedPrompt, index: int, answer: UnusableReply) -> Permanent:
-    advice = advise(job.config.settings.claude, job.config.library.file(rendered.prompt.name), rendered, answer)
+def _report_unusable(
+    job: Job, rendered: RenderedPrompt, index: int, answer: UnusableReply
+) -> Permanent:
+    advice = advise(
+        job.config.settings.claude, job.config.library.file(rendered.prompt.name), rendered, answer
+    )
     said = "two replies" if answer.why == "invalid" else "reply"
     which = ", the second" if answer.why == "invalid" else ""
     problem = f"Claude's {said} to {rendered.prompt.id} cannot be used{which}: {answer.problem}"
@@ -476,7 +553,11 @@ def _report_unusable(job: Job, rendered: RenderedPrompt, index: int, answer: Unu
 
 def advise(claude: Claude, file: str, rendered: RenderedPrompt, answer: UnusableReply) -> str:
     """Return what the operator can do about a reply that cannot be used. `file` is that of the prompt."""
-    limit = f"max_tokens in {file}" if rendered.prompt.max_tokens else "claude.max_tokens in the settings"
+    limit = (
+        f"max_tokens in {file}"
+        if rendered.prompt.max_tokens
+        else "claude.max_tokens in the settings"
+    )
     advice = {
         "truncated": f"raise {limit}, then run it again",
         "refused": "a person has to read it",
@@ -498,16 +579,26 @@ def _report_problem(job: Job, index: int, problem: str, remedy: str) -> None:
 
 
 def render_static(
-    library: Library, rule: Rule, event: Event, handler: Handler[Any], facts: Any, reply: Reply, key: bytes
+    library: Library,
+    rule: Rule,
+    event: Event,
+    handler: Handler[Any],
+    facts: Any,
+    reply: Reply,
+    key: bytes,
 ) -> Analysis:
     """Render the comment for a reply that the handler wrote. Raises `PromptError`."""
     reply = complete_static_reply(reply, library.prompts[rule.prompt].reply_model)
-    variables = template_variables(event, handler, facts, prompt=rule.prompt, effective=rule.effective)
+    variables = template_variables(
+        event, handler, facts, prompt=rule.prompt, effective=rule.effective
+    )
     comment, footer = _render_comment(library, rule.prompt, handler, facts, reply, variables, key)
     return Analysis((), comment, footer)
 
 
-def render_replies(library: Library, handler: Handler[Any], answered: Answers, key: bytes) -> Analysis:
+def render_replies(
+    library: Library, handler: Handler[Any], answered: Answers, key: bytes
+) -> Analysis:
     """Render the comments for the replies. Raises `PromptError`.
 
     The comment is that of the last prompt that has one and whose reply is worth saying, so that a second reply without
@@ -521,7 +612,11 @@ def render_replies(library: Library, handler: Handler[Any], answered: Answers, k
     ]
     index = worth_saying[-1] if worth_saying else len(answers) - 1
     reply = answers[index].reply
-    variables = {**answered.variables, **handler.variables(facts), "files_cost": _estimate_files_cost(answers[0])}
+    variables = {
+        **answered.variables,
+        **handler.variables(facts),
+        "files_cost": _estimate_files_cost(answers[0]),
+    }
     if "/" in answers[index].usage.model:  # there are fallbacks
         variables["model"] = answers[index].usage.model
     comment, footer = _render_comment(library, names[index], handler, facts, reply, variables, key)
@@ -539,7 +634,9 @@ def _estimate_files_cost(answer: ValidReply) -> PartialCost | None:
     """Return the estimated cost of the sentences about files, which are a part of the reply."""
     sentences = [one.model_dump() for one in file_summaries_of(answer.reply)]
     return (
-        cost_of_output(answer.usage, estimate_tokens(json.dumps(sentences, ensure_ascii=False))) if sentences else None
+        cost_of_output(answer.usage, estimate_tokens(json.dumps(sentences, ensure_ascii=False)))
+        if sentences
+        else None
     )
 
 
@@ -555,7 +652,9 @@ def _render_comment(
     variables = {**variables, "analysis": reply, **handler.comment_variables(facts, reply)}
     longest = MAX_SECTION_CHARS if handler.has_sections else MAX_COMMENT_CHARS - MARKER_CHARS
     comment = render_comment(library, prompt, variables, key=key, max_characters=longest)
-    return comment, render_footer(library, prompt, variables, key=key) if handler.has_sections else ""
+    return comment, render_footer(
+        library, prompt, variables, key=key
+    ) if handler.has_sections else ""
 
 
 def prompt_limits(
@@ -563,9 +662,16 @@ def prompt_limits(
 ) -> PromptLimits:
     """Return the limits on what a prompt gets: tokens, files and findings, and whether it lists labels."""
     taken, labels = None, effective.labels
-    if labels.suggest and effective.features.auto_labeling and library.uses(prompt, "repository_labels"):
+    if (
+        labels.suggest
+        and effective.features.auto_labeling
+        and library.uses(prompt, "repository_labels")
+    ):
         taken = frozenset(library.label_groups(event_name, labels.assess))
-    shown = {name: getattr(effective.review, name) and library.uses(prompt, name) for name in CONTEXT_VARIABLES}
+    shown = {
+        name: getattr(effective.review, name) and library.uses(prompt, name)
+        for name in CONTEXT_VARIABLES
+    }
     shown["verify"] = effective.review.verify and VERIFY_PROMPT in library.prompts
     uses_mirror = settings.mirror.enabled and library.uses(prompt, "second_sites")
     shown["context_tokens"] = effective.review.context_tokens if uses_mirror else 0
@@ -573,14 +679,20 @@ def prompt_limits(
         library.uses(prompt, name) for name in (".above", "second_sites")
     )
     is_review = library.prompts[prompt].reply == "pull_request_analysis"
-    sums_up_files = effective.comments.files and is_review and library.uses(prompt, "file_summaries")
+    sums_up_files = (
+        effective.comments.files and is_review and library.uses(prompt, "file_summaries")
+    )
     titles = effective.pull_requests
-    suggests_title = titles.title == "suggest" and is_review and library.uses(prompt, "suggested_title")
+    suggests_title = (
+        titles.title == "suggest" and is_review and library.uses(prompt, "suggested_title")
+    )
     return PromptLimits(
         settings.claude.input_tokens,
         effective.paths,
         effective.findings,
-        "always" if sums_up_files else effective.comments.summary,  # else the sentences would be paid and not shown
+        "always"
+        if sums_up_files
+        else effective.comments.summary,  # else the sentences would be paid and not shown
         sums_up_files=sums_up_files,
         title_types=titles.title_types if suggests_title else (),
         reviewers=titles.reviewers if is_review else False,
@@ -589,6 +701,8 @@ def prompt_limits(
         is_review=is_review,
         review=effective.review.model_copy(update=shown),
         features=effective.features,
-        documents=settings.mirror.enabled and effective.retrieval.enabled and library.uses(prompt, "documents"),
+        documents=settings.mirror.enabled
+        and effective.retrieval.enabled
+        and library.uses(prompt, "documents"),
         similar=effective.similar.enabled and library.uses(prompt, "similar"),
     )

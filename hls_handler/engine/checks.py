@@ -15,7 +15,14 @@ from functools import partial
 
 from pydantic import TypeAdapter
 
-from hls_handler.actions import TITLE_CHECK, CommitCheck, Conclusion, EnsureCheck, Outcome, WrittenCheck
+from hls_handler.actions import (
+    TITLE_CHECK,
+    CommitCheck,
+    Conclusion,
+    EnsureCheck,
+    Outcome,
+    WrittenCheck,
+)
 from hls_handler.analysis import Receipt
 from hls_handler.engine.active_config import Checks, Github
 from hls_handler.engine.job import ASK, IN_PLACE, LOCK_S, Codec, Job
@@ -80,13 +87,23 @@ GROUP_HEADS = Codec("merge_group", 1, TypeAdapter(tuple[HeadCheck, ...]))
 def plan_check(job: Job) -> None:
     """Record that the head commit should get a check, if the delivery is a review that sets one."""
     event, effective = job.event, job.rule.effective
-    is_review = job.config.library.prompts[job.rule.prompt].reply == "pull_request_analysis" and not event.is_closing
-    if event.pull_request is None or not is_review or not effective.review.check or effective.features.dry_run:
+    is_review = (
+        job.config.library.prompts[job.rule.prompt].reply == "pull_request_analysis"
+        and not event.is_closing
+    )
+    if (
+        event.pull_request is None
+        or not is_review
+        or not effective.review.check
+        or effective.features.dry_run
+    ):
         return
     job.store.commit_checks.plan(job.lease, event.pull_request.head_sha)
 
 
-def begin_check(job: Job, commit: str, *, waits_until: datetime | None = None, is_claude_down: bool = False) -> None:
+def begin_check(
+    job: Job, commit: str, *, waits_until: datetime | None = None, is_claude_down: bool = False
+) -> None:
     """Show the check in progress, unless an earlier attempt did. If GitHub rejects it, the delivery goes on without.
 
     While other writes wait for their slots, the check appears with its end: results come first. But an earlier result
@@ -97,7 +114,9 @@ def begin_check(job: Job, commit: str, *, waits_until: datetime | None = None, i
     check = job.store.commit_checks.begin(job.lease, commit, changes=job.pending.take())
     is_answered = (ASK, 0) in job.steps  # then the next slot is for the result
     if (waits_until is not None or not (check.is_shown or is_answered)) and check.rejected is None:
-        if not check.is_new:  # a new one is only written, for which no slot is granted during a hold
+        if (
+            not check.is_new
+        ):  # a new one is only written, for which no slot is granted during a hold
             job.require_reads_allowed()
         _wait_for_creation(job, check)
 
@@ -122,7 +141,9 @@ def ensure_check(job: Job, action: EnsureCheck, *, can_move: bool = False) -> Ou
     result: WrittenCheck | str | None = check.rejected
     if result is None:
         _wait_for_creation(job, check)
-        result = _write(job, check, lambda checks: checks.end(check, action), action, can_move=can_move)
+        result = _write(
+            job, check, lambda checks: checks.end(check, action), action, can_move=can_move
+        )
     if isinstance(result, str):
         return Outcome("check", "withheld", f"the check was not set: {result}", body=action.summary)
     conclusion: str = action.conclusion
@@ -175,7 +196,9 @@ def _write(
         # A check that is in progress, perhaps since an earlier attempt without a response, must not stay so:
         # `CheckEnder` ends it after the delivery.
         is_ended = check.is_new and not check.is_shown
-        rejected = CheckChange(check.commit, check.check_run_id, is_ended=is_ended, rejected=str(exc))
+        rejected = CheckChange(
+            check.commit, check.check_run_id, is_ended=is_ended, rejected=str(exc)
+        )
         job.pending.add(rejected)
         log.warning("GitHub rejected the check", extra={"error": str(exc)})
         return str(exc)
@@ -187,7 +210,9 @@ def _write(
     return written
 
 
-def end_ignored_check(job: Job, routing_input: RoutingInput, kind: IgnoredKind, reason: str) -> Outcome | None:
+def end_ignored_check(
+    job: Job, routing_input: RoutingInput, kind: IgnoredKind, reason: str
+) -> Outcome | None:
     """End the check on the head commit of an event that is ignored for `reason`; return None if it needs none.
 
     If an earlier event has set a check on the commit, what the operator's settings decide leaves it as it is, unless
@@ -204,7 +229,11 @@ def end_ignored_check(job: Job, routing_input: RoutingInput, kind: IgnoredKind, 
         return None
     reason, is_exempt = job.config.settings.shorten_paths(reason), is_by_operator and newest is None
     return _end_check(
-        job, commit, lambda job: plan_ignored_check(commit, reason, job.rule.effective.review, is_exempt=is_exempt)
+        job,
+        commit,
+        lambda job: plan_ignored_check(
+            commit, reason, job.rule.effective.review, is_exempt=is_exempt
+        ),
     )
 
 
@@ -230,7 +259,11 @@ def outdate_check(job: Job, routing_input: RoutingInput) -> None:
 def _find_head(job: Job, routing_input: RoutingInput) -> str | None:
     """Return the head commit, if the event may bring another diff and the settings enable checks."""
     pull_request = job.event.pull_request
-    if pull_request is None or not brings_diff(routing_input) or not may_have_checks(job.rule.effective):
+    if (
+        pull_request is None
+        or not brings_diff(routing_input)
+        or not may_have_checks(job.rule.effective)
+    ):
         return None
     return pull_request.head_sha
 
@@ -258,7 +291,10 @@ def _plan_group(job: Job, group: MergeGroup) -> EnsureCheck:
 
 def _read_heads(job: Job, group: MergeGroup) -> tuple[HeadCheck, ...]:
     """Return the heads of the pull requests that the group merges; () if the commits do not show which."""
-    reader, queued = job.context.github.reader(job.event.repository.full_name), find_queued(group.head_ref)
+    reader, queued = (
+        job.context.github.reader(job.event.repository.full_name),
+        find_queued(group.head_ref),
+    )
     merged = None
     if queued is not None:
         merged = find_merged(queued, reader.commits_between(group.base_sha, group.head_sha))
@@ -302,8 +338,12 @@ def check_title(job: Job, routing_input: RoutingInput) -> tuple[Job, Outcome | N
         return job, None
     outcome = job.find_result(TITLE_CHECKED)
     if outcome is None:
-        outcome = job.run_step(TITLE_CHECKED, 0, partial(_set_title_check, job, effective.pull_requests.title_types))
-        job.store.checkpoints.save(job.lease, *job.pending.take())  # the rest of the delivery may be repeated often
+        outcome = job.run_step(
+            TITLE_CHECKED, 0, partial(_set_title_check, job, effective.pull_requests.title_types)
+        )
+        job.store.checkpoints.save(
+            job.lease, *job.pending.take()
+        )  # the rest of the delivery may be repeated often
     return job, outcome
 
 
@@ -317,7 +357,9 @@ def _set_title_check(job: Job, types: Sequence[str]) -> Outcome:
             assert event.pull_request is not None
             number = event.pull_request.number
             shown = (
-                event.pull_request if event.is_recent else job.context.github.reader(repository).pull_request(number)
+                event.pull_request
+                if event.is_recent
+                else job.context.github.reader(repository).pull_request(number)
             )
             action = plan_title_check(shown.head_sha, shown.title, types)
             if is_draft_of_queue(shown.user, shown.head_ref):
@@ -360,7 +402,9 @@ class CheckEnder:
     def _end_next(self) -> bool:
         settings = self._settings()
         slowest_write_s = settings.github.slowest_write_s
-        unended = self._store.commit_checks.claim_unended(lease_s=ENDING_S, slowest_write_s=slowest_write_s)
+        unended = self._store.commit_checks.claim_unended(
+            lease_s=ENDING_S, slowest_write_s=slowest_write_s
+        )
         if unended is None:
             return False
         until = self._clock() + ENDING_S
@@ -370,7 +414,9 @@ class CheckEnder:
             result, conclusion = f"{action.conclusion}: {action.title}", action.conclusion
         except (StepFailed, Postponed, LeaseLost) as exc:
             fields = {"delivery": unended.guid, "why": str(exc)}
-            if isinstance(exc, DependencyDown | Postponed | LeaseLost) and not isinstance(exc, AppNotInstalled):
+            if isinstance(exc, DependencyDown | Postponed | LeaseLost) and not isinstance(
+                exc, AppNotInstalled
+            ):
                 log.warning("the check is ended later", extra=fields)
                 return True
             log.warning("the check cannot be ended", extra=fields)  # a retry would fail, too
@@ -394,14 +440,22 @@ class CheckEnder:
 
         def check_lease() -> None:
             if self._clock() > until - ENDING_S / 2:
-                raise LeaseLost("too little time is left to end the check; the next run tries again")
+                raise LeaseLost(
+                    "too little time is left to end the check; the next run tries again"
+                )
 
-        action = _plan_end(unended, settings, make_receipt(self._store.calls.calls_of(unended.guid)))
+        action = _plan_end(
+            unended, settings, make_receipt(self._store.calls.calls_of(unended.guid))
+        )
         try:
-            checks = github.checks(unended.repository, begin_write=begin_write, check_lease=check_lease)
+            checks = github.checks(
+                unended.repository, begin_write=begin_write, check_lease=check_lease
+            )
             checks.end(unended.check, action)
         except DependencyDown as exc:
-            limiter.hold(rate_limit, exc.not_before or self._store.now() + timedelta(seconds=END_EVERY_S))
+            limiter.hold(
+                rate_limit, exc.not_before or self._store.now() + timedelta(seconds=END_EVERY_S)
+            )
             raise
         log.info("check ended", extra={"delivery": unended.guid, "conclusion": action.conclusion})
         return action
@@ -413,12 +467,18 @@ def _plan_end(unended: UnendedCheck, settings: Settings, receipt: Receipt) -> En
     reason = settings.shorten_paths(unended.reason or "no reason was stored")
     if unended.state == "done":
         reason = "the last event of the pull request caused no review"
-    conclusion: Conclusion = "cancelled" if unended.state == "superseded" else effective.review.incomplete
+    conclusion: Conclusion = (
+        "cancelled" if unended.state == "superseded" else effective.review.incomplete
+    )
     title, details = "Not reviewed", ""
     if unended.state == "dead":
         title = "The review failed"
-        reason, _, details = reason.partition("; ")  # errors say behind it what the operator should do
+        reason, _, details = reason.partition(
+            "; "
+        )  # errors say behind it what the operator should do
     if unended.check.rejected is not None:
         title, details = "The result was not set", ""
         reason = settings.shorten_paths(f"GitHub rejected it: {unended.check.rejected}")
-    return plan_unreviewed_check(unended.check.commit, conclusion, title, reason, receipt, details=details)
+    return plan_unreviewed_check(
+        unended.check.commit, conclusion, title, reason, receipt, details=details
+    )

@@ -102,7 +102,9 @@ def run_command(job: Job, command: Command) -> DeliveryResult | Job:
             return prepared
         reason = prepared or _run(job, command, login)
         job.context.health.ok("github")
-        return DeliveryResult("done", reason, posting="dry_run" if job.rule.effective.features.dry_run else "done")
+        return DeliveryResult(
+            "done", reason, posting="dry_run" if job.rule.effective.features.dry_run else "done"
+        )
 
 
 def _find_reason_to_ignore(job: Job, command: Command, login: str) -> Ignored | None:
@@ -121,7 +123,9 @@ def _find_reason_to_ignore(job: Job, command: Command, login: str) -> Ignored | 
         if command.name not in ("thread", "deleted")
         else "the check counts only dismissals of people with"
     )
-    return Ignored("no permission", f"{login} has the permission {permission}, and {what} write permission")
+    return Ignored(
+        "no permission", f"{login} has the permission {permission}, and {what} write permission"
+    )
 
 
 def find_finding(
@@ -143,14 +147,18 @@ def find_finding(
 def _run(job: Job, command: Command, login: str) -> str:
     interruptions, number = job.store.interruptions, job.lease.number or _find_number(job)
     if number is None:
-        return "no pull request with the commit of this check is known, so there is nothing to review"
+        return (
+            "no pull request with the commit of this check is known, so there is nothing to review"
+        )
     match command.name:
         case "review":
             return _request_review(job, number, "new")
         case "review full":
             return _request_review(job, number, "full")
         case "stop":
-            interruptions.stop(job.lease, number, by=login)  # before the reaction, which says that it is done
+            interruptions.stop(
+                job.lease, number, by=login
+            )  # before the reaction, which says that it is done
             return _join(f"{login} stopped HLS on this pull request", _react(job, "+1"))
         case "resume":
             interruptions.resume(job.lease, number)
@@ -185,7 +193,9 @@ def _prepare_handler(job: Job, key: str) -> Job | str:
     _react(job, "eyes")
     if isinstance(handler, OracleHandler) and url is not None:
         handler = OracleHandler(partial(exchange, url))
-    return replace(job, rule=Rule(key, handler.prompt, job.rule.effective, found.path), handler=handler)
+    return replace(
+        job, rule=Rule(key, handler.prompt, job.rule.effective, found.path), handler=handler
+    )
 
 
 def _find_unchanged(job: Job, command: Command) -> str:
@@ -197,7 +207,9 @@ def _find_unchanged(job: Job, command: Command) -> str:
     if state in ("fixed", "gone"):
         return f"the finding of this review thread is {state}, so the check does not count it"
     if command.name == "remark" and not _is_failing_check(job, entry):
-        return "the reply is no command, and the finding of its review thread does not fail the check"
+        return (
+            "the reply is no command, and the finding of its review thread does not fail the check"
+        )
     if state != "dismissed" and comment is not None and classify_reply(comment.body) == "change":
         return "the finding of this review thread is open and was not dismissed"
     return ""
@@ -214,8 +226,15 @@ def _dismiss(job: Job, command: Command, number: int, login: str) -> str:
     entry = find_finding(job, number=command.finding) if command.finding else None
     if entry is None:
         is_missing = command.finding is None
-        found = "the number is missing" if is_missing else f"no finding has the number {command.finding}"
-        return _join(_react(job, "confused"), f"nothing was dismissed: {found}; our comment lists the numbers")
+        found = (
+            "the number is missing"
+            if is_missing
+            else f"no finding has the number {command.finding}"
+        )
+        return _join(
+            _react(job, "confused"),
+            f"nothing was dismissed: {found}; our comment lists the numbers",
+        )
     _store_dismissal(job, entry, login, COMMAND)
     requested = _request_review(job, number, "conclude", reaction="+1", if_impossible="+1")
     return _join(f"{login} dismissed finding {entry.number}", requested)
@@ -231,7 +250,9 @@ def _dismiss_deleted(job: Job, command: Command, number: int, login: str) -> str
     assert entry is not None  # `_find_unchanged` found it
     _store_dismissal(job, entry, login, DELETED)
     requested = _request_review(job, number, "conclude", reaction="+1", if_impossible="+1")
-    return _join(f"{login} deleted the comment of finding {entry.number}, which dismisses it", requested)
+    return _join(
+        f"{login} deleted the comment of finding {entry.number}, which dismisses it", requested
+    )
 
 
 def _reply_with_hint(job: Job, command: Command, number: int) -> str:
@@ -278,7 +299,9 @@ def _find_number(job: Job) -> int | None:
     number = history.find_pull_request(job.event.repository.full_name, check_run.head_sha)
     number = number or next(iter(check_run.pull_request_numbers), None)
     if number is not None:
-        job.pending.add(StatusChange({"posted_on": number}))  # so that `hls why` shows the command there
+        job.pending.add(
+            StatusChange({"posted_on": number})
+        )  # so that `hls why` shows the command there
     return number
 
 
@@ -293,14 +316,20 @@ def _react(job: Job, content: Reaction) -> str:
         return ""
     react = make_writer(job, job.begin_write).ensure_reaction
     is_review_comment = job.event.name == "pull_request_review_comment"
-    return job.run_step(REACTION, 0, partial(react, comment.id, content, is_review_comment=is_review_comment))
+    return job.run_step(
+        REACTION, 0, partial(react, comment.id, content, is_review_comment=is_review_comment)
+    )
 
 
 def _show_help(job: Job, number: int) -> Outcome:
     if not job.rule.effective.features.auto_commenting:
-        return Outcome("comment", "off", "comments are switched off, so the commands were not shown")
+        return Outcome(
+            "comment", "off", "comments are switched off, so the commands were not shown"
+        )
     posting = Posting(job, Conversation(number, is_pull_request=True))
-    rows = "".join(row for key, row in HELP_ROWS.items() if getattr(job.rule.effective.features, key))
+    rows = "".join(
+        row for key, row in HELP_ROWS.items() if getattr(job.rule.effective.features, key)
+    )
     action = EnsureComment(HELP_FAMILY, HELP.replace("| `/help`", f"{rows}| `/help`"), create=True)
     return job.run_step(OUTCOME, 0, lambda: posting.write(action, 0))
 
@@ -320,7 +349,10 @@ def _request_review(
     reacted = _react(job, reaction)
     accepted = job.store.queue.accept([found], replay_window_h=0)[0]
     what = "all changes" if review == "full" else "what is new"
-    log.info("review requested", extra={"requested": accepted.guid, "review": review, "outcome": accepted.outcome})
+    log.info(
+        "review requested",
+        extra={"requested": accepted.guid, "review": review, "outcome": accepted.outcome},
+    )
     return _join(reacted, f"a review of {what} was requested (delivery {accepted.guid})")
 
 
@@ -329,9 +361,16 @@ def _find_review(job: Job, number: int, review: RequestedReview) -> NewDelivery 
     stop = job.store.interruptions.find_stop(job.event.repository.id, number)
     if stop is not None:
         return str(stop)
-    document = job.context.github.reader(job.event.repository.full_name).pull_request_document(number)
+    document = job.context.github.reader(job.event.repository.full_name).pull_request_document(
+        number
+    )
     payload = {key: job.event.payload[key] for key in COMMON_KEYS if key in job.event.payload}
-    payload |= {"action": "synchronize", "number": number, "pull_request": document, REQUEST_KEY: {"review": review}}
+    payload |= {
+        "action": "synchronize",
+        "number": number,
+        "pull_request": document,
+        REQUEST_KEY: {"review": review},
+    }
     # Each attempt at the command makes the same GUID.
     guid = str(uuid.uuid5(uuid.NAMESPACE_OID, f"review requested by {job.lease.guid}"))
     body = json.dumps(payload).encode()

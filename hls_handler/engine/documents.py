@@ -61,11 +61,16 @@ class Documents:
             problem = why or files.no_mirror
             if not problem:
                 stored = commit
-            elif is_changed:  # sections are of two commits, so that links to their lines may be wrong
+            elif (
+                is_changed
+            ):  # sections are of two commits, so that links to their lines may be wrong
                 stored = None
         texts.save_document_index(repository.id, stored, index.checked_at)
         if problem:
-            log.warning("documentation was not read", extra={"repository": repository.full_name, "reason": problem})
+            log.warning(
+                "documentation was not read",
+                extra={"repository": repository.full_name, "reason": problem},
+            )
             self._report(f"the documentation of the repository was not read: {problem}")
         # After the index is saved: other deliveries need not wait, and the next update adds what a failed one left out.
         if self._vectors is not None:
@@ -110,13 +115,22 @@ def _store_changes(texts: Texts, scope: str, files: RepositoryFiles) -> bool:
     number = 0
     for start in range(0, len(changed), FILES_PER_READ):
         if number > SECTIONS_PER_UPDATE:
-            raise Permanent("it is too large for one reading; that for a question in an hour goes on")
+            raise Permanent(
+                "it is too large for one reading; that for a question in an hour goes on"
+            )
         paths = changed[start : start + FILES_PER_READ]
         contents = files.texts(paths)
         if files.no_mirror:
             return start > 0
         sections = [
-            NewText(path, clean_title(one.title), clean_and_redact(one.text), one.line, one.end_line, found[path])
+            NewText(
+                path,
+                clean_title(one.title),
+                clean_and_redact(one.text),
+                one.line,
+                one.end_line,
+                found[path],
+            )
             for path, text in contents.items()
             for one in split_sections(path, remove_html_comments(text, keep_lines=True))
         ]

@@ -27,7 +27,13 @@ from hls_handler.engine.asking import (
 from hls_handler.engine.checks import begin_check, plan_check
 from hls_handler.engine.documents import Documents
 from hls_handler.engine.job import ASK, LOCK_S, Codec, Job, Part, facts_codec, reads_postponed
-from hls_handler.engine.posting import Posting, is_check_ended, post, post_without_reply, store_unposted
+from hls_handler.engine.posting import (
+    Posting,
+    is_check_ended,
+    post,
+    post_without_reply,
+    store_unposted,
+)
 from hls_handler.engine.retries import decide_retry
 from hls_handler.engine.shadow import prompt_result, run_shadow
 from hls_handler.errors import (
@@ -77,7 +83,9 @@ class HandlerJob:
         self._conversation: Conversation | None = None
         self._check_commit: str | None = None  # whose check is in progress
         self.part: Part = "analysis"  # that fails if an error is raised now
-        self.calls: Sequence[CallRow] | None = None  # of the delivery; None: not read since the last call
+        self.calls: Sequence[CallRow] | None = (
+            None  # of the delivery; None: not read since the last call
+        )
 
     @property
     def event(self) -> Event:
@@ -89,7 +97,9 @@ class HandlerJob:
 
     def gather(self) -> Any:
         job, handler, event = self._job, self._job.handler, self._job.event
-        limits = prompt_limits(job.config.settings, job.config.library, event.name, job.rule.effective, job.rule.prompt)
+        limits = prompt_limits(
+            job.config.settings, job.config.library, event.name, job.rule.effective, job.rule.prompt
+        )
         omitted: list[str] = []
 
         def report(sentence: str) -> None:
@@ -115,7 +125,9 @@ class HandlerJob:
 
         facts = job.run_step(facts_codec(handler), 0, read)
         head_sha = _find_head(facts)
-        if head_sha is not None:  # else the next call or write is the first effect, and its transaction checks this
+        if (
+            head_sha is not None
+        ):  # else the next call or write is the first effect, and its transaction checks this
             job.store.interruptions.require(job.check_newest(head_sha))
         self._require_needed(facts)
         return facts
@@ -131,10 +143,14 @@ class HandlerJob:
     def choose(self, conversation: Conversation | None) -> None:
         self._conversation = conversation
         # The facts or the settings name the conversation, not the event.
-        if conversation is not None and (self._job.lease.number is None or conversation.is_fallback_issue):
+        if conversation is not None and (
+            self._job.lease.number is None or conversation.is_fallback_issue
+        ):
             job, number = self._job, conversation.number
             job.pending.add(StatusChange({"posted_on": number}))
-            self._job = replace(job, lease=replace(job.lease, number=number)).with_account_for(number)
+            self._job = replace(job, lease=replace(job.lease, number=number)).with_account_for(
+                number
+            )
             require_runs_left(self._job, job.store.calls.count_conversation_runs(self._job.lease))
             if conversation.is_fallback_issue and (ASK, 0) not in job.steps:
                 self._check_fallback_issue(number)
@@ -202,12 +218,16 @@ class HandlerJob:
                 begin_check(job, self._check_commit, waits_until=at, is_claude_down=True)
 
     def render(self, answered: Answers) -> Analysis:
-        return self._with_receipt(render_replies(self._job.config.library, self._job.handler, answered, self._key))
+        return self._with_receipt(
+            render_replies(self._job.config.library, self._job.handler, answered, self._key)
+        )
 
     def render_static(self, facts: Any, reply: Reply) -> Analysis:
         job = self._job
         job.pending.add(ANALYSED)
-        analysis = render_static(job.config.library, job.rule, job.event, job.handler, facts, reply, self._key)
+        analysis = render_static(
+            job.config.library, job.rule, job.event, job.handler, facts, reply, self._key
+        )
         return self._with_receipt(analysis)
 
     @property
@@ -219,7 +239,9 @@ class HandlerJob:
         self.calls = self._job.store.calls.calls_of(self._job.lease.guid)
         receipt = make_receipt(self.calls)
         # A reply from the cache has no call.
-        prompt_ids = dict.fromkeys([*(answer.prompt_id for answer in analysis.answers), *receipt.prompt_ids])
+        prompt_ids = dict.fromkeys(
+            [*(answer.prompt_id for answer in analysis.answers), *receipt.prompt_ids]
+        )
         return replace(analysis, receipt=replace(receipt, prompt_ids=tuple(prompt_ids)))
 
     def post(
@@ -243,7 +265,8 @@ class HandlerJob:
                     actions,
                     described=_find_head(facts),
                     require_needed=partial(self._require_needed, facts),
-                    after_review=after_review and (lambda outcome: self._without_labels(after_review(outcome))),
+                    after_review=after_review
+                    and (lambda outcome: self._without_labels(after_review(outcome))),
                 )
                 _report_settings_problems(job, conversation)
                 posting = self._posting
@@ -334,18 +357,29 @@ def _report_settings_problems(job: Job, conversation: Conversation) -> None:
     In a dry run, or if comments are off, nothing is written or stored. So a later delivery can still comment.
     """
     file, features = job.repository_settings, job.rule.effective.features
-    if file is None or not file.settings.problems or features.dry_run or not features.auto_commenting:
+    if (
+        file is None
+        or not file.settings.problems
+        or features.dry_run
+        or not features.auto_commenting
+    ):
         return
     job.run_step(PROBLEMS_REPORTED, 0, partial(_report, job, conversation, file))
 
 
 def _report(job: Job, conversation: Conversation, file: RepositorySettingsFile) -> Outcome:
     repository = job.event.repository
-    if not job.store.repository_files.claim_report(job.lease, repository.id, job.bot.login, file.version or ""):
-        return Outcome("comment", "withheld", "another delivery comments on the settings file's problems")
+    if not job.store.repository_files.claim_report(
+        job.lease, repository.id, job.bot.login, file.version or ""
+    ):
+        return Outcome(
+            "comment", "withheld", "another delivery comments on the settings file's problems"
+        )
     try:
         comment = build_problems_comment(file.settings.problems)
         return Posting(job, conversation).write(comment, PROBLEMS_INDEX)
     except Permanent as exc:  # the delivery's own comment is posted, so the delivery succeeds
-        log.warning("cannot comment on the problems of the settings file", extra={"reason": str(exc)})
+        log.warning(
+            "cannot comment on the problems of the settings file", extra={"reason": str(exc)}
+        )
         return Outcome("comment", "withheld", str(exc))

@@ -12,7 +12,16 @@ from typing import Literal, get_args
 from hls_handler.errors import StoreUnavailable
 
 Component = Literal[
-    "store", "queue", "github", "claude", "prompts", "settings", "webhooks", "catch_up", "mirror", "vectors"
+    "store",
+    "queue",
+    "github",
+    "claude",
+    "prompts",
+    "settings",
+    "webhooks",
+    "catch_up",
+    "mirror",
+    "vectors",
 ]
 Severity = Literal["degraded", "unhealthy"]
 ComponentState = Literal["unknown", "healthy", "degraded", "unhealthy"]
@@ -114,7 +123,9 @@ class Health:
         self._lasting.discard(component)
         before = self._components.get(component, self._unknown)
         since = before.since if before.state == state else now
-        self._components[component] = replace(before, state=state, since=since, message=message, remedy=remedy)
+        self._components[component] = replace(
+            before, state=state, since=since, message=message, remedy=remedy
+        )
 
     def _set_healthy(self, component: Component) -> None:
         before = self._components.get(component, self._unknown)
@@ -151,7 +162,9 @@ class Health:
                 self._failed_in_use_at[component] = now
                 self._worked_in_use.pop(component, None)
             if severity == "unhealthy" and before.state != severity:
-                log.error("unhealthy", extra={"component": component, "why": message, "remedy": remedy})
+                log.error(
+                    "unhealthy", extra={"component": component, "why": message, "remedy": remedy}
+                )
 
     def report_store_problem(self, exc: StoreUnavailable) -> None:
         """Set the store to "unhealthy": if one thread cannot write to it, the receiver cannot either."""

@@ -85,7 +85,9 @@ class Codec(Generic[T]):
     name: str
     version: int
     type_adapter: TypeAdapter[T]
-    readable: tuple[int, ...] = ()  # earlier versions whose values the type accepts: they lack fields with a default
+    readable: tuple[
+        int, ...
+    ] = ()  # earlier versions whose values the type accepts: they lack fields with a default
 
     def encode(self, value: T, *, index: int = 0, took_s: float = 0.0) -> Checkpoint:
         """Return the checkpoint, with credentials redacted in every string."""
@@ -122,7 +124,9 @@ CODE_FIELDS = frozenset(
 the same after a restart, and a quote is still a part of its line. `record`, `finding` and `file_summaries` of facts
 have text of earlier replies, which was redacted when the replies were stored."""
 
-ABOUT_CODE = frozenset({"pull_request_analysis", "finding_verdicts", "review_analysis", "comment_reply"})
+ABOUT_CODE = frozenset(
+    {"pull_request_analysis", "finding_verdicts", "review_analysis", "comment_reply"}
+)
 """The types of replies that may repeat values of the code that the prompt shows. Other prompts show logs as code."""
 
 
@@ -163,11 +167,15 @@ class Job:
     bot: Account
     rule: Rule
     handler: Handler[Any]
-    steps: Mapping[tuple[str, int], Checkpoint]  # checkpoints stored before this attempt, by step name and index
+    steps: Mapping[
+        tuple[str, int], Checkpoint
+    ]  # checkpoints stored before this attempt, by step name and index
     others: tuple[Account, ...] = ()  # HLS's other accounts
     situation: Situation = NO_SITUATION  # when the processing began
     repository_settings: RepositorySettingsFile | None = None  # applied to `rule` and `config`
-    organization_settings: tuple[RepositorySettings, ...] = ()  # of the organisation's file, if there is one
+    organization_settings: tuple[
+        RepositorySettings, ...
+    ] = ()  # of the organisation's file, if there is one
     outsider: str | None = None  # the sender, if `budgets.outsiders` counts the calls
     pending: PendingChanges = field(default_factory=PendingChanges)  # the only part that changes
 
@@ -177,7 +185,9 @@ class Job:
 
     @property
     def router(self) -> Router:
-        return Router(self.config.settings, self.config.table, self.config.library, (self.bot, *self.others))
+        return Router(
+            self.config.settings, self.config.table, self.config.library, (self.bot, *self.others)
+        )
 
     @property
     def github_rate_limit(self) -> str:
@@ -198,7 +208,12 @@ class Job:
         self.pending.add(codec.encode(value, index=index))
 
     def run_step(
-        self, codec: Codec[T], index: int, do: Callable[[], T], *, fits: Callable[[T], bool] = lambda _: True
+        self,
+        codec: Codec[T],
+        index: int,
+        do: Callable[[], T],
+        *,
+        fits: Callable[[T], bool] = lambda _: True,
     ) -> T:
         """Return the stored result of a step if `fits` accepts it. Otherwise run `do`, and return its result redacted.
 
@@ -214,7 +229,12 @@ class Job:
 
         def measured(step: Checkpoint) -> Checkpoint:
             sent = github.requests_sent - sent_before
-            return replace(step, took_s=self.context.clock() - started, started_at=started_at, github_requests=sent)
+            return replace(
+                step,
+                took_s=self.context.clock() - started,
+                started_at=started_at,
+                github_requests=sent,
+            )
 
         with span(codec.name, {"hls.step_index": index}):
             try:
@@ -281,7 +301,11 @@ class Job:
                 return Superseded("the conversation was closed meanwhile")
             if found.newer.is_answered and self.handler.superseded_by_newer_answer:
                 return Superseded("a newer event of this conversation was answered meanwhile")
-            return reads_postponed(found.held_until) if reads and found.held_until is not None else None
+            return (
+                reads_postponed(found.held_until)
+                if reads and found.held_until is not None
+                else None
+            )
 
         prompt, rate_limit = self.rule.prompt, self.github_rate_limit
         return self.store.interruptions.check(
@@ -335,10 +359,14 @@ class Job:
             yield
         except (LeaseLost, StoreUnavailable):
             raise
-        except Exception as exc:  # raised again: a retry continues from the results so far, even after a defect
+        except (
+            Exception
+        ) as exc:  # raised again: a retry continues from the results so far, even after a defect
             failed = part if isinstance(part, str) else part()
             if isinstance(exc, StepFailed):
-                self.pending.add(StatusChange({f"{failed}_status": "failed", f"{failed}_error": str(exc)}))
+                self.pending.add(
+                    StatusChange({f"{failed}_status": "failed", f"{failed}_error": str(exc)})
+                )
             changes = self.pending.take()
             if changes:
                 self.store.checkpoints.save(self.lease, *changes)
@@ -359,7 +387,9 @@ class DeliveryResult:
 
 
 def reads_postponed(until: datetime) -> Postponed:
-    return Postponed("no requests to GitHub at present: the last one failed, or GitHub asked to wait", at=until)
+    return Postponed(
+        "no requests to GitHub at present: the last one failed, or GitHub asked to wait", at=until
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,11 +432,15 @@ def encode_reply(answered: ValidReply, *, index: int, shown: Sequence[str] = ())
     )
     reply = plain if plain == given else fit(plain, type(answered.reply))
     lost = {field: redact(text) for field, text in answered.lost.items()}
-    stored = _StoredReply(answered.prompt_id, answered.reply_type, reply, answered.usage, answered.cached_at, lost)
+    stored = _StoredReply(
+        answered.prompt_id, answered.reply_type, reply, answered.usage, answered.cached_at, lost
+    )
     return _REPLY.encode_redacted(stored, index=index, took_s=answered.usage.took_s)
 
 
-def decode_reply(step: Checkpoint | None, *, reply_type: str, model: type[Reply]) -> ValidReply | None:
+def decode_reply(
+    step: Checkpoint | None, *, reply_type: str, model: type[Reply]
+) -> ValidReply | None:
     """Return the stored reply. None if there is none, or if it is not valid for `reply_type` and `model`.
 
     The stored reply may be from another prompt, or from an earlier version of the prompt with other fields.
@@ -421,7 +455,11 @@ def decode_reply_for_display(step: Checkpoint | None) -> ValidReply | None:
     """Return the stored reply, even if its prompt has other fields now. None if there is none."""
     stored = _REPLY.decode(step)
     base = REPLY_TYPES.get(stored.reply_type) if stored is not None else None
-    return _validate(stored, permissive_reply_model(base)) if stored is not None and base is not None else None
+    return (
+        _validate(stored, permissive_reply_model(base))
+        if stored is not None and base is not None
+        else None
+    )
 
 
 def _validate(stored: _StoredReply, model: type[Reply]) -> ValidReply | None:
@@ -430,5 +468,10 @@ def _validate(stored: _StoredReply, model: type[Reply]) -> ValidReply | None:
     except ValidationError:
         return None
     return ValidReply(
-        stored.prompt_id, stored.reply_type, reply, stored.usage, cached_at=stored.cached_at, lost=stored.lost
+        stored.prompt_id,
+        stored.reply_type,
+        reply,
+        stored.usage,
+        cached_at=stored.cached_at,
+        lost=stored.lost,
     )

@@ -71,14 +71,19 @@ def load_checked(settings: Settings, unsaved: Mapping[str, str] = NOTHING_UNSAVE
 
 def all_variables(settings: Settings) -> dict[str, object]:
     """Return a value for each name in `prompts.variables` and in the `variables` of the entries of `repositories`."""
-    maps = [*(entry.variables for entry in reversed(settings.repositories)), settings.prompts.variables]
+    maps = [
+        *(entry.variables for entry in reversed(settings.repositories)),
+        settings.prompts.variables,
+    ]
     return {name: value for variables in maps for name, value in variables.items()}
 
 
 def load_shipped(settings: Settings) -> Library:
     """Load and check only the prompts that HLS ships, as they were shipped. Raises `PromptError` with all problems."""
     changed = shipped.find_edited_files().items()
-    edited = {name.removeprefix("prompts/"): text for name, text in changed if name.startswith("prompts/")}
+    edited = {
+        name.removeprefix("prompts/"): text for name, text in changed if name.startswith("prompts/")
+    }
     return load_library(
         shipped.PROMPTS,
         families=families(),
@@ -101,7 +106,9 @@ def families() -> Mapping[str, Family]:
             replies=handler.replies,
             samples=partial(_samples, event),
         )
-        for event, handler in ((event, handler_for(event)) for event in (*ACTIONS, *COMMAND_HANDLERS))
+        for event, handler in (
+            (event, handler_for(event)) for event in (*ACTIONS, *COMMAND_HANDLERS)
+        )
     }
 
 
@@ -109,8 +116,14 @@ def _samples(event_name: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
     handler, file = handler_for(event_name), FACTS / f"{event_name}.json"
     if event_name in COMMAND_HANDLERS:
         sample, prompt = recorded.load("issue_comment.created"), f"{handler.family}/sample"
-        event, values = parse_event(sample.event, GUID, sample.body), sample_values(handler.facts_type)
-        return tuple((sample.name, template_variables(event, handler, facts, prompt=prompt)) for facts in values)
+        event, values = (
+            parse_event(sample.event, GUID, sample.body),
+            sample_values(handler.facts_type),
+        )
+        return tuple(
+            (sample.name, template_variables(event, handler, facts, prompt=prompt))
+            for facts in values
+        )
     stored: dict[str, object] = json.loads(file.read_bytes()) if file.exists() else {}
     samples: list[tuple[str, Mapping[str, object]]] = []
     for name, plain in stored.items():
@@ -128,7 +141,9 @@ def _samples(event_name: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
     return tuple(samples)
 
 
-LABEL_CHANGES = frozenset(event_key(event, action) for event in LABEL_CORRECTION_EVENTS for action in LABEL_ACTIONS)
+LABEL_CHANGES = frozenset(
+    event_key(event, action) for event in LABEL_CORRECTION_EVENTS for action in LABEL_ACTIONS
+)
 NEED_NO_PROMPT = LABEL_CHANGES | {"merge_group", "merge_group.checks_requested"}
 """Events that can be label corrections, and those that get a check without Claude."""
 
@@ -148,7 +163,9 @@ def find_library_warnings(settings: Settings, library: Library) -> Iterator[str]
     for prompt in _find_unused(settings, library):
         sources = library.sources[prompt.name]
         line = next((number for number, text in sources.numbered_front if text.startswith("on")), 1)
-        advice = f"add one to repositories[].events in {settings.sources.file}, or remove the prompt"
+        advice = (
+            f"add one to repositories[].events in {settings.sources.file}, or remove the prompt"
+        )
         where = f"{Path(sources.front_file).absolute()}:{line}"
         yield f"{where}: on: no repository enables {' or '.join(prompt.on)}; {advice}"
     for _, effective in _enabled_entries(settings):
@@ -184,7 +201,10 @@ def _can_run(name: str, effective: EffectiveSettings, library: Library) -> bool:
     named = {prompt for prompt, _ in (*effective.use.values(), *effective.shadows.values())}
     return any(
         one in named
-        or any(_enables(effective, key) and effective.find_prompt(key) is None for key in library.prompts[one].on)
+        or any(
+            _enables(effective, key) and effective.find_prompt(key) is None
+            for key in library.prompts[one].on
+        )
         for one in first
     )
 
@@ -196,11 +216,19 @@ def _find_unused(settings: Settings, library: Library) -> Iterator[Prompt]:
     for name, prompt in library.prompts.items():
         template = library.sources[name].template
         is_shipped = as_shipped.get(template.name) == template.text
-        runs_otherwise = is_shipped or name in chosen or name in library.shadows or library.predecessors(name)
-        if prompt.on and not runs_otherwise and not any(_enables(one, key) for _, one in entries for key in prompt.on):
+        runs_otherwise = (
+            is_shipped or name in chosen or name in library.shadows or library.predecessors(name)
+        )
+        if (
+            prompt.on
+            and not runs_otherwise
+            and not any(_enables(one, key) for _, one in entries for key in prompt.on)
+        ):
             yield prompt
 
 
 def _enables(effective: EffectiveSettings, key: str) -> bool:
-    key = "pull_request" if key == event_key("pull_request", REVIEW_REQUESTED) else key  # any of its events enables it
+    key = (
+        "pull_request" if key == event_key("pull_request", REVIEW_REQUESTED) else key
+    )  # any of its events enables it
     return any(_overlap(event, key) for event in effective.events)

@@ -20,12 +20,21 @@ import msgspec
 
 from hls_handler.deliveries import Finished, Lease, Posted, State
 from hls_handler.engine.active_config import WorkerContext
-from hls_handler.engine.checks import check_title, end_group_check, end_ignored_check, outdate_check, plan_check
+from hls_handler.engine.checks import (
+    check_title,
+    end_group_check,
+    end_ignored_check,
+    outdate_check,
+    plan_check,
+)
 from hls_handler.engine.commands import find_finding, run_command
 from hls_handler.engine.handler_job import HandlerJob, require_runs_left
 from hls_handler.engine.job import RULE, DeliveryResult, Job
 from hls_handler.engine.posting import correct_label
-from hls_handler.engine.repository_settings import load_repository_settings, route_with_repository_settings
+from hls_handler.engine.repository_settings import (
+    load_repository_settings,
+    route_with_repository_settings,
+)
 from hls_handler.engine.retries import decide_retry
 from hls_handler.errors import (
     AccountLimited,
@@ -66,7 +75,9 @@ log = logging.getLogger(__name__)
 RECENT_S = 60.0
 """A payload that is younger than this is analysed as it is. Before posting, the state is read in any case."""
 
-UNLESS_TAKING_OVER: frozenset[IgnoredKind] = frozenset({"event not enabled", "draft", "not requested"})
+UNLESS_TAKING_OVER: frozenset[IgnoredKind] = frozenset(
+    {"event not enabled", "draft", "not requested"}
+)
 """Kinds of reasons to ignore a push that do not apply if it superseded a review."""
 
 
@@ -93,7 +104,10 @@ def run_delivery(lease: Lease, context: WorkerContext) -> Finished | None:
         log.warning("lease lost; another worker may have the delivery")
     except StoreUnavailable as exc:
         context.health.report_store_problem(exc)
-        log.error("store unavailable; the delivery is claimed again when its lease expires", extra={"error": str(exc)})
+        log.error(
+            "store unavailable; the delivery is claimed again when its lease expires",
+            extra={"error": str(exc)},
+        )
     return None
 
 
@@ -108,7 +122,9 @@ def _run(lease: Lease, context: WorkerContext) -> Finished | None:
             remedy = "wait, or raise the limit that the message names"
             context.health.report_problem(exc.waiting_for, str(exc), remedy)
         requests = context.github.requests_sent - sent_before
-        store.queue.reschedule(lease, at=exc.at, reason=str(exc), failed=False, counts=False, github_requests=requests)
+        store.queue.reschedule(
+            lease, at=exc.at, reason=str(exc), failed=False, counts=False, github_requests=requests
+        )
         return None
     except StepFailed as exc:
         return _fail(lease, context, exc, context.github.requests_sent - sent_before)
@@ -135,11 +151,15 @@ def _run(lease: Lease, context: WorkerContext) -> Finished | None:
     return _log_end(lease, result.state, result.reason, result.handler, calls, requests, took_s)
 
 
-def _fail(lease: Lease, context: WorkerContext, error: StepFailed, requests: int) -> Finished | None:
+def _fail(
+    lease: Lease, context: WorkerContext, error: StepFailed, requests: int
+) -> Finished | None:
     """Store a failed attempt: the delivery is retried, or becomes a dead letter."""
     annotate({"error.type": type(error).__name__}, failed=True)
     store, now, limits = context.store, context.store.now(), context.config.settings.limits
-    row = store.deliveries.find(lease.guid)  # current row: a successful step resets first_failure_at
+    row = store.deliveries.find(
+        lease.guid
+    )  # current row: a successful step resets first_failure_at
     counts = not isinstance(error, DependencyDown)
     decision = decide_retry(
         error,
@@ -154,12 +174,16 @@ def _fail(lease: Lease, context: WorkerContext, error: StepFailed, requests: int
         context.health.report_problem("claude", str(error), error.remedy)
     if isinstance(error, DependencyDown):
         context.health.report_problem(error.dependency, str(error), error.remedy)
-        if not isinstance(error, AppNotInstalled):  # which holds for one repository, and the limit for its owner
+        if not isinstance(
+            error, AppNotInstalled
+        ):  # which holds for one repository, and the limit for its owner
             _hold_requests(lease, context, error, now)
     if isinstance(decision, str):
         handler, calls = handler_for(lease.event).name, store.calls.calls_of(lease.guid)
         took_s = (now - lease.received_at).total_seconds()
-        store.queue.dead_letter(lease, reason=decision, took_s=took_s, handler=handler, github_requests=requests)
+        store.queue.dead_letter(
+            lease, reason=decision, took_s=took_s, handler=handler, github_requests=requests
+        )
         return _log_end(lease, "dead", decision, handler, calls, requests, took_s)
     failed = not isinstance(error, AccountLimited)
     store.queue.reschedule(
@@ -170,11 +194,15 @@ def _fail(lease: Lease, context: WorkerContext, error: StepFailed, requests: int
         counts=counts,
         github_requests=requests,
     )
-    log.warning("delivery failed and is retried", extra={"reason": str(error), "at": decision.isoformat()})
+    log.warning(
+        "delivery failed and is retried", extra={"reason": str(error), "at": decision.isoformat()}
+    )
     return None
 
 
-def _hold_requests(lease: Lease, context: WorkerContext, error: DependencyDown, now: datetime) -> None:
+def _hold_requests(
+    lease: Lease, context: WorkerContext, error: DependencyDown, now: datetime
+) -> None:
     """Hold the rate limit of GitHub or Claude, so that other workers wait instead of failing, too."""
     until = error.not_before if error.applies_to_all_calls else None
     if until is None:
@@ -203,7 +231,13 @@ def _log_end(
         "cost_usd": round(sum(call.cost_usd or 0 for call in calls), 6),
     }
     prompt = own[-1].prompt_id if own else None
-    annotate({"hls.handler": handler, "hls.prompt": prompt, **{f"hls.{key}": n for key, n in numbers.items()}})
+    annotate(
+        {
+            "hls.handler": handler,
+            "hls.prompt": prompt,
+            **{f"hls.{key}": n for key, n in numbers.items()},
+        }
+    )
     fields = {
         "event": lease.event,
         "action": lease.action,
@@ -231,23 +265,43 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
     event = _parse_event(lease)
     if event.installation_id is not None:
         context.github.remember_installation(event.repository.full_name, event.installation_id)
-    is_first = lease.attempt == 1 and lease.action != "reopened"  # which a closing may have followed
+    is_first = (
+        lease.attempt == 1 and lease.action != "reopened"
+    )  # which a closing may have followed
     if is_first and _age_s(event, context.store.now()) < RECENT_S:
         event = replace(event, is_recent=True)
     steps = context.store.checkpoints.load(lease.guid) if lease.attempt > 1 else {}
     found = context.config.table.find(event.repository.full_name)
     effective = found or replace(without_entry(context.config.settings), enabled=False)
-    rule, handler = Rule(event.key, prompt="", effective=effective, file=""), handler_for(event.name)
+    rule, handler = (
+        Rule(event.key, prompt="", effective=effective, file=""),
+        handler_for(event.name),
+    )
     rate_limit = context.github.rate_limit(event.repository.full_name)
     situation = context.store.interruptions.load_situation(lease, rate_limit=rate_limit)
-    job = Job(lease, context, context.config, event, chosen.bot, rule, handler, steps, chosen.others, situation)
+    job = Job(
+        lease,
+        context,
+        context.config,
+        event,
+        chosen.bot,
+        rule,
+        handler,
+        steps,
+        chosen.others,
+        situation,
+    )
     routing_input = from_event(event)
     job, title_outcome = check_title(job, routing_input)
     try:
         result = _process(job, routing_input)
     except ConversationIgnored as exc:
         result = DeliveryResult("ignored", str(exc), kind=exc.kind, handler=handler.name)
-    outcome = None if result.kind is None else end_ignored_check(job, routing_input, result.kind, result.reason)
+    outcome = (
+        None
+        if result.kind is None
+        else end_ignored_check(job, routing_input, result.kind, result.reason)
+    )
     for one in filter(None, (outcome, title_outcome)):
         result = replace(result, reason=f"{result.reason}; {one.detail}")
     if outcome is None and result.state == "ignored":
@@ -287,7 +341,9 @@ def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
     if answer_rule is not None:
         job = replace(job, rule=answer_rule, handler=_handler_for(answer_rule))
     elif rule.is_author_comment:
-        return DeliveryResult("ignored", "the issue has no open checklist for its author", kind="nothing asked")
+        return DeliveryResult(
+            "ignored", "the issue has no open checklist for its author", kind="nothing asked"
+        )
     try:
         job = load_repository_settings(job)
     except StepFailed:
@@ -308,7 +364,11 @@ def _take_over_review(job: Job, kind: IgnoredKind) -> Event | None:
     Otherwise a push after `/review`, or after the pull request was opened, would cancel the review, and be ignored.
     """
     event = job.event
-    if event.key != "pull_request.synchronize" or kind not in UNLESS_TAKING_OVER or event.requested_review is not None:
+    if (
+        event.key != "pull_request.synchronize"
+        or kind not in UNLESS_TAKING_OVER
+        or event.requested_review is not None
+    ):
         return None
     for guid in job.store.interruptions.superseded_since_review(job.lease):
         body = job.store.deliveries.body(guid)
@@ -326,7 +386,9 @@ def _check_merge_group(job: Job, rule: QueueCheck) -> DeliveryResult:
     job.note(RULE, 0, rule.why(job.config.settings.sources))
     outcome = end_group_check(job)
     if outcome is None:
-        return DeliveryResult("ignored", "the repository's settings allow no check", kind="repository disabled")
+        return DeliveryResult(
+            "ignored", "the repository's settings allow no check", kind="repository disabled"
+        )
     posting: Posted = "dry_run" if outcome.kind == "dry_run" else "done"
     return DeliveryResult("done", outcome.detail, posting=posting)
 
@@ -338,7 +400,9 @@ def _run_handler(job: Job) -> DeliveryResult:
             result = job.handler.run(work)
         except PromptError as exc:
             raise Retryable(str(exc)) from exc  # a retry succeeds after the template is corrected
-    return DeliveryResult("done", result.reason, handler=job.handler.name, posting=result.posting, calls=work.calls)
+    return DeliveryResult(
+        "done", result.reason, handler=job.handler.name, posting=result.posting, calls=work.calls
+    )
 
 
 def _parse_event(lease: Lease) -> Event:
@@ -372,7 +436,9 @@ def _age_s(event: Event, now: datetime) -> float:
     """Return the seconds since GitHub changed the event's issue or pull request; infinity if that is unknown."""
     changed = event.payload.get("pull_request") or event.payload.get("issue")
     try:
-        updated_at = datetime.fromisoformat(changed["updated_at"]) if isinstance(changed, Mapping) else None
+        updated_at = (
+            datetime.fromisoformat(changed["updated_at"]) if isinstance(changed, Mapping) else None
+        )
         return abs((now - updated_at).total_seconds()) if updated_at else inf
     except (KeyError, TypeError, ValueError):
         return inf

@@ -30,7 +30,14 @@ from hls_handler.actions import (
 from hls_handler.engine.active_config import Writer
 from hls_handler.engine.checks import ensure_check, preview_check
 from hls_handler.engine.job import LOCK_S, Codec, DeliveryResult, Job
-from hls_handler.errors import DependencyDown, Permanent, Postponed, Retryable, StepFailed, Superseded
+from hls_handler.errors import (
+    DependencyDown,
+    Permanent,
+    Postponed,
+    Retryable,
+    StepFailed,
+    Superseded,
+)
 from hls_handler.events import Issue, PullRequest
 from hls_handler.handlers.handler import check_conversation
 from hls_handler.handlers.job import Conversation
@@ -104,7 +111,9 @@ def preview(
             if off is not None:
                 yield off
             elif isinstance(action, EnsureLabels):
-                yield writer.ensure_labels(conversation.number, action, labels=effective.labels, before={})
+                yield writer.ensure_labels(
+                    conversation.number, action, labels=effective.labels, before={}
+                )
             elif isinstance(action, EnsureIssueType):
                 yield writer.ensure_issue_type(conversation.number, action)
             elif isinstance(action, RequestReviewers):
@@ -113,7 +122,9 @@ def preview(
                 yield _write(writer, conversation.number, action)
 
 
-def _write(writer: Writer, number: int, action: Written, *, may_exist: bool = True, is_retry: bool = False) -> Outcome:
+def _write(
+    writer: Writer, number: int, action: Written, *, may_exist: bool = True, is_retry: bool = False
+) -> Outcome:
     match action:
         case EnsureComment():
             return writer.ensure_comment(number, action, may_exist=may_exist)
@@ -125,16 +136,27 @@ def _write(writer: Writer, number: int, action: Written, *, may_exist: bool = Tr
             assert_never(action)
 
 
-def _find_switched_off(action: Action, effective: EffectiveSettings, settings: Settings) -> Outcome | None:
+def _find_switched_off(
+    action: Action, effective: EffectiveSettings, settings: Settings
+) -> Outcome | None:
     """Return the outcome of an action that the settings switch off; None if they allow it."""
     match action:
         case EnsureLabels() | EnsureIssueType() if not effective.features.auto_labeling:
             where = settings.sources.where(effective.find_key("features.auto_labeling", settings))
-            return Outcome(_OUTCOME_NAMES[type(action)], "off", f"labels are switched off by {where}")
-        case EnsureComment() | EnsureReview() | EnsureReply() if not effective.features.auto_commenting:
+            return Outcome(
+                _OUTCOME_NAMES[type(action)], "off", f"labels are switched off by {where}"
+            )
+        case EnsureComment() | EnsureReview() | EnsureReply() if (
+            not effective.features.auto_commenting
+        ):
             where = settings.sources.where(effective.find_key("features.auto_commenting", settings))
             body = None if isinstance(action, EnsureReview) else action.body
-            return Outcome(_OUTCOME_NAMES[type(action)], "off", f"comments are switched off by {where}", body=body)
+            return Outcome(
+                _OUTCOME_NAMES[type(action)],
+                "off",
+                f"comments are switched off by {where}",
+                body=body,
+            )
         case _:
             return None
 
@@ -159,7 +181,9 @@ def post(
     """
     require_needed()
     first_check = job.check_newest(described, reads=True)
-    posting = Posting(job, conversation, check=job.check_newest(described), require_needed=require_needed)
+    posting = Posting(
+        job, conversation, check=job.check_newest(described), require_needed=require_needed
+    )
     if any(name == OUTCOME.name for name, _ in job.steps):
         job.store.interruptions.require(first_check)
     else:
@@ -189,14 +213,21 @@ def post(
         raise next((one for one in failed if isinstance(one, Retryable)), failed[0])
     for outcome in outcomes:
         if outcome.kind == "dry_run":
-            log.info("dry run: nothing was written", extra={"would": outcome.detail, "comment": outcome.body})
+            log.info(
+                "dry run: nothing was written",
+                extra={"would": outcome.detail, "comment": outcome.body},
+            )
     job.context.health.ok("github")
     return tuple(outcomes)
 
 
 def _withheld(action: Action, error: StepFailed) -> Outcome:
     """Return the outcome of a refused action. It is not stored, because a retry executes the action again."""
-    keys = tuple(comment.key for comment in action.comments) if isinstance(action, EnsureReview) else ()
+    keys = (
+        tuple(comment.key for comment in action.comments)
+        if isinstance(action, EnsureReview)
+        else ()
+    )
     return Outcome(_OUTCOME_NAMES[type(action)], "withheld", str(error), rejected=keys)
 
 
@@ -218,7 +249,9 @@ _OUTCOME_NAMES: Mapping[type[Action], OutcomeName] = {
 
 def is_check_ended(job: Job) -> bool:
     """Return True if an earlier attempt set the result of the check."""
-    outcomes = [OUTCOME.decode(step) for (name, _), step in job.steps.items() if name == OUTCOME.name]
+    outcomes = [
+        OUTCOME.decode(step) for (name, _), step in job.steps.items() if name == OUTCOME.name
+    ]
     return any(outcome is not None and outcome.action == "check" for outcome in outcomes)
 
 
@@ -226,7 +259,9 @@ def post_without_reply(job: Job, actions: tuple[EnsureCheck, ...]) -> tuple[Outc
     """Execute the actions of a delivery that needs no call to Claude, and return their outcomes."""
     job.require_reads_allowed()
     return tuple(
-        job.run_step(OUTCOME, index, partial(ensure_check, job, action), fits=partial(_matches, action))
+        job.run_step(
+            OUTCOME, index, partial(ensure_check, job, action), fits=partial(_matches, action)
+        )
         for index, action in enumerate(actions)
     )
 
@@ -253,7 +288,9 @@ class Posting:
         self._current: Issue | PullRequest | None = None
         self._may_exist = True  # whether there may be a comment of HLS that is not stored
         self.has_result = False  # whether GitHub shows a result of the delivery
-        self._acquired: dict[str, bool] = {}  # by lock: whether a write that HLS does not know may have succeeded
+        self._acquired: dict[
+            str, bool
+        ] = {}  # by lock: whether a write that HLS does not know may have succeeded
 
     def prepare(self, actions: tuple[Action, ...], check: LeaseCheck) -> None:
         """Acquire all locks, and then read the conversation. Raises the error of `check` before that.
@@ -268,13 +305,23 @@ class Posting:
         for name in dict.fromkeys(_lock_name(job, one) for one in written):
             self._acquire(name, None if self._acquired else check)
         reader = job.context.github.reader(job.event.repository.full_name)
-        current = reader.pull_request(number) if self._conversation.is_pull_request else reader.issue(number)
+        current = (
+            reader.pull_request(number)
+            if self._conversation.is_pull_request
+            else reader.issue(number)
+        )
         check_conversation(job.event, current, may_be_closed=self._conversation.may_be_closed)
         if self._history.labels():
             shown = _shown_labels(current, job.config.library, job.rule.effective)
             _log_corrections(job.store.corrections.record_current(job.lease, job.bot.login, shown))
-        comments = [_lock_name(job, action) for action in written if isinstance(action, EnsureComment)]
-        if comments and not any(self._acquired[name] for name in comments) and current.comments is not None:
+        comments = [
+            _lock_name(job, action) for action in written if isinstance(action, EnsureComment)
+        ]
+        if (
+            comments
+            and not any(self._acquired[name] for name in comments)
+            and current.comments is not None
+        ):
             self._may_exist = current.comments > self._history.count_comments()
         self._current = current
 
@@ -289,19 +336,33 @@ class Posting:
             case EnsureLabels():
                 before = job.run_step(LABELS_BEFORE, 0, self._history.labels)
                 writer = make_writer(job, self._begin_write, self._history)
-                present = frozenset(label.name for label in self._current.labels) if self._current else None
+                present = (
+                    frozenset(label.name for label in self._current.labels)
+                    if self._current
+                    else None
+                )
                 return writer.ensure_labels(
-                    self._conversation.number, action, labels=effective.labels, before=before, present=present
+                    self._conversation.number,
+                    action,
+                    labels=effective.labels,
+                    before=before,
+                    present=present,
                 )
             case EnsureIssueType() | RequestReviewers():
-                writer, number = make_writer(job, self._begin_write, self._history), self._conversation.number
+                writer, number = (
+                    make_writer(job, self._begin_write, self._history),
+                    self._conversation.number,
+                )
                 try:
                     if isinstance(action, EnsureIssueType):
                         return writer.ensure_issue_type(number, action)
                     return writer.request_reviewers(number, action)
                 except Permanent as exc:  # optional, so the delivery does not fail
                     name = _OUTCOME_NAMES[type(action)]
-                    log.warning("GitHub rejected an optional action", extra={"action": name, "error": str(exc)})
+                    log.warning(
+                        "GitHub rejected an optional action",
+                        extra={"action": name, "error": str(exc)},
+                    )
                     return Outcome(name, "withheld", f"{name} not set: {exc}")
             case EnsureComment() | EnsureReview() | EnsureReply():
                 return self.write(action, index)
@@ -329,8 +390,14 @@ class Posting:
         def begin_write() -> None:
             nonlocal is_stored
             if not is_stored:
-                is_edit = isinstance(action, EnsureComment) and self._history.comment(family) is not None
-                job.add(COMMENT_WRITE_BEGUN, CommentWriteBegun(family, "edited" if is_edit else "created"), index)
+                is_edit = (
+                    isinstance(action, EnsureComment) and self._history.comment(family) is not None
+                )
+                job.add(
+                    COMMENT_WRITE_BEGUN,
+                    CommentWriteBegun(family, "edited" if is_edit else "created"),
+                    index,
+                )
                 is_stored = True
             job.begin_write(name, check=self._check, can_move=self.has_result)
 
@@ -341,7 +408,11 @@ class Posting:
         writer, number = make_writer(job, begin_write, self._history), self._conversation.number
         try:
             outcome = _write(writer, number, action, may_exist=self._may_exist, is_retry=is_retry)
-        except (StepFailed, Postponed, Superseded) as exc:  # Postponed: nothing was sent since a response
+        except (
+            StepFailed,
+            Postponed,
+            Superseded,
+        ) as exc:  # Postponed: nothing was sent since a response
             if not (isinstance(exc, DependencyDown) and exc.may_have_succeeded):
                 job.pending.add(completed)
             raise
@@ -350,14 +421,24 @@ class Posting:
 
     def _acquire(self, name: str, check: LeaseCheck | None = None) -> None:
         job, changes = self._job, self._job.pending.take()
-        acquired = job.store.locks.acquire(job.lease, name, ttl_s=LOCK_S, changes=changes, check=check)
+        acquired = job.store.locks.acquire(
+            job.lease, name, ttl_s=LOCK_S, changes=changes, check=check
+        )
         self._acquired[name] = acquired
 
 
 def _outcome_of_earlier_write(outcome: Outcome, begun: CommentWriteBegun) -> Outcome:
     if outcome.detail == COMMENT_UP_TO_DATE:
-        return replace(outcome, kind=begun.how, detail=COMMENT_CREATED if begun.how == "created" else COMMENT_EDITED)
-    return replace(outcome, kind="created", detail=REPLY_CREATED) if outcome.detail == REPLY_EXISTS else outcome
+        return replace(
+            outcome,
+            kind=begun.how,
+            detail=COMMENT_CREATED if begun.how == "created" else COMMENT_EDITED,
+        )
+    return (
+        replace(outcome, kind="created", detail=REPLY_CREATED)
+        if outcome.detail == REPLY_EXISTS
+        else outcome
+    )
 
 
 def _family(action: Written) -> str:
@@ -376,7 +457,9 @@ def _lock_name(job: Job, action: Written) -> str:
     return f"{job.lease.conversation_key}/{_family(action) if isinstance(action, EnsureComment) else REVIEW_LOCK}"
 
 
-def make_writer(job: Job, begin_write: Callable[[], None], history: ConversationHistory | None = None) -> Writer:
+def make_writer(
+    job: Job, begin_write: Callable[[], None], history: ConversationHistory | None = None
+) -> Writer:
     return job.context.github.writer(
         job.event.repository.full_name,
         bot=job.bot,
@@ -394,9 +477,13 @@ def _history(job: Job) -> ConversationHistory:
 def correct_label(job: Job, correction: LabelCorrection) -> DeliveryResult:
     """Store that a person changed a label of the bot. Uses only the event and sends no request to GitHub."""
     conversation, lease, group = job.event.conversation, job.lease, correction.group
-    assert conversation is not None  # parse_event rejects a label event without its issue or pull request
+    assert (
+        conversation is not None
+    )  # parse_event rejects a label event without its issue or pull request
     shown = _shown_labels(conversation, job.config.library, correction.effective)
-    found = job.store.corrections.record_change(lease, job.bot.login, group, shown, at=lease.received_at)
+    found = job.store.corrections.record_change(
+        lease, job.bot.login, group, shown, at=lease.received_at
+    )
     _log_corrections(found)
     if not found.compared:
         reason = f"HLS has set no {group} label here within {CORRECTION_WINDOW_DAYS} days, so its change is no feedback"
@@ -423,7 +510,16 @@ def _log_corrections(result: CorrectionResult) -> None:
         log.info("label corrected by a person", extra=fields)
 
 
-def _shown_labels(conversation: Issue | PullRequest, library: Library, effective: EffectiveSettings) -> ShownLabels:
+def _shown_labels(
+    conversation: Issue | PullRequest, library: Library, effective: EffectiveSettings
+) -> ShownLabels:
     is_pull_request = isinstance(conversation, PullRequest)
-    groups = library.label_groups("pull_request" if is_pull_request else "issues", effective.labels.assess)
-    return ShownLabels(tuple(label.name for label in conversation.labels), conversation.title, is_pull_request, groups)
+    groups = library.label_groups(
+        "pull_request" if is_pull_request else "issues", effective.labels.assess
+    )
+    return ShownLabels(
+        tuple(label.name for label in conversation.labels),
+        conversation.title,
+        is_pull_request,
+        groups,
+    )

@@ -58,10 +58,15 @@ def load_repository_settings(job: Job) -> Job:
         if organization is not None and organization.version is not None:
             job.add(SETTINGS_FILE, organization, 1)
     files = [
-        replace(one, settings=without_unknown_prompts(job.config.library, one)) for one in (file, organization) if one
+        replace(one, settings=without_unknown_prompts(job.config.library, one))
+        for one in (file, organization)
+        if one
     ]
     settings = job.config.settings.with_repository_sources(*(one.settings.sources for one in files))
-    config, others = replace(job.config, settings=settings), tuple(one.settings for one in files[1:])
+    config, others = (
+        replace(job.config, settings=settings),
+        tuple(one.settings for one in files[1:]),
+    )
     return replace(job, config=config, repository_settings=files[0], organization_settings=others)
 
 
@@ -109,7 +114,9 @@ def resolve_settings_file(
         current = replace(empty, problems=(stored.error,))
     if not current.problems:
         return RepositorySettingsFile(current, stored.version, read_error=read_error)
-    last_valid = empty if stored.valid_text is None else parse_repository_file(stored.valid_text, path)
+    last_valid = (
+        empty if stored.valid_text is None else parse_repository_file(stored.valid_text, path)
+    )
     return RepositorySettingsFile(
         merge_with_last_valid(current, last_valid),
         stored.version,
@@ -126,7 +133,9 @@ def find_organization_file(github: Github, owner: str) -> FileAtRef | None:
     return None
 
 
-def to_stored_file(found: FileAtRef | None, before: StoredFile | None, path: str = PATH) -> StoredFile:
+def to_stored_file(
+    found: FileAtRef | None, before: StoredFile | None, path: str = PATH
+) -> StoredFile:
     """Return the value to store for a file that was read from GitHub, with credentials redacted.
 
     If the file is invalid, the last valid version in `before` is kept. If `found` is None, the file does not exist, and
@@ -142,7 +151,9 @@ def to_stored_file(found: FileAtRef | None, before: StoredFile | None, path: str
     version = found.sha or found.kind
     if text is not None and not parse_repository_file(text, path).problems:
         return StoredFile(version, text, valid_version=version, valid_text=text)
-    valid_version, valid_text = (before.valid_version, before.valid_text) if before else (None, None)
+    valid_version, valid_text = (
+        (before.valid_version, before.valid_text) if before else (None, None)
+    )
     return StoredFile(version, text, error, valid_version, valid_text)
 
 
@@ -158,15 +169,20 @@ def without_unknown_prompts(library: Library, file: RepositorySettingsFile) -> R
         fit = [
             other
             for other, prompt in library.prompts.items()
-            if other not in library.shadows and event.partition(".")[0] in {on.partition(".")[0] for on in prompt.on}
+            if other not in library.shadows
+            and event.partition(".")[0] in {on.partition(".")[0] for on in prompt.on}
         ]
         if name is not False and name not in fit:
             choice = f"there are {', '.join(fit)}" if fit else "there is none for it"
-            invalid[event] = f"prompts.use.{event}: the operator has no prompt {name} for {event}; {choice}"
+            invalid[event] = (
+                f"prompts.use.{event}: the operator has no prompt {name} for {event}; {choice}"
+            )
             del use[event]
     if not invalid:
         return settings
-    values = settings.values.model_copy(update={"prompts": settings.values.prompts.model_copy(update={"use": use})})
+    values = settings.values.model_copy(
+        update={"prompts": settings.values.prompts.model_copy(update={"use": use})}
+    )
     if file.is_invalid:  # the lines are those of an earlier version
         return replace(settings, values=values)
     problems = (
@@ -178,14 +194,26 @@ def without_unknown_prompts(library: Library, file: RepositorySettingsFile) -> R
 
 def _load_files(job: Job) -> tuple[RepositorySettingsFile | None, RepositorySettingsFile]:
     """Return the organisation's file, None if a person owns the repository, and the repository's file."""
-    github, repository, organization_id = job.context.github, job.event.repository, job.event.organization_id
+    github, repository, organization_id = (
+        job.context.github,
+        job.event.repository,
+        job.event.organization_id,
+    )
     ids = [repository.id, *([] if organization_id is None else [-organization_id])]
     stored = job.store.repository_files.find(job.bot.login, *ids)
     organization = None
     if organization_id is not None:
-        place = _Place(-organization_id, repository.owner, organization_file(repository.owner), ORGANIZATION_FRESH_S)
+        place = _Place(
+            -organization_id,
+            repository.owner,
+            organization_file(repository.owner),
+            ORGANIZATION_FRESH_S,
+        )
         organization = _load_file(
-            job, stored.get(place.id), place, lambda: find_organization_file(github, repository.owner)
+            job,
+            stored.get(place.id),
+            place,
+            lambda: find_organization_file(github, repository.owner),
         )
     place = _Place(repository.id, repository.full_name, PATH, FRESH_S)
     return organization, _load_file(

@@ -39,4 +39,8 @@ def decide_retry(
     doublings = min(failures - 1, 16)  # past the cap anyway, and 2.0 ** 2000 overflows
     pause_s = min(limits.retry_backoff_s * 2**doublings, BACKOFF_CAP_S)
     at = now + timedelta(seconds=pause_s * (0.5 + 0.5 * jitter))
-    return max(at, error.not_before) if isinstance(error, Retryable) and error.not_before is not None else at
+    return (
+        max(at, error.not_before)
+        if isinstance(error, Retryable) and error.not_before is not None
+        else at
+    )

@@ -64,12 +64,19 @@ def prompt_result(analysis: Analysis, actions: tuple[Action, ...]) -> PromptResu
     """Return the labels and the planned comment of an analysis, for comparisons."""
     return PromptResult(
         prompt_id=analysis.answers[0].prompt_id if analysis.answers else "",
-        labels=tuple(label for action in actions if isinstance(action, EnsureLabels) for label in action.requested),
+        labels=tuple(
+            label
+            for action in actions
+            if isinstance(action, EnsureLabels)
+            for label in action.requested
+        ),
         speaks=any(isinstance(action, EnsureComment) and action.create for action in actions),
     )
 
 
-def run_shadow(job: Job, facts: Any, posted: PromptResult, posting: Posted | None, *, is_cached: bool) -> None:
+def run_shadow(
+    job: Job, facts: Any, posted: PromptResult, posting: Posted | None, *, is_cached: bool
+) -> None:
     """Run the rule's shadow prompt, if it has one, and store its result together with `posted`.
 
     The shadow prompt is skipped if the service stops, if Claude's rate limit is reached, or if the calls of the last
@@ -88,11 +95,18 @@ def run_shadow(job: Job, facts: Any, posted: PromptResult, posting: Posted | Non
     with span("shadow", {"hls.prompt": shadow.prompt}):
         result = _run_shadow(job, shadow, facts, posted, is_cached=is_cached)
     job.add(SHADOW, result)
-    log.info("shadow prompt ended", extra={"prompt": shadow.prompt, "state": result.state, "reason": result.reason})
+    log.info(
+        "shadow prompt ended",
+        extra={"prompt": shadow.prompt, "state": result.state, "reason": result.reason},
+    )
 
 
-def _run_shadow(job: Job, shadow: Shadow, facts: Any, posted: PromptResult, *, is_cached: bool) -> ShadowResult:
-    def end(state: ShadowState, reason: str | None, ran: PromptResult | None = None) -> ShadowResult:
+def _run_shadow(
+    job: Job, shadow: Shadow, facts: Any, posted: PromptResult, *, is_cached: bool
+) -> ShadowResult:
+    def end(
+        state: ShadowState, reason: str | None, ran: PromptResult | None = None
+    ) -> ShadowResult:
         return ShadowResult(shadow.prompt, state, reason, ran, posted)
 
     settings, library = job.config.settings, job.config.library
@@ -101,13 +115,18 @@ def _run_shadow(job: Job, shadow: Shadow, facts: Any, posted: PromptResult, *, i
             where = settings.sources.where(shadow.chosen_by)
             return end("failed", f"{where} names {shadow.prompt}, but no such prompt exists")
         if is_cached:
-            return end("skipped", "the posted reply came from the cache of replies (claude.cache_ttl_h)")
+            return end(
+                "skipped", "the posted reply came from the cache of replies (claude.cache_ttl_h)"
+            )
         calls, most = job.store.calls.count_last_hour(), settings.claude.calls_per_hour
         if calls >= SHADOW_SHARE * most:
             used = f"{calls} of {count(most, 'call')} {was_or_were(calls)} made within the hour"
             share = f"the last {1 - SHADOW_SHARE:.0%} of claude.calls_per_hour"
             return end("skipped", f"shadow prompts may not use {share}: {used}")
-        rule, key = replace(job.rule, prompt=shadow.prompt), job.store.database.secret(PROMPT_SECRET)
+        rule, key = (
+            replace(job.rule, prompt=shadow.prompt),
+            job.store.database.secret(PROMPT_SECRET),
+        )
         consult = partial(ask, job, shadow=shadow.prompt)
         trial = TrialJob(job.event, rule, job.handler, facts, library, key, consult)
         trial.run()
@@ -117,9 +136,18 @@ def _run_shadow(job: Job, shadow: Shadow, facts: Any, posted: PromptResult, *, i
     except Postponed as exc:
         return end("skipped", str(exc))
     except (StepFailed, PromptError) as exc:
-        if isinstance(exc, DependencyDown) and exc.applies_to_all_calls and exc.not_before is not None:
-            hold_calls(job.store.rate_limiter, exc, exc.not_before)  # until the time that Claude gave
+        if (
+            isinstance(exc, DependencyDown)
+            and exc.applies_to_all_calls
+            and exc.not_before is not None
+        ):
+            hold_calls(
+                job.store.rate_limiter, exc, exc.not_before
+            )  # until the time that Claude gave
         return end("failed", str(exc))
     except Exception as exc:  # a defect here must not fail a delivery that is posted
         log.exception("defect in a shadow prompt")
-        return end("failed", f"defect in HLS, please report it: {type(exc).__name__} (the log has the trace)")
+        return end(
+            "failed",
+            f"defect in HLS, please report it: {type(exc).__name__} (the log has the trace)",
+        )

@@ -68,7 +68,9 @@ class TrialJob:
         return render_replies(self.library, self.handler, answered, self.key)
 
     def render_static(self, facts: Any, reply: Reply) -> Analysis:
-        return render_static(self.library, self.rule, self.event, self.handler, facts, reply, self.key)
+        return render_static(
+            self.library, self.rule, self.event, self.handler, facts, reply, self.key
+        )
 
     def post(
         self,

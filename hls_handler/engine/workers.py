@@ -56,12 +56,16 @@ class Workers:
         self._stopping = threading.Event()
         self._ended = threading.Event()
         self._stop_began_at = 0.0
-        self._looking = threading.Lock()  # held by the one idle worker that reads the queue; the others wait for it
+        self._looking = (
+            threading.Lock()
+        )  # held by the one idle worker that reads the queue; the others wait for it
         self._delivery_ended = threading.Event()  # since that worker began to read
         self._woken = threading.Condition()
         self._wake_ups = 0  # a worker reads it before it reads the queue, so that no wake-up is lost until it waits
         self._threads = [
-            threading.Thread(target=self._loop, args=(f"{name}-{n}",), name=f"worker-{n}", daemon=True)
+            threading.Thread(
+                target=self._loop, args=(f"{name}-{n}",), name=f"worker-{n}", daemon=True
+            )
             for n in range(limits().concurrency + 1)
         ]
         self._renewer = threading.Thread(target=self._renew, name="lease-renewer", daemon=True)
@@ -93,7 +97,10 @@ class Workers:
         self._ended.set()
         busy = sum(thread.is_alive() for thread in self._threads)
         if busy:
-            log.warning("stopped with deliveries still running; they continue at the next start", extra={"busy": busy})
+            log.warning(
+                "stopped with deliveries still running; they continue at the next start",
+                extra={"busy": busy},
+            )
         return busy
 
     def _loop(self, name: str) -> None:
@@ -139,7 +146,10 @@ class Workers:
     def _claim(self, name: str, limits: Limits) -> Lease | None:
         asked_at = self._leases.now()
         lease = self._queue.claim(
-            worker=name, lease_s=limits.lease_s, max_crashes=limits.max_crashes, concurrency=limits.concurrency
+            worker=name,
+            lease_s=limits.lease_s,
+            max_crashes=limits.max_crashes,
+            concurrency=limits.concurrency,
         )
         if lease is not None:
             self._leases.add(lease, asked_at=asked_at, lease_s=limits.lease_s)
@@ -148,7 +158,9 @@ class Workers:
 
     def _process(self, lease: Lease, make_context: Callable[[], WorkerContext]) -> None:
         try:
-            with log_context(delivery=lease.guid, request_id=lease.request_id, repository=lease.repository):
+            with log_context(
+                delivery=lease.guid, request_id=lease.request_id, repository=lease.repository
+            ):
                 # Made after the claim, so that a change before the delivery arrived applies to it.
                 finished = run_delivery(lease, make_context())
         finally:

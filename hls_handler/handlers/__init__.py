@@ -26,10 +26,15 @@ HANDLERS: Mapping[str, Handler[Any]] = {
 }
 """GitHub's event name -> the handler for that event."""
 
-COMMAND_HANDLERS: Mapping[str, Handler[Any]] = {CHERRY_PICK: CherryPickHandler(), TEST_ORACLE: OracleHandler()}
+COMMAND_HANDLERS: Mapping[str, Handler[Any]] = {
+    CHERRY_PICK: CherryPickHandler(),
+    TEST_ORACLE: OracleHandler(),
+}
 """The handlers of commands that ask Claude. Their keys have the place of an event's name."""
 
 
 def handler_for(event_name: str) -> Handler[Any]:
     """Return the handler of an event or a command; a `GenericHandler` for an event that is not in `HANDLERS`."""
-    return HANDLERS.get(event_name) or COMMAND_HANDLERS.get(event_name) or GenericHandler(event_name)
+    return (
+        HANDLERS.get(event_name) or COMMAND_HANDLERS.get(event_name) or GenericHandler(event_name)
+    )

@@ -37,7 +37,9 @@ class Answers:
     unverified: str = ""  # why the findings were not verified; "" if they were
     left_out: str = ""  # a sentence about a follow-up prompt without a reply; "" if there is none
     left_out_shown: str = ""  # the same for people on GitHub
-    unanswered: str = ""  # parts of the facts without a reply, with the last reason; "" if there are none
+    unanswered: str = (
+        ""  # parts of the facts without a reply, with the last reason; "" if there are none
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,9 @@ class Asking:
     library: Library
     first: str  # name of the prompt to begin with
     variables: Callable[[Any], Mapping[str, object]]  # of its template, by the facts
-    ask: Callable[[str, Mapping[str, object], int], ValidReply]  # a prompt by name; the index of its checkpoint
+    ask: Callable[
+        [str, Mapping[str, object], int], ValidReply
+    ]  # a prompt by name; the index of its checkpoint
     is_verified: bool = True  # whether findings get a second look
     keeps_review: bool = False  # whether the replies count if a follow-up prompt gets none, because they were paid for
 
@@ -67,7 +71,9 @@ class Asking:
                 break
             names.append(name)
             variables = {**variables, "analysis": answers[-1].reply}
-        return Answers(facts, tuple(answers), tuple(names), variables, left_out=left_out, left_out_shown=shown)
+        return Answers(
+            facts, tuple(answers), tuple(names), variables, left_out=left_out, left_out_shown=shown
+        )
 
 
 def join_replies(replies: Sequence[ValidReply]) -> ValidReply:

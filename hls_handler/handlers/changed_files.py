@@ -24,7 +24,16 @@ from hls_handler.handlers.skipped_files import (
 from hls_handler.prompting.render import CHARACTERS_PER_TOKEN, estimate_tokens
 from hls_handler.review.blocks import Block, PlacedBlock, find_blocks, match_blocks
 from hls_handler.review.coverage import Coverage, FileCoverage
-from hls_handler.review.patches import Hunk, Line, Patch, Side, number_line, numbered, parse_numbered, parse_patch
+from hls_handler.review.patches import (
+    Hunk,
+    Line,
+    Patch,
+    Side,
+    number_line,
+    numbered,
+    parse_numbered,
+    parse_patch,
+)
 from hls_handler.review.second_sites import SecondSite
 from hls_handler.review.test_files import is_test_file
 from hls_handler.settings.values import PathFilter
@@ -38,7 +47,9 @@ Status = Literal["added", "removed", "modified", "renamed", "copied", "changed",
 STATUSES: Mapping[str, Status] = {status: status for status in get_args(Status)}
 
 DOCUMENTATION = re.compile(r"(^|/)(docs?|changelog|license)(/|$)|\.(md|mdx|rst|txt|adoc)$")
-SETTINGS_FILES = re.compile(r"\.(json|ya?ml|toml|ini|cfg|conf|properties|xml|csv|svg|lock)$|(^|/)\.[^/]+$")
+SETTINGS_FILES = re.compile(
+    r"\.(json|ya?ml|toml|ini|cfg|conf|properties|xml|csv|svg|lock)$|(^|/)\.[^/]+$"
+)
 WORKFLOW_FILES = re.compile(r"^\.github/(workflows|actions)/")
 
 TOKENS_PER_FILE = 100  # tokens of a file in addition to its patch: name, counts and delimiters
@@ -46,7 +57,10 @@ TOKENS_PER_FILE = 100  # tokens of a file in addition to its patch: name, counts
 MAX_CALLS = 30
 """Limit on the calls of Claude for one review; `review.max_usd` usually ends a review earlier."""
 
-LONG_LINE, TOO_LARGE = "with a line too long for one call", "the pull request is too large for one review"
+LONG_LINE, TOO_LARGE = (
+    "with a line too long for one call",
+    "the pull request is too large for one review",
+)
 
 MAX_PATCH_TOKENS = int((LONGEST_TEXT - 100) / CHARACTERS_PER_TOKEN)
 """Limit on the tokens of one patch. The patch and a note that it is cut must fit into `LONGEST_TEXT` characters."""
@@ -68,9 +82,13 @@ class PatchedFile:
     status: Status
     additions: int
     deletions: int
-    numbered: str  # the patch, redacted, each line with its side and number: "R   11 + return side ** 2"
+    numbered: (
+        str  # the patch, redacted, each line with its side and number: "R   11 + return side ** 2"
+    )
     cut: bool  # True if some of the lines that need a review are not shown
-    changed: tuple[ChangedLines, ...] = ()  # in the order of the patch; () unless it is shown by a call
+    changed: tuple[
+        ChangedLines, ...
+    ] = ()  # in the order of the patch; () unless it is shown by a call
     above: str = ""  # numbered lines above the hunks, from the beginning of their functions
 
     @property
@@ -94,9 +112,13 @@ class Selection:
     files: tuple[PatchedFile, ...]  # with the whole patch, most important first
     calls: tuple[tuple[FilePart, ...], ...]  # what each call shows
     skipped: tuple[SkippedFile, ...]  # in GitHub's order
-    new: Mapping[str, frozenset[int]]  # indexes of the blocks of each path that the calls are to show
+    new: Mapping[
+        str, frozenset[int]
+    ]  # indexes of the blocks of each path that the calls are to show
     limit: str = LONG_LINE  # why no call shows some of these blocks
-    unshown: tuple[int, ...] = ()  # indexes of the files of which the prompt's template left out a part
+    unshown: tuple[
+        int, ...
+    ] = ()  # indexes of the files of which the prompt's template left out a part
     above: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     """The numbered lines above hunks that the calls show, by path and index of the hunk."""
     second_sites: tuple[tuple[SecondSite, ...], ...] = ()
@@ -162,7 +184,9 @@ def select_files(
         if reason is None:
             status, counts = STATUSES.get(file.status, "changed"), (file.additions, file.deletions)
             cut = is_shortened(file) or has_left_hidden_place(file, ignored_paths, attributes)
-            read.append(PatchedFile(file.path, file.previous_path, status, *counts, numbered(patch), cut))
+            read.append(
+                PatchedFile(file.path, file.previous_path, status, *counts, numbered(patch), cut)
+            )
         else:
             skipped.append(SkippedFile(file.path, reason, file.previous_path))
     read.sort(key=_rank)
@@ -171,7 +195,9 @@ def select_files(
     calls = _pack(selection, tokens)
     if len(calls) <= max_calls:
         return replace(selection, calls=calls)
-    read.sort(key=lambda file: (_rank(file), len(file.numbered)))  # so that a large file does not take all calls
+    read.sort(
+        key=lambda file: (_rank(file), len(file.numbered))
+    )  # so that a large file does not take all calls
     selection = replace(selection, files=tuple(read), limit=TOO_LARGE)
     return replace(selection, calls=_pack(selection, tokens)[:max_calls])
 
@@ -184,7 +210,9 @@ def _pack(selection: Selection, tokens: int) -> tuple[tuple[FilePart, ...], ...]
         names = estimate_tokens(f"{file.path}{file.previous_path or ''}")
         overhead = max(TOKENS_PER_FILE, TOKENS_PER_FILE // 2 + names)
         most = max(min(tokens - overhead, MAX_PATCH_TOKENS), 0)
-        for part, size in _split(selection.patches[file.path], index, selection.list_new(file.path), most):
+        for part, size in _split(
+            selection.patches[file.path], index, selection.list_new(file.path), most
+        ):
             needed = overhead + size
             if needed > left and calls[-1]:
                 calls.append([])
@@ -194,7 +222,9 @@ def _pack(selection: Selection, tokens: int) -> tuple[tuple[FilePart, ...], ...]
     return tuple(tuple(call) for call in calls if call)
 
 
-def _split(patch: Patch, index: int, new: Sequence[PlacedBlock], most: int) -> Iterable[tuple[FilePart, int]]:
+def _split(
+    patch: Patch, index: int, new: Sequence[PlacedBlock], most: int
+) -> Iterable[tuple[FilePart, int]]:
     """Yield the parts of a file that have new blocks, each with the tokens of its patch, at most `most`.
 
     A block with a line that is too long is not read: it would be new in each review.
@@ -260,12 +290,18 @@ def _show(selection: Selection, part: FilePart) -> PatchedFile:
     changed: list[ChangedLines] = []
     for block in selection.list_new(file.path):
         if block.hunk in part.hunks:
-            changed += _join_lines(block.lines[max(start - block.first, 0) : max(end - block.first, 0)])
+            changed += _join_lines(
+                block.lines[max(start - block.first, 0) : max(end - block.first, 0)]
+            )
     above = selection.above.get(file.path, {}) if start == 0 else {}
     texts = [above[number] for number in part.hunks if number in above]
-    lines_above = dict.fromkeys(line for text in texts for line in text.split("\n"))  # hunks may be of one function
+    lines_above = dict.fromkeys(
+        line for text in texts for line in text.split("\n")
+    )  # hunks may be of one function
     cut = file.cut or missing > 0
-    return replace(file, numbered=text, cut=cut, changed=tuple(changed), above="\n".join(lines_above))
+    return replace(
+        file, numbered=text, cut=cut, changed=tuple(changed), above="\n".join(lines_above)
+    )
 
 
 def _join_lines(lines: Iterable[Line]) -> list[ChangedLines]:
@@ -277,21 +313,31 @@ def _join_lines(lines: Iterable[Line]) -> list[ChangedLines]:
 
 def may_have_calls(selection: Selection) -> bool:
     """Return True if there is something to ask Claude, or could be with other linguist attributes."""
-    return bool(selection.calls) or any(file.reason in OVERRIDES or file.previous_path for file in selection.skipped)
+    return bool(selection.calls) or any(
+        file.reason in OVERRIDES or file.previous_path for file in selection.skipped
+    )
 
 
 def _cut_hunks(patch: Patch, part: FilePart) -> list[Hunk]:
     hunks = [patch.hunks[number] for number in part.hunks]
-    return hunks if part.lines is None else [Hunk(hunk.header, hunk.lines[slice(*part.lines)]) for hunk in hunks]
+    return (
+        hunks
+        if part.lines is None
+        else [Hunk(hunk.header, hunk.lines[slice(*part.lines)]) for hunk in hunks]
+    )
 
 
 def find_unshown(variables: Mapping[str, object], task: str) -> tuple[int, ...]:
     """Return the indexes of the variable `files` whose `numbered` is not in the rendered prompt as a whole, as code."""
     given = variables.get("files")
-    files = [one for one in given if isinstance(one, PatchedFile)] if isinstance(given, tuple) else []
+    files = (
+        [one for one in given if isinstance(one, PatchedFile)] if isinstance(given, tuple) else []
+    )
     counts = count_shown(task, [file.numbered for file in files])
     wanted = Counter(file.numbered for file in files)
-    return tuple(index for index, file in enumerate(files) if counts[file.numbered] < wanted[file.numbered])
+    return tuple(
+        index for index, file in enumerate(files) if counts[file.numbered] < wanted[file.numbered]
+    )
 
 
 def leave_out(selection: Selection, unshown: Mapping[int, Collection[int]]) -> Selection:
@@ -300,7 +346,11 @@ def leave_out(selection: Selection, unshown: Mapping[int, Collection[int]]) -> S
         tuple(part for index, part in enumerate(call) if index not in unshown.get(number, ()))
         for number, call in enumerate(selection.calls)
     )
-    files = {selection.calls[number][index].file for number, indexes in unshown.items() for index in indexes}
+    files = {
+        selection.calls[number][index].file
+        for number, indexes in unshown.items()
+        for index in indexes
+    }
     return replace(selection, calls=calls, unshown=tuple(sorted(files)))
 
 
@@ -315,7 +365,9 @@ def cover(
 
     `known` are the reviewed blocks of each file, if this review reads everything again: they stay reviewed.
     """
-    not_asked = {part.file: why for number, why in unanswered.items() for part in selection.calls[number]}
+    not_asked = {
+        part.file: why for number, why in unanswered.items() for part in selection.calls[number]
+    }
     unread: Counter[str] = Counter()
     for block, lines in find_unread(selection, unanswered, known):
         unread[block.path] += lines
@@ -323,7 +375,11 @@ def cover(
     for index, file in enumerate(selection.files):
         reason = None
         if unread[file.path]:
-            reason = "the prompt shows only a part of it" if index in selection.unshown else selection.limit
+            reason = (
+                "the prompt shows only a part of it"
+                if index in selection.unshown
+                else selection.limit
+            )
             reason = not_asked.get(index, reason)
         elif file.cut:
             reason = "shown only in part"
@@ -335,22 +391,35 @@ def cover(
         is_unread = 0 < unread[file.path] == in_blocks  # blank lines are in no block
         reviewed = 0 if is_unread else listed - unread[file.path]
         files.append(FileCoverage(file.path, lines, reviewed, reason, needs_review=True))
-    files += [FileCoverage(file.path, 0, 0, file.reason, file.needs_review) for file in selection.skipped]
+    files += [
+        FileCoverage(file.path, 0, 0, file.reason, file.needs_review) for file in selection.skipped
+    ]
     return Coverage(tuple(files), unlisted)
 
 
 def find_unread(
-    selection: Selection, unanswered: Collection[int], known: Mapping[str, Sequence[Block]] = MappingProxyType({})
+    selection: Selection,
+    unanswered: Collection[int],
+    known: Mapping[str, Sequence[Block]] = MappingProxyType({}),
 ) -> Iterator[tuple[PlacedBlock, int]]:
     """Yield the blocks that were reviewed neither now nor before, each with the number of its lines that were not.
 
     `unanswered` and `known` are as for `cover`.
     """
-    parts: dict[tuple[str, int], list[tuple[int, int]]] = {}  # the lines of each hunk that were read
-    for part in (part for number, call in enumerate(selection.calls) if number not in unanswered for part in call):
+    parts: dict[
+        tuple[str, int], list[tuple[int, int]]
+    ] = {}  # the lines of each hunk that were read
+    for part in (
+        part
+        for number, call in enumerate(selection.calls)
+        if number not in unanswered
+        for part in call
+    ):
         path = selection.files[part.file].path
         for hunk in part.hunks:
-            parts.setdefault((path, hunk), []).append(part.lines or (0, len(selection.patches[path].hunks[hunk].lines)))
+            parts.setdefault((path, hunk), []).append(
+                part.lines or (0, len(selection.patches[path].hunks[hunk].lines))
+            )
     for file in selection.files:
         before = match_blocks(known.get(file.base_path, ()), selection.blocks[file.path])
         for at in sorted(selection.new.get(file.path, ())):

@@ -72,7 +72,13 @@ def plan_check(
 
 
 def plan_unreviewed_check(
-    commit: str, conclusion: Conclusion, title: str, reason: str, receipt: Receipt = NO_CALLS, *, details: str = ""
+    commit: str,
+    conclusion: Conclusion,
+    title: str,
+    reason: str,
+    receipt: Receipt = NO_CALLS,
+    *,
+    details: str = "",
 ) -> EnsureCheck:
     """Return the check of a commit without a result of its review. `reason` is a sentence for people on GitHub.
 
@@ -84,10 +90,14 @@ def plan_unreviewed_check(
         summary = "\n".join([summary, *_table(_cost_rows(receipt))])
         description = f"{title} ({_cost(receipt)})"
     line = _plain_line(f"{title}: {reason}")
-    return EnsureCheck(commit, conclusion, line, summary, description=_plain_line(f"{description}: {reason}"))
+    return EnsureCheck(
+        commit, conclusion, line, summary, description=_plain_line(f"{description}: {reason}")
+    )
 
 
-def plan_ignored_check(commit: str, reason: str, settings: Review, *, is_exempt: bool) -> EnsureCheck:
+def plan_ignored_check(
+    commit: str, reason: str, settings: Review, *, is_exempt: bool
+) -> EnsureCheck:
     """Return the check of a commit if its event is ignored. `reason` is a sentence, with what to do after a semicolon.
 
     `is_exempt` means that the operator's settings exclude the commit, and that the author cannot cause this.
@@ -106,8 +116,14 @@ def _title(coverage: Coverage, opened: Sequence[LedgerEntry]) -> str:
     found = f"{count(len(opened), 'open finding')}, {number} {worst}{hanging}; " if opened else ""
     if coverage.needed:
         return f"{found}{coverage.reviewed} of {count(coverage.needed, 'file')} reviewed"
-    reasons = count_reasons(file.reason or "reviewed" for file in coverage.files) or "no file was changed"
-    return f"{found}nothing needs a review: {reasons}" if opened else f"Nothing needs a review: {reasons}"
+    reasons = (
+        count_reasons(file.reason or "reviewed" for file in coverage.files) or "no file was changed"
+    )
+    return (
+        f"{found}nothing needs a review: {reasons}"
+        if opened
+        else f"Nothing needs a review: {reasons}"
+    )
 
 
 def _describe_unseen(opened: Sequence[LedgerEntry]) -> str:
@@ -115,7 +131,9 @@ def _describe_unseen(opened: Sequence[LedgerEntry]) -> str:
     return f", {unseen} not proved" if unseen else ""
 
 
-def _describe(coverage: Coverage, opened: Sequence[LedgerEntry], receipt: Receipt, title: str) -> str:
+def _describe(
+    coverage: Coverage, opened: Sequence[LedgerEntry], receipt: Receipt, title: str
+) -> str:
     if not coverage.needed:
         return title
     found = f", {count(len(opened), 'open finding')}{_describe_unseen(opened)}" if opened else ""
@@ -167,7 +185,10 @@ def _summary(
     unneeded = [file for file in coverage.files if not file.needs_review]
     if unneeded:
         yield "\n### No review needed\n"
-        yield from (f"- `{sanitize_code_span(file.path)}`: {sanitize_inline(file.reason or '')}" for file in unneeded)
+        yield from (
+            f"- `{sanitize_code_span(file.path)}`: {sanitize_inline(file.reason or '')}"
+            for file in unneeded
+        )
 
 
 def _list_numbers(opened: Sequence[LedgerEntry]) -> Iterator[str]:
@@ -183,11 +204,16 @@ def _table(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
     yield from (f"| {name} | {value} |" for name, value in rows)
 
 
-def _receipt_rows(commit: str, coverage: Coverage, receipt: Receipt, asked_for: str) -> Iterator[tuple[str, str]]:
+def _receipt_rows(
+    commit: str, coverage: Coverage, receipt: Receipt, asked_for: str
+) -> Iterator[tuple[str, str]]:
     needing = coverage.needing_review
     yield "commit", f"`{sanitize_code_span(commit)}`"
     yield "files", f"{coverage.reviewed} of {coverage.needed}"
-    yield "changed lines", f"{sum(file.reviewed for file in needing)} of {sum(file.lines for file in needing)}"
+    yield (
+        "changed lines",
+        f"{sum(file.reviewed for file in needing)} of {sum(file.lines for file in needing)}",
+    )
     if asked_for not in ("", commit):
         yield "Claude was last asked for commit", f"`{sanitize_code_span(asked_for)}`"
     yield from _cost_rows(receipt)
@@ -204,14 +230,23 @@ def _cost_rows(receipt: Receipt) -> Iterator[tuple[str, str]]:
 
 
 def _describe_missing(file: FileCoverage) -> str:
-    read = f"{file.reviewed} of {count(file.lines, 'changed line')} reviewed; " if file.reviewed else ""
+    read = (
+        f"{file.reviewed} of {count(file.lines, 'changed line')} reviewed; "
+        if file.reviewed
+        else ""
+    )
     return f"`{sanitize_code_span(file.path)}`: {read}{sanitize_inline(file.reason or '')}"
 
 
 def _annotations(opened: Sequence[LedgerEntry], commented: Collection[str]) -> Iterator[Annotation]:
     for finding in opened:
         # An annotation shows lines of the commit, not removed ones.
-        if finding.line is None or finding.side == "LEFT" or finding.comment_id or finding.key in commented:
+        if (
+            finding.line is None
+            or finding.side == "LEFT"
+            or finding.comment_id
+            or finding.key in commented
+        ):
             continue
         title = _plain_line(f"{finding.title} (finding {finding.number})", redact_code)
         yield Annotation(
@@ -249,7 +284,9 @@ def plan_title_check(commit: str, title: str, types: Sequence[str]) -> EnsureChe
         fits = "The title has the form type: description"
         return EnsureCheck(commit, "success", fits, f"{fits}. Types: {', '.join(types)}.", fits)
     summary = f"The title does not fit: {problem}.\n\nExample: `{example}`. Edit the title; the check follows."
-    return EnsureCheck(commit, "failure", f"The title does not fit: {problem}", summary, f"{problem}; {example}")
+    return EnsureCheck(
+        commit, "failure", f"The title does not fit: {problem}", summary, f"{problem}; {example}"
+    )
 
 
 def plan_group_title_check(commit: str) -> EnsureCheck:

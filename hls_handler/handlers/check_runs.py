@@ -10,15 +10,25 @@ from hls_handler.errors import Permanent
 from hls_handler.events import CheckRun, Event, WorkflowRun
 from hls_handler.handlers.failed_steps import JobSource
 from hls_handler.handlers.handler import PromptLimits
-from hls_handler.handlers.reader import CheckAnnotation, NoLog, Reader, RepositoryHistory, WorkflowJob
+from hls_handler.handlers.reader import (
+    CheckAnnotation,
+    NoLog,
+    Reader,
+    RepositoryHistory,
+    WorkflowJob,
+)
 from hls_handler.handlers.workflows import WorkflowFacts, WorkflowHandler, gather_run
 
 
 class CheckRunHandler(WorkflowHandler):
-    def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> WorkflowFacts:
+    def gather(
+        self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
+    ) -> WorkflowFacts:
         check = event.check_run
         assert check is not None  # parse_event rejects a check_run event without one
-        stored = history.find_pull_request(event.repository.full_name, check.head_sha)  # GitHub lists none of a fork
+        stored = history.find_pull_request(
+            event.repository.full_name, check.head_sha
+        )  # GitHub lists none of a fork
         number = next(iter(check.pull_request_numbers), stored)
         job = WorkflowJob(check.id, check.app, check.conclusion, check.html_url, ())
 

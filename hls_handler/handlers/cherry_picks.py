@@ -34,7 +34,9 @@ from hls_handler.wording import count
 CHERRY_PICK = "cherry_pick"
 """Stands for an event's name: GitHub sends the command as a comment."""
 
-BRANCH = re.compile(r"(?!.*(?:\.\.|//|/\.|\.lock(?:/|$)))[A-Za-z0-9_][A-Za-z0-9._/+-]{0,199}(?<![./])", re.ASCII)
+BRANCH = re.compile(
+    r"(?!.*(?:\.\.|//|/\.|\.lock(?:/|$)))[A-Za-z0-9_][A-Za-z0-9._/+-]{0,199}(?<![./])", re.ASCII
+)
 """Names of branches that git accepts and that a shell does not interpret (`git check-ref-format` permits others)."""
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 MARK = re.compile(r"^(?:<{7}|>{7}|={7}$|\|{7})", re.MULTILINE)
@@ -50,7 +52,9 @@ CONTEXT_LINES = 20  # before and after each conflict
 class ConflictingFile:
     path: str
     ours: str  # on the branch; "" if Claude is not shown the file
-    code: tuple[str, ...]  # parts of the merged file: those with odd indexes are conflicts; () as above
+    code: tuple[
+        str, ...
+    ]  # parts of the merged file: those with odd indexes are conflicts; () as above
     unshown: str  # why Claude is not shown the file; "" if it is
 
 
@@ -93,7 +97,10 @@ class CherryPickHandler(Handler[CherryPickFacts]):
     prompt = "cherry_picks/resolve"
     replies = frozenset({"conflict_resolutions"})
     facts_type = CherryPickFacts
-    variable_types: Mapping[str, object] = {**field_types(CherryPickFacts, "pull_request"), "hunks": tuple[Hunk, ...]}
+    variable_types: Mapping[str, object] = {
+        **field_types(CherryPickFacts, "pull_request"),
+        "hunks": tuple[Hunk, ...],
+    }
     comment_variable_types: Mapping[str, object] = {
         **field_types(CherryPickFacts, "pick"),
         "suggestions": tuple[Suggestion, ...],
@@ -101,11 +108,15 @@ class CherryPickHandler(Handler[CherryPickFacts]):
 
     def run(self, job: Job) -> Result:
         facts = job.gather()
-        job.choose(Conversation(facts.pull_request.number, is_pull_request=True, may_be_closed=True))
+        job.choose(
+            Conversation(facts.pull_request.number, is_pull_request=True, may_be_closed=True)
+        )
         analysis, reason = answer(job, facts, self.skip_reason(facts))
         return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)
 
-    def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> CherryPickFacts:
+    def gather(
+        self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
+    ) -> CherryPickFacts:
         assert event.issue is not None  # parse_event rejects a comment event without one
         assert event.comment is not None
         pull = reader.pull_request(event.issue.number)
@@ -113,14 +124,25 @@ class CherryPickHandler(Handler[CherryPickFacts]):
         branch = read_command_line(event.comment.body)[1].partition(" ")[2]
         if not BRANCH.fullmatch(branch):
             return CherryPickFacts(
-                pull, CherryPick("", "the command needs the name of one branch: letters, digits and . _ / + -")
+                pull,
+                CherryPick(
+                    "", "the command needs the name of one branch: letters, digits and . _ / + -"
+                ),
             )
         onto = reader.head_commit(branch)
         merge = reader.pull_request_document(pull.number).get("merge_commit_sha")
         if onto is None:
-            return CherryPickFacts(pull, CherryPick(branch, "the repository has no branch of this name"))
-        if not isinstance(merge, str) or not COMMIT.fullmatch(merge) or (pull.state == "closed" and not pull.merged):
-            return CherryPickFacts(pull, CherryPick(branch, "GitHub has no merge commit of the pull request"))
+            return CherryPickFacts(
+                pull, CherryPick(branch, "the repository has no branch of this name")
+            )
+        if (
+            not isinstance(merge, str)
+            or not COMMIT.fullmatch(merge)
+            or (pull.state == "closed" and not pull.merged)
+        ):
+            return CherryPickFacts(
+                pull, CherryPick(branch, "GitHub has no merge commit of the pull request")
+            )
         files = reader.files_at(merge)
         if files.no_mirror:
             return CherryPickFacts(pull, CherryPick(branch, _describe_missing(files.no_mirror)))
@@ -162,8 +184,12 @@ def list_hunks(conflicts: tuple[ConflictingFile, ...]) -> tuple[Hunk, ...]:
     for file in conflicts:
         for index in range(1, len(file.code), 2):
             before = file.code[index - 1].splitlines(keepends=True)[-CONTEXT_LINES:]
-            after = "".join(file.code[index + 1 : index + 2]).splitlines(keepends=True)[:CONTEXT_LINES]
-            hunks.append(Hunk(len(hunks) + 1, file.path, "".join((*before, file.code[index], *after))))
+            after = "".join(file.code[index + 1 : index + 2]).splitlines(keepends=True)[
+                :CONTEXT_LINES
+            ]
+            hunks.append(
+                Hunk(len(hunks) + 1, file.path, "".join((*before, file.code[index], *after)))
+            )
     return tuple(hunks)
 
 
@@ -179,11 +205,18 @@ def suggest(conflicts: tuple[ConflictingFile, ...], reply: Reply) -> tuple[Sugge
         patch, reason = "", file.unshown or "Claude did not resolve all of its conflicts"
         if size and len(chosen) == size:
             parts = list(file.code)
-            parts[1::2] = [f"{one.code.removesuffix(chr(10))}\n" if one.code else "" for one in chosen]
-            patch = "\n".join(diff_texts((f"a/{file.path}", file.ours), (f"b/{file.path}", "".join(parts))))
+            parts[1::2] = [
+                f"{one.code.removesuffix(chr(10))}\n" if one.code else "" for one in chosen
+            ]
+            patch = "\n".join(
+                diff_texts((f"a/{file.path}", file.ours), (f"b/{file.path}", "".join(parts)))
+            )
             reason = "" if patch else "the branch's file stays as it is"
         if len(patch) > left or sanitize_code_block(patch) != patch or REDACTION_MARKER in patch:
-            patch, reason = "", "its patch is too long for a comment, or has text that HLS does not post"
+            patch, reason = (
+                "",
+                "its patch is too long for a comment, or has text that HLS does not post",
+            )
         left -= len(patch)
         found.append(Suggestion(file.path, patch, reason, " ".join(one.why for one in chosen)))
     return tuple(found)
@@ -198,7 +231,9 @@ def _choose_shown(conflict: PickConflict, files: int, tokens: int) -> Conflictin
         reason = "git names no lines of it, as of a deleted, renamed or binary file"
     elif files >= MAX_FILES:
         reason = f"Claude is shown {count(MAX_FILES, 'file')} at most"
-    elif needed > tokens or any(len(one) > MAX_FILE_CHARACTERS or one.count("\n") > MAX_FILE_LINES for one in texts):
+    elif needed > tokens or any(
+        len(one) > MAX_FILE_CHARACTERS or one.count("\n") > MAX_FILE_LINES for one in texts
+    ):
         reason = "it is too long"
     elif not PLAIN_PATH.fullmatch(conflict.path) or any(
         "\ufffd" in text or clean_and_redact(CodeText(text)) != text for text in texts
@@ -209,7 +244,9 @@ def _choose_shown(conflict: PickConflict, files: int, tokens: int) -> Conflictin
     return ConflictingFile(conflict.path, "", (), reason)
 
 
-def _find_range(reader: Reader, pull: PullRequest, merge: str, parents: tuple[str, ...]) -> tuple[str | None, str]:
+def _find_range(
+    reader: Reader, pull: PullRequest, merge: str, parents: tuple[str, ...]
+) -> tuple[str | None, str]:
     """Return the commit before the change, and the arguments for `git cherry-pick`; or None and the problem.
 
     Commits that a rebase merged have the messages of the pull request's commits. A squash has a message of its own.
@@ -221,7 +258,13 @@ def _find_range(reader: Reader, pull: PullRequest, merge: str, parents: tuple[st
     if pull.commits < 2:
         return parents[0], merge
     merged, own = (reader.commits_between(pull.base_sha, head) for head in (merge, pull.head_sha))
-    if not merged or not own or not merged.commits or not own.commits or merged.total > len(merged.commits):
+    if (
+        not merged
+        or not own
+        or not merged.commits
+        or not own.commits
+        or merged.total > len(merged.commits)
+    ):
         return None, "GitHub does not list its commits, or lists more than 250"
     rebased = merged.commits[-pull.commits :]
     if rebased[-1].message != own.commits[-1].message:
@@ -229,8 +272,14 @@ def _find_range(reader: Reader, pull: PullRequest, merge: str, parents: tuple[st
     if [one.message for one in rebased] != [one.message for one in own.commits]:
         return None, "the merged commits are not those of the pull request"
     before = reader.files_at(rebased[0].sha).parents()
-    return (before[0], f"{before[0]}..{merge}") if len(before) == 1 else (None, "its first commit has no parent")
+    return (
+        (before[0], f"{before[0]}..{merge}")
+        if len(before) == 1
+        else (None, "its first commit has no parent")
+    )
 
 
 def _describe_missing(reason: str) -> str:
-    return f"HLS needs git and its mirror of the repository (mirror.enabled in its settings): {reason}"
+    return (
+        f"HLS needs git and its mirror of the repository (mirror.enabled in its settings): {reason}"
+    )

@@ -43,7 +43,9 @@ QuestionKind = Literal["how to start", "a question"]
 
 MAX_COMMENTS = 30  # the newest comments of the conversation are read, up to this number
 
-ONBOARDING = "onboarding"  # `EnsureComment.family` of the reply to newcomers; a conversation gets it once
+ONBOARDING = (
+    "onboarding"  # `EnsureComment.family` of the reply to newcomers; a conversation gets it once
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,9 @@ class CommentFacts:
     asked: QuestionKind
     before: tuple[Comment, ...]  # earlier comments, oldest first
     replied: bool  # True if HLS has already posted its reply to newcomers on this conversation
-    documents: tuple[DocumentSection, ...] = ()  # of the repository's documentation; empty if none fits
+    documents: tuple[
+        DocumentSection, ...
+    ] = ()  # of the repository's documentation; empty if none fits
     finding: AskedFinding | None = None  # None: the question is in the conversation
 
 
@@ -101,7 +105,9 @@ class CommentHandler(Handler[CommentFacts]):
         analysis, reason = answer(job, facts, sent=describe_sections(facts.documents))
         return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)
 
-    def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> CommentFacts:
+    def gather(
+        self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
+    ) -> CommentFacts:
         assert event.comment is not None  # parse_event rejects a comment event without one
         finding = _find_finding(event, history)
         if finding is None:
@@ -115,14 +121,22 @@ class CommentHandler(Handler[CommentFacts]):
         check_conversation(event, issue)
         comment = next((other for other in listed if other.id == event.comment.id), None)
         if comment is None:
-            raise Superseded(f"the comment was deleted meanwhile, or is not among the newest {MAX_COMMENTS} comments")
+            raise Superseded(
+                f"the comment was deleted meanwhile, or is not among the newest {MAX_COMMENTS} comments"
+            )
         is_question = addressed_to_bot(comment.body, history.accounts)
         if not (is_question or asks_how_to_start(comment.body)):
             raise Superseded("the comment was edited meanwhile and no longer asks HLS anything")
         asked: QuestionKind = "a question" if is_question else "how to start"
-        before = newest_within_budget(listed[: listed.index(comment)], limits.input_tokens, count_comment_tokens)
+        before = newest_within_budget(
+            listed[: listed.index(comment)], limits.input_tokens, count_comment_tokens
+        )
         replied = not is_question and history.has_comment(issue.number, ONBOARDING)
-        sections = history.sections(comment.body, issue.title, limits.ignored_paths) if limits.documents else ()
+        sections = (
+            history.sections(comment.body, issue.title, limits.ignored_paths)
+            if limits.documents
+            else ()
+        )
         documents = view_sections(sections, issue.html_url)
         return CommentFacts(issue, comment, asked, before, replied, documents, finding)
 
@@ -133,14 +147,21 @@ class CommentHandler(Handler[CommentFacts]):
         return {"quoted": list_quoted(reply, facts.documents)}
 
     def skip_reason(self, facts: CommentFacts) -> SkipReason | None:
-        return SkipReason("this conversation already has our reply to newcomers") if facts.replied else None
+        return (
+            SkipReason("this conversation already has our reply to newcomers")
+            if facts.replied
+            else None
+        )
 
     def plan(self, event: Event, facts: CommentFacts, analysis: Analysis) -> tuple[Action, ...]:
         """Plan labels and a comment. Each question gets its own comment. Newcomers get one comment per conversation."""
         if facts.finding is not None:
             return (*plan_labels(analysis), *_plan_reply(facts.finding, facts.comment, analysis))
         family = f"{self.family}-{facts.comment.id}" if facts.asked == "a question" else ONBOARDING
-        return (*plan_labels(analysis), *plan_comment(analysis, family, create=analysis.worth_saying))
+        return (
+            *plan_labels(analysis),
+            *plan_comment(analysis, family, create=analysis.worth_saying),
+        )
 
 
 def _find_finding(event: Event, history: RepositoryHistory) -> AskedFinding | None:

@@ -25,16 +25,28 @@ class Credential:
     values: tuple[str, ...]  # digests of all of this form in the file
 
 
-def find_credentials(numbered: Mapping[str, str], ignored_paths: PathFilter) -> tuple[Credential, ...]:
+def find_credentials(
+    numbered: Mapping[str, str], ignored_paths: PathFilter
+) -> tuple[Credential, ...]:
     """Return the credentials on added lines, by file and form. `numbered` maps paths to patches."""
     found: dict[tuple[str, str], Credential] = {}
     for path, text in numbered.items():
         for start, end, form in () if ignored_paths.excludes(path) else list_credentials(text):
-            shown = text[text.rfind("\n", 0, start) + 1 : end]  # from the beginning of its first line
-            lines = [line for one in shown.split("\n") if (line := NUMBERED_LINE.fullmatch(one)) is not None]
+            shown = text[
+                text.rfind("\n", 0, start) + 1 : end
+            ]  # from the beginning of its first line
+            lines = [
+                line
+                for one in shown.split("\n")
+                if (line := NUMBERED_LINE.fullmatch(one)) is not None
+            ]
             added = [int(line["number"]) for line in lines if line["mark"] == "+"]
             if added:
-                secret = text[start:end] if len(lines) == 1 else "\n".join(line["text"] or "" for line in lines)
+                secret = (
+                    text[start:end]
+                    if len(lines) == 1
+                    else "\n".join(line["text"] or "" for line in lines)
+                )
                 before = found.get((path, form), Credential(path, added[0], form, ()))
                 found[path, form] = replace(before, values=(*before.values, token(" ", secret)))
     return tuple(found.values())
@@ -49,7 +61,9 @@ def follow_credentials(
     def follow(entry: LedgerEntry) -> LedgerEntry:
         found = present.get((entry.file, entry.form)) if entry.form else None
         if found is not None:
-            if not {*entry.values}.issuperset(found.values):  # what people said was not about this one
+            if not {*entry.values}.issuperset(
+                found.values
+            ):  # what people said was not about this one
                 entry = reopen(entry)
             values = tuple(dict.fromkeys((*entry.values, *found.values)))
             state = entry.state if entry.state == "dismissed" else "open"
@@ -66,7 +80,9 @@ def find_committed(
     """Return a finding for each committed credential that the ledger does not have."""
     known = {(entry.file, entry.form) for entry in ledger}
     new = (one for one in credentials if (files.name(one.path), one.form) not in known)
-    return [Located(_make_finding(one), Line("RIGHT", one.line, "+", ""), form=one.form) for one in new]
+    return [
+        Located(_make_finding(one), Line("RIGHT", one.line, "+", ""), form=one.form) for one in new
+    ]
 
 
 def _make_finding(credential: Credential) -> Finding:

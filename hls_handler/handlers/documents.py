@@ -13,7 +13,9 @@ from hls_handler.prompting.render import estimate_tokens
 from hls_handler.untrusted.cleaning import clean_and_redact
 from hls_handler.wording import count
 
-WITHHELD = "the answer was left out, because its quote does not occur once in the section that it names"
+WITHHELD = (
+    "the answer was left out, because its quote does not occur once in the section that it names"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,10 @@ def view_sections(found: Sequence[StoredSection], html_url: str) -> tuple[Docume
     """Return sections for the prompt. `html_url` is that of the issue or pull request with the question."""
     return tuple(
         DocumentSection(
-            one.path, one.title, one.text, permalink(html_url, one.commit, one.path, one.end_line, start=one.line)
+            one.path,
+            one.title,
+            one.text,
+            permalink(html_url, one.commit, one.path, one.end_line, start=one.line),
         )
         for one in found
     )
@@ -57,7 +62,9 @@ def list_quoted(reply: Reply, sections: Sequence[DocumentSection]) -> tuple[Quot
     """Return the quotes of a reply that the sections contain."""
     sources = reply.sources if isinstance(reply, AnsweringReply) else ()
     found = ((one.quote, sections[one.number - 1]) for one in sources if _is_quoted(one, sections))
-    return tuple(QuotedSection(quote, section.path, section.title, section.url) for quote, section in found)
+    return tuple(
+        QuotedSection(quote, section.path, section.title, section.url) for quote, section in found
+    )
 
 
 def keep_proved_answers(answers: Answers, sections: Sequence[DocumentSection]) -> Answers:
@@ -85,7 +92,9 @@ def _keep_proved(reply: Reply, sections: Sequence[DocumentSection]) -> Reply:
     changes: dict[str, object] = {"sources": proved}
     if not proved:
         changes[reply.answer_field] = ""
-        changes["worth_saying"] = reply.worth_saying and isinstance(reply, IssueAnalysis) and bool(reply.missing)
+        changes["worth_saying"] = (
+            reply.worth_saying and isinstance(reply, IssueAnalysis) and bool(reply.missing)
+        )
     return reply.model_copy(update=changes)
 
 

@@ -24,7 +24,13 @@ from hls_handler.ci.steps import FAILED as FAILED_STEPS
 from hls_handler.ci.steps import WorkflowStep
 from hls_handler.errors import Permanent
 from hls_handler.events import Event, WorkflowRun
-from hls_handler.handlers.reader import CheckAnnotation, Failure, NoLog, RepositoryHistory, WorkflowJob
+from hls_handler.handlers.reader import (
+    CheckAnnotation,
+    Failure,
+    NoLog,
+    RepositoryHistory,
+    WorkflowJob,
+)
 from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import count
@@ -39,7 +45,9 @@ class JobSource:
 
     jobs: ReadJobs
     log: Callable[[int], Iterator[str] | NoLog]  # as `Reader.job_log`
-    annotations: Callable[[int], Sequence[CheckAnnotation]]  # as `Reader.annotations`; a job is a check run
+    annotations: Callable[
+        [int], Sequence[CheckAnnotation]
+    ]  # as `Reader.annotations`; a job is a check run
 
 
 MAX_ATTEMPTS = 3  # earlier attempts of the run that are read
@@ -63,13 +71,17 @@ class FailedStep:
     url: str  # of the job
     log: State
     text: str  # excerpt of its log, redacted, each line with its number; "" if GitHub no longer has the log
-    whole_job: bool  # the lines of the step could not be identified, so the excerpt is of the whole job
+    whole_job: (
+        bool  # the lines of the step could not be identified, so the excerpt is of the whole job
+    )
     verdict: FailureClass
     evidence: str  # a sentence about other attempts or branches; "" if there is none
     lines: int  # of its log; 0 with `same_as`
     shown_lines: int  # those of them in `text`
     same_as: int = 0  # number of an earlier step that shows its error, so that `text` is ""; or 0
-    annotations: str = ""  # at the first step of a job without a log, or of a cancelled one; as `text`
+    annotations: str = (
+        ""  # at the first step of a job without a log, or of a cancelled one; as `text`
+    )
     error: str = ""  # the line of `text` or `annotations` that explains the failure best, or ""
     error_digest: str = ""  # of all lines that name the error, without `OF_ONE_RUN`, or ""
 
@@ -91,18 +103,27 @@ class Quoted:
 class FailureHistory:
     """The attempts of a run, and recent failures on other branches. They show whether a failure is flaky."""
 
-    attempts: Mapping[int, Sequence[WorkflowJob]]  # the jobs of each attempt of this run, all at the same commit
-    elsewhere: tuple[Failure, ...]  # recent failures of the same workflow on other branches and commits
+    attempts: Mapping[
+        int, Sequence[WorkflowJob]
+    ]  # the jobs of each attempt of this run, all at the same commit
+    elsewhere: tuple[
+        Failure, ...
+    ]  # recent failures of the same workflow on other branches and commits
     default_branch: str
 
     def classify(self, job: str, step: str) -> tuple[FailureClass, str]:
         """Return the class and its evidence ("" for none), such as "1 attempt at the same commit passed this job"."""
-        ended = {of: {one.conclusion for one in jobs if one.name == job} for of, jobs in self.attempts.items()}
+        ended = {
+            of: {one.conclusion for one in jobs if one.name == job}
+            for of, jobs in self.attempts.items()
+        }
         passed = sum(conclusions == {"success"} for conclusions in ended.values())
         failed = sum(bool(conclusions & FAILED_STEPS) for conclusions in ended.values())
         if passed:
             return "flaky", f"{count(passed, 'attempt')} at the same commit passed this job"
-        branches = {other.branch for other in self.elsewhere if (other.job, other.step) == (job, step)}
+        branches = {
+            other.branch for other in self.elsewhere if (other.job, other.step) == (job, step)
+        }
         if self.default_branch in branches or len(branches) >= MIN_OTHER_BRANCHES:
             ordered = sorted(branches, key=lambda branch: (branch != self.default_branch, branch))
             return "fails elsewhere", _describe_branches(ordered)
@@ -128,8 +149,14 @@ def read_failure_history(
     first = max(run.run_attempt - MAX_ATTEMPTS, 1)
     attempts = {number: read_jobs(run.id, number) for number in range(first, run.run_attempt)}
     recent = history.failures(run.workflow_id, days=RECENT_DAYS)
-    elsewhere = tuple(failure for failure in recent if failure.branch != branch and failure.head_sha != run.head_sha)
-    return FailureHistory({**attempts, run.run_attempt: jobs}, elsewhere, event.repository.default_branch or "")
+    elsewhere = tuple(
+        failure
+        for failure in recent
+        if failure.branch != branch and failure.head_sha != run.head_sha
+    )
+    return FailureHistory(
+        {**attempts, run.run_attempt: jobs}, elsewhere, event.repository.default_branch or ""
+    )
 
 
 def _failed_steps_of(job: WorkflowJob) -> list[WorkflowStep | None]:
@@ -248,7 +275,9 @@ def _read_job(job: WorkflowJob, source: JobSource, characters: int) -> _JobExcer
     return _JobExcerpts(log, _cut_annotations(job, source, characters))
 
 
-def _read_cancelled_job(job: WorkflowJob, source: JobSource, characters: int) -> _JobExcerpts | None:
+def _read_cancelled_job(
+    job: WorkflowJob, source: JobSource, characters: int
+) -> _JobExcerpts | None:
     """Read the annotations first: often only they say that the job exceeded its time limit."""
     annotations = _cut_annotations(job, source, characters)
     was_killed = annotations is not None and annotations.was_killed
@@ -299,7 +328,9 @@ def _cut_annotations(job: WorkflowJob, source: JobSource, characters: int) -> Ex
     return excerpt
 
 
-def _to_step(job: WorkflowJob, excerpt: Excerpt, number: int, history: FailureHistory) -> FailedStep:
+def _to_step(
+    job: WorkflowJob, excerpt: Excerpt, number: int, history: FailureHistory
+) -> FailedStep:
     step = next((step for step in job.steps if step.number == excerpt.step), None)
     name = step.name if step is not None else ""
     ended = (step.conclusion if step is not None else None) or job.conclusion
@@ -349,7 +380,9 @@ def find_quoted_line(steps: Iterable[FailedStep], quote: str) -> Quoted | None:
         found = line or note
         if found is not None:
             is_annotation = line is None
-            return Quoted(step.number, step.job, step.step, found.number, found.text, step.url, is_annotation)
+            return Quoted(
+                step.number, step.job, step.step, found.number, found.text, step.url, is_annotation
+            )
     return None
 
 

@@ -53,7 +53,9 @@ class ShownFinding:
     body: str
     quote: str
     suggestion: str | None
-    url: str  # of the review comment, or the permanent address of the lines on GitHub; "" if unknown
+    url: (
+        str  # of the review comment, or the permanent address of the lines on GitHub; "" if unknown
+    )
     is_inline: bool  # True if a review comment has the text
     number: int = 0  # 0: it cannot be dismissed, because it does not count
     is_undecided: bool = False
@@ -66,7 +68,10 @@ def list_asked(facts: PullRequestFacts) -> tuple[EarlierFinding, ...]:
     """Return the earlier findings that the call asks about."""
     entries = {entry.number: entry for entry in facts.record.ledger}
     asked = [number for number, call in facts.questions.items() if facts.call in (None, call)]
-    return tuple(_to_earlier(entries[number], facts.present_lines.get(number, PresentLines())) for number in asked)
+    return tuple(
+        _to_earlier(entries[number], facts.present_lines.get(number, PresentLines()))
+        for number in asked
+    )
 
 
 def list_known(facts: PullRequestFacts) -> tuple[EarlierFinding, ...]:
@@ -101,25 +106,41 @@ def _to_earlier(entry: LedgerEntry, now: PresentLines) -> EarlierFinding:
 def show_raised(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
     """Return the new findings; those with a review comment are `is_inline`."""
     keys = {entry.key for entry, _ in facts.found.inline}
-    return tuple(to_shown(facts, entry, one, is_inline=entry.key in keys) for entry, one in facts.found.raised)
+    return tuple(
+        to_shown(facts, entry, one, is_inline=entry.key in keys)
+        for entry, one in facts.found.raised
+    )
 
 
-def to_shown(facts: PullRequestFacts, entry: LedgerEntry, located: Located, *, is_inline: bool) -> ShownFinding:
+def to_shown(
+    facts: PullRequestFacts, entry: LedgerEntry, located: Located, *, is_inline: bool
+) -> ShownFinding:
     found, line = located.finding, None if located.line is None else located.finding.line
-    url = _find_url(facts, facts.comment_ids.get(entry.key), found.path, found.side, found.start_line or line, line)
+    url = _find_url(
+        facts,
+        facts.comment_ids.get(entry.key),
+        found.path,
+        found.side,
+        found.start_line or line,
+        line,
+    )
     shown = _to_shown(found, line, url, is_inline=is_inline, number=entry.number)
     return replace(shown, unseen=entry.unseen)
 
 
 def show_unlocated(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
     found = facts.found.unlocated
-    return tuple(_to_shown(one, None, _find_url(facts, None, one.path, "RIGHT", None, None)) for one in found)
+    return tuple(
+        _to_shown(one, None, _find_url(facts, None, one.path, "RIGHT", None, None)) for one in found
+    )
 
 
 def _to_shown(
     finding: Finding, line: int | None, url: str, *, is_inline: bool = False, number: int = 0
 ) -> ShownFinding:
-    known = {name: value for name, value in finding if name not in ("line", "continues", "rests_on")}
+    known = {
+        name: value for name, value in finding if name not in ("line", "continues", "rests_on")
+    }
     return ShownFinding(**known, line=line, url=url, is_inline=is_inline, number=number)
 
 
@@ -143,7 +164,9 @@ def show_dismissed(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
     shown: list[ShownFinding] = []
     for entry in sort_entries(one for one in facts.found.ledger if one.state == "dismissed"):
         by = entry.dismissed_by or ""
-        keys = sorted(entry.dismissals, key=lambda key: not key.endswith(f" by {by}"))  # first those of the person
+        keys = sorted(
+            entry.dismissals, key=lambda key: not key.endswith(f" by {by}")
+        )  # first those of the person
         finding = replace(_show_entry(facts, entry), body="", dismissed_by=by)
         shown.append(replace(finding, dismissed_how=describe_dismissal(keys[0] if keys else "")))
     return tuple(shown)
@@ -171,7 +194,12 @@ def _show_entry(facts: PullRequestFacts, entry: LedgerEntry) -> ShownFinding:
 
 
 def _find_url(
-    facts: PullRequestFacts, comment_id: int | None, path: str, side: Side, start: int | None, line: int | None
+    facts: PullRequestFacts,
+    comment_id: int | None,
+    path: str,
+    side: Side,
+    start: int | None,
+    line: int | None,
 ) -> str:
     """Return the address of the review comment, else of lines in the analysed commit; "" if unknown.
 

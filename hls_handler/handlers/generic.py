@@ -42,7 +42,9 @@ class GenericHandler(Handler[GenericFacts]):
         analysis, reason = answer(job, facts)
         return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)
 
-    def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> GenericFacts:
+    def gather(
+        self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
+    ) -> GenericFacts:
         """Return empty facts. Raises the errors of `check_conversation` for the event's issue or pull request."""
         if event.pull_request is not None:
             check_conversation(event, reader.pull_request(event.pull_request.number))

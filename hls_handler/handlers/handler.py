@@ -29,11 +29,20 @@ from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter, Reviewers
 Facts = TypeVar("Facts")
 Item = TypeVar("Item")
 
-RENDERED = (".md", ".markdown", ".mdx", ".rst")  # files of which GitHub shows no lines, unless it is asked to
-CONVERSATION_OR_RUN = re.compile(r"/(?:issues|pull|(?:actions/)?runs)/[0-9]+$")  # the end of `html_url`
+RENDERED = (
+    ".md",
+    ".markdown",
+    ".mdx",
+    ".rst",
+)  # files of which GitHub shows no lines, unless it is asked to
+CONVERSATION_OR_RUN = re.compile(
+    r"/(?:issues|pull|(?:actions/)?runs)/[0-9]+$"
+)  # the end of `html_url`
 
 MAX_BODY_CHARACTERS = 4_000  # characters of each comment that the shipped prompts show
-TOKENS_PER_COMMENT = 60  # tokens of a comment in addition to its text: author or position, and delimiters
+TOKENS_PER_COMMENT = (
+    60  # tokens of a comment in addition to its text: author or position, and delimiters
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +52,15 @@ class PromptLimits:
     input_tokens: int  # estimated
     ignored_paths: PathFilter = EMPTY_PATH_FILTER  # files of pull requests that Claude is not shown
     shown: Findings = field(default_factory=Findings)  # thresholds for findings in comments
-    summary: Summary = "on_findings"  # whether there is a comment if nothing was found or is missing
-    sums_up_files: bool = False  # whether the comment on a pull request has a sentence on each changed file
-    title_types: tuple[str, ...] = ()  # of the title that Claude is asked for; (): it is asked for none
+    summary: Summary = (
+        "on_findings"  # whether there is a comment if nothing was found or is missing
+    )
+    sums_up_files: bool = (
+        False  # whether the comment on a pull request has a sentence on each changed file
+    )
+    title_types: tuple[
+        str, ...
+    ] = ()  # of the title that Claude is asked for; (): it is asked for none
     reviewers: ReviewersMode = False
     labels: EffectiveLabels = field(default_factory=EffectiveLabels)
     taken_labels: frozenset[str] | None = None
@@ -62,7 +77,9 @@ class SkipReason:
     """The reason why Claude is not asked, and optionally a static reply in place of Claude's reply."""
 
     reason: str  # a sentence
-    reply: Reply | None = None  # static reply instead of one from Claude; None: change neither labels nor comment
+    reply: Reply | None = (
+        None  # static reply instead of one from Claude; None: change neither labels nor comment
+    )
 
 
 class Handler(ABC, Generic[Facts]):
@@ -76,19 +93,31 @@ class Handler(ABC, Generic[Facts]):
     prompt: str  # the only one of a command; handlers of events have none
     replies: frozenset[str]  # reply types that `plan` accepts, keys of `analysis.REPLY_TYPES`
     facts_type: type[Facts]
-    facts_version: int = 1  # incremented when `facts_type` changes: older facts are then gathered again
+    facts_version: int = (
+        1  # incremented when `facts_type` changes: older facts are then gathered again
+    )
     variable_types: Mapping[str, object]  # types of `variables`; templates are checked against them
-    comment_variable_types: Mapping[str, object] = MappingProxyType({})  # types of `comment_variables`
-    has_sections: bool = False  # True: several sources (reviewers, workflows) have sections in one comment
-    superseded_by_push: bool = False  # True: a newer push to the pull request supersedes the delivery
-    superseded_by_newer_answer: bool = False  # True: a newer event's posted answer to the same prompt supersedes it
+    comment_variable_types: Mapping[str, object] = MappingProxyType(
+        {}
+    )  # types of `comment_variables`
+    has_sections: bool = (
+        False  # True: several sources (reviewers, workflows) have sections in one comment
+    )
+    superseded_by_push: bool = (
+        False  # True: a newer push to the pull request supersedes the delivery
+    )
+    superseded_by_newer_answer: bool = (
+        False  # True: a newer event's posted answer to the same prompt supersedes it
+    )
 
     @abstractmethod
     def run(self, job: Job) -> Result:
         """Process an event: read, ask Claude, plan, post."""
 
     @abstractmethod
-    def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> Facts:
+    def gather(
+        self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
+    ) -> Facts:
         """Read the facts from GitHub. Raises `Superseded` if the event is outdated, and the errors of `Reader`."""
 
     @abstractmethod
@@ -116,7 +145,9 @@ class Handler(ABC, Generic[Facts]):
         """Return results and texts for the history. They are stored with the facts. By default: none."""
         return HistoryUpdate()
 
-    def find_superseded_reason(self, event: Event, facts: Facts, history: RepositoryHistory) -> str | None:
+    def find_superseded_reason(
+        self, event: Event, facts: Facts, history: RepositoryHistory
+    ) -> str | None:
         """Return a sentence if a later stored result makes the facts outdated. By default: None."""
         return None
 
@@ -133,7 +164,12 @@ def field_types(facts_type: type[object], *names: str) -> Mapping[str, object]:
 
 
 def answer(
-    job: Job, facts: Any, skipped: SkipReason | None = None, *, omitted: str | None = None, sent: str | None = None
+    job: Job,
+    facts: Any,
+    skipped: SkipReason | None = None,
+    *,
+    omitted: str | None = None,
+    sent: str | None = None,
 ) -> tuple[Analysis, str]:
     """Ask Claude, unless `skipped` has a static reply. Return the analysis, and a sentence for `hls why` or "".
 
@@ -147,7 +183,9 @@ def answer(
     return job.render(answered), answered.left_out
 
 
-def permalink(html_url: str, commit: str, path: str, line: int | None, *, start: int | None = None) -> str:
+def permalink(
+    html_url: str, commit: str, path: str, line: int | None, *, start: int | None = None
+) -> str:
     """Return the address of a file at a commit, or of the lines from `start` to `line`; "" if it is unknown.
 
     `html_url` is that of an issue, a pull request or a run of the repository.
@@ -165,7 +203,9 @@ def web_url(html_url: str, path: str) -> str:
     return f"{html_url[: found.start()]}/{path}" if found else ""
 
 
-def parse_comment_state(items: TypeAdapter[tuple[Item, ...]], state: str | None) -> tuple[Item, ...]:
+def parse_comment_state(
+    items: TypeAdapter[tuple[Item, ...]], state: str | None
+) -> tuple[Item, ...]:
     """Return what the JSON text `EnsureComment.state` contains; () if there is none."""
     try:
         return items.validate_json(state) if state else ()
@@ -196,13 +236,21 @@ def find_own_conversation(event: Event) -> Conversation | None:
     """Return the event's issue or pull request. In a comment event, the pull request is under the key "issue"."""
     if event.pull_request is not None:
         return Conversation(event.pull_request.number, is_pull_request=True)
-    return Conversation(event.issue.number, is_pull_request=event.issue.is_pull_request) if event.issue else None
+    return (
+        Conversation(event.issue.number, is_pull_request=event.issue.is_pull_request)
+        if event.issue
+        else None
+    )
 
 
 def find_fallback_issue(rule: Rule) -> Conversation | None:
     """Return the fallback issue that the settings name for the rule's event; None if no issue is named."""
     number = rule.effective.find_fallback_number(rule.event_key)
-    return None if number is None else Conversation(number, is_pull_request=False, is_fallback_issue=True)
+    return (
+        None
+        if number is None
+        else Conversation(number, is_pull_request=False, is_fallback_issue=True)
+    )
 
 
 def current_issue(event: Event, reader: Reader) -> Issue:
@@ -213,10 +261,16 @@ def current_issue(event: Event, reader: Reader) -> Issue:
 
 def read_offer(reader: Reader, limits: PromptLimits) -> LabelOffer | None:
     """Return the labels of the repository that the prompt lists; None if it lists none."""
-    return None if limits.taken_labels is None else select_offer(reader.labels(), limits.labels, limits.taken_labels)
+    return (
+        None
+        if limits.taken_labels is None
+        else select_offer(reader.labels(), limits.labels, limits.taken_labels)
+    )
 
 
-def check_conversation(event: Event, conversation: Issue | PullRequest, *, may_be_closed: bool = False) -> None:
+def check_conversation(
+    event: Event, conversation: Issue | PullRequest, *, may_be_closed: bool = False
+) -> None:
     """Raise `ConversationIgnored` if it is locked or marked "skip hls", or `Superseded` if it is closed.
 
     If the event is that this conversation was closed, raise `Superseded` if it is open again. With `may_be_closed`, the
@@ -241,7 +295,9 @@ def count_comment_tokens(comment: Comment) -> int:
     return estimate_tokens(comment.body[:MAX_BODY_CHARACTERS]) + TOKENS_PER_COMMENT
 
 
-def newest_within_budget(items: Sequence[Item], tokens: int, count_tokens: Callable[[Item], int]) -> tuple[Item, ...]:
+def newest_within_budget(
+    items: Sequence[Item], tokens: int, count_tokens: Callable[[Item], int]
+) -> tuple[Item, ...]:
     """Return as many of the last `items` as fit into `tokens`, in the same order."""
     first = len(items)
     while first > 0 and (tokens := tokens - count_tokens(items[first - 1])) >= 0:
@@ -306,5 +362,8 @@ def find_source_url(event: Event) -> str:
     subjects = (payload.get(name) for name in ("comment", "issue", event.name, kind))
     urls = [subject.get("html_url") for subject in subjects if isinstance(subject, Mapping)]
     repository = payload.get("repository")
-    urls += [payload.get("compare"), repository.get("html_url") if isinstance(repository, Mapping) else None]
+    urls += [
+        payload.get("compare"),
+        repository.get("html_url") if isinstance(repository, Mapping) else None,
+    ]
     return next((url for url in urls if url and isinstance(url, str)), "")

@@ -41,7 +41,13 @@ from hls_handler.handlers.handler import (
 )
 from hls_handler.handlers.job import Job, Result
 from hls_handler.handlers.labels import LabelOffer, list_wanted_labels, plan_labels
-from hls_handler.handlers.reader import Correction, HistoryUpdate, Reader, RepositoryHistory, RepositoryLabel
+from hls_handler.handlers.reader import (
+    Correction,
+    HistoryUpdate,
+    Reader,
+    RepositoryHistory,
+    RepositoryLabel,
+)
 from hls_handler.handlers.similar import SameIssueView, SimilarIssue, find_same, find_similar
 from hls_handler.routing import MARKER
 from hls_handler.settings.model import EffectiveLabels
@@ -91,7 +97,9 @@ def dump_requests(requests: Sequence[InformationRequest]) -> str | None:
 
 def has_open_requests(history: RepositoryHistory, number: int) -> bool:
     """Return True if our comment on the issue asks the author for something that is still missing."""
-    return any(not request.answered for request in parse_requests(history.comment_state(number, FAMILY)))
+    return any(
+        not request.answered for request in parse_requests(history.comment_state(number, FAMILY))
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +111,12 @@ class IssueFacts:
     offer: LabelOffer | None = None  # the repository's own labels; None: they are not offered
     summary: Summary = "on_findings"  # whether there is always a comment
     labels: EffectiveLabels = DEFAULT_LABELS  # settings
-    documents: tuple[DocumentSection, ...] = ()  # of the repository's documentation; empty if none fits
-    similar: tuple[SimilarIssue, ...] | None = None  # older open issues; None: they are not compared
+    documents: tuple[
+        DocumentSection, ...
+    ] = ()  # of the repository's documentation; empty if none fits
+    similar: tuple[SimilarIssue, ...] | None = (
+        None  # older open issues; None: they are not compared
+    )
     closed_issues: tuple[int, ...] = ()  # numbers of older ones that share words with it
 
     @property
@@ -123,7 +135,9 @@ class IssueHandler(Handler[IssueFacts]):
     facts_type = IssueFacts
     facts_version = 13
     variable_types: Mapping[str, object] = {
-        **field_types(IssueFacts, "issue", "corrections", "requests", "author_comments", "documents"),
+        **field_types(
+            IssueFacts, "issue", "corrections", "requests", "author_comments", "documents"
+        ),
         "repository_labels": tuple[RepositoryLabel, ...],
         "similar": tuple[SimilarIssue, ...],
     }
@@ -143,7 +157,9 @@ class IssueHandler(Handler[IssueFacts]):
         analysis, reason = answer(job, facts, omitted=unlisted or None, sent=sections)
         return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)
 
-    def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> IssueFacts:
+    def gather(
+        self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
+    ) -> IssueFacts:
         issue = current_issue(event, reader)
         check_conversation(event, issue)
         state, corrections = history.issue(issue.number, FAMILY, most_corrections=MAX_CORRECTIONS)
@@ -152,25 +168,46 @@ class IssueHandler(Handler[IssueFacts]):
         # Somebody may comment before the event is processed; a trial has the issue as it is now.
         is_discussed = event.action == "opened" and bool(issue.comments)
         if (requests or is_discussed) and issue.user.id != GHOST.id:
-            listed = {comment.id: comment for comment in reader.comments(issue.number, most=MAX_COMMENTS)}
+            listed = {
+                comment.id: comment for comment in reader.comments(issue.number, most=MAX_COMMENTS)
+            }
             if event.comment is not None:  # GitHub's list may not have it yet
                 listed.setdefault(event.comment.id, event.comment)
-            own = [c for c in listed.values() if c.user.id == issue.user.id and MARKER not in c.body]
+            own = [
+                c for c in listed.values() if c.user.id == issue.user.id and MARKER not in c.body
+            ]
             comments = newest_within_budget(own, limits.input_tokens, count_comment_tokens)
         offer = read_offer(reader, limits)
-        sections = history.sections(issue.title, issue.body, limits.ignored_paths) if limits.documents else ()
+        sections = (
+            history.sections(issue.title, issue.body, limits.ignored_paths)
+            if limits.documents
+            else ()
+        )
         documents = view_sections(sections, issue.html_url)
         similar, closed = find_similar(issue, reader, history) if limits.similar else (None, ())
         return IssueFacts(
-            issue, corrections, requests, comments, offer, limits.summary, limits.labels, documents, similar, closed
+            issue,
+            corrections,
+            requests,
+            comments,
+            offer,
+            limits.summary,
+            limits.labels,
+            documents,
+            similar,
+            closed,
         )
 
     def history_update(self, event: Event, facts: IssueFacts) -> HistoryUpdate:
         is_new = facts.similar is not None and facts.issue.state == "open"
-        return HistoryUpdate(issue=facts.issue if is_new else None, closed_issues=facts.closed_issues)
+        return HistoryUpdate(
+            issue=facts.issue if is_new else None, closed_issues=facts.closed_issues
+        )
 
     def variables(self, facts: IssueFacts) -> Mapping[str, object]:
-        return {name: getattr(facts, name) for name in self.variable_types} | {"similar": facts.similar or ()}
+        return {name: getattr(facts, name) for name in self.variable_types} | {
+            "similar": facts.similar or ()
+        }
 
     def consult(self, asking: Asking, facts: IssueFacts) -> Answers:
         return keep_proved_answers(super().consult(asking, facts), facts.documents)
@@ -212,7 +249,9 @@ class IssueHandler(Handler[IssueFacts]):
         checklist = checklists[-1] if checklists else facts.requests
         shown = analysis.answers[analysis.comment_index].reply if analysis.answers else None
         has_summary = facts.summary == "always" and isinstance(shown, IssueAnalysis)
-        has_same = shown is not None and find_same(shown, facts.issue, facts.similar or ()) is not None
+        has_same = (
+            shown is not None and find_same(shown, facts.issue, facts.similar or ()) is not None
+        )
         create = analysis.worth_saying or has_summary or has_same
         if shown is not None and has_same and _has_nothing_else(facts, shown):
             checklist = ()
@@ -227,7 +266,9 @@ class IssueHandler(Handler[IssueFacts]):
         return (*labels, *types, *(replace(comment, state=state) for comment in comments))
 
 
-def _plan_type(event: Event, settings: EffectiveLabels, analysis: Analysis) -> tuple[EnsureIssueType, ...]:
+def _plan_type(
+    event: Event, settings: EffectiveLabels, analysis: Analysis
+) -> tuple[EnsureIssueType, ...]:
     """Return the action that sets the issue's type by its kind; () if only a person owns the repository."""
     if not (settings.issue_type and event.organization_id is not None):
         return ()
@@ -244,7 +285,9 @@ def _has_nothing_else(facts: IssueFacts, reply: Reply) -> bool:
     return not (is_worth_saying(reply) or facts.summary == "always" or facts.requests)
 
 
-def update_requests(requests: Sequence[InformationRequest], missing: Iterable[str]) -> tuple[InformationRequest, ...]:
+def update_requests(
+    requests: Sequence[InformationRequest], missing: Iterable[str]
+) -> tuple[InformationRequest, ...]:
     """Return the checklist after a reply: an item is answered if `missing` does not repeat it; new items follow.
 
     An answered item stays answered, as its box stays checked, so that the author is not asked again and again.
@@ -255,7 +298,11 @@ def update_requests(requests: Sequence[InformationRequest], missing: Iterable[st
         for request in requests
     ]
     asked = {_normalize(request.text) for request in requests}
-    new = [InformationRequest(text, answered=False) for key, text in still_missing.items() if key not in asked]
+    new = [
+        InformationRequest(text, answered=False)
+        for key, text in still_missing.items()
+        if key not in asked
+    ]
     return (*known, *new)[:MAX_REQUESTS]
 
 

@@ -21,7 +21,9 @@ class Conversation:
     number: int
     is_pull_request: bool
     may_be_closed: bool = False  # True: it is also processed if it is closed
-    is_fallback_issue: bool = False  # the fallback issue from settings: it receives a comment, but no labels
+    is_fallback_issue: bool = (
+        False  # the fallback issue from settings: it receives a comment, but no labels
+    )
 
 
 @dataclass(frozen=True, slots=True)

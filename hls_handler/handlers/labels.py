@@ -93,14 +93,22 @@ class LabelDifference:
     add: tuple[str, ...]
     remove: tuple[str, ...]  # only labels that HLS set
     confirm: tuple[str, ...]  # intended and present now: the response to the write was lost
-    removed_by_person: tuple[str, ...]  # labels that HLS set and a person removed since the last check
-    not_applied: tuple[str, ...]  # intended, not present, no longer requested: delete the stored state
-    withheld: tuple[tuple[str, str], ...]  # requested but not set: name and reason (a part of a sentence)
+    removed_by_person: tuple[
+        str, ...
+    ]  # labels that HLS set and a person removed since the last check
+    not_applied: tuple[
+        str, ...
+    ]  # intended, not present, no longer requested: delete the stored state
+    withheld: tuple[
+        tuple[str, str], ...
+    ]  # requested but not set: name and reason (a part of a sentence)
     kept: tuple[tuple[str, str], ...] = ()  # the same of labels that GitHub refused to remove
 
 
 def spec_of(label: RequestedLabel) -> LabelSpec:
-    return _BY_NAME.get(label.name) or LabelSpec(label.name, label.group, "ededed", f"Set by HLS: {label.group}"[:100])
+    return _BY_NAME.get(label.name) or LabelSpec(
+        label.name, label.group, "ededed", f"Set by HLS: {label.group}"[:100]
+    )
 
 
 def decide_labels(
@@ -116,14 +124,22 @@ def decide_labels(
     `present` are the conversation's labels. `stored` maps each label that HLS has set to its stored state.
     `in_repository` must contain the requested labels that exist in the repository.
     """
-    shown, existing, existing_only = ({*map(_fold, names)} for names in (present, in_repository, action.existing_only))
+    shown, existing, existing_only = (
+        {*map(_fold, names)} for names in (present, in_repository, action.existing_only)
+    )
     group_of = {_fold(spec.name): spec.group for spec in SHIPPED_LABELS}
-    group_of |= {_fold(label.name): label.group for label in (*action.custom_labels, *action.requested)}
+    group_of |= {
+        _fold(label.name): label.group for label in (*action.custom_labels, *action.requested)
+    }
     states = {_fold(name): state for name, state in stored.items()}
     own = {name for name, state in states.items() if state != "removed" and name in shown}
-    removed_now = {name for name, state in states.items() if state == "set" and name not in shown}  # by a person
+    removed_now = {
+        name for name, state in states.items() if state == "set" and name not in shown
+    }  # by a person
     removed = removed_now | {name for name, state in states.items() if state == "removed"}
-    of_people = {group_of[name]: name for name in sorted(shown - own, reverse=True) if name in group_of}  # by group
+    of_people = {
+        group_of[name]: name for name in sorted(shown - own, reverse=True) if name in group_of
+    }  # by group
     chosen: dict[str, str] = {}  # group -> case-folded name of its label
 
     def find_reason(label: RequestedLabel, name: str) -> str | None:
@@ -157,7 +173,9 @@ def decide_labels(
         if name not in shown:
             wanted.append(label)
     covered = {*action.groups, *(label.group for label in action.requested)}
-    outdated = {name for name in own if group_of.get(name) in covered and name not in chosen.values()}
+    outdated = {
+        name for name in own if group_of.get(name) in covered and name not in chosen.values()
+    }
     free_slots = max(MAX_LABELS - len(shown) + len(outdated), 0)
     too_many = f"the conversation has {MAX_LABELS} labels, the most that GitHub allows"
     withheld += [(label.name, too_many) for label in wanted[free_slots:]]
@@ -186,7 +204,11 @@ def _find_prohibition(name: str, settings: EffectiveLabels) -> str | None:
         ("labels.allow in the settings", settings.allow),
     )
     return next(
-        (f"{where} does not allow it" for where, globs in lists if not any(_matches(name, glob) for glob in globs)),
+        (
+            f"{where} does not allow it"
+            for where, globs in lists
+            if not any(_matches(name, glob) for glob in globs)
+        ),
         None,
     )
 
@@ -233,7 +255,9 @@ def plan_labels(
         unsure = _find_unsure(answer.reply, min_field_confidence)
         wanted = [label for label in _requested_labels(answer.reply) if label.group not in without]
         requested += (label for label in wanted if label.group not in unsure)
-        rejected += tuple((label.name, unsure[label.group]) for label in wanted if label.group in unsure)
+        rejected += tuple(
+            (label.name, unsure[label.group]) for label in wanted if label.group in unsure
+        )
         kept = {*without, *unsure}
         for label in (one for one in _possible_labels(type(answer.reply)) if one.group not in kept):
             possible.append(label)
@@ -241,7 +265,9 @@ def plan_labels(
     covered = dict.fromkeys([*(label.group for label in from_facts), *groups, *prompt_ids])
     custom = tuple(dict.fromkeys(label for label in possible if label not in SHIPPED))
     existing_only = frozenset(label.name for label in suggested)
-    action = EnsureLabels(tuple(requested), tuple(covered), custom, prompt_ids, existing_only, rejected)
+    action = EnsureLabels(
+        tuple(requested), tuple(covered), custom, prompt_ids, existing_only, rejected
+    )
     return (action,) if covered or rejected else ()
 
 
@@ -255,15 +281,21 @@ def _choose_suggested(
     for suggestion in (one for reply in replies for one in getattr(reply, "suggested_labels", [])):
         known = by_name.get(_fold(suggestion.name.strip()))
         if offer is None:
-            rejected[_shown_name(suggestion.name)] = "the prompt did not list the repository's labels"
+            rejected[_shown_name(suggestion.name)] = (
+                "the prompt did not list the repository's labels"
+            )
         elif known is None:
-            rejected[_shown_name(suggestion.name)] = "it is not among the labels that the prompt listed"
+            rejected[_shown_name(suggestion.name)] = (
+                "it is not among the labels that the prompt listed"
+            )
         elif suggestion.confidence < offer.min_confidence:
             least = f"labels.min_confidence is {offer.min_confidence:g}"
             rejected[known] = f"Claude's confidence is {suggestion.confidence:g}, and {least}"
         else:
             chosen[known] = _suggested_label(known)
-    return tuple(chosen.values()), tuple((name, reason) for name, reason in rejected.items() if name not in chosen)
+    return tuple(chosen.values()), tuple(
+        (name, reason) for name, reason in rejected.items() if name not in chosen
+    )
 
 
 def _find_unsure(reply: Reply, min_confidence: float) -> Mapping[str, str]:
@@ -283,7 +315,11 @@ def list_wanted_labels(
     """Return the names of labels that a reply asks for and settings allow, except labels of the groups `without`."""
     wanted = (*_requested_labels(reply), *_choose_suggested([reply], offer)[0])
     without = {*without, *_find_unsure(reply, settings.min_field_confidence)}
-    allowed = (one for one in wanted if one.group not in without and _find_prohibition(one.name, settings) is None)
+    allowed = (
+        one
+        for one in wanted
+        if one.group not in without and _find_prohibition(one.name, settings) is None
+    )
     return tuple(dict.fromkeys(one.name for one in allowed))
 
 
@@ -292,7 +328,9 @@ def _suggested_label(name: str) -> RequestedLabel:
 
 
 def _shown_name(name: str) -> str:
-    return " ".join(clean(name).split())[:MAX_LABEL_CHARACTERS]  # Claude's text, which `hls why` shows
+    return " ".join(clean(name).split())[
+        :MAX_LABEL_CHARACTERS
+    ]  # Claude's text, which `hls why` shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,15 +353,23 @@ MAX_OFFERED_CHARACTERS = 15_000
 """Limit on names and descriptions in a prompt. About 600 names of 20 characters fit."""
 
 
-def select_offer(labels: Iterable[RepositoryLabel], settings: EffectiveLabels, taken: Collection[str]) -> LabelOffer:
+def select_offer(
+    labels: Iterable[RepositoryLabel], settings: EffectiveLabels, taken: Collection[str]
+) -> LabelOffer:
     """Return the allowed labels, without labels that other code sets or reads.
 
     If they exceed `MAX_OFFERED_CHARACTERS`, they are without descriptions; if they still do, the
     last ones are left out. `taken` are the case-folded names of the labels that other fields of the
     reply set.
     """
-    used = {*taken, SKIP_LABEL} | {_fold(spec.name) for spec in SHIPPED_LABELS if spec.group in GROUPS_OF_FACTS}
-    allowed = [one for one in labels if _fold(one.name) not in used and _find_prohibition(one.name, settings) is None]
+    used = {*taken, SKIP_LABEL} | {
+        _fold(spec.name) for spec in SHIPPED_LABELS if spec.group in GROUPS_OF_FACTS
+    }
+    allowed = [
+        one
+        for one in labels
+        if _fold(one.name) not in used and _find_prohibition(one.name, settings) is None
+    ]
     if sum(map(_count_characters, allowed)) > MAX_OFFERED_CHARACTERS:
         allowed = [replace(one, description="") for one in allowed]
     sizes = accumulate(map(_count_characters, allowed))
@@ -365,11 +411,17 @@ class AppliedLabel:
     group: str  # "priority"; for a label of a list field: "areas area/api"
     name: str  # the label that HLS set: "priority-high"
     prompt_id: str  # the prompt whose reply requested the label: "issues/analyze@3f9c2a"
-    corrected_to: str | None  # the label that people set instead, "" for none; None if not corrected
+    corrected_to: (
+        str | None
+    )  # the label that people set instead, "" for none; None if not corrected
 
 
 def find_changed_corrections(
-    applied: Iterable[AppliedLabel], shown: Iterable[str], *, set_by_bot: Iterable[str], groups: Mapping[str, str]
+    applied: Iterable[AppliedLabel],
+    shown: Iterable[str],
+    *,
+    set_by_bot: Iterable[str],
+    groups: Mapping[str, str],
 ) -> tuple[AppliedLabel, ...]:
     """Return the labels in `applied` whose `corrected_to` has changed, with the new value.
 
@@ -378,11 +430,17 @@ def find_changed_corrections(
     counts as corrected, even while it is still set.
     """
     by_name = {name.casefold(): name for name in sorted(shown)}
-    set_by_people = [name for name in by_name if name not in {label.casefold() for label in set_by_bot}]
+    set_by_people = [
+        name for name in by_name if name not in {label.casefold() for label in set_by_bot}
+    ]
     changed = []
     for label in applied:
         applied_name = label.name.casefold()
-        others = [by_name[name] for name in set_by_people if name != applied_name and groups.get(name) == label.group]
+        others = [
+            by_name[name]
+            for name in set_by_people
+            if name != applied_name and groups.get(name) == label.group
+        ]
         corrected_to = None if applied_name in by_name and not others else next(iter(others), "")
         if corrected_to != label.corrected_to:
             changed.append(replace(label, corrected_to=corrected_to))

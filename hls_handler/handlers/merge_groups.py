@@ -16,7 +16,9 @@ from hls_handler.handlers.reader import Comparison
 from hls_handler.settings.model import Review
 from hls_handler.wording import count, was_or_were
 
-QUEUE_BRANCH = re.compile(r"(?:refs/heads/)?gh-readonly-queue/.+/pr-([1-9][0-9]{0,8})-[0-9a-f]{7,64}")
+QUEUE_BRANCH = re.compile(
+    r"(?:refs/heads/)?gh-readonly-queue/.+/pr-([1-9][0-9]{0,8})-[0-9a-f]{7,64}"
+)
 NUMBERED_BRANCH = re.compile(
     r"(?:trunk-merge/pr-|mq-bot-[0-9a-f]{6}-[0-9]+-)"  # of Trunk, of Aviator
     r"([1-9][0-9]{0,8})(?:/.+)?"
@@ -83,7 +85,11 @@ def find_merged(queued: int, comparison: Comparison | None) -> tuple[int, ...] |
     if comparison is None or comparison.total > len(comparison.commits):
         return None
     subjects = [commit.message.partition("\n")[0] for commit in comparison.commits]
-    named = [found for subject in subjects if (found := MERGE_COMMIT.match(subject) or SQUASHED.fullmatch(subject))]
+    named = [
+        found
+        for subject in subjects
+        if (found := MERGE_COMMIT.match(subject) or SQUASHED.fullmatch(subject))
+    ]
     numbers = tuple(dict.fromkeys([queued, *(int(found[1]) for found in named)]))
     return numbers if len(numbers) <= MAX_PULL_REQUESTS else None
 
@@ -94,7 +100,11 @@ def plan_group_check(commit: str, heads: Sequence[HeadCheck], settings: Review) 
         reason = "the commits of the merge queue do not show which pull requests they merge"
         return plan_unreviewed_check(commit, settings.incomplete, "Not reviewed", reason)
     failed = [head for head in heads if head.conclusion == "failure"]
-    unknown = [head for head in heads if head.conclusion not in ("success", "failure") and not head.is_exempt]
+    unknown = [
+        head
+        for head in heads
+        if head.conclusion not in ("success", "failure") and not head.is_exempt
+    ]
     if failed or unknown:
         bad = failed[0] if failed else unknown[0]
         why = "failed" if failed else "is not complete" if bad.conclusion else "is not known"
@@ -104,7 +114,9 @@ def plan_group_check(commit: str, heads: Sequence[HeadCheck], settings: Review) 
     exempt = [head for head in heads if head.is_exempt]
     listed = ", ".join(f"{head.number} at {head.commit[:10]}" for head in heads)
     if exempt:
-        reason = f"settings exclude {count(len(exempt), 'pull request')} of {len(heads)} from reviews"
+        reason = (
+            f"settings exclude {count(len(exempt), 'pull request')} of {len(heads)} from reviews"
+        )
         check = plan_unreviewed_check(commit, "neutral", "Not reviewed", reason, details=listed)
         return replace(check, is_exempt=True)
     reason = f"{count(len(heads), 'pull request')} {was_or_were(len(heads))} reviewed at the head"

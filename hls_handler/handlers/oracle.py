@@ -82,14 +82,22 @@ class OracleHandler(Handler[OracleFacts]):
         analysis, reason = answer(job, facts, self.skip_reason(facts))
         return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)
 
-    def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> OracleFacts:
+    def gather(
+        self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
+    ) -> OracleFacts:
         assert event.issue is not None  # parse_event rejects a comment event without one
         pull = reader.pull_request(event.issue.number)
         check_conversation(event, pull)
 
         def choose_first(paths: list[str], most: int) -> tuple[str, ...]:
-            shown = [path for path in paths if path.isprintable() and not limits.ignored_paths.excludes(path)][:most]
-            return newest_within_budget(shown[::-1], limits.input_tokens // 2, estimate_tokens)[::-1]
+            shown = [
+                path
+                for path in paths
+                if path.isprintable() and not limits.ignored_paths.excludes(path)
+            ][:most]
+            return newest_within_budget(shown[::-1], limits.input_tokens // 2, estimate_tokens)[
+                ::-1
+            ]
 
         files = reader.files(pull.number)
         changed = choose_first([file.path for file in files], MAX_CHANGED)
@@ -102,9 +110,14 @@ class OracleHandler(Handler[OracleFacts]):
         if no_mirror:
             paths = [file.path for file in files if file.status != "removed"]
         names = {name for path in changed for name in path.split("/")}
-        tests = sorted(filter(TEST.search, paths), key=lambda path: (-len(names.intersection(path.split("/"))), path))
+        tests = sorted(
+            filter(TEST.search, paths),
+            key=lambda path: (-len(names.intersection(path.split("/"))), path),
+        )
         shown = choose_first(tests, MAX_TESTS)
-        return OracleFacts(pull, changed, shown, len(files) - len(changed) + len(tests) - len(shown), no_mirror)
+        return OracleFacts(
+            pull, changed, shown, len(files) - len(changed) + len(tests) - len(shown), no_mirror
+        )
 
     def skip_reason(self, facts: OracleFacts) -> SkipReason | None:
         if facts.chosen is not None:
@@ -114,11 +127,19 @@ class OracleHandler(Handler[OracleFacts]):
             return SkipReason(reason, ChosenTests(tests=[]))
         if facts.failure:
             return SkipReason(facts.failure, ChosenTests(tests=[]))
-        return None if facts.changed and facts.tests else SkipReason("there is no test file", ChosenTests(tests=[]))
+        return (
+            None
+            if facts.changed and facts.tests
+            else SkipReason("there is no test file", ChosenTests(tests=[]))
+        )
 
     def variables(self, facts: OracleFacts) -> Mapping[str, object]:
         changed_paths, test_paths = "\n".join(facts.changed), "\n".join(facts.tests)
-        return {"pull_request": facts.pull_request, "changed_paths": changed_paths, "test_paths": test_paths}
+        return {
+            "pull_request": facts.pull_request,
+            "changed_paths": changed_paths,
+            "test_paths": test_paths,
+        }
 
     def comment_variables(self, facts: OracleFacts, reply: Reply) -> Mapping[str, object]:
         assert isinstance(reply, ChosenTests)
@@ -142,13 +163,23 @@ class OracleHandler(Handler[OracleFacts]):
 def _ask(service: Service, repository: str, facts: OracleFacts) -> OracleFacts:
     """Return the facts with the answer of the service, or with the reason why there is none."""
     pull = facts.pull_request
-    question = {"repository": repository, "number": pull.number, "head_sha": pull.head_sha, "files": facts.changed}
+    question = {
+        "repository": repository,
+        "number": pull.number,
+        "head_sha": pull.head_sha,
+        "files": facts.changed,
+    }
     _, not_healthy = read_optional(lambda: service("/health", None, HEALTH_TIMEOUT_S), b"")
     if not_healthy:
         return replace(facts, not_healthy=not_healthy)
     try:
-        return replace(facts, chosen=ChosenTests.model_validate_json(service("", question, TIMEOUT_S)))
+        return replace(
+            facts, chosen=ChosenTests.model_validate_json(service("", question, TIMEOUT_S))
+        )
     except Permanent as exc:
         return replace(facts, failure=f"test_oracle.url: {exc}")
     except ValidationError:
-        return replace(facts, failure="test_oracle.url: the answer is not the JSON that docs/events.md describes")
+        return replace(
+            facts,
+            failure="test_oracle.url: the answer is not the JSON that docs/events.md describes",
+        )

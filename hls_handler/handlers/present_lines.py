@@ -17,7 +17,13 @@ from hls_handler.review.ledger import PresentFiles
 from hls_handler.review.names import find_named
 from hls_handler.review.patches import HUNK_HEADER, Hunk, Line, Patch, Side, number_line, numbered
 from hls_handler.review.places import MIN_LETTERS, find_place
-from hls_handler.review.positions import SURE_COMMENT, code_of, find_line, is_only_comment, letters_of
+from hls_handler.review.positions import (
+    SURE_COMMENT,
+    code_of,
+    find_line,
+    is_only_comment,
+    letters_of,
+)
 from hls_handler.review.record import LedgerEntry, ReviewRecord
 
 EXCERPT_LINES = (40, 20, 10, 5, 2, 0)  # above and below a line; the first number that fits
@@ -47,7 +53,9 @@ class FoundLines:
     """The numbers of added lines that look like comments and that the grammar says are code, by path."""
 
 
-def show_excerpt(patches: Mapping[str, Patch], path: str, side: Side, number: int | None, tokens: int) -> str:
+def show_excerpt(
+    patches: Mapping[str, Patch], path: str, side: Side, number: int | None, tokens: int
+) -> str:
     """Return a line as numbered text, with as many around it as fit into `tokens`; "" if the patches lack it."""
     for hunk in patches[path].hunks if path in patches else ():
         for at, line in enumerate(hunk.lines):
@@ -56,10 +64,16 @@ def show_excerpt(patches: Mapping[str, Patch], path: str, side: Side, number: in
     return ""
 
 
-def _show_around(lines: Sequence[Line], at: int, sizes: Sequence[int], tokens: int, header: str = "") -> str:
+def _show_around(
+    lines: Sequence[Line], at: int, sizes: Sequence[int], tokens: int, header: str = ""
+) -> str:
     for around in sizes:
         shown = tuple(lines[max(at - around, 0) : at + around + 1])
-        text = numbered(Patch((Hunk(header, shown),))) if header else "\n".join(map(number_line, shown))
+        text = (
+            numbered(Patch((Hunk(header, shown),)))
+            if header
+            else "\n".join(map(number_line, shown))
+        )
         if estimate_tokens(text) <= tokens:
             return text
     return number_line(lines[at])[: min(MAX_CHARS, 3 * tokens)]
@@ -99,9 +113,13 @@ def find_present_lines(
         if path in texts:
             readable.append(_Wanted(entry, path, texts[path]))
         elif files.is_as_in_base(entry.file, entry.path) and path in paths:
-            lines[entry.number] = PresentLines(path, present="as in the base" if why else "the file is gone")
+            lines[entry.number] = PresentLines(
+                path, present="as in the base" if why else "the file is gone"
+            )
         else:
-            unread[entry.number] = why or "its file is binary, or over 200,000 bytes, or one of too many"
+            unread[entry.number] = (
+                why or "its file is binary, or over 200,000 bytes, or one of too many"
+            )
     # A parser that does not finish takes seconds, so the others do without it, too.
     parsed, _ = read_optional(lambda: _find_in_files(readable, files, parses=True), None)
     lines |= parsed if parsed is not None else _find_in_files(readable, files, parses=False)
@@ -114,19 +132,34 @@ def _list_doubtful(files: PresentFiles) -> Mapping[str, Sequence[Line]]:
     """Return the added lines that look like comments and may be code, by path, of files with a grammar."""
     found: dict[str, Sequence[Line]] = {}
     for path, patch in files.patches.items():
-        lines = [line for hunk in patch.hunks for line in hunk.lines if line.mark == "+" and line.text.strip()]
-        lines = [line for line in lines if is_only_comment(line.text) and not SURE_COMMENT.match(line.text.lstrip())]
+        lines = [
+            line
+            for hunk in patch.hunks
+            for line in hunk.lines
+            if line.mark == "+" and line.text.strip()
+        ]
+        lines = [
+            line
+            for line in lines
+            if is_only_comment(line.text) and not SURE_COMMENT.match(line.text.lstrip())
+        ]
         if lines and has_grammar(path):
             found[path] = lines
     return found
 
 
-def _find_code(doubtful: Mapping[str, Sequence[Line]], texts: Mapping[str, str]) -> Mapping[str, tuple[int, ...]]:
+def _find_code(
+    doubtful: Mapping[str, Sequence[Line]], texts: Mapping[str, str]
+) -> Mapping[str, tuple[int, ...]]:
     """Return `FoundLines.code`. Raises as `find_code_rows`."""
     found: dict[str, tuple[int, ...]] = {}
     for path in (path for path in doubtful if path in texts):
         lines = texts[path].split("\n")
-        rows = [line.number - 1 for line in doubtful[path] if lines[line.number - 1 : line.number] == [line.text]]
+        rows = [
+            line.number - 1
+            for line in doubtful[path]
+            if lines[line.number - 1 : line.number] == [line.text]
+        ]
         code = find_code_rows(texts[path], path, rows)
         if code:
             found[path] = tuple(row + 1 for row in code)
@@ -159,16 +192,24 @@ def _show_changed(path: str, line: Line, files: PresentFiles) -> PresentLines:
     return PresentLines(path, code)
 
 
-def _find_moved(entry: LedgerEntry, record: ReviewRecord, files: PresentFiles) -> PresentLines | None:
+def _find_moved(
+    entry: LedgerEntry, record: ReviewRecord, files: PresentFiles
+) -> PresentLines | None:
     """Return changed lines with the code of an entry, of a block that is new since it was raised."""
     having = files.list_with_code(entry.quote, entry.token[:1] or "+")
     new = having & files.list_new(record.blocks_at(entry.raised)) if having else having
     if not new:
         return None
-    block = min(new, key=lambda one: (files.name(one.path) != entry.file, one.path, one.hunk, one.first))
+    block = min(
+        new, key=lambda one: (files.name(one.path) != entry.file, one.path, one.hunk, one.first)
+    )
     code = code_of(entry.quote)
     whole = [line for line in block.lines if code in letters_of(line.text)]
-    parts = [line for line in block.lines if len(code_of(line.text)) >= MIN_LETTERS and code_of(line.text) in code]
+    parts = [
+        line
+        for line in block.lines
+        if len(code_of(line.text)) >= MIN_LETTERS and code_of(line.text) in code
+    ]
     return _show_changed(block.path, [*whole, *parts, *block.lines][0], files)
 
 
@@ -184,7 +225,9 @@ def _find_beside(entry: LedgerEntry, patch: Patch) -> Line | None:
     return find_line(patch, entry.quote, entry.side, None) or first
 
 
-def _find_in_files(wanted: Sequence[_Wanted], files: PresentFiles, *, parses: bool) -> Mapping[int, PresentLines]:
+def _find_in_files(
+    wanted: Sequence[_Wanted], files: PresentFiles, *, parses: bool
+) -> Mapping[int, PresentLines]:
     """Return the present lines by the numbers of the entries. `parses`: raises as `find_named`."""
     return {one.entry.number: _find_in_file(one, files, parses=parses) for one in wanted}
 
@@ -203,7 +246,9 @@ def _find_in_file(wanted: _Wanted, files: PresentFiles, *, parses: bool) -> Pres
     if not shown or estimate_tokens(code) > CHANGED_TOKENS:
         code = _show_around(lines, number - 1, LINES_AROUND, CHANGED_TOKENS)
         shown = lines[max(number - 1 - LINES_AROUND[0], 0) : number + LINES_AROUND[0]]
-    is_unchanged = files.is_known(entry.file, path) and not _has_changes(patch, shown[0].number, shown[-1].number)
+    is_unchanged = files.is_known(entry.file, path) and not _has_changes(
+        patch, shown[0].number, shown[-1].number
+    )
     is_as_in_base = is_unchanged and (place is not None or path not in files.patches)
     return PresentLines(path, code, "as in the base" if is_as_in_base else "")
 

@@ -17,7 +17,13 @@ from hls_handler.analysis import (
     file_summaries_of,
 )
 from hls_handler.events import PullRequest
-from hls_handler.handlers.changed_files import PatchedFile, Selection, cover, find_unread, show_files
+from hls_handler.handlers.changed_files import (
+    PatchedFile,
+    Selection,
+    cover,
+    find_unread,
+    show_files,
+)
 from hls_handler.handlers.committed_credentials import Credential, find_committed
 from hls_handler.handlers.labels import LabelOffer
 from hls_handler.handlers.present_lines import PresentLines
@@ -62,7 +68,10 @@ class ReviewFindings:
 
     def count(self, state: FindingState, *, by_readers: bool = False) -> int:
         """Count the earlier findings in a state; `by_readers`: without findings that a writer dismissed."""
-        return sum(one.state == state and not (by_readers and one.has_binding_dismissal) for one in self.ledger)
+        return sum(
+            one.state == state and not (by_readers and one.has_binding_dismissal)
+            for one in self.ledger
+        )
 
 
 @dataclass(frozen=True)
@@ -84,37 +93,67 @@ class PullRequestFacts:
     context_problem: str = ""  # why the context could not be read
     own_replies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The keys of our replies in the threads of findings, by the key of the finding."""
-    resolved_in_vain: frozenset[str] = frozenset()  # as `Discussion.find_resolved_in_vain` returns them
+    resolved_in_vain: frozenset[str] = (
+        frozenset()
+    )  # as `Discussion.find_resolved_in_vain` returns them
     unread: frozenset[str] = frozenset()  # paths of files whose patch is not known completely
-    questions: Mapping[int, int] = field(default_factory=dict)  # numbers of the findings to ask about, with their call
+    questions: Mapping[int, int] = field(
+        default_factory=dict
+    )  # numbers of the findings to ask about, with their call
     present_lines: Mapping[int, PresentLines] = field(default_factory=dict)  # of these findings
     code_lines: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # as `FoundLines.code`
-    unasked: Mapping[int, str] = field(default_factory=dict)  # findings whose present lines were not read, and why
+    unasked: Mapping[int, str] = field(
+        default_factory=dict
+    )  # findings whose present lines were not read, and why
     offer: LabelOffer | None = None  # the repository's own labels; None: they are not offered
-    file_summaries: tuple[FileSummary, ...] | None = None  # of earlier reviews; None: they are not asked for
+    file_summaries: tuple[FileSummary, ...] | None = (
+        None  # of earlier reviews; None: they are not asked for
+    )
     merge: MergeState | None = None  # None: it was not read
     merge_problem: str = ""  # why it could not be read
-    title_types: tuple[str, ...] = ()  # of the title that Claude is asked for; (): it is asked for none
-    look_tokens: int = EXCERPT_TOKENS  # of the code that a second look shows, and of the findings, in all
+    title_types: tuple[
+        str, ...
+    ] = ()  # of the title that Claude is asked for; (): it is asked for none
+    look_tokens: int = (
+        EXCERPT_TOKENS  # of the code that a second look shows, and of the findings, in all
+    )
     reviewers: tuple[Reviewer, ...] = ()  # suggested now or at the first review
     requests_reviewers: bool = False  # whether reviews are requested from them now
     call: int | None = None  # number of the call that these facts are shown in; None: all calls
-    unanswered: Mapping[int, str] = field(default_factory=dict)  # calls without a reply, with the reason of each
-    lost: Mapping[int, str] = field(default_factory=dict)  # calls of whose reply findings were left out, and why
-    unverified: str = ""  # why the findings were not verified, for people on GitHub; "" if they were
-    dropped: frozenset[str] = frozenset()  # keys of new findings for which the second look found no facts
+    unanswered: Mapping[int, str] = field(
+        default_factory=dict
+    )  # calls without a reply, with the reason of each
+    lost: Mapping[int, str] = field(
+        default_factory=dict
+    )  # calls of whose reply findings were left out, and why
+    unverified: str = (
+        ""  # why the findings were not verified, for people on GitHub; "" if they were
+    )
+    dropped: frozenset[str] = (
+        frozenset()
+    )  # keys of new findings for which the second look found no facts
     unseen: Mapping[str, str] = field(default_factory=dict)
     """The facts that were not shown, by the keys of the new findings that hang on them."""
-    agreed: frozenset[str] = frozenset()  # keys of earlier findings about which it agreed with the claim
+    agreed: frozenset[str] = (
+        frozenset()
+    )  # keys of earlier findings about which it agreed with the claim
     not_inline: frozenset[str] = frozenset()  # keys of findings whose place GitHub rejected
-    comment_ids: Mapping[str, int] = field(default_factory=dict)  # of the review comments of new findings, by key
+    comment_ids: Mapping[str, int] = field(
+        default_factory=dict
+    )  # of the review comments of new findings, by key
     reply: PullRequestAnalysis | None = None  # to the review; None: Claude has not been asked
 
     @cached_property
     def present(self) -> PresentFiles:
         """The files that the review reads."""
-        renamed = {file.path: file.base_path for file in self.selection.files if file.base_path != file.path}
-        return PresentFiles(self.selection.patches, renamed, self.unread, is_complete=not self.unlisted)
+        renamed = {
+            file.path: file.base_path
+            for file in self.selection.files
+            if file.base_path != file.path
+        }
+        return PresentFiles(
+            self.selection.patches, renamed, self.unread, is_complete=not self.unlisted
+        )
 
     def with_reply(self, reply: Reply | None) -> PullRequestFacts:
         """Return the facts with a reply; itself if it has this reply, so that its findings are not computed again."""
@@ -135,19 +174,28 @@ class PullRequestFacts:
             has_calls=bool(self.selection.calls) or any(self.selection.new.values()),
             agreed=self.agreed,
             code_lines=self.code_lines,
-            unchanged=frozenset(number for number, one in self.present_lines.items() if one.present),
+            unchanged=frozenset(
+                number for number, one in self.present_lines.items() if one.present
+            ),
         )
         located = [locate(finding, self.selection.shown_patches) for finding in reported]
         verdicts = decide_verdicts(changes, earlier, located)
         ledger, others = verdicts.ledger, verdicts.others
-        severe = [one for one in others if RANK[one.finding.severity] <= RANK[self.shown.min_severity]]
+        severe = [
+            one for one in others if RANK[one.finding.severity] <= RANK[self.shown.min_severity]
+        ]
         listed = [one for one in severe if one.finding.category in self.review.categories]
         wanted = [one for one in listed if one.finding.confidence >= self.shown.min_confidence]
         timely = [one for one in wanted if changes.is_timely(one) and one.is_shown]
-        new = [*(find_committed(ledger, self.credentials, self.present) if self.is_review else []), *timely]
+        new = [
+            *(find_committed(ledger, self.credentials, self.present) if self.is_review else []),
+            *timely,
+        ]
         raised = zip(add(self.record, new, self.present), new, strict=True)
         kept = tuple(self._cap(*one) for one in raised if one[0].key not in self.dropped)
-        proved = [one for one in kept if one[1].line is not None and self._shows(one[1].finding.rests_on)]
+        proved = [
+            one for one in kept if one[1].line is not None and self._shows(one[1].finding.rests_on)
+        ]
         inline = proved[: self.review.max_inline] if self.is_review else []
         return ReviewFindings(
             kept,
@@ -175,7 +223,9 @@ class PullRequestFacts:
     @cached_property
     def _shown_letters(self) -> str:
         texts = [text for file in self.files for text in (file.above, file.numbered)]
-        texts += [site.text for site in self.second_sites] + [file.text for file in self.context.guidance]
+        texts += [site.text for site in self.second_sites] + [
+            file.text for file in self.context.guidance
+        ]
         texts += [issue.body for issue in self.context.linked_issues]
         lines = "\n".join(texts).split("\n")
         return "\n".join(letters_of(text_of(line)) for line in lines)
@@ -197,7 +247,11 @@ class PullRequestFacts:
 
     @property
     def files(self) -> tuple[PatchedFile, ...]:
-        calls = self.selection.calls if self.call is None else self.selection.calls[self.call : self.call + 1]
+        calls = (
+            self.selection.calls
+            if self.call is None
+            else self.selection.calls[self.call : self.call + 1]
+        )
         return show_files(self.selection, (part for call in calls for part in call))
 
     @property
@@ -225,7 +279,9 @@ class PullRequestFacts:
     @property
     def asked(self) -> frozenset[int]:
         """The numbers of the findings that a call with a reply asked about."""
-        return frozenset(number for number, call in self.questions.items() if call not in self.unanswered)
+        return frozenset(
+            number for number, call in self.questions.items() if call not in self.unanswered
+        )
 
     @property
     def why_unasked(self) -> str:
@@ -239,7 +295,9 @@ class PullRequestFacts:
 
     @property
     def coverage(self) -> Coverage:
-        return cover(self.selection, self.incomplete, unlisted=self.unlisted, known=self.known_blocks)
+        return cover(
+            self.selection, self.incomplete, unlisted=self.unlisted, known=self.known_blocks
+        )
 
     @property
     def incomplete(self) -> Mapping[int, str]:
@@ -258,13 +316,17 @@ def list_parts(facts: Any) -> tuple[Any, ...]:
     return tuple(replace(facts, call=call) for call in range(number)) or (facts,)
 
 
-def list_to_ask(ledger: Iterable[LedgerEntry], *, fail_on: Severity | None, asks_all: bool) -> list[LedgerEntry]:
+def list_to_ask(
+    ledger: Iterable[LedgerEntry], *, fail_on: Severity | None, asks_all: bool
+) -> list[LedgerEntry]:
     """Return the findings to ask about: undecided ones, then open ones that decide about the check, or all open ones.
 
     One that only a reader dismissed counts for the check, so it is asked about like an open one.
     """
     entries = [one for one in sort_entries(ledger) if not one.form and not one.is_closed]
-    undecided = [one for one in entries if one.has_vanished or one.is_undecided or one.has_lost_proof]
+    undecided = [
+        one for one in entries if one.has_vanished or one.is_undecided or one.has_lost_proof
+    ]
     undecided.sort(key=lambda one: not one.was_left_out)
     still_open = [one for one in entries if one.counts and one not in undecided]
     deciding = [one for one in still_open if asks_all or is_failing(one.severity, fail_on)]
@@ -280,14 +342,19 @@ def find_failing(wanted: Iterable[LedgerEntry], fail_on: Severity | None) -> fro
 def plan_questions(selection: Selection, wanted: Sequence[LedgerEntry]) -> Mapping[int, int]:
     """Return the call of each question: the first one that shows the finding's file, else the first one of all."""
     shown = [{selection.files[part.file].base_path for part in call} for call in selection.calls]
-    calls = (next((number for number, files in enumerate(shown) if one.file in files), 0) for one in wanted)
+    calls = (
+        next((number for number, files in enumerate(shown) if one.file in files), 0)
+        for one in wanted
+    )
     return dict(zip((one.number for one in wanted), calls, strict=True)) if shown else {}
 
 
 def list_blocks(facts: PullRequestFacts) -> Mapping[str, tuple[Block, ...]]:
     """Return `ReviewRecord.blocks` after a review."""
     blocks = dict(facts.record.blocks)
-    unread = {block for block, _ in find_unread(facts.selection, facts.incomplete, facts.known_blocks)}
+    unread = {
+        block for block, _ in find_unread(facts.selection, facts.incomplete, facts.known_blocks)
+    }
     reverted = [name for name in blocks if facts.present.is_as_in_base(name)]
     for name in dict.fromkeys([*facts.present.by_file, *reverted]):
         present = facts.present.by_file.get(name, ())
@@ -295,7 +362,9 @@ def list_blocks(facts: PullRequestFacts) -> Mapping[str, tuple[Block, ...]]:
         known = blocks.get(name, ())
         same = match_blocks(known, read)
         now: list[Block] = []
-        stayed: set[int] = set()  # indexes of known blocks; one that was away in between is there anew
+        stayed: set[int] = (
+            set()
+        )  # indexes of known blocks; one that was away in between is there anew
         for index, one in enumerate(read):
             at = same.get(index)
             if at is not None and not known[at].until:
@@ -316,7 +385,11 @@ def list_blocks(facts: PullRequestFacts) -> Mapping[str, tuple[Block, ...]]:
 def count_summarized(facts: PullRequestFacts) -> int:
     """Return the number of a call's files, from the first, that get a sentence in its reply."""
     before = {part.file for call in facts.selection.calls[: facts.call or 0] for part in call}
-    return 0 if facts.file_summaries is None else min(len(facts.files), max(MAX_FILE_SUMMARIES - len(before), 0))
+    return (
+        0
+        if facts.file_summaries is None
+        else min(len(facts.files), max(MAX_FILE_SUMMARIES - len(before), 0))
+    )
 
 
 def list_summaries(facts: PullRequestFacts, reply: Reply | None) -> tuple[FileSummary, ...]:
@@ -327,4 +400,6 @@ def list_summaries(facts: PullRequestFacts, reply: Reply | None) -> tuple[FileSu
     if facts.file_summaries is None:
         return ()
     by_path = {one.path: one for one in (*facts.file_summaries, *file_summaries_of(reply))}
-    return tuple(by_path[file.path] for file in facts.selection.files if file.path in by_path)[:MAX_FILE_SUMMARIES]
+    return tuple(by_path[file.path] for file in facts.selection.files if file.path in by_path)[
+        :MAX_FILE_SUMMARIES
+    ]

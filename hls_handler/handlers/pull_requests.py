@@ -128,7 +128,12 @@ from hls_handler.handlers.review_input import (
     read_surroundings,
     read_unshown,
 )
-from hls_handler.handlers.second_look import Candidate, SecondLook, apply_second_look, plan_second_look
+from hls_handler.handlers.second_look import (
+    Candidate,
+    SecondLook,
+    apply_second_look,
+    plan_second_look,
+)
 from hls_handler.handlers.skipped_files import SkippedFile, count_lines
 from hls_handler.review.coverage import Coverage, count_reasons
 from hls_handler.review.dismissals import FIXED, OPEN_AGAIN, STILL_THERE
@@ -162,14 +167,23 @@ VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], object]]] = {
     "earlier_findings": (tuple[EarlierFinding, ...], list_asked),
     "guidance": (tuple[GuidanceFile, ...], lambda facts: facts.context.guidance),
     "linked_issues": (tuple[LinkedIssue, ...], lambda facts: facts.context.linked_issues),
-    "candidates": (tuple[Candidate, ...], lambda _: ()),  # only the prompt of the second look has some
-    "repository_labels": (tuple[RepositoryLabel, ...], lambda facts: facts.offer.labels if facts.offer else ()),
+    "candidates": (
+        tuple[Candidate, ...],
+        lambda _: (),
+    ),  # only the prompt of the second look has some
+    "repository_labels": (
+        tuple[RepositoryLabel, ...],
+        lambda facts: facts.offer.labels if facts.offer else (),
+    ),
 }
 """The type and the value of each variable of prompts."""
 
 COMMENT_VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], object]]] = {
     "commit": (str, lambda facts: facts.pull_request.head_sha[:10]),
-    "commit_url": (str, lambda facts: web_url(facts.pull_request.html_url, f"commit/{facts.pull_request.head_sha}")),
+    "commit_url": (
+        str,
+        lambda facts: web_url(facts.pull_request.html_url, f"commit/{facts.pull_request.head_sha}"),
+    ),
     "findings": (tuple[ShownFinding, ...], show_raised),
     "unlocated": (tuple[ShownFinding, ...], show_unlocated),
     "held_back": (int, lambda facts: facts.found.held_back),
@@ -180,9 +194,15 @@ COMMENT_VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], objec
     "dismissals": (tuple[ShownFinding, ...], show_dismissed),
     "undecided": (int, lambda facts: sum(entry.is_undecided for entry in facts.found.open)),
     "failing": (int, lambda facts: len(list_failing(facts))),
-    "failing_undecided": (int, lambda facts: sum(one.is_undecided or one.has_vanished for one in list_failing(facts))),
+    "failing_undecided": (
+        int,
+        lambda facts: sum(one.is_undecided or one.has_vanished for one in list_failing(facts)),
+    ),
     "unseen": (int, lambda facts: len(list_unseen(facts))),
-    "still_counted": (int, lambda facts: facts.found.count("dismissed", by_readers=True) * facts.review.check),
+    "still_counted": (
+        int,
+        lambda facts: facts.found.count("dismissed", by_readers=True) * facts.review.check,
+    ),
     "unrepeated": (tuple[ShownFinding, ...], show_earlier),
     "coverage": (Coverage, lambda facts: facts.coverage),
     "scores": (tuple[Score, ...], lambda facts: facts.record.scores),
@@ -200,7 +220,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     facts_type = PullRequestFacts
     facts_version = 45
     variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in VARIABLES.items()}
-    comment_variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in COMMENT_VARIABLES.items()}
+    comment_variable_types: Mapping[str, object] = {
+        name: kind for name, (kind, _) in COMMENT_VARIABLES.items()
+    }
     superseded_by_push = True
     superseded_by_newer_answer = True
 
@@ -219,31 +241,45 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         try:
             answered = job.ask(facts)
         except BudgetExceeded as exc:
-            facts = replace(facts.without_inline, unanswered=dict.fromkeys(range(len(list_parts(facts))), NO_BUDGET))
+            facts = replace(
+                facts.without_inline,
+                unanswered=dict.fromkeys(range(len(list_parts(facts))), NO_BUDGET),
+            )
             return self._post(job, facts, job.render_static(facts, _repeat_reply(facts)), str(exc))
         return self._post(job, answered.facts, job.render(answered), answered.left_out, answered)
 
     def _post(
-        self, job: Job, facts: PullRequestFacts, analysis: Analysis, reason: str, answered: Answers | None = None
+        self,
+        job: Job,
+        facts: PullRequestFacts,
+        analysis: Analysis,
+        reason: str,
+        answered: Answers | None = None,
     ) -> Result:
         actions = self.plan(job.event, facts, analysis)
 
         def after_review(outcome: Outcome | None) -> tuple[Action, ...]:
             """Store the record of the review, and return the actions for the findings that GitHub rejected."""
-            ids, rejected = (outcome.comment_ids, outcome.rejected) if outcome is not None else ({}, ())
+            ids, rejected = (
+                (outcome.comment_ids, outcome.rejected) if outcome is not None else ({}, ())
+            )
             if facts.is_review:
                 job.store_review(make_record(facts, analysis, ids))
             if not rejected or answered is None:
                 return actions
             now = replace(facts, not_inline=frozenset(rejected), comment_ids=dict(ids))
-            return self.plan(job.event, now, job.render(replace(answered, facts=now, inline=list_inline(now))))
+            return self.plan(
+                job.event, now, job.render(replace(answered, facts=now, inline=list_inline(now)))
+            )
 
         return job.post(facts, analysis, actions, reason, after_review=after_review)
 
     def gather(
         self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
     ) -> PullRequestFacts:
-        assert event.pull_request is not None  # parse_event rejects a `pull_request` event without one
+        assert (
+            event.pull_request is not None
+        )  # parse_event rejects a `pull_request` event without one
         payload = event.pull_request
         pull_request = payload if event.is_recent else reader.pull_request(payload.number)
         check_conversation(event, pull_request)
@@ -251,7 +287,10 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         texts = {file.path: number_patch(file.patch) for file in listed if file.patch}
         patches = {path: redact_patch(text) for path, text in texts.items()}
         unlisted = max(pull_request.changed_files - len(listed), 0)
-        is_review, is_full = limits.is_review and not event.is_closing, event.is_full_review_requested
+        is_review, is_full = (
+            limits.is_review and not event.is_closing,
+            event.is_full_review_requested,
+        )
         record = history.review(pull_request.number) if is_review else NO_REVIEW
         discussion = read_discussion(pull_request.number, reader, record.ledger)
         ignored = limits.ignored_paths
@@ -279,23 +318,39 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         )
         selection, context, problem = select(tokens=tokens), NO_CONTEXT, ""
         if is_review and may_have_calls(selection):
-            selection, context, problem = _add_context(selection, select, pull_request, reader, limits, tokens)
+            selection, context, problem = _add_context(
+                selection, select, pull_request, reader, limits, tokens
+            )
         reads_merge = is_review and limits.review.merge_state
-        merge, merge_problem = read_merge_state(pull_request, reader, discussion.threads) if reads_merge else (None, "")
+        merge, merge_problem = (
+            read_merge_state(pull_request, reader, discussion.threads)
+            if reads_merge
+            else (None, "")
+        )
         resolved = in_vain if event.requested_review == "conclude" else frozenset()
         departed = find_departed(record.ledger, ledger, files)
         is_push = event.requested_review is None and record.asked_for != pull_request.head_sha
         failing = find_failing(wanted, fail_on) if is_push else frozenset()
-        selection = _with_call_for(selection, wanted, is_requested=is_requested, urgent=resolved | departed | failing)
+        selection = _with_call_for(
+            selection, wanted, is_requested=is_requested, urgent=resolved | departed | failing
+        )
         now = FoundLines()
         if selection.calls:
-            now = find_present_lines(wanted, followed, files, listed, reader.files_at(pull_request.head_sha))
+            now = find_present_lines(
+                wanted, followed, files, listed, reader.files_at(pull_request.head_sha)
+            )
             wanted = [one for one in wanted if one.number in now.lines]
-            selection = selection if wanted or any(selection.calls) else replace(selection, calls=())
+            selection = (
+                selection if wanted or any(selection.calls) else replace(selection, calls=())
+            )
         reviewers, is_first = record.reviewers if limits.reviewers else (), not record.rounds
         if limits.reviewers and is_first and selection.calls:
             reviewers = read_reviewers(pull_request, selection.files, reader)
-        posted = history.comment_state(pull_request.number, self.family) if limits.sums_up_files else None
+        posted = (
+            history.comment_state(pull_request.number, self.family)
+            if limits.sums_up_files
+            else None
+        )
         return PullRequestFacts(
             pull_request,
             selection,
@@ -322,7 +377,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             offer=read_offer(reader, limits),
             merge=merge,
             merge_problem=merge_problem,
-            title_types=limits.title_types if find_title_problem(pull_request.title, limits.title_types) else (),
+            title_types=limits.title_types
+            if find_title_problem(pull_request.title, limits.title_types)
+            else (),
             file_summaries=parse_comment_state(SUMMARIES, posted) if limits.sums_up_files else None,
             reviewers=reviewers,
             requests_reviewers=is_first and limits.reviewers == "request",
@@ -337,14 +394,22 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         if selection.calls:
             return None
         if facts.record.rounds and facts.is_review:
-            what = "nothing that fits into a call changed" if any(selection.new.values()) else "nothing changed"
-            return SkipReason(f"{what} since the last review, so Claude was not asked", _repeat_reply(facts))
+            what = (
+                "nothing that fits into a call changed"
+                if any(selection.new.values())
+                else "nothing changed"
+            )
+            return SkipReason(
+                f"{what} since the last review, so Claude was not asked", _repeat_reply(facts)
+            )
         if not selection.skipped and not selection.files:
             return SkipReason("the pull request changes no files, so Claude was not asked")
         reasons = count_reasons(file.reason for file in facts.coverage.files if file.reason)
         if any(file.reason == "left out by settings" for file in selection.skipped):
             reasons = f"{reasons}; see {facts.left_out_by}"
-        return SkipReason(f"none of the changed files has a patch to read ({reasons}), so Claude was not asked")
+        return SkipReason(
+            f"none of the changed files has a patch to read ({reasons}), so Claude was not asked"
+        )
 
     def describe_omissions(self, facts: PullRequestFacts) -> str | None:
         """Return a text such as "1 of 9 files was not shown as a whole: 1 lock file".
@@ -352,7 +417,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         Return None if everything was shown.
         """
         files = facts.coverage.files
-        reasons = [file.reason for file in files if file.reason] + ["beyond those that GitHub lists"] * facts.unlisted
+        reasons = [file.reason for file in files if file.reason] + [
+            "beyond those that GitHub lists"
+        ] * facts.unlisted
         number, total = len(reasons), count(len(files) + facts.unlisted, "file")
         shown = f"{number} of {total} {was_or_were(number)} not shown as a whole"
         described = f"{shown}: {count_reasons(reasons)}" if reasons else ""
@@ -368,9 +435,13 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         last = find_review(answers.answers)
         reviewed = facts.with_reply(last.reply if last is not None else None)
         inline = list_inline(reviewed)
-        return replace(answers, facts=reviewed, inline=inline, unverified=unverified, unanswered=missing)
+        return replace(
+            answers, facts=reviewed, inline=inline, unverified=unverified, unanswered=missing
+        )
 
-    def _ask_parts(self, asking: Asking, facts: PullRequestFacts) -> tuple[PullRequestFacts, ValidReply, str]:
+    def _ask_parts(
+        self, asking: Asking, facts: PullRequestFacts
+    ) -> tuple[PullRequestFacts, ValidReply, str]:
         """Return the facts with the parts that were not answered or shown, the joined reply, and the reasons.
 
         If a part gets no usable reply, the replies to the other parts count.
@@ -381,7 +452,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         unanswered: dict[int, str] = {}
         for number, part in enumerate(parts):
             try:
-                replies[number] = asking.ask(asking.first, asking.variables(part), number and FIRST_PART + number)
+                replies[number] = asking.ask(
+                    asking.first, asking.variables(part), number and FIRST_PART + number
+                )
             except BudgetExceeded as exc:
                 failed = exc
                 unanswered |= dict.fromkeys(range(number, len(parts)), NO_BUDGET)
@@ -393,10 +466,18 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             assert failed is not None
             raise failed
         unshown = {number: reply.unshown for number, reply in replies.items() if reply.unshown}
-        lost = {number: reply.lost["findings"] for number, reply in replies.items() if "findings" in reply.lost}
+        lost = {
+            number: reply.lost["findings"]
+            for number, reply in replies.items()
+            if "findings" in reply.lost
+        }
         selection = leave_out(facts.selection, unshown) if unshown else facts.selection
         facts = replace(facts, unanswered=unanswered, selection=selection, lost=lost)
-        missing = f"{len(unanswered)} of {len(parts)} parts of the changes: {failed}" if unanswered else ""
+        missing = (
+            f"{len(unanswered)} of {len(parts)} parts of the changes: {failed}"
+            if unanswered
+            else ""
+        )
         return facts, join_replies(list(replies.values())), missing
 
     def _look_again(
@@ -436,24 +517,46 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         review = find_review(analysis.answers)
         facts = facts.with_reply(review.reply if review is not None else None)
         result = facts.found
-        is_found = result.raised or result.unlocated or result.open or not facts.coverage.is_complete
+        is_found = (
+            result.raised or result.unlocated or result.open or not facts.coverage.is_complete
+        )
         suggests = bool(facts.reviewers or _find_suggested_title(facts))
         is_shown = review is not None and analysis.answers[analysis.comment_index] is review
-        create = facts.summary == "always" or suggests or bool(is_found if is_shown else analysis.worth_saying)
+        create = (
+            facts.summary == "always"
+            or suggests
+            or bool(is_found if is_shown else analysis.worth_saying)
+        )
         comments = plan_comment(analysis, self.family, create=create and bool(analysis.answers))
         if facts.file_summaries is not None:
             state = SUMMARIES.dump_json(list_summaries(facts, facts.reply)).decode()
             comments = tuple(replace(comment, state=state) for comment in comments)
         comments_inline = tuple(
-            InlineComment(entry.key, found.path, found.side, found.start_line, found.line, analysis.inline[entry.key])
+            InlineComment(
+                entry.key,
+                found.path,
+                found.side,
+                found.start_line,
+                found.line,
+                analysis.inline[entry.key],
+            )
             for entry, found in ((entry, located.finding) for entry, located in result.inline)
             if entry.key in analysis.inline
         )
-        reviews = (EnsureReview(facts.pull_request.head_sha, comments_inline),) if comments_inline else ()
+        reviews = (
+            (EnsureReview(facts.pull_request.head_sha, comments_inline),) if comments_inline else ()
+        )
         if not analysis.answers and not facts.unanswered:  # a reply that HLS wrote reviews nothing
-            facts = replace(facts, unanswered=dict.fromkeys(range(len(facts.selection.calls)), "Claude was not asked"))
+            facts = replace(
+                facts,
+                unanswered=dict.fromkeys(range(len(facts.selection.calls)), "Claude was not asked"),
+            )
         checks = plan_review_check(facts, analysis.receipt, left_out=analysis.left_out)
-        people = tuple(one.name for one in facts.reviewers if one.is_person) if facts.requests_reviewers else ()
+        people = (
+            tuple(one.name for one in facts.reviewers if one.is_person)
+            if facts.requests_reviewers
+            else ()
+        )
         requests = (RequestReviewers(people),) if people and analysis.answers else ()
         return (*labels, *reviews, *_plan_replies(facts, result), *comments, *requests, *checks)
 
@@ -470,14 +573,18 @@ def prompt_variables(facts: PullRequestFacts) -> Mapping[str, object]:
     return {name: value(facts) for name, (_, value) in VARIABLES.items()}
 
 
-def verification_variables(facts: PullRequestFacts, reply: Reply | None) -> Mapping[str, object] | None:
+def verification_variables(
+    facts: PullRequestFacts, reply: Reply | None
+) -> Mapping[str, object] | None:
     """Return the variables of the prompt `VERIFY_PROMPT`; None if there is nothing to look at again."""
     look = plan_second_look(facts.with_reply(reply)) if facts.is_review else SecondLook(())
     shown = {"candidates": look.candidates, "files": look.files, "second_sites": look.second_sites}
     return {**prompt_variables(facts), **shown} if look.candidates else None
 
 
-def plan_review_check(facts: PullRequestFacts, receipt: Receipt, *, left_out: str = "") -> tuple[EnsureCheck, ...]:
+def plan_review_check(
+    facts: PullRequestFacts, receipt: Receipt, *, left_out: str = ""
+) -> tuple[EnsureCheck, ...]:
     """Return the check of a review; () if it sets none. `left_out` is a follow-up prompt without a reply, and why."""
     commit = facts.check_commit
     if commit is None:
@@ -512,13 +619,19 @@ def plan_review_check(facts: PullRequestFacts, receipt: Receipt, *, left_out: st
     return (check,)
 
 
-def make_record(facts: PullRequestFacts, analysis: Analysis, comment_ids: Mapping[str, int]) -> ReviewRecord:
+def make_record(
+    facts: PullRequestFacts, analysis: Analysis, comment_ids: Mapping[str, int]
+) -> ReviewRecord:
     """Return what to store of a review. `comment_ids` are the ids of its review comments, by key of the finding."""
     answer = find_review(analysis.answers)
     facts = facts.with_reply(answer.reply if answer is not None else None)
     reply, record, was_asked = facts.reply, facts.record, analysis.receipt != NO_CALLS
     raised = tuple(
-        replace(entry, prompt_id=answer.prompt_id if answer else "", comment_id=comment_ids.get(entry.key))
+        replace(
+            entry,
+            prompt_id=answer.prompt_id if answer else "",
+            comment_id=comment_ids.get(entry.key),
+        )
         for entry, _ in facts.found.raised
     )
     return ReviewRecord(
@@ -544,7 +657,9 @@ def _find_suggested_title(facts: PullRequestFacts) -> str:
 def _repeat_reply(facts: PullRequestFacts) -> Reply:
     """Return the last review's type and summary as a reply without findings."""
     known: dict[str, Any] = {"type": facts.record.kind, "summary": facts.record.summary}
-    return PullRequestAnalysis.model_construct(**known, earlier=[], findings=[], suggested_labels=[])
+    return PullRequestAnalysis.model_construct(
+        **known, earlier=[], findings=[], suggested_labels=[]
+    )
 
 
 def _to_size(lines: int) -> Size:
@@ -555,9 +670,15 @@ def _list_skipped(
     listed: Sequence[ChangedFile], files: PresentFiles, selection: Selection
 ) -> dict[str, tuple[str, int]]:
     """Return `ReviewRecord.skipped`, without files that add no text: that does not show that their code was there."""
-    adding = [file for file in listed if file.status != "renamed" or file.additions or file.deletions]
+    adding = [
+        file for file in listed if file.status != "renamed" or file.additions or file.deletions
+    ]
     skipped = {one.path for one in selection.skipped if one.reason != "changed in blank lines only"}
-    return {file.path: (file.sha or "", files.skipped[file.path]) for file in adding if file.path in skipped}
+    return {
+        file.path: (file.sha or "", files.skipped[file.path])
+        for file in adding
+        if file.path in skipped
+    }
 
 
 def _add_context(
@@ -580,12 +701,18 @@ def _add_context(
         selection = select(tokens=tokens, attributes=attributes)
     if limits.review.functions:
         files, most = reader.files_at(pull_request.head_sha), limits.review.context_tokens
-        selection = read_surroundings(selection, files, limits.ignored_paths, tokens=tokens, most=most)
+        selection = read_surroundings(
+            selection, files, limits.ignored_paths, tokens=tokens, most=most
+        )
     return selection, context, problem
 
 
 def _with_call_for(
-    selection: Selection, wanted: Sequence[LedgerEntry], *, is_requested: bool, urgent: Collection[str]
+    selection: Selection,
+    wanted: Sequence[LedgerEntry],
+    *,
+    is_requested: bool,
+    urgent: Collection[str],
 ) -> Selection:
     """Return the selection. If nothing is new but a finding needs a verdict, it has a call without files.
 
@@ -596,7 +723,9 @@ def _with_call_for(
     if selection.calls:
         return selection
     has_lost_proof = any(one.has_lost_proof and not one.is_absent for one in wanted)
-    is_undecided = any(one.key in urgent and (one.has_vanished or one.is_undecided) for one in wanted)
+    is_undecided = any(
+        one.key in urgent and (one.has_vanished or one.is_undecided) for one in wanted
+    )
     is_needed = wanted and (is_requested or has_lost_proof or is_undecided)
     return replace(selection, calls=((),)) if is_needed else selection
 
@@ -623,7 +752,11 @@ def _choose_reply(entry: LedgerEntry, facts: PullRequestFacts) -> _Reply | None:
     commit = facts.pull_request.head_sha[:7]
     where = "" if entry.line is None else f", line {entry.line}"
     if entry.is_closed and not entry.dismissals and not last.startswith(FIXED):
-        return _Reply(f"{FIXED}-{commit}" if last else FIXED, entry.resolution) if entry.resolution else None
+        return (
+            _Reply(f"{FIXED}-{commit}" if last else FIXED, entry.resolution)
+            if entry.resolution
+            else None
+        )
     if not entry.is_closed and last.startswith(FIXED):
         return _Reply(f"{OPEN_AGAIN}-{commit}", f"Open again since {commit}{where}.")
     is_decided = not entry.is_closed and not entry.is_undecided and not entry.has_vanished

@@ -14,7 +14,18 @@ from pydantic import AliasChoices, AliasPath, BeforeValidator, Field
 
 from hls_handler.ci.steps import WorkflowStep
 from hls_handler.errors import DependencyDown, Permanent, Retryable
-from hls_handler.events import Account, Comment, Count, Issue, PullRequest, Release, Review, Text, is_present, null_to
+from hls_handler.events import (
+    Account,
+    Comment,
+    Count,
+    Issue,
+    PullRequest,
+    Release,
+    Review,
+    Text,
+    is_present,
+    null_to,
+)
 from hls_handler.review.record import NO_REVIEW, ReviewRecord, ReviewThread
 from hls_handler.review.second_sites import Hit
 from hls_handler.settings.values import PathFilter
@@ -34,13 +45,19 @@ class ChangedFile:
     """A file of a pull request. https://docs.github.com/en/rest/pulls/pulls#list-pull-requests-files"""
 
     path: Annotated[str, Field(validation_alias="filename")]
-    previous_path: Annotated[str | None, Field(default=None, validation_alias="previous_filename")]  # if renamed
+    previous_path: Annotated[
+        str | None, Field(default=None, validation_alias="previous_filename")
+    ]  # if renamed
     status: str  # "added", "removed", "modified", "renamed", "copied", "changed", "unchanged"
     additions: Count
     deletions: Count
-    patch: Annotated[str | None, Field(default=None)]  # None for binary, huge, and renamed but unchanged files
+    patch: Annotated[
+        str | None, Field(default=None)
+    ]  # None for binary, huge, and renamed but unchanged files
     sha: Annotated[str | None, Field(default=None)] = None  # of the new content
-    commit: Annotated[str | None, Field(validation_alias="contents_url"), BeforeValidator(_commit_of)] = None
+    commit: Annotated[
+        str | None, Field(validation_alias="contents_url"), BeforeValidator(_commit_of)
+    ] = None
     """The head commit of the list, or for a removed file a commit of the base; None if GitHub names none."""
 
 
@@ -58,7 +75,9 @@ class OpenPullRequest:
     """An entry of https://docs.github.com/en/rest/pulls/pulls#list-pull-requests"""
 
     number: int
-    requested_reviewers: Annotated[tuple[Account, ...], null_to(()), Field(default=())]  # people, without teams
+    requested_reviewers: Annotated[
+        tuple[Account, ...], null_to(()), Field(default=())
+    ]  # people, without teams
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +89,17 @@ class ReviewComment:
 
     path: str
     side: Annotated[str | None, Field(default=None)]  # "RIGHT", or "LEFT" for a removed line
-    line: Annotated[int | None, Field(default=None, validation_alias=AliasChoices("original_line", "line"))]
+    line: Annotated[
+        int | None, Field(default=None, validation_alias=AliasChoices("original_line", "line"))
+    ]
     """Number of the last commented line when the comment was written. If None, the last line of `hunk` is meant."""
-    hunk: Annotated[Text, Field(validation_alias="diff_hunk")]  # ends with the line; "" for the whole file
+    hunk: Annotated[
+        Text, Field(validation_alias="diff_hunk")
+    ]  # ends with the line; "" for the whole file
     body: Text
-    is_reply: Annotated[bool, Field(default=False, validation_alias="in_reply_to_id"), BeforeValidator(is_present)]
+    is_reply: Annotated[
+        bool, Field(default=False, validation_alias="in_reply_to_id"), BeforeValidator(is_present)
+    ]
     """True for a reply in a review thread."""
 
 
@@ -90,7 +115,9 @@ class WorkflowJob:
     conclusion: Annotated[str | None, Field(default=None)]
     """ "success", "failure", "skipped", "cancelled", "timed_out", "action_required", "neutral"; None if unfinished."""
     html_url: Text
-    steps: Annotated[tuple[WorkflowStep, ...], null_to(()), Field(default=())]  # empty if no runner took the job
+    steps: Annotated[
+        tuple[WorkflowStep, ...], null_to(()), Field(default=())
+    ]  # empty if no runner took the job
 
     @property
     def is_cancelled(self) -> bool:
@@ -104,7 +131,9 @@ class CheckAnnotation:
 
     path: Text
     line: Annotated[int, Field(validation_alias="start_line")]
-    level: Annotated[Text, Field(validation_alias="annotation_level")]  # "notice", "warning", "failure"
+    level: Annotated[
+        Text, Field(validation_alias="annotation_level")
+    ]  # "notice", "warning", "failure"
     title: Text
     message: Text
 
@@ -120,7 +149,9 @@ class NoLog:
 class FileAtRef:
     """A file or folder of a branch. https://docs.github.com/en/rest/repos/contents#get-repository-content"""
 
-    kind: Literal["file", "directory", "symlink", "submodule"]  # "file" also for a symlink to a file of the repository
+    kind: Literal[
+        "file", "directory", "symlink", "submodule"
+    ]  # "file" also for a symlink to a file of the repository
     sha: str  # SHA of the blob; "" for a directory
     content: bytes | None  # content of a file; None if it is over 1 MB, because GitHub omits it
 
@@ -138,7 +169,9 @@ class MergeState:
     """The state of a pull request's merge, as GitHub shows it at the beginning of a review."""
 
     conflicts: bool | None  # None: GitHub has not decided yet whether it can be merged
-    missing_checks: tuple[str, ...]  # names of required checks without success, other than that of HLS's review
+    missing_checks: tuple[
+        str, ...
+    ]  # names of required checks without success, other than that of HLS's review
     decision: str  # of reviewers: "approved", "changes_requested", "review_required"; "" if the branch needs no review
     is_behind: bool
     is_blocked: bool  # by a rule of the branch that GitHub does not name
@@ -179,16 +212,22 @@ _LOGIN, _GIT_NAME = AliasPath("author", "login"), AliasPath("commit", "author", 
 
 
 def _text_or_empty(value: object) -> str:
-    return value if isinstance(value, str) else ""  # GitHub sends null or {} for an author without an account
+    return (
+        value if isinstance(value, str) else ""
+    )  # GitHub sends null or {} for an author without an account
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
     sha: str
-    message: Annotated[Text, Field(validation_alias=AliasChoices(AliasPath("commit", "message"), "message"))]
+    message: Annotated[
+        Text, Field(validation_alias=AliasChoices(AliasPath("commit", "message"), "message"))
+    ]
     """Complete: subject, blank line, body."""
     author: Annotated[
-        str, Field(validation_alias=AliasChoices(_LOGIN, _GIT_NAME, "author")), BeforeValidator(_text_or_empty)
+        str,
+        Field(validation_alias=AliasChoices(_LOGIN, _GIT_NAME, "author")),
+        BeforeValidator(_text_or_empty),
     ]  # login, or the name in git if GitHub has no account for it
 
 
@@ -206,7 +245,9 @@ class PickConflict:
 
     path: str
     ours: str  # the file on the branch
-    parts: tuple[str, ...]  # of the merged file: the parts with odd indexes are conflicts, with git's marks
+    parts: tuple[
+        str, ...
+    ]  # of the merged file: the parts with odd indexes are conflicts, with git's marks
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +285,9 @@ class RepositoryFiles(Protocol):
         are texts of at most 1,024 bytes.
         """
 
-    def find_words(self, words: Collection[str], paths: Collection[str] | None = None) -> Sequence[Hit]:
+    def find_words(
+        self, words: Collection[str], paths: Collection[str] | None = None
+    ) -> Sequence[Hit]:
         """The lines with one of the words, in these files or in all. A word that is too frequent is left out."""
 
     def parents(self) -> tuple[str, ...]:
@@ -302,7 +345,9 @@ class Reader(Protocol):
     def merge_state(self, number: int) -> MergeState:
         """Return what prevents the merge of a pull request, without `open_threads`. One request."""
 
-    def review_context(self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool) -> ReviewContext:
+    def review_context(
+        self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool
+    ) -> ReviewContext:
         """Files of the branch `base_ref`, never of the head, and the issues that the pull request closes.
 
         One request. `guidance` and `linked_issues` are False for parts that are not wanted.
@@ -446,7 +491,9 @@ class RepositoryHistory(Protocol):
         """The newest pull request that had this head commit in an event; None if there is none."""
         return None
 
-    def issue(self, number: int, family: str, *, most_corrections: int) -> tuple[str | None, tuple[Correction, ...]]:
+    def issue(
+        self, number: int, family: str, *, most_corrections: int
+    ) -> tuple[str | None, tuple[Correction, ...]]:
         """The result of `comment_state`, and the newest label corrections on issues, newest first.
 
         At most one correction per issue.
@@ -459,7 +506,9 @@ class RepositoryHistory(Protocol):
         """
         return ()
 
-    def similar_issues(self, number: int, title: str, body: str, labels: Collection[str]) -> tuple[StoredIssue, ...]:
+    def similar_issues(
+        self, number: int, title: str, body: str, labels: Collection[str]
+    ) -> tuple[StoredIssue, ...]:
         """The older issues that share words with the issue `number`, the most similar first.
 
         An issue with labels, of which none is in `labels`, is left out, unless `labels` is empty.
@@ -486,7 +535,9 @@ class EmptyHistory(RepositoryHistory):
     states: Mapping[str, str] = field(default_factory=dict)  # of our comments, by family
     reviewed: ReviewRecord = NO_REVIEW
 
-    def issue(self, number: int, family: str, *, most_corrections: int) -> tuple[str | None, tuple[Correction, ...]]:
+    def issue(
+        self, number: int, family: str, *, most_corrections: int
+    ) -> tuple[str | None, tuple[Correction, ...]]:
         return self.states.get(family), self.corrected[:most_corrections]
 
     def comment_state(self, number: int, family: str) -> str | None:

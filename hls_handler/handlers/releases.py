@@ -33,7 +33,9 @@ TOKENS_PER_COMMIT = 40  # tokens of a commit in addition to its message: SHA, au
 @dataclass(frozen=True, slots=True)
 class ReleaseFacts:
     release: Release  # current state
-    previous: Release | None  # the release before it, if its tag exists and shares history with this one
+    previous: (
+        Release | None
+    )  # the release before it, if its tag exists and shares history with this one
     commits: tuple[Commit, ...]  # since the previous release, newest first
     omitted: int  # number of older commits since the previous release that are left out
 
@@ -51,18 +53,27 @@ class ReleaseHandler(Handler[ReleaseFacts]):
         analysis, reason = answer(job, facts, omitted=self.describe_omissions(facts))
         return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)
 
-    def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> ReleaseFacts:
+    def gather(
+        self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
+    ) -> ReleaseFacts:
         announced = event.release
         assert announced is not None  # parse_event rejects a release event without one
         listed = reader.releases()
         release = next((other for other in listed if other.id == announced.id), None)
         if release is None or release.draft:
-            raise Superseded(f"the release {announced.tag} was deleted, or became a draft again, meanwhile")
+            raise Superseded(
+                f"the release {announced.tag} was deleted, or became a draft again, meanwhile"
+            )
         previous = _find_previous(release, listed)
         since = reader.commits_between(previous.tag, release.tag) if previous is not None else None
-        if previous is None or since is None:  # no previous release, or its tag is deleted or has no common history
+        if (
+            previous is None or since is None
+        ):  # no previous release, or its tag is deleted or has no common history
             return ReleaseFacts(release, None, (), 0)
-        shortened = [replace(one, message=truncate(one.message, MAX_MESSAGE_CHARACTERS)) for one in since.commits]
+        shortened = [
+            replace(one, message=truncate(one.message, MAX_MESSAGE_CHARACTERS))
+            for one in since.commits
+        ]
         commits = newest_within_budget(shortened, limits.input_tokens, _count_tokens)
         return ReleaseFacts(release, previous, commits[::-1], since.total - len(commits))
 
@@ -70,9 +81,8 @@ class ReleaseHandler(Handler[ReleaseFacts]):
         if not facts.omitted:
             return None
         total = len(facts.commits) + facts.omitted
-        return (
-            f"{facts.omitted} of {count(total, 'commit')} {was_or_were(facts.omitted)} not shown: over the token budget"
-        )
+        commits = f"{facts.omitted} of {count(total, 'commit')}"
+        return f"{commits} {was_or_were(facts.omitted)} not shown: over the token budget"
 
     def plan(self, event: Event, facts: ReleaseFacts, analysis: Analysis) -> tuple[Action, ...]:
         section = f"release-{facts.release.id}"

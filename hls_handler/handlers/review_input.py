@@ -69,7 +69,9 @@ MAX_COMPARED_FILES = 250  # changed files without a patch that are compared with
 MAX_OWNED_FILES = 30  # changed files whose code owners are looked up
 MAX_AUTHORED_FILES = 3  # changed files whose last authors are read, with one request each
 ABOVE_SHARE = 0.15  # of the tokens of a call, at most, for lines above hunks
-FURTHER_SHARE = 0.1  # of the question, for all other places, up to which less important ones are added
+FURTHER_SHARE = (
+    0.1  # of the question, for all other places, up to which less important ones are added
+)
 QUESTION_TOKENS = 3_000  # of a question without patches and other places
 TOKENS_PER_SITE = 50  # tokens of lines of another place in addition to themselves
 TOKENS_PER_TEXT = 100  # tokens of a text in addition to itself: name and delimiters
@@ -77,7 +79,9 @@ MAX_GUIDANCE_CHARS, MAX_LINKED_ISSUE_CHARS = 6_000, 3_000
 """Characters of one file of guidance and of the body of one linked issue that `pull_requests/analyze` shows."""
 
 
-def read_changed_files(event: Event, pull_request: PullRequest, reader: Reader) -> tuple[ChangedFile, ...]:
+def read_changed_files(
+    event: Event, pull_request: PullRequest, reader: Reader
+) -> tuple[ChangedFile, ...]:
     """Return the changed files of the head commit. Raises `Superseded` if another commit is the head by now.
 
     GitHub lists the files of the present head, and the list may be late. Raises `Retryable` if it is of another commit.
@@ -85,7 +89,9 @@ def read_changed_files(event: Event, pull_request: PullRequest, reader: Reader) 
     request.
     """
     number, head = pull_request.number, pull_request.head_sha
-    listed = tuple({file.path: file for file in reader.files(number)}.values())  # GitHub may list a file twice
+    listed = tuple(
+        {file.path: file for file in reader.files(number)}.values()
+    )  # GitHub may list a file twice
     commits = {file.commit for file in listed if file.status != "removed"}
     is_retargeted = _changes_base(event)
     if commits == {head} and not is_retargeted:
@@ -95,7 +101,9 @@ def read_changed_files(event: Event, pull_request: PullRequest, reader: Reader) 
         raise Superseded(f"a newer push came meanwhile: {now.head_sha[:10]}")
     others = sorted(commit for commit in commits if commit not in (None, head))
     if others:
-        raise Retryable(f"GitHub still lists the changed files of commit {others[0][:10]}, but the head is {head[:10]}")
+        raise Retryable(
+            f"GitHub still lists the changed files of commit {others[0][:10]}, but the head is {head[:10]}"
+        )
     if is_retargeted or head not in commits:
         _check_numbers(listed, now)
     return listed
@@ -108,10 +116,16 @@ def _changes_base(event: Event) -> bool:
 
 def _check_numbers(listed: Sequence[ChangedFile], pull_request: PullRequest) -> None:
     """Raise `Retryable` if a complete list has other numbers than the pull request."""
-    found = len(listed), sum(file.additions for file in listed), sum(file.deletions for file in listed)
+    found = (
+        len(listed),
+        sum(file.additions for file in listed),
+        sum(file.deletions for file in listed),
+    )
     wanted = pull_request.changed_files, pull_request.additions, pull_request.deletions
     if found != wanted and len(listed) < MAX_LISTED_FILES:
-        numbers = f"(files, added lines, removed lines) are {found}, and {wanted} in the pull request"
+        numbers = (
+            f"(files, added lines, removed lines) are {found}, and {wanted} in the pull request"
+        )
         raise Retryable(f"GitHub's list of the changed files is late: {numbers}")
 
 
@@ -141,7 +155,9 @@ def read_discussion(number: int, reader: Reader, ledger: Sequence[LedgerEntry]) 
     people: dict[str | None, None] = {}
     for thread in threads:
         people |= dict.fromkeys([*find_dismissals(thread).values(), thread.resolved_by])
-    writers = [login for login in people if login and reader.permission(login) in ("admin", "write")]
+    writers = [
+        login for login in people if login and reader.permission(login) in ("admin", "write")
+    ]
     return Discussion(tuple(threads), frozenset(writers))
 
 
@@ -193,8 +209,14 @@ def find_present(
     unread = [file for file in listed if _is_unread(file, unshown.get(file.path))]
     return PresentFiles(
         patches,
-        {file.path: file.previous_path for file in listed if file.previous_path and file.status == "renamed"},
-        unread=frozenset(path for file in unread for path in (file.path, file.previous_path) if path),
+        {
+            file.path: file.previous_path
+            for file in listed
+            if file.previous_path and file.status == "renamed"
+        },
+        unread=frozenset(
+            path for file in unread for path in (file.path, file.previous_path) if path
+        ),
         is_complete=not unlisted,
         skipped={file.path: record.skipped_since(file.path, file.sha) for file in listed},
     )
@@ -210,11 +232,15 @@ def _is_unread(file: ChangedFile, unshown: Reason | None) -> bool:
     return not (file.status == "renamed" and not file.additions and not file.deletions)
 
 
-def read_context(pull_request: PullRequest, reader: Reader, review: Review) -> tuple[ReviewContext, str]:
+def read_context(
+    pull_request: PullRequest, reader: Reader, review: Review
+) -> tuple[ReviewContext, str]:
     """Return the context, or an empty one and the reason: a review without it is better than none."""
     number, branch = pull_request.number, pull_request.base_ref
     wanted = {"guidance": review.guidance, "linked_issues": review.linked_issues}
-    context, problem = read_optional(lambda: reader.review_context(number, branch, **wanted), NO_CONTEXT)
+    context, problem = read_optional(
+        lambda: reader.review_context(number, branch, **wanted), NO_CONTEXT
+    )
     return context, f"guidance, linked issues and .gitattributes: {problem}" if problem else ""
 
 
@@ -223,10 +249,14 @@ def read_merge_state(
 ) -> tuple[MergeState | None, str]:
     """Return what GitHub says, or None and the reason."""
     state, problem = read_optional(lambda: reader.merge_state(pull_request.number), None)
-    return state and replace(state, open_threads=sum(not thread.is_resolved for thread in threads)), problem
+    return state and replace(
+        state, open_threads=sum(not thread.is_resolved for thread in threads)
+    ), problem
 
 
-def read_reviewers(pull_request: PullRequest, files: Sequence[PatchedFile], reader: Reader) -> tuple[Reviewer, ...]:
+def read_reviewers(
+    pull_request: PullRequest, files: Sequence[PatchedFile], reader: Reader
+) -> tuple[Reviewer, ...]:
     """Return people who may review the files, and have not been asked: so many that at most three are asked.
 
     Up to six requests; nothing if one fails. Bots and people who have reviewed are left out.
@@ -238,21 +268,32 @@ def read_reviewers(pull_request: PullRequest, files: Sequence[PatchedFile], read
     return reviewers
 
 
-def _choose_reviewers(pull_request: PullRequest, files: Sequence[PatchedFile], reader: Reader) -> tuple[Reviewer, ...]:
+def _choose_reviewers(
+    pull_request: PullRequest, files: Sequence[PatchedFile], reader: Reader
+) -> tuple[Reviewer, ...]:
     opened = reader.open_pull_requests()
     load = Counter(one.login.lower() for each in opened for one in each.requested_reviewers)
-    asked = next((one.requested_reviewers for one in opened if one.number == pull_request.number), ())
+    asked = next(
+        (one.requested_reviewers for one in opened if one.number == pull_request.number), ()
+    )
     if len(asked) >= MAX_REVIEWERS:
         return ()
     base = pull_request.base_sha or pull_request.base_ref
     by_size = sorted(files, key=lambda file: file.additions + file.deletions, reverse=True)
     texts = reader.files_at(base).texts(OWNERS_PATHS)
     rules = parse_owners(next((texts[path] for path in OWNERS_PATHS if path in texts), ""))
-    known = [file.base_path for file in by_size if file.status not in ("added", "copied")][:MAX_AUTHORED_FILES]
+    known = [file.base_path for file in by_size if file.status not in ("added", "copied")][
+        :MAX_AUTHORED_FILES
+    ]
     reviewed = (review.user for review in reader.reviews(pull_request.number))
     return choose_reviewers(
         [owner for file in by_size[:MAX_OWNED_FILES] for owner in find_owners(rules, file.path)],
-        [one.login for path in known for one in reader.last_authors(path, ref=base) if not one.is_bot],
+        [
+            one.login
+            for path in known
+            for one in reader.last_authors(path, ref=base)
+            if not one.is_bot
+        ],
         load=load,
         excluded={one.login.lower() for one in (pull_request.user, *asked, *reviewed)},
         most=MAX_REVIEWERS - len(asked),
@@ -298,7 +339,12 @@ def describe_context(facts: PullRequestFacts) -> str | None:
 
 
 def read_surroundings(
-    selection: Selection, files: RepositoryFiles, ignored_paths: PathFilter, *, tokens: int, most: int
+    selection: Selection,
+    files: RepositoryFiles,
+    ignored_paths: PathFilter,
+    *,
+    tokens: int,
+    most: int,
 ) -> Selection:
     """Return the selection with the lines above its hunks and other places of the repository, or why it has none.
 
@@ -312,12 +358,15 @@ def read_surroundings(
     paths = [
         file.path
         for file in shown
-        if file.status != "removed" and (_may_have_places(file) if searches else _has_lines_above(selection, file))
+        if file.status != "removed"
+        and (_may_have_places(file) if searches else _has_lines_above(selection, file))
     ][:MAX_READ_FILES]
     no_texts: Mapping[str, str] = {}
     texts, why = read_optional(lambda: files.texts(paths) if paths else no_texts, no_texts)
     if not why:
-        selection, why = read_optional(lambda: _with_lines_above(selection, texts, tokens=tokens), selection)
+        selection, why = read_optional(
+            lambda: _with_lines_above(selection, texts, tokens=tokens), selection
+        )
     if why or not searches:
         return replace(selection, unsearched=why or (files.no_mirror if most else ""))
     changed = [
@@ -348,10 +397,20 @@ class _SearchedFiles:
     ignored_paths: PathFilter
 
     def list_files(self, extensions: Collection[str]) -> Collection[str]:
-        return [path for path in self.files.list_files(extensions) if not self.ignored_paths.excludes(path)]
+        return [
+            path
+            for path in self.files.list_files(extensions)
+            if not self.ignored_paths.excludes(path)
+        ]
 
-    def find_words(self, words: Collection[str], paths: Collection[str] | None = None) -> Sequence[Hit]:
-        return [hit for hit in self.files.find_words(words, paths) if not self.ignored_paths.excludes(hit.path)]
+    def find_words(
+        self, words: Collection[str], paths: Collection[str] | None = None
+    ) -> Sequence[Hit]:
+        return [
+            hit
+            for hit in self.files.find_words(words, paths)
+            if not self.ignored_paths.excludes(hit.path)
+        ]
 
     def texts(self, paths: Collection[str]) -> Mapping[str, str]:
         return self.files.texts(paths)
@@ -380,11 +439,16 @@ def _has_lines_above(selection: Selection, file: PatchedFile) -> bool:
     return file.status != "added" and any(hunk.lines and hunk.lines[0].number > 1 for hunk in hunks)
 
 
-def _with_second_sites(selection: Selection, sites: SecondSites, *, tokens: int, most: int) -> Selection:
+def _with_second_sites(
+    selection: Selection, sites: SecondSites, *, tokens: int, most: int
+) -> Selection:
     calls: list[tuple[SecondSite, ...]] = []
     for call in selection.calls:
         files = show_files(selection, call)
-        used = sum(estimate_tokens(file.numbered) + estimate_tokens(file.above) + TOKENS_PER_FILE for file in files)
+        used = sum(
+            estimate_tokens(file.numbered) + estimate_tokens(file.above) + TOKENS_PER_FILE
+            for file in files
+        )
         paths = {file.path for file in files}
         of_call: list[SecondSite] = []
         most_of_call = min(tokens - used, most)
@@ -395,7 +459,9 @@ def _with_second_sites(selection: Selection, sites: SecondSites, *, tokens: int,
     return replace(selection, second_sites=tuple(calls) if any(calls) else ())
 
 
-def _add_sites(of_call: list[SecondSite], sites: Sequence[SecondSite], paths: Set[str], tokens: int) -> int:
+def _add_sites(
+    of_call: list[SecondSite], sites: Sequence[SecondSite], paths: Set[str], tokens: int
+) -> int:
     """Add the sites that belong to the files and fit into the tokens. Return how many tokens are left."""
     for site in sites:
         needed = TOKENS_PER_SITE + estimate_tokens(f"{site.path}{site.text}")
@@ -412,7 +478,9 @@ def _with_lines_above(selection: Selection, texts: Mapping[str, str], *, tokens:
     found = {path: find_lines_above(texts[path], path, selection.patches[path]) for path in known}
     above: dict[str, dict[int, str]] = {}
     for call in selection.calls:
-        used = sum(estimate_tokens(file.numbered) + TOKENS_PER_FILE for file in show_files(selection, call))
+        used = sum(
+            estimate_tokens(file.numbered) + TOKENS_PER_FILE for file in show_files(selection, call)
+        )
         room = min(tokens - used, int(tokens * ABOVE_SHARE))
         for part in call:
             path = selection.files[part.file].path

@@ -39,7 +39,9 @@ MAX_LINE_LENGTH = 200  # longer lines of code are cut
 
 VERDICTS = ("approved", "changes_requested")
 
-PLAIN_QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2039": "<", "\u203a": ">"})
+PLAIN_QUOTES = str.maketrans(
+    {"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2039": "<", "\u203a": ">"}
+)
 QUOTE_PREFIX = re.compile(r"^[ \t]*>[ \t]?", re.MULTILINE)
 
 
@@ -82,7 +84,11 @@ class ReviewHandler(Handler[ReviewFacts]):
     facts_type = ReviewFacts
     facts_version = 4
     variable_types = field_types(ReviewFacts, "pull_request", "review", "comments", "omitted")
-    comment_variable_types: Mapping[str, object] = {"commit": str, "todos": tuple[Todo, ...], "dropped": int}
+    comment_variable_types: Mapping[str, object] = {
+        "commit": str,
+        "todos": tuple[Todo, ...],
+        "dropped": int,
+    }
     has_sections = True
 
     def run(self, job: Job) -> Result:
@@ -94,7 +100,9 @@ class ReviewHandler(Handler[ReviewFacts]):
         analysis, reason = answer(job, facts, skipped, omitted=self.describe_omissions(facts))
         return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)
 
-    def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> ReviewFacts:
+    def gather(
+        self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
+    ) -> ReviewFacts:
         assert event.pull_request is not None  # parse_event rejects a review without one
         assert event.review is not None
         pull_request = reader.pull_request(event.pull_request.number)
@@ -111,14 +119,22 @@ class ReviewHandler(Handler[ReviewFacts]):
             raise Superseded("the same person has reviewed again since")
         all_comments = reader.review_comments(pull_request.number, review.id)
         comments, omitted = _select_comments(all_comments, limits.input_tokens)
-        only_replies = bool(all_comments) and not review.body.strip() and all(c.is_reply for c in all_comments)
-        return ReviewFacts(pull_request, review, comments, omitted, only_replies, _has_objections(reviews))
+        only_replies = (
+            bool(all_comments) and not review.body.strip() and all(c.is_reply for c in all_comments)
+        )
+        return ReviewFacts(
+            pull_request, review, comments, omitted, only_replies, _has_objections(reviews)
+        )
 
     def skip_reason(self, facts: ReviewFacts) -> SkipReason | None:
         if facts.review.user.id == facts.pull_request.user.id != GHOST.id:
-            return SkipReason("the review is by the author of the pull request, so Claude was not asked")
+            return SkipReason(
+                "the review is by the author of the pull request, so Claude was not asked"
+            )
         if facts.only_replies:
-            return SkipReason("the review only replies in existing review threads, so Claude was not asked")
+            return SkipReason(
+                "the review only replies in existing review threads, so Claude was not asked"
+            )
         if facts.review.body.strip() or facts.comments or facts.omitted:
             return None
         nothing = ReviewAnalysis(worth_saying=False, summary="", requests=[])
@@ -156,7 +172,9 @@ class ReviewHandler(Handler[ReviewFacts]):
         return (*labels, *plan_comment(analysis, self.family, create=create, section=section))
 
 
-def _select_comments(comments: Sequence[ReviewComment], tokens: int) -> tuple[tuple[ShownComment, ...], int]:
+def _select_comments(
+    comments: Sequence[ReviewComment], tokens: int
+) -> tuple[tuple[ShownComment, ...], int]:
     shown: list[ShownComment] = []
     left = tokens
     for comment in comments:
@@ -170,7 +188,9 @@ def _select_comments(comments: Sequence[ReviewComment], tokens: int) -> tuple[tu
 
 
 def _to_shown_comment(comment: ReviewComment, *, number: int) -> ShownComment:
-    hunks = redact_patch(number_patch(comment.hunk)).hunks  # before it is cut: half a credential is not recognised
+    hunks = redact_patch(
+        number_patch(comment.hunk)
+    ).hunks  # before it is cut: half a credential is not recognised
     lines = tuple(map(_shorten, hunks[-1].lines[-CONTEXT_LINES:])) if hunks else ()
     code = numbered(Patch((Hunk(hunks[-1].header, lines),))) if lines else ""
     last = lines[-1] if lines else None
@@ -180,7 +200,11 @@ def _to_shown_comment(comment: ReviewComment, *, number: int) -> ShownComment:
 
 
 def _shorten(line: Line) -> Line:
-    return line if len(line.text) <= MAX_LINE_LENGTH else replace(line, text=f"{line.text[:MAX_LINE_LENGTH]} [...]")
+    return (
+        line
+        if len(line.text) <= MAX_LINE_LENGTH
+        else replace(line, text=f"{line.text[:MAX_LINE_LENGTH]} [...]")
+    )
 
 
 def _reviewer_key(review: Review) -> str:
@@ -193,18 +217,31 @@ def _supersedes(later: Review, review: Review) -> bool:
 
 
 def _has_objections(reviews: Sequence[Review]) -> bool:
-    verdicts = [review for review in reviews if review.state in (*VERDICTS, "dismissed") and not review.user.is_bot]
-    return "changes_requested" in {_reviewer_key(review): review.state for review in verdicts}.values()
+    verdicts = [
+        review
+        for review in reviews
+        if review.state in (*VERDICTS, "dismissed") and not review.user.is_bot
+    ]
+    return (
+        "changes_requested" in {_reviewer_key(review): review.state for review in verdicts}.values()
+    )
 
 
 def _find_todos(facts: ReviewFacts, reply: Reply) -> tuple[tuple[Todo, ...], int]:
     requests = reply.requests if isinstance(reply, ReviewAnalysis) else []
-    text, bodies = _normalize(facts.review.body), [(comment, _normalize(comment.body)) for comment in facts.comments]
-    found = [todo for request in requests if (todo := _find_todo(request, text, bodies)) is not None]
+    text, bodies = (
+        _normalize(facts.review.body),
+        [(comment, _normalize(comment.body)) for comment in facts.comments],
+    )
+    found = [
+        todo for request in requests if (todo := _find_todo(request, text, bodies)) is not None
+    ]
     return tuple(sorted(found, key=lambda todo: not todo.blocking)), len(requests) - len(found)
 
 
-def _find_todo(request: ReviewRequest, text: str, bodies: Sequence[tuple[ShownComment, str]]) -> Todo | None:
+def _find_todo(
+    request: ReviewRequest, text: str, bodies: Sequence[tuple[ShownComment, str]]
+) -> Todo | None:
     quote = _normalize(request.quote)
     if not quote:
         return None
@@ -227,7 +264,9 @@ def _permalink(facts: ReviewFacts, todo: Todo) -> str:
 
 
 def _normalize(text: str) -> str:
-    shown = normalize("NFKC", redact(clean(text))).translate(PLAIN_QUOTES)  # cleaned as in the prompt
+    shown = normalize("NFKC", redact(clean(text))).translate(
+        PLAIN_QUOTES
+    )  # cleaned as in the prompt
     return " ".join(QUOTE_PREFIX.sub("", shown).split())
 
 

@@ -12,12 +12,26 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from hls_handler.analysis import FindingVerdict, FindingVerdicts, NeededFact, Severity
-from hls_handler.handlers.changed_files import TOKENS_PER_FILE, FilePart, PatchedFile, Selection, show_files
+from hls_handler.handlers.changed_files import (
+    TOKENS_PER_FILE,
+    FilePart,
+    PatchedFile,
+    Selection,
+    show_files,
+)
 from hls_handler.handlers.present_lines import EXCERPT_LINES, MAX_CHARS, PresentLines, show_excerpt
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.ledger import is_failing
-from hls_handler.review.patches import NUMBERED_LINE, Hunk, Patch, Side, numbered, parse_numbered, text_of
+from hls_handler.review.patches import (
+    NUMBERED_LINE,
+    Hunk,
+    Patch,
+    Side,
+    numbered,
+    parse_numbered,
+    text_of,
+)
 from hls_handler.review.positions import Located, code_of, is_only_comment, last_line, letters_of
 from hls_handler.review.record import LedgerEntry
 from hls_handler.review.second_sites import SecondSite
@@ -70,7 +84,9 @@ class SecondLook:
 
     def refutes(self, fact: NeededFact) -> bool:
         """Return True if a fact is decisive, and whole lines of code say the opposite."""
-        lines = ["".join(text_of(line).split()) for line in fact.quote.split("\n") if letters_of(line)]
+        lines = [
+            "".join(text_of(line).split()) for line in fact.quote.split("\n") if letters_of(line)
+        ]
         is_quoted = bool(lines) and all(line in self._code_lines for line in lines)
         return fact.is_decisive and fact.state == "refuted" and is_quoted
 
@@ -161,7 +177,9 @@ def _is_misquoted(located: Located) -> bool:
     return located.line is None or code_of(quote) != code_of(located.line.text)
 
 
-def _to_candidate(entry: LedgerEntry, quote: str, rests_on: str, claim: str = "", code: str = "") -> Candidate:
+def _to_candidate(
+    entry: LedgerEntry, quote: str, rests_on: str, claim: str = "", code: str = ""
+) -> Candidate:
     return Candidate(
         number=entry.number,
         path=entry.path,
@@ -300,7 +318,11 @@ def _choose_code(facts: PullRequestFacts, asked: Raised, tokens: int) -> _Chosen
 def _list_cut_off(own: Iterable[_Hunk], parts: Collection[FilePart]) -> Iterator[_Hunk]:
     """Yield the hunks of findings once for each quoted line that was cut off."""
     for one in own:
-        same = [part.lines or one.range for part in parts if replace(part, lines=one.part.lines) == one.part]
+        same = [
+            part.lines or one.range
+            for part in parts
+            if replace(part, lines=one.part.lines) == one.part
+        ]
         for at in one.quoted:
             if not any(start <= at < end for start, end in same):
                 yield replace(one, own=(), quoted=(at,))
@@ -341,7 +363,12 @@ def _mark_hunks(hunks: Sequence[_Hunk], asked: Raised, quotes: Collection[str]) 
     inexact = [quote for quote in quotes if quote not in exact]
     places = {(entry.path, entry.side, entry.line) for entry, _ in asked}
     files = {entry.path for entry, _ in asked}
-    own = {text for one, texts in zip(hunks, letters, strict=True) if one.path in files for text in texts}
+    own = {
+        text
+        for one, texts in zip(hunks, letters, strict=True)
+        if one.path in files
+        for text in texts
+    }
     of_parts = {quote for quote in inexact if any(quote in text for text in own)}
     elsewhere = [quote for quote in quotes if quote not in own and quote not in of_parts]
     marked: list[_Hunk] = []

@@ -97,6 +97,9 @@ def find_same(reply: Reply, issue: Issue, similar: Sequence[SimilarIssue]) -> Sa
     other = next((one for one in similar if same and one.number == same.number), None)
     if same is None or other is None:
         return None
-    if not (_says(issue.title, issue.body, same.quote) and _says(other.title, other.text, same.quote_there)):
+    if not (
+        _says(issue.title, issue.body, same.quote)
+        and _says(other.title, other.text, same.quote_there)
+    ):
         return None
     return SameIssueView(other.number, other.title, other.url, same.quote_there)

@@ -198,7 +198,9 @@ def _find_reason_of_content(
     file: ChangedFile, patch: Patch, unshown: Reason | None, *, has_left: bool
 ) -> Reason | None:
     if patch.hunks:
-        if redact(file.path) != file.path:  # stored facts are redacted, and two files would have one name
+        if (
+            redact(file.path) != file.path
+        ):  # stored facts are redacted, and two files would have one name
             return "named like a credential"
         is_read = patch.changes_text or has_left or is_shortened(file)
         return None if is_read else "changed in blank lines only"
@@ -212,13 +214,20 @@ def _find_reason_of_content(
     return "binary or empty" if is_empty else "not shown by GitHub"
 
 
-def has_left_hidden_place(file: ChangedFile, ignored_paths: PathFilter, attributes: LinguistAttributes | None) -> bool:
+def has_left_hidden_place(
+    file: ChangedFile, ignored_paths: PathFilter, attributes: LinguistAttributes | None
+) -> bool:
     """Return True if a file was renamed, and no review read it at its earlier path: its unchanged lines are new."""
     previous = file.previous_path if file.status == "renamed" else None
-    return previous is not None and _find_reason_of_path(previous, ignored_paths, attributes) is not None
+    return (
+        previous is not None
+        and _find_reason_of_path(previous, ignored_paths, attributes) is not None
+    )
 
 
-def _find_reason_of_path(path: str, ignored_paths: PathFilter, attributes: LinguistAttributes | None) -> Reason | None:
+def _find_reason_of_path(
+    path: str, ignored_paths: PathFilter, attributes: LinguistAttributes | None
+) -> Reason | None:
     if ignored_paths.excludes(path):
         return "left out by settings"
     known = (attributes or NO_ATTRIBUTES).find(path)

@@ -65,7 +65,9 @@ class WorkflowFacts:
     on_default_branch: bool
     failed_before: bool  # the previous run of this workflow on this branch failed, according to the stored history
     failed_itself: bool  # an earlier attempt of this run failed
-    failed: tuple[tuple[str, str], ...]  # names of job and step for all failed jobs; step "" if none failed
+    failed: tuple[
+        tuple[str, str], ...
+    ]  # names of job and step for all failed jobs; step "" if none failed
     steps: tuple[FailedStep, ...]  # the failed steps of a failed run, with excerpts of their logs
     omitted: int  # number of failed jobs whose logs were not read
     changed: tuple[str, ...]  # paths of the pull request's files
@@ -104,7 +106,9 @@ class WorkflowHandler(Handler[WorkflowFacts]):
     replies = frozenset({"workflow_analysis"})
     facts_type = WorkflowFacts
     facts_version = 7
-    variable_types = field_types(WorkflowFacts, "run", "pull_request", "steps", "omitted", "changed")
+    variable_types = field_types(
+        WorkflowFacts, "run", "pull_request", "steps", "omitted", "changed"
+    )
     comment_variable_types: Mapping[str, object] = {
         "commit": str,
         "passed": bool,
@@ -148,8 +152,12 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         others = [one for one in stored if (one.workflow_id, one.event) != own]
         return tuple(one for one in others if one.head_sha == run.head_sha)
 
-    def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> WorkflowFacts:
-        assert event.workflow_run is not None  # parse_event rejects a workflow_run event without one
+    def gather(
+        self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
+    ) -> WorkflowFacts:
+        assert (
+            event.workflow_run is not None
+        )  # parse_event rejects a workflow_run event without one
         run = event.workflow_run
         source = JobSource(reader.jobs, reader.job_log, reader.annotations)
         return gather_run(run, event, reader, history, limits, source)
@@ -170,11 +178,15 @@ class WorkflowHandler(Handler[WorkflowFacts]):
             passed=facts.passed,
             head_sha=run.head_sha,
         )
-        if facts.passed and facts.stale:  # nothing was posted, so the next run that passes must resolve the failure
+        if (
+            facts.passed and facts.stale
+        ):  # nothing was posted, so the next run that passes must resolve the failure
             return HistoryUpdate()
         return HistoryUpdate(failures, (end,))
 
-    def find_superseded_reason(self, event: Event, facts: WorkflowFacts, history: RepositoryHistory) -> str | None:
+    def find_superseded_reason(
+        self, event: Event, facts: WorkflowFacts, history: RepositoryHistory
+    ) -> str | None:
         """Return a sentence if a later run or attempt is already stored: events may arrive out of order."""
         run, branch = facts.run, _branch(facts.run, event)
         for end in history.ends(run.workflow_id):
@@ -185,13 +197,17 @@ class WorkflowHandler(Handler[WorkflowFacts]):
 
     def skip_reason(self, facts: WorkflowFacts) -> SkipReason | None:
         if facts.stale:
-            return SkipReason("the pull request has newer commits than the run: failures are recorded, but not posted")
+            return SkipReason(
+                "the pull request has newer commits than the run: failures are recorded, but not posted"
+            )
         if facts.passed and not facts.failed_before:
             return SkipReason("the run passed, and no earlier failure on this branch is recorded")
         if facts.passed:
             return SkipReason("the run passed, so Claude was not asked", reply=NOTHING_FAILED)
         if facts.run.conclusion == "startup_failure":
-            return SkipReason("GitHub could not start the workflow, so there is no log", reply=NOT_STARTED)
+            return SkipReason(
+                "GitHub could not start the workflow, so there is no log", reply=NOT_STARTED
+            )
         if not any(step.log == "text" or step.annotations for step in facts.steps):
             return SkipReason("nothing readable says what failed, so Claude was not asked")
         return None
@@ -201,9 +217,14 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         parts = []
         if facts.omitted:
             parts.append(f"the logs of {count(facts.omitted, 'more failed job')}")
-        shown, total = sum(step.shown_lines for step in facts.steps), sum(step.lines for step in facts.steps)
+        shown, total = (
+            sum(step.shown_lines for step in facts.steps),
+            sum(step.lines for step in facts.steps),
+        )
         if shown < total:
-            parts.append(f"{total - shown:,} of {total:,} {inflect(total, 'line')} of the failed steps' logs")
+            parts.append(
+                f"{total - shown:,} of {total:,} {inflect(total, 'line')} of the failed steps' logs"
+            )
         unread = [step.log for step in facts.steps if step.log not in ("text", "elsewhere")]
         if unread:
             parts.append(f"{count(len(unread), 'log')} ({', '.join(dict.fromkeys(unread))})")
@@ -223,11 +244,17 @@ class WorkflowHandler(Handler[WorkflowFacts]):
             "flaky": facts.passed and facts.failed_itself,
             "shown_by": quoted,
             "also_in": tuple(step for step in facts.steps if same_as and step.same_as == same_as),
-            "places": tuple(_to_linked(facts, place) for place in analysis.where if _is_known_path(facts, place.path)),
+            "places": tuple(
+                _to_linked(facts, place)
+                for place in analysis.where
+                if _is_known_path(facts, place.path)
+            ),
         }
 
     def plan(self, event: Event, facts: WorkflowFacts, analysis: Analysis) -> tuple[Action, ...]:
-        create = not facts.passed and (analysis.worth_saying or facts.run.conclusion == "startup_failure")
+        create = not facts.passed and (
+            analysis.worth_saying or facts.run.conclusion == "startup_failure"
+        )
         section = f"workflow-{facts.run.workflow_id}-{facts.run.event}".replace("_", "-")
         comment = plan_comment(analysis, self.family, create=create, section=section)
         return (*plan_labels(analysis), *comment)
@@ -252,7 +279,9 @@ def gather_run(
     if not may_have_failed and not failed_before:
         return WorkflowFacts(run, None, False, on_default, False, False, (), (), 0, ())
     tested = _find_tested(run, event)
-    pull_request, stale = _pull_request(run, reader) if tested is None else (reader.pull_request(tested), False)
+    pull_request, stale = (
+        _pull_request(run, reader) if tested is None else (reader.pull_request(tested), False)
+    )
     if pull_request is not None:
         _check_pull_request(event, pull_request, limits)
     jobs = _Jobs((), (), ())
@@ -269,7 +298,11 @@ def gather_run(
     killed = [job for job in jobs.cancelled if job.name in shown]
     if run.conclusion == CANCELLED and not killed:
         raise ConversationIgnored(CANCELLED_BY_SOMEBODY, "nothing failed")
-    files = reader.files(pull_request.number)[:MAX_CHANGED_PATHS] if pull_request is not None and steps else ()
+    files = (
+        reader.files(pull_request.number)[:MAX_CHANGED_PATHS]
+        if pull_request is not None and steps
+        else ()
+    )
     return WorkflowFacts(
         run=run,
         pull_request=pull_request,
@@ -317,9 +350,12 @@ def _read_jobs(
 
 
 CANCELLED_BEFORE_PUSH = (
-    "the workflow run was cancelled, and its commit is not the head of an open pull request or of the default branch"
+    "the workflow run was cancelled, and its commit is not the head of an open pull request "
+    "or of the default branch"
 )
-CANCELLED_BY_SOMEBODY = "the workflow run was cancelled, and nothing shows that a job ran out of time or was killed"
+CANCELLED_BY_SOMEBODY = (
+    "the workflow run was cancelled, and nothing shows that a job ran out of time or was killed"
+)
 
 
 def _check_pull_request(event: Event, pull_request: PullRequest, limits: PromptLimits) -> None:
@@ -328,7 +364,9 @@ def _check_pull_request(event: Event, pull_request: PullRequest, limits: PromptL
     if author.is_bot and not limits.features.includes_bot(author.login):
         number = f"{event.repository.full_name}#{pull_request.number}"
         change = f"add {author.login} to the list features.bots to have its failures explained"
-        raise ConversationIgnored(f"the pull request {number} was opened by a bot; {change}", "other bot")
+        raise ConversationIgnored(
+            f"the pull request {number} was opened by a bot; {change}", "other bot"
+        )
 
 
 NOTHING_FAILED = WorkflowAnalysis(worth_saying=False, cause="", quote="", where=[], advice="")
@@ -408,7 +446,9 @@ def _find_conversation(facts: WorkflowFacts, rule: Rule) -> Conversation | None:
 
 def _branch(run: WorkflowRun, event: Event) -> str:
     is_own_branch = run.head_repository == event.repository.full_name
-    return run.head_branch if is_own_branch else f"{run.head_owner or '?'}:{run.head_branch}"  # "?": deleted fork
+    return (
+        run.head_branch if is_own_branch else f"{run.head_owner or '?'}:{run.head_branch}"
+    )  # "?": deleted fork
 
 
 def _is_comparable(end: RunResult, run: WorkflowRun, branch: str) -> bool:
@@ -422,10 +462,14 @@ def _order(run: WorkflowRun) -> tuple[int, int]:
 
 def _pull_request(run: WorkflowRun, reader: Reader) -> tuple[PullRequest | None, bool]:
     found = [reader.pull_request(number) for number in run.pull_request_numbers]
-    if not found and run.head_branch and run.head_owner:  # GitHub lists no pull request for a run of a fork
+    if (
+        not found and run.head_branch and run.head_owner
+    ):  # GitHub lists no pull request for a run of a fork
         found = list(reader.pull_requests_from(f"{run.head_owner}:{run.head_branch}"))
     current = [pull for pull in found if pull.head_sha == run.head_sha]
-    oldest = min(current, key=lambda pull: pull.number, default=None)  # deterministic if one branch has two
+    oldest = min(
+        current, key=lambda pull: pull.number, default=None
+    )  # deterministic if one branch has two
     return oldest, oldest is None and bool(found)
 
 
@@ -449,5 +493,9 @@ def _is_in_repository(facts: WorkflowFacts, path: str) -> bool:
 
 def _to_linked(facts: WorkflowFacts, place: Place) -> LinkedPlace:
     run = facts.run
-    url = permalink(run.html_url, run.head_sha, place.path, place.line) if _is_in_repository(facts, place.path) else ""
+    url = (
+        permalink(run.html_url, run.head_sha, place.path, place.line)
+        if _is_in_repository(facts, place.path)
+        else ""
+    )
     return LinkedPlace(place.path, place.line, place.why, url)

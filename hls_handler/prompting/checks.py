@@ -14,7 +14,12 @@ from typing import Any
 from jinja2 import TemplateSyntaxError, nodes
 
 from hls_handler.analysis import REPLY_TYPES, SCORES, Reply, is_worth_saying
-from hls_handler.prompting.environment import ALLOWED_ONLY_IN, TOO_SLOW, ParsedTemplates, find_used_templates
+from hls_handler.prompting.environment import (
+    ALLOWED_ONLY_IN,
+    TOO_SLOW,
+    ParsedTemplates,
+    find_used_templates,
+)
 from hls_handler.prompting.front_matter import SUFFIX, problem_at
 from hls_handler.prompting.problems import BrokenTemplateError, Problem, suggest_name
 from hls_handler.prompting.prompt import Condition, Family, Library, Prompt
@@ -32,7 +37,9 @@ KEY = b"smoke render"
 def templates_of(templates: ParsedTemplates, name: str, comment: str | None) -> tuple[str, ...]:
     """Return the names of all templates that a prompt and its comment use. The first is the prompt's own template."""
     roots = [f"{name}{SUFFIX}", BASE, *([comment] if comment else [])]
-    return tuple(dict.fromkeys(part for root in roots for part in find_used_templates(templates, root)))
+    return tuple(
+        dict.fromkeys(part for root in roots for part in find_used_templates(templates, root))
+    )
 
 
 def compile_condition(
@@ -48,7 +55,9 @@ def compile_condition(
         compiled = templates.environment.compile_expression(when, undefined_to_none=False)
     except TemplateSyntaxError as exc:
         return None, [replace(location, message=f"then.when: {exc.message}")]
-    templates = ParsedTemplates(templates.environment, {"then.when": tree}, {"then.when": location.file})
+    templates = ParsedTemplates(
+        templates.environment, {"then.when": tree}, {"then.when": location.file}
+    )
     found = check_names(templates, "then.when", {"analysis": reply})
     problems = [replace(location, message=f"then.when: {problem.message}") for problem in found]
     return Condition(compiled, location.file, location.line), problems
@@ -57,7 +66,9 @@ def compile_condition(
 JINJA_VARIABLES = frozenset({"self", "super", "loop", "caller", "varargs", "kwargs"})
 
 
-def check_names(templates: ParsedTemplates, template: str, variables: Mapping[str, object]) -> Iterator[Problem]:
+def check_names(
+    templates: ParsedTemplates, template: str, variables: Mapping[str, object]
+) -> Iterator[Problem]:
     """Yield a problem for each unknown variable, attribute, filter and test in a template and in all that it uses.
 
     `variables` maps names to types: {"issue": Issue}. A name that one of the templates assigns is known in all of them,
@@ -71,7 +82,8 @@ def check_names(templates: ParsedTemplates, template: str, variables: Mapping[st
         optional = {
             node.node.name
             for node in tree.find_all((nodes.Test, nodes.Filter))
-            if isinstance(node.node, nodes.Name) and node.name in ("defined", "undefined", "default", "d")
+            if isinstance(node.node, nodes.Name)
+            and node.name in ("defined", "undefined", "default", "d")
         }
         known = types.keys() | environment.globals.keys() | JINJA_VARIABLES | optional
         for node in tree.find_all(nodes.Node):
@@ -82,10 +94,14 @@ def check_names(templates: ParsedTemplates, template: str, variables: Mapping[st
                 case nodes.Getattr(attr=name) | nodes.Getitem(arg=nodes.Const(value=str(name))):
                     owner, hint = _resolve(node.node, types)
                     if has_members(hint) and name not in public_hints(hint):
-                        message = f"{owner} has no {name!r}; {suggest_name(name, public_hints(hint))}"
+                        message = (
+                            f"{owner} has no {name!r}; {suggest_name(name, public_hints(hint))}"
+                        )
                 case nodes.Test(name=name) if name not in environment.tests:
                     message = f"unknown test {name!r}; {suggest_name(name, environment.tests)}"
-                case nodes.Filter(name=name) if name in ALLOWED_ONLY_IN and name not in environment.filters:
+                case nodes.Filter(name=name) if (
+                    name in ALLOWED_ONLY_IN and name not in environment.filters
+                ):
                     message = f"the filter {name!r} is for {ALLOWED_ONLY_IN[name]} only"
                 case nodes.Filter(name=name) if name not in environment.filters:
                     message = f"unknown filter {name!r}; {suggest_name(name, environment.filters)}"
@@ -100,7 +116,9 @@ def _resolve(node: nodes.Node, types: Mapping[str, object]) -> tuple[str, object
             kinds, text = [*iter_alternatives(types.get(name, Any))], name
         case nodes.Getattr(attr=name) | nodes.Getitem(arg=nodes.Const(value=str(name))):
             owner, hint = _resolve(node.node, types)
-            kinds = [*iter_alternatives(public_hints(hint).get(name, Any) if has_members(hint) else Any)]
+            kinds = [
+                *iter_alternatives(public_hints(hint).get(name, Any) if has_members(hint) else Any)
+            ]
             text = f"{owner}.{name}"
         case _:
             return "", Any
@@ -132,12 +150,16 @@ class LibraryCheck:
     )  # event -> samples
 
     def event_families(self, name: str) -> Mapping[str, Family]:
-        names = dict.fromkeys(key.partition(".")[0] for key in self.library.events(name, self.families))
+        names = dict.fromkeys(
+            key.partition(".")[0] for key in self.library.events(name, self.families)
+        )
         return {event: self.families[event] for event in names if event in self.families}
 
     def files_of(self, name: str) -> set[str]:
         """Return the paths of the files of a prompt, and of each file whose front matter names the prompt in `then`."""
-        front_files = {self.files.lines[other].file for other in (name, *self.library.predecessors(name))}
+        front_files = {
+            self.files.lines[other].file for other in (name, *self.library.predecessors(name))
+        }
         return front_files | {source.file for source in self.library.sources[name].sources}
 
     def event_problems(self, chosen: Set[str]) -> Iterator[Problem]:
@@ -149,7 +171,9 @@ class LibraryCheck:
         for prompt in prompts.values():
             yield from self._on_problems(prompt)
             yield from self._then_problems(prompt)
-        for first, second in combinations((name for name in prompts if name not in library.shadows), 2):
+        for first, second in combinations(
+            (name for name in prompts if name not in library.shadows), 2
+        ):
             if second in library.followers(first) or first in library.followers(second):
                 continue
             for key in sorted(set(prompts[first].on) & set(prompts[second].on)):
@@ -161,7 +185,9 @@ class LibraryCheck:
     def _on_problems(self, prompt: Prompt) -> Iterator[Problem]:
         lines = self.files.lines[prompt.name]
         # A later folder's prompt may be unused: the first folder may replace the prompt whose `then` named it.
-        may_have_no_event = self.library.predecessors(prompt.name) or prompt.name in self.files.inherited
+        may_have_no_event = (
+            self.library.predecessors(prompt.name) or prompt.name in self.files.inherited
+        )
         if not prompt.on and not may_have_no_event and not lines.contains("on"):
             message = "the prompt has no event; add on: [issues.opened], or name this prompt in another prompt's then"
             yield problem_at(lines, "on", message)
@@ -171,7 +197,9 @@ class LibraryCheck:
             family = self.families.get(key.partition(".")[0])
             if family and prompt.reply in REPLY_TYPES and prompt.reply not in family.replies:
                 advice = suggest_name(prompt.reply, family.replies)
-                yield problem_at(lines, "reply", f"reply: {family.name} cannot use {prompt.reply!r}; {advice}")
+                yield problem_at(
+                    lines, "reply", f"reply: {family.name} cannot use {prompt.reply!r}; {advice}"
+                )
 
     def _then_problems(self, prompt: Prompt) -> Iterator[Problem]:
         if prompt.then is None:
@@ -187,7 +215,10 @@ class LibraryCheck:
     def name_problems(self, name: str) -> Iterator[Problem]:
         """Yield a problem for each unknown name in a prompt's templates, such as a variable of another event."""
         library, prompt = self.library, self.library.prompts[name]
-        replies = [{"analysis": _reply_hint(library.prompts[other])} for other in library.predecessors(name)]
+        replies = [
+            {"analysis": _reply_hint(library.prompts[other])}
+            for other in library.predecessors(name)
+        ]
         for family in self.event_families(name).values():
             variables = {**COMMON, **family.variables}
             for reply in [*replies, {}] if prompt.on or not replies else replies:
@@ -205,7 +236,9 @@ class LibraryCheck:
         front, shipped = self.files.front_matters[name], REPLY_TYPES[prompt.reply].model_fields
         if prompt.reply == "pull_request_analysis" and not self.library.uses(name, ".numbered"):
             advice = "show {{ file.numbered | code }} for each of files"
-            message = f"reply: no template shows file.numbered, so all checks are incomplete; {advice}"
+            message = (
+                f"reply: no template shows file.numbered, so all checks are incomplete; {advice}"
+            )
             yield problem_at(lines, "reply", message)
         used = self._used_names(name) | prompt.reply_model.label_rules.keys()
         for defined in front.fields:
@@ -221,13 +254,20 @@ class LibraryCheck:
     def _used_names(self, name: str) -> set[str]:
         """Return the attributes and constant strings in the templates and the condition that get a prompt's reply."""
         library, prompt = self.library, self.library.prompts[name]
-        roots = [library.comments.get(name), *(f"{follower}{SUFFIX}" for follower in library.followers(name)[:1])]
-        used = {part for root in roots if root for part in find_used_templates(self.templates, root)}
+        roots = [
+            library.comments.get(name),
+            *(f"{follower}{SUFFIX}" for follower in library.followers(name)[:1]),
+        ]
+        used = {
+            part for root in roots if root for part in find_used_templates(self.templates, root)
+        }
         trees = [self.templates.trees[part] for part in used if part in self.templates.trees]
         if prompt.then is not None:
             trees.append(library.environment.parse(f"{{{{ {prompt.then.when} }}}}"))
         attributes = {node.attr for tree in trees for node in tree.find_all(nodes.Getattr)}
-        return attributes | {str(node.value) for tree in trees for node in tree.find_all(nodes.Const)}
+        return attributes | {
+            str(node.value) for tree in trees for node in tree.find_all(nodes.Const)
+        }
 
     def smoke_render(self, name: str) -> list[Problem]:
         """Render a prompt and its comment and evaluate its `then.when`, all with sample values. Return the problems.
@@ -241,7 +281,9 @@ class LibraryCheck:
         )
         if families and all(rendered in family.rendered for family in families):
             return []
-        found: dict[tuple[str, int], Problem] = {}  # by file and line; only the first problem of a line is kept
+        found: dict[
+            tuple[str, int], Problem
+        ] = {}  # by file and line; only the first problem of a line is kept
         for problem, sample in self._smoke_problems(name):
             message = f"{problem.message} (tried with {sample})" if sample else problem.message
             found.setdefault((problem.file, problem.line), replace(problem, message=message))
@@ -258,7 +300,9 @@ class LibraryCheck:
         systems: dict[str, str] = {}  # system message -> the first sample that has it
         replies: tuple[Reply, ...] = sample_values(prompt.reply_model)
         of_families = {
-            family.name: {key: sample_values(hint)[:2] for key, hint in family.comment_variables.items()}
+            family.name: {
+                key: sample_values(hint)[:2] for key, hint in family.comment_variables.items()
+            }
             for family in self.event_families(name).values()
         }
         for number, (sample, family, recorded) in enumerate(self._samples(name)):
@@ -271,17 +315,29 @@ class LibraryCheck:
                 systems.setdefault(rendered.system, sample)
                 if not rendered.task:
                     yield Problem(prompt.path, 1, "the template renders no task for Claude"), sample
-            for reply in replies[: 2 if number else None]:  # all replies with the first sample: others differ little
+            for reply in replies[
+                : 2 if number else None
+            ]:  # all replies with the first sample: others differ little
                 extra = of_families[family.name].items()
-                chosen = {key: full if is_worth_saying(reply) else minimal for key, (full, minimal) in extra}
+                chosen = {
+                    key: full if is_worth_saying(reply) else minimal
+                    for key, (full, minimal) in extra
+                }
                 try:
-                    render_comment(library, name, {**recorded, **chosen, "analysis": reply}, key=KEY)
+                    render_comment(
+                        library, name, {**recorded, **chosen, "analysis": reply}, key=KEY
+                    )
                 except BrokenTemplateError as exc:
                     yield exc.problem, sample
         if len(systems) > 1:
             first, other, *_ = systems.values()
             message = f"the system block is not the same for {first} and for {other}"
-            yield Problem(prompt.path, 1, f"{message}; move what depends on the event into the task block"), first
+            yield (
+                Problem(
+                    prompt.path, 1, f"{message}; move what depends on the event into the task block"
+                ),
+                first,
+            )
         try:
             for reply in replies:
                 library.find_next_prompt(name, reply)
@@ -293,12 +349,21 @@ class LibraryCheck:
         for event, family in self.event_families(name).items():
             if event not in self._recorded:
                 self._recorded[event] = tuple(family.samples())
-            samples = [(n, family, {**variables, "config": self.config}) for n, variables in self._recorded[event]]
-            wanted = {key.partition(".")[2] or None for key in events if key.partition(".")[0] == event}
+            samples = [
+                (n, family, {**variables, "config": self.config})
+                for n, variables in self._recorded[event]
+            ]
+            wanted = {
+                key.partition(".")[2] or None for key in events if key.partition(".")[0] == event
+            }
             # if no sample has a wanted action, all samples of the event are used
-            yield from [each for each in samples if None in wanted or each[2].get("action") in wanted] or samples
+            yield from [
+                each for each in samples if None in wanted or each[2].get("action") in wanted
+            ] or samples
 
-    def _initial_variables(self, name: str, recorded: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
+    def _initial_variables(
+        self, name: str, recorded: Mapping[str, object]
+    ) -> Iterator[Mapping[str, object]]:
         predecessors = self.library.predecessors(name)
         if self.library.prompts[name].on or not predecessors:  # the prompt can run first
             yield recorded

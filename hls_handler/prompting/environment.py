@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from traceback import walk_tb
 from typing import Any
 
-from jinja2 import FunctionLoader, StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta, nodes
+from jinja2 import (
+    FunctionLoader,
+    StrictUndefined,
+    Template,
+    TemplateError,
+    TemplateSyntaxError,
+    meta,
+    nodes,
+)
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -80,9 +88,8 @@ class UndefinedVariable(StrictUndefined):
             case list() | tuple():
                 return f"a list has no {name!r}; loop over it, or use map(attribute={name!r})"
             case Mapping():
-                return (
-                    f"there is no {name!r} here; {suggest_name(name, (key for key in owner if isinstance(key, str)))}"
-                )
+                keys = (key for key in owner if isinstance(key, str))
+                return f"there is no {name!r} here; {suggest_name(name, keys)}"
         return super()._undefined_message
 
 
@@ -101,7 +108,9 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset({"*", "**"})
 
-    def __init__(self, sources: Mapping[str, SourceFile], filters: Mapping[str, Callable[..., object]]) -> None:
+    def __init__(
+        self, sources: Mapping[str, SourceFile], filters: Mapping[str, Callable[..., object]]
+    ) -> None:
         def load(name: str) -> tuple[str, str, None] | None:
             source = sources.get(name)
             return (source.template, source.file, None) if source is not None else None
@@ -135,9 +144,17 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
             raise RenderLimitError("** is not available in templates")
         if isinstance(right, str | list | tuple):
             left, right = right, left
-        if isinstance(left, str | list | tuple) and isinstance(right, int) and len(left) * right > MAX_CHARACTERS:
+        if (
+            isinstance(left, str | list | tuple)
+            and isinstance(right, int)
+            and len(left) * right > MAX_CHARACTERS
+        ):
             raise RenderLimitError(f"a text is repeated to more than {MAX_CHARACTERS:,} characters")
-        if isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > MAX_BITS:
+        if (
+            isinstance(left, int)
+            and isinstance(right, int)
+            and left.bit_length() + right.bit_length() > MAX_BITS
+        ):
             raise RenderLimitError(f"a product has more than {MAX_BITS:,} bits")
         return super().call_binop(context, operator, left, right)
 
@@ -172,7 +189,9 @@ def join_chunks(
         collected.append(chunk)
         characters += len(chunk)
         if characters > MAX_CHARACTERS:
-            chunks.throw(RenderLimitError(f"the template outputs more than {MAX_CHARACTERS:,} characters"))
+            chunks.throw(
+                RenderLimitError(f"the template outputs more than {MAX_CHARACTERS:,} characters")
+            )
         if clock() > until:
             chunks.throw(RenderLimitError(TOO_SLOW))
         if contains_placeholder(chunk):
@@ -182,7 +201,11 @@ def join_chunks(
             if find_broken_placeholder(chunk) is not None:
                 chunks.throw(TemplateError(BROKEN_PLACEHOLDER))
             if texts > MAX_TEXTS:
-                chunks.throw(RenderLimitError(f"the template shows more than {MAX_TEXTS:,} texts from an event"))
+                chunks.throw(
+                    RenderLimitError(
+                        f"the template shows more than {MAX_TEXTS:,} texts from an event"
+                    )
+                )
     return "".join(collected)
 
 
@@ -236,7 +259,9 @@ Reference = nodes.Extends | nodes.Include | nodes.Import | nodes.FromImport
 @dataclass(frozen=True, slots=True)
 class ParsedTemplates:
     environment: PromptEnvironment
-    trees: Mapping[str, nodes.Template]  # name ("issues/analyze.j2") -> syntax tree; invalid templates are missing
+    trees: Mapping[
+        str, nodes.Template
+    ]  # name ("issues/analyze.j2") -> syntax tree; invalid templates are missing
     files: Mapping[str, str]  # name of each template -> its path for messages
 
 
@@ -244,7 +269,11 @@ def referenced_names(node: Reference) -> tuple[str, ...]:
     """Return the names in an `extends`, `include` or `import`: ("base.j2",); () if an expression computes the name."""
     given = node.template
     items = given.items if isinstance(given, nodes.Tuple | nodes.List) else [given]
-    names = [item.value for item in items if isinstance(item, nodes.Const) and isinstance(item.value, str)]
+    names = [
+        item.value
+        for item in items
+        if isinstance(item, nodes.Const) and isinstance(item.value, str)
+    ]
     return tuple(names) if len(names) == len(items) else ()
 
 
@@ -269,13 +298,23 @@ def check_blocks(templates: ParsedTemplates) -> Iterator[Problem]:
     for name, tree in templates.trees.items():
         if tree.find(nodes.Extends) is None:
             continue
-        others = [part for part in find_used_templates(templates, name) if part in templates.trees and part != name]
-        known = {block.name for part in others for block in templates.trees[part].find_all(nodes.Block)}
-        nested = {inner for outer in tree.find_all(nodes.Block) for inner in outer.find_all(nodes.Block)}
+        others = [
+            part
+            for part in find_used_templates(templates, name)
+            if part in templates.trees and part != name
+        ]
+        known = {
+            block.name for part in others for block in templates.trees[part].find_all(nodes.Block)
+        }
+        nested = {
+            inner for outer in tree.find_all(nodes.Block) for inner in outer.find_all(nodes.Block)
+        }
         for block in tree.find_all(nodes.Block):
             if block.name not in known and block not in nested:
                 message = f"no template that this one extends has a block {block.name!r}; "
-                yield Problem(templates.files[name], block.lineno, message + suggest_name(block.name, known))
+                yield Problem(
+                    templates.files[name], block.lineno, message + suggest_name(block.name, known)
+                )
 
 
 def check_references(templates: ParsedTemplates) -> Iterator[Problem]:
@@ -287,7 +326,9 @@ def check_references(templates: ParsedTemplates) -> Iterator[Problem]:
             known = [part for part in names if part in files]
             if not names:
                 yield Problem(
-                    files[name], node.lineno, 'write the name of the other template in quotes, such as "base.j2"'
+                    files[name],
+                    node.lineno,
+                    'write the name of the other template in quotes, such as "base.j2"',
                 )
             elif not known and not (isinstance(node, nodes.Include) and node.ignore_missing):
                 message = f"there is no template {names[0]!r}; {suggest_name(names[0], files)}"

@@ -27,7 +27,9 @@ def split_front_matter(text: str) -> tuple[str | None, str]:
     In the template, a Jinja comment of as many lines replaces the front matter, so that line numbers stay the same.
     """
     lines = text.split("\n")
-    end = next((number for number, line in enumerate(lines) if number and line.rstrip() == FENCE), None)
+    end = next(
+        (number for number, line in enumerate(lines) if number and line.rstrip() == FENCE), None
+    )
     if lines[0].rstrip() != FENCE or end is None:
         return None, text
     blank = "{#" + "\n" * (end + 1) + "-#}"
@@ -53,14 +55,18 @@ class _StrictModel(BaseModel):
 
 
 class Then(_StrictModel):
-    prompt: Annotated[str, Field(min_length=1), AfterValidator(lambda name: name.removesuffix(SUFFIX))]
+    prompt: Annotated[
+        str, Field(min_length=1), AfterValidator(lambda name: name.removesuffix(SUFFIX))
+    ]
     when: Annotated[str, Field(min_length=1)]  # "analysis.kind == 'question'"
 
 
 class FieldKeys(_StrictModel):
     """An entry of `fields` in a front matter: it adds a field to the reply, or changes the values of an enum field."""
 
-    type: Literal["string", "integer", "number", "boolean", "list", "scores"] | None = None  # "list": of strings
+    type: Literal["string", "integer", "number", "boolean", "list", "scores"] | None = (
+        None  # "list": of strings
+    )
     enum: tuple[Annotated[str, Field(strict=True, min_length=1, max_length=100)], ...] | None = None
     description: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
 
@@ -73,7 +79,9 @@ class FrontMatter(_StrictModel):
     ] = ()
     reply: str
     fields: Annotated[Mapping[str, FieldKeys], Field(max_length=30)] = {}
-    labels: Mapping[str, object] = {}  # field -> label rule: "type: {value}", {value: label}, or false (no label)
+    labels: Mapping[
+        str, object
+    ] = {}  # field -> label rule: "type: {value}", {value: label}, or false (no label)
     model: Annotated[str, Field(min_length=1)] | None = None
     max_tokens: Annotated[int, Field(strict=True, ge=256, le=64000)] | None = None
     effort: Effort | None = None
@@ -98,14 +106,22 @@ def parse_front_matter(text: str, file: str) -> tuple[FrontMatter | None, Source
     if not isinstance(tree.root, dict):
         return None, lines, [Problem(file, 2, "the front matter has no keys; write `key: value`")]
     problems = [Problem(file, line, sentence) for line, sentence in tree.problems]
-    problems += [problem_at(lines, key, f"{key}: {sentence}") for key, sentence in tree.rejected.items()]
+    problems += [
+        problem_at(lines, key, f"{key}: {sentence}") for key, sentence in tree.rejected.items()
+    ]
     try:
         front = FrontMatter.model_validate(tree.root)
     except ValidationError as exc:
         found = explain(exc, tree.root, {}, Reference(FrontMatter)).items()
-        problems += [problem_at(lines, key, f"{key}: {text}") for key, text in found if key not in tree.rejected]
+        problems += [
+            problem_at(lines, key, f"{key}: {text}")
+            for key, text in found
+            if key not in tree.rejected
+        ]
         unusable = {error["loc"][0] for error in exc.errors(include_url=False)}
-        if "fields" in unusable:  # then the reply's fields are unknown, and names in templates cannot be checked
+        if (
+            "fields" in unusable
+        ):  # then the reply's fields are unknown, and names in templates cannot be checked
             unusable.add("reply")
         usable = {key: value for key, value in tree.root.items() if key not in unusable}
         # The other keys get their defaults, so that the template can still be checked.

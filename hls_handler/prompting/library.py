@@ -76,7 +76,12 @@ def load_library(
     parse_problems += check_references(templates)
     library, build_problems = _build_library(files, templates, shadows)
     check = LibraryCheck(library, files, templates, families, config)
-    problems += [*parse_problems, *build_problems, *check_blocks(templates), *check.event_problems(chosen)]
+    problems += [
+        *parse_problems,
+        *build_problems,
+        *check_blocks(templates),
+        *check.event_problems(chosen),
+    ]
     unreadable = {problem.file for problem in parse_problems}
     for name in library.prompts:
         if unreadable.isdisjoint(check.files_of(name)):
@@ -114,7 +119,9 @@ def restore_library(version: PromptSources) -> Library:
     return library
 
 
-def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[str]) -> tuple[Library, list[Problem]]:
+def _build_library(
+    files: SourceFiles, templates: ParsedTemplates, shadows: Set[str]
+) -> tuple[Library, list[Problem]]:
     problems: list[Problem] = []
     prompts: dict[str, Prompt] = {}
     conditions: dict[str, Condition] = {}
@@ -131,18 +138,25 @@ def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[
             problems += found
             if condition is not None:
                 conditions[name] = condition
-        candidates = [f"{name}{COMMENT_SUFFIX}", *([SHARED_COMMENT] if front.reply == SHARED_COMMENT_REPLY else [])]
+        candidates = [
+            f"{name}{COMMENT_SUFFIX}",
+            *([SHARED_COMMENT] if front.reply == SHARED_COMMENT_REPLY else []),
+        ]
         comment = next((candidate for candidate in candidates if candidate in files.sources), None)
         if comment is not None:
             comments[name] = comment
         parts = tuple(files.sources[part] for part in templates_of(templates, name, comment))
         trees = [templates.trees[part.name] for part in parts if part.name in templates.trees]
         names_read[name] = {node.name for tree in trees for node in tree.find_all(nodes.Name)}
-        names_read[name] |= {f".{node.attr}" for tree in trees for node in tree.find_all(nodes.Getattr)}
+        names_read[name] |= {
+            f".{node.attr}" for tree in trees for node in tree.find_all(nodes.Getattr)
+        }
         appended[name] = {
             variable: template
             for variable, field, template in APPENDED
-            if field in (model or Reply).model_fields and variable not in names_read[name] and template in files.sources
+            if field in (model or Reply).model_fields
+            and variable not in names_read[name]
+            and template in files.sources
         }
         parts = (*parts, *(files.sources[template] for template in appended[name].values()))
         sources[name] = PromptSources(name, files.front_texts[name], lines.file, parts)
@@ -173,7 +187,9 @@ def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[
     return library, problems
 
 
-def _parse(environment: PromptEnvironment, files: SourceFiles) -> tuple[ParsedTemplates, list[Problem]]:
+def _parse(
+    environment: PromptEnvironment, files: SourceFiles
+) -> tuple[ParsedTemplates, list[Problem]]:
     trees: dict[str, nodes.Template] = {}
     problems: list[Problem] = []
     for name, source in files.sources.items():
@@ -184,15 +200,21 @@ def _parse(environment: PromptEnvironment, files: SourceFiles) -> tuple[ParsedTe
         try:
             trees[name] = environment.parse(source.template, name, source.file)
         except TemplateSyntaxError as exc:
-            problems.append(Problem(source.file, exc.lineno, exc.message or "the file is not a valid template"))
+            problems.append(
+                Problem(source.file, exc.lineno, exc.message or "the file is not a valid template")
+            )
         except RecursionError:
             problems.append(Problem(source.file, 1, "the template is nested too deeply"))
-    return ParsedTemplates(environment, trees, {name: source.file for name, source in files.sources.items()}), problems
+    return ParsedTemplates(
+        environment, trees, {name: source.file for name, source in files.sources.items()}
+    ), problems
 
 
 log = logging.getLogger(__name__)
 
-FileState = frozenset[tuple[str, int, int]]  # (path, mtime in ns, size in bytes) of every readable file
+FileState = frozenset[
+    tuple[str, int, int]
+]  # (path, mtime in ns, size in bytes) of every readable file
 
 
 RELOAD_WAIT_S = 30.0
@@ -220,10 +242,14 @@ class ReloadingLibrary:
         """
         self._load, self._folders, self._wait_s = load, folders, wait_s
         self._lock = threading.Lock()
-        self._loaded_state = _file_state(folders)  # before `load`, so that `current` notices changes during it
+        self._loaded_state = _file_state(
+            folders
+        )  # before `load`, so that `current` notices changes during it
         self.reload_error: str | None = None  # of the last reload, or of one that does not end
         if before is None:
-            self.latest = load()  # as last loaded; the receiver reads it without a check for changed files
+            self.latest = (
+                load()
+            )  # as last loaded; the receiver reads it without a check for changed files
             self._log_warnings()
         else:
             self.latest = before
@@ -250,11 +276,16 @@ class ReloadingLibrary:
 
     def _reload(self) -> None:
         self._loaded_state = _file_state(self._folders)
-        problem: str | None = "the changed prompts cannot be read; the last valid version stays in use; see the log"
+        problem: str | None = (
+            "the changed prompts cannot be read; the last valid version stays in use; see the log"
+        )
         try:
             self.latest = self._load()
             problem = None
-            log.info("prompts reloaded", extra={"prompts": [prompt.id for prompt in self.latest.prompts.values()]})
+            log.info(
+                "prompts reloaded",
+                extra={"prompts": [prompt.id for prompt in self.latest.prompts.values()]},
+            )
             self._log_warnings()
         except PromptError as exc:
             message = "prompts cannot be used, the last valid version stays in use"

@@ -18,7 +18,12 @@ from hls_handler.prompting.environment import AUTHOR_ERRORS, PromptEnvironment
 from hls_handler.prompting.front_matter import FENCE, SUFFIX, Effort, Then
 from hls_handler.prompting.problems import BrokenTemplateError, Problem
 from hls_handler.prompting.reply_fields import with_optional_fields
-from hls_handler.prompting.source_files import COMMENT_SUFFIX, SHARED_COMMENT, SHIPPED_FRONT_MATTER, SourceFile
+from hls_handler.prompting.source_files import (
+    COMMENT_SUFFIX,
+    SHARED_COMMENT,
+    SHIPPED_FRONT_MATTER,
+    SourceFile,
+)
 from hls_handler.settings.values import Assessed
 from hls_handler.untrusted.cleaning import format_for_prompt
 from hls_handler.untrusted.placeholders import Placeholders
@@ -29,12 +34,22 @@ class Family:
     """Template variables, recorded samples and reply types for the prompts of one event, such as "pull_request"."""
 
     name: str  # folder of the prompts: "pull_requests" for the event "pull_request"
-    variables: Mapping[str, object]  # name -> type: {"issue": Issue}; the variables of `render.COMMON` are not in it
-    samples: Callable[[], Iterable[tuple[str, Mapping[str, object]]]]  # (name of the sample, {variable: value})
-    comment_variables: Mapping[str, object] = field(default_factory=dict)  # name -> type, for comment templates only
+    variables: Mapping[
+        str, object
+    ]  # name -> type: {"issue": Issue}; the variables of `render.COMMON` are not in it
+    samples: Callable[
+        [], Iterable[tuple[str, Mapping[str, object]]]
+    ]  # (name of the sample, {variable: value})
+    comment_variables: Mapping[str, object] = field(
+        default_factory=dict
+    )  # name -> type, for comment templates only
     replies: frozenset[str] = frozenset(REPLY_TYPES)  # reply types that the handler supports
-    carries_labels: bool = True  # whether the event can have an issue or pull request, which can carry labels
-    rendered: set[tuple[str, ...]] = field(default_factory=set, init=False, repr=False, compare=False)
+    carries_labels: bool = (
+        True  # whether the event can have an issue or pull request, which can carry labels
+    )
+    rendered: set[tuple[str, ...]] = field(
+        default_factory=set, init=False, repr=False, compare=False
+    )
     """The contents that `LibraryCheck.smoke_render` found to be without a problem."""
 
 
@@ -49,7 +64,9 @@ class PromptSources:
     name: str  # "issues/analyze"
     front: str  # the front matter as written, without the fences
     front_file: str  # file of the front matter: a shipped file if the author's file has none
-    sources: tuple[SourceFile, ...]  # the template and those that it uses, then the comment template and those it uses
+    sources: tuple[
+        SourceFile, ...
+    ]  # the template and those that it uses, then the comment template and those it uses
 
     @property
     def hash(self) -> str:
@@ -72,7 +89,11 @@ class PromptSources:
         """Return ".j2" for the template, ".comment.md.j2" for the comment template, and the name of any other file."""
         if source is self.template:
             return SUFFIX
-        return COMMENT_SUFFIX if source.name in (f"{self.name}{COMMENT_SUFFIX}", SHARED_COMMENT) else source.name
+        return (
+            COMMENT_SUFFIX
+            if source.name in (f"{self.name}{COMMENT_SUFFIX}", SHARED_COMMENT)
+            else source.name
+        )
 
 
 def origin(prompt_sources: PromptSources, shipped: Path) -> str:
@@ -90,7 +111,9 @@ def origin(prompt_sources: PromptSources, shipped: Path) -> str:
     for part, file, name in parts:
         folder = _library_of(file, name, shipped)
         if folder != home:
-            others.setdefault("your own" if home == SHIPPED_LIBRARY else f"from {folder}", []).append(part)
+            others.setdefault(
+                "your own" if home == SHIPPED_LIBRARY else f"from {folder}", []
+            ).append(part)
     elsewhere = [f"{folder}: {', '.join(names)}" for folder, names in others.items()]
     where = "in the shipped library" if home == SHIPPED_LIBRARY else "your own"
     return "; ".join([f"{template.file}, {where}", *elsewhere])
@@ -103,7 +126,11 @@ def diff_prompts(old: PromptSources, new: PromptSources) -> list[str]:
     templates. Front matter from another file is compared as if it were in the template.
     """
     before, after = dict(_diffable_files(old)), dict(_diffable_files(new))
-    return [line for key in dict.fromkeys([*before, *after]) for line in diff_texts(before.get(key), after.get(key))]
+    return [
+        line
+        for key in dict.fromkeys([*before, *after])
+        for line in diff_texts(before.get(key), after.get(key))
+    ]
 
 
 def _library_of(file: str, name: str, shipped: Path) -> str:
@@ -125,8 +152,14 @@ def _diffable_files(prompt_sources: PromptSources) -> Iterator[tuple[str, tuple[
 def diff_texts(old: tuple[str, str] | None, new: tuple[str, str] | None) -> list[str]:
     """Return the lines of a unified diff of two files (name, text); [] if they are equal. None: there is no file."""
     (old_file, old_text), (new_file, new_text) = old or (NO_FILE, ""), new or (NO_FILE, "")
-    lines = list(unified_diff(_split_lines(old_text), _split_lines(new_text), old_file, new_file, lineterm=""))
-    if not lines and (old is None or new is None):  # only one prompt has this file, and the file is empty
+    lines = list(
+        unified_diff(
+            _split_lines(old_text), _split_lines(new_text), old_file, new_file, lineterm=""
+        )
+    )
+    if not lines and (
+        old is None or new is None
+    ):  # only one prompt has this file, and the file is empty
         return [f"--- {old_file}", f"+++ {new_file}"]
     return lines
 
@@ -143,7 +176,9 @@ class Prompt:
     path: str  # relative, if its folder is relative in the settings: "prompts/issues/analyze.j2"
     on: tuple[str, ...]  # event keys: "issues.opened"
     reply: str  # a key of analysis.REPLY_TYPES
-    reply_model: type[Reply]  # the type of `reply`, extended by the fields and label rules of the front matter
+    reply_model: type[
+        Reply
+    ]  # the type of `reply`, extended by the fields and label rules of the front matter
     model: str | None = None  # None: the model of the settings; the same for `max_tokens`
     max_tokens: int | None = None
     effort: Effort | None = None
@@ -169,7 +204,9 @@ class Condition:
 
     def holds(self, reply: Reply) -> bool:
         """Return True if the expression is true for a reply. Raises `BrokenTemplateError` if the evaluation fails."""
-        placeholders = Placeholders(key=b"", show=format_for_prompt)  # the result is a boolean, so no text is inserted
+        placeholders = Placeholders(
+            key=b"", show=format_for_prompt
+        )  # the result is a boolean, so no text is inserted
         analysis = placeholders.convert(reply)
         try:
             return bool(self.expression(analysis=analysis))
@@ -180,24 +217,38 @@ class Condition:
 @dataclass(frozen=True, slots=True)
 class Library:
     prompts: Mapping[str, Prompt]
-    environment: PromptEnvironment = field(repr=False)  # the templates, with the filters for prompts
-    comment_environment: PromptEnvironment = field(repr=False)  # the templates, with the filters for comments
-    comments: Mapping[str, str] = field(repr=False)  # prompt name -> template: "issues/analyze.comment.md.j2"
+    environment: PromptEnvironment = field(
+        repr=False
+    )  # the templates, with the filters for prompts
+    comment_environment: PromptEnvironment = field(
+        repr=False
+    )  # the templates, with the filters for comments
+    comments: Mapping[str, str] = field(
+        repr=False
+    )  # prompt name -> template: "issues/analyze.comment.md.j2"
     conditions: Mapping[str, Condition] = field(repr=False)  # prompt name -> its `then.when`
     sources: Mapping[str, PromptSources] = field(repr=False)  # prompt name -> its files
     names_read: Mapping[str, Set[str]] = field(repr=False)
     """Prompt name -> the variables and attributes that its templates read: {"files", ".numbered"}."""
     appended: Mapping[str, Mapping[str, str]] = field(repr=False)
     """Prompt name -> variables that its templates do not read, with the template that is appended for each."""
-    shadows: Set[str] = frozenset()  # prompts that run beside the real one and post nothing; their `on:` has no effect
-    warnings: tuple[str, ...] = ()  # likely mistakes that do not prevent the use of the library, with file and line
+    shadows: Set[str] = (
+        frozenset()
+    )  # prompts that run beside the real one and post nothing; their `on:` has no effect
+    warnings: tuple[
+        str, ...
+    ] = ()  # likely mistakes that do not prevent the use of the library, with file and line
 
     def on(self, event_key: str) -> tuple[str, ...]:
         """Return the prompts whose `on` has `event_key`, except shadow prompts.
 
         If one of these prompts is a follow-up of another, it is left out, too.
         """
-        names = [name for name, prompt in self.prompts.items() if event_key in prompt.on and name not in self.shadows]
+        names = [
+            name
+            for name, prompt in self.prompts.items()
+            if event_key in prompt.on and name not in self.shadows
+        ]
         followers = {follower for name in names for follower in self.followers(name)}
         return tuple(name for name in names if name not in followers)
 
@@ -215,7 +266,11 @@ class Library:
         return tuple(other for other in self.prompts if name in self.followers(other))
 
     def predecessors(self, name: str) -> tuple[str, ...]:
-        return tuple(other for other, prompt in self.prompts.items() if prompt.then and prompt.then.prompt == name)
+        return tuple(
+            other
+            for other, prompt in self.prompts.items()
+            if prompt.then and prompt.then.prompt == name
+        )
 
     def events(self, name: str, families: Mapping[str, Family]) -> tuple[str, ...]:
         """Return the event keys in the `on` of a prompt, and in the `on` of all prompts that lead to it by `then`.
@@ -224,7 +279,9 @@ class Library:
         """
         names = (name, *self.leading_to(name))
         keys = tuple(dict.fromkeys(key for other in names for key in self.prompts[other].on))
-        return keys or tuple(event for event, family in families.items() if family.name == name.rpartition("/")[0])
+        return keys or tuple(
+            event for event, family in families.items() if family.name == name.rpartition("/")[0]
+        )
 
     def find_next_prompt(self, name: str, reply: Reply) -> str | None:
         """Return `then.prompt` if `then.when` is true for the reply, else None. Raises as `Condition.holds` does."""
@@ -237,10 +294,19 @@ class Library:
         `assess` is the setting `labels.assess`.
         """
         optional = ASSESSMENT if "pull_requests" in assess else ()
-        names = [name for name, prompt in self.prompts.items() if event in {key.partition(".")[0] for key in prompt.on}]
-        with_followers = dict.fromkeys(one for name in names for one in (name, *self.followers(name)))
+        names = [
+            name
+            for name, prompt in self.prompts.items()
+            if event in {key.partition(".")[0] for key in prompt.on}
+        ]
+        with_followers = dict.fromkeys(
+            one for name in names for one in (name, *self.followers(name))
+        )
         groups: dict[str, str] = {}
-        for model in (with_optional_fields(self.prompts[name].reply_model, optional) for name in with_followers):
+        for model in (
+            with_optional_fields(self.prompts[name].reply_model, optional)
+            for name in with_followers
+        ):
             for field_name, rule in model.label_rules.items():
                 hint = model.model_fields[field_name].annotation
                 for label in list_possible_labels(rule, hint):
@@ -257,9 +323,18 @@ class Library:
         templates = (source.template for source in self.sources[name].sources)
         trees = [self.environment.parse(template) for template in templates if "config" in template]
         read = [node for tree in trees for node in tree.find_all(nodes.Getattr)]
-        tests = [test for tree in trees for test in tree.find_all(nodes.Test) if test.name in ("defined", "undefined")]
+        tests = [
+            test
+            for tree in trees
+            for test in tree.find_all(nodes.Test)
+            if test.name in ("defined", "undefined")
+        ]
         optional = {test.node.attr for test in tests if isinstance(test.node, nodes.Getattr)}
-        used = {node.attr for node in read if isinstance(node.node, nodes.Name) and node.node.name == "config"}
+        used = {
+            node.attr
+            for node in read
+            if isinstance(node.node, nodes.Name) and node.node.name == "config"
+        }
         return frozenset(used - optional)
 
     def uses(self, name: str, variable: str) -> bool:
@@ -268,7 +343,9 @@ class Library:
         Templates of comments and templates that are appended are included.
         """
         names = (name, *self.followers(name))
-        return any(variable in self.names_read[one] or variable in self.appended[one] for one in names)
+        return any(
+            variable in self.names_read[one] or variable in self.appended[one] for one in names
+        )
 
     def file(self, name: str) -> str:
         return self.prompts[name].path

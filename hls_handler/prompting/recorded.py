@@ -41,7 +41,9 @@ DERIVED = (
 )
 """The names of all derived payloads, in the order in which their events happen in the demo."""
 
-STORY = tuple(name for name in DERIVED if name not in ("demo/news", "demo/hint", "demo/issue-closed"))
+STORY = tuple(
+    name for name in DERIVED if name not in ("demo/news", "demo/hint", "demo/issue-closed")
+)
 """The names of the derived payloads that the demo sends."""
 
 
@@ -82,7 +84,11 @@ def _index() -> Mapping[str, tuple[str, Path]]:
         key = event_key(event, None if action == "none" else action)
         copies[key] += 1
         found[key if copies[key] == 1 else f"{key}.{copies[key]}"] = (event, path)
-    derived = {f"demo/{p.stem}": p for p in (PAYLOADS / "derived").glob("*/*.json") if p.parent.name not in ANSWERS}
+    derived = {
+        f"demo/{p.stem}": p
+        for p in (PAYLOADS / "derived").glob("*/*.json")
+        if p.parent.name not in ANSWERS
+    }
     return found | {name: (derived[name].parent.name, derived[name]) for name in DERIVED}
 
 
@@ -102,7 +108,11 @@ def load(name: str) -> Recorded:
         if same_event:
             return same_event[0]
         near = get_close_matches(name, known, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else "names look like issues.opened, push or demo/bug"
+        hint = (
+            f"did you mean {' or '.join(near)}?"
+            if near
+            else "names look like issues.opened, push or demo/bug"
+        )
         raise UnknownPayload(f"no recorded payload is called {name!r}: {hint}")
     event, path = known[name]
     body = path.read_bytes()
@@ -111,7 +121,11 @@ def load(name: str) -> Recorded:
 
 def before(name: str) -> tuple[Recorded, ...]:
     """Return all payloads that are listed before `name` in `DERIVED`; () if `DERIVED` does not contain `name`."""
-    return tuple(load(earlier) for earlier in DERIVED[: DERIVED.index(name)]) if name in DERIVED else ()
+    return (
+        tuple(load(earlier) for earlier in DERIVED[: DERIVED.index(name)])
+        if name in DERIVED
+        else ()
+    )
 
 
 def for_event(key: str) -> tuple[Recorded, ...]:

@@ -60,7 +60,9 @@ class RuleView:
     """
 
     event: str  # "issues.opened"
-    prompt: str  # "issues/analyze": the prompt chosen for the event; the same in its follow-up prompts
+    prompt: (
+        str  # "issues/analyze": the prompt chosen for the event; the same in its follow-up prompts
+    )
     dry_run: bool
     language: str | None = None  # "Brazilian Portuguese"; None: the language of the conversation
     tone: Tone = "neutral"
@@ -74,7 +76,9 @@ class RuleView:
     categories: tuple[Category, ...] = ("bugs", "security", "performance")
     post_to: int | None = None  # number of the issue that `comments.post_to` names for the event
     source: str = ""  # "pull request", "push": what the event is about
-    source_url: str = ""  # its address, to which a comment that is posted elsewhere (`post_to`) links
+    source_url: str = (
+        ""  # its address, to which a comment that is posted elsewhere (`post_to`) links
+    )
 
 
 COMMON: Mapping[str, object] = {
@@ -88,7 +92,12 @@ COMMON: Mapping[str, object] = {
 }
 """The variables that all templates have: name -> type."""
 
-COMMENT: Mapping[str, object] = {"prompt_id": str, "shortened": int, "model": str, "files_cost": PartialCost | None}
+COMMENT: Mapping[str, object] = {
+    "prompt_id": str,
+    "shortened": int,
+    "model": str,
+    "files_cost": PartialCost | None,
+}
 """The variables that only comment templates have: name -> type. `analysis` is added with the prompt's reply type."""
 
 TRUSTED_PATTERNS: Mapping[str, re.Pattern[str]] = {
@@ -114,11 +123,17 @@ def mark_trusted(variables: Mapping[str, object]) -> dict[str, object]:
                 language=value.language and Trusted(value.language),
                 about_url=value.about_url and Trusted(value.about_url),
                 source=Trusted(value.source),
-                labels=value.labels.model_copy(update={"allow": tuple(map(Trusted, value.labels.allow))}),
+                labels=value.labels.model_copy(
+                    update={"allow": tuple(map(Trusted, value.labels.allow))}
+                ),
             )
         elif name == "config" and isinstance(value, Mapping):
             marked[name] = {key: _mark_texts(part) for key, part in value.items()}
-        elif isinstance(value, str) and name in TRUSTED_PATTERNS and TRUSTED_PATTERNS[name].fullmatch(value):
+        elif (
+            isinstance(value, str)
+            and name in TRUSTED_PATTERNS
+            and TRUSTED_PATTERNS[name].fullmatch(value)
+        ):
             marked[name] = Trusted(value)
     return marked
 
@@ -153,7 +168,8 @@ SYSTEM, TASK = "system", "task"
 FOOTER = "_footer.md.j2"
 REVIEW_COMMENT = "pull_requests/_finding.md.j2"
 TEXT_IN_SYSTEM_BLOCK = (
-    "the system block shows text from an event, but it must be the same for all events; use the text in the task block"
+    "the system block shows text from an event, but it must be the same for all events; "
+    "use the text in the task block"
 )
 
 
@@ -167,7 +183,9 @@ class RenderedPrompt:
     code: tuple[str, ...] = ()  # the texts that it shows as code, neither cleaned nor redacted
 
 
-def render(library: Library, name: str, variables: Mapping[str, object], *, key: bytes) -> RenderedPrompt:
+def render(
+    library: Library, name: str, variables: Mapping[str, object], *, key: bytes
+) -> RenderedPrompt:
     """Render a prompt with `variables` ({"issue": Issue(...)}). `key` is the secret for delimiters of untrusted text.
 
     Raises `PromptError`, which has the template's file and line, if the template fails.
@@ -182,12 +200,21 @@ def render(library: Library, name: str, variables: Mapping[str, object], *, key:
         # If a template has no task block, its whole output is the task.
         task = (rest if task is None else task).strip()
         for variable, template in library.appended[name].items():
-            shown = library.environment.get_template(template).render(converted) if variable in variables else ""
+            shown = (
+                library.environment.get_template(template).render(converted)
+                if variable in variables
+                else ""
+            )
             task = f"{task}\n\n{shown.strip()}" if shown.strip() else task
         task = _fill_placeholders(placeholders, task, prompt.absolute_path)
-        prompt = replace(prompt, reply_model=with_optional_fields(prompt.reply_model, _optional_fields(variables)))
+        prompt = replace(
+            prompt,
+            reply_model=with_optional_fields(prompt.reply_model, _optional_fields(variables)),
+        )
         missing, code = placeholders.missing(), placeholders.list_shown_by(show_code)
-        return RenderedPrompt(prompt, system.strip(), task, _schema(prompt.reply_model), missing, code)
+        return RenderedPrompt(
+            prompt, system.strip(), task, _schema(prompt.reply_model), missing, code
+        )
     except AUTHOR_ERRORS as exc:
         raise _to_template_error(exc, prompt.path) from exc
 
@@ -215,11 +242,20 @@ def _drop_titles(node: object) -> object:
         return [_drop_titles(item) for item in node]
     if not isinstance(node, dict):
         return node
-    return {key: _drop_titles(item) for key, item in node.items() if key != "title" or isinstance(item, dict)}
+    return {
+        key: _drop_titles(item)
+        for key, item in node.items()
+        if key != "title" or isinstance(item, dict)
+    }
 
 
 def render_comment(
-    library: Library, name: str, variables: Mapping[str, object], *, key: bytes, max_characters: int | None = None
+    library: Library,
+    name: str,
+    variables: Mapping[str, object],
+    *,
+    key: bytes,
+    max_characters: int | None = None,
 ) -> str | None:
     """Render a prompt's comment as Markdown. Return None if the prompt has no comment template.
 
@@ -239,7 +275,9 @@ def render_comment(
     return text
 
 
-def render_footer(library: Library, name: str, variables: Mapping[str, object], *, key: bytes) -> str:
+def render_footer(
+    library: Library, name: str, variables: Mapping[str, object], *, key: bytes
+) -> str:
     """Render the footer below the sections of a comment; "" if the library has no footer template.
 
     `variables` are those of `render_comment`, but `commit` and the source are left out, because each section has its
@@ -257,7 +295,9 @@ def render_footer(library: Library, name: str, variables: Mapping[str, object], 
     return _render_markdown(library, name, template, shared, key)
 
 
-def render_review_comment(library: Library, name: str, variables: Mapping[str, object], *, key: bytes) -> str:
+def render_review_comment(
+    library: Library, name: str, variables: Mapping[str, object], *, key: bytes
+) -> str:
     """Render a review comment on lines of a pull request, with the finding as the variable `finding`.
 
     Raises `PromptError` as `render` does.
@@ -269,7 +309,9 @@ def render_review_comment(library: Library, name: str, variables: Mapping[str, o
 def _render_markdown(
     library: Library, name: str, template: Template, variables: Mapping[str, object], key: bytes
 ) -> str:
-    placeholders = Placeholders(key=key, show=CommentFormatter(sanitize_blocks, find_references(variables)))
+    placeholders = Placeholders(
+        key=key, show=CommentFormatter(sanitize_blocks, find_references(variables))
+    )
     ours = {"shortened": 0, "files_cost": None, "model": Trusted("Claude"), **variables}
     converted = {**_convert(placeholders, ours), "prompt_id": Trusted(library.prompts[name].id)}
     file = template.filename or template.name or ""
@@ -280,24 +322,50 @@ def _render_markdown(
         raise _to_template_error(exc, file) from exc
 
 
-CONVERSATION = ("issue", "pull_request", "comment", "before", "author_comments", "review", "comments")
+CONVERSATION = (
+    "issue",
+    "pull_request",
+    "comment",
+    "before",
+    "author_comments",
+    "review",
+    "comments",
+)
 """The variables, and keys of a payload, with the conversation of an event."""
 
 
 def find_references(variables: Mapping[str, object]) -> References | None:
     """Return the references of the conversation on which the comment is posted; None if the repository is unknown."""
-    repository, payload, rule = variables.get("repository"), variables.get("event"), variables.get("rule")
+    repository, payload, rule = (
+        variables.get("repository"),
+        variables.get("event"),
+        variables.get("rule"),
+    )
     if not isinstance(repository, Repository):
         return None
     name, address = repository.full_name, _read(_read(payload, "repository"), "html_url")
     web_url = address.removesuffix(f"/{name}") if isinstance(address, str) and address else GITHUB
     has_pull_request = variables.get("pull_request") is not None  # such as the one of a failed run
-    if isinstance(rule, RuleView) and rule.source_url and (rule.event.endswith(".closed") or not has_pull_request):
+    if (
+        isinstance(rule, RuleView)
+        and rule.source_url
+        and (rule.event.endswith(".closed") or not has_pull_request)
+    ):
         return References(name, web_url)  # posted on another issue, whose text is not known
     values = (value for key in CONVERSATION for value in (variables.get(key), _read(payload, key)))
     parts = [part for value in values for part in (value if isinstance(value, tuple) else (value,))]
-    texts = tuple(text for part in parts for key in ("title", "body") if isinstance(text := _read(part, key), str))
-    own = (f"{name}#{known}" for part in parts for key in ("number", "head_sha") if (known := _read(part, key)))
+    texts = tuple(
+        text
+        for part in parts
+        for key in ("title", "body")
+        if isinstance(text := _read(part, key), str)
+    )
+    own = (
+        f"{name}#{known}"
+        for part in parts
+        for key in ("number", "head_sha")
+        if (known := _read(part, key))
+    )
     return References(name, web_url, texts, frozenset(one.lower() for one in own))
 
 
@@ -316,7 +384,9 @@ def _to_template_error(error: Exception, file: str) -> BrokenTemplateError:
     message = str(error) or type(error).__name__
     no_list = NO_LIST.search(message)
     if isinstance(error, TypeError) and UntrustedText.__name__ in message:
-        message = f"{message.replace(UntrustedText.__name__, 'text from an event')}; {TEXT_OPERATIONS}"
+        message = (
+            f"{message.replace(UntrustedText.__name__, 'text from an event')}; {TEXT_OPERATIONS}"
+        )
     elif no_list is not None:
         found = VALUE_NAMES.get(no_list[1] or no_list[2], "a value without parts")
         needed = "a loop, `in`, join, length, map and the like need a list, such as issue.labels"
@@ -356,11 +426,15 @@ def _convert(placeholders: Placeholders, variables: Mapping[str, object]) -> dic
 def _fill_placeholders(placeholders: Placeholders, rendered: str, file: str) -> str:
     text = placeholders.substitute(rendered, template=file)
     if len(text) > MAX_CHARACTERS:
-        raise RenderLimitError(f"the output is over {MAX_CHARACTERS:,} characters long; cut long texts with excerpt(n)")
+        raise RenderLimitError(
+            f"the output is over {MAX_CHARACTERS:,} characters long; cut long texts with excerpt(n)"
+        )
     return text
 
 
-def _blocks(template: Template, variables: Mapping[str, object]) -> tuple[str | None, str | None, str]:
+def _blocks(
+    template: Template, variables: Mapping[str, object]
+) -> tuple[str | None, str | None, str]:
     context = template.new_context(dict(variables))
     for name in (SYSTEM, TASK):
         context.blocks.setdefault(name, []).insert(0, _empty_block)

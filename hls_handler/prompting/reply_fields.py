@@ -62,7 +62,10 @@ def _resolve_label_rules(
             rules.pop(field, None)
             continue
         found = [*_rule_problems(given, model.model_fields[field].annotation)]
-        problems += [problem_at(lines, f"{key}{below}", f"{key}{below}: {message}") for below, message in found]
+        problems += [
+            problem_at(lines, f"{key}{below}", f"{key}{below}: {message}")
+            for below, message in found
+        ]
         if not found and isinstance(given, str | Mapping):
             rules[field] = given
     problems += _label_name_problems(model, rules, lines)
@@ -74,34 +77,55 @@ def _rule_problems(given: object, hint: object) -> Iterator[tuple[str, str]]:
     if not values:
         message = "only booleans and fields with an enum can become labels"
         yield "", f"{message}, because the values of other fields are not known in advance"
-    elif isinstance(given, Mapping) and (unknown := [value for value in given if value not in values]):
+    elif isinstance(given, Mapping) and (
+        unknown := [value for value in given if value not in values]
+    ):
         yield f".{unknown[0]}", f"unknown value; {suggest_name(unknown[0], values)}"
     elif not _is_label_rule(given, is_boolean=hint is bool):
         one = "the label for true" if hint is bool else f"a pattern with {VALUE} once"
-        yield "", f"must be {one}, false (no label), or the name of a label in quotes for each value; found {given!r}"
+        yield (
+            "",
+            f"must be {one}, false (no label), or the name of a label in quotes for each value; found {given!r}",
+        )
 
 
 def _is_label_rule(given: object, *, is_boolean: bool) -> bool:
     if isinstance(given, str) and not is_boolean:
         return VALUE in given and not set("{}") & set(given.replace(VALUE, "", 1))
-    labels = [given] if isinstance(given, str) else [*given.values()] if isinstance(given, Mapping) else []
-    return bool(labels) and all(isinstance(label, str) and not PLACEHOLDER.search(label) for label in labels)
+    labels = (
+        [given]
+        if isinstance(given, str)
+        else [*given.values()]
+        if isinstance(given, Mapping)
+        else []
+    )
+    return bool(labels) and all(
+        isinstance(label, str) and not PLACEHOLDER.search(label) for label in labels
+    )
 
 
-def _label_name_problems(model: type[Reply], rules: Mapping[str, LabelRule], lines: Sources) -> Iterator[Problem]:
+def _label_name_problems(
+    model: type[Reply], rules: Mapping[str, LabelRule], lines: Sources
+) -> Iterator[Problem]:
     fields: dict[str, str] = {}  # label in lower case -> field
     for field, rule in rules.items():
         key = f"labels.{field}" if lines.contains(f"labels.{field}") else f"fields.{field}"
         for label in list_possible_labels(rule, model.model_fields[field].annotation):
             prefix = f"{key}: the label {label!r}"
             if len(label) > MAX_LABEL_CHARACTERS:
-                message = f"{prefix} has {len(label)} characters; GitHub allows {MAX_LABEL_CHARACTERS}"
+                message = (
+                    f"{prefix} has {len(label)} characters; GitHub allows {MAX_LABEL_CHARACTERS}"
+                )
                 yield problem_at(lines, key, message)
             if label != label.strip() or not label or "," in label:
-                yield problem_at(lines, key, f"{prefix} is empty, or has a comma, or a leading or trailing space")
+                yield problem_at(
+                    lines, key, f"{prefix} is empty, or has a comma, or a leading or trailing space"
+                )
             other = fields.setdefault(label.casefold(), field)
             if other != field:
-                yield problem_at(lines, key, f"{prefix} is also a label of {other}; use different labels")
+                yield problem_at(
+                    lines, key, f"{prefix} is also a label of {other}; use different labels"
+                )
 
 
 FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
@@ -117,7 +141,9 @@ FIELD_TYPES: Mapping[str, Any] = {
 """`type` in the front matter -> type of the field. Longer texts and lists of a reply are cut."""
 
 
-def build_reply_model(front: FrontMatter, lines: Sources) -> tuple[type[Reply] | None, list[Problem]]:
+def build_reply_model(
+    front: FrontMatter, lines: Sources
+) -> tuple[type[Reply] | None, list[Problem]]:
     """Return a prompt's reply type, and the problems of `fields` and `labels`. The type is None if it cannot be built.
 
     The type is the one that `front.reply` names, or a subclass with more fields and labels. Prompts with equal
@@ -171,7 +197,9 @@ def _add_fields(model: type[Reply], names: tuple[str, ...]) -> type[Reply]:
     if not names:
         return model
     fields: dict[str, Any] = {name: OPTIONAL_FIELDS[name] for name in names}
-    made = create_model(model.__name__, __base__=model, __doc__=model.__doc__, __module__=model.__module__, **fields)
+    made = create_model(
+        model.__name__, __base__=model, __doc__=model.__doc__, __module__=model.__module__, **fields
+    )
     rules = {name: IssueAnalysis.label_rules[name] for name in names if name in ASSESSMENT}
     made.label_rules = {**model.label_rules, **rules}
     return made
@@ -217,53 +245,106 @@ def _make_permissive(base: type[_Model]) -> type[_Model]:
         elif items and isinstance(items[0], type) and issubclass(items[0], BaseModel):
             annotation = list[_make_permissive(items[0])]  # type: ignore[misc]
         fields[name] = (annotation, _empty_value(annotation))
-    made: Any = type(base.__name__, (base,), {"__module__": base.__module__, "model_config": ConfigDict(extra="allow")})
-    return cast(type[_Model], create_model(base.__name__, __base__=made, __module__=base.__module__, **fields))
+    made: Any = type(
+        base.__name__,
+        (base,),
+        {"__module__": base.__module__, "model_config": ConfigDict(extra="allow")},
+    )
+    return cast(
+        type[_Model],
+        create_model(base.__name__, __base__=made, __module__=base.__module__, **fields),
+    )
 
 
-def _field_problems(base: type[Reply], reply: str, name: str, keys: FieldKeys) -> Iterator[tuple[str, str]]:
+def _field_problems(
+    base: type[Reply], reply: str, name: str, keys: FieldKeys
+) -> Iterator[tuple[str, str]]:
     if name in base.model_fields:
         annotation = base.model_fields[name].annotation
-        changeable = sorted(other for other, field in base.model_fields.items() if enum_values(field.annotation))
+        changeable = sorted(
+            other for other, field in base.model_fields.items() if enum_values(field.annotation)
+        )
         shipped_type = "list" if get_origin(annotation) is list else "string"
         if name not in changeable or keys.enum is None or keys.type not in (None, shipped_type):
             only = f"only the enum of {', '.join(changeable)}" if changeable else "none"
-            yield "", f"this is already a field of {reply}, of which {only} can be changed; choose another name"
+            yield (
+                "",
+                f"this is already a field of {reply}, of which {only} can be changed; choose another name",
+            )
     elif FIELD_NAME.fullmatch(name) is None or hasattr(base, name):
-        yield "", "this name is reserved, or is not a letter, then letters, digits and _, with at most 40 characters"
+        yield (
+            "",
+            "this name is reserved, or is not a letter, then letters, digits and _, with at most 40 characters",
+        )
     elif keys.type == SCORES and (name != SCORES or keys.enum is None):
-        yield "", "a field of the type scores must be called scores, and its enum has the dimensions"
+        yield (
+            "",
+            "a field of the type scores must be called scores, and its enum has the dimensions",
+        )
     elif keys.type is None and keys.enum is None:
         yield "", f"the field has no type; {suggest_name('', FIELD_TYPES)}"
     elif keys.enum is not None and keys.type not in (None, "string", "list", SCORES):
-        yield ".enum", f"only the types string, list and scores can have an enum; the type is {keys.type}"
+        yield (
+            ".enum",
+            f"only the types string, list and scores can have an enum; the type is {keys.type}",
+        )
     for value in keys.enum or ():
         if "\n" in value or value != value.strip() or clean(CodeText(value)) != value:
-            yield ".enum", f"{value!r} has a line break, a leading or trailing space, or an invisible character"
+            yield (
+                ".enum",
+                f"{value!r} has a line break, a leading or trailing space, or an invisible character",
+            )
         elif redact(value) != value:
-            yield ".enum", "a value looks like a credential, and credentials are redacted in replies"
+            yield (
+                ".enum",
+                "a value looks like a credential, and credentials are redacted in replies",
+            )
     if keys.enum is not None and not 2 <= len(set(keys.enum)) == len(keys.enum) <= 100:
         yield ".enum", f"an enum must have 2 to 100 different values; found {len(set(keys.enum))}"
 
 
 @cache  # a reload of the library must create no new types, because Python would keep the old types in memory
-def _derive_model(base: type[Reply], fields: tuple[tuple[str, FieldKeys], ...], rules: str) -> type[Reply]:
-    label_rules = json.loads(rules)  # JSON, because the arguments of a cached function must be hashable
+def _derive_model(
+    base: type[Reply], fields: tuple[tuple[str, FieldKeys], ...], rules: str
+) -> type[Reply]:
+    label_rules = json.loads(
+        rules
+    )  # JSON, because the arguments of a cached function must be hashable
     if not fields and label_rules == base.label_rules:
         return base
-    definitions: dict[str, Any] = {name: _field_definition(base, name, keys) for name, keys in fields}
-    model = create_model(base.__name__, __base__=base, __doc__=base.__doc__, __module__=base.__module__, **definitions)
+    definitions: dict[str, Any] = {
+        name: _field_definition(base, name, keys) for name, keys in fields
+    }
+    model = create_model(
+        base.__name__,
+        __base__=base,
+        __doc__=base.__doc__,
+        __module__=base.__module__,
+        **definitions,
+    )
     model.label_rules = label_rules
     return model
 
 
 def _field_definition(base: type[Reply], name: str, keys: FieldKeys) -> tuple[Any, Any]:
     shipped = base.model_fields.get(name)
-    is_list = keys.type == "list" or (shipped is not None and get_origin(shipped.annotation) is list)
+    is_list = keys.type == "list" or (
+        shipped is not None and get_origin(shipped.annotation) is list
+    )
     annotation = FIELD_TYPES[keys.type or "string"]
     if keys.enum is not None:
         literal = cast("Any", Literal)[keys.enum]
-        item = create_model("Score", __base__=Score, dimension=(literal, ...)) if keys.type == SCORES else literal
+        item = (
+            create_model("Score", __base__=Score, dimension=(literal, ...))
+            if keys.type == SCORES
+            else literal
+        )
         is_list = is_list or keys.type == SCORES
-        annotation = Annotated[cast("Any", list)[item], Field(max_length=len(keys.enum))] if is_list else literal
-    return annotation, Field(description=keys.description or (shipped.description if shipped is not None else None))
+        annotation = (
+            Annotated[cast("Any", list)[item], Field(max_length=len(keys.enum))]
+            if is_list
+            else literal
+        )
+    return annotation, Field(
+        description=keys.description or (shipped.description if shipped is not None else None)
+    )

@@ -47,7 +47,9 @@ class SourceFile:
     name: str  # relative path, as used in include and extends: "issues/analyze.j2"
     file: str  # path for messages: "prompts/issues/analyze.j2"
     text: str  # the whole file
-    front: str | None  # the front matter without its fences, from line 2 on; None if the file has none
+    front: (
+        str | None
+    )  # the front matter without its fences, from line 2 on; None if the file has none
     template: str  # the text; a Jinja comment of as many lines replaces the front matter, so line numbers stay
 
     @property
@@ -87,7 +89,9 @@ def read_folder(directory: Path) -> tuple[Mapping[str, SourceFile], list[Problem
     problems: list[Problem] = []
 
     def unreadable(exc: OSError) -> None:
-        problems.append(Problem(Path(exc.filename).as_posix(), 1, f"this folder cannot be read: {exc.strerror}"))
+        problems.append(
+            Problem(Path(exc.filename).as_posix(), 1, f"this folder cannot be read: {exc.strerror}")
+        )
 
     for path in map(Path, find_files(directory, unreadable)):
         if not path.name.endswith(SUFFIX) or path.is_dir():
@@ -111,8 +115,12 @@ def _split(name: str, file: str, text: str) -> SourceFile:
 class SourceFiles:
     """The source files and front matters of a prompt library, merged from its folders and the shipped library."""
 
-    sources: Mapping[str, SourceFile]  # by template name; with shipped parts and comments that the folders lack
-    front_matters: Mapping[str, FrontMatter]  # prompt name -> its front matter; defaults replace invalid values
+    sources: Mapping[
+        str, SourceFile
+    ]  # by template name; with shipped parts and comments that the folders lack
+    front_matters: Mapping[
+        str, FrontMatter
+    ]  # prompt name -> its front matter; defaults replace invalid values
     front_texts: Mapping[str, str]  # prompt name -> its front matter as written
     lines: Mapping[str, Sources]  # prompt name -> line numbers of the keys in its front matter
     inherited: frozenset[str]  # prompts whose template is from a later folder, not from the first
@@ -139,21 +147,35 @@ def read_source_files(
         edits = {name: _split(name, f"{unsaved_in}/{name}", text) for name, text in unsaved.items()}
         read.insert(0, (edits, []))
     problems = [problem for _, found in read for problem in found]
-    shipped_sources = read_folder(shipped)[0] if shipped is not None and shipped not in folders else {}
+    shipped_sources = (
+        read_folder(shipped)[0] if shipped is not None and shipped not in folders else {}
+    )
     copies = read_folder(SHIPPED_FRONT_MATTER)[0] if shipped is not None else {}
     layers = [*(sources for sources, _ in read), shipped_sources, copies]
     own = {name: source for sources, _ in reversed(read) for name, source in sources.items()}
     own |= _find_followers(own, layers, shipped_sources)
-    front_sources = {name: _find_front_source(name, layers) for name, source in own.items() if source.is_prompt}
+    front_sources = {
+        name: _find_front_source(name, layers) for name, source in own.items() if source.is_prompt
+    }
     sources = {**_shipped_fallbacks(front_sources, shipped_sources), **own}
     first_folder = folders[0].as_posix()
     if not front_sources:
-        folder = "this folder" if len(folders) == 1 else f"any of {', '.join(f.as_posix() for f in folders)}"
+        folder = (
+            "this folder"
+            if len(folders) == 1
+            else f"any of {', '.join(f.as_posix() for f in folders)}"
+        )
         message = f"there is no prompt in {folder}; a prompt is a file such as issues/analyze.j2"
         problems.append(Problem(first_folder, 1, message))
     if BASE not in sources:
-        base = sources[BASE] = SourceFile(BASE, f"{first_folder}/{BASE}", text="", front=None, template="")
-        problems.append(Problem(base.file, 1, "the file is missing; it contains the system message of every prompt"))
+        base = sources[BASE] = SourceFile(
+            BASE, f"{first_folder}/{BASE}", text="", front=None, template=""
+        )
+        problems.append(
+            Problem(
+                base.file, 1, "the file is missing; it contains the system message of every prompt"
+            )
+        )
     front_matters: dict[str, FrontMatter] = {}
     texts: dict[str, str] = {}
     lines: dict[str, Sources] = {}
@@ -167,7 +189,9 @@ def read_source_files(
         if front_source.front is None:
             problems += [] if front_source.fence_problem else [_missing_front_problem(source)]
             continue
-        front, lines[source.prompt], found = parse_front_matter(front_source.front, front_source.file)
+        front, lines[source.prompt], found = parse_front_matter(
+            front_source.front, front_source.file
+        )
         problems += found
         if front is not None:
             front_matters[source.prompt], texts[source.prompt] = front, front_source.front
@@ -177,11 +201,16 @@ def read_source_files(
 
 def _find_front_source(name: str, layers: Sequence[Mapping[str, SourceFile]]) -> SourceFile:
     candidates = [sources[name] for sources in layers if name in sources]
-    return next((source for source in candidates if source.front is not None or source.fence_problem), candidates[0])
+    return next(
+        (source for source in candidates if source.front is not None or source.fence_problem),
+        candidates[0],
+    )
 
 
 def _find_followers(
-    own: Mapping[str, SourceFile], layers: Sequence[Mapping[str, SourceFile]], shipped: Mapping[str, SourceFile]
+    own: Mapping[str, SourceFile],
+    layers: Sequence[Mapping[str, SourceFile]],
+    shipped: Mapping[str, SourceFile],
 ) -> Mapping[str, SourceFile]:
     """Return the shipped prompts that `own` lacks and that the `then` of its prompts names, directly or indirectly."""
     found: dict[str, SourceFile] = {}
@@ -199,13 +228,21 @@ def _find_followers(
 
 def _missing_front_problem(source: SourceFile) -> Problem:
     message = "the file has no front matter, and no shipped prompt has its path; add front matter between lines ---"
-    return Problem(source.file, 1, f"{message}, or if it is a part, rename it to _{source.name.rpartition('/')[2]}")
+    return Problem(
+        source.file,
+        1,
+        f"{message}, or if it is a part, rename it to _{source.name.rpartition('/')[2]}",
+    )
 
 
 def _shipped_fallbacks(
     front_sources: Mapping[str, SourceFile], shipped: Mapping[str, SourceFile]
 ) -> dict[str, SourceFile]:
-    fallbacks = {name: source for name, source in shipped.items() if not source.is_prompt and not source.is_comment}
+    fallbacks = {
+        name: source
+        for name, source in shipped.items()
+        if not source.is_prompt and not source.is_comment
+    }
     if SHARED_COMMENT in shipped:
         fallbacks[SHARED_COMMENT] = shipped[SHARED_COMMENT]
     for name, front_source in front_sources.items():
@@ -220,6 +257,10 @@ def _non_prompt_problems(source: SourceFile, own: Mapping[str, SourceFile]) -> I
     if source.front is not None:
         message = "the file has front matter, but is not a prompt; a prompt is a file such as issues/analyze.j2"
         yield Problem(source.file, 1, message)
-    if source.is_comment and f"{source.prompt}{SUFFIX}" not in own and source.name != SHARED_COMMENT:
+    if (
+        source.is_comment
+        and f"{source.prompt}{SUFFIX}" not in own
+        and source.name != SHARED_COMMENT
+    ):
         message = f"this is the comment template of {source.prompt}{SUFFIX}, which does not exist"
         yield Problem(source.file, 1, message)

@@ -35,7 +35,11 @@ def find_element_type(hint: object) -> object | None:
     """Return the type hint of the elements of a list, tuple or set; None for any other type."""
     kinds = [*iter_alternatives(hint)]
     origin = get_origin(kinds[0]) if len(kinds) == 1 else None
-    is_collection = isinstance(origin, type) and issubclass(origin, Collection) and not issubclass(origin, Mapping)
+    is_collection = (
+        isinstance(origin, type)
+        and issubclass(origin, Collection)
+        and not issubclass(origin, Mapping)
+    )
     return get_args(kinds[0])[0] if is_collection else None
 
 
@@ -51,8 +55,16 @@ def sample_values(hint: object) -> tuple[Any, ...]:
     full, minimal = _sample(hint, full=True), _sample(hint, full=False)
     if not isinstance(full, BaseModel):
         return full, minimal
-    choices = {name: get_args(kind) for name, kind in public_hints(type(full)).items() if get_origin(kind) is Literal}
-    variants = [full.model_copy(update={name: value}) for name, values in choices.items() for value in values[1:]]
+    choices = {
+        name: get_args(kind)
+        for name, kind in public_hints(type(full)).items()
+        if get_origin(kind) is Literal
+    }
+    variants = [
+        full.model_copy(update={name: value})
+        for name, values in choices.items()
+        for value in values[1:]
+    ]
     return full, minimal, *variants
 
 
@@ -62,7 +74,11 @@ def _sample(hint: object, *, full: bool) -> Any:
         return _sample(arms[0], full=full)
     if origin in UNIONS:
         has_none = not full and NoneType in arms
-        return None if has_none else _sample(next(arm for arm in arms if arm is not NoneType), full=full)
+        return (
+            None
+            if has_none
+            else _sample(next(arm for arm in arms if arm is not NoneType), full=full)
+        )
     if origin is Literal:
         return arms[0] if full else arms[-1]
     if isinstance(origin, type) and issubclass(origin, Mapping):
@@ -70,7 +86,9 @@ def _sample(hint: object, *, full: bool) -> Any:
     if isinstance(origin, type) and issubclass(origin, Collection):
         return [_sample(arms[0], full=True), _sample(arms[0], full=True)] if full else []
     if isinstance(hint, type) and issubclass(hint, BaseModel):
-        return hint.model_construct(**{name: _sample(kind, full=full) for name, kind in public_hints(hint).items()})
+        return hint.model_construct(
+            **{name: _sample(kind, full=full) for name, kind in public_hints(hint).items()}
+        )
     if isinstance(hint, type) and is_dataclass(hint):
         hints = public_hints(hint)
         return hint(**{field.name: _sample(hints[field.name], full=full) for field in fields(hint)})
@@ -79,7 +97,12 @@ def _sample(hint: object, *, full: bool) -> Any:
     return SAMPLE_TEXT if full else ""
 
 
-TYPE_NAMES: Mapping[object, str] = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+TYPE_NAMES: Mapping[object, str] = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+}
 
 Trust = Literal["untrusted", "trusted", ""]
 """Trust in a text; "" for a value that is not text."""
@@ -93,33 +116,45 @@ class VariableDoc:
     example: str | None  # as text, of any length; None if no recorded event has a value
 
 
-def document_variables(hints: Mapping[str, object], examples: Iterable[Mapping[str, object]]) -> list[VariableDoc]:
+def document_variables(
+    hints: Mapping[str, object], examples: Iterable[Mapping[str, object]]
+) -> list[VariableDoc]:
     """Return the documentation of each variable ("issue") and of its members ("issue.user", "issue.user.login").
 
     `hints` maps variables to types. Each of `examples` maps variables to their values in one event. Types do not
     show whether a text is trusted, so values are converted as in a render, which makes untrusted text `UntrustedText`.
     """
-    placeholders = Placeholders(key=b"", show=format_for_prompt)  # placeholders are not replaced by texts here
+    placeholders = Placeholders(
+        key=b"", show=format_for_prompt
+    )  # placeholders are not replaced by texts here
     marked_examples = [mark_trusted(values) for values in examples]
     found: list[VariableDoc] = []
     for name, hint in hints.items():
         if name == "config":
             found.append(VariableDoc(name, "map of your own values", "trusted", None))
             continue
-        recorded = [placeholders.convert(values[name]) for values in marked_examples if values.get(name) is not None]
+        recorded = [
+            placeholders.convert(values[name])
+            for values in marked_examples
+            if values.get(name) is not None
+        ]
         sample = mark_trusted({name: sample_values(hint)[0]})[name]
         found += _document(name, hint, recorded, [placeholders.convert(sample)])
     return found
 
 
-def _document(name: str, hint: object, recorded: Sequence[object], samples: Sequence[object]) -> Iterator[VariableDoc]:
+def _document(
+    name: str, hint: object, recorded: Sequence[object], samples: Sequence[object]
+) -> Iterator[VariableDoc]:
     element = find_element_type(hint)
     path, kind = (name, hint) if element is None else (f"{name}[]", element)
     if element is not None:
         recorded, samples = _flatten(recorded), _flatten(samples)
     plain = next(iter_alternatives(kind))
     if not has_members(plain):
-        example = next((value for value in recorded if value not in ("", None)), next(iter(recorded), None))
+        example = next(
+            (value for value in recorded if value not in ("", None)), next(iter(recorded), None)
+        )
         # `samples` give no examples, but show whether the text is trusted if no recorded event has a value.
         decisive = example if example is not None else next(iter(samples), None)
         text = None if example is None else _as_text(example)

@@ -30,10 +30,14 @@ _ROUTE_AGAIN = (
     .where(_c.guid == bindparam("known_guid"), _c.state.in_((literal("dead"), literal("ignored"))))
     .values(attempts=0, failures=0, crashes=0, first_failure_at=None)
 )
-_DELETE_SLOTS = slots.delete().where(slots.c.delivery_id.in_(bindparam("delivery_ids", expanding=True)))
+_DELETE_SLOTS = slots.delete().where(
+    slots.c.delivery_id.in_(bindparam("delivery_ids", expanding=True))
+)
 _SUPERSEDE = (
     deliveries.update()
-    .where(_c.id.in_(bindparam("ids", expanding=True)), _c.state == literal("queued"))  # a worker may have claimed it
+    .where(
+        _c.id.in_(bindparam("ids", expanding=True)), _c.state == literal("queued")
+    )  # a worker may have claimed it
     .values(state="superseded", reason=bindparam("why"), finished_at=bindparam("now"))
     .returning(_c.id, _c.guid, _c.repository, _c.reason)
 )
@@ -42,35 +46,67 @@ _SUPERSEDE = (
 class BatchAcceptor:
     def __init__(self, database: Database, counters: CounterWriter) -> None:
         self._database, self._counters = database, counters
-        self._last_webhooks: dict[str, int] = {}  # the last recorded time (ms), by repository; "" for all
-        is_same_body = and_(database.is_one_of(_c.digest, "digests"), _c.queued_at >= bindparam("since"))
+        self._last_webhooks: dict[
+            str, int
+        ] = {}  # the last recorded time (ms), by repository; "" for all
+        is_same_body = and_(
+            database.is_one_of(_c.digest, "digests"), _c.queued_at >= bindparam("since")
+        )
         self._find_known = (
-            select(_c.guid, _c.state, _c.event, _c.repository_id, _c.number, _c.digest, _c.queued_at, _c.finished_at)
+            select(
+                _c.guid,
+                _c.state,
+                _c.event,
+                _c.repository_id,
+                _c.number,
+                _c.digest,
+                _c.queued_at,
+                _c.finished_at,
+            )
             .where(or_(database.is_one_of(_c.guid, "guids"), is_same_body))
             .order_by(_c.id)
-            .with_for_update(read=True, key_share=True)  # wait if retention is deleting the row: the GUID is then new
+            .with_for_update(
+                read=True, key_share=True
+            )  # wait if retention is deleting the row: the GUID is then new
         )
         # With the state "queued" alone, PostgreSQL may read the index `ix_deliveries_queued` of the whole queue.
         is_open = _c.state.in_((literal("queued"), literal("running")))
         may_end = or_(_c.event == "pull_request", bindparam("is_closing", type_=Boolean()))
         of_conversation = and_(database.is_one_of(_c.conversation_key, "keys"), is_open, may_end)
         self._find_open = select(
-            _c.id, _c.guid, _c.conversation_key, _c.event, _c.action, _c.head_sha, _c.request_id, _c.state
+            _c.id,
+            _c.guid,
+            _c.conversation_key,
+            _c.event,
+            _c.action,
+            _c.head_sha,
+            _c.request_id,
+            _c.state,
         ).where(or_(database.is_one_of(_c.guid, "guids"), of_conversation))
 
-    def accept(self, batch: Sequence[NewDelivery], *, replay_window_h: float, counts: Counts | None) -> list[Accepted]:
+    def accept(
+        self, batch: Sequence[NewDelivery], *, replay_window_h: float, counts: Counts | None
+    ) -> list[Accepted]:
         """See `DeliveryQueue.accept`."""
         rows = [_row(new) for new in batch]  # compressed before the transaction
         increments = _count_arrivals(batch) + Counter(counts or {})
         guids = {new.guid for new in batch}
-        digests = {new.digest for new in batch if new.state == "queued" and new.digest and replay_window_h}
+        digests = {
+            new.digest for new in batch if new.state == "queued" and new.digest and replay_window_h
+        }
         with self._database.writing() as connection:
             now = self._database.lock_accepts(connection)
-            terms = {"guids": list(guids), "digests": list(digests), "since": now - int(replay_window_h * HOUR_MS)}
+            terms = {
+                "guids": list(guids),
+                "digests": list(digests),
+                "since": now - int(replay_window_h * HOUR_MS),
+            }
             found = connection.execute(self._find_known, terms).all()
             former = {one.guid: one for one in found if one.guid in guids}
             known: dict[str, Known] = dict(former)
-            bodies: dict[bytes, dict[str, State]] = {digest: {} for digest in digests}  # by digest, then by GUID
+            bodies: dict[bytes, dict[str, State]] = {
+                digest: {} for digest in digests
+            }  # by digest, then by GUID
             for one in found:
                 if one.digest in digests and one.queued_at >= terms["since"]:
                     bodies[one.digest][one.guid] = one.state
@@ -83,7 +119,11 @@ class BatchAcceptor:
                     if new.state == "queued" and new.digest in bodies:
                         bodies[new.digest][new.guid] = new.state
                     stored[new.guid] = (new, row | _times(new, now))
-            inserted = [row | {"received_at": now} for guid, (_, row) in stored.items() if guid not in former]
+            inserted = [
+                row | {"received_at": now}
+                for guid, (_, row) in stored.items()
+                if guid not in former
+            ]
             self._database.insert_rows(connection, deliveries, inserted)
             for guid in sorted(former.keys() & stored.keys()):
                 connection.execute(_ROUTE_AGAIN, stored[guid][1] | {"known_guid": guid})
@@ -92,24 +132,36 @@ class BatchAcceptor:
                 increments += count_end("superseded", repository=old.repository)
             self._counters.add(connection, increments + _count_outcomes(batch, outcomes), at=now)
             for guid in sorted(former.keys() & stored.keys()):
-                self._counters.uncount_end(connection, former[guid].state, former[guid].finished_at or now)
+                self._counters.uncount_end(
+                    connection, former[guid].state, former[guid].finished_at or now
+                )
             times = {
                 label: now
                 for label in _webhook_labels(batch, increments)
                 if abs(now - self._last_webhooks.get(label, 0)) >= _RECORD_WEBHOOK_EVERY_MS
             }
             self._counters.set_values(connection, LAST_WEBHOOK, times)
-            renamed = {f"{new.former_name} {new.repository}": now for new in batch if new.former_name}
+            renamed = {
+                f"{new.former_name} {new.repository}": now for new in batch if new.former_name
+            }
             self._counters.set_values(connection, RENAMED, renamed)
         self._last_webhooks.update(times)
         for old in superseded:
             ids = {"delivery": old.guid, "repository": old.repository}
-            log.info("delivery finished", extra={**ids, "state": "superseded", "reason": old.reason})
+            log.info(
+                "delivery finished", extra={**ids, "state": "superseded", "reason": old.reason}
+            )
         return outcomes
 
-    def _supersede(self, connection: Connection, stored: Sequence[NewDelivery], now: int) -> list[Row[Any]]:
+    def _supersede(
+        self, connection: Connection, stored: Sequence[NewDelivery], now: int
+    ) -> list[Row[Any]]:
         ended: list[Row[Any]] = []
-        newer = [new for new in stored if new.supersedes != "nothing" and new.conversation_key is not None]
+        newer = [
+            new
+            for new in stored
+            if new.supersedes != "nothing" and new.conversation_key is not None
+        ]
         if not newer:
             return ended
         terms = {
@@ -118,15 +170,22 @@ class BatchAcceptor:
             "is_closing": any(new.supersedes == "all" for new in newer),
         }
         rows = connection.execute(self._find_open, terms).all()
-        new_ids, waiting = {row.guid: row.id for row in rows}, defaultdict[str, list[Row[*tuple[Any, ...]]]](list)
+        new_ids, waiting = (
+            {row.guid: row.id for row in rows},
+            defaultdict[str, list[Row[*tuple[Any, ...]]]](list),
+        )
         for row in rows:
             if row.state == "queued":
                 waiting[row.conversation_key].append(row)
         for new in reversed(newer):  # the newest ends most
-            older = [row for row in waiting[str(new.conversation_key)] if row.id < new_ids[new.guid]]
+            older = [
+                row for row in waiting[str(new.conversation_key)] if row.id < new_ids[new.guid]
+            ]
             ids = {row.id for row in older if is_superseded(row, new)}
             if ids:
-                ended += connection.execute(_SUPERSEDE, {"ids": list(ids), "why": _describe_end(new), "now": now})
+                ended += connection.execute(
+                    _SUPERSEDE, {"ids": list(ids), "why": _describe_end(new), "now": now}
+                )
                 still = [row for row in waiting[str(new.conversation_key)] if row.id not in ids]
                 waiting[str(new.conversation_key)] = still
         if ended:
@@ -144,7 +203,9 @@ def is_superseded(old: Row[*tuple[Any, ...]], new: NewDelivery) -> bool:
         return new.supersedes == "all"
     if new.supersedes == "older_commits":
         return None not in (old.head_sha, new.head_sha) and old.head_sha != new.head_sha
-    return old.action == "synchronize" and (new.supersedes == "pushes" or old.request_id.startswith(CONCLUDED))
+    return old.action == "synchronize" and (
+        new.supersedes == "pushes" or old.request_id.startswith(CONCLUDED)
+    )
 
 
 def _describe_end(new: NewDelivery) -> str:
@@ -155,7 +216,9 @@ def _describe_end(new: NewDelivery) -> str:
     return f"a review of this pull request was requested before this delivery started (delivery {new.guid})"
 
 
-def _decide(new: NewDelivery, known: Mapping[str, Known], bodies: Mapping[bytes, Mapping[str, State]]) -> Accepted:
+def _decide(
+    new: NewDelivery, known: Mapping[str, Known], bodies: Mapping[bytes, Mapping[str, State]]
+) -> Accepted:
     old = known.get(new.guid)
     if old is not None and not (old.state in _ROUTED_AGAIN and _is_same(old, new)):
         return Accepted("duplicate", old.state, new.guid)
@@ -172,7 +235,9 @@ def _is_same(old: Known, new: NewDelivery) -> bool:
     GitHub does not sign the GUID. Without this check, a sender who reuses a GUID could replace the stored delivery.
     """
     digest_fits = None in (old.digest, new.digest) or old.digest == new.digest
-    is_about_the_same = all(getattr(old, name) == getattr(new, name) for name in ("event", "repository_id", "number"))
+    is_about_the_same = all(
+        getattr(old, name) == getattr(new, name) for name in ("event", "repository_id", "number")
+    )
     return digest_fits and is_about_the_same
 
 
@@ -204,7 +269,9 @@ def _row(new: NewDelivery) -> dict[str, object]:
 def _times(new: NewDelivery, now: int) -> dict[str, object]:
     is_queued = new.state == "queued"
     reason = (
-        f"waits {new.settle_s:g} s for a newer push (limits.settle_s)" if is_queued and new.settle_s else new.reason
+        f"waits {new.settle_s:g} s for a newer push (limits.settle_s)"
+        if is_queued and new.settle_s
+        else new.reason
     )
     return {
         "queued_at": now,
@@ -234,7 +301,9 @@ def _count_arrivals(batch: Sequence[NewDelivery]) -> Counter[tuple[str, str]]:
     return arrivals
 
 
-def _count_outcomes(batch: Sequence[NewDelivery], outcomes: Sequence[Accepted]) -> Counter[tuple[str, str]]:
+def _count_outcomes(
+    batch: Sequence[NewDelivery], outcomes: Sequence[Accepted]
+) -> Counter[tuple[str, str]]:
     counts: Counter[tuple[str, str]] = Counter()
     for new, outcome in zip(batch, outcomes, strict=True):
         if outcome.outcome in ("duplicate", "replay"):

@@ -50,12 +50,18 @@ class Audit:
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
         return [
-            from_row(Change, row, cost_usd=None if row.cost_micro_usd is None else row.cost_micro_usd / 1_000_000)
+            from_row(
+                Change,
+                row,
+                cost_usd=None if row.cost_micro_usd is None else row.cost_micro_usd / 1_000_000,
+            )
             for row in rows
         ]
 
 
-def record_change(database: Database, connection: Connection, person: str, action: Action, about: str) -> int:
+def record_change(
+    database: Database, connection: Connection, person: str, action: Action, about: str
+) -> int:
     """Store a change in the transaction that makes it; return its id."""
     new = audit.insert().values(changed_at=database.now, person=person, action=action, object=about)
     change: int = connection.execute(new.returning(_c.id)).scalar_one()

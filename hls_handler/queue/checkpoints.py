@@ -11,7 +11,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, literal_column, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    literal_column,
+    select,
+)
 
 from hls_handler.db.counters import CounterWriter, Counts
 from hls_handler.db.database import Database
@@ -103,7 +112,9 @@ def prepare(changes: Sequence[Change]) -> Prepared:
         }
         for step in steps
     }
-    return Prepared(tuple(rows.values()), columns, tuple(others), any(step.is_progress for step in steps))
+    return Prepared(
+        tuple(rows.values()), columns, tuple(others), any(step.is_progress for step in steps)
+    )
 
 
 class Checkpoints:
@@ -112,12 +123,16 @@ class Checkpoints:
         self._held = is_held(database.now)
         self._select = self.select_held()
         self._update = deliveries.update().where(self._held)
-        save = database.upsert(checkpoints, "version", "duration_ms", "started_at", "github_requests", "value")
+        save = database.upsert(
+            checkpoints, "version", "duration_ms", "started_at", "github_requests", "value"
+        )
         self._save = database.of_many_rows(save)
 
     def select_held(self, *columns: ColumnElement[Any]) -> Select[Any]:
         """Return the query for the row of a leased delivery, with more columns for a `LeaseCheck`."""
-        is_marked = and_(_d.has_progress, _d.crashes == literal_column("0"), _d.first_failure_at.is_(None))
+        is_marked = and_(
+            _d.has_progress, _d.crashes == literal_column("0"), _d.first_failure_at.is_(None)
+        )
         row = select(_d.id, is_marked.label("has_progressed"), *columns).where(self._held)
         return row.with_for_update(of=deliveries)
 
@@ -127,7 +142,11 @@ class Checkpoints:
         with self._database.reading() as connection:
             return {
                 (row.name, row.step_index): from_row(
-                    Checkpoint, row, index=row.step_index, value=decompress_text(row.value), is_progress=True
+                    Checkpoint,
+                    row,
+                    index=row.step_index,
+                    value=decompress_text(row.value),
+                    is_progress=True,
                 )
                 for row in connection.execute(query, {"of_guid": guid})
             }
@@ -146,12 +165,19 @@ class Checkpoints:
         """Delete all checkpoints called `name`, so that their steps are repeated. Raises `LeaseLost`."""
         with self.writing(lease, durable=False) as (connection, row_id):
             connection.execute(
-                checkpoints.delete().where(checkpoints.c.delivery_id == row_id, checkpoints.c.name == name)
+                checkpoints.delete().where(
+                    checkpoints.c.delivery_id == row_id, checkpoints.c.name == name
+                )
             )
 
     @contextmanager
     def writing(
-        self, lease: Lease, changes: Sequence[Change] = (), *, durable: bool = True, check: LeaseCheck | None = None
+        self,
+        lease: Lease,
+        changes: Sequence[Change] = (),
+        *,
+        durable: bool = True,
+        check: LeaseCheck | None = None,
     ) -> Iterator[tuple[Connection, int]]:
         """Begin a transaction that stores what `save` does; yield it with the delivery's row id. Raises `LeaseLost`.
 
@@ -179,11 +205,15 @@ class Checkpoints:
         row_id: int = held.id
         return row_id
 
-    def _find_held(self, connection: Connection, lease: Lease, check: LeaseCheck | None = None) -> Row[Any] | None:
+    def _find_held(
+        self, connection: Connection, lease: Lease, check: LeaseCheck | None = None
+    ) -> Row[Any] | None:
         query, terms = (self._select, {}) if check is None else (check.query, check.terms)
         return connection.execute(query, {**terms, **lease_parameters(lease)}).first()
 
-    def _store(self, connection: Connection, lease: Lease, held: Row[Any], prepared: Prepared) -> None:
+    def _store(
+        self, connection: Connection, lease: Lease, held: Row[Any], prepared: Prepared
+    ) -> None:
         columns = dict(prepared.columns)
         if prepared.is_progress and not held.has_progressed:
             columns |= {"has_progress": True, "crashes": 0, "first_failure_at": None}
@@ -191,7 +221,9 @@ class Checkpoints:
             connection.execute(self._update, columns | lease_parameters(lease))
         self.counters.add(connection, self.apply(connection, held.id, prepared))
 
-    def apply(self, connection: Connection, row_id: int, prepared: Prepared) -> Counter[tuple[str, str]]:
+    def apply(
+        self, connection: Connection, row_id: int, prepared: Prepared
+    ) -> Counter[tuple[str, str]]:
         """Store changes of other rows than the delivery's, without checking the lease.
 
         Return counter increments, which the caller must store.
@@ -200,5 +232,7 @@ class Checkpoints:
         for change in prepared.others:
             counts.update(change.write(self._database, connection, row_id))
         if prepared.checkpoints:
-            connection.execute(self._save, [{"delivery_id": row_id, **row} for row in prepared.checkpoints])
+            connection.execute(
+                self._save, [{"delivery_id": row_id, **row} for row in prepared.checkpoints]
+            )
         return counts

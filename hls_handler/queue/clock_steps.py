@@ -21,7 +21,11 @@ class ClockSteps:
     """Compares the database's clock with that of this machine, which is never set. Call `check` in one thread."""
 
     def __init__(
-        self, database: Database, queue: DeliveryQueue, *, clock: Callable[[], float] = machine_seconds
+        self,
+        database: Database,
+        queue: DeliveryQueue,
+        *,
+        clock: Callable[[], float] = machine_seconds,
     ) -> None:
         self._database, self._queue, self._clock = database, queue, clock
         self._started_at: datetime | None = None  # of `clock`, by the database's clock
@@ -49,11 +53,15 @@ class ClockSteps:
             ends_late = open_check.where(checks.c.ending_until > locked_until)
             connection.execute(ends_late.values(ending_until=locked_until))
             connection.execute(
-                locks.update().where(locks.c.locked_until > locked_until).values(locked_until=locked_until)
+                locks.update()
+                .where(locks.c.locked_until > locked_until)
+                .values(locked_until=locked_until)
             )
         if known is None:
             return False
         waited = self._queue.reschedule_waiting()
         set_back_s = round((known - started_at).total_seconds())
-        log.warning("the database's clock was set back", extra={"by_s": set_back_s, "due_now": waited})
+        log.warning(
+            "the database's clock was set back", extra={"by_s": set_back_s, "due_now": waited}
+        )
         return True

@@ -39,7 +39,15 @@ from hls_handler.db.values import (
     literal,
     to_ms,
 )
-from hls_handler.deliveries import HEAD_START_MS, PRIORITY_BOT_REQUEST, Accepted, Lease, NewDelivery, Posted, State
+from hls_handler.deliveries import (
+    HEAD_START_MS,
+    PRIORITY_BOT_REQUEST,
+    Accepted,
+    Lease,
+    NewDelivery,
+    Posted,
+    State,
+)
 from hls_handler.events import event_key
 from hls_handler.queue.accepting import BatchAcceptor
 from hls_handler.queue.audit import record_change
@@ -55,20 +63,32 @@ _UNLIMITED = 1_000_000
 _PASSED: ColumnElement[int] = literal_column("0")  # a time in ms
 
 _c = deliveries.c
-_waiting, _other, _counted = deliveries.alias("waiting"), deliveries.alias("other"), deliveries.alias("counted")
+_waiting, _other, _counted = (
+    deliveries.alias("waiting"),
+    deliveries.alias("other"),
+    deliveries.alias("counted"),
+)
 
 
 def count_deliveries(table: FromClause, state: Literal["running", "dead"]) -> Select[int]:
     # `has > 0` is always true; with this condition, SQLite uses a partial index.
     has = {"running": table.c.lease_until, "dead": table.c.id}[state]
-    return select(func.count()).select_from(table).where(table.c.state == literal(state), has > literal_column("0"))
+    return (
+        select(func.count())
+        .select_from(table)
+        .where(table.c.state == literal(state), has > literal_column("0"))
+    )
 
 
 _HAS_FREE_PLACE = count_deliveries(_counted, "running").scalar_subquery() < bindparam("concurrency")
-_HAS_PLACE_FOR_COMMAND = count_deliveries(_counted, "running").scalar_subquery() <= bindparam("concurrency")
+_HAS_PLACE_FOR_COMMAND = count_deliveries(_counted, "running").scalar_subquery() <= bindparam(
+    "concurrency"
+)
 _SAME_CONVERSATION = _other.c.conversation_key == _waiting.c.conversation_key  # never true for NULL
 _OTHER_RUNS = and_(_SAME_CONVERSATION, _other.c.state == literal("running"))
-_OTHER_IS_BEFORE = and_(_SAME_CONVERSATION, _other.c.state == literal("queued"), _other.c.id < _waiting.c.id)
+_OTHER_IS_BEFORE = and_(
+    _SAME_CONVERSATION, _other.c.state == literal("queued"), _other.c.id < _waiting.c.id
+)
 _IS_CLAIMABLE = and_(
     _waiting.c.state == literal("queued"),
     ~is_paused(_waiting),
@@ -76,14 +96,21 @@ _IS_CLAIMABLE = and_(
     ~exists().where(_OTHER_IS_BEFORE),
 )
 _NO_WORKER: dict[str, object] = {"worker": None, "lease_until": None}
-_NO_FAILURES: dict[str, object] = {"attempts": 0, "failures": 0, "crashes": 0, "first_failure_at": None}
+_NO_FAILURES: dict[str, object] = {
+    "attempts": 0,
+    "failures": 0,
+    "crashes": 0,
+    "first_failure_at": None,
+}
 _DELETE_SLOTS = slots.delete().where(slots.c.delivery_id == bindparam("of_delivery"))
 
 
 class DeliveryQueue:
     """The stored deliveries. Each method is one transaction, and raises `StoreUnavailable` if that fails."""
 
-    def __init__(self, database: Database, checkpoints: Checkpoints, counters: CounterWriter) -> None:
+    def __init__(
+        self, database: Database, checkpoints: Checkpoints, counters: CounterWriter
+    ) -> None:
         self._database, self._checkpoints, self._counters = database, checkpoints, counters
         self._acceptor = BatchAcceptor(database, counters)
         now = database.now
@@ -110,10 +137,17 @@ class DeliveryQueue:
             .returning(*(_c[name] for name in Lease.__annotations__))
             for is_allowed in (_HAS_FREE_PLACE, and_(_waiting.c.is_command, _HAS_PLACE_FOR_COMMAND))
         )
-        self._renew = deliveries.update().where(is_held(now)).values(lease_until=lease_until).returning(_c.lease_until)
+        self._renew = (
+            deliveries.update()
+            .where(is_held(now))
+            .values(lease_until=lease_until)
+            .returning(_c.lease_until)
+        )
         is_due = select(_waiting.c.id).where(_IS_CLAIMABLE, has_passed(_waiting.c.due_at, now))
         is_command_due = is_due.where(_waiting.c.is_command)
-        has_expired = select(_c.id).where(_c.state == literal("running"), has_passed(_c.lease_until, now))
+        has_expired = select(_c.id).where(
+            _c.state == literal("running"), has_passed(_c.lease_until, now)
+        )
         may_start = and_(~is_everything_paused(), _HAS_FREE_PLACE)
         may_start_command = and_(~is_everything_paused(), _HAS_PLACE_FOR_COMMAND)
         # CASE, because SQLite evaluates a condition in WHERE for each queued delivery, and `min` reads all of them.
@@ -123,7 +157,9 @@ class DeliveryQueue:
             (and_(may_start_command, is_command_due.exists()), _PASSED),
             (may_start, select(func.min(_waiting.c.due_at)).where(_IS_CLAIMABLE).scalar_subquery()),
         )
-        expiry = select(func.min(_c.lease_until)).where(_c.state == literal("running")).scalar_subquery()
+        expiry = (
+            select(func.min(_c.lease_until)).where(_c.state == literal("running")).scalar_subquery()
+        )
         self._next_times = select(due, expiry, now)
         self._expired = (
             select(_c.id, _c.guid, _c.repository, _c.crashes, _c.has_progress)
@@ -148,7 +184,9 @@ class DeliveryQueue:
         """
         return self._acceptor.accept(batch, replay_window_h=replay_window_h, counts=counts)
 
-    def claim(self, *, worker: str, lease_s: float, max_crashes: int, concurrency: int = _UNLIMITED) -> Lease | None:
+    def claim(
+        self, *, worker: str, lease_s: float, max_crashes: int, concurrency: int = _UNLIMITED
+    ) -> Lease | None:
         """Claim the due delivery with the smallest sort key; None if there is none.
 
         First, deliveries whose lease has expired are queued again; after `max_crashes` crashes they become dead.
@@ -157,10 +195,13 @@ class DeliveryQueue:
         """
         terms = {"by": worker, "lease_ms": int(lease_s * 1000), "concurrency": concurrency}
         with self._database.writing() as connection:
-            self._database.lock_claims(connection)  # otherwise two claims together could exceed `concurrency`
+            self._database.lock_claims(
+                connection
+            )  # otherwise two claims together could exceed `concurrency`
             dead = self._take_back_expired(connection, max_crashes)
             row = (
-                connection.execute(self._claim, terms).first() or connection.execute(self._claim_command, terms).first()
+                connection.execute(self._claim, terms).first()
+                or connection.execute(self._claim_command, terms).first()
             )
         for guid, repository, reason in dead:
             ids = {"delivery": guid, "repository": repository}
@@ -194,7 +235,9 @@ class DeliveryQueue:
         The leases are then from a process that has ended. The next `claim` counts a crash for each delivery with such
         a lease, unless the column `has_progress` is true.
         """
-        end = deliveries.update().where(_c.state == literal("running"), _c.lease_until > self._database.now)
+        end = deliveries.update().where(
+            _c.state == literal("running"), _c.lease_until > self._database.now
+        )
         with self._database.writing() as connection:
             return connection.execute(end.values(lease_until=self._database.now)).rowcount
 
@@ -205,7 +248,9 @@ class DeliveryQueue:
         only a command that is due and the expiry of a lease count.
         """
         with self._database.reading() as connection:
-            due_at, expires_at, now = connection.execute(self._next_times, {"concurrency": concurrency}).one()
+            due_at, expires_at, now = connection.execute(
+                self._next_times, {"concurrency": concurrency}
+            ).one()
         moments = [moment for moment in (due_at, expires_at) if moment is not None]
         return max(0.0, (min(moments) - now) / 1000) if moments else None
 
@@ -228,7 +273,12 @@ class DeliveryQueue:
         `github_requests` is the number of requests that this attempt sent.
         """
         prepared = prepare(changes)
-        values: dict[str, object] = {"state": state, "reason": reason, "reason_kind": kind, "handler": handler}
+        values: dict[str, object] = {
+            "state": state,
+            "reason": reason,
+            "reason_kind": kind,
+            "handler": handler,
+        }
         values["duration_ms"] = None if took_s is None else round(took_s * 1000)
         values["github_requests"] = (lease.github_requests or 0) + github_requests
         if state == "ignored":
@@ -238,7 +288,9 @@ class DeliveryQueue:
         if posting is not None:
             values |= {"posting_status": posting, "posting_error": None}
         with self._database.writing() as connection:
-            row = connection.execute(self._finish, prepared.columns | values | lease_parameters(lease)).first()
+            row = connection.execute(
+                self._finish, prepared.columns | values | lease_parameters(lease)
+            ).first()
             if row is None:
                 raise lease_lost(lease)
             counts = self._checkpoints.apply(connection, row.id, prepared)
@@ -246,7 +298,9 @@ class DeliveryQueue:
             if lease.attempt > 1:  # a delivery that reserves a slot is postponed
                 connection.execute(_DELETE_SLOTS, {"of_delivery": row.id})
             counts += count_end(state, repository=lease.repository, kind=kind, handler=handler)
-            counts += _count_github_requests(event_key(lease.event, lease.action), github_requests, is_end=True)
+            counts += _count_github_requests(
+                event_key(lease.event, lease.action), github_requests, is_end=True
+            )
             if state == "done":
                 counts += _count_processing_time(row.finished_at - row.queued_at)
                 if row.failures:
@@ -264,10 +318,24 @@ class DeliveryQueue:
         github_requests: int = 0,
     ) -> None:
         """End a delivery that failed for good; an operator or a redelivery can run it again. Raises `LeaseLost`."""
-        self.finish(lease, "dead", reason=reason, took_s=took_s, handler=handler, github_requests=github_requests)
+        self.finish(
+            lease,
+            "dead",
+            reason=reason,
+            took_s=took_s,
+            handler=handler,
+            github_requests=github_requests,
+        )
 
     def reschedule(
-        self, lease: Lease, *, at: datetime, reason: str, failed: bool, counts: bool, github_requests: int = 0
+        self,
+        lease: Lease,
+        *,
+        at: datetime,
+        reason: str,
+        failed: bool,
+        counts: bool,
+        github_requests: int = 0,
     ) -> None:
         """Queue the delivery again, due at `at` or in two days, whichever is earlier. Raises `LeaseLost`.
 
@@ -283,7 +351,12 @@ class DeliveryQueue:
             values |= {"failures": _c.failures + 1, "first_failure_at": first_failure_at}
         if counts:
             values["attempts"] = _c.attempts + 1
-        update = deliveries.update().where(is_held(self._database.now)).values(_NO_WORKER | values).returning(_c.id)
+        update = (
+            deliveries.update()
+            .where(is_held(self._database.now))
+            .values(_NO_WORKER | values)
+            .returning(_c.id)
+        )
         with self._database.writing() as connection:
             row_id = connection.execute(update, lease_parameters(lease)).scalar()
             if row_id is None:
@@ -293,7 +366,9 @@ class DeliveryQueue:
                 connection.execute(_DELETE_SLOTS, {"of_delivery": row_id})
             if github_requests:
                 key = event_key(lease.event, lease.action)
-                self._counters.add(connection, _count_github_requests(key, github_requests, is_end=False))
+                self._counters.add(
+                    connection, _count_github_requests(key, github_requests, is_end=False)
+                )
 
     def reschedule_waiting(self, *, forget_servers: bool = True) -> int:
         """Make all waiting deliveries due now; return their number. Also deletes all reserved slots of rate limits.
@@ -302,10 +377,16 @@ class DeliveryQueue:
         also ends the holds of rate limits, even if GitHub or Claude asked to wait longer. Pass False at a start if
         other processes may be running.
         """
-        due = deliveries.update().where(_c.state == literal("queued"), _c.due_at > self._database.now)
+        due = deliveries.update().where(
+            _c.state == literal("queued"), _c.due_at > self._database.now
+        )
         reset = {"next_at": 0} | ({"held_until": 0} if forget_servers else {})
-        with self._database.writing() as connection:  # locks as a worker does: delivery, rate limit, slot
-            self._database.lock_accepts(connection)  # otherwise a deadlock with `accept`, which also changes many rows
+        with (
+            self._database.writing() as connection
+        ):  # locks as a worker does: delivery, rate limit, slot
+            self._database.lock_accepts(
+                connection
+            )  # otherwise a deadlock with `accept`, which also changes many rows
             waited = connection.execute(due.values(due_at=self._database.now)).rowcount
             connection.execute(rate_limits.update().values(reset))
             connection.execute(slots.delete())
@@ -321,20 +402,28 @@ class DeliveryQueue:
         front = now - PRIORITY_BOT_REQUEST * HEAD_START_MS  # as `sort_key()` computes it
         first = {"due_at": now, "priority": PRIORITY_BOT_REQUEST, "sort_key": front}
         not_later = {"sort_key": case((_c.sort_key < front, _c.sort_key), else_=front)}
-        at_once = deliveries.update().where(_c.guid == guid, _c.state == literal("queued")).values(first | not_later)
+        at_once = (
+            deliveries.update()
+            .where(_c.guid == guid, _c.state == literal("queued"))
+            .values(first | not_later)
+        )
         is_ended = or_(_c.state == literal("dead"), _c.state == literal("ignored"))
         is_retried = and_(_c.guid == guid, is_ended, _c.body.is_not(None))
         again = (
             deliveries.update()
             .where(is_retried)
             .values(
-                first | _NO_FAILURES | {"state": "queued", "queued_at": now, "finished_at": None, "duration_ms": None}
+                first
+                | _NO_FAILURES
+                | {"state": "queued", "queued_at": now, "finished_at": None, "duration_ms": None}
             )
             .values(reason="an operator runs it again", reason_kind=None)
         )
         with self._database.writing() as connection:
             is_due = connection.execute(at_once).rowcount
-            ended = connection.execute(select(_c.state, _c.finished_at).where(is_retried).with_for_update()).first()
+            ended = connection.execute(
+                select(_c.state, _c.finished_at).where(is_retried).with_for_update()
+            ).first()
             connection.execute(again)
             if ended is not None:
                 self._counters.uncount_end(connection, ended.state, ended.finished_at)
@@ -342,7 +431,9 @@ class DeliveryQueue:
                 record_change(self._database, connection, by, "retry", guid)
             return connection.execute(select(_c.state).where(_c.guid == guid)).scalar()
 
-    def _take_back_expired(self, connection: Connection, max_crashes: int) -> list[tuple[str, str | None, str]]:
+    def _take_back_expired(
+        self, connection: Connection, max_crashes: int
+    ) -> list[tuple[str, str | None, str]]:
         """Queue deliveries again. Return GUID, repository and reason of those that become dead instead."""
         counts: Counter[tuple[str, str]] = Counter()
         dead: list[tuple[str, str | None, str]] = []
@@ -355,7 +446,12 @@ class DeliveryQueue:
             else:
                 reason = f"its worker died {count(crashes, 'time')} without completing another step"
                 now = self._database.now
-                values |= {"state": "dead", "finished_at": now, "duration_ms": now - _c.received_at, "reason": reason}
+                values |= {
+                    "state": "dead",
+                    "finished_at": now,
+                    "duration_ms": now - _c.received_at,
+                    "reason": reason,
+                }
                 counts += count_end("dead", repository=row.repository)
                 dead.append((row.guid, row.repository, reason))
             connection.execute(deliveries.update().where(_c.id == row.id).values(values))
@@ -372,7 +468,9 @@ def _lease(row: Row[Any]) -> Lease:
     return from_row(Lease, row, body=body)
 
 
-def _count_github_requests(event_key: str, requests: int, *, is_end: bool) -> Counter[tuple[str, str]]:
+def _count_github_requests(
+    event_key: str, requests: int, *, is_end: bool
+) -> Counter[tuple[str, str]]:
     """Return the counter increments for requests to GitHub that an attempt at a delivery sent.
 
     The average of an event is the first counter divided by the second one, which counts deliveries (`is_end`).
@@ -389,4 +487,10 @@ def _count_processing_time(duration_ms: int) -> Counter[tuple[str, str]]:
     For 700 ms: {("processing_ms", ""): 700, ("processing_count", ""): 1, ("processing_le", "1"): 1}.
     """
     bucket = next((f"{bound:g}" for bound in BUCKETS_S if duration_ms <= bound * 1000), "inf")
-    return Counter({("processing_ms", ""): duration_ms, ("processing_count", ""): 1, ("processing_le", bucket): 1})
+    return Counter(
+        {
+            ("processing_ms", ""): duration_ms,
+            ("processing_count", ""): 1,
+            ("processing_le", bucket): 1,
+        }
+    )

@@ -142,14 +142,18 @@ class AcceptQueue:
             self._commit(batch, counts)
 
     def _has_work(self) -> bool:
-        must_commit = self._must_commit and bool(self._waiting)  # a delivery that timed out does not wait
+        must_commit = self._must_commit and bool(
+            self._waiting
+        )  # a delivery that timed out does not wait
         return must_commit or self._must_count or self._is_closed
 
     def _commit(self, batch: Sequence[_Waiting], counts: Counts) -> None:
         results: Sequence[Accepted | Exception]
         try:
             accepted = self._store.accept(
-                [waiting.new for waiting in batch], replay_window_h=self._replay_window_h(), counts=counts
+                [waiting.new for waiting in batch],
+                replay_window_h=self._replay_window_h(),
+                counts=counts,
             )
             self._on_commit(accepted)
             results = accepted

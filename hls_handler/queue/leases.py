@@ -79,7 +79,9 @@ class HeldLeases:
         """`renew` extends a lease in the database to the given seconds from now; `lease_s` returns `limits.lease_s`."""
         self._renew_in_database, self._lease_s, self._clock = renew, lease_s, clock
         self._lock = threading.Lock()
-        self._held: dict[tuple[str, int], tuple[Lease, float, float]] = {}  # with expiry and length in s
+        self._held: dict[
+            tuple[str, int], tuple[Lease, float, float]
+        ] = {}  # with expiry and length in s
 
     def now(self) -> float:
         """Return the seconds of a monotonic clock. Call it before you request a lease; pass the result to `add`."""
@@ -97,7 +99,11 @@ class HeldLeases:
         """Renew the leases that expire soon, and remove lost leases. Return False if the database could not be used."""
         now = self._clock()
         with self._lock:
-            due = [lease for lease, until, given_s in self._held.values() if until - now <= FRESH_ABOVE_SHARE * given_s]
+            due = [
+                lease
+                for lease, until, given_s in self._held.values()
+                if until - now <= FRESH_ABOVE_SHARE * given_s
+            ]
         responded = True
         for lease in due:
             try:
@@ -106,7 +112,9 @@ class HeldLeases:
                 self.remove(lease)
             except StoreUnavailable as exc:
                 responded = False
-                log.warning("lease could not be renewed", extra={"delivery": lease.guid, "error": str(exc)})
+                log.warning(
+                    "lease could not be renewed", extra={"delivery": lease.guid, "error": str(exc)}
+                )
         return responded
 
     def require(self, lease: Lease, *, least: float = 0.0) -> None:

@@ -37,7 +37,9 @@ class WriteCompleted:
     lock: str
 
     def write(self, _database: Database, connection: Connection, delivery_id: int) -> Counts:
-        connection.execute(_COMPLETE_WRITE, {"of_write": PENDING_WRITE + self.lock, "of_delivery": delivery_id})
+        connection.execute(
+            _COMPLETE_WRITE, {"of_write": PENDING_WRITE + self.lock, "of_delivery": delivery_id}
+        )
         return {}
 
 
@@ -55,24 +57,34 @@ class LockStatements:
     def __init__(self, database: Database) -> None:
         now, new = database.now, database.insert(locks)
         new = new.values(locked_until=now + bindparam("ttl_ms", type_=BigInteger()))
-        is_free = or_(locks.c.delivery_id == new.excluded["delivery_id"], has_passed(locks.c.locked_until, now))
+        is_free = or_(
+            locks.c.delivery_id == new.excluded["delivery_id"],
+            has_passed(locks.c.locked_until, now),
+        )
         self.take: ReturningInsert[Any] = new.on_conflict_do_update(
             index_elements=["name"],
-            set_={"delivery_id": new.excluded["delivery_id"], "locked_until": new.excluded["locked_until"]},
+            set_={
+                "delivery_id": new.excluded["delivery_id"],
+                "locked_until": new.excluded["locked_until"],
+            },
             where=is_free,
         ).returning(locks.c.name)
-        self._pending = select(locks.c.locked_until, has_passed(locks.c.locked_until, now).label("has_expired")).where(
-            locks.c.name == bindparam("of_write")
-        )
+        self._pending = select(
+            locks.c.locked_until, has_passed(locks.c.locked_until, now).label("has_expired")
+        ).where(locks.c.name == bindparam("of_write"))
 
-    def begin_write(self, connection: Connection, row_id: int, name: str, *, ttl_ms: int) -> int | None:
+    def begin_write(
+        self, connection: Connection, row_id: int, name: str, *, ttl_ms: int
+    ) -> int | None:
         """Record a pending write for the lock `name` and return None.
 
         If another delivery has a pending write for this lock, record nothing and return when that write expires (ms).
         """
         begun = {"name": PENDING_WRITE + name, "delivery_id": row_id, "ttl_ms": ttl_ms}
         while connection.execute(self.take, begun).first() is None:
-            pending = self.find_pending(connection, name)  # of a delivery that took the expired lock
+            pending = self.find_pending(
+                connection, name
+            )  # of a delivery that took the expired lock
             if pending is not None and not pending.has_expired:
                 return int(pending.locked_until)
         return None
@@ -121,7 +133,10 @@ class Locks:
         reschedule, or at the delivery's end.
         """
         holder = None
-        with self._checkpoints.writing(lease, changes, durable=False, check=check) as (connection, row_id):
+        with self._checkpoints.writing(lease, changes, durable=False, check=check) as (
+            connection,
+            row_id,
+        ):
             lock = {"name": name, "delivery_id": row_id, "ttl_ms": int(ttl_s * 1000)}
             if connection.execute(self._locks.take, lock).first() is None:
                 holder = connection.execute(self._holder, {"of_name": name}).one()

@@ -35,11 +35,18 @@ class Pauses:
         `by` is the person who does it, for the audit.
         """
         new = self._database.insert(pauses).values(
-            name=_name(repository), repository=repository, reason=reason, paused_at=self._database.now
+            name=_name(repository),
+            repository=repository,
+            reason=reason,
+            paused_at=self._database.now,
         )
         with self._database.writing() as connection:
-            known = connection.execute(select(pauses.c.name).where(pauses.c.name == _name(repository))).first()
-            connection.execute(new.on_conflict_do_update(index_elements=["name"], set_={"reason": reason}))
+            known = connection.execute(
+                select(pauses.c.name).where(pauses.c.name == _name(repository))
+            ).first()
+            connection.execute(
+                new.on_conflict_do_update(index_elements=["name"], set_={"reason": reason})
+            )
             record_change(self._database, connection, by, "pause", repository or "")
         return known is None
 
@@ -76,13 +83,17 @@ def _name(repository: str | None) -> str:
 def find_pause(repository: str | None, pauses: Sequence[Pause]) -> Pause | None:
     """Return the pause that applies to "owner/repo", or None. If two apply, return the pause of everything."""
     name = (repository or "").lower()
-    fitting = [pause for pause in pauses if pause.repository is None or pause.repository.lower() == name]
+    fitting = [
+        pause for pause in pauses if pause.repository is None or pause.repository.lower() == name
+    ]
     return min(fitting, key=lambda pause: pause.repository is not None, default=None)
 
 
 def describe_pause(pause: Pause) -> str:
     """Return a sentence: "owner/repo is paused since 2026-11-20 20:00 UTC: a migration"."""
-    since = f"{pause.repository or 'everything'} is paused since {pause.paused_at:%Y-%m-%d %H:%M} UTC"
+    since = (
+        f"{pause.repository or 'everything'} is paused since {pause.paused_at:%Y-%m-%d %H:%M} UTC"
+    )
     return f"{since}: {pause.reason}" if pause.reason else since
 
 
@@ -93,4 +104,8 @@ def resume_command(pause: Pause) -> str:
 
 def pause_to_dict(pause: Pause) -> dict[str, object]:
     """Return the pause as JSON for /stats; `repository` is null for a pause of everything."""
-    return {"repository": pause.repository, "reason": pause.reason, "since": pause.paused_at.isoformat()}
+    return {
+        "repository": pause.repository,
+        "reason": pause.reason,
+        "since": pause.paused_at.isoformat(),
+    }

@@ -56,7 +56,9 @@ def next_slot(state: RateLimitState, *, reserved: int | None, interval_ms: int, 
     the second rule, all deliveries that missed their slots in a downtime would be postponed to the same time. If the
     clock was set back since the last slot was used, the slots from before it do not count.
     """
-    if max(state.next_at, state.held_until) > now + FURTHEST_MS:  # implausible: the clock was set back
+    if (
+        max(state.next_at, state.held_until) > now + FURTHEST_MS
+    ):  # implausible: the clock was set back
         state, reserved = RateLimitState(now, 0, 0), None
     if was_set_back(state, now):
         state = RateLimitState(now, state.held_until, 0)
@@ -65,13 +67,19 @@ def next_slot(state: RateLimitState, *, reserved: int | None, interval_ms: int, 
         and state.held_until <= reserved <= state.next_at
         and now <= reserved + interval_ms + _LATE_MS
     )
-    begins_at = reserved if is_mine and reserved is not None else max(state.next_at, state.held_until, now)
+    begins_at = (
+        reserved if is_mine and reserved is not None else max(state.next_at, state.held_until, now)
+    )
     slot_at = max(begins_at, state.last_slot_at + interval_ms)
     early_ms = _EARLY_MS if interval_ms < _EARLY_MS else 0
     is_now = slot_at - early_ms <= now and state.held_until <= now
     used_at = max(slot_at, now)
     next_at = max(state.next_at, used_at + interval_ms)
-    return Slot(is_now, slot_at, RateLimitState(next_at, state.held_until, used_at if is_now else state.last_slot_at))
+    return Slot(
+        is_now,
+        slot_at,
+        RateLimitState(next_at, state.held_until, used_at if is_now else state.last_slot_at),
+    )
 
 
 def was_set_back(state: RateLimitState, now: int) -> bool:
@@ -80,7 +88,9 @@ def was_set_back(state: RateLimitState, now: int) -> bool:
 
 
 _UPDATE = rate_limits.update().where(rate_limits.c.name == bindparam("of_name"))
-_MINE = and_(slots.c.delivery_id == bindparam("of_delivery"), slots.c.rate_limit == bindparam("of_name"))
+_MINE = and_(
+    slots.c.delivery_id == bindparam("of_delivery"), slots.c.rate_limit == bindparam("of_name")
+)
 _SELECT = (
     select(
         rate_limits.c.next_at,
@@ -98,19 +108,27 @@ _MOVABLE = (
     .join(deliveries, deliveries.c.id == slots.c.delivery_id)
     .where(slots.c.rate_limit == bindparam("of_name"), slots.c.can_move)
     .where(slots.c.slot_at > bindparam("after"), slots.c.slot_at < bindparam("before"))
-    .where(deliveries.c.sort_key >= _KEY - 2 * HEAD_START_MS)  # else a later write could wait forever
+    .where(
+        deliveries.c.sort_key >= _KEY - 2 * HEAD_START_MS
+    )  # else a later write could wait forever
     .order_by(slots.c.slot_at)
     .limit(1)
     .with_for_update(skip_locked=True)  # a delivery locks its row before it uses its slot
 )
 _MOVE = slots.update().where(_MINE).values(slot_at=bindparam("to"))
-_IS_DUE_THEN = and_(deliveries.c.id == bindparam("of_delivery"), deliveries.c.due_at == bindparam("at"))
+_IS_DUE_THEN = and_(
+    deliveries.c.id == bindparam("of_delivery"), deliveries.c.due_at == bindparam("at")
+)
 _DELAY = deliveries.update().where(_IS_DUE_THEN).values(due_at=bindparam("to"))
 
 
 class RateLimiter:
     def __init__(self, database: Database, checkpoints: Checkpoints) -> None:
-        self._database, self._checkpoints, self._locks = database, checkpoints, LockStatements(database)
+        self._database, self._checkpoints, self._locks = (
+            database,
+            checkpoints,
+            LockStatements(database),
+        )
 
     def take_slot(
         self,
@@ -139,11 +157,15 @@ class RateLimiter:
         with self._checkpoints.writing(lease, changes, check=check) as (connection, row_id):
             locked = self.lock(connection, name, row_id)
             now = self._database.now_in(connection)
-            slot = self.use_slot(connection, row_id, name, interval_s, locked, now, until=until, can_move=can_move)
+            slot = self.use_slot(
+                connection, row_id, name, interval_s, locked, now, until=until, can_move=can_move
+            )
             pending_until = None
             if slot.is_now and pending_write is not None:
                 ttl_ms = int(slowest_write_s * 1000)
-                pending_until = self._locks.begin_write(connection, row_id, pending_write, ttl_ms=ttl_ms)
+                pending_until = self._locks.begin_write(
+                    connection, row_id, pending_write, ttl_ms=ttl_ms
+                )
         if not slot.is_now:
             raise Postponed(f"waits for a slot of the rate limit {name}", at=from_ms(slot.slot_at))
         if pending_until is not None:
@@ -159,7 +181,9 @@ class RateLimiter:
             now = self._database.now_in(connection)
             slot = next_slot(state, reserved=None, interval_ms=round(interval_s * 1000), now=now)
             if slot.slot_at - now > within_s * 1000:
-                raise Postponed(f"waits for a slot of the rate limit {name}", at=from_ms(slot.slot_at))
+                raise Postponed(
+                    f"waits for a slot of the rate limit {name}", at=from_ms(slot.slot_at)
+                )
             self._update(connection, name, slot.after)
         return from_ms(slot.slot_at)
 
@@ -172,7 +196,11 @@ class RateLimiter:
             state = self.lock(connection, name).state
             until_ms = min(to_ms(until), self._database.now_in(connection) + FURTHEST_MS - HOUR_MS)
             held_until = max(state.held_until, until_ms)
-            self._update(connection, name, RateLimitState(max(state.next_at, until_ms), held_until, state.last_slot_at))
+            self._update(
+                connection,
+                name,
+                RateLimitState(max(state.next_at, until_ms), held_until, state.last_slot_at),
+            )
 
     def release(self, name: str) -> None:
         """End the hold of a rate limit, because the server answers again."""
@@ -187,13 +215,22 @@ class RateLimiter:
     def all_held(self) -> dict[str, datetime]:
         """Return {name: until when it is held (aware UTC)} of the rate limits that are held now."""
         is_held = ~has_passed(rate_limits.c.held_until, self._database.now)
-        held = select(rate_limits.c.name, rate_limits.c.held_until).where(is_held).order_by(rate_limits.c.name)
+        held = (
+            select(rate_limits.c.name, rate_limits.c.held_until)
+            .where(is_held)
+            .order_by(rate_limits.c.name)
+        )
         with self._database.reading() as connection:
             return {row.name: from_ms(row.held_until) for row in connection.execute(held)}
 
     def all_waits(self, *, longer_than_s: float) -> dict[str, datetime]:
         """Return {name: next slot (aware UTC)} of the rate limits whose next slot is further away."""
-        query = select(rate_limits.c.name, rate_limits.c.next_at, rate_limits.c.held_until, rate_limits.c.last_slot_at)
+        query = select(
+            rate_limits.c.name,
+            rate_limits.c.next_at,
+            rate_limits.c.held_until,
+            rate_limits.c.last_slot_at,
+        )
         with self._database.reading() as connection:
             now = self._database.now_in(connection)
             rows = connection.execute(query.order_by(rate_limits.c.name)).all()
@@ -201,7 +238,8 @@ class RateLimiter:
         return {
             name: from_ms(state.next_at)
             for name, state in states.items()
-            if now + longer_than_s * 1000 < state.next_at <= now + FURTHEST_MS and not was_set_back(state, now)
+            if now + longer_than_s * 1000 < state.next_at <= now + FURTHEST_MS
+            and not was_set_back(state, now)
         }
 
     def lock(self, connection: Connection, name: str, row_id: int | None = None) -> LockedRateLimit:
@@ -236,11 +274,15 @@ class RateLimiter:
 
         Before this call, the caller must check the lease, then call `lock` to get `locked`, then read `now` (ms).
         """
-        slot = next_slot(locked.state, reserved=locked.reserved, interval_ms=round(interval_s * 1000), now=now)
+        slot = next_slot(
+            locked.state, reserved=locked.reserved, interval_ms=round(interval_s * 1000), now=now
+        )
         if until is not None and not slot.is_now and slot.slot_at > to_ms(until):
             return slot
         if locked.reserved is not None:
-            connection.execute(slots.delete().where(_MINE), {"of_delivery": row_id, "of_name": name})
+            connection.execute(
+                slots.delete().where(_MINE), {"of_delivery": row_id, "of_name": name}
+            )
         self._update(connection, name, slot.after)
         if not slot.is_now:
             if not can_move:
@@ -248,20 +290,46 @@ class RateLimiter:
             self.reserve(connection, row_id, name, slot.slot_at, can_move=can_move)
         return slot
 
-    def _exchange(self, connection: Connection, row_id: int, name: str, slot: Slot, now: int) -> Slot:
+    def _exchange(
+        self, connection: Connection, row_id: int, name: str, slot: Slot, now: int
+    ) -> Slot:
         limits = {"after": max(now, slot.after.held_until), "before": slot.slot_at}
-        moved = connection.execute(_MOVABLE, {"of_name": name, "for_delivery": row_id, **limits}).first()
+        moved = connection.execute(
+            _MOVABLE, {"of_name": name, "for_delivery": row_id, **limits}
+        ).first()
         if moved is None:
             return slot
-        terms = {"of_name": name, "of_delivery": moved.delivery_id, "at": moved.slot_at, "to": slot.slot_at}
+        terms = {
+            "of_name": name,
+            "of_delivery": moved.delivery_id,
+            "at": moved.slot_at,
+            "to": slot.slot_at,
+        }
         connection.execute(_MOVE, terms)
         connection.execute(_DELAY, terms)
         return replace(slot, slot_at=moved.slot_at)
 
-    def reserve(self, connection: Connection, row_id: int, name: str, slot_at: int, *, can_move: bool = False) -> None:
-        reserved = {"delivery_id": row_id, "rate_limit": name, "slot_at": slot_at, "can_move": can_move}
+    def reserve(
+        self,
+        connection: Connection,
+        row_id: int,
+        name: str,
+        slot_at: int,
+        *,
+        can_move: bool = False,
+    ) -> None:
+        reserved = {
+            "delivery_id": row_id,
+            "rate_limit": name,
+            "slot_at": slot_at,
+            "can_move": can_move,
+        }
         self._database.insert_rows(connection, slots, [reserved])
 
     def _update(self, connection: Connection, name: str, after: RateLimitState) -> None:
-        values = {"next_at": after.next_at, "held_until": after.held_until, "last_slot_at": after.last_slot_at}
+        values = {
+            "next_at": after.next_at,
+            "held_until": after.held_until,
+            "last_slot_at": after.last_slot_at,
+        }
         connection.execute(_UPDATE, {"of_name": name, **values})

@@ -51,7 +51,11 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
         text = describe_text(reply.text) or "nothing"
         yield f"Claude's reply to {reply.prompt_id} could not be used: {reply.problem}. It was: {text}"
     for answered in report.answers:
-        source = f", from the cache ({_minute(answered.cached_at)})" if answered.cached_at is not None else ""
+        source = (
+            f", from the cache ({_minute(answered.cached_at)})"
+            if answered.cached_at is not None
+            else ""
+        )
         source += f", by {answered.usage.model}" if "/" in answered.usage.model else ""
         yield f"Claude's reply to {answered.prompt_id}{source}: {describe_reply(answered)}"
     if report.unverified:
@@ -59,19 +63,25 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
     if row.analysis_status == "failed":
         yield f"The analysis failed: {row.analysis_error}"
     for outcome in report.outcomes:
-        yield f"{outcome.action.capitalize()}: {outcome.detail}." + (f" {outcome.url}" if outcome.url else "")
+        yield f"{outcome.action.capitalize()}: {outcome.detail}." + (
+            f" {outcome.url}" if outcome.url else ""
+        )
         if outcome.action == "check" and outcome.body:
             yield from _describe_check(outcome.body)
     if report.settings_comment is not None and report.settings_comment.kind != "withheld":
-        yield f"Comment about problems in the repository settings: {report.settings_comment.detail}." + (
-            f" {report.settings_comment.url}" if report.settings_comment.url else ""
+        yield (
+            f"Comment about problems in the repository settings: {report.settings_comment.detail}."
+            + (f" {report.settings_comment.url}" if report.settings_comment.url else "")
         )
     if row.posting_status == "failed":
         yield f"Posting failed: {row.posting_error}"
     if report.shadow is not None:
         yield describe_shadow(report.shadow)
     yield _describe_state(report)
-    yield from (f"Check, ended by the service after the delivery: {result}." for result in report.service_results)
+    yield from (
+        f"Check, ended by the service after the delivery: {result}."
+        for result in report.service_results
+    )
     if report.calls:
         yield _cost(report)
     elif any(answered.cached_at is not None for answered in report.answers):
@@ -88,7 +98,10 @@ def _describe_fallbacks(calls: Sequence[CallRow]) -> Iterator[str]:
 
 def _describe_check(summary: str) -> Iterator[str]:
     """Yield the lines of a check's summary, without the marks of headings and lists, and its table as one sentence."""
-    lines = [(line[:1], line.strip("|#- ").replace(" | ", " ").replace("`", "")) for line in summary.split("\n")]
+    lines = [
+        (line[:1], line.strip("|#- ").replace(" | ", " ").replace("`", ""))
+        for line in summary.split("\n")
+    ]
     shown = [f"The check says: {text}" for mark, text in lines if text and mark != "|"]
     yield from shown[:MAX_CHECK_LINES]
     if len(shown) > MAX_CHECK_LINES:
@@ -137,7 +150,9 @@ def _cost(report: DeliveryReport) -> str:
     tokens_out = sum(call.output_tokens or 0 for call in report.calls)
     shadow_calls = sum(call.of_shadow for call in report.calls)
     shadow_part = f" ({shadow_calls} of them for the shadow prompt)" if shadow_calls else ""
-    return f"{calls} to Claude{shadow_part}, {tokens_in} in, {tokens_out} out, {sum(costs):.6f} USD."
+    return (
+        f"{calls} to Claude{shadow_part}, {tokens_in} in, {tokens_out} out, {sum(costs):.6f} USD."
+    )
 
 
 def describe_steps(report: DeliveryReport) -> Iterator[str]:
@@ -164,21 +179,31 @@ def describe_steps(report: DeliveryReport) -> Iterator[str]:
 class DeliveryReport:
     delivery: DeliveryRow
     rule: str | None  # why the event was accepted, as a sentence; None if it was not accepted
-    repository_settings: str | None  # sentences about the settings files of repositories; None if there are none
+    repository_settings: (
+        str | None
+    )  # sentences about the settings files of repositories; None if there are none
     settings_comment: Outcome | None  # result of the comment about problems in .github/hls.yaml
     omitted: tuple[str, ...]  # sentences about content that was left out of the prompt
     context: str | None  # what Claude got besides the event: "AGENTS.md (about 120 tokens)"
     answers: tuple[ValidReply, ...]  # Claude's valid replies, except to the shadow prompt
-    unusable: tuple[UnusableReply, ...]  # Claude's replies that could not be used, except to the shadow prompt
+    unusable: tuple[
+        UnusableReply, ...
+    ]  # Claude's replies that could not be used, except to the shadow prompt
     outcomes: tuple[Outcome, ...]
     calls: tuple[CallRow, ...]
     steps: tuple[Step, ...]
-    facts: str | None = None  # JSON of what was read from GitHub; redacted, but untrusted; None before it is read
+    facts: str | None = (
+        None  # JSON of what was read from GitHub; redacted, but untrusted; None before it is read
+    )
     shadow: ShadowResult | None = None
     unverified: str | None = None  # why the findings were not verified; "" or None if they were
-    service_results: tuple[str, ...] = ()  # how the service ended its check afterwards: "cancelled: Not reviewed: ..."
+    service_results: tuple[
+        str, ...
+    ] = ()  # how the service ended its check afterwards: "cancelled: Not reviewed: ..."
     pause: Pause | None = None  # the pause that blocks a queued delivery
-    blocker: str | None = None  # GUID of the delivery of the same conversation that blocks a queued one
+    blocker: str | None = (
+        None  # GUID of the delivery of the same conversation that blocks a queued one
+    )
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -188,19 +213,30 @@ class DeliveryReport:
     @property
     def comment(self) -> str | None:
         """Text of the last comment that was written. In a dry run, the text that would have been written."""
-        bodies = [outcome.body for outcome in self.outcomes if outcome.action == "comment" and outcome.body]
+        bodies = [
+            outcome.body
+            for outcome in self.outcomes
+            if outcome.action == "comment" and outcome.body
+        ]
         return bodies[-1] if bodies else None
 
 
 def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
     steps = store.checkpoints.load(delivery.guid)
-    calls, ordered = tuple(store.calls.calls_of(delivery.guid)), sorted(steps.items(), key=lambda item: item[0])
+    calls, ordered = (
+        tuple(store.calls.calls_of(delivery.guid)),
+        sorted(steps.items(), key=lambda item: item[0]),
+    )
     omitted = [OMISSIONS.decode(step) for (name, _), step in ordered if name == OMISSIONS.name]
     answers = [
-        decode_reply_for_display(step) for (name, index), step in ordered if name == ASK and index < FIRST_SHADOW_STEP
+        decode_reply_for_display(step)
+        for (name, index), step in ordered
+        if name == ASK and index < FIRST_SHADOW_STEP
     ]
     unusable = [
-        UNUSABLE.decode(step) for (name, index), step in ordered if name == UNUSABLE.name and index < FIRST_SHADOW_STEP
+        UNUSABLE.decode(step)
+        for (name, index), step in ordered
+        if name == UNUSABLE.name and index < FIRST_SHADOW_STEP
     ]
     outcomes = [OUTCOME.decode(step) for (name, _), step in ordered if name == OUTCOME.name]
     files = [SETTINGS_FILE.decode(steps.get((SETTINGS_FILE.name, index))) for index in range(2)]
@@ -221,6 +257,8 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
         shadow=SHADOW.decode(steps.get((SHADOW.name, 0))),
         service_results=store.commit_checks.service_results(delivery.guid),
         unverified=UNVERIFIED.decode(steps.get((UNVERIFIED.name, 0))),
-        pause=find_pause(delivery.repository, store.pauses.active()) if delivery.state == "queued" else None,
+        pause=find_pause(delivery.repository, store.pauses.active())
+        if delivery.state == "queued"
+        else None,
         blocker=store.queue.find_blocking(delivery.guid) if delivery.state == "queued" else None,
     )

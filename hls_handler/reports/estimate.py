@@ -29,7 +29,9 @@ class Estimate:
     max_tokens: int  # the highest limit on the tokens of a reply
     input_tokens: int  # estimated, uncached
     min_usd: float | None  # list price of the input tokens; None if the price of a model is unknown
-    max_usd: float | None  # of the input tokens, written to Claude's prompt cache, and of replies of max_tokens
+    max_usd: (
+        float | None
+    )  # of the input tokens, written to Claude's prompt cache, and of replies of max_tokens
 
 
 def estimate(settings: Claude, *requests: RenderedPrompt) -> Estimate:
@@ -37,7 +39,9 @@ def estimate(settings: Claude, *requests: RenderedPrompt) -> Estimate:
     models = [_name_model(settings, request.prompt) for request in requests]
     limits = [request.prompt.max_tokens or settings.max_tokens for request in requests]
     tokens = [_count_tokens(request) for request in requests]
-    shortest = [Usage(model, input_tokens=number) for model, number in zip(models, tokens, strict=True)]
+    shortest = [
+        Usage(model, input_tokens=number) for model, number in zip(models, tokens, strict=True)
+    ]
     longest = [
         Usage(model, cache_write_tokens=number, output_tokens=limit)
         for model, number, limit in zip(models, tokens, limits, strict=True)

@@ -32,7 +32,10 @@ class ListedDelivery(TypedDict):
     repository: str | None
     number: int | None
     title: Annotated[
-        str | None, Field(description="of the issue or pull request; null also for deliveries of versions before 0.4.0")
+        str | None,
+        Field(
+            description="of the issue or pull request; null also for deliveries of versions before 0.4.0"
+        ),
     ]
     sender: Annotated[str | None, Field(description="login")]
     state: State
@@ -96,17 +99,22 @@ class CallDocument(TypedDict):
 class DeliveryDocument(ListedDelivery):
     """All that is known about a delivery, except the body and what was read from GitHub."""
 
-    started_at: Annotated[str | None, Field(description="when the first measured step after routing began")]
+    started_at: Annotated[
+        str | None, Field(description="when the first measured step after routing began")
+    ]
     finished_at: str | None
     took_s: Annotated[float | None, Field(description="from the receipt to the end")]
     success: Annotated[
-        bool | None, Field(description="true: done; false: dead; null: not finished, ignored or superseded")
+        bool | None,
+        Field(description="true: done; false: dead; null: not finished, ignored or superseded"),
     ]
     input_tokens: Annotated[int, Field(description="of all calls, of all kinds")]
     output_tokens: int
     cost_usd: Annotated[float, Field(description="of the calls whose cost is known")]
     github_requests: Annotated[int | None, Field(description="of all attempts")]
-    failed_attempts: Annotated[int, Field(description="failures and deaths of workers since it was last run again")]
+    failed_attempts: Annotated[
+        int, Field(description="failures and deaths of workers since it was last run again")
+    ]
     rule: str | None
     repository_settings: str | None
     omitted: list[str]
@@ -131,22 +139,37 @@ def to_document(kind: type[Document], source: object, **others: object) -> Docum
 
     Times become texts.
     """
-    values = {name: others[name] if name in others else getattr(source, name) for name in kind.__annotations__}
-    times = {name: value.isoformat() for name, value in values.items() if isinstance(value, datetime)}
+    values = {
+        name: others[name] if name in others else getattr(source, name)
+        for name in kind.__annotations__
+    }
+    times = {
+        name: value.isoformat() for name, value in values.items() if isinstance(value, datetime)
+    }
     return cast(Document, values | times)
 
 
 def deliveries_to_dict(rows: Iterable[DeliveryRow], pauses: Iterable[Pause]) -> DeliveriesDocument:
     """Return the document of `hls deliveries list`."""
     active = tuple(pauses)
-    pauses_of = ((row, find_pause(row.repository, active) if row.state == "queued" else None) for row in rows)
-    return {"deliveries": [to_document(ListedDelivery, row, **_listed(row, pause)) for row, pause in pauses_of]}
+    pauses_of = (
+        (row, find_pause(row.repository, active) if row.state == "queued" else None) for row in rows
+    )
+    return {
+        "deliveries": [
+            to_document(ListedDelivery, row, **_listed(row, pause)) for row, pause in pauses_of
+        ]
+    }
 
 
 def report_to_dict(report: DeliveryReport) -> DeliveryDocument:
     """Return the document of `hls deliveries show`, of each delivery of `hls why`, and of the API."""
     row = report.delivery
-    starts = [step.started_at for step in report.steps if step.started_at is not None and step.name != ROUTE]
+    starts = [
+        step.started_at
+        for step in report.steps
+        if step.started_at is not None and step.name != ROUTE
+    ]
     return to_document(
         DeliveryDocument,
         row,
@@ -179,11 +202,18 @@ def report_to_dict(report: DeliveryReport) -> DeliveryDocument:
             for one in report.outcomes
         ],
         shadow=describe_shadow(report.shadow) if report.shadow else None,
-        calls=[to_document(CallDocument, one, shadow=one.of_shadow, took_s=one.lasted_s) for one in report.calls],
+        calls=[
+            to_document(CallDocument, one, shadow=one.of_shadow, took_s=one.lasted_s)
+            for one in report.calls
+        ],
         steps=[to_document(Step, step) for step in report.steps],
         comment=report.comment,
     )
 
 
 def _listed(row: DeliveryRow, pause: Pause | None) -> dict[str, object]:
-    return {"delivery": row.guid, "event": row.event_key, "pause": describe_pause(pause) if pause else None}
+    return {
+        "delivery": row.guid,
+        "event": row.event_key,
+        "pause": describe_pause(pause) if pause else None,
+    }

@@ -31,7 +31,9 @@ def list_labels(model: type[Reply]) -> Iterator[tuple[str, str]]:
 
 def format_triggers(library: Library, prompt: Prompt) -> str:
     """Return "issues.opened, after issues/triage; only as a shadow"."""
-    triggers = ", ".join([*prompt.on, *(f"after {name}" for name in library.predecessors(prompt.name))])
+    triggers = ", ".join(
+        [*prompt.on, *(f"after {name}" for name in library.predecessors(prompt.name))]
+    )
     return f"{triggers}; only as a shadow" if prompt.name in library.shadows else triggers
 
 
@@ -45,12 +47,18 @@ def format_known_cost(row: PromptStats) -> str:
     if not unknown:
         return format_usd(row.cost_usd)
     calls = count(unknown, "call")
-    return f"{format_usd(row.cost_usd)}, and unknown for {calls}" if row.cost_usd else f"unknown for {calls}"
+    return (
+        f"{format_usd(row.cost_usd)}, and unknown for {calls}"
+        if row.cost_usd
+        else f"unknown for {calls}"
+    )
 
 
 def _format_share(one: FieldFeedback) -> str:
     """Return "6 of 40 labels, 15%" if people changed 6 of the 40 labels that a field set."""
-    return f"{one.corrected} of {count(one.set, 'label')}" + (f", {one.share:.0%}" if one.set else "")
+    return f"{one.corrected} of {count(one.set, 'label')}" + (
+        f", {one.share:.0%}" if one.set else ""
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,31 +70,50 @@ class Version:
 
     @property
     def failed(self) -> str:
-        return ", ".join(f"{number} {outcome}" for outcome, number in sorted(self.failures.items())) or "none"
+        return (
+            ", ".join(f"{number} {outcome}" for outcome, number in sorted(self.failures.items()))
+            or "none"
+        )
 
     def corrected(self) -> str:
         """Return "priority: 6 of 40 labels, 15%; kind: ..."."""
-        return "; ".join(f"{name}: {_format_share(one)}" for name, one in self.corrections.items()) or "none"
+        return (
+            "; ".join(f"{name}: {_format_share(one)}" for name, one in self.corrections.items())
+            or "none"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class LibraryStats:
     rows: Sequence[PromptStats] = ()
-    failures: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # prompt id -> outcome -> number of calls
-    feedback: Mapping[str, Mapping[str, FieldFeedback]] = field(default_factory=dict)  # prompt id -> field of the reply
+    failures: Mapping[str, Mapping[str, int]] = field(
+        default_factory=dict
+    )  # prompt id -> outcome -> number of calls
+    feedback: Mapping[str, Mapping[str, FieldFeedback]] = field(
+        default_factory=dict
+    )  # prompt id -> field of the reply
 
     def versions(self, prompt_id: str) -> list[Version]:
         """Return the version `prompt_id`, then all earlier versions that were used, the one with most replies first."""
-        by_id = {row.prompt_id: row for row in self.rows if _is_version_of(prompt_id, row.prompt_id)}
+        by_id = {
+            row.prompt_id: row for row in self.rows if _is_version_of(prompt_id, row.prompt_id)
+        }
         corrected = {one for one in self.feedback if _is_version_of(prompt_id, one)}
         others = (by_id.keys() | corrected) - {prompt_id}
         earlier = sorted(others, key=lambda one: (-by_id.get(one, NO_CALLS).replies, one))
         return [
-            Version(one, by_id.get(one, NO_CALLS), self.failures.get(one, {}), self.feedback.get(one, {}))
+            Version(
+                one,
+                by_id.get(one, NO_CALLS),
+                self.failures.get(one, {}),
+                self.feedback.get(one, {}),
+            )
             for one in (prompt_id, *earlier)
         ]
 
 
 def read_library_stats(store: Storage) -> LibraryStats:
     """Return the statistics of all prompts. Blocks."""
-    return LibraryStats(store.calls.prompt_stats(), store.calls.failures(), feedback_in(store.statistics.counters()))
+    return LibraryStats(
+        store.calls.prompt_stats(), store.calls.failures(), feedback_in(store.statistics.counters())
+    )

@@ -13,8 +13,14 @@ MAX_MEMBERS = 3
 
 def describe_reply(answered: ValidReply) -> str:
     """Return a sentence with the fields that are not empty: "kind: bug; missing: The version, The log."."""
-    fields = [(name, value) for name, value in answered.reply if (name, value) != ("worth_saying", True)]
-    parts = [f"{name}: {describe_text(_format(value))}" for name, value in fields if value not in (None, "", [], ())]
+    fields = [
+        (name, value) for name, value in answered.reply if (name, value) != ("worth_saying", True)
+    ]
+    parts = [
+        f"{name}: {describe_text(_format(value))}"
+        for name, value in fields
+        if value not in (None, "", [], ())
+    ]
     parts += map(describe_text, answered.lost.values())
     sentence = "; ".join(part.rstrip(".") for part in parts) or "nothing"
     return sentence if sentence.endswith(("?", "!", "…")) else f"{sentence}."
@@ -31,7 +37,9 @@ def _format(value: object) -> str:
         case dict():
             return " ".join(_format(part) for part in value.values() if part is not None)
         case list() | tuple():
-            members = max((len(dict(one)) for one in value if isinstance(one, BaseModel | dict)), default=0)
+            members = max(
+                (len(dict(one)) for one in value if isinstance(one, BaseModel | dict)), default=0
+            )
             return str(len(value)) if members > MAX_MEMBERS else ", ".join(map(_format, value))
         case _:
             return str(value)

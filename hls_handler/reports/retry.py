@@ -48,13 +48,19 @@ def retry_delivery(store: Storage, row: DeliveryRow, settings: Settings, *, by: 
 
 @dataclass(frozen=True, slots=True)
 class FilterRetry:
-    queued: int | None  # None: another number of deliveries matches than was shown, and none was queued
+    queued: (
+        int | None
+    )  # None: another number of deliveries matches than was shown, and none was queued
     sentence: str  # without a full stop
     refused: int = 0
-    received: tuple[datetime, datetime] | None = None  # when the first and the last of them were received
+    received: tuple[datetime, datetime] | None = (
+        None  # when the first and the last of them were received
+    )
 
 
-def retry_matching(store: Storage, search: DeliverySearch, settings: Settings, *, number: int, by: str) -> FilterRetry:
+def retry_matching(
+    store: Storage, search: DeliverySearch, settings: Settings, *, number: int, by: str
+) -> FilterRetry:
     """Queue all deliveries that match to run now, the oldest first, each in a transaction of its own.
 
     `number` is the number of matching deliveries that the operator saw. If it is another one by now, queue none.

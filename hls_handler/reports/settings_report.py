@@ -20,7 +20,12 @@ from hls_handler.settings.effective import (
 )
 from hls_handler.settings.load import MASK, collect_secrets, mask_password, masked
 from hls_handler.settings.model import Settings
-from hls_handler.settings.repository import EMPTY_REPOSITORY_SETTINGS, PATH, RepositorySettings, organization_file
+from hls_handler.settings.repository import (
+    EMPTY_REPOSITORY_SETTINGS,
+    PATH,
+    RepositorySettings,
+    organization_file,
+)
 from hls_handler.store.repositories import StoredFile
 from hls_handler.untrusted.redaction import redact
 
@@ -37,8 +42,12 @@ class RepositoryFileState:
 @dataclass(frozen=True, slots=True)
 class RepositoryReport:
     entry: SourcedValue  # "name", the pattern of the entry of `repositories` that applies, and its line
-    precedence: tuple[str, ...]  # other entries that match: "octo/*   hls.yaml:4 (...): it is less specific, or ..."
-    files: tuple[SourcedValue, ...]  # what is known about `.github/hls.yaml`, and about the organisation's file
+    precedence: tuple[
+        str, ...
+    ]  # other entries that match: "octo/*   hls.yaml:4 (...): it is less specific, or ..."
+    files: tuple[
+        SourcedValue, ...
+    ]  # what is known about `.github/hls.yaml`, and about the organisation's file
     values: tuple[SourcedValue, ...]
 
 
@@ -57,12 +66,18 @@ def describe_repository_files(
     """
     if not effective.features.repository_settings:
         where = settings.sources.where(effective.find_key("features.repository_settings", settings))
-        return [RepositoryFileState(EMPTY_REPOSITORY_SETTINGS, "ignored, because switched off", where)]
+        return [
+            RepositoryFileState(EMPTY_REPOSITORY_SETTINGS, "ignored, because switched off", where)
+        ]
     owner, states = repository.partition("/")[0], list[RepositoryFileState]()
     for name, path in ((repository, PATH), (owner, organization_file(owner))):
         stored = find(name)
         if stored is None:
-            states += [RepositoryFileState(EMPTY_REPOSITORY_SETTINGS, "not read yet")] if path == PATH else []
+            states += (
+                [RepositoryFileState(EMPTY_REPOSITORY_SETTINGS, "not read yet")]
+                if path == PATH
+                else []
+            )
             continue
         file = resolve_settings_file(stored, path=path)
         if file.settings.values.prompts.use:
@@ -82,12 +97,15 @@ def report_repository(
     merged = settings.with_repository_sources(*(file.settings.sources for file in files))
     mask, where = make_mask(settings), settings.sources.where
     precedence = (
-        f"{other.pattern}   {where(f'{other.key}.name')}: it is less specific, or comes later" for other in others
+        f"{other.pattern}   {where(f'{other.key}.name')}: it is less specific, or comes later"
+        for other in others
     )
     return RepositoryReport(
         entry=SourcedValue("name", mask(chosen.pattern), where(f"{chosen.key}.name")),
         precedence=tuple(map(mask, precedence)),
-        files=tuple(SourcedValue(file.settings.file, mask(file.sentence), file.source) for file in files),
+        files=tuple(
+            SourcedValue(file.settings.file, mask(file.sentence), file.source) for file in files
+        ),
         values=tuple(_mask_value(one, mask) for one in iter_sourced_values(merged, effective)),
     )
 
@@ -105,10 +123,15 @@ def report_service(settings: Settings) -> Mapping[str, tuple[SourcedValue, ...]]
     mask, found = make_mask(settings), dict[str, tuple[SourcedValue, ...]]()
     for name, section in settings:
         if isinstance(section, BaseModel):
-            values = (find_source(settings, path, value, path) for path, value in _iter_values(name, section))
+            values = (
+                find_source(settings, path, value, path)
+                for path, value in _iter_values(name, section)
+            )
             found[name] = tuple(replace(one, value=mask(one.value)) for one in values)
     found["repositories"] = tuple(
-        find_source(settings, f"repositories[{index}].name", mask(entry.name), f"repositories[{index}].name")
+        find_source(
+            settings, f"repositories[{index}].name", mask(entry.name), f"repositories[{index}].name"
+        )
         for index, entry in enumerate(settings.repositories)
     )
     return found
@@ -140,5 +163,7 @@ def make_mask(settings: Settings) -> Callable[[str], str]:
 
     An operator may have written a secret to a key that is not one.
     """
-    secrets = sorted({*collect_secrets(settings), *proxy_passwords()}, key=lambda one: (-len(one), one))
+    secrets = sorted(
+        {*collect_secrets(settings), *proxy_passwords()}, key=lambda one: (-len(one), one)
+    )
     return lambda text: redact(masked(text, secrets))

@@ -105,13 +105,17 @@ def _find_next(row: DeliveryRow, steps: Steps) -> str:
     return POST if row.analysis_status == "done" else ASK
 
 
-def _list_replies(row: DeliveryRow, steps: Steps, calls: Sequence[CallRow]) -> Iterator[tuple[int, Step]]:
+def _list_replies(
+    row: DeliveryRow, steps: Steps, calls: Sequence[CallRow]
+) -> Iterator[tuple[int, Step]]:
     """Yield the index and the step of each call, and of each reply from the cache."""
     for call in calls:
         if not call.of_shadow:
             yield call.index, _describe_call(row, calls, call)
     for (name, index), step in steps.items():
-        reply = decode_reply_for_display(step) if name == ASK and index < FIRST_SHADOW_STEP else None
+        reply = (
+            decode_reply_for_display(step) if name == ASK and index < FIRST_SHADOW_STEP else None
+        )
         if reply is not None and reply.cached_at is not None:
             yield index, Step(step_name(ASK, index), "done", "from the cache of replies")
 
@@ -121,7 +125,9 @@ def _describe_call(row: DeliveryRow, calls: Sequence[CallRow], call: CallRow) ->
     detail = call.error or (None if call.outcome == "ok" else call.outcome)
     if call.outcome is None:
         is_current = row.state == "running" and call == calls[-1]
-        status, detail = ("running", None) if is_current else ("failed", "the end of the call was not stored")
+        status, detail = (
+            ("running", None) if is_current else ("failed", "the end of the call was not stored")
+        )
     return Step(
         step_name(ASK, call.index),
         status,

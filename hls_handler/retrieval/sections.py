@@ -36,7 +36,9 @@ class Section:
 def split_sections(path: str, text: str) -> tuple[Section, ...]:
     """Return the sections of a file that have more than a heading. `path` gives the format."""
     lines = text.split("\n")
-    found_headings = _find_headings(lines) if path.lower().endswith(MARKDOWN) else _find_underlined(lines)
+    found_headings = (
+        _find_headings(lines) if path.lower().endswith(MARKDOWN) else _find_underlined(lines)
+    )
     headings: list[Heading] = [*found_headings, (len(lines), 0, "", 0)]
     found = [*_split_long("", lines, 0, headings[0][0], 0)]
     above: list[tuple[int, str]] = []
@@ -93,13 +95,20 @@ def _find_underlined(lines: list[str]) -> Iterator[Heading]:
 def _find_underline(lines: list[str], index: int) -> str:
     """Return the line below if it makes the line a heading, else ""."""
     title = lines[index].strip()
-    if not title or index + 1 == len(lines) or len(title) > TITLE_CHARACTERS or _UNDERLINE.fullmatch(lines[index]):
+    if (
+        not title
+        or index + 1 == len(lines)
+        or len(title) > TITLE_CHARACTERS
+        or _UNDERLINE.fullmatch(lines[index])
+    ):
         return ""
     below = lines[index + 1].rstrip()
     return below if _UNDERLINE.fullmatch(below) and len(below) + 2 >= len(title) else ""
 
 
-def _split_long(title: str, lines: list[str], start: int, end: int, heading: int) -> Iterator[Section]:
+def _split_long(
+    title: str, lines: list[str], start: int, end: int, heading: int
+) -> Iterator[Section]:
     """Yield the lines from `start` to `end`, of which the first `heading` ones are the heading, as sections."""
     body = start + heading
     tokens, paragraph, has_text = 0, 0, False  # has_text: beside the heading

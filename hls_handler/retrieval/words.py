@@ -20,7 +20,9 @@ _K, _B, _AVERAGE_WORDS = 1.2, 0.75, 170
 """Constants of BM25; the average is that of sections of documentation."""
 
 _WORD = re.compile(r"[^\W_]+")
-_HUMP = re.compile(r"(?<=[a-z\d])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # between the words of a name: maxSize
+_HUMP = re.compile(
+    r"(?<=[a-z\d])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
+)  # between the words of a name: maxSize
 
 
 def split_words(text: str) -> list[str]:
@@ -43,13 +45,18 @@ def question_words(title: str, body: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(split_words(f"{title} {body}")))[:MAX_QUESTION_WORDS]
 
 
-def weigh_words(words: Sequence[str], numbers: Mapping[str, int], total: int) -> Mapping[str, float]:
+def weigh_words(
+    words: Sequence[str], numbers: Mapping[str, int], total: int
+) -> Mapping[str, float]:
     """Return the weights of the words of a question: the rarer a word, the more. The sum of all weights is 1.
 
     `numbers` are the numbers of texts that contain each word, `total` is that of all texts.
     """
     counted = {word: numbers.get(word, 0) for word in words}
-    weights = {word: math.log(1 + (total - number + 0.5) / (number + 0.5)) for word, number in counted.items()}
+    weights = {
+        word: math.log(1 + (total - number + 0.5) / (number + 0.5))
+        for word, number in counted.items()
+    }
     whole = sum(weights.values())
     return {word: weight / whole for word, weight in weights.items()}
 
@@ -61,4 +68,7 @@ def rate(text: str, weights: Mapping[str, float]) -> float:
     """
     words = text.split()
     found, length = Counter(words), 1 - _B + _B * len(words) / _AVERAGE_WORDS
-    return sum(weight * found[word] * (_K + 1) / (found[word] + _K * length) for word, weight in weights.items())
+    return sum(
+        weight * found[word] * (_K + 1) / (found[word] + _K * length)
+        for word, weight in weights.items()
+    )

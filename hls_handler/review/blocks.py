@@ -25,7 +25,9 @@ class Block:
     above: tuple[str, ...]  # tokens of the nearest lines that are not blank, nearest first
     below: tuple[str, ...]
     round: int = field(default=0, compare=False)  # the first review that read it
-    until: int = field(default=0, compare=False)  # the last review that had it; 0: it is still there
+    until: int = field(
+        default=0, compare=False
+    )  # the last review that had it; 0: it is still there
 
     def is_same(self, other: Block) -> bool:
         """Return True if the author changed neither the block nor a line directly beside it.
@@ -68,21 +70,35 @@ class PlacedLine:
 
 
 def find_blocks(path: str, patch: Patch) -> tuple[PlacedBlock, ...]:
-    return tuple(block for index, hunk in enumerate(patch.hunks) for block in _find_in_hunk(path, index, hunk.lines))
+    return tuple(
+        block
+        for index, hunk in enumerate(patch.hunks)
+        for block in _find_in_hunk(path, index, hunk.lines)
+    )
 
 
 def _find_in_hunk(path: str, hunk: int, lines: Sequence[Line]) -> Iterator[PlacedBlock]:
-    tokens = [(index, token(line.mark, line.text)) for index, line in enumerate(lines) if line.text.strip()]
+    tokens = [
+        (index, token(line.mark, line.text))
+        for index, line in enumerate(lines)
+        if line.text.strip()
+    ]
     start = 0
     while start < len(tokens):
         end = start + 1
         if tokens[start][1][0] != " ":
-            while end < len(tokens) and tokens[end][1][0] != " " and tokens[end][0] == tokens[end - 1][0] + 1:
+            while (
+                end < len(tokens)
+                and tokens[end][1][0] != " "
+                and tokens[end][0] == tokens[end - 1][0] + 1
+            ):
                 end += 1
             first, last = tokens[start][0], tokens[end - 1][0]
             above = tuple(text for _, text in tokens[max(start - CONTEXT_LINES, 0) : start][::-1])
             below = tuple(text for _, text in tokens[end : end + CONTEXT_LINES])
-            block = Block(tuple(text for _, text in tokens[start:end]), above or (EDGE,), below or (EDGE,))
+            block = Block(
+                tuple(text for _, text in tokens[start:end]), above or (EDGE,), below or (EDGE,)
+            )
             yield PlacedBlock(path, hunk, first, last, tuple(lines[first : last + 1]), block)
         start = end
 
@@ -101,7 +117,11 @@ def match_blocks(known: Sequence[Block], present: Sequence[PlacedBlock]) -> Mapp
     for is_exact in (True, False):
         for index, placed in enumerate(present):
             of_lines, block = left.get(placed.block.lines, []), placed.block
-            same = (at for at in of_lines if (known[at] == block if is_exact else known[at].is_same(block)))
+            same = (
+                at
+                for at in of_lines
+                if (known[at] == block if is_exact else known[at].is_same(block))
+            )
             if index not in found and (at := next(same, None)) is not None:
                 found[index] = at
                 of_lines.remove(at)

@@ -27,7 +27,8 @@ toString toUpperCase trim unlock unshift unwrap update value valueOf values wait
 """
 
 BUILTIN_METHODS = frozenset(
-    [name for kind in PYTHON_TYPES for name in dir(kind) if not name.startswith("_")] + OTHERS.split()
+    [name for kind in PYTHON_TYPES for name in dir(kind) if not name.startswith("_")]
+    + OTHERS.split()
 )
 """`get` may be that of any object."""
 

@@ -13,7 +13,9 @@ from hls_handler.wording import count
 class FileCoverage:
     path: str
     lines: int  # removed and added ones; 0 if GitHub returned no patch
-    reviewed: int  # those of them that Claude was shown, for this commit or unchanged for an earlier one
+    reviewed: (
+        int  # those of them that Claude was shown, for this commit or unchanged for an earlier one
+    )
     reason: str | None  # why it was not reviewed, or only partly; None if it was
     needs_review: bool  # False for lock files, generated files and the like
 
@@ -52,4 +54,6 @@ class Coverage:
 def count_reasons(reasons: Iterable[str]) -> str:
     """Return the number of files for each reason: "2 binary or empty, 1 lock file"."""
     counts = Counter(reasons).items()
-    return ", ".join(count(n, reason) if reason == "lock file" else f"{n} {reason}" for reason, n in counts)
+    return ", ".join(
+        count(n, reason) if reason == "lock file" else f"{n} {reason}" for reason, n in counts
+    )

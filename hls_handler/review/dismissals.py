@@ -143,7 +143,9 @@ CONTRACTIONS = {
 def _compile(phrases: str) -> re.Pattern[str]:
     """Return a pattern that matches any of the phrases, which stand between semicolons or on lines of their own."""
     found: list[str] = []
-    for phrase in sorted(re.split(r"[;\n]", phrases.strip()), key=len, reverse=True):  # the longest fits first
+    for phrase in sorted(
+        re.split(r"[;\n]", phrases.strip()), key=len, reverse=True
+    ):  # the longest fits first
         words = {key: f"(?:{alternatives})" for key, alternatives in WORDS.items()}
         pattern = phrase.strip().format_map(words)
         pattern = pattern.replace("^", "(?<=, )").replace("*", r"\w+")
@@ -157,12 +159,18 @@ _AGREEMENT = _compile(AGREEMENTS)
 _CONCEDED = re.compile(rf"{_AGREEMENT.pattern}.*?, (?:but|however) ,")
 _DOUBT = re.compile(rf"\b(?:{DOUBTS})\b")
 _DENIED = re.compile(rf"\b(?:{DENIALS})\b[^,]*$")
-_UNCHANGED = re.compile(rf"\b(?:not|never|no) (?:(?:be|been|a|an|the|to|yet) )*(?:{WORDS['fixed']}|fix|fixes)\b")
+_UNCHANGED = re.compile(
+    rf"\b(?:not|never|no) (?:(?:be|been|a|an|the|to|yet) )*(?:{WORDS['fixed']}|fix|fixes)\b"
+)
 _COMMIT = re.compile(r"\b(?=[0-9a-f]*[0-9])(?=[0-9a-f]*[a-f])[0-9a-f]{7,40}\b")
 _DISMISS = re.compile(r"/dismiss(?:[:,]|[ \t]+[^\W\d])", re.ASCII | re.IGNORECASE)  # with a reason
-_NOT_OWN_WORDS = re.compile(r"^[ \t]*>[^\n]*|```.*?(?:```|\Z)|`[^`\n]*`|\*\*|https?://\S+", re.MULTILINE | re.DOTALL)
+_NOT_OWN_WORDS = re.compile(
+    r"^[ \t]*>[^\n]*|```.*?(?:```|\Z)|`[^`\n]*`|\*\*|https?://\S+", re.MULTILINE | re.DOTALL
+)
 _SENTENCE = re.compile(r"[^.!?\n]+(?:[.!?](?!\s|$)[^.!?\n]*)*[.!?]*")
-_CLAUSE_ENDS = re.compile(r"[,;:()\u2013\u2014]|\b(?=(?:but|however|because|since|so) )|(?<=\bbut )|(?<=\bhowever )")
+_CLAUSE_ENDS = re.compile(
+    r"[,;:()\u2013\u2014]|\b(?=(?:but|however|because|since|so) )|(?<=\bbut )|(?<=\bhowever )"
+)
 _OPENING = re.compile(
     r"\s*(?:(?:ok|okay|thanks|thank you|yes|yep|yeah|sure|sorry|nope|no(?= (?:i|we|it|this|that)\b)) )*"
 )
@@ -235,7 +243,9 @@ def _spell_out(text: str) -> list[str]:
         own = re.sub(pattern, replacement, own)
     sentences: list[str] = []
     for found in _SENTENCE.finditer(own):
-        clauses = [_OPENING.sub("", clause, 1) for clause in _CLAUSE_ENDS.split(found[0].strip(" \t.!?"))]
+        clauses = [
+            _OPENING.sub("", clause, 1) for clause in _CLAUSE_ENDS.split(found[0].strip(" \t.!?"))
+        ]
         words = " , ".join(" ".join(clause.split()) for clause in clauses)
         mark = "?" if found[0].endswith("?") else ""
         sentences.append(f", {words} ,{mark}")

@@ -11,7 +11,9 @@ from hls_handler.review.names import Named, find_named
 from hls_handler.review.patches import Hunk, Line, Patch
 
 MAX_LINES = 30  # for one hunk
-FIRST_LINES = 10  # of a longer function: so many from its beginning, the others directly above the hunk
+FIRST_LINES = (
+    10  # of a longer function: so many from its beginning, the others directly above the hunk
+)
 
 
 def find_lines_above(text: str, path: str, patch: Patch) -> tuple[tuple[Line, ...], ...]:
@@ -24,7 +26,10 @@ def find_lines_above(text: str, path: str, patch: Patch) -> tuple[tuple[Line, ..
     rows = [_first_change(hunk) - 1 for hunk in patch.hunks]
     named = find_named(text, path, rows)
     shown = {line.number for hunk in patch.hunks for line in hunk.lines if line.side == "RIGHT"}
-    above = (_above(lines, hunk, _find_begin(named, row)) for hunk, row in zip(patch.hunks, rows, strict=True))
+    above = (
+        _above(lines, hunk, _find_begin(named, row))
+        for hunk, row in zip(patch.hunks, rows, strict=True)
+    )
     return tuple(tuple(line for line in found if line.number not in shown) for found in above)
 
 
@@ -34,7 +39,11 @@ def _above(lines: Sequence[str], hunk: Hunk, begin: int | None) -> Sequence[Line
         return ()
     first = new[0].number
     numbers = range(first if begin is None else begin + 1, first)
-    shown = numbers if len(numbers) <= MAX_LINES else (*numbers[:FIRST_LINES], *numbers[FIRST_LINES - MAX_LINES :])
+    shown = (
+        numbers
+        if len(numbers) <= MAX_LINES
+        else (*numbers[:FIRST_LINES], *numbers[FIRST_LINES - MAX_LINES :])
+    )
     return [Line("RIGHT", number, " ", lines[number - 1]) for number in shown]
 
 
@@ -50,5 +59,7 @@ def _first_change(hunk: Hunk) -> int:
 
 def _find_begin(named: Sequence[Named], row: int) -> int | None:
     """Return the first row of the innermost function or class around a row, rather of one that has a name."""
-    begins = {one.kind: one.begin for one in named if one.scope.first <= row <= one.scope.last}  # an outer one is first
+    begins = {
+        one.kind: one.begin for one in named if one.scope.first <= row <= one.scope.last
+    }  # an outer one is first
     return begins.get("definition", begins.get("function"))

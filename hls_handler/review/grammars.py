@@ -41,9 +41,15 @@ _C = "function_definition struct_specifier union_specifier enum_specifier"
 _C_VALUES = "init_declarator field_declaration enumerator preproc_def"
 
 LANGUAGES = {
-    ".py .pyi": Grammar("tree_sitter_python", "function_definition class_definition", values="assignment"),
+    ".py .pyi": Grammar(
+        "tree_sitter_python", "function_definition class_definition", values="assignment"
+    ),
     ".js .jsx .mjs .cjs": Grammar(
-        "tree_sitter_javascript", _JAVASCRIPT, _JAVASCRIPT_FUNCTIONS, _JAVASCRIPT_VALUES, family="js"
+        "tree_sitter_javascript",
+        _JAVASCRIPT,
+        _JAVASCRIPT_FUNCTIONS,
+        _JAVASCRIPT_VALUES,
+        family="js",
     ),
     ".ts .mts .cts": Grammar(*_TYPESCRIPT, "language_typescript", "js"),
     ".tsx": Grammar(*_TYPESCRIPT, "language_tsx", "js"),
@@ -81,13 +87,23 @@ LANGUAGES = {
 }
 """By extensions. Another language is one line here and one in requirements.txt."""
 
-GRAMMARS = {extension: grammar for extensions, grammar in LANGUAGES.items() for extension in extensions.split()}
+GRAMMARS = {
+    extension: grammar
+    for extensions, grammar in LANGUAGES.items()
+    for extension in extensions.split()
+}
 """By extension: ".py"."""
 
 WRAPPERS = {"decorated_definition", "export_statement", "template_declaration"}
 """Types of the nodes that begin above a definition: decorators, `export`, `template <...>`."""
 
-NAMING = {"variable_declarator", "pair", "assignment_expression", "public_field_definition", "field_definition"}
+NAMING = {
+    "variable_declarator",
+    "pair",
+    "assignment_expression",
+    "public_field_definition",
+    "field_definition",
+}
 """Types of the nodes that give a function that is a value its name: `const area = () => {`."""
 
 
@@ -108,7 +124,9 @@ def parse_source(text: str, path: str) -> tuple[Node, Grammar] | None:
     try:
         tree = Parser(_language(grammar)).parse(
             lambda offset, _point: encoded[offset : offset + 65_536],
-            progress_callback=lambda _offset, _has_error: time.thread_time() > deadline,  # True ends it
+            progress_callback=lambda _offset, _has_error: (
+                time.thread_time() > deadline
+            ),  # True ends it
         )
     except ValueError:  # "Parsing failed": it was ended
         return None

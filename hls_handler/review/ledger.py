@@ -16,7 +16,15 @@ from itertools import count
 from pathlib import PurePosixPath
 
 from hls_handler.analysis import Severity
-from hls_handler.review.blocks import CONTEXT_LINES, Block, PlacedBlock, PlacedLine, find_blocks, match_blocks, token
+from hls_handler.review.blocks import (
+    CONTEXT_LINES,
+    Block,
+    PlacedBlock,
+    PlacedLine,
+    find_blocks,
+    match_blocks,
+    token,
+)
 from hls_handler.review.dismissals import COMMAND, DELETED, RESOLVED, UNDISMISSED, find_dismissals
 from hls_handler.review.patches import Line, Patch, Side
 from hls_handler.review.positions import RANK, SURE_COMMENT, Located, code_of, letters_of
@@ -38,10 +46,16 @@ class PresentFiles:
     """The changed files of a pull request. A file is named by its path in the base, which a rename does not change."""
 
     patches: Mapping[str, Patch]  # by path, also of the files that the review leaves out
-    previous_paths: Mapping[str, str] = field(default_factory=dict)  # of renamed files, by their path
-    unread: Collection[str] = ()  # paths and earlier paths of files whose patch is not known completely
+    previous_paths: Mapping[str, str] = field(
+        default_factory=dict
+    )  # of renamed files, by their path
+    unread: Collection[
+        str
+    ] = ()  # paths and earlier paths of files whose patch is not known completely
     is_complete: bool = True  # False: the pull request has more changed files
-    skipped: Mapping[str, int] = field(default_factory=dict)  # by path, as `ReviewRecord.skipped_since` returns it
+    skipped: Mapping[str, int] = field(
+        default_factory=dict
+    )  # by path, as `ReviewRecord.skipped_since` returns it
 
     def name(self, path: str) -> str:
         return self.previous_paths.get(path, path)
@@ -53,10 +67,19 @@ class PresentFiles:
     def find_block(self, path: str, side: Side, number: int) -> PlacedBlock | None:
         """Return the block of a line, or of an unchanged line the nearest in its hunk. None if no hunk has the line."""
         for index, hunk in enumerate(self.patches[path].hunks):
-            at = next((i for i, line in enumerate(hunk.lines) if (line.side, line.number) == (side, number)), None)
+            at = next(
+                (
+                    i
+                    for i, line in enumerate(hunk.lines)
+                    if (line.side, line.number) == (side, number)
+                ),
+                None,
+            )
             if at is not None:
                 near = [block for block in self.blocks[path] if block.hunk == index]
-                return min(near, key=lambda block: max(block.first - at, at - block.last, 0), default=None)
+                return min(
+                    near, key=lambda block: max(block.first - at, at - block.last, 0), default=None
+                )
         return None
 
     @cached_property
@@ -73,11 +96,28 @@ class PresentFiles:
         for one in (one for of_file in self.blocks.values() for one in of_file):
             hunk = self.patches[one.path].hunks[one.hunk].lines
             near = hunk[max(one.first - CONTEXT_LINES, 0) : one.last + 1 + CONTEXT_LINES]
-            of_mark = {mark: [line.text.lstrip() for line in one.lines if line.mark == mark] for mark in "+-"}
+            of_mark = {
+                mark: [line.text.lstrip() for line in one.lines if line.mark == mark]
+                for mark in "+-"
+            }
             of_mark[" "] = [line.text.lstrip() for line in near if line.mark != "-"]
-            code = {mark: [text for text in of if not SURE_COMMENT.match(text)] for mark, of in of_mark.items()}
-            cut = {mark: "".join(SURE_COMMENT.split(text, 1)[0] for text in of) for mark, of in code.items()}
-            found.append((one, {mark: f"{letters_of(''.join(code[mark]))} {letters_of(cut[mark])}" for mark in code}))
+            code = {
+                mark: [text for text in of if not SURE_COMMENT.match(text)]
+                for mark, of in of_mark.items()
+            }
+            cut = {
+                mark: "".join(SURE_COMMENT.split(text, 1)[0] for text in of)
+                for mark, of in code.items()
+            }
+            found.append(
+                (
+                    one,
+                    {
+                        mark: f"{letters_of(''.join(code[mark]))} {letters_of(cut[mark])}"
+                        for mark in code
+                    },
+                )
+            )
         return found
 
     def list_with_code(self, quote: str, mark: str) -> frozenset[PlacedBlock]:
@@ -123,12 +163,17 @@ class PresentFiles:
         """
         others = [path for path in self.patches if self.name(path) != entry.file]
         text = f"{entry.title}\n{entry.body}"
-        if any(re.search(rf"(?<!\w){re.escape(PurePosixPath(path).name)}(?!\w)", text) for path in others):
+        if any(
+            re.search(rf"(?<!\w){re.escape(PurePosixPath(path).name)}(?!\w)", text)
+            for path in others
+        ):
             return True
         names = {word for name in NAME_IN_TEXT.findall(text) for word in WORD.findall(name)}
         if any(not names.isdisjoint(self._words[path]) for path in others):
             return True
-        added = [line.text for one in new if one.path in others for line in one.lines if line.mark == "+"]
+        added = [
+            line.text for one in new if one.path in others for line in one.lines if line.mark == "+"
+        ]
         of_line = {*NAME_IN_CODE.findall(entry.quote)}
         return any(not of_line.isdisjoint(WORD.findall(text)) for text in added)
 
@@ -138,8 +183,12 @@ class PresentFiles:
 
     def list_new(self, known: Mapping[str, Sequence[Block]]) -> frozenset[PlacedBlock]:
         """Return the blocks that none of the known blocks of their file is the same as."""
-        same = {name: match_blocks(known.get(name, ()), placed) for name, placed in self.by_file.items()}
-        blocks = ((name, index, one) for name, of in self.by_file.items() for index, one in enumerate(of))
+        same = {
+            name: match_blocks(known.get(name, ()), placed) for name, placed in self.by_file.items()
+        }
+        blocks = (
+            (name, index, one) for name, of in self.by_file.items() for index, one in enumerate(of)
+        )
         return frozenset(one for name, index, one in blocks if index not in same[name])
 
     def has_returned(self, entry: LedgerEntry, record: ReviewRecord) -> bool:
@@ -154,18 +203,26 @@ class PresentFiles:
     def find_new(self, known: Mapping[str, Sequence[Block]]) -> Mapping[str, frozenset[int]]:
         """Return the indexes of the blocks that `list_new` returns, by path."""
         new = self.list_new(known)
-        found = {path: frozenset(i for i, one in enumerate(of) if one in new) for path, of in self.blocks.items()}
+        found = {
+            path: frozenset(i for i, one in enumerate(of) if one in new)
+            for path, of in self.blocks.items()
+        }
         return {path: indexes for path, indexes in found.items() if indexes}
 
 
 def follow(record: ReviewRecord, files: PresentFiles) -> tuple[LedgerEntry, ...]:
     """Return the entries with their present place. An entry without its block has vanished, if all lines are known."""
     new_since = cache(lambda number: files.list_new(record.blocks_at(number)))
-    return tuple(entry if entry.form else _follow(entry, files, record, new_since) for entry in record.ledger)
+    return tuple(
+        entry if entry.form else _follow(entry, files, record, new_since) for entry in record.ledger
+    )
 
 
 def _follow(
-    entry: LedgerEntry, files: PresentFiles, record: ReviewRecord, new_since: Callable[[int], frozenset[PlacedBlock]]
+    entry: LedgerEntry,
+    files: PresentFiles,
+    record: ReviewRecord,
+    new_since: Callable[[int], frozenset[PlacedBlock]],
 ) -> LedgerEntry:
     proof = entry.proof if entry.state in ("fixed", "open") else None
     if proof is not None and files.is_known(proof.file):
@@ -177,13 +234,22 @@ def _follow(
     if placed is not None:
         moved = _move(entry, placed, files)
         return _open(moved) if entry.state == "gone" or entry.has_vanished else moved
-    is_gone = files.is_known(entry.file, entry.path) and (entry.blocks or entry.file not in files.by_file)
+    is_gone = files.is_known(entry.file, entry.path) and (
+        entry.blocks or entry.file not in files.by_file
+    )
     has_vanished = entry.has_vanished or bool(is_gone and not entry.is_closed)
     having = files.list_with_code(entry.quote, entry.token[:1] or "+")
-    having = frozenset(one for one in having if files.skipped.get(one.path, entry.raised + 1) > entry.raised)
+    having = frozenset(
+        one for one in having if files.skipped.get(one.path, entry.raised + 1) > entry.raised
+    )
     having = having & new_since(entry.raised) if having else having
-    if entry.state == "gone" and having:  # a block may be there again that was read before the finding was raised
-        before = {name: [one for one in of if one.round <= entry.raised] for name, of in record.blocks.items()}
+    if (
+        entry.state == "gone" and having
+    ):  # a block may be there again that was read before the finding was raised
+        before = {
+            name: [one for one in of if one.round <= entry.raised]
+            for name, of in record.blocks.items()
+        }
         entry = _open(entry) if having - files.list_new(before) else entry
     if entry.state == "gone" and files.has_returned(entry, record):
         entry = replace(_open(entry), is_undecided=True)
@@ -192,9 +258,15 @@ def _follow(
         entry = _open(entry)
     is_undecided = entry.is_undecided or has_block  # only its unchanged line was edited
     is_absent = has_vanished and not having
-    entry = replace(entry, line=None, has_vanished=has_vanished, is_absent=is_absent, is_undecided=is_undecided)
+    entry = replace(
+        entry, line=None, has_vanished=has_vanished, is_absent=is_absent, is_undecided=is_undecided
+    )
     is_over = is_absent and not entry.is_closed and files.is_as_in_base(entry.file, entry.path)
-    return set_gone(entry) if is_over and not files.names_other(entry, new_since(entry.raised)) else entry
+    return (
+        set_gone(entry)
+        if is_over and not files.names_other(entry, new_since(entry.raised))
+        else entry
+    )
 
 
 def find_departed(
@@ -202,7 +274,9 @@ def find_departed(
 ) -> frozenset[str]:
     """Return the keys of open entries that vanished since the last review, and whose file is as in the base."""
     known = {entry.key for entry in before if entry.has_vanished}
-    now = [one for one in followed if one.state == "open" and one.has_vanished and one.key not in known]
+    now = [
+        one for one in followed if one.state == "open" and one.has_vanished and one.key not in known
+    ]
     return frozenset(one.key for one in now if files.is_as_in_base(one.file, one.path))
 
 
@@ -211,13 +285,23 @@ def set_gone(entry: LedgerEntry) -> LedgerEntry:
 
 
 def _open(entry: LedgerEntry) -> LedgerEntry:
-    return replace(entry, state="open" if entry.dismissed_by is None else "dismissed", is_undecided=False, proof=None)
+    return replace(
+        entry,
+        state="open" if entry.dismissed_by is None else "dismissed",
+        is_undecided=False,
+        proof=None,
+    )
 
 
 def _find_blocks(entry: LedgerEntry, files: PresentFiles) -> Sequence[tuple[Block, PlacedBlock]]:
     """Return the present and the earlier blocks of an entry, the last one that it belonged to first."""
     present = [one for name in {entry.file, *entry.files} for one in files.by_file.get(name, ())]
-    return [(block, one) for block in reversed(entry.blocks) for one in present if block.is_same(one.block)]
+    return [
+        (block, one)
+        for block in reversed(entry.blocks)
+        for one in present
+        if block.is_same(one.block)
+    ]
 
 
 def _find_block(entry: LedgerEntry, files: PresentFiles) -> PlacedBlock | None:
@@ -227,7 +311,12 @@ def _find_block(entry: LedgerEntry, files: PresentFiles) -> PlacedBlock | None:
     def rank_pair(pair: tuple[Block, PlacedBlock]) -> tuple[object, ...]:
         block, one = pair
         is_other = files.name(one.path) != entry.file
-        return -entry.blocks.index(block), is_other, block != one.block, abs(one.lines[0].number - entry.block_line)
+        return (
+            -entry.blocks.index(block),
+            is_other,
+            block != one.block,
+            abs(one.lines[0].number - entry.block_line),
+        )
 
     return min(found, key=rank_pair)[1] if found else None
 
@@ -242,7 +331,11 @@ def _move(entry: LedgerEntry, placed: PlacedBlock, files: PresentFiles) -> Ledge
 def _find_own(entry: LedgerEntry, placed: PlacedBlock, files: PresentFiles) -> list[Line]:
     """Return the lines of the block's hunk that are equal to that of the entry."""
     lines = files.patches[placed.path].hunks[placed.hunk].lines
-    return [line for line in lines if line.side == entry.side and token(line.mark, line.text) == entry.token]
+    return [
+        line
+        for line in lines
+        if line.side == entry.side and token(line.mark, line.text) == entry.token
+    ]
 
 
 def _attach(entry: LedgerEntry, line: Line, placed: PlacedBlock) -> LedgerEntry:
@@ -287,11 +380,17 @@ def apply_threads(
     def apply(entry: LedgerEntry) -> LedgerEntry:
         thread = by_key.get(entry.key)
         known = {key: key.partition(" by ")[2] for key in entry.dismissals}
-        found = {key: login for key, login in known.items() if thread is None or key.startswith(BY_EVENT)}
+        found = {
+            key: login for key, login in known.items() if thread is None or key.startswith(BY_EVENT)
+        }
         if thread is not None:
             entry = replace(entry, is_accepted=bool(thread.thumbs_up))
             found |= find_dismissals(thread)
-        void = [key for key in entry.void_dismissals if key in found or thread is None or key.startswith(BY_EVENT)]
+        void = [
+            key
+            for key in entry.void_dismissals
+            if key in found or thread is None or key.startswith(BY_EVENT)
+        ]
         if any(key.startswith(UNDISMISSED) for key in known):
             void = list(dict.fromkeys((*void, *found)))
         if not entry.is_as_raised:  # also if the lines are as they were raised again later
@@ -299,7 +398,9 @@ def apply_threads(
         counting = {key: login for key, login in found.items() if key not in void}
         was_binding = thread is None and entry.has_binding_dismissal
         binding = [
-            login for key, login in counting.items() if was_binding or login in writers or key.startswith(BY_EVENT)
+            login
+            for key, login in counting.items()
+            if was_binding or login in writers or key.startswith(BY_EVENT)
         ]
         return replace(
             entry,
@@ -317,7 +418,12 @@ def reopen(entry: LedgerEntry) -> LedgerEntry:
     """Return a dismissed entry as open: what people said was about a less severe finding."""
     void = tuple(dict.fromkeys((*entry.void_dismissals, *entry.dismissals)))
     return replace(
-        entry, state="open", dismissals=(), void_dismissals=void, dismissed_by=None, has_binding_dismissal=False
+        entry,
+        state="open",
+        dismissals=(),
+        void_dismissals=void,
+        dismissed_by=None,
+        has_binding_dismissal=False,
     )
 
 
@@ -336,10 +442,15 @@ def leaves_open(entry: LedgerEntry, fail_on: Severity | None) -> bool:
 
 
 def sort_entries(entries: Iterable[LedgerEntry]) -> list[LedgerEntry]:
-    return sorted(entries, key=lambda one: (RANK[one.severity], -one.confidence, one.path, one.line or 0, one.number))
+    return sorted(
+        entries,
+        key=lambda one: (RANK[one.severity], -one.confidence, one.path, one.line or 0, one.number),
+    )
 
 
-def add(record: ReviewRecord, findings: Iterable[Located], files: PresentFiles) -> tuple[LedgerEntry, ...]:
+def add(
+    record: ReviewRecord, findings: Iterable[Located], files: PresentFiles
+) -> tuple[LedgerEntry, ...]:
     """Return entries for new findings, in their order, with keys and numbers that the record does not have."""
     taken = {entry.key for entry in record.ledger}
     added: list[LedgerEntry] = []
@@ -370,5 +481,9 @@ def add(record: ReviewRecord, findings: Iterable[Located], files: PresentFiles) 
 
 def _make_key(path: str, quote: str, category: str, taken: Collection[str]) -> str:
     parts = ((path, quote, category, *([str(number)] if number else [])) for number in count())
-    keys = (sha256("\0".join(one).encode("utf-8", "surrogatepass")).hexdigest()[:16] for one in parts)
-    return next(key for key in keys if key not in taken)  # the same line stands at another place, too
+    keys = (
+        sha256("\0".join(one).encode("utf-8", "surrogatepass")).hexdigest()[:16] for one in parts
+    )
+    return next(
+        key for key in keys if key not in taken
+    )  # the same line stands at another place, too

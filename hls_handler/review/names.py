@@ -42,7 +42,9 @@ CALLS = {
 MEMBERS = re.compile("attribute|access|member|scoped|reference|keyword_argument")
 """Found in the types of nodes with a name that is that of a member."""
 
-CLASSES = re.compile("class|struct|interface|enum|trait|record|union|impl_item|type_(declaration|alias)")
+CLASSES = re.compile(
+    "class|struct|interface|enum|trait|record|union|impl_item|type_(declaration|alias)"
+)
 """Found in the types of nodes of classes, and of what is like them."""
 
 CLASS_KEYWORDS = re.compile(
@@ -53,7 +55,18 @@ CLASS_KEYWORDS = re.compile(
 FUNCTIONS = re.compile("func|method|constructor|operator|closure|lambda")
 """Found in the types of nodes of functions, in which variables are local."""
 
-NAME_FIELDS = ("name", "attribute", "property", "field", "function", "constructor", "declarator", "key", "left", "type")
+NAME_FIELDS = (
+    "name",
+    "attribute",
+    "property",
+    "field",
+    "function",
+    "constructor",
+    "declarator",
+    "key",
+    "left",
+    "type",
+)
 """Fields of nodes that lead to the name of a definition, or of what a call calls: `c` in `a.b.c<T>(x)`."""
 
 
@@ -79,7 +92,9 @@ class Named(NamedTuple):
     is_member: bool = False  # of a class
     owners: Words = ()  # the class around it, and the other words of that class's first line
     receiver: str | None = None  # `b` in `a.b.c()`; "" if it has no name; None if `c` stands alone
-    said: tuple[Words, ...] = ()  # types of the receiver, or modules of a name that stands alone: see `receivers`
+    said: tuple[
+        Words, ...
+    ] = ()  # types of the receiver, or modules of a name that stands alone: see `receivers`
     is_local: bool = False  # the receiver is a variable or parameter of a function
 
     @property
@@ -96,7 +111,17 @@ def find_named(text: str | None, path: str, rows: Collection[int]) -> list[Named
     if not text or not rows or not has_grammar(path):
         return []
     return [
-        Named(kind, name, row, Scope(*scope), is_member, tuple(owners), receiver, tuple(map(tuple, said)), is_local)
+        Named(
+            kind,
+            name,
+            row,
+            Scope(*scope),
+            is_member,
+            tuple(owners),
+            receiver,
+            tuple(map(tuple, said)),
+            is_local,
+        )
         for kind, name, row, scope, is_member, owners, receiver, said, is_local in parse(
             "names", text, path, sorted(rows)
         )
@@ -148,7 +173,9 @@ class _Finder:
         own = Scope(around.first, node.end_point.row, node.type in self._functions)
         is_value = node.type in self._unnamed and around.node.type in NAMING
         is_impl = node.type == "impl_item"
-        is_definition = is_value or (node.type in self._named and not is_impl and not _is_reference(node))
+        is_definition = is_value or (
+            node.type in self._named and not is_impl and not _is_reference(node)
+        )
         is_constant = node.type in self._values and not scope.is_function
         is_outer = is_definition or is_constant or own.is_function or is_impl
         inner = own if is_outer else scope
@@ -161,9 +188,13 @@ class _Finder:
             is_member = scope is not self._top and not scope.is_function
             of_class = owners or around.owners
             plain = Scope(own.first, own.last)
-            self.found.append(Named(kind, self._text(name), name.start_point.row, plain, is_member, of_class))
+            self.found.append(
+                Named(kind, self._text(name), name.start_point.row, plain, is_member, of_class)
+            )
         elif is_definition or node.type in self._unnamed:
-            self.found.append(Named("function", "", node.start_point.row, Scope(own.first, own.last)))
+            self.found.append(
+                Named("function", "", node.start_point.row, Scope(own.first, own.last))
+            )
         else:
             self._add_use(node, around)
         is_imported = around.is_import or IMPORT.search(node.type) is not None
@@ -180,9 +211,15 @@ class _Finder:
             name = _find_name(node, self._source)
             if name is not None and name.start_point.row in self._on_rows:
                 self._append("call", name, around)
-        elif node.type.endswith("identifier") and node.start_point.row in self._on_rows and not node.child_count:
+        elif (
+            node.type.endswith("identifier")
+            and node.start_point.row in self._on_rows
+            and not node.child_count
+        ):
             is_behind = parent.type == "keyword_argument" or node.start_byte > parent.start_byte
-            is_member = node.type != "identifier" or (MEMBERS.search(parent.type) is not None and is_behind)
+            is_member = node.type != "identifier" or (
+                MEMBERS.search(parent.type) is not None and is_behind
+            )
             if IDENTIFIER.fullmatch(self._text(node)):
                 self._append("member" if is_member else "plain", node, around)
         elif node.type.startswith("shorthand_property") and node.start_point.row in self._on_rows:
@@ -209,7 +246,9 @@ class _Finder:
             is_own = receiver in OWN or self._source.startswith(b"super", node.start_byte)
             own: tuple[Words, ...] = (around.owners,) if is_own and around.owners else ()
             said = own if found is None else (found,)
-        named = Named(kind, text, name.start_point.row, around.scope, False, around.owners, receiver)
+        named = Named(
+            kind, text, name.start_point.row, around.scope, False, around.owners, receiver
+        )
         is_member = kind == "member" if node is None else node.named_child_count > 0
         self.found.append(_Use(named, text if receiver is None else receiver, said, is_member))
 
@@ -227,7 +266,9 @@ class _Finder:
         end = node.end_byte if body is None else body.start_byte
         name = _find_name(node, self._source)
         first_line = self._source[node.start_byte : end].decode(errors="replace").partition("\n")[0]
-        words = [word for word in re.findall(r"\w+", first_line) if not CLASS_KEYWORDS.fullmatch(word)]
+        words = [
+            word for word in re.findall(r"\w+", first_line) if not CLASS_KEYWORDS.fullmatch(word)
+        ]
         own = "" if name is None else self._text(name)
         return tuple(dict.fromkeys([own, *words]))[:MAX_OWNERS]
 
@@ -312,4 +353,6 @@ def _find_name(node: Node, source: bytes) -> Node | None:
 
 
 def _text(node: Node, source: bytes) -> str:
-    return source[node.start_byte : node.end_byte].decode(errors="replace")  # `Node.text` reads the file for each byte
+    return source[node.start_byte : node.end_byte].decode(
+        errors="replace"
+    )  # `Node.text` reads the file for each byte

@@ -43,7 +43,10 @@ def parse(wanted: Literal["names", "code"], text: str, path: str, rows: list[int
 
 
 def _start() -> subprocess.Popen[bytes]:
-    environ = {"PYTHONPATH": os.pathsep.join([PACKAGES, *filter(None, sys.path)]), "PYTHONDONTWRITEBYTECODE": "1"}
+    environ = {
+        "PYTHONPATH": os.pathsep.join([PACKAGES, *filter(None, sys.path)]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     command = [sys.executable, "-P", "-m", "hls_handler.review.parser_child"]
     return subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 

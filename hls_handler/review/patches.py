@@ -23,7 +23,9 @@ Side = Literal["LEFT", "RIGHT"]
 Mark = Literal[" ", "-", "+"]
 
 HUNK_HEADER = re.compile(r"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@", re.ASCII)
-NUMBERED_LINE = re.compile(r"(?P<side>[LR]) +(?P<number>[0-9]{1,10})(?: (?P<mark>[-+ ])(?: (?P<text>.*))?)?")
+NUMBERED_LINE = re.compile(
+    r"(?P<side>[LR]) +(?P<number>[0-9]{1,10})(?: (?P<mark>[-+ ])(?: (?P<text>.*))?)?"
+)
 NO_NEWLINE = "\\ No newline at end of file"
 
 
@@ -55,7 +57,9 @@ class Patch:
     @property
     def changes_text(self) -> bool:
         """False if all changed lines are blank, or there are none."""
-        return any(line.mark != " " and line.text.strip() for hunk in self.hunks for line in hunk.lines)
+        return any(
+            line.mark != " " and line.text.strip() for hunk in self.hunks for line in hunk.lines
+        )
 
 
 def parse_patch(text: str) -> Patch:
@@ -64,7 +68,9 @@ def parse_patch(text: str) -> Patch:
     Never raises: skips text before the first hunk header, and lines that begin with no `+`, `-`, space or backslash.
     """
     hunks: list[tuple[str, list[Line]]] = []
-    old = new = old_end = new_end = 0  # numbers of the next line, and of the first line after the hunk
+    old = new = old_end = new_end = (
+        0  # numbers of the next line, and of the first line after the hunk
+    )
     for raw in text.split("\n"):
         header = HUNK_HEADER.match(raw)
         if header is not None:
@@ -81,7 +87,9 @@ def parse_patch(text: str) -> Patch:
         elif raw.startswith("+"):
             lines.append(Line("RIGHT", new, "+", raw[1:]))
             new += 1
-        elif raw.startswith(" ") or (not raw and old < old_end and new < new_end):  # tools may strip an empty line
+        elif raw.startswith(" ") or (
+            not raw and old < old_end and new < new_end
+        ):  # tools may strip an empty line
             lines.append(Line("RIGHT", new, " ", raw[1:]))
             old, new = old + 1, new + 1
         elif raw.startswith("\\") and lines:
@@ -91,7 +99,9 @@ def parse_patch(text: str) -> Patch:
 
 def numbered(patch: Patch) -> str:
     """Return the patch as text with numbered lines, such as "R   11 + return side ** 2"."""
-    return "\n".join(text for hunk in patch.hunks for text in (hunk.header, *map(number_line, hunk.lines)))
+    return "\n".join(
+        text for hunk in patch.hunks for text in (hunk.header, *map(number_line, hunk.lines))
+    )
 
 
 def number_line(line: Line) -> str:
@@ -118,7 +128,9 @@ def parse_numbered(text: str) -> Patch:
         lines = hunks[-1][1]
         if shown is not None:
             side: Side = "LEFT" if shown["side"] == "L" else "RIGHT"
-            lines.append(Line(side, int(shown["number"]), _MARKS[shown["mark"] or " "], shown["text"] or ""))
+            lines.append(
+                Line(side, int(shown["number"]), _MARKS[shown["mark"] or " "], shown["text"] or "")
+            )
         elif raw.startswith("\\") and lines:
             lines[-1] = replace(lines[-1], lacks_newline=True)
     return Patch(tuple(Hunk(header, tuple(lines)) for header, lines in hunks))

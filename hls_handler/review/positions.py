@@ -18,7 +18,9 @@ from hls_handler.untrusted.suggestions import is_applicable, is_presentable
 
 RANK: Mapping[Severity, int] = {"critical": 0, "high": 1, "medium": 2, "low": 3}
 
-MIN_RATIO = 0.7  # least similarity of a line and its quote, as `difflib.SequenceMatcher.ratio` measures it
+MIN_RATIO = (
+    0.7  # least similarity of a line and its quote, as `difflib.SequenceMatcher.ratio` measures it
+)
 
 SURE_COMMENT = re.compile("//|# ")  # begins a comment in most languages, and code in hardly any
 
@@ -56,7 +58,11 @@ def resembles(line: str, quote: str) -> bool:
     one, other = code_of(line).casefold(), code_of(quote).casefold()
     if not one or not other:
         return not other
-    return one in other or other in one or SequenceMatcher(None, one, other, autojunk=False).ratio() >= MIN_RATIO
+    return (
+        one in other
+        or other in one
+        or SequenceMatcher(None, one, other, autojunk=False).ratio() >= MIN_RATIO
+    )
 
 
 def locate(finding: Finding, patches: Mapping[str, Patch]) -> Located:
@@ -81,7 +87,9 @@ def find_path(path: str, patches: Mapping[str, Patch]) -> str | None:
     if path in patches:
         return path
     same = [one for one in patches if show_name(one) == show_name(path)]
-    same = same or [one for one in patches if path.endswith(f"/{one}")]  # "b/src/area.py", as in a diff of git
+    same = same or [
+        one for one in patches if path.endswith(f"/{one}")
+    ]  # "b/src/area.py", as in a diff of git
     return same[0] if len(same) == 1 else None
 
 
@@ -92,7 +100,11 @@ def find_line(patch: Patch, quote: str, side: Side, number: int | None) -> Line 
     at = next((line for line in lines if (line.side, line.number) == (side, number)), None)
     if at is not None and resembles(at.text, quote):
         return at
-    similar = [line for line in lines if line.mark != " " and line.text.strip() and resembles(line.text, quote)]
+    similar = [
+        line
+        for line in lines
+        if line.mark != " " and line.text.strip() and resembles(line.text, quote)
+    ]
     same = [line for line in similar if letters_of(line.text) == letters_of(quote)] or similar
     return same[0] if len(same) == 1 else None
 
@@ -108,16 +120,27 @@ def _place(finding: Finding, line: Line, patch: Patch) -> Finding:
     start = line.number
     while start > line.number - above and start - 1 in own:
         start -= 1
-    is_exact = (line.side, line.number) == (finding.side, finding.line) and line.number - start == above
+    is_exact = (line.side, line.number) == (
+        finding.side,
+        finding.line,
+    ) and line.number - start == above
     fix, body = (finding.suggestion or "").removesuffix("\n"), finding.body
     replaced = [own[number].text.removesuffix("\r") for number in range(start, line.number + 1)]
     beside = [own[number].text if number in own else "" for number in (start - 1, line.number + 1)]
     is_whole = letters_of(last_line(finding.quote)) == letters_of(line.text)
     if not fix or line.side != "RIGHT" or not is_presentable(fix, replaced):
         fix = ""
-    elif not (is_exact and is_whole and is_applicable(fix, replaced, beside, (one.text for one in own.values()))):
+    elif not (
+        is_exact
+        and is_whole
+        and is_applicable(fix, replaced, beside, (one.text for one in own.values()))
+    ):
         fix, body = "", body if fix.strip() in body else f"{body}\n\n```\n{fix}\n```"
-    place = {"side": line.side, "line": line.number, "start_line": start if start < line.number else None}
+    place = {
+        "side": line.side,
+        "line": line.number,
+        "start_line": start if start < line.number else None,
+    }
     return finding.model_copy(update={**place, "body": body, "suggestion": fix or None})
 
 
@@ -126,7 +149,9 @@ def merge_located(located: Iterable[Located]) -> list[Located]:
     merged: dict[tuple[object, ...], Located] = {}
     for one in sorted(located, key=rank):
         line = (one.line.side, one.line.number) if one.line is not None else None
-        merged.setdefault((one.finding.path, line, one.finding.category, one.finding.title.casefold()), one)
+        merged.setdefault(
+            (one.finding.path, line, one.finding.category, one.finding.title.casefold()), one
+        )
     return [*merged.values()]
 
 

@@ -28,7 +28,18 @@ OWN = {"self", "this", "cls", "super", "base", "Self"}
 OBJECT_FIELDS = ("object", "operand", "expression", "argument", "scope", "path", "value")
 """Fields of nodes with a member, such as `a` in `a.b`, in all grammars."""
 
-TRANSPARENT = {"Annotated", "Arc", "Awaitable", "Box", "ClassVar", "Final", "Optional", "Promise", "Rc", "Readonly"}
+TRANSPARENT = {
+    "Annotated",
+    "Arc",
+    "Awaitable",
+    "Box",
+    "ClassVar",
+    "Final",
+    "Optional",
+    "Promise",
+    "Rc",
+    "Readonly",
+}
 """Generic types whose members are those of their argument, or become so by a keyword."""
 
 IMPORT = re.compile("import|use_declaration|use_as_clause")
@@ -48,7 +59,12 @@ WRAPPING = re.compile(
 """Found in the types of nodes whose first child has the type."""
 
 LOOPS = re.compile("^(for_|foreach|enhanced_for|range)")
-CONSTRUCTIONS = {"new_expression", "object_creation_expression", "composite_literal", "struct_expression"}
+CONSTRUCTIONS = {
+    "new_expression",
+    "object_creation_expression",
+    "composite_literal",
+    "struct_expression",
+}
 NO_MODULES = {"", "index", "init", "__init__", "mod", "crate", "lib", "src"}
 
 
@@ -96,7 +112,11 @@ def last_name(node: Node, source: bytes) -> str:
     """Return `b` for `a.b`; "" for an expression without a name."""
     leaf: Node | None = node
     while leaf is not None and leaf.named_child_count:
-        if leaf.type not in ("member_expression", "attribute", "field_access") and not PASSED.search(leaf.type):
+        if leaf.type not in (
+            "member_expression",
+            "attribute",
+            "field_access",
+        ) and not PASSED.search(leaf.type):
             return ""
         leaf = leaf.named_children[-1]
     text = "" if leaf is None else _text(leaf, source)
@@ -155,15 +175,23 @@ def find_type(node: Node, source: bytes) -> Words | None:
                 node = children[1].named_children[0]
                 continue
             return tuple(names)
-        names = [name for name in re.findall(r"\w+", _text(node, source)) if name not in TRANSPARENT]
-        return None if names in ([], ["var"], ["auto"], ["Any"], ["any"], ["object"]) else tuple(names)
+        names = [
+            name for name in re.findall(r"\w+", _text(node, source)) if name not in TRANSPARENT
+        ]
+        return (
+            None if names in ([], ["var"], ["auto"], ["Any"], ["any"], ["object"]) else tuple(names)
+        )
     return None
 
 
-def list_said(root: Node, source: bytes, lines: Sequence[str], names: Collection[str]) -> dict[str, Said]:
+def list_said(
+    root: Node, source: bytes, lines: Sequence[str], names: Collection[str]
+) -> dict[str, Said]:
     """Return what a file says of each of the names that it declares or imports."""
     said = _list_declared(root, source, lines, names)
-    types = {word for one in said.values() for each in one.declared for word in (each.words or ())[:1]}
+    types = {
+        word for one in said.values() for each in one.declared for word in (each.words or ())[:1]
+    }
     imported = said | _list_declared(root, source, lines, types - said.keys())
     for one in said.values():
         declared: list[Declared] = []
@@ -183,18 +211,27 @@ def add_import(words: Words | None, imported: dict[str, Said]) -> Words | None:
     return (*words, *modules)
 
 
-def _list_declared(root: Node, source: bytes, lines: Sequence[str], names: Collection[str]) -> dict[str, Said]:
+def _list_declared(
+    root: Node, source: bytes, lines: Sequence[str], names: Collection[str]
+) -> dict[str, Said]:
     said: dict[str, Said] = {}
     if not names:
         return said
     pattern = re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(names)[:MAX_NAMES]))})\b")
-    rows = [row for row, line in enumerate(lines) if len(line) <= 1000 and pattern.search(line)][:MAX_ROWS]
+    rows = [row for row, line in enumerate(lines) if len(line) <= 1000 and pattern.search(line)][
+        :MAX_ROWS
+    ]
     for leaf in _list_leaves(root, rows):
         text = _text(leaf, source)
-        if leaf.type.endswith("string_literal_content") or leaf.type == "interpreted_string_literal":
+        if (
+            leaf.type.endswith("string_literal_content")
+            or leaf.type == "interpreted_string_literal"
+        ):
             text = text.strip('"').rpartition("/")[2]  # `http` for "net/http"
             if text in names and _find_import(leaf) is not None:
-                said.setdefault(text, Said()).declared.append(Declared(leaf.start_point.row, (text,)))
+                said.setdefault(text, Said()).declared.append(
+                    Declared(leaf.start_point.row, (text,))
+                )
             continue
         if text in names:
             _add_declaration(said.setdefault(text, Said()), leaf, source)
@@ -240,7 +277,9 @@ def _add_declaration(said: Said, name: Node, source: bytes) -> None:
         elif found is None and parent.type == "typed_parameter":
             found = find_type(parent.named_children[-1], source)
         is_declared = kind is not None or value is not None or "parameter" in parent.type
-        is_field = parent.named_children[0].type == "accessibility_modifier"  # of a constructor in TypeScript
+        is_field = (
+            parent.named_children[0].type == "accessibility_modifier"
+        )  # of a constructor in TypeScript
         is_local = is_declared and name is node and not is_field and _is_in_function(parent)
         if found is not None or is_local:
             said.declared.append(Declared(row, found, is_local))

@@ -69,23 +69,33 @@ class LedgerEntry:
     confidence: float = 1.0
     body: str = ""
     comment_id: int | None = None  # of the review comment; None if only the summary has it
-    line: int | None = None  # None: the patch that was read does not have it, or it belongs to the file
+    line: int | None = (
+        None  # None: the patch that was read does not have it, or it belongs to the file
+    )
     token: str = ""  # of its line, as in a `Block`
-    blocks: tuple[Block, ...] = ()  # those that it belonged to, the present one last; () if it belongs to its file
+    blocks: tuple[
+        Block, ...
+    ] = ()  # those that it belonged to, the present one last; () if it belongs to its file
     block_line: int = 0  # number of the first line of the present block
     first_block: Block | None = None  # on which it was raised; None if it belonged to its file
     raised: int = 0  # the number of the review that raised it
     has_vanished: bool = False  # True: no patch has its block
-    is_absent: bool = False  # True: it has vanished, and no block that is new since it was raised has its code
+    is_absent: bool = (
+        False  # True: it has vanished, and no block that is new since it was raised has its code
+    )
     is_undecided: bool = False  # True: it may be fixed, and that is not proved
     unseen: str = ""  # the fact on which it hangs, which was not shown; "" if there is none
     was_left_out: bool = False  # True: Claude was to be asked about it, and there was no room
-    proof: Proof | None = None  # of a finding that is fixed, or that is open because its proof left the patch
+    proof: Proof | None = (
+        None  # of a finding that is fixed, or that is open because its proof left the patch
+    )
     resolution: str = ""  # what was proved, for people: "Fixed in 1ac2d4c by line 41."
     form: str = ""  # of a committed credential, which Claude is not asked about: "github-token"
     values: tuple[str, ...] = ()  # digests of the credentials
     dismissals: tuple[str, ...] = ()  # keys of `find_dismissals`, and those of commands, that count
-    void_dismissals: tuple[str, ...] = ()  # those from before it became more severe, or before `/undismiss`
+    void_dismissals: tuple[
+        str, ...
+    ] = ()  # those from before it became more severe, or before `/undismiss`
     dismissed_by: str | None = None  # login
     has_binding_dismissal: bool = False  # True if that person may write to the repository
     is_accepted: bool = False  # True if a person reacted to it with thumbs up
@@ -138,7 +148,10 @@ class ReviewRecord:
 
     def blocks_at(self, number: int) -> Mapping[str, Sequence[Block]]:
         """Return the blocks that were there at a review."""
-        return {name: [one for one in of_file if one.was_at(number)] for name, of_file in self.blocks.items()}
+        return {
+            name: [one for one in of_file if one.was_at(number)]
+            for name, of_file in self.blocks.items()
+        }
 
     @property
     def read_blocks(self) -> Mapping[str, Sequence[Block]]:
@@ -183,5 +196,7 @@ def parse_record(record: str | None, entries: Iterable[str]) -> ReviewRecord:
             ledger.append(_ENTRY.validate_json(stored))
     numbers = count(max([parsed.next_number, *(entry.number + 1 for entry in ledger)]))
     # Entries from before there were numbers have 0.
-    numbered = tuple(entry if entry.number else replace(entry, number=next(numbers)) for entry in ledger)
+    numbered = tuple(
+        entry if entry.number else replace(entry, number=next(numbers)) for entry in ledger
+    )
     return replace(parsed, ledger=numbered, next_number=next(numbers))

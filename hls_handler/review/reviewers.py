@@ -17,7 +17,9 @@ OWNERS_PATHS = (".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS")
 
 MAX_REVIEWERS = 3
 COMMENT, BLANKS = re.compile(r"(?:^|\s)#.*"), re.compile(r"(?<!\\)\s+")
-OWNER = re.compile(r"@([A-Za-z0-9][A-Za-z0-9_-]*(?:/[A-Za-z0-9_.-]+)?)|[^\s@]+@[^\s@]+\.[^\s@]+", re.ASCII)
+OWNER = re.compile(
+    r"@([A-Za-z0-9][A-Za-z0-9_-]*(?:/[A-Za-z0-9_.-]+)?)|[^\s@]+@[^\s@]+\.[^\s@]+", re.ASCII
+)
 """A login or a team, or an address, of which HLS does not know whose it is."""
 
 OwnerRule = tuple[str, tuple[str, ...]]  # glob, names of people and teams
@@ -27,7 +29,9 @@ OwnerRule = tuple[str, tuple[str, ...]]  # glob, names of people and teams
 class Reviewer:
     name: str  # login, or "org/team"
     role: Literal["code owner", "last author"]
-    open_requests: int | None  # open pull requests that wait for a review of this person; None for a team
+    open_requests: (
+        int | None
+    )  # open pull requests that wait for a review of this person; None for a team
 
     @property
     def is_person(self) -> bool:
@@ -45,7 +49,9 @@ def parse_owners(text: str) -> list[OwnerRule]:
         found = [OWNER.fullmatch(owner) for owner in owners]
         if pattern and pattern[0] != "!" and None not in found:
             glob = f"{'' if '/' in pattern[:-1] else '**/'}{pattern.strip('/')}{'/**' if pattern[-1] == '/' else ''}"
-            globs = (glob,) if pattern.endswith("/*") else (glob, f"{glob}/**")  # only a lone * names no folder
+            globs = (
+                (glob,) if pattern.endswith("/*") else (glob, f"{glob}/**")
+            )  # only a lone * names no folder
             names = tuple(one[1] for one in found if one and one[1])
             rules += [(each.replace("\\ ", " "), names) for each in globs]
     return rules
@@ -56,15 +62,24 @@ def find_owners(rules: Iterable[OwnerRule], path: str) -> tuple[str, ...]:
 
 
 def choose_reviewers(
-    owners: Iterable[str], authors: Iterable[str], *, load: Mapping[str, int], excluded: Collection[str], most: int
+    owners: Iterable[str],
+    authors: Iterable[str],
+    *,
+    load: Mapping[str, int],
+    excluded: Collection[str],
+    most: int,
 ) -> tuple[Reviewer, ...]:
     """Return at most `most` people, and as many teams: code owners before last authors, the least loaded first.
 
     `load` are the numbers of open review requests by login, and `excluded` are logins, both in lower case.
     """
-    found = {name.lower(): Reviewer(name, "last author", load.get(name.lower(), 0)) for name in authors}
+    found = {
+        name.lower(): Reviewer(name, "last author", load.get(name.lower(), 0)) for name in authors
+    }
     for name in owners:
-        found[name.lower()] = Reviewer(name, "code owner", None if "/" in name else load.get(name.lower(), 0))
+        found[name.lower()] = Reviewer(
+            name, "code owner", None if "/" in name else load.get(name.lower(), 0)
+        )
     people = [one for key, one in found.items() if one.is_person and key not in excluded]
     people.sort(key=lambda one: (one.role != "code owner", one.open_requests))
     return (*people[:most], *[one for one in found.values() if not one.is_person][:most])

@@ -54,7 +54,9 @@ MAX_PARSE_S = 30.0  # for all files, which take a second
 LINES_AROUND = 3  # of a call or another use
 LINES_AFTER = 8  # of a call, which use its result
 
-DOCUMENTATION = re.compile(r"(^|/)(docs?|changelogs?|licenses?)(/|$)|(^|/)(changelog|license)|\.(md|mdx|rst|txt|adoc)$")
+DOCUMENTATION = re.compile(
+    r"(^|/)(docs?|changelogs?|licenses?)(/|$)|(^|/)(changelog|license)|\.(md|mdx|rst|txt|adoc)$"
+)
 
 PART = re.compile(r"[^\W_]+")
 
@@ -81,7 +83,9 @@ class SearchedFiles(Protocol):
     def list_files(self, extensions: Collection[str]) -> Collection[str]:
         """Return the paths of the files with one of the extensions."""
 
-    def find_words(self, words: Collection[str], paths: Collection[str] | None = None) -> Sequence[Hit]:
+    def find_words(
+        self, words: Collection[str], paths: Collection[str] | None = None
+    ) -> Sequence[Hit]:
         """Return the lines with one of the words, in these files or in all.
 
         It may leave out a word that is too frequent.
@@ -115,7 +119,9 @@ class SecondSites:
 
 
 def find_second_sites(
-    changed: Sequence[ChangedSource], files: SearchedFiles, clock: Callable[[], float] = time.monotonic
+    changed: Sequence[ChangedSource],
+    files: SearchedFiles,
+    clock: Callable[[], float] = time.monotonic,
 ) -> SecondSites:
     """Return the other places. After `MAX_PARSE_S` of `clock`, which returns seconds, no more files are parsed."""
     wanted = list_wanted(changed)
@@ -141,7 +147,11 @@ def _leave_out_inner(sites: Sequence[SecondSite], shown: Sequence[SecondSite]) -
 
 def _numbers(site: SecondSite) -> set[int]:
     """Return the numbers of the lines that a site shows."""
-    return {line.number for hunk in parse_numbered(f"@@ -1 +1 @@\n{site.text}").hunks for line in hunk.lines}
+    return {
+        line.number
+        for hunk in parse_numbered(f"@@ -1 +1 @@\n{site.text}").hunks
+        for line in hunk.lines
+    }
 
 
 class _Definition(NamedTuple):
@@ -159,7 +169,9 @@ class _Repository:
     """What was read of the repository."""
 
     texts: dict[str, str]
-    shown: Mapping[str, Collection[int]]  # numbers of the lines that the review shows of changed files
+    shown: Mapping[
+        str, Collection[int]
+    ]  # numbers of the lines that the review shows of changed files
     words: dict[str, frozenset[str]]
     clock: Callable[[], float]
     parses_until: float
@@ -183,7 +195,9 @@ class _Repository:
     def find_named(self, path: str) -> list[Named]:
         if path not in self._named:
             is_late = self.clock() > self.parses_until
-            self._named[path] = [] if is_late else find_named(self.texts.get(path), path, self.rows.get(path, ()))
+            self._named[path] = (
+                [] if is_late else find_named(self.texts.get(path), path, self.rows.get(path, ()))
+            )
         return self._named[path]
 
     def rate(self, path: str, other: str) -> int:
@@ -229,7 +243,11 @@ def agrees(use: Named, path: str, definition: Named, defined_in: str) -> bool | 
     places = _list_places(defined_in)
     is_class = definition.kind == "definition" and definition.owners[:1] == (definition.name,)
     owners = set() if is_class else set(definition.owners)
-    said = [words for words in (set(words) - {use.name} for words in use.said) if words or use.receiver is not None]
+    said = [
+        words
+        for words in (set(words) - {use.name} for words in use.said)
+        if words or use.receiver is not None
+    ]
     if said:
         return any((places | owners) & words for words in said)
     if use.receiver is None:
@@ -262,7 +280,9 @@ def _resembles(receiver: str, names: Collection[str]) -> bool:
     """Return True for `cache` and `LruCache`."""
     own = receiver.lower().strip("_")
     others = [name.lower() for name in names]
-    return len(own) > 1 and any(own in other or (other in own and len(other) > 2) for other in others)
+    return len(own) > 1 and any(
+        own in other or (other in own and len(other) > 2) for other in others
+    )
 
 
 def _take_turns(calls: Sequence[_Definition]) -> list[_Definition]:
@@ -280,14 +300,21 @@ class _Finder:
     """Finds the places of one change."""
 
     def __init__(
-        self, changed: Sequence[ChangedSource], wanted: WantedNames, files: SearchedFiles, clock: Callable[[], float]
+        self,
+        changed: Sequence[ChangedSource],
+        wanted: WantedNames,
+        files: SearchedFiles,
+        clock: Callable[[], float],
     ) -> None:
         self._files, self._wanted = files, wanted
         shown = {
-            source.path: {line.number for line in lines_of(source.shown, "RIGHT")} | source.above for source in changed
+            source.path: {line.number for line in lines_of(source.shown, "RIGHT")} | source.above
+            for source in changed
         }
         texts = {source.path: source.text for source in changed}
-        self._repository = _Repository(texts, shown, dict(wanted.words), clock, clock() + MAX_PARSE_S)
+        self._repository = _Repository(
+            texts, shown, dict(wanted.words), clock, clock() + MAX_PARSE_S
+        )
         self._hits: dict[str, dict[str, set[int]]] = {}  # rows of a word, by path
         ranked = sorted(wanted.names, key=lambda name: (wanted.names[name].rank, name))
         self._names = ranked[:MAX_CANDIDATES]
@@ -323,7 +350,9 @@ class _Finder:
         related: dict[str, int] = {}
         for path in self._list_paths():
             folder, _, file = path.rpartition("/")
-            if find_family(path) not in families or is_test_file(path):  # names that only tests use are not wanted
+            if find_family(path) not in families or is_test_file(
+                path
+            ):  # names that only tests use are not wanted
                 continue
             if path in sources or file.partition(".")[0] in words:
                 related[path] = NAMED
@@ -347,12 +376,22 @@ class _Finder:
         chosen: dict[str, None] = {}
         for name in changed:
             origins = self._wanted.names[name].changed
-            found = [path for path in self._hits.get(name.text, {}) if find_family(path) == name.family]
-            found.sort(key=lambda path: (is_test_file(path), min(distance(path, one) for one in origins), path))
+            found = [
+                path for path in self._hits.get(name.text, {}) if find_family(path) == name.family
+            ]
+            found.sort(
+                key=lambda path: (
+                    is_test_file(path),
+                    min(distance(path, one) for one in origins),
+                    path,
+                )
+            )
             chosen |= dict.fromkeys(found[:MAX_FILES_OF_NAME])
         for word in gone:
             if word in self._searched and len(self._hits[word]) <= MAX_GONE_FILES:
-                chosen |= dict.fromkeys(path for path in self._hits.get(word, {}) if not is_documentation(path))
+                chosen |= dict.fromkeys(
+                    path for path in self._hits.get(word, {}) if not is_documentation(path)
+                )
         self._read([*chosen][:MAX_FILES], words)
 
     def _search_nearest(self, words: set[str], changed: Sequence[Name]) -> None:
@@ -427,14 +466,19 @@ class _Finder:
             number += bool(definitions)
             if number > MAX_NAMES:
                 break
-            (self.main if wanted.is_main else self.further).extend(self._choose_definitions(wanted, definitions))
+            (self.main if wanted.is_main else self.further).extend(
+                self._choose_definitions(wanted, definitions)
+            )
             if wanted.changed:
                 calls = self._choose_calls(wanted, found, definitions)
                 self.main += calls[:MAX_CALLS]
                 more += calls[MAX_CALLS:]
         self.further += more
         called = {(site.name, site.path) for site in self.main if site.kind == "call"}
-        self.main = [*(site for site in self._choose_gone() if (site.name, site.path) not in called), *self.main]
+        self.main = [
+            *(site for site in self._choose_gone() if (site.name, site.path) not in called),
+            *self.main,
+        ]
 
     def _find(self, name: Name) -> list[_Definition]:
         found: list[_Definition] = []
@@ -444,7 +488,9 @@ class _Finder:
                 found += [_Definition(path, one) for one in named if one.name == name.text]
         return found
 
-    def _choose_definitions(self, wanted: Wanted, definitions: Sequence[_Definition]) -> Iterator[SecondSite]:
+    def _choose_definitions(
+        self, wanted: Wanted, definitions: Sequence[_Definition]
+    ) -> Iterator[SecondSite]:
         users: dict[str, list[str]] = {}
         meant: dict[str, list[Named]] = {}
         for source, uses in by_path(wanted.uses).items():
@@ -455,11 +501,15 @@ class _Finder:
         for path, sources in users.items():
             yield from self._show_definitions(path, meant[path], sources)
 
-    def _resolve(self, source: str, uses: Sequence[Use], definitions: Sequence[_Definition]) -> list[_Definition]:
+    def _resolve(
+        self, source: str, uses: Sequence[Use], definitions: Sequence[_Definition]
+    ) -> list[_Definition]:
         """Return the definition that the uses in a file mean, or its overloads; nothing if it is not clear."""
         named = [use.named for use in uses]
         if all(use.receiver is None and use.kind == "plain" for use in named):
-            definitions = [one for one in definitions if not one.named.is_member or one.path == source]
+            definitions = [
+                one for one in definitions if not one.named.is_member or one.path == source
+            ]
         verdicts = {one: [self._agrees(use, source, one) for use in named] for one in definitions}
         certain = [one for one in definitions if True in verdicts[one]]
         possible = certain or [one for one in definitions if None in verdicts[one]]
@@ -477,11 +527,14 @@ class _Finder:
             if not outer or one.named.scope.first > outer[-1].named.scope.last:
                 outer.append(one)
         are_overloads = all(
-            one.named.kind == "definition" and one.named.owners[:1] == outer[0].named.owners[:1] for one in outer
+            one.named.kind == "definition" and one.named.owners[:1] == outer[0].named.owners[:1]
+            for one in outer
         )
         return outer if len(outer) == 1 or are_overloads else []
 
-    def _show_definitions(self, path: str, ones: Sequence[Named], sources: Sequence[str]) -> Iterator[SecondSite]:
+    def _show_definitions(
+        self, path: str, ones: Sequence[Named], sources: Sequence[str]
+    ) -> Iterator[SecondSite]:
         for one in ones[:MAX_OVERLOADS]:
             if not self._repository.is_shown(path, one.row):
                 last = one.scope.last if len(ones) == 1 else one.row
@@ -501,7 +554,9 @@ class _Finder:
             call = _Definition(path, one)
             if is_hidden and self._is_call_of(call, changed, definitions):
                 calls.append(call)
-        nearest = {call.path: min(distance(call.path, origin) for origin in origins) for call in calls}
+        nearest = {
+            call.path: min(distance(call.path, origin) for origin in origins) for call in calls
+        }
         calls.sort(key=lambda call: (is_test_file(call.path), nearest[call.path], call.path))
         calls = _take_turns(calls)
         tests = [call for call in calls if is_test_file(call.path)]
@@ -510,7 +565,9 @@ class _Finder:
         for path, one in shown:
             text = self._show_around(path, one)
             numbers = len(calls), len(nearest)
-            sites.append(SecondSite("call", one.name, path, one.row + 1, text, tuple(origins), *numbers))
+            sites.append(
+                SecondSite("call", one.name, path, one.row + 1, text, tuple(origins), *numbers)
+            )
         return sites
 
     def _is_call_of(
@@ -541,7 +598,11 @@ class _Finder:
             hits = self._hits.get(word, {})
             if len(hits) > MAX_GONE_FILES or word not in self._searched:
                 continue
-            paths = [path for path in hits if not is_documentation(path) and path in self._repository.rows]
+            paths = [
+                path
+                for path in hits
+                if not is_documentation(path) and path in self._repository.rows
+            ]
             paths.sort(key=lambda path: (is_test_file(path), distance(path, gone.path), path))
             tests = 0
             shown = 0
@@ -552,7 +613,9 @@ class _Finder:
                     continue
                 shown += 1
                 last = len(self._repository.texts[path].split("\n")) - 1
-                text = self._repository.show(path, max(row - LINES_AROUND, 0), row, min(row + LINES_AROUND, last))
+                text = self._repository.show(
+                    path, max(row - LINES_AROUND, 0), row, min(row + LINES_AROUND, last)
+                )
                 yield SecondSite("use", word, path, row + 1, text, (gone.path,))
 
     def _find_use(self, word: str, gone: Gone, path: str, rows: Sequence[int]) -> int | None:
@@ -560,10 +623,16 @@ class _Finder:
         text = self._repository.texts.get(path, "")
         lines = text.split("\n")
         family = find_family(path)
-        named = [one for one in self._repository.find_named(path) if one.name == word] if family else []
+        named = (
+            [one for one in self._repository.find_named(path) if one.name == word] if family else []
+        )
         imported: int | None = None
         for row in rows:
-            if row >= len(lines) or len(lines[row]) > MAX_CHARACTERS or self._repository.is_shown(path, row):
+            if (
+                row >= len(lines)
+                or len(lines[row]) > MAX_CHARACTERS
+                or self._repository.is_shown(path, row)
+            ):
                 continue
             on_row = [one for one in named if one.row == row]
             if self._is_use(word, gone, path, on_row, lines[row]):

@@ -59,7 +59,9 @@ class ReviewedChanges:
 
     record: ReviewRecord  # with the entries of `follow`
     files: PresentFiles
-    new: Mapping[str, frozenset[int]]  # indexes of the blocks of each path that were not reviewed before
+    new: Mapping[
+        str, frozenset[int]
+    ]  # indexes of the blocks of each path that were not reviewed before
     commit: str  # SHA of the head
     fail_on: Severity | None
     asked: frozenset[int]  # numbers of the findings that Claude was asked about
@@ -77,13 +79,17 @@ class ReviewedChanges:
         name, block = self.files.name(path), self.files.find_block(path, line.side, line.number)
         blocks, by_file = self.record.blocks, self.files.by_file
         old = [one for one in blocks.get(name, ()) if one.was_at(since)]
-        departed = (one for other, of_file in blocks.items() if other not in by_file for one in of_file)
+        departed = (
+            one for other, of_file in blocks.items() if other not in by_file for one in of_file
+        )
         old = old or [one for one in departed if one.was_at(since)]
         same = match_blocks(old, by_file[name])
         new = [one for index, one in enumerate(by_file[name]) if index not in same]
         gone = [one for index, one in enumerate(old) if index not in same.values()]
         text = token("+", line.text)
-        more = sum(one.block.lines.count(text) for one in new) - sum(one.lines.count(text) for one in gone)
+        more = sum(one.block.lines.count(text) for one in new) - sum(
+            one.lines.count(text) for one in gone
+        )
         return line.mark == "+" and block in new and more > 0
 
     def is_comment(self, path: str, line: Line) -> bool:
@@ -127,14 +133,19 @@ class ReviewedChanges:
         texts, at = [code_of(one.text) for one in block.lines], block.lines.index(line)
         offsets, joined = [0, *accumulate(map(len, texts))], "".join(texts)
         ends = {*offsets[at + 1 :]}
-        return any(joined.startswith(code, start) and start + len(code) in ends for start in offsets[: at + 1])
+        return any(
+            joined.startswith(code, start) and start + len(code) in ends
+            for start in offsets[: at + 1]
+        )
 
     def is_timely(self, located: Located) -> bool:
         """Return True if this review may raise the finding: it is in a new block, or beside one if it is unchanged."""
         path, line = located.finding.path, located.line
         new = [self.files.blocks[path][index] for index in self.new.get(path, ())]
         own = self.files.find_block(path, line.side, line.number) if line is not None else None
-        is_beside = own is None or (line is not None and line.mark == " " and own.hunk in {one.hunk for one in new})
+        is_beside = own is None or (
+            line is not None and line.mark == " " and own.hunk in {one.hunk for one in new}
+        )
         return own in new or (is_beside and bool(new))
 
 
@@ -149,7 +160,10 @@ def decide_verdicts(
     others: list[Located] = []
     asked = (one for one in verdicts if one.number in changes.asked)
     by_number = {one.number: one for one in sorted(asked, key=lambda one: one.verdict == "present")}
-    places = {one.number: _find_place(one, by_number.get(one.number), changes) for one in changes.record.ledger}
+    places = {
+        one.number: _find_place(one, by_number.get(one.number), changes)
+        for one in changes.record.ledger
+    }
     for located in merge_located(reported):
         entry = _find_continued(located, changes, places)
         if entry is None or entry.key in continued:
@@ -165,7 +179,9 @@ def decide_verdicts(
             refuted = _find_living_proof(entry, changes)
             if refuted is not None and RANK[found.severity] >= RANK[entry.severity]:
                 at_new_place = place(entry, again.line, found.path, changes.files)
-                raised = replace(at_new_place, title=found.title, body=found.body, severity=found.severity)
+                raised = replace(
+                    at_new_place, title=found.title, body=found.body, severity=found.severity
+                )
                 claims.append(Claim(raised, BY_LINE, refuted.path, refuted.line))
                 if entry.key in changes.agreed:
                     return at_new_place
@@ -176,11 +192,23 @@ def decide_verdicts(
             if entry.state != "dismissed" or RANK[found.severity] < RANK[entry.severity]:
                 entry = replace(entry, title=found.title, body=found.body)
             return _set_present(entry, found.severity, again.line, found.path, changes)
-        if not changes.has_calls and entry.is_absent and not entry.is_undecided and not entry.is_closed:
+        if (
+            not changes.has_calls
+            and entry.is_absent
+            and not entry.is_undecided
+            and not entry.is_closed
+        ):
             return set_gone(entry)
-        verdict, is_undecided = by_number.get(entry.number), entry.is_undecided or entry.has_vanished
+        verdict, is_undecided = (
+            by_number.get(entry.number),
+            entry.is_undecided or entry.has_vanished,
+        )
         was_asked = entry.number in changes.asked
-        entry = replace(entry, was_left_out=is_undecided and not was_asked, proof=None if was_asked else entry.proof)
+        entry = replace(
+            entry,
+            was_left_out=is_undecided and not was_asked,
+            proof=None if was_asked else entry.proof,
+        )
         if verdict is None:
             return replace(entry, is_undecided=is_undecided)
         decided, claim = _decide(entry, verdict, reported, changes)
@@ -211,26 +239,40 @@ def _find_continued(
     entries = [entry for entry in changes.record.ledger if not entry.form]
     if found.continues is not None:
         own = next((entry for entry in entries if entry.number == found.continues), None)
-        return own if own is not None and not (line and changes.is_elsewhere(own, found.path, line)) else None
+        return (
+            own
+            if own is not None and not (line and changes.is_elsewhere(own, found.path, line))
+            else None
+        )
     hidden = _find_repeated(located, entries, changes)
     if hidden is not None:
         return hidden
     entries = [entry for entry in entries if entry.category == found.category]
     if line is None:
-        same = [entry for entry in entries if not entry.blocks and entry.file == file and not entry.is_closed]
+        same = [
+            entry
+            for entry in entries
+            if not entry.blocks and entry.file == file and not entry.is_closed
+        ]
     else:
         lost = [one for one in entries if one.has_vanished or (one.is_closed and one.file == file)]
         lost = [one for one in lost if places[one.number] is None and code_of(one.quote)]
         same = (
             [one for one in entries if places[one.number] == (found.path, line.side, line.number)]
             or [one for one in lost if changes.spells(one, found.path, line)]
-            or [one for one in lost if (one.state, one.file) == ("open", file) and resembles(line.text, one.quote)]
+            or [
+                one
+                for one in lost
+                if (one.state, one.file) == ("open", file) and resembles(line.text, one.quote)
+            ]
         )
     same = [entry for entry in same if entry.state == "open"] or same
     return same[0] if len(same) == 1 else None
 
 
-def _find_repeated(located: Located, entries: Sequence[LedgerEntry], changes: ReviewedChanges) -> LedgerEntry | None:
+def _find_repeated(
+    located: Located, entries: Sequence[LedgerEntry], changes: ReviewedChanges
+) -> LedgerEntry | None:
     """Return the entry that is not closed, and that a finding about a place that is not shown repeats."""
     found = located.finding
     path = find_path(found.path, changes.files.patches) or found.path
@@ -238,7 +280,9 @@ def _find_repeated(located: Located, entries: Sequence[LedgerEntry], changes: Re
     quote, title = code_of(last_line(found.quote)), found.title.casefold()
     same_quote = [one for one in own if quote and code_of(one.quote) == quote]
     if located.named is not None:
-        return next((one for one in same_quote if (one.side, one.line) == (found.side, located.named)), None)
+        return next(
+            (one for one in same_quote if (one.side, one.line) == (found.side, located.named)), None
+        )
     if located.line is not None:
         return None
     is_shown = changes.shows(path, found.side, found.line)
@@ -247,11 +291,17 @@ def _find_repeated(located: Located, entries: Sequence[LedgerEntry], changes: Re
     return next((one for one in repeated if one.state == "open"), repeated[0] if repeated else None)
 
 
-def _find_place(entry: LedgerEntry, verdict: EarlierVerdict | None, changes: ReviewedChanges) -> Place | None:
+def _find_place(
+    entry: LedgerEntry, verdict: EarlierVerdict | None, changes: ReviewedChanges
+) -> Place | None:
     """Return the line of an entry: from its block, else from the verdict "present"."""
     if entry.line is not None:
         return entry.path, entry.side, entry.line
-    path, line = _find_quoted(entry, verdict, changes) if verdict and verdict.verdict == "present" else ("", None)
+    path, line = (
+        _find_quoted(entry, verdict, changes)
+        if verdict and verdict.verdict == "present"
+        else ("", None)
+    )
     return (path, line.side, line.number) if line is not None else None
 
 
@@ -261,26 +311,43 @@ def _quotes_other(entry: LedgerEntry, verdict: EarlierVerdict) -> bool:
     return bool(quoted) and quoted != code_of(entry.quote)
 
 
-def _find_quoted(entry: LedgerEntry, verdict: EarlierVerdict, changes: ReviewedChanges) -> tuple[str, Line | None]:
+def _find_quoted(
+    entry: LedgerEntry, verdict: EarlierVerdict, changes: ReviewedChanges
+) -> tuple[str, Line | None]:
     side: Side = entry.side if verdict.verdict == "present" else "RIGHT"
     path = find_path(verdict.path or "", changes.files.patches) or ""
     is_quoted = path and verdict.quote.strip()
-    return path, find_line(changes.files.patches[path], verdict.quote, side, verdict.line) if is_quoted else None
+    return path, find_line(
+        changes.files.patches[path], verdict.quote, side, verdict.line
+    ) if is_quoted else None
 
 
 def _set_present(
-    entry: LedgerEntry, severity: Severity | None, line: Line | None, path: str, changes: ReviewedChanges
+    entry: LedgerEntry,
+    severity: Severity | None,
+    line: Line | None,
+    path: str,
+    changes: ReviewedChanges,
 ) -> LedgerEntry:
     """Return an open entry with the higher of two severities. A dismissed entry is open only if its severity rises."""
     if severity is not None and RANK[severity] < RANK[entry.severity]:
         entry = replace(reopen(entry), severity=severity)
     state = entry.state if entry.state == "dismissed" else "open"
-    entry = replace(entry, state=state, proof=None, is_undecided=line is None and entry.has_vanished)
-    return entry if line is None or changes.is_elsewhere(entry, path, line) else place(entry, line, path, changes.files)
+    entry = replace(
+        entry, state=state, proof=None, is_undecided=line is None and entry.has_vanished
+    )
+    return (
+        entry
+        if line is None or changes.is_elsewhere(entry, path, line)
+        else place(entry, line, path, changes.files)
+    )
 
 
 def _decide(
-    entry: LedgerEntry, verdict: EarlierVerdict, reported: Iterable[Located], changes: ReviewedChanges
+    entry: LedgerEntry,
+    verdict: EarlierVerdict,
+    reported: Iterable[Located],
+    changes: ReviewedChanges,
 ) -> tuple[LedgerEntry, Claim | None]:
     """Return the entry after a verdict, and the claim that the second look must agree with."""
     undecided = replace(entry, is_undecided=True)
@@ -289,17 +356,28 @@ def _decide(
     (path, line), claim = _find_quoted(entry, verdict, changes), None
     if verdict.verdict == "present":
         lower = verdict.severity
-        if line and lower and is_failing(entry.severity, changes.fail_on) and not is_failing(lower, changes.fail_on):
+        if (
+            line
+            and lower
+            and is_failing(entry.severity, changes.fail_on)
+            and not is_failing(lower, changes.fail_on)
+        ):
             claim = Claim(entry, f"It is there, but its severity is only {lower}.", path, line)
             entry = replace(entry, severity=lower) if entry.key in changes.agreed else entry
         return _set_present(entry, lower, line, path, changes), claim
     has_line = line is not None and line.mark != "-"
     if entry.is_absent and not has_line and not _quotes_other(entry, verdict):
         return _decide_deleted(entry, changes)
-    if line is None or not changes.is_new_line(path, line, entry.raised) or changes.is_comment(path, line):
+    if (
+        line is None
+        or not changes.is_new_line(path, line, entry.raised)
+        or changes.is_comment(path, line)
+    ):
         return undecided, None
     places = {(path, line.side, line.number), (entry.path, entry.side, entry.line)}
-    again = (one for one in reported if one.line is not None and one.finding.category == entry.category)
+    again = (
+        one for one in reported if one.line is not None and one.finding.category == entry.category
+    )
     if any((one.finding.path, one.finding.side, one.finding.line) in places for one in again):
         return undecided, None
     is_away = entry.is_absent and code_of(entry.quote) != ""
@@ -312,15 +390,23 @@ def _decide(
     windows = dict(zip(block.lines, block.block.windows(), strict=True)) if block else {}
     file = changes.files.name(path)
     proof = Proof(file, windows[line], changes.files.windows[file][windows[line]])
-    return replace(entry, state="fixed", proof=proof, resolution=f"Fixed in {changes.commit[:7]} by {where}."), claim
+    return replace(
+        entry, state="fixed", proof=proof, resolution=f"Fixed in {changes.commit[:7]} by {where}."
+    ), claim
 
 
-def _decide_deleted(entry: LedgerEntry, changes: ReviewedChanges) -> tuple[LedgerEntry, Claim | None]:
+def _decide_deleted(
+    entry: LedgerEntry, changes: ReviewedChanges
+) -> tuple[LedgerEntry, Claim | None]:
     """Return an entry whose code is away and that is said to be fixed, without a line that shows it."""
     if not code_of(entry.quote):
         return replace(entry, is_undecided=True), None
     beside = changes.find_new_beside(entry)
     if beside is None:
         return set_gone(entry), None
-    claim = Claim(entry, "It is fixed, because its line is deleted. New beside it:", beside.path, beside.line)
-    return set_gone(entry) if entry.key in changes.agreed else replace(entry, is_undecided=True), claim
+    claim = Claim(
+        entry, "It is fixed, because its line is deleted. New beside it:", beside.path, beside.line
+    )
+    return set_gone(entry) if entry.key in changes.agreed else replace(
+        entry, is_undecided=True
+    ), claim

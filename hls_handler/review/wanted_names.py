@@ -78,7 +78,9 @@ class Gone:
 
     path: str
     family: str
-    owners: tuple[str, ...] | None  # of the definition that had the name; None if it was only used, or in a string
+    owners: (
+        tuple[str, ...] | None
+    )  # of the definition that had the name; None if it was only used, or in a string
     is_name: bool  # it was a name in the code, not only a word in a string
     tokens: frozenset[str]  # with the word of a string on removed lines: `paid`, `order.paid`
 
@@ -122,7 +124,9 @@ def _add_source(wanted: WantedNames, source: ChangedSource, present: set[str]) -
     wanted.words[source.path] = frozenset(WORD.findall(f"{source.text}\n{before}"))
     rows: dict[Place, list[int]] = {"added": [], "removed": [], "unchanged": []}
     for line in (line for hunk in source.shown.hunks for line in hunk.lines):
-        place: Place = "unchanged" if line.mark == " " else "removed" if line.mark == "-" else "added"
+        place: Place = (
+            "unchanged" if line.mark == " " else "removed" if line.mark == "-" else "added"
+        )
         if line.text.strip() and (text is not None or place == "added"):
             rows[place].append(line.number - 1)
     new = find_named(source.text, source.path, rows["added"] + rows["unchanged"])
@@ -141,7 +145,9 @@ def _add_source(wanted: WantedNames, source: ChangedSource, present: set[str]) -
         _add_gone(wanted, source, old, present)
 
 
-def _add_uses(wanted: WantedNames, source: ChangedSource, place: Place, named: Sequence[Named]) -> None:
+def _add_uses(
+    wanted: WantedNames, source: ChangedSource, place: Place, named: Sequence[Named]
+) -> None:
     family = find_family(source.path)
     calls = {(one.name, one.row) for one in named if one.kind == "call"}
     present = set(NAME.findall(source.text)) if place == "removed" else set()
@@ -157,12 +163,16 @@ def _find_innermost(named: Sequence[Named], rows: Sequence[int]) -> list[Named]:
     innermost: dict[int, Named] = {}
     for one in named:  # an outer one comes first
         if one.kind == "definition":
-            inside = rows[bisect_left(rows, one.scope.first) : bisect_left(rows, one.scope.last + 1)]
+            inside = rows[
+                bisect_left(rows, one.scope.first) : bisect_left(rows, one.scope.last + 1)
+            ]
             innermost |= dict.fromkeys(inside, one)
     return [*dict.fromkeys(innermost.values())]
 
 
-def _add_gone(wanted: WantedNames, source: ChangedSource, old: Sequence[Named], present: set[str]) -> None:
+def _add_gone(
+    wanted: WantedNames, source: ChangedSource, old: Sequence[Named], present: set[str]
+) -> None:
     """Add the words on removed lines that the new file no longer has, unless they moved to another changed file."""
     family = find_family(source.path)
     own = set(NAME.findall(source.text))

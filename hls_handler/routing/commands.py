@@ -12,7 +12,13 @@ from hls_handler.actions import TITLE_CHECK
 from hls_handler.events import Account
 from hls_handler.review.dismissals import classify_reply
 from hls_handler.routing.envelope import DELETED_COMMENT, RoutingInput
-from hls_handler.routing.filters import Ignored, find_own_action, is_addressed, mentioned_name, same_login
+from hls_handler.routing.filters import (
+    Ignored,
+    find_own_action,
+    is_addressed,
+    mentioned_name,
+    same_login,
+)
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
 from hls_handler.settings.yaml_parser import Sources
@@ -39,10 +45,21 @@ have."""
 
 IN_THREADS: Collection[CommandName] = ("thread", "deleted", "remark", "undismiss")
 
-COMMAND = re.compile(r"/(stop|resume|review full|review|help|(?:un)?dismiss)(?:(?<=dismiss) #?([0-9]{1,6}))?", re.ASCII)
+COMMAND = re.compile(
+    r"/(stop|resume|review full|review|help|(?:un)?dismiss)(?:(?<=dismiss) #?([0-9]{1,6}))?",
+    re.ASCII,
+)
 """Matches a command as `read_command_line` returns it."""
 
-NAMES: tuple[CommandName, ...] = ("stop", "resume", "review", "review full", "help", "dismiss", "undismiss")
+NAMES: tuple[CommandName, ...] = (
+    "stop",
+    "resume",
+    "review",
+    "review full",
+    "help",
+    "dismiss",
+    "undismiss",
+)
 
 LIKENESS = 0.83
 """Share of letters in common from which a word is a mistyped command ("reveiw"). Commands of other bots share less."""
@@ -84,7 +101,9 @@ class Command:
         return f"{self.description}, and {where} enables events of pull requests"
 
 
-def parse_command(text: str, accounts: Sequence[Account] = ()) -> tuple[CommandName, int | None] | None:
+def parse_command(
+    text: str, accounts: Sequence[Account] = ()
+) -> tuple[CommandName, int | None] | None:
     """Return the command in the first line of a comment, and its number; None if that line is anything else.
 
     The line may address one of HLS's `accounts`; anybody while they are unknown. A command that HLS does not have is
@@ -108,13 +127,17 @@ def parse_command(text: str, accounts: Sequence[Account] = ()) -> tuple[CommandN
 def may_be_command(event_key: str, effective: EffectiveSettings, settings: Settings) -> bool:
     """Return True if `route_command` may find a command in an event with this key."""
     has_pull_requests = any(event.partition(".")[0] == "pull_request" for event in effective.events)
-    is_candidate = event_key in BY_PEOPLE or (event_key == RERUN_CHECK and settings.github.app is not None)
+    is_candidate = event_key in BY_PEOPLE or (
+        event_key == RERUN_CHECK and settings.github.app is not None
+    )
     return is_candidate and has_pull_requests
 
 
 def list_needed_events(effective: EffectiveSettings, settings: Settings) -> frozenset[str]:
     """Return the names of the events that GitHub must send for an entry of `repositories`, commands included."""
-    of_commands = (key for key in (*BY_PEOPLE, RERUN_CHECK) if may_be_command(key, effective, settings))
+    of_commands = (
+        key for key in (*BY_PEOPLE, RERUN_CHECK) if may_be_command(key, effective, settings)
+    )
     return frozenset(key.partition(".")[0] for key in (*effective.events, *of_commands))
 
 
@@ -133,12 +156,16 @@ def route_command(
     found = _find_command(routing_input, settings, accounts)
     if found is None or not may_be_command(routing_input.key, effective, settings):
         return None
-    if not getattr(effective.features, found[0].replace("-", "_"), True):  # another bot may have the same command
+    if not getattr(
+        effective.features, found[0].replace("-", "_"), True
+    ):  # another bot may have the same command
         return None
     if own := find_own_action(routing_input, settings, accounts):
         return own
     if routing_input.sender_is_bot:
-        return Ignored("other bot", f"{routing_input.sender} is a bot; only people can give HLS commands")
+        return Ignored(
+            "other bot", f"{routing_input.sender} is a bot; only people can give HLS commands"
+        )
     name, number = found
     thread = routing_input.thread if name in IN_THREADS else None
     return Command(routing_input.key, name, effective, finding=number, thread=thread)
@@ -149,7 +176,11 @@ def _find_command(
 ) -> tuple[CommandName, int | None] | None:
     if routing_input.key == RERUN_CHECK:
         app, is_review = settings.github.app, routing_input.check_name != TITLE_CHECK
-        return ("review full", None) if app is not None and routing_input.check_app_id == app.id and is_review else None
+        return (
+            ("review full", None)
+            if app is not None and routing_input.check_app_id == app.id and is_review
+            else None
+        )
     if not routing_input.is_pull_request:
         return None
     is_in_thread, text = routing_input.thread is not None, routing_input.comment_body

@@ -14,7 +14,9 @@ from hls_handler.events import REPOSITORY_NAME, Event, RequestedReview, event_ke
 
 DELETED_COMMENT = "pull_request_review_comment.deleted"
 
-REVIEW_REQUESTED = "review_requested"  # the action of `pull_request` when somebody requests a review
+REVIEW_REQUESTED = (
+    "review_requested"  # the action of `pull_request` when somebody requests a review
+)
 
 LABEL_ACTIONS = ("labeled", "unlabeled")
 """The actions that change the labels of an issue or pull request."""
@@ -68,7 +70,9 @@ class EnvelopeComment(msgspec.Struct, frozen=True):
     id: int
     user: EnvelopeAccount | None = None
     body: str | None = None
-    in_reply_to_id: int | None = None  # id of the first comment of the review thread; None if this is the first one
+    in_reply_to_id: int | None = (
+        None  # id of the first comment of the review thread; None if this is the first one
+    )
 
 
 class EnvelopeThread(msgspec.Struct, frozen=True):
@@ -159,7 +163,9 @@ class WebhookEnvelope(msgspec.Struct, frozen=True):
     @property
     def installation_repositories(self) -> tuple[str, ...]:
         """The added and removed repositories; () if the change concerns the whole installation."""
-        return tuple(one.full_name for one in (*self.repositories_added, *self.repositories_removed))
+        return tuple(
+            one.full_name for one in (*self.repositories_added, *self.repositories_removed)
+        )
 
 
 def _find_text(value: object, *keys: str) -> str:
@@ -205,10 +211,18 @@ class RoutingInput(msgspec.Struct, frozen=True):
     comment_author: str | None = None  # author of the comment or review that the event is about
     comment_author_is_bot: bool = False
     comment_body: str = ""  # text of that comment or review
-    thread: int | None = None  # id of the first comment of the review thread that the event is about
-    conclusion: str | None = None  # of a workflow run or a check run: "success", "failure", "timed_out"
-    is_pull_request: bool = False  # True if the conversation is a pull request, also in a comment event
-    check_app_id: int | None = None  # the GitHub App that created the check run that the event is about
+    thread: int | None = (
+        None  # id of the first comment of the review thread that the event is about
+    )
+    conclusion: str | None = (
+        None  # of a workflow run or a check run: "success", "failure", "timed_out"
+    )
+    is_pull_request: bool = (
+        False  # True if the conversation is a pull request, also in a comment event
+    )
+    check_app_id: int | None = (
+        None  # the GitHub App that created the check run that the event is about
+    )
     check_app: str = ""  # slug of that App; "" if the event is about no check run
     check_name: str | None = None  # of that check run
     is_requested: bool = False  # True: HLS made the event, because a person requested a review
@@ -222,7 +236,10 @@ class RoutingInput(msgspec.Struct, frozen=True):
 def from_envelope(name: str, envelope: WebhookEnvelope) -> RoutingInput:
     """Build the routing input of the event `name` (the X-GitHub-Event header) from its envelope."""
     sender, conversation = envelope.sender, envelope.conversation
-    author, comment = conversation.user if conversation else None, envelope.comment or envelope.review
+    author, comment = (
+        conversation.user if conversation else None,
+        envelope.comment or envelope.review,
+    )
     author = envelope.release.author if envelope.release else author
     reviewer, run = envelope.requested_reviewer, envelope.workflow_run or envelope.check_run
     return RoutingInput(
@@ -234,20 +251,28 @@ def from_envelope(name: str, envelope: WebhookEnvelope) -> RoutingInput:
         author=author.login if author else None,
         author_is_bot=is_bot(author.login, author.type) if author else False,
         title=(conversation.title or "") if conversation else "",
-        labels=tuple([label.name for label in conversation.labels]) if conversation and conversation.labels else (),
+        labels=tuple([label.name for label in conversation.labels])
+        if conversation and conversation.labels
+        else (),
         draft=bool(conversation.draft) if conversation else False,
         changed=frozenset(envelope.changes or ()),
         label=envelope.label.name if envelope.label and envelope.action in LABEL_ACTIONS else None,
         reviewer=reviewer.login if reviewer and envelope.action == REVIEW_REQUESTED else None,
         comment_author=comment.user.login if comment and comment.user else None,
-        comment_author_is_bot=is_bot(comment.user.login, comment.user.type) if comment and comment.user else False,
+        comment_author_is_bot=is_bot(comment.user.login, comment.user.type)
+        if comment and comment.user
+        else False,
         comment_body=(comment.body or "") if comment else "",
         thread=_find_thread(name, envelope),
         conclusion=run.conclusion if run else None,
         is_pull_request=envelope.pull_request is not None
         or (conversation is not None and conversation.pull_request is not None),
-        check_app_id=envelope.check_run.app.id if envelope.check_run and envelope.check_run.app else None,
-        check_app=envelope.check_run.app.slug if envelope.check_run and envelope.check_run.app else "",
+        check_app_id=envelope.check_run.app.id
+        if envelope.check_run and envelope.check_run.app
+        else None,
+        check_app=envelope.check_run.app.slug
+        if envelope.check_run and envelope.check_run.app
+        else "",
         check_name=envelope.check_run.name if envelope.check_run else None,
         is_requested=envelope.hls is not None,
     )

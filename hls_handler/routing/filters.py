@@ -10,7 +10,12 @@ from typing import Literal
 from msgspec.structs import replace
 
 from hls_handler.events import Account
-from hls_handler.routing.envelope import DELETED_COMMENT, LABEL_ACTIONS, REVIEW_REQUESTED, RoutingInput
+from hls_handler.routing.envelope import (
+    DELETED_COMMENT,
+    LABEL_ACTIONS,
+    REVIEW_REQUESTED,
+    RoutingInput,
+)
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
 
@@ -43,7 +48,14 @@ IgnoredKind = Literal[
 
 
 BY_OPERATOR: frozenset[IgnoredKind] = frozenset(
-    {"event not enabled", "no prompt", "several prompts", "prompt switched off", "own account", "other bot"}
+    {
+        "event not enabled",
+        "no prompt",
+        "several prompts",
+        "prompt switched off",
+        "own account",
+        "other bot",
+    }
 )
 """Kinds that only settings decide. What causes the others, the author of a pull request controls, too."""
 
@@ -52,7 +64,9 @@ BY_OPERATOR: frozenset[IgnoredKind] = frozenset(
 class Ignored:
     kind: IgnoredKind
     reason: str  # a sentence, with the file and line of the setting, or the file of the prompt, if one decides
-    is_for_worker: bool = False  # True: the worker ignores it, and sets the check on the head commit
+    is_for_worker: bool = (
+        False  # True: the worker ignores it, and sets the check on the head commit
+    )
 
 
 MARKER = "<!-- hls:"  # the beginning of the invisible last line of our comments
@@ -85,7 +99,9 @@ HOW_TO_START = re.compile(
 )
 """Matches questions such as "can I work on this?". A false match is harmless, because Claude reads the comment."""
 
-COURTESY = re.compile(r"(?:thanks?|thank you|thx|merci|danke|gracias|obrigad[oa]|спасибо|谢谢|ありがとう|nice|great)\b")
+COURTESY = re.compile(
+    r"(?:thanks?|thank you|thx|merci|danke|gracias|obrigad[oa]|спасибо|谢谢|ありがとう|nice|great)\b"
+)
 
 MIN_REQUEST_LETTERS = 10  # a mention with fewer other letters is a greeting, not a request
 MAX_COURTESY_CHARACTERS = 60
@@ -101,7 +117,10 @@ def strip_code_and_quotes(text: str) -> str:
 
 
 def asks_how_to_start(text: str) -> bool:
-    return HOW_TO_START.search(" ".join(strip_code_and_quotes(text).replace("\u2019", "'").split())) is not None
+    return (
+        HOW_TO_START.search(" ".join(strip_code_and_quotes(text).replace("\u2019", "'").split()))
+        is not None
+    )
 
 
 BOT_SUFFIX = "[bot]"
@@ -139,7 +158,9 @@ FAILED = ("failure", "timed_out", "startup_failure")  # conclusions of their run
 CANCELLED = "cancelled"  # the conclusion also of a run that ran out of time
 PASSED = "success"  # the conclusion that may resolve an earlier failure
 
-ANALYSED_FIELDS = frozenset({"title", "body", "base"})  # an edit is analysed only if it changed one of these
+ANALYSED_FIELDS = frozenset(
+    {"title", "body", "base"}
+)  # an edit is analysed only if it changed one of these
 
 
 def find_ignored(
@@ -158,14 +179,23 @@ def find_ignored(
     if routing_input.action == "edited" and not routing_input.changed & ANALYSED_FIELDS:
         changed = ", ".join(sorted(routing_input.changed)) or "nothing"
         rerun = f"{prompt_file} runs again only when the title, the body or the base branch changes"
-        return Ignored("nothing relevant changed", f"{routing_input.key} changed {changed}; {rerun}")
+        return Ignored(
+            "nothing relevant changed", f"{routing_input.key} changed {changed}; {rerun}"
+        )
     if routing_input.event in RUN_EVENTS and not _may_have_failed(routing_input):
-        ended = f"ended with {routing_input.conclusion}" if routing_input.conclusion else "has not ended"
+        ended = (
+            f"ended with {routing_input.conclusion}"
+            if routing_input.conclusion
+            else "has not ended"
+        )
         what = routing_input.event.replace("_", " ")
         reason = f"the {what} {ended}; {prompt_file} handles runs that failed: {', '.join(FAILED)}"
         return Ignored("nothing failed", reason)
     if routing_input.check_app == "github-actions":
-        return Ignored("nothing failed", "the check is a job of GitHub Actions, whose workflow run is an event, too")
+        return Ignored(
+            "nothing failed",
+            "the check is a job of GitHub Actions, whose workflow run is an event, too",
+        )
     if any(same_login(f"{routing_input.check_app}[bot]", account.login) for account in accounts):
         return Ignored("own account", "the check is that of HLS")
     is_review_request = routing_input.action == REVIEW_REQUESTED
@@ -180,15 +210,27 @@ def find_ignored(
         return own
     if routing_input.event == "issue_comment" and not _is_question(routing_input, accounts):
         whom = f"@{mentioned_name(bot.login)}" if bot is not None else "HLS's account"
-        return Ignored("nothing asked", f"the comment neither asks how to start nor asks {whom} anything")
-    excluded = next((login for login in find_bots(routing_input) if not effective.features.includes_bot(login)), None)
+        return Ignored(
+            "nothing asked", f"the comment neither asks how to start nor asks {whom} anything"
+        )
+    excluded = next(
+        (login for login in find_bots(routing_input) if not effective.features.includes_bot(login)),
+        None,
+    )
     if excluded is not None:
-        change = settings.sources.change(effective.find_key("features.bots", settings), f'["{excluded}"]')
-        return Ignored("other bot", f"{excluded} is a bot; {change}, or add it to that list, to process what it opens")
+        change = settings.sources.change(
+            effective.find_key("features.bots", settings), f'["{excluded}"]'
+        )
+        return Ignored(
+            "other bot",
+            f"{excluded} is a bot; {change}, or add it to that list, to process what it opens",
+        )
     is_requested = is_review_request or routing_input.is_requested
     if routing_input.draft and not is_requested and not effective.features.drafts:
         change = settings.sources.change(effective.find_key("features.drafts", settings), "true")
-        return Ignored("draft", f"the pull request is a draft; mark it ready for review, or {change}")
+        return Ignored(
+            "draft", f"the pull request is a draft; mark it ready for review, or {change}"
+        )
     skip_reason = asked_to_skip(routing_input.title, routing_input.labels)
     if skip_reason:
         return Ignored("asked to skip", skip_reason)
@@ -196,7 +238,9 @@ def find_ignored(
     if unwanted is None:
         return None
     entry_key = f"{effective.key}.review.when"
-    where = settings.sources.where(entry_key if settings.sources.contains(entry_key) else "review.when")
+    where = settings.sources.where(
+        entry_key if settings.sources.contains(entry_key) else "review.when"
+    )
     return Ignored("not requested", f"{unwanted}; comment /review to have it reviewed ({where})")
 
 
@@ -210,23 +254,37 @@ def _may_have_failed(routing_input: RoutingInput) -> bool:
 def _find_unwanted(routing_input: RoutingInput, effective: EffectiveSettings) -> str | None:
     """Return why `review.when` leaves out an event without a request to review it; None if it includes the event."""
     when, label = effective.review.when, effective.review_label
-    may_review = routing_input.event == "pull_request" and routing_input.action in (*BRINGS_DIFF, "edited")
+    may_review = routing_input.event == "pull_request" and routing_input.action in (
+        *BRINGS_DIFF,
+        "edited",
+    )
     if when == "push" or routing_input.is_requested or not may_review:
         return None
     if when == "request":
         return "no review of this commit was requested"
     if when == "opened":
         is_opened = routing_input.action in OPENS
-        return None if is_opened else "pull requests are reviewed when they are opened, and this event is a later one"
+        return (
+            None
+            if is_opened
+            else "pull requests are reviewed when they are opened, and this event is a later one"
+        )
     has_label = label is not None and any(same_login(label, name) for name in routing_input.labels)
     return None if has_label else f"the pull request does not have the label {label}"
 
 
-def as_request(routing_input: RoutingInput, effective: EffectiveSettings, accounts: Sequence[Account]) -> RoutingInput:
+def as_request(
+    routing_input: RoutingInput, effective: EffectiveSettings, accounts: Sequence[Account]
+) -> RoutingInput:
     """Return a requested review if somebody sets the label of `review.when`; other events unchanged."""
     label = effective.review_label
     is_set = (routing_input.event, routing_input.action) == ("pull_request", "labeled")
-    if not is_set or label is None or routing_input.label is None or not same_login(label, routing_input.label):
+    if (
+        not is_set
+        or label is None
+        or routing_input.label is None
+        or not same_login(label, routing_input.label)
+    ):
         return routing_input
     if any(is_own_action(routing_input, account) for account in accounts):
         return routing_input
@@ -269,7 +327,9 @@ def is_retargeted(routing_input: RoutingInput) -> bool:
     return routing_input.action == "edited" and "base" in routing_input.changed
 
 
-def find_own_action(routing_input: RoutingInput, settings: Settings, accounts: Iterable[Account]) -> Ignored | None:
+def find_own_action(
+    routing_input: RoutingInput, settings: Settings, accounts: Iterable[Account]
+) -> Ignored | None:
     """Return `Ignored` if HLS itself caused the event, else None."""
     own = next((account for account in accounts if is_own_action(routing_input, account)), None)
     return ignore_own_action(settings, own) if own is not None else None
@@ -279,7 +339,9 @@ def ignore_own_action(settings: Settings, bot: Account) -> Ignored:
     what = "whose App" if settings.github.app else "whose token"
     where = settings.sources.where(settings.github.credential_key)
     loops = "its own actions are ignored, because otherwise HLS would answer itself"
-    return Ignored("own account", f"{bot.login} is the account of HLS, {what} is set at {where}; {loops}")
+    return Ignored(
+        "own account", f"{bot.login} is the account of HLS, {what} is set at {where}; {loops}"
+    )
 
 
 def asked_to_skip(title: str, labels: Iterable[str]) -> str | None:
@@ -294,7 +356,9 @@ def asked_to_skip(title: str, labels: Iterable[str]) -> str | None:
 
 
 def is_own_action(routing_input: RoutingInput, bot: Account) -> bool:
-    if routing_input.key == DELETED_COMMENT:  # HLS deletes none, and the author is not who deleted it
+    if (
+        routing_input.key == DELETED_COMMENT
+    ):  # HLS deletes none, and the author is not who deleted it
         return bot.is_bot and same_login(routing_input.sender, bot.login)
     if bot.is_bot:  # only HLS uses such an account
         return any(

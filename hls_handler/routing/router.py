@@ -11,7 +11,12 @@ from msgspec.structs import replace
 
 from hls_handler.events import Account
 from hls_handler.routing.commands import NEW_REPLY, Command, may_be_command, route_command
-from hls_handler.routing.envelope import INSTALLATION_EVENTS, LABEL_ACTIONS, REVIEW_REQUESTED, RoutingInput
+from hls_handler.routing.envelope import (
+    INSTALLATION_EVENTS,
+    LABEL_ACTIONS,
+    REVIEW_REQUESTED,
+    RoutingInput,
+)
 from hls_handler.routing.filters import (
     BRINGS_DIFF,
     Ignored,
@@ -46,9 +51,13 @@ class Rule:
     prompt: str  # "issues/analyze"
     effective: EffectiveSettings  # the settings of the event's repository
     file: str  # the prompt's file: "prompts/issues/analyze.j2"
-    chosen_by: str | None = None  # key path in `prompts.use`; None: the prompt's own `on:` names the event
+    chosen_by: str | None = (
+        None  # key path in `prompts.use`; None: the prompt's own `on:` names the event
+    )
     shadow: Shadow | None = None
-    is_author_comment: bool = False  # True: a comment by the issue's author, processed like an edit of the issue
+    is_author_comment: bool = (
+        False  # True: a comment by the issue's author, processed like an edit of the issue
+    )
     thread: int | None = None  # of a question there: id of the first comment of the review thread
 
     def why(self, sources: Sources) -> str:
@@ -56,9 +65,13 @@ class Rule:
 
         The sentence is not a field, because the receiver would build it for every webhook and never use it.
         """
-        as_edit = ", as which a comment of the issue's author counts" if self.is_author_comment else ""
+        as_edit = (
+            ", as which a comment of the issue's author counts" if self.is_author_comment else ""
+        )
         if self.chosen_by is not None:
-            return f"{sources.where(self.chosen_by)} chooses {self.file} for {self.event_key}{as_edit}"
+            return (
+                f"{sources.where(self.chosen_by)} chooses {self.file} for {self.event_key}{as_edit}"
+            )
         enabled_at = sources.where(f"{self.effective.key}.events")
         return f"{enabled_at} enables {self.event_key}{as_edit}, and {self.file} is for it"
 
@@ -71,7 +84,9 @@ class LabelCorrection:
     """
 
     event_key: str  # "issues.unlabeled"
-    group: str  # group of the label: "priority"; for a label of the list field `areas`: "areas docs"
+    group: (
+        str  # group of the label: "priority"; for a label of the list field `areas`: "areas docs"
+    )
     effective: EffectiveSettings
 
     def why(self, sources: Sources) -> str:
@@ -110,11 +125,19 @@ class PromptCatalogue(Protocol):
 
 
 AUTHOR_COMMENT_KINDS: frozenset[IgnoredKind] = frozenset(
-    {"event not enabled", "no prompt", "prompt switched off", "nothing asked", "nothing relevant changed"}
+    {
+        "event not enabled",
+        "no prompt",
+        "prompt switched off",
+        "nothing asked",
+        "nothing relevant changed",
+    }
 )
 """A comment that is ignored for one of these reasons can still be the author's response to a request of HLS."""
 
-NO_PROMPT_KINDS: frozenset[IgnoredKind] = frozenset({"event not enabled", "no prompt", "prompt switched off"})
+NO_PROMPT_KINDS: frozenset[IgnoredKind] = frozenset(
+    {"event not enabled", "no prompt", "prompt switched off"}
+)
 """An event that is ignored for one of these reasons can still be a label correction, which needs no prompt."""
 
 
@@ -163,9 +186,13 @@ class Router:
             return routed
         return self.find_label_correction(routing_input, effective) or routed
 
-    def route_enabled(self, routing_input: RoutingInput, effective: EffectiveSettings) -> Rule | Ignored:
+    def route_enabled(
+        self, routing_input: RoutingInput, effective: EffectiveSettings
+    ) -> Rule | Ignored:
         routing_input = as_request(routing_input, effective, self.accounts)
-        rule = find_disabled(routing_input, self.settings, effective) or self._find_rule(routing_input, effective)
+        rule = find_disabled(routing_input, self.settings, effective) or self._find_rule(
+            routing_input, effective
+        )
         if isinstance(rule, Ignored):
             return rule
         ignored = find_ignored(
@@ -177,13 +204,22 @@ class Router:
         )
         return rule if ignored is None else ignored
 
-    def route_author_comment(self, routing_input: RoutingInput, effective: EffectiveSettings) -> Rule | Ignored | None:
+    def route_author_comment(
+        self, routing_input: RoutingInput, effective: EffectiveSettings
+    ) -> Rule | Ignored | None:
         """Route a comment by an issue's author like an edit of the issue. Return None for any other event.
 
         The comment may have the information that HLS asked for. Whether it asked for some is known only to the worker.
         """
-        is_by_author = routing_input.comment_author is not None and routing_input.comment_author == routing_input.author
-        if routing_input.key not in NEW_COMMENT or not is_by_author or routing_input.is_pull_request:
+        is_by_author = (
+            routing_input.comment_author is not None
+            and routing_input.comment_author == routing_input.author
+        )
+        if (
+            routing_input.key not in NEW_COMMENT
+            or not is_by_author
+            or routing_input.is_pull_request
+        ):
             return None
         edit = _as_edit(routing_input)
         if not _is_event_enabled(edit, effective):
@@ -224,7 +260,9 @@ class Router:
         `effective.events` has neither the event's name, such as "issues", nor a key that begins with it, such as
         "issues.opened".
         """
-        if routing_input.label is None or not self._may_be_label_correction(routing_input, effective):
+        if routing_input.label is None or not self._may_be_label_correction(
+            routing_input, effective
+        ):
             return None
         groups = self.catalogue.label_groups(routing_input.event, effective.labels.assess)
         group = groups.get(routing_input.label.casefold())
@@ -246,26 +284,36 @@ class Router:
         `repository` is None if it is unknown, as in GitHub's list of an App's deliveries. A comment may be the answer
         to what HLS asked the author of an issue for.
         """
-        given = RoutingInput(event=event, action=action, repository=repository, sender="", sender_is_bot=False)
+        given = RoutingInput(
+            event=event, action=action, repository=repository, sender="", sender_is_bot=False
+        )
         found = self.table.find(repository) if repository is not None else None
         routing_inputs = (given, _as_edit(given)) if given.key in NEW_COMMENT else (given,)
-        candidates = self.table.all() if repository is None else (found,) if found is not None else ()
+        candidates = (
+            self.table.all() if repository is None else (found,) if found is not None else ()
+        )
         return any(
             effective.enabled
             and (
                 may_be_command(given.key, effective, self.settings)
                 or (given.key == "pull_request.labeled" and effective.review_label is not None)
-                or (given.key in (*MAY_BRING_DIFF, CHECKS_REQUESTED) and _may_write_checks(effective))
+                or (
+                    given.key in (*MAY_BRING_DIFF, CHECKS_REQUESTED)
+                    and _may_write_checks(effective)
+                )
                 or self._may_be_label_correction(given, effective)
                 or any(
-                    _is_event_enabled(one, effective) and isinstance(self._find_rule(one, effective), Rule)
+                    _is_event_enabled(one, effective)
+                    and isinstance(self._find_rule(one, effective), Rule)
                     for one in routing_inputs
                 )
             )
             for effective in candidates
         )
 
-    def _may_be_label_correction(self, routing_input: RoutingInput, effective: EffectiveSettings) -> bool:
+    def _may_be_label_correction(
+        self, routing_input: RoutingInput, effective: EffectiveSettings
+    ) -> bool:
         return (
             routing_input.event in LABEL_CORRECTION_EVENTS
             and routing_input.action in LABEL_ACTIONS
@@ -273,7 +321,9 @@ class Router:
             and any(name.partition(".")[0] == routing_input.event for name in effective.events)
         )
 
-    def _find_rule(self, routing_input: RoutingInput, effective: EffectiveSettings) -> Rule | Ignored:
+    def _find_rule(
+        self, routing_input: RoutingInput, effective: EffectiveSettings
+    ) -> Rule | Ignored:
         key, settings, catalogue = routing_input.key, self.settings, self.catalogue
         chosen, shadowed = effective.find_prompt(key), effective.find_shadow_prompt(key)
         shadow = Shadow(*shadowed) if shadowed is not None else None
@@ -281,7 +331,9 @@ class Router:
             name, key_path = chosen
             if name is False:
                 chosen_at = settings.sources.where(key_path)
-                reason = f"{chosen_at} switches the prompt for {key} off; remove that line to process it"
+                reason = (
+                    f"{chosen_at} switches the prompt for {key} off; remove that line to process it"
+                )
                 return Ignored("prompt switched off", reason)
             try:
                 file = catalogue.file(name)
@@ -289,12 +341,23 @@ class Router:
                 chosen_at = settings.sources.where(key_path)
                 reason = f"{chosen_at} chooses the prompt {name} for {key}, but no prompt has that name; correct it"
                 return Ignored("no prompt", reason)
-            return Rule(key, name, effective, file, key_path, shadow if shadow and shadow.prompt != name else None)
-        names = _exclude_shadow(shadow, catalogue.on(key)) or _exclude_shadow(shadow, catalogue.on(routing_input.event))
+            return Rule(
+                key,
+                name,
+                effective,
+                file,
+                key_path,
+                shadow if shadow and shadow.prompt != name else None,
+            )
+        names = _exclude_shadow(shadow, catalogue.on(key)) or _exclude_shadow(
+            shadow, catalogue.on(routing_input.event)
+        )
         if not names:
             change = settings.sources.change("prompts.directory", "another folder")
             folders = " or ".join(f"{folder}/" for folder in settings.prompts.folders.values())
-            reason = f"no prompt in {folders} has {key} in its `on:`; add it to a prompt to process it"
+            reason = (
+                f"no prompt in {folders} has {key} in its `on:`; add it to a prompt to process it"
+            )
             if shadow is not None:
                 reason = f"{reason} ({settings.sources.where(shadow.chosen_by)} runs {shadow.prompt} as a shadow only)"
             return Ignored("no prompt", f"{reason}, or {change}")
@@ -353,16 +416,22 @@ def _find_settings(
 def _ignore_installation(settings: Settings) -> Ignored:
     where = settings.sources.where(settings.github.credential_key)
     if settings.github.app is None:
-        return Ignored("app installation", f"an event of a GitHub App, and HLS uses the token at {where}")
+        return Ignored(
+            "app installation", f"an event of a GitHub App, and HLS uses the token at {where}"
+        )
     reason = f"the installation of the GitHub App ({where}) has changed; HLS takes account of this from now on"
     return Ignored("app installation", reason)
 
 
-def find_disabled(routing_input: RoutingInput, settings: Settings, effective: EffectiveSettings) -> Ignored | None:
+def find_disabled(
+    routing_input: RoutingInput, settings: Settings, effective: EffectiveSettings
+) -> Ignored | None:
     """Return the reason if the settings switch the event's repository off, else None."""
     if effective.enabled:
         return None
-    switch = settings.sources.where(effective.repository_keys.get("enabled") or f"{effective.key}.enabled")
+    switch = settings.sources.where(
+        effective.repository_keys.get("enabled") or f"{effective.key}.enabled"
+    )
     reason = f"{routing_input.repository} is switched off by {switch}; set this key to true to process it"
     return Ignored("repository disabled", reason)
 
@@ -370,7 +439,9 @@ def find_disabled(routing_input: RoutingInput, settings: Settings, effective: Ef
 def _is_event_enabled(routing_input: RoutingInput, effective: EffectiveSettings) -> bool:
     if routing_input.event in effective.events or routing_input.key in effective.events:
         return True
-    is_review_request = routing_input.event == "pull_request" and routing_input.action == REVIEW_REQUESTED
+    is_review_request = (
+        routing_input.event == "pull_request" and routing_input.action == REVIEW_REQUESTED
+    )
     is_explicit = is_review_request or routing_input.is_requested
     return is_explicit and any(event.startswith("pull_request.") for event in effective.events)
 

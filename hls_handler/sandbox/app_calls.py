@@ -37,7 +37,9 @@ def create_hook(call: Call) -> Answer:
     owner, given = _owner(call), valid_fields(call.body, "config")
     config = valid_fields(given["config"], "url")
     if any(hook.url == config["url"] for hook in call.state.hooks.of(owner)):
-        raise GitHubError(422, "Validation Failed", ({"message": "Hook already exists on this repository"},))
+        raise GitHubError(
+            422, "Validation Failed", ({"message": "Hook already exists on this repository"},)
+        )
     hook = call.state.hooks.add(
         owner,
         config["url"],
@@ -63,7 +65,9 @@ def change_hook(call: Call) -> Answer:
 
 
 def ping_hook(call: Call) -> Answer:
-    call.state.hooks.ping(_hook(call), {"repository": shapes.repository(repository_of(call), "admin")})
+    call.state.hooks.ping(
+        _hook(call), {"repository": shapes.repository(repository_of(call), "admin")}
+    )
     return Answer(None, status=204)
 
 
@@ -94,7 +98,12 @@ def _show_delivery(hooks: Hooks, hook: Hook, path: Mapping[str, str]) -> Answer:
 
 
 def _find_attempt(hooks: Hooks, hook: Hook, path: Mapping[str, str]) -> Attempt:
-    return existing(next((attempt for attempt in hooks.attempts(hook) if attempt.id == int(path["delivery"])), None))
+    return existing(
+        next(
+            (attempt for attempt in hooks.attempts(hook) if attempt.id == int(path["delivery"])),
+            None,
+        )
+    )
 
 
 def _owner(call: Call) -> str:
@@ -110,7 +119,11 @@ def _hook(call: Call) -> Hook:
     return existing(call.state.hooks.find(_owner(call), int(call.path["hook"])))
 
 
-_REPOSITORY, _ORGANIZATION, _DELIVERIES = "/repos/{owner}/{repo}/hooks", "/orgs/{org}/hooks", "/{hook:int}/deliveries"
+_REPOSITORY, _ORGANIZATION, _DELIVERIES = (
+    "/repos/{owner}/{repo}/hooks",
+    "/orgs/{org}/hooks",
+    "/{hook:int}/deliveries",
+)
 
 HOOK_ROUTES: tuple[tuple[str, str, Endpoint, str], ...] = (
     ("GET", _REPOSITORY, hooks, "repository_hooks=read"),
@@ -131,7 +144,9 @@ HOOK_ROUTES: tuple[tuple[str, str, Endpoint, str], ...] = (
 
 def conversion(call: Call) -> Answer:
     made, pem = call.apps.convert(call.path["code"])
-    return Answer({**shapes.app(made), "webhook_secret": made.webhook_secret, "pem": pem}, status=201)
+    return Answer(
+        {**shapes.app(made), "webhook_secret": made.webhook_secret, "pem": pem}, status=201
+    )
 
 
 def app(call: Call) -> Answer:
@@ -158,11 +173,15 @@ def redeliver(call: Call) -> Answer:
 
 def installations(call: Call) -> Answer:
     app = call.signed_by
-    return Answer([shapes.installation(app, one) for one in call.apps.installations(app)], listed=True)
+    return Answer(
+        [shapes.installation(app, one) for one in call.apps.installations(app)], listed=True
+    )
 
 
 def repository_installation(call: Call) -> Answer:
-    one = existing(call.apps.installation_of(call.signed_by, f"{call.path['owner']}/{call.path['repo']}"))
+    one = existing(
+        call.apps.installation_of(call.signed_by, f"{call.path['owner']}/{call.path['repo']}")
+    )
     return Answer(shapes.installation(call.signed_by, one))
 
 

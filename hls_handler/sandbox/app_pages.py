@@ -24,13 +24,22 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "same-origin",
 }
-EMPTY_PAGE: dict[str, Any] = {"title": "", "message": "", "new": None, "app": None, "installed": None}
+EMPTY_PAGE: dict[str, Any] = {
+    "title": "",
+    "message": "",
+    "new": None,
+    "app": None,
+    "installed": None,
+}
 
 
 def app_page_routes(apps: Apps) -> list[Route]:
     """Return the routes. Only the first page accepts forms of other sites, as at GitHub."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
     )
 
     def page(status: int = 200, **shown: Any) -> Response:
@@ -40,9 +49,13 @@ def app_page_routes(apps: Apps) -> list[Route]:
     async def new_app(request: Request) -> Response:
         form = await _parse_form(request)
         organization = request.path_params.get("organization")
-        return new_app_page(form.get("manifest", ""), organization, request.query_params.get("state", ""))
+        return new_app_page(
+            form.get("manifest", ""), organization, request.query_params.get("state", "")
+        )
 
-    def new_app_page(text: str, organization: str | None, state: str, problem: str = "") -> Response:
+    def new_app_page(
+        text: str, organization: str | None, state: str, problem: str = ""
+    ) -> Response:
         try:
             manifest = parse_manifest(json.loads(text))
         except (ValueError, RecursionError) as exc:
@@ -50,7 +63,13 @@ def app_page_routes(apps: Apps) -> list[Route]:
             message = f"Invalid GitHub App configuration. The configuration is not a valid manifest: {reason}"
             return page(422, title="Create GitHub App", message=message)
         owner = apps.owner_named(organization)
-        new = {"manifest": manifest, "text": text, "owner": owner, "organization": organization or "", "state": state}
+        new = {
+            "manifest": manifest,
+            "text": text,
+            "owner": owner,
+            "organization": organization or "",
+            "state": state,
+        }
         return page(422 if problem else 200, title="Create GitHub App", message=problem, new=new)
 
     async def confirm(request: Request) -> Response:
@@ -64,7 +83,9 @@ def app_page_routes(apps: Apps) -> list[Route]:
         except InvalidManifest as exc:
             return new_app_page(text, organization, state, str(exc))
         separator = "&" if "?" in manifest.redirect_url else "?"
-        return RedirectResponse(f"{manifest.redirect_url}{separator}{urlencode({'code': code, 'state': state})}", 302)
+        return RedirectResponse(
+            f"{manifest.redirect_url}{separator}{urlencode({'code': code, 'state': state})}", 302
+        )
 
     def find_app(request: Request) -> App:
         app = apps.state.world.apps.get(request.path_params["slug"])
@@ -88,17 +109,28 @@ def app_page_routes(apps: Apps) -> list[Route]:
         _require_same_origin(request)
         app = find_app(request)
         form = parse_qs((await request.body()).decode())
-        selected = tuple(name for name in form.get("repository", []) if name in apps.installable(app))
+        selected = tuple(
+            name for name in form.get("repository", []) if name in apps.installable(app)
+        )
         everything = form.get("selection") == ["all"]
         if not everything and not selected:
             return page(422, title=f"Install {app.name}", message="Choose at least one repository.")
         # In a thread, because a webhook is sent.
-        made = await asyncio.to_thread(apps.install, app, app.owner, None if everything else selected)
-        return page(title=f"{app.name} is installed", installed=made.repositories or (f"all of {app.owner.login}",))
+        made = await asyncio.to_thread(
+            apps.install, app, app.owner, None if everything else selected
+        )
+        return page(
+            title=f"{app.name} is installed",
+            installed=made.repositories or (f"all of {app.owner.login}",),
+        )
 
     settings, of_organization = "/settings/apps", "/organizations/{organization}/settings/apps"
     redirected = ["/apps/{slug}"]
-    redirected += [f"{path}/{{slug}}{end}" for path in (settings, of_organization) for end in ("", "/installations")]
+    redirected += [
+        f"{path}/{{slug}}{end}"
+        for path in (settings, of_organization)
+        for end in ("", "/installations")
+    ]
     return [
         Route(f"{settings}/new", new_app, methods=["POST"]),
         Route(f"{of_organization}/new", new_app, methods=["POST"]),

@@ -129,7 +129,11 @@ class Apps:
         """Return the organisation, or the account that is signed in: the owner of the last changed repository."""
         if organization is not None:
             known = self.state.world.accounts.get(organization.lower())
-            return replace(known, type="Organization") if known else Account(organization, 9_000_001, "Organization")
+            return (
+                replace(known, type="Organization")
+                if known
+                else Account(organization, 9_000_001, "Organization")
+            )
         conversations = self.state.conversations()
         login = conversations[0].repository.partition("/")[0] if conversations else "octocat"
         return self.state.world.accounts.get(login.lower()) or Account(login, 583_231, "User")
@@ -139,14 +143,20 @@ class Apps:
     def installable(self, app: App) -> tuple[str, ...]:
         """Return the repositories of the App's owner: an App that is not public can be installed only there."""
         names = (home.full_name for home in self.state.world.repositories.values())
-        return tuple(sorted(name for name in names if name.lower().startswith(f"{app.owner.login.lower()}/")))
+        return tuple(
+            sorted(name for name in names if name.lower().startswith(f"{app.owner.login.lower()}/"))
+        )
 
-    def install(self, app: App, account: Account, repositories: Sequence[str] | None) -> Installation:
+    def install(
+        self, app: App, account: Account, repositories: Sequence[str] | None
+    ) -> Installation:
         """Install the App, or change the repositories of the installation on this account.
 
         A new installation sends `installation.created` to the App's webhook. Blocks.
         """
-        known = next((one for one in self.installations(app) if one.account.login == account.login), None)
+        known = next(
+            (one for one in self.installations(app) if one.account.login == account.login), None
+        )
         installation = Installation(
             id=known.id if known else 70_000_001 + len(self.state.world.installations),
             app_id=app.id,
@@ -156,7 +166,11 @@ class Apps:
         )
         self.state.change(lambda world: world.with_installation(installation))
         if known is None and app.webhook_url:
-            homes = [home for home in self.state.world.repositories.values() if covers(installation, home.full_name)]
+            homes = [
+                home
+                for home in self.state.world.repositories.values()
+                if covers(installation, home.full_name)
+            ]
             self.state.hooks.send_to(
                 hook_of(app), "installation", shapes.installation_created(app, installation, homes)
             )
@@ -181,8 +195,12 @@ class Apps:
     def repositories_of(self, token: InstallationToken) -> tuple[str, ...]:
         """Return the existing repositories that the token can read."""
         names = sorted(home.full_name for home in self.state.world.repositories.values())
-        chosen = {name.lower() for name in (names if token.repositories is None else token.repositories)}
-        return tuple(name for name in names if covers(token.installation, name) and name.lower() in chosen)
+        chosen = {
+            name.lower() for name in (names if token.repositories is None else token.repositories)
+        }
+        return tuple(
+            name for name in names if covers(token.installation, name) and name.lower() in chosen
+        )
 
     def send_webhook(self, event: str, payload: Document) -> list[Attempt]:
         """Send a webhook to the hooks of the payload's repository, and to the Apps that are installed on it. Blocks."""
@@ -191,7 +209,9 @@ class Apps:
             (hook_of(app), one.id)
             for one in self.state.world.installations
             if covers(one, full_name) and one.suspended_at is None
-            if (app := self.state.world.app(one.app_id)) is not None and app.webhook_url and event in app.events
+            if (app := self.state.world.app(one.app_id)) is not None
+            and app.webhook_url
+            and event in app.events
         ]
         return self.state.hooks.send(event, payload, of_apps=of_apps)
 
@@ -204,33 +224,65 @@ class Apps:
             app = self.state.world.app(int(issuer)) if issuer.isdigit() else None
             if app is None:
                 raise GitHubError(404, "Integration not found")
-            options: Any = {"require": ["iat", "exp", "iss"], "verify_exp": False, "verify_iat": False}
+            options: Any = {
+                "require": ["iat", "exp", "iss"],
+                "verify_exp": False,
+                "verify_iat": False,
+            }
             claims = jwt.decode(encoded, app.public_key, algorithms=["RS256"], options=options)
         except (jwt.InvalidTokenError, ValueError):
             raise GitHubError(401, "A JSON web token could not be decoded") from None
         now = self._clock().timestamp()
         if not now < claims["exp"] <= now + MAX_JWT_LIFETIME_S:
-            raise GitHubError(401, "'Expiration time' claim ('exp') is in the past or too far in the future")
+            raise GitHubError(
+                401, "'Expiration time' claim ('exp') is in the past or too far in the future"
+            )
         if claims["iat"] > now + CLOCK_SKEW_S:
-            raise GitHubError(401, "'Issued at' claim ('iat') must be an Integer representing the time in the past")
+            raise GitHubError(
+                401,
+                "'Issued at' claim ('iat') must be an Integer representing the time in the past",
+            )
         return app
 
-    def create_token(self, app: App, installation_id: int, body: Mapping[str, Any]) -> tuple[str, InstallationToken]:
+    def create_token(
+        self, app: App, installation_id: int, body: Mapping[str, Any]
+    ) -> tuple[str, InstallationToken]:
         """Create a token of an installation. Raises `GitHubError`: 404, 403 (suspended) or 422 (more than granted)."""
-        installation = next((one for one in self.installations(app) if one.id == installation_id), None)
+        installation = next(
+            (one for one in self.installations(app) if one.id == installation_id), None
+        )
         if installation is None:
             raise GitHubError(404, "Not Found")
         if installation.suspended_at is not None:
             raise GitHubError(403, "This installation has been suspended")
         names, wanted = body.get("repositories"), body.get("permissions")
-        repositories = None if names is None else tuple(f"{installation.account.login}/{name}" for name in names)
-        if not all(self.state.repository(name) and covers(installation, name) for name in repositories or ()):
-            raise GitHubError(422, "A repository does not exist or is not accessible to the parent installation.")
-        granted = {"metadata": "read", **installation.permissions}  # GitHub grants `metadata` to every installation
-        if wanted is not None and not all(includes(granted.get(name), level) for name, level in wanted.items()):
-            raise GitHubError(422, "The permissions requested are not granted to this installation.")
+        repositories = (
+            None
+            if names is None
+            else tuple(f"{installation.account.login}/{name}" for name in names)
+        )
+        if not all(
+            self.state.repository(name) and covers(installation, name)
+            for name in repositories or ()
+        ):
+            raise GitHubError(
+                422, "A repository does not exist or is not accessible to the parent installation."
+            )
+        granted = {
+            "metadata": "read",
+            **installation.permissions,
+        }  # GitHub grants `metadata` to every installation
+        if wanted is not None and not all(
+            includes(granted.get(name), level) for name, level in wanted.items()
+        ):
+            raise GitHubError(
+                422, "The permissions requested are not granted to this installation."
+            )
         token = InstallationToken(
-            installation, repositories, dict(wanted or granted), expires_at=self._clock() + TOKEN_LIFETIME
+            installation,
+            repositories,
+            dict(wanted or granted),
+            expires_at=self._clock() + TOKEN_LIFETIME,
         )
         text = f"ghs_{secrets.token_hex(18)}"
         self._tokens[text] = token
@@ -241,8 +293,14 @@ class Apps:
         token = self._tokens.get(text)
         if token is None or token.expires_at <= self._clock():
             return None
-        present = next((one for one in self.state.world.installations if one.id == token.installation.id), None)
-        return None if present is None or present.suspended_at is not None else replace(token, installation=present)
+        present = next(
+            (one for one in self.state.world.installations if one.id == token.installation.id), None
+        )
+        return (
+            None
+            if present is None or present.suspended_at is not None
+            else replace(token, installation=present)
+        )
 
 
 def parse_manifest(document: Any) -> Manifest:
@@ -254,8 +312,13 @@ def parse_manifest(document: Any) -> Manifest:
         if not re.match(r"https?://[^/]", str(place.get(key))):
             raise InvalidManifest(f'Error "{key}" wasn\'t supplied.')
     if is_loopback(urlsplit(hook["url"]).hostname or ""):
-        raise InvalidManifest("Hook url is not supported because it isn't reachable over the public Internet")
-    permissions, events = document.get("default_permissions", {}), document.get("default_events", [])
+        raise InvalidManifest(
+            "Hook url is not supported because it isn't reachable over the public Internet"
+        )
+    permissions, events = (
+        document.get("default_permissions", {}),
+        document.get("default_events", []),
+    )
     for event in events:
         if not permissions.keys() & set(EVENT_PERMISSIONS.get(event, ())):
             raise InvalidManifest(f"Default events unsupported: {event}")
@@ -290,6 +353,8 @@ def _make_key() -> tuple[str, str]:
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    private = key.private_bytes(pem.Encoding.PEM, pem.PrivateFormat.TraditionalOpenSSL, pem.NoEncryption())
+    private = key.private_bytes(
+        pem.Encoding.PEM, pem.PrivateFormat.TraditionalOpenSSL, pem.NoEncryption()
+    )
     public = key.public_key().public_bytes(pem.Encoding.PEM, pem.PublicFormat.SubjectPublicKeyInfo)
     return private.decode(), public.decode()

@@ -13,26 +13,96 @@ from hls_handler.wording import count
 
 KEYWORDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "kind": {
-        "question": ("how can i", "how do i", "is there a way", "is it possible", "what is the", "which part"),
-        "bug": ("error", "crash", "fail", "traceback", "500", "exception", "broken", "does not work", "expected"),
+        "question": (
+            "how can i",
+            "how do i",
+            "is there a way",
+            "is it possible",
+            "what is the",
+            "which part",
+        ),
+        "bug": (
+            "error",
+            "crash",
+            "fail",
+            "traceback",
+            "500",
+            "exception",
+            "broken",
+            "does not work",
+            "expected",
+        ),
         "documentation": ("readme", "docs", "documentation", "typo", "spell"),
-        "enhancement": ("would be nice", "feature", "support for", "please add", "allow", "wish", "add "),
+        "enhancement": (
+            "would be nice",
+            "feature",
+            "support for",
+            "please add",
+            "allow",
+            "wish",
+            "add ",
+        ),
         "maintenance": ("upgrade", "dependency", "deprecat", "refactor", "clean up", "pipeline"),
     },
     "priority": {
-        "high": ("data loss", "security", "crash", "500", "cannot", "production", "all users", "rolled back"),
+        "high": (
+            "data loss",
+            "security",
+            "crash",
+            "500",
+            "cannot",
+            "production",
+            "all users",
+            "rolled back",
+        ),
         "low": ("typo", "spell", "minor", "cosmetic", "readme", "nice to have"),
         "medium": (),
     },
     "difficulty": {
         "easy": ("typo", "spell", "readme", "wording", "link"),
-        "complex": ("race", "concurren", "migration", "replica", "redesign", "deadlock", "memory leak"),
+        "complex": (
+            "race",
+            "concurren",
+            "migration",
+            "replica",
+            "redesign",
+            "deadlock",
+            "memory leak",
+        ),
         "moderate": (),
     },
     "component": {
-        "frontend": ("frontend", "css", "button", "page", "browser", "javascript", "layout", "screen"),
-        "database": ("database", "postgres", "sqlite", "sql", "replica", "migration", "index", "query"),
-        "backend": ("backend", "api", "server", "500", "traceback", "importer", "worker", "endpoint", "log"),
+        "frontend": (
+            "frontend",
+            "css",
+            "button",
+            "page",
+            "browser",
+            "javascript",
+            "layout",
+            "screen",
+        ),
+        "database": (
+            "database",
+            "postgres",
+            "sqlite",
+            "sql",
+            "replica",
+            "migration",
+            "index",
+            "query",
+        ),
+        "backend": (
+            "backend",
+            "api",
+            "server",
+            "500",
+            "traceback",
+            "importer",
+            "worker",
+            "endpoint",
+            "log",
+        ),
         "none": (),
     },
     "type": {
@@ -45,7 +115,9 @@ KEYWORDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 """Enum field -> its values -> words that indicate the value. The last value is the default."""
 
 SENTENCE = re.compile(r"[^.?!\n]+(?:[.?!](?=\s|$)|(?=\n|$)|[.?!])+")
-ASKS = re.compile(r"\?\s*$|\b(please|should|must|needs? to|could|nit|why not|instead)\b", re.IGNORECASE)
+ASKS = re.compile(
+    r"\?\s*$|\b(please|should|must|needs? to|could|nit|why not|instead)\b", re.IGNORECASE
+)
 OPTIONAL = re.compile(r"\b(nit|minor|optional|could|maybe|taste)\b", re.IGNORECASE)
 
 GREETING = re.compile(r"(hi|hello|hey|dear|thanks?)\b", re.IGNORECASE)
@@ -70,12 +142,19 @@ def _fill(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[st
         return _fill(_alternative(node["anyOf"]), name, reading, root)
     kind = node.get("type")
     if kind == "object":
-        return {key: _fill(part, key, reading, root) for key, part in node.get("properties", {}).items()}
+        return {
+            key: _fill(part, key, reading, root) for key, part in node.get("properties", {}).items()
+        }
     if kind == "array":
         return _list(node, name, reading, root)
     if kind == "string":
         return _truncated(_text(name, node, reading), node)
-    plain: dict[str | None, Any] = {"integer": 1, "number": 0.5, "boolean": _claim(name, reading), "null": None}
+    plain: dict[str | None, Any] = {
+        "integer": 1,
+        "number": 0.5,
+        "boolean": _claim(name, reading),
+        "null": None,
+    }
     return plain[kind]
 
 
@@ -85,13 +164,21 @@ def _alternative(parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 def _choose(values: Sequence[Any], name: str, reading: Reading) -> Any:
     known = KEYWORDS.get(name, {})
-    scores = {value: sum(word in reading.words for word in known[value]) for value in known if value in values}
+    scores = {
+        value: sum(word in reading.words for word in known[value])
+        for value in known
+        if value in values
+    }
     if name == "kind" and reading.title.rstrip().endswith("?") and "question" in values:
         return "question"
     named = _named([value for value in values if value not in scores], reading)
     if scores and (any(scores.values()) or not named):
         best = max(scores.values())
-        return next(value for value, score in scores.items() if score == best) if best else list(scores)[-1]
+        return (
+            next(value for value, score in scores.items() if score == best)
+            if best
+            else list(scores)[-1]
+        )
     neutral = [value for value in values if value in {"none", "unknown", "other", None}]
     return (named or neutral or values)[0]
 
@@ -100,7 +187,9 @@ def _named(values: Sequence[Any], reading: Reading) -> list[Any]:
     return [value for value in values if isinstance(value, str) and value.lower() in reading.words]
 
 
-def _list(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[str, Any]) -> list[Any]:
+def _list(
+    node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[str, Any]
+) -> list[Any]:
     known: Mapping[str, Callable[[], list[Any]]] = {
         "missing": lambda: _questions_to_author(reading),
         "findings": lambda: find_all(reading.patches),
@@ -124,7 +213,10 @@ def _list(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[st
 def _file_summaries(reading: Reading) -> list[dict[str, Any]]:
     sentence = "It adds {} and removes {}."
     return [
-        {"path": one.path, "summary": sentence.format(count(len(one.added), "line"), len(one.removed))}
+        {
+            "path": one.path,
+            "summary": sentence.format(count(len(one.added), "line"), len(one.removed)),
+        }
         for one in reading.patches
     ]
 
@@ -180,7 +272,11 @@ def _text(name: str, node: Mapping[str, Any], reading: Reading) -> str:
 
 def _texts_of_other_events(reading: Reading) -> Mapping[str, Callable[[Reading], str]]:
     if reading.log is not None:
-        return {"cause": canned_events.cause, "quote": canned_events.quote, "advice": canned_events.advice}
+        return {
+            "cause": canned_events.cause,
+            "quote": canned_events.quote,
+            "advice": canned_events.advice,
+        }
     if reading.commits is not None:
         return {"headline": canned_events.headline, "announcement": canned_events.announcement}
     return {"details": canned_events.event_details} if reading.event else {}
@@ -199,7 +295,10 @@ def _summary(reading: Reading) -> str:
         needed = sum(bool(request["blocking"]) for request in asked)
         return f"Asked for: {len(asked)}, of which {needed} must be done." if asked else ""
     if reading.patches:
-        added, removed = sum(len(p.added) for p in reading.patches), sum(len(p.removed) for p in reading.patches)
+        added, removed = (
+            sum(len(p.added) for p in reading.patches),
+            sum(len(p.removed) for p in reading.patches),
+        )
         paths = ", ".join(f"`{patch.path}`" for patch in reading.patches[:3])
         more = f" and {len(reading.patches) - 3} more" if len(reading.patches) > 3 else ""
         lead = _first_sentence(reading.body) or reading.title
@@ -210,8 +309,15 @@ def _summary(reading: Reading) -> str:
 
 
 def _first_sentence(text: str) -> str:
-    paragraphs = [" ".join(part.split()) for part in text.split("\n\n") if re.match(r"[A-Za-z\"'(]", part.strip())]
-    plain = next((part for part in paragraphs if not GREETING.match(part)), paragraphs[0] if paragraphs else "")
+    paragraphs = [
+        " ".join(part.split())
+        for part in text.split("\n\n")
+        if re.match(r"[A-Za-z\"'(]", part.strip())
+    ]
+    plain = next(
+        (part for part in paragraphs if not GREETING.match(part)),
+        paragraphs[0] if paragraphs else "",
+    )
     return (re.match(r".*?[.!?](?=\s|$)", plain) or [plain])[0]
 
 
@@ -231,7 +337,11 @@ def _questions_to_author(reading: Reading) -> list[str]:
 def _response(reading: Reading) -> str:
     kind = _choose(list(KEYWORDS["kind"]), "kind", reading)
     place = re.search(r"[\w/.-]+\.(?:py|js|ts|go|rb|sql|md)\b", reading.body)
-    try_alone = f"You can narrow it down: try `{place[0]}` alone, and see whether it fails there." if place else ""
+    try_alone = (
+        f"You can narrow it down: try `{place[0]}` alone, and see whether it fails there."
+        if place
+        else ""
+    )
     propose = "You can propose the new text yourself: open the file on GitHub and choose the pencil above it."
     return {"bug": try_alone, "question": _answer(reading), "documentation": propose}.get(kind, "")
 

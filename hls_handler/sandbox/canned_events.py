@@ -16,7 +16,9 @@ ERROR = re.compile(
     r"|^Error: ",  # GitHub's mark, also of annotations
 )
 NO_CAUSE = re.compile(r"(?:^>|exit code|exited with|\bmake: \*\*\*|Error: Process completed)")
-PLACE = re.compile(r"(?:^|[\s(])((?!/|<|\.\.|node_modules|site-packages)(?:[\w.-]+/)*[\w.-]+\.\w{1,5})[:(](\d+)")
+PLACE = re.compile(
+    r"(?:^|[\s(])((?!/|<|\.\.|node_modules|site-packages)(?:[\w.-]+/)*[\w.-]+\.\w{1,5})[:(](\d+)"
+)
 CHORE = re.compile(r"^(?:release|merge|bump|update|upgrade)\b", re.IGNORECASE)
 NUMBER_BEHIND = re.compile(r"\s*\(?#\d+\)?$")
 STEM = re.compile(r"\b[a-z]{4}")
@@ -29,7 +31,9 @@ MAX_HIGHLIGHTS = 3
 
 def quote(reading: Reading) -> str:
     """Return the first log line with an error, or "". Skips lines that name no cause, such as "exit code 1"."""
-    return next((line for line in reading.log or () if ERROR.search(line) and not NO_CAUSE.search(line)), "")
+    return next(
+        (line for line in reading.log or () if ERROR.search(line) and not NO_CAUSE.search(line)), ""
+    )
 
 
 def cause(reading: Reading) -> str:
@@ -40,7 +44,10 @@ def cause(reading: Reading) -> str:
 def places(reading: Reading) -> list[dict[str, Any]]:
     """Return items for the reply's field `where`: the files that the log names, the last one first."""
     found = dict(reversed(PLACE.findall("\n".join(reading.log or ()))))
-    named = [{"path": path, "line": int(line), "why": "The log names this line."} for path, line in found.items()]
+    named = [
+        {"path": path, "line": int(line), "why": "The log names this line."}
+        for path, line in found.items()
+    ]
     return named[:MAX_PLACES]
 
 
@@ -91,9 +98,13 @@ def reply(reading: Reading) -> str:
         )
     asked = set(STEM.findall(reading.comment.lower()))
     sentences = [
-        " ".join(part.split()) for part in re.split(r"(?<=[.!?])\s+|\n\n", reading.conversation_text) if part.strip()
+        " ".join(part.split())
+        for part in re.split(r"(?<=[.!?])\s+|\n\n", reading.conversation_text)
+        if part.strip()
     ]
-    scored = [(len(asked & set(STEM.findall(sentence.lower()))), sentence) for sentence in sentences]
+    scored = [
+        (len(asked & set(STEM.findall(sentence.lower()))), sentence) for sentence in sentences
+    ]
     most, best = max(scored, key=lambda pair: pair[0], default=(0, ""))
     return f"The conversation says: \u201c{best}\u201d" if most >= 2 else ""
 
@@ -111,4 +122,6 @@ def event_details(reading: Reading) -> str:
 
 def _first_lines(reading: Reading) -> list[str]:
     """Return the first line of each untrusted text of the event, without duplicates."""
-    return list(dict.fromkeys(text.strip().split("\n")[0] for text in reading.texts if text.strip()))
+    return list(
+        dict.fromkeys(text.strip().split("\n")[0] for text in reading.texts if text.strip())
+    )

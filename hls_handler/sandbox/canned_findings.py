@@ -106,7 +106,12 @@ def give_verdicts(reading: Reading) -> list[dict[str, Any]]:
 
 
 def _verdict(number: int, quote: str, patches: Sequence[PatchOfFile]) -> dict[str, Any]:
-    shown = ((patch.path, line) for patch in patches for line in patch.lines if line.text.strip() == quote.strip())
+    shown = (
+        (patch.path, line)
+        for patch in patches
+        for line in patch.lines
+        if line.text.strip() == quote.strip()
+    )
     path, line = next(shown, (None, None))
     return {
         "number": number,

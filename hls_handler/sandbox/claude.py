@@ -81,7 +81,11 @@ def claude_app(*, api_key: str, answer: Answerer, latency_s: float) -> Starlette
 
     def rejected(request: Request, exc: Exception) -> Response:
         status = exc.status if isinstance(exc, ClaudeError) else 404
-        message = exc.message if isinstance(exc, ClaudeError) else f"{request.method} {request.url.path}: Not found"
+        message = (
+            exc.message
+            if isinstance(exc, ClaudeError)
+            else f"{request.method} {request.url.path}: Not found"
+        )
         return respond(error_document(status, message), status)
 
     return Starlette(
@@ -95,12 +99,19 @@ def claude_app(*, api_key: str, answer: Answerer, latency_s: float) -> Starlette
 
 def error_document(status: int, message: str | None = None) -> dict[str, Any]:
     kind = ERROR_TYPES.get(status, "api_error")
-    return {"type": "error", "error": {"type": kind, "message": message or kind.replace("_", " ")}, "request_id": None}
+    return {
+        "type": "error",
+        "error": {"type": kind, "message": message or kind.replace("_", " ")},
+        "request_id": None,
+    }
 
 
 def _authenticate(request: Request, api_key: str) -> None:
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if not hmac.compare_digest(given.strip().encode("utf-8", "replace"), api_key.encode()) or scheme != "Bearer":
+    if (
+        not hmac.compare_digest(given.strip().encode("utf-8", "replace"), api_key.encode())
+        or scheme != "Bearer"
+    ):
         raise ClaudeError(401, "invalid bearer token")
     if not request.headers.get("anthropic-version"):
         raise ClaudeError(400, "anthropic-version: header is required")
@@ -116,7 +127,9 @@ def _parse(raw: bytes, content_type: str) -> Asked:
         raise ClaudeError(400, "The request body is not valid JSON") from None
     check_request(body)
     wanted = (body.get("output_config") or {}).get("format") or {}
-    user = "\n\n".join(text_of(message["content"]) for message in body["messages"] if message["role"] == "user")
+    user = "\n\n".join(
+        text_of(message["content"]) for message in body["messages"] if message["role"] == "user"
+    )
     return Asked(body["model"], text_of(body.get("system")), user, wanted.get("schema"), body)
 
 
@@ -135,7 +148,9 @@ def _usage(asked: Asked, reply: str, cached: set[str]) -> dict[str, Any]:
     size = tokens_of(prefix)
     written = read = 0
     if size >= MIN_CACHED_TOKENS:
-        wanted = json.dumps(asked.schema, sort_keys=True)  # the schema is a part of the cached prefix
+        wanted = json.dumps(
+            asked.schema, sort_keys=True
+        )  # the schema is a part of the cached prefix
         key = hashlib.sha256(f"{asked.model}\n{wanted}\n{prefix}".encode()).hexdigest()
         read = size if key in cached else 0
         written = size - read
@@ -225,14 +240,19 @@ def check_request(body: Any) -> None:
     if model not in MAX_TOKENS:
         raise ClaudeError(404, f"model: {model}")
     if max_tokens > MAX_TOKENS[model]:
-        most = f"{MAX_TOKENS[model]}, which is the maximum allowed number of output tokens for {model}"
+        most = (
+            f"{MAX_TOKENS[model]}, which is the maximum allowed number of output tokens for {model}"
+        )
         raise ClaudeError(400, f"max_tokens: {max_tokens} > {most}")
     if body.get("stream"):
         raise ClaudeError(400, "stream: the sandbox does not support streaming")
     if body["messages"][-1]["role"] != "user":
         raise ClaudeError(400, "The conversation must end with a user message.")
     contents = [message["content"] for message in body["messages"]]
-    if not all(text_of(content).strip() for content in (*contents, *([body["system"]] if "system" in body else []))):
+    if not all(
+        text_of(content).strip()
+        for content in (*contents, *([body["system"]] if "system" in body else []))
+    ):
         raise ClaudeError(400, "text content blocks must contain non-whitespace text")
     wanted = (body.get("output_config") or {}).get("format")
     if wanted is not None:
@@ -241,21 +261,30 @@ def check_request(body: Any) -> None:
 
 # --- the supported JSON Schema ---------------------------------------------------------------------------------------
 
-EVERYWHERE = frozenset({"type", "title", "description", "enum", "const", "default", "anyOf", "$ref", "$defs"})
-OF_ONE_TYPE = frozenset({"properties", "required", "additionalProperties", "items", "minItems", "format"})
+EVERYWHERE = frozenset(
+    {"type", "title", "description", "enum", "const", "default", "anyOf", "$ref", "$defs"}
+)
+OF_ONE_TYPE = frozenset(
+    {"properties", "required", "additionalProperties", "items", "minItems", "format"}
+)
 
 
 def check_schema(node: Any, where: str = "") -> None:
     """Raise `ClaudeError` if the schema has keywords that the API rejects, or permits additional properties."""
     if not isinstance(node, dict) or not node.keys() & {"type", "anyOf", "enum", "const", "$ref"}:
-        raise _bad(where, "a schema must be an object with one of the keys type, anyOf, enum, const and $ref")
+        raise _bad(
+            where,
+            "a schema must be an object with one of the keys type, anyOf, enum, const and $ref",
+        )
     kind = node.get("type")
     if isinstance(kind, list):
         raise _bad(where, "'type' must be a single name; use anyOf for several types")
     for key in node.keys() - EVERYWHERE - OF_ONE_TYPE:
         raise _bad(where, f"For '{kind or 'any'}' type, property '{key}' is not supported")
     if kind == "object" and node.get("additionalProperties") is not False:
-        raise _bad(where, "For 'object' type, 'additionalProperties' must be explicitly set to false")
+        raise _bad(
+            where, "For 'object' type, 'additionalProperties' must be explicitly set to false"
+        )
     if node.get("minItems", 0) not in {0, 1}:
         raise _bad(where, "For 'array' type, 'minItems' values other than 0 or 1 are not supported")
     for group in ("properties", "$defs"):

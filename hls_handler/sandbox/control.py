@@ -120,12 +120,19 @@ def _state_routes(state: State, apps: Apps, urls: Mapping[str, str]) -> list[Rou
     async def send_webhooks(*webhooks: tuple[str, dict[str, Any]]) -> Response:
         attempts = [attempt for webhook in webhooks for attempt in await attempt_webhook(*webhook)]
         if not attempts:
-            raise BadRequest("payload: its repository has no hook and no App: create a hook with POST /_sandbox/hooks")
+            raise BadRequest(
+                "payload: its repository has no hook and no App: create a hook with POST /_sandbox/hooks"
+            )
         return JSONResponse(attempts, status_code=201)
 
     async def attempt_webhook(event: str, payload: dict[str, Any]) -> list[dict[str, Any]]:
-        sent = shapes.localised(payload, api_url=urls["github_url"], web_url=urls["page_url"].rstrip("/"))
-        return [attempt.document() for attempt in await asyncio.to_thread(apps.send_webhook, event, sent)]
+        sent = shapes.localised(
+            payload, api_url=urls["github_url"], web_url=urls["page_url"].rstrip("/")
+        )
+        return [
+            attempt.document()
+            for attempt in await asyncio.to_thread(apps.send_webhook, event, sent)
+        ]
 
     async def add_hook(request: Request) -> Response:
         body = await _parse(request, AddHook)
@@ -137,9 +144,14 @@ def _state_routes(state: State, apps: Apps, urls: Mapping[str, str]) -> list[Rou
         return JSONResponse({"id": hook.id}, status_code=201)
 
     def require_conversation(body: _OnConversation) -> tuple[Repository, Conversation]:
-        home, conversation = state.repository(body.repository), state.conversation(body.repository, body.number)
+        home, conversation = (
+            state.repository(body.repository),
+            state.conversation(body.repository, body.number),
+        )
         if home is None or conversation is None:
-            raise BadRequest(f"number: the sandbox has no {body.repository}#{body.number}: send its event first")
+            raise BadRequest(
+                f"number: the sandbox has no {body.repository}#{body.number}: send its event first"
+            )
         return home, conversation
 
     async def add_comment(request: Request) -> Response:
@@ -186,7 +198,9 @@ def _state_routes(state: State, apps: Apps, urls: Mapping[str, str]) -> list[Rou
 
 
 def _no_review_comment(body: _OnConversation, comment: int) -> BadRequest:
-    return BadRequest(f"comment: {body.repository}#{body.number} has no review comment {comment} in the sandbox")
+    return BadRequest(
+        f"comment: {body.repository}#{body.number} has no review comment {comment} in the sandbox"
+    )
 
 
 def bad_request(request: Request, exc: Exception) -> Response:
@@ -195,7 +209,10 @@ def bad_request(request: Request, exc: Exception) -> Response:
 
 
 async def _parse(request: Request, model: type[T]) -> T:
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+    if (
+        request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        != "application/json"
+    ):
         raise BadRequest("the content type must be application/json")
     try:
         return model.model_validate_json(await request.body())

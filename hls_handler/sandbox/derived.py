@@ -13,19 +13,36 @@ Answer = tuple[Mapping[str, object], ...]
 
 def files_at(head_sha: str) -> Answer | None:
     """Return the changed files of the demo's pull request at this head commit; None for any other commit."""
-    return next((files for files in _answers("files") if head_sha and f"/blob/{head_sha}/" in str(files)), None)
+    return next(
+        (files for files in _answers("files") if head_sha and f"/blob/{head_sha}/" in str(files)),
+        None,
+    )
 
 
 def review_comments_of(review_id: int) -> Answer:
     """Return the stored line comments of the review with this id; () if none are stored."""
     all_comments = _answers("review_comments")
-    return next((found for found in all_comments if found and found[0]["pull_request_review_id"] == review_id), ())
+    return next(
+        (
+            found
+            for found in all_comments
+            if found and found[0]["pull_request_review_id"] == review_id
+        ),
+        (),
+    )
 
 
 def jobs_of(run_id: int, attempt: int) -> Answer | None:
     """Return the stored jobs of one attempt of a workflow run; None if none are stored."""
     wanted = (run_id, attempt)
-    return next((jobs for jobs in _answers("jobs") if (jobs[0]["run_id"], jobs[0]["run_attempt"]) == wanted), None)
+    return next(
+        (
+            jobs
+            for jobs in _answers("jobs")
+            if (jobs[0]["run_id"], jobs[0]["run_attempt"]) == wanted
+        ),
+        None,
+    )
 
 
 def log_of(job_id: int) -> str | None:

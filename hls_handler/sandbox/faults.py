@@ -34,9 +34,8 @@ class Fault(BaseModel):
     effect: Effect
     stand_in: StandIn | None = None  # None: both
     method: str = ".*"  # regular expression; must match the whole method
-    path: str = (
-        ".*"  # regular expression; may match anywhere in "/repos/o/r/issues/7/comments" or "/v1/messages", as sent
-    )
+    path: str = ".*"
+    """Regular expression; may match anywhere in "/repos/o/r/issues/7/comments" or "/v1/messages", as sent."""
     times: int | None = Field(1, ge=1)  # number of requests to affect; None: no limit
     skip: int = Field(0, ge=0)  # number of matching requests before the first affected request
     status: int = Field(500, ge=200, le=599)
@@ -86,7 +85,11 @@ REPLY_FAULTS: frozenset[Effect | None] = frozenset({"refusal", "wrong_schema"})
 def distort(effect: Effect | None, message: dict[str, Any]) -> dict[str, Any]:
     """Return Claude's message as changed by `effect`. The token usage in it stays the same."""
     if effect == "refusal":
-        details = {"type": "refusal", "category": None, "explanation": "Refusal injected by the sandbox."}
+        details = {
+            "type": "refusal",
+            "category": None,
+            "explanation": "Refusal injected by the sandbox.",
+        }
         return {**message, "content": [], "stop_reason": "refusal", "stop_details": details}
     text = json.dumps({"unexpected": "this does not match the schema"})
     return {**message, "content": [{"type": "text", "text": text, "citations": None}]}

@@ -53,7 +53,10 @@ class GitRepositories:
         after = f"from {parent}\n" if parent else ""
         changes = [f"commit refs/heads/main\n{COMMITTER}\ndata 0\n{after}deleteall\n".encode()]
         contents = {path: text.encode() for path, text in files.items()}
-        changes += [b"M 100644 inline %b\ndata %d\n%b\n" % (path.encode(), len(b), b) for path, b in contents.items()]
+        changes += [
+            b"M 100644 inline %b\ndata %d\n%b\n" % (path.encode(), len(b), b)
+            for path, b in contents.items()
+        ]
         self._run(folder, "fast-import", "--quiet", "--force", stdin=b"".join(changes))
         commit = self._run(folder, "rev-parse", "refs/heads/main").decode().strip()
         self._state.change(lambda world: world.with_ref(full_name, "main", commit))
@@ -77,7 +80,9 @@ class GitRepositories:
             body = await request.body()
             if request.headers.get("content-encoding") == "gzip":
                 body = gzip.decompress(body)
-            sent = await asyncio.to_thread(self._run, folder, "upload-pack", *options, str(folder), stdin=body)
+            sent = await asyncio.to_thread(
+                self._run, folder, "upload-pack", *options, str(folder), stdin=body
+            )
             kind = "advertisement" if is_advertisement else "result"
             return Response(sent, media_type=f"application/x-git-upload-pack-{kind}")
 

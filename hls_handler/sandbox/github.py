@@ -48,7 +48,11 @@ class RateLimit:
         if self._clock() >= self._reset:
             self.used, self._reset = 0, self._clock() + timedelta(hours=1)
         if self.used >= self.limit:
-            raise GitHubError(403, "API rate limit exceeded for the account of this token.", headers=self.headers())
+            raise GitHubError(
+                403,
+                "API rate limit exceeded for the account of this token.",
+                headers=self.headers(),
+            )
         self.used += 1
 
     def headers(self) -> dict[str, str]:
@@ -78,7 +82,9 @@ class LogStorage:
 
     async def _log(self, request: Request) -> Response:
         if "authorization" in request.headers:
-            return PlainTextResponse("InvalidAuthenticationInfo: no Authorization is needed here", 400)
+            return PlainTextResponse(
+                "InvalidAuthenticationInfo: no Authorization is needed here", 400
+            )
         found = self._state.find_job(*self._files.get(request.path_params["secret"], ("", 0)))
         if found is None or found[2].log is None:
             return PlainTextResponse("BlobNotFound", 404)
@@ -111,14 +117,19 @@ class GitHubApi:
             by_path.setdefault(path, {})[method] = (endpoint, needs)
         methods = ["GET", "POST", "PATCH", "PUT", "DELETE"]
         return Starlette(
-            routes=[Route(path, self._endpoint(endpoints), methods=methods) for path, endpoints in by_path.items()],
+            routes=[
+                Route(path, self._endpoint(endpoints), methods=methods)
+                for path, endpoints in by_path.items()
+            ],
             exception_handlers={GitHubError: self._error, HTTPException: self._not_found},
         )
 
     def graphql_app(self) -> Starlette:
         """Return the GraphQL API, which is beside the REST API and has a rate limit of its own."""
         handlers: dict[Any, Any] = {GitHubError: self._error, HTTPException: self._not_found}
-        return Starlette(routes=[Route("/graphql", self._graphql, methods=["POST"])], exception_handlers=handlers)
+        return Starlette(
+            routes=[Route("/graphql", self._graphql, methods=["POST"])], exception_handlers=handlers
+        )
 
     async def _graphql(self, request: Request) -> Response:
         account, token = self._authenticate(request)
@@ -130,9 +141,13 @@ class GitHubApi:
             if token is None:
                 return self._state.permission(full_name, account.login) != "none"
             names = {granted.lower() for granted in self._apps.repositories_of(token)}
-            return full_name.lower() in names and includes(token.permissions.get("pull_requests"), "read")
+            return full_name.lower() in names and includes(
+                token.permissions.get("pull_requests"), "read"
+            )
 
-        return self._respond(request, 200, review_calls.query(self._state, body, can_read=can_read), {})
+        return self._respond(
+            request, 200, review_calls.query(self._state, body, can_read=can_read), {}
+        )
 
     def can_fetch(self, given: str, full_name: str) -> bool:
         """Return True if a token gives git read access to the files of a repository."""
@@ -150,10 +165,17 @@ class GitHubApi:
             account, token, app = ANONYMOUS, None, None
             if needs == "app":
                 app = self._apps.authenticate(_credential(request))
-            elif needs != "none" and ("authorization" in request.headers or not _is_public(request, needs)):
+            elif needs != "none" and (
+                "authorization" in request.headers or not _is_public(request, needs)
+            ):
                 account, token = self._authenticate(request)
             self._count(
-                request, app.slug if app else f"installation {token.installation.id}" if token else account.login
+                request,
+                app.slug
+                if app
+                else f"installation {token.installation.id}"
+                if token
+                else account.login,
             )
             if endpoint is None:
                 raise GitHubError(404, "Not Found")
@@ -161,11 +183,22 @@ class GitHubApi:
                 self._require_granted(token, request, needs)
             query, body = dict(request.query_params), await _body(request)
             call = Call(
-                self._state, self._apps, request.method, _path(request), query, body, needs, account, token, app
+                self._state,
+                self._apps,
+                request.method,
+                _path(request),
+                query,
+                body,
+                needs,
+                account,
+                token,
+                app,
             )
             answer = endpoint(call)
             self._send_webhooks(answer.webhooks)
-            return self._to_response(request, answer, {"X-Accepted-GitHub-Permissions": needs} if "=" in needs else {})
+            return self._to_response(
+                request, answer, {"X-Accepted-GitHub-Permissions": needs} if "=" in needs else {}
+            )
 
         return respond
 
@@ -182,15 +215,21 @@ class GitHubApi:
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)
 
-    def _to_response(self, request: Request, answer: Answer, headers: Mapping[str, str]) -> Response:
+    def _to_response(
+        self, request: Request, answer: Answer, headers: Mapping[str, str]
+    ) -> Response:
         headers = {**headers, **answer.headers}
         if answer.log is not None:
             return Response(None, 302, {**headers, "Location": self._storage.new_url(*answer.log)})
         if not answer.listed:
             return self._respond(request, answer.status, answer.document, headers)
         path = request.url.path.removeprefix(request.scope.get("root_path", ""))
-        page, links = github_request.paginate(answer.document, request.query_params, self._api_url + path)
-        wrapped = {"total_count": len(answer.document), answer.inside: page} if answer.inside else page
+        page, links = github_request.paginate(
+            answer.document, request.query_params, self._api_url + path
+        )
+        wrapped = (
+            {"total_count": len(answer.document), answer.inside: page} if answer.inside else page
+        )
         return self._respond(request, 200, wrapped, {**headers, **links})
 
     def _authenticate(self, request: Request) -> tuple[Account, InstallationToken | None]:
@@ -209,8 +248,12 @@ class GitHubApi:
             name = f"{path['owner']}/{path['repo']}".lower()
             if name not in {granted.lower() for granted in self._apps.repositories_of(token)}:
                 raise GitHubError(404, "Not Found")
-        choices = [choice.strip().partition("=") for choice in needs.split(";")] if "=" in needs else []
-        if choices and not any(includes(token.permissions.get(name), level) for name, _, level in choices):
+        choices = (
+            [choice.strip().partition("=") for choice in needs.split(";")] if "=" in needs else []
+        )
+        if choices and not any(
+            includes(token.permissions.get(name), level) for name, _, level in choices
+        ):
             headers = {"X-Accepted-GitHub-Permissions": needs}
             raise GitHubError(403, "Resource not accessible by integration", headers=headers)
 
@@ -226,14 +269,21 @@ class GitHubApi:
         del exc
         return self._error(request, GitHubError(404, "Not Found"))
 
-    def _respond(self, request: Request, status: int, document: Any, headers: Mapping[str, str]) -> Response:
-        local = {key: self._local(value) if key == "Location" else value for key, value in headers.items()}
+    def _respond(
+        self, request: Request, status: int, document: Any, headers: Mapping[str, str]
+    ) -> Response:
+        local = {
+            key: self._local(value) if key == "Location" else value
+            for key, value in headers.items()
+        }
         always = request.state.limit.headers() if hasattr(request.state, "limit") else {}
         if request.headers.get("authorization", "").partition(" ")[2] in self._tokens:
             always["X-OAuth-Scopes"] = "repo"  # all these tokens are classic ones
         shown = shapes.localised(document, api_url=self._api_url, web_url=self._web_url)
         body = b"" if status == 204 else json.dumps(shown, ensure_ascii=False).encode()
-        return Response(body, status, {**always, **local}, media_type="application/json; charset=utf-8")
+        return Response(
+            body, status, {**always, **local}, media_type="application/json; charset=utf-8"
+        )
 
     def _local(self, url: str) -> str:
         return self._api_url + url.removeprefix(shapes.API) if url.startswith(shapes.API) else url
@@ -257,14 +307,17 @@ def _is_public(request: Request, needs: str) -> bool:
     names = request.path_params.keys()
     if "login" in names:
         return True
-    is_read = request.method == "GET" and needs.endswith("=read") and "repository_hooks" not in needs
+    is_read = (
+        request.method == "GET" and needs.endswith("=read") and "repository_hooks" not in needs
+    )
     return is_read and "repo" in names and not names & {"job", "user"}
 
 
 def _credential(request: Request) -> str:
     if not request.headers.get("user-agent"):
         raise GitHubError(
-            403, "Request forbidden by administrative rules. Please make sure your request has a User-Agent header"
+            403,
+            "Request forbidden by administrative rules. Please make sure your request has a User-Agent header",
         )
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     if not given:

@@ -47,7 +47,9 @@ def user(call: Call) -> Answer:
 
 
 def account(call: Call) -> Answer:
-    return Answer(shapes.account(existing(call.state.world.accounts.get(call.path["login"].lower()))))
+    return Answer(
+        shapes.account(existing(call.state.world.accounts.get(call.path["login"].lower())))
+    )
 
 
 def repository(call: Call) -> Answer:
@@ -88,7 +90,10 @@ def issue(call: Call) -> Answer:
 def edit_issue(call: Call) -> Answer:
     """Set the type of an issue. As at GitHub, without push access it is dropped. Other changes are not supported."""
     home = writable_repository(call)
-    issue, name = conversation_of(call, home), github_request.valid_fields(call.body, "type")["type"]
+    issue, name = (
+        conversation_of(call, home),
+        github_request.valid_fields(call.body, "type")["type"],
+    )
     found = [one for one in issue_types(call).document if one["name"] == name]
     if not found:
         raise failed("Issue", "invalid", "type")
@@ -119,18 +124,32 @@ def pull_requests(call: Call) -> Answer:
     pulls = [one for one in found if one.kind == "pull"]
     if ":" in head:
         pulls = [pull for pull in pulls if (pull.document.get("head") or {}).get("label") == head]
-    counts = {"additions", "deletions", "changed_files", "commits", "comments", "review_comments"}  # not in lists
+    counts = {
+        "additions",
+        "deletions",
+        "changed_files",
+        "commits",
+        "comments",
+        "review_comments",
+    }  # not in lists
     whole = [shapes.pull_request(pull, home) for pull in pulls]
-    return Answer([{key: one[key] for key in one if key not in counts} for one in whole], listed=True)
+    return Answer(
+        [{key: one[key] for key in one if key not in counts} for one in whole], listed=True
+    )
 
 
 def request_reviewers(call: Call) -> Answer:
     """Request reviews. As at GitHub, one account without access rejects all."""
     home = _pushable_repository(call)
-    pull, logins = pull_of(call, home), github_request.valid_fields(call.body, "reviewers")["reviewers"]
+    pull, logins = (
+        pull_of(call, home),
+        github_request.valid_fields(call.body, "reviewers")["reviewers"],
+    )
     found = [call.state.world.accounts.get(login.lower()) for login in logins]
     if None in found or pull.author in found:
-        raise GitHubError(422, "Reviews may only be requested from collaborators, and not from the author")
+        raise GitHubError(
+            422, "Reviews may only be requested from collaborators, and not from the author"
+        )
     asked = {one["id"]: one for one in pull.document.get("requested_reviewers") or ()}
     asked |= {one.id: shapes.account(one) for one in found if one}
     pull = replace(pull, document={**pull.document, "requested_reviewers": [*asked.values()]})
@@ -143,7 +162,9 @@ def request_reviewers(call: Call) -> Answer:
 
 def comments(call: Call) -> Answer:
     conversation = conversation_of(call, repository_of(call))
-    return Answer([shapes.comment(conversation, comment) for comment in conversation.comments], listed=True)
+    return Answer(
+        [shapes.comment(conversation, comment) for comment in conversation.comments], listed=True
+    )
 
 
 def create_comment(call: Call) -> Answer:
@@ -151,7 +172,10 @@ def create_comment(call: Call) -> Answer:
     conversation = conversation_of(call, home)
     body = github_request.comment_body(call.body)
     require_unlocked(conversation)
-    return Answer(shapes.comment(conversation, call.state.create_comment(conversation, body, by=call.me)), status=201)
+    return Answer(
+        shapes.comment(conversation, call.state.create_comment(conversation, body, by=call.me)),
+        status=201,
+    )
 
 
 def comment(call: Call) -> Answer:
@@ -164,7 +188,9 @@ def edit_comment(call: Call) -> Answer:
     body = github_request.comment_body(call.body)
     require_unlocked(conversation)
     if known.author.id != call.me.id:
-        raise GitHubError(403, "Must have admin rights to Repository.", headers=accepted_permissions(call))
+        raise GitHubError(
+            403, "Must have admin rights to Repository.", headers=accepted_permissions(call)
+        )
     return Answer(shapes.comment(conversation, call.state.edit_comment(conversation, known, body)))
 
 
@@ -174,8 +200,12 @@ def create_reaction(call: Call) -> Answer:
     if content not in REACTIONS:
         raise failed("Reaction", "invalid", "content")
     home = writable_repository(call)
-    is_new = existing(call.state.react(home.full_name, int(call.path["id"]), call.me.login, content))
-    return Answer({"user": shapes.account(call.me), "content": content}, status=201 if is_new else 200)
+    is_new = existing(
+        call.state.react(home.full_name, int(call.path["id"]), call.me.login, content)
+    )
+    return Answer(
+        {"user": shapes.account(call.me), "content": content}, status=201 if is_new else 200
+    )
 
 
 # --- labels ----------------------------------------------------------------------------------------------------------
@@ -183,17 +213,25 @@ def create_reaction(call: Call) -> Answer:
 
 def repository_labels(call: Call) -> Answer:
     home = repository_of(call)
-    return Answer([shapes.label(home.full_name, label) for label in home.labels.values()], listed=True)
+    return Answer(
+        [shapes.label(home.full_name, label) for label in home.labels.values()], listed=True
+    )
 
 
 def repository_label(call: Call) -> Answer:
     home = repository_of(call)
-    return Answer(shapes.label(home.full_name, existing(home.labels.get(call.path["name"].lower()))))
+    return Answer(
+        shapes.label(home.full_name, existing(home.labels.get(call.path["name"].lower())))
+    )
 
 
 def create_label(call: Call) -> Answer:
     home = _pushable_repository(call)
-    given = {"color": "ededed", "description": None, **github_request.valid_fields(call.body, "name")}
+    given = {
+        "color": "ededed",
+        "description": None,
+        **github_request.valid_fields(call.body, "name"),
+    }
     name, color = github_request.label_name(given["name"]), given["color"]
     if not re.fullmatch(r"[0-9a-fA-F]{6}", color):
         raise failed("Label", "invalid", "color")
@@ -201,7 +239,9 @@ def create_label(call: Call) -> Answer:
     if name.lower() in home.labels:
         raise failed("Label", "already_exists", "name")
     call.state.create_label(home.full_name, name, color, given["description"])
-    return Answer(shapes.label(home.full_name, repository_of(call).labels[name.lower()]), status=201)
+    return Answer(
+        shapes.label(home.full_name, repository_of(call).labels[name.lower()]), status=201
+    )
 
 
 def conversation_labels(call: Call) -> Answer:
@@ -212,7 +252,11 @@ def conversation_labels(call: Call) -> Answer:
 def add_labels(call: Call) -> Answer:
     home = _pushable_repository(call)
     conversation = conversation_of(call, home)
-    given = call.body if isinstance(call.body, list) else github_request.valid_fields(call.body, "labels")["labels"]
+    given = (
+        call.body
+        if isinstance(call.body, list)
+        else github_request.valid_fields(call.body, "labels")["labels"]
+    )
     names = tuple(map(github_request.label_name, given))
     if len({name.lower() for name in (*conversation.labels, *names)}) > MAX_LABELS:
         raise failed("Label", "custom", "labels", f"issues may only have {MAX_LABELS} labels")
@@ -226,7 +270,9 @@ def remove_label(call: Call) -> Answer:
     name = call.path["name"]
     if name.lower() not in {known.lower() for known in conversation.labels}:
         raise GitHubError(404, "Label does not exist")
-    return Answer(shapes.conversation_labels(call.state.remove_label(conversation, name, by=call.me), home))
+    return Answer(
+        shapes.conversation_labels(call.state.remove_label(conversation, name, by=call.me), home)
+    )
 
 
 # --- look-ups that raise `GitHubError` -------------------------------------------------------------------------------
@@ -235,7 +281,11 @@ def remove_label(call: Call) -> Answer:
 def _pushable_repository(call: Call) -> Repository:
     home = writable_repository(call)
     if call.permission(home.full_name) not in {"admin", "write"}:
-        raise GitHubError(403, "Resource not accessible by personal access token", headers=accepted_permissions(call))
+        raise GitHubError(
+            403,
+            "Resource not accessible by personal access token",
+            headers=accepted_permissions(call),
+        )
     return home
 
 
@@ -252,27 +302,72 @@ ROUTES: tuple[tuple[str, str, Endpoint, str], ...] = (
     ("GET", "/user", user, ""),
     ("GET", "/users/{login}", account, ""),
     ("GET", "/repos/{owner}/{repo}", repository, "metadata=read"),
-    ("GET", "/repos/{owner}/{repo}/collaborators/{user}/permission", collaborator_permission, "metadata=read"),
+    (
+        "GET",
+        "/repos/{owner}/{repo}/collaborators/{user}/permission",
+        collaborator_permission,
+        "metadata=read",
+    ),
     ("GET", "/repos/{owner}/{repo}/issues", issues, "issues=read"),
     ("GET", "/repos/{owner}/{repo}/issues/{number:int}", issue, "issues=read"),
     ("PATCH", "/repos/{owner}/{repo}/issues/{number:int}", edit_issue, "issues=write"),
     ("GET", "/repos/{owner}/{repo}/issue-types", issue_types, "metadata=read"),
-    ("GET", "/repos/{owner}/{repo}/issues/{number:int}/comments", comments, "issues=read; pull_requests=read"),
+    (
+        "GET",
+        "/repos/{owner}/{repo}/issues/{number:int}/comments",
+        comments,
+        "issues=read; pull_requests=read",
+    ),
     ("POST", "/repos/{owner}/{repo}/issues/{number:int}/comments", create_comment, ISSUES),
-    ("GET", "/repos/{owner}/{repo}/issues/comments/{id:int}", comment, "issues=read; pull_requests=read"),
+    (
+        "GET",
+        "/repos/{owner}/{repo}/issues/comments/{id:int}",
+        comment,
+        "issues=read; pull_requests=read",
+    ),
     ("PATCH", "/repos/{owner}/{repo}/issues/comments/{id:int}", edit_comment, ISSUES),
     ("POST", "/repos/{owner}/{repo}/issues/comments/{id:int}/reactions", create_reaction, ISSUES),
-    ("POST", "/repos/{owner}/{repo}/pulls/comments/{id:int}/reactions", create_reaction, "pull_requests=write"),
-    ("GET", "/repos/{owner}/{repo}/issues/{number:int}/labels", conversation_labels, "issues=read; pull_requests=read"),
+    (
+        "POST",
+        "/repos/{owner}/{repo}/pulls/comments/{id:int}/reactions",
+        create_reaction,
+        "pull_requests=write",
+    ),
+    (
+        "GET",
+        "/repos/{owner}/{repo}/issues/{number:int}/labels",
+        conversation_labels,
+        "issues=read; pull_requests=read",
+    ),
     ("POST", "/repos/{owner}/{repo}/issues/{number:int}/labels", add_labels, ISSUES),
-    ("DELETE", "/repos/{owner}/{repo}/issues/{number:int}/labels/{name:path}", remove_label, ISSUES),
+    (
+        "DELETE",
+        "/repos/{owner}/{repo}/issues/{number:int}/labels/{name:path}",
+        remove_label,
+        ISSUES,
+    ),
     ("GET", "/repos/{owner}/{repo}/labels", repository_labels, "issues=read; pull_requests=read"),
     ("POST", "/repos/{owner}/{repo}/labels", create_label, ISSUES),
-    ("GET", "/repos/{owner}/{repo}/labels/{name:path}", repository_label, "issues=read; pull_requests=read"),
+    (
+        "GET",
+        "/repos/{owner}/{repo}/labels/{name:path}",
+        repository_label,
+        "issues=read; pull_requests=read",
+    ),
     ("GET", "/repos/{owner}/{repo}/pulls", pull_requests, "pull_requests=read"),
     ("GET", "/repos/{owner}/{repo}/pulls/{number:int}", pull_request, "pull_requests=read"),
-    ("GET", "/repos/{owner}/{repo}/pulls/{number:int}/files", pull_request_files, "pull_requests=read"),
-    ("POST", "/repos/{owner}/{repo}/pulls/{number:int}/requested_reviewers", request_reviewers, "pull_requests=write"),
+    (
+        "GET",
+        "/repos/{owner}/{repo}/pulls/{number:int}/files",
+        pull_request_files,
+        "pull_requests=read",
+    ),
+    (
+        "POST",
+        "/repos/{owner}/{repo}/pulls/{number:int}/requested_reviewers",
+        request_reviewers,
+        "pull_requests=write",
+    ),
     *review_calls.ROUTES,
     *repository_calls.ROUTES,
     *app_calls.HOOK_ROUTES,

@@ -31,7 +31,9 @@ class Call:
     body: Any  # parsed JSON of a POST or PATCH; None for other methods
     needs: str  # permissions that the route needs, for X-Accepted-GitHub-Permissions
     me: Account  # the account of the request's token; that of nobody for a request of an App itself
-    token: InstallationToken | None = None  # of an App's installation, which has access to the repository
+    token: InstallationToken | None = (
+        None  # of an App's installation, which has access to the repository
+    )
     app: App | None = None  # the App that signed the request
 
     @property
@@ -55,10 +57,16 @@ class Answer:
     document: Any
     status: int = 200
     listed: bool = False  # the document is a list and is paginated
-    inside: str | None = None  # "jobs": the response is {"total_count": ..., "jobs": [...]}; None: the list itself
-    log: tuple[str, int] | None = None  # redirect to the log of this job of a repository instead of a document
+    inside: str | None = (
+        None  # "jobs": the response is {"total_count": ..., "jobs": [...]}; None: the list itself
+    )
+    log: tuple[str, int] | None = (
+        None  # redirect to the log of this job of a repository instead of a document
+    )
     headers: Mapping[str, str] = field(default_factory=dict)
-    webhooks: tuple[tuple[str, Document], ...] = ()  # events and payloads to send after the response
+    webhooks: tuple[
+        tuple[str, Document], ...
+    ] = ()  # events and payloads to send after the response
 
 
 Endpoint = Callable[[Call], Answer]
@@ -74,7 +82,9 @@ def existing(value: T | None) -> T:
 def repository_of(call: Call) -> Repository:
     """Return the repository in the path. Raises `GitHubError` (404) if it cannot be read."""
     full_name = f"{call.path['owner']}/{call.path['repo']}"
-    return existing(None if call.permission(full_name) == "none" else call.state.repository(full_name))
+    return existing(
+        None if call.permission(full_name) == "none" else call.state.repository(full_name)
+    )
 
 
 def writable_repository(call: Call) -> Repository:
@@ -94,7 +104,9 @@ def conversation_of(call: Call, home: Repository) -> Conversation:
         raise GitHubError(410, "This issue was deleted")
     if conversation.gone == "transferred":
         url = conversation.moved_to or shapes.API
-        status, message = (301, "Moved Permanently") if call.method == "GET" else (307, "Temporary Redirect")
+        status, message = (
+            (301, "Moved Permanently") if call.method == "GET" else (307, "Temporary Redirect")
+        )
         raise GitHubError(status, message, headers={"Location": url}, url=url)
     return conversation
 
@@ -108,18 +120,25 @@ def pull_of(call: Call, home: Repository) -> Conversation:
 
 def require_unlocked(conversation: Conversation) -> None:
     if conversation.locked:
-        raise GitHubError(403, "Unable to create comment because issue is locked.", documentation_url=LOCKED)
+        raise GitHubError(
+            403, "Unable to create comment because issue is locked.", documentation_url=LOCKED
+        )
 
 
 def failed(resource: str, code: str, name: str, message: str | None = None) -> GitHubError:
     """Return a 422 error about the field `name` of a `resource` such as "Label"."""
-    error = {"resource": resource, "code": code, "field": name} | ({"message": message} if message else {})
+    error = {"resource": resource, "code": code, "field": name} | (
+        {"message": message} if message else {}
+    )
     return GitHubError(422, "Validation Failed", (error,))
 
 
 def parse_body(raw: bytes, content_type: str) -> Any:
     """Return the parsed JSON body. Raises `GitHubError` if the body or its content type is not JSON."""
-    if content_type.partition(";")[0].strip().lower() not in {"application/json", "application/vnd.github+json"}:
+    if content_type.partition(";")[0].strip().lower() not in {
+        "application/json",
+        "application/vnd.github+json",
+    }:
         raise GitHubError(415, "Unsupported Media Type: Content-Type must be application/json")
     try:
         body = json.loads(raw)
@@ -161,7 +180,9 @@ def valid_fields(body: Any, *required: str) -> dict[str, Any]:
     return body
 
 
-def paginate(items: list[Any], query: Mapping[str, str], url: str) -> tuple[list[Any], dict[str, str]]:
+def paginate(
+    items: list[Any], query: Mapping[str, str], url: str
+) -> tuple[list[Any], dict[str, str]]:
     """Return the page that the query asks for, and the header `Link` with the URLs of other pages, if there are any."""
     page, size = _number(query.get("page"), 1), page_size(query)
     last = max((len(items) + size - 1) // size, 1)
@@ -177,4 +198,8 @@ def page_size(query: Mapping[str, str]) -> int:
 
 
 def _number(text: str | None, default: int) -> int:
-    return int(text) if text and text.isascii() and text.isdigit() and 0 < int(text) < 10**9 else default
+    return (
+        int(text)
+        if text and text.isascii() and text.isdigit() and 0 < int(text) < 10**9
+        else default
+    )

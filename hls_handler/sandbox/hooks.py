@@ -73,7 +73,9 @@ class Hooks:
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock, self._lock = clock, threading.Lock()
-        self.addresses: dict[str, str] = {}  # URL of a hook -> address on this machine, as behind a proxy
+        self.addresses: dict[
+            str, str
+        ] = {}  # URL of a hook -> address on this machine, as behind a proxy
         self._hooks: dict[int, Hook] = {}
         self._attempts: list[Attempt] = []
         self._next_id = 1
@@ -100,7 +102,9 @@ class Hooks:
 
         https://docs.github.com/en/webhooks/webhook-events-and-payloads#ping
         """
-        self.send_to(hook, "ping", {"zen": ZEN, "hook_id": hook.id, "hook": hook.document(), **about})
+        self.send_to(
+            hook, "ping", {"zen": ZEN, "hook_id": hook.id, "hook": hook.document(), **about}
+        )
 
     def of(self, owner: str) -> list[Hook]:
         """Return the hooks of "owner/repo" or of an organisation."""
@@ -123,7 +127,9 @@ class Hooks:
         """Return the hook's attempts, newest first."""
         return [attempt for attempt in reversed(self._attempts) if attempt.hook == hook.id]
 
-    def send(self, event: str, payload: Document, *, of_apps: Sequence[tuple[Hook, int]] = ()) -> list[Attempt]:
+    def send(
+        self, event: str, payload: Document, *, of_apps: Sequence[tuple[Hook, int]] = ()
+    ) -> list[Attempt]:
         """Send a webhook to all hooks of the payload's repository, and record each attempt. Blocks.
 
         `of_apps` are hooks of Apps with the id of the installation. All requests have the same GUID, as at GitHub.
@@ -132,7 +138,9 @@ class Hooks:
         owners = (full_name, full_name.partition("/")[0])
         of_owners = (hook for owner in owners for hook in self.of(owner) if hook.active)
         own = [(hook, payload) for hook in of_owners if not {"*", event}.isdisjoint(hook.events)]
-        installed = [(hook, {**payload, "installation": {"id": number}}) for hook, number in of_apps]
+        installed = [
+            (hook, {**payload, "installation": {"id": number}}) for hook, number in of_apps
+        ]
         guid = str(uuid.uuid4())
         return [self._send(hook, event, sent, guid) for hook, sent in (*own, *installed)]
 
@@ -148,12 +156,17 @@ class Hooks:
             "X-GitHub-Event": event,
             "X-GitHub-Delivery": guid,
             "X-GitHub-Hook-ID": str(hook.id),
-            "X-Hub-Signature-256": "sha256=" + hmac.new(hook.secret.encode(), body, hashlib.sha256).hexdigest(),
+            "X-Hub-Signature-256": "sha256="
+            + hmac.new(hook.secret.encode(), body, hashlib.sha256).hexdigest(),
         }
         status = post(self.addresses.get(hook.url, hook.url), body, headers)
         with self._lock:
-            again = any(attempt.guid == guid and attempt.hook == hook.id for attempt in self._attempts)
-            attempt = Attempt(self._take_id(), hook.id, guid, self._clock(), again, status, event, payload)
+            again = any(
+                attempt.guid == guid and attempt.hook == hook.id for attempt in self._attempts
+            )
+            attempt = Attempt(
+                self._take_id(), hook.id, guid, self._clock(), again, status, event, payload
+            )
             self._attempts.append(attempt)
         return attempt
 
@@ -168,7 +181,9 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
     if parts.scheme != "http" or parts.hostname not in LOOPBACK:
         return FAILED_TO_CONNECT
     try:
-        with closing(http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=TIMEOUT_S)) as connection:
+        with closing(
+            http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=TIMEOUT_S)
+        ) as connection:
             connection.request("POST", parts.path or "/", body=body, headers=dict(headers))
             return connection.getresponse().status
     except (OSError, http.client.HTTPException):

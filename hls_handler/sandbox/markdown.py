@@ -19,11 +19,15 @@ def rendered(body: str) -> str:
     """Convert Markdown to safe HTML. The pages' Content-Security-Policy keeps images from being loaded."""
     parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     shown = HARMLESS.sub(r"<\1>", str(parser.render(COMMENT.sub("", body))))
-    return TASK.sub(lambda task: f'{task[1]}<span class="box">{BOXES[task[2].lower()]}</span> ', shown)
+    return TASK.sub(
+        lambda task: f'{task[1]}<span class="box">{BOXES[task[2].lower()]}</span> ', shown
+    )
 
 
 def diff_lines(text: str) -> str:
     """Return a diff as HTML, in which each line has a class such as "plus" for its colour."""
     classes = {"+": ' class="plus"', "-": ' class="minus"', "@": ' class="hunk"'}
     lines = text.removesuffix("\n").split("\n")
-    return "\n".join(f"<span{classes.get(line[:1], '')}>{html.escape(line)}</span>" for line in lines)
+    return "\n".join(
+        f"<span{classes.get(line[:1], '')}>{html.escape(line)}</span>" for line in lines
+    )

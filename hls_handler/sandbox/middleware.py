@@ -66,7 +66,9 @@ class RequestLog:
 
     def all(self, stand_in: StandIn | None = None) -> tuple[LoggedRequest, ...]:
         with self._lock:
-            return tuple(request for request in self._requests if stand_in in {None, request.stand_in})
+            return tuple(
+                request for request in self._requests if stand_in in {None, request.stand_in}
+            )
 
 
 @dataclass(slots=True)
@@ -116,7 +118,9 @@ class FaultMiddleware:
                 stand_in=self._stand_in,
                 method=scope["method"],
                 path=path,
-                query=dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
+                query=dict(
+                    parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+                ),
                 headers=_redact_headers(scope["headers"]),
                 body=_parse_body(raw),
                 status=response.status if response is not None else None,
@@ -128,10 +132,14 @@ class FaultMiddleware:
                 scope, receive, hang=fault is not None and fault.effect in {"hang", "hang_after"}
             )
             return
-        await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+        await send(
+            {"type": "http.response.start", "status": response.status, "headers": response.headers}
+        )
         await send({"type": "http.response.body", "body": response.body})
 
-    async def _respond(self, scope: Scope, raw: bytes, fault: Fault | None) -> BufferedResponse | None:
+    async def _respond(
+        self, scope: Scope, raw: bytes, fault: Fault | None
+    ) -> BufferedResponse | None:
         effect: Effect | None = fault.effect if fault is not None else None
         if fault is not None and effect == "status":
             return self._error_response(fault)
@@ -148,7 +156,9 @@ class FaultMiddleware:
         if effect == "garbage":
             return _with_body(BufferedResponse(200, response.headers), INVALID_JSON)
         if effect in REPLY_FAULTS and response.status == 200:
-            return _with_body(response, json.dumps(distort(effect, json.loads(response.body))).encode())
+            return _with_body(
+                response, json.dumps(distort(effect, json.loads(response.body))).encode()
+            )
         return response
 
     async def _call_app(self, scope: Scope, raw: bytes) -> BufferedResponse:
@@ -159,7 +169,10 @@ class FaultMiddleware:
 
         async def send(message: Message) -> None:
             if message["type"] == "http.response.start":
-                response.status, response.headers = message["status"], list(message.get("headers", []))
+                response.status, response.headers = (
+                    message["status"],
+                    list(message.get("headers", [])),
+                )
             else:
                 response.body += message.get("body", b"")
 
@@ -168,8 +181,13 @@ class FaultMiddleware:
 
     def _error_response(self, fault: Fault) -> BufferedResponse:
         body = fault.body or json.dumps(self._errors(fault.status))
-        headers = {"content-type": "application/json", **{name.lower(): value for name, value in fault.headers.items()}}
-        encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        headers = {
+            "content-type": "application/json",
+            **{name.lower(): value for name, value in fault.headers.items()},
+        }
+        encoded = [
+            (name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()
+        ]
         return _with_body(BufferedResponse(fault.status, encoded), body.encode())
 
     async def _close_without_response(self, scope: Scope, receive: Receive, *, hang: bool) -> None:
@@ -183,8 +201,12 @@ class FaultMiddleware:
 
 
 def _with_body(response: BufferedResponse, body: bytes) -> BufferedResponse:
-    headers = [(name, value) for name, value in response.headers if name.lower() != b"content-length"]
-    return BufferedResponse(response.status, [*headers, (b"content-length", str(len(body)).encode())], body)
+    headers = [
+        (name, value) for name, value in response.headers if name.lower() != b"content-length"
+    ]
+    return BufferedResponse(
+        response.status, [*headers, (b"content-length", str(len(body)).encode())], body
+    )
 
 
 def _redact_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

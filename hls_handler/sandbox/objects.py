@@ -84,7 +84,9 @@ DEFAULT_LABELS: Mapping[str, Label] = {
 @dataclass(frozen=True, slots=True)
 class Repository:
     document: Document
-    labels: Mapping[str, Label] = field(default_factory=lambda: dict(DEFAULT_LABELS))  # by lower-case name
+    labels: Mapping[str, Label] = field(
+        default_factory=lambda: dict(DEFAULT_LABELS)
+    )  # by lower-case name
 
     @property
     def full_name(self) -> str:
@@ -138,7 +140,15 @@ class Reaction:
 
 
 ConversationEventKind = Literal[
-    "labeled", "unlabeled", "renamed", "pushed", "closed", "reopened", "locked", "unlocked", "reviewed"
+    "labeled",
+    "unlabeled",
+    "renamed",
+    "pushed",
+    "closed",
+    "reopened",
+    "locked",
+    "unlocked",
+    "reviewed",
 ]
 
 
@@ -167,7 +177,9 @@ class Conversation:
     events: tuple[ConversationEvent, ...] = ()
     files: tuple[Document, ...] = ()
     reviews: tuple[Review, ...] = ()  # of a pull request, in the order of their events
-    resolved: Mapping[int, str] = field(default_factory=dict)  # first comments of resolved threads, to who resolved it
+    resolved: Mapping[int, str] = field(
+        default_factory=dict
+    )  # first comments of resolved threads, to who resolved it
     reactions: tuple[Reaction, ...] = ()  # to its comments and review comments, oldest first
     gone: Literal["deleted", "transferred"] | None = None
     moved_to: str | None = None  # API URL of the new issue after a transfer
@@ -197,7 +209,10 @@ class Conversation:
 
     def has_comment(self, full_name: str, comment: int) -> bool:
         """Return True if it is of the repository and has a comment or a review comment with this id."""
-        ids = {*(one.id for one in self.comments), *(one["id"] for _, one in self.review_comments())}
+        ids = {
+            *(one.id for one in self.comments),
+            *(one["id"] for _, one in self.review_comments()),
+        }
         return self.repository.lower() == full_name.lower() and not self.gone and comment in ids
 
     def review_comments(self) -> tuple[tuple[Review, Document], ...]:
@@ -301,7 +316,9 @@ def read_account(shown: object) -> Account:
     """Return an account from a payload, or GitHub's account "ghost" if `shown` is not an account."""
     if not isinstance(shown, Mapping) or not isinstance(shown.get("login"), str):
         return GHOST
-    return Account(login=shown["login"], id=read_count(shown.get("id")), type=str(shown.get("type") or "User"))
+    return Account(
+        login=shown["login"], id=read_count(shown.get("id")), type=str(shown.get("type") or "User")
+    )
 
 
 def read_count(value: object) -> int:

@@ -81,12 +81,18 @@ class Entry:
 def page_routes(state: State) -> list[Route]:
     """Return the routes of the web pages. All but the index have the same paths as on GitHub."""
     environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {
         "address": address,
         "markdown": lambda text: Markup(rendered(text)) if text.strip() else "",
-        "patch": lambda patch: Markup("<pre><code>{}</code></pre>").format(Markup(diff_lines(patch))) if patch else "",
+        "patch": lambda patch: (
+            Markup("<pre><code>{}</code></pre>").format(Markup(diff_lines(patch))) if patch else ""
+        ),
         "state": _state_of,
         "time": lambda at: f"{at.day} {at:%b %Y, %H:%M} UTC",
     }
@@ -100,7 +106,9 @@ def page_routes(state: State) -> list[Route]:
 
     async def index(request: Request) -> Response:
         del request
-        rows = [(one, _labels(one.labels, one, state)) for one in state.conversations() if not one.gone]
+        rows = [
+            (one, _labels(one.labels, one, state)) for one in state.conversations() if not one.gone
+        ]
         names = sorted(home.full_name for home in state.world.repositories.values())
         releases = [release for name in names for release in state.releases(name)]
         runs = [_run(run) for run in state.runs()]
@@ -118,7 +126,9 @@ def page_routes(state: State) -> list[Route]:
 
     async def shortened(request: Request) -> Response:
         number = request.path_params["number"]
-        found = next((one for one in state.conversations() if one.number == number and not one.gone), None)
+        found = next(
+            (one for one in state.conversations() if one.number == number and not one.gone), None
+        )
         return RedirectResponse(address(found) if found is not None else "/")
 
     async def run(request: Request) -> Response:
@@ -127,18 +137,30 @@ def page_routes(state: State) -> list[Route]:
 
     async def job(request: Request) -> Response:
         path = request.path_params
-        return RedirectResponse(f"/{_repository(request)}/actions/runs/{path['run']}#job-{path['job']}")
+        return RedirectResponse(
+            f"/{_repository(request)}/actions/runs/{path['run']}#job-{path['job']}"
+        )
 
     async def release(request: Request) -> Response:
-        tagged = [one for one in state.releases(_repository(request)) if one.tag == request.path_params["tag"]]
+        tagged = [
+            one
+            for one in state.releases(_repository(request))
+            if one.tag == request.path_params["tag"]
+        ]
         return page(release=tagged[0]) if tagged else not_found("release")
 
     async def commit(request: Request) -> Response:
         """Lead a link to a commit, or to a file of it, to its pull request, or else to the newest one."""
         name, sha = _repository(request).lower(), request.path_params["commit"]
-        pulls = [one for one in state.conversations() if one.kind == "pull" and one.repository.lower() == name]
+        pulls = [
+            one
+            for one in state.conversations()
+            if one.kind == "pull" and one.repository.lower() == name
+        ]
         known = [one for one in pulls if sha in str(one.document)]
-        return RedirectResponse(address((known or pulls)[0])) if pulls else not_found("pull request")
+        return (
+            RedirectResponse(address((known or pulls)[0])) if pulls else not_found("pull request")
+        )
 
     async def style(request: Request) -> Response:
         del request
@@ -148,7 +170,9 @@ def page_routes(state: State) -> list[Route]:
     return [
         Route("/", index),
         Route("/_sandbox/pages.css", style),
-        Route("/{number:int}", shortened),  # of the repository with the newest conversation; for the demo's output
+        Route(
+            "/{number:int}", shortened
+        ),  # of the repository with the newest conversation; for the demo's output
         Route("/{owner}/{repo}/issues/{number:int}", conversation),
         Route("/{owner}/{repo}/pull/{number:int}", conversation),
         Route("/{owner}/{repo}/actions/runs/{run:int}", run),
@@ -189,7 +213,13 @@ def _ink(color: str) -> str:
 def _state_of(shown: Conversation | Release) -> str:
     document = shown.document
     if isinstance(shown, Release):
-        return "draft" if document.get("draft") else "pre-release" if document.get("prerelease") else "released"
+        return (
+            "draft"
+            if document.get("draft")
+            else "pre-release"
+            if document.get("prerelease")
+            else "released"
+        )
     if document.get("merged"):
         return "merged"
     return "draft" if shown.state == "open" and document.get("draft") else shown.state
@@ -206,8 +236,14 @@ def _checks(conversation: Conversation, state: State) -> Iterator[dict[str, Any]
     world, name, sha = state.world, conversation.repository, conversation.head_sha
     for run in {run["name"]: run for run in world.check_runs_on(name, sha)}.values():
         output, shown = run["output"], run["conclusion"] or run["status"]
-        annotations = [f"{one['path']}:{one['end_line']}: {one['message']}" for one in run["annotations"]]
-        text = {"title": output["title"] or "", "summary": output["summary"] or "", "annotations": annotations}
+        annotations = [
+            f"{one['path']}:{one['end_line']}: {one['message']}" for one in run["annotations"]
+        ]
+        text = {
+            "title": output["title"] or "",
+            "summary": output["summary"] or "",
+            "annotations": annotations,
+        }
         yield {"name": run["name"], "state": shown, **text}
     for one in {status["context"]: status for status in world.statuses_on(name, sha)}.values():
         text = {"title": one["description"] or "", "summary": "", "annotations": []}
@@ -218,7 +254,10 @@ def _checks(conversation: Conversation, state: State) -> Iterator[dict[str, Any]
 
 
 def _timeline(conversation: Conversation, state: State) -> list[Entry]:
-    comments = [Entry(comment.created_at, comment.author, comment=comment) for comment in conversation.comments]
+    comments = [
+        Entry(comment.created_at, comment.author, comment=comment)
+        for comment in conversation.comments
+    ]
     entries = [*comments, *(_event(event, conversation, state) for event in conversation.events)]
     return sorted(entries, key=lambda entry: entry.when)
 
@@ -235,13 +274,20 @@ def _event(event: ConversationEvent, conversation: Conversation, state: State) -
             }
             for comment in review.comments
         ]
-        shown = {"id": review.id, "commit": review.commit_id[:7], "body": review.body, "comments": comments}
+        shown = {
+            "id": review.id,
+            "commit": review.commit_id[:7],
+            "body": review.body,
+            "comments": comments,
+        }
         description = DESCRIPTIONS.get(review.state, "reviewed")
         return Entry(event.at, review.author, description=description, review=shown)
     names = (event.detail,) if event.kind in {"labeled", "unlabeled"} else ()
     detail = {"renamed": event.detail, "pushed": event.detail[:7]}.get(event.kind, "")
     labels = _labels(names, conversation, state)
-    return Entry(event.at, event.actor, description=DESCRIPTIONS[event.kind], labels=labels, detail=detail)
+    return Entry(
+        event.at, event.actor, description=DESCRIPTIONS[event.kind], labels=labels, detail=detail
+    )
 
 
 def _place(comment: Document) -> str:
@@ -263,7 +309,8 @@ def _run(run: Run) -> dict[str, Any]:
     return {
         "repository": run.repository,
         "workflow": read_text(document.get("name")) or "(without a name)",
-        "title": read_text(document.get("display_title")) or read_text(document.get("head_sha"))[:7],
+        "title": read_text(document.get("display_title"))
+        or read_text(document.get("head_sha"))[:7],
         "number": document.get("run_number"),
         "state": run.last.state,
         "branch": f"{read_account(home.get('owner')).login}:{branch}" if is_fork else branch,

@@ -38,15 +38,25 @@ class _LocalTransport:
         address = urlsplit(call.target)
         path, query = unquote(address.path), dict(parse_qsl(address.query))
         if path == "/graphql":
-            found = review_calls.query(self._state, json.loads(call.body or ""), can_read=lambda _: True)
+            found = review_calls.query(
+                self._state, json.loads(call.body or ""), can_read=lambda _: True
+            )
             return _response(200, found, {})
         try:
             endpoint, parameters = find_endpoint(call.verb, path)
-            answer = endpoint(Call(self._state, self._apps, call.verb, parameters, query, None, "", self._state.me))
+            answer = endpoint(
+                Call(
+                    self._state, self._apps, call.verb, parameters, query, None, "", self._state.me
+                )
+            )
         except GitHubError as exc:
             return _response(exc.status, exc.document(), exc.headers)
-        document, headers = paginate(answer.document, query, path) if answer.listed else (answer.document, {})
-        return _response(answer.status, {answer.inside: document} if answer.inside else document, headers)
+        document, headers = (
+            paginate(answer.document, query, path) if answer.listed else (answer.document, {})
+        )
+        return _response(
+            answer.status, {answer.inside: document} if answer.inside else document, headers
+        )
 
     def close(self) -> None:
         """Do nothing: there is no connection."""

@@ -17,7 +17,10 @@ EARLIER = re.compile(r"^Finding (\d+), ", re.MULTILINE)
 COMMENT = re.compile(r"^Comment (\d+), on ", re.MULTILINE)
 LOG_LINE = re.compile(r"^ *\d+\| ?(.*)$", re.MULTILINE)
 EVENT = re.compile(r"^The event: (\S+), by ", re.MULTILINE)
-FIELD_LABELS = (re.compile(r"\b(?:message|title|body|description|state):$"), re.compile(r"\b(?:name|tag_name|ref):$"))
+FIELD_LABELS = (
+    re.compile(r"\b(?:message|title|body|description|state):$"),
+    re.compile(r"\b(?:name|tag_name|ref):$"),
+)
 """Patterns of the names of an event's most informative fields; the second is used if no field matches the first."""
 BODY_WORDS = ("body", "description", "report", "text")
 
@@ -61,9 +64,13 @@ class Reading:
     body: str
     patches: tuple[PatchOfFile, ...]
     notes: tuple[Note, ...] = ()  # texts of a review
-    log: tuple[str, ...] | None = None  # log lines without their numbers; None: the prompt is not about a workflow
+    log: tuple[str, ...] | None = (
+        None  # log lines without their numbers; None: the prompt is not about a workflow
+    )
     changed: tuple[str, ...] = ()  # paths of files that are listed without patches
-    commits: tuple[str, ...] | None = None  # messages of commits; None: the prompt is not about a release
+    commits: tuple[str, ...] | None = (
+        None  # messages of commits; None: the prompt is not about a release
+    )
     comment: str = ""  # the comment to answer
     wants_to_start: bool = False  # the comment asks how to start to work on the issue
     before: tuple[str, ...] = ()  # earlier comments
@@ -84,7 +91,9 @@ class Reading:
 
 def read_request(body: Mapping[str, Any]) -> Reading:
     """Return the texts in the user messages of a valid request to the Messages API."""
-    text = "\n\n".join(text_of(message["content"]) for message in body["messages"] if message["role"] == "user")
+    text = "\n\n".join(
+        text_of(message["content"]) for message in body["messages"] if message["role"] == "user"
+    )
     blocks = [
         Block(label=_label(text, found.start()), text=found[2].strip("\n"), start=found.start())
         for found in UNTRUSTED.finditer(text)
@@ -94,9 +103,13 @@ def read_request(body: Mapping[str, Any]) -> Reading:
     changed = [block for block in patched if places < 0 or block.start < places]
     prose = [block for block in blocks if block not in patched]
     title = next((block for block in prose if "title" in block.label), None)
-    report = next((block for block in prose if any(word in block.label for word in BODY_WORDS)), None)
+    report = next(
+        (block for block in prose if any(word in block.label for word in BODY_WORDS)), None
+    )
     if title is None:  # a prompt of another layout
-        title = next((block for block in prose if "\n" not in block.text and len(block.text) < 300), None)
+        title = next(
+            (block for block in prose if "\n" not in block.text and len(block.text) < 300), None
+        )
         others = [block for block in prose if block is not title]
         report = report or max(others, key=lambda block: len(block.text), default=None)
     return Reading(
@@ -122,7 +135,11 @@ def _of_other_events(text: str, blocks: list[Block]) -> dict[str, Any]:
     if logs or re.search(r"^Workflow: ", text, re.MULTILINE):
         found["log"] = tuple(line for block in logs for line in log_lines(block.text))
         head = text.find("\nFiles of the pull request:")
-        listed = [block for block in blocks if 0 <= head < block.start and text[: block.start].endswith("\n- ")]
+        listed = [
+            block
+            for block in blocks
+            if 0 <= head < block.start and text[: block.start].endswith("\n- ")
+        ]
         found["changed"] = tuple(block.text for block in listed)
     if re.search(r"^Release ", text, re.MULTILINE):
         found["commits"] = tuple(_after(text, blocks, "Commits since "))[1:]  # the first is the tag
@@ -134,7 +151,10 @@ def _of_other_events(text: str, blocks: list[Block]) -> dict[str, Any]:
     event = EVENT.search(text)
     if event:
         found["event"] = event[1]
-        first, second = (tuple(block.text for block in blocks if label.search(block.label)) for label in FIELD_LABELS)
+        first, second = (
+            tuple(block.text for block in blocks if label.search(block.label))
+            for label in FIELD_LABELS
+        )
         found["texts"] = first or second
     return found
 
@@ -146,7 +166,11 @@ def _after(text: str, blocks: list[Block], head: str) -> Iterator[str]:
 
 
 def _authored(blocks: list[Block], head: str) -> Iterator[str]:
-    return (block.text for block in blocks if block.label.startswith(f"{head}, by ") and block.label.endswith(":"))
+    return (
+        block.text
+        for block in blocks
+        if block.label.startswith(f"{head}, by ") and block.label.endswith(":")
+    )
 
 
 def log_lines(text: str) -> tuple[str, ...]:
@@ -172,13 +196,19 @@ def _label(text: str, start: int) -> str:
 
 
 def _notes(text: str, blocks: list[Block]) -> Iterator[Note]:
-    whole = next((block for block in blocks if block.label.startswith("the review as a whole")), None)
+    whole = next(
+        (block for block in blocks if block.label.startswith("the review as a whole")), None
+    )
     if whole is None:
         return
     yield Note(None, whole.text)
     for head in COMMENT.finditer(text):
         end = text.find("\n\n", head.end())
-        inside = [block for block in blocks if head.start() < block.start < (end if end >= 0 else len(text))]
+        inside = [
+            block
+            for block in blocks
+            if head.start() < block.start < (end if end >= 0 else len(text))
+        ]
         if inside:
             yield Note(int(head[1]), inside[-1].text)
 

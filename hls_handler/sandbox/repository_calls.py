@@ -26,7 +26,15 @@ MAX_OUTPUT_CHARACTERS = 65_535
 MAX_ANNOTATIONS = 50
 MAX_STATUS_CHARACTERS = 140
 MAX_STATUSES = 1_000  # of one context on one commit
-CONCLUSIONS = ("action_required", "cancelled", "failure", "neutral", "success", "skipped", "timed_out")
+CONCLUSIONS = (
+    "action_required",
+    "cancelled",
+    "failure",
+    "neutral",
+    "success",
+    "skipped",
+    "timed_out",
+)
 
 
 def attempt_jobs(call: Call) -> Answer:
@@ -44,7 +52,9 @@ def job_logs(call: Call) -> Answer:
     if found is None or found[2].conclusion is None:
         raise GitHubError(404, "Not Found")
     if found[2].log is None:
-        raise GitHubError(410, "Server Error: The logs for this run have expired and are no longer available.")
+        raise GitHubError(
+            410, "Server Error: The logs for this run have expired and are no longer available."
+        )
     return Answer(None, log=(home.full_name, found[2].id))
 
 
@@ -78,7 +88,11 @@ def branch_ref(call: Call) -> Answer:
 def contents(call: Call) -> Answer:
     """Return a file of a branch, or a list of the files below a folder."""
     home = repository_of(call)
-    branch, path, world = call.query.get("ref") or home.default_branch, call.path["path"], call.state.world
+    branch, path, world = (
+        call.query.get("ref") or home.default_branch,
+        call.path["path"],
+        call.state.world,
+    )
     text = world.file_at(home.full_name, branch, path)
     if text is not None:
         return Answer(shapes.content(path, text))
@@ -126,7 +140,10 @@ def update_check_run(call: Call) -> Answer:
     home = _home_of_app(call)
     run = _find_check_run(call, home)
     if run["app"]["slug"] != call.me.login.removesuffix("[bot]"):
-        raise GitHubError(403, "Invalid app_id `1` - check run can only be modified by the GitHub App that created it.")
+        raise GitHubError(
+            403,
+            "Invalid app_id `1` - check run can only be modified by the GitHub App that created it.",
+        )
     return Answer(_store_check_run(call, home, run, _check_run_fields(call.body)))
 
 
@@ -150,9 +167,18 @@ def create_status(call: Call) -> Answer:
         raise failed("Status", "invalid", "state")
     check_length("Status", "description", given["description"] or "", MAX_STATUS_CHARACTERS)
     _require_commit(sha)
-    earlier = [one for one in call.state.world.statuses_on(home.full_name, sha) if one["context"] == given["context"]]
+    earlier = [
+        one
+        for one in call.state.world.statuses_on(home.full_name, sha)
+        if one["context"] == given["context"]
+    ]
     if len(earlier) >= MAX_STATUSES:
-        raise failed("Status", "custom", "context", "This SHA and context has reached the maximum number of statuses.")
+        raise failed(
+            "Status",
+            "custom",
+            "context",
+            "This SHA and context has reached the maximum number of statuses.",
+        )
     status: Document = {**given, "id": call.state.world.next_id, "sha": sha}
     call.state.change(lambda world: world.with_status(home.full_name, status))
     return Answer(status, status=201)
@@ -172,7 +198,9 @@ def _check_run_fields(body: Any, *required: str) -> dict[str, Any]:
     return given
 
 
-def _store_check_run(call: Call, home: Repository, run: Document, given: dict[str, Any]) -> Document:
+def _store_check_run(
+    call: Call, home: Repository, run: Document, given: dict[str, Any]
+) -> Document:
     changed = {**run, **given}
     if "conclusion" in given:
         changed["status"] = "completed"
@@ -187,7 +215,9 @@ def _store_check_run(call: Call, home: Repository, run: Document, given: dict[st
 
 
 def _shown(run: Document) -> Document:
-    return {key: value for key, value in run.items() if key != "annotations"}  # they have an endpoint of their own
+    return {
+        key: value for key, value in run.items() if key != "annotations"
+    }  # they have an endpoint of their own
 
 
 def _home_of_app(call: Call) -> Repository:
@@ -210,7 +240,12 @@ def _require_commit(sha: str) -> None:
 REPOSITORY = "/repos/{owner}/{repo}"
 
 ROUTES: tuple[tuple[str, str, Endpoint, str], ...] = (
-    ("GET", f"{REPOSITORY}/actions/runs/{{run:int}}/attempts/{{attempt:int}}/jobs", attempt_jobs, "actions=read"),
+    (
+        "GET",
+        f"{REPOSITORY}/actions/runs/{{run:int}}/attempts/{{attempt:int}}/jobs",
+        attempt_jobs,
+        "actions=read",
+    ),
     ("GET", f"{REPOSITORY}/actions/jobs/{{job:int}}/logs", job_logs, "actions=read"),
     ("GET", f"{REPOSITORY}/git/ref/heads/{{branch:path}}", branch_ref, "contents=read"),
     ("GET", f"{REPOSITORY}/contents/{{path:path}}", contents, "contents=read"),

@@ -67,18 +67,26 @@ def create_review(call: Call) -> Answer:
     pull = pull_of(call, writable_repository(call))
     given = valid_fields(call.body, "event")
     if given["event"] != "COMMENT":
-        raise GitHubError(422, "Unprocessable Entity", ("The sandbox accepts only reviews with the event COMMENT",))
+        raise GitHubError(
+            422,
+            "Unprocessable Entity",
+            ("The sandbox accepts only reviews with the event COMMENT",),
+        )
     require_unlocked(pull)
     if not given.get("body", "").strip():
         raise GitHubError(422, "Unprocessable Entity", ("Body can't be blank",))
     commit = given.get("commit_id", pull.head_sha)
     if commit != pull.head_sha:  # stricter than GitHub, which accepts earlier commits of the branch
-        raise GitHubError(422, "Unprocessable Entity", ("The commitOID is not part of the pull request",))
+        raise GitHubError(
+            422, "Unprocessable Entity", ("The commitOID is not part of the pull request",)
+        )
     checked = [_check_comment(pull, one) for one in given.get("comments", [])]
     problems = dict.fromkeys(problem for one in checked for problem in one.problems)
     if problems:  # GitHub does not say which comment is meant either
         raise GitHubError(422, "Unprocessable Entity", tuple(problems))
-    pull, made = call.state.create_review(pull, given["body"], commit, [one.document for one in checked], by=call.me)
+    pull, made = call.state.create_review(
+        pull, given["body"], commit, [one.document for one in checked], by=call.me
+    )
     return Answer(shapes.review(pull, made), webhooks=list_webhooks(call.state, pull, made))
 
 
@@ -99,17 +107,33 @@ def add_reply(
     first = next((one for _, one in pull.review_comments() if one["id"] == first_id), None)
     if first is None or first.get("in_reply_to_id") is not None:
         return None
-    keys = ("path", "line", "original_line", "side", "start_line", "original_start_line", "start_side", "diff_hunk")
-    document = {**{key: first[key] for key in keys if key in first}, "body": body, "in_reply_to_id": first_id}
+    keys = (
+        "path",
+        "line",
+        "original_line",
+        "side",
+        "start_line",
+        "original_start_line",
+        "start_side",
+        "diff_hunk",
+    )
+    document = {
+        **{key: first[key] for key in keys if key in first},
+        "body": body,
+        "in_reply_to_id": first_id,
+    }
     return state.create_review(pull, "", pull.head_sha, [document], by=by)
 
 
-def list_webhooks(state: State, pull: Conversation, review: Review) -> tuple[tuple[str, Document], ...]:
+def list_webhooks(
+    state: State, pull: Conversation, review: Review
+) -> tuple[tuple[str, Document], ...]:
     """Return the events and payloads of a new review and its comments."""
     common = _common(state, pull, review.author)
     shown = {**shapes.review(pull, review), "state": review.state}
     of_comments = (
-        {"action": "created", "comment": shapes.review_comment(pull, review, one), **common} for one in review.comments
+        {"action": "created", "comment": shapes.review_comment(pull, review, one), **common}
+        for one in review.comments
     )
     return (
         ("pull_request_review", {"action": "submitted", "review": shown, **common}),
@@ -117,7 +141,9 @@ def list_webhooks(state: State, pull: Conversation, review: Review) -> tuple[tup
     )
 
 
-def thread_payload(state: State, pull: Conversation, first_id: int, action: str, *, by: Account) -> Document:
+def thread_payload(
+    state: State, pull: Conversation, first_id: int, action: str, *, by: Account
+) -> Document:
     """Return the payload of `pull_request_review_thread`; `action` is "resolved" or "unresolved"."""
     comments = [
         shapes.review_comment(pull, review, one)
@@ -164,13 +190,17 @@ def _check_comment(pull: Conversation, given: Any) -> CheckedComment:
             "be blank"
         )
     elif start is not None and (start_side, start) not in hunks[0]:
-        problems.append("Pull request review thread start line must be part of the same hunk as the line.")
+        problems.append(
+            "Pull request review thread start line must be part of the same hunk as the line."
+        )
     elif start is not None and start >= line and start_side == side:
         problems.append("Pull request review thread start line must precede the end line.")
     document = {**comment, "side": side, "original_line": line, "original_start_line": start}
     if start is not None:
         document["start_side"] = start_side
-    return CheckedComment({**document, "diff_hunk": hunks[0][side, line] if hunks else ""}, tuple(problems))
+    return CheckedComment(
+        {**document, "diff_hunk": hunks[0][side, line] if hunks else ""}, tuple(problems)
+    )
 
 
 def _hunks(patch: str) -> Iterator[Mapping[tuple[str, int], str]]:
@@ -203,11 +233,15 @@ def query(state: State, body: Any, *, can_read: Callable[[str], bool]) -> Docume
     The sandbox knows the queries of HLS, which `tests/contracts` checks. Errors also have the status 200.
     """
     variables = github_request.valid_fields(body, "query", "variables")["variables"]
-    expressions = [variables[f"e{index}"] for index in range(len(variables)) if f"e{index}" in variables]
+    expressions = [
+        variables[f"e{index}"] for index in range(len(variables)) if f"e{index}" in variables
+    ]
     full_name = f"{variables['owner']}/{variables['name']}"
     home = state.repository(full_name)
     if home is None or not can_read(home.full_name):
-        return _graphql_error("NOT_FOUND", f"Could not resolve to a Repository with the name '{full_name}'.")
+        return _graphql_error(
+            "NOT_FOUND", f"Could not resolve to a Repository with the name '{full_name}'."
+        )
     if expressions:
         blobs = {f"f{index}": _blob(state, full_name, one) for index, one in enumerate(expressions)}
         return {"data": {"repository": blobs}}
@@ -224,8 +258,15 @@ def query(state: State, body: Any, *, can_read: Callable[[str], bool]) -> Docume
 
 def merge_state(pull: Conversation) -> Document:
     """Return the `data` of the response to `MERGE_STATE_QUERY`. No branch of the sandbox has rules."""
-    decisions = [one.state.upper() for one in pull.reviews if one.state in ("approved", "changes_requested")]
-    found: Document = {"mergeable": "MERGEABLE", "mergeStateStatus": "CLEAN", "baseRef": None, "commits": {"nodes": []}}
+    decisions = [
+        one.state.upper() for one in pull.reviews if one.state in ("approved", "changes_requested")
+    ]
+    found: Document = {
+        "mergeable": "MERGEABLE",
+        "mergeStateStatus": "CLEAN",
+        "baseRef": None,
+        "commits": {"nodes": []},
+    }
     found["reviewDecision"] = decisions[-1] if decisions else None
     return {"repository": {"pullRequest": found}}
 
@@ -267,9 +308,14 @@ def _blob(state: State, full_name: str, expression: str) -> Document | None:
 
 def _closed_by(state: State, pull: Conversation) -> list[Conversation]:
     """Return the issues that the description names with a closing keyword, in its order."""
-    names = ((found["repository"] or pull.repository, int(found["number"])) for found in CLOSING.finditer(pull.body))
+    names = (
+        (found["repository"] or pull.repository, int(found["number"]))
+        for found in CLOSING.finditer(pull.body)
+    )
     found = (state.conversation(*name) for name in dict.fromkeys(names))
-    return [issue for issue in found if issue is not None and issue.kind == "issue" and not issue.gone]
+    return [
+        issue for issue in found if issue is not None and issue.kind == "issue" and not issue.gone
+    ]
 
 
 def _graphql_error(kind: str, message: str) -> Document:
@@ -287,12 +333,16 @@ def review_threads(pull: Conversation, *, after: int) -> Document:
     return {"repository": {"pullRequest": {"reviewThreads": {"pageInfo": page, "nodes": nodes}}}}
 
 
-def _thread(pull: Conversation, first: int, comments: Sequence[tuple[Review, Document]]) -> Document:
+def _thread(
+    pull: Conversation, first: int, comments: Sequence[tuple[Review, Document]]
+) -> Document:
     comments = [one for one in comments if first in (one[1]["id"], one[1].get("in_reply_to_id"))]
     resolved_by = pull.resolved.get(first)
     reactions = [one for one in pull.reactions if one.comment == first]
     thumbs = {
-        name: {"nodes": [{"user": {"login": one.login}} for one in reactions if one.content == content]}
+        name: {
+            "nodes": [{"user": {"login": one.login}} for one in reactions if one.content == content]
+        }
         for name, content in REACTIONS.items()
     }
     return {
@@ -300,7 +350,10 @@ def _thread(pull: Conversation, first: int, comments: Sequence[tuple[Review, Doc
         "resolvedBy": {"login": resolved_by} if resolved_by is not None else None,
         "first": {"nodes": [{"fullDatabaseId": str(first), **thumbs}]},
         "comments": {
-            "nodes": [{"author": _actor(review.author), "body": one.get("body", "")} for review, one in comments[:100]]
+            "nodes": [
+                {"author": _actor(review.author), "body": one.get("body", "")}
+                for review, one in comments[:100]
+            ]
         },
     }
 

@@ -67,7 +67,9 @@ NEW, CHANGED = (
 )
 CHANGES = ("edited", "synchronize")
 
-NOT_OFFERED = frozenset({"bug", "documentation", "duplicate", "enhancement", "invalid", "question", "wontfix"})
+NOT_OFFERED = frozenset(
+    {"bug", "documentation", "duplicate", "enhancement", "invalid", "question", "wontfix"}
+)
 """Labels of the stand-in GitHub that prompts do not list."""
 """Limits on the labels of the repository that are sample values. Events of `CHANGES` have none."""
 
@@ -82,10 +84,18 @@ def facts_of(sample: Recorded, handler: Handler[Any], budget: PromptLimits) -> t
     event = parse_event(sample.event, GUID, sample.body)
     if event.pull_request is not None:
         branch = event.pull_request.base_ref
-        state.set_file(event.repository.full_name, ".github/hls.md", "Prices are integers, in cents.", branch=branch)
+        state.set_file(
+            event.repository.full_name,
+            ".github/hls.md",
+            "Prices are integers, in cents.",
+            branch=branch,
+        )
     history = CHANGED if event.action in CHANGES else NEW
     return event, handler.gather(
-        event, SandboxReader(state, event.repository.full_name), history, replace(budget, is_review=True)
+        event,
+        SandboxReader(state, event.repository.full_name),
+        history,
+        replace(budget, is_review=True),
     )
 
 
@@ -112,12 +122,18 @@ def recorded_facts(event_name: str) -> Mapping[str, object]:
             _, facts = facts_of(sample, handler, _with_offer(budget, sample))
         except HlsError:
             continue
-        found[sample.name] = json.loads(facts_codec(handler).encode(facts, index=0, took_s=0.0).value)
+        found[sample.name] = json.loads(
+            facts_codec(handler).encode(facts, index=0, took_s=0.0).value
+        )
     return found
 
 
 def _with_offer(budget: PromptLimits, sample: Recorded) -> PromptLimits:
-    return budget if sample.payload.get("action") in CHANGES else replace(budget, taken_labels=NOT_OFFERED)
+    return (
+        budget
+        if sample.payload.get("action") in CHANGES
+        else replace(budget, taken_labels=NOT_OFFERED)
+    )
 
 
 def write_facts(folder: Path = FACTS) -> None:
@@ -125,7 +141,9 @@ def write_facts(folder: Path = FACTS) -> None:
     for event_name in ACTIONS:
         found = recorded_facts(event_name)
         if found:
-            (folder / f"{event_name}.json").write_text(f"{json.dumps(found, indent=1)}\n", encoding="utf-8")
+            (folder / f"{event_name}.json").write_text(
+                f"{json.dumps(found, indent=1)}\n", encoding="utf-8"
+            )
 
 
 def write_front_matter(folder: Path = SHIPPED_FRONT_MATTER) -> None:

@@ -32,12 +32,19 @@ Files = Sequence[Mapping[str, object]]
 
 COUNTS = ("changed_files", "additions", "deletions")  # numbers of a pull request
 
-KEYS_OF_BOTH = frozenset({"number", "title", "body", "user", "state", "locked", "draft", "closed_at"})
+KEYS_OF_BOTH = frozenset(
+    {"number", "title", "body", "user", "state", "locked", "draft", "closed_at"}
+)
 """Keys with the same meaning in the issue object and the pull request object of one pull request."""
 
 
 def seed(
-    world: World, event: str, payload: Mapping[str, Any], *, now: datetime, files: Files | None = None
+    world: World,
+    event: str,
+    payload: Mapping[str, Any],
+    *,
+    now: datetime,
+    files: Files | None = None,
 ) -> tuple[World, Conversation | None]:
     """Return `world` with the objects of a webhook's payload, and the event's issue or pull request, if any.
 
@@ -57,15 +64,21 @@ def seed(
     world = seed_push(world, full_name, event, payload)
     shown, kind = _shown_conversation(payload)
     if shown is None:
-        return _with_tested(world, full_name, payload.get("workflow_run") or payload.get("check_run") or {}), None
+        return _with_tested(
+            world, full_name, payload.get("workflow_run") or payload.get("check_run") or {}
+        ), None
     before = world.conversation(full_name, shown["number"])
     world = _with_shown(world, full_name, shown, kind, before, files)
     if before is not None:
         world = _with_change_events(world, before, actor, now)
-    world = _with_labels(world, full_name, shown, payload, fresh=before is None, actor=actor, now=now)
+    world = _with_labels(
+        world, full_name, shown, payload, fresh=before is None, actor=actor, now=now
+    )
     world = _with_comment(world, full_name, shown["number"], event, payload, now)
     world = seed_review(world, f"{full_name}#{shown['number']}", event, payload, now)
-    conversation = _with_removal(world.threads[f"{full_name}#{shown['number']}".lower()], event, payload)
+    conversation = _with_removal(
+        world.threads[f"{full_name}#{shown['number']}".lower()], event, payload
+    )
     return world.with_conversation(conversation), conversation
 
 
@@ -73,10 +86,14 @@ def _with_repository(world: World, document: Document) -> World:
     known = world.repository(document["full_name"])
     owner = read_account(document.get("owner"))
     whole = {**_template("repository"), **(known.document if known else {}), **document}
-    return world.with_account(owner).with_repository(replace(known or Repository(whole), document=whole))
+    return world.with_account(owner).with_repository(
+        replace(known or Repository(whole), document=whole)
+    )
 
 
-def _shown_conversation(payload: Mapping[str, Any]) -> tuple[Document | None, Literal["issue", "pull"]]:
+def _shown_conversation(
+    payload: Mapping[str, Any],
+) -> tuple[Document | None, Literal["issue", "pull"]]:
     for name in ("pull_request", "issue"):
         shown = payload.get(name)
         if isinstance(shown, Mapping) and isinstance(shown.get("number"), int):
@@ -90,7 +107,9 @@ def _with_tested(world: World, full_name: str, run: Mapping[str, Any]) -> World:
     for number in [one["number"] for one in run.get("pull_requests") or ()]:
         if world.conversation(full_name, number) is None:
             head = {**_template("pull_request")["head"], "sha": run["head_sha"]}
-            world = _with_shown(world, full_name, {"number": number, "head": head}, "pull", None, None)
+            world = _with_shown(
+                world, full_name, {"number": number, "head": head}, "pull", None, None
+            )
     return world
 
 
@@ -106,15 +125,21 @@ def _with_shown(
     author = read_account(shown.get("user"))
     becomes_pull = kind == "pull" or (before is not None and before.kind == "pull")
     changes = {key: value for key, value in shown.items() if key not in {"labels", "comments"}}
-    if becomes_pull and "head" not in shown:  # an issue object: its URLs and ids differ from the pull request's
+    if (
+        becomes_pull and "head" not in shown
+    ):  # an issue object: its URLs and ids differ from the pull request's
         changes = {key: value for key, value in changes.items() if key in KEYS_OF_BOTH}
     if before is None or (becomes_pull and before.kind == "issue"):
-        base = _renumbered(_template("pull_request" if becomes_pull else "issue"), full_name, number)
+        base = _renumbered(
+            _template("pull_request" if becomes_pull else "issue"), full_name, number
+        )
         document = {**base, "id": number, "number": number, **changes}
         conversation = before or Conversation(full_name, number, kind, author, document)
         conversation = replace(conversation, kind=kind, document=document)
     else:
-        conversation = replace(before, document={**before.document, **changes}, gone=None, moved_to=None)
+        conversation = replace(
+            before, document={**before.document, **changes}, gone=None, moved_to=None
+        )
     if conversation.kind == "pull":
         listed = _files(conversation, before, files)
         counts: Document = {}
@@ -122,15 +147,22 @@ def _with_shown(
             counts = {name: before.document[name] for name in COUNTS if name in before.document}
         elif files is not None or "changed_files" not in shown:  # a review's payload
             counts = _counts(listed)
-        conversation = replace(conversation, document={**conversation.document, **counts}, files=listed)
+        conversation = replace(
+            conversation, document={**conversation.document, **counts}, files=listed
+        )
     return world.with_account(author).with_conversation(conversation)
 
 
-def _files(conversation: Conversation, before: Conversation | None, files: Files | None) -> tuple[Document, ...]:
+def _files(
+    conversation: Conversation, before: Conversation | None, files: Files | None
+) -> tuple[Document, ...]:
     if files is not None:
         urls = f"https://api.github.com/repos/{conversation.repository}/contents"
         given = ((file, quote(str(file.get("filename")), safe="")) for file in files)
-        return tuple({"contents_url": f"{urls}/{path}?ref={conversation.head_sha}", **file} for file, path in given)
+        return tuple(
+            {"contents_url": f"{urls}/{path}?ref={conversation.head_sha}", **file}
+            for file, path in given
+        )
     if before is not None and before.files and before.head_sha == conversation.head_sha:
         return before.files
     known = derived.files_at(conversation.head_sha)
@@ -141,7 +173,10 @@ def _files(conversation: Conversation, before: Conversation | None, files: Files
 
 
 def _counts(listed: tuple[Document, ...]) -> dict[str, int]:
-    sums = {name: sum(read_count(file.get(name)) for file in listed) for name in ("additions", "deletions")}
+    sums = {
+        name: sum(read_count(file.get(name)) for file in listed)
+        for name in ("additions", "deletions")
+    }
     return {"changed_files": len(listed), **sums}
 
 
@@ -172,7 +207,11 @@ def _with_labels(
     now: datetime,
 ) -> World:
     action, subject = payload.get("action"), payload.get("label")
-    shown_labels = [label for label in shown.get("labels") or () if isinstance(label, Mapping) and label.get("name")]
+    shown_labels = [
+        label
+        for label in shown.get("labels") or ()
+        if isinstance(label, Mapping) and label.get("name")
+    ]
     if action in {"labeled", "unlabeled"} and isinstance(subject, Mapping) and subject.get("name"):
         shown_labels = [label for label in shown_labels if label["name"] != subject["name"]]
     else:
@@ -184,7 +223,11 @@ def _with_labels(
     conversation = world.threads[f"{full_name}#{shown['number']}".lower()]
     # Only a `labeled` event adds a label again that was removed in the stand-in.
     had = {name.lower() for name in conversation.labels}
-    had |= {event.detail.lower() for event in conversation.events if event.kind in {"labeled", "unlabeled"}}
+    had |= {
+        event.detail.lower()
+        for event in conversation.events
+        if event.kind in {"labeled", "unlabeled"}
+    }
     new = tuple(label["name"] for label in shown_labels if label["name"].lower() not in had)
     if fresh:
         world = world.with_conversation(replace(conversation, labels=new))
@@ -202,7 +245,11 @@ def _with_comment(
     world: World, full_name: str, number: int, event: str, payload: Mapping[str, Any], now: datetime
 ) -> World:
     shown = payload.get("comment")
-    if event != "issue_comment" or not isinstance(shown, Mapping) or not isinstance(shown.get("id"), int):
+    if (
+        event != "issue_comment"
+        or not isinstance(shown, Mapping)
+        or not isinstance(shown.get("id"), int)
+    ):
         return world
     conversation = world.threads[f"{full_name}#{number}".lower()]
     others = tuple(comment for comment in conversation.comments if comment.id != shown["id"])
@@ -214,29 +261,48 @@ def _with_comment(
         at = read_time(shown.get("created_at"), now)
         author = read_account(shown.get("user"))
         comment = Comment(shown["id"], author, body, at, read_time(shown.get("updated_at"), at))
-        return world.with_account(author).with_conversation(replace(conversation, comments=(*others, comment)))
+        return world.with_account(author).with_conversation(
+            replace(conversation, comments=(*others, comment))
+        )
     if known.body == body:
         return world
     edited = replace(known, body=body, updated_at=now, edits=(*known.edits, Edit(now, known.body)))
-    comments = tuple(edited if comment.id == edited.id else comment for comment in conversation.comments)
+    comments = tuple(
+        edited if comment.id == edited.id else comment for comment in conversation.comments
+    )
     return world.with_conversation(replace(conversation, comments=comments))
 
 
-def _with_removal(conversation: Conversation, event: str, payload: Mapping[str, Any]) -> Conversation:
+def _with_removal(
+    conversation: Conversation, event: str, payload: Mapping[str, Any]
+) -> Conversation:
     if event == "issues" and payload.get("action") == "deleted":
         return replace(conversation, gone="deleted")
     if event == "issues" and payload.get("action") == "transferred":
         moved_to = ((payload.get("changes") or {}).get("new_issue") or {}).get("url")
-        return replace(conversation, gone="transferred", moved_to=moved_to if isinstance(moved_to, str) else None)
+        return replace(
+            conversation,
+            gone="transferred",
+            moved_to=moved_to if isinstance(moved_to, str) else None,
+        )
     return conversation
 
 
 def _template(part: Literal["issue", "pull_request", "repository"]) -> Document:
     name = "pull_request.opened" if part == "pull_request" else "issues.opened"
     whole: Any = recorded.load(name).payload[part]
-    document: Document = {key: value for key, value in whole.items() if key not in {"labels", "comments"}}
+    document: Document = {
+        key: value for key, value in whole.items() if key not in {"labels", "comments"}
+    }
     if part != "repository":
-        document |= {"title": "", "body": None, "assignee": None, "assignees": [], "milestone": None, "user": None}
+        document |= {
+            "title": "",
+            "body": None,
+            "assignee": None,
+            "assignees": [],
+            "milestone": None,
+            "user": None,
+        }
     return document
 
 
@@ -244,5 +310,9 @@ def _renumbered(value: Any, full_name: str, number: int) -> Any:
     if isinstance(value, dict):
         return {key: _renumbered(part, full_name, number) for key, part in value.items()}
     if isinstance(value, str) and value.startswith("https://"):
-        return re.sub(r"/(issues|pulls?)/\d+", rf"/\1/{number}", value.replace("Codertocat/Hello-World", full_name))
+        return re.sub(
+            r"/(issues|pulls?)/\d+",
+            rf"/\1/{number}",
+            value.replace("Codertocat/Hello-World", full_name),
+        )
     return value

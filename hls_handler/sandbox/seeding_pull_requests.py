@@ -9,20 +9,36 @@ from datetime import datetime
 from typing import Any
 
 from hls_handler.sandbox import derived
-from hls_handler.sandbox.objects import Conversation, Document, Review, read_account, read_text, read_time
+from hls_handler.sandbox.objects import (
+    Conversation,
+    Document,
+    Review,
+    read_account,
+    read_text,
+    read_time,
+)
 from hls_handler.sandbox.world import World
 
 TEXT_KEYS = frozenset({"path", "diff_hunk", "body"})
 MAX_FILES = 3000  # the API lists no more: https://docs.github.com/en/rest/pulls/pulls#list-pull-requests-files
 MAX_PATCH_LINES = 3000  # of one file; GitHub omits the patch of a larger change
 
-PATHS = ("README.md", "src/app.py", "src/store.py", "web/page.js", "docs/setup.md", "tests/test_app.py")
+PATHS = (
+    "README.md",
+    "src/app.py",
+    "src/store.py",
+    "web/page.js",
+    "docs/setup.md",
+    "tests/test_app.py",
+)
 
 POSITION_KEYS: Mapping[str, type] = {"line": int, "original_line": int, "side": str}
 """{key: type of its value} for the position of a review comment. All keys are optional, as at GitHub."""
 
 
-def seed_review(world: World, key: str, event: str, payload: Mapping[str, Any], now: datetime) -> World:
+def seed_review(
+    world: World, key: str, event: str, payload: Mapping[str, Any], now: datetime
+) -> World:
     """Store the payload's review or review comment in the pull request `key` ("owner/repo#7").
 
     For a comment of an unknown review, a review is created, too. Events other than `pull_request_review` and
@@ -36,11 +52,15 @@ def seed_review(world: World, key: str, event: str, payload: Mapping[str, Any], 
     if event == "pull_request_review_comment":
         shown = payload.get("comment")
         if isinstance(shown, Mapping) and isinstance(shown.get("id"), int):
-            return _with_line_comment(world, conversation, shown, payload.get("action") == "deleted", now)
+            return _with_line_comment(
+                world, conversation, shown, payload.get("action") == "deleted", now
+            )
     return world
 
 
-def _with_review(world: World, conversation: Conversation, shown: Mapping[str, Any], now: datetime) -> World:
+def _with_review(
+    world: World, conversation: Conversation, shown: Mapping[str, Any], now: datetime
+) -> World:
     known = conversation.review(shown["id"])
     review = Review(
         id=shown["id"],
@@ -50,7 +70,9 @@ def _with_review(world: World, conversation: Conversation, shown: Mapping[str, A
         commit_id=read_text(shown.get("commit_id")) or conversation.head_sha,
         submitted_at=read_time(shown.get("submitted_at"), known.submitted_at if known else now),
         # A payload of a review contains no comments.
-        comments=known.comments if known else tuple(map(_valid_comment, derived.review_comments_of(shown["id"]))),
+        comments=known.comments
+        if known
+        else tuple(map(_valid_comment, derived.review_comments_of(shown["id"]))),
     )
     return _with_stored_review(world, conversation, review, now)
 
@@ -64,17 +86,24 @@ def _with_line_comment(
         return world
     if review is None:
         at = read_time(shown.get("created_at"), now)
-        commit_id = read_text(shown.get("original_commit_id") or shown.get("commit_id")) or conversation.head_sha
+        commit_id = (
+            read_text(shown.get("original_commit_id") or shown.get("commit_id"))
+            or conversation.head_sha
+        )
         review = Review(review_id, read_account(shown.get("user")), "commented", "", commit_id, at)
     comments = {comment["id"]: comment for comment in review.comments}
     if deleted:
         comments.pop(shown["id"], None)
     else:
         comments[shown["id"]] = _valid_comment({**comments.get(shown["id"], {}), **shown})
-    return _with_stored_review(world, conversation, replace(review, comments=tuple(comments.values())), now)
+    return _with_stored_review(
+        world, conversation, replace(review, comments=tuple(comments.values())), now
+    )
 
 
-def _with_stored_review(world: World, conversation: Conversation, review: Review, now: datetime) -> World:
+def _with_stored_review(
+    world: World, conversation: Conversation, review: Review, now: datetime
+) -> World:
     world = world.with_account(review.author)
     if conversation.review(review.id) is None:
         added = replace(conversation, reviews=(*conversation.reviews, review))
@@ -84,7 +113,11 @@ def _with_stored_review(world: World, conversation: Conversation, review: Review
 
 
 def _valid_comment(shown: Mapping[str, Any]) -> Document:
-    valid = {key: value for key, value in shown.items() if isinstance(value, POSITION_KEYS.get(key, object))}
+    valid = {
+        key: value
+        for key, value in shown.items()
+        if isinstance(value, POSITION_KEYS.get(key, object))
+    }
     return {**valid, **{key: read_text(shown.get(key)) for key in TEXT_KEYS}}
 
 

@@ -8,7 +8,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from hls_handler.sandbox import derived
-from hls_handler.sandbox.objects import Attempt, Document, Job, Release, Run, read_count, read_text, read_time
+from hls_handler.sandbox.objects import (
+    Attempt,
+    Document,
+    Job,
+    Release,
+    Run,
+    read_count,
+    read_text,
+    read_time,
+)
 from hls_handler.sandbox.world import World
 
 MAX_ATTEMPTS = 50  # of one run; earlier attempts are generated
@@ -26,21 +35,32 @@ OUTPUT: Mapping[str, tuple[str, ...]] = {
 """Conclusion of a generated job -> the end of its log. Other jobs have no log."""
 
 
-def seed_run(world: World, full_name: str, event: str, payload: Mapping[str, Any], now: datetime) -> World:
+def seed_run(
+    world: World, full_name: str, event: str, payload: Mapping[str, Any], now: datetime
+) -> World:
     """Store the run of a `workflow_run` event; other events change nothing.
 
     A new attempt without recorded jobs gets those of `generate_jobs`. Missing earlier attempts are generated with the
     conclusion "failure".
     """
     shown = payload.get("workflow_run")
-    if event != "workflow_run" or not isinstance(shown, Mapping) or not isinstance(shown.get("id"), int):
+    if (
+        event != "workflow_run"
+        or not isinstance(shown, Mapping)
+        or not isinstance(shown.get("id"), int)
+    ):
         return world
     number = min(max(read_count(shown.get("run_attempt")), 1), MAX_ATTEMPTS)
     known = world.run(full_name, shown["id"])
     attempts = {attempt.number: attempt for attempt in (known.attempts if known else ())}
     for earlier in range(1, number):
         if earlier not in attempts:
-            failed = {**shown, "run_attempt": earlier, "status": "completed", "conclusion": "failure"}
+            failed = {
+                **shown,
+                "run_attempt": earlier,
+                "status": "completed",
+                "conclusion": "failure",
+            }
             attempts[earlier] = _attempt(failed, earlier, None, now)
     attempts[number] = _attempt(dict(shown), number, attempts.get(number), now)
     run = Run(full_name, shown["id"], tuple(attempts[each] for each in sorted(attempts)))
@@ -49,11 +69,17 @@ def seed_run(world: World, full_name: str, event: str, payload: Mapping[str, Any
 
 def _attempt(shown: Document, number: int, before: Attempt | None, now: datetime) -> Attempt:
     conclusion = shown.get("conclusion")
-    if before is not None and before.conclusion == conclusion:  # keep the jobs: a test may have set their logs
+    if (
+        before is not None and before.conclusion == conclusion
+    ):  # keep the jobs: a test may have set their logs
         return replace(before, document=shown)
     jobs = derived.jobs_of(shown["id"], number)
     if jobs is not None:
-        return Attempt(number, shown, tuple(Job(dict(job), derived.log_of(int(str(job["id"])))) for job in jobs))
+        return Attempt(
+            number,
+            shown,
+            tuple(Job(dict(job), derived.log_of(int(str(job["id"])))) for job in jobs),
+        )
     return Attempt(number, shown, generate_jobs(shown, number, now))
 
 
@@ -76,12 +102,22 @@ def generate_jobs(run: Document, number: int, now: datetime) -> tuple[Job, ...]:
         "run_id": run["id"],
         "run_attempt": number,
         "name": "test",
-        "steps": [] if conclusion == "skipped" else [{**common, "number": 1, "name": "Run make test"}],
+        "steps": []
+        if conclusion == "skipped"
+        else [{**common, "number": 1, "name": "Run make test"}],
     }
     if not isinstance(conclusion, str) or conclusion not in OUTPUT:
         return (Job(job, None),)
     lines = ("##[group]Run make test", "make test", "##[endgroup]", *OUTPUT[conclusion])
-    return (Job(job, "".join(f"{began:%Y-%m-%dT%H:%M:%S}.{place:07}Z {line}\n" for place, line in enumerate(lines))),)
+    return (
+        Job(
+            job,
+            "".join(
+                f"{began:%Y-%m-%dT%H:%M:%S}.{place:07}Z {line}\n"
+                for place, line in enumerate(lines)
+            ),
+        ),
+    )
 
 
 def _stamp(at: datetime) -> str:
@@ -99,7 +135,9 @@ def seed_release(world: World, full_name: str, event: str, payload: Mapping[str,
         return world
     if payload.get("action") == "deleted":
         return world
-    release = Release(full_name, shown["id"], {**shown, "tag_name": read_text(shown.get("tag_name"))})
+    release = Release(
+        full_name, shown["id"], {**shown, "tag_name": read_text(shown.get("tag_name"))}
+    )
     for earlier in derived.releases_before(release.id):
         world = world.with_release(Release(full_name, int(str(earlier["id"])), dict(earlier)))
     for commit in derived.history_of(release.id):
@@ -115,7 +153,11 @@ def seed_release(world: World, full_name: str, event: str, payload: Mapping[str,
 
 def seed_push(world: World, full_name: str, event: str, payload: Mapping[str, Any]) -> World:
     """Append the commits of a `push` event to the history, and set the pushed branch or tag to the commit `after`."""
-    ref, after, shown = read_text(payload.get("ref")), read_text(payload.get("after")), payload.get("commits")
+    ref, after, shown = (
+        read_text(payload.get("ref")),
+        read_text(payload.get("after")),
+        payload.get("commits"),
+    )
     if event != "push" or not ref or len(after) != 40:
         return world
     for one in shown if isinstance(shown, list) else ():
@@ -125,4 +167,6 @@ def seed_push(world: World, full_name: str, event: str, payload: Mapping[str, An
             world = world.with_commit(
                 full_name, {"sha": str(one["id"]), "commit": by, "author": None, "committer": None}
             )
-    return world.with_ref(full_name, ref.removeprefix("refs/heads/").removeprefix("refs/tags/"), after)
+    return world.with_ref(
+        full_name, ref.removeprefix("refs/heads/").removeprefix("refs/tags/"), after
+    )

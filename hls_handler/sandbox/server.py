@@ -84,7 +84,12 @@ class Sandbox:
         self.git = GitRepositories(self.state)
         self.faults = Faults()
         self.requests = RequestLog()
-        self._answer, self._latency_s, self._rate_limit, self._clock = answer, latency_s, rate_limit, clock
+        self._answer, self._latency_s, self._rate_limit, self._clock = (
+            answer,
+            latency_s,
+            rate_limit,
+            clock,
+        )
         self._wanted_port = port
         self._port: int | None = None
         self._server: uvicorn.Server | None = None
@@ -123,8 +128,12 @@ class Sandbox:
             listener.listen(256)  # from here on, connections wait and are not refused
         except OSError as exc:
             listener.close()
-            raise SandboxDown(f"the sandbox cannot listen on {HOST}:{self._wanted_port}: {exc.strerror}") from exc
-        self._port = self._wanted_port = int(listener.getsockname()[1])  # a later `start` uses the same port
+            raise SandboxDown(
+                f"the sandbox cannot listen on {HOST}:{self._wanted_port}: {exc.strerror}"
+            ) from exc
+        self._port = self._wanted_port = int(
+            listener.getsockname()[1]
+        )  # a later `start` uses the same port
         started = threading.Event()
         config = uvicorn.Config(
             self._app(started),
@@ -161,7 +170,10 @@ class Sandbox:
         return self.start()
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()
 
@@ -193,16 +205,30 @@ class Sandbox:
             "clock": self._clock,
             "closing": closing,
         }
-        urls = {"github_url": self.github_url, "claude_url": self.claude_url, "page_url": self.page_url}
+        urls = {
+            "github_url": self.github_url,
+            "claude_url": self.claude_url,
+            "page_url": self.page_url,
+        }
         return Starlette(
             routes=[
                 *(
-                    Mount(prefix, FaultMiddleware(app, "github", prefix=prefix, errors=error_of_status, **shared))
-                    for prefix, app in ((GITHUB_PREFIX, github.app()), (GRAPHQL_PREFIX, github.graphql_app()))
+                    Mount(
+                        prefix,
+                        FaultMiddleware(
+                            app, "github", prefix=prefix, errors=error_of_status, **shared
+                        ),
+                    )
+                    for prefix, app in (
+                        (GITHUB_PREFIX, github.app()),
+                        (GRAPHQL_PREFIX, github.graphql_app()),
+                    )
                 ),
                 Mount(
                     CLAUDE_PREFIX,
-                    FaultMiddleware(claude, "claude", prefix=CLAUDE_PREFIX, errors=error_document, **shared),
+                    FaultMiddleware(
+                        claude, "claude", prefix=CLAUDE_PREFIX, errors=error_document, **shared
+                    ),
                 ),
                 *control_routes(self.state, self.apps, self.faults, self.requests, urls=urls),
                 *storage.routes(),

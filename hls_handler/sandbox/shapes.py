@@ -107,7 +107,9 @@ def repository(this: Repository, permission: Permission | None) -> Document:
 
 
 def conversation_labels(conversation: Conversation, home: Repository) -> list[Document]:
-    known = (home.labels.get(name.lower()) for name in conversation.labels)  # a deleted label is gone
+    known = (
+        home.labels.get(name.lower()) for name in conversation.labels
+    )  # a deleted label is gone
     return [label(conversation.repository, one) for one in known if one]
 
 
@@ -180,7 +182,10 @@ def _review_url(conversation: Conversation, fragment: str) -> str:
 
 def job(of: Run, this: Job) -> Document:
     """Return an entry of `GET actions/runs/{id}/attempts/{n}/jobs`."""
-    return {**this.document, "html_url": f"{WEB}/{of.repository}/actions/runs/{of.id}/job/{this.id}"}
+    return {
+        **this.document,
+        "html_url": f"{WEB}/{of.repository}/actions/runs/{of.id}/job/{this.id}",
+    }
 
 
 def content(path: str, text: str) -> Document:

@@ -93,18 +93,34 @@ class State:
         return tuple(reversed(list(self._world.runs.values())))
 
     def find_job(self, full_name: str, job_id: int) -> tuple[Run, Attempt, Job] | None:
-        here = (run for run in self._world.runs.values() if run.repository.lower() == full_name.lower())
-        jobs = ((run, attempt, job) for run in here for attempt in run.attempts for job in attempt.jobs)
+        here = (
+            run for run in self._world.runs.values() if run.repository.lower() == full_name.lower()
+        )
+        jobs = (
+            (run, attempt, job) for run in here for attempt in run.attempts for job in attempt.jobs
+        )
         return next((found for found in jobs if found[2].id == job_id), None)
 
     def releases(self, full_name: str) -> tuple[Release, ...]:
         """Return the releases, newest first as at GitHub. Drafts have no date and come before all other releases."""
-        here = [one for one in self._world.releases.values() if one.repository.lower() == full_name.lower()]
-        return tuple(sorted(here, key=lambda one: str(one.document.get("published_at") or "~"), reverse=True))
+        here = [
+            one
+            for one in self._world.releases.values()
+            if one.repository.lower() == full_name.lower()
+        ]
+        return tuple(
+            sorted(here, key=lambda one: str(one.document.get("published_at") or "~"), reverse=True)
+        )
 
     def find_comment(self, full_name: str, comment_id: int) -> tuple[Conversation, Comment] | None:
-        here = (one for one in self._world.threads.values() if one.repository.lower() == full_name.lower())
-        comments = ((conversation, comment) for conversation in here for comment in conversation.comments)
+        here = (
+            one
+            for one in self._world.threads.values()
+            if one.repository.lower() == full_name.lower()
+        )
+        comments = (
+            (conversation, comment) for conversation in here for comment in conversation.comments
+        )
         return next((found for found in comments if found[1].id == comment_id), None)
 
     def permission(self, full_name: str, login: str) -> Permission | None:
@@ -127,7 +143,9 @@ class State:
         # A deep copy, without lone surrogates.
         copied = json.loads(json.dumps(payload, ensure_ascii=False).encode("utf-8", "replace"))
         with self._lock:
-            world, conversation = seeding.seed(self._world, event, copied, now=self._clock(), files=files)
+            world, conversation = seeding.seed(
+                self._world, event, copied, now=self._clock(), files=files
+            )
             self._store(world)
             return conversation
 
@@ -141,33 +159,49 @@ class State:
             self._store(replace(self._world.with_account(person), next_id=self._world.next_id + 1))
             return person
 
-    def create_comment(self, conversation: Conversation, body: str, *, by: Account | None = None) -> Comment:
+    def create_comment(
+        self, conversation: Conversation, body: str, *, by: Account | None = None
+    ) -> Comment:
         with self._lock:
             at, author = self._clock(), by or self.me
             comment = Comment(self._world.next_id, author, body, created_at=at, updated_at=at)
             world = replace(self._world.with_account(author), next_id=self._world.next_id + 1)
             current = world.threads[conversation.key.lower()]
-            self._store(world.with_conversation(replace(current, comments=(*current.comments, comment))))
+            self._store(
+                world.with_conversation(replace(current, comments=(*current.comments, comment)))
+            )
             return comment
 
     def edit_comment(self, conversation: Conversation, comment: Comment, body: str) -> Comment:
         """Replace the text of a comment. If the new text differs, the old text is added to `edits`."""
         with self._lock:
             at = self._clock()
-            edits = comment.edits if body == comment.body else (*comment.edits, Edit(at, comment.body))
+            edits = (
+                comment.edits if body == comment.body else (*comment.edits, Edit(at, comment.body))
+            )
             edited = replace(comment, body=body, updated_at=at, edits=edits)
             current = self._world.threads[conversation.key.lower()]
-            comments = tuple(edited if known.id == edited.id else known for known in current.comments)
+            comments = tuple(
+                edited if known.id == edited.id else known for known in current.comments
+            )
             self._store(self._world.with_conversation(replace(current, comments=comments)))
             return edited
 
     def create_review(
-        self, conversation: Conversation, body: str, commit_id: str, comments: Sequence[Document], *, by: Account
+        self,
+        conversation: Conversation,
+        body: str,
+        commit_id: str,
+        comments: Sequence[Document],
+        *,
+        by: Account,
     ) -> tuple[Conversation, Review]:
         """Add a review with the state "commented". The comments get ids. Return the changed pull request, too."""
         with self._lock:
             at, world = self._clock(), self._world.with_account(by)
-            numbered = tuple({**one, "id": world.next_id + 1 + place} for place, one in enumerate(comments))
+            numbered = tuple(
+                {**one, "id": world.next_id + 1 + place} for place, one in enumerate(comments)
+            )
             review = Review(world.next_id, by, "commented", body, commit_id, at, numbered)
             world = replace(world, next_id=review.id + 1 + len(numbered))
             current = world.threads[conversation.key.lower()]
@@ -189,7 +223,9 @@ class State:
     def react(self, full_name: str, comment: int, login: str, content: str) -> bool | None:
         """Add a reaction to a comment, and return True if it is new; None for an unknown comment."""
         with self._lock:
-            found = next((one for one in self.conversations() if one.has_comment(full_name, comment)), None)
+            found = next(
+                (one for one in self.conversations() if one.has_comment(full_name, comment)), None
+            )
             if found is None:
                 return None
             reaction = Reaction(comment, login, content)
@@ -213,7 +249,9 @@ class State:
             self._store(world)
             return world.threads[conversation.key.lower()]
 
-    def remove_label(self, conversation: Conversation, name: str, *, by: Account | None = None) -> Conversation:
+    def remove_label(
+        self, conversation: Conversation, name: str, *, by: Account | None = None
+    ) -> Conversation:
         key, at = conversation.key, self._clock()
         self.change(lambda world: world.without_conversation_label(key, name, by or self.me, at))
         return self._world.threads[key.lower()]
@@ -221,14 +259,20 @@ class State:
     def set_permission(self, full_name: str, login: str, permission: Permission) -> None:
         self.add_person(login)
         key = f"{full_name}@{login}".lower()
-        self.change(lambda world: replace(world, permissions={**world.permissions, key: permission}))
+        self.change(
+            lambda world: replace(world, permissions={**world.permissions, key: permission})
+        )
 
-    def set_file(self, full_name: str, path: str, text: str | None, *, branch: str | None = None) -> bool:
+    def set_file(
+        self, full_name: str, path: str, text: str | None, *, branch: str | None = None
+    ) -> bool:
         """Set or delete a file, by default on the default branch. Return False for an unknown repository."""
         home = self._world.repository(full_name)
         if home is None:
             return False
-        self.change(lambda world: world.with_file(home.full_name, branch or home.default_branch, path, text))
+        self.change(
+            lambda world: world.with_file(home.full_name, branch or home.default_branch, path, text)
+        )
         return True
 
     def change(self, change: Callable[[World], World]) -> None:

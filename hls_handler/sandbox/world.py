@@ -28,17 +28,31 @@ class World:
 
     accounts: Mapping[str, Account] = field(default_factory=dict)
     repositories: Mapping[str, Repository] = field(default_factory=dict)
-    threads: Mapping[str, Conversation] = field(default_factory=dict)  # the name in stored state files
+    threads: Mapping[str, Conversation] = field(
+        default_factory=dict
+    )  # the name in stored state files
     runs: Mapping[str, Run] = field(default_factory=dict)
     releases: Mapping[str, Release] = field(default_factory=dict)
-    history: Mapping[str, tuple[Document, ...]] = field(default_factory=dict)  # commits by repository, oldest first
-    refs: Mapping[str, str] = field(default_factory=dict)  # "owner/repo@v1.2.0" (tag or branch) to the commit's SHA
-    files: Mapping[str, str] = field(default_factory=dict)  # "owner/repo@branch:path" to text; repository in lower case
-    permissions: Mapping[str, Permission] = field(default_factory=dict)  # "owner/repo@login", where a test set one
+    history: Mapping[str, tuple[Document, ...]] = field(
+        default_factory=dict
+    )  # commits by repository, oldest first
+    refs: Mapping[str, str] = field(
+        default_factory=dict
+    )  # "owner/repo@v1.2.0" (tag or branch) to the commit's SHA
+    files: Mapping[str, str] = field(
+        default_factory=dict
+    )  # "owner/repo@branch:path" to text; repository in lower case
+    permissions: Mapping[str, Permission] = field(
+        default_factory=dict
+    )  # "owner/repo@login", where a test set one
     apps: Mapping[str, App] = field(default_factory=dict)  # by slug
     installations: tuple[Installation, ...] = ()
-    check_runs: Mapping[str, Document] = field(default_factory=dict)  # by "owner/repo/7", the last created last
-    statuses: Mapping[str, tuple[Document, ...]] = field(default_factory=dict)  # by "owner/repo@sha", oldest first
+    check_runs: Mapping[str, Document] = field(
+        default_factory=dict
+    )  # by "owner/repo/7", the last created last
+    statuses: Mapping[str, tuple[Document, ...]] = field(
+        default_factory=dict
+    )  # by "owner/repo@sha", oldest first
     next_id: int = 3_000_000_001
 
     def repository(self, full_name: str) -> Repository | None:
@@ -93,7 +107,11 @@ class World:
     def check_runs_on(self, full_name: str, sha: str) -> list[Document]:
         """Return the check runs of a commit, oldest first."""
         prefix = f"{full_name.lower()}/"
-        return [run for key, run in self.check_runs.items() if key.startswith(prefix) and run["head_sha"] == sha]
+        return [
+            run
+            for key, run in self.check_runs.items()
+            if key.startswith(prefix) and run["head_sha"] == sha
+        ]
 
     def with_check_run(self, full_name: str, run: Document) -> World:
         """Return a copy with a new or changed check run."""
@@ -122,21 +140,32 @@ class World:
     def with_installation(self, installation: Installation) -> World:
         """Return a copy with the installation, which replaces an earlier one of the App on the same account."""
         place = (installation.app_id, installation.account.login.lower())
-        others = [one for one in self.installations if (one.app_id, one.account.login.lower()) != place]
+        others = [
+            one for one in self.installations if (one.app_id, one.account.login.lower()) != place
+        ]
         return replace(self, installations=(*others, installation))
 
     def without_installation(self, installation_id: int) -> World:
-        return replace(self, installations=tuple(one for one in self.installations if one.id != installation_id))
+        return replace(
+            self,
+            installations=tuple(one for one in self.installations if one.id != installation_id),
+        )
 
     def with_repository(self, repository: Repository) -> World:
-        return replace(self, repositories={**self.repositories, repository.full_name.lower(): repository})
+        return replace(
+            self, repositories={**self.repositories, repository.full_name.lower(): repository}
+        )
 
     def with_conversation(self, conversation: Conversation) -> World:
         """Return a copy in which `conversation` is stored as the most recently changed issue or pull request."""
         key = conversation.key.lower()
-        return replace(self, threads={**{k: t for k, t in self.threads.items() if k != key}, key: conversation})
+        return replace(
+            self, threads={**{k: t for k, t in self.threads.items() if k != key}, key: conversation}
+        )
 
-    def with_label(self, full_name: str, name: str, color: str = "ededed", description: str | None = None) -> World:
+    def with_label(
+        self, full_name: str, name: str, color: str = "ededed", description: str | None = None
+    ) -> World:
         """Return a copy in which the repository has the label. An existing label stays unchanged."""
         repository = self.repositories[full_name.lower()]
         if name.lower() in repository.labels:
@@ -146,7 +175,12 @@ class World:
         return replace(self.with_repository(labelled), next_id=self.next_id + 1)
 
     def with_event(
-        self, conversation: Conversation, at: datetime, actor: Account, kind: ConversationEventKind, detail: str
+        self,
+        conversation: Conversation,
+        at: datetime,
+        actor: Account,
+        kind: ConversationEventKind,
+        detail: str,
     ) -> World:
         event = ConversationEvent(id=self.next_id, at=at, actor=actor, kind=kind, detail=detail)
         world = self.with_conversation(replace(conversation, events=(*conversation.events, event)))
@@ -161,7 +195,9 @@ class World:
         labelled = replace(conversation, labels=(*conversation.labels, spelled))
         return self.with_event(labelled, at, actor, "labeled", spelled)
 
-    def without_conversation_label(self, key: str, name: str, actor: Account, at: datetime) -> World:
+    def without_conversation_label(
+        self, key: str, name: str, actor: Account, at: datetime
+    ) -> World:
         """Return a copy in which the issue or pull request `key` ("owner/repo#7") does not have the label."""
         conversation = self.threads[key.lower()]
         others = tuple(known for known in conversation.labels if known.lower() != name.lower())

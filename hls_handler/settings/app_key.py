@@ -41,5 +41,7 @@ def _parse(text: str) -> RSAPrivateKey:
     with suppress(TypeError, ValueError, UnsupportedAlgorithm):  # a TypeError for a passphrase
         key = load_pem_private_key(text.encode("utf-8", "surrogatepass"), password=None)
     if not isinstance(key, RSAPrivateKey) or key.key_size < MIN_BITS:
-        raise InvalidAppKey(PROBLEM)  # outside of `suppress`, so that the error has no context with the key's text
+        raise InvalidAppKey(
+            PROBLEM
+        )  # outside of `suppress`, so that the error has no context with the key's text
     return key

@@ -37,7 +37,13 @@ from hls_handler.settings.repository import (
     RepositorySettings,
     merge_files,
 )
-from hls_handler.settings.values import PathFilter, PromptUse, ShadowPrompt, VariableValue, webhook_secrets
+from hls_handler.settings.values import (
+    PathFilter,
+    PromptUse,
+    ShadowPrompt,
+    VariableValue,
+    webhook_secrets,
+)
 from hls_handler.settings.yaml_parser import value_at
 from hls_handler.wording import count
 
@@ -61,12 +67,20 @@ class EffectiveSettings:
     similar: Similar
     comments: RepositoryComments
     paths: PathFilter
-    use: Mapping[str, tuple[str | Literal[False], str]]  # event -> (prompt name or False, key path that sets it)
-    shadows: Mapping[str, tuple[str, str]]  # event -> (name of the shadow prompt, key path that sets it)
+    use: Mapping[
+        str, tuple[str | Literal[False], str]
+    ]  # event -> (prompt name or False, key path that sets it)
+    shadows: Mapping[
+        str, tuple[str, str]
+    ]  # event -> (name of the shadow prompt, key path that sets it)
     webhook_secrets: tuple[bytes, ...] = field(repr=False)
     variables: Mapping[str, VariableValue]  # `config` in templates
-    repository_keys: Mapping[str, str] = field(default_factory=dict)  # "enabled" -> ".github/hls.yaml:enabled"
-    files: tuple[str, ...] = ()  # settings files of repositories that apply, the one with precedence first
+    repository_keys: Mapping[str, str] = field(
+        default_factory=dict
+    )  # "enabled" -> ".github/hls.yaml:enabled"
+    files: tuple[
+        str, ...
+    ] = ()  # settings files of repositories that apply, the one with precedence first
 
     @property
     def review_label(self) -> str | None:
@@ -77,7 +91,9 @@ class EffectiveSettings:
     def find_key(self, key: str, settings: Settings) -> str:
         """Return the key path that sets a key, such as "repositories[0].features.bots" for "features.bots"."""
         entry_key = f"{self.key}.{key}"
-        return self.repository_keys.get(key) or (entry_key if settings.sources.contains(entry_key) else key)
+        return self.repository_keys.get(key) or (
+            entry_key if settings.sources.contains(entry_key) else key
+        )
 
     def find_prompt(self, event_key: str) -> tuple[str | Literal[False], str] | None:
         """Return (prompt, key path that chooses it) for an event: ("issues/strict", "prompts.use.issues.opened").
@@ -92,8 +108,12 @@ class EffectiveSettings:
         """Return (shadow prompt, key path that chooses it) for an event; None if there is no shadow prompt."""
         return self._choose(self.shadows, event_key)
 
-    def _choose(self, choices: Mapping[str, tuple[Choice, str]], event_key: str) -> tuple[Choice, str] | None:
-        matching = [choices[key] for key in (event_key, event_key.partition(".")[0]) if key in choices]
+    def _choose(
+        self, choices: Mapping[str, tuple[Choice, str]], event_key: str
+    ) -> tuple[Choice, str] | None:
+        matching = [
+            choices[key] for key in (event_key, event_key.partition(".")[0]) if key in choices
+        ]
         for origin in (*(f"{file}:" for file in self.files), f"{self.key}.", ""):
             for choice in matching:
                 if choice[1].startswith(origin):
@@ -110,7 +130,11 @@ class RepositoryTable:
     """Finds the effective settings of a repository by its name. Caches them, because every webhook needs them."""
 
     def __init__(self, settings: Settings) -> None:
-        ranked = sorted(enumerate(settings.repositories), key=lambda item: _specificity(item[1].name), reverse=True)
+        ranked = sorted(
+            enumerate(settings.repositories),
+            key=lambda item: _specificity(item[1].name),
+            reverse=True,
+        )
         matchers = [name_matcher(entry.name) for _, entry in ranked]
         effective = [_build_effective(settings, index, entry) for index, entry in ranked]
         self._entries = tuple(zip(matchers, effective, strict=True))
@@ -141,7 +165,10 @@ def is_pattern(name: str) -> bool:
 
 def find_unneeded_permissions(table: RepositoryTable) -> frozenset[str]:
     """Return the permissions of a GitHub App that no enabled entry of `repositories` needs."""
-    sets_checks = any(one.enabled and (one.review.check or one.pull_requests.title == "check") for one in table.all())
+    sets_checks = any(
+        one.enabled and (one.review.check or one.pull_requests.title == "check")
+        for one in table.all()
+    )
     return frozenset() if sets_checks else frozenset({"checks"})
 
 
@@ -152,7 +179,9 @@ def name_matcher(name: str) -> Callable[[str], bool]:
 
     def matches(full_name: str) -> bool:
         parts = full_name.lower().split("/")
-        return len(patterns) == len(parts) and all(glob.match(part) for glob, part in zip(patterns, parts, strict=True))
+        return len(patterns) == len(parts) and all(
+            glob.match(part) for glob, part in zip(patterns, parts, strict=True)
+        )
 
     return matches
 
@@ -177,7 +206,9 @@ def _build_effective(settings: Settings, index: int, entry: Repository) -> Effec
         labels=EffectiveLabels.model_validate(_override(settings.labels, entry.labels)),
         findings=Findings.model_validate(_override(settings.findings, entry.findings)),
         review=Review.model_validate(_override(settings.review, entry.review)),
-        pull_requests=PullRequests.model_validate(_override(settings.pull_requests, entry.pull_requests)),
+        pull_requests=PullRequests.model_validate(
+            _override(settings.pull_requests, entry.pull_requests)
+        ),
         retrieval=RepositoryRetrieval(enabled=settings.retrieval.enabled).model_copy(
             update=entry.retrieval.model_dump(exclude_unset=True)
         ),
@@ -185,8 +216,11 @@ def _build_effective(settings: Settings, index: int, entry: Repository) -> Effec
         comments=RepositoryComments.model_validate(_override(settings.comments, entry.comments)),
         paths=PathFilter(entry.paths.ignore, settings.sources.where(f"{key}.paths.ignore")),
         use={choice.event: (choice.prompt, choice.key) for choice in choices if not choice.shadow},
-        shadows={choice.event: (str(choice.prompt), choice.key) for choice in choices if choice.shadow},
-        webhook_secrets=webhook_secrets(entry.webhook_secret) or webhook_secrets(settings.github.webhook_secret),
+        shadows={
+            choice.event: (str(choice.prompt), choice.key) for choice in choices if choice.shadow
+        },
+        webhook_secrets=webhook_secrets(entry.webhook_secret)
+        or webhook_secrets(settings.github.webhook_secret),
         variables={**settings.prompts.variables, **entry.variables},
     )
 
@@ -200,7 +234,9 @@ def _override(section: BaseModel, overrides: BaseModel) -> dict[str, Any]:
     return {**section.model_dump(), **overrides.model_dump(exclude_unset=True)}
 
 
-def apply_repository_settings(effective: EffectiveSettings, *files: RepositorySettings) -> EffectiveSettings:
+def apply_repository_settings(
+    effective: EffectiveSettings, *files: RepositorySettings
+) -> EffectiveSettings:
     """Return `effective`, changed by the settings in a `.github/hls.yaml`, and in the organisation's file behind it.
 
     They can switch features, retrieval and parts of reviews off, allow fewer labels, ignore more files and let more
@@ -209,11 +245,17 @@ def apply_repository_settings(effective: EffectiveSettings, *files: RepositorySe
     """
     values = merge_files(*files)
     changes: dict[str, dict[str, Any]] = {
-        "features": _switch_off(effective.features, values.features, RepositoryFileFeatures.model_fields),
+        "features": _switch_off(
+            effective.features, values.features, RepositoryFileFeatures.model_fields
+        ),
         "labels": _switch_off(effective.labels, values.labels, LABEL_SWITCHES),
         "review": _restrict_review(effective.review, values.review),
-        "pull_requests": _switch_off(effective.pull_requests, values.pull_requests, ("title", "reviewers")),
-        "retrieval": _switch_off(effective.retrieval, values.retrieval, RepositoryFileRetrieval.model_fields),
+        "pull_requests": _switch_off(
+            effective.pull_requests, values.pull_requests, ("title", "reviewers")
+        ),
+        "retrieval": _switch_off(
+            effective.retrieval, values.retrieval, RepositoryFileRetrieval.model_fields
+        ),
         "comments": values.comments.model_dump(exclude_none=True),
         "findings": values.findings.model_dump(exclude_none=True),
     }
@@ -233,17 +275,34 @@ def apply_repository_settings(effective: EffectiveSettings, *files: RepositorySe
             changes["labels"] |= {f"{of}_allow": labels.allow, f"{of}_allow_source": source}
             lists.setdefault("labels.allow", f"{file.file}:labels.allow")
         if labels.deny:
-            changes["labels"]["deny"] = (*changes["labels"].get("deny", effective.labels.deny), *labels.deny)
+            changes["labels"]["deny"] = (
+                *changes["labels"].get("deny", effective.labels.deny),
+                *labels.deny,
+            )
             lists.setdefault("labels.deny", f"{file.file}:labels.deny")
         if ignored:
-            where = " and ".join([*([paths.where] if paths.globs else []), file.sources.where("paths.ignore")])
+            where = " and ".join(
+                [*([paths.where] if paths.globs else []), file.sources.where("paths.ignore")]
+            )
             paths = PathFilter((*paths.globs, *ignored), where)
             lists.setdefault("paths.ignore", f"{file.file}:paths.ignore")
     for file in reversed(files):
-        use |= {event: (name, f"{file.file}:prompts.use.{event}") for event, name in file.values.prompts.use.items()}
-    given = {file.file: file.values.model_dump() for file in files}  # without lines of empty or invalid keys
-    keys = {key: next(f"{file}:{key}" for file in given if value_at(given[file], key) is not None) for key in decided}
-    sections = {name: getattr(effective, name).model_copy(update=part) for name, part in changes.items() if part}
+        use |= {
+            event: (name, f"{file.file}:prompts.use.{event}")
+            for event, name in file.values.prompts.use.items()
+        }
+    given = {
+        file.file: file.values.model_dump() for file in files
+    }  # without lines of empty or invalid keys
+    keys = {
+        key: next(f"{file}:{key}" for file in given if value_at(given[file], key) is not None)
+        for key in decided
+    }
+    sections = {
+        name: getattr(effective, name).model_copy(update=part)
+        for name, part in changes.items()
+        if part
+    }
     return replace(
         effective,
         enabled=effective.enabled and values.enabled is not False,
@@ -256,7 +315,9 @@ def apply_repository_settings(effective: EffectiveSettings, *files: RepositorySe
 
 
 def _switch_off(section: BaseModel, wanted: BaseModel, names: Iterable[str]) -> dict[str, Any]:
-    return {name: False for name in names if getattr(section, name) and getattr(wanted, name) is False}
+    return {
+        name: False for name in names if getattr(section, name) and getattr(wanted, name) is False
+    }
 
 
 def _restrict_review(review: Review, wanted: RepositoryFileReview) -> dict[str, Any]:
@@ -266,7 +327,8 @@ def _restrict_review(review: Review, wanted: RepositoryFileReview) -> dict[str, 
         values["max_inline"] = wanted.max_inline
     severities = get_args(Severity)  # most severe first
     if wanted.fail_on is not None and (
-        review.fail_on is None or severities.index(wanted.fail_on) > severities.index(review.fail_on)
+        review.fail_on is None
+        or severities.index(wanted.fail_on) > severities.index(review.fail_on)
     ):
         values["fail_on"] = wanted.fail_on
     return values
@@ -303,13 +365,17 @@ def find_chosen_events(settings: Settings) -> frozenset[str]:
 
 def find_chosen_prompts(settings: Settings) -> frozenset[str]:
     """Return the prompts that a `prompts.use` names. Shadow prompts do not count."""
-    return frozenset(str(choice.prompt) for choice in list_prompt_choices(settings) if not choice.shadow)
+    return frozenset(
+        str(choice.prompt) for choice in list_prompt_choices(settings) if not choice.shadow
+    )
 
 
 def find_shadow_only_prompts(settings: Settings) -> frozenset[str]:
     """Return the prompts that the settings file uses only as shadow prompts."""
     choices = list_prompt_choices(settings)
-    return frozenset(str(choice.prompt) for choice in choices if choice.shadow) - find_chosen_prompts(settings)
+    return frozenset(
+        str(choice.prompt) for choice in choices if choice.shadow
+    ) - find_chosen_prompts(settings)
 
 
 DEFAULT = "default"
@@ -323,7 +389,9 @@ class SourcedValue:
     key: str  # "labels.allow"
     value: str  # JSON, but a text has no quotes
     source: str  # "default", or file, line and key: "config/settings.yaml:14 (repositories[0].features.drafts)"
-    overrides: tuple[str, ...] = ()  # other places that set the key, which `source` has precedence over
+    overrides: tuple[
+        str, ...
+    ] = ()  # other places that set the key, which `source` has precedence over
 
     def __str__(self) -> str:
         return f"{self.key} = {self.value}{f'   {self.source}' if self.source else ''}"
@@ -337,11 +405,24 @@ def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Ite
     yield find_source(settings, "enabled", effective.enabled, *enabled_keys)
     yield find_source(settings, "events", sorted(effective.events), f"{key}.events")
     secret_keys = [f"{key}.webhook_secret"] if webhook_secrets(entry.webhook_secret) else []
-    secrets = f"<{count(len(effective.webhook_secrets), 'secret')}>"  # shown, because it is a placeholder
+    secrets = (
+        f"<{count(len(effective.webhook_secrets), 'secret')}>"  # shown, because it is a placeholder
+    )
     yield find_source(settings, "webhook_secret", secrets, *secret_keys, "github.webhook_secret")
     expected_key = "expect_webhook_within_h"
-    yield find_source(settings, expected_key, entry.expect_webhook_within_h, f"{key}.{expected_key}")
-    for section in ("features", "labels", "comments", "findings", "review", "pull_requests", "retrieval", "similar"):
+    yield find_source(
+        settings, expected_key, entry.expect_webhook_within_h, f"{key}.{expected_key}"
+    )
+    for section in (
+        "features",
+        "labels",
+        "comments",
+        "findings",
+        "review",
+        "pull_requests",
+        "retrieval",
+        "similar",
+    ):
         yield from _iter_section(settings, effective, section, getattr(entry, section))
         for of in ("organization", "repository") if section == "labels" else ():
             if source := getattr(effective.labels, f"{of}_allow_source"):
@@ -361,7 +442,9 @@ def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Ite
             yield find_source(settings, f"prompts.use.{event}", prompt, source, *entry_keys)
     for event in effective.shadows:
         if (shadow := effective.find_shadow_prompt(event)) is not None:
-            yield find_source(settings, f"prompts.use.{event}", {"prompt": shadow[0], "shadow": True}, shadow[1])
+            yield find_source(
+                settings, f"prompts.use.{event}", {"prompt": shadow[0], "shadow": True}, shadow[1]
+            )
     if not effective.use and not effective.shadows:
         yield find_source(settings, "prompts.use", {}, "prompts.use")
 
@@ -375,18 +458,33 @@ def _iter_section(
             continue
         entry_key = f"{effective.key}.{name}.{key}" if key in overridden else None
         # The caller adds lines for the labels that files of repositories allow.
-        repository_key = None if (name, key) == ("labels", "allow") else effective.repository_keys.get(f"{name}.{key}")
-        one = find_source(settings, f"{name}.{key}", value, repository_key, entry_key, f"{name}.{key}")
+        repository_key = (
+            None
+            if (name, key) == ("labels", "allow")
+            else effective.repository_keys.get(f"{name}.{key}")
+        )
+        one = find_source(
+            settings, f"{name}.{key}", value, repository_key, entry_key, f"{name}.{key}"
+        )
         if key == "deny" and repository_key is not None:  # the lists of all files apply together
             own = find_source(settings, key, value, entry_key, f"{name}.{key}").source
-            added = [find_source(settings, key, value, f"{file}:{name}.{key}").source for file in effective.files]
-            one = SourcedValue(one.key, one.value, " and ".join(where for where in (own, *added) if where != DEFAULT))
+            added = [
+                find_source(settings, key, value, f"{file}:{name}.{key}").source
+                for file in effective.files
+            ]
+            one = SourcedValue(
+                one.key,
+                one.value,
+                " and ".join(where for where in (own, *added) if where != DEFAULT),
+            )
         yield one
 
 
 def find_source(settings: Settings, key: str, value: object, *paths: str | None) -> SourcedValue:
     """Return the value with its source: of the key paths that can set it, the first one that a file contains."""
-    found = dict.fromkeys(path for path in paths if path is not None and settings.sources.contains(path))
+    found = dict.fromkeys(
+        path for path in paths if path is not None and settings.sources.contains(path)
+    )
     source, *overrides = (settings.sources.where(path) for path in found) if found else (DEFAULT,)
     return SourcedValue(key, _to_text(value), source, tuple(overrides))
 

@@ -22,7 +22,16 @@ from hls_handler.errors import SettingsError
 from hls_handler.settings.model import Settings, describe_retirement, resolve_model
 from hls_handler.settings.reference import Reference, explain
 from hls_handler.settings.values import OPTIONAL, is_false, is_loopback
-from hls_handler.settings.yaml_parser import Expansion, Sources, Tree, decode, expand, iter_leaves, parse_tree, value_at
+from hls_handler.settings.yaml_parser import (
+    Expansion,
+    Sources,
+    Tree,
+    decode,
+    expand,
+    iter_leaves,
+    parse_tree,
+    value_at,
+)
 
 SETTINGS_FILE = Path("config/settings.yaml")
 
@@ -83,15 +92,24 @@ def load_settings(
         settings = Settings.model_validate(expansion.root)
     except ValidationError as error:
         problems = explain(error, expansion.root, expansion.variables, Reference())
-        problems |= {key: f"{expansion.unset[key]}; it is required" for key in problems.keys() & expansion.unset}
-    for key, sentence in _find_problems(expansion.root):  # not validated: finds problems beside other invalid values
+        problems |= {
+            key: f"{expansion.unset[key]}; it is required"
+            for key in problems.keys() & expansion.unset
+        }
+    for key, sentence in _find_problems(
+        expansion.root
+    ):  # not validated: finds problems beside other invalid values
         problems.setdefault(key, sentence)
     for key in problems:
         if file := files.get(re.sub(r"\[\d+\]$", "", key)):
-            problems[key] = f"the file {file} {problems[key]}"  # without these words, the log redacts its name
+            problems[key] = (
+                f"the file {file} {problems[key]}"  # without these words, the log redacts its name
+            )
     # These replace other sentences about the same key, because its real value was not validated.
     problems |= tree.rejected | ({} if allow_unset else unread) | expansion.problems
-    if problems or tree.problems:  # a missing folder alone is left to `load_checked`: some commands need no prompts
+    if (
+        problems or tree.problems
+    ):  # a missing folder alone is left to `load_checked`: some commands need no prompts
         problems = {**dict(_find_missing_folders(expansion.root)), **problems}
     lines = tree.format_problems(problems)
     if lines or settings is None:
@@ -100,7 +118,9 @@ def load_settings(
     sources = replace(tree.sources, options={f"server.{name}": f"--{name}" for name in options})
     warnings = (*_find_warnings(settings, sources), *_find_exposed_files(sources, dotenv, files))
     model = resolve_model(settings.claude.model)
-    settings = settings.model_copy(update={"claude": settings.claude.model_copy(update={"model": model})})
+    settings = settings.model_copy(
+        update={"claude": settings.claude.model_copy(update={"model": model})}
+    )
     settings._sources, settings._warnings, settings._unset = sources, warnings, expansion.unset
     return settings
 
@@ -109,12 +129,16 @@ def _read_tree(path: Path, options: Mapping[str, object]) -> Tree:
     try:
         tree = parse_tree(decode(path.read_bytes(), str(path)), str(path))
     except FileNotFoundError:
-        raise SettingsError([f"{path}: there is no such file; name another with --config or HLS_CONFIG"]) from None
+        raise SettingsError(
+            [f"{path}: there is no such file; name another with --config or HLS_CONFIG"]
+        ) from None
     except OSError as exc:
         raise SettingsError([f"{path}: cannot be read: {exc.strerror}"]) from None
     if not isinstance(tree.root, dict):
         raise SettingsError(
-            [f"{path}: expected sections such as github:, claude: and repositories:; see {shipped.SETTINGS}"]
+            [
+                f"{path}: expected sections such as github:, claude: and repositories:; see {shipped.SETTINGS}"
+            ]
         )
     for key in [key for key in tree.root if key.startswith("x-")]:
         del tree.root[key]  # for anchors, as in Docker Compose
@@ -141,8 +165,13 @@ def _read_secrets(
             of_value = f"{path}.{name}" if path else name
             key, known = of_value.removesuffix("_path"), reference.find(of_value)
             secret = reference.find(key) if key != of_value else None
-            is_secret = secret is not None and (secret.secret or key == "storage.url")  # whose password is a secret
-            if not is_secret or known not in (None, secret):  # a map of secrets has keys of any name
+            is_secret = secret is not None and (
+                secret.secret or key == "storage.url"
+            )  # whose password is a secret
+            if not is_secret or known not in (
+                None,
+                secret,
+            ):  # a map of secrets has keys of any name
                 replace_in(value, of_value)
                 continue
             del part[name]
@@ -151,10 +180,15 @@ def _read_secrets(
             if base in part:
                 problems[key] = f"set exactly one of {base} and {name}; both are set"
             elif not value or not isinstance(value, str) or not value.isprintable():
-                problems[key], part[base] = f"{name} is not the path of a file; {OPTIONAL}", UNSET_SECRET
+                problems[key], part[base] = (
+                    f"{name} is not the path of a file; {OPTIONAL}",
+                    UNSET_SECRET,
+                )
             else:
                 files[key] = Path(value).absolute()
-                text = read_text(key) or UNSET_SECRET  # of a problem: other checks shall not report it, too
+                text = (
+                    read_text(key) or UNSET_SECRET
+                )  # of a problem: other checks shall not report it, too
                 is_list = reference.find(f"{key}[]") not in (None, secret)
                 part[base] = [line for line in text.splitlines() if line] if is_list else text
 
@@ -189,7 +223,9 @@ def _fill_required(expansion: Expansion) -> None:
         ("claude", "api_key", ("claude.api_key",)),
     ):
         given = root.get(section)
-        if any(key.startswith(keys) for key in unset) and not (name == "token" and "tokens" in given):
+        if any(key.startswith(keys) for key in unset) and not (
+            name == "token" and "tokens" in given
+        ):
             given.setdefault(name, UNSET_SECRET)
     fallbacks = value_at(root, "claude.fallbacks")
     for index, entry in enumerate(fallbacks if isinstance(fallbacks, list) else ()):
@@ -199,11 +235,18 @@ def _fill_required(expansion: Expansion) -> None:
 
 def _find_problems(root: object) -> Iterator[tuple[str, str]]:
     host = value_at(root, "server.host")
-    if is_false(value_at(root, "features.signature_validation")) and isinstance(host, str) and not is_loopback(host):
+    if (
+        is_false(value_at(root, "features.signature_validation"))
+        and isinstance(host, str)
+        and not is_loopback(host)
+    ):
         sentence = f"false is allowed on a loopback host only, and server.host is {host}; anyone could send events"
         yield "features.signature_validation", sentence
     if value_at(root, "server.viewers") and value_at(root, "server.trusted_proxy") is None:
-        yield "server.viewers", "needs server.trusted_proxy, which is not set; remove the key, or set both"
+        yield (
+            "server.viewers",
+            "needs server.trusted_proxy, which is not set; remove the key, or set both",
+        )
     yield from _find_credential_problems(root)
     yield from _find_tracing_problems(root)
     yield from _find_retrieval_problems(root)
@@ -213,7 +256,10 @@ def _find_problems(root: object) -> Iterator[tuple[str, str]]:
     for index, entry in enumerate(entries if isinstance(entries, list) else ()):
         name = value_at(entry, "name")
         if isinstance(name, str) and first.setdefault(name.lower(), index) != index:
-            yield f"repositories[{index}].name", f"{name} is already repositories[{first[name.lower()]}]; remove one"
+            yield (
+                f"repositories[{index}].name",
+                f"{name} is already repositories[{first[name.lower()]}]; remove one",
+            )
 
 
 def _find_credential_problems(root: object) -> Iterator[tuple[str, str]]:
@@ -222,7 +268,10 @@ def _find_credential_problems(root: object) -> Iterator[tuple[str, str]]:
         found = [f"github.{name}" for name in ("app", "token", "tokens") if name in github]
         if len(found) != 1:
             given = f"{' and '.join(found)} are set" if found else "none is set"
-            yield "github", f"set exactly one of github.app, github.token and github.tokens; {given}"
+            yield (
+                "github",
+                f"set exactly one of github.app, github.token and github.tokens; {given}",
+            )
 
 
 def _describe_missing_packages(name: str) -> str:
@@ -237,25 +286,44 @@ def _find_tracing_problems(root: object) -> Iterator[tuple[str, str]]:
         return
     if not tracing.is_installed():
         yield "tracing.endpoint", _describe_missing_packages("otel")
-    elif headers and endpoint.startswith("http://") and not is_loopback(urlsplit(endpoint).hostname or ""):
-        yield "tracing.endpoint", "http:// would send tracing.headers unencrypted; use https:// or remove the headers"
+    elif (
+        headers
+        and endpoint.startswith("http://")
+        and not is_loopback(urlsplit(endpoint).hostname or "")
+    ):
+        yield (
+            "tracing.endpoint",
+            "http:// would send tracing.headers unencrypted; use https:// or remove the headers",
+        )
 
 
 def _find_retrieval_problems(root: object) -> Iterator[tuple[str, str]]:
     qdrant, embeddings = value_at(root, "retrieval.qdrant"), value_at(root, "retrieval.embeddings")
     if (qdrant is None) != (embeddings is None):
-        found, missing = ("qdrant", "embeddings") if embeddings is None else ("embeddings", "qdrant")
+        found, missing = (
+            ("qdrant", "embeddings") if embeddings is None else ("embeddings", "qdrant")
+        )
         yield f"retrieval.{found}", f"needs retrieval.{missing}, which is not set; set both or none"
     if isinstance(qdrant, dict):
         if len(keys := {"url", "path"} & qdrant.keys()) != 1:
-            yield "retrieval.qdrant", f"set exactly one of url and path; {'both are' if keys else 'none is'} set"
+            yield (
+                "retrieval.qdrant",
+                f"set exactly one of url and path; {'both are' if keys else 'none is'} set",
+            )
         if any(find_spec(package) is None for package in ("qdrant_client", "openai")):
             yield "retrieval.qdrant", _describe_missing_packages("qdrant")
     for key in ("retrieval.qdrant.url", "retrieval.embeddings.base_url"):
         url, credential = value_at(root, key), f"{key.rpartition('.')[0]}.api_key"
-        is_open = isinstance(url, str) and url.startswith("http://") and not is_loopback(urlsplit(url).hostname or "")
+        is_open = (
+            isinstance(url, str)
+            and url.startswith("http://")
+            and not is_loopback(urlsplit(url).hostname or "")
+        )
         if is_open and value_at(root, credential) is not None:
-            yield key, f"http:// would send {credential} unencrypted; use https:// or remove the key"
+            yield (
+                key,
+                f"http:// would send {credential} unencrypted; use https:// or remove the key",
+            )
 
 
 PROVIDERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -278,7 +346,10 @@ KINDS_OF_KEYS = {
 
 def _find_provider_problems(root: object) -> Iterator[tuple[str, str]]:
     claude, fallbacks = value_at(root, "claude"), value_at(root, "claude.fallbacks")
-    entries = {f"claude.fallbacks[{n}]": one for n, one in enumerate(fallbacks if isinstance(fallbacks, list) else ())}
+    entries = {
+        f"claude.fallbacks[{n}]": one
+        for n, one in enumerate(fallbacks if isinstance(fallbacks, list) else ())
+    }
     first: dict[str, str] = {}
     for key, entry in {"claude": claude, **entries}.items():
         kind = str(entry.get("kind", "anthropic")) if isinstance(entry, dict) else ""
@@ -297,7 +368,9 @@ def _find_provider_problems(root: object) -> Iterator[tuple[str, str]]:
 
 def _find_missing_folders(root: object) -> Iterator[tuple[str, str]]:
     directory = value_at(root, "prompts.directory")
-    for path, folder in iter_leaves(directory, "prompts.directory") if not isinstance(directory, dict) else ():
+    for path, folder in (
+        iter_leaves(directory, "prompts.directory") if not isinstance(directory, dict) else ()
+    ):
         # not Path.is_dir, which may raise
         if isinstance(folder, str) and folder != "shipped" and not os.path.isdir(folder):  # noqa: PTH112
             yield path, f"there is no folder {os.path.abspath(folder)}"  # noqa: PTH100
@@ -308,7 +381,8 @@ def _collect_secrets(expansion: Expansion, reference: Reference) -> tuple[str, .
     texts = (
         value
         for path, value in iter_leaves(expansion.root)
-        if isinstance(value, str) and (path in expansion.variables or ((key := reference.find(path)) and key.secret))
+        if isinstance(value, str)
+        and (path in expansion.variables or ((key := reference.find(path)) and key.secret))
     )
     return tuple(sorted(set(texts), key=len, reverse=True))
 
@@ -329,7 +403,10 @@ def _find_warnings(settings: Settings, sources: Sources) -> Iterator[str]:
         yield f"{sources.where('claude.temperature')}: has no effect, models accept no temperature; remove the key"
     if not settings.mirror.enabled:
         names = ("cherry_pick",) if settings.test_oracle.url else ("cherry_pick", "test_oracle")
-        entries = {f"repositories[{index}].features": one.features for index, one in enumerate(settings.repositories)}
+        entries = {
+            f"repositories[{index}].features": one.features
+            for index, one in enumerate(settings.repositories)
+        }
         for key, features in {"features": settings.features, **entries}.items():
             for name in names:
                 if getattr(features, name):
@@ -346,7 +423,9 @@ def _find_warnings(settings: Settings, sources: Sources) -> Iterator[str]:
         )
 
 
-def _find_exposed_files(sources: Sources, dotenv: Path | None, files: Mapping[str, Path]) -> Iterator[str]:
+def _find_exposed_files(
+    sources: Sources, dotenv: Path | None, files: Mapping[str, Path]
+) -> Iterator[str]:
     for key, file in files.items():
         if _is_readable_by_others(file):
             yield f"{sources.where(key)}: other users of this machine can read {file}; run chmod 600 on it"
@@ -411,8 +490,12 @@ def read_environment(environ: Mapping[str, str], dotenv: Path | None) -> Mapping
         raise SettingsError([f"{dotenv.absolute()}: {problem}"])
     broken = [binding.original.line for binding in bindings if binding.error]
     if broken:
-        raise SettingsError([f"{dotenv.absolute()}:{line}: invalid line; expected NAME=value" for line in broken])
-    return {b.key: b.value for b in bindings if b.key is not None and b.value is not None} | dict(environ)
+        raise SettingsError(
+            [f"{dotenv.absolute()}:{line}: invalid line; expected NAME=value" for line in broken]
+        )
+    return {b.key: b.value for b in bindings if b.key is not None and b.value is not None} | dict(
+        environ
+    )
 
 
 MASK = "***"
@@ -425,7 +508,9 @@ def collect_secrets(settings: Settings) -> tuple[str, ...]:
     """Return all secrets in the settings, the longest first, so that `masked` leaves no part of a longer secret."""
     leaves = (leaf for _, leaf in iter_leaves(settings.model_dump()))
     found = {leaf.get_secret_value() for leaf in leaves if isinstance(leaf, SecretStr)}
-    for password in (match for pattern in _PASSWORDS for match in pattern.findall(settings.storage.url)):
+    for password in (
+        match for pattern in _PASSWORDS for match in pattern.findall(settings.storage.url)
+    ):
         unquoted = unquote(password)
         found |= {password, unquoted} if len(unquoted) >= _MIN_CHARS else {f":{password}@"}
     return tuple(sorted(found, key=lambda secret: (-len(secret), secret)))
@@ -485,14 +570,22 @@ class SettingsFile:
         if stamps == self._stamps and not self._must_read:
             return False
         now = self._clock_ns()
-        return not any(0 <= now - stamp[1] < MIN_AGE_NS for stamp in stamps.values() if stamp is not None)
+        return not any(
+            0 <= now - stamp[1] < MIN_AGE_NS for stamp in stamps.values() if stamp is not None
+        )
 
     def read(self) -> Settings:
         """Read the settings. Raises `SettingsError`. If a file changes meanwhile, `has_changed` returns True later."""
         self._must_read = False
-        self._stamps = {path: _stamp(path) for path in (self._path, self._dotenv) if path is not None}
+        self._stamps = {
+            path: _stamp(path) for path in (self._path, self._dotenv) if path is not None
+        }
         return load_settings(
-            self._path, self._environ, dotenv=self._dotenv, options=self._options, read_key=self._read_key
+            self._path,
+            self._environ,
+            dotenv=self._dotenv,
+            options=self._options,
+            read_key=self._read_key,
         )
 
     def mark_as_changed(self) -> None:
@@ -500,7 +593,10 @@ class SettingsFile:
         self._must_read = True
 
     def _read_key(self, path: Path) -> bytes:
-        self._stamps = {**self._stamps, path: _stamp(path)}  # before reading, so that a later change is detected
+        self._stamps = {
+            **self._stamps,
+            path: _stamp(path),
+        }  # before reading, so that a later change is detected
         return _read_file(path)
 
 
@@ -529,7 +625,9 @@ NEEDS_RESTART = (
 class SettingsReload:
     settings: Settings  # the settings as read, but with the old value of each key in `waiting`
     changed: tuple[str, ...]  # keys with a new value: "github.token", "repositories"
-    waiting: tuple[str, ...]  # keys whose new value needs a restart, with line: "config/settings.yaml:3 (server.port)"
+    waiting: tuple[
+        str, ...
+    ]  # keys whose new value needs a restart, with line: "config/settings.yaml:3 (server.port)"
 
 
 def plan_reload(running: Settings, read: Settings) -> SettingsReload:
@@ -550,17 +648,25 @@ def plan_reload(running: Settings, read: Settings) -> SettingsReload:
         where = read.sources.where("features.signature_validation")
         listens = f"the running service listens on {settings.server.host}"
         advice = "set it to true, or set server.host to 127.0.0.1 and restart HLS"
-        raise SettingsError([f"{where}: false is allowed on a loopback host only, but {listens}; {advice}"])
+        raise SettingsError(
+            [f"{where}: false is allowed on a loopback host only, but {listens}; {advice}"]
+        )
     return SettingsReload(settings, tuple(_changed(running, settings)), tuple(waiting))
 
 
 def _changed(before: Settings, after: Settings) -> Iterator[str]:
     for section in Settings.model_fields:
         old, new = getattr(before, section), getattr(after, section)
-        if isinstance(new, tuple):  # an entry overrides also with a value that is the general default
+        if isinstance(
+            new, tuple
+        ):  # an entry overrides also with a value that is the general default
             if [entry.model_dump(exclude_unset=True) for entry in old] != [
                 entry.model_dump(exclude_unset=True) for entry in new
             ]:
                 yield section
         else:
-            yield from (f"{section}.{n}" for n in type(new).model_fields if getattr(old, n) != getattr(new, n))
+            yield from (
+                f"{section}.{n}"
+                for n in type(new).model_fields
+                if getattr(old, n) != getattr(new, n)
+            )

@@ -77,7 +77,8 @@ OTHER_WEBHOOK_PATH = "/webhooks/github"
 
 class TrustedProxy(Section):
     networks: tuple[Network, ...] = Field(
-        min_length=1, description="networks of the proxy: the header of any other client does not count"
+        min_length=1,
+        description="networks of the proxy: the header of any other client does not count",
     )
     user_header: HeaderName = Field(
         description="header with the login; the proxy must set it in each request, or remove the client's"
@@ -86,9 +87,12 @@ class TrustedProxy(Section):
 
 class Server(Section):
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
-    port: Integer = Field(8000, ge=0, le=65535, description="TCP port; 0 takes a free one and prints it")
+    port: Integer = Field(
+        8000, ge=0, le=65535, description="TCP port; 0 takes a free one and prints it"
+    )
     public_url: HttpUrl | None = Field(
-        None, description="address at which people open the console, if a proxy with TLS is in front of it"
+        None,
+        description="address at which people open the console, if a proxy with TLS is in front of it",
     )
     webhook_path: UrlPath = Field("/webhook", description="path that GitHub posts to")
     api_key: SharedSecret | None = Field(
@@ -97,13 +101,17 @@ class Server(Section):
         "need in X-API-Key; at least 16 bytes",
     )
     trusted_proxy: TrustedProxy | None = Field(
-        None, description="proxy that signs people in, and names them in a header; beside api_key, or in place of it"
+        None,
+        description="proxy that signs people in, and names them in a header; beside api_key, or in place of it",
     )
     viewers: tuple[UserGlob, ...] = Field(
         (), description="globs of people whom the proxy signs in, and who may only read"
     )
     max_body_bytes: Integer = Field(
-        25_000_000, ge=1024, le=100_000_000, description="largest webhook body; a larger one is answered 413"
+        25_000_000,
+        ge=1024,
+        le=100_000_000,
+        description="largest webhook body; a larger one is answered 413",
     )
     max_connections: Integer = Field(
         500,
@@ -111,15 +119,21 @@ class Server(Section):
         le=20_000,
         description="connections open at once; one more closes the connection that has been idle longest",
     )
-    header_timeout_s: Number = Field(10.0, gt=0, le=60, description="time for a request's headers to arrive")
+    header_timeout_s: Number = Field(
+        10.0, gt=0, le=60, description="time for a request's headers to arrive"
+    )
     body_timeout_s: Number = Field(
         10.0, gt=0, le=60, description="time for a body to arrive; a slower one is answered 408"
     )
     sync_timeout_s: Number = Field(
-        8.0, gt=0, le=9.5, description="longest wait for the outcome when features.async_processing is false"
+        8.0,
+        gt=0,
+        le=9.5,
+        description="longest wait for the outcome when features.async_processing is false",
     )
     expect_webhook_within_h: Hours | None = Field(
-        None, description="longest time without any webhook before /health is degraded; unset: no limit"
+        None,
+        description="longest time without any webhook before /health is degraded; unset: no limit",
     )
 
     @property
@@ -157,13 +171,17 @@ class Github(Section):
     model_config = ConfigDict(json_schema_extra=_exactly_one("app", "token", "tokens"))
 
     app: GithubApp | None = Field(None, description="GitHub App as which HLS reads and writes")
-    token: Credential | None = Field(None, description="token that reads and writes as HLS's account; in place of app")
+    token: Credential | None = Field(
+        None, description="token that reads and writes as HLS's account; in place of app"
+    )
     tokens: Tokens | None = Field(
         None,
         description="in place of token: the first is used; the next ones take over while GitHub rejects it or its "
         "limit is used up",
     )
-    webhook_secret: SharedSecrets = Field(description="secret of the webhook, at least 16 bytes; a list while rotating")
+    webhook_secret: SharedSecrets = Field(
+        description="secret of the webhook, at least 16 bytes; a list while rotating"
+    )
     base_url: HttpUrl = Field("https://api.github.com", description="address of GitHub's API")
     min_seconds_between_writes: Number = Field(
         1.0, ge=0, le=60, description="pause between two writes to GitHub, over all workers"
@@ -206,7 +224,9 @@ def _default_url(section: Mapping[str, Any]) -> str:
 
 class Price(Section):
     input: Number = Field(ge=0, le=10_000, description="US dollars for a million tokens of prompts")
-    output: Number = Field(ge=0, le=10_000, description="US dollars for a million tokens of replies")
+    output: Number = Field(
+        ge=0, le=10_000, description="US dollars for a million tokens of replies"
+    )
 
 
 class Provider(Section):
@@ -221,14 +241,18 @@ class Provider(Section):
     api_key: Credential = Field(
         description="key of the service; with access_key_id the secret key, for vertex the key file in one line"
     )
-    model: str = Field("claude-haiku-5-5", min_length=1, description="model for prompts that name none")
+    model: str = Field(
+        "claude-haiku-5-5", min_length=1, description="model for prompts that name none"
+    )
     review_model: str | None = Field(
         None, min_length=1, description="model for reviews of pull requests; unset: that of model"
     )
     region: RegionName | None = Field(None, description="region of bedrock or vertex")
     project: str | None = Field(None, min_length=1, description="Google Cloud project of vertex")
     access_key_id: str | None = Field(
-        None, min_length=1, description="AWS access key of bedrock; unset: api_key is a Bedrock API key"
+        None,
+        min_length=1,
+        description="AWS access key of bedrock; unset: api_key is a Bedrock API key",
     )
     api_version: str = Field("2024-10-21", min_length=1, description="API version of azure")
     base_url: HttpUrl = Field(
@@ -237,9 +261,12 @@ class Provider(Section):
         json_schema_extra={"default": ANTHROPIC_URL},
     )
     structured_output: bool = Field(
-        True, description="let the service enforce the schema of replies; false: the prompt asks for JSON"
+        True,
+        description="let the service enforce the schema of replies; false: the prompt asks for JSON",
     )
-    price: Price | None = Field(None, description="price of the service's models, in place of the list price")
+    price: Price | None = Field(
+        None, description="price of the service's models, in place of the list price"
+    )
 
     @property
     def is_claude_api(self) -> bool:
@@ -257,7 +284,9 @@ class Claude(Provider):
         4000, ge=256, le=64000, description="longest reply, in tokens, for prompts that name none"
     )
     temperature: Number | None = Field(None, description="accepted for old files; has no effect")
-    requests_per_second: Number = Field(2.0, gt=0, le=1000, description="limit on the rate of calls, over all workers")
+    requests_per_second: Number = Field(
+        2.0, gt=0, le=1000, description="limit on the rate of calls, over all workers"
+    )
     calls_per_hour: Integer = Field(
         200, ge=1, le=100_000, description="hard limit; when it is reached, deliveries wait"
     )
@@ -284,7 +313,10 @@ class Claude(Provider):
     @property
     def providers(self) -> Mapping[str, Provider]:
         """All providers by key path, the first one first: {"claude": ..., "claude.fallbacks[0]": ...}."""
-        return {"claude": self, **{f"claude.fallbacks[{n}]": one for n, one in enumerate(self.fallbacks)}}
+        return {
+            "claude": self,
+            **{f"claude.fallbacks[{n}]": one for n, one in enumerate(self.fallbacks)},
+        }
 
     def find_key(self, provider: Provider) -> str:
         """Return the key path of one of the providers."""
@@ -303,7 +335,11 @@ class Claude(Provider):
         if not name:
             return self, self.default_model(is_review=is_review)
         prefix, slash, model = name.partition("/")
-        named = [one for one in self.providers.values() if self.fallbacks and slash and one.name == prefix]
+        named = [
+            one
+            for one in self.providers.values()
+            if self.fallbacks and slash and one.name == prefix
+        ]
         return (named[0], resolve_model(model)) if named else (self, resolve_model(name))
 
     def name_model(self, provider: Provider, model: str) -> str:
@@ -318,30 +354,46 @@ class Storage(Section):
         description="sqlite:///relative/path, sqlite:////absolute/path or postgresql+psycopg://user:password@host/name",
     )
     keep_days: Integer = Field(
-        90, ge=31, le=3650, description="how long finished deliveries are kept; counters are kept forever"
+        90,
+        ge=31,
+        le=3650,
+        description="how long finished deliveries are kept; counters are kept forever",
     )
     body_days: Integer = Field(
-        14, ge=1, le=3650, description="how long the bodies of finished deliveries are kept as received"
+        14,
+        ge=1,
+        le=3650,
+        description="how long the bodies of finished deliveries are kept as received",
     )
 
 
 class Budget(Section):
-    day_usd: Usd | None = Field(None, description="most that calls to Claude of one day (UTC) may cost")
-    month_usd: Usd | None = Field(None, description="most that calls to Claude of one month (UTC) may cost")
+    day_usd: Usd | None = Field(
+        None, description="most that calls to Claude of one day (UTC) may cost"
+    )
+    month_usd: Usd | None = Field(
+        None, description="most that calls to Claude of one month (UTC) may cost"
+    )
 
 
 class RepositoryBudget(Budget):
-    name: RepositoryName = Field(description="owner/repo, or a glob, whose repositories share the budget")
+    name: RepositoryName = Field(
+        description="owner/repo, or a glob, whose repositories share the budget"
+    )
 
 
 class Budgets(Section):
     total: Budget = Field(default_factory=Budget, description="for everything")
-    repositories: tuple[RepositoryBudget, ...] = Field((), min_length=1, description="for repositories")
+    repositories: tuple[RepositoryBudget, ...] = Field(
+        (), min_length=1, description="for repositories"
+    )
     outsiders: Budget = Field(
-        default_factory=Budget, description="for each account without write permission to the repository"
+        default_factory=Budget,
+        description="for each account without write permission to the repository",
     )
     exceeded: Literal["wait", "ignore"] = Field(
-        "wait", description="what deliveries do whose next call does not fit: wait for the next day or month, or end"
+        "wait",
+        description="what deliveries do whose next call does not fit: wait for the next day or month, or end",
     )
 
 
@@ -359,7 +411,8 @@ class Prompts(Section):
         description="which prompt an event uses, if several match, none is wanted, or one is to run as a shadow",
     )
     variables: Mapping[VariableName, VariableValue] = Field(
-        default_factory=dict, description="values that templates read as config.NAME, for all repositories"
+        default_factory=dict,
+        description="values that templates read as config.NAME, for all repositories",
     )
 
     @property
@@ -373,7 +426,10 @@ class Prompts(Section):
         folders = self.directory
         if folders == DEFAULT_FOLDERS and folders[0].absolute() == shipped.PROMPTS:  # in a checkout
             folders = folders[:1]
-        return {f"prompts.directory[{index}]": _find_folder(folder) for index, folder in enumerate(folders)}
+        return {
+            f"prompts.directory[{index}]": _find_folder(folder)
+            for index, folder in enumerate(folders)
+        }
 
 
 def _find_folder(folder: Path) -> Path:
@@ -385,26 +441,46 @@ class Limits(Section):
         24, ge=1, le=200, description="deliveries processed at the same time, over all machines"
     )
     max_attempts: Integer = Field(
-        4, ge=1, le=100, description="failures caused by a delivery itself before it becomes a dead letter"
+        4,
+        ge=1,
+        le=100,
+        description="failures caused by a delivery itself before it becomes a dead letter",
     )
     max_crashes: Integer = Field(
-        10, ge=1, le=1000, description="leases that expire without progress before a delivery becomes a dead letter"
+        10,
+        ge=1,
+        le=1000,
+        description="leases that expire without progress before a delivery becomes a dead letter",
     )
     retry_backoff_s: Number = Field(
         5.0, gt=0, le=300, description="first pause after a failure; doubled, at most 300 s"
     )
     give_up_after_h: Number = Field(
-        24.0, gt=0, le=8760, description="how long deliveries are retried during an outage of GitHub or Claude"
+        24.0,
+        gt=0,
+        le=8760,
+        description="how long deliveries are retried during an outage of GitHub or Claude",
     )
     replay_window_h: Number = Field(
-        72.0, ge=0, le=8760, description="how long a body is recognised as a duplicate under another delivery id"
+        72.0,
+        ge=0,
+        le=8760,
+        description="how long a body is recognised as a duplicate under another delivery id",
     )
-    shutdown_s: Number = Field(20.0, ge=0, le=600, description="time for running steps to finish after SIGTERM")
+    shutdown_s: Number = Field(
+        20.0, ge=0, le=600, description="time for running steps to finish after SIGTERM"
+    )
     lease_s: Number = Field(
-        30.0, ge=5, le=3600, description="how long a worker keeps its delivery without renewing its lease"
+        30.0,
+        ge=5,
+        le=3600,
+        description="how long a worker keeps its delivery without renewing its lease",
     )
     settle_s: Number = Field(
-        5.0, ge=0, le=600, description="how long a push to a pull request waits for a newer one, which supersedes it"
+        5.0,
+        ge=0,
+        le=600,
+        description="how long a push to a pull request waits for a newer one, which supersedes it",
     )
     thread_runs_per_hour: Integer = Field(
         20,
@@ -417,33 +493,54 @@ class Limits(Section):
 class Labels(Section):
     create: bool = Field(True, description="create HLS's labels in repositories that lack them")
     allow: tuple[LabelGlob, ...] = Field(("*",), description="globs of labels that may be set")
-    deny: tuple[LabelGlob, ...] = Field((), description="globs of labels that are never set, whatever a prompt says")
-    suggest: bool = Field(
-        False, description="let Claude choose from the repository's own labels, which the prompt then lists"
+    deny: tuple[LabelGlob, ...] = Field(
+        (), description="globs of labels that are never set, whatever a prompt says"
     )
-    min_confidence: Confidence = Field(0.7, description="least confidence with which such a label is set")
-    min_field_confidence: Confidence = Field(0.0, description="the same for the labels of the fields of an issue")
-    issue_type: bool = Field(False, description="set the type of issues that have none, by kind: Bug, Feature or Task")
+    suggest: bool = Field(
+        False,
+        description="let Claude choose from the repository's own labels, which the prompt then lists",
+    )
+    min_confidence: Confidence = Field(
+        0.7, description="least confidence with which such a label is set"
+    )
+    min_field_confidence: Confidence = Field(
+        0.0, description="the same for the labels of the fields of an issue"
+    )
+    issue_type: bool = Field(
+        False, description="set the type of issues that have none, by kind: Bug, Feature or Task"
+    )
     assess: tuple[Assessed, ...] = Field(
-        ("issues",), description="what gets labels for priority and difficulty: issues, pull_requests"
+        ("issues",),
+        description="what gets labels for priority and difficulty: issues, pull_requests",
     )
 
 
 class Comments(Section):
-    language: Language | None = Field(None, description="language that HLS writes in; unset: that of the conversation")
-    tone: Tone = Field("neutral", description="neutral: to the point; friendly: patient and inviting; formal: reserved")
+    language: Language | None = Field(
+        None, description="language that HLS writes in; unset: that of the conversation"
+    )
+    tone: Tone = Field(
+        "neutral",
+        description="neutral: to the point; friendly: patient and inviting; formal: reserved",
+    )
     length: Length = Field(
-        "normal", description="short: what is needed to act; normal: as prompts say; detailed: with reasons and steps"
+        "normal",
+        description="short: what is needed to act; normal: as prompts say; detailed: with reasons and steps",
     )
     summary: Summary = Field(
         "on_findings",
         description="on_findings: comments only if something was found or is missing; always: also with only a summary",
     )
-    layout: Layout = Field("list", description="list: findings one below the other; table: a table for each file")
-    files: bool = Field(
-        False, description="ask for a sentence on each changed file, at most 30, and show them below each review"
+    layout: Layout = Field(
+        "list", description="list: findings one below the other; table: a table for each file"
     )
-    show_prompt: bool = Field(False, description="name the prompt and its version in the footer of comments")
+    files: bool = Field(
+        False,
+        description="ask for a sentence on each changed file, at most 30, and show them below each review",
+    )
+    show_prompt: bool = Field(
+        False, description="name the prompt and its version in the footer of comments"
+    )
     about_url: LinkUrl | None = Field(
         None, description="address of the page that the footer of comments links to; unset: no link"
     )
@@ -462,14 +559,18 @@ class EffectiveLabels(Labels):
     """The `labels` settings of one repository. HLS sets only labels that match all of its lists of allowed ones."""
 
     repository_allow: tuple[str, ...] = ("*",)  # `labels.allow` of `.github/hls.yaml`
-    repository_allow_source: str = ""  # ".github/hls.yaml:3 (labels.allow)"; "" if the repository does not set it
+    repository_allow_source: str = (
+        ""  # ".github/hls.yaml:3 (labels.allow)"; "" if the repository does not set it
+    )
     organization_allow: tuple[str, ...] = ("*",)  # the same of the organisation's file
     organization_allow_source: str = ""
 
 
 class Findings(Section):
     min_severity: Severity = Field("low", description="least severe finding that a comment shows")
-    min_confidence: Confidence = Field(0.0, description="least certain finding that a comment shows")
+    min_confidence: Confidence = Field(
+        0.0, description="least certain finding that a comment shows"
+    )
 
 
 class Review(Section):
@@ -478,47 +579,88 @@ class Review(Section):
         min_length=1,
         description="what findings are about: bugs, security, performance, style; Claude is asked for these",
     )
-    when: When = Field("push", description="what is reviewed unasked: each push, what is opened, nothing, or a label's")
-    max_inline: Integer = Field(5, ge=0, le=50, description="most comments of one review on lines of a pull request")
-    verify: bool = Field(True, description="take a second look at new findings that would fail the check or are unsure")
-    guidance: bool = Field(True, description="show Claude .github/hls.md and AGENTS.md of the base branch")
-    linked_issues: bool = Field(True, description="show Claude the issues that the pull request closes, at most 3")
-    merge_state: bool = Field(False, description="say in the comment what prevents the merge, as GitHub says")
-    functions: bool = Field(True, description="show Claude the lines above a hunk in its function, and other places")
-    context_tokens: Integer = Field(
-        4_000, ge=0, le=20_000, description="most tokens of other places of the repository in one call; 0: none"
+    when: When = Field(
+        "push",
+        description="what is reviewed unasked: each push, what is opened, nothing, or a label's",
     )
-    max_usd: Usd = Field(2.0, description="most that the calls to Claude for one event of a pull request may cost")
+    max_inline: Integer = Field(
+        5, ge=0, le=50, description="most comments of one review on lines of a pull request"
+    )
+    verify: bool = Field(
+        True,
+        description="take a second look at new findings that would fail the check or are unsure",
+    )
+    guidance: bool = Field(
+        True, description="show Claude .github/hls.md and AGENTS.md of the base branch"
+    )
+    linked_issues: bool = Field(
+        True, description="show Claude the issues that the pull request closes, at most 3"
+    )
+    merge_state: bool = Field(
+        False, description="say in the comment what prevents the merge, as GitHub says"
+    )
+    functions: bool = Field(
+        True, description="show Claude the lines above a hunk in its function, and other places"
+    )
+    context_tokens: Integer = Field(
+        4_000,
+        ge=0,
+        le=20_000,
+        description="most tokens of other places of the repository in one call; 0: none",
+    )
+    max_usd: Usd = Field(
+        2.0, description="most that the calls to Claude for one event of a pull request may cost"
+    )
     max_usd_per_pull_request: Usd = Field(
-        10.0, description="most that the calls to Claude for all events of one pull request may cost"
+        10.0,
+        description="most that the calls to Claude for all events of one pull request may cost",
     )
     check: bool = Field(
-        True, description="show a check on the head commit of a pull request: a check run, or with a token a status"
+        True,
+        description="show a check on the head commit of a pull request: a check run, or with a token a status",
     )
     incomplete: Literal["neutral", "failure"] = Field(
-        "neutral", description="conclusion of the check if a file was not reviewed as a whole, or a finding not proved"
+        "neutral",
+        description="conclusion of the check if a file was not reviewed as a whole, or a finding not proved",
     )
     fail_on: Severity | None = Field(
-        None, description="least severe open finding that makes the check fail; unset: findings never do"
+        None,
+        description="least severe open finding that makes the check fail; unset: findings never do",
     )
 
 
 class PullRequests(Section):
     title: TitleMode = Field(
-        False, description="check: set the check HLS title, which needs a conventional title; suggest: one in reviews"
+        False,
+        description="check: set the check HLS title, which needs a conventional title; suggest: one in reviews",
     )
     title_types: TitleTypes = Field(
-        ("feat", "fix", "docs", "style", "refactor", "perf", "test", "build", "ci", "chore", "revert"),
+        (
+            "feat",
+            "fix",
+            "docs",
+            "style",
+            "refactor",
+            "perf",
+            "test",
+            "build",
+            "ci",
+            "chore",
+            "revert",
+        ),
         description="types of conventional titles, at most 20",
     )
-    reviewers: ReviewersMode = Field(False, description="suggest: name reviewers; request: also request their reviews")
+    reviewers: ReviewersMode = Field(
+        False, description="suggest: name reviewers; request: also request their reviews"
+    )
 
 
 class RepositoryRetrieval(Section):
     """The keys of `retrieval` that an entry of `repositories` can override."""
 
     enabled: bool = Field(
-        True, description="answer questions from the documents of the default branch, which are indexed"
+        True,
+        description="answer questions from the documents of the default branch, which are indexed",
     )
 
 
@@ -527,13 +669,19 @@ class Qdrant(Section):
 
     model_config = ConfigDict(json_schema_extra=_exactly_one("url", "path"))
 
-    url: ServerUrl | None = Field(None, description="address of a Qdrant server; port 6333 if it names none")
-    path: Path | None = Field(None, description="folder for the vectors, in place of a server; for one process")
+    url: ServerUrl | None = Field(
+        None, description="address of a Qdrant server; port 6333 if it names none"
+    )
+    path: Path | None = Field(
+        None, description="folder for the vectors, in place of a server; for one process"
+    )
     api_key: Credential | None = Field(None, description="key of the server")
 
 
 class Embeddings(Section):
-    base_url: ServerUrl = Field(description="address of an OpenAI-compatible service, which gets the documents' text")
+    base_url: ServerUrl = Field(
+        description="address of an OpenAI-compatible service, which gets the documents' text"
+    )
     api_key: Credential | None = Field(None, description="key of the service")
     model: Annotated[str, Expected("a name without spaces")] = Field(
         pattern="^[!-~]{1,80}$", description="its model; another one embeds all documents again"
@@ -544,21 +692,28 @@ class Retrieval(RepositoryRetrieval):
     """`qdrant` and `embeddings` are both set or both unset."""
 
     model_config = ConfigDict(
-        json_schema_extra={"dependentRequired": {"qdrant": ["embeddings"], "embeddings": ["qdrant"]}}
+        json_schema_extra={
+            "dependentRequired": {"qdrant": ["embeddings"], "embeddings": ["qdrant"]}
+        }
     )
 
-    qdrant: Qdrant | None = Field(None, description="database of vectors, which finds sections by their meaning")
+    qdrant: Qdrant | None = Field(
+        None, description="database of vectors, which finds sections by their meaning"
+    )
     embeddings: Embeddings | None = Field(None, description="service that computes the vectors")
 
 
 class Similar(Section):
     enabled: bool = Field(
-        False, description="compare a new issue with older open ones, and name one that may be about the same"
+        False,
+        description="compare a new issue with older open ones, and name one that may be about the same",
     )
 
 
 class OracleService(Section):
-    url: ServerUrl | None = Field(None, description="service that /test-oracle asks in place of Claude")
+    url: ServerUrl | None = Field(
+        None, description="service that /test-oracle asks in place of Claude"
+    )
 
 
 class RepositoryFeatures(Section):
@@ -566,10 +721,16 @@ class RepositoryFeatures(Section):
 
     auto_labeling: bool = Field(True, description="set labels")
     auto_commenting: bool = Field(True, description="write comments")
-    dry_run: bool = Field(False, description="do everything except write to GitHub; what would be written is stored")
+    dry_run: bool = Field(
+        False, description="do everything except write to GitHub; what would be written is stored"
+    )
     drafts: bool = Field(False, description="process draft pull requests")
-    bots: Bots = Field(False, description="process what other bots open: all, none, or those of a list of globs")
-    cherry_pick: bool = Field(False, description="answer the command /cherry-pick BRANCH; it needs the mirror")
+    bots: Bots = Field(
+        False, description="process what other bots open: all, none, or those of a list of globs"
+    )
+    cherry_pick: bool = Field(
+        False, description="answer the command /cherry-pick BRANCH; it needs the mirror"
+    )
     test_oracle: bool = Field(False, description="answer the command /test-oracle")
     repository_settings: bool = Field(
         True, description="apply .github/hls.yaml of the repository and hls.yaml of ORG/.github"
@@ -584,7 +745,9 @@ class RepositoryFeatures(Section):
 
 
 class Features(RepositoryFeatures):
-    signature_validation: bool = Field(True, description="check GitHub's signature; false only on a loopback host")
+    signature_validation: bool = Field(
+        True, description="check GitHub's signature; false only on a loopback host"
+    )
     async_processing: bool = Field(True, description="respond before the delivery is processed")
 
 
@@ -595,17 +758,24 @@ def _login_pattern(glob: str) -> re.Pattern[str]:
 
 
 class RepositoryPrompts(Section):
-    use: Mapping[EventKey, PromptUse] = Field(default_factory=dict, description="overrides prompts.use, event by event")
+    use: Mapping[EventKey, PromptUse] = Field(
+        default_factory=dict, description="overrides prompts.use, event by event"
+    )
 
 
 class RepositoryPaths(Section):
     ignore: tuple[PathGlob, ...] = Field(
-        (), description="globs of files in pull requests that Claude is not shown; ** matches any number of folders"
+        (),
+        description="globs of files in pull requests that Claude is not shown; ** matches any number of folders",
     )
 
 
 def _drop_nulls(section: object) -> object:
-    return {key: value for key, value in section.items() if value is not None} if isinstance(section, dict) else section
+    return (
+        {key: value for key, value in section.items() if value is not None}
+        if isinstance(section, dict)
+        else section
+    )
 
 
 _WithoutNulls = BeforeValidator(_drop_nulls)  # a key without a value overrides nothing
@@ -615,8 +785,12 @@ class Repository(Section):
     """An entry of `repositories`. The keys that are set in one of its sections, such as `labels`, override those of the
     section with the same name."""
 
-    name: RepositoryName = Field(description="owner/repo, or a glob such as owner/*; the most specific entry wins")
-    enabled: bool = Field(True, description="false: events of the repository are ignored, with that reason")
+    name: RepositoryName = Field(
+        description="owner/repo, or a glob such as owner/*; the most specific entry wins"
+    )
+    enabled: bool = Field(
+        True, description="false: events of the repository are ignored, with that reason"
+    )
     events: tuple[EventKey, ...] = Field(
         ("issues", "pull_request", "pull_request_review", "workflow_run"),
         min_length=1,
@@ -628,36 +802,55 @@ class Repository(Section):
     webhook_secret: SharedSecrets | None = Field(
         None, description="secret of this repository's webhook; overrides github.webhook_secret"
     )
-    labels: Annotated[Labels, _WithoutNulls] = Field(default_factory=Labels, description="overrides of labels")
+    labels: Annotated[Labels, _WithoutNulls] = Field(
+        default_factory=Labels, description="overrides of labels"
+    )
     comments: Annotated[RepositoryComments, _WithoutNulls] = Field(
         default_factory=RepositoryComments, description="overrides of comments"
     )
     features: Annotated[RepositoryFeatures, _WithoutNulls] = Field(
         default_factory=RepositoryFeatures, description="overrides of features"
     )
-    prompts: RepositoryPrompts = Field(default_factory=RepositoryPrompts, description="overrides of prompts.use")
-    paths: RepositoryPaths = Field(default_factory=RepositoryPaths, description="files that are left out")
-    variables: Mapping[VariableName, VariableValue] = Field(
-        default_factory=dict, description="values of this repository; override prompts.variables, name by name"
+    prompts: RepositoryPrompts = Field(
+        default_factory=RepositoryPrompts, description="overrides of prompts.use"
     )
-    findings: Annotated[Findings, _WithoutNulls] = Field(default_factory=Findings, description="overrides of findings")
-    review: Annotated[Review, _WithoutNulls] = Field(default_factory=Review, description="overrides of review")
+    paths: RepositoryPaths = Field(
+        default_factory=RepositoryPaths, description="files that are left out"
+    )
+    variables: Mapping[VariableName, VariableValue] = Field(
+        default_factory=dict,
+        description="values of this repository; override prompts.variables, name by name",
+    )
+    findings: Annotated[Findings, _WithoutNulls] = Field(
+        default_factory=Findings, description="overrides of findings"
+    )
+    review: Annotated[Review, _WithoutNulls] = Field(
+        default_factory=Review, description="overrides of review"
+    )
     pull_requests: Annotated[PullRequests, _WithoutNulls] = Field(
         default_factory=PullRequests, description="overrides of pull_requests"
     )
     retrieval: Annotated[RepositoryRetrieval, _WithoutNulls] = Field(
         default_factory=RepositoryRetrieval, description="overrides of retrieval"
     )
-    similar: Annotated[Similar, _WithoutNulls] = Field(default_factory=Similar, description="overrides of similar")
+    similar: Annotated[Similar, _WithoutNulls] = Field(
+        default_factory=Similar, description="overrides of similar"
+    )
 
 
 class CatchUp(Section):
     enabled: bool = Field(
-        True, description="read the webhooks that GitHub could not deliver from its API, at start and at intervals"
+        True,
+        description="read the webhooks that GitHub could not deliver from its API, at start and at intervals",
     )
-    interval_m: Number = Field(10.0, ge=1, le=1440, description="pause between two runs, in minutes")
+    interval_m: Number = Field(
+        10.0, ge=1, le=1440, description="pause between two runs, in minutes"
+    )
     window_h: Number = Field(
-        72.0, gt=0, le=72, description="age up to which a missed webhook is processed; GitHub keeps them for 72 h"
+        72.0,
+        gt=0,
+        le=72,
+        description="age up to which a missed webhook is processed; GitHub keeps them for 72 h",
     )
     hook_id: Integer | None = Field(
         None,
@@ -668,11 +861,18 @@ class CatchUp(Section):
 
 
 class Mirror(Section):
-    enabled: bool = Field(True, description="let git fetch the reviewed commits, to read files that are not changed")
-    directory: Path = Field(Path("data/mirror"), description="folder of the mirrors; it may be deleted at any time")
+    enabled: bool = Field(
+        True, description="let git fetch the reviewed commits, to read files that are not changed"
+    )
+    directory: Path = Field(
+        Path("data/mirror"), description="folder of the mirrors; it may be deleted at any time"
+    )
     max_mb: Integer = Field(500, ge=1, le=100_000, description="largest mirror of one repository")
     total_mb: Integer = Field(
-        5_000, ge=1, le=10_000_000, description="size of all mirrors; what was not used for longest is deleted"
+        5_000,
+        ge=1,
+        le=10_000_000,
+        description="size of all mirrors; what was not used for longest is deleted",
     )
     min_free_mb: Integer = Field(
         1_000,
@@ -684,16 +884,22 @@ class Mirror(Section):
 
 
 class Logging(Section):
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least severe level that is logged")
-    format: Literal["json", "text"] | None = Field(
-        None, description="json: one object per line; text: for people; unset: text on a terminal, json elsewhere"
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="least severe level that is logged"
     )
-    ignored: Literal["info", "debug"] = Field("info", description="level of the line about a webhook that is ignored")
+    format: Literal["json", "text"] | None = Field(
+        None,
+        description="json: one object per line; text: for people; unset: text on a terminal, json elsewhere",
+    )
+    ignored: Literal["info", "debug"] = Field(
+        "info", description="level of the line about a webhook that is ignored"
+    )
 
 
 class Metrics(Section):
     authors: bool = Field(
-        False, description="store the authors of issues and pull requests, and show the figures of each author"
+        False,
+        description="store the authors of issues and pull requests, and show the figures of each author",
     )
 
 
@@ -771,7 +977,10 @@ class Settings(Section):
     @cached_property  # the receiver needs it for each ignored webhook
     def folders_above(self) -> tuple[str, ...]:
         """The folders above the settings file and above the prompt folders, the longest first: ("/srv/hls/", ...)."""
-        files = (Path(self.sources.file), *(folder.absolute() for folder in self.prompts.folders.values()))
+        files = (
+            Path(self.sources.file),
+            *(folder.absolute() for folder in self.prompts.folders.values()),
+        )
         return tuple(sorted({f"{file.parent}/" for file in files}, key=len, reverse=True))
 
     @property
@@ -791,9 +1000,17 @@ RETIRED_MODELS: Mapping[str, tuple[str, str]] = {
     model: (retired_on, successor)
     for retired_on, successor, models in (
         ("2024-11-06", SONNET, "claude-1.0 claude-1.1 claude-1.2 claude-1.3 claude-1.3-100k"),
-        ("2024-11-06", HAIKU, "claude-instant-1.0 claude-instant-1.1 claude-instant-1.1-100k claude-instant-1.2"),
+        (
+            "2024-11-06",
+            HAIKU,
+            "claude-instant-1.0 claude-instant-1.1 claude-instant-1.1-100k claude-instant-1.2",
+        ),
         ("2025-07-21", SONNET, "claude-2.0 claude-2.1 claude-3-sonnet-20240229"),
-        ("2025-10-28", SONNET, "claude-3-5-sonnet-20240620 claude-3-5-sonnet-20241022 claude-3-5-sonnet-latest"),
+        (
+            "2025-10-28",
+            SONNET,
+            "claude-3-5-sonnet-20240620 claude-3-5-sonnet-20241022 claude-3-5-sonnet-latest",
+        ),
         ("2026-01-05", OPUS, "claude-3-opus-20240229 claude-3-opus-latest"),
         ("2026-02-19", SONNET, "claude-3-7-sonnet-20250219 claude-3-7-sonnet-latest"),
         ("2026-02-19", HAIKU, "claude-3-5-haiku-20241022 claude-3-5-haiku-latest"),
@@ -818,4 +1035,8 @@ def resolve_model(model: str) -> str:
 def describe_retirement(model: str) -> str | None:
     """Return a sentence with the retirement date and successor of a Claude model; None if it is not retired."""
     retired_on, successor = RETIRED_MODELS.get(model, ("", model))
-    return f"{model} was retired on {retired_on}; {successor} is used in its place" if retired_on else None
+    return (
+        f"{model} was retired on {retired_on}; {successor} is used in its place"
+        if retired_on
+        else None
+    )

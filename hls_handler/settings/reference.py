@@ -26,7 +26,11 @@ def json_schema(model: type[BaseModel], *, mode: JsonSchemaMode = "validation") 
     def translate(node: Any) -> Any:
         if isinstance(node, list):
             return [translate(item) for item in node]
-        return {_KEYWORDS.get(k, k): translate(v) for k, v in node.items()} if isinstance(node, dict) else node
+        return (
+            {_KEYWORDS.get(k, k): translate(v) for k, v in node.items()}
+            if isinstance(node, dict)
+            else node
+        )
 
     schema: Schema = translate(model.model_json_schema(mode=mode))
     return schema
@@ -81,7 +85,9 @@ class Reference:
         """Return "repositories[].events[]" for "repositories[0].events[2]", "fields.*.type" for "fields.team.type"."""
         general = re.sub(r"\[\d+\]", "[]", path)
         maps = (one for one in self._by_path if "*" in one)
-        matching = [one for one in maps if re.fullmatch(re.escape(one).replace(r"\*", ".+"), general)]
+        matching = [
+            one for one in maps if re.fullmatch(re.escape(one).replace(r"\*", ".+"), general)
+        ]
         return general if general in self._by_path else max(matching, key=len, default=general)
 
 
@@ -107,14 +113,28 @@ def _iter_rows(section: Schema, definitions: Mapping[str, Schema], prefix: str) 
             yield from _iter_rows(below, definitions, f"{path}.")
         elif "properties" in item:
             one = _describe_section(item)
-            yield Key(path, "section", meaning, f"a list with at least one entry, each {one}", default, secret=False)
+            yield Key(
+                path,
+                "section",
+                meaning,
+                f"a list with at least one entry, each {one}",
+                default,
+                secret=False,
+            )
             yield Key(f"{path}[]", "item", "", one, REQUIRED, secret=False)
             yield from _iter_rows(item, definitions, f"{path}[].")
         else:
             secret = any(map(_is_secret, (*kinds, item, *values)))
             yield Key(path, "key", meaning, _describe_value(name, field), default, secret)
             for suffix, node in [("[]", item)] * bool(item) + [(".*", value) for value in values]:
-                yield Key(f"{path}{suffix}", "item", "", _describe_value("", node), REQUIRED, _is_secret(node))
+                yield Key(
+                    f"{path}{suffix}",
+                    "item",
+                    "",
+                    _describe_value("", node),
+                    REQUIRED,
+                    _is_secret(node),
+                )
             for value in values:
                 yield from _iter_rows(value, definitions, f"{path}.*.")
 
@@ -132,7 +152,11 @@ def _default_text(field: Schema) -> str:
     value = field.get("default", {} if field.get("type") == "object" else None)
     if value is None:
         return UNSET
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return (
+        value
+        if isinstance(value, str)
+        else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    )
 
 
 def _describe_section(section: Schema) -> str:
@@ -146,7 +170,9 @@ def _describe_value(name: str, node: Schema) -> str:
     if "$ref" in node or "properties" in node:
         return _describe_section(node)
     if "anyOf" in node:
-        return " or ".join(_describe_value(name, kind) for kind in node["anyOf"] if kind.get("type") != "null")
+        return " or ".join(
+            _describe_value(name, kind) for kind in node["anyOf"] if kind.get("type") != "null"
+        )
     if "enum" in node or "const" in node:
         return f"one of {', '.join(map(str, node.get('enum', [node.get('const')])))}"
     match node["type"]:
@@ -168,10 +194,16 @@ def _describe_bounds(node: Schema) -> str:
     # no key has only one bound
     if "minimum" in node:
         return f" from {node['minimum']} to {node['maximum']}"
-    return f" above {node['exclusiveMinimum']}, at most {node['maximum']}" if "exclusiveMinimum" in node else ""
+    return (
+        f" above {node['exclusiveMinimum']}, at most {node['maximum']}"
+        if "exclusiveMinimum" in node
+        else ""
+    )
 
 
-def explain(error: ValidationError, root: object, variables: Mapping[str, str], reference: Reference) -> dict[str, str]:
+def explain(
+    error: ValidationError, root: object, variables: Mapping[str, str], reference: Reference
+) -> dict[str, str]:
     """Convert pydantic's errors to {key path: sentence}: {"features.bots": 'found "many", expected true or false'}.
 
     `root` is the parsed file. `variables` is {"github.token": "GITHUB_TOKEN"} if the file has `token: ${GITHUB_TOKEN}`.
@@ -192,13 +224,17 @@ def explain(error: ValidationError, root: object, variables: Mapping[str, str], 
         else:
             sentences[path] = _describe_wrong_value(path, value, variables, reference)
     paths = [*sentences, *rejected]  # `webhook_secret[1]` is more precise than `webhook_secret`
-    parents = {path for path in paths if any(other.startswith((f"{path}.", f"{path}[")) for other in paths)}
+    parents = {
+        path for path in paths if any(other.startswith((f"{path}.", f"{path}[")) for other in paths)
+    }
     return {path: text for path, text in sentences.items() if path not in parents} | rejected
 
 
 def _locate(root: object, steps: Sequence[str | int], kind: str) -> tuple[str, object]:
     path, value = "", root
-    for position, step in enumerate(steps):  # skips the names of types, which pydantic adds for several types
+    for position, step in enumerate(
+        steps
+    ):  # skips the names of types, which pydantic adds for several types
         missing_here = kind == "missing" and position == len(steps) - 1
         if missing_here or (isinstance(value, dict) and step in value):
             path = f"{path}.{step}" if path else str(step)
@@ -213,16 +249,22 @@ def _describe_expected(path: str, reference: Reference) -> str:
     return key.expected if key else "something else"
 
 
-def _describe_wrong_value(path: str, value: object, variables: Mapping[str, str], reference: Reference) -> str:
+def _describe_wrong_value(
+    path: str, value: object, variables: Mapping[str, str], reference: Reference
+) -> str:
     expected = _describe_expected(path, reference)
     if value is None:
         return f"has no value, expected {expected}; remove the key to take the default"
     needs_quotes = expected.startswith("text") and isinstance(value, bool | int | float)
     quotes = "; put the value in quotes" if needs_quotes else ""
-    return f"found {_describe_found(path, value, variables, reference)}, expected {expected}{quotes}"
+    return (
+        f"found {_describe_found(path, value, variables, reference)}, expected {expected}{quotes}"
+    )
 
 
-def _describe_found(path: str, value: object, variables: Mapping[str, str], reference: Reference) -> str:
+def _describe_found(
+    path: str, value: object, variables: Mapping[str, str], reference: Reference
+) -> str:
     key = reference.find(path)
     if isinstance(value, dict | list):
         kind = "map" if isinstance(value, dict) else "list"
@@ -237,11 +279,17 @@ def _describe_found(path: str, value: object, variables: Mapping[str, str], refe
 
 def unknown_key(section: str, name: str, reference: Reference) -> str:
     """Return a sentence such as "unknown key; did you mean server.port?" about the key `name` of a section."""
-    siblings = {known: f"{section}.{known}" if section else known for known in reference.names_in(section)}
-    elsewhere = [key.path.rpartition(".")[0] for key in reference.keys if key.path.rpartition(".")[2] == name]
+    siblings = {
+        known: f"{section}.{known}" if section else known for known in reference.names_in(section)
+    }
+    elsewhere = [
+        key.path.rpartition(".")[0] for key in reference.keys if key.path.rpartition(".")[2] == name
+    ]
     if elsewhere:
         return f"unknown key; {name} belongs under {' or '.join(elsewhere)}"
-    everywhere = {row.path.rpartition(".")[2]: row.path for row in reversed(reference.rows)} | siblings
+    everywhere = {
+        row.path.rpartition(".")[2]: row.path for row in reversed(reference.rows)
+    } | siblings
     near = difflib.get_close_matches(name, everywhere, n=1, cutoff=0.6)
     if near:
         return f"unknown key; did you mean {everywhere[near[0]]}?"

@@ -32,7 +32,14 @@ from hls_handler.settings.values import (
     find_glob_problem,
     is_false,
 )
-from hls_handler.settings.yaml_parser import VARIABLE, Sources, decode, iter_leaves, parse_tree, value_at
+from hls_handler.settings.yaml_parser import (
+    VARIABLE,
+    Sources,
+    decode,
+    iter_leaves,
+    parse_tree,
+    value_at,
+)
 from hls_handler.untrusted.markdown import sanitize_code_span
 
 PATH = ".github/hls.yaml"
@@ -60,16 +67,21 @@ RepositoryFilePromptUse = Annotated[
 
 
 class RepositoryFileLabels(Section):
-    create: bool | None = Field(None, description="false: labels that the repository lacks are not created")
+    create: bool | None = Field(
+        None, description="false: labels that the repository lacks are not created"
+    )
     allow: tuple[LabelGlob, ...] | None = Field(
         None, description="globs of labels that may be set, among those that the operator allows"
     )
     deny: tuple[LabelGlob, ...] | None = Field(
         None, description="globs of labels that are never set, besides those of the operator"
     )
-    suggest: bool | None = Field(None, description="false: none of the repository's own labels are suggested")
+    suggest: bool | None = Field(
+        None, description="false: none of the repository's own labels are suggested"
+    )
     min_confidence: Confidence | None = Field(
-        None, description="least confidence with which a suggested label is set, if higher than the operator's"
+        None,
+        description="least confidence with which a suggested label is set, if higher than the operator's",
     )
     min_field_confidence: Confidence | None = Field(
         None, description="the same for the labels of the fields of an issue"
@@ -80,7 +92,9 @@ class RepositoryFileComments(Section):
     language: Language | None = Field(None, description="language that HLS writes in")
     tone: Tone | None = Field(None, description="neutral, friendly or formal")
     length: Length | None = Field(None, description="short, normal or detailed")
-    summary: Summary | None = Field(None, description="on_findings or always: when there is a comment")
+    summary: Summary | None = Field(
+        None, description="on_findings or always: when there is a comment"
+    )
     layout: Layout | None = Field(None, description="list or table: how comments show findings")
 
 
@@ -105,50 +119,78 @@ class RepositoryFilePaths(Section):
 
 
 class RepositoryFileFindings(Section):
-    min_severity: Severity | None = Field(None, description="least severe finding that a comment shows")
-    min_confidence: Confidence | None = Field(None, description="least certain finding that a comment shows")
+    min_severity: Severity | None = Field(
+        None, description="least severe finding that a comment shows"
+    )
+    min_confidence: Confidence | None = Field(
+        None, description="least certain finding that a comment shows"
+    )
 
 
 class RepositoryFileReview(Section):
     max_inline: Integer | None = Field(
-        None, ge=0, le=50, description="most comments of one review on lines, if fewer than the operator's"
+        None,
+        ge=0,
+        le=50,
+        description="most comments of one review on lines, if fewer than the operator's",
     )
-    verify: bool | None = Field(None, description="false: findings are not verified before they are posted")
-    guidance: bool | None = Field(None, description="false: reviews do not read .github/hls.md and AGENTS.md")
+    verify: bool | None = Field(
+        None, description="false: findings are not verified before they are posted"
+    )
+    guidance: bool | None = Field(
+        None, description="false: reviews do not read .github/hls.md and AGENTS.md"
+    )
     linked_issues: bool | None = Field(None, description="false: reviews do not read linked issues")
-    functions: bool | None = Field(None, description="false: reviews do not read lines above a hunk and other places")
+    functions: bool | None = Field(
+        None, description="false: reviews do not read lines above a hunk and other places"
+    )
     fail_on: Severity | None = Field(
-        None, description="least severe open finding that makes the check fail, if less severe than the operator's"
+        None,
+        description="least severe open finding that makes the check fail, if less severe than the operator's",
     )
 
 
 class RepositoryFilePullRequests(Section):
     title: Literal[False] | None = Field(None, description="false: titles are not checked")
-    title_types: TitleTypes | None = Field(None, description="types of conventional titles, at most 20")
-    reviewers: Literal[False] | None = Field(None, description="false: no reviewers are suggested or requested")
+    title_types: TitleTypes | None = Field(
+        None, description="types of conventional titles, at most 20"
+    )
+    reviewers: Literal[False] | None = Field(
+        None, description="false: no reviewers are suggested or requested"
+    )
 
 
 class RepositoryFileRetrieval(Section):
-    enabled: bool | None = Field(None, description="false: no document of the repository is indexed or shown to Claude")
+    enabled: bool | None = Field(
+        None, description="false: no document of the repository is indexed or shown to Claude"
+    )
 
 
 class RepositoryFile(Section):
     """The content of `.github/hls.yaml`, or of the organisation's file. A key that the file lacks has its default."""
 
     enabled: bool | None = Field(None, description="false: HLS ignores the repository")
-    labels: RepositoryFileLabels = Field(default_factory=RepositoryFileLabels, description="limits on labels")
+    labels: RepositoryFileLabels = Field(
+        default_factory=RepositoryFileLabels, description="limits on labels"
+    )
     comments: RepositoryFileComments = Field(
         default_factory=RepositoryFileComments, description="how comments are written"
     )
     features: RepositoryFileFeatures = Field(
         default_factory=RepositoryFileFeatures, description="features that are switched off"
     )
-    prompts: RepositoryFilePrompts = Field(default_factory=RepositoryFilePrompts, description="prompts by event")
-    paths: RepositoryFilePaths = Field(default_factory=RepositoryFilePaths, description="files that are left out")
+    prompts: RepositoryFilePrompts = Field(
+        default_factory=RepositoryFilePrompts, description="prompts by event"
+    )
+    paths: RepositoryFilePaths = Field(
+        default_factory=RepositoryFilePaths, description="files that are left out"
+    )
     findings: RepositoryFileFindings = Field(
         default_factory=RepositoryFileFindings, description="which findings are shown"
     )
-    review: RepositoryFileReview = Field(default_factory=RepositoryFileReview, description="limits on reviews")
+    review: RepositoryFileReview = Field(
+        default_factory=RepositoryFileReview, description="limits on reviews"
+    )
     pull_requests: RepositoryFilePullRequests = Field(
         default_factory=RepositoryFilePullRequests, description="titles of pull requests"
     )
@@ -163,7 +205,9 @@ class RepositorySettings:
 
     values: RepositoryFile = field(default_factory=RepositoryFile)
     lines: Mapping[str, int] = field(default_factory=dict)  # key path -> line: "labels.allow" -> 3
-    problems: tuple[str, ...] = ()  # ".github/hls.yaml:3: labels.alow: unknown key; did you mean labels.allow?"
+    problems: tuple[
+        str, ...
+    ] = ()  # ".github/hls.yaml:3: labels.alow: unknown key; did you mean labels.allow?"
     file: str = PATH  # as messages name it
 
     @property
@@ -191,13 +235,17 @@ def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
     `enabled: false`.
     """
     try:
-        tree = parse_tree(text, file, max_values=MAX_VALUES, max_chars=MAX_VALUE_CHARS, has_aliases=False)
+        tree = parse_tree(
+            text, file, max_values=MAX_VALUES, max_chars=MAX_VALUE_CHARS, has_aliases=False
+        )
     except SettingsError as exc:
         return RepositorySettings(problems=exc.problems, file=file)
     root = {} if tree.root is None else tree.root
     if not isinstance(root, dict):
         sections = ", ".join(f"{name}:" for name in RepositoryFile.model_fields)
-        return RepositorySettings(problems=(f"{file}:1: the file must have some of the keys {sections}",), file=file)
+        return RepositorySettings(
+            problems=(f"{file}:1: the file must have some of the keys {sections}",), file=file
+        )
     problems = dict(_find_problems(root))
     values = None
     try:
@@ -207,7 +255,9 @@ def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
     lines = tree.format_problems(problems | tree.rejected)
     if lines or values is None:
         more = [f"and {len(lines) - MAX_PROBLEMS} more"] if len(lines) > MAX_PROBLEMS else []
-        return RepositorySettings(_parse_switched_off(root), tree.lines, (*lines[:MAX_PROBLEMS], *more), file)
+        return RepositorySettings(
+            _parse_switched_off(root), tree.lines, (*lines[:MAX_PROBLEMS], *more), file
+        )
     return RepositorySettings(values, tree.lines, file=file)
 
 
@@ -234,7 +284,9 @@ def _explain(error: ValidationError, root: object) -> dict[str, str]:
     sentences = explain(error, root, {}, reference)
     for found in error.errors(include_url=False, include_input=False, include_context=False):
         path = ".".join(map(str, found["loc"]))
-        is_operators = operator_reference.find(path) or operator_reference.find(f"repositories[].{path}")
+        is_operators = operator_reference.find(path) or operator_reference.find(
+            f"repositories[].{path}"
+        )
         if found["type"] == "extra_forbidden" and is_operators:
             sentences[path] = "can only be set by the operator, in HLS's own settings; remove it"
     return sentences
@@ -242,7 +294,11 @@ def _explain(error: ValidationError, root: object) -> dict[str, str]:
 
 def _parse_switched_off(root: dict[str, object]) -> RepositoryFile:
     use = value_at(root, "prompts.use")
-    ignored = {event: False for event, name in use.items() if name is False} if isinstance(use, dict) else {}
+    ignored = (
+        {event: False for event, name in use.items() if name is False}
+        if isinstance(use, dict)
+        else {}
+    )
     off: dict[str, object] = {"prompts": {"use": ignored}}
     for section, keys in (
         ("features", RepositoryFileFeatures.model_fields),
@@ -251,10 +307,14 @@ def _parse_switched_off(root: dict[str, object]) -> RepositoryFile:
         ("retrieval", RepositoryFileRetrieval.model_fields),
     ):
         off[section] = {key: False for key in keys if is_false(value_at(root, f"{section}.{key}"))}
-    return RepositoryFile.model_validate(off | ({"enabled": False} if is_false(root.get("enabled")) else {}))
+    return RepositoryFile.model_validate(
+        off | ({"enabled": False} if is_false(root.get("enabled")) else {})
+    )
 
 
-def merge_with_last_valid(current: RepositorySettings, last_valid: RepositorySettings) -> RepositorySettings:
+def merge_with_last_valid(
+    current: RepositorySettings, last_valid: RepositorySettings
+) -> RepositorySettings:
     """Return a copy of `last_valid` in which everything that `current` switches off is off.
 
     `current` is from a later, invalid version of the file. The copy has the problems of `current`.
@@ -274,7 +334,11 @@ def merge_files(*files: RepositorySettings) -> RepositoryFile:
 
 
 def _merge(values: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    nested = {key: _merge(values.get(key, {}), value) for key, value in over.items() if isinstance(value, dict)}
+    nested = {
+        key: _merge(values.get(key, {}), value)
+        for key, value in over.items()
+        if isinstance(value, dict)
+    }
     return {**values, **over, **nested}
 
 
@@ -284,7 +348,9 @@ class RepositorySettingsFile:
 
     settings: RepositorySettings  # settings that apply, and the problems of the current file
     version: str | None  # blob SHA of the current file; None: there is no file
-    is_invalid: bool = False  # True: `valid_version` applies, except for what the current file switches off
+    is_invalid: bool = (
+        False  # True: `valid_version` applies, except for what the current file switches off
+    )
     valid_version: str | None = None  # blob SHA of the last valid version; None: there was none
     read_error: str | None = None  # why the file could not be read; the last known version applies
 
@@ -296,7 +362,11 @@ class RepositorySettingsFile:
         """
         name = self.settings.file
         if self.read_error is not None:
-            rest = f"the last known version ({self.version[:10]}) applies" if self.version else "it is ignored"
+            rest = (
+                f"the last known version ({self.version[:10]}) applies"
+                if self.version
+                else "it is ignored"
+            )
             return f"{name} could not be read, so {rest}: {self.read_error}"
         if self.version is None:
             return None

@@ -29,9 +29,17 @@ def settings_schema() -> Schema:
     schema = _describe(Settings, "Settings of HLS", "config/settings.yaml")
     schema["patternProperties"] = {"^x-": {"description": "ignored; a place for YAML anchors"}}
     definitions = schema["$defs"]
-    definitions["Repository"]["properties"]["events"]["items"] = {"anyOf": [EVENT_REF, VARIABLE_REF]}
-    for section, key in (("Prompts", "use"), ("RepositoryPrompts", "use"), ("RepositoryComments", "post_to")):
-        definitions[section]["properties"][key]["propertyNames"] = EVENT_REF  # keys are not expanded
+    definitions["Repository"]["properties"]["events"]["items"] = {
+        "anyOf": [EVENT_REF, VARIABLE_REF]
+    }
+    for section, key in (
+        ("Prompts", "use"),
+        ("RepositoryPrompts", "use"),
+        ("RepositoryComments", "post_to"),
+    ):
+        definitions[section]["properties"][key]["propertyNames"] = (
+            EVENT_REF  # keys are not expanded
+        )
     return schema
 
 
@@ -60,7 +68,11 @@ def _describe(model: type[BaseModel], title: str, file: str, *, variables: bool 
 def _add_secret_files(section: Schema, also: tuple[str, ...]) -> None:
     """Let each secret of a section, such as `api_key`, and the keys `also` be replaced by `api_key_path`."""
     properties = section.get("properties", {})
-    keys = {name: json.dumps(field) for name, field in properties.items() if "patternProperties" not in field}
+    keys = {
+        name: json.dumps(field)
+        for name, field in properties.items()
+        if "patternProperties" not in field
+    }
     for name in [name for name, field in keys.items() if name in also or '"password"' in field]:
         path = f"{name}_path"
         if path in properties:
@@ -75,16 +87,27 @@ def _add_secret_files(section: Schema, also: tuple[str, ...]) -> None:
 
 
 def _event_schema() -> Schema:
-    keys = [key for name, actions in ACTIONS.items() for key in (name, *(f"{name}.{a}" for a in actions.split()))]
+    keys = [
+        key
+        for name, actions in ACTIONS.items()
+        for key in (name, *(f"{name}.{a}" for a in actions.split()))
+    ]
     free = [{"type": "string", "pattern": rf"^{name}\."} for name in sorted(CUSTOM_ACTION_EVENTS)]
-    return {"description": "a GitHub event, with or without action", "anyOf": [{"enum": keys}, *free]}
+    return {
+        "description": "a GitHub event, with or without action",
+        "anyOf": [{"enum": keys}, *free],
+    }
 
 
 def _extend_for_file(node: Mapping[str, Any], *, variables: bool = True) -> Schema:
     def extend(part: Any) -> Any:
         return _extend_for_file(part, variables=variables) if isinstance(part, dict) else part
 
-    extended: Schema = {key: part for key, part in node.items() if key != "title" and (key, part) != ("default", None)}
+    extended: Schema = {
+        key: part
+        for key, part in node.items()
+        if key != "title" and (key, part) != ("default", None)
+    }
     for key in extended.keys() & {"properties", "$defs"}:
         extended[key] = {name: extend(part) for name, part in extended[key].items()}
     for key in extended.keys() & {"items", "additionalProperties"}:

@@ -79,7 +79,9 @@ class Expected:
 
     words: str
 
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+    def __get_pydantic_json_schema__(
+        self, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
         return handler(core) | ({EXPECTED: self.words} if handler.mode == "serialization" else {})
 
 
@@ -123,7 +125,9 @@ def _find_secret_problem(secret: str) -> str | None:
     if "${" in secret:
         return "still contains ${...} after expansion; check the value of the variable"
     if SHELL_VARIABLE.fullmatch(secret):
-        return "is a $ and a name, probably an unexpanded variable; write ${NAME}, or set the variable"
+        return (
+            "is a $ and a name, probably an unexpanded variable; write ${NAME}, or set the variable"
+        )
     return None
 
 
@@ -210,7 +214,11 @@ def _find_network_problem(network: str) -> str | None:
 
 def _find_url_path_problem(path: str) -> str | None:
     own = next((one for one in RESERVED_PATHS if path == one or path.startswith(f"{one}/")), None)
-    return None if own is None else f"is used by the service itself, which serves {own}; choose another"
+    return (
+        None
+        if own is None
+        else f"is used by the service itself, which serves {own}; choose another"
+    )
 
 
 SET = re.compile(
@@ -298,19 +306,28 @@ TraceUrl = Annotated[
     Expected("an address such as https://collector.example.com/v1/traces"),
 ]
 ProviderName = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9._-]{1,40}$"), Expected("a name of letters, digits, dots, hyphens and underscores")
+    str,
+    Field(pattern=r"^[A-Za-z0-9._-]{1,40}$"),
+    Expected("a name of letters, digits, dots, hyphens and underscores"),
 ]
-RegionName = Annotated[str, Field(pattern=r"^[a-z0-9-]{2,40}$"), Expected("a region such as eu-central-1")]
+RegionName = Annotated[
+    str, Field(pattern=r"^[a-z0-9-]{2,40}$"), Expected("a region such as eu-central-1")
+]
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$"), Expected("the name of a header")]
 Network = Annotated[str, _reject(_find_network_problem), Expected("a network such as 10.0.0.0/8")]
-UserGlob = Annotated[str, Field(pattern=r"^[!-~]{1,100}$"), Expected("a login, or a glob such as *@example.com")]
+UserGlob = Annotated[
+    str, Field(pattern=r"^[!-~]{1,100}$"), Expected("a login, or a glob such as *@example.com")
+]
 DatabaseUrl = Annotated[
     str,
     _reject(_find_database_url_problem),
     Expected("an address that starts with sqlite:/// or postgresql+psycopg://"),
 ]
 UrlPath = Annotated[
-    str, Field(pattern=r"^/[^\s?#]*$"), _reject(_find_url_path_problem), Expected("a path that starts with /")
+    str,
+    Field(pattern=r"^/[^\s?#]*$"),
+    _reject(_find_url_path_problem),
+    Expected("a path that starts with /"),
 ]
 RepositoryName = Annotated[
     str,
@@ -340,7 +357,9 @@ Layout = Literal["list", "table"]
 Assessed = Literal["issues", "pull_requests"]
 LinkUrl = Annotated[
     str,
-    Field(pattern=r"^https://[A-Za-z0-9._~:/?#@!$&'*+,;=%-]+$"),  # no character that ends a link in Markdown
+    Field(
+        pattern=r"^https://[A-Za-z0-9._~:/?#@!$&'*+,;=%-]+$"
+    ),  # no character that ends a link in Markdown
     Expected("an address that starts with https://, without spaces, parentheses and quotes"),
 ]
 
@@ -351,13 +370,17 @@ class ShadowPrompt(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     prompt: str = Field(min_length=1, description="the name of a prompt")
-    shadow: Literal[True] = Field(description="runs beside the event's own prompt and posts nothing")
+    shadow: Literal[True] = Field(
+        description="runs beside the event's own prompt and posts nothing"
+    )
 
 
 def _merge_errors(value: object, validate: ValidatorFunctionWrapHandler) -> object:
     try:
         return validate(value)
-    except ValidationError:  # key paths of its errors are ambiguous, because events have dots: "issues.opened.shadow"
+    except (
+        ValidationError
+    ):  # key paths of its errors are ambiguous, because events have dots: "issues.opened.shadow"
         raise ValueError("is of none of the types") from None
 
 
@@ -365,13 +388,24 @@ LOGIN_GLOB = re.compile(r"[A-Za-z0-9*?][A-Za-z0-9_*?-]*(?:\[bot\])?", re.ASCII)
 
 
 TitleMode = Annotated[
-    Literal["check", "suggest"] | Literal[False], WrapValidator(_merge_errors), Expected("check, suggest or false")
+    Literal["check", "suggest"] | Literal[False],
+    WrapValidator(_merge_errors),
+    Expected("check, suggest or false"),
 ]
 ReviewersMode = Annotated[
-    Literal["suggest", "request"] | Literal[False], WrapValidator(_merge_errors), Expected("suggest, request or false")
+    Literal["suggest", "request"] | Literal[False],
+    WrapValidator(_merge_errors),
+    Expected("suggest, request or false"),
 ]
 TitleTypes = Annotated[
-    tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,19}$"), Expected("a lower-case word such as feat")], ...],
+    tuple[
+        Annotated[
+            str,
+            Field(pattern=r"^[a-z][a-z0-9-]{0,19}$"),
+            Expected("a lower-case word such as feat"),
+        ],
+        ...,
+    ],
     Field(min_length=1, max_length=20),
 ]
 When = Annotated[
@@ -382,8 +416,16 @@ When = Annotated[
 
 
 def _find_login_problem(bots: bool | tuple[str, ...]) -> str | None:
-    invalid = [login for login in (() if isinstance(bots, bool) else bots) if not LOGIN_GLOB.fullmatch(login)]
-    return f'"{invalid[0]}" is no login; write one such as renovate[bot], or copilot*' if invalid else None
+    invalid = [
+        login
+        for login in (() if isinstance(bots, bool) else bots)
+        if not LOGIN_GLOB.fullmatch(login)
+    ]
+    return (
+        f'"{invalid[0]}" is no login; write one such as renovate[bot], or copilot*'
+        if invalid
+        else None
+    )
 
 
 Bots = Annotated[
@@ -420,12 +462,16 @@ PromptUse = Annotated[
 class Section(BaseModel):
     """Base class for the sections of the settings file and of `.github/hls.yaml`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _null_to_empty(cls, value: object) -> object:
-        return {} if value is None else value  # a section is null in YAML if all its keys are commented out
+        return (
+            {} if value is None else value
+        )  # a section is null in YAML if all its keys are commented out
 
 
 ANY_FOLDERS = "**"
@@ -464,11 +510,17 @@ def match_parts(pattern: Sequence[str], found: Sequence[str]) -> bool:
 
 
 def _match_name(pattern: str, name: str) -> bool:
-    return _match_items(pattern, name, any_number="*", item_matches=lambda wanted, found: wanted in ("?", found))
+    return _match_items(
+        pattern, name, any_number="*", item_matches=lambda wanted, found: wanted in ("?", found)
+    )
 
 
 def _match_items(
-    pattern: Sequence[str], found: Sequence[str], *, any_number: str, item_matches: Callable[[str, str], bool]
+    pattern: Sequence[str],
+    found: Sequence[str],
+    *,
+    any_number: str,
+    item_matches: Callable[[str, str], bool],
 ) -> bool:
     """Return True if the pattern matches all items; `any_number` in it matches any number of them."""
     pattern_at, found_at = 0, 0
@@ -479,7 +531,9 @@ def _match_items(
             pattern_at += 1
         elif pattern_at < len(pattern) and item_matches(pattern[pattern_at], found[found_at]):
             pattern_at, found_at = pattern_at + 1, found_at + 1
-        elif star >= 0:  # only the last star is tried again, so the time is at most len(pattern) * len(found)
+        elif (
+            star >= 0
+        ):  # only the last star is tried again, so the time is at most len(pattern) * len(found)
             taken += 1
             pattern_at, found_at = star + 1, taken
         else:

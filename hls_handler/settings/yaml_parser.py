@@ -55,7 +55,9 @@ class Sources:
     file: str  # absolute: "/srv/hls/settings.yaml"
     lines: Mapping[str, int] = field(default_factory=dict)  # "repositories[0].events" -> 14
     others: tuple[Sources, ...] = ()  # lines of the settings in repositories
-    options: Mapping[str, str] = field(default_factory=dict)  # "server.port" -> "--port", which overrides the file
+    options: Mapping[str, str] = field(
+        default_factory=dict
+    )  # "server.port" -> "--port", which overrides the file
 
     def contains(self, key: str) -> bool:
         """Return True if the file has the key itself, not only the mapping that would contain it."""
@@ -88,7 +90,9 @@ class Sources:
     def _split_key(self, key: str) -> tuple[Sources, str]:
         for other in self.others:
             if key.startswith(f"{other.file}:"):
-                return other, key.removeprefix(f"{other.file}:")  # "enabled" for ".github/hls.yaml:enabled"
+                return other, key.removeprefix(
+                    f"{other.file}:"
+                )  # "enabled" for ".github/hls.yaml:enabled"
         return self, key
 
 
@@ -99,8 +103,12 @@ class Tree:
     file: str
     root: object = None  # content of the file: dict, list, str, int, float, bool or None
     lines: dict[str, int] = field(default_factory=dict)  # "repositories[0].events" -> 14
-    problems: list[tuple[int, str]] = field(default_factory=list)  # (line, sentence) of problems without a key path
-    rejected: dict[str, str] = field(default_factory=dict)  # key path -> sentence; its value in `root` is None
+    problems: list[tuple[int, str]] = field(
+        default_factory=list
+    )  # (line, sentence) of problems without a key path
+    rejected: dict[str, str] = field(
+        default_factory=dict
+    )  # key path -> sentence; its value in `root` is None
 
     @property
     def sources(self) -> Sources:
@@ -111,9 +119,14 @@ class Tree:
 
         `by_key` is {key path: sentence}; `self.problems` are added. If a key is missing, its section's line is used.
         """
-        located = [(self.sources.find_line(key) or 0, f"{key}: {sentence}") for key, sentence in by_key.items()]
+        located = [
+            (self.sources.find_line(key) or 0, f"{key}: {sentence}")
+            for key, sentence in by_key.items()
+        ]
         in_order = sorted([*self.problems, *located])
-        return [f"{self.file}{f':{line}' if line else ''}: {sentence}" for line, sentence in in_order]
+        return [
+            f"{self.file}{f':{line}' if line else ''}: {sentence}" for line, sentence in in_order
+        ]
 
 
 class InvalidYaml(SettingsError):
@@ -125,7 +138,12 @@ class InvalidYaml(SettingsError):
 
 
 def parse_tree(
-    text: str, file: str, *, max_values: int = MAX_VALUES, max_chars: int = MAX_BYTES, has_aliases: bool = True
+    text: str,
+    file: str,
+    *,
+    max_values: int = MAX_VALUES,
+    max_chars: int = MAX_BYTES,
+    has_aliases: bool = True,
 ) -> Tree:
     """Parse a YAML text. Raises `InvalidYaml`, whose message begins with `file`.
 
@@ -137,7 +155,9 @@ def parse_tree(
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is not None:
-            tree.root = _TreeBuilder(tree, max_values, max_chars, has_aliases=has_aliases).value(node)
+            tree.root = _TreeBuilder(tree, max_values, max_chars, has_aliases=has_aliases).value(
+                node
+            )
         return tree
     except yaml.reader.ReaderError as exc:
         line, sentence = text.count("\n", 0, exc.position) + 1, CONTROL_CHARACTER
@@ -145,13 +165,18 @@ def parse_tree(
         line, sentence = _line(exc), f"not valid YAML: {_sentence(exc)}"
     except RecursionError:
         line, sentence = loader.line + 1 if loader else 1, TOO_DEEP
-    except (ValueError, OverflowError):  # "\UFFFFFFFF" in double quotes: the one or the other, by version of Python
+    except (
+        ValueError,
+        OverflowError,
+    ):  # "\UFFFFFFFF" in double quotes: the one or the other, by version of Python
         line = loader.line + 1 if loader else 1
         sentence = "not valid YAML: an escape sequence is not a valid character"
     finally:
         if loader is not None:
             loader.dispose()
-    raise InvalidYaml(file, line, sentence)  # outside `except`: PyYAML's errors quote the file, which has secrets
+    raise InvalidYaml(
+        file, line, sentence
+    )  # outside `except`: PyYAML's errors quote the file, which has secrets
 
 
 def decode(raw: bytes, file: str, *, max_bytes: int = MAX_BYTES) -> str:
@@ -172,7 +197,11 @@ def decode(raw: bytes, file: str, *, max_bytes: int = MAX_BYTES) -> str:
 
 def _line(exc: yaml.MarkedYAMLError) -> int:
     # an unclosed quote or a key without a colon is reported where it starts
-    start = exc.context_mark if exc.context and ("scalar" in exc.context or "simple key" in exc.context) else None
+    start = (
+        exc.context_mark
+        if exc.context and ("scalar" in exc.context or "simple key" in exc.context)
+        else None
+    )
     mark = start or exc.problem_mark or exc.context_mark
     return mark.line + 1 if mark else 1
 
@@ -180,7 +209,8 @@ def _line(exc: yaml.MarkedYAMLError) -> int:
 def _sentence(exc: yaml.MarkedYAMLError) -> str:
     problem = f"{exc.context or ''} {exc.problem or ''}"
     return next(
-        (words for part, words in _YAML_MESSAGES.items() if re.search(part, problem)), "this line cannot be parsed"
+        (words for part, words in _YAML_MESSAGES.items() if re.search(part, problem)),
+        "this line cannot be parsed",
     )
 
 
@@ -189,12 +219,17 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Dumper.add_representer(
-    str, lambda dumper, text: dumper.represent_scalar(f"{_TAG}str", text, style="|" if "\n" in text else None)
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        f"{_TAG}str", text, style="|" if "\n" in text else None
+    ),
 )
 
 
 def format_yaml(value: object) -> str:
-    return yaml.dump(value, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=1_000_000).rstrip("\n")
+    return yaml.dump(
+        value, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=1_000_000
+    ).rstrip("\n")
 
 
 def iter_leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
@@ -219,7 +254,12 @@ def value_at(root: object, path: str) -> object:
 
 class _TreeBuilder:
     def __init__(self, tree: Tree, max_values: int, max_chars: int, *, has_aliases: bool) -> None:
-        self._tree, self._max_values, self._max_chars, self._has_aliases = tree, max_values, max_chars, has_aliases
+        self._tree, self._max_values, self._max_chars, self._has_aliases = (
+            tree,
+            max_values,
+            max_chars,
+            has_aliases,
+        )
         self._seen = set[yaml.Node]()
         self._count = 0
 
@@ -230,17 +270,28 @@ class _TreeBuilder:
         if is_alias and not self._has_aliases:
             self._stop(node, NO_ALIASES)
         if self._count > self._max_values:
-            self._stop(node, f"more than {self._max_values:,} values; check for aliases (*name) that repeat each other")
+            self._stop(
+                node,
+                f"more than {self._max_values:,} values; check for aliases (*name) that repeat each other",
+            )
         if depth > MAX_DEPTH:
             self._stop(node, TOO_DEEP)
         if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
             if not is_alias:
                 self._check_keys(node, path)
-                _CONSTRUCTOR.flatten_mapping(node)  # inserts the keys of `<<` before the others, which override them
+                _CONSTRUCTOR.flatten_mapping(
+                    node
+                )  # inserts the keys of `<<` before the others, which override them
             pairs = {key.value: (key, value) for key, value in node.value}
-            return {name: self._item(f"{path}.{name}" if path else name, *pair, depth) for name, pair in pairs.items()}
+            return {
+                name: self._item(f"{path}.{name}" if path else name, *pair, depth)
+                for name, pair in pairs.items()
+            }
         if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
-            return [self._item(f"{path}[{index}]", item, item, depth) for index, item in enumerate(node.value)]
+            return [
+                self._item(f"{path}[{index}]", item, item, depth)
+                for index, item in enumerate(node.value)
+            ]
         kind = node.tag.removeprefix(_TAG)
         if isinstance(node, yaml.ScalarNode) and kind in SCALAR_KINDS:
             self._limit_length(node)
@@ -266,7 +317,9 @@ class _TreeBuilder:
             self._limit_length(key)
             if key.tag != _MERGE and key.value in lines:
                 twice = f"written twice, first in line {lines[key.value]}; remove one"
-                self._tree.problems.append((line, f"{path}.{key.value}: {twice}" if path else f"{key.value}: {twice}"))
+                self._tree.problems.append(
+                    (line, f"{path}.{key.value}: {twice}" if path else f"{key.value}: {twice}")
+                )
                 continue
             lines[key.value] = line
             kept.append((key, value))
@@ -288,9 +341,15 @@ def _to_scalar(node: yaml.ScalarNode, kind: str) -> object:
         return None
     if kind == "bool":  # `!!bool x` is text
         return yaml.SafeLoader.bool_values.get(node.value.lower(), str(node.value))
-    if kind in ("int", "float") and ":" not in node.value:  # 1:30 would be 90 in YAML 1.1, which is never intended
+    if (
+        kind in ("int", "float") and ":" not in node.value
+    ):  # 1:30 would be 90 in YAML 1.1, which is never intended
         with suppress(ValueError):  # raised for thousands of digits, and for .inf
-            return _CONSTRUCTOR.construct_yaml_int(node) if kind == "int" else float(node.value.replace("_", ""))
+            return (
+                _CONSTRUCTOR.construct_yaml_int(node)
+                if kind == "int"
+                else float(node.value.replace("_", ""))
+            )
     return str(node.value)  # also a date: 2026-01-31
 
 
@@ -300,15 +359,21 @@ VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:(?!\$\{)[^}])*))?\}
 @dataclass(slots=True)
 class Expansion:
     root: Any = None
-    variables: dict[str, str] = field(default_factory=dict)  # key path -> first variable in its value
+    variables: dict[str, str] = field(
+        default_factory=dict
+    )  # key path -> first variable in its value
     problems: dict[str, str] = field(default_factory=dict)  # key path -> sentence
-    unset: dict[str, str] = field(default_factory=dict)  # key path that was left out -> "PORT is not set"
+    unset: dict[str, str] = field(
+        default_factory=dict
+    )  # key path that was left out -> "PORT is not set"
 
 
 _LEFT_OUT = object()
 
 
-def expand(root: object, variables: Mapping[str, str], *, dotenv: str = ".env", allow_unset: bool = False) -> Expansion:
+def expand(
+    root: object, variables: Mapping[str, str], *, dotenv: str = ".env", allow_unset: bool = False
+) -> Expansion:
     """Expand `${NAME}` and `${NAME:-default}` in every string of `root`, but not inside the values of `variables`.
 
     The default replaces an unset or empty variable. A string with a missing variable or an invalid `${` is not changed.
@@ -319,7 +384,10 @@ def expand(root: object, variables: Mapping[str, str], *, dotenv: str = ".env", 
 
     def expand_value(value: object, path: str) -> object:
         if isinstance(value, dict):
-            values = {key: expand_value(item, f"{path}.{key}" if path else key) for key, item in value.items()}
+            values = {
+                key: expand_value(item, f"{path}.{key}" if path else key)
+                for key, item in value.items()
+            }
             return {key: item for key, item in values.items() if item is not _LEFT_OUT}
         if isinstance(value, list):
             items = [expand_value(item, f"{path}[{index}]") for index, item in enumerate(value)]
@@ -328,16 +396,24 @@ def expand(root: object, variables: Mapping[str, str], *, dotenv: str = ".env", 
         if not isinstance(value, str) or "${" not in value:
             return value
         if "${" in VARIABLE.sub("", value):
-            expansion.problems[path] = "${ does not start a variable here; write ${NAME} or ${NAME:-default}"
+            expansion.problems[path] = (
+                "${ does not start a variable here; write ${NAME} or ${NAME:-default}"
+            )
             return value
         found = list(VARIABLE.finditer(value))
-        missing = list(dict.fromkeys(match[1] for match in found if match[2] is None and match[1] not in variables))
+        missing = list(
+            dict.fromkeys(
+                match[1] for match in found if match[2] is None and match[1] not in variables
+            )
+        )
         if missing and allow_unset:
             expansion.unset[path] = f"{missing[0]} is not set"
             return _LEFT_OUT
         if missing:
             which = f"{' and '.join(missing)} {is_or_are(len(missing))}"
-            expansion.problems[path] = f"the variable {which} not set; set it in the environment or in {dotenv}"
+            expansion.problems[path] = (
+                f"the variable {which} not set; set it in the environment or in {dotenv}"
+            )
             return value
         expansion.variables[path] = found[0][1]
         return VARIABLE.sub(lambda match: variables.get(match[1], "") or (match[2] or ""), value)

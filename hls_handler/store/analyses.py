@@ -32,7 +32,14 @@ KIND_OF_EVENT: Mapping[str, Kind] = {
 _a, _c, _d = analyses.c, calls.c, deliveries.c
 _NEWEST = (_a.analysed_at.desc(), _a.delivery_id.desc(), _a.step_index.desc())
 _IS_POSTED = _a.step_index < FIRST_SHADOW_STEP
-_COLUMNS = (*_a, _d.guid, _d.repository, func.coalesce(_d.number, _d.posted_on).label("number"), _d.event, _d.action)
+_COLUMNS = (
+    *_a,
+    _d.guid,
+    _d.repository,
+    func.coalesce(_d.number, _d.posted_on).label("number"),
+    _d.event,
+    _d.action,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,9 @@ class AnalysisRow:
     guid: str  # of the delivery
     index: int  # of the step of the delivery
     repository: str | None
-    number: int | None  # of the issue or pull request of the event, or else of the one that was commented on
+    number: (
+        int | None
+    )  # of the issue or pull request of the event, or else of the one that was commented on
     event: str
     action: str | None
     prompt_id: str
@@ -94,13 +103,17 @@ class Analyses:
         query = select(*_COLUMNS).join(page, is_on_page).join(deliveries, _d.id == _a.delivery_id)
         with self._database.reading() as connection:
             rows = connection.execute(query.order_by(*_NEWEST)).all()
-            return AnalysisPage(_with_costs(connection, rows[: search.limit]), len(rows) > search.limit)
+            return AnalysisPage(
+                _with_costs(connection, rows[: search.limit]), len(rows) > search.limit
+            )
 
     def get(self, guid: str, index: int) -> AnalysisRow | None:
         """Return the reply to a step of a delivery. Raises `StoreUnavailable`."""
         query = select(*_COLUMNS).join(deliveries, _d.id == _a.delivery_id)
         with self._database.reading() as connection:
-            rows = connection.execute(query.where(_IS_POSTED, _d.guid == guid, _a.step_index == index)).all()
+            rows = connection.execute(
+                query.where(_IS_POSTED, _d.guid == guid, _a.step_index == index)
+            ).all()
             return next(iter(_with_costs(connection, rows)), None)
 
 
@@ -108,7 +121,9 @@ def _conditions(search: AnalysisSearch) -> Iterator[ColumnElement[bool]]:
     if search.kind == "generic":
         yield _of_delivery(_d.event).not_in(list(KIND_OF_EVENT))
     elif search.kind is not None:
-        yield _of_delivery(_d.event).in_([event for event, kind in KIND_OF_EVENT.items() if kind == search.kind])
+        yield _of_delivery(_d.event).in_(
+            [event for event, kind in KIND_OF_EVENT.items() if kind == search.kind]
+        )
     if search.since is not None:
         yield _a.analysed_at >= to_ms(search.since)
     if search.repository is not None and search.number is not None:
@@ -138,7 +153,11 @@ def _with_costs(connection: Connection, rows: Iterable[Row[Any]]) -> tuple[Analy
         .where(_c.delivery_id.in_({row.delivery_id for row in found}))
         .group_by(_c.delivery_id, _c.step_index)
     )
-    sums = {(row.delivery_id, row.step_index): row for row in connection.execute(query)} if found else {}
+    sums = (
+        {(row.delivery_id, row.step_index): row for row in connection.execute(query)}
+        if found
+        else {}
+    )
     return tuple(_to_analysis(row, sums.get((row.delivery_id, row.step_index))) for row in found)
 
 

@@ -61,12 +61,13 @@ class BudgetState:
         """Return a clause: "5.0000 USD a day for octo/* (settings.yaml:14 (budgets...)), of which 0.0100 are left"."""
         budget = self.budget
         limit = f"{budget.limit_usd:.4f} USD a {budget.period} for {budget.name} ({budget.where})"
-        return (
-            f"{limit}, of which {self.left_micro_usd / 1_000_000:.4f} are left until {self.ends_at:%Y-%m-%d %H:%M} UTC"
-        )
+        left = f"{self.left_micro_usd / 1_000_000:.4f} are left until"
+        return f"{limit}, of which {left} {self.ends_at:%Y-%m-%d %H:%M} UTC"
 
 
-def list_budgets(settings: Settings, repository: str | None = None, outsider: str | None = None) -> tuple[Budget, ...]:
+def list_budgets(
+    settings: Settings, repository: str | None = None, outsider: str | None = None
+) -> tuple[Budget, ...]:
     """Return the budgets of all repositories, or those that a call for "owner/repo" counts for.
 
     `outsider` is the login of a sender without write permission.
@@ -74,7 +75,9 @@ def list_budgets(settings: Settings, repository: str | None = None, outsider: st
     budgets = settings.budgets
     found: list[Budget] = []
 
-    def add(name: str, limits: BudgetSettings, key: str, counter: str, covers: Callable[[str], bool]) -> None:
+    def add(
+        name: str, limits: BudgetSettings, key: str, counter: str, covers: Callable[[str], bool]
+    ) -> None:
         periods: tuple[tuple[Literal["day", "month"], float | None], ...] = (
             ("day", limits.day_usd),
             ("month", limits.month_usd),
@@ -90,7 +93,9 @@ def list_budgets(settings: Settings, repository: str | None = None, outsider: st
         if repository is None or covers(repository):
             add(entry.name, entry, f"repositories[{index}]", "repository_cost_micro_usd", covers)
     if outsider is not None:
-        add(outsider, budgets.outsiders, "outsiders", OUTSIDER_COST, lambda login: login == outsider)
+        add(
+            outsider, budgets.outsiders, "outsiders", OUTSIDER_COST, lambda login: login == outsider
+        )
     return tuple(found)
 
 
@@ -101,14 +106,21 @@ def read_state(connection: Connection, budget: Budget, now: int) -> BudgetState:
     if budget.period == "month":
         begins_at = begins_at.replace(day=1)
         ends_at = (begins_at + timedelta(days=31)).replace(day=1)
-    costs = select(_c.label, func.sum(_c.value)).where(_c.name == budget.counter, _c.hour >= to_ms(begins_at))
+    costs = select(_c.label, func.sum(_c.value)).where(
+        _c.name == budget.counter, _c.hour >= to_ms(begins_at)
+    )
     rows = connection.execute(costs.where(_c.hour < to_ms(ends_at)).group_by(_c.label))
-    return BudgetState(budget, sum(int(cost) for label, cost in rows if budget.covers(label)), ends_at)
+    return BudgetState(
+        budget, sum(int(cost) for label, cost in rows if budget.covers(label)), ends_at
+    )
 
 
 def read_reserved(connection: Connection, budget: Budget, now: int) -> int:
     """Return what calls in progress may cost at most: their end may leave a part. A call of an hour has no worker."""
-    labels = {"repository_cost_micro_usd": deliveries.c.repository, OUTSIDER_COST: deliveries.c.sender}
+    labels = {
+        "repository_cost_micro_usd": deliveries.c.repository,
+        OUTSIDER_COST: deliveries.c.sender,
+    }
     label = labels.get(budget.counter, literal(""))
     reserved = select(label, func.sum(calls.c.cost_micro_usd)).join_from(calls, deliveries)
     is_open = calls.c.finished_at.is_(None), calls.c.started_at > now - HOUR_MS
@@ -119,7 +131,11 @@ def read_reserved(connection: Connection, budget: Budget, now: int) -> int:
 def note_exceeded(writer: CounterWriter, connection: Connection, budget: Budget, now: int) -> bool:
     """Record that a call did not fit a budget. Return True if it is the first one of the day (UTC)."""
     ends_at = _end_of_day(now)
-    noted = counters.c.value == ends_at, counters.c.name == BUDGET_EXCEEDED, counters.c.label == budget.key
+    noted = (
+        counters.c.value == ends_at,
+        counters.c.name == BUDGET_EXCEEDED,
+        counters.c.label == budget.key,
+    )
     if connection.execute(select(counters.c.value).where(*noted)).first() is not None:
         return False
     writer.set_values(connection, BUDGET_EXCEEDED, {budget.key: ends_at})
@@ -147,7 +163,9 @@ class Budgets:
             return ()
         with self._database.reading() as connection:
             today = _end_of_day(self._database.now_in(connection))
-            noted = select(counters.c.label).where(counters.c.name == BUDGET_EXCEEDED, counters.c.value == today)
+            noted = select(counters.c.label).where(
+                counters.c.name == BUDGET_EXCEEDED, counters.c.value == today
+            )
             keys = set(connection.execute(noted).scalars())
         return tuple(budget for budget in budgets if budget.key in keys)
 

@@ -29,7 +29,14 @@ from sqlalchemy import (
 
 from hls_handler.analysis import TOKENS, Receipt, Usage, ValidReply
 from hls_handler.db.database import Database
-from hls_handler.db.tables import analyses, calls, deleted_calls, deleted_review_calls, deliveries, slots
+from hls_handler.db.tables import (
+    analyses,
+    calls,
+    deleted_calls,
+    deleted_review_calls,
+    deliveries,
+    slots,
+)
 from hls_handler.db.values import HOUR_MS, from_ms, from_row
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Lease
 from hls_handler.errors import (
@@ -43,9 +50,22 @@ from hls_handler.prompting.prompt import PromptSources
 from hls_handler.queue.checkpoints import DELIVERY_ID, Change, Checkpoints, LeaseCheck, prepare
 from hls_handler.queue.leases import lease_lost
 from hls_handler.queue.rate_limiter import RateLimiter
-from hls_handler.store.budgets import OUTSIDER_COST, Budget, note_exceeded, read_reserved, read_state
+from hls_handler.store.budgets import (
+    OUTSIDER_COST,
+    Budget,
+    note_exceeded,
+    read_reserved,
+    read_state,
+)
 from hls_handler.store.prompt_versions import PromptVersions
-from hls_handler.store.reply_cache import CACHE_HIT, CACHE_MISS, CACHE_SAVED, CachedReply, CacheKey, ReplyCache
+from hls_handler.store.reply_cache import (
+    CACHE_HIT,
+    CACHE_MISS,
+    CACHE_SAVED,
+    CachedReply,
+    CacheKey,
+    ReplyCache,
+)
 from hls_handler.wording import count
 
 CLAUDE_RATE_LIMIT = "claude"
@@ -61,7 +81,9 @@ SUCCESS, UNAVAILABLE, FAILED = "ok", "unavailable", "failed"
 FREE = (UNAVAILABLE, FAILED)
 """Outcomes of calls that cost nothing, unless their usage is unknown and therefore estimated."""
 
-ESTIMATED = "the response has no possible number of tokens, so tokens and cost are an upper estimate"
+ESTIMATED = (
+    "the response has no possible number of tokens, so tokens and cost are an upper estimate"
+)
 """Part of the error of a call whose reply can be used although its usage is unknown."""
 
 UNFINISHED = "unfinished"
@@ -79,23 +101,33 @@ def _is_recent(moment: ColumnElement[int], now: ColumnElement[int]) -> ColumnEle
 
 
 _RECENT = and_(
-    _is_recent(_c.started_at, bindparam("now", type_=BigInteger())), _c.outcome.is_distinct_from(UNAVAILABLE)
+    _is_recent(_c.started_at, bindparam("now", type_=BigInteger())),
+    _c.outcome.is_distinct_from(UNAVAILABLE),
 )
 _COUNT_RECENT = select(func.count()).select_from(calls).where(_RECENT)
 _RESERVED = and_(slots.c.delivery_id == bindparam("of_delivery"), slots.c.rate_limit == _BUDGET)
 _BUDGET_STATE = select(_COUNT_RECENT.scalar_subquery(), exists().where(_RESERVED))
 
 _CALLS_OF = (
-    select(calls).join(deliveries, _d.id == _c.delivery_id).where(_d.guid == bindparam("of_guid")).order_by(_c.id)
+    select(calls)
+    .join(deliveries, _d.id == _c.delivery_id)
+    .where(_d.guid == bindparam("of_guid"))
+    .order_by(_c.id)
 )
 
 _OF_REVIEW = bindparam("of_review", type_=Text())
-_DELETED_COST = select(deleted_review_calls.c.cost_micro_usd).where(deleted_review_calls.c.review_key == _OF_REVIEW)
+_DELETED_COST = select(deleted_review_calls.c.cost_micro_usd).where(
+    deleted_review_calls.c.review_key == _OF_REVIEW
+)
 _REVIEW_COSTS = select(
-    func.coalesce(func.sum(_c.cost_micro_usd).filter(_c.delivery_id == bindparam("of_delivery")), 0),
+    func.coalesce(
+        func.sum(_c.cost_micro_usd).filter(_c.delivery_id == bindparam("of_delivery")), 0
+    ),
     func.coalesce(func.sum(_c.cost_micro_usd), 0),
     func.coalesce(_DELETED_COST.scalar_subquery(), 0),
-    func.coalesce(func.sum(_c.cost_micro_usd).filter(_IS_OPEN, _c.delivery_id == bindparam("of_delivery")), 0),
+    func.coalesce(
+        func.sum(_c.cost_micro_usd).filter(_IS_OPEN, _c.delivery_id == bindparam("of_delivery")), 0
+    ),
     func.coalesce(func.sum(_c.cost_micro_usd).filter(_IS_OPEN), 0),
 ).where(_c.review_key == _OF_REVIEW)
 """The cost of a delivery's review, of all reviews of its pull request, and of those that retention has deleted; then
@@ -161,7 +193,9 @@ class CallRow:
     @property
     def is_estimate(self) -> bool:
         """True if tokens and cost are an upper estimate, because the usage is unknown."""
-        is_unknown = self.outcome in (None, FAILED, "miscounted", "oversized") or ESTIMATED in (self.error or "")
+        is_unknown = self.outcome in (None, FAILED, "miscounted", "oversized") or ESTIMATED in (
+            self.error or ""
+        )
         return is_unknown and self.output_tokens is not None
 
     @property
@@ -171,7 +205,10 @@ class CallRow:
 
     @property
     def all_input_tokens(self) -> int:
-        return sum(tokens or 0 for tokens in (self.input_tokens, self.cache_write_tokens, self.cache_read_tokens))
+        return sum(
+            tokens or 0
+            for tokens in (self.input_tokens, self.cache_write_tokens, self.cache_read_tokens)
+        )
 
 
 def make_receipt(calls: Sequence[CallRow]) -> Receipt:
@@ -185,7 +222,9 @@ def make_receipt(calls: Sequence[CallRow]) -> Receipt:
         cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
         is_estimate=any(call.is_estimate for call in own),
         prompt_ids=tuple(dict.fromkeys(call.prompt_id for call in own)),
-        models=tuple(dict.fromkeys(call.model for call in own if "/" in call.model and not call.is_free)),
+        models=tuple(
+            dict.fromkeys(call.model for call in own if "/" in call.model and not call.is_free)
+        ),
     )
 
 
@@ -196,7 +235,9 @@ class PromptStats:
     prompt_id: str  # "issues/analyze@3f9c2a"
     replies: int  # number of valid replies
     cost_usd: float  # of the calls whose cost is known, and the upper estimate of unfinished calls
-    calls_of_unknown_cost: int  # no known price; calls that Claude rejected or did not get cost nothing
+    calls_of_unknown_cost: (
+        int  # no known price; calls that Claude rejected or did not get cost nothing
+    )
     last_error: str | None
     last_error_at: datetime | None
 
@@ -262,10 +303,15 @@ class ClaudeCalls:
         answered = (  # without a call, by the cache of replies
             select(analyses.c.delivery_id)
             .join(deliveries, _d.id == analyses.c.delivery_id)
-            .where(_d.conversation_key == bindparam("of_conversation"), _is_recent(analyses.c.analysed_at, now))
+            .where(
+                _d.conversation_key == bindparam("of_conversation"),
+                _is_recent(analyses.c.analysed_at, now),
+            )
         )
         runs = called.union(answered).subquery()
-        self._count_runs = select(func.count()).select_from(runs).where(runs.c.delivery_id != DELIVERY_ID)
+        self._count_runs = (
+            select(func.count()).select_from(runs).where(runs.c.delivery_id != DELIVERY_ID)
+        )
         self.conversation_runs = self._count_runs.scalar_subquery()
 
     def begin(
@@ -311,7 +357,9 @@ class ClaudeCalls:
             error = error or self._check_budgets(connection, budgets, estimate, now)
             if error is None:
                 interval_s = 1 / requests_per_second
-                slot = self._rate_limiter.use_slot(connection, row_id, CLAUDE_RATE_LIMIT, interval_s, locked, now)
+                slot = self._rate_limiter.use_slot(
+                    connection, row_id, CLAUDE_RATE_LIMIT, interval_s, locked, now
+                )
                 if not slot.is_now:
                     error = Postponed("waits for a slot to call Claude", at=from_ms(slot.slot_at))
             if error is None:
@@ -368,7 +416,9 @@ class ClaudeCalls:
             ended = connection.execute(self._end, {"of_call": call.id, **columns}).first()
             if ended is not None:
                 if row_id is not None and reply is not None:
-                    analysis = _analysis(row_id, ended.step_index, reply) | {"saved_micro_usd": None}
+                    analysis = _analysis(row_id, ended.step_index, reply) | {
+                        "saved_micro_usd": None
+                    }
                     connection.execute(self._save_analysis, analysis)
                     if cache_key is not None:
                         self._reply_cache.store(connection, cache_key, reply)
@@ -444,23 +494,40 @@ class ClaudeCalls:
         query = select(_c.prompt_id, _c.outcome, func.count()).where(_c.outcome != SUCCESS)
         found: dict[str, dict[str, int]] = {}
         with self._database.reading() as connection:
-            for prompt_id, outcome, number in connection.execute(query.group_by(_c.prompt_id, _c.outcome)):
+            for prompt_id, outcome, number in connection.execute(
+                query.group_by(_c.prompt_id, _c.outcome)
+            ):
                 found.setdefault(prompt_id, {})[outcome] = number
         return found
 
     def _check_review_budget(
-        self, connection: Connection, row_id: int, lease: Lease, review: ReviewBudget | None, estimate: Usage | None
+        self,
+        connection: Connection,
+        row_id: int,
+        lease: Lease,
+        review: ReviewBudget | None,
+        estimate: Usage | None,
     ) -> BudgetExceeded | None:
         if review is None:
             return None
         terms = {"of_delivery": row_id, "of_review": lease.conversation_key or ""}
-        costs = map(int, connection.execute(_REVIEW_COSTS, terms).one())  # sums are Decimal on PostgreSQL
+        costs = map(
+            int, connection.execute(_REVIEW_COSTS, terms).one()
+        )  # sums are Decimal on PostgreSQL
         of_delivery, existing, deleted, reserved_of_delivery, reserved_of_all = costs
-        next_cost = (_usage_columns(estimate)["cost_micro_usd"] if estimate is not None else None) or 0
+        next_cost = (
+            _usage_columns(estimate)["cost_micro_usd"] if estimate is not None else None
+        ) or 0
         of_all, per_pull_request = existing + deleted, review.max_usd_per_pull_request
         for what, cost, reserved, limit_usd, where in (
             ("review", of_delivery, reserved_of_delivery, review.max_usd, review.where),
-            ("pull request", of_all, reserved_of_all, per_pull_request, review.where_per_pull_request),
+            (
+                "pull request",
+                of_all,
+                reserved_of_all,
+                per_pull_request,
+                review.where_per_pull_request,
+            ),
         ):
             if cost + next_cost > round(limit_usd * 1_000_000):
                 return BudgetExceeded(
@@ -483,11 +550,15 @@ class ClaudeCalls:
                     f"a budget allows no further call: {state.describe()}, and this call needs up to {_usd(needed)}",
                     at=state.ends_at,
                     waiting_for=None if state.budget.counter == OUTSIDER_COST else "claude",
-                    is_first=note_exceeded(self._checkpoints.counters, connection, state.budget, now),
+                    is_first=note_exceeded(
+                        self._checkpoints.counters, connection, state.budget, now
+                    ),
                 )
         return None
 
-    def _check_budget(self, connection: Connection, row_id: int, calls_per_hour: int, now: int) -> Postponed | None:
+    def _check_budget(
+        self, connection: Connection, row_id: int, calls_per_hour: int, now: int
+    ) -> Postponed | None:
         terms = {"now": now, "of_delivery": row_id}
         recent, has_reserved = connection.execute(_BUDGET_STATE, terms).one()
         if has_reserved:
@@ -496,8 +567,14 @@ class ClaudeCalls:
             return None
         starts = select(_c.started_at).where(_RECENT).order_by(_c.started_at)
         started = connection.execute(starts, terms).scalars().all()
-        ahead = select(func.count()).select_from(slots).where(slots.c.rate_limit == _BUDGET, slots.c.slot_at > now)
-        frees_at = budget_frees_at(started, limit=calls_per_hour, ahead=connection.execute(ahead).scalar_one())
+        ahead = (
+            select(func.count())
+            .select_from(slots)
+            .where(slots.c.rate_limit == _BUDGET, slots.c.slot_at > now)
+        )
+        frees_at = budget_frees_at(
+            started, limit=calls_per_hour, ahead=connection.execute(ahead).scalar_one()
+        )
         if frees_at is None:
             return None
         self._rate_limiter.reserve(connection, row_id, _BUDGET, frees_at)
@@ -514,7 +591,9 @@ def _usd(micro_usd: int) -> str:
     return f"{micro_usd / 1_000_000:.4f} USD"
 
 
-def sum_calls(connection: Connection, which: ColumnElement[bool], *, with_deleted: bool = False) -> Sequence[Row[Any]]:
+def sum_calls(
+    connection: Connection, which: ColumnElement[bool], *, with_deleted: bool = False
+) -> Sequence[Row[Any]]:
     """Return the sums of the calls that match `which`: a row per prompt, with the columns of `deleted_calls`.
 
     `with_deleted` adds a row per prompt for deleted calls. One statement reads both: between two statements, retention
@@ -525,7 +604,9 @@ def sum_calls(connection: Connection, which: ColumnElement[bool], *, with_delete
             _c.prompt_id,
             func.count().filter(_c.outcome == SUCCESS).label("replies"),
             cast(func.coalesce(func.sum(_c.cost_micro_usd), 0), BigInteger).label("cost_micro_usd"),
-            func.count().filter(_c.cost_micro_usd.is_(None), ~_IS_FREE).label("calls_of_unknown_cost"),
+            func.count()
+            .filter(_c.cost_micro_usd.is_(None), ~_IS_FREE)
+            .label("calls_of_unknown_cost"),
             func.max(_c.id).filter(_c.outcome != SUCCESS).label("failed_id"),
         )
         .where(which)
@@ -535,8 +616,12 @@ def sum_calls(connection: Connection, which: ColumnElement[bool], *, with_delete
     failed = calls.alias("failed")
     last = (failed.c.error.label("last_error"), failed.c.finished_at.label("last_error_at"))
     columns = [column for column in sums.c if column.name != "failed_id"]
-    existing: Select[Any] = select(*columns, *last).outerjoin_from(sums, failed, failed.c.id == sums.c.failed_id)
-    return connection.execute(existing.union_all(select(deleted_calls)) if with_deleted else existing).all()
+    existing: Select[Any] = select(*columns, *last).outerjoin_from(
+        sums, failed, failed.c.id == sums.c.failed_id
+    )
+    return connection.execute(
+        existing.union_all(select(deleted_calls)) if with_deleted else existing
+    ).all()
 
 
 def _analysis(row_id: int, index: int, reply: ValidReply) -> dict[str, object]:

@@ -24,9 +24,15 @@ class CatchUpStore:
         """Return those of the GUIDs that are stored, in any state."""
         wanted = list(guids)
         chunks = (wanted[begin : begin + _CHUNK] for begin in range(0, len(wanted), _CHUNK))
-        query = select(deliveries.c.guid).where(self._database.is_one_of(deliveries.c.guid, "guids"))
+        query = select(deliveries.c.guid).where(
+            self._database.is_one_of(deliveries.c.guid, "guids")
+        )
         with self._database.reading() as connection:
-            return {guid for chunk in chunks for guid in connection.execute(query, {"guids": chunk}).scalars()}
+            return {
+                guid
+                for chunk in chunks
+                for guid in connection.execute(query, {"guids": chunk}).scalars()
+            }
 
     def repository_names(self) -> dict[int, str]:
         """Return {repository id: "owner/repo"} of the repositories whose events were processed."""

@@ -6,7 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from sqlalchemy import BigInteger, Connection, Row, Select, Update, and_, bindparam, func, not_, or_, select
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Row,
+    Select,
+    Update,
+    and_,
+    bindparam,
+    func,
+    not_,
+    or_,
+    select,
+)
 
 from hls_handler.actions import CommitCheck, Conclusion
 from hls_handler.db.counters import Counts
@@ -46,14 +58,21 @@ _OWN_ID = select(_own.c.id).where(_own.c.guid == bindparam("of_guid")).scalar_su
 _IS_EARLIER = (
     select(_c.delivery_id < _OWN_ID)
     .join(deliveries, _d.id == _c.delivery_id)
-    .where(_d.conversation_key == bindparam("of_conversation"), _c.commit_sha == bindparam("of_commit"))
+    .where(
+        _d.conversation_key == bindparam("of_conversation"), _c.commit_sha == bindparam("of_commit")
+    )
     .where(_c.begun_at.is_not(None), _c.rejected.is_(None), _d.guid != bindparam("of_guid"))
     .order_by(_c.delivery_id.desc())
     .limit(1)
 )
-_OF_PULL_REQUEST = and_(_d.conversation_key == bindparam("of_conversation"), _d.event == "pull_request")
+_OF_PULL_REQUEST = and_(
+    _d.conversation_key == bindparam("of_conversation"), _d.event == "pull_request"
+)
 _SELECT_OPEN_OLDER = select(_d.id).where(
-    _OF_PULL_REQUEST, _d.head_sha == bindparam("of_commit"), _d.state.in_(OPEN_STATES), _d.id < _OWN_ID
+    _OF_PULL_REQUEST,
+    _d.head_sha == bindparam("of_commit"),
+    _d.state.in_(OPEN_STATES),
+    _d.id < _OWN_ID,
 )
 _SELECT_NEWEST = (
     select(_c.ended_at, _c.conclusion, _c.is_exempt, (_c.delivery_id < _OWN_ID).label("is_older"))
@@ -66,7 +85,9 @@ _HAS_RESULT = (
     select(_c.delivery_id)
     .join(deliveries, _d.id == _c.delivery_id)
     .where(_c.repository_id == bindparam("of_repository"), _c.commit_sha == bindparam("of_commit"))
-    .where(or_(_c.rejected.is_(None), _c.ended_by_service.is_not(None)))  # `CheckEnder` ends rejected ones, too
+    .where(
+        or_(_c.rejected.is_(None), _c.ended_by_service.is_not(None))
+    )  # `CheckEnder` ends rejected ones, too
     .where(or_(_c.ended_at.is_not(None), _c.external_id != _d.guid))
     .limit(1)
 )
@@ -129,7 +150,11 @@ class CommitChecks:
         None if no other delivery than this one has set a check there. If this delivery brings another diff of the
         commit, the result of an earlier one is outdated.
         """
-        terms = {"of_conversation": lease.conversation_key or "", "of_guid": lease.guid, "of_commit": commit}
+        terms = {
+            "of_conversation": lease.conversation_key or "",
+            "of_guid": lease.guid,
+            "of_commit": commit,
+        }
         with self._database.reading() as connection:
             is_earlier = connection.execute(_IS_EARLIER, terms).scalar()
         return None if is_earlier is None else "earlier" if is_earlier else "later"
@@ -154,7 +179,9 @@ class CommitChecks:
             row = connection.execute(_SELECT_NEWEST, terms).first()
         if row is None:
             return None
-        return CheckResult(row.ended_at is None and bool(row.is_older), row.conclusion, bool(row.is_exempt))
+        return CheckResult(
+            row.ended_at is None and bool(row.is_older), row.conclusion, bool(row.is_exempt)
+        )
 
     def plan(self, lease: Lease, commit: str, *, must_end: bool = False) -> None:
         """Record that the delivery should set the check on a commit, before anything is written to GitHub.
@@ -163,15 +190,23 @@ class CommitChecks:
         ends in another way without a result. Raises `LeaseLost`, or `Postponed` as `begin`.
         """
         with self._checkpoints.writing(lease, durable=False) as (connection, row_id):
-            key = {"delivery_id": row_id, "commit_sha": commit, "repository_id": lease.repository_id}
+            key = {
+                "delivery_id": row_id,
+                "commit_sha": commit,
+                "repository_id": lease.repository_id,
+            }
             values = {"external_id": lease.guid, "must_end": must_end}
             if connection.execute(self._insert, {**key, **values}).first() is not None:
                 return
             own = _of(row_id, commit)
             mine = connection.execute(_SELECT, own).one()
-            if must_end and mine.ended_by_service is not None:  # an operator or GitHub repeats the delivery
+            if (
+                must_end and mine.ended_by_service is not None
+            ):  # an operator or GitHub repeats the delivery
                 connection.execute(_UPDATE, {**own, **_renewed(lease), "must_end": True})
-            elif must_end and mine.ended_at is None and mine.begun_at is None:  # else it is ended in any case
+            elif (
+                must_end and mine.ended_at is None and mine.begun_at is None
+            ):  # else it is ended in any case
                 self._require_not_ending(connection, mine)
                 connection.execute(_UPDATE, {**own, "must_end": True})
 
@@ -201,7 +236,9 @@ class CommitChecks:
                 renewed["external_id"] = lease.guid if mine is None else mine.external_id
             check = CommitCheck(commit, str(renewed["external_id"]))
             if left is not None and left.begun_at is not None:
-                check = replace(_to_check(commit, left), rejected=None)  # this delivery's requests may succeed
+                check = replace(
+                    _to_check(commit, left), rejected=None
+                )  # this delivery's requests may succeed
             values = renewed | {
                 "external_id": check.external_id,
                 "check_run_id": check.check_run_id,
@@ -211,8 +248,14 @@ class CommitChecks:
             if mine is not None:
                 connection.execute(self._database.statement(_begin), own | values)
             else:
-                key = {"delivery_id": row_id, "commit_sha": commit, "repository_id": lease.repository_id}
-                connection.execute(checks.insert().values(**key, **values, begun_at=self._database.now))
+                key = {
+                    "delivery_id": row_id,
+                    "commit_sha": commit,
+                    "repository_id": lease.repository_id,
+                }
+                connection.execute(
+                    checks.insert().values(**key, **values, begun_at=self._database.now)
+                )
                 # The event was about an older commit.
                 is_planned_only = and_(_c.begun_at.is_(None), not_(_c.must_end))
                 connection.execute(checks.delete().where(_c.delivery_id == row_id, is_planned_only))
@@ -223,24 +266,40 @@ class CommitChecks:
 
         A check that GitHub did not confirm is left out for `slowest_write_s`, in which its creation may take effect.
         """
-        unended, terms = self._database.statement(_select_unended), {"slowest_write_ms": int(slowest_write_s * 1000)}
+        unended, terms = (
+            self._database.statement(_select_unended),
+            {"slowest_write_ms": int(slowest_write_s * 1000)},
+        )
         with self._database.reading() as connection:
             if connection.execute(unended, terms).first() is None:
                 return None
         with self._database.writing(durable=False) as connection:
-            row = connection.execute(unended.with_for_update(of=checks, skip_locked=True), terms).first()
+            row = connection.execute(
+                unended.with_for_update(of=checks, skip_locked=True), terms
+            ).first()
             if row is None:
                 return None
             now = self._database.now
-            held = {"ending_until": now + int(lease_s * 1000), "begun_at": func.coalesce(_c.begun_at, now)}
+            held = {
+                "ending_until": now + int(lease_s * 1000),
+                "begun_at": func.coalesce(_c.begun_at, now),
+            }
             connection.execute(_UPDATE.values(held), _of(row.delivery_id, row.commit_sha))
         check = _to_check(row.commit_sha, row)
-        return UnendedCheck(row.delivery_id, row.guid, row.repository or "", row.state, row.reason, check)
+        return UnendedCheck(
+            row.delivery_id, row.guid, row.repository or "", row.state, row.reason, check
+        )
 
-    def mark_ended(self, unended: UnendedCheck, result: str, conclusion: Conclusion | None = None) -> None:
+    def mark_ended(
+        self, unended: UnendedCheck, result: str, conclusion: Conclusion | None = None
+    ) -> None:
         """Store that the check was ended, and how, for `service_results`: "cancelled: Not reviewed: ..."."""
         mine = _of(unended.delivery_id, unended.check.commit)
-        values = {"ended_at": self._database.now, "ended_by_service": result, "conclusion": conclusion}
+        values = {
+            "ended_at": self._database.now,
+            "ended_by_service": result,
+            "conclusion": conclusion,
+        }
         with self._database.writing(durable=False) as connection:
             connection.execute(_UPDATE.where(_OPEN).values(values), mine)
 
@@ -263,8 +322,15 @@ class CommitChecks:
 
 def _renewed(lease: Lease) -> dict[str, object]:
     """Return the columns of another check run: GitHub keeps one that has ended, so a repeated delivery creates one."""
-    columns = dict.fromkeys(("check_run_id", "begun_at", "ended_at", "ending_until", "ended_by_service", "conclusion"))
-    return {**columns, "is_exempt": False, "external_id": f"{lease.guid}:{lease.attempt}", "is_shown": False}
+    columns = dict.fromkeys(
+        ("check_run_id", "begun_at", "ended_at", "ending_until", "ended_by_service", "conclusion")
+    )
+    return {
+        **columns,
+        "is_exempt": False,
+        "external_id": f"{lease.guid}:{lease.attempt}",
+        "is_shown": False,
+    }
 
 
 def _of(delivery_id: int, commit: str) -> dict[str, object]:
@@ -278,7 +344,9 @@ def _select_unended(database: Database) -> Select[Any]:
         or_(_c.is_shown, _c.begun_at.is_(None), has_passed(_c.begun_at, now - slowest_write_ms)),
     )
     return (
-        select(_c.delivery_id, _c.commit_sha, *_COLUMNS, _d.guid, _d.repository, _d.state, _d.reason)
+        select(
+            _c.delivery_id, _c.commit_sha, *_COLUMNS, _d.guid, _d.repository, _d.state, _d.reason
+        )
         .join(deliveries, _d.id == _c.delivery_id)
         .where(_OPEN, _IS_FINISHED, _IS_DUE, due)
         .order_by(_c.repository_id, _c.commit_sha)  # the order of the index
@@ -296,5 +364,10 @@ def _end(database: Database) -> Update:
 
 def _to_check(commit: str, row: Row[*tuple[Any, ...]]) -> CommitCheck:
     return CommitCheck(
-        commit, row.external_id, row.check_run_id, bool(row.is_shown), is_new=False, rejected=row.rejected
+        commit,
+        row.external_id,
+        row.check_run_id,
+        bool(row.is_shown),
+        is_new=False,
+        rejected=row.rejected,
     )

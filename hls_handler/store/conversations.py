@@ -60,14 +60,26 @@ def of_conversation(table: Table) -> ColumnElement[bool]:
 
 _NO_TEXT, _NO_NUMBER = literal_column("NULL", Text), literal_column("NULL", BigInteger)
 _STATE = union_all(
-    select(labels.c.name, labels.c.state, labels.c.field, labels.c.prompt_id, labels.c.set_at, _NO_NUMBER).where(
-        of_conversation(labels)
-    ),
     select(
-        comments.c.family, comments.c.state, comments.c.body_digest, _NO_TEXT, _NO_NUMBER, comments.c.comment_id
+        labels.c.name,
+        labels.c.state,
+        labels.c.field,
+        labels.c.prompt_id,
+        labels.c.set_at,
+        _NO_NUMBER,
+    ).where(of_conversation(labels)),
+    select(
+        comments.c.family,
+        comments.c.state,
+        comments.c.body_digest,
+        _NO_TEXT,
+        _NO_NUMBER,
+        comments.c.comment_id,
     ).where(of_conversation(comments)),
 )
-_DELETE_LABELS = labels.delete().where(of_conversation(labels), labels.c.name.in_(bindparam("names", expanding=True)))
+_DELETE_LABELS = labels.delete().where(
+    of_conversation(labels), labels.c.name.in_(bindparam("names", expanding=True))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +97,21 @@ class LabelChange:
         if self.state is None:
             connection.execute(_DELETE_LABELS, {**columns, "names": self.names})
             return {}
-        columns |= {"state": self.state, "set_at": database.now_in(connection) if self.state == "set" else None}
+        columns |= {
+            "state": self.state,
+            "set_at": database.now_in(connection) if self.state == "set" else None,
+        }
         origins = self.origins if self.state == "intended" else NO_ORIGINS
-        rows = [{**columns, "name": name, **_origin_columns(origins.get(name))} for name in self.names]
+        rows = [
+            {**columns, "name": name, **_origin_columns(origins.get(name))} for name in self.names
+        ]
         connection.execute(database.statement(_upsert_labels), rows)
         if self.state != "set":
             return {}
-        return Counter((LABEL_SET, field_label(origin.prompt_id, origin.group)) for origin in self.origins.values())
+        return Counter(
+            (LABEL_SET, field_label(origin.prompt_id, origin.group))
+            for origin in self.origins.values()
+        )
 
 
 def _origin_columns(origin: LabelOrigin | None) -> dict[str, object]:
@@ -107,7 +127,9 @@ def _upsert_labels(database: Database) -> Executable:
         "prompt_id": func.coalesce(new.excluded["prompt_id"], old.prompt_id),
         "set_at": func.coalesce(old.set_at, new.excluded["set_at"]),
     }
-    return database.of_many_rows(new.on_conflict_do_update(index_elements=list(labels.primary_key), set_=replaced))
+    return database.of_many_rows(
+        new.on_conflict_do_update(index_elements=list(labels.primary_key), set_=replaced)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +154,9 @@ def _upsert_comment(database: Database) -> Insert:
 class ConversationState:
     labels: dict[str, LabelState]
     comments: dict[str, StoredComment]  # by `EnsureComment.family`
-    confirmed: set[str] = field(default_factory=set, compare=False)  # labels that GitHub confirmed once
+    confirmed: set[str] = field(
+        default_factory=set, compare=False
+    )  # labels that GitHub confirmed once
     unconfirmed: dict[str, LabelOrigin] = field(default_factory=dict, compare=False)
     """Labels that a reply asked for and that GitHub has not confirmed yet."""
 
@@ -145,7 +169,10 @@ class ConversationHistory:
     """
 
     def __init__(
-        self, conversation: ConversationRef, pending: PendingChanges, read: Callable[[], ConversationState]
+        self,
+        conversation: ConversationRef,
+        pending: PendingChanges,
+        read: Callable[[], ConversationState],
     ) -> None:
         self._conversation, self._pending, self._read = conversation, pending, read
         self._known: ConversationState | None = None
@@ -162,7 +189,10 @@ class ConversationHistory:
         self.change_labels((ONCE,), "set")
 
     def change_labels(
-        self, names: Iterable[str], state: LabelState | None, origins: Mapping[str, LabelOrigin] = NO_ORIGINS
+        self,
+        names: Iterable[str],
+        state: LabelState | None,
+        origins: Mapping[str, LabelOrigin] = NO_ORIGINS,
     ) -> None:
         """Record the state of labels.
 
@@ -181,7 +211,9 @@ class ConversationHistory:
             new = {name: origin for name, origin in origins.items() if name not in stored.confirmed}
             stored.unconfirmed.update(new)
         elif state == "set":
-            origins = {name: stored.unconfirmed.pop(name) for name in changed if name in stored.unconfirmed}
+            origins = {
+                name: stored.unconfirmed.pop(name) for name in changed if name in stored.unconfirmed
+            }
             stored.confirmed.update(changed)
         if changed:
             self._pending.add(LabelChange(self._conversation, changed, state, origins))
@@ -208,11 +240,17 @@ class Conversations:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def history(self, lease: Lease, bot_login: str, *, pending: PendingChanges) -> ConversationHistory:
+    def history(
+        self, lease: Lease, bot_login: str, *, pending: PendingChanges
+    ) -> ConversationHistory:
         if lease.repository_id is None or lease.number is None:
-            raise ValueError(f"delivery {lease.guid} has no issue or pull request whose labels could be stored")
+            raise ValueError(
+                f"delivery {lease.guid} has no issue or pull request whose labels could be stored"
+            )
         conversation = ConversationRef(lease.repository_id, bot_login, lease.number)
-        return ConversationHistory(conversation, pending, partial(read_conversation, self._database, conversation))
+        return ConversationHistory(
+            conversation, pending, partial(read_conversation, self._database, conversation)
+        )
 
     def find(self, repository_id: int, number: int, bot_login: str) -> ConversationState:
         return read_conversation(self._database, ConversationRef(repository_id, bot_login, number))
@@ -220,7 +258,9 @@ class Conversations:
     def find_writers(self, repository_id: int, number: int) -> frozenset[str]:
         """Return the logins of the accounts whose comments or labels are stored for a conversation."""
         own = [
-            select(table.c.bot_login).where(table.c.repository_id == repository_id, table.c.number == number)
+            select(table.c.bot_login).where(
+                table.c.repository_id == repository_id, table.c.number == number
+            )
             for table in (comments, labels)
         ]
         with self._database.reading() as connection:
@@ -253,7 +293,11 @@ class BotAccounts:
         query = select(bot_accounts).where(bot_accounts.c.fingerprint == fingerprint)
         with self._database.reading() as connection:
             row = connection.execute(query).first()
-        return None if row is None else Account(login=row.login, id=row.account_id, type=row.account_type)
+        return (
+            None
+            if row is None
+            else Account(login=row.login, id=row.account_id, type=row.account_type)
+        )
 
     def save(self, fingerprint: str, account: Account) -> None:
         columns = {"login": account.login, "account_id": account.id, "account_type": account.type}

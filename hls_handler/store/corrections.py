@@ -13,7 +13,11 @@ from hls_handler.db.database import Database
 from hls_handler.db.tables import analyses, corrections, deliveries, labels
 from hls_handler.db.values import HOUR_MS, from_ms, from_row, to_ms
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Lease, conversation_key
-from hls_handler.handlers.labels import CORRECTION_WINDOW_DAYS, AppliedLabel, find_changed_corrections
+from hls_handler.handlers.labels import (
+    CORRECTION_WINDOW_DAYS,
+    AppliedLabel,
+    find_changed_corrections,
+)
 from hls_handler.queue.checkpoints import Checkpoints
 from hls_handler.store.conversations import LABEL_SET, field_label, of_conversation
 from hls_handler.store.statistics import DELIVERY_COLUMNS, DeliveryRow
@@ -75,7 +79,9 @@ def feedback_in(counted: Mapping[tuple[str, str], int]) -> dict[str, dict[str, F
     for name, label in sorted(counted):
         if name == LABEL_SET:
             prompt_id, _, field = label.rpartition(":")
-            corrected = counted.get((LABEL_CORRECTED, label), 0) - counted.get((CORRECTION_WITHDRAWN, label), 0)
+            corrected = counted.get((LABEL_CORRECTED, label), 0) - counted.get(
+                (CORRECTION_WITHDRAWN, label), 0
+            )
             found.setdefault(prompt_id, {})[field] = FieldFeedback(counted[name, label], corrected)
     return found
 
@@ -123,16 +129,22 @@ class Corrections:
                     break
                 if earlier is None:
                     shown = from_row(DeliveryRow, delivery)
-                    found[delivery.guid] = CorrectedDelivery(shown, (label,), from_ms(row.recorded_at))
+                    found[delivery.guid] = CorrectedDelivery(
+                        shown, (label,), from_ms(row.recorded_at)
+                    )
                 else:
                     found[delivery.guid] = replace(earlier, labels=(*earlier.labels, label))
         return list(found.values())
 
     def of_conversation(self, row: DeliveryRow) -> list[AppliedLabel]:
-        query = select(corrections).where(_c.repository_id == row.repository_id, _c.number == row.number)
+        query = select(corrections).where(
+            _c.repository_id == row.repository_id, _c.number == row.number
+        )
         with self._database.reading() as connection:
             found = connection.execute(query).all()
-        return [AppliedLabel(one.field, one.label, one.prompt_id, one.corrected_to) for one in found]
+        return [
+            AppliedLabel(one.field, one.label, one.prompt_id, one.corrected_to) for one in found
+        ]
 
     def record_change(
         self, lease: Lease, bot_login: str, group: str, shown: ShownLabels, *, at: datetime
@@ -166,22 +178,33 @@ class Corrections:
                 or_(_d.reason_kind == CHANGED_BY_BOT, _d.sender.endswith("[bot]", autoescape=True)),
             )
             bot_changed_at = connection.execute(last_change_by_bot).scalar() or 0
-            since_then = {label: set_at for label, set_at in applied.items() if set_at > bot_changed_at}
+            since_then = {
+                label: set_at for label, set_at in applied.items() if set_at > bot_changed_at
+            }
             return self._record(connection, conversation, since_then, shown)
 
     def _read_set_at_ms(
-        self, connection: Connection, conversation: Mapping[str, object], *, until: int | None = None
+        self,
+        connection: Connection,
+        conversation: Mapping[str, object],
+        *,
+        until: int | None = None,
     ) -> dict[AppliedLabel, int]:
         now = self._database.now_in(connection)
         since, until = now - COUNTED_MS, now if until is None else until
         set_for_reply = _SET_FOR_REPLY.where(_l.set_at > since, _l.set_at <= until)
-        recorded = select(corrections).where(of_conversation(corrections), _c.set_at > since, _c.set_at <= until)
+        recorded = select(corrections).where(
+            of_conversation(corrections), _c.set_at > since, _c.set_at <= until
+        )
         by_name = {
             row.name: (AppliedLabel(row.field, row.name, row.prompt_id, None), row.set_at)
             for row in connection.execute(set_for_reply, conversation)
         }
         for row in connection.execute(recorded, conversation):
-            by_name[row.label] = (AppliedLabel(row.field, row.label, row.prompt_id, row.corrected_to), row.set_at)
+            by_name[row.label] = (
+                AppliedLabel(row.field, row.label, row.prompt_id, row.corrected_to),
+                row.set_at,
+            )
         return dict(by_name.values())
 
     def _record(
@@ -192,14 +215,18 @@ class Corrections:
         shown: ShownLabels,
     ) -> CorrectionResult:
         set_by_bot = connection.execute(_SET_BY_BOT, conversation).scalars()
-        changed = find_changed_corrections(applied, shown.names, set_by_bot=set_by_bot, groups=shown.groups)
+        changed = find_changed_corrections(
+            applied, shown.names, set_by_bot=set_by_bot, groups=shown.groups
+        )
         former = {label.name: (label.corrected_to, set_at) for label, set_at in applied.items()}
         counts: Counter[tuple[str, str]] = Counter()
         for label in changed:
             counted = field_label(label.prompt_id, label.group)
             corrected_before, set_at = former[label.name]
             if label.corrected_to is None:
-                withdraw = corrections.delete().where(of_conversation(corrections), _c.label == label.name)
+                withdraw = corrections.delete().where(
+                    of_conversation(corrections), _c.label == label.name
+                )
                 connection.execute(withdraw, conversation)
                 counts[CORRECTION_WITHDRAWN, counted] += 1
                 continue

@@ -74,7 +74,9 @@ _IS_OF_PULL_REQUEST = and_(
 
 
 def _has_posted(table: Any) -> ColumnElement[bool]:
-    posted: ColumnElement[bool] = and_(table.state == literal("done"), table.posting_status == "done")
+    posted: ColumnElement[bool] = and_(
+        table.state == literal("done"), table.posting_status == "done"
+    )
     return posted
 
 
@@ -82,12 +84,23 @@ _IS_FIRST_REPLY = and_(
     _has_posted(_d),
     _d.conversation_key.is_not(None),
     ~_d.is_command,
-    ~exists().where(_earlier.c.conversation_key == _d.conversation_key, _has_posted(_earlier.c), _earlier.c.id < _d.id),
+    ~exists().where(
+        _earlier.c.conversation_key == _d.conversation_key,
+        _has_posted(_earlier.c),
+        _earlier.c.id < _d.id,
+    ),
 )
 _FIRST_RECEIVED = (
     select(func.min(_of_conversation.c.received_at))
     .where(_of_conversation.c.conversation_key == _d.conversation_key)
-    .where(or_(*(_of_conversation.c.state == literal(state) for state in ("done", "superseded", "dead"))))
+    .where(
+        or_(
+            *(
+                _of_conversation.c.state == literal(state)
+                for state in ("done", "superseded", "dead")
+            )
+        )
+    )
     .scalar_subquery()
 )
 
@@ -190,7 +203,12 @@ class FiguresReader:
         self._database, self._max_deliveries = database, max_deliveries
 
     def read(
-        self, since: datetime, until: datetime, *, repository: str | None = None, has_authors: bool = False
+        self,
+        since: datetime,
+        until: datetime,
+        *,
+        repository: str | None = None,
+        has_authors: bool = False,
     ) -> FiguresReport:
         """Return the figures of the deliveries that ended from `since` until before `until`.
 
@@ -208,7 +226,13 @@ class FiguresReader:
         groups = [{TOTAL: sum(counts[0].values(), Counter[str]())}, *counts]
         total, repositories, *others = (
             tuple(
-                _make_figures(name, (to_ms(until) - since_ms) / 60_000, of_group[name], took[name], replied[name])
+                _make_figures(
+                    name,
+                    (to_ms(until) - since_ms) / 60_000,
+                    of_group[name],
+                    took[name],
+                    replied[name],
+                )
                 for name in sorted(of_group)
             )
             for of_group, took, replied in zip(groups, processing, first_replies, strict=True)
@@ -261,7 +285,9 @@ def _make_figures(
         ),
         labels=LabelFigures(counts["kept"], counts["corrected"]),
         cost_usd=counts["cost_micro_usd"] / 1_000_000,
-        cost_per_pull_request_usd=round(counts["pull_request_cost_micro_usd"] / 1_000_000 / costing, 6)
+        cost_per_pull_request_usd=round(
+            counts["pull_request_cost_micro_usd"] / 1_000_000 / costing, 6
+        )
         if costing
         else None,
         reply_cache=CacheFigures(
@@ -277,7 +303,9 @@ def _percentiles(times_ms: list[int]) -> Percentiles:
     if not times_ms:
         return Percentiles(0, None, None, None)
     ascending = sorted(times_ms)
-    return Percentiles(len(ascending), *(nearest_rank(ascending, percent) / 1000 for percent in (50, 95, 99)))
+    return Percentiles(
+        len(ascending), *(nearest_rank(ascending, percent) / 1000 for percent in (50, 95, 99))
+    )
 
 
 def _percent(part: int, whole: int) -> float | None:
@@ -287,7 +315,9 @@ def _percent(part: int, whole: int) -> float | None:
 class _Span:
     """The queries about one period, on one connection. `name` is the column by which their results are grouped."""
 
-    def __init__(self, connection: Connection, since_ms: int, until_ms: int, repository: str | None) -> None:
+    def __init__(
+        self, connection: Connection, since_ms: int, until_ms: int, repository: str | None
+    ) -> None:
         self._connection, self._since_ms, self._until_ms = connection, since_ms, until_ms
         self._is_wanted: ColumnElement[bool] = _d.repository.is_not(None)
         if repository is not None:
@@ -303,13 +333,19 @@ class _Span:
             self._costs(name),
             self._replies(name),
             self._of_conversations(name, findings, self._is_within(_f.raised_at), _FINDING_COUNTS),
-            self._of_conversations(name, corrections, self._is_within(corrections.c.set_at), corrected),
-            self._of_conversations(name, labels, and_(self._is_within(labels.c.set_at), _IS_KEPT), kept),
+            self._of_conversations(
+                name, corrections, self._is_within(corrections.c.set_at), corrected
+            ),
+            self._of_conversations(
+                name, labels, and_(self._is_within(labels.c.set_at), _IS_KEPT), kept
+            ),
         )
         for query in queries:
             for row in self._connection.execute(query):
                 values = row._asdict()
-                counts[values.pop("name")].update({key: int(value or 0) for key, value in values.items()})
+                counts[values.pop("name")].update(
+                    {key: int(value or 0) for key, value in values.items()}
+                )
         return counts
 
     def times(
@@ -317,7 +353,9 @@ class _Span:
     ) -> Sequence[Times]:
         """Return {"total": all times}, and for each column of `names` the times by its values."""
         groups: list[Times] = [defaultdict(list) for _ in (TOTAL, *names)]
-        for took, *values in self._connection.execute(select(took_ms, *names).where(self._has_ended, which)):
+        for took, *values in self._connection.execute(
+            select(took_ms, *names).where(self._has_ended, which)
+        ):
             for group, value in zip(groups, (TOTAL, *values), strict=True):
                 if value is not None:
                     group[value].append(took)
@@ -326,8 +364,13 @@ class _Span:
     def scores(self) -> Iterator[DailyScore]:
         query = (
             select(_d.finished_at, analyses.c.reply)
-            .join(analyses, and_(analyses.c.delivery_id == _d.id, analyses.c.step_index < FIRST_SHADOW_STEP))
-            .where(self._has_ended, _d.event == "pull_request", analyses.c.reply.like('%"scores":[{%'))
+            .join(
+                analyses,
+                and_(analyses.c.delivery_id == _d.id, analyses.c.step_index < FIRST_SHADOW_STEP),
+            )
+            .where(
+                self._has_ended, _d.event == "pull_request", analyses.c.reply.like('%"scores":[{%')
+            )
             .order_by(_d.finished_at.desc())
             .limit(MAX_SCORED)
         )
@@ -350,9 +393,15 @@ class _Span:
                 func.count().filter(_IS_DONE).label("done"),
                 func.count().filter(_IS_DEAD).label("dead"),
                 func.count().filter(_IS_DONE, _d.failures > 0).label("recovered"),
-                func.count(distinct(_d.conversation_key)).filter(is_analysed).label("pull_requests"),
+                func.count(distinct(_d.conversation_key))
+                .filter(is_analysed)
+                .label("pull_requests"),
             )
-            .where(self._has_ended, or_(_IS_DONE, _IS_DEAD, _d.state == literal("superseded")), name.is_not(None))
+            .where(
+                self._has_ended,
+                or_(_IS_DONE, _IS_DEAD, _d.state == literal("superseded")),
+                name.is_not(None),
+            )
             .group_by(name)
         )
 
@@ -362,7 +411,9 @@ class _Span:
             select(
                 name.label("name"),
                 func.sum(_c.cost_micro_usd).label("cost_micro_usd"),
-                func.sum(_c.cost_micro_usd).filter(_IS_OF_PULL_REQUEST).label("pull_request_cost_micro_usd"),
+                func.sum(_c.cost_micro_usd)
+                .filter(_IS_OF_PULL_REQUEST)
+                .label("pull_request_cost_micro_usd"),
                 of_pull_request.label("pull_requests_with_calls"),
             )
             .join(deliveries, _d.id == _c.delivery_id)
@@ -378,20 +429,32 @@ class _Span:
                 func.count(analyses.c.saved_micro_usd).label("cached_replies"),
                 func.sum(analyses.c.saved_micro_usd).label("saved_micro_usd"),
             )
-            .join(analyses, and_(analyses.c.delivery_id == _d.id, analyses.c.step_index < FIRST_SHADOW_STEP))
+            .join(
+                analyses,
+                and_(analyses.c.delivery_id == _d.id, analyses.c.step_index < FIRST_SHADOW_STEP),
+            )
             .where(self._has_ended, name.is_not(None))
             .group_by(name)
         )
 
     def _of_conversations(
-        self, name: Column[str], table: Table, which: ColumnElement[bool], counts: Mapping[str, ColumnElement[int]]
+        self,
+        name: Column[str],
+        table: Table,
+        which: ColumnElement[bool],
+        counts: Mapping[str, ColumnElement[int]],
     ) -> Executable:
         """Count rows of conversations. The newest delivery of a conversation has its repository and author."""
         number, repository_id = table.c.number, table.c.repository_id
         key = cast(repository_id, Text) + "#" + cast(number, Text)
-        newest = select(func.max(_of_conversation.c.id)).where(_of_conversation.c.conversation_key == key)
+        newest = select(func.max(_of_conversation.c.id)).where(
+            _of_conversation.c.conversation_key == key
+        )
         counted = (
-            select(newest.scalar_subquery().label("newest_delivery"), *(one.label(to) for to, one in counts.items()))
+            select(
+                newest.scalar_subquery().label("newest_delivery"),
+                *(one.label(to) for to, one in counts.items()),
+            )
             .where(which)
             .group_by(repository_id, number)
             .subquery()

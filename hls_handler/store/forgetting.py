@@ -79,27 +79,47 @@ class Forgetting:
                 return any(names(part) for key, part in value.items() if key not in OWNERS)
             if isinstance(value, list):
                 return any(map(names, value))
-            return isinstance(value, str) and (value.lower() == login or mention.search(value) is not None)
+            return isinstance(value, str) and (
+                value.lower() == login or mention.search(value) is not None
+            )
 
         rows, named, opened = list[Row[Any]](), set[int](), set[tuple[int, int]]()
         for row, documents in self._read():
             found = [json.loads(one) for one in documents if login.encode() in one.lower()]
             if names([row.sender, row.author, row.title, *found]):
                 named.add(row.id)
-            subjects = [one.get(kind) for one in found if isinstance(one, dict) for kind in SUBJECTS]
+            subjects = [
+                one.get(kind) for one in found if isinstance(one, dict) for kind in SUBJECTS
+            ]
             authors = [subject.get("user") for subject in subjects if isinstance(subject, dict)]
-            if row.number is not None and names([*authors, row.author, row.action == "opened" and row.sender]):
+            if row.number is not None and names(
+                [*authors, row.author, row.action == "opened" and row.sender]
+            ):
                 opened.add((row.repository_id, row.number))
             rows.append(row)
-        about = [row for row in rows if row.id in named or (row.repository_id, row.number) in opened]
+        about = [
+            row for row in rows if row.id in named or (row.repository_id, row.number) in opened
+        ]
         touched = {(row.repository_id, row.number) for row in about if row.number is not None}
-        is_touched = (row for row in rows if row.id in named or (row.repository_id, row.number) in touched)
+        is_touched = (
+            row for row in rows if row.id in named or (row.repository_id, row.number) in touched
+        )
         open_guids = [row.guid for row in is_touched if row.state in OPEN_STATES]
         return Traces(login, [row.id for row in about], sorted(opened), open_guids)
 
     def _read(self) -> Iterator[tuple[Row[Any], Sequence[bytes]]]:
         """Yield each delivery with its JSON: the event, checkpoints and replies, as far as they are stored."""
-        columns = [_c.id, _c.guid, _c.state, _c.repository_id, _c.number, _c.action, _c.sender, _c.author, _c.title]
+        columns = [
+            _c.id,
+            _c.guid,
+            _c.state,
+            _c.repository_id,
+            _c.number,
+            _c.action,
+            _c.sender,
+            _c.author,
+            _c.title,
+        ]
         page, last = select(*columns).order_by(_c.id).limit(BATCH), 0
         while True:
             with self._database.reading() as connection:
@@ -109,8 +129,12 @@ class Forgetting:
                 first, last = rows[0].id, rows[-1].id
                 documents: dict[int, list[bytes]] = {row.id: [] for row in rows}
                 for of, column in DOCUMENTS:
-                    for number, value in connection.execute(select(of, column).where(of.between(first, last))):
-                        documents[number].append(value.encode() if isinstance(value, str) else decompress(value))
+                    for number, value in connection.execute(
+                        select(of, column).where(of.between(first, last))
+                    ):
+                        documents[number].append(
+                            value.encode() if isinstance(value, str) else decompress(value)
+                        )
             yield from ((row, documents[row.id]) for row in rows)
 
     def forget(self, traces: Traces, *, dry_run: bool) -> Mapping[str, int]:
@@ -140,13 +164,19 @@ def _of_deliveries(ids: Sequence[int], login: str, _: Connection) -> Iterator[St
     yield cached_replies, cached_replies.c.reply.in_(replies), None
     for table in (analyses, checkpoints):
         yield table, table.c.delivery_id.in_(ended), None
-    people = {name: case((func.lower(_c[name]) == login, None), else_=_c[name]) for name in ("sender", "author")}
+    people = {
+        name: case((func.lower(_c[name]) == login, None), else_=_c[name])
+        for name in ("sender", "author")
+    }
     nothing = dict.fromkeys(("title", "analysis_error", "posting_error", "body"))
     yield deliveries, are_ended, {**people, **nothing, "reason": REASON}
 
 
 def _of_conversations(opened: Sequence[tuple[int, int]], _: Connection) -> Iterator[Step]:
-    are_opened = [tuple_(table.c.repository_id, table.c.number).in_(opened) for table in (corrections, comments)]
+    are_opened = [
+        tuple_(table.c.repository_id, table.c.number).in_(opened)
+        for table in (corrections, comments)
+    ]
     yield corrections, are_opened[0], None
     yield comments, are_opened[1] & comments.c.state.is_not(None), {"state": None}
     places = [(issue_scope(repository), str(number)) for repository, number in opened]
@@ -159,24 +189,42 @@ def _of_login(login: str, connection: Connection) -> Iterator[Step]:
         yield column.table, func.lower(column) == login, {column.name: GHOST}
     for table in (counters, counter_hours):
         yield table, (table.c.name == OUTSIDER_COST) & (func.lower(table.c.label) == login), None
-    has_mention = or_(*(column.icontains(f"@{login}", autoescape=True) for column in (_t.title, _t.text)))
-    found = connection.execute(select(_t.id, _t.title, _t.text).where(_t.scope.startswith("issue"), has_mention)).all()
+    has_mention = or_(
+        *(column.icontains(f"@{login}", autoescape=True) for column in (_t.title, _t.text))
+    )
+    found = connection.execute(
+        select(_t.id, _t.title, _t.text).where(_t.scope.startswith("issue"), has_mention)
+    ).all()
     mention = _mention(login)
-    yield texts, _t.id.in_([row.id for row in found if mention.search(f"{row.title}\n{row.text}")]), None
+    yield (
+        texts,
+        _t.id.in_([row.id for row in found if mention.search(f"{row.title}\n{row.text}")]),
+        None,
+    )
     stopped = re.compile(rf"(?<![\w-]){re.escape(login)}(?= stopped HLS)", re.IGNORECASE)
     is_stopped = _c.reason.icontains(f"{login} stopped HLS", autoescape=True)
     for row in connection.execute(select(_c.id, _c.reason).where(is_stopped)).all():
         if stopped.search(row.reason):
             yield deliveries, _c.id == row.id, {"reason": stopped.sub(GHOST, row.reason)}
     by_login = re.compile(rf"(?:(?<= by )|\A){re.escape(login)}\Z", re.IGNORECASE)
-    has_login = or_(*(column.icontains(login, autoescape=True) for column in (_f.details, _f.command)))
+    has_login = or_(
+        *(column.icontains(login, autoescape=True) for column in (_f.details, _f.command))
+    )
     for row in connection.execute(select(findings).where(has_login)).all():
         entry = json.loads(row.details)
-        by, keys, command = entry.get("dismissed_by") or "", entry.get("dismissals", []), row.command or ""
-        new_by, new_command, *new_keys = (by_login.sub(GHOST, text) for text in (by, command, *keys))
+        by, keys, command = (
+            entry.get("dismissed_by") or "",
+            entry.get("dismissals", []),
+            row.command or "",
+        )
+        new_by, new_command, *new_keys = (
+            by_login.sub(GHOST, text) for text in (by, command, *keys)
+        )
         if (new_by, new_command, new_keys) != (by, command, keys):
             details = json.dumps({**entry, "dismissed_by": new_by or None, "dismissals": new_keys})
-            is_row = tuple_(*findings.primary_key.columns).in_([[row._mapping[c.name] for c in findings.primary_key]])
+            is_row = tuple_(*findings.primary_key.columns).in_(
+                [[row._mapping[c.name] for c in findings.primary_key]]
+            )
             yield findings, is_row, {"details": details, "command": new_command or None}
 
 

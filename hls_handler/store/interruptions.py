@@ -29,7 +29,11 @@ _NEWER = and_(  # no rows for a delivery without a conversation
 )
 # A delivery that catch-up read was stored later than it happened: it is newer only than others that catch-up read.
 _LATER_EVENT = and_(
-    _NEWER, or_(~is_caught_up(deliveries), exists().where(_own.c.guid == bindparam("of_guid"), is_caught_up(_own)))
+    _NEWER,
+    or_(
+        ~is_caught_up(deliveries),
+        exists().where(_own.c.guid == bindparam("of_guid"), is_caught_up(_own)),
+    ),
 )
 _NEWEST_HEAD = (
     select(_d.head_sha)
@@ -48,7 +52,10 @@ _EARLIER_PULLS = (
         _d.conversation_key == bindparam("of_conversation"),
         _d.id < select(_own.c.id).where(_own.c.guid == bindparam("of_guid")).scalar_subquery(),
         _d.event == "pull_request",
-        or_(_d.state == literal("superseded"), and_(_d.state == literal("done"), _d.analysis_status == "done")),
+        or_(
+            _d.state == literal("superseded"),
+            and_(_d.state == literal("done"), _d.analysis_status == "done"),
+        ),
     )
     .order_by(_d.id.desc())
     .limit(20)
@@ -76,8 +83,13 @@ _SELECT_NEWER = select(
     _LAST_CLOSING.scalar_subquery().label("closing"),
     _IS_ANSWERED.label("is_answered"),
 )
-_OF_PULL_REQUEST = and_(stops.c.repository_id == bindparam("of_repository"), stops.c.number == bindparam("of_number"))
-_STOPPED = tuple(select(c).where(_OF_PULL_REQUEST).scalar_subquery() for c in (stops.c.stopped_by, stops.c.stopped_at))
+_OF_PULL_REQUEST = and_(
+    stops.c.repository_id == bindparam("of_repository"), stops.c.number == bindparam("of_number")
+)
+_STOPPED = tuple(
+    select(c).where(_OF_PULL_REQUEST).scalar_subquery()
+    for c in (stops.c.stopped_by, stops.c.stopped_at)
+)
 _STOP = (_STOPPED[0].label("stopped_by"), _STOPPED[1].label("stopped_at"))
 
 
@@ -94,7 +106,9 @@ class Stop:
 class NewerEvents:
     """Summary of the newer events on a delivery's conversation, which may supersede the delivery."""
 
-    head_sha: str | None = None  # the newest head commit, if it differs from the delivery's or from the described one
+    head_sha: str | None = (
+        None  # the newest head commit, if it differs from the delivery's or from the described one
+    )
     is_closed: bool = False  # closed, deleted or transferred, and not reopened after that
     is_answered: bool = False  # the same prompt answered a newer event, and the result was posted
 
@@ -118,7 +132,9 @@ class Interruptions:
     def __init__(self, database: Database, checkpoints: Checkpoints, calls: ClaudeCalls) -> None:
         self._database, self._checkpoints = database, checkpoints
         is_held = ~has_passed(rate_limits.c.held_until, database.now)
-        held = select(rate_limits.c.held_until).where(rate_limits.c.name == bindparam("of_rate_limit"), is_held)
+        held = select(rate_limits.c.held_until).where(
+            rate_limits.c.name == bindparam("of_rate_limit"), is_held
+        )
         held_until = held.scalar_subquery().label("held_until")
         columns = (*_STOP, held_until, exists().where(_NEWER).label("has_newer"))
         self._select, self._select_held = select(*columns), checkpoints.select_held(*columns)
@@ -164,7 +180,9 @@ class Interruptions:
     def require(self, check: LeaseCheck) -> None:
         """Raise the check's error, if there is one, without checking the lease."""
         with self._database.reading() as connection:
-            error = check.find_error(connection, connection.execute(self._select, check.terms).one())
+            error = check.find_error(
+                connection, connection.execute(self._select, check.terms).one()
+            )
         if error is not None:
             raise error
 

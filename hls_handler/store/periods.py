@@ -46,7 +46,10 @@ class Period:
     @property
     def starts(self) -> tuple[datetime, ...]:
         """The beginnings of the parts, oldest first."""
-        return tuple(self.since + index * self.step for index in range(-((self.since - self.until) // self.step)))
+        return tuple(
+            self.since + index * self.step
+            for index in range(-((self.since - self.until) // self.step))
+        )
 
 
 def latest_period(name: PeriodName, now: datetime) -> Period:
@@ -70,10 +73,14 @@ class CounterHours:
             rows = connection.execute(query.order_by(total.desc(), _c.label).limit(limit)).all()
         return [(row.label, int(row.total)) for row in rows]
 
-    def series(self, names: Collection[str], period: Period) -> dict[tuple[str, str], tuple[int, ...]]:
+    def series(
+        self, names: Collection[str], period: Period
+    ) -> dict[tuple[str, str], tuple[int, ...]]:
         """Return {(name, label): the sum of each part of the period, oldest first}."""
         size = len(period.starts)
-        part = ((_c.hour - to_ms(period.since)) // (period.step // timedelta(milliseconds=1))).label("part")
+        part = (
+            (_c.hour - to_ms(period.since)) // (period.step // timedelta(milliseconds=1))
+        ).label("part")
         query = (
             select(_c.name, _c.label, part, func.sum(_c.value).label("total"))
             .where(_is_in(names, period))
@@ -87,7 +94,9 @@ class CounterHours:
 
 
 def _is_in(names: Collection[str], period: Period) -> ColumnElement[bool]:
-    return and_(_c.name.in_(sorted(names)), _c.hour >= to_ms(period.since), _c.hour < to_ms(period.until))
+    return and_(
+        _c.name.in_(sorted(names)), _c.hour >= to_ms(period.since), _c.hour < to_ms(period.until)
+    )
 
 
 def nearest_rank(ascending: Sequence[float], percent: int) -> float:

@@ -22,7 +22,9 @@ class PromptVersions:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._find = select(_c.prompt_id).where(_OF_ID)
-        self._insert = database.insert(prompt_versions).on_conflict_do_nothing(index_elements=["prompt_id"])
+        self._insert = database.insert(prompt_versions).on_conflict_do_nothing(
+            index_elements=["prompt_id"]
+        )
 
     def keep(self, connection: Connection, prompt_id: str, sources: PromptSources) -> None:
         """Store a version in the caller's transaction, unless it is stored already."""
@@ -33,7 +35,9 @@ class PromptVersions:
     def find(self, prompt_id: str) -> PromptSources | None:
         """Return the files of a version; None if it is not stored, or another version of HLS stored another shape."""
         with self._database.reading() as connection:
-            stored: bytes | None = connection.execute(select(_c.sources).where(_OF_ID), {"of_id": prompt_id}).scalar()
+            stored: bytes | None = connection.execute(
+                select(_c.sources).where(_OF_ID), {"of_id": prompt_id}
+            ).scalar()
         try:
             return None if stored is None else _SOURCES.validate_json(decompress(stored))
         except ValidationError:

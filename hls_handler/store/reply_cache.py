@@ -46,7 +46,9 @@ class ReplyCache:
         replaced = ("prompt_id", "reply_type", "model", "reply", "cost_micro_usd", "stored_at")
         self._upsert = database.upsert(cached_replies, *replaced).values(stored_at=now)
         self._find = select(cached_replies).where(
-            and_(_c.repository_id == bindparam("of_repository"), _c.digest == bindparam("of_digest")),
+            and_(
+                _c.repository_id == bindparam("of_repository"), _c.digest == bindparam("of_digest")
+            ),
             # A reply that seems to be more than an hour ahead is not used, because the clock must have been set back.
             and_(_c.stored_at > now - bindparam("ttl_ms"), _c.stored_at <= now + HOUR_MS),
         )

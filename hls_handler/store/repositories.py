@@ -22,7 +22,14 @@ from hls_handler.db.tables import (
 from hls_handler.db.values import HOUR_MS, from_row
 from hls_handler.deliveries import Lease
 from hls_handler.events import Issue
-from hls_handler.handlers.reader import Correction, Failure, HistoryUpdate, RunResult, StoredIssue, StoredSection
+from hls_handler.handlers.reader import (
+    Correction,
+    Failure,
+    HistoryUpdate,
+    RunResult,
+    StoredIssue,
+    StoredSection,
+)
 from hls_handler.queue.checkpoints import Checkpoints
 from hls_handler.retrieval.words import question_words
 from hls_handler.review.record import ReviewRecord
@@ -52,7 +59,9 @@ _CORRECTIONS = (
     .order_by(_c.recorded_at.desc(), _c.number.desc(), _c.field)
     .limit(bindparam("limit"))
 )
-_COMMENT = select(comments.c.state).where(of_conversation(comments), comments.c.family == bindparam("of_family"))
+_COMMENT = select(comments.c.state).where(
+    of_conversation(comments), comments.c.family == bindparam("of_family")
+)
 
 
 class StoredHistory:
@@ -87,7 +96,16 @@ class StoredHistory:
             return tuple(Failure(**row._mapping) for row in connection.execute(query))
 
     def ends(self, workflow_id: int) -> tuple[RunResult, ...]:
-        columns = (_r.workflow_id, _r.event, _r.branch, _r.run_id, _r.run_number, _r.attempt, _r.passed, _r.head_sha)
+        columns = (
+            _r.workflow_id,
+            _r.event,
+            _r.branch,
+            _r.run_id,
+            _r.run_number,
+            _r.attempt,
+            _r.passed,
+            _r.head_sha,
+        )
         query = (
             select(*columns)
             .where(
@@ -108,11 +126,15 @@ class StoredHistory:
         with self._database.reading() as connection:
             return connection.execute(found).scalar()
 
-    def issue(self, number: int, family: str, *, most_corrections: int) -> tuple[str | None, tuple[Correction, ...]]:
+    def issue(
+        self, number: int, family: str, *, most_corrections: int
+    ) -> tuple[str | None, tuple[Correction, ...]]:
         terms = {"of_repository": self._repository_id, "of_bot": self._bot_login}
         newest: dict[int, Correction] = {}
         with self._database.reading() as connection:
-            comment = connection.execute(_COMMENT, {**self._conversation(number).columns, "of_family": family}).first()
+            comment = connection.execute(
+                _COMMENT, {**self._conversation(number).columns, "of_family": family}
+            ).first()
             for row in connection.execute(
                 _CORRECTIONS, {**terms, "limit": most_corrections * MAX_CORRECTIONS_PER_ISSUE}
             ):
@@ -126,16 +148,24 @@ class StoredHistory:
         if self._find_nearest is not None:
             question = clean_and_redact(f"{title}\n\n{body}")
             nearest = self._find_nearest(document_scope(self._repository_id), question)
-        return self._texts.find_sections(self._repository_id, question_words(title, body), ignored, nearest)
+        return self._texts.find_sections(
+            self._repository_id, question_words(title, body), ignored, nearest
+        )
 
-    def similar_issues(self, number: int, title: str, body: str, labels: Collection[str]) -> tuple[StoredIssue, ...]:
+    def similar_issues(
+        self, number: int, title: str, body: str, labels: Collection[str]
+    ) -> tuple[StoredIssue, ...]:
         assert self._repository_id is not None
 
         def admits(name: str, stored_labels: str | None) -> bool:
             return int(name) < number and _may_be_same(json.loads(stored_labels or "[]"), labels)
 
-        found = self._texts.search(issue_scope(self._repository_id), question_words(title, body), admits)
-        return tuple(StoredIssue(int(one.name), one.score) for one in found if one.score >= MIN_SIMILAR)
+        found = self._texts.search(
+            issue_scope(self._repository_id), question_words(title, body), admits
+        )
+        return tuple(
+            StoredIssue(int(one.name), one.score) for one in found if one.score >= MIN_SIMILAR
+        )
 
     def has_comment(self, number: int, family: str) -> bool:
         return self._comment(number, family) is not None
@@ -149,7 +179,9 @@ class StoredHistory:
 
     def _comment(self, number: int, family: str) -> Row[*tuple[Any, ...]] | None:
         with self._database.reading() as connection:
-            return connection.execute(_COMMENT, {**self._conversation(number).columns, "of_family": family}).first()
+            return connection.execute(
+                _COMMENT, {**self._conversation(number).columns, "of_family": family}
+            ).first()
 
     def _conversation(self, number: int) -> ConversationRef:
         assert self._repository_id is not None
@@ -167,8 +199,15 @@ def text_of_issue(issue: Issue) -> NewText:
 
 
 class Repositories:
-    def __init__(self, database: Database, checkpoints: Checkpoints, reviews: Reviews, texts: Texts) -> None:
-        self._database, self._checkpoints, self._reviews, self._texts = database, checkpoints, reviews, texts
+    def __init__(
+        self, database: Database, checkpoints: Checkpoints, reviews: Reviews, texts: Texts
+    ) -> None:
+        self._database, self._checkpoints, self._reviews, self._texts = (
+            database,
+            checkpoints,
+            reviews,
+            texts,
+        )
 
     def history(
         self, repository_id: int | None, *accounts: str, find_nearest: FindNearest | None = None
@@ -198,7 +237,9 @@ class Repositories:
                 of_repository = table.c.repository_id == lease.repository_id
                 is_old = table.c.recorded_at <= now - RETENTION_DAYS * DAY_MS
                 connection.execute(table.delete().where(of_repository, is_old))
-                self._database.insert_rows(connection, table, [columns | row for row in rows], if_new=True)
+                self._database.insert_rows(
+                    connection, table, [columns | row for row in rows], if_new=True
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +260,9 @@ class RepositoryFiles:
         age_ms = (database.now - _file.read_at).label("age_ms")
         newest = select(repository_files, age_ms).order_by(_file.read_at.desc()).limit(1)
         is_wanted = database.is_one_of(_file.repository_id, "of_ids")
-        self._select = select(repository_files, age_ms).where(is_wanted, _file.bot_login == bindparam("of_bot"))
+        self._select = select(repository_files, age_ms).where(
+            is_wanted, _file.bot_login == bindparam("of_bot")
+        )
         self._select_by_name = newest.where(func.lower(_file.repository) == bindparam("of_name"))
 
     def find(self, bot_login: str, *ids: int) -> dict[int, StoredFile]:
@@ -234,16 +277,22 @@ class RepositoryFiles:
             row = connection.execute(self._select_by_name, {"of_name": name.lower()}).first()
         return None if row is None else _to_file(row)
 
-    def save(self, lease: Lease, repository_id: int, repository: str, bot_login: str, file: StoredFile) -> None:
+    def save(
+        self, lease: Lease, repository_id: int, repository: str, bot_login: str, file: StoredFile
+    ) -> None:
         """Store the file that was just read. Raises `LeaseLost`.
 
         An organisation's file is stored with its negative id, and its name instead of "owner/repo".
         """
         columns = asdict(file) | {"repository": repository}
         del columns["age_s"]
-        save = self._database.upsert(repository_files, "read_at", *columns).values(read_at=self._database.now)
+        save = self._database.upsert(repository_files, "read_at", *columns).values(
+            read_at=self._database.now
+        )
         with self._checkpoints.writing(lease) as (connection, _):
-            connection.execute(save, {"repository_id": repository_id, "bot_login": bot_login, **columns})
+            connection.execute(
+                save, {"repository_id": repository_id, "bot_login": bot_login, **columns}
+            )
 
     def claim_report(self, lease: Lease, repository_id: int, bot_login: str, version: str) -> bool:
         """Record that the delivery reports the problems of `version` of `.github/hls.yaml`. Raises `LeaseLost`.
@@ -252,7 +301,9 @@ class RepositoryFiles:
         key = {"repository_id": repository_id, "bot_login": bot_login, "version": version}
         claim = [{**key, "guid": lease.guid}]
         reporter = select(_report.guid).where(
-            _report.repository_id == repository_id, _report.bot_login == bot_login, _report.version == version
+            _report.repository_id == repository_id,
+            _report.bot_login == bot_login,
+            _report.version == version,
         )
         with self._checkpoints.writing(lease) as (connection, _):
             self._database.insert_rows(connection, repository_file_reports, claim, if_new=True)
@@ -260,4 +311,6 @@ class RepositoryFiles:
 
 
 def _to_file(row: Row[*tuple[Any, ...]]) -> StoredFile:
-    return from_row(StoredFile, row, age_s=abs(row.age_ms) / 1000)  # negative if the clock was set back
+    return from_row(
+        StoredFile, row, age_s=abs(row.age_ms) / 1000
+    )  # negative if the clock was set back

@@ -9,7 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Connection, Select, Text, case, cast, exists, func, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    case,
+    cast,
+    exists,
+    func,
+    or_,
+    select,
+    tuple_,
+)
 
 from hls_handler.db.counters import HOURLY
 from hls_handler.db.database import Database
@@ -32,7 +44,9 @@ _ADVISORY_LOCK = 7_246_176  # identifies retention
 
 _c = deliveries.c
 _older = deliveries.alias("older")
-_IS_FINISHED = or_(*(_c.state == literal(state) for state in ("done", "ignored", "superseded", "dead")))
+_IS_FINISHED = or_(
+    *(_c.state == literal(state) for state in ("done", "ignored", "superseded", "dead"))
+)
 _MAY_RUN_AGAIN = or_(*(_older.c.state == literal(state) for state in ("queued", "running", "dead")))
 _IS_NEEDED_BY_NONE = ~exists().where(
     _older.c.conversation_key == _c.conversation_key, _older.c.id < _c.id, _MAY_RUN_AGAIN
@@ -98,19 +112,31 @@ class RetentionStore:
     def delete_changes(self, *, after: timedelta, most: int) -> int:
         """Delete up to `most` changes of the audit that were made longer ago than `after`; return how many."""
         before = self._database.now - after // timedelta(milliseconds=1)
-        old = select(audit.c.id).where(audit.c.changed_at < before).order_by(audit.c.changed_at).limit(most)
+        old = (
+            select(audit.c.id)
+            .where(audit.c.changed_at < before)
+            .order_by(audit.c.changed_at)
+            .limit(most)
+        )
         with exclusive(self._database) as connection:
             return connection.execute(audit.delete().where(audit.c.id.in_(old))).rowcount
 
     def mark_ignored_findings(self) -> None:
         """Count the open findings of pull requests that were closed as ignored, before the closing is deleted."""
         with exclusive(self._database) as connection:
-            connection.execute(findings.update().where(_f.state == "open", _IS_CLOSED).values(state="ignored"))
+            connection.execute(
+                findings.update().where(_f.state == "open", _IS_CLOSED).values(state="ignored")
+            )
 
     def delete_cached_replies(self, *, after: timedelta, most: int) -> int:
         """Delete up to `most` replies from the cache that were stored longer ago than `after`; return how many."""
         c, before = cached_replies.c, self._database.now - after // timedelta(milliseconds=1)
-        old = select(c.repository_id, c.digest).where(c.stored_at <= before).order_by(c.stored_at).limit(most)
+        old = (
+            select(c.repository_id, c.digest)
+            .where(c.stored_at <= before)
+            .order_by(c.stored_at)
+            .limit(most)
+        )
         delete = cached_replies.delete().where(tuple_(c.repository_id, c.digest).in_(old))
         with exclusive(self._database) as connection:
             return connection.execute(delete).rowcount
@@ -118,16 +144,21 @@ class RetentionStore:
     def delete_prompt_versions(self) -> int:
         """Delete the versions of prompts that no stored call and no stored reply refers to; return how many."""
         has_no_call, has_no_reply = (
-            ~exists().where(table.c.prompt_id == prompt_versions.c.prompt_id) for table in (calls, analyses)
+            ~exists().where(table.c.prompt_id == prompt_versions.c.prompt_id)
+            for table in (calls, analyses)
         )
         with exclusive(self._database) as connection:
-            return connection.execute(prompt_versions.delete().where(has_no_call, has_no_reply)).rowcount
+            return connection.execute(
+                prompt_versions.delete().where(has_no_call, has_no_reply)
+            ).rowcount
 
     def delete_counter_hours(self, *, after: timedelta) -> None:
         """Delete the counters of hours that began longer ago than `after`. The totals in `counters` stay."""
         c, before = counter_hours.c, self._database.now - after // timedelta(milliseconds=1)
         with exclusive(self._database) as connection:
-            connection.execute(counter_hours.delete().where(c.name.in_(sorted(HOURLY)), c.hour < before))
+            connection.execute(
+                counter_hours.delete().where(c.name.in_(sorted(HOURLY)), c.hour < before)
+            )
 
     def _lock_finished(
         self, connection: Connection, which: ColumnElement[bool], *, after: timedelta, most: int
@@ -146,15 +177,27 @@ class RetentionStore:
         for row in sum_calls(connection, calls.c.delivery_id.in_(ids)):
             new = self._database.insert(deleted_calls).values(row._asdict())
             before, more = deleted_calls.c, new.excluded
-            is_later = func.coalesce(more["last_error_at"], -1) > func.coalesce(before.last_error_at, -1)
-            sums = {name: before[name] + more[name] for name in ("replies", "cost_micro_usd", "calls_of_unknown_cost")}
-            latest = {
-                name: case((is_later, more[name]), else_=before[name]) for name in ("last_error", "last_error_at")
+            is_later = func.coalesce(more["last_error_at"], -1) > func.coalesce(
+                before.last_error_at, -1
+            )
+            sums = {
+                name: before[name] + more[name]
+                for name in ("replies", "cost_micro_usd", "calls_of_unknown_cost")
             }
-            connection.execute(new.on_conflict_do_update(index_elements=["prompt_id"], set_=sums | latest))
+            latest = {
+                name: case((is_later, more[name]), else_=before[name])
+                for name in ("last_error", "last_error_at")
+            }
+            connection.execute(
+                new.on_conflict_do_update(index_elements=["prompt_id"], set_=sums | latest)
+            )
         of_reviews = (
             select(calls.c.review_key, func.sum(calls.c.cost_micro_usd).label("cost_micro_usd"))
-            .where(calls.c.delivery_id.in_(ids), calls.c.review_key.is_not(None), calls.c.cost_micro_usd.is_not(None))
+            .where(
+                calls.c.delivery_id.in_(ids),
+                calls.c.review_key.is_not(None),
+                calls.c.cost_micro_usd.is_not(None),
+            )
             .group_by(calls.c.review_key)
         )
         for review in connection.execute(of_reviews).all():
@@ -162,4 +205,8 @@ class RetentionStore:
                 review_key=review.review_key, cost_micro_usd=int(review.cost_micro_usd)
             )
             total = deleted_review_calls.c.cost_micro_usd + new.excluded["cost_micro_usd"]
-            connection.execute(new.on_conflict_do_update(index_elements=["review_key"], set_={"cost_micro_usd": total}))
+            connection.execute(
+                new.on_conflict_do_update(
+                    index_elements=["review_key"], set_={"cost_micro_usd": total}
+                )
+            )

@@ -13,7 +13,14 @@ from hls_handler.db.values import compress_text, decompress_text
 from hls_handler.deliveries import Lease
 from hls_handler.queue.checkpoints import Checkpoints
 from hls_handler.review.dismissals import COMMAND
-from hls_handler.review.record import NO_REVIEW, LedgerEntry, ReviewRecord, dump_entry, dump_record, parse_record
+from hls_handler.review.record import (
+    NO_REVIEW,
+    LedgerEntry,
+    ReviewRecord,
+    dump_entry,
+    dump_record,
+    parse_record,
+)
 from hls_handler.store.conversations import ConversationRef, of_conversation
 
 _f = findings.c
@@ -34,7 +41,11 @@ class ReviewChange:
 
     def write(self, database: Database, connection: Connection, _delivery_id: int) -> Counts:
         columns, record = self.conversation.columns, self.record
-        review = {**columns, "rounds": record.rounds, "reviewed": compress_text(dump_record(record))}
+        review = {
+            **columns,
+            "rounds": record.rounds,
+            "reviewed": compress_text(dump_record(record)),
+        }
         connection.execute(database.statement(_upsert_review), review)
         rows = [
             {
@@ -48,7 +59,9 @@ class ReviewChange:
                 "is_accepted": entry.is_accepted,
                 "details": dump_entry(entry),
             }
-            for entry in sorted(record.ledger, key=lambda entry: entry.key)  # sorted to avoid deadlocks
+            for entry in sorted(
+                record.ledger, key=lambda entry: entry.key
+            )  # sorted to avoid deadlocks
         ]
         if rows:
             connection.execute(database.statement(_upsert_findings), rows)
@@ -77,9 +90,14 @@ class Reviews:
             rows = connection.execute(_FINDINGS, pull_request.columns).all()
         record = parse_record(decompress_text(stored), [row.details for row in rows])
         commands = {row.finding_key: row.command for row in rows if row.command is not None}
-        return replace(record, ledger=tuple(_with_command(entry, commands.get(entry.key)) for entry in record.ledger))
+        return replace(
+            record,
+            ledger=tuple(_with_command(entry, commands.get(entry.key)) for entry in record.ledger),
+        )
 
-    def dismiss(self, lease: Lease, bot_login: str, finding_key: str, *, by: str, how: str = COMMAND) -> None:
+    def dismiss(
+        self, lease: Lease, bot_login: str, finding_key: str, *, by: str, how: str = COMMAND
+    ) -> None:
         """Store that the lease's event dismissed a finding of its pull request, or took that back. Raises `LeaseLost`.
 
         `how` is the beginning of the dismissal's key: `COMMAND`, `DELETED` or `UNDISMISSED`.
@@ -87,7 +105,9 @@ class Reviews:
         Reviews do not write this column: one that runs meanwhile cannot undo the command, nor can its end lose it.
         """
         key = {"repository_id": lease.repository_id, "bot_login": bot_login, "number": lease.number}
-        of_finding = (_f[name] == value for name, value in {**key, "finding_key": finding_key}.items())
+        of_finding = (
+            _f[name] == value for name, value in {**key, "finding_key": finding_key}.items()
+        )
         command = f"{how}{lease.guid[:8]} by {by}"
         with self._checkpoints.writing(lease) as (connection, _):
             connection.execute(findings.update().where(*of_finding).values(command=command))

@@ -56,7 +56,10 @@ class DeliverySearches:
         """
         query = _query(self._database, search).limit(PAGE_ROWS + 1)
         if search.before is not None:
-            query = query.where(_c.id < select(_before.c.id).where(_before.c.guid == search.before).scalar_subquery())
+            query = query.where(
+                _c.id
+                < select(_before.c.id).where(_before.c.guid == search.before).scalar_subquery()
+            )
         with self._database.reading() as connection:
             found = [from_row(DeliveryRow, row) for row in connection.execute(query)]
         rows = tuple(found[:PAGE_ROWS])
@@ -73,7 +76,9 @@ class DeliverySearches:
             page = self.find(replace(search, before=page.next))
             yield from page.rows
 
-    def count_reasons(self, search: DeliverySearch, *, is_waiting: bool = False) -> list[tuple[str, int, datetime]]:
+    def count_reasons(
+        self, search: DeliverySearch, *, is_waiting: bool = False
+    ) -> list[tuple[str, int, datetime]]:
         """Return each reason of the matching deliveries with their number and the time when the first one is due.
 
         With `is_waiting`, only of those that wait until a later time and are not paused. `before` is ignored. Reads all
@@ -83,9 +88,13 @@ class DeliverySearches:
         query = _query(self._database, search).with_only_columns(reason, func.count(), first_due_at)
         query = query.group_by(reason).order_by(None).order_by(first_due_at, reason)
         if is_waiting:
-            query = query.where(_c.due_at > self._database.now, _c.reason.is_not(None), ~is_paused(deliveries))
+            query = query.where(
+                _c.due_at > self._database.now, _c.reason.is_not(None), ~is_paused(deliveries)
+            )
         if search.state == "dead":
-            query = query.where(_c.id > literal_column("0"))  # else SQLite does not use the partial index
+            query = query.where(
+                _c.id > literal_column("0")
+            )  # else SQLite does not use the partial index
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
         return [(text, number, from_ms(due_ms)) for text, number, due_ms in rows]
@@ -115,15 +124,22 @@ def _query(database: Database, search: DeliverySearch) -> Select[Any]:
 
 
 def _has_text(database: Database, text: str) -> ColumnElement[bool]:
-    if database.file is not None:  # LIKE of SQLite ignores the case; with lower(), it takes half as long again
+    if (
+        database.file is not None
+    ):  # LIKE of SQLite ignores the case; with lower(), it takes half as long again
         found = _c.reason.contains(text, autoescape=True) | _c.title.contains(text, autoescape=True)
     else:
-        found = _c.reason.icontains(text, autoescape=True) | _c.title.icontains(text, autoescape=True)
+        found = _c.reason.icontains(text, autoescape=True) | _c.title.icontains(
+            text, autoescape=True
+        )
     if (named := NAMES.fullmatch(text)) is not None:
         names = [] if named[1] is None else [func.lower(_c.repository) == named[1].lower()]
         numbers = [] if named[2] is None else [_c.number == int(named[2])]
         return found | and_(*names, *numbers)
     if not ID.fullmatch(text):
         return found
-    ids = (column.between(text, text + LAST_ID) & column.startswith(text, autoescape=True) for column in IDS)
+    ids = (
+        column.between(text, text + LAST_ID) & column.startswith(text, autoescape=True)
+        for column in IDS
+    )
     return or_(found, *ids)

@@ -21,7 +21,9 @@ from hls_handler.queue.pauses import is_paused
 from hls_handler.settings.model import Settings
 
 _c, _f = deliveries.c, findings.c
-LAST_ID = "z" * 64  # after any GUID and request id in every collation: they have letters, digits, "-" and ":"
+LAST_ID = (
+    "z" * 64
+)  # after any GUID and request id in every collation: they have letters, digits, "-" and ":"
 DELIVERY_COLUMNS = [column for column in _c if column.name not in ("author", "body", "digest")]
 
 
@@ -70,7 +72,11 @@ class DeliveryRow:
     @property
     def conversation(self) -> str:
         """ "owner/repo#7"; "owner/repo" if the event is about no issue or pull request, "" if of no repository."""
-        return f"{self.repository or ''}#{self.number}" if self.number is not None else self.repository or ""
+        return (
+            f"{self.repository or ''}#{self.number}"
+            if self.number is not None
+            else self.repository or ""
+        )
 
     @property
     def is_caught_up(self) -> bool:
@@ -138,13 +144,18 @@ class Deliveries:
         # LIKE alone, and both conditions in one query, would read all deliveries.
         in_range = and_(_c.guid >= id_or_prefix, _c.guid <= id_or_prefix + LAST_ID)
         has_prefix = and_(in_range, _c.guid.startswith(id_or_prefix, autoescape=True))
-        queries = (select(*DELIVERY_COLUMNS).where(one).limit(2) for one in (has_prefix, _c.request_id == id_or_prefix))
+        queries = (
+            select(*DELIVERY_COLUMNS).where(one).limit(2)
+            for one in (has_prefix, _c.request_id == id_or_prefix)
+        )
         found = {row.guid: row for query in queries for row in self._rows(query)}
         return next(iter(found.values())) if len(found) == 1 else None
 
     def finished(self, guids: Collection[str]) -> list[Finished]:
         """Return the final state of each of these deliveries that has ended."""
-        query = select(_c.guid, _c.state, _c.reason).where(_c.guid.in_(guids), _c.state.not_in(OPEN_STATES))
+        query = select(_c.guid, _c.state, _c.reason).where(
+            _c.guid.in_(guids), _c.state.not_in(OPEN_STATES)
+        )
         with self._database.reading() as connection:
             return [Finished(row.guid, row.state, row.reason) for row in connection.execute(query)]
 
@@ -154,9 +165,12 @@ class Deliveries:
         Includes deliveries of other events whose comment is for this issue or pull request.
         """
         about, answered = (
-            select(_c.id).where(_c.repository == repository, column == number) for column in (_c.number, _c.posted_on)
+            select(_c.id).where(_c.repository == repository, column == number)
+            for column in (_c.number, _c.posted_on)
         )
-        return self._rows(select(*DELIVERY_COLUMNS).where(_c.id.in_(about.union(answered))).order_by(_c.id))
+        return self._rows(
+            select(*DELIVERY_COLUMNS).where(_c.id.in_(about.union(answered))).order_by(_c.id)
+        )
 
     def with_checkpoint(
         self, name: str, *, since: datetime, events: Collection[str] = (), most: int | None = None
@@ -165,7 +179,9 @@ class Deliveries:
 
         `events` are names such as "issues"; () stands for all.
         """
-        has_checkpoint = exists().where(checkpoints.c.delivery_id == _c.id, checkpoints.c.name == name)
+        has_checkpoint = exists().where(
+            checkpoints.c.delivery_id == _c.id, checkpoints.c.name == name
+        )
         query = select(*DELIVERY_COLUMNS).where(_c.received_at >= to_ms(since), has_checkpoint)
         query = query.where(_c.event.in_(events)) if events else query
         return self._rows(query.order_by(_c.id.desc()).limit(most))
@@ -232,9 +248,15 @@ class Statistics:
         """
         kinds = ("input", "output", "cache_write", "cache_read")
         is_count = counters.c.name.not_in(NO_COUNTS)
-        is_in_progress = and_(calls.c.finished_at.is_(None), calls.c.started_at > self._database.now - HOUR_MS)
-        unused: list[Label[Any]] = [literal_column("NULL").label(name) for name in ("repository", *kinds)]
-        counted = select(counters.c.name, counters.c.label, counters.c.value, *unused).where(is_count)
+        is_in_progress = and_(
+            calls.c.finished_at.is_(None), calls.c.started_at > self._database.now - HOUR_MS
+        )
+        unused: list[Label[Any]] = [
+            literal_column("NULL").label(name) for name in ("repository", *kinds)
+        ]
+        counted = select(counters.c.name, counters.c.label, counters.c.value, *unused).where(
+            is_count
+        )
         no_name: Label[Any] = literal_column("NULL").label("name")
         estimated = select(no_name, calls.c.prompt_id, calls.c.cost_micro_usd, _c.repository)
         estimated = estimated.add_columns(*(calls.c[f"{kind}_tokens"] for kind in kinds))
@@ -242,14 +264,18 @@ class Statistics:
         found: Counter[tuple[str, str]] = Counter()
         with self._database.reading() as connection:
             # One statement reads both: between two, a call could end, and its estimate would stay.
-            for name, label, value, repository, *tokens in connection.execute(union_all(counted, estimated)):
+            for name, label, value, repository, *tokens in connection.execute(
+                union_all(counted, estimated)
+            ):
                 if name is not None:
                     found[name, label] += value
                     continue
                 estimate = {("cost_micro_usd", ""): value, ("prompt_cost_micro_usd", label): value}
                 if repository is not None:
                     estimate["repository_cost_micro_usd", repository] = value
-                estimate |= {("tokens", kind): number for kind, number in zip(kinds, tokens, strict=True)}
+                estimate |= {
+                    ("tokens", kind): number for kind, number in zip(kinds, tokens, strict=True)
+                }
                 found.subtract({key: number for key, number in estimate.items() if number})
         return dict(found)
 
@@ -260,11 +286,17 @@ class Statistics:
         """
         accepted = func.sum(case((_f.is_accepted, 1), else_=0)).label("accepted")
         groups = (_f.prompt_id, _f.category, _f.state)
-        query = select(*groups, func.count().label("raised"), accepted).group_by(*groups).order_by(*groups)
+        query = (
+            select(*groups, func.count().label("raised"), accepted)
+            .group_by(*groups)
+            .order_by(*groups)
+        )
         found: dict[str, dict[str, dict[str, int]]] = {}
         with self._database.reading() as connection:
             for row in connection.execute(query):
-                of_category = found.setdefault(row.prompt_id, {}).setdefault(row.category, {"raised": 0, "accepted": 0})
+                of_category = found.setdefault(row.prompt_id, {}).setdefault(
+                    row.category, {"raised": 0, "accepted": 0}
+                )
                 of_category["raised"] += row.raised
                 of_category["accepted"] += int(row.accepted)
                 of_category[row.state] = row.raised

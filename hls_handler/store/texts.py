@@ -106,16 +106,22 @@ class Texts:
         """Return which commit's documentation is stored. `repository` is its name: "owner/repo"."""
         d = deliveries.c
         pushed = exists().where(
-            d.repository == repository, d.event == literal_column("'push'"), d.received_at >= _i.checked_at
+            d.repository == repository,
+            d.event == literal_column("'push'"),
+            d.received_at >= _i.checked_at,
         )
-        query = select(_i.commit_sha, _i.checked_at, pushed).where(_i.repository_id == repository_id)
+        query = select(_i.commit_sha, _i.checked_at, pushed).where(
+            _i.repository_id == repository_id
+        )
         with self._database.reading() as connection:
             now = self._database.now_in(connection)
             found = connection.execute(query).first()
         if found is None:
             return DocumentIndex(None, is_fresh=False, checked_at=now)
         commit, checked_at, is_pushed = found
-        return DocumentIndex(commit, is_fresh=abs(now - checked_at) < HOUR_MS and not is_pushed, checked_at=now)
+        return DocumentIndex(
+            commit, is_fresh=abs(now - checked_at) < HOUR_MS and not is_pushed, checked_at=now
+        )
 
     def save_document_index(self, repository_id: int, commit: str | None, checked_at: int) -> None:
         """Record when the documentation was read. `commit` is the one that is stored."""
@@ -135,7 +141,11 @@ class Texts:
 
     def versions(self, scope: str) -> Mapping[str, str | None]:
         """Return the version of each name; None if only a part of its texts is stored."""
-        query = select(_t.name, func.min(_t.version).label("version")).where(_t.scope == scope).group_by(_t.name)
+        query = (
+            select(_t.name, func.min(_t.version).label("version"))
+            .where(_t.scope == scope)
+            .group_by(_t.name)
+        )
         with self._database.reading() as connection:
             return {row.name: row.version for row in connection.execute(query)}
 
@@ -152,7 +162,9 @@ class Texts:
         """
         added = list(new)
         last = {one.name: one for one in added}
-        gone = [*dict.fromkeys([*last, *names])]  # in this order no text is stored before its name is deleted
+        gone = [
+            *dict.fromkeys([*last, *names])
+        ]  # in this order no text is stored before its name is deleted
         for start in range(0, max(len(gone), len(added)), ROWS_PER_TRANSACTION):
             part = slice(start, start + ROWS_PER_TRANSACTION)
             rows = [
@@ -169,7 +181,11 @@ class Texts:
                 self._database.insert_rows(connection, texts, rows, if_new=True)
 
     def find_sections(
-        self, repository_id: int, words: Sequence[str], ignored: PathFilter, nearest: Sequence[int] = ()
+        self,
+        repository_id: int,
+        words: Sequence[str],
+        ignored: PathFilter,
+        nearest: Sequence[int] = (),
     ) -> tuple[StoredSection, ...]:
         """Return up to three sections of the documentation that fit a question, best first.
 
@@ -177,7 +193,9 @@ class Texts:
         """
         scope = document_scope(repository_id)
         with self._database.reading() as connection:
-            found = self._search(connection, scope, words, lambda name, _: not ignored.excludes(name))
+            found = self._search(
+                connection, scope, words, lambda name, _: not ignored.excludes(name)
+            )
             by_words = [one for one in found if one.score >= MIN_SCORE]
             loaded = self._load(connection, scope, nearest, {}) if nearest else []
             by_meaning = [one for one in loaded if not ignored.excludes(one.name)]
@@ -185,12 +203,19 @@ class Texts:
             if not fitting:
                 return ()
             of_repository = _i.repository_id == repository_id
-            commit = connection.execute(select(_i.commit_sha).where(of_repository)).scalar_one_or_none()
+            commit = connection.execute(
+                select(_i.commit_sha).where(of_repository)
+            ).scalar_one_or_none()
         rankings = [one.id for one in by_words], [key for key in nearest if key in fitting]
         best = [fitting[key] for key in _merge_ranks(*rankings)[:MAX_SECTIONS]]
-        return tuple(StoredSection(one.name, one.title, one.line, one.end_line, one.text, commit or "") for one in best)
+        return tuple(
+            StoredSection(one.name, one.title, one.line, one.end_line, one.text, commit or "")
+            for one in best
+        )
 
-    def search(self, scope: str, words: Sequence[str], admits: Admits = lambda *_: True) -> tuple[FoundText, ...]:
+    def search(
+        self, scope: str, words: Sequence[str], admits: Admits = lambda *_: True
+    ) -> tuple[FoundText, ...]:
         """Return the texts that fit a question, best first; at most 50. `words` are the result of `question_words`."""
         with self._database.reading() as connection:
             return self._search(connection, scope, words, admits)
@@ -209,28 +234,40 @@ class Texts:
     def _load(
         self, connection: Connection, scope: str, ids: Sequence[int], weights: Mapping[str, float]
     ) -> list[FoundText]:
-        query = select(_t.id, _t.name, _t.title, _t.text, _t.line, _t.end_line, _t.version, _t.words)
+        query = select(
+            _t.id, _t.name, _t.title, _t.text, _t.line, _t.end_line, _t.version, _t.words
+        )
         rows = connection.execute(query.where(_t.scope == scope, _t.id.in_(ids)).order_by(_t.id))
         return [FoundText(*row[:-1], score=rate(row.words, weights)) for row in rows]
 
-    def _count_texts(self, connection: Connection, scope: str, words: Sequence[str]) -> dict[str, int]:
+    def _count_texts(
+        self, connection: Connection, scope: str, words: Sequence[str]
+    ) -> dict[str, int]:
         """Return the number of texts with each word, for the words that some text has."""
         if self._database.file is not None:
             counted = connection.execute(_SQLITE_NUMBERS, {"queries": _queries(scope, words)})
         else:
-            counted = connection.execute(_POSTGRESQL_NUMBERS, {"scope": scope, "words": list(words)})
+            counted = connection.execute(
+                _POSTGRESQL_NUMBERS, {"scope": scope, "words": list(words)}
+            )
         return {words[position]: number for position, number in counted}
 
-    def _choose(self, connection: Connection, scope: str, weights: Mapping[str, float], admits: Admits) -> list[int]:
+    def _choose(
+        self, connection: Connection, scope: str, weights: Mapping[str, float], admits: Admits
+    ) -> list[int]:
         """Return the ids of the admitted texts whose words have the largest sums of weights."""
         words, values = list(weights), list(weights.values())
         if self._database.file is not None:
             terms = {"queries": _queries(scope, words), "weights": json.dumps(values)}
             found = connection.execute(_SQLITE_SCORES, terms)
         else:
-            found = connection.execute(_POSTGRESQL_SCORES, {"scope": scope, "words": words, "weights": values})
+            found = connection.execute(
+                _POSTGRESQL_SCORES, {"scope": scope, "words": words, "weights": values}
+            )
         with found:
-            return list(islice((row.id for row in found if admits(row.name, row.version)), MAX_RANKED))
+            return list(
+                islice((row.id for row in found if admits(row.name, row.version)), MAX_RANKED)
+            )
 
 
 def _queries(scope: str, words: Sequence[str]) -> str:

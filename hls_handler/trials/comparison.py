@@ -57,7 +57,9 @@ class LabelSets:
 
 
 def _names(labels: Collection[RequestedLabel], field: str) -> set[str]:
-    return {label.name.casefold() for label in labels if not field or field_of(label.group) == field}
+    return {
+        label.name.casefold() for label in labels if not field or field_of(label.group) == field
+    }
 
 
 DiffLine = tuple[str, str]
@@ -66,7 +68,9 @@ DiffLine = tuple[str, str]
 
 def _diff(old: str, new: str) -> tuple[DiffLine, ...]:
     """Return the changed lines with three lines of context; () if the texts are equal."""
-    lines = list(unified_diff(old.split("\n"), new.split("\n"), lineterm="", n=3))[2:]  # without the names of files
+    lines = list(unified_diff(old.split("\n"), new.split("\n"), lineterm="", n=3))[
+        2:
+    ]  # without the names of files
     kinds = {"+": "added", "-": "removed", "@": "skipped"}
     return tuple((kinds.get(line[:1], "same"), line) for line in lines)
 
@@ -133,7 +137,11 @@ class LabelCount:
         elif by_chance > MAX_CHANCE:
             verdict = "too few to tell"
         else:
-            verdict = "the new wording is better" if self.fixed > self.broken else "the new wording is worse"
+            verdict = (
+                "the new wording is better"
+                if self.fixed > self.broken
+                else "the new wording is worse"
+            )
         return f"{self.fixed} fixed, {self.broken} broken of {self.compared}: {verdict}"
 
 
@@ -142,23 +150,31 @@ class Report:
     """The comparisons of a trial, and what they show together."""
 
     comparisons: tuple[Comparison, ...]
-    excluded: Mapping[str, int] = field(default_factory=dict)  # "failed" -> 2: deliveries without a result to compare
+    excluded: Mapping[str, int] = field(
+        default_factory=dict
+    )  # "failed" -> 2: deliveries without a result to compare
 
     @cached_property
     def label_counts(self) -> Sequence[LabelCount]:
         """The counts of all fields together, then of each field; empty if no labels were compared."""
         compared = [one.labels for one in self.comparisons if one.labels is not None]
-        labels = [label for one in compared for labels in (one.old, one.new, one.left) for label in labels]
+        labels = [
+            label for one in compared for labels in (one.old, one.new, one.left) for label in labels
+        ]
         fields = sorted({field_of(label.group) for label in labels})
         return [_count_labels(compared, field) for field in ("", *fields)] if labels else []
 
     @property
     def corrected(self) -> int:
         """The number of deliveries of which people changed labels."""
-        return sum(one.labels is not None and one.labels.left != one.labels.old for one in self.comparisons)
+        return sum(
+            one.labels is not None and one.labels.left != one.labels.old for one in self.comparisons
+        )
 
 
 def _count_labels(compared: Sequence[LabelSets], field: str) -> LabelCount:
     found = [(one.is_as_left(one.old, field), one.is_as_left(one.new, field)) for one in compared]
     old, new = sum(was for was, _ in found), sum(now for _, now in found)
-    return LabelCount(field, len(found), old, new, found.count((False, True)), found.count((True, False)))
+    return LabelCount(
+        field, len(found), old, new, found.count((False, True)), found.count((True, False))
+    )

@@ -26,7 +26,11 @@ from hls_handler.prompting.library import restore_library
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt, render
 from hls_handler.routing import Rule
-from hls_handler.settings.effective import EffectiveSettings, RepositoryTable, apply_repository_settings
+from hls_handler.settings.effective import (
+    EffectiveSettings,
+    RepositoryTable,
+    apply_repository_settings,
+)
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.statistics import DeliveryRow
@@ -65,7 +69,9 @@ class StoredFacts:
 
     def variables(self, prompt: str) -> Callable[[Any], Mapping[str, object]]:
         """Return a function that returns the template variables of a prompt, which is the first, for facts."""
-        return partial(template_variables, self.event, self.handler, prompt=prompt, effective=self.effective)
+        return partial(
+            template_variables, self.event, self.handler, prompt=prompt, effective=self.effective
+        )
 
 
 def read_facts(
@@ -103,10 +109,14 @@ def read_posted_history(event: Event, reader: Reader, bot: Account) -> Repositor
 def load_stored_facts(store: Storage, row: DeliveryRow, table: RepositoryTable) -> StoredFacts:
     """Return a delivery with its event and facts. Raises `NotRepeatable`."""
     known = (*HANDLERS.values(), *COMMAND_HANDLERS.values())
-    handler = next((one for one in known if one.name == row.handler), None) or handler_for(row.event)
+    handler = next((one for one in known if one.name == row.handler), None) or handler_for(
+        row.event
+    )
     body, effective = store.deliveries.body(row.guid), table.find(row.repository or "")
     if not body:
-        raise NotRepeatable("its event is not stored; events are kept for storage.body_days, ignored ones not at all")
+        raise NotRepeatable(
+            "its event is not stored; events are kept for storage.body_days, ignored ones not at all"
+        )
     if effective is None:
         raise NotRepeatable(f"the settings have no entry for the repository {row.repository}")
     try:
@@ -120,8 +130,12 @@ def load_stored_facts(store: Storage, row: DeliveryRow, table: RepositoryTable) 
     if facts is None:
         raise NotRepeatable("its facts were stored by another version of HLS")
     files = [SETTINGS_FILE.decode(steps.get((SETTINGS_FILE.name, index))) for index in range(2)]
-    effective = apply_repository_settings(effective, *(file.settings for file in files if file is not None))
-    return StoredFacts(row, event, handler, facts, effective, steps, cache(partial(_restore, store)))
+    effective = apply_repository_settings(
+        effective, *(file.settings for file in files if file is not None)
+    )
+    return StoredFacts(
+        row, event, handler, facts, effective, steps, cache(partial(_restore, store))
+    )
 
 
 def render_again(stored: StoredFacts, prompt_id: str, index: int, *, key: bytes) -> RenderedPrompt:
@@ -156,9 +170,15 @@ def replay(
     variables of each question. Raises `NotRepeatable`, or `Permanent` if a reply that is needed is missing.
     """
     replies = _decode_replies(stored, stored.restore, of_shadow=of_shadow)
-    prompt_ids = {index: reply.prompt_id for index, reply in replies.items()} | {**(unanswered or {})}
+    prompt_ids = {index: reply.prompt_id for index, reply in replies.items()} | {
+        **(unanswered or {})
+    }
     start = FIRST_SHADOW_STEP if of_shadow else 0
-    firsts = [index for index in sorted(prompt_ids) if index == start or FIRST_PART <= index - start < VERIFICATION]
+    firsts = [
+        index
+        for index in sorted(prompt_ids)
+        if index == start or FIRST_PART <= index - start < VERIFICATION
+    ]
     if not firsts:
         raise NotRepeatable("the reply to its first prompt is not stored")
     first = prompt_ids[firsts[0]].partition("@")[0]
@@ -170,7 +190,14 @@ def replay(
         return replies[start + position]
 
     library = _join(stored.restore(prompt_id) for prompt_id in prompt_ids.values())
-    asking = Asking(library, first, stored.variables(first), ask_one, is_verified=not of_shadow, keeps_review=True)
+    asking = Asking(
+        library,
+        first,
+        stored.variables(first),
+        ask_one,
+        is_verified=not of_shadow,
+        keeps_review=True,
+    )
     return stored.handler.consult(asking, stored.facts)
 
 
@@ -183,7 +210,9 @@ def find_kept(stored: StoredFacts, library: Library, name: str) -> Mapping[int, 
     if not follows:
         return {}
     replies = _decode_replies(stored, lambda _: library, of_shadow=False)
-    kept = {index: replies[index] for index in sorted(replies) if replies[index].prompt_name != name}
+    kept = {
+        index: replies[index] for index in sorted(replies) if replies[index].prompt_name != name
+    }
     if not kept:
         raise NotRepeatable(f"it has no reply of the prompt that precedes {name}")
     return kept
@@ -195,13 +224,21 @@ def _decode_replies(
     """Return the stored replies by index, each as its prompt has it in the library of `restore`, or as it is shown."""
     replies: dict[int, ValidReply] = {}
     for (name, index), step in stored.steps.items():
-        reply = decode_reply_for_display(step) if name == ASK and (index >= FIRST_SHADOW_STEP) == of_shadow else None
+        reply = (
+            decode_reply_for_display(step)
+            if name == ASK and (index >= FIRST_SHADOW_STEP) == of_shadow
+            else None
+        )
         if reply is None:
             continue
-        prompt = restore(reply.prompt_id).prompts.get(reply.prompt_name)  # None: the prompt was removed
+        prompt = restore(reply.prompt_id).prompts.get(
+            reply.prompt_name
+        )  # None: the prompt was removed
         if prompt is not None:
             reply = decode_reply(step, reply_type=prompt.reply, model=prompt.reply_model) or reply
-        replies[index] = replace(reply, unshown=UNSHOWN.decode(stored.steps.get((UNSHOWN.name, index))) or ())
+        replies[index] = replace(
+            reply, unshown=UNSHOWN.decode(stored.steps.get((UNSHOWN.name, index))) or ()
+        )
     return replies
 
 
@@ -209,5 +246,7 @@ def _join(libraries: Iterable[Library]) -> Library:
     """Return one library with the prompts of all, for `Handler.consult`, which chooses the follow-up prompts."""
     first, *others = libraries
     prompts = {name: prompt for one in (first, *others) for name, prompt in one.prompts.items()}
-    conditions = {name: condition for one in (first, *others) for name, condition in one.conditions.items()}
+    conditions = {
+        name: condition for one in (first, *others) for name, condition in one.conditions.items()
+    }
     return replace(first, prompts=prompts, conditions=conditions)

@@ -28,7 +28,9 @@ class Question:
 
     rendered: RenderedPrompt
     model: str
-    correction: UnusableReply | None  # the invalid reply that Claude is asked to correct; None in a first question
+    correction: (
+        UnusableReply | None
+    )  # the invalid reply that Claude is asked to correct; None in a first question
     answer: ValidReply | UnusableReply | None = None  # redacted; None if the call failed
 
 
@@ -62,17 +64,25 @@ class Sender:
 
     def _check_limit(self, estimate: Usage) -> None:
         """Raise `BudgetExceeded` if the next call does not fit the limit. An unknown price counts as 0."""
-        spent_usd, next_usd = sum(usage.cost_usd or 0 for usage in self.usages), estimate.cost_usd or 0
+        spent_usd, next_usd = (
+            sum(usage.cost_usd or 0 for usage in self.usages),
+            estimate.cost_usd or 0,
+        )
         limit = self._limit
-        if limit is not None and round((spent_usd + next_usd) * 1_000_000) > round(limit.max_usd * 1_000_000):
+        if limit is not None and round((spent_usd + next_usd) * 1_000_000) > round(
+            limit.max_usd * 1_000_000
+        ):
             raise BudgetExceeded(
                 f"the next call to Claude may cost {next_usd:.6f} USD, the calls of this dry run have cost "
                 f"{spent_usd:.6f} USD, and {limit.where} allows {limit.max_usd:.6f} USD"
             )
 
-    def _ask(self, rendered: RenderedPrompt, correction: UnusableReply | None) -> ValidReply | UnusableReply:
+    def _ask(
+        self, rendered: RenderedPrompt, correction: UnusableReply | None
+    ) -> ValidReply | UnusableReply:
         return self.claude.answer(
-            rendered.prompt.model, lambda provider: self._ask_provider(provider, rendered, correction)
+            rendered.prompt.model,
+            lambda provider: self._ask_provider(provider, rendered, correction),
         )
 
     def _ask_provider(
@@ -89,7 +99,9 @@ class Sender:
             (question.answer,) = UNUSABLE.decode(UNUSABLE.encode((answer,))) or (None,)
         else:
             question.answer = decode_reply(
-                encode_reply(answer, index=0, shown=rendered.code), reply_type=prompt.reply, model=prompt.reply_model
+                encode_reply(answer, index=0, shown=rendered.code),
+                reply_type=prompt.reply,
+                model=prompt.reply_model,
             )
         assert question.answer is not None
         return question.answer

@@ -24,7 +24,14 @@ from hls_handler.engine.library import families
 from hls_handler.engine.posting import LABELS_BEFORE, OUTCOME
 from hls_handler.engine.shadow import SHADOW, prompt_result
 from hls_handler.engine.trial_job import TrialJob
-from hls_handler.errors import DependencyDown, HlsError, Permanent, PromptError, StepFailed, with_remedy
+from hls_handler.errors import (
+    DependencyDown,
+    HlsError,
+    Permanent,
+    PromptError,
+    StepFailed,
+    with_remedy,
+)
 from hls_handler.events import Event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.asking import VERIFY_PROMPT, Answers, Asking
@@ -39,7 +46,13 @@ from hls_handler.storage import Storage
 from hls_handler.store.calls import ReviewBudget
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.trials.comparison import Comparison, LabelSets, Report, Run, sum_calls
-from hls_handler.trials.replay import NotRepeatable, StoredFacts, find_kept, load_stored_facts, replay
+from hls_handler.trials.replay import (
+    NotRepeatable,
+    StoredFacts,
+    find_kept,
+    load_stored_facts,
+    replay,
+)
 from hls_handler.trials.sender import Sender, UnusableAnswer
 from hls_handler.untrusted.redaction import redact
 
@@ -62,7 +75,9 @@ class Trial:
     kept: Mapping[int, ValidReply] = field(default_factory=dict)
     """If the prompt follows others, the replies to them, by the index of their checkpoints."""
     limit: ReviewBudget | None = None
-    requests: tuple[RenderedPrompt, ...] = ()  # the result of `render_requests`, if the trial was planned
+    requests: tuple[
+        RenderedPrompt, ...
+    ] = ()  # the result of `render_requests`, if the trial was planned
 
     def render_requests(self) -> tuple[RenderedPrompt, ...]:
         """Return the requests of the prompt, at least one: one for each part of the facts.
@@ -90,7 +105,11 @@ class Trial:
     def followers(self) -> tuple[str, ...]:
         """The names of the prompts that may be asked, too."""
         names = self.library.followers(self.name)
-        is_verified = not self.kept and self.source.event.name == PULL_REQUEST and VERIFY_PROMPT in self.library.prompts
+        is_verified = (
+            not self.kept
+            and self.source.event.name == PULL_REQUEST
+            and VERIFY_PROMPT in self.library.prompts
+        )
         return (*names, VERIFY_PROMPT) if is_verified else names
 
     def make_job(self, send: Callable[[RenderedPrompt], ValidReply]) -> TrialJob:
@@ -110,26 +129,34 @@ class Trial:
         asking = Asking(library, first, source.variables(first), ask_one, keeps_review=keeps_review)
         rule = Rule(source.event.key, first, source.effective, library.prompts[first].path)
         consult = partial(source.handler.consult, asking)
-        return TrialJob(source.event, rule, source.handler, source.facts, library, self.key, consult)
+        return TrialJob(
+            source.event, rule, source.handler, source.facts, library, self.key, consult
+        )
 
 
 Plan = Trial | Comparison
 """A trial, or the comparison with the problem that the prompt cannot be rendered for a delivery."""
 
 
-def list_deliveries(store: Storage, library: Library, name: str, *, body_days: int) -> list[DeliveryRow]:
+def list_deliveries(
+    store: Storage, library: Library, name: str, *, body_days: int
+) -> list[DeliveryRow]:
     """Return finished deliveries of the prompt's events about which Claude was asked, newest first, corrected before.
 
     Only deliveries of the last `body_days` are listed: the events of older ones are deleted.
     """
     keys, since = library.events(name, families()), store.now() - timedelta(days=body_days)
-    asked = store.deliveries.with_checkpoint(ASK, since=since, events=_event_names(keys), most=MAX_OFFERED)
+    asked = store.deliveries.with_checkpoint(
+        ASK, since=since, events=_event_names(keys), most=MAX_OFFERED
+    )
     newest = [row for row in asked if row.state == "done" and {row.event, row.event_key} & {*keys}]
     corrected = [one.row for one in store.corrections.newest_of_prompt(name, most=MAX_OFFERED)]
     return list({row.guid: row for row in (*corrected, *newest)}.values())
 
 
-def require_event(library: Library, prompt: str, event: Event, effective: EffectiveSettings) -> None:
+def require_event(
+    library: Library, prompt: str, event: Event, effective: EffectiveSettings
+) -> None:
     """Raise `NotRepeatable` if neither the prompt nor the settings name the event, which may lack variables of it."""
     chosen = effective.find_prompt(event.key)
     is_named = event.name in _event_names(library.events(prompt, families()))
@@ -145,21 +172,33 @@ def plan_trial(store: Storage, config: DeliveryConfig, row: DeliveryRow, prompt:
     """Return a trial with a delivery, whose requests are rendered. Raises `NotRepeatable`."""
     source, library = load_stored_facts(store, row, config.table), config.library
     event = source.event
-    if row.handler not in (None, handler_for(row.event).name):  # a comment can be an answer for another handler
+    if row.handler not in (
+        None,
+        handler_for(row.event).name,
+    ):  # a comment can be an answer for another handler
         raise NotRepeatable(f"it was processed by the handler {row.handler}")
     skipped = source.handler.skip_reason(source.facts)
     if skipped is not None:
         raise NotRepeatable(f"it was not a question for Claude: {skipped.reason}")
     require_event(library, prompt, event, source.effective)
     key, kept = store.database.secret(PROMPT_SECRET), find_kept(source, library, prompt)
-    trial = Trial(source, library, prompt, key, kept, find_review_budget(event, config.settings, source.effective))
+    trial = Trial(
+        source,
+        library,
+        prompt,
+        key,
+        kept,
+        find_review_budget(event, config.settings, source.effective),
+    )
     try:
         return replace(trial, requests=trial.render_requests())
     except PromptError as exc:
         return replace(_begin(row), problem="; ".join(exc.problems))
 
 
-def plan_trials(store: Storage, config: DeliveryConfig, prompt: str, rows: Iterable[DeliveryRow]) -> Iterator[Plan]:
+def plan_trials(
+    store: Storage, config: DeliveryConfig, prompt: str, rows: Iterable[DeliveryRow]
+) -> Iterator[Plan]:
     """Yield the plan for each suitable delivery."""
     for row in rows:
         with suppress(NotRepeatable):
@@ -184,7 +223,9 @@ def run_trials(store: Storage, planned: Iterable[Plan], sender: Sender) -> tuple
         except HlsError as exc:
             text = exc.reply.text if isinstance(exc, UnusableAnswer) else ""
             results.append(replace(_begin(row), problem=redact(with_remedy(exc)), unusable=text))
-            is_stopped = isinstance(exc, DependencyDown) or not isinstance(exc, StepFailed | PromptError)
+            is_stopped = isinstance(exc, DependencyDown) or not isinstance(
+                exc, StepFailed | PromptError
+            )
     return tuple(results)
 
 
@@ -203,7 +244,9 @@ def _compare(store: Storage, row: DeliveryRow, trial: Trial, sender: Sender) -> 
     unverified = answered.unverified and f"findings not verified: {answered.unverified}"
     new = Run(
         prompt_result(job.analysis, job.actions),
-        end="; ".join(filter(None, ["not posted", answered.unanswered, unverified, answered.left_out])),
+        end="; ".join(
+            filter(None, ["not posted", answered.unanswered, unverified, answered.left_out])
+        ),
         replies=_format_replies([*trial.kept.values(), *asked]),
         comment=_find_planned(job.actions, has_posted=bool(old and old.comment)),
         **sum_calls(sender.usages),
@@ -246,23 +289,39 @@ def _find_answers(source: StoredFacts) -> Answers | None:
     return None
 
 
-def _load_old_run(store: Storage, row: DeliveryRow, source: StoredFacts) -> tuple[Run | None, tuple[Action, ...]]:
+def _load_old_run(
+    store: Storage, row: DeliveryRow, source: StoredFacts
+) -> tuple[Run | None, tuple[Action, ...]]:
     """Return the result of the prompts that were asked for a delivery, and its actions; None without their replies."""
     answered = _find_answers(source)
     if answered is None:
         return None, ()
-    outcomes = [OUTCOME.decode(step) for (name, _), step in sorted(source.steps.items()) if name == OUTCOME.name]
-    comments = [outcome.body or "" for outcome in outcomes if outcome is not None and outcome.action == "comment"]
+    outcomes = [
+        OUTCOME.decode(step)
+        for (name, _), step in sorted(source.steps.items())
+        if name == OUTCOME.name
+    ]
+    comments = [
+        outcome.body or ""
+        for outcome in outcomes
+        if outcome is not None and outcome.action == "comment"
+    ]
     posted = next(filter(None, reversed(comments)), None)
     analysis = Analysis(answered.answers, comment=posted or ("a comment" if comments else None))
     actions = source.handler.plan(source.event, answered.facts, analysis)
     for action in actions:
-        if isinstance(action, EnsureComment) and action.section is not None:  # others may share the comment
+        if (
+            isinstance(action, EnsureComment) and action.section is not None
+        ):  # others may share the comment
             mark = marker(action.family)
             if posted is not None and posted.rstrip().endswith(mark):  # else it was not posted
                 own = parse_sections(posted, marker=mark).get(action.section)
                 posted = own.text if own else ""
-    asked = [step for (name, at), step in sorted(source.steps.items()) if name == ASK and at < FIRST_SHADOW_STEP]
+    asked = [
+        step
+        for (name, at), step in sorted(source.steps.items())
+        if name == ASK and at < FIRST_SHADOW_STEP
+    ]
     run = Run(
         prompt_result(analysis, actions),
         end=f"{row.state}: {row.reason}" if row.reason else row.state,
@@ -274,7 +333,9 @@ def _load_old_run(store: Storage, row: DeliveryRow, source: StoredFacts) -> tupl
 
 
 def _format_replies(replies: Iterable[ValidReply]) -> str:
-    return "\n".join(f"# {one.prompt_name}\n{format_yaml(one.reply.model_dump(mode='json'))}" for one in replies)
+    return "\n".join(
+        f"# {one.prompt_name}\n{format_yaml(one.reply.model_dump(mode='json'))}" for one in replies
+    )
 
 
 def _find_planned(actions: Iterable[Action], *, has_posted: bool) -> str:
@@ -294,18 +355,35 @@ def _decide(actions: Iterable[Action], source: StoredFacts) -> frozenset[Request
     before = LABELS_BEFORE.decode(source.steps.get((LABELS_BEFORE.name, 0)))
     if not source.effective.features.auto_labeling or (conversation is None and before is None):
         return frozenset()  # without an issue or a pull request, HLS sets no labels
-    present = frozenset(label.name for label in conversation.labels) if conversation is not None else frozenset[str]()
+    present = (
+        frozenset(label.name for label in conversation.labels)
+        if conversation is not None
+        else frozenset[str]()
+    )
     found: set[RequestedLabel] = set()
     for action in actions:
         if isinstance(action, EnsureLabels):
-            names, labels = frozenset(label.name for label in action.requested), source.effective.labels
-            decided = decide_labels(action, labels, present=present, stored=before or {}, in_repository=names)
+            names, labels = (
+                frozenset(label.name for label in action.requested),
+                source.effective.labels,
+            )
+            decided = decide_labels(
+                action, labels, present=present, stored=before or {}, in_repository=names
+            )
             withheld = {name for name, _ in decided.withheld}
-            found |= {one for one in action.requested if one.name not in withheld and one.group in action.prompt_ids}
+            found |= {
+                one
+                for one in action.requested
+                if one.name not in withheld and one.group in action.prompt_ids
+            }
     return frozenset(found)
 
 
-def _apply(corrections: Iterable[AppliedLabel], labels: Iterable[RequestedLabel]) -> frozenset[RequestedLabel]:
-    corrected_to = {correction.name.casefold(): correction.corrected_to for correction in corrections}
+def _apply(
+    corrections: Iterable[AppliedLabel], labels: Iterable[RequestedLabel]
+) -> frozenset[RequestedLabel]:
+    corrected_to = {
+        correction.name.casefold(): correction.corrected_to for correction in corrections
+    }
     left = ((corrected_to.get(label.name.casefold(), label.name), label.group) for label in labels)
     return frozenset(RequestedLabel(name, group) for name, group in left if name)

@@ -69,7 +69,10 @@ PLACEHOLDER = re.compile(
 def is_placeholder(value: str) -> bool:
     """Return True for "${TOKEN}", "your-token", "xxx", "null", "string" or "password", which are no secrets."""
     start = value[: MAX_PLACEHOLDER + 1]
-    return PLACEHOLDER.fullmatch(start) is not None or PLACEHOLDER.fullmatch(start.rstrip(END_PUNCTUATION)) is not None
+    return (
+        PLACEHOLDER.fullmatch(start) is not None
+        or PLACEHOLDER.fullmatch(start.rstrip(END_PUNCTUATION)) is not None
+    )
 
 
 def find_assignments(text: str) -> Iterator[tuple[int, int, str]]:

@@ -58,7 +58,9 @@ def remove_invisible(text: str) -> str:
 
 def _keep_needed_joiner(found: re.Match[str]) -> str:
     before = found.string[found.start() - 1] if found.start() else "a"
-    is_spelling = len(found[0]) <= MAX_JOINER_CHARS and not before.isascii() and not before.isspace()
+    is_spelling = (
+        len(found[0]) <= MAX_JOINER_CHARS and not before.isascii() and not before.isspace()
+    )
     return found[0] if is_spelling else ""  # other joiners could hide text
 
 
@@ -95,8 +97,12 @@ def clean(text: str) -> str:
     """
     is_code = isinstance(text, CodeText)
     text = SURROGATES.sub("\ufffd", text)
-    text = OTHER_LINE_ENDS.sub(" ", text.replace("\r\n", "\n"))  # a numbered line must not contain a second one
-    text = remove_invisible(RESERVED_CHARACTERS.sub("", text))  # in this order, so that the result is clean
+    text = OTHER_LINE_ENDS.sub(
+        " ", text.replace("\r\n", "\n")
+    )  # a numbered line must not contain a second one
+    text = remove_invisible(
+        RESERVED_CHARACTERS.sub("", text)
+    )  # in this order, so that the result is clean
     return text if is_code else remove_html_comments(text)
 
 
@@ -110,7 +116,9 @@ def clean_title(title: str) -> str:
 
     GitHub shows HTML comments in titles, so they stay.
     """
-    if not (title.isascii() and title.isprintable()):  # the receiver cleans every title, so the usual case is fast
+    if not (
+        title.isascii() and title.isprintable()
+    ):  # the receiver cleans every title, so the usual case is fast
         title = " ".join(clean(CodeText(title)).split())
     title = redact(title)
     return title if len(title) <= TITLE_CHARACTERS else f"{title[: TITLE_CHARACTERS - 1]}…"
@@ -144,7 +152,12 @@ def count_shown(prompt: str, texts: Iterable[str]) -> Counter[str]:
     nonces = {nonce for nonce, _ in shown}
     inside = {text: clean(CodeText(text)) for text in texts}
     return Counter(
-        {text: sum(shown[nonce, _frame(escape_delimiters(inside[text], nonce))] for nonce in nonces) for text in inside}
+        {
+            text: sum(
+                shown[nonce, _frame(escape_delimiters(inside[text], nonce))] for nonce in nonces
+            )
+            for text in inside
+        }
     )
 
 
@@ -194,7 +207,9 @@ def escape_unprintable(text: str) -> str:
     """Replace each unprintable character by its escape, such as "\\n", "\\x1b" or "\\u202e"."""
     if text.isprintable():  # the usual case, many times as fast
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
 
 
 def escape_unprintable_lines(text: str) -> str:

@@ -32,5 +32,7 @@ def read_command_line(text: str) -> tuple[str, str]:
                 return "", ""
             word, blank, rest = found["command"].partition(" ")
             word = word.lower()
-            return found["login"] or "", f"{word}{blank}{rest if word == CHERRY_PICK_WORD else rest.lower()}"
+            return found[
+                "login"
+            ] or "", f"{word}{blank}{rest if word == CHERRY_PICK_WORD else rest.lower()}"
     return "", ""

@@ -22,7 +22,13 @@ from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote
 
-from hls_handler.untrusted.cleaning import ZERO_WIDTH_SPACE, CodeText, clean, clean_and_redact, truncate
+from hls_handler.untrusted.cleaning import (
+    ZERO_WIDTH_SPACE,
+    CodeText,
+    clean,
+    clean_and_redact,
+    truncate,
+)
 from hls_handler.untrusted.redaction import redact, redact_code
 from hls_handler.untrusted.references import SHORTHAND, References
 
@@ -53,7 +59,9 @@ def sanitize_blocks(text: str, references: References | None = None) -> str:
 
     With `references`, a reference that the conversation does not contain leaves no back-link.
     """
-    lines = _sanitize_blocks(_clean_text(truncate(text, LONGEST_TEXT)).split("\n"), references, depth=0)
+    lines = _sanitize_blocks(
+        _clean_text(truncate(text, LONGEST_TEXT)).split("\n"), references, depth=0
+    )
     if FENCE.match(lines[0]) or QUOTE.match(lines[0]):
         lines.insert(0, "")
     if FENCE.match(lines[-1]) or QUOTE.match(lines[-1]):
@@ -81,7 +89,9 @@ def sanitize_code_span(text: str) -> str:
 def sanitize_code_block(text: str) -> str:
     """Sanitize code for a code block, so that no line closes the fence. It is redacted as code, not as prose."""
     lines = clean_and_redact(CodeText(truncate(text, LONGEST_TEXT))).split("\n")
-    return FENCE_IN_FENCE.sub(rf"\g<1>{ZERO_WIDTH_SPACE}", "\n".join(_sanitize_code(line) for line in lines))
+    return FENCE_IN_FENCE.sub(
+        rf"\g<1>{ZERO_WIDTH_SPACE}", "\n".join(_sanitize_code(line) for line in lines)
+    )
 
 
 def sanitize_link_target(text: str, references: References | None = None) -> str:
@@ -101,7 +111,9 @@ def _one_line(text: str) -> str:
 
 
 def _clean_text(text: str) -> str:
-    cleaned = clean(CodeText(text))  # as code, because HTML comments must stay: the callers escape them
+    cleaned = clean(
+        CodeText(text)
+    )  # as code, because HTML comments must stay: the callers escape them
     return redact_code(cleaned) if isinstance(text, CodeText) else redact(cleaned)
 
 
@@ -109,7 +121,9 @@ def _seal(text: str) -> str:
     return f"{text}{ZERO_WIDTH_SPACE}" if text.endswith(JOINING_ENDS) else text
 
 
-def _sanitize_blocks(lines: Sequence[str], references: References | None, *, depth: int) -> list[str]:
+def _sanitize_blocks(
+    lines: Sequence[str], references: References | None, *, depth: int
+) -> list[str]:
     sanitized: list[str] = []
     at = 0
     while at < len(lines):
@@ -117,13 +131,17 @@ def _sanitize_blocks(lines: Sequence[str], references: References | None, *, dep
         if fence is not None:
             marks = fence["fence"]
             closing = re.compile(rf"[ \t]*+{re.escape(marks)}{re.escape(marks[0])}*+[ \t]*")
-            end = next((i for i in range(at + 1, len(lines)) if closing.fullmatch(lines[i])), len(lines))
+            end = next(
+                (i for i in range(at + 1, len(lines)) if closing.fullmatch(lines[i])), len(lines)
+            )
             sanitized += _sanitize_code_block(fence, lines[at + 1 : end])
             at = end + 1
         elif depth < MAX_QUOTE_DEPTH and QUOTE.match(lines[at]):
             end = next((i for i in range(at, len(lines)) if not QUOTE.match(lines[i])), len(lines))
             quoted = [QUOTE.sub("", line, count=1) for line in lines[at:end]]
-            sanitized += [f"> {line}" for line in _sanitize_blocks(quoted, references, depth=depth + 1)]
+            sanitized += [
+                f"> {line}" for line in _sanitize_blocks(quoted, references, depth=depth + 1)
+            ]
             at = end
         else:
             sanitized.append(_sanitize_line(lines[at], references))
@@ -151,7 +169,22 @@ def _dedent(line: str, columns: int) -> str:
 
 
 ENTITIES = frozenset(
-    ("lt", "gt", "amp", "quot", "apos", "nbsp", "copy", "reg", "trade", "hellip", "mdash", "ndash", "times", "middot")
+    (
+        "lt",
+        "gt",
+        "amp",
+        "quot",
+        "apos",
+        "nbsp",
+        "copy",
+        "reg",
+        "trade",
+        "hellip",
+        "mdash",
+        "ndash",
+        "times",
+        "middot",
+    )
 )
 """HTML entities that are kept (`&copy;`), because their characters have no function in Markdown or for bots."""
 
@@ -199,7 +232,9 @@ _URL_GROUPS = ("autolink", "address", "email")
 _REFERENCE_GROUPS = ("reference", "link", "autolink", "address")
 LINK_TEXT = re.compile(r"\[[^\[\]]*+\](?=\()")
 REFERENCE = re.compile(r"#\d|GH-\d|/(?:issues|pull|discussions)/\d", re.IGNORECASE)
-KEYWORD_AT_END = re.compile(rf"{CLOSING_KEYWORD}:?>?$", re.IGNORECASE)  # GitHub reads it in a URL, too
+KEYWORD_AT_END = re.compile(
+    rf"{CLOSING_KEYWORD}:?>?$", re.IGNORECASE
+)  # GitHub reads it in a URL, too
 REST_WITHOUT_WORDS = re.compile(r"\W*+$")
 COMMAND = re.compile(r"(?P<indent>\s*+)(?P<sign>[/!])(?=[A-Za-z])")
 BARE_URL = re.compile(r"(?:://|www\.)\S*+", re.IGNORECASE)  # a bare URL includes backticks
@@ -229,24 +264,34 @@ def _sanitize_line(line: str, references: References | None) -> str:
         parts.append(line[at : found.start()])
         at = found.end()
         if found.lastgroup == "closing":
-            parts.append(f"{found[0]}{ZERO_WIDTH_SPACE if _closes_issue(found, last_reference) else ''}")
+            parts.append(
+                f"{found[0]}{ZERO_WIDTH_SPACE if _closes_issue(found, last_reference) else ''}"
+            )
             continue
         if found.lastgroup != "ticks":
             shown = None
             if references is not None and found.lastgroup in _REFERENCE_GROUPS:
                 link = bisect(links, (found.start(),)) - 1
-                shown = references.rewrite(found, in_link=link >= 0 and found.start() < links[link][1])
+                shown = references.rewrite(
+                    found, in_link=link >= 0 and found.start() < links[link][1]
+                )
             parts.append(_REPLACEMENTS[found.lastgroup or ""](found[0] if shown is None else shown))
             is_url = found.lastgroup in _URL_GROUPS
             if is_url and KEYWORD_AT_END.search(found[0]) and _closes_issue(found, last_reference):
                 space = len(line) - at - len(line[at:].lstrip())
-                parts.append(f"{line[at : at + space] or ' '}{ZERO_WIDTH_SPACE}")  # not inside the URL
+                parts.append(
+                    f"{line[at : at + space] or ' '}{ZERO_WIDTH_SPACE}"
+                )  # not inside the URL
                 at += space
             continue
         while url is not None and url.start() < found.start():
             url_end, url = url.end(), next(urls, None)
         end = closing_backticks.get(found.start())
-        if end is not None and found.start() >= url_end and _is_code_span(line[at : end - len(found[0])]):
+        if (
+            end is not None
+            and found.start() >= url_end
+            and _is_code_span(line[at : end - len(found[0])])
+        ):
             parts.append(_sanitize_code(line[found.start() : end]))
             at = end
         else:
@@ -267,7 +312,9 @@ def _escape_markup(line: str, references: References | None) -> str:
     last_reference = _find_last_reference(line)
     for found in SPECIAL.finditer(line, at):
         is_active = found.lastgroup in {"mention", "scheme", "phrase"}
-        is_active = is_active or (found.lastgroup == "closing" and _closes_issue(found, last_reference))
+        is_active = is_active or (
+            found.lastgroup == "closing" and _closes_issue(found, last_reference)
+        )
         shown = found[0].replace("@", f"@{ZERO_WIDTH_SPACE}")
         if references is not None and found.lastgroup == "reference":
             shown = references.break_shorthand(found)
@@ -288,7 +335,10 @@ def _find_last_reference(line: str) -> int:
 
 def _closes_issue(keyword: re.Match[str], last_reference: int) -> bool:
     # If no word follows on this line, the next line may begin with a reference.
-    return keyword.start() < last_reference or REST_WITHOUT_WORDS.match(keyword.string, keyword.end()) is not None
+    return (
+        keyword.start() < last_reference
+        or REST_WITHOUT_WORDS.match(keyword.string, keyword.end()) is not None
+    )
 
 
 def _find_closing_backticks(line: str) -> Mapping[int, int]:
@@ -305,11 +355,15 @@ def _find_closing_backticks(line: str) -> Mapping[int, int]:
 
 def _is_code_span(content: str) -> bool:
     # GitHub could read "]:" as a link definition, and "|" as the border of table cells with active Markdown.
-    return "]:" not in content and ("|" not in content or SAFE_ACROSS_CELLS.fullmatch(content) is not None)
+    return "]:" not in content and (
+        "|" not in content or SAFE_ACROSS_CELLS.fullmatch(content) is not None
+    )
 
 
 def _escape_url(url: str) -> str:
-    return url.replace("@", "%40")  # a program that ends the link at an "@" would read the rest as a mention
+    return url.replace(
+        "@", "%40"
+    )  # a program that ends the link at an "@" would read the rest as a mention
 
 
 ESCAPED = {"\\<": "&lt;", "\\&": "&amp;", "\\@": f"@{ZERO_WIDTH_SPACE}", "\\$": "&#36;"}
@@ -322,7 +376,9 @@ _REPLACEMENTS: Mapping[str, Callable[[str], str]] = {
     "autolink": str,
     "angle": lambda _: "&lt;",
     "image": lambda marks: "\\!" * (len(marks) - 2) + "[image: ",
-    "link": lambda tail: tail if tail.lstrip("]( \t").lower().startswith("mailto:") else _escape_url(tail),
+    "link": lambda tail: (
+        tail if tail.lstrip("]( \t").lower().startswith("mailto:") else _escape_url(tail)
+    ),
     "target": lambda _: "]\\(",
     "definition": lambda _: "]\\:",
     "address": _escape_url,

@@ -51,8 +51,12 @@ class Placeholders:
         self._key = key
         self._show = show
         self._text_type: type[str] = str
-        self._settled: dict[int, UntrustedText] = {}  # texts that `substitute` has inserted, by placeholder number
-        self._rendered: list[UntrustedText] = []  # texts that a template has output, by placeholder number
+        self._settled: dict[
+            int, UntrustedText
+        ] = {}  # texts that `substitute` has inserted, by placeholder number
+        self._rendered: list[
+            UntrustedText
+        ] = []  # texts that a template has output, by placeholder number
 
     def convert(self, value: object) -> object:
         """Convert a value for a template. Every string becomes an `UntrustedText`, unless the string is trusted.
@@ -87,16 +91,21 @@ class Placeholders:
         if broken is not None:
             line, before = broken
             where = f"line {line} of the rendered text" + (f", after {before!r}" if before else "")
-            raise BrokenPlaceholder([f"{template}: text from an event was cut or changed ({where}); {EXCERPT_ADVICE}"])
+            raise BrokenPlaceholder(
+                [f"{template}: text from an event was cut or changed ({where}); {EXCERPT_ADVICE}"]
+            )
         parts = PLACEHOLDER.split(rendered)
         numbers = [parse_number(digits) for digits in parts[1::2]]
         if any(number >= len(self._rendered) for number in numbers):
-            raise BrokenPlaceholder([f"{template}: the template joined parts of texts from an event; {EXCERPT_ADVICE}"])
+            raise BrokenPlaceholder(
+                [f"{template}: the template joined parts of texts from an event; {EXCERPT_ADVICE}"]
+            )
         texts = [self._rendered[number] for number in numbers]
         self._settled.update(zip(numbers, texts, strict=True))
         nonce = self._compute_nonce(texts)
         parts[1::2] = [
-            format_text(text, nonce, context) for text, context in zip(texts, find_contexts(rendered), strict=True)
+            format_text(text, nonce, context)
+            for text, context in zip(texts, find_contexts(rendered), strict=True)
         ]
         return "".join(parts)
 
@@ -104,9 +113,17 @@ class Placeholders:
         if value is None or isinstance(value, Enum | bool | int | float):
             return value
         if isinstance(value, WrappedMapping | WrappedRecord):
-            return value if value._convert == self._convert else self._convert(value._wrapped, trusted, depth)
+            return (
+                value
+                if value._convert == self._convert
+                else self._convert(value._wrapped, trusted, depth)
+            )
         if isinstance(value, UntrustedText):
-            return value if value._rendered is self._rendered else self._convert(text_of(value), trusted, depth)
+            return (
+                value
+                if value._rendered is self._rendered
+                else self._convert(text_of(value), trusted, depth)
+            )
         if isinstance(value, Trusted) or (isinstance(value, str) and value in trusted):
             return str(RESERVED_CHARACTERS.sub("", value))
         if isinstance(value, str):
@@ -125,13 +142,17 @@ class Placeholders:
             return [self._convert(item, trusted, depth + 1) for item in value]
         if isinstance(value, BaseModel) or is_dataclass(type(value)):
             return WrappedRecord(value, self._convert, depth + 1)
-        raise TypeError(f"a template cannot be given a {type(value).__module__}.{type(value).__qualname__}")
+        raise TypeError(
+            f"a template cannot be given a {type(value).__module__}.{type(value).__qualname__}"
+        )
 
     def _compute_nonce(self, texts: Iterable[UntrustedText]) -> str:
         mac = hmac.new(self._key, digestmod=hashlib.sha256)
         for text in texts:
             encoded = text_of(text).encode("utf-8", "surrogatepass")
-            mac.update(len(encoded).to_bytes(8, "big") + encoded)  # the length makes ["ab"] and ["a", "b"] differ
+            mac.update(
+                len(encoded).to_bytes(8, "big") + encoded
+            )  # the length makes ["ab"] and ["a", "b"] differ
         return mac.hexdigest()[:16]
 
 
@@ -198,7 +219,9 @@ class WrappedRecord:
         return self._convert(getattr(self._wrapped, name), trusted, self._depth)
 
     def __eq__(self, other: object) -> bool:
-        return bool(self._wrapped == (other._wrapped if isinstance(other, WrappedRecord) else other))
+        return bool(
+            self._wrapped == (other._wrapped if isinstance(other, WrappedRecord) else other)
+        )
 
     def __hash__(self) -> int:
         return hash(self._wrapped)
@@ -225,7 +248,9 @@ def public_fields(kind: type) -> Mapping[str, frozenset[str]]:
 def public_hints(kind: type[Any]) -> Mapping[str, object]:
     """Return {name: type hint} for all public fields and properties of a dataclass or model."""
     resolved = get_type_hints(kind)
-    names = kind.model_fields if issubclass(kind, BaseModel) else [field.name for field in fields(kind)]
+    names = (
+        kind.model_fields if issubclass(kind, BaseModel) else [field.name for field in fields(kind)]
+    )
     hints: dict[str, object] = {name: resolved[name] for name in names}
     for name in dir(kind):
         member = getattr_static(kind, name, None)

@@ -43,7 +43,9 @@ PRIVATE_KEY = re.compile(
     """,
     re.VERBOSE,
 )
-MARKER = re.compile(BEGIN_OF_KEY + r"(?:[^A-Za-z]|\bR\b)*(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)?")
+MARKER = re.compile(
+    BEGIN_OF_KEY + r"(?:[^A-Za-z]|\bR\b)*(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)?"
+)
 """A match of `PRIVATE_KEY` that is only this hides no key: it is in code that looks for keys, or in an example."""
 
 HEADER_IN_KEY = re.compile(r"^@@ -[0-9,]{1,19} \+[0-9,]{1,19} @@\n?", re.MULTILINE)
@@ -68,7 +70,9 @@ def _resolve_escapes(source: str) -> tuple[str, Sequence[int]]:
     origins = array("L")
     at = 0
     for found in ESCAPE.finditer(source):
-        character = chr(int(found["hex"], 16)) if found["hex"] else found[1] or html.unescape(found[0])
+        character = (
+            chr(int(found["hex"], 16)) if found["hex"] else found[1] or html.unescape(found[0])
+        )
         if len(character) != 1:  # several characters, or not an entity; credentials contain neither
             continue
         parts += [source[at : found.start()], character]
@@ -78,7 +82,9 @@ def _resolve_escapes(source: str) -> tuple[str, Sequence[int]]:
     return "".join([*parts, source[at:]]), origins
 
 
-JSON_ESCAPE = r"(?<=\\[bfnrt])|(?<=\\u[0-9a-fA-F]{4})"  # after an escape in a JSON string, a word begins
+JSON_ESCAPE = (
+    r"(?<=\\[bfnrt])|(?<=\\u[0-9a-fA-F]{4})"  # after an escape in a JSON string, a word begins
+)
 WORD_START = rf"(?:(?<![A-Za-z0-9_])|{JSON_ESCAPE})"  # not inside a word
 TOKEN_START = rf"(?:(?<![A-Za-z0-9_-])|{JSON_ESCAPE})"
 WORD_END = r"(?![A-Za-z0-9_])"
@@ -102,7 +108,9 @@ def _form(kind: str, prefixes: str, rest: str, *, start: str = WORD_START) -> Fo
 
 FORMS = (
     _form("github-token", "github_pat_", r"[A-Za-z0-9_]{20,}+"),
-    _form("github-token", "ghp_ gho_ ghu_ ghs_ ghr_", r"[A-Za-z0-9_]{20,}+(?:\.[A-Za-z0-9_-]++){0,2}"),
+    _form(
+        "github-token", "ghp_ gho_ ghu_ ghs_ ghr_", r"[A-Za-z0-9_]{20,}+(?:\.[A-Za-z0-9_-]++){0,2}"
+    ),
     _form("github-token", "v1.", rf"[0-9a-f]{{40}}{WORD_END}"),
     _form("gitlab-token", "glpat- gldt- glrt- glcbt- glptt- glsoat-", r"[A-Za-z0-9_-]{20,}+"),
     _form("aws-key", "AKIA ASIA ABIA ACCA", rf"[A-Z0-9]{{16}}{WORD_END}"),
@@ -117,7 +125,9 @@ FORMS = (
     Form(
         "discord-webhook",
         ("/api/webhooks/",),
-        re.compile(r"https://(?:\w{1,9}\.)?discord(?:app)?\.com/api/webhooks/[0-9]{5,25}/[\w-]{20,}+"),
+        re.compile(
+            r"https://(?:\w{1,9}\.)?discord(?:app)?\.com/api/webhooks/[0-9]{5,25}/[\w-]{20,}+"
+        ),
     ),
     _form(
         "jwt",
@@ -126,7 +136,9 @@ FORMS = (
         start=TOKEN_START,
     ),
     _form("anthropic-key", "sk-ant-", r"[A-Za-z0-9_-]{16,}+"),
-    _form("openai-key", "sk-proj- sk-svcacct- sk-admin- sk-None- sk-or-v1-", r"[A-Za-z0-9_-]{20,}+"),
+    _form(
+        "openai-key", "sk-proj- sk-svcacct- sk-admin- sk-None- sk-or-v1-", r"[A-Za-z0-9_-]{20,}+"
+    ),
     _form("openai-key", "sk-", r"[A-Za-z0-9]{32,}+"),
     _form("google-key", "AIza", rf"[A-Za-z0-9_-]{{35}}{NO_MORE}", start=TOKEN_START),
     _form("google-key", "GOCSPX- ya29.", r"[A-Za-z0-9_-]{20,}+"),
@@ -218,7 +230,9 @@ EXAMPLE = re.compile(
 )
 """Found in a credential that its vendor documents, and in keys that are only good for tests."""
 LEAST_PASSWORD_CHARS = 4  # a shorter one is in a test of URLs, and would protect nothing
-EXAMPLE_HOST = re.compile(r"(?:\A|\.)(?:localhost|127\.0\.0\.1|example|example\.(?:com|org|net)|test|invalid)\Z")
+EXAMPLE_HOST = re.compile(
+    r"(?:\A|\.)(?:localhost|127\.0\.0\.1|example|example\.(?:com|org|net)|test|invalid)\Z"
+)
 
 AUTHORIZATION = re.compile(
     r"""authorization [\\"'\]]{0,4} [ \t]{0,8} [:=,] [ \t]{0,8} [\\"'`(]{0,4}
@@ -276,7 +290,9 @@ def _is_example(text: str, start: int, end: int) -> bool:
     if EXAMPLE.search(text, start, end) is not None:
         return True
     in_url = URL_CREDENTIALS_IN_CODE.match(text, start)
-    if in_url is None or next(_find_forms(text[start:end]), None) is not None:  # a token is one on any host
+    if (
+        in_url is None or next(_find_forms(text[start:end]), None) is not None
+    ):  # a token is one on any host
         return False
     password = in_url["password"]
     is_short = password is not None and len(password) < LEAST_PASSWORD_CHARS
@@ -285,7 +301,10 @@ def _is_example(text: str, start: int, end: int) -> bool:
 
 
 def _replace(
-    text: str, *finders: Callable[[str], Iterator[Span]], keeps_lines: bool = False, code: Sequence[str] = ()
+    text: str,
+    *finders: Callable[[str], Iterator[Span]],
+    keeps_lines: bool = False,
+    code: Sequence[str] = (),
 ) -> str:
     for find in finders:
         parts: list[str] = []
@@ -320,7 +339,9 @@ def _find_in_text(text: str) -> Iterator[Span]:
     if "://" in text:
         yield from ((*found.span(), "url-credentials") for found in URL_CREDENTIALS.finditer(text))
     if "author" in text.casefold():
-        yield from ((*found.span("secret"), "authorization") for found in AUTHORIZATION.finditer(text))
+        yield from (
+            (*found.span("secret"), "authorization") for found in AUTHORIZATION.finditer(text)
+        )
     if "Bearer" in text:
         yield from ((*found.span("secret"), "authorization") for found in BEARER.finditer(text))
 

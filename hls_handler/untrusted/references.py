@@ -25,7 +25,9 @@ SHORTHAND = rf"""(?:(?:(?<![A-Za-z0-9./@-]){OWNER}/[\w.-]++)?\\?\#|(?<![A-Za-z0-
 _SHORTHAND = re.compile(SHORTHAND, re.VERBOSE | re.IGNORECASE)
 _SIGN = re.compile(r"#|GH-(?=[0-9])", re.IGNORECASE)  # an owner may be called GH-5, too
 _WORD_END = re.compile(r"[A-Za-z0-9@]")
-_CODE = re.compile(r"^[ \t>]*(`{3,}|~{3,}).*?(?:^[ \t>]*\1|\Z)|(`++)[^`\n]++\2", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(
+    r"^[ \t>]*(`{3,}|~{3,}).*?(?:^[ \t>]*\1|\Z)|(`++)[^`\n]++\2", re.MULTILINE | re.DOTALL
+)
 MAX_DIGITS = 6  # longer numbers are no issues
 
 
@@ -55,16 +57,26 @@ class References:
     def redirect(self, text: str) -> str:
         """Return a URL, or the end of a link, with the address that leaves no back-link, if GitHub has one."""
         url = self._find_foreign(text)
-        return f"{url['open']}{REDIRECT}{text[url.start('path') :]}" if url is not None and _is_github(url) else text
+        return (
+            f"{url['open']}{REDIRECT}{text[url.start('path') :]}"
+            if url is not None and _is_github(url)
+            else text
+        )
 
     def break_shorthand(self, found: re.Match[str]) -> str:
         """Return a shorthand so that GitHub does not link it, unless the conversation contains it."""
         is_known = _key(*self._split(found)) in self.known and _is_separate(found)
-        return found[0] if is_known else _SIGN.sub(rf"\g<0>{ZERO_WIDTH_SPACE}", found[0].replace("\\", ""))
+        return (
+            found[0]
+            if is_known
+            else _SIGN.sub(rf"\g<0>{ZERO_WIDTH_SPACE}", found[0].replace("\\", ""))
+        )
 
     @cached_property
     def known(self) -> frozenset[str]:
-        return self.own | frozenset(key for text in self.texts for key in self._find(_CODE.sub(" ", clean(text))))
+        return self.own | frozenset(
+            key for text in self.texts for key in self._find(_CODE.sub(" ", clean(text)))
+        )
 
     def _find(self, text: str) -> Iterator[str]:
         for found in _SHORTHAND.finditer(text):
@@ -88,9 +100,19 @@ class References:
         shown = self.break_shorthand(found)
         repository, number = self._split(found)
         is_issue = _is_separate(found) and len(number) <= MAX_DIGITS and not number.startswith("0")
-        if shown == found[0] or in_link or self.is_link_text or self.web_url != GITHUB or not is_issue:
+        if (
+            shown == found[0]
+            or in_link
+            or self.is_link_text
+            or self.web_url != GITHUB
+            or not is_issue
+        ):
             return shown
-        separator = ZERO_WIDTH_SPACE if found.string[found.start() - 1 : found.start()] in ("!", "\\") else ""
+        separator = (
+            ZERO_WIDTH_SPACE
+            if found.string[found.start() - 1 : found.start()] in ("!", "\\")
+            else ""
+        )
         text = shown.replace(ZERO_WIDTH_SPACE, "")
         return f"{separator}[{text}]({REDIRECT}/{repository}/issues/{number})"
 

@@ -11,7 +11,9 @@ from hls_handler.untrusted.markdown import sanitize_code_block
 REDACTION_MARKER = "[redacted: "
 
 STRING = re.compile(r""""(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\\n])*`""")
-APOSTROPHE = re.compile(r"(?<=[A-Za-z])'(?=(?:t|s|re|ve|ll|d|m)\b(?!'))")  # that of "don't", not that of f't'
+APOSTROPHE = re.compile(
+    r"(?<=[A-Za-z])'(?=(?:t|s|re|ve|ll|d|m)\b(?!'))"
+)  # that of "don't", not that of f't'
 DELIMITER = re.compile(r"""[()\[\]{}"'`]""")
 PAIRS = frozenset(("()", "[]", "{}"))
 
@@ -19,11 +21,15 @@ PAIRS = frozenset(("()", "[]", "{}"))
 def is_presentable(fix: str, replaced: Sequence[str]) -> bool:
     """Return True if a fix changes its lines, and a code block shows it, and them, as they are."""
     old = "\n".join(replaced)
-    is_plain = all(clean(CodeText(text)) == text and REDACTION_MARKER not in text for text in (fix, old))
+    is_plain = all(
+        clean(CodeText(text)) == text and REDACTION_MARKER not in text for text in (fix, old)
+    )
     return fix != old and is_plain and sanitize_code_block(fix) == fix
 
 
-def is_applicable(fix: str, replaced: Sequence[str], beside: Sequence[str], hunk: Iterable[str]) -> bool:
+def is_applicable(
+    fix: str, replaced: Sequence[str], beside: Sequence[str], hunk: Iterable[str]
+) -> bool:
     """Return True if a fix can replace its lines without harm to the lines around them.
 
     `beside` are the lines before and after, and `hunk` all lines around. The fix repeats no line beside it, leaves the
@@ -31,8 +37,12 @@ def is_applicable(fix: str, replaced: Sequence[str], beside: Sequence[str], hunk
     """
     new = fix.split("\n")
     ends = zip(beside, (new[0], new[-1]), (replaced[0], replaced[-1]), strict=True)
-    is_repeated = any(text.strip() and one.split() == text.split() != other.split() for text, one, other in ends)
-    is_indented = new[0][:1].isspace() or not replaced[0][:1].isspace()  # Claude may leave the indentation out
+    is_repeated = any(
+        text.strip() and one.split() == text.split() != other.split() for text, one, other in ends
+    )
+    is_indented = (
+        new[0][:1].isspace() or not replaced[0][:1].isspace()
+    )  # Claude may leave the indentation out
     known = _indentation(replaced) or _indentation(hunk)
     is_indented = is_indented and (not known or _indentation(new) <= known)
     return is_indented and not is_repeated and _find_open(fix) == _find_open("\n".join(replaced))
@@ -46,7 +56,9 @@ def _indentation(lines: Iterable[str]) -> set[str]:
 def _find_open(code: str) -> str:
     """Return the brackets and quotes without a counterpart, in order: "})(" for "}) if f(". Strings are left out."""
     found: list[str] = []
-    lines = (APOSTROPHE.sub("", line) if line.count("'") == 1 else line for line in code.split("\n"))
+    lines = (
+        APOSTROPHE.sub("", line) if line.count("'") == 1 else line for line in code.split("\n")
+    )
     for delimiter in DELIMITER.findall(STRING.sub("", "\n".join(lines))):
         if found and found[-1] + delimiter in PAIRS:
             found.pop()

@@ -11,7 +11,13 @@ from functools import total_ordering
 from typing import Literal
 
 from hls_handler.errors import PromptError
-from hls_handler.untrusted.cleaning import LONGEST_TEXT, ZERO_WIDTH_SPACE, CodeText, clean_and_redact, truncate
+from hls_handler.untrusted.cleaning import (
+    LONGEST_TEXT,
+    ZERO_WIDTH_SPACE,
+    CodeText,
+    clean_and_redact,
+    truncate,
+)
 from hls_handler.untrusted.markdown import (
     sanitize_code_block,
     sanitize_code_span,
@@ -21,12 +27,17 @@ from hls_handler.untrusted.markdown import (
 )
 from hls_handler.untrusted.references import References
 
-PLACEHOLDER_START, PLACEHOLDER_END = "\ue000", "\ue001"  # private-use characters: templates do not contain them
+PLACEHOLDER_START, PLACEHOLDER_END = (
+    "\ue000",
+    "\ue001",
+)  # private-use characters: templates do not contain them
 DIGITS = "\ue010\ue011\ue012\ue013\ue014\ue015\ue016\ue017\ue018\ue019"  # not 0 to 9, to recognise cut ones
 
 PLACEHOLDER = re.compile(f"{PLACEHOLDER_START}([{DIGITS}]+){PLACEHOLDER_END}")
 
-PLACEHOLDER_FRAGMENT = re.compile(r"[\ue000-\ue01f]|\\ue0[01][0-9a-f]|%ee%80%[89][0-9a-f]", re.IGNORECASE)
+PLACEHOLDER_FRAGMENT = re.compile(
+    r"[\ue000-\ue01f]|\\ue0[01][0-9a-f]|%ee%80%[89][0-9a-f]", re.IGNORECASE
+)
 """Matches a character of a placeholder, also as `repr`, `tojson` or `urlencode` write it."""
 
 EXCERPT_ADVICE = "use excerpt(n) or lines(a, b) for that"
@@ -56,7 +67,9 @@ def find_broken_placeholder(rendered: str) -> tuple[int, str] | None:
     return before.count("\n") + 1, before.rpartition("\n")[2].strip()[-40:]
 
 
-MarkdownContext = tuple[Literal["text", "link_text", "code_span", "code_block", "link_target", "html"], str]
+MarkdownContext = tuple[
+    Literal["text", "link_text", "code_span", "code_block", "link_target", "html"], str
+]
 """(kind of Markdown around a placeholder, prefix). For a text, the prefix is U+200B or "", inserted before the text.
 For "code_block", it is the block's indentation and quote marks, inserted before each line but the first."""
 
@@ -86,7 +99,9 @@ def find_contexts(rendered: str) -> Iterator[MarkdownContext]:
             if open_fence:
                 yield "code_block", prefix
             else:
-                yield _context_in_line(CODE_SPAN.sub("", line[: placeholder.start()]), in_html=in_html_block)
+                yield _context_in_line(
+                    CODE_SPAN.sub("", line[: placeholder.start()]), in_html=in_html_block
+                )
 
 
 def _context_in_line(before: str, *, in_html: bool) -> MarkdownContext:
@@ -108,7 +123,9 @@ TextFormatter = Callable[[str, str], str]
 class CommentFormatter:
     """A `TextFormatter` for comments. `in_context` sanitizes a text for the Markdown around its placeholder."""
 
-    sanitize: Callable[[str, References | None], str]  # for text outside of code, link targets and HTML
+    sanitize: Callable[
+        [str, References | None], str
+    ]  # for text outside of code, link targets and HTML
     references: References | None = None  # None: references stay as they are
 
     def __call__(self, text: str, nonce: str, /) -> str:  # noqa: ARG002 (a comment has no delimiters)
@@ -143,7 +160,12 @@ class UntrustedText:
     __slots__ = ("_missing", "_placeholder", "_rendered", "_show", "_text")
 
     def __init__(
-        self, text: str, rendered_texts: list[UntrustedText], *, show: TextFormatter, missing: int = 0
+        self,
+        text: str,
+        rendered_texts: list[UntrustedText],
+        *,
+        show: TextFormatter,
+        missing: int = 0,
     ) -> None:
         """`missing` is the number of characters by which `text` is shorter than the original text."""
         self._text = text
@@ -206,14 +228,18 @@ class UntrustedText:
         """
         if isinstance(index, str):
             raise TypeError(f"a text from an event has no attribute {index}")
-        raise BrokenPlaceholder([f"a template takes a part of a text that comes from an event; {EXCERPT_ADVICE}"])
+        raise BrokenPlaceholder(
+            [f"a template takes a part of a text that comes from an event; {EXCERPT_ADVICE}"]
+        )
 
     def _sanitized(self) -> str:
         return clean_and_redact(self._text)
 
     def _with(self, text: str, *, missing: int) -> UntrustedText:
         same_kind = CodeText(text) if isinstance(self._text, CodeText) else text
-        return UntrustedText(same_kind, self._rendered, show=self._show, missing=self._missing + max(missing, 0))
+        return UntrustedText(
+            same_kind, self._rendered, show=self._show, missing=self._missing + max(missing, 0)
+        )
 
 
 def text_of(untrusted: UntrustedText) -> str:
@@ -225,14 +251,18 @@ def count_missing(untrusted: UntrustedText) -> int:
 
     Characters that cleaning removed are not counted.
     """
-    truncated = len(untrusted._sanitized()) - LONGEST_TEXT if len(untrusted._text) > LONGEST_TEXT else 0
+    truncated = (
+        len(untrusted._sanitized()) - LONGEST_TEXT if len(untrusted._text) > LONGEST_TEXT else 0
+    )
     return untrusted._missing + max(truncated, 0)
 
 
 def format_text(untrusted: UntrustedText, nonce: str, context: MarkdownContext) -> str:
     """Return the text that replaces the placeholder of `untrusted` in a rendered text."""
     show, text = untrusted._show, untrusted._text
-    return show.in_context(text, context) if isinstance(show, CommentFormatter) else show(text, nonce)
+    return (
+        show.in_context(text, context) if isinstance(show, CommentFormatter) else show(text, nonce)
+    )
 
 
 def with_formatter(value: object, show: TextFormatter) -> object:

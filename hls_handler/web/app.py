@@ -98,7 +98,11 @@ class WebApplication:
         for browsers; others get JSON.
         """
         self._more_routes, self._show_error = more_routes, show_error
-        self._ports, self._started_at, self._receives_webhooks = ports, ports.clock(), receives_webhooks
+        self._ports, self._started_at, self._receives_webhooks = (
+            ports,
+            ports.clock(),
+            receives_webhooks,
+        )
         self._stats = StatsReader(ports.stats, ports.rate_limit, ports.clock)
         self._budget = BodyBudget(ports.clock)
         self.app = Starlette(
@@ -106,7 +110,9 @@ class WebApplication:
             exception_handlers={HTTPException: self._answer_error},
             lifespan=lifespan,
         )
-        self.app.router.redirect_slashes = False  # GitHub does not follow redirects; 404 shows that the path is wrong
+        self.app.router.redirect_slashes = (
+            False  # GitHub does not follow redirects; 404 shows that the path is wrong
+        )
         self.apply(settings, table)
 
     def apply(self, settings: Settings, table: RepositoryTable) -> None:
@@ -118,7 +124,9 @@ class WebApplication:
             *self._more_routes(settings),
         ]
         if self._receives_webhooks:
-            receiver = WebhookReceiver(settings, WebhookSecrets(settings, table), self._budget, self._ports)
+            receiver = WebhookReceiver(
+                settings, WebhookSecrets(settings, table), self._budget, self._ports
+            )
             routes[:0] = [Route(path, receiver) for path in settings.server.webhook_paths]
         self.app.router.routes = [*routes]
 
@@ -127,12 +135,17 @@ class WebApplication:
         page: HealthDocument = {"status": snapshot.overall, "service": SERVICE}
         if self._callers.may_read(request):
             page["uptime_seconds"] = round(self._ports.clock() - self._started_at, 3)
-            page["components"] = {name: _component(component) for name, component in snapshot.components.items()}
+            page["components"] = {
+                name: _component(component) for name, component in snapshot.components.items()
+            }
         return _page(page, status=503 if snapshot.overall == "unhealthy" else 200)
 
     async def _show_stats(self, request: Request) -> Response:
         if not self._callers.may_read(request):
-            return _page({"detail": "send the service's key (server.api_key) in the header X-API-Key"}, status=401)
+            return _page(
+                {"detail": "send the service's key (server.api_key) in the header X-API-Key"},
+                status=401,
+            )
         try:
             return _page(await self._stats.get())
         except StoreUnavailable:
@@ -141,16 +154,32 @@ class WebApplication:
     def _answer_error(self, request: Request, exc: Exception) -> Response:
         assert isinstance(exc, HTTPException)
         if exc.status_code == 404 and "x-github-event" in request.headers:
-            reason = f"the path is {request.url.path[:MAX_LOGGED_PATH]}, and not server.webhook_path"
-            log.info("webhook received", extra={"decision": "rejected", "reason": reason, "status": 404})
+            reason = (
+                f"the path is {request.url.path[:MAX_LOGGED_PATH]}, and not server.webhook_path"
+            )
+            log.info(
+                "webhook received", extra={"decision": "rejected", "reason": reason, "status": 404}
+            )
         is_api = API_PATHS.match(request.url.path) is not None
-        if not is_api and self._show_error is not None and "text/html" in request.headers.get("accept", ""):
+        if (
+            not is_api
+            and self._show_error is not None
+            and "text/html" in request.headers.get("accept", "")
+        ):
             return self._show_error(request, exc)
         if is_api:
-            content = {"type": "about:blank", "title": HTTPStatus(exc.status_code).phrase, "status": exc.status_code}
+            content = {
+                "type": "about:blank",
+                "title": HTTPStatus(exc.status_code).phrase,
+                "status": exc.status_code,
+            }
             problem = {**content, "detail": exc.detail}
-            return JSONResponse(problem, exc.status_code, headers=exc.headers, media_type="application/problem+json")
-        return JSONResponse({"detail": exc.detail}, status_code=exc.status_code, headers=exc.headers)
+            return JSONResponse(
+                problem, exc.status_code, headers=exc.headers, media_type="application/problem+json"
+            )
+        return JSONResponse(
+            {"detail": exc.detail}, status_code=exc.status_code, headers=exc.headers
+        )
 
 
 def _component(component: ComponentHealth) -> ComponentDocument:
@@ -196,7 +225,9 @@ class RequestIdMiddleware:
         with logs.log_context(request_id=request_id):
             try:
                 await self._app(scope, receive, send_with_id)
-            except Exception:  # the top of a request: without this, the trace is logged without the request id
+            except (
+                Exception
+            ):  # the top of a request: without this, the trace is logged without the request id
                 log.exception("request failed because of a defect in HLS")
                 await JSONResponse({"detail": INTERNAL_ERROR}, 500)(scope, receive, send_with_id)
 

@@ -12,7 +12,9 @@ from starlette.requests import Request
 
 from hls_handler.settings.model import Server
 
-LOGIN = re.compile(r"[!-+\--~]{1,100}")  # printable ASCII without the comma, with which proxies join two headers
+LOGIN = re.compile(
+    r"[!-+\--~]{1,100}"
+)  # printable ASCII without the comma, with which proxies join two headers
 
 PROXY_HEADERS = re.compile(r"forwarded|via|x-real-ip|x-forwarded-.+")
 """Headers that proxies add to a request, and browsers do not."""
@@ -35,7 +37,9 @@ class Callers:
         for value in request.headers.getlist("authorization") if or_bearer else ():
             scheme, _, token = value.partition(" ")
             given += [token.strip()] if scheme.lower() == "bearer" else []
-        return len(given) == 1 and self.is_key(given[0].encode("latin-1"))  # as Starlette decodes headers
+        return len(given) == 1 and self.is_key(
+            given[0].encode("latin-1")
+        )  # as Starlette decodes headers
 
     def may_read(self, request: Request, *, or_bearer: bool = False) -> bool:
         """Return True for a request with the key or of a user, and for all if the settings have no sign-in."""
@@ -49,7 +53,11 @@ class Callers:
         """
         given = request.headers.getlist(self._header) if self._networks else []
         is_login = len(given) == 1 and LOGIN.fullmatch(given[0])
-        return given[0] if is_login and request.client and self._is_trusted(request.client.host) else None
+        return (
+            given[0]
+            if is_login and request.client and self._is_trusted(request.client.host)
+            else None
+        )
 
     def _is_trusted(self, host: str) -> bool:
         address = _parse_address(host)

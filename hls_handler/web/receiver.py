@@ -69,7 +69,9 @@ class ReceivedLine(msgspec.Struct):
     event: str | None = None
     action: str | None = None
     repository: str | None = None
-    decision: Literal["queued", "ignored", "duplicate", "replay", "pong", "rejected", "disconnected"] = "disconnected"
+    decision: Literal[
+        "queued", "ignored", "duplicate", "replay", "pong", "rejected", "disconnected"
+    ] = "disconnected"
     reason: str | None = None
     status: int = 0  # of the response
 
@@ -79,10 +81,16 @@ class Ports:
     """The functions that the web application calls; `hls_handler/app.py` passes them, and tests pass fakes."""
 
     route: Callable[[str, WebhookEnvelope], Awaitable[RoutingResult]]  # never blocks the event loop
-    accept: Callable[[NewDelivery], Awaitable[Accepted]]  # returns after the commit; raises StoreUnavailable
+    accept: Callable[
+        [NewDelivery], Awaitable[Accepted]
+    ]  # returns after the commit; raises StoreUnavailable
     count_ping: Callable[[], None]  # never blocks
-    count_rejection: Callable[[int], None]  # of a request to the webhook path, by the response's status; never blocks
-    outcome: Callable[[str], Awaitable[Finished]]  # of a delivery by GUID; returns when it has ended
+    count_rejection: Callable[
+        [int], None
+    ]  # of a request to the webhook path, by the response's status; never blocks
+    outcome: Callable[
+        [str], Awaitable[Finished]
+    ]  # of a delivery by GUID; returns when it has ended
     stats: Callable[[], Snapshot]  # blocks; raises StoreUnavailable
     rate_limit: Callable[[], RateLimit]  # GitHub's rate limit, from GitHub's last response
     health: Health
@@ -94,7 +102,9 @@ class Ports:
 class _Body:
     started_at: float
     deadline: asyncio.Timeout
-    received: bytearray = field(default_factory=bytearray)  # a list of one-byte chunks would take far more
+    received: bytearray = field(
+        default_factory=bytearray
+    )  # a list of one-byte chunks would take far more
 
 
 @dataclass(slots=True)
@@ -109,7 +119,9 @@ class BodyBudget:
     used_bytes: int = 0
     _arriving: set[_Body] = field(default_factory=set)
 
-    async def read(self, receive: Receive, *, declared: int | None, max_bytes: int, timeout_s: float) -> bytes:
+    async def read(
+        self, receive: Receive, *, declared: int | None, max_bytes: int, timeout_s: float
+    ) -> bytes:
         """Return a whole body, which counts in the budget until its length is passed to `release`.
 
         `receive` is the function of ASGI, and `declared` the Content-Length. Raises `ClientDisconnect`, or `Rejected`:
@@ -153,7 +165,10 @@ class BodyBudget:
 
     def _evict_costliest(self) -> None:
         now = self.clock()
-        costliest = max(self._arriving, key=lambda one: (len(one.received) * (now - one.started_at), len(one.received)))
+        costliest = max(
+            self._arriving,
+            key=lambda one: (len(one.received) * (now - one.started_at), len(one.received)),
+        )
         self._arriving.discard(costliest)
         self.release(len(costliest.received))
         costliest.received.clear()
@@ -178,7 +193,9 @@ def _check_unsigned(request: Request) -> None:
 class WebhookReceiver:
     """The endpoint at `server.webhook_path` for one version of the settings."""
 
-    def __init__(self, settings: Settings, secrets: WebhookSecrets, budget: BodyBudget, ports: Ports) -> None:
+    def __init__(
+        self, settings: Settings, secrets: WebhookSecrets, budget: BodyBudget, ports: Ports
+    ) -> None:
         self._settings, self._secrets, self._budget, self._ports = settings, secrets, budget, ports
         self._ignored_level = logging.DEBUG if settings.logging.ignored == "debug" else logging.INFO
 
@@ -210,7 +227,9 @@ class WebhookReceiver:
             line.status = response.status_code
             logger.log(level, "webhook received", extra=msgspec.structs.asdict(line))
 
-    def _reject(self, line: ReceivedLine, rejected: Rejected, headers: dict[str, str] | None = None) -> Response:
+    def _reject(
+        self, line: ReceivedLine, rejected: Rejected, headers: dict[str, str] | None = None
+    ) -> Response:
         line.decision, line.reason = "rejected", rejected.why
         self._ports.count_rejection(rejected.status)
         return _json(rejected.status, {"detail": rejected.detail}, headers)
@@ -244,7 +263,9 @@ class WebhookReceiver:
         finally:
             self._budget.release(len(body))
 
-    async def _process(self, headers: WebhookHeaders, body: bytes, request_id: str, line: ReceivedLine) -> Response:
+    async def _process(
+        self, headers: WebhookHeaders, body: bytes, request_id: str, line: ReceivedLine
+    ) -> Response:
         envelope, payload = await self._verify(headers, body)
         line.action = envelope.action
         line.repository = envelope.repository.full_name or None if envelope.repository else None
@@ -272,7 +293,9 @@ class WebhookReceiver:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.server.sync_timeout_s):
                     finished = await self._ports.outcome(new.guid)
-                    return self._explain(FINISHED.get(finished.state, "ignored"), finished.reason, ids)
+                    return self._explain(
+                        FINISHED.get(finished.state, "ignored"), finished.reason, ids
+                    )
         return response
 
     async def _verify(self, headers: WebhookHeaders, body: bytes) -> tuple[WebhookEnvelope, bytes]:
@@ -295,7 +318,9 @@ class WebhookReceiver:
             )
         return envelope, payload
 
-    def _answer(self, accepted: Accepted, routed: RoutingResult, ids: dict[str, str], line: ReceivedLine) -> Response:
+    def _answer(
+        self, accepted: Accepted, routed: RoutingResult, ids: dict[str, str], line: ReceivedLine
+    ) -> Response:
         line.decision, line.reason = accepted.outcome, accepted.reason
         match accepted.outcome:
             case "queued":
@@ -309,7 +334,9 @@ class WebhookReceiver:
         return self._explain("ignored", line.reason, ids)
 
     def _explain(self, status: str, reason: str | None, ids: dict[str, str]) -> Response:
-        shown = None if reason is None else self._settings.shorten_paths(reason)  # GitHub shows it to other people
+        shown = (
+            None if reason is None else self._settings.shorten_paths(reason)
+        )  # GitHub shows it to other people
         return _json(200, {"status": status, "reason": shown, **ids})
 
 
@@ -328,5 +355,7 @@ def _describe(routed: RoutingResult) -> str:
             return f"the commit gets a check that says why; {routed.reason}"
 
 
-def _json(status: int, content: dict[str, object], headers: dict[str, str] | None = None) -> Response:
+def _json(
+    status: int, content: dict[str, object], headers: dict[str, str] | None = None
+) -> Response:
     return Response(msgspec.json.encode(content), status, headers, "application/json")

@@ -75,7 +75,9 @@ def listen(settings: Settings) -> socket.socket:
         where = settings.sources.where("server.port")
         reason = os.strerror(exc.errno) if exc.errno else str(exc)
         advice = "choose a free port with it or with --port; each `hls serve` needs its own"
-        raise SettingsError([f"{where}: cannot listen on {host}:{port}: {reason}; {advice}"]) from exc
+        raise SettingsError(
+            [f"{where}: cannot listen on {host}:{port}: {reason}; {advice}"]
+        ) from exc
 
 
 def graceful_shutdown_s(settings: Settings) -> int:
@@ -92,11 +94,15 @@ def make_server(app: ASGIApp, settings: Callable[[], Settings]) -> uvicorn.Serve
             "fewer connections than server.max_connections allowed: raise the limit of open files (ulimit -n)",
             extra={"wanted": wanted, "connections": limit},
         )
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # its warnings are about requests that anybody can send
+    logging.getLogger("uvicorn.error").setLevel(
+        logging.ERROR
+    )  # its warnings are about requests that anybody can send
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=limited_protocol(Connections(lambda: find_connection_limit(settings())), lambda: settings().server),
+        http=limited_protocol(
+            Connections(lambda: find_connection_limit(settings())), lambda: settings().server
+        ),
         ws="none",
         lifespan="on",
         workers=1,
@@ -129,12 +135,17 @@ class Connections:
             self._evicted += 1
         if self._evicted and now - self._logged_at >= LOG_EVERY_S:
             fields = {"closed": self._evicted, "open": len(self._open)}
-            log.warning("too many connections: those that were idle longest were closed", extra=fields)
+            log.warning(
+                "too many connections: those that were idle longest were closed", extra=fields
+            )
             self._evicted, self._logged_at = 0, now
 
     def add_request(self, transport: asyncio.Transport, request: RequestResponseCycle) -> None:
         earlier = self._unanswered.get(transport, ())
-        self._unanswered[transport] = [*(one for one in earlier if not one.response_complete), request]
+        self._unanswered[transport] = [
+            *(one for one in earlier if not one.response_complete),
+            request,
+        ]
 
     def has_sent_request(self, transport: asyncio.Transport) -> None:
         if transport in self._open:
@@ -147,7 +158,9 @@ class Connections:
             request.disconnected = True  # uvicorn does this only for the newest pipelined request
 
 
-def limited_protocol(connections: Connections, limits: Callable[[], ServerSettings]) -> type[HttpToolsProtocol]:
+def limited_protocol(
+    connections: Connections, limits: Callable[[], ServerSettings]
+) -> type[HttpToolsProtocol]:
     """Return a subclass of uvicorn's HTTP protocol that limits headers and connections. uvicorn has no option for that.
 
     It overrides callbacks of `asyncio.Protocol` and of the parser httptools.
@@ -172,14 +185,20 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
             if self._pending_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
                 self.send_400_response(f"the headers are over {MAX_HEADER_BYTES} bytes")
             is_waiting = self._pending_bytes > 0 and self._deadline.cancelled()
-            if is_waiting and (self._in_headers or self.cycle.response_complete):  # also after an empty line
-                self._deadline = self.loop.call_later(limits().header_timeout_s, self._time_out_headers)
+            if is_waiting and (
+                self._in_headers or self.cycle.response_complete
+            ):  # also after an empty line
+                self._deadline = self.loop.call_later(
+                    limits().header_timeout_s, self._time_out_headers
+                )
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
             self._in_headers = True
             if len(self.pipeline) >= MAX_PIPELINED:
-                self._stop_parsing(f"more than {MAX_PIPELINED} requests were sent before their responses")
+                self._stop_parsing(
+                    f"more than {MAX_PIPELINED} requests were sent before their responses"
+                )
 
         def on_headers_complete(self) -> None:
             if len(self.headers) > MAX_HEADERS:
@@ -209,8 +228,12 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
             raise ValueError(problem)  # uvicorn then calls `send_400_response`
 
         def _time_out_headers(self) -> None:
-            if self._pending_bytes:  # else send nothing: a proxy would take it for the response to its next request
-                self.transport.write(_raw_response(b"408 Request Timeout", "the headers did not arrive in time"))
+            if (
+                self._pending_bytes
+            ):  # else send nothing: a proxy would take it for the response to its next request
+                self.transport.write(
+                    _raw_response(b"408 Request Timeout", "the headers did not arrive in time")
+                )
             self.transport.close()
 
         def send_400_response(self, msg: str) -> None:
@@ -239,4 +262,7 @@ def _find_ambiguous(headers: Iterable[tuple[bytes, bytes]], http_version: str) -
 def _raw_response(status: bytes, detail: str) -> bytes:
     response = JSONResponse({"detail": detail}, headers={"connection": "close"})
     headers = [*response.raw_headers, *response_headers(new_request_id())]
-    return b"HTTP/1.1 %b\r\n%b\r\n" % (status, b"".join(b"%b: %b\r\n" % one for one in headers)) + response.body
+    return (
+        b"HTTP/1.1 %b\r\n%b\r\n" % (status, b"".join(b"%b: %b\r\n" % one for one in headers))
+        + response.body
+    )

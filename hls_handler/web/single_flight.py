@@ -32,8 +32,12 @@ class SingleFlightCache(Generic[Value, *Key]):
     ) -> None:
         self._read, self._clock = read, clock
         self._max_age_s, self._timeout_s = max_age_s, timeout_s
-        self._values: dict[tuple[*Key], tuple[float, Value]] = {}  # with the time at which the reading began
-        self._reading: tuple[tuple[*Key], asyncio.Task[Value]] | None = None  # the newest; it may have ended
+        self._values: dict[
+            tuple[*Key], tuple[float, Value]
+        ] = {}  # with the time at which the reading began
+        self._reading: tuple[tuple[*Key], asyncio.Task[Value]] | None = (
+            None  # the newest; it may have ended
+        )
 
     async def get(self, *key: *Key) -> Value:
         """Return a value that is less than `max_age_s` old. Raises as `read`, and `StoreUnavailable` after `timeout_s`.
@@ -44,7 +48,9 @@ class SingleFlightCache(Generic[Value, *Key]):
             async with asyncio.timeout(self._timeout_s):
                 return await self._get(key)
         except TimeoutError:
-            raise StoreUnavailable(f"the database did not answer within {self._timeout_s:g} s") from None
+            raise StoreUnavailable(
+                f"the database did not answer within {self._timeout_s:g} s"
+            ) from None
 
     def forget(self) -> None:
         """Read all values again at the next call, because this process has changed the database."""

@@ -70,13 +70,17 @@ class StatsDocument(TypedDict):
     rejected_requests: dict[str, int]
     outcomes: dict[str, int]
     average_processing_time: float | None
-    processing_time: dict[str, Any]  # the estimated percentiles, and "histogram": upper bound in s -> deliveries
+    processing_time: dict[
+        str, Any
+    ]  # the estimated percentiles, and "histogram": upper bound in s -> deliveries
     events_by_type: dict[str, int]
     events_by_repo: dict[str, int]
     handlers: dict[str, dict[str, int]]
     repositories: dict[str, dict[str, int]]
     ignored_by_reason: dict[str, int]
-    prompts: dict[str, dict[str, float]]  # calls, those of a shadow among them, and cost by prompt id
+    prompts: dict[
+        str, dict[str, float]
+    ]  # calls, those of a shadow among them, and cost by prompt id
     feedback: dict[str, dict[str, dict[str, float]]]  # by prompt id and field
     findings: Findings
     tokens: TokensDocument
@@ -97,9 +101,17 @@ class StatsReader:
     """
 
     def __init__(
-        self, read: Callable[[], Snapshot], rate_limit: Callable[[], RateLimit], clock: Callable[[], float]
+        self,
+        read: Callable[[], Snapshot],
+        rate_limit: Callable[[], RateLimit],
+        clock: Callable[[], float],
     ) -> None:
-        self._read, self._rate_limit, self._clock, self._started_at = read, rate_limit, clock, clock()
+        self._read, self._rate_limit, self._clock, self._started_at = (
+            read,
+            rate_limit,
+            clock,
+            clock(),
+        )
         self._cache = SingleFlightCache(self._make, clock, max_age_s=MAX_AGE_S)
         # (time, webhooks, processed) of each reading within the last `WINDOW_S`, and of the newest older reading
         self._samples: deque[tuple[float, int, int]] = deque()
@@ -113,7 +125,10 @@ class StatsReader:
         page = stats_page(snapshot, uptime_s=now - self._started_at, rate_limit=self._rate_limit())
         while len(self._samples) > 1 and self._samples[1][0] <= now - WINDOW_S:
             self._samples.popleft()
-        webhooks, processed = page["total_webhooks"], page["successful_processing"] + page["failed_processing"]
+        webhooks, processed = (
+            page["total_webhooks"],
+            page["successful_processing"] + page["failed_processing"],
+        )
         self._samples.append((now, webhooks, processed))
         since, webhooks_before, processed_before = self._samples[0]
         if now > since:
@@ -148,11 +163,15 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
         "errors_recovered": total("errors_recovered"),
         "rejected_requests": by_name["rejected"],
         "outcomes": by_name["outcome"],
-        "average_processing_time": _divide(total("processing_ms") / 1000, total("processing_count"), 3),
+        "average_processing_time": _divide(
+            total("processing_ms") / 1000, total("processing_count"), 3
+        ),
         "processing_time": {
             **{f"p{percent}": _estimate(histogram, percent / 100) for percent in (50, 95, 99)},
             "estimate": "interpolated between the bounds of the histogram",
-            "histogram": {bound: histogram.get(bound, 0) for bound in (*map("{:g}".format, BUCKETS_S), "inf")},
+            "histogram": {
+                bound: histogram.get(bound, 0) for bound in (*map("{:g}".format, BUCKETS_S), "inf")
+            },
         },
         "events_by_type": by_name["event"],
         "events_by_repo": by_name["repository"],
@@ -171,14 +190,20 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
         "reply_cache": _reply_cache(counters),
         "cost_usd": total("cost_micro_usd") / 1_000_000,
         "cost_by_repository": {
-            repository: cost / 1_000_000 for repository, cost in by_name["repository_cost_micro_usd"].items()
+            repository: cost / 1_000_000
+            for repository, cost in by_name["repository_cost_micro_usd"].items()
         },
         "cost_per_pull_request": _costs_of_pull_requests(snapshot.calls),
         "claude_api": {
             "requests_made": sum(by_name["claude_calls"].values()),
-            "by_outcome": {outcome: number for outcome, number in by_name["claude_calls"].items() if number},
+            "by_outcome": {
+                outcome: number for outcome, number in by_name["claude_calls"].items() if number
+            },
             "by_provider": _nest(by_name["provider_calls"]),
-            "timing": {"calls": len(snapshot.calls), **_distribution([call.took_s for call in snapshot.calls], 3)},
+            "timing": {
+                "calls": len(snapshot.calls),
+                **_distribution([call.took_s for call in snapshot.calls], 3),
+            },
         },
         "github_api": _github_api(by_name, rate_limit),
         "queue": dict(snapshot.queue),
@@ -231,13 +256,18 @@ def _costs_of_pull_requests(calls: Sequence[RecentCall]) -> Distribution:
     }
 
 
-def _github_api(by_name: Mapping[str, Mapping[str, int]], rate_limit: RateLimit) -> dict[str, object]:
+def _github_api(
+    by_name: Mapping[str, Mapping[str, int]], rate_limit: RateLimit
+) -> dict[str, object]:
     requests, deliveries = by_name["event_github_requests"], by_name["event_github_deliveries"]
     return {
         "requests_made": by_name["github_requests"].get("", 0),
         "requests_per_delivery": {
             "average": _divide(sum(requests.values()), sum(deliveries.values()), 2),
-            "by_event": {event: round(requests.get(event, 0) / number, 2) for event, number in deliveries.items()},
+            "by_event": {
+                event: round(requests.get(event, 0) / number, 2)
+                for event, number in deliveries.items()
+            },
         },
         "rate_limit": {
             "limit": rate_limit.limit,

@@ -90,16 +90,23 @@ def parse_headers(headers: Iterable[tuple[bytes, bytes]], *, signed: bool) -> We
     length = found.get(CONTENT_LENGTH)
     if length is not None and not _LENGTH.fullmatch(length):
         raise Rejected(400, "Content-Length must be a number of bytes")
-    event = _matched(found, EVENT, _EVENT, "X-GitHub-Event must be the name of an event, such as issues")
+    event = _matched(
+        found, EVENT, _EVENT, "X-GitHub-Event must be the name of an event, such as issues"
+    )
     delivery = _matched(
-        found, DELIVERY, _DELIVERY, "X-GitHub-Delivery must be an id of at most 64 letters, digits and hyphens"
+        found,
+        DELIVERY,
+        _DELIVERY,
+        "X-GitHub-Delivery must be an id of at most 64 letters, digits and hyphens",
     )
     signature = b""
     if signed:
         signature = found.get(SIGNATURE, b"")
         if not _SIGNATURE.fullmatch(signature):
             raise not_verified("X-Hub-Signature-256 is missing or malformed")
-    return WebhookHeaders(event, delivery, signature, is_form, int(length) if length is not None else None)
+    return WebhookHeaders(
+        event, delivery, signature, is_form, int(length) if length is not None else None
+    )
 
 
 def _duplicate(name: bytes) -> Rejected:
@@ -108,7 +115,9 @@ def _duplicate(name: bytes) -> Rejected:
     return Rejected(400, f"the header {name.decode('ascii')} occurs twice")
 
 
-def _matched(found: Mapping[bytes, bytes], name: bytes, shape: re.Pattern[bytes], sentence: str) -> str:
+def _matched(
+    found: Mapping[bytes, bytes], name: bytes, shape: re.Pattern[bytes], sentence: str
+) -> str:
     value = found.get(name, b"")
     if not shape.fullmatch(value):
         raise Rejected(400, sentence)
@@ -119,18 +128,26 @@ def _is_form(content_type: bytes) -> bool:
     if content_type == JSON:
         return False
     if len(content_type) > _MAX_CONTENT_TYPE_LENGTH or not content_type.isascii():
-        raise Rejected(400, f"Content-Type must be ASCII of at most {_MAX_CONTENT_TYPE_LENGTH} characters")
+        raise Rejected(
+            400, f"Content-Type must be ASCII of at most {_MAX_CONTENT_TYPE_LENGTH} characters"
+        )
     media_type = content_type.partition(b";")[0].strip().lower()
     if media_type not in (JSON, FORM):
-        raise Rejected(415, "Content-Type must be application/json or application/x-www-form-urlencoded")
+        raise Rejected(
+            415, "Content-Type must be application/json or application/x-www-form-urlencoded"
+        )
     return media_type == FORM
 
 
 def payload_of_form(body: bytes) -> bytes:
     """Return the decoded field `payload` of a form. Raises `Rejected` (400) unless it occurs exactly once."""
-    values = [field[len(b"payload=") :] for field in body.split(b"&") if field.startswith(b"payload=")]
+    values = [
+        field[len(b"payload=") :] for field in body.split(b"&") if field.startswith(b"payload=")
+    ]
     if len(values) != 1:
-        raise Rejected(400, 'a form must have exactly one field named "payload", which contains the JSON')
+        raise Rejected(
+            400, 'a form must have exactly one field named "payload", which contains the JSON'
+        )
     return unquote_to_bytes(values[0].replace(b"+", b" "))
 
 
@@ -158,12 +175,19 @@ class WebhookSecrets:
     def __init__(self, settings: Settings, table: RepositoryTable) -> None:
         self._table = table
         self._global = webhook_secrets(settings.github.webhook_secret)
-        own = (secret for entry in settings.repositories for secret in webhook_secrets(entry.webhook_secret))
+        own = (
+            secret
+            for entry in settings.repositories
+            for secret in webhook_secrets(entry.webhook_secret)
+        )
         self._all = tuple(dict.fromkeys((*self._global, *own)))
 
     def find_matching(self, body: bytes, signature: bytes) -> bytes | None:
         """Return the secret with which `body` was signed, or None. Signatures are compared in constant time."""
-        return next((secret for secret in self._all if hmac.compare_digest(sign(secret, body), signature)), None)
+        return next(
+            (secret for secret in self._all if hmac.compare_digest(sign(secret, body), signature)),
+            None,
+        )
 
     def is_allowed(self, secret: bytes, repository: str | None) -> bool:
         """Return True if `secret` is valid for "owner/repo", or for an event without a repository (None).
@@ -176,7 +200,12 @@ class WebhookSecrets:
 
 
 CLOSING_EVENTS = frozenset(
-    {("issues", "closed"), ("issues", "deleted"), ("issues", "transferred"), ("pull_request", "closed")}
+    {
+        ("issues", "closed"),
+        ("issues", "deleted"),
+        ("issues", "transferred"),
+        ("pull_request", "closed"),
+    }
 )
 PUSH = ("pull_request", "synchronize")
 
@@ -186,7 +215,9 @@ def check_payload(event: str, envelope: WebhookEnvelope) -> None:
 
     GitHub signs the payload, but not the header with the event's name.
     """
-    for named_by in ("installation",) if event in INSTALLATION_EVENTS else REQUIRED_OBJECTS.get(event, ()):
+    for named_by in (
+        ("installation",) if event in INSTALLATION_EVENTS else REQUIRED_OBJECTS.get(event, ())
+    ):
         if getattr(envelope, named_by) is None:
             raise PayloadError(f"the payload does not fit the event {event}: it has no {named_by}")
     full_name = envelope.repository.full_name if envelope.repository else ""
@@ -230,7 +261,9 @@ def new_delivery(
     title = envelope.conversation.title if envelope.conversation else None
     run = envelope.workflow_run or envelope.check_run or envelope.merge_group
     if headers.event == "merge_group" and envelope.merge_group is not None:
-        number = find_queued(envelope.merge_group.head_ref or "")  # it waits for the review of this pull request
+        number = find_queued(
+            envelope.merge_group.head_ref or ""
+        )  # it waits for the review of this pull request
     head_sha = pushed.sha if pushed else run.head_sha if run else ""
     return NewDelivery(
         guid=headers.delivery,
@@ -249,7 +282,9 @@ def new_delivery(
         title=clean_title(title) if title else None,
         priority=PRIORITY_BOT_REQUEST if is_request else _priority(headers.event, envelope.action),
         settle_s=settle_s if (headers.event, envelope.action) == PUSH else 0.0,
-        digest=None if ignored else body_digest(payload, repository_id=repository_id, number=number),
+        digest=None
+        if ignored
+        else body_digest(payload, repository_id=repository_id, number=number),
         body=b"" if ignored else payload,
         supersedes=_supersedes(headers.event, envelope.action, is_ignored=ignored is not None),
         is_command=is_command,
@@ -290,10 +325,14 @@ def caught_up_delivery(
     return msgspec.structs.replace(new, digest=None)
 
 
-def _check_repository(envelope: WebhookEnvelope, repository_id: int | None, name: str | None) -> None:
+def _check_repository(
+    envelope: WebhookEnvelope, repository_id: int | None, name: str | None
+) -> None:
     found = envelope.repository
     if repository_id is not None and (found is None or found.id != repository_id):
-        raise PayloadError(f"the payload does not belong to the repository with the id {repository_id}")
+        raise PayloadError(
+            f"the payload does not belong to the repository with the id {repository_id}"
+        )
     if name is not None and (found is None or found.full_name.lower() != name.lower()):
         raise PayloadError(f"the payload does not belong to {name}, whose webhook it is")
 
@@ -305,7 +344,9 @@ def _priority(event: str, action: str | None) -> int:
     return PRIORITY_PULL_REQUEST if event in PULL_REQUEST_EVENTS else PRIORITY_OTHER
 
 
-def _supersedes(event: str, action: str | None, *, is_ignored: bool) -> Literal["nothing", "older_commits", "all"]:
+def _supersedes(
+    event: str, action: str | None, *, is_ignored: bool
+) -> Literal["nothing", "older_commits", "all"]:
     if (event, action) in CLOSING_EVENTS:
         return "all"  # even if the event is ignored, because the conversation needs no more work
     return "older_commits" if (event, action) == PUSH and not is_ignored else "nothing"

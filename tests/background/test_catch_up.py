@@ -38,11 +38,17 @@ class FakeHooks(GithubHooks):
     """GitHub's lists of hooks and attempts, in memory. `hook_lists` has a list or an error for each path."""
 
     base_url: str = "https://api.github.com"
-    hook_lists: dict[str, list[Hook] | Exception] = field(default_factory=lambda: {f"/repos/{REPOSITORY}": [hook(1)]})
+    hook_lists: dict[str, list[Hook] | Exception] = field(
+        default_factory=lambda: {f"/repos/{REPOSITORY}": [hook(1)]}
+    )
     attempts: list[DeliveryAttempt] = field(default_factory=list)  # oldest first
     payloads: dict[str, bytes] = field(default_factory=dict)  # by GUID
-    errors: dict[str, Exception] = field(default_factory=dict)  # by GUID: of the request for the payload
-    list_errors: dict[str, Exception] = field(default_factory=dict)  # by path: of the request for the attempts
+    errors: dict[str, Exception] = field(
+        default_factory=dict
+    )  # by GUID: of the request for the payload
+    list_errors: dict[str, Exception] = field(
+        default_factory=dict
+    )  # by path: of the request for the attempts
     down: DependencyDown | None = None
     requests: list[str] = field(default_factory=list)
 
@@ -63,8 +69,12 @@ class FakeHooks(GithubHooks):
             raise self.list_errors[path]
         begin = int(cursor or 0)
         ids = {f"/repos/{REPOSITORY}": REPOSITORY_ID, f"/repos/{OTHER}": OTHER_ID}
-        listed = [one for one in self.attempts[::-1] if path not in ids or one.repository_id == ids[path]]
-        return tuple(listed[begin : begin + 100]), str(begin + 100) if begin + 100 < len(listed) else None
+        listed = [
+            one for one in self.attempts[::-1] if path not in ids or one.repository_id == ids[path]
+        ]
+        return tuple(listed[begin : begin + 100]), str(begin + 100) if begin + 100 < len(
+            listed
+        ) else None
 
     def payload(self, path: str, attempt_id: int) -> bytes:
         del path
@@ -98,13 +108,28 @@ class FakeHooks(GithubHooks):
     ) -> None:
         """Record one attempt to deliver a webhook."""
         self.attempts.append(
-            DeliveryAttempt(len(self.attempts) + 1, guid, datetime.now(UTC) - age, status, event, action, repository_id)
+            DeliveryAttempt(
+                len(self.attempts) + 1,
+                guid,
+                datetime.now(UTC) - age,
+                status,
+                event,
+                action,
+                repository_id,
+            )
         )
         payload = {
             "action": action,
-            "repository": {"id": repository_id, "full_name": OTHER if repository_id == OTHER_ID else REPOSITORY},
+            "repository": {
+                "id": repository_id,
+                "full_name": OTHER if repository_id == OTHER_ID else REPOSITORY,
+            },
             "sender": {"login": "ann"},
-            "issue": {"number": number, "title": f"Widget {number} is broken", "user": {"login": "ann", "id": 3}},
+            "issue": {
+                "number": number,
+                "title": f"Widget {number} is broken",
+                "user": {"login": "ann", "id": 3},
+            },
         }
         self.payloads[guid] = json.dumps(payload | objects).encode()
 
@@ -114,7 +139,9 @@ def make_settings(*names: str, **catch_up: object) -> Settings:
         {
             "github": {"token": "t" * 40, "webhook_secret": "s" * 40},
             "claude": {"api_key": "k" * 40},
-            "repositories": [{"name": name, "events": ["issues"]} for name in names or (REPOSITORY,)],
+            "repositories": [
+                {"name": name, "events": ["issues"]} for name in names or (REPOSITORY,)
+            ],
             "catch_up": catch_up,
         }
     )
@@ -131,7 +158,9 @@ class World:
 
     def catch_up(self) -> CatchUp:
         bots = load_bot_accounts(self.settings.github, self.store)
-        active = ActiveConfig(self.settings, RepositoryTable(self.settings), ReloadingLibrary(library), bots)
+        active = ActiveConfig(
+            self.settings, RepositoryTable(self.settings), ReloadingLibrary(library), bots
+        )
         credentials = make_credentials(self.settings.github, now=lambda: datetime.now(UTC))
 
         def wait(_: float) -> bool:
@@ -151,14 +180,18 @@ class World:
         """Claim and finish every queued delivery; return the GUIDs in this order."""
         done = []
         while (lease := self.store.queue.claim(worker="w", lease_s=30, max_crashes=3)) is not None:
-            self.store.queue.finish(lease, "done", reason="processed", kind=None, handler=None, took_s=0.0)
+            self.store.queue.finish(
+                lease, "done", reason="processed", kind=None, handler=None, took_s=0.0
+            )
             done.append(lease.guid)
         return done
 
 
 def make_loop(world: World) -> tuple[CatchUpLoop, Health]:
     health = Health(lambda: datetime.now(UTC))
-    return CatchUpLoop(world.catch_up(), world.store.catch_up, lambda: world.settings.catch_up, health), health
+    return CatchUpLoop(
+        world.catch_up(), world.store.catch_up, lambda: world.settings.catch_up, health
+    ), health
 
 
 def run(world: World, loop: CatchUpLoop) -> None:
@@ -185,7 +218,9 @@ def test_27_of_700_missed_deliveries_are_each_processed_once(world: World) -> No
             wanted.append(guid)
             github.send(guid, number=number)
         else:
-            github.send(guid, event="check_run" if number % 3 else "issues", action="pinned", number=number)
+            github.send(
+                guid, event="check_run" if number % 3 else "issues", action="pinned", number=number
+            )
     world.requests_before_stop = 7 + 10  # the process ends in the middle
     interrupted = world.catch_up().run()
     assert (interrupted.accepted, interrupted.remaining) == (9, 18)
@@ -201,7 +236,9 @@ def test_27_of_700_missed_deliveries_are_each_processed_once(world: World) -> No
 
 
 def attempt(number: int, guid: str, status: int) -> DeliveryAttempt:
-    return DeliveryAttempt(number, guid, datetime.now(UTC), status, "issues", "opened", REPOSITORY_ID)
+    return DeliveryAttempt(
+        number, guid, datetime.now(UTC), status, "issues", "opened", REPOSITORY_ID
+    )
 
 
 @pytest.mark.parametrize(
@@ -213,11 +250,15 @@ def attempt(number: int, guid: str, status: int) -> DeliveryAttempt:
         ([attempt(3, "b", 401), attempt(2, "c", 204), attempt(1, "a", 503)], [1, 3]),
     ],
 )
-def test_only_deliveries_without_any_success_are_missed(attempts: list[DeliveryAttempt], missed: list[int]) -> None:
+def test_only_deliveries_without_any_success_are_missed(
+    attempts: list[DeliveryAttempt], missed: list[int]
+) -> None:
     assert [one.id for one in select_missed(attempts, lambda _: True)] == missed
 
 
-def test_ignored_events_and_repositories_are_skipped_without_reading_the_payload(world: World) -> None:
+def test_ignored_events_and_repositories_are_skipped_without_reading_the_payload(
+    world: World,
+) -> None:
     world.github.send("ignored-event", event="push", action=None)
     world.github.send("ignored-action", action="transferred")
     world.github.send("label", action="labeled")  # may be a correction of a label
@@ -236,7 +277,9 @@ def test_unknown_repository_of_an_organisation_is_read_once(world: World) -> Non
 
 def test_rule_5_delivery_that_arrives_by_webhook_meanwhile_is_processed_once(world: World) -> None:
     world.github.send("guid", number=4)
-    received = NewDelivery("guid", "issues", "opened", "request", "queued", repository_id=REPOSITORY_ID, number=4)
+    received = NewDelivery(
+        "guid", "issues", "opened", "request", "queued", repository_id=REPOSITORY_ID, number=4
+    )
     payload = world.github.payload
 
     def receive_first(path: str, attempt_id: int) -> bytes:
@@ -249,7 +292,9 @@ def test_rule_5_delivery_that_arrives_by_webhook_meanwhile_is_processed_once(wor
     assert world.catch_up().run().fetched == 0
 
 
-def test_caught_up_delivery_is_marked_and_counts_as_no_webhook(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_caught_up_delivery_is_marked_and_counts_as_no_webhook(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     world.github.send("guid", number=4)
     with caplog.at_level(logging.INFO):
         world.catch_up().run()
@@ -301,7 +346,9 @@ def test_one_of_two_processes_reads_at_each_interval(world: World) -> None:
     assert requests(first) == 1
 
 
-def test_missing_permission_is_one_state_with_the_remedy(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_permission_is_one_state_with_the_remedy(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     world.github.hook_lists = {f"/repos/{REPOSITORY}": Permanent("GET ...: 403 Forbidden")}
     loop, health = make_loop(world)
     with caplog.at_level(logging.INFO):
@@ -340,7 +387,9 @@ def test_run_while_github_is_down_is_repeated_by_the_next_one(world: World) -> N
     world.github.down = DependencyDown("502 Bad Gateway", dependency="github", remedy="wait")
     loop.run()
     assert (component(health).state, component(health).message) == ("degraded", "502 Bad Gateway")
-    world.github.down = DependencyDown("429", dependency="github", remedy="wait", not_before=in_an_hour)
+    world.github.down = DependencyDown(
+        "429", dependency="github", remedy="wait", not_before=in_an_hour
+    )
     run(world, loop)
     world.github.down = None
     run(world, loop)  # sends nothing, because GitHub asked to wait
@@ -365,7 +414,9 @@ RESET = datetime(2026, 11, 20, 13, 0, tzinfo=UTC)
 def test_a_quarter_of_the_hourly_limit_is_reserved_for_deliveries(
     rate_limit: RateLimit, minutes_before_reset: int, waits: bool
 ) -> None:
-    assert (find_reserved(rate_limit, RESET - timedelta(minutes=minutes_before_reset)) is not None) == waits
+    assert (
+        find_reserved(rate_limit, RESET - timedelta(minutes=minutes_before_reset)) is not None
+    ) == waits
 
 
 def problems(world: World) -> list[str]:
@@ -381,7 +432,9 @@ def test_several_hooks_with_our_path_are_reported_and_none_is_read(world: World)
     assert problems(world) == []
 
 
-def test_repository_without_a_hook_is_reported_unless_its_organisation_has_one(world: World) -> None:
+def test_repository_without_a_hook_is_reported_unless_its_organisation_has_one(
+    world: World,
+) -> None:
     world.github.hook_lists = {f"/repos/{REPOSITORY}": []}
     assert problems(world) == [f"{REPOSITORY} has no active webhook whose URL ends with /webhook"]
     world.github.hook_lists["/orgs/octo"] = [hook(5)]
@@ -392,7 +445,9 @@ def test_pattern_covers_repositories_whose_webhooks_were_received(world: World) 
     world.settings = make_settings("octo/*")
     assert world.catch_up().run().hooks == 0
     for guid, name in (("guid-0", REPOSITORY), ("guid-1", "mallory/widgets")):
-        new = NewDelivery(guid, "issues", "opened", "request", "ignored", repository=name, reason="x")
+        new = NewDelivery(
+            guid, "issues", "opened", "request", "ignored", repository=name, reason="x"
+        )
         world.store.queue.accept([new], replay_window_h=72)
     world.github.requests.clear()
     assert world.catch_up().run().hooks == 1
@@ -449,7 +504,9 @@ def test_delivery_that_could_not_be_read_for_an_hour_is_lost_with_one_warning(
         run(world, loop)
         run(world, loop)
     assert world.github.read == 3
-    (lost,) = (record for record in caplog.records if record.message.startswith("missed webhook is lost"))
+    (lost,) = (
+        record for record in caplog.records if record.message.startswith("missed webhook is lost")
+    )
     assert (lost.__dict__["delivery"], lost.__dict__["why"]) == ("bad", SERVER_ERROR)
     assert (component(health).state, component(health).metrics["lost"]) == ("healthy", 1)
     assert world.catch_up().run().looked_at == 0

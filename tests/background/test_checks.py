@@ -12,7 +12,12 @@ from typing import Any, cast
 import pytest
 
 from hls_handler.analysis import Usage
-from hls_handler.background.checks import ConnectionReport, IdentityClient, find_overdue, make_checks
+from hls_handler.background.checks import (
+    ConnectionReport,
+    IdentityClient,
+    find_overdue,
+    make_checks,
+)
 from hls_handler.background.threads import Check, ProblemFound, run_checks
 from hls_handler.clients.identity import Identity
 from hls_handler.clients.mirror_disk import MirrorDisk
@@ -46,9 +51,15 @@ def make_reloader(folder: Path, store: Storage, text: str = SMALLEST) -> ConfigR
     path.write_text(text, encoding="utf-8")
     file = SettingsFile(path, VARIABLES, dotenv=None)
     bot = BotAccount(file.initial.github, store.bot_accounts, store.database)
-    first = ActiveConfig(file.initial, RepositoryTable(file.initial), cast(ReloadingLibrary, None), (bot,))
+    first = ActiveConfig(
+        file.initial, RepositoryTable(file.initial), cast(ReloadingLibrary, None), (bot,)
+    )
     return ConfigReloader(
-        file, first, make=lambda _settings, _before: first, follow=lambda *_: None, health=Health(lambda: NOON)
+        file,
+        first,
+        make=lambda _settings, _before: first,
+        follow=lambda *_: None,
+        health=Health(lambda: NOON),
     )
 
 
@@ -91,7 +102,9 @@ def test_checks_fetch_the_bot_account_and_the_model(make_world: MakeWorld, tmp_p
 
     results = {
         name: check.run()
-        for name, check in checks_of(world, tmp_path, github=github, lookup_model=lookup_model).items()
+        for name, check in checks_of(
+            world, tmp_path, github=github, lookup_model=lookup_model
+        ).items()
     }
     assert results.pop("store") is not None
     assert results == {
@@ -140,7 +153,9 @@ def test_disk_is_no_problem_without_mirrors(make_world: MakeWorld, tmp_path: Pat
 
 def test_held_dependency_is_not_called(make_world: MakeWorld, tmp_path: Path) -> None:
     world = make_world()
-    world.store.rate_limiter.hold("github", world.store.now().replace(hour=12, minute=0, second=0) + timedelta(days=1))
+    world.store.rate_limiter.hold(
+        "github", world.store.now().replace(hour=12, minute=0, second=0) + timedelta(days=1)
+    )
 
     def unused(_config: object) -> Any:
         raise AssertionError("it was asked")
@@ -190,18 +205,27 @@ def test_budgets_are_shown_and_a_call_of_today_that_did_not_fit_is_a_problem(
     run_checks([check], world.health)
     world.health.ok("claude")  # another call did fit
     found = world.health.snapshot().components["claude"]
-    assert (found.state, found.remedy) == ("degraded", "wait, or raise the setting that the message names")
-    assert re.search(r"0\.0600 USD a day for all repositories .* 0\.0100 are left", found.message or "")
+    assert (found.state, found.remedy) == (
+        "degraded",
+        "wait, or raise the setting that the message names",
+    )
+    assert re.search(
+        r"0\.0600 USD a day for all repositories .* 0\.0100 are left", found.message or ""
+    )
     assert found.metrics["budgets"] == [
         {"name": "all repositories", "period": "day", "limit_usd": 0.06, "left_usd": 0.01},
         {"name": "a/b", "period": "month", "limit_usd": 9.0, "left_usd": 9.0},
     ]
 
 
-def test_events_that_a_budget_ignored_today_are_counted(make_world: MakeWorld, tmp_path: Path) -> None:
+def test_events_that_a_budget_ignored_today_are_counted(
+    make_world: MakeWorld, tmp_path: Path
+) -> None:
     world = make_world(is_clock_fixed=True)
     world.settings = world.settings.model_copy(
-        update={"budgets": Budgets.model_validate({"total": {"day_usd": 0.01}, "exceeded": "ignore"})}
+        update={
+            "budgets": Budgets.model_validate({"total": {"day_usd": 0.01}, "exceeded": "ignore"})
+        }
     )
     text = f"{SMALLEST}budgets: {{total: {{day_usd: 0.01}}, exceeded: ignore}}\n"
     check = checks_of(world, tmp_path, text=text)["claude"]
@@ -214,7 +238,8 @@ def test_events_that_a_budget_ignored_today_are_counted(make_world: MakeWorld, t
     with pytest.raises(BudgetUsedUp):
         start_call(world.store, world.claim(), estimate=Usage("m", cost_usd=0.05), budgets=budgets)
     with pytest.raises(
-        ProblemFound, match=r"are left until .*\. 2 events of today were ignored \(budgets\.exceeded\)$"
+        ProblemFound,
+        match=r"are left until .*\. 2 events of today were ignored \(budgets\.exceeded\)$",
     ) as caught:
         check.run()
     assert (caught.value.metrics or {})["over_budget_today"] == 2
@@ -242,7 +267,10 @@ def test_wait_for_the_end_of_an_accounts_limit_ends_when_a_fixed_question_is_ans
 
     claude = checks_of(world, tmp_path, check_account=check_account)["claude"]
     run_checks([claude], world.health)
-    assert (world.find_due(), world.health.snapshot().components["claude"].message) == (None, "limit")
+    assert (world.find_due(), world.health.snapshot().components["claude"].message) == (
+        None,
+        "limit",
+    )
     run_checks([claude], world.health)
     assert world.health.snapshot().components["claude"].state == "healthy"
     assert world.finish().state == "done"
@@ -250,7 +278,9 @@ def test_wait_for_the_end_of_an_accounts_limit_ends_when_a_fixed_question_is_ans
     assert len(asked) == 2
 
 
-def test_service_without_models_stays_healthy_after_an_answered_call(make_world: MakeWorld, tmp_path: Path) -> None:
+def test_service_without_models_stays_healthy_after_an_answered_call(
+    make_world: MakeWorld, tmp_path: Path
+) -> None:
     world = make_world()
     health = world.health
 
@@ -272,7 +302,9 @@ def test_service_without_models_stays_healthy_after_an_answered_call(make_world:
     assert health.snapshot().components["claude"].message == "404: model"
 
 
-def test_unknown_review_model_is_reported_until_a_review_was_answered(make_world: MakeWorld, tmp_path: Path) -> None:
+def test_unknown_review_model_is_reported_until_a_review_was_answered(
+    make_world: MakeWorld, tmp_path: Path
+) -> None:
     world = make_world()
     text = SMALLEST.replace("claude:\n", "claude:\n  review_model: claude-sonet-5-5\n")
 
@@ -290,10 +322,14 @@ def test_unknown_review_model_is_reported_until_a_review_was_answered(make_world
     assert messages == ["404: claude-sonet-5-5", None]
 
 
-EXPECTING = "server: {expect_webhook_within_h: 24}\n" + SMALLEST + "    expect_webhook_within_h: 72\n"
+EXPECTING = (
+    "server: {expect_webhook_within_h: 24}\n" + SMALLEST + "    expect_webhook_within_h: 72\n"
+)
 
 
-def check(component: Component, world: World, folder: Path, text: str = SMALLEST) -> ComponentHealth:
+def check(
+    component: Component, world: World, folder: Path, text: str = SMALLEST
+) -> ComponentHealth:
     """Health of a component after one check."""
     health = Health(lambda: NOON)
     run_checks([checks_of(world, folder, text=text, health=health)[component]], health)
@@ -315,7 +351,9 @@ def test_missing_expected_webhooks_are_reported(make_world: MakeWorld, tmp_path:
     assert overdue.state == "degraded"
     assert overdue.message is not None
     assert overdue.message.startswith("no webhook for 25.0 h: none came since ")
-    assert overdue.message.endswith("settings.yaml:1 (server.expect_webhook_within_h) expects one within 24 h")
+    assert overdue.message.endswith(
+        "settings.yaml:1 (server.expect_webhook_within_h) expects one within 24 h"
+    )
     assert overdue.remedy is not None
     assert "Recent Deliveries" in overdue.remedy
     world.store.queue.accept([ignored("g")], replay_window_h=0)
@@ -352,13 +390,17 @@ def test_former_name_of_a_repository_in_the_settings_is_a_problem_until_it_is_ch
         found.message or "",
         re.IGNORECASE,
     )
-    assert found.remedy == ("write the new name there: the entry has no effect on webhooks of the new name")
+    assert found.remedy == (
+        "write the new name there: the entry has no effect on webhooks of the new name"
+    )
     for fixed in (text.replace(former, "octo/new"), text.replace(former, "octo/*")):
         run_checks([checks_of(world, tmp_path, text=fixed)["webhooks"]], world.health)
         assert world.health.snapshot().components["webhooks"].state == "healthy"
 
 
-def test_another_repository_with_the_former_name_is_no_problem(make_world: MakeWorld, tmp_path: Path) -> None:
+def test_another_repository_with_the_former_name_is_no_problem(
+    make_world: MakeWorld, tmp_path: Path
+) -> None:
     world = make_world()
     text = SMALLEST.replace("owner/repo", "octo/old")
     world.receive("repository", renamed(), guid="g1")
@@ -367,7 +409,9 @@ def test_another_repository_with_the_former_name_is_no_problem(make_world: MakeW
     assert checks_of(world, tmp_path, text=text)["webhooks"].run() is not None
 
 
-@pytest.mark.parametrize("changes", [{}, {"repository": None}, {"repository": {"name": {"from": "a b"}}}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"repository": None}, {"repository": {"name": {"from": "a b"}}}]
+)
 def test_renaming_without_a_valid_former_name_is_ignored(
     make_world: MakeWorld, tmp_path: Path, changes: dict[str, object]
 ) -> None:
@@ -423,7 +467,9 @@ NEVER = "for 100.0 h: none came since 2026-11-16 08:00 UTC"
     [
         (
             {"": 24.1, "owner/repo": 0.4, "Owner/Tools": 30},
-            ["no webhook for 24.1 h: the last came at 2026-11-19 11:54 UTC; LINE 1 (server) expects one within 24 h"],
+            [
+                "no webhook for 24.1 h: the last came at 2026-11-19 11:54 UTC; LINE 1 (server) expects one within 24 h"
+            ],
         ),
         (
             {"": 1, "other/x": 1, "unlisted/x": 1},
@@ -443,7 +489,8 @@ def test_expected_webhooks_of_the_server_and_of_each_entry_are_overdue(
     since = NOON - timedelta(hours=100)
     messages = find_overdue(settings, RepositoryTable(settings), received_at, since=since, now=NOON)
     shown = [
-        one.replace(f"{tmp_path}/settings.yaml:", "LINE ").replace(".expect_webhook_within_h)", ")") for one in messages
+        one.replace(f"{tmp_path}/settings.yaml:", "LINE ").replace(".expect_webhook_within_h)", ")")
+        for one in messages
     ]
     assert shown == overdue
 
@@ -472,7 +519,9 @@ def report(health: Health, *, on_terminal: bool = True) -> list[str]:
     return shown
 
 
-def test_account_and_model_are_shown_on_a_terminal_and_logged_elsewhere(caplog: pytest.LogCaptureFixture) -> None:
+def test_account_and_model_are_shown_on_a_terminal_and_logged_elsewhere(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.INFO)
     assert report(make_health()) == [
         "GitHub:    acts as hls-bot, no missing permission is known",
@@ -481,17 +530,29 @@ def test_account_and_model_are_shown_on_a_terminal_and_logged_elsewhere(caplog: 
     assert caplog.records == []
     report(make_health(), on_terminal=False)
     github, claude = caplog.records
-    assert (github.message, github.__dict__["account"]) == ("GitHub accepts the credentials", "hls-bot")
-    assert (claude.message, claude.__dict__["model"]) == ("Claude accepts the key", "claude-haiku-5-5")
+    assert (github.message, github.__dict__["account"]) == (
+        "GitHub accepts the credentials",
+        "hls-bot",
+    )
+    assert (claude.message, claude.__dict__["model"]) == (
+        "Claude accepts the key",
+        "claude-haiku-5-5",
+    )
 
 
-def test_rejected_credential_and_missing_permissions_are_warnings(caplog: pytest.LogCaptureFixture) -> None:
+def test_rejected_credential_and_missing_permissions_are_warnings(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     health = make_health()
-    health.report_problem("github", "GitHub rejected the token (401)", "create a new token", by_probe=True)
+    health.report_problem(
+        "github", "GitHub rejected the token (401)", "create a new token", by_probe=True
+    )
     assert len(report(health)) == 1
     report(make_health(missing_permissions=[MISSING]))
     report(make_health(installations=[{"account": "octo-org", "missing_permissions": [MISSING]}]))
-    rejected, *missing = [record.__dict__ for record in caplog.records if record.levelname == "WARNING"]
+    rejected, *missing = [
+        record.__dict__ for record in caplog.records if record.levelname == "WARNING"
+    ]
     assert (rejected["message"], rejected["why"], rejected["remedy"]) == (
         "GitHub cannot be used",
         "GitHub rejected the token (401)",

@@ -95,13 +95,21 @@ def make_health() -> Health:
             DependencyDown("401", dependency="github", remedy="set github.token"),
             ComponentHealth("degraded", NOON, "401", "set github.token"),
         ),
-        (StoreUnavailable("disk full"), ComponentHealth("unhealthy", NOON, "disk full", "make the database writable")),
+        (
+            StoreUnavailable("disk full"),
+            ComponentHealth("unhealthy", NOON, "disk full", "make the database writable"),
+        ),
         (HlsError("stuck"), ComponentHealth("degraded", NOON, "stuck", "see the message")),
-        (KeyError("x"), ComponentHealth("degraded", NOON, "the probe failed: KeyError", "see the log")),
+        (
+            KeyError("x"),
+            ComponentHealth("degraded", NOON, "the probe failed: KeyError", "see the log"),
+        ),
     ],
     ids=["dependency", "store", "other", "defect"],
 )
-def test_failed_check_is_shown_and_the_next_check_runs(error: Exception, found: ComponentHealth) -> None:
+def test_failed_check_is_shown_and_the_next_check_runs(
+    error: Exception, found: ComponentHealth
+) -> None:
     def check() -> None:
         raise error
 
@@ -140,8 +148,15 @@ DAY = timedelta(days=1)
 class FakeStore(RetentionStore):
     """A store with this many old rows."""
 
-    def __init__(self, *, deliveries: int = 0, bodies: int = 0, changes: int = 0, replies: int = 0) -> None:
-        self.left = {"deliveries": deliveries, "bodies": bodies, "changes": changes, "replies": replies}
+    def __init__(
+        self, *, deliveries: int = 0, bodies: int = 0, changes: int = 0, replies: int = 0
+    ) -> None:
+        self.left = {
+            "deliveries": deliveries,
+            "bodies": bodies,
+            "changes": changes,
+            "replies": replies,
+        }
         self.calls: list[tuple[str, timedelta, int]] = []
         self.marked = 0
         self.calls_when_versions_were_deleted = 0
@@ -175,9 +190,13 @@ class FakeStore(RetentionStore):
         return deleted
 
 
-def make_settings(*, keep_days: int = 90, body_days: int = 14, replay_window_h: float = 72) -> Settings:
+def make_settings(
+    *, keep_days: int = 90, body_days: int = 14, replay_window_h: float = 72
+) -> Settings:
     storage = Storage(keep_days=keep_days, body_days=body_days)
-    return base_settings().model_copy(update={"storage": storage, "limits": Limits(replay_window_h=replay_window_h)})
+    return base_settings().model_copy(
+        update={"storage": storage, "limits": Limits(replay_window_h=replay_window_h)}
+    )
 
 
 def retain(store: FakeStore, pauses: list[float], settings: Settings | None = None) -> None:
@@ -199,7 +218,10 @@ def test_batches_are_deleted_until_none_is_left(caplog: pytest.LogCaptureFixture
     assert store.calls_when_versions_were_deleted == 7  # after the calls of old deliveries
     assert (store.marked, store.hours_after) == (1, 400 * DAY)
     deleted = [
-        (record.message, *(vars(record)[name] for name in ("deliveries", "bodies", "cached_replies")))
+        (
+            record.message,
+            *(vars(record)[name] for name in ("deliveries", "bodies", "cached_replies")),
+        )
         for record in caplog.records
     ]
     assert deleted == [("old deliveries deleted", 41, 3, 21)]
@@ -213,7 +235,9 @@ def test_batches_are_deleted_until_none_is_left(caplog: pytest.LogCaptureFixture
     ],
     ids=["from settings", "replays"],
 )
-def test_rows_are_deleted_only_after_the_replay_window(settings: Settings, ages: tuple[timedelta, ...]) -> None:
+def test_rows_are_deleted_only_after_the_replay_window(
+    settings: Settings, ages: tuple[timedelta, ...]
+) -> None:
     store = FakeStore()
     retain(store, [], settings)
     assert [(table, after) for table, after, _ in store.calls] == [

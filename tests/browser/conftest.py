@@ -10,7 +10,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.system_programs import find_chromium
 
-AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text(encoding="utf-8")  # npm package axe-core 4.14.1
+AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text(
+    encoding="utf-8"
+)  # npm package axe-core 4.14.1
 LISTENER = """
 window.blocked = [];
 document.addEventListener("securitypolicyviolation", (event) =>
@@ -53,7 +55,12 @@ def open_page(chromium: Browser) -> Iterator[OpenPage]:
         context.add_init_script(LISTENER)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda message: errors.append(message.text) if "Security Policy" in message.text else None)
+        page.on(
+            "console",
+            lambda message: (
+                errors.append(message.text) if "Security Policy" in message.text else None
+            ),
+        )
         opened.append(page)
         return page
 

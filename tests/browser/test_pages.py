@@ -28,7 +28,9 @@ def put_scripts(value: Any, names: tuple[str, ...]) -> Any:
     """Return a copy of the payload with a script at the end of each string that a stranger writes."""
     if isinstance(value, dict):
         return {
-            name: f"{one} {SCRIPT}" if name in names and isinstance(one, str) else put_scripts(one, names)
+            name: f"{one} {SCRIPT}"
+            if name in names and isinstance(one, str)
+            else put_scripts(one, names)
             for name, one in value.items()
         }
     return [put_scripts(one, names) for one in value] if isinstance(value, list) else value
@@ -67,7 +69,9 @@ def find_links(page: Page) -> Iterator[tuple[str, str]]:
             yield kind, link
 
 
-def test_pages_are_accessible_and_run_no_untrusted_script(service: Service, open_page: OpenPage) -> None:
+def test_pages_are_accessible_and_run_no_untrusted_script(
+    service: Service, open_page: OpenPage
+) -> None:
     """All pages on a phone, and some on a desktop: the style sheet is the same, the colours and the width are not."""
     root, found, seen = f"http://127.0.0.1:{service.port}", ["/deliveries"], set[str]()
     obstacles: dict[tuple[bool, str], list[str]] = {}
@@ -117,10 +121,14 @@ def run_dry(page: Page, service: Service) -> None:
     page.get_by_role("heading", name="Delivery", exact=True).wait_for()
 
 
-def test_row_of_a_delivery_is_one_line_and_its_page_follows_a_retry(service: Service, open_page: OpenPage) -> None:
+def test_row_of_a_delivery_is_one_line_and_its_page_follows_a_retry(
+    service: Service, open_page: OpenPage
+) -> None:
     page = open_page()
     sign_in(page, service)
-    heights = page.locator("tbody tr").evaluate_all("rows => rows.map((one) => one.getBoundingClientRect().height)")
+    heights = page.locator("tbody tr").evaluate_all(
+        "rows => rows.map((one) => one.getBoundingClientRect().height)"
+    )
     assert max(heights) < 40
     event = recorded.load("demo/bug")
     page.goto(f"http://127.0.0.1:{service.port}/")

@@ -14,7 +14,11 @@ LOGS = Path(__file__).parent / "logs"
 
 
 def step(
-    number: int, name: str, start_s: int | None, end_s: int | None, conclusion: str | None = "success"
+    number: int,
+    name: str,
+    start_s: int | None,
+    end_s: int | None,
+    conclusion: str | None = "success",
 ) -> WorkflowStep:
     """Create a step; its times are seconds since the start of the job."""
     return WorkflowStep(number, name, conclusion, at(start_s), at(end_s))

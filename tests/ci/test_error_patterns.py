@@ -27,13 +27,19 @@ from tests.ci.test_tools import FIRST_REAL_ERROR
 from tests.untrusted.test_redaction import unbounded
 
 WEIGHED_LINES = [
-    (CAUSE, "==2210==ERROR: AddressSanitizer: heap-buffer-overflow on address 0x602000000014 at pc 0x55d0c8"),
+    (
+        CAUSE,
+        "==2210==ERROR: AddressSanitizer: heap-buffer-overflow on address 0x602000000014 at pc 0x55d0c8",
+    ),
     (EXTERNAL, "E: Unable to locate package libprice-dev"),
     (
         CAUSE,
         '.github/workflows/ci.yml:12:9: property "platform" is not defined in object type {os: string} [expression]',
     ),
-    (CAUSE, ">> Issue: [B602:subprocess_popen_with_shell_equals_true] subprocess call with shell=True identified."),
+    (
+        CAUSE,
+        ">> Issue: [B602:subprocess_popen_with_shell_equals_true] subprocess call with shell=True identified.",
+    ),
     (
         SUMMARY,
         "Could not find gem 'shop-core (= 4.2)' in rubygems repository https://rubygems.org/ or installed locally.",
@@ -42,15 +48,30 @@ WEIGHED_LINES = [
     (CAUSE, "./docs/index.md:3: recieve ==> receive"),
     (SUMMARY, "Your requirements could not be resolved to an installable set of packages."),
     (CAUSE, "  error • lib/price.dart:3:5 • Undefined name 'discount'. • undefined_identifier"),
-    (CAUSE, "/src/shop/Price.cs(12,1): error WHITESPACE: Fix whitespace formatting. Insert '\\s'. [shop.csproj]"),
+    (
+        CAUSE,
+        "/src/shop/Price.cs(12,1): error WHITESPACE: Fix whitespace formatting. Insert '\\s'. [shop.csproj]",
+    ),
     (CAUSE, "src/shop.py:3:1: F401 'os' imported but unused"),
     (SUMMARY, "diff --git a/src/generated.py b/src/generated.py"),
     (SUMMARY, "9:14AM WRN leaks found: 1"),
-    (CAUSE, "Dockerfile:3 DL3008 warning: Pin versions in apt get install. Instead of `apt-get install <package>` use"),
+    (
+        CAUSE,
+        "Dockerfile:3 DL3008 warning: Pin versions in apt get install. Instead of `apt-get install <package>` use",
+    ),
     (SUMMARY, "make: *** No rule to make target 'price.o', needed by 'shop'.  Stop."),
-    (CAUSE, "docs/index.md:3 error MD012/no-multiple-blanks Multiple consecutive blank lines [Expected: 1; Actual: 2]"),
-    (CAUSE, "** (CompileError) lib/price.ex:3: cannot compile module Shop.Price (errors have been logged)"),
-    (CAUSE, "C:\\src\\shop.targets(12,5): error : The file 'price.txt' is missing. [C:\\src\\shop.csproj]"),
+    (
+        CAUSE,
+        "docs/index.md:3 error MD012/no-multiple-blanks Multiple consecutive blank lines [Expected: 1; Actual: 2]",
+    ),
+    (
+        CAUSE,
+        "** (CompileError) lib/price.ex:3: cannot compile module Shop.Price (errors have been logged)",
+    ),
+    (
+        CAUSE,
+        "C:\\src\\shop.targets(12,5): error : The file 'price.txt' is missing. [C:\\src\\shop.csproj]",
+    ),
     (SUMMARY, "Found 1 of 12 files that can be fixed in 0.214 seconds, 18.00 MB memory used"),
     (CAUSE, " 12 | ERROR | [x] Line indented incorrectly; expected 4 spaces, found 2"),
     (
@@ -59,8 +80,14 @@ WEIGHED_LINES = [
     ),
     (CAUSE, "Get-Item: D:\\a\\_temp\\8f3c21d6.ps1:2"),
     (CAUSE, "At D:\\a\\_temp\\8f3c21d6.ps1:2 char:1"),
-    (FAILED_NAME, "fix end of files.........................................................Failed"),
-    (SUMMARY, "[warn] Code style issues found in the above file. Run Prettier with --write to fix."),
+    (
+        FAILED_NAME,
+        "fix end of files.........................................................Failed",
+    ),
+    (
+        SUMMARY,
+        "[warn] Code style issues found in the above file. Run Prettier with --write to fix.",
+    ),
     (
         ERROR_WORD,
         '  /home/runner/work/shop/src/shop.py:12:12 - error: Type "str" is not assignable to return type "int"',
@@ -69,22 +96,37 @@ WEIGHED_LINES = [
     (FAILED_NAME, "Would reformat: src/shop.py"),
     (CAUSE, "Diff in /home/runner/work/shop/src/lib.rs:8:"),
     (CAUSE, "In deploy.sh line 3:"),
-    (SUMMARY, "error Your lockfile needs to be updated, but yarn was run with `--frozen-lockfile`."),
+    (
+        SUMMARY,
+        "error Your lockfile needs to be updated, but yarn was run with `--frozen-lockfile`.",
+    ),
     (CAUSE, "error[E0425]: cannot find value `discount` in this scope"),
-    (CAUSE, "/home/runner/work/shop/Price.cs(12,20): error CS0103: The name 'discount' does not exist [shop.csproj]"),
+    (
+        CAUSE,
+        "/home/runner/work/shop/Price.cs(12,20): error CS0103: The name 'discount' does not exist [shop.csproj]",
+    ),
     (CAUSE, "price/price_test.go:14:9: undefined: Discount"),
     (CAUSE, "org.opentest4j.AssertionFailedError: expected: <90> but was: <110>"),
     (EXTERNAL, "npm error code ENOTFOUND"),
-    (KILLED, "HTTP 403: Resource not accessible by integration (https://api.github.com/repos/octo/shop/releases)"),
+    (
+        KILLED,
+        "HTTP 403: Resource not accessible by integration (https://api.github.com/repos/octo/shop/releases)",
+    ),
     (CAUSE, "│ Error: Reference to undeclared input variable"),
-    (CAUSE, "Error: src/price.ts(7,3): error TS2322: Type 'string' is not assignable to type 'number'."),
+    (
+        CAUSE,
+        "Error: src/price.ts(7,3): error TS2322: Type 'string' is not assignable to type 'number'.",
+    ),
     (CAUSE, "AssertionError: expected 110 to be 90 // Object.is equality"),
     (KILLED, "##[error]Process completed with exit code 137."),
     (KILLED, "g++: fatal error: Killed signal terminated program cc1plus"),
     (KILLED, "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory"),
     (KILLED, "java.lang.OutOfMemoryError: Java heap space"),
     (KILLED, 'reason: "OOMKilled"'),
-    (KILLED, "##[error]The job running on runner x has exceeded the maximum execution time of 6 minutes."),
+    (
+        KILLED,
+        "##[error]The job running on runner x has exceeded the maximum execution time of 6 minutes.",
+    ),
     (KILLED, "##[error]The action 'Tests' has timed out after 10 minutes."),
     (KILLED, "##[error]The hosted runner lost communication with the server."),
     (KILLED, "##[error]The runner has received a shutdown signal."),
@@ -108,7 +150,10 @@ WEIGHED_LINES = [
     (CAUSE, "WARNING: ThreadSanitizer: data race (pid=2210)"),
     (CAUSE, "price.cpp(3): fatal error C1083: Cannot open include file: 'shop.h'"),
     (CAUSE, "EXEC : error : the generator has no input"),
-    (EXTERNAL, "| The term 'poetry' is not recognized as a name of a cmdlet, function, script file"),
+    (
+        EXTERNAL,
+        "| The term 'poetry' is not recognized as a name of a cmdlet, function, script file",
+    ),
     (EXTERNAL, "'make' is not recognized as an internal or external command,"),
     (EXTERNAL, "curl: (6) Could not resolve host: example.com"),
     (EXTERNAL, "Temporary failure in name resolution"),
@@ -157,14 +202,20 @@ WEIGHED_LINES = [
     (ERROR_WORD, '{"lvl":"err","msg":"the queue is full"}'),
     (ERROR_WORD, '  {"severityText":"ERROR","body":"the queue is full"}'),
     (ERROR_WORD, '{"severity": "CRITICAL", "message": "the queue is full"}'),
-    (ERROR_WORD, '{"@timestamp":"2026-01-01T00:00:00Z","log.level":"error","message":"the queue is full"}'),
+    (
+        ERROR_WORD,
+        '{"@timestamp":"2026-01-01T00:00:00Z","log.level":"error","message":"the queue is full"}',
+    ),
     (ERROR_WORD, '{"message": "the queue is full", "level_name": "ERROR"}'),
     (ERROR_WORD, '{"@t":"2026-01-01T00:00:00Z","@mt":"The queue is full","@l":"Error"}'),
     (CAUSE, '"beforeAll" hook timeout of 30000ms exceeded.'),
     (CAUSE, "Timeout 30000ms exceeded."),
     (CAUSE, "  Test cart.adds_items timed out after 30 seconds"),
     (ERROR_WORD, '{"SeverityName": "Fatal"}'),
-    (ERROR_WORD, '{"Timestamp":"2026-01-01T00:00:00Z","Level":"Error","Message":"The queue is full"}'),
+    (
+        ERROR_WORD,
+        '{"Timestamp":"2026-01-01T00:00:00Z","Level":"Error","Message":"The queue is full"}',
+    ),
     (CAUSE, '    thrown: "Exceeded timeout of 5000 ms for a test.'),
     (CAUSE, 'Tearing down "context" exceeded the test timeout of 30000ms.'),
     (ERROR_MARK, "##[error]Something is wrong with the shop"),
@@ -257,7 +308,13 @@ def test_golden_log_has_no_more_lines_with_an_error(name: str, errors: int) -> N
 
 
 def test_no_pattern_has_unbounded_backtracking() -> None:
-    patterns = [pattern for rows in error_patterns.PATTERNS_BY_NEEDLE.values() for _, pattern in rows]
-    values = [value for module in (error_patterns, log_lines, excerpts) for value in vars(module).values()]
+    patterns = [
+        pattern for rows in error_patterns.PATTERNS_BY_NEEDLE.values() for _, pattern in rows
+    ]
+    values = [
+        value for module in (error_patterns, log_lines, excerpts) for value in vars(module).values()
+    ]
     for pattern in (*patterns, *(value for value in values if isinstance(value, re.Pattern))):
-        assert unbounded(import_module("re._parser").parse(pattern.pattern, pattern.flags)) == [], pattern.pattern
+        assert unbounded(import_module("re._parser").parse(pattern.pattern, pattern.flags)) == [], (
+            pattern.pattern
+        )

@@ -26,7 +26,12 @@ def test_command_error_and_end_are_shown_and_gaps_have_their_size() -> None:
     assert excerpt.error_line == 87
     assert excerpt.total_lines == 285
     shown = numbered(excerpt).split("\n")
-    assert shown[:4] == ["  4| Run make test", "  5| make test", "  6| ", "[... 73 lines left out ...]"]
+    assert shown[:4] == [
+        "  4| Run make test",
+        "  5| make test",
+        "  6| ",
+        "[... 73 lines left out ...]",
+    ]
     assert f" 87| {ERROR}" in shown
     assert shown[-1] == "288| Error: Process completed with exit code 2."
     assert len(numbered(excerpt)) <= 1_000
@@ -47,16 +52,27 @@ def test_a_short_log_is_shown_whole() -> None:
 
 def test_script_that_contains_the_word_error_is_no_error() -> None:
     lines = [
-        *stamped(4, "##[group]Run make || echo 'error: failed'", "\x1b[36;1mecho 'src/a.c:1:1: error: no'\x1b[0m"),
+        *stamped(
+            4,
+            "##[group]Run make || echo 'error: failed'",
+            "\x1b[36;1mecho 'src/a.c:1:1: error: no'\x1b[0m",
+        ),
         *stamped(4, "shell: error: {0}", "env:", "  TEXT: one", "E   assert two", "##[endgroup]"),
-        *stamped(4.5, "fatal: not a git repository", "##[error]Process completed with exit code 128."),
+        *stamped(
+            4.5, "fatal: not a git repository", "##[error]Process completed with exit code 128."
+        ),
     ]
     assert cut(lines, STEPS, characters=2_000)[0].error_line == 8
 
 
 def test_a_group_that_a_program_prints_hides_no_error() -> None:
     assert failed_step("##[group]Run unit tests", "one", ERROR, "##[endgroup]").error_line == 9
-    assert failed_step("##[group]Run an action", "with:", "  text: one", "##[error]It is broken").error_line == 10
+    assert (
+        failed_step(
+            "##[group]Run an action", "with:", "  text: one", "##[error]It is broken"
+        ).error_line
+        == 10
+    )
     assert failed_step("##[group]Run an action", "with:", *counting(250), ERROR).error_line == 259
 
 
@@ -83,7 +99,11 @@ def test_mostly_binary_log_is_not_shown() -> None:
 
 
 def test_remarks_about_gaps_count_towards_the_limit() -> None:
-    output = [text for i in range(8) for text in (f"a.c:{i}:1: error: no {i}", *counting(90), *["same"] * 50)]
+    output = [
+        text
+        for i in range(8)
+        for text in (f"a.c:{i}:1: error: no {i}", *counting(90), *["same"] * 50)
+    ]
     for characters in range(150, 2_400, 450):
         shown = numbered(failed_step(*output, characters=characters))
         assert len(shown) <= characters
@@ -98,12 +118,20 @@ GATED = (
 )
 
 
-def gated_job(*gate: str, tests: str = "##[error]Process completed with exit code 1.") -> Iterator[str]:
+def gated_job(
+    *gate: str, tests: str = "##[error]Process completed with exit code 1."
+) -> Iterator[str]:
     yield from stamped(0, "Current runner version: '2.329.0'")
-    yield from stamped(2, "##[group]Run npm test", "##[endgroup]", "  1) price", "AssertionError: 110 == 90", tests)
+    yield from stamped(
+        2, "##[group]Run npm test", "##[endgroup]", "  1) price", "AssertionError: 110 == 90", tests
+    )
     yield from stamped(3, "##[group]Run npx eslint .", "##[endgroup]", "0 problems")
     yield from stamped(
-        4, "##[group]Run ./gate.sh", "##[endgroup]", *gate, "##[error]Process completed with exit code 1."
+        4,
+        "##[group]Run ./gate.sh",
+        "##[endgroup]",
+        *gate,
+        "##[error]Process completed with exit code 1.",
     )
 
 
@@ -121,13 +149,19 @@ def test_an_earlier_step_that_passed_is_not_shown() -> None:
 
 
 def test_an_earlier_tolerated_failure_is_not_shown_if_the_failed_step_explains_itself() -> None:
-    own = [f"building {number} of 20 files in the folder {'abcdefghijklmnopqrst'[number]}" for number in range(20)]
-    (build,) = cut(gated_job(*own, "src/price.c:14:12: error: 'discount' undeclared"), GATED, characters=4_000)
+    own = [
+        f"building {number} of 20 files in the folder {'abcdefghijklmnopqrst'[number]}"
+        for number in range(20)
+    ]
+    (build,) = cut(
+        gated_job(*own, "src/price.c:14:12: error: 'discount' undeclared"), GATED, characters=4_000
+    )
     assert build.step == 4
 
 
 TIMED_OUT = (
-    "##[error]The job running on runner GitHub Actions 12 has exceeded the maximum execution time of 30 minutes."
+    "##[error]The job running on runner GitHub Actions 12 has exceeded "
+    "the maximum execution time of 30 minutes."
 )
 CANCELLED = "##[error]The operation was canceled."
 
@@ -141,12 +175,17 @@ CANCELLED = "##[error]The operation was canceled."
         (("1.sh: line 1:  2210 Killed                  make", CANCELLED), True),
         ((CANCELLED,), False),
         (("##[error]Canceling since a higher priority waiting request exists", CANCELLED), False),
-        (("1.sh: line 1:  2210 Killed                  make", "again, with less", CANCELLED), False),
+        (
+            ("1.sh: line 1:  2210 Killed                  make", "again, with less", CANCELLED),
+            False,
+        ),
         ((TIMED_OUT, "Post job cleanup.", "##[error]Cannot upload"), False),
         (("the process had exceeded the maximum execution time",), False),
     ],
 )
-def test_log_that_ends_as_one_of_a_killed_job_is_recognised(end: tuple[str, ...], was_killed: bool) -> None:
+def test_log_that_ends_as_one_of_a_killed_job_is_recognised(
+    end: tuple[str, ...], was_killed: bool
+) -> None:
     (excerpt,) = cut(stamped(4, "still waiting", *end), (), characters=2_000)
     assert excerpt.was_killed is was_killed
 
@@ -166,7 +205,9 @@ def test_no_excerpt_contains_part_of_a_private_key() -> None:
     key = ["-----BEGIN PRIVATE KEY-----", *lines, "-----END PRIVATE KEY-----"]
     for before in (0, 21, 42):
         for characters in (300, 1_500, 6_000):
-            excerpt = failed_step(*counting(before), *key, *counting(40), ERROR, *key, characters=characters)
+            excerpt = failed_step(
+                *counting(before), *key, *counting(40), ERROR, *key, characters=characters
+            )
             assert "MIIE" not in redact(numbered(excerpt))
 
 
@@ -180,7 +221,8 @@ PIECES = st.sampled_from(
     ]
 )  # fmt: skip
 LINES = st.lists(
-    st.lists(PIECES | st.text(max_size=8), max_size=6).map("".join) | st.sampled_from(["same", "same", "1%", "2%"]),
+    st.lists(PIECES | st.text(max_size=8), max_size=6).map("".join)
+    | st.sampled_from(["same", "same", "1%", "2%"]),
     max_size=60,
 )
 NO_STEP: list[int | None] = [None]

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.ci.log_lines import REPLACEMENT, LogLine, PrivateKeyFilter, display_text, parse_line, truncate_line
+from hls_handler.ci.log_lines import (
+    REPLACEMENT,
+    LogLine,
+    PrivateKeyFilter,
+    display_text,
+    parse_line,
+    truncate_line,
+)
 
 TIME = "2026-11-20T09:14:31.1234567Z "
 

@@ -26,24 +26,41 @@ def test_line_without_time_belongs_to_the_step_of_the_previous_line() -> None:
 
 
 def test_in_a_shared_second_an_opening_line_starts_the_next_step() -> None:
-    lines = [*stamped(2.1, "end of the set-up"), *stamped(2.2, "##[group]Run actions/checkout@v4", "a")]
+    lines = [
+        *stamped(2.1, "end of the set-up"),
+        *stamped(2.2, "##[group]Run actions/checkout@v4", "a"),
+    ]
     assert steps_of(STEPS, lines) == [1, 2, 2]
-    lines = [*stamped(3, "a"), *stamped(4.9, "b", "##[group]Run make test", "c"), *stamped(5, "d", "Post job cleanup.")]
+    lines = [
+        *stamped(3, "a"),
+        *stamped(4.9, "b", "##[group]Run make test", "c"),
+        *stamped(5, "d", "Post job cleanup."),
+    ]
     assert steps_of(STEPS, lines) == [2, 2, 3, 3, 3, 7]
 
 
-QUICK = (step(1, "Set up job", 0, 0), step(2, "Lint", 0, 0), step(3, "Run npm test", 0, 0), step(4, "Build", 0, 9))
+QUICK = (
+    step(1, "Set up job", 0, 0),
+    step(2, "Lint", 0, 0),
+    step(3, "Run npm test", 0, 0),
+    step(4, "Build", 0, 9),
+)
 
 
 @pytest.mark.parametrize(
     ("openings", "numbers"),
     [
         (["Run npx eslint .", "Run npm test", "Run npm run build"], [2, 3, 4]),
-        (["Run npx eslint .", "Run npm run build"], [2, 3]),  # cannot be told: step 3 may have had another name
+        (
+            ["Run npx eslint .", "Run npm run build"],
+            [2, 3],
+        ),  # cannot be told: step 3 may have had another name
         (["Run npm test", "Run npm run build"], [3, 4]),
     ],
 )
-def test_several_steps_in_one_second_are_assigned_by_name_and_order(openings: list[str], numbers: list[int]) -> None:
+def test_several_steps_in_one_second_are_assigned_by_name_and_order(
+    openings: list[str], numbers: list[int]
+) -> None:
     lines = stamped(0.5, *(f"##[group]{opening}" for opening in openings))
     assert steps_of(QUICK, lines) == numbers
 
@@ -61,7 +78,9 @@ def test_a_step_without_times_is_found_by_its_name() -> None:
 
 
 def test_line_long_after_the_last_step_belongs_to_no_step() -> None:
-    assert steps_of((step(1, "Tests", 0, 1),), [*stamped(1, "a"), *stamped(2, "late"), *stamped(9, "b")]) == [
+    assert steps_of(
+        (step(1, "Tests", 0, 1),), [*stamped(1, "a"), *stamped(2, "late"), *stamped(9, "b")]
+    ) == [
         1,
         1,
         None,
@@ -69,5 +88,10 @@ def test_line_long_after_the_last_step_belongs_to_no_step() -> None:
 
 
 def test_wrong_time_in_output_does_not_end_a_step() -> None:
-    lines = [*stamped(5, "a"), "2099-01-01T00:00:00Z b", *stamped(4.6, "c"), "1999-01-01T00:00:00Z d"]
+    lines = [
+        *stamped(5, "a"),
+        "2099-01-01T00:00:00Z b",
+        *stamped(4.6, "c"),
+        "1999-01-01T00:00:00Z d",
+    ]
     assert steps_of(STEPS, lines) == [3, None, 3, 3]

@@ -35,6 +35,8 @@ def test_first_real_error_of_the_failed_step_is_found_at_its_line_of_the_raw_log
     assert (excerpt.step, excerpt.whole_job, excerpt.state) == (3, False, "text")
     assert excerpt.lines[0].text.startswith("Run ")
     assert excerpt.lines[-1].text.startswith("Error: ")
-    assert [line.number for line in excerpt.lines] == list(range(excerpt.first_line, excerpt.last_line + 1))
+    assert [line.number for line in excerpt.lines] == list(
+        range(excerpt.first_line, excerpt.last_line + 1)
+    )
     words = [line for line in excerpt.lines if line.text.isidentifier()]
     assert all(line.text in raw[line.number - 1] for line in words)

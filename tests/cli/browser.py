@@ -36,7 +36,9 @@ class Browser:
         form = fields_of(page.text)
         action = unescape(re.findall('action="([^"]+)"', page.text)[0])
         confirmation = self.post(action, {"manifest": form["manifest"]})
-        redirect = self.post(urljoin(action, "/settings/apps/confirm"), fields_of(confirmation.text))
+        redirect = self.post(
+            urljoin(action, "/settings/apps/confirm"), fields_of(confirmation.text)
+        )
         installation = self.get(redirect.headers["location"])
         if installation.status == 303:
             self._install(installation.headers["location"])
@@ -65,4 +67,7 @@ class Browser:
 
 
 def fields_of(page: str) -> dict[str, str]:
-    return {name: unescape(value) for name, value in re.findall('<input [^>]*?name="([a-z]+)" value="([^"]*)"', page)}
+    return {
+        name: unescape(value)
+        for name, value in re.findall('<input [^>]*?name="([a-z]+)" value="([^"]*)"', page)
+    }

@@ -49,7 +49,10 @@ def few_prompts(folder: Path) -> Path:
         ("releases/short", "release", "release_analysis"),
         ("comments/short", "issue_comment", "comment_reply"),
     )
-    files = {f"{name}.j2": FRONT.format(event, reply, "claude-opus-5-5") for name, event, reply in families}
+    files = {
+        f"{name}.j2": FRONT.format(event, reply, "claude-opus-5-5")
+        for name, event, reply in families
+    }
     return write(folder / "lib", files)
 
 
@@ -59,7 +62,9 @@ def check(sandbox: Sandbox, settings: Path) -> Check:
 
     def run(replaced: dict[str, str] | None = None, *, prompts: str | None = None) -> Result:
         prompts = prompts or str(few_prompts(settings.parent))
-        text = settings_text(sandbox, storage_url=f"sqlite:///{settings.parent}/hls.db", prompts=prompts)
+        text = settings_text(
+            sandbox, storage_url=f"sqlite:///{settings.parent}/hls.db", prompts=prompts
+        )
         for old, new in (replaced or {}).items():
             assert old in text
             text = text.replace(old, new)
@@ -94,10 +99,15 @@ def test_names_that_do_not_exist_are_named(check: Check, settings: Path) -> None
         "mean 'issues/analyze'?"
     )
     assert f".comments.post_to.push): the issue {REPOSITORY}#4711 cannot be read: GET " in issue
-    assert owner == f"{settings}:19 (repositories[1].name): GitHub has no account Codertocatt; check the name"
+    assert (
+        owner
+        == f"{settings}:19 (repositories[1].name): GitHub has no account Codertocatt; check the name"
+    )
 
 
-def test_labels_that_prompts_do_not_list_are_counted(check: Check, settings: Path, sandbox: Sandbox) -> None:
+def test_labels_that_prompts_do_not_list_are_counted(
+    check: Check, settings: Path, sandbox: Sandbox
+) -> None:
     def add_labels(now: World) -> World:
         for number in range(1_100):
             now = now.with_label(REPOSITORY, f"area/{number:06}")
@@ -113,10 +123,14 @@ def test_labels_that_prompts_do_not_list_are_counted(check: Check, settings: Pat
     assert checked.exit_code == 0
 
 
-def test_events_that_the_webhooks_do_not_send_are_named(check: Check, settings: Path, sandbox: Sandbox) -> None:
+def test_events_that_the_webhooks_do_not_send_are_named(
+    check: Check, settings: Path, sandbox: Sandbox
+) -> None:
     """That of the organisation sends two events, and that of the repository others."""
     sandbox.state.set_permission(REPOSITORY, "hls-bot", "admin")
-    sandbox.state.hooks.add("Codertocat", "https://hls.invalid/webhook", SECRET, events=("release", "issue_comment"))
+    sandbox.state.hooks.add(
+        "Codertocat", "https://hls.invalid/webhook", SECRET, events=("release", "issue_comment")
+    )
     hook = sandbox.state.hooks.add(REPOSITORY, "https://hls.invalid/webhook", SECRET, events=SENT)
     checked = check({'"Codertocat/*"': REPOSITORY, "enabled: false": "enabled: true"})
     page = f"{sandbox.page_url}{REPOSITORY}/settings/hooks/{hook.id}"
@@ -139,7 +153,9 @@ def test_budget_below_one_call_is_a_warning(check: Check, settings: Path) -> Non
     ]
 
 
-def test_rejected_credentials_are_named_and_not_shown(check: Check, settings: Path, sandbox: Sandbox) -> None:
+def test_rejected_credentials_are_named_and_not_shown(
+    check: Check, settings: Path, sandbox: Sandbox
+) -> None:
     checked = check({sandbox.token: "ghp_" + "x" * 36, sandbox.api_key: "sk-ant-" + "x" * 36})
     assert checked.exit_code == 1
     assert f"{settings}:4 (github.token)" in checked.stdout
@@ -150,7 +166,8 @@ def test_rejected_credentials_are_named_and_not_shown(check: Check, settings: Pa
 def test_every_unknown_model_is_named_with_its_file(check: Check, tmp_path: Path) -> None:
     models = {"opened": "claude-one", "edited": "claude-two", "reopened": "claude-3-opus-20240229"}
     files = {
-        f"issues/{name}.j2": FRONT.format(f"issues.{name}", "generic_analysis", model) for name, model in models.items()
+        f"issues/{name}.j2": FRONT.format(f"issues.{name}", "generic_analysis", model)
+        for name, model in models.items()
     }
     checked = check({EVENTS: "events: [issues]"}, prompts=str(write(tmp_path / "lib", files)))
     assert checked.exit_code == 1
@@ -167,7 +184,10 @@ def test_unknown_review_model_is_named_with_its_line(check: Check, settings: Pat
     last = checked.stdout.splitlines()[-1]
     assert last.startswith(f"{settings}:10 (claude.review_model): Claude answered 404")
     assert "claude-one" in last
-    assert "set claude.model, claude.review_model or the prompt's model to one that this key may use" in last
+    assert (
+        "set claude.model, claude.review_model or the prompt's model to one that this key may use"
+        in last
+    )
     assert checked.exit_code == 1
 
 
@@ -206,8 +226,16 @@ REFUSED = "http://127.0.0.1:1"  # nothing listens there
     ("qdrant", "key", "problem"),
     [
         ("path: {}/vectors", KEY, None),
-        ("path: {}/vectors", "sk-wrong-key-of-the-tests", "Incorrect API key provided: ***; check retrieval.embed"),
-        ("url: '" + REFUSED + "'", KEY, "no usable answer from Qdrant: Connection refused; check that it runs, and "),
+        (
+            "path: {}/vectors",
+            "sk-wrong-key-of-the-tests",
+            "Incorrect API key provided: ***; check retrieval.embed",
+        ),
+        (
+            "url: '" + REFUSED + "'",
+            KEY,
+            "no usable answer from Qdrant: Connection refused; check that it runs, and ",
+        ),
     ],
     ids=["service that answers", "rejected key", "Qdrant that is down"],
 )
@@ -216,7 +244,9 @@ def test_services_of_retrieval_are_checked_and_no_folder_is_opened(
 ) -> None:
     with closing(FakeEmbeddings()) as service:
         embeddings = f"{{base_url: '{service.url}', api_key: {key}, model: words}}"
-        retrieval = f"retrieval: {{qdrant: {{{qdrant.format(settings.parent)}}}, embeddings: {embeddings}}}"
+        retrieval = (
+            f"retrieval: {{qdrant: {{{qdrant.format(settings.parent)}}}, embeddings: {embeddings}}}"
+        )
         checked = check({"mirror:": f"{retrieval}\nmirror:"})
     assert checked.exit_code == (0 if problem is None else 1), checked.output
     if problem is not None:
@@ -225,22 +255,30 @@ def test_services_of_retrieval_are_checked_and_no_folder_is_opened(
     assert not (settings.parent / "vectors").exists()
 
 
-def check_app(check: Check, sandbox: Sandbox, tmp_path: Path, *, without: str, kind: str, name: str = "") -> Result:
+def check_app(
+    check: Check, sandbox: Sandbox, tmp_path: Path, *, without: str, kind: str, name: str = ""
+) -> Result:
     """Check the settings of an App that does not get one event, on the account of a person or an organisation."""
     owner = replace(OWNER, type=kind)
     events = tuple(event for event in APP_EVENTS if event != without)
-    made = sandbox.apps.add("My HLS", owner=owner, public_key=public_key(), permissions=ALL, events=events)
+    made = sandbox.apps.add(
+        "My HLS", owner=owner, public_key=public_key(), permissions=ALL, events=events
+    )
     sandbox.apps.install(made, owner, (REPOSITORY,))
     key = tmp_path / "app.pem"
     key.write_text(app_key())
     key.chmod(0o600)
     app_section = f'app: {{id: {made.id}, private_key_path: "{key}"}}'
-    return check({f'token: "{sandbox.token}"': app_section, '"Codertocat/*"': name or '"Codertocat/*"'})
+    return check(
+        {f'token: "{sandbox.token}"': app_section, '"Codertocat/*"': name or '"Codertocat/*"'}
+    )
 
 
 def test_what_the_app_lacks_is_named(check: Check, sandbox: Sandbox, tmp_path: Path) -> None:
     name = '"Codertocatt/*"'
-    checked = check_app(check, sandbox, tmp_path, without="pull_request_review_thread", kind="User", name=name)
+    checked = check_app(
+        check, sandbox, tmp_path, without="pull_request_review_thread", kind="User", name=name
+    )
     assert checked.exit_code == 1
     event, owner = checked.stdout.splitlines()[-2:]
     page = f"{sandbox.page_url}settings/apps/my-hls"
@@ -254,11 +292,17 @@ def test_what_the_app_lacks_is_named(check: Check, sandbox: Sandbox, tmp_path: P
     )
 
 
-def test_app_that_gets_no_events_of_merge_queues_is_noted(check: Check, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_app_that_gets_no_events_of_merge_queues_is_noted(
+    check: Check, sandbox: Sandbox, tmp_path: Path
+) -> None:
     checked = check_app(check, sandbox, tmp_path, without="merge_group", kind="Organization")
     assert checked.exit_code == 0
     page = f"{sandbox.page_url}organizations/Codertocat/settings/apps/my-hls/permissions"
-    (note,) = [line.partition(": note: ")[2] for line in checked.stdout.splitlines() if "merge_group" in line]
+    (note,) = [
+        line.partition(": note: ")[2]
+        for line in checked.stdout.splitlines()
+        if "merge_group" in line
+    ]
     assert note == (
         "the App's webhook does not send merge_group, so a merge queue that requires the check waits for it in vain; "
         f"if you use one, add the permission Merge queues (read) and the event Merge group at {page}"

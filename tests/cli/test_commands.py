@@ -36,7 +36,11 @@ def test_unknown_command_is_answered_with_a_similar_one() -> None:
     ids=["command", "option"],
 )
 def test_shell_completes_commands_and_options(words: str, completed: str) -> None:
-    environ = {"_HLS_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    environ = {
+        "_HLS_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(words.count(" ")),
+    }
     result = CliRunner().invoke(app, [], prog_name="hls", env=environ)
     assert (result.exit_code, result.stdout) == (0, completed)
 
@@ -60,6 +64,8 @@ def test_help_imports_no_command_and_no_large_library() -> None:
         "yaml",
     ]
     command = [sys.executable, "-c", code, "--help", *libraries]
-    ended = subprocess.run(command, env={**os.environ, "PYTHONPATH": "."}, capture_output=True, text=True, check=True)
+    ended = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": "."}, capture_output=True, text=True, check=True
+    )
     assert ended.stderr == "['typer']\n"
     assert "serve       Receive and process webhooks" in ended.stdout

@@ -98,12 +98,20 @@ def test_a_valid_file_is_accepted_without_credentials(tmp_path: Path) -> None:
     ],
     ids=["unknown key", "unknown prompt"],
 )
-def test_each_problem_is_printed_with_file_and_line(tmp_path: Path, content: bytes, message: str) -> None:
+def test_each_problem_is_printed_with_file_and_line(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
     result = check(tmp_path, content)
-    assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"{tmp_path}/mine.yaml{message}\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (
+        1,
+        "",
+        f"{tmp_path}/mine.yaml{message}\n",
+    )
 
 
-@pytest.mark.parametrize(("arguments", "name"), [((), "settings"), (("--repository",), "repository")])
+@pytest.mark.parametrize(
+    ("arguments", "name"), [((), "settings"), (("--repository",), "repository")]
+)
 def test_the_printed_schema_is_the_shipped_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], name: str
 ) -> None:
@@ -115,16 +123,29 @@ def test_the_printed_schema_is_the_shipped_one(
     Draft202012Validator.check_schema(json.loads(printed.stdout))
 
 
-FINE = ("claude-opus-5-5", "{api_key: a-key-of-32-characters-for-tests}")  # a known model, and a key for the console
+FINE = (
+    "claude-opus-5-5",
+    "{api_key: a-key-of-32-characters-for-tests}",
+)  # a known model, and a key for the console
 
 
 @pytest.mark.parametrize(
     ("mirror", "path", "model", "server", "notes"),
-    [("true", "", "my-model", "", 1), ("false", "", *FINE, 0), ("true", os.environ["PATH"], *FINE, 0)],
+    [
+        ("true", "", "my-model", "", 1),
+        ("false", "", *FINE, 0),
+        ("true", os.environ["PATH"], *FINE, 0),
+    ],
     ids=["three notes", "no mirror wanted", "git is installed"],
 )
 def test_check_notes_missing_git_a_model_without_a_price_and_that_the_console_is_off(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirror: str, path: str, model: str, server: str, notes: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mirror: str,
+    path: str,
+    model: str,
+    server: str,
+    notes: int,
 ) -> None:
     monkeypatch.setenv("PATH", path)
     short = "---\ndescription: d\non: [{}]\nreply: generic_analysis\nmodel: {}\n---\nJudge it.\n"

@@ -39,7 +39,9 @@ def test_show_lists_each_step_with_its_cost_in_order(hls: Hls, store: Storage) -
         if end is not None:
             store.calls.end(lease, call, **end)  # type: ignore[arg-type]
     steps = [("ask", 100, 1.5), ("post", 1, 0.5), ("post", 0, 0.75), ("ask", 0, 1.5)]
-    store.checkpoints.save(lease, *(Checkpoint(name, index, 1, "{}", took_s) for name, index, took_s in steps))
+    store.checkpoints.save(
+        lease, *(Checkpoint(name, index, 1, "{}", took_s) for name, index, took_s in steps)
+    )
     store.queue.finish(lease, "done", reason="labels bug", took_s=2.5, github_requests=4)
     shown = hls("deliveries", "show", "request-g1")
     failed = "1.500 s, failed: no kind, 170 tokens in, 20 out, 0.012346 USD, claude-haiku-5-5, request req_011"
@@ -86,10 +88,14 @@ def test_filters_of_export(hls: Hls, store: Storage) -> None:
 
 
 def test_reader_may_close_the_pipe(store: Storage) -> None:
-    accept(store, *(queued(f"g{number:03}") for number in range(200)))  # more than a pipe and its buffer hold
+    accept(
+        store, *(queued(f"g{number:03}") for number in range(200))
+    )  # more than a pipe and its buffer hold
     command = [sys.executable, "-m", "hls_handler", "deliveries", "export"]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert json.loads(process.stdout.readline())["delivery"] == "g199"
@@ -120,11 +126,17 @@ def test_why_of_an_event_that_was_not_received_names_unverified_requests_and_com
         f"2 requests to the webhook path got 401 since {since} UTC, of any repository, because "
         "their bodies are not parsed"
     )
-    assert missed.startswith("`hls catch-up` reads webhooks that GitHub could not deliver; `hls listen --since 2h` ")
-    assert look.startswith("the webhook's Recent Deliveries on GitHub show whether an event was sent")
+    assert missed.startswith(
+        "`hls catch-up` reads webhooks that GitHub could not deliver; `hls listen --since 2h` "
+    )
+    assert look.startswith(
+        "the webhook's Recent Deliveries on GitHub show whether an event was sent"
+    )
 
 
-def test_unverified_requests_are_counted_since_the_last_webhook_of_the_repository(hls: Hls, store: Storage) -> None:
+def test_unverified_requests_are_counted_since_the_last_webhook_of_the_repository(
+    hls: Hls, store: Storage
+) -> None:
     accept(store, queued("g1", repository="octo/widgets", number=6))
     last = store.statistics.last_webhooks()["octo/widgets"]
     requests = hls("why", "octo/widgets#7").stderr.splitlines()[1]

@@ -19,16 +19,26 @@ def test_links_of_a_sent_payload_lead_to_the_sandbox(tmp_path: Path) -> None:
     settings = load(tmp_path, SMALLEST)
     assert with_sandbox_links(settings, body) == body
     local = settings.model_copy(
-        update={"github": settings.github.model_copy(update={"base_url": "http://127.0.0.1:9000/api/v3"})}
+        update={
+            "github": settings.github.model_copy(
+                update={"base_url": "http://127.0.0.1:9000/api/v3"}
+            )
+        }
     )
     sent = json.loads(with_sandbox_links(local, body))
-    assert sent["workflow_run"]["html_url"] == ("http://127.0.0.1:9000/Codertocat/Hello-World/actions/runs/19041222728")
+    assert sent["workflow_run"]["html_url"] == (
+        "http://127.0.0.1:9000/Codertocat/Hello-World/actions/runs/19041222728"
+    )
     assert sent["repository"]["url"] == "http://127.0.0.1:9000/api/v3/repos/Codertocat/Hello-World"
 
 
-def test_sandbox_begins_with_opened_issues_and_prints_commands_of_this_installation(tmp_path: Path) -> None:
+def test_sandbox_begins_with_opened_issues_and_prints_commands_of_this_installation(
+    tmp_path: Path,
+) -> None:
     log = tmp_path / "log"
-    running = start_module("hls_handler", ["sandbox", "--port", "0"], environ={"PATH": "/usr/bin:/bin"}, log=log)
+    running = start_module(
+        "hls_handler", ["sandbox", "--port", "0"], environ={"PATH": "/usr/bin:/bin"}, log=log
+    )
     try:
         wait_until(lambda: log.exists() and log.read_text().count("\n") == 5)
         lines = log.read_text().splitlines()

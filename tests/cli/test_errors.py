@@ -24,7 +24,9 @@ from tests.sqlite import create_database
 def database(folder: Path, store: Storage) -> Path:
     """A database with a dead delivery, and one of octo/widgets#7 with a checkpoint."""
     dead_letter(store, "dead-1")
-    store.checkpoints.save(begin(store, "guid-1", number=7), Checkpoint("route", 0, 1, '"settings.yaml:3"', 0.01))
+    store.checkpoints.save(
+        begin(store, "guid-1", number=7), Checkpoint("route", 0, 1, '"settings.yaml:3"', 0.01)
+    )
     return folder / "hls.db"
 
 
@@ -34,7 +36,9 @@ def changed(database: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def test_a_database_error_during_a_write_is_reported_with_its_setting(hls: Hls, database: Path) -> None:
+def test_a_database_error_during_a_write_is_reported_with_its_setting(
+    hls: Hls, database: Path
+) -> None:
     with changed(database) as connection:
         connection.execute(
             "CREATE TRIGGER full BEFORE UPDATE ON deliveries BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
@@ -59,14 +63,18 @@ def test_a_command_that_reads_deliveries_creates_no_database(hls: Hls, folder: P
     assert not (folder / "hls.db").exists()
 
 
-def test_serve_exits_with_2_if_the_tables_are_of_a_newer_version(folder: Path, database: Path) -> None:
+def test_serve_exits_with_2_if_the_tables_are_of_a_newer_version(
+    folder: Path, database: Path
+) -> None:
     with changed(database) as connection:
         connection.execute("UPDATE hls_version SET version_num = '9999'")
     (folder / "settings.yaml").write_text(f"{SETTINGS}server: {{port: 0}}\n")
     serve = run_command(["serve"], environ=os.environ, folder=folder)
     (line,) = serve.stderr.splitlines()
     assert serve.returncode == 2
-    assert line.startswith(f"{folder}/settings.yaml:4 (storage.url): the database sqlite:///{folder}/hls.db ")
+    assert line.startswith(
+        f"{folder}/settings.yaml:4 (storage.url): the database sqlite:///{folder}/hls.db "
+    )
     assert "was written by a newer HLS (its tables are" in line
 
 
@@ -76,8 +84,18 @@ def test_folder_whose_name_the_locale_cannot_encode_is_no_error(tmp_path: Path) 
     (folder / "settings.yaml").write_text(SETTINGS)
     create_database(folder / "hls.db")
     locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "hls_handler", "backup", "copy.db", "--config", "settings.yaml"]
-    result = subprocess.run(command, cwd=folder, env={**os.environ, **locale}, capture_output=True, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "hls_handler",
+        "backup",
+        "copy.db",
+        "--config",
+        "settings.yaml",
+    ]
+    result = subprocess.run(
+        command, cwd=folder, env={**os.environ, **locale}, capture_output=True, check=False
+    )
     assert (result.returncode, result.stderr) == (0, b"")
 
 

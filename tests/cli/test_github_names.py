@@ -14,8 +14,16 @@ GITHUB = "https://api.github.com"
     ("given", "base_url", "conversation"),
     [
         ("https://www.GitHub.com/octo/widgets/pull/13/files", GITHUB, ("octo/widgets", 13)),
-        ("https://github.com/octo/widgets/issues/7?x=1#issuecomment-5", GITHUB, ("octo/widgets", 7)),
-        ("https://GHE.example.com:8443/a/b/issues/1", "https://ghe.example.com:8443/api/v3", ("a/b", 1)),
+        (
+            "https://github.com/octo/widgets/issues/7?x=1#issuecomment-5",
+            GITHUB,
+            ("octo/widgets", 7),
+        ),
+        (
+            "https://GHE.example.com:8443/a/b/issues/1",
+            "https://ghe.example.com:8443/api/v3",
+            ("a/b", 1),
+        ),
         ("a/b#1", "https://ghe.example.com/api/v3", ("a/b", 1)),
         ("issues.opened", GITHUB, None),
         ("./octo/widgets#7.json", GITHUB, None),
@@ -36,7 +44,9 @@ def test_an_issue_is_found_by_url_or_short_name(
         ("https://github.com/octo/widgets/pull/13/files", GITHUB, "octo/widgets"),
     ],
 )
-def test_a_repository_is_named_by_url_or_short_name(given: str, base_url: str, repository: str) -> None:
+def test_a_repository_is_named_by_url_or_short_name(
+    given: str, base_url: str, repository: str
+) -> None:
     assert require_repository(given, base_url=base_url) == repository
 
 
@@ -47,7 +57,9 @@ def test_a_repository_on_another_host_is_rejected(capsys: pytest.CaptureFixture[
         "https://gitlab.com/octo/widgets is not on github.com, the host of github.base_url (https://api.github.com); "
         "change github.base_url\n"
     )
-    with pytest.raises(typer.BadParameter, match="write it as owner/repo, or as the URL of the repository"):
+    with pytest.raises(
+        typer.BadParameter, match="write it as owner/repo, or as the URL of the repository"
+    ):
         require_repository("widgets", base_url=GITHUB)
 
 
@@ -56,4 +68,6 @@ def test_a_url_that_names_no_conversation_is_rejected_with_the_expected_form(
 ) -> None:
     with pytest.raises(typer.Exit):
         find_conversation("https://github.com/octo/widgets", base_url=GITHUB)
-    assert "such as https://github.com/OWNER/REPO/issues/7 or .../pull/13\n" in capsys.readouterr().err
+    assert (
+        "such as https://github.com/OWNER/REPO/issues/7 or .../pull/13\n" in capsys.readouterr().err
+    )

@@ -39,7 +39,10 @@ class FakeTerminal:
     answers: dict[str, str | list[str]] = field(default_factory=dict)
 
     def __call__(self, question: str, default: str | None, _is_hidden: bool) -> str:
-        found = next((answer for begin, answer in self.answers.items() if question.startswith(begin)), default)
+        found = next(
+            (answer for begin, answer in self.answers.items() if question.startswith(begin)),
+            default,
+        )
         assert found is not None, question
         return found.pop(0) if isinstance(found, list) else found
 
@@ -110,7 +113,12 @@ def test_questions_lead_to_an_app_and_settings_that_load(
     assert settings.github.app is not None
     assert settings.github.app.id == app.id
     assert [one.name for one in settings.repositories] == [REPOSITORY]
-    assert settings.repositories[0].events == ("issues", "pull_request", "pull_request_review", "workflow_run")
+    assert settings.repositories[0].events == (
+        "issues",
+        "pull_request",
+        "pull_request_review",
+        "workflow_run",
+    )
     assert settings.warnings == ()
     assert (app.permissions, set(app.events)) == (PERMISSIONS, set(APP_EVENTS))
     console_key = settings.server.api_key
@@ -132,16 +140,24 @@ def test_questions_lead_to_an_app_and_settings_that_load(
         assert secret not in Path("config/settings.yaml").read_text()
 
 
-def test_options_replace_every_question(run: Run, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_replace_every_question(
+    run: Run, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
     url = "https://hls.example.com/hooks/webhook"
-    organization = Account("Codertocat", sandbox.state.world.accounts["codertocat"].id, "Organization")
+    organization = Account(
+        "Codertocat", sandbox.state.world.accounts["codertocat"].id, "Organization"
+    )
     sandbox.state.change(lambda world: world.with_account(organization))
     run(**{**APP, "webhook_url": url}, organization="Codertocat", repositories=(REPOSITORY,))
     assert sandbox.state.world.apps["my-hls"].owner.type == "Organization"
     shown = capsys.readouterr().out
-    assert f"A proxy with TLS forwards {url} and https://hls.example.com/docs/comments.md to it" in shown
     assert (
-        f"GitHub's ping did not arrive: {url} answered 502. A proxy must forward it to http://127.0.0.1:8000" in shown
+        f"A proxy with TLS forwards {url} and https://hls.example.com/docs/comments.md to it"
+        in shown
+    )
+    assert (
+        f"GitHub's ping did not arrive: {url} answered 502. A proxy must forward it to http://127.0.0.1:8000"
+        in shown
     )
     assert "Claude answered a question with claude-haiku-5-5, for 0.0" in shown
 
@@ -180,7 +196,9 @@ def test_missing_value_without_a_terminal_is_an_error_that_names_its_option(
         (["--github-url", "http://ghe.example.com"], "http:// to"),
     ],
 )
-def test_bad_input_is_a_usage_error_and_changes_nothing(folder: Path, options: list[str], problem: str) -> None:
+def test_bad_input_is_a_usage_error_and_changes_nothing(
+    folder: Path, options: list[str], problem: str
+) -> None:
     result = CliRunner().invoke(app, ["init", *options], env={"COLUMNS": "200"})
     assert result.exit_code == 2
     assert problem in result.stderr
@@ -207,7 +225,11 @@ TOKEN_OPTIONS = {"repositories": (REPOSITORY,), "webhook_url": UNSERVED}
     ids=["Enter", "opus", "haiku for all"],
 )
 def test_model_for_reviews_is_asked_with_the_prices(
-    run: Run, sandbox: Sandbox, capsys: pytest.CaptureFixture[str], answer: str | list[str] | None, model: str | None
+    run: Run,
+    sandbox: Sandbox,
+    capsys: pytest.CaptureFixture[str],
+    answer: str | list[str] | None,
+    model: str | None,
 ) -> None:
     answers: dict[str, str | list[str]] = {"How": "token", "Key of": ""}
     if answer is not None:
@@ -252,7 +274,9 @@ def test_other_service_gets_no_question_about_models_of_claude(
     assert "review_model" not in Path("config/settings.yaml").read_text()
 
 
-def test_an_interruption_before_the_installation_continues_there_with_the_same_app(run: Run, sandbox: Sandbox) -> None:
+def test_an_interruption_before_the_installation_continues_there_with_the_same_app(
+    run: Run, sandbox: Sandbox
+) -> None:
     def interrupt(_seconds: float) -> None:
         raise KeyboardInterrupt
 
@@ -267,24 +291,33 @@ def test_an_interruption_before_the_installation_continues_there_with_the_same_a
     assert Path("config/settings.yaml").exists()
 
 
-def test_if_github_does_not_answer_the_code_the_message_says_how_to_begin_again(run: Run, sandbox: Sandbox) -> None:
+def test_if_github_does_not_answer_the_code_the_message_says_how_to_begin_again(
+    run: Run, sandbox: Sandbox
+) -> None:
     sandbox.faults.add(Fault(effect="status", status=503, path="/app-manifests/"))
     with pytest.raises(Permanent) as failed:
         run(**APP)
-    assert f"delete the App at {sandbox.page_url}settings/apps, then start `hls init` again" in str(failed.value)
+    assert f"delete the App at {sandbox.page_url}settings/apps, then start `hls init` again" in str(
+        failed.value
+    )
     assert list(Path("config").iterdir()) == []
 
 
 def test_no_app_is_created_if_its_key_cannot_be_stored(run: Run, sandbox: Sandbox) -> None:
     browser = Browser()
-    with pytest.raises(SettingsError, match=r"/proc/hls/github-app.html: cannot be written"):  # not even by root
+    with pytest.raises(
+        SettingsError, match=r"/proc/hls/github-app.html: cannot be written"
+    ):  # not even by root
         run(browser=browser, **APP, config=Path("/proc/hls/settings.yaml"))
     assert (browser.opened, dict(sandbox.state.world.apps)) == ([], {})
 
 
 def test_a_present_secret_is_an_error_before_the_app_is_created(run: Run, sandbox: Sandbox) -> None:
     Path(".env").write_text("GITHUB_WEBHOOK_SECRET=an-earlier-secret\nOTHER=1\n")
-    with pytest.raises(SettingsError, match=r"\.env has another GITHUB_WEBHOOK_SECRET, and is unchanged; remove these"):
+    with pytest.raises(
+        SettingsError,
+        match=r"\.env has another GITHUB_WEBHOOK_SECRET, and is unchanged; remove these",
+    ):
         run(**APP)
     assert dict(sandbox.state.world.apps) == {}
     assert Path(".env").read_text() == "GITHUB_WEBHOOK_SECRET=an-earlier-secret\nOTHER=1\n"
@@ -324,9 +357,16 @@ def test_an_app_on_all_repositories_of_an_account_is_a_pattern(run: Run) -> None
     assert [one.name for one in settings.repositories] == ["Codertocat/*"]
 
 
-def test_a_token_is_checked_and_stored(run: Run, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_token_is_checked_and_stored(
+    run: Run, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
     terminal = FakeTerminal(
-        {"How": ["none", "token"], "Token": sandbox.token, "Repositories": ["x", REPOSITORY], "Key of": KEY}
+        {
+            "How": ["none", "token"],
+            "Token": sandbox.token,
+            "Repositories": ["x", REPOSITORY],
+            "Key of": KEY,
+        }
     )
     run(terminal, environ={})
     settings = load_settings(Path("config/settings.yaml"), {}, dotenv=Path(".env"))
@@ -349,7 +389,11 @@ def test_a_token_that_may_creates_the_webhook_once(
     options = {"environ": environ, "repositories": (REPOSITORY,), "webhook_url": SERVED}
     run(**options)
     (hook,) = sandbox.state.hooks.of(REPOSITORY)
-    assert (hook.url, hook.secret, hook.active) == (SERVED, variables()["GITHUB_WEBHOOK_SECRET"], True)
+    assert (hook.url, hook.secret, hook.active) == (
+        SERVED,
+        variables()["GITHUB_WEBHOOK_SECRET"],
+        True,
+    )
     assert sorted(hook.events) == sorted(EVENTS)
     shown = capsys.readouterr().out
     assert f"Webhook of {REPOSITORY}: created, it sends to {SERVED}" in shown
@@ -372,7 +416,9 @@ def test_a_ping_is_answered_while_no_service_runs(
     settings = folder / "config/settings.yaml"
     settings.write_text(settings.read_text().replace("server:\n", f"server:\n  port: {port}\n"))
     sandbox.state.hooks.addresses[SERVED] = f"http://127.0.0.1:{port}/webhook"
-    with pytest.raises(SettingsError, match="is unchanged; rename it"):  # the port is the user's own
+    with pytest.raises(
+        SettingsError, match="is unchanged; rename it"
+    ):  # the port is the user's own
         run()
     assert f"GitHub's ping arrived: {SERVED} answered 200" in capsys.readouterr().out
     with answer_pings(load_settings(settings, {}, dotenv=Path(".env"))):

@@ -16,7 +16,8 @@ from tests.settings.files import VARIABLES, load
 
 
 @pytest.mark.parametrize(
-    ("before", "after"), [("# comment\n\nB=1", "# comment\n\nB=1\nA=new\n"), ("A=\nB=1\n", "A=\nB=1\nA=new\n")]
+    ("before", "after"),
+    [("# comment\n\nB=1", "# comment\n\nB=1\nA=new\n"), ("A=\nB=1\n", "A=\nB=1\nA=new\n")],
 )
 def test_a_variable_is_added_and_nothing_is_lost(tmp_path: Path, before: str, after: str) -> None:
     path = tmp_path / ".env"
@@ -27,7 +28,9 @@ def test_a_variable_is_added_and_nothing_is_lost(tmp_path: Path, before: str, af
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("value", ["plain-Value_1.2/3:4+5=6", "it's", 'a"b', "a b # c", "back\\slash", "${A}"])
+@pytest.mark.parametrize(
+    "value", ["plain-Value_1.2/3:4+5=6", "it's", 'a"b', "a b # c", "back\\slash", "${A}"]
+)
 def test_a_value_is_read_back_as_it_was(tmp_path: Path, value: str) -> None:
     add_variables(tmp_path / ".env", {"A": value})
     assert read_environment({}, tmp_path / ".env") == {"A": value}

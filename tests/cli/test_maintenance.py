@@ -22,7 +22,11 @@ def waiting(store: Storage) -> None:
     """Two deliveries of octo/widgets, one of them running; and one of octo/docs."""
     accept(store, queued("running"))
     claim(store)
-    accept(store, queued("waits", number=7), queued("other", repository="octo/docs", repository_id=2, number=8))
+    accept(
+        store,
+        queued("waits", number=7),
+        queued("other", repository="octo/docs", repository_id=2, number=8),
+    )
 
 
 def normalized(output: str) -> str:
@@ -59,7 +63,9 @@ def test_resume_prints_the_pauses_that_still_apply(hls: Hls) -> None:
     result = hls("resume")
     assert (result.exit_code, normalized(result.output)) == (
         0,
-        ("octo/docs is paused since T: two; `hls resume octo/docs` ends the pause\neverything resumed: 0 queued\n"),
+        (
+            "octo/docs is paused since T: two; `hls resume octo/docs` ends the pause\neverything resumed: 0 queued\n"
+        ),
     )
 
 
@@ -74,13 +80,18 @@ def test_list_and_why_show_the_pause_of_a_waiting_delivery(hls: Hls) -> None:
     listed = normalized(hls("deliveries", "list").output)
     assert listed.count("\n    octo/widgets is paused since T: a migration\n") == 1
     result = normalized(hls("why", "octo/widgets#7").output)
-    assert "Waiting: octo/widgets is paused since T: a migration; `hls resume octo/widgets` ends the pause.\n" in result
+    assert (
+        "Waiting: octo/widgets is paused since T: a migration; `hls resume octo/widgets` ends the pause.\n"
+        in result
+    )
     assert "paused" not in hls("why", "octo/docs#8").output
 
 
 @pytest.mark.usefixtures("waiting")
 def test_why_of_a_former_name_names_the_new_one(hls: Hls, store: Storage, folder: Path) -> None:
-    rename = ignored("r", event="repository", action="renamed", repository="octo/new", former_name="octo/widgets")
+    rename = ignored(
+        "r", event="repository", action="renamed", repository="octo/new", former_name="octo/widgets"
+    )
     accept(store, rename)
     result = hls("why", "octo/widgets#7")
     assert normalized(result.output).endswith(
@@ -105,23 +116,41 @@ def test_retry_of_a_paused_delivery_says_that_it_waits(hls: Hls) -> None:
     assert normalized(hls("deliveries", "retry", "other").output) == (
         "other is queued but waits: octo/docs is paused since T: a move; `hls resume octo/docs` ends the pause\n"
     )
-    assert hls("deliveries", "retry", "waits").output == "waits is queued; a running service starts it within seconds\n"
+    assert (
+        hls("deliveries", "retry", "waits").output
+        == "waits is queued; a running service starts it within seconds\n"
+    )
 
 
 @pytest.mark.usefixtures("waiting")
 def test_whole_filter_is_run_again_after_its_number_was_shown(hls: Hls) -> None:
     unconfirmed = hls("deliveries", "retry", "--state", "queued")
-    assert (unconfirmed.exit_code, unconfirmed.output.startswith("2 deliveries match\n")) == (2, True)
+    assert (unconfirmed.exit_code, unconfirmed.output.startswith("2 deliveries match\n")) == (
+        2,
+        True,
+    )
     assert "add --yes to confirm it" in unconfirmed.output
     filters = ("--state", "queued", "--repository", "octo/docs", "--yes")
-    assert hls("deliveries", "retry", *filters).output == "1 delivery matches\n1 delivery is queued\n"
-    assert hls("deliveries", "retry", "--state", "dead").output == "0 deliveries match\n0 deliveries are queued\n"
-    for wrong in ((), ("--state", "done"), ("waits", "--state", "dead"), ("waits", "--repository", "octo/docs")):
+    assert (
+        hls("deliveries", "retry", *filters).output == "1 delivery matches\n1 delivery is queued\n"
+    )
+    assert (
+        hls("deliveries", "retry", "--state", "dead").output
+        == "0 deliveries match\n0 deliveries are queued\n"
+    )
+    for wrong in (
+        (),
+        ("--state", "done"),
+        ("waits", "--state", "dead"),
+        ("waits", "--repository", "octo/docs"),
+    ):
         assert hls("deliveries", "retry", *wrong).exit_code == 2
 
 
 @pytest.mark.usefixtures("waiting")
-def test_commands_that_change_something_are_recorded_with_the_user(hls: Hls, store: Storage) -> None:
+def test_commands_that_change_something_are_recorded_with_the_user(
+    hls: Hls, store: Storage
+) -> None:
     hls("pause", "octo/widgets")
     hls("pause")
     hls("resume", "octo/widgets")
@@ -160,20 +189,31 @@ def test_forget_prints_what_it_deletes_and_asks_first(hls: Hls, store: Storage) 
     assert "so the deletion cannot be confirmed; add --yes" in refused.stderr
     assert store.deliveries.body("of-mona") is not None
     deleted = hls("forget", "Mona", "--yes")
-    assert (deleted.exit_code, deleted.stdout.startswith(f"{listed}deleted; docs/data.md says")) == (0, True)
+    assert (
+        deleted.exit_code,
+        deleted.stdout.startswith(f"{listed}deleted; docs/data.md says"),
+    ) == (0, True)
     assert store.deliveries.body("of-mona") is None
     newest, oldest = store.audit.find(most=9)
-    assert (newest.action, newest.object, oldest.person) == ("forget", "2 deliveries of a person", "ghost")
+    assert (newest.action, newest.object, oldest.person) == (
+        "forget",
+        "2 deliveries of a person",
+        "ghost",
+    )
     again = hls("forget", "mona")
     assert (again.exit_code, again.output) == (0, "nothing is stored about mona\n")
     assert hls("forget", "@mona").exit_code == 2
 
 
-def test_a_deletion_that_fails_halfway_is_in_the_audit(hls: Hls, store: Storage, folder: Path) -> None:
+def test_a_deletion_that_fails_halfway_is_in_the_audit(
+    hls: Hls, store: Storage, folder: Path
+) -> None:
     accept(store, ignored("of-mona", sender="mona"))
     store.audit.record("mona", "pause", "")
     with closing(sqlite3.connect(folder / "hls.db")) as database:
-        database.execute("CREATE TRIGGER t BEFORE UPDATE ON deliveries BEGIN SELECT RAISE(ABORT, 'damaged'); END")
+        database.execute(
+            "CREATE TRIGGER t BEFORE UPDATE ON deliveries BEGIN SELECT RAISE(ABORT, 'damaged'); END"
+        )
     assert hls("forget", "mona", "--yes").exit_code != 0
     found = [(change.person, change.action) for change in store.audit.find(most=9)]
     assert (found[0][1], found[1]) == ("forget", ("ghost", "pause"))

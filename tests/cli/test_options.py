@@ -20,12 +20,16 @@ def test_rule_15_a_printed_line_stays_one_line_without_control_characters(
     )
 
 
-def test_rule_15_several_lines_keep_only_newlines_and_tabs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_rule_15_several_lines_keep_only_newlines_and_tabs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     print_lines("one\n\ttwo\r\x1b[2J\u2066\x0b")
     assert capsys.readouterr().out == "one\n\ttwo\\r\\x1b[2J\\u2066\\x0b\n"
 
 
-@pytest.mark.parametrize(("host", "origin"), [("127.0.0.1", "http://127.0.0.1:8000"), ("::1", "http://[::1]:8000")])
+@pytest.mark.parametrize(
+    ("host", "origin"), [("127.0.0.1", "http://127.0.0.1:8000"), ("::1", "http://[::1]:8000")]
+)
 def test_printed_address_has_an_ipv6_host_in_brackets(host: str, origin: str) -> None:
     assert http_origin(host, 8000) == origin
 

@@ -32,7 +32,10 @@ STRICT = PromptResult("issues/strict@222222", (BUG, HIGH), speaks=False)
 def add_delivery(store: Storage, guid: str, result: ShadowResult) -> None:
     """Store a finished delivery of issue 7 with a shadow and the usage of both prompts."""
     lease = begin(store, guid, number=7)
-    for index, prompt_id in ((0, "issues/analyze@111111"), (FIRST_SHADOW_STEP, "issues/strict@222222")):
+    for index, prompt_id in (
+        (0, "issues/analyze@111111"),
+        (FIRST_SHADOW_STEP, "issues/strict@222222"),
+    ):
         call = store.calls.begin(
             lease,
             index=index,
@@ -55,7 +58,11 @@ def compare(hls: Hls, folder: Path, store: Storage) -> Hls:
     add_delivery(store, "11111111-a", ShadowResult("issues/strict", "done", None, STRICT, POSTED))
     same = PromptResult("issues/strict@222222", POSTED.labels, speaks=True)
     add_delivery(store, "22222222-b", ShadowResult("issues/strict", "done", None, same, POSTED))
-    add_delivery(store, "33333333-c", ShadowResult("issues/strict", "failed", "Claude answered 400", None, POSTED))
+    add_delivery(
+        store,
+        "33333333-c",
+        ShadowResult("issues/strict", "failed", "Claude answered 400", None, POSTED),
+    )
     return partial(hls, "prompts", "compare")
 
 
@@ -81,13 +88,24 @@ def test_a_shadow_is_compared_with_what_was_posted(compare: Hls) -> None:
 
 
 def test_means_are_of_compared_deliveries_and_control_characters_are_escaped() -> None:
-    def run(prompt_id: str, *labels: RequestedLabel, tokens: int = 1, cost_usd: float = 0.25) -> Run:
+    def run(
+        prompt_id: str, *labels: RequestedLabel, tokens: int = 1, cost_usd: float = 0.25
+    ) -> Run:
         return Run(PromptResult(prompt_id, labels, True), calls=1, tokens=tokens, cost_usd=cost_usd)
 
     report = Report(
         (
-            Comparison("g1", "issues.opened", "o/r\x1b[2J#7", None, run("b@2", LOW), run("a@1", BUG)),
-            Comparison("g2", "issues.opened", "o/r#8", None, run("b@2", LOW), run("a@2", tokens=5, cost_usd=0.5)),
+            Comparison(
+                "g1", "issues.opened", "o/r\x1b[2J#7", None, run("b@2", LOW), run("a@1", BUG)
+            ),
+            Comparison(
+                "g2",
+                "issues.opened",
+                "o/r#8",
+                None,
+                run("b@2", LOW),
+                run("a@2", tokens=5, cost_usd=0.5),
+            ),
             Comparison("g3", "issues.opened", "o/r#9", None, None, run("a@2", HIGH)),
         )
     )

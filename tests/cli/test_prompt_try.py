@@ -57,12 +57,17 @@ def writes(sandbox: Sandbox) -> list[str]:
     return [seen.path for seen in sandbox.requests.all("github") if seen.writes]
 
 
-def test_an_issue_is_tried_by_its_url_and_nothing_is_written(try_: Hls, sandbox: Sandbox, folder: Path) -> None:
+def test_an_issue_is_tried_by_its_url_and_nothing_is_written(
+    try_: Hls, sandbox: Sandbox, folder: Path
+) -> None:
     before = sorted(folder.iterdir())
     result = try_(page(sandbox, "issues", 11))
     assert (result.exit_code, result.stderr) == (0, "")
     first, rule, prompt, *lines = result.stdout.splitlines()
-    assert first == f"event       issues.opened of {REPOSITORY}#11 ({page(sandbox, 'issues', 11)}; facts from GitHub)"
+    assert (
+        first
+        == f"event       issues.opened of {REPOSITORY}#11 ({page(sandbox, 'issues', 11)}; facts from GitHub)"
+    )
     assert rule == (
         f"rule        {folder}/settings.yaml:4 (repositories[0].events) enables issues.opened, and "
         "prompts/issues/analyze.j2 is for it"
@@ -70,7 +75,10 @@ def test_an_issue_is_tried_by_its_url_and_nothing_is_written(try_: Hls, sandbox:
     assert prompt == "prompt      issues/analyze"
     assert "reply       issue_analysis" in lines
     assert "│ kind: bug" in lines
-    assert "labels      would have: added bug, priority-high, difficulty-moderate, component-backend" in lines
+    assert (
+        "labels      would have: added bug, priority-high, difficulty-moderate, component-backend"
+        in lines
+    )
     assert "comment     would have commented" in lines
     assert f"│ {marker('issues')}" in lines
     assert lines[-2].startswith("done        would have: added bug, priority-high")
@@ -79,7 +87,9 @@ def test_an_issue_is_tried_by_its_url_and_nothing_is_written(try_: Hls, sandbox:
     assert sorted(folder.iterdir()) == before
 
 
-def test_json_has_the_question_the_reply_and_the_writes(try_: Hls, sandbox: Sandbox, folder: Path) -> None:
+def test_json_has_the_question_the_reply_and_the_writes(
+    try_: Hls, sandbox: Sandbox, folder: Path
+) -> None:
     result = try_(page(sandbox, "issues", 11), "--json")
     assert (result.exit_code, result.stderr) == (0, "")
     document = json.loads(result.stdout)
@@ -130,7 +140,9 @@ def seed_crash(sandbox: Sandbox) -> tuple[Conversation, Account]:
     """Seed an issue about which the sandbox's Claude asks for four things. Return it with its author."""
     payload = recorded.load("demo/bug").payload
     issue: Any = payload["issue"]
-    sandbox.state.seed("issues", {**payload, "issue": {**issue, "number": 90, "id": 90, "body": CRASH}})
+    sandbox.state.seed(
+        "issues", {**payload, "issue": {**issue, "number": 90, "id": 90, "body": CRASH}}
+    )
     conversation = sandbox.state.conversation(REPOSITORY, 90)
     assert conversation is not None
     return conversation, conversation.author
@@ -141,16 +153,22 @@ def test_an_issue_that_lacks_information_would_get_the_status(try_: Hls, sandbox
     assert "status/needs-info" in try_(f"{REPOSITORY}#90").stdout
 
 
-def test_what_the_author_has_added_in_a_comment_is_not_asked_for(try_: Hls, sandbox: Sandbox) -> None:
+def test_what_the_author_has_added_in_a_comment_is_not_asked_for(
+    try_: Hls, sandbox: Sandbox
+) -> None:
     conversation, author = seed_crash(sandbox)
-    answer = "Version 2.1.0. Steps: import any file. The log is empty. I expected the files to be there."
+    answer = (
+        "Version 2.1.0. Steps: import any file. The log is empty. I expected the files to be there."
+    )
     sandbox.state.create_comment(conversation, answer, by=author)
     printed = try_(f"{REPOSITORY}#90").stdout
     assert "│ Comments of the author, the oldest first:" in printed
     assert "status/needs-info" not in printed
 
 
-def test_what_our_comment_shows_as_answered_is_not_asked_for_again(try_: Hls, sandbox: Sandbox) -> None:
+def test_what_our_comment_shows_as_answered_is_not_asked_for_again(
+    try_: Hls, sandbox: Sandbox
+) -> None:
     conversation, author = seed_crash(sandbox)
     boxes = "\n".join(f"- [x] {request}" for request in ASKED)
     sandbox.state.create_comment(conversation, f"Thanks.\n\n{boxes}\n{marker('issues')}", by=BOT)
@@ -217,18 +235,26 @@ def test_an_ignored_event_is_explained_and_can_be_tried_with_a_prompt(
     assert "prompt      issues/analyze" in result.stdout.splitlines()
 
 
-def test_a_closed_issue_is_skipped_and_treated_as_open_with_a_prompt(try_: Hls, sandbox: Sandbox) -> None:
+def test_a_closed_issue_is_skipped_and_treated_as_open_with_a_prompt(
+    try_: Hls, sandbox: Sandbox
+) -> None:
     payload = recorded.load("demo/bug").payload
     issue: Any = payload["issue"]
-    sandbox.state.seed("issues", {**payload, "action": "closed", "issue": {**issue, "state": "closed"}})
+    sandbox.state.seed(
+        "issues", {**payload, "action": "closed", "issue": {**issue, "state": "closed"}}
+    )
     alone = try_(f"{REPOSITORY}#11")
     assert alone.exit_code == 1
-    closed = f"superseded  the issue {REPOSITORY}#11 is closed; use --prompt NAME to try it anyway\n"
+    closed = (
+        f"superseded  the issue {REPOSITORY}#11 is closed; use --prompt NAME to try it anyway\n"
+    )
     assert closed in alone.stdout
     assert try_(f"{REPOSITORY}#11", "--prompt", "issues/analyze").exit_code == 0
 
 
-def test_an_invalid_reply_is_shown_with_its_problem_and_the_second_attempt(hls: Hls, folder: Path) -> None:
+def test_an_invalid_reply_is_shown_with_its_problem_and_the_second_attempt(
+    hls: Hls, folder: Path
+) -> None:
     copy_shipped(folder, "issues")
     replies = [lambda _asked: {"worth_saying": True}, canned]
     with Sandbox(answer=lambda asked: replies.pop(0)(asked)) as sandbox:
@@ -245,7 +271,9 @@ def test_a_failure_is_printed_with_its_remedy(try_: Hls, sandbox: Sandbox) -> No
     result = try_("issues.opened")
     assert result.exit_code == 1
     (failed,) = [line for line in result.stdout.splitlines() if line.startswith("failed      ")]
-    assert failed.endswith("overloaded error; wait: Claude is temporarily unavailable (https://status.claude.com)")
+    assert failed.endswith(
+        "overloaded error; wait: Claude is temporarily unavailable (https://status.claude.com)"
+    )
 
 
 NO_TOKEN = (
@@ -274,11 +302,16 @@ def test_a_conversation_of_a_public_repository_is_tried_without_a_token(
     ("arguments", "message"),
     [
         (["issues.opened", "--claude", "opus"], "is not one of 'real', 'sandbox'"),
-        (["issues.opened", "--prompt", "issues/nope"], "there is no prompt issues/nope; there are "),
+        (
+            ["issues.opened", "--prompt", "issues/nope"],
+            "there is no prompt issues/nope; there are ",
+        ),
         (["Codertocat/Hello-World#11", "--event", "issues"], "--event is only for files; "),
     ],
 )
-def test_a_usage_error_names_what_is_expected(try_: Hls, arguments: list[str], message: str) -> None:
+def test_a_usage_error_names_what_is_expected(
+    try_: Hls, arguments: list[str], message: str
+) -> None:
     result = try_(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in result.stderr
@@ -297,7 +330,10 @@ max_tokens: 500
 
 def test_a_prompt_for_other_events_is_refused(try_: Hls) -> None:
     result = try_("demo/feature", "--prompt", "issues/analyze", "--claude", "sandbox")
-    assert (result.exit_code, result.stderr) == (1, "issues/analyze is not for pull_request.opened\n")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "issues/analyze is not for pull_request.opened\n",
+    )
 
 
 @pytest.fixture
@@ -311,7 +347,9 @@ def posting(folder: Path, sandbox: Sandbox) -> str:
     return f"{folder}/settings.yaml:4 (repositories[0].comments.post_to)"
 
 
-def test_a_trial_with_the_sandbox_says_on_which_issue_the_comment_would_be(try_: Hls, posting: str) -> None:
+def test_a_trial_with_the_sandbox_says_on_which_issue_the_comment_would_be(
+    try_: Hls, posting: str
+) -> None:
     result = try_("demo/push", "--claude", "sandbox")
     assert (result.exit_code, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
@@ -322,7 +360,9 @@ def test_a_trial_with_the_sandbox_says_on_which_issue_the_comment_would_be(try_:
     assert document["posted_on"] == 99
 
 
-def test_an_issue_that_github_does_not_have_is_named_with_its_setting(try_: Hls, posting: str) -> None:
+def test_an_issue_that_github_does_not_have_is_named_with_its_setting(
+    try_: Hls, posting: str
+) -> None:
     result = try_("demo/push", "--live")
     assert result.exit_code == 1
     (failed,) = [line for line in result.stdout.splitlines() if line.startswith("failed      ")]
@@ -331,7 +371,9 @@ def test_an_issue_that_github_does_not_have_is_named_with_its_setting(try_: Hls,
     )
 
 
-def test_a_prompt_that_settings_choose_for_an_event_can_be_named(try_: Hls, sandbox: Sandbox, folder: Path) -> None:
+def test_a_prompt_that_settings_choose_for_an_event_can_be_named(
+    try_: Hls, sandbox: Sandbox, folder: Path
+) -> None:
     write(folder / "prompts", {"push/look.j2": LOOK})
     chosen = SETTINGS.format(sandbox=sandbox).replace("events: [", "events: [fork, ")
     chosen = chosen.replace("{directory: prompts}", "{directory: prompts, use: {fork: push/look}}")

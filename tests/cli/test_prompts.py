@@ -42,11 +42,18 @@ def prompts(hls: Hls, folder: Path) -> Hls:
 
 
 def call(
-    store: Storage, lease: Lease, prompt_id: str, *, cost_usd: float | None = None, error: str | None = None
+    store: Storage,
+    lease: Lease,
+    prompt_id: str,
+    *,
+    cost_usd: float | None = None,
+    error: str | None = None,
 ) -> None:
     call_id = start_call(store, lease, prompt_id)
     usage = None if cost_usd is None else Usage("claude-haiku", cost_usd=cost_usd)
-    store.calls.end(lease, call_id, outcome="ok" if error is None else "failed", usage=usage, error=error)
+    store.calls.end(
+        lease, call_id, outcome="ok" if error is None else "failed", usage=usage, error=error
+    )
 
 
 def test_list_shows_events_and_files_and_creates_no_database(prompts: Hls, tmp_path: Path) -> None:
@@ -76,7 +83,9 @@ def test_list_shows_a_line_for_each_version(prompts: Hls, store: Storage) -> Non
     call(store, lease, "issues/miner@000000", cost_usd=9)
     listed = prompts("list")
     assert listed.exit_code == 0
-    assert re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "TIME", listed.stdout).splitlines()[3:5] == [
+    assert re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "TIME", listed.stdout).splitlines()[
+        3:5
+    ] == [
         (
             f"  @{mine[-6:]}  3 replies, 0.003000 USD, and unknown for 1 call; corrected none; failed calls none; last "
             "error none"
@@ -91,7 +100,10 @@ def test_list_shows_a_line_for_each_version(prompts: Hls, store: Storage) -> Non
 def test_corrected_labels_are_shown_by_field() -> None:
     feedback = {
         "issues/analyze@000000": {"priority": FieldFeedback(10, 5)},
-        "issues/analyze@aaaaaa": {"priority": FieldFeedback(40, 6), "component": FieldFeedback(1, 1)},
+        "issues/analyze@aaaaaa": {
+            "priority": FieldFeedback(40, 6),
+            "component": FieldFeedback(1, 1),
+        },
         "issues/other@aaaaaa": {"priority": FieldFeedback(1, 1)},
     }
     versions = LibraryStats(feedback=feedback).versions("issues/analyze@aaaaaa")
@@ -119,7 +131,10 @@ def test_diff_covers_all_files_of_two_prompts(prompts: Hls) -> None:
         "-description: Sort new issues\n"
         "-on: [issues.opened]\n"
     )
-    assert "--- lib/issues/mine.comment.md.j2\n+++ /dev/null\n@@ -1 +0,0 @@\n-{{ analysis" in compared.stdout
+    assert (
+        "--- lib/issues/mine.comment.md.j2\n+++ /dev/null\n@@ -1 +0,0 @@\n-{{ analysis"
+        in compared.stdout
+    )
     assert f"--- {shipped.PROMPTS}/_repository_labels.j2\n+++ /dev/null\n" in compared.stdout
 
 
@@ -130,7 +145,10 @@ def test_diff_of_one_prompt_compares_with_the_shipped_one(prompts: Hls, tmp_path
     compared = prompts("diff", "reviews/analyze")
     assert compared.exit_code == 1
     first, second, _, *lines = compared.stdout.splitlines()
-    assert (first, second) == (f"--- {shipped.PROMPTS}/reviews/analyze.j2", "+++ lib/reviews/analyze.j2")
+    assert (first, second) == (
+        f"--- {shipped.PROMPTS}/reviews/analyze.j2",
+        "+++ lib/reviews/analyze.j2",
+    )
     changed = [line[:11] for line in lines if line.startswith(("+", "-")) and "task" in line]
     assert changed == ["-# Your tas", "+# Thy task"]
 
@@ -145,10 +163,15 @@ def test_diff_of_one_prompt_compares_with_the_shipped_one(prompts: Hls, tmp_path
                 "name the prompt to compare it with as second argument\n"
             ),
         ),
-        (["nothing\x1b[2J"], "there is no prompt nothing\\x1b[2J; there are issues/mine, issues/more\n"),
+        (
+            ["nothing\x1b[2J"],
+            "there is no prompt nothing\\x1b[2J; there are issues/mine, issues/more\n",
+        ),
     ],
     ids=["not shipped", "hostile"],
 )
-def test_diff_of_an_unknown_prompt_is_a_usage_error(prompts: Hls, given: list[str], message: str) -> None:
+def test_diff_of_an_unknown_prompt_is_a_usage_error(
+    prompts: Hls, given: list[str], message: str
+) -> None:
     compared = prompts("diff", *given)
     assert (compared.exit_code, compared.stdout, compared.stderr) == (2, "", message)

@@ -18,8 +18,19 @@ from tests.queue.builders import begin
 @pytest.fixture
 def report(hls: Hls, store: Storage) -> Hls:
     store.queue.finish(begin(store, "g1", number=7), "done", reason=None, took_s=1)
-    row = {"repository_id": 1, "bot_login": "hls", "number": 7, "category": "bugs", "severity": "high"}
-    row |= {"prompt_id": "p@1", "details": "{}", "raised_at": to_ms(store.now()) - 1, "changed_at": 0}
+    row = {
+        "repository_id": 1,
+        "bot_login": "hls",
+        "number": 7,
+        "category": "bugs",
+        "severity": "high",
+    }
+    row |= {
+        "prompt_id": "p@1",
+        "details": "{}",
+        "raised_at": to_ms(store.now()) - 1,
+        "changed_at": 0,
+    }
     states = ("fixed", "dismissed", "open")
     rows = [{**row, "finding_key": state, "state": state, "is_accepted": False} for state in states]
     with store.database.writing() as connection:
@@ -64,4 +75,7 @@ def test_json_has_the_keys_of_the_api(report: Hls) -> None:
 def test_repository_without_deliveries_is_a_problem_with_a_next_step(report: Hls) -> None:
     result = report("octo/none", "--days", "7")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "no delivery of octo/none ended within 7 days: `hls deliveries list` shows which" in result.stderr
+    assert (
+        "no delivery of octo/none ended within 7 days: `hls deliveries list` shows which"
+        in result.stderr
+    )

@@ -34,10 +34,19 @@ def similar(hls: Hls, folder: Path, sandbox: Sandbox, store: Storage) -> Hls:
     return partial(hls, "similar")
 
 
-def seed(sandbox: Sandbox, number: int, title: str, body: str = "Nothing else.", state: str = "open") -> None:
+def seed(
+    sandbox: Sandbox, number: int, title: str, body: str = "Nothing else.", state: str = "open"
+) -> None:
     payload: dict[str, Any] = dict(recorded.load("demo/bug").payload)
     url = f"https://github.com/{REPOSITORY}/issues/{number}"
-    changes = {"number": number, "title": title, "body": body, "state": state, "labels": [], "html_url": url}
+    changes = {
+        "number": number,
+        "title": title,
+        "body": body,
+        "state": state,
+        "labels": [],
+        "html_url": url,
+    }
     payload["issue"] = {**payload["issue"], **changes, "id": number}
     sandbox.state.seed("issues", payload)
 
@@ -65,7 +74,9 @@ def test_open_issues_are_read_by_a_fill_and_then_found_as_candidates(
     assert similar(REPOSITORY).stdout == f"0 issues of {REPOSITORY} are stored\n{cost}"
     filled = f"0 issues of {REPOSITORY} are stored\n{cost}12 open issues read, 0 deleted; 12 are stored\n"
     assert similar(REPOSITORY, "--fill").stdout == filled
-    assert [(change.action, change.object) for change in store.audit.find(most=9)] == [("fill", REPOSITORY)]
+    assert [(change.action, change.object) for change in store.audit.find(most=9)] == [
+        ("fill", REPOSITORY)
+    ]
     seed(sandbox, 6, "Cart \x1b[31mempty", state="closed")
     sandbox.requests.clear()
     found = similar(f"{REPOSITORY}#40")
@@ -86,10 +97,14 @@ def test_open_issues_are_read_by_a_fill_and_then_found_as_candidates(
 def test_second_fill_deletes_the_texts_of_closed_issues(similar: Hls, sandbox: Sandbox) -> None:
     similar(REPOSITORY, "--fill")
     seed(sandbox, 5, "Cart is empty after login", state="closed")
-    assert similar(REPOSITORY, "--fill").stdout.endswith("11 open issues read, 1 deleted; 11 are stored\n")
+    assert similar(REPOSITORY, "--fill").stdout.endswith(
+        "11 open issues read, 1 deleted; 11 are stored\n"
+    )
 
 
-def test_fill_stores_each_page_before_it_reads_the_next_one(similar: Hls, sandbox: Sandbox, store: Storage) -> None:
+def test_fill_stores_each_page_before_it_reads_the_next_one(
+    similar: Hls, sandbox: Sandbox, store: Storage
+) -> None:
     for number in range(1, 151):
         seed(sandbox, number, f"Subject{number}")
     sandbox.faults.add(Fault(effect="status", status=502, method="GET", path="/issues$", skip=1))
@@ -97,15 +112,24 @@ def test_fill_stores_each_page_before_it_reads_the_next_one(similar: Hls, sandbo
     assert failed.exit_code == 1
     assert "502" in failed.stderr
     assert len(store.texts.versions("issue186853002")) == 100
-    assert similar(REPOSITORY, "--fill").stdout.endswith("150 open issues read, 0 deleted; 150 are stored\n")
+    assert similar(REPOSITORY, "--fill").stdout.endswith(
+        "150 open issues read, 0 deleted; 150 are stored\n"
+    )
 
 
 @pytest.mark.usefixtures("tracker")
 def test_switched_off_and_pull_requests_are_named(similar: Hls, folder: Path) -> None:
     pull = similar(f"{REPOSITORY}#13")
-    assert (pull.exit_code, pull.stderr) == (1, f"{REPOSITORY}#13 is a pull request; only issues are compared\n")
+    assert (pull.exit_code, pull.stderr) == (
+        1,
+        f"{REPOSITORY}#13 is a pull request; only issues are compared\n",
+    )
     assert similar(f"{REPOSITORY}#40", "--fill").exit_code == 2
     settings = folder / "settings.yaml"
-    settings.write_text(settings.read_text().replace("similar: {enabled: true}", "similar: {enabled: false}"))
-    first = f"similar.enabled is false for {REPOSITORY}: new issues are not compared with older ones"
+    settings.write_text(
+        settings.read_text().replace("similar: {enabled: true}", "similar: {enabled: false}")
+    )
+    first = (
+        f"similar.enabled is false for {REPOSITORY}: new issues are not compared with older ones"
+    )
     assert similar(REPOSITORY).stdout.splitlines()[0] == first

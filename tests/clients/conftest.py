@@ -31,7 +31,9 @@ def meter() -> RateLimitMonitor:
 def api(server: FakeServer, meter: RateLimitMonitor) -> Iterator[GithubApi]:
     """A client of the server with prepared responses."""
     settings = github_settings(server.url)
-    with closing(GithubApi(settings, observe=meter.observe, now=lambda: NOON, timeout_s=5.0)) as client:
+    with closing(
+        GithubApi(settings, observe=meter.observe, now=lambda: NOON, timeout_s=5.0)
+    ) as client:
         yield client
 
 

@@ -16,7 +16,13 @@ KEY = "sk-embeddings-of-the-tests"
 SIZES = {"words": 256, "other/words": 256, "few-words": 128}
 """Numbers in a vector, by model."""
 
-MEANINGS = {"rotate": "replace", "credentials": "secret", "crashes": "killed", "spend": "cost", "dollars": "cost"}
+MEANINGS = {
+    "rotate": "replace",
+    "credentials": "secret",
+    "crashes": "killed",
+    "spend": "cost",
+    "dollars": "cost",
+}
 
 
 def embed(text: str, size: int) -> list[float]:
@@ -41,7 +47,9 @@ class FakeEmbeddings:
     def close(self) -> None:
         self._server.__exit__()
 
-    def _respond(self, path: str, headers: Mapping[str, str], raw: bytes) -> tuple[int, object, Mapping[str, str]]:
+    def _respond(
+        self, path: str, headers: Mapping[str, str], raw: bytes
+    ) -> tuple[int, object, Mapping[str, str]]:
         asked, given = json.loads(raw), headers["authorization"].removeprefix("Bearer ")
         if path != "/v1/embeddings" or asked["model"] not in SIZES:
             return 404, {"error": {"message": f"no model {asked['model']}"}}, {}
@@ -49,4 +57,8 @@ class FakeEmbeddings:
             return 401, {"error": {"message": f"Incorrect API key provided: {given}"}}, {}
         self.embedded.append(asked["input"])
         vectors = [embed(text, SIZES[asked["model"]]) for text in asked["input"]]
-        return 200, {"data": [{"index": n, "embedding": v} for n, v in enumerate(vectors)][::-1]}, {}
+        return (
+            200,
+            {"data": [{"index": n, "embedding": v} for n, v in enumerate(vectors)][::-1]},
+            {},
+        )

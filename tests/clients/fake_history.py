@@ -22,7 +22,10 @@ class FakeHistory:
         return dict(self.label_states)
 
     def change_labels(
-        self, names: Iterable[str], state: LabelState | None, origins: Mapping[str, LabelOrigin] = NO_ORIGINS
+        self,
+        names: Iterable[str],
+        state: LabelState | None,
+        origins: Mapping[str, LabelOrigin] = NO_ORIGINS,
     ) -> None:
         for name in names:
             self.changes += 1

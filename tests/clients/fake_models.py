@@ -28,7 +28,9 @@ LEAKED = "x-leaked"
 
 AZURE = re.compile(r"/openai/deployments/([^/]+)/chat/completions")
 BEDROCK = re.compile(r"/model/([^/]+)/invoke")
-VERTEX = re.compile(rf"/v1/projects/{PROJECT}/locations/{REGION}/publishers/anthropic/models/([^/]+):rawPredict")
+VERTEX = re.compile(
+    rf"/v1/projects/{PROJECT}/locations/{REGION}/publishers/anthropic/models/([^/]+):rawPredict"
+)
 
 
 class FakeModels:
@@ -57,7 +59,9 @@ class FakeModels:
     def close(self) -> None:
         self._server.__exit__()
 
-    def respond(self, path: str, headers: Mapping[str, str], raw: bytes) -> tuple[int, Any, Mapping[str, str]]:
+    def respond(
+        self, path: str, headers: Mapping[str, str], raw: bytes
+    ) -> tuple[int, Any, Mapping[str, str]]:
         """Return the status, the body and the headers of the response to a POST request."""
         status, document = self._answer(path, headers, raw)
         return status, document, self.headers if status != 200 else {}
@@ -65,9 +69,14 @@ class FakeModels:
     def _answer(self, path: str, headers: Mapping[str, str], raw: bytes) -> tuple[int, Any]:
         if path == "/token":
             self.tokens += 1
-            is_valid = b"grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer" in raw and self.status != 401
+            is_valid = (
+                b"grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer" in raw
+                and self.status != 401
+            )
             return (
-                (200, {"access_token": GOOGLE_TOKEN, "expires_in": 3600}) if is_valid else (400, {"error": "invalid"})
+                (200, {"access_token": GOOGLE_TOKEN, "expires_in": 3600})
+                if is_valid
+                else (400, {"error": "invalid"})
             )
         body = json.loads(raw)
         problem = self._find_problem(path, headers, body, raw)
@@ -78,19 +87,25 @@ class FakeModels:
                 return status, {"error": {"type": "of the fake", "message": message}}
             self.asked.append((path, body))
         text = self.answer(text_of(body))
-        return 200, _completion(body, text) if path.endswith("/chat/completions") else _message(path, body, text)
+        return 200, _completion(body, text) if path.endswith("/chat/completions") else _message(
+            path, body, text
+        )
 
     def _find_problem(
         self, path: str, headers: Mapping[str, str], body: Mapping[str, Any], raw: bytes
     ) -> tuple[int, str] | None:
         given = headers.get("authorization", "")
         if path == "/v1/chat/completions" or AZURE.fullmatch(path):
-            sent = headers.get("api-key") if AZURE.fullmatch(path) else given.removeprefix("Bearer ")
+            sent = (
+                headers.get("api-key") if AZURE.fullmatch(path) else given.removeprefix("Bearer ")
+            )
             violation = find_violation(body)
         else:
             deployed = (found[1] for one in (BEDROCK, VERTEX) if (found := one.fullmatch(path)))
             model = next(deployed, body.get("model"))
-            plain = {name: value for name, value in body.items() if name != "anthropic_version"} | {"model": model}
+            plain = {name: value for name, value in body.items() if name != "anthropic_version"} | {
+                "model": model
+            }
             request = {"method": "POST", "path": "/v1/messages", "query": {}, "body": plain}
             violation, sent = next(iter(violations([request])), None), given.removeprefix("Bearer ")
             if VERTEX.fullmatch(path):
@@ -103,22 +118,33 @@ class FakeModels:
 
 
 def text_of(body: Mapping[str, Any]) -> str:
-    return "\n".join(str(message["content"]) for message in body["messages"] if message["role"] == "user")
+    return "\n".join(
+        str(message["content"]) for message in body["messages"] if message["role"] == "user"
+    )
 
 
 def _sign(url: str, headers: Mapping[str, str], raw: bytes) -> str:
     """Return the header Authorization of AWS for a request."""
     given = headers["authorization"]
     signed = given.partition("SignedHeaders=")[2].partition(",")[0].split(";")
-    request = AWSRequest("POST", url, headers={name: headers[name] for name in signed if name != "host"}, data=raw)
+    request = AWSRequest(
+        "POST", url, headers={name: headers[name] for name in signed if name != "host"}, data=raw
+    )
     request.context["timestamp"] = headers["x-amz-date"]
     auth = SigV4Auth(Credentials(ACCESS_KEY_ID, KEY), "bedrock", REGION)
-    signature = auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request)
+    signature = auth.signature(
+        auth.string_to_sign(request, auth.canonical_request(request)), request
+    )
     return f"{given.partition('Signature=')[0]}Signature={signature}"
 
 
 def _completion(body: Mapping[str, Any], text: str) -> dict[str, Any]:
-    message = {"role": "assistant", "content": text, "refusal": None, "reasoning_content": "Let me think."}
+    message = {
+        "role": "assistant",
+        "content": text,
+        "refusal": None,
+        "reasoning_content": "Let me think.",
+    }
     return {
         "id": "chatcmpl-1",
         "object": "chat.completion",

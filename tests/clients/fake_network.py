@@ -22,7 +22,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 HOST = "127.0.0.1"
-NOT_FORWARDED = frozenset({"host", "connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
+NOT_FORWARDED = frozenset(
+    {"host", "connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
+)
 
 
 class Authority:
@@ -39,12 +41,16 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])])
         signed = self._signed(name, key.public_key(), hosts)
-        secret = key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        secret = key.private_bytes(
+            _PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
         path = self._folder / f"{hosts[0]}.pem"
         path.write_bytes(secret + signed.public_bytes(_PEM))
         return path
 
-    def _signed(self, name: x509.Name, key: ec.EllipticCurvePublicKey, hosts: tuple[str, ...] = ()) -> x509.Certificate:
+    def _signed(
+        self, name: x509.Name, key: ec.EllipticCurvePublicKey, hosts: tuple[str, ...] = ()
+    ) -> x509.Certificate:
         now = datetime.now(UTC)
         builder = (
             x509.CertificateBuilder()
@@ -56,16 +62,26 @@ class Authority:
             .not_valid_after(now + timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=not hosts, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), False
+            )
             .add_extension(_key_usage(is_authority=not hosts), critical=True)
         )
         if hosts:
-            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts]), False)
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts]), False
+            )
         return builder.sign(self._key, hashes.SHA256())
 
 
 def _key_usage(*, is_authority: bool) -> x509.KeyUsage:
-    names = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only")
+    names = (
+        "content_commitment",
+        "key_encipherment",
+        "data_encipherment",
+        "key_agreement",
+        "encipher_only",
+    )
     return x509.KeyUsage(
         digital_signature=not is_authority,
         key_cert_sign=is_authority,
@@ -92,7 +108,9 @@ class Server(ThreadingHTTPServer):
         """Ignore errors: a client ends a handshake that it does not trust, and an answer that is too long."""
 
     def __enter__(self) -> Server:
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        threading.Thread(
+            target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        ).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -104,7 +122,9 @@ class Server(ThreadingHTTPServer):
         return int(self.server_address[1])
 
 
-def json_server(respond: Callable[[str, Mapping[str, str], bytes], tuple[int, object, Mapping[str, str]]]) -> Server:
+def json_server(
+    respond: Callable[[str, Mapping[str, str], bytes], tuple[int, object, Mapping[str, str]]],
+) -> Server:
     """Return a running server of POST requests: `respond` gets path, headers (names in lower case) and body.
 
     It returns the status, the JSON document and more headers. The status 0 closes the connection without a response.
@@ -132,7 +152,9 @@ def json_server(respond: Callable[[str, Mapping[str, str], bytes], tuple[int, ob
 def forward(handler: BaseHTTPRequestHandler, address: str) -> None:
     """Answer a request with the response of another server: "http://127.0.0.1:1"."""
     upstream = urlsplit(address)
-    with closing(http.client.HTTPConnection(upstream.hostname or "", upstream.port, timeout=30)) as connection:
+    with closing(
+        http.client.HTTPConnection(upstream.hostname or "", upstream.port, timeout=30)
+    ) as connection:
         body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
         headers = {k: v for k, v in handler.headers.items() if k.lower() not in NOT_FORWARDED}
         connection.request(handler.command, handler.path, body or None, headers)

@@ -77,7 +77,9 @@ class FakeServer:
                     return  # the client gave up
                 query = {name: values[0] for name, values in parse_qs(place.query).items()}
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                fake.seen.append(Seen(f"{self.command} {place.path}", query, headers, json.loads(sent or "null")))
+                fake.seen.append(
+                    Seen(f"{self.command} {place.path}", query, headers, json.loads(sent or "null"))
+                )
                 say = fake.says.pop(0)
                 if say.kind == "hang":
                     fake._released.wait(30)
@@ -97,7 +99,11 @@ class FakeServer:
                 if say.kind == "drip_headers":
                     fake._drip(self, b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 60_000)
                     return
-                headers = {"Content-Type": "application/json", **say.headers, "Content-Length": str(len(raw))}
+                headers = {
+                    "Content-Type": "application/json",
+                    **say.headers,
+                    "Content-Length": str(len(raw)),
+                }
                 for name, value in headers.items():
                     self.send_header(name, value)
                 self.end_headers()

@@ -18,7 +18,11 @@ ENVIRON = {
     "PATH": os.environ["PATH"],
     "HOME": "/nonexistent",
     "GIT_CONFIG_NOSYSTEM": "1",
-    **{f"GIT_{who}_{what}": "a@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+    **{
+        f"GIT_{who}_{what}": "a@example.com"
+        for who in ("AUTHOR", "COMMITTER")
+        for what in ("NAME", "EMAIL")
+    },
 }
 SERVED = "[uploadpack]\n\tallowFilter = true\n\tallowAnySHA1InWant = true\n[core]\n\tprotectNTFS = false\n"
 
@@ -48,19 +52,28 @@ class Origin:
                 folders.setdefault(folder, {})[rest] = content
             else:
                 lines.append(f"100644 blob {self.blob(content)}\t{path}")
-        lines += [f"040000 tree {self.tree(inside)}\t{folder}" for folder, inside in folders.items()]
+        lines += [
+            f"040000 tree {self.tree(inside)}\t{folder}" for folder, inside in folders.items()
+        ]
         return self.git("commit-tree", "-m", "Change files", self.tree({}, *lines))
 
     def import_files(self, files: Mapping[str, bytes]) -> str:
         """Commit many files, in any folders, by one process, and return the commit's id."""
-        parts = [b"commit refs/heads/imported\ncommitter a <a@example.com> 0 +0000\ndata 0\ndeleteall\n"]
+        parts = [
+            b"commit refs/heads/imported\ncommitter a <a@example.com> 0 +0000\ndata 0\ndeleteall\n"
+        ]
         for path, content in files.items():
-            parts.append(b"M 100644 inline %s\ndata %d\n%s\n" % (path.encode(), len(content), content))
+            parts.append(
+                b"M 100644 inline %s\ndata %d\n%s\n" % (path.encode(), len(content), content)
+            )
         self.git("fast-import", "--quiet", "--force", stdin=b"".join(parts))
         return self.git("rev-parse", "refs/heads/imported")
 
     def tree(self, files: Mapping[str, bytes], *entries: str) -> str:
-        lines = [*entries, *(f"100644 blob {self.blob(content)}\t{path}" for path, content in files.items())]
+        lines = [
+            *entries,
+            *(f"100644 blob {self.blob(content)}\t{path}" for path, content in files.items()),
+        ]
         return self.git("mktree", "-z", stdin="".join(f"{line}\0" for line in lines).encode())
 
     def blob(self, content: bytes) -> str:
@@ -76,7 +89,9 @@ class GitServer:
     """
 
     def __init__(self, folder: Path, *, token: str) -> None:
-        self.mode: Literal["serve", "redirect", "unavailable", "hang", "stall", "slow", "trickle"] = "serve"
+        self.mode: Literal[
+            "serve", "redirect", "unavailable", "hang", "stall", "slow", "trickle"
+        ] = "serve"
         self.change_request: Callable[[bytes], bytes] = bytes
         self.change_response: Callable[[bytes], bytes] = bytes
         self.redirect_to = ""
@@ -146,11 +161,19 @@ class GitServer:
                     "REQUEST_METHOD": self.command,
                 }
                 ran = subprocess.run(
-                    ["git", "http-backend"], env=variables, input=body, stdout=subprocess.PIPE, check=False
+                    ["git", "http-backend"],
+                    env=variables,
+                    input=body,
+                    stdout=subprocess.PIPE,
+                    check=False,
                 )
                 head, _, content = ran.stdout.partition(b"\r\n\r\n")
                 headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
-                self.answer(int(headers.pop("Status", "200").split()[0]), server.change_response(content), headers)
+                self.answer(
+                    int(headers.pop("Status", "200").split()[0]),
+                    server.change_response(content),
+                    headers,
+                )
 
             def answer(self, status: int, content: bytes, headers: Mapping[str, str]) -> None:
                 server.sent_bytes += len(content)

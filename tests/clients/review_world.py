@@ -46,12 +46,19 @@ COMMENTS = f"/repos/{REPOSITORY}/pulls/{NUMBER}/comments"
 
 
 def github_settings(base_url: str, token: str = TOKEN) -> GithubSettings:
-    return GithubSettings(token=SecretStr(token), webhook_secret=SecretStr("sixteen bytes at least"), base_url=base_url)
+    return GithubSettings(
+        token=SecretStr(token),
+        webhook_secret=SecretStr("sixteen bytes at least"),
+        base_url=base_url,
+    )
 
 
 def seed_pull_request(sandbox: Sandbox, *, head: str = HEAD) -> None:
     payload = recorded.load("pull_request.opened").payload
-    shown: dict[str, Any] = {**payload["pull_request"], "head": {**payload["pull_request"]["head"], "sha": head}}
+    shown: dict[str, Any] = {
+        **payload["pull_request"],
+        "head": {**payload["pull_request"]["head"], "sha": head},
+    }
     sandbox.state.seed("pull_request", {**payload, "pull_request": shown}, files=FILES)
 
 
@@ -62,7 +69,14 @@ def connect_to(sandbox: Sandbox, *, timeout_s: float = 15.0) -> GithubApi:
 
 def inline(line: int, **known: Any) -> InlineComment:
     """A comment on a line of `a.py`, whose key is "f" and the line."""
-    plain = {"key": f"f{line}", "path": "a.py", "side": "RIGHT", "start_line": None, "line": line, "body": "Wrong."}
+    plain = {
+        "key": f"f{line}",
+        "path": "a.py",
+        "side": "RIGHT",
+        "start_line": None,
+        "line": line,
+        "body": "Wrong.",
+    }
     return InlineComment(**{**plain, **known})
 
 
@@ -90,11 +104,17 @@ class ReviewWorld:
             dry_run=dry_run,
         )
 
-    def review(self, *comments: InlineComment, is_retry: bool = False, commit: str = HEAD) -> Outcome:
-        return self.writer().ensure_review(NUMBER, EnsureReview(commit, comments), is_retry=is_retry)
+    def review(
+        self, *comments: InlineComment, is_retry: bool = False, commit: str = HEAD
+    ) -> Outcome:
+        return self.writer().ensure_review(
+            NUMBER, EnsureReview(commit, comments), is_retry=is_retry
+        )
 
     def reply(self, comment_id: int, key: str = "fixed", *, is_retry: bool = False) -> Outcome:
-        return self.writer().ensure_reply(NUMBER, EnsureReply(comment_id, key, "Fixed."), is_retry=is_retry)
+        return self.writer().ensure_reply(
+            NUMBER, EnsureReply(comment_id, key, "Fixed."), is_retry=is_retry
+        )
 
     @property
     def pull(self) -> Conversation:

@@ -105,7 +105,9 @@ def test_error_that_a_fixed_question_gets_too_is_the_accounts_until_the_named_da
         ("You spent 100.04 USD of 100", "You spent 100.05 USD of 100"),
     ],
 )
-def test_error_of_the_account_without_a_date_waits_as_a_rejected_key(asker: Asker, first: str, second: str) -> None:
+def test_error_of_the_account_without_a_date_waits_as_a_rejected_key(
+    asker: Asker, first: str, second: str
+) -> None:
     with pytest.raises(DependencyDown) as caught:
         asker.ask(rejected(first), rejected(second))
     assert not isinstance(caught.value, AccountLimited)
@@ -122,7 +124,9 @@ def test_error_of_the_account_without_a_date_waits_as_a_rejected_key(asker: Aske
         (TOO_LONG, Say(kind="drop")),
     ],
 )
-def test_error_that_a_fixed_question_does_not_get_is_the_prompts(asker: Asker, message: str, probe: Say) -> None:
+def test_error_that_a_fixed_question_does_not_get_is_the_prompts(
+    asker: Asker, message: str, probe: Say
+) -> None:
     with pytest.raises(Permanent, match="shorten or correct it"):
         asker.ask(rejected(message), probe)
 
@@ -161,7 +165,9 @@ def test_another_error_within_the_minute_is_asked_about_after_it(asker: Asker) -
     asker.now += timedelta(seconds=20)
     with pytest.raises(Permanent):  # the same error has the same cause
         asker.ask(rejected(TOO_LONG.replace("212345", "300000")))
-    with pytest.raises(Retryable, match=r"may be the account's: asked again at 12:01:00 UTC$") as caught:
+    with pytest.raises(
+        Retryable, match=r"may be the account's: asked again at 12:01:00 UTC$"
+    ) as caught:
         asker.ask(rejected(USAGE_LIMIT))
     assert not isinstance(caught.value, DependencyDown)
     assert caught.value.not_before == NOON + timedelta(minutes=1)

@@ -13,7 +13,14 @@ import pytest
 
 from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor, WriteGuard
 from hls_handler.clients.hooks import GithubHooks
-from hls_handler.errors import DependencyDown, HlsError, LeaseLost, PayloadError, Permanent, Retryable
+from hls_handler.errors import (
+    DependencyDown,
+    HlsError,
+    LeaseLost,
+    PayloadError,
+    Permanent,
+    Retryable,
+)
 from tests.clients.fake_server import FakeServer, Say
 from tests.clients.review_world import NOON, TOKEN, github_settings
 
@@ -50,7 +57,10 @@ def test_failure_of_github_sends_one_request_and_raises_dependency_down(
 @pytest.mark.parametrize("kind", ["hang", "drip", "drip_headers"])
 @pytest.mark.parametrize(("is_write", "waits_s"), [(False, None), (True, 60)])
 def test_request_ends_at_its_limit_also_while_bytes_arrive(
-    server: FakeServer, kind: Literal["hang", "drip", "drip_headers"], is_write: bool, waits_s: int | None
+    server: FakeServer,
+    kind: Literal["hang", "drip", "drip_headers"],
+    is_write: bool,
+    waits_s: int | None,
 ) -> None:
     server.says = [Say(body={"text": "x" * 1000}, kind=kind)]
     with (
@@ -59,7 +69,9 @@ def test_request_ends_at_its_limit_also_while_bytes_arrive(
     ):
         write(api) if is_write else api.get(ISSUE, object)
     # A write is not repeated before it must have ended.
-    assert caught.value.not_before == (None if waits_s is None else NOON + timedelta(seconds=waits_s))
+    assert caught.value.not_before == (
+        None if waits_s is None else NOON + timedelta(seconds=waits_s)
+    )
     assert not caught.value.applies_to_all_calls
     assert caught.value.may_have_succeeded == is_write
 
@@ -70,14 +82,17 @@ def test_write_that_was_never_sent_cannot_have_succeeded() -> None:
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     with (
         closing(GithubApi(github_settings(url), now=lambda: NOON)) as api,
-        pytest.raises(DependencyDown, match=rf"^POST {ISSUE}: no answer: Connection refused$") as caught,
+        pytest.raises(
+            DependencyDown, match=rf"^POST {ISSUE}: no answer: Connection refused$"
+        ) as caught,
     ):
         write(api)
     assert not caught.value.may_have_succeeded
 
 
 @pytest.mark.parametrize(
-    ("status", "may_have_succeeded"), [(422, False), (429, False), (502, True), (202, True), (103, True)]
+    ("status", "may_have_succeeded"),
+    [(422, False), (429, False), (502, True), (202, True), (103, True)],
 )
 def test_write_may_have_succeeded_after_a_response_of_a_gateway(
     api: GithubApi, server: FakeServer, status: int, may_have_succeeded: bool
@@ -98,8 +113,14 @@ def test_redirect_to_a_moved_resource_is_not_followed(api: GithubApi, server: Fa
     assert server.calls == [f"GET {ISSUE}", f"POST {ISSUE}"]
 
 
-def test_find_distinguishes_404_of_github_from_404_of_a_proxy(api: GithubApi, server: FakeServer) -> None:
-    server.says = [Say(404, {"message": "Not Found"}), Say(404, b"a proxy's page"), Say(404, {"error": "no route"})]
+def test_find_distinguishes_404_of_github_from_404_of_a_proxy(
+    api: GithubApi, server: FakeServer
+) -> None:
+    server.says = [
+        Say(404, {"message": "Not Found"}),
+        Say(404, b"a proxy's page"),
+        Say(404, {"error": "no route"}),
+    ]
     assert api.find(ISSUE, object) is None
     for _ in range(2):
         with pytest.raises(DependencyDown, match="404 Not Found: not a response of GitHub's API"):
@@ -119,16 +140,29 @@ def test_a_list_is_read_to_its_end(
     api: GithubApi, server: FakeServer, pages: list[int], links: list[str | None]
 ) -> None:
     headers = [{"Link": f'<x?page=2>; rel="{link}"'} if link else {} for link in links]
-    server.says = [Say(body=[7] * size, headers=one) for size, one in zip(pages, headers, strict=True)]
+    server.says = [
+        Say(body=[7] * size, headers=one) for size, one in zip(pages, headers, strict=True)
+    ]
     assert len(list(api.items(FILES, tuple[int, ...], max_pages=9))) == sum(pages)
-    assert [seen.query for seen in server.seen] == [{"per_page": "100", "page": str(n + 1)} for n in range(len(pages))]
+    assert [seen.query for seen in server.seen] == [
+        {"per_page": "100", "page": str(n + 1)} for n in range(len(pages))
+    ]
 
 
 def test_quota_is_read_from_every_response_and_every_request_is_counted(
     api: GithubApi, server: FakeServer, meter: RateLimitMonitor
 ) -> None:
-    quota = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "4990", "X-RateLimit-Reset": "1795176000"}
-    server.says = [Say(headers=quota), Say(kind="drop"), Say(500), Say(headers={**quota, "X-RateLimit-Reset": "9e30"})]
+    quota = {
+        "X-RateLimit-Limit": "5000",
+        "X-RateLimit-Remaining": "4990",
+        "X-RateLimit-Reset": "1795176000",
+    }
+    server.says = [
+        Say(headers=quota),
+        Say(kind="drop"),
+        Say(500),
+        Say(headers={**quota, "X-RateLimit-Reset": "9e30"}),
+    ]
     assert meter.rate_limit == RateLimit(None, None, None)
     api.get(ISSUE, object)
     expected = RateLimit(5000, 4990, datetime(2026, 11, 20, 12, 0, tzinfo=UTC))
@@ -143,7 +177,11 @@ def test_quota_is_read_from_every_response_and_every_request_is_counted(
 
 @pytest.mark.parametrize(
     "say",
-    [Say(401, {"message": f"Bad credentials {TOKEN}"}), Say(200, f'{{"{TOKEN}'.encode()), Say(kind="drop")],
+    [
+        Say(401, {"message": f"Bad credentials {TOKEN}"}),
+        Say(200, f'{{"{TOKEN}'.encode()),
+        Say(kind="drop"),
+    ],
     ids=["401", "invalid", "drop"],
 )
 def test_no_error_shows_the_token(api: GithubApi, server: FakeServer, say: Say) -> None:
@@ -155,7 +193,9 @@ def test_no_error_shows_the_token(api: GithubApi, server: FakeServer, say: Say) 
 
 
 @pytest.mark.parametrize("checks", [1, 2], ids=["before the head", "between head and body"])
-def test_write_after_a_lost_lease_never_reaches_github(api: GithubApi, server: FakeServer, checks: int) -> None:
+def test_write_after_a_lost_lease_never_reaches_github(
+    api: GithubApi, server: FakeServer, checks: int
+) -> None:
     left = [None] * (checks - 1)
 
     def check_lease() -> None:
@@ -171,7 +211,9 @@ def test_write_after_a_lost_lease_never_reaches_github(api: GithubApi, server: F
     assert server.calls == [f"GET {ISSUE}"] * 2
 
 
-def test_method_of_pygithub_that_needs_two_requests_is_an_error(api: GithubApi, server: FakeServer) -> None:
+def test_method_of_pygithub_that_needs_two_requests_is_an_error(
+    api: GithubApi, server: FakeServer
+) -> None:
     server.says = [Say(body={"number": 7})]
     with pytest.raises(RuntimeError, match="a second request for GET /repos/o/r/issues/7: POST "):
         api.change(
@@ -192,11 +234,18 @@ def read_payload(api: GithubApi, server: FakeServer, body: bytes, status: int = 
 
 
 @pytest.mark.parametrize("payload", [b'{"x": 1e400}', '{"x": "é"}'.encode()])
-def test_payload_is_returned_as_github_sent_it(api: GithubApi, server: FakeServer, payload: bytes) -> None:
-    assert read_payload(api, server, b'{"id": 5, "request": {"headers": {}, "payload": %s}}' % payload) == payload
+def test_payload_is_returned_as_github_sent_it(
+    api: GithubApi, server: FakeServer, payload: bytes
+) -> None:
+    assert (
+        read_payload(api, server, b'{"id": 5, "request": {"headers": {}, "payload": %s}}' % payload)
+        == payload
+    )
 
 
-@pytest.mark.parametrize(("body", "status"), [(b'{"request": {"payload": null}}', 200), (b'{"message": "no"}', 404)])
+@pytest.mark.parametrize(
+    ("body", "status"), [(b'{"request": {"payload": null}}', 200), (b'{"message": "no"}', 404)]
+)
 def test_payload_that_github_does_not_keep_is_an_error(
     api: GithubApi, server: FakeServer, body: bytes, status: int
 ) -> None:

@@ -27,14 +27,24 @@ def test_the_web_pages_belong_to_the_api(base_url: str, web: str) -> None:
 
 
 def test_the_app_of_the_manifest_is_not_public() -> None:
-    manifest = make_manifest(name="my-hls", homepage="https://h", redirect_url="http://r", webhook_url="https://w")
-    assert (manifest["public"], manifest["hook_attributes"]) == (False, {"url": "https://w", "active": True})
+    manifest = make_manifest(
+        name="my-hls", homepage="https://h", redirect_url="http://r", webhook_url="https://w"
+    )
+    assert (manifest["public"], manifest["hook_attributes"]) == (
+        False,
+        {"url": "https://w", "active": True},
+    )
 
 
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault(effect="status", status=302, headers={"Location": "https://elsewhere.example"}, times=None),
+        Fault(
+            effect="status",
+            status=302,
+            headers={"Location": "https://elsewhere.example"},
+            times=None,
+        ),
         Fault(effect="status", status=404, body="<html>no API</html>", times=None),
     ],
     ids=["redirect", "not GitHub"],

@@ -19,7 +19,9 @@ from tests.contracts.github import violations
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 BEGUN = CommitCheck(SHA, "guid-1")
-DONE = EnsureCheck(SHA, "success", "2 of 2 files reviewed", "All of it.", "2 of 2 files reviewed; 0.0123 USD")
+DONE = EnsureCheck(
+    SHA, "success", "2 of 2 files reviewed", "All of it.", "2 of 2 files reviewed; 0.0123 USD"
+)
 
 
 def do_nothing() -> None:
@@ -61,22 +63,38 @@ def statuses(world: World) -> list[tuple[str, str, str]]:
 
 
 def many(count: int) -> tuple[Annotation, ...]:
-    return tuple(Annotation("area.py", n, n, "warning", f"Title {n}", f"Message {n}") for n in range(1, count + 1))
+    return tuple(
+        Annotation("area.py", n, n, "warning", f"Title {n}", f"Message {n}")
+        for n in range(1, count + 1)
+    )
 
 
 def test_check_run_of_an_app_begins_and_ends(world: World, app: Github) -> None:
     begun = checks(app).begin(BEGUN)
     (run,) = runs(world)
     assert begun.check_run_id == run["id"]
-    assert (run["name"], run["external_id"], run["status"]) == ("HLS review", "guid-1", "in_progress")
-    ended = checks(app).end(CommitCheck(SHA, "guid-1", begun.check_run_id, is_shown=True, is_new=False), DONE)
+    assert (run["name"], run["external_id"], run["status"]) == (
+        "HLS review",
+        "guid-1",
+        "in_progress",
+    )
+    ended = checks(app).end(
+        CommitCheck(SHA, "guid-1", begun.check_run_id, is_shown=True, is_new=False), DONE
+    )
     (run,) = runs(world)
     assert (run["status"], run["conclusion"]) == ("completed", "success")
-    assert (run["output"]["title"], run["output"]["summary"]) == ("2 of 2 files reviewed", "All of it.")
-    assert ended == WrittenCheck(run["id"], f"{world.sandbox.page_url}{REPOSITORY}/runs/{run['id']}")
+    assert (run["output"]["title"], run["output"]["summary"]) == (
+        "2 of 2 files reviewed",
+        "All of it.",
+    )
+    assert ended == WrittenCheck(
+        run["id"], f"{world.sandbox.page_url}{REPOSITORY}/runs/{run['id']}"
+    )
 
 
-def test_check_that_waits_for_the_budget_says_until_when(world: World, app: Github, token: Github) -> None:
+def test_check_that_waits_for_the_budget_says_until_when(
+    world: World, app: Github, token: Github
+) -> None:
     begun = checks(app).begin(BEGUN)
     shown = CommitCheck(SHA, "guid-1", begun.check_run_id, is_shown=True, is_new=False)
     assert checks(app).begin(shown, waits_until=NOON) == WrittenCheck(begun.check_run_id, begun.url)
@@ -87,7 +105,9 @@ def test_check_that_waits_for_the_budget_says_until_when(world: World, app: Gith
     assert statuses(world) == [("HLS review", "pending", title)]
 
 
-def test_check_that_waits_for_claude_says_by_when_it_is_tried_again(world: World, app: Github) -> None:
+def test_check_that_waits_for_claude_says_by_when_it_is_tried_again(
+    world: World, app: Github
+) -> None:
     checks(app).begin(BEGUN, waits_until=NOON, is_claude_down=True)
     (run,) = runs(world)
     title = "Claude does not answer; the review is tried again by 2026-11-20 12:00 UTC"
@@ -102,14 +122,20 @@ def test_annotations_are_sent_in_requests_of_fifty_and_not_twice(world: World, a
         for request in world.sandbox.requests.all("github")
         if isinstance(request.body, dict) and "output" in request.body
     ]
-    assert sent == [("POST", 50, "in_progress"), ("PATCH", 50, "in_progress"), ("PATCH", 20, "completed")]
+    assert sent == [
+        ("POST", 50, "in_progress"),
+        ("PATCH", 50, "in_progress"),
+        ("PATCH", 20, "completed"),
+    ]
     checks(app).end(CommitCheck(SHA, "guid-1", written.check_run_id, is_new=False), action)
     (run,) = runs(world)
     assert [one["start_line"] for one in run["annotations"]] == list(range(1, 121))
     assert run["conclusion"] == "neutral"
 
 
-def test_first_hundred_annotations_of_a_check_are_read_in_one_request(world: World, app: Github) -> None:
+def test_first_hundred_annotations_of_a_check_are_read_in_one_request(
+    world: World, app: Github
+) -> None:
     action = EnsureCheck(SHA, "failure", "Reviewed", "Text.", "Text.", many(101))
     written = checks(app).end(BEGUN, action)
     assert written.check_run_id is not None
@@ -128,7 +154,10 @@ def test_long_texts_are_truncated_visibly(world: World, app: Github, token: Gith
     assert len(run["output"]["summary"]) <= 65_535
     assert "*The middle of this summary was left out" in run["output"]["summary"]
     assert run["output"]["title"] == "T" * 254 + "…"
-    assert (len(run["annotations"][0]["title"]), len(run["annotations"][0]["message"])) == (255, 60_000)
+    assert (len(run["annotations"][0]["title"]), len(run["annotations"][0]["message"])) == (
+        255,
+        60_000,
+    )
     checks(token).end(BEGUN, action)
     assert statuses(world) == [(CHECK_NAME, "success", "d" * 139 + "…")]
 
@@ -141,7 +170,9 @@ def test_commit_status_of_a_token_has_no_neutral(
     world: World, token: Github, conclusion: Conclusion, state: str
 ) -> None:
     assert checks(token).begin(BEGUN) == WrittenCheck(state="pending")
-    ended = checks(token).end(BEGUN, EnsureCheck(SHA, conclusion, "Title", "Summary", "1 of 2 files reviewed"))
+    ended = checks(token).end(
+        BEGUN, EnsureCheck(SHA, conclusion, "Title", "Summary", "1 of 2 files reviewed")
+    )
     assert ended == WrittenCheck(state=state)
     assert statuses(world) == [
         ("HLS review", "pending", "The review is in progress"),
@@ -152,7 +183,9 @@ def test_commit_status_of_a_token_has_no_neutral(
 def test_commit_that_settings_exempt_is_neutral_and_with_a_token_a_success(
     world: World, app: Github, token: Github
 ) -> None:
-    action = EnsureCheck(SHA, "neutral", "Not reviewed", "Text.", "Not reviewed: a bot", is_exempt=True)
+    action = EnsureCheck(
+        SHA, "neutral", "Not reviewed", "Text.", "Not reviewed: a bot", is_exempt=True
+    )
     checks(app).end(CommitCheck(SHA, "guid"), action)
     checks(token).end(CommitCheck(SHA, "guid"), action)
     assert [run["conclusion"] for run in runs(world)] == ["neutral"]

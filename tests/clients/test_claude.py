@@ -49,7 +49,14 @@ PROMPT = Prompt(
 RENDERED = RenderedPrompt(PROMPT, "You help.", "What now?", IssueResponse.model_json_schema())
 REPLY = {"worth_saying": True, "sources": [], "answer": "Upgrade.", "certain": False}
 GOOD = json.dumps(REPLY)
-USAGE = Usage("claude-haiku-5-5", input_tokens=1000, output_tokens=1000, cost_usd=0.0006, output_usd=0.0005, took_s=2.5)
+USAGE = Usage(
+    "claude-haiku-5-5",
+    input_tokens=1000,
+    output_tokens=1000,
+    cost_usd=0.0006,
+    output_usd=0.0005,
+    took_s=2.5,
+)
 Build = Callable[..., Provider]
 
 
@@ -69,7 +76,10 @@ def message(text: str, *, stop_reason: str | None = "end_turn", **more: Any) -> 
 
 
 def error(kind: str, text: str, **details: Any) -> dict[str, Any]:
-    return {"type": "error", "error": {"type": kind, "message": text, **({"details": details} if details else {})}}
+    return {
+        "type": "error",
+        "error": {"type": kind, "message": text, **({"details": details} if details else {})},
+    }
 
 
 class Clock:
@@ -88,7 +98,9 @@ def build(server: FakeServer) -> Iterator[Build]:
     clients: list[Provider] = []
 
     def make(**changes: Any) -> Provider:
-        settings = ClaudeSettings(**{"api_key": SecretStr(KEY), "base_url": server.url, "max_tokens": 4000, **changes})
+        settings = ClaudeSettings(
+            **{"api_key": SecretStr(KEY), "base_url": server.url, "max_tokens": 4000, **changes}
+        )
         clients.append(Provider(settings, settings, connect, clock=Clock(), now=lambda: NOON))
         return clients[-1]
 
@@ -113,29 +125,42 @@ def test_valid_reply_is_returned_with_its_usage(build: Build, server: FakeServer
     )
 
 
-def test_rule_11_the_request_is_what_the_api_expects_and_has_no_tools(build: Build, server: FakeServer) -> None:
+def test_rule_11_the_request_is_what_the_api_expects_and_has_no_tools(
+    build: Build, server: FakeServer
+) -> None:
     ask(build, server, Say(body=message(GOOD)))
     assert server.calls == ["POST /v1/messages"]
     assert [seen.body for seen in server.seen] == [
         {
             "model": "claude-haiku-5-5",
             "max_tokens": 4000,
-            "system": [{"type": "text", "text": "You help.", "cache_control": {"type": "ephemeral"}}],
+            "system": [
+                {"type": "text", "text": "You help.", "cache_control": {"type": "ephemeral"}}
+            ],
             "messages": [{"role": "user", "content": "What now?"}],
             "output_config": {
-                "format": {"type": "json_schema", "schema": request_schema(IssueResponse.model_json_schema())}
+                "format": {
+                    "type": "json_schema",
+                    "schema": request_schema(IssueResponse.model_json_schema()),
+                }
             },
         }
     ]
     assert server.seen[0].headers["authorization"] == f"Bearer {KEY}"
 
 
-def test_model_max_tokens_and_effort_of_the_prompt_override_settings(build: Build, server: FakeServer) -> None:
+def test_model_max_tokens_and_effort_of_the_prompt_override_settings(
+    build: Build, server: FakeServer
+) -> None:
     prompt = replace(PROMPT, model="claude-opus-5-5", max_tokens=900, effort="low")
     rendered = replace(RENDERED, prompt=prompt)
     ask(build, server, Say(body=message(GOOD)), rendered=rendered)
     asked = server.seen[0].body
-    assert (asked["model"], asked["max_tokens"], asked["output_config"]["effort"]) == ("claude-opus-5-5", 900, "low")
+    assert (asked["model"], asked["max_tokens"], asked["output_config"]["effort"]) == (
+        "claude-opus-5-5",
+        900,
+        "low",
+    )
     assert build().model_for(rendered) == "claude-opus-5-5"
     assert build().model_for(RENDERED) == "claude-haiku-5-5"
     retired = replace(prompt, model="claude-3-5-sonnet-20241022")
@@ -169,7 +194,9 @@ def test_reply_that_was_cut_off_or_refused_is_unusable_even_if_valid(
     assert answer == UnusableReply("issues/respond@3f9c2a", why, problem, GOOD, USAGE)
 
 
-def test_invalid_reply_with_an_unknown_stop_reason_names_it(build: Build, server: FakeServer) -> None:
+def test_invalid_reply_with_an_unknown_stop_reason_names_it(
+    build: Build, server: FakeServer
+) -> None:
     answer = ask(build, server, Say(body=message("Let me", stop_reason="pause_turn")))
     problem = "Claude stopped without a reply (pause_turn)"
     assert answer == UnusableReply("issues/respond@3f9c2a", "stopped", problem, "Let me", USAGE)
@@ -183,7 +210,9 @@ def test_cached_tokens_are_counted_separately(build: Build, server: FakeServer) 
         "cache_read_input_tokens": 3000,
     }
     answer = ask(build, server, Say(body=message(GOOD, usage=usage)))
-    assert answer.usage == Usage("claude-haiku-5-5", 10, 0, 2000, 3000, 0.000281, 2.5, output_usd=0.0)
+    assert answer.usage == Usage(
+        "claude-haiku-5-5", 10, 0, 2000, 3000, 0.000281, 2.5, output_usd=0.0
+    )
 
 
 ESTIMATE = Usage(
@@ -200,7 +229,10 @@ ESTIMATE = Usage(
 @pytest.mark.parametrize(
     "usage",
     [
-        *({"input_tokens": 10, "output_tokens": 10, "cache_read_input_tokens": count} for count in (-1, 2**63)),
+        *(
+            {"input_tokens": 10, "output_tokens": 10, "cache_read_input_tokens": count}
+            for count in (-1, 2**63)
+        ),
         {"input_tokens": 10, "output_tokens": 10**30},
         {"input_tokens": 10},
         None,
@@ -214,8 +246,12 @@ def test_reply_with_an_impossible_usage_is_used_and_has_an_upper_estimate(
     assert answer.usage == ESTIMATE
 
 
-@pytest.mark.parametrize("body", [message("x" * 5_000_000), b" " * 144_385], ids=["long text", "one byte too many"])
-def test_reply_over_the_limit_of_bytes_is_unusable(build: Build, server: FakeServer, body: object) -> None:
+@pytest.mark.parametrize(
+    "body", [message("x" * 5_000_000), b" " * 144_385], ids=["long text", "one byte too many"]
+)
+def test_reply_over_the_limit_of_bytes_is_unusable(
+    build: Build, server: FakeServer, body: object
+) -> None:
     assert ask(build, server, Say(body=body)) == UnusableReply(
         "issues/respond@3f9c2a",
         "oversized",
@@ -228,7 +264,9 @@ def test_reply_over_the_limit_of_bytes_is_unusable(build: Build, server: FakeSer
 # --- replies that do not validate ------------------------------------------------------------------------------------
 
 
-def test_second_request_contains_first_reply_and_its_problems(build: Build, server: FakeServer) -> None:
+def test_second_request_contains_first_reply_and_its_problems(
+    build: Build, server: FakeServer
+) -> None:
     first = ask(build, server, Say(body=message('{"answer": 1}')))
     assert isinstance(first, UnusableReply)
     assert (first.why, first.text, first.usage) == ("invalid", '{"answer": 1}', USAGE)
@@ -263,7 +301,9 @@ def failure(build: Build, server: FakeServer, say: Say, **settings: Any) -> Step
 
 
 @pytest.mark.parametrize("headers", [{}, {"Content-Encoding": "gzip"}], ids=["plain", "compressed"])
-def test_error_response_is_read_up_to_a_limit(build: Build, server: FakeServer, headers: dict[str, str]) -> None:
+def test_error_response_is_read_up_to_a_limit(
+    build: Build, server: FakeServer, headers: dict[str, str]
+) -> None:
     body = json.dumps(error("api_error", "x" * 10_000_000)).encode()
     say = Say(500, gzip.compress(body, 1) if headers else body, headers)
     del body
@@ -278,10 +318,23 @@ def test_error_response_is_read_up_to_a_limit(build: Build, server: FakeServer, 
 @pytest.mark.parametrize(
     ("say", "text", "remedy", "wait_s"),
     [
-        (Say(500, error("api_error", "Oops")), "500 to issues/respond@3f9c2a: Oops", "status.claude.com", None),
-        (Say(429, error("rate_limit_error", "Slow down"), {"retry-after": "5400"}), "429", "requests_per_second", 5400),
         (
-            Say(400, error("invalid_request_error", "Your credit balance is too low to access the API.")),
+            Say(500, error("api_error", "Oops")),
+            "500 to issues/respond@3f9c2a: Oops",
+            "status.claude.com",
+            None,
+        ),
+        (
+            Say(429, error("rate_limit_error", "Slow down"), {"retry-after": "5400"}),
+            "429",
+            "requests_per_second",
+            5400,
+        ),
+        (
+            Say(
+                400,
+                error("invalid_request_error", "Your credit balance is too low to access the API."),
+            ),
             "credit balance is too low",
             "add credit",
             None,
@@ -292,7 +345,12 @@ def test_error_response_is_read_up_to_a_limit(build: Build, server: FakeServer, 
             "raise the spend limit",
             None,
         ),
-        (Say(401, error("authentication_error", f"invalid x-api-key {KEY}")), "x-api-key ***", "claude.api_key", None),
+        (
+            Say(401, error("authentication_error", f"invalid x-api-key {KEY}")),
+            "x-api-key ***",
+            "claude.api_key",
+            None,
+        ),
         (
             Say(404, error("not_found_error", "model: claude-haiku-5-5")),
             "404 to issues/respond@3f9c2a: model: claude-haiku-5-5 (model claude-haiku-5-5)",
@@ -309,7 +367,9 @@ def test_error_response_is_read_up_to_a_limit(build: Build, server: FakeServer, 
             None,
         ),
     ],
-    ids=lambda value: f"{value.status} {str(value.body)[:60]} {value.headers}" if isinstance(value, Say) else "",
+    ids=lambda value: (
+        f"{value.status} {str(value.body)[:60]} {value.headers}" if isinstance(value, Say) else ""
+    ),
 )
 def test_failure_of_claude_raises_dependency_down_with_remedy(
     build: Build, server: FakeServer, say: Say, text: str, remedy: str, wait_s: float | None
@@ -317,13 +377,17 @@ def test_failure_of_claude_raises_dependency_down_with_remedy(
     down = failure(build, server, say, timeout_s=0.2 if say.kind == "hang" else 60)
     assert isinstance(down, DependencyDown)
     assert down.dependency == "claude"
-    assert down.may_have_succeeded == (say.kind != "answer" or say.status == 200)  # it may have been billed
+    assert down.may_have_succeeded == (
+        say.kind != "answer" or say.status == 200
+    )  # it may have been billed
     assert text in str(down)
     assert remedy in down.remedy
     assert down.not_before == (None if wait_s is None else NOON + timedelta(seconds=wait_s))
 
 
-@pytest.mark.parametrize("body", [b" " * 1000, json.dumps(message(GOOD)).encode()], ids=["blanks", "reply"])
+@pytest.mark.parametrize(
+    "body", [b" " * 1000, json.dumps(message(GOOD)).encode()], ids=["blanks", "reply"]
+)
 def test_response_that_is_still_arriving_at_the_limit_is_a_slow_response(
     build: Build, server: FakeServer, body: bytes
 ) -> None:
@@ -333,10 +397,15 @@ def test_response_that_is_still_arriving_at_the_limit_is_a_slow_response(
     assert str(caught.value) == (
         "Claude was still sending its response to issues/respond@3f9c2a after claude.timeout_s (0.3)"
     )
-    assert caught.value.remedy == "raise claude.timeout_s, or choose a faster model; each call may be billed"
+    assert (
+        caught.value.remedy
+        == "raise claude.timeout_s, or choose a faster model; each call may be billed"
+    )
 
 
-def test_headers_that_are_still_arriving_at_the_limit_are_no_answer(build: Build, server: FakeServer) -> None:
+def test_headers_that_are_still_arriving_at_the_limit_are_no_answer(
+    build: Build, server: FakeServer
+) -> None:
     server.says = [Say(kind="drip_headers")]
     with pytest.raises(DependencyDown, match=r"^no answer from Claude") as caught:
         build(timeout_s=0.3).ask(RENDERED)
@@ -347,7 +416,9 @@ def test_refused_connection_raises_dependency_down(build: Build) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    with pytest.raises(DependencyDown, match=r"^no answer from Claude: Connection refused$") as caught:
+    with pytest.raises(
+        DependencyDown, match=r"^no answer from Claude: Connection refused$"
+    ) as caught:
         build(base_url=url).ask(RENDERED)
     assert caught.value.may_have_succeeded is False
 
@@ -356,12 +427,19 @@ def test_refused_connection_raises_dependency_down(build: Build) -> None:
 
 
 def test_lookup_model_returns_lifecycle(build: Build, server: FakeServer) -> None:
-    known = {"id": "claude-haiku-5-5", "type": "model", "lifecycle": "deprecated", "max_tokens": 64_000}
+    known = {
+        "id": "claude-haiku-5-5",
+        "type": "model",
+        "lifecycle": "deprecated",
+        "max_tokens": 64_000,
+    }
     # another provider omits it, or has only the Messages API
     server.says = [Say(body=known), Say(body={"id": "llama-9"}), Say(404, {"detail": "Not Found"})]
     found = [build().lookup_model(model) for model in ("claude-haiku-5-5", "llama-9", "other")]
     assert found == ["deprecated", "active", "unlisted"]
-    assert server.calls == [f"GET /v1/models/{model}" for model in ("claude-haiku-5-5", "llama-9", "other")]
+    assert server.calls == [
+        f"GET /v1/models/{model}" for model in ("claude-haiku-5-5", "llama-9", "other")
+    ]
 
 
 # --- what a call costs, and its id -----------------------------------------------------------------------------------
@@ -372,7 +450,9 @@ def test_lookup_model_returns_lifecycle(build: Build, server: FakeServer) -> Non
     [("def f(a):\n", 10 * 1_000 / 3), ("\u8a08\u7b97", 1.5 * 2_000)],
     ids=["code", "Chinese"],
 )
-def test_upper_estimate_covers_what_a_thousand_repetitions_cost(build: Build, text: str, tokens: float) -> None:
+def test_upper_estimate_covers_what_a_thousand_repetitions_cost(
+    build: Build, text: str, tokens: float
+) -> None:
     client = build()
     without = client.upper_estimate(RENDERED)
     estimate = client.upper_estimate(replace(RENDERED, task=RENDERED.task + text * 1_000))
@@ -419,13 +499,18 @@ def test_a_call_costs_its_list_price(usage: Usage, usd: float) -> None:
 @pytest.mark.parametrize(
     ("usage", "expected"),
     [
-        (Usage("m", input_tokens=900, output_tokens=1_000, output_usd=0.0005), PartialCost(400, 1_000, 0.0002)),
+        (
+            Usage("m", input_tokens=900, output_tokens=1_000, output_usd=0.0005),
+            PartialCost(400, 1_000, 0.0002),
+        ),
         (Usage("m", output_tokens=1_000), PartialCost(400, 1_000, None)),
         (Usage("m"), None),
     ],
     ids=["a part", "stored by version 0.4.1", "from the cache"],
 )
-def test_a_part_of_a_reply_costs_its_share_of_the_output(usage: Usage, expected: PartialCost | None) -> None:
+def test_a_part_of_a_reply_costs_its_share_of_the_output(
+    usage: Usage, expected: PartialCost | None
+) -> None:
     cost = cost_of_output(usage, 400)
     usd = None if cost is None or cost.usd is None else round(cost.usd, 9)
     assert (None if cost is None else replace(cost, usd=usd)) == expected

@@ -17,7 +17,13 @@ from hls_handler.clients.review_threads import REVIEW_THREADS_QUERY
 
 PACKAGE = Path(hls_handler.__file__).parent
 SETUP = "clients/webhook_setup.py"  # of `hls init`
-WRITERS = (SETUP, "clients/checks.py", "clients/comments.py", "clients/reviews.py", "clients/writer.py")
+WRITERS = (
+    SETUP,
+    "clients/checks.py",
+    "clients/comments.py",
+    "clients/reviews.py",
+    "clients/writer.py",
+)
 HTTP_LIBRARIES = {"github", "requests", "urllib3", "httpx", "httpx2", "aiohttp", "anthropic"}
 PLAIN_HTTP = {"http.client", "urllib.request"}  # cli/send.py posts to our own service
 CONNECTION = "clients/connection.py"  # of PyGithub
@@ -67,7 +73,11 @@ def written_in(function: ast.FunctionDef) -> Iterator[tuple[str, str]]:
 
 def writes_of(function: ast.FunctionDef) -> Iterator[ast.Call]:
     for node in ast.walk(function):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "write":
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr == "write"
+        ):
             yield node
 
 
@@ -88,7 +98,14 @@ def test_rule_12_only_these_writes_are_sent_by_path() -> None:
     ]
 
 
-PYGITHUB_READS = {"get_issue", "get_pull", "get_comment", "get_review_comment", "get_check_run", "get_commit"}
+PYGITHUB_READS = {
+    "get_issue",
+    "get_pull",
+    "get_comment",
+    "get_review_comment",
+    "get_check_run",
+    "get_commit",
+}
 """Methods of PyGithub that return an object without a request, because its clients are lazy."""
 
 
@@ -119,12 +136,16 @@ def test_rule_12_only_these_methods_of_pygithub_write() -> None:
 
 
 def test_rule_12_the_only_event_of_a_review_is_comment() -> None:
-    reviews = [ast.unparse(call.args[2]) for name in modules() for call in calls_in(name)["create_review"]]
+    reviews = [
+        ast.unparse(call.args[2]) for name in modules() for call in calls_in(name)["create_review"]
+    ]
     assert reviews == ["'COMMENT'"]
 
 
 def test_rule_12_a_write_to_an_issue_itself_changes_only_its_type() -> None:
-    function = next(one for one in functions("clients/writer.py") if one.name == "ensure_issue_type")
+    function = next(
+        one for one in functions("clients/writer.py") if one.name == "ensure_issue_type"
+    )
     bodies = [ast.unparse(call.args[2]) for call in writes_of(function)]
     assert bodies == ["{'type': name}"]
 
@@ -162,7 +183,9 @@ def test_rule_12_no_other_module_writes_or_sends_http_to_github() -> None:
         if not name.startswith("cli/") and name != CONNECTION:
             assert not imported(name) & PLAIN_HTTP, name
         if name not in WRITERS:
-            on_api = [call for call in calls["write"] + calls["change"] if "api" in ast.unparse(call.func)]
+            on_api = [
+                call for call in calls["write"] + calls["change"] if "api" in ast.unparse(call.func)
+            ]
             assert on_api == [], name
         if name != "clients/api.py":
             assert calls["requestJson"] == [], name
@@ -188,4 +211,8 @@ def imported(name: str) -> set[str]:
 def test_rule_12_only_hls_init_creates_an_app_or_a_webhook(module: str) -> None:
     users = [name for name in modules() if f"hls_handler.clients.{module}" in imported(name)]
     assert users != []
-    assert [name for name in users if not name.startswith("cli/init/") and name != "clients/app_setup.py"] == []
+    assert [
+        name
+        for name in users
+        if not name.startswith("cli/init/") and name != "clients/app_setup.py"
+    ] == []

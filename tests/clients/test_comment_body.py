@@ -71,17 +71,33 @@ def test_boxes_in_code_and_quotes_are_ignored(code: str) -> None:
 
 
 LINES = st.sampled_from(
-    ("- [ ] a", "- [x] a", "* [ ] a ", "- [ ] b", "1. [x] b", "  - [X] a", "```", "> - [ ] a", "words", "", "[ ] a\r")
+    (
+        "- [ ] a",
+        "- [x] a",
+        "* [ ] a ",
+        "- [ ] b",
+        "1. [x] b",
+        "  - [X] a",
+        "```",
+        "> - [ ] a",
+        "words",
+        "",
+        "[ ] a\r",
+    )
 )
 TEXTS = st.lists(LINES, max_size=12).map("\n".join)
 ITEM = re.compile(r"^( *(?:[-*]|1\.) \[)([ xX])\] (\w)", re.MULTILINE)
 
 
 @given(asked=TEXTS, data=st.data())
-def test_text_that_differs_only_in_checked_boxes_becomes_the_older_one(asked: str, data: st.DataObject) -> None:
+def test_text_that_differs_only_in_checked_boxes_becomes_the_older_one(
+    asked: str, data: st.DataObject
+) -> None:
     asked = asked.replace("```", "code")
     mark = st.sampled_from(" xX")
-    older = ITEM.sub(lambda item: f"{item[1]}{data.draw(mark) if item[2] == ' ' else item[2]}] {item[3]}", asked)
+    older = ITEM.sub(
+        lambda item: f"{item[1]}{data.draw(mark) if item[2] == ' ' else item[2]}] {item[3]}", asked
+    )
     assert copy_checked_boxes(older, asked) == older
 
 
@@ -100,7 +116,10 @@ def test_only_boxes_are_changed_and_only_to_checked(older: str, newer: str) -> N
 MARKER = "<!-- hls:pull_requests -->"
 A, B = Section("aaaaaaaaaaaaaaaa", "A says."), Section("bbbbbbbbbbbbbbbb", "B says.")
 AB = {"a": A, "b": B}
-MARK_A, MARK_B = "<!-- hls:section a aaaaaaaaaaaaaaaa -->", "<!-- hls:section b bbbbbbbbbbbbbbbb -->"
+MARK_A, MARK_B = (
+    "<!-- hls:section a aaaaaaaaaaaaaaaa -->",
+    "<!-- hls:section b bbbbbbbbbbbbbbbb -->",
+)
 END = "<!-- hls:sections end -->"
 
 
@@ -108,7 +127,11 @@ def test_sections_have_invisible_marks_followed_by_footer_and_marker() -> None:
     body = render_sections(AB, newest="b", footer="The footer.", marker=MARKER)
     assert body == f"{MARK_A}\nA says.\n\n{MARK_B}\nB says.\n\n{END}\nThe footer.\n{MARKER}"
     tokens = MARKDOWN.parse(body)
-    assert [token.content for token in tokens if token.type == "inline"] == ["A says.", "B says.", "The footer."]
+    assert [token.content for token in tokens if token.type == "inline"] == [
+        "A says.",
+        "B says.",
+        "The footer.",
+    ]
     assert parse_sections(body, marker=MARKER) == AB
 
 
@@ -145,13 +168,34 @@ def test_edited_comment_is_parsed(body: str, sections: dict[str, Section]) -> No
     assert parse_sections(body, marker=MARKER) == sections
 
 
-MARKS = [MARK_A, MARK_B, END, MARKER, OLDER_LEFT_OUT, "<!-- hls:section a -->", "<!-- hls:section c c -->"]
-MARKS += ["<!-- hls:section b", "<!-- hls:sections left-out -->", "<!-- hls:section ü -->", "<!-- hls:", "<!-- x -->"]
-PIECES = st.sampled_from([*MARKS, "-->", "<!--", "\r\n", "    ", "```", "- [x] a", *"\n\n\n\r \t\u2028\x0b\x85\udc80"])
+MARKS = [
+    MARK_A,
+    MARK_B,
+    END,
+    MARKER,
+    OLDER_LEFT_OUT,
+    "<!-- hls:section a -->",
+    "<!-- hls:section c c -->",
+]
+MARKS += [
+    "<!-- hls:section b",
+    "<!-- hls:sections left-out -->",
+    "<!-- hls:section ü -->",
+    "<!-- hls:",
+    "<!-- x -->",
+]
+PIECES = st.sampled_from(
+    [*MARKS, "-->", "<!--", "\r\n", "    ", "```", "- [x] a", *"\n\n\n\r \t\u2028\x0b\x85\udc80"]
+)
 BODIES = st.lists(PIECES, max_size=30).map("".join)
 
 
-@given(texts=st.dictionaries(st.from_regex(r"[A-Za-z0-9-]{1,100}", fullmatch=True), BODIES, max_size=6), footer=BODIES)
+@given(
+    texts=st.dictionaries(
+        st.from_regex(r"[A-Za-z0-9-]{1,100}", fullmatch=True), BODIES, max_size=6
+    ),
+    footer=BODIES,
+)
 def test_rendered_sections_are_parsed_back(texts: dict[str, str], footer: str) -> None:
     sections = {key: Section(digest_of(text), section_text(text)) for key, text in texts.items()}
     body = render_sections(sections, newest="a", footer=footer, marker=MARKER)
@@ -185,7 +229,9 @@ FORGERIES = {
     "mark": MARK_B,
     "mark behind a backslash": f"\\{MARK_B}\n\\\\{MARK_B}",
     "mark as entities": MARK_B.replace("<", "&lt;").replace("-", "&#45;"),
-    "mark with hidden characters": MARK_B.replace("!", "\u200b!\u2060").replace("hls", "h\u200dls\ufeff"),
+    "mark with hidden characters": MARK_B.replace("!", "\u200b!\u2060").replace(
+        "hls", "h\u200dls\ufeff"
+    ),
     "mark made of a credential": "<!ghp_aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5-- hls:section b -->",
     "mark made of private-use characters": MARK_B.replace("!", "\ue000!\ue001"),
 }
@@ -229,7 +275,9 @@ def test_comment_always_fits_and_contains_the_newest_section(
 ) -> None:
     others = [(f"s{number}", Section("", "x" * length)) for number, length in enumerate(lengths)]
     newest = ("new", Section("", section_text("y" * asked)))
-    body = render_sections(dict([*others[:at], newest, *others[at:]]), newest="new", footer="z" * footer, marker=MARKER)
+    body = render_sections(
+        dict([*others[:at], newest, *others[at:]]), newest="new", footer="z" * footer, marker=MARKER
+    )
     assert len(body) <= MAX_COMMENT_CHARS
     after = parse_sections(body, marker=MARKER)
     remaining = [(key, section) for key, section in after.items() if key != "new"]

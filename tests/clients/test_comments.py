@@ -62,7 +62,9 @@ def test_first_comment_ends_with_the_marker(world: ReviewWorld) -> None:
     outcome = keep(world, begin_write=lambda: slots.append(len(bodies(world))))
     made = comment(world)
     url = f"{world.sandbox.page_url}{REPOSITORY}/pull/2#issuecomment-{made.id}"
-    assert outcome == Outcome("comment", "created", "commented", comment_id=made.id, url=url, body=BODY)
+    assert outcome == Outcome(
+        "comment", "created", "commented", comment_id=made.id, url=url, body=BODY
+    )
     assert world.calls() == [f"GET {COMMENTS}", f"POST {COMMENTS}"]
     assert bodies(world) == [BODY]
     assert world.history.known["issues"].comment_id == made.id
@@ -74,7 +76,9 @@ def test_nothing_is_sent_when_nothing_changed(world: ReviewWorld) -> None:
     world.sandbox.requests.clear()
     changes = world.history.changes
     assert keep(world) == Outcome(
-        *("comment", "unchanged", "our comment is up to date"), comment_id=comment(world).id, body=BODY
+        *("comment", "unchanged", "our comment is up to date"),
+        comment_id=comment(world).id,
+        body=BODY,
     )
     assert world.calls() == []
     assert world.history.changes == changes
@@ -107,7 +111,8 @@ def test_comment_deleted_by_a_person_is_not_posted_again(world: ReviewWorld) -> 
     world.sandbox.requests.clear()
     for _ in range(2):
         assert keep(world, "Again!") == Outcome(
-            *("comment", "declined", "a person deleted our comment: it is not posted again"), comment_id=ours
+            *("comment", "declined", "a person deleted our comment: it is not posted again"),
+            comment_id=ours,
         )
     assert world.calls() == [f"GET {COMMENT}/{ours}"] * 2
 
@@ -129,7 +134,9 @@ def test_rule_16_other_comments_of_our_account_are_not_edited(world: ReviewWorld
     assert writes(world) == ["POST"]
 
 
-def test_our_comment_is_found_without_memory_after_a_rename_of_the_account(world: ReviewWorld) -> None:
+def test_our_comment_is_found_without_memory_after_a_rename_of_the_account(
+    world: ReviewWorld,
+) -> None:
     for number in range(220):
         add(world, f"comment {number}")
     ours = add(world, f"Old.\r\n{MARK}\n", by=replace(BOT, login="HLS-before"))
@@ -166,7 +173,11 @@ def test_comment_without_its_marker_is_not_edited(world: ReviewWorld) -> None:
     keep(world)
     edit_by_hand(world, "Never mind the bot.")
     assert keep(world, "It is a bug.") == Outcome(
-        *("comment", "declined", "a person removed our marker from our comment: it is not edited any more"),
+        *(
+            "comment",
+            "declined",
+            "a person removed our marker from our comment: it is not edited any more",
+        ),
         comment_id=comment(world).id,
     )
     assert bodies(world) == ["Never mind the bot."]
@@ -180,7 +191,9 @@ def test_rule_16_comment_by_the_previous_bot_account_is_ignored(world: ReviewWor
 
 
 def test_without_create_only_an_existing_comment_is_edited(world: ReviewWorld) -> None:
-    nothing = Outcome("comment", "withheld", "nothing worth saying, and no existing comment to update")
+    nothing = Outcome(
+        "comment", "withheld", "nothing worth saying, and no existing comment to update"
+    )
     assert keep(world, create=False) == nothing
     assert bodies(world) == []
     keep(world)
@@ -189,13 +202,17 @@ def test_without_create_only_an_existing_comment_is_edited(world: ReviewWorld) -
 
 
 def test_dry_run_decides_and_writes_nothing(world: ReviewWorld) -> None:
-    assert keep(world, dry_run=True) == Outcome("comment", "dry_run", "would have commented", body=BODY)
+    assert keep(world, dry_run=True) == Outcome(
+        "comment", "dry_run", "would have commented", body=BODY
+    )
     assert bodies(world) == []
     keep(world)
     world.sandbox.requests.clear()
     changes, ours = world.history.changes, comment(world).id
     assert keep(world, "News.", dry_run=True) == Outcome(
-        *("comment", "dry_run", "would have edited our comment"), comment_id=ours, body=f"News.\n{MARK}"
+        *("comment", "dry_run", "would have edited our comment"),
+        comment_id=ours,
+        body=f"News.\n{MARK}",
     )
     assert keep(world, dry_run=True).kind == "unchanged"
     assert world.calls() == [f"GET {COMMENT}/{ours}"]
@@ -207,10 +224,18 @@ def test_reaction_is_one_request_and_github_stores_it_once(world: ReviewWorld) -
     assert [writer.ensure_reaction(number, "eyes") for _ in range(2)] == ["reacted with eyes"] * 2
     assert writer.ensure_reaction(number, "+1", is_review_comment=True) == "reacted with +1"
     assert writer.ensure_reaction(5, "+1") == "a person deleted the comment, so it got no reaction"
-    assert [(one.comment, one.content) for one in world.pull.reactions] == [(number, "eyes"), (number, "+1")]
+    assert [(one.comment, one.content) for one in world.pull.reactions] == [
+        (number, "eyes"),
+        (number, "+1"),
+    ]
     dry = world.writer(dry_run=True)
     assert dry.ensure_reaction(number, "+1") == "would have reacted with +1"
-    paths = (f"issues/comments/{number}", f"issues/comments/{number}", f"pulls/comments/{number}", "issues/comments/5")
+    paths = (
+        f"issues/comments/{number}",
+        f"issues/comments/{number}",
+        f"pulls/comments/{number}",
+        "issues/comments/5",
+    )
     assert world.calls() == [f"POST /repos/{REPOSITORY}/{path}/reactions" for path in paths]
 
 
@@ -262,19 +287,26 @@ def test_edit_of_a_section_by_a_person_stays_until_its_source_changes(world: Rev
         f"{SQUASH}\nSquash,\r\n\r\n  please.\n\n{GREEN}\nThe build is green.\n\n{END}\nFooter 4.\n{MARKER}"
     ]
     keep_section(world, body="Looks fine.", footer="Footer 5.")
-    assert bodies(world) == [f"{FINE}\nLooks fine.\n\n{GREEN}\nThe build is green.\n\n{END}\nFooter 5.\n{MARKER}"]
+    assert bodies(world) == [
+        f"{FINE}\nLooks fine.\n\n{GREEN}\nThe build is green.\n\n{END}\nFooter 5.\n{MARKER}"
+    ]
 
 
 def test_section_without_text_is_removed(world: ReviewWorld) -> None:
     keep_both(world)
     assert keep_section(world, body="", footer="Footer 3.", create=False).kind == "edited"
     assert bodies(world) == [f"{FAILS}\nThe build fails.\n\n{END}\nFooter 3.\n{MARKER}"]
-    assert keep_section(world, body="", footer="Footer 3.", create=False).detail == "our comment is up to date"
+    assert (
+        keep_section(world, body="", footer="Footer 3.", create=False).detail
+        == "our comment is up to date"
+    )
 
 
 def test_comment_without_sections_says_so_until_the_next_section(world: ReviewWorld) -> None:
     keep_section(world)
     keep_section(world, body="", create=False)
-    assert bodies(world) == [f"*There is nothing to report here any more.*\n\n{END}\nFooter 1.\n{MARKER}"]
+    assert bodies(world) == [
+        f"*There is nothing to report here any more.*\n\n{END}\nFooter 1.\n{MARKER}"
+    ]
     keep_section(world)
     assert bodies(world) == [f"{SQUASH}\nPlease squash.\n\n{END}\nFooter 1.\n{MARKER}"]

@@ -12,7 +12,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
 from pydantic import SecretStr
 
 from hls_handler.clients.credentials import REQUESTED_PERMISSIONS, App
@@ -55,7 +59,9 @@ class World:
         conversation = self.sandbox.state.seed(event.event, event.payload)
         assert conversation is not None
         self.number = conversation.number
-        self.registered = self.sandbox.apps.add("My HLS", owner=OWNER, public_key=public_key(), permissions=ALL)
+        self.registered = self.sandbox.apps.add(
+            "My HLS", owner=OWNER, public_key=public_key(), permissions=ALL
+        )
         self.installation = self.install()
         secret = SecretStr("sixteen bytes at least")
         app = GithubApp(id=self.registered.id, private_key=SecretStr(app_key()))
@@ -89,7 +95,9 @@ def world() -> Iterator[World]:
         yield World(sandbox, now)
 
 
-def test_rule_20_token_is_requested_with_least_permissions_and_for_one_repository(world: World) -> None:
+def test_rule_20_token_is_requested_with_least_permissions_and_for_one_repository(
+    world: World,
+) -> None:
     assert world.read() == world.read()
     assert world.token_requests() == [
         {
@@ -106,7 +114,9 @@ def test_rule_20_token_is_requested_with_least_permissions_and_for_one_repositor
     ]
 
 
-def test_rule_20_the_file_of_an_organisation_is_read_with_a_token_for_its_repository_alone(world: World) -> None:
+def test_rule_20_the_file_of_an_organisation_is_read_with_a_token_for_its_repository_alone(
+    world: World,
+) -> None:
     home = world.sandbox.state.world.repository(REPOSITORY)
     assert home is not None
     shared = replace(home, document={**home.document, "id": 7, "full_name": "Codertocat/.github"})
@@ -130,7 +140,11 @@ def test_replaced_installation_is_looked_up_again(world: World) -> None:
     world.install()
     world.now.append(NOON + timedelta(minutes=56))
     world.read()
-    tokens = [one.path for one in world.sandbox.requests.all("github") if one.path.endswith("/access_tokens")]
+    tokens = [
+        one.path
+        for one in world.sandbox.requests.all("github")
+        if one.path.endswith("/access_tokens")
+    ]
     assert len(set(tokens)) == 2
 
 
@@ -150,7 +164,9 @@ def test_token_is_renewed_before_it_expires(world: World) -> None:
 def test_failed_renewal_uses_the_old_token_and_tries_again_later(world: World) -> None:
     world.read()
     world.now.append(NOON + timedelta(minutes=56))
-    world.sandbox.faults.add(Fault(stand_in="github", path="/access_tokens", effect="status", status=502, times=1))
+    world.sandbox.faults.add(
+        Fault(stand_in="github", path="/access_tokens", effect="status", status=502, times=1)
+    )
     world.read()
     world.read()
     assert len(world.token_requests()) == 2
@@ -178,7 +194,9 @@ def test_one_thread_renews_while_the_others_use_the_old_token(world: World) -> N
         thread.join()
     assert len(world.token_requests()) == 2
     assert set(results) <= {old, credential.authorization()}
-    failed = [one.status for one in world.sandbox.requests.all("github") if one.status not in (200, 201)]
+    failed = [
+        one.status for one in world.sandbox.requests.all("github") if one.status not in (200, 201)
+    ]
     assert failed == []
 
 
@@ -197,12 +215,16 @@ def test_rejected_token_is_renewed_once_and_the_request_is_sent_again(world: Wor
         ("suspended", "on Codertocat/Hello-World is suspended"),
     ],
 )
-def test_missing_installation_is_an_error_of_its_own(world: World, change: str, reason: str) -> None:
+def test_missing_installation_is_an_error_of_its_own(
+    world: World, change: str, reason: str
+) -> None:
     world.read()
     if change == "removed":
         world.sandbox.state.change(lambda now: now.without_installation(world.installation.id))
     elif change == "suspended":
-        world.sandbox.apps.change(world.installation.id, suspended_at=datetime(2026, 1, 1, tzinfo=UTC))
+        world.sandbox.apps.change(
+            world.installation.id, suspended_at=datetime(2026, 1, 1, tzinfo=UTC)
+        )
     else:
         world.install(("Codertocat/other",))
     with pytest.raises(AppNotInstalled, match=reason):
@@ -219,13 +241,17 @@ def test_permission_that_was_not_granted_is_not_requested(world: World) -> None:
     granted = {"issues": "write", "pull_requests": "read", "metadata": "read"}
     world.sandbox.apps.change(world.installation.id, permissions=granted)
     world.read()
-    assert [body["permissions"] for body in world.token_requests() if isinstance(body, dict)] == [granted]
+    assert [body["permissions"] for body in world.token_requests() if isinstance(body, dict)] == [
+        granted
+    ]
     with closing(world.connect()) as github:
         identity = github.fetch_identity()
         with pytest.raises(Permanent, match="actions=read"):
             github.reader(REPOSITORY).jobs(1, 1)
     assert identity.missing == (
-        ("labels, comments and the files of pull requests need pull_requests: write (installation on Codertocat)"),
+        (
+            "labels, comments and the files of pull requests need pull_requests: write (installation on Codertocat)"
+        ),
         "checks on the commits of pull requests need checks: write (installation on Codertocat)",
         "logs of failed workflow runs need actions: read (installation on Codertocat)",
         ".github/hls.yaml and the commits of a release need contents: read (installation on Codertocat)",
@@ -233,7 +259,9 @@ def test_permission_that_was_not_granted_is_not_requested(world: World) -> None:
 
 
 def test_new_permission_is_used_without_a_restart(world: World) -> None:
-    world.sandbox.apps.change(world.installation.id, permissions={"issues": "read", "metadata": "read"})
+    world.sandbox.apps.change(
+        world.installation.id, permissions={"issues": "read", "metadata": "read"}
+    )
     world.read()
     world.sandbox.apps.change(world.installation.id, permissions=ALL)
     world.now.append(NOON + timedelta(minutes=2))
@@ -272,7 +300,9 @@ def test_identity_lacks_an_installation_that_is_not_suspended(world: World) -> N
     with closing(world.connect()) as github:
         identity = github.fetch_identity()
     page = f"{world.sandbox.github_url.removesuffix('/api/v3')}/apps/my-hls/installations/new"
-    assert identity.missing == (f"every installation of the App my-hls is suspended; unsuspend one at {page}",)
+    assert identity.missing == (
+        f"every installation of the App my-hls is suspended; unsuspend one at {page}",
+    )
     other = SandboxAccount("octo-org", 583_231, "Organization")
     world.sandbox.apps.install(world.registered, other, ("octo-org/Hello-World",))
     with closing(world.connect()) as github:
@@ -282,18 +312,32 @@ def test_identity_lacks_an_installation_that_is_not_suspended(world: World) -> N
 def test_several_installations_work_at_the_same_time(world: World) -> None:
     """Each repository's token is one of the installation of its owner, and is valid for this repository only."""
     event = recorded.load("demo/bug")
-    world.sandbox.state.seed(event.event, json.loads(event.body.replace(b"Codertocat", b"octo-org")))
+    world.sandbox.state.seed(
+        event.event, json.loads(event.body.replace(b"Codertocat", b"octo-org"))
+    )
     other = SandboxAccount("octo-org", 583_231, "Organization")
     installed = world.sandbox.apps.install(world.registered, other, ("octo-org/Hello-World",))
     with closing(world.connect()) as github:
         first, second = github.reader(REPOSITORY), github.reader("octo-org/Hello-World")
-        assert [reader.issue(world.number).number for reader in (first, second, first)] == [world.number] * 3
-        limits = {github.rate_limit(name) for name in (REPOSITORY, "codertocat/other", "octo-org/repo")}
+        assert [reader.issue(world.number).number for reader in (first, second, first)] == [
+            world.number
+        ] * 3
+        limits = {
+            github.rate_limit(name) for name in (REPOSITORY, "codertocat/other", "octo-org/repo")
+        }
         assert limits == {"github codertocat", "github octo-org"}
-    requested = [one.path for one in world.sandbox.requests.all("github") if one.path.endswith("/access_tokens")]
-    assert requested == [f"/app/installations/{one.id}/access_tokens" for one in (world.installation, installed)]
+    requested = [
+        one.path
+        for one in world.sandbox.requests.all("github")
+        if one.path.endswith("/access_tokens")
+    ]
+    assert requested == [
+        f"/app/installations/{one.id}/access_tokens" for one in (world.installation, installed)
+    ]
     own = world.app.credential("octo-org/Hello-World").authorization()
-    answer = ask(world.sandbox.github_url, "GET", f"/repos/{REPOSITORY}", headers={"Authorization": own})
+    answer = ask(
+        world.sandbox.github_url, "GET", f"/repos/{REPOSITORY}", headers={"Authorization": own}
+    )
     assert answer.status == 404
 
 
@@ -320,7 +364,9 @@ def test_forgotten_token_is_requested_again(world: World) -> None:
     assert len(world.token_requests()) == 3
 
 
-def test_token_of_an_installation_gives_git_access_to_its_repositories(world: World, tmp_path: Path) -> None:
+def test_token_of_an_installation_gives_git_access_to_its_repositories(
+    world: World, tmp_path: Path
+) -> None:
     head = world.sandbox.git.commit(REPOSITORY, {"shop.py": "pay(1)\n"})
     mirrors = Mirrors(lambda: Mirror(directory=tmp_path))
     with closing(connect(world.app, now=world.time, mirrors=mirrors)) as github:

@@ -40,7 +40,9 @@ def open_repository(world: World, name: str, commit: str) -> str:
     ("mode", "reason"),
     [("hang", SILENT), ("trickle", SILENT), ("unavailable", UNREACHABLE)],
 )
-def test_one_fetch_a_minute_probes_a_git_host_that_does_not_answer(world: World, mode: Any, reason: str) -> None:
+def test_one_fetch_a_minute_probes_a_git_host_that_does_not_answer(
+    world: World, mode: Any, reason: str
+) -> None:
     commits = {name: make_repository(world, name) for name in ("first", "second", "third", "old")}
     assert open_repository(world, "old", commits["old"]) == ""
     world.server.mode = mode
@@ -55,10 +57,15 @@ def test_one_fetch_a_minute_probes_a_git_host_that_does_not_answer(world: World,
     world.now = 61.0
     assert open_repository(world, "second", commits["second"]) == reason
     assert open_repository(world, "third", commits["third"]) == reason
-    assert world.server.fetches in (fetches + 1, fetches + 2)  # a connection that fails is repeated once
+    assert world.server.fetches in (
+        fetches + 1,
+        fetches + 2,
+    )  # a connection that fails is repeated once
     world.server.mode = "serve"
     world.now = 122.0
-    assert [open_repository(world, name, commits[name]) for name in ("first", "second", "third")] == ["", "", ""]
+    assert [
+        open_repository(world, name, commits[name]) for name in ("first", "second", "third")
+    ] == ["", "", ""]
     assert world.reports == [reason, reason, ""]
 
 
@@ -70,7 +77,9 @@ def test_git_host_that_ends_to_send_within_a_pack_does_not_answer(world: World) 
     assert world.reports == [SILENT]
 
 
-def test_git_host_that_refuses_connections_opens_the_breaker_after_a_second_try(world: World) -> None:
+def test_git_host_that_refuses_connections_opens_the_breaker_after_a_second_try(
+    world: World,
+) -> None:
     commit = make_repository(world, "r1")
     base_url = world.server.base_url
     world.server.close()
@@ -98,7 +107,9 @@ def test_answer_of_any_kind_closes_the_breaker(world: World) -> None:
     assert world.reports == [SILENT, ""]
 
 
-def in_threads(world: World, commits: dict[str, str]) -> tuple[list[threading.Thread], dict[str, str]]:
+def in_threads(
+    world: World, commits: dict[str, str]
+) -> tuple[list[threading.Thread], dict[str, str]]:
     """Open these repositories at once. The threads fill in the reasons."""
     reasons: dict[str, str] = {}
 
@@ -145,7 +156,9 @@ def test_workers_wait_for_their_turn_while_the_git_host_answers(world: World) ->
     assert set(reasons.values()) == {""}
 
 
-def test_worker_that_waits_for_a_fetch_of_the_same_repository_does_not_ask_a_host_that_hangs(world: World) -> None:
+def test_worker_that_waits_for_a_fetch_of_the_same_repository_does_not_ask_a_host_that_hangs(
+    world: World,
+) -> None:
     commit = make_repository(world, "r1")
     world.server.mode = "hang"
     world.change(timeout_s=1.0)

@@ -36,12 +36,18 @@ def test_token_without_account_raises_dependency_down_with_remedy(
     ("repository", "headers", "missing"),
     [
         (WRITE, {}, ()),
-        ({**WRITE, "private": True}, {"X-OAuth-Scopes": "public_repo"}, ("the token lacks the scope repo",)),
+        (
+            {**WRITE, "private": True},
+            {"X-OAuth-Scopes": "public_repo"},
+            ("the token lacks the scope repo",),
+        ),
         (WRITE, {"X-OAuth-Scopes": ""}, ("the token lacks the scope public_repo",)),
         (
             {"permissions": {"push": False, "triage": True}},
             {},
-            ("the account may not create labels in o/r: give it the role write, or create them yourself",),
+            (
+                "the account may not create labels in o/r: give it the role write, or create them yourself",
+            ),
         ),
         ({}, {}, ("the account may not set labels in o/r: it needs the role triage or write",)),
         ({**WRITE, "disabled": True}, {}, ("o/r is disabled: nothing can be written there",)),
@@ -53,7 +59,11 @@ def test_token_without_account_raises_dependency_down_with_remedy(
     ],
 )
 def test_missing_permissions_are_listed(
-    api: GithubApi, server: FakeServer, repository: dict[str, Any], headers: dict[str, str], missing: tuple[str, ...]
+    api: GithubApi,
+    server: FakeServer,
+    repository: dict[str, Any],
+    headers: dict[str, str],
+    missing: tuple[str, ...],
 ) -> None:
     server.says = [Say(body=KNOWN | repository, headers=headers)]
     assert Github(api).find_missing_permissions("o/r") == list(missing)
@@ -64,7 +74,11 @@ def test_one_connection_serves_account_access_and_reads(
     api: GithubApi, server: FakeServer, meter: RateLimitMonitor
 ) -> None:
     client = Github(api)
-    server.says = [Say(body={"login": "hls-bot", "id": 9001, "type": "User"}), Say(body=KNOWN | WRITE), Say(body=ISSUE)]
+    server.says = [
+        Say(body={"login": "hls-bot", "id": 9001, "type": "User"}),
+        Say(body=KNOWN | WRITE),
+        Say(body=ISSUE),
+    ]
     assert client.fetch_bot_account() == Account("hls-bot", 9001, "User")
     client.find_missing_permissions("o/r")
     assert client.reader("o/r").issue(7).title == "It crashes"

@@ -26,7 +26,9 @@ def seed(world: ReviewWorld, **known: Any) -> None:
     payload: Any = recorded.load("issues.opened").payload
     owner = {**payload["repository"]["owner"], "type": "Organization"}
     repository = {**payload["repository"], "owner": owner}
-    world.sandbox.state.seed("issues", {**payload, "repository": repository, "issue": {**payload["issue"], **known}})
+    world.sandbox.state.seed(
+        "issues", {**payload, "repository": repository, "issue": {**payload["issue"], **known}}
+    )
 
 
 def ensure(world: ReviewWorld, *, dry_run: bool = False) -> Outcome:
@@ -70,19 +72,30 @@ def test_type_is_spelled_as_the_organization_spells_it(world: ReviewWorld) -> No
 
 @pytest.mark.parametrize(
     ("listed", "status"),
-    [('[{"name": "Task"}]', 200), ('[{"name": "Bug", "is_enabled": false}]', 200), ("[]", 200), ("", 404)],
+    [
+        ('[{"name": "Task"}]', 200),
+        ('[{"name": "Bug", "is_enabled": false}]', 200),
+        ("[]", 200),
+        ("", 404),
+    ],
     ids=["others", "disabled", "none", "not supported"],
 )
-def test_type_that_the_organization_lacks_or_disabled_is_not_set(world: ReviewWorld, listed: str, status: int) -> None:
+def test_type_that_the_organization_lacks_or_disabled_is_not_set(
+    world: ReviewWorld, listed: str, status: int
+) -> None:
     list_types(world, listed, status)
     missing = Outcome("type", "withheld", "type Bug not set: the repository has no such issue type")
     assert ensure(world) == missing
     assert world.calls() == [f"GET {TYPES}"]
 
 
-def test_type_that_github_drops_without_push_access_is_withheld_with_the_reason(world: ReviewWorld) -> None:
+def test_type_that_github_drops_without_push_access_is_withheld_with_the_reason(
+    world: ReviewWorld,
+) -> None:
     world.sandbox.state.set_permission(REPOSITORY, world.bot.login, "read")
-    assert ensure(world) == Outcome("type", "withheld", "type Bug not set: the account needs the role write")
+    assert ensure(world) == Outcome(
+        "type", "withheld", "type Bug not set: the account needs the role write"
+    )
     world.sandbox.state.set_permission(REPOSITORY, world.bot.login, "write")
     assert ensure(world).kind == "changed"
 

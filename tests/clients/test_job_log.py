@@ -28,15 +28,27 @@ def lines_of(reader: GithubReader) -> list[str]:
     return list(log)
 
 
-def test_a_log_is_read_line_by_line_as_it_was_written(reader: GithubReader, server: FakeServer) -> None:
-    log = "\ufeff2026-11-20T12:00:00Z \x1b[31mred\x1b[0m\r\na\x0cb\u2028c\rd\n\n##[error]end".encode()
+def test_a_log_is_read_line_by_line_as_it_was_written(
+    reader: GithubReader, server: FakeServer
+) -> None:
+    log = (
+        "\ufeff2026-11-20T12:00:00Z \x1b[31mred\x1b[0m\r\na\x0cb\u2028c\rd\n\n##[error]end".encode()
+    )
     store(server, Say(body=log))
-    assert lines_of(reader) == ["2026-11-20T12:00:00Z \x1b[31mred\x1b[0m", "a\x0cb\u2028c\rd", "", "##[error]end"]
+    assert lines_of(reader) == [
+        "2026-11-20T12:00:00Z \x1b[31mred\x1b[0m",
+        "a\x0cb\u2028c\rd",
+        "",
+        "##[error]end",
+    ]
     assert server.calls == [f"GET {LOGS}", f"GET {STORED}"]
 
 
 def test_no_credentials_are_sent_to_the_log_storage(
-    reader: GithubReader, server: FakeServer, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    reader: GithubReader,
+    server: FakeServer,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     netrc = tmp_path_factory.mktemp("home") / "netrc"
     netrc.write_text("machine 127.0.0.1 login mona password hunter2hunter2\n")
@@ -50,7 +62,9 @@ def test_no_credentials_are_sent_to_the_log_storage(
     assert "authorization" not in stored.headers
 
 
-def test_invalid_utf_8_is_replaced_and_split_characters_are_joined(reader: GithubReader, server: FakeServer) -> None:
+def test_invalid_utf_8_is_replaced_and_split_characters_are_joined(
+    reader: GithubReader, server: FakeServer
+) -> None:
     store(server, Say(body=b"a\xffb\n" + "ä€😀".encode() * 30_000 + b"\n" + b"\xe2\x82"))
     bad, long, incomplete = lines_of(reader)
     assert (bad, incomplete) == ("a\ufffdb", "\ufffd")
@@ -79,7 +93,11 @@ def test_log_may_be_empty_or_deleted_meanwhile(
     ],
 )
 def test_failed_download_is_reported_without_the_url(
-    reader: GithubReader, server: FakeServer, answer: Say | None, stored: Say | None, error: type[Exception]
+    reader: GithubReader,
+    server: FakeServer,
+    answer: Say | None,
+    stored: Say | None,
+    error: type[Exception],
 ) -> None:
     store(server, stored or Say())
     server.says[0] = answer or server.says[0]
@@ -89,7 +107,9 @@ def test_failed_download_is_reported_without_the_url(
     assert caught.value.__context__ is None or caught.value.__suppress_context__
 
 
-def test_truncated_transfer_raises_dependency_down(reader: GithubReader, server: FakeServer) -> None:
+def test_truncated_transfer_raises_dependency_down(
+    reader: GithubReader, server: FakeServer
+) -> None:
     store(server, Say(body=b"one\n" + b"x" * 996, kind="cut"))
     log = reader.job_log(6)
     assert isinstance(log, Iterator)

@@ -55,10 +55,14 @@ def keep(
     return writer.ensure_labels(NUMBER, action, labels=settings or EffectiveLabels(), before=known)
 
 
-def write_only(world: ReviewWorld, github: Github, action: EnsureLabels, history: FakeHistory | None = None) -> Outcome:
+def write_only(
+    world: ReviewWorld, github: Github, action: EnsureLabels, history: FakeHistory | None = None
+) -> Outcome:
     """Set labels that the conversation is known not to have."""
     writer = world.writer(github=github, history=history or FakeHistory())
-    return writer.ensure_labels(NUMBER, action, labels=EffectiveLabels(), before={}, present=frozenset())
+    return writer.ensure_labels(
+        NUMBER, action, labels=EffectiveLabels(), before={}, present=frozenset()
+    )
 
 
 def events(world: ReviewWorld) -> list[str]:
@@ -78,7 +82,9 @@ def add_to_repository(world: ReviewWorld, *names: str) -> None:
 
 def refuse(world: ReviewWorld, method: str, path: str, errors: str = "[]", times: int = 1) -> None:
     body = f'{{"message": "Validation Failed", "errors": {errors}}}'
-    world.sandbox.faults.add(Fault(effect="status", method=method, path=f"{path}$", status=422, body=body, times=times))
+    world.sandbox.faults.add(
+        Fault(effect="status", method=method, path=f"{path}$", status=422, body=body, times=times)
+    )
 
 
 def test_missing_labels_are_created_with_colour_and_set_in_one_request(world: ReviewWorld) -> None:
@@ -86,18 +92,28 @@ def test_missing_labels_are_created_with_colour_and_set_in_one_request(world: Re
     outcome = keep(world, CHORE, HIGH, slots=slots)
     added = ("maintenance", "priority-high")
     assert outcome == Outcome("labels", "changed", "added maintenance, priority-high", added=added)
-    assert take_calls(world) == [f"GET {ON}", f"GET {ALL}", f"POST {ALL}", f"POST {ALL}", f"POST {ON}"]
+    assert take_calls(world) == [
+        f"GET {ON}",
+        f"GET {ALL}",
+        f"POST {ALL}",
+        f"POST {ALL}",
+        f"POST {ON}",
+    ]
     made = world.sandbox.state.world.repositories[REPOSITORY.lower()].labels["priority-high"]
     assert (made.color, made.description) == ("b60205", "Hurts many people, or hurts much")
     assert events(world) == ["labeled maintenance", "labeled priority-high"]
     assert world.history.label_states == {"maintenance": "set", "priority-high": "set"}
     assert slots.taken == 3
-    assert keep(world, CHORE, HIGH, slots=slots) == Outcome("labels", "unchanged", "the labels are as they should be")
+    assert keep(world, CHORE, HIGH, slots=slots) == Outcome(
+        "labels", "unchanged", "the labels are as they should be"
+    )
     assert take_calls(world) == [f"GET {ON}"]
     assert slots.taken == 3
 
 
-def test_labels_of_a_repository_are_listed_once_an_hour_for_prompt_and_writes(world: ReviewWorld) -> None:
+def test_labels_of_a_repository_are_listed_once_an_hour_for_prompt_and_writes(
+    world: ReviewWorld,
+) -> None:
     now = 0.0
     github = Github(world.api, labels=RepositoryLabels(lambda: now))
 
@@ -107,7 +123,10 @@ def test_labels_of_a_repository_are_listed_once_an_hour_for_prompt_and_writes(wo
 
     assert "bug" in {label.name for label in github.reader(REPOSITORY).labels()}
     assert write(BUG) == [f"GET {ALL}", f"POST {ON}"]
-    assert write(BUG, HIGH) == [f"POST {ALL}", f"POST {ON}"]  # the list says that it must be created
+    assert write(BUG, HIGH) == [
+        f"POST {ALL}",
+        f"POST {ON}",
+    ]  # the list says that it must be created
     assert write(HIGH) == [f"POST {ON}"]  # it was created, so it exists
     now = 3600.0
     assert write(BUG) == [f"GET {ALL}", f"POST {ON}"]
@@ -118,8 +137,12 @@ def test_rule_14_suggested_label_is_looked_up_and_never_created(world: ReviewWor
     add_to_repository(world, "area/cart")
     github.reader(REPOSITORY).labels()
     home = world.sandbox.state.world.repositories[REPOSITORY.lower()]
-    deleted = replace(home, labels={name: label for name, label in home.labels.items() if name != "area/cart"})
-    world.sandbox.state.change(lambda now: now.with_repository(deleted))  # by a person, while the listing is known
+    deleted = replace(
+        home, labels={name: label for name, label in home.labels.items() if name != "area/cart"}
+    )
+    world.sandbox.state.change(
+        lambda now: now.with_repository(deleted)
+    )  # by a person, while the listing is known
     cart = RequestedLabel("area/cart", "suggested_labels area/cart")
     action = EnsureLabels(
         (cart, BUG),
@@ -140,7 +163,10 @@ def test_label_is_stored_with_the_prompt_that_requested_it(world: ReviewWorld) -
     prompts = {"kind": "p@1", "priority": "q@2"}
     action = EnsureLabels((BUG, HIGH, small), ("kind", "priority", "size"), prompt_ids=prompts)
     write_only(world, Github(world.api), action, history)
-    assert history.origins == {"bug": LabelOrigin("kind", "p@1"), "priority-high": LabelOrigin("priority", "q@2")}
+    assert history.origins == {
+        "bug": LabelOrigin("kind", "p@1"),
+        "priority-high": LabelOrigin("priority", "q@2"),
+    }
 
 
 def test_label_names_are_quoted_in_urls(world: ReviewWorld) -> None:
@@ -177,7 +203,9 @@ def test_lost_response_causes_no_second_label_event(world: ReviewWorld, fault: F
     with pytest.raises(DependencyDown):
         keep(world, CHORE, HIGH)
     added = ("maintenance", "priority-high")
-    assert keep(world, CHORE, HIGH) == Outcome("labels", "changed", "added maintenance, priority-high", added=added)
+    assert keep(world, CHORE, HIGH) == Outcome(
+        "labels", "changed", "added maintenance, priority-high", added=added
+    )
     assert events(world) == ["labeled maintenance", "labeled priority-high"]
     assert world.history.label_states == {"maintenance": "set", "priority-high": "set"}
 
@@ -187,19 +215,33 @@ def test_outcome_includes_writes_of_earlier_runs(world: ReviewWorld) -> None:
     before = world.history.labels()
     for _ in range(3):  # one removal, two creations
         with pytest.raises(Postponed):
-            keep(world, CHORE, HIGH, slots=WriteSlots(None, Postponed("not our turn", at=NOON)), before=before)
+            keep(
+                world,
+                CHORE,
+                HIGH,
+                slots=WriteSlots(None, Postponed("not our turn", at=NOON)),
+                before=before,
+            )
     last = keep(world, CHORE, HIGH, before=before)
     assert last == Outcome(
         *("labels", "changed", "added maintenance, priority-high; removed priority-low"),
         added=("maintenance", "priority-high"),
         removed=("priority-low",),
     )
-    assert keep(world, CHORE, HIGH, before=before) == last  # as if the service had stopped before it was stored
-    assert events(world)[1:] == ["unlabeled priority-low", "labeled maintenance", "labeled priority-high"]
+    assert (
+        keep(world, CHORE, HIGH, before=before) == last
+    )  # as if the service had stopped before it was stored
+    assert events(world)[1:] == [
+        "unlabeled priority-low",
+        "labeled maintenance",
+        "labeled priority-high",
+    ]
 
 
 @pytest.mark.parametrize("effect", ["drop_after", "drop"])
-def test_removal_with_lost_response_does_not_count_as_removal_by_a_person(world: ReviewWorld, effect: Effect) -> None:
+def test_removal_with_lost_response_does_not_count_as_removal_by_a_person(
+    world: ReviewWorld, effect: Effect
+) -> None:
     keep(world, LOW)
     world.sandbox.faults.add(Fault(effect=effect, method="DELETE"))
     with pytest.raises(DependencyDown):
@@ -249,7 +291,10 @@ def test_label_that_github_refuses_costs_only_itself(
 ) -> None:
     refuse(world, "POST", path, errors, times)
     outcome = keep(world, CHORE, HIGH)
-    assert outcome.detail == f"added priority-high; maintenance not added: GitHub refused it (422 {reason})"
+    assert (
+        outcome.detail
+        == f"added priority-high; maintenance not added: GitHub refused it (422 {reason})"
+    )
     assert (outcome.added, world.pull.labels) == (("priority-high",), ("priority-high",))
     assert world.history.label_states == {"priority-high": "set"}
 
@@ -259,7 +304,11 @@ def test_dry_run_decides_and_writes_nothing(world: ReviewWorld) -> None:
     take_calls(world)
     changes = world.history.changes
     assert keep(world, CHORE, HIGH, dry_run=True) == Outcome(
-        *("labels", "dry_run", "would have: added maintenance, priority-high; removed priority-low"),
+        *(
+            "labels",
+            "dry_run",
+            "would have: added maintenance, priority-high; removed priority-low",
+        ),
         added=("maintenance", "priority-high"),
         removed=("priority-low",),
     )

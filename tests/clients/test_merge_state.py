@@ -13,14 +13,20 @@ from tests.clients.test_review_queries import reader
 from tests.contracts.github import violations
 
 
-def state_of(*checks: dict[str, Any], required: list[str] | None = None, total: int = 0, **pull: Any) -> MergeState:
+def state_of(
+    *checks: dict[str, Any], required: list[str] | None = None, total: int = 0, **pull: Any
+) -> MergeState:
     contexts = {"totalCount": total or len(checks), "nodes": list(checks)}
     shown = {
         "mergeable": "MERGEABLE",
         "mergeStateStatus": "BLOCKED",
         "reviewDecision": None,
-        "baseRef": {"refUpdateRule": None if required is None else {"requiredStatusCheckContexts": required}},
-        "commits": {"nodes": [{"commit": {"statusCheckRollup": {"contexts": contexts} if checks else None}}]},
+        "baseRef": {
+            "refUpdateRule": None if required is None else {"requiredStatusCheckContexts": required}
+        },
+        "commits": {
+            "nodes": [{"commit": {"statusCheckRollup": {"contexts": contexts} if checks else None}}]
+        },
     }
     return WireMergeState.model_validate({"repository": {"pullRequest": shown | pull}}).value()
 
@@ -57,15 +63,33 @@ def test_required_check_may_be_beyond_the_first_hundred() -> None:
 @pytest.mark.parametrize(
     ("pull", "expected"),
     [
-        ({"mergeable": "CONFLICTING", "mergeStateStatus": "DIRTY"}, MergeState(True, (), "", False, False)),
-        ({"mergeable": "UNKNOWN", "mergeStateStatus": "UNKNOWN"}, MergeState(None, (), "", False, False)),
+        (
+            {"mergeable": "CONFLICTING", "mergeStateStatus": "DIRTY"},
+            MergeState(True, (), "", False, False),
+        ),
+        (
+            {"mergeable": "UNKNOWN", "mergeStateStatus": "UNKNOWN"},
+            MergeState(None, (), "", False, False),
+        ),
         ({"mergeStateStatus": "UNKNOWN"}, MergeState(None, (), "", False, False)),
-        ({"mergeStateStatus": "DIRTY"}, MergeState(None, (), "", False, False)),  # contradicts "MERGEABLE"
+        (
+            {"mergeStateStatus": "DIRTY"},
+            MergeState(None, (), "", False, False),
+        ),  # contradicts "MERGEABLE"
         ({"mergeStateStatus": "DRAFT"}, MergeState(False, (), "", False, False)),
-        ({"mergeable": "CONFLICTING", "mergeStateStatus": "UNKNOWN"}, MergeState(True, (), "", False, False)),
-        ({"mergeable": "UNKNOWN", "mergeStateStatus": "CLEAN"}, MergeState(None, (), "", False, False)),
+        (
+            {"mergeable": "CONFLICTING", "mergeStateStatus": "UNKNOWN"},
+            MergeState(True, (), "", False, False),
+        ),
+        (
+            {"mergeable": "UNKNOWN", "mergeStateStatus": "CLEAN"},
+            MergeState(None, (), "", False, False),
+        ),
         ({"mergeStateStatus": "BEHIND", "baseRef": None}, MergeState(False, (), "", True, False)),
-        ({"reviewDecision": "REVIEW_REQUIRED"}, MergeState(False, (), "review_required", False, False)),
+        (
+            {"reviewDecision": "REVIEW_REQUIRED"},
+            MergeState(False, (), "review_required", False, False),
+        ),
         ({"reviewDecision": "APPROVED"}, MergeState(False, (), "approved", False, True)),
     ],
 )

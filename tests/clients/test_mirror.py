@@ -51,24 +51,35 @@ class World:
         self.wait: Callable[[float], None] = lambda _: None
         self.reports: list[str] = []
         self.disk_bytes = 10**12  # the size of a disk that has only the mirrors
-        self.other_bytes: Iterator[int] = iter(())  # what others use, by each time that the room is read
+        self.other_bytes: Iterator[int] = iter(
+            ()
+        )  # what others use, by each time that the room is read
         self.mirrors = Mirrors(
             lambda: self.settings,
             most_waiting=most_waiting,
             report=self.reports.append,
             clock=lambda: self.now,
             sleep=lambda seconds: self.wait(seconds),
-            free_bytes=lambda folder: self.disk_bytes - self.mirror_bytes() - next(self.other_bytes, 0),
+            free_bytes=lambda folder: (
+                self.disk_bytes - self.mirror_bytes() - next(self.other_bytes, 0)
+            ),
         )
 
     def mirror_bytes(self) -> int:
-        return sum(path.stat().st_size for path in self.settings.directory.rglob("*") if path.is_file())
+        return sum(
+            path.stat().st_size for path in self.settings.directory.rglob("*") if path.is_file()
+        )
 
     def change(self, **settings: Any) -> None:
         self.settings = self.settings.model_copy(update=settings)
 
     def open(
-        self, commit: str, *, token: str = TOKEN, repository: str = "o/r", base_url: str | None = None
+        self,
+        commit: str,
+        *,
+        token: str = TOKEN,
+        repository: str = "o/r",
+        base_url: str | None = None,
     ) -> RepositoryFiles:
         url = base_url or self.server.base_url
         api = GithubApi(github_settings(url, token), now=lambda: NOON, timeout_s=5.0)
@@ -80,12 +91,16 @@ class World:
 
     def mirrored(self) -> list[str]:
         """Return the names of the repositories that have a mirror: ["r"]."""
-        return sorted(path.parent.name.rpartition("-")[0] for path in self.settings.directory.glob("*/git"))
+        return sorted(
+            path.parent.name.rpartition("-")[0] for path in self.settings.directory.glob("*/git")
+        )
 
     def texts(self) -> bytes:
         """Return the content of all files of the mirrors, except packs."""
         files = (path for path in self.settings.directory.rglob("*") if path.is_file())
-        return b"\n".join(path.read_bytes() for path in files if path.suffix not in (".pack", ".idx"))
+        return b"\n".join(
+            path.read_bytes() for path in files if path.suffix not in (".pack", ".idx")
+        )
 
 
 @pytest.fixture
@@ -100,7 +115,9 @@ def text(files: RepositoryFiles, path: str) -> str | None:
 
 
 def test_files_and_lines_are_those_of_the_commit(world: World) -> None:
-    base = world.origin.commit({"src/a.py": b"def pay(x):\n    return x\n", "b.py": b"pay(1)\nprepay(2)\npay(3)\n"})
+    base = world.origin.commit(
+        {"src/a.py": b"def pay(x):\n    return x\n", "b.py": b"pay(1)\nprepay(2)\npay(3)\n"}
+    )
     head = world.origin.commit({"src/a.py": b"def pay(x, y):\n    return x\n", "b.py": b"pay(1)\n"})
     before, after = world.open(base), world.open(head)
     assert before.no_mirror == ""
@@ -118,8 +135,12 @@ def test_files_and_lines_are_those_of_the_commit(world: World) -> None:
 
 
 def test_words_on_very_many_lines_are_left_out(world: World) -> None:
-    lines = "".join(f"the_same_long_name({number}) + rare_{number}\n" for number in range(1_000)).encode()
-    commit = world.origin.commit({f"{number}/{'x' * 100}.py": lines for number in range(50)})  # 8 MB of output
+    lines = "".join(
+        f"the_same_long_name({number}) + rare_{number}\n" for number in range(1_000)
+    ).encode()
+    commit = world.origin.commit(
+        {f"{number}/{'x' * 100}.py": lines for number in range(50)}
+    )  # 8 MB of output
     assert world.open(commit).find_words(["the_same_long_name", "rare_7", "absent"]) == tuple(
         Hit(f"{name}/{'x' * 100}.py", 8, "rare_7") for name in sorted(map(str, range(50)))
     )
@@ -130,7 +151,9 @@ def test_words_on_very_many_lines_are_left_out(world: World) -> None:
 def test_words_are_searched_in_given_files_only_whose_names_are_no_patterns(world: World) -> None:
     files = ["a.py", "b.py", "*.py", ":(top)c.sql"]
     source = world.open(world.origin.commit(dict.fromkeys(files, b"word\n")))
-    assert [hit.path for hit in source.find_words(["word"], ["*.py", ":(top)c.sql", "absent.py"])] == files[2:]
+    assert [
+        hit.path for hit in source.find_words(["word"], ["*.py", ":(top)c.sql", "absent.py"])
+    ] == files[2:]
     assert source.find_words(["word"], []) == ()
     assert len(source.find_words(["word"])) == 4
     many = [f"{number}/{'x' * 1_000}.py" for number in range(1_000)]  # more than arguments can be
@@ -144,13 +167,19 @@ def test_a_line_of_a_megabyte_does_not_stop_the_search(world: World) -> None:
 
 
 def test_text_is_cleaned_and_redacted_before_it_is_cut(world: World) -> None:
-    key = b"-----BEGIN RSA PRIVATE KEY-----\n" + b"MIIEpAIBAAKCAQEA7\n" * 20 + b"-----END RSA PRIVATE KEY-----\n"
+    key = (
+        b"-----BEGIN RSA PRIVATE KEY-----\n"
+        + b"MIIEpAIBAAKCAQEA7\n" * 20
+        + b"-----END RSA PRIVATE KEY-----\n"
+    )
     commit = world.origin.commit({"a.py": b"a = 1\r\n" + key + b"b = 2\n"})
     found = text(world.open(commit), "a.py") or ""
     assert found == "a = 1\n" + "[redacted: private-key]\n" * 22 + "b = 2\n"
 
 
-def test_commit_that_is_there_needs_no_request_and_the_next_one_transfers_only_what_changed(world: World) -> None:
+def test_commit_that_is_there_needs_no_request_and_the_next_one_transfers_only_what_changed(
+    world: World,
+) -> None:
     files = {f"{number}.txt": os.urandom(20_000) for number in range(10)}
     first, second = world.origin.commit(files), world.origin.commit({**files, "new.txt": b"new\n"})
     world.open(first)
@@ -167,16 +196,30 @@ def test_large_and_binary_files_have_no_text_and_do_not_hide_the_others(world: W
         {"a.py": b"word\n", "b.bin": b"word\0\n", "c.txt": b"word " * 500_000, "d.py": b"word"}
     )
     source = world.open(commit)
-    assert [text(source, path) for path in ("a.py", "b.bin", "c.txt", "d.py")] == ["word\n", None, None, "word"]
+    assert [text(source, path) for path in ("a.py", "b.bin", "c.txt", "d.py")] == [
+        "word\n",
+        None,
+        None,
+        "word",
+    ]
     assert [line.path for line in source.find_words(["word"])] == ["a.py", "d.py"]
     assert source.no_mirror == ""
     assert world.server.sent_bytes < 100_000
 
 
-def test_rule_11_links_and_submodules_are_not_followed_and_names_are_only_names(world: World) -> None:
+def test_rule_11_links_and_submodules_are_not_followed_and_names_are_only_names(
+    world: World,
+) -> None:
     link = world.origin.blob(b"/etc/passwd")
     modules = b'[submodule "x"]\n\tpath = x\n\turl = https://example.com/x\n'
-    names = ["--upload-pack=touch", "\x1b[31mred.py", 'quo"te.py', "caf\xe9.py", " a b missing.py", ":(top)c.py"]
+    names = [
+        "--upload-pack=touch",
+        "\x1b[31mred.py",
+        'quo"te.py',
+        "caf\xe9.py",
+        " a b missing.py",
+        ":(top)c.py",
+    ]
     commit = world.origin.commit(
         {
             ".gitmodules": modules,
@@ -199,7 +242,14 @@ def test_rule_11_links_and_submodules_are_not_followed_and_names_are_only_names(
 
 def test_files_with_an_extension_are_listed_with_the_ids_of_their_contents(world: World) -> None:
     first, second = world.origin.blob(b"one\n"), world.origin.blob(b"two\n")
-    names = ["docs/a.md", "READ.ME.MD", 'quo"te.md', " b.rst", "new\nline.md", f"100644 blob {second}\tc.md"]
+    names = [
+        "docs/a.md",
+        "READ.ME.MD",
+        'quo"te.md',
+        " b.rst",
+        "new\nline.md",
+        f"100644 blob {second}\tc.md",
+    ]
     commit = world.origin.commit(
         {**dict.fromkeys([*names, "a.py", "amd", "a.md.txt"], b"one\n"), "same.md": b"two\n"},
         f"100755 blob {first}\trun.md",
@@ -214,7 +264,9 @@ def test_files_with_an_extension_are_listed_with_the_ids_of_their_contents(world
 
 def test_name_that_is_not_utf_8_is_listed_and_hides_no_other_file(world: World) -> None:
     blob = world.origin.blob(b"one\n")
-    entries = b"".join(b"100644 blob %s\t%s\0" % (blob.encode(), name) for name in (b"caf\xe9.md", b"d.md"))
+    entries = b"".join(
+        b"100644 blob %s\t%s\0" % (blob.encode(), name) for name in (b"caf\xe9.md", b"d.md")
+    )
     tree = world.origin.git("mktree", "-z", stdin=entries)
     files = world.open(world.origin.git("commit-tree", "-m", "Name", tree))
     assert files.list_files([".md"]) == {"caf\ufffd.md": blob, "d.md": blob}
@@ -223,7 +275,9 @@ def test_name_that_is_not_utf_8_is_listed_and_hides_no_other_file(world: World) 
 
 def test_names_may_be_longer_than_what_git_reads_at_once(world: World) -> None:
     source = world.open(world.origin.commit({"a.py": b"word\n"}))
-    assert source.texts([*(f"{'x' * 4_000}{number}" for number in range(60)), "a.py"]) == {"a.py": "word\n"}
+    assert source.texts([*(f"{'x' * 4_000}{number}" for number in range(60)), "a.py"]) == {
+        "a.py": "word\n"
+    }
 
 
 def test_rule_11_repository_with_dangerous_path_names_is_not_mirrored(world: World) -> None:
@@ -250,8 +304,14 @@ def test_rule_11_hooks_and_configuration_of_the_machine_are_not_used(
 ) -> None:
     proof = tmp_path / "proof"
     hook = f"#!/bin/sh\ntouch {proof}\n"
-    (tmp_path / ".gitconfig").write_text(f'[core]\n\thooksPath = {tmp_path}\n[url "file:///"]\n\tinsteadOf = http://\n')
-    for name, value in {"HOME": tmp_path, "GIT_DIR": tmp_path, "GIT_EXTERNAL_DIFF": tmp_path / "x"}.items():
+    (tmp_path / ".gitconfig").write_text(
+        f'[core]\n\thooksPath = {tmp_path}\n[url "file:///"]\n\tinsteadOf = http://\n'
+    )
+    for name, value in {
+        "HOME": tmp_path,
+        "GIT_DIR": tmp_path,
+        "GIT_EXTERNAL_DIFF": tmp_path / "x",
+    }.items():
         monkeypatch.setenv(name, str(value))
     first, second = world.origin.commit({"a": b"1\n"}), world.origin.commit({"a": b"2\n"})
     world.open(first)
@@ -265,8 +325,13 @@ def test_rule_11_hooks_and_configuration_of_the_machine_are_not_used(
     assert not proof.exists()
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="only Linux shows the command lines of processes in files")
-def test_rule_19_credential_is_in_no_command_line_and_no_file(world: World, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.skipif(
+    not Path("/proc/self").exists(),
+    reason="only Linux shows the command lines of processes in files",
+)
+def test_rule_19_credential_is_in_no_command_line_and_no_file(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     commit = world.origin.commit({"a": b"1\n"})
     world.server.mode = "hang"
     world.change(timeout_s=2.0)
@@ -339,7 +404,9 @@ def test_rejected_credential_is_a_reason_and_leaves_an_existing_mirror(world: Wo
         ("main", "o/r", "the event names no commit"),
     ],
 )
-def test_unknown_commit_or_repository_is_a_reason(world: World, commit: str, repository: str, reason: str) -> None:
+def test_unknown_commit_or_repository_is_a_reason(
+    world: World, commit: str, repository: str, reason: str
+) -> None:
     found = world.open(commit, repository=repository).no_mirror
     # git may see the end of the connection before it has read the server's message
     assert found == reason or (commit == "1" * 40 and found == UNREACHABLE)
@@ -379,18 +446,25 @@ def test_git_uses_the_proxy_and_the_authorities_of_the_api(
 def test_rule_11_git_connects_over_http_to_loopback_only(world: World) -> None:
     mirror = world.mirrors.of("http://192.0.2.1/api/v3", "o/r", lambda: TOKEN)
     source = CommitFiles(
-        mirror, GithubApi(github_settings(world.server.base_url, TOKEN), now=lambda: NOON), "o/r", "1" * 40
+        mirror,
+        GithubApi(github_settings(world.server.base_url, TOKEN), now=lambda: NOON),
+        "o/r",
+        "1" * 40,
     )
     assert source.no_mirror == UNEXPECTED  # without a connection: "transport 'http' not allowed"
 
 
-def test_slow_repository_is_given_up_at_the_time_limit_and_not_fetched_again_for_an_hour(world: World) -> None:
+def test_slow_repository_is_given_up_at_the_time_limit_and_not_fetched_again_for_an_hour(
+    world: World,
+) -> None:
     commit = world.origin.commit({f"{number}.txt": os.urandom(500_000) for number in range(10)})
     world.server.mode = "slow"
     world.change(timeout_s=4.0)
     reason = "fetching the repository took longer than mirror.timeout_s (4)"
     assert world.open(commit).no_mirror == reason
-    assert not any("remote-http" in line and world.server.base_url[:-7] in line for line in command_lines())
+    assert not any(
+        "remote-http" in line and world.server.base_url[:-7] in line for line in command_lines()
+    )
     world.server.mode = "serve"
     world.now = 3_599.0
     assert world.open(commit).no_mirror == reason
@@ -406,12 +480,16 @@ def test_lying_server_is_a_reason_and_leaves_no_mirror(world: World, lie: str) -
     if lie == "another commit":
         world.server.change_request = lambda body: body.replace(commit.encode(), other.encode())
     elif lie == "cut":
-        world.server.change_response = lambda body: body[: len(body) // 2] if b"PACK" in body else body
+        world.server.change_response = lambda body: (
+            body[: len(body) // 2] if b"PACK" in body else body
+        )
     elif lie == "wrong bytes":
         world.server.change_response = lambda body: body.replace(b"PACK\0\0\0\2", b"PACK\0\0\0\3")
     else:
         message = b"0fff\2" + b"x" * (0xFFF - 6) + b"\n"
-        world.server.change_response = lambda body: body.replace(b"packfile\n", b"packfile\n" + message * 2_000)
+        world.server.change_response = lambda body: body.replace(
+            b"packfile\n", b"packfile\n" + message * 2_000
+        )
     assert world.open(commit).no_mirror in (UNEXPECTED, UNREACHABLE)
     assert world.mirrored() == []
     world.server.change_request = world.server.change_response = bytes
@@ -492,7 +570,9 @@ def remove_head(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [remove_all, remove_packs, damage_packs, remove_head])
-def test_deleted_or_damaged_mirror_is_fetched_anew(world: World, damage: Callable[[Path], None]) -> None:
+def test_deleted_or_damaged_mirror_is_fetched_anew(
+    world: World, damage: Callable[[Path], None]
+) -> None:
     first, second = world.origin.commit({"a": b"one\n"}), world.origin.commit({"a": b"two\n"})
     source = world.open(first)
     damage(world.settings.directory)
@@ -507,10 +587,15 @@ def test_mirror_that_cannot_be_fetched_anew_is_a_reason_and_files_come_from_the_
     world: World, server: FakeServer
 ) -> None:
     blob = {"text": "by the API\n", "byteSize": 11, "isTruncated": False}
-    server.says = [Say(404, {"message": "Not Found"}), Say(200, {"data": {"repository": {"f0": blob}}})]
+    server.says = [
+        Say(404, {"message": "Not Found"}),
+        Say(200, {"data": {"repository": {"f0": blob}}}),
+    ]
     api = GithubApi(github_settings(server.url, TOKEN), now=lambda: NOON, timeout_s=5.0)
     with closing(api):
-        files = GithubReader(api, "o/r", RepositoryLabels(lambda: 0.0), mirrors=world.mirrors).files_at("1" * 40)
+        files = GithubReader(
+            api, "o/r", RepositoryLabels(lambda: 0.0), mirrors=world.mirrors
+        ).files_at("1" * 40)
         assert files.no_mirror == REJECTED
         assert files.texts(["a.py"]) == {"a.py": "by the API\n"}
     assert files.find_words(["API"]) == ()
@@ -518,7 +603,9 @@ def test_mirror_that_cannot_be_fetched_anew_is_a_reason_and_files_come_from_the_
     assert server.calls[-1] == "POST /graphql"
 
 
-def test_mirror_is_off_without_git_or_by_the_settings(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mirror_is_off_without_git_or_by_the_settings(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     commit = world.origin.commit({"a": b"1\n"})
     monkeypatch.setenv("PATH", "/nonexistent")
     assert world.open(commit).no_mirror == "git is not installed"
@@ -571,7 +658,9 @@ def test_mirror_that_was_not_used_for_longest_is_deleted_if_the_disk_has_too_lit
     assert world.disk_bytes - world.mirror_bytes() > 1_000_000
 
 
-def test_nothing_is_fetched_below_the_room_that_stays_free(world: World, three: dict[str, str]) -> None:
+def test_nothing_is_fetched_below_the_room_that_stays_free(
+    world: World, three: dict[str, str]
+) -> None:
     world.disk_bytes = 12_000_000
     reason = "less than mirror.min_free_mb (1000) is free on the disk of mirror.directory"
     fetches = world.server.fetches
@@ -583,7 +672,9 @@ def test_nothing_is_fetched_below_the_room_that_stays_free(world: World, three: 
     assert world.open(three["third"], repository="o/third").no_mirror == ""
 
 
-def test_fetch_ends_when_it_uses_the_room_that_stays_free(world: World, three: dict[str, str]) -> None:
+def test_fetch_ends_when_it_uses_the_room_that_stays_free(
+    world: World, three: dict[str, str]
+) -> None:
     large = world.origin.commit({f"{number}.txt": os.urandom(500_000) for number in range(10)})
     world.change(min_free_mb=1)
     world.disk_bytes = 3_300_000
@@ -599,7 +690,9 @@ def test_fetch_ends_when_it_uses_the_room_that_stays_free(world: World, three: d
     assert world.open(three["third"], repository="o/third").no_mirror == ""
 
 
-def test_fetch_that_ends_for_lack_of_room_says_so_also_if_others_have_made_room_since(world: World) -> None:
+def test_fetch_that_ends_for_lack_of_room_says_so_also_if_others_have_made_room_since(
+    world: World,
+) -> None:
     large = world.origin.commit({f"{number}.txt": os.urandom(500_000) for number in range(10)})
     world.server.mode = "slow"
     world.other_bytes = iter([0, 0, 10**12])
@@ -634,7 +727,9 @@ def test_commit_over_the_limit_is_stopped_while_it_is_fetched_and_refused_for_an
     assert world.open(small).no_mirror == ""
     reason = "the repository is larger than mirror.max_mb (1)"
     assert world.open(large).no_mirror == reason
-    assert "write error: File too large" in vars(caplog.records[0])["error"]  # and no signal, which dumps core
+    assert (
+        "write error: File too large" in vars(caplog.records[0])["error"]
+    )  # and no signal, which dumps core
     requests = len(world.server.calls)
     assert world.open(large).no_mirror == reason
     assert text(world.open(small), "a") == "1\n"
@@ -682,7 +777,9 @@ def test_threads_that_want_the_same_commit_fetch_it_once(world: World) -> None:
     commit = world.origin.commit({"a": b"1\n"})
     world.mirrors = Mirrors(lambda: world.settings)
     sources: list[RepositoryFiles] = []
-    threads = [threading.Thread(target=lambda: sources.append(world.open(commit))) for _ in range(4)]
+    threads = [
+        threading.Thread(target=lambda: sources.append(world.open(commit))) for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -692,7 +789,9 @@ def test_threads_that_want_the_same_commit_fetch_it_once(world: World) -> None:
 
 
 def test_mirror_with_a_hundred_commits_is_fetched_anew(world: World) -> None:
-    first, last, next_one = (world.origin.commit({"a": f"{number}\n".encode()}) for number in range(3))
+    first, last, next_one = (
+        world.origin.commit({"a": f"{number}\n".encode()}) for number in range(3)
+    )
     world.open(first)
     (refs,) = world.settings.directory.glob("*/git/refs/hls")
     for number in range(98):
@@ -713,7 +812,9 @@ def pick(world: World, base: str, change: str, onto: str) -> Pick:
     return found
 
 
-def test_change_is_merged_into_another_commit_without_the_history_between_them(world: World) -> None:
+def test_change_is_merged_into_another_commit_without_the_history_between_them(
+    world: World,
+) -> None:
     base = world.origin.commit({"a.py": lines(*"123456789"), "b.py": b"b\n"})
     changed = world.origin.tree({"a.py": lines(*"12345678", "nine"), "b.py": b"b\n"})
     commit = world.origin.git("commit-tree", "-m", "Change", "-p", base, changed)
@@ -728,9 +829,15 @@ def test_change_is_merged_into_another_commit_without_the_history_between_them(w
 
 
 def test_conflicts_have_the_parts_of_the_merged_file(world: World) -> None:
-    base = world.origin.commit({"a.py": lines(*"123456789"), "gone.py": b"old\n", "new\nline.py": b"1\n"})
-    commit = world.origin.commit({"a.py": lines(*"12", "3c", *"456789"), "gone.py": b"new\n", "new\nline.py": b"2\n"})
-    onto = world.origin.commit({"a.py": lines(*"12", "3b", *"45678", "nine"), "new\nline.py": b"3\n"})
+    base = world.origin.commit(
+        {"a.py": lines(*"123456789"), "gone.py": b"old\n", "new\nline.py": b"1\n"}
+    )
+    commit = world.origin.commit(
+        {"a.py": lines(*"12", "3c", *"456789"), "gone.py": b"new\n", "new\nline.py": b"2\n"}
+    )
+    onto = world.origin.commit(
+        {"a.py": lines(*"12", "3b", *"45678", "nine"), "new\nline.py": b"3\n"}
+    )
     conflict = "<<<<<<< branch\n3b\n=======\n3c\n>>>>>>> change\n"
     assert pick(world, base, commit, onto) == Pick(
         is_empty=False,
@@ -771,13 +878,20 @@ def test_conflict_contains_all_its_lines(
     assert [one.parts for one in found.conflicts] == [parts]
 
 
-def test_rule_11_merge_starts_no_program_that_the_repository_names(world: World, tmp_path: Path) -> None:
+def test_rule_11_merge_starts_no_program_that_the_repository_names(
+    world: World, tmp_path: Path
+) -> None:
     attributes = b"* merge=evil filter=evil diff=evil\n"
     base = world.origin.commit({"a": b"1\n", ".gitattributes": attributes})
     commit = world.origin.commit({"a": b"2\n", ".gitattributes": attributes})
     onto = world.origin.commit({"a": b"3\n", ".gitattributes": attributes})
     ran = tmp_path / "ran"
-    for key in ("merge.evil.driver", "filter.evil.clean", "filter.evil.smudge", "diff.evil.command"):
+    for key in (
+        "merge.evil.driver",
+        "filter.evil.clean",
+        "filter.evil.smudge",
+        "diff.evil.command",
+    ):
         world.origin.git("config", key, f"touch {ran}")
     assert [one.path for one in pick(world, base, commit, onto).conflicts] == ["a"]
     assert not ran.exists()
@@ -803,7 +917,10 @@ def test_objects_of_a_merge_that_was_killed_are_deleted(world: World) -> None:
 
 def test_branch_does_not_have_a_change_that_conflicts_without_lines(world: World) -> None:
     base = world.origin.commit({"a": b"1\n", "b": b"\0001"})
-    commit, onto = world.origin.commit({"b": b"\0002"}), world.origin.commit({"a": b"2\n", "b": b"\0003"})
+    commit, onto = (
+        world.origin.commit({"b": b"\0002"}),
+        world.origin.commit({"a": b"2\n", "b": b"\0003"}),
+    )
     found = pick(world, base, commit, onto)
     assert (found.is_empty, [one.path for one in found.conflicts]) == (False, ["a", "b"])
 
@@ -820,7 +937,10 @@ def test_name_that_git_gives_a_file_beside_a_link_says_which_side_has_it(world: 
     link = f"120000 blob {world.origin.blob(b'/etc/passwd')}\tshop"
     base, commit = world.origin.commit({"shop": b"1\n"}), world.origin.commit({}, link)
     found = pick(world, base, commit, world.origin.commit({"shop": b"2\n"}))
-    assert [(one.path, one.parts) for one in found.conflicts] == [("shop", ("/etc/passwd",)), ("shop~branch", ("2\n",))]
+    assert [(one.path, one.parts) for one in found.conflicts] == [
+        ("shop", ("/etc/passwd",)),
+        ("shop~branch", ("2\n",)),
+    ]
 
 
 def test_mirror_that_was_deleted_before_a_merge_is_fetched_anew(world: World) -> None:

@@ -15,7 +15,14 @@ from hls_handler.analysis import REPLY_TYPES, UnusableReply, Usage, ValidReply
 from hls_handler.clients.prices import with_price
 from hls_handler.clients.provider import Provider, request_schema
 from hls_handler.clients.providers import Breakers, Providers, connect
-from hls_handler.errors import DependencyDown, ModelNotFound, Permanent, Postponed, RateLimited, SlowResponse
+from hls_handler.errors import (
+    DependencyDown,
+    ModelNotFound,
+    Permanent,
+    Postponed,
+    RateLimited,
+    SlowResponse,
+)
 from hls_handler.settings.model import Claude as ClaudeSettings
 from tests.clients.fake_models import ACCESS_KEY_ID, KEY, LEAKED, PROJECT, REGION, FakeModels
 from tests.clients.fake_server import FakeServer, Say
@@ -33,7 +40,9 @@ def models() -> Iterator[FakeModels]:
 
 
 def settings(*fallbacks: Mapping[str, Any], **first: Any) -> ClaudeSettings:
-    return ClaudeSettings.model_validate({"api_key": KEY, "model": "claude-haiku-5-5", **first, "fallbacks": fallbacks})
+    return ClaudeSettings.model_validate(
+        {"api_key": KEY, "model": "claude-haiku-5-5", **first, "fallbacks": fallbacks}
+    )
 
 
 def ask(given: ClaudeSettings, **more: Any) -> ValidReply | UnusableReply:
@@ -53,8 +62,13 @@ def kinds(url: str) -> dict[str, dict[str, Any]]:
     return {
         "/v1/messages": {"base_url": url},
         "/v1/chat/completions": {"kind": "openai", "model": "gpt-5-mini", "base_url": f"{url}/v1"},
-        "/openai/deployments/mini/chat/completions": {"kind": "azure", "model": "mini", "base_url": url},
-        "/model/eu.anthropic.claude-haiku-4-5-20251001-v1:0/invoke": bedrock | {"access_key_id": ACCESS_KEY_ID},
+        "/openai/deployments/mini/chat/completions": {
+            "kind": "azure",
+            "model": "mini",
+            "base_url": url,
+        },
+        "/model/eu.anthropic.claude-haiku-4-5-20251001-v1:0/invoke": bedrock
+        | {"access_key_id": ACCESS_KEY_ID},
         "/v1/projects/my-project/locations/eu-central-1/publishers/anthropic/models/claude-haiku-4-5:rawPredict": {
             "kind": "vertex",
             "api_key": json.dumps(key),
@@ -99,12 +113,18 @@ def test_each_kind_sends_what_its_api_expects_and_ignores_the_environment(
     assert isinstance(answer, ValidReply), answer
     ((asked, body),) = models.asked
     schema = request_schema(RENDERED.schema)
-    of_openai = {"type": "json_schema", "json_schema": {"name": "reply", "schema": schema, "strict": True}}
+    of_openai = {
+        "type": "json_schema",
+        "json_schema": {"name": "reply", "schema": schema, "strict": True},
+    }
     of_claude = {"format": {"type": "json_schema", "schema": schema}}
     name, form = ("response_format", of_openai) if "chat" in path else ("output_config", of_claude)
     system = body["messages"][0]["content"] if "chat" in path else body["system"][0]["text"]
     assert (asked, body.get(name)) == (path, form if structured_output else None)
-    assert (json.dumps(schema) in system, system.startswith("You help.")) == (not structured_output, True)
+    assert (json.dumps(schema) in system, system.startswith("You help.")) == (
+        not structured_output,
+        True,
+    )
 
 
 def test_bedrock_takes_a_bedrock_api_key(models: FakeModels) -> None:
@@ -123,7 +143,10 @@ def test_rejected_key_of_vertex_costs_nothing(models: FakeModels) -> None:
     models.status = 401
     with pytest.raises(DependencyDown, match="Google rejected the key of vertex") as caught:
         ask(settings(**[*kinds(models.url).values()][4]))
-    assert (caught.value.remedy[:19], caught.value.may_have_succeeded) == ("set claude.api_key ", False)
+    assert (caught.value.remedy[:19], caught.value.may_have_succeeded) == (
+        "set claude.api_key ",
+        False,
+    )
 
 
 def test_check_of_the_model_of_vertex_checks_the_key(models: FakeModels) -> None:
@@ -131,7 +154,9 @@ def test_check_of_the_model_of_vertex_checks_the_key(models: FakeModels) -> None
     found = []
     for key in (keys["api_key"], "no JSON"):
         vertex = settings(**keys | {"api_key": key})
-        with closing(Provider(vertex, vertex, connect, clock=lambda: 0.0, now=lambda: NOON)) as client:
+        with closing(
+            Provider(vertex, vertex, connect, clock=lambda: 0.0, now=lambda: NOON)
+        ) as client:
             try:
                 found.append(client.lookup_model(vertex.model))
             except DependencyDown as exc:
@@ -147,30 +172,56 @@ def test_unreachable_token_service_of_google_is_an_outage(models: FakeModels) ->
     assert caught.value.may_have_succeeded is False
 
 
-@pytest.mark.parametrize(("path", "name"), [("/v1", "max_tokens"), ("/api.openai.com/v1", "max_completion_tokens")])
+@pytest.mark.parametrize(
+    ("path", "name"), [("/v1", "max_tokens"), ("/api.openai.com/v1", "max_completion_tokens")]
+)
 def test_name_of_the_limit_depends_on_the_service(server: FakeServer, path: str, name: str) -> None:
     server.says = [Say(body=completion(GOOD))]
     ask(settings(kind="openai", model="gpt-5-mini", base_url=f"{server.url}{path}"))
-    assert {key: value for key, value in server.seen[0].body.items() if "tokens" in key} == {name: 4000}
+    assert {key: value for key, value in server.seen[0].body.items() if "tokens" in key} == {
+        name: 4000
+    }
 
 
 def completion(content: str | None, finish_reason: str = "stop", **more: Any) -> dict[str, Any]:
     usage = more.pop("usage", {"prompt_tokens": 1000, "completion_tokens": 500})
-    choice = {"index": 0, "finish_reason": finish_reason, "message": {"role": "assistant", "content": content, **more}}
+    choice = {
+        "index": 0,
+        "finish_reason": finish_reason,
+        "message": {"role": "assistant", "content": content, **more},
+    }
     return {"id": "c", "model": "gpt-5-mini-2025-08-07", "choices": [choice], "usage": usage}
 
 
 @pytest.mark.parametrize(
     ("body", "why", "problem"),
     [
-        (completion(GOOD, "length"), "truncated", "the reply was cut off after 500 tokens (max_tokens)"),
-        (completion(None, "content_filter"), "refused", "openai refused to answer (content_filter)"),
-        (completion(None, refusal="I cannot help."), "refused", "openai refused to answer: I cannot help"),
+        (
+            completion(GOOD, "length"),
+            "truncated",
+            "the reply was cut off after 500 tokens (max_tokens)",
+        ),
+        (
+            completion(None, "content_filter"),
+            "refused",
+            "openai refused to answer (content_filter)",
+        ),
+        (
+            completion(None, refusal="I cannot help."),
+            "refused",
+            "openai refused to answer: I cannot help",
+        ),
         (completion("", "tool_calls"), "stopped", "openai stopped without a reply (tool_calls)"),
-        (completion("no"), "invalid", "the reply: it has no JSON object with the fields worth_saying, sources, answer"),
+        (
+            completion("no"),
+            "invalid",
+            "the reply: it has no JSON object with the fields worth_saying, sources, answer",
+        ),
     ],
 )
-def test_completion_without_a_usable_reply(server: FakeServer, body: object, why: str, problem: str) -> None:
+def test_completion_without_a_usable_reply(
+    server: FakeServer, body: object, why: str, problem: str
+) -> None:
     server.says = [Say(body=body)]
     answer = ask(settings(kind="openai", model="gpt-5-mini", base_url=server.url))
     assert isinstance(answer, UnusableReply)
@@ -181,15 +232,30 @@ def test_cached_tokens_of_a_completion_are_counted_separately(server: FakeServer
     details = {"cached_tokens": 400, "cache_write_tokens": 100}
     usage = {"prompt_tokens": 1000, "completion_tokens": 500, "prompt_tokens_details": details}
     server.says = [Say(body=completion(GOOD, usage=usage), headers={"x-request-id": "req_1"})]
-    found = ask(settings(kind="openai", model="m", base_url=server.url, price={"input": 2.0, "output": 10.0})).usage
-    tokens = (found.input_tokens, found.cache_write_tokens, found.cache_read_tokens, found.output_tokens)
+    found = ask(
+        settings(
+            kind="openai", model="m", base_url=server.url, price={"input": 2.0, "output": 10.0}
+        )
+    ).usage
+    tokens = (
+        found.input_tokens,
+        found.cache_write_tokens,
+        found.cache_read_tokens,
+        found.output_tokens,
+    )
     assert (tokens, found.cost_usd, found.request_id) == ((500, 100, 400, 500), 0.007, "req_1")
 
 
 @pytest.mark.parametrize(
-    "usage", [None, {"prompt_tokens": 3, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 4}}]
+    "usage",
+    [
+        None,
+        {"prompt_tokens": 3, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 4}},
+    ],
 )
-def test_completion_with_an_impossible_usage_has_an_upper_estimate(server: FakeServer, usage: object) -> None:
+def test_completion_with_an_impossible_usage_has_an_upper_estimate(
+    server: FakeServer, usage: object
+) -> None:
     server.says = [Say(body=completion(GOOD, usage=usage))]
     found = ask(settings(kind="openai", model="gpt-5-mini", base_url=server.url)).usage
     assert (found.is_estimate, found.output_tokens) == (True, 4000)
@@ -211,17 +277,42 @@ REJECTED_KEY = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": 
             "openai answered 401",
             "set claude.api_key to a",
         ),
-        (Say(429, error("Quota", code="insufficient_quota")), DependencyDown, "answered 429", "add credit"),
-        (Say(400, [error("No billing", status="FAILED_PRECONDITION")]), DependencyDown, "No billing", "add credit"),
-        (Say(429, error("Slow down")), RateLimited, "openai answered 429", "wait until the rate limit resets"),
-        (Say(503, b"<html>"), DependencyDown, "no reason given", "wait: openai is temporarily unavailable"),
+        (
+            Say(429, error("Quota", code="insufficient_quota")),
+            DependencyDown,
+            "answered 429",
+            "add credit",
+        ),
+        (
+            Say(400, [error("No billing", status="FAILED_PRECONDITION")]),
+            DependencyDown,
+            "No billing",
+            "add credit",
+        ),
+        (
+            Say(429, error("Slow down")),
+            RateLimited,
+            "openai answered 429",
+            "wait until the rate limit resets",
+        ),
+        (
+            Say(503, b"<html>"),
+            DependencyDown,
+            "no reason given",
+            "wait: openai is temporarily unavailable",
+        ),
         (
             Say(200, error("Provider returned error")),
             DependencyDown,
             "unexpected response from openai",
             "check claude.b",
         ),
-        (Say(404, error("No such model")), DependencyDown, "(model gpt-5-mini)", "set claude.model"),
+        (
+            Say(404, error("No such model")),
+            DependencyDown,
+            "(model gpt-5-mini)",
+            "set claude.model",
+        ),
         (
             Say(400, [error("API Key not found.", code=400, details=REJECTED_KEY)]),
             DependencyDown,
@@ -241,16 +332,24 @@ def test_errors_of_a_compatible_service(
     assert KEY not in str(caught.value)
 
 
-@pytest.mark.parametrize("body", [error("context_length_exceeded"), [error("context_length_exceeded")]])
+@pytest.mark.parametrize(
+    "body", [error("context_length_exceeded"), [error("context_length_exceeded")]]
+)
 def test_request_that_the_service_rejects_is_no_outage(server: FakeServer, body: object) -> None:
     server.says = [Say(400, body)]
-    with pytest.raises(Permanent, match="openai answered 400 to issues/respond@3f9c2a: context_length_exceeded"):
+    with pytest.raises(
+        Permanent, match="openai answered 400 to issues/respond@3f9c2a: context_length_exceeded"
+    ):
         ask(settings(kind="openai", model="gpt-5-mini", base_url=server.url))
 
 
 def test_models_are_looked_up_where_the_service_lists_them(server: FakeServer) -> None:
     given = settings(kind="openai", model="gpt-5-mini", base_url=server.url)
-    server.says = [Say(body={"id": "gpt-5-mini"}), Say(404, error("?")), Say(404, error("?", code="model_not_found"))]
+    server.says = [
+        Say(body={"id": "gpt-5-mini"}),
+        Say(404, error("?")),
+        Say(404, error("?", code="model_not_found")),
+    ]
     with closing(Providers(given, clock=lambda: 0.0, now=lambda: NOON)) as providers:
         assert [providers.lookup_model(), providers.lookup_model("other")] == ["active", "unlisted"]
         with pytest.raises(ModelNotFound):
@@ -265,7 +364,9 @@ def requires_all(node: Any) -> bool:
     if not isinstance(node, dict):
         return True
     names = set(node.get("properties", ()))
-    is_closed = "properties" not in node or (names == set(node["required"]) and node["additionalProperties"] is False)
+    is_closed = "properties" not in node or (
+        names == set(node["required"]) and node["additionalProperties"] is False
+    )
     return is_closed and all(map(requires_all, node.values()))
 
 
@@ -290,18 +391,34 @@ def test_schemas_are_strict_and_without_keywords_that_an_api_rejects(reply: str)
         ("local/llama", 24.0),  # unknown: as claude-opus-5-5
     ],
 )
-def test_price_is_that_of_the_service_or_of_the_settings_or_of_the_dearest_model(model: str, usd: float) -> None:
+def test_price_is_that_of_the_service_or_of_the_settings_or_of_the_dearest_model(
+    model: str, usd: float
+) -> None:
     fallbacks: list[dict[str, Any]] = [
         {"kind": "openai", "api_key": "k", "model": "gpt-5-mini"},
         {"kind": "bedrock", "api_key": "k", "model": "m", "region": REGION},
-        {"kind": "openai", "name": "own", "api_key": "k", "model": "m", "price": {"input": 1.0, "output": 3.0}},
-        {"kind": "openai", "name": "local", "api_key": "k", "model": "m", "base_url": "http://127.0.0.1:11434/v1"},
+        {
+            "kind": "openai",
+            "name": "own",
+            "api_key": "k",
+            "model": "m",
+            "price": {"input": 1.0, "output": 3.0},
+        },
+        {
+            "kind": "openai",
+            "name": "local",
+            "api_key": "k",
+            "model": "m",
+            "base_url": "http://127.0.0.1:11434/v1",
+        },
     ]
     usage = Usage(model, input_tokens=1_000_000, output_tokens=1_000_000)
     assert with_price(usage, settings(*fallbacks)).cost_usd == pytest.approx(usd, abs=1e-6)
 
 
-def test_price_of_an_unknown_answering_model_is_that_of_the_one_that_was_asked(server: FakeServer) -> None:
+def test_price_of_an_unknown_answering_model_is_that_of_the_one_that_was_asked(
+    server: FakeServer,
+) -> None:
     server.says = [Say(body=completion(GOOD) | {"model": "alias-of-the-service"})]
     given = settings(kind="azure", model="gpt-5-mini", base_url=server.url)
     assert ask(given).usage.cost_usd == pytest.approx(0.00125, abs=1e-9)
@@ -315,10 +432,17 @@ class Chain:
 
     def __init__(self, first: FakeServer, second: FakeModels, **changes: Any) -> None:
         self.now, self.first, self.second = NOON, first, second
-        fallback = {"kind": "openai", "api_key": KEY, "model": "gpt-5-mini", "base_url": f"{second.url}/v1"}
+        fallback = {
+            "kind": "openai",
+            "api_key": KEY,
+            "model": "gpt-5-mini",
+            "base_url": f"{second.url}/v1",
+        }
         self.settings = settings(fallback, base_url=first.url, **changes)
         self.breakers = Breakers(self.read_clock)
-        self.providers = Providers(self.settings, clock=lambda: 0.0, now=self.read_clock, breakers=self.breakers)
+        self.providers = Providers(
+            self.settings, clock=lambda: 0.0, now=self.read_clock, breakers=self.breakers
+        )
 
     def read_clock(self) -> datetime:
         return self.now
@@ -327,7 +451,9 @@ class Chain:
         """Ask with these answers of the first service; return the model that answered."""
         self.first.says, self.first.seen[:] = list(says), []
         rendered = replace(RENDERED, prompt=replace(PROMPT, model=model))
-        answer = self.providers.answer(model, lambda provider: provider.ask(rendered), delivery=delivery)
+        answer = self.providers.answer(
+            model, lambda provider: provider.ask(rendered), delivery=delivery
+        )
         return answer.usage.model
 
 
@@ -376,7 +502,9 @@ FIRST, SECOND = "anthropic/claude-haiku-5-5", "openai/gpt-5-mini"
         "invalid",
     ],
 )
-def test_falls_back_on_outages_limits_and_rejected_keys_but_not_on_replies(chain: Chain, say: Say, model: str) -> None:
+def test_falls_back_on_outages_limits_and_rejected_keys_but_not_on_replies(
+    chain: Chain, say: Say, model: str
+) -> None:
     assert chain.ask(say) == model
 
 
@@ -429,8 +557,13 @@ def test_limit_of_an_account_is_tested_each_minute_before_the_named_date(chain: 
     assert (chain.ask(Say(body=MESSAGE)), chain.providers.find_outage()) == (FIRST, None)
 
 
-def test_breaker_spares_the_provider_requests_for_a_minute_and_closes_after_a_probe(chain: Chain) -> None:
-    assert (chain.ask(Say(529)), str(chain.providers.find_outage())[:19]) == (SECOND, "Claude answered 529")
+def test_breaker_spares_the_provider_requests_for_a_minute_and_closes_after_a_probe(
+    chain: Chain,
+) -> None:
+    assert (chain.ask(Say(529)), str(chain.providers.find_outage())[:19]) == (
+        SECOND,
+        "Claude answered 529",
+    )
     chain.now += timedelta(seconds=59)
     assert (chain.ask(), chain.first.calls) == (SECOND, [])
     chain.now += timedelta(seconds=1)
@@ -480,7 +613,9 @@ def test_slow_response_that_a_second_delivery_meets_leads_to_the_fallback(
         assert (chain.ask(delivery="one"), chain.first.calls) == (SECOND, [])
 
 
-def test_a_response_in_time_ends_the_count_of_slow_ones(server: FakeServer, models: FakeModels) -> None:
+def test_a_response_in_time_ends_the_count_of_slow_ones(
+    server: FakeServer, models: FakeModels
+) -> None:
     slow = Say(body=b" " * 1000, kind="drip")
     chain = Chain(server, models, timeout_s=0.3)
     with closing(chain.providers):
@@ -497,7 +632,9 @@ def test_changed_settings_close_the_breaker(chain: Chain) -> None:
     assert [chain.breakers.allows(one) for one in (chain.settings, changed)] == [False, True]
 
 
-def test_error_of_the_last_provider_is_raised_and_waits_no_longer_than_for_the_first(chain: Chain) -> None:
+def test_error_of_the_last_provider_is_raised_and_waits_no_longer_than_for_the_first(
+    chain: Chain,
+) -> None:
     chain.second.status, chain.second.headers = 503, {"retry-after": "3600"}
     with pytest.raises(DependencyDown, match="openai answered 503") as caught:
         chain.ask(Say(529))
@@ -521,9 +658,13 @@ def test_error_of_a_fallback_names_its_settings(chain: Chain) -> None:
         ("deepseek/deepseek-chat", (Say(529),), SECOND),
     ],
 )
-def test_prompt_names_a_provider_by_a_prefix(chain: Chain, model: str, says: tuple[Say, ...], answered: str) -> None:
+def test_prompt_names_a_provider_by_a_prefix(
+    chain: Chain, model: str, says: tuple[Say, ...], answered: str
+) -> None:
     assert chain.ask(*says, model=model) == answered
-    assert [seen.body["model"] for seen in chain.first.seen] == [model.removeprefix("anthropic/")] * len(says)
+    assert [seen.body["model"] for seen in chain.first.seen] == [
+        model.removeprefix("anthropic/")
+    ] * len(says)
 
 
 def test_provider_that_a_prompt_names_is_followed_by_the_others(chain: Chain) -> None:
@@ -539,5 +680,10 @@ def test_without_fallbacks_a_slash_is_part_of_the_model(server: FakeServer) -> N
     given = settings(base_url=server.url)
     with closing(Providers(given, clock=lambda: 0.0, now=lambda: NOON)) as providers:
         rendered = replace(RENDERED, prompt=replace(PROMPT, model="anthropic/claude-opus-5"))
-        answer = providers.answer("anthropic/claude-opus-5", lambda provider: provider.ask(rendered))
-    assert (server.seen[0].body["model"], answer.usage.model) == ("anthropic/claude-opus-5", "anthropic/claude-opus-5")
+        answer = providers.answer(
+            "anthropic/claude-opus-5", lambda provider: provider.ask(rendered)
+        )
+    assert (server.seen[0].body["model"], answer.usage.model) == (
+        "anthropic/claude-opus-5",
+        "anthropic/claude-opus-5",
+    )

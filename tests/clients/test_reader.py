@@ -42,7 +42,13 @@ PULL_REQUEST: dict[str, Any] = {
     "changed_files": 2,
     "commits": 1,
 }
-CHANGED = {"filename": "f", "status": "modified", "additions": 2, "deletions": 1, "patch": "@@ -1 +1,2 @@"}
+CHANGED = {
+    "filename": "f",
+    "status": "modified",
+    "additions": 2,
+    "deletions": 1,
+    "patch": "@@ -1 +1,2 @@",
+}
 
 
 def page(*items: object, last: bool = True) -> Say:
@@ -65,8 +71,16 @@ def test_issue_takes_one_request(reader: GithubReader, server: FakeServer) -> No
     assert server.calls == ["GET /repos/o/r/issues/7"]
 
 
-def test_files_are_read_page_by_page_in_githubs_order(reader: GithubReader, server: FakeServer) -> None:
-    moved = {"filename": "b", "previous_filename": "a", "status": "renamed", "additions": 0, "deletions": 0}
+def test_files_are_read_page_by_page_in_githubs_order(
+    reader: GithubReader, server: FakeServer
+) -> None:
+    moved = {
+        "filename": "b",
+        "previous_filename": "a",
+        "status": "renamed",
+        "additions": 0,
+        "deletions": 0,
+    }
     url = "https://api.github.com/repos/o/r/contents/b%3Fref=%40?ref="
     first = page({**moved, "contents_url": url + "a" * 40}, *[CHANGED] * 49, last=False)
     server.says = [first, page({**CHANGED, "contents_url": url})]
@@ -75,7 +89,9 @@ def test_files_are_read_page_by_page_in_githubs_order(reader: GithubReader, serv
     assert files[0] == ChangedFile("b", "a", "renamed", 0, 0, None, commit="a" * 40)
     assert files[50] == ChangedFile("f", None, "modified", 2, 1, "@@ -1 +1,2 @@")
     asked = [(seen.call, seen.query) for seen in server.seen]
-    assert asked == [("GET /repos/o/r/pulls/7/files", {"per_page": "50", "page": page}) for page in "12"]
+    assert asked == [
+        ("GET /repos/o/r/pulls/7/files", {"per_page": "50", "page": page}) for page in "12"
+    ]
 
 
 def test_at_most_3000_files_are_read(reader: GithubReader, server: FakeServer) -> None:
@@ -93,19 +109,25 @@ def test_at_most_3000_files_are_read(reader: GithubReader, server: FakeServer) -
         (950, 151, ["1", "10", "9", "8"]),
     ],
 )
-def test_the_newest_comments_are_read_from_the_end(world: ReviewWorld, there: int, most: int, pages: list[str]) -> None:
+def test_the_newest_comments_are_read_from_the_end(
+    world: ReviewWorld, there: int, most: int, pages: list[str]
+) -> None:
     for number in range(1, there + 1):
         world.sandbox.state.create_comment(world.pull, f"comment {number}")
     reader = GithubReader(world.api, REPOSITORY, RepositoryLabels(monotonic))
     found = reader.comments(NUMBER, most=most)
-    assert [one.body for one in found] == [f"comment {n}" for n in range(max(there - most, 0) + 1, there + 1)]
+    assert [one.body for one in found] == [
+        f"comment {n}" for n in range(max(there - most, 0) + 1, there + 1)
+    ]
     assert [one.query["page"] for one in world.seen()] == pages
 
 
 def test_comment_has_author_text_and_time(reader: GithubReader, server: FakeServer) -> None:
     url = "https://github.com/o/r/issues/7#issuecomment-5"
     whole = {"id": 5, "user": MALLORY, "body": "Hi.", "created_at": "2026-11-02T09:14:31Z"}
-    server.says = [page({**whole, "author_association": "MEMBER", "html_url": url}, {"id": 6, "user": None})]
+    server.says = [
+        page({**whole, "author_association": "MEMBER", "html_url": url}, {"id": 6, "user": None})
+    ]
     at = datetime(2026, 11, 2, 9, 14, 31, tzinfo=UTC)
     assert reader.comments(7, most=9) == (
         Comment(5, Account("mallory", 13, "User"), "Hi.", "MEMBER", url, at),
@@ -127,7 +149,13 @@ JOB: dict[str, Any] = {
             "started_at": "2026-11-02T10:24:55.000Z",
             "completed_at": "2026-11-02T11:25:02+01:00",
         },
-        {"number": 4, "name": "Complete job", "conclusion": None, "started_at": None, "completed_at": None},
+        {
+            "number": 4,
+            "name": "Complete job",
+            "conclusion": None,
+            "started_at": None,
+            "completed_at": None,
+        },
     ],
 }
 
@@ -135,19 +163,26 @@ JOB: dict[str, Any] = {
 def test_jobs_of_an_attempt_include_their_steps(reader: GithubReader, server: FakeServer) -> None:
     lint = {"id": 7, "name": "lint", "conclusion": "skipped", "run_attempt": 2, "steps": None}
     server.says = [Say(body={"total_count": 2, "jobs": [JOB, lint]})]
-    begun, ended = datetime(2026, 11, 2, 10, 24, 55, tzinfo=UTC), datetime(2026, 11, 2, 10, 25, 2, tzinfo=UTC)
+    begun, ended = (
+        datetime(2026, 11, 2, 10, 24, 55, tzinfo=UTC),
+        datetime(2026, 11, 2, 10, 25, 2, tzinfo=UTC),
+    )
     steps = (
         WorkflowStep(3, "Run make test", "failure", begun, ended),
         WorkflowStep(4, "Complete job", None, None, None),
     )
     assert reader.jobs(5, 2) == (
-        WorkflowJob(6, "test (3.11)", "failure", "https://github.com/o/r/actions/runs/5/job/6", steps),
+        WorkflowJob(
+            6, "test (3.11)", "failure", "https://github.com/o/r/actions/runs/5/job/6", steps
+        ),
         WorkflowJob(7, "lint", "skipped", "", ()),
     )
     assert server.calls == ["GET /repos/o/r/actions/runs/5/attempts/2/jobs"]
 
 
-def test_pull_requests_are_filtered_by_owner_and_branch(reader: GithubReader, server: FakeServer) -> None:
+def test_pull_requests_are_filtered_by_owner_and_branch(
+    reader: GithubReader, server: FakeServer
+) -> None:
     server.says = [page({**PULL_REQUEST, "number": 9}, PULL_REQUEST)]
     found = reader.pull_requests_from("octocat:fix/a&state=all #1 ä")
     assert [pull.number for pull in found] == [9, 7]
@@ -180,7 +215,14 @@ def test_releases_take_one_request(reader: GithubReader, server: FakeServer) -> 
         "published_at": "2026-11-02T09:14:31Z",
         "target_commitish": "main",
     }
-    nameless = {"id": 3, "tag_name": "v1.0.0", "name": None, "body": None, "author": None, "published_at": None}
+    nameless = {
+        "id": 3,
+        "tag_name": "v1.0.0",
+        "name": None,
+        "body": None,
+        "author": None,
+        "published_at": None,
+    }
     server.says = [page(release, nameless, *[nameless] * 98, last=False)]
     found = reader.releases()
     assert len(found) == 100
@@ -207,10 +249,17 @@ def test_commits_between_two_refs_have_authors(reader: GithubReader, server: Fak
         {"sha": "b2", "commit": {"message": "Two", "author": by}, "author": None},
         {"sha": "c3", "commit": {"message": "Three", "author": None}, "author": {}},
     ]
-    server.says = [Say(body={"total_commits": 300, "commits": commits}), Say(404, {"message": "Not Found"})]
+    server.says = [
+        Say(body={"total_commits": 300, "commits": commits}),
+        Say(404, {"message": "Not Found"}),
+    ]
     assert reader.commits_between("release/1", "v2#x") == Comparison(
         total=300,
-        commits=(Commit("a1", "One\n\nBody", "mallory"), Commit("b2", "Two", "Mona Lisa"), Commit("c3", "Three", "")),
+        commits=(
+            Commit("a1", "One\n\nBody", "mallory"),
+            Commit("b2", "Two", "Mona Lisa"),
+            Commit("c3", "Three", ""),
+        ),
     )
     assert server.calls == ["GET /repos/o/r/compare/release%2F1...v2%23x"]
     assert reader.commits_between("v0", "v1") is None
@@ -227,7 +276,10 @@ BLOB: dict[str, Any] = {"type": "file", "sha": "c0ffee", "size": 14, "path": ".g
             FileAtRef("file", "c0ffee", b"enabled: false"),
         ),
         ({**BLOB, "encoding": "none", "content": ""}, FileAtRef("file", "c0ffee", None)),
-        ({**BLOB, "type": "symlink", "target": "/etc/passwd"}, FileAtRef("symlink", "c0ffee", None)),
+        (
+            {**BLOB, "type": "symlink", "target": "/etc/passwd"},
+            FileAtRef("symlink", "c0ffee", None),
+        ),
         ([{**BLOB, "type": "file"}], FileAtRef("directory", "", None)),
     ],
     ids=["file", "too large", "symlink", "directory"],
@@ -238,11 +290,16 @@ def test_file_at_ref_takes_one_request(
     server.says = [Say(body=content)]
     assert reader.find_file(".github/hls.yaml", ref="release/1") == found
     (seen,) = server.seen
-    assert (seen.call, seen.query) == ("GET /repos/o/r/contents/.github/hls.yaml", {"ref": "release/1"})
+    assert (seen.call, seen.query) == (
+        "GET /repos/o/r/contents/.github/hls.yaml",
+        {"ref": "release/1"},
+    )
 
 
 @pytest.mark.parametrize("name", ["o/../o/r", "o/r?x=1"])
-def test_rule_13_invalid_repository_name_sends_no_request(api: GithubApi, server: FakeServer, name: str) -> None:
+def test_rule_13_invalid_repository_name_sends_no_request(
+    api: GithubApi, server: FakeServer, name: str
+) -> None:
     with pytest.raises(Permanent, match=r" is not a repository name; expected owner/repo$"):
         GithubReader(api, name, RepositoryLabels(monotonic)).issue(7)
     assert server.calls == []
@@ -251,9 +308,14 @@ def test_rule_13_invalid_repository_name_sends_no_request(api: GithubApi, server
 def test_open_issues_are_read_by_the_links_of_the_pages_without_pull_requests(
     reader: GithubReader, server: FakeServer
 ) -> None:
-    link = '<https://x/repositories/1/issues?state=open&per_page=100&after=Y3Vy%3D&page=2>; rel="next"'
+    link = (
+        '<https://x/repositories/1/issues?state=open&per_page=100&after=Y3Vy%3D&page=2>; rel="next"'
+    )
     pull = {**ISSUE, "number": 8, "pull_request": {"url": "x"}}
-    server.says = [Say(body=[ISSUE, pull], headers={"Link": link}), Say(body=[{**ISSUE, "number": 3}])]
+    server.says = [
+        Say(body=[ISSUE, pull], headers={"Link": link}),
+        Say(body=[{**ISSUE, "number": 3}]),
+    ]
     assert [[one.number for one in page] for page in reader.open_issues()] == [[7], [3]]
     first = {"state": "open", "per_page": "100"}
     assert [(seen.call, seen.query) for seen in server.seen] == [
@@ -262,6 +324,8 @@ def test_open_issues_are_read_by_the_links_of_the_pages_without_pull_requests(
     ]
 
 
-def test_at_most_100_pages_of_open_issues_are_read(reader: GithubReader, server: FakeServer) -> None:
+def test_at_most_100_pages_of_open_issues_are_read(
+    reader: GithubReader, server: FakeServer
+) -> None:
     server.says = [page(ISSUE, last=False)] * 101
     assert len(list(reader.open_issues())) == 100

@@ -49,7 +49,15 @@ FINDING: dict[str, Any] = {
 
 
 def review(*findings: object) -> str:
-    return json.dumps({"type": "feature", "summary": "s", "earlier": [], "findings": findings, "suggested_labels": []})
+    return json.dumps(
+        {
+            "type": "feature",
+            "summary": "s",
+            "earlier": [],
+            "findings": findings,
+            "suggested_labels": [],
+        }
+    )
 
 
 def parse_issue(text: str) -> IssueAnalysis:
@@ -89,7 +97,10 @@ def test_text_in_strings_stays_as_it_is(text: str) -> None:
 
 
 def test_line_breaks_and_invalid_escapes_in_strings_are_read() -> None:
-    assert parse_issue(BARE.replace("Try --flag.", "Try\n--flag.")).recommended_response == "Try\n--flag."
+    assert (
+        parse_issue(BARE.replace("Try --flag.", "Try\n--flag.")).recommended_response
+        == "Try\n--flag."
+    )
     text = BARE.replace('"summary": "', '"summary": "re.compile(r\'\\d+\\\\.\\n\') ')
     assert parse_issue(text).summary == "re.compile(r'\\d+\\.\n') " + IssueAnalysis(**ISSUE).summary
 
@@ -97,7 +108,10 @@ def test_line_breaks_and_invalid_escapes_in_strings_are_read() -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"missing": None, "recommended_response": None}, {"missing": [], "recommended_response": ""}),
+        (
+            {"missing": None, "recommended_response": None},
+            {"missing": [], "recommended_response": ""},
+        ),
         ({"worth_saying": None}, {"worth_saying": False}),
         ({"kind": "Bug", "priority": "HIGH "}, {"kind": "bug", "priority": "high"}),
         ({"worth_saying": "true"}, {"worth_saying": True}),
@@ -105,11 +119,15 @@ def test_line_breaks_and_invalid_escapes_in_strings_are_read() -> None:
         ({"summary": "y" * 2001}, {"summary": f"{'y' * 1999}…"}),
     ],
 )
-def test_values_are_made_to_fit_their_fields(changes: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_values_are_made_to_fit_their_fields(
+    changes: dict[str, Any], expected: dict[str, Any]
+) -> None:
     assert parse_issue(json.dumps({**ISSUE, **changes})) == IssueAnalysis(**{**ISSUE, **expected})
 
 
-@pytest.mark.parametrize(("given", "read"), [(95, 0.95), ("95", 0.95), (250, 1.0), (-0.5, 0.0), (None, 0.0)])
+@pytest.mark.parametrize(
+    ("given", "read"), [(95, 0.95), ("95", 0.95), (250, 1.0), (-0.5, 0.0), (None, 0.0)]
+)
 def test_confidence_in_percent_or_out_of_bounds_is_read(given: object, read: float) -> None:
     assert parse_finding(confidence=given).confidence == read
 
@@ -142,7 +160,12 @@ def test_optional_texts_of_other_replies_may_be_missing() -> None:
     finding = {key: value for key, value in FINDING.items() if key != "rests_on"}
     given = {"type": "feature", "summary": "s", "findings": [finding]}
     reply, lost = parse_reply(json.dumps(given), PullRequestAnalysis)
-    assert (reply.findings, reply.earlier, reply.suggested_labels, lost) == ([Finding(**FINDING)], [], [], {})
+    assert (reply.findings, reply.earlier, reply.suggested_labels, lost) == (
+        [Finding(**FINDING)],
+        [],
+        [],
+        {},
+    )
     workflow, _ = parse_reply('{"worth_saying": true, "cause": "c"}', WorkflowAnalysis)
     assert (workflow.cause, workflow.quote, workflow.where, workflow.advice) == ("c", "", [], "")
 
@@ -158,7 +181,10 @@ def test_reply_that_lacks_another_field_cannot_be_used(name: str) -> None:
     ("text", "problem"),
     [
         ('{"type": "feature", "summary": "s"}', "findings: Field required"),
-        ('{"type": "feature", "summary": "s", "findings": null}', "findings: Input should be a valid list"),
+        (
+            '{"type": "feature", "summary": "s", "findings": null}',
+            "findings: Input should be a valid list",
+        ),
     ],
 )
 def test_review_without_findings_cannot_be_used(text: str, problem: str) -> None:
@@ -173,7 +199,9 @@ def test_second_look_without_verdicts_cannot_be_used() -> None:
 
 
 def test_finding_that_cannot_be_used_is_left_out_with_the_reason() -> None:
-    reply, lost = parse_reply(review(FINDING, {**FINDING, "line": "?"}, "none"), PullRequestAnalysis)
+    reply, lost = parse_reply(
+        review(FINDING, {**FINDING, "line": "?"}, "none"), PullRequestAnalysis
+    )
     assert reply.findings == [Finding(**FINDING)]
     assert lost == {
         "findings": "1 of 3 entries of findings in Claude's reply could be used (findings.1.line: Input should be a "
@@ -191,12 +219,24 @@ def test_list_of_findings_that_is_too_long_is_cut_with_the_reason() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "the reply: it has no JSON object with the fields worth_saying, sources, kind, priority, difficulty, "),
+        (
+            "",
+            "the reply: it has no JSON object with the fields worth_saying, sources, kind, priority, difficulty, ",
+        ),
         (BARE[:-1], "the reply: Invalid JSON: Expecting ',' delimiter: line 1 column 2"),
-        (BARE + BARE.replace('"bug"', '"question"'), "the reply: it has 2 JSON objects that differ; one is needed"),
+        (
+            BARE + BARE.replace('"bug"', '"question"'),
+            "the reply: it has 2 JSON objects that differ; one is needed",
+        ),
         (BARE.replace("}", ', "kind": "bug"}'), "the reply: the key kind occurs twice"),
-        (BARE.replace('"bug"', '"feature"'), "kind: Input should be 'bug', 'enhancement', 'question', 'documentation'"),
-        (BARE.replace('"s"', '"\\ud800"'), "summary: Input should be a valid string, unable to parse raw data"),
+        (
+            BARE.replace('"bug"', '"feature"'),
+            "kind: Input should be 'bug', 'enhancement', 'question', 'documentation'",
+        ),
+        (
+            BARE.replace('"s"', '"\\ud800"'),
+            "summary: Input should be a valid string, unable to parse raw data",
+        ),
         (BARE.replace('"s"', "9" * 5000), "the reply: Invalid JSON: "),
         (BARE.replace('"s"', "[" * 100_000), "the reply: Invalid JSON: it is nested too deeply"),
     ],

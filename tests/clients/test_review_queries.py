@@ -54,7 +54,13 @@ def read_threads(world: ReviewWorld, bot: Account = BOT) -> tuple[ReviewThread, 
 
 def add(world: ReviewWorld, body: str, *, by: SandboxAccount, to: int | None = None) -> int:
     """Add a comment on a line by anybody; returns its id."""
-    document: dict[str, Any] = {"path": "a.py", "side": "RIGHT", "line": 2, "body": body, "diff_hunk": ""}
+    document: dict[str, Any] = {
+        "path": "a.py",
+        "side": "RIGHT",
+        "line": 2,
+        "body": body,
+        "diff_hunk": "",
+    }
     if to is not None:
         document["in_reply_to_id"] = to
     _, review = world.sandbox.state.create_review(world.pull, "", HEAD, [document], by=by)
@@ -83,7 +89,9 @@ def test_threads_have_resolution_replies_and_reactions(world: ReviewWorld) -> No
     second = ReviewThread(ids["f3"], "f3", True, "mona", (), (), ("zoe",), ("mona", "octocat"))
     world.sandbox.requests.clear()
     assert read_threads(world) == (first, second)
-    assert [(f"{one.method} {one.path}", one.writes) for one in world.seen()] == [("POST /graphql", False)]
+    assert [(f"{one.method} {one.path}", one.writes) for one in world.seen()] == [
+        ("POST /graphql", False)
+    ]
     state.set_resolved(REPOSITORY, NUMBER, ids["f3"], None)
     assert [thread.is_resolved for thread in read_threads(world)] == [False, False]
 
@@ -91,8 +99,14 @@ def test_threads_have_resolution_replies_and_reactions(world: ReviewWorld) -> No
 def test_rule_16_threads_of_others_are_left_out(world: ReviewWorld) -> None:
     ours = world.review(inline(2)).comment_ids["f2"]
     add(world, "Wrong.\n<!-- hls:finding f7 -->", by=MONA)  # a copy of our marker
-    add(world, "A remark by the owner of the token.", by=SandboxAccount(BOT.login, BOT.id, BOT.type))
-    add(world, "<!-- hls:finding f8 --> in the middle", by=SandboxAccount(BOT.login, BOT.id, BOT.type))
+    add(
+        world, "A remark by the owner of the token.", by=SandboxAccount(BOT.login, BOT.id, BOT.type)
+    )
+    add(
+        world,
+        "<!-- hls:finding f8 --> in the middle",
+        by=SandboxAccount(BOT.login, BOT.id, BOT.type),
+    )
     add(world, "x\n<!-- hls:reply fixed -->", by=MONA, to=ours)
     (thread,) = read_threads(world)
     assert (thread.comment_id, thread.own_replies) == (ours, ())
@@ -100,7 +114,9 @@ def test_rule_16_threads_of_others_are_left_out(world: ReviewWorld) -> None:
 
 
 @pytest.mark.parametrize("bot_id", [0, APP.id])
-def test_app_is_known_by_its_login_with_and_without_the_suffix(world: ReviewWorld, bot_id: int) -> None:
+def test_app_is_known_by_its_login_with_and_without_the_suffix(
+    world: ReviewWorld, bot_id: int
+) -> None:
     """In GraphQL, the account `my-hls[bot]` is the bot `my-hls`. A person with this login is another account."""
     ours = add(world, "Wrong.\n<!-- hls:finding f1 -->", by=APP)
     add(world, "Wrong.\n<!-- hls:finding f2 -->", by=NAMESAKE)
@@ -108,7 +124,11 @@ def test_app_is_known_by_its_login_with_and_without_the_suffix(world: ReviewWorl
     add(world, "No marker.", by=APP, to=ours)
     add(world, "Fine.", by=NAMESAKE, to=ours)
     (thread,) = read_threads(world, Account("My-HLS[bot]", bot_id, "Bot"))
-    assert (thread.key, thread.own_replies, thread.replies) == ("f1", ("fixed",), (ThreadReply("my-hls", "Fine."),))
+    assert (thread.key, thread.own_replies, thread.replies) == (
+        "f1",
+        ("fixed",),
+        (ThreadReply("my-hls", "Fine."),),
+    )
 
 
 def test_owner_of_a_personal_token_can_reply_and_react(world: ReviewWorld) -> None:
@@ -116,12 +136,16 @@ def test_owner_of_a_personal_token_can_reply_and_react(world: ReviewWorld) -> No
     add(world, "Won't fix.", by=SandboxAccount(BOT.login, BOT.id, "User"), to=ours)
     world.sandbox.state.react(REPOSITORY, ours, BOT.login, "-1")
     (thread,) = read_threads(world)
-    assert (thread.replies, thread.thumbs_down) == ((ThreadReply(BOT.login, "Won't fix."),), (BOT.login,))
+    assert (thread.replies, thread.thumbs_down) == (
+        (ThreadReply(BOT.login, "Won't fix."),),
+        (BOT.login,),
+    )
 
 
 def test_pages_of_fifty_threads_are_read_up_to_five_hundred(world: ReviewWorld) -> None:
     documents = [
-        {"path": "a.py", "line": 2, "body": f"Wrong.\n<!-- hls:finding f{n} -->", "diff_hunk": ""} for n in range(520)
+        {"path": "a.py", "line": 2, "body": f"Wrong.\n<!-- hls:finding f{n} -->", "diff_hunk": ""}
+        for n in range(520)
     ]
     bot = SandboxAccount(BOT.login, BOT.id, BOT.type)
     world.sandbox.state.create_review(world.pull, "", HEAD, documents[:70], by=bot)
@@ -137,7 +161,10 @@ def test_pages_of_fifty_threads_are_read_up_to_five_hundred(world: ReviewWorld) 
 
 def test_timeout_of_a_query_is_not_a_pending_write(world: ReviewWorld) -> None:
     world.sandbox.faults.add(Fault(effect="hang", path="^/graphql$"))
-    with closing(connect_to(world.sandbox, timeout_s=0.05)) as api, pytest.raises(DependencyDown) as caught:
+    with (
+        closing(connect_to(world.sandbox, timeout_s=0.05)) as api,
+        pytest.raises(DependencyDown) as caught,
+    ):
         GithubReader(api, REPOSITORY, RepositoryLabels(monotonic), bot=BOT).review_threads(NUMBER)
     assert (caught.value.may_have_succeeded, caught.value.not_before) == (False, None)
 
@@ -150,7 +177,13 @@ def test_rule_18_permission_is_that_of_the_repository(world: ReviewWorld) -> Non
     state.change(lambda now: now.with_account(MONA).with_account(ZOE))
     state.set_permission(REPOSITORY, "mona", "write")
     logins = ("Codertocat", "mona", "zoe", "nobody", "a/b?c=d")
-    assert [reader(world).permission(login) for login in logins] == ["admin", "write", "read", "none", "none"]
+    assert [reader(world).permission(login) for login in logins] == [
+        "admin",
+        "write",
+        "read",
+        "none",
+        "none",
+    ]
     assert world.calls()[-1] == f"GET /repos/{REPOSITORY}/collaborators/a%2Fb%3Fc%3Dd/permission"
 
 
@@ -167,7 +200,13 @@ def add_issue(world: ReviewWorld, number: int, title: str, *, repository: str = 
     home: Any = payload["repository"]
     if repository != REPOSITORY:
         home = {**home, "id": 5, "full_name": repository, "name": repository.partition("/")[2]}
-    shown = {**issue, "id": 90 + number, "number": number, "title": title, "body": f"Body of {title}"}
+    shown = {
+        **issue,
+        "id": 90 + number,
+        "number": number,
+        "title": title,
+        "body": f"Body of {title}",
+    }
     world.sandbox.state.seed("issues", {**payload, "issue": shown, "repository": home})
 
 
@@ -191,7 +230,10 @@ def test_files_of_the_base_branch_and_linked_issues_take_one_request(world: Revi
     world.sandbox.requests.clear()
     assert read_context(world) == ReviewContext(
         "*.py linguist-generated",
-        (GuidanceFile(".github/hls.md", "Prices are in cents."), GuidanceFile("AGENTS.md", "Be kind.")),
+        (
+            GuidanceFile(".github/hls.md", "Prices are in cents."),
+            GuidanceFile("AGENTS.md", "Be kind."),
+        ),
         (
             LinkedIssue(31, "Wrong price", "Body of Wrong price"),
             LinkedIssue(32, "Slow page", "Body of Slow page"),
@@ -233,7 +275,9 @@ def test_shapes_that_the_sandbox_does_not_send() -> None:
         "pullRequest": {"closingIssuesReferences": {"nodes": [None, issue]}},
     }
     found = WireContext.model_validate({"repository": repository}).value()
-    assert found == ReviewContext("", (GuidanceFile("AGENTS.md", "x" * 60_000),), (LinkedIssue(1, "Ours", ""),))
+    assert found == ReviewContext(
+        "", (GuidanceFile("AGENTS.md", "x" * 60_000),), (LinkedIssue(1, "Ours", ""),)
+    )
     repository["pullRequest"] = {"closingIssuesReferences": None}
     assert WireContext.model_validate({"repository": repository}).value().linked_issues == ()
 
@@ -251,7 +295,9 @@ def test_text_of_files_at_the_head_commit(world: ReviewWorld) -> None:
     assert world.calls() == ["POST /graphql"]
 
 
-def test_contents_of_several_revisions_take_one_request_and_their_short_texts_another(world: ReviewWorld) -> None:
+def test_contents_of_several_revisions_take_one_request_and_their_short_texts_another(
+    world: ReviewWorld,
+) -> None:
     put(world, "run.sh", "echo 1\n", branch="master")
     put(world, "run.sh", "echo 1\n", branch=HEAD)
     put(world, "tool", "\0\1", branch=HEAD)
@@ -259,14 +305,19 @@ def test_contents_of_several_revisions_take_one_request_and_their_short_texts_an
     put(world, "long", "x" * 1_025, branch=HEAD)
     names = [f"{HEAD}:{path}" for path in ("tool", "clip", "long", "absent")]
     world.sandbox.requests.clear()
-    found = reader(world).files_at(HEAD).blobs(["refs/heads/master:run.sh", f"{HEAD}:run.sh", "x:absent"], names)
+    found = (
+        reader(world)
+        .files_at(HEAD)
+        .blobs(["refs/heads/master:run.sh", f"{HEAD}:run.sh", "x:absent"], names)
+    )
     script = Blob("c3e9e049287befed8405d9816ed6e1ec4e3a1641")
     assert found == {
         "refs/heads/master:run.sh": script,
         f"{HEAD}:run.sh": script,
         f"{HEAD}:tool": Blob("bdc955b7b2e610ad5a72302b139a2e6cb325519a", is_binary=True),
         f"{HEAD}:clip": Blob(
-            "f8a898db217a5a85ed8b3d25b34c1df1d1094c46", text="version https://git-lfs.github.com/spec/v1\n"
+            "f8a898db217a5a85ed8b3d25b34c1df1d1094c46",
+            text="version https://git-lfs.github.com/spec/v1\n",
         ),
         f"{HEAD}:long": Blob("5a9182f077152dd3f7d621386a994c967dd1902b"),
     }
@@ -292,4 +343,9 @@ def test_only_the_first_20_files_are_read(world: ReviewWorld) -> None:
 
 def test_a_truncated_text_is_left_out() -> None:
     blob = {"text": "import os", "byteSize": 9, "isTruncated": True}
-    assert WireHeadFiles.model_validate({"repository": {"f0": blob, "f1": None}}).texts(("a.py", "b.py")) == {}
+    assert (
+        WireHeadFiles.model_validate({"repository": {"f0": blob, "f1": None}}).texts(
+            ("a.py", "b.py")
+        )
+        == {}
+    )

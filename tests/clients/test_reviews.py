@@ -33,7 +33,9 @@ def documented(world: ReviewWorld) -> Iterator[None]:
 def reject(world: ReviewWorld, error: str, *, times: int = 1) -> None:
     """Let GitHub reject reviews with this error."""
     body = f'{{"message": "Validation Failed", "errors": [{error}]}}'
-    fault = Fault(effect="status", method="POST", path="/reviews$", status=422, body=body, times=times)
+    fault = Fault(
+        effect="status", method="POST", path="/reviews$", status=422, body=body, times=times
+    )
     world.sandbox.faults.add(fault)
 
 
@@ -42,7 +44,10 @@ def test_review_has_all_comments_and_a_short_text(world: ReviewWorld) -> None:
     (review,) = world.pull.reviews
     assert (review.state, review.commit_id, review.author.login) == ("commented", HEAD, "hls-bot")
     assert review.body == "3 comments on lines of commit ec26c3e57c.\n<!-- hls:review -->"
-    assert [(one["path"], one["side"], one.get("start_line"), one["line"], one["body"]) for one in review.comments] == [
+    assert [
+        (one["path"], one["side"], one.get("start_line"), one["line"], one["body"])
+        for one in review.comments
+    ] == [
         ("a.py", "RIGHT", None, 2, "Wrong.\n<!-- hls:finding f2 -->"),
         ("a.py", "RIGHT", 7, 9, "Wrong.\n<!-- hls:finding f9 -->"),
         ("a.py", "LEFT", None, 2, "Wrong.\n<!-- hls:finding old -->"),
@@ -110,13 +115,19 @@ def test_only_comments_with_an_invalid_position_are_rejected(
     [inline(3, path="b.py"), inline(28, start_line=9), inline(28, side="LEFT")],
     ids=["path", "other hunk", "side"],
 )
-def test_comment_whose_position_is_rejected_is_reported(world: ReviewWorld, invalid: InlineComment) -> None:
+def test_comment_whose_position_is_rejected_is_reported(
+    world: ReviewWorld, invalid: InlineComment
+) -> None:
     outcome = world.review(invalid)
-    assert outcome == Outcome("review", "declined", "GitHub rejected 1 position", rejected=(invalid.key,))
+    assert outcome == Outcome(
+        "review", "declined", "GitHub rejected 1 position", rejected=(invalid.key,)
+    )
     assert world.posted() == []
 
 
-def test_review_of_a_commit_that_was_replaced_is_superseded_and_not_halved(world: ReviewWorld) -> None:
+def test_review_of_a_commit_that_was_replaced_is_superseded_and_not_halved(
+    world: ReviewWorld,
+) -> None:
     seed_pull_request(world.sandbox, head="b" * 40)
     with pytest.raises(Superseded, match=r"^a newer push came meanwhile: bbbbbbbbbb$"):
         world.review(inline(2), inline(3))
@@ -127,8 +138,14 @@ def test_review_of_a_commit_that_was_replaced_is_superseded_and_not_halved(world
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        ('"User can only have one pending review per pull request"', "User can only have one pending review per pull "),
-        ('{"field": "commit_id", "message": "no such line in commit"}', "commit_id: no such line in commit"),
+        (
+            '"User can only have one pending review per pull request"',
+            "User can only have one pending review per pull ",
+        ),
+        (
+            '{"field": "commit_id", "message": "no such line in commit"}',
+            "commit_id: no such line in commit",
+        ),
     ],
 )
 def test_review_rejected_for_another_reason_is_retried_once_and_then_declined(
@@ -144,7 +161,8 @@ def test_review_rejected_for_another_reason_is_retried_once_and_then_declined(
 
 
 @pytest.mark.parametrize(
-    ("reason", "kind"), [("was submitted too quickly", DependencyDown), ("User is blocked", Permanent)]
+    ("reason", "kind"),
+    [("was submitted too quickly", DependencyDown), ("User is blocked", Permanent)],
 )
 def test_review_rejected_because_of_the_account_is_not_posted_in_parts(
     world: ReviewWorld, reason: str, kind: type[StepFailed]
@@ -162,7 +180,9 @@ def test_review_rejected_because_of_the_account_is_not_posted_in_parts(
         '"pull_request_review_thread.start_line must be part of the same hunk"',
     ],
 )
-def test_other_wordings_of_an_invalid_position_are_recognized(world: ReviewWorld, error: str) -> None:
+def test_other_wordings_of_an_invalid_position_are_recognized(
+    world: ReviewWorld, error: str
+) -> None:
     reject(world, error)
     outcome = world.review(inline(2), inline(3))
     assert (outcome.kind, outcome.rejected) == ("created", ())
@@ -206,16 +226,25 @@ def test_reply_is_one_request_and_a_retry_posts_it_once_for_each_key(world: Revi
     first = world.review(inline(2), inline(3)).comment_ids
     before = len(world.calls())
     outcome = world.reply(first["f2"])
-    assert (outcome.action, outcome.kind, outcome.detail) == ("reply", "created", "replied in a review thread")
+    assert (outcome.action, outcome.kind, outcome.detail) == (
+        "reply",
+        "created",
+        "replied in a review thread",
+    )
     assert outcome.body == "Fixed.\n<!-- hls:reply fixed -->"
     assert world.calls()[before:] == [f"POST {COMMENTS}/{first['f2']}/replies"]
     again = world.reply(first["f2"], is_retry=True)
-    assert (again.kind, again.detail) == ("unchanged", "our reply in the review thread is posted already")
+    assert (again.kind, again.detail) == (
+        "unchanged",
+        "our reply in the review thread is posted already",
+    )
     assert again.comment_id == outcome.comment_id
     assert world.reply(first["f3"], is_retry=True).kind == "created"
     assert world.reply(first["f2"], "dismissed", is_retry=True).kind == "created"
     assert [len(review.comments) for review in world.pull.reviews] == [2, 1, 1, 1]
-    assert [one["in_reply_to_id"] for review in world.pull.reviews[1:] for one in review.comments] == [
+    assert [
+        one["in_reply_to_id"] for review in world.pull.reviews[1:] for one in review.comments
+    ] == [
         first["f2"],
         first["f3"],
         first["f2"],
@@ -237,7 +266,9 @@ def test_reply_to_a_deleted_comment_is_declined(world: ReviewWorld) -> None:
     )
 
 
-def test_rule_16_reply_of_another_account_with_our_marker_does_not_count(world: ReviewWorld) -> None:
+def test_rule_16_reply_of_another_account_with_our_marker_does_not_count(
+    world: ReviewWorld,
+) -> None:
     first = world.review(inline(2)).comment_ids["f2"]
     copied = {
         "path": "a.py",

@@ -45,7 +45,9 @@ class World:
             webhook_secret=SecretStr("sixteen bytes at least"),
             base_url=self.sandbox.github_url,
         )
-        credentials = make_credentials(self.settings, now=lambda: self.now[-1], changed=self._record)
+        credentials = make_credentials(
+            self.settings, now=lambda: self.now[-1], changed=self._record
+        )
         assert isinstance(credentials, Tokens)
         self.tokens = credentials
 
@@ -80,7 +82,8 @@ def test_rejected_token_is_replaced_until_github_accepts_it_again(
 ) -> None:
     del world.sandbox.tokens[TOKEN]
     with pytest.raises(
-        TokenReplaced, match=r"github\.tokens\[0\]: GitHub rejected it \(401\); github\.tokens\[1\] takes"
+        TokenReplaced,
+        match=r"github\.tokens\[0\]: GitHub rejected it \(401\); github\.tokens\[1\] takes",
     ):
         world.read()
     assert world.read() == SECOND
@@ -99,7 +102,9 @@ def test_rejected_token_is_replaced_until_github_accepts_it_again(
 def test_used_up_limit_moves_work_to_the_next_account_until_it_resets(world: World) -> None:
     world.fetch_accounts()
     world.sandbox.limit_of("hls-bot").used = 5_000
-    with pytest.raises(TokenReplaced, match=r"the limit of its account is used up until 13:00:00 UTC"):
+    with pytest.raises(
+        TokenReplaced, match=r"the limit of its account is used up until 13:00:00 UTC"
+    ):
         world.read()
     assert world.read() == SECOND
     world.now.append(NOON + timedelta(minutes=61))
@@ -123,10 +128,15 @@ def test_token_with_a_problem_sends_no_request(world: World) -> None:
         with pytest.raises(TokenReplaced):
             github.reader(REPOSITORY).issue(world.number)
         sent = len(world.sandbox.requests.all())
-        with pytest.raises(DependencyDown, match=r"github\.tokens\[0\]: GitHub rejected it \(401\)") as caught:
+        with pytest.raises(
+            DependencyDown, match=r"github\.tokens\[0\]: GitHub rejected it \(401\)"
+        ) as caught:
             github.reader(REPOSITORY).issue(world.number)
     assert len(world.sandbox.requests.all()) == sent
-    assert caught.value.remedy == "set github.tokens[0] to a valid token: this one is wrong, expired or revoked"
+    assert (
+        caught.value.remedy
+        == "set github.tokens[0] to a valid token: this one is wrong, expired or revoked"
+    )
 
 
 def test_read_only_client_sends_the_request_with_the_next_token(world: World) -> None:
@@ -176,7 +186,9 @@ def test_identity_shows_the_permission_that_a_403_named(world: World) -> None:
 def test_a_403_for_another_reason_names_no_permission(world: World, reason: str) -> None:
     headers = {"X-Accepted-GitHub-Permissions": "issues=write; pull_requests=write"}
     body = json.dumps({"message": reason})
-    world.sandbox.faults.add(Fault(effect="status", path="/issues/", status=403, headers=headers, body=body))
+    world.sandbox.faults.add(
+        Fault(effect="status", path="/issues/", status=403, headers=headers, body=body)
+    )
     with pytest.raises(Permanent, match=reason):
         world.read()
     assert describe_tokens(world.tokens).missing == ()
@@ -190,7 +202,9 @@ def test_a_403_for_another_reason_names_no_permission(world: World, reason: str)
         (
             "gist",
             ["gist"],
-            ("labels and comments need the scope repo, or public_repo for public repositories (github.tokens[0])",),
+            (
+                "labels and comments need the scope repo, or public_repo for public repositories (github.tokens[0])",
+            ),
         ),
     ],
     ids=["fine-grained", "classic", "classic without repo"],

@@ -45,20 +45,30 @@ NO_PROXY_VARIABLES = "https://ghe.corp.example/api/v3"
         ({"HTTPS_PROXY": PROXY}, "https://localhost:8443", None),
         ({"HTTPS_PROXY": PROXY, "NO_PROXY": "*"}, NO_PROXY_VARIABLES, None),
         ({"HTTPS_PROXY": PROXY, "NO_PROXY": ".corp.example"}, NO_PROXY_VARIABLES, None),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "a.example, GHE.corp.example:443"}, NO_PROXY_VARIABLES, None),
+        (
+            {"HTTPS_PROXY": PROXY, "NO_PROXY": "a.example, GHE.corp.example:443"},
+            NO_PROXY_VARIABLES,
+            None,
+        ),
         ({"HTTPS_PROXY": PROXY, "NO_PROXY": "ghe.corp.example:8443"}, NO_PROXY_VARIABLES, PROXY),
         ({"HTTPS_PROXY": PROXY, "NO_PROXY": "orp.example"}, NO_PROXY_VARIABLES, PROXY),
         ({"HTTPS_PROXY": PROXY, "no_proxy": "fd00::/8"}, "https://[fd00::1]/api/v3", None),
     ],
 )
-def test_proxy_is_chosen_by_variables_and_address(environ: dict[str, str], address: str, proxy: str | None) -> None:
+def test_proxy_is_chosen_by_variables_and_address(
+    environ: dict[str, str], address: str, proxy: str | None
+) -> None:
     assert find_proxy_settings(address, environ).proxy == proxy
 
 
-@pytest.mark.parametrize("named", ["socks5://proxy.example:1080", "http://proxy.example:port", "https://p:1"])
+@pytest.mark.parametrize(
+    "named", ["socks5://proxy.example:1080", "http://proxy.example:port", "https://p:1"]
+)
 def test_invalid_proxy_is_rejected_without_showing_its_password(named: str) -> None:
     with pytest.raises(SettingsError) as refused:
-        find_proxy_settings("https://api.github.com", {"HTTPS_PROXY": named.replace("//", f"//hls:{PASSWORD}@", 1)})
+        find_proxy_settings(
+            "https://api.github.com", {"HTTPS_PROXY": named.replace("//", f"//hls:{PASSWORD}@", 1)}
+        )
     assert str(refused.value) == (
         "the variable HTTPS_PROXY must be the URL of an http:// proxy, such as http://proxy.example:3128"
     )
@@ -75,9 +85,14 @@ def test_first_set_variable_names_the_trusted_authorities(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [(None, "cannot be read: No such file or directory"), ("no PEM", "has no certificates in PEM form")],
+    [
+        (None, "cannot be read: No such file or directory"),
+        ("no PEM", "has no certificates in PEM form"),
+    ],
 )
-def test_invalid_certificate_file_is_rejected(tmp_path: Path, content: str | None, problem: str) -> None:
+def test_invalid_certificate_file_is_rejected(
+    tmp_path: Path, content: str | None, problem: str
+) -> None:
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_text(content)
@@ -99,7 +114,9 @@ class Network:
     folder: Path
     set_variable: Callable[[str, str], None]
 
-    def use_proxy(self, credentials: str = f"hls:{PASSWORD}", *, address: str | None = None) -> None:
+    def use_proxy(
+        self, credentials: str = f"hls:{PASSWORD}", *, address: str | None = None
+    ) -> None:
         self.set_variable("HTTPS_PROXY", f"http://{credentials}@{address or self.proxy.place}")
 
     def errors(self) -> list[DependencyDown]:
@@ -125,18 +142,30 @@ class Network:
             claude.lookup_model("claude-haiku-5-5")
 
     def _read_log(self) -> None:
-        read_log("GET log", "https://api.github.test/6", base_url=GITHUB, now=lambda: NOON, timeout_s=10)
+        read_log(
+            "GET log", "https://api.github.test/6", base_url=GITHUB, now=lambda: NOON, timeout_s=10
+        )
 
 
 @pytest.fixture
 def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
-    for name in ("HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"):
+    for name in (
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "NO_PROXY",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "REQUESTS_CA_BUNDLE",
+    ):
         monkeypatch.setenv(name, "")
         monkeypatch.setenv(name.lower(), "")
     authority = Authority(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
     certificate = authority.certificate_for("api.github.test", "api.claude.test")
-    with tls_server(certificate, {}) as server, Proxy(lambda: server.port, user="hls", password=PASSWORD) as proxy:
+    with (
+        tls_server(certificate, {}) as server,
+        Proxy(lambda: server.port, user="hls", password=PASSWORD) as proxy,
+    ):
         one = Network(proxy, tmp_path, monkeypatch.setenv)
         one.use_proxy()
         yield one
@@ -163,7 +192,9 @@ def test_unreachable_proxy_is_reported_with_its_address(network: Network) -> Non
     network.use_proxy(address=address)
     for down in network.errors():
         assert str(down).endswith(f"through the proxy http://{address}: Connection refused")
-        assert down.remedy.startswith("check the proxy that HTTPS_PROXY names, or add the host to NO_PROXY")
+        assert down.remedy.startswith(
+            "check the proxy that HTTPS_PROXY names, or add the host to NO_PROXY"
+        )
 
 
 def test_rejected_proxy_password_is_reported(network: Network) -> None:
@@ -175,7 +206,9 @@ def test_rejected_proxy_password_is_reported(network: Network) -> None:
         assert down.remedy == "correct the user name and password in HTTPS_PROXY, and restart"
 
 
-@pytest.mark.parametrize("header", [{}, {"retry-after": "nan"}, {"retry-after": "Fri, 20 Nov 2026 12:05:00 GMT"}])
+@pytest.mark.parametrize(
+    "header", [{}, {"retry-after": "nan"}, {"retry-after": "Fri, 20 Nov 2026 12:05:00 GMT"}]
+)
 def test_invalid_header_gives_none(header: dict[str, str]) -> None:
     assert retry_after(header, NOON) is None
 

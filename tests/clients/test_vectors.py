@@ -58,7 +58,9 @@ def build(service: FakeEmbeddings, tmp_path: Path) -> Iterator[Build]:
         timeout_s: float = 30,
     ) -> Vectors:
         embeddings = Embeddings(base_url=url, api_key=SecretStr(key), model=model)
-        created.append(Vectors(qdrant or Qdrant(path=tmp_path / "vectors"), embeddings, timeout_s=timeout_s))
+        created.append(
+            Vectors(qdrant or Qdrant(path=tmp_path / "vectors"), embeddings, timeout_s=timeout_s)
+        )
         return created[-1]
 
     yield create
@@ -71,9 +73,15 @@ def build(service: FakeEmbeddings, tmp_path: Path) -> Iterator[Build]:
 
 def test_the_most_similar_text_is_first_and_no_more_are_returned_than_wanted(build: Build) -> None:
     vectors = build()
-    many = {key: f"{text} {' '.join(f'x{key}y{n}' for n in range(9))}" for key, text in TEXTS.items()}
+    many = {
+        key: f"{text} {' '.join(f'x{key}y{n}' for n in range(9))}" for key, text in TEXTS.items()
+    }
     many |= {key: f"file number {key} filler{key} words{key}" for key in range(100, 160)}
-    many |= {20: "rotate the secret", 21: "rotate the secret now", 22: "rotate the secret now please"}
+    many |= {
+        20: "rotate the secret",
+        21: "rotate the secret now",
+        22: "rotate the secret now please",
+    }
     vectors.update("document1", many)
     assert vectors.nearest("document1", "rotate the secret", 3) == (20, 21, 22)
     assert vectors.nearest("document1", "rotate the secret", 2) == (20, 21)
@@ -90,7 +98,10 @@ def test_nothing_is_found_if_no_text_stands_out(build: Build) -> None:
 def test_text_of_one_scope_is_never_found_in_another(build: Build) -> None:
     vectors = build()
     vectors.update("document1", TEXTS)
-    vectors.update("document11", {key: text for key, text in TEXTS.items() if key != 3} | {99: "the hidden plan"})
+    vectors.update(
+        "document11",
+        {key: text for key, text in TEXTS.items() if key != 3} | {99: "the hidden plan"},
+    )
     question = "Webhooks need a secret, at least sixteen bytes long"
     assert vectors.nearest("document1", question, 3) == (3,)
     assert vectors.nearest("document11", question, 3) == ()
@@ -111,12 +122,17 @@ def test_vectors_of_another_model_are_not_compared(build: Build, model: str) -> 
 # --- what is stored ---------------------------------------------------------------------------------------------------
 
 
-def test_update_embeds_only_new_and_changed_texts_and_deletes_the_others(build: Build, service: FakeEmbeddings) -> None:
+def test_update_embeds_only_new_and_changed_texts_and_deletes_the_others(
+    build: Build, service: FakeEmbeddings
+) -> None:
     vectors = build()
     vectors.update("document1", TEXTS)
     vectors.update("document2", TEXTS)
     service.embedded.clear()
-    changed = {key: text for key, text in TEXTS.items() if key != 5} | {4: "Grades follow from rules", 15: "Audits"}
+    changed = {key: text for key, text in TEXTS.items() if key != 5} | {
+        4: "Grades follow from rules",
+        15: "Audits",
+    }
     vectors.update("document1", changed)
     assert service.embedded == [["size"], ["Grades follow from rules", "Audits"]]
     assert vectors.nearest("document1", TEXTS[5], 3) == ()
@@ -125,10 +141,16 @@ def test_update_embeds_only_new_and_changed_texts_and_deletes_the_others(build: 
     assert vectors.nearest("document1", TEXTS[3], 3) == ()
 
 
-def test_texts_are_cut_and_embedded_in_batches_without_blank_ones(build: Build, service: FakeEmbeddings) -> None:
+def test_texts_are_cut_and_embedded_in_batches_without_blank_ones(
+    build: Build, service: FakeEmbeddings
+) -> None:
     vectors = build()
     vectors.update("document1", dict.fromkeys(range(65), "a" * 7_000) | {70: " \n"})
-    assert [[len(text) for text in batch] for batch in service.embedded] == [[4], [6_000] * 64, [6_000]]
+    assert [[len(text) for text in batch] for batch in service.embedded] == [
+        [4],
+        [6_000] * 64,
+        [6_000],
+    ]
 
 
 def test_threads_share_the_folder(build: Build) -> None:
@@ -156,39 +178,76 @@ def on_server(build: Build, server: FakeServer, monkeypatch: pytest.MonkeyPatch)
 
 
 def points(*keys: int, following: str | None = None) -> Say:
-    found = [{"id": n, "payload": {"scope": "document1", "key": n, "digest": "of another text"}} for n in keys]
+    found = [
+        {"id": n, "payload": {"scope": "document1", "key": n, "digest": "of another text"}}
+        for n in keys
+    ]
     return Say(body={"result": {"points": found, "next_page_offset": following}})
 
 
-@pytest.mark.parametrize("created", [Say(body={"result": True}), Say(409)], ids=["by this process", "by another"])
+@pytest.mark.parametrize(
+    "created", [Say(body={"result": True}), Say(409)], ids=["by this process", "by another"]
+)
 def test_server_gets_a_new_collection_with_vectors_but_no_text(
     on_server: Vectors, server: FakeServer, created: Say
 ) -> None:
     missing = Say(body={"result": {"exists": False}})
     server.says = [missing, missing, created, COMPLETED, COMPLETED]
     on_server.update("document1", {7: "Plan"})
-    assert server.calls[1:] == [f"GET {PLACE}/exists", f"PUT {PLACE}", f"PUT {PLACE}/index", f"PUT {PLACE}/points"]
+    assert server.calls[1:] == [
+        f"GET {PLACE}/exists",
+        f"PUT {PLACE}",
+        f"PUT {PLACE}/index",
+        f"PUT {PLACE}/points",
+    ]
     assert {seen.headers["api-key"] for seen in server.seen} == {QDRANT_KEY}
     assert server.seen[2].body["vectors"] == {"size": 256, "distance": "Cosine"}
     (point,) = server.seen[4].body["points"]
-    assert (point["vector"], point["payload"].keys()) == (embed("Plan", 256), {"scope", "key", "digest"})
+    assert (point["vector"], point["payload"].keys()) == (
+        embed("Plan", 256),
+        {"scope", "key", "digest"},
+    )
     assert "Plan" not in json.dumps(server.seen[4].body)
 
 
-def test_check_of_the_server_asks_no_embeddings_service(on_server: Vectors, server: FakeServer) -> None:
-    server.says = [Say(body={"result": {"collections": []}, "status": "ok", "time": 0}), Say(503, b"down")]
+def test_check_of_the_server_asks_no_embeddings_service(
+    on_server: Vectors, server: FakeServer
+) -> None:
+    server.says = [
+        Say(body={"result": {"collections": []}, "status": "ok", "time": 0}),
+        Say(503, b"down"),
+    ]
     on_server.check_server()
     with pytest.raises(VectorsUnavailable, match="Qdrant answered 503"):
         on_server.check_server()
     assert server.calls == ["GET /collections", "GET /collections"]
 
 
-def test_update_reads_all_pages_and_deletes_in_all_collections_of_hls(on_server: Vectors, server: FakeServer) -> None:
+def test_update_reads_all_pages_and_deletes_in_all_collections_of_hls(
+    on_server: Vectors, server: FakeServer
+) -> None:
     exists = Say(body={"result": {"exists": True}})
     names = Say(
-        body={"result": {"collections": [{"name": "theirs"}, {"name": "hls-old-9"}, {"name": "hls-words-256"}]}}
+        body={
+            "result": {
+                "collections": [
+                    {"name": "theirs"},
+                    {"name": "hls-old-9"},
+                    {"name": "hls-words-256"},
+                ]
+            }
+        }
     )
-    server.says = [exists, points(1, 2, following="2"), points(3), names, COMPLETED, COMPLETED, exists, COMPLETED]
+    server.says = [
+        exists,
+        points(1, 2, following="2"),
+        points(3),
+        names,
+        COMPLETED,
+        COMPLETED,
+        exists,
+        COMPLETED,
+    ]
     on_server.update("document1", {3: "Plan"})
     assert server.calls[3:] == [
         "GET /collections",
@@ -206,7 +265,10 @@ def test_update_reads_all_pages_and_deletes_in_all_collections_of_hls(on_server:
 @pytest.mark.parametrize(
     ("say", "message"),
     [
-        (Say(kind="hang"), "no usable answer from Qdrant: ReadTimeout; check that it runs, and retrieval.qdrant.url"),
+        (
+            Say(kind="hang"),
+            "no usable answer from Qdrant: ReadTimeout; check that it runs, and retrieval.qdrant.url",
+        ),
         (
             Say(body=b"<html>"),
             "no usable answer from Qdrant: JSONDecodeError; check that it runs, and retrieval.qdrant.url",
@@ -239,7 +301,10 @@ def test_qdrant_that_is_down_is_the_same_error(build: Build) -> None:
         lambda: vectors.update("document1", TEXTS),
         lambda: vectors.update("document1", {}),
     ):
-        with pytest.raises(VectorsUnavailable, match=r"^no usable answer from Qdrant: Connection refused; check that"):
+        with pytest.raises(
+            VectorsUnavailable,
+            match=r"^no usable answer from Qdrant: Connection refused; check that",
+        ):
             call()
 
 
@@ -304,11 +369,15 @@ def test_rejected_key_or_model_names_the_setting_without_the_key(
 
 
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
-def test_folder_that_another_process_has_open_is_an_error_until_it_is_free(build: Build, tmp_path: Path) -> None:
+def test_folder_that_another_process_has_open_is_an_error_until_it_is_free(
+    build: Build, tmp_path: Path
+) -> None:
     first, second = build(), build()
     first.update("document1", TEXTS)
     where = re.escape(f"the folder of retrieval.qdrant.path ({tmp_path}/vectors) cannot be used: ")
-    with pytest.raises(VectorsUnavailable, match=f"^{where}.*; one process can open it, and several need a Qdrant"):
+    with pytest.raises(
+        VectorsUnavailable, match=f"^{where}.*; one process can open it, and several need a Qdrant"
+    ):
         second.nearest("document1", TEXTS[3], 3)
     first.close()
     assert second.nearest("document1", TEXTS[3], 3) == (3,)

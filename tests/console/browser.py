@@ -26,7 +26,9 @@ class Browser:
         self.now = 1_000_000.0
         self.health, self.rate_limit = Health(lambda: NOON), RateLimit(None, None, None)
         self.log_ring = LogRing()
-        self.prompts: ReloadingLibrary | None = None  # set by tests that need it; loading one takes half a second
+        self.prompts: ReloadingLibrary | None = (
+            None  # set by tests that need it; loading one takes half a second
+        )
         self.claude: ClaudeClient | None = None
         self.console, self.host = Console(self.ports(store)), host
         self.cookie = ""
@@ -47,7 +49,11 @@ class Browser:
 
     def apply(self, **server: object) -> None:
         """Use these settings. Without a sign-in, GitHub is a sandbox here: else the console is off."""
-        sandbox = {} if server.keys() & {"api_key", "trusted_proxy"} else {"github": {"base_url": "http://127.0.0.1:9"}}
+        sandbox = (
+            {}
+            if server.keys() & {"api_key", "trusted_proxy"}
+            else {"github": {"base_url": "http://127.0.0.1:9"}}
+        )
         self.use(settings(server=server, **{**sandbox, **self.sections}))
 
     def use(self, given: Settings) -> None:
@@ -70,11 +76,15 @@ class Browser:
 
     def submit(self, page: str, path: str, **form: str) -> Response:
         """Send the form of a page."""
-        return self.post(path, {"csrf_token": self.token(page), **form}, origin=f"http://{self.host}")
+        return self.post(
+            path, {"csrf_token": self.token(page), **form}, origin=f"http://{self.host}"
+        )
 
     def token(self, page: str) -> str:
         """Return the token of the forms of a page."""
-        return self.get(page).body.decode().partition('name="csrf_token" value="')[2].partition('"')[0]
+        return (
+            self.get(page).body.decode().partition('name="csrf_token" value="')[2].partition('"')[0]
+        )
 
     def sign_in(self, key: str = KEY) -> Response:
         response = self.submit("/sign-in", "/sign-in", key=key, next="/deliveries?state=dead")
@@ -85,7 +95,16 @@ class Browser:
     def _send(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Response:
         given = {"host": self.host, **({"cookie": self.cookie} if self.cookie else {}), **headers}
         place, _, query = path.partition("?")
-        encoded = [(name.replace("_", "-").lower().encode(), value.encode()) for name, value in given.items()]
+        encoded = [
+            (name.replace("_", "-").lower().encode(), value.encode())
+            for name, value in given.items()
+        ]
         return ask(
-            self.app, place, method=method, headers=encoded, chunks=[body], query=query.encode(), client=self.peer
+            self.app,
+            place,
+            method=method,
+            headers=encoded,
+            chunks=[body],
+            query=query.encode(),
+            client=self.peer,
         )

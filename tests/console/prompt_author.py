@@ -70,16 +70,25 @@ def store_delivery(store: Storage, guid: str, *, title: str = "Crash") -> Lease:
     facts["issue"]["title"] = title
     lease = begin(store, guid, body=json.dumps({**payload, "delivery": guid}).encode())
     version = handler_for("issues").facts_version
-    asked = {"prompt_id": "issues/analyze@0", "reply_type": "issue_analysis", "reply": {}, "usage": {"model": ""}}
+    asked = {
+        "prompt_id": "issues/analyze@0",
+        "reply_type": "issue_analysis",
+        "reply": {},
+        "usage": {"model": ""},
+    }
     store.checkpoints.save(
-        lease, Checkpoint("gather", 0, version, json.dumps(facts)), Checkpoint("ask", 0, 1, json.dumps(asked))
+        lease,
+        Checkpoint("gather", 0, version, json.dumps(facts)),
+        Checkpoint("ask", 0, 1, json.dumps(asked)),
     )
     store.queue.finish(lease, "done", reason=None, took_s=1)
     return lease
 
 
 def edit(browser: Browser, text: str, **form: str) -> Response:
-    return browser.submit(PAGE, EDIT, **{"file": "issues/analyze.j2", **form, "text": text.replace("\n", "\r\n")})
+    return browser.submit(
+        PAGE, EDIT, **{"file": "issues/analyze.j2", **form, "text": text.replace("\n", "\r\n")}
+    )
 
 
 def hidden(page: Response, name: str) -> str:
@@ -88,7 +97,9 @@ def hidden(page: Response, name: str) -> str:
 
 def send(browser: Browser, text: str, page: Response, **form: str) -> Response:
     """Press "Send to Claude" on the page of a rendered edit, perhaps after changing the text."""
-    return edit(browser, text, send=hidden(page, "send"), deliveries=hidden(page, "deliveries"), **form)
+    return edit(
+        browser, text, send=hidden(page, "send"), deliveries=hidden(page, "deliveries"), **form
+    )
 
 
 def wait_for_trial(browser: Browser, path: str = EDIT) -> str:

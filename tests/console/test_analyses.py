@@ -29,13 +29,22 @@ def test_analysis_has_its_delivery_prompt_cost_and_reply(browser: Browser, store
         "model": "claude-haiku-5-5",
         "tokens": {"input": 1200, "output": 80, "cache_write": 0, "cache_read": 30},
         "cost_usd": 0.0025,
-        "reply": {"worth_saying": True, "sources": [], "answer": f"Answer 0 to {GUID}.", "certain": False},
+        "reply": {
+            "worth_saying": True,
+            "sources": [],
+            "answer": f"Answer 0 to {GUID}.",
+            "certain": False,
+        },
     }
     assert created_at.endswith("+00:00")
     assert browser.get(f"/analyses/{GUID}:0", x_api_key=KEY).body == response.body
     of_shadow_and_malformed = (f"{GUID}:100", GUID, f"{GUID}:²")
-    assert {browser.get(f"/api/analyses/{one}", x_api_key=KEY).status for one in of_shadow_and_malformed} == {404}
-    assert [one["id"] for one in browser.get("/analyses", x_api_key=KEY).json["analyses"]] == [f"{GUID}:0"]
+    assert {
+        browser.get(f"/api/analyses/{one}", x_api_key=KEY).status for one in of_shadow_and_malformed
+    } == {404}
+    assert [one["id"] for one in browser.get("/analyses", x_api_key=KEY).json["analyses"]] == [
+        f"{GUID}:0"
+    ]
 
 
 def test_list_is_newest_first_with_pages_by_offset(browser: Browser, store: Storage) -> None:
@@ -57,16 +66,26 @@ def test_list_is_newest_first_with_pages_by_offset(browser: Browser, store: Stor
 def test_unknown_path_of_the_api_is_a_problem(path: str) -> None:
     response = ask(WebSetup(settings()).app(), path, method="GET")
     assert (response.status, response.headers["content-type"]) == (404, "application/problem+json")
-    assert response.json == {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "Not Found"}
+    assert response.json == {
+        "type": "about:blank",
+        "title": "Not Found",
+        "status": 404,
+        "detail": "Not Found",
+    }
 
 
 def test_filters_of_older_clients(browser: Browser, store: Storage) -> None:
     add_analyses(store, "issue", number=3)
     add_analyses(store, "pull", event="pull_request", number=7, head_sha="aaa")
-    add_analyses(store, "other", event="pull_request", number=7, repository="octo/other", repository_id=2)
+    add_analyses(
+        store, "other", event="pull_request", number=7, repository="octo/other", repository_id=2
+    )
 
     def found(query: str) -> list[str]:
-        return [one["delivery"] for one in browser.get(f"/analyses?{query}", x_api_key=KEY).json["analyses"]]
+        return [
+            one["delivery"]
+            for one in browser.get(f"/analyses?{query}", x_api_key=KEY).json["analyses"]
+        ]
 
     assert found("repo_full_name=octo%2Fwidgets&pr_number=7") == ["pull"]
     assert found("pr_number=7") == ["other", "pull"]

@@ -9,7 +9,9 @@ from tests.console.browser import KEY, Browser
 from tests.queue.builders import accept, dead_letter, ignored, queued, state_of
 
 
-def test_list_has_the_filters_of_the_page_and_the_address_of_the_next_one(browser: Browser, store: Storage) -> None:
+def test_list_has_the_filters_of_the_page_and_the_address_of_the_next_one(
+    browser: Browser, store: Storage
+) -> None:
     accept(store, *(queued(f"g{number:03}") for number in range(51)))
     first = browser.get("/api/deliveries?event=issues.opened", x_api_key=KEY).json
     assert [one["delivery"] for one in first["deliveries"]][::49] == ["g050", "g001"]
@@ -33,7 +35,9 @@ def test_errors_are_problem_details(browser: Browser, store: Storage) -> None:
     accept(store, queued("g1", state="ignored", reason="not enabled"))
 
     def problem(method: str, path: str, **headers: str) -> tuple[int, str]:
-        sent = browser.get(path, **headers) if method == "GET" else browser.post(path, {}, **headers)
+        sent = (
+            browser.get(path, **headers) if method == "GET" else browser.post(path, {}, **headers)
+        )
         assert sent.headers["content-type"] == "application/problem+json"
         assert (sent.json["status"], sent.json["type"]) == (sent.status, "about:blank")
         return sent.status, sent.json["detail"]
@@ -44,7 +48,10 @@ def test_errors_are_problem_details(browser: Browser, store: Storage) -> None:
         "send the service's key (server.api_key) in the header X-API-Key",
     )
     assert problem("GET", "/api/deliveries?limit=5", **key)[0] == 400
-    assert problem("GET", "/api/deliveries/none", **key) == (404, "there is no delivery none, or it was deleted")
+    assert problem("GET", "/api/deliveries/none", **key) == (
+        404,
+        "there is no delivery none, or it was deleted",
+    )
     assert problem("POST", "/api/deliveries/none/retry", **key)[0] == 404
     assert problem("POST", "/api/deliveries/g1/retry", **key)[0] == 409
 
@@ -65,8 +72,14 @@ def test_whole_filter_is_run_again_with_its_number(browser: Browser, store: Stor
         response = browser.post(f"/api/deliveries/retry?{query}", {}, x_api_key=KEY)
         return response.status, response.json["detail"]
 
-    assert retry("state=dead") == (409, "2 deliveries match now, and the number given is 0; none was queued")
-    assert retry("state=done&number=0") == (400, "state: found 'done', expected 'dead', 'queued' or 'ignored'")
+    assert retry("state=dead") == (
+        409,
+        "2 deliveries match now, and the number given is 0; none was queued",
+    )
+    assert retry("state=done&number=0") == (
+        400,
+        "state: found 'done', expected 'dead', 'queued' or 'ignored'",
+    )
     assert state_of(store, "a") == "dead"
     assert retry("text=locked&number=2") == (202, "2 deliveries are queued")
     assert state_of(store, "a") == state_of(store, "b") == "queued"
@@ -88,12 +101,21 @@ def test_session_alone_changes_nothing(browser: Browser, store: Storage) -> None
     ("path", "problem"),
     [
         ("/analyses?limit=101", "limit: found '101', expected less than or equal to 100"),
-        ("/analyses?kind=pr", "kind: found 'pr', expected 'issue', 'pull_request', 'review', 'workflow'"),
-        ("/analyses?repo_full_name=widgets", "repo_full_name: found 'widgets', String should match pattern"),
+        (
+            "/analyses?kind=pr",
+            "kind: found 'pr', expected 'issue', 'pull_request', 'review', 'workflow'",
+        ),
+        (
+            "/analyses?repo_full_name=widgets",
+            "repo_full_name: found 'widgets', String should match pattern",
+        ),
         ("/api/stats?period=1y", "period: found '1y', expected '24h', '7d' or '30d'"),
         ("/api/stats?until=0001-01-01", "until: expected a time after 1970"),
         ("/api/stats?since=2026-11-23&until=2026-11-23", "until: expected a time after since"),
-        ("/api/deliveries?since=yesterday", "since: found 'yesterday', expected a time in UTC such as 2026"),
+        (
+            "/api/deliveries?since=yesterday",
+            "since: found 'yesterday', expected a time in UTC such as 2026",
+        ),
     ],
 )
 def test_invalid_parameter_is_named(browser: Browser, path: str, problem: str) -> None:

@@ -39,9 +39,18 @@ def test_each_change_in_the_console_and_the_api_is_recorded_with_its_person(stor
     browser.peer = ("10.0.0.1", 4711)
     browser.post("/api/deliveries/retry?state=dead&number=1", {}, x_user="mona")
     browser.post("/api/deliveries/retry?state=dead&number=7", {}, x_user="mona")  # runs none
-    token = browser.get("/", x_user="hubot").body.decode().partition('"csrf_token" value="')[2].partition('"')[0]
-    browser.post("/deliveries/resume", {"csrf_token": token, "repository": "octo/widgets"}, x_user="hubot")
-    browser.post("/deliveries/resume", {"csrf_token": token, "repository": "octo/docs"}, x_user="hubot")  # no pause
+    token = (
+        browser.get("/", x_user="hubot")
+        .body.decode()
+        .partition('"csrf_token" value="')[2]
+        .partition('"')[0]
+    )
+    browser.post(
+        "/deliveries/resume", {"csrf_token": token, "repository": "octo/widgets"}, x_user="hubot"
+    )
+    browser.post(
+        "/deliveries/resume", {"csrf_token": token, "repository": "octo/docs"}, x_user="hubot"
+    )  # no pause
     assert changes(browser) == [
         ("hubot", "resume", "octo/widgets"),
         ("mona", "retry", "g3"),
@@ -62,9 +71,15 @@ def test_changes_are_shown_page_by_page_and_their_texts_are_escaped(store: Stora
         store.audit.record(f"<b>{number}</b>", "pause", f"<i>{number}</i>")
     browser = Browser(store, api_key=KEY)
     first = browser.get("/api/audit?person=b", x_api_key=KEY).json
-    assert [len(first["changes"]), first["next"]] == [50, f"/api/audit?person=b&before={first['changes'][-1]['id']}"]
+    assert [len(first["changes"]), first["next"]] == [
+        50,
+        f"/api/audit?person=b&before={first['changes'][-1]['id']}",
+    ]
     second = browser.get(first["next"], x_api_key=KEY).json
-    assert ([change["person"] for change in second["changes"]], second["next"]) == (["<b>0</b>"], None)
+    assert ([change["person"] for change in second["changes"]], second["next"]) == (
+        ["<b>0</b>"],
+        None,
+    )
     page = browser.get("/audit", x_api_key=KEY).body.decode()
     assert "&lt;b&gt;50&lt;/b&gt;" in page
     assert "<i>" not in page
@@ -77,7 +92,9 @@ def test_a_change_without_a_sign_in_is_that_of_a_local_browser(store: Storage) -
     assert changes(browser) == [("local browser", "pause", "")]
 
 
-def test_a_trial_is_recorded_before_claude_is_asked_and_then_has_its_cost(author: Browser, store: Storage) -> None:
+def test_a_trial_is_recorded_before_claude_is_asked_and_then_has_its_cost(
+    author: Browser, store: Storage
+) -> None:
     store_delivery(store, "g1")
     costs = list[float | None]()
 
@@ -88,6 +105,11 @@ def test_a_trial_is_recorded_before_claude_is_asked_and_then_has_its_cost(author
     assert send(author, TEMPLATE, edit(author, TEMPLATE)).status == 303
     wait_for_trial(author)
     (change,) = author.get("/api/audit", x_api_key=KEY).json["changes"]
-    assert (change["person"], change["action"], costs, change["cost_usd"]) == ("API key", "trial", [None], 0.00014)
+    assert (change["person"], change["action"], costs, change["cost_usd"]) == (
+        "API key",
+        "trial",
+        [None],
+        0.00014,
+    )
     assert change["object"].startswith("issues/analyze@")
     assert b"0.000140 USD" in author.get("/audit").body

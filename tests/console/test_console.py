@@ -20,13 +20,19 @@ EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u202e"
 
 def test_pages_need_a_session(browser: Browser) -> None:
     response = browser.get("/deliveries?state=dead")
-    assert (response.status, response.headers["location"]) == (303, "/sign-in?next=%2Fdeliveries%3Fstate%3Ddead")
+    assert (response.status, response.headers["location"]) == (
+        303,
+        "/sign-in?next=%2Fdeliveries%3Fstate%3Ddead",
+    )
     lost = browser.post("/deliveries/g/retry", {})
     assert lost.status == 401
     assert "Go back, copy what you wrote, and sign in again." in lost.body.decode()
     signed_in = browser.sign_in()
     assert (signed_in.status, signed_in.headers["location"]) == (303, "/deliveries?state=dead")
-    assert signed_in.headers["set-cookie"].partition(";")[2] == " HttpOnly; Max-Age=43200; Path=/; SameSite=strict"
+    assert (
+        signed_in.headers["set-cookie"].partition(";")[2]
+        == " HttpOnly; Max-Age=43200; Path=/; SameSite=strict"
+    )
     assert browser.get("/deliveries").status == 200
 
 
@@ -39,7 +45,11 @@ PUBLIC = {"/", "/sign-in", "/static/{name}", "/docs", "/docs/{name}", "/openapi.
 
 
 def test_rule_6_every_other_route_needs_a_session_or_the_key(browser: Browser) -> None:
-    routes = [route for route in browser.app.routes if isinstance(route, Route) and route.path not in PUBLIC]
+    routes = [
+        route
+        for route in browser.app.routes
+        if isinstance(route, Route) and route.path not in PUBLIC
+    ]
     assert len(routes) >= 28
     for route in routes:
         path = re.sub(r"{\w+(:path)?}", "x", route.path)
@@ -83,7 +93,9 @@ def test_cookie_is_secure_behind_tls(store: Storage) -> None:
     browser.host = "127.0.0.1:8000"  # a proxy that replaces the header
     token = browser.token("/deliveries")
     form = {"csrf_token": token}
-    assert browser.post("/deliveries/none/retry", form, origin="https://hls.example.com").status == 404
+    assert (
+        browser.post("/deliveries/none/retry", form, origin="https://hls.example.com").status == 404
+    )
     assert browser.post("/deliveries/none/retry", form, origin="https://evil.example").status == 403
 
 
@@ -91,13 +103,17 @@ def test_cookie_is_secure_if_the_proxy_says_that_it_uses_tls(store: Storage) -> 
     browser = Browser(store, "hls.example.com", api_key=KEY)
     form = {"csrf_token": browser.token("/sign-in"), "key": KEY, "next": "/deliveries"}
     for scheme, name in (("https", "__Host-hls"), ("http, https", "__Host-hls"), ("http", "hls")):
-        response = browser.post("/sign-in", form, origin="https://hls.example.com", x_forwarded_proto=scheme)
+        response = browser.post(
+            "/sign-in", form, origin="https://hls.example.com", x_forwarded_proto=scheme
+        )
         value, _, attributes = response.headers["set-cookie"].partition(";")
         assert (value.partition("=")[0], attributes.endswith("; Secure")) == (name, name != "hls")
         assert browser.get("/deliveries", cookie=value, x_forwarded_proto=scheme).status == 200
 
 
-@pytest.mark.parametrize("wanted", ["https://evil.example", "//evil.example", "/\\evil.example", "/a\r\nb: c"])
+@pytest.mark.parametrize(
+    "wanted", ["https://evil.example", "//evil.example", "/\\evil.example", "/a\r\nb: c"]
+)
 def test_sign_in_leads_to_no_other_site(browser: Browser, wanted: str) -> None:
     response = browser.submit("/sign-in", "/sign-in", key=KEY, next=wanted)
     assert response.headers["location"] == "/"
@@ -110,9 +126,16 @@ def test_forms_of_other_sites_are_rejected(browser: Browser, store: Storage) -> 
     assert browser.post("/deliveries/g1/retry", {"csrf_token": "x"}).status == 403
     page = browser.get("/deliveries/g1").body.decode()
     token = page.partition('name="csrf_token" value="')[2].partition('"')[0]
-    assert browser.post("/deliveries/g1/retry", {"csrf_token": token}, origin="https://evil.example").status == 403
+    assert (
+        browser.post(
+            "/deliveries/g1/retry", {"csrf_token": token}, origin="https://evil.example"
+        ).status
+        == 403
+    )
     for origin in ("null", "http://[", "http://127.0.0.1:9000"):
-        assert browser.post("/deliveries/g1/retry", {"csrf_token": token}, origin=origin).status == 403
+        assert (
+            browser.post("/deliveries/g1/retry", {"csrf_token": token}, origin=origin).status == 403
+        )
     assert state_of(store, "g1") == "dead"
     assert browser.post("/deliveries/g1/retry", {"csrf_token": token}).status == 303
     assert state_of(store, "g1") == "queued"
@@ -124,14 +147,24 @@ def test_rule_6_without_a_key_a_service_for_the_real_github_has_no_console(store
     for path in ("/deliveries", "/api/deliveries", "/metrics", "/sign-in"):
         assert browser.get(path).status == 404
     assert "Console: off, because" in browser.get("/").body.decode()
-    assert "the console and the API are off: set server.api_key" in browser.get("/deliveries").body.decode()
+    assert (
+        "the console and the API are off: set server.api_key"
+        in browser.get("/deliveries").body.decode()
+    )
 
 
 def test_without_a_key_only_this_machine_may_use_the_console(store: Storage) -> None:
     assert Browser(store).get("/deliveries").status == 200
     assert Browser(store, "localhost:8000").get("/deliveries").status == 200
     assert Browser(store, "[::1]:8000").get("/deliveries").status == 200
-    for host in ("rebound.example:8000", "a{b.evil.example:8000", "127.0.0.1@evil.example", "", "a b", "localhost:"):
+    for host in (
+        "rebound.example:8000",
+        "a{b.evil.example:8000",
+        "127.0.0.1@evil.example",
+        "",
+        "a b",
+        "localhost:",
+    ):
         assert Browser(store, host).get("/deliveries").status == 403
     proxied = Browser(store, "hls.example.com", public_url="https://hls.example.com")
     assert proxied.get("/deliveries").status == proxied.get("/api/deliveries").status == 404
@@ -144,13 +177,26 @@ def test_without_a_key_only_this_machine_may_use_the_console(store: Storage) -> 
 
 
 def test_rule_6_without_a_key_a_proxy_on_this_machine_opens_nothing(store: Storage) -> None:
-    browser, plain = Browser(store), [(b"host", b"127.0.0.1:8000"), (b"connection", b"close")]  # all that nginx sends
+    browser, plain = (
+        Browser(store),
+        [(b"host", b"127.0.0.1:8000"), (b"connection", b"close")],
+    )  # all that nginx sends
     for header in ("X-Forwarded-For", "Forwarded", "Via", "X-Real-Ip"):
         given = {header: "1.1 proxy"}  # the proxy has replaced the header Host by 127.0.0.1
-        assert f"(the request has the header {header})" in browser.get("/api/deliveries", **given).json["detail"]
-        assert browser.get("/deliveries", **given).status == browser.get("/metrics", **given).status == 403
+        assert (
+            f"(the request has the header {header})"
+            in browser.get("/api/deliveries", **given).json["detail"]
+        )
+        assert (
+            browser.get("/deliveries", **given).status
+            == browser.get("/metrics", **given).status
+            == 403
+        )
         assert Browser(store, api_key=KEY).get("/deliveries", x_api_key=KEY, **given).status == 200
-    assert ask(browser.app, "/deliveries", method="GET", headers=plain, http_version="1.0").status == 403
+    assert (
+        ask(browser.app, "/deliveries", method="GET", headers=plain, http_version="1.0").status
+        == 403
+    )
     assert ask(browser.app, "/deliveries", method="GET", headers=plain).status == 200
 
 
@@ -167,7 +213,11 @@ def test_pages_of_other_sites_cannot_load_ours(store: Storage, path: str) -> Non
         assert browser.get(path, sec_fetch_site=site, **FRAME).status == 403
     assert browser.get(path, origin="https://evil.example").status == 403
     assert browser.get(path, origin="http://127.0.0.1:9000").status == 403
-    for given in ({"sec_fetch_site": "same-origin"}, {"sec_fetch_site": "none"}, {"origin": "http://127.0.0.1:8000"}):
+    for given in (
+        {"sec_fetch_site": "same-origin"},
+        {"sec_fetch_site": "none"},
+        {"origin": "http://127.0.0.1:8000"},
+    ):
         assert browser.get(path, **given).status == 200
     assert browser.get(path, sec_fetch_site="cross-site", **LINK).status == 200
     assert browser.post(path, {}, sec_fetch_site="cross-site", **LINK).status in (403, 405)
@@ -176,7 +226,13 @@ def test_pages_of_other_sites_cannot_load_ours(store: Storage, path: str) -> Non
 def test_every_page_forbids_inline_scripts_and_frames(browser: Browser, store: Storage) -> None:
     accept(store, queued("g1"))
     browser.sign_in()
-    for path in ("/deliveries", "/deliveries/g1", "/deliveries/none", "/sign-in", "/deliveries?state=x"):
+    for path in (
+        "/deliveries",
+        "/deliveries/g1",
+        "/deliveries/none",
+        "/sign-in",
+        "/deliveries?state=x",
+    ):
         policy = browser.get(path).headers["content-security-policy"]
         assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; ")
         assert "frame-ancestors 'none'" in policy
@@ -208,25 +264,40 @@ def test_filters_are_in_the_address(browser: Browser, store: Storage) -> None:
 def test_invalid_filter_is_named(browser: Browser) -> None:
     response = browser.get("/deliveries?since=yesterday", x_api_key=KEY)
     assert response.status == 400
-    assert "since: found &#39;yesterday&#39;, expected a time in UTC such as 2026" in response.body.decode()
+    assert (
+        "since: found &#39;yesterday&#39;, expected a time in UTC such as 2026"
+        in response.body.decode()
+    )
 
 
-def test_whole_filter_is_run_again_after_its_number_was_shown(store: Storage, browser: Browser) -> None:
+def test_whole_filter_is_run_again_after_its_number_was_shown(
+    store: Storage, browser: Browser
+) -> None:
     for guid in ("a", "b"):
         dead_letter(store, guid)
     store.queue.dead_letter(begin(store, "c", repository="octo/docs"), reason="issue is locked")
     browser.sign_in()
-    page, path = (f"/deliveries{kind}?state=dead&repository=octo/widgets" for kind in ("", "/retry"))
+    page, path = (
+        f"/deliveries{kind}?state=dead&repository=octo/widgets" for kind in ("", "/retry")
+    )
     shown = browser.get(page).body.decode()
-    assert '<input type="hidden" name="number" value="2"><button>Retry all 2 that match</button>' in shown
+    assert (
+        '<input type="hidden" name="number" value="2"><button>Retry all 2 that match</button>'
+        in shown
+    )
     other = browser.submit(page, path, number="1")
     assert (other.status, state_of(store, "a")) == (409, "dead")
-    assert "2 deliveries match now, and the number given is 1; none was queued." in other.body.decode()
+    assert (
+        "2 deliveries match now, and the number given is 1; none was queued." in other.body.decode()
+    )
     done = browser.submit(page, path, number="2")
     assert done.status == 303
     followed = done.headers["location"]
     assert f'hx-get="{followed.replace("&", "&amp;")}"' in browser.get(followed).body.decode()
-    assert "2 of these wait or run; the list follows until all have ended." in browser.get(followed).body.decode()
+    assert (
+        "2 of these wait or run; the list follows until all have ended."
+        in browser.get(followed).body.decode()
+    )
     assert [state_of(store, guid) for guid in "abc"] == ["queued", "queued", "dead"]
     for guid in ("a", "b"):
         running = claim(store)
@@ -255,7 +326,13 @@ def test_form_that_does_not_arrive_in_time_is_answered_408(store: Storage) -> No
         messages.append(message)
 
     headers = [(b"host", b"127.0.0.1:8000"), (b"content-length", b"5")]
-    scope = {"type": "http", "method": "POST", "path": "/sign-in", "headers": headers, "query_string": b""}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/sign-in",
+        "headers": headers,
+        "query_string": b"",
+    }
     asyncio.run(Browser(store, api_key=KEY, body_timeout_s=0.05).app(scope, receive, send))
     assert messages[0]["status"] == 408
 
@@ -267,23 +344,37 @@ def test_signing_out_deletes_the_cookie(browser: Browser) -> None:
     assert response.headers["set-cookie"].startswith('hls=""; expires=')
 
 
-def test_list_has_one_line_for_each_delivery_with_its_wait_and_next_attempt(store: Storage, browser: Browser) -> None:
+def test_list_has_one_line_for_each_delivery_with_its_wait_and_next_attempt(
+    store: Storage, browser: Browser
+) -> None:
     at = store.now() + timedelta(minutes=90)
-    store.queue.reschedule(begin(store, "w"), at=at, reason="GitHub is down", failed=True, counts=False)
+    store.queue.reschedule(
+        begin(store, "w"), at=at, reason="GitHub is down", failed=True, counts=False
+    )
     accept(store, queued("p", repository="octo/docs"), queued("f"))
     store.pauses.pause("octo/docs", reason="a migration", by="mona")
     browser.sign_in()
     page = browser.get("/deliveries?state=queued").body.decode()
     assert re.search(
-        r'<td role="cell" title="GitHub is down"><span class="quiet">again <time [^>]+>in (89|90) min<', page
+        r'<td role="cell" title="GitHub is down"><span class="quiet">again <time [^>]+>in (89|90) min<',
+        page,
     )
-    assert re.search(r'title="octo/docs is paused since [-0-9: ]+ UTC: a migration">paused: a migration</td>', page)
+    assert re.search(
+        r'title="octo/docs is paused since [-0-9: ]+ UTC: a migration">paused: a migration</td>',
+        page,
+    )
     assert '<span class="quiet">again now:</span> waits for a worker</td>' in page
-    assert re.search(r'<time datetime="[^"]+" title="[-0-9]+ [:0-9]+ UTC">(now|1 s ago|2 s ago)</time>', page)
+    assert re.search(
+        r'<time datetime="[^"]+" title="[-0-9]+ [:0-9]+ UTC">(now|1 s ago|2 s ago)</time>', page
+    )
 
 
 def test_dead_deliveries_are_grouped_by_reason(store: Storage, browser: Browser) -> None:
-    for guid, reason in (("a", "failing at 12:00 (req_0a)"), ("b", "failing at 13:30 (req_1b)"), ("c", "locked")):
+    for guid, reason in (
+        ("a", "failing at 12:00 (req_0a)"),
+        ("b", "failing at 13:30 (req_1b)"),
+        ("c", "locked"),
+    ):
         store.queue.dead_letter(begin(store, guid), reason=reason)
     browser.sign_in()
     page = browser.get("/deliveries?state=dead&repository=octo/widgets").body.decode()
@@ -293,11 +384,17 @@ def test_dead_deliveries_are_grouped_by_reason(store: Storage, browser: Browser)
     assert "By reason" not in browser.get("/deliveries?state=done").body.decode()
 
 
-def test_second_request_to_run_a_delivery_says_what_became_of_it(browser: Browser, store: Storage) -> None:
+def test_second_request_to_run_a_delivery_says_what_became_of_it(
+    browser: Browser, store: Storage
+) -> None:
     dead_letter(store, "g1")
     browser.sign_in()
     form = {"csrf_token": browser.token("/deliveries/g1")}
-    assert browser.post("/deliveries/g1/retry", form).status == browser.post("/deliveries/g1/retry", form).status == 303
+    assert (
+        browser.post("/deliveries/g1/retry", form).status
+        == browser.post("/deliveries/g1/retry", form).status
+        == 303
+    )
     store.queue.finish(claim(store), "done", reason="no change", took_s=1.0)
     done = browser.post("/deliveries/g1/retry", form)
     assert done.status == 409

@@ -31,7 +31,11 @@ def store_delivery(store: Storage, **evil: str) -> None:
     """Store a finished delivery; `evil` are texts of strangers: title, sender, body, answer, url."""
     lease = begin(store, "g1", number=7, title=evil.get("title"), sender=evil.get("sender"))
     began = store.now()
-    facts = {"issue": {"number": 7, "body": evil.get("body", "It fails.\nAlways.")}, "labels": ["bug"], "ends": []}
+    facts = {
+        "issue": {"number": 7, "body": evil.get("body", "It fails.\nAlways.")},
+        "labels": ["bug"],
+        "ends": [],
+    }
     reply = {
         "prompt_id": "issues/respond@3f9c2a",
         "reply_type": "issue_response",
@@ -40,7 +44,12 @@ def store_delivery(store: Storage, **evil: str) -> None:
     }
     call = start_call(store, lease, "issues/respond@3f9c2a")
     store.calls.end(lease, call, outcome="ok", usage=USAGE, error=None)
-    outcome = {"action": "comment", "kind": "created", "detail": "commented", "body": evil.get("answer", "Yes.")}
+    outcome = {
+        "action": "comment",
+        "kind": "created",
+        "detail": "commented",
+        "body": evil.get("answer", "Yes."),
+    }
     outcome["url"] = evil.get("url", "https://github.com/octo/widgets/issues/7#issuecomment-1")
     store.checkpoints.save(
         lease,
@@ -48,16 +57,23 @@ def store_delivery(store: Storage, **evil: str) -> None:
         Checkpoint("ask", 0, 1, json.dumps(reply)),
         Checkpoint("post", 0, 2, json.dumps(outcome), 1.0, began + timedelta(seconds=3), 2),
     )
-    store.queue.finish(lease, "done", reason="commented", took_s=5.0, posting="done", github_requests=6)
+    store.queue.finish(
+        lease, "done", reason="commented", took_s=5.0, posting="done", github_requests=6
+    )
 
 
 def test_page_shows_steps_actions_facts_and_replies(browser: Browser, store: Storage) -> None:
     store_delivery(store, title="Crash", sender="mona")
     page = page_of(browser)
-    assert '<a href="http://127.0.0.1:9/octo/widgets/issues/7" rel="noreferrer">octo/widgets#7</a>' in page
+    assert (
+        '<a href="http://127.0.0.1:9/octo/widgets/issues/7" rel="noreferrer">octo/widgets#7</a>'
+        in page
+    )
     assert '<p class="subject">Crash</p>' in page
     assert "<dt>Sender</dt><dd>mona</dd>" in page
-    assert [part.partition("</strong>")[0] for part in page.split('<td role="cell"><strong>')[1:5]] == [
+    assert [
+        part.partition("</strong>")[0] for part in page.split('<td role="cell"><strong>')[1:5]
+    ] == [
         "Route",
         "Read from GitHub",
         "Ask Claude",
@@ -75,17 +91,31 @@ def test_page_shows_steps_actions_facts_and_replies(browser: Browser, store: Sto
 
 
 def test_untrusted_texts_are_escaped_in_all_parts(browser: Browser, store: Storage) -> None:
-    store_delivery(store, title=EVIL, sender=EVIL, body=f"{EVIL}\n{EVIL}", answer=EVIL, url="javascript:alert(1)")
+    store_delivery(
+        store,
+        title=EVIL,
+        sender=EVIL,
+        body=f"{EVIL}\n{EVIL}",
+        answer=EVIL,
+        url="javascript:alert(1)",
+    )
     browser.log_ring.add(
         json.dumps(
-            {"timestamp": "2026-11-20T12:00:00.123Z", "level": "INFO", "logger": "hls_handler.x", "message": EVIL}
+            {
+                "timestamp": "2026-11-20T12:00:00.123Z",
+                "level": "INFO",
+                "logger": "hls_handler.x",
+                "message": EVIL,
+            }
             | {"delivery": "g1", "reason": EVIL}
         )
     )
     page, listed = page_of(browser), browser.get("/deliveries").body.decode()
     assert page.count("&lt;script&gt;alert(1)") == 9
     assert listed.count("&lt;script&gt;alert(1)") == 4
-    searched = browser.get("/deliveries?" + urlencode({"text": EVIL, "repository": EVIL})).body.decode()
+    searched = browser.get(
+        "/deliveries?" + urlencode({"text": EVIL, "repository": EVIL})
+    ).body.decode()
     for found in (page, listed, searched):
         assert "<script>alert" not in found
         assert "<img" not in found
@@ -94,11 +124,17 @@ def test_untrusted_texts_are_escaped_in_all_parts(browser: Browser, store: Stora
     assert 'href="javascript' not in page
 
 
-def test_log_lines_of_the_delivery_are_shown_or_where_to_find_them(browser: Browser, store: Storage) -> None:
+def test_log_lines_of_the_delivery_are_shown_or_where_to_find_them(
+    browser: Browser, store: Storage
+) -> None:
     accept(store, ignored("g1"))
     assert "<code>journalctl -u hls -o cat | grep g1</code>" in page_of(browser)
     for guid in ("g1", "other"):
-        line = {"timestamp": "2026-11-20T12:00:00.123Z", "level": "INFO", "logger": "hls_handler.web.receiver"}
+        line = {
+            "timestamp": "2026-11-20T12:00:00.123Z",
+            "level": "INFO",
+            "logger": "hls_handler.web.receiver",
+        }
         browser.log_ring.add(json.dumps(line | {"message": f"received {guid}", "delivery": guid}))
     forged = {"message": "by a stranger", "request_id": "g1"}
     browser.log_ring.add(json.dumps(line | forged))

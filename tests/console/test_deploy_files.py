@@ -19,7 +19,11 @@ RULES, DASHBOARD = Path("deploy/hls.rules.yaml"), Path("deploy/hls.grafana.json"
 
 def expressions(path: Path) -> list[str]:
     if path == RULES:
-        return [rule["expr"] for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
+        return [
+            rule["expr"]
+            for group in yaml.safe_load(path.read_text())["groups"]
+            for rule in group["rules"]
+        ]
     panels: list[dict[str, Any]] = json.loads(path.read_text())["panels"]
     return [target["expr"] for panel in panels for target in panel.get("targets", ())]
 
@@ -27,7 +31,9 @@ def expressions(path: Path) -> list[str]:
 def metrics(page: str) -> Iterator[str]:
     """Yield the names that a query can have."""
     for name, kind in re.findall(r"^# TYPE (\S+) (\S+)$", page, re.MULTILINE):
-        yield from (f"{name}_bucket", f"{name}_sum", f"{name}_count") if kind == "histogram" else (name,)
+        yield from (
+            (f"{name}_bucket", f"{name}_sum", f"{name}_count") if kind == "histogram" else (name,)
+        )
 
 
 @pytest.mark.parametrize("path", [RULES, DASHBOARD], ids=str)
@@ -37,7 +43,13 @@ def test_named_metrics_and_labels_exist(path: Path, browser: Browser) -> None:
     named = set(re.findall(r"\bhls_[a-z_]+", text))
     assert len(named) > 8
     assert named - set(metrics(page)) == set()
-    labels = {label for total in TOTALS for label in total.labels} | {"job", "instance", "component", "state", "le"}
+    labels = {label for total in TOTALS for label in total.labels} | {
+        "job",
+        "instance",
+        "component",
+        "state",
+        "le",
+    }
     used = {label for group in re.findall(r"by \(([^)]*)\)", text) for label in group.split(", ")}
     used |= set(re.findall(r'(\w+)(?:=|!=|=~)"', text))
     assert used - labels == set()
@@ -45,5 +57,9 @@ def test_named_metrics_and_labels_exist(path: Path, browser: Browser) -> None:
 
 @pytest.mark.parametrize("path", [RULES, DASHBOARD], ids=str)
 def test_processes_with_the_same_database_are_counted_once(path: Path) -> None:
-    sums = [one for one in expressions(path) if re.search(r"\bsum( by \([^)]*\))? ?\((rate|increase)?\(?hls_", one)]
+    sums = [
+        one
+        for one in expressions(path)
+        if re.search(r"\bsum( by \([^)]*\))? ?\((rate|increase)?\(?hls_", one)
+    ]
     assert sums == []

@@ -31,9 +31,16 @@ def test_page_needs_no_key_and_has_the_frame_of_the_console(browser: Browser) ->
 
 
 def test_each_link_leads_to_a_page_and_a_heading(browser: Browser) -> None:
-    shown = {path.name: browser.get(f"/docs/{path.name}").body.decode() for path in DOCS.glob("*.md")}
-    pages = {name: page.partition("<article")[2].partition("</article>")[0] for name, page in shown.items()}
-    links = {(name, link) for name, page in pages.items() for link in re.findall(r'href="([^"]+)"', page)}
+    shown = {
+        path.name: browser.get(f"/docs/{path.name}").body.decode() for path in DOCS.glob("*.md")
+    }
+    pages = {
+        name: page.partition("<article")[2].partition("</article>")[0]
+        for name, page in shown.items()
+    }
+    links = {
+        (name, link) for name, page in pages.items() for link in re.findall(r'href="([^"]+)"', page)
+    }
     assert ("comments.md", "repository-file.md") in links
     for name, link in links:
         target, _, anchor = link.partition("#")

@@ -26,7 +26,9 @@ EVIL = "=cmd()<script>alert(1)</script>\u202e"
 def page(browser: Browser, filled: Storage) -> Browser:
     """A browser that is signed in, and a service that shows the figures of authors, one of which is `EVIL`."""
     with filled.database.writing() as connection:
-        connection.execute(deliveries.update().where(deliveries.c.author == "hubot").values(author=EVIL))
+        connection.execute(
+            deliveries.update().where(deliveries.c.author == "hubot").values(author=EVIL)
+        )
     browser.sections["metrics"] = {"authors": True}
     browser.apply(api_key=KEY)
     browser.sign_in()
@@ -37,7 +39,21 @@ def test_page_shows_the_figures_of_each_repository_and_author(page: Browser) -> 
     shown = page.get(f"/figures?{PERIOD}").body.decode()
     body = shown.partition("<tbody")[2]
     rows = [re.findall(r"<t[hd][^>]*>([^<]*)<", row) for row in body.split("<tr")[1:]]
-    assert ["octo/widgets", "2", "6", "2", "1", "2", "1", "40.0%", "33.3%", "20.0 s", "70.0 s", "2", "1"] in rows
+    assert [
+        "octo/widgets",
+        "2",
+        "6",
+        "2",
+        "1",
+        "2",
+        "1",
+        "40.0%",
+        "33.3%",
+        "20.0 s",
+        "70.0 s",
+        "2",
+        "1",
+    ] in rows
     assert ["All", "7", "0.0049", "85.7%", "50.0%", "20.0 s", "60.0 s", "60.0 s"] in rows
     assert ["octo/docs", "0.0500 USD", "–", "2", "50.0%", "0.0009 USD"] in rows
     assert ["mona", "5", "0.0035", "80.0%", "50.0%", "20.0 s", "40.0 s", "40.0 s"] in rows
@@ -45,24 +61,35 @@ def test_page_shows_the_figures_of_each_repository_and_author(page: Browser) -> 
     assert f'href="/figures.csv?{PERIOD.replace("&", "&amp;")}"' in shown
 
 
-def test_page_shows_labels_of_a_period_in_which_no_delivery_ended(page: Browser, filled: Storage) -> None:
+def test_page_shows_labels_of_a_period_in_which_no_delivery_ended(
+    page: Browser, filled: Storage
+) -> None:
     with filled.database.writing() as connection:
         set_at = to_ms(datetime(2026, 11, 18, 12, tzinfo=UTC))
         connection.execute(labels.update().where(labels.c.name == "ui").values(set_at=set_at))
     shown = page.get("/figures?since=2026-11-18&until=2026-11-19").body.decode()
     all_repositories = shown.partition(">All<")[2].partition("</tr>")[0]
-    assert re.findall(r"<td[^>]*>([^<]*)<", all_repositories)[-2:] == ["1", "0"]  # labels kept and corrected
+    assert re.findall(r"<td[^>]*>([^<]*)<", all_repositories)[-2:] == [
+        "1",
+        "0",
+    ]  # labels kept and corrected
 
 
 @pytest.mark.parametrize(
     ("query", "since", "until"),
     [
         ("until=2026-11-20T12:00", "2026-11-13T12:00:00+00:00", "2026-11-20T12:00:00+00:00"),
-        ("until=2026-11-20T12:00&period=24h", "2026-11-19T12:00:00+00:00", "2026-11-20T12:00:00+00:00"),
+        (
+            "until=2026-11-20T12:00&period=24h",
+            "2026-11-19T12:00:00+00:00",
+            "2026-11-20T12:00:00+00:00",
+        ),
         ("until=1970-01-01", "1969-12-25T00:00:00+00:00", "1970-01-01T00:00:00+00:00"),
     ],
 )
-def test_period_ends_at_a_date_that_is_given_alone(page: Browser, query: str, since: str, until: str) -> None:
+def test_period_ends_at_a_date_that_is_given_alone(
+    page: Browser, query: str, since: str, until: str
+) -> None:
     stats = page.get(f"/api/stats?{query}", x_api_key=KEY).json
     assert (stats["since"], stats["until"]) == (since, until)
 
@@ -82,13 +109,27 @@ def test_authors_are_not_shown_unless_settings_say_so(page: Browser) -> None:
 
 def test_api_and_download_have_the_numbers_of_the_page(page: Browser) -> None:
     stats = page.get(f"/api/stats?{PERIOD}", x_api_key=KEY).json
-    assert [one["name"] for one in (*stats["repositories"], *stats["authors"])][:2] == ["octo/docs", "octo/widgets"]
-    assert (stats["total"]["processed"], stats["is_complete"], stats["scores"][0]["average"]) == (7, True, 5.0)
+    assert [one["name"] for one in (*stats["repositories"], *stats["authors"])][:2] == [
+        "octo/docs",
+        "octo/widgets",
+    ]
+    assert (stats["total"]["processed"], stats["is_complete"], stats["scores"][0]["average"]) == (
+        7,
+        True,
+        5.0,
+    )
     response = page.get(f"/figures.csv?{PERIOD}")
     assert response.headers["content-type"] == "text/csv; charset=utf-8"
-    assert response.headers["content-disposition"] == ('attachment; filename="hls-figures-2026-11-19-2026-11-20.csv"')
+    assert response.headers["content-disposition"] == (
+        'attachment; filename="hls-figures-2026-11-19-2026-11-20.csv"'
+    )
     lines = [*csv.DictReader(io.StringIO(response.body.decode()))]
-    assert [line["kind"] for line in lines] == ["total", *["repository"] * 2, *["author"] * 2, *["score"] * 3]
+    assert [line["kind"] for line in lines] == [
+        "total",
+        *["repository"] * 2,
+        *["author"] * 2,
+        *["score"] * 3,
+    ]
     assert lines[3]["name"].startswith("'=cmd()")
     widgets = lines[2]
     assert (widgets["findings_raised"], widgets["labels_kept"]) == ("6", "2")

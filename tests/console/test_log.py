@@ -13,7 +13,11 @@ EVIL = "</script><img src=x onerror=alert(2)>\u202e"
 
 
 def add(browser: Browser, message: str, level: str = "INFO", **fields: object) -> None:
-    fixed = {"timestamp": "2026-11-20T12:00:00.123Z", "level": level, "logger": "hls_handler.engine"}
+    fixed = {
+        "timestamp": "2026-11-20T12:00:00.123Z",
+        "level": level,
+        "logger": "hls_handler.engine",
+    }
     browser.log_ring.add(json.dumps(fixed | {"message": message} | fields))
 
 
@@ -32,7 +36,9 @@ def test_page_lists_the_newest_lines_with_their_fields(browser: Browser) -> None
     assert len(shown(browser)) == 200
     page = browser.get("/log").body.decode()
     assert "These are the newest 200; filters find older ones." in page
-    assert "Lines of this process only, since 2026-11-20 12:00:00; it keeps the newest 5,000." in page
+    assert (
+        "Lines of this process only, since 2026-11-20 12:00:00; it keeps the newest 5,000." in page
+    )
     assert '<li class="error"><time>2026-11-20 12:00:00.123</time>' in page
     assert '<span class="name">delivery</span> <a href="/deliveries/g%201">g 1</a>' in page
     assert '<span class="name">took_s</span> <span>1.5</span>' in page
@@ -83,7 +89,9 @@ def stream(browser: Browser, query: str = "", **headers: str) -> tuple[list[str]
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert response.headers["x-accel-buffering"] == "no"
     lines = response.body.decode().splitlines()
-    events = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+    events = [
+        json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")
+    ]
     (last,) = [line.removeprefix("id: ") for line in lines if line.startswith("id: ")]
     return [event["message"] for event in events], last
 
@@ -102,7 +110,9 @@ def test_stream_continues_after_the_last_event(browser: Browser) -> None:
     assert stream(browser, "?id=g-1") == (["7"], end)
 
 
-def test_stream_after_a_restart_begins_with_the_first_line_of_the_process(browser: Browser, store: Storage) -> None:
+def test_stream_after_a_restart_begins_with_the_first_line_of_the_process(
+    browser: Browser, store: Storage
+) -> None:
     browser.sign_in()
     for number in range(300):
         add(browser, str(number))

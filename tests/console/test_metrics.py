@@ -18,11 +18,16 @@ from tests.queue.builders import accept, begin, dead_letter, ignored, queued
 def scrape(browser: Browser) -> dict[str, float]:
     """Return the samples by name and labels: "hls_deliveries_total{state=done}"."""
     response = browser.get("/metrics", authorization=f"Bearer {KEY}")
-    assert (response.status, response.headers["content-type"][:25]) == (200, "text/plain; version=0.0.4")
+    assert (response.status, response.headers["content-type"][:25]) == (
+        200,
+        "text/plain; version=0.0.4",
+    )
     samples = [sample for family in parse_text(response.body.decode()) for sample in family.samples]
 
     def name(labels: dict[str, str]) -> str:
-        return f"{{{','.join(f'{key}={value}' for key, value in labels.items())}}}" if labels else ""
+        return (
+            f"{{{','.join(f'{key}={value}' for key, value in labels.items())}}}" if labels else ""
+        )
 
     return {f"{sample.name}{name(sample.labels)}": sample.value for sample in samples}
 
@@ -38,25 +43,43 @@ def test_totals_and_the_queue_come_from_the_database(browser: Browser, store: St
     store.queue.accept(
         [],
         replay_window_h=72,
-        counts={("rejected", "401"): 3, ("github_requests", ""): 12, ("reply_cache", "saved_micro_usd"): 250_000},
+        counts={
+            ("rejected", "401"): 3,
+            ("github_requests", ""): 12,
+            ("reply_cache", "saved_micro_usd"): 250_000,
+        },
     )
     found = scrape(browser)
     assert found["hls_webhooks_total"] == 6
     assert found["hls_webhooks_rejected_total{status=401}"] == 3
     assert found["hls_webhooks_rejected_total{status=503}"] == 0
-    assert found["hls_deliveries_total{state=done}"] == found["hls_deliveries_total{state=dead}"] == 1
+    assert (
+        found["hls_deliveries_total{state=done}"] == found["hls_deliveries_total{state=dead}"] == 1
+    )
     assert found["hls_repository_deliveries_total{repository=octo/widgets,state=dead}"] == 1
     assert found["hls_github_requests_total"] == 12
     assert found["hls_reply_cache_saved_usd_total"] == 0.25
-    assert (found["hls_queued_deliveries"], found["hls_held_deliveries"], found["hls_due_deliveries"]) == (2, 2, 0)
-    assert (found["hls_running_deliveries"], found["hls_dead_deliveries"], found["hls_pauses"]) == (1, 1, 1)
+    assert (
+        found["hls_queued_deliveries"],
+        found["hls_held_deliveries"],
+        found["hls_due_deliveries"],
+    ) == (2, 2, 0)
+    assert (found["hls_running_deliveries"], found["hls_dead_deliveries"], found["hls_pauses"]) == (
+        1,
+        1,
+        1,
+    )
     assert found["hls_processing_seconds_count"] == 1
-    assert found["hls_last_webhook_timestamp_seconds"] == pytest.approx(store.now().timestamp(), abs=60)
+    assert found["hls_last_webhook_timestamp_seconds"] == pytest.approx(
+        store.now().timestamp(), abs=60
+    )
 
 
 def test_health_and_rate_limit_are_those_of_this_process(browser: Browser) -> None:
     found = scrape(browser)
-    assert "hls_github_rate_limit_remaining_requests" not in found  # GitHub has reported nothing yet
+    assert (
+        "hls_github_rate_limit_remaining_requests" not in found
+    )  # GitHub has reported nothing yet
     browser.health.report_problem("github", "the token is rejected", "create another")
     browser.rate_limit = RateLimit(5000, 4321, datetime(2026, 11, 20, 13, tzinfo=UTC))
     found = scrape(browser)
@@ -67,11 +90,16 @@ def test_health_and_rate_limit_are_those_of_this_process(browser: Browser) -> No
     assert (found["hls_store_readable"], found["hls_claude_budget_calls"]) == (1, 200)
 
 
-def test_health_is_shown_while_the_database_cannot_be_read(browser: Browser, tmp_path: Path) -> None:
+def test_health_is_shown_while_the_database_cannot_be_read(
+    browser: Browser, tmp_path: Path
+) -> None:
     (tmp_path / "hls.db").unlink()
     browser.health.report_problem("store", "no disk", "free space", severity="unhealthy")
     found = scrape(browser)
-    assert (found["hls_store_readable"], found["hls_health_state{component=store,state=unhealthy}"]) == (0, 1)
+    assert (
+        found["hls_store_readable"],
+        found["hls_health_state{component=store,state=unhealthy}"],
+    ) == (0, 1)
     assert "hls_webhooks_total" not in found
 
 

@@ -27,7 +27,9 @@ from tests.web.fakes import WebSetup, settings
 
 EXAMPLE_GUID = str(PATH_PARAMETERS["guid"]["example"])
 LIMITS = {"generation": {"max-examples": 5, "deterministic": True, "database": "none"}}
-DESCRIBED = schemathesis.openapi.from_dict(make_document(), config=schemathesis.Config.from_dict(LIMITS))
+DESCRIBED = schemathesis.openapi.from_dict(
+    make_document(), config=schemathesis.Config.from_dict(LIMITS)
+)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_responses_match_the_description(case: schemathesis.Case[Any], address: str) -> None:
     # The order of `since` and `until` cannot be described.
     excluded: list[CheckFunction] = [positive_data_acceptance] if case.path == "/api/stats" else []
-    response = case.call_and_validate(base_url=address, headers={"X-API-Key": KEY}, excluded_checks=excluded)
+    response = case.call_and_validate(
+        base_url=address, headers={"X-API-Key": KEY}, excluded_checks=excluded
+    )
     assert response.status_code < 500
 
 
@@ -71,7 +75,9 @@ def routes_of(browser: Browser) -> Sequence[Route]:
 
 
 def test_every_route_of_the_api_is_described(browser: Browser) -> None:
-    described = {(method, path) for path, methods in make_document()["paths"].items() for method in methods}
+    described = {
+        (method, path) for path, methods in make_document()["paths"].items() for method in methods
+    }
     routed = {
         (method.lower(), route.path)
         for route in routes_of(browser)
@@ -80,16 +86,30 @@ def test_every_route_of_the_api_is_described(browser: Browser) -> None:
     }
     assert routed == {(method, path) for method, path in described if path.startswith("/api")}
     others = {route.path for route in routes_of(browser)}
-    assert {one.other_path for one in ENDPOINTS if one.other_path} == {p for p in others if p.startswith("/analyses")}
+    assert {one.other_path for one in ENDPOINTS if one.other_path} == {
+        p for p in others if p.startswith("/analyses")
+    }
 
 
-def test_every_route_is_documented_and_the_webhook_path_cannot_be_that_of_a_page(browser: Browser) -> None:
+def test_every_route_is_documented_and_the_webhook_path_cannot_be_that_of_a_page(
+    browser: Browser,
+) -> None:
     setup = WebSetup(settings())
     own: list[BaseRoute] = [*browser.app.routes, *setup.app().routes]
-    paths = {route.path for route in own if isinstance(route, Route)} - {"/", "/webhook", "/webhooks/github"}
-    unprotected = [path for path in paths if not re.match(f"({'|'.join(map(re.escape, RESERVED_PATHS))})(/|$)", path)]
+    paths = {route.path for route in own if isinstance(route, Route)} - {
+        "/",
+        "/webhook",
+        "/webhooks/github",
+    }
+    unprotected = [
+        path
+        for path in paths
+        if not re.match(f"({'|'.join(map(re.escape, RESERVED_PATHS))})(/|$)", path)
+    ]
     assert unprotected == []
     page = Path("docs/http.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"(?:^\| |, )`(?:GET|POST) (/[a-z./{}-]*)`", page, re.MULTILINE))
     documented -= {"/static/{name}"}
-    assert documented == {re.sub(r":[a-z]+}", "}", route.path) for route in own if isinstance(route, Route)}
+    assert documented == {
+        re.sub(r":[a-z]+}", "}", route.path) for route in own if isinstance(route, Route)
+    }

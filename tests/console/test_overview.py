@@ -48,14 +48,18 @@ def test_others_get_the_start_page(store: Storage, browser: Browser) -> None:
 
 def test_health_names_each_problem_and_its_remedy(browser: Browser) -> None:
     browser.health.ok("store")
-    browser.health.report_problem("claude", "Claude rejected the key (401)", "set another claude.api_key")
+    browser.health.report_problem(
+        "claude", "Claude rejected the key (401)", "set another claude.api_key"
+    )
     shown = page(browser)
     assert 'Health <span class="state degraded">degraded</span>' in shown
     assert (
         '<span class="state degraded">claude</span> since 2026-11-20 12:00:00: Claude rejected the key (401). '
         "<strong>To do:</strong> set another claude.api_key. "
     ) in shown
-    assert '<a href="/docs/running.md#when-something-is-down">What works meanwhile</a></li>' in shown
+    assert (
+        '<a href="/docs/running.md#when-something-is-down">What works meanwhile</a></li>' in shown
+    )
     assert "Works: store." in shown
     assert "Not checked yet: queue, github, prompts, settings, webhooks, catch_up, mirror." in shown
     assert "Last webhook: none yet, or each was rejected." in shown
@@ -64,7 +68,9 @@ def test_health_names_each_problem_and_its_remedy(browser: Browser) -> None:
 def test_link_of_each_problem_leads_to_a_page_and_a_heading(browser: Browser) -> None:
     others = {address for address, _ in LINKS.values() if not address.startswith("/docs/")}
     assert others == {"/deliveries?state=queued", "/prompts", "/settings"}
-    for path, _, anchor in (address.partition("#") for address, _ in LINKS.values() if address not in others):
+    for path, _, anchor in (
+        address.partition("#") for address, _ in LINKS.values() if address not in others
+    ):
         assert re.search(f'<h[23] id="{anchor}">', page(browser, path))
 
 
@@ -73,7 +79,9 @@ def test_health_is_shown_without_the_database(tmp_path: Path) -> None:
     browser = Browser(store)
     store.close()
     (tmp_path / "hls.db").write_bytes(b"not a database, but long enough to be read as one" * 100)
-    browser.health.report_problem("store", "the disk is full", "free disk space", severity="unhealthy")
+    browser.health.report_problem(
+        "store", "the disk is full", "free disk space", severity="unhealthy"
+    )
     response = browser.get("/")
     assert response.status == 503
     assert "the disk is full. <strong>To do:</strong> free disk space." in response.body.decode()
@@ -84,24 +92,39 @@ def test_health_is_shown_without_the_database(tmp_path: Path) -> None:
 def test_queue_has_what_waits_and_why(store: Storage, browser: Browser) -> None:
     dead_letter(store, "dead")
     later = store.now() + timedelta(hours=1)
-    store.queue.reschedule(begin(store, "waits"), at=later, reason="GitHub is down", failed=False, counts=False)
+    store.queue.reschedule(
+        begin(store, "waits"), at=later, reason="GitHub is down", failed=False, counts=False
+    )
     accept(store, queued("runs"))
     claim(store)
     accept(store, queued("ready"), queued("held", repository="octo/docs"))
     store.pauses.pause("octo/docs", reason="a migration", by="mona")
-    store.rate_limiter.hold("github", datetime(2026, 11, 23, 12, tzinfo=UTC) + (store.now() - NOON) * 2)
+    store.rate_limiter.hold(
+        "github", datetime(2026, 11, 23, 12, tzinfo=UTC) + (store.now() - NOON) * 2
+    )
     shown = page(browser)
     numbers = {name: number(shown, name) for name in ("Queued", "Running", "Dead")}
     assert numbers == {"Queued": "3", "Running": "1", "Dead": "1"}
-    assert '<li><a href="/deliveries?state=queued&amp;text=GitHub+is+down">1</a>: GitHub is down <span' in shown
+    assert (
+        '<li><a href="/deliveries?state=queued&amp;text=GitHub+is+down">1</a>: GitHub is down <span'
+        in shown
+    )
     assert re.search(r"<li>octo/docs is paused since [-0-9: ]+ UTC: a migration. <form", shown)
     assert "<button>Resume octo/docs</button>" in shown
     assert '<a href="/deliveries?state=dead">1</a>' in shown
-    assert '<li><a href="/deliveries?state=dead&amp;text=issue+is+locked">1</a>: issue is locked</li>' in shown
+    assert (
+        '<li><a href="/deliveries?state=dead&amp;text=issue+is+locked">1</a>: issue is locked</li>'
+        in shown
+    )
 
 
 def test_period_counts_events_and_repositories(store: Storage, browser: Browser) -> None:
-    accept(store, queued("a"), queued("b", repository="octo/docs", event="push", action=None), queued("c"))
+    accept(
+        store,
+        queued("a"),
+        queued("b", repository="octo/docs", event="push", action=None),
+        queued("c"),
+    )
     for name, period in (("24h", "24 hours"), ("30d", "30 days")):
         shown = page(browser, f"/?period={name}")
         assert f"The last {period}" in shown
@@ -126,7 +149,9 @@ def test_untrusted_text_of_the_overview_is_escaped(store: Storage, browser: Brow
     accept(store, queued("d", action=EVIL, repository=f"octo/{EVIL}"))
     store.queue.dead_letter(claim(store), took_s=1.0, reason=EVIL)
     lease = begin(store, "w", repository=f"octo/{EVIL}")
-    store.queue.reschedule(lease, at=store.now() + timedelta(hours=1), reason=EVIL, failed=False, counts=False)
+    store.queue.reschedule(
+        lease, at=store.now() + timedelta(hours=1), reason=EVIL, failed=False, counts=False
+    )
     store.pauses.pause(f"octo/{EVIL}2", reason=EVIL, by="mona")
     store.rate_limiter.hold(f"github {EVIL}", store.now() + timedelta(hours=1))
     browser.health.report_problem("github", EVIL, EVIL)
@@ -136,15 +161,20 @@ def test_untrusted_text_of_the_overview_is_escaped(store: Storage, browser: Brow
         assert forbidden not in shown
 
 
-def test_problems_are_listed_the_most_severe_first_and_are_no_works(store: Storage, browser: Browser) -> None:
+def test_problems_are_listed_the_most_severe_first_and_are_no_works(
+    store: Storage, browser: Browser
+) -> None:
     for component in COMPONENTS:
         browser.health.ok(component)
     browser.health.report_problem("store", "disk full", "make room", severity="unhealthy")
-    store.queue.accept([], replay_window_h=72, counts={("rejected", "400"): 9, ("rejected", "401"): 1})
+    store.queue.accept(
+        [], replay_window_h=72, counts={("rejected", "400"): 9, ("rejected", "401"): 1}
+    )
     store.pauses.pause(None, reason="a migration", by="mona")
     shown = page(browser)
     listed = re.findall(
-        r'<li><span class="state (\w+)">(\w+)</span>(?: since [-0-9: ]+:)? (everything is|\w+ \w+)', shown
+        r'<li><span class="state (\w+)">(\w+)</span>(?: since [-0-9: ]+:)? (everything is|\w+ \w+)',
+        shown,
     )
     assert listed == [
         ("unhealthy", "store", "disk full"),
@@ -210,7 +240,10 @@ def test_totals_and_plots_are_those_of_the_period() -> None:
         "Cost": "0.2505 USD",
     }
     assert drawn[0].rows[0][1] == "/deliveries?since=2026-11-23T10%3A00&until=2026-11-23T11%3A00"
-    assert {plot.title: (plot.columns, tuple((label, cells) for label, _, cells in plot.rows)) for plot in drawn} == {
+    assert {
+        plot.title: (plot.columns, tuple((label, cells) for label, _, cells in plot.rows))
+        for plot in drawn
+    } == {
         "Deliveries": (
             ("received", "done", "ignored", "dead"),
             (("11-23 10:00", ("6", "3", "2", "1")), ("11-23 11:00", ("0", "0", "0", "0"))),
@@ -219,7 +252,10 @@ def test_totals_and_plots_are_those_of_the_period() -> None:
             ("p50", "p95"),
             (("11-23 10:00", ("0.75 s", "0.97 s")), ("11-23 11:00", ("–", "–"))),
         ),
-        "Cost in USD": (("all calls to Claude",), (("11-23 10:00", ("0.25",)), ("11-23 11:00", ("0.0005",)))),
+        "Cost in USD": (
+            ("all calls to Claude",),
+            (("11-23 10:00", ("0.25",)), ("11-23 11:00", ("0.0005",))),
+        ),
         "Errors": (
             ("dead deliveries", "failed calls", "rejected requests"),
             (("11-23 10:00", ("1", "1", "0")), ("11-23 11:00", ("0", "0", "3"))),

@@ -13,29 +13,48 @@ from tests.queue.builders import begin, start_call
 __all__ = ["author", "library", "prompts_folder"]
 
 
-def test_library_shows_use_cost_and_failures_of_each_version(author: Browser, store: Storage) -> None:
+def test_library_shows_use_cost_and_failures_of_each_version(
+    author: Browser, store: Storage
+) -> None:
     assert author.prompts is not None
     prompt_id = author.prompts.latest.prompts["issues/analyze"].id
     lease = begin(store, "g1")
     for used, outcome, cost in ((prompt_id, "ok", 0.25), ("issues/analyze@000000", "invalid", 0.5)):
         call = start_call(store, lease, used)
         error = None if outcome == "ok" else "Claude: <b>invalid</b>"
-        store.calls.end(lease, call, outcome=outcome, usage=Usage("claude-haiku-5-5", cost_usd=cost), error=error)
+        store.calls.end(
+            lease,
+            call,
+            outcome=outcome,
+            usage=Usage("claude-haiku-5-5", cost_usd=cost),
+            error=error,
+        )
     page = author.get("/prompts").body.decode()
-    assert f'<a href="/prompts/issues/analyze">issues/analyze</a><br><span class="quiet">@{prompt_id[-6:]}' in page
+    assert (
+        f'<a href="/prompts/issues/analyze">issues/analyze</a><br><span class="quiet">@{prompt_id[-6:]}'
+        in page
+    )
     assert 'data-label="Cost" class="cost">0.250000 USD</td>' in page
     versions = author.get(PAGE).body.decode().partition("Versions</h2>")[2]
     assert f"<code>{prompt_id}</code> (in use)" in versions
-    assert '<code>issues/analyze@000000</code></td><td role="cell" data-label="Replies">0</td>' in versions
+    assert (
+        '<code>issues/analyze@000000</code></td><td role="cell" data-label="Replies">0</td>'
+        in versions
+    )
     assert 'data-label="Failed calls">1 invalid</td>' in versions
     assert 'data-label="Cost" class="cost">0.500000 USD</td>' in versions
     assert "Claude: &lt;b&gt;invalid&lt;/b&gt;" in versions
 
 
 def test_problem_of_a_changed_file_is_at_the_top(author: Browser, library: Path) -> None:
-    (library / "issues/analyze.j2").write_text(f"{TEMPLATE}{{{{ nosuch }}}}{{% if %}}", encoding="utf-8")
+    (library / "issues/analyze.j2").write_text(
+        f"{TEMPLATE}{{{{ nosuch }}}}{{% if %}}", encoding="utf-8"
+    )
     assert author.prompts is not None
     author.prompts.current()
     page = author.get("/prompts").body.decode()
-    assert '<p role="alert" class="note">the changed prompts cannot be used, the last valid version stays' in page
+    assert (
+        '<p role="alert" class="note">the changed prompts cannot be used, the last valid version stays'
+        in page
+    )
     assert "issues/analyze.j2:11: " in page

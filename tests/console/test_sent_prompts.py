@@ -45,7 +45,9 @@ def test_settings_of_the_repository_apply_as_they_did_then(make_world: MakeWorld
     assert IDENTICAL in RerunBrowser(world).text(PROMPT)
 
 
-def test_each_call_has_a_page_also_those_of_a_shadow_prompt(make_world: MakeWorld, shared_folder: Path) -> None:
+def test_each_call_has_a_page_also_those_of_a_shadow_prompt(
+    make_world: MakeWorld, shared_folder: Path
+) -> None:
     world = make_shadow_world(make_world, shared_folder, BUG, QUESTION, REPLY)
     world.run()
     browser = RerunBrowser(world)
@@ -74,10 +76,16 @@ def test_page_says_what_is_not_stored(make_world: MakeWorld) -> None:
     browser = RerunBrowser(world)
     with world.store.database.writing() as connection:
         connection.execute(update(calls).values(prompt_id="issues/analyze@000000"))
-    assert "cannot be shown: the source files of issues/analyze@000000 are not stored." in browser.text(PROMPT)
+    assert (
+        "cannot be shown: the source files of issues/analyze@000000 are not stored."
+        in browser.text(PROMPT)
+    )
     world.advance(3600)
     world.store.retention.delete_bodies(after=timedelta(minutes=1), most=20)
-    assert "cannot be shown: its event is not stored; events are kept for storage.body_days" in browser.text(PROMPT)
+    assert (
+        "cannot be shown: its event is not stored; events are kept for storage.body_days"
+        in browser.text(PROMPT)
+    )
 
 
 def test_delivery_without_a_call_says_so(make_world: MakeWorld) -> None:

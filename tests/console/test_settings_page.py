@@ -41,8 +41,13 @@ def rows(browser: Browser, folder: Path, query: str = "") -> dict[str, tuple[str
     """Return {key: (value, all that is in the third column)} of the page."""
     page = browser.get(f"/settings{query}").body.decode().replace(f"{folder}/", "")
     found = re.findall(r'<tr role="row"><td role="cell"><code>(.*?)</code></td>(.*?)</tr>', page)
-    columns = {key: re.split("</td>", unescape(re.sub("<(?!/td)[^>]*>", " ", rest))) for key, rest in found}
-    return {key: (value.strip(), " ".join(source.split())) for key, (value, source, _) in columns.items()}
+    columns = {
+        key: re.split("</td>", unescape(re.sub("<(?!/td)[^>]*>", " ", rest))) for key, rest in found
+    }
+    return {
+        key: (value.strip(), " ".join(source.split()))
+        for key, (value, source, _) in columns.items()
+    }
 
 
 def test_every_setting_of_the_service_is_shown_with_its_line(
@@ -52,17 +57,27 @@ def test_every_setting_of_the_service_is_shown_with_its_line(
     browser.use(settings)
     found = rows(browser, tmp_path)
     assert found["github.token"] == ("***", "settings.yaml:1 (github.token)")
-    assert found["github.webhook_secret"] == ('["***", "***"]', "settings.yaml:1 (github.webhook_secret)")
+    assert found["github.webhook_secret"] == (
+        '["***", "***"]',
+        "settings.yaml:1 (github.webhook_secret)",
+    )
     assert found["server.port"] == ("8000", "default")
     assert found["server.api_key"] == ("null", "default")
     assert found["labels.allow"] == ('["bug"]', "settings.yaml:3 (labels.allow)")
     assert found["prompts.directory"] == ('["prompts", "shipped"]', "default")
-    assert found["repositories[1].name"] == ("octo/widgets", "settings.yaml:8 (repositories[1].name)")
+    assert found["repositories[1].name"] == (
+        "octo/widgets",
+        "settings.yaml:8 (repositories[1].name)",
+    )
     sections = {key.partition(".")[0] for key in found}
-    assert sections == {"repositories[0]", "repositories[1]", *Settings.model_fields} - {"repositories"}
+    assert sections == {"repositories[0]", "repositories[1]", *Settings.model_fields} - {
+        "repositories"
+    }
 
 
-def test_own_file_of_a_repository_is_applied(store: Storage, settings: Settings, tmp_path: Path) -> None:
+def test_own_file_of_a_repository_is_applied(
+    store: Storage, settings: Settings, tmp_path: Path
+) -> None:
     browser = Browser(store)
     browser.use(settings)
     store_file(store, f"comments: {{tone: friendly}}\npaths: {{ignore: ['{EVIL}']}}\n")
@@ -101,10 +116,14 @@ def test_warnings_are_at_the_top(store: Storage, settings: Settings) -> None:
     browser.use(settings)
     page = unescape(browser.get("/settings").body.decode())
     notes = re.findall(r'<p role="alert" class="note">(.*?)</p>', page)
-    assert notes[0].endswith("(claude.temperature): has no effect, models accept no temperature; remove the key")
+    assert notes[0].endswith(
+        "(claude.temperature): has no effect, models accept no temperature; remove the key"
+    )
 
 
-def test_rule_19_no_secret_is_on_the_page(store: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rule_19_no_secret_is_on_the_page(
+    store: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("https_proxy", "http://hls:proxy%40marker-0001@proxy.example:3128")
     key = app_key()
     settings = load(

@@ -58,7 +58,9 @@ def stored(author: Browser, store: Storage) -> Browser:
 # --- what is shown before anything is sent ---------------------------------------------------------------------------
 
 
-def test_prompt_is_rendered_with_the_newest_delivery_and_its_text_is_marked(author: Browser, store: Storage) -> None:
+def test_prompt_is_rendered_with_the_newest_delivery_and_its_text_is_marked(
+    author: Browser, store: Storage
+) -> None:
     assert "no suitable delivery of its events is stored" in author.get(EDIT).body.decode()
     store_delivery(store, "g1", title=EVIL)
     store_delivery(store, "g2", title="Second")
@@ -70,10 +72,15 @@ def test_prompt_is_rendered_with_the_newest_delivery_and_its_text_is_marked(auth
     assert "<mark>&lt;/textarea&gt;&lt;/pre&gt;&lt;script&gt;alert(1)" in older
     assert "<script>" not in older
     assert "<img" not in older
-    assert "there is no delivery nosuch, or it was deleted" in author.get(f"{EDIT}?delivery=nosuch").body.decode()
+    assert (
+        "there is no delivery nosuch, or it was deleted"
+        in author.get(f"{EDIT}?delivery=nosuch").body.decode()
+    )
 
 
-def test_edit_is_rendered_with_diff_and_cost_and_changes_no_file(stored: Browser, library: Path) -> None:
+def test_edit_is_rendered_with_diff_and_cost_and_changes_no_file(
+    stored: Browser, library: Path
+) -> None:
     page = edit(stored, with_task(EVIL)).body.decode()
     assert "--- a/prompts/issues/analyze.j2\n+++ b/prompts/issues/analyze.j2\n" in page
     assert "+&lt;/textarea&gt;&lt;/pre&gt;&lt;script&gt;alert(1)&lt;/script&gt;" in page
@@ -83,14 +90,23 @@ def test_edit_is_rendered_with_diff_and_cost_and_changes_no_file(stored: Browser
     assert (library / "issues/analyze.j2").read_text(encoding="utf-8") == TEMPLATE
     base = "{% block system %}{{ sender.login }}{% endblock %}{% block task %}{% endblock %}"
     wrong = edit(stored, base, file="base.j2").body.decode()
-    assert "<li>/unsaved/base.j2:1: the system block shows text from an event, but it must be the same" in wrong
+    assert (
+        "<li>/unsaved/base.j2:1: the system block shows text from an event, but it must be the same"
+        in wrong
+    )
 
 
-def test_comment_template_is_rendered_with_an_invented_reply(stored: Browser, library: Path) -> None:
-    (library / "issues/analyze.comment.md.j2").write_text("{{ analysis.summary }}", encoding="utf-8")
+def test_comment_template_is_rendered_with_an_invented_reply(
+    stored: Browser, library: Path
+) -> None:
+    (library / "issues/analyze.comment.md.j2").write_text(
+        "{{ analysis.summary }}", encoding="utf-8"
+    )
     assert stored.prompts is not None
     stored.prompts.current()
-    page = edit(stored, "Summary: {{ analysis.summary }}", file="issues/analyze.comment.md.j2").body.decode()
+    page = edit(
+        stored, "Summary: {{ analysis.summary }}", file="issues/analyze.comment.md.j2"
+    ).body.decode()
     assert '<pre tabindex="0">Summary: some ' in page
 
 
@@ -111,14 +127,22 @@ def test_rule_9_unsaved_template_is_sandboxed(stored: Browser, template: str, pr
 def test_rule_9_only_a_signed_in_operator_may_render_an_unsaved_template(stored: Browser) -> None:
     token = hidden(stored.get(EDIT), "csrf_token")
     form = {"file": "issues/analyze.j2", "text": with_task("Edited")}
-    assert stored.post(EDIT, form).status == stored.post(EDIT, {**form, "csrf_token": "x"}).status == 403
+    assert (
+        stored.post(EDIT, form).status
+        == stored.post(EDIT, {**form, "csrf_token": "x"}).status
+        == 403
+    )
     assert stored.post(EDIT, {**form, "csrf_token": token, "file": "../../.env"}).status == 404
     assert stored.post(EDIT, {**form, "csrf_token": token, "text": "x" * 262_144}).status == 413
     stored.cookie = ""
     assert stored.post(EDIT, {**form, "csrf_token": token}).status == 401
     stored.apply()  # without server.api_key
     assert "<textarea" not in stored.get(EDIT).body.decode()
-    assert stored.submit(EDIT, EDIT, **form).status == stored.submit(EDIT, EDIT, send="x", **form).status == 403
+    assert (
+        stored.submit(EDIT, EDIT, **form).status
+        == stored.submit(EDIT, EDIT, send="x", **form).status
+        == 403
+    )
     assert stored.submit(EDIT, EDIT, **{**form, "text": TEMPLATE}).status == 200
     stored.sections["claude"] = {"base_url": "http://127.0.0.1:9"}
     stored.apply()  # also Claude is the sandbox
@@ -146,7 +170,9 @@ def test_only_questions_whose_cost_was_shown_are_sent(stored: Browser, store: St
     assert (changed.status, b"has changed since the cost was shown" in changed.body) == (409, True)
     store_delivery(store, "g2", title="Newer")
     assert claude.asked == []
-    sent = send(stored, with_task("Edited"), page)  # with g1, whose cost was shown, not with the newest delivery
+    sent = send(
+        stored, with_task("Edited"), page
+    )  # with g1, whose cost was shown, not with the newest delivery
     assert (sent.status, sent.headers["location"]) == (303, EDIT)
     reply = wait_for_trial(stored)
     assert claude.asked[0].task.startswith("Edited Title: <untrusted ")
@@ -159,9 +185,16 @@ def test_only_questions_whose_cost_was_shown_are_sent(stored: Browser, store: St
     assert store.calls.prompt_stats() == []
 
 
-def test_deliveries_without_a_question_do_not_hide_older_ones(stored: Browser, store: Storage) -> None:
+def test_deliveries_without_a_question_do_not_hide_older_ones(
+    stored: Browser, store: Storage
+) -> None:
     for number in range(20):  # as of workflow runs that passed
-        store.queue.finish(begin(store, f"n{number}", body=b"%d" % number), "done", reason="nothing to ask", took_s=1)
+        store.queue.finish(
+            begin(store, f"n{number}", body=b"%d" % number),
+            "done",
+            reason="nothing to ask",
+            took_s=1,
+        )
     assert '<a href="/deliveries/g1">' in stored.get(EDIT).body.decode()
 
 
@@ -181,14 +214,19 @@ def test_result_counts_deliveries_that_failed_and_those_that_could_not_be_render
     assert "division by zero" in result.partition("have no new result")[2]
 
 
-def test_nothing_is_sent_while_the_hourly_budget_is_used_up(stored: Browser, store: Storage) -> None:
+def test_nothing_is_sent_while_the_hourly_budget_is_used_up(
+    stored: Browser, store: Storage
+) -> None:
     start_call(store, begin(store, "g2"), "issues/analyze@1")
     stored.sections["claude"] = {"calls_per_hour": 1}
     stored.apply(api_key=KEY)
     claude = stored.claude = FakeClaude([GOOD])
     refused = send(stored, TEMPLATE, edit(stored, TEMPLATE))
     assert refused.status == 409
-    assert "The hourly budget is used up: claude.calls_per_hour allows 1 call." in refused.body.decode()
+    assert (
+        "The hourly budget is used up: claude.calls_per_hour allows 1 call."
+        in refused.body.decode()
+    )
     assert claude.asked == []
 
 
@@ -229,7 +267,9 @@ def test_both_requests_of_a_double_click_lead_to_the_trial(stored: Browser) -> N
 def test_one_trial_at_a_time_and_a_stop_ends_it_before_the_next_call(
     stored: Browser, store: Storage, library: Path
 ) -> None:
-    (library / "issues/other.j2").write_text(TEMPLATE.replace("issues.opened", "issues.edited"), encoding="utf-8")
+    (library / "issues/other.j2").write_text(
+        TEMPLATE.replace("issues.opened", "issues.edited"), encoding="utf-8"
+    )
     assert stored.prompts is not None
     stored.prompts.current()
     store_delivery(store, "g2")
@@ -250,7 +290,10 @@ def test_one_trial_at_a_time_and_a_stop_ends_it_before_the_next_call(
     path = "/prompts/issues/other/edit"
     other = stored.get(f"{path}?delivery=g1")
     refused = stored.submit(path, path, deliveries="g1", send=hidden(other, "send"))
-    assert (refused.status, b"Another trial is in progress, of issues/analyze." in refused.body) == (409, True)
+    assert (
+        refused.status,
+        b"Another trial is in progress, of issues/analyze." in refused.body,
+    ) == (409, True)
     stored.console.stop()
     may_reply.set()
     ended = wait_for_trial(stored)
@@ -266,10 +309,15 @@ def correct(world: World, number: int, label: str, instead: str) -> None:
     """A person replaces a label of an issue."""
     world.advance(1)
     payload = json.loads(recorded.load("issues.unlabeled").body)
-    payload["issue"] |= {"number": number, "labels": [{"name": one} for one in ("bug", "difficulty-easy", instead)]}
+    payload["issue"] |= {
+        "number": number,
+        "labels": [{"name": one} for one in ("bug", "difficulty-easy", instead)],
+    }
     payload |= {"action": "unlabeled", "label": {"name": label}}
     body = json.dumps(payload).encode()
-    world.accept("issues.unlabeled", guid=f"corrected-{number}", action="unlabeled", number=number, body=body)
+    world.accept(
+        "issues.unlabeled", guid=f"corrected-{number}", action="unlabeled", number=number, body=body
+    )
     world.finish()
 
 
@@ -290,18 +338,27 @@ def test_new_results_are_compared_with_the_old_and_with_the_labels_that_people_l
     assert "priority-low priority-high" in author.text(PAGE).partition("Corrections by people")[2]
     requests, steps = list(world.github.calls), world.store.checkpoints.load("issue-1")
     page = author.get(f"{EDIT}?most=5")
-    assert re.findall(r'<td role="cell"><a href="/deliveries/([^"]+)"', page.body.decode()) == ["issue-1", "issue-2"]
+    assert re.findall(r'<td role="cell"><a href="/deliveries/([^"]+)"', page.body.decode()) == [
+        "issue-1",
+        "issue-2",
+    ]
     assert "These are 2 questions, about 2 deliveries." in page.body.decode()
     form = {"send": hidden(page, "send"), "deliveries": hidden(page, "deliveries")}
     assert author.submit(EDIT, EDIT, most="5", **form).status == 303
     wait_for_trial(author)
     text = author.text(EDIT)
-    assert "Old 1 of 2, new 1 of 2 deliveries have exactly the labels that people left. People corrected 1" in text
+    assert (
+        "Old 1 of 2, new 1 of 2 deliveries have exactly the labels that people left. People corrected 1"
+        in text
+    )
     assert "1 fixed, 1 broken of 2: too few to tell. 0 unchanged." in text
     assert "priority 1 of 2 1 of 2 1 1 0" in text
     first, second = text.partition(" Deliveries ")[2].split("issues.opened of ")[1:3]
     assert "Old done: added bug, priority-low, difficulty-easy; commented issues/analyze@" in first
-    assert "Old labels bug , difficulty-easy , priority-low People left bug , difficulty-easy , priority-high" in first
+    assert (
+        "Old labels bug , difficulty-easy , priority-low People left bug , difficulty-easy , priority-high"
+        in first
+    )
     assert "Result now as people left them" in first
     assert "-priority: low +priority: high" in first
     assert "(no corrections)" in second
@@ -315,12 +372,18 @@ def test_new_results_are_compared_with_the_old_and_with_the_labels_that_people_l
 
 
 def test_trial_of_a_review_keeps_to_its_limit(make_world: MakeWorld) -> None:
-    found = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b", confidence=0.6)])
-    world = make_review_world(make_world, found, max_usd=0.05013)  # a call may cost 0.05, and costs 0.00014
+    found = pull_request_analysis(
+        findings=[finding(path="a.py", line=1, quote="b", confidence=0.6)]
+    )
+    world = make_review_world(
+        make_world, found, max_usd=0.05013
+    )  # a call may cost 0.05, and costs 0.00014
     world.finish()
     browser, path = RerunBrowser(world, found), "/prompts/pull_requests/analyze/edit"
     page = browser.get(path)
-    assert "(review.max_usd) limits the cost of each delivery to 0.050130 USD." in page.body.decode()
+    assert (
+        "(review.max_usd) limits the cost of each delivery to 0.050130 USD." in page.body.decode()
+    )
     form = {"send": hidden(page, "send"), "deliveries": hidden(page, "deliveries")}
     assert browser.submit(path, path, **form).status == 303
     wait_for_trial(browser, path)

@@ -25,7 +25,9 @@ def violations(requests: Iterable[Mapping[str, Any]]) -> list[str]:
     A request has `method`, `path`, `query` and `body`, as the sandbox keeps them.
     """
     return [
-        f"{request['method']} {request['path']}: {problem}" for request in requests for problem in _problems(request)
+        f"{request['method']} {request['path']}: {problem}"
+        for request in requests
+        for problem in _problems(request)
     ]
 
 

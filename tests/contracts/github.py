@@ -28,7 +28,9 @@ HOST = "https://api.github.com"
 ENTERPRISE_PREFIX = "/api/v3"
 API_VERSION = "2022-11-28"
 WITHOUT_CREDENTIAL = ("apps/create-from-manifest",)
-SLASHED_PATH = re.compile(r"(/repos/[^/]+/[^/]+/(?:(?:issues/[^/]+/)?labels|contents|git/ref)/)(.+)", re.DOTALL)
+SLASHED_PATH = re.compile(
+    r"(/repos/[^/]+/[^/]+/(?:(?:issues/[^/]+/)?labels|contents|git/ref)/)(.+)", re.DOTALL
+)
 
 QUERIES = frozenset({MERGE_STATE_QUERY, REVIEW_THREADS_QUERY, REVIEW_CONTEXT_QUERY})
 """Valid by the schema of npm's @octokit/graphql-schema 15.26.1."""
@@ -41,7 +43,9 @@ def violations(requests: Iterable[Mapping[str, Any]]) -> list[str]:
     lower case) and `body` (parsed JSON, or None), as in the sandbox's request log.
     """
     return [
-        f"{request['method']} {request['path']}: {problem}" for request in requests for problem in _problems(request)
+        f"{request['method']} {request['path']}: {problem}"
+        for request in requests
+        for problem in _problems(request)
     ]
 
 
@@ -58,13 +62,22 @@ def _problems(logged: Mapping[str, Any]) -> Iterator[str]:
     operation = found.operation.read_value()
     for error in description.iter_request_errors(request):
         yield _sentence(error)
-    known = {parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == "query"}
+    known = {
+        parameter["name"]
+        for parameter in operation.get("parameters", ())
+        if parameter["in"] == "query"
+    }
     for name in sorted(logged["query"].keys() - known):
         yield f"unknown query parameter {name}"
     if logged["body"] is not None and "requestBody" not in operation:
         yield "a body, where this operation has none"
-    yield from _header_problems(logged["headers"], needs_credential=operation["operationId"] not in WITHOUT_CREDENTIAL)
-    if operation["operationId"] == "pulls/create-review" and (logged["body"] or {}).get("event") != "COMMENT":
+    yield from _header_problems(
+        logged["headers"], needs_credential=operation["operationId"] not in WITHOUT_CREDENTIAL
+    )
+    if (
+        operation["operationId"] == "pulls/create-review"
+        and (logged["body"] or {}).get("event") != "COMMENT"
+    ):
         yield "the event of the review is not COMMENT"
 
 
@@ -116,13 +129,17 @@ class _Request:
     def of(cls, logged: Mapping[str, Any]) -> _Request:
         body, headers = logged["body"], logged["headers"]
         if isinstance(body, list) and logged["path"].endswith("/labels"):
-            body = {"labels": body}  # "You can also pass an `array` of labels directly", which no schema shows
+            body = {
+                "labels": body
+            }  # "You can also pass an `array` of labels directly", which no schema shows
         return cls(
             method=logged["method"].lower(),
             path=_quoted(logged["path"].removeprefix(ENTERPRISE_PREFIX)),
             body=None if body is None else json.dumps(body).encode(),
             content_type=headers.get("content-type", "").lower(),
-            parameters=RequestParameters(ImmutableMultiDict(logged["query"]), Headers(list(headers.items()))),
+            parameters=RequestParameters(
+                ImmutableMultiDict(logged["query"]), Headers(list(headers.items()))
+            ),
         )
 
 
@@ -135,8 +152,14 @@ def _quoted(path: str) -> str:
 def _sentence(error: Exception) -> str:
     """Return a short message with the place of the error, without the whole body."""
     if isinstance(error.__cause__, InvalidSchemaValue):
-        schema_errors = [cause for cause in error.__cause__.schema_errors if isinstance(cause, ValidationError)]
+        schema_errors = [
+            cause for cause in error.__cause__.schema_errors if isinstance(cause, ValidationError)
+        ]
         worst = best_match(schema_errors)
-        place = str(error) if isinstance(error, ParameterValidationError) else f"the body at {worst.json_path}"
+        place = (
+            str(error)
+            if isinstance(error, ParameterValidationError)
+            else f"the body at {worst.json_path}"
+        )
         return f"{place}: {worst.message[:200]}"
     return str(error)

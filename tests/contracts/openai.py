@@ -20,4 +20,6 @@ def find_violation(body: object) -> str | None:
 
 @cache
 def _validator() -> Draft202012Validator:
-    return Draft202012Validator(close_objects(TypeAdapter(CompletionCreateParamsNonStreaming).json_schema()))
+    return Draft202012Validator(
+        close_objects(TypeAdapter(CompletionCreateParamsNonStreaming).json_schema())
+    )

@@ -86,14 +86,18 @@ def extract(whole: Mapping[str, Any]) -> dict[str, Any]:
     """Return a description with the operations in `OPERATIONS`."""
     paths: dict[str, Any] = {}
     for path, methods in OPERATIONS.items():
-        paths[path] = {method: _operation(whole, whole["paths"][path][method]) for method in methods}
+        paths[path] = {
+            method: _operation(whole, whole["paths"][path][method]) for method in methods
+        }
     info = {key: whole["info"][key] for key in ("title", "version", "license")}
     return {"openapi": whole["openapi"], "info": info, "servers": whole["servers"], "paths": paths}
 
 
 def _operation(whole: Mapping[str, Any], operation: Mapping[str, Any]) -> dict[str, Any]:
     keys = ("operationId", "summary", "parameters", "requestBody")
-    return {key: _resolved(whole, operation[key]) for key in keys if key in operation} | {"responses": RESPONSES}
+    return {key: _resolved(whole, operation[key]) for key in keys if key in operation} | {
+        "responses": RESPONSES
+    }
 
 
 def _resolved(whole: Mapping[str, Any], node: Any) -> Any:
@@ -108,12 +112,18 @@ def _resolved(whole: Mapping[str, Any], node: Any) -> Any:
             target = target[part]
         return _resolved(whole, target)
     dropped = {"example", "examples"}
-    return {k: _resolved(whole, v) for k, v in node.items() if k not in dropped and not k.startswith("x-")}
+    return {
+        k: _resolved(whole, v)
+        for k, v in node.items()
+        if k not in dropped and not k.startswith("x-")
+    }
 
 
 def main() -> None:
     whole = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    SUBSET.write_text(json.dumps(extract(whole), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    SUBSET.write_text(
+        json.dumps(extract(whole), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

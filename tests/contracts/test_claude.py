@@ -15,7 +15,11 @@ ASKED: dict[str, Any] = {
         "effort": "low",
         "format": {
             "type": "json_schema",
-            "schema": {"type": "object", "properties": {"kind": {"type": "string"}}, "additionalProperties": False},
+            "schema": {
+                "type": "object",
+                "properties": {"kind": {"type": "string"}},
+                "additionalProperties": False,
+            },
         },
     },
 }
@@ -33,7 +37,11 @@ def test_other_requests_and_keys_unknown_to_the_sdk_are_violations() -> None:
         request("GET", "/v1/models/claude-haiku-5-5", {}),
         request("POST", "/v1/messages", ASKED | {"temperature": 0.5}),
         request("POST", "/v1/messages", ASKED | {"max_tokens": "4000"}),
-        request("POST", "/v1/messages", ASKED | {"system": [{"type": "text", "text": "x", "cache": True}]}),
+        request(
+            "POST",
+            "/v1/messages",
+            ASKED | {"system": [{"type": "text", "text": "x", "cache": True}]},
+        ),
     ]
     assert [problem.split(": ", 1)[1] for problem in violations(bad)] == [
         UNKNOWN,

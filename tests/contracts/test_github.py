@@ -16,7 +16,14 @@ HEADERS = {
 }
 ISSUE = "/repos/octo/hello/issues/7"
 PULL = "/repos/octo/hello/pulls/8"
-INLINE = {"path": "a.py", "side": "RIGHT", "line": 7, "body": "x", "start_line": 5, "start_side": "RIGHT"}
+INLINE = {
+    "path": "a.py",
+    "side": "RIGHT",
+    "line": 7,
+    "body": "x",
+    "start_line": 5,
+    "start_side": "RIGHT",
+}
 
 
 def request(method: str, path: str, body: object = None, **known: Any) -> dict[str, Any]:

@@ -19,20 +19,30 @@ from tests.postgres import running_cluster
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.crash", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
-    parser.add_argument("--handler", choices=[scenario.handler for scenario in SCENARIOS], help="only this one")
+    parser.add_argument(
+        "--handler", choices=[scenario.handler for scenario in SCENARIOS], help="only this one"
+    )
     arguments = parser.parse_args()
     differences = 0
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hls-crash-")))
-        cluster = stack.enter_context(running_cluster()) if arguments.database == "postgresql" else None
+        cluster = (
+            stack.enter_context(running_cluster()) if arguments.database == "postgresql" else None
+        )
         for scenario in SCENARIOS:
             if arguments.handler in (None, scenario.handler):
                 own = folder / scenario.handler.strip("/")
                 own.mkdir()
-                url = cluster.url(cluster.create()) if cluster is not None else None  # the snapshot is of all rows
-                with running_harness(own, url=url) as harness:  # all scenarios together exceed GitHub's rate limit
+                url = (
+                    cluster.url(cluster.create()) if cluster is not None else None
+                )  # the snapshot is of all rows
+                with running_harness(
+                    own, url=url
+                ) as harness:  # all scenarios together exceed GitHub's rate limit
                     differences += _count_differences(harness, scenario)
     return 1 if differences else 0
 

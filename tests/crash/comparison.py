@@ -21,7 +21,11 @@ from tests.crash.scenarios import OWNER, Scenario
 
 def find_differences(scenario: Scenario, undisturbed: Run, found: Run) -> list[str]:
     """Return a line for each difference that the kill does not permit."""
-    expected = undisturbed if found.at_kill is None else _with_permitted(scenario, undisturbed, found.at_kill)
+    expected = (
+        undisturbed
+        if found.at_kill is None
+        else _with_permitted(scenario, undisturbed, found.at_kill)
+    )
     finished = [call for call in found.database["calls"] if call["outcome"] is not None]
     unfinished = [call for call in found.database["calls"] if call["outcome"] is None]
     expected_counters = Counter(expected.counters) + _count_unfinished(unfinished)
@@ -32,7 +36,11 @@ def find_differences(scenario: Scenario, undisturbed: Run, found: Run) -> list[s
             *_diff(expected.database, {**found.database, "calls": finished}, "database"),
             *_diff(_without_zeros(expected_counters), _without_zeros(found.counters), "counters"),
             *_diff(expected.claude_calls, found.claude_calls, "replies of Claude"),
-            *_diff(found.at_kill.open_calls if found.at_kill else 0, len(unfinished), "calls without an end"),
+            *_diff(
+                found.at_kill.open_calls if found.at_kill else 0,
+                len(unfinished),
+                "calls without an end",
+            ),
         )
     ]
 
@@ -41,8 +49,16 @@ def _count_unfinished(calls: list[Mapping[str, Any]]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for call in calls:
         cost = call["cost_micro_usd"]
-        counts.update({f"prompt_calls {call['prompt_id']}": 1, "claude_calls unfinished": 1, "reply_cache misses": 1})
-        counts.update({f"tokens {kind}": call[f"{kind}_tokens"] for kind in ("cache_write", "output")})
+        counts.update(
+            {
+                f"prompt_calls {call['prompt_id']}": 1,
+                "claude_calls unfinished": 1,
+                "reply_cache misses": 1,
+            }
+        )
+        counts.update(
+            {f"tokens {kind}": call[f"{kind}_tokens"] for kind in ("cache_write", "output")}
+        )
         counts.update({"cost_micro_usd": cost, f"prompt_cost_micro_usd {call['prompt_id']}": cost})
         counts[f"repository_cost_micro_usd {OWNER}/Hello-World"] += cost
     return counts
@@ -54,14 +70,21 @@ def _without_zeros(counters: Mapping[str, int]) -> dict[str, int]:
 
 def kills_with_repeated_call(runs: list[Run]) -> Iterator[str]:
     """Return the kills after which Claude was asked once more."""
-    return (str(run.kill) for run in runs if run.at_kill is not None and run.at_kill.unrecorded_replies)
+    return (
+        str(run.kill) for run in runs if run.at_kill is not None and run.at_kill.unrecorded_replies
+    )
 
 
 def _with_permitted(scenario: Scenario, undisturbed: Run, at_kill: StateAtKill) -> Run:
     payload = recorded.load(scenario.event)
     counters = Counter(undisturbed.counters)
     if at_kill.accepted and not at_kill.answered:
-        for name in ("webhooks", f"event {payload.key}", f"repository {OWNER}/Hello-World", "outcome duplicate"):
+        for name in (
+            "webhooks",
+            f"event {payload.key}",
+            f"repository {OWNER}/Hello-World",
+            "outcome duplicate",
+        ):
             counters[name] += 1
     claude_calls = undisturbed.claude_calls + at_kill.unrecorded_replies
     return replace(undisturbed, counters=counters, claude_calls=claude_calls)

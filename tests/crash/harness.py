@@ -119,13 +119,17 @@ class Harness:
         """Number of queued and running deliveries."""
         is_open = deliveries.c.state.in_(("queued", "running"))
         with self.engine.connect() as connection:
-            return connection.execute(select(func.count()).select_from(deliveries).where(is_open)).scalar_one()
+            return connection.execute(
+                select(func.count()).select_from(deliveries).where(is_open)
+            ).scalar_one()
 
     def log_tail(self) -> str:
         return self.service.log.read_text()[-5000:]
 
     def until_idle(self) -> None:
-        assert wait_until(lambda: self.open_deliveries() == 0, timeout_s=60), f"not idle:\n{self.log_tail()}"
+        assert wait_until(lambda: self.open_deliveries() == 0, timeout_s=60), (
+            f"not idle:\n{self.log_tail()}"
+        )
 
 
 @contextmanager
@@ -133,7 +137,9 @@ def running_harness(folder: Path, *, url: str | None = None) -> Iterator[Harness
     """Run a service. `url` is that of a PostgreSQL database; None: an SQLite file in the folder."""
     storage_url = url or f"sqlite:///{folder}/hls.db"
     with Sandbox() as sandbox:
-        service = CountedService(write_settings(folder, sandbox, storage_url), 0, folder / "service.log", storage_url)
+        service = CountedService(
+            write_settings(folder, sandbox, storage_url), 0, folder / "service.log", storage_url
+        )
         store, engine = Storage.open(storage_url), create_engine(storage_url)
         try:
             service.start()

@@ -68,7 +68,9 @@ def run(harness: Harness, scenario: Scenario, kill: Kill | None) -> Run:
     harness.sandbox.state.seed(event, json.loads(body))
     if scenario.files:
         commit = harness.sandbox.git.commit(repository.full_name, scenario.files)
-        harness.sandbox.state.change(lambda world: world.with_ref(repository.full_name, "master", commit))
+        harness.sandbox.state.change(
+            lambda world: world.with_ref(repository.full_name, "master", commit)
+        )
     _wait_between_two_polls(harness)
     harness.sandbox.requests.clear()
     before, commits = counters(harness.engine, repository), harness.commits.started
@@ -84,7 +86,9 @@ def run(harness: Harness, scenario: Scenario, kill: Kill | None) -> Run:
         harness.store.queue.release_all_leases()  # on SQLite the service does that itself
         harness.service.start()
         if not answered:
-            assert _deliver(harness, event, body, guid) == ("duplicate" if at_kill.accepted else "queued")
+            assert _deliver(harness, event, body, guid) == (
+                "duplicate" if at_kill.accepted else "queued"
+            )
     harness.until_idle()
     after = counters(harness.engine, repository)
     return Run(
@@ -95,7 +99,9 @@ def run(harness: Harness, scenario: Scenario, kill: Kill | None) -> Run:
         claude_calls=_count_replies(harness),
         github=github_snapshot(harness.sandbox.state, repository),
         database=database_snapshot(harness.engine, repository),
-        counters={name: n - before.get(name, 0) for name, n in after.items() if n != before.get(name, 0)},
+        counters={
+            name: n - before.get(name, 0) for name, n in after.items() if n != before.get(name, 0)
+        },
     )
 
 
@@ -107,7 +113,9 @@ def undisturbed_run(harness: Harness, scenario: Scenario) -> Run:
 
 def _wait_between_two_polls(harness: Harness) -> None:
     """An idle worker polls the queue every two seconds; these commits must not be counted for the event."""
-    assert wait_until(lambda: 0.04 < harness.commits.idle_s < 1.2, timeout_s=30), "the service is never idle"
+    assert wait_until(lambda: 0.04 < harness.commits.idle_s < 1.2, timeout_s=30), (
+        "the service is never idle"
+    )
 
 
 def _arm(harness: Harness, repository: FreshRepository, kill: Kill | None) -> None:
@@ -134,28 +142,45 @@ def _is_killed(harness: Harness, kill: Kill, *, answered: bool) -> bool:
     service = harness.service
 
     def ended() -> bool:
-        if kill.kind == "request" and any(request.fault for request in harness.sandbox.requests.all()):
+        if kill.kind == "request" and any(
+            request.fault for request in harness.sandbox.requests.all()
+        ):
             service.stop(signal.SIGKILL)
         return not service.is_running or (answered and harness.open_deliveries() == 0)
 
-    assert wait_until(ended, timeout_s=60), f"neither killed nor finished: {kill}\n{harness.log_tail()}"
-    return wait_until(lambda: not service.is_running, timeout_s=0.3)  # the end of a process takes a moment
+    assert wait_until(ended, timeout_s=60), (
+        f"neither killed nor finished: {kill}\n{harness.log_tail()}"
+    )
+    return wait_until(
+        lambda: not service.is_running, timeout_s=0.3
+    )  # the end of a process takes a moment
 
 
 def _count_requests(harness: Harness) -> int:
     health_checks = ("/user", "/v1/models", "/rate_limit")
-    return sum(not request.path.startswith(health_checks) for request in harness.sandbox.requests.all())
+    return sum(
+        not request.path.startswith(health_checks) for request in harness.sandbox.requests.all()
+    )
 
 
 def _count_replies(harness: Harness) -> int:
     """Number of replies that Claude created, received or not."""
-    return sum(request.writes and request.fault != "hang" for request in harness.sandbox.requests.all("claude"))
+    return sum(
+        request.writes and request.fault != "hang"
+        for request in harness.sandbox.requests.all("claude")
+    )
 
 
-def _state_at_kill(harness: Harness, repository: FreshRepository, guid: str, *, answered: bool) -> StateAtKill:
+def _state_at_kill(
+    harness: Harness, repository: FreshRepository, guid: str, *, answered: bool
+) -> StateAtKill:
     of_repository = tables.deliveries.c.repository_id == repository.id
     with harness.engine.connect() as connection:
-        guids = connection.execute(select(tables.deliveries.c.guid).where(of_repository)).scalars().all()
+        guids = (
+            connection.execute(select(tables.deliveries.c.guid).where(of_repository))
+            .scalars()
+            .all()
+        )
         finished_at: list[Any] = list(
             connection.execute(
                 select(tables.calls.c.finished_at)
@@ -174,9 +199,15 @@ def _state_at_kill(harness: Harness, repository: FreshRepository, guid: str, *, 
 
 def all_kills(undisturbed: Run) -> list[Kill]:
     """Return every point of a run, before and after."""
-    points: tuple[tuple[Kind, int], ...] = (("commit", undisturbed.commits), ("request", undisturbed.requests))
+    points: tuple[tuple[Kind, int], ...] = (
+        ("commit", undisturbed.commits),
+        ("request", undisturbed.requests),
+    )
     return [
-        Kill(kind, n, side) for kind, number in points for n in range(1, number + 1) for side in ("before", "after")
+        Kill(kind, n, side)
+        for kind, number in points
+        for n in range(1, number + 1)
+        for side in ("before", "after")
     ]
 
 

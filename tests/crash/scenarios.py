@@ -10,7 +10,15 @@ from pathlib import Path
 from hls_handler import shipped
 from hls_handler.prompting import recorded
 
-EVENTS = ("issues", "pull_request", "pull_request_review", "workflow_run", "release", "issue_comment", "push")
+EVENTS = (
+    "issues",
+    "pull_request",
+    "pull_request_review",
+    "workflow_run",
+    "release",
+    "issue_comment",
+    "push",
+)
 PROMPTS = (Path(__file__).parent / "prompts", shipped.PROMPTS)
 OWNER = "Codertocat"
 _NAME, _ID = b"Hello-World", b"186853002"
@@ -41,7 +49,9 @@ DOCUMENTS = {
 }
 
 SCENARIOS = (
-    Scenario("IssueHandler", "demo/question", files=DOCUMENTS),  # a prompt that is followed by a second one
+    Scenario(
+        "IssueHandler", "demo/question", files=DOCUMENTS
+    ),  # a prompt that is followed by a second one
     Scenario("PullRequestHandler", "demo/feature"),
     Scenario("ReviewHandler", "demo/review", before=("demo/feature-push",)),
     Scenario("WorkflowHandler", "demo/tests-failed", before=("demo/feature-push",)),

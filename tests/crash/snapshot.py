@@ -11,7 +11,17 @@ from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table, func, literal, select, true, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    func,
+    literal,
+    select,
+    true,
+    union_all,
+)
 
 from hls_handler.db import tables
 from hls_handler.db.counters import HOURLY
@@ -23,7 +33,14 @@ from tests.crash.scenarios import FreshRepository
 
 Snapshot = Mapping[str, Any]
 
-_OF_DELIVERIES = (tables.checks, tables.checkpoints, tables.calls, tables.analyses, tables.locks, tables.slots)
+_OF_DELIVERIES = (
+    tables.checks,
+    tables.checkpoints,
+    tables.calls,
+    tables.analyses,
+    tables.locks,
+    tables.slots,
+)
 _OF_REPOSITORIES = (
     tables.labels,
     tables.comments,
@@ -40,18 +57,55 @@ _OF_REPOSITORIES = (
 )
 _OF_PEOPLE = (tables.audit, tables.pauses)  # empty: no event changes them
 _IGNORED_COLUMNS = frozenset(
-    {"id", "guid", "delivery_id", "analysis_id", "repository_id", "request_id", "comment_id", "review_id", "check_id"}
-    | {"worker", "sort_key", "lease_until", "locked_until", "attempt", "crashes", "has_progress", "ending_until"}
-    | {"body_digest", "digest", "request_digest", "took_s", "duration_ms", "github_requests", "external_id"}
+    {
+        "id",
+        "guid",
+        "delivery_id",
+        "analysis_id",
+        "repository_id",
+        "request_id",
+        "comment_id",
+        "review_id",
+        "check_id",
+    }
+    | {
+        "worker",
+        "sort_key",
+        "lease_until",
+        "locked_until",
+        "attempt",
+        "crashes",
+        "has_progress",
+        "ending_until",
+    }
+    | {
+        "body_digest",
+        "digest",
+        "request_digest",
+        "took_s",
+        "duration_ms",
+        "github_requests",
+        "external_id",
+    }
     | {"check_run_id", "comment_ids"}
 )
 _IGNORED_ENDINGS = ("_at", "_ms")
-_IGNORED_IN_RECEIPTS = frozenset({"calls", "input_tokens", "output_tokens", "cost_usd", "is_estimate"})
+_IGNORED_IN_RECEIPTS = frozenset(
+    {"calls", "input_tokens", "output_tokens", "cost_usd", "is_estimate"}
+)
 """A killed process may have paid for a reply that it did not store."""
-_IGNORED_COUNTERS = ("processing_ms", "processing_le", "github_requests", "event_github_requests", "last_webhook")
+_IGNORED_COUNTERS = (
+    "processing_ms",
+    "processing_le",
+    "github_requests",
+    "event_github_requests",
+    "last_webhook",
+)
 """Durations, and requests, of which a killed process counts some not at all and others again."""
 
-_RECEIPT = re.compile(r"(?<=\| calls to Claude \| )\d+|(?<=\| tokens \| )[^|]+|(?<=\| cost \| )[^|]+")
+_RECEIPT = re.compile(
+    r"(?<=\| calls to Claude \| )\d+|(?<=\| tokens \| )[^|]+|(?<=\| cost \| )[^|]+"
+)
 """The same figures in a text."""
 
 _IDS_IN_TEXT = re.compile(
@@ -63,20 +117,28 @@ _IDS_IN_TEXT = re.compile(
 def github_snapshot(state: State, repository: FreshRepository) -> Snapshot:
     found = state.repository(repository.full_name)
     conversations = [
-        conversation for conversation in state.conversations() if conversation.repository == repository.full_name
+        conversation
+        for conversation in state.conversations()
+        if conversation.repository == repository.full_name
     ]
     return {
         "labels": sorted(found.labels) if found is not None else [],
         "threads": {
-            str(conversation.number): _conversation(conversation, repository) for conversation in conversations
+            str(conversation.number): _conversation(conversation, repository)
+            for conversation in conversations
         },
-        "statuses": {conversation.head_sha: _statuses(state, conversation) for conversation in conversations},
+        "statuses": {
+            conversation.head_sha: _statuses(state, conversation) for conversation in conversations
+        },
     }
 
 
 def _statuses(state: State, conversation: Conversation) -> list[str]:
     """Return the states of the check on the head commit. A repeated `pending` is harmless, so it is left out."""
-    states = [one["state"] for one in state.world.statuses_on(conversation.repository, conversation.head_sha)]
+    states = [
+        one["state"]
+        for one in state.world.statuses_on(conversation.repository, conversation.head_sha)
+    ]
     return [name for name, _ in groupby(states)]
 
 
@@ -97,12 +159,16 @@ def _conversation(conversation: Conversation, repository: FreshRepository) -> Sn
                 "body": normalize(comment.body, repository),
                 "edits": len(comment.edits),
                 "reactions": [
-                    [made.login, made.content] for made in conversation.reactions if made.comment == comment.id
+                    [made.login, made.content]
+                    for made in conversation.reactions
+                    if made.comment == comment.id
                 ],
             }
             for comment in conversation.comments
         ],
-        "reviews": [[review.author.login, review.state, review.commit_id] for review in conversation.reviews],
+        "reviews": [
+            [review.author.login, review.state, review.commit_id] for review in conversation.reviews
+        ],
     }
 
 
@@ -116,21 +182,33 @@ def database_snapshot(engine: Engine, repository: FreshRepository) -> Snapshot:
         where |= {table: table.c.delivery_id.in_(ids) for table in _OF_DELIVERIES}
         where |= {table: table.c.repository_id == repository.id for table in _OF_REPOSITORIES}
         where |= dict.fromkeys(_OF_PEOPLE, true())
-        where |= {tables.texts: tables.texts.c.scope.in_((document_scope(repository.id), issue_scope(repository.id)))}
-        return {table.name: _rows(connection, table, rows, repository) for table, rows in where.items()}
+        where |= {
+            tables.texts: tables.texts.c.scope.in_(
+                (document_scope(repository.id), issue_scope(repository.id))
+            )
+        }
+        return {
+            table.name: _rows(connection, table, rows, repository) for table, rows in where.items()
+        }
 
 
 def counters(engine: Engine, repository: FreshRepository) -> Mapping[str, int]:
     """Return the counters. Those by hour must have the same sums."""
     total, hour = tables.counters.c, tables.counter_hours.c
     totals = select(literal(True).label("is_total"), total.name, total.label, total.value)
-    hours = select(literal(False), hour.name, hour.label, func.sum(hour.value)).group_by(hour.name, hour.label)
+    hours = select(literal(False), hour.name, hour.label, func.sum(hour.value)).group_by(
+        hour.name, hour.label
+    )
     with engine.connect() as connection:
         # One statement, because the service may write between two of them.
         read = connection.execute(union_all(totals, hours)).all()
     rows = [row for row in read if row.is_total]
-    expected = {(row.name, row.label): row.value for row in rows if row.name in HOURLY and row.value}
-    assert {(row.name, row.label): int(row.value) for row in read if not row.is_total and row.value} == expected
+    expected = {
+        (row.name, row.label): row.value for row in rows if row.name in HOURLY and row.value
+    }
+    assert {
+        (row.name, row.label): int(row.value) for row in read if not row.is_total and row.value
+    } == expected
     return {
         f"{row.name} {repository.normalize(row.label)}".strip(): row.value
         for row in rows
@@ -143,7 +221,8 @@ def _rows(
 ) -> list[Snapshot]:
     rows = connection.execute(select(table).where(where)).mappings()
     compared = [
-        {name: _cell(name, cell, repository) for name, cell in row.items() if _is_compared(name)} for row in rows
+        {name: _cell(name, cell, repository) for name, cell in row.items() if _is_compared(name)}
+        for row in rows
     ]
     return sorted(compared, key=lambda row: json.dumps(row, sort_keys=True))
 
@@ -163,9 +242,17 @@ def _cell(name: str, value: Any, repository: FreshRepository) -> Any:
 def _normalize_json(value: Any, repository: FreshRepository) -> Any:
     if isinstance(value, dict):
         if "receipt" in value:
-            receipt = {name: part for name, part in value["receipt"].items() if name not in _IGNORED_IN_RECEIPTS}
+            receipt = {
+                name: part
+                for name, part in value["receipt"].items()
+                if name not in _IGNORED_IN_RECEIPTS
+            }
             value = {**value, "receipt": receipt}
-        return {name: _normalize_json(part, repository) for name, part in value.items() if _is_compared(name)}
+        return {
+            name: _normalize_json(part, repository)
+            for name, part in value.items()
+            if _is_compared(name)
+        }
     if isinstance(value, list):
         return [_normalize_json(part, repository) for part in value]
     return normalize(value, repository) if isinstance(value, str) else value

@@ -47,7 +47,9 @@ def test_backup_during_writes_is_a_consistent_snapshot(tmp_path: Path) -> None:
     connection.close()
     assert {f"before-{number}" for number in range(200)} <= guids
     complete = {name[:-2] for name in guids if name.endswith("-a")}
-    assert complete == {name[:-2] for name in guids if name.endswith("-b")}  # transactions are copied completely
+    assert complete == {
+        name[:-2] for name in guids if name.endswith("-b")
+    }  # transactions are copied completely
     assert counted == len(guids)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.db", "hls.db"]
 
@@ -64,12 +66,22 @@ def test_backup_does_not_overwrite_a_file(tmp_path: Path) -> None:
     ("source", "target", "problem"),
     [
         ("sqlite:///{}/none.db", "copy.db", r"there is no database .*none\.db to copy"),
-        ("sqlite:///{}/text.db", "copy.db", r"text\.db cannot be copied to .*copy\.db: file is not a database"),
-        ("postgresql+psycopg://mona:hunter2@db/hls", "copy.db", r"pg_dump for .*mona:\*\*\*@db/hls"),
+        (
+            "sqlite:///{}/text.db",
+            "copy.db",
+            r"text\.db cannot be copied to .*copy\.db: file is not a database",
+        ),
+        (
+            "postgresql+psycopg://mona:hunter2@db/hls",
+            "copy.db",
+            r"pg_dump for .*mona:\*\*\*@db/hls",
+        ),
     ],
     ids=["no database", "another file", "postgresql"],
 )
-def test_failed_backup_raises_and_leaves_no_file(tmp_path: Path, source: str, target: str, problem: str) -> None:
+def test_failed_backup_raises_and_leaves_no_file(
+    tmp_path: Path, source: str, target: str, problem: str
+) -> None:
     Storage.open(url(tmp_path / "hls.db")).close()
     (tmp_path / "text.db").write_text("no database" * 1000)
     with pytest.raises(StoreUnavailable, match=problem):

@@ -64,9 +64,13 @@ def as_unprivileged_owner(folder: Path) -> Iterator[None]:
         os.seteuid(0)
 
 
-def test_locked_sqlite_database_raises_and_names_the_cause(database_file: Path, sqlite_store: Storage) -> None:
+def test_locked_sqlite_database_raises_and_names_the_cause(
+    database_file: Path, sqlite_store: Storage
+) -> None:
     with locked_by_another_program(database_file):
-        with pytest.raises(StoreUnavailable, match=r"hls\.db cannot be used: database is locked; another program"):
+        with pytest.raises(
+            StoreUnavailable, match=r"hls\.db cannot be used: database is locked; another program"
+        ):
             accept(sqlite_store, queued("g1"))
         for write in (sqlite_store.database.check_writable, lambda: claim(sqlite_store)):
             with pytest.raises(StoreUnavailable, match="locked"):
@@ -106,7 +110,11 @@ def test_postgresql_connections_have_timeouts(url: str, options: str) -> None:
     with database.reading() as connection:
         timeouts = [
             connection.exec_driver_sql(f"SHOW {timeout}").scalar()
-            for timeout in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+            for timeout in (
+                "lock_timeout",
+                "statement_timeout",
+                "idle_in_transaction_session_timeout",
+            )
         ]
     assert timeouts == ["5s", "10s", "4s"]
     database.close()
@@ -114,7 +122,9 @@ def test_postgresql_connections_have_timeouts(url: str, options: str) -> None:
 
 def test_open_rejects_a_server_without_timeouts(postgres: Cluster, shared_database: str) -> None:
     """A connection pooler may drop the options of a connection."""
-    with pytest.raises(StoreUnavailable, match="the session has no lock_timeout, but HLS requested one; name the"):
+    with pytest.raises(
+        StoreUnavailable, match="the session has no lock_timeout, but HLS requested one; name the"
+    ):
         Storage.open(f"{postgres.url(shared_database)}&options=-clock_timeout%3D0")
 
 
@@ -125,7 +135,9 @@ def test_errors_do_not_contain_values(store: Storage) -> None:
     assert "private-action" not in "".join(traceback.format_exception(raised.value))
 
 
-def test_removed_database_file_raises_until_it_is_restored(database_file: Path, sqlite_store: Storage) -> None:
+def test_removed_database_file_raises_until_it_is_restored(
+    database_file: Path, sqlite_store: Storage
+) -> None:
     accept(sqlite_store, queued("g1"))
     away = database_file.rename(database_file.with_name("away"))
     for operation in (
@@ -165,10 +177,14 @@ def test_file_that_was_read_only_for_a_while_is_written_again() -> None:
         cleanup.enter_context(as_unprivileged_owner(folder))
         database_file.chmod(0o444)
         for _ in range(3):
-            with pytest.raises(StoreUnavailable, match="readonly database; let the user that runs HLS write"):
+            with pytest.raises(
+                StoreUnavailable, match="readonly database; let the user that runs HLS write"
+            ):
                 accept(store, queued("g2"))
         database_file.chmod(0o600)
-        with suppress(StoreUnavailable):  # the log created meanwhile is read-only, too, until it is created again
+        with suppress(
+            StoreUnavailable
+        ):  # the log created meanwhile is read-only, too, until it is created again
             store.database.check_writable()
         assert accept(store, queued("g2"))[0].outcome == "queued"
         store.close()
@@ -185,7 +201,8 @@ def test_silent_server_times_out_and_its_late_response_is_dropped(store: Storage
             connection.exec_driver_sql("SELECT pg_sleep(5)")
 
     with pytest.raises(
-        StoreUnavailable, match=r"the server did not answer within 0\.2 s; see whether the server hangs"
+        StoreUnavailable,
+        match=r"the server did not answer within 0\.2 s; see whether the server hangs",
     ):
         query()
     assert accept(store, queued("g1")) == [Accepted("queued", "queued", "g1")]
@@ -194,7 +211,9 @@ def test_silent_server_times_out_and_its_late_response_is_dropped(store: Storage
 @ON_POSTGRESQL
 def test_next_of_several_hosts_takes_over(url: str, postgres: Cluster) -> None:
     with Proxy(postgres.socket) as one, Proxy(postgres.socket) as other:
-        hosts = f"host=127.0.0.1:{one.port}&host=127.0.0.1:{other.port}&target_session_attrs=read-write"
+        hosts = (
+            f"host=127.0.0.1:{one.port}&host=127.0.0.1:{other.port}&target_session_attrs=read-write"
+        )
         known = parse_url(url)
         store = Storage.open(f"postgresql+psycopg://{known.username}@/{known.database}?{hosts}")
         accept(store, queued("g1"))
@@ -212,7 +231,10 @@ def test_process_frozen_in_a_transaction_does_not_block_others(url: str, store: 
 
     def freeze() -> None:
         with frozen.database.writing() as connection:
-            counts = {("webhooks", ""): 1, ("event", "e"): 1}  # several rows: no pipeline, which has no timeout
+            counts = {
+                ("webhooks", ""): 1,
+                ("event", "e"): 1,
+            }  # several rows: no pipeline, which has no timeout
             CounterWriter(frozen.database).add(connection, counts)
             accept(store, queued("g1"))  # while `frozen` has an open transaction
 
@@ -223,7 +245,9 @@ def test_process_frozen_in_a_transaction_does_not_block_others(url: str, store: 
 
 
 @ON_POSTGRESQL
-def test_open_waits_for_a_starting_server(url: str, postgres: Cluster, shared_database: str) -> None:
+def test_open_waits_for_a_starting_server(
+    url: str, postgres: Cluster, shared_database: str
+) -> None:
     pauses: list[float] = []
     with Proxy(postgres.socket) as proxy:
         proxy.is_starting = True
@@ -237,7 +261,9 @@ def test_open_waits_for_a_starting_server(url: str, postgres: Cluster, shared_da
         assert accept(store, queued("g1"))[0].outcome == "queued"
         assert pauses == [0.5, 0.5, 0.5]
         proxy.is_starting = True
-        with pytest.raises(StoreUnavailable, match="the database system is starting up; wait until it has started"):
+        with pytest.raises(
+            StoreUnavailable, match="the database system is starting up; wait until it has started"
+        ):
             Storage.open(address, pause=pauses.append)
         assert len(pauses) == 3 + 60
         store.close()

@@ -27,10 +27,14 @@ SYNCED: dict[str, Write] = {
     "claim": lambda s, _: claim(s),
     "finish": lambda s, lease: s.queue.finish(lease, "done", reason=None, took_s=0),
     "dead-letter": lambda s, lease: s.queue.dead_letter(lease, reason="403"),
-    "reschedule": lambda s, lease: s.queue.reschedule(lease, at=s.now(), reason="503", failed=True, counts=True),
+    "reschedule": lambda s, lease: s.queue.reschedule(
+        lease, at=s.now(), reason="503", failed=True, counts=True
+    ),
     "hold a rate limit": lambda s, _: s.rate_limiter.hold("github", s.now() + timedelta(hours=1)),
     "retry": lambda s, _: s.queue.retry("waiting", by="mona"),
-    "end a call": lambda s, lease: s.calls.end(lease, CALL, outcome="ok", usage=None, error=None, changes=[CHECKPOINT]),
+    "end a call": lambda s, lease: s.calls.end(
+        lease, CALL, outcome="ok", usage=None, error=None, changes=[CHECKPOINT]
+    ),
 }
 UNSYNCED: dict[str, Write] = {
     "renew a lease": lambda s, lease: s.queue.renew(lease, lease_s=30),
@@ -55,7 +59,9 @@ def commit_modes(store: Storage, write: Callable[[], object]) -> set[str]:
     modes: set[str] = set()
 
     def record_mode(connection: Connection) -> None:
-        modes.add({1: "NORMAL", 2: "FULL"}[connection.exec_driver_sql("PRAGMA synchronous").scalar_one()])
+        modes.add(
+            {1: "NORMAL", 2: "FULL"}[connection.exec_driver_sql("PRAGMA synchronous").scalar_one()]
+        )
 
     event.listen(Engine, "commit", record_mode)
     write()

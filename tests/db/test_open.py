@@ -84,14 +84,27 @@ def schema(url: str) -> list[str]:
     }
     engine = create_engine(url)
     with engine.connect() as connection:
-        found = [" ".join(row[0].split()) for row in connection.execute(text(queries[engine.dialect.name]))]
+        found = [
+            " ".join(row[0].split())
+            for row in connection.execute(text(queries[engine.dialect.name]))
+        ]
     engine.dispose()
     # SQLite keeps the statement as written: the migration and the metadata may order constraints differently.
-    return sorted(", ".join(sorted(part.strip("() ") for part in line.split(","))) for line in found)
+    return sorted(
+        ", ".join(sorted(part.strip("() ") for part in line.split(","))) for line in found
+    )
 
 
 @pytest.mark.parametrize(
-    "url", ["mysql://u:hunter2@h/d", "postgresql://u:hunter2@h/d", "sqlite://", "sqlite:///:memory:", "nonsense", ""]
+    "url",
+    [
+        "mysql://u:hunter2@h/d",
+        "postgresql://u:hunter2@h/d",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "nonsense",
+        "",
+    ],
 )
 def test_open_rejects_other_urls_and_names_the_allowed_ones(url: str) -> None:
     with pytest.raises(StoreUnavailable, match=r"storage\.url must be sqlite:///") as raised:
@@ -107,7 +120,9 @@ def test_open_rejects_other_urls_and_names_the_allowed_ones(url: str) -> None:
     ],
 )
 def test_error_of_a_silent_database_hides_the_password(url: str, shown: str) -> None:
-    with pytest.raises(StoreUnavailable, match=r"mona.*cannot be used: .*; see whether PostgreSQL runs") as raised:
+    with pytest.raises(
+        StoreUnavailable, match=r"mona.*cannot be used: .*; see whether PostgreSQL runs"
+    ) as raised:
         Storage.open(url)
     assert "hunter2" not in str(raised.value)
     assert shown in str(raised.value)
@@ -116,7 +131,9 @@ def test_error_of_a_silent_database_hides_the_password(url: str, shown: str) -> 
 def test_file_that_is_no_database_is_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("Dear diary, " * 100)
-    with pytest.raises(StoreUnavailable, match="file is not a database; the file is not an SQLite database"):
+    with pytest.raises(
+        StoreUnavailable, match="file is not a database; the file is not an SQLite database"
+    ):
         Storage.open(f"sqlite:///{path}")
     assert path.read_text().startswith("Dear diary")
 
@@ -127,7 +144,8 @@ def test_second_serve_is_rejected_while_the_first_runs(tmp_path: Path) -> None:
         assert is_exclusive is True
         with (
             pytest.raises(
-                StoreUnavailable, match=rf"hls\.db is locked by another `hls serve` \(process {os.getpid()}\)"
+                StoreUnavailable,
+                match=rf"hls\.db is locked by another `hls serve` \(process {os.getpid()}\)",
             ),
             hold_exclusively(url),
         ):
@@ -146,7 +164,10 @@ def test_second_serve_on_a_hard_link_is_rejected(tmp_path: Path) -> None:
     Storage.open(f"sqlite:///{first}").close()
     second.hardlink_to(first)
     with hold_exclusively(f"sqlite:///{first}"):
-        with pytest.raises(StoreUnavailable, match=ANOTHER_PATH), hold_exclusively(f"sqlite:///{second}"):
+        with (
+            pytest.raises(StoreUnavailable, match=ANOTHER_PATH),
+            hold_exclusively(f"sqlite:///{second}"),
+        ):
             pass
         third = tmp_path / "third.db"
         with hold_exclusively(f"sqlite:///{third}") as is_exclusive:
@@ -162,7 +183,11 @@ def test_end_of_the_exclusive_lock_keeps_the_locks_of_sqlite(tmp_path: Path) -> 
     accept(store, queued("g1"))
     with hold_exclusively(f"sqlite:///{path}"):
         pass
-    with pytest.raises(StoreUnavailable), hold_exclusively(f"sqlite:///{path}"), hold_exclusively(f"sqlite:///{path}"):
+    with (
+        pytest.raises(StoreUnavailable),
+        hold_exclusively(f"sqlite:///{path}"),
+        hold_exclusively(f"sqlite:///{path}"),
+    ):
         pass
     read = f"import sqlite3; sqlite3.connect({str(path)!r}).execute('SELECT 1 FROM deliveries')"
     subprocess.run([sys.executable, "-c", read], check=True)
@@ -195,7 +220,9 @@ def test_close_ends_all_connections(postgres: Cluster) -> None:
     ],
     ids=["before 0.2.0", "newer"],
 )
-def test_tables_of_another_version_are_rejected_and_not_changed(fresh_url: str, version: str, problem: str) -> None:
+def test_tables_of_another_version_are_rejected_and_not_changed(
+    fresh_url: str, version: str, problem: str
+) -> None:
     Storage.open(fresh_url).close()
     engine = create_engine(fresh_url)
     with engine.begin() as connection:

@@ -45,7 +45,10 @@ def statements() -> Iterator[list[str]]:
 
 
 def plans_of(
-    folder: Path, query: Callable[[Storage], object], *, before: Callable[[Storage], object] = lambda _: None
+    folder: Path,
+    query: Callable[[Storage], object],
+    *,
+    before: Callable[[Storage], object] = lambda _: None,
 ) -> list[str]:
     """Return the lines of the plans of all statements of the query, but not of those of `before`."""
     store = Storage.open(create_database(folder / "hls.db"))
@@ -76,32 +79,49 @@ QUERIES: dict[str, Callable[[Storage], object]] = {
     "push": lambda store: accept(store, push("g3", "bbb")),
     "close": lambda store: accept(store, queued("g3", number=7, supersedes="all")),
     "dead": lambda store: store.searches.count_reasons(DeliverySearch(state="dead")),
-    "waiting": lambda store: store.searches.count_reasons(DeliverySearch(state="queued"), is_waiting=True),
+    "waiting": lambda store: store.searches.count_reasons(
+        DeliverySearch(state="queued"), is_waiting=True
+    ),
     "conversation": lambda store: store.deliveries.of_conversation("octo/widgets", 7),
     "find": lambda store: store.deliveries.find("request-g1"),
     "stop": lambda store: store.interruptions.find_stop(1, 7),
     "pull_request_of_commit": lambda store: store.repositories.history(1, "hls").find_pull_request(
         "octo/widgets", "aaa"
     ),
-    "figures": lambda store: store.figures.read(store.now() - timedelta(days=1), store.now(), has_authors=True),
+    "figures": lambda store: store.figures.read(
+        store.now() - timedelta(days=1), store.now(), has_authors=True
+    ),
     "calls_last_hour": lambda store: store.calls.count_last_hour(),
     "settled_counters": lambda store: store.statistics.settled_counters(),
-    "unended_checks": lambda store: store.commit_checks.claim_unended(lease_s=60, slowest_write_s=60),
+    "unended_checks": lambda store: store.commit_checks.claim_unended(
+        lease_s=60, slowest_write_s=60
+    ),
     "prompt_stats": lambda store: store.calls.prompt_stats(),
     "review_budget": _begin_review_call,
     "cached_reply": lambda store: store.reply_cache.find(CacheKey(1, b"digest"), ttl_h=168),
-    "expired_replies": lambda store: store.retention.delete_cached_replies(after=timedelta(days=7), most=20),
-    "counters_of_a_period": lambda store: store.counter_hours.series(["webhooks"], latest_period("30d", store.now())),
+    "expired_replies": lambda store: store.retention.delete_cached_replies(
+        after=timedelta(days=7), most=20
+    ),
+    "counters_of_a_period": lambda store: store.counter_hours.series(
+        ["webhooks"], latest_period("30d", store.now())
+    ),
     "expired_hours": lambda store: store.retention.delete_counter_hours(after=timedelta(days=400)),
     "analyses": lambda store: store.analyses.find(AnalysisSearch(kind="issue")),
-    "analyses_of_conversation": lambda store: store.analyses.find(AnalysisSearch(repository="octo/widgets", number=7)),
+    "analyses_of_conversation": lambda store: store.analyses.find(
+        AnalysisSearch(repository="octo/widgets", number=7)
+    ),
     "queue_state": lambda store: store.deliveries.queue_state(),
 }
 SHORT = ("CONSTANT", "anon_", "counters", "deleted_calls", "corrections")
 """What a plan may scan whole: subqueries, and tables with few rows, such as one for each prompt."""
 OF_FIGURES = ("labels",)
 """Tables that only the figures scan whole: an index by time would cost a write for each label."""
-PARTIAL = ("ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_commands", "ix_checks_open")
+PARTIAL = (
+    "ix_deliveries_lease",
+    "ix_deliveries_queued",
+    "ix_deliveries_commands",
+    "ix_checks_open",
+)
 """Indexes that a plan may scan whole: of deliveries in work, in the order of the claim, and of open checks."""
 SORTED = ("ix_calls_prompt", "ix_analyses_newest")
 """Indexes with a row for each call or analysis, which give the rows in the order of the result."""
@@ -110,7 +130,11 @@ SORTED = ("ix_calls_prompt", "ix_analyses_newest")
 @pytest.mark.parametrize("name", QUERIES)
 def test_frequent_queries_use_an_index(tmp_path: Path, name: str) -> None:
     scans = [plan for plan in plans_of(tmp_path, QUERIES[name]) if plan.startswith("SCAN")]
-    assert [plan for plan in scans if not any(word in plan for word in (*SHORT, *OF_FIGURES, *PARTIAL, *SORTED))] == []
+    assert [
+        plan
+        for plan in scans
+        if not any(word in plan for word in (*SHORT, *OF_FIGURES, *PARTIAL, *SORTED))
+    ] == []
 
 
 def test_push_that_makes_documentation_outdated_is_found_by_an_index(tmp_path: Path) -> None:
@@ -119,7 +143,9 @@ def test_push_that_makes_documentation_outdated_is_found_by_an_index(tmp_path: P
 
 
 def test_search_for_analyses_does_not_read_all_deliveries_of_a_repository(tmp_path: Path) -> None:
-    plans = plans_of(tmp_path, lambda store: store.analyses.find(AnalysisSearch(repository="octo/widgets")))
+    plans = plans_of(
+        tmp_path, lambda store: store.analyses.find(AnalysisSearch(repository="octo/widgets"))
+    )
     assert [plan for plan in plans if "ix_deliveries_number" in plan] == []
 
 
@@ -137,10 +163,15 @@ def test_search_for_analyses_does_not_read_all_deliveries_of_a_repository(tmp_pa
     ],
     ids=["deliveries", "bodies"],
 )
-def test_old_deliveries_are_found_by_an_index(tmp_path: Path, delete: Callable[[Storage], object], index: str) -> None:
+def test_old_deliveries_are_found_by_an_index(
+    tmp_path: Path, delete: Callable[[Storage], object], index: str
+) -> None:
     def finish(store: Storage) -> None:
         store.queue.finish(claim(store), "done", reason=None, took_s=0)
 
     plans = plans_of(tmp_path, delete, before=finish)
     assert index in {word for plan in plans for word in plan.split()}
-    assert {plan for plan in plans if plan.startswith("SCAN")} <= {"SCAN CONSTANT ROW", "SCAN anon_1"}
+    assert {plan for plan in plans if plan.startswith("SCAN")} <= {
+        "SCAN CONSTANT ROW",
+        "SCAN anon_1",
+    }

@@ -48,7 +48,8 @@ def released() -> list[str]:
 
 
 @pytest.fixture(
-    params=[(engine, revision) for revision in released() for engine in ("sqlite", "postgresql")], ids="-".join
+    params=[(engine, revision) for revision in released() for engine in ("sqlite", "postgresql")],
+    ids="-".join,
 )
 def released_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """URL of a database as a released version left it."""
@@ -75,7 +76,9 @@ def _read(connection: Connection, tables: MetaData) -> Rows:
     }
 
 
-def test_upgrade_keeps_all_rows_and_results_in_tables_that_the_earlier_version_can_write(released_url: str) -> None:
+def test_upgrade_keeps_all_rows_and_results_in_tables_that_the_earlier_version_can_write(
+    released_url: str,
+) -> None:
     """The process of the earlier version may go on while another one has upgraded the tables."""
     engine = create_engine(released_url)
     before, after = MetaData(), MetaData()
@@ -92,14 +95,18 @@ def test_upgrade_keeps_all_rows_and_results_in_tables_that_the_earlier_version_c
         assert compare_metadata(context, metadata) == []
         assert _read(connection, before) == rows
     engine.dispose()
-    assert [name for name, found in rows.items() if not found] == []  # else the upgrade of a table is not tested
+    assert [
+        name for name, found in rows.items() if not found
+    ] == []  # else the upgrade of a table is not tested
     added = [
         column
         for table in before.sorted_tables
         for column in after.tables[table.name].columns
         if column.name not in table.columns
     ]
-    assert [str(column) for column in added if not column.nullable and column.server_default is None] == []
+    assert [
+        str(column) for column in added if not column.nullable and column.server_default is None
+    ] == []
     assert added != []
 
 
@@ -113,7 +120,12 @@ def test_tables_of_an_early_checkout_of_0_4_0_get_their_missing_columns(
         url = cluster.url(cluster.create())
     Storage.open(url).close()
     database = create_engine(url)
-    missing = [("findings", "command"), ("checks", "conclusion"), ("checks", "is_exempt"), ("slots", "can_move")]
+    missing = [
+        ("findings", "command"),
+        ("checks", "conclusion"),
+        ("checks", "is_exempt"),
+        ("slots", "can_move"),
+    ]
     with database.begin() as connection:
         for table, column in missing:
             connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
@@ -125,7 +137,9 @@ def test_tables_of_an_early_checkout_of_0_4_0_get_their_missing_columns(
     database.dispose()
 
 
-def test_upgraded_history_is_shown_and_deliveries_are_processed(released_url: str, tmp_path: Path) -> None:
+def test_upgraded_history_is_shown_and_deliveries_are_processed(
+    released_url: str, tmp_path: Path
+) -> None:
     settings = tmp_path / "settings.yaml"
     settings.write_text(SETTINGS.format(url=released_url))
     with closing(Storage.open(released_url)) as store:
@@ -141,13 +155,19 @@ def test_upgraded_history_is_shown_and_deliveries_are_processed(released_url: st
             "  2 calls to Claude, 2400 tokens in, 160 out, 0.003200 USD.",
         ]
         (stats,) = store.calls.prompt_stats()
-        assert (stats.prompt_id, stats.replies, stats.last_error) == (PROMPT, 2, "the reply lacks kind")
+        assert (stats.prompt_id, stats.replies, stats.last_error) == (
+            PROMPT,
+            2,
+            "the reply lacks kind",
+        )
         conversation = store.conversations.find(1, 1, "hls-bot")
         assert conversation.labels == {"bug": "set", "priority-high": "intended"}
         assert conversation.comments["issues"].comment_id == 11
         assert store.statistics.counters()["label_corrected", f"{PROMPT}:kind"] == 1
         assert [pause.repository for pause in store.pauses.active()] == ["octo/Gadgets"]
-        assert [accepted.outcome for accepted in accept(store, new_delivery("done", 1))] == ["duplicate"]
+        assert [accepted.outcome for accepted in accept(store, new_delivery("done", 1))] == [
+            "duplicate"
+        ]
         store.queue.release_all_leases()
         store.queue.reschedule_waiting()
         assert store.queue.retry("dead", by="mona") == "queued"
@@ -158,7 +178,12 @@ def test_upgraded_history_is_shown_and_deliveries_are_processed(released_url: st
             assert lease.body == b'{"delivery": "%s"}' % lease.guid.encode()
             checkpoints[lease.guid] = set(store.checkpoints.load(lease.guid))
             store.queue.finish(lease, "done", reason="done after the upgrade", took_s=1)
-        assert checkpoints == {"dead": set(), "postponed": set(), "queued": set(), "running": {("gather", 0)}}
+        assert checkpoints == {
+            "dead": set(),
+            "postponed": set(),
+            "queued": set(),
+            "running": {("gather", 0)},
+        }
         states = {row.guid: row.state for row in newest(store)}
         assert states == dict.fromkeys([*guids, "done"], "done") | {"ignored": "ignored"}
 
@@ -170,12 +195,16 @@ def test_revisions_are_those_of_the_migrations() -> None:
 
 def test_migrations_of_released_versions_are_not_edited() -> None:
     migrations = [script for script in SCRIPTS.walk_revisions() if script.revision in released()]
-    assert {migration_file(script).name: digest(script) for script in migrations} == recorded_digests(), (
+    assert {
+        migration_file(script).name: digest(script) for script in migrations
+    } == recorded_digests(), (
         f"databases have been through these migrations: write a new one; `{MAKE}` records its digest"
     )
 
 
-def test_stores_that_open_a_new_postgresql_database_wait_for_its_migration(postgres: Cluster) -> None:
+def test_stores_that_open_a_new_postgresql_database_wait_for_its_migration(
+    postgres: Cluster,
+) -> None:
     name = postgres.create()
     with (
         ThreadPoolExecutor(2) as pool,
@@ -184,16 +213,31 @@ def test_stores_that_open_a_new_postgresql_database_wait_for_its_migration(postg
     ):
         migrating.execute("SELECT pg_advisory_xact_lock(7246173)")  # the lock of a migration
         opened = [pool.submit(lambda: Storage.open(postgres.url(name)).close()) for _ in range(2)]
-        waiting, waiters = Waiting(60), "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        waiting, waiters = (
+            Waiting(60),
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted",
+        )
         while postgres.query(waiters, database=name) != 2:
             assert waiting.more(), "the stores do not wait for the lock"
-        assert postgres.query("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", database=name) == 0
+        assert (
+            postgres.query(
+                "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", database=name
+            )
+            == 0
+        )
     for one in opened:
         one.result(timeout=60)
-    assert postgres.query("SELECT version_num FROM hls_version", database=name) == SCRIPTS.get_current_head()
+    assert (
+        postgres.query("SELECT version_num FROM hls_version", database=name)
+        == SCRIPTS.get_current_head()
+    )
     postgres.drop(name)
 
 
 def test_each_released_version_has_its_stored_databases() -> None:
-    files = [stored_file(engine, revision) for revision in released() for engine in ("sqlite", "postgresql")]
+    files = [
+        stored_file(engine, revision)
+        for revision in released()
+        for engine in ("sqlite", "postgresql")
+    ]
     assert [str(file) for file in files if not file.exists()] == [], f"run `{MAKE}`"

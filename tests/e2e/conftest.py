@@ -43,7 +43,10 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
-    with checked_sandbox() as running, service_maker(running, tmp_path_factory.mktemp("shared")) as make:
+    with (
+        checked_sandbox() as running,
+        service_maker(running, tmp_path_factory.mktemp("shared")) as make,
+    ):
         yield Shared(make(port=free_port()).start(), running)
 
 
@@ -51,8 +54,12 @@ def violations(requests: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return what GitHub's OpenAPI description and Claude's SDK forbid in requests that a sandbox logged."""
     asked = list(requests)
     return [
-        *github_contract.violations(request for request in asked if request["stand_in"] == "github"),
-        *claude_contract.violations(request for request in asked if request["stand_in"] == "claude"),
+        *github_contract.violations(
+            request for request in asked if request["stand_in"] == "github"
+        ),
+        *claude_contract.violations(
+            request for request in asked if request["stand_in"] == "claude"
+        ),
     ]
 
 

@@ -30,7 +30,9 @@ from hls_handler.settings.load import export_proxy_settings
 ROOT = Path(__file__).parent.parent.parent
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.e2e.preload"])  # a process has one fork server, and the last list is used
+CONTEXT.set_forkserver_preload(
+    ["tests.e2e.preload"]
+)  # a process has one fork server, and the last list is used
 
 
 class ForkedProcess:
@@ -46,7 +48,9 @@ class ForkedProcess:
         err: Path,
     ) -> None:
         self._process = CONTEXT.Process(
-            target=_main, args=(run, list(arguments), dict(environ), str(folder), str(out), str(err)), daemon=True
+            target=_main,
+            args=(run, list(arguments), dict(environ), str(folder), str(out), str(err)),
+            daemon=True,
         )
         self._process.start()
         assert self._process.pid is not None
@@ -74,13 +78,20 @@ class ForkedProcess:
 
 
 def start_module(
-    module: str, arguments: Sequence[str], *, environ: Mapping[str, str], log: Path, max_files: int | None = None
+    module: str,
+    arguments: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    log: Path,
+    max_files: int | None = None,
 ) -> ForkedProcess:
     """Start `python -m module` in the root of the repository; its output is appended to a file.
 
     `hls serve` without options has a preloaded prompt library.
     """
-    run: Callable[[], object] = partial(runpy.run_module, module, run_name="__main__", alter_sys=True)
+    run: Callable[[], object] = partial(
+        runpy.run_module, module, run_name="__main__", alter_sys=True
+    )
     if module == "hls_handler":
         run = serve if arguments[0] == "serve" and len(arguments) == 3 else program.main
     limited = run if max_files is None else partial(_run_limited, max_files, run)
@@ -104,7 +115,9 @@ def run_command(
 
 def serve() -> None:
     """Do what `hls serve --config ...` does, with a preloaded prompt library."""
-    from tests.e2e.preload import load  # only here, so that the process of the tests need not load the libraries
+    from tests.e2e.preload import (
+        load,
+    )  # only here, so that the process of the tests need not load the libraries
 
     export_proxy_settings(os.environ, DOTENV)
     try:
@@ -114,7 +127,12 @@ def serve() -> None:
 
 
 def _main(
-    run: Callable[[], object], arguments: list[str], environ: dict[str, str], folder: str, out: str, err: str
+    run: Callable[[], object],
+    arguments: list[str],
+    environ: dict[str, str],
+    folder: str,
+    out: str,
+    err: str,
 ) -> None:
     """Do what `python -m hls_handler` does, in a process that was just forked."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -23,8 +23,12 @@ class Proxy:
         self._upstream = upstream
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
         self.port: int = self._listener.getsockname()[1]
-        self._others: dict[socket.socket, socket.socket] = {}  # maps each socket of a connection to the other
-        self._cut: set[socket.socket] = set()  # sockets of PostgreSQL whose next response is not forwarded
+        self._others: dict[
+            socket.socket, socket.socket
+        ] = {}  # maps each socket of a connection to the other
+        self._cut: set[socket.socket] = (
+            set()
+        )  # sockets of PostgreSQL whose next response is not forwarded
         self._selector = selectors.DefaultSelector()
         self._wake_up, self._woken = socket.socketpair()
         self._lock = threading.RLock()
@@ -32,7 +36,9 @@ class Proxy:
         self._pause = threading.Event()
         self.hangs = False
         self.is_starting = False
-        self.drop_commit_response_after = b""  # a client that sends these bytes gets no response to its next COMMIT
+        self.drop_commit_response_after = (
+            b""  # a client that sends these bytes gets no response to its next COMMIT
+        )
         self._marked: set[socket.socket] = set()
         self._thread = threading.Thread(target=self._run, name="proxy")
 

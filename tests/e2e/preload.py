@@ -53,6 +53,10 @@ gc.freeze()  # otherwise the garbage collector of each forked process would copy
 def load(settings: Settings) -> Library:
     """Return a preloaded library if the settings name its folders and select no prompts; otherwise load it."""
     folders = tuple(folder.resolve() for folder in settings.prompts.folders.values())
-    if folders in _LIBRARIES and not find_chosen_events(settings) and not find_shadow_only_prompts(settings):
+    if (
+        folders in _LIBRARIES
+        and not find_chosen_events(settings)
+        and not find_shadow_only_prompts(settings)
+    ):
         return _LIBRARIES[folders]
     return load_checked(settings)

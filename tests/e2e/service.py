@@ -130,7 +130,9 @@ class Service:
         arguments = [*command, "--config", str(self.settings), *self.options]
         environ = {**os.environ, **self.environ}
         self.begin_log()
-        self.process = start_module(module, arguments, environ=environ, log=self.log, max_files=self.max_files)
+        self.process = start_module(
+            module, arguments, environ=environ, log=self.log, max_files=self.max_files
+        )
         return self.until_up()
 
     def begin_log(self) -> None:
@@ -144,7 +146,9 @@ class Service:
         waiting = Waiting(60)
         while waiting.more():
             if self.process.poll() is not None:
-                raise AssertionError(f"the service ended with {self.process.returncode}:\n{self.log.read_text()}")
+                raise AssertionError(
+                    f"the service ended with {self.process.returncode}:\n{self.log.read_text()}"
+                )
             if self._select_port and not self._find_port():
                 continue
             try:
@@ -172,13 +176,19 @@ class Service:
         self.process = None
         return code
 
-    def request(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Answer:
+    def request(
+        self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+    ) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request(method, path, body=body or None, headers=headers or {})
             response = connection.getresponse()
             raw = response.read()
-            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, json.loads(raw or b"null"))
+            return Answer(
+                response.status,
+                {k.lower(): v for k, v in response.getheaders()},
+                json.loads(raw or b"null"),
+            )
         finally:
             connection.close()
 
@@ -186,7 +196,13 @@ class Service:
         return self.request("GET", path)
 
     def deliver(
-        self, event: str, body: bytes, *, guid: str | None = None, secret: str = SECRET, path: str = "/webhook"
+        self,
+        event: str,
+        body: bytes,
+        *,
+        guid: str | None = None,
+        secret: str = SECRET,
+        path: str = "/webhook",
     ) -> Answer:
         """Send a signed webhook as GitHub does."""
         headers = {

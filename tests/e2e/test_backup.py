@@ -23,12 +23,16 @@ def asked(sandbox: Sandbox) -> int:
 def test_work_after_a_restored_backup_is_repeated_without_duplicates(
     service: Service, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    sandbox.faults.add(Fault(effect="status", status=529, stand_in="claude", method="POST", times=None))
+    sandbox.faults.add(
+        Fault(effect="status", status=529, stand_in="claude", method="POST", times=None)
+    )
     deliver_issues(service, sandbox, range(701, 705))
     waiting = Waiting(60)
     while not asked(sandbox) and waiting.more():
         pass
-    made = CliRunner().invoke(app, ["backup", str(tmp_path / "copy.db"), "--config", str(service.settings)])
+    made = CliRunner().invoke(
+        app, ["backup", str(tmp_path / "copy.db"), "--config", str(service.settings)]
+    )
     assert made.exit_code == 0, made.output
     sandbox.faults.clear()
     service.until_idle()
@@ -41,7 +45,11 @@ def test_work_after_a_restored_backup_is_repeated_without_duplicates(
     service.start()
     service.until_idle()
     assert_each_done_once(sandbox, range(701, 705))
-    assert asked(sandbox) == before + 4  # the answers that came after the backup are forgotten, and paid for again
+    assert (
+        asked(sandbox) == before + 4
+    )  # the answers that came after the backup are forgotten, and paid for again
     assert service.get("/stats").body["successful_processing"] == 4
-    refused = CliRunner().invoke(app, ["backup", str(tmp_path / "copy.db"), "--config", str(service.settings)])
+    refused = CliRunner().invoke(
+        app, ["backup", str(tmp_path / "copy.db"), "--config", str(service.settings)]
+    )
     assert (refused.exit_code, "name another file" in refused.output) == (1, True)

@@ -45,7 +45,9 @@ def comments_on(sandbox: Sandbox, number: int) -> int:
 
 def is_complete(service: Service, *, of: int) -> bool:
     shown = service.get("/health").body["components"]["catch_up"]
-    return bool(shown["state"] == "healthy" and shown["looked_at"] >= of and shown["remaining"] == 0)
+    return bool(
+        shown["state"] == "healthy" and shown["looked_at"] >= of and shown["remaining"] == 0
+    )
 
 
 def test_missed_webhooks_are_processed_once_although_the_service_is_killed_meanwhile(
@@ -71,7 +73,9 @@ def test_missed_webhooks_are_processed_once_although_the_service_is_killed_meanw
     assert [comments_on(sandbox, number) for number in range(21, 27)] == [1] * 6
 
 
-def test_catch_up_command_lists_and_then_processes_missed_webhooks(sandbox: Sandbox, make_service: MakeService) -> None:
+def test_catch_up_command_lists_and_then_processes_missed_webhooks(
+    sandbox: Sandbox, make_service: MakeService
+) -> None:
     service = make_service(more=ENTRY)  # not started; catch-up is switched off in its settings
     add_hook(sandbox, UNSERVED)
     guid = open_issue(sandbox, 21)
@@ -90,7 +94,10 @@ def test_catch_up_command_lists_and_then_processes_missed_webhooks(sandbox: Sand
     sandbox.faults.add(Fault(effect="status", status=502, stand_in="github", path="/deliveries/"))
     unread = CliRunner().invoke(app, arguments)
     assert unread.exit_code == 1
-    assert "3 attempts of 1 webhook looked at, 0 payloads read, 0 queued, 1 not readable, 1 remaining" in unread.output
+    assert (
+        "3 attempts of 1 webhook looked at, 0 payloads read, 0 queued, 1 not readable, 1 remaining"
+        in unread.output
+    )
     assert "a payload cannot be read: GET /repos/" in unread.output
     sandbox.state.set_permission(REPOSITORY, sandbox.state.me.login, "write")
     refused = CliRunner().invoke(app, arguments)
@@ -98,7 +105,9 @@ def test_catch_up_command_lists_and_then_processes_missed_webhooks(sandbox: Sand
     assert "Webhooks: read" in refused.output
 
 
-def test_listen_processes_webhooks_without_a_public_address(sandbox: Sandbox, make_service: MakeService) -> None:
+def test_listen_processes_webhooks_without_a_public_address(
+    sandbox: Sandbox, make_service: MakeService
+) -> None:
     service = make_service(port=free_port(), more=ENTRY)
     service.program, service.options = ("hls_handler", "listen"), ("--every", "1")
     add_hook(sandbox, UNSERVED)

@@ -41,7 +41,9 @@ def deliver_bug(service: Service, sandbox: Sandbox, secret: str = SECRET) -> int
     return service.deliver(payload.event, payload.body, guid=GUID, secret=secret).status
 
 
-def test_a_changed_credential_reschedules_waiting_deliveries(make_service: MakeService, sandbox: Sandbox) -> None:
+def test_a_changed_credential_reschedules_waiting_deliveries(
+    make_service: MakeService, sandbox: Sandbox
+) -> None:
     """The retry delay is so long that only the change can cause a retry; credentials stay masked."""
     service = make_service(limits="concurrency: 2")
     change(service, "retry_backoff_s: 0.2", "retry_backoff_s: 300")
@@ -72,11 +74,15 @@ def test_changes_apply_to_the_next_request_and_invalid_ones_leave_the_last_valid
     change(service, "[pull_request", "[issues, pull_request")
     change(service, SECRET, OTHER_SECRET)
     change(service, "port: 0", "port: 1")
-    restart = f"changed settings take effect only after a restart: {service.settings}:2 (server.port)"
+    restart = (
+        f"changed settings take effect only after a restart: {service.settings}:2 (server.port)"
+    )
     wait_until(lambda: component(service, "settings")["message"] == restart)
     change(service, "port: 1", "port: 0")
     change(service, "repositories:", "repositorys:")
-    wait_until(lambda: "did you mean repositories?" in str(component(service, "settings")["message"]))
+    wait_until(
+        lambda: "did you mean repositories?" in str(component(service, "settings")["message"])
+    )
     assert component(service, "settings")["message"].startswith(
         f"the changed settings cannot be used, the last valid ones stay active: {service.settings}:"
     )

@@ -20,7 +20,9 @@ BUG, FEATURE = "Codertocat/Hello-World#11", "Codertocat/Hello-World#13"
 
 
 def hls(service: Service, *arguments: str) -> Result:
-    return CliRunner().invoke(app, [*arguments, "--config", str(service.settings)], env={"COLUMNS": "200"})
+    return CliRunner().invoke(
+        app, [*arguments, "--config", str(service.settings)], env={"COLUMNS": "200"}
+    )
 
 
 def test_ctrl_c_during_imports_prints_no_traceback() -> None:
@@ -35,7 +37,11 @@ from hls_handler.__main__ import main
 main()
 """
     ended = subprocess.run(
-        [sys.executable, "-c", interrupting, "check"], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", interrupting, "check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
 
@@ -77,7 +83,10 @@ def test_send_names_the_service_if_it_does_not_answer(make_service: MakeService)
 
 def test_why_shows_the_reason_of_an_ignored_event_and_fails_without_any(shared: Shared) -> None:
     hls(shared.service, "send", "issues.pinned")
-    assert "Ignored: no prompt in prompts" in hls(shared.service, "why", "Codertocat/Hello-World#1").stdout
+    assert (
+        "Ignored: no prompt in prompts"
+        in hls(shared.service, "why", "Codertocat/Hello-World#1").stdout
+    )
     unknown = hls(shared.service, "why", "nobody/nothing#1")
     assert unknown.exit_code == 1
     assert "nothing was received for nobody/nothing#1" in unknown.stderr
@@ -91,7 +100,9 @@ def test_a_dead_delivery_is_listed_and_retried_while_the_service_runs(shared: Sh
     listed = hls(service, "deliveries", "list", "--state", "dead")
     assert "issues.opened  Codertocat/Hello-World#12" in listed.stdout
     guid = listed.stdout.split()[2]
-    assert "Dead: Claude's reply to issues/analyze@" in hls(service, "deliveries", "show", guid).stdout
+    assert (
+        "Dead: Claude's reply to issues/analyze@" in hls(service, "deliveries", "show", guid).stdout
+    )
     assert hls(service, "deliveries", "retry", guid).exit_code == 0
     service.until_idle()
     assert hls(service, "deliveries", "list", "--state", "dead").stdout == "no deliveries\n"
@@ -112,7 +123,9 @@ def test_render_prints_the_request_to_claude(shared: Shared) -> None:
     assert "--- schema of the reply (pull_request_analysis) ---" in rendered.stdout
     hls(shared.service, "send", "demo/feature")
     shared.service.until_idle()
-    asked = [request.body for request in shared.sandbox.requests.all("claude")[before:] if request.writes]
+    asked = [
+        request.body for request in shared.sandbox.requests.all("claude")[before:] if request.writes
+    ]
     assert asked[0]["system"][0]["text"] in rendered.stdout
 
 
@@ -132,7 +145,9 @@ def test_render_reads_the_current_state_of_github(shared: Shared) -> None:
     rendered = hls(shared.service, "render", "--live", FEATURE)
     assert (rendered.exit_code, rendered.stderr) == (0, "")
     assert rendered.stdout.startswith("prompt      pull_requests/analyze@")
-    assert "/v1/messages" not in [request.path for request in shared.sandbox.requests.all("claude")[before:]]
+    assert "/v1/messages" not in [
+        request.path for request in shared.sandbox.requests.all("claude")[before:]
+    ]
     gone = hls(shared.service, "render", "Codertocat/Hello-World#99")
     assert gone.exit_code == 1
     assert gone.stderr.startswith("GET /repos/Codertocat/Hello-World/issues/99: 404")

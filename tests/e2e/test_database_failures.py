@@ -64,7 +64,10 @@ class Stream:
     @contextmanager
     def running(self) -> Iterator[Stream]:
         self._ended.clear()
-        threads = [threading.Thread(target=self._send_repeatedly, name=f"sender-{n}") for n in range(SENDERS)]
+        threads = [
+            threading.Thread(target=self._send_repeatedly, name=f"sender-{n}")
+            for n in range(SENDERS)
+        ]
         for thread in threads:
             thread.start()
         try:
@@ -98,7 +101,13 @@ class Stream:
             answer = self.service.deliver("issues", body, guid=guid)
         except (OSError, http.client.HTTPException):
             return Response(number, guid, 0, None, time.monotonic() - started)
-        return Response(number, guid, answer.status, answer.headers.get("retry-after"), time.monotonic() - started)
+        return Response(
+            number,
+            guid,
+            answer.status,
+            answer.headers.get("retry-after"),
+            time.monotonic() - started,
+        )
 
     def _issue(self, number: int) -> bytes:
         body = small_issue(number)
@@ -117,7 +126,9 @@ class Stream:
         self.service.until_idle()
         with closing(self.service.open_store()) as store:
             without = [one for one in self.of(202) if store.deliveries.find(one.guid) is None]
-            stored = {one.guid for one in self.responses if store.deliveries.find(one.guid) is not None}
+            stored = {
+                one.guid for one in self.responses if store.deliveries.find(one.guid) is not None
+            }
         assert without == []
         rejected = [one for one in self.responses[self.checked :] if one.status != 202]
         self.checked = len(self.responses)
@@ -126,7 +137,9 @@ class Stream:
         assert max(one.took_s for one in self.responses) < 9
         for one in rejected:
             answer = self.service.deliver("issues", self._issue(one.number), guid=one.guid)
-            assert answer.body["status"] == ("duplicate" if one.guid in stored else "queued"), answer
+            assert answer.body["status"] == ("duplicate" if one.guid in stored else "queued"), (
+                answer
+            )
         self.service.until_idle()
         with closing(self.service.open_store()) as store:
             states = {one.number: store.deliveries.find(one.guid).state for one in self.responses}  # type: ignore[union-attr]
@@ -153,7 +166,9 @@ def running_setup(folder: Path, storage_url: str) -> Iterator[Setup]:
     with Sandbox() as sandbox:
         settings = folder / "settings.yaml"
         settings.write_text(
-            settings_text(sandbox, storage_url=storage_url, limits="concurrency: 4, lease_s: 5, shutdown_s: 2")
+            settings_text(
+                sandbox, storage_url=storage_url, limits="concurrency: 4, lease_s: 5, shutdown_s: 2"
+            )
         )
         service = Service(settings, 0, folder / "service.log", storage_url)
         service.start()
@@ -204,7 +219,11 @@ def until_health(service: Service, status: int, *, within_s: float = 30) -> dict
 def go_through(setup: Setup, failure: Failure, *, stats: int = 503) -> str:
     """Send webhooks before, during and after a failure; return its message and remedy in /health."""
     service, stream = setup.service, setup.stream
-    before, logged, responses_before = counters(service), service.log.stat().st_size, len(stream.responses)
+    before, logged, responses_before = (
+        counters(service),
+        service.log.stat().st_size,
+        len(stream.responses),
+    )
     with stream.running():
         stream.wait_for(202)
         with failure:
@@ -238,7 +257,11 @@ def assert_quiet(log: str) -> None:
     """The log has one line per rejected delivery, few others, and no traceback."""
     lines = [json.loads(line) for line in log.splitlines()]
     assert [line for line in lines if "exception" in line] == []
-    others = [line for line in lines if line["level"] != "INFO" and line["logger"] != "hls_handler.web.receiver"]
+    others = [
+        line
+        for line in lines
+        if line["level"] != "INFO" and line["logger"] != "hls_handler.web.receiver"
+    ]
     assert len(others) <= 30, others
 
 
@@ -290,7 +313,9 @@ def files_may_not_grow(pid: int, bound: int) -> Iterator[None]:
 @contextmanager
 def full_data_of(cluster: Cluster) -> Iterator[None]:
     largest = cluster.query("SELECT max(pg_relation_size(oid)) FROM pg_class", database="test_1")
-    cluster.limit_file_size(max(largest + 200_000, 1_500_000))  # PostgreSQL stops unless a WAL segment of 1 MB fits
+    cluster.limit_file_size(
+        max(largest + 200_000, 1_500_000)
+    )  # PostgreSQL stops unless a WAL segment of 1 MB fits
     cluster.run(END_THE_SERVICES)
     try:
         yield
@@ -322,7 +347,9 @@ def test_service_survives_a_full_disk_of_postgresql(postgresql: PostgresqlSetup)
     assert "free disk space where PostgreSQL keeps its data" in said
 
 
-def test_a_delivery_with_a_lost_commit_response_is_a_duplicate_when_sent_again(postgresql: PostgresqlSetup) -> None:
+def test_a_delivery_with_a_lost_commit_response_is_a_duplicate_when_sent_again(
+    postgresql: PostgresqlSetup,
+) -> None:
     stream = postgresql.setup.stream
     postgresql.proxy.drop_commit_response_after = guid_of(999).encode()
     stream.numbers = itertools.chain([999], stream.numbers)
@@ -340,7 +367,9 @@ def test_service_survives_a_full_disk_of_the_sqlite_file(sqlite: Setup) -> None:
     assert "check the disk: reading or writing fails" in said
 
 
-def test_a_start_without_database_fails_with_a_remedy(postgresql: PostgresqlSetup, tmp_path: Path) -> None:
+def test_a_start_without_database_fails_with_a_remedy(
+    postgresql: PostgresqlSetup, tmp_path: Path
+) -> None:
     settings = tmp_path / "settings.yaml"
     text = postgresql.setup.service.settings.read_text()
     with socket.socket() as not_listening:
@@ -367,4 +396,6 @@ def test_a_service_with_a_hanging_database_stops_in_time(postgresql: PostgresqlS
     finally:
         postgresql.proxy.lose()
         service.start()  # xdist may run other tests of this module after this one, with the same fixture
-    assert took_s < 2 + 10  # limits.shutdown_s, what the last commit is given, and an attempt to connect
+    assert (
+        took_s < 2 + 10
+    )  # limits.shutdown_s, what the last commit is given, and an attempt to connect

@@ -27,18 +27,24 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_demo_restarts_a_killed_service_processes_its_events_and_exits_with_0(folder: Path) -> None:
+def test_the_demo_restarts_a_killed_service_processes_its_events_and_exits_with_0(
+    folder: Path,
+) -> None:
     command = [sys.executable, "-m", "hls_handler", "demo"]
     narrow = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     environ = narrow | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     said: list[str] = []
-    with subprocess.Popen(command, cwd=folder, env=environ, stdout=subprocess.PIPE, text=True) as demo:
+    with subprocess.Popen(
+        command, cwd=folder, env=environ, stdout=subprocess.PIPE, text=True
+    ) as demo:
         try:
             assert demo.stdout is not None
             for line in demo.stdout:
                 said.append(line.rstrip("\n"))
                 if line.startswith(" 2 "):
-                    service = int(Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()[0])
+                    service = int(
+                        Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()[0]
+                    )
                     os.kill(service, signal.SIGKILL)
                 if line.endswith("Ctrl-C ends the demo.\n"):
                     break
@@ -51,7 +57,9 @@ def test_the_demo_restarts_a_killed_service_processes_its_events_and_exits_with_
             assert demo.wait(timeout=60) == 0, said
         finally:
             demo.kill()
-    (restarted,) = [line for line in said if "the service was killed by signal 9; it was started again" in line]
+    (restarted,) = [
+        line for line in said if "the service was killed by signal 9; it was started again" in line
+    ]
     lines = [line for line in said if line != restarted]
     hint = "hls init` connects it with GitHub and Claude, and writes settings."
     assert lines.pop(0).endswith(hint)
@@ -61,9 +69,15 @@ def test_the_demo_restarts_a_killed_service_processes_its_events_and_exits_with_
     assert " labels, review " in opened
     assert [line[:2] for line in lines[1:17]] == [f"{number:>2}" for number in range(1, 17)]
     assert lines[17].startswith("16 done: ")
-    (sends,) = [line for line in lines if line.startswith("Send ")]  # not wrapped, so that it can be copied
-    assert re.search(r" (hls|/\S+/bin/hls) send demo/question -c data/demo/settings.yaml$", sends.rstrip())
-    assert all(len(line) <= 80 for line in (*lines[:18], lines[21]))  # the others have the path of this environment
+    (sends,) = [
+        line for line in lines if line.startswith("Send ")
+    ]  # not wrapped, so that it can be copied
+    assert re.search(
+        r" (hls|/\S+/bin/hls) send demo/question -c data/demo/settings.yaml$", sends.rstrip()
+    )
+    assert all(
+        len(line) <= 80 for line in (*lines[:18], lines[21])
+    )  # the others have the path of this environment
     assert len(lines) == 23  # the last one is about Ctrl-C
     assert "\x1b" not in "".join(said)
     assert {request["stand_in"] for request in requests} == {"github", "claude"}
@@ -76,6 +90,9 @@ def test_a_second_demo_does_not_change_files_of_the_running_one(folder: Path) ->
     with hold_exclusively(f"sqlite:///{folder}/data/demo/hls.db"):
         ended = run_command(["demo"], environ={**os.environ, "COLUMNS": "200"}, folder=folder)
     assert ended.returncode == 2
-    assert f"the demo cannot run: the database sqlite:///{folder}/data/demo/hls.db is locked" in ended.stdout
+    assert (
+        f"the demo cannot run: the database sqlite:///{folder}/data/demo/hls.db is locked"
+        in ended.stdout
+    )
     assert f"(process {os.getpid()})" in ended.stdout
     assert settings.read_text() == "those of the running demo"

@@ -44,7 +44,11 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def ask(
-    service: Service, sandbox: Sandbox, repository: str, number: int, title: str = "Which port for nginx?"
+    service: Service,
+    sandbox: Sandbox,
+    repository: str,
+    number: int,
+    title: str = "Which port for nginx?",
 ) -> tuple[str, list[str]]:
     """Deliver an issue with a question; return what Claude was asked, and the comments on the issue."""
     payload: dict[str, Any] = copy.deepcopy(dict(OPENED.payload))
@@ -57,12 +61,22 @@ def ask(
     }
     payload["repository"]["id"] += repository == THERE
     url = f"https://github.com/{repository}/issues/{number}"
-    payload["issue"] |= {"number": number, "id": number, "html_url": url, "title": title, "body": ""}
+    payload["issue"] |= {
+        "number": number,
+        "id": number,
+        "html_url": url,
+        "title": title,
+        "body": "",
+    }
     sandbox.state.seed("issues", payload)
     sandbox.requests.clear()
     service.deliver("issues", recorded.unique(json.dumps(payload).encode()))
     service.until_idle()
-    (asked,) = (text_of(one.body["messages"][0]["content"]) for one in sandbox.requests.all("claude") if one.body)
+    (asked,) = (
+        text_of(one.body["messages"][0]["content"])
+        for one in sandbox.requests.all("claude")
+        if one.body
+    )
     conversation = sandbox.state.conversation(repository, number)
     assert conversation is not None
     return asked, [comment.body for comment in conversation.comments]
@@ -86,30 +100,45 @@ def test_answer_quotes_and_links_the_section_that_the_prompt_shows_until_a_push_
         "> `listens on *port 8000*, and nginx forwards requests to it.`\n\n"
         f"[`docs/proxy.md`]({sandbox.page_url}{HERE}/blob/{commit}/docs/proxy.md?plain=1#L5-L8), `Setup > Proxy`\n"
     )
-    assert "  Context: 1 section of docs/proxy.md (about 23 tokens).\n" in hls(service, "why", f"{HERE}#1").stdout
+    assert (
+        "  Context: 1 section of docs/proxy.md (about 23 tokens).\n"
+        in hls(service, "why", f"{HERE}#1").stdout
+    )
     sandbox.git.commit(HERE, {"docs/proxy.md": PROXY.replace("8000", "9000")})
     push = {**recorded.load("push").payload, "ref": "refs/heads/main"}
     service.deliver("push", recorded.unique(json.dumps(push).encode()))
     asked, comments = ask(service, sandbox, HERE, 2)
-    assert ("port 9000" in asked, "port 8000" in asked, comments) == (True, False, [])  # the quote is outdated
+    assert ("port 9000" in asked, "port 8000" in asked, comments) == (
+        True,
+        False,
+        [],
+    )  # the quote is outdated
 
 
 def test_rule_11_documentation_of_a_repository_is_in_no_prompt_of_another_one(
     make_service: MakeService, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     service = start(make_service, tmp_path)
-    sandbox.git.commit(THERE, {"heliotrope.md": "# Heliotrope\n\nOur nginx listens on the secret port 7000.\n"})
+    sandbox.git.commit(
+        THERE, {"heliotrope.md": "# Heliotrope\n\nOur nginx listens on the secret port 7000.\n"}
+    )
     assert "port 7000" in ask(service, sandbox, THERE, 1)[0]
     sandbox.git.commit(HERE, FILES)
     asked, (comment,) = ask(service, sandbox, HERE, 1)
     assert "port 8000" in asked
-    assert not any(word in text for word in ("7000", "eliotrope", THERE) for text in (asked, comment))
+    assert not any(
+        word in text for word in ("7000", "eliotrope", THERE) for text in (asked, comment)
+    )
 
 
-def test_section_is_found_by_its_meaning_and_shown(make_service: MakeService, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_section_is_found_by_its_meaning_and_shown(
+    make_service: MakeService, sandbox: Sandbox, tmp_path: Path
+) -> None:
     sandbox.git.commit(HERE, DOCUMENTS)
     with closing(FakeEmbeddings()) as embeddings:
         keys = f"embeddings: {{base_url: '{embeddings.url}', api_key: {KEY}, model: words}}"
         more = f"retrieval: {{qdrant: {{path: {tmp_path}/vectors}}, {keys}}}"
-        asked, _ = ask(start(make_service, tmp_path, more=more), sandbox, HERE, 1, "rotate credentials")
+        asked, _ = ask(
+            start(make_service, tmp_path, more=more), sandbox, HERE, 1, "rotate credentials"
+        )
     assert DOCUMENTS["secrets.md"] in asked

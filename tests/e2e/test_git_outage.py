@@ -88,7 +88,9 @@ def test_issue_of_another_repository_does_not_wait_for_a_git_host_that_hangs_and
         assert len(outage.fetches) == 2  # and they still wait
         service.until_idle()
         assert len(outage.fetches) == 2  # no other review asked again
-        reports = [load_report(store, store.deliveries.of_conversation(name, NUMBER)[-1]) for name in names]
+        reports = [
+            load_report(store, store.deliveries.of_conversation(name, NUMBER)[-1]) for name in names
+        ]
     shown = service.get("/health").body
     assert shown["status"] == "degraded"
     assert shown["components"]["mirror"]["message"] == (

@@ -41,7 +41,13 @@ def make_app_service(make_service: MakeService, sandbox: Sandbox, app: App) -> S
 
 
 def deliver(
-    service: Service, sandbox: Sandbox, payload: recorded.Recorded, *, guid: str, waits: bool = False, **more: object
+    service: Service,
+    sandbox: Sandbox,
+    payload: recorded.Recorded,
+    *,
+    guid: str,
+    waits: bool = False,
+    **more: object,
 ) -> int:
     conversation = sandbox.state.seed(payload.event, payload.payload)
     assert conversation is not None
@@ -57,7 +63,12 @@ def installation_event(app: App, installation: Installation, action: str) -> byt
     described = {"id": installation.id, "app_id": app.id, "account": account}
     repositories = [{"id": 1, "name": "Hello-World", "full_name": REPOSITORY}]
     return json.dumps(
-        {"action": action, "installation": described, "repositories": repositories, "sender": account}
+        {
+            "action": action,
+            "installation": described,
+            "repositories": repositories,
+            "sender": account,
+        }
     ).encode()
 
 
@@ -73,7 +84,9 @@ def github_health(service: Service) -> Mapping[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["@my-hls", "@My-HLS[bot],"])
-def test_mention_of_the_app_is_answered(make_service: MakeService, sandbox: Sandbox, name: str) -> None:
+def test_mention_of_the_app_is_answered(
+    make_service: MakeService, sandbox: Sandbox, name: str
+) -> None:
     app, installation = install(sandbox)
     service = make_app_service(make_service, sandbox, app)
     mention = recorded.load("demo/mention")
@@ -96,7 +109,11 @@ def test_question_in_the_review_thread_of_a_finding_is_answered_there_with_its_c
     reviewed = sandbox.state.conversation(REPOSITORY, number)
     assert reviewed is not None
     _, finding = reviewed.review_comments()[0]
-    hook = {"owner": REPOSITORY, "url": f"http://127.0.0.1:{service.port}/webhook", "secret": SECRET}
+    hook = {
+        "owner": REPOSITORY,
+        "url": f"http://127.0.0.1:{service.port}/webhook",
+        "secret": SECRET,
+    }
     assert ask(sandbox.page_url, "POST", "/_sandbox/hooks", hook).status == 201
     before = len(sandbox.requests.all("claude"))
 
@@ -128,7 +145,9 @@ def test_question_in_the_review_thread_of_a_finding_is_answered_there_with_its_c
     assert "asked:" not in str(authors(sandbox, number))
 
 
-def test_question_in_the_review_thread_of_somebody_else_is_ignored(make_service: MakeService, sandbox: Sandbox) -> None:
+def test_question_in_the_review_thread_of_somebody_else_is_ignored(
+    make_service: MakeService, sandbox: Sandbox
+) -> None:
     app, _ = install(sandbox)
     service = make_app_service(make_service, sandbox, app)
     payload = recorded.load("pull_request_review_comment.created").payload
@@ -143,14 +162,22 @@ def test_question_in_the_review_thread_of_somebody_else_is_ignored(make_service:
     assert [one for one in sandbox.requests.all("claude") if one.writes] == []
 
 
-def test_app_comments_as_its_bot_until_it_is_suspended(make_service: MakeService, sandbox: Sandbox) -> None:
+def test_app_comments_as_its_bot_until_it_is_suspended(
+    make_service: MakeService, sandbox: Sandbox
+) -> None:
     app, installation = install(sandbox)
     service = make_app_service(make_service, sandbox, app)
     number = deliver(service, sandbox, BUG, guid="guid-1", installation={"id": installation.id})
     assert authors(sandbox, number) == ["my-hls[bot]"]
-    requested = [one.body for one in sandbox.requests.all("github") if one.path.endswith("/access_tokens")]
+    requested = [
+        one.body for one in sandbox.requests.all("github") if one.path.endswith("/access_tokens")
+    ]
     assert [body["repositories"] for body in requested] == [["Hello-World"]]
-    sent = [one for one in sandbox.requests.all("github") if one.path.startswith(f"/repos/{REPOSITORY}/")]
+    sent = [
+        one
+        for one in sandbox.requests.all("github")
+        if one.path.startswith(f"/repos/{REPOSITORY}/")
+    ]
     with closing(service.open_store()) as store:
         row = store.deliveries.find("guid-1")
     assert row is not None
@@ -161,7 +188,9 @@ def test_app_comments_as_its_bot_until_it_is_suspended(make_service: MakeService
     assert github["identity"]["installations"][0]["permissions"] == ALL
 
     sandbox.apps.change(installation.id, suspended_at=datetime(2026, 1, 1, tzinfo=UTC))
-    answer = service.deliver("installation", installation_event(app, installation, "suspend"), guid="guid-2")
+    answer = service.deliver(
+        "installation", installation_event(app, installation, "suspend"), guid="guid-2"
+    )
     assert (answer.status, answer.body["status"]) == (200, "ignored")
     assert "the installation of the GitHub App" in answer.body["reason"]
     wait_until(lambda: github_health(service)["identity"]["installations"][0]["suspended"])
@@ -170,7 +199,9 @@ def test_app_comments_as_its_bot_until_it_is_suspended(make_service: MakeService
     assert authors(sandbox, other) == []
 
     sandbox.apps.change(installation.id, suspended_at=None)
-    service.deliver("installation", installation_event(app, installation, "unsuspend"), guid="guid-4")
+    service.deliver(
+        "installation", installation_event(app, installation, "unsuspend"), guid="guid-4"
+    )
     with closing(service.open_store()) as store:
         assert store.deliveries.find("guid-4") is not None
     service.until_idle()

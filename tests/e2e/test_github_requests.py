@@ -26,11 +26,15 @@ def deliver(make_service: MakeService, sandbox: Sandbox) -> Deliver:
     """Return a function that delivers an event and returns the requests to GitHub, without the creation of labels."""
     service = make_service(limits="concurrency: 1").start()
 
-    def requests(name: str, *, recent: bool = True, change: Callable[[bytes], bytes] = bytes) -> list[str]:
+    def requests(
+        name: str, *, recent: bool = True, change: Callable[[bytes], bytes] = bytes
+    ) -> list[str]:
         payload = recorded.load(name)
         body = change(recorded.unique(payload.body))
         if recent:
-            body = TIMES.sub(f'"updated_at":"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"'.encode(), body)
+            body = TIMES.sub(
+                f'"updated_at":"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"'.encode(), body
+            )
         sandbox.state.seed(payload.event, json.loads(body))
         before = len(sandbox.requests.all("github"))
         assert service.deliver(payload.event, body).status == 202
@@ -58,7 +62,11 @@ def documented() -> list[tuple[str, int, int]]:
 
 
 def counted(event: str, requests: list[str]) -> tuple[str, int, int]:
-    return event, len(requests), sum(not request.startswith(("GET ", "POST /graphql")) for request in requests)
+    return (
+        event,
+        len(requests),
+        sum(not request.startswith(("GET ", "POST /graphql")) for request in requests),
+    )
 
 
 def test_an_issue_takes_three_requests_and_four_if_its_payload_is_old(deliver: Deliver) -> None:
@@ -83,7 +91,17 @@ def test_requests_of_a_pull_request_its_push_review_and_failed_workflow(deliver:
     renamed = "POST /graphql"  # whether shop/money.py is what shop/price_utils.py was
     context, inline = ["POST /graphql"] * 2, f"GET {pull}/comments"
     review = [f"POST {pull}/reviews", inline]
-    assert _without_commits(opened) == [files, renamed, *context, check, state, labels, *review, comment, check]
+    assert _without_commits(opened) == [
+        files,
+        renamed,
+        *context,
+        check,
+        state,
+        labels,
+        *review,
+        comment,
+        check,
+    ]
     edit_comment = [f"{verb} {REPOSITORY}/issues/comments/3000000000" for verb in ("GET", "PATCH")]
     pushed = deliver("demo/feature-push")
     threads = "POST /graphql"
@@ -100,7 +118,9 @@ def test_requests_of_a_pull_request_its_push_review_and_failed_workflow(deliver:
     found = deliver("demo/tests-failed")
     assert found == [f"GET {REPOSITORY}/pulls", f"GET {run}", f"GET {log}", files, state, comment]
     events = ("pull request opened", "push", "review", "failed workflow")
-    assert documented()[2:] == [counted(*one) for one in zip(events, (opened, pushed, reviewed, found), strict=True)]
+    assert documented()[2:] == [
+        counted(*one) for one in zip(events, (opened, pushed, reviewed, found), strict=True)
+    ]
 
 
 def _without_commits(requests: list[str]) -> list[str]:

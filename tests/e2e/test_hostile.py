@@ -42,7 +42,8 @@ STATUS = re.compile(rb"HTTP/1\.1 ([2-9]\d\d) [A-Z]")
 @pytest.fixture
 def service(make_service: MakeService) -> Service:
     return make_service(
-        server="api_key: the-key-of-this-service, header_timeout_s: 8, body_timeout_s: 8", limits="concurrency: 1"
+        server="api_key: the-key-of-this-service, header_timeout_s: 8, body_timeout_s: 8",
+        limits="concurrency: 1",
     ).start()
 
 
@@ -98,10 +99,17 @@ async def all_answers(port: int, hostile: Sequence[Hostile]) -> list[list[int]]:
 def rows(service: Service) -> dict[str, int]:
     """Return the number of rows of every table, without the counters of rejected requests."""
     with closing(sqlite3.connect(service.storage_url.removeprefix("sqlite:///"))) as database:
-        names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        counts = {name: database.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in names}
+        names = [
+            name
+            for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        ]
+        counts = {
+            name: database.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in names
+        }
         for name in ("counters", "counter_hours"):
-            counts[name] -= database.execute(f"SELECT count(*) FROM {name} WHERE name = 'rejected'").fetchone()[0]
+            counts[name] -= database.execute(
+                f"SELECT count(*) FROM {name} WHERE name = 'rejected'"
+            ).fetchone()[0]
         return counts
 
 

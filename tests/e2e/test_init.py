@@ -47,7 +47,10 @@ def test_the_service_comments_as_the_new_app_with_the_written_settings(
     service = Service(path, 0, tmp_path / "service.log", url, environ=variables).start()
     try:
         secret = variables["GITHUB_WEBHOOK_SECRET"]
-        assert service.deliver("issues", json.dumps(QUESTION.payload).encode(), secret=secret).status == 202
+        assert (
+            service.deliver("issues", json.dumps(QUESTION.payload).encode(), secret=secret).status
+            == 202
+        )
         service.until_idle()
     finally:
         service.stop()

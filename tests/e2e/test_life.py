@@ -53,11 +53,16 @@ def test_sigterm_finishes_running_steps_and_leaves_the_queue_even_with_an_open_r
     make_service: MakeService, sandbox: Sandbox
 ) -> None:
     service = make_service(limits="concurrency: 2, shutdown_s: 3").start()
-    sandbox.faults.add(Fault(effect="slow", stand_in="claude", path="/v1/messages", times=None, seconds=0.3))
+    sandbox.faults.add(
+        Fault(effect="slow", stand_in="claude", path="/v1/messages", times=None, seconds=0.3)
+    )
     with socket.create_connection(("127.0.0.1", service.port)) as unfinished:
-        unfinished.sendall(b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
         unfinished.sendall(
-            b"X-GitHub-Event: issues\r\nX-GitHub-Delivery: 1\r\nX-Hub-Signature-256: sha256=" + b"0" * 64
+            b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        )
+        unfinished.sendall(
+            b"X-GitHub-Event: issues\r\nX-GitHub-Delivery: 1\r\nX-Hub-Signature-256: sha256="
+            + b"0" * 64
         )
         unfinished.sendall(b"\r\nContent-Length: 9\r\n\r\n")
         deliver_issues(service, sandbox, range(301, 313))
@@ -71,8 +76,12 @@ def test_sigterm_finishes_running_steps_and_leaves_the_queue_even_with_an_open_r
     assert sum(request.writes for request in sandbox.requests.all("claude")) == 12
 
 
-def run(*arguments: str, environ: dict[str, str] | None = None, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    return run_command(arguments, environ={**os.environ, "COLUMNS": "120", **(environ or {})}, folder=cwd)
+def run(
+    *arguments: str, environ: dict[str, str] | None = None, cwd: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
+    return run_command(
+        arguments, environ={**os.environ, "COLUMNS": "120", **(environ or {})}, folder=cwd
+    )
 
 
 def test_a_busy_port_of_the_sandbox_names_the_option() -> None:
@@ -85,16 +94,24 @@ def test_a_busy_port_of_the_sandbox_names_the_option() -> None:
     )
 
 
-def test_all_problems_of_a_start_are_printed_together(make_service: MakeService, tmp_path: Path) -> None:
+def test_all_problems_of_a_start_are_printed_together(
+    make_service: MakeService, tmp_path: Path
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        service = make_service(storage_url="sqlite:////proc/nowhere/hls.db", prompts=str(tmp_path / "none"))
+        service = make_service(
+            storage_url="sqlite:////proc/nowhere/hls.db", prompts=str(tmp_path / "none")
+        )
         port = str(listener.getsockname()[1])
-        ended = run("serve", "--config", str(service.settings), "--host", "127.0.0.1", "--port", port)
+        ended = run(
+            "serve", "--config", str(service.settings), "--host", "127.0.0.1", "--port", port
+        )
     assert ended.returncode == 2
     said = ended.stderr
     assert f"--port (server.port): cannot listen on 127.0.0.1:{port}: " in said
     assert "(storage.url)" in said
-    assert f"{service.settings}:14 (prompts.directory): there is no folder {tmp_path}/none\n" in said
+    assert (
+        f"{service.settings}:14 (prompts.directory): there is no folder {tmp_path}/none\n" in said
+    )
     assert "Traceback" not in said
 
 
@@ -155,7 +172,10 @@ def test_up_with_a_settings_file_does_not_start_the_demo(tmp_path: Path) -> None
     shutil.copy("config/settings.example.yaml", tmp_path / "config" / "settings.yaml")
     ended = run("up", cwd=tmp_path)
     assert ended.returncode == 2
-    assert "config/settings.yaml:30: github.token: the variable GITHUB_TOKEN is not set" in ended.stderr
+    assert (
+        "config/settings.yaml:30: github.token: the variable GITHUB_TOKEN is not set"
+        in ended.stderr
+    )
 
 
 def test_a_prompt_file_adds_another_event_to_the_running_service(
@@ -164,7 +184,9 @@ def test_a_prompt_file_adds_another_event_to_the_running_service(
     """As in docs/prompts.md: no code and no restart."""
     prompts = Path(shutil.copytree(ROOT / "prompts", tmp_path / "prompts"))
     service = make_service(more="    comments: {post_to: {push: 401}}", prompts=str(prompts))
-    service.settings.write_text(service.settings.read_text().replace("issue_comment]", "issue_comment, push]"))
+    service.settings.write_text(
+        service.settings.read_text().replace("issue_comment]", "issue_comment, push]")
+    )
     service.start()
     deliver_issues(service, sandbox, range(401, 402))
     push = recorded.load("demo/push")
@@ -179,5 +201,7 @@ def test_a_prompt_file_adds_another_event_to_the_running_service(
     service.until_idle()
     conversation = sandbox.state.conversation(REPOSITORY, 401)
     assert conversation is not None
-    bodies = [comment.body for comment in conversation.comments]  # the one for the issue may come before or after it
+    bodies = [
+        comment.body for comment in conversation.comments
+    ]  # the one for the issue may come before or after it
     assert sum("*Automatic comment about [this push](" in body for body in bodies) == 1

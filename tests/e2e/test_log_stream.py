@@ -20,7 +20,10 @@ MAX_SILENT = 8  # events without the line, every 15 s; reached only if a test fa
 @contextmanager
 def opened(service: Service, query: str = "", **headers: str) -> Iterator[http.client.HTTPResponse]:
     with closing(http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)) as connection:
-        given = {"X-API-Key": KEY, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        given = {
+            "X-API-Key": KEY,
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        }
         connection.request("GET", f"/log/events{query}", headers=given)
         yield connection.getresponse()
 
@@ -39,7 +42,9 @@ def read_until(stream: http.client.HTTPResponse, message: str) -> str:
     raise AssertionError(f"there is no line {message!r}")
 
 
-def test_stream_shows_lines_as_they_are_written_and_continues_after_a_restart(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_stream_shows_lines_as_they_are_written_and_continues_after_a_restart(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
     with service_maker(sandbox, tmp_path) as make:
         service = make(port=free_port(), server=f"api_key: {KEY}").start()
         with opened(service, "?text=webhook+received") as stream:

@@ -60,24 +60,42 @@ def test_a_push_edits_the_pull_requests_comment_in_place(shared: Shared) -> None
     assert f"/blob/{after.head_sha}/" in after.comments[0].body
 
 
-def test_a_trial_of_an_unchanged_prompt_changes_neither_replies_nor_comments(shared: Shared) -> None:
-    for name in ("demo/feature", "demo/feature-push", "demo/lint-failed", "demo/tests-failed", "demo/review"):
+def test_a_trial_of_an_unchanged_prompt_changes_neither_replies_nor_comments(
+    shared: Shared,
+) -> None:
+    for name in (
+        "demo/feature",
+        "demo/feature-push",
+        "demo/lint-failed",
+        "demo/tests-failed",
+        "demo/review",
+    ):
         send(shared.service, shared.sandbox, name)
     approval = recorded.load("demo/review").payload
     approval["review"] |= {"state": "approved", "body": "Fine."}
-    second = {**approval["review"], "user": {"login": "second", "id": 4711}}  # whose part of the comment is empty
-    for number, review in enumerate((second, approval["review"])):  # the other one removes the last part
+    second = {
+        **approval["review"],
+        "user": {"login": "second", "id": 4711},
+    }  # whose part of the comment is empty
+    for number, review in enumerate(
+        (second, approval["review"])
+    ):  # the other one removes the last part
         given = {**approval, "review": {**review, "id": 4711 + number}}
         shared.sandbox.state.seed("pull_request_review", given)
         shared.service.deliver("pull_request_review", recorded.unique(json.dumps(given).encode()))
         shared.service.until_idle()
     settings = load_settings(shared.service.settings, {}, dotenv=None)
     config = DeliveryConfig(settings, RepositoryTable(settings), load_checked(settings))
-    with closing(Storage.open(shared.service.storage_url)) as store, connect_claude(settings.claude) as claude:
+    with (
+        closing(Storage.open(shared.service.storage_url)) as store,
+        connect_claude(settings.claude) as claude,
+    ):
         for prompt, number in (("workflows/analyze", 2), ("reviews/analyze", 3)):
             rows = list_deliveries(store, config.library, prompt, body_days=1)
             results = run_trials(store, plan_trials(store, config, prompt, rows), Sender(claude))
-            assert [(one.problem, one.reply_diff, one.comment_diff) for one in results] == [("", (), ())] * number
+            assert [(one.problem, one.reply_diff, one.comment_diff) for one in results] == [
+                ("", (), ())
+            ] * number
 
 
 def test_rule_19_secrets_are_in_no_log_response_or_row(shared: Shared) -> None:
@@ -103,7 +121,9 @@ def test_every_recorded_event_is_answered_without_errors_in_the_log(shared: Shar
     assert [line for line in lines if "exc_info" in line or "stack_trace" in line] == []
 
 
-def test_without_async_processing_the_response_has_the_outcome(make_service: MakeService, sandbox: Sandbox) -> None:
+def test_without_async_processing_the_response_has_the_outcome(
+    make_service: MakeService, sandbox: Sandbox
+) -> None:
     service = make_service(more="features: {async_processing: false}").start()
     payload = recorded.load("demo/bug")
     sandbox.state.seed(payload.event, payload.payload)

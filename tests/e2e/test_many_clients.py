@@ -55,7 +55,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 def connect(clients: ExitStack, service: Service, opening: bytes) -> socket.socket:
     """Open a connection that sends the beginning of a request, and then waits."""
-    client = clients.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=GITHUB_WAITS_S))
+    client = clients.enter_context(
+        socket.create_connection(("127.0.0.1", service.port), timeout=GITHUB_WAITS_S)
+    )
     with suppress(ConnectionError):  # a large body may be evicted before it is sent
         client.sendall(opening)
     return client
@@ -74,10 +76,16 @@ def assert_answered(service: Service, bodies: Iterator[bytes], times: int) -> No
         assert time.monotonic() - began < GITHUB_WAITS_S
 
 
-def test_rule_3_webhooks_are_answered_despite_500_slow_clients(service: Service, bodies: Iterator[bytes]) -> None:
+def test_rule_3_webhooks_are_answered_despite_500_slow_clients(
+    service: Service, bodies: Iterator[bytes]
+) -> None:
     """Each client that connects above the limit ends the one that was idle longest."""
     with ExitStack() as clients:
-        connected = [connect(clients, service, opening) for _ in range(167) for opening in (b"", HEADERS, BODY)]
+        connected = [
+            connect(clients, service, opening)
+            for _ in range(167)
+            for opening in (b"", HEADERS, BODY)
+        ]
         assert_answered(service, bodies, 10)
         with suppress(ConnectionError):
             assert connected[0].recv(1) == b""
@@ -86,7 +94,9 @@ def test_rule_3_webhooks_are_answered_despite_500_slow_clients(service: Service,
     assert "Traceback" not in service.log.read_text()
 
 
-def test_rule_3_slow_large_bodies_have_bounded_memory(service: Service, bodies: Iterator[bytes]) -> None:
+def test_rule_3_slow_large_bodies_have_bounded_memory(
+    service: Service, bodies: Iterator[bytes]
+) -> None:
     """Without a budget, 120 bodies of 1.8 MB take 270 MB; with it, 18 to 60 (up to 256 KB of each are still unread)."""
     before = peak_memory_bytes(service)
     with ExitStack() as clients:
@@ -98,5 +108,11 @@ def test_rule_3_slow_large_bodies_have_bounded_memory(service: Service, bodies: 
 
 def test_too_few_open_files_are_logged(service: Service) -> None:
     """The settings ask for 1,000 connections."""
-    warnings = [json.loads(line) for line in service.log.read_text().splitlines() if "fewer connections" in line]
-    assert [(line["level"], line["wanted"], line["connections"]) for line in warnings] == [("WARNING", 1000, 300)]
+    warnings = [
+        json.loads(line)
+        for line in service.log.read_text().splitlines()
+        if "fewer connections" in line
+    ]
+    assert [(line["level"], line["wanted"], line["connections"]) for line in warnings] == [
+        ("WARNING", 1000, 300)
+    ]

@@ -17,10 +17,15 @@ from tests.e2e.service import Service
 REPOSITORY = "Codertocat/Hello-World"
 OPENED = recorded.load("pull_request.opened")
 TAX = "def tax(price, rate):\n    return price * rate\n"
-FILES = {"tax.py": TAX, "shop.py": "from tax import tax\n\n\ndef total(price):\n    return price + tax(price)\n"}
+FILES = {
+    "tax.py": TAX,
+    "shop.py": "from tax import tax\n\n\ndef total(price):\n    return price + tax(price)\n",
+}
 PATCH = "@@ -1,2 +1,2 @@\n-def tax(price):\n-    return price\n+def tax(price, rate):\n+    return price * rate"
 NUMBER: int = OPENED.payload["pull_request"]["number"]
-CHANGED = [{"filename": "tax.py", "status": "modified", "additions": 2, "deletions": 2, "patch": PATCH}]
+CHANGED = [
+    {"filename": "tax.py", "status": "modified", "additions": 2, "deletions": 2, "patch": PATCH}
+]
 
 
 def review(service: Service, sandbox: Sandbox, head: str) -> tuple[str, str]:
@@ -48,7 +53,9 @@ def test_a_caller_that_the_patch_does_not_show_is_shown_and_named_in_the_check(
     assert context.startswith("1 call site in 1 file (about ")
 
 
-def command(service: Service, sandbox: Sandbox, payload: dict[str, Any], number: int, text: str) -> str:
+def command(
+    service: Service, sandbox: Sandbox, payload: dict[str, Any], number: int, text: str
+) -> str:
     """Deliver the comment `number` on the pull request; return our comment."""
     author = {"login": "mona", "id": 4711, "type": "User"}
     event = {
@@ -73,7 +80,12 @@ def test_cherry_pick_of_a_merged_pull_request_is_computed_in_the_mirror(
     base = sandbox.git.commit(REPOSITORY, {"tax.py": "a\nb\nc\nd\ne\n"})
     merge = sandbox.git.commit(REPOSITORY, {"tax.py": "a\nb\nc\nd\nE\n"}, parent=base)
     payload: dict[str, Any] = copy.deepcopy(dict(OPENED.payload))
-    payload["pull_request"] |= {"state": "closed", "merged": True, "merge_commit_sha": merge, "commits": 1}
+    payload["pull_request"] |= {
+        "state": "closed",
+        "merged": True,
+        "merge_commit_sha": merge,
+        "commits": 1,
+    }
     sandbox.state.seed("pull_request", payload)
     sandbox.state.set_permission(REPOSITORY, "mona", "write")
 
@@ -84,18 +96,34 @@ def test_cherry_pick_of_a_merged_pull_request_is_computed_in_the_mirror(
 
     assert pick(80, "A\nb\nc\nd\ne\n").startswith("This applies cleanly to `main`.\n")
     conflicting = pick(81, "a\nb\nc\nd\nf\n")
-    assert conflicting.startswith("This conflicts with `main`:\n\n- `tax.py`: no suggestion, Claude did not resolve")
+    assert conflicting.startswith(
+        "This conflicts with `main`:\n\n- `tax.py`: no suggestion, Claude did not resolve"
+    )
     assert f"\ngit cherry-pick -x {merge}\n" in conflicting
-    assert sum(request.path.endswith("/messages") for request in sandbox.requests.all("claude")) == 1
+    assert (
+        sum(request.path.endswith("/messages") for request in sandbox.requests.all("claude")) == 1
+    )
 
 
-def test_tests_of_the_mirror_are_chosen(make_service: MakeService, sandbox: Sandbox, tmp_path: Path) -> None:
-    service = make_service(mirror=f"directory: {tmp_path}/mirror", more="features: {test_oracle: true}").start()
+def test_tests_of_the_mirror_are_chosen(
+    make_service: MakeService, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    service = make_service(
+        mirror=f"directory: {tmp_path}/mirror", more="features: {test_oracle: true}"
+    ).start()
     payload: dict[str, Any] = copy.deepcopy(dict(OPENED.payload))
-    payload["pull_request"]["head"]["sha"] = sandbox.git.commit(REPOSITORY, {**FILES, "tests/test_tax.py": TAX})
+    payload["pull_request"]["head"]["sha"] = sandbox.git.commit(
+        REPOSITORY, {**FILES, "tests/test_tax.py": TAX}
+    )
     sandbox.state.seed("pull_request", payload, files=CHANGED)
     sandbox.state.set_permission(REPOSITORY, "mona", "write")
     text = command(service, sandbox, payload, 80, "/test-oracle")
-    (asked,) = [request.body for request in sandbox.requests.all("claude") if request.path.endswith("/messages")]
+    (asked,) = [
+        request.body
+        for request in sandbox.requests.all("claude")
+        if request.path.endswith("/messages")
+    ]
     assert "tests/test_tax.py</untrusted" in json.dumps(asked)
-    assert text.startswith("No test to run for this change was found.\n\n***")  # the sandbox's Claude names no path
+    assert text.startswith(
+        "No test to run for this change was found.\n\n***"
+    )  # the sandbox's Claude names no path

@@ -39,8 +39,12 @@ def test_the_list_has_the_files_that_process_one_issue(
     send(service, sandbox, "issues.opened")
     called: dict[str, list[str]] = {}
     waiting = Waiting(10)
-    while (not called or called != listed()) and waiting.more():  # the last function returns after the last commit
+    while (
+        not called or called != listed()
+    ) and waiting.more():  # the last function returns after the last commit
         service.process.send_signal(signal.SIGUSR2)
         called = json.loads(record.read_text()) if record.exists() else {}
-    lines = "\n".join(f"{step}:\n" + "\n".join(f"  {file}" for file in files) for step, files in called.items())
+    lines = "\n".join(
+        f"{step}:\n" + "\n".join(f"  {file}" for file in files) for step, files in called.items()
+    )
     assert called == listed(), f"one_issue.txt should be:\n{lines}"

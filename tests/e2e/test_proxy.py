@@ -41,7 +41,9 @@ def test_an_issue_is_processed_through_a_proxy_with_a_private_certificate_author
         sandbox.state.seed("issues", event.payload)
         assert service.deliver("issues", event.body).status == 202
         service.until_idle()
-        wait_until(lambda: service.get("/health").body["components"]["claude"]["state"] != "unknown")
+        wait_until(
+            lambda: service.get("/health").body["components"]["claude"]["state"] != "unknown"
+        )
         health = service.get("/health").body
         assert service.stop() == 0
     conversation = sandbox.state.conversation("Codertocat/Hello-World", 11)
@@ -53,13 +55,19 @@ def test_an_issue_is_processed_through_a_proxy_with_a_private_certificate_author
     assert PASSWORD not in service.log.read_text()
 
 
-def test_an_unsupported_proxy_in_dotenv_stops_the_start(make_service: MakeService, tmp_path: Path) -> None:
+def test_an_unsupported_proxy_in_dotenv_stops_the_start(
+    make_service: MakeService, tmp_path: Path
+) -> None:
     service = make_service(prompts=str(ROOT / "prompts"))
     (tmp_path / ".env").write_text(f"HTTPS_PROXY=socks5://hls:{PASSWORD}@proxy.example:1080\n")
     said = service.settings.read_text().replace("http://127.0.0.1", "https://127.0.0.1.nip.example")
     service.settings.write_text(said)
-    environ = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    refused = run_command(["serve", "--config", str(service.settings)], environ=environ, folder=tmp_path)
+    environ = {
+        name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
+    }
+    refused = run_command(
+        ["serve", "--config", str(service.settings)], environ=environ, folder=tmp_path
+    )
     assert (refused.returncode, refused.stderr) == (
         2,
         "the variable HTTPS_PROXY must be the URL of an http:// proxy, such as http://proxy.example:3128\n",

@@ -25,14 +25,26 @@ def start(make_service: MakeService, sandbox: Sandbox, more: str = "") -> Servic
     """Start a service that gets the stand-in's webhooks about the pull request of `PULL`."""
     running = make_service(more=more).start()
     sandbox.state.seed(PULL.event, PULL.payload)
-    hook = {"owner": REPOSITORY, "url": f"http://127.0.0.1:{running.port}/webhook", "secret": SECRET}
+    hook = {
+        "owner": REPOSITORY,
+        "url": f"http://127.0.0.1:{running.port}/webhook",
+        "secret": SECRET,
+    }
     assert ask(sandbox.page_url, "POST", "/_sandbox/hooks", hook).status == 201
     return running
 
 
-def comment(sandbox: Sandbox, service: Service, body: str, *, by: str = "mona", permission: str = "write") -> None:
+def comment(
+    sandbox: Sandbox, service: Service, body: str, *, by: str = "mona", permission: str = "write"
+) -> None:
     """Comment as a person, and wait until HLS has processed the webhook and what follows from it."""
-    sent = {"repository": REPOSITORY, "number": NUMBER, "author": by, "body": body, "permission": permission}
+    sent = {
+        "repository": REPOSITORY,
+        "number": NUMBER,
+        "author": by,
+        "body": body,
+        "permission": permission,
+    }
     (attempt,) = ask(sandbox.page_url, "POST", "/_sandbox/comments", sent).document
     assert attempt["status_code"] in (200, 202)
     service.until_idle()
@@ -47,7 +59,12 @@ def pull_request(sandbox: Sandbox) -> Conversation:
 def reactions(sandbox: Sandbox) -> list[tuple[str, str]]:
     """The commands and HLS's reactions to them."""
     pull = pull_request(sandbox)
-    return [(one.body, made.content) for one in pull.comments for made in pull.reactions if made.comment == one.id]
+    return [
+        (one.body, made.content)
+        for one in pull.comments
+        for made in pull.reactions
+        if made.comment == one.id
+    ]
 
 
 def reactions_in_threads(sandbox: Sandbox) -> list[tuple[int, str]]:
@@ -61,7 +78,9 @@ def calls(sandbox: Sandbox) -> int:
     return sum(request.path.endswith("/messages") for request in sandbox.requests.all("claude"))
 
 
-def payload(body: str, *, login: str = "mona", kind: str = "User", action: str = "created") -> dict[str, Any]:
+def payload(
+    body: str, *, login: str = "mona", kind: str = "User", action: str = "created"
+) -> dict[str, Any]:
     """The payload of a comment, whose `author_association` claims more than the permission."""
     author = {"login": login, "id": 4711, "type": kind}
     found = PULL.payload["pull_request"]
@@ -69,7 +88,12 @@ def payload(body: str, *, login: str = "mona", kind: str = "User", action: str =
         "action": action,
         "repository": PULL.payload["repository"],
         "sender": author,
-        "issue": {"number": NUMBER, "title": found["title"], "user": found["user"], "pull_request": {"url": "x"}},
+        "issue": {
+            "number": NUMBER,
+            "title": found["title"],
+            "user": found["user"],
+            "pull_request": {"url": "x"},
+        },
         "comment": {"id": 80, "body": body, "user": author, "author_association": "OWNER"},
         "changes": {"body": {"from": "/review"}} if action == "edited" else {},
     }
@@ -104,7 +128,9 @@ def test_red_team_nothing_is_written_or_asked_for_what_is_no_command_of_a_mainta
     ]
     sandbox.requests.clear()
     for number, attack in enumerate(attacks):
-        answer = service.deliver("issue_comment", json.dumps(attack).encode(), guid=f"attack-{number}")
+        answer = service.deliver(
+            "issue_comment", json.dumps(attack).encode(), guid=f"attack-{number}"
+        )
         assert answer.status in (200, 202)
     service.until_idle()
     assert [request.path for request in sandbox.requests.all() if request.writes] == []
@@ -126,7 +152,9 @@ class ReviewedPull:
     def check(self) -> str:
         """Return the state of the check. Asserts that nothing after the review asked Claude."""
         assert calls(self.sandbox) == self.asked
-        statuses = self.sandbox.state.world.statuses_on(REPOSITORY, pull_request(self.sandbox).head_sha)
+        statuses = self.sandbox.state.world.statuses_on(
+            REPOSITORY, pull_request(self.sandbox).head_sha
+        )
         return str(statuses[-1]["state"])
 
     def reply(self, body: str, *, by: str = "mona") -> str:
@@ -154,7 +182,11 @@ def reviewed(make_service: MakeService, sandbox: Sandbox) -> ReviewedPull:
     one_file = {**PULL.payload["pull_request"], "changed_files": 1}
     sandbox.state.seed(PULL.event, {**PULL.payload, "pull_request": one_file}, files=files)
     comment(sandbox, running, "/review")
-    found = [one for _, one in pull_request(sandbox).review_comments() if "(finding 1, high, security" in one["body"]]
+    found = [
+        one
+        for _, one in pull_request(sandbox).review_comments()
+        if "(finding 1, high, security" in one["body"]
+    ]
     return ReviewedPull(running, sandbox, calls(sandbox), found[0]["id"])
 
 
@@ -162,10 +194,15 @@ def test_reply_that_is_not_understood_gets_one_hint(reviewed: ReviewedPull) -> N
     for reply in ("Hm, which input?", "And which version?"):
         assert reviewed.reply(reply) == "failure"
     bodies = [one["body"] for _, one in pull_request(reviewed.sandbox).review_comments()]
-    assert sum("HLS did not understand this as a dismissal, so finding 1" in one for one in bodies) == 1
+    assert (
+        sum("HLS did not understand this as a dismissal, so finding 1" in one for one in bodies)
+        == 1
+    )
 
 
-def test_dismissal_of_a_person_with_write_permission_changes_the_check_at_once(reviewed: ReviewedPull) -> None:
+def test_dismissal_of_a_person_with_write_permission_changes_the_check_at_once(
+    reviewed: ReviewedPull,
+) -> None:
     assert reviewed.check() == "failure"
     assert reviewed.reply("Not an issue, the caller checks it.", by="stranger") == "failure"
     assert reviewed.reply("Not an issue, the caller checks it.") == "success"

@@ -33,7 +33,9 @@ class ComparingClaude:
         self.tasks.append(asked.user)
         if f"Issue {OLDER}: " not in asked.user:
             return REPLY
-        return REPLY | {"same_as": {"number": OLDER, "quote": QUOTE, "quote_there": self.quote_there}}
+        return REPLY | {
+            "same_as": {"number": OLDER, "quote": QUOTE, "quote_there": self.quote_there}
+        }
 
 
 @pytest.fixture
@@ -53,11 +55,20 @@ def service(make_service: MakeService) -> Service:
     return make_service(more="similar: {enabled: true}").start()
 
 
-def open_issue(service: Service, sandbox: Sandbox, number: int, title: str, body: str) -> Conversation:
+def open_issue(
+    service: Service, sandbox: Sandbox, number: int, title: str, body: str
+) -> Conversation:
     """Open an issue, and return it as it is after HLS has processed it."""
     payload: dict[str, Any] = dict(recorded.load("demo/bug").payload)
     url = f"https://github.com/{REPOSITORY}/issues/{number}"
-    changes = {"id": number, "number": number, "title": title, "body": body, "html_url": url, "labels": []}
+    changes = {
+        "id": number,
+        "number": number,
+        "title": title,
+        "body": body,
+        "html_url": url,
+        "labels": [],
+    }
     payload["issue"] = {**payload["issue"], **changes}
     sandbox.state.seed("issues", payload)
     service.deliver("issues", json.dumps(payload).encode())
@@ -79,7 +90,9 @@ def test_comment_names_the_older_issue_and_nothing_else_happens(
     assert older.comments == ()
     (comment,) = new.comments
     link = f"[#{OLDER}]({sandbox.page_url}{REPOSITORY}/issues/{OLDER})"
-    assert comment.body.startswith(f"This may be about the same as {link}: Lost cart\n\n> `{QUOTE_THERE}`\n")
+    assert comment.body.startswith(
+        f"This may be about the same as {link}: Lost cart\n\n> `{QUOTE_THERE}`\n"
+    )
     assert set(new.labels) == set(older.labels) == {"bug", "priority-high", "difficulty-easy"}
     assert new.state == "open"
     assert find(sandbox, OLDER) == older

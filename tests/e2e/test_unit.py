@@ -52,7 +52,9 @@ def test_unit_restarts_the_service_except_after_a_settings_error_and_restricts_i
     assert float(said["TimeoutStopSec"][0]) >= Limits().shutdown_s + _CLOSE_TIMEOUT_S + 10
 
 
-def test_the_command_of_the_unit_serves_and_stops_at_sigterm(make_service: MakeService, tmp_path: Path) -> None:
+def test_the_command_of_the_unit_serves_and_stops_at_sigterm(
+    make_service: MakeService, tmp_path: Path
+) -> None:
     (said,) = unit()["ExecStart"]
     command, *arguments = shlex.split(said)
     assert [command, arguments[-1]] == [f"{CHECKOUT}/.venv/bin/hls", SETTINGS]
@@ -69,21 +71,34 @@ def test_the_command_of_the_unit_serves_and_stops_at_sigterm(make_service: MakeS
 
 def test_the_cron_line_makes_a_backup_with_the_variables_of_the_service(tmp_path: Path) -> None:
     """Run the line with other paths and without its user, with the few variables that cron sets."""
-    line = next(line for line in RUNNING.read_text().splitlines() if line.startswith("15 3 * * * root "))
+    line = next(
+        line for line in RUNNING.read_text().splitlines() if line.startswith("15 3 * * * root ")
+    )
     lib, etc = tmp_path / "lib", tmp_path / "etc"
     for folder in (lib / "backups", etc):
         folder.mkdir(parents=True)
-    (etc / "environment").write_text("GITHUB_TOKEN=t\nGITHUB_WEBHOOK_SECRET=0123456789abcdef\nANTHROPIC_API_KEY=k\n")
+    (etc / "environment").write_text(
+        "GITHUB_TOKEN=t\nGITHUB_WEBHOOK_SECRET=0123456789abcdef\nANTHROPIC_API_KEY=k\n"
+    )
     url = f"sqlite:///{lib}/hls.db"
     Storage.open(url).close()
     own = (ROOT / "config" / "settings.example.yaml").read_text()
     preset = '# url: "sqlite:///data/hls.db"'
     assert preset in own
     (etc / "settings.yaml").write_text(own.replace(preset, f'url: "{url}"'))
-    command = line.removeprefix("15 3 * * * root ").replace("\\%", "%").replace("runuser -u hls -- ", "")
-    for there, here in ((CHECKOUT, ROOT), ("/etc/hls", etc), ("/var/lib/hls", lib), (".venv/bin/hls", HLS)):
+    command = (
+        line.removeprefix("15 3 * * * root ").replace("\\%", "%").replace("runuser -u hls -- ", "")
+    )
+    for there, here in (
+        (CHECKOUT, ROOT),
+        ("/etc/hls", etc),
+        ("/var/lib/hls", lib),
+        (".venv/bin/hls", HLS),
+    ):
         assert there in command
         command = command.replace(there, str(here))
-    ended = subprocess.run(["/bin/sh", "-c", command], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
+    ended = subprocess.run(
+        ["/bin/sh", "-c", command], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True
+    )
     assert (ended.returncode, ended.stderr) == (0, "")
     assert len(list((lib / "backups").glob("hls-20*.db"))) == 1

@@ -18,7 +18,9 @@ AUTHOR = ("-c", "user.name=Mona", "-c", "user.email=mona@example.com")
 
 
 def git(folder: Path, *arguments: str, check: bool = True) -> str:
-    done = subprocess.run(["git", *AUTHOR, *arguments], cwd=folder, check=check, capture_output=True, text=True)
+    done = subprocess.run(
+        ["git", *AUTHOR, *arguments], cwd=folder, check=check, capture_output=True, text=True
+    )
     return done.stdout
 
 
@@ -31,11 +33,15 @@ def run_with_make(service: Service, checkout: Path) -> None:
     """Start the service with `make run`, which uses the virtual environment of the tests."""
     command = ["make", "--no-print-directory", "--assume-old=.venv/ready", "run"]
     environ = {
-        name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MAKEFLAGS", "MAKELEVEL")
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("PYTHONPATH", "MAKEFLAGS", "MAKELEVEL")
     }
     service.begin_log()
     with service.log.open("ab") as log:
-        service.process = subprocess.Popen(command, cwd=checkout, stdout=log, stderr=log, env=environ)
+        service.process = subprocess.Popen(
+            command, cwd=checkout, stdout=log, stderr=log, env=environ
+        )
     service.until_up()
 
 
@@ -53,7 +59,9 @@ def service(published: Path, sandbox: Sandbox, tmp_path: Path) -> Iterator[Servi
     """The service of a user's clone, with the user's own settings. It is not started."""
     checkout = tmp_path / "hls"
     git(tmp_path, "clone", "--quiet", "--branch", "main", str(published), str(checkout))
-    (checkout / ".git" / "info" / "exclude").write_text(".venv\n")  # here a symbolic link, and otherwise ignored
+    (checkout / ".git" / "info" / "exclude").write_text(
+        ".venv\n"
+    )  # here a symbolic link, and otherwise ignored
     (checkout / ".venv").symlink_to(ROOT / ".venv")
     storage_url = f"sqlite:///{checkout}/data/hls.db"
     settings = checkout / "config" / "settings.yaml"
@@ -75,7 +83,11 @@ def test_pull_and_run_upgrade_a_checkout_from_the_commit_before(
     git(published, "reset", "--quiet", "--hard", git(ROOT, "rev-parse", "HEAD").strip())
     for changed in ("config/settings.example.yaml", "prompts/issues/analyze.j2"):
         with (published / changed).open("a") as file:
-            file.write("\n{# of the new version #}\n" if changed.endswith(".j2") else "\n# of the new version\n")
+            file.write(
+                "\n{# of the new version #}\n"
+                if changed.endswith(".j2")
+                else "\n# of the new version\n"
+            )
     git(published, "commit", "--quiet", "--all", "--message", "The new version")
     git(checkout, "pull", "--quiet")
     assert git(checkout, "rev-parse", "HEAD") == git(published, "rev-parse", "HEAD")

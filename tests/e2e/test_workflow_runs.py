@@ -108,14 +108,18 @@ def make_job(
 
 
 NOT_PAID = (
-    "The job was not started because recent account payments have failed or your spending limit needs to be increased."
+    "The job was not started because recent account payments have failed "
+    "or your spending limit needs to be increased."
 )
 DEPRECATED = (
-    "This request has been automatically failed because it uses a deprecated version of `actions/upload-artifact: v3`."
+    "This request has been automatically failed because it uses a deprecated version "
+    "of `actions/upload-artifact: v3`."
 )
 
 
-def test_failed_job_without_a_log_is_explained_by_its_annotation_with_one_more_request(runs: Runs) -> None:
+def test_failed_job_without_a_log_is_explained_by_its_annotation_with_one_more_request(
+    runs: Runs,
+) -> None:
     sent = runs.end([make_job(1, "build", annotations=[NOT_PAID])])
     assert [one for one in sent if "/actions/jobs/" in one or "/annotations" in one] == [
         f"GET {REPOSITORY}/actions/jobs/1/logs",
@@ -137,11 +141,14 @@ def stamped(*lines: str) -> str:
 
 CANCELLED = "##[error]The operation was canceled."
 TIMED_OUT = (
-    "##[error]The job running on runner GitHub Actions 12 has exceeded the maximum execution time of 30 minutes."
+    "##[error]The job running on runner GitHub Actions 12 has exceeded "
+    "the maximum execution time of 30 minutes."
 )
 
 
-def test_run_that_ran_out_of_time_is_explained_although_github_concludes_it_as_cancelled(runs: Runs) -> None:
+def test_run_that_ran_out_of_time_is_explained_although_github_concludes_it_as_cancelled(
+    runs: Runs,
+) -> None:
     log = stamped("##[group]Run npm test", "##[endgroup]", "still waiting", TIMED_OUT, CANCELLED)
     runs.end([make_job(1, "test", conclusion="cancelled", log=log)], conclusion="cancelled")
     assert "has exceeded the maximum execution time of 30 minutes" in runs.comment
@@ -167,8 +174,15 @@ def test_cancelled_run_of_an_older_commit_stays_silent_after_one_request(runs: R
     assert (runs.comment, runs.asked) == ("", [])
 
 
-def test_error_of_twelve_shards_is_asked_about_once_and_beside_that_of_another_job(runs: Runs) -> None:
-    broken = stamped("##[group]Run make", "##[endgroup]", "E   DatabaseError: no connection", "##[error]It failed.")
+def test_error_of_twelve_shards_is_asked_about_once_and_beside_that_of_another_job(
+    runs: Runs,
+) -> None:
+    broken = stamped(
+        "##[group]Run make",
+        "##[endgroup]",
+        "E   DatabaseError: no connection",
+        "##[error]It failed.",
+    )
     other = stamped("##[group]Run make", "##[endgroup]", "a.c:3:1: error: unknown type name 'x'")
     shards = [make_job(number, f"test ({number})", log=broken) for number in range(1, 13)]
     runs.end([*shards, make_job(50, "lint", log=other)])
@@ -182,12 +196,19 @@ def test_error_of_twelve_shards_is_asked_about_once_and_beside_that_of_another_j
 def test_runs_of_push_and_pull_request_that_end_at_once_are_asked_about_once(runs: Runs) -> None:
     slow = Fault(effect="slow", stand_in="claude", path="/v1/messages", times=None, seconds=1.0)
     runs.sandbox.faults.add(slow)
-    log = stamped("##[group]Run make", "##[endgroup]", "E   assert 3 == 4", "FAILED tests/test_area.py::test_area")
+    log = stamped(
+        "##[group]Run make",
+        "##[endgroup]",
+        "E   assert 3 == 4",
+        "FAILED tests/test_area.py::test_area",
+    )
     runs.send([make_job(1, "test", log=log)], id=RUN, run_number=412, event="push")
     runs.send([make_job(2, "test", log=log)], id=RUN + 1, run_number=411, event="pull_request")
     runs.service.until_idle()
     assert len(runs.asked) == 1
-    first, second = sorted(runs.comment.split("<!-- hls:section ")[1:], key=lambda one: "also in run" in one)
+    first, second = sorted(
+        runs.comment.split("<!-- hls:section ")[1:], key=lambda one: "also in run" in one
+    )
     assert "It ends with an error: `assert 3 == 4`." in first
     assert "Failed also in run 41" in second
     assert ": `E assert 3 == 4`" in second

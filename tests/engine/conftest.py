@@ -18,9 +18,13 @@ def make_world() -> Iterator[MakeWorld]:
     """Function that makes a world in which Claude returns these replies in order."""
     with ExitStack() as stack:
 
-        def make(*replies: object, given: Settings | None = None, is_clock_fixed: bool = False) -> World:
+        def make(
+            *replies: object, given: Settings | None = None, is_clock_fixed: bool = False
+        ) -> World:
             claude = FakeClaude(list(replies) or [BUG])  # type: ignore[arg-type]
-            return stack.enter_context(open_world(replies=claude, given=given, is_clock_fixed=is_clock_fixed))
+            return stack.enter_context(
+                open_world(replies=claude, given=given, is_clock_fixed=is_clock_fixed)
+            )
 
         yield make
 

@@ -76,7 +76,9 @@ ISSUE = Issue(
 
 CLAUDE_DOWN = DependencyDown("Claude answered 529", dependency="claude", remedy="wait")
 GITHUB_DOWN = DependencyDown("GitHub answered 502", dependency="github", remedy="wait")
-INVALID = UnusableReply("", "invalid", "kind: 'bugg' is not one of ...", '{"kind": "bugg"}', Usage("claude-haiku-5-5"))
+INVALID = UnusableReply(
+    "", "invalid", "kind: 'bugg' is not one of ...", '{"kind": "bugg"}', Usage("claude-haiku-5-5")
+)
 
 
 def _do_nothing(what: str) -> None:
@@ -90,47 +92,83 @@ class FakeGithub:
     account: Account = HLS
     issues: dict[int, Issue] = field(default_factory=lambda: {1: ISSUE})
     pull_requests: dict[int, PullRequest] = field(default_factory=dict)
-    documents: dict[int, Mapping[str, object]] = field(default_factory=dict)  # pull requests as GitHub sends them
-    reactions: list[tuple[int, str]] = field(default_factory=list)  # by the bot: id of the comment, content
+    documents: dict[int, Mapping[str, object]] = field(
+        default_factory=dict
+    )  # pull requests as GitHub sends them
+    reactions: list[tuple[int, str]] = field(
+        default_factory=list
+    )  # by the bot: id of the comment, content
     reacted_in: list[str] = field(default_factory=list)
     inline_bodies: dict[str, str] = field(default_factory=dict)  # of the comments on lines, by key
     changed: dict[int, tuple[ChangedFile, ...]] = field(default_factory=dict)
     reviews_of: dict[int, tuple[Review, ...]] = field(default_factory=dict)
-    review_threads_of: dict[int, tuple[ReviewThread, ...]] = field(default_factory=dict)  # by pull request
+    review_threads_of: dict[int, tuple[ReviewThread, ...]] = field(
+        default_factory=dict
+    )  # by pull request
     thread_comments_of: dict[int, tuple[Comment, ...]] = field(default_factory=dict)  # by thread
-    review_comments_of: dict[int, tuple[ReviewComment, ...]] = field(default_factory=dict)  # by review
-    annotations_of: dict[int, tuple[CheckAnnotation, ...]] = field(default_factory=dict)  # by check run
-    merge_state: MergeState | HlsError = field(default_factory=lambda: MergeState(False, (), "", False, False))
-    contexts: dict[str, ReviewContext | HlsError] = field(default_factory=dict)  # by base branch; an error is raised
+    review_comments_of: dict[int, tuple[ReviewComment, ...]] = field(
+        default_factory=dict
+    )  # by review
+    annotations_of: dict[int, tuple[CheckAnnotation, ...]] = field(
+        default_factory=dict
+    )  # by check run
+    merge_state: MergeState | HlsError = field(
+        default_factory=lambda: MergeState(False, (), "", False, False)
+    )
+    contexts: dict[str, ReviewContext | HlsError] = field(
+        default_factory=dict
+    )  # by base branch; an error is raised
     head_files: dict[str, str] = field(default_factory=dict)  # text by "commit:path"
-    blobs: dict[str, Blob] = field(default_factory=dict)  # by "refs/heads/branch:path" or "commit:path"
+    blobs: dict[str, Blob] = field(
+        default_factory=dict
+    )  # by "refs/heads/branch:path" or "commit:path"
     heads: dict[str, str] = field(default_factory=dict)  # commits by branch
     no_mirror: str = ""  # why no words are found
     parents_of: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by commit
-    picks: dict[tuple[str, str, str], Pick] = field(default_factory=dict)  # by commit, base and the branch's commit
-    permissions: dict[str, RepositoryPermission] = field(default_factory=dict)  # by login; "read" for others
+    picks: dict[tuple[str, str, str], Pick] = field(
+        default_factory=dict
+    )  # by commit, base and the branch's commit
+    permissions: dict[str, RepositoryPermission] = field(
+        default_factory=dict
+    )  # by login; "read" for others
     comments_of: dict[int, tuple[Comment, ...]] = field(default_factory=dict)  # by others
     jobs_of: dict[int, tuple[WorkflowJob, ...]] = field(default_factory=dict)  # by attempt
     logs: dict[int, str] = field(default_factory=dict)  # by job; a missing log has expired
-    pulls_from: dict[str, tuple[PullRequest, ...]] = field(default_factory=dict)  # by "owner:branch"
+    pulls_from: dict[str, tuple[PullRequest, ...]] = field(
+        default_factory=dict
+    )  # by "owner:branch"
     released: tuple[Release, ...] = ()
     comparison: Comparison | None = None
-    comparisons: dict[str, Comparison] = field(default_factory=dict)  # by head; `comparison` for others
+    comparisons: dict[str, Comparison] = field(
+        default_factory=dict
+    )  # by head; `comparison` for others
     files_at: dict[str, FileAtRef] = field(default_factory=dict)  # by "branch:path"
     labels: dict[int, tuple[str, ...]] = field(default_factory=dict)
     repository_labels: tuple[RepositoryLabel, ...] = ()
     types: dict[int, str] = field(default_factory=dict)
     open_pull_requests: tuple[OpenPullRequest, ...] = ()
-    authors: dict[str, tuple[Account, ...]] = field(default_factory=dict)  # by "commit:path", newest first
+    authors: dict[str, tuple[Account, ...]] = field(
+        default_factory=dict
+    )  # by "commit:path", newest first
     requested_reviewers: dict[int, tuple[str, ...]] = field(default_factory=dict)  # by the bot
     comments: dict[int, str] = field(default_factory=dict)  # by the bot
-    inline_comments: dict[str, int] = field(default_factory=dict)  # ids of the bot's, by `InlineComment.key`
-    replies: dict[tuple[int, str], str] = field(default_factory=dict)  # by comment and `EnsureReply.key`
+    inline_comments: dict[str, int] = field(
+        default_factory=dict
+    )  # ids of the bot's, by `InlineComment.key`
+    replies: dict[tuple[int, str], str] = field(
+        default_factory=dict
+    )  # by comment and `EnsureReply.key`
     failing: list[HlsError] = field(default_factory=list)
     failing_writes: list[HlsError] = field(default_factory=list)
-    lost_responses: list[BaseException] = field(default_factory=list)  # raised after a comment was written
-    checks_on: dict[str, dict[str, str]] = field(default_factory=dict)  # by commit and external id: the state
-    title_checks_on: dict[str, dict[str, str]] = field(default_factory=dict)  # the same of the checks "HLS title"
+    lost_responses: list[BaseException] = field(
+        default_factory=list
+    )  # raised after a comment was written
+    checks_on: dict[str, dict[str, str]] = field(
+        default_factory=dict
+    )  # by commit and external id: the state
+    title_checks_on: dict[str, dict[str, str]] = field(
+        default_factory=dict
+    )  # the same of the checks "HLS title"
     check_actions: list[EnsureCheck] = field(default_factory=list)
     failing_checks: list[HlsError] = field(default_factory=list)
     lost_check_responses: list[BaseException] = field(default_factory=list)
@@ -188,7 +226,9 @@ class FakeGithub:
         made.states_on = self.checks_on if name == "HLS review" else self.title_checks_on
         return made
 
-    def make_writer(self, history: ConversationHistory, before_write: Callable[[], None], dry_run: bool) -> FakeWriter:
+    def make_writer(
+        self, history: ConversationHistory, before_write: Callable[[], None], dry_run: bool
+    ) -> FakeWriter:
         return FakeWriter(self, history, before_write, dry_run)
 
     def make_checks(self, before_write: Callable[[], None]) -> FakeChecks:
@@ -211,17 +251,25 @@ class FakeRepositoryFiles:
     def list_files(self, extensions: Collection[str]) -> Mapping[str, str]:
         self.github._call(f"list_files {self.sha}")
         names = (name.partition(":")[::2] for name in self.github.head_files)
-        found = (path for sha, path in names if sha == self.sha and path.endswith(tuple(extensions)))
+        found = (
+            path for sha, path in names if sha == self.sha and path.endswith(tuple(extensions))
+        )
         return {path: f"{hash(self.github.head_files[f'{self.sha}:{path}']):x}" for path in found}
 
     def texts(self, paths: Collection[str]) -> Mapping[str, str]:
         self.github._call(f"head_files {' '.join(paths)}")
         found = {path: self.github.head_files.get(f"{self.sha}:{path}") for path in paths}
-        return {path: clean_and_redact(CodeText(text)) for path, text in found.items() if text is not None}
+        return {
+            path: clean_and_redact(CodeText(text))
+            for path, text in found.items()
+            if text is not None
+        }
 
     def blobs(self, ids: Sequence[str], contents: Sequence[str]) -> Mapping[str, Blob]:
         self.github._call(f"blobs {len(ids)} {len(contents)}")
-        return {name: self.github.blobs[name] for name in (*ids, *contents) if name in self.github.blobs}
+        return {
+            name: self.github.blobs[name] for name in (*ids, *contents) if name in self.github.blobs
+        }
 
     @property
     def no_mirror(self) -> str:
@@ -235,8 +283,14 @@ class FakeRepositoryFiles:
         self.github._call(f"cherry_pick {self.sha}")
         return self.github.picks.get((self.sha, base, onto))
 
-    def find_words(self, words: Collection[str], paths: Collection[str] | None = None) -> Sequence[Hit]:
-        files = {name.partition(":")[2]: name for name in self.github.head_files if name.startswith(f"{self.sha}:")}
+    def find_words(
+        self, words: Collection[str], paths: Collection[str] | None = None
+    ) -> Sequence[Hit]:
+        files = {
+            name.partition(":")[2]: name
+            for name in self.github.head_files
+            if name.startswith(f"{self.sha}:")
+        }
         return [
             Hit(path, number, word)
             for path, name in files.items()
@@ -279,7 +333,9 @@ class FakeReader:
         self.github._call(f"files {number}")
         pull_request = self.github.pull_requests.get(number)
         head = pull_request.head_sha if pull_request is not None else None
-        return tuple(replace(file, commit=file.commit or head) for file in self.github.changed[number])
+        return tuple(
+            replace(file, commit=file.commit or head) for file in self.github.changed[number]
+        )
 
     def reviews(self, number: int) -> tuple[Review, ...]:
         self.github._call(f"reviews {number}")
@@ -303,7 +359,9 @@ class FakeReader:
             raise self.github.merge_state
         return self.github.merge_state
 
-    def review_context(self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool) -> ReviewContext:
+    def review_context(
+        self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool
+    ) -> ReviewContext:
         self.github._call(f"review_context {number} {base_ref}")
         found = self.github.contexts.get(base_ref, ReviewContext())
         if isinstance(found, HlsError):
@@ -396,7 +454,9 @@ class FakeWriter:
         self.github.requested_reviewers[number] = action.logins
         return Outcome("reviewers", "changed", f"requested reviews from {names}")
 
-    def ensure_comment(self, number: int, action: EnsureComment, *, may_exist: bool = True) -> Outcome:
+    def ensure_comment(
+        self, number: int, action: EnsureComment, *, may_exist: bool = True
+    ) -> Outcome:
         self.github.may_exist.append(may_exist)
         if self.dry_run:
             return Outcome("comment", "dry_run", "would comment", body=action.body)
@@ -408,26 +468,41 @@ class FakeWriter:
         self._lose_response()
         self.history.store_comment(action.family, StoredComment(number, "digest", action.state))
         return Outcome(
-            "comment", "edited" if edits else "created", COMMENT_EDITED if edits else COMMENT_CREATED, body=action.body
+            "comment",
+            "edited" if edits else "created",
+            COMMENT_EDITED if edits else COMMENT_CREATED,
+            body=action.body,
         )
 
-    def ensure_review(self, number: int, action: EnsureReview, *, is_retry: bool = False) -> Outcome:
+    def ensure_review(
+        self, number: int, action: EnsureReview, *, is_retry: bool = False
+    ) -> Outcome:
         """Post all comments, or on a retry the missing ones. A comment that is posted twice gets a second id."""
         posted = self.github.inline_comments
-        missing = [comment.key for comment in action.comments if not (is_retry and comment.key in posted)]
+        missing = [
+            comment.key for comment in action.comments if not (is_retry and comment.key in posted)
+        ]
         if self.dry_run:
-            return Outcome("review", "dry_run", f"would have posted {len(missing)} comments on lines")
+            return Outcome(
+                "review", "dry_run", f"would have posted {len(missing)} comments on lines"
+            )
         if missing:
             self._write("review")
-            self.github.inline_bodies.update({comment.key: comment.body for comment in action.comments})
-            posted.update({key: 900 + len(posted) + position for position, key in enumerate(missing)})
+            self.github.inline_bodies.update(
+                {comment.key: comment.body for comment in action.comments}
+            )
+            posted.update(
+                {key: 900 + len(posted) + position for position, key in enumerate(missing)}
+            )
             self._lose_response()
         ids = {comment.key: posted[comment.key] for comment in action.comments}
         return Outcome("review", "created", f"posted {len(ids)} comments on lines", comment_ids=ids)
 
     def ensure_reply(self, number: int, action: EnsureReply, *, is_retry: bool = False) -> Outcome:
         if self.dry_run:
-            return Outcome("reply", "dry_run", "would have replied in a review thread", body=action.body)
+            return Outcome(
+                "reply", "dry_run", "would have replied in a review thread", body=action.body
+            )
         if is_retry and (action.comment_id, action.key) in self.github.replies:
             return Outcome("reply", "unchanged", REPLY_EXISTS, body=action.body)
         self._write("reply")
@@ -439,7 +514,9 @@ class FakeWriter:
         if self.github.lost_responses:
             raise self.github.lost_responses.pop(0)
 
-    def ensure_reaction(self, comment_id: int, content: Reaction, *, is_review_comment: bool = False) -> str:
+    def ensure_reaction(
+        self, comment_id: int, content: Reaction, *, is_review_comment: bool = False
+    ) -> str:
         self.github.reacted_in.append("thread" if is_review_comment else "conversation")
         if self.dry_run:
             return f"would have reacted with {content}"
@@ -465,7 +542,11 @@ class FakeChecks:
     states_on: dict[str, dict[str, str]] = field(default_factory=dict)  # by commit and external id
 
     def begin(
-        self, check: CommitCheck, *, waits_until: datetime | None = None, is_claude_down: bool = False
+        self,
+        check: CommitCheck,
+        *,
+        waits_until: datetime | None = None,
+        is_claude_down: bool = False,
     ) -> WrittenCheck:
         if waits_until is None:
             return self._write(check, "in_progress")
@@ -506,10 +587,14 @@ class FakeClaude:
     def find_outage(self) -> DependencyDown | None:
         return None
 
-    def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage:
+    def upper_estimate(
+        self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
+    ) -> Usage:
         return Usage(self.model, cache_write_tokens=9000, output_tokens=4000, cost_usd=0.05)
 
-    def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
+    def ask(
+        self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
+    ) -> ValidReply | UnusableReply:
         self.asked.append(rendered)
         self.corrections.append(correction)
         self.on_call("ask")
@@ -518,7 +603,14 @@ class FakeClaude:
             raise reply
         if isinstance(reply, ValidReply | UnusableReply):
             return replace(reply, prompt_id=rendered.prompt.id)
-        usage = Usage(self.model, input_tokens=900, output_tokens=100, cost_usd=0.00014, output_usd=0.00005, took_s=1.5)
+        usage = Usage(
+            self.model,
+            input_tokens=900,
+            output_tokens=100,
+            cost_usd=0.00014,
+            output_usd=0.00005,
+            took_s=1.5,
+        )
         return ValidReply(rendered.prompt.id, rendered.prompt.reply, reply, usage)
 
     def close(self) -> None:

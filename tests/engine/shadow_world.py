@@ -24,13 +24,19 @@ BUG_LABELS = (
 )
 MINOR_LABELS = (BUG_LABELS[0], RequestedLabel("priority-high", "priority"), BUG_LABELS[2])
 THEN = "then: {prompt: issues/respond, when: \"analysis.kind == 'question'\"}"
-ANALYZE = (shipped.PROMPTS / "issues/analyze.j2").read_text(encoding="utf-8").replace("\n---\n", f"\n{THEN}\n---\n", 1)
+ANALYZE = (
+    (shipped.PROMPTS / "issues/analyze.j2")
+    .read_text(encoding="utf-8")
+    .replace("\n---\n", f"\n{THEN}\n---\n", 1)
+)
 """The shipped prompt, followed by a second one for questions."""
 
 COMMENT = (shipped.PROMPTS / "issues/analyze.comment.md.j2").read_text(encoding="utf-8")
 
 
-def shadow_settings(own: Path, *, prompt: str = "issues/strict", calls_per_hour: int = 200) -> Settings:
+def shadow_settings(
+    own: Path, *, prompt: str = "issues/strict", calls_per_hour: int = 200
+) -> Settings:
     """Settings with a shadow prompt for issues; by default a copy of the shipped prompt in the folder `own`."""
     own.mkdir(parents=True, exist_ok=True)
     if prompt == "issues/strict":
@@ -49,7 +55,11 @@ _loaded: dict[object, Library] = {}
 def load_cached(given: Settings) -> Library:
     """`load_checked`, cached by the content of the prompt folders."""
     texts = (
-        tuple((file.relative_to(folder), file.read_bytes()) for file in sorted(folder.rglob("*")) if file.is_file())
+        tuple(
+            (file.relative_to(folder), file.read_bytes())
+            for file in sorted(folder.rglob("*"))
+            if file.is_file()
+        )
         for folder in given.prompts.folders.values()
     )
     key = (*texts, repr(given.prompts), repr(given.repositories))
@@ -59,10 +69,16 @@ def load_cached(given: Settings) -> Library:
 
 
 def make_shadow_world(
-    make_world: MakeWorld, own: Path, *replies: object, calls_per_hour: int = 200, prompt: str = "issues/strict"
+    make_world: MakeWorld,
+    own: Path,
+    *replies: object,
+    calls_per_hour: int = 200,
+    prompt: str = "issues/strict",
 ) -> World:
     """A world with an accepted delivery of an opened issue and a shadow prompt."""
-    world = make_world(*replies, given=shadow_settings(own, prompt=prompt, calls_per_hour=calls_per_hour))
+    world = make_world(
+        *replies, given=shadow_settings(own, prompt=prompt, calls_per_hour=calls_per_hour)
+    )
     world.prompts = load_cached(world.settings)
     world.accept()
     return world

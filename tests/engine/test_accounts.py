@@ -38,7 +38,10 @@ def test_account_that_wrote_on_the_conversation_is_chosen(
 ) -> None:
     tokens = (SecretStr("1" * 40), SecretStr("2" * 40))
     given = Github(tokens=tokens, webhook_secret=SecretStr("sixteen bytes at least"))
-    clients, bots = [FakeGithub(account=FIRST), FakeGithub(account=SPARE)], load_bot_accounts(given, store)
+    clients, bots = (
+        [FakeGithub(account=FIRST), FakeGithub(account=SPARE)],
+        load_bot_accounts(given, store),
+    )
     for client, one in zip(clients, bots, strict=True):
         one.refresh(client)
     chosen = choose_account(clients, bots, wrote, preferred)
@@ -52,11 +55,15 @@ def test_stored_comments_and_labels_show_who_wrote_on_a_conversation(make_world:
     world.finish()
     row = world.row()
     assert row.repository_id is not None
-    assert world.store.conversations.find_writers(row.repository_id, row.number or 0) == {"hls[bot]"}
+    assert world.store.conversations.find_writers(row.repository_id, row.number or 0) == {
+        "hls[bot]"
+    }
     assert world.store.conversations.find_writers(row.repository_id, 4711) == frozenset()
 
 
-def test_delivery_of_a_repository_without_the_app_waits_with_its_paid_reply(make_world: MakeWorld) -> None:
+def test_delivery_of_a_repository_without_the_app_waits_with_its_paid_reply(
+    make_world: MakeWorld,
+) -> None:
     world = make_world()
     world.accept()
     world.github.failing_writes = [AppNotInstalled("the GitHub App is not installed on o/r")]
@@ -73,7 +80,9 @@ def test_delivery_of_a_repository_without_the_app_waits_with_its_paid_reply(make
     assert world.health.snapshot().components["github"].state == "healthy"
 
 
-def test_repository_without_the_app_does_not_stop_the_others_of_its_owner(make_world: MakeWorld) -> None:
+def test_repository_without_the_app_does_not_stop_the_others_of_its_owner(
+    make_world: MakeWorld,
+) -> None:
     world = make_world()
     world.accept()
     world.accept(guid="second", number=2)
@@ -92,13 +101,19 @@ RENAMED = Account(login="hls-new", id=99, type="Bot")
 def bot_account(store: Storage, *, token: str = "1" * 40, base_url: str = API) -> BotAccount:
     secret = SecretStr("sixteen bytes at least")
     return BotAccount(
-        Github(token=SecretStr(token), webhook_secret=secret, base_url=base_url), store.bot_accounts, store.database
+        Github(token=SecretStr(token), webhook_secret=secret, base_url=base_url),
+        store.bot_accounts,
+        store.database,
     )
 
 
 def test_account_is_fetched_once_even_after_a_restart(store: Storage) -> None:
     bot, github = bot_account(store), FakeGithub()
-    assert [bot.get_or_fetch(github), bot.get_or_fetch(github), bot_account(store).get_or_fetch(github)] == [
+    assert [
+        bot.get_or_fetch(github),
+        bot.get_or_fetch(github),
+        bot_account(store).get_or_fetch(github),
+    ] == [
         HLS,
         HLS,
         HLS,
@@ -107,8 +122,12 @@ def test_account_is_fetched_once_even_after_a_restart(store: Storage) -> None:
     assert github.calls == ["who_am_i"]
 
 
-@pytest.mark.parametrize(("token", "base_url"), [("2" * 40, API), ("1" * 40, "https://github.example/api/v3")])
-def test_account_is_separate_by_token_and_base_url(store: Storage, token: str, base_url: str) -> None:
+@pytest.mark.parametrize(
+    ("token", "base_url"), [("2" * 40, API), ("1" * 40, "https://github.example/api/v3")]
+)
+def test_account_is_separate_by_token_and_base_url(
+    store: Storage, token: str, base_url: str
+) -> None:
     bot_account(store).get_or_fetch(FakeGithub())
     other = bot_account(store, token=token, base_url=base_url)
     assert other.cached is None

@@ -31,8 +31,12 @@ class Setup:
         self.write(SMALLEST, modified=1)
         self.health = Health(lambda: NOON)
         file = SettingsFile(path, VARIABLES, dotenv=None)
-        first = ActiveConfig(file.initial, RepositoryTable(file.initial), cast(ReloadingLibrary, None), ())
-        self.reloader = ConfigReloader(file, first, make=self._make, follow=lambda *_: None, health=self.health)
+        first = ActiveConfig(
+            file.initial, RepositoryTable(file.initial), cast(ReloadingLibrary, None), ()
+        )
+        self.reloader = ConfigReloader(
+            file, first, make=self._make, follow=lambda *_: None, health=self.health
+        )
 
     def write(self, text: str, *, modified: int) -> None:
         self.path.write_text(text, encoding="utf-8")
@@ -47,7 +51,10 @@ class Setup:
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (SettingsError(["claude.api_key: a key has no spaces"]), "claude.api_key: a key has no spaces"),
+        (
+            SettingsError(["claude.api_key: a key has no spaces"]),
+            "claude.api_key: a key has no spaces",
+        ),
         (KeyError("x"), "a defect in HLS, please report it: KeyError"),
     ],
     ids=["cannot be used", "defect"],
@@ -80,7 +87,9 @@ def test_unavailable_database_postpones_the_reload(tmp_path: Path) -> None:
 
 def test_client_is_replaced_and_closed_only_when_its_settings_change() -> None:
     closed: list[str] = []
-    cached: CachedClient[str, str] = CachedClient(lambda token: f"client of {token}", close=closed.append)
+    cached: CachedClient[str, str] = CachedClient(
+        lambda token: f"client of {token}", close=closed.append
+    )
     assert cached.of("old") is cached.of("old")
     assert (cached.of("new"), closed) == ("client of new", ["client of old"])
     cached.close()

@@ -35,13 +35,17 @@ def test_deliveries_wait_for_the_next_day_and_the_log_says_so_once(
     world = make(make_world, with_budgets(total={"day_usd": 0.0501}))
     states = []
     for number in (1, 2, 3):
-        world.github.issues[1] = replace(ISSUE, body=f"Another text, number {number}")  # no reply of the cache fits
+        world.github.issues[1] = replace(
+            ISSUE, body=f"Another text, number {number}"
+        )  # no reply of the cache fits
         world.accept(guid=f"g{number}", number=number)
         world.run()
         states.append(world.row(f"g{number}").state)
     assert states == ["done", "queued", "queued"]
     assert "permission Codertocat" not in world.github.calls  # without a budget of outsiders
-    assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == ["a budget is used up"]
+    assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == [
+        "a budget is used up"
+    ]
     assert world.health.snapshot().components["claude"].state == "degraded"
     world.advance(12 * 3600)
     assert world.finish().state == "done"
@@ -55,8 +59,12 @@ def test_review_that_waits_says_so_in_its_check(make_world: MakeWorld) -> None:
     assert list(world.github.checks_on[SHA].values()) == ["waits until 2026-11-21"]
 
 
-def test_check_says_by_when_a_review_is_tried_again_while_claude_is_down(make_world: MakeWorld) -> None:
-    world = make(make_world, settings(), CLAUDE_DOWN, CLAUDE_DOWN, CLAUDE_DOWN, pull_request_analysis())
+def test_check_says_by_when_a_review_is_tried_again_while_claude_is_down(
+    make_world: MakeWorld,
+) -> None:
+    world = make(
+        make_world, settings(), CLAUDE_DOWN, CLAUDE_DOWN, CLAUDE_DOWN, pull_request_analysis()
+    )
     world.open_pull_request()
     shown: list[str] = []
     for _ in range(3):
@@ -70,7 +78,9 @@ def test_check_says_by_when_a_review_is_tried_again_while_claude_is_down(make_wo
 
 def test_check_says_at_once_if_claude_asks_to_wait_for_an_hour(make_world: MakeWorld) -> None:
     hour = make_world().store.now() + timedelta(hours=1)
-    down = DependencyDown("Claude answered 529", dependency="claude", remedy="wait", not_before=hour)
+    down = DependencyDown(
+        "Claude answered 529", dependency="claude", remedy="wait", not_before=hour
+    )
     world = make(make_world, settings(), down, pull_request_analysis())
     world.open_pull_request()
     world.run()

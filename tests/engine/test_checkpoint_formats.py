@@ -40,7 +40,11 @@ def decode_with_current_code(shape: Shape) -> Any:
 
 
 NEWEST = {one.kind: one.version for one in load_stored()}
-READABLE = [one for one in load_stored() if one.kind in codecs() and one.version in codecs()[one.kind].readable]
+READABLE = [
+    one
+    for one in load_stored()
+    if one.kind in codecs() and one.version in codecs()[one.kind].readable
+]
 OUTDATED = [one for one in load_stored() if one.version < NEWEST[one.kind] and one not in READABLE]
 CURRENT = [*{one.kind: one for one in load_stored()}.values()]
 REPLIES = [one for one in load_stored() if one.kind.startswith("ask for ")]
@@ -55,7 +59,10 @@ def test_stored_reply_is_shown_completely_although_its_type_has_more_fields_now(
     for shape in REPLIES:
         shown = decode_reply_for_display(Checkpoint("ask", 0, shape.version, shape.value))
         assert shown is not None, name_of(shape)
-        assert shown.reply.model_dump(mode="json", exclude_unset=True) == json.loads(shape.value)["reply"]
+        assert (
+            shown.reply.model_dump(mode="json", exclude_unset=True)
+            == json.loads(shape.value)["reply"]
+        )
 
 
 def test_stored_reply_that_lacks_a_field_is_requested_again() -> None:
@@ -91,7 +98,11 @@ def test_other_stored_checkpoints_are_decoded_completely_unless_their_version_is
 def test_shape_changes_only_with_its_version() -> None:
     stored_shapes = load_stored()
     for shape in shapes():
-        digests = [one.digest for one in stored_shapes if (one.kind, one.version) == (shape.kind, shape.version)]
+        digests = [
+            one.digest
+            for one in stored_shapes
+            if (one.kind, one.version) == (shape.kind, shape.version)
+        ]
         assert digests[-1:] == [shape.digest], (
             f"{shape.kind}: its shape changed. Raise its version (of facts: `facts_version`), so that checkpoints "
             f"of both shapes differ; then `{STORE_COMMAND}` stores an example"
@@ -100,7 +111,16 @@ def test_shape_changes_only_with_its_version() -> None:
 
 def test_invalid_value_of_a_checkpoint_is_not_decoded() -> None:
     codec = current_codecs()["post"]
-    for value in ("[]", "null", '{"action": "labels"}', '{"action": "delete", "kind": "changed", "detail": ""}', "{"):
+    for value in (
+        "[]",
+        "null",
+        '{"action": "labels"}',
+        '{"action": "delete", "kind": "changed", "detail": ""}',
+        "{",
+    ):
         assert codec.decode(Checkpoint("post", 0, 1, value)) is None
     reply = next(one for one in CURRENT if one.kind == "ask for issue_analysis")
-    assert decode_with_current_code(replace(reply, value=reply.value.replace('"bug"', '"defect"'))) is None
+    assert (
+        decode_with_current_code(replace(reply, value=reply.value.replace('"bug"', '"defect"')))
+        is None
+    )

@@ -14,20 +14,29 @@ from tests.engine.world import MakeWorld, World, settings
 
 MERGE, BASE, FIRST, ONTO = "a" * 40, "b" * 40, "c" * 40, "d" * 40
 CONFLICT = "<<<<<<< branch\n    return 1\n=======\n    return 2\n>>>>>>> change\n"
-CART = PickConflict("shop/cart.py", "def a():\n    return 1\n# end\n", ("def a():\n", CONFLICT, "# end\n"))
+CART = PickConflict(
+    "shop/cart.py", "def a():\n    return 1\n# end\n", ("def a():\n", CONFLICT, "# end\n")
+)
 ON = settings(features={"cherry_pick": True})
 GUIDE = "HLS needs git and its mirror of the repository (mirror.enabled in its settings)"
 
 
 def resolutions(*texts: str) -> ConflictResolutions:
-    known = [{"number": number, "code": text, "why": "Kept."} for number, text in enumerate(texts, 1)]
+    known = [
+        {"number": number, "code": text, "why": "Kept."} for number, text in enumerate(texts, 1)
+    ]
     return ConflictResolutions.model_validate({"resolutions": known})
 
 
-def make_merged(make_world: MakeWorld, *conflicts: PickConflict, reply: Reply | None = None, **known: Any) -> World:
+def make_merged(
+    make_world: MakeWorld, *conflicts: PickConflict, reply: Reply | None = None, **known: Any
+) -> World:
     """A world with a pull request that was merged in one commit, and its conflicts with the branch Release/1.2."""
     world = make(make_world, reply or resolutions(), given=ON)
-    set_pull_request(world, **{"merged": True, "state": "closed", "merge_commit_sha": MERGE, "commits": 1, **known})
+    set_pull_request(
+        world,
+        **{"merged": True, "state": "closed", "merge_commit_sha": MERGE, "commits": 1, **known},
+    )
     world.github.heads = {"Release/1.2": ONTO}
     world.github.parents_of = {MERGE: (BASE,)}
     world.github.picks = {(MERGE, BASE, ONTO): Pick(is_empty=False, conflicts=conflicts)}
@@ -72,11 +81,16 @@ def test_conflicts_get_a_patch_from_the_branch_to_the_resolution(make_world: Mak
             resolutions("x = '@dependabot merge'\n"),
             "its patch is too long for a comment, or has text that HLS does not",
         ),
-        (resolutions("x" * 40_001), "its patch is too long for a comment, or has text that HLS does not"),
+        (
+            resolutions("x" * 40_001),
+            "its patch is too long for a comment, or has text that HLS does not",
+        ),
     ],
     ids=["none", "marks", "unchanged", "no command in a patch", "command of a bot", "long"],
 )
-def test_resolution_that_cannot_be_shown_is_named(make_world: MakeWorld, reply: Reply, reason: str) -> None:
+def test_resolution_that_cannot_be_shown_is_named(
+    make_world: MakeWorld, reply: Reply, reason: str
+) -> None:
     world = make_merged(make_world, CART, reply=reply)
     command(world, "/cherry-pick Release/1.2")
     text = world.github.comments[2]
@@ -86,18 +100,32 @@ def test_resolution_that_cannot_be_shown_is_named(make_world: MakeWorld, reply: 
 @pytest.mark.parametrize(
     ("conflict", "reason"),
     [
-        (PickConflict("a.py", "x\r\n", ("x\r\n", CONFLICT, "")), "it has characters or text that HLS does not show"),
-        (PickConflict('a"b.py', "x\n", ("x\n", CONFLICT, "")), "it has characters or text that HLS does not show"),
+        (
+            PickConflict("a.py", "x\r\n", ("x\r\n", CONFLICT, "")),
+            "it has characters or text that HLS does not show",
+        ),
+        (
+            PickConflict('a"b.py', "x\n", ("x\n", CONFLICT, "")),
+            "it has characters or text that HLS does not show",
+        ),
         (PickConflict("a.py", "x\n", ("x" * 100_001, CONFLICT, "")), "it is too long"),
         (PickConflict("a.py", "x\n" * 2_001, ("", CONFLICT, "")), "it is too long"),
-        (PickConflict("a.py", "x\n", ("ghp_" + "a1B2" * 9 + "\n", CONFLICT, "")), "it has characters or text that HLS"),
+        (
+            PickConflict("a.py", "x\n", ("ghp_" + "a1B2" * 9 + "\n", CONFLICT, "")),
+            "it has characters or text that HLS",
+        ),
     ],
     ids=["line ends", "path", "long", "many lines", "credential"],
 )
-def test_file_that_claude_is_not_shown_is_named(make_world: MakeWorld, conflict: PickConflict, reason: str) -> None:
+def test_file_that_claude_is_not_shown_is_named(
+    make_world: MakeWorld, conflict: PickConflict, reason: str
+) -> None:
     world = make_merged(make_world, conflict)
     finished = command(world, "/cherry-pick Release/1.2")
-    assert (finished.reason, world.claude.asked) == ("Claude can be shown no conflict; commented", [])
+    assert (finished.reason, world.claude.asked) == (
+        "Claude can be shown no conflict; commented",
+        [],
+    )
     assert f"no suggestion, {reason}" in world.github.comments[2]
 
 
@@ -120,17 +148,24 @@ def test_claude_is_shown_five_files(make_world: MakeWorld) -> None:
         ("/cherry-pick release/1.2", "the repository has no branch of this name"),
     ],
 )
-def test_name_that_is_no_branch_is_answered_without_git(make_world: MakeWorld, text: str, problem: str) -> None:
+def test_name_that_is_no_branch_is_answered_without_git(
+    make_world: MakeWorld, text: str, problem: str
+) -> None:
     world = make_merged(make_world)
     assert (command(world, text).reason or "").startswith(problem)
     assert f"was not computed: {problem}" in world.github.comments[2]
-    assert [call for call in world.github.calls if call.startswith(("head_commit -", "cherry_pick"))] == []
+    assert [
+        call for call in world.github.calls if call.startswith(("head_commit -", "cherry_pick"))
+    ] == []
 
 
 def test_without_the_mirror_the_comment_says_what_to_switch_on(make_world: MakeWorld) -> None:
     world = make_merged(make_world)
     world.github.no_mirror = "mirror.enabled is false"
-    assert command(world, "/cherry-pick Release/1.2").reason == f"{GUIDE}: mirror.enabled is false; commented"
+    assert (
+        command(world, "/cherry-pick Release/1.2").reason
+        == f"{GUIDE}: mirror.enabled is false; commented"
+    )
     assert f"was not computed: {GUIDE}: mirror.enabled is false." in world.github.comments[2]
 
 
@@ -149,7 +184,9 @@ def test_change_of_a_merge_or_a_squash_is_that_of_its_commit(
     world.github.parents_of = parents
     world.github.comparisons = {
         MERGE: Comparison(1, (Commit(MERGE, "Add it (#2)", "o"),)),
-        "ec26c3e57ca3a959ca5aad62de7213c562f8c821": Comparison(2, (Commit("1", "One", "o"), Commit("2", "Two", "o"))),
+        "ec26c3e57ca3a959ca5aad62de7213c562f8c821": Comparison(
+            2, (Commit("1", "One", "o"), Commit("2", "Two", "o"))
+        ),
     }
     command(world, "/cherry-pick Release/1.2")
     assert f"git cherry-pick -x {picked}\n" in world.github.comments[2]
@@ -163,12 +200,18 @@ def test_change_of_a_merge_or_a_squash_is_that_of_its_commit(
     ],
     ids=["rebased", "dropped"],
 )
-def test_change_of_a_rebase_is_its_range(make_world: MakeWorld, own: tuple[str, ...], answer: str) -> None:
+def test_change_of_a_rebase_is_its_range(
+    make_world: MakeWorld, own: tuple[str, ...], answer: str
+) -> None:
     world = make_merged(make_world, commits=2)
     world.github.parents_of = {MERGE: (FIRST,), FIRST: (BASE,)}
     world.github.comparisons = {
-        MERGE: Comparison(3, (Commit("0", "Before", "o"), Commit(FIRST, "One", "o"), Commit(MERGE, "Two", "o"))),
-        "ec26c3e57ca3a959ca5aad62de7213c562f8c821": Comparison(2, tuple(Commit("1", text, "o") for text in own)),
+        MERGE: Comparison(
+            3, (Commit("0", "Before", "o"), Commit(FIRST, "One", "o"), Commit(MERGE, "Two", "o"))
+        ),
+        "ec26c3e57ca3a959ca5aad62de7213c562f8c821": Comparison(
+            2, tuple(Commit("1", text, "o") for text in own)
+        ),
     }
     command(world, "/cherry-pick Release/1.2")
     assert answer in world.github.comments[2]

@@ -19,7 +19,13 @@ from hls_handler.engine.pipeline import process_delivery
 from hls_handler.events import parse_event
 from hls_handler.handlers.reader import FileAtRef, RepositoryPermission
 from hls_handler.prompting import recorded
-from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord, ReviewThread, ThreadReply
+from hls_handler.review.record import (
+    FindingState,
+    LedgerEntry,
+    ReviewRecord,
+    ReviewThread,
+    ThreadReply,
+)
 from hls_handler.settings.model import GithubApp, Metrics, Review, Settings
 from hls_handler.store.conversations import ConversationRef
 from hls_handler.store.reviews import ReviewChange
@@ -34,7 +40,10 @@ REPLY = pull_request_analysis()
 
 
 def make(
-    make_world: MakeWorld, *replies: object, given: Settings | None = None, **permissions: RepositoryPermission
+    make_world: MakeWorld,
+    *replies: object,
+    given: Settings | None = None,
+    **permissions: RepositoryPermission,
 ) -> World:
     """A world with the open pull request 2, on which octocat may write."""
     world = make_world(*(replies or (REPLY,)), given=given)
@@ -51,19 +60,29 @@ def set_pull_request(world: World, **changes: Any) -> None:
     """Change what GitHub returns for pull request 2."""
     document = {**world.github.documents[2], **changes}
     world.github.documents = {2: document}
-    event = parse_event("pull_request", "guid", json.dumps({**PULL.payload, "pull_request": document}).encode())
+    event = parse_event(
+        "pull_request", "guid", json.dumps({**PULL.payload, "pull_request": document}).encode()
+    )
     assert event.pull_request is not None
     world.github.pull_requests = {2: event.pull_request}
 
 
-def comment(body: str, *, by: str = "octocat", kind: str = "User", action: str = "created") -> dict[str, Any]:
+def comment(
+    body: str, *, by: str = "octocat", kind: str = "User", action: str = "created"
+) -> dict[str, Any]:
     """The payload of a comment on pull request 2."""
     author = {"login": by, "id": 5, "type": kind}
     return {
         "action": action,
         "repository": PULL.payload["repository"],
         "sender": author,
-        "issue": {"number": 2, "title": "Update the README", "user": author, "pull_request": {}, "state": "open"},
+        "issue": {
+            "number": 2,
+            "title": "Update the README",
+            "user": author,
+            "pull_request": {},
+            "state": "open",
+        },
         "comment": {"id": 77, "body": body, "user": author, "author_association": "OWNER"},
     }
 
@@ -82,11 +101,17 @@ def command(world: World, body: str, *, guid: str = "command", **known: Any) -> 
 def requested(world: World) -> list[tuple[str, str, str | None]]:
     """State, request id and action of the reviews that were requested."""
     rows = newest(world.store)
-    return [(row.state, row.request_id, row.action) for row in rows if row.request_id.startswith("requested:")]
+    return [
+        (row.state, row.request_id, row.action)
+        for row in rows
+        if row.request_id.startswith("requested:")
+    ]
 
 
 @pytest.mark.parametrize(("text", "is_full"), [("/review", False), ("/review full", True)])
-def test_review_is_requested_for_the_present_state_and_runs(make_world: MakeWorld, text: str, is_full: bool) -> None:
+def test_review_is_requested_for_the_present_state_and_runs(
+    make_world: MakeWorld, text: str, is_full: bool
+) -> None:
     world = make(make_world)
     finished = command(world, f"{text}\nplease")
     assert (finished.state, world.github.reactions) == ("done", [(77, "eyes")])
@@ -101,7 +126,9 @@ def test_review_is_requested_for_the_present_state_and_runs(make_world: MakeWorl
 
 
 @pytest.mark.parametrize("text", ["/review", "/review full"])
-def test_requested_review_asks_about_an_open_finding_although_no_file_is_read(make_world: MakeWorld, text: str) -> None:
+def test_requested_review_asks_about_an_open_finding_although_no_file_is_read(
+    make_world: MakeWorld, text: str
+) -> None:
     of_file = finding(line=99, quote="entirely different words").model_dump()
     look = FindingVerdicts(verdicts=[])
     world = make(make_world, pull_request_analysis(findings=[of_file]), look, REPLY)
@@ -165,7 +192,9 @@ def test_stop_ends_queued_and_later_deliveries_until_resume(make_world: MakeWorl
     assert (world.finish().state, len(world.claude.asked)) == ("done", 1)
 
 
-@pytest.mark.parametrize("replies", [[INVALID, REPLY], [REPLY]], ids=["between two calls", "before posting"])
+@pytest.mark.parametrize(
+    "replies", [[INVALID, REPLY], [REPLY]], ids=["between two calls", "before posting"]
+)
 def test_command_does_not_wait_for_a_running_review_and_stops_it(
     make_world: MakeWorld, replies: list[Reply | UnusableReply]
 ) -> None:
@@ -194,11 +223,16 @@ def test_review_that_is_not_possible_gets_a_reaction_and_a_reason(make_world: Ma
     assert requested(world) == []
 
 
-def test_unknown_command_of_a_person_with_write_permission_gets_a_reaction_and_one_list(make_world: MakeWorld) -> None:
+def test_unknown_command_of_a_person_with_write_permission_gets_a_reaction_and_one_list(
+    make_world: MakeWorld,
+) -> None:
     world = make(make_world)
     assert command(world, "/reveiw").reason == "reacted with confused; commented"
     assert "`/review full`" in world.github.comments[2]
-    assert command(world, "/stopp", guid="again").reason == "reacted with confused; our comment is up to date"
+    assert (
+        command(world, "/stopp", guid="again").reason
+        == "reacted with confused; our comment is up to date"
+    )
     assert world.github.reactions == [(77, "confused")]
     assert (world.github.calls.count("write comment"), world.claude.asked) == (1, [])
 
@@ -227,7 +261,9 @@ def test_repository_settings_that_switch_hls_off_apply_to_commands(make_world: M
     assert "is switched off by" in (finished.reason or "")
 
 
-def check_run(*, app_id: int = 12345, sha: str = HEAD, numbers: tuple[int, ...] = ()) -> dict[str, Any]:
+def check_run(
+    *, app_id: int = 12345, sha: str = HEAD, numbers: tuple[int, ...] = ()
+) -> dict[str, Any]:
     repository = {"id": 186853002}
     return {
         "action": "rerequested",
@@ -237,15 +273,21 @@ def check_run(*, app_id: int = 12345, sha: str = HEAD, numbers: tuple[int, ...] 
             "id": 9,
             "head_sha": sha,
             "app": {"id": app_id, "slug": "hls"},
-            "pull_requests": [{"number": number, "base": {"repo": repository}} for number in numbers],
+            "pull_requests": [
+                {"number": number, "base": {"repo": repository}} for number in numbers
+            ],
         },
     }
 
 
 def app_settings() -> Settings:
     given = settings()
-    app = GithubApp.model_construct(id=12345, private_key=SecretStr("unused"))  # no key, because no request is sent
-    return given.model_copy(update={"github": given.github.model_copy(update={"app": app, "token": None})})
+    app = GithubApp.model_construct(
+        id=12345, private_key=SecretStr("unused")
+    )  # no key, because no request is sent
+    return given.model_copy(
+        update={"github": given.github.model_copy(update={"app": app, "token": None})}
+    )
 
 
 def test_check_that_a_person_runs_again_requests_a_full_review(make_world: MakeWorld) -> None:
@@ -304,7 +346,9 @@ def make_reviewed(
     lease = world.claim()
     assert lease.repository_id is not None
     is_dismissed = state == "dismissed"
-    known = replace(IN_THREAD, state=state, dismissals=dismissals, has_binding_dismissal=is_dismissed)
+    known = replace(
+        IN_THREAD, state=state, dismissals=dismissals, has_binding_dismissal=is_dismissed
+    )
     record = ReviewRecord(rounds=1, ledger=(known, IN_SUMMARY))
     ref = ConversationRef(lease.repository_id, HLS.login, 2)
     world.store.checkpoints.save(lease, ReviewChange(ref, record))
@@ -319,7 +363,9 @@ def dismissals(world: World) -> list[tuple[str, ...]]:
     return [entry.dismissals for entry in sorted(ledger, key=lambda entry: entry.number)]
 
 
-def in_thread(action: str, *, by: str = "octocat", kind: str = "User", **known: Any) -> dict[str, Any]:
+def in_thread(
+    action: str, *, by: str = "octocat", kind: str = "User", **known: Any
+) -> dict[str, Any]:
     """The payload of an event of a review thread, which is about the recorded pull request."""
     return {
         "action": action,
@@ -330,7 +376,9 @@ def in_thread(action: str, *, by: str = "octocat", kind: str = "User", **known: 
     }
 
 
-def reply(world: World, body: str, *, thread: int | None = 900, action: str = "created", **known: Any) -> Finished:
+def reply(
+    world: World, body: str, *, thread: int | None = 900, action: str = "created", **known: Any
+) -> Finished:
     payload = in_thread(action, **known)
     said = {"id": 901, "body": body, "user": payload["sender"], "author_association": "OWNER"}
     payload["comment"] = {**said, "in_reply_to_id": thread}
@@ -339,7 +387,9 @@ def reply(world: World, body: str, *, thread: int | None = 900, action: str = "c
 
 
 def resolve(world: World, action: str = "resolved", *, thread: int = 900, **known: Any) -> Finished:
-    comments = [{"id": thread, "body": "Logs it", "user": {"login": HLS.login, "id": 1, "type": "Bot"}}]
+    comments = [
+        {"id": thread, "body": "Logs it", "user": {"login": HLS.login, "id": 1, "type": "Bot"}}
+    ]
     payload = in_thread(action, thread={"node_id": "T", "comments": comments}, **known)
     assert world.receive("pull_request_review_thread", payload, guid="thread") == "queued"
     return world.finish()
@@ -367,7 +417,9 @@ def test_command_without_a_known_number_is_not_possible(make_world: MakeWorld) -
 def test_undismiss_takes_a_dismissal_back_by_its_number(make_world: MakeWorld) -> None:
     world = make_reviewed(make_world, state="dismissed", dismissals=("thumbs down by octocat",))
     finished = command(world, "/undismiss 1")
-    assert (finished.reason or "").startswith("octocat took the dismissal of finding 1 back; reacted with +1; ")
+    assert (finished.reason or "").startswith(
+        "octocat took the dismissal of finding 1 back; reacted with +1; "
+    )
     assert world.github.reactions == [(77, "+1")]
     assert requested(world) == [("queued", "requested:conclude:command", "synchronize")]
     assert dismissals(world)[0] == ("thumbs down by octocat", "undismissed command by octocat")
@@ -376,21 +428,28 @@ def test_undismiss_takes_a_dismissal_back_by_its_number(make_world: MakeWorld) -
 def test_undismiss_of_an_open_finding_is_not_possible(make_world: MakeWorld) -> None:
     world = make_reviewed(make_world)
     finished = command(world, "/undismiss 2")
-    assert finished.reason == "reacted with confused; nothing was taken back: finding 2 is not dismissed"
+    assert (
+        finished.reason
+        == "reacted with confused; nothing was taken back: finding 2 is not dismissed"
+    )
     assert requested(world) == []
 
 
 def test_undismiss_in_a_thread_needs_no_number(make_world: MakeWorld) -> None:
     world = make_reviewed(make_world, state="dismissed", dismissals=("reply 1 by octocat",))
     finished = reply(world, "/undismiss")
-    assert (finished.reason or "").startswith("octocat took the dismissal of finding 1 back; reacted with +1; ")
+    assert (finished.reason or "").startswith(
+        "octocat took the dismissal of finding 1 back; reacted with +1; "
+    )
     assert dismissals(world)[0] == ("reply 1 by octocat", "undismissed reply by octocat")
 
 
 def test_reply_in_a_thread_of_hls_concludes_the_check(make_world: MakeWorld) -> None:
     world = make_reviewed(make_world)
     finished = reply(world, "Won't fix.")
-    assert (finished.reason or "").startswith("reacted with +1; a review of what is new was requested (delivery ")
+    assert (finished.reason or "").startswith(
+        "reacted with +1; a review of what is new was requested (delivery "
+    )
     assert (world.github.reactions, world.github.reacted_in) == ([(901, "+1")], ["thread"])
     assert requested(world) == [("queued", "requested:conclude:reply", "synchronize")]
     lease = world.claim()
@@ -398,7 +457,9 @@ def test_reply_in_a_thread_of_hls_concludes_the_check(make_world: MakeWorld) -> 
 
 
 @pytest.mark.parametrize(("action", "state"), [("resolved", "open"), ("unresolved", "dismissed")])
-def test_resolving_a_thread_of_hls_concludes_the_check(make_world: MakeWorld, action: str, state: FindingState) -> None:
+def test_resolving_a_thread_of_hls_concludes_the_check(
+    make_world: MakeWorld, action: str, state: FindingState
+) -> None:
     world = make_reviewed(make_world, state=state)
     assert resolve(world, action).state == "done"
     assert world.github.reactions == []
@@ -406,7 +467,9 @@ def test_resolving_a_thread_of_hls_concludes_the_check(make_world: MakeWorld, ac
 
 
 @pytest.mark.parametrize(("state", "number"), [("dismissed", 1), ("open", 0)])
-def test_promise_takes_back_only_a_dismissal(make_world: MakeWorld, state: FindingState, number: int) -> None:
+def test_promise_takes_back_only_a_dismissal(
+    make_world: MakeWorld, state: FindingState, number: int
+) -> None:
     world = make_reviewed(make_world, state=state)
     reply(world, "OK, I will fix it")
     assert (len(requested(world)), len(world.github.reactions)) == (number, number)
@@ -430,9 +493,17 @@ def delete(world: World, *, in_reply_to: int | None = None, **known: Any) -> Fin
     payload = in_thread("deleted", **known)
     by_hls = {"login": HLS.login, "id": 1, "type": "Bot"}
     comment_id = 900 if in_reply_to is None else 902
-    payload["comment"] = {"id": comment_id, "body": "Logs it", "user": by_hls, "author_association": "NONE"}
+    payload["comment"] = {
+        "id": comment_id,
+        "body": "Logs it",
+        "user": by_hls,
+        "author_association": "NONE",
+    }
     payload["comment"]["in_reply_to_id"] = in_reply_to
-    assert world.receive("pull_request_review_comment", payload, guid="deletion") in ("queued", "ignored")
+    assert world.receive("pull_request_review_comment", payload, guid="deletion") in (
+        "queued",
+        "ignored",
+    )
     return world.finish()
 
 
@@ -446,16 +517,22 @@ def test_writer_who_deletes_the_comment_of_a_finding_dismisses_it(make_world: Ma
     assert dismissals(world) == [("deleted deletion by octocat",), ()]
 
 
-def test_deletion_by_a_person_without_write_permission_dismisses_nothing(make_world: MakeWorld) -> None:
+def test_deletion_by_a_person_without_write_permission_dismisses_nothing(
+    make_world: MakeWorld,
+) -> None:
     world = make_reviewed(make_world, octocat="read")
     finished = delete(world)
     assert (finished.state, requested(world)) == ("ignored", [])
-    assert "octocat has the permission read, and the check counts only dismissals" in (finished.reason or "")
+    assert "octocat has the permission read, and the check counts only dismissals" in (
+        finished.reason or ""
+    )
 
 
 def give_thread(world: World, *replies: str, own: tuple[str, ...] = ()) -> None:
     said = tuple(ThreadReply("octocat", body) for body in replies)
-    world.github.review_threads_of[2] = (ReviewThread(900, "a" * 16, False, None, said, own, (), ()),)
+    world.github.review_threads_of[2] = (
+        ReviewThread(900, "a" * 16, False, None, said, own, (), ()),
+    )
 
 
 HINT = (
@@ -493,7 +570,10 @@ def test_no_second_hint_and_none_after_a_promise(
     ids=["the finding does not fail the check", "it is dismissed", "the person may not write"],
 )
 def test_no_hint_where_it_does_not_help(
-    make_world: MakeWorld, given: Settings | None, state: FindingState, permission: RepositoryPermission
+    make_world: MakeWorld,
+    given: Settings | None,
+    state: FindingState,
+    permission: RepositoryPermission,
 ) -> None:
     world = make_reviewed(make_world, state=state, octocat=permission, given=given)
     give_thread(world, "Hm.")
@@ -505,7 +585,9 @@ def test_thread_of_somebody_else_is_no_command(make_world: MakeWorld) -> None:
     world = make_reviewed(make_world)
     finished = (reply(world, "Won't fix.", thread=800), resolve(world, thread=800))
     assert [one.state for one in finished] == ["ignored", "ignored"]
-    assert (finished[0].reason or "").startswith("pull_request_review_comment.created is not among the events of ")
+    assert (finished[0].reason or "").startswith(
+        "pull_request_review_comment.created is not among the events of "
+    )
     assert (world.github.reactions, requested(world), world.claude.asked) == ([], [], [])
 
 
@@ -525,5 +607,7 @@ def test_draft_is_reviewed_on_request(make_world: MakeWorld) -> None:
     world = make(make_world)
     set_pull_request(world, draft=True)
     finished = command(world, "/review")
-    assert (finished.reason or "").startswith("reacted with eyes; a review of what is new was requested (delivery ")
+    assert (finished.reason or "").startswith(
+        "reacted with eyes; a review of what is new was requested (delivery "
+    )
     assert (world.finish().state, len(world.claude.asked)) == ("done", 1)

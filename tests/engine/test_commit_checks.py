@@ -13,7 +13,14 @@ from hls_handler.actions import Outcome
 from hls_handler.analysis import Unusable, UnusableReply, Usage
 from hls_handler.deliveries import Lease
 from hls_handler.engine.posting import OUTCOME
-from hls_handler.errors import AppNotInstalled, DependencyDown, HlsError, Permanent, Postponed, Retryable
+from hls_handler.errors import (
+    AppNotInstalled,
+    DependencyDown,
+    HlsError,
+    Permanent,
+    Postponed,
+    Retryable,
+)
 from hls_handler.handlers.reader import ChangedFile
 from hls_handler.prompting import recorded
 from hls_handler.reports.delivery_report import format_report, load_report
@@ -26,7 +33,9 @@ from tests.prompting.samples import load
 SHA = pull_request().head_sha
 REPLY = pull_request_analysis()
 LATE_WRITE_S = 61.0  # more than `github.slowest_write_s`
-NO_RESPONSE = DependencyDown("GitHub gave no answer", dependency="github", remedy="wait", may_have_succeeded=True)
+NO_RESPONSE = DependencyDown(
+    "GitHub gave no answer", dependency="github", remedy="wait", may_have_succeeded=True
+)
 
 
 OLD, NEW = "a" * 40, "b" * 40
@@ -45,7 +54,9 @@ def shown(world: World) -> list[str]:
 def check_outcome(world: World, guid: str = GUID) -> Outcome:
     steps = world.store.checkpoints.load(guid).values()
     outcomes = [OUTCOME.decode(step) for step in steps if step.name == OUTCOME.name]
-    (outcome,) = [outcome for outcome in outcomes if outcome is not None and outcome.action == "check"]
+    (outcome,) = [
+        outcome for outcome in outcomes if outcome is not None and outcome.action == "check"
+    ]
     return outcome
 
 
@@ -53,7 +64,9 @@ def writes(world: World) -> list[str]:
     return [call for call in world.github.calls if call.startswith("write check")]
 
 
-def test_check_is_in_progress_while_claude_is_asked_and_then_a_success(make_world: MakeWorld) -> None:
+def test_check_is_in_progress_while_claude_is_asked_and_then_a_success(
+    make_world: MakeWorld,
+) -> None:
     world = make_world(REPLY)
     world.open_pull_request()
     during: list[list[str]] = []
@@ -62,13 +75,18 @@ def test_check_is_in_progress_while_claude_is_asked_and_then_a_success(make_worl
     assert (during, shown(world)) == ([["in_progress"]], ["success"])
     assert check_outcome(world).detail == "set the check to success: 1 of 1 file reviewed"
     (action,) = world.github.check_actions
-    assert "| calls to Claude | 1 |\n| tokens | 900 in, 100 out |\n| cost | 0.0001 USD |\n" in action.summary
+    assert (
+        "| calls to Claude | 1 |\n| tokens | 900 in, 100 out |\n| cost | 0.0001 USD |\n"
+        in action.summary
+    )
     assert "| prompt | `pull_requests/analyze@" in action.summary
     world.end_checks()
     assert shown(world) == ["success"]
 
 
-@pytest.mark.parametrize(("state", "end", "checks"), [("open", "done", ["success"]), ("closed", "superseded", [])])
+@pytest.mark.parametrize(
+    ("state", "end", "checks"), [("open", "done", ["success"]), ("closed", "superseded", [])]
+)
 @pytest.mark.parametrize("arrives", ["while queued", "while Claude is asked"])
 def test_reopening_that_arrives_before_the_closing_is_reviewed_if_github_shows_it_open(
     make_world: MakeWorld, state: str, end: str, checks: list[str], arrives: str
@@ -91,7 +109,9 @@ def test_reopening_that_arrives_before_the_closing_is_reviewed_if_github_shows_i
     assert shown(world) == checks
 
 
-def test_check_appears_with_its_end_while_other_writes_wait_for_slots(make_world: MakeWorld) -> None:
+def test_check_appears_with_its_end_while_other_writes_wait_for_slots(
+    make_world: MakeWorld,
+) -> None:
     world = make_world(REPLY, given=settings(github={"min_seconds_between_writes": 1.0}))
     world.open_pull_request()
     for _ in range(5):  # of other deliveries
@@ -103,7 +123,11 @@ def test_check_appears_with_its_end_while_other_writes_wait_for_slots(make_world
     free, during = next_slot(), list[list[str]]()
     world.claude.on_call = lambda _: during.append(shown(world))
     assert world.run() is None
-    assert (world.row().reason, during, shown(world)) == ("waits for a slot of the rate limit github", [[]], [])
+    assert (world.row().reason, during, shown(world)) == (
+        "waits for a slot of the rate limit github",
+        [[]],
+        [],
+    )
     assert next_slot() == free + timedelta(seconds=1)  # the one before it is for the first result
     world.advance(5)
     assert (world.finish().state, len(world.claude.asked), shown(world)) == ("done", 1, ["success"])
@@ -117,7 +141,10 @@ MARK = "\n".join(["@@ -1,2 +1,3 @@", "+a = '<!--'", "+run(input())", "+b = '-->'
     ("body", "unread"),
     [
         ("{% for file in files[:1] %}{{ file.numbered | code }}{% endfor %}", ["b.py"]),
-        ("{% for file in files %}{{ file.numbered | code | lines(1, 3) }}{% endfor %}", ["a.py", "b.py"]),
+        (
+            "{% for file in files %}{{ file.numbered | code | lines(1, 3) }}{% endfor %}",
+            ["a.py", "b.py"],
+        ),
     ],
     ids=["first file", "lines"],
 )
@@ -126,7 +153,9 @@ def test_what_the_prompt_of_the_operator_leaves_out_is_not_reviewed(
 ) -> None:
     world = make_world(REPLY)
     front = "---\ndescription: Reads\non: [pull_request]\nreply: pull_request_analysis\n---\n"
-    world.prompts = load(tmp_path / "prompts", {"pull_requests/analyze.j2": f"{front}Read this.\n{body}"})
+    world.prompts = load(
+        tmp_path / "prompts", {"pull_requests/analyze.j2": f"{front}Read this.\n{body}"}
+    )
     world.open_pull_request()
     world.github.changed[2] = (file("a.py", MARK, additions=3, deletions=0), file("b.py"))
     # The retry after a failed write takes the reply, and what it did not show, from the checkpoints.
@@ -136,23 +165,38 @@ def test_what_the_prompt_of_the_operator_leaves_out_is_not_reviewed(
     assert world.finish().state == "done"
     assert (len(world.claude.asked), shown(world)) == (1, ["neutral"])
     summary = world.github.check_actions[-1].summary
-    assert [path for path in ("a.py", "b.py") if f"`{path}`: the prompt shows only a part of it" in summary] == unread
+    assert [
+        path
+        for path in ("a.py", "b.py")
+        if f"`{path}`: the prompt shows only a part of it" in summary
+    ] == unread
 
 
 def test_list_of_files_of_another_commit_is_read_again(make_world: MakeWorld) -> None:
     world = make_world(REPLY)
     world.open_pull_request()
-    world.github.changed[2] = (file(commit=SHA), file("b.py", commit=OLD), file("c.py", status="removed", commit=NEW))
+    world.github.changed[2] = (
+        file(commit=SHA),
+        file("b.py", commit=OLD),
+        file("c.py", status="removed", commit=NEW),
+    )
     assert world.run() is None
-    assert world.row().reason == "GitHub still lists the changed files of commit aaaaaaaaaa, but the head is 0123456789"
+    assert (
+        world.row().reason
+        == "GitHub still lists the changed files of commit aaaaaaaaaa, but the head is 0123456789"
+    )
     assert (world.claude.asked, "success" in shown(world)) == ([], False)
     world.github.changed[2] = (file(commit=SHA), file("c.py", status="removed", commit=NEW))
     world.advance(600)
     assert (world.finish().state, shown(world)) == ("done", ["success"])
 
 
-@pytest.mark.parametrize("commit", [NEW, None], ids=["list of the new head", "list without commits"])
-def test_head_that_changed_when_its_files_were_read_is_superseded(make_world: MakeWorld, commit: str | None) -> None:
+@pytest.mark.parametrize(
+    "commit", [NEW, None], ids=["list of the new head", "list without commits"]
+)
+def test_head_that_changed_when_its_files_were_read_is_superseded(
+    make_world: MakeWorld, commit: str | None
+) -> None:
     world = make_world(REPLY)
     world.open_pull_request()
     world.github.changed[2] = (file(status="modified" if commit else "removed", commit=commit),)
@@ -163,7 +207,10 @@ def test_head_that_changed_when_its_files_were_read_is_superseded(make_world: Ma
 
     world.github.on_call = push
     finished = world.finish()
-    assert (finished.state, finished.reason) == ("superseded", "a newer push came meanwhile: bbbbbbbbbb")
+    assert (finished.state, finished.reason) == (
+        "superseded",
+        "a newer push came meanwhile: bbbbbbbbbb",
+    )
     assert (world.claude.asked, "success" in shown(world)) == ([], False)
 
 
@@ -180,7 +227,9 @@ def unusable(why: Unusable) -> UnusableReply:
     ],
     ids=["refused", "invalid twice", "rejected"],
 )
-def test_failed_review_ends_without_success(make_world: MakeWorld, replies: list[Any], incomplete: str) -> None:
+def test_failed_review_ends_without_success(
+    make_world: MakeWorld, replies: list[Any], incomplete: str
+) -> None:
     world = make_world(*replies, given=with_review(incomplete=incomplete))
     world.open_pull_request()
     assert world.finish().state == "dead"
@@ -198,7 +247,9 @@ def test_failed_review_ends_without_success(make_world: MakeWorld, replies: list
     assert len(writes(world)) == 2
 
 
-def test_check_stays_in_progress_while_claude_is_down_and_ends_with_the_dead_letter(make_world: MakeWorld) -> None:
+def test_check_stays_in_progress_while_claude_is_down_and_ends_with_the_dead_letter(
+    make_world: MakeWorld,
+) -> None:
     world = make_world(CLAUDE_DOWN)
     world.open_pull_request()
     assert world.run() is None
@@ -221,7 +272,9 @@ def test_superseded_delivery_ends_its_check(make_world: MakeWorld) -> None:
     assert world.finish().state == "superseded"
     world.end_checks()
     assert shown(world) == ["cancelled"]
-    assert world.github.check_actions[0].title == "Not reviewed: a newer push came meanwhile: c0ffee"
+    assert (
+        world.github.check_actions[0].title == "Not reviewed: a newer push came meanwhile: c0ffee"
+    )
     ended = "cancelled: Not reviewed: a newer push came meanwhile: c0ffee"
     report = [*format_report(load_report(world.store, world.row()))]
     assert f"  Check, ended by the service after the delivery: {ended}." in report
@@ -250,12 +303,18 @@ def test_earlier_result_of_the_commit_does_not_stay_while_other_writes_wait_for_
     world = make_world(REPLY, given=settings(github={"min_seconds_between_writes": 1.0}))
     world.open_pull_request()
     assert (world.finish().state, shown(world)) == ("done", ["success"])
-    world.open_pull_request(file("other.py"), guid="after a change of the base branch", number=number)
+    world.open_pull_request(
+        file("other.py"), guid="after a change of the base branch", number=number
+    )
     assert shown_during_call_after_other_writes(world) == ["success", "in_progress"]
 
 
-def test_own_earlier_result_does_not_stay_while_other_writes_wait_for_slots(make_world: MakeWorld) -> None:
-    world = make_world(Permanent("401"), REPLY, given=settings(github={"min_seconds_between_writes": 1.0}))
+def test_own_earlier_result_does_not_stay_while_other_writes_wait_for_slots(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(
+        Permanent("401"), REPLY, given=settings(github={"min_seconds_between_writes": 1.0})
+    )
     world.open_pull_request()
     assert world.finish().state == "dead"
     world.end_checks()
@@ -276,10 +335,14 @@ def shown_during_call_after_other_writes(world: World) -> list[str]:
     return once
 
 
-def test_end_of_a_rejected_result_does_not_stay_while_other_writes_wait_for_slots(make_world: MakeWorld) -> None:
+def test_end_of_a_rejected_result_does_not_stay_while_other_writes_wait_for_slots(
+    make_world: MakeWorld,
+) -> None:
     world = make_world(REPLY, given=settings(github={"min_seconds_between_writes": 1.0}))
     world.open_pull_request()
-    world.claude.on_call = lambda _: world.github.failing_checks.append(Permanent("GitHub answered 422"))
+    world.claude.on_call = lambda _: world.github.failing_checks.append(
+        Permanent("GitHub answered 422")
+    )
     while world.run() is None:
         world.advance(world.store.queue.seconds_until_due() or 0)
     world.advance(60)
@@ -290,7 +353,9 @@ def test_end_of_a_rejected_result_does_not_stay_while_other_writes_wait_for_slot
 
 
 def test_check_that_waited_for_first_results_is_held_up_once(make_world: MakeWorld) -> None:
-    world = make_world(REPLY, given=settings(github={"min_seconds_between_writes": 1.0}), is_clock_fixed=True)
+    world = make_world(
+        REPLY, given=settings(github={"min_seconds_between_writes": 1.0}), is_clock_fixed=True
+    )
     world.open_pull_request()
     assert world.finish().state == "done"
     world.advance(60)
@@ -315,7 +380,9 @@ def test_check_that_waited_for_first_results_is_held_up_once(make_world: MakeWor
     assert world.run() is None  # ten first results go before the check in progress
     due_at = world.store.now() + timedelta(seconds=world.store.queue.seconds_until_due() or 0)
     for at, lease in sorted(waiting, key=lambda one: one[0]):
-        late_s = 0.3 if at == max(waiting, key=lambda one: one[0])[0] else 0.005  # its worker was busy
+        late_s = (
+            0.3 if at == max(waiting, key=lambda one: one[0])[0] else 0.005
+        )  # its worker was busy
         world.advance((at - world.store.now()).total_seconds() + late_s)
         limiter.take_slot(lease, "github", interval_s=1.0)
     world.advance((due_at - world.store.now()).total_seconds() + 0.01)
@@ -324,7 +391,9 @@ def test_check_that_waited_for_first_results_is_held_up_once(make_world: MakeWor
     assert (len(world.claude.asked), shown(world)) == (2, ["success", "in_progress"])
 
 
-def test_question_waits_while_the_creation_of_the_check_may_take_effect(make_world: MakeWorld) -> None:
+def test_question_waits_while_the_creation_of_the_check_may_take_effect(
+    make_world: MakeWorld,
+) -> None:
     world = make_world(REPLY)
     world.open_pull_request()
     world.github.lost_check_responses.append(NO_RESPONSE)
@@ -342,7 +411,11 @@ def test_question_waits_while_the_creation_of_the_check_may_take_effect(make_wor
 @pytest.mark.parametrize(
     ("others", "result", "reason"),
     [
-        ((), ("success", "Nothing needs a review: 1 changed in blank lines only"), "none of the changed files has"),
+        (
+            (),
+            ("success", "Nothing needs a review: 1 changed in blank lines only"),
+            "none of the changed files has",
+        ),
         ((file("a.py"),), ("neutral", "0 of 1 file reviewed"), "a budget allows no further call"),
     ],
     ids=["alone", "among others"],
@@ -361,8 +434,12 @@ def test_file_of_blank_lines_needs_no_review(
     assert "- `b.py`: changed in blank lines only" in action.summary
 
 
-@pytest.mark.parametrize("error", [Permanent("403: GitHub asks for checks=write"), Retryable("422: no such commit")])
-def test_rejected_check_does_not_fail_the_delivery_and_is_tried_once(make_world: MakeWorld, error: HlsError) -> None:
+@pytest.mark.parametrize(
+    "error", [Permanent("403: GitHub asks for checks=write"), Retryable("422: no such commit")]
+)
+def test_rejected_check_does_not_fail_the_delivery_and_is_tried_once(
+    make_world: MakeWorld, error: HlsError
+) -> None:
     world = make_world(REPLY)
     world.open_pull_request()
     world.github.failing_checks.append(error)
@@ -401,7 +478,8 @@ def test_dry_run_writes_no_check(make_world: MakeWorld) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "numbers"), [("changed_files", (8, 1, 1)), ("additions", (1, 8, 1)), ("deletions", (1, 1, 8))]
+    ("name", "numbers"),
+    [("changed_files", (8, 1, 1)), ("additions", (1, 8, 1)), ("deletions", (1, 1, 8))],
 )
 def test_list_of_only_removed_files_is_read_again_if_its_numbers_differ(
     make_world: MakeWorld, name: str, numbers: tuple[int, int, int]
@@ -425,4 +503,6 @@ def test_check_of_an_uninstalled_app_is_given_up(make_world: MakeWorld) -> None:
     world.finish()
     world.github.failing_checks.append(AppNotInstalled("the GitHub App is not installed on o/r"))
     world.end_checks()
-    assert world.store.commit_checks.service_results(GUID) == ("failed: the GitHub App is not installed on o/r",)
+    assert world.store.commit_checks.service_results(GUID) == (
+        "failed: the GitHub App is not installed on o/r",
+    )

@@ -18,7 +18,11 @@ from tests.engine.world import QUESTION, MakeWorld, World, settings
 REPOSITORY = Repository(186853002, "Codertocat/Hello-World", False, None, "main", None)
 ONE, TWO = "1" * 40, "2" * 40
 PROXY = "# Proxy\n\nThe service runs behind nginx.\n"
-FILES = {"README.md": "A service.\n", "docs/proxy.md": PROXY, "docs/start.rst": "Start\n=====\nAt once.\n"}
+FILES = {
+    "README.md": "A service.\n",
+    "docs/proxy.md": PROXY,
+    "docs/start.rst": "Start\n=====\nAt once.\n",
+}
 
 
 @pytest.fixture
@@ -44,7 +48,9 @@ def update(world: World, repository: Repository = REPOSITORY) -> str:
 
 
 def find(world: World, question: str) -> tuple[StoredSection, ...]:
-    return world.store.texts.find_sections(REPOSITORY.id, question_words(question, ""), EMPTY_PATH_FILTER)
+    return world.store.texts.find_sections(
+        REPOSITORY.id, question_words(question, ""), EMPTY_PATH_FILTER
+    )
 
 
 def fail_at(world: World, call: str, *, after: int = 0) -> Callable[[str], None]:
@@ -63,7 +69,9 @@ def fail_at(world: World, call: str, *, after: int = 0) -> Callable[[str], None]
 def test_first_read_stores_the_sections_of_all_documentation(world: World) -> None:
     world.github.head_files |= {f"{ONE}:nginx.conf": "nginx", f"{ONE}:nginx.py": "nginx"}
     assert update(world) == ""
-    assert find(world, "nginx") == (StoredSection("docs/proxy.md", "Proxy", 1, 3, PROXY.strip(), ONE),)
+    assert find(world, "nginx") == (
+        StoredSection("docs/proxy.md", "Proxy", 1, 3, PROXY.strip(), ONE),
+    )
     assert [(one.path, one.title) for one in find(world, "start")] == [("docs/start.rst", "Start")]
     assert world.github.calls == [
         "head_commit main",
@@ -72,7 +80,9 @@ def test_first_read_stores_the_sections_of_all_documentation(world: World) -> No
     ]
 
 
-def test_documentation_is_read_hourly_and_nothing_is_read_if_the_commit_is_the_same(world: World) -> None:
+def test_documentation_is_read_hourly_and_nothing_is_read_if_the_commit_is_the_same(
+    world: World,
+) -> None:
     update(world)
     update(world)
     assert len(world.github.calls) == 3
@@ -84,17 +94,29 @@ def test_documentation_is_read_hourly_and_nothing_is_read_if_the_commit_is_the_s
 
 def test_only_new_and_changed_files_are_read_and_removed_ones_are_forgotten(world: World) -> None:
     update(world)
-    push(world, TWO, {"README.md": FILES["README.md"], "docs/proxy.md": "# Proxy\nApache.\n", "new.txt": "Caddy.\n"})
+    push(
+        world,
+        TWO,
+        {
+            "README.md": FILES["README.md"],
+            "docs/proxy.md": "# Proxy\nApache.\n",
+            "new.txt": "Caddy.\n",
+        },
+    )
     update(world)
     assert world.github.calls[2:] == ["head_files new.txt docs/proxy.md"]
     assert [find(world, name) for name in ("nginx", "start")] == [(), ()]
-    assert [(one.path, one.commit) for one in (*find(world, "apache"), *find(world, "service"))] == [
+    assert [
+        (one.path, one.commit) for one in (*find(world, "apache"), *find(world, "service"))
+    ] == [
         ("docs/proxy.md", TWO),
         ("README.md", TWO),
     ]
 
 
-def test_repository_without_a_mirror_keeps_what_is_stored_and_is_asked_again_after_an_hour(world: World) -> None:
+def test_repository_without_a_mirror_keeps_what_is_stored_and_is_asked_again_after_an_hour(
+    world: World,
+) -> None:
     update(world)
     push(world, TWO, {"docs/proxy.md": "Apache.\n"})
     world.github.no_mirror = "git is not installed"
@@ -112,14 +134,18 @@ def test_large_documentation_is_read_in_several_updates(world: World) -> None:
     """50 files of 101 sections are more than one update takes."""
     many = {f"{number:03}.md": "# One\n\nTopic.\n" * 101 for number in range(FILES_PER_READ)}
     push(world, TWO, {**many, "099.md": "Last.\n"})
-    assert update(world) == "it is too large for one reading; that for a question in an hour goes on"
+    assert (
+        update(world) == "it is too large for one reading; that for a question in an hour goes on"
+    )
     assert find(world, "last") == ()
     push(world, TWO, {})
     assert update(world) == ""
     assert [(one.path, one.commit) for one in find(world, "last")] == [("099.md", TWO)]
 
 
-def test_path_that_postgresql_cannot_index_is_left_out_and_a_secret_in_a_heading_is_redacted(world: World) -> None:
+def test_path_that_postgresql_cannot_index_is_left_out_and_a_secret_in_a_heading_is_redacted(
+    world: World,
+) -> None:
     heading = "# nginx password: hunter2hunter2x\nCaddy.\n"
     push(world, TWO, {"/".join(["d" * 200] * 6) + "/a.md": "Caddy.\n", "b.md": heading})
     assert update(world) == ""
@@ -154,7 +180,9 @@ def test_failure_of_git_in_the_middle_keeps_what_is_stored_without_a_commit(worl
         ("no branch", False, "", ONE),
     ],
 )
-def test_error_keeps_what_is_stored(world: World, call: str, no_mirror: bool, problem: str, commit: str) -> None:
+def test_error_keeps_what_is_stored(
+    world: World, call: str, no_mirror: bool, problem: str, commit: str
+) -> None:
     update(world)
     push(world, TWO, {"docs/proxy.md": "Apache.\n"})
     if call == "no branch":
@@ -170,7 +198,9 @@ def test_error_keeps_what_is_stored(world: World, call: str, no_mirror: bool, pr
 
 
 def test_outage_of_github_stops_the_delivery_and_is_not_recorded(world: World) -> None:
-    outage = DependencyDown("GitHub answered 502", dependency="github", remedy="wait", applies_to_all_calls=True)
+    outage = DependencyDown(
+        "GitHub answered 502", dependency="github", remedy="wait", applies_to_all_calls=True
+    )
     world.github.failing.append(outage)
     with pytest.raises(DependencyDown):
         update(world)
@@ -182,7 +212,9 @@ def test_repository_without_a_default_branch_is_not_read(world: World) -> None:
     assert world.github.calls == []
 
 
-def test_text_that_github_does_not_show_is_not_stored_and_secrets_are_redacted(world: World) -> None:
+def test_text_that_github_does_not_show_is_not_stored_and_secrets_are_redacted(
+    world: World,
+) -> None:
     push(
         world,
         ONE,
@@ -200,7 +232,9 @@ def test_text_that_github_does_not_show_is_not_stored_and_secrets_are_redacted(w
 
 
 @pytest.mark.parametrize("is_enabled", [True, False])
-def test_documentation_is_read_only_if_settings_and_the_prompt_want_it(make_world: MakeWorld, is_enabled: bool) -> None:
+def test_documentation_is_read_only_if_settings_and_the_prompt_want_it(
+    make_world: MakeWorld, is_enabled: bool
+) -> None:
     world = make_world(QUESTION, given=settings(retrieval=is_enabled))
     world.accept()
     world.finish()

@@ -60,7 +60,9 @@ def server() -> Iterator[FakeServer]:
 
 def connect(url: str, folder: Path) -> Vectors:
     return Vectors(
-        Qdrant(path=folder / "vectors"), Embeddings(base_url=url, api_key=SecretStr(KEY), model="words"), timeout_s=0.2
+        Qdrant(path=folder / "vectors"),
+        Embeddings(base_url=url, api_key=SecretStr(KEY), model="words"),
+        timeout_s=0.2,
     )
 
 
@@ -87,7 +89,10 @@ def test_changed_document_is_found_by_its_new_meaning(
     world.vectors = vectors
     assert ask(world, ROTATE).context == "1 section of secrets.md (about 15 tokens)"
     world.github.heads = {"master": "d" * 40}
-    changed = DOCUMENTS | {"secrets.md": "Nothing is here", "labels.md": "Secret labels replace others"}
+    changed = DOCUMENTS | {
+        "secrets.md": "Nothing is here",
+        "labels.md": "Secret labels replace others",
+    }
     world.github.head_files = {f"{'d' * 40}:{path}": text for path, text in changed.items()}
     embeddings.embedded.clear()
     world.advance(3601)
@@ -103,12 +108,17 @@ def test_failing_service_leaves_the_full_text_search_and_is_asked_once(
         "the embeddings service answered 503: overloaded; check retrieval.embeddings.base_url and "
         "retrieval.embeddings.model"
     )
-    with closing(connect(f"{server.url}/v1", tmp_path)) as world.vectors, caplog.at_level(logging.WARNING):
+    with (
+        closing(connect(f"{server.url}/v1", tmp_path)) as world.vectors,
+        caplog.at_level(logging.WARNING),
+    ):
         report = ask(world, "Grafana support")
     assert server.calls == ["POST /v1/embeddings"]
     assert report.context == "1 section of metrics.md (about 11 tokens)"
     assert report.omitted == (f"the documentation was searched by its words alone: {reason}",)
-    assert [record.__dict__["reason"] for record in caplog.records if record.name.endswith(".documents")] == [reason]
+    assert [
+        record.__dict__["reason"] for record in caplog.records if record.name.endswith(".documents")
+    ] == [reason]
     found = world.health.snapshot().components["vectors"]
     assert (found.state, found.message) == ("degraded", reason)
     assert found.remedy == "do what the message says; the full-text search answers alone meanwhile"
@@ -134,11 +144,15 @@ def test_both_reasons_are_named_if_neither_documents_nor_vectors_can_be_read(
     server.says = [Say(503)]
     with closing(connect(f"{server.url}/v1", tmp_path)) as world.vectors:
         (note,) = ask(world, ROTATE).omitted
-    assert note.startswith("the documentation of the repository was not read: git is not installed; the documentation ")
+    assert note.startswith(
+        "the documentation of the repository was not read: git is not installed; the documentation "
+    )
     assert " was searched by its words alone: the embeddings service answered 503" in note
 
 
-def test_question_is_redacted_before_it_is_embedded(world: World, vectors: Vectors, embeddings: FakeEmbeddings) -> None:
+def test_question_is_redacted_before_it_is_embedded(
+    world: World, vectors: Vectors, embeddings: FakeEmbeddings
+) -> None:
     world.vectors = vectors
     secret = "ghp_" + "a1B2" * 9
     ask(world, f"rejected: {secret}")

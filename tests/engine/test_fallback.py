@@ -55,10 +55,14 @@ class Services:
 
     def _work(self) -> None:
         claude = self.world.settings.claude
-        with closing(Providers(claude, clock=lambda: 0.0, now=lambda: self.now, breakers=self.breakers)) as providers:
+        with closing(
+            Providers(claude, clock=lambda: 0.0, now=lambda: self.now, breakers=self.breakers)
+        ) as providers:
             while (lease := self.world.find_due()) is not None:
                 context = replace(
-                    self.world.tools(), claude=providers, github=FakeGithub(issues=self.world.github.issues)
+                    self.world.tools(),
+                    claude=providers,
+                    github=FakeGithub(issues=self.world.github.issues),
                 )
                 run_delivery(lease, context)
 
@@ -67,14 +71,21 @@ class Services:
         """How often each question was answered."""
         services = {id(one): one for one in (self.first, self.second)}.values()
         asked = [question for one in services for question in one.questions]
-        return Counter(found[1] for text in asked if (found := re.search(r"Question (\d+) of many", text)))
+        return Counter(
+            found[1] for text in asked if (found := re.search(r"Question (\d+) of many", text))
+        )
 
 
 @pytest.fixture
 def services() -> Iterator[Services]:
     with ExitStack() as stack:
-        first, second = (stack.enter_context(closing(FakeModels(lambda _: BUG.model_dump_json()))) for _ in range(2))
-        world = stack.enter_context(open_world(given=make_settings(first, second), is_clock_fixed=True))
+        first, second = (
+            stack.enter_context(closing(FakeModels(lambda _: BUG.model_dump_json())))
+            for _ in range(2)
+        )
+        world = stack.enter_context(
+            open_world(given=make_settings(first, second), is_clock_fixed=True)
+        )
         yield Services(first, second, world)
 
 
@@ -90,12 +101,23 @@ def alone() -> Iterator[Services]:
 
 
 def make_settings(first: FakeModels, second: FakeModels) -> Settings:
-    fallback = {"kind": "openai", "api_key": KEY, "model": "gpt-5-mini", "base_url": f"{second.url}/v1"}
-    features = {"auto_labeling": False}  # else a missing label would be a correction, and the question another one
-    return settings(claude={"api_key": KEY, "base_url": first.url, "fallbacks": [fallback]}, features=features)
+    fallback = {
+        "kind": "openai",
+        "api_key": KEY,
+        "model": "gpt-5-mini",
+        "base_url": f"{second.url}/v1",
+    }
+    features = {
+        "auto_labeling": False
+    }  # else a missing label would be a correction, and the question another one
+    return settings(
+        claude={"api_key": KEY, "base_url": first.url, "fallbacks": [fallback]}, features=features
+    )
 
 
-def test_no_delivery_is_lost_or_paid_twice_while_a_provider_fails_and_returns(services: Services) -> None:
+def test_no_delivery_is_lost_or_paid_twice_while_a_provider_fails_and_returns(
+    services: Services,
+) -> None:
     services.receive(range(1, 6))
     services.process()
     assert (len(services.first.asked), len(services.second.asked)) == (5, 0)
@@ -111,7 +133,9 @@ def test_no_delivery_is_lost_or_paid_twice_while_a_provider_fails_and_returns(se
     states = {services.world.row(f"guid-{number}").state for number in range(1, 26)}
     assert (states, services.paid) == ({"done"}, Counter(map(str, range(1, 26))))
     counters = services.world.store.statistics.counters()
-    counted = {label: count for (name, label), count in counters.items() if name == "provider_calls"}
+    counted = {
+        label: count for (name, label), count in counters.items() if name == "provider_calls"
+    }
     assert counted == {
         "anthropic:ok": len(services.first.asked),
         "anthropic:unavailable": services.first.failed,
@@ -119,7 +143,9 @@ def test_no_delivery_is_lost_or_paid_twice_while_a_provider_fails_and_returns(se
     }
 
 
-def test_provider_that_answered_stands_in_the_report_the_receipt_and_the_comment(services: Services) -> None:
+def test_provider_that_answered_stands_in_the_report_the_receipt_and_the_comment(
+    services: Services,
+) -> None:
     services.first.status = 529
     services.receive(range(1, 2))
     lease = services.world.claim()
@@ -135,7 +161,8 @@ def test_provider_that_answered_stands_in_the_report_the_receipt_and_the_comment
     failed = "anthropic/claude-haiku-5-5 failed, so openai/gpt-5-mini was asked: Claude answered 529 to issues/analyze@"
     assert [line[: len(failed)] for line in lines if "failed" in line] == [failed]
     assert any(
-        line.startswith("Claude's reply to issues/analyze@") and ", by openai/gpt-5-mini: " in line for line in lines
+        line.startswith("Claude's reply to issues/analyze@") and ", by openai/gpt-5-mini: " in line
+        for line in lines
     )
     assert make_receipt(report.calls).models == ("openai/gpt-5-mini",)
     assert "asks a language model (openai/gpt-5-mini)" in services.world.github.comments[1]
@@ -146,7 +173,9 @@ def test_provider_that_answered_stands_in_the_report_the_receipt_and_the_comment
     )
 
 
-def test_stored_reply_answers_while_its_provider_fails_and_is_no_sign_of_its_return(services: Services) -> None:
+def test_stored_reply_answers_while_its_provider_fails_and_is_no_sign_of_its_return(
+    services: Services,
+) -> None:
     services.receive(range(1, 2))
     services.process()
     services.first.status = 529
@@ -176,7 +205,9 @@ def test_deliveries_wait_until_the_date_on_which_the_limit_of_the_account_ends(
 ) -> None:
     ends_at = NOON + timedelta(hours=30)
     alone.first.status = 400
-    alone.first.message = f"API usage limits: you will regain access on {ends_at:%Y-%m-%d at %H:%M} UTC"
+    alone.first.message = (
+        f"API usage limits: you will regain access on {ends_at:%Y-%m-%d at %H:%M} UTC"
+    )
     alone.receive(range(1, 4))
     alone.process()
     alone.now = ends_at - timedelta(seconds=1)
@@ -216,10 +247,16 @@ def test_health_is_restored_by_the_call_that_finds_the_provider_again(services: 
         services.now = NOON + timedelta(minutes=1)
 
 
-def test_call_without_an_answer_counts_as_its_estimate_when_another_provider_answers(services: Services) -> None:
+def test_call_without_an_answer_counts_as_its_estimate_when_another_provider_answers(
+    services: Services,
+) -> None:
     services.first.status = 0
     services.receive(range(1, 2))
     services.process()
     lost, answered = services.world.store.calls.calls_of("guid-1")
     assert (lost.outcome, lost.is_estimate, lost.output_tokens) == ("failed", True, 2500)
-    assert (answered.outcome, answered.is_estimate, answered.model) == ("ok", False, "openai/gpt-5-mini")
+    assert (answered.outcome, answered.is_estimate, answered.model) == (
+        "ok",
+        False,
+        "openai/gpt-5-mini",
+    )

@@ -36,19 +36,25 @@ def test_weak_probe_does_not_replace_the_result_of_a_recent_use() -> None:
     health.probe_ok("claude")  # the last use is too old to outweigh the probe
     assert health.snapshot().components["claude"].state == "healthy"
     health.report_problem("claude", "429", "wait", by_probe=True)
-    health.report_problem("claude", "401", "set claude.api_key", by_probe=True)  # an old use does not outweigh it
+    health.report_problem(
+        "claude", "401", "set claude.api_key", by_probe=True
+    )  # an old use does not outweigh it
     assert health.snapshot().components["claude"].message == "401"
 
 
 def test_successful_use_does_not_end_what_only_the_probe_can_see() -> None:
     health = Health(lambda: NOON)
-    health.report_problem("github", "the App lacks checks: write", "accept it", by_probe=True, is_lasting=True)
+    health.report_problem(
+        "github", "the App lacks checks: write", "accept it", by_probe=True, is_lasting=True
+    )
     health.ok("github")
     assert health.snapshot().components["github"].message == "the App lacks checks: write"
     health.report_problem("github", "502", "wait")
     health.ok("github")
     assert health.snapshot().components["github"].state == "healthy"  # until the next probe
-    health.report_problem("github", "the App lacks checks: write", "accept it", by_probe=True, is_lasting=True)
+    health.report_problem(
+        "github", "the App lacks checks: write", "accept it", by_probe=True, is_lasting=True
+    )
     health.probe_ok("github")
     health.report_problem("github", "401", "set github.token", by_probe=True)
     health.ok("github")
@@ -83,7 +89,10 @@ def test_unhealthy_and_its_end_are_logged_once(caplog: pytest.LogCaptureFixture)
     health.ok("store")
     health.ok("store")
     health.ok("github")
-    assert [(record.levelname, record.message, record.__dict__["component"]) for record in caplog.records] == [
+    assert [
+        (record.levelname, record.message, record.__dict__["component"])
+        for record in caplog.records
+    ] == [
         ("ERROR", "unhealthy", "store"),
         ("WARNING", "healthy again", "store"),
     ]

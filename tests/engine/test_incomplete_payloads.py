@@ -39,7 +39,9 @@ PAYLOADS = (
 
 MAX_DEPTH = 3
 URL_SUFFIXES = ("url", "_id", "href")
-SETTINGS = settings().model_copy(update={"repositories": (Repository(name="*/*", events=tuple(REQUIRED_OBJECTS)),)})
+SETTINGS = settings().model_copy(
+    update={"repositories": (Repository(name="*/*", events=tuple(REQUIRED_OBJECTS)),)}
+)
 
 
 def incomplete_payloads(complete: dict[str, Any], depth: int = 1) -> Iterator[dict[str, Any]]:
@@ -85,7 +87,11 @@ def test_payload_without_a_field_is_processed_ignored_or_rejected(name: str) -> 
     state = State()
     for earlier in (*recorded.before(name), payload_file):
         state.seed(earlier.event, earlier.payload)
-    complete = {key: value for key, value in payload_file.payload.items() if key not in ("organization", "enterprise")}
+    complete = {
+        key: value
+        for key, value in payload_file.payload.items()
+        if key not in ("organization", "enterprise")
+    }
     for payload in incomplete_payloads(complete):
         with suppress(HlsError):
             process(payload_file, payload, state)

@@ -57,11 +57,15 @@ def test_lost_lease_prevents_steps_calls_and_writes(make_world: MakeWorld) -> No
         job.check_lease()
 
 
-def test_lease_that_expired_while_its_claim_waited_is_renewed_and_no_attempt_is_lost(make_world: MakeWorld) -> None:
+def test_lease_that_expired_while_its_claim_waited_is_renewed_and_no_attempt_is_lost(
+    make_world: MakeWorld,
+) -> None:
     world = make_world()
     world.accept()
     leases = HeldLeases(
-        lambda lease, s: world.store.queue.renew(lease, lease_s=s), lease_s=lambda: 30, clock=lambda: 31
+        lambda lease, s: world.store.queue.renew(lease, lease_s=s),
+        lease_s=lambda: 30,
+        clock=lambda: 31,
     )
     lease = world.claim()
     leases.add(lease, asked_at=0, lease_s=30)
@@ -105,7 +109,11 @@ def test_worker_waits_in_place_only_for_a_near_slot_without_hold(
     world = make_world()
     world.accept()
     job = world.job()
-    postponements = [Postponed("not yet", at=world.store.now() + timedelta(seconds=wait_s), waiting_for=waiting_for)]
+    postponements = [
+        Postponed(
+            "not yet", at=world.store.now() + timedelta(seconds=wait_s), waiting_for=waiting_for
+        )
+    ]
 
     def take_slot() -> str:
         if postponements:

@@ -34,12 +34,16 @@ def warnings(folder: Path, settings_text: str, prompts: dict[str, str] | None = 
     settings = load(folder, f"{SMALLEST}{settings_text}")
     library = shipped_library()
     if prompts:
-        library = load_library(write(folder / "own", prompts), SHIPPED, families=families(), shipped=SHIPPED)
+        library = load_library(
+            write(folder / "own", prompts), SHIPPED, families=families(), shipped=SHIPPED
+        )
     return [one.replace(f"{folder}/", "") for one in find_library_warnings(settings, library)]
 
 
 @pytest.mark.parametrize("event", ["push", "issues.closed"])
-def test_enabled_event_without_a_prompt_is_reported_with_its_line(tmp_path: Path, event: str) -> None:
+def test_enabled_event_without_a_prompt_is_reported_with_its_line(
+    tmp_path: Path, event: str
+) -> None:
     assert warnings(tmp_path, f"    events:\n      - issues\n      - {event}\n") == [
         (
             f"settings.yaml:10 (repositories[0].events[1]): {event} is enabled, but no prompt is for it, so it is "
@@ -60,7 +64,14 @@ def test_enabled_event_without_a_prompt_is_reported_with_its_line(tmp_path: Path
         ("prompts: {use: {issues.edited: push/tell}}\n", PUSH),
     ],
     ids=[
-        *("defaults", "with prompts", "merge queue", "disabled repository", "chosen prompt", "switched off"),
+        *(
+            "defaults",
+            "with prompts",
+            "merge queue",
+            "disabled repository",
+            "chosen prompt",
+            "switched off",
+        ),
         "own prompt chosen by settings",
     ],
 )
@@ -70,12 +81,17 @@ def test_nothing_is_reported(tmp_path: Path, text: str, own: str | None) -> None
 
 def test_own_prompt_of_which_no_event_is_enabled_is_reported_with_its_line(tmp_path: Path) -> None:
     """Also a template at the path of a shipped prompt, which has its front matter."""
-    of_push, of_release = warnings(tmp_path, "", {"push/tell.j2": PUSH, "releases/announce.j2": "{{ release.name }}"})
+    of_push, of_release = warnings(
+        tmp_path, "", {"push/tell.j2": PUSH, "releases/announce.j2": "{{ release.name }}"}
+    )
     assert of_push == (
         "own/push/tell.j2:3: on: no repository enables push; "
         "add one to repositories[].events in settings.yaml, or remove the prompt"
     )
-    assert "on: no repository enables release.published; add one to repositories[].events" in of_release
+    assert (
+        "on: no repository enables release.published; add one to repositories[].events"
+        in of_release
+    )
 
 
 USES_TEAM = "{{ config.team }} {% if config.areas is defined %}{{ config.areas }}{% endif %} {{ issue.title }}"
@@ -87,7 +103,9 @@ TWO = (
 
 def test_repository_without_a_variable_that_its_prompt_uses_is_reported(tmp_path: Path) -> None:
     write(tmp_path / "own", {"issues/analyze.j2": USES_TEAM})
-    settings = load(tmp_path, f"{SMALLEST}{TWO}prompts: {{directory: [{tmp_path}/own, {SHIPPED}]}}\n")
+    settings = load(
+        tmp_path, f"{SMALLEST}{TWO}prompts: {{directory: [{tmp_path}/own, {SHIPPED}]}}\n"
+    )
     assert [one.replace(f"{tmp_path}/", "") for one in load_checked(settings).warnings] == [
         (
             "settings.yaml:9 (repositories[1].variables): own/issues/analyze.j2 uses config.team, which owner/other "
@@ -100,7 +118,8 @@ def test_repository_without_a_variable_that_its_prompt_uses_is_reported(tmp_path
 
 
 @pytest.mark.parametrize(
-    "event_name", ["issues", "pull_request", "pull_request_review", "workflow_run", "release", "push"]
+    "event_name",
+    ["issues", "pull_request", "pull_request_review", "workflow_run", "release", "push"],
 )
 def test_stored_facts_are_up_to_date(event_name: str) -> None:
     stored = json.loads((FACTS / f"{event_name}.json").read_text(encoding="utf-8"))
@@ -115,9 +134,16 @@ def test_field_that_nothing_uses_and_labels_of_a_discussion_are_reported(tmp_pat
     )
     write(
         tmp_path / "own",
-        {"discussion/sort.j2": front, "discussion/sort.comment.md.j2": "{{ analysis.team }}", "issues/analyze.j2": "x"},
+        {
+            "discussion/sort.j2": front,
+            "discussion/sort.comment.md.j2": "{{ analysis.team }}",
+            "issues/analyze.j2": "x",
+        },
     )
-    settings = load(tmp_path, f"{SMALLEST}    events: [discussion, issues]\nprompts: {{directory: {tmp_path}/own}}\n")
+    settings = load(
+        tmp_path,
+        f"{SMALLEST}    events: [discussion, issues]\nprompts: {{directory: {tmp_path}/own}}\n",
+    )
     assert [one.replace(f"{tmp_path}/own/", "") for one in load_checked(settings).warnings] == [
         (
             "discussion/sort.j2:7: fields.mood: no template shows analysis.mood and no label uses it; "
@@ -136,4 +162,6 @@ def test_variable_that_no_repository_has_is_an_error_with_its_line(tmp_path: Pat
     with pytest.raises(PromptError) as caught:
         load_checked(settings)
     (problem,) = caught.value.problems
-    assert problem.startswith(f"{tmp_path}/own/issues/analyze.j2:2: there is no 'teem' here; did you mean 'team'?")
+    assert problem.startswith(
+        f"{tmp_path}/own/issues/analyze.j2:2: there is no 'teem' here; did you mean 'team'?"
+    )

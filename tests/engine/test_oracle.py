@@ -20,10 +20,14 @@ ANSWER = {"tests": [{"path": "//shop:cart", "why": "Covers @mona."}]}
 
 
 def chosen(*paths: str) -> ChosenTests:
-    return ChosenTests.model_validate({"tests": [{"path": path, "why": "It covers the cart."} for path in paths]})
+    return ChosenTests.model_validate(
+        {"tests": [{"path": path, "why": "It covers the cart."} for path in paths]}
+    )
 
 
-def make_changed(make_world: MakeWorld, *tests: str, paths: tuple[str, ...] = ("shop/cart.py",)) -> World:
+def make_changed(
+    make_world: MakeWorld, *tests: str, paths: tuple[str, ...] = ("shop/cart.py",)
+) -> World:
     """A world in which pull request 2 changes `paths`, and Claude chooses `tests` of three files."""
     world = make(make_world, chosen(*tests), given=ON)
     world.github.changed = {2: tuple(file(path) for path in paths)}
@@ -39,7 +43,9 @@ def server() -> Iterator[FakeServer]:
 
 def make_served(make_world: MakeWorld, server: FakeServer, *says: Say) -> World:
     world = make_changed(make_world)
-    world.settings = ON.model_copy(update={"test_oracle": OracleService(url=f"{server.url}/choose")})
+    world.settings = ON.model_copy(
+        update={"test_oracle": OracleService(url=f"{server.url}/choose")}
+    )
     server.says = list(says)
     return world
 
@@ -47,11 +53,20 @@ def make_served(make_world: MakeWorld, server: FakeServer, *says: Say) -> World:
 def test_claude_chooses_listed_tests_and_others_are_dropped(make_world: MakeWorld) -> None:
     world = make_changed(make_world, CART, CONFIG, "tests/test_invented.py")
     finished = command(world, "/test-oracle")
-    assert (finished.state, finished.reason, world.github.reactions) == ("done", "commented", [(77, "eyes")])
+    assert (finished.state, finished.reason, world.github.reactions) == (
+        "done",
+        "commented",
+        [(77, "eyes")],
+    )
     (asked,) = world.claude.asked
-    assert ("shop/cart.py</untrusted" in asked.task, f"\n{CART}\n{MAIL}\n</untrusted" in asked.task) == (True, True)
+    assert (
+        "shop/cart.py</untrusted" in asked.task,
+        f"\n{CART}\n{MAIL}\n</untrusted" in asked.task,
+    ) == (True, True)
     text = world.github.comments[2]
-    assert text.startswith(f"Tests to run for this change:\n\n- `{CART}`: It covers the cart.\n\n***\n")
+    assert text.startswith(
+        f"Tests to run for this change:\n\n- `{CART}`: It covers the cart.\n\n***\n"
+    )
 
 
 def test_nearest_tests_are_listed_and_the_others_counted(make_world: MakeWorld) -> None:
@@ -85,7 +100,10 @@ def test_without_the_mirror_only_changed_tests_are_considered(make_world: MakeWo
     assert "\nTest files:\n<untrusted" in world.claude.asked[0].task
     assert world.claude.asked[0].task.count(MAIL) == 1  # among the changed files
     text = world.github.comments[2]
-    assert f"- `{CART}`: It covers the cart.\n\nHLS has no mirror of the repository, so only tests that this" in text
+    assert (
+        f"- `{CART}`: It covers the cart.\n\nHLS has no mirror of the repository, so only tests that this"
+        in text
+    )
     assert "were considered: mirror.enabled is false.\n" in text
 
 
@@ -93,19 +111,35 @@ def test_repository_without_tests_costs_no_call(make_world: MakeWorld) -> None:
     world = make_changed(make_world)
     world.github.head_files = {f"{HEAD}:{CONFIG}": ""}
     assert command(world, "/test-oracle").reason == "there is no test file; commented"
-    assert (world.claude.asked, world.github.comments[2][:30]) == ([], "No test to run for this change")
+    assert (world.claude.asked, world.github.comments[2][:30]) == (
+        [],
+        "No test to run for this change",
+    )
 
 
 def test_service_is_asked_in_place_of_claude(make_world: MakeWorld, server: FakeServer) -> None:
     world = make_served(make_world, server, Say(body={"status": "ok"}), Say(body=ANSWER))
-    assert command(world, "/test-oracle").reason == "the service of test_oracle.url was asked; commented"
+    assert (
+        command(world, "/test-oracle").reason
+        == "the service of test_oracle.url was asked; commented"
+    )
     assert server.calls == ["GET /choose/health", "POST /choose"]
-    question = {"repository": "Codertocat/Hello-World", "number": 2, "head_sha": HEAD, "files": ["shop/cart.py"]}
+    question = {
+        "repository": "Codertocat/Hello-World",
+        "number": 2,
+        "head_sha": HEAD,
+        "files": ["shop/cart.py"],
+    }
     assert server.seen[1].body == question
     text = world.github.comments[2]
-    assert text.startswith("Tests to run for this change, chosen by a service:\n\n- `//shop:cart`: Covers ")
+    assert text.startswith(
+        "Tests to run for this change, chosen by a service:\n\n- `//shop:cart`: Covers "
+    )
     assert "@mona" not in text
-    assert (world.claude.asked, [call for call in world.github.calls if "list_files" in call]) == ([], [])
+    assert (world.claude.asked, [call for call in world.github.calls if "list_files" in call]) == (
+        [],
+        [],
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,10 +156,14 @@ def test_comment_says_that_the_service_does_not_answer(
     make_world: MakeWorld, server: FakeServer, said: Say, why: str
 ) -> None:
     world = make_served(make_world, server, said)
-    reason = f"the service of test_oracle.url was not asked, because of its /health: {why}; commented"
+    reason = (
+        f"the service of test_oracle.url was not asked, because of its /health: {why}; commented"
+    )
     assert command(world, "/test-oracle").reason == reason
     assert server.calls == ["GET /choose/health"]
-    assert world.github.comments[2].startswith("The service that chooses tests does not answer, so none were chosen.\n")
+    assert world.github.comments[2].startswith(
+        "The service that chooses tests does not answer, so none were chosen.\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,7 +188,9 @@ def test_comment_says_that_the_answer_of_the_service_cannot_be_used(
 
 
 @pytest.mark.parametrize("text", ["/test-oracle", "/cherry-pick Release/1.2"])
-def test_command_is_that_of_another_bot_unless_settings_switch_it_on(make_world: MakeWorld, text: str) -> None:
+def test_command_is_that_of_another_bot_unless_settings_switch_it_on(
+    make_world: MakeWorld, text: str
+) -> None:
     world = make(make_world)
     assert world.receive("issue_comment", comment(text), guid="command") == "ignored"
     assert world.github.calls == []
@@ -166,5 +206,8 @@ def test_closed_pull_request_is_not_tested(make_world: MakeWorld) -> None:
 def test_help_lists_the_command_where_settings_switch_it_on(make_world: MakeWorld) -> None:
     world = make_changed(make_world)
     command(world, "/help")
-    assert "| `/test-oracle` | say which tests to run for the change |\n| `/help` |" in world.github.comments[2]
+    assert (
+        "| `/test-oracle` | say which tests to run for the change |\n| `/help` |"
+        in world.github.comments[2]
+    )
     assert "/cherry-pick" not in world.github.comments[2]

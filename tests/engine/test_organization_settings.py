@@ -17,7 +17,9 @@ ORGANIZATION = "None:hls.yaml"  # of the default branch
 FILE = "Codertocat/.github: hls.yaml"
 
 
-def accept(world: World, guid: str, *, repository_id: int = 186853002, owner_type: str = "Organization") -> None:
+def accept(
+    world: World, guid: str, *, repository_id: int = 186853002, owner_type: str = "Organization"
+) -> None:
     payload = json.loads(recorded.load("issues.opened").body)
     payload["repository"]["id"] = repository_id
     payload["repository"]["owner"]["type"] = owner_type
@@ -86,7 +88,9 @@ def test_file_is_read_once_an_hour_for_all_repositories(
     assert file_requests(world).count(asked) == 2
 
 
-def test_file_applies_while_access_to_it_is_denied_until_github_says_that_there_is_none(make_world: MakeWorld) -> None:
+def test_file_applies_while_access_to_it_is_denied_until_github_says_that_there_is_none(
+    make_world: MakeWorld,
+) -> None:
     world = make(make_world, "features: {auto_commenting: false}\n")
     world.finish()
     for guid in ("g2", "g3"):
@@ -116,7 +120,9 @@ def test_invalid_file_is_logged_and_its_last_good_version_applies_without_a_comm
     with caplog.at_level(logging.WARNING):
         world.finish()
     problem = f"{FILE}:1: lables: unknown key; did you mean labels?"
-    assert [vars(record)["problems"] for record in caplog.records if "settings" in record.message] == [[problem]]
+    assert [
+        vars(record)["problems"] for record in caplog.records if "settings" in record.message
+    ] == [[problem]]
     assert world.github.labels == {}
     assert "lables" not in "".join(world.github.comments.values())
     assert load_report(world.store, world.row("g2")).repository_settings == (
@@ -126,7 +132,10 @@ def test_invalid_file_is_logged_and_its_last_good_version_applies_without_a_comm
 
 
 def test_rule_11_text_of_the_file_reaches_neither_claude_nor_github(make_world: MakeWorld) -> None:
-    world = make(make_world, "# marker-0001\nlabels: {allow: [marker-0002]}\npaths: {ignore: [marker-0003]}\n")
+    world = make(
+        make_world,
+        "# marker-0001\nlabels: {allow: [marker-0002]}\npaths: {ignore: [marker-0003]}\n",
+    )
     world.finish()
     sent = [asked.task + asked.system for asked in world.claude.asked]
     assert (len(sent), "marker" in "".join((*sent, *world.github.comments.values()))) == (1, False)

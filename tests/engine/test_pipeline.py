@@ -25,7 +25,9 @@ from tests.prompting.samples import load, write
 def test_issue_is_analysed_labelled_and_commented(make_world: MakeWorld) -> None:
     world = make_world()
     world.accept()
-    assert world.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
+    assert world.run() == Finished(
+        GUID, "done", "added bug, priority-low, difficulty-easy; commented"
+    )
     assert world.github.labels == {1: ("bug", "priority-low", "difficulty-easy")}
     assert "Thanks to whoever fixes it." in world.github.comments[1]
     assert world.github.calls == ["issue 1", "issue 1", "write labels", "write comment"]
@@ -52,7 +54,10 @@ def test_then_runs_a_second_prompt_and_the_comment_is_that_of_the_reply_worth_sa
     world.prompts = load_chain(shared_folder / "chain")
     world.accept()
     world.run()
-    assert [rendered.prompt.name for rendered in world.claude.asked] == ["issues/analyze", "issues/respond"]
+    assert [rendered.prompt.name for rendered in world.claude.asked] == [
+        "issues/analyze",
+        "issues/respond",
+    ]
     assert world.github.labels[1][0] == "question"
     assert world.github.comments[1].startswith(comment)
 
@@ -60,9 +65,8 @@ def test_then_runs_a_second_prompt_and_the_comment_is_that_of_the_reply_worth_sa
 def test_failing_then_condition_is_a_prompt_problem_and_does_not_repeat_the_call(
     make_world: MakeWorld, tmp_path: Path
 ) -> None:
-    front = (
-        "reply: issue_analysis\nthen: {prompt: issues/respond.j2, when: '1 / ((analysis.summary | length) - 7) > 0'}"
-    )
+    when = "1 / ((analysis.summary | length) - 7) > 0"
+    front = f"reply: issue_analysis\nthen: {{prompt: issues/respond.j2, when: '{when}'}}"
     asks = "{% extends 'base.j2' %}{% block task %}Analyse it.{% endblock %}"
     files = {
         "issues/analyze.j2": f"---\ndescription: Asks\non: [issues.opened]\n{front}\n---\n{asks}",
@@ -80,7 +84,9 @@ def test_failing_then_condition_is_a_prompt_problem_and_does_not_repeat_the_call
     assert "issues/analyze.j2:" in row.reason
     assert "defect" not in row.reason
     assert len(world.claude.asked) == 1
-    assert [(call.outcome, call.cost_usd is None) for call in world.store.calls.calls_of(GUID)] == [("ok", False)]
+    assert [(call.outcome, call.cost_usd is None) for call in world.store.calls.calls_of(GUID)] == [
+        ("ok", False)
+    ]
     assert ("ask", 0) in world.store.checkpoints.load(GUID)
 
 
@@ -89,10 +95,17 @@ def test_outage_of_claude_uses_no_attempt_and_keeps_the_facts(make_world: MakeWo
     world.accept()
     assert world.run() is None
     row = world.row()
-    assert (row.state, row.attempts, row.failures, row.analysis_status) == ("queued", 0, 1, "failed")
+    assert (row.state, row.attempts, row.failures, row.analysis_status) == (
+        "queued",
+        0,
+        1,
+        "failed",
+    )
     assert world.health.snapshot().components["claude"].state == "degraded"
     world.advance(60)
-    assert world.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
+    assert world.run() == Finished(
+        GUID, "done", "added bug, priority-low, difficulty-easy; commented"
+    )
     assert world.github.calls.count("issue 1") == 2  # for the facts, and before posting
     assert world.health.snapshot().components["claude"].state == "healthy"
 
@@ -104,8 +117,14 @@ def test_slow_response_uses_an_attempt_because_it_may_be_billed(make_world: Make
     assert world.run() is None
     assert (world.row().attempts, world.row().analysis_status) == (1, "failed")
     part = world.health.snapshot().components["claude"]
-    assert (part.state, part.message, part.remedy) == ("degraded", "Claude was still sending", "raise claude.timeout_s")
-    assert [(call.outcome, call.cost_usd) for call in world.store.calls.calls_of(GUID)] == [("failed", 0.05)]
+    assert (part.state, part.message, part.remedy) == (
+        "degraded",
+        "Claude was still sending",
+        "raise claude.timeout_s",
+    )
+    assert [(call.outcome, call.cost_usd) for call in world.store.calls.calls_of(GUID)] == [
+        ("failed", 0.05)
+    ]
     for _ in range(2):
         world.advance(600)
         assert world.run() is None
@@ -126,7 +145,10 @@ def test_rule_11_second_invalid_reply_posts_nothing(make_world: MakeWorld) -> No
     assert "cannot be used, the second" in (finished.reason or "")
     assert (world.github.labels, world.github.comments) == ({}, {})
     part = world.health.snapshot().components["claude"]
-    assert (part.state, part.remedy) == ("degraded", "check what prompts/issues/analyze.j2 asks for, then run it again")
+    assert (part.state, part.remedy) == (
+        "degraded",
+        "check what prompts/issues/analyze.j2 asks for, then run it again",
+    )
     assert finished.reason == f"{part.message}; {part.remedy}"
     world.claude.replies = [BUG]
     world.accept(guid="second", number=2)
@@ -170,7 +192,9 @@ def test_closed_or_locked_conversation_is_not_processed(
     assert finished.state == state
     assert reason in (finished.reason or "")
     assert world.claude.asked == []
-    assert world.store.statistics.counters().get(("ignored", "conversation locked"), 0) == (state == "ignored")
+    assert world.store.statistics.counters().get(("ignored", "conversation locked"), 0) == (
+        state == "ignored"
+    )
 
 
 @pytest.mark.parametrize(
@@ -186,7 +210,9 @@ def test_newer_push_supersedes_the_running_delivery(
 
     def push(what: str) -> None:
         if what == call_name:
-            world.accept("pull_request.opened", guid="newer", head_sha="c0ffee", action="synchronize")
+            world.accept(
+                "pull_request.opened", guid="newer", head_sha="c0ffee", action="synchronize"
+            )
 
     world.github.on_call = world.claude.on_call = push
     assert world.run() == Finished(GUID, "superseded", "a newer push came meanwhile: c0ffee")
@@ -196,7 +222,9 @@ def test_newer_push_supersedes_the_running_delivery(
 
 
 def test_retried_older_event_does_not_overwrite_a_newer_result(make_world: MakeWorld) -> None:
-    world = make_world(BUG, BUG.model_copy(update={"recommended_response": "The guide says committ, too."}))
+    world = make_world(
+        BUG, BUG.model_copy(update={"recommended_response": "The guide says committ, too."})
+    )
     world.accept()
     world.github.failing_writes = [Permanent("issue 1 is locked")]
     assert world.run() == Finished(GUID, "dead", "issue 1 is locked")
@@ -206,27 +234,38 @@ def test_retried_older_event_does_not_overwrite_a_newer_result(make_world: MakeW
     labels, comments = dict(world.github.labels), dict(world.github.comments)
     assert "The guide says committ, too." in comments[1]
     world.store.queue.retry(GUID, by="mona")
-    assert world.run() == Finished(GUID, "superseded", "a newer event of this conversation was answered meanwhile")
+    assert world.run() == Finished(
+        GUID, "superseded", "a newer event of this conversation was answered meanwhile"
+    )
     assert (world.github.labels, world.github.comments) == (labels, comments)
     assert len(world.claude.asked) == 2
 
 
 @pytest.mark.parametrize(
-    ("feature", "labels", "comments"), [("auto_labeling", False, True), ("auto_commenting", True, False)]
+    ("feature", "labels", "comments"),
+    [("auto_labeling", False, True), ("auto_commenting", True, False)],
 )
 def test_labels_and_comments_are_switched_off_separately(
     make_world: MakeWorld, feature: str, labels: bool, comments: bool
 ) -> None:
     given = settings(features={feature: False})
     world = make_world(given=given.model_copy(update={"labels": Labels(issue_type=True)}))
-    world.accept(body=recorded.load("issues.opened").body.replace(b'"type":"User"', b'"type":"Organization"'))
+    world.accept(
+        body=recorded.load("issues.opened").body.replace(b'"type":"User"', b'"type":"Organization"')
+    )
     finished = world.finish()
     assert f"features.{feature}" in (finished.reason or "")
     github = world.github
-    assert (bool(github.labels), bool(github.types), bool(github.comments)) == (labels, labels, comments)
+    assert (bool(github.labels), bool(github.types), bool(github.comments)) == (
+        labels,
+        labels,
+        comments,
+    )
 
 
-def test_rule_17_runs_over_the_hourly_limit_of_a_conversation_are_ignored(make_world: MakeWorld) -> None:
+def test_rule_17_runs_over_the_hourly_limit_of_a_conversation_are_ignored(
+    make_world: MakeWorld,
+) -> None:
     world = make_world(given=settings(limits={"thread_runs_per_hour": 2}))
     for n in range(3):
         world.accept(guid=f"{n}2d3162e-cc78-11e3-81ab-4c9367dc0958")
@@ -270,9 +309,16 @@ def test_rule_10_credentials_are_redacted_in_prompts_and_checkpoints(make_world:
     ids=["no answer in time", "not processed"],
 )
 def test_call_that_may_have_succeeded_uses_the_budget(
-    make_world: MakeWorld, may_have_succeeded: bool, outcome: str, counted: int, asked: int, state: str
+    make_world: MakeWorld,
+    may_have_succeeded: bool,
+    outcome: str,
+    counted: int,
+    asked: int,
+    state: str,
 ) -> None:
-    failure = DependencyDown("no answer", dependency="claude", remedy="wait", may_have_succeeded=may_have_succeeded)
+    failure = DependencyDown(
+        "no answer", dependency="claude", remedy="wait", may_have_succeeded=may_have_succeeded
+    )
     world = make_world(failure, BUG, given=settings(claude={"calls_per_hour": 1}))
     world.accept()
     world.run()
@@ -284,7 +330,9 @@ def test_call_that_may_have_succeeded_uses_the_budget(
 
 
 def test_rule_10_unusable_reply_is_redacted_before_it_is_sent_back(make_world: MakeWorld) -> None:
-    world = make_world(replace(INVALID, text='{"summary": "ghp_0123456789abcdefghijklmnopqrstuvwxyzAB'), BUG)
+    world = make_world(
+        replace(INVALID, text='{"summary": "ghp_0123456789abcdefghijklmnopqrstuvwxyzAB'), BUG
+    )
     world.accept()
     world.run()
     assert world.row().state == "done"
@@ -305,12 +353,23 @@ def test_both_unusable_replies_are_kept_and_shown(make_world: MakeWorld) -> None
         ("kind: still wrong", '{"kind": "BUGG"}'),
     ]
     lines = [line.replace(report.unusable[0].prompt_id, "PROMPT") for line in format_report(report)]
-    assert '  Claude\'s reply to PROMPT could not be used: kind: still wrong. It was: {"kind": "BUGG"}' in lines
+    assert (
+        '  Claude\'s reply to PROMPT could not be used: kind: still wrong. It was: {"kind": "BUGG"}'
+        in lines
+    )
 
 
 @pytest.mark.parametrize("structured_output", [True, False])
-def test_service_that_may_not_enforce_the_schema_is_named(make_world: MakeWorld, structured_output: bool) -> None:
-    local = {"kind": "openai", "name": "local", "api_key": "k", "model": "m", "base_url": "https://llm.example.org/v1"}
+def test_service_that_may_not_enforce_the_schema_is_named(
+    make_world: MakeWorld, structured_output: bool
+) -> None:
+    local = {
+        "kind": "openai",
+        "name": "local",
+        "api_key": "k",
+        "model": "m",
+        "base_url": "https://llm.example.org/v1",
+    }
     claude = {"api_key": "k", "fallbacks": [local | {"structured_output": structured_output}]}
     invalid = replace(INVALID, usage=replace(INVALID.usage, model="local/m"))
     world = make_world(invalid, invalid, given=settings(claude=claude))

@@ -30,7 +30,9 @@ def test_comment_waits_for_its_lock(make_world: MakeWorld) -> None:
     world.store.locks.acquire(holder, LOCK, ttl_s=20)
     world.accept()
     assert world.run() is None
-    assert world.row().reason == "waits for delivery holder, which holds the lock 186853002#1/issues"
+    assert (
+        world.row().reason == "waits for delivery holder, which holds the lock 186853002#1/issues"
+    )
     assert world.github.comments == {}
     world.store.checkpoints.save(holder, LocksReleased())
     world.advance(2)
@@ -38,9 +40,13 @@ def test_comment_waits_for_its_lock(make_world: MakeWorld) -> None:
     assert list(world.github.comments) == [1]
 
 
-def test_first_result_of_another_delivery_is_written_before_a_later_one(make_world: MakeWorld) -> None:
+def test_first_result_of_another_delivery_is_written_before_a_later_one(
+    make_world: MakeWorld,
+) -> None:
     given = settings(github={"min_seconds_between_writes": 60.0})
-    world = make_world(BUG, pull_request_analysis(), pull_request_analysis(), given=given, is_clock_fixed=True)
+    world = make_world(
+        BUG, pull_request_analysis(), pull_request_analysis(), given=given, is_clock_fixed=True
+    )
     world.accept()
     assert world.run() is None  # the labels are written, the comment waits
     world.open_pull_request(file("a.py"), guid="other")
@@ -52,11 +58,15 @@ def test_first_result_of_another_delivery_is_written_before_a_later_one(make_wor
     for _ in range(3):
         world.run()
         world.advance(60)
-    writes = [call.removeprefix("write ") for call in world.github.calls if call.startswith("write")]
+    writes = [
+        call.removeprefix("write ") for call in world.github.calls if call.startswith("write")
+    ]
     assert writes == ["labels", "labels", "comment", "comment", "labels", "check success"]
 
 
-@pytest.mark.parametrize(("on_github", "may_exist"), [(0, False), (1, False), (2, True), (None, True)])
+@pytest.mark.parametrize(
+    ("on_github", "may_exist"), [(0, False), (1, False), (2, True), (None, True)]
+)
 def test_comment_is_searched_unless_all_comments_are_known(
     make_world: MakeWorld, on_github: int | None, may_exist: bool
 ) -> None:
@@ -69,11 +79,15 @@ def test_comment_is_searched_unless_all_comments_are_known(
     assert world.github.may_exist == [True, may_exist]
 
 
-def test_retry_searches_the_comment_that_an_earlier_attempt_may_have_written(make_world: MakeWorld) -> None:
+def test_retry_searches_the_comment_that_an_earlier_attempt_may_have_written(
+    make_world: MakeWorld,
+) -> None:
     world = make_world()
     world.accept()
     world.run()
-    world.github.issues[1] = replace(ISSUE, comments=1)  # the second, because a person deleted the first
+    world.github.issues[1] = replace(
+        ISSUE, comments=1
+    )  # the second, because a person deleted the first
     world.github.comments.clear()
     world.github.lost_responses = [GITHUB_DOWN]
     world.accept(guid="second")
@@ -90,12 +104,18 @@ def test_retry_searches_the_comment_that_an_earlier_attempt_may_have_written(mak
         (Retryable("POST /repos/o/r/issues/2/labels: 422 Validation Failed"), "done"),
     ],
 )
-def test_refused_action_costs_no_other_action(make_world: MakeWorld, error: HlsError, state: str) -> None:
+def test_refused_action_costs_no_other_action(
+    make_world: MakeWorld, error: HlsError, state: str
+) -> None:
     world = make_world(pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")]))
     world.github.failing_writes = [error]
     world.open_pull_request(file("a.py", "@@ -1 +1 @@\n-a\n+b"))
     finished = world.run()
-    assert (len(world.github.inline_comments), len(world.github.comments), len(world.github.check_actions)) == (1, 1, 1)
+    assert (
+        len(world.github.inline_comments),
+        len(world.github.comments),
+        len(world.github.check_actions),
+    ) == (1, 1, 1)
     assert world.row().posting_error == str(error)
     world.advance(60)
     assert (finished or world.finish()).state == state
@@ -103,7 +123,11 @@ def test_refused_action_costs_no_other_action(make_world: MakeWorld, error: HlsE
 
 
 def test_findings_of_a_refused_review_are_in_the_summary(make_world: MakeWorld) -> None:
-    world = make_world(pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b", body="Off by one.")]))
+    world = make_world(
+        pull_request_analysis(
+            findings=[finding(path="a.py", line=1, quote="b", body="Off by one.")]
+        )
+    )
     world.github.on_call = lambda what: _refuse(what, "write review")
     world.open_pull_request(file("a.py", "@@ -1 +1 @@\n-a\n+b"))
     assert world.finish().state == "dead"
@@ -119,7 +143,9 @@ def _refuse(what: str, refused: str) -> None:
 def test_refused_issue_type_is_no_failure(make_world: MakeWorld) -> None:
     world = make_world(given=settings().model_copy(update={"labels": Labels(issue_type=True)}))
     world.github.on_call = lambda what: _refuse(what, "write type")
-    world.accept(body=recorded.load("issues.opened").body.replace(b'"type":"User"', b'"type":"Organization"'))
+    world.accept(
+        body=recorded.load("issues.opened").body.replace(b'"type":"User"', b'"type":"Organization"')
+    )
     finished = world.finish()
     assert finished.state == "done"
     assert "; type not set: GitHub answered 403; " in (finished.reason or "")
@@ -135,7 +161,9 @@ def test_started_posting_is_finished_after_the_issue_was_closed(make_world: Make
     assert world.run() == Finished(GUID, "done", DONE)
 
 
-NO_RESPONSE = DependencyDown("no answer: ReadTimeout", dependency="github", remedy="wait", may_have_succeeded=True)
+NO_RESPONSE = DependencyDown(
+    "no answer: ReadTimeout", dependency="github", remedy="wait", may_have_succeeded=True
+)
 
 
 def test_comment_without_response_is_not_read_before_slowest_write_s(make_world: MakeWorld) -> None:
@@ -179,7 +207,9 @@ def post_once(world: World, action: Action) -> Outcome:
             (outcome,) = post(job, PULL, (action,), require_needed=lambda: None)
     except (Retryable, Postponed) as exc:
         at, failed = (exc.at, False) if isinstance(exc, Postponed) else (world.store.now(), True)
-        queue.reschedule(job.lease, at=at, reason="", failed=failed, counts=False, github_requests=0)
+        queue.reschedule(
+            job.lease, at=at, reason="", failed=failed, counts=False, github_requests=0
+        )
         raise
     world.store.checkpoints.save(job.lease, *job.pending.take())
     return outcome
@@ -196,7 +226,9 @@ def test_review_or_reply_without_response_is_posted_once(
         post_once(world, action)
     if is_superseded:
         lease = world.claim()
-        world.store.queue.finish(lease, "superseded", reason="a newer push came meanwhile", took_s=0)
+        world.store.queue.finish(
+            lease, "superseded", reason="a newer push came meanwhile", took_s=0
+        )
         world.accept("pull_request.opened", guid="second")
     with pytest.raises(Postponed, match=r"github\.slowest_write_s"):
         post_once(world, action)
@@ -222,16 +254,24 @@ def test_push_during_the_review_supersedes_it_and_releases_the_lock(make_world: 
         post_once(world, REVIEW)
     world.advance(31)
     lease = world.claim()
-    assert not world.store.locks.acquire(lease, f"{lease.conversation_key}/review", ttl_s=20)  # no pending write
+    assert not world.store.locks.acquire(
+        lease, f"{lease.conversation_key}/review", ttl_s=20
+    )  # no pending write
 
 
-@pytest.mark.parametrize(("features", "kind"), [({"auto_commenting": False}, "off"), ({"dry_run": True}, "dry_run")])
+@pytest.mark.parametrize(
+    ("features", "kind"), [({"auto_commenting": False}, "off"), ({"dry_run": True}, "dry_run")]
+)
 def test_settings_keep_reviews_and_replies_from_being_posted(
     make_world: MakeWorld, features: dict[str, bool], kind: str
 ) -> None:
     work = make_pull_world(make_world, settings(features=features))
     posted = post(work.job(), PULL, (REVIEW, REPLY), require_needed=lambda: None)
     assert [(one.action, one.kind) for one in posted] == [("review", kind), ("reply", kind)]
-    switched_off = {"comments are switched off by settings (features.auto_commenting)"} if kind == "off" else set()
+    switched_off = (
+        {"comments are switched off by settings (features.auto_commenting)"}
+        if kind == "off"
+        else set()
+    )
     assert {one.detail for one in posted if one.kind == "off"} == switched_off
     assert (work.github.inline_comments, work.github.replies) == ({}, {})

@@ -14,7 +14,14 @@ from hls_handler.handlers.reader import GuidanceFile, LinkedIssue, RepositoryLab
 from hls_handler.prompting import recorded
 from hls_handler.prompting.reply_fields import with_optional_fields
 from hls_handler.reports.delivery_report import format_report, load_report
-from hls_handler.settings.model import Labels, Prompts, Repository, RepositoryComments, Review, Settings
+from hls_handler.settings.model import (
+    Labels,
+    Prompts,
+    Repository,
+    RepositoryComments,
+    Review,
+    Settings,
+)
 from tests.engine.world import BUG, GUID, MakeWorld, World, settings
 from tests.handlers.world import file, pull_request_analysis
 
@@ -25,7 +32,9 @@ def given(**sections: Any) -> Settings:
     """Return settings with these keys: `review={"categories": ["style"]}`."""
     plain = settings()
     changed = {
-        name: type(getattr(plain, name)).model_validate({**getattr(plain, name).model_dump(), **keys})
+        name: type(getattr(plain, name)).model_validate(
+            {**getattr(plain, name).model_dump(), **keys}
+        )
         for name, keys in sections.items()
     }
     return plain.model_copy(update=changed)
@@ -47,26 +56,42 @@ def push(world: World, guid: str, **known: Any) -> None:
 ASSESSED = {"assess": ["issues", "pull_requests"]}
 
 
-def test_pull_request_gets_a_priority_and_a_difficulty_if_settings_ask_for_it(make_world: MakeWorld) -> None:
+def test_pull_request_gets_a_priority_and_a_difficulty_if_settings_ask_for_it(
+    make_world: MakeWorld,
+) -> None:
     model = with_optional_fields(PullRequestAnalysis, ["priority", "difficulty"])
     plain = pull_request_analysis().model_dump()
     reply = model.model_validate({**plain, "priority": "high", "difficulty": "easy"})
     world = review(make_world, reply, labels=ASSESSED)
-    assert set(world.github.labels[2]) == {"size/small", "type/bug-fix", "priority-high", "difficulty-easy"}
+    assert set(world.github.labels[2]) == {
+        "size/small",
+        "type/bug-fix",
+        "priority-high",
+        "difficulty-easy",
+    }
     schema = world.claude.asked[0].schema
     assert schema["properties"]["priority"]["enum"] == ["high", "medium", "low"]  # type: ignore[index]
     assert {"priority", "difficulty"} < set(schema["required"])  # type: ignore[call-overload]
-    world.claude.replies = [model.model_validate({**plain, "priority": "low", "difficulty": "easy"})]
+    world.claude.replies = [
+        model.model_validate({**plain, "priority": "low", "difficulty": "easy"})
+    ]
     world.github.changed[2] = (FILES[0], file("z.py", "@@ -1 +1 @@\n-y\n+changed"))
     push(world, "second", labels=(Label("priority-high"), Label("difficulty-easy")))
     assert "that its labels name" in world.claude.asked[1].task
-    assert set(world.github.labels[2]) == {"size/small", "type/bug-fix", "priority-low", "difficulty-easy"}
+    assert set(world.github.labels[2]) == {
+        "size/small",
+        "type/bug-fix",
+        "priority-low",
+        "difficulty-easy",
+    }
 
 
 def sums_up(*paths: str, summary: str = "Says b in place of a | c.") -> Reply:
     sentences = [{"path": path, "summary": summary} for path in paths]
     model = with_optional_fields(PullRequestAnalysis, ["file_summaries"])
-    return model.model_validate({**pull_request_analysis().model_dump(), "file_summaries": sentences})
+    return model.model_validate(
+        {**pull_request_analysis().model_dump(), "file_summaries": sentences}
+    )
 
 
 def test_each_changed_file_gets_a_sentence_whose_cost_is_shown(make_world: MakeWorld) -> None:
@@ -85,7 +110,9 @@ def test_each_changed_file_gets_a_sentence_whose_cost_is_shown(make_world: MakeW
     ) in world.github.comments[2]
 
 
-def test_later_review_keeps_the_sentences_about_files_that_it_does_not_read(make_world: MakeWorld) -> None:
+def test_later_review_keeps_the_sentences_about_files_that_it_does_not_read(
+    make_world: MakeWorld,
+) -> None:
     world = review(make_world, sums_up("a.py", "z.py"), comments={"files": True})
     world.claude.replies = [sums_up("z.py", summary="Says changed.")]
     world.github.changed[2] = (FILES[0], file("z.py", "@@ -1 +1 @@\n-y\n+changed"))
@@ -122,7 +149,10 @@ def test_rule_15_suggested_title_is_one_line_of_code(make_world: MakeWorld) -> N
     title = "fix: ask `@octocat` <img src=x>\n\n# fixes #1"
     world = review(make_world, names(title), **SUGGEST)
     (line,) = [line for line in world.github.comments[2].split("\n") if "octocat" in line]
-    assert line == "A title that names the type of the change: `fix: ask ˋ@octocatˋ <img src=x> # fixes #1`"
+    assert (
+        line
+        == "A title that names the type of the change: `fix: ask ˋ@octocatˋ <img src=x> # fixes #1`"
+    )
 
 
 @pytest.mark.parametrize(
@@ -136,7 +166,9 @@ def test_suggested_title_that_does_not_fit_is_not_shown(make_world: MakeWorld, t
 
 
 @pytest.mark.parametrize("mode", ["check", False])
-def test_claude_is_asked_for_a_title_only_if_settings_ask_for_it(make_world: MakeWorld, mode: object) -> None:
+def test_claude_is_asked_for_a_title_only_if_settings_ask_for_it(
+    make_world: MakeWorld, mode: object
+) -> None:
     world = review(make_world, pull_request_analysis(), pull_requests={"title": mode})
     assert "suggested_title" not in world.claude.asked[0].schema["properties"]  # type: ignore[operator]
     assert "suggested_title" not in world.claude.asked[0].task
@@ -160,7 +192,9 @@ HEAD = "0123456789abcdef0123456789abcdef01234567"
 
 def review_with_context(world: World) -> None:
     world.github.contexts["main"] = CONTEXT
-    world.github.head_files[f"{HEAD}:area.py"] = "def area(side):\n    side += 1\n    return side ** 2\n"
+    world.github.head_files[f"{HEAD}:area.py"] = (
+        "def area(side):\n    side += 1\n    return side ** 2\n"
+    )
     world.open_pull_request(file(patch="@@ -2,1 +2,2 @@\n     side += 1\n+    return side ** 2"))
     assert world.run() is not None
 
@@ -171,9 +205,17 @@ def test_context_is_in_the_task_as_untrusted_text_and_in_the_report(make_world: 
     (asked,) = world.claude.asked
     code = asked.task.partition("<untrusted ")[2][:16]
     name = f"<untrusted {code}>AGENTS.md</untrusted {code}>"
-    assert f"Guidance of the repository, {name}:\n<untrusted {code}>Prices are in cents." in asked.task
-    assert f"Issue 7, which the pull request closes:\n<untrusted {code}>Wrong price</untrusted {code}>" in asked.task
-    assert f"Lines above:\n<untrusted {code}>R    1   def area(side):</untrusted {code}>\nPatch:\n" in asked.task
+    assert (
+        f"Guidance of the repository, {name}:\n<untrusted {code}>Prices are in cents." in asked.task
+    )
+    assert (
+        f"Issue 7, which the pull request closes:\n<untrusted {code}>Wrong price</untrusted {code}>"
+        in asked.task
+    )
+    assert (
+        f"Lines above:\n<untrusted {code}>R    1   def area(side):</untrusted {code}>\nPatch:\n"
+        in asked.task
+    )
     assert "Prices" not in asked.system
     sent = "AGENTS.md (about 6 tokens), issue #7 (about 11 tokens), lines above 1 hunk (about 7 tokens)"
     assert f"  Context: {sent}." in format_report(load_report(world.store, world.row()))
@@ -201,15 +243,24 @@ def test_settings_of_a_repository_switch_the_context_off(make_world: MakeWorld) 
 def test_shipped_changelog_entry_is_stored_and_posted_only_where_settings_say(
     make_world: MakeWorld, post_to: dict[str, int], reason: str, posted: list[int]
 ) -> None:
-    repository = Repository(name="Codertocat/Hello-World", comments=RepositoryComments(post_to=post_to))
+    repository = Repository(
+        name="Codertocat/Hello-World", comments=RepositoryComments(post_to=post_to)
+    )
     prompts = Prompts(use={"pull_request.closed": "pull_requests/changelog"})
-    world = make_world(given=settings().model_copy(update={"repositories": (repository,), "prompts": prompts}))
+    world = make_world(
+        given=settings().model_copy(update={"repositories": (repository,), "prompts": prompts})
+    )
     model = world.prompts.prompts["pull_requests/changelog"].reply_model
     reply = {"worth_saying": True, "summary": "Counts lines.", "details": "", "section": "Fixed"}
     world.claude.replies = [model.model_validate(reply)]
-    closed = parse_event("pull_request", GUID, recorded.load("pull_request.closed").body).pull_request
+    closed = parse_event(
+        "pull_request", GUID, recorded.load("pull_request.closed").body
+    ).pull_request
     assert closed is not None
-    world.github.pull_requests, world.github.changed = {2: replace(closed, merged=True)}, {2: (file("a.py"),)}
+    world.github.pull_requests, world.github.changed = (
+        {2: replace(closed, merged=True)},
+        {2: (file("a.py"),)},
+    )
     world.accept("pull_request.closed")
     assert world.run() == Finished(GUID, "done", reason)
     assert (list(world.github.comments), world.github.labels) == (posted, {})
@@ -235,7 +286,9 @@ SUGGESTION = BUG.model_validate(
 )
 
 
-def test_labels_of_the_repository_are_in_the_prompt_and_suggestions_are_set(make_world: MakeWorld) -> None:
+def test_labels_of_the_repository_are_in_the_prompt_and_suggestions_are_set(
+    make_world: MakeWorld,
+) -> None:
     world = make_world(SUGGESTION, given=settings().model_copy(update={"labels": SUGGEST_LABELS}))
     world.github.repository_labels = (CART, STALE)
     world.accept()

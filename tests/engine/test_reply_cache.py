@@ -28,7 +28,11 @@ def process(world: World, *guids: str) -> None:
 
 
 def cache_counters(world: World) -> dict[str, int]:
-    return {label: n for (name, label), n in world.store.statistics.counters().items() if name == "reply_cache"}
+    return {
+        label: n
+        for (name, label), n in world.store.statistics.counters().items()
+        if name == "reply_cache"
+    }
 
 
 def change_claude(world: World, **changes: object) -> None:
@@ -45,15 +49,26 @@ def test_same_question_costs_no_second_call_and_has_the_same_results(make_world:
     assert [(row.prompt_id, row.reply_type, row.model, row.reply) for row in second] == [
         (row.prompt_id, row.reply_type, row.model, row.reply) for row in first
     ]
-    assert (world.row("second").analysis_status, world.row("second").posting_status) == ("done", "done")
+    assert (world.row("second").analysis_status, world.row("second").posting_status) == (
+        "done",
+        "done",
+    )
     assert world.github.labels == {1: ("bug", "priority-low", "difficulty-easy")}
     assert cache_counters(world) == {"hits": 1, "misses": 1, "saved_micro_usd": 140}
 
 
 def test_hit_uses_neither_the_hourly_budget_nor_a_slot(make_world: MakeWorld) -> None:
-    world = make_world(given=settings(features=NO_LABELS, claude={"calls_per_hour": 1, "requests_per_second": 0.001}))
+    world = make_world(
+        given=settings(
+            features=NO_LABELS, claude={"calls_per_hour": 1, "requests_per_second": 0.001}
+        )
+    )
     process(world, GUID, "second", "third")
-    assert (len(world.claude.asked), world.store.calls.count_last_hour(), world.paused_s) == (1, 1, [])
+    assert (len(world.claude.asked), world.store.calls.count_last_hour(), world.paused_s) == (
+        1,
+        1,
+        [],
+    )
 
 
 def test_cache_that_is_off_neither_stores_nor_counts(make_world: MakeWorld) -> None:
@@ -65,7 +80,9 @@ def test_cache_that_is_off_neither_stores_nor_counts(make_world: MakeWorld) -> N
     assert len(world.claude.asked) == 3
 
 
-def test_rule_11_same_question_about_another_repository_is_asked_again(make_world: MakeWorld) -> None:
+def test_rule_11_same_question_about_another_repository_is_asked_again(
+    make_world: MakeWorld,
+) -> None:
     world = make_world()
     process(world, GUID)
     world.accept(guid="elsewhere", repository_id=1)  # of the same name
@@ -86,7 +103,10 @@ def change_prompt(world: World, **changes: object) -> None:
         (lambda world: change_claude(world, model="claude-opus-5-5"), 2),
         (lambda world: change_prompt(world, effort="high"), 2),
         (lambda world: change_prompt(world, max_tokens=5001), 2),
-        (lambda world: change_prompt(world, id="issues/analyze@ffffff"), 1),  # such as after a change of its comment
+        (
+            lambda world: change_prompt(world, id="issues/analyze@ffffff"),
+            1,
+        ),  # such as after a change of its comment
     ],
     ids=["service", "model", "effort", "max_tokens", "prompt id"],
 )
@@ -102,7 +122,9 @@ def test_service_model_and_options_are_part_of_the_question(
     assert [row.prompt_id for row in analyses_of(world.store, "second")] == [prompt_id]
 
 
-def test_cached_reply_that_no_longer_fits_the_prompt_is_asked_for_again(make_world: MakeWorld) -> None:
+def test_cached_reply_that_no_longer_fits_the_prompt_is_asked_for_again(
+    make_world: MakeWorld,
+) -> None:
     world = make_world(given=settings(features=NO_LABELS))
     process(world, GUID)
     with world.store.database.writing() as connection:
@@ -168,7 +190,9 @@ def push(world: World, *files: ChangedFile, guid: str = "first", **known: Any) -
     assert world.finish().state == "done"
 
 
-def test_same_diff_in_a_second_pull_request_costs_no_call_and_raises_the_same_finding(make_world: MakeWorld) -> None:
+def test_same_diff_in_a_second_pull_request_costs_no_call_and_raises_the_same_finding(
+    make_world: MakeWorld,
+) -> None:
     reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")])
     world = make_review_world(make_world, reply)
     push(world, FILE, guid="second", **OTHER)
@@ -179,7 +203,9 @@ def test_same_diff_in_a_second_pull_request_costs_no_call_and_raises_the_same_fi
 
 
 def change_guidance(world: World) -> None:
-    world.github.contexts["main"] = ReviewContext(guidance=(GuidanceFile("AGENTS.md", "Prices are in cents."),))
+    world.github.contexts["main"] = ReviewContext(
+        guidance=(GuidanceFile("AGENTS.md", "Prices are in cents."),)
+    )
 
 
 def change_language(world: World) -> None:
@@ -197,7 +223,9 @@ def test_same_diff_is_another_question_after_a_change_of(
     assert len(world.claude.asked) == 2
 
 
-def test_reply_about_a_part_of_a_diff_is_not_the_reply_about_all_of_it(make_world: MakeWorld) -> None:
+def test_reply_about_a_part_of_a_diff_is_not_the_reply_about_all_of_it(
+    make_world: MakeWorld,
+) -> None:
     world = make_review_world(make_world)
     both = replace(FILE, patch="@@ -1,2 +1,2 @@\n-a\n-x\n+b\n+y")
     push(world, both, guid="later")

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.analysis import IssueAnalysis, IssueResponse, PullRequestAnalysis, Reply, Usage, ValidReply
+from hls_handler.analysis import (
+    IssueAnalysis,
+    IssueResponse,
+    PullRequestAnalysis,
+    Reply,
+    Usage,
+    ValidReply,
+)
 from hls_handler.engine.job import decode_reply, decode_reply_for_display, encode_reply, facts_codec
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from tests.engine.fakes import CLAUDE_DOWN
@@ -20,7 +27,9 @@ from tests.prompting.test_library_errors import front
 
 def encode_and_decode(answer: str) -> str:
     reply = IssueResponse(worth_saying=True, sources=[], answer=answer, certain=True)
-    step = encode_reply(ValidReply("issues/respond@3f9c2a", "issue_response", reply, Usage("claude")), index=0)
+    step = encode_reply(
+        ValidReply("issues/respond@3f9c2a", "issue_response", reply, Usage("claude")), index=0
+    )
     decoded = decode_reply(step, reply_type="issue_response", model=IssueResponse)
     assert decoded is not None
     assert isinstance(decoded.reply, IssueResponse)
@@ -54,7 +63,9 @@ def test_rule_10_reply_that_exceeds_its_length_after_redaction_is_decoded() -> N
         sources=[],
         same_as=None,
     )
-    step = encode_reply(ValidReply("issues/analyze@1", "issue_analysis", reply, Usage("claude")), index=0)
+    step = encode_reply(
+        ValidReply("issues/analyze@1", "issue_analysis", reply, Usage("claude")), index=0
+    )
     decoded = decode_reply(step, reply_type="issue_analysis", model=IssueAnalysis)
     assert decoded is not None
     assert isinstance(decoded.reply, IssueAnalysis)
@@ -85,30 +96,49 @@ def make_reply(model: type[Reply], **fields: object) -> ValidReply:
         ("{areas: {type: list}, version: {type: string}}", True),
         ("{areas: {type: list, enum: [docs, tests]}, version: {type: string}}", False),
         ("{areas: {type: list, enum: [api, docs]}}", False),
-        ("{areas: {type: list, enum: [api, docs]}, version: {type: string}, old: {type: boolean}}", False),
+        (
+            "{areas: {type: list, enum: [api, docs]}, version: {type: string}, old: {type: boolean}}",
+            False,
+        ),
     ],
     ids=["as it was", "any values", "value gone", "field gone", "new field"],
 )
-def test_reply_is_decoded_for_a_changed_prompt_if_it_fits(tmp_path: Path, fields: str, is_used: bool) -> None:
-    step = encode_reply(make_reply(with_fields(tmp_path, AREAS), areas=["api"], version="2.1"), index=0)
+def test_reply_is_decoded_for_a_changed_prompt_if_it_fits(
+    tmp_path: Path, fields: str, is_used: bool
+) -> None:
+    step = encode_reply(
+        make_reply(with_fields(tmp_path, AREAS), areas=["api"], version="2.1"), index=0
+    )
     model = with_fields(tmp_path, fields)
     decoded = decode_reply(step, reply_type="issue_analysis", model=model)
     assert (decoded is not None) is is_used
     if decoded is not None:
         assert type(decoded.reply) is model
-        assert decoded.reply.model_dump() == {**issue_analysis().model_dump(), "areas": ["api"], "version": "2.1"}
+        assert decoded.reply.model_dump() == {
+            **issue_analysis().model_dump(),
+            "areas": ["api"],
+            "version": "2.1",
+        }
 
 
 def test_reply_is_decoded_for_display_without_its_prompt(tmp_path: Path) -> None:
     model = with_fields(tmp_path, "{component: {enum: [payments, none]}, version: {type: string}}")
-    shown = decode_reply_for_display(encode_reply(make_reply(model, component="payments", version="2.1"), index=0))
+    shown = decode_reply_for_display(
+        encode_reply(make_reply(model, component="payments", version="2.1"), index=0)
+    )
     assert shown is not None
     assert isinstance(shown.reply, IssueAnalysis)
-    assert shown.reply.model_dump() == {**issue_analysis().model_dump(), "component": "payments", "version": "2.1"}
+    assert shown.reply.model_dump() == {
+        **issue_analysis().model_dump(),
+        "component": "payments",
+        "version": "2.1",
+    }
 
 
 def test_rule_10_credential_in_a_custom_field_is_redacted(tmp_path: Path) -> None:
-    step = encode_reply(make_reply(with_fields(tmp_path, AREAS), areas=[], version="ghp_" + "A1b2" * 9), index=0)
+    step = encode_reply(
+        make_reply(with_fields(tmp_path, AREAS), areas=[], version="ghp_" + "A1b2" * 9), index=0
+    )
     assert "A1b2" not in step.value
 
 
@@ -122,7 +152,9 @@ PATCH = f"@@ -1,1 +1,3 @@\n def area(side):\n+{LINE}\n+    token = '{TOKEN}'"
 
 def test_rule_10_patch_and_prompt_are_the_same_after_a_restart(make_world: MakeWorld) -> None:
     world = make_world(CLAUDE_DOWN, pull_request_analysis())
-    world.open_pull_request(file(patch=PATCH, additions=2, deletions=0), title="Use password=swordfish")
+    world.open_pull_request(
+        file(patch=PATCH, additions=2, deletions=0), title="Use password=swordfish"
+    )
     assert world.run() is None  # the facts are stored
     world.github.changed[2] = ()
     world.advance(600)
@@ -131,15 +163,28 @@ def test_rule_10_patch_and_prompt_are_the_same_after_a_restart(make_world: MakeW
     assert first.task == second.task
     assert f"R    2 + {LINE}\nR    3 +     token = '[redacted: github-token]'" in second.task
     assert "Use password=[redacted: password]" in second.task
-    stored = facts_codec(PullRequestHandler()).decode(world.store.checkpoints.load(GUID)["gather", 0])
+    stored = facts_codec(PullRequestHandler()).decode(
+        world.store.checkpoints.load(GUID)["gather", 0]
+    )
     assert stored is not None
-    assert stored.files[0].numbered.endswith(f"R    2 + {LINE}\nR    3 +     token = '[redacted: github-token]'")
+    assert stored.files[0].numbered.endswith(
+        f"R    2 + {LINE}\nR    3 +     token = '[redacted: github-token]'"
+    )
 
 
 def test_rule_10_finding_keeps_the_code_that_it_quotes() -> None:
-    one = finding(path="area.py", line=2, quote=LINE, suggestion="    password = get()", body="password=hunter2")
+    one = finding(
+        path="area.py",
+        line=2,
+        quote=LINE,
+        suggestion="    password = get()",
+        body="password=hunter2",
+    )
     reply = pull_request_analysis(findings=[one, finding(quote=f"    token = '{TOKEN}'")])
-    step = encode_reply(ValidReply("pull_requests/analyze@1", "pull_request_analysis", reply, Usage("claude")), index=0)
+    step = encode_reply(
+        ValidReply("pull_requests/analyze@1", "pull_request_analysis", reply, Usage("claude")),
+        index=0,
+    )
     decoded = decode_reply(step, reply_type="pull_request_analysis", model=PullRequestAnalysis)
     assert decoded is not None
     assert isinstance(decoded.reply, PullRequestAnalysis)
@@ -159,24 +204,43 @@ HIDDEN = (
 )
 
 
-def test_rule_10_finding_repeats_what_stands_in_shown_code_and_nothing_else(make_world: MakeWorld) -> None:
-    one = finding(path="area.py", line=2, quote=f"    {SOCKET}", title=FROM_CODE, body=f"{FROM_CODE}. {FROM_ELSEWHERE}")
-    world = make_world(pull_request_analysis(findings=[one], summary=f"{FROM_CODE}. {FROM_ELSEWHERE}"))
+def test_rule_10_finding_repeats_what_stands_in_shown_code_and_nothing_else(
+    make_world: MakeWorld,
+) -> None:
+    one = finding(
+        path="area.py",
+        line=2,
+        quote=f"    {SOCKET}",
+        title=FROM_CODE,
+        body=f"{FROM_CODE}. {FROM_ELSEWHERE}",
+    )
+    world = make_world(
+        pull_request_analysis(findings=[one], summary=f"{FROM_CODE}. {FROM_ELSEWHERE}")
+    )
     world.open_pull_request(
-        file(patch=SOCKET_PATCH, additions=2, deletions=0), body="The password=hunter2 and token=turtle-blue are ours."
+        file(patch=SOCKET_PATCH, additions=2, deletions=0),
+        body="The password=hunter2 and token=turtle-blue are ours.",
     )
     world.finish()
     asked = world.claude.asked[0].task
     assert "hunter2" not in asked
     assert "turtle-blue" not in asked
-    inline = "\n".join(world.github.inline_bodies.values())  # the second one is about the committed token
+    inline = "\n".join(
+        world.github.inline_bodies.values()
+    )  # the second one is about the committed token
     comment = world.github.comments[2]
     assert inline.count(FROM_CODE) == 2
     assert FROM_CODE in comment
     shown = inline + comment
-    assert [secret for secret in ("hunter2", "turtle-blue", TOKEN, "=b12cd34", "=ab12cd3,") if secret in shown] == []
+    assert [
+        secret
+        for secret in ("hunter2", "turtle-blue", TOKEN, "=b12cd34", "=ab12cd3,")
+        if secret in shown
+    ] == []
     stored = decode_reply(
-        world.store.checkpoints.load(GUID)["ask", 0], reply_type="pull_request_analysis", model=PullRequestAnalysis
+        world.store.checkpoints.load(GUID)["ask", 0],
+        reply_type="pull_request_analysis",
+        model=PullRequestAnalysis,
     )
     assert stored is not None
     assert isinstance(stored.reply, PullRequestAnalysis)
@@ -197,14 +261,19 @@ def test_rule_10_reply_about_logs_or_texts_repeats_no_value(reply_type: str) -> 
 
 def test_rule_10_answer_in_a_thread_repeats_shown_code() -> None:
     answer = ValidReply("x@1", "comment_reply", issue_analysis(summary=FROM_CODE), Usage("claude"))
-    assert FROM_CODE in json.loads(encode_reply(answer, index=0, shown=(SOCKET,)).value)["reply"]["summary"]
+    assert (
+        FROM_CODE
+        in json.loads(encode_reply(answer, index=0, shown=(SOCKET,)).value)["reply"]["summary"]
+    )
 
 
 def test_rule_10_code_is_redacted_before_a_reply_may_repeat_it() -> None:
     url = "postgres://app:s3cret@db/x"
     reply = pull_request_analysis(summary=f"See {url} and DB_PASSWORD={TOKEN}")
     step = encode_reply(
-        ValidReply("x@1", "pull_request_analysis", reply, Usage("claude")), index=0, shown=(url, f"DB_PASSWORD={TOKEN}")
+        ValidReply("x@1", "pull_request_analysis", reply, Usage("claude")),
+        index=0,
+        shown=(url, f"DB_PASSWORD={TOKEN}"),
     )
     assert "s3cret" not in step.value
     assert TOKEN not in step.value

@@ -66,8 +66,9 @@ def test_file_switches_comments_off_and_its_line_is_reported(make_world: MakeWor
         "comments are switched off by .github/hls.yaml:3 (features.auto_commenting)",
     )
     assert world.github.comments == {}
-    assert "  Repository settings: .github/hls.yaml (c0ffee) applies on top of the settings." in list(
-        format_report(load_report(world.store, world.row()))
+    assert (
+        "  Repository settings: .github/hls.yaml (c0ffee) applies on top of the settings."
+        in list(format_report(load_report(world.store, world.row())))
     )
 
 
@@ -100,7 +101,9 @@ def test_event_that_the_file_disables_is_ignored_without_a_call(
     assert (world.row().reason_kind, world.claude.asked) == (kind, [])
 
 
-def test_rule_23_file_cannot_enable_an_event_that_the_operator_disables(make_world: MakeWorld) -> None:
+def test_rule_23_file_cannot_enable_an_event_that_the_operator_disables(
+    make_world: MakeWorld,
+) -> None:
     given = settings(features=FEATURES)
     entry = given.repositories[0].model_copy(update={"events": ("pull_request",)})
     world = make_world_with_file(
@@ -112,7 +115,9 @@ def test_rule_23_file_cannot_enable_an_event_that_the_operator_disables(make_wor
     assert (world.row().reason_kind, world.github.calls) == ("event not enabled", [])
 
 
-def test_file_chooses_one_of_the_prompts_of_the_operator(make_world: MakeWorld, tmp_path: Path) -> None:
+def test_file_chooses_one_of_the_prompts_of_the_operator(
+    make_world: MakeWorld, tmp_path: Path
+) -> None:
     world = make_world_with_file(
         make_world,
         "prompts: {use: {issues: issues/brief}}\ncomments: {language: German}\n",
@@ -127,7 +132,9 @@ def test_file_chooses_one_of_the_prompts_of_the_operator(make_world: MakeWorld, 
 
 
 def test_operator_can_switch_repository_settings_off(make_world: MakeWorld) -> None:
-    world = make_world_with_file(make_world, "enabled: false", given=settings(features={"repository_settings": False}))
+    world = make_world_with_file(
+        make_world, "enabled: false", given=settings(features={"repository_settings": False})
+    )
     assert world.run() == Finished(GUID, "done", DONE)
     assert file_requests(world) == []
 
@@ -149,7 +156,9 @@ def test_file_is_read_once_in_five_minutes(make_world: MakeWorld) -> None:
     world.github.files_at[FILE_KEY] = file("enabled: false")
     world.advance(290)
     world.accept(guid="g2")
-    assert world.run() == Finished("g2", "done", "added bug, priority-low, difficulty-easy; our comment is up to date")
+    assert world.run() == Finished(
+        "g2", "done", "added bug, priority-low, difficulty-easy; our comment is up to date"
+    )
     world.advance(20)
     world.accept(guid="g3")
     assert world.finish().state == "ignored"
@@ -199,7 +208,10 @@ BROKEN = "lables: {}\n"
     ("file_at_ref", "expected_text"),
     [
         (file(BROKEN), ".github/hls.yaml:1: lables: unknown key; did you mean labels?"),
-        (FileAtRef("file", "abc", None), ".github/hls.yaml is larger than 65536 bytes, the limit for this file"),
+        (
+            FileAtRef("file", "abc", None),
+            ".github/hls.yaml is larger than 65536 bytes, the limit for this file",
+        ),
     ],
     ids=["unknown key", "huge"],
 )
@@ -222,27 +234,31 @@ def test_invalid_file_is_reported_in_the_conversation(
 def test_prompt_of_another_event_invalidates_only_its_line(make_world: MakeWorld) -> None:
     name = "pull_requests/analyze"
     world = make_world_with_file(
-        make_world, f"features: {{auto_labeling: false}}\nprompts: {{use: {{issues.opened: {name}}}}}\n"
+        make_world,
+        f"features: {{auto_labeling: false}}\nprompts: {{use: {{issues.opened: {name}}}}}\n",
     )
     assert world.finish().state == "done"
     assert world.github.labels == {}
     assert [asked.prompt.name for asked in world.claude.asked] == ["issues/analyze"]
-    expected_text = (
-        f".github/hls.yaml:2: prompts.use.issues.opened: the operator has no prompt {name} for issues.opened; there "
-    )
+    where = ".github/hls.yaml:2: prompts.use.issues.opened"
+    expected_text = f"{where}: the operator has no prompt {name} for issues.opened; there "
     assert expected_text in world.github.comments[1]
 
 
 def test_rule_15_quoted_text_of_the_file_is_escaped_and_redacted(make_world: MakeWorld) -> None:
     token = "ghp_" + "a1B2" * 9
-    world = make_world_with_file(make_world, f'"@octocat ` fixes #1 ![](http://x.example)": 1\nenabled: "{token}"\n')
+    world = make_world_with_file(
+        make_world, f'"@octocat ` fixes #1 ![](http://x.example)": 1\nenabled: "{token}"\n'
+    )
     world.run()
     expected_text = world.github.comments[1]
     assert "lables" not in expected_text
     assert token not in expected_text
     lines = [line for line in expected_text.splitlines() if line.startswith("- ")]
     assert len(lines) == 2
-    assert all(line.startswith("- `") and line.endswith("`") and line.count("`") == 2 for line in lines)
+    assert all(
+        line.startswith("- `") and line.endswith("`") and line.count("`") == 2 for line in lines
+    )
 
 
 def test_problem_is_only_logged_if_comments_are_switched_off(
@@ -252,4 +268,6 @@ def test_problem_is_only_logged_if_comments_are_switched_off(
     with caplog.at_level(logging.WARNING):
         world.run()
     assert world.github.comments == {}
-    assert [record.message for record in caplog.records] == ["the repository settings cannot be used"]
+    assert [record.message for record in caplog.records] == [
+        "the repository settings cannot be used"
+    ]

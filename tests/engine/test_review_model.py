@@ -67,7 +67,9 @@ def make_settings(claude: Mapping[str, object]) -> Settings:
 def pipeline() -> Iterator[Pipeline]:
     with ExitStack() as stack:
         replies: list[str] = []
-        models = [stack.enter_context(closing(FakeModels(lambda _: replies.pop(0)))) for _ in range(2)]
+        models = [
+            stack.enter_context(closing(FakeModels(lambda _: replies.pop(0)))) for _ in range(2)
+        ]
         world = stack.enter_context(open_world(is_clock_fixed=True))
         yield Pipeline(world, models[0], models[1], replies)
 

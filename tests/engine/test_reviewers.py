@@ -16,7 +16,12 @@ from tests.handlers.world import file, pull_request_analysis
 ANN, BEN, CAT = Account("ann", 11, "User"), Account("ben", 12, "User"), Account("cat", 13, "User")
 APP = Account("renovate[bot]", 14, "Bot")
 BASE = "b" * 40
-READS = {"open_pull_requests", "reviews 2", f"last_authors {BASE}:a.py", f"last_authors {BASE}:z.py"}
+READS = {
+    "open_pull_requests",
+    "reviews 2",
+    f"last_authors {BASE}:a.py",
+    f"last_authors {BASE}:z.py",
+}
 
 
 def make(make_world: MakeWorld, mode: object, owners: str = "* @ann @acme/web @dee\n") -> World:
@@ -37,7 +42,9 @@ def push(world: World, guid: str = "first", **known: Any) -> str:
     return finished.reason or ""
 
 
-def test_rule_15_reviewers_are_suggested_as_code_and_none_is_requested(make_world: MakeWorld) -> None:
+def test_rule_15_reviewers_are_suggested_as_code_and_none_is_requested(
+    make_world: MakeWorld,
+) -> None:
     world = make(make_world, "suggest")
     push(world)
     assert (
@@ -70,7 +77,9 @@ def test_without_the_setting_nothing_is_read(make_world: MakeWorld) -> None:
     assert "Possible reviewers" not in world.github.comments.get(2, "")
 
 
-def test_people_who_were_asked_or_have_reviewed_are_left_out_and_count(make_world: MakeWorld) -> None:
+def test_people_who_were_asked_or_have_reviewed_are_left_out_and_count(
+    make_world: MakeWorld,
+) -> None:
     world = make(make_world, "request", "* @Dee @eve @Ann @ben\n")
     world.github.open_pull_requests = (OpenPullRequest(2, (Account("dee", 15, "User"), APP)),)
     world.github.reviews_of[2] = (Review(1, Account("eve", 16, "User"), "commented", "", "", ""),)
@@ -82,7 +91,10 @@ def test_three_requested_reviews_are_enough(make_world: MakeWorld) -> None:
     world = make(make_world, "request")
     world.github.open_pull_requests = (OpenPullRequest(2, (BEN, CAT, Account("dee", 15, "User"))),)
     push(world)
-    assert (world.github.requested_reviewers, READS & {*world.github.calls}) == ({}, {"open_pull_requests"})
+    assert (world.github.requested_reviewers, READS & {*world.github.calls}) == (
+        {},
+        {"open_pull_requests"},
+    )
 
 
 @pytest.mark.parametrize("owners", ["* @acme/web\n", ""], ids=["a team", "nobody"])
@@ -91,10 +103,14 @@ def test_only_people_are_requested(make_world: MakeWorld, owners: str) -> None:
     world.github.authors.clear()
     push(world)
     assert world.github.requested_reviewers == {}
-    assert ("Possible reviewers: `acme/web` (code owner)." in world.github.comments.get(2, "")) == bool(owners)
+    assert (
+        "Possible reviewers: `acme/web` (code owner)." in world.github.comments.get(2, "")
+    ) == bool(owners)
 
 
-def test_failed_read_does_not_prevent_the_review(make_world: MakeWorld, caplog: pytest.LogCaptureFixture) -> None:
+def test_failed_read_does_not_prevent_the_review(
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+) -> None:
     world = make(make_world, "request")
 
     def refuse(what: str) -> None:
@@ -104,9 +120,11 @@ def test_failed_read_does_not_prevent_the_review(make_world: MakeWorld, caplog: 
     world.github.on_call = refuse
     push(world)
     assert world.github.requested_reviewers == {}
-    assert [record.__dict__["reason"] for record in caplog.records if record.msg == "reviewers were not suggested"] == [
-        "GitHub answered 403"
-    ]
+    assert [
+        record.__dict__["reason"]
+        for record in caplog.records
+        if record.msg == "reviewers were not suggested"
+    ] == ["GitHub answered 403"]
 
 
 def test_new_and_renamed_files_are_looked_up_where_the_base_has_them(make_world: MakeWorld) -> None:

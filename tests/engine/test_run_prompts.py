@@ -33,7 +33,14 @@ from hls_handler.settings.model import Prompts, Review, Settings
 from tests.engine.fakes import CLAUDE_DOWN, INVALID
 from tests.engine.shadow_world import load_cached
 from tests.engine.world import GUID, MakeWorld, World, library, settings
-from tests.handlers.world import event, fake_reader, file, finding, pull_request, pull_request_analysis
+from tests.handlers.world import (
+    event,
+    fake_reader,
+    file,
+    finding,
+    pull_request,
+    pull_request_analysis,
+)
 from tests.prompting.samples import write
 
 HANDLER = PullRequestHandler()
@@ -63,7 +70,12 @@ class Calls:
         reply = self._replies[index]
         if isinstance(reply, Exception):
             raise reply
-        return ValidReply(f"{name}@1", "t", reply, Usage("claude-haiku-5-5", input_tokens=10, cost_usd=0.5, took_s=1.0))
+        return ValidReply(
+            f"{name}@1",
+            "t",
+            reply,
+            Usage("claude-haiku-5-5", input_tokens=10, cost_usd=0.5, took_s=1.0),
+        )
 
 
 def run(facts: PullRequestFacts, calls: Calls, *, is_verified: bool = True) -> Answers:
@@ -79,12 +91,17 @@ LIBRARY: Library = library()
 
 
 def found(path: str) -> PullRequestAnalysis:
-    return pull_request_analysis(summary=path, findings=[finding(path=path, line=1, quote="x" * 25, confidence=0.6)])
+    return pull_request_analysis(
+        summary=path, findings=[finding(path=path, line=1, quote="x" * 25, confidence=0.6)]
+    )
 
 
 def verdicts(*refuted: int) -> FindingVerdicts:
     fact = NeededFact(fact="it is so", state="not shown", quote="", is_decisive=True)
-    given = [FindingVerdict(number=number, facts=[fact, fact], unseen="", agrees=False) for number in refuted]
+    given = [
+        FindingVerdict(number=number, facts=[fact, fact], unseen="", agrees=False)
+        for number in refuted
+    ]
     return FindingVerdicts(verdicts=given)
 
 
@@ -109,10 +126,14 @@ def test_every_part_is_asked_and_the_replies_are_joined() -> None:
     assert answered.variables["analysis"] == answer.reply
 
 
-def test_findings_that_were_left_out_make_the_part_incomplete_and_keep_the_others(make_world: MakeWorld) -> None:
+def test_findings_that_were_left_out_make_the_part_incomplete_and_keep_the_others(
+    make_world: MakeWorld,
+) -> None:
     reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")])
     lost = {"findings": "1 of 2 entries of findings in Claude's reply could be used"}
-    world = make_world(ValidReply("", "pull_request_analysis", reply, Usage("claude-haiku-5-5"), lost=lost))
+    world = make_world(
+        ValidReply("", "pull_request_analysis", reply, Usage("claude-haiku-5-5"), lost=lost)
+    )
     world.open_pull_request(file("a.py", "@@ -1 +1 @@\n-a\n+b"))
     assert world.finish().state == "done"
     (check,) = world.github.check_actions
@@ -126,8 +147,13 @@ def test_findings_that_were_left_out_make_the_part_incomplete_and_keep_the_other
 def test_findings_are_kept_if_the_verification_fails() -> None:
     answered = run(facts_of("a.py"), Calls({0: found("a.py"), 90: REFUSED}))
     assert shown(answered) == ["a.py"]
-    assert (answered.unverified, answered.facts.unverified) == (str(REFUSED), "Claude gave no usable reply")
-    answered = run(facts_of("a.py"), Calls({0: found("a.py"), 90: BudgetExceeded("0.1 USD are left")}))
+    assert (answered.unverified, answered.facts.unverified) == (
+        str(REFUSED),
+        "Claude gave no usable reply",
+    )
+    answered = run(
+        facts_of("a.py"), Calls({0: found("a.py"), 90: BudgetExceeded("0.1 USD are left")})
+    )
     assert (answered.unverified, answered.facts.unverified) == (
         "0.1 USD are left",
         "the budget for reviews is used up",
@@ -140,7 +166,11 @@ def test_findings_are_kept_if_the_verification_fails() -> None:
 
 @pytest.mark.parametrize(
     ("verify", "is_verified", "reply"),
-    [(False, True, found("a.py")), (True, False, found("a.py")), (True, True, pull_request_analysis())],
+    [
+        (False, True, found("a.py")),
+        (True, False, found("a.py")),
+        (True, True, pull_request_analysis()),
+    ],
     ids=["switched off", "shadow prompt", "no findings"],
 )
 def test_nothing_is_verified(verify: bool, is_verified: bool, reply: Reply) -> None:
@@ -163,7 +193,9 @@ def asked_in(world: World, facts: PullRequestFacts) -> Answers | None:
             return ask(job, facts)
     except StepFailed as exc:
         at = world.store.now()
-        world.store.queue.reschedule(job.lease, at=at, reason=str(exc), failed=True, counts=True, github_requests=0)
+        world.store.queue.reschedule(
+            job.lease, at=at, reason=str(exc), failed=True, counts=True, github_requests=0
+        )
         return None
 
 
@@ -181,10 +213,14 @@ def test_retry_repeats_no_call_that_was_paid_for(make_world: MakeWorld) -> None:
 
 
 @pytest.mark.parametrize("paths", [("a.py",), ("a.py", "b.py")], ids=["verification", "next part"])
-def test_nothing_more_is_asked_after_a_newer_push(make_world: MakeWorld, paths: tuple[str, ...]) -> None:
+def test_nothing_more_is_asked_after_a_newer_push(
+    make_world: MakeWorld, paths: tuple[str, ...]
+) -> None:
     world = make_world(found("a.py"))
     world.accept("pull_request.opened", head_sha="0ld")
-    world.claude.on_call = lambda _: world.accept("pull_request.opened", guid="n", head_sha="c0ffee")
+    world.claude.on_call = lambda _: world.accept(
+        "pull_request.opened", guid="n", head_sha="c0ffee"
+    )
     with pytest.raises(Superseded, match="a newer push came meanwhile: c0ffee"):
         ask(world.job(), facts_of(*paths))
     assert len(world.claude.asked) == 1
@@ -216,14 +252,20 @@ def test_refused_verification_is_not_repeated(make_world: MakeWorld) -> None:
     assert shown(again) == ["a.py"]
     assert len(world.claude.asked) == 2
     problem = "Claude's reply to pull_requests/verify@"
-    (line,) = [line for line in format_report(load_report(world.store, world.row())) if "not verified" in line]
+    (line,) = [
+        line
+        for line in format_report(load_report(world.store, world.row()))
+        if "not verified" in line
+    ]
     assert line.startswith(f"  The findings were not verified: {problem}")
 
 
 # The next call does not fit the budget
 
 
-def make_review_world(make_world: MakeWorld, *replies: object, given: Settings | None = None, **review: float) -> World:
+def make_review_world(
+    make_world: MakeWorld, *replies: object, given: Settings | None = None, **review: float
+) -> World:
     """A world with an opened pull request; the fake's estimate of each call is 0.05 USD."""
     given = (given or settings()).model_copy(update={"review": Review.model_validate(review)})
     world = make_world(*(replies or (pull_request_analysis(),)), given=given)
@@ -231,7 +273,9 @@ def make_review_world(make_world: MakeWorld, *replies: object, given: Settings |
     return world
 
 
-def test_delivery_whose_first_call_does_not_fit_asks_nothing_and_is_no_success(make_world: MakeWorld) -> None:
+def test_delivery_whose_first_call_does_not_fit_asks_nothing_and_is_no_success(
+    make_world: MakeWorld,
+) -> None:
     world = make_review_world(make_world, max_usd=0.04)
     finished = world.finish()
     assert finished.state == "done"
@@ -262,13 +306,23 @@ def test_limit_of_a_pull_request_counts_all_its_events(make_world: MakeWorld) ->
     ("after", "limit", "why", "shown"),
     [
         ([REFUSED_REPLY], 1.0, "Claude refused", "Claude gave no usable reply"),
-        ([INVALID, INVALID], 1.0, "Claude's two replies to pull_requests/extra@", "Claude gave no usable reply"),
+        (
+            [INVALID, INVALID],
+            1.0,
+            "Claude's two replies to pull_requests/extra@",
+            "Claude gave no usable reply",
+        ),
         ([], 0.0501, "this call needs up to 0.0500 USD", "the budget for reviews is used up"),
     ],
     ids=["refused", "unusable", "budget"],
 )
 def test_review_is_posted_if_its_follow_up_prompt_has_no_reply(
-    make_world: MakeWorld, shared_folder: Path, after: list[UnusableReply], limit: float, why: str, shown: str
+    make_world: MakeWorld,
+    shared_folder: Path,
+    after: list[UnusableReply],
+    limit: float,
+    why: str,
+    shown: str,
 ) -> None:
     reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")])
     world = make_review_world(make_world, reply, *after, max_usd=limit, verify=False)
@@ -289,18 +343,28 @@ def with_follow_up(folder: Path) -> Library:
     then = 'then: {prompt: pull_requests/extra, when: "analysis.worth_saying"}'
     extra = "{% extends 'base.j2' %}{% block task %}Say more.{% endblock %}"
     front = "description: more\nreply: generic_analysis"
-    files = {"analyze.j2": text.replace("\n---\n", f"\n{then}\n---\n", 1), "extra.j2": f"---\n{front}\n---\n{extra}"}
+    files = {
+        "analyze.j2": text.replace("\n---\n", f"\n{then}\n---\n", 1),
+        "extra.j2": f"---\n{front}\n---\n{extra}",
+    }
     write(folder, {f"pull_requests/{name}": content for name, content in files.items()})
     directory = Prompts.model_validate({"directory": [folder, shipped.PROMPTS]})
     return load_cached(settings().model_copy(update={"prompts": directory}))
 
 
-def test_shadow_prompt_neither_counts_for_the_budget_nor_is_stopped_by_it(make_world: MakeWorld) -> None:
+def test_shadow_prompt_neither_counts_for_the_budget_nor_is_stopped_by_it(
+    make_world: MakeWorld,
+) -> None:
     use = {"pull_request.opened": {"prompt": "pull_requests/changelog", "shadow": True}}
     given = settings().model_copy(update={"prompts": Prompts.model_validate({"use": use})})
     world = make_review_world(make_world, given=given, max_usd=0.05)
     assert world.finish().state == "done"
-    assert [call.of_shadow for call in world.store.calls.calls_of(GUID)] == [False, True]  # 0.00014 USD were spent
+    assert [call.of_shadow for call in world.store.calls.calls_of(GUID)] == [
+        False,
+        True,
+    ]  # 0.00014 USD were spent
     with world.store.database.reading() as connection:
-        keys = connection.exec_driver_sql("SELECT review_key FROM calls ORDER BY id").scalars().all()
+        keys = (
+            connection.exec_driver_sql("SELECT review_key FROM calls ORDER BY id").scalars().all()
+        )
     assert keys == ["186853002#2", None]

@@ -9,7 +9,14 @@ import pytest
 
 from hls_handler.deliveries import Finished
 from hls_handler.engine.retries import decide_retry
-from hls_handler.errors import Dependency, DependencyDown, Permanent, Retryable, StepFailed, StoreUnavailable
+from hls_handler.errors import (
+    Dependency,
+    DependencyDown,
+    Permanent,
+    Retryable,
+    StepFailed,
+    StoreUnavailable,
+)
 from hls_handler.reports.delivery_report import load_report
 from hls_handler.settings.model import Limits
 from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN
@@ -31,7 +38,9 @@ def run_and_fail(world: World, error: DependencyDown) -> None:
 
 
 @pytest.mark.parametrize("part", ["gather", "post"])
-def test_dead_delivery_has_the_duration_and_the_failed_step_its_start(make_world: MakeWorld, part: str) -> None:
+def test_dead_delivery_has_the_duration_and_the_failed_step_its_start(
+    make_world: MakeWorld, part: str
+) -> None:
     world = make_world(BUG)
     world.accept()
     if part == "gather":
@@ -60,10 +69,14 @@ def test_finished_step_restarts_the_time_of_an_outage(make_world: MakeWorld) -> 
 
 
 @pytest.mark.parametrize("dependency", ["github", "claude"])
-def test_dependency_is_held_until_the_time_that_the_server_named(make_world: MakeWorld, dependency: Dependency) -> None:
+def test_dependency_is_held_until_the_time_that_the_server_named(
+    make_world: MakeWorld, dependency: Dependency
+) -> None:
     world = make_world()
     until = world.store.now() + timedelta(hours=1)
-    run_and_fail(world, DependencyDown("429", dependency=dependency, remedy="wait", not_before=until))
+    run_and_fail(
+        world, DependencyDown("429", dependency=dependency, remedy="wait", not_before=until)
+    )
     assert world.store.rate_limiter.held_until(dependency) == until
     assert world.store.rate_limiter.held_until(OTHER[dependency]) is None
     calls = (len(world.claude.asked), world.github.calls.count("write labels"))
@@ -153,7 +166,16 @@ def test_failure_at_the_last_attempt_gives_up() -> None:
 # The log line about a finished delivery, and the requests to GitHub that it counts
 
 
-FIELDS = ("state", "handler", "model", "input_tokens", "output_tokens", "cost_usd", "github_requests", "attempts")
+FIELDS = (
+    "state",
+    "handler",
+    "model",
+    "input_tokens",
+    "output_tokens",
+    "cost_usd",
+    "github_requests",
+    "attempts",
+)
 
 
 def finish_lines(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
@@ -207,5 +229,9 @@ def test_superseded_delivery_and_one_whose_worker_died_are_logged(
     world.advance(31)
     world.store.queue.claim(worker="w", lease_s=30, max_crashes=1)
     (dead,) = finish_lines(caplog)
-    assert (dead.__dict__["delivery"], dead.__dict__["state"], dead.levelname) == ("g2", "dead", "ERROR")
+    assert (dead.__dict__["delivery"], dead.__dict__["state"], dead.levelname) == (
+        "g2",
+        "dead",
+        "ERROR",
+    )
     assert dead.__dict__["reason"] == "its worker died 1 time without completing another step"

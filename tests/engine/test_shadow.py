@@ -24,7 +24,9 @@ from tests.engine.shadow_world import (
 from tests.engine.world import BUG, GUID, QUESTION, MakeWorld
 
 
-def test_shadow_runs_after_the_posted_prompt_and_posts_nothing(make_world: MakeWorld, shared_folder: Path) -> None:
+def test_shadow_runs_after_the_posted_prompt_and_posts_nothing(
+    make_world: MakeWorld, shared_folder: Path
+) -> None:
     world = make_shadow_world(make_world, shared_folder / "shadow", BUG, MINOR)
     assert world.run() == POSTED
     first, second = world.claude.asked
@@ -74,7 +76,11 @@ def test_failed_shadow_is_recorded_and_has_no_other_effect(
     assert world.run() == POSTED
     assert (stored_shadow(world).state, stored_shadow(world).ran) == ("failed", None)
     assert reason in (stored_shadow(world).reason or "")
-    assert (world.row().failures, world.row().attempts, world.row().analysis_status) == (0, 0, "done")
+    assert (world.row().failures, world.row().attempts, world.row().analysis_status) == (
+        0,
+        0,
+        "done",
+    )
     assert world.health.snapshot().components["claude"].state == "healthy"
     assert world.store.rate_limiter.held_until("claude") is None
     assert world.store.calls.calls_of(GUID)[-1].error is not None
@@ -87,11 +93,16 @@ def test_defect_in_a_shadow_does_not_fail_the_delivery(
         make_world, shared_folder / "shadow", BUG, "no reply at all"
     )  # the fake raises AttributeError
     assert world.run() == POSTED
-    assert stored_shadow(world).reason == "defect in HLS, please report it: AttributeError (the log has the trace)"
+    assert (
+        stored_shadow(world).reason
+        == "defect in HLS, please report it: AttributeError (the log has the trace)"
+    )
     assert "defect in a shadow prompt" in caplog.text
 
 
-def test_shadow_is_skipped_near_the_hourly_budget(make_world: MakeWorld, shared_folder: Path) -> None:
+def test_shadow_is_skipped_near_the_hourly_budget(
+    make_world: MakeWorld, shared_folder: Path
+) -> None:
     world = make_shadow_world(make_world, shared_folder / "shadow", BUG, calls_per_hour=5)
     for guid in (GUID, "second", "third"):
         world.github.issues = {1: replace(ISSUE, body=f"This is the {guid} text.")}
@@ -113,9 +124,13 @@ def test_shadow_is_skipped_near_the_hourly_budget(make_world: MakeWorld, shared_
     assert world.row("third").state == "done"
 
 
-def test_crash_during_a_shadow_does_not_repeat_finished_calls(make_world: MakeWorld, shared_folder: Path) -> None:
+def test_crash_during_a_shadow_does_not_repeat_finished_calls(
+    make_world: MakeWorld, shared_folder: Path
+) -> None:
     answer = IssueResponse(worth_saying=True, sources=[], answer="Set DATABASE_URL.", certain=True)
-    world = make_shadow_world(make_world, shared_folder / "shadow", BUG, QUESTION, LeaseLost("it died"), answer)
+    world = make_shadow_world(
+        make_world, shared_folder / "shadow", BUG, QUESTION, LeaseLost("it died"), answer
+    )
     assert world.run() is None
     world.advance(31)
     assert world.run() == POSTED
@@ -129,9 +144,14 @@ def test_crash_during_a_shadow_does_not_repeat_finished_calls(make_world: MakeWo
     assert stored_shadow(world).state == "done"
 
 
-def test_rate_limit_response_to_a_shadow_holds_all_calls(make_world: MakeWorld, shared_folder: Path) -> None:
+def test_rate_limit_response_to_a_shadow_holds_all_calls(
+    make_world: MakeWorld, shared_folder: Path
+) -> None:
     world = make_shadow_world(make_world, shared_folder / "shadow", BUG)
     until = world.store.now() + timedelta(minutes=5)
-    world.claude.replies = [BUG, DependencyDown("429", dependency="claude", remedy="wait", not_before=until)]
+    world.claude.replies = [
+        BUG,
+        DependencyDown("429", dependency="claude", remedy="wait", not_before=until),
+    ]
     assert world.run() == POSTED
     assert world.store.rate_limiter.held_until("claude") is not None

@@ -59,7 +59,12 @@ def accept_run(world: World, guid: str, number: int) -> None:
     world.claude.replies = [workflow_analysis()]
     payload = dict(recorded.load("demo/tests-failed").payload)
     sha = f"{number}" * 40
-    payload["workflow_run"] = {**payload["workflow_run"], "id": number, "run_number": number, "head_sha": sha}
+    payload["workflow_run"] = {
+        **payload["workflow_run"],
+        "id": number,
+        "run_number": number,
+        "head_sha": sha,
+    }
     tested = pull_request(number=number, head_sha=sha)
     world.github.pull_requests[number], world.github.changed[number] = tested, (file(),)
     world.github.pulls_from["octocat:discount-codes"] = (tested,)
@@ -81,7 +86,9 @@ def test_delivery_needs_few_statements_and_transactions(
     Both ask another question, so that the cache of replies has no answer.
     """
     given = settings()
-    watched = Repository(name="Codertocat/Hello-World", events=("issues", "pull_request", "workflow_run"))
+    watched = Repository(
+        name="Codertocat/Hello-World", events=("issues", "pull_request", "workflow_run")
+    )
     world = make_world(given=given.model_copy(update={"repositories": (watched,)}))
     accept(world, "first", 1)
     assert world.finish().state == "done"
@@ -90,4 +97,7 @@ def test_delivery_needs_few_statements_and_transactions(
     with counting() as counted:
         assert world.finish().state == "done"
     assert len(world.claude.asked) == 2
-    assert (counted.statements <= statements, counted.transactions <= transactions) == (True, True), counted
+    assert (counted.statements <= statements, counted.transactions <= transactions) == (
+        True,
+        True,
+    ), counted

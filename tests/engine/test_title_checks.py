@@ -58,11 +58,17 @@ def test_corrected_title_turns_the_check_green_without_a_call(make_world: MakeWo
         ("ready_for_review", {"labels": ["skip-hls"]}),
     ],
 )
-def test_ignored_pull_request_has_the_check(make_world: MakeWorld, action: str, known: dict[str, Any]) -> None:
+def test_ignored_pull_request_has_the_check(
+    make_world: MakeWorld, action: str, known: dict[str, Any]
+) -> None:
     world = make_world(REPLY, given=checking(check=False))
     assert replace(Pushed(world, title=BAD), **known).send(action) == "queued"
     assert world.finish().state == "ignored"
-    assert (title_checks(world), world.github.checks_on, world.claude.asked) == (["failure"], {}, [])
+    assert (title_checks(world), world.github.checks_on, world.claude.asked) == (
+        ["failure"],
+        {},
+        [],
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,7 +104,9 @@ def test_event_that_was_delayed_checks_the_present_title(make_world: MakeWorld) 
     world = make_world(REPLY, given=checking(check=False))
     pushed = Pushed(world, title=BAD)
     pushed.send("opened")
-    world.github.pull_requests[2] = replace(world.github.pull_requests[2], title=GOOD, head_sha="2" * 40)
+    world.github.pull_requests[2] = replace(
+        world.github.pull_requests[2], title=GOOD, head_sha="2" * 40
+    )
     world.finish()
     assert (title_checks(world), title_checks(world, "2" * 40)) == ([], ["success"])
 
@@ -117,15 +125,21 @@ def test_rejected_check_does_not_stop_the_review(make_world: MakeWorld) -> None:
     world.github.failing_checks.append(Permanent("403: the App lacks checks: write"))
     finished = world.finish()
     assert (finished.state, title_checks(world)) == ("done", [])
-    assert (finished.reason or "").endswith("; HLS title was not set: 403: the App lacks checks: write")
+    assert (finished.reason or "").endswith(
+        "; HLS title was not set: 403: the App lacks checks: write"
+    )
 
 
 def test_repository_leaves_it_out_or_sets_other_types(make_world: MakeWorld) -> None:
-    given = checking(check=False, features={"repository_settings": True}, events=("pull_request.closed",))
+    given = checking(
+        check=False, features={"repository_settings": True}, events=("pull_request.closed",)
+    )
     world = make_world(REPLY, given=given)
     pushed = Pushed(world, title="bug: it is round")
     for number, text in enumerate(["{title_types: [bug]}", "{title: false}"]):
-        world.github.files_at["None:.github/hls.yaml"] = FileAtRef("file", "f" * 40, f"pull_requests: {text}".encode())
+        world.github.files_at["None:.github/hls.yaml"] = FileAtRef(
+            "file", "f" * 40, f"pull_requests: {text}".encode()
+        )
         pushed.send("edited", **RENAMED)
         world.finish()
         world.advance(301 * (number + 1))
@@ -136,7 +150,10 @@ def test_commit_of_a_merge_queue_has_the_check(make_world: MakeWorld) -> None:
     world = make_world(given=checking(check=False))
     assert request_checks(world) == "queued"
     assert (world.finish().reason or "").endswith("; set HLS title to success")
-    assert (title_checks(world, QUEUE), world.github.calls) == (["success"], ["write check success"])
+    assert (title_checks(world, QUEUE), world.github.calls) == (
+        ["success"],
+        ["write check success"],
+    )
 
 
 def test_draft_of_another_merge_queue_passes_whatever_its_title(make_world: MakeWorld) -> None:

@@ -18,7 +18,10 @@ from tests.handlers.world import file, finding, pull_request, pull_request_analy
 
 NAME = "Codertocat/Hello-World"
 REPLY = pull_request_analysis()
-BOT, PERSON = {"login": "renovate[bot]", "id": 5, "type": "Bot"}, {"login": "octocat", "id": 1, "type": "User"}
+BOT, PERSON = (
+    {"login": "renovate[bot]", "id": 5, "type": "Bot"},
+    {"login": "octocat", "id": 1, "type": "User"},
+)
 SHA = f"{1:040x}"
 
 
@@ -34,9 +37,13 @@ def make_settings(
     given = {"repository_settings": False, **(features or {})}
     return settings().model_copy(
         update={
-            "repositories": (Repository.model_validate({"name": NAME, "events": events, **(entry or {})}),),
+            "repositories": (
+                Repository.model_validate({"name": NAME, "events": events, **(entry or {})}),
+            ),
             "features": Features.model_validate(given),
-            "limits": Limits.model_validate({"retry_backoff_s": 10, "settle_s": 0, "thread_runs_per_hour": runs}),
+            "limits": Limits.model_validate(
+                {"retry_backoff_s": 10, "settle_s": 0, "thread_runs_per_hour": runs}
+            ),
             "review": Review(**review),
         }
     )
@@ -116,7 +123,13 @@ BASE = {"changes": {"base": {"ref": {"from": "main"}}}}
 @pytest.mark.parametrize(
     ("given", "known", "check", "is_exempt", "title"),
     [
-        ({"incomplete": "failure"}, {"author": BOT}, "neutral", True, "Not reviewed: renovate[bot] is a bot"),
+        (
+            {"incomplete": "failure"},
+            {"author": BOT},
+            "neutral",
+            True,
+            "Not reviewed: renovate[bot] is a bot",
+        ),
         (
             {"events": ("pull_request.labeled",)},
             {},
@@ -136,7 +149,12 @@ BASE = {"changes": {"base": {"ref": {"from": "main"}}}}
     ids=["bot", "event", "draft", "title"],
 )
 def test_ignored_head_gets_a_check_at_once_that_says_why(
-    make_world: MakeWorld, given: dict[str, Any], known: dict[str, Any], check: str, is_exempt: bool, title: str
+    make_world: MakeWorld,
+    given: dict[str, Any],
+    known: dict[str, Any],
+    check: str,
+    is_exempt: bool,
+    title: str,
 ) -> None:
     world = make_world(REPLY, given=make_settings(**given))
     pushed = replace(Pushed(world), **known)
@@ -159,7 +177,9 @@ def test_ignored_head_gets_a_check_at_once_that_says_why(
     ],
     ids=["disabled", "not named", "no checks", "dry run", "no pull requests"],
 )
-def test_nothing_is_written_where_hls_sets_no_checks(make_world: MakeWorld, given: dict[str, Any]) -> None:
+def test_nothing_is_written_where_hls_sets_no_checks(
+    make_world: MakeWorld, given: dict[str, Any]
+) -> None:
     world = make_world(REPLY, given=make_settings(**given))
     assert Pushed(world, draft=True).send("opened") == request_checks(world) == "ignored"
     drain(world)
@@ -175,7 +195,9 @@ def test_nothing_is_written_if_the_repository_settings_disable_hls(make_world: M
     assert (world.row("2-1").state, world.github.checks_on) == ("ignored", {})
 
 
-def test_operator_that_excludes_an_event_keeps_the_result_of_the_same_diff(make_world: MakeWorld) -> None:
+def test_operator_that_excludes_an_event_keeps_the_result_of_the_same_diff(
+    make_world: MakeWorld,
+) -> None:
     world = make_world(REPLY, given=make_settings(events=("pull_request.opened",)))
     pushed = Pushed(world)
     pushed.send("opened")
@@ -200,7 +222,12 @@ DENIED = Permanent("GitHub answered 422")
     ids=["skipped", "limit", "dead letter", "push to an older commit"],
 )
 def test_success_ends_if_another_diff_of_its_commit_is_not_reviewed(
-    make_world: MakeWorld, runs: int, action: str, known: dict[str, Any], failing: list[HlsError], state: str
+    make_world: MakeWorld,
+    runs: int,
+    action: str,
+    known: dict[str, Any],
+    failing: list[HlsError],
+    state: str,
 ) -> None:
     world = make_world(REPLY, given=make_settings(runs=runs))
     Pushed(world).send("opened")
@@ -224,7 +251,11 @@ def test_success_ends_if_another_diff_of_its_commit_is_not_reviewed(
     ids=["opened", "label on a draft", "request"],
 )
 def test_push_takes_over_the_review_that_it_superseded(
-    make_world: MakeWorld, given: dict[str, Any], action: str, changes: dict[str, Any], is_running: bool
+    make_world: MakeWorld,
+    given: dict[str, Any],
+    action: str,
+    changes: dict[str, Any],
+    is_running: bool,
 ) -> None:
     world = make_world(REPLY, given=make_settings(incomplete="failure", **given))
     pull = Pushed(world, labels=["ai"], draft=action == "labeled")
@@ -259,21 +290,38 @@ def test_finding_stays_while_its_code_is_added_in_a_file_that_added_no_text_befo
 ) -> None:
     code = "def f(user_input):\n+    os.system(user_input)"
     found = finding(path="a.py", quote="os.system(user_input)", severity="critical").model_dump()
-    gone = {"number": 1, "path": None, "line": None, "quote": "", "verdict": "gone", "severity": None}
+    gone = {
+        "number": 1,
+        "path": None,
+        "line": None,
+        "quote": "",
+        "verdict": "gone",
+        "severity": None,
+    }
     replies = pull_request_analysis(findings=[found]), pull_request_analysis(earlier=[gone])
     world = make_world(*replies, given=make_settings(fail_on="critical", verify=False))
     pull = Pushed(world)
     pull.send("opened")
     renamed = replace(
-        file("b.py", None, additions=0, deletions=0, sha="5" * 40), status="renamed", previous_path="old.py"
+        file("b.py", None, additions=0, deletions=0, sha="5" * 40),
+        status="renamed",
+        previous_path="old.py",
     )
-    world.github.changed[2] = (file("a.py", f"@@ -1 +1,2 @@\n {code}", additions=1, deletions=0), renamed)
+    world.github.changed[2] = (
+        file("a.py", f"@@ -1 +1,2 @@\n {code}", additions=1, deletions=0),
+        renamed,
+    )
     drain(world)
     pull.head = "2" * 40
     pull.send("synchronize")  # the author restores old.py, and drops the line of a.py
-    world.github.changed[2] = (file("b.py", f"@@ -0,0 +1,2 @@\n+{code}", additions=2, deletions=0, sha="5" * 40),)
+    world.github.changed[2] = (
+        file("b.py", f"@@ -0,0 +1,2 @@\n+{code}", additions=2, deletions=0, sha="5" * 40),
+    )
     drain(world)
-    assert (len(world.claude.asked), list(world.github.checks_on["2" * 40].values())[-1]) == (2, "failure")
+    assert (len(world.claude.asked), list(world.github.checks_on["2" * 40].values())[-1]) == (
+        2,
+        "failure",
+    )
 
 
 # Merge queues: concluded from reviews that ended, without a call to Claude
@@ -282,9 +330,14 @@ def test_finding_stays_while_its_code_is_added_in_a_file_that_added_no_text_befo
 QUEUE = "c" * 40
 
 
-def request_checks(world: World, *messages: str, number: int = 2, action: str = "checks_requested") -> str:
+def request_checks(
+    world: World, *messages: str, number: int = 2, action: str = "checks_requested"
+) -> str:
     """Let GitHub request the checks on a commit of the queue; return how the event was accepted."""
-    commits = tuple(Commit(f"{at:040x}", message, "mona") for at, message in enumerate(messages or ("Fix (#2)",)))
+    commits = tuple(
+        Commit(f"{at:040x}", message, "mona")
+        for at, message in enumerate(messages or ("Fix (#2)",))
+    )
     world.github.comparison = Comparison(total=len(commits), commits=commits)
     payload = {
         "action": action,
@@ -311,7 +364,10 @@ def test_reviewed_pull_request_gets_a_success_without_a_call(make_world: MakeWor
     assert request_checks(world) == "queued"
     finished = world.finish()
     assert (finished.state, queue_check(world), len(world.claude.asked)) == ("done", ["success"], 1)
-    assert finished.reason == "set the check to success: Merge queue: 1 pull request was reviewed at the head"
+    assert (
+        finished.reason
+        == "set the check to success: Merge queue: 1 pull request was reviewed at the head"
+    )
     assert world.row("queue").number == 2
     assert f"2 at {'0' * 10}" in world.github.check_actions[-1].summary
 
@@ -385,7 +441,10 @@ def test_commits_of_a_group_that_were_unknown_are_read_again(make_world: MakeWor
     Pushed(world).send("opened")
     world.finish()
     request_checks(world)
-    known, world.github.comparison = world.github.comparison, None  # GitHub answers 404 for the new commit
+    known, world.github.comparison = (
+        world.github.comparison,
+        None,
+    )  # GitHub answers 404 for the new commit
     world.github.failing_checks.append(GITHUB_DOWN)
     assert world.run() is None
     world.github.comparison = known
@@ -413,7 +472,9 @@ def test_repeated_group_does_not_wait_for_a_review_that_waits_for_it(make_world:
     assert [world.row(guid).state for guid in ("queue", "2-2")] == ["done", "done"]
 
 
-@pytest.mark.parametrize(("was_draft", "action", "changes"), [(False, "edited", BASE), (True, "ready_for_review", {})])
+@pytest.mark.parametrize(
+    ("was_draft", "action", "changes"), [(False, "edited", BASE), (True, "ready_for_review", {})]
+)
 def test_group_waits_for_another_review_of_a_commit_that_has_a_check(
     make_world: MakeWorld, was_draft: bool, action: str, changes: dict[str, Any]
 ) -> None:
@@ -431,7 +492,9 @@ def test_group_waits_for_another_review_of_a_commit_that_has_a_check(
 
 def test_group_whose_pull_request_cannot_be_read_ends_as_incomplete(make_world: MakeWorld) -> None:
     world = make_world(REPLY, given=make_settings(incomplete="failure"))
-    assert [request_checks(world, action=action) for action in ("destroyed", "checks_requested")] == [
+    assert [
+        request_checks(world, action=action) for action in ("destroyed", "checks_requested")
+    ] == [
         "ignored",
         "queued",
     ]

@@ -41,7 +41,9 @@ class QueueWithHooks:
     renewed: list[str] = field(default_factory=list)
     renewing: threading.Condition = field(default_factory=threading.Condition)
 
-    def claim(self, *, worker: str, lease_s: float, max_crashes: int, concurrency: int) -> Lease | None:
+    def claim(
+        self, *, worker: str, lease_s: float, max_crashes: int, concurrency: int
+    ) -> Lease | None:
         self.before_claim()
         lease = self.store.queue.claim(
             worker=worker, lease_s=FOREVER_S, max_crashes=max_crashes, concurrency=concurrency
@@ -117,8 +119,12 @@ def run_workers(
     results: SimpleQueue[Finished] = SimpleQueue()
     workers = Workers(
         queue=cast(DeliveryQueue, queue),
-        leases=HeldLeases(lambda lease, seconds: queue.renew(lease, lease_s=seconds), lease_s=lambda: lease_s),
-        limits=lambda: Limits.model_construct(concurrency=concurrency, lease_s=lease_s, max_crashes=10),
+        leases=HeldLeases(
+            lambda lease, seconds: queue.renew(lease, lease_s=seconds), lease_s=lambda: lease_s
+        ),
+        limits=lambda: Limits.model_construct(
+            concurrency=concurrency, lease_s=lease_s, max_crashes=10
+        ),
         name="w",
         connect=connect,
         finished=results.put,
@@ -164,7 +170,9 @@ def test_delivery_committed_just_before_a_worker_waits_is_not_missed(make_world:
         assert running.next_result().guid == GUID
 
 
-def test_next_delivery_of_a_conversation_starts_when_the_previous_one_ends(make_world: MakeWorld) -> None:
+def test_next_delivery_of_a_conversation_starts_when_the_previous_one_ends(
+    make_world: MakeWorld,
+) -> None:
     """Nothing else wakes the idle worker, which would not read the queue again so soon."""
     world, idle, gate = make_world(), threading.Event(), Gate()
     world.github.on_call = gate.wait_until_open
@@ -191,7 +199,9 @@ def test_one_worker_reads_the_queue_for_all_idle_ones(make_world: MakeWorld) -> 
         both_run.wait(TIMEOUT_S)
 
     queue = QueueWithHooks(world.store, before_look=record)
-    with run_workers(world, queue, concurrency=2, poll_s=0.01, when_context_is_made=run_both) as running:
+    with run_workers(
+        world, queue, concurrency=2, poll_s=0.01, when_context_is_made=run_both
+    ) as running:
         assert many_looks.wait(TIMEOUT_S)
         assert len(set(looked[:3])) == 1
         world.accept()  # by another process
@@ -204,7 +214,9 @@ def test_nothing_is_claimed_while_paused_or_before_something_is_due(make_world: 
     claimed: list[None] = []
     world.store.pauses.pause(None, reason=None, by="mona")
     world.accept()
-    queue = QueueWithHooks(world.store, before_claim=lambda: claimed.append(None), when_idle=idle.release)
+    queue = QueueWithHooks(
+        world.store, before_claim=lambda: claimed.append(None), when_idle=idle.release
+    )
     with run_workers(world, queue, concurrency=24) as running:
         for _ in range(3):
             assert idle.acquire(timeout=TIMEOUT_S)
@@ -240,12 +252,16 @@ def test_worker_looks_again_when_the_next_delivery_is_due(make_world: MakeWorld)
         assert running.next_result().guid == GUID
 
 
-def test_damaged_body_dead_letters_its_delivery_and_the_worker_continues(make_world: MakeWorld) -> None:
+def test_damaged_body_dead_letters_its_delivery_and_the_worker_continues(
+    make_world: MakeWorld,
+) -> None:
     world = make_world()
     world.accept()
     world.accept(guid="whole", number=7)
     with world.store.database.writing() as connection:
-        connection.exec_driver_sql("UPDATE deliveries SET body = ? WHERE guid = ?", (b"not what was stored", GUID))
+        connection.exec_driver_sql(
+            "UPDATE deliveries SET body = ? WHERE guid = ?", (b"not what was stored", GUID)
+        )
     with run_workers(world, QueueWithHooks(world.store)) as running:
         reason = "the stored body is missing or damaged: check the database, then redeliver the delivery from GitHub"
         assert running.next_result() == Finished(GUID, "dead", reason)
@@ -254,9 +270,12 @@ def test_damaged_body_dead_letters_its_delivery_and_the_worker_continues(make_wo
 
 
 @pytest.mark.parametrize(
-    ("error", "health"), [(ZeroDivisionError(), "unknown"), (StoreUnavailable("locked"), "unhealthy")]
+    ("error", "health"),
+    [(ZeroDivisionError(), "unknown"), (StoreUnavailable("locked"), "unhealthy")],
 )
-def test_failing_claim_does_not_end_the_worker(make_world: MakeWorld, error: Exception, health: str) -> None:
+def test_failing_claim_does_not_end_the_worker(
+    make_world: MakeWorld, error: Exception, health: str
+) -> None:
     world = make_world()
     world.accept()
     failing, states_seen = [error], []
@@ -266,7 +285,9 @@ def test_failing_claim_does_not_end_the_worker(make_world: MakeWorld, error: Exc
             raise failing.pop()
         states_seen.append(world.health.snapshot().components["store"].state)
 
-    with run_workers(world, QueueWithHooks(world.store, before_claim=fail_once), poll_s=0.01) as running:
+    with run_workers(
+        world, QueueWithHooks(world.store, before_claim=fail_once), poll_s=0.01
+    ) as running:
         assert running.next_result().guid == GUID
     assert states_seen[0] == health
     after = (

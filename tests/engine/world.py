@@ -30,7 +30,15 @@ from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Router, Rule, from_envelope, from_event, parse_envelope
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.model import Claude, Features, Github, Limits, Repository, Retrieval, Settings
+from hls_handler.settings.model import (
+    Claude,
+    Features,
+    Github,
+    Limits,
+    Repository,
+    Retrieval,
+    Settings,
+)
 from hls_handler.storage import Storage
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.web.webhook import WebhookHeaders, new_delivery
@@ -74,12 +82,21 @@ def settings(
     retrieval: bool = False,
 ) -> Settings:
     """Settings of one repository, without repository settings unless `features` switches them on."""
-    github_defaults = {"token": "t" * 40, "webhook_secret": "s" * 40, "min_seconds_between_writes": 0.0}
+    github_defaults = {
+        "token": "t" * 40,
+        "webhook_secret": "s" * 40,
+        "min_seconds_between_writes": 0.0,
+    }
     return Settings(
         github=Github.model_validate(github_defaults | {**(github or {})}),
-        claude=Claude.model_validate({"api_key": "k" * 40, "requests_per_second": 1000.0, **(claude or {})}),
+        claude=Claude.model_validate(
+            {"api_key": "k" * 40, "requests_per_second": 1000.0, **(claude or {})}
+        ),
         repositories=(
-            Repository(name="Codertocat/Hello-World", events=("issues", "pull_request", "pull_request_review")),
+            Repository(
+                name="Codertocat/Hello-World",
+                events=("issues", "pull_request", "pull_request_review"),
+            ),
         ),
         limits=Limits.model_validate({"retry_backoff_s": 10, **(limits or {})}),
         features=Features.model_validate({"repository_settings": False, **(features or {})}),
@@ -141,7 +158,9 @@ class World:
             replay_window_h=72,
         )
 
-    def receive(self, event: str, payload: Mapping[str, Any], *, guid: str, settle_s: float = 0) -> str:
+    def receive(
+        self, event: str, payload: Mapping[str, Any], *, guid: str, settle_s: float = 0
+    ) -> str:
         """Route and store a webhook, as the receiver does; return the outcome."""
         body, given = json.dumps(payload).encode(), self.settings
         envelope = parse_envelope(body)
@@ -151,15 +170,22 @@ class World:
         new = new_delivery(headers, envelope, routed, body, request_id=guid, settle_s=settle_s)
         return self.store.queue.accept([new], replay_window_h=72)[0].outcome
 
-    def open_pull_request(self, *files: ChangedFile, guid: str = GUID, action: str | None = None, **known: Any) -> None:
+    def open_pull_request(
+        self, *files: ChangedFile, guid: str = GUID, action: str | None = None, **known: Any
+    ) -> None:
         """Accept the opening of pull request 2, which GitHub returns with `known` and the changed `files`."""
-        shown, payload = pull_request(**{"number": 2, **known}), json.loads(recorded.load("pull_request.opened").body)
+        shown, payload = (
+            pull_request(**{"number": 2, **known}),
+            json.loads(recorded.load("pull_request.opened").body),
+        )
         payload["number"] = payload["pull_request"]["number"] = number = shown.number
         if "head_sha" in known:
             payload["pull_request"]["head"]["sha"] = shown.head_sha
         self.github.pull_requests[number], self.github.changed[number] = shown, files or (file(),)
         body, sha = json.dumps(payload).encode(), known.get("head_sha")
-        self.accept("pull_request.opened", guid=guid, number=number, action=action, head_sha=sha, body=body)
+        self.accept(
+            "pull_request.opened", guid=guid, number=number, action=action, head_sha=sha, body=body
+        )
 
     def find_due(self) -> Lease | None:
         return self.store.queue.claim(worker="w", lease_s=30, max_crashes=10)
@@ -184,10 +210,19 @@ class World:
         """Claim the next delivery that is due; returns the job that the pipeline would run."""
         lease, context = self.claim(), self.tools()
         config, event = context.config, parse_event(lease.event, lease.guid, lease.body)
-        rule = Router(config.settings, config.table, config.library, (HLS,)).route(from_event(event))
+        rule = Router(config.settings, config.table, config.library, (HLS,)).route(
+            from_event(event)
+        )
         assert isinstance(rule, Rule)
         return Job(
-            lease, context, config, event, HLS, rule, HANDLERS[event.name], self.store.checkpoints.load(lease.guid)
+            lease,
+            context,
+            config,
+            event,
+            HLS,
+            rule,
+            HANDLERS[event.name],
+            self.store.checkpoints.load(lease.guid),
         )
 
     def end_checks(self) -> None:
@@ -205,7 +240,9 @@ class World:
         self.advance(seconds)
 
     def advance(self, seconds: float) -> None:
-        self.skew[:] = [sum(self.skew, timedelta(seconds=seconds))]  # one, because every statement adds them up
+        self.skew[:] = [
+            sum(self.skew, timedelta(seconds=seconds))
+        ]  # one, because every statement adds them up
 
     def row(self, guid: str = GUID) -> DeliveryRow:
         found = self.store.deliveries.find(guid)
@@ -240,7 +277,9 @@ class SharedDatabase:
     def __init__(self) -> None:
         self.folder = TemporaryDirectory()
         self.now = machine_now
-        self.database = ClockedDatabase(create_database(Path(self.folder.name) / "hls.db"), lambda: self.now())
+        self.database = ClockedDatabase(
+            create_database(Path(self.folder.name) / "hls.db"), lambda: self.now()
+        )
 
 
 @cache
@@ -274,9 +313,13 @@ def open_world(
         return (NOON if is_clock_fixed else machine_now()) + sum(skew, timedelta())
 
     file = folder and folder / "hls.db"
-    store = empty_storage(now) if file is None else Storage(ClockedDatabase(create_database(file), now))
+    store = (
+        empty_storage(now) if file is None else Storage(ClockedDatabase(create_database(file), now))
+    )
     try:
-        yield World(store, FakeGithub(), replies or FakeClaude([BUG]), given or settings(), skew=skew)
+        yield World(
+            store, FakeGithub(), replies or FakeClaude([BUG]), given or settings(), skew=skew
+        )
     finally:
         if folder is not None:
             store.close()

@@ -38,7 +38,15 @@ from hls_handler.settings.model import Settings
 from hls_handler.trials.sender import Sender
 from hls_handler.trials.trial import Trial
 from hls_handler.wording import add_usd
-from tests.golden.cases import Case, CaseError, IssueCase, Kind, PullRequestCase, WorkflowCase, to_sentence
+from tests.golden.cases import (
+    Case,
+    CaseError,
+    IssueCase,
+    Kind,
+    PullRequestCase,
+    WorkflowCase,
+    to_sentence,
+)
 from tests.golden.questions import to_question
 from tests.golden.scoring import (
     Match,
@@ -80,18 +88,24 @@ class MeteredClaude:
     def find_outage(self) -> DependencyDown | None:
         return None
 
-    def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage:
+    def upper_estimate(
+        self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
+    ) -> Usage:
         return self.claude.answer(
-            rendered.prompt.model, lambda provider: provider.upper_estimate(rendered, correction=correction)
+            rendered.prompt.model,
+            lambda provider: provider.upper_estimate(rendered, correction=correction),
         )
 
-    def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
+    def ask(
+        self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
+    ) -> ValidReply | UnusableReply:
         """Raises `OverBudget`, and `StepFailed` if Claude is still unavailable after three pauses."""
         self._check_budget(self.upper_estimate(rendered, correction=correction))
         for pause_s in (*PAUSES_S, None):
             try:
                 answer = self.claude.answer(
-                    rendered.prompt.model, lambda provider: provider.ask(rendered, correction=correction)
+                    rendered.prompt.model,
+                    lambda provider: provider.ask(rendered, correction=correction),
                 )
             except DependencyDown as exc:
                 if pause_s is None or isinstance(exc, ModelNotFound):
@@ -108,7 +122,9 @@ class MeteredClaude:
         next_usd = estimate.cost_usd or 0.0
         if self.spent_usd + next_usd > self.max_usd:
             left = self.max_usd - self.spent_usd
-            raise OverBudget(f"the next call may cost {next_usd:.4f} USD, and {left:.4f} USD are left")
+            raise OverBudget(
+                f"the next call may cost {next_usd:.4f} USD, and {left:.4f} USD are left"
+            )
 
 
 class _Pair(BaseModel):
@@ -149,7 +165,10 @@ def judge_prompt(case: PullRequestCase, findings: Sequence[Located], model: str)
             {
                 "number": number,
                 "about": defect.about,
-                "places": [f"{place.path}:{place.start_line or place.line}-{place.line}" for place in defect.places],
+                "places": [
+                    f"{place.path}:{place.start_line or place.line}-{place.line}"
+                    for place in defect.places
+                ],
             }
             for number, defect in enumerate(case.defects)
         ],
@@ -164,7 +183,9 @@ def judge_prompt(case: PullRequestCase, findings: Sequence[Located], model: str)
             for index, one in enumerate(findings)
         ],
     }
-    return RenderedPrompt(prompt, system, json.dumps(shown, indent=1), Judgement.model_json_schema())
+    return RenderedPrompt(
+        prompt, system, json.dumps(shown, indent=1), Judgement.model_json_schema()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +204,9 @@ class Question:
 
         def collect(rendered: RenderedPrompt) -> ValidReply:
             found.append(rendered)
-            return ValidReply(rendered.prompt.id, "finding_verdicts", FindingVerdicts(verdicts=[]), Usage(""))
+            return ValidReply(
+                rendered.prompt.id, "finding_verdicts", FindingVerdicts(verdicts=[]), Usage("")
+            )
 
         self.make_job(collect).run()
         return tuple(found)
@@ -198,7 +221,9 @@ class Question:
         def send_look(rendered: RenderedPrompt) -> ValidReply:
             if rendered.prompt.name == VERIFY_PROMPT:
                 return send(rendered)
-            return ValidReply(rendered.prompt.id, "pull_request_analysis", reply, Usage("", cost_usd=0.0))
+            return ValidReply(
+                rendered.prompt.id, "pull_request_analysis", reply, Usage("", cost_usd=0.0)
+            )
 
         return self.trial.make_job(send_look)
 
@@ -225,7 +250,9 @@ class Evaluator:
     library: Library
     claude: MeteredClaude
     github: ReadOnlyGithub | None = None  # from which pull requests of public sets are read
-    prompts: Mapping[str, str] = field(default_factory=dict)  # folder -> prompt: {"issues": "issues/strict"}
+    prompts: Mapping[str, str] = field(
+        default_factory=dict
+    )  # folder -> prompt: {"issues": "issues/strict"}
     model: str | None = None
     judge: str | None = None
 
@@ -292,7 +319,11 @@ class Evaluator:
         )
 
     def _with_model(self, rendered: RenderedPrompt) -> RenderedPrompt:
-        return rendered if self.model is None else replace(rendered, prompt=replace(rendered.prompt, model=self.model))
+        return (
+            rendered
+            if self.model is None
+            else replace(rendered, prompt=replace(rendered.prompt, model=self.model))
+        )
 
     def _score(self, case: Case, facts: Any, answer: ValidReply, sender: Sender) -> Score:
         reply = answer.reply
@@ -312,9 +343,13 @@ class Evaluator:
                 return score_workflow(case, reply, facts)
             case _:
                 name = answer.prompt_id.partition("@")[0]
-                raise CaseError([f"the replies of {name} ({type(reply).__name__}) cannot be scored"])
+                raise CaseError(
+                    [f"the replies of {name} ({type(reply).__name__}) cannot be scored"]
+                )
 
-    def _judge(self, case: PullRequestCase, findings: Sequence[Located], sender: Sender) -> frozenset[Match]:
+    def _judge(
+        self, case: PullRequestCase, findings: Sequence[Located], sender: Sender
+    ) -> frozenset[Match]:
         candidates = find_candidates(case, findings)
         if not candidates:
             return frozenset()

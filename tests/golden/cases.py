@@ -63,10 +63,14 @@ class Defect(_Part):
     """A planted defect."""
 
     about: str  # for which input what goes wrong, in one or two sentences: the judge reads it
-    places: tuple[Place, ...]  # a finding at any of them is right; () in a public set without positions
+    places: tuple[
+        Place, ...
+    ]  # a finding at any of them is right; () in a public set without positions
     categories: tuple[Category, ...]  # a finding with any of them is right; () if all are
     severity: Severity  # a lower one is reported as understated
-    expected: bool = True  # False: outside of the chosen profile of a public set, so neither found nor missed
+    expected: bool = (
+        True  # False: outside of the chosen profile of a public set, so neither found nor missed
+    )
 
 
 class Remark(_Part):
@@ -94,9 +98,13 @@ class PullRequestCase(_Part):
     defects: tuple[Defect, ...]  # () for a clean diff
     tolerated: tuple[Remark, ...] = ()
     traps: tuple[Remark, ...] = ()
-    needs: tuple[Place, ...] = ()  # lines outside of the diff, one of which proves the defect; () if the diff does
+    needs: tuple[
+        Place, ...
+    ] = ()  # lines outside of the diff, one of which proves the defect; () if the diff does
     repository: Mapping[str, str] = {}  # path -> text after the change
-    public: PublicPull | None = None  # its repository, and an empty diff or description, are read from GitHub
+    public: PublicPull | None = (
+        None  # its repository, and an empty diff or description, are read from GitHub
+    )
 
     @property
     def kind(self) -> Kind:
@@ -120,7 +128,9 @@ class IssueCase(_Part):
     name: str
     title: str
     body: str
-    documents: tuple[CaseSection, ...] = ()  # of the repository's documentation, as Claude is shown them
+    documents: tuple[
+        CaseSection, ...
+    ] = ()  # of the repository's documentation, as Claude is shown them
     kinds: tuple[str, ...] = ()
     priorities: tuple[str, ...] = ()
     components: tuple[str, ...] = ()
@@ -144,7 +154,9 @@ class WorkflowCase(_Part):
     failed: str  # the name of the failed step
     changed: tuple[str, ...]  # paths of the pull request's files
     log: tuple[tuple[str, tuple[str, ...]], ...]  # (name of the step, its lines), in order
-    quotes: tuple[str, ...] = ()  # the reply must quote one of these lines; () if no line shows the cause
+    quotes: tuple[
+        str, ...
+    ] = ()  # the reply must quote one of these lines; () if no line shows the cause
     cause: tuple[Alternatives, ...] = ()  # each must occur in the cause or the advice
     where: tuple[str, ...] = ()  # one of these paths must be named; () if every place is right
     worth_saying: bool | None = True
@@ -163,10 +175,17 @@ def load_cases(folder: Path = FOLDER) -> tuple[Case, ...]:
     """Read all cases below `folder`, in the order of kind and name. Raises `CaseError` with all problems."""
     problems: list[str] = []
     cases: list[Case] = []
-    for kind, load in (("pull_requests", _load_pull_request), ("issues", _load_issue), ("workflows", _load_workflow)):
+    for kind, load in (
+        ("pull_requests", _load_pull_request),
+        ("issues", _load_issue),
+        ("workflows", _load_workflow),
+    ):
         for path in sorted((folder / kind).glob("*.yaml")):
             try:
-                content = {"name": path.stem, **yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)}
+                content = {
+                    "name": path.stem,
+                    **yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader),
+                }
                 case = load(path, content)
             except (yaml.YAMLError, ValidationError, ValueError, TypeError) as exc:
                 problems.append(f"{kind}/{path.name}: {to_sentence(exc)}")
@@ -220,7 +239,11 @@ def parse_diff(text: str) -> tuple[ChangedFile, ...]:
             raise ValueError(f"the line {header!r} is not 'diff --git a/PATH b/PATH'")
         old, new = _unquote(named["old"]), _unquote(named["new"])
         begin = re.search(r"^@@ ", rest, flags=re.MULTILINE)
-        head, patch = (rest[: begin.start()], rest[begin.start() :].removesuffix("\n")) if begin else (rest, None)
+        head, patch = (
+            (rest[: begin.start()], rest[begin.start() :].removesuffix("\n"))
+            if begin
+            else (rest, None)
+        )
         lines = [line for hunk in parse_patch(patch or "").hunks for line in hunk.lines]
         status = (
             "added" if "new file mode" in head else "removed" if "deleted file mode" in head
@@ -241,7 +264,11 @@ def parse_diff(text: str) -> tuple[ChangedFile, ...]:
 
 def _unquote(path: str) -> str:
     r"""Return the path that git wrote with escapes, such as "r\303\251sum\303\251.py"."""
-    return re.sub(r"(?:\\\d{3})+", lambda found: bytes(int(n, 8) for n in found[0][1:].split("\\")).decode(), path)
+    return re.sub(
+        r"(?:\\\d{3})+",
+        lambda found: bytes(int(n, 8) for n in found[0][1:].split("\\")).decode(),
+        path,
+    )
 
 
 def find_problems(case: Case) -> Iterator[str]:
@@ -254,8 +281,19 @@ def find_problems(case: Case) -> Iterator[str]:
                 ("kind", case.kinds), ("priority", case.priorities), ("component", case.components)
             ):  # fmt: skip
                 allowed = enum_values(IssueAnalysis.model_fields[field].annotation)
-                yield from (f"{value!r} is none of {', '.join(allowed)}" for value in values if value not in allowed)
-            expected = (case.kinds, case.priorities, case.missing, case.answer, case.quotes, case.must_not)
+                yield from (
+                    f"{value!r} is none of {', '.join(allowed)}"
+                    for value in values
+                    if value not in allowed
+                )
+            expected = (
+                case.kinds,
+                case.priorities,
+                case.missing,
+                case.answer,
+                case.quotes,
+                case.must_not,
+            )
             if not any(expected):
                 yield "it expects nothing"
         case WorkflowCase():
@@ -286,16 +324,23 @@ def _pull_request_problems(case: PullRequestCase) -> Iterator[str]:
         lines = [line for hunk in hunks.get(place.path, ()) for line in hunk.lines]
         yield from (f"{about!r}: {problem}" for problem in _place_problems(place, lines))
     types = enum_values(PullRequestAnalysis.model_fields["type"].annotation)
-    yield from (f"{value!r} is none of {', '.join(types)}" for value in case.types if value not in types)
+    yield from (
+        f"{value!r} is none of {', '.join(types)}" for value in case.types if value not in types
+    )
     for defect in case.defects:
         if not defect.places or not defect.categories:
             yield f"{defect.about!r}: it needs a place and a category"
     yield from _repository_problems(case, hunks)
 
 
-def _repository_problems(case: PullRequestCase, hunks: Mapping[str, Sequence[Hunk]]) -> Iterator[str]:
+def _repository_problems(
+    case: PullRequestCase, hunks: Mapping[str, Sequence[Hunk]]
+) -> Iterator[str]:
     lines = {path: text.split("\n") for path, text in case.repository.items()}
-    new = {path: [line for hunk in hunks[path] for line in hunk.lines if line.side == "RIGHT"] for path in hunks}
+    new = {
+        path: [line for hunk in hunks[path] for line in hunk.lines if line.side == "RIGHT"]
+        for path in hunks
+    }
     for path, shown in new.items() if lines else ():
         if any(lines.get(path, [])[line.number - 1 : line.number] != [line.text] for line in shown):
             yield f"{path}: its lines in the repository are not those of the diff"

@@ -43,7 +43,9 @@ OUTPUT = Path("data/eval.json")
 NO_CLAUDE = "ask the sandbox by claude.base_url"
 
 
-def main(arguments: Sequence[str], *, load_prompts: Callable[[Settings], Library] = load_library) -> int:
+def main(
+    arguments: Sequence[str], *, load_prompts: Callable[[Settings], Library] = load_library
+) -> int:
     try:
         return _run(_parse(arguments), load_prompts)
     except CaseError as exc:
@@ -60,24 +62,38 @@ def _run(options: argparse.Namespace, load_prompts: Callable[[Settings], Library
     earlier = report.load(options.compare) if options.compare else None
     settings = load(options.config, credentials=False)
     require_claude_key(settings, alternative=NO_CLAUDE)
-    if any(isinstance(case, PullRequestCase) and case.public for case in cases) and lacks_github_token(settings):
-        raise CaseError(["public sets need github.token, because the service reads their pull requests from GitHub"])
+    if any(
+        isinstance(case, PullRequestCase) and case.public for case in cases
+    ) and lacks_github_token(settings):
+        raise CaseError(
+            [
+                "public sets need github.token, because the service reads their pull requests from GitHub"
+            ]
+        )
     library = load_prompts(settings)
     prompts = {get_prompt(library, name).name.partition("/")[0]: name for name in options.prompt}
     mirrors = Mirrors(lambda: settings.mirror)
     anonymous = lacks_github_token(settings)
     with (
         connect_claude(settings.claude) as client,
-        closing(connect_read_only(settings.github, now=utc_now, anonymous=anonymous, mirrors=mirrors)) as github,
+        closing(
+            connect_read_only(settings.github, now=utc_now, anonymous=anonymous, mirrors=mirrors)
+        ) as github,
     ):
         claude = MeteredClaude(client, options.max_usd, time.sleep)
-        evaluator = Evaluator(settings, library, claude, github, prompts, options.model, options.judge)
+        evaluator = Evaluator(
+            settings, library, claude, github, prompts, options.model, options.judge
+        )
         questions = read_questions(evaluator, cases, show=print_line)
         estimate = add_usd([evaluator.estimate_usd(question) for question in questions])
         shown = "unknown" if estimate is None else f"at most {estimate * options.runs:.4f} USD"
-        print_line(f"{count(len(questions), 'question')}, {count(options.runs, 'run')}; estimated cost: {shown}")
+        print_line(
+            f"{count(len(questions), 'question')}, {count(options.runs, 'run')}; estimated cost: {shown}"
+        )
         if options.render:
-            print_line(f"{count(write_prompts(questions, options.render), 'prompt')} written to {options.render}")
+            print_line(
+                f"{count(write_prompts(questions, options.render), 'prompt')} written to {options.render}"
+            )
         if options.estimate or options.render:
             return 0
         runs, stopped = evaluate_runs(evaluator, questions, options.runs, show=print_line)
@@ -89,7 +105,9 @@ def _run(options: argparse.Namespace, load_prompts: Callable[[Settings], Library
     return 0 if stopped is None else 1
 
 
-def read_questions(evaluator: Evaluator, cases: Sequence[Case], *, show: Callable[[str], None]) -> tuple[Question, ...]:
+def read_questions(
+    evaluator: Evaluator, cases: Sequence[Case], *, show: Callable[[str], None]
+) -> tuple[Question, ...]:
     """Return the questions about all cases. Pull requests that cannot be read from GitHub are left out."""
     questions: list[Question] = []
     for case in cases:
@@ -136,7 +154,9 @@ def evaluate_runs(
                 name = f"{question.case.name}{' without excerpts' if question.without_excerpts else ''}"
                 show(f"run {number}, {len(results)} of {len(questions)}: {name}: {figures}")
         except (OverBudget, HlsError, KeyboardInterrupt) as exc:
-            done = f"run {number} stopped after {len(results)} of {count(len(questions), 'question')}"
+            done = (
+                f"run {number} stopped after {len(results)} of {count(len(questions), 'question')}"
+            )
             spent = f"spent in all: {evaluator.claude.spent_usd:.4f} USD"  # also for the case that was not finished
             why = "interrupted" if isinstance(exc, KeyboardInterrupt) else to_sentence(exc)
             return (*runs, *([tuple(results)] if results else [])), f"{done}: {why}; {spent}"
@@ -144,7 +164,9 @@ def evaluate_runs(
     return tuple(runs), None
 
 
-def format_evaluation(evaluation: report.Evaluation, earlier: report.Evaluation | None = None) -> str:
+def format_evaluation(
+    evaluation: report.Evaluation, earlier: report.Evaluation | None = None
+) -> str:
     """Return everything that is printed after the last call."""
     results = [result for run in evaluation.runs for result in run]
     prompts = dict.fromkeys(prompt for result in results for prompt in result.prompts)
@@ -177,11 +199,15 @@ def _select(options: argparse.Namespace) -> tuple[tuple[str, ...], tuple[Case, .
         sets = [_load_set(text, options) for text in options.set]
         for one in sets:
             if one.without_diff:
-                left_out = f"{count(len(one.without_diff), 'case')} left out, because there is no diff"
+                left_out = (
+                    f"{count(len(one.without_diff), 'case')} left out, because there is no diff"
+                )
                 print_line(f"{one.name}: {left_out}: {', '.join(one.without_diff)}", err=True)
         names = tuple(one.name for one in sets)
         cases = tuple(case for one in sets for case in one.cases)
-    chosen = tuple(case for case in cases if any(fnmatch(case.name, pattern) for pattern in options.cases))
+    chosen = tuple(
+        case for case in cases if any(fnmatch(case.name, pattern) for pattern in options.cases)
+    )
     if not chosen:
         raise CaseError([f"no case matches {' '.join(options.cases)}"])
     return names, chosen
@@ -191,7 +217,11 @@ def _load_set(text: str, options: argparse.Namespace) -> PublicSet:
     name, _, path = text.partition(":")
     match name:
         case "martian" if options.judge is None:
-            raise CaseError(["--set martian needs --judge MODEL, because its comments have neither file nor line"])
+            raise CaseError(
+                [
+                    "--set martian needs --judge MODEL, because its comments have neither file nor line"
+                ]
+            )
         case "martian":
             return load_martian(Path(path), options.profile)
         case "reviewbench":
@@ -199,25 +229,58 @@ def _load_set(text: str, options: argparse.Namespace) -> PublicSet:
         case "reviewbench-test":
             return load_reviewbench(Path(path), "test/test.json")
         case _:
-            raise CaseError([f"--set {text}: it is martian:PATH, reviewbench:PATH or reviewbench-test:PATH"])
+            raise CaseError(
+                [f"--set {text}: it is martian:PATH, reviewbench:PATH or reviewbench-test:PATH"]
+            )
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make eval", description=__doc__)
-    parser.add_argument("--runs", type=_positive, default=5, help="ask about each case so many times (5)")
-    parser.add_argument("--cases", nargs="+", default=["*"], metavar="GLOB", help="names of cases: 'python-*'")
-    parser.add_argument("--prompt", action="append", default=[], help="use this prompt for its family; repeatable")
-    parser.add_argument("--model", help="model for all prompts, in place of that of the settings and the prompts")
-    parser.add_argument("--judge", metavar="MODEL", help="model that decides which findings describe a planted defect")
-    parser.add_argument("--max-usd", type=float, help="begin no call that could exceed this cost of the evaluation")
-    parser.add_argument("--render", type=Path, metavar="DIR", help="write the prompts to files there and ask nothing")
-    parser.add_argument("--estimate", action="store_true", help="print the estimated cost and ask nothing")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME:PATH", help="martian, reviewbench, reviewbench-test"
+        "--runs", type=_positive, default=5, help="ask about each case so many times (5)"
     )
-    parser.add_argument("--profile", choices=sorted(PROFILES), default="core", help="comments of martian that count")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help=f"file for the results ({OUTPUT})")
-    parser.add_argument("--compare", type=Path, metavar="FILE", help="earlier results to compare with")
+    parser.add_argument(
+        "--cases", nargs="+", default=["*"], metavar="GLOB", help="names of cases: 'python-*'"
+    )
+    parser.add_argument(
+        "--prompt", action="append", default=[], help="use this prompt for its family; repeatable"
+    )
+    parser.add_argument(
+        "--model", help="model for all prompts, in place of that of the settings and the prompts"
+    )
+    parser.add_argument(
+        "--judge",
+        metavar="MODEL",
+        help="model that decides which findings describe a planted defect",
+    )
+    parser.add_argument(
+        "--max-usd", type=float, help="begin no call that could exceed this cost of the evaluation"
+    )
+    parser.add_argument(
+        "--render",
+        type=Path,
+        metavar="DIR",
+        help="write the prompts to files there and ask nothing",
+    )
+    parser.add_argument(
+        "--estimate", action="store_true", help="print the estimated cost and ask nothing"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME:PATH",
+        help="martian, reviewbench, reviewbench-test",
+    )
+    parser.add_argument(
+        "--profile", choices=sorted(PROFILES), default="core", help="comments of martian that count"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=OUTPUT, help=f"file for the results ({OUTPUT})"
+    )
+    parser.add_argument(
+        "--compare", type=Path, metavar="FILE", help="earlier results to compare with"
+    )
     parser.add_argument("--config", type=Path, metavar="PATH", help="settings file")
     return parser.parse_args(arguments)
 

@@ -15,7 +15,15 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
 from hls_handler.analysis import Category, Severity
-from tests.golden.cases import CaseError, Defect, Place, PublicPull, PullRequestCase, parse_diff, to_sentence
+from tests.golden.cases import (
+    CaseError,
+    Defect,
+    Place,
+    PublicPull,
+    PullRequestCase,
+    parse_diff,
+    to_sentence,
+)
 
 Profile = Literal["strict", "core"]
 
@@ -35,14 +43,18 @@ PULL_REQUEST_URL = re.compile(r"https://github\.com/([^/]+)/([^/]+)/pull/(\d+)")
 class PublicSet:
     name: str  # "martian (strict)"
     cases: tuple[PullRequestCase, ...]
-    without_diff: tuple[str, ...] = ()  # files in `diffs/` that are missing; their cases are left out
+    without_diff: tuple[
+        str, ...
+    ] = ()  # files in `diffs/` that are missing; their cases are left out
 
 
 class _Read(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-LowerCase = Annotated[Severity, BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)]
+LowerCase = Annotated[
+    Severity, BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
+]
 
 
 class _GoldenComment(_Read):
@@ -84,7 +96,10 @@ _MARTIAN = TypeAdapter(tuple[_MartianPullRequest, ...])
 _MANIFEST = TypeAdapter(tuple[_ReviewedPullRequest, ...])
 _FINDINGS = TypeAdapter(_GoldenFindings)
 
-CATEGORIES: Mapping[str, tuple[Category, ...]] = {"security": ("security",), "performance": ("performance",)}
+CATEGORIES: Mapping[str, tuple[Category, ...]] = {
+    "security": ("security",),
+    "performance": ("performance",),
+}
 """Category of ReviewBench -> our categories. All others (correctness, reliability, testing, ...) are bugs or style."""
 
 
@@ -98,7 +113,11 @@ def load_martian(folder: Path, profile: Profile) -> PublicSet:
     comments = folder / "offline" / "golden_comments"
     files = sorted(comments.glob("*.json"))
     if not files:
-        raise CaseError([f"{comments} has no JSON file; PATH is a checkout of withmartian/code-review-benchmark"])
+        raise CaseError(
+            [
+                f"{comments} has no JSON file; PATH is a checkout of withmartian/code-review-benchmark"
+            ]
+        )
     pulls = [pull for path in files for pull in _read(_MARTIAN, path)]
     has_profiles = all(comment.category for pull in pulls for comment in pull.comments)
     found: list[PullRequestCase] = []
@@ -133,7 +152,9 @@ def load_reviewbench(folder: Path, manifest: str = "manifest.json") -> PublicSet
         defects = tuple(
             Defect(
                 about=finding.message,
-                places=(Place(path=finding.file, start_line=finding.start_line, line=finding.end_line),),
+                places=(
+                    Place(path=finding.file, start_line=finding.start_line, line=finding.end_line),
+                ),
                 categories=CATEGORIES.get(finding.category, ("bugs", "style")),
                 severity=finding.severity,
             )
@@ -142,7 +163,9 @@ def load_reviewbench(folder: Path, manifest: str = "manifest.json") -> PublicSet
         )
         public = PublicPull(repository=pull.nwo, number=pull.pr_number, head=pull.head)
         found.append(_case(key, pull.title, pull.body or "", pull.language or "", defects, public))
-    return _with_diffs("reviewbench" if manifest == "manifest.json" else "reviewbench (test set)", folder, found)
+    return _with_diffs(
+        "reviewbench" if manifest == "manifest.json" else "reviewbench (test set)", folder, found
+    )
 
 
 def _case(
@@ -168,7 +191,9 @@ def _with_diffs(name: str, folder: Path, cases: Sequence[PullRequestCase]) -> Pu
     if not cases:
         raise CaseError([f"{folder}: the set {name} has no pull request"])
     if not complete:
-        raise CaseError([f"{folder / 'diffs'} has none of the {len(cases)} diffs, such as {missing[0]}"])
+        raise CaseError(
+            [f"{folder / 'diffs'} has none of the {len(cases)} diffs, such as {missing[0]}"]
+        )
     return PublicSet(name, tuple(complete), tuple(missing))
 
 

@@ -35,7 +35,11 @@ REPOSITORY = "octo/hello"  # the repository of the events of tests/handlers
 
 
 def to_question(
-    case: Case, settings: Settings, library: Library, prompts: Mapping[str, str], github: ReadOnlyGithub | None = None
+    case: Case,
+    settings: Settings,
+    library: Library,
+    prompts: Mapping[str, str],
+    github: ReadOnlyGithub | None = None,
 ) -> tuple[StoredFacts, str]:
     """Return the facts of a case, and the name of the first prompt.
 
@@ -45,7 +49,9 @@ def to_question(
     and what GitHub raises about a pull request of a public set.
     """
     if isinstance(case, LookCase):  # every finding is asked about
-        review = settings.review.model_copy(update={"verify": True, "check": True, "fail_on": "low"})
+        review = settings.review.model_copy(
+            update={"verify": True, "check": True, "fail_on": "low"}
+        )
         settings = settings.model_copy(update={"review": review})
     if isinstance(case, PullRequestCase) and case.public is not None:
         assert github is not None
@@ -64,9 +70,9 @@ def to_question(
 
 def find_effective_settings(settings: Settings) -> EffectiveSettings:
     """Return the global settings, as they apply to a repository without an entry of its own."""
-    found = RepositoryTable(settings.model_copy(update={"repositories": (Repository(name=REPOSITORY),)})).find(
-        REPOSITORY
-    )
+    found = RepositoryTable(
+        settings.model_copy(update={"repositories": (Repository(name=REPOSITORY),)})
+    ).find(REPOSITORY)
     assert found is not None  # the only entry matches
     return found
 
@@ -85,8 +91,12 @@ class _PublicReader(FakeReader):
 
     public: Reader
 
-    def review_context(self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool) -> ReviewContext:
-        return self.public.review_context(number, base_ref, guidance=guidance, linked_issues=linked_issues)
+    def review_context(
+        self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool
+    ) -> ReviewContext:
+        return self.public.review_context(
+            number, base_ref, guidance=guidance, linked_issues=linked_issues
+        )
 
     def files_at(self, sha: str) -> RepositoryFiles:
         return self.public.files_at(sha)
@@ -95,13 +105,18 @@ class _PublicReader(FakeReader):
         return self.public.labels()
 
 
-def _read_event(case: PullRequestCase, public: PublicPull, github: ReadOnlyGithub) -> tuple[Event, FakeReader]:
+def _read_event(
+    case: PullRequestCase, public: PublicPull, github: ReadOnlyGithub
+) -> tuple[Event, FakeReader]:
     """Read a pull request as if it were just opened; with the head, description and diff of the set if that has them.
 
     Its labels are left out, because people set them after the review.
     """
     name, payload = github.opened(public.repository, public.number)
-    opened, reader = parse_event(name, "guid", json.dumps(payload).encode()), github.reader(public.repository)
+    opened, reader = (
+        parse_event(name, "guid", json.dumps(payload).encode()),
+        github.reader(public.repository),
+    )
     if opened.pull_request is None:
         raise CaseError([f"{case.name}: {public.repository}#{public.number} is not a pull request"])
     files = case.files or reader.files(public.number)
@@ -117,7 +132,9 @@ def _read_event(case: PullRequestCase, public: PublicPull, github: ReadOnlyGithu
 def _to_event(case: Case) -> tuple[Event, FakeReader]:
     match case:
         case PullRequestCase():
-            pull = pull_request(title=case.title, body=case.description, **count_changes(case.files))
+            pull = pull_request(
+                title=case.title, body=case.description, **count_changes(case.files)
+            )
             return event(pull), fake_reader(pull, case.files, head_files=case.repository)
         case LookCase():
             pull = pull_request(title=case.title, body="", **count_changes(case.files))
@@ -132,7 +149,8 @@ def _to_event(case: Case) -> tuple[Event, FakeReader]:
             reader = fake_reader(
                 pull,
                 tuple(
-                    ChangedFile(path, None, "modified", additions=1, deletions=1, patch=None) for path in case.changed
+                    ChangedFile(path, None, "modified", additions=1, deletions=1, patch=None)
+                    for path in case.changed
                 ),
                 jobs_of={1: (failed,)},
                 logs={failed.id: log},
@@ -150,7 +168,9 @@ def _to_job(case: WorkflowCase) -> tuple[WorkflowJob, str]:
     for number, (name, texts) in enumerate(case.log, start=1):
         began = START + timedelta(seconds=STEP_S * number)
         conclusion = "failure" if name == case.failed else "success"
-        steps.append(WorkflowStep(number, name, conclusion, began, began + timedelta(seconds=STEP_S - 1)))
+        steps.append(
+            WorkflowStep(number, name, conclusion, began, began + timedelta(seconds=STEP_S - 1))
+        )
         for index, text in enumerate(texts):
             lines.append(f"{began + timedelta(milliseconds=index):%Y-%m-%dT%H:%M:%S.%f}0Z {text}")
     return job(name=case.workflow, steps=tuple(steps)), "\n".join(lines)

@@ -48,22 +48,34 @@ def load(path: Path) -> Evaluation:
 def _figures(run: Run) -> Mapping[str, float | None]:
     """Return the figures of one run, in the order of the table. None stands for an unknown cost or no findings."""
     defects, clean, issues, workflows = (
-        [result for result in run if result.kind == kind] for kind in ("defects", "clean", "issue", "workflow")
+        [result for result in run if result.kind == kind]
+        for kind in ("defects", "clean", "issue", "workflow")
     )
     figures: dict[str, float | None] = {}
     if reviews := [*defects, *clean]:
-        reported, exact = _sum(r.score.reported for r in reviews), _sum(r.score.exact for r in reviews)
+        reported, exact = (
+            _sum(r.score.reported for r in reviews),
+            _sum(r.score.exact for r in reviews),
+        )
         figures["planted defects"] = _expected(defects)
         figures["found"] = _sum(len(result.score.found) for result in defects)
         figures["missed"] = _sum(len(result.score.missed) for result in defects)
-        figures["found with too low a severity"] = _sum(len(result.score.understated) for result in defects)
+        figures["found with too low a severity"] = _sum(
+            len(result.score.understated) for result in defects
+        )
         figures["findings"] = reported
         figures["anchored exactly, %"] = 100 * exact / reported if reported else None
         figures["without a line"] = _sum(result.score.unanchored for result in reviews)
-        figures["invented in cases with defects"] = _sum(len(result.score.invented) for result in defects)
-        figures["false alarms in clean cases"] = _sum(len(result.score.invented) for result in clean)
+        figures["invented in cases with defects"] = _sum(
+            len(result.score.invented) for result in defects
+        )
+        figures["false alarms in clean cases"] = _sum(
+            len(result.score.invented) for result in clean
+        )
         figures["clean cases"] = len(clean)
-        figures["clean cases with a false alarm"] = _sum(bool(result.score.invented) for result in clean)
+        figures["clean cases with a false alarm"] = _sum(
+            bool(result.score.invented) for result in clean
+        )
         typed = [result for result in reviews if result.score.has_type]
         if typed:
             figures["expected types"] = len(typed)
@@ -72,13 +84,19 @@ def _figures(run: Run) -> Mapping[str, float | None]:
         if results:
             figures[f"{title}: checks"] = _expected(results)
             figures[f"{title}: checks passed"] = _sum(len(result.score.found) for result in results)
-            figures[f"{title}: forbidden texts"] = _sum(len(result.score.invented) for result in results)
+            figures[f"{title}: forbidden texts"] = _sum(
+                len(result.score.invented) for result in results
+            )
     for kind in ("true finding", "false finding"):
         if looks := [result for result in run if result.kind == kind]:
             dropped = "missed" if kind == "true finding" else "found"
             figures[f"second look: {kind}s"] = len(looks)
-            figures[f"second look: {kind}s dropped"] = _sum(len(getattr(one.score, dropped)) for one in looks)
-            figures[f"second look: {kind}s not proved"] = _sum(len(one.score.understated) for one in looks)
+            figures[f"second look: {kind}s dropped"] = _sum(
+                len(getattr(one.score, dropped)) for one in looks
+            )
+            figures[f"second look: {kind}s not proved"] = _sum(
+                len(one.score.understated) for one in looks
+            )
     figures["cases without a usable reply"] = _sum(result.problem is not None for result in run)
     figures["input tokens"] = _sum(result.input_tokens for result in run)
     figures["output tokens"] = _sum(result.output_tokens for result in run)
@@ -112,7 +130,9 @@ def format_table(*evaluations: Evaluation) -> str:
 def _column(evaluation: Evaluation) -> Mapping[str, str]:
     complete = max(map(len, evaluation.runs), default=0)
     figures = [_figures(run) for run in evaluation.runs if len(run) == complete]
-    return {name: _format([run[name] for run in figures]) for name in (figures[0] if figures else ())}
+    return {
+        name: _format([run[name] for run in figures]) for name in (figures[0] if figures else ())
+    }
 
 
 def _format(values: Sequence[float | None]) -> str:
@@ -138,7 +158,9 @@ def format_details(evaluation: Evaluation) -> str:
     for run in evaluation.runs:
         seen.update(list(dict.fromkeys(line for result in run for line in _details(result))))
     runs = len(evaluation.runs)
-    return "\n".join(line if runs == 1 else f"{line} [{times} of {runs} runs]" for line, times in seen.items())
+    return "\n".join(
+        line if runs == 1 else f"{line} [{times} of {runs} runs]" for line, times in seen.items()
+    )
 
 
 def _details(result: CaseResult) -> Iterator[str]:
@@ -158,11 +180,17 @@ def _details(result: CaseResult) -> Iterator[str]:
 
 def format_comparison(old: Evaluation, new: Evaluation) -> str:
     """Return a table of the cases that both evaluations have, and a line for each defect whose result changed."""
-    shared = {result.name for run in old.runs for result in run} & {result.name for run in new.runs for result in run}
+    shared = {result.name for run in old.runs for result in run} & {
+        result.name for run in new.runs for result in run
+    }
     lines = [f"{count(len(shared), 'case')} in both; left: {old.began}, right: {new.began}"]
     if old.judge != new.judge:
-        lines.append(f"the judges differ ({old.judge or 'none'}, {new.judge or 'none'}), so the figures do not compare")
-    return "\n".join([*lines, *_compare(select(old, names=shared), select(new, names=shared))]).rstrip()
+        lines.append(
+            f"the judges differ ({old.judge or 'none'}, {new.judge or 'none'}), so the figures do not compare"
+        )
+    return "\n".join(
+        [*lines, *_compare(select(old, names=shared), select(new, names=shared))]
+    ).rstrip()
 
 
 def format_excerpts(evaluation: Evaluation) -> str:
@@ -183,9 +211,13 @@ def format_calibration(evaluation: Evaluation) -> str:
     brier = mean((confidence - is_right) ** 2 for confidence, is_right in stated)
     lines = [f"stated confidence in fields of issues; Brier score {brier:.3f} (0 is best)"]
     for tenth in range(10):
-        right = [is_right for confidence, is_right in stated if min(int(confidence * 10), 9) == tenth]
+        right = [
+            is_right for confidence, is_right in stated if min(int(confidence * 10), 9) == tenth
+        ]
         if right:
-            lines.append(f"{tenth / 10:.1f} to {(tenth + 1) / 10:.1f}: {mean(right):4.0%} right of {len(right)}")
+            lines.append(
+                f"{tenth / 10:.1f} to {(tenth + 1) / 10:.1f}: {mean(right):4.0%} right of {len(right)}"
+            )
     return "\n".join(lines)
 
 
@@ -197,7 +229,8 @@ def select(
         tuple(
             result
             for result in run
-            if result.without_excerpts == without_excerpts and (names is None or result.name in names)
+            if result.without_excerpts == without_excerpts
+            and (names is None or result.name in names)
         )
         for run in evaluation.runs
     )
@@ -219,5 +252,7 @@ def _found_rates(evaluation: Evaluation) -> Mapping[str, float]:
     for run in evaluation.runs:
         for result in run:
             found.update(f"{result.name}: {text}" for text in result.score.found)
-            asked.update(f"{result.name}: {text}" for text in (*result.score.found, *result.score.missed))
+            asked.update(
+                f"{result.name}: {text}" for text in (*result.score.found, *result.score.missed)
+            )
     return {name: found[name] / times for name, times in asked.items()}

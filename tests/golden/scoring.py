@@ -10,7 +10,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from hls_handler.analysis import IssueAnalysis, PullRequestAnalysis, Reply, WorkflowAnalysis, is_worth_saying
+from hls_handler.analysis import (
+    IssueAnalysis,
+    PullRequestAnalysis,
+    Reply,
+    WorkflowAnalysis,
+    is_worth_saying,
+)
 from hls_handler.handlers.failed_steps import find_quoted_line
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.workflows import WorkflowFacts
@@ -41,14 +47,18 @@ class Score:
 
     found: tuple[str, ...]  # what was expected and found
     missed: tuple[str, ...]
-    invented: tuple[str, ...]  # findings that describe no planted defect, or texts that must not occur
+    invented: tuple[
+        str, ...
+    ]  # findings that describe no planted defect, or texts that must not occur
     understated: tuple[str, ...] = ()  # found, with a lower severity than expected
     reported: int = 0
     exact: int = 0
     unanchored: int = 0  # posted without a line
     wrong_type: str = ""  # of a review: the type and the expected ones; "" if it is right
     has_type: bool = False  # whether the case expects a type
-    stated: tuple[tuple[float, bool], ...] = ()  # Claude's confidence in each expected field of an issue; is it right?
+    stated: tuple[
+        tuple[float, bool], ...
+    ] = ()  # Claude's confidence in each expected field of an issue; is it right?
 
 
 def find_posted(reply: PullRequestAnalysis, facts: PullRequestFacts) -> Posted:
@@ -57,7 +67,8 @@ def find_posted(reply: PullRequestAnalysis, facts: PullRequestFacts) -> Posted:
     reported = [
         finding
         for finding in reply.findings
-        if RANK[finding.severity] <= RANK[facts.shown.min_severity] and finding.confidence >= facts.shown.min_confidence
+        if RANK[finding.severity] <= RANK[facts.shown.min_severity]
+        and finding.confidence >= facts.shown.min_confidence
     ]
     lines = [locate(finding, patches).line for finding in reported]
     exact = sum(
@@ -65,7 +76,9 @@ def find_posted(reply: PullRequestAnalysis, facts: PullRequestFacts) -> Posted:
         for finding, line in zip(reported, lines, strict=True)
     )
     without_file = (Located(finding, None, is_shown=False) for finding in found.unlocated)
-    return Posted((*(located for _, located in found.raised), *without_file), len(reported), exact, reply.type)
+    return Posted(
+        (*(located for _, located in found.raised), *without_file), len(reported), exact, reply.type
+    )
 
 
 def find_matches(case: PullRequestCase, findings: Sequence[Located]) -> frozenset[Match]:
@@ -125,12 +138,15 @@ def score_review(case: PullRequestCase, posted: Posted, matches: Collection[Matc
         found=tuple(defect.about for number, defect in expected.items() if number in found),
         missed=tuple(defect.about for number, defect in expected.items() if number not in found),
         invented=tuple(
-            _describe(finding, case) for index, finding in enumerate(findings) if index not in described | tolerated
+            _describe(finding, case)
+            for index, finding in enumerate(findings)
+            if index not in described | tolerated
         ),
         understated=tuple(
             case.defects[number].about
             for number, index in found.items()
-            if number in expected and RANK[findings[index].finding.severity] > RANK[case.defects[number].severity]
+            if number in expected
+            and RANK[findings[index].finding.severity] > RANK[case.defects[number].severity]
         ),
         reported=posted.reported,
         exact=posted.exact,
@@ -146,10 +162,14 @@ def _describe_wrong_type(case: PullRequestCase, given: str) -> str:
     return f"{given} in place of {' or '.join(case.types)}"
 
 
-def _pair(defects: Sequence[Defect], findings: Sequence[Located], matches: Collection[Match]) -> dict[int, int]:
+def _pair(
+    defects: Sequence[Defect], findings: Sequence[Located], matches: Collection[Match]
+) -> dict[int, int]:
     """Return {defect: finding}, the nearest first, so that no finding counts twice."""
     pairs: dict[int, int] = {}
-    nearest_first = sorted(matches, key=lambda match: (_distance(defects[match[0]].places, findings[match[1]]), match))
+    nearest_first = sorted(
+        matches, key=lambda match: (_distance(defects[match[0]].places, findings[match[1]]), match)
+    )
     for number, index in nearest_first:
         if number not in pairs and index not in pairs.values():
             pairs[number] = index
@@ -157,8 +177,14 @@ def _pair(defects: Sequence[Defect], findings: Sequence[Located], matches: Colle
 
 
 def _describe(located: Located, case: PullRequestCase) -> str:
-    trap = next((trap for trap in case.traps if _distance([trap.place], located) <= MAX_DISTANCE), None)
-    place = located.finding.path if located.line is None else f"{located.finding.path}:{located.finding.line}"
+    trap = next(
+        (trap for trap in case.traps if _distance([trap.place], located) <= MAX_DISTANCE), None
+    )
+    place = (
+        located.finding.path
+        if located.line is None
+        else f"{located.finding.path}:{located.finding.line}"
+    )
     return f"{place} {located.finding.title}{'' if trap is None else f' (trap: {trap.about})'}"
 
 
@@ -175,13 +201,20 @@ def score_issue(case: IssueCase, reply: IssueAnalysis) -> Score:
             if reply.field_confidence is not None:
                 stated.append((getattr(reply.field_confidence, name), value in allowed))
     checks |= _worth_saying_check(case.worth_saying, reply)
-    checks |= {f"missing: {' or '.join(words)}": _has_any(reply.missing, words) for words in case.missing}
+    checks |= {
+        f"missing: {' or '.join(words)}": _has_any(reply.missing, words) for words in case.missing
+    }
     checks[f"at most {case.missing_at_most} requests"] = len(reply.missing) <= case.missing_at_most
-    checks |= {f"answer: {' or '.join(words)}": _has_any([reply.recommended_response], words) for words in case.answer}
+    checks |= {
+        f"answer: {' or '.join(words)}": _has_any([reply.recommended_response], words)
+        for words in case.answer
+    }
     quotes = [source.quote for source in reply.sources]
     checks |= {f"quotes: {' or '.join(words)}": _has_any(quotes, words) for words in case.quotes}
     texts = [reply.summary, *reply.missing, reply.recommended_response]
-    return replace(_score_checks(checks, _find_forbidden(texts, case.must_not)), stated=tuple(stated))
+    return replace(
+        _score_checks(checks, _find_forbidden(texts, case.must_not)), stated=tuple(stated)
+    )
 
 
 def score_workflow(case: WorkflowCase, reply: WorkflowAnalysis, facts: WorkflowFacts) -> Score:
@@ -189,8 +222,13 @@ def score_workflow(case: WorkflowCase, reply: WorkflowAnalysis, facts: WorkflowF
     if case.quotes:
         quoted = find_quoted_line(facts.steps, reply.quote)
         expected = {letters_of(quote) for quote in case.quotes}
-        checks["quotes the line with the cause"] = quoted is not None and letters_of(quoted.text) in expected
-    checks |= {f"cause: {' or '.join(words)}": _has_any([reply.cause, reply.advice], words) for words in case.cause}
+        checks["quotes the line with the cause"] = (
+            quoted is not None and letters_of(quoted.text) in expected
+        )
+    checks |= {
+        f"cause: {' or '.join(words)}": _has_any([reply.cause, reply.advice], words)
+        for words in case.cause
+    }
     if case.where:
         named = [place.path for place in reply.where]
         checks[f"where: {' or '.join(case.where)}"] = any(path in case.where for path in named)
@@ -199,7 +237,11 @@ def score_workflow(case: WorkflowCase, reply: WorkflowAnalysis, facts: WorkflowF
 
 
 def _worth_saying_check(expected: bool | None, reply: Reply) -> dict[str, bool]:
-    return {} if expected is None else {f"worth_saying is {str(expected).lower()}": is_worth_saying(reply) == expected}
+    return (
+        {}
+        if expected is None
+        else {f"worth_saying is {str(expected).lower()}": is_worth_saying(reply) == expected}
+    )
 
 
 def _score_checks(checks: Mapping[str, bool], forbidden: Iterable[str]) -> Score:

@@ -68,7 +68,11 @@ class LookCase(_Part):
     def reply(self) -> PullRequestAnalysis:
         """The reply of a review that reports the finding."""
         return PullRequestAnalysis(
-            type="feature", summary=self.title, earlier=[], findings=[self.finding], suggested_labels=[]
+            type="feature",
+            summary=self.title,
+            earlier=[],
+            findings=[self.finding],
+            suggested_labels=[],
         )
 
 
@@ -79,7 +83,9 @@ def load_look(path: Path, content: Mapping[str, object]) -> Iterator[LookCase]:
     if sum(text.count(MARK) for text in texts) != 1:
         raise ValueError("one of the texts after the change must have the line DECIDES, once")
     for is_true, deciding in ((True, scenario.if_true), (False, scenario.if_false)):
-        yield _to_case(f"{path.stem}-{'a' if is_true else 'b'}", scenario, is_true=is_true, deciding=deciding)
+        yield _to_case(
+            f"{path.stem}-{'a' if is_true else 'b'}", scenario, is_true=is_true, deciding=deciding
+        )
 
 
 def _to_case(name: str, scenario: _Scenario, *, is_true: bool, deciding: str) -> LookCase:
@@ -89,9 +95,17 @@ def _to_case(name: str, scenario: _Scenario, *, is_true: bool, deciding: str) ->
     stated = scenario.finding
     lines = after[stated.path].split("\n")
     if lines.count(stated.quote) != 1:
-        raise ValueError(f"the quote {stated.quote!r} occurs {lines.count(stated.quote)} times in {stated.path}")
+        raise ValueError(
+            f"the quote {stated.quote!r} occurs {lines.count(stated.quote)} times in {stated.path}"
+        )
     line = lines.index(stated.quote) + 1
-    known = {"side": "RIGHT", "start_line": None, "line": line, "suggestion": None, "continues": None}
+    known = {
+        "side": "RIGHT",
+        "start_line": None,
+        "line": line,
+        "suggestion": None,
+        "continues": None,
+    }
     return LookCase(
         name=name,
         language=scenario.language,
@@ -110,4 +124,6 @@ def _compare(path: str, before: str, after: str) -> ChangedFile:
     lines = [*difflib.unified_diff(old, new, n=3, lineterm="")][2:]
     added = sum(line.startswith("+") for line in lines)
     removed = sum(line.startswith("-") for line in lines)
-    return ChangedFile(path, None, "modified", additions=added, deletions=removed, patch="\n".join(lines))
+    return ChangedFile(
+        path, None, "modified", additions=added, deletions=removed, patch="\n".join(lines)
+    )

@@ -52,7 +52,9 @@ def test_a_finding_at_a_planted_defect_is_anchored_there() -> None:
 def test_the_service_would_ask_claude_and_show_the_whole_case(case: Case, library: Library) -> None:
     source, _ = to_question(case, SETTINGS, library, {})
     assert source.handler.skip_reason(source.facts) is None
-    if isinstance(source.handler, PullRequestHandler | WorkflowHandler):  # the text of an issue is never left out
+    if isinstance(
+        source.handler, PullRequestHandler | WorkflowHandler
+    ):  # the text of an issue is never left out
         assert source.handler.describe_omissions(source.facts) is None
     if isinstance(case, WorkflowCase):
         assert [step.step for step in source.facts.steps] == [case.failed]
@@ -95,10 +97,22 @@ defects:
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ("line: 5", "line: 6", "'The area is the cube of the side.': the quote is at RIGHT 5, not at RIGHT 6"),
-        ("side ** 3", "side ** 2", "the quote '    return side ** 2' occurs 0 times in app/area.py"),
+        (
+            "line: 5",
+            "line: 6",
+            "'The area is the cube of the side.': the quote is at RIGHT 5, not at RIGHT 6",
+        ),
+        (
+            "side ** 3",
+            "side ** 2",
+            "the quote '    return side ** 2' occurs 0 times in app/area.py",
+        ),
         ("language: Python", "language: Python\nspeed: 1", "Extra inputs are not permitted"),
-        ("language: Python", "language: Python\ntypes: [bug]", "'bug' is none of bug-fix, feature, refactor, docs"),
+        (
+            "language: Python",
+            "language: Python\ntypes: [bug]",
+            "'bug' is none of bug-fix, feature, refactor, docs",
+        ),
     ],
 )
 def test_an_inconsistent_case_is_reported(tmp_path: Path, old: str, new: str, problem: str) -> None:
@@ -108,7 +122,12 @@ def test_an_inconsistent_case_is_reported(tmp_path: Path, old: str, new: str, pr
     file.with_suffix(".diff").write_text(DIFF, encoding="utf-8")
     (case,) = load_cases(tmp_path)
     assert isinstance(case, PullRequestCase)
-    assert (case.name, case.kind, case.files[0].additions, case.files[0].deletions) == ("area", "defects", 2, 1)
+    assert (case.name, case.kind, case.files[0].additions, case.files[0].deletions) == (
+        "area",
+        "defects",
+        2,
+        1,
+    )
     file.write_text(CASE.replace(old, new), encoding="utf-8")
     with pytest.raises(CaseError) as raised:
         load_cases(tmp_path)

@@ -38,35 +38,51 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with open_world(folder, replies=FakeClaude([reply]), given=settings(retrieval=True)) as opened:
         opened.github.heads["master"] = HEAD
         for file in (PROJECT / "README.md", *PROJECT.glob("docs/**/*.md")):
-            opened.github.head_files[f"{HEAD}:{file.relative_to(PROJECT)}"] = file.read_text("utf-8")
+            opened.github.head_files[f"{HEAD}:{file.relative_to(PROJECT)}"] = file.read_text(
+                "utf-8"
+            )
         yield opened
 
 
 def load(kind: str) -> list[dict[str, Any]]:
-    cases: list[dict[str, Any]] = yaml.safe_load(Path(FOLDER / "questions.yaml").read_text("utf-8"))[kind]
+    cases: list[dict[str, Any]] = yaml.safe_load(
+        Path(FOLDER / "questions.yaml").read_text("utf-8")
+    )[kind]
     return cases
 
 
 def find_headings(world: World, question: str) -> set[str]:
     """Return the headings of the sections for a question, and those above them: "docs/setup.md#hls init"."""
     title, _, body = question.partition("\n")
-    found = world.store.texts.find_sections(186853002, question_words(title, body), EMPTY_PATH_FILTER)
+    found = world.store.texts.find_sections(
+        186853002, question_words(title, body), EMPTY_PATH_FILTER
+    )
     return {f"{one.path}#{heading}" for one in found for heading in one.title.split(" > ")}
 
 
 @pytest.mark.parametrize(("kind", "questions", "least"), [("asked", 30, 24), ("kept", 10, 8)])
-def test_the_right_section_is_one_of_three(world: World, kind: str, questions: int, least: int) -> None:
+def test_the_right_section_is_one_of_three(
+    world: World, kind: str, questions: int, least: int
+) -> None:
     repository = Repository(186853002, "Codertocat/Hello-World", False, None, "master", None)
     problems: list[str] = []
-    Documents(world.store.texts, None, problems.append).update(repository, world.github.reader(repository.full_name))
+    Documents(world.store.texts, None, problems.append).update(
+        repository, world.github.reader(repository.full_name)
+    )
     assert problems == []
     cases = load(kind)
-    missed = [case["question"] for case in cases if not find_headings(world, case["question"]) & {*case["section"]}]
+    missed = [
+        case["question"]
+        for case in cases
+        if not find_headings(world, case["question"]) & {*case["section"]}
+    ]
     assert len(cases) == questions
     assert len(missed) <= questions - least, missed
 
 
-def test_nothing_is_posted_where_the_documentation_is_silent_and_the_reply_invents_a_quote(world: World) -> None:
+def test_nothing_is_posted_where_the_documentation_is_silent_and_the_reply_invents_a_quote(
+    world: World,
+) -> None:
     for number, case in enumerate(load("silent")):
         title, _, body = case["question"].partition("\n")
         world.github.issues[1] = replace(ISSUE, title=title, body=body)

@@ -38,11 +38,15 @@ def answer(asked: Asked) -> Any:
     if asked.system == JUDGE_FILE.read_text(encoding="utf-8").strip():
         about = json.loads(asked.user)["defects"][0]["about"]
         reviews = (case for case in CASES if isinstance(case, PullRequestCase) and case.defects)
-        return RECORDED[next(case.name for case in reviews if case.defects[0].about == about)]["judge"]
+        return RECORDED[next(case.name for case in reviews if case.defects[0].about == about)][
+            "judge"
+        ]
     if asked.schema is not None and "verdicts" in asked.schema["properties"]:
         return {"verdicts": []}
     (name,) = [
-        case.name for case in CASES if (case.failed if isinstance(case, WorkflowCase) else case.title) in asked.user
+        case.name
+        for case in CASES
+        if (case.failed if isinstance(case, WorkflowCase) else case.title) in asked.user
     ]
     replies, corrections = RECORDED[name]["replies"], len(asked.body["messages"]) // 2
     return replies[min(corrections, len(replies) - 1)]
@@ -69,7 +73,9 @@ def evaluate(evaluator: Evaluator, *names: str, times: int = 1) -> report.Evalua
     cases = [case for case in CASES if not names or case.name in names]
     questions = read_questions(evaluator, cases, show=print)
     runs, stopped = evaluate_runs(evaluator, questions, times, show=lambda _line: None)
-    return report.Evaluation("2026-11-23T09:00:00+00:00", ("golden",), evaluator.judge, runs, stopped)
+    return report.Evaluation(
+        "2026-11-23T09:00:00+00:00", ("golden",), evaluator.judge, runs, stopped
+    )
 
 
 def without_usage(text: str) -> str:
@@ -168,7 +174,11 @@ def ask(evaluator: Evaluator, name: str) -> CaseResult:
 
 
 def with_fake(library: Library, claude: FakeClaude, **parts: Any) -> Evaluator:
-    return Evaluator(settings().model_copy(update=parts), library, MeteredClaude(claude, None, pause=_do_not_pause))
+    return Evaluator(
+        settings().model_copy(update=parts),
+        library,
+        MeteredClaude(claude, None, pause=_do_not_pause),
+    )
 
 
 def recorded_review(name: str, **changes: Any) -> PullRequestAnalysis:
@@ -195,7 +205,9 @@ def test_results_before_an_error_are_kept(library: Library) -> None:
     def show(_line: str) -> None:
         evaluator.claude.max_usd = 0.05  # at the second case
 
-    questions = read_questions(evaluator, [find("go-worker-pool"), find("clean-go-defer-loop")], show=print)
+    questions = read_questions(
+        evaluator, [find("go-worker-pool"), find("clean-go-defer-loop")], show=print
+    )
     runs, stopped = evaluate_runs(evaluator, questions, 2, show=show)
     assert [[one.name for one in run] for run in runs] == [["go-worker-pool"]]
     assert stopped == (
@@ -248,18 +260,26 @@ def test_figures_of_several_runs_are_mean_and_interval_without_the_incomplete_ru
     ]
     five = [(result("a", *"12345"[:number]),) for number in (1, 2, 3, 4, 5)]
     lines = report.format_table(replace(FIRST, runs=tuple(five))).split("\n")
-    assert lines[1] == "found                                          3 ± 2.0"  # 2.776 · 1.581 / √5
+    assert (
+        lines[1] == "found                                          3 ± 2.0"
+    )  # 2.776 · 1.581 / √5
 
 
 def test_case_about_other_places_is_asked_without_them_too(library: Library) -> None:
     case = next(case for case in EVERY_CASE if case.name == "go-session-nil")
-    review = PullRequestAnalysis.model_validate({**RECORDED["rust-lock-order"]["replies"][0], "findings": []})
+    review = PullRequestAnalysis.model_validate(
+        {**RECORDED["rust-lock-order"]["replies"][0], "findings": []}
+    )
     claude = FakeClaude([review])
     evaluator = with_fake(library, claude)
-    runs, stopped = evaluate_runs(evaluator, read_questions(evaluator, [case], show=print), 1, show=print)
+    runs, stopped = evaluate_runs(
+        evaluator, read_questions(evaluator, [case], show=print), 1, show=print
+    )
     assert ["Other places" in one.task for one in claude.asked] == [True, False]
     assert [one.without_excerpts for one in runs[0]] == [False, True]
-    table = report.format_excerpts(report.Evaluation("now", ("golden",), None, runs, stopped)).split("\n")
+    table = report.format_excerpts(
+        report.Evaluation("now", ("golden",), None, runs, stopped)
+    ).split("\n")
     assert table[:2] == [
         "1 case about other places; left: without excerpts of them, right: with",
         "planted defects                                      1                       1",
@@ -271,7 +291,10 @@ def test_comparison_has_both_figures_and_the_changed_defects_of_common_cases() -
         "2026-11-24T09:00:00+00:00", ("golden",), None, ((result("b", "b1"), result("c", "c1")),)
     )
     lines = report.format_comparison(FIRST, second).split("\n")
-    assert lines[0] == "1 case in both; left: 2026-11-23T09:00:00+00:00, right: 2026-11-24T09:00:00+00:00"
+    assert (
+        lines[0]
+        == "1 case in both; left: 2026-11-23T09:00:00+00:00, right: 2026-11-24T09:00:00+00:00"
+    )
     assert lines[2:4] == [
         "found                                                0                       1",
         "missed                                               1                       0",
@@ -295,7 +318,15 @@ def test_command_prints_the_estimate_the_progress_and_the_table(
     library: Library, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "eval.json"
-    arguments = ["--config", str(config), "--output", str(output), "--cases", "rust-lock*", "clean-sql*"]
+    arguments = [
+        "--config",
+        str(config),
+        "--output",
+        str(output),
+        "--cases",
+        "rust-lock*",
+        "clean-sql*",
+    ]
     assert run(library, *arguments, "--runs", "2") == 0
     lines = capsys.readouterr().out.split("\n")
     assert re.fullmatch(r"2 questions, 2 runs; estimated cost: at most 0\.0[0-9]{3} USD", lines[0])
@@ -308,11 +339,27 @@ def test_command_prints_the_estimate_the_progress_and_the_table(
 
 
 def test_command_with_estimate_asks_nothing(
-    library: Library, config: Path, tmp_path: Path, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
+    library: Library,
+    config: Path,
+    tmp_path: Path,
+    sandbox: Sandbox,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     asked = len(sandbox.requests.all())
     output = tmp_path / "eval.json"
-    assert run(library, "--config", str(config), "--output", str(output), "--estimate", "--cases", "go-*") == 0
+    assert (
+        run(
+            library,
+            "--config",
+            str(config),
+            "--output",
+            str(output),
+            "--estimate",
+            "--cases",
+            "go-*",
+        )
+        == 0
+    )
     assert capsys.readouterr().out.startswith("9 questions, 5 runs; estimated cost: at most ")
     assert (len(sandbox.requests.all()), output.exists()) == (asked, False)
 
@@ -321,8 +368,14 @@ def test_command_with_estimate_asks_nothing(
     ("arguments", "problem"),
     [
         (["--cases", "cobol-*"], "no case matches cobol-*"),
-        (["--set", "martian:x"], "--set martian needs --judge MODEL, because its comments have neither file nor line"),
-        (["--set", "other:x"], "--set other:x: it is martian:PATH, reviewbench:PATH or reviewbench-test:PATH"),
+        (
+            ["--set", "martian:x"],
+            "--set martian needs --judge MODEL, because its comments have neither file nor line",
+        ),
+        (
+            ["--set", "other:x"],
+            "--set other:x: it is martian:PATH, reviewbench:PATH or reviewbench-test:PATH",
+        ),
         (["--compare", "missing.json"], "missing.json is not the result of an evaluation: "),
     ],
 )

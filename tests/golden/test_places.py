@@ -13,7 +13,9 @@ def test_the_lines_that_cases_name_are_in_their_repositories() -> None:
     assert len(load_places()) == 24
 
 
-def test_reviews_show_the_needed_places_few_namesakes_and_few_tokens(library: Library, tmp_path: Path) -> None:
+def test_reviews_show_the_needed_places_few_namesakes_and_few_tokens(
+    library: Library, tmp_path: Path
+) -> None:
     measured = measure_places(load_places(), library, tmp_path)
     assert measured.found >= 22, measured.missing
     assert len(measured.namesakes) * 12 <= measured.shown, measured.namesakes

@@ -33,8 +33,17 @@ def martian(folder: Path, **known: Any) -> None:
         {"comment": "The comment is wrong.", "severity": "Low", "category": "doc_defect"},
         {"comment": "The name is long.", "severity": "Low", "category": "style"},
     ]
-    pull = {"pr_title": "Count visits", "url": "https://github.com/octo/hello/pull/7", "comments": comments}
-    other = {**pull, "url": "https://github.com/octo/hello/pull/8", "original_url": "x", "comments": []}
+    pull = {
+        "pr_title": "Count visits",
+        "url": "https://github.com/octo/hello/pull/7",
+        "comments": comments,
+    }
+    other = {
+        **pull,
+        "url": "https://github.com/octo/hello/pull/8",
+        "original_url": "x",
+        "comments": [],
+    }
     write(folder / "offline/golden_comments/hello.json", [{**pull, **known}, other])
 
 
@@ -71,7 +80,10 @@ def reviewbench(folder: Path, diff: str = DIFF, **known: Any) -> None:
         {**place, "message": "m2", "severity": "low", "category": "reliability", "tp_fp": "tp"},
         {**place, "message": "m3", "severity": "low", "category": "reliability", "tp_fp": "fp"},
     ]
-    key, other = (f"{pull['nwo'].replace('/', '_')}_{number}-{pull['head'][:8]}" for number in (pull["pr_number"], 8))
+    key, other = (
+        f"{pull['nwo'].replace('/', '_')}_{number}-{pull['head'][:8]}"
+        for number in (pull["pr_number"], 8)
+    )
     write(folder / "corpus/manifest.json", [pull, {**pull, "pr_number": 8}])
     write(folder / "corpus/test/test.json", [pull])
     write(folder / f"golden/{key}.json", {"pr_key": key, "findings": findings})
@@ -83,26 +95,45 @@ def test_true_findings_of_reviewbench_are_expected_at_their_lines(tmp_path: Path
     reviewbench(tmp_path)
     found, test_set = load_reviewbench(tmp_path), load_reviewbench(tmp_path, "test/test.json")
     assert (found.name, found.without_diff) == ("reviewbench", ("octo_hello_8-01234567.diff",))
-    assert (test_set.name, test_set.without_diff, test_set.cases) == ("reviewbench (test set)", (), found.cases)
+    assert (test_set.name, test_set.without_diff, test_set.cases) == (
+        "reviewbench (test set)",
+        (),
+        found.cases,
+    )
     (case,) = found.cases
     assert (case.name, case.language, case.description) == ("octo_hello_7-01234567", "Python", "")
-    assert case.public == PublicPull(repository="octo/hello", number=7, head="0123456789abcdef0123456789abcdef01234567")
-    assert [(file.path, file.patch) for file in case.files] == [("a.py", "@@ -1,1 +1,1 @@\n-x = 1\r\n+x = 2\r")]
+    assert case.public == PublicPull(
+        repository="octo/hello", number=7, head="0123456789abcdef0123456789abcdef01234567"
+    )
+    assert [(file.path, file.patch) for file in case.files] == [
+        ("a.py", "@@ -1,1 +1,1 @@\n-x = 1\r\n+x = 2\r")
+    ]
     assert [(one.about, one.severity, one.categories, one.expected) for one in case.defects] == [
         ("m1", "high", ("security",), True),
         ("m2", "low", ("bugs", "style"), True),
     ]
     (place,) = case.defects[0].places
-    assert (place.path, place.side, place.start_line, place.line, place.quote) == ("a.py", "RIGHT", 3, 5, "")
+    assert (place.path, place.side, place.start_line, place.line, place.quote) == (
+        "a.py",
+        "RIGHT",
+        3,
+        5,
+        "",
+    )
 
 
 # --- the pull requests, as the service reads them --------------------------------------------------------------------
 
 OPENED = recorded.load("pull_request.opened")
 TAX = "def tax(price, rate):\n    return price * rate\n"
-FILES = {"tax.py": TAX, "shop.py": "from tax import tax\n\n\ndef total(price):\n    return price + tax(price)\n"}
+FILES = {
+    "tax.py": TAX,
+    "shop.py": "from tax import tax\n\n\ndef total(price):\n    return price + tax(price)\n",
+}
 PATCH = "@@ -1,2 +1,2 @@\n-def tax(price):\n-    return price\n+def tax(price, rate):\n+    return price * rate"
-CHANGED = [{"filename": "tax.py", "status": "modified", "additions": 2, "deletions": 2, "patch": PATCH}]
+CHANGED = [
+    {"filename": "tax.py", "status": "modified", "additions": 2, "deletions": 2, "patch": PATCH}
+]
 REPOSITORY, NUMBER = "Codertocat/Hello-World", OPENED.payload["pull_request"]["number"]
 
 
@@ -133,13 +164,24 @@ def test_pull_request_of_a_public_set_is_read_as_by_the_service(
             martian(tmp_path, url=f"https://github.com/{REPOSITORY}/pull/{NUMBER}")
         else:
             diff = f"diff --git a/tax.py b/tax.py\n{PATCH}\n"
-            reviewbench(tmp_path, diff, nwo=REPOSITORY, pr_number=NUMBER, head=head, body="Taxes differ.")
+            reviewbench(
+                tmp_path, diff, nwo=REPOSITORY, pr_number=NUMBER, head=head, body="Taxes differ."
+            )
         sandbox.state.seed("pull_request", payload, files=CHANGED)
-        arguments = ["--config", str(write_config(sandbox)), "--output", str(tmp_path / "eval.json"), "--runs", "1"]
+        arguments = [
+            "--config",
+            str(write_config(sandbox)),
+            "--output",
+            str(tmp_path / "eval.json"),
+            "--runs",
+            "1",
+        ]
         arguments += ["--judge", "claude-haiku-5-5", "--set", f"{name}:{tmp_path}"]
         assert main(arguments, load_prompts=lambda _settings: library) == 0
         asked = json.dumps([one.body for one in sandbox.requests.all("claude")])
     assert "Taxes differ." in asked
     assert "return price + tax(price)" in asked
-    left_out = [line.split(":")[:2] for line in capsys.readouterr().out.split("\n") if "left out" in line]
+    left_out = [
+        line.split(":")[:2] for line in capsys.readouterr().out.split("\n") if "left out" in line
+    ]
     assert left_out == ([["octo_hello_8", " left out"]] if name == "martian" else [])

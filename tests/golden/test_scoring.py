@@ -29,7 +29,9 @@ SETTINGS = settings()
 
 
 LINES = [f"line {number}" for number in range(1, 41)]
-DIFF = "diff --git a/a.py b/a.py\nnew file mode 100644\n@@ -0,0 +1,40 @@\n" + "\n".join(f"+{line}" for line in LINES)
+DIFF = "diff --git a/a.py b/a.py\nnew file mode 100644\n@@ -0,0 +1,40 @@\n" + "\n".join(
+    f"+{line}" for line in LINES
+)
 
 
 def place(line: int, **known: Any) -> dict[str, Any]:
@@ -46,14 +48,21 @@ def case(**known: Any) -> PullRequestCase:
         "files": parse_diff(DIFF),
         "defects": [
             {"about": "first", "places": [place(10)], "categories": ["bugs"], "severity": "high"},
-            {"about": "second", "places": [place(30), place(35)], "categories": ["security"], "severity": "low"},
+            {
+                "about": "second",
+                "places": [place(30), place(35)],
+                "categories": ["security"],
+                "severity": "low",
+            },
         ],
     }
     return PullRequestCase.model_validate(plain | known)
 
 
 def at(line: int, **known: Any) -> Finding:
-    return finding(**{"path": "a.py", "line": line, "quote": f"line {line}", "title": f"at {line}", **known})
+    return finding(
+        **{"path": "a.py", "line": line, "quote": f"line {line}", "title": f"at {line}", **known}
+    )
 
 
 LINE = parse_patch("@@ -0,0 +1,1 @@\n+line").hunks[0].lines[0]
@@ -81,7 +90,9 @@ def score(given: PullRequestCase, *findings: Located) -> Score:
         (at(10, path="b.py"), set()),
     ],
 )
-def test_finding_matches_a_defect_by_file_side_lines_and_category(reported: Finding, matches: set[Any]) -> None:
+def test_finding_matches_a_defect_by_file_side_lines_and_category(
+    reported: Finding, matches: set[Any]
+) -> None:
     assert find_matches(case(), located(reported)) == matches
 
 
@@ -100,7 +111,8 @@ def test_nearest_finding_counts_and_a_second_one_about_the_defect_is_not_invente
 
 def test_tolerated_finding_is_not_invented_and_a_trap_is_named() -> None:
     given = case(
-        tolerated=[{"about": "true", "place": place(20)}], traps=[{"about": "It is right.", "place": place(25)}]
+        tolerated=[{"about": "true", "place": place(20)}],
+        traps=[{"about": "It is right.", "place": place(25)}],
     )
     scored = score(given, *located(at(20), at(25)))
     assert scored.invented == ("a.py:25 at 25 (trap: It is right.)",)
@@ -120,7 +132,9 @@ def test_defect_outside_of_the_profile_is_neither_found_nor_missed_nor_invented(
         (("refactor", "docs"), "feature in place of refactor or docs", True),
     ],
 )
-def test_type_of_a_review_is_compared_with_the_expected_ones(types: Any, wrong: str, has_type: bool) -> None:
+def test_type_of_a_review_is_compared_with_the_expected_ones(
+    types: Any, wrong: str, has_type: bool
+) -> None:
     scored = score_review(case(types=types), Posted((), type="feature"), frozenset())
     assert (scored.wrong_type, scored.has_type) == (wrong, has_type)
 
@@ -134,10 +148,14 @@ def test_quotes_of_an_issue_are_compared_without_line_breaks() -> None:
 
 
 def test_findings_count_as_they_would_be_posted(library: Library) -> None:
-    chosen = SETTINGS.model_copy(update={"findings": Findings(min_severity="medium", min_confidence=0.5)})
+    chosen = SETTINGS.model_copy(
+        update={"findings": Findings(min_severity="medium", min_confidence=0.5)}
+    )
     facts = to_question(case(), chosen, library, {})[0].facts
     findings = [at(10), at(99, quote="line 11"), at(12, quote="nothing"), at(1, path="no.py")]
-    reply = pull_request_analysis(findings=[*findings, at(13, confidence=0.2), at(14, severity="low")])
+    reply = pull_request_analysis(
+        findings=[*findings, at(13, confidence=0.2), at(14, severity="low")]
+    )
     posted = find_posted(reply, facts)
     lines = [one.line and one.line.number for one in posted.findings]
     assert (lines, posted.reported, posted.exact) == ([10, 11, None, None], 4, 1)

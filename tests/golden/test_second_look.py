@@ -25,7 +25,9 @@ CASES = [case for case in load_cases() if isinstance(case, LookCase)]
 
 
 def evaluator(library: Library, claude: FakeClaude | None = None) -> Evaluator:
-    return Evaluator(settings(), library, MeteredClaude(claude or FakeClaude([]), None, pause=print))
+    return Evaluator(
+        settings(), library, MeteredClaude(claude or FakeClaude([]), None, pause=print)
+    )
 
 
 def render(case: LookCase, library: Library) -> RenderedPrompt:
@@ -51,7 +53,10 @@ def test_only_the_lines_that_decide_tell_a_true_finding_from_a_false_one(library
     assert [case.is_true for case in CASES] == [True, False] * 12
     for true, false in zip(CASES[::2], CASES[1::2], strict=True):
         assert true.finding == false.finding
-        texts = [re.sub(r"[0-9a-f]{16}", "", render(case, library).task).split("\n") for case in (true, false)]
+        texts = [
+            re.sub(r"[0-9a-f]{16}", "", render(case, library).task).split("\n")
+            for case in (true, false)
+        ]
         changed = {line for line in texts[0] if line not in texts[1]}
         code = [NUMBERED_LINE.fullmatch(line) for line in changed]
         assert {line["text"] for line in code if line} <= {*true.deciding}, true.name
@@ -69,16 +74,26 @@ def test_cases_are_of_several_languages_and_places() -> None:
 
 
 def look(state: str, quote: str = "", unseen: str = "") -> FindingVerdicts:
-    fact = NeededFact.model_validate({"fact": "It is so.", "state": state, "quote": quote, "is_decisive": True})
-    return FindingVerdicts(verdicts=[FindingVerdict(number=1, facts=[fact], unseen=unseen, agrees=state == "proved")])
+    fact = NeededFact.model_validate(
+        {"fact": "It is so.", "state": state, "quote": quote, "is_decisive": True}
+    )
+    return FindingVerdicts(
+        verdicts=[FindingVerdict(number=1, facts=[fact], unseen=unseen, agrees=state == "proved")]
+    )
 
 
-def test_evaluation_says_what_the_second_look_drops_of_true_and_of_false_findings(library: Library) -> None:
+def test_evaluation_says_what_the_second_look_drops_of_true_and_of_false_findings(
+    library: Library,
+) -> None:
     cases = CASES[:4]
     refuting = [look("refuted", case.deciding[0]) for case in cases]
-    claude = FakeClaude([refuting[0], refuting[1], look("proved", cases[2].deciding[0]), look("proved", "x", "It.")])
+    claude = FakeClaude(
+        [refuting[0], refuting[1], look("proved", cases[2].deciding[0]), look("proved", "x", "It.")]
+    )
     asked = evaluator(library, claude)
-    runs, stopped = evaluate_runs(asked, read_questions(asked, cases, show=print), 1, show=lambda _: None)
+    runs, stopped = evaluate_runs(
+        asked, read_questions(asked, cases, show=print), 1, show=lambda _: None
+    )
     assert stopped is None
     assert [one.prompt.name for one in claude.asked] == [VERIFY_PROMPT] * 4
     evaluation = report.Evaluation("now", ("golden",), None, runs)

@@ -16,7 +16,11 @@ from tests.golden.questions import to_question
 
 
 def load(folder: str = "") -> list[PullRequestCase]:
-    return [case for case in load_cases(FOLDER / folder) if isinstance(case, PullRequestCase) and case.needs]
+    return [
+        case
+        for case in load_cases(FOLDER / folder)
+        if isinstance(case, PullRequestCase) and case.needs
+    ]
 
 
 def ask(case: PullRequestCase, library: Library, **known: Any) -> Trial:
@@ -42,10 +46,14 @@ def count_tokens(trials: Iterable[Trial]) -> int:
     return sum(estimate_tokens(one.system) + estimate_tokens(one.task) for one in rendered)
 
 
-def test_the_lines_that_prove_a_defect_are_shown_and_add_at_most_a_quarter_to_the_prompts(library: Library) -> None:
+def test_the_lines_that_prove_a_defect_are_shown_and_add_at_most_a_quarter_to_the_prompts(
+    library: Library,
+) -> None:
     cases = load()
     trials = [ask(case, library, context_tokens=4_000) for case in cases]
-    missing = [case.name for case, trial in zip(cases, trials, strict=True) if not is_shown(case, trial)]
+    missing = [
+        case.name for case, trial in zip(cases, trials, strict=True) if not is_shown(case, trial)
+    ]
     assert len(cases) == 15
     assert len(missing) <= 3, missing
     without = count_tokens(ask(case, library, context_tokens=0) for case in cases)

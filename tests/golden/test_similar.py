@@ -16,7 +16,9 @@ from tests.handlers.world import issue
 from tests.queue.builders import begin
 from tests.sqlite import create_database
 
-TRACKER: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("similar.yaml").read_text("utf-8"))
+TRACKER: dict[str, Any] = yaml.safe_load(
+    Path(__file__).with_name("similar.yaml").read_text("utf-8")
+)
 NEWEST = max(one["number"] for one in TRACKER["issues"]) + 1
 
 

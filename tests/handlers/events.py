@@ -44,9 +44,17 @@ def step(number: int, name: str, conclusion: str = "success") -> WorkflowStep:
     return WorkflowStep(number, name, conclusion, at(10 * number), at(10 * number + 9))
 
 
-def job(job_id: int = 700, name: str = "test", conclusion: str | None = "failure", **known: Any) -> WorkflowJob:
+def job(
+    job_id: int = 700, name: str = "test", conclusion: str | None = "failure", **known: Any
+) -> WorkflowJob:
     steps = (step(1, "Set up job"), step(2, "Run pytest", "failure"), step(3, "Upload", "skipped"))
-    plain = WorkflowJob(job_id, name, conclusion, f"https://github.com/octo/hello/actions/runs/70/job/{job_id}", steps)
+    plain = WorkflowJob(
+        job_id,
+        name,
+        conclusion,
+        f"https://github.com/octo/hello/actions/runs/70/job/{job_id}",
+        steps,
+    )
     return replace(plain, **known)
 
 
@@ -109,7 +117,9 @@ CHECK = CheckRun(
 
 
 def check_event(check: CheckRun) -> Event:
-    return replace(event(issue()), name="check_run", action="completed", issue=None, check_run=check)
+    return replace(
+        event(issue()), name="check_run", action="completed", issue=None, check_run=check
+    )
 
 
 def run_event(run: WorkflowRun) -> Event:
@@ -117,8 +127,21 @@ def run_event(run: WorkflowRun) -> Event:
     return replace(base, name="workflow_run", action="completed", issue=None, workflow_run=run)
 
 
-RELEASE = Release(501, "v1.4.0", "More", "There is more.", False, False, MONA, "https://github.com/r", at(0), "main")
-ANNOUNCEMENT = ReleaseAnalysis(worth_saying=True, headline="More", announcement="There is more.", highlights=[])
+RELEASE = Release(
+    501,
+    "v1.4.0",
+    "More",
+    "There is more.",
+    False,
+    False,
+    MONA,
+    "https://github.com/r",
+    at(0),
+    "main",
+)
+ANNOUNCEMENT = ReleaseAnalysis(
+    worth_saying=True, headline="More", announcement="There is more.", highlights=[]
+)
 PREVIOUS = replace(RELEASE, id=500, tag="v1.3.0", published_at=at(-3600))
 
 
@@ -127,7 +150,14 @@ def release_event(release: Release) -> Event:
 
 
 def comment(comment_id: int = 901, body: str = "@hls why is that?", user: Account = ZOE) -> Comment:
-    return Comment(comment_id, user, body, "NONE", f"https://github.com/octo/hello/issues/7#{comment_id}", at(0))
+    return Comment(
+        comment_id,
+        user,
+        body,
+        "NONE",
+        f"https://github.com/octo/hello/issues/7#{comment_id}",
+        at(0),
+    )
 
 
 QUESTION = comment()
@@ -135,7 +165,13 @@ ANSWER = CommentReply(worth_saying=True, sources=[], answer="Read the guide.", c
 
 
 def comment_event(added: Comment, on: Issue | None = None) -> Event:
-    return replace(event(on or issue()), name="issue_comment", action="created", comment=added, sender=added.user)
+    return replace(
+        event(on or issue()),
+        name="issue_comment",
+        action="created",
+        comment=added,
+        sender=added.user,
+    )
 
 
 def workflow_analysis(**known: Any) -> WorkflowAnalysis:

@@ -32,7 +32,9 @@ SHORTENED = "shown only in part"
 
 def long(path: str, lines: int, *, hunks: int = 1) -> ChangedFile:
     """A file whose lines take 10 tokens each (35 characters when numbered), its headers 4, and its name 100."""
-    parts = [f"@@ -0,0 +{1 + 100 * i} @@\n" + "\n".join(["+" + "x" * 25] * lines) for i in range(hunks)]
+    parts = [
+        f"@@ -0,0 +{1 + 100 * i} @@\n" + "\n".join(["+" + "x" * 25] * lines) for i in range(hunks)
+    ]
     return file(path, "\n".join(parts), additions=lines * hunks, deletions=0)
 
 
@@ -58,7 +60,11 @@ def test_a_patch_is_shown_numbered_with_the_data_of_the_file() -> None:
         cut=False,
     )
     selection = select(renamed)
-    assert (selection.files, selection.calls, selection.skipped) == ((patched,), ((FilePart(0, (0,)),),), ())
+    assert (selection.files, selection.calls, selection.skipped) == (
+        (patched,),
+        ((FilePart(0, (0,)),),),
+        (),
+    )
     changed = (ChangedLines("LEFT", 2, 2), ChangedLines("RIGHT", 2, 2))
     assert shown(selection) == (replace(patched, changed=changed),)
 
@@ -72,12 +78,33 @@ def test_files_that_are_not_hand_written_are_skipped() -> None:
         "buildscript-gradle.lockfile",
         "i/.terraform.lock.hcl",
     ]
-    lock_files += ["pixi.lock", "my-yarn.lock", "app/Package.resolved", "go.work.sum", "pnpm-lock.yaml"]
-    lock_files += ["lock.json", "conda-lock.yml", "packages.lock.json", "pylock.toml", "pylock.dev.toml"]
-    generated = ["dist/index.js", "api/user_pb2.py", "user.pb.go", "ui/__snapshots__/a.js", "a.snap", "x.g.dart"]
+    lock_files += [
+        "pixi.lock",
+        "my-yarn.lock",
+        "app/Package.resolved",
+        "go.work.sum",
+        "pnpm-lock.yaml",
+    ]
+    lock_files += [
+        "lock.json",
+        "conda-lock.yml",
+        "packages.lock.json",
+        "pylock.toml",
+        "pylock.dev.toml",
+    ]
+    generated = [
+        "dist/index.js",
+        "api/user_pb2.py",
+        "user.pb.go",
+        "ui/__snapshots__/a.js",
+        "a.snap",
+        "x.g.dart",
+    ]
     perhaps = ["static/app.min.js", "a.min.css", "app.js.map"]
     perhaps += ["vendor/lib/a.go", "web/node_modules/a/index.js", "third_party/zlib/zlib.c"]
-    skipped = {one.path: one.reason for one in select(*map(file, lock_files + generated + perhaps)).skipped}
+    skipped = {
+        one.path: one.reason for one in select(*map(file, lock_files + generated + perhaps)).skipped
+    }
     assert skipped == {
         **dict.fromkeys(lock_files, "lock file"),
         **dict.fromkeys(generated, "generated"),
@@ -91,16 +118,38 @@ def paths(*files: ChangedFile) -> list[str]:
 
 def test_files_with_similar_names_are_shown() -> None:
     names = ["admin.js", "distance.py", "go.mod", "lock.py", "src/vendors.py"]
-    names += ["block.json", "clock.yaml", "deadlock.toml", "lockfile.json", "lock.yaml.py", "a.lock/b.py"]
-    names += [".github/workflows/lock.yml", ".github/lock.json", "a/.github/uv.lock", "my.sums", "resolved"]
+    names += [
+        "block.json",
+        "clock.yaml",
+        "deadlock.toml",
+        "lockfile.json",
+        "lock.yaml.py",
+        "a.lock/b.py",
+    ]
+    names += [
+        ".github/workflows/lock.yml",
+        ".github/lock.json",
+        "a/.github/uv.lock",
+        "my.sums",
+        "resolved",
+    ]
     assert sorted(paths(*map(file, names))) == sorted(names)
 
 
 def test_files_are_ordered_source_tests_documentation_removed() -> None:
-    ordered = [".github/workflows/ci.yml", "src/area.py", "Makefile", "tests/test_area.py", "src/area_test.go"]
+    ordered = [
+        ".github/workflows/ci.yml",
+        "src/area.py",
+        "Makefile",
+        "tests/test_area.py",
+        "src/area_test.go",
+    ]
     ordered += ["ui/button.spec.ts", "README.md", "settings.yaml", "docs/guide.html"]
     sources, tests, documents = ordered[:3], ordered[3:6], ordered[6:]
-    assert paths(file("gone.py", status="removed"), *map(file, documents + tests + sources)) == [*ordered, "gone.py"]
+    assert paths(file("gone.py", status="removed"), *map(file, documents + tests + sources)) == [
+        *ordered,
+        "gone.py",
+    ]
 
 
 # Calls
@@ -111,7 +160,9 @@ def test_a_file_is_split_between_its_hunks() -> None:
     assert selection.calls[0] == (FilePart(0, (0, 1, 2)),)
     assert selection.calls[6] == (FilePart(0, (18, 19)), FilePart(1, (0,)))
     (first,) = shown(selection)
-    assert first.numbered.endswith("\n[cut here: 1530 more changed lines of this file are not shown]")
+    assert first.numbered.endswith(
+        "\n[cut here: 1530 more changed lines of this file are not shown]"
+    )
     assert first.changed == (
         ChangedLines("RIGHT", 1, 90),
         ChangedLines("RIGHT", 101, 190),
@@ -121,7 +172,11 @@ def test_a_file_is_split_between_its_hunks() -> None:
 
 
 def test_rule_10_a_private_key_that_is_longer_than_a_call_is_not_shown() -> None:
-    key = ["-----BEGIN RSA PRIVATE KEY-----", *["MIIEpAIBAAKCAQEA" * 4] * 40, "-----END RSA PRIVATE KEY-----"]
+    key = [
+        "-----BEGIN RSA PRIVATE KEY-----",
+        *["MIIEpAIBAAKCAQEA" * 4] * 40,
+        "-----END RSA PRIVATE KEY-----",
+    ]
     patch = "@@ -0,0 +1,82 @@\n" + "\n".join(f"+{line}" for line in [*range(20), *key, *range(20)])
     selection = select(file("key.pem", patch, additions=82, deletions=0), tokens=180)
     texts = [one.numbered for call in range(len(selection.calls)) for one in shown(selection, call)]
@@ -150,7 +205,9 @@ def test_a_large_file_does_not_take_the_calls_of_small_ones() -> None:
 # Reviewed before
 
 
-TWO_HUNKS = f"{PATCH}\n@@ -20,2 +20,2 @@\n def volume(side):\n-    return side * 3\n+    return side ** 3"
+TWO_HUNKS = (
+    f"{PATCH}\n@@ -20,2 +20,2 @@\n def volume(side):\n-    return side * 3\n+    return side ** 3"
+)
 
 
 def test_only_hunks_with_other_lines_are_shown_again() -> None:
@@ -158,8 +215,14 @@ def test_only_hunks_with_other_lines_are_shown_again() -> None:
     known = [one.block for one in select(file(patch=TWO_HUNKS)).blocks["area.py"]]
     selection = select(now, reviewed={"area.py": known})
     assert selection.calls == ((FilePart(0, (1,)),),)
-    assert shown(selection)[0].changed == (ChangedLines("LEFT", 21, 21), ChangedLines("RIGHT", 21, 21))
-    assert shown(selection)[0].numbered.split("\n")[:2] == ["@@ -20,2 +20,2 @@", "R   20   def volume(side):"]
+    assert shown(selection)[0].changed == (
+        ChangedLines("LEFT", 21, 21),
+        ChangedLines("RIGHT", 21, 21),
+    )
+    assert shown(selection)[0].numbered.split("\n")[:2] == [
+        "@@ -20,2 +20,2 @@",
+        "R   20   def volume(side):",
+    ]
     assert "return side ** 2" not in shown(selection)[0].numbered
 
 
@@ -184,8 +247,12 @@ def test_equal_patches_must_be_shown_as_often_as_there_are_files() -> None:
 def test_patch_that_github_shortened_is_not_covered() -> None:
     selection = select(file(additions=400, deletions=1))
     assert shown(selection)[0].cut
-    assert shown(selection)[0].numbered.endswith("\n[cut here: 399 more changed lines of this file are not shown]")
-    assert cover(selection, {}, unlisted=0).files == (FileCoverage("area.py", 401, 2, SHORTENED, needs_review=True),)
+    assert shown(selection)[0].numbered.endswith(
+        "\n[cut here: 399 more changed lines of this file are not shown]"
+    )
+    assert cover(selection, {}, unlisted=0).files == (
+        FileCoverage("area.py", 401, 2, SHORTENED, needs_review=True),
+    )
 
 
 @pytest.mark.parametrize("path", ["src/a\u200b.py", "a\nb.py"])
@@ -213,7 +280,11 @@ def test_files_left_out_by_their_names_need_a_review_if_the_attributes_are_unkno
     [
         ("run.sh", {"status": "modified"}, "not shown by GitHub"),
         ("run.sh", {"status": "changed", "sha": None}, "not shown by GitHub"),
-        ("run.sh", {"status": "added", "sha": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"}, "binary or empty"),
+        (
+            "run.sh",
+            {"status": "added", "sha": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"},
+            "binary or empty",
+        ),
         ("logo.PNG", {"status": "modified"}, "binary or empty"),
         ("run.sh", {"status": "renamed"}, "renamed without changes"),
         ("big.py", {"additions": 20_000}, "too large for GitHub to show"),
@@ -224,19 +295,33 @@ def test_a_file_without_a_patch_needs_a_review_unless_its_format_is_binary(
 ) -> None:
     given = replace(file(path, None, additions=0, deletions=0), **{"sha": "c" * 40, **known})
     (skipped_file,) = select(given).skipped
-    assert (skipped_file.reason, skipped_file.needs_review) == (reason, reason.startswith(("not shown", "too large")))
+    assert (skipped_file.reason, skipped_file.needs_review) == (
+        reason,
+        reason.startswith(("not shown", "too large")),
+    )
 
 
-@pytest.mark.parametrize(("previous", "is_complete"), [("src/b.js", True), ("dist/a.js", False), ("old/a.js", False)])
-def test_file_that_leaves_a_place_without_reviews_is_not_reviewed_as_a_whole(previous: str, is_complete: bool) -> None:
+@pytest.mark.parametrize(
+    ("previous", "is_complete"), [("src/b.js", True), ("dist/a.js", False), ("old/a.js", False)]
+)
+def test_file_that_leaves_a_place_without_reviews_is_not_reviewed_as_a_whole(
+    previous: str, is_complete: bool
+) -> None:
     moved = replace(file("src/a.js"), status="renamed", previous_path=previous)
     (covered,) = cover(select(moved, ignored_paths=PathFilter(("old/**",))), {}, unlisted=0).files
-    assert (covered.reason, covered.is_complete) == (None if is_complete else SHORTENED, is_complete)
+    assert (covered.reason, covered.is_complete) == (
+        None if is_complete else SHORTENED,
+        is_complete,
+    )
     unchanged = replace(moved, patch=None, additions=0, deletions=0)
     (skipped_file,) = select(unchanged, ignored_paths=PathFilter(("old/**",))).skipped
     assert skipped_file.needs_review != is_complete
-    assert may_have_calls(select(unchanged))  # `.gitattributes` may say that the earlier place was reviewed
-    (image,) = select(replace(unchanged, path="src/a.png"), ignored_paths=PathFilter(("old/**",))).skipped
+    assert may_have_calls(
+        select(unchanged)
+    )  # `.gitattributes` may say that the earlier place was reviewed
+    (image,) = select(
+        replace(unchanged, path="src/a.png"), ignored_paths=PathFilter(("old/**",))
+    ).skipped
     assert not image.needs_review
 
 

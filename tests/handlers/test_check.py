@@ -29,23 +29,44 @@ from tests.handlers.world import (
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REVIEWED = FileCoverage("area.py", lines=2, reviewed=2, reason=None, needs_review=True)
-PARTLY = FileCoverage("big.py", lines=4_000, reviewed=3_000, reason="the patch is too long", needs_review=True)
-SKIPPED = FileCoverage("more.py", lines=0, reviewed=0, reason="over the token budget", needs_review=True)
+PARTLY = FileCoverage(
+    "big.py", lines=4_000, reviewed=3_000, reason="the patch is too long", needs_review=True
+)
+SKIPPED = FileCoverage(
+    "more.py", lines=0, reviewed=0, reason="over the token budget", needs_review=True
+)
 LOCK_FILE = FileCoverage("uv.lock", lines=0, reviewed=0, reason="lock file", needs_review=False)
 RECEIPT = Receipt(2, 12_345, 678, 0.01234, prompt_ids=("pull_requests/review@3f9c2a",))
 HIGH = LedgerEntry(
-    "a" * 16, "area.py", "RIGHT", "x", "high", "bugs", "Wrong", "open", "", number=1, body="It is *wrong*.", line=3
+    "a" * 16,
+    "area.py",
+    "RIGHT",
+    "x",
+    "high",
+    "bugs",
+    "Wrong",
+    "open",
+    "",
+    number=1,
+    body="It is *wrong*.",
+    line=3,
 )
 
 
-def check(*files: FileCoverage, findings: tuple[LedgerEntry, ...] = (), **known: Any) -> EnsureCheck:
+def check(
+    *files: FileCoverage, findings: tuple[LedgerEntry, ...] = (), **known: Any
+) -> EnsureCheck:
     coverage = Coverage(files, known.pop("unlisted", 0))
     return plan_check(COMMIT, coverage, findings, Review(**known), RECEIPT)
 
 
 def test_complete_review_is_a_success_with_a_receipt() -> None:
     planned = check(REVIEWED, LOCK_FILE)
-    assert (planned.commit, planned.conclusion, planned.title) == (COMMIT, "success", "1 of 1 file reviewed")
+    assert (planned.commit, planned.conclusion, planned.title) == (
+        COMMIT,
+        "success",
+        "1 of 1 file reviewed",
+    )
     assert planned.description == "1 of 1 file reviewed; 0.0123 USD"
     assert planned.summary == (
         "1 of 1 file that needs a review was reviewed as a whole.\n"
@@ -69,18 +90,25 @@ def test_complete_review_is_a_success_with_a_receipt() -> None:
 @pytest.mark.parametrize(("number", "found"), [(1, "1 open finding"), (2, "2 open findings")])
 def test_summary_counts_undecided_findings_whatever_file_changed(number: int, found: str) -> None:
     planned = check(REVIEWED, findings=(replace(HIGH, is_undecided=True),) * number)
-    assert f"\nIt is undecided whether a change fixes {found}: `/review` asks Claude again.\n" in planned.summary
+    assert (
+        f"\nIt is undecided whether a change fixes {found}: `/review` asks Claude again.\n"
+        in planned.summary
+    )
 
 
 def test_summary_and_omissions_count_labels_that_the_prompt_does_not_list() -> None:
-    facts = replace(gather_review(file()), offer=LabelOffer((RepositoryLabel("ui", ""),), 0.7, missing=30))
+    facts = replace(
+        gather_review(file()), offer=LabelOffer((RepositoryLabel("ui", ""),), 0.7, missing=30)
+    )
     (planned,) = plan_review_check(facts, RECEIPT)
     assert "\nLabels were not listed: 30 of 31 labels of the repository.\n" in planned.summary
     assert PullRequestHandler().describe_omissions(facts) == "30 of 31 labels of the repository"
 
 
 def test_summary_says_what_was_not_verified_and_not_read_again() -> None:
-    facts = replace(gather_review(file()), unverified="Claude gave no usable reply", unanswered={0: "no budget"})
+    facts = replace(
+        gather_review(file()), unverified="Claude gave no usable reply", unanswered={0: "no budget"}
+    )
     record = replace(facts.record, blocks={"area.py": ()})
     (planned,) = plan_review_check(replace(facts, is_full=True, record=record), RECEIPT)
     lines = planned.summary.split("\n")
@@ -95,7 +123,10 @@ def test_status_names_the_reason_if_nothing_was_reviewed() -> None:
 @pytest.mark.parametrize(
     ("missing", "listed"),
     [
-        ({"files": (REVIEWED, PARTLY)}, "- `big.py`: 3000 of 4000 changed lines reviewed; the patch is too long"),
+        (
+            {"files": (REVIEWED, PARTLY)},
+            "- `big.py`: 3000 of 4000 changed lines reviewed; the patch is too long",
+        ),
         ({"files": (REVIEWED, SKIPPED)}, "- `more.py`: over the token budget"),
         ({"files": (REVIEWED,), "unlisted": 2}, "- 2 changed files beyond those that GitHub lists"),
         ({"files": (), "unlisted": 1}, "- 1 changed file beyond those that GitHub lists"),
@@ -119,7 +150,9 @@ def test_incomplete_review_is_never_a_success(
         ((), "Nothing needs a review: no file was changed"),
     ],
 )
-def test_success_without_a_review_says_that_nothing_needed_one(files: tuple[FileCoverage, ...], title: str) -> None:
+def test_success_without_a_review_says_that_nothing_needed_one(
+    files: tuple[FileCoverage, ...], title: str
+) -> None:
     planned = plan_check(COMMIT, Coverage(files), (), Review(), Receipt())
     assert (planned.conclusion, planned.title, planned.description) == ("success", title, title)
 
@@ -149,22 +182,31 @@ def test_rule_18_dismissal_without_write_permission_does_not_turn_a_failing_chec
 def test_annotations_show_lines_of_the_commit() -> None:
     removed, without_line = replace(HIGH, side="LEFT"), replace(HIGH, line=None)
     single, commented = replace(HIGH, severity="medium", body=""), replace(HIGH, comment_id=7)
-    assert check(REVIEWED, findings=(removed, without_line, single, commented, HIGH)).annotations == (
+    assert check(
+        REVIEWED, findings=(removed, without_line, single, commented, HIGH)
+    ).annotations == (
         Annotation("area.py", 3, 3, "failure", "Wrong (finding 1)", "It is *wrong*."),
         Annotation("area.py", 3, 3, "warning", "Wrong (finding 1)", "Wrong (finding 1)"),
     )
 
 
 def test_rule_15_names_of_files_cannot_break_out_of_the_summary() -> None:
-    planned = check(replace(SKIPPED, path="a`\n\n@octocat ![x](https://evil.example/x.png) <img src=x>"))
-    assert [line for line in planned.summary.split("\n") if "octocat" in line] == [
-        "- `aˋ @octocat ![x](https://evil.example/x.png) <img src=x>`: over the token budget"  # all in a code span
-    ]
+    planned = check(
+        replace(SKIPPED, path="a`\n\n@octocat ![x](https://evil.example/x.png) <img src=x>")
+    )
+    assert (
+        [line for line in planned.summary.split("\n") if "octocat" in line]
+        == [
+            "- `aˋ @octocat ![x](https://evil.example/x.png) <img src=x>`: over the token budget"  # all in a code span
+        ]
+    )
 
 
 def test_rule_10_credentials_are_redacted_in_annotations_and_reasons() -> None:
     token = "ghp_" + "a1B2" * 9
-    planned = check(REVIEWED, findings=(replace(HIGH, title=f"See {token}", body=f"It is {token}."),))
+    planned = check(
+        REVIEWED, findings=(replace(HIGH, title=f"See {token}", body=f"It is {token}."),)
+    )
     ended = plan_unreviewed_check(COMMIT, "neutral", "The review failed", f"no answer with {token}")
     shown = (
         planned.annotations[0].title,
@@ -180,7 +222,9 @@ HANDLER = PullRequestHandler()
 
 
 def planned_by_handler(facts: PullRequestFacts, reply: Any) -> EnsureCheck:
-    action = HANDLER.plan(event(pull_request()), facts, replace(analysis(reply), receipt=RECEIPT))[-1]
+    action = HANDLER.plan(event(pull_request()), facts, replace(analysis(reply), receipt=RECEIPT))[
+        -1
+    ]
     assert isinstance(action, EnsureCheck)
     return action
 

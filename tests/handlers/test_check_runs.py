@@ -15,11 +15,17 @@ from tests.handlers.events import CHECK, FakeHistory, at, check_event, run_resul
 from tests.handlers.world import RecordedJob, fake_reader, file, make_rule, pull_request
 
 HANDLER = CheckRunHandler()
-ANNOTATION = CheckAnnotation("area.py", 7, "failure", "Cognitive complexity", "Split this function.")
+ANNOTATION = CheckAnnotation(
+    "area.py", 7, "failure", "Cognitive complexity", "Split this function."
+)
 
 
 def reader() -> FakeReader:
-    return fake_reader(pull_request(head_sha=CHECK.head_sha), (file("area.py"),), annotations_of={90: (ANNOTATION,)})
+    return fake_reader(
+        pull_request(head_sha=CHECK.head_sha),
+        (file("area.py"),),
+        annotations_of={90: (ANNOTATION,)},
+    )
 
 
 def facts(check: CheckRun = CHECK, history: RepositoryHistory = EMPTY_HISTORY) -> WorkflowFacts:
@@ -27,7 +33,9 @@ def facts(check: CheckRun = CHECK, history: RepositoryHistory = EMPTY_HISTORY) -
 
 
 def ignored_reason(found: WorkflowFacts) -> str:
-    job = RecordedJob(check_event(CHECK), found, (workflow_analysis(),), rule=make_rule("check_run.completed"))
+    job = RecordedJob(
+        check_event(CHECK), found, (workflow_analysis(),), rule=make_rule("check_run.completed")
+    )
     return HANDLER.run(job).reason
 
 
@@ -58,12 +66,18 @@ def test_output_and_annotations_are_the_log_of_one_job_of_the_app() -> None:
 
 def test_claude_is_not_asked_about_a_check_that_says_nothing() -> None:
     silent = replace(CHECK, title="", summary="", annotations_count=0)
-    assert ignored_reason(facts(silent)) == "nothing readable says what failed, so Claude was not asked"
+    assert (
+        ignored_reason(facts(silent))
+        == "nothing readable says what failed, so Claude was not asked"
+    )
 
 
 def test_reason_of_a_check_that_passed_names_no_workflow() -> None:
     passed = facts(replace(CHECK, conclusion="success"))
-    assert ignored_reason(passed) == "the run passed, and no earlier failure on this branch is recorded"
+    assert (
+        ignored_reason(passed)
+        == "the run passed, and no earlier failure on this branch is recorded"
+    )
 
 
 def test_pull_request_of_a_fork_is_that_of_the_stored_commit() -> None:
@@ -76,7 +90,9 @@ def test_pull_request_of_a_fork_is_that_of_the_stored_commit() -> None:
 
 def test_checks_of_one_name_and_app_are_compared() -> None:
     run = facts().run
-    failed = run_result(workflow_id=run.workflow_id, event="check_run", branch="pull request 8", run_number=70)
+    failed = run_result(
+        workflow_id=run.workflow_id, event="check_run", branch="pull request 8", run_number=70
+    )
     passed = replace(CHECK, conclusion="success")
     assert facts(passed, FakeHistory(ended=(failed,))).failed_before
     for other in (replace(passed, name="other"), replace(passed, app_id=4)):

@@ -20,9 +20,13 @@ HANDLER = CommentHandler()
 NEWCOMER = comment(902, "How can I start?")
 
 
-def facts(asking: Comment, *listed: Comment, history: FakeHistory | None = None, tokens: int = 10_000) -> CommentFacts:
+def facts(
+    asking: Comment, *listed: Comment, history: FakeHistory | None = None, tokens: int = 10_000
+) -> CommentFacts:
     reader = fake_reader(issue(), comments=listed or (asking,))
-    return HANDLER.gather(comment_event(asking), reader, history or FakeHistory(), PromptLimits(tokens))
+    return HANDLER.gather(
+        comment_event(asking), reader, history or FakeHistory(), PromptLimits(tokens)
+    )
 
 
 @pytest.mark.parametrize(
@@ -34,7 +38,9 @@ def facts(asking: Comment, *listed: Comment, history: FakeHistory | None = None,
         ("@spare-bot why is that?", "a question"),  # another of HLS's accounts
     ],
 )
-def test_comment_is_a_question_if_it_addresses_the_bot_else_about_how_to_start(body: str, asked: str) -> None:
+def test_comment_is_a_question_if_it_addresses_the_bot_else_about_how_to_start(
+    body: str, asked: str
+) -> None:
     history = FakeHistory(accounts=("hls[bot]", "spare-bot"))
     assert facts(comment(body=body), history=history).asked == asked
 
@@ -50,7 +56,9 @@ def test_comment_is_a_question_if_it_addresses_the_bot_else_about_how_to_start(b
     ],
     ids=["deleted", "edited"],
 )
-def test_a_deleted_or_edited_question_is_superseded(listed: tuple[Comment, ...], message: str) -> None:
+def test_a_deleted_or_edited_question_is_superseded(
+    listed: tuple[Comment, ...], message: str
+) -> None:
     with pytest.raises(Superseded, match=message):
         facts(QUESTION, *listed)
 
@@ -66,9 +74,18 @@ def test_a_conversation_gets_one_reply_to_newcomers() -> None:
     replied = facts(NEWCOMER, history=FakeHistory(commented_on=((7, "onboarding"),)))
     skipped = HANDLER.skip_reason(replied)
     assert skipped is not None
-    assert (skipped.reason, skipped.reply) == ("this conversation already has our reply to newcomers", None)
-    assert HANDLER.skip_reason(facts(NEWCOMER, history=FakeHistory(commented_on=((8, "onboarding"),)))) is None
-    assert HANDLER.skip_reason(facts(QUESTION, history=FakeHistory(commented_on=((7, "onboarding"),)))) is None
+    assert (skipped.reason, skipped.reply) == (
+        "this conversation already has our reply to newcomers",
+        None,
+    )
+    assert (
+        HANDLER.skip_reason(facts(NEWCOMER, history=FakeHistory(commented_on=((8, "onboarding"),))))
+        is None
+    )
+    assert (
+        HANDLER.skip_reason(facts(QUESTION, history=FakeHistory(commented_on=((7, "onboarding"),))))
+        is None
+    )
 
 
 def test_each_question_has_its_own_comment_and_newcomers_share_one() -> None:
@@ -124,7 +141,9 @@ def thread_facts(asking: Comment, *thread: Comment, about: Event | None = None) 
 
 def test_question_in_the_thread_of_a_finding_sees_the_finding_its_code_and_the_replies() -> None:
     found = thread_facts(IN_THREAD, OPENING, EARLIER, IN_THREAD)
-    assert found.finding == AskedFinding(900, "src/area.py", 4, "Division by zero", "`n` may be 0.", HUNK)
+    assert found.finding == AskedFinding(
+        900, "src/area.py", 4, "Division by zero", "`n` may be 0.", HUNK
+    )
     assert (found.asked, found.comment, found.before) == ("a question", IN_THREAD, (EARLIER,))
 
 
@@ -143,7 +162,9 @@ def test_deleted_question_in_a_thread_is_superseded(listed: tuple[Comment, ...])
 def test_answer_in_a_thread_is_a_reply_with_a_key_of_its_question() -> None:
     found = thread_facts(IN_THREAD, OPENING, IN_THREAD)
     about = thread_event(IN_THREAD)
-    assert HANDLER.plan(about, found, analysis(ANSWER)) == (EnsureReply(900, "answer-902", "Hello."),)
+    assert HANDLER.plan(about, found, analysis(ANSWER)) == (
+        EnsureReply(900, "answer-902", "Hello."),
+    )
     silent = analysis(ANSWER.model_copy(update={"worth_saying": False}))
     assert HANDLER.plan(about, found, silent) == ()
 

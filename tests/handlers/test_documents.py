@@ -17,7 +17,13 @@ from hls_handler.handlers.documents import (
     view_sections,
 )
 from hls_handler.handlers.reader import StoredSection
-from tests.handlers.world import analysis, finding, issue_analysis, issue_response, pull_request_analysis
+from tests.handlers.world import (
+    analysis,
+    finding,
+    issue_analysis,
+    issue_response,
+    pull_request_analysis,
+)
 
 BLOB = "https://github.com/o/r/blob/c0ffee"
 PROXY = DocumentSection(
@@ -32,7 +38,9 @@ INVENTED = {"number": 1, "quote": "listens on *port 9000*"}
 
 
 def comment_reply(**known: Any) -> CommentReply:
-    return CommentReply.model_validate({"worth_saying": True, "sources": [], "answer": "42", "certain": True, **known})
+    return CommentReply.model_validate(
+        {"worth_saying": True, "sources": [], "answer": "42", "certain": True, **known}
+    )
 
 
 def keep(reply: Reply) -> Any:
@@ -58,7 +66,10 @@ def test_sections_link_to_their_lines_at_the_commit() -> None:
 
 
 def test_sections_are_described_by_file_for_hls_why() -> None:
-    assert describe_sections((PROXY, START, PROXY)) == "3 sections of docs/proxy.md and start.txt (about 45 tokens)"
+    assert (
+        describe_sections((PROXY, START, PROXY))
+        == "3 sections of docs/proxy.md and start.txt (about 45 tokens)"
+    )
     assert describe_sections(()) is None
 
 
@@ -74,7 +85,9 @@ def test_sections_are_described_by_file_for_hls_why() -> None:
 def test_answer_whose_quote_is_in_its_section_stays_whatever_the_white_space(quote: str) -> None:
     reply = comment_reply(sources=[{"number": 1, "quote": quote}])
     assert keep(reply) == reply
-    assert list_quoted(reply, (PROXY, START)) == (QuotedSection(quote, PROXY.path, PROXY.title, PROXY.url),)
+    assert list_quoted(reply, (PROXY, START)) == (
+        QuotedSection(quote, PROXY.path, PROXY.title, PROXY.url),
+    )
 
 
 @pytest.mark.parametrize(
@@ -91,31 +104,57 @@ def test_answer_whose_quote_is_in_its_section_stays_whatever_the_white_space(quo
 )
 @pytest.mark.parametrize(
     ("make", "answer"),
-    [(comment_reply, "answer"), (issue_response, "answer"), (issue_analysis, "recommended_response")],
+    [
+        (comment_reply, "answer"),
+        (issue_response, "answer"),
+        (issue_analysis, "recommended_response"),
+    ],
 )
-def test_answer_without_a_proved_quote_is_withheld(source: dict[str, Any], make: Any, answer: str) -> None:
+def test_answer_without_a_proved_quote_is_withheld(
+    source: dict[str, Any], make: Any, answer: str
+) -> None:
     reply = make(sources=[source], **{answer: "Use port 9000."})
     assert list_quoted(reply, (PROXY, START)) == ()
-    assert keep(reply) == reply.model_copy(update={"sources": [], answer: "", "worth_saying": False})
+    assert keep(reply) == reply.model_copy(
+        update={"sources": [], answer: "", "worth_saying": False}
+    )
 
 
 def test_answer_stays_with_the_quotes_that_are_proved() -> None:
     reply = comment_reply(sources=[INVENTED, PROVED, {"number": 2, "quote": "Run `make run`."}])
     kept = keep(reply)
-    assert ([one.number for one in kept.sources], kept.answer, kept.worth_saying) == ([1, 2], "42", True)
-    assert [one.path for one in list_quoted(reply, (PROXY, START))] == ["docs/proxy.md", "start.txt"]
+    assert ([one.number for one in kept.sources], kept.answer, kept.worth_saying) == (
+        [1, 2],
+        "42",
+        True,
+    )
+    assert [one.path for one in list_quoted(reply, (PROXY, START))] == [
+        "docs/proxy.md",
+        "start.txt",
+    ]
 
 
 @pytest.mark.parametrize(("missing", "worth_saying"), [(["The version"], True), ([], False)])
 def test_checklist_is_posted_without_the_answer(missing: list[str], worth_saying: bool) -> None:
-    kept = keep(issue_analysis(sources=[INVENTED], recommended_response="Use port 9000.", missing=missing))
-    assert (kept.recommended_response, kept.missing, kept.worth_saying) == ("", missing, worth_saying)
+    kept = keep(
+        issue_analysis(sources=[INVENTED], recommended_response="Use port 9000.", missing=missing)
+    )
+    assert (kept.recommended_response, kept.missing, kept.worth_saying) == (
+        "",
+        missing,
+        worth_saying,
+    )
     silent = issue_analysis(sources=[INVENTED], missing=["The version"], worth_saying=False)
     assert not keep(silent).worth_saying
 
 
 @pytest.mark.parametrize(
-    "reply", [comment_reply(), issue_analysis(recommended_response="42"), pull_request_analysis(findings=[finding()])]
+    "reply",
+    [
+        comment_reply(),
+        issue_analysis(recommended_response="42"),
+        pull_request_analysis(findings=[finding()]),
+    ],
 )
 def test_reply_that_rests_on_no_section_is_not_changed(reply: Reply) -> None:
     assert keep(reply) == reply

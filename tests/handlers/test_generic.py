@@ -13,11 +13,22 @@ from hls_handler.handlers.handler import PromptLimits, template_variables
 from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.render import RuleView
-from tests.handlers.world import RecordedJob, analysis, comment_of, event, fake_reader, issue, make_rule, pull_request
+from tests.handlers.world import (
+    RecordedJob,
+    analysis,
+    comment_of,
+    event,
+    fake_reader,
+    issue,
+    make_rule,
+    pull_request,
+)
 
 HANDLER = GenericHandler("push")
 PUSH = replace(event(issue()), name="push", action=None, issue=None)
-COMMENT_ON_A_LINE = replace(event(pull_request()), name="pull_request_review_comment", action="created")
+COMMENT_ON_A_LINE = replace(
+    event(pull_request()), name="pull_request_review_comment", action="created"
+)
 ANALYSIS = GenericAnalysis(worth_saying=True, summary="Pushed.", details="")
 
 
@@ -47,15 +58,24 @@ def test_only_the_state_of_the_conversation_is_read() -> None:
     ("name", "payload", "family"),
     [
         ("discussion", {"discussion": {"id": 801, "title": "Is it broken?"}}, "discussion-801"),
-        ("deployment_status", {"deployment": {"id": 31}, "deployment_status": {"id": 77}}, "deployment_status-31"),
+        (
+            "deployment_status",
+            {"deployment": {"id": 31}, "deployment_status": {"id": 77}},
+            "deployment_status-31",
+        ),
         ("push", {"push": {"id": "801"}}, "push"),
         ("push", {"push": "id"}, "push"),
     ],
 )
-def test_each_object_in_payloads_has_its_own_comment(name: str, payload: dict[str, object], family: str) -> None:
+def test_each_object_in_payloads_has_its_own_comment(
+    name: str, payload: dict[str, object], family: str
+) -> None:
     """A second discussion does not overwrite the comment about the first."""
     received = replace(PUSH, name=name, payload=payload)
-    assert comment_of(GenericHandler(name).plan(received, GenericFacts(), analysis(ANALYSIS))).family == family
+    assert (
+        comment_of(GenericHandler(name).plan(received, GenericFacts(), analysis(ANALYSIS))).family
+        == family
+    )
 
 
 OCTO = "https://github.com/octo/hello"
@@ -65,7 +85,12 @@ OCTO = "https://github.com/octo/hello"
     ("name", "payload", "source", "url"),
     [
         ("push", {"compare": f"{OCTO}/compare/1f0c...2d3e"}, "push", f"{OCTO}/compare/1f0c...2d3e"),
-        ("deployment_status", {"deployment_status": {"id": 77, "html_url": None}}, "deployment status", OCTO),
+        (
+            "deployment_status",
+            {"deployment_status": {"id": 77, "html_url": None}},
+            "deployment status",
+            OCTO,
+        ),
     ],
 )
 def test_comment_on_the_fallback_issue_links_to_its_source(
@@ -74,7 +99,9 @@ def test_comment_on_the_fallback_issue_links_to_its_source(
     received = replace(PUSH, name=name, payload={**payload, "repository": {"html_url": OCTO}})
     for numbers, link in (({name: 3}, url), ({}, "")):
         effective = make_rule(name, **numbers).effective
-        variables = template_variables(received, GenericHandler(name), GenericFacts(), prompt="x", effective=effective)
+        variables = template_variables(
+            received, GenericHandler(name), GenericFacts(), prompt="x", effective=effective
+        )
         rule = variables["rule"]
         assert isinstance(rule, RuleView)
         assert (rule.source, rule.source_url) == (source, link)

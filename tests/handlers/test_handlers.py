@@ -64,13 +64,19 @@ CONVERSATIONS: dict[str, Issue | PullRequest] = {
 REPLIES: dict[str, Reply] = {
     "issues": issue_analysis(),
     "pull_request": pull_request_analysis(findings=[finding()]),
-    "pull_request_review": review_analysis(request("square the side"), request("must be tested", comment=1)),
+    "pull_request_review": review_analysis(
+        request("square the side"), request("must be tested", comment=1)
+    ),
     "workflow_run": workflow_analysis(),
     "check_run": workflow_analysis(),
     "issue_comment": ANSWER,
     "release": ANNOUNCEMENT,
 }
-FILES = (file(), file("logo.png", None, additions=0, deletions=0), file("b.py", status="renamed", previous_path="a.py"))
+FILES = (
+    file(),
+    file("logo.png", None, additions=0, deletions=0),
+    file("b.py", status="renamed", previous_path="a.py"),
+)
 
 
 EVENTS: dict[str, Event] = {
@@ -104,9 +110,24 @@ every_handler = pytest.mark.parametrize(("name", "handler"), HANDLERS.items(), i
 
 def test_rule_13_neither_an_action_nor_a_reply_can_name_another_target() -> None:
     """Only the event determines the target; the `path` of a finding is a place in the diff that the prompt showed."""
-    targets = {"repository", "owner", "number", "issue", "pull_request", "commit", "head_sha", "sha", "url"}
+    targets = {
+        "repository",
+        "owner",
+        "number",
+        "issue",
+        "pull_request",
+        "commit",
+        "head_sha",
+        "sha",
+        "url",
+    }
     parts = [*get_args(Action), RequestedLabel, InlineComment, *REPLY_TYPES.values()]
-    named = {(part.__name__, field) for part in parts for field in part.__annotations__ if field in targets}
+    named = {
+        (part.__name__, field)
+        for part in parts
+        for field in part.__annotations__
+        if field in targets
+    }
     # the commit whose patch the handler read; no reply type names one
     assert named == {("EnsureReview", "commit"), ("EnsureCheck", "commit")}
 
@@ -161,9 +182,21 @@ def test_variables_match_the_declared_types(name: str, handler: Handler[Any]) ->
     [
         ({"state": "closed"}, Superseded, r"octo/hello#\d is closed"),
         ({"state": "closed", "locked": True}, Superseded, r"octo/hello#\d is closed"),
-        ({"locked": True}, ConversationIgnored, r"octo/hello#\d is locked, .* unlock it and redeliver the event"),
-        ({"labels": (Label("skip-hls"),)}, Superseded, r"octo/hello#\d is skipped: the label skip-hls"),
-        ({"title": "WIP [skip hls]"}, Superseded, r"octo/hello#\d is skipped: \[skip hls\] in the title"),
+        (
+            {"locked": True},
+            ConversationIgnored,
+            r"octo/hello#\d is locked, .* unlock it and redeliver the event",
+        ),
+        (
+            {"labels": (Label("skip-hls"),)},
+            Superseded,
+            r"octo/hello#\d is skipped: the label skip-hls",
+        ),
+        (
+            {"title": "WIP [skip hls]"},
+            Superseded,
+            r"octo/hello#\d is skipped: \[skip hls\] in the title",
+        ),
     ],
     ids=["closed", "closed and locked", "locked", "label", "title"],
 )
@@ -172,7 +205,9 @@ def test_closed_locked_and_skipped_conversations_are_not_processed(
 ) -> None:
     conversation = CONVERSATIONS[name]
     with pytest.raises(error, match=message):
-        HANDLERS[name].gather(EVENTS[name], reader(replace(conversation, **now)), EMPTY_HISTORY, BUDGET)
+        HANDLERS[name].gather(
+            EVENTS[name], reader(replace(conversation, **now)), EMPTY_HISTORY, BUDGET
+        )
 
 
 @every_handler

@@ -9,7 +9,12 @@ import pytest
 from hls_handler.actions import EnsureComment, EnsureIssueType, RequestedLabel
 from hls_handler.events import Account, Comment
 from hls_handler.handlers.handler import PromptLimits
-from hls_handler.handlers.issues import InformationRequest, IssueFacts, IssueHandler, update_requests
+from hls_handler.handlers.issues import (
+    InformationRequest,
+    IssueFacts,
+    IssueHandler,
+    update_requests,
+)
 from hls_handler.handlers.labels import LabelOffer
 from hls_handler.handlers.reader import Correction, EmptyHistory, RepositoryLabel
 from hls_handler.routing import MARKER
@@ -40,7 +45,9 @@ def test_closed_issue_has_a_comment_of_its_own_and_needs_no_information() -> Non
     assert comment_of(actions) == EnsureComment("issues-closed-7", "Hello.", create=True)
 
 
-ORGANIZATION, PERSON = ({"repository": {"owner": {"type": kind, "id": 7}}} for kind in ("Organization", "User"))
+ORGANIZATION, PERSON = (
+    {"repository": {"owner": {"type": kind, "id": 7}}} for kind in ("Organization", "User")
+)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +71,11 @@ def test_type_of_an_issue_follows_from_its_kind(
     reply = issue_analysis(kind=kind, field_confidence=confidence)
     given = replace(event(issue()), payload=payload)
     for answered in (analysis(reply), analysis(issue_response(), reply)):
-        types = [one.name for one in HANDLER.plan(given, facts, answered) if isinstance(one, EnsureIssueType)]
+        types = [
+            one.name
+            for one in HANDLER.plan(given, facts, answered)
+            if isinstance(one, EnsureIssueType)
+        ]
         assert types == expected
 
 
@@ -76,16 +87,25 @@ def test_the_newest_label_corrections_are_shown() -> None:
 
 
 OPEN = '[{"text":"The version","answered":false},{"text":"The log","answered":true}]'
-REQUESTS = (InformationRequest("The version", answered=False), InformationRequest("The log", answered=True))
+REQUESTS = (
+    InformationRequest("The version", answered=False),
+    InformationRequest("The log", answered=True),
+)
 
 
 def test_comments_of_the_author_are_read_if_something_was_asked_for() -> None:
     ours = f"Please add the version.\n{MARKER}issues -->"
     comments = (by(MONA, "Version 3."), by(ZOE, "Me too.", number=2), by(MONA, ours, number=3))
     facts = HANDLER.gather(
-        event(issue()), fake_reader(issue(), comments=comments), EmptyHistory(states={"issues": OPEN}), BUDGET
+        event(issue()),
+        fake_reader(issue(), comments=comments),
+        EmptyHistory(states={"issues": OPEN}),
+        BUDGET,
     )
-    assert (facts.requests, [comment.body for comment in facts.author_comments]) == (REQUESTS, ["Version 3."])
+    assert (facts.requests, [comment.body for comment in facts.author_comments]) == (
+        REQUESTS,
+        ["Version 3."],
+    )
 
 
 def by(author: Account, body: str, number: int = 1) -> Comment:
@@ -101,8 +121,12 @@ def by(author: Account, body: str, number: int = 1) -> Comment:
     ],
     ids=["one is missing", "something else is missing", "nothing is missing"],
 )
-def test_request_is_answered_if_the_reply_does_not_repeat_it(missing: list[str], checklist: list[str]) -> None:
-    assert [f"[{'x' if r.answered else ' '}] {r.text}" for r in update_requests(REQUESTS, missing)] == checklist
+def test_request_is_answered_if_the_reply_does_not_repeat_it(
+    missing: list[str], checklist: list[str]
+) -> None:
+    assert [
+        f"[{'x' if r.answered else ' '}] {r.text}" for r in update_requests(REQUESTS, missing)
+    ] == checklist
 
 
 @pytest.mark.parametrize(
@@ -114,15 +138,22 @@ def test_label_needs_info_is_set_while_the_checklist_is_open(
     known: tuple[InformationRequest, ...], worth_saying: bool, status: list[str]
 ) -> None:
     reply = issue_analysis(worth_saying=worth_saying, missing=["The version"])
-    labels = labels_of(HANDLER.plan(event(issue()), IssueFacts(issue(), requests=known), analysis(reply)))
+    labels = labels_of(
+        HANDLER.plan(event(issue()), IssueFacts(issue(), requests=known), analysis(reply))
+    )
     assert [label.name for label in labels.requested if label.group == "status"] == status
-    assert "status" in labels.groups  # so that the label is removed when nothing is missing any more
+    assert (
+        "status" in labels.groups
+    )  # so that the label is removed when nothing is missing any more
 
 
 def test_an_answer_to_a_question_adds_no_labels_and_decides_about_the_comment() -> None:
     replies = issue_analysis(kind="question", worth_saying=True), issue_response(worth_saying=False)
     actions = HANDLER.plan(event(issue()), FACTS, analysis(*replies, comment="42"))
-    assert [label.name for label in labels_of(actions).requested][:2] == ["question", "priority-high"]
+    assert [label.name for label in labels_of(actions).requested][:2] == [
+        "question",
+        "priority-high",
+    ]
     assert comment_of(actions) == EnsureComment("issues", "42", create=False)
 
 
@@ -138,10 +169,17 @@ def test_summary_is_posted_on_every_issue_if_settings_ask_for_it() -> None:
 
 
 def test_comment_names_only_labels_that_settings_allow() -> None:
-    labels = EffectiveLabels(allow=("bug", "*-low", "component-*"), repository_allow=("bug", "component-*"))
+    labels = EffectiveLabels(
+        allow=("bug", "*-low", "component-*"), repository_allow=("bug", "component-*")
+    )
     offer = LabelOffer((RepositoryLabel("area/cart", ""), RepositoryLabel("bug-tracker", "")), 0.7)
-    suggested = [{"name": "area/cart", "confidence": 0.9}, {"name": "bug-tracker", "confidence": 0.2}]
-    reply = issue_analysis(kind="bug", priority="low", component="backend", suggested_labels=suggested)
+    suggested = [
+        {"name": "area/cart", "confidence": 0.9},
+        {"name": "bug-tracker", "confidence": 0.2},
+    ]
+    reply = issue_analysis(
+        kind="bug", priority="low", component="backend", suggested_labels=suggested
+    )
     facts = replace(FACTS, labels=labels, offer=offer)
     assert HANDLER.comment_variables(facts, reply)["labels"] == ("bug", "component-backend")
     allowed = replace(facts, labels=EffectiveLabels())

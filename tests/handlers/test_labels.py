@@ -36,10 +36,14 @@ NOTHING = LabelDifference((), (), (), (), (), (), ())
 
 
 def decide(*requested: RequestedLabel, **given: Any) -> LabelDifference:
-    action = EnsureLabels(requested, given.get("groups", ("kind", "priority")), given.get("custom_labels", ()))
+    action = EnsureLabels(
+        requested, given.get("groups", ("kind", "priority")), given.get("custom_labels", ())
+    )
     return decide_labels(
         action,
-        EffectiveLabels(**{name: given[name] for name in EffectiveLabels.model_fields if name in given}),
+        EffectiveLabels(
+            **{name: given[name] for name in EffectiveLabels.model_fields if name in given}
+        ),
         present=given.get("present", frozenset()),
         stored=given.get("stored", {}),
         in_repository=given.get("in_repository", NAMES),
@@ -52,7 +56,10 @@ def set_of(*labels: str) -> dict[str, Any]:
 
 
 def of_person(*labels: str, **stored: str) -> dict[str, Any]:
-    return {"present": frozenset(labels), "stored": {name.replace("_", "-"): state for name, state in stored.items()}}
+    return {
+        "present": frozenset(labels),
+        "stored": {name.replace("_", "-"): state for name, state in stored.items()},
+    }
 
 
 PERSON_SET_LOW = (("priority-high", "a person set priority-low"),)
@@ -62,8 +69,22 @@ PERSON_SET_LOW = (("priority-high", "a person set priority-low"),)
     ("requested", "given", "add", "remove", "withheld"),
     [
         pytest.param([BUG, HIGH], {}, ("bug", "priority-high"), (), (), id="missing"),
-        pytest.param([LOW], of_person(priority_high="removed"), ("priority-low",), (), (), id="another than removed"),
-        pytest.param([HIGH], of_person("priority-low"), (), (), PERSON_SET_LOW, id="rule 14: a person's stays"),
+        pytest.param(
+            [LOW],
+            of_person(priority_high="removed"),
+            ("priority-low",),
+            (),
+            (),
+            id="another than removed",
+        ),
+        pytest.param(
+            [HIGH],
+            of_person("priority-low"),
+            (),
+            (),
+            PERSON_SET_LOW,
+            id="rule 14: a person's stays",
+        ),
         pytest.param([HIGH], of_person("priority-high"), (), (), (), id="a person's is not ours"),
         pytest.param(
             [HIGH],
@@ -73,9 +94,20 @@ PERSON_SET_LOW = (("priority-high", "a person set priority-low"),)
             PERSON_SET_LOW,
             id="ours beside a person's",
         ),
-        pytest.param([HIGH], set_of("priority-low"), ("priority-high",), ("priority-low",), (), id="replaced"),
-        pytest.param([BUG], set_of("priority-low"), ("bug",), ("priority-low",), (), id="no longer requested"),
-        pytest.param([BUG], set_of("size/small"), ("bug",), (), (), id="group that the analysis does not cover"),
+        pytest.param(
+            [HIGH], set_of("priority-low"), ("priority-high",), ("priority-low",), (), id="replaced"
+        ),
+        pytest.param(
+            [BUG], set_of("priority-low"), ("bug",), ("priority-low",), (), id="no longer requested"
+        ),
+        pytest.param(
+            [BUG],
+            set_of("size/small"),
+            ("bug",),
+            (),
+            (),
+            id="group that the analysis does not cover",
+        ),
         pytest.param(
             [HIGH, LOW, HIGH],
             {},
@@ -84,11 +116,23 @@ PERSON_SET_LOW = (("priority-high", "a person set priority-low"),)
             (("priority-low", "another priority label comes first, and at most one is set"),),
             id="first of a group",
         ),
-        pytest.param([BUG, RequestedLabel("Bug", "type")], {}, ("bug",), (), (), id="requested by two fields"),
-        pytest.param([BUG, HIGH], {"allow": ("Priority-*",)}, ("priority-high",), (), None, id="allowed by a glob"),
+        pytest.param(
+            [BUG, RequestedLabel("Bug", "type")], {}, ("bug",), (), (), id="requested by two fields"
+        ),
+        pytest.param(
+            [BUG, HIGH],
+            {"allow": ("Priority-*",)},
+            ("priority-high",),
+            (),
+            None,
+            id="allowed by a glob",
+        ),
         pytest.param(
             [HIGH],
-            {"present": frozenset(map(str, range(99))) | {"priority-low"}, "stored": {"priority-low": "set"}},
+            {
+                "present": frozenset(map(str, range(99))) | {"priority-low"},
+                "stored": {"priority-low": "set"},
+            },
             ("priority-high",),
             ("priority-low",),
             (),
@@ -112,15 +156,28 @@ def test_labels_that_are_added_and_removed(
     ("requested", "given", "expected"),
     [
         (BUG, of_person("bug", bug="intended"), {"confirm": ("bug",), "add": ()}),
-        (BUG, of_person(bug="intended"), {"add": ("bug",), "removed_by_person": (), "not_applied": ()}),
-        (BUG, of_person(priority_low="intended"), {"add": ("bug",), "not_applied": ("priority-low",)}),
+        (
+            BUG,
+            of_person(bug="intended"),
+            {"add": ("bug",), "removed_by_person": (), "not_applied": ()},
+        ),
+        (
+            BUG,
+            of_person(priority_low="intended"),
+            {"add": ("bug",), "not_applied": ("priority-low",)},
+        ),
         (
             HIGH,
             of_person("priority-low", priority_low="intended"),
             {"add": ("priority-high",), "remove": ("priority-low",), "confirm": ()},
         ),
     ],
-    ids=["present", "missing", "no longer requested and missing", "no longer requested and present"],
+    ids=[
+        "present",
+        "missing",
+        "no longer requested and missing",
+        "no longer requested and present",
+    ],
 )
 def test_intended_label_whose_response_was_lost(
     requested: RequestedLabel, given: dict[str, Any], expected: dict[str, Any]
@@ -143,17 +200,24 @@ def test_rule_14_a_bot_label_that_a_person_removed_is_not_added_again() -> None:
     [
         ({"present": frozenset({"BUG"}), "stored": {"bug": "set"}}, NOTHING),
         ({"present": frozenset({"Bug"})}, NOTHING),
-        ({"in_repository": frozenset({"Bug"}), "create": False}, LabelDifference((), ("bug",), (), (), (), (), ())),
+        (
+            {"in_repository": frozenset({"Bug"}), "create": False},
+            LabelDifference((), ("bug",), (), (), (), (), ()),
+        ),
     ],
     ids=["set", "a person's", "in the repository"],
 )
-def test_names_that_differ_in_case_are_the_same(given: dict[str, Any], expected: LabelDifference) -> None:
+def test_names_that_differ_in_case_are_the_same(
+    given: dict[str, Any], expected: LabelDifference
+) -> None:
     assert decide(BUG, **given) == expected
 
 
 def test_a_missing_label_is_created_with_its_colour_and_description() -> None:
     change = decide(BUG, in_repository=frozenset())
-    assert change.create == (LabelSpec("bug", "kind", "d73a4a", "Something does not work as it should"),)
+    assert change.create == (
+        LabelSpec("bug", "kind", "d73a4a", "Something does not work as it should"),
+    )
     assert change.add == ("bug",)
 
 
@@ -179,13 +243,19 @@ def test_a_missing_label_is_created_with_its_colour_and_description() -> None:
         ),
         (
             HIGH,
-            {"present": frozenset({"priority-low"}), "stored": {"priority-high": "removed"}, "allow": ()},
+            {
+                "present": frozenset({"priority-low"}),
+                "stored": {"priority-high": "removed"},
+                "allow": (),
+            },
             "labels.allow in the settings does not allow it",
         ),
     ],
     ids=["missing", "not allowed", "denied", "full", "removed and missing", "all reasons"],
 )
-def test_rule_14_a_withheld_label_has_a_reason(label: RequestedLabel, given: dict[str, Any], reason: str) -> None:
+def test_rule_14_a_withheld_label_has_a_reason(
+    label: RequestedLabel, given: dict[str, Any], reason: str
+) -> None:
     change = decide(label, **given)
     assert change.add == ()
     assert change.create == ()
@@ -193,7 +263,10 @@ def test_rule_14_a_withheld_label_has_a_reason(label: RequestedLabel, given: dic
 
 
 def test_several_labels_of_a_list_are_set() -> None:
-    api, docs = RequestedLabel("area/api", "areas area/api"), RequestedLabel("area/docs", "areas area/docs")
+    api, docs = (
+        RequestedLabel("area/api", "areas area/api"),
+        RequestedLabel("area/docs", "areas area/docs"),
+    )
     web = RequestedLabel("area/web", "areas area/web")
     change = decide(
         api,
@@ -219,25 +292,33 @@ def test_the_catalogue_meets_githubs_limits() -> None:
         assert len(spec.color) == 6
         assert set(spec.color) <= set(string.hexdigits)
     other = RequestedLabel("area/api", "areas area/api")
-    assert spec_of(other) == LabelSpec("area/api", "areas area/api", "ededed", "Set by HLS: areas area/api")
+    assert spec_of(other) == LabelSpec(
+        "area/api", "areas area/api", "ededed", "Set by HLS: areas area/api"
+    )
 
 
 def test_rule_14_a_label_must_also_be_allowed_by_the_repository() -> None:
     change = decide(
-        BUG, HIGH, allow=("*",), repository_allow=("Priority-*",), repository_allow_source=".github/hls.yaml:3"
+        BUG,
+        HIGH,
+        allow=("*",),
+        repository_allow=("Priority-*",),
+        repository_allow_source=".github/hls.yaml:3",
     )
     assert change.add == ("priority-high",)
     assert change.withheld == (("bug", ".github/hls.yaml:3 does not allow it"),)
-    assert decide(BUG, allow=("*",), organization_allow=("a*",), organization_allow_source="x:1").withheld == (
-        ("bug", "x:1 does not allow it"),
-    )
+    assert decide(
+        BUG, allow=("*",), organization_allow=("a*",), organization_allow_source="x:1"
+    ).withheld == (("bug", "x:1 does not allow it"),)
     assert decide(BUG, allow=("priority-*",), repository_allow=("*",)).withheld == (
         ("bug", "labels.allow in the settings does not allow it"),
     )
 
 
 FIELDS = "{component: {enum: [payments, search, none]}, areas: {type: list, enum: [api, docs]}, old: {type: boolean}}"
-LABELS = '{kind: {bug: defect}, priority: false, difficulty: false, areas: "area/{value}", old: old}'
+LABELS = (
+    '{kind: {bug: defect}, priority: false, difficulty: false, areas: "area/{value}", old: old}'
+)
 NOT_SHIPPED = (
     RequestedLabel("defect", "kind"),
     RequestedLabel("component-payments", "component"),
@@ -253,7 +334,13 @@ def reply(folder: Path, **fields: object) -> Reply:
     library = load(folder, {"issues/a.j2": front(fields=FIELDS, labels=LABELS) + "x"})
     kind = library.prompts["issues/a"].reply_model
     return kind.model_validate(
-        {**issue_analysis().model_dump(), "component": "search", "areas": [], "old": False, **fields}
+        {
+            **issue_analysis().model_dump(),
+            "component": "search",
+            "areas": [],
+            "old": False,
+            **fields,
+        }
     )
 
 
@@ -280,13 +367,19 @@ OFFER = LabelOffer((CART, SEARCH), min_confidence=0.7)
 
 
 def plan(*suggested: tuple[str, float], offer: LabelOffer | None = OFFER) -> EnsureLabels:
-    reply = issue_analysis(suggested_labels=[{"name": name, "confidence": sure} for name, sure in suggested])
-    return labels_of(IssueHandler().plan(event(issue()), IssueFacts(issue(), offer=offer), analysis(reply)))
+    reply = issue_analysis(
+        suggested_labels=[{"name": name, "confidence": sure} for name, sure in suggested]
+    )
+    return labels_of(
+        IssueHandler().plan(event(issue()), IssueFacts(issue(), offer=offer), analysis(reply))
+    )
 
 
 def test_rule_14_only_sure_suggestions_of_the_list_are_set_as_the_repository_spells_them() -> None:
     action = plan(("AREA/cart", 0.7), ("admin", 1.0), ("area/search", 0.69))
-    suggested = [label.name for label in action.requested if label.group.startswith("suggested_labels ")]
+    suggested = [
+        label.name for label in action.requested if label.group.startswith("suggested_labels ")
+    ]
     assert suggested == ["area/Cart"]
     assert action.existing_only == {"area/Cart"}  # not created if it was deleted meanwhile
     assert action.rejected == (
@@ -326,7 +419,8 @@ def test_rule_14_rejected_name_is_shown_without_line_breaks_and_control_characte
 def test_offer_has_allowed_labels_that_nothing_else_sets() -> None:
     names = ("area/cart", "area/secret", "bug", "size/small", "skip-hls", "other")
     settings = EffectiveLabels(
-        allow=("area/*", "bug", "size/*", "skip-hls"), repository_allow=("*t", "bug", "s*", "area/c*")
+        allow=("area/*", "bug", "size/*", "skip-hls"),
+        repository_allow=("*t", "bug", "s*", "area/c*"),
     )
     offer = select_offer([RepositoryLabel(name, "") for name in names], settings, {"bug"})
     assert [label.name for label in offer.labels] == ["area/cart", "area/secret"]

@@ -23,15 +23,33 @@ folders = names.filter(lambda name: "**" not in name) | st.sampled_from(["*", "*
 patterns = st.builds(
     lambda start, parts, end: f"{start}{'/'.join(parts)}{end}",
     st.sampled_from(["", "", "/"]),
-    st.builds(lambda above, name: [*above, name], st.lists(folders, max_size=2), names | st.just("**")),
+    st.builds(
+        lambda above, name: [*above, name], st.lists(folders, max_size=2), names | st.just("**")
+    ),
     st.sampled_from(["", "", "", "/"]),
 )
 states = st.lists(
     st.sampled_from(
         [
-            *("linguist-generated", "linguist-generated=true", "-linguist-generated", "linguist-generated=false"),
-            *("linguist-vendored", "-linguist-vendored", "!linguist-generated", "!linguist-vendored", "diff"),
-            *("-linguist-generated=true", "linguist-generated=no", "# made", "\u00a0linguist-generated"),
+            *(
+                "linguist-generated",
+                "linguist-generated=true",
+                "-linguist-generated",
+                "linguist-generated=false",
+            ),
+            *(
+                "linguist-vendored",
+                "-linguist-vendored",
+                "!linguist-generated",
+                "!linguist-vendored",
+                "diff",
+            ),
+            *(
+                "-linguist-generated=true",
+                "linguist-generated=no",
+                "# made",
+                "\u00a0linguist-generated",
+            ),
         ]
     ),
     min_size=1,
@@ -55,10 +73,17 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def ask_git(repository: Path, text: str) -> dict[str, dict[str, bool]]:
     (repository / ".gitattributes").write_text(text, encoding="utf-8", newline="")
-    environ = {**os.environ, "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_ATTR_NOSYSTEM": "1"}
+    environ = {
+        **os.environ,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_ATTR_NOSYSTEM": "1",
+    }
     command = ["git", "check-attr", "-z", "--stdin", "linguist-generated", "linguist-vendored"]
     paths = "\0".join(PATHS).encode()
-    result = subprocess.run(command, cwd=repository, input=paths, env=environ, capture_output=True, check=True)
+    result = subprocess.run(
+        command, cwd=repository, input=paths, env=environ, capture_output=True, check=True
+    )
     fields = iter(result.stdout.decode().split("\0"))
     found: dict[str, dict[str, bool]] = {path: {} for path in PATHS}
     for path, name, value in zip(fields, fields, fields, strict=False):
@@ -77,16 +102,36 @@ def test_attributes_are_those_of_git(text: str, repository: Path) -> None:
 
 
 odd_parts = st.sampled_from(
-    ["*", "a", "b", ".py", "[ab]", "[!a]", "[]a]", "[", "?", "\\a", "\\303\\244", "!", '"', " ", "9"]
+    [
+        "*",
+        "a",
+        "b",
+        ".py",
+        "[ab]",
+        "[!a]",
+        "[]a]",
+        "[",
+        "?",
+        "\\a",
+        "\\303\\244",
+        "!",
+        '"',
+        " ",
+        "9",
+    ]
 )
-odd_names = st.lists(odd_parts, min_size=1, max_size=3).map("".join).filter(lambda name: "**" not in name)
+odd_names = (
+    st.lists(odd_parts, min_size=1, max_size=3).map("".join).filter(lambda name: "**" not in name)
+)
 odd_patterns = st.builds(
     lambda parts, quote: f"{quote}{'/'.join(parts)}{quote}",
     st.lists(odd_names | folders, min_size=1, max_size=2),
     st.sampled_from(["", '"']),
 )
 macros = st.builds(lambda states: f"[attr]made {states}", states)
-odd_lines = st.builds(lambda pattern, states: f"{pattern} {states}", odd_patterns | folders, states | st.just("made"))
+odd_lines = st.builds(
+    lambda pattern, states: f"{pattern} {states}", odd_patterns | folders, states | st.just("made")
+)
 
 
 @example(text="*.py linguist-generated\n[ab].py -linguist-generated")
@@ -94,7 +139,9 @@ odd_lines = st.builds(lambda pattern, states: f"{pattern} {states}", odd_pattern
 @example(text="[attr]made -linguist-generated\n* linguist-generated\na/** made")
 @example(text="a/** made\n[attr]made !linguist-generated")
 @given(text=st.lists(odd_lines | macros, min_size=1, max_size=5).map("\n".join))
-def test_no_line_that_is_not_read_as_git_does_leaves_a_file_out(text: str, repository: Path) -> None:
+def test_no_line_that_is_not_read_as_git_does_leaves_a_file_out(
+    text: str, repository: Path
+) -> None:
     attributes = parse_attributes(text)
     for path, known in ask_git(repository, text).items():
         found = attributes.find(path)
@@ -109,7 +156,9 @@ SKIPPED = ['"a\\ b.py"', "[ab].py", "?.py", "a\\b", "!b.py", "[attr]made"]
 
 @pytest.mark.parametrize("pattern", SKIPPED)
 def test_a_line_with_another_pattern_that_only_sets_is_skipped(pattern: str) -> None:
-    attributes = parse_attributes(f"*.go linguist-generated\n{pattern} linguist-generated=true linguist-vendored")
+    attributes = parse_attributes(
+        f"*.go linguist-generated\n{pattern} linguist-generated=true linguist-vendored"
+    )
     assert attributes.find("x.go") == {"generated": True}
     assert attributes.find("b.py") == {}
 
@@ -125,7 +174,9 @@ def test_a_line_with_another_pattern_that_only_sets_is_skipped(pattern: str) -> 
         ("[attr]written -linguist-generated\nsrc/** written", "src/b.py"),
     ],
 )
-def test_a_line_with_another_pattern_that_unsets_includes_all_files_that_it_may_match(line: str, path: str) -> None:
+def test_a_line_with_another_pattern_that_unsets_includes_all_files_that_it_may_match(
+    line: str, path: str
+) -> None:
     text = f"*.py linguist-generated\n{line}"
     assert skipped(text, path, "uv.lock", "x.min.js", "other/x.py") == {
         "uv.lock": "lock file",
@@ -136,7 +187,8 @@ def test_a_line_with_another_pattern_that_unsets_includes_all_files_that_it_may_
 
 def test_public_file_with_a_macro_leaves_out_what_its_other_lines_name() -> None:
     text = (
-        "[attr]machine linguist-generated\napi/** machine\ngen/** linguist-generated\n*.pb.go linguist-generated=true\n"
+        "[attr]machine linguist-generated\napi/** machine\n"
+        "gen/** linguist-generated\n*.pb.go linguist-generated=true\n"
     )
     paths = ("api/user.go", "gen/a.go", "user.pb.go", "uv.lock", "dist/a.js")
     assert skipped(text, *paths) == {
@@ -163,7 +215,10 @@ def skipped(text: str, *paths: str) -> dict[str, str]:
 
 def test_marked_files_are_skipped_with_the_reason_of_the_attribute() -> None:
     text = "*.api.ts linguist-generated\nlibs/** linguist-vendored"
-    assert skipped(text, "user.api.ts", "libs/a.js", "user.ts") == {"user.api.ts": "generated", "libs/a.js": "vendored"}
+    assert skipped(text, "user.api.ts", "libs/a.js", "user.ts") == {
+        "user.api.ts": "generated",
+        "libs/a.js": "vendored",
+    }
 
 
 def test_files_that_are_explicitly_unmarked_are_not_skipped() -> None:

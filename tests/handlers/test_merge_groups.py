@@ -22,7 +22,9 @@ DONE, EXEMPT = HeadCheck(7, A, "success"), HeadCheck(8, B, "neutral", is_exempt=
 
 
 def compared(*messages: str, total: int | None = None) -> Comparison:
-    commits = tuple(Commit(sha=f"{n:040x}", message=text, author="mona") for n, text in enumerate(messages))
+    commits = tuple(
+        Commit(sha=f"{n:040x}", message=text, author="mona") for n, text in enumerate(messages)
+    )
     return Comparison(total=len(commits) if total is None else total, commits=commits)
 
 
@@ -36,14 +38,34 @@ def compared(*messages: str, total: int | None = None) -> Comparison:
         ("staging", "Merge #12\n\n12: Fix the cart #5", None, 12),
         ("auto", "Auto merge of #12 - mona:fix, r=zoe", None, 12),
         ("mergify/merge-queue/0123abcdef", "Merge of #12", None, 12),
-        ("trunk-merge/pr-12/a4e9cabc-5181-4429-aea5-0501a52d0688", "Merge 9eb365a into 01775f1", None, 12),
-        ("trunk-merge/pr-12/a4e9cabc-5181-4429-aea5-0501a52d0688-bisection", "Merge 9eb365a", None, 12),
+        (
+            "trunk-merge/pr-12/a4e9cabc-5181-4429-aea5-0501a52d0688",
+            "Merge 9eb365a into 01775f1",
+            None,
+            12,
+        ),
+        (
+            "trunk-merge/pr-12/a4e9cabc-5181-4429-aea5-0501a52d0688-bisection",
+            "Merge 9eb365a",
+            None,
+            12,
+        ),
         ("trunk-temp/pr-12/a4e9", "Merge 9eb365a", None, None),
         ("mq-bot-01775f-4711-12", "Fix the cart (#12)", None, 12),
         ("mq-bot-01775f-4711-12", "Merge branch 'main' into mq-tmp-01775f-815-12", None, 12),
         ("my-mq-bot-01775f-4711-12", "Fix the cart (#12)", None, None),
-        ("gtmq_spec_393d71_1770415244578-7f5c9781-3556-4306-a67e-a0a74696b070", "Fix (#12)\n\nSee #5", None, 12),
-        ("gtmq_spec_393d71_1770415244578-7f5c9781-3556-4306-a67e-a0a74696b070", "Fix the cart", None, None),
+        (
+            "gtmq_spec_393d71_1770415244578-7f5c9781-3556-4306-a67e-a0a74696b070",
+            "Fix (#12)\n\nSee #5",
+            None,
+            12,
+        ),
+        (
+            "gtmq_spec_393d71_1770415244578-7f5c9781-3556-4306-a67e-a0a74696b070",
+            "Fix the cart",
+            None,
+            None,
+        ),
         ("staging", "Merge #12 #13", None, None),
         ("main", "Merge #12", None, None),
     ],
@@ -64,7 +86,9 @@ def test_branch_or_commit_of_a_queue_names_its_pull_request(
         (Account("renovate[bot]", 8, "Bot"), "renovate/pr-12", False),
     ],
 )
-def test_draft_of_a_queue_is_known_by_its_author_and_branch(author: Account, branch: str, is_draft: bool) -> None:
+def test_draft_of_a_queue_is_known_by_its_author_and_branch(
+    author: Account, branch: str, is_draft: bool
+) -> None:
     assert is_draft_of_queue(author, branch) is is_draft
 
 
@@ -72,12 +96,21 @@ def test_draft_of_a_queue_is_known_by_its_author_and_branch(author: Account, bra
     ("messages", "numbers"),
     [
         (["Fix the cart (#12)", "Add discounts (#5) (#13)\n\nCloses #4"], (12, 13)),
-        (["wip", "Merge pull request #13 from mona/fix\n\nFix", "Merge pull request #12 from zoe/cart"], (12, 13)),
+        (
+            [
+                "wip",
+                "Merge pull request #13 from mona/fix\n\nFix",
+                "Merge pull request #12 from zoe/cart",
+            ],
+            (12, 13),
+        ),
         (["Fix the cart", "Test the cart"], (12,)),
     ],
     ids=["two squashed", "merge", "rebase"],
 )
-def test_compared_commits_name_the_other_pull_requests(messages: list[str], numbers: tuple[int, ...]) -> None:
+def test_compared_commits_name_the_other_pull_requests(
+    messages: list[str], numbers: tuple[int, ...]
+) -> None:
     assert find_merged(12, compared(*messages)) == numbers
 
 
@@ -91,7 +124,11 @@ def test_group_is_unknown_if_its_commits_are() -> None:
     ("heads", "conclusion", "title"),
     [
         ([DONE], "success", "Merge queue: 1 pull request was reviewed at the head"),
-        ([DONE, HeadCheck(8, B, "success")], "success", "Merge queue: 2 pull requests were reviewed at the head"),
+        (
+            [DONE, HeadCheck(8, B, "success")],
+            "success",
+            "Merge queue: 2 pull requests were reviewed at the head",
+        ),
         (
             [DONE, HeadCheck(8, B, "failure")],
             "failure",
@@ -107,7 +144,11 @@ def test_group_is_unknown_if_its_commits_are() -> None:
             "incomplete",
             "Merge queue: the check on bbbbbbbbbb, the head of pull request 8, is not known",
         ),
-        ([DONE, EXEMPT], "neutral", "Not reviewed: settings exclude 1 pull request of 2 from reviews"),
+        (
+            [DONE, EXEMPT],
+            "neutral",
+            "Not reviewed: settings exclude 1 pull request of 2 from reviews",
+        ),
         (
             [],
             "incomplete",

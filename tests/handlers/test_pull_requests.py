@@ -92,7 +92,11 @@ DOCS = PathFilter(("docs/**",), "config/settings.yaml:14 (repositories[0].paths.
     ("files", "known", "described"),
     [
         (
-            [file("a.py", f"@@ -0,0 +1 @@\n+{'x' * 9_000}", additions=1, deletions=0), file("uv.lock"), LOGO],
+            [
+                file("a.py", f"@@ -0,0 +1 @@\n+{'x' * 9_000}", additions=1, deletions=0),
+                file("uv.lock"),
+                LOGO,
+            ],
             {"tokens": 2_000, "changed_files": 4},
             (
                 "4 of 4 files were not shown as a whole: 1 with a line too long for one call, 1 lock file, "
@@ -103,16 +107,22 @@ DOCS = PathFilter(("docs/**",), "config/settings.yaml:14 (repositories[0].paths.
         ([file(additions=400)], {}, "1 of 1 file was not shown as a whole: 1 shown only in part"),
     ],
 )
-def test_omissions_are_described(files: list[ChangedFile], known: dict[str, Any], described: str | None) -> None:
+def test_omissions_are_described(
+    files: list[ChangedFile], known: dict[str, Any], described: str | None
+) -> None:
     assert HANDLER.describe_omissions(gather_review(*files, **known)) == described
 
 
 def test_files_that_github_does_not_list_are_counted() -> None:
     assert gather_review(file(), changed_files=3_141).unlisted == 3_140
-    assert gather_review(file(), file(), additions=1, deletions=1).unlisted == 1  # one is listed twice
+    assert (
+        gather_review(file(), file(), additions=1, deletions=1).unlisted == 1
+    )  # one is listed twice
     assert gather_review(file(), changed_files=0).unlisted == 0
     # GitHub lists no more: a list of this length is not compared with the numbers of the pull request
-    removed = [file(f"{n}.py", None, status="removed", additions=0, deletions=1) for n in range(3_000)]
+    removed = [
+        file(f"{n}.py", None, status="removed", additions=0, deletions=1) for n in range(3_000)
+    ]
     assert gather_review(*removed, changed_files=3_141, deletions=3_141).unlisted == 141
 
 
@@ -125,7 +135,9 @@ def test_files_that_github_does_not_list_are_counted() -> None:
         ("docs/guide.md", 60, 0, "small"),  # which settings leave out
     ],
 )
-def test_size_depends_on_changed_lines_of_files_to_review(path: str, additions: int, deletions: int, size: str) -> None:
+def test_size_depends_on_changed_lines_of_files_to_review(
+    path: str, additions: int, deletions: int, size: str
+) -> None:
     files = file(path, additions=additions, deletions=0), file(additions=0, deletions=deletions)
     facts = gather_review(*files, limits={"ignored_paths": DOCS})
     assert facts.size == size
@@ -151,7 +163,9 @@ def test_an_analysis_with_findings_becomes_labels_a_review_and_a_comment() -> No
     reply = pull_request_analysis(findings=[finding(start_line=1)])
     facts = gather_review(file(additions=60))
     (key,) = inline_of(facts, reply)
-    assert plan(facts, replace(analysis(reply, comment="Squares."), inline={key: "It is wrong."})) == (
+    assert plan(
+        facts, replace(analysis(reply, comment="Squares."), inline={key: "It is wrong."})
+    ) == (
         EnsureLabels(
             (RequestedLabel("size/medium", "size"), RequestedLabel("type/bug-fix", "type")),
             ("size", "type"),
@@ -200,7 +214,9 @@ def test_finding_links_to_its_lines_in_the_commit(known: dict[str, Any], url: st
 
 
 def titles_of(variables: Mapping[str, object]) -> list[tuple[str, int | None]]:
-    return [(shown.title, shown.line) for shown in cast(tuple[ShownFinding, ...], variables["findings"])]
+    return [
+        (shown.title, shown.line) for shown in cast(tuple[ShownFinding, ...], variables["findings"])
+    ]
 
 
 @pytest.mark.parametrize(
@@ -221,15 +237,22 @@ def test_findings_below_thresholds_and_of_other_categories_are_counted_and_not_s
         finding(title="Ugly", severity="low", confidence=0.9, category="style"),
     ]
     review = Review.model_validate({} if categories is None else {"categories": categories})
-    facts = gather_review(file(), limits={"shown": Findings.model_validate(shown), "review": review})
+    facts = gather_review(
+        file(), limits={"shown": Findings.model_validate(shown), "review": review}
+    )
     variables = HANDLER.comment_variables(facts, pull_request_analysis(findings=found))
     assert [f.title for f in variables["findings"]] == titles  # type: ignore[attr-defined]
     assert (variables["held_back"], variables["unlocated"]) == (3 - len(titles), ())
 
 
 def test_first_thirty_files_get_a_sentence_and_the_first_call_a_title() -> None:
-    files = [file(f"{number:02}.py", "@@ -0,0 +1,20 @@\n" + "+x = 1\n" * 20, additions=20) for number in range(40)]
-    facts = gather_review(*files, tokens=2_500, limits={"sums_up_files": True, "title_types": ("feat", "fix")})
+    files = [
+        file(f"{number:02}.py", "@@ -0,0 +1,20 @@\n" + "+x = 1\n" * 20, additions=20)
+        for number in range(40)
+    ]
+    facts = gather_review(
+        *files, tokens=2_500, limits={"sums_up_files": True, "title_types": ("feat", "fix")}
+    )
     parts = list_parts(facts)
     variables = [HANDLER.variables(part) for part in parts]
     asked = [cast(int, one["summarized_files"]) for one in variables]
@@ -237,10 +260,14 @@ def test_first_thirty_files_get_a_sentence_and_the_first_call_a_title() -> None:
     assert (sum(shown), sum(asked), asked[0], asked[-1]) == (40, 30, shown[0], 0)
     assert [one["title_types"] for one in variables] == ["feat, fix", *[""] * (len(parts) - 1)]
     assert len(parts) > 2
-    assert [HANDLER.variables(one)["summarized_files"] for one in list_parts(gather_review(*files))] == [0]
+    assert [
+        HANDLER.variables(one)["summarized_files"] for one in list_parts(gather_review(*files))
+    ] == [0]
 
 
-@pytest.mark.parametrize(("title", "create"), [("fix: square it", True), ("chore: square it", False)])
+@pytest.mark.parametrize(
+    ("title", "create"), [("fix: square it", True), ("chore: square it", False)]
+)
 def test_comment_is_created_for_a_title_that_fits(title: str, create: bool) -> None:
     facts = gather_review(file(), limits={"title_types": ("feat", "fix")})
     model = with_optional_fields(PullRequestAnalysis, ["suggested_title"])
@@ -255,7 +282,9 @@ def test_merge_state_is_read_only_if_settings_ask() -> None:
     record = review(gather_review(file()), finding())
     wanted = {"review": Review(merge_state=True)}
     assert gather_review(file(), record=record).merge is None
-    assert gather_review(file(), record=record, limits=wanted).merge == MergeState(False, (), "", False, False, 1)
+    assert gather_review(file(), record=record, limits=wanted).merge == MergeState(
+        False, (), "", False, False, 1
+    )
     assert gather_review(file(), record=record, limits={**wanted, "is_review": False}).merge is None
 
 
@@ -268,7 +297,9 @@ def test_check_says_why_the_merge_state_was_not_read() -> None:
     assert "What prevents the merge was not read: GitHub answered 403." in check.summary
 
 
-TWO_HUNKS = f"{PATCH}\n@@ -20,2 +20,2 @@\n def volume(side):\n-    return side * 3\n+    return side ** 3"
+TWO_HUNKS = (
+    f"{PATCH}\n@@ -20,2 +20,2 @@\n def volume(side):\n-    return side * 3\n+    return side ** 3"
+)
 TWO = file(patch=TWO_HUNKS, additions=2, deletions=2)
 
 
@@ -287,7 +318,10 @@ def test_each_call_shows_its_part() -> None:
     assert [(one["part"], one["parts"]) for one in variables] == [(1, 2), (2, 2)]
     assert [one.path for one in facts.files] == ["a.py", "b.py"]
     unanswered = replace(facts, unanswered={1: "Claude refused"})
-    assert [(one.path, one.reason) for one in unanswered.coverage.files] == [("a.py", None), ("b.py", "Claude refused")]
+    assert [(one.path, one.reason) for one in unanswered.coverage.files] == [
+        ("a.py", None),
+        ("b.py", "Claude refused"),
+    ]
     record = review(unanswered)
     assert (len(record.blocks["a.py"]), "b.py" in record.blocks) == (1, False)
 
@@ -313,11 +347,16 @@ def test_replies_to_several_calls_are_joined() -> None:
     assert isinstance(merged, PullRequestAnalysis)
     assert (is_worth_saying(merged), merged.summary, merged.type) == (True, "A.\n\nB.", "feature")
     assert [found.title for found in merged.findings] == ["Wrong", "Other", "Other"]
-    assert [(label.name, label.confidence) for label in merged.suggested_labels] == [("ui", 0.9), ("docs", 0.5)]
+    assert [(label.name, label.confidence) for label in merged.suggested_labels] == [
+        ("ui", 0.9),
+        ("docs", 0.5),
+    ]
     assert merge(other) == other
     assessed = with_optional_fields(PullRequestAnalysis, ["priority", "difficulty"])
     parts = [
-        assessed.model_validate({**one.model_dump(), "priority": priority, "difficulty": difficulty})
+        assessed.model_validate(
+            {**one.model_dump(), "priority": priority, "difficulty": difficulty}
+        )
         for priority, difficulty in (("low", "moderate"), ("medium", "easy"), ("low", "moderate"))
     ]
     worst = merge(*parts).model_dump()
@@ -337,7 +376,10 @@ SCORED, _ = build_reply_model(
 
 def scored(*scores: int, **fields: Any) -> Reply:
     """A reply whose prompt asks for scores of tests and readability, in this order."""
-    given = [{"dimension": name, "score": score} for name, score in zip(("tests", "readability"), scores, strict=False)]
+    given = [
+        {"dimension": name, "score": score}
+        for name, score in zip(("tests", "readability"), scores, strict=False)
+    ]
     assert SCORED is not None
     return SCORED.model_validate({**pull_request_analysis(**fields).model_dump(), "scores": given})
 
@@ -364,7 +406,9 @@ OWN = LabelOffer((RepositoryLabel("area/cart", ""), RepositoryLabel("area/mail",
 SET: Mapping[str, LabelState] = {"area/cart": "set", "size/small": "set", "type/feature": "set"}
 
 
-def removed_after(facts: PullRequestFacts, *suggested: str, kind: str = "feature") -> tuple[str, ...]:
+def removed_after(
+    facts: PullRequestFacts, *suggested: str, kind: str = "feature"
+) -> tuple[str, ...]:
     """Return what a review removes whose reply suggests these labels, after one that set area/cart."""
     labels = [{"name": name, "confidence": 0.9} for name in suggested]
     reply = pull_request_analysis(suggested_labels=labels, type=kind)
@@ -399,7 +443,10 @@ def test_suggested_labels_are_only_added_if_a_part_of_the_changes_got_no_reply()
 
 
 TWO_FINDINGS = pull_request_analysis(
-    findings=[finding(), finding(line=21, quote="    return side ** 3", severity="critical", title="Overflows")]
+    findings=[
+        finding(),
+        finding(line=21, quote="    return side ** 3", severity="critical", title="Overflows"),
+    ]
 )
 
 
@@ -415,9 +462,18 @@ SURE = finding(line=21, quote="    return side ** 3", severity="medium", title="
 
 def test_only_findings_that_decide_get_a_second_look() -> None:
     facts = gather_review(TWO, limits=FAILING)
-    severe = finding(line=21, quote="    return side ** 3", category="security", severity="high", title="Severe")
+    severe = finding(
+        line=21, quote="    return side ** 3", category="security", severity="high", title="Severe"
+    )
     assert [one.title for one in candidates(facts, UNSURE, SURE, severe)] == ["Severe", "Unsure"]
-    assert candidates(gather_review(TWO, limits={"review": Review(fail_on="high", verify=False)}), UNSURE, severe) == ()
+    assert (
+        candidates(
+            gather_review(TWO, limits={"review": Review(fail_on="high", verify=False)}),
+            UNSURE,
+            severe,
+        )
+        == ()
+    )
     assert candidates(gather_review(TWO, limits={"is_review": False}), UNSURE, severe) == ()
 
 
@@ -432,11 +488,19 @@ def test_most_severe_findings_get_a_review_comment() -> None:
     shown = cast(tuple[ShownFinding, ...], variables["findings"])
     assert [(one.title, one.is_inline) for one in shown] == [("Overflows", True), ("Wrong", False)]
     record = review(facts, *TWO_FINDINGS.findings)
-    assert [(entry.title, entry.comment_id) for entry in record.ledger] == [("Overflows", 901), ("Wrong", None)]
+    assert [(entry.title, entry.comment_id) for entry in record.ledger] == [
+        ("Overflows", 901),
+        ("Wrong", None),
+    ]
     later = HANDLER.comment_variables(gather_review(TWO, record=record), pull_request_analysis())
     earlier = cast(tuple[ShownFinding, ...], later["unrepeated"])
-    assert [(one.title, one.body) for one in earlier] == [("Overflows", ""), ("Wrong", TWO_FINDINGS.findings[0].body)]
-    assert inline_of(gather_review(TWO, limits={"review": Review(max_inline=0)}), TWO_FINDINGS) == {}
+    assert [(one.title, one.body) for one in earlier] == [
+        ("Overflows", ""),
+        ("Wrong", TWO_FINDINGS.findings[0].body),
+    ]
+    assert (
+        inline_of(gather_review(TWO, limits={"review": Review(max_inline=0)}), TWO_FINDINGS) == {}
+    )
 
 
 # Prompts that review nothing
@@ -457,7 +521,9 @@ def test_closing_event_reviews_nothing() -> None:
     closed = replace(event(pull_request()), action="closed")
     now = pull_request(state="closed", merged=True)
     history = EmptyHistory(reviewed=review(gather_review(file())))
-    facts = HANDLER.gather(closed, fake_reader(now, (file(),)), history, PromptLimits(10_000, is_review=True))
+    facts = HANDLER.gather(
+        closed, fake_reader(now, (file(),)), history, PromptLimits(10_000, is_review=True)
+    )
     assert (facts.is_review, facts.record, len(facts.selection.calls)) == (False, NO_REVIEW, 1)
     actions = HANDLER.plan(closed, facts, analysis(pull_request_analysis(findings=[finding()])))
     assert [type(action) for action in actions] == [EnsureLabels, EnsureComment]
@@ -467,7 +533,13 @@ def test_follow_up_reply_of_another_type_does_not_hide_the_findings() -> None:
     reply = pull_request_analysis(findings=[finding()])
     facts = gather_review(TWO)
     (key,) = inline_of(facts, reply)
-    chain = replace(analysis(reply, issue_response()), comment_index=1, inline={key: "It is wrong."})
-    assert [type(action) for action in plan(facts, chain)] == [EnsureLabels, EnsureReview, EnsureComment]
+    chain = replace(
+        analysis(reply, issue_response()), comment_index=1, inline={key: "It is wrong."}
+    )
+    assert [type(action) for action in plan(facts, chain)] == [
+        EnsureLabels,
+        EnsureReview,
+        EnsureComment,
+    ]
     record = make_record(facts, chain, {key: 901})
     assert (record.rounds, [entry.title for entry in record.ledger]) == (1, ["Wrong"])

@@ -27,7 +27,9 @@ def reader(*listed: Release, comparison: Comparison | None = None) -> FakeReader
 
 
 def facts(source: FakeReader, budget: PromptLimits | None = None) -> ReleaseFacts:
-    return HANDLER.gather(release_event(RELEASE), source, EMPTY_HISTORY, budget or PromptLimits(10_000))
+    return HANDLER.gather(
+        release_event(RELEASE), source, EMPTY_HISTORY, budget or PromptLimits(10_000)
+    )
 
 
 def test_commits_since_the_previous_release_are_read_newest_first() -> None:
@@ -72,26 +74,40 @@ def test_without_common_history_no_commits_are_shown() -> None:
 def test_commits_beyond_the_budget_and_beyond_githubs_list_are_counted() -> None:
     long = tuple(Commit(f"c{n}", "x" * 5_000, "mona") for n in range(10))
     found = facts(reader(RELEASE, PREVIOUS, comparison=Comparison(300, long)), PromptLimits(2_000))
-    assert [commit.sha for commit in found.commits] == ["c9", "c8", "c7", "c6", "c5"][: len(found.commits)]
+    assert [commit.sha for commit in found.commits] == ["c9", "c8", "c7", "c6", "c5"][
+        : len(found.commits)
+    ]
     assert 0 < len(found.commits) < 10
     assert found.omitted == 300 - len(found.commits)
-    assert HANDLER.describe_omissions(found) == f"{found.omitted} of 300 commits were not shown: over the token budget"
+    assert (
+        HANDLER.describe_omissions(found)
+        == f"{found.omitted} of 300 commits were not shown: over the token budget"
+    )
     assert HANDLER.describe_omissions(facts(reader(RELEASE, PREVIOUS))) is None
     assert all(commit.message.endswith("[4,000 characters cut]") for commit in found.commits)
 
 
-@pytest.mark.parametrize("listed", [(), (replace(RELEASE, draft=True),)], ids=["deleted", "a draft again"])
+@pytest.mark.parametrize(
+    "listed", [(), (replace(RELEASE, draft=True),)], ids=["deleted", "a draft again"]
+)
 def test_a_deleted_or_draft_release_is_not_announced(listed: tuple[Release, ...]) -> None:
-    with pytest.raises(Superseded, match=r"the release v1\.4\.0 was deleted, or became a draft again, meanwhile"):
+    with pytest.raises(
+        Superseded, match=r"the release v1\.4\.0 was deleted, or became a draft again, meanwhile"
+    ):
         facts(reader(*listed))
 
 
 def test_the_draft_is_posted_on_the_fallback_issue_only() -> None:
     issue_12 = Conversation(12, is_pull_request=False, is_fallback_issue=True)
     for rule, conversation in ((make_rule(release=12), issue_12), (make_rule(), None)):
-        job = RecordedJob(release_event(RELEASE), facts(reader(RELEASE)), (ANNOUNCEMENT,), rule=rule)
+        job = RecordedJob(
+            release_event(RELEASE), facts(reader(RELEASE)), (ANNOUNCEMENT,), rule=rule
+        )
         HANDLER.run(job)
-        assert (job.conversation, job.done) == (conversation, ["ask", EnsureComment])  # if not posted, it is stored
+        assert (job.conversation, job.done) == (
+            conversation,
+            ["ask", EnsureComment],
+        )  # if not posted, it is stored
 
 
 def test_each_release_has_its_own_section() -> None:

@@ -26,15 +26,30 @@ from hls_handler.review.record import ReviewRecord
 from hls_handler.settings.model import Review
 from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
 from tests.engine.fakes import FakeReader, FakeRepositoryFiles
-from tests.handlers.world import event, fake_reader, file, finding, pull_request, pull_request_analysis, select
+from tests.handlers.world import (
+    event,
+    fake_reader,
+    file,
+    finding,
+    pull_request,
+    pull_request_analysis,
+    select,
+)
 
 HANDLER = PullRequestHandler()
 LIMITS = PromptLimits(10_000, is_review=True)
 GUIDANCE = (GuidanceFile("AGENTS.md", "Prices are in cents."),)
 ISSUES = (LinkedIssue(7, "Wrong price", "It is 100 times too high."),)
 CONTEXT = ReviewContext("*.api.py linguist-generated", GUIDANCE, ISSUES)
-TEXT = "def area(side):\n" + "".join(f"    x = {number}\n" for number in range(2, 9)) + "    return side ** 2\n"
-DEEP = file("area.py", "@@ -7,3 +7,3 @@\n     x = 7\n     x = 8\n-    return side * 2\n+    return side ** 2")
+TEXT = (
+    "def area(side):\n"
+    + "".join(f"    x = {number}\n" for number in range(2, 9))
+    + "    return side ** 2\n"
+)
+DEEP = file(
+    "area.py",
+    "@@ -7,3 +7,3 @@\n     x = 7\n     x = 8\n-    return side * 2\n+    return side ** 2",
+)
 
 
 def gather(
@@ -43,8 +58,12 @@ def gather(
     return HANDLER.gather(event(pull_request()), reader, history, limits)
 
 
-def reader(*files: ChangedFile, now: PullRequest | None = None, context: ReviewContext = CONTEXT) -> FakeReader:
-    return fake_reader(now or pull_request(), files or (DEEP,), context=context, head_files={"area.py": TEXT})
+def reader(
+    *files: ChangedFile, now: PullRequest | None = None, context: ReviewContext = CONTEXT
+) -> FakeReader:
+    return fake_reader(
+        now or pull_request(), files or (DEEP,), context=context, head_files={"area.py": TEXT}
+    )
 
 
 def test_guidance_and_linked_issues_of_the_base_branch_are_variables() -> None:
@@ -56,18 +75,24 @@ def test_guidance_and_linked_issues_of_the_base_branch_are_variables() -> None:
 
 def test_rule_11_a_file_of_the_base_branch_leaves_out_generated_files() -> None:
     facts = gather(reader(DEEP, file("user.api.py")))
-    assert [(one.path, one.reason) for one in facts.selection.skipped] == [("user.api.py", "generated")]
+    assert [(one.path, one.reason) for one in facts.selection.skipped] == [
+        ("user.api.py", "generated")
+    ]
     assert facts.context.attributes == ""  # not stored with the facts
 
 
 def test_a_change_of_files_that_only_attributes_can_include_is_reviewed() -> None:
     context = ReviewContext("uv.lock -linguist-generated")
-    assert [one.path for one in gather(reader(file("uv.lock"), context=context)).files] == ["uv.lock"]
+    assert [one.path for one in gather(reader(file("uv.lock"), context=context)).files] == [
+        "uv.lock"
+    ]
 
 
 def test_nothing_is_read_if_there_is_nothing_to_ask() -> None:
     asked = gather(reader())
-    blocks = {path: tuple(one.block for one in placed) for path, placed in asked.selection.blocks.items()}
+    blocks = {
+        path: tuple(one.block for one in placed) for path, placed in asked.selection.blocks.items()
+    }
     record = ReviewRecord(rounds=1, blocks=blocks)
     again, images = reader(), reader(file("logo.png", None, additions=0, deletions=0))
     for github, history in ((again, EmptyHistory(reviewed=record)), (images, EMPTY_HISTORY)):
@@ -97,15 +122,22 @@ def test_settings_switch_parts_off(review: Review, heads: int, described: str | 
 
 
 def down(*, applies_to_all_calls: bool) -> DependencyDown:
-    return DependencyDown("502", dependency="github", remedy="wait", applies_to_all_calls=applies_to_all_calls)
+    return DependencyDown(
+        "502", dependency="github", remedy="wait", applies_to_all_calls=applies_to_all_calls
+    )
 
 
-@pytest.mark.parametrize("error", [Permanent("403"), Retryable("complexity"), down(applies_to_all_calls=False)])
+@pytest.mark.parametrize(
+    "error", [Permanent("403"), Retryable("complexity"), down(applies_to_all_calls=False)]
+)
 def test_a_context_that_cannot_be_read_does_not_stop_the_review(error: StepFailed) -> None:
     files = (DEEP, file("uv.lock"))  # `.gitattributes` may include the second one
     github = fake_reader(pull_request(), files, context=error)
     facts = gather(github)
-    assert [(one.path, one.is_complete) for one in facts.coverage.files] == [("area.py", True), ("uv.lock", False)]
+    assert [(one.path, one.is_complete) for one in facts.coverage.files] == [
+        ("area.py", True),
+        ("uv.lock", False),
+    ]
     assert [one.path for one in facts.files] == ["area.py"]
     assert "head_files area.py" in github.github.calls
     assert describe_context(facts) == f"not guidance, linked issues and .gitattributes: {error}"
@@ -117,11 +149,18 @@ def test_an_outage_while_the_context_is_read_is_retried() -> None:
 
 
 def test_lines_above_a_hunk_are_shown_beside_its_patch() -> None:
-    github = reader(DEEP, file("new.py", status="added"), file("gone.py", status="removed"), file("first_line.py"))
+    github = reader(
+        DEEP,
+        file("new.py", status="added"),
+        file("gone.py", status="removed"),
+        file("first_line.py"),
+    )
     github.github.no_mirror = "git is not installed"
     facts = gather(github)
     assert "head_files area.py" in github.github.calls
-    assert (describe_context(facts) or "").endswith("not other places of the repository: git is not installed")
+    assert (describe_context(facts) or "").endswith(
+        "not other places of the repository: git is not installed"
+    )
     shown = next(one for one in facts.files if one.path == "area.py")
     assert shown.above.split("\n") == [
         "R    1   def area(side):",
@@ -172,7 +211,9 @@ def test_a_changed_file_over_2_mb_is_named_as_not_read() -> None:
     ("path", "unsearched"),
     [("towns.json", "towns.json could not be read: over 2 MB, or no text"), ("docs/towns.md", "")],
 )
-def test_a_changed_file_over_2_mb_that_is_no_code_is_named_if_it_may_have_places(path: str, unsearched: str) -> None:
+def test_a_changed_file_over_2_mb_that_is_no_code_is_named_if_it_may_have_places(
+    path: str, unsearched: str
+) -> None:
     github = fake_reader(pull_request(), (), head_files={path: ""})
     files = LargeFiles(github.github, pull_request().head_sha)
     selection = select(file(path, '@@ -1 +1 @@\n-  "town": 1\n+  "city": 1'))
@@ -187,13 +228,17 @@ OTHER = {"area.py": TEXT, "shop.py": "def total():\n    return area(2)\n"}
 def test_other_places_are_shown_with_the_part_that_they_belong_to() -> None:
     github = fake_reader(pull_request(), (CALLER, file("readme.md")), head_files=OTHER)
     facts = gather(github)
-    assert [(site.kind, site.path, site.line) for site in facts.second_sites] == [("definition", "area.py", 1)]
+    assert [(site.kind, site.path, site.line) for site in facts.second_sites] == [
+        ("definition", "area.py", 1)
+    ]
     assert describe_context(facts) == "1 definition (about 54 tokens)"
     assert HANDLER.variables(facts)["second_sites"] == facts.second_sites
     off = gather(github, replace(LIMITS, review=Review(context_tokens=0)))
     assert off.second_sites == ()
     assert gather(github, replace(LIMITS, review=Review(context_tokens=60))).second_sites == ()
-    assert gather(github, replace(LIMITS, ignored_paths=PathFilter(("area.py",)))).second_sites == ()
+    assert (
+        gather(github, replace(LIMITS, ignored_paths=PathFilter(("area.py",)))).second_sites == ()
+    )
 
 
 @pytest.mark.parametrize(
@@ -206,7 +251,9 @@ def test_other_places_are_shown_with_the_part_that_they_belong_to() -> None:
         ("    return side ** 3", 0),
     ],
 )
-def test_a_finding_that_rests_on_a_line_that_was_not_shown_is_only_in_the_comment(rests_on: str, inline: int) -> None:
+def test_a_finding_that_rests_on_a_line_that_was_not_shown_is_only_in_the_comment(
+    rests_on: str, inline: int
+) -> None:
     found = finding(path="shop.py", line=2, quote="    return area(2)", rests_on=rests_on)
     facts = gather(fake_reader(pull_request(), (CALLER,), head_files=OTHER))
     facts = facts.with_reply(pull_request_analysis(findings=[found]))

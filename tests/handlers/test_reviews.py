@@ -34,13 +34,20 @@ OTHER, BOT = Account("otto", 3, "User"), Account("copilot[bot]", 4, "Bot")
 
 
 def gather(
-    submitted: Review, *comments: ReviewComment, others: tuple[Review, ...] = (), budget: PromptLimits = BUDGET
+    submitted: Review,
+    *comments: ReviewComment,
+    others: tuple[Review, ...] = (),
+    budget: PromptLimits = BUDGET,
 ) -> ReviewFacts:
     reader = fake_reader(pull_request(), reviews=(*others, submitted), review_comments=comments)
-    return HANDLER.gather(review_event(review(state="commented", body="As it was")), reader, EMPTY_HISTORY, budget)
+    return HANDLER.gather(
+        review_event(review(state="commented", body="As it was")), reader, EMPTY_HISTORY, budget
+    )
 
 
-def plan(facts: ReviewFacts, *replies: ReviewAnalysis, comment: str | None = "List.") -> tuple[Action, ...]:
+def plan(
+    facts: ReviewFacts, *replies: ReviewAnalysis, comment: str | None = "List."
+) -> tuple[Action, ...]:
     return HANDLER.plan(review_event(facts.review), facts, analysis(*replies, comment=comment))
 
 
@@ -69,7 +76,9 @@ def test_the_current_review_is_read_with_numbered_comments() -> None:
     [
         (review_comment(line=None), "RIGHT", 2),  # GitHub omits it; the hunk ends with it
         (
-            review_comment(line=None, side=None, hunk="@@ -1,2 +1,1 @@\n def area(side):\n-    return side * 2"),
+            review_comment(
+                line=None, side=None, hunk="@@ -1,2 +1,1 @@\n def area(side):\n-    return side * 2"
+            ),
             "LEFT",
             2,
         ),
@@ -86,29 +95,45 @@ def test_line_and_side_of_a_comment_come_from_the_comment_or_its_hunk(
 
 
 def test_rule_10_hunk_is_redacted_as_code_before_it_is_cut() -> None:
-    key = ["-----BEGIN PRIVATE KEY-----", *["MIIEpAIBAAKCAQEA" * 4] * 9, "-----END PRIVATE KEY-----"]
+    key = [
+        "-----BEGIN PRIVATE KEY-----",
+        *["MIIEpAIBAAKCAQEA" * 4] * 9,
+        "-----END PRIVATE KEY-----",
+    ]
     added = [*key, 'password = "hunter2"']
     hunk = f"@@ -1,0 +1,{len(added)} @@\n" + "\n".join(f"+{line}" for line in added)
     (comment,) = gather(review(), review_comment(hunk=hunk, line=None)).comments
     assert "MIIEpAI" not in comment.code
-    assert comment.code.endswith('\nR   11 + [redacted: private-key]\nR   12 + password = "hunter2"')
+    assert comment.code.endswith(
+        '\nR   11 + [redacted: private-key]\nR   12 + password = "hunter2"'
+    )
     assert comment.line == 12
 
 
 def test_comments_beyond_the_budget_are_counted_and_not_shown() -> None:
-    facts = gather(review(), *[review_comment("x" * 350)] * 100, budget=PromptLimits(input_tokens=2_000))
+    facts = gather(
+        review(), *[review_comment("x" * 350)] * 100, budget=PromptLimits(input_tokens=2_000)
+    )
     assert len(facts.comments) == 10
     assert facts.omitted == 90
-    assert HANDLER.describe_omissions(facts) == "90 of 100 comments on lines were not shown: over the token budget"
+    assert (
+        HANDLER.describe_omissions(facts)
+        == "90 of 100 comments on lines were not shown: over the token budget"
+    )
     assert HANDLER.describe_omissions(gather(review(), review_comment())) is None
     only = gather(review(), review_comment("x" * 350), budget=PromptLimits(input_tokens=1))
-    assert HANDLER.describe_omissions(only) == "1 of 1 comment on lines was not shown: over the token budget"
+    assert (
+        HANDLER.describe_omissions(only)
+        == "1 of 1 comment on lines was not shown: over the token budget"
+    )
 
 
 def test_a_deleted_or_dismissed_review_is_not_processed() -> None:
     with pytest.raises(Superseded, match="the review was dismissed meanwhile"):
         gather(review(state="dismissed"))
-    with pytest.raises(Permanent, match="the review 501 does not exist or is not among the first 0 reviews"):
+    with pytest.raises(
+        Permanent, match="the review 501 does not exist or is not among the first 0 reviews"
+    ):
         HANDLER.gather(review_event(review()), fake_reader(pull_request()), EMPTY_HISTORY, BUDGET)
 
 
@@ -121,10 +146,14 @@ def test_a_deleted_or_dismissed_review_is_not_processed() -> None:
     ],
     ids=["verdict", "a comment", "another person"],
 )
-def test_an_edited_review_is_superseded_by_a_newer_verdict_of_the_same_person(later: Review, superseded: bool) -> None:
+def test_an_edited_review_is_superseded_by_a_newer_verdict_of_the_same_person(
+    later: Review, superseded: bool
+) -> None:
     reader = fake_reader(pull_request(), reviews=(review(), later))
     if not superseded:
-        assert HANDLER.gather(review_event(review()), reader, EMPTY_HISTORY, BUDGET).review == review()
+        assert (
+            HANDLER.gather(review_event(review()), reader, EMPTY_HISTORY, BUDGET).review == review()
+        )
         return
     with pytest.raises(Superseded, match="the same person has reviewed again since"):
         HANDLER.gather(review_event(review()), reader, EMPTY_HISTORY, BUDGET)
@@ -136,7 +165,11 @@ def test_an_edited_review_is_superseded_by_a_newer_verdict_of_the_same_person(la
 @pytest.mark.parametrize(
     ("body", "replies", "reason"),
     [
-        ("", (True, True), "the review only replies in existing review threads, so Claude was not asked"),
+        (
+            "",
+            (True, True),
+            "the review only replies in existing review threads, so Claude was not asked",
+        ),
         ("", (True, False), None),
         ("And please rename it.", (True,), None),
     ],
@@ -145,7 +178,9 @@ def test_an_edited_review_is_superseded_by_a_newer_verdict_of_the_same_person(la
 def test_claude_is_not_asked_about_replies_in_review_threads(
     body: str, replies: tuple[bool, ...], reason: str | None
 ) -> None:
-    comments = [review_comment("Thanks, that is better.", is_reply=is_reply) for is_reply in replies]
+    comments = [
+        review_comment("Thanks, that is better.", is_reply=is_reply) for is_reply in replies
+    ]
     skipped = HANDLER.skip_reason(gather(review(state="commented", body=body), *comments))
     assert skipped == (SkipReason(reason) if reason else None)
 
@@ -157,7 +192,11 @@ BLOB = "https://github.com/o/r/blob/abcdef0123456789"
 
 
 def test_a_request_is_located_by_its_quote_and_blocking_requests_come_first() -> None:
-    facts = gather(review(), review_comment("Nit: a\n  blank line."), review_comment("Test it.", path="b.py", line=7))
+    facts = gather(
+        review(),
+        review_comment("Nit: a\n  blank line."),
+        review_comment("Test it.", path="b.py", line=7),
+    )
     reply = review_analysis(
         request("Nit: a blank line.", comment=1, blocking=False, todo="Add a line."),
         request("square the side", todo="Square it."),
@@ -166,7 +205,15 @@ def test_a_request_is_located_by_its_quote_and_blocking_requests_come_first() ->
     assert todos(facts, reply) == (
         Todo("Square it.", "square the side", None, None, "RIGHT", blocking=True),
         Todo("Test it.", "Test it.", "b.py", 7, "RIGHT", blocking=True, url=f"{BLOB}/b.py#L7"),
-        Todo("Add a line.", "Nit: a blank line.", "area.py", 2, "RIGHT", blocking=False, url=f"{BLOB}/area.py#L2"),
+        Todo(
+            "Add a line.",
+            "Nit: a blank line.",
+            "area.py",
+            2,
+            "RIGHT",
+            blocking=False,
+            url=f"{BLOB}/area.py#L2",
+        ),
     )
 
 
@@ -215,7 +262,9 @@ def test_each_reviewer_has_a_section() -> None:
          "another objects", "changed their verdict",
          "another approved later", "dismissed", "a bot objects"],
 )  # fmt: skip
-def test_status_label(one: Review, requests: list[Any], others: tuple[Review, ...], labels: EnsureLabels) -> None:
+def test_status_label(
+    one: Review, requests: list[Any], others: tuple[Review, ...], labels: EnsureLabels
+) -> None:
     assert plan(gather(one, others=others), review_analysis(*requests))[0] == labels
 
 
@@ -224,11 +273,18 @@ def test_status_label(one: Review, requests: list[Any], others: tuple[Review, ..
 
 def test_nothing_is_cleared_if_the_review_was_not_read_completely() -> None:
     approved = review(state="approved", body="Fine, but see below.")
-    unread = gather(approved, *[review_comment("x" * 4000)] * 9, budget=PromptLimits(input_tokens=2_000))
+    unread = gather(
+        approved, *[review_comment("x" * 4000)] * 9, budget=PromptLimits(input_tokens=2_000)
+    )
     assert unread.omitted == 8
     assert plan(unread, review_analysis()) == ()
     assert plan(gather(approved), review_analysis(request("not there"))) == ()
-    assert HANDLER.skip_reason(gather(review(body=""), review_comment(), budget=PromptLimits(input_tokens=10))) is None
+    assert (
+        HANDLER.skip_reason(
+            gather(review(body=""), review_comment(), budget=PromptLimits(input_tokens=10))
+        )
+        is None
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,21 @@ from typing import Any, Literal, cast
 import pytest
 
 from hls_handler.actions import EnsureCheck
-from hls_handler.analysis import NO_CALLS, EarlierVerdict, Finding, FindingVerdict, FindingVerdicts, NeededFact
+from hls_handler.analysis import (
+    NO_CALLS,
+    EarlierVerdict,
+    Finding,
+    FindingVerdict,
+    FindingVerdicts,
+    NeededFact,
+)
 from hls_handler.handlers.changed_files import PatchedFile
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from hls_handler.handlers.pull_requests import list_inline, plan_review_check, verification_variables
+from hls_handler.handlers.pull_requests import (
+    list_inline,
+    plan_review_check,
+    verification_variables,
+)
 from hls_handler.handlers.second_look import Candidate, apply_second_look
 from hls_handler.prompting.render import estimate_tokens, render_review_comment
 from hls_handler.review.second_sites import SecondSite
@@ -44,13 +55,19 @@ FILES = (
 
 
 def at_area(**known: Any) -> Finding:
-    return finding(path="area.py", line=41, quote="    return side ** 2", **{"severity": "high", **known})
+    return finding(
+        path="area.py", line=41, quote="    return side ** 2", **{"severity": "high", **known}
+    )
 
 
 def shown_in(facts: PullRequestFacts, *findings: Finding) -> dict[str, Any]:
     """Return the candidates, files and other places of the second look; {} if there is none."""
     found = verification_variables(facts, pull_request_analysis(findings=list(findings)))
-    return {} if found is None else {name: found[name] for name in ("candidates", "files", "second_sites")}
+    return (
+        {}
+        if found is None
+        else {name: found[name] for name in ("candidates", "files", "second_sites")}
+    )
 
 
 def texts_in(facts: PullRequestFacts, *findings: Finding) -> list[str]:
@@ -77,12 +94,20 @@ def test_hunk_with_a_line_that_the_finding_rests_on_is_shown() -> None:
 
 def test_line_that_stands_in_the_file_of_the_finding_is_not_looked_for_elsewhere() -> None:
     same = file("same.py", AREA, additions=2, deletions=2)
-    texts = texts_in(gather_review(*FILES, same, limits=FAILING), at_area(rests_on="def read(text):"))
+    texts = texts_in(
+        gather_review(*FILES, same, limits=FAILING), at_area(rests_on="def read(text):")
+    )
     assert [text.split("\n")[0] for text in texts] == ["area.py"]
 
 
 def test_code_is_shown_once_for_several_findings() -> None:
-    other = finding(path="area.py", line=2, quote="    return float(text)", severity="critical", title="Reads NaN")
+    other = finding(
+        path="area.py",
+        line=2,
+        quote="    return float(text)",
+        severity="critical",
+        title="Reads NaN",
+    )
     facts = gather_review(*FILES, limits=FAILING)
     (shown,) = texts_in(facts, at_area(), other)
     assert shown.count("return float(text)") == 1
@@ -95,7 +120,11 @@ def site(name: str, path: str, *sources: str) -> SecondSite:
 
 def test_other_places_of_the_files_and_those_that_the_finding_names_are_shown() -> None:
     facts = gather_review(*FILES, limits=FAILING)
-    sites = (site("side_of", "a.py", "area.py"), site("far", "b.py", "none.py"), site("named", "c.py", "none.py"))
+    sites = (
+        site("side_of", "a.py", "area.py"),
+        site("far", "b.py", "none.py"),
+        site("named", "c.py", "none.py"),
+    )
     facts = replace(facts, selection=replace(facts.selection, second_sites=(sites,)))
     shown = shown_in(facts, at_area(body="It breaks `named`."))["second_sites"]
     assert [one.name for one in shown] == ["side_of", "named"]
@@ -103,13 +132,22 @@ def test_other_places_of_the_files_and_those_that_the_finding_names_are_shown() 
 
 def test_other_place_that_a_claimed_finding_names_is_shown() -> None:
     record = review(gather_review(*FILES, limits=FAILING), at_area(body="It breaks `far`."))
-    guard = AREA.replace("+    return side ** 2", "+    if side < 0: return 0\n+    return side ** 2")
+    guard = AREA.replace(
+        "+    return side ** 2", "+    if side < 0: return 0\n+    return side ** 2"
+    )
     guard = guard.replace("@@ -40,2 +40,2 @@", "@@ -40,2 +40,3 @@")
-    facts = gather_review(file("area.py", guard, additions=3, deletions=2), record=record, limits=FAILING)
+    facts = gather_review(
+        file("area.py", guard, additions=3, deletions=2), record=record, limits=FAILING
+    )
     sites = (site("far", "b.py", "none.py"), site("other", "c.py", "none.py"))
     facts = replace(facts, selection=replace(facts.selection, second_sites=(sites,)))
     fixed = EarlierVerdict(
-        number=1, path="area.py", line=41, quote="if side < 0: return 0", verdict="fixed", severity=None
+        number=1,
+        path="area.py",
+        line=41,
+        quote="if side < 0: return 0",
+        verdict="fixed",
+        severity=None,
     )
     shown = verification_variables(facts, pull_request_analysis(earlier=[fixed])) or {}
     candidates = cast(tuple[Candidate, ...], shown["candidates"])
@@ -120,7 +158,12 @@ def test_other_place_that_a_claimed_finding_names_is_shown() -> None:
 
 def long_file(hunks: int) -> Any:
     parts = [
-        "\n".join([f"@@ -{at},30 +{at},30 @@", *(f"-old{at}_{n} = {n}\n+new{at}_{n} = {n}" for n in range(30))])
+        "\n".join(
+            [
+                f"@@ -{at},30 +{at},30 @@",
+                *(f"-old{at}_{n} = {n}\n+new{at}_{n} = {n}" for n in range(30)),
+            ]
+        )
         for at in range(1, 100 * hunks, 100)
     ]
     return file("long.py", "\n".join(parts), additions=30 * hunks, deletions=30 * hunks)
@@ -142,7 +185,13 @@ def test_hunk_that_does_not_fit_is_cut_around_each_finding() -> None:
     facts = gather_review(long_file(3), tokens=30_000, limits=FAILING)
     facts = replace(facts, look_tokens=900)
     findings = [
-        finding(path="long.py", line=at + 15, quote=f"new{at}_15 = 15", severity="high", title=f"At {at}")
+        finding(
+            path="long.py",
+            line=at + 15,
+            quote=f"new{at}_15 = 15",
+            severity="high",
+            title=f"At {at}",
+        )
         for at in (1, 101, 201)
     ]
     shown = shown_in(facts, *findings)
@@ -163,23 +212,40 @@ def test_hunk_that_does_not_fit_is_cut_around_each_finding() -> None:
         ("nothing like it", 41, True),
     ],
 )
-def test_finding_whose_quote_is_not_the_text_of_its_line_is_asked_about(quote: str, line: int, is_asked: bool) -> None:
+def test_finding_whose_quote_is_not_the_text_of_its_line_is_asked_about(
+    quote: str, line: int, is_asked: bool
+) -> None:
     found = finding(path="area.py", line=line, quote=quote, severity="low")
     assert bool(shown_in(gather_review(*FILES, limits=FAILING), found)) is is_asked
 
 
 def test_committed_credential_is_not_asked_about() -> None:
-    added = file("key.py", f"@@ -1 +1,2 @@\n a = 1\n+KEY = 'ghp_{'a1B2' * 9}'", additions=1, deletions=0)
+    added = file(
+        "key.py", f"@@ -1 +1,2 @@\n a = 1\n+KEY = 'ghp_{'a1B2' * 9}'", additions=1, deletions=0
+    )
     facts = gather_review(added, limits=FAILING)
-    assert [entry.severity for entry, _ in facts.with_reply(pull_request_analysis()).found.raised] == ["critical"]
+    assert [
+        entry.severity for entry, _ in facts.with_reply(pull_request_analysis()).found.raised
+    ] == ["critical"]
     assert shown_in(facts) == {}
 
 
 def test_candidate_has_its_quotes_and_no_code_of_its_own() -> None:
     found = at_area(rests_on="def area(side):", title="Squares", body="It squares.")
-    (one,) = cast(tuple[Candidate, ...], shown_in(gather_review(*FILES, limits=FAILING), found)["candidates"])
+    (one,) = cast(
+        tuple[Candidate, ...], shown_in(gather_review(*FILES, limits=FAILING), found)["candidates"]
+    )
     assert one == Candidate(
-        1, "area.py", 41, "high", "Squares", "It squares.", "    return side ** 2", "def area(side):", "", ""
+        1,
+        "area.py",
+        41,
+        "high",
+        "Squares",
+        "It squares.",
+        "    return side ** 2",
+        "def area(side):",
+        "",
+        "",
     )
 
 
@@ -191,7 +257,9 @@ def fact(state: str, quote: str = "", **known: Any) -> NeededFact:
     return NeededFact.model_validate({**plain, **known})
 
 
-def verdict(*facts: NeededFact, unseen: str = "", agrees: bool = False, number: int = 1) -> FindingVerdict:
+def verdict(
+    *facts: NeededFact, unseen: str = "", agrees: bool = False, number: int = 1
+) -> FindingVerdict:
     return FindingVerdict(number=number, facts=list(facts), unseen=unseen, agrees=agrees)
 
 
@@ -202,7 +270,9 @@ CALLERS = "Callers pass numbers."
 
 
 def look_at(found: Finding, *verdicts: FindingVerdict) -> PullRequestFacts:
-    facts = gather_review(*FILES, limits=FAILING).with_reply(pull_request_analysis(findings=[found]))
+    facts = gather_review(*FILES, limits=FAILING).with_reply(
+        pull_request_analysis(findings=[found])
+    )
     return apply_second_look(facts, FindingVerdicts(verdicts=list(verdicts)))
 
 
@@ -246,7 +316,9 @@ def test_new_finding_after_the_second_look(
 ) -> None:
     raised = look_at(at_area(confidence=confidence), *verdicts).found.raised
     assert [entry.confidence for entry, _ in raised] == ([] if result == DROPPED else [result])
-    assert [located.finding.confidence for _, located in raised] == ([] if result == DROPPED else [result])
+    assert [located.finding.confidence for _, located in raised] == (
+        [] if result == DROPPED else [result]
+    )
 
 
 @pytest.mark.parametrize(
@@ -261,7 +333,9 @@ def test_new_finding_after_the_second_look(
         (0.6, verdict(PROVED), ""),
     ],
 )
-def test_finding_remembers_the_fact_that_was_not_shown(confidence: float, given: FindingVerdict, unseen: str) -> None:
+def test_finding_remembers_the_fact_that_was_not_shown(
+    confidence: float, given: FindingVerdict, unseen: str
+) -> None:
     ((entry, _),) = look_at(at_area(confidence=confidence), given).found.raised
     assert entry.unseen == unseen
 
@@ -285,7 +359,9 @@ def check_of(facts: PullRequestFacts) -> EnsureCheck:
 
 
 @pytest.mark.parametrize("incomplete", ["neutral", "failure"])
-def test_finding_that_hangs_on_a_fact_makes_the_review_incomplete(incomplete: Literal["neutral", "failure"]) -> None:
+def test_finding_that_hangs_on_a_fact_makes_the_review_incomplete(
+    incomplete: Literal["neutral", "failure"],
+) -> None:
     facts = look_at(at_area(title="Squares"), verdict(PROVED, unseen="@mona calls it with `3`."))
     check = check_of(replace(facts, review=Review(fail_on="high", incomplete=incomplete)))
     assert (check.conclusion, check.title) == (
@@ -310,9 +386,22 @@ def test_review_comment_names_the_fact() -> None:
 
 def test_rests_on_in_the_same_long_hunk_is_shown() -> None:
     lines = [f"value_{at} = compute_{at}({'x' * 40})" for at in range(1, 1201)]
-    new = file("a.py", "@@ -0,0 +1,1200 @@\n+" + "\n+".join(lines), additions=1200, deletions=0, status="added")
+    new = file(
+        "a.py",
+        "@@ -0,0 +1,1200 @@\n+" + "\n+".join(lines),
+        additions=1200,
+        deletions=0,
+        status="added",
+    )
     one, two = (
-        finding(path="a.py", line=at, quote=lines[at - 1], severity="high", rests_on=lines[rests - 1], title=f"At {at}")
+        finding(
+            path="a.py",
+            line=at,
+            quote=lines[at - 1],
+            severity="high",
+            rests_on=lines[rests - 1],
+            title=f"At {at}",
+        )
         for at, rests in ((400, 20), (800, 500))
     )
     shown = shown_in(gather_review(new, tokens=30_000, limits=FAILING), one, two)
@@ -322,7 +411,12 @@ def test_rests_on_in_the_same_long_hunk_is_shown() -> None:
 def test_rests_on_is_found_beside_a_part_that_is_equal() -> None:
     call = "@@ -1,2 +1,2 @@\n import net\n-net.connect()\n+net.connect(timeout=5)"
     value = "@@ -1 +1 @@\n-timeout = 50\n+timeout = 5"
-    files = [file(name, text, additions=1, deletions=1) for name, text in (("a.py", call), ("b.py", value))]
+    files = [
+        file(name, text, additions=1, deletions=1)
+        for name, text in (("a.py", call), ("b.py", value))
+    ]
     facts = gather_review(*files, limits=FAILING)
-    found = finding(path="a.py", line=2, quote="net.connect(timeout=5)", severity="high", rests_on="timeout = 5")
+    found = finding(
+        path="a.py", line=2, quote="net.connect(timeout=5)", severity="high", rests_on="timeout = 5"
+    )
     assert [one.path for one in shown_in(facts, found)["files"]] == ["a.py", "b.py"]

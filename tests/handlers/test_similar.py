@@ -15,7 +15,15 @@ from hls_handler.handlers.issues import IssueFacts, IssueHandler
 from hls_handler.handlers.reader import EmptyHistory, HistoryUpdate, StoredIssue
 from hls_handler.handlers.similar import SameIssueView, SimilarIssue, find_same, without_prefix
 from tests.engine.fakes import FakeReader
-from tests.handlers.world import analysis, comment_of, event, fake_reader, issue, issue_analysis, labels_of
+from tests.handlers.world import (
+    analysis,
+    comment_of,
+    event,
+    fake_reader,
+    issue,
+    issue_analysis,
+    labels_of,
+)
 
 HANDLER = IssueHandler()
 NEW = issue(number=40, title="[Bug]: Cart is empty", body="I sign in,\nand the cart is empty.")
@@ -29,7 +37,9 @@ class History(EmptyHistory):
 
     numbers: tuple[int, ...] = ()
 
-    def similar_issues(self, number: int, title: str, body: str, labels: Collection[str]) -> tuple[StoredIssue, ...]:
+    def similar_issues(
+        self, number: int, title: str, body: str, labels: Collection[str]
+    ) -> tuple[StoredIssue, ...]:
         assert (number, title, body) == (40, "Cart is empty", NEW.body)
         return tuple(StoredIssue(one, 0.5) for one in self.numbers)
 
@@ -62,7 +72,9 @@ def test_first_three_open_issues_of_five_are_shown_and_the_closed_ones_forgotten
     facts = HANDLER.gather(OPENED, reader, History(numbers=(32, 31, 33, 34, 35)), LIMITS)
     assert facts.similar is not None
     assert [one.number for one in facts.similar] == [31, 33, 34]
-    assert facts.similar[0] == SimilarIssue(31, "Cart 31", "Empty after login.", "https://github.com/o/r/issues/31")
+    assert facts.similar[0] == SimilarIssue(
+        31, "Cart 31", "Empty after login.", "https://github.com/o/r/issues/31"
+    )
     assert HANDLER.history_update(OPENED, facts) == HistoryUpdate(issue=NEW, closed_issues=(32,))
     assert reader.github.calls == ["issue 32", "issue 31", "issue 33", "issue 34"]
 
@@ -74,11 +86,17 @@ def test_at_most_five_issues_are_read() -> None:
 
 
 GONE = Permanent("GET /repos/o/r/issues/31: 301, the issue was transferred")
-UNREADABLE = DependencyDown("bad JSON", dependency="github", remedy="wait", applies_to_all_calls=False)
+UNREADABLE = DependencyDown(
+    "bad JSON", dependency="github", remedy="wait", applies_to_all_calls=False
+)
 
 
-@pytest.mark.parametrize(("error", "gone"), [(GONE, (31,)), (UNREADABLE, ())], ids=["transferred", "unreadable"])
-def test_issue_that_cannot_be_read_is_left_out(error: Permanent | DependencyDown, gone: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("error", "gone"), [(GONE, (31,)), (UNREADABLE, ())], ids=["transferred", "unreadable"]
+)
+def test_issue_that_cannot_be_read_is_left_out(
+    error: Permanent | DependencyDown, gone: tuple[int, ...]
+) -> None:
     reader = reader_of(older(31), older(33))
     reader.github.failing = [error]
     facts = HANDLER.gather(OPENED, reader, History(numbers=(31, 33)), LIMITS)
@@ -99,7 +117,9 @@ def test_closed_issue_is_not_stored() -> None:
     assert HANDLER.history_update(OPENED, facts).issue is None
 
 
-OTHER = SimilarIssue(31, "Cart lost", "The cart is lost\nafter login.", "https://github.com/o/r/issues/31")
+OTHER = SimilarIssue(
+    31, "Cart lost", "The cart is lost\nafter login.", "https://github.com/o/r/issues/31"
+)
 FACTS = IssueFacts(NEW, similar=(OTHER,))
 QUOTE, QUOTE_THERE = "and the cart is empty", "The cart is lost after login."
 
@@ -125,7 +145,12 @@ def test_comment_that_only_names_the_same_issue_asks_for_nothing() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"quote": "the cart is full"}, {"quote_there": "and the cart is empty"}, {"quote": ""}, {"number": 32}],
+    [
+        {"quote": "the cart is full"},
+        {"quote_there": "and the cart is empty"},
+        {"quote": ""},
+        {"number": 32},
+    ],
     ids=["invented quote", "quote of the other issue", "no quote", "issue that was not shown"],
 )
 def test_issue_is_not_named_without_proof(changes: dict[str, object]) -> None:

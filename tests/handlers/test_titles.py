@@ -58,5 +58,8 @@ def test_failure_has_the_reason_and_an_example_but_no_text_of_the_title() -> Non
 
 def test_success_names_the_types() -> None:
     action = plan_title_check("c" * 40, "fix: round prices", ("feat", "fix"))
-    assert (action.conclusion, action.title) == ("success", "The title has the form type: description")
+    assert (action.conclusion, action.title) == (
+        "success",
+        "The title has the form type: description",
+    )
     assert action.summary == "The title has the form type: description. Types: feat, fix."

@@ -56,7 +56,10 @@ def test_mode_change_and_binary_do_not_block_and_are_named() -> None:
     }
     source = reader(unshown("run.sh"), unshown("data/model.bin"), blobs=blobs)
     facts = gather(source)
-    assert reviewed(facts) == [("run.sh", "mode changed only"), ("data/model.bin", "binary or empty")]
+    assert reviewed(facts) == [
+        ("run.sh", "mode changed only"),
+        ("data/model.bin", "binary or empty"),
+    ]
     (check,) = plan_review_check(facts, NO_CALLS)
     assert check.title == "Nothing needs a review: 1 mode changed only, 1 binary or empty"
     assert "- `run.sh`: mode changed only\n- `data/model.bin`: binary or empty" in check.summary
@@ -81,7 +84,13 @@ def test_mode_change_and_binary_do_not_block_and_are_named() -> None:
         (".env.local", "added", None, BINARY, "not shown by GitHub"),
         (".DS_Store", "added", None, BINARY, "binary or empty"),
         ("clips/intro.clip", "modified", Blob(OLD), LFS, "stored in Git LFS"),
-        ("clips/intro.clip", "modified", Blob(OLD), Blob(NEW, text=f"{POINTER}rm -rf /\n"), "not shown by GitHub"),
+        (
+            "clips/intro.clip",
+            "modified",
+            Blob(OLD),
+            Blob(NEW, text=f"{POINTER}rm -rf /\n"),
+            "not shown by GitHub",
+        ),
         ("db/dump.sql", "modified", Blob(OLD), LFS, "not shown by GitHub"),
         ("bin/tool", "copied", None, BINARY, "binary or empty"),
         ("bin/tool", "renamed", Blob(NEW), TEXT, "renamed without changes"),
@@ -101,12 +110,17 @@ def test_a_renamed_file_is_compared_with_its_earlier_name() -> None:
     also = unshown("b.sql", status="renamed", previous_path="a.sql")
     blobs = {"refs/heads/main:old.sql": Blob(OLD), "refs/heads/main:a.sql": Blob(NEW)}
     facts = gather(reader(moved, also, blobs=blobs))
-    assert reviewed(facts) == [("new.sql", "not shown by GitHub"), ("b.sql", "renamed without changes")]
+    assert reviewed(facts) == [
+        ("new.sql", "not shown by GitHub"),
+        ("b.sql", "renamed without changes"),
+    ]
     assert facts.unread == {"new.sql", "old.sql"}  # no finding in it is gone
 
 
 def test_a_removed_file_is_read_from_the_base_branch() -> None:
-    source = reader(unshown("bin/tool", status="removed"), blobs={"refs/heads/main:bin/tool": BINARY})
+    source = reader(
+        unshown("bin/tool", status="removed"), blobs={"refs/heads/main:bin/tool": BINARY}
+    )
     assert reviewed(gather(source)) == [("bin/tool", "binary or empty")]
     assert source.github.calls[-1] == "blobs 0 1"
 
@@ -132,7 +146,12 @@ def test_nothing_is_read_for_files_that_are_shown_or_whose_name_decides(known: C
 
 def test_what_a_name_marks_as_vendored_needs_no_review_if_nobody_could_read_it() -> None:
     blobs = {"refs/heads/main:vendor/run.sh": Blob(NEW), f"{HEAD}:vendor/lib": BINARY}
-    files = (unshown("vendor/run.sh"), unshown("vendor/logo.png"), unshown("vendor/lib"), unshown("vendor/a.go"))
+    files = (
+        unshown("vendor/run.sh"),
+        unshown("vendor/logo.png"),
+        unshown("vendor/lib"),
+        unshown("vendor/a.go"),
+    )
     assert reviewed(gather(reader(*files, blobs=blobs))) == [
         ("vendor/run.sh", "mode changed only"),
         ("vendor/logo.png", "binary or empty"),
@@ -148,12 +167,17 @@ def test_many_files_are_one_request_and_the_rest_stays_unread() -> None:
     source = reader(renamed, *files, blobs=blobs)
     found = [reason for _, reason in reviewed(gather(source))]
     assert [call for call in source.github.calls if call.startswith("blobs")] == ["blobs 250 250"]
-    assert [found.count(reason) for reason in ("binary or empty", "not shown by GitHub")] == [250, 1]
+    assert [found.count(reason) for reason in ("binary or empty", "not shown by GitHub")] == [
+        250,
+        1,
+    ]
     assert found[0] == "renamed without changes"  # it is not compared
 
 
 def down(*, applies_to_all_calls: bool) -> DependencyDown:
-    return DependencyDown("502", dependency="github", remedy="wait", applies_to_all_calls=applies_to_all_calls)
+    return DependencyDown(
+        "502", dependency="github", remedy="wait", applies_to_all_calls=applies_to_all_calls
+    )
 
 
 @pytest.mark.parametrize("error", [Permanent("403"), down(applies_to_all_calls=False)])

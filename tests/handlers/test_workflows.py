@@ -47,7 +47,15 @@ from tests.handlers.events import (
     step,
     workflow_analysis,
 )
-from tests.handlers.world import RecordedJob, analysis, comment_of, fake_reader, file, make_rule, pull_request
+from tests.handlers.world import (
+    RecordedJob,
+    analysis,
+    comment_of,
+    fake_reader,
+    file,
+    make_rule,
+    pull_request,
+)
 
 HANDLER = WorkflowHandler()
 BUDGET = PromptLimits(input_tokens=30_000)
@@ -97,7 +105,9 @@ def test_the_pull_request_of_a_fork_is_found_by_its_branch_and_commit() -> None:
     assert conversation_of(found) == Conversation(8, is_pull_request=True)
 
 
-ON_MAIN = replace(RUN, head_branch="main", head_repository="octo/hello", head_owner="octo", event="push")
+ON_MAIN = replace(
+    RUN, head_branch="main", head_repository="octo/hello", head_owner="octo", event="push"
+)
 
 
 @pytest.mark.parametrize(
@@ -110,27 +120,42 @@ ON_MAIN = replace(RUN, head_branch="main", head_repository="octo/hello", head_ow
         ("gtmq_spec_393d71", "Fix (#8)", True, None),
         (f"gh-readonly-queue/main/pr-8-{'b' * 40}", "Fix (#8)", True, None),
     ],
-    ids=["merge queue", "bors", "Trunk", "Graphite", "branch of Graphite in a fork", "branch of a fork"],
+    ids=[
+        "merge queue",
+        "bors",
+        "Trunk",
+        "Graphite",
+        "branch of Graphite in a fork",
+        "branch of a fork",
+    ],
 )
 def test_failed_run_of_a_merge_queue_is_explained_on_its_pull_request(
     branch: str, message: str, is_fork: bool, posted_on: int | None
 ) -> None:
     repository = "mona/hello" if is_fork else "octo/hello"
-    received = run_event(replace(RUN, head_branch=branch, head_repository=repository, pull_request_numbers=()))
+    received = run_event(
+        replace(RUN, head_branch=branch, head_repository=repository, pull_request_numbers=())
+    )
     received = replace(received, payload={"workflow_run": {"head_commit": {"message": message}}})
-    queued = fake_reader(pull_request(head_sha="f" * 40), (file(),), jobs_of={1: (JOB,)}, logs={JOB.id: LOG})
+    queued = fake_reader(
+        pull_request(head_sha="f" * 40), (file(),), jobs_of={1: (JOB,)}, logs={JOB.id: LOG}
+    )
     facts = HANDLER.gather(received, queued, EMPTY_HISTORY, BUDGET)
     conversation = conversation_of(facts)
     assert (conversation.number if conversation else None) == posted_on
     assert facts.stale is False
 
 
-def test_rule_17_failure_is_explained_by_the_author_of_the_pull_request_and_not_by_who_triggered_the_run() -> None:
+def test_rule_17_failure_is_explained_by_the_author_of_the_pull_request_and_not_by_who_triggered_the_run() -> (
+    None
+):
     run = replace(RUN, actor=RENOVATE, triggering_actor=RENOVATE)
     facts = HANDLER.gather(run_event(run), reader(PULL), EMPTY_HISTORY, BUDGET)
     assert facts.pull_request == PULL
     opened_by_bot = replace(PULL, user=RENOVATE)
-    with pytest.raises(ConversationIgnored, match=r"octo/hello#8 was opened by a bot; add renovate\[bot\] to"):
+    with pytest.raises(
+        ConversationIgnored, match=r"octo/hello#8 was opened by a bot; add renovate\[bot\] to"
+    ):
         HANDLER.gather(run_event(RUN), reader(opened_by_bot), EMPTY_HISTORY, BUDGET)
     included = replace(BUDGET, features=Features(bots=("renovate",)))
     assert HANDLER.gather(run_event(RUN), reader(opened_by_bot), EMPTY_HISTORY, included).steps
@@ -138,7 +163,9 @@ def test_rule_17_failure_is_explained_by_the_author_of_the_pull_request_and_not_
 
 def test_a_failure_on_the_default_branch_is_posted_on_the_fallback_issue() -> None:
     found = facts(ON_MAIN, reader())
-    assert conversation_of(found, workflow_run=12) == Conversation(12, is_pull_request=False, is_fallback_issue=True)
+    assert conversation_of(found, workflow_run=12) == Conversation(
+        12, is_pull_request=False, is_fallback_issue=True
+    )
     assert conversation_of(found) is None
 
 
@@ -220,7 +247,10 @@ def test_annotations_are_read_only_for_jobs_without_a_log() -> None:
 
 @pytest.mark.parametrize(
     "note",
-    [annotated("Process completed with exit code 1."), annotated("Node.js 20 is deprecated", level="warning")],
+    [
+        annotated("Process completed with exit code 1."),
+        annotated("Node.js 20 is deprecated", level="warning"),
+    ],
     ids=["exit code", "a warning"],
 )
 def test_annotations_without_a_reason_do_not_explain_a_job(note: CheckAnnotation) -> None:
@@ -310,7 +340,10 @@ def test_jobs_whose_names_differ_in_numbers_are_one_matrix() -> None:
     [
         ("src/big.c:1204:5: error: expected ';'", "src/big.c:3310:5: error: expected ';'"),
         ("E       assert 5000 == 4000", "E       assert 1200 == 1100"),
-        ("E       assert '2026-01-31' == '2026-02-01'", "E       assert '2024-02-29' == '2024-03-01'"),
+        (
+            "E       assert '2026-01-31' == '2026-02-01'",
+            "E       assert '2024-02-29' == '2024-03-01'",
+        ),
         ("E       assert '12:00:00' == '13:00:00'", "E       assert '09:00:00' == '08:00:00'"),
         ("Error: error in migration 0012", "Error: error in migration 0013"),
         ("npm error Missing script: docs", "npm error Missing script: lint"),
@@ -344,7 +377,9 @@ def test_errors_with_other_results_and_places_are_not_equal(one: str, other: str
     ],
     ids=["times", "ports", "addresses"],
 )
-def test_error_is_equal_without_the_numbers_of_its_process(error: str, same: str, other: str) -> None:
+def test_error_is_equal_without_the_numbers_of_its_process(
+    error: str, same: str, other: str
+) -> None:
     logs = {701: logged(error), 702: logged(same), 703: logged(other)}
     found = facts(source=reader(PULL, jobs={1: (shard(1), shard(2), shard(3))}, logs=logs))
     assert [one.same_as for one in found.steps] == [0, 1, 0]
@@ -379,7 +414,15 @@ SAME = "E       assert area(2) == 4"
         (("Traceback (most recent call last):",), ("Traceback (most recent call last):",), False),
         (("it broke",), ("it broke",), False),
     ],
-    ids=["equal", "fewer", "one more", "another duration", "another test", "only a summary", "no error"],
+    ids=[
+        "equal",
+        "fewer",
+        "one more",
+        "another duration",
+        "another test",
+        "only a summary",
+        "no error",
+    ],
 )
 def test_error_is_the_same_if_all_lines_that_name_it_were_shown(
     first: tuple[str, ...], second: tuple[str, ...], is_same: bool
@@ -400,9 +443,14 @@ def test_characters_of_an_equal_error_are_left_to_other_jobs() -> None:
 
 def test_excerpts_stay_within_the_budget() -> None:
     jobs = tuple(job(700 + number, f"test ({number})") for number in range(MAX_JOBS))
-    long = "\n".join(f"2026-11-20T09:00:20.0000000Z E   line {n} is {'x' * 300}" for n in range(500))
+    long = "\n".join(
+        f"2026-11-20T09:00:20.0000000Z E   line {n} is {'x' * 300}" for n in range(500)
+    )
     for tokens, most in ((2_000, 4_000), (900_000, MAX_LOG_CHARACTERS)):
-        found = facts(source=reader(PULL, jobs={1: jobs}, logs={j.id: long for j in jobs}), budget=PromptLimits(tokens))
+        found = facts(
+            source=reader(PULL, jobs={1: jobs}, logs={j.id: long for j in jobs}),
+            budget=PromptLimits(tokens),
+        )
         assert sum(len(shown.text) for shown in found.steps) <= most
 
 
@@ -413,7 +461,9 @@ def classify(*others: Failure, of: tuple[str | None, ...] = ()) -> tuple[str, st
     """Classify the failed step of the last attempt, from earlier conclusions and from failures elsewhere."""
     last = len(of) + 1
     jobs = {number: (job(conclusion=one),) for number, one in enumerate((*of, "failure"), start=1)}
-    (step,) = facts(replace(RUN, run_attempt=last), reader(PULL, jobs=jobs), FakeHistory(failed=others)).steps
+    (step,) = facts(
+        replace(RUN, run_attempt=last), reader(PULL, jobs=jobs), FakeHistory(failed=others)
+    ).steps
     return step.verdict, step.evidence
 
 
@@ -426,7 +476,10 @@ def elsewhere(branch: str, **known: Any) -> Failure:
     ("attempts", "expected"),
     [
         (("success",), ("flaky", "1 attempt at the same commit passed this job")),
-        (("failure", "timed_out"), ("fails every time", "3 attempts at the same commit failed this job")),
+        (
+            ("failure", "timed_out"),
+            ("fails every time", "3 attempts at the same commit failed this job"),
+        ),
         ((), ("unknown", "")),
         ((None,), ("unknown", "")),
     ],
@@ -458,7 +511,14 @@ def test_a_job_of_the_same_name_does_not_make_a_failure_flaky(conclusions: tuple
         ((elsewhere("mona:fix"), elsewhere("copy", head_sha=RUN.head_sha)), "unknown", ""),
         ((elsewhere("main", workflow_id=6),), "unknown", ""),
     ],
-    ids=["three", "the default branch", "one branch", "other steps", "this branch and commit", "another workflow"],
+    ids=[
+        "three",
+        "the default branch",
+        "one branch",
+        "other steps",
+        "this branch and commit",
+        "another workflow",
+    ],
 )
 def test_failures_on_other_branches_classify_the_failure(
     others: tuple[Failure, ...], verdict: str, branches: str
@@ -529,7 +589,9 @@ def test_a_passed_run_resolves_only_the_failure_right_before_it(before: RunResul
     ids=["a run", "an attempt", "itself", "an earlier run", "another trigger"],
 )
 def test_a_later_run_or_attempt_supersedes_the_run(later: RunResult, why: str | None) -> None:
-    assert HANDLER.find_superseded_reason(run_event(RUN), facts(), FakeHistory(ended=(later,))) == why
+    assert (
+        HANDLER.find_superseded_reason(run_event(RUN), facts(), FakeHistory(ended=(later,))) == why
+    )
 
 
 # --- the comment -----------------------------------------------------------------------------------------------------
@@ -557,7 +619,9 @@ def test_places_outside_of_logs_and_changed_files_are_left_out() -> None:
 
 
 def test_places_in_the_repository_link_to_their_line_at_the_commit_of_the_run() -> None:
-    where = [{"path": path, "line": 7, "why": "Here."} for path in ("area.py", "tests/test_area.py")]
+    where = [
+        {"path": path, "line": 7, "why": "Here."} for path in ("area.py", "tests/test_area.py")
+    ]
     url = "https://github.com/octo/hello/blob/0123456789abcdef0123456789abcdef01234567/area.py#L7"
     assert variables(facts(), where=where)["places"] == (
         LinkedPlace("area.py", 7, "Here.", url),
@@ -581,7 +645,9 @@ def test_a_workflow_that_could_not_start_gets_a_static_reply() -> None:
     skipped = HANDLER.skip_reason(found)
     assert skipped is not None
     assert skipped.reply == NOT_STARTED
-    assert comment_of(HANDLER.plan(run_event(run), found, replace(analysis(), comment="Could not start."))).create
+    assert comment_of(
+        HANDLER.plan(run_event(run), found, replace(analysis(), comment="Could not start."))
+    ).create
 
 
 # --- another run of the same commit -----------------------------------------------------------------------------------
@@ -590,7 +656,12 @@ PUSH = replace(RUN, id=71, run_number=42, event="push")
 
 
 def process(
-    run: WorkflowRun, log: str = LOG, states: dict[str, str | None] | None = None, *, jobs: int = 1, says: bool = True
+    run: WorkflowRun,
+    log: str = LOG,
+    states: dict[str, str | None] | None = None,
+    *,
+    jobs: int = 1,
+    says: bool = True,
 ) -> RecordedJob:
     """Process a failed run; `states` are those of our comments."""
     every = tuple(job(700 + number, f"test {number}") for number in range(jobs))
@@ -639,7 +710,9 @@ def test_another_failure_is_asked_about(second: WorkflowRun, log: str, jobs: int
     every = tuple(job(700 + number, f"test {number}") for number in range(jobs))
     source = reader(found, jobs={1: every}, logs={one.id: log for one in every})
     rule = make_rule("workflow_run.completed")
-    recorded = RecordedJob(run_event(second), facts(second, source), (workflow_analysis(),), rule=rule, states=states)
+    recorded = RecordedJob(
+        run_event(second), facts(second, source), (workflow_analysis(),), rule=rule, states=states
+    )
     HANDLER.run(recorded)
     assert "ask" in recorded.done
 
@@ -649,7 +722,9 @@ def test_another_failure_is_asked_about(second: WorkflowRun, log: str, jobs: int
     [(LOG, False), (LOG.replace("E       assert area(2) == 4", "it broke"), True)],
     ids=["nothing was said", "no line names the error"],
 )
-def test_failure_is_asked_about_again_unless_it_is_known_to_be_explained(log: str, says: bool) -> None:
+def test_failure_is_asked_about_again_unless_it_is_known_to_be_explained(
+    log: str, says: bool
+) -> None:
     first = process(RUN, log, says=says)
     assert "ask" in process(PUSH, log, first.states).done
 
@@ -663,7 +738,9 @@ def test_run_that_passes_is_no_longer_an_explanation_for_others() -> None:
     states = process(RUN).states
     passed = replace(RUN, conclusion="success", id=71, run_number=42)
     found = facts(passed, history=FakeHistory(ended=(run_result(run_number=41),)))
-    recorded = RecordedJob(run_event(passed), found, rule=make_rule("workflow_run.completed"), states=states)
+    recorded = RecordedJob(
+        run_event(passed), found, rule=make_rule("workflow_run.completed"), states=states
+    )
     HANDLER.run(recorded)
     assert recorded.done == [EnsureComment]
     assert "ask" in process(PUSH, states=recorded.states).done
@@ -677,12 +754,16 @@ def test_state_of_another_version_is_no_explanation() -> None:
 
 CANCELLED = replace(RUN, conclusion="cancelled")
 TIMED_OUT = "The job running on runner GitHub Actions 12 has exceeded the maximum execution time of 30 minutes."
-TIMED_OUT_LOG = logged(f"##[error]{TIMED_OUT}", "##[error]The operation was canceled.").rpartition("\n")[0]
+TIMED_OUT_LOG = logged(f"##[error]{TIMED_OUT}", "##[error]The operation was canceled.").rpartition(
+    "\n"
+)[0]
 CANCELLED_LOG = logged("##[error]The operation was canceled.").rpartition("\n")[0]
 
 
 def cancelled_job(job_id: int = 710, name: str = "slow") -> WorkflowJob:
-    return job(job_id, name, "cancelled", steps=(step(1, "Set up job"), step(2, "Run pytest", "cancelled")))
+    return job(
+        job_id, name, "cancelled", steps=(step(1, "Set up job"), step(2, "Run pytest", "cancelled"))
+    )
 
 
 def test_cancelled_steps_are_read_like_failed_ones() -> None:
@@ -703,8 +784,13 @@ def test_cancelled_job_whose_log_ends_with_a_time_out_is_explained(run: Workflow
     assert [end.passed for end in update.ends] == [False]
 
 
-def test_cancelled_job_is_explained_by_an_annotation_if_its_log_does_not_show_the_time_out() -> None:
-    notes = ("The operation was canceled.", "The job has exceeded the maximum execution time of 1h0m0s")
+def test_cancelled_job_is_explained_by_an_annotation_if_its_log_does_not_show_the_time_out() -> (
+    None
+):
+    notes = (
+        "The operation was canceled.",
+        "The job has exceeded the maximum execution time of 1h0m0s",
+    )
     source = reader(
         PULL,
         jobs={1: (cancelled_job(),)},
@@ -716,7 +802,9 @@ def test_cancelled_job_is_explained_by_an_annotation_if_its_log_does_not_show_th
     assert "Error: The operation was canceled." in slow.text
 
 
-NOT_FOUND_BY_US = "the workflow run was cancelled, and nothing shows that a job ran out of time or was killed"
+NOT_FOUND_BY_US = (
+    "the workflow run was cancelled, and nothing shows that a job ran out of time or was killed"
+)
 
 
 def test_cancelled_run_whose_jobs_nothing_killed_is_ignored() -> None:
@@ -740,12 +828,16 @@ def test_log_of_a_job_that_was_cancelled_by_an_annotation_is_not_read() -> None:
 def test_cancelled_run_is_ignored_if_its_commit_is_not_the_head_of_the_pull_request() -> None:
     pushed = replace(PULL, head_sha="f" * 40)
     source = reader(pushed, jobs={1: (cancelled_job(),)}, logs={710: TIMED_OUT_LOG})
-    with pytest.raises(ConversationIgnored, match="the workflow run was cancelled, and its commit is not the head"):
+    with pytest.raises(
+        ConversationIgnored, match="the workflow run was cancelled, and its commit is not the head"
+    ):
         facts(CANCELLED, source)
     assert source.github.calls == ["pull_requests_from mona:fix"]
 
 
-@pytest.mark.parametrize(("head", "is_explained"), [(RUN.head_sha, True), ("f" * 40, False), (None, False)])
+@pytest.mark.parametrize(
+    ("head", "is_explained"), [(RUN.head_sha, True), ("f" * 40, False), (None, False)]
+)
 def test_cancelled_run_of_the_default_branch_is_explained_if_its_commit_is_the_head(
     head: str | None, is_explained: bool
 ) -> None:

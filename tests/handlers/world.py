@@ -20,7 +20,16 @@ from hls_handler.analysis import (
     ValidReply,
 )
 from hls_handler.errors import HlsError
-from hls_handler.events import Account, Comment, Event, Issue, Label, PullRequest, Repository, Review
+from hls_handler.events import (
+    Account,
+    Comment,
+    Event,
+    Issue,
+    Label,
+    PullRequest,
+    Repository,
+    Review,
+)
 from hls_handler.handlers.asking import Answers
 from hls_handler.handlers.changed_files import Selection, number_patch, redact_patch, select_files
 from hls_handler.handlers.handler import PromptLimits
@@ -45,7 +54,15 @@ PATCH = "@@ -1,2 +1,2 @@\n def area(side):\n-    return side * 2\n+    return si
 
 def issue(**known: Any) -> Issue:
     plain = Issue(
-        7, "Crash", "It crashes.", MONA, "open", False, (Label("ui"),), "NONE", "https://github.com/o/r/issues/7"
+        7,
+        "Crash",
+        "It crashes.",
+        MONA,
+        "open",
+        False,
+        (Label("ui"),),
+        "NONE",
+        "https://github.com/o/r/issues/7",
     )
     return replace(plain, **known)
 
@@ -94,7 +111,14 @@ def event(conversation: Issue | PullRequest) -> Event:
 
 
 def review(**known: Any) -> Review:
-    plain = Review(501, ZOE, "changes_requested", "Please square the side.", "abcdef0123456789", "https://github.com/r")
+    plain = Review(
+        501,
+        ZOE,
+        "changes_requested",
+        "Please square the side.",
+        "abcdef0123456789",
+        "https://github.com/r",
+    )
     return replace(plain, **known)
 
 
@@ -106,7 +130,13 @@ def review_comment(body: str = "This must be tested.", **known: Any) -> ReviewCo
 def review_event(submitted: Review, conversation: PullRequest | None = None) -> Event:
     """The review, just submitted on the pull request."""
     base = event(conversation or pull_request())
-    return replace(base, name="pull_request_review", action="submitted", review=submitted, sender=submitted.user)
+    return replace(
+        base,
+        name="pull_request_review",
+        action="submitted",
+        review=submitted,
+        sender=submitted.user,
+    )
 
 
 def file(path: str = "area.py", patch: str | None = PATCH, **known: Any) -> ChangedFile:
@@ -138,7 +168,9 @@ def fake_reader(
     github.issues = {number: now} if isinstance(now, Issue) else {}
     if isinstance(now, PullRequest):
         github.pull_requests[number], github.changed[number] = now, tuple(files)
-        github.head_files = {f"{now.head_sha}:{path}": text for path, text in (head_files or {}).items()}
+        github.head_files = {
+            f"{now.head_sha}:{path}": text for path, text in (head_files or {}).items()
+        }
         github.contexts = {now.base_ref: context or ReviewContext()}
     github.reviews_of[number], github.review_threads_of[number] = reviews, review_threads
     github.review_comments_of = {review.id: review_comments for review in reviews}
@@ -216,10 +248,16 @@ class RecordedJob:
 
 def make_rule(event_key: str = "", **issues: int) -> Rule:
     """A rule of a repository whose settings name fallback issues for events: `make_rule(release=12)`."""
-    entry = {"name": "octo/hello", "comments": {"post_to": issues}} if issues else {"name": "octo/hello"}
+    entry = (
+        {"name": "octo/hello", "comments": {"post_to": issues}}
+        if issues
+        else {"name": "octo/hello"}
+    )
     effective = RepositoryTable(settings(entry)).find("octo/hello")
     assert effective is not None
-    return Rule(event_key or next(iter(issues), "release"), "any/prompt", effective, "prompts/any/prompt.j2")
+    return Rule(
+        event_key or next(iter(issues), "release"), "any/prompt", effective, "prompts/any/prompt.j2"
+    )
 
 
 def analysis(*replies: Reply, comment: str | None = "Hello.") -> Analysis:
@@ -256,7 +294,9 @@ def issue_analysis(**known: Any) -> IssueAnalysis:
 
 
 def issue_response(**known: Any) -> IssueResponse:
-    return IssueResponse.model_validate({"worth_saying": True, "sources": [], "answer": "42", "certain": True, **known})
+    return IssueResponse.model_validate(
+        {"worth_saying": True, "sources": [], "answer": "42", "certain": True, **known}
+    )
 
 
 def review_analysis(*requests: ReviewRequest, **known: Any) -> ReviewAnalysis:
@@ -266,7 +306,9 @@ def review_analysis(*requests: ReviewRequest, **known: Any) -> ReviewAnalysis:
 
 
 def request(quote: str, **known: Any) -> ReviewRequest:
-    return ReviewRequest.model_validate({"comment": None, "quote": quote, "todo": "Do it.", "blocking": True, **known})
+    return ReviewRequest.model_validate(
+        {"comment": None, "quote": quote, "todo": "Do it.", "blocking": True, **known}
+    )
 
 
 def pull_request_analysis(**known: Any) -> PullRequestAnalysis:
@@ -311,7 +353,11 @@ def select(
     """The selection of files for a review. `reviewed` are blocks that an earlier review has read."""
     patches = {file.path: redact_patch(number_patch(file.patch)) for file in files if file.patch}
     new = find_present(files, patches, 0, NO_REVIEW).find_new(reviewed or {})
-    given: dict[str, Any] = {"ignored_paths": ignored_paths, "max_calls": max_calls, "attributes": attributes}
+    given: dict[str, Any] = {
+        "ignored_paths": ignored_paths,
+        "max_calls": max_calls,
+        "attributes": attributes,
+    }
     return select_files(files, patches, new=new, tokens=tokens, **given)
 
 
@@ -324,7 +370,11 @@ def gather_review(
 ) -> PullRequestFacts:
     """The facts of a review of the files. The findings in `record` have review threads without an answer."""
     now = pull_request(**{**count_changes(files), **known})
-    threads = tuple(ReviewThread(901, entry.key, False, None, (), (), (), ()) for entry in record.ledger)
+    threads = tuple(
+        ReviewThread(901, entry.key, False, None, (), (), (), ()) for entry in record.ledger
+    )
     given = PromptLimits(tokens, **{"is_review": True, **(limits or {})})
     reader = fake_reader(now, files, review_threads=threads)
-    return PullRequestHandler().gather(event(pull_request()), reader, EmptyHistory(reviewed=record), given)
+    return PullRequestHandler().gather(
+        event(pull_request()), reader, EmptyHistory(reviewed=record), given
+    )

@@ -58,11 +58,17 @@ class Fleet:
     def owner_of(self, guid: str) -> Service:
         """Return the service that processes a delivery."""
         worker = self.row(guid).worker or ""
-        return next(one for one in self.services if one.process is not None and f"-{one.process.pid}-" in worker)
+        return next(
+            one
+            for one in self.services
+            if one.process is not None and f"-{one.process.pid}-" in worker
+        )
 
     def until(self, condition: Callable[[], bool], *, timeout_s: float = 60) -> None:
         if not wait_until(condition, timeout_s=timeout_s):
-            raise AssertionError("\n".join(service.log.read_text()[-2000:] for service in self.services))
+            raise AssertionError(
+                "\n".join(service.log.read_text()[-2000:] for service in self.services)
+            )
 
     def until_idle(self) -> None:
         def is_idle() -> bool:
@@ -73,14 +79,18 @@ class Fleet:
 
     def writes(self) -> list[tuple[str, str]]:
         """Return all writes to GitHub as ("POST", path)."""
-        return [(seen.method, seen.path) for seen in self.sandbox.requests.all("github") if seen.writes]
+        return [
+            (seen.method, seen.path) for seen in self.sandbox.requests.all("github") if seen.writes
+        ]
 
     def assert_once(self, number: int) -> None:
         """Assert that the issue has its labels, each set once, and one comment, created once."""
         conversation = self.sandbox.state.conversation(REPOSITORY, number)
         assert conversation is not None
         assert len(conversation.comments) == 1, number
-        assert self.writes().count(("POST", f"/repos/{REPOSITORY}/issues/{number}/comments")) == 1, number
+        assert (
+            self.writes().count(("POST", f"/repos/{REPOSITORY}/issues/{number}/comments")) == 1
+        ), number
         labeled = [event.detail for event in conversation.events if event.kind == "labeled"]
         assert sorted(labeled) == sorted(conversation.labels), number
         assert "bug" in conversation.labels
@@ -102,12 +112,16 @@ def settings_for(sandbox: Sandbox, folder: Path, *, limits: str, url: str, more:
 
 
 @contextmanager
-def make_fleet(sandbox: Sandbox, url: str, folder: Path, *, size: int, limits: str) -> Iterator[Fleet]:
+def make_fleet(
+    sandbox: Sandbox, url: str, folder: Path, *, size: int, limits: str
+) -> Iterator[Fleet]:
     """Make services without starting them; kill at the end those that a test has started."""
     path = settings_for(sandbox, folder, limits=limits, url="${STORAGE_URL}")
     with closing(Storage.open(url)) as store:
         environ = {"STORAGE_URL": url}
-        services = [Service(path, 0, folder / f"service-{n}.log", url, environ=environ) for n in range(size)]
+        services = [
+            Service(path, 0, folder / f"service-{n}.log", url, environ=environ) for n in range(size)
+        ]
         fleet = Fleet(sandbox, store, url, path, services)
         try:
             yield fleet

@@ -25,7 +25,9 @@ class StoppingLeases(HeldLeases):
         self.secured += 1
         if self.secured == 2:  # the first one begins the attempt
             os.kill(os.getpid(), signal.SIGSTOP)
-            threading.Event().wait(1)  # the signal may stop another thread first; this one must not write meanwhile
+            threading.Event().wait(
+                1
+            )  # the signal may stop another thread first; this one must not write meanwhile
 
 
 if __name__ == "__main__":

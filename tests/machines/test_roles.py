@@ -24,7 +24,9 @@ def test_web_process_responds_when_worker_process_has_finished_the_delivery(
     sandbox: Sandbox, storage_url: str, tmp_path: Path
 ) -> None:
     def process(role: str) -> Process:
-        path = settings_for(sandbox, tmp_path / role, limits="concurrency: 2", url=storage_url, more=SYNC)
+        path = settings_for(
+            sandbox, tmp_path / role, limits="concurrency: 2", url=storage_url, more=SYNC
+        )
         return Process(path, 0, tmp_path / f"{role}.log", storage_url, options=("--role", role))
 
     web, worker = process("web"), process("worker")
@@ -36,11 +38,17 @@ def test_web_process_responds_when_worker_process_has_finished_the_delivery(
         response = web.deliver(payload.event, payload.body)
         assert (response.status, response.body["status"]) == (200, "processed")
         assert worker.deliver(payload.event, payload.body).status == 404
-        assert [service.get(page).status for service in (web, worker) for page in ("/health", "/stats")] == [200] * 4
+        assert [
+            service.get(page).status for service in (web, worker) for page in ("/health", "/stats")
+        ] == [200] * 4
         assert web.get("/stats").body["successful_processing"] == 1
     finally:
         assert [web.stop(), worker.stop()] == [0, 0]
-    lines = [json.loads(line) for service in (web, worker) for line in service.log.read_text().splitlines()]
+    lines = [
+        json.loads(line)
+        for service in (web, worker)
+        for line in service.log.read_text().splitlines()
+    ]
     assert [(line["role"], line["webhook"]) for line in lines if line["message"] == "serving"] == [
         ("web", f"http://127.0.0.1:{web.port}/webhook"),
         ("worker", None),

@@ -28,14 +28,18 @@ def run_round(fleet: Fleet, rng: random.Random, first: int) -> list[list[str]]:
     Returns the GUIDs of each conversation, in order.
     """
     receivers = random.Random(rng.random())
-    guids = [[f"{first + number}-{event}" for event in range(EVENTS)] for number in range(CONVERSATIONS)]
+    guids = [
+        [f"{first + number}-{event}" for event in range(EVENTS)] for number in range(CONVERSATIONS)
+    ]
     to_kill = rng.sample(fleet.services, 2)
     kill_after = sorted(rng.sample(range(CONVERSATIONS * EVENTS), 2))
     for place in range(CONVERSATIONS * EVENTS):
         event, number = divmod(place, CONVERSATIONS)
         running = [service for service in fleet.services if service.process is not None]
         action = "edited" if event else "opened"
-        fleet.deliver(receivers.choice(running), first + number, guid=guids[number][event], action=action)
+        fleet.deliver(
+            receivers.choice(running), first + number, guid=guids[number][event], action=action
+        )
         if place in kill_after:
             to_kill.pop().stop(signal.SIGKILL)
     for service in fleet.services:
@@ -50,10 +54,14 @@ def assert_in_order(fleet: Fleet, guids: list[str]) -> None:
     assert [row.state for row in rows] == ["done"] * len(guids)
     for before, after in pairwise(rows):
         assert before.finished_at is not None
-        assert all(call.started_at >= before.finished_at for call in fleet.store.calls.calls_of(after.guid)), after.guid
+        assert all(
+            call.started_at >= before.finished_at for call in fleet.store.calls.calls_of(after.guid)
+        ), after.guid
 
 
-def test_nothing_is_lost_doubled_or_out_of_order_when_two_of_four_processes_are_killed(fleet: Fleet) -> None:
+def test_nothing_is_lost_doubled_or_out_of_order_when_two_of_four_processes_are_killed(
+    fleet: Fleet,
+) -> None:
     rng = random.Random(SEED)
     counters_before, writes_before = fleet.store.statistics.counters(), len(fleet.writes())
     all_guids: list[str] = []
@@ -74,9 +82,13 @@ def test_nothing_is_lost_doubled_or_out_of_order_when_two_of_four_processes_are_
         assert counters[name] - counters_before.get(name, 0) == len(all_guids)
     calls = [call.started_at for guid in all_guids for call in fleet.store.calls.calls_of(guid)]
     kills = 2 * ROUNDS
-    assert len(all_guids) <= len(calls) <= len(all_guids) + 4 * kills  # an interrupted call is repeated
+    assert (
+        len(all_guids) <= len(calls) <= len(all_guids) + 4 * kills
+    )  # an interrupted call is repeated
     assert_rate_limited(calls)
-    assert_rate_limited([seen.at for seen in fleet.sandbox.requests.all("github") if seen.writes][writes_before:])
+    assert_rate_limited(
+        [seen.at for seen in fleet.sandbox.requests.all("github") if seen.writes][writes_before:]
+    )
 
 
 def assert_rate_limited(times: Iterable[datetime]) -> None:

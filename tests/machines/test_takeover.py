@@ -26,7 +26,9 @@ def state_of(pid: int) -> str:
 
 def test_delivery_of_killed_process_continues_within_the_lease(fleet: Fleet) -> None:
     one, _ = (service.start() for service in fleet.services[:2])
-    fleet.sandbox.faults.add(Fault(effect="slow", stand_in="claude", path="/v1/messages", seconds=2))
+    fleet.sandbox.faults.add(
+        Fault(effect="slow", stand_in="claude", path="/v1/messages", seconds=2)
+    )
     fleet.deliver(one, 701, guid="killed")
     fleet.until(lambda: is_calling_claude(fleet, "killed"))
     killed = fleet.owner_of("killed")
@@ -56,7 +58,9 @@ def test_process_stopped_between_lease_check_and_write_does_not_write_after_a_ta
         pid = service.process.pid
         fleet.deliver(service, 703, guid="stopped-before-write")
         fleet.until(lambda: state_of(pid) == STOPPED)
-        assert [call.outcome for call in fleet.store.calls.calls_of("stopped-before-write")] == ["ok"]
+        assert [call.outcome for call in fleet.store.calls.calls_of("stopped-before-write")] == [
+            "ok"
+        ]
         assert fleet.writes() == before
         fleet.services[0].start()
         fleet.until_idle()

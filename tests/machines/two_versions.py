@@ -38,7 +38,14 @@ class EarlierService(Service):
 
     def start(self) -> Service:
         self.begin_log()
-        program = [str(self.folder / ".venv/bin/python"), "-m", "hls_handler", "serve", "--config", str(self.settings)]
+        program = [
+            str(self.folder / ".venv/bin/python"),
+            "-m",
+            "hls_handler",
+            "serve",
+            "--config",
+            str(self.settings),
+        ]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(program, cwd=self.folder, stdout=log, stderr=log)
         return self.until_up()
@@ -56,27 +63,46 @@ def answer(asked: Asked) -> Any:
         if isinstance(value, list) and "items" in node:
             return [keep(item, node["items"]) for item in value]
         if isinstance(value, dict) and "properties" in node:
-            return {name: keep(value[name], part) for name, part in node["properties"].items() if name in value}
+            return {
+                name: keep(value[name], part)
+                for name, part in node["properties"].items()
+                if name in value
+            }
         return value
 
     return keep(reply, schema)
 
 
 def assert_reviewed_once(sandbox: Sandbox, number: int) -> None:
-    pulls = (one for one in sandbox.state.conversations() if one.repository == FreshRepository(number).full_name)
+    pulls = (
+        one
+        for one in sandbox.state.conversations()
+        if one.repository == FreshRepository(number).full_name
+    )
     pull = next(pulls, None)
     assert pull is not None
     found = Counter((comment["path"], comment["body"]) for _, comment in pull.review_comments())
-    assert (len(pull.comments), [one for one, times in found.items() if times > 1]) == (1, []), pull.key
+    assert (len(pull.comments), [one for one, times in found.items() if times > 1]) == (1, []), (
+        pull.key
+    )
 
 
 def main(folder: Path) -> None:
-    with running_cluster() as cluster, Sandbox(answer=answer) as sandbox, tempfile.TemporaryDirectory() as name:
+    with (
+        running_cluster() as cluster,
+        Sandbox(answer=answer) as sandbox,
+        tempfile.TemporaryDirectory() as name,
+    ):
         url, here = cluster.url(cluster.create()), Path(name)
-        settings = settings_for(sandbox, here, limits="lease_s: 5, concurrency: 4, max_crashes: 100", url=url)
+        settings = settings_for(
+            sandbox, here, limits="lease_s: 5, concurrency: 4, max_crashes: 100", url=url
+        )
         known = here / "earlier.yaml"  # without keys that an earlier version may not have
         known.write_text(re.sub(r"mirror: .*\n|  cache_ttl_h: .*\n", "", settings.read_text()))
-        earlier = [EarlierService(known, 0, here / f"earlier-{n}.log", url, folder=folder) for n in range(2)]
+        earlier = [
+            EarlierService(known, 0, here / f"earlier-{n}.log", url, folder=folder)
+            for n in range(2)
+        ]
         newer = [Service(settings, 0, here / f"newer-{n}.log", url) for n in range(2)]
         for service in earlier:
             service.start()
@@ -112,17 +138,32 @@ def main(folder: Path) -> None:
                 fleet.until_idle()
                 sent = range(700, next(numbers))
                 lines = []
-                for name, of in (("guid", sent), ("feature", sent), ("feature-push", sent[:-PUSH_AFTER])):
+                for name, of in (
+                    ("guid", sent),
+                    ("feature", sent),
+                    ("feature-push", sent[:-PUSH_AFTER]),
+                ):
                     rows = [fleet.row(f"{name}-{number}") for number in of]
-                    calls = Counter(call.outcome for row in rows for call in store.calls.calls_of(row.guid))
+                    calls = Counter(
+                        call.outcome for row in rows for call in store.calls.calls_of(row.guid)
+                    )
                     lines.append(
                         f"{len(rows)} {name}: {dict(Counter(row.state for row in rows))}, calls: {dict(calls)}"
                     )
                 for log in (one.log for one in first.services):
-                    entries = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
-                    problems = [entry for entry in entries if entry["level"] in ("ERROR", "CRITICAL")]
+                    entries = [
+                        json.loads(line)
+                        for line in log.read_text().splitlines()
+                        if line.startswith("{")
+                    ]
+                    problems = [
+                        entry for entry in entries if entry["level"] in ("ERROR", "CRITICAL")
+                    ]
                     ended = sum(entry["message"] == "delivery finished" for entry in entries)
-                    lines += [f"{log.stem}: {ended} deliveries, {len(problems)} errors", *map(str, problems)]
+                    lines += [
+                        f"{log.stem}: {ended} deliveries, {len(problems)} errors",
+                        *map(str, problems),
+                    ]
                 sys.stdout.write("\n".join(lines) + "\n")
                 for number in sent:
                     fleet.assert_once(number)

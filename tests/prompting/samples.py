@@ -61,7 +61,12 @@ CORRECTIONS = (
     Correction("component", "component-frontend", "", EVIL),
 )
 EARLIER = Comment(
-    900, ANNA, "It is in shop/cart.py.", "MEMBER", "https://github.com/b", datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
+    900,
+    ANNA,
+    "It is in shop/cart.py.",
+    "MEMBER",
+    "https://github.com/b",
+    datetime(2026, 11, 2, 9, 0, tzinfo=UTC),
 )
 
 
@@ -72,12 +77,20 @@ def common(event: str = "issues.opened", prompt: str = "issues/analyze") -> dict
         "action": event.partition(".")[2],
         "rule": RuleView(event=event, prompt=prompt, dry_run=False),
         "delivery": "72d3162e-cc78-11e3-81ab-4c9367dc0958",
-        "event": {"action": "opened", "issue": {"title": ISSUE.title, "comments": 3}, "changes": {}},
+        "event": {
+            "action": "opened",
+            "issue": {"title": ISSUE.title, "comments": 3},
+            "changes": {},
+        },
     }
 
 
-def issue_variables(about: Issue = ISSUE, corrections: tuple[Correction, ...] = ()) -> dict[str, object]:
-    lists = dict.fromkeys(("requests", "author_comments", "repository_labels", "documents", "similar"), ())
+def issue_variables(
+    about: Issue = ISSUE, corrections: tuple[Correction, ...] = ()
+) -> dict[str, object]:
+    lists = dict.fromkeys(
+        ("requests", "author_comments", "repository_labels", "documents", "similar"), ()
+    )
     return {**common(), **lists, "issue": about, "corrections": corrections}
 
 
@@ -93,7 +106,12 @@ def pull_request_variables() -> dict[str, object]:
 
 def comment_variables(**overrides: object) -> dict[str, object]:
     """Return the variables of a comment on `ISSUE`."""
-    about = {**common("issue_comment.created", "comments/reply"), "issue": ISSUE, "before": (EARLIER,), "documents": ()}
+    about = {
+        **common("issue_comment.created", "comments/reply"),
+        "issue": ISSUE,
+        "before": (EARLIER,),
+        "documents": (),
+    }
     return {**recorded("issue_comment")["demo/first-contribution"], **about, **overrides}
 
 
@@ -105,7 +123,11 @@ ISSUES: Mapping[str, Mapping[str, object]] = {
     "a bug": issue_variables(),
     "an empty one": issue_variables(replace(ISSUE, number=13, title="Help", body="", labels=())),
     "one after others that were sorted wrongly": issue_variables(corrections=CORRECTIONS),
-    "an edited one": {**issue_variables(), "action": "edited", "event": {"changes": {"title": {"from": "Halp"}}}},
+    "an edited one": {
+        **issue_variables(),
+        "action": "edited",
+        "event": {"changes": {"title": {"from": "Halp"}}},
+    },
 }
 
 

@@ -19,7 +19,11 @@ from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import COMMENT, COMMON, render, render_comment
 from hls_handler.prompting.variables import find_element_type, has_members, iter_alternatives
 from hls_handler.routing import Router, Rule, Shadow
-from hls_handler.settings.effective import RepositoryTable, find_chosen_events, find_shadow_only_prompts
+from hls_handler.settings.effective import (
+    RepositoryTable,
+    find_chosen_events,
+    find_shadow_only_prompts,
+)
 from hls_handler.settings.model import Settings
 from hls_handler.untrusted.placeholders import public_hints
 from tests.prompting.samples import (
@@ -39,16 +43,26 @@ from tests.settings.files import SMALLEST
 from tests.settings.files import load as load_settings_of
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
-GUIDE = "\n".join((DOCS / name).read_text(encoding="utf-8") for name in ("prompts.md", "prompts-reference.md"))
+GUIDE = "\n".join(
+    (DOCS / name).read_text(encoding="utf-8") for name in ("prompts.md", "prompts-reference.md")
+)
 REASONS = (DOCS / "prompts-reasons.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)([^\n]*)\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
 """(language, rest of the opening line, content) of every fenced block."""
 
 WORKING = [content for language, words, content in BLOCKS if language == "jinja" and not words]
-COMMENTS = [content for language, words, content in BLOCKS if (language, words.strip()) == ("jinja", "comment")]
-ANOTHER_EVENT = {words.strip().removeprefix("generic="): text for _, words, text in BLOCKS if "generic=" in words}
+COMMENTS = [
+    content
+    for language, words, content in BLOCKS
+    if (language, words.strip()) == ("jinja", "comment")
+]
+ANOTHER_EVENT = {
+    words.strip().removeprefix("generic="): text for _, words, text in BLOCKS if "generic=" in words
+}
 FILES = {
-    words.strip().removeprefix("file="): content for _, words, content in BLOCKS if words.startswith(" file=issues/")
+    words.strip().removeprefix("file="): content
+    for _, words, content in BLOCKS
+    if words.startswith(" file=issues/")
 }
 """Files of the first prompt; test_make_it_your_own.py tests the examples of "Make it your own"."""
 FAILING = [
@@ -64,19 +78,28 @@ def parts() -> dict[str, str]:
 
 def load_examples(folder: Path, files: dict[str, str]) -> Library:
     """Load examples that are all for the same event, as if settings chose one of them."""
-    return load_library(write(folder, parts() | files), families=FAMILIES, chosen=frozenset({"issues.opened"}))
+    return load_library(
+        write(folder, parts() | files), families=FAMILIES, chosen=frozenset({"issues.opened"})
+    )
 
 
 def test_working_examples_render(tmp_path: Path) -> None:
     assert sorted(FILES) == ["issues/mine.comment.md.j2", "issues/mine.j2"]
-    files = FILES | {f"issues/example{number}.j2": FRONT + content for number, content in enumerate(WORKING)}
+    files = FILES | {
+        f"issues/example{number}.j2": FRONT + content for number, content in enumerate(WORKING)
+    }
     (files["issues/shown.comment.md.j2"],) = COMMENTS
     library = load_examples(tmp_path, files | {"issues/shown.j2": FRONT + "x"})
     for name in library.prompts.keys() - {"issues/shown"}:
         assert "<untrusted " in render(library, name, issue_variables(), key=KEY).task
     variables = {**issue_variables(), "analysis": ANALYSIS}
-    mine, shown = (render_comment(library, f"issues/{name}", variables, key=KEY) or "" for name in ("mine", "shown"))
-    assert mine.startswith(f"{ANALYSIS.summary}\n\n- The version of the shop\n- Whether tax is shown as well\n")
+    mine, shown = (
+        render_comment(library, f"issues/{name}", variables, key=KEY) or ""
+        for name in ("mine", "shown")
+    )
+    assert mine.startswith(
+        f"{ANALYSIS.summary}\n\n- The version of the shop\n- Whether tax is shown as well\n"
+    )
     assert "| Checkout shows a wrong total | bug |" in shown
 
 
@@ -88,28 +111,42 @@ def test_example_for_another_event_is_one_file_and_works(tmp_path: Path) -> None
     variables = {**push_variables(), "event": recorded.load("deployment_status.created").payload}
     asked = render(library, "deployment_status/watch", variables, key=KEY).task
     assert "Has the deployment to <untrusted " in asked
-    reply = GenericAnalysis(worth_saying=True, summary="It failed.", details="Ask the release team.")
-    comment = render_comment(library, "deployment_status/watch", {**variables, "analysis": reply}, key=KEY)
+    reply = GenericAnalysis(
+        worth_saying=True, summary="It failed.", details="Ask the release team."
+    )
+    comment = render_comment(
+        library, "deployment_status/watch", {**variables, "analysis": reply}, key=KEY
+    )
     assert comment is not None
     assert comment.startswith("It failed.\n\nAsk the release team.\n\n***\n")
 
 
 def test_failing_examples_give_the_message_in_the_guide(tmp_path: Path) -> None:
     with pytest.raises(PromptError) as caught:
-        load_examples(tmp_path, {f"issues/{number}.j2": FRONT + content for number, (content, _) in enumerate(FAILING)})
+        load_examples(
+            tmp_path,
+            {f"issues/{number}.j2": FRONT + content for number, (content, _) in enumerate(FAILING)},
+        )
     folder = tmp_path.as_posix()
-    assert [re.sub(rf"{folder}/issues/\d", "prompts/issues/example", one) for one in caught.value.problems] == [
-        message.strip() for _, message in FAILING
-    ]
+    assert [
+        re.sub(rf"{folder}/issues/\d", "prompts/issues/example", one)
+        for one in caught.value.problems
+    ] == [message.strip() for _, message in FAILING]
 
 
 def example_of(language: str, words: str) -> str:
-    return next(str(content) for kind, given, content in BLOCKS if (kind, given.strip()) == (language, words))
+    return next(
+        str(content)
+        for kind, given, content in BLOCKS
+        if (kind, given.strip()) == (language, words)
+    )
 
 
 def load_with(folder: Path, kind: str, example: str) -> tuple[Settings, Library]:
     """Load the smallest settings with an example, and the prompts in `own` and the shipped ones of a kind."""
-    text = (SMALLEST.partition("repositories:")[0] if "repositories:" in example else SMALLEST) + example
+    text = (
+        SMALLEST.partition("repositories:")[0] if "repositories:" in example else SMALLEST
+    ) + example
     if "directory:" not in text:
         text = text.replace("prompts:\n", "prompts:\n  directory: [own, shipped]\n")
     folders = write(folder / "own", {"README.md": ""}), copy_shipped(folder, kind)
@@ -126,9 +163,14 @@ def test_shadow_example_is_routed_next_to_the_original(tmp_path: Path) -> None:
         text = (SHIPPED / f"issues/analyze{ending}").read_text(encoding="utf-8")
         write(tmp_path / "own", {f"issues/strict{ending}": text})
     settings, library = load_with(tmp_path, "issues", example_of("yaml", "shadow"))
-    rule = Router(settings, RepositoryTable(settings), library).route(routing_input(repository="owner/repo"))
+    rule = Router(settings, RepositoryTable(settings), library).route(
+        routing_input(repository="owner/repo")
+    )
     assert isinstance(rule, Rule)
-    assert (rule.prompt, rule.shadow) == ("issues/analyze", Shadow("issues/strict", "prompts.use.issues.opened"))
+    assert (rule.prompt, rule.shadow) == (
+        "issues/analyze",
+        Shadow("issues/strict", "prompts.use.issues.opened"),
+    )
 
 
 def test_example_with_own_values_shows_those_of_the_repository(tmp_path: Path) -> None:
@@ -147,7 +189,10 @@ def test_example_for_merged_pull_requests_is_routed_to_the_changelog_prompt(tmp_
     event = routing_input("pull_request.closed", repository="octo/shop")
     rule = Router(settings, RepositoryTable(settings), library).route(event)
     assert isinstance(rule, Rule)
-    assert (rule.prompt, rule.effective.find_fallback_number(rule.event_key)) == ("pull_requests/changelog", 12)
+    assert (rule.prompt, rule.effective.find_fallback_number(rule.event_key)) == (
+        "pull_requests/changelog",
+        12,
+    )
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
@@ -164,7 +209,11 @@ ALL_VARIABLES: Mapping[str, object] = {
     **COMMON,
     **COMMENT,
     **{name: hint for family in FAMILIES.values() for name, hint in family.variables.items()},
-    **{name: hint for family in FAMILIES.values() for name, hint in family.comment_variables.items()},
+    **{
+        name: hint
+        for family in FAMILIES.values()
+        for name, hint in family.comment_variables.items()
+    },
 }
 
 

@@ -52,7 +52,9 @@ def test_file_is_taken_from_the_first_folder_that_has_it() -> None:
     assert "issues/plain" in library.comments
 
 
-def test_template_without_front_matter_uses_that_of_the_next_folder_before_the_shipped_one(here: Path) -> None:
+def test_template_without_front_matter_uses_that_of_the_next_folder_before_the_shipped_one(
+    here: Path,
+) -> None:
     shipped = TEAM | {"issues/plain.j2": FRONT.replace("A test", "Shipped")}
     library = load({"issues/plain.j2": WORDS}, shipped=shipped)
     assert "description: A test" in library.sources["issues/plain"].front
@@ -60,7 +62,9 @@ def test_template_without_front_matter_uses_that_of_the_next_folder_before_the_s
     (here / "team/issues/plain.comment.md.j2").unlink()
     assert "issues/plain" not in load({"issues/plain.j2": WORDS}, shipped=shipped).comments
     write(here / "team", {"issues/plain.j2": "Words of the team"})
-    assert origin(load({"issues/plain.j2": WORDS}, shipped=TEAM).sources["issues/plain"], Path("shipped")) == (
+    assert origin(
+        load({"issues/plain.j2": WORDS}, shipped=TEAM).sources["issues/plain"], Path("shipped")
+    ) == (
         "own/issues/plain.j2, your own; from the shipped library: front matter, comment; from team: base.j2"
     )
 
@@ -86,7 +90,10 @@ def test_template_with_inherited_front_matter_differs_only_in_the_template() -> 
 def test_shipped_library_is_recognised_through_a_symlink(here: Path) -> None:
     (here / "link").symlink_to(here / "team")
     library = load_library(Path("link"), families=FAMILIES, shipped=here / "team")
-    assert origin(library.sources["issues/plain"], here / "team") == "link/issues/plain.j2, in the shipped library"
+    assert (
+        origin(library.sources["issues/plain"], here / "team")
+        == "link/issues/plain.j2, in the shipped library"
+    )
 
 
 def test_missing_folders_and_folders_without_a_prompt_are_reported(here: Path) -> None:
@@ -130,7 +137,10 @@ def test_mistake_in_a_fence_is_reported_instead_of_using_the_shipped_front_matte
 
 def test_what_is_no_front_matter_is_text_except_a_byte_order_mark(here: Path) -> None:
     marked = f"\ufeff{FRONT.replace('[issues.opened]', '[]')}Sort {{{{ issue.title }}}}"
-    write(here / "mine", {"issues/analyze.j2": "----\nSort {{ issue.title }}", "issues/marked.j2": marked})
+    write(
+        here / "mine",
+        {"issues/analyze.j2": "----\nSort {{ issue.title }}", "issues/marked.j2": marked},
+    )
     library = load_library(Path("mine"), families=FAMILIES, shipped=SHIPPED)
     assert task(library, "issues/analyze").startswith("----\nSort <untrusted ")
     assert task(library, "issues/marked").startswith("Sort <untrusted ")
@@ -138,11 +148,19 @@ def test_what_is_no_front_matter_is_text_except_a_byte_order_mark(here: Path) ->
 
 def test_copies_of_the_shipped_front_matter_are_up_to_date() -> None:
     """To correct it: python -m hls_handler.sandbox.samples"""
-    shipped = {name: source.front for name, source in read_folder(SHIPPED)[0].items() if source.front is not None}
-    assert {name: source.front for name, source in read_folder(SHIPPED_FRONT_MATTER)[0].items()} == shipped
+    shipped = {
+        name: source.front
+        for name, source in read_folder(SHIPPED)[0].items()
+        if source.front is not None
+    }
+    assert {
+        name: source.front for name, source in read_folder(SHIPPED_FRONT_MATTER)[0].items()
+    } == shipped
 
 
-FIRST = FRONT.replace("---\nd", "---\nthen: {prompt: issues/second, when: \"analysis.kind == 'question'\"}\nd")
+FIRST = FRONT.replace(
+    "---\nd", "---\nthen: {prompt: issues/second, when: \"analysis.kind == 'question'\"}\nd"
+)
 SECOND = "---\ndescription: y\nreply: issue_response\n---\n"
 CHAIN = {
     "base.j2": BASE,
@@ -158,7 +176,9 @@ def test_folder_without_the_prompt_of_a_then_uses_the_shipped_one(here: Path, fr
     own = write(here / "mine", {"issues/first.j2": f"{front}Own {{{{ issue.title }}}}"})
     library = load_library(own, families=FAMILIES, shipped=write(here / "theirs", CHAIN))
     assert library.followers("issues/first") == ("issues/second",)
-    assert {prompt: found.path.startswith(f"{here}/mine") for prompt, found in library.prompts.items()} == {
+    assert {
+        prompt: found.path.startswith(f"{here}/mine") for prompt, found in library.prompts.items()
+    } == {
         "issues/first": True,
         "issues/second": False,
     }

@@ -95,7 +95,10 @@ PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
         "cherry_picks/resolve",
         of("cherry_pick", "issue_comment.created", hunks=(Hunk(1, "a.py", CONFLICT),)),
     ),
-    "test_oracle.choose": ("test_oracle/choose", of("test_oracle", "issue_comment.created", **ORACLE)),
+    "test_oracle.choose": (
+        "test_oracle/choose",
+        of("test_oracle", "issue_comment.created", **ORACLE),
+    ),
     "comments.reply": ("comments/reply", of("issue_comment", "demo/first-contribution")),
     "comments.reply.finding": (
         "comments/reply",
@@ -106,11 +109,20 @@ PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
         "issues/analyze",
         of("issues", "demo/bug-edited", corrections=CORRECTIONS, similar=(OLDER,)),
     ),
-    "issues.respond": ("issues/respond", of("issues", "demo/question", analysis=ANALYSIS, documents=(SECTION,))),
+    "issues.respond": (
+        "issues/respond",
+        of("issues", "demo/question", analysis=ANALYSIS, documents=(SECTION,)),
+    ),
     "pull_requests.analyze": ("pull_requests/analyze", of("pull_request", "demo/feature")),
     "pull_requests.analyze.later": (
         "pull_requests/analyze",
-        of("pull_request", "demo/feature-push", rule=ALL_OPTIONS, summarized_files=1, title_types="feat, fix"),
+        of(
+            "pull_request",
+            "demo/feature-push",
+            rule=ALL_OPTIONS,
+            summarized_files=1,
+            title_types="feat, fix",
+        ),
     ),
     "pull_requests.verify": (
         "pull_requests/verify",
@@ -120,17 +132,35 @@ PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
             candidates=sample_values(FAMILIES["pull_request"].variables["candidates"])[0],
         ),
     ),
-    "pull_requests.changelog": ("pull_requests/changelog", of("pull_request", "pull_request.closed")),
+    "pull_requests.changelog": (
+        "pull_requests/changelog",
+        of("pull_request", "pull_request.closed"),
+    ),
     "push.tell": ("push/tell", push_variables()),
     "reviews.analyze": ("reviews/analyze", of("pull_request_review", "demo/review")),
 }
 
 COMMENTS: Mapping[str, tuple[str, str, str, Mapping[str, object]]] = {
-    "workflows.analyze": ("workflow_run", "workflows/analyze", "demo/tests-failed", {"passed": False}),
+    "workflows.analyze": (
+        "workflow_run",
+        "workflows/analyze",
+        "demo/tests-failed",
+        {"passed": False},
+    ),
     "workflows.analyze.passed": ("workflow_run", "workflows/analyze", "demo/tests-failed", {}),
     "releases.announce": ("release", "releases/announce", "demo/release", {}),
-    "cherry_picks.resolve": ("cherry_pick", "cherry_picks/resolve", "issue_comment.created", PICKED),
-    "test_oracle.choose": ("test_oracle", "test_oracle/choose", "issue_comment.created", {"choice": CHOICE}),
+    "cherry_picks.resolve": (
+        "cherry_pick",
+        "cherry_picks/resolve",
+        "issue_comment.created",
+        PICKED,
+    ),
+    "test_oracle.choose": (
+        "test_oracle",
+        "test_oracle/choose",
+        "issue_comment.created",
+        {"choice": CHOICE},
+    ),
     "comments.reply": ("issue_comment", "comments/reply", "demo/mention", {}),
     "comments.reply.finding": (
         "issue_comment",
@@ -141,8 +171,18 @@ COMMENTS: Mapping[str, tuple[str, str, str, Mapping[str, object]]] = {
     "issues.analyze": ("issues", "issues/analyze", "demo/bug", {}),
     "issues.respond": ("issues", "issues/respond", "demo/question", {}),
     "pull_requests.analyze": ("pull_request", "pull_requests/analyze", "demo/feature", {}),
-    "pull_requests.analyze.table": ("pull_request", "pull_requests/analyze", "demo/feature", {"rule": TABLE}),
-    "pull_requests.changelog": ("pull_request", "pull_requests/changelog", "pull_request.closed", {}),
+    "pull_requests.analyze.table": (
+        "pull_request",
+        "pull_requests/analyze",
+        "demo/feature",
+        {"rule": TABLE},
+    ),
+    "pull_requests.changelog": (
+        "pull_request",
+        "pull_requests/changelog",
+        "pull_request.closed",
+        {},
+    ),
     "push.tell": ("push", "push/tell", "demo/push", {}),
     "reviews.analyze": ("pull_request_review", "reviews/analyze", "demo/review", {}),
 }
@@ -160,7 +200,9 @@ def compare(name: str, text: str) -> None:
     path = GOLDEN / f"{name}.md"
     if os.environ.get("HLS_WRITE_GOLDEN") == "1":
         path.write_text(text + "\n", encoding="utf-8")
-        pytest.fail(f"{path.name} was written; look at the difference, and run the tests without HLS_WRITE_GOLDEN")
+        pytest.fail(
+            f"{path.name} was written; look at the difference, and run the tests without HLS_WRITE_GOLDEN"
+        )
     assert text + "\n" == path.read_text(encoding="utf-8")
 
 
@@ -170,7 +212,10 @@ def test_rendered_prompt_equals_golden_file(tell: Library, name: str) -> None:
     rendered = render(tell if prompt == "push/tell" else shipped(), prompt, variables, key=KEY)
     is_first = name == prompt.replace("/", ".")  # the system message is the same for all events
     compare(
-        name, f"<!-- system -->\n\n{rendered.system}\n\n<!-- task -->\n\n{rendered.task}" if is_first else rendered.task
+        name,
+        f"<!-- system -->\n\n{rendered.system}\n\n<!-- task -->\n\n{rendered.task}"
+        if is_first
+        else rendered.task,
     )
 
 
@@ -181,8 +226,13 @@ def test_rendered_comment_equals_golden_file(tell: Library, name: str) -> None:
     hints = {**FAMILIES[event].comment_variables, "analysis": library.prompts[prompt].reply_model}
     shown = []
     for kind in (0, 1):
-        variables = {key: sample_values(hint)[kind] for key, hint in hints.items() if key not in changes}
-        shown.append(render_comment(library, prompt, of(event, sample, **variables, **changes), key=KEY) or "")
+        variables = {
+            key: sample_values(hint)[kind] for key, hint in hints.items() if key not in changes
+        }
+        shown.append(
+            render_comment(library, prompt, of(event, sample, **variables, **changes), key=KEY)
+            or ""
+        )
     text = "\n\n<!-- with minimal values -->\n\n".join(shown)
     compare(f"{name}.comment", text.replace(library.prompts[prompt].id, f"{prompt}@VERSION"))
 
@@ -194,17 +244,32 @@ def test_rendered_comment_equals_golden_file(tell: Library, name: str) -> None:
         (True, False, "", "It is a draft."),
         (False, None, "", "Whether it can be merged was undecided."),
         (False, False, "ab", "Required checks without success: `a`, `b`."),
-        (False, False, "a" * 21, f"Required checks without success: {', '.join(['`a`'] * 20)} and 1 more."),
+        (
+            False,
+            False,
+            "a" * 21,
+            f"Required checks without success: {', '.join(['`a`'] * 20)} and 1 more.",
+        ),
     ],
 )
 def test_line_of_the_merge_has_what_github_said(
     is_draft: bool, conflicts: bool | None, missing: str, line: str
 ) -> None:
     variables: Mapping[str, Any] = recorded("pull_request")["demo/feature"]
-    hints = {**FAMILIES["pull_request"].comment_variables, "analysis": REPLY_TYPES["pull_request_analysis"]}
+    hints = {
+        **FAMILIES["pull_request"].comment_variables,
+        "analysis": REPLY_TYPES["pull_request_analysis"],
+    }
     shown = {name: sample_values(hint)[1] for name, hint in hints.items()}
-    shown["merge"] = MergeState(conflicts, tuple(missing), decision="", is_behind=False, is_blocked=False)
-    given = {**variables, **shown, "rule": RULE, "pull_request": replace(variables["pull_request"], draft=is_draft)}
+    shown["merge"] = MergeState(
+        conflicts, tuple(missing), decision="", is_behind=False, is_blocked=False
+    )
+    given = {
+        **variables,
+        **shown,
+        "rule": RULE,
+        "pull_request": replace(variables["pull_request"], draft=is_draft),
+    }
     comment = render_comment(shipped(), "pull_requests/analyze", given, key=KEY) or ""
     assert f"\nMerge, as GitHub said before this review, apart from its check: {line}\n" in comment
 
@@ -227,7 +292,11 @@ def test_generic_prompt_shows_the_upper_levels_of_a_deeply_nested_payload(tell: 
 
 # --- the examples that the prompts give ------------------------------------------------------------------------------
 
-EVERYTHING = {name: value for family in FAMILIES.values() for name, value in next(iter(family.samples()))[1].items()}
+EVERYTHING = {
+    name: value
+    for family in FAMILIES.values()
+    for name, value in next(iter(family.samples()))[1].items()
+}
 EVERYTHING |= {**recorded("pull_request")["demo/feature"], "analysis": ANALYSIS, "rule": RULE}
 
 
@@ -237,15 +306,23 @@ def examples(name: str) -> list[dict[str, Any]]:
     return [json.loads(part.split("\n", 1)[0]) for part in parts]
 
 
-def test_each_prompt_explains_its_fields_and_has_valid_examples_with_and_without_a_comment() -> None:
+def test_each_prompt_explains_its_fields_and_has_valid_examples_with_and_without_a_comment() -> (
+    None
+):
     for name, prompt in shipped().prompts.items():
         system = render(shipped(), name, EVERYTHING, key=KEY).system
-        assert [field for field in REPLY_TYPES[prompt.reply].model_fields if f"`{field}`" not in system] == [], name
+        assert [
+            field for field in REPLY_TYPES[prompt.reply].model_fields if f"`{field}`" not in system
+        ] == [], name
         if name != "pull_requests/verify":  # its reply has no text that people read
             replies = [prompt.reply_model.model_validate(reply) for reply in examples(name)]
             always = name in ("cherry_picks/resolve", "test_oracle/choose")  # has a comment
-            assert {is_worth_saying(reply) for reply in replies} == ({False} if always else {True, False}), name
-            assert [[*reply] for reply in examples(name)] == [[*prompt.reply_model.model_fields]] * len(replies), name
+            assert {is_worth_saying(reply) for reply in replies} == (
+                {False} if always else {True, False}
+            ), name
+            assert [[*reply] for reply in examples(name)] == [
+                [*prompt.reply_model.model_fields]
+            ] * len(replies), name
 
 
 def test_example_finding_is_anchored_in_its_patch() -> None:
@@ -262,7 +339,9 @@ def test_example_finding_is_anchored_in_its_patch() -> None:
 
 def test_every_prompt_passes_on_language_tone_and_length_of_the_settings() -> None:
     def asked(name: str, **wording: Any) -> list[str]:
-        rendered = render(shipped(), name, {**EVERYTHING, "rule": replace(RULE, **wording)}, key=KEY)
+        rendered = render(
+            shipped(), name, {**EVERYTHING, "rule": replace(RULE, **wording)}, key=KEY
+        )
         return [rendered.system, *rendered.task.split("\n")]
 
     for name in shipped().prompts.keys() - {"pull_requests/verify"}:

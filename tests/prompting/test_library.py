@@ -22,7 +22,10 @@ from tests.prompting.samples import BASE, FAMILIES, FRONT, PLAIN, load, write
 def test_prompts_of_an_event_exclude_followers(tmp_path: Path) -> None:
     first = FRONT.replace("---\n", "---\nthen: {prompt: issues/b, when: 'true'}\n", 1)
     edited = FRONT.replace("opened", "edited")
-    library = load(tmp_path, {"issues/a.j2": first + "x", "issues/b.j2": FRONT + "x", "issues/c.j2": edited + "x"})
+    library = load(
+        tmp_path,
+        {"issues/a.j2": first + "x", "issues/b.j2": FRONT + "x", "issues/c.j2": edited + "x"},
+    )
     assert library.on("issues.opened") == ("issues/a",)
     assert library.on("issues.edited") == ("issues/c",)
     assert library.on("release.published") == ()
@@ -41,7 +44,10 @@ def test_prompt_id_changes_with_each_of_its_files_and_no_other(tmp_path: Path) -
         {"issues/plain.j2": FRONT.replace("A test", "Another") + text},
         *({name: f"{content}!"} for name, content in files.items()),
     ]
-    found = [load(tmp_path / str(n), files | change).prompts["issues/plain"].id for n, change in enumerate(changes)]
+    found = [
+        load(tmp_path / str(n), files | change).prompts["issues/plain"].id
+        for n, change in enumerate(changes)
+    ]
     assert found[0] == load(tmp_path / "unchanged", files).prompts["issues/plain"].id
     assert len(set(found)) == len(changes)
 
@@ -55,20 +61,34 @@ def test_prompt_is_rendered_again_only_after_a_change_of_what_it_shows(tmp_path:
         rendered.append(event)
         yield from FAMILIES[event].samples()
 
-    families = {event: replace(family, samples=partial(samples, event)) for event, family in FAMILIES.items()}
+    families = {
+        event: replace(family, samples=partial(samples, event))
+        for event, family in FAMILIES.items()
+    }
 
     def renders(changed: Mapping[str, str], team: str = "core") -> bool:
         rendered.clear()
-        load_library(write(tmp_path, {**files, **changed}), families=families, config={"team": team})
+        load_library(
+            write(tmp_path, {**files, **changed}), families=families, config={"team": team}
+        )
         return rendered == ["issues"]
 
     front = FRONT.replace("opened", "edited, issues.opened")
     assert [renders({}), renders({}), renders({}, team="docs")] == [True, False, True]
-    assert [renders({"_part.j2": "x"}), renders({"issues/plain.j2": front + text}), renders({})] == [True, True, False]
+    assert [
+        renders({"_part.j2": "x"}),
+        renders({"issues/plain.j2": front + text}),
+        renders({}),
+    ] == [True, True, False]
 
 
 def test_hidden_files_and_other_extensions_are_ignored(tmp_path: Path) -> None:
-    files = {".git/issues/x.j2": "{{ broken", "issues/.x.j2.swp": "x", "issues/notes.md": "x", "issues/.y.j2": "{%"}
+    files = {
+        ".git/issues/x.j2": "{{ broken",
+        "issues/.x.j2.swp": "x",
+        "issues/notes.md": "x",
+        "issues/.y.j2": "{%",
+    }
     assert list(load(tmp_path, PLAIN | files).prompts) == ["issues/plain"]
 
 
@@ -76,7 +96,10 @@ def test_inherited_prompt_without_predecessor_is_unused_and_no_error(tmp_path: P
     """If the author's version of a prompt has no `then`, the shipped library need not be changed."""
     first = FRONT.replace("---\n", "---\nthen: {prompt: issues/b, when: 'true'}\n", 1)
     follower = FRONT.replace("on: [issues.opened]\n", "")
-    write(tmp_path / "theirs", {"base.j2": BASE, "issues/a.j2": first + "x", "issues/b.j2": follower + "x"})
+    write(
+        tmp_path / "theirs",
+        {"base.j2": BASE, "issues/a.j2": first + "x", "issues/b.j2": follower + "x"},
+    )
     write(tmp_path / "own", {"issues/a.j2": FRONT + "mine"})
     library = load_library(tmp_path / "own", tmp_path / "theirs", families=FAMILIES)
     assert library.on("issues.opened") == ("issues/a",)
@@ -121,7 +144,9 @@ def loader(tmp_path: Path) -> CountingLoader:
         ("issues/more.j2", FRONT.replace("opened", "edited") + "x"),
     ],
 )
-def test_changed_or_new_file_is_used_from_the_next_delivery(loader: CountingLoader, name: str, text: str) -> None:
+def test_changed_or_new_file_is_used_from_the_next_delivery(
+    loader: CountingLoader, name: str, text: str
+) -> None:
     live = ReloadingLibrary(loader, loader.folder)
     before = live.current()
     assert live.current() is before is live.latest
@@ -141,7 +166,10 @@ def test_invalid_change_keeps_the_last_valid_version_until_it_is_corrected(
     caplog.set_level(logging.INFO)
     assert live.current() is good is live.current()
     problem = f"{loader.folder.as_posix()}/issues/plain.j2:6: unknown variable 'isue'; did you mean 'issue'?"
-    assert live.reload_error == f"the changed prompts cannot be used, the last valid version stays in use: {problem}"
+    assert (
+        live.reload_error
+        == f"the changed prompts cannot be used, the last valid version stays in use: {problem}"
+    )
     assert loader.times == 2
     change(loader.folder, FRONT + "Fixed")
     assert live.current() is not good
@@ -153,7 +181,9 @@ def test_invalid_change_keeps_the_last_valid_version_until_it_is_corrected(
     assert caplog.records[-1].__dict__["prompts"] == [live.latest.prompts["issues/plain"].id]
 
 
-def test_unexpected_exception_during_reload_is_raised_once_and_remains_as_error(loader: CountingLoader) -> None:
+def test_unexpected_exception_during_reload_is_raised_once_and_remains_as_error(
+    loader: CountingLoader,
+) -> None:
     """The first caller gets the exception; later callers get the last valid version."""
 
     def load_with_defect() -> Library:
@@ -168,7 +198,9 @@ def test_unexpected_exception_during_reload_is_raised_once_and_remains_as_error(
     with pytest.raises(KeyError):
         live.current()
     assert live.current() is good
-    assert live.reload_error == ("the changed prompts cannot be read; the last valid version stays in use; see the log")
+    assert live.reload_error == (
+        "the changed prompts cannot be read; the last valid version stays in use; see the log"
+    )
     change(loader.folder, FRONT + "Fixed")
     assert live.current() is not good
     assert live.reload_error is None
@@ -191,14 +223,19 @@ def test_reload_that_does_not_end_stops_no_other_thread(loader: CountingLoader) 
     assert is_loading.wait(TIMEOUT_S)
     assert live.current() is good
     assert live.reload_error is not None
-    assert "not loaded within 30 s, perhaps because a template has a loop that does not end" in live.reload_error
+    assert (
+        "not loaded within 30 s, perhaps because a template has a loop that does not end"
+        in live.reload_error
+    )
     may_end.set()
     reloading.join()
     assert live.current() is not good
     assert live.reload_error is None
 
 
-def test_invalid_library_at_startup_raises_or_keeps_the_previous_library(loader: CountingLoader) -> None:
+def test_invalid_library_at_startup_raises_or_keeps_the_previous_library(
+    loader: CountingLoader,
+) -> None:
     before = loader()
     change(loader.folder, FRONT + "{% if %}")
     with pytest.raises(PromptError):

@@ -14,7 +14,9 @@ from hls_handler.prompting.source_files import read_folder
 from tests.prompting.samples import BASE, FAMILIES, FRONT, PLAIN, load, write
 
 
-def problems(folder: Path, files: Mapping[str, str], chosen: frozenset[str] = frozenset()) -> list[str]:
+def problems(
+    folder: Path, files: Mapping[str, str], chosen: frozenset[str] = frozenset()
+) -> list[str]:
     """Return the messages, with paths relative to the library; [] if it loads."""
     write(folder, files)
     try:
@@ -30,7 +32,9 @@ def front(**keys: str) -> str:
 
 
 CHAIN = {
-    "issues/first.j2": front(then="{prompt: issues/second.j2, when: \"analysis.kind == 'question'\"}")
+    "issues/first.j2": front(
+        then="{prompt: issues/second.j2, when: \"analysis.kind == 'question'\"}"
+    )
     + "A {{ issue.title }}",
     "issues/second.j2": "---\ndescription: second\nreply: issue_response\n---\nB {{ analysis.summary }}",
 }
@@ -49,7 +53,11 @@ def test_each_mistake_has_its_line_and_message(tmp_path: Path) -> None:
         line, _, message = example.partition("  # ")
         key, is_key, value = line.partition(": ")
         fields = {"fields": FIELDS} if key == "labels" else {}
-        text = f"{front(**fields, **{key: value})}x" if is_key and key.isidentifier() else front() + line
+        text = (
+            f"{front(**fields, **{key: value})}x"
+            if is_key and key.isidentifier()
+            else front() + line
+        )
         found = problems(tmp_path / str(number), {"base.j2": BASE, "issues/a.j2": text})
         if found != ([f"issues/a.j2:{message}"] if message else []):
             wrong.append((line, found))
@@ -64,7 +72,10 @@ def test_each_mistake_has_its_line_and_message(tmp_path: Path) -> None:
             "---\ndescription: x\nreply: issue_analysis\n---\nx",
             "1: the prompt has no event; add on: [issues.opened], or name this prompt in another prompt's then",
         ),
-        (front(reply="issue_analysis\nreply: x") + "x", "5: reply: written twice, first in line 4; remove one"),
+        (
+            front(reply="issue_analysis\nreply: x") + "x",
+            "5: reply: written twice, first in line 4; remove one",
+        ),
         (
             front(reply="issue_response", fields="{answer: {type: string}}") + "x",
             (
@@ -80,7 +91,9 @@ def test_each_mistake_has_its_line_and_message(tmp_path: Path) -> None:
     ],
 )
 def test_problem_of_one_prompt_is_reported(tmp_path: Path, template: str, message: str) -> None:
-    assert problems(tmp_path, {"base.j2": BASE, "issues/a.j2": template}) == [f"issues/a.j2:{message}"]
+    assert problems(tmp_path, {"base.j2": BASE, "issues/a.j2": template}) == [
+        f"issues/a.j2:{message}"
+    ]
 
 
 def extending(system: str, before: str, on: str = "[issues.opened]") -> str:
@@ -90,8 +103,16 @@ def extending(system: str, before: str, on: str = "[issues.opened]") -> str:
 @pytest.mark.parametrize(
     ("name", "text", "messages"),
     [
-        ("issues/x.comment.md.j2", "x", ["1: this is the comment template of issues/x.j2, which does not exist"]),
-        ("issues/plain.comment.md.j2", FRONT + "x", ["1: the file has front matter, but is not a prompt; "]),
+        (
+            "issues/x.comment.md.j2",
+            "x",
+            ["1: this is the comment template of issues/x.j2, which does not exist"],
+        ),
+        (
+            "issues/plain.comment.md.j2",
+            FRONT + "x",
+            ["1: the file has front matter, but is not a prompt; "],
+        ),
         (
             "issues/plain.comment.md.j2",
             "\n{{ analysis.sumary }} {{ promt_id }}",
@@ -100,23 +121,40 @@ def extending(system: str, before: str, on: str = "[issues.opened]") -> str:
                 "2: unknown variable 'promt_id'; did you mean 'prompt_id'?",
             ],
         ),
-        ("issues/part.j2", "a part", ["1: the file has no front matter, and no shipped prompt has its path; "]),
-        ("_a.j2", "\n{% include '_a.j2' %}", ["2: the templates form a cycle: '_a.j2' leads back to '_a.j2'"]),
         (
-            "issues/plain.j2",
-            extending("{{ t }}", "{% set t = issue.title %}") + "x{% block task %}x{% endblock %}",
-            ["6: the system block shows text from an event, but it must be the same for all events; "],
+            "issues/part.j2",
+            "a part",
+            ["1: the file has no front matter, and no shipped prompt has its path; "],
+        ),
+        (
+            "_a.j2",
+            "\n{% include '_a.j2' %}",
+            ["2: the templates form a cycle: '_a.j2' leads back to '_a.j2'"],
         ),
         (
             "issues/plain.j2",
-            extending("{{ n }}", "{% set n = issue.number %}", "[issues]") + "{% block task %}x{% endblock %}",
+            extending("{{ t }}", "{% set t = issue.title %}") + "x{% block task %}x{% endblock %}",
+            [
+                "6: the system block shows text from an event, but it must be the same for all events; "
+            ],
+        ),
+        (
+            "issues/plain.j2",
+            extending("{{ n }}", "{% set n = issue.number %}", "[issues]")
+            + "{% block task %}x{% endblock %}",
             ["1: the system block is not the same for a bug and for an empty one; "],
         ),
     ],
 )
-def test_problems_of_a_file_are_reported(tmp_path: Path, name: str, text: str, messages: list[str]) -> None:
-    found = [problem.removeprefix(f"{name}:") for problem in problems(tmp_path, PLAIN | {name: text})]
-    assert [problem[: len(message)] for problem, message in zip(found, messages, strict=True)] == messages
+def test_problems_of_a_file_are_reported(
+    tmp_path: Path, name: str, text: str, messages: list[str]
+) -> None:
+    found = [
+        problem.removeprefix(f"{name}:") for problem in problems(tmp_path, PLAIN | {name: text})
+    ]
+    assert [
+        problem[: len(message)] for problem, message in zip(found, messages, strict=True)
+    ] == messages
 
 
 @pytest.mark.parametrize(
@@ -128,9 +166,13 @@ def test_problems_of_a_file_are_reported(tmp_path: Path, name: str, text: str, m
         ("second", "B ", "{{ 1 / 0 }}", "5: division by zero (tried with a bug)"),
     ],
 )
-def test_problems_of_a_chain_are_reported(tmp_path: Path, name: str, before: str, after: str, message: str) -> None:
+def test_problems_of_a_chain_are_reported(
+    tmp_path: Path, name: str, before: str, after: str, message: str
+) -> None:
     file = f"issues/{name}.j2"
-    (found,) = problems(tmp_path, {"base.j2": BASE, **CHAIN, file: CHAIN[file].replace(before, after)})
+    (found,) = problems(
+        tmp_path, {"base.j2": BASE, **CHAIN, file: CHAIN[file].replace(before, after)}
+    )
     assert found.startswith(f"{file}:{message}")
 
 

@@ -50,11 +50,17 @@ BUDGET = PromptLimits(input_tokens=30_000)
 @dataclass(frozen=True, slots=True)
 class Example:
     heading: str
-    blocks: tuple[tuple[str, str], ...]  # ("file=our-prompts/issues/analyze.j2" or "reply", content), in order
+    blocks: tuple[
+        tuple[str, str], ...
+    ]  # ("file=our-prompts/issues/analyze.j2" or "reply", content), in order
 
     @property
     def files(self) -> dict[str, str]:
-        return {words.removeprefix("file="): content for words, content in self.blocks if words.startswith("file=")}
+        return {
+            words.removeprefix("file="): content
+            for words, content in self.blocks
+            if words.startswith("file=")
+        }
 
     @property
     def expectations(self) -> Iterator[tuple[dict[str, Any], str, str]]:
@@ -71,7 +77,9 @@ def examples() -> list[Example]:
     assert SECTION is not None
     found = re.findall(r"^### (.*)\n((?:(?!^### ).*\n?)*)", SECTION[1], re.MULTILINE)
     return [
-        Example(heading, tuple((words.strip(), content) for _, words, content in BLOCK.findall(text)))
+        Example(
+            heading, tuple((words.strip(), content) for _, words, content in BLOCK.findall(text))
+        )
         for heading, text in found
     ]
 
@@ -112,25 +120,38 @@ def compute_result(library: Library, prompt: Prompt, fields: dict[str, Any], wha
         case "labels":
             answered = ValidReply(prompt.id, prompt.reply, reply, Usage("claude"))
             return ", ".join(
-                label.name for action in plan_labels(Analysis((answered,), None)) for label in action.requested
+                label.name
+                for action in plan_labels(Analysis((answered,), None))
+                for label in action.requested
             )
         case "next":
             return library.find_next_prompt(prompt.name, reply) or ""
         case "comment" | "excerpt":
             made = handler.comment_variables(facts, reply)
-            return render_comment(library, prompt.name, {**given, **made, "analysis": reply}, key=KEY) or ""
+            return (
+                render_comment(library, prompt.name, {**given, **made, "analysis": reply}, key=KEY)
+                or ""
+            )
     raise AssertionError(f"unknown block `text {what}`")
 
 
 @pytest.mark.parametrize("example", examples(), ids=lambda example: example.heading)
-def test_example_has_the_documented_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, example: Example) -> None:
+def test_example_has_the_documented_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, example: Example
+) -> None:
     assert example.files
     library = load_example(tmp_path, example, monkeypatch)
-    prompts = [prompt for prompt in library.prompts.values() if prompt.on and prompt.path in example.files]
+    prompts = [
+        prompt for prompt in library.prompts.values() if prompt.on and prompt.path in example.files
+    ]
     for prompt in prompts:
         assert compute_result(library, prompt, {}, "asked")
     if example.heading.startswith("Model, length"):
-        assert (prompts[0].model, prompts[0].max_tokens, prompts[0].effort) == ("claude-opus-5-5", 8000, "high")
+        assert (prompts[0].model, prompts[0].max_tokens, prompts[0].effort) == (
+            "claude-opus-5-5",
+            8000,
+            "high",
+        )
     assert list(example.expectations)
     for fields, what, expected in example.expectations:
         result = compute_result(library, prompts[0], fields, what)

@@ -37,16 +37,27 @@ COMMON: Mapping[str, object] = {
     **common(),
     "repository": Repository(1, f"{'o' * 39}/{'r' * 100}", False, "\u5b57" * 350, "main", "Python"),
 }
-PULL_REQUEST = pull_request(title=NAME, body=LONG, labels=LABELS, head_ref="h" * 250, base_ref="b" * 250, user=SOMEBODY)
+PULL_REQUEST = pull_request(
+    title=NAME, body=LONG, labels=LABELS, head_ref="h" * 250, base_ref="b" * 250, user=SOMEBODY
+)
 FILES = tuple(
-    file(f"{n}{'x' * 4_000}.py", "@@ -0,0 +1,100 @@\n" + "\n".join("+" + "y" * 100 for _ in range(100)))
+    file(
+        f"{n}{'x' * 4_000}.py",
+        "@@ -0,0 +1,100 @@\n" + "\n".join("+" + "y" * 100 for _ in range(100)),
+    )
     for n in range(30)
 )
-COMMENTS = tuple(ReviewComment("p" * 4_000, "RIGHT", 9, "@@ -0,0 +1 @@\n+x", LONG, is_reply=False) for _ in range(99))
+COMMENTS = tuple(
+    ReviewComment("p" * 4_000, "RIGHT", 9, "@@ -0,0 +1 @@\n+x", LONG, is_reply=False)
+    for _ in range(99)
+)
 
 
 def issue_facts() -> Mapping[str, object]:
-    handler, subject = HANDLERS["issues"], issue(title=NAME, body=LONG, labels=LABELS, user=SOMEBODY)
+    handler, subject = (
+        HANDLERS["issues"],
+        issue(title=NAME, body=LONG, labels=LABELS, user=SOMEBODY),
+    )
     received = event(subject)
     return handler.variables(handler.gather(received, fake_reader(subject), EMPTY_HISTORY, BUDGET))
 
@@ -54,7 +65,9 @@ def issue_facts() -> Mapping[str, object]:
 def pull_request_facts() -> Mapping[str, object]:
     handler, subject = HANDLERS["pull_request"], replace(PULL_REQUEST, changed_files=3_000)
     received = event(subject)
-    return handler.variables(handler.gather(received, fake_reader(subject, FILES), EMPTY_HISTORY, BUDGET))
+    return handler.variables(
+        handler.gather(received, fake_reader(subject, FILES), EMPTY_HISTORY, BUDGET)
+    )
 
 
 def facts_with_context(input_tokens: int) -> Mapping[str, Any]:
@@ -86,20 +99,27 @@ def review_facts() -> Mapping[str, object]:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_prompt_size_is_limited_for_any_event(name: str, facts: Callable[[], Mapping[str, object]]) -> None:
+def test_prompt_size_is_limited_for_any_event(
+    name: str, facts: Callable[[], Mapping[str, object]]
+) -> None:
     rendered = render(shipped(), name, {**COMMON, **facts()}, key=KEY)
     tokens = estimate_tokens(rendered.system + rendered.task)
     assert tokens <= BUDGET.input_tokens + PRIORITY_OTHER
     assert rendered.missing != ()
 
 
-@pytest.mark.parametrize(("input_tokens", "guidance", "issues"), [(90_000, 2, 3), (24_000, 1, 0), (2_000, 0, 0)])
-def test_guidance_and_linked_issues_count_towards_the_budget(input_tokens: int, guidance: int, issues: int) -> None:
+@pytest.mark.parametrize(
+    ("input_tokens", "guidance", "issues"), [(90_000, 2, 3), (24_000, 1, 0), (2_000, 0, 0)]
+)
+def test_guidance_and_linked_issues_count_towards_the_budget(
+    input_tokens: int, guidance: int, issues: int
+) -> None:
     facts = facts_with_context(input_tokens)
     assert (len(facts["guidance"]), len(facts["linked_issues"])) == (guidance, issues)
     without = {**facts, "guidance": (), "linked_issues": (), "files": ()}
     task, shorter = (
-        render(shipped(), "pull_requests/analyze", {**COMMON, **one}, key=KEY).task for one in (facts, without)
+        render(shipped(), "pull_requests/analyze", {**COMMON, **one}, key=KEY).task
+        for one in (facts, without)
     )
     added = estimate_tokens(task) - estimate_tokens(shorter)
     assert guidance * MAX_GUIDANCE_CHARS + issues * MAX_LINKED_ISSUE_CHARS < added <= input_tokens

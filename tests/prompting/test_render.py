@@ -40,21 +40,30 @@ TEXTS = "such text can be shown, compared, measured, joined with ~, and cut with
 BROKEN_PLACEHOLDER = "text from an event was cut or changed; use excerpt(n) or lines(a, b) for that"
 
 BLOCK = re.compile(r"<untrusted ([0-9a-f]{16})>.*?</untrusted \1>", re.DOTALL)
-EVIL_ISSUE = replace(ISSUE, title=EVIL, body=EVIL, labels=(Label(EVIL),), user=replace(ISSUE.user, login=EVIL))
+EVIL_ISSUE = replace(
+    ISSUE, title=EVIL, body=EVIL, labels=(Label(EVIL),), user=replace(ISSUE.user, login=EVIL)
+)
 
 
 def task(folder: Path, template: str, variables: dict[str, object] | None = None) -> str:
     library = load(folder, {"issues/t.j2": FRONT + "#" + template})
-    return render(library, "issues/t", variables or issue_variables(), key=KEY).task.removeprefix("#")
+    return render(library, "issues/t", variables or issue_variables(), key=KEY).task.removeprefix(
+        "#"
+    )
 
 
-def test_template_without_extends_is_the_task_with_the_system_message_of_base(tmp_path: Path) -> None:
+def test_template_without_extends_is_the_task_with_the_system_message_of_base(
+    tmp_path: Path,
+) -> None:
     library = load(tmp_path, {"issues/t.j2": FRONT + "\nJudge {{ issue.number }}.\n"})
     rendered = render(library, "issues/t", issue_variables(), key=KEY)
     assert (rendered.system, rendered.task) == ("You judge issues.", "Judge 12.")
     assert rendered.prompt == library.prompts["issues/t"]
     assert rendered.schema["required"] == IssueAnalysis.model_json_schema()["required"]
-    assert render_comment(library, "issues/t", {**issue_variables(), "analysis": ANALYSIS}, key=KEY) is None
+    assert (
+        render_comment(library, "issues/t", {**issue_variables(), "analysis": ANALYSIS}, key=KEY)
+        is None
+    )
     assert render_footer(library, "issues/t", issue_variables(), key=KEY) == ""
 
 
@@ -65,13 +74,19 @@ def test_blocks_become_messages_are_run_once_and_text_outside_is_dropped(tmp_pat
         "{% block task %}{% set times.run = times.run + 1 %}{{ twice(times.run) }}{{ super() }}{% endblock %}"
     )
     library = load(
-        tmp_path, {"issues/t.j2": FRONT + template, "_m.j2": "{% macro twice(x) %}{{ x }}{{ x }}{% endmacro %}"}
+        tmp_path,
+        {
+            "issues/t.j2": FRONT + template,
+            "_m.j2": "{% macro twice(x) %}{{ x }}{{ x }}{% endmacro %}",
+        },
     )
     rendered = render(library, "issues/t", issue_variables(), key=KEY)
     assert (rendered.system, rendered.task) == ("You judge issues. Briefly.", "11")
 
 
-def test_trusted_strings_are_shown_unchanged_unless_their_format_is_unexpected(tmp_path: Path) -> None:
+def test_trusted_strings_are_shown_unchanged_unless_their_format_is_unexpected(
+    tmp_path: Path,
+) -> None:
     template = "{{ action }} {{ rule.event }} {{ rule.prompt }} {{ rule.dry_run }} {{ delivery }} {{ issue.state }}"
     assert task(tmp_path, template) == (
         "opened issues.opened issues/analyze False 72d3162e-cc78-11e3-81ab-4c9367dc0958 open"
@@ -88,8 +103,13 @@ def test_trusted_strings_are_shown_unchanged_unless_their_format_is_unexpected(t
         "{% set t %}{{ issue.title }}{% endset %}{{ t | upper }}{{ issue.body }}",
     ],
 )
-def test_rules_7_and_9_untrusted_text_is_between_delimiters_and_never_compiled(tmp_path: Path, template: str) -> None:
-    variables = {**issue_variables(EVIL_ISSUE), "event": {"issue": {"title": EVIL}, "changes": [EVIL]}}
+def test_rules_7_and_9_untrusted_text_is_between_delimiters_and_never_compiled(
+    tmp_path: Path, template: str
+) -> None:
+    variables = {
+        **issue_variables(EVIL_ISSUE),
+        "event": {"issue": {"title": EVIL}, "changes": [EVIL]},
+    }
     text = task(tmp_path, template, variables)
     assert "{{ 7 * 7 }}" in text
     assert "rules" not in BLOCK.sub("", text).lower()
@@ -104,13 +124,20 @@ def test_rules_7_and_9_untrusted_text_is_between_delimiters_and_never_compiled(t
             "a template takes a part of a text that comes from an event; use excerpt(n) or lines(a, b) for that",
         ),
         ("{% set t %}{{ issue.title }}{% endset %}\n\n{{ t[:1] }}", 8, BROKEN_PLACEHOLDER),
-        ("a\n{{ issue.title | tojson }}", 7, f"Object of type text from an event is not JSON serializable; {TEXTS}"),
+        (
+            "a\n{{ issue.title | tojson }}",
+            7,
+            f"Object of type text from an event is not JSON serializable; {TEXTS}",
+        ),
     ],
 )
 def test_rule_7_broken_placeholder_is_an_error_with_template_and_line(
     tmp_path: Path, template: str, line: int, problem: str
 ) -> None:
-    library = load(tmp_path, {"issues/t.j2": FRONT + "{% if issue.number == 666 %}" + template + "{% endif %}x"})
+    library = load(
+        tmp_path,
+        {"issues/t.j2": FRONT + "{% if issue.number == 666 %}" + template + "{% endif %}x"},
+    )
     with pytest.raises(PromptError) as caught:
         render(library, "issues/t", issue_variables(replace(ISSUE, number=666)), key=KEY)
     assert caught.value.problems == (f"{tmp_path.as_posix()}/issues/t.j2:{line}: {problem}",)
@@ -121,13 +148,17 @@ def test_number_of_cut_characters_is_recorded_for_each_truncated_text(tmp_path: 
         "{% set unused %}{{ sender.login | excerpt(1) }}{% endset %}{{ issue.title | excerpt(4) }}"
         "{{ issue.body | lines(1, 1) }}{{ issue.body | excerpt(90000) }}{{ issue.user.login | excerpt(99) }}"
     )
-    about = issue_variables(replace(ISSUE, title="123456", body=f"1234\n{'x' * 60_000}<!-- hidden -->"))
+    about = issue_variables(
+        replace(ISSUE, title="123456", body=f"1234\n{'x' * 60_000}<!-- hidden -->")
+    )
     library = load(tmp_path, {"issues/plain.j2": FRONT + template})
     assert render(library, "issues/plain", about, key=KEY).missing == (2, 60_001, 5)
 
 
 def test_rule_9_output_is_limited(tmp_path: Path) -> None:
-    library = load(tmp_path, {"issues/t.j2": FRONT + "{% for x in range(100) %}{{ issue.body }}{% endfor %}"})
+    library = load(
+        tmp_path, {"issues/t.j2": FRONT + "{% for x in range(100) %}{{ issue.body }}{% endfor %}"}
+    )
     with pytest.raises(PromptError) as caught:
         render(library, "issues/t", issue_variables(replace(ISSUE, body="x" * 50_000)), key=KEY)
     assert caught.value.problems == (
@@ -142,7 +173,9 @@ def test_rule_9_output_is_limited(tmp_path: Path) -> None:
 
 REFERRING = "Like #3, #5, #12 and https://github.com/acme/shop/pull/4."
 TO = "https://redirect.github.com/acme/shop"
-ELSEWHERE = RuleView("issues.closed", "x", dry_run=False, post_to=9, source="issue", source_url="https://x.example")
+ELSEWHERE = RuleView(
+    "issues.closed", "x", dry_run=False, post_to=9, source="issue", source_url="https://x.example"
+)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +184,9 @@ ELSEWHERE = RuleView("issues.closed", "x", dry_run=False, post_to=9, source="iss
         ({}, f"Like [#3]({TO}/issues/3), [#5]({TO}/issues/5), #12 and {TO}/pull/4."),
         (
             {
-                "issue": replace(ISSUE, title="As #3", body="See https://github.com/acme/shop/issues/4"),
+                "issue": replace(
+                    ISSUE, title="As #3", body="See https://github.com/acme/shop/issues/4"
+                ),
                 "before": (replace(EARLIER, body="It is acme/shop#5."),),
             },
             REFERRING,
@@ -167,7 +202,9 @@ ELSEWHERE = RuleView("issues.closed", "x", dry_run=False, post_to=9, source="iss
     ],
     ids=["unknown", "title, body and comments", "posted elsewhere", "GitHub Enterprise"],
 )
-def test_references_leave_no_back_link_unless_the_conversation_has_them(known: dict[str, Any], posted: str) -> None:
+def test_references_leave_no_back_link_unless_the_conversation_has_them(
+    known: dict[str, Any], posted: str
+) -> None:
     reply = CommentReply(worth_saying=True, sources=[], answer=REFERRING, certain=True)
     variables = comment_variables(**{"before": (), "quoted": (), "analysis": reply, **known})
     comment = render_comment(shipped(), "comments/reply", variables, key=KEY)
@@ -178,7 +215,9 @@ def test_references_leave_no_back_link_unless_the_conversation_has_them(known: d
 def test_footer_has_the_variables_of_the_comment_without_commit(tmp_path: Path) -> None:
     footer = "{{ prompt_id }} in {{ repository.full_name }}{% if commit is defined %} {{ commit }}{% endif %}"
     library = load(tmp_path, {"issues/t.j2": FRONT + "x", "_footer.md.j2": footer})
-    shown = render_footer(library, "issues/t", {**issue_variables(), "commit": "1f0c2d3e4b"}, key=KEY)
+    shown = render_footer(
+        library, "issues/t", {**issue_variables(), "commit": "1f0c2d3e4b"}, key=KEY
+    )
     assert shown == f"{library.prompts['issues/t'].id} in acme/shop"
 
 
@@ -188,11 +227,17 @@ KNOWN = EarlierFinding(7, "a.py", 2, "high", "bugs", "Wrong", "", "", "", is_cha
 REVIEW_FRONT = "---\ndescription: Mine\non: []\nreply: pull_request_analysis\n---\n"
 
 
-def test_earlier_findings_are_appended_to_a_template_that_does_not_show_them(tmp_path: Path) -> None:
-    partial = {"pull_requests/_earlier.j2": "{% for one in earlier_findings %}Finding {{ one.number }}{% endfor %}"}
+def test_earlier_findings_are_appended_to_a_template_that_does_not_show_them(
+    tmp_path: Path,
+) -> None:
+    partial = {
+        "pull_requests/_earlier.j2": "{% for one in earlier_findings %}Finding {{ one.number }}{% endfor %}"
+    }
     variables = {**pull_request_variables(), "earlier_findings": (KNOWN,)}
     for own, shown in (("Mine.", "Mine.\n\nFinding 7"), ("{{ earlier_findings | length }}", "1")):
-        library = load(tmp_path / shown[:4], {"pull_requests/own.j2": REVIEW_FRONT + own, **partial})
+        library = load(
+            tmp_path / shown[:4], {"pull_requests/own.j2": REVIEW_FRONT + own, **partial}
+        )
         assert render(library, "pull_requests/own", variables, key=KEY).task == shown
         stored = restore_library(library.sources["pull_requests/own"])
         assert render(stored, "pull_requests/own", variables, key=KEY).task == shown
@@ -201,12 +246,22 @@ def test_earlier_findings_are_appended_to_a_template_that_does_not_show_them(tmp
     assert "Finding 7" not in render(shipped(), "pull_requests/verify", verify, key=KEY).task
 
 
-@pytest.mark.parametrize(("categories", "shown"), [(("style",), "Mine.\n\nStyle, too."), (("bugs",), "Mine.")])
+@pytest.mark.parametrize(
+    ("categories", "shown"), [(("style",), "Mine.\n\nStyle, too."), (("bugs",), "Mine.")]
+)
 def test_what_settings_ask_of_a_review_is_appended_to_a_prompt_without_it(
     tmp_path: Path, categories: tuple[Category, ...], shown: str
 ) -> None:
     options = "{% if 'style' in rule.categories %}Style, too.{% endif %}{% if summarized_files %}Files.{% endif %}"
-    library = load(tmp_path, {"pull_requests/own.j2": f"{REVIEW_FRONT}Mine.", "pull_requests/_options.j2": options})
-    rule = RuleView(event="pull_request.opened", prompt="pull_requests/own", dry_run=False, categories=categories)
+    library = load(
+        tmp_path,
+        {"pull_requests/own.j2": f"{REVIEW_FRONT}Mine.", "pull_requests/_options.j2": options},
+    )
+    rule = RuleView(
+        event="pull_request.opened",
+        prompt="pull_requests/own",
+        dry_run=False,
+        categories=categories,
+    )
     variables = {**pull_request_variables(), "summarized_files": 0, "rule": rule}
     assert render(library, "pull_requests/own", variables, key=KEY).task == shown

@@ -53,14 +53,20 @@ VALUES = {
 
 
 def loaded(folder: Path, fields: str = FIELDS, comment: str = "x") -> Library:
-    return load(folder, {"issues/a.j2": front(fields=fields) + "x", "issues/a.comment.md.j2": comment})
+    return load(
+        folder, {"issues/a.j2": front(fields=fields) + "x", "issues/a.comment.md.j2": comment}
+    )
 
 
 def checked_schema(library: Library) -> dict[str, Any]:
     """Return the schema of a request, which the API accepts."""
     schema: Any = request_schema(render(library, "issues/a", issue_variables(), key=KEY).schema)
     output = {"format": {"type": "json_schema", "schema": schema}}
-    asked = {"model": "claude-haiku-5-5", "max_tokens": 900, "messages": [{"role": "user", "content": "x"}]}
+    asked = {
+        "model": "claude-haiku-5-5",
+        "max_tokens": 900,
+        "messages": [{"role": "user", "content": "x"}],
+    }
     check_request({**asked, "output_config": output})
     return {**schema}
 
@@ -98,7 +104,9 @@ def test_additional_fields_are_in_the_request_schema_and_the_api_accepts_it(tmp_
         "description": "the team that owns it",
     }
     assert properties["priority"] == {"enum": ["high", "medium", "low"]}
-    assert properties["affected_version"]["description"].startswith("as the reporter names it, or empty")
+    assert properties["affected_version"]["description"].startswith(
+        "as the reporter names it, or empty"
+    )
     assert properties["areas"]["items"] == {"enum": ["api", "docs"]}
     assert [properties[name]["type"] for name in ("reporters", "certainty", "regression")] == [
         "integer",
@@ -111,7 +119,10 @@ def test_additional_fields_are_in_the_request_schema_and_the_api_accepts_it(tmp_
 
 def test_scores_have_the_dimensions_of_the_front_matter(tmp_path: Path) -> None:
     library = loaded(tmp_path, "{scores: {type: scores, enum: [tests, error handling]}}")
-    assert checked_schema(library)["$defs"]["Score"]["properties"]["dimension"]["enum"] == ["tests", "error handling"]
+    assert checked_schema(library)["$defs"]["Score"]["properties"]["dimension"]["enum"] == [
+        "tests",
+        "error handling",
+    ]
     kind, given = library.prompts["issues/a"].reply_model, ANALYSIS.model_dump()
     reply = kind.model_validate({**given, "scores": [{"dimension": "error handling", "score": 5}]})
     assert lowest_scores([None, reply, ANALYSIS]) == (Score(dimension="error handling", score=5),)
@@ -125,12 +136,17 @@ def test_rule_7_enum_values_are_trusted_and_other_texts_are_not(tmp_path: Path) 
     library = load(
         tmp_path,
         {
-            "issues/a.j2": front(fields=FIELDS, then="{prompt: issues/b, when: analysis.regression}") + "x",
+            "issues/a.j2": front(
+                fields=FIELDS, then="{prompt: issues/b, when: analysis.regression}"
+            )
+            + "x",
             "issues/a.comment.md.j2": comment,
             "issues/b.j2": SECOND + "{{ analysis.affected_version }} {{ analysis.kind }}",
         },
     )
-    reply = make_reply(library.prompts["issues/a"].reply_model, affected_version="@everyone fixes #1")
+    reply = make_reply(
+        library.prompts["issues/a"].reply_model, affected_version="@everyone fixes #1"
+    )
     variables = {**issue_variables(), "analysis": reply}
     made = render_comment(library, "issues/a", variables, key=KEY)
     assert made is not None
@@ -139,7 +155,8 @@ def test_rule_7_enum_values_are_trusted_and_other_texts_are_not(tmp_path: Path) 
     assert "fixes #1" not in made
     assert library.find_next_prompt("issues/a", reply) == "issues/b"
     assert re.fullmatch(
-        r"<untrusted \w+>@everyone fixes #1</untrusted \w+> bug", render(library, "issues/b", variables, key=KEY).task
+        r"<untrusted \w+>@everyone fixes #1</untrusted \w+> bug",
+        render(library, "issues/b", variables, key=KEY).task,
     )
 
 
@@ -168,7 +185,9 @@ def test_additional_fields_of_a_static_reply_are_empty(tmp_path: Path) -> None:
 
 
 def test_shipped_labels_without_size_and_status_come_from_replies() -> None:
-    known = {spec.name: spec.group for spec in SHIPPED_LABELS if spec.group not in ("size", "status")}
+    known = {
+        spec.name: spec.group for spec in SHIPPED_LABELS if spec.group not in ("size", "status")
+    }
     library = shipped()
     assert {**library.label_groups("issues"), **library.label_groups("pull_request")} == known
     assert set(library.label_groups("pull_request").values()) == {"type"}
@@ -178,10 +197,16 @@ def test_shipped_labels_without_size_and_status_come_from_replies() -> None:
 
 
 def test_field_of_the_prompt_itself_is_not_replaced_by_an_optional_one(tmp_path: Path) -> None:
-    own = FRONT.replace("issue_analysis", "pull_request_analysis").replace("issues.opened", "pull_request.opened")
+    own = FRONT.replace("issue_analysis", "pull_request_analysis").replace(
+        "issues.opened", "pull_request.opened"
+    )
     fields = 'fields: {priority: {enum: [now, later]}}\nlabels: {priority: "prio/{value}"}\n'
-    library = load(tmp_path, {"pull_requests/own.j2": own.replace("reply:", f"{fields}reply:") + "Judge.\n"})
-    extended = with_optional_fields(library.prompts["pull_requests/own"].reply_model, ["priority", "difficulty"])
+    library = load(
+        tmp_path, {"pull_requests/own.j2": own.replace("reply:", f"{fields}reply:") + "Judge.\n"}
+    )
+    extended = with_optional_fields(
+        library.prompts["pull_requests/own"].reply_model, ["priority", "difficulty"]
+    )
     properties = extended.model_json_schema()["properties"]
     assert properties["priority"]["enum"] == ["now", "later"]
     assert properties["difficulty"]["enum"] == ["easy", "moderate", "complex"]
@@ -198,7 +223,9 @@ def test_labels_of_following_prompts_are_included(tmp_path: Path) -> None:
 labels: {kind: {bug: Defect}, difficulty: false, priority: false, component: false, areas: "area/{value}"}"""
     first = front(reply="issue_response", then="{prompt: issues/sort.j2, when: analysis.certain}")
     second = f"---\ndescription: Sort it\nreply: issue_analysis\nfields: {own}\n---\n"
-    library = load(tmp_path, {"issues/answer.j2": first + "Answer.\n", "issues/sort.j2": second + "Sort."})
+    library = load(
+        tmp_path, {"issues/answer.j2": first + "Answer.\n", "issues/sort.j2": second + "Sort."}
+    )
     assert library.label_groups("issues") == {
         "defect": "kind",
         "area/api": "areas area/Api",

@@ -35,12 +35,19 @@ def rows(hint: object, *values: object) -> list[tuple[str, str, str, str | None]
 
 
 def test_trust_is_known_without_a_recorded_example() -> None:
-    assert [row for row in rows(Thing, EMPTY) if row[0] in ("it.title", "it.parts[].kind", "it.owner.kind")] == [
+    assert [
+        row
+        for row in rows(Thing, EMPTY)
+        if row[0] in ("it.title", "it.parts[].kind", "it.owner.kind")
+    ] == [
         ("it.title", "text", "untrusted", ""),
         ("it.parts[].kind", "one of big, small", "trusted", None),
         ("it.owner.kind", "one of big, small", "trusted", None),
     ]
-    names = {trust: {row[0].removeprefix("it.") for row in rows(RuleView) if row[2] == trust} for trust in TRUSTS}
+    names = {
+        trust: {row[0].removeprefix("it.") for row in rows(RuleView) if row[2] == trust}
+        for trust in TRUSTS
+    }
     assert names["trusted"] == {
         *("event", "prompt", "language", "tone", "length", "summary", "layout", "about_url"),
         *("source", "labels.allow[]", "labels.assess[]", "categories[]"),
@@ -64,4 +71,6 @@ def test_sample_replies_are_valid_and_have_every_value_of_an_enum(name: str) -> 
     assert [type(one).model_validate_json(one.model_dump_json()) for one in samples] == [*samples]
     for field in REPLY_TYPES[name].model_fields.values():
         values = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
-        assert {*values} <= {value for one in samples for value in vars(one).values() if isinstance(value, str)}
+        assert {*values} <= {
+            value for one in samples for value in vars(one).values() if isinstance(value, str)
+        }

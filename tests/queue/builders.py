@@ -69,7 +69,9 @@ SAME_BODY: Mapping[str, Any] = {"number": 7, "body": b"{}"}
 """Fields of deliveries with the same body: a body belongs to one number."""
 
 
-_FILE = SourceFile("issues/analyze.j2", "prompts/issues/analyze.j2", "---\non: issues\n---\nHi", "on: issues", "Hi")
+_FILE = SourceFile(
+    "issues/analyze.j2", "prompts/issues/analyze.j2", "---\non: issues\n---\nHi", "on: issues", "Hi"
+)
 SOURCES = PromptSources("issues/analyze", "on: issues", "prompts/issues/analyze.j2", (_FILE,))
 """The source files of a prompt."""
 
@@ -93,7 +95,11 @@ def queued(guid: str, **other: Any) -> NewDelivery:
 
 
 def ignored(guid: str, **other: Any) -> NewDelivery:
-    fields = {"state": "ignored", "reason": "not enabled in settings.yaml:3", "reason_kind": "event not enabled"}
+    fields = {
+        "state": "ignored",
+        "reason": "not enabled in settings.yaml:3",
+        "reason_kind": "event not enabled",
+    }
     return queued(guid, **(fields | {"digest": None, "body": b""} | other))
 
 
@@ -107,7 +113,9 @@ def accept(store: Storage, *batch: NewDelivery) -> list[Accepted]:
     return store.queue.accept(batch, replay_window_h=72)
 
 
-def claim(store: Storage, *, worker: str = "worker", max_crashes: int = 10, lease_s: float = 30) -> Lease:
+def claim(
+    store: Storage, *, worker: str = "worker", max_crashes: int = 10, lease_s: float = 30
+) -> Lease:
     lease = store.queue.claim(worker=worker, lease_s=lease_s, max_crashes=max_crashes)
     assert lease is not None, "nothing to claim"
     return lease
@@ -143,30 +151,61 @@ def state_of(store: Storage, guid: str) -> str:
     return row_of(store, guid).state
 
 
-def record_reply(store: Storage, lease: Lease, reply: ValidReply, *, index: int = 0, is_last: bool = False) -> None:
+def record_reply(
+    store: Storage, lease: Lease, reply: ValidReply, *, index: int = 0, is_last: bool = False
+) -> None:
     """Record a call to Claude with its reply."""
     call_id = start_call(store, lease, reply.prompt_id, index=index)
     changes = [ANALYSED] if is_last else []
-    store.calls.end(lease, call_id, outcome="ok", usage=reply.usage, error=None, reply=reply, changes=changes)
+    store.calls.end(
+        lease, call_id, outcome="ok", usage=reply.usage, error=None, reply=reply, changes=changes
+    )
 
 
 def start_call(
-    store: Storage, lease: Lease, prompt_id: str = "issues/analyze@3f9c2a", *, model: str = "claude-haiku", **other: Any
+    store: Storage,
+    lease: Lease,
+    prompt_id: str = "issues/analyze@3f9c2a",
+    *,
+    model: str = "claude-haiku",
+    **other: Any,
 ) -> StartedCall:
     """Record the start of a call to Claude, far below the limits unless `other` has them."""
-    given: dict[str, Any] = {"index": 0, "requests_per_second": 1_000_000, "calls_per_hour": 100_000}
+    given: dict[str, Any] = {
+        "index": 0,
+        "requests_per_second": 1_000_000,
+        "calls_per_hour": 100_000,
+    }
     return store.calls.begin(lease, prompt_id=prompt_id, model=model, **(given | other))
 
 
 def add_analyses(
-    store: Storage, guid: str, *, steps: tuple[int, ...] = (0,), posted_on: int | None = None, **other: Any
+    store: Storage,
+    guid: str,
+    *,
+    steps: tuple[int, ...] = (0,),
+    posted_on: int | None = None,
+    **other: Any,
 ) -> None:
     """Accept a delivery, record a reply of Claude for each of its steps, and finish it. No other one may be due."""
     lease = begin(store, guid, **other)
-    usage = Usage("claude-haiku-5-5", input_tokens=1200, output_tokens=80, cache_read_tokens=30, cost_usd=0.0025)
+    usage = Usage(
+        "claude-haiku-5-5",
+        input_tokens=1200,
+        output_tokens=80,
+        cache_read_tokens=30,
+        cost_usd=0.0025,
+    )
     for index in steps:
-        reply = IssueResponse(worth_saying=True, sources=[], answer=f"Answer {index} to {guid}.", certain=False)
-        record_reply(store, lease, ValidReply("issues/respond@3f9c2a", "issue_response", reply, usage), index=index)
+        reply = IssueResponse(
+            worth_saying=True, sources=[], answer=f"Answer {index} to {guid}.", certain=False
+        )
+        record_reply(
+            store,
+            lease,
+            ValidReply("issues/respond@3f9c2a", "issue_response", reply, usage),
+            index=index,
+        )
     if posted_on is not None:
         store.checkpoints.save(lease, StatusChange({"posted_on": posted_on}))
     store.queue.dead_letter(lease, reason="issue is locked")
@@ -174,7 +213,12 @@ def add_analyses(
 
 def analyses_of(store: Storage, guid: str) -> list[Row[Any]]:
     """The stored replies about a delivery, in the order of their steps."""
-    query = select(analyses).join(deliveries).where(deliveries.c.guid == guid).order_by(analyses.c.step_index)
+    query = (
+        select(analyses)
+        .join(deliveries)
+        .where(deliveries.c.guid == guid)
+        .order_by(analyses.c.step_index)
+    )
     with store.database.reading() as connection:
         return list(connection.execute(query))
 
@@ -184,7 +228,9 @@ def find_newer(
 ) -> NewerEvents:
     """The newer events that may supersede the delivery."""
     found = list[Situation]()
-    check = store.interruptions.check(lease, found.append, prompt=prompt, rate_limit="github", described=described)
+    check = store.interruptions.check(
+        lease, found.append, prompt=prompt, rate_limit="github", described=described
+    )
     store.interruptions.require(check)
     return found[0].newer
 

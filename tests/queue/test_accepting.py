@@ -28,20 +28,34 @@ from tests.queue.builders import (
 def test_accept_stores_all_fields_and_the_body(store: Storage) -> None:
     special = 'ä\U0001f600"{},\\ NULL'
     accept(
-        store, queued("g2", repository_id=2**62, head_sha=special), queued("g1", number=7, head_sha="abc", priority=2)
+        store,
+        queued("g2", repository_id=2**62, head_sha=special),
+        queued("g1", number=7, head_sha="abc", priority=2),
     )
     assert (row_of(store, "g2").repository_id, row_of(store, "g2").head_sha) == (2**62, special)
     row = row_of(store, "g1")
-    assert (row.event, row.action, row.repository_id, row.repository) == ("issues", "opened", 1, "octo/widgets")
+    assert (row.event, row.action, row.repository_id, row.repository) == (
+        "issues",
+        "opened",
+        1,
+        "octo/widgets",
+    )
     assert (row.number, row.head_sha, row.priority) == (7, "abc", 2)
-    assert (row.request_id, row.attempt, row.failures, row.finished_at) == ("request-g1", 0, 0, None)
+    assert (row.request_id, row.attempt, row.failures, row.finished_at) == (
+        "request-g1",
+        0,
+        0,
+        None,
+    )
     assert store.deliveries.body("g1") == b'{"delivery": "g1"}'
     assert store.now() - row.received_at < timedelta(minutes=1)
 
 
 def test_batch_returns_results_in_its_order(store: Storage) -> None:
     accept(store, queued("g2"))
-    answers = accept(store, queued("g1"), queued("g2"), ignored("g3"), queued("g4", body=b'{"delivery": "g1"}'))
+    answers = accept(
+        store, queued("g1"), queued("g2"), ignored("g3"), queued("g4", body=b'{"delivery": "g1"}')
+    )
     assert answers == [
         Accepted("queued", "queued", "g1"),
         Accepted("duplicate", "queued", "g2"),
@@ -55,16 +69,30 @@ def test_redelivered_dead_letter_runs_again_with_its_checkpoints(store: Storage)
     store.checkpoints.save(lease, Checkpoint("ask", 0, 1, '{"kind": "bug"}'))
     store.queue.reschedule(lease, at=store.now(), reason="422", failed=True, counts=True)
     store.queue.dead_letter(claim(store), reason="issue is locked")
-    assert accept(store, queued("g1", number=7, request_id="again")) == [Accepted("queued", "queued", "g1")]
+    assert accept(store, queued("g1", number=7, request_id="again")) == [
+        Accepted("queued", "queued", "g1")
+    ]
     again = claim(store)
     assert (again.guid, again.request_id, again.attempt) == ("g1", "again", 3)
-    assert (again.attempts, again.failures, again.crashes, again.first_failure_at) == (0, 0, 0, None)
-    assert store.checkpoints.load(again.guid) == {("ask", 0): Checkpoint("ask", 0, 1, '{"kind": "bug"}')}
+    assert (again.attempts, again.failures, again.crashes, again.first_failure_at) == (
+        0,
+        0,
+        0,
+        None,
+    )
+    assert store.checkpoints.load(again.guid) == {
+        ("ask", 0): Checkpoint("ask", 0, 1, '{"kind": "bug"}')
+    }
 
 
 @pytest.mark.parametrize(
     "other",
-    [{"body": b"{}"}, {"repository_id": 2, "repository": "evil/pub"}, {"number": 8}, {"event": "pull_request"}],
+    [
+        {"body": b"{}"},
+        {"repository_id": 2, "repository": "evil/pub"},
+        {"number": 8},
+        {"event": "pull_request"},
+    ],
     ids=["body", "repository", "number", "event"],
 )
 def test_rule_2_other_delivery_with_the_guid_does_not_replace_a_dead_letter(
@@ -72,7 +100,9 @@ def test_rule_2_other_delivery_with_the_guid_does_not_replace_a_dead_letter(
 ) -> None:
     accept(store, queued("g1", number=7))
     store.queue.dead_letter(claim(store), reason="failed")
-    assert accept(store, queued("g1", **({"number": 7} | other))) == [Accepted("duplicate", "dead", "g1")]
+    assert accept(store, queued("g1", **({"number": 7} | other))) == [
+        Accepted("duplicate", "dead", "g1")
+    ]
     stored = row_of(store, "g1")
     assert (stored.state, stored.repository, stored.number) == ("dead", "octo/widgets", 7)
 
@@ -108,7 +138,11 @@ def test_replay_is_detected_only_within_the_replay_window(store: Storage, skew: 
 
 def test_replay_window_of_zero_detects_no_replay(store: Storage) -> None:
     batches = [[queued("g1", **SAME_BODY), queued("g2", **SAME_BODY)], [queued("g3", **SAME_BODY)]]
-    outcomes = [answer.outcome for batch in batches for answer in store.queue.accept(batch, replay_window_h=0)]
+    outcomes = [
+        answer.outcome
+        for batch in batches
+        for answer in store.queue.accept(batch, replay_window_h=0)
+    ]
     assert outcomes == ["queued", "queued", "queued"]
 
 
@@ -122,7 +156,9 @@ def test_redelivered_dead_letter_restarts_the_replay_window(store: Storage, skew
 PUSH = push("new", "bbb")
 PUSH_READ_LATE = push("new", "bbb", request_id="caught-up:2")
 CLOSING = queued("new", number=7, action="closed", supersedes="all")
-CLOSING_READ_LATE = queued("new", number=7, action="closed", supersedes="all", request_id="caught-up:2")
+CLOSING_READ_LATE = queued(
+    "new", number=7, action="closed", supersedes="all", request_id="caught-up:2"
+)
 REQUESTED_REVIEW = push("new", "aaa", supersedes="pushes", request_id="requested:1")
 CONCLUSION = push("new", "aaa", supersedes="conclusions", request_id="requested:conclude:2")
 COMMENT = queued("old", number=7, event="issue_comment", head_sha="aaa")
@@ -162,14 +198,24 @@ def test_superseded_delivery_names_the_newer_one_and_is_counted(store: Storage) 
     accept(store, push("old", "aaa"))
     accept(store, PUSH)
     row, counters = row_of(store, "old"), store.statistics.counters()
-    assert row.reason == "a newer commit, bbb, was pushed before this delivery started (delivery new)"
+    assert (
+        row.reason == "a newer commit, bbb, was pushed before this delivery started (delivery new)"
+    )
     assert row.finished_at is not None
-    assert counters["outcome", "superseded"] == counters["repository_outcome", "octo/widgets:superseded"] == 1
+    assert (
+        counters["outcome", "superseded"]
+        == counters["repository_outcome", "octo/widgets:superseded"]
+        == 1
+    )
 
 
 def test_push_supersedes_earlier_pushes_of_its_batch(store: Storage) -> None:
     accept(store, push("g1", "aaa"), push("g2", "bbb"), push("g3", "aaa"))
-    assert [state_of(store, guid) for guid in ("g1", "g2", "g3")] == ["superseded", "superseded", "queued"]
+    assert [state_of(store, guid) for guid in ("g1", "g2", "g3")] == [
+        "superseded",
+        "superseded",
+        "queued",
+    ]
 
 
 def test_redelivered_older_push_does_not_supersede_newer_delivery(store: Storage) -> None:
@@ -193,7 +239,13 @@ def test_characters_that_cannot_be_stored_are_replaced(store: Storage) -> None:
 
 
 def test_results_of_accept_are_counted(store: Storage) -> None:
-    accept(store, queued("g1"), queued("g1"), ignored("g2", action=None), queued("g3", body=b'{"delivery": "g1"}'))
+    accept(
+        store,
+        queued("g1"),
+        queued("g1"),
+        ignored("g2", action=None),
+        queued("g3", body=b'{"delivery": "g1"}'),
+    )
     assert store.statistics.counters() == {
         ("webhooks", ""): 4,
         ("event", "issues.opened"): 3,

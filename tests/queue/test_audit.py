@@ -39,7 +39,10 @@ def test_people_are_found_by_a_part_of_their_name_in_any_case(store: Storage) ->
 
 
 def test_cost_of_a_trial_is_added_at_its_end(store: Storage) -> None:
-    change, other = store.audit.record("mona", "trial", "issues/a@1"), store.audit.record("mona", "trial", "issues/b@1")
+    change, other = (
+        store.audit.record("mona", "trial", "issues/a@1"),
+        store.audit.record("mona", "trial", "issues/b@1"),
+    )
     store.audit.set_cost(change, 0.0123456)
     store.audit.set_cost(other, None)
     assert [found.cost_usd for found in store.audit.find(most=9)] == [None, 0.012346]

@@ -12,7 +12,11 @@ def test_stored_guids_are_found(store: Storage) -> None:
 
 
 def test_received_repositories_begin_with_the_last_active_one(store: Storage, skew: Skew) -> None:
-    for guid, repository in (("g1", "octo/widgets"), ("g2", "octo/widgets"), ("g3", "octo/gadgets")):
+    for guid, repository in (
+        ("g1", "octo/widgets"),
+        ("g2", "octo/widgets"),
+        ("g3", "octo/gadgets"),
+    ):
         skew.advance(minutes=1)
         accept(store, queued(guid, repository=repository))
     accept(store, queued("g4", repository="octo/tools", request_id="caught-up:4"))

@@ -67,12 +67,24 @@ def test_running_deliveries_are_limited_by_concurrency(store: Storage, skew: Ske
 def test_one_command_runs_beyond_the_concurrency(store: Storage) -> None:
     accept(store, queued("running", number=7), queued("waiting", number=8))
     accept(store, *(queued(f"command {n}", number=n, is_command=True) for n in (7, 8)))
-    claimed = [store.queue.claim(worker="w", lease_s=30, max_crashes=10, concurrency=1) for _ in range(4)]
-    assert [None if lease is None else lease.guid for lease in claimed] == ["running", "command 7", None, None]
+    claimed = [
+        store.queue.claim(worker="w", lease_s=30, max_crashes=10, concurrency=1) for _ in range(4)
+    ]
+    assert [None if lease is None else lease.guid for lease in claimed] == [
+        "running",
+        "command 7",
+        None,
+        None,
+    ]
 
 
 def test_conversation_runs_one_delivery_at_a_time_oldest_first(store: Storage) -> None:
-    accept(store, queued("g1", number=7), queued("g2", number=7, priority=9), queued("g3", number=7, repository_id=2))
+    accept(
+        store,
+        queued("g1", number=7),
+        queued("g2", number=7, priority=9),
+        queued("g3", number=7, repository_id=2),
+    )
     first = claim(store)
     assert (first.guid, claim(store).guid) == ("g1", "g3")
     assert nothing_is_due(store)
@@ -83,7 +95,9 @@ def test_conversation_runs_one_delivery_at_a_time_oldest_first(store: Storage) -
 def test_waiting_delivery_blocks_only_its_own_conversation(store: Storage, skew: Skew) -> None:
     lease = begin(store, "g1", number=7)
     accept(store, queued("g2", number=7), queued("g3", number=8))
-    store.queue.reschedule(lease, at=store.now() + timedelta(minutes=5), reason="503", failed=True, counts=False)
+    store.queue.reschedule(
+        lease, at=store.now() + timedelta(minutes=5), reason="503", failed=True, counts=False
+    )
     assert claim(store).guid == "g3"
     assert nothing_is_due(store)
     skew.advance(minutes=5)
@@ -132,7 +146,10 @@ def test_released_leases_can_be_claimed_at_once_and_count_as_crashes(store: Stor
     with pytest.raises(LeaseLost):
         store.queue.renew(before[0], lease_s=30)
     after = [claim(store), claim(store)]
-    assert sorted((lease.guid, lease.attempt, lease.crashes) for lease in after) == [("g1", 2, 1), ("g2", 2, 1)]
+    assert sorted((lease.guid, lease.attempt, lease.crashes) for lease in after) == [
+        ("g1", 2, 1),
+        ("g2", 2, 1),
+    ]
 
 
 def test_seconds_until_due_skips_blocked_deliveries(store: Storage, skew: Skew) -> None:
@@ -140,7 +157,9 @@ def test_seconds_until_due_skips_blocked_deliveries(store: Storage, skew: Skew) 
     first = begin(store, "g1", number=7)
     accept(store, queued("g2", number=7))
     assert 25 < seconds_until_due(store) <= 30  # until the lease of g1 ends
-    store.queue.reschedule(first, at=store.now() + timedelta(seconds=300), reason="503", failed=True, counts=False)
+    store.queue.reschedule(
+        first, at=store.now() + timedelta(seconds=300), reason="503", failed=True, counts=False
+    )
     assert 295 < seconds_until_due(store) <= 300  # g2 is due, but g1 blocks it
     skew.advance(seconds=300)
     assert store.queue.seconds_until_due() == 0.0
@@ -156,7 +175,9 @@ def test_command_is_due_although_all_places_are_taken(store: Storage) -> None:
     assert 25 < seconds_until_due(store, concurrency=1) <= 30
 
 
-def test_delivery_that_is_due_too_far_ahead_is_due_because_the_clock_was_set_back(store: Storage, skew: Skew) -> None:
+def test_delivery_that_is_due_too_far_ahead_is_due_because_the_clock_was_set_back(
+    store: Storage, skew: Skew
+) -> None:
     skew.advance(days=3)
     accept(store, queued("g1"))
     skew.advance(days=-3)

@@ -10,7 +10,16 @@ from hls_handler.db.values import from_ms, to_ms
 from hls_handler.queue.clock_steps import ClockSteps
 from hls_handler.storage import Storage
 from hls_handler.store.repositories import StoredFile
-from tests.queue.builders import Skew, accept, begin, claim, nothing_is_due, queued, row_of, start_call
+from tests.queue.builders import (
+    Skew,
+    accept,
+    begin,
+    claim,
+    nothing_is_due,
+    queued,
+    row_of,
+    start_call,
+)
 
 
 def check(steps: ClockSteps) -> bool:
@@ -23,7 +32,11 @@ def test_waits_end_after_the_clock_was_set_back(store: Storage, skew: Skew) -> N
     begin(store, "killed", number=1)
     retried = begin(store, "retried", number=2)
     store.queue.reschedule(
-        retried, at=store.now() + timedelta(seconds=10), reason="GitHub is down", failed=True, counts=False
+        retried,
+        at=store.now() + timedelta(seconds=10),
+        reason="GitHub is down",
+        failed=True,
+        counts=False,
     )
     store.rate_limiter.hold("github", store.now() + timedelta(seconds=10))
     skew.advance(hours=-1)
@@ -35,7 +48,9 @@ def test_waits_end_after_the_clock_was_set_back(store: Storage, skew: Skew) -> N
     assert claim(store).guid == "killed"
 
 
-def test_lease_from_before_the_clock_was_set_back_ends_after_a_start(store: Storage, skew: Skew) -> None:
+def test_lease_from_before_the_clock_was_set_back_ends_after_a_start(
+    store: Storage, skew: Skew
+) -> None:
     begin(store, "killed")
     skew.advance(hours=-1)
     assert not check(ClockSteps(store.database, store.queue))
@@ -66,7 +81,9 @@ def test_calls_and_reads_that_seem_to_be_far_ahead_do_not_count(store: Storage, 
     skew.advance(days=3)
     earlier = begin(store, "g1", number=7)
     start_call(store, earlier, "issues/analyze@3f9c2a")
-    store.repository_files.save(earlier, 1, "octo/widgets", "hls", StoredFile(version=None, text=None))
+    store.repository_files.save(
+        earlier, 1, "octo/widgets", "hls", StoredFile(version=None, text=None)
+    )
     store.queue.finish(earlier, "done", reason=None, took_s=1)
     skew.advance(days=-3)
     assert store.calls.count_last_hour() == 0
@@ -76,6 +93,8 @@ def test_calls_and_reads_that_seem_to_be_far_ahead_do_not_count(store: Storage, 
 
 def test_no_delivery_waits_longer_than_two_days(store: Storage) -> None:
     lease = begin(store, "g1")
-    store.queue.reschedule(lease, at=store.now() + timedelta(days=30), reason="later", failed=False, counts=False)
+    store.queue.reschedule(
+        lease, at=store.now() + timedelta(days=30), reason="later", failed=False, counts=False
+    )
     row = row_of(store, "g1")
     assert timedelta(days=1, hours=23) < row.due_at - store.now() <= timedelta(days=2)

@@ -38,7 +38,9 @@ def run_at_once(threads: int, work: Callable[[int], T]) -> list[T]:
         return list(pool.map(run, range(threads)))
 
 
-def test_body_sent_to_all_processes_at_once_is_queued_once(stores: list[Storage], store: Storage) -> None:
+def test_body_sent_to_all_processes_at_once_is_queued_once(
+    stores: list[Storage], store: Storage
+) -> None:
 
     def send(number: int) -> str:
         return accept(stores[number], queued(f"g-{number}", **SAME_BODY))[0].outcome
@@ -47,10 +49,16 @@ def test_body_sent_to_all_processes_at_once_is_queued_once(stores: list[Storage]
     assert sorted(map(str, outcomes)) == ["queued", "replay", "replay", "replay"]
 
 
-def test_accepts_claims_and_pushes_at_once_do_not_deadlock(stores: list[Storage], store: Storage) -> None:
+def test_accepts_claims_and_pushes_at_once_do_not_deadlock(
+    stores: list[Storage], store: Storage
+) -> None:
     def accept_pushes(number: int) -> None:
         for i in range(15):
-            accept(stores[number], push(f"{number}-{i}-a", f"sha{number}{i}"), queued(f"{number}-{i}-b", number=9))
+            accept(
+                stores[number],
+                push(f"{number}-{i}-a", f"sha{number}{i}"),
+                queued(f"{number}-{i}-b", number=9),
+            )
 
     def work() -> None:
         for _ in range(30):

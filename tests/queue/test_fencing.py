@@ -42,16 +42,24 @@ WRITES: dict[str, Callable[[Storage, Lease], object]] = {
     "set_status": lambda s, lease: s.checkpoints.save(
         lease, StatusChange({"analysis_status": "failed", "analysis_error": "refused"})
     ),
-    "take_slot": lambda s, lease: s.rate_limiter.take_slot(lease, "github", interval_s=1, changes=[CHECKPOINT]),
+    "take_slot": lambda s, lease: s.rate_limiter.take_slot(
+        lease, "github", interval_s=1, changes=[CHECKPOINT]
+    ),
     "begin_call": lambda s, lease: start_call(s, lease, changes=[CHECKPOINT]),
-    "acquire_lock": lambda s, lease: s.locks.acquire(lease, "comment", ttl_s=60, changes=[CHECKPOINT]),
+    "acquire_lock": lambda s, lease: s.locks.acquire(
+        lease, "comment", ttl_s=60, changes=[CHECKPOINT]
+    ),
     "release_lock": lambda s, lease: s.checkpoints.save(lease, LocksReleased()),
-    "change_labels": lambda s, lease: open_history(s, lease, "hls").change_labels(["bug"], "intended"),
+    "change_labels": lambda s, lease: open_history(s, lease, "hls").change_labels(
+        ["bug"], "intended"
+    ),
     "delete_labels": lambda s, lease: open_history(s, lease, "hls").change_labels(["stored"], None),
     "save_pending_changes": save_pending_changes,
     "stop": lambda s, lease: s.interruptions.stop(lease, 7, by="mona"),
     "resume": lambda s, lease: s.interruptions.resume(lease, 7),
-    "store_comment": lambda s, lease: open_history(s, lease, "hls").store_comment("issues", StoredComment(1, "digest")),
+    "store_comment": lambda s, lease: open_history(s, lease, "hls").store_comment(
+        "issues", StoredComment(1, "digest")
+    ),
 }
 
 
@@ -65,7 +73,9 @@ def accepted_writes(store: Storage, lease: Lease) -> list[str]:
     return accepted
 
 
-def test_write_with_a_lost_lease_is_rejected_and_changes_nothing(store: Storage, skew: Skew) -> None:
+def test_write_with_a_lost_lease_is_rejected_and_changes_nothing(
+    store: Storage, skew: Skew
+) -> None:
     stale = begin(store, "g1", number=7)
     store.checkpoints.save(stale, Checkpoint("stored", 0, 1, "{}"))
     open_history(store, stale, "hls").change_labels(["stored"], "set")

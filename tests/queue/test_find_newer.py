@@ -11,7 +11,16 @@ from hls_handler.deliveries import NewDelivery
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.storage import Storage
 from hls_handler.store.interruptions import NewerEvents
-from tests.queue.builders import accept, begin, claim, find_newer, ignored, push, queued, record_reply
+from tests.queue.builders import (
+    accept,
+    begin,
+    claim,
+    find_newer,
+    ignored,
+    push,
+    queued,
+    record_reply,
+)
 
 PROMPT = "issues/analyze"
 REPLY = IssueResponse(worth_saying=True, sources=[], answer="42", certain=True)
@@ -66,7 +75,10 @@ def test_is_closed_follows_the_events_of_the_conversation(
 ) -> None:
     accept(store, ignored("before", number=7, action="closed"))
     lease = begin(store, "g1", number=7, action="reopened")
-    accept(store, *(ignored(f"later-{i}", number=7, event=e, action=a) for i, (e, a) in enumerate(events)))
+    accept(
+        store,
+        *(ignored(f"later-{i}", number=7, event=e, action=a) for i, (e, a) in enumerate(events)),
+    )
     accept(store, ignored("elsewhere", number=8, action="closed"))
     assert find_newer(store, lease, PROMPT).is_closed is closed
 
@@ -83,11 +95,17 @@ def test_is_closed_follows_the_events_of_the_conversation(
     ids=["changed since", "longer name", "like it", "a shadow's", "dry run"],
 )
 def test_is_answered_if_a_newer_event_was_answered_with_the_same_prompt(
-    store: Storage, prompt_id: str, index: int, posting: Literal["done", "dry_run"], is_answered: bool
+    store: Storage,
+    prompt_id: str,
+    index: int,
+    posting: Literal["done", "dry_run"],
+    is_answered: bool,
 ) -> None:
     store.queue.dead_letter(begin(store, "older", number=7), reason="issue is locked")
     lease = begin(store, "newer", number=7)
-    record_reply(store, lease, ValidReply(prompt_id, "issue_response", REPLY, Usage("claude")), index=index)
+    record_reply(
+        store, lease, ValidReply(prompt_id, "issue_response", REPLY, Usage("claude")), index=index
+    )
     store.checkpoints.save(lease, StatusChange({"posting_status": posting}))
     store.queue.finish(lease, "done", reason=None, took_s=1)
     store.queue.retry("older", by="mona")

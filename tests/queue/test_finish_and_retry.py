@@ -54,7 +54,9 @@ def test_done_delivery_is_counted_with_its_processing_time(store: Storage, skew:
     }
 
 
-@pytest.mark.parametrize(("took_s", "bucket"), [(120, "120"), (120.001, "300"), (300, "300"), (300.001, "inf")])
+@pytest.mark.parametrize(
+    ("took_s", "bucket"), [(120, "120"), (120.001, "300"), (300, "300"), (300.001, "inf")]
+)
 def test_processing_time_is_counted_in_the_smallest_bucket(
     store: Storage, skew: Skew, took_s: float, bucket: str
 ) -> None:
@@ -66,7 +68,11 @@ def test_processing_time_is_counted_in_the_smallest_bucket(
 
 def test_delivery_ignored_by_a_worker_keeps_its_body_and_loses_the_digest(store: Storage) -> None:
     store.queue.finish(
-        begin(store, "g1", **SAME_BODY), "ignored", reason="by our own bot", kind="own account", took_s=0.1
+        begin(store, "g1", **SAME_BODY),
+        "ignored",
+        reason="by our own bot",
+        kind="own account",
+        took_s=0.1,
     )
     assert store.deliveries.body("g1") == b"{}"
     assert accept(store, queued("g2", **SAME_BODY))[0].outcome == "queued"
@@ -83,10 +89,18 @@ def test_delivery_ignored_by_a_worker_keeps_its_body_and_loses_the_digest(store:
     ids=["waits for its slot", "a dependency is down", "its own error"],
 )
 def test_rescheduled_delivery_is_due_at_its_time_with_its_counters(
-    store: Storage, skew: Skew, failed: bool, counts: bool, attempts: int, failures: int, has_failed: bool
+    store: Storage,
+    skew: Skew,
+    failed: bool,
+    counts: bool,
+    attempts: int,
+    failures: int,
+    has_failed: bool,
 ) -> None:
     lease = begin(store, "g1")
-    store.queue.reschedule(lease, at=store.now() + timedelta(seconds=60), reason="later", failed=failed, counts=counts)
+    store.queue.reschedule(
+        lease, at=store.now() + timedelta(seconds=60), reason="later", failed=failed, counts=counts
+    )
     row = row_of(store, "g1")
     assert (row.state, row.reason, row.worker, row.lease_until) == ("queued", "later", None, None)
     assert nothing_is_due(store)
@@ -109,9 +123,16 @@ def test_later_failures_keep_the_time_of_the_first(store: Storage, skew: Skew) -
 
 def test_github_requests_of_all_attempts_are_stored_and_counted(store: Storage) -> None:
     lease = begin(store, "g1")
-    store.queue.reschedule(lease, at=store.now(), reason="503", failed=True, counts=False, github_requests=2)
     store.queue.reschedule(
-        claim(store), at=store.now(), reason="waits for its slot", failed=False, counts=False, github_requests=1
+        lease, at=store.now(), reason="503", failed=True, counts=False, github_requests=2
+    )
+    store.queue.reschedule(
+        claim(store),
+        at=store.now(),
+        reason="waits for its slot",
+        failed=False,
+        counts=False,
+        github_requests=1,
     )
     store.queue.finish(claim(store), "done", reason=None, took_s=1, github_requests=4)
     row, counters = store.deliveries.find("g1"), store.statistics.counters()
@@ -123,17 +144,26 @@ def test_github_requests_of_all_attempts_are_stored_and_counted(store: Storage) 
 
 
 def test_retry_of_a_dead_letter_resets_its_counters(store: Storage) -> None:
-    store.queue.reschedule(begin(store, "g1"), at=store.now(), reason="422", failed=True, counts=True)
+    store.queue.reschedule(
+        begin(store, "g1"), at=store.now(), reason="422", failed=True, counts=True
+    )
     store.queue.dead_letter(claim(store), reason="failed 2 times")
     assert store.queue.retry("g1", by="mona") == "queued"
     lease = claim(store)
-    assert (lease.attempt, lease.attempts, lease.failures, lease.first_failure_at) == (3, 0, 0, None)
+    assert (lease.attempt, lease.attempts, lease.failures, lease.first_failure_at) == (
+        3,
+        0,
+        0,
+        None,
+    )
     assert lease.body == b'{"delivery": "g1"}'
 
 
 def test_retry_of_a_waiting_delivery_makes_it_due_before_others(store: Storage, skew: Skew) -> None:
     in_an_hour = store.now() + timedelta(hours=1)
-    store.queue.reschedule(begin(store, "g1"), at=in_an_hour, reason="429", failed=True, counts=False)
+    store.queue.reschedule(
+        begin(store, "g1"), at=in_an_hour, reason="429", failed=True, counts=False
+    )
     skew.advance(minutes=30)
     accept(store, queued("g2", priority=2))
     assert store.queue.retry("g1", by="mona") == "queued"
@@ -141,7 +171,9 @@ def test_retry_of_a_waiting_delivery_makes_it_due_before_others(store: Storage, 
 
 
 def test_retry_of_an_ignored_delivery_with_a_body_queues_it(store: Storage) -> None:
-    store.queue.finish(begin(store, "g1"), "ignored", reason="locked", kind="conversation locked", took_s=1)
+    store.queue.finish(
+        begin(store, "g1"), "ignored", reason="locked", kind="conversation locked", took_s=1
+    )
     assert store.queue.retry("g1", by="mona") == "queued"
     row = row_of(store, "g1")
     assert (row.reason, row.reason_kind) == ("an operator runs it again", None)
@@ -155,7 +187,11 @@ def test_retry_changes_no_finished_delivery_and_none_without_a_body(store: Stora
     dead_letter(store, "g1")
     accept(store, ignored("g2"))
     lease = begin(store, "g3")
-    assert [store.queue.retry(guid, by="mona") for guid in ("unknown", "g2", "g3")] == [None, "ignored", "running"]
+    assert [store.queue.retry(guid, by="mona") for guid in ("unknown", "g2", "g3")] == [
+        None,
+        "ignored",
+        "running",
+    ]
     store.queue.finish(lease, "done", reason=None, took_s=1)
     assert store.queue.retry("g3", by="mona") == "done"
     assert nothing_is_due(store)

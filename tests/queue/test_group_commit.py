@@ -154,14 +154,18 @@ def test_delivery_that_times_out_is_rejected_and_not_stored_later() -> None:
         await wait_for_commit(store)
         late = (await submit(queue, "g2"))[0]
         for task in (hanging, late):
-            with pytest.raises(StoreUnavailable, match=r"^the database did not answer within 0\.05 s: see whether"):
+            with pytest.raises(
+                StoreUnavailable, match=r"^the database did not answer within 0\.05 s: see whether"
+            ):
                 await task
         store.commit()
         after = (await submit(queue, "g3"))[0]
         store.commit()
         assert (await after).guid == "g3"
 
-    run_with(store, scenario, timeout_s=0.05, max_waiting_bytes=len(queued("g1").body) + 1)  # g2 frees its bytes
+    run_with(
+        store, scenario, timeout_s=0.05, max_waiting_bytes=len(queued("g1").body) + 1
+    )  # g2 frees its bytes
     assert store.batches == [["g1"], ["g3"]]
 
 
@@ -198,7 +202,10 @@ def test_counts_are_committed_without_a_delivery() -> None:
 
     run_with(store, scenario)
     assert store.batches == [[], []]
-    assert store.counted == [{("outcome", "pong"): 1}, {("outcome", "pong"): 1, ("outcome", "rejected"): 2}]
+    assert store.counted == [
+        {("outcome", "pong"): 1},
+        {("outcome", "pong"): 1, ("outcome", "rejected"): 2},
+    ]
 
 
 async def rejection_of_a_large_delivery(queue: AcceptQueue) -> str:

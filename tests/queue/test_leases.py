@@ -146,7 +146,9 @@ def test_secure_raises_if_the_renewal_takes_too_long() -> None:
     renewals = FakeRenewals(duration_s=15)
     leases = held_leases(renewals)
     renewals.now = 13
-    with pytest.raises(LeaseLost, match=r"delivery g1 \(attempt 1\) has 15.0 s left by this machine's clock"):
+    with pytest.raises(
+        LeaseLost, match=r"delivery g1 \(attempt 1\) has 15.0 s left by this machine's clock"
+    ):
         leases.secure(lease())
 
 

@@ -20,7 +20,9 @@ def test_lock_is_held_by_one_delivery_which_may_acquire_it_again(store: Storage)
     store.locks.acquire(first, "1#7:issues", ttl_s=60)
     store.locks.acquire(first, "1#7:issues", ttl_s=60)
     store.locks.acquire(second, "1#8:issues", ttl_s=60)
-    with pytest.raises(Postponed, match="waits for delivery g1, which holds the lock 1#7:issues") as waiting:
+    with pytest.raises(
+        Postponed, match="waits for delivery g1, which holds the lock 1#7:issues"
+    ) as waiting:
         store.locks.acquire(second, "1#7:issues", ttl_s=60)
     assert timedelta() < waiting.value.at - store.now() <= SECOND
     store.checkpoints.save(second, LocksReleased())  # releases only its own locks
@@ -40,7 +42,9 @@ def test_lock_ends_when_its_delivery_stops_running(store: Storage, skew: Skew, e
     elif end == "dead":
         store.queue.dead_letter(holder, reason="locked")
     elif end == "postponed":
-        store.queue.reschedule(holder, at=store.now() + SECOND * 900, reason="503", failed=True, counts=False)
+        store.queue.reschedule(
+            holder, at=store.now() + SECOND * 900, reason="503", failed=True, counts=False
+        )
     else:
         skew.advance(seconds=31)
         assert claim(store).guid == "g1"
@@ -51,7 +55,9 @@ def test_lock_ends_when_its_delivery_stops_running(store: Storage, skew: Skew, e
 def begin_write(store: Storage, guid: str = "g1") -> Lease:
     lease = begin(store, guid)
     store.locks.acquire(lease, "comment", ttl_s=120)
-    store.rate_limiter.take_slot(lease, "github", interval_s=0, pending_write="comment", slowest_write_s=60)
+    store.rate_limiter.take_slot(
+        lease, "github", interval_s=0, pending_write="comment", slowest_write_s=60
+    )
     return lease
 
 
@@ -82,18 +88,24 @@ def test_pending_write_blocks_its_lock(store: Storage, skew: Skew, end: str) -> 
         until = wait_for_lock(store, waiting)
         assert timedelta(seconds=59) < until - begun < timedelta(seconds=61)
     skew.advance(seconds=61)
-    assert store.locks.acquire(begin(store, "g3"), "comment", ttl_s=120) is True  # the write may have taken effect
+    assert (
+        store.locks.acquire(begin(store, "g3"), "comment", ttl_s=120) is True
+    )  # the write may have taken effect
 
 
 def test_completed_write_does_not_block_its_lock(store: Storage) -> None:
     lease = begin_write(store)
     other = begin(store, "g2")
     store.checkpoints.save(other, WriteCompleted("comment"))  # of another delivery
-    store.queue.reschedule(lease, at=store.now(), reason="waits for its slot", failed=False, counts=False)
+    store.queue.reschedule(
+        lease, at=store.now(), reason="waits for its slot", failed=False, counts=False
+    )
     wait_for_lock(store, other)
     lease = claim(store)
     store.checkpoints.save(lease, WriteCompleted("comment"))
-    store.queue.reschedule(lease, at=store.now(), reason="waits for its slot", failed=False, counts=False)
+    store.queue.reschedule(
+        lease, at=store.now(), reason="waits for its slot", failed=False, counts=False
+    )
     store.checkpoints.save(other, LocksReleased())
     assert store.locks.acquire(other, "comment", ttl_s=120) is False
     with pytest.raises(Postponed, match="waits for delivery g2, which holds the lock comment"):
@@ -105,20 +117,30 @@ def test_write_after_a_lost_lock_is_postponed(store: Storage, skew: Skew) -> Non
     store.locks.acquire(late, "comment", ttl_s=5)
     skew.advance(seconds=6)
     store.locks.acquire(other, "comment", ttl_s=120)
-    store.rate_limiter.take_slot(other, "github", interval_s=0, pending_write="comment", slowest_write_s=60)
+    store.rate_limiter.take_slot(
+        other, "github", interval_s=0, pending_write="comment", slowest_write_s=60
+    )
     with pytest.raises(Postponed, match="slowest_write_s"):
-        store.rate_limiter.take_slot(late, "github", interval_s=0, pending_write="comment", slowest_write_s=60)
+        store.rate_limiter.take_slot(
+            late, "github", interval_s=0, pending_write="comment", slowest_write_s=60
+        )
 
 
 @pytest.mark.parametrize("early_s", range(1, 4))
-def test_write_that_begins_while_another_one_expires_is_recorded(store: Storage, skew: Skew, early_s: int) -> None:
+def test_write_that_begins_while_another_one_expires_is_recorded(
+    store: Storage, skew: Skew, early_s: int
+) -> None:
     late, other = begin(store, "g1"), begin(store, "g2")
-    store.rate_limiter.take_slot(other, "github", interval_s=0, pending_write="comment", slowest_write_s=15)
+    store.rate_limiter.take_slot(
+        other, "github", interval_s=0, pending_write="comment", slowest_write_s=15
+    )
     skew.advance(seconds=15 - early_s)
     skew.step = SECOND
     is_postponed = False
     try:
-        store.rate_limiter.take_slot(late, "github", interval_s=0, pending_write="comment", slowest_write_s=15)
+        store.rate_limiter.take_slot(
+            late, "github", interval_s=0, pending_write="comment", slowest_write_s=15
+        )
     except Postponed:
         is_postponed = True
     skew.step = timedelta()
@@ -130,5 +152,7 @@ def test_write_without_a_slot_does_not_block_its_lock(store: Storage) -> None:
     first, second = begin(store, "g1"), begin(store, "g2")
     store.rate_limiter.take_slot(first, "github", interval_s=60)
     with pytest.raises(Postponed, match="waits for a slot"):
-        store.rate_limiter.take_slot(second, "github", interval_s=60, pending_write="comment", slowest_write_s=60)
+        store.rate_limiter.take_slot(
+            second, "github", interval_s=60, pending_write="comment", slowest_write_s=60
+        )
     store.locks.acquire(first, "comment", ttl_s=120)

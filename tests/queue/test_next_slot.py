@@ -19,19 +19,51 @@ NOW = 1_000_000
     ("state", "reserved", "expected"),
     [
         (RateLimitState(0, 0, 0), None, Slot(True, NOW, RateLimitState(NOW + 1000, 0, NOW))),
-        (RateLimitState(NOW + 1, 0, NOW - 999), None, Slot(False, NOW + 1, RateLimitState(NOW + 1001, 0, NOW - 999))),
-        (RateLimitState(NOW + 9000, 0, NOW - 1000), NOW, Slot(True, NOW, RateLimitState(NOW + 9000, 0, NOW))),
-        (RateLimitState(NOW + 9000, 0, NOW), NOW + 500, Slot(False, NOW + 1000, RateLimitState(NOW + 9000, 0, NOW))),
-        (RateLimitState(NOW + 9000, 0, 0), NOW - 3001, Slot(False, NOW + 9000, RateLimitState(NOW + 10_000, 0, 0))),
-        (RateLimitState(NOW + 500, 0, 0), NOW - 100, Slot(True, NOW - 100, RateLimitState(NOW + 1000, 0, NOW))),
+        (
+            RateLimitState(NOW + 1, 0, NOW - 999),
+            None,
+            Slot(False, NOW + 1, RateLimitState(NOW + 1001, 0, NOW - 999)),
+        ),
+        (
+            RateLimitState(NOW + 9000, 0, NOW - 1000),
+            NOW,
+            Slot(True, NOW, RateLimitState(NOW + 9000, 0, NOW)),
+        ),
+        (
+            RateLimitState(NOW + 9000, 0, NOW),
+            NOW + 500,
+            Slot(False, NOW + 1000, RateLimitState(NOW + 9000, 0, NOW)),
+        ),
+        (
+            RateLimitState(NOW + 9000, 0, 0),
+            NOW - 3001,
+            Slot(False, NOW + 9000, RateLimitState(NOW + 10_000, 0, 0)),
+        ),
+        (
+            RateLimitState(NOW + 500, 0, 0),
+            NOW - 100,
+            Slot(True, NOW - 100, RateLimitState(NOW + 1000, 0, NOW)),
+        ),
         (
             RateLimitState(NOW + 60_000, NOW + 60_000, 0),
             NOW,
             Slot(False, NOW + 60_000, RateLimitState(NOW + 61_000, NOW + 60_000, 0)),
         ),
-        (RateLimitState(NOW + 70_000, NOW, 0), NOW, Slot(True, NOW, RateLimitState(NOW + 70_000, NOW, NOW))),
-        (RateLimitState(NOW + 9000, 0, NOW + 21), NOW + 500, Slot(True, NOW, RateLimitState(NOW + 1000, 0, NOW))),
-        (RateLimitState(NOW + 1, NOW + 172_800_001, 0), None, Slot(True, NOW, RateLimitState(NOW + 1000, 0, NOW))),
+        (
+            RateLimitState(NOW + 70_000, NOW, 0),
+            NOW,
+            Slot(True, NOW, RateLimitState(NOW + 70_000, NOW, NOW)),
+        ),
+        (
+            RateLimitState(NOW + 9000, 0, NOW + 21),
+            NOW + 500,
+            Slot(True, NOW, RateLimitState(NOW + 1000, 0, NOW)),
+        ),
+        (
+            RateLimitState(NOW + 1, NOW + 172_800_001, 0),
+            None,
+            Slot(True, NOW, RateLimitState(NOW + 1000, 0, NOW)),
+        ),
     ],
     ids=[
         "free",
@@ -53,14 +85,37 @@ def test_next_slot(state: RateLimitState, reserved: int | None, expected: Slot) 
 @pytest.mark.parametrize(
     ("state", "interval_ms", "expected"),
     [
-        (RateLimitState(NOW + 20, 0, NOW), 5, Slot(True, NOW + 20, RateLimitState(NOW + 25, 0, NOW + 20))),
-        (RateLimitState(NOW + 21, 0, NOW), 5, Slot(False, NOW + 21, RateLimitState(NOW + 26, 0, NOW))),
-        (RateLimitState(NOW + 19, 0, NOW - 1), 20, Slot(False, NOW + 19, RateLimitState(NOW + 39, 0, NOW - 1))),
-        (RateLimitState(NOW, NOW + 1, NOW - 9), 5, Slot(False, NOW + 1, RateLimitState(NOW + 6, NOW + 1, NOW - 9))),
+        (
+            RateLimitState(NOW + 20, 0, NOW),
+            5,
+            Slot(True, NOW + 20, RateLimitState(NOW + 25, 0, NOW + 20)),
+        ),
+        (
+            RateLimitState(NOW + 21, 0, NOW),
+            5,
+            Slot(False, NOW + 21, RateLimitState(NOW + 26, 0, NOW)),
+        ),
+        (
+            RateLimitState(NOW + 19, 0, NOW - 1),
+            20,
+            Slot(False, NOW + 19, RateLimitState(NOW + 39, 0, NOW - 1)),
+        ),
+        (
+            RateLimitState(NOW, NOW + 1, NOW - 9),
+            5,
+            Slot(False, NOW + 1, RateLimitState(NOW + 6, NOW + 1, NOW - 9)),
+        ),
     ],
-    ids=["close", "not close enough", "slots that are far apart are not granted early", "still held"],
+    ids=[
+        "close",
+        "not close enough",
+        "slots that are far apart are not granted early",
+        "still held",
+    ],
 )
-def test_close_slots_are_granted_slightly_early(state: RateLimitState, interval_ms: int, expected: Slot) -> None:
+def test_close_slots_are_granted_slightly_early(
+    state: RateLimitState, interval_ms: int, expected: Slot
+) -> None:
     assert next_slot(state, reserved=None, interval_ms=interval_ms, now=NOW) == expected
 
 
@@ -78,7 +133,9 @@ def test_slots_granted_early_do_not_raise_the_rate(delays: list[int]) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3000)), min_size=5, max_size=60))
-def test_slots_are_granted_an_interval_apart_after_any_delays(delays: list[tuple[int, int]]) -> None:
+def test_slots_are_granted_an_interval_apart_after_any_delays(
+    delays: list[tuple[int, int]],
+) -> None:
     """Five callers that ask repeatedly, each after a random delay."""
     now, state = NOW, RateLimitState(0, 0, 0)
     reserved: dict[int, int] = {}

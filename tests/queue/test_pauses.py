@@ -9,12 +9,17 @@ from tests.queue.builders import accept, begin, claim, nothing_is_due, queued
 def test_nothing_is_claimed_while_everything_is_paused(store: Storage) -> None:
     running = begin(store, "g1")
     assert store.pauses.pause(None, reason="an upgrade of the cluster", by="mona")
-    assert [answer.outcome for answer in accept(store, queued("g2"), queued("g3", repository=None, number=None))] == [
+    assert [
+        answer.outcome
+        for answer in accept(store, queued("g2"), queued("g3", repository=None, number=None))
+    ] == [
         "queued",
         "queued",
     ]
     assert nothing_is_due(store)
-    assert (store.queue.seconds_until_due() or 0) > 25  # workers do not wake up for paused deliveries
+    assert (
+        store.queue.seconds_until_due() or 0
+    ) > 25  # workers do not wake up for paused deliveries
     store.queue.finish(running, "done", reason=None, took_s=1)
     assert store.queue.seconds_until_due() is None
     assert store.pauses.resume(None, by="mona")
@@ -23,7 +28,12 @@ def test_nothing_is_claimed_while_everything_is_paused(store: Storage) -> None:
 
 def test_paused_repository_holds_only_its_own_deliveries(store: Storage) -> None:
     store.pauses.pause("Octo/Widgets", reason=None, by="mona")
-    accept(store, queued("g1"), queued("g2", repository="octo/gadgets", repository_id=2), queued("g3", repository=None))
+    accept(
+        store,
+        queued("g1"),
+        queued("g2", repository="octo/gadgets", repository_id=2),
+        queued("g3", repository=None),
+    )
     assert [claim(store).guid for _ in range(2)] == ["g2", "g3"]
     assert nothing_is_due(store)
     assert store.pauses.resume("octo/WIDGETS", by="mona")

@@ -15,7 +15,9 @@ from tests.queue.builders import Skew, begin, claim, newest
 SECOND = timedelta(seconds=1)
 
 
-def time_of_slot(store: Storage, lease: Lease, *, interval_s: float = 1, can_move: bool = False) -> datetime:
+def time_of_slot(
+    store: Storage, lease: Lease, *, interval_s: float = 1, can_move: bool = False
+) -> datetime:
     with pytest.raises(Postponed, match="waits for a slot") as waiting:
         store.rate_limiter.take_slot(lease, "github", interval_s=interval_s, can_move=can_move)
     assert waiting.value.waiting_for is None
@@ -30,7 +32,9 @@ def test_slots_of_different_deliveries_are_an_interval_apart(store: Storage) -> 
     store.rate_limiter.take_slot(second, "other", interval_s=60)
     assert timedelta(seconds=59) < at[0] - now <= timedelta(seconds=60)
     assert at[1] - at[0] == timedelta(seconds=60)
-    assert [time_of_slot(store, lease, interval_s=60) for lease in (second, third)] == at  # each keeps its slot
+    assert [
+        time_of_slot(store, lease, interval_s=60) for lease in (second, third)
+    ] == at  # each keeps its slot
 
 
 def test_rescheduled_delivery_uses_its_reserved_slot(store: Storage, skew: Skew) -> None:
@@ -53,16 +57,22 @@ def test_failed_delivery_loses_its_reserved_slot(store: Storage, skew: Skew) -> 
     assert time_of_slot(store, claim(store), interval_s=10) == at + timedelta(seconds=10)
 
 
-def test_slot_that_can_move_is_exchanged_for_the_one_of_a_delivery_that_cannot(store: Storage) -> None:
+def test_slot_that_can_move_is_exchanged_for_the_one_of_a_delivery_that_cannot(
+    store: Storage,
+) -> None:
     used, *waiting, first, second, third = (begin(store, f"g{i}") for i in range(6))
     store.rate_limiter.take_slot(used, "github", interval_s=60)
     at = [time_of_slot(store, lease, interval_s=60, can_move=True) for lease in waiting]
     for lease, slot_at in zip(waiting, at, strict=True):
-        store.queue.reschedule(lease, at=slot_at, reason="waits for its slot", failed=False, counts=False)
+        store.queue.reschedule(
+            lease, at=slot_at, reason="waits for its slot", failed=False, counts=False
+        )
     at += [time_of_slot(store, lease, interval_s=60) for lease in (first, second, third)]
     assert [(one - at[0]).total_seconds() for one in at] == [0, 60, 0, 60, 120]
     assert [time_of_slot(store, lease, interval_s=60) for lease in (first, second, third)] == at[2:]
-    moved = {row.guid: (row.due_at - at[0]).total_seconds() for row in newest(store, state="queued")}
+    moved = {
+        row.guid: (row.due_at - at[0]).total_seconds() for row in newest(store, state="queued")
+    }
     assert moved == {"g1": 240, "g2": 180}
 
 
@@ -72,7 +82,9 @@ def test_slot_of_a_delivery_that_does_not_wait_for_it_moves_alone(store: Storage
     at = time_of_slot(store, running, interval_s=60, can_move=True)
     store.queue.reschedule(running, at=store.now(), reason="503", failed=False, counts=False)
     assert time_of_slot(store, other, interval_s=60) == at
-    assert time_of_slot(store, claim(store), interval_s=60, can_move=True) == at + timedelta(seconds=60)
+    assert time_of_slot(store, claim(store), interval_s=60, can_move=True) == at + timedelta(
+        seconds=60
+    )
 
 
 def test_first_result_passes_no_later_write_of_a_delivery_queued_twenty_minutes_before(
@@ -82,13 +94,17 @@ def test_first_result_passes_no_later_write_of_a_delivery_queued_twenty_minutes_
     store.rate_limiter.take_slot(used, "github", interval_s=2400)
     at = time_of_slot(store, waiting, interval_s=2400, can_move=True)
     for lease in (used, waiting):
-        store.queue.reschedule(lease, at=at, reason="waits for its slot", failed=False, counts=False)
+        store.queue.reschedule(
+            lease, at=at, reason="waits for its slot", failed=False, counts=False
+        )
     found = []
     for minutes in (19, 2):
         skew.advance(minutes=minutes)
         lease = begin(store, f"after {minutes}")
         found.append(time_of_slot(store, lease, interval_s=2400))
-        store.queue.reschedule(lease, at=found[-1], reason="waits for its slot", failed=False, counts=False)
+        store.queue.reschedule(
+            lease, at=found[-1], reason="waits for its slot", failed=False, counts=False
+        )
     assert [(one - at).total_seconds() for one in found] == [0, 4800]
 
 
@@ -114,7 +130,9 @@ def test_slot_does_not_move_while_its_delivery_uses_it(store: Storage) -> None:
     def reserve(_: Situation) -> None:  # in another transaction
         found.append(time_of_slot(store, other, interval_s=60))
 
-    check = store.interruptions.check(running, reserve, prompt="issues/analyze", rate_limit="github")
+    check = store.interruptions.check(
+        running, reserve, prompt="issues/analyze", rate_limit="github"
+    )
     with pytest.raises(Postponed) as waiting:
         store.rate_limiter.take_slot(running, "github", interval_s=60, can_move=True, check=check)
     assert (waiting.value.at, found) == (at, [at + timedelta(seconds=60)])
@@ -126,7 +144,9 @@ def test_hold_applies_to_slots_reserved_before_it(store: Storage, skew: Skew) ->
     time_of_slot(store, second)
     until = store.now() + timedelta(minutes=5)
     store.rate_limiter.hold("github", until)
-    store.rate_limiter.hold("github", until - timedelta(minutes=4))  # a shorter hold does not shorten it
+    store.rate_limiter.hold(
+        "github", until - timedelta(minutes=4)
+    )  # a shorter hold does not shorten it
     skew.advance(seconds=10)
     assert until <= time_of_slot(store, second) <= until + timedelta(seconds=0.001)
     assert time_of_slot(store, first) >= until + SECOND
@@ -165,7 +185,9 @@ def test_released_rate_limit_grants_slots(store: Storage) -> None:
     store.rate_limiter.take_slot(begin(store, "g1"), "github", interval_s=1)
 
 
-def test_reschedule_waiting_makes_deliveries_due_and_ends_holds_unless_others_run(store: Storage) -> None:
+def test_reschedule_waiting_makes_deliveries_due_and_ends_holds_unless_others_run(
+    store: Storage,
+) -> None:
     running, waiting = begin(store, "g1"), begin(store, "g2")
     until = store.now() + timedelta(hours=3)
     store.queue.reschedule(waiting, at=until, reason="429", failed=True, counts=False)
@@ -195,7 +217,9 @@ def test_slot_without_a_delivery_that_is_too_far_away_is_not_reserved(store: Sto
     assert time_of_slot(store, begin(store, "g2"), interval_s=10) - store.now() <= 10 * SECOND
 
 
-def test_waits_are_those_that_are_longer_and_not_from_before_the_clock_was_set_back(store: Storage, skew: Skew) -> None:
+def test_waits_are_those_that_are_longer_and_not_from_before_the_clock_was_set_back(
+    store: Storage, skew: Skew
+) -> None:
     store.rate_limiter.take_slot(begin(store, "g1"), "github", interval_s=60)
     waits = [list(store.rate_limiter.all_waits(longer_than_s=seconds)) for seconds in (30, 90)]
     skew.advance(hours=-1)

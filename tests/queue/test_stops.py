@@ -14,13 +14,18 @@ def test_first_stop_of_a_pull_request_is_kept_until_it_ends(store: Storage) -> N
     assert found is not None
     assert found.by == "mona"
     assert "mona stopped HLS" in str(found)
-    assert (store.interruptions.find_stop(1, 8), store.interruptions.find_stop(2, 7)) == (None, None)
+    assert (store.interruptions.find_stop(1, 8), store.interruptions.find_stop(2, 7)) == (
+        None,
+        None,
+    )
     for _ in range(2):
         store.interruptions.resume(lease, 7)
     assert store.interruptions.find_stop(1, 7) is None
 
 
-def test_command_does_not_wait_for_running_and_queued_deliveries_of_its_conversation(store: Storage) -> None:
+def test_command_does_not_wait_for_running_and_queued_deliveries_of_its_conversation(
+    store: Storage,
+) -> None:
     running = begin(store, "running", number=7)
     accept(store, queued("queued", number=7), queued("command", number=7, is_command=True))
     assert running.guid == "running"
@@ -43,8 +48,15 @@ def test_requested_review_is_not_counted_as_an_event_of_github(store: Storage) -
 
 
 def test_newest_pull_request_with_a_commit_is_found(store: Storage) -> None:
-    accept(store, push("old", "aaa", number=7), push("new", "aaa", number=9), push("other", "bbb", number=10))
-    accept(store, queued("run", event="workflow_run", action="completed", number=11, head_sha="aaa"))
+    accept(
+        store,
+        push("old", "aaa", number=7),
+        push("new", "aaa", number=9),
+        push("other", "bbb", number=10),
+    )
+    accept(
+        store, queued("run", event="workflow_run", action="completed", number=11, head_sha="aaa")
+    )
     assert store.repositories.history(1, "hls").find_pull_request("octo/widgets", "aaa") == 9
     assert store.repositories.history(1, "hls").find_pull_request("octo/widgets", "ccc") is None
     assert store.repositories.history(1, "hls").find_pull_request("octo/gadgets", "aaa") is None

@@ -36,7 +36,10 @@ OLDER = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 """An older issue in a request, with the whole text."""
-SECTION = re.compile(r"^(\d+)\. <untrusted (\w+)>[^\n]*\n<untrusted \2>(.*?)</untrusted \2>", re.MULTILINE | re.DOTALL)
+SECTION = re.compile(
+    r"^(\d+)\. <untrusted (\w+)>[^\n]*\n<untrusted \2>(.*?)</untrusted \2>",
+    re.MULTILINE | re.DOTALL,
+)
 """A section of the documentation: number, code, text."""
 
 
@@ -53,7 +56,9 @@ class AdversarialClaude:
         """Return JSON in ASCII, because UTF-8 cannot encode lone surrogates."""
         number = next(self._numbers)
         wanted = frozenset((asked.schema or {}).get("properties", ()))
-        model = next(kind for kind in REPLY_TYPES.values() if frozenset(kind.model_fields) == wanted)
+        model = next(
+            kind for kind in REPLY_TYPES.values() if frozenset(kind.model_fields) == wanted
+        )
         reading, has_long_lists = read_request(asked.body), number % LONG_LISTS_EVERY == 0
         sections = [(int(found[1]), found[3]) for found in SECTION.finditer(asked.user)]
         characters = MAX_CHARACTERS_IN_LONG_LISTS if has_long_lists else MAX_CHARACTERS
@@ -69,15 +74,22 @@ class AdversarialClaude:
                 max_items=items,
             )
             reply = json.dumps(writer.object(model, number))
-            if len(reply) < asked.body["max_tokens"] * CHARACTERS_PER_TOKEN - 10 or characters < MIN_CHARACTERS:
+            if (
+                len(reply) < asked.body["max_tokens"] * CHARACTERS_PER_TOKEN - 10
+                or characters < MIN_CHARACTERS
+            ):
                 return reply
             characters, items = characters // 2, max(items // 2, 1)
 
     def _texts(self, asked: Asked, number: int) -> Iterator[str]:
         """Yield untrusted text of the request and attacks in turns; sometimes secrets or the whole request."""
-        untrusted = [found[2].strip("\n") for found in UNTRUSTED.finditer(asked.user)] or ["@octocat"]
+        untrusted = [found[2].strip("\n") for found in UNTRUSTED.finditer(asked.user)] or [
+            "@octocat"
+        ]
         texts = self._attacks
-        if len(asked.body["messages"]) > 1:  # a lone surrogate made the last reply invalid; this one must be valid
+        if (
+            len(asked.body["messages"]) > 1
+        ):  # a lone surrogate made the last reply invalid; this one must be valid
             texts = tuple(text for text in texts if LONE_SURROGATE.search(text) is None)
         codes = CODE.findall(asked.user)
         confidential = [
@@ -112,21 +124,30 @@ class _Writer:
             (patch.path, line) for patch in reading.patches for line in patch.lines
         ]
         self._lines = patches or [("a.py", None)]
-        self._notes = [(note.comment, note.text) for note in reading.notes if note.text.strip()] or [(None, "x")]
+        self._notes = [
+            (note.comment, note.text) for note in reading.notes if note.text.strip()
+        ] or [(None, "x")]
 
     def object(self, model: type[BaseModel], number: int) -> dict[str, Any]:
         """`number` counts replies, or items of a list. Every third item refers to nothing that exists."""
-        written = {name: self._value(name, field, number) for name, field in model.model_fields.items()}
+        written = {
+            name: self._value(name, field, number) for name, field in model.model_fields.items()
+        }
         if number % 3 == 2:
             return written
         anchors: dict[str, Callable[[int], dict[str, Any]]] = {
             "Finding": self._finding,
             "ReviewRequest": self._request,
-            "Place": lambda at: {"path": (*self._reading.changed, "a.py")[at % (len(self._reading.changed) + 1)]},
+            "Place": lambda at: {
+                "path": (*self._reading.changed, "a.py")[at % (len(self._reading.changed) + 1)]
+            },
             "Source": self._source,
             "WorkflowAnalysis": self._log_line,
             "SameIssue": self._same_issue,
-            "SuggestedLabel": lambda at: {"name": (OFFERED_LABEL, "approved")[at % 2], "confidence": 1.0},
+            "SuggestedLabel": lambda at: {
+                "name": (OFFERED_LABEL, "approved")[at % 2],
+                "confidence": 1.0,
+            },
         }
         anchor = anchors.get(model.__name__)
         return {**written, **(anchor(number) if anchor else {})}
@@ -136,12 +157,16 @@ class _Writer:
         hint = next((part for part in get_args(hint) if get_origin(part) is Literal), hint)
         if get_origin(hint) is Literal:
             values = get_args(hint)
-            return values[-1 if number % 2 else 0] if name != "kind" else values[number % len(values)]
+            return (
+                values[-1 if number % 2 else 0] if name != "kind" else values[number % len(values)]
+            )
         if get_origin(hint) is list:
             (item,) = get_args(hint)
             if name == "sources" and not self._sections:
                 return []
-            return [self._item(item, at) for at in range(min(self._max_items, bound or self._max_items))]
+            return [
+                self._item(item, at) for at in range(min(self._max_items, bound or self._max_items))
+            ]
         model = next((part for part in get_args(hint) if _is_model(part)), None)
         if model is not None:
             return self.object(model, number)
@@ -161,13 +186,21 @@ class _Writer:
         limit = min(bound or self._max_characters, self._max_characters)
         if limit < COMBINE_FROM_CHARACTERS:
             return next(self._texts)[:limit]
-        return "\n\n".join(next(self._texts)[: limit // COMBINED_TEXTS - 2] for _ in range(COMBINED_TEXTS))
+        return "\n\n".join(
+            next(self._texts)[: limit // COMBINED_TEXTS - 2] for _ in range(COMBINED_TEXTS)
+        )
 
     def _finding(self, at: int) -> dict[str, Any]:
         path, line = self._lines[at % len(self._lines)]
         if line is None:
             return {}
-        place = {"path": path, "side": line.side, "start_line": None, "line": line.number, "quote": line.text[:1000]}
+        place = {
+            "path": path,
+            "side": line.side,
+            "start_line": None,
+            "line": line.number,
+            "quote": line.text[:1000],
+        }
         return {**place, "confidence": 1.0}
 
     def _request(self, at: int) -> dict[str, Any]:

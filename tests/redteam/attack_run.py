@@ -19,7 +19,12 @@ from hls_handler.clients.github import Github as GithubClient
 from hls_handler.clients.mirror import Mirrors
 from hls_handler.clients.providers import Providers
 from hls_handler.clients.repository_labels import RepositoryLabels
-from hls_handler.engine.active_config import BotAccount, ChosenAccount, DeliveryConfig, WorkerContext
+from hls_handler.engine.active_config import (
+    BotAccount,
+    ChosenAccount,
+    DeliveryConfig,
+    WorkerContext,
+)
 from hls_handler.engine.health import Health
 from hls_handler.engine.pipeline import run_delivery
 from hls_handler.events import Issue
@@ -60,7 +65,15 @@ SECRETS = (TOKEN, API_KEY, WEBHOOK_SECRET)
 ATTACKED = Target(186853002, "Codertocat/Hello-World")
 UNATTACKED = Target(186853003, "Codertocat/Secret-Plans")
 EVENTS = (
-    *("issues", "pull_request", "pull_request_review", "workflow_run", "release", "issue_comment", "push"),
+    *(
+        "issues",
+        "pull_request",
+        "pull_request_review",
+        "workflow_run",
+        "release",
+        "issue_comment",
+        "push",
+    ),
     "deployment_status",
 )
 WITHOUT_CONVERSATION = ("release", "push", "deployment_status")
@@ -82,13 +95,17 @@ class Delivered:
     @property
     def name(self) -> str:
         """Describe the round in messages: "push in octo/a (push.ref: mention)"."""
-        attacks = ", ".join(f"{place}: {attack.technique}" for place, attack in self.attacks.items())
+        attacks = ", ".join(
+            f"{place}: {attack.technique}" for place, attack in self.attacks.items()
+        )
         return f"{self.event.name} in {self.target.full_name} ({attacks})"
 
     @property
     def bodies(self) -> tuple[str, ...]:
         """Bodies of all comments that were sent to GitHub."""
-        return tuple(seen.body["body"] for seen in self.github if seen.writes and "/comments" in seen.path)
+        return tuple(
+            seen.body["body"] for seen in self.github if seen.writes and "/comments" in seen.path
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +146,18 @@ def settings(sandbox: Sandbox, mirrors: Path, *, is_compared: bool) -> Settings:
             Repository(
                 name="Codertocat/*",
                 events=EVENTS,
-                comments=RepositoryComments(post_to=dict.fromkeys(WITHOUT_CONVERSATION, FALLBACK_ISSUE)),
+                comments=RepositoryComments(
+                    post_to=dict.fromkeys(WITHOUT_CONVERSATION, FALLBACK_ISSUE)
+                ),
             ),
         ),
     )
 
 
 @contextmanager
-def worker(sandbox: Sandbox, library: Library, folder: Path, *, is_compared: bool = False) -> Iterator[WorkerContext]:
+def worker(
+    sandbox: Sandbox, library: Library, folder: Path, *, is_compared: bool = False
+) -> Iterator[WorkerContext]:
     """Make the context of a worker, with real clients, and with its database and mirrors in a folder.
 
     `is_compared`: issues are compared with older ones.
@@ -158,7 +179,9 @@ def worker(sandbox: Sandbox, library: Library, folder: Path, *, is_compared: boo
             claude=claude,
             health=Health(lambda: datetime.now(UTC)),
             config=config,
-            choose_account=lambda _repository_id, _number: ChosenAccount(github, bot.get_or_fetch(github)),
+            choose_account=lambda _repository_id, _number: ChosenAccount(
+                github, bot.get_or_fetch(github)
+            ),
             stopping=lambda: False,
             pause=lambda _: None,
             jitter=random.random,
@@ -170,7 +193,9 @@ def worker(sandbox: Sandbox, library: Library, folder: Path, *, is_compared: boo
         store.close()
 
 
-def run_attacks(scenario: Scenario, *, sandbox: Sandbox, library: Library, folder: Path, log: io.StringIO) -> Run:
+def run_attacks(
+    scenario: Scenario, *, sandbox: Sandbox, library: Library, folder: Path, log: io.StringIO
+) -> Run:
     plan = [(UNATTACKED, harmless_round(scenario.places))]
     plan += [(ATTACKED, attacks) for attacks in rounds(scenario.places)]
     is_compared = any(place.startswith("older_issue.") for place in scenario.places)
@@ -179,7 +204,14 @@ def run_attacks(scenario: Scenario, *, sandbox: Sandbox, library: Library, folde
             deliver(scenario, tools, sandbox, target, attacks, number)
             for number, (target, attacks) in enumerate(plan, FIRST_NUMBER)
         )
-        return Run(tools.config.settings, library, sandbox, f"sqlite:///{folder}/hls.db", delivered, log.getvalue())
+        return Run(
+            tools.config.settings,
+            library,
+            sandbox,
+            f"sqlite:///{folder}/hls.db",
+            delivered,
+            log.getvalue(),
+        )
 
 
 def deliver(
@@ -191,7 +223,9 @@ def deliver(
     number: int,
 ) -> Delivered:
     """Create an event, route, queue and process it, after a push, so that the documentation is read again."""
-    event = scenario.create(sandbox, target, {place: attack.text for place, attack in attacks.items()}, number)
+    event = scenario.create(
+        sandbox, target, {place: attack.text for place, attack in attacks.items()}, number
+    )
     if event.stored is not None:
         older = TypeAdapter(Issue).validate_python(event.stored["issue"])
         tools.store.texts.replace(issue_scope(target.id), (), [text_of_issue(older)])
@@ -199,14 +233,22 @@ def deliver(
     config, body, guid = tools.config, event.body, f"guid-{number}"
     envelope = parse_envelope(body)
     check_payload(event.name, envelope)
-    routed = Router(config.settings, config.table, config.library).route(from_envelope(event.name, envelope))
+    routed = Router(config.settings, config.table, config.library).route(
+        from_envelope(event.name, envelope)
+    )
     assert isinstance(routed, Rule), routed
     headers = WebhookHeaders(event.name, guid, b"", is_form=False, content_length=None)
     new = new_delivery(headers, envelope, routed, body, request_id=guid, settle_s=0)
-    accept(tools.store, ignored(f"push-{number}", event="push", repository=target.full_name, number=None), new)
+    accept(
+        tools.store,
+        ignored(f"push-{number}", event="push", repository=target.full_name, number=None),
+        new,
+    )
     lease = tools.store.queue.claim(worker="attack run", lease_s=60, max_crashes=10)
     assert lease is not None
     run_delivery(lease, tools)
     row = tools.store.deliveries.find(guid)
     assert row is not None
-    return Delivered(target, event, attacks, row, sandbox.requests.all("github"), sandbox.requests.all("claude"))
+    return Delivered(
+        target, event, attacks, row, sandbox.requests.all("github"), sandbox.requests.all("claude")
+    )

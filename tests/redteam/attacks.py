@@ -29,7 +29,11 @@ def attacks() -> Mapping[str, tuple[Attack, ...]]:
     """By place, in the order of the file."""
     table = yaml.safe_load(TABLE.read_text("utf-8"))
     return {
-        place: tuple(Attack(place, technique, _text(given)) for row in rows for technique, given in row.items())
+        place: tuple(
+            Attack(place, technique, _text(given))
+            for row in rows
+            for technique, given in row.items()
+        )
         for place, rows in table.items()
     }
 
@@ -45,7 +49,9 @@ def rounds(places: tuple[str, ...]) -> tuple[Mapping[str, Attack], ...]:
     """Return rounds with one attack in each place, so that every attack of these places occurs."""
     table = attacks()
     number = max(MIN_ROUNDS, *(len(table[place]) for place in places))
-    return tuple({place: table[place][at % len(table[place])] for place in places} for at in range(number))
+    return tuple(
+        {place: table[place][at % len(table[place])] for place in places} for at in range(number)
+    )
 
 
 HARMLESS_WORD = "heliotrope"

@@ -79,7 +79,12 @@ def issue_repeated(sandbox: Sandbox, target: Target, texts: Texts, number: int) 
     attack = {name: f"{word} {texts[f'older_{name}']}" for name in ("issue.title", "issue.body")}
     stored = _issue(target, attack, older)
     sandbox.state.seed("issues", stored)
-    event = _create(sandbox.state, "issues", _issue(target, {"issue.title": word, "issue.body": word}, number), number)
+    event = _create(
+        sandbox.state,
+        "issues",
+        _issue(target, {"issue.title": word, "issue.body": word}, number),
+        number,
+    )
     return replace(event, stored=stored)
 
 
@@ -93,7 +98,9 @@ def pull_request_opened(sandbox: Sandbox, target: Target, texts: Texts, number: 
     sandbox.state.seed("pull_request", payload, files=files)
     _set_labels(sandbox.state, target, texts)
     for path in GUIDANCE_PATHS:
-        sandbox.state.set_file(target.full_name, path, texts["guidance"], branch=pull_request["base"]["ref"])
+        sandbox.state.set_file(
+            target.full_name, path, texts["guidance"], branch=pull_request["base"]["ref"]
+        )
     zoe = sandbox.state.add_person("zoe")
     commit = {"sha": _sha(number), "commit": {"message": "Begin"}, "author": {"login": zoe.login}}
     sandbox.state.change(lambda world: world.with_commit(target.full_name, commit))
@@ -105,16 +112,28 @@ def function_changed(sandbox: Sandbox, target: Target, texts: Texts, number: int
     name = "call_" + re.sub(r"\W", "_", texts["other.name"])
     path = str(PurePosixPath(texts["other.path"].replace("../", ""), "user.py"))
     old, new, body = f"def {name}(side):", f"def {name}(side, unit):", f"    {CODE}"
-    lines = ["import area", f"def use(x={json.dumps(texts['other.string'])}):", f"    area.{name}(1)"]
+    lines = [
+        "import area",
+        f"def use(x={json.dumps(texts['other.string'])}):",
+        f"    area.{name}(1)",
+    ]
     lines += [f"    # {line}" for line in re.split("[\r\n]+", texts["other.comment"])]
     lines += [f"    log({json.dumps(texts['other.message'][:1_000])})"]
-    commit = sandbox.git.commit(target.full_name, {"area.py": f"{new}\n{body}\n", path: "\n".join(lines)})
+    commit = sandbox.git.commit(
+        target.full_name, {"area.py": f"{new}\n{body}\n", path: "\n".join(lines)}
+    )
     payload, _ = _pull_request(target, _with_defaults(texts, "pull_request.title"), number)
     pull_request: Any = payload["pull_request"]
     pull_request["head"]["sha"] = commit
     pull_request |= {"additions": 1, "deletions": 1, "changed_files": 1}
     patch = f"@@ -1,2 +1,2 @@\n-{old}\n+{new}\n {body}"
-    file = {"sha": _sha(number), "filename": "area.py", "status": "modified", "additions": 1, "deletions": 1}
+    file = {
+        "sha": _sha(number),
+        "filename": "area.py",
+        "status": "modified",
+        "additions": 1,
+        "deletions": 1,
+    }
     sandbox.state.seed("pull_request", payload, files=[{**file, "changes": 2, "patch": patch}])
     _set_labels(sandbox.state, target, texts)
     return Event("pull_request", payload, number)
@@ -135,7 +154,9 @@ def question_opened(sandbox: Sandbox, target: Target, texts: Texts, number: int)
 
 
 def reviewed(sandbox: Sandbox, target: Target, texts: Texts, number: int) -> Event:
-    opened, files = _pull_request(target, _with_defaults(texts, "pull_request.body", "file.previous_path"), number)
+    opened, files = _pull_request(
+        target, _with_defaults(texts, "pull_request.body", "file.previous_path"), number
+    )
     sandbox.state.seed("pull_request", opened, files=files)
     counts = ("additions", "deletions", "changed_files")
     zoe = _account("zoe")
@@ -145,7 +166,9 @@ def reviewed(sandbox: Sandbox, target: Target, texts: Texts, number: int) -> Eve
         "demo/review",
         review={"id": number, "user": zoe, "body": texts["review.body"], "commit_id": _sha(number)},
     )
-    pull_request = {key: value for key, value in opened["pull_request"].items() if key not in counts}
+    pull_request = {
+        key: value for key, value in opened["pull_request"].items() if key not in counts
+    }
     payload |= {"pull_request": pull_request, "sender": zoe}
     sandbox.state.seed("pull_request_review", payload)
     comment = {
@@ -158,12 +181,16 @@ def reviewed(sandbox: Sandbox, target: Target, texts: Texts, number: int) -> Eve
         "body": texts["review_comment.body"],
         "user": zoe,
     }
-    sandbox.state.seed("pull_request_review_comment", {**payload, "action": "created", "comment": comment})
+    sandbox.state.seed(
+        "pull_request_review_comment", {**payload, "action": "created", "comment": comment}
+    )
     return Event("pull_request_review", payload, number)
 
 
 def workflow_failed(sandbox: Sandbox, target: Target, texts: Texts, number: int) -> Event:
-    opened, files = _pull_request(target, _with_defaults(texts, "pull_request.body", "file.previous_path"), number)
+    opened, files = _pull_request(
+        target, _with_defaults(texts, "pull_request.body", "file.previous_path"), number
+    )
     sandbox.state.seed("pull_request", opened, files=files)
     payload = _payload(
         target,
@@ -175,7 +202,11 @@ def workflow_failed(sandbox: Sandbox, target: Target, texts: Texts, number: int)
             "name": texts["workflow.name"],
             "head_branch": texts["branch"],
             "head_sha": _sha(number),
-            "head_repository": {"id": 5, "full_name": "mona/Hello-World", "owner": _account("mona")},
+            "head_repository": {
+                "id": 5,
+                "full_name": "mona/Hello-World",
+                "owner": _account("mona"),
+            },
             "pull_requests": [],
             "run_attempt": 1,
         },
@@ -229,13 +260,22 @@ def bot_mentioned(sandbox: Sandbox, target: Target, texts: Texts, number: int) -
 
 def pushed(sandbox: Sandbox, target: Target, texts: Texts, number: int) -> Event:
     _create_fallback_issue(sandbox.state, target)
-    return _create(sandbox.state, "push", {**_push(target, texts, number), "ref": texts["push.ref"]}, FALLBACK_ISSUE)
+    return _create(
+        sandbox.state,
+        "push",
+        {**_push(target, texts, number), "ref": texts["push.ref"]},
+        FALLBACK_ISSUE,
+    )
 
 
 def deployed(sandbox: Sandbox, target: Target, texts: Texts, number: int) -> Event:
     _create_fallback_issue(sandbox.state, target)
     environment = texts["deployment.environment"]
-    deployment = {"id": number, "environment": environment, "payload": {texts["deployment.payload_key"]: environment}}
+    deployment = {
+        "id": number,
+        "environment": environment,
+        "payload": {texts["deployment.payload_key"]: environment},
+    }
     payload = _payload(target, texts, "deployment_status.created", deployment=deployment)
     return _create(sandbox.state, "deployment_status", payload, FALLBACK_ISSUE)
 
@@ -243,14 +283,27 @@ def deployed(sandbox: Sandbox, target: Target, texts: Texts, number: int) -> Eve
 SCENARIOS = (
     Scenario(
         "issues",
-        ("issue.title", "issue.body", "label.name", "label.description", "author.login", "repository.description"),
+        (
+            "issue.title",
+            "issue.body",
+            "label.name",
+            "label.description",
+            "author.login",
+            "repository.description",
+        ),
         issue_opened,
     ),
     Scenario("similar_issues", ("older_issue.title", "older_issue.body"), issue_repeated),
     Scenario(
         "pull_requests",
         (
-            *("pull_request.title", "pull_request.body", "author.login", "branch", "repository.description"),
+            *(
+                "pull_request.title",
+                "pull_request.body",
+                "author.login",
+                "branch",
+                "repository.description",
+            ),
             *("file.path", "file.previous_path", "diff.line", "label.description"),
             *("guidance", "linked_issue.title", "linked_issue.body"),
         ),
@@ -258,7 +311,14 @@ SCENARIOS = (
     ),
     Scenario(
         "other_places",
-        ("other.path", "other.name", "other.string", "other.comment", "other.message", "label.description"),
+        (
+            "other.path",
+            "other.name",
+            "other.string",
+            "other.comment",
+            "other.message",
+            "label.description",
+        ),
         function_changed,
     ),
     Scenario(
@@ -307,7 +367,9 @@ SCENARIOS = (
 )
 
 
-def _payload(target: Target, texts: Texts, recording: str, **objects: Mapping[str, Any]) -> dict[str, Any]:
+def _payload(
+    target: Target, texts: Texts, recording: str, **objects: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return a recorded payload of the target's repository, with these changes to its objects."""
     payload: dict[str, Any] = dict(recorded.load(recording).payload)
     payload |= {name: {**payload[name], **changes} for name, changes in objects.items()}
@@ -327,7 +389,9 @@ def _set_labels(state: State, target: Target, texts: Texts) -> None:
         repository = world.repositories[target.full_name.lower()]
         kept = {name.lower(): repository.labels[name.lower()] for name in names}
         changed = world.with_repository(replace(repository, labels=kept))
-        return changed.with_label(target.full_name, OFFERED_LABEL, description=texts.get("label.description"))
+        return changed.with_label(
+            target.full_name, OFFERED_LABEL, description=texts.get("label.description")
+        )
 
     state.change(change)
 
@@ -349,7 +413,9 @@ def _issue(target: Target, texts: Texts, number: int) -> dict[str, Any]:
     return _payload(target, texts, "demo/bug", issue=changes)
 
 
-def _pull_request(target: Target, texts: Texts, number: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _pull_request(
+    target: Target, texts: Texts, number: int
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     branch = texts.get("branch", "fix")
     head: Any = recorded.load("demo/feature").payload["pull_request"]
     files = [_file(texts, "file.path", number), _file({}, "", number)]
@@ -365,7 +431,10 @@ def _pull_request(target: Target, texts: Texts, number: int) -> tuple[dict[str, 
         "deletions": 0,
         "changed_files": len(files),
     }
-    return {**_payload(target, texts, "demo/feature", pull_request=changes), "number": number}, files
+    return {
+        **_payload(target, texts, "demo/feature", pull_request=changes),
+        "number": number,
+    }, files
 
 
 def _file(texts: Texts, place: str, number: int) -> dict[str, Any]:
@@ -417,7 +486,12 @@ def _job(texts: Texts, number: int) -> Job:
 
 
 def _job_without_log(texts: Texts, number: int) -> Job:
-    document = {**_job(texts, number).document, "id": number + 1_000_000, "name": "build", "steps": []}
+    document = {
+        **_job(texts, number).document,
+        "id": number + 1_000_000,
+        "name": "build",
+        "steps": [],
+    }
     annotation = {
         "path": ".github",
         "start_line": 1,
@@ -431,7 +505,11 @@ def _job_without_log(texts: Texts, number: int) -> Job:
 def _push(target: Target, texts: Texts, number: int) -> dict[str, Any]:
     commits: Any = recorded.load("demo/push").payload["commits"]
     mallory = {"name": "Mallory", "email": "mallory@example.org"}
-    commit = commits[0] | {"id": _sha(number), "message": texts["commit.message"], "author": mallory}
+    commit = commits[0] | {
+        "id": _sha(number),
+        "message": texts["commit.message"],
+        "author": mallory,
+    }
     payload = _payload(target, texts, "demo/push")
     return payload | {
         "ref": "refs/heads/main",
@@ -459,7 +537,9 @@ def _with_defaults(texts: Texts, *places: str) -> Texts:
 
 
 def _account(login: str) -> dict[str, Any]:
-    found = Account(login, int(sha1(login.encode("utf-8", "replace")).hexdigest()[:6], 16) + 1, "User")
+    found = Account(
+        login, int(sha1(login.encode("utf-8", "replace")).hexdigest()[:6], 16) + 1, "User"
+    )
     return {"login": found.login, "id": found.id, "type": found.type}
 
 

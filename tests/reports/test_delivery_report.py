@@ -25,9 +25,17 @@ REPLIES: list[tuple[str, dict[str, Any], str]] = [
         issue_analysis(
             missing=["The version", "The log"],
             recommended_response="Try\n\n2.1.",
-            suggested_labels=[{"name": "area/cart", "confidence": 0.9}, {"name": "v2", "confidence": 0.35}],
+            suggested_labels=[
+                {"name": "area/cart", "confidence": 0.9},
+                {"name": "v2", "confidence": 0.35},
+            ],
         ).model_dump()
-        | {"affected_version": "x" * 400, "areas": ["api", "docs"], "regression": True, "owner": ""},
+        | {
+            "affected_version": "x" * 400,
+            "areas": ["api", "docs"],
+            "regression": True,
+            "owner": "",
+        },
         (
             "kind: bug; priority: high; difficulty: easy; component: backend; summary: It crashes; missing: The "
             "version, The log; recommended_response: Try 2.1; suggested_labels: area/cart 0.9, v2 0.35; "
@@ -36,7 +44,9 @@ REPLIES: list[tuple[str, dict[str, Any], str]] = [
     ),
     (
         "review_analysis",
-        review_analysis(request("a"), request("b", blocking=False), worth_saying=False).model_dump(),
+        review_analysis(
+            request("a"), request("b", blocking=False), worth_saying=False
+        ).model_dump(),
         "worth_saying: false; summary: Square it; requests: 2.",
     ),
     (
@@ -44,7 +54,10 @@ REPLIES: list[tuple[str, dict[str, Any], str]] = [
         {
             "cause": "A test fails.",
             "quote": "E assert 1 == 2",
-            "where": [{"path": "a.py", "line": 3, "why": "x"}, {"path": "b.py", "line": None, "why": "y"}],
+            "where": [
+                {"path": "a.py", "line": 3, "why": "x"},
+                {"path": "b.py", "line": None, "why": "y"},
+            ],
             "advice": "",
         },
         "cause: A test fails; quote: E assert 1 == 2; where: a.py 3 x, b.py y.",
@@ -53,11 +66,15 @@ REPLIES: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "fields", "sentence"), REPLIES, ids=[kind for kind, _, _ in REPLIES])
+@pytest.mark.parametrize(
+    ("kind", "fields", "sentence"), REPLIES, ids=[kind for kind, _, _ in REPLIES]
+)
 def test_reply_is_one_sentence_with_the_fields_that_are_not_empty(
     kind: str, fields: dict[str, Any], sentence: str
 ) -> None:
-    reply = permissive_reply_model(REPLY_TYPES[kind]).model_validate({"worth_saying": True, **fields})
+    reply = permissive_reply_model(REPLY_TYPES[kind]).model_validate(
+        {"worth_saying": True, **fields}
+    )
     assert describe_reply(ValidReply("p@1", kind, reply, Usage("claude"))) == sentence
 
 
@@ -80,10 +97,16 @@ def test_queued_delivery_says_what_failed_and_until_when_it_waits(store: Storage
     (_, waits) = why(store)
     assert waits.endswith(" UTC: queued, not started yet.")
     lease = claim(store)
-    failures = {"analysis_status": "failed", "analysis_error": "no reply", "posting_status": "failed"}
+    failures = {
+        "analysis_status": "failed",
+        "analysis_error": "no reply",
+        "posting_status": "failed",
+    }
     posted = PromptResult("issues/analyze@1", (), speaks=True)
     shadow = ShadowResult("issues/strict", "failed", "no reply", None, posted)
-    store.checkpoints.save(lease, StatusChange(failures | {"posting_error": "403"}), SHADOW.encode(shadow))
+    store.checkpoints.save(
+        lease, StatusChange(failures | {"posting_error": "403"}), SHADOW.encode(shadow)
+    )
     at = datetime(2026, 11, 20, 12, 5, tzinfo=UTC)
     store.queue.reschedule(lease, at=at, reason="GitHub asked to wait.", failed=False, counts=False)
     assert why(store)[1:] == [
@@ -102,7 +125,9 @@ def test_queued_delivery_says_which_one_of_its_conversation_it_waits_for(store: 
     assert why(store)[1:] == [waits]
 
 
-def test_delivery_waits_for_no_command_and_no_dead_letter_of_its_conversation(store: Storage) -> None:
+def test_delivery_waits_for_no_command_and_no_dead_letter_of_its_conversation(
+    store: Storage,
+) -> None:
     accept(store, queued("g0", number=7), queued("command", number=7, is_command=True))
     store.queue.dead_letter(claim(store), reason="Claude refused")
     accept(store, queued("g1", number=7))
@@ -110,7 +135,9 @@ def test_delivery_waits_for_no_command_and_no_dead_letter_of_its_conversation(st
     assert waits.endswith(" UTC: queued, not started yet.")
 
 
-def test_delivery_that_an_operator_runs_again_waits_for_a_newer_one_that_runs(store: Storage) -> None:
+def test_delivery_that_an_operator_runs_again_waits_for_a_newer_one_that_runs(
+    store: Storage,
+) -> None:
     accept(store, queued("g1", number=7))
     store.queue.dead_letter(claim(store), reason="Claude refused")
     accept(store, queued("g2", number=7))

@@ -28,7 +28,14 @@ from tests.golden.questions import to_question
 
 
 def test_estimated_cost_is_a_range_or_unknown() -> None:
-    expected = Estimate(1, ("claude-haiku-5-5",), max_tokens=400, input_tokens=22, min_usd=0.000022, max_usd=0.002022)
+    expected = Estimate(
+        1,
+        ("claude-haiku-5-5",),
+        max_tokens=400,
+        input_tokens=22,
+        min_usd=0.000022,
+        max_usd=0.002022,
+    )
     assert format_cost(expected) == "0.000022 to 0.002022 USD"
     assert format_cost(replace(expected, max_usd=None)) == "unknown"
 
@@ -36,7 +43,10 @@ def test_estimated_cost_is_a_range_or_unknown() -> None:
 def test_estimate_of_a_review_is_that_of_the_review_model() -> None:
     claude = Claude(api_key=SecretStr("k"), review_model="claude-sonnet-5-5")
     prompts = [library().prompts[name] for name in ("pull_requests/analyze", "issues/analyze")]
-    requests = [RenderedPrompt(prompt, "", "What?", prompt.reply_model.model_json_schema()) for prompt in prompts]
+    requests = [
+        RenderedPrompt(prompt, "", "What?", prompt.reply_model.model_json_schema())
+        for prompt in prompts
+    ]
     expected = ["claude-sonnet-5-5", "claude-haiku-5-5"]
     assert [estimate(claude, one).models for one in requests] == [(model,) for model in expected]
     assert [estimate_largest_call(claude, one).model for one in prompts] == expected
@@ -75,7 +85,11 @@ def test_typical_tokens_are_as_measured() -> None:
 
 
 REPLIES = {
-    TYPICAL_REVIEW.output_tokens: ("go-worker-pool", "python-async-gather", "typescript-order-total"),
+    TYPICAL_REVIEW.output_tokens: (
+        "go-worker-pool",
+        "python-async-gather",
+        "typescript-order-total",
+    ),
     TYPICAL_ISSUE.output_tokens: ("crash-with-steps", "question-http-status"),
 }
 """Recorded replies with findings, and to issues."""

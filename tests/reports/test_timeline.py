@@ -14,7 +14,9 @@ from tests.store.test_calls import REPLY, USAGE
 
 RULE = Checkpoint("route", 0, 1, '"issues.opened is enabled"')
 GATHER = Checkpoint("gather", 0, 1, "{}", took_s=0.25, github_requests=3)
-POSTED = json.dumps({"action": "labels", "kind": "changed", "detail": "labels bug", "added": ["bug"]})
+POSTED = json.dumps(
+    {"action": "labels", "kind": "changed", "detail": "labels bug", "added": ["bug"]}
+)
 CACHED = {
     "prompt_id": "issues/respond@3f9c2a",
     "reply_type": "issue_response",
@@ -26,7 +28,10 @@ CACHED = {
 
 def steps(store: Storage, guid: str = "g1") -> list[tuple[str, str, str | None]]:
     """Return name, status and detail of each step."""
-    return [(step.name, step.status, step.detail) for step in load_report(store, row_of(store, guid)).steps]
+    return [
+        (step.name, step.status, step.detail)
+        for step in load_report(store, row_of(store, guid)).steps
+    ]
 
 
 def call(store: Storage, lease: Lease) -> None:
@@ -36,17 +41,26 @@ def call(store: Storage, lease: Lease) -> None:
 
 def test_ignored_and_new_deliveries_reached_only_the_first_step(store: Storage) -> None:
     accept(store, ignored("g1"), queued("g2"))
-    rest = [("gather", "not reached", None), ("ask", "not reached", None), ("post", "not reached", None)]
+    rest = [
+        ("gather", "not reached", None),
+        ("ask", "not reached", None),
+        ("post", "not reached", None),
+    ]
     assert steps(store) == [("route", "done", "ignored: not enabled in settings.yaml:3"), *rest]
     assert steps(store, "g2") == [("route", "done", None), *rest]
 
 
 def test_dead_delivery_failed_at_the_first_step_without_a_result(store: Storage) -> None:
     store.queue.dead_letter(begin(store, "g1"), reason="the body is damaged")
-    assert steps(store)[:2] == [("route", "failed", "the body is damaged"), ("gather", "not reached", None)]
+    assert steps(store)[:2] == [
+        ("route", "failed", "the body is damaged"),
+        ("gather", "not reached", None),
+    ]
     lease = begin(store, "g2")
     store.checkpoints.save(lease, RULE)
-    store.checkpoints.save(lease, StatusChange({"analysis_status": "failed", "analysis_error": "GitHub: 404"}))
+    store.checkpoints.save(
+        lease, StatusChange({"analysis_status": "failed", "analysis_error": "GitHub: 404"})
+    )
     store.queue.dead_letter(lease, reason="GitHub: 404")
     assert steps(store, "g2")[:3] == [
         ("route", "done", "issues.opened is enabled"),
@@ -59,7 +73,9 @@ def test_error_after_the_calls_is_at_the_question(store: Storage) -> None:
     lease = begin(store, "g1")
     store.checkpoints.save(lease, RULE, GATHER)
     call(store, lease)
-    store.checkpoints.save(lease, StatusChange({"analysis_status": "failed", "analysis_error": "no budget"}))
+    store.checkpoints.save(
+        lease, StatusChange({"analysis_status": "failed", "analysis_error": "no budget"})
+    )
     store.queue.dead_letter(lease, reason="no budget")
     assert steps(store)[2:] == [
         ("ask", "done", None),
@@ -67,7 +83,11 @@ def test_error_after_the_calls_is_at_the_question(store: Storage) -> None:
         ("post", "not reached", None),
     ]
     document = report_to_dict(load_report(store, row_of(store, "g1")))
-    assert (document["cost_usd"], document["output_tokens"], len(document["steps"])) == (0.012346, 20, 5)
+    assert (document["cost_usd"], document["output_tokens"], len(document["steps"])) == (
+        0.012346,
+        20,
+        5,
+    )
 
 
 def test_running_delivery_shows_the_step_that_it_is_at(store: Storage) -> None:
@@ -80,7 +100,9 @@ def test_running_delivery_shows_the_step_that_it_is_at(store: Storage) -> None:
     store.calls.end(lease, opened, outcome="ok", usage=USAGE, error=None, changes=[REPLY, ANALYSED])
     assert steps(store)[2:] == [("ask", "done", None), ("post", "running", None)]
     store.checkpoints.save(lease, Checkpoint("post", 0, 2, POSTED))
-    store.checkpoints.save(lease, StatusChange({"posting_status": "failed", "posting_error": "GitHub: 502"}))
+    store.checkpoints.save(
+        lease, StatusChange({"posting_status": "failed", "posting_error": "GitHub: 502"})
+    )
     store.queue.reschedule(lease, at=store.now(), reason="GitHub: 502", failed=True, counts=True)
     assert steps(store)[3:] == [("post", "done", "labels bug"), ("post", "failed", "GitHub: 502")]
     claim(store)
@@ -91,4 +113,7 @@ def test_reply_from_the_cache_is_a_step_without_a_call(store: Storage) -> None:
     lease = begin(store, "g1")
     store.checkpoints.save(lease, RULE, GATHER, Checkpoint("ask", 1, 1, json.dumps(CACHED)))
     call(store, lease)
-    assert steps(store)[2:4] == [("ask", "done", None), ("ask 2", "done", "from the cache of replies")]
+    assert steps(store)[2:4] == [
+        ("ask", "done", None),
+        ("ask 2", "done", "from the cache of replies"),
+    ]

@@ -17,7 +17,8 @@ def titles(path: str, text: str) -> list[tuple[str, int, int]]:
 
 def test_markdown_section_has_the_headings_above_it_and_its_lines_in_the_file() -> None:
     text = (
-        "Before.\n\n# Guide ##\nHello.\n## C#\n\nOne.\n\nTwo.\n\n   ### Deep\nThree.\n## Next\nFour.\n# Other\nFive.\n"
+        "Before.\n\n# Guide ##\nHello.\n## C#\n\nOne.\n\nTwo.\n\n"
+        "   ### Deep\nThree.\n## Next\nFour.\n# Other\nFive.\n"
     )
     assert split_sections("a.md", text)[:3] == (
         Section("", 1, 1, "Before."),
@@ -32,7 +33,9 @@ def test_markdown_section_has_the_headings_above_it_and_its_lines_in_the_file() 
 
 
 def test_markdown_headings_may_be_underlined() -> None:
-    text = "Title\n=====\nPart\n----\nText.\n# Sharp\nText.\nSub\n---\nText.\n\n***\nMore\n***\n~~~~\n"
+    text = (
+        "Title\n=====\nPart\n----\nText.\n# Sharp\nText.\nSub\n---\nText.\n\n***\nMore\n***\n~~~~\n"
+    )
     assert titles("a.md", text) == [("Title > Part", 3, 5), ("Sharp", 6, 7), ("Sharp > Sub", 8, 15)]
 
 
@@ -88,7 +91,9 @@ def test_section_of_only_a_heading_is_left_out_and_files_without_text_have_none(
 
 
 def test_long_section_is_split_between_paragraphs_and_nothing_is_lost() -> None:
-    paragraphs = ["\n".join(f"Line {number} of {name}, {'x' * 70}" for number in range(9)) for name in "abcde"]
+    paragraphs = [
+        "\n".join(f"Line {number} of {name}, {'x' * 70}" for number in range(9)) for name in "abcde"
+    ]
     text = "\n\n".join(["# Title", *paragraphs])
     found = split_sections("a.md", text)
     assert [(one.title, one.line, one.end_line) for one in found] == [
@@ -108,11 +113,17 @@ def test_heading_stays_with_a_paragraph_that_is_too_long() -> None:
 
 def test_paragraph_that_would_exceed_the_limit_is_split_from_the_one_before_it() -> None:
     found = split_sections("a.md", f"Short.\n\n{'x ' * 700}\n{'y ' * 700}\n")
-    assert [(one.line, one.end_line, one.text[-3:]) for one in found] == [(1, 1, "rt."), (3, 3, "x x"), (4, 4, "y y")]
+    assert [(one.line, one.end_line, one.text[-3:]) for one in found] == [
+        (1, 1, "rt."),
+        (3, 3, "x x"),
+        (4, 4, "y y"),
+    ]
 
 
 def test_line_of_a_megabyte_is_cut_and_does_not_hide_the_lines_after_it() -> None:
-    found = split_sections("a.md", f"# One\n{'word ' * 200_000}\n\nText.\n{'`' * 1_000_000} x`\n# Two\nText.")
+    found = split_sections(
+        "a.md", f"# One\n{'word ' * 200_000}\n\nText.\n{'`' * 1_000_000} x`\n# Two\nText."
+    )
     assert [(one.line, one.end_line) for one in found] == [(1, 2), (4, 4), (5, 5), (6, 7)]
     assert max(estimate_tokens(one.text) for one in found) == MAX_TOKENS
 
@@ -126,7 +137,9 @@ def test_line_of_a_megabyte_is_cut_and_does_not_hide_the_lines_after_it() -> Non
     ],
     ids=["closing", "spaced closing", "fence"],
 )
-def test_time_for_a_line_does_not_grow_with_the_square_of_its_length(line: str, sections: int) -> None:
+def test_time_for_a_line_does_not_grow_with_the_square_of_its_length(
+    line: str, sections: int
+) -> None:
     """The line is as long as the files that are read. With backtracking, it would take minutes."""
     assert len(split_sections("a.md", f"{line}\nText.\n")) == sections
 
@@ -159,7 +172,9 @@ def count_calls(text: str, path: str) -> tuple[int, int]:
     return len(found), calls
 
 
-@pytest.mark.parametrize("section", ["# One\nText.\n", "One\n---\nText.\n", "word\n", f"{'word ' * 400}\n\n\n"])
+@pytest.mark.parametrize(
+    "section", ["# One\nText.\n", "One\n---\nText.\n", "word\n", f"{'word ' * 400}\n\n\n"]
+)
 def test_work_grows_with_the_length_of_the_file(section: str) -> None:
     for path in ("a.md", "a.rst"):
         found, few = count_calls(section * 200, path)

@@ -6,7 +6,13 @@ import math
 
 import pytest
 
-from hls_handler.retrieval.words import MAX_QUESTION_WORDS, question_words, rate, split_words, weigh_words
+from hls_handler.retrieval.words import (
+    MAX_QUESTION_WORDS,
+    question_words,
+    rate,
+    split_words,
+    weigh_words,
+)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +35,11 @@ def test_words_are_stems_and_a_name_counts_with_its_parts(text: str, words: list
 
 
 def test_question_has_each_word_once() -> None:
-    assert question_words("Behind proxies", "a proxy behind a proxy, nginx") == ("behind", "proxi", "nginx")
+    assert question_words("Behind proxies", "a proxy behind a proxy, nginx") == (
+        "behind",
+        "proxi",
+        "nginx",
+    )
 
 
 def test_long_question_keeps_its_first_words() -> None:
@@ -46,5 +56,12 @@ def test_rare_words_have_the_larger_weights_whose_sum_is_one() -> None:
 
 def test_text_fits_better_with_more_of_the_words_and_less_beside_them() -> None:
     weights = {"nginx": 0.75, "proxi": 0.25}
-    texts = ["", "nginx", "nginx proxi", "nginx " * 1_000 + "proxi", "nginx" + " else" * 499, "nginx proxi nginx"]
+    texts = [
+        "",
+        "nginx",
+        "nginx proxi",
+        "nginx " * 1_000 + "proxi",
+        "nginx" + " else" * 499,
+        "nginx proxi nginx",
+    ]
     assert [round(rate(text, weights), 2) for text in texts] == [0, 1.26, 1.68, 1.72, 0.42, 1.84]

@@ -8,7 +8,15 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha1
 from typing import Any, Literal
 
-from hls_handler.actions import Action, Annotation, EnsureCheck, EnsureReply, EnsureReview, InlineComment, Outcome
+from hls_handler.actions import (
+    Action,
+    Annotation,
+    EnsureCheck,
+    EnsureReply,
+    EnsureReview,
+    InlineComment,
+    Outcome,
+)
 from hls_handler.analysis import (
     Analysis,
     EarlierVerdict,
@@ -77,18 +85,26 @@ class ReviewJob(RecordedJob):
             reply = self.reply_to(name, variables)
             return ValidReply(f"{name}@1", library().prompts[name].reply, reply, Usage("m"))
 
-        return HANDLER.consult(Asking(library(), "pull_requests/analyze", HANDLER.variables, ask_one), facts)
+        return HANDLER.consult(
+            Asking(library(), "pull_requests/analyze", HANDLER.variables, ask_one), facts
+        )
 
     def render(self, answered: Answers) -> Analysis:
         shown = {key: variables["finding"] for key, variables in answered.inline.items()}
-        inline = {key: f"{one.title}\n{one.body}" for key, one in shown.items() if isinstance(one, ShownFinding)}
+        inline = {
+            key: f"{one.title}\n{one.body}"
+            for key, one in shown.items()
+            if isinstance(one, ShownFinding)
+        }
         return Analysis(answered.answers, "comment", inline=inline, receipt=Receipt(self.calls))
 
     @property
     def posted(self) -> Mapping[int, InlineComment]:
         """The review comments by their ids."""
         reviews = [action for action in self.actions if isinstance(action, EnsureReview)]
-        return dict(enumerate((comment for one in reviews for comment in one.comments), start=self.first_id))
+        return dict(
+            enumerate((comment for one in reviews for comment in one.comments), start=self.first_id)
+        )
 
     def post(
         self,
@@ -120,7 +136,9 @@ class Reviewed:
     threads: Sequence[ReviewThread] = ()
     next_id: int = 100
     reader: FakeReader | None = None  # of the last review
-    unreadable: Collection[str] | Permanent = ()  # paths of the head that are not read, or why none is
+    unreadable: (
+        Collection[str] | Permanent
+    ) = ()  # paths of the head that are not read, or why none is
 
     def review(
         self,
@@ -140,11 +158,16 @@ class Reviewed:
         job = ReviewJob(received, facts, reply_to=reply_to, first_id=self.next_id)
         HANDLER.run(job)
         self.record = job.record or self.record
-        replies = {one.comment_id: (one.key,) for one in job.actions if isinstance(one, EnsureReply)}
+        replies = {
+            one.comment_id: (one.key,) for one in job.actions if isinstance(one, EnsureReply)
+        }
         answered = [
-            replace(one, own_replies=(*one.own_replies, *replies.get(one.comment_id, ()))) for one in self.threads
+            replace(one, own_replies=(*one.own_replies, *replies.get(one.comment_id, ())))
+            for one in self.threads
         ]
-        opened = [ReviewThread(at, one.key, False, None, (), (), (), ()) for at, one in job.posted.items()]
+        opened = [
+            ReviewThread(at, one.key, False, None, (), (), (), ()) for at, one in job.posted.items()
+        ]
         self.threads, self.next_id = (*answered, *opened), self.next_id + len(opened)
         return job
 
@@ -154,14 +177,25 @@ class Reviewed:
 
 
 def found(path: str, line: int, quote: str, **known: object) -> Finding:
-    return finding(**{"path": path, "line": line, "quote": quote, "category": "security", "severity": "high", **known})
+    return finding(
+        **{
+            "path": path,
+            "line": line,
+            "quote": quote,
+            "category": "security",
+            "severity": "high",
+            **known,
+        }
+    )
 
 
 def said(
     number: int, verdict: Verdict, path: str | None = None, line: int | None = None, quote: str = ""
 ) -> EarlierVerdict:
     severity = "high" if verdict == "present" else None
-    return EarlierVerdict(number=number, path=path, line=line, quote=quote, verdict=verdict, severity=severity)
+    return EarlierVerdict(
+        number=number, path=path, line=line, quote=quote, verdict=verdict, severity=severity
+    )
 
 
 @dataclass
@@ -212,13 +246,20 @@ class Pushes(Reviewed):
         self.looks = 0
         self.number += 1
         files = self._list_files({**head, **dict.fromkeys(deleted, "")}, deleted)
-        hidden = {*deleted, *(self.unreadable if not isinstance(self.unreadable, Permanent) else ())}
+        hidden = {
+            *deleted,
+            *(self.unreadable if not isinstance(self.unreadable, Permanent) else ()),
+        }
         texts = {path: text for path, text in {**self.base, **head}.items() if path not in hidden}
         now = pull_request(head_sha=f"{self.number:07x}".ljust(40, "0"), **count_changes(files))
-        limits = PromptLimits(20_000, PathFilter(tuple(self.ignored)), is_review=True, review=Review(fail_on="high"))
+        limits = PromptLimits(
+            20_000, PathFilter(tuple(self.ignored)), is_review=True, review=Review(fail_on="high")
+        )
         received = replace(event(now), action="synchronize")
         if requested is not None:
-            received = replace(received, payload={**received.payload, REQUEST_KEY: {"review": requested}})
+            received = replace(
+                received, payload={**received.payload, REQUEST_KEY: {"review": requested}}
+            )
         self.job = self.review(received, files, limits, reply_to, head_files=texts)
         self.comments += [(one.path, one.line) for one in self.job.posted.values()]
         return next((one.conclusion for one in self._checks), None)
@@ -289,5 +330,7 @@ def _look(candidates: object, *, agrees: bool, unseen: str) -> FindingVerdicts:
         quote = next((line for line in shown if line.strip()), "") if agrees else ""
         state: Literal["proved", "not shown"] = "proved" if agrees else "not shown"
         fact = NeededFact(fact="it", state=state, quote=quote, is_decisive=True)
-        verdicts.append(FindingVerdict(number=one.number, facts=[fact], unseen=unseen, agrees=agrees))
+        verdicts.append(
+            FindingVerdict(number=one.number, facts=[fact], unseen=unseen, agrees=agrees)
+        )
     return FindingVerdicts(verdicts=verdicts)

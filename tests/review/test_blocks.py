@@ -12,7 +12,10 @@ ONE = "@@ -1,6 +1,7 @@\n a\n b\n c\n+new\n d\n e\n f"
 
 
 def texts(patch: str) -> list[list[str]]:
-    return [[line.mark + line.text for line in one.lines] for one in find_blocks("a.py", parse_patch(patch))]
+    return [
+        [line.mark + line.text for line in one.lines]
+        for one in find_blocks("a.py", parse_patch(patch))
+    ]
 
 
 def is_new(before: str, now: str) -> bool:
@@ -39,9 +42,21 @@ def test_block_ends_at_a_blank_or_unchanged_line() -> None:
         (ONE.replace(" c\n+new", "-c\n \n+new"), True),
         (ONE.replace(" f", "+new\n f"), True),
     ],
-    ids=["moved", "blanks", "base above", "base on both sides", "edited", "mark", "longer", "beside", "second copy"],
+    ids=[
+        "moved",
+        "blanks",
+        "base above",
+        "base on both sides",
+        "edited",
+        "mark",
+        "longer",
+        "beside",
+        "second copy",
+    ],
 )
-def test_block_is_new_if_the_author_changed_it_or_a_line_beside_it(now: str, expected: bool) -> None:
+def test_block_is_new_if_the_author_changed_it_or_a_line_beside_it(
+    now: str, expected: bool
+) -> None:
     assert is_new(ONE, now) == expected
 
 
@@ -49,7 +64,9 @@ def test_blocks_of_a_renamed_file_are_known_by_its_path_in_the_base() -> None:
     blocks = [one.block for one in find_blocks("old.py", parse_patch(ONE))]
     renamed = PresentFiles({"new.py": parse_patch(ONE)}, {"new.py": "old.py"})
     assert renamed.find_new({"old.py": blocks}) == {}
-    assert PresentFiles({"new.py": parse_patch(ONE)}).find_new({"old.py": blocks}) == {"new.py": frozenset({0})}
+    assert PresentFiles({"new.py": parse_patch(ONE)}).find_new({"old.py": blocks}) == {
+        "new.py": frozenset({0})
+    }
 
 
 def test_unchanged_line_belongs_to_the_nearest_block_of_its_hunk() -> None:

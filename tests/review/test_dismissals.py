@@ -140,7 +140,10 @@ def thread(*replies: tuple[str, str], **known: Any) -> ReviewThread:
     plain = {"resolved_by": None, "own_replies": (), "thumbs_up": (), "thumbs_down": ()}
     said = tuple(ThreadReply(author, body) for author, body in replies)
     return ReviewThread(
-        comment_id=5, key="k", replies=said, **{**plain, "is_resolved": "resolved_by" in known, **known}
+        comment_id=5,
+        key="k",
+        replies=said,
+        **{**plain, "is_resolved": "resolved_by" in known, **known},
     )
 
 
@@ -160,7 +163,12 @@ def test_dismissals_have_keys_that_name_what_was_done() -> None:
 
 
 def test_newest_dismissal_or_promise_of_a_person_counts() -> None:
-    said = (("mona", "Won't fix."), ("zoe", "By design."), ("mona", "OK, I will fix it"), ("zoe", "will you"))
+    said = (
+        ("mona", "Won't fix."),
+        ("zoe", "By design."),
+        ("mona", "OK, I will fix it"),
+        ("zoe", "will you"),
+    )
     assert list(find_dismissals(thread(*said))) == ["reply 1 by zoe"]
     assert list(find_dismissals(thread(*said[::-1]))) == ["reply 2 by zoe", "reply 2 by mona"]
 

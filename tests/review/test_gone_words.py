@@ -22,32 +22,64 @@ RENAMED: Mapping[str, tuple[tuple[str, str, str], tuple[str, str], list[str]]] =
             "package user\ntype User struct {\n\tMail string\n}\n",
             "package user\ntype User struct {\n}\n",
         ),
-        ("web/page.go", 'package web\nimport "a.com/user"\nfunc f(u *user.User) string {\n\treturn u.Mail\n}\n'),
+        (
+            "web/page.go",
+            'package web\nimport "a.com/user"\nfunc f(u *user.User) string {\n\treturn u.Mail\n}\n',
+        ),
         ["use Mail web/page.go:4"],
     ),
     "a property in TypeScript": (
-        ("src/user.ts", "interface User {\n  mail: string;\n}\n", "interface User {\n  email: string;\n}\n"),
-        ("src/page.ts", "import { User } from './user';\nexport const f = (user: User) => user.mail;\n"),
+        (
+            "src/user.ts",
+            "interface User {\n  mail: string;\n}\n",
+            "interface User {\n  email: string;\n}\n",
+        ),
+        (
+            "src/page.ts",
+            "import { User } from './user';\nexport const f = (user: User) => user.mail;\n",
+        ),
         ["use mail src/page.ts:2"],
     ),
     "a property that is taken from its object": (
-        ("src/user.ts", "interface User {\n  mail: string;\n}\n", "interface User {\n  email: string;\n}\n"),
-        ("src/page.ts", "import { User } from './user';\nconst f = (user: User) => {\n  const { mail } = user;\n};\n"),
+        (
+            "src/user.ts",
+            "interface User {\n  mail: string;\n}\n",
+            "interface User {\n  email: string;\n}\n",
+        ),
+        (
+            "src/page.ts",
+            "import { User } from './user';\nconst f = (user: User) => {\n  const { mail } = user;\n};\n",
+        ),
         ["use mail src/page.ts:3"],
     ),
     "a property in C#": (
-        ("S/User.cs", "class User {\n  string Mail { get; }\n}\n", "class User {\n  string Email { get; }\n}\n"),
+        (
+            "S/User.cs",
+            "class User {\n  string Mail { get; }\n}\n",
+            "class User {\n  string Email { get; }\n}\n",
+        ),
         ("S/Page.cs", "class Page {\n  string F(User u) => u.Mail;\n}\n"),
         ["use Mail S/Page.cs:2"],
     ),
     "a field in Rust": (
-        ("src/user.rs", "struct User {\n    mail: String,\n}\n", "struct User {\n    email: String,\n}\n"),
+        (
+            "src/user.rs",
+            "struct User {\n    mail: String,\n}\n",
+            "struct User {\n    email: String,\n}\n",
+        ),
         ("src/page.rs", "use crate::user::User;\nfn f(u: &User) -> &str {\n    &u.mail\n}\n"),
         ["use mail src/page.rs:3"],
     ),
     "a field that its class assigns": (
-        ("src/order.py", "def f(order):\n    return order.mail\n", "def f(order):\n    return order.email\n"),
-        ("src/models.py", "class Order:\n    def __init__(self, mail):\n        self.mail = mail\n"),
+        (
+            "src/order.py",
+            "def f(order):\n    return order.mail\n",
+            "def f(order):\n    return order.email\n",
+        ),
+        (
+            "src/models.py",
+            "class Order:\n    def __init__(self, mail):\n        self.mail = mail\n",
+        ),
         ["use mail src/models.py:3"],
     ),
     "a constant": (
@@ -66,12 +98,20 @@ RENAMED: Mapping[str, tuple[tuple[str, str, str], tuple[str, str], list[str]]] =
         ["use CANCELED b/B.java:2"],
     ),
     "a column in a tag": (
-        ("a/p.go", 'package a\ntype P struct {\n\tO int `db:"owner_id"`\n}\n', "package a\ntype P struct {\n}\n"),
+        (
+            "a/p.go",
+            'package a\ntype P struct {\n\tO int `db:"owner_id"`\n}\n',
+            "package a\ntype P struct {\n}\n",
+        ),
         ("b/q.go", 'package b\nvar q = "SELECT owner_id FROM p"\n'),
         ["use owner_id b/q.go:2"],
     ),
     "a column in SQL": (
-        ("db/p.sql", "CREATE TABLE p (\n  owner_id INT\n);\n", "CREATE TABLE p (\n  account_id INT\n);\n"),
+        (
+            "db/p.sql",
+            "CREATE TABLE p (\n  owner_id INT\n);\n",
+            "CREATE TABLE p (\n  account_id INT\n);\n",
+        ),
         ("app/q.py", "def q(db):\n    return db.all('SELECT owner_id FROM p')\n"),
         ["use owner_id app/q.py:2"],
     ),
@@ -97,7 +137,10 @@ RENAMED: Mapping[str, tuple[tuple[str, str, str], tuple[str, str], list[str]]] =
     ),
     "a key of properties": (
         ("app.properties", "mail.retries=3\n", "mail.retry.count=3\n"),
-        ("a/Mail.java", 'class Mail {\n  int retries;\n  @Value("${mail.retries:0}") int number;\n}\n'),
+        (
+            "a/Mail.java",
+            'class Mail {\n  int retries;\n  @Value("${mail.retries:0}") int number;\n}\n',
+        ),
         ["use retries a/Mail.java:3"],
     ),
     "an inner key of a file of texts": (
@@ -132,16 +175,24 @@ def test_lines_that_still_have_what_was_renamed_are_shown(kind: str) -> None:
 @pytest.mark.parametrize(
     ("path", "text"),
     [
-        pytest.param("web/task.py", "class Task:\n    mail: str\n", id="another field of this name"),
+        pytest.param(
+            "web/task.py", "class Task:\n    mail: str\n", id="another field of this name"
+        ),
         pytest.param(
             "web/task.py",
             "from web.tasks import Task\n# of a user\ndef f(task: Task):\n    return task.mail\n",
             id="a field of another type",
         ),
-        pytest.param("web/task.py", "def f(user):\n    mail = 1\n    return mail\n", id="a local variable"),
+        pytest.param(
+            "web/task.py", "def f(user):\n    mail = 1\n    return mail\n", id="a local variable"
+        ),
         pytest.param("web/task.py", "x = 1  # the user's mail\n", id="a comment"),
-        pytest.param("web/task.py", "text = 'write a mail to the user'\n", id="a word of a sentence"),
-        pytest.param("web/task.py", "def f(task):\n    return task.mail\n", id="nothing tells the type"),
+        pytest.param(
+            "web/task.py", "text = 'write a mail to the user'\n", id="a word of a sentence"
+        ),
+        pytest.param(
+            "web/task.py", "def f(task):\n    return task.mail\n", id="nothing tells the type"
+        ),
         pytest.param("docs/user.md", "`user.mail`\n", id="documentation"),
     ],
 )
@@ -153,12 +204,17 @@ def test_a_namesake_of_what_was_renamed_is_not_shown(path: str, text: str) -> No
 @pytest.mark.parametrize("text", ['"paid"', '"order.paidout"', '"reorder.paid"', "ad.paid"])
 def test_a_joined_word_is_compared_as_a_whole(text: str) -> None:
     before = {"a/pay.py": 'emit("order.paid")\n'}
-    assert find_change(before, {"a/pay.py": 'emit("order.done")\n', "b/ad.py": f"f({text})\n"}) == ()
+    assert (
+        find_change(before, {"a/pay.py": 'emit("order.done")\n', "b/ad.py": f"f({text})\n"}) == ()
+    )
 
 
 def test_the_end_of_a_file_name_is_not_a_word_of_its_own() -> None:
     before = {"a/kinds.py": 'KINDS = ["jpeg"]\n'}
-    assert find_change(before, {"a/kinds.py": 'KINDS = ["webp"]\n', "b/ad.py": 'f("logo.jpeg")\n'}) == ()
+    assert (
+        find_change(before, {"a/kinds.py": 'KINDS = ["webp"]\n', "b/ad.py": 'f("logo.jpeg")\n'})
+        == ()
+    )
 
 
 def test_a_word_that_is_in_over_20_files_is_not_shown() -> None:
@@ -172,7 +228,9 @@ def test_a_word_that_is_in_over_20_files_is_not_shown() -> None:
 
 def test_a_word_that_the_file_still_has_is_not_gone() -> None:
     before = {"app/user.py": "class User:\n    mail: str\n"}
-    after = {"app/user.py": "class User:\n    email: str\n\n    def old(self):\n        return self.mail\n"}
+    after = {
+        "app/user.py": "class User:\n    email: str\n\n    def old(self):\n        return self.mail\n"
+    }
     assert find_change(before, {**after, "web/page.py": USER}) == ()
 
 

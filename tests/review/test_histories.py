@@ -39,7 +39,9 @@ def comment_added() -> list[Check]:
     silent = pushes.push(head)
     gone = pushes.push(edited("    y = eval(x)  # by security\n"), verdicts=[said(1, "gone")])
     quote = "    y = eval(x)  # checked"
-    fixed = pushes.push(edited(f"{quote}\n"), verdicts=[said(1, "fixed", "a.py", 6, quote)], agrees=False)
+    fixed = pushes.push(
+        edited(f"{quote}\n"), verdicts=[said(1, "fixed", "a.py", 6, quote)], agrees=False
+    )
     return [silent, gone, fixed]
 
 
@@ -77,7 +79,10 @@ def moved_to_another_file() -> list[Check]:
     pushes = raised()
     gone = pushes.push(head, verdicts=[said(1, "gone")])
     head["b.py"] = "def run(x):\n    y = literal_eval(x)\n"
-    return [gone, pushes.push(head, verdicts=[said(1, "fixed", "b.py", 2, "    y = literal_eval(x)")])]
+    return [
+        gone,
+        pushes.push(head, verdicts=[said(1, "fixed", "b.py", 2, "    y = literal_eval(x)")]),
+    ]
 
 
 def reverted() -> list[Check]:
@@ -90,7 +95,9 @@ def reverted_beside_a_change_of_another_file() -> list[Check]:
     gone = pushes.push({"b.py": "def other(x):\n    return 2\n"})
     assert pushes.questions == []
     named = Pushes({"a.py": BASE})
-    named.push({"a.py": FAULT}, findings=[EVAL.model_copy(update={"body": "`load` of b.py passes text."})])
+    named.push(
+        {"a.py": FAULT}, findings=[EVAL.model_copy(update={"body": "`load` of b.py passes text."})]
+    )
     return [gone, named.push({"b.py": "def load(x):\n    run(x)\n"})]
 
 
@@ -101,8 +108,12 @@ def reverted_beside_a_change_of_its_file() -> list[Check]:
 
 
 def deleted() -> list[Check]:
-    alone = raised().push(edited("", FAULT.replace("import os\n", "")), verdicts=[said(1, "fixed")], agrees=False)
-    beside = raised().push(edited("    y = run_code(x)\n"), verdicts=[said(1, "fixed")], agrees=False)
+    alone = raised().push(
+        edited("", FAULT.replace("import os\n", "")), verdicts=[said(1, "fixed")], agrees=False
+    )
+    beside = raised().push(
+        edited("    y = run_code(x)\n"), verdicts=[said(1, "fixed")], agrees=False
+    )
     return [alone, beside]
 
 
@@ -114,7 +125,9 @@ def line_added_beside_its_code() -> list[Check]:
 
 def repeated_at_a_place_that_is_not_shown() -> list[Check]:
     pushes = raised()
-    check = pushes.push({"a.py": FAULT, "b.py": "x = 1\n"}, findings=[EVAL.model_copy(update={"title": "Again"})])
+    check = pushes.push(
+        {"a.py": FAULT, "b.py": "x = 1\n"}, findings=[EVAL.model_copy(update={"title": "Again"})]
+    )
     assert pushes.comments == [("a.py", 6)]
     return [check]
 
@@ -123,7 +136,10 @@ def guard_removed_again() -> list[Check]:
     pushes, guard = raised(), "    if not x.isdigit(): return None"
     head = {"a.py": FAULT.replace("    a = 1\n", f"    a = 1\n{guard}\n")}
     fixed = pushes.push(head, verdicts=[said(1, "fixed", "a.py", 5, guard)])
-    return [fixed, pushes.push({"a.py": FAULT}, verdicts=[said(1, "fixed", "a.py", 6, "    y = eval(x)")])]
+    return [
+        fixed,
+        pushes.push({"a.py": FAULT}, verdicts=[said(1, "fixed", "a.py", 6, "    y = eval(x)")]),
+    ]
 
 
 def reformatted() -> list[Check]:
@@ -167,7 +183,10 @@ def line_of_a_long_new_file_edited() -> list[Check]:
     lines[300] = "    y = eval(x)"
     text = "\n".join(["def run(x):", *lines])
     pushes = Pushes({})
-    assert pushes.push({"new.py": text}, findings=[found("new.py", 302, "    y = eval(x)")]) == "failure"
+    assert (
+        pushes.push({"new.py": text}, findings=[found("new.py", 302, "    y = eval(x)")])
+        == "failure"
+    )
     head = {"new.py": text.replace("value_500 = 500", "value_500 = 501")}
     old_line = pushes.push(head, verdicts=[said(1, "fixed", "new.py", 102, "    value_100 = 100")])
     head = {"new.py": head["new.py"].replace("value_400 = 400", "value_400 = 401")}
@@ -181,7 +200,9 @@ def dismissed_and_edited() -> list[Check]:
     same = pushes.push(head, findings=[found("a.py", 6, "    y = eval(x)  # fine", continues=1)])
     assert len(pushes.comments) == 1
     head = edited("    y = eval(x + z)\n")
-    worse = said(1, "present", "a.py", 6, "    y = eval(x + z)").model_copy(update={"severity": "critical"})
+    worse = said(1, "present", "a.py", 6, "    y = eval(x + z)").model_copy(
+        update={"severity": "critical"}
+    )
     return [same, pushes.push(head, verdicts=[worse])]
 
 
@@ -238,16 +259,26 @@ def test_check_after_a_history_is_that_of_the_docs(name: str) -> None:
 
 def test_finding_that_was_fixed_and_is_reported_again_gets_no_second_comment() -> None:
     pushes, quote = raised(), "    y = literal_eval(x)"
-    assert pushes.push(edited(f"{quote}\n"), verdicts=[said(1, "fixed", "a.py", 6, quote)]) == "success"
-    again = {"a.py": edited(f"{quote}\n")["a.py"].replace("    c = 3\n", "    c = 3\n    y = eval(x)\n")}
-    assert pushes.push(again, findings=[found("a.py", 10, "    y = eval(x)")], agrees=False) == "failure"
+    assert (
+        pushes.push(edited(f"{quote}\n"), verdicts=[said(1, "fixed", "a.py", 6, quote)])
+        == "success"
+    )
+    again = {
+        "a.py": edited(f"{quote}\n")["a.py"].replace("    c = 3\n", "    c = 3\n    y = eval(x)\n")
+    }
+    assert (
+        pushes.push(again, findings=[found("a.py", 10, "    y = eval(x)")], agrees=False)
+        == "failure"
+    )
     assert pushes.comments == [("a.py", 6)]
 
 
 def test_line_reported_again_in_another_file_gets_no_second_comment() -> None:
     pushes = raised()
     head = {"a.py": BASE.replace("c = 3", "c = 4"), "b.py": "def run(x):\n    y = eval(x)\n"}
-    check = pushes.push(head, findings=[found("b.py", 2, "    y = eval(x)")], verdicts=[said(1, "gone")])
+    check = pushes.push(
+        head, findings=[found("b.py", 2, "    y = eval(x)")], verdicts=[said(1, "gone")]
+    )
     assert (check, pushes.comments) == ("failure", [("a.py", 6)])
 
 
@@ -268,7 +299,9 @@ def test_findings_from_before_there_were_numbers_get_numbers_of_their_own() -> N
         "state": "open",
         "prompt_id": "p@1",
     }
-    stored = [json.dumps({**entry, "key": key, "quote": key, "title": key}) for key in ("one", "two")]
+    stored = [
+        json.dumps({**entry, "key": key, "quote": key, "title": key}) for key in ("one", "two")
+    ]
     record = parse_record('{"rounds": 1}', stored)
     assert [one.number for one in record.ledger] == [1, 2]
     assert record.next_number == 3
@@ -289,9 +322,15 @@ OTHER = FAULT.replace("    c = 3\n", "    c = 4\n")
 def test_line_that_was_away_when_the_finding_was_raised_proves_its_fix() -> None:
     pushes, safe = Pushes({"a.py": BASE}), "    y = literal_eval(x)"
     pushes.push(edited(f"{safe}\n"))
-    assert pushes.push(edited("    y = eval(x)\n"), findings=[found("a.py", 6, "    y = eval(x)")]) == "failure"
+    assert (
+        pushes.push(edited("    y = eval(x)\n"), findings=[found("a.py", 6, "    y = eval(x)")])
+        == "failure"
+    )
     assert pushes.push(edited(f"{safe}\n", OTHER)) == "failure"
-    assert pushes.push(edited(f"{safe}\n", OTHER), verdicts=[said(1, "fixed", "a.py", 6, safe)]) == "success"
+    assert (
+        pushes.push(edited(f"{safe}\n", OTHER), verdicts=[said(1, "fixed", "a.py", 6, safe)])
+        == "success"
+    )
 
 
 def test_finding_is_asked_about_again_when_a_block_that_left_its_file_is_back() -> None:

@@ -12,7 +12,9 @@ STUCK = "a<" + "\na<" * 20_000
 """tree-sitter's grammar of Java needs minutes for the end of this text, and asks nobody whether it may."""
 
 
-def test_a_text_that_a_parser_needs_minutes_for_ends_only_its_child(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_that_a_parser_needs_minutes_for_ends_only_its_child(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(parser_process, "TIMEOUT_S", 0.5)
         with pytest.raises(Permanent, match="a file could not be parsed in time"):

@@ -58,7 +58,9 @@ def test_missing_newline_at_end_of_file_is_shown() -> None:
 
 
 def test_code_that_looks_like_a_patch_is_code() -> None:
-    patch = parse_patch("@@ -1,2 +1,3 @@\n ++ x\n+@@ -9,9 +9,9 @@\n+--- a/file\n-\\ No newline at end of file")
+    patch = parse_patch(
+        "@@ -1,2 +1,3 @@\n ++ x\n+@@ -9,9 +9,9 @@\n+--- a/file\n-\\ No newline at end of file"
+    )
     assert patch.hunks[0].lines == (
         Line("RIGHT", 1, " ", "++ x"),
         Line("RIGHT", 2, "+", "@@ -9,9 +9,9 @@"),
@@ -84,4 +86,6 @@ def test_empty_line_counts_only_if_both_sides_of_the_hunk_continue(text: str, li
 
 def test_remarks_between_numbered_lines_are_left_out() -> None:
     text = "a remark\nR    1 + early\n@@ -1 +1 @@\nR    1 + x\n[cut here to fit: 3 more]\n\\ No newline at end of file"
-    assert parse_numbered(text) == Patch((Hunk("@@ -1 +1 @@", (Line("RIGHT", 1, "+", "x", lacks_newline=True),)),))
+    assert parse_numbered(text) == Patch(
+        (Hunk("@@ -1 +1 @@", (Line("RIGHT", 1, "+", "x", lacks_newline=True),)),)
+    )

@@ -114,7 +114,9 @@ def test_summary_names_who_dismissed_a_finding_and_how(acts: dict[str, Any], how
     assert pushes.job is not None
     shown = HANDLER.comment_variables(pushes.job.facts, pull_request_analysis())["dismissals"]
     assert isinstance(shown, tuple)
-    assert [(one.number, one.dismissed_by, one.dismissed_how) for one in shown] == [(1, "mona", how)]
+    assert [(one.number, one.dismissed_by, one.dismissed_how) for one in shown] == [
+        (1, "mona", how)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -176,7 +178,9 @@ def summary(pushes: Pushes, *verdicts: EarlierVerdict) -> str:
     effective = without_entry(settings())
     rule = Rule("pull_request.synchronize", "pull_requests/analyze", effective, "analyze.j2")
     reply = pull_request_analysis(summary="", findings=[], earlier=list(verdicts))
-    analysis = render_static(library(), rule, pushes.job.event, HANDLER, pushes.job.facts, reply, b"k" * 32)
+    analysis = render_static(
+        library(), rule, pushes.job.event, HANDLER, pushes.job.facts, reply, b"k" * 32
+    )
     return analysis.comment or ""
 
 
@@ -217,7 +221,9 @@ def test_last_word_is_true_if_a_reader_objected_after_the_fix() -> None:
     assert pushes.replies == ["Open again since 0000003, line 4."]
 
 
-def test_thread_that_was_resolved_after_a_wrong_fix_dismisses_nothing_when_the_fix_is_reverted() -> None:
+def test_thread_that_was_resolved_after_a_wrong_fix_dismisses_nothing_when_the_fix_is_reverted() -> (
+    None
+):
     pushes = raised()
     pushes.push({"a.py": WRONG_FIX}, verdicts=[PRESENT])
     resolve(pushes)

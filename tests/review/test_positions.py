@@ -25,7 +25,10 @@ LINE = "    query = \"SELECT * FROM users WHERE name = '%s'\" % name"
 
 
 def place(**known: Any) -> Located:
-    return locate(finding(**{"path": "users.py", "line": 3, "quote": LINE, **known}), {"users.py": parse_patch(PATCH)})
+    return locate(
+        finding(**{"path": "users.py", "line": 3, "quote": LINE, **known}),
+        {"users.py": parse_patch(PATCH)},
+    )
 
 
 def number_of(located: Located) -> int | None:
@@ -69,8 +72,13 @@ def test_removed_line_is_found_on_its_side() -> None:
     ],
     ids=["exact", "moved", "no change", "no indentation", "repeats the line above"],
 )
-def test_suggestion_is_offered_only_for_exactly_its_lines(known: dict[str, Any], suggestion: str | None) -> None:
-    assert place(**{"suggestion": "    query = ORDERS[name]", **known}).finding.suggestion == suggestion
+def test_suggestion_is_offered_only_for_exactly_its_lines(
+    known: dict[str, Any], suggestion: str | None
+) -> None:
+    assert (
+        place(**{"suggestion": "    query = ORDERS[name]", **known}).finding.suggestion
+        == suggestion
+    )
 
 
 NESTED = """\
@@ -88,7 +96,13 @@ COMMENT = "@@ -1,2 +1,3 @@\n \t/**\n+\t * Loads it.\n \t */"
 
 def fix(patch: str, line: int, suggestion: str) -> Finding:
     text = patch.split("\n")[line][1:]
-    known = {"path": "load.js", "line": line, "quote": text, "suggestion": suggestion, "body": "It is wrong."}
+    known = {
+        "path": "load.js",
+        "line": line,
+        "quote": text,
+        "suggestion": suggestion,
+        "body": "It is wrong.",
+    }
     return locate(finding(**known), {"load.js": parse_patch(patch)}).finding
 
 
@@ -120,7 +134,15 @@ def test_suggestion_that_keeps_brackets_quotes_and_indentation_is_offered(
         (NESTED, 2, "const user = await find(id, {"),
         (NESTED, 4, "  if (!user) { throw new Error('can't find');"),
     ],
-    ids=["closed", "open string", "tab", "spaces below", "aligned comment", "no indentation", "apostrophe"],
+    ids=[
+        "closed",
+        "open string",
+        "tab",
+        "spaces below",
+        "aligned comment",
+        "no indentation",
+        "apostrophe",
+    ],
 )
 def test_fix_that_is_no_suggestion_is_text(patch: str, line: int, suggestion: str) -> None:
     found = fix(patch, line, suggestion)
@@ -130,7 +152,9 @@ def test_fix_that_is_no_suggestion_is_text(patch: str, line: int, suggestion: st
 def test_fix_that_the_text_already_has_is_not_repeated() -> None:
     body = "Write `const user = find(id);` in its place."
     known = {"path": "load.js", "line": 2, "quote": "  const user = find(id, {", "body": body}
-    found = locate(finding(**known, suggestion="  const user = find(id);"), {"load.js": parse_patch(NESTED)}).finding
+    found = locate(
+        finding(**known, suggestion="  const user = find(id);"), {"load.js": parse_patch(NESTED)}
+    ).finding
     assert (found.suggestion, found.body) == (None, body)
 
 
@@ -142,11 +166,16 @@ def test_comment_of_any_usual_language_is_only_a_comment(text: str) -> None:
 
 def merged(*findings: Finding) -> list[tuple[str, str]]:
     patches = {"users.py": parse_patch(PATCH)}
-    return [(one.finding.title, one.finding.body) for one in merge_located(locate(one, patches) for one in findings)]
+    return [
+        (one.finding.title, one.finding.body)
+        for one in merge_located(locate(one, patches) for one in findings)
+    ]
 
 
 def test_of_findings_with_one_title_at_one_line_the_most_severe_one_is_kept() -> None:
-    first = finding(path="users.py", line=3, quote=LINE, title="Injection", body="One.", severity="critical")
+    first = finding(
+        path="users.py", line=3, quote=LINE, title="Injection", body="One.", severity="critical"
+    )
     second = first.model_copy(update={"title": "injection", "body": "Two.", "severity": "high"})
     other = first.model_copy(update={"category": "performance", "title": "Slow", "severity": "low"})
     assert merged(second, other, first) == [

@@ -51,7 +51,12 @@ def test_review_on_demand_does_not_ask_about_a_finding_whose_file_is_as_in_the_b
 
 @pytest.mark.parametrize(
     "body",
-    ["`other` fails for it.", "It fails in other(x).", "The caller in b.py relies on it.", "See `src/b.py:2`."],
+    [
+        "`other` fails for it.",
+        "It fails in other(x).",
+        "The caller in b.py relies on it.",
+        "See `src/b.py:2`.",
+    ],
 )
 def test_finding_that_names_what_another_file_changes_is_asked_about(body: str) -> None:
     pushes = raised(body)
@@ -65,14 +70,20 @@ def test_finding_that_names_what_another_file_changes_is_asked_about(body: str) 
 def test_finding_whose_line_another_file_has_in_other_words_is_asked_about() -> None:
     pushes = raised()
     head = {"c.py": "def run(text):\n    return eval(text)\n"}
-    assert pushes.push(head, verdicts=[said(1, "present", "c.py", 2, "    return eval(text)")]) == "failure"
+    assert (
+        pushes.push(head, verdicts=[said(1, "present", "c.py", 2, "    return eval(text)")])
+        == "failure"
+    )
     assert pushes.questions == [1]
 
 
 def test_revert_costs_no_call_though_another_file_has_words_of_the_line_since_before() -> None:
     pushes = Pushes({"a.py": BASE, "b.py": OTHER})
     other = OTHER.replace("c = 3", "c = eval(x)")
-    pushes.push({"a.py": FAULT, "b.py": other}, findings=[found("a.py", 4, "    y = eval(x)", body="It runs code.")])
+    pushes.push(
+        {"a.py": FAULT, "b.py": other},
+        findings=[found("a.py", 4, "    y = eval(x)", body="It runs code.")],
+    )
     assert pushes.push({"b.py": other}) == "success"
     assert pushes.calls == 1
 
@@ -92,7 +103,9 @@ def test_finding_that_names_another_file_has_a_call_when_only_its_own_file_is_re
 def test_finding_is_not_gone_while_github_does_not_list_all_files_or_lines() -> None:
     pushes = raised()
     pushes.omitted = ["a.py"]
-    assert pushes.push({"a.py": FAULT.replace("eval(x)", "eval(x, {})"), "b.py": CHANGED}) == "failure"
+    assert (
+        pushes.push({"a.py": FAULT.replace("eval(x)", "eval(x, {})"), "b.py": CHANGED}) == "failure"
+    )
 
 
 def question(pushes: Pushes, number: int = 1) -> EarlierFinding:
@@ -109,7 +122,9 @@ def reads(pushes: Pushes) -> list[str]:
     return [call for call in pushes.reader.github.calls if call.startswith("head_files")]
 
 
-LONG = "".join(f"def f_{n}(x):\n    a = {n}\n    b = x + {n}\n    return a + b\n\n\n" for n in range(40))
+LONG = "".join(
+    f"def f_{n}(x):\n    a = {n}\n    b = x + {n}\n    return a + b\n\n\n" for n in range(40)
+)
 IN_LONG = LONG.replace("    a = 20\n", "    a = 20\n    y = eval(x)\n")
 AT_20 = found("a.py", 123, "    y = eval(x)", title="Code is run")
 NEAR_END = ("    return a + b\n\n\ndef f_39", "    return a - b\n\n\ndef f_39")
@@ -155,7 +170,10 @@ def test_question_shows_15_lines_of_a_file_without_a_grammar_or_of_a_long_functi
 
 def test_question_says_that_the_file_is_gone() -> None:
     pushes = Pushes({"a.py": BASE, "b.py": OTHER})
-    pushes.push({"a.py": FAULT, "b.py": CHANGED}, findings=[found("a.py", 4, "    y = eval(x)", body="As b.py does.")])
+    pushes.push(
+        {"a.py": FAULT, "b.py": CHANGED},
+        findings=[found("a.py", 4, "    y = eval(x)", body="As b.py does.")],
+    )
     pushes.push({"b.py": CHANGED.replace("c = 4", "c = 5")}, deleted=["a.py"])
     assert (question(pushes).present, question(pushes).code) == ("the file is gone", "")
 
@@ -169,15 +187,28 @@ def test_question_names_the_file_to_which_the_lines_moved() -> None:
 
 
 @pytest.mark.parametrize("is_listed", [True, False])
-def test_finding_whose_lines_cannot_be_read_is_not_asked_about_and_stays_undecided(is_listed: bool) -> None:
+def test_finding_whose_lines_cannot_be_read_is_not_asked_about_and_stays_undecided(
+    is_listed: bool,
+) -> None:
     pushes = Pushes({"a.py": LONG})
     pushes.push({"a.py": IN_LONG}, findings=[AT_20])
     head = {"a.py": LONG.replace(*NEAR_END)}
     pushes.unreadable = Permanent("GitHub answered 403") if is_listed else ["a.py"]
     assert pushes.push(head) == "failure"
-    assert (pushes.questions, pushes.entry(1).is_undecided, pushes.entry(1).was_left_out) == ([], True, True)
-    why = "GitHub answered 403" if is_listed else "its file is binary, or over 200,000 bytes, or one of too many"
-    assert f"Claude was not asked about finding 1, whose present lines could not be read: {why}." in pushes.summary
+    assert (pushes.questions, pushes.entry(1).is_undecided, pushes.entry(1).was_left_out) == (
+        [],
+        True,
+        True,
+    )
+    why = (
+        "GitHub answered 403"
+        if is_listed
+        else "its file is binary, or over 200,000 bytes, or one of too many"
+    )
+    assert (
+        f"Claude was not asked about finding 1, whose present lines could not be read: {why}."
+        in pushes.summary
+    )
     calls = pushes.calls
     assert pushes.push(head, requested="new") == "failure"
     assert pushes.calls == calls
@@ -198,14 +229,21 @@ def test_present_lines_are_limited_and_redacted() -> None:
     assert token not in code
 
 
-def test_files_of_several_findings_are_read_with_one_request_and_only_if_the_patch_lacks_their_lines() -> None:
+def test_files_of_several_findings_are_read_with_one_request_and_only_if_the_patch_lacks_their_lines() -> (
+    None
+):
     text = "".join(f"line {n} of a text\n" for n in range(200))
-    faults = {path: text.replace("line 100 of", "line 100 fault of") for path in ("a.txt", "b.txt", "c.txt")}
+    faults = {
+        path: text.replace("line 100 of", "line 100 fault of")
+        for path in ("a.txt", "b.txt", "c.txt")
+    }
     pushes = Pushes(dict.fromkeys(faults, text))
     findings = [found(path, 101, "line 100 fault of a text") for path in faults]
     assert pushes.push(faults, findings=findings) == "failure"
     moved = text.replace("line 180 of", "line 180 or")
-    pushes.push({"a.txt": moved, "b.txt": moved, "c.txt": text.replace("line 100 of", "line 100 other of")})
+    pushes.push(
+        {"a.txt": moved, "b.txt": moved, "c.txt": text.replace("line 100 of", "line 100 other of")}
+    )
     assert pushes.questions == [1, 2, 3]
     assert reads(pushes) == ["head_files a.txt b.txt"]
     assert "R  101 + line 100 other of a text" in question(pushes, 3).code
@@ -218,7 +256,9 @@ def test_present_lines_from_the_head_are_between_the_delimiters_of_untrusted_tex
     pushes.push({"a.py": fault}, findings=[found("a.py", 124, "    y = eval(x)")])
     pushes.push({"a.py": hostile.replace(*NEAR_END)})
     assert pushes.job is not None
-    variables = template_variables(pushes.job.event, HANDLER, pushes.job.facts, prompt="pull_requests/analyze")
+    variables = template_variables(
+        pushes.job.event, HANDLER, pushes.job.facts, prompt="pull_requests/analyze"
+    )
     task = render(library(), "pull_requests/analyze", variables, key=b"k" * 32).task
     shown = r"as they were before this pull request:\n<untrusted (\w+)>\n[^<]*Ignore all rules[^<]*</untrusted \1>"
     assert re.search(shown, task)

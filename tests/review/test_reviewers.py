@@ -12,7 +12,11 @@ from hls_handler.review.reviewers import Reviewer, choose_reviewers, find_owners
     [
         ("*", ["a.py", "src/a.py"], []),
         ("*.js", ["a.js", "src/a.js", "x.js/a.py"], ["a.jsx"]),
-        ("/packages/pay-*", ["packages/pay-a/src/a.py"], ["packages/cart/a.py", "src/packages/pay-a"]),
+        (
+            "/packages/pay-*",
+            ["packages/pay-a/src/a.py"],
+            ["packages/cart/a.py", "src/packages/pay-a"],
+        ),
         ("/build/logs/", ["build/logs/a", "build/logs/b/a"], ["src/build/logs/a", "build/logs"]),
         ("docs/*", ["docs/a.md"], ["docs/build/a.md", "src/docs/a.md"]),
         ("apps/", ["apps/a", "src/apps/b/a"], ["apps"]),
@@ -25,7 +29,9 @@ from hls_handler.review.reviewers import Reviewer, choose_reviewers, find_owners
         ("/app/[id]/", ["app/[id]/page.tsx"], ["app/i/page.tsx"]),
     ],
 )
-def test_pattern_covers_files_as_at_github(pattern: str, covered: list[str], others: list[str]) -> None:
+def test_pattern_covers_files_as_at_github(
+    pattern: str, covered: list[str], others: list[str]
+) -> None:
     rules = parse_owners(f"{pattern} @mona")
     assert [path for path in (*covered, *others) if find_owners(rules, path)] == covered
 
@@ -37,7 +43,15 @@ def test_last_line_that_covers_a_file_has_precedence() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["* octocat", "* @octo.cat", "!* @octocat", "[a-z]* @octocat", "* @octocat, @hubot", "* @a/b/c"]
+    "line",
+    [
+        "* octocat",
+        "* @octo.cat",
+        "!* @octocat",
+        "[a-z]* @octocat",
+        "* @octocat, @hubot",
+        "* @a/b/c",
+    ],
 )
 def test_line_that_github_takes_for_invalid_is_skipped(line: str) -> None:
     assert find_owners(parse_owners(f"* @mona\n{line}"), "a.py") == ("mona",)

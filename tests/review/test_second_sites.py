@@ -29,19 +29,27 @@ class Files:
     def list_files(self, extensions: Collection[str]) -> Collection[str]:
         return [path for path in self.texts_of if path.endswith(tuple(extensions))]
 
-    def find_words(self, words: Collection[str], paths: Collection[str] | None = None) -> Sequence[Hit]:
+    def find_words(
+        self, words: Collection[str], paths: Collection[str] | None = None
+    ) -> Sequence[Hit]:
         self.searched.update(words)
         hits: list[Hit] = []
         for path, text in self.texts_of.items():
-            for number, line in enumerate(text.split("\n") if paths is None or path in paths else (), 1):
-                hits += [Hit(path, number, word) for word in words if re.search(rf"\b{word}\b", line)]
+            for number, line in enumerate(
+                text.split("\n") if paths is None or path in paths else (), 1
+            ):
+                hits += [
+                    Hit(path, number, word) for word in words if re.search(rf"\b{word}\b", line)
+                ]
         return hits
 
     def texts(self, paths: Collection[str]) -> Mapping[str, str]:
         return {path: self.texts_of[path] for path in paths}
 
 
-def find(files: Mapping[str, str], path: str, patch: str, *, shown: str | None = None) -> tuple[SecondSite, ...]:
+def find(
+    files: Mapping[str, str], path: str, patch: str, *, shown: str | None = None
+) -> tuple[SecondSite, ...]:
     """Return the places for a patch of one file of a repository that contains `files` after the change."""
     found = find_second_sites([source(path, files.get(path, ""), patch, shown=shown)], Files(files))
     return (*found.main, *found.further)
@@ -65,30 +73,47 @@ def test_a_function_that_a_changed_line_calls_is_shown() -> None:
 
 
 def test_calls_of_a_changed_function_are_shown_and_counted_those_of_tests_last() -> None:
-    files = {"tax.py": TAX, "tests/test_tax.py": "def test_tax():\n    assert tax(1, 2)\n", "shop.py": SHOP}
+    files = {
+        "tax.py": TAX,
+        "tests/test_tax.py": "def test_tax():\n    assert tax(1, 2)\n",
+        "shop.py": SHOP,
+    }
     sites = find(files, "tax.py", TAX_CHANGED)
     assert summary(sites) == ["call tax shop.py:5", "call tax tests/test_tax.py:2"]
     assert (sites[0].calls, sites[0].files) == (2, 2)
-    assert sites[0].text == "R    4   def total(price):\nR    5       return price + tax(price, 0.2)"
+    assert (
+        sites[0].text == "R    4   def total(price):\nR    5       return price + tax(price, 0.2)"
+    )
 
 
 def test_calls_of_a_removed_function_are_shown() -> None:
     patch = "@@ -1,4 +1,2 @@\n-def tax(price):\n-    return price\n x = 1\n y = 2"
-    assert summary(find({"tax.py": "x = 1\ny = 2\n", "shop.py": SHOP}, "tax.py", patch)) == ["call tax shop.py:5"]
+    assert summary(find({"tax.py": "x = 1\ny = 2\n", "shop.py": SHOP}, "tax.py", patch)) == [
+        "call tax shop.py:5"
+    ]
     patch = "@@ -1,2 +0,0 @@\n-def tax(price):\n-    return price"
     assert summary(find({"shop.py": SHOP}, "tax.py", patch)) == ["call tax shop.py:5"]
 
 
 def test_of_two_definitions_the_file_that_the_user_names_is_meant() -> None:
     rate = "def rate(country):\n    return 20\n"
-    files = {"tax.py": rate, "fees.py": rate, "shop.py": "import tax\n\nx = tax.rate(1)\n", "bank.py": "fees.rate(1)\n"}
-    assert summary(find(files, "shop.py", "@@ -3 +3 @@\n-x = 1\n+x = tax.rate(1)")) == ["definition rate tax.py:1"]
+    files = {
+        "tax.py": rate,
+        "fees.py": rate,
+        "shop.py": "import tax\n\nx = tax.rate(1)\n",
+        "bank.py": "fees.rate(1)\n",
+    }
+    assert summary(find(files, "shop.py", "@@ -3 +3 @@\n-x = 1\n+x = tax.rate(1)")) == [
+        "definition rate tax.py:1"
+    ]
     changed = "@@ -1,2 +1,2 @@\n-def rate():\n+def rate(country):\n     return 20"
     assert summary(find(files, "tax.py", changed)) == ["call rate shop.py:3"]
     assert summary(find(files, "fees.py", changed)) == ["call rate bank.py:1"]
 
 
-def test_of_two_definitions_that_may_be_meant_none_is_shown_but_the_call_of_the_changed_one() -> None:
+def test_of_two_definitions_that_may_be_meant_none_is_shown_but_the_call_of_the_changed_one() -> (
+    None
+):
     files = {"tax.py": TAX, "old/tax.py": TAX, "shop.py": SHOP}
     assert find(files, "shop.py", CALL_CHANGED) == ()
     assert summary(find(files, "tax.py", TAX_CHANGED)) == ["call tax shop.py:5"]
@@ -124,7 +149,9 @@ def test_the_comment_above_a_definition_is_shown_with_it() -> None:
     go = "package tax\n\n// Rate is in percent.\n// It is never negative.\nfunc Rate() int {\n\treturn 20\n}\n"
     use = "package shop\n\nvar x = tax.Rate()\n"
     (site,) = find(
-        {"tax/tax.go": go, "shop/shop.go": use}, "shop/shop.go", "@@ -3 +3 @@\n-var x = 1\n+var x = tax.Rate()"
+        {"tax/tax.go": go, "shop/shop.go": use},
+        "shop/shop.go",
+        "@@ -3 +3 @@\n-var x = 1\n+var x = tax.Rate()",
     )
     assert site.text.split("\n")[:3] == [
         "R    3   // Rate is in percent.",
@@ -134,15 +161,25 @@ def test_the_comment_above_a_definition_is_shown_with_it() -> None:
 
 
 def test_a_place_within_another_one_is_not_repeated() -> None:
-    files = {"tax.py": "class Tax:\n    rate = 20\n", "shop.py": "from tax import Tax\nprice = Tax().rate\n"}
+    files = {
+        "tax.py": "class Tax:\n    rate = 20\n",
+        "shop.py": "from tax import Tax\nprice = Tax().rate\n",
+    }
     sites = find(files, "shop.py", "@@ -2 +2 @@\n-price = 1\n+price = Tax().rate")
     assert summary(sites) == ["definition Tax tax.py:1"]
 
 
-def test_names_of_hunks_that_were_reviewed_before_are_not_looked_for_and_their_lines_are_places() -> None:
-    files = {"tax.py": "def fee(): pass\n", "shop.py": "import tax\ndef total(): pass\n\n\ntax.fee()\ntotal()\n"}
+def test_names_of_hunks_that_were_reviewed_before_are_not_looked_for_and_their_lines_are_places() -> (
+    None
+):
+    files = {
+        "tax.py": "def fee(): pass\n",
+        "shop.py": "import tax\ndef total(): pass\n\n\ntax.fee()\ntotal()\n",
+    }
     reviewed = "@@ -2 +2 @@\n-def total(old): pass\n+def total(): pass\n@@ -5,0 +5 @@\n+tax.fee()\n"
-    sites = find(files, "shop.py", reviewed + "@@ -5,0 +6 @@\n+total()", shown="@@ -5,0 +6 @@\n+total()")
+    sites = find(
+        files, "shop.py", reviewed + "@@ -5,0 +6 @@\n+total()", shown="@@ -5,0 +6 @@\n+total()"
+    )
     assert summary(sites) == ["definition total shop.py:2"]
 
 
@@ -152,9 +189,13 @@ def test_names_that_only_changed_tests_use_are_not_looked_for() -> None:
 
 
 def test_a_definition_in_another_language_is_not_that_of_a_name() -> None:
-    assert find({"tax.js": "function tax(price) {}\n", "shop.py": SHOP}, "shop.py", CALL_CHANGED) == ()
+    assert (
+        find({"tax.js": "function tax(price) {}\n", "shop.py": SHOP}, "shop.py", CALL_CHANGED) == ()
+    )
     sites = find(
-        {"tax.js": "function tax(price) {}\n", "shop.tsx": "x = tax(1)"}, "shop.tsx", "@@ -0,0 +1 @@\n+x = tax(1)"
+        {"tax.js": "function tax(price) {}\n", "shop.tsx": "x = tax(1)"},
+        "shop.tsx",
+        "@@ -0,0 +1 @@\n+x = tax(1)",
     )
     assert summary(sites) == ["definition tax tax.js:1"]
 
@@ -172,20 +213,33 @@ def test_at_most_15_lines_of_a_definition_and_8_calls_are_shown() -> None:
     assert definition.text.count("\n") == 14
     files = {"tax.py": TAX, **callers}
     found = find_second_sites([source("tax.py", TAX, TAX_CHANGED)], Files(files))
-    assert summary(found.main) == ["call tax shop0.py:5", "call tax shop1.py:5", "call tax shop2.py:5"]
+    assert summary(found.main) == [
+        "call tax shop0.py:5",
+        "call tax shop1.py:5",
+        "call tax shop2.py:5",
+    ]
     assert len(found.further) == 5
     assert (found.main[0].calls, found.main[0].files) == (9, 9)
 
 
 def test_the_place_that_belongs_to_most_changed_lines_comes_first() -> None:
-    files = {"a.py": "def rare(): pass\n", "b.py": "def often(): pass\n", "c.py": "rare()\noften()\noften()\n"}
+    files = {
+        "a.py": "def rare(): pass\n",
+        "b.py": "def often(): pass\n",
+        "c.py": "rare()\noften()\noften()\n",
+    }
     sites = find(files, "c.py", "@@ -0,0 +1,3 @@\n+rare()\n+often()\n+often()")
     assert summary(sites) == ["definition often b.py:1", "definition rare a.py:1"]
 
 
 def test_calls_in_hundreds_of_files_are_ranked_the_same_folder_first_and_one_test_last() -> None:
     callers = {f"pages/shop{number}.py": SHOP for number in range(300)}
-    near = {"money/tax.py": TAX, "money/shop.py": SHOP, "money/test_tax.py": SHOP, "money/test_shop.py": SHOP}
+    near = {
+        "money/tax.py": TAX,
+        "money/shop.py": SHOP,
+        "money/test_tax.py": SHOP,
+        "money/test_shop.py": SHOP,
+    }
     sites = find({**callers, **near}, "money/tax.py", TAX_CHANGED)
     assert [site.path for site in sites[:2]] == ["money/shop.py", "pages/shop0.py"]
     assert len(sites) == 8
@@ -210,7 +264,9 @@ def test_the_first_call_of_each_file_comes_before_second_ones() -> None:
 class LimitedFiles(Files):
     """Leaves out a word that is on more than 200 lines."""
 
-    def find_words(self, words: Collection[str], paths: Collection[str] | None = None) -> Sequence[Hit]:
+    def find_words(
+        self, words: Collection[str], paths: Collection[str] | None = None
+    ) -> Sequence[Hit]:
         hits = super().find_words(words, paths)
         numbers = Counter(hit.name for hit in hits)
         return [hit for hit in hits if numbers[hit.name] <= 200]
@@ -260,8 +316,16 @@ LANGUAGES = {
     "a.js": ("export const area = (side) => {\n}", 1, "box.area(1);"),
     "a.ts": ("class Box { area<T>(side: T) { return side } }", 1, "this.box.area<number>(1);"),
     "a.tsx": ("export function area(side: number) {}", 1, "const x = <p>{area(1)}</p>;"),
-    "a.go": ("package a\nfunc (b Box) area(side int) int { return side }", 2, "package a\nfunc f() { box.area(1) }"),
-    "A.java": ("class Box {\n  int area(int side) { return side; } }", 2, "class B { int x = box.area(1); }"),
+    "a.go": (
+        "package a\nfunc (b Box) area(side int) int { return side }",
+        2,
+        "package a\nfunc f() { box.area(1) }",
+    ),
+    "A.java": (
+        "class Box {\n  int area(int side) { return side; } }",
+        2,
+        "class B { int x = box.area(1); }",
+    ),
     "a.rs": ("impl Box {\n  fn area(side: i32) -> i32 { side } }", 2, "fn f() { Box::area(1); }"),
     "a.cs": ("class Box {\n  int Area(int side) => side; }", 2, "class B { int x = box.Area(1); }"),
     "a.c": ("int *area(int side) { return 0; }", 1, "int f(void) { return *area(1); }"),
@@ -276,9 +340,13 @@ def test_definitions_and_calls_of_a_language_are_found(path: str) -> None:
     name, last = path.lower()[0] + "rea", call.count("\n") + 1
     name = "Area" if path == "a.cs" else name
     added = "\n".join(f"+{text}" for text in call.split("\n"))
-    assert summary(find(files, f"b{path}", f"@@ -0,0 +1,{last} @@\n{added}")) == [f"definition {name} {path}:{line}"]
+    assert summary(find(files, f"b{path}", f"@@ -0,0 +1,{last} @@\n{added}")) == [
+        f"definition {name} {path}:{line}"
+    ]
     added = "\n".join(f"+{text}" for text in definition.split("\n"))
-    assert summary(find(files, path, f"@@ -0,0 +1,9 @@\n{added}")) == [f"call {name} b{path}:{last}"]
+    assert summary(find(files, path, f"@@ -0,0 +1,9 @@\n{added}")) == [
+        f"call {name} b{path}:{last}"
+    ]
 
 
 def test_a_class_is_found_where_it_is_constructed() -> None:
@@ -319,7 +387,10 @@ def test_the_definition_of_what_a_removed_line_used_is_shown() -> None:
 def test_the_definition_of_what_an_unchanged_line_of_a_hunk_uses_comes_last() -> None:
     before = "from mail import push, render\n\n\ndef remind():\n    text = 1\n    push(text)\n"
     after = before.replace("text = 1", "text = render()")
-    files = {"shop.py": after, "mail.py": "def push(text):\n    pass\n\n\n\n\ndef render():\n    pass\n"}
+    files = {
+        "shop.py": after,
+        "mail.py": "def push(text):\n    pass\n\n\n\n\ndef render():\n    pass\n",
+    }
     found = find_second_sites(
         [source("shop.py", after, make_patch(before.split("\n"), after.split("\n")))], Files(files)
     )
@@ -331,7 +402,9 @@ def test_names_without_a_definition_in_the_repository_use_up_no_places() -> None
     names = [f"foreign_{number}()" for number in range(60)] + ["tax(1, 2)"]
     text = "\n".join(["from tax import tax", *names])
     patch = "\n".join(["@@ -1 +1,62 @@", " from tax import tax", *(f"+{name}" for name in names)])
-    assert summary(find({"tax.py": TAX, "shop.py": text}, "shop.py", patch)) == ["definition tax tax.py:1"]
+    assert summary(find({"tax.py": TAX, "shop.py": text}, "shop.py", patch)) == [
+        "definition tax tax.py:1"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -431,7 +504,9 @@ def test_a_class_of_a_module_that_a_path_names_is_no_namesake(text: str) -> None
 
 
 def test_a_class_of_a_removed_file_is_no_namesake() -> None:
-    files = {"shop/a.py": "from mail.sender import Client\n\n\n\n\n\ndef f(one: Client):\n    one.deliver(1)\n"}
+    files = {
+        "shop/a.py": "from mail.sender import Client\n\n\n\n\n\ndef f(one: Client):\n    one.deliver(1)\n"
+    }
     found = summary(find_change({"mail/sender.py": CLIENT % "1"}, files))
     assert "call deliver shop/a.py:8" in found
 
@@ -449,10 +524,14 @@ def test_a_class_of_a_removed_file_is_no_namesake() -> None:
 def test_a_call_of_the_type_that_changed_is_shown(text: str) -> None:
     tax = "class Tax:\n    def rate(self, country):\n        return 20\n"
     patch = "@@ -2 +2 @@\n-    def rate(self):\n+    def rate(self, country):"
-    assert [site.path for site in find({"tax.py": tax, "shop.py": text}, "tax.py", patch)] == ["shop.py"]
+    assert [site.path for site in find({"tax.py": tax, "shop.py": text}, "tax.py", patch)] == [
+        "shop.py"
+    ]
 
 
-def test_a_method_of_a_builtin_type_is_that_of_a_class_only_if_the_receiver_is_named_after_it() -> None:
+def test_a_method_of_a_builtin_type_is_that_of_a_class_only_if_the_receiver_is_named_after_it() -> (
+    None
+):
     cache = "class Cache:\n    def get(self, key):\n        return 1\n"
     patch = "@@ -0,0 +1 @@\n+"
     for text, shown in (
@@ -464,7 +543,10 @@ def test_a_method_of_a_builtin_type_is_that_of_a_class_only_if_the_receiver_is_n
 
 
 def test_an_added_blank_line_changes_no_class() -> None:
-    files = {"tax.py": "class Tax:\n    a = 1\n\n    b = 2\n", "shop.py": "from tax import Tax\n\nTax()\n"}
+    files = {
+        "tax.py": "class Tax:\n    a = 1\n\n    b = 2\n",
+        "shop.py": "from tax import Tax\n\nTax()\n",
+    }
     assert find(files, "tax.py", "@@ -1,3 +1,4 @@\n class Tax:\n     a = 1\n+\n     b = 2") == ()
 
 
@@ -472,18 +554,29 @@ def test_lines_that_are_shown_above_a_hunk_are_not_shown_again() -> None:
     text = f"{TAX}\n\nprice = tax(1, 2)\n"
     patch = parse_patch("@@ -5 +5 @@\n-price = 1\n+price = tax(1, 2)")
     for above, shown in ((frozenset[int](), 1), (frozenset([1, 2]), 0)):
-        found = find_second_sites([ChangedSource("tax.py", text, patch, patch, above)], Files({"tax.py": text}))
+        found = find_second_sites(
+            [ChangedSource("tax.py", text, patch, patch, above)], Files({"tax.py": text})
+        )
         assert len(found.main) == shown
 
 
-@pytest.mark.parametrize("text", ["x = " + "(" * 30_000, "a" + ".b" * 100_000, "rate(1)\n" * 50_000, "\\w+(a+)+$"])
+@pytest.mark.parametrize(
+    "text", ["x = " + "(" * 30_000, "a" + ".b" * 100_000, "rate(1)\n" * 50_000, "\\w+(a+)+$"]
+)
 def test_hostile_files_of_a_repository_do_not_stop_the_search(text: str) -> None:
-    sites = find({"tax.py": TAX, "shop.py": SHOP, "a.py": f"from tax import tax\n{text}"}, "tax.py", TAX_CHANGED)
+    sites = find(
+        {"tax.py": TAX, "shop.py": SHOP, "a.py": f"from tax import tax\n{text}"},
+        "tax.py",
+        TAX_CHANGED,
+    )
     assert "call tax shop.py:5" in summary(sites)
 
 
 def test_a_comment_at_the_end_of_the_line_above_is_not_shown_with_a_definition() -> None:
-    files = {"tax.py": "class Tax:\n    low = 7  # in percent\n    rate = 20\n", "shop.py": "import tax\nx = t.rate\n"}
+    files = {
+        "tax.py": "class Tax:\n    low = 7  # in percent\n    rate = 20\n",
+        "shop.py": "import tax\nx = t.rate\n",
+    }
     (site,) = find(files, "shop.py", "@@ -2 +2 @@\n-x = 1\n+x = t.rate")
     assert site.text == "R    3       rate = 20"
 
@@ -496,12 +589,17 @@ def test_a_definition_in_a_test_is_not_that_of_a_name_outside_of_tests() -> None
 def test_no_more_files_are_parsed_after_half_a_minute() -> None:
     files = {"tax.py": TAX, **{f"shop{number}.py": SHOP for number in range(9)}}
     seconds = iter([0.0, *[10.0] * 5, *[31.0] * 99])
-    found = find_second_sites([source("tax.py", TAX, TAX_CHANGED)], Files(files), lambda: next(seconds))
+    found = find_second_sites(
+        [source("tax.py", TAX, TAX_CHANGED)], Files(files), lambda: next(seconds)
+    )
     assert 0 < len(found.main) + len(found.further) < 8
 
 
 def test_a_name_of_the_language_is_that_of_another_file_only_if_it_is_imported() -> None:
     files = {"src/field.ts": "export function Error(text: string) {}\n"}
-    for text, shown in (("field(new Error('x'));", 0), ("import { Error } from './field'; Error('x');", 1)):
+    for text, shown in (
+        ("field(new Error('x'));", 0),
+        ("import { Error } from './field'; Error('x');", 1),
+    ):
         sites = find({**files, "src/a.ts": text}, "src/a.ts", f"@@ -0,0 +1 @@\n+{text}")
         assert len(sites) == shown

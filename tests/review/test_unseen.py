@@ -21,9 +21,17 @@ def hanging() -> Pushes:
 def test_review_stays_incomplete_until_the_finding_is_fixed() -> None:
     pushes = hanging()
     assert pushes.push({"a.c": FAULT}) == "neutral"
-    assert pushes.push({"a.c": FAULT + "    end();\n"}, verdicts=[said(1, "present", "a.c", 4, AT.quote)]) == "neutral"
+    assert (
+        pushes.push(
+            {"a.c": FAULT + "    end();\n"}, verdicts=[said(1, "present", "a.c", 4, AT.quote)]
+        )
+        == "neutral"
+    )
     assert pushes.questions == [1]
-    assert "Finding 1, Wrong, hangs on a fact that was not shown: No caller checks `x`." in pushes.summary
+    assert (
+        "Finding 1, Wrong, hangs on a fact that was not shown: No caller checks `x`."
+        in pushes.summary
+    )
     fixed = FAULT.replace("    a = 1\n", f"    a = 1\n{GUARD}\n")
     assert pushes.push({"a.c": fixed}, verdicts=[said(1, "fixed", "a.c", 3, GUARD)]) == "success"
     assert "hangs on" not in pushes.summary
@@ -32,7 +40,10 @@ def test_review_stays_incomplete_until_the_finding_is_fixed() -> None:
 def test_check_repeats_shown_code_of_the_finding() -> None:
     pushes = Pushes({"a.c": BASE})
     pushes.push({"a.c": FAULT}, findings=[AT], unseen="Whether `?token=ab12cd34` is checked.")
-    assert "hangs on a fact that was not shown: Whether `?token=ab12cd34` is checked." in pushes.summary
+    assert (
+        "hangs on a fact that was not shown: Whether `?token=ab12cd34` is checked."
+        in pushes.summary
+    )
 
 
 def test_dismissal_by_a_writer_ends_it() -> None:

@@ -43,7 +43,10 @@ def test_fix_is_refuted_by_a_finding_of_its_category_at_the_proof() -> None:
     pushes, quote = raised(), "    int n = checked(x);"
     head = {"a.c": FIXED.replace("checked(x);\n", "checked(x);\n    int n = checked(x);\n")}
     again = found("a.c", 5, quote, title="Still wrong", confidence=0.9)
-    assert pushes.push(head, verdicts=[said(1, "fixed", "a.c", 5, quote)], findings=[again]) == "failure"
+    assert (
+        pushes.push(head, verdicts=[said(1, "fixed", "a.c", 5, quote)], findings=[again])
+        == "failure"
+    )
     assert pushes.entry(1).is_undecided
 
 
@@ -56,7 +59,10 @@ def test_fix_whose_proof_was_lost_is_asked_about_until_claude_answers() -> None:
     assert pushes.push({"a.c": fixed}, verdicts=[said(1, "fixed", "a.c", 3, GUARD)]) == "success"
     assert pushes.push({"a.c": FAULT}, is_down=True) == "failure"
     calls = pushes.calls
-    assert pushes.push({"a.c": FAULT}, verdicts=[said(1, "present", "a.c", 4, "    *out = copy(x);")]) == "failure"
+    assert (
+        pushes.push({"a.c": FAULT}, verdicts=[said(1, "present", "a.c", 4, "    *out = copy(x);")])
+        == "failure"
+    )
     assert pushes.push({"a.c": FAULT}) == "failure"
     assert pushes.calls == calls + 1
 
@@ -66,13 +72,19 @@ def test_finding_that_names_its_number_or_its_line_and_category_continues_it() -
     head = {"a.c": FAULT.replace("copy(x)", "copy(x, 1)")}
     pushes.push(head, findings=[found("a.c", 4, "    *out = copy(x, 1);", title="Other words")])
     head = {"a.c": FAULT.replace("copy(x)", "other(y)")}
-    pushes.push(head, findings=[found("a.c", 4, "    *out = other(y);", title="Third words", continues=1)])
-    assert [(one.number, one.title, one.state) for one in pushes.record.ledger] == [(1, "Third words", "open")]
+    pushes.push(
+        head, findings=[found("a.c", 4, "    *out = other(y);", title="Third words", continues=1)]
+    )
+    assert [(one.number, one.title, one.state) for one in pushes.record.ledger] == [
+        (1, "Third words", "open")
+    ]
     assert len(pushes.comments) == 1
 
 
 def test_severity_falls_only_if_the_second_look_agrees() -> None:
-    low = said(1, "present", "a.c", 4, "    *out = copy(x, 1);").model_copy(update={"severity": "low"})
+    low = said(1, "present", "a.c", 4, "    *out = copy(x, 1);").model_copy(
+        update={"severity": "low"}
+    )
     head = {"a.c": FAULT.replace("copy(x)", "copy(x, 1)")}
     assert raised().push(head, verdicts=[low], agrees=False) == "failure"
     assert raised().push(head, verdicts=[low]) == "success"
@@ -80,10 +92,15 @@ def test_severity_falls_only_if_the_second_look_agrees() -> None:
 
 def test_misquoted_finding_counts_for_the_check() -> None:
     pushes = Pushes({"a.c": BASE})
-    assert pushes.push({"a.c": FAULT}, findings=[found("a.c", 4, "`*out = copy( X );`")]) == "failure"
+    assert (
+        pushes.push({"a.c": FAULT}, findings=[found("a.c", 4, "`*out = copy( X );`")]) == "failure"
+    )
     assert pushes.comments == [("a.c", 4)]
     pushes = Pushes({"a.c": BASE})
-    assert pushes.push({"a.c": FAULT}, findings=[found("a.c", 90, "nothing like it here")]) == "failure"
+    assert (
+        pushes.push({"a.c": FAULT}, findings=[found("a.c", 90, "nothing like it here")])
+        == "failure"
+    )
     assert (pushes.comments, pushes.entry(1).line) == ([], None)
 
 
@@ -121,7 +138,9 @@ def test_second_credential_is_raised_though_the_first_one_is_dismissed() -> None
 
 
 def test_private_key_of_which_a_line_is_added_is_a_finding() -> None:
-    body = ["MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7" + letter * 12 for letter in "abc"]
+    body = [
+        "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7" + letter * 12 for letter in "abc"
+    ]
     marks = ["-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----"]
     pushes = Pushes({"key.pem": "\n".join([marks[0], *body, marks[1]])})
     body[1] = body[1].replace("b", "q")
@@ -135,14 +154,22 @@ def test_fault_at_the_edited_line_of_a_dismissed_finding_is_another_one_unless_t
 ) -> None:
     pushes, quote = raised(), "    *out = copy(x, 1);"
     pushes.threads = [replace(one, thumbs_down=("mona",)) for one in pushes.threads]
-    head, there = {"a.c": FAULT.replace("copy(x)", "copy(x, 1)")}, said(1, "present", "a.c", 4, quote)
-    check = pushes.push(head, findings=[found("a.c", 4, quote, title="Other")], verdicts=[there] if verdict else [])
+    head, there = (
+        {"a.c": FAULT.replace("copy(x)", "copy(x, 1)")},
+        said(1, "present", "a.c", 4, quote),
+    )
+    check = pushes.push(
+        head, findings=[found("a.c", 4, quote, title="Other")], verdicts=[there] if verdict else []
+    )
     assert check == ("success" if verdict else "failure")
 
 
 def test_path_of_a_diff_names_its_file() -> None:
     pushes = Pushes({"src/a.c": BASE})
-    assert pushes.push({"src/a.c": FAULT}, findings=[found("b/src/a.c", 4, "    *out = copy(x);")]) == "failure"
+    assert (
+        pushes.push({"src/a.c": FAULT}, findings=[found("b/src/a.c", 4, "    *out = copy(x);")])
+        == "failure"
+    )
     assert pushes.comments == [("src/a.c", 4)]
 
 
@@ -150,7 +177,9 @@ def test_finding_of_a_later_review_is_raised_on_an_unchanged_line_beside_a_new_b
     first = BASE.replace("    return a", "    return a + b")
     pushes = Pushes({"a.c": BASE})
     pushes.push({"a.c": first})
-    assert pushes.push({"a.c": "// c\n" + first}, findings=[found("a.c", 4, "    b = 2")]) == "failure"
+    assert (
+        pushes.push({"a.c": "// c\n" + first}, findings=[found("a.c", 4, "    b = 2")]) == "failure"
+    )
 
 
 def test_finding_stays_open_while_github_leaves_out_the_patch_of_its_file() -> None:
@@ -163,11 +192,16 @@ def test_finding_stays_open_while_github_leaves_out_the_patch_of_its_file() -> N
 def test_finding_at_a_line_without_letters_is_not_gone() -> None:
     pushes, head = Pushes({"a.c": BASE}), BASE.replace("    b = 2\n", "    b = 2\n    })\n")
     assert pushes.push({"a.c": head}, findings=[found("a.c", 4, "    })")]) == "failure"
-    assert pushes.push({"a.c": head.replace("    })", "    });")}, verdicts=[said(1, "gone")]) == "failure"
+    assert (
+        pushes.push({"a.c": head.replace("    })", "    });")}, verdicts=[said(1, "gone")])
+        == "failure"
+    )
 
 
 @pytest.mark.parametrize(("agrees", "check"), [(True, "success"), (False, "failure")])
-def test_second_look_decides_about_a_fixed_finding_that_is_reported_beside_its_proof(agrees: bool, check: str) -> None:
+def test_second_look_decides_about_a_fixed_finding_that_is_reported_beside_its_proof(
+    agrees: bool, check: str
+) -> None:
     pushes = raised()
     head = FAULT.replace("    a = 1\n", f"    a = 1\n{GUARD}\n")
     assert pushes.push({"a.c": head}, verdicts=[said(1, "fixed", "a.c", 3, GUARD)]) == "success"
@@ -182,7 +216,12 @@ def test_new_finding_of_a_later_review_is_about_a_new_block() -> None:
     pushes.push({"a.c": FAULT})
     head = {"a.c": FAULT + "    end();\n"}
     assert pushes.push(head, findings=[AT]) == "success"
-    assert pushes.push({"a.c": head["a.c"] + "    last();\n"}, findings=[found("a.c", 7, "    last();")]) == "failure"
+    assert (
+        pushes.push(
+            {"a.c": head["a.c"] + "    last();\n"}, findings=[found("a.c", 7, "    last();")]
+        )
+        == "failure"
+    )
 
 
 def test_no_call_is_made_if_nothing_is_new() -> None:
@@ -204,7 +243,11 @@ def test_rebase_beside_the_proof_of_a_fix_costs_no_call() -> None:
 
 
 def test_findings_at_two_equal_blocks_stay_there() -> None:
-    pushes, head, quote = Pushes({"a.c": BASE * 3}), {"a.c": BASE + FAULT + FAULT}, "    *out = copy(x);"
+    pushes, head, quote = (
+        Pushes({"a.c": BASE * 3}),
+        {"a.c": BASE + FAULT + FAULT},
+        "    *out = copy(x);",
+    )
     pushes.push(head, findings=[found("a.c", 8, quote), found("a.c", 13, quote)])
     pushes.push({"a.c": head["a.c"] + "end();\n"})
     assert [one.line for one in pushes.record.ledger] == [8, 13]
@@ -223,12 +266,17 @@ def test_fixed_without_a_new_line_is_gone_if_the_line_is_deleted_and_its_hunk_ha
     pushes = Pushes({"a.c": f"{BASE}{FAR}"})
     pushes.push({"a.c": f"{FAULT}{FAR}end();\n"}, findings=[AT])
     head = {"a.c": f"{BASE}{FAR}end(1);\n"}
-    assert pushes.push(head, verdicts=[said(1, "fixed", "a.c", *(quoted or ()))], agrees=agrees) == "success"
+    assert (
+        pushes.push(head, verdicts=[said(1, "fixed", "a.c", *(quoted or ()))], agrees=agrees)
+        == "success"
+    )
     assert (pushes.entry(1).state, pushes.looks) == ("gone", 0)
 
 
 @pytest.mark.parametrize(("agrees", "check"), [(True, "success"), (False, "failure")])
-def test_fixed_without_a_line_needs_the_second_look_if_its_hunk_has_a_new_line(agrees: bool, check: str) -> None:
+def test_fixed_without_a_line_needs_the_second_look_if_its_hunk_has_a_new_line(
+    agrees: bool, check: str
+) -> None:
     pushes = raised()
     head = {"a.c": BASE.replace("    return a\n", "    write(a);\n    return a\n")}
     assert pushes.push(head, verdicts=[said(1, "fixed")], agrees=agrees) == check
@@ -248,7 +296,10 @@ def test_reworded_line_is_not_gone_at_a_later_push_to_another_place() -> None:
     pushes.push({"a.c": f"{FAULT}{FAR}"}, findings=[AT])
     reworded = FAULT.replace("copy(x)", "duplicate(x)")
     pushes.push({"a.c": f"{reworded}{FAR}"})
-    assert pushes.push({"a.c": f"{reworded}{FAR}end();\n"}, verdicts=[said(1, "fixed")], agrees=False) == "failure"
+    assert (
+        pushes.push({"a.c": f"{reworded}{FAR}end();\n"}, verdicts=[said(1, "fixed")], agrees=False)
+        == "failure"
+    )
 
 
 LIKE_COMMENTS = [
@@ -261,7 +312,9 @@ LIKE_COMMENTS = [
 
 
 @pytest.mark.parametrize(("path", "line"), LIKE_COMMENTS)
-def test_proof_that_looks_like_a_comment_is_code_if_the_grammar_says_so(path: str, line: str) -> None:
+def test_proof_that_looks_like_a_comment_is_code_if_the_grammar_says_so(
+    path: str, line: str
+) -> None:
     texts = {
         "a.c": ("int run(int *out, int x) {\n", "    int z = copy(x);\n", "    return 1;\n}\n"),
         "a.rs": ("struct A {\n", "    key: String,\n", "    other: u8,\n}\n"),
@@ -269,14 +322,20 @@ def test_proof_that_looks_like_a_comment_is_code_if_the_grammar_says_so(path: st
     }
     head, fault, tail = texts[path]
     pushes = Pushes({path: head + tail})
-    assert pushes.push({path: head + fault + tail}, findings=[found(path, 2, fault[:-1])]) == "failure"
+    assert (
+        pushes.push({path: head + fault + tail}, findings=[found(path, 2, fault[:-1])]) == "failure"
+    )
     verdict = said(1, "fixed", path, 2, line)
     assert pushes.push({path: f"{head}{line}\n{tail}"}, verdicts=[verdict]) == "success"
 
 
 @pytest.mark.parametrize(
     "text",
-    ["    /*\n    *out = checked(x);\n    */\n", '    q = """\n    *out = checked(x);\n"""\n', "    // x\n"],
+    [
+        "    /*\n    *out = checked(x);\n    */\n",
+        '    q = """\n    *out = checked(x);\n"""\n',
+        "    // x\n",
+    ],
 )
 def test_line_of_a_comment_or_string_that_looks_like_one_proves_nothing(text: str) -> None:
     path = "a.py" if '"""' in text else "a.c"
@@ -298,7 +357,9 @@ def test_line_that_looks_like_a_comment_proves_nothing_without_a_grammar(path: s
 
 @pytest.mark.parametrize("at", [4, 5], ids=["above", "below"])
 @pytest.mark.parametrize("fault", ["    *out = copy(x);", "    *out = copy(x); // sure"])
-def test_new_line_beside_the_flagged_code_proves_a_fix_only_if_the_second_look_agrees(at: int, fault: str) -> None:
+def test_new_line_beside_the_flagged_code_proves_a_fix_only_if_the_second_look_agrees(
+    at: int, fault: str
+) -> None:
     lines = FAULT.split("\n")
     lines[3] = fault
     lines.insert(at - 1, "    assert(true);")
@@ -404,10 +465,15 @@ def test_misquoted_new_fault_with_the_title_of_an_open_finding_is_another_one() 
     assert [one.number for one in pushes.record.ledger] == [1, 2]
 
 
-def test_new_fault_at_a_line_equal_to_that_of_a_finding_whose_line_changed_is_no_other_category() -> None:
+def test_new_fault_at_a_line_equal_to_that_of_a_finding_whose_line_changed_is_no_other_category() -> (
+    None
+):
     pushes = raised()
     head = {"a.c": FIXED.replace("    return a\n", "    *out = copy(x);\n    return a\n")}
-    pushes.push(head, findings=[found("a.c", 5, "    *out = copy(x);", category="bugs", title="Other words")])
+    pushes.push(
+        head,
+        findings=[found("a.c", 5, "    *out = copy(x);", category="bugs", title="Other words")],
+    )
     assert [one.category for one in pushes.record.ledger] == ["security", "bugs"]
 
 
@@ -416,6 +482,8 @@ def test_fixed_finding_that_is_reported_as_more_severe_is_open_without_a_second_
     head = FAULT.replace("    a = 1\n", f"    a = 1\n{GUARD}\n")
     assert pushes.push({"a.c": head}, verdicts=[said(1, "fixed", "a.c", 3, GUARD)]) == "success"
     again = head.replace("    *out = copy(x);", "    *out = copy(x);  // sure")
-    worse = found("a.c", 5, "    *out = copy(x);  // sure").model_copy(update={"severity": "critical"})
+    worse = found("a.c", 5, "    *out = copy(x);  // sure").model_copy(
+        update={"severity": "critical"}
+    )
     assert pushes.push({"a.c": again}, findings=[worse]) == "failure"
     assert pushes.looks == 0

@@ -22,10 +22,18 @@ def main() -> None:
     parser.add_argument("--pull-requests", type=int, default=2000)
     parser.add_argument("--pushes", type=int, default=5, help="pushes to each pull request")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--faults", type=float, default=0.05, help="share of Claude's calls without a usable reply")
-    parser.add_argument("--lives", type=int, default=0, help="lives to run instead of these pull requests")
-    parser.add_argument("--claude", choices=KINDS, default="perfect", help="how Claude answers in lives")
-    parser.add_argument("--life", type=int, metavar="SEED", help="print the steps of one life, and its prompts")
+    parser.add_argument(
+        "--faults", type=float, default=0.05, help="share of Claude's calls without a usable reply"
+    )
+    parser.add_argument(
+        "--lives", type=int, default=0, help="lives to run instead of these pull requests"
+    )
+    parser.add_argument(
+        "--claude", choices=KINDS, default="perfect", help="how Claude answers in lives"
+    )
+    parser.add_argument(
+        "--life", type=int, metavar="SEED", help="print the steps of one life, and its prompts"
+    )
     given = parser.parse_args()
     logging.disable()
     if given.life is not None:
@@ -35,14 +43,21 @@ def main() -> None:
         counts = live(**known, lives=given.lives, show=partial(print, flush=True))
         sys.stdout.write(f"{describe_lives(counts, **known)}\n")
     else:
-        totals = simulate(seed=given.seed, pull_requests=given.pull_requests, pushes=given.pushes, faults=given.faults)
+        totals = simulate(
+            seed=given.seed,
+            pull_requests=given.pull_requests,
+            pushes=given.pushes,
+            faults=given.faults,
+        )
         sys.stdout.write("\n".join([describe(totals), *totals.problems[:20], ""]))
         sys.exit(1 if totals.is_wrong else 0)
 
 
 def _print_life(seed: int, claude: str) -> None:
     with TemporaryDirectory() as folder:
-        life = run_life(seed, next(kind for kind in KINDS if kind == claude), Counts(), Path(folder))
+        life = run_life(
+            seed, next(kind for kind in KINDS if kind == claude), Counts(), Path(folder)
+        )
     for number, prompt in enumerate(life.prompts, 1):
         sys.stdout.write(f"--- prompt {number}\n{prompt}\n")
     sys.stdout.write(f"--- steps\n{'; '.join(life.steps)}\n")

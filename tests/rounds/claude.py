@@ -54,7 +54,9 @@ class Claude:
     named: Mapping[int, Fault]  # by number
     first_seen: Mapping[Fault, Version]  # the version in which a finding about a fault was raised
     share_of_faults: float
-    refuted: set[Fault] = field(default_factory=set)  # faults with a true verdict that they are fixed or gone
+    refuted: set[Fault] = field(
+        default_factory=set
+    )  # faults with a true verdict that they are fixed or gone
     misled: set[Fault] = field(default_factory=set)  # faults with a plausible wrong verdict
     shown: list[DiffLine] = field(default_factory=list)  # what replies are about
     modes: Counter[Mode] = field(default_factory=Counter)  # of verdicts
@@ -66,22 +68,36 @@ class Claude:
         self.reviews += name != VERIFY_PROMPT
         if self.random.random() < self.share_of_faults:
             self.has_failed = True
-            raise self.random.choice((Permanent("it cannot be used"), BudgetExceeded("2 USD are spent")))
+            raise self.random.choice(
+                (Permanent("it cannot be used"), BudgetExceeded("2 USD are spent"))
+            )
         if name == VERIFY_PROMPT:
-            return self._look(one for one in _list(variables["candidates"]) if isinstance(one, Candidate))
+            return self._look(
+                one for one in _list(variables["candidates"]) if isinstance(one, Candidate)
+            )
         files = [one for one in _list(variables["files"]) if isinstance(one, PatchedFile)]
-        earlier = [one for one in _list(variables["earlier_findings"]) if isinstance(one, EarlierFinding)]
+        earlier = [
+            one for one in _list(variables["earlier_findings"]) if isinstance(one, EarlierFinding)
+        ]
         return self._review(files, earlier)
 
-    def _review(self, files: Iterable[PatchedFile], earlier: Iterable[EarlierFinding]) -> PullRequestAnalysis:
+    def _review(
+        self, files: Iterable[PatchedFile], earlier: Iterable[EarlierFinding]
+    ) -> PullRequestAnalysis:
         mode = self.random.choices([*MODES], [*MODES.values()])[0]
         shown = [one for file in files for one in self._read(file)]
         self.shown += shown
-        asked = {fault: one for one in earlier for fault in self._name_faults(f"{one.title} {one.body}")}
+        asked = {
+            fault: one for one in earlier for fault in self._name_faults(f"{one.title} {one.body}")
+        }
         return PullRequestAnalysis(
             type="feature",
             summary="It changes some values.",
-            earlier=[verdict for fault, one in asked.items() for verdict in self._verdict(mode, fault, one, shown)],
+            earlier=[
+                verdict
+                for fault, one in asked.items()
+                for verdict in self._verdict(mode, fault, one, shown)
+            ],
             findings=[*self._findings(mode, asked, shown)][:50],
             suggested_labels=[],
         )
@@ -90,7 +106,9 @@ class Claude:
         for line in (line for hunk in parse_numbered(file.numbered).hunks for line in hunk.lines):
             one = self.version.lines.get((file.path, line.side, line.number))
             if one is None or one.mark != line.mark or visible(one.line.text) != visible(line.text):
-                self.problems.append(f"Claude is shown {file.path} {line}, the pull request has {one}")
+                self.problems.append(
+                    f"Claude is shown {file.path} {line}, the pull request has {one}"
+                )
             else:
                 yield one
 
@@ -121,7 +139,9 @@ class Claude:
         return Finding(
             path=one.path,
             side=one.side,
-            start_line=self.random.choice((None, None, max(number - self.random.randint(0, 9), 1), number + 3)),
+            start_line=self.random.choice(
+                (None, None, max(number - self.random.randint(0, 9), 1), number + 3)
+            ),
             line=number,
             quote=quote,
             body=f"{text} fails for some input.",
@@ -137,7 +157,14 @@ class Claude:
     def _misquote(self, text: str) -> str:
         """Return the text of a line as Claude quotes it: often exactly."""
         short = text[: len(text) * 3 // 4]
-        variants = (f"`{text.strip()}`", text.upper(), short, text.replace("_", "-", 1), text.partition("  #")[0], "")
+        variants = (
+            f"`{text.strip()}`",
+            text.upper(),
+            short,
+            text.replace("_", "-", 1),
+            text.partition("  #")[0],
+            "",
+        )
         return (self.random.choice(variants) if self.random.random() < 0.2 else text)[:1000]
 
     def _verdict(
@@ -153,12 +180,20 @@ class Claude:
             yield self._wrong_verdict(mode, fault, number)
             return
         code = visible(earlier.quote + earlier.code)
-        seen = {one.line: one for one in self.version.lines.values() if one in shown or visible(one.line.text) in code}
+        seen = {
+            one.line: one
+            for one in self.version.lines.values()
+            if one in shown or visible(one.line.text) in code
+        }
         if is_present:
-            at = next((one for line, one in seen.items() if line.fault is fault and one.mark == "+"), None)
+            at = next(
+                (one for line, one in seen.items() if line.fault is fault and one.mark == "+"), None
+            )
             yield _verdict(number, "present", at, self._misquote(at.line.text) if at else "", fault)
             return
-        fixes = [line for lines in self.version.head.values() for line in lines if line.fixes is fault]
+        fixes = [
+            line for lines in self.version.head.values() for line in lines if line.fixes is fault
+        ]
         at = next((seen[line] for line in fixes if line in seen), None)
         if not fixes or at is not None:
             self.refuted.add(fault)
@@ -171,10 +206,22 @@ class Claude:
         added = [one for one in self.version.changed if one.mark == "+"]
         comments = [one for one in added if one.line.text.strip().startswith("#")]
         first = self.first_seen.get(fault)
-        known = Counter(one.line.text for one in first.changed if one.mark == "+") if first else Counter[str]()
-        now = Counter(one.line.text for one in added)  # of equal lines of which there are more, one is new
-        old = [one for one in added if one.line.text.strip() and now[one.line.text] <= known[one.line.text]]
-        new = [one for one in added if one.line.text.strip() and one not in comments and one not in old]
+        known = (
+            Counter(one.line.text for one in first.changed if one.mark == "+")
+            if first
+            else Counter[str]()
+        )
+        now = Counter(
+            one.line.text for one in added
+        )  # of equal lines of which there are more, one is new
+        old = [
+            one
+            for one in added
+            if one.line.text.strip() and now[one.line.text] <= known[one.line.text]
+        ]
+        new = [
+            one for one in added if one.line.text.strip() and one not in comments and one not in old
+        ]
         lines = new if mode == "plausible" else self.random.choice((comments, old, []))
         if lines:
             at = self.random.choice(lines)
@@ -183,21 +230,32 @@ class Claude:
             return _verdict(number, "fixed", at, at.line.text)
         if mode == "plausible" or self.random.random() < 0.5:
             return _verdict(number, "gone", None, "")
-        absent = DiffLine(self.version.files[0].path, "RIGHT", 1, "+", SourceLine("raise Unreachable"))
+        absent = DiffLine(
+            self.version.files[0].path, "RIGHT", 1, "+", SourceLine("raise Unreachable")
+        )
         return _verdict(number, "fixed", absent, absent.line.text)
 
     def _look(self, candidates: Iterable[Candidate]) -> FindingVerdicts:
         """Return honest verdicts of a second look."""
         verdicts = []
         for one in candidates:
-            is_present = bool(self.version.faults.intersection(self._name_faults(f"{one.title} {one.body}")))
-            agrees = is_present is ("It is fixed, because" not in one.claim) and "its severity is only" not in one.claim
-            code = [line[9:] for line in one.code.split("\n") if re.match(r"[RL] +\d+ [-+ ] .*\w", line)]
+            is_present = bool(
+                self.version.faults.intersection(self._name_faults(f"{one.title} {one.body}"))
+            )
+            agrees = (
+                is_present is ("It is fixed, because" not in one.claim)
+                and "its severity is only" not in one.claim
+            )
+            code = [
+                line[9:] for line in one.code.split("\n") if re.match(r"[RL] +\d+ [-+ ] .*\w", line)
+            ]
             shown = next(iter([*code, one.quote]))
             fact = NeededFact(fact="It is so.", state="proved", quote=shown, is_decisive=True)
             if not agrees:
                 fact = fact.model_copy(update={"state": "not shown", "quote": ""})
-            verdicts.append(FindingVerdict(number=one.number, facts=[fact], unseen="", agrees=agrees))
+            verdicts.append(
+                FindingVerdict(number=one.number, facts=[fact], unseen="", agrees=agrees)
+            )
         return FindingVerdicts(verdicts=verdicts)
 
 

@@ -32,8 +32,30 @@ ODD_TEXTS = (
 )
 COMMON_TEXTS = ("    return None", "    }", "    except Exception:", "        pass")
 WORDS = (
-    *("amount", "branch", "cursor", "digest", "engine", "folder", "gateway", "history", "invoice", "journal"),
-    *("kernel", "ledger", "module", "number", "offset", "payload", "queue", "region", "session", "ticket"),
+    *(
+        "amount",
+        "branch",
+        "cursor",
+        "digest",
+        "engine",
+        "folder",
+        "gateway",
+        "history",
+        "invoice",
+        "journal",
+    ),
+    *(
+        "kernel",
+        "ledger",
+        "module",
+        "number",
+        "offset",
+        "payload",
+        "queue",
+        "region",
+        "session",
+        "ticket",
+    ),
 )
 FAULTY = ("eval", "unpickle", "run_shell", "render_raw")
 
@@ -109,7 +131,10 @@ class Version:
     @cached_property
     def lines(self) -> Mapping[tuple[str, Side, int], DiffLine]:
         return {
-            (one.path, one.side, one.number): one for hunks in self.hunks.values() for hunk in hunks for one in hunk
+            (one.path, one.side, one.number): one
+            for hunks in self.hunks.values()
+            for hunk in hunks
+            for one in hunk
         }
 
     @cached_property
@@ -122,12 +147,16 @@ class Version:
         """The faults that can occur."""
         every = [line for lines in self.head.values() for line in lines]
         prevented = {line.fixes for line in every}
-        return frozenset(line.fault for line in every if line.fault is not None and line.fault not in prevented)
+        return frozenset(
+            line.fault for line in every if line.fault is not None and line.fault not in prevented
+        )
 
     def count_hunks(self) -> Counter[tuple[str, tuple[tuple[str, str], ...]]]:
         """Count the hunks by their path and lines, without the numbers."""
         return Counter(
-            (path, tuple((one.mark, one.line.text) for one in hunk)) for path, of in self.hunks.items() for hunk in of
+            (path, tuple((one.mark, one.line.text) for one in hunk))
+            for path, of in self.hunks.items()
+            for hunk in of
         )
 
 
@@ -141,7 +170,9 @@ class GeneratedPullRequest:
     def __init__(self, random: Random, name: str) -> None:
         self.random, self.name = random, name
         self.count = 0  # of generated names, which are unique
-        self.base: Files = {f"src/file_{n}.py": self._function(30) for n in range(random.randint(1, 4))}
+        self.base: Files = {
+            f"src/file_{n}.py": self._function(30) for n in range(random.randint(1, 4))
+        }
         self.head: Files = {path: [*lines] for path, lines in self.base.items()}
         self.renamed: dict[str, str] = {}
         self.versions: list[Version] = []
@@ -155,7 +186,10 @@ class GeneratedPullRequest:
         edit = edit or self.random.choices([*EDITS], [*EDITS.values()])[0]
         before = {path: [*lines] for path, lines in self.head.items()}
         getattr(self, f"_{edit.replace(' ', '_')}")()
-        if all(self.base.get(self.renamed.get(path, path)) == lines for path, lines in self.head.items()):
+        if all(
+            self.base.get(self.renamed.get(path, path)) == lines
+            for path, lines in self.head.items()
+        ):
             self.head = before
             self.renamed = {new: old for new, old in self.renamed.items() if new in self.head}
             self._add_lines()
@@ -179,7 +213,15 @@ class GeneratedPullRequest:
                 continue
             hunks[path] = _diff(path, old_lines, new_lines)
             marks = Counter(one.mark for hunk in hunks[path] for one in hunk)
-            status = "renamed" if previous else "added" if not old_lines else "removed" if not new_lines else "modified"
+            status = (
+                "renamed"
+                if previous
+                else "added"
+                if not old_lines
+                else "removed"
+                if not new_lines
+                else "modified"
+            )
             files.append(ChangedFile(path, previous, status, marks["+"], marks["-"], patch or None))
         sha = f"{self.name}{len(self.versions):020x}"
         self.versions.append(Version(sha, base, head, dict(self.renamed), hunks, tuple(files)))
@@ -211,11 +253,21 @@ class GeneratedPullRequest:
 
     def _find(self, fault: Fault) -> list[tuple[str, int]]:
         """Return the places of the fault's lines."""
-        return [(path, i) for path, lines in self.head.items() for i, line in enumerate(lines) if line.fault is fault]
+        return [
+            (path, i)
+            for path, lines in self.head.items()
+            for i, line in enumerate(lines)
+            if line.fault is fault
+        ]
 
     def _choose(self) -> tuple[Fault, str, int] | None:
         """Return a fault that can occur, with the place of its first line."""
-        head = {line.fault for path, lines in self.head.items() for line in lines if not is_ignored(path)}
+        head = {
+            line.fault
+            for path, lines in self.head.items()
+            for line in lines
+            if not is_ignored(path)
+        }
         prevented = {line.fixes for lines in self.head.values() for line in lines}
         present = [fault for fault in self.faults if fault in head and fault not in prevented]
         if not present:
@@ -237,7 +289,9 @@ class GeneratedPullRequest:
             fault, path, index = chosen
             indentation = self.head[path][index].text
             indentation = indentation[: len(indentation) - len(indentation.lstrip())]
-            self._replace(fault, [SourceLine(indentation + text.format(fault.code, self.count), fault)])
+            self._replace(
+                fault, [SourceLine(indentation + text.format(fault.code, self.count), fault)]
+            )
 
     def _insert(self, line: SourceLine, path: str | None = None, at: int | None = None) -> None:
         lines = self.head[path or self._path()]
@@ -271,11 +325,19 @@ class GeneratedPullRequest:
         if chosen := self._choose():
             fault = chosen[0]
             call, _, argument = fault.code.rstrip(")").partition("(")
-            self._replace(fault, [SourceLine(text, fault) for text in (f"    {call}(", f"        {argument}", "    )")])
+            self._replace(
+                fault,
+                [
+                    SourceLine(text, fault)
+                    for text in (f"    {call}(", f"        {argument}", "    )")
+                ],
+            )
 
     def _reindent_the_file(self) -> None:
         path = self._path()
-        self.head[path] = [replace(line, text=line.text.replace("    ", "  ")) for line in self.head[path]]
+        self.head[path] = [
+            replace(line, text=line.text.replace("    ", "  ")) for line in self.head[path]
+        ]
 
     def _comment_the_line_out(self) -> None:
         if chosen := self._choose():
@@ -285,14 +347,18 @@ class GeneratedPullRequest:
         if chosen := self._choose():
             fault = chosen[0]
             name = fault.code.partition(" ")[0]
-            self._replace(fault, [SourceLine(f"    {name} = checked_{self._name()}()", fixes=fault)])
+            self._replace(
+                fault, [SourceLine(f"    {name} = checked_{self._name()}()", fixes=fault)]
+            )
 
     def _delete_the_line(self) -> None:
         if chosen := self._choose():
             self._replace(chosen[0], [])
 
     def _guard(self, fault: Fault, path: str, at: int | None = None) -> None:
-        self._insert(SourceLine(f"    if not {self._name()}.isdigit(): return None", fixes=fault), path, at)
+        self._insert(
+            SourceLine(f"    if not {self._name()}.isdigit(): return None", fixes=fault), path, at
+        )
 
     def _guard_above(self) -> None:
         if chosen := self._choose():
@@ -303,7 +369,12 @@ class GeneratedPullRequest:
             self._guard(chosen[0], self._path(other_than=chosen[1]))
 
     def _remove_a_guard(self) -> None:
-        guards = [(path, line) for path, lines in self.head.items() for line in lines if line.fixes is not None]
+        guards = [
+            (path, line)
+            for path, lines in self.head.items()
+            for line in lines
+            if line.fixes is not None
+        ]
         guards = [(path, line) for path, line in guards if line.fixes and self._find(line.fixes)]
         if not guards:
             return self._guard_above()
@@ -385,7 +456,9 @@ def make_patch(old: list[str], new: list[str]) -> str:
 
 def _diff(path: str, old: Lines, new: Lines) -> Sequence[Sequence[DiffLine]]:
     """Return the hunks of a file, found without the patch."""
-    matcher = difflib.SequenceMatcher(None, [line.text for line in old], [line.text for line in new])
+    matcher = difflib.SequenceMatcher(
+        None, [line.text for line in old], [line.text for line in new]
+    )
     hunks: list[list[DiffLine]] = []
     for group in matcher.get_grouped_opcodes(3):
         hunk: list[DiffLine] = []

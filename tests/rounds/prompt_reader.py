@@ -280,7 +280,9 @@ def _all_lines(shown: ShownPrompt) -> Iterator[tuple[str, Sequence[Line]]]:
         yield one.lines_path, one.lines
 
 
-def _find_everywhere(pattern: re.Pattern[str], one: ShownFinding, shown: ShownPrompt) -> Seen | None:
+def _find_everywhere(
+    pattern: re.Pattern[str], one: ShownFinding, shown: ShownPrompt
+) -> Seen | None:
     """Return the line with a call about the fault of a finding, an added one if there is one."""
     found = [find_seen(pattern, path, lines).get(one.fault) for path, lines in _all_lines(shown)]
     seen = [each for each in found if each is not None]
@@ -304,7 +306,11 @@ def _sees_place(one: ShownFinding, shown: ShownPrompt) -> bool:
         there = {line.number: line.text for line in lines if line.side == "RIGHT"}
         for number, text in there.items():
             header = HEADER.match(text)
-            if header is not None and int(header[1]) == one.fault and _shows_end(there, number, one.fault):
+            if (
+                header is not None
+                and int(header[1]) == one.fault
+                and _shows_end(there, number, one.fault)
+            ):
                 return True
     return False
 

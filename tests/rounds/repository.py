@@ -34,7 +34,9 @@ class Repository:
     def compare(self, base: str, head: str) -> tuple[ChangedFile, ...]:
         """Return the changed files as GitHub lists them, with the renames that git finds."""
         text = self._git("diff-tree", "-r", "-M", "-p", "--full-index", "--no-color", base, head)
-        return tuple(_parse(part, head) for part in re.split(r"^diff --git ", text, flags=re.MULTILINE)[1:])
+        return tuple(
+            _parse(part, head) for part in re.split(r"^diff --git ", text, flags=re.MULTILINE)[1:]
+        )
 
     def _git(self, *words: str, given: str = "") -> str:
         command = ["git", "-c", "fastimport.unpackLimit=0", f"--git-dir={self.folder}", *words]

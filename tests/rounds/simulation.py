@@ -20,7 +20,14 @@ from hls_handler.settings.values import PathFilter
 from tests.handlers.world import count_changes, event, pull_request
 from tests.review.pushes import Reviewed, ReviewJob
 from tests.rounds.claude import FAULT_NAME, Claude, visible
-from tests.rounds.generated import IGNORED, DiffLine, Fault, GeneratedPullRequest, Version, is_ignored
+from tests.rounds.generated import (
+    IGNORED,
+    DiffLine,
+    Fault,
+    GeneratedPullRequest,
+    Version,
+    is_ignored,
+)
 
 WRITER, READER = "mona", "guest"
 """Logins of people with and without write permission."""
@@ -44,14 +51,20 @@ class Totals:
     misled: int = 0  # successes after a plausible wrong verdict
     true_verdicts: int = 0  # that a fault is fixed or gone, with proof
     disbelieved: int = 0  # those of them after which the finding is open
-    verdicts: Counter[str] = field(default_factory=Counter)  # about earlier findings, by the mode of the call
-    problems: list[str] = field(default_factory=list)  # "false success: ...", none of which must occur
+    verdicts: Counter[str] = field(
+        default_factory=Counter
+    )  # about earlier findings, by the mode of the call
+    problems: list[str] = field(
+        default_factory=list
+    )  # "false success: ...", none of which must occur
 
     @property
     def is_wrong(self) -> bool:
         """True after an error, more than 5 % of late rounds with a finding, or 1 % of true verdicts disbelieved."""
         is_late = self.late_findings > 0.05 * max(self.late_rounds, 60)
-        return bool(self.problems) or is_late or self.disbelieved > 0.01 * max(self.true_verdicts, 100)
+        return (
+            bool(self.problems) or is_late or self.disbelieved > 0.01 * max(self.true_verdicts, 100)
+        )
 
 
 class Simulation:
@@ -70,7 +83,9 @@ class Simulation:
         self.keys: dict[Fault, set[str]] = {}  # of the findings about each raised fault
         self.exempt: set[Fault] = set()  # dismissed by writers
         self.misled: set[Fault] = set()  # believed to be fixed after a plausible wrong verdict
-        self.shown: set[tuple[str, str, str]] = set()  # path in the base, mark and text of the lines that Claude read
+        self.shown: set[tuple[str, str, str]] = (
+            set()
+        )  # path in the base, mark and text of the lines that Claude read
         self.changes: list[str] = []  # since the first review
         self.last: Version | None = None  # of the last review
         self.is_complete = False  # it has all its replies
@@ -80,7 +95,9 @@ class Simulation:
         self.review(version, "opened")
         for _ in range(pushes):
             self.dismiss()
-            self.changes += [self.made.change() for _ in range(self.random.choice((1, 1, 1, 2)))] + ["|"]
+            self.changes += [
+                self.made.change() for _ in range(self.random.choice((1, 1, 1, 2)))
+            ] + ["|"]
             before, version = version, self.made.save()
             self.review(version, "edited" if version is before else "synchronize")
 
@@ -88,7 +105,10 @@ class Simulation:
         now = pull_request(number=self.number, head_sha=version.sha, **count_changes(version.files))
         named = {fault.number: fault for fault in self.made.faults}
         claude = Claude(self.random, version, named, self.raised, self.share_of_faults)
-        texts = {path: "".join(f"{line.text}\n" for line in lines) for path, lines in version.head.items()}
+        texts = {
+            path: "".join(f"{line.text}\n" for line in lines)
+            for path, lines in version.head.items()
+        }
         before, files = self.reviewed.record, self.list_files(version)
         self.totals.reviews += 1
         try:
@@ -120,7 +140,9 @@ class Simulation:
                 self.raised.setdefault(fault, version)
                 self.keys.setdefault(fault, set()).add(entry.key)
         opened = {entry.key for entry in ledger if entry.state == "open"}
-        self.misled |= {fault for fault in claude.misled if opened.isdisjoint(self.keys.get(fault, ()))}
+        self.misled |= {
+            fault for fault in claude.misled if opened.isdisjoint(self.keys.get(fault, ()))
+        }
         if claude.has_failed or not claude.reviews or self.cut is not None:
             return
         for fault in claude.refuted:
@@ -129,7 +151,9 @@ class Simulation:
 
     def dismiss(self) -> None:
         """Let people dismiss some of the findings."""
-        self.reviewed.threads = [one for thread in self.reviewed.threads for one in self._dismiss(thread)]
+        self.reviewed.threads = [
+            one for thread in self.reviewed.threads for one in self._dismiss(thread)
+        ]
 
     def _dismiss(self, thread: ReviewThread) -> Sequence[ReviewThread]:
         if self.random.random() >= 0.1:
@@ -139,7 +163,10 @@ class Simulation:
             (
                 replace(thread, thumbs_down=(*thread.thumbs_down, who)),
                 replace(thread, is_resolved=True, resolved_by=who),
-                replace(thread, replies=(*thread.replies, ThreadReply(who, "Won't fix, this is by design."))),
+                replace(
+                    thread,
+                    replies=(*thread.replies, ThreadReply(who, "Won't fix, this is by design.")),
+                ),
                 None,  # deleted
             )
         )
@@ -149,7 +176,10 @@ class Simulation:
 
     def list_files(self, version: Version) -> tuple[ChangedFile, ...]:
         """Return the changed files as GitHub lists them, incomplete for some pull requests."""
-        is_cut = {file.path: self.cut is not None and crc32(file.path.encode()) % 3 == 0 for file in version.files}
+        is_cut = {
+            file.path: self.cut is not None and crc32(file.path.encode()) % 3 == 0
+            for file in version.files
+        }
         return tuple(
             self._cut(file) if is_cut[file.path] else file
             for file in version.files
@@ -173,7 +203,9 @@ class Simulation:
         opened = {entry.key for entry in job.facts.record.ledger if entry.state == "open"}
         comments = [*job.posted.values()]
         self.totals.comments += len(comments)
-        named = [(one, {int(number) for number in FAULT_NAME.findall(one.body)}) for one in comments]
+        named = [
+            (one, {int(number) for number in FAULT_NAME.findall(one.body)}) for one in comments
+        ]
         faults = {fault.number: fault for fault in self.made.faults}
         for comment, numbers in named:
             self._check_place(comment, version)
@@ -187,7 +219,9 @@ class Simulation:
     def _check_place(self, comment: InlineComment, version: Version) -> None:
         start, end = comment.start_line or comment.line, comment.line
         hunks = version.hunks.get(comment.path, ())
-        hunk = next((of for of in hunks if any((x.side, x.number) == (comment.side, end) for x in of)), ())
+        hunk = next(
+            (of for of in hunks if any((x.side, x.number) == (comment.side, end) for x in of)), ()
+        )
         if start > end or not any((x.side, x.number) == (comment.side, start) for x in hunk):
             self.report("rejected position", f"{comment.path} {comment.side} {start}-{end}")
         texts = comment.path, tuple((one.mark, one.line.text) for one in hunk)
@@ -207,7 +241,10 @@ class Simulation:
         self.totals.incomplete += missing
         self.is_complete = not missing and self.cut is None and not unread
         found = re.search(r"^\| files \| \d+ of (\d+) \|$", action.summary, re.MULTILINE)
-        needing = sum(file.additions + file.deletions > 0 and not is_ignored(file.path) for file in version.files)
+        needing = sum(
+            file.additions + file.deletions > 0 and not is_ignored(file.path)
+            for file in version.files
+        )
         if self.cut is None and int(found[1] if found else 0) != needing:
             self.report("wrong coverage", f"{found and found[0]}, not {needing}")
 
@@ -216,19 +253,25 @@ class Simulation:
             self.report("unread success", f"{unread[0]}")
         if self.limits.review.fail_on is None:
             return
-        present = [fault for fault in self.raised if fault in version.faults and fault not in self.exempt]
+        present = [
+            fault for fault in self.raised if fault in version.faults and fault not in self.exempt
+        ]
         self.totals.misled += bool(self.misled.intersection(present))
         for fault in present:
             if fault not in self.misled:
                 self.report("false success", fault.code)
 
-    def _check_calls(self, claude: Claude, before: ReviewRecord, version: Version, comments: int) -> None:
+    def _check_calls(
+        self, claude: Claude, before: ReviewRecord, version: Version, comments: int
+    ) -> None:
         if not claude.reviews or self.last is None or not self.is_complete:
             return
         is_known = not version.count_hunks() - self.last.count_hunks()
         if is_known and not any(entry.state == "fixed" for entry in before.ledger):
             self.report("idle call", "")
-        raised = {int(number) for entry in before.ledger for number in FAULT_NAME.findall(entry.body)}
+        raised = {
+            int(number) for entry in before.ledger for number in FAULT_NAME.findall(entry.body)
+        }
         if before.rounds >= 2 and raised.issuperset(fault.number for fault in version.faults):
             self.totals.late_rounds += 1
             self.totals.late_findings += comments > 0
@@ -243,7 +286,9 @@ def simulate(*, seed: int, pull_requests: int, pushes: int = 5, faults: float = 
 
 
 def describe(totals: Totals) -> str:
-    counted: dict[str, int] = {name: value for name, value in vars(totals).items() if isinstance(value, int)}
+    counted: dict[str, int] = {
+        name: value for name, value in vars(totals).items() if isinstance(value, int)
+    }
     counted |= {f"verdicts, {mode}": number for mode, number in sorted(totals.verdicts.items())}
     counted |= Counter(problem.partition(":")[0] for problem in totals.problems)
     return "\n".join(f"{name.replace('_', ' '):40} {value:>8}" for name, value in counted.items())

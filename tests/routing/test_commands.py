@@ -22,7 +22,9 @@ def comment(body: str, key: str = "issue_comment.created", **known: Any) -> Rout
     return routing_input(key, **{**plain, **known})
 
 
-def find_command(event: RoutingInput, by: Settings | None = None, bot: Account | None = None) -> str | None:
+def find_command(
+    event: RoutingInput, by: Settings | None = None, bot: Account | None = None
+) -> str | None:
     prompts = {key: names for key, names in PROMPTS.items() if key != "issue_comment.created"}
     routed = decide(event, by, prompts=prompts, bot=bot)
     return routed.name if isinstance(routed, Command) else None
@@ -30,8 +32,12 @@ def find_command(event: RoutingInput, by: Settings | None = None, bot: Account |
 
 def app_settings() -> Settings:
     given = settings()
-    app = GithubApp.model_construct(id=12345, private_key=SecretStr("unused"))  # no key, because no request is sent
-    return given.model_copy(update={"github": given.github.model_copy(update={"app": app, "token": None})})
+    app = GithubApp.model_construct(
+        id=12345, private_key=SecretStr("unused")
+    )  # no key, because no request is sent
+    return given.model_copy(
+        update={"github": given.github.model_copy(update={"app": app, "token": None})}
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,7 +95,9 @@ def test_rule_18_text_with_invisible_or_similar_characters_is_no_command(text: s
 
 
 def test_undismiss_has_a_number() -> None:
-    routed = decide(comment("/undismiss 3"), settings({"name": "octo/hello", "events": ["pull_request.opened"]}))
+    routed = decide(
+        comment("/undismiss 3"), settings({"name": "octo/hello", "events": ["pull_request.opened"]})
+    )
     assert isinstance(routed, Command)
     assert (routed.name, routed.finding, routed.thread) == ("undismiss", 3, None)
 
@@ -104,7 +112,9 @@ def test_finding_is_dismissed_by_its_number(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["/reveiw", "/review-full", "/dismiss -3", "/dismiss 3: false positive", "@hls /deploy"]
 )
-def test_command_that_hls_does_not_have_is_unknown_if_it_is_like_one_or_addresses_hls(text: str) -> None:
+def test_command_that_hls_does_not_have_is_unknown_if_it_is_like_one_or_addresses_hls(
+    text: str,
+) -> None:
     routed = decide(comment(text), prompts={}, bot=BOT)
     assert isinstance(routed, Command)
     assert (routed.name, routed.finding) == ("unknown", None)
@@ -112,17 +122,23 @@ def test_command_that_hls_does_not_have_is_unknown_if_it_is_like_one_or_addresse
 
 
 def test_command_addresses_only_accounts_of_hls() -> None:
-    assert isinstance(decide(comment("@mona /review"), prompts={}, bot=BOT, others=(PERSON,)), Command)
+    assert isinstance(
+        decide(comment("@mona /review"), prompts={}, bot=BOT, others=(PERSON,)), Command
+    )
     for text in ("@mona /review", "@hls-2 /review", "@octo/hls /review", "@mona /deploy"):
         assert find_command(comment(text), bot=BOT) is None
 
 
-def reply(body: str, key: str = "pull_request_review_comment.created", **known: Any) -> RoutingInput:
+def reply(
+    body: str, key: str = "pull_request_review_comment.created", **known: Any
+) -> RoutingInput:
     """A comment in the review thread that begins with the comment 900."""
     return comment(body, key, **{"thread": 900, **known})
 
 
-@pytest.mark.parametrize("body", ["Won't fix.", "/dismiss", "\n/Dismiss\u00a0please.", "You are right, I will fix it"])
+@pytest.mark.parametrize(
+    "body", ["Won't fix.", "/dismiss", "\n/Dismiss\u00a0please.", "You are right, I will fix it"]
+)
 def test_reply_in_a_review_thread_that_dismisses_or_takes_that_back_is_a_command(body: str) -> None:
     by = settings({"name": "octo/hello", "events": ["pull_request.opened"]})
     routed = decide(reply(body), by)
@@ -159,12 +175,17 @@ def test_deleting_the_first_comment_of_a_review_thread_is_a_command_of_who_delet
 def test_deleting_by_a_bot_or_by_hls_is_no_command() -> None:
     by_bot = decide(deleted(sender="other[bot]", sender_is_bot=True), bot=BOT)
     by_hls = decide(deleted(sender="hls[bot]", sender_is_bot=True), bot=BOT)
-    assert [one.kind for one in (by_bot, by_hls) if isinstance(one, Ignored)] == ["other bot", "own account"]
+    assert [one.kind for one in (by_bot, by_hls) if isinstance(one, Ignored)] == [
+        "other bot",
+        "own account",
+    ]
 
 
 def test_resolving_a_review_thread_is_a_command() -> None:
     for action in ("resolved", "unresolved"):
-        event = routing_input(f"pull_request_review_thread.{action}", is_pull_request=True, thread=900)
+        event = routing_input(
+            f"pull_request_review_thread.{action}", is_pull_request=True, thread=900
+        )
         assert find_command(event) == "thread"
 
 
@@ -186,11 +207,24 @@ def test_other_events_of_review_threads_are_no_commands(event: RoutingInput) -> 
 
 
 def test_rule_17_dismissals_by_hls_and_by_bots_are_ignored() -> None:
-    robot: dict[str, Any] = {"sender": "ci[bot]", "comment_author": "ci[bot]", "sender_is_bot": True}
+    robot: dict[str, Any] = {
+        "sender": "ci[bot]",
+        "comment_author": "ci[bot]",
+        "sender_is_bot": True,
+    }
     own: dict[str, Any] = {"sender": "hls[bot]", "comment_author": "hls[bot]"}
-    thread = routing_input("pull_request_review_thread.resolved", is_pull_request=True, thread=900, sender="hls[bot]")
-    routed = [decide(event, bot=BOT) for event in (reply("By design", **robot), reply("By design", **own), thread)]
-    assert [one.kind for one in routed if isinstance(one, Ignored)] == ["other bot", "own account", "own account"]
+    thread = routing_input(
+        "pull_request_review_thread.resolved", is_pull_request=True, thread=900, sender="hls[bot]"
+    )
+    routed = [
+        decide(event, bot=BOT)
+        for event in (reply("By design", **robot), reply("By design", **own), thread)
+    ]
+    assert [one.kind for one in routed if isinstance(one, Ignored)] == [
+        "other bot",
+        "own account",
+        "own account",
+    ]
 
 
 PULLS = {"name": "octo/hello", "events": ["pull_request.opened"]}
@@ -206,7 +240,11 @@ PULLS = {"name": "octo/hello", "events": ["pull_request.opened"]}
         (comment("/stop", is_pull_request=False), PULLS, None),
         (comment("/stop", sender="mallory"), PULLS, None),
         (routing_input("check_run.rerequested", check_app_id=12345), PULLS, "review full"),
-        (routing_input("check_run.rerequested", check_app_id=12345, check_name="HLS title"), PULLS, None),
+        (
+            routing_input("check_run.rerequested", check_app_id=12345, check_name="HLS title"),
+            PULLS,
+            None,
+        ),
         (routing_input("check_run.completed", check_app_id=12345), PULLS, None),
         (routing_input("check_run.rerequested", check_app_id=12346), PULLS, None),
     ],
@@ -223,12 +261,18 @@ def test_new_comment_on_a_pull_request_or_own_check_run_again_is_a_command(
 
 def test_rule_17_commands_of_other_bots_are_ignored() -> None:
     by = settings({"name": "octo/hello", "features": {"bots": True}})
-    routed = decide(comment("/stop", sender="ci[bot]", comment_author="ci[bot]", sender_is_bot=True), by)
+    routed = decide(
+        comment("/stop", sender="ci[bot]", comment_author="ci[bot]", sender_is_bot=True), by
+    )
     assert routed == Ignored("other bot", "ci[bot] is a bot; only people can give HLS commands")
 
 
-def test_rule_17_own_comments_are_no_commands_but_those_of_the_owner_of_a_personal_token_are() -> None:
-    own = comment("/review\n\n<!-- hls:pull_requests -->", sender="hls[bot]", comment_author="hls[bot]")
+def test_rule_17_own_comments_are_no_commands_but_those_of_the_owner_of_a_personal_token_are() -> (
+    None
+):
+    own = comment(
+        "/review\n\n<!-- hls:pull_requests -->", sender="hls[bot]", comment_author="hls[bot]"
+    )
     assert find_command(own, bot=BOT) is None
     assert find_command(comment("/review\n\n<!-- hls:pull_requests -->"), bot=PERSON) is None
     assert find_command(comment("/review"), bot=PERSON) == "review"
@@ -246,7 +290,9 @@ def test_rule_17_own_comments_are_no_commands_but_those_of_the_owner_of_a_person
         ("check_run.completed", ["pull_request"], False),
     ],
 )
-def test_missed_webhook_is_read_if_it_may_be_a_command(key: str, events: list[str], expected: bool) -> None:
+def test_missed_webhook_is_read_if_it_may_be_a_command(
+    key: str, events: list[str], expected: bool
+) -> None:
     by = app_settings().model_copy(
         update={"repositories": settings({"name": "octo/hello", "events": events}).repositories}
     )

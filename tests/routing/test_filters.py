@@ -46,7 +46,9 @@ LOOPS = "its own actions are ignored, because otherwise HLS would answer itself"
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_question_about_how_to_start_is_recognized_outside_of_code_and_quotes(text: str, asks: bool) -> None:
+def test_question_about_how_to_start_is_recognized_outside_of_code_and_quotes(
+    text: str, asks: bool
+) -> None:
     assert asks_how_to_start(text) is asks
 
 
@@ -111,7 +113,11 @@ REVIEWS = {"name": "octo/hello", "events": ["pull_request", "issue_comment"]}
 def test_question_in_a_review_thread_is_routed_like_one_in_the_conversation() -> None:
     rule = decide(reply("@hls why is that?"), settings(REVIEWS), bot=APP)
     assert isinstance(rule, Rule)
-    assert (rule.event_key, rule.prompt, rule.thread) == ("issue_comment.created", "comments/answer", 900)
+    assert (rule.event_key, rule.prompt, rule.thread) == (
+        "issue_comment.created",
+        "comments/answer",
+        900,
+    )
 
 
 @pytest.mark.parametrize(
@@ -129,19 +135,27 @@ def test_question_in_a_review_thread_is_routed_like_one_in_the_conversation() ->
     ],
     ids=["to nobody", "of a newcomer", "not a reply", "comments are not enabled", "of a bot"],
 )
-def test_other_replies_in_review_threads_stay_ignored(event: RoutingInput, entry: dict[str, Any], kind: str) -> None:
+def test_other_replies_in_review_threads_stay_ignored(
+    event: RoutingInput, entry: dict[str, Any], kind: str
+) -> None:
     assert ignored(event, settings(entry), bot=APP)[0] == kind
 
 
 def test_reason_of_a_question_in_a_review_thread_names_the_event_to_enable() -> None:
-    _, reason = ignored(reply("@hls why is that?"), settings({**REVIEWS, "events": ["pull_request"]}), bot=APP)
+    _, reason = ignored(
+        reply("@hls why is that?"), settings({**REVIEWS, "events": ["pull_request"]}), bot=APP
+    )
     assert reason.startswith("issue_comment.created is not among the events of hls.yaml:10")
 
 
 def test_comment_of_the_author_is_routed_like_an_edit_of_the_issue() -> None:
     rule = decide(comment("It is version 3.", comment_author="mona"), settings(), bot=OWNER)
     assert isinstance(rule, Rule)
-    assert (rule.event_key, rule.prompt, rule.is_author_comment) == ("issues.edited", "issues/analyze", True)
+    assert (rule.event_key, rule.prompt, rule.is_author_comment) == (
+        "issues.edited",
+        "issues/analyze",
+        True,
+    )
     assert rule.why(settings().sources) == (
         "hls.yaml:10 (repositories[0].events) enables issues.edited, as which a comment of the issue's author counts, "
         "and prompts/issues/analyze.j2 is for it"
@@ -163,7 +177,9 @@ def test_comment_of_the_author_is_routed_like_an_edit_of_the_issue() -> None:
     ids=["of somebody else", "deleted", "on a pull request", "edits are not enabled",
          "of somebody else with comments enabled", "to be skipped", "by HLS"],
 )  # fmt: skip
-def test_other_comments_stay_ignored(entry: dict[str, Any], known: dict[str, Any], kind: str) -> None:
+def test_other_comments_stay_ignored(
+    entry: dict[str, Any], known: dict[str, Any], kind: str
+) -> None:
     event = comment(**{"body": "It is version 3.", "comment_author": "mona", **known})
     assert ignored(event, settings({"name": "octo/hello", **entry}), bot=OWNER)[0] == kind
 
@@ -171,15 +187,22 @@ def test_other_comments_stay_ignored(entry: dict[str, Any], known: dict[str, Any
 @pytest.mark.parametrize(
     ("conclusion", "ended"),
     [
-        *((conclusion, None) for conclusion in ("failure", "timed_out", "startup_failure", "cancelled", "success")),
+        *(
+            (conclusion, None)
+            for conclusion in ("failure", "timed_out", "startup_failure", "cancelled", "success")
+        ),
         ("skipped", "ended with skipped"),
         (None, "has not ended"),
     ],
 )
-def test_workflow_runs_that_failed_or_passed_are_processed(conclusion: str | None, ended: str | None) -> None:
+def test_workflow_runs_that_failed_or_passed_are_processed(
+    conclusion: str | None, ended: str | None
+) -> None:
     by = settings({"name": "octo/hello", "events": ["workflow_run"]})
     prompts = {"workflow_run.completed": ("workflows/analyze",)}
-    run = routing_input("workflow_run.completed", conclusion=conclusion, author=None, sender_is_bot=True)
+    run = routing_input(
+        "workflow_run.completed", conclusion=conclusion, author=None, sender_is_bot=True
+    )
     result = decide(run, by, prompts=prompts)
     if ended is None:
         assert isinstance(result, Rule)
@@ -194,15 +217,27 @@ def test_workflow_runs_that_failed_or_passed_are_processed(conclusion: str | Non
     ("app", "conclusion", "reason"),
     [
         ("sonarcloud", "failure", None),
-        ("sonarcloud", "neutral", "the check run ended with neutral; prompts/workflows/analyze.j2 handles runs that"),
-        ("github-actions", "failure", "the check is a job of GitHub Actions, whose workflow run is an event, too"),
+        (
+            "sonarcloud",
+            "neutral",
+            "the check run ended with neutral; prompts/workflows/analyze.j2 handles runs that",
+        ),
+        (
+            "github-actions",
+            "failure",
+            "the check is a job of GitHub Actions, whose workflow run is an event, too",
+        ),
         ("My-HLS", "failure", "the check is that of HLS"),
     ],
 )
-def test_failed_checks_of_other_apps_are_processed(app: str, conclusion: str, reason: str | None) -> None:
+def test_failed_checks_of_other_apps_are_processed(
+    app: str, conclusion: str, reason: str | None
+) -> None:
     by = settings({"name": "octo/hello", "events": ["check_run"]})
     prompts = {"check_run.completed": ("workflows/analyze",)}
-    run = routing_input("check_run.completed", conclusion=conclusion, author=None, sender_is_bot=True, check_app=app)
+    run = routing_input(
+        "check_run.completed", conclusion=conclusion, author=None, sender_is_bot=True, check_app=app
+    )
     result = decide(run, by, prompts=prompts, bot=Account("my-hls[bot]", 9, "Bot"))
     assert isinstance(result, Rule) if reason is None else reason in str(result)
 
@@ -223,8 +258,12 @@ def test_edit_is_processed_if_it_changed_the_title_the_body_or_the_base_branch(
     if what is None:
         assert find_prompt(event)
     else:
-        file = {"issues.edited": "issues/analyze", "pull_request.edited": "pull_requests/analyze"}[key]
-        again = f"prompts/{file}.j2 runs again only when the title, the body or the base branch changes"
+        file = {"issues.edited": "issues/analyze", "pull_request.edited": "pull_requests/analyze"}[
+            key
+        ]
+        again = (
+            f"prompts/{file}.j2 runs again only when the title, the body or the base branch changes"
+        )
         assert ignored(event) == ("nothing relevant changed", f"{key} changed {what}; {again}")
 
 
@@ -250,12 +289,18 @@ BOTH = (OWNER, SPARE)
         (routing_input("status", author=None, sender="hubot"), (OWNER,), "own account"),
         # The owner of a personal token usually opens the first test issue.
         (routing_input(sender="hubot", author="hubot"), (OWNER,), None),
-        (routing_input("issues.edited", sender="hubot", changed=frozenset({"body"})), (OWNER,), None),
+        (
+            routing_input("issues.edited", sender="hubot", changed=frozenset({"body"})),
+            (OWNER,),
+            None,
+        ),
         # While the bot account is unknown, the worker decides later.
         (routing_input(sender="hls[bot]", sender_is_bot=True), (), None),
     ],
 )
-def test_rule_17_own_actions_are_ignored(event: RoutingInput, bots: tuple[Account, ...], kind: str | None) -> None:
+def test_rule_17_own_actions_are_ignored(
+    event: RoutingInput, bots: tuple[Account, ...], kind: str | None
+) -> None:
     by = settings(EVERYTHING, features={"bots": True})
     result = decide(event, by, bot=next(iter(bots), None), others=bots[1:])
     assert getattr(result, "kind", None) == kind
@@ -271,7 +316,10 @@ def test_rule_17_own_actions_are_ignored(event: RoutingInput, bots: tuple[Accoun
                 "from now on"
             ),
         ),
-        ({"token": "t"}, "an event of a GitHub App, and HLS uses the token at hls.yaml:4 (github.token)"),
+        (
+            {"token": "t"},
+            "an event of a GitHub App, and HLS uses the token at hls.yaml:4 (github.token)",
+        ),
     ],
 )
 def test_change_of_an_installation_is_no_work(github: dict[str, Any], reason: str) -> None:
@@ -289,7 +337,10 @@ BY_A_BOT: dict[str, Any] = {"sender": "ci[bot]", "sender_is_bot": True}
     [
         (routing_input(**BY_RENOVATE), True),
         (routing_input(**BY_RENOVATE, **BY_A_BOT), True),
-        (comment("How can I start?", comment_author="coder[bot]", comment_author_is_bot=True), True),
+        (
+            comment("How can I start?", comment_author="coder[bot]", comment_author_is_bot=True),
+            True,
+        ),
         (comment("How can I start?", comment_author="mona", **BY_RENOVATE), True),
         (routing_input("status", author=None, **BY_A_BOT), True),
         # What a bot does to the work of a person is an event of that person.
@@ -341,7 +392,10 @@ OFF_HERE = settings(
     ids=["by default", "by the repository's entry"],
 )
 def test_draft_is_ignored_unless_drafts_are_enabled(by: Settings, change: str) -> None:
-    assert ignored(DRAFT, by) == ("draft", f"the pull request is a draft; mark it ready for review, or {change}")
+    assert ignored(DRAFT, by) == (
+        "draft",
+        f"the pull request is a draft; mark it ready for review, or {change}",
+    )
     assert find_prompt(DRAFT, settings(features={"drafts": True})) == "pull_requests/analyze"
 
 
@@ -365,16 +419,26 @@ def test_draft_is_ignored_unless_drafts_are_enabled(by: Settings, change: str) -
     ],
     ids=["label", "title", "similar ones"],
 )
-def test_label_or_title_can_skip_a_conversation(title: str, labels: tuple[str, ...], reason: str | None) -> None:
+def test_label_or_title_can_skip_a_conversation(
+    title: str, labels: tuple[str, ...], reason: str | None
+) -> None:
     assert asked_to_skip(title, labels) == reason
     result = decide(routing_input(title=title, labels=labels))
-    assert (result.kind, result.reason) == ("asked to skip", reason) if isinstance(result, Ignored) else not reason
+    assert (
+        (result.kind, result.reason) == ("asked to skip", reason)
+        if isinstance(result, Ignored)
+        else not reason
+    )
 
 
 @pytest.mark.parametrize(
     ("value", "reviewed", "why"),
     [
-        ("push", {"opened", "reopened", "ready_for_review", "synchronize", "edited", "closed"}, None),
+        (
+            "push",
+            {"opened", "reopened", "ready_for_review", "synchronize", "edited", "closed"},
+            None,
+        ),
         (
             "opened",
             {"opened", "reopened", "ready_for_review", "closed"},
@@ -390,14 +454,18 @@ def test_review_when_chooses_the_events_that_are_reviewed_without_a_request(
     by = settings(review={"when": value}, lines={"review.when": 40})
     actions = ("opened", "reopened", "ready_for_review", "synchronize", "edited", "closed")
     results = {
-        action: decide(routing_input(f"pull_request.{action}", changed=frozenset({"base"})), by) for action in actions
+        action: decide(routing_input(f"pull_request.{action}", changed=frozenset({"base"})), by)
+        for action in actions
     }
     assert {action for action, result in results.items() if isinstance(result, Rule)} == reviewed
     reason = f"{why}; comment /review to have it reviewed (hls.yaml:40 (review.when))"
     assert {one for one in results.values() if isinstance(one, Ignored)} == (
         {Ignored("not requested", reason, is_for_worker=True)} if why else set()
     )
-    assert find_prompt(routing_input("pull_request.synchronize", is_requested=True), by) == "pull_requests/analyze"
+    assert (
+        find_prompt(routing_input("pull_request.synchronize", is_requested=True), by)
+        == "pull_requests/analyze"
+    )
     assert find_prompt(routing_input("issues.opened"), by) == "issues/analyze"
 
 
@@ -408,7 +476,9 @@ def test_label_asks_for_a_review_and_for_those_of_later_pushes() -> None:
     assert isinstance(rule, Rule)
     assert (rule.prompt, rule.event_key) == ("pull_requests/analyze", "pull_request.synchronize")
     assert find_prompt(routing_input("pull_request.synchronize", labels=("ai",)), by)
-    opened_only = settings({"name": "octo/hello", "events": ["pull_request.opened"]}, review={"when": "label:AI"})
+    opened_only = settings(
+        {"name": "octo/hello", "events": ["pull_request.opened"]}, review={"when": "label:AI"}
+    )
     assert find_prompt(labeled, opened_only, bot=OWNER)
 
 
@@ -427,7 +497,9 @@ def test_rule_17_label_that_hls_sets_asks_for_nothing() -> None:
 def test_reason_of_an_own_action_names_the_credential(
     github: dict[str, Any], lines: Mapping[str, int], whose: str
 ) -> None:
-    by = settings(github={**(github or {"token": "t"}), "webhook_secret": "0123456789abcdef"}, lines=lines)
+    by = settings(
+        github={**(github or {"token": "t"}), "webhook_secret": "0123456789abcdef"}, lines=lines
+    )
     why = f"hls[bot] is the account of HLS, {whose}; {LOOPS}"
     assert ignored(routing_input(sender="hls[bot]"), by, bot=APP) == ("own account", why)
 

@@ -24,7 +24,11 @@ from tests.routing.world import (
 def test_rule_names_its_prompt_and_the_enabling_line() -> None:
     rule = decide(routing_input("issues.opened"))
     assert isinstance(rule, Rule)
-    assert (rule.event_key, rule.prompt, rule.effective.pattern) == ("issues.opened", "issues/analyze", "octo/hello")
+    assert (rule.event_key, rule.prompt, rule.effective.pattern) == (
+        "issues.opened",
+        "issues/analyze",
+        "octo/hello",
+    )
     assert rule.why(settings().sources) == (
         "hls.yaml:10 (repositories[0].events) enables issues.opened, and prompts/issues/analyze.j2 is for it"
     )
@@ -58,7 +62,9 @@ NOT_ENABLED = {"name": "octo/hello", "events": ["issues.opened", "release"]}
             "issues.opened",
             {},
             "repository disabled",
-            ("octo/hello is switched off by hls.yaml:9 (repositories[0].enabled); set this key to true to process it"),
+            (
+                "octo/hello is switched off by hls.yaml:9 (repositories[0].enabled); set this key to true to process it"
+            ),
         ),
         (
             NOT_ENABLED,
@@ -89,7 +95,9 @@ def test_ignored_reason_names_the_line_to_change(
     ],
     ids=["whatever action", "that action", "another action", "the beginning of its name"],
 )
-def test_events_are_enabled_with_or_without_their_action(events: list[str], key: str, enabled: bool) -> None:
+def test_events_are_enabled_with_or_without_their_action(
+    events: list[str], key: str, enabled: bool
+) -> None:
     result = decide(routing_input(key), settings({"name": "octo/hello", "events": events}))
     assert (isinstance(result, Ignored) and result.kind == "event not enabled") is not enabled
 
@@ -116,7 +124,9 @@ TWO = {"issues.opened": ("issues/analyze", "issues/short"), "issues.edited": ("i
     ],
     ids=["action", "action over event", "repository first", "switched on again"],
 )
-def test_settings_choose_the_prompt(everywhere: dict[str, Any], here: dict[str, Any], prompt: str) -> None:
+def test_settings_choose_the_prompt(
+    everywhere: dict[str, Any], here: dict[str, Any], prompt: str
+) -> None:
     by = settings({"name": "octo/hello", "prompts": {"use": here}}, prompts={"use": everywhere})
     result = decide(routing_input(), by, prompts=TWO)
     assert isinstance(result, Rule)
@@ -146,7 +156,12 @@ SHORT = {"prompt": "issues/short", "shadow": True}
 @pytest.mark.parametrize(
     ("everywhere", "here", "prompt", "shadow"),
     [
-        ({"issues.opened": SHORT}, {}, "issues/analyze", Shadow("issues/short", "prompts.use.issues.opened")),
+        (
+            {"issues.opened": SHORT},
+            {},
+            "issues/analyze",
+            Shadow("issues/short", "prompts.use.issues.opened"),
+        ),
         (
             {"issues.opened": "issues/triage"},
             {"issues.opened": SHORT},
@@ -155,7 +170,11 @@ SHORT = {"prompt": "issues/short", "shadow": True}
         ),
         ({"issues.opened": SHORT}, {"issues": "issues/short"}, "issues/short", None),
     ],
-    ids=["with the prompt whose `on:` matches", "with a choice for all repositories", "same as the chosen"],
+    ids=[
+        "with the prompt whose `on:` matches",
+        "with a choice for all repositories",
+        "same as the chosen",
+    ],
 )
 def test_shadow_runs_in_addition_to_the_prompt_for(
     everywhere: dict[str, Any], here: dict[str, Any], prompt: str, shadow: Shadow | None
@@ -167,7 +186,9 @@ def test_shadow_runs_in_addition_to_the_prompt_for(
 
 
 def test_shadow_alone_does_not_enable_an_event() -> None:
-    by = settings(prompts={"use": {"issues": SHORT}}, lines={"prompts": 20, "prompts.use.issues": 22})
+    by = settings(
+        prompts={"use": {"issues": SHORT}}, lines={"prompts": 20, "prompts.use.issues": 22}
+    )
     result = decide(routing_input(), by, prompts={"issues.opened": ("issues/short",)})
     assert result == Ignored(
         "no prompt",
@@ -186,11 +207,19 @@ def review_requested(reviewer: str | None, **known: Any) -> RoutingInput:
     return routing_input("pull_request.review_requested", reviewer=reviewer, **known)
 
 
-@pytest.mark.parametrize("events", [["pull_request.closed"], ["pull_request.review_requested"], ["pull_request"]])
-def test_review_requested_from_the_bot_is_processed_if_any_pull_request_event_is_enabled(events: list[str]) -> None:
+@pytest.mark.parametrize(
+    "events", [["pull_request.closed"], ["pull_request.review_requested"], ["pull_request"]]
+)
+def test_review_requested_from_the_bot_is_processed_if_any_pull_request_event_is_enabled(
+    events: list[str],
+) -> None:
     by = settings({"name": "octo/hello", "events": events})
-    assert find_prompt(review_requested("HLS[bot]", draft=True), by, bot=WE) == "pull_requests/analyze"
-    assert find_prompt(review_requested("zoe"), by, bot=None) == "pull_requests/analyze"  # the bot is not known yet
+    assert (
+        find_prompt(review_requested("HLS[bot]", draft=True), by, bot=WE) == "pull_requests/analyze"
+    )
+    assert (
+        find_prompt(review_requested("zoe"), by, bot=None) == "pull_requests/analyze"
+    )  # the bot is not known yet
     no_pulls = settings({"name": "octo/hello", "events": ["issues", "pull_request_review"]})
     assert ignored(review_requested("hls[bot]"), no_pulls, bot=WE)[0] == "event not enabled"
 
@@ -217,13 +246,23 @@ def test_review_requested_from_somebody_else_is_ignored() -> None:
 def test_event_of_which_the_payload_is_unknown_may_be_processed(
     key: str, repository: str | None, expected: bool
 ) -> None:
-    by = settings({"name": "octo/hello"}, {"name": "octo/off", "enabled": False, "events": ["issues"]})
+    by = settings(
+        {"name": "octo/hello"}, {"name": "octo/off", "enabled": False, "events": ["issues"]}
+    )
     assert may_matter(key, by, repository=repository) == expected
 
 
-@pytest.mark.parametrize(("title", "expected"), [("check", True), ("suggest", False), (False, False)])
-def test_webhook_of_which_only_the_title_may_have_changed_may_need_its_check(title: str | bool, expected: bool) -> None:
-    given = {"events": ["pull_request.closed"], "review": {"check": False}, "pull_requests": {"title": title}}
+@pytest.mark.parametrize(
+    ("title", "expected"), [("check", True), ("suggest", False), (False, False)]
+)
+def test_webhook_of_which_only_the_title_may_have_changed_may_need_its_check(
+    title: str | bool, expected: bool
+) -> None:
+    given = {
+        "events": ["pull_request.closed"],
+        "review": {"check": False},
+        "pull_requests": {"title": title},
+    }
     by = settings({"name": "octo/hello", **given})
     assert may_matter("pull_request.edited", by, repository="octo/hello") == expected
 
@@ -292,7 +331,9 @@ def test_label_change_by_a_person_is_a_correction_if_any_issue_event_is_enabled(
         (changed(), {"events": ["pull_request"]}, "event not enabled"),
     ],
 )
-def test_other_label_changes_are_ignored(event: RoutingInput, entry: dict[str, Any], kind: str) -> None:
+def test_other_label_changes_are_ignored(
+    event: RoutingInput, entry: dict[str, Any], kind: str
+) -> None:
     result = decide(event, settings({"name": "octo/hello", **entry}), prompts=NO_PROMPT, bot=WE)
     assert isinstance(result, Ignored)
     assert result.kind == kind

@@ -53,8 +53,29 @@ def test_input_has_title_labels_author_and_sender_of_an_issue() -> None:
 @pytest.mark.parametrize(
     ("part", "author", "marked"),
     [
-        ({"comment": {"id": 5, "user": {"login": "hls", "id": 9}, "body": f"Hi\n\n{marker('issues')}"}}, "hls", True),
-        ({"review": {"id": 1, "state": "approved", "user": {"login": "mona", "id": 3}, "body": "LGTM"}}, "mona", False),
+        (
+            {
+                "comment": {
+                    "id": 5,
+                    "user": {"login": "hls", "id": 9},
+                    "body": f"Hi\n\n{marker('issues')}",
+                }
+            },
+            "hls",
+            True,
+        ),
+        (
+            {
+                "review": {
+                    "id": 1,
+                    "state": "approved",
+                    "user": {"login": "mona", "id": 3},
+                    "body": "LGTM",
+                }
+            },
+            "mona",
+            False,
+        ),
         ({"review": {"id": 1, "state": "commented", "user": None, "body": None}}, None, False),
         ({}, None, False),
     ],
@@ -70,12 +91,16 @@ def test_input_has_author_and_text_of_the_comment_or_review(
 
 
 @pytest.mark.parametrize("number", ["1e400", "9" * 5000], ids=["float", "integer"])
-def test_number_out_of_range_is_rejected_in_the_envelope_and_elsewhere_by_the_worker(number: str) -> None:
+def test_number_out_of_range_is_rejected_in_the_envelope_and_elsewhere_by_the_worker(
+    number: str,
+) -> None:
     with pytest.raises(PayloadError, match=r"repository\.id"):
         parse_envelope(f'{{"repository": {{"id": {number}}}}}'.encode())
     body = f'{{"x": "{"x" * 63}", "y": {number}, "z": 1}}'.encode()
     assert parse_envelope(body) == WebhookEnvelope()
-    with pytest.raises(PayloadError, match=r"the body of the event push cannot be read: .* out of range"):
+    with pytest.raises(
+        PayloadError, match=r"the body of the event push cannot be read: .* out of range"
+    ):
         parse_event("push", "guid", body)
 
 
@@ -112,6 +137,9 @@ for _ in range(8):
 
 def test_workers_that_build_the_first_routing_input_at_once_do_not_crash_the_process() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", FIRST_ENVELOPES_IN_THREADS], check=False, capture_output=True, text=True
+        [sys.executable, "-c", FIRST_ENVELOPES_IN_THREADS],
+        check=False,
+        capture_output=True,
+        text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")

@@ -57,7 +57,9 @@ class FakeCatalogue:
         return self._files[name]
 
 
-def settings(*entries: Mapping[str, Any], lines: Mapping[str, int] | None = None, **sections: Any) -> Settings:
+def settings(
+    *entries: Mapping[str, Any], lines: Mapping[str, int] | None = None, **sections: Any
+) -> Settings:
     """Settings with these entries of `repositories`; without any, "octo/hello" with the default events."""
     built = Settings.model_validate(
         {
@@ -74,7 +76,12 @@ def settings(*entries: Mapping[str, Any], lines: Mapping[str, int] | None = None
 def routing_input(key: str = "issues.opened", **known: Any) -> RoutingInput:
     """A person's event in octo/hello, unless `known` overrides it."""
     event, _, action = key.partition(".")
-    person = {"repository": "octo/hello", "sender": "mona", "sender_is_bot": False, "author": "mona"}
+    person = {
+        "repository": "octo/hello",
+        "sender": "mona",
+        "sender_is_bot": False,
+        "author": "mona",
+    }
     return RoutingInput(event=event, action=action or None, **{**person, **known})
 
 
@@ -91,14 +98,18 @@ def decide(
     return Router(by, RepositoryTable(by), FakeCatalogue(prompts), accounts).route(event)
 
 
-def ignored(event: RoutingInput, by: Settings | None = None, *, bot: Account | None = None) -> tuple[str, str]:
+def ignored(
+    event: RoutingInput, by: Settings | None = None, *, bot: Account | None = None
+) -> tuple[str, str]:
     """Kind and reason of an event that is ignored."""
     result = decide(event, by, bot=bot)
     assert isinstance(result, Ignored), result
     return result.kind, result.reason
 
 
-def find_prompt(event: RoutingInput, by: Settings | None = None, *, bot: Account | None = None) -> str:
+def find_prompt(
+    event: RoutingInput, by: Settings | None = None, *, bot: Account | None = None
+) -> str:
     """The prompt of an event that is processed."""
     result = decide(event, by, bot=bot)
     assert isinstance(result, Rule), result

@@ -28,21 +28,33 @@ class Answer:
         return json.loads(self.text)
 
 
-def ask(base_url: str, method: str, path: str, body: object = None, headers: dict[str, str] | None = None) -> Answer:
+def ask(
+    base_url: str,
+    method: str,
+    path: str,
+    body: object = None,
+    headers: dict[str, str] | None = None,
+) -> Answer:
     """Send one HTTP request; a body that is not bytes is sent as JSON."""
     parts = urlsplit(base_url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else None
+    raw = (
+        body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else None
+    )
     sent = {
         "User-Agent": "test",
         **({"Content-Type": "application/json"} if raw is not None else {}),
         **(headers or {}),
     }
     try:
-        connection.request(method, parts.path.rstrip("/") + path, raw, {k: v for k, v in sent.items() if v})
+        connection.request(
+            method, parts.path.rstrip("/") + path, raw, {k: v for k, v in sent.items() if v}
+        )
         response = connection.getresponse()
         text = response.read().decode()
-        return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, text)
+        return Answer(
+            response.status, {name.lower(): value for name, value in response.getheaders()}, text
+        )
     finally:
         connection.close()
 

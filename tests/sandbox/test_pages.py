@@ -34,16 +34,40 @@ def test_untrusted_text_of_a_pull_request_and_its_reviews_is_escaped(sandbox: Sa
     pull["labels"] = [{"name": EVIL, "color": EVIL}]
     pull["head"] = {**pull["head"], "label": EVIL}
     patch = f"@@ -0,0 +1 @@\n+{EVIL}"
-    named = {"filename": EVIL, "status": EVIL, "additions": 1, "deletions": 1, "patch": EVIL, "previous_filename": EVIL}
-    files = [named, {"filename": "a.py", "status": "added", "additions": 1, "deletions": 0, "patch": patch}]
-    sandbox.state.seed("pull_request", {**payload, "pull_request": pull, "sender": who}, files=files)
+    named = {
+        "filename": EVIL,
+        "status": EVIL,
+        "additions": 1,
+        "deletions": 1,
+        "patch": EVIL,
+        "previous_filename": EVIL,
+    }
+    files = [
+        named,
+        {"filename": "a.py", "status": "added", "additions": 1, "deletions": 0, "patch": patch},
+    ]
+    sandbox.state.seed(
+        "pull_request", {**payload, "pull_request": pull, "sender": who}, files=files
+    )
     review = {"id": 5, "user": who, "state": EVIL, "body": EVIL, "commit_id": EVIL}
     sandbox.state.seed("pull_request_review", {**payload, "review": review})
-    comment = {"id": 6, "pull_request_review_id": 5, "side": EVIL, "path": EVIL, "body": EVIL, "diff_hunk": EVIL}
+    comment = {
+        "id": 6,
+        "pull_request_review_id": 5,
+        "side": EVIL,
+        "path": EVIL,
+        "body": EVIL,
+        "diff_hunk": EVIL,
+    }
     sandbox.state.seed("pull_request_review_comment", {**payload, "comment": comment})
     conversation = sandbox.state.conversation(REPOSITORY, 13)
     assert conversation is not None
-    sandbox.state.edit_comment(conversation, sandbox.state.create_comment(conversation, EVIL), EVIL * 2)
+    sandbox.state.edit_comment(
+        conversation, sandbox.state.create_comment(conversation, EVIL), EVIL * 2
+    )
     assert_escaped(sandbox, "/", f"/{REPOSITORY}/pull/13")
-    assert page(sandbox, f"/{REPOSITORY}/blob/{HEAD}/a.py").headers["location"] == f"/{REPOSITORY}/pull/13"
+    assert (
+        page(sandbox, f"/{REPOSITORY}/blob/{HEAD}/a.py").headers["location"]
+        == f"/{REPOSITORY}/pull/13"
+    )
     assert "alert(1)" in page(sandbox, f"/{REPOSITORY}/pull/13").text

@@ -34,14 +34,22 @@ def detected_event(one: recorded.Recorded, file: Path) -> str | None:
 
 def test_the_event_of_a_file_is_detected_correctly_or_not_at_all(tmp_path: Path) -> None:
     file = tmp_path / "event.json"
-    detected = {one.name: (detected_event(one, file), one.event) for one in map(recorded.load, recorded.names())}
+    detected = {
+        one.name: (detected_event(one, file), one.event)
+        for one in map(recorded.load, recorded.names())
+    }
     assert [name for name, (guess, event) in detected.items() if guess not in (None, event)] == []
     assert sum(guess is not None for guess, _ in detected.values()) == 139
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("[1]", "must be a JSON object"), ("{", "is not JSON"), ("[" * 200_000, "too deeply"), ("{}", "name it with")],
+    [
+        ("[1]", "must be a JSON object"),
+        ("{", "is not JSON"),
+        ("[" * 200_000, "too deeply"),
+        ("{}", "name it with"),
+    ],
     ids=["list", "not JSON", "deep", "no event"],
 )
 def test_a_file_without_payload_is_rejected(tmp_path: Path, content: str, said: str) -> None:
@@ -53,9 +61,17 @@ def test_a_file_without_payload_is_rejected(tmp_path: Path, content: str, said: 
 
 def test_derived_payloads_are_in_chronological_order() -> None:
     assert recorded.names()[-len(DERIVED) :] == DERIVED
-    assert [name for name in DERIVED if name not in recorded.STORY] == ["demo/news", "demo/hint", "demo/issue-closed"]
-    assert {recorded.load(name).event for name in recorded.STORY} == {*REQUIRED_OBJECTS, "push"} - {"check_run"}
-    assert [(one.key, one.name) for one in recorded.for_event("pull_request_review.submitted")[-2:]] == [
+    assert [name for name in DERIVED if name not in recorded.STORY] == [
+        "demo/news",
+        "demo/hint",
+        "demo/issue-closed",
+    ]
+    assert {recorded.load(name).event for name in recorded.STORY} == {*REQUIRED_OBJECTS, "push"} - {
+        "check_run"
+    }
+    assert [
+        (one.key, one.name) for one in recorded.for_event("pull_request_review.submitted")[-2:]
+    ] == [
         ("pull_request_review.submitted", "demo/review"),
         ("pull_request_review.submitted", "demo/review-approved"),
     ]

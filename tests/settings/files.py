@@ -75,13 +75,19 @@ def with_value(key: str, value: object) -> str:
     if key.startswith("github.app."):
         root["github"]["app"] = {"id": 1, "private_key": app_key()}
     if key.startswith(("retrieval.embeddings.", "retrieval.qdrant.")):
-        qdrant = {} if key in ("retrieval.qdrant.url", "retrieval.qdrant.path") else {"url": "http://127.0.0.1:6333"}
+        qdrant = (
+            {}
+            if key in ("retrieval.qdrant.url", "retrieval.qdrant.path")
+            else {"url": "http://127.0.0.1:6333"}
+        )
         embeddings = {"base_url": "https://embeddings.example.com/v1", "model": "m"}
         root["retrieval"] = {"qdrant": qdrant, "embeddings": embeddings}
     if key == "server.viewers" or key.startswith("server.trusted_proxy."):
         root["server"] = {"trusted_proxy": {"networks": ["127.0.0.1/32"], "user_header": "X-User"}}
     if key.startswith("claude.fallbacks[]."):
-        root["claude"]["fallbacks"] = [{"kind": "openai", "name": "second", "api_key": "k", "model": "m"}]
+        root["claude"]["fallbacks"] = [
+            {"kind": "openai", "name": "second", "api_key": "k", "model": "m"}
+        ]
     if key.startswith("budgets.repositories[]."):
         root["budgets"] = {"repositories": [{"name": "a/b"}]}
     *sections, name = key.split(".")
@@ -98,8 +104,14 @@ def with_value(key: str, value: object) -> str:
 @cache
 def app_key(kind: str = "rsa") -> str:
     """Return a new private key as PEM text: "rsa", "rsa 1024" or "ec"."""
-    key = ec.generate_private_key(ec.SECP256R1()) if kind == "ec" else _rsa(1024 if kind == "rsa 1024" else 2048)
-    return key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
+    key = (
+        ec.generate_private_key(ec.SECP256R1())
+        if kind == "ec"
+        else _rsa(1024 if kind == "rsa 1024" else 2048)
+    )
+    return key.private_bytes(
+        Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
+    ).decode()
 
 
 def _rsa(bits: int) -> rsa.RSAPrivateKey:

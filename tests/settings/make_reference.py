@@ -39,7 +39,11 @@ def _render_tables(rows: dict[str, list[str]]) -> Iterator[str]:
 
     for name, group in groupby(Reference().keys, section):
         keys = tuple(group)
-        lines = (_render_row(key, rows.get(key.path, [""] * 5)) for key in keys if find_overridden(key) is None)
+        lines = (
+            _render_row(key, rows.get(key.path, [""] * 5))
+            for key in keys
+            if find_overridden(key) is None
+        )
         yield f"### `{name}`\n\n{HEAD}\n" + "\n".join(lines)
         overridden = [found.path for found in map(find_overridden, keys) if found is not None]
         if overridden:
@@ -54,7 +58,9 @@ def _name_keys(paths: list[str]) -> str:
     names = []
     for name, group in groupby(paths, lambda path: path.partition(".")[0]):
         of_section = tuple(group)
-        is_whole = len(of_section) == sum(key.path.startswith(f"{name}.") for key in Reference().keys)
+        is_whole = len(of_section) == sum(
+            key.path.startswith(f"{name}.") for key in Reference().keys
+        )
         names += [f"all of `{name}`"] if is_whole else [f"`{path}`" for path in of_section]
     return ", ".join(names)
 
@@ -63,7 +69,9 @@ def find_overridden(key: Key) -> Key | None:
     """Return the general key that a key of `repositories` overrides: `labels.create` for its `labels.create`."""
     of_entry, of_all = ENTRIES.get(re.split(r"\W", key.path)[0], ("", ""))
     general = Reference().find(re.sub(f"^{re.escape(of_entry)}", of_all, key.path))
-    is_override = general is not None and general.path != key.path and general.meaning == key.meaning
+    is_override = (
+        general is not None and general.path != key.path and general.meaning == key.meaning
+    )
     return general if is_override else None
 
 

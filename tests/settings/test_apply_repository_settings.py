@@ -52,8 +52,18 @@ TITLE = "pull_requests: {title: false, title_types: [bug]}"
 @pytest.mark.parametrize(
     ("operators", "repositorys", "applies", "keys"),
     [
-        ("features: {auto_labeling: false}", "features: {auto_labeling: true}", {"features.auto_labeling": False}, ""),
-        ("", "features: {auto_commenting: false}", {"features.auto_commenting": False}, "features.auto_commenting"),
+        (
+            "features: {auto_labeling: false}",
+            "features: {auto_labeling: true}",
+            {"features.auto_labeling": False},
+            "",
+        ),
+        (
+            "",
+            "features: {auto_commenting: false}",
+            {"features.auto_commenting": False},
+            "features.auto_commenting",
+        ),
         ("labels: {create: false}", "labels: {create: true}", {"labels.create": False}, ""),
         (
             SUGGESTING,
@@ -85,11 +95,21 @@ TITLE = "pull_requests: {title: false, title_types: [bug]}"
         (
             "",
             REVIEW,
-            {"review.max_inline": 4, "review.verify": False, "review.functions": False, "review.fail_on": "high"},
+            {
+                "review.max_inline": 4,
+                "review.verify": False,
+                "review.functions": False,
+                "review.fail_on": "high",
+            },
             "review.max_inline review.verify review.functions review.fail_on",
         ),
         ("", "review: {linked_issues: true}", {"review.linked_issues": True}, ""),
-        ("review: {fail_on: critical}", "review: {fail_on: high}", {"review.fail_on": "high"}, "review.fail_on"),
+        (
+            "review: {fail_on: critical}",
+            "review: {fail_on: high}",
+            {"review.fail_on": "high"},
+            "review.fail_on",
+        ),
         ("", TITLE, {"pull_requests.title": False}, "pull_requests.title_types"),
         (
             "pull_requests: {title: check}",
@@ -109,7 +129,12 @@ TITLE = "pull_requests: {title: false, title_types: [bug]}"
             {"retrieval.enabled": False},
             "retrieval.enabled",
         ),
-        ("retrieval: {enabled: false}", "retrieval: {enabled: true}", {"retrieval.enabled": False}, ""),
+        (
+            "retrieval: {enabled: false}",
+            "retrieval: {enabled: true}",
+            {"retrieval.enabled": False},
+            "",
+        ),
         ("", "retrieval: {enabled: true}", {"retrieval.enabled": True}, ""),
     ],
 )
@@ -121,12 +146,16 @@ def test_rule_23_a_repository_can_only_restrict_what_the_operator_allows(
     assert set(holds.repository_keys) == set(keys.split())
 
 
-@pytest.mark.parametrize("text", ["pull_requests: {title: check}", "pull_requests: {reviewers: suggest}"])
+@pytest.mark.parametrize(
+    "text", ["pull_requests: {title: check}", "pull_requests: {reviewers: suggest}"]
+)
 def test_rule_23_a_repository_cannot_switch_a_check_or_requests_on(text: str) -> None:
     assert parse_repository_file(text).problems != ()
 
 
-def test_rule_23_a_repository_overrides_its_organisation_only_within_the_limits_of_the_operator(tmp_path: Path) -> None:
+def test_rule_23_a_repository_overrides_its_organisation_only_within_the_limits_of_the_operator(
+    tmp_path: Path,
+) -> None:
     organization = organizations(
         "enabled: false\ncomments: {tone: formal, length: short}\nlabels: {suggest: false, create: false}\n"
         "review: {max_inline: 2}\n"
@@ -134,7 +163,9 @@ def test_rule_23_a_repository_overrides_its_organisation_only_within_the_limits_
     repository = own(
         "enabled: true\ncomments: {tone: neutral}\nlabels: {suggest: true, create: true}\nreview: {max_inline: 40}\n"
     )
-    operators = effective(tmp_path, OPERATORS + "labels: {suggest: true, create: false}\nreview: {max_inline: 30}\n")
+    operators = effective(
+        tmp_path, OPERATORS + "labels: {suggest: true, create: false}\nreview: {max_inline: 30}\n"
+    )
     holds = apply_repository_settings(operators, repository, organization)
     assert (holds.enabled, holds.comments.tone, holds.comments.length) == (True, "neutral", "short")
     assert (holds.labels.suggest, holds.labels.create, holds.review.max_inline) == (True, False, 30)
@@ -155,7 +186,11 @@ def test_rule_14_lists_of_all_files_apply_together(tmp_path: Path) -> None:
     assert holds.labels.repository_allow_source == ".github/hls.yaml:1 (labels.allow)"
     assert holds.labels.organization_allow_source == "acme/.github: hls.yaml:1 (labels.allow)"
     paths = ("uv.lock", "docs/a.md", "vendor/b.py", "a.py")
-    assert [path for path in paths if holds.paths.excludes(path)] == ["uv.lock", "docs/a.md", "vendor/b.py"]
+    assert [path for path in paths if holds.paths.excludes(path)] == [
+        "uv.lock",
+        "docs/a.md",
+        "vendor/b.py",
+    ]
     assert holds.paths.where == (
         f"{tmp_path}/settings.yaml:11 (repositories[0].paths.ignore) and .github/hls.yaml:2 (paths.ignore) and "
         "acme/.github: hls.yaml:2 (paths.ignore)"
@@ -165,7 +200,10 @@ def test_rule_14_lists_of_all_files_apply_together(tmp_path: Path) -> None:
 def test_list_of_denied_labels_names_each_place_that_adds_to_it(tmp_path: Path) -> None:
     text = OPERATORS + "labels: {deny: [release-*]}\n"
     files = own("labels: {deny: [big]}\n"), organizations("labels: {deny: [beta]}\n")
-    settings, holds = load(tmp_path, SMALLEST + text), apply_repository_settings(effective(tmp_path, text), *files)
+    settings, holds = (
+        load(tmp_path, SMALLEST + text),
+        apply_repository_settings(effective(tmp_path, text), *files),
+    )
     both = settings.with_repository_sources(*(file.sources for file in files))
     (deny,) = [str(one) for one in iter_sourced_values(both, holds) if one.key == "labels.deny"]
     value, _, places = deny.replace(f"{tmp_path}/", "").partition("   ")
@@ -176,21 +214,37 @@ def test_list_of_denied_labels_names_each_place_that_adds_to_it(tmp_path: Path) 
 
 
 def test_keys_that_a_repository_leaves_empty_are_those_of_the_organisation(tmp_path: Path) -> None:
-    organization = organizations("labels: {deny: [beta]}\nreview: {max_inline: 2}\ncomments: {tone: formal}\n")
+    organization = organizations(
+        "labels: {deny: [beta]}\nreview: {max_inline: 2}\ncomments: {tone: formal}\n"
+    )
     empty = own("labels: {deny: []}\nreview:\n  max_inline:\ncomments:\n")
     invalid = parse_repository_file("comments: {tone: neutral}\nlables: {}\n")
     for repository in (empty, invalid):
         holds = apply_repository_settings(effective(tmp_path), repository, organization)
-        assert (holds.labels.deny, holds.review.max_inline, holds.comments.tone) == (("beta",), 2, "formal")
+        assert (holds.labels.deny, holds.review.max_inline, holds.comments.tone) == (
+            ("beta",),
+            2,
+            "formal",
+        )
         assert holds.repository_keys == {
-            key: f"acme/.github: hls.yaml:{key}" for key in ("labels.deny", "review.max_inline", "comments.tone")
+            key: f"acme/.github: hls.yaml:{key}"
+            for key in ("labels.deny", "review.max_inline", "comments.tone")
         }
 
 
-def test_prompt_choice_of_the_organisation_is_between_those_of_the_repository_and_the_operator(tmp_path: Path) -> None:
-    organization = organizations("prompts: {use: {issues: issues/theirs, issues.opened: issues/brief}}")
-    holds = apply_repository_settings(effective(tmp_path), own("prompts: {use: {issues: issues/our}}"), organization)
-    assert holds.find_prompt("issues.opened") == ("issues/our", ".github/hls.yaml:prompts.use.issues")
+def test_prompt_choice_of_the_organisation_is_between_those_of_the_repository_and_the_operator(
+    tmp_path: Path,
+) -> None:
+    organization = organizations(
+        "prompts: {use: {issues: issues/theirs, issues.opened: issues/brief}}"
+    )
+    holds = apply_repository_settings(
+        effective(tmp_path), own("prompts: {use: {issues: issues/our}}"), organization
+    )
+    assert holds.find_prompt("issues.opened") == (
+        "issues/our",
+        ".github/hls.yaml:prompts.use.issues",
+    )
     alone = apply_repository_settings(effective(tmp_path), own(""), organization)
     assert alone.find_prompt("issues.opened") == (
         "issues/brief",

@@ -21,9 +21,13 @@ IN_FILE = SMALLEST.replace(TOKEN_LINE, "  app: {id: 7, private_key_path: app.pem
 
 def test_the_key_of_the_app_is_required_once(tmp_path: Path) -> None:
     missing = SMALLEST.replace(TOKEN_LINE, "  app: {id: 7}\n")
-    assert problems(tmp_path, missing) == ["settings.yaml:2: github.app.private_key: is missing; expected text"]
+    assert problems(tmp_path, missing) == [
+        "settings.yaml:2: github.app.private_key: is missing; expected text"
+    ]
     both = "  app: {id: 7, private_key_path: app.pem, private_key: '${KEY}'}\n"
-    assert problems(tmp_path, SMALLEST.replace(TOKEN_LINE, both), VARIABLES | {"KEY": app_key()}) == [
+    assert problems(
+        tmp_path, SMALLEST.replace(TOKEN_LINE, both), VARIABLES | {"KEY": app_key()}
+    ) == [
         "settings.yaml:2: github.app.private_key: set exactly one of private_key and private_key_path; both are set"
     ]
 
@@ -32,20 +36,27 @@ PLACEHOLDER = "-----BEGIN RSA PRIVATE KEY-----\n...\n-----END RSA PRIVATE KEY---
 
 
 @pytest.mark.parametrize("key", ["your-private-key", PLACEHOLDER, "ec", "rsa 1024"])
-def test_a_text_that_is_no_private_rsa_key_is_an_error_with_file_and_line(tmp_path: Path, key: str) -> None:
+def test_a_text_that_is_no_private_rsa_key_is_an_error_with_file_and_line(
+    tmp_path: Path, key: str
+) -> None:
     problem = (
         "is not an RSA private key of at least 2048 bits in PEM form without a passphrase; expected the file that "
         "GitHub offers at `Generate a private key` on the App's page"
     )
     text = app_key(key) if key in ("ec", "rsa 1024") else key
     variables = VARIABLES | {"APP_ID": "7", "KEY": text}
-    assert problems(tmp_path, INLINE, variables) == [f"settings.yaml:2: github.app.private_key: {problem}"]
+    assert problems(tmp_path, INLINE, variables) == [
+        f"settings.yaml:2: github.app.private_key: {problem}"
+    ]
     path = tmp_path / "app.pem"
     path.write_text(text)
     (tmp_path / "settings.yaml").write_text(IN_FILE.replace("app.pem", str(path)))
     with pytest.raises(SettingsError) as caught:
         load_settings(tmp_path / "settings.yaml", VARIABLES, dotenv=None)
-    assert str(caught.value) == f"{tmp_path}/settings.yaml:2: github.app.private_key: the file {path} {problem}"
+    assert (
+        str(caught.value)
+        == f"{tmp_path}/settings.yaml:2: github.app.private_key: the file {path} {problem}"
+    )
 
 
 def test_the_key_is_a_secret_of_the_settings_and_may_be_in_one_line(tmp_path: Path) -> None:
@@ -100,14 +111,22 @@ def test_every_secret_can_be_read_from_a_file(tmp_path: Path) -> None:
         "sk-ant-spare",
     ]
     assert settings.repositories[0].webhook_secret == (SecretStr("secret-of-one-repository"),)
-    assert settings.tracing.headers == {"Authorization": SecretStr("Bearer of-traces"), "x-team": SecretStr("hls")}
-    assert (settings.storage.url, settings.warnings) == ("postgresql+psycopg://hls:0123456789@db/hls", ())
+    assert settings.tracing.headers == {
+        "Authorization": SecretStr("Bearer of-traces"),
+        "x-team": SecretStr("hls"),
+    }
+    assert (settings.storage.url, settings.warnings) == (
+        "postgresql+psycopg://hls:0123456789@db/hls",
+        (),
+    )
 
 
 def test_a_file_of_a_secret_that_cannot_be_used_is_an_error_with_its_line(tmp_path: Path) -> None:
     path = write_secrets(tmp_path, token="\n", webhook="short\n")
     (tmp_path / "claude.key").unlink()
-    path.write_text(path.read_text().replace("server: {", "server: {api_key: written-into-the-settings, "))
+    path.write_text(
+        path.read_text().replace("server: {", "server: {api_key: written-into-the-settings, ")
+    )
     with pytest.raises(SettingsError) as caught:
         load_settings(path, {}, dotenv=None)
     assert caught.value.problems == (
@@ -123,7 +142,9 @@ def test_a_file_of_a_secret_that_cannot_be_used_is_an_error_with_its_line(tmp_pa
 
 
 @pytest.mark.parametrize(
-    "value", ["", "''", '"a\\0b"', '"\\ud800"', "[a]"], ids=["null", "empty", "NUL", "surrogate", "list"]
+    "value",
+    ["", "''", '"a\\0b"', '"\\ud800"', "[a]"],
+    ids=["null", "empty", "NUL", "surrogate", "list"],
 )
 def test_a_path_of_a_secret_that_no_file_can_have_is_an_error(tmp_path: Path, value: str) -> None:
     text = SMALLEST.replace(TOKEN_LINE, f"  token_path: {value}\n")
@@ -139,7 +160,9 @@ def test_a_path_of_a_secret_that_no_file_can_have_is_an_error(tmp_path: Path, va
         ("  app: {id: 7, private_key_path: '${X}'}\n", "github.app.private_key"),
     ],
 )
-def test_an_unset_variable_in_the_path_of_a_secret_is_one_error(tmp_path: Path, line: str, key: str) -> None:
+def test_an_unset_variable_in_the_path_of_a_secret_is_one_error(
+    tmp_path: Path, line: str, key: str
+) -> None:
     assert problems(tmp_path, SMALLEST.replace(TOKEN_LINE, line)) == [
         f"settings.yaml:2: {key}: the variable X is not set; set it in the environment or in .env"
     ]
@@ -169,14 +192,18 @@ def test_rule_21_a_secret_file_that_others_can_read_causes_a_warning(
         f"{path}:2 (github.app.private_key): other users of this machine can read {key}; run chmod 600 on it",
         f"{dotenv}: other users of this machine can read this file; run chmod 600 on it",
     )
-    assert load_settings(path, VARIABLES, dotenv=dotenv).warnings == (expected if is_exposed else ())
+    assert load_settings(path, VARIABLES, dotenv=dotenv).warnings == (
+        expected if is_exposed else ()
+    )
 
 
 def test_a_changed_key_file_is_a_change_of_the_settings(tmp_path: Path) -> None:
     key, path = tmp_path / "app.pem", tmp_path / "settings.yaml"
     key.write_text(app_key())
     path.write_text(IN_FILE.replace("app.pem", str(key)))
-    clock = count(2_000_000_000_000_000_000, 1_000_000_000)  # in the future, so that every change is old enough
+    clock = count(
+        2_000_000_000_000_000_000, 1_000_000_000
+    )  # in the future, so that every change is old enough
     file = SettingsFile(path, VARIABLES, dotenv=None, clock_ns=lambda: next(clock))
     assert not file.has_changed()
     key.write_text("half of a ke")
@@ -197,6 +224,9 @@ def test_a_changed_key_file_is_a_change_of_the_settings(tmp_path: Path) -> None:
 
 def test_the_key_of_the_credential_is_named(tmp_path: Path) -> None:
     tokens = load(tmp_path, SMALLEST.replace(TOKEN_LINE, "  tokens: [first, second]\n")).github
-    assert (tokens.credential_key, tokens.tokens) == ("github.tokens", (SecretStr("first"), SecretStr("second")))
+    assert (tokens.credential_key, tokens.tokens) == (
+        "github.tokens",
+        (SecretStr("first"), SecretStr("second")),
+    )
     assert load(tmp_path, IN_FILE).github.credential_key == "github.app"
     assert load(tmp_path, SMALLEST).github.credential_key == "github.token"

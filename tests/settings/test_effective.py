@@ -59,7 +59,11 @@ def test_rule_2_the_most_specific_entry_wins_and_a_glob_does_not_match_a_slash(
 def test_keys_of_an_entry_override_the_global_ones(settings: Settings) -> None:
     found = RepositoryTable(settings).find("owner/other")
     assert found is not None
-    assert (found.features.dry_run, found.features.drafts, found.features.auto_labeling) == (True, True, True)
+    assert (found.features.dry_run, found.features.drafts, found.features.auto_labeling) == (
+        True,
+        True,
+        True,
+    )
     assert found.webhook_secrets == (SECRET.encode(),)
     assert found.find_key("features.dry_run", settings) == "repositories[1].features.dry_run"
     assert found.find_key("features.drafts", settings) == "features.drafts"
@@ -74,11 +78,19 @@ def test_an_entry_switches_retrieval_off_and_lists_no_key_of_the_vectors(tmp_pat
     settings = load(tmp_path, SMALLEST + entry + vectors)
     found = RepositoryTable(settings).find("owner/repo")
     assert found is not None
-    values = [str(value) for value in iter_sourced_values(settings, found) if value.key.startswith("retrieval")]
-    assert values == [f"retrieval.enabled = false   {tmp_path}/settings.yaml:8 (repositories[0].retrieval.enabled)"]
+    values = [
+        str(value)
+        for value in iter_sourced_values(settings, found)
+        if value.key.startswith("retrieval")
+    ]
+    assert values == [
+        f"retrieval.enabled = false   {tmp_path}/settings.yaml:8 (repositories[0].retrieval.enabled)"
+    ]
 
 
-def test_the_fallback_issue_of_an_action_takes_precedence_over_that_of_the_event(tmp_path: Path) -> None:
+def test_the_fallback_issue_of_an_action_takes_precedence_over_that_of_the_event(
+    tmp_path: Path,
+) -> None:
     text = SMALLEST + "    comments: {post_to: {release: 12, release.published: 7, push: 3}}\n"
     found = RepositoryTable(load(tmp_path, text)).find("owner/repo")
     assert found is not None
@@ -111,7 +123,9 @@ review: {max_usd: 1, max_usd_per_pull_request: 4}
 def lines(folder: Path, settings: Settings, name: str = "owner/repo") -> list[str]:
     effective = RepositoryTable(settings).find(name)
     assert effective is not None
-    return [str(value).replace(f"{folder}/", "") for value in iter_sourced_values(settings, effective)]
+    return [
+        str(value).replace(f"{folder}/", "") for value in iter_sourced_values(settings, effective)
+    ]
 
 
 def test_a_value_names_the_line_of_the_entry_or_of_the_global_key(tmp_path: Path) -> None:
@@ -137,13 +151,22 @@ def test_a_value_names_the_line_of_the_entry_or_of_the_global_key(tmp_path: Path
     ]
 
 
-def test_variables_of_an_entry_override_those_of_all_repositories_name_by_name(tmp_path: Path) -> None:
+def test_variables_of_an_entry_override_those_of_all_repositories_name_by_name(
+    tmp_path: Path,
+) -> None:
     own = '    variables: {team: shop, areas: [cart, 2, true], "on_call": false}\n'
     text = SMALLEST + own + "prompts: {variables: {team: core, limit: 1.5}}\n"
     effective = RepositoryTable(load(tmp_path, text)).find("owner/repo")
     assert effective is not None
-    assert effective.variables == {"team": "shop", "limit": 1.5, "areas": ("cart", 2, True), "on_call": False}
-    assert [line for line in lines(tmp_path, load(tmp_path, text)) if line.startswith("variables.")] == [
+    assert effective.variables == {
+        "team": "shop",
+        "limit": 1.5,
+        "areas": ("cart", 2, True),
+        "on_call": False,
+    }
+    assert [
+        line for line in lines(tmp_path, load(tmp_path, text)) if line.startswith("variables.")
+    ] == [
         "variables.team = shop   settings.yaml:8 (repositories[0].variables.team)",
         "variables.limit = 1.5   settings.yaml:9 (prompts.variables.limit)",
         'variables.areas = ["cart", 2, true]   settings.yaml:8 (repositories[0].variables.areas)',

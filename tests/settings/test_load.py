@@ -27,7 +27,17 @@ from hls_handler.settings.load import (
 )
 from hls_handler.settings.reference import Reference
 from hls_handler.settings.values import webhook_secrets
-from tests.settings.files import API_KEY, SECRET, SMALLEST, TOKEN, USERS_FILE, VARIABLES, app_key, load, problems
+from tests.settings.files import (
+    API_KEY,
+    SECRET,
+    SMALLEST,
+    TOKEN,
+    USERS_FILE,
+    VARIABLES,
+    app_key,
+    load,
+    problems,
+)
 
 
 def test_a_users_file_loads_unchanged(tmp_path: Path) -> None:
@@ -56,17 +66,26 @@ def test_own_settings_file_takes_precedence_over_the_shipped_one(
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "settings.yaml").touch()
     assert find_settings_file({}) == Path("config/settings.yaml")
-    assert find_settings_file({"HLS_CONFIG": "/etc/hls/settings.yaml"}) == Path("/etc/hls/settings.yaml")
+    assert find_settings_file({"HLS_CONFIG": "/etc/hls/settings.yaml"}) == Path(
+        "/etc/hls/settings.yaml"
+    )
 
 
-CREDENTIAL_LINES = ('token: "', "tokens: [", "app: {id: 12345, private_key_path", "app: {id: 12345, private_key:")
+CREDENTIAL_LINES = (
+    'token: "',
+    "tokens: [",
+    "app: {id: 12345, private_key_path",
+    "app: {id: 12345, private_key:",
+)
 """Beginnings of the lines in the shipped file of which a settings file has exactly one."""
 
 
 QDRANT_LINES = ("qdrant: {path", "qdrant: {url")
 
 
-def shipped_with_every_key(credential: str = CREDENTIAL_LINES[0], qdrant: str = QDRANT_LINES[0]) -> str:
+def shipped_with_every_key(
+    credential: str = CREDENTIAL_LINES[0], qdrant: str = QDRANT_LINES[0]
+) -> str:
     """Return the shipped file with every line active, except those of the other credentials and the other Qdrant."""
     text = shipped.SETTINGS.read_text(encoding="utf-8")
     text = re.sub(r"^( +)# (?=[a-z_]+: |  - \{)", r"\1", text, flags=re.MULTILINE)
@@ -79,13 +98,20 @@ def shipped_with_every_key(credential: str = CREDENTIAL_LINES[0], qdrant: str = 
 
 
 def test_the_shipped_file_shows_every_key(tmp_path: Path) -> None:
-    own = dict.fromkeys(("HLS_API_KEY", "OTHER_WEBHOOK_SECRET", "QDRANT_API_KEY", "EMBEDDINGS_API_KEY"), SECRET)
-    own |= dict.fromkeys(("OPENROUTER_API_KEY", "AWS_SECRET_ACCESS_KEY", "AZURE_OPENAI_API_KEY", "VERTEX_KEY"), API_KEY)
+    own = dict.fromkeys(
+        ("HLS_API_KEY", "OTHER_WEBHOOK_SECRET", "QDRANT_API_KEY", "EMBEDDINGS_API_KEY"), SECRET
+    )
+    own |= dict.fromkeys(
+        ("OPENROUTER_API_KEY", "AWS_SECRET_ACCESS_KEY", "AZURE_OPENAI_API_KEY", "VERTEX_KEY"),
+        API_KEY,
+    )
     variables = VARIABLES | own | {"SPARE_GITHUB_TOKEN": TOKEN, "GITHUB_APP_PRIVATE_KEY": app_key()}
     texts = [shipped_with_every_key(credential) for credential in CREDENTIAL_LINES]
     texts.append(shipped_with_every_key(qdrant=QDRANT_LINES[1]))
     lines = {line for text in texts for line in load(tmp_path, text, variables).sources.lines}
-    shown = {re.sub(r"fallbacks\[\d\]", "fallbacks[0]", line) for line in lines}  # each kind has other keys
+    shown = {
+        re.sub(r"fallbacks\[\d\]", "fallbacks[0]", line) for line in lines
+    }  # each kind has other keys
     keys = {key.path.replace("[]", "[0]") for key in Reference().keys}
     assert keys - set(shown) == set()
 
@@ -101,7 +127,9 @@ def test_the_shipped_file_shows_the_defaults(tmp_path: Path) -> None:
     shown = "\n".join(
         line
         for line in shipped_with_every_key().splitlines()
-        if "HLS_API_KEY" not in line and "OTHER_WEBHOOK_SECRET" not in line and "temperature" not in line
+        if "HLS_API_KEY" not in line
+        and "OTHER_WEBHOOK_SECRET" not in line
+        and "temperature" not in line
         if not WITHOUT_DEFAULT.match(line)
     )
     everything = load(tmp_path, shown).model_dump(exclude={"repositories"})
@@ -144,11 +172,15 @@ def test_retired_review_model_causes_a_warning_and_its_successor_is_used(tmp_pat
 def test_options_of_the_command_override_the_file_and_are_named_in_messages(tmp_path: Path) -> None:
     path = tmp_path / "settings.yaml"
     path.write_text(f"{SMALLEST}server:\n  port: 8001\n", encoding="utf-8")
-    settings = load_settings(path, VARIABLES, dotenv=None, options={"host": "0.0.0.0", "port": 8002})
+    settings = load_settings(
+        path, VARIABLES, dotenv=None, options={"host": "0.0.0.0", "port": 8002}
+    )
     assert (settings.server.host, settings.server.port) == ("0.0.0.0", 8002)
     assert settings.sources.where("server.port") == "--port (server.port)"
     (warning,) = settings.warnings
-    assert warning.startswith("--host (server.host): anyone who reaches 0.0.0.0 can read /stats and /health, ")
+    assert warning.startswith(
+        "--host (server.host): anyone who reaches 0.0.0.0 can read /stats and /health, "
+    )
     file = SettingsFile(path, VARIABLES, dotenv=None, options={"port": 8002})
     write(path, f"{SMALLEST}server: {{port: 8003}}\n")
     assert (file.initial.server.port, file.read().server.port) == (8002, 8002)
@@ -156,9 +188,12 @@ def test_options_of_the_command_override_the_file_and_are_named_in_messages(tmp_
 
 
 @pytest.mark.parametrize(
-    ("url", "keys"), [("", ["cherry_pick", "test_oracle"]), ("https://oracle.example.com/", ["cherry_pick"])]
+    ("url", "keys"),
+    [("", ["cherry_pick", "test_oracle"]), ("https://oracle.example.com/", ["cherry_pick"])],
 )
-def test_command_that_needs_the_mirror_causes_a_warning_without_it(tmp_path: Path, url: str, keys: list[str]) -> None:
+def test_command_that_needs_the_mirror_causes_a_warning_without_it(
+    tmp_path: Path, url: str, keys: list[str]
+) -> None:
     entry = "    features: {cherry_pick: true, test_oracle: true}\n"
     service = f"test_oracle: {{url: '{url}'}}\n" if url else ""
     settings = load(tmp_path, f"{SMALLEST}{entry}{service}mirror: {{enabled: false}}\n")
@@ -175,16 +210,27 @@ def test_rule_1_unverified_webhooks_cause_a_warning(tmp_path: Path) -> None:
     assert settings.warnings == (f"{where}: webhooks are not verified; {accepted}",)
 
 
-def test_an_option_of_the_command_does_not_make_an_unsafe_combination_possible(tmp_path: Path) -> None:
-    path = write(tmp_path / "settings.yaml", f"{SMALLEST}features: {{signature_validation: false}}\n")
+def test_an_option_of_the_command_does_not_make_an_unsafe_combination_possible(
+    tmp_path: Path,
+) -> None:
+    path = write(
+        tmp_path / "settings.yaml", f"{SMALLEST}features: {{signature_validation: false}}\n"
+    )
     with pytest.raises(SettingsError, match="false is allowed on a loopback host only"):
         load_settings(path, VARIABLES, dotenv=None, options={"host": "0.0.0.0"})
 
 
 def test_values_of_variables_are_converted_to_the_type_of_the_key(tmp_path: Path) -> None:
-    text = SMALLEST + 'server: {port: "${PORT}"}\nfeatures: {dry_run: "${DRY}"}\nlimits: {lease_s: "${LEASE:-7.5}"}\n'
+    text = (
+        SMALLEST
+        + 'server: {port: "${PORT}"}\nfeatures: {dry_run: "${DRY}"}\nlimits: {lease_s: "${LEASE:-7.5}"}\n'
+    )
     settings = load(tmp_path, text, VARIABLES | {"PORT": "8123", "DRY": "true"})
-    assert (settings.server.port, settings.features.dry_run, settings.limits.lease_s) == (8123, True, 7.5)
+    assert (settings.server.port, settings.features.dry_run, settings.limits.lease_s) == (
+        8123,
+        True,
+        7.5,
+    )
 
 
 def test_a_dotenv_file_is_read_and_the_environment_takes_precedence(tmp_path: Path) -> None:
@@ -220,7 +266,9 @@ def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path, name: str, sente
         (b"A=\xff\xfe", ": not UTF-8; save the file as UTF-8"),
     ],
 )
-def test_a_broken_dotenv_file_is_reported_without_its_text(tmp_path: Path, content: bytes, problem: str) -> None:
+def test_a_broken_dotenv_file_is_reported_without_its_text(
+    tmp_path: Path, content: bytes, problem: str
+) -> None:
     path, dotenv = write(tmp_path / "settings.yaml", SMALLEST), tmp_path / ".env"
     dotenv.write_bytes(content)
     with pytest.raises(SettingsError) as raised:
@@ -253,7 +301,9 @@ def test_a_changed_file_is_read_anew(file: SettingsFile, tmp_path: Path) -> None
     assert not file.has_changed()
     assert not file.initial.features.dry_run
     before = path.stat()
-    other = write(tmp_path / "other.yaml", SMALLEST + "features: {dry_run: TRUE}\n")  # of the same time and length
+    other = write(
+        tmp_path / "other.yaml", SMALLEST + "features: {dry_run: TRUE}\n"
+    )  # of the same time and length
     os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
     other.replace(path)
     assert file.has_changed()
@@ -312,7 +362,9 @@ def test_a_key_that_needs_a_restart_keeps_its_value_and_is_listed_with_its_line(
     tmp_path: Path, section: str, text: str, keys: list[str]
 ) -> None:
     before = load(tmp_path, SMALLEST)
-    step = plan_reload(before, load(tmp_path, f"{SMALLEST}{section}: {{{text}}}\nfeatures: {{drafts: true}}\n"))
+    step = plan_reload(
+        before, load(tmp_path, f"{SMALLEST}{section}: {{{text}}}\nfeatures: {{drafts: true}}\n")
+    )
     assert step.waiting == tuple(f"{tmp_path}/settings.yaml:8 ({section}.{key})" for key in keys)
     assert step.changed == ("features.drafts",)
     assert getattr(step.settings, section) == getattr(before, section)
@@ -349,9 +401,13 @@ def test_key_that_needs_an_extra_names_it_with_a_command_that_uses_no_package_of
     )
 
 
-def test_rule_1_signatures_cannot_be_switched_off_with_a_host_that_needs_a_restart(tmp_path: Path) -> None:
+def test_rule_1_signatures_cannot_be_switched_off_with_a_host_that_needs_a_restart(
+    tmp_path: Path,
+) -> None:
     before = load(tmp_path, SMALLEST + "server: {host: 0.0.0.0}\n")
-    after = load(tmp_path, SMALLEST + "server: {host: 127.0.0.1}\nfeatures: {signature_validation: false}\n")
+    after = load(
+        tmp_path, SMALLEST + "server: {host: 127.0.0.1}\nfeatures: {signature_validation: false}\n"
+    )
     with pytest.raises(SettingsError) as raised:
         plan_reload(before, after)
     (problem,) = raised.value.problems
@@ -380,7 +436,11 @@ repositories:
 
 def test_secrets_are_in_no_repr_and_listed_longest_first(tmp_path: Path) -> None:
     settings = load(tmp_path, EVERY_SECRET)
-    for shown in (repr(settings), f"{settings.storage}", settings.model_dump_json(exclude={"storage"})):
+    for shown in (
+        repr(settings),
+        f"{settings.storage}",
+        settings.model_dump_json(exclude={"storage"}),
+    ):
         assert "marker" not in shown
     assert collect_secrets(settings) == (
         "repository-marker-0000",
@@ -403,7 +463,9 @@ def test_secrets_are_in_no_repr_and_listed_longest_first(tmp_path: Path) -> None
 
 def test_a_secret_is_masked_everywhere_unless_it_is_too_short() -> None:
     secrets = ("token-marker-0000-and-more", "token-marker-0000", "bug")
-    assert masked("a bug: token-marker-0000-and-more, token-marker-0000", secrets) == "a bug: ***, ***"
+    assert (
+        masked("a bug: token-marker-0000-and-more, token-marker-0000", secrets) == "a bug: ***, ***"
+    )
 
 
 @pytest.mark.parametrize(
@@ -424,7 +486,12 @@ def test_no_problem_shows_a_secret_nor_does_the_traceback(tmp_path: Path, broken
     with pytest.raises(SettingsError) as raised:
         load(tmp_path, broken)
     error = raised.value
-    shown = "".join(traceback.format_exception(error)) + repr(error) + repr(error.__cause__) + repr(error.__context__)
+    shown = (
+        "".join(traceback.format_exception(error))
+        + repr(error)
+        + repr(error.__cause__)
+        + repr(error.__context__)
+    )
     assert "marker" not in shown.replace("secret-marker", "")
     assert b"-marker-" not in pickle.dumps(str(error))
 
@@ -436,9 +503,13 @@ def test_keys_that_begin_with_x_hold_anchors(tmp_path: Path) -> None:
     assert labels.create is False
 
 
-def test_proxy_and_certificate_variables_in_dotenv_are_copied_unless_already_set(tmp_path: Path) -> None:
+def test_proxy_and_certificate_variables_in_dotenv_are_copied_unless_already_set(
+    tmp_path: Path,
+) -> None:
     dotenv = tmp_path / ".env"
-    dotenv.write_text("https_proxy=http://p:1\nNO_PROXY=corp.example\nSSL_CERT_FILE=/etc/ca.pem\nGITHUB_TOKEN=t\n")
+    dotenv.write_text(
+        "https_proxy=http://p:1\nNO_PROXY=corp.example\nSSL_CERT_FILE=/etc/ca.pem\nGITHUB_TOKEN=t\n"
+    )
     environ = {"NO_PROXY": "*"}
     export_proxy_settings(environ, dotenv)
     assert environ == {"NO_PROXY": "*", "https_proxy": "http://p:1", "SSL_CERT_FILE": "/etc/ca.pem"}
@@ -450,7 +521,9 @@ def test_proxy_and_certificate_variables_in_dotenv_are_copied_unless_already_set
 
 def test_settings_load_without_the_variables_that_they_name(tmp_path: Path) -> None:
     lines = 'server: {port: "${PORT}", api_key: "${KEY}"}\nlabels: {allow: [bug, "${LABEL}"]}\n'
-    text = SMALLEST.replace("claude:", 'claude:\n  fallbacks: [{kind: openai, api_key: "${OTHER}", model: m}]')
+    text = SMALLEST.replace(
+        "claude:", 'claude:\n  fallbacks: [{kind: openai, api_key: "${OTHER}", model: m}]'
+    )
     (tmp_path / "settings.yaml").write_text(f"{text}{lines}", encoding="utf-8")
     environ = {"GITHUB_TOKEN": "t", "ANTHROPIC_API_KEY": " "}
     settings = load_settings(tmp_path / "settings.yaml", environ, dotenv=None, allow_unset=True)
@@ -471,7 +544,9 @@ def test_settings_load_without_the_variables_that_they_name(tmp_path: Path) -> N
 
 def test_settings_load_without_the_key_of_the_app(tmp_path: Path) -> None:
     app = 'app: {id: "${APP_ID}", private_key_path: /nowhere/app.pem}'
-    (tmp_path / "settings.yaml").write_text(SMALLEST.replace('token: "${GITHUB_TOKEN}"', app), encoding="utf-8")
+    (tmp_path / "settings.yaml").write_text(
+        SMALLEST.replace('token: "${GITHUB_TOKEN}"', app), encoding="utf-8"
+    )
     settings = load_settings(tmp_path / "settings.yaml", {}, dotenv=None, allow_unset=True)
     assert settings.github.app is None
     assert settings.unset["github.app.id"] == "APP_ID is not set"
@@ -480,8 +555,13 @@ def test_settings_load_without_the_key_of_the_app(tmp_path: Path) -> None:
 
 
 def test_required_key_that_is_no_secret_needs_its_variable(tmp_path: Path) -> None:
-    (tmp_path / "settings.yaml").write_text(SMALLEST.replace("owner/repo", '"${REPOSITORY}"'), encoding="utf-8")
+    (tmp_path / "settings.yaml").write_text(
+        SMALLEST.replace("owner/repo", '"${REPOSITORY}"'), encoding="utf-8"
+    )
     with pytest.raises(SettingsError) as raised:
         load_settings(tmp_path / "settings.yaml", {}, dotenv=None, allow_unset=True)
     (problem,) = raised.value.problems
-    assert problem == f"{tmp_path}/settings.yaml:7: repositories[0].name: REPOSITORY is not set; it is required"
+    assert (
+        problem
+        == f"{tmp_path}/settings.yaml:7: repositories[0].name: REPOSITORY is not set; it is required"
+    )

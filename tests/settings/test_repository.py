@@ -44,12 +44,20 @@ def problems(text: str) -> tuple[str, ...]:
 def test_every_allowed_key_is_read_with_its_line() -> None:
     parsed = parse_repository_file(EVERYTHING)
     assert parsed.problems == ()
-    assert (parsed.values.labels.create, parsed.values.labels.allow) == (False, ("bug", "priority-*"))
+    assert (parsed.values.labels.create, parsed.values.labels.allow) == (
+        False,
+        ("bug", "priority-*"),
+    )
     assert (parsed.values.labels.suggest, parsed.values.labels.min_confidence) == (False, 0.9)
     assert parsed.values.prompts.use == {"issues.opened": "issues/own", "pull_request": False}
-    assert (parsed.values.findings.min_severity, parsed.values.findings.min_confidence) == ("medium", 0.6)
+    assert (parsed.values.findings.min_severity, parsed.values.findings.min_confidence) == (
+        "medium",
+        0.6,
+    )
     assert (parsed.lines["labels.allow"], parsed.lines["prompts.use.pull_request"]) == (2, 6)
-    assert {key for key in list_repository_keys() if key in parsed.lines} == set(list_repository_keys())
+    assert {key for key in list_repository_keys() if key in parsed.lines} == set(
+        list_repository_keys()
+    )
 
 
 @pytest.mark.parametrize("text", ["# nothing\n", "labels:\ncomments:\n", "\ufeff"])
@@ -61,9 +69,15 @@ def test_an_empty_file_sets_nothing(text: str) -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"#" * (MAX_BYTES + 1), ".github/hls.yaml: larger than 65536 bytes; this is not a settings file"),
+        (
+            b"#" * (MAX_BYTES + 1),
+            ".github/hls.yaml: larger than 65536 bytes; this is not a settings file",
+        ),
         (b"\x7fELF\xff\xfe", ".github/hls.yaml:1: not UTF-8; save the file as UTF-8"),
-        (b"enabled: true\n\x00", ".github/hls.yaml:2: a control character, which YAML forbids; remove it"),
+        (
+            b"enabled: true\n\x00",
+            ".github/hls.yaml:2: a control character, which YAML forbids; remove it",
+        ),
     ],
     ids=["huge", "binary", "with a NUL"],
 )
@@ -75,7 +89,10 @@ def test_bytes_that_are_not_text_are_rejected(content: bytes, expected: str) -> 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (f"? &k {'k' * 28_000}\n: {{? *k : 1}}\n", "1: a key or value has more than 500 characters"),
+        (
+            f"? &k {'k' * 28_000}\n: {{? *k : 1}}\n",
+            "1: a key or value has more than 500 characters",
+        ),
         ("labels: &a [x]\ncomments: *a\n", "1: aliases (*name) are not allowed here"),
         (f"labels: {{allow: ['{'x' * 501}']}}\n", "1: a key or value has more than 500 characters"),
         ("".join(f"a{n}: 1\n" for n in range(1_500)), "1000: more than 1,000 values"),
@@ -112,10 +129,14 @@ def test_the_numbers_of_globs_and_of_reported_problems_are_limited() -> None:
         ("enabled: perhaps\n", {}),
     ],
 )
-def test_switched_off_keys_are_parsed_the_same_despite_mistakes(text: str, off: dict[str, object]) -> None:
+def test_switched_off_keys_are_parsed_the_same_despite_mistakes(
+    text: str, off: dict[str, object]
+) -> None:
     parsed = parse_repository_file(f"comments: {{tone: freindly}}\n{text}")
     assert parsed.values == RepositoryFile.model_validate(off)
-    held = merge_with_last_valid(parsed, parse_repository_file("comments: {language: German}\n")).values
+    held = merge_with_last_valid(
+        parsed, parse_repository_file("comments: {language: German}\n")
+    ).values
     assert held == RepositoryFile.model_validate({"comments": {"language": "German"}, **off})
 
 
@@ -124,7 +145,10 @@ def test_the_last_good_version_applies_plus_what_a_broken_one_switches_off() -> 
     broken = parse_repository_file("\nfeatures: {auto_commenting: false}\ncomment: {}\n")
     parsed = merge_with_last_valid(broken, good)
     assert (parsed.values.comments.language, parsed.values.enabled) == ("German", None)
-    assert (parsed.values.features.auto_labeling, parsed.values.features.auto_commenting) == (False, False)
+    assert (parsed.values.features.auto_labeling, parsed.values.features.auto_commenting) == (
+        False,
+        False,
+    )
     assert (parsed.lines["comments.language"], parsed.lines["features.auto_commenting"]) == (1, 2)
     assert parsed.problems == broken.problems
 

@@ -55,20 +55,27 @@ def test_files_that_load_are_accepted(text: str) -> None:
         ("github: {token: t, webhook_secret: '${A}${B}'}\n", None),
         ("github: {token: t, token_path: f, webhook_secret_path: f}\n", "github"),
         ("claude: {api_key: k, base_url: 'https://${HOST}/v1'}\n", None),
-        ("prompts: {directory: [own, '${SHARED}/prompts'], use: {issues: {prompt: issues/a, shadow: true}}}\n", None),
+        (
+            "prompts: {directory: [own, '${SHARED}/prompts'], use: {issues: {prompt: issues/a, shadow: true}}}\n",
+            None,
+        ),
     ],
 )
 def test_the_schema_rejects_what_does_not_load(more: str, where: str | None) -> None:
     assert rejected_paths(SMALLEST + more) == ([] if where is None else [where])
 
 
-def test_every_key_has_the_description_of_the_model_and_accepts_a_variable_for_a_single_value() -> None:
+def test_every_key_has_the_description_of_the_model_and_accepts_a_variable_for_a_single_value() -> (
+    None
+):
     for key in Reference().keys:
         place = property_ = SCHEMA
         for section in key.path.split("."):
             property_ = place["properties"][section.removesuffix("[]")]
             place = property_["items"] if section.endswith("[]") else property_
-            place = next((member for member in place.get("anyOf", ()) if "$ref" in member), place)  # optional
+            place = next(
+                (member for member in place.get("anyOf", ()) if "$ref" in member), place
+            )  # optional
             place = SCHEMA["$defs"][place["$ref"].rpartition("/")[2]] if "$ref" in place else place
         assert property_["description"] == key.meaning, key.path
         if "list" not in key.expected and "map" not in key.expected:

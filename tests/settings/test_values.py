@@ -51,13 +51,44 @@ SET = (
 @pytest.mark.parametrize(
     ("glob", "problem"),
     [
-        *((glob, MATCHES_NONE) for glob in ("", "docs\\*", "/docs/**", "docs/", "web/../docs/**", "docs/** ")),
+        *(
+            (glob, MATCHES_NONE)
+            for glob in ("", "docs\\*", "/docs/**", "docs/", "web/../docs/**", "docs/** ")
+        ),
         ("**.snap", "has ** inside a name; write it alone between slashes, such as **/*.snap"),
-        *((glob, SET) for glob in ("[Dd]ocs/**", "**/*.py[co]", "src/*.[ch]", "[0-9]*.txt", "[a-zA-Z]/x", "[!a]/**")),
-        *((glob, SET) for glob in ("**/[Mm]akefile", "v[0-9].[0-9]/**", "**/*.[jt]s", "[^.]*", "[[:alpha:]]*/x")),
-        *((glob, f"has alternatives in braces{ONE_EACH}") for glob in ("*.{a,b}", "part-{1..3}.sql", "{a,{b,c}}/**")),
-        *((glob, f"has alternatives in parentheses{ONE_EACH}") for glob in ("@(a)/**", "src/!(a)/**", "?(a)/**")),
-        *((glob, f"has alternatives with |{ONE_EACH}") for glob in ("+(a|b)/**", "*(a|b)", "docs/**|src/**")),
+        *(
+            (glob, SET)
+            for glob in (
+                "[Dd]ocs/**",
+                "**/*.py[co]",
+                "src/*.[ch]",
+                "[0-9]*.txt",
+                "[a-zA-Z]/x",
+                "[!a]/**",
+            )
+        ),
+        *(
+            (glob, SET)
+            for glob in (
+                "**/[Mm]akefile",
+                "v[0-9].[0-9]/**",
+                "**/*.[jt]s",
+                "[^.]*",
+                "[[:alpha:]]*/x",
+            )
+        ),
+        *(
+            (glob, f"has alternatives in braces{ONE_EACH}")
+            for glob in ("*.{a,b}", "part-{1..3}.sql", "{a,{b,c}}/**")
+        ),
+        *(
+            (glob, f"has alternatives in parentheses{ONE_EACH}")
+            for glob in ("@(a)/**", "src/!(a)/**", "?(a)/**")
+        ),
+        *(
+            (glob, f"has alternatives with |{ONE_EACH}")
+            for glob in ("+(a|b)/**", "*(a|b)", "docs/**|src/**")
+        ),
     ],
 )
 def test_a_glob_that_would_match_nothing_is_a_problem(glob: str, problem: str) -> None:
@@ -67,8 +98,18 @@ def test_a_glob_that_would_match_nothing_is_a_problem(glob: str, problem: str) -
 @pytest.mark.parametrize(
     "glob",
     [
-        *("app/[id]/page.tsx", "app/[...slug]/**", "app/[[...slug]].tsx", "src/routes/[[lang]]/+page.svelte"),
-        *("pages/users-[group]/[id].vue", "app/(shop)/@modal/(.)photo/**", "pages/[lang]-[version].astro", "a {b}.md"),
+        *(
+            "app/[id]/page.tsx",
+            "app/[...slug]/**",
+            "app/[[...slug]].tsx",
+            "src/routes/[[lang]]/+page.svelte",
+        ),
+        *(
+            "pages/users-[group]/[id].vue",
+            "app/(shop)/@modal/(.)photo/**",
+            "pages/[lang]-[version].astro",
+            "a {b}.md",
+        ),
         *("[user-id].ts", "*(draft).md", "c++/**"),
     ],
 )
@@ -83,11 +124,16 @@ def test_brackets_and_parentheses_of_names_are_literal(glob: str) -> None:
         ("issues", None),
         ("pull_request.review_requested", None),
         ("repository_dispatch.anything-at-all", None),
-        ("pull_requests.opened", 'GitHub has no event "pull_requests"; did you mean pull_request.opened?'),
+        (
+            "pull_requests.opened",
+            'GitHub has no event "pull_requests"; did you mean pull_request.opened?',
+        ),
         ("xyzzy", 'GitHub has no event "xyzzy"'),
         ("push.opened", 'the event "push" has no actions; write push'),
         ("watch.xyzzy", 'the event "watch" has no action "xyzzy"; it has started'),
     ],
 )
-def test_the_message_about_an_unknown_event_names_the_nearest_one(key: str, sentence: str | None) -> None:
+def test_the_message_about_an_unknown_event_names_the_nearest_one(
+    key: str, sentence: str | None
+) -> None:
     assert find_event_problem(key) == sentence

@@ -13,7 +13,8 @@ from hls_handler.settings.yaml_parser import expand
 from tests.settings.files import SECRET, SMALLEST, load, problems
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"{now}: &{now} [{', '.join([f'*{before}'] * 10)}]\n" for before, now in zip("abcdef", "bcdefg", strict=True)
+    f"{now}: &{now} [{', '.join([f'*{before}'] * 10)}]\n"
+    for before, now in zip("abcdef", "bcdefg", strict=True)
 )
 
 
@@ -21,14 +22,24 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     ("text", "line", "problem"),
     [
         ("server:\n\tport: 1\n", 2, "this line is indented with a tab; YAML requires spaces"),
-        (f"token: *{SECRET}\n", 1, "a value that starts with a sign such as *, & or @ must be in quotes"),
+        (
+            f"token: *{SECRET}\n",
+            1,
+            "a value that starts with a sign such as *, & or @ must be in quotes",
+        ),
         (f"a: 1\ngithub\nb: {SECRET}\n", 2, "a key needs a colon after it"),
-        (f"a: {SECRET}: b\n", 1, "a colon inside a value; put the value in quotes, or check the indentation"),
+        (
+            f"a: {SECRET}: b\n",
+            1,
+            "a colon inside a value; put the value in quotes, or check the indentation",
+        ),
         (f'a: 1\nb: "{SECRET}\nc: 2\n', 2, "a quote that starts here is not closed"),
         ("a:\n  b: 1\n c: 2\n", 3, "the indentation does not fit the lines above"),
     ],
 )
-def test_broken_yaml_is_reported_by_line(tmp_path: Path, text: str, line: int, problem: str) -> None:
+def test_broken_yaml_is_reported_by_line(
+    tmp_path: Path, text: str, line: int, problem: str
+) -> None:
     assert problems(tmp_path, text) == [f"settings.yaml:{line}: not valid YAML: {problem}"]
 
 
@@ -80,13 +91,19 @@ def test_the_first_of_two_merged_maps_takes_precedence(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (BOMB, "settings.yaml:1: more than 20,000 values; check for aliases (*name) that repeat each other"),
+        (
+            BOMB,
+            "settings.yaml:1: more than 20,000 values; check for aliases (*name) that repeat each other",
+        ),
         ("a: &a [*a]\n", "settings.yaml:1: nested too deeply; at most 20 levels are allowed"),
         (
             "a: " + "[" * 30 + "]" * 30,
             "settings.yaml:1: nested too deeply; at most 20 levels are allowed",
         ),
-        ("a: " + "x" * 1_000_001, "settings.yaml: larger than 1000000 bytes; this is not a settings file"),
+        (
+            "a: " + "x" * 1_000_001,
+            "settings.yaml: larger than 1000000 bytes; this is not a settings file",
+        ),
     ],
     ids=["aliases of aliases", "an alias of itself", "deep", "large"],
 )
@@ -122,12 +139,20 @@ def test_variables_are_expanded_once(written: object, became: object) -> None:
     ("written", "problem"),
     [
         ("${ABSENT}", "the variable ABSENT is not set; set it in the environment or in .env"),
-        ("${A} ${B} ${A}", "the variable A and B are not set; set it in the environment or in .env"),
+        (
+            "${A} ${B} ${A}",
+            "the variable A and B are not set; set it in the environment or in .env",
+        ),
         ("${1A}", "${ does not start a variable here; write ${NAME} or ${NAME:-default}"),
-        ("${ABSENT:-${NAME}}", "${ does not start a variable here; write ${NAME} or ${NAME:-default}"),
+        (
+            "${ABSENT:-${NAME}}",
+            "${ does not start a variable here; write ${NAME} or ${NAME:-default}",
+        ),
     ],
 )
-def test_a_variable_that_cannot_be_expanded_is_a_problem_and_stays(written: str, problem: str) -> None:
+def test_a_variable_that_cannot_be_expanded_is_a_problem_and_stays(
+    written: str, problem: str
+) -> None:
     expansion = expand({"a": {"b": [1, written]}}, VARIABLES)
     assert expansion.root == {"a": {"b": [1, written]}}
     assert expansion.problems == {"a.b[1]": problem}

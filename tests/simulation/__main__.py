@@ -30,7 +30,9 @@ def main(seeds: str) -> None:
                 result = violations or "nothing is lost, doubled or stuck"
                 sys.stdout.write("\n  ".join([f"seed {seed}: {result}", *simulation.log]) + "\n")
         database.close()
-    sys.stdout.write(f"{len(numbers)} schedules in {time.monotonic() - began:.0f} s, {failed} failed\n")
+    sys.stdout.write(
+        f"{len(numbers)} schedules in {time.monotonic() - began:.0f} s, {failed} failed\n"
+    )
     sys.exit(bool(failed))
 
 

@@ -33,8 +33,12 @@ LATEST_EFFECT_S = SLOWEST_WRITE_S - REQUEST_TIMEOUT_S
 """Seconds after its sending until a write has an effect, at the latest; ADR 7 says what a later one does."""
 
 
-def _down(message: str, dependency: Dependency, *, may_have_succeeded: bool = False) -> DependencyDown:
-    return DependencyDown(message, dependency=dependency, remedy="wait", may_have_succeeded=may_have_succeeded)
+def _down(
+    message: str, dependency: Dependency, *, may_have_succeeded: bool = False
+) -> DependencyDown:
+    return DependencyDown(
+        message, dependency=dependency, remedy="wait", may_have_succeeded=may_have_succeeded
+    )
 
 
 @dataclass
@@ -47,7 +51,11 @@ class Faults:
     interruptions: int = 0
 
     def draw(self, percent: float, *kinds: str) -> str | None:
-        return self.scheduler.random.choice(kinds) if self.scheduler.random.random() * 100 < percent else None
+        return (
+            self.scheduler.random.choice(kinds)
+            if self.scheduler.random.random() * 100 < percent
+            else None
+        )
 
 
 @dataclass
@@ -55,9 +63,15 @@ class Written:
     """What HLS wrote on GitHub."""
 
     labels: dict[int, list[str]] = field(default_factory=dict)
-    comments: dict[int, tuple[int, str, str]] = field(default_factory=dict)  # by id: number, family, body
-    findings: list[tuple[int, str]] = field(default_factory=list)  # number, key of an inline comment
-    checks: dict[tuple[str, str], str] = field(default_factory=dict)  # by commit and external id: the state
+    comments: dict[int, tuple[int, str, str]] = field(
+        default_factory=dict
+    )  # by id: number, family, body
+    findings: list[tuple[int, str]] = field(
+        default_factory=list
+    )  # number, key of an inline comment
+    checks: dict[tuple[str, str], str] = field(
+        default_factory=dict
+    )  # by commit and external id: the state
 
 
 class SimulatedGithub(FakeGithub):
@@ -80,14 +94,20 @@ class SimulatedGithub(FakeGithub):
         if fault == "fail":
             self.scheduler.sleep(random.uniform(0.05, 1.0))
             raise _down("GitHub answered 503", "github")
-        effect_s = random.uniform(REQUEST_TIMEOUT_S, LATEST_EFFECT_S) if fault == "late" else random.uniform(0.05, 2.0)
+        effect_s = (
+            random.uniform(REQUEST_TIMEOUT_S, LATEST_EFFECT_S)
+            if fault == "late"
+            else random.uniform(0.05, 2.0)
+        )
         self.scheduler.start(self._server, lambda: result.append(effect()), after_s=effect_s)
         self.scheduler.sleep(REQUEST_TIMEOUT_S if fault else effect_s + random.uniform(0.01, 0.5))
         if fault:
             raise _down("GitHub gave no answer", "github", may_have_succeeded=True)
         return result[0]
 
-    def make_writer(self, history: ConversationHistory, before_write: Callable[[], None], dry_run: bool) -> FakeWriter:
+    def make_writer(
+        self, history: ConversationHistory, before_write: Callable[[], None], dry_run: bool
+    ) -> FakeWriter:
         return SimulatedWriter(self, history, before_write, dry_run)
 
     def make_checks(self, before_write: Callable[[], None]) -> FakeChecks:
@@ -134,15 +154,22 @@ class SimulatedWriter(FakeWriter):
         self.history.change_labels(missing, "set")
         return Outcome("labels", "changed", f"added {', '.join(missing)}", added=names)
 
-    def ensure_comment(self, number: int, action: EnsureComment, *, may_exist: bool = True) -> Outcome:
+    def ensure_comment(
+        self, number: int, action: EnsureComment, *, may_exist: bool = True
+    ) -> Outcome:
         comments, known = self.github.written.comments, self.history.comment(action.family)
         found = known.comment_id if known is not None else None
         if found is None and may_exist:
             self.github.receive("comments")
-            found = min((i for i, one in comments.items() if one[:2] == (number, action.family)), default=None)
+            found = min(
+                (i for i, one in comments.items() if one[:2] == (number, action.family)),
+                default=None,
+            )
         if found is not None and comments[found][2] == action.body:
             self.history.store_comment(action.family, StoredComment(found, "digest", action.state))
-            return Outcome("comment", "unchanged", COMMENT_UP_TO_DATE, comment_id=found, body=action.body)
+            return Outcome(
+                "comment", "unchanged", COMMENT_UP_TO_DATE, comment_id=found, body=action.body
+            )
 
         def effect() -> int:
             written_id = found if found is not None else len(comments) + 1
@@ -156,7 +183,9 @@ class SimulatedWriter(FakeWriter):
         kind: Any = "created" if found is None else "edited"
         return Outcome("comment", kind, detail, comment_id=written_id, body=action.body)
 
-    def ensure_review(self, number: int, action: EnsureReview, *, is_retry: bool = False) -> Outcome:
+    def ensure_review(
+        self, number: int, action: EnsureReview, *, is_retry: bool = False
+    ) -> Outcome:
         posted, keys = self.github.written.findings, [comment.key for comment in action.comments]
         if is_retry:
             self.github.receive("review comments")
@@ -165,7 +194,9 @@ class SimulatedWriter(FakeWriter):
             self.before_write()
             self.github.write(lambda: posted.extend((number, key) for key in keys))
         ids = {one.key: 900 + position for position, one in enumerate(action.comments)}
-        return Outcome("review", "created", f"posted {len(keys)} comments on lines", comment_ids=ids)
+        return Outcome(
+            "review", "created", f"posted {len(keys)} comments on lines", comment_ids=ids
+        )
 
 
 @dataclass
@@ -186,18 +217,24 @@ class SimulatedChecks(FakeChecks):
 class SimulatedClaude(FakeClaude):
     """Answers each question; a call that is sent is paid, even if its reply is lost."""
 
-    def __init__(self, scheduler: Scheduler, faults: Faults, answer: Callable[[RenderedPrompt], Reply]) -> None:
+    def __init__(
+        self, scheduler: Scheduler, faults: Faults, answer: Callable[[RenderedPrompt], Reply]
+    ) -> None:
         super().__init__([])
         self.scheduler, self.faults, self.reply_to = scheduler, faults, answer
         self.paid: Counter[str] = Counter()  # by question
 
-    def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
+    def ask(
+        self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
+    ) -> ValidReply | UnusableReply:
         fault = self.faults.draw(self.faults.claude_percent, "fail", "lost", "slow")
         if fault == "fail":
             self.scheduler.sleep(0.5)
             raise _down("Claude answered 529", "claude")
         self.paid[rendered.system + rendered.task] += 1
-        self.scheduler.sleep(self.scheduler.random.uniform(40, 90) if fault else self.scheduler.random.uniform(1, 15))
+        self.scheduler.sleep(
+            self.scheduler.random.uniform(40, 90) if fault else self.scheduler.random.uniform(1, 15)
+        )
         if fault == "lost":
             self.faults.interruptions += 1
             raise _down("Claude gave no answer", "claude")

@@ -59,7 +59,9 @@ class SimulatedDatabase(ClockedDatabase):
     def __init__(self, file: Path) -> None:
         super().__init__(create_database(file), lambda: self.scheduler.now())
         self.scheduler = Scheduler(0)
-        self.storage = Storage(self)  # of all schedules and machines: it keeps nothing that a restart would lose
+        self.storage = Storage(
+            self
+        )  # of all schedules and machines: it keeps nothing that a restart would lose
 
     def secret(self, name: str) -> bytes:
         return name.encode()
@@ -115,7 +117,9 @@ class Simulation:
         self.settings = settings(limits={"concurrency": CONCURRENCY, "lease_s": LEASE_S})
         self.machines: list[Machine] = []
         self.accepted: dict[str, tuple[int, int]] = {}  # by GUID: number of the conversation, order
-        self.conversations = [Conversation(n, is_pull_request=n % 2 == 0) for n in range(1, self.random.randint(3, 5))]
+        self.conversations = [
+            Conversation(n, is_pull_request=n % 2 == 0) for n in range(1, self.random.randint(3, 5))
+        ]
         self.health = Health(self.scheduler.now)
         self.stepped_s = -math.inf
         self.done: list[str] = []  # GUIDs, in the order of their ends
@@ -128,7 +132,9 @@ class Simulation:
             outside = Machine("outside")
             for conversation in self.conversations:
                 self._change(conversation)
-                self.scheduler.start(outside, partial(self._send, conversation), after_s=self.random.uniform(0, 60))
+                self.scheduler.start(
+                    outside, partial(self._send, conversation), after_s=self.random.uniform(0, 60)
+                )
             self.scheduler.start(outside, self._disturb)
             self.scheduler.run(FAULTS_END_S)
             until_s = FAULTS_END_S + LIVENESS_S
@@ -174,14 +180,19 @@ class Simulation:
                 continue
             asked_at = leases.now()
             lease = self.store.queue.claim(
-                worker=name, lease_s=LEASE_S, max_crashes=limits.max_crashes, concurrency=limits.concurrency
+                worker=name,
+                lease_s=LEASE_S,
+                max_crashes=limits.max_crashes,
+                concurrency=limits.concurrency,
             )
             if lease is None:
                 self.scheduler.sleep(REST_S)
                 continue
             leases.add(lease, asked_at=asked_at, lease_s=LEASE_S)
             try:
-                if (ended := run_delivery(lease, self._context(leases))) is not None and ended.state == "done":
+                if (
+                    ended := run_delivery(lease, self._context(leases))
+                ) is not None and ended.state == "done":
                     self.done.append(lease.guid)
             finally:
                 leases.remove(lease)
@@ -226,7 +237,9 @@ class Simulation:
         """Make the present state of a conversation that of its revision."""
         number, title = conversation.number, conversation.title
         if conversation.is_pull_request:
-            self.github.pull_requests[number] = pull_request(number=number, title=title, head_sha=conversation.head_sha)
+            self.github.pull_requests[number] = pull_request(
+                number=number, title=title, head_sha=conversation.head_sha
+            )
             self.github.changed[number] = (file(),)
         else:
             self.github.issues[number] = replace(ISSUE, number=number, title=title)
@@ -245,7 +258,13 @@ class Simulation:
     def _delivery(self, conversation: Conversation, guid: str) -> NewDelivery:
         kind = "pull_request" if conversation.is_pull_request else "issues"
         payload: Any = json.loads(recorded.load(f"{kind}.opened").body)
-        action = "opened" if conversation.revision == 0 else "edited" if kind == "issues" else "synchronize"
+        action = (
+            "opened"
+            if conversation.revision == 0
+            else "edited"
+            if kind == "issues"
+            else "synchronize"
+        )
         subject = payload["pull_request" if conversation.is_pull_request else "issue"]
         subject |= {"number": conversation.number, "title": conversation.title}
         payload["action"], sha = action, None
@@ -270,7 +289,9 @@ class Simulation:
         if rendered.prompt.reply == "pull_request_analysis":
             return pull_request_analysis(findings=[finding()])
         found = re.search(r"Title \d+ revision \d+", rendered.task)
-        return BUG.model_copy(update={"summary": found[0] if found else "", "missing": ["The version"]})
+        return BUG.model_copy(
+            update={"summary": found[0] if found else "", "missing": ["The version"]}
+        )
 
     def _disturb(self) -> None:
         """Kill and freeze machines, step the clock, and let requests fail, until `FAULTS_END_S`."""
@@ -295,7 +316,9 @@ class Simulation:
             self.machines.remove(machine)
             self._start_machine(f"{machine.name}'")
         elif kind == "freeze":
-            machine.frozen_until_s = self.scheduler.seconds + self.random.choice((1.0, 20.0, 40.0, 100.0))
+            machine.frozen_until_s = self.scheduler.seconds + self.random.choice(
+                (1.0, 20.0, 40.0, 100.0)
+            )
         elif kind == "step":
             self.stepped_s = self.scheduler.seconds
             with self.database.reading() as connection:
@@ -317,7 +340,9 @@ class Simulation:
     def _check_deliveries(self) -> Iterator[str]:
         with self.database.reading() as connection:
             rows = {row.guid: row for row in connection.execute(select(tables.deliveries))}
-        yield from (f"{guid} was accepted and is lost" for guid in self.accepted if guid not in rows)
+        yield from (
+            f"{guid} was accepted and is lost" for guid in self.accepted if guid not in rows
+        )
         for guid, row in rows.items():
             if row.state not in FINAL:
                 yield f"{guid} is {row.state} after {LIVENESS_S:g} s without faults: {row.reason}"
@@ -333,10 +358,14 @@ class Simulation:
         of_family = Counter(comment[:2] for comment in written.comments.values())
         yield from (f"{count} comments {key}" for key, count in of_family.items() if count > 1)
         yield from (
-            f"{count} comments on the line of {key}" for key, count in Counter(written.findings).items() if count > 1
+            f"{count} comments on the line of {key}"
+            for key, count in Counter(written.findings).items()
+            if count > 1
         )
         yield from (
-            f"the check {key} is in progress" for key, state in written.checks.items() if state == "in_progress"
+            f"the check {key} is in progress"
+            for key, state in written.checks.items()
+            if state == "in_progress"
         )
         for conversation in self.conversations:
             number = conversation.number

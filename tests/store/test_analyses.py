@@ -11,15 +11,22 @@ from tests.queue.builders import SOURCES, add_analyses, begin, record_reply, sta
 ANSWER = IssueResponse(worth_saying=True, sources=[], answer="Use --force.", certain=False)
 
 
-def test_analyses_of_a_pull_request_include_those_of_other_events_that_commented_on_it(store: Storage) -> None:
+def test_analyses_of_a_pull_request_include_those_of_other_events_that_commented_on_it(
+    store: Storage,
+) -> None:
     add_analyses(store, "g1", number=7)
     add_analyses(store, "g2", event="workflow_run", action="completed", number=None, posted_on=7)
     add_analyses(store, "g3", number=8)
     page = store.analyses.find(AnalysisSearch(repository="octo/widgets", number=7))
-    assert [(row.guid, row.number, row.kind) for row in page.rows] == [("g2", 7, "workflow"), ("g1", 7, "issue")]
+    assert [(row.guid, row.number, row.kind) for row in page.rows] == [
+        ("g2", 7, "workflow"),
+        ("g1", 7, "issue"),
+    ]
     assert [row.guid for row in store.analyses.find(AnalysisSearch(number=7)).rows] == ["g2", "g1"]
     add_analyses(store, "g4", repository="octo/gadgets", repository_id=2)
-    assert [row.guid for row in store.analyses.find(AnalysisSearch(repository="octo/gadgets")).rows] == ["g4"]
+    assert [
+        row.guid for row in store.analyses.find(AnalysisSearch(repository="octo/gadgets")).rows
+    ] == ["g4"]
 
 
 def test_cost_of_an_analysis_is_that_of_all_calls_of_its_step(store: Storage) -> None:
@@ -28,13 +35,25 @@ def test_cost_of_an_analysis_is_that_of_all_calls_of_its_step(store: Storage) ->
         call = start_call(store, lease, "b@2", index=1)
         usage = None if spent is None else Usage("m", input_tokens=10, cost_usd=spent)
         store.calls.end(lease, call, outcome=outcome, usage=usage, error="no JSON")
-    usage = Usage("m", input_tokens=20, output_tokens=3, cache_write_tokens=4, cache_read_tokens=5, cost_usd=0.25)
+    usage = Usage(
+        "m",
+        input_tokens=20,
+        output_tokens=3,
+        cache_write_tokens=4,
+        cache_read_tokens=5,
+        cost_usd=0.25,
+    )
     for index, one in ((1, usage), (2, Usage("m", input_tokens=9))):
         record_reply(store, lease, ValidReply("b@2", "issue_response", ANSWER, one), index=index)
     first, second = store.analyses.get("g1", 1), store.analyses.get("g1", 2)
     assert first is not None
     assert second is not None
-    tokens = (first.input_tokens, first.output_tokens, first.cache_write_tokens, first.cache_read_tokens)
+    tokens = (
+        first.input_tokens,
+        first.output_tokens,
+        first.cache_write_tokens,
+        first.cache_read_tokens,
+    )
     assert (tokens, first.cost_usd) == ((30, 3, 4, 5), 0.75)
     assert (second.input_tokens, second.cost_usd) == (9, None)
 

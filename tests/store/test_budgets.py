@@ -38,7 +38,12 @@ def with_budgets(**budgets: Any) -> Settings:
 
 
 def begin_call(
-    store: Storage, lease: Lease, given: Settings, *, outsider: str | None = None, estimate: Usage = ESTIMATE
+    store: Storage,
+    lease: Lease,
+    given: Settings,
+    *,
+    outsider: str | None = None,
+    estimate: Usage = ESTIMATE,
 ) -> StartedCall:
     budgets = list_budgets(given, lease.repository, outsider)
     return start_call(store, lease, estimate=estimate, budgets=budgets, outsider=outsider)
@@ -46,7 +51,9 @@ def begin_call(
 
 def spend(store: Storage, lease: Lease, given: Settings) -> None:
     """Make a call that costs its estimate."""
-    store.calls.end(lease, begin_call(store, lease, given), outcome="ok", usage=ESTIMATE, error=None)
+    store.calls.end(
+        lease, begin_call(store, lease, given), outcome="ok", usage=ESTIMATE, error=None
+    )
 
 
 def test_call_that_fits_without_the_calls_in_progress_waits_for_their_cost(store: Storage) -> None:
@@ -72,7 +79,9 @@ def test_call_whose_worker_died_reserves_for_good_after_an_hour(store: Storage, 
         begin_call(store, begin(store, "g2"), given)
 
 
-def test_call_that_does_not_fit_waits_for_the_next_day_and_names_setting_and_amounts(store: Storage) -> None:
+def test_call_that_does_not_fit_waits_for_the_next_day_and_names_setting_and_amounts(
+    store: Storage,
+) -> None:
     given = with_budgets(total={"day_usd": 0.06})
     lease = begin(store, "g1")
     store.calls.end(lease, begin_call(store, lease, given), outcome="ok", usage=USAGE, error=None)
@@ -93,7 +102,9 @@ def test_call_that_does_not_fit_waits_for_the_next_day_and_names_setting_and_amo
     assert len(store.calls.calls_of("g1")) == 2
 
 
-def test_budget_of_a_month_ends_with_the_month_and_includes_its_first_day(store: Storage, skew: Skew) -> None:
+def test_budget_of_a_month_ends_with_the_month_and_includes_its_first_day(
+    store: Storage, skew: Skew
+) -> None:
     given = with_budgets(total={"month_usd": 0.12})
     skew.advance(days=-26, hours=-12)
     begin_call(store, begin(store, "g1"), given)
@@ -112,7 +123,9 @@ def test_repositories_of_a_glob_share_a_budget_and_others_have_none(store: Stora
     first, second = begin(store, "g1", repository="octo/a"), begin(store, "g2", repository="Octo/b")
     other = begin(store, "g3", repository="else/a")
     spend(store, first, given)
-    with pytest.raises(BudgetUsedUp, match=r"0\.0700 USD a day for octo/\* \(settings \(budgets\.repositories\[0\]"):
+    with pytest.raises(
+        BudgetUsedUp, match=r"0\.0700 USD a day for octo/\* \(settings \(budgets\.repositories\[0\]"
+    ):
         begin_call(store, second, given)
     begin_call(store, other, given)
 
@@ -138,7 +151,9 @@ def test_each_account_without_write_permission_has_a_budget(store: Storage) -> N
     begin_call(store, lease, given)
 
 
-def test_exceeded_budget_is_known_until_the_day_ends_or_its_setting_changes(store: Storage, skew: Skew) -> None:
+def test_exceeded_budget_is_known_until_the_day_ends_or_its_setting_changes(
+    store: Storage, skew: Skew
+) -> None:
     given = with_budgets(total={"day_usd": 0.01}, repositories=[{"name": "octo/*", "day_usd": 9}])
     with suppress(BudgetUsedUp):
         begin_call(store, begin(store, "g1"), given)
@@ -173,7 +188,10 @@ ENOUGH = 1000.0
 
 def review_budget(max_usd: float = ENOUGH, *, per_pull_request: float = ENOUGH) -> ReviewBudget:
     return ReviewBudget(
-        max_usd, "settings.yaml:9 (review.max_usd)", per_pull_request, "settings.yaml:10 (review.max_usd_per...)"
+        max_usd,
+        "settings.yaml:9 (review.max_usd)",
+        per_pull_request,
+        "settings.yaml:10 (review.max_usd_per...)",
     )
 
 
@@ -185,14 +203,27 @@ def begin_review_call(
     estimate: Usage = ESTIMATE,
     changes: tuple[Checkpoint, ...] = (),
 ) -> StartedCall:
-    return start_call(store, lease, "pull_requests/analyze@3f9c2a", estimate=estimate, review=review, changes=changes)
+    return start_call(
+        store,
+        lease,
+        "pull_requests/analyze@3f9c2a",
+        estimate=estimate,
+        review=review,
+        changes=changes,
+    )
 
 
-def run_review_call(store: Storage, lease: Lease, review: ReviewBudget | None, usage: Usage = USAGE) -> None:
-    store.calls.end(lease, begin_review_call(store, lease, review), outcome="ok", usage=usage, error=None)
+def run_review_call(
+    store: Storage, lease: Lease, review: ReviewBudget | None, usage: Usage = USAGE
+) -> None:
+    store.calls.end(
+        lease, begin_review_call(store, lease, review), outcome="ok", usage=usage, error=None
+    )
 
 
-def test_call_whose_estimate_does_not_fit_is_not_begun_and_names_setting_and_amounts(store: Storage) -> None:
+def test_call_whose_estimate_does_not_fit_is_not_begun_and_names_setting_and_amounts(
+    store: Storage,
+) -> None:
     lease = begin(store, "g1", number=7)
     run_review_call(store, lease, review_budget(0.0599))
     with pytest.raises(BudgetExceeded) as raised:
@@ -223,7 +254,9 @@ def test_error_of_the_limit_names_what_is_spent_and_what_is_reserved(store: Stor
 def test_unknown_price_counts_as_nothing(store: Storage) -> None:
     lease = begin(store, "g1", number=7)
     for _ in range(3):
-        begin_review_call(store, lease, review_budget(0.000001), estimate=Usage("llama", output_tokens=4000))
+        begin_review_call(
+            store, lease, review_budget(0.000001), estimate=Usage("llama", output_tokens=4000)
+        )
     with pytest.raises(BudgetExceeded):
         begin_review_call(store, lease, review_budget(0.000001))
 
@@ -235,7 +268,9 @@ def test_changes_are_stored_even_if_the_call_does_not_fit(store: Storage) -> Non
     assert store.checkpoints.load("g1") == {("gather", 0): facts}
 
 
-def test_cost_of_deleted_deliveries_still_counts_for_a_pull_request(store: Storage, skew: Skew) -> None:
+def test_cost_of_deleted_deliveries_still_counts_for_a_pull_request(
+    store: Storage, skew: Skew
+) -> None:
     review = review_budget(per_pull_request=0.075)
     for guid in ("g1", "g2", "g3"):
         lease = begin(store, guid, number=7)

@@ -20,14 +20,18 @@ USAGE = Usage("claude-haiku-5-5", 100, 20, 30, 40, cost_usd=0.0123456, took_s=1.
 REPLY = Checkpoint("ask", 0, 1, '{"kind":"bug"}')
 
 
-def test_reply_after_the_lease_counts_its_cost_but_stores_no_checkpoint(store: Storage, skew: Skew) -> None:
+def test_reply_after_the_lease_counts_its_cost_but_stores_no_checkpoint(
+    store: Storage, skew: Skew
+) -> None:
     lease = begin(store, "g1")
     call = start_call(store, lease)
     skew.advance(hours=1)
     with pytest.raises(LeaseLost):
         store.calls.end(lease, call, outcome="ok", usage=USAGE, error=None, changes=[REPLY])
     assert store.checkpoints.load("g1") == {}
-    assert [(call.outcome, call.cost_usd) for call in store.calls.calls_of("g1")] == [("ok", 0.012346)]
+    assert [(call.outcome, call.cost_usd) for call in store.calls.calls_of("g1")] == [
+        ("ok", 0.012346)
+    ]
     assert store.statistics.counters()["cost_micro_usd", ""] == 12346
 
 
@@ -40,8 +44,18 @@ UNKNOWN = Usage("claude-haiku-5-5", took_s=2.0, request_id="req_1")
     [
         (None, "unfinished", 50_000, (0, 4000)),
         ({"outcome": "ok", "usage": USAGE}, "ok", 12_346, (100, 20)),
-        ({"outcome": "failed", "usage": None, "is_usage_unknown": True}, "failed", 50_000, (0, 4000)),
-        ({"outcome": "miscounted", "usage": UNKNOWN, "is_usage_unknown": True}, "miscounted", 50_000, (0, 4000)),
+        (
+            {"outcome": "failed", "usage": None, "is_usage_unknown": True},
+            "failed",
+            50_000,
+            (0, 4000),
+        ),
+        (
+            {"outcome": "miscounted", "usage": UNKNOWN, "is_usage_unknown": True},
+            "miscounted",
+            50_000,
+            (0, 4000),
+        ),
         ({"outcome": UNAVAILABLE, "usage": None}, UNAVAILABLE, 0, (0, 0)),
     ],
     ids=["not stored", "reply", "timeout", "impossible usage", "rejected"],
@@ -54,9 +68,15 @@ def test_call_that_began_is_counted_with_an_estimate_until_its_usage_is_known(
     if end is not None:
         store.calls.end(lease, call, error=None, **end)
     counted = store.statistics.counters()
-    assert {label: n for (name, label), n in counted.items() if name == "claude_calls" and n} == {outcome: 1}
+    assert {label: n for (name, label), n in counted.items() if name == "claude_calls" and n} == {
+        outcome: 1
+    }
     assert counted["prompt_calls", "issues/analyze@3f9c2a"] == 1
-    assert counted["cost_micro_usd", ""] == counted["repository_cost_micro_usd", "octo/widgets"] == cost
+    assert (
+        counted["cost_micro_usd", ""]
+        == counted["repository_cost_micro_usd", "octo/widgets"]
+        == cost
+    )
     assert (counted.get(("tokens", "input"), 0), counted["tokens", "output"]) == tokens
     (row,) = store.calls.calls_of("g1")
     assert (row.cost_usd or 0, row.output_tokens or 0) == (cost / 1_000_000, tokens[1])
@@ -65,7 +85,9 @@ def test_call_that_began_is_counted_with_an_estimate_until_its_usage_is_known(
 def test_shadow_calls_are_also_counted_separately(store: Storage) -> None:
     lease = begin(store, "g1")
     for index in (FIRST_SHADOW_STEP - 1, FIRST_SHADOW_STEP, FIRST_SHADOW_STEP + 1):
-        store.calls.end(lease, start_call(store, lease, index=index), outcome="ok", usage=None, error=None)
+        store.calls.end(
+            lease, start_call(store, lease, index=index), outcome="ok", usage=None, error=None
+        )
     counted = store.statistics.counters()
     assert counted["prompt_calls", "issues/analyze@3f9c2a"] == 3
     assert counted["prompt_shadow_calls", "issues/analyze@3f9c2a"] == 2
@@ -77,7 +99,9 @@ def test_shadow_calls_are_also_counted_separately(store: Storage) -> None:
 def test_calls_are_in_order_although_the_clock_was_set_back(store: Storage, skew: Skew) -> None:
     lease = begin(store, "g1")
     for index in (0, 1):
-        store.calls.end(lease, start_call(store, lease, index=index), outcome="ok", usage=None, error=None)
+        store.calls.end(
+            lease, start_call(store, lease, index=index), outcome="ok", usage=None, error=None
+        )
         skew.advance(seconds=-1)
     assert [call.index for call in store.calls.calls_of("g1")] == [0, 1]
 
@@ -115,7 +139,9 @@ def test_calls_of_all_workers_share_a_rate_limit(store: Storage, skew: Skew) -> 
     assert len(store.calls.calls_of("g2")) == 1
 
 
-def test_deliveries_over_the_hourly_budget_wait_for_different_times(store: Storage, skew: Skew) -> None:
+def test_deliveries_over_the_hourly_budget_wait_for_different_times(
+    store: Storage, skew: Skew
+) -> None:
     lease = begin(store, "g1")
     start_call(store, lease, calls_per_hour=2)
     skew.advance(seconds=20)
@@ -166,7 +192,9 @@ def test_failed_call_lasted_until_its_end(store: Storage, skew: Skew) -> None:
     assert [round((row.lasted_s or 0) / 600) for row in store.calls.calls_of("g1")] == [1]
 
 
-def test_conversation_runs_count_other_deliveries_of_the_last_hour(store: Storage, skew: Skew) -> None:
+def test_conversation_runs_count_other_deliveries_of_the_last_hour(
+    store: Storage, skew: Skew
+) -> None:
     old = begin(store, "old", number=7)
     start_call(store, old)
     store.queue.finish(old, "done", reason=None, took_s=1)
@@ -182,7 +210,11 @@ def test_conversation_runs_count_other_deliveries_of_the_last_hour(store: Storag
 
 
 def test_recent_calls_are_the_newest_finished_ones(store: Storage) -> None:
-    for guid, event, number in (("g1", "issues", 1), ("g2", "pull_request", 2), ("g3", "release", None)):
+    for guid, event, number in (
+        ("g1", "issues", 1),
+        ("g2", "pull_request", 2),
+        ("g3", "release", None),
+    ):
         lease = begin(store, guid, event=event, number=number)
         store.calls.end(lease, start_call(store, lease), outcome="ok", usage=USAGE, error=None)
     start_call(store, begin(store, "g4"))  # in progress
@@ -198,16 +230,28 @@ def test_settled_counters_do_not_contain_the_estimate_of_a_call_in_progress(stor
     most = Usage("claude-haiku-5-5", 1000, 2000, 3000, 4000, cost_usd=1.5)
     call = start_call(store, lease, estimate=most)
     before = store.statistics.settled_counters()
-    assert before["cost_micro_usd", ""] == before["prompt_cost_micro_usd", "issues/analyze@3f9c2a"] == 0
-    assert [before["tokens", kind] for kind in ("input", "output", "cache_write", "cache_read")] == [0, 0, 0, 0]
+    assert (
+        before["cost_micro_usd", ""]
+        == before["prompt_cost_micro_usd", "issues/analyze@3f9c2a"]
+        == 0
+    )
+    assert [
+        before["tokens", kind] for kind in ("input", "output", "cache_write", "cache_read")
+    ] == [0, 0, 0, 0]
     assert before["repository_cost_micro_usd", "octo/widgets"] == 0
     store.calls.end(lease, call, outcome="ok", usage=USAGE, error=None)
     after = store.statistics.settled_counters()
     assert after == store.statistics.counters()
-    assert (after["cost_micro_usd", ""], after["tokens", "input"], after["claude_calls", "ok"]) == (12346, 100, 1)
+    assert (after["cost_micro_usd", ""], after["tokens", "input"], after["claude_calls", "ok"]) == (
+        12346,
+        100,
+        1,
+    )
 
 
-def test_settled_counters_contain_a_call_whose_end_was_not_stored(store: Storage, skew: Skew) -> None:
+def test_settled_counters_contain_a_call_whose_end_was_not_stored(
+    store: Storage, skew: Skew
+) -> None:
     start_call(store, begin(store, "g1"), estimate=USAGE)
     skew.advance(hours=1.1)
     assert store.statistics.settled_counters() == store.statistics.counters()

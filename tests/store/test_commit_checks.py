@@ -40,7 +40,12 @@ def test_only_checks_of_finished_deliveries_are_to_be_ended(store: Storage) -> N
     store.queue.finish(done, "done", reason="posted", took_s=1.0, changes=ended)
     found = claim_check(store)
     assert found is not None
-    assert (found.guid, found.repository, found.state, found.reason) == ("g2", "octo/widgets", "dead", "Claude refused")
+    assert (found.guid, found.repository, found.state, found.reason) == (
+        "g2",
+        "octo/widgets",
+        "dead",
+        "Claude refused",
+    )
     assert found.check == CommitCheck(SHA, "g2", 7, is_shown=True, is_new=False)
     assert claim_check(store) is None
     store.commit_checks.mark_ended(found, "cancelled: x")
@@ -62,7 +67,9 @@ def test_check_can_be_claimed_again_after_a_minute(store: Storage, skew: Skew) -
     assert claim_check(store) is None
 
 
-def test_check_claimed_before_the_clock_was_set_back_can_be_claimed_again(store: Storage, skew: Skew) -> None:
+def test_check_claimed_before_the_clock_was_set_back_can_be_claimed_again(
+    store: Storage, skew: Skew
+) -> None:
     lease = begin(store, "g1")
     begin_check(store, lease)
     die(store, lease)
@@ -84,11 +91,15 @@ def test_each_check_is_claimed_by_one_process(store: Storage, skew: Skew) -> Non
         die(store, lease)
     skew.advance(seconds=61)
     with ThreadPoolExecutor(4) as pool:
-        found = [one for one in pool.map(lambda _: claim_check(store), range(40)) if one is not None]
+        found = [
+            one for one in pool.map(lambda _: claim_check(store), range(40)) if one is not None
+        ]
     assert len({one.guid for one in found}) == len(found) == 12
 
 
-def test_unconfirmed_check_is_left_until_its_write_cannot_take_effect_any_more(store: Storage, skew: Skew) -> None:
+def test_unconfirmed_check_is_left_until_its_write_cannot_take_effect_any_more(
+    store: Storage, skew: Skew
+) -> None:
     lease = begin(store, "g1")
     store.commit_checks.begin(lease, SHA)
     skew.advance(seconds=29)
@@ -106,7 +117,9 @@ def test_check_of_a_running_delivery_is_not_taken_over(store: Storage) -> None:
 
 
 @pytest.mark.parametrize("is_same", [True, False], ids=["the delivery itself", "another delivery"])
-def test_check_that_a_process_is_ending_is_waited_for(store: Storage, skew: Skew, is_same: bool) -> None:
+def test_check_that_a_process_is_ending_is_waited_for(
+    store: Storage, skew: Skew, is_same: bool
+) -> None:
     lease = begin(store, "g1")
     begin_check(store, lease)
     die(store, lease)

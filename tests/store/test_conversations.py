@@ -30,7 +30,11 @@ def test_history_is_separate_by_conversation_and_account(
     history.change_labels(["bug"], "set")
     history.store_comment("issues", StoredComment(11, "digest"))
     same_conversation = (repository_id, number) == (1, 7)
-    other_lease = lease if same_conversation else begin(store, "g2", repository_id=repository_id, number=number)
+    other_lease = (
+        lease
+        if same_conversation
+        else begin(store, "g2", repository_id=repository_id, number=number)
+    )
     other = open_history(store, other_lease, identity)
     assert (other.labels(), other.comment("issues")) == ({}, None)
     other.change_labels(["bug"], None)
@@ -39,21 +43,31 @@ def test_history_is_separate_by_conversation_and_account(
 
 WRITES: dict[str, Callable[[Storage, Lease, Sequence[Change]], object]] = {
     "save": lambda s, lease, pending: s.checkpoints.save(lease, *pending),
-    "take a slot": lambda s, lease, pending: s.rate_limiter.take_slot(lease, "github", interval_s=0, changes=pending),
-    "acquire a lock": lambda s, lease, pending: s.locks.acquire(lease, "comment", ttl_s=60, changes=pending),
+    "take a slot": lambda s, lease, pending: s.rate_limiter.take_slot(
+        lease, "github", interval_s=0, changes=pending
+    ),
+    "acquire a lock": lambda s, lease, pending: s.locks.acquire(
+        lease, "comment", ttl_s=60, changes=pending
+    ),
     "begin a call": lambda s, lease, pending: start_call(s, lease, changes=pending),
-    "finish": lambda s, lease, pending: s.queue.finish(lease, "done", reason=None, took_s=1, changes=pending),
+    "finish": lambda s, lease, pending: s.queue.finish(
+        lease, "done", reason=None, took_s=1, changes=pending
+    ),
 }
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_pending_changes_are_readable_and_stored_with_the_next_write(store: Storage, write: str) -> None:
+def test_pending_changes_are_readable_and_stored_with_the_next_write(
+    store: Storage, write: str
+) -> None:
     lease = begin(store, "g1", number=7)
     open_history(store, lease, "hls[bot]").change_labels(["old", "older"], "set")
     changes = PendingChanges()
     history = store.conversations.history(lease, "hls[bot]", pending=changes)
     history.change_labels(
-        ["bug", "size/small", "question"], "intended", {"bug": LabelOrigin("kind", "issues/analyze@1")}
+        ["bug", "size/small", "question"],
+        "intended",
+        {"bug": LabelOrigin("kind", "issues/analyze@1")},
     )
     history.change_labels(["bug"], "set")
     history.change_labels(["old"], "removed")

@@ -15,13 +15,22 @@ from hls_handler.store.corrections import CorrectionResult, FieldFeedback, Shown
 from tests.queue.builders import Skew, accept, begin, claim, ignored, open_history, queued, row_of
 
 PROMPT = "issues/analyze@3f9c2a"
-GROUPS = {"bug": "kind", "question": "kind", "priority-high": "priority", "priority-low": "priority"}
+GROUPS = {
+    "bug": "kind",
+    "question": "kind",
+    "priority-high": "priority",
+    "priority-low": "priority",
+}
 ORIGINS = {"bug": LabelOrigin("kind", PROMPT), "priority-high": LabelOrigin("priority", PROMPT)}
 HIGH = AppliedLabel("priority", "priority-high", PROMPT, None)
 
 
 def set_labels(
-    store: Storage, lease: Lease, *names: str, origins: Mapping[str, LabelOrigin] = ORIGINS, identity: str = "hls"
+    store: Storage,
+    lease: Lease,
+    *names: str,
+    origins: Mapping[str, LabelOrigin] = ORIGINS,
+    identity: str = "hls",
 ) -> None:
     """Set labels that replies requested, as `clients.writer` does."""
     history = open_history(store, lease, identity)
@@ -44,7 +53,9 @@ def record_change(
 
 
 def record_current(store: Storage, lease: Lease, *shown: str) -> CorrectionResult:
-    return store.corrections.record_current(lease, "hls", ShownLabels(shown, "Crash", False, GROUPS))
+    return store.corrections.record_current(
+        lease, "hls", ShownLabels(shown, "Crash", False, GROUPS)
+    )
 
 
 def set_bug_and_priority(store: Storage, skew: Skew, number: int = 7) -> None:
@@ -71,7 +82,9 @@ def test_requested_labels_are_counted_when_they_are_set(store: Storage) -> None:
     history.change_labels(["bug"], "set")
     assert feedback(store) == {PROMPT: {"kind": FieldFeedback(1, 0)}}
     history.change_labels(["bug", "priority-high", "size/small"], "set")
-    assert feedback(store) == {PROMPT: {"kind": FieldFeedback(1, 0), "priority": FieldFeedback(1, 0)}}
+    assert feedback(store) == {
+        PROMPT: {"kind": FieldFeedback(1, 0), "priority": FieldFeedback(1, 0)}
+    }
 
 
 def test_correction_recorded_twice_counts_once(store: Storage, skew: Skew) -> None:
@@ -120,7 +133,9 @@ def test_change_of_a_label_older_than_a_month_is_no_correction(store: Storage, s
     store.queue.finish(lease, "done", reason=None, took_s=1)
     assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
     skew.advance(days=1)
-    assert record_change(store, begin_later(store, "g3"), "bug", "priority-high") == CorrectionResult(0, ())
+    assert record_change(
+        store, begin_later(store, "g3"), "bug", "priority-high"
+    ) == CorrectionResult(0, ())
     assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
 
 
@@ -137,11 +152,15 @@ def test_record_current_ignores_labels_after_a_change_by_a_bot(store: Storage, s
     lease = begin_later(store)
     accept(store, ignored("bot", number=7, action="unlabeled", reason_kind="other bot"))
     assert record_current(store, lease) == CorrectionResult(0, ())
-    assert record_change(store, lease, "bug") == CorrectionResult(1, (replace(HIGH, corrected_to=""),))
+    assert record_change(store, lease, "bug") == CorrectionResult(
+        1, (replace(HIGH, corrected_to=""),)
+    )
 
 
 @pytest.mark.parametrize("other", [{"number": 8}, {"reason_kind": "own account"}])
-def test_change_by_a_bot_elsewhere_has_no_effect(store: Storage, skew: Skew, other: dict[str, object]) -> None:
+def test_change_by_a_bot_elsewhere_has_no_effect(
+    store: Storage, skew: Skew, other: dict[str, object]
+) -> None:
     set_bug_and_priority(store, skew)
     lease = begin_later(store)
     plain = {"number": 7, "action": "unlabeled", "reason_kind": "other bot"}
@@ -158,30 +177,58 @@ def test_corrections_returns_one_for_each_issue_newest_first(store: Storage, ske
         skew.advance(minutes=1)
     lease = begin_later(store, "again", 1)
     record_change(store, lease, "question", field="kind", title="Issue 1, renamed")
-    assert store.repositories.history(lease.repository_id, "hls").issue(1, "issues", most_corrections=6)[1] == (
+    assert store.repositories.history(lease.repository_id, "hls").issue(
+        1, "issues", most_corrections=6
+    )[1] == (
         Correction("kind", "bug", "question", "Issue 1, renamed"),
         Correction("priority", "priority-high", "", "Issue 3"),
         Correction("priority", "priority-high", "", "Issue 2"),
     )
-    assert len(store.repositories.history(lease.repository_id, "hls").issue(1, "issues", most_corrections=2)[1]) == 2
+    assert (
+        len(
+            store.repositories.history(lease.repository_id, "hls").issue(
+                1, "issues", most_corrections=2
+            )[1]
+        )
+        == 2
+    )
 
 
-def test_rule_11_corrections_are_separate_by_repository_and_account(store: Storage, skew: Skew) -> None:
+def test_rule_11_corrections_are_separate_by_repository_and_account(
+    store: Storage, skew: Skew
+) -> None:
     set_bug_and_priority(store, skew)
     lease = begin_later(store)
     record_change(store, lease, "bug")
     other = begin(store, "g3", number=7, repository_id=2, repository="octo/other")
-    assert store.repositories.history(other.repository_id, "hls").issue(1, "issues", most_corrections=6)[1] == ()
-    assert store.repositories.history(lease.repository_id, "somebody").issue(1, "issues", most_corrections=6)[1] == ()
+    assert (
+        store.repositories.history(other.repository_id, "hls").issue(
+            1, "issues", most_corrections=6
+        )[1]
+        == ()
+    )
+    assert (
+        store.repositories.history(lease.repository_id, "somebody").issue(
+            1, "issues", most_corrections=6
+        )[1]
+        == ()
+    )
     assert record_change(store, lease, "bug", identity="somebody") == CorrectionResult(0, ())
 
 
-def test_corrections_of_pull_requests_are_counted_but_not_returned(store: Storage, skew: Skew) -> None:
+def test_corrections_of_pull_requests_are_counted_but_not_returned(
+    store: Storage, skew: Skew
+) -> None:
     set_bug_and_priority(store, skew)
     lease = begin_later(store)
     record_change(store, lease, "bug", pull_request=True)
     assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
-    assert store.repositories.history(lease.repository_id, "hls").issue(1, "issues", most_corrections=6)[1] == ()
+    assert (
+        store.repositories.history(lease.repository_id, "hls").issue(
+            1, "issues", most_corrections=6
+        )[1]
+        == ()
+    )
 
 
 def test_rule_10_title_is_truncated_and_redacted(store: Storage, skew: Skew) -> None:
@@ -189,7 +236,9 @@ def test_rule_10_title_is_truncated_and_redacted(store: Storage, skew: Skew) -> 
     lease = begin_later(store)
     token = "ghp_" + "a1" * 18
     record_change(store, lease, "bug", title=f"Login fails with {token} {'!' * 200}")
-    (correction,) = store.repositories.history(lease.repository_id, "hls").issue(1, "issues", most_corrections=6)[1]
+    (correction,) = store.repositories.history(lease.repository_id, "hls").issue(
+        1, "issues", most_corrections=6
+    )[1]
     assert token not in correction.title
     assert correction.title.startswith("Login fails with ")
     assert len(correction.title) == 120
@@ -201,7 +250,9 @@ def test_corrections_of_a_conversation_are_its_own(store: Storage, skew: Skew) -
         lease = begin_later(store, f"later-{number}", number)
         record_change(store, lease, shown, field="priority" if number == 7 else "kind")
         store.queue.finish(lease, "done", reason=None, took_s=1)
-    found = [store.corrections.of_conversation(row_of(store, f"later-{number}")) for number in (7, 8)]
+    found = [
+        store.corrections.of_conversation(row_of(store, f"later-{number}")) for number in (7, 8)
+    ]
     assert found == [
         [AppliedLabel("priority", "priority-high", PROMPT, "priority-low")],
         [AppliedLabel("kind", "bug", PROMPT, "")],

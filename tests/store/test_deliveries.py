@@ -24,15 +24,26 @@ from tests.queue.builders import Skew, accept, begin, dead_letter, ignored, queu
     ],
     ids=["exact", "unique prefix", "several", "no wildcard", "NUL"],
 )
-def test_find_accepts_a_guid_or_its_unique_prefix(store: Storage, prefix: str, guid: str | None) -> None:
+def test_find_accepts_a_guid_or_its_unique_prefix(
+    store: Storage, prefix: str, guid: str | None
+) -> None:
     accept(store, queued("abc-1"), queued("abc-12"), queued("abc-22"))
     row = store.deliveries.find(prefix)
     assert (row.guid if row else None) == guid
 
 
 def test_find_accepts_a_request_id_of_one_delivery(store: Storage) -> None:
-    accept(store, queued("g1", request_id="r-1"), queued("g2", request_id="r-2"), queued("g3", request_id="r-2"))
-    assert [row and row.guid for row in map(store.deliveries.find, ("r-1", "r-2", "r-"))] == ["g1", None, None]
+    accept(
+        store,
+        queued("g1", request_id="r-1"),
+        queued("g2", request_id="r-2"),
+        queued("g3", request_id="r-2"),
+    )
+    assert [row and row.guid for row in map(store.deliveries.find, ("r-1", "r-2", "r-"))] == [
+        "g1",
+        None,
+        None,
+    ]
 
 
 def test_with_checkpoint_returns_deliveries_newest_first(store: Storage, skew: Skew) -> None:
@@ -49,7 +60,10 @@ def test_finished_returns_only_finished_deliveries(store: Storage) -> None:
     dead_letter(store, "dead")
     accept(store, ignored("ignored", reason="not enabled", settle_s=10), queued("queued"))
     prefix = ["dead", "ignored", "queued", "unknown"]
-    expected = [Finished("dead", "dead", "issue is locked"), Finished("ignored", "ignored", "not enabled")]
+    expected = [
+        Finished("dead", "dead", "issue is locked"),
+        Finished("ignored", "ignored", "not enabled"),
+    ]
     assert sorted(store.deliveries.finished(prefix), key=lambda end: end.guid) == expected
 
 
@@ -57,7 +71,9 @@ def test_queue_state_counts_deliveries(store: Storage, skew: Skew) -> None:
     assert store.deliveries.queue_state() == QueueState(0, 0, 0, 0, 0, None, None)
     dead_letter(store, "dead")
     waiting, _running = begin(store, "waiting"), begin(store, "running")
-    store.queue.reschedule(waiting, at=store.now() + timedelta(hours=1), reason="503", failed=True, counts=False)
+    store.queue.reschedule(
+        waiting, at=store.now() + timedelta(hours=1), reason="503", failed=True, counts=False
+    )
     accept(store, queued("due-1"))
     skew.advance(seconds=10)
     accept(store, queued("due-2"))

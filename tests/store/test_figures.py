@@ -30,17 +30,93 @@ REPOSITORIES = {1: "octo/widgets", 2: "octo/docs"}
 
 DELIVERIES: tuple[dict[str, Any], ...] = (
     # row, event, number, state, hours before NOON, seconds until its end; repository 1 unless said otherwise
-    {"row": 1, "event": "issues", "number": 12, "hours": 30, "took": 9, "repository_id": 2},  # before the period
-    {"row": 2, "event": "pull_request", "number": 8, "state": "superseded", "hours": 20, "took": 5, "author": "hubot"},
-    {"row": 3, "event": "pull_request", "number": 8, "hours": 20, "later": 10, "took": 60, "author": "hubot"},
-    {"row": 4, "event": "pull_request", "number": 7, "hours": 10, "took": 20, "author": "mona", "failures": 1},
-    {"row": 5, "event": "pull_request_review", "number": 7, "hours": 9, "took": 40, "author": "mona"},
-    {"row": 6, "event": "issues", "number": 9, "state": "dead", "hours": 7, "took": 100, "author": "mona"},
+    {
+        "row": 1,
+        "event": "issues",
+        "number": 12,
+        "hours": 30,
+        "took": 9,
+        "repository_id": 2,
+    },  # before the period
+    {
+        "row": 2,
+        "event": "pull_request",
+        "number": 8,
+        "state": "superseded",
+        "hours": 20,
+        "took": 5,
+        "author": "hubot",
+    },
+    {
+        "row": 3,
+        "event": "pull_request",
+        "number": 8,
+        "hours": 20,
+        "later": 10,
+        "took": 60,
+        "author": "hubot",
+    },
+    {
+        "row": 4,
+        "event": "pull_request",
+        "number": 7,
+        "hours": 10,
+        "took": 20,
+        "author": "mona",
+        "failures": 1,
+    },
+    {
+        "row": 5,
+        "event": "pull_request_review",
+        "number": 7,
+        "hours": 9,
+        "took": 40,
+        "author": "mona",
+    },
+    {
+        "row": 6,
+        "event": "issues",
+        "number": 9,
+        "state": "dead",
+        "hours": 7,
+        "took": 100,
+        "author": "mona",
+    },
     {"row": 7, "event": "issues", "number": 10, "hours": 6, "took": 10, "repository_id": 2},
-    {"row": 8, "event": "issues", "number": 11, "state": "ignored", "hours": 6, "took": 0, "repository_id": 2},
-    {"row": 9, "event": "issue_comment", "number": 12, "hours": 5, "took": 30, "repository_id": 2, "author": "mona"},
-    {"row": 10, "event": "issue_comment", "number": 7, "hours": 4, "took": 2, "is_command": True, "author": "mona"},
-    {"row": 11, "event": "pull_request", "number": 13, "hours": 0, "took": 1},  # ends after the period
+    {
+        "row": 8,
+        "event": "issues",
+        "number": 11,
+        "state": "ignored",
+        "hours": 6,
+        "took": 0,
+        "repository_id": 2,
+    },
+    {
+        "row": 9,
+        "event": "issue_comment",
+        "number": 12,
+        "hours": 5,
+        "took": 30,
+        "repository_id": 2,
+        "author": "mona",
+    },
+    {
+        "row": 10,
+        "event": "issue_comment",
+        "number": 7,
+        "hours": 4,
+        "took": 2,
+        "is_command": True,
+        "author": "mona",
+    },
+    {
+        "row": 11,
+        "event": "pull_request",
+        "number": 13,
+        "hours": 0,
+        "took": 1,
+    },  # ends after the period
 )
 CALLS = (  # delivery, index of the step, micro-USD
     (1, 0, 9_000_000),
@@ -111,7 +187,8 @@ def _delivery(
         "repository_id": repository_id,
         "repository": REPOSITORIES[repository_id],
         "number": number,
-        "conversation_key": f"{repository_id}#{number}" + ("/commands" if "is_command" in other else ""),
+        "conversation_key": f"{repository_id}#{number}"
+        + ("/commands" if "is_command" in other else ""),
         "analysis_status": "done" if is_done else None,
         "posting_status": "done" if is_done else None,
         "author": None,
@@ -126,13 +203,32 @@ def _delivery(
 def filled(store: Storage) -> Storage:
     hours = {one["row"]: one["hours"] for one in DELIVERIES}
     of_prompt, of_bot = {"prompt_id": "p@1", "model": "m"}, {"repository_id": 1, "bot_login": "hls"}
-    corrected = {"field": "f", "corrected_to": "", "title": "", "is_pull_request": True, "recorded_at": 0}
-    found = {"category": "bugs", "severity": "high", "prompt_id": "p@1", "details": "{}", "changed_at": 0}
-    replies = [(*of, json.dumps(reply, separators=(",", ":")), saved) for *of, reply, saved in REPLIES]
+    corrected = {
+        "field": "f",
+        "corrected_to": "",
+        "title": "",
+        "is_pull_request": True,
+        "recorded_at": 0,
+    }
+    found = {
+        "category": "bugs",
+        "severity": "high",
+        "prompt_id": "p@1",
+        "details": "{}",
+        "changed_at": 0,
+    }
+    replies = [
+        (*of, json.dumps(reply, separators=(",", ":")), saved) for *of, reply, saved in REPLIES
+    ]
     with store.database.writing() as connection:
 
-        def insert(table: Table, columns: str, rows: Iterable[tuple[object, ...]], **same: object) -> None:
-            connection.execute(table.insert(), [dict(zip(columns.split(), row, strict=True)) | same for row in rows])
+        def insert(
+            table: Table, columns: str, rows: Iterable[tuple[object, ...]], **same: object
+        ) -> None:
+            connection.execute(
+                table.insert(),
+                [dict(zip(columns.split(), row, strict=True)) | same for row in rows],
+            )
 
         connection.execute(deliveries.insert(), [_delivery(**one) for one in DELIVERIES])
         starts = [(*call, ago(hours[call[0]])) for call in CALLS]
@@ -144,11 +240,15 @@ def filled(store: Storage) -> Storage:
         rows = [(number, label, ago(hours)) for number, label, hours in CORRECTIONS]
         insert(corrections, "number label set_at", rows, prompt_id="p@1", **corrected, **of_bot)
         raised = [(*row, ago(hours), f"key{index}") for index, (*row, hours) in enumerate(FINDINGS)]
-        insert(findings, "number state is_accepted raised_at finding_key", raised, **found, **of_bot)
+        insert(
+            findings, "number state is_accepted raised_at finding_key", raised, **found, **of_bot
+        )
     return store
 
 
-def read(store: Storage, *, repository: str | None = None, has_authors: bool = False) -> FiguresReport:
+def read(
+    store: Storage, *, repository: str | None = None, has_authors: bool = False
+) -> FiguresReport:
     return store.figures.read(DAY_BEFORE, NOON, repository=repository, has_authors=has_authors)
 
 
@@ -162,9 +262,13 @@ WIDGETS = Figures(
     recovered=1,
     recovery_percent=50.0,
     processing_seconds=Percentiles(4, 20.0, 60.0, 60.0),  # of 2, 20, 40, 60 s
-    first_reply_seconds=Percentiles(2, 20.0, 70.0, 70.0),  # 20 s, and 70 s from the receipt of the superseded one
+    first_reply_seconds=Percentiles(
+        2, 20.0, 70.0, 70.0
+    ),  # 20 s, and 70 s from the receipt of the superseded one
     pull_requests_analysed=2,
-    findings=FindingFigures(6, 2, 1, 2, 33.33, ignored=1, acted_on=2, decided=5, acted_on_percent=40.0),
+    findings=FindingFigures(
+        6, 2, 1, 2, 33.33, ignored=1, acted_on=2, decided=5, acted_on_percent=40.0
+    ),
     labels=LabelFigures(kept=2, corrected=1),
     cost_usd=1.5,
     cost_per_pull_request_usd=0.75,
@@ -193,7 +297,12 @@ DOCS = Figures(
 def test_figures_of_each_repository(filled: Storage) -> None:
     report = read(filled)
     assert report.repositories == (DOCS, WIDGETS)
-    assert (report.since, report.until, report.is_complete, report.authors) == (DAY_BEFORE, NOON, True, None)
+    assert (report.since, report.until, report.is_complete, report.authors) == (
+        DAY_BEFORE,
+        NOON,
+        True,
+        None,
+    )
 
 
 def test_statements_do_not_depend_on_the_number_of_repositories(filled: Storage) -> None:
@@ -212,8 +321,16 @@ def test_statements_do_not_depend_on_the_number_of_repositories(filled: Storage)
 
 def test_total_adds_counts_and_ranks_all_times(filled: Storage) -> None:
     total = read(filled).total
-    assert (total.name, total.done, total.dead, total.cost_usd, total.reply_cache.replies) == ("total", 6, 1, 1.55, 6)
-    assert total.processing_seconds == Percentiles(6, 20.0, 60.0, 60.0)  # of 2, 10, 20, 30, 40, 60 s
+    assert (total.name, total.done, total.dead, total.cost_usd, total.reply_cache.replies) == (
+        "total",
+        6,
+        1,
+        1.55,
+        6,
+    )
+    assert total.processing_seconds == Percentiles(
+        6, 20.0, 60.0, 60.0
+    )  # of 2, 10, 20, 30, 40, 60 s
     assert total.first_reply_seconds == Percentiles(3, 20.0, 70.0, 70.0)  # of 10, 20, 70 s
 
 
@@ -228,11 +345,26 @@ def test_one_repository_in_any_case(filled: Storage) -> None:
 
 def test_figures_of_each_author_without_deliveries_of_unknown_ones(filled: Storage) -> None:
     hubot, mona = read(filled, has_authors=True).authors or ()
-    assert (hubot.name, hubot.done, hubot.pull_requests_analysed, hubot.cost_usd) == ("hubot", 1, 1, 0.4)
+    assert (hubot.name, hubot.done, hubot.pull_requests_analysed, hubot.cost_usd) == (
+        "hubot",
+        1,
+        1,
+        0.4,
+    )
     assert hubot.findings == FindingFigures(2, 1, 0, 1, 50.0, 1, 0, 2, 0.0)
     assert hubot.first_reply_seconds == Percentiles(1, 70.0, 70.0, 70.0)
-    assert (mona.name, mona.done, mona.dead, mona.pull_requests_analysed, mona.cost_usd) == ("mona", 4, 1, 1, 1.15)
-    assert (mona.findings.raised, mona.findings.accepted, mona.reply_cache) == (4, 1, CacheFigures(4, 0, 0.0, 0.0))
+    assert (mona.name, mona.done, mona.dead, mona.pull_requests_analysed, mona.cost_usd) == (
+        "mona",
+        4,
+        1,
+        1,
+        1.15,
+    )
+    assert (mona.findings.raised, mona.findings.accepted, mona.reply_cache) == (
+        4,
+        1,
+        CacheFigures(4, 0, 0.0, 0.0),
+    )
     assert mona.processing_seconds == Percentiles(4, 20.0, 40.0, 40.0)  # of 2, 20, 30, 40 s
 
 
@@ -246,7 +378,11 @@ def test_scores_are_averages_by_day_and_dimension(filled: Storage) -> None:
 
 def test_only_the_newest_deliveries_of_a_long_period_are_read(filled: Storage) -> None:
     report = FiguresReader(filled.database, max_deliveries=4).read(DAY_BEFORE, NOON)
-    assert (report.is_complete, report.total.done, report.total.cost_usd) == (False, 3, 0.05)  # 7, 9, 10; 8 is ignored
+    assert (report.is_complete, report.total.done, report.total.cost_usd) == (
+        False,
+        3,
+        0.05,
+    )  # 7, 9, 10; 8 is ignored
     assert report.since == NOON - timedelta(hours=7) + timedelta(seconds=100.001)
     assert FiguresReader(filled.database, max_deliveries=9).read(DAY_BEFORE, NOON).is_complete
 

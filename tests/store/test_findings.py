@@ -14,13 +14,30 @@ from tests.queue.builders import accept, begin, ignored
 BOT = "hls[bot]"
 PROMPT = "pull_requests/analyze@111111"
 OPEN = LedgerEntry(
-    "a" * 16, "area.py", "RIGHT", "log(total)", "high", "bugs", "Logs it", "open", PROMPT, number=1, raised=1
+    "a" * 16,
+    "area.py",
+    "RIGHT",
+    "log(total)",
+    "high",
+    "bugs",
+    "Logs it",
+    "open",
+    PROMPT,
+    number=1,
+    raised=1,
 )
 FIXED = replace(OPEN, key="b" * 16, number=2, state="fixed", is_accepted=True, comment_id=71)
-STYLE = replace(OPEN, key="c" * 16, number=3, category="style", state="dismissed", dismissed_by="mona")
+STYLE = replace(
+    OPEN, key="c" * 16, number=3, category="style", state="dismissed", dismissed_by="mona"
+)
 BLOCK = Block(("+" + "0" * 16,), ("^",), ("^",), round=1)
 RECORD = ReviewRecord(
-    2, {"area.py": (BLOCK,)}, kind="feature", summary="Squares it.", ledger=(OPEN, FIXED, STYLE), next_number=4
+    2,
+    {"area.py": (BLOCK,)},
+    kind="feature",
+    summary="Squares it.",
+    ledger=(OPEN, FIXED, STYLE),
+    next_number=4,
 )
 
 
@@ -47,7 +64,11 @@ def test_record_of_a_review_is_read_back(store: Storage) -> None:
 
 def test_later_record_replaces_states_and_adds_findings(store: Storage) -> None:
     save(store, RECORD)
-    later = replace(RECORD, rounds=3, ledger=(replace(OPEN, state="gone"), FIXED, STYLE, replace(OPEN, key="d" * 16)))
+    later = replace(
+        RECORD,
+        rounds=3,
+        ledger=(replace(OPEN, state="gone"), FIXED, STYLE, replace(OPEN, key="d" * 16)),
+    )
     save(store, later, guid="g2")
     found = read(store)
     assert (found.rounds, set(found.ledger)) == (3, set(later.ledger))
@@ -55,7 +76,9 @@ def test_later_record_replaces_states_and_adds_findings(store: Storage) -> None:
 
 def test_findings_are_counted_by_prompt_category_and_state(store: Storage) -> None:
     save(store, RECORD)
-    save(store, replace(RECORD, ledger=(replace(OPEN, prompt_id="own@222222"),)), number=8, guid="g2")
+    save(
+        store, replace(RECORD, ledger=(replace(OPEN, prompt_id="own@222222"),)), number=8, guid="g2"
+    )
     assert store.statistics.count_findings() == {
         "own@222222": {"bugs": {"raised": 1, "accepted": 0, "open": 1}},
         PROMPT: {
@@ -78,7 +101,9 @@ def test_open_findings_of_a_closed_pull_request_are_ignored(store: Storage) -> N
         "ignored": 1,
         "open": 1,
     }
-    assert read(store).ledger[0].state == "open"  # a review of the reopened pull request continues with it
+    assert (
+        read(store).ledger[0].state == "open"
+    )  # a review of the reopened pull request continues with it
 
 
 def test_dismissal_by_a_command_survives_a_review_that_runs_meanwhile(store: Storage) -> None:
@@ -87,7 +112,11 @@ def test_dismissal_by_a_command_survives_a_review_that_runs_meanwhile(store: Sto
     store.reviews.dismiss(lease, BOT, OPEN.key, by="mona")
     store.queue.finish(lease, "done", reason="so", took_s=0)
     save(store, RECORD, guid="g2")
-    assert [entry.dismissals for entry in read(store).ledger] == [("command command- by mona",), (), ()]
+    assert [entry.dismissals for entry in read(store).ledger] == [
+        ("command command- by mona",),
+        (),
+        (),
+    ]
 
 
 def test_last_command_about_a_finding_counts(store: Storage) -> None:

@@ -10,7 +10,15 @@ from typing import Any
 from sqlalchemy import select
 
 from hls_handler.db.database import Database
-from hls_handler.db.tables import analyses, cached_replies, checkpoints, comments, corrections, deliveries, texts
+from hls_handler.db.tables import (
+    analyses,
+    cached_replies,
+    checkpoints,
+    comments,
+    corrections,
+    deliveries,
+    texts,
+)
 from hls_handler.deliveries import Checkpoint
 from hls_handler.storage import Storage
 from hls_handler.store.texts import NewText, document_scope, issue_scope
@@ -46,23 +54,59 @@ def finish(store: Storage, guid: str, **fields: Any) -> None:
     store.queue.finish(begin(store, guid, **fields), "done", reason="mona asked", took_s=0)
 
 
-def test_deliveries_about_a_person_lose_their_content_and_are_still_duplicates(store: Storage) -> None:
+def test_deliveries_about_a_person_lose_their_content_and_are_still_duplicates(
+    store: Storage,
+) -> None:
     add_analyses(store, "opened", number=7, sender="Mona", title="Crash", body=OPENED)
-    finish(store, "labeled", number=7, sender="lisa", action="labeled", body=b"{}")  # on mona's issue
-    finish(store, "mentioned", number=8, sender="lisa", author="lisa", title="Hi", body=body("Thanks, @MONA!"))
-    finish(store, "assigned", number=9, sender="lisa", action="assigned", body=body(assignees=[{"login": "mona"}]))
+    finish(
+        store, "labeled", number=7, sender="lisa", action="labeled", body=b"{}"
+    )  # on mona's issue
+    finish(
+        store,
+        "mentioned",
+        number=8,
+        sender="lisa",
+        author="lisa",
+        title="Hi",
+        body=body("Thanks, @MONA!"),
+    )
+    finish(
+        store,
+        "assigned",
+        number=9,
+        sender="lisa",
+        action="assigned",
+        body=body(assignees=[{"login": "mona"}]),
+    )
     accept(store, ignored("ignored", number=10, sender="mona", action="edited"))
-    finish(store, "titled", number=13, sender="lisa", action="edited", title="For @mona", body=b"{  }")
-    finish(store, "other", number=11, sender="monalisa", title="Hi", body=body("@monalisa a@mona.example @mona-b"))
+    finish(
+        store, "titled", number=13, sender="lisa", action="edited", title="For @mona", body=b"{  }"
+    )
+    finish(
+        store,
+        "other",
+        number=11,
+        sender="monalisa",
+        title="Hi",
+        body=body("@monalisa a@mona.example @mona-b"),
+    )
     with_facts = begin(store, "facts", number=12, sender="lisa", action="edited")
-    store.checkpoints.save(with_facts, Checkpoint("gather", 0, 1, '{"comments": [{"author": "mona"}]}'))
+    store.checkpoints.save(
+        with_facts, Checkpoint("gather", 0, 1, '{"comments": [{"author": "mona"}]}')
+    )
     store.queue.dead_letter(with_facts, reason="issue is locked")
     before = store.statistics.counters()
     expected = {"analyses": 1, "checkpoints": 1, "deliveries": 7}
     assert counts(store) == expected
     assert forget(store) == expected
     assert counts(store) == {}
-    columns = (deliveries.c.guid, deliveries.c.sender, deliveries.c.author, deliveries.c.title, deliveries.c.reason)
+    columns = (
+        deliveries.c.guid,
+        deliveries.c.sender,
+        deliveries.c.author,
+        deliveries.c.title,
+        deliveries.c.reason,
+    )
     gone = "`hls forget` deleted what was stored of it"
     assert rows(store.database, *columns) == [
         ("assigned", "lisa", None, None, gone),
@@ -74,7 +118,9 @@ def test_deliveries_about_a_person_lose_their_content_and_are_still_duplicates(s
         ("other", "monalisa", None, "Hi", "mona asked"),
         ("titled", "lisa", None, None, gone),
     ]
-    assert [guid for guid, kept in rows(store.database, deliveries.c.guid, deliveries.c.body) if kept] == ["other"]
+    assert [
+        guid for guid, kept in rows(store.database, deliveries.c.guid, deliveries.c.body) if kept
+    ] == ["other"]
     assert store.statistics.counters() == before
     assert rows(store.database, analyses.c.reply) == rows(store.database, checkpoints.c.value) == []
     accepted = accept(store, queued("opened", body=OPENED), queued("again", number=7, body=OPENED))
@@ -94,7 +140,10 @@ def test_replies_in_the_cache_go_with_the_same_reply_of_a_delivery(store: Storag
 
 
 def test_texts_of_issues_that_mention_the_person_are_deleted(store: Storage) -> None:
-    kept = [NewText("8", "Crash", "It crashes."), NewText("9", "Hi", "a@mona.example @monalisa @mona-b")]
+    kept = [
+        NewText("8", "Crash", "It crashes."),
+        NewText("9", "Hi", "a@mona.example @monalisa @mona-b"),
+    ]
     named = [NewText("7", "Crash", "Ask @Mona."), NewText("10", "For @mona", "")]
     store.texts.replace(issue_scope(1), (), [*kept, *named])
     store.texts.replace(document_scope(1), (), [NewText("README.md", "Hi", "@mona wrote it.")])
@@ -113,8 +162,13 @@ def test_reasons_lose_the_login_of_the_person_who_stopped_a_pull_request(store: 
     store.queue.finish(others, "ignored", reason=str(stop).replace("Mona", "a-mona"), took_s=0)
     assert forget(store) == {"stops": 1, "deliveries": 1}
     assert counts(store) == {}
-    assert "no review was requested: ghost stopped HLS on this pull request" in (row_of(store, "g1").reason or "")
-    assert [row_of(store, guid).reason for guid in ("g2", "g3")] == ["mona asked", str(stop).replace("Mona", "a-mona")]
+    assert "no review was requested: ghost stopped HLS on this pull request" in (
+        row_of(store, "g1").reason or ""
+    )
+    assert [row_of(store, guid).reason for guid in ("g2", "g3")] == [
+        "mona asked",
+        str(stop).replace("Mona", "a-mona"),
+    ]
 
 
 def test_texts_about_issues_that_the_person_opened_are_deleted(store: Storage) -> None:
@@ -123,7 +177,13 @@ def test_texts_about_issues_that_the_person_opened_are_deleted(store: Storage) -
         store.texts.replace(issue_scope(1), (), [NewText(str(number), "Crash", "It crashes.")])
         row = {"repository_id": 1, "bot_login": "hls", "number": number}
         comment = {"family": "issues", "comment_id": number, "body_digest": "", "state": "{}"}
-        corrected = {"label": "bug", "field": "kind", "corrected_to": "", "title": "Crash", "prompt_id": "p"}
+        corrected = {
+            "label": "bug",
+            "field": "kind",
+            "corrected_to": "",
+            "title": "Crash",
+            "prompt_id": "p",
+        }
         times = {"is_pull_request": False, "set_at": 1, "recorded_at": 1}
         with store.database.writing() as connection:
             connection.execute(comments.insert().values(**row, **comment))
@@ -151,8 +211,12 @@ def test_logins_in_other_rows_are_replaced(store: Storage) -> None:
     )
 
 
-def test_dismissals_stay_without_the_login_and_what_had_lost_its_effect_does_not_count_again(store: Storage) -> None:
-    dismissed = replace(STYLE, dismissed_by="Mona", dismissals=("reply 1 by Mona", "thumbs down by monalisa"))
+def test_dismissals_stay_without_the_login_and_what_had_lost_its_effect_does_not_count_again(
+    store: Storage,
+) -> None:
+    dismissed = replace(
+        STYLE, dismissed_by="Mona", dismissals=("reply 1 by Mona", "thumbs down by monalisa")
+    )
     void = replace(OPEN, void_dismissals=("thumbs down by mona",), body="mona")
     save(store, replace(RECORD, ledger=(void, FIXED, dismissed)))
     lease = begin(store, "a-command", event="issue_comment", number=7)
@@ -169,7 +233,11 @@ def test_dismissals_stay_without_the_login_and_what_had_lost_its_effect_does_not
 
 def test_open_deliveries_on_the_same_conversations_are_named(store: Storage) -> None:
     finish(store, "mentioned", number=8, sender="lisa", body=body("@mona"))
-    accept(store, queued("elsewhere", number=9, sender="lisa"), queued("waits", number=8, sender="lisa", body=b"{}"))
+    accept(
+        store,
+        queued("elsewhere", number=9, sender="lisa"),
+        queued("waits", number=8, sender="lisa", body=b"{}"),
+    )
     begin_command = queued("command", number=8, sender="lisa", body=b"{ }", is_command=True)
     accept(store, begin_command, queued("own", number=10, sender="mona"))
     assert store.forgetting.find("mona").open_guids == ["waits", "command", "own"]
@@ -179,11 +247,16 @@ def test_a_delivery_that_runs_again_meanwhile_keeps_its_content(store: Storage) 
     dead_letter(store, "g1")
     finish(store, "mentioned", number=8, sender="lisa", body=body("@mona"))
     with store.database.writing() as connection:
-        connection.execute(deliveries.update().where(deliveries.c.guid == "g1").values(sender="mona"))
+        connection.execute(
+            deliveries.update().where(deliveries.c.guid == "g1").values(sender="mona")
+        )
     traces = store.forgetting.find("mona")
     store.queue.retry("g1", by="lisa")
     assert store.forgetting.forget(traces, dry_run=False) == {"deliveries": 1}
-    assert (row_of(store, "g1").sender, store.deliveries.body("g1")) == ("mona", b'{"delivery": "g1"}')
+    assert (row_of(store, "g1").sender, store.deliveries.body("g1")) == (
+        "mona",
+        b'{"delivery": "g1"}',
+    )
 
 
 def test_more_deliveries_than_a_transaction_has_are_forgotten(store: Storage) -> None:

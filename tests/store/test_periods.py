@@ -25,7 +25,9 @@ def half_past(store: Storage, skew: Skew) -> datetime:
 
 
 def count_up(store: Storage, **counts: int) -> None:
-    store.queue.accept([], replay_window_h=72, counts={(name, ""): number for name, number in counts.items()})
+    store.queue.accept(
+        [], replay_window_h=72, counts={(name, ""): number for name, number in counts.items()}
+    )
 
 
 def test_counters_are_kept_by_hour(store: Storage, skew: Skew, half_past: datetime) -> None:
@@ -43,7 +45,9 @@ def test_counters_are_kept_by_hour(store: Storage, skew: Skew, half_past: dateti
     assert store.counter_hours.top("repository", period, limit=1) == [("octo/widgets", 3)]
 
 
-def test_hour_outside_of_the_period_does_not_count(store: Storage, skew: Skew, half_past: datetime) -> None:
+def test_hour_outside_of_the_period_does_not_count(
+    store: Storage, skew: Skew, half_past: datetime
+) -> None:
     for number in (1, 10, 100, 1000):
         count_up(store, webhooks=number)
         skew.advance(hours=1)
@@ -51,7 +55,9 @@ def test_hour_outside_of_the_period_does_not_count(store: Storage, skew: Skew, h
     assert store.counter_hours.series(["webhooks"], period) == {("webhooks", ""): (110,)}
 
 
-def test_call_counts_in_the_hour_in_which_it_began(store: Storage, skew: Skew, half_past: datetime) -> None:
+def test_call_counts_in_the_hour_in_which_it_began(
+    store: Storage, skew: Skew, half_past: datetime
+) -> None:
     lease = begin(store, "a")
     call = start_call(store, lease, estimate=Usage("claude-haiku-5-5", cost_usd=0.5))
     period = Period(half_past, half_past + 2 * HOUR, HOUR)
@@ -62,7 +68,9 @@ def test_call_counts_in_the_hour_in_which_it_began(store: Storage, skew: Skew, h
         ("repository_cost_micro_usd", "octo/widgets"): (500_000, 0),
     }
     skew.advance(hours=1)
-    store.calls.end(lease, call, outcome="ok", usage=Usage("claude-haiku-5-5", cost_usd=0.25), error=None)
+    store.calls.end(
+        lease, call, outcome="ok", usage=Usage("claude-haiku-5-5", cost_usd=0.25), error=None
+    )
     assert store.counter_hours.series(names, period) == {
         ("claude_calls", "ok"): (1, 0),
         ("claude_calls", "unfinished"): (0, 0),
@@ -71,7 +79,9 @@ def test_call_counts_in_the_hour_in_which_it_began(store: Storage, skew: Skew, h
     }
 
 
-def test_hours_are_deleted_after_their_time(store: Storage, skew: Skew, half_past: datetime) -> None:
+def test_hours_are_deleted_after_their_time(
+    store: Storage, skew: Skew, half_past: datetime
+) -> None:
     count_up(store, event=1)
     skew.advance(hours=1)
     count_up(store, event=10)

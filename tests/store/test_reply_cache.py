@@ -21,19 +21,25 @@ HOUR = timedelta(hours=1)
 
 def make_reply(summary: str = "It fails.", *, cost_usd: float | None = 0.0123) -> ValidReply:
     reply = BUG.model_copy(update={"summary": summary})
-    return ValidReply(PROMPT, "issue_analysis", reply, Usage("claude-haiku-5-5", 900, 100, cost_usd=cost_usd))
+    return ValidReply(
+        PROMPT, "issue_analysis", reply, Usage("claude-haiku-5-5", 900, 100, cost_usd=cost_usd)
+    )
 
 
 def store_reply(store: Storage, lease: Lease, reply: ValidReply, key: CacheKey = KEY) -> None:
     call_id = start_call(store, lease, PROMPT)
-    store.calls.end(lease, call_id, outcome="ok", usage=reply.usage, error=None, reply=reply, cache_key=key)
+    store.calls.end(
+        lease, call_id, outcome="ok", usage=reply.usage, error=None, reply=reply, cache_key=key
+    )
 
 
 def find(store: Storage, key: CacheKey = KEY, *, ttl_h: float = 168) -> CachedReply | None:
     return store.reply_cache.find(key, ttl_h=ttl_h)
 
 
-def test_reply_is_found_until_it_expires_and_a_new_one_replaces_it(store: Storage, skew: Skew) -> None:
+def test_reply_is_found_until_it_expires_and_a_new_one_replaces_it(
+    store: Storage, skew: Skew
+) -> None:
     store_reply(store, begin(store, "g1"), make_reply("first"))
     skew.advance(hours=167)
     assert find(store) is not None
@@ -46,7 +52,9 @@ def test_reply_is_found_until_it_expires_and_a_new_one_replaces_it(store: Storag
     assert ("second" in found.reply, found.cost_micro_usd) == (True, None)
 
 
-def test_reply_from_the_future_is_not_used_because_the_clock_was_set_back(store: Storage, skew: Skew) -> None:
+def test_reply_from_the_future_is_not_used_because_the_clock_was_set_back(
+    store: Storage, skew: Skew
+) -> None:
     skew.advance(days=30)
     store_reply(store, begin(store, "g1"), make_reply())
     skew.advance(days=-30)
@@ -59,8 +67,13 @@ def test_use_of_a_cached_reply_stores_the_analysis_and_counts_what_it_saved(stor
     assert cached is not None
     store.calls.save_cached(lease, cached, index=0, reply=make_reply(), sources=SOURCES, changes=())
     assert store.prompt_versions.find(PROMPT) is not None
-    assert [(row.prompt_id, row.reply_type) for row in analyses_of(store, "g2")] == [(PROMPT, "issue_analysis")]
-    assert [row.saved_micro_usd for guid in ("g1", "g2") for row in analyses_of(store, guid)] == [None, 12_300]
+    assert [(row.prompt_id, row.reply_type) for row in analyses_of(store, "g2")] == [
+        (PROMPT, "issue_analysis")
+    ]
+    assert [row.saved_micro_usd for guid in ("g1", "g2") for row in analyses_of(store, guid)] == [
+        None,
+        12_300,
+    ]
     store_reply(store, lease, make_reply(), CacheKey(1, b"asked again"))
     assert [row.saved_micro_usd for row in analyses_of(store, "g2")] == [None]
     counted = store.statistics.counters()
@@ -102,7 +115,9 @@ def test_first_call_stores_the_version_once(store: Storage) -> None:
     assert [call.request_digest for call in store.calls.calls_of("g1")] == [b"\x01" * 32] * 2
 
 
-def test_version_is_deleted_when_no_call_and_no_reply_refers_to_it(store: Storage, skew: Skew) -> None:
+def test_version_is_deleted_when_no_call_and_no_reply_refers_to_it(
+    store: Storage, skew: Skew
+) -> None:
     lease = begin(store, "g1")
     use(store, lease, "issues/analyze@1")
     store_reply(store, lease, make_reply())

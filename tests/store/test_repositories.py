@@ -15,7 +15,13 @@ from tests.engine.fakes import ISSUE
 from tests.queue.builders import Skew, accept, begin, open_history, queued
 
 FAILED = Failure(
-    workflow_id=5, run_id=70, attempt=1, job="test (3.12)", step="Run pytest", branch="main", head_sha="aaa"
+    workflow_id=5,
+    run_id=70,
+    attempt=1,
+    job="test (3.12)",
+    step="Run pytest",
+    branch="main",
+    head_sha="aaa",
 )
 
 
@@ -24,7 +30,9 @@ def test_failures_of_a_workflow_are_returned_newest_first(store: Storage, skew: 
     store.repositories.save(lease, HistoryUpdate((FAILED,)))
     skew.advance(seconds=10)
     later = replace(FAILED, run_id=71, branch="mona:fix", head_sha="bbb")
-    store.repositories.save(lease, HistoryUpdate((later, replace(FAILED, workflow_id=6, run_id=72))))
+    store.repositories.save(
+        lease, HistoryUpdate((later, replace(FAILED, workflow_id=6, run_id=72)))
+    )
     history = store.repositories.history(lease.repository_id, "hls")
     assert history.failures(5, days=30) == (later, FAILED)
     assert [failure.run_id for failure in history.failures(6, days=30)] == [72]
@@ -65,7 +73,9 @@ def test_has_comment_depends_on_conversation_family_and_account(store: Storage) 
     assert not store.repositories.history(lease.repository_id, "other").has_comment(7, "onboarding")
 
 
-RESULT = RunResult(5, "push", "main", run_id=70, run_number=41, attempt=1, passed=False, head_sha="aaa")
+RESULT = RunResult(
+    5, "push", "main", run_id=70, run_number=41, attempt=1, passed=False, head_sha="aaa"
+)
 
 
 def test_run_results_are_returned_by_run_and_attempt(store: Storage, skew: Skew) -> None:
@@ -73,8 +83,12 @@ def test_run_results_are_returned_by_run_and_attempt(store: Storage, skew: Skew)
     rerun = replace(RESULT, attempt=2, passed=True)
     store.repositories.save(lease, HistoryUpdate(ends=(rerun,)))
     skew.advance(seconds=10)
-    store.repositories.save(lease, HistoryUpdate(ends=(RESULT, replace(RESULT, run_id=71, run_number=42), rerun)))
-    assert [end.order for end in store.repositories.history(lease.repository_id, "hls").ends(5)] == [
+    store.repositories.save(
+        lease, HistoryUpdate(ends=(RESULT, replace(RESULT, run_id=71, run_number=42), rerun))
+    )
+    assert [
+        end.order for end in store.repositories.history(lease.repository_id, "hls").ends(5)
+    ] == [
         (42, 1),
         (41, 2),
         (41, 1),
@@ -86,9 +100,16 @@ def test_run_results_are_returned_by_run_and_attempt(store: Storage, skew: Skew)
 
 def test_of_conversation_includes_deliveries_posted_there(store: Storage) -> None:
     store.checkpoints.save(begin(store, "g1", number=None), StatusChange({"posted_on": 13}))
-    accept(store, queued("g2", number=12), queued("g3", number=13, repository="octo/docs", repository_id=2))
+    accept(
+        store,
+        queued("g2", number=12),
+        queued("g3", number=13, repository="octo/docs", repository_id=2),
+    )
     accept(store, queued("g4", number=13))
-    assert [row.guid for row in store.deliveries.of_conversation("octo/widgets", 13)] == ["g1", "g4"]
+    assert [row.guid for row in store.deliveries.of_conversation("octo/widgets", 13)] == [
+        "g1",
+        "g4",
+    ]
 
 
 # Settings files, and the delivery that reports their problems
@@ -123,7 +144,9 @@ def test_report_of_a_version_is_claimed_by_one_delivery(store: Storage) -> None:
 
 
 def cart(number: int, *labels: str, body: str = "The cart is empty after login.") -> Issue:
-    return replace(ISSUE, number=number, title="Empty cart", body=body, labels=tuple(map(Label, labels)))
+    return replace(
+        ISSUE, number=number, title="Empty cart", body=body, labels=tuple(map(Label, labels))
+    )
 
 
 def save_issues(store: Storage, lease: Lease, *issues: Issue, closed: tuple[int, ...] = ()) -> None:
@@ -134,13 +157,28 @@ def save_issues(store: Storage, lease: Lease, *issues: Issue, closed: tuple[int,
 
 def find_similar(store: Storage, lease: Lease, number: int, *labels: str) -> list[int]:
     history = store.repositories.history(lease.repository_id, "hls")
-    return [one.number for one in history.similar_issues(number, "Cart lost", "It is empty after login", labels)]
+    return [
+        one.number
+        for one in history.similar_issues(number, "Cart lost", "It is empty after login", labels)
+    ]
 
 
 def test_similar_issues_are_older_and_share_a_label_if_both_have_labels(store: Storage) -> None:
     lease = begin(store, "g1", number=7)
-    others = [replace(ISSUE, number=number, title=f"Something {number}", body="Else.") for number in range(60, 70)]
-    save_issues(store, lease, cart(5, "bug"), cart(6), cart(7, "bug"), cart(8, "cli", "bug"), cart(9, "cli"), *others)
+    others = [
+        replace(ISSUE, number=number, title=f"Something {number}", body="Else.")
+        for number in range(60, 70)
+    ]
+    save_issues(
+        store,
+        lease,
+        cart(5, "bug"),
+        cart(6),
+        cart(7, "bug"),
+        cart(8, "cli", "bug"),
+        cart(9, "cli"),
+        *others,
+    )
     assert sorted(find_similar(store, lease, 50)) == [5, 6, 7, 8, 9]
     assert sorted(find_similar(store, lease, 50, "bug")) == [5, 6, 7, 8]
     assert sorted(find_similar(store, lease, 7, "bug")) == [5, 6]
@@ -148,17 +186,26 @@ def test_similar_issues_are_older_and_share_a_label_if_both_have_labels(store: S
 
 def test_newer_issues_and_those_with_other_labels_hide_no_similar_one(store: Storage) -> None:
     lease = begin(store, "g1", number=7)
-    cli, *copies = [cart(number, "cli", body="Lost: it is empty after login.") for number in range(10, 40)]
+    cli, *copies = [
+        cart(number, "cli", body="Lost: it is empty after login.") for number in range(10, 40)
+    ]
     newer = [replace(one, number=one.number + 50, labels=(Label("bug"),)) for one in copies]
     save_issues(store, lease, *copies, *newer, replace(cli, number=5, labels=(Label("bug"),)))
     assert find_similar(store, lease, 50, "bug") == [5]
 
 
-def test_similar_issues_are_found_by_their_newest_text_until_they_are_closed(store: Storage) -> None:
+def test_similar_issues_are_found_by_their_newest_text_until_they_are_closed(
+    store: Storage,
+) -> None:
     lease = begin(store, "g1", number=7)
-    others = [replace(ISSUE, number=number, title=f"Something {number}", body="Else.") for number in range(60, 70)]
+    others = [
+        replace(ISSUE, number=number, title=f"Something {number}", body="Else.")
+        for number in range(60, 70)
+    ]
     save_issues(store, lease, cart(5), cart(6), *others)
-    save_issues(store, lease, replace(ISSUE, number=6, title="Dark mode", body="Please."), closed=(5,))
+    save_issues(
+        store, lease, replace(ISSUE, number=6, title="Dark mode", body="Please."), closed=(5,)
+    )
     assert find_similar(store, lease, 50) == []
 
 

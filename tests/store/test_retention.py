@@ -55,16 +55,24 @@ def process_delivery(store: Storage, guid: str) -> None:
     store.checkpoints.save(lease, Checkpoint("gather", 0, 1, "{}"))
     end_call(store, lease, PROMPT, "ok", 0.25)
     reply = pull_request_analysis()
-    record_reply(store, lease, ValidReply("pull_requests/analyze@3", "pull_request_analysis", reply, Usage("m")))
+    record_reply(
+        store,
+        lease,
+        ValidReply("pull_requests/analyze@3", "pull_request_analysis", reply, Usage("m")),
+    )
     store.rate_limiter.take_slot(lease, "github", interval_s=0.001)
     store.locks.acquire(lease, "a comment", ttl_s=60)
     store.queue.finish(lease, "done", reason="so", took_s=0)
 
 
-def end_call(store: Storage, lease: Lease, prompt_id: str, outcome: str, cost_usd: float | None = None) -> None:
+def end_call(
+    store: Storage, lease: Lease, prompt_id: str, outcome: str, cost_usd: float | None = None
+) -> None:
     usage = None if cost_usd is None else Usage("claude-haiku-5-5", cost_usd=cost_usd)
     error = None if outcome == "ok" else f"Claude: {outcome}"
-    store.calls.end(lease, start_call(store, lease, prompt_id), outcome=outcome, usage=usage, error=error)
+    store.calls.end(
+        lease, start_call(store, lease, prompt_id), outcome=outcome, usage=usage, error=error
+    )
 
 
 def count_rows(store: Storage) -> dict[str, int]:
@@ -83,7 +91,9 @@ def test_old_delivery_is_deleted_with_all_its_rows(store: Storage, skew: Skew) -
     assert {"deliveries", "checkpoints", "calls", "analyses"} <= before.keys()
     skew.advance(days=91)
     assert delete_old(store) == 1
-    remaining = {name: before[name] for name in ("counters", "counter_hours", "rate_limits")} | {"deleted_calls": 2}
+    remaining = {name: before[name] for name in ("counters", "counter_hours", "rate_limits")} | {
+        "deleted_calls": 2
+    }
     assert count_rows(store) == remaining
     assert store.deliveries.of_conversation("octo/widgets", 7) == []
 
@@ -91,7 +101,9 @@ def test_old_delivery_is_deleted_with_all_its_rows(store: Storage, skew: Skew) -
 def test_open_deliveries_are_never_deleted(store: Storage, skew: Skew) -> None:
     leased = begin(store, "running", number=1)
     postponed = begin(store, "postponed", number=2)
-    store.queue.reschedule(postponed, at=store.now() + 400 * DAY, reason="GitHub is down", failed=True, counts=False)
+    store.queue.reschedule(
+        postponed, at=store.now() + 400 * DAY, reason="GitHub is down", failed=True, counts=False
+    )
     dead_letter(store, "again")
     store.queue.retry("again", by="mona")
     accept(store, queued("queued", number=3))
@@ -125,7 +137,11 @@ def test_delete_removes_the_oldest_up_to_its_limit(store: Storage, skew: Skew) -
     assert delete_old(store, most=2) == 2
     assert stored_guids(store) == {"g2", "g3", "g4"}
     assert store.retention.delete_bodies(after=DAY, most=2) == 2
-    assert [store.deliveries.body(f"g{number}") is None for number in (2, 3, 4)] == [True, True, False]
+    assert [store.deliveries.body(f"g{number}") is None for number in (2, 3, 4)] == [
+        True,
+        True,
+        False,
+    ]
     assert [delete_old(store, most=2), delete_old(store, most=2)] == [2, 1]
 
 
@@ -143,7 +159,10 @@ def test_counters_and_prompt_stats_do_not_change(store: Storage, skew: Skew) -> 
     end_call(store, lease, OTHER, "ok", 0.125)
     store.queue.finish(lease, "done", reason=None, took_s=1)
     prompt_stats, counters = store.calls.prompt_stats(), store.statistics.counters()
-    assert [(row.prompt_id, row.replies, row.cost_usd, row.calls_of_unknown_cost) for row in prompt_stats] == [
+    assert [
+        (row.prompt_id, row.replies, row.cost_usd, row.calls_of_unknown_cost)
+        for row in prompt_stats
+    ] == [
         (PROMPT, 2, 1.75, 0),
         (OTHER, 1, 0.125, 1),
     ]
@@ -157,9 +176,13 @@ def test_counters_and_prompt_stats_do_not_change(store: Storage, skew: Skew) -> 
     assert store.calls.count_last_hour() == 0
 
 
-def test_newer_deliveries_are_not_deleted_while_a_dead_letter_can_be_retried(store: Storage, skew: Skew) -> None:
+def test_newer_deliveries_are_not_deleted_while_a_dead_letter_can_be_retried(
+    store: Storage, skew: Skew
+) -> None:
     dead_letter(store, "dead")
-    lease = begin(store, "pushed", event="pull_request", action="synchronize", number=7, head_sha="old")
+    lease = begin(
+        store, "pushed", event="pull_request", action="synchronize", number=7, head_sha="old"
+    )
     store.queue.dead_letter(lease, reason="Claude refused")
     for guid, action, sha in (("push", "synchronize", "new"), ("close", "closed", "new")):
         store.queue.finish(
@@ -175,7 +198,9 @@ def test_newer_deliveries_are_not_deleted_while_a_dead_letter_can_be_retried(sto
     assert delete_old(store) == 2  # "dead" and "elsewhere"
     lease = claim(store)
     assert lease.guid == "pushed"
-    assert find_newer(store, lease, "issues/analyze") == NewerEvents(head_sha="new", is_closed=True, is_answered=False)
+    assert find_newer(store, lease, "issues/analyze") == NewerEvents(
+        head_sha="new", is_closed=True, is_answered=False
+    )
     store.queue.finish(lease, "superseded", reason=None, took_s=0)
     assert delete_old(store) == 2
     assert stored_guids(store) == {"pushed"}
@@ -195,7 +220,9 @@ def test_replay_is_detected_after_the_body_is_deleted(store: Storage, skew: Skew
 # --- many at once ----------------------------------------------------------------------------------------------------
 
 
-def test_sums_are_right_if_several_processes_delete_at_once(stores: list[Storage], store: Storage, skew: Skew) -> None:
+def test_sums_are_right_if_several_processes_delete_at_once(
+    stores: list[Storage], store: Storage, skew: Skew
+) -> None:
     lease = begin(store, "g0")
     for number in range(1, 9):
         end_call(store, lease, PROMPT, "ok", 0.25)
@@ -214,7 +241,9 @@ def test_redelivery_during_its_deletion_is_not_lost(url: str, store: Storage) ->
     with connect(url) as deleting:
         deleting.execute("DELETE FROM deliveries WHERE guid = 'g1'")
         answers: list[str] = []
-        receiver = threading.Thread(target=lambda: answers.extend(a.outcome for a in accept(store, queued("g1"))))
+        receiver = threading.Thread(
+            target=lambda: answers.extend(a.outcome for a in accept(store, queued("g1")))
+        )
         receiver.start()
         wait_for_a_blocked_lock(url)
     receiver.join(timeout=10)
@@ -243,5 +272,7 @@ def test_old_changes_of_the_audit_are_deleted_in_batches(store: Storage, skew: S
         store.audit.record(person, "pause", "")
     skew.advance(hours=1)
     store.audit.record("mona", "resume", "")
-    assert [store.retention.delete_changes(after=timedelta(minutes=30), most=2) for _ in range(3)] == [2, 1, 0]
+    assert [
+        store.retention.delete_changes(after=timedelta(minutes=30), most=2) for _ in range(3)
+    ] == [2, 1, 0]
     assert [change.action for change in store.audit.find(most=9)] == ["resume"]

@@ -26,7 +26,9 @@ def test_text_and_sender_are_found_in_any_case(store: Storage) -> None:
     assert guids(store, text="_x") == []
 
 
-def test_text_that_names_a_repository_finds_its_deliveries_and_titles_with_it(store: Storage) -> None:
+def test_text_that_names_a_repository_finds_its_deliveries_and_titles_with_it(
+    store: Storage,
+) -> None:
     accept(
         store,
         queued("g1", repository="octo/widgets", number=7),

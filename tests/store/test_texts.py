@@ -33,8 +33,15 @@ def test_text_with_the_rare_words_of_a_question_is_found_first(store: Storage) -
             NewText("README.md", "", "A service.", 1, 1),
         ],
     )
-    first, second, *_ = store.texts.search(HERE, question_words("Behind proxies?", "the service is running"))
-    assert (first.name, first.line, first.end_line, first.title) == ("docs/proxy.md", 3, 9, "Behind a proxy")
+    first, second, *_ = store.texts.search(
+        HERE, question_words("Behind proxies?", "the service is running")
+    )
+    assert (first.name, first.line, first.end_line, first.title) == (
+        "docs/proxy.md",
+        3,
+        9,
+        "Behind a proxy",
+    )
     assert second.name == "docs/start.md"
     assert first.score > 2 * second.score
 
@@ -48,19 +55,29 @@ def test_word_that_no_text_contains_lowers_the_score(store: Storage) -> None:
 
 
 def test_search_stays_in_its_scope(store: Storage) -> None:
-    store.texts.replace(THERE, [], [NewText("secret.md", "", "nginx"), NewText("other.md", "", "apache")])
+    store.texts.replace(
+        THERE, [], [NewText("secret.md", "", "nginx"), NewText("other.md", "", "apache")]
+    )
     store.texts.replace(issue_scope(1), [], [NewText("7", "", "nginx"), NewText("8", "", "apache")])
     assert store.texts.search(HERE, question_words("nginx", "")) == ()
-    assert [found.name for found in store.texts.search(THERE, question_words("nginx", ""))] == ["secret.md"]
-    assert [found.name for found in store.texts.search(issue_scope(1), question_words("nginx", ""))] == ["7"]
+    assert [found.name for found in store.texts.search(THERE, question_words("nginx", ""))] == [
+        "secret.md"
+    ]
+    assert [
+        found.name for found in store.texts.search(issue_scope(1), question_words("nginx", ""))
+    ] == ["7"]
 
 
 def test_replaced_text_is_no_longer_found(store: Storage) -> None:
     other = NewText("other.md", "", "tomcat", version="1")
-    store.texts.replace(HERE, [], [other, NewText("a.md", "", "nginx", version="1"), NewText("a.md", "", "old", 5)])
+    store.texts.replace(
+        HERE, [], [other, NewText("a.md", "", "nginx", version="1"), NewText("a.md", "", "old", 5)]
+    )
     store.texts.replace(HERE, ["a.md"], [NewText("a.md", "", "apache", version="2")])
     assert store.texts.search(HERE, question_words("nginx old", "")) == ()
-    assert [found.text for found in store.texts.search(HERE, question_words("apache", ""))] == ["apache"]
+    assert [found.text for found in store.texts.search(HERE, question_words("apache", ""))] == [
+        "apache"
+    ]
     assert store.texts.versions(HERE) == {"a.md": "2", "other.md": "1"}
     store.texts.replace(HERE, ["a.md"], [])
     assert store.texts.versions(HERE) == {"other.md": "1"}
@@ -73,7 +90,8 @@ def test_texts_of_one_name_are_stored_in_several_transactions_and_only_all_of_th
     with closing(Storage.open(create_database(tmp_path / "hls.db"))) as store:
         with closing(sqlite3.connect(tmp_path / "hls.db")) as connection:
             stop = (
-                "CREATE TRIGGER stop BEFORE INSERT ON texts WHEN new.line = 400 BEGIN SELECT RAISE(ABORT, 'full'); END"
+                "CREATE TRIGGER stop BEFORE INSERT ON texts WHEN new.line = 400 "
+                "BEGIN SELECT RAISE(ABORT, 'full'); END"
             )
             connection.execute(stop)
             with pytest.raises(StoreUnavailable):
@@ -88,7 +106,9 @@ def test_many_names_are_replaced(store: Storage) -> None:
     new = [NewText(f"{number}.md", "", f"word{number}", version="1") for number in range(450)]
     for _ in range(2):
         store.texts.replace(HERE, [f"old{number}.md" for number in range(450)], new)
-    assert [found.name for found in store.texts.search(HERE, question_words("word449", ""))] == ["449.md"]
+    assert [found.name for found in store.texts.search(HERE, question_words("word449", ""))] == [
+        "449.md"
+    ]
     assert len(store.texts.versions(HERE)) == len(store.texts.load(HERE)) == 450
     store.texts.replace(HERE, [f"{number}.md" for number in range(449)], [])
     assert store.texts.versions(HERE) == {"449.md": "1"}
@@ -100,7 +120,9 @@ def index(store: Storage) -> tuple[str | None, bool]:
 
 
 def save_index(store: Storage, commit: str) -> None:
-    store.texts.save_document_index(1, commit, store.texts.document_index(1, "octo/widgets").checked_at)
+    store.texts.save_document_index(
+        1, commit, store.texts.document_index(1, "octo/widgets").checked_at
+    )
 
 
 def test_document_index_is_fresh_for_an_hour(store: Storage, skew: Skew) -> None:
@@ -117,22 +139,31 @@ def test_postgresql_knows_the_number_of_texts_after_a_reading(store: Storage) ->
     store.texts.replace(HERE, [], [NewText(f"{number}.md", "", "nginx") for number in range(250)])
     store.texts.update_statistics()
     with store.database.reading() as connection:
-        known = connection.execute(text("SELECT reltuples FROM pg_class WHERE relname = 'texts'")).scalar_one()
+        known = connection.execute(
+            text("SELECT reltuples FROM pg_class WHERE relname = 'texts'")
+        ).scalar_one()
     assert known >= 250
 
 
 def test_push_makes_the_document_index_of_its_repository_outdated(store: Storage) -> None:
     save_index(store, "a" * 40)
-    accept(store, ignored("elsewhere", event="push", action=None, number=None, repository="octo/gadgets"))
+    accept(
+        store,
+        ignored("elsewhere", event="push", action=None, number=None, repository="octo/gadgets"),
+    )
     assert index(store) == ("a" * 40, True)
-    accept(store, ignored("here", event="push", action=None, number=None, repository="octo/widgets"))
+    accept(
+        store, ignored("here", event="push", action=None, number=None, repository="octo/widgets")
+    )
     assert index(store) == ("a" * 40, False)
 
 
 def test_push_during_a_reading_is_newer_than_the_reading(store: Storage, skew: Skew) -> None:
     begun = store.texts.document_index(1, "octo/widgets").checked_at
     skew.advance(seconds=5)
-    accept(store, ignored("here", event="push", action=None, number=None, repository="octo/widgets"))
+    accept(
+        store, ignored("here", event="push", action=None, number=None, repository="octo/widgets")
+    )
     skew.advance(seconds=5)
     store.texts.save_document_index(1, "a" * 40, begun)
     assert index(store) == ("a" * 40, False)
@@ -150,11 +181,16 @@ SECTIONS = {
 }
 
 
-def find(store: Storage, *nearest: str, question: str, ignored: PathFilter = EMPTY_PATH_FILTER) -> list[str]:
+def find(
+    store: Storage, *nearest: str, question: str, ignored: PathFilter = EMPTY_PATH_FILTER
+) -> list[str]:
     """Return the names of the sections that fit a question. `nearest` are those that fit it by their meaning."""
     ids = {text.strip(): key for key, text in store.texts.load(HERE).items()}
     keys = [ids[SECTIONS[name]] for name in nearest]
-    return [one.path for one in store.texts.find_sections(1, question_words(question, ""), ignored, keys)]
+    return [
+        one.path
+        for one in store.texts.find_sections(1, question_words(question, ""), ignored, keys)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -176,16 +212,26 @@ def test_sections_are_ranked_by_words_and_by_meaning(
     assert find(store, *nearest, question=question) == found
 
 
-def test_section_of_an_ignored_file_is_found_neither_by_words_nor_by_meaning(store: Storage) -> None:
+def test_section_of_an_ignored_file_is_found_neither_by_words_nor_by_meaning(
+    store: Storage,
+) -> None:
     store.texts.replace(HERE, [], [NewText(name, "", text) for name, text in SECTIONS.items()])
     ignored = PathFilter(("a.md", "e.md"))
-    assert find(store, "e.md", "f.md", question="alpha beta gamma delta", ignored=ignored) == ["b.md", "f.md", "c.md"]
+    assert find(store, "e.md", "f.md", question="alpha beta gamma delta", ignored=ignored) == [
+        "b.md",
+        "f.md",
+        "c.md",
+    ]
 
 
 def test_copies_in_an_ignored_folder_hide_nothing(store: Storage) -> None:
     copies = [NewText(f"versions/{number}.md", "", "alpha beta gamma") for number in range(60)]
-    store.texts.replace(HERE, [], [*copies, NewText("docs/a.md", "", "alpha beta"), NewText("b.md", "", "other")])
-    assert find(store, question="alpha beta gamma", ignored=PathFilter(("versions/**",))) == ["docs/a.md"]
+    store.texts.replace(
+        HERE, [], [*copies, NewText("docs/a.md", "", "alpha beta"), NewText("b.md", "", "other")]
+    )
+    assert find(store, question="alpha beta gamma", ignored=PathFilter(("versions/**",))) == [
+        "docs/a.md"
+    ]
 
 
 def test_rule_11_text_of_another_repository_is_never_a_section(store: Storage) -> None:

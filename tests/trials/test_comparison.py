@@ -18,7 +18,10 @@ def test_tokens_of_all_kinds_are_added_and_a_failed_call_costs_nothing() -> None
 
 
 def test_diff_marks_added_and_removed_lines() -> None:
-    old, new = (Run(RESULT, 1, 1, 0.5, replies=f"kind: {kind}\nsame: 1", comment="Hi.") for kind in ("a", "b"))
+    old, new = (
+        Run(RESULT, 1, 1, 0.5, replies=f"kind: {kind}\nsame: 1", comment="Hi.")
+        for kind in ("a", "b")
+    )
     compared = Comparison("g1", "issues.opened", "octo/widgets#7", None, old, new)
     assert compared.reply_diff == (
         ("skipped", "@@ -1,2 +1,2 @@"),
@@ -38,5 +41,7 @@ def test_diff_marks_added_and_removed_lines() -> None:
         (0, 0, 3, "0 fixed, 0 broken of 3: no difference"),
     ],
 )
-def test_trial_says_whether_the_numbers_tell_anything(fixed: int, broken: int, compared: int, sentence: str) -> None:
+def test_trial_says_whether_the_numbers_tell_anything(
+    fixed: int, broken: int, compared: int, sentence: str
+) -> None:
     assert LabelCount("", compared, 9, 9, fixed, broken).verdict == sentence

@@ -34,13 +34,20 @@ def test_each_request_of_a_review_is_rendered_as_sent(world: World) -> None:
     assert [call.index for call in calls] == [0, FIRST_PART + 1, FIRST_PART + 2, VERIFICATION]
     for call, sent in zip(calls, world.claude.asked, strict=True):
         rendered = render_again(stored, call.prompt_id, call.index, key=key)
-        assert (rendered.system, rendered.task, rendered.schema) == (sent.system, sent.task, sent.schema)
+        assert (rendered.system, rendered.task, rendered.schema) == (
+            sent.system,
+            sent.task,
+            sent.schema,
+        )
         assert digest_request(rendered) == call.request_digest
         assert rendered.prompt.id == sent.prompt.id
 
 
 def test_verification_is_tried_with_the_stored_replies_of_the_review(world: World) -> None:
     stored = load_stored_facts(world.store, world.row(), RepositoryTable(world.settings))
-    key, kept = world.store.database.secret(PROMPT_SECRET), find_kept(stored, world.prompts, VERIFY_PROMPT)
+    key, kept = (
+        world.store.database.secret(PROMPT_SECRET),
+        find_kept(stored, world.prompts, VERIFY_PROMPT),
+    )
     (rendered,) = Trial(stored, world.prompts, VERIFY_PROMPT, key, kept).render_requests()
     assert rendered.task == world.claude.asked[-1].task

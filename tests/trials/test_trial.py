@@ -67,10 +67,14 @@ def test_nothing_more_is_asked_after_an_error_of_all_calls(processed: World) -> 
     assert len(claude.asked) == 2
 
 
-def test_following_prompt_keeps_the_stored_reply_before_it(make_world: MakeWorld, tmp_path: Path) -> None:
+def test_following_prompt_keeps_the_stored_reply_before_it(
+    make_world: MakeWorld, tmp_path: Path
+) -> None:
     library = write(copy_shipped(tmp_path, "issues"), {"issues/analyze.j2": ANALYZE})
     prompts = Prompts.model_validate({"directory": [library]})
-    world = make_world(QUESTION, REPLY, BUG, given=settings().model_copy(update={"prompts": prompts}))
+    world = make_world(
+        QUESTION, REPLY, BUG, given=settings().model_copy(update={"prompts": prompts})
+    )
     world.prompts = load_cached(world.settings)
     world.accept()
     world.finish()

@@ -27,9 +27,13 @@ CLOSING = re.compile(
     r"(?:#\d|GH-\d|https?://\S+/(?:issues|pull)/\d)",
     re.IGNORECASE,
 )
-COMMAND = re.compile(r"^\s*(?:[/!][A-Za-z][\w-]*(?:\s|$)|bors r\+|retest this please)", re.MULTILINE)
+COMMAND = re.compile(
+    r"^\s*(?:[/!][A-Za-z][\w-]*(?:\s|$)|bors r\+|retest this please)", re.MULTILINE
+)
 BOT = re.compile(r"@(?:bors|mergifyio|claude|copilot|[\w-]*bot)\b", re.IGNORECASE)
-UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f\ue000-\ue01f]")
+UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f\ue000-\ue01f]"
+)
 UNSAFE_TARGET = re.compile(r"(?!https?:|mailto:)[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
 FOOTER = "The footer of ours."
@@ -46,15 +50,23 @@ def dangers(posted: str) -> list[str]:
             found.append(f"link: {token.attrs['href']}")
     for token in tokens:
         if token.type == "inline":
-            found += [f"mention: {node}" for node in text_nodes(token.children or []) if MENTION.search(node)]
+            found += [
+                f"mention: {node}"
+                for node in text_nodes(token.children or [])
+                if MENTION.search(node)
+            ]
             if CLOSING.search(_text_for_filters(token.children or [])):
                 found.append(f"closing: {token.content}")
     last = [(token.type, token.level) for token in tokens[-4:]]
     own = [("hr", 0), ("paragraph_open", 0), ("inline", 1), ("paragraph_close", 0)]
-    return found if last == own and tokens[-2].content == FOOTER else [*found, "swallows the footer"]
+    return (
+        found if last == own and tokens[-2].content == FOOTER else [*found, "swallows the footer"]
+    )
 
 
-SHORTHAND = re.compile(r"(?<![A-Za-z0-9&/])(?:[A-Za-z0-9-]+/[\w.-]+)?(?:#|GH-)[0-9]+\b", re.IGNORECASE)
+SHORTHAND = re.compile(
+    r"(?<![A-Za-z0-9&/])(?:[A-Za-z0-9-]+/[\w.-]+)?(?:#|GH-)[0-9]+\b", re.IGNORECASE
+)
 
 BARE_URL = re.compile(r"https?://[^\s<]+")  # GitHub links it, this parser does not
 
@@ -62,7 +74,8 @@ BARE_URL = re.compile(r"https?://[^\s<]+")  # GitHub links it, this parser does 
 def backlinks(posted: str, host: str, known: Sequence[str] = ()) -> list[str]:
     """List the references that leave a "mentioned this" on `host`: shorthands in the text, and links."""
     target = re.compile(
-        rf"https?://(?:www\.)?{re.escape(host)}/[^/]+/[^/]+/(?:issues|pull|discussions|commit)/\w", re.I
+        rf"https?://(?:www\.)?{re.escape(host)}/[^/]+/[^/]+/(?:issues|pull|discussions|commit)/\w",
+        re.I,
     )
     found: list[str] = []
     for token in MARKDOWN.parse(posted):

@@ -184,7 +184,9 @@ def test_rule_15_an_attack_is_harmless_in_every_context_of_a_template(source: st
 
 @settings(max_examples=150)
 @given(source=st.sampled_from(CONTEXTS), x=nasty | nasty_letters, y=nasty)
-def test_rule_15_any_text_is_harmless_in_every_context_of_a_template(source: str, x: str, y: str) -> None:
+def test_rule_15_any_text_is_harmless_in_every_context_of_a_template(
+    source: str, x: str, y: str
+) -> None:
     assert dangers(comment(source, x, y)) == []
 
 
@@ -252,7 +254,10 @@ def test_code_blocks_keep_their_code(text: str) -> None:
 
 def test_rule_15_code_in_a_code_block_of_ours_is_redacted_by_known_forms() -> None:
     assert sanitize_code_block("    password = get()") == "    password = get()"
-    assert sanitize_code_block("token = 'ghp_" + "a1B2" * 9 + "'") == "token = '[redacted: github-token]'"
+    assert (
+        sanitize_code_block("token = 'ghp_" + "a1B2" * 9 + "'")
+        == "token = '[redacted: github-token]'"
+    )
 
 
 READABLE = {
@@ -318,7 +323,10 @@ def test_a_cell_is_one_line_without_bars(text: str, cell: str) -> None:
 
 
 def test_truncation_of_a_text_in_a_comment_is_visible() -> None:
-    assert format_for_comment("x" * 30_005, "0" * 16) == "x" * 30_000 + f"… [5 characters cut]{ZERO_WIDTH_SPACE}"
+    assert (
+        format_for_comment("x" * 30_005, "0" * 16)
+        == "x" * 30_000 + f"… [5 characters cut]{ZERO_WIDTH_SPACE}"
+    )
 
 
 def test_rule_10_no_credential_is_posted() -> None:
@@ -333,7 +341,23 @@ def test_rule_10_no_credential_is_posted() -> None:
 @pytest.mark.parametrize(
     "unit",
     [
-        *("`", "` `` ", "`a", "\\`", "> ", "- ", "```\n", "[a](", "](", "<", "&", "@", "fixes ", "~~~\n", "fixes *"),
+        *(
+            "`",
+            "` `` ",
+            "`a",
+            "\\`",
+            "> ",
+            "- ",
+            "```\n",
+            "[a](",
+            "](",
+            "<",
+            "&",
+            "@",
+            "fixes ",
+            "~~~\n",
+            "fixes *",
+        ),
         *("#1 fix ", "\u3000/", "pwd=("),
     ],
 )

@@ -75,7 +75,10 @@ PREFIXED = [
     ("square-token", "sq0csp-" + A36 + "-_3dE5g"),
     ("square-token", "EAAA" + "lK7" + A36 + A36[:21]),
     ("stripe-key", "rk_" + "live_" + A36),
-    ("age-key", "AGE-SECRET-KEY-1" + "QQPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L" + "QPZRY9X8GF2TVDW0S3JN54KHC"),
+    (
+        "age-key",
+        "AGE-SECRET-KEY-1" + "QQPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L" + "QPZRY9X8GF2TVDW0S3JN54KHC",
+    ),
     ("onepassword-token", "ops_" + "eyJzaWduSW5BZGRyZXNz" + A36 * 7 + "=="),
 ]
 CREDENTIALS = [
@@ -93,7 +96,10 @@ CREDENTIALS = [
     ("slack-token", "xox" + "b-123456789012-1234567890123-AbCdEfGhIjKlMnOpQrStUvWx"),
     ("slack-token", "xoxe.xox" + "p-1-Mi0yLTEyMzQ1Njc4OTAx"),
     ("slack-token", "xapp" + "-1-A0123456789-0123456789012-abcdef0123456789"),
-    ("slack-webhook", "https://hooks.slack.com/services/" + "T00000000/B00000000/aB3dE5gH7jK9mN1pQ3rS5tU7"),
+    (
+        "slack-webhook",
+        "https://hooks.slack.com/services/" + "T00000000/B00000000/aB3dE5gH7jK9mN1pQ3rS5tU7",
+    ),
     ("discord-webhook", "https://discord.com/api/webhooks/" + "123456789012345678/" + A36 + A36),
     ("jwt", JWT),
     ("anthropic-key", "sk-ant-api03-" + A36 + "_" + A36 + "-AA"),
@@ -114,10 +120,19 @@ CREDENTIALS = [
     ("telegram-token", "123456789:AA" + A36[:33]),
     ("age-key", "AGE-SECRET-KEY-1" + "QQPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L" * 2),
     *PREFIXED,
-    ("private-key", f"-----BEGIN RSA PRIVATE KEY-----\n{B64}\n{B64}\nq1W=\n-----END RSA PRIVATE KEY-----"),
-    ("private-key", f"-----BEGIN PRIVATE KEY-----\r\n{B64}\r\n-----END PRIVATE KEY-----".replace("\r", "")),
+    (
+        "private-key",
+        f"-----BEGIN RSA PRIVATE KEY-----\n{B64}\n{B64}\nq1W=\n-----END RSA PRIVATE KEY-----",
+    ),
+    (
+        "private-key",
+        f"-----BEGIN PRIVATE KEY-----\r\n{B64}\r\n-----END PRIVATE KEY-----".replace("\r", ""),
+    ),
     ("private-key", f"-----BEGIN OPENSSH PRIVATE KEY-----\n{B64}\n{B64}"),
-    ("private-key", f"-----BEGIN PRIVATE KEY-----\\n{B64}\\n{B64[:9]}==\\n-----END PRIVATE KEY-----"),
+    (
+        "private-key",
+        f"-----BEGIN PRIVATE KEY-----\\n{B64}\\n{B64[:9]}==\\n-----END PRIVATE KEY-----",
+    ),
     ("private-key", f"-----BEGIN PRIVATE KEY----- {B64} {B64} -----END PRIVATE KEY-----"),
     (
         "private-key",
@@ -139,11 +154,24 @@ CREDENTIALS = [
 AZURE = "DefaultEndpointsProtocol=https;AccountName=shop;AccountKey="
 AZURITE = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
-AROUND = ("{}", "see {} here", "x={}\n", "({}),", "`{}`", "<{}>", "a/{}", "\n{}\nb", "a\\n{}", "\\u000a{}")
+AROUND = (
+    "{}",
+    "see {} here",
+    "x={}\n",
+    "({}),",
+    "`{}`",
+    "<{}>",
+    "a/{}",
+    "\n{}\nb",
+    "a\\n{}",
+    "\\u000a{}",
+)
 
 
 @pytest.mark.parametrize(
-    ("kind", "credential"), CREDENTIALS, ids=[f"{n}-{kind}" for n, (kind, _) in enumerate(CREDENTIALS)]
+    ("kind", "credential"),
+    CREDENTIALS,
+    ids=[f"{n}-{kind}" for n, (kind, _) in enumerate(CREDENTIALS)],
 )
 def test_rule_10_known_credentials_are_redacted_by_kind(kind: str, credential: str) -> None:
     for around in AROUND:
@@ -157,7 +185,10 @@ def test_rule_10_known_credentials_are_redacted_by_kind(kind: str, credential: s
 IN_CONTEXT = [
     ("postgres://app:s3cret@db:5432/x", "postgres://[redacted: url-credentials]@db:5432/x"),
     (f"https://{A36}@github.com/a/b", "https://[redacted: url-credentials]@github.com/a/b"),
-    (f"git clone https://x-access-token:{A36}@github.com", "git clone https://[redacted: url-credentials]@github.com"),
+    (
+        f"git clone https://x-access-token:{A36}@github.com",
+        "git clone https://[redacted: url-credentials]@github.com",
+    ),
     ("redis://:hunter2@cache", "redis://[redacted: url-credentials]@cache"),
     ("authorization: Basic dXNlcjpwYXNz", "authorization: Basic [redacted: authorization]"),
     ('-H "Authorization:token abcdef123"', '-H "Authorization:token [redacted: authorization]"'),
@@ -169,7 +200,10 @@ IN_CONTEXT = [
     ("export SMTP_PASS=a,b;c(d", "export SMTP_PASS=[redacted: password]"),
     ("Server=x;Password=a1b2c3;", "Server=x;Password=[redacted: password];"),
     ('apiKey = "ab12-cd34-ef56"', 'apiKey = "[redacted: apikey]"'),
-    ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG+bPxRf", "aws_secret_access_key = [redacted: secret-access-key]"),
+    (
+        "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG+bPxRf",
+        "aws_secret_access_key = [redacted: secret-access-key]",
+    ),
     ("X-Api-Key: 0123456789abcdef", "X-Api-Key: [redacted: api-key]"),
     ("token: \"see password='hunter2' there\"", 'token: "[redacted: token]"'),
     ("[redacted: password=hunter2", "[redacted: password=[redacted: password]"),
@@ -184,7 +218,10 @@ IN_CONTEXT = [
     ("\\-----BEGIN PRIVATE KEY-----\n" + B64.replace("3", "&#51;"), "[redacted: private-key]"),
     ('secret="unclosed1\nnext line', 'secret="[redacted: secret]\nnext line'),
     ("      - MYSQL_ROOT_PASSWORD=blue-turtle", "      - MYSQL_ROOT_PASSWORD=[redacted: password]"),
-    ("db:\n  password: correct-horse-battery # for tests\n", "db:\n  password: [redacted: password] # for tests\n"),
+    (
+        "db:\n  password: correct-horse-battery # for tests\n",
+        "db:\n  password: [redacted: password] # for tests\n",
+    ),
     ("R   12 +   password: correct-horse-battery", "R   12 +   password: [redacted: password]"),
     ("The password: correct-horse-battery.", "The password: [redacted: password]."),
     ("https://x/?password=blue-turtle&a=1", "https://x/?password=[redacted: password]&a=1"),
@@ -202,8 +239,14 @@ IN_CONTEXT = [
         "env:\n  - name: DB_PASSWORD\n    value: correct-horse-battery\n",
         "env:\n  - name: DB_PASSWORD\n    value: [redacted: password]\n",
     ),
-    ("+- name: API_TOKEN\n+  value: abcd1234efgh", "+- name: API_TOKEN\n+  value: [redacted: token]"),
-    ('{"name": "DB_PASSWORD", "value": "sunshine"}', '{"name": "DB_PASSWORD", "value": "[redacted: password]"}'),
+    (
+        "+- name: API_TOKEN\n+  value: abcd1234efgh",
+        "+- name: API_TOKEN\n+  value: [redacted: token]",
+    ),
+    (
+        '{"name": "DB_PASSWORD", "value": "sunshine"}',
+        '{"name": "DB_PASSWORD", "value": "[redacted: password]"}',
+    ),
     ("password = getpass()", "password = [redacted: password])"),
     ("password: pass-through", "password: [redacted: password]"),
     ("API key: swordfish", "API key: [redacted: api-key]"),
@@ -217,13 +260,21 @@ IN_CONTEXT = [
     ("**`password`**: `hunter22`", "**`password`**: `[redacted: password]`"),
     ("Password: **hunter22**.", "Password: [redacted: password]."),
     ("<b>Password:</b> Tr0ub4dor&3", "<b>Password:</b> [redacted: password]"),
-    ("&#42;&#42;Password:&#42;&#42; hunter22", "&#42;&#42;Password:&#42;&#42; [redacted: password]"),
-    ("> | `DB_PASSWORD` | `hunter2022` | db |", "> | `DB_PASSWORD` | `[redacted: password]` | db |"),
+    (
+        "&#42;&#42;Password:&#42;&#42; hunter22",
+        "&#42;&#42;Password:&#42;&#42; [redacted: password]",
+    ),
+    (
+        "> | `DB_PASSWORD` | `hunter2022` | db |",
+        "> | `DB_PASSWORD` | `[redacted: password]` | db |",
+    ),
     ("R   12 + | **Password** | Tr0ub4dor3 |", "R   12 + | **Password** | [redacted: password] |"),
 ]
 
 
-@pytest.mark.parametrize(("before", "after"), IN_CONTEXT, ids=[before[:30] for before, _ in IN_CONTEXT])
+@pytest.mark.parametrize(
+    ("before", "after"), IN_CONTEXT, ids=[before[:30] for before, _ in IN_CONTEXT]
+)
 def test_rule_10_only_the_value_is_redacted(before: str, after: str) -> None:
     assert redact(before) == after
     assert redact(after) == after
@@ -246,7 +297,9 @@ optional required invalid expired missing inherit secretstr pass password token 
 
 
 def test_rule_10_placeholders_are_unchanged() -> None:
-    assert [value for value in PLACEHOLDERS.split() if "[redacted: " in redact(f"password={value}")] == []
+    assert [
+        value for value in PLACEHOLDERS.split() if "[redacted: " in redact(f"password={value}")
+    ] == []
 
 
 NEGATIVES = [
@@ -331,8 +384,23 @@ password token secret api_key = " ' \ ` :// @ hunter2 eyJ . ( ) { < > -- sk- swo
 """
 FRAGMENTS = [
     *PIECES.split(),
-    *("-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----", B64, f"ghp_{A36}", f"ghp\\_{A36}"),
-    *(": ", " ", "\n", "Bearer ", "Authorization: ", "[redacted: password]", "--password ", "name: DB_PASSWORD"),
+    *(
+        "-----BEGIN PRIVATE KEY-----",
+        "-----END PRIVATE KEY-----",
+        B64,
+        f"ghp_{A36}",
+        f"ghp\\_{A36}",
+    ),
+    *(
+        ": ",
+        " ",
+        "\n",
+        "Bearer ",
+        "Authorization: ",
+        "[redacted: password]",
+        "--password ",
+        "name: DB_PASSWORD",
+    ),
     *("\nvalue: ", "pass: "),
 ]
 
@@ -354,7 +422,9 @@ def test_a_truncated_key_is_redacted_to_its_end(rest: str) -> None:
 
 
 def test_text_after_a_truncated_key_is_not_redacted() -> None:
-    text = f"My key:\n-----BEGIN RSA PRIVATE KEY-----\n{B64}\n{B64}\n(cut)\nWhat now? Nothing works."
+    text = (
+        f"My key:\n-----BEGIN RSA PRIVATE KEY-----\n{B64}\n{B64}\n(cut)\nWhat now? Nothing works."
+    )
     assert redact(text) == "My key:\n[redacted: private-key]\n(cut)\nWhat now? Nothing works."
 
 
@@ -368,13 +438,20 @@ def test_text_after_a_truncated_key_is_not_redacted() -> None:
         ("https://a:b$(run)@host", "https://a:b$(run)@host"),
     ],
 )
-def test_rule_10_password_in_a_url_is_redacted_in_code_if_it_is_no_code(code: str, shown: str) -> None:
+def test_rule_10_password_in_a_url_is_redacted_in_code_if_it_is_no_code(
+    code: str, shown: str
+) -> None:
     assert redact_code(code) == shown
     assert redact_code(shown) == shown
 
 
 def test_credentials_are_listed_by_line_and_kind() -> None:
-    added = ["import x", f"a = 'ghp_{A36}', 'glpat-aB3dE5gH7jK9mN1pQ3rS'", "", "url = 'redis://:hunter2@cache'"]
+    added = [
+        "import x",
+        f"a = 'ghp_{A36}', 'glpat-aB3dE5gH7jK9mN1pQ3rS'",
+        "",
+        "url = 'redis://:hunter2@cache'",
+    ]
     added += [
         "-----BEGIN PRIVATE KEY-----",
         B64,
@@ -383,7 +460,10 @@ def test_credentials_are_listed_by_line_and_kind() -> None:
         "password = 'x1y2z3'",
     ]
     text = "\n".join(added)
-    listed = [(text[:start].count("\n"), text[:end].count("\n"), kind) for start, end, kind in list_credentials(text)]
+    listed = [
+        (text[:start].count("\n"), text[:end].count("\n"), kind)
+        for start, end, kind in list_credentials(text)
+    ]
     assert listed == [
         (1, 1, "github-token"),
         (1, 1, "gitlab-token"),
@@ -422,7 +502,9 @@ def test_examples_and_test_keys_are_redacted_but_not_listed(example: str) -> Non
     assert list_credentials(example) == []
 
 
-@pytest.mark.parametrize(("kind", "credential"), PREFIXED, ids=[f"{n}-{kind}" for n, (kind, _) in enumerate(PREFIXED)])
+@pytest.mark.parametrize(
+    ("kind", "credential"), PREFIXED, ids=[f"{n}-{kind}" for n, (kind, _) in enumerate(PREFIXED)]
+)
 def test_rule_10_credential_with_a_prefix_is_listed(kind: str, credential: str) -> None:
     code = f'+    client = Client("{credential}")\n'
     assert list_credentials(code) == [(22, 22 + len(credential), kind)]
@@ -466,7 +548,15 @@ def test_no_credential_is_listed_in_the_standard_library() -> None:
 
 
 def test_password_for_a_host_that_exists_only_in_examples_is_not_listed() -> None:
-    for host in ("127.0.0.1", "example", "db.example", "example.org", "example.net", "a.test", "a.invalid"):
+    for host in (
+        "127.0.0.1",
+        "example",
+        "db.example",
+        "example.org",
+        "example.net",
+        "a.test",
+        "a.invalid",
+    ):
         assert list_credentials(f"https://app:s3cret@{host}/") == []
 
 
@@ -512,10 +602,17 @@ def unbounded(parsed: Any, may_stop: bool = True) -> list[str]:
     for at, (operation, argument) in enumerate(parsed):
         name = str(operation)
         following = list(parsed)[at + 1 :]
-        stops = may_stop and all(str(later) in REPETITIONS and argument_[0] == 0 for later, argument_ in following)
+        stops = may_stop and all(
+            str(later) in REPETITIONS and argument_[0] == 0 for later, argument_ in following
+        )
         if name in REPETITIONS:
             low, high, body = argument
-            is_group = [str(inner) for inner, _ in body] not in (["IN"], ["LITERAL"], ["NOT_LITERAL"], ["ANY"])
+            is_group = [str(inner) for inner, _ in body] not in (
+                ["IN"],
+                ["LITERAL"],
+                ["NOT_LITERAL"],
+                ["ANY"],
+            )
             if is_group and name == "POSSESSIVE_REPEAT":
                 found.append(f"a possessive group: {body}")
             elif high > 10_000 and name != "POSSESSIVE_REPEAT" and not stops:
@@ -540,7 +637,9 @@ WHOLE_VALUE_PATTERNS = {"PLACEHOLDER"}
 
 
 @pytest.mark.parametrize("pattern", patterns(), ids=lambda p: p.pattern[:40])
-def test_rule_10_no_pattern_backtracks_into_an_unbounded_repetition(pattern: re.Pattern[str]) -> None:
+def test_rule_10_no_pattern_backtracks_into_an_unbounded_repetition(
+    pattern: re.Pattern[str],
+) -> None:
     if pattern in {getattr(assignments, name) for name in WHOLE_VALUE_PATTERNS}:
         assert pattern.pattern.count("*") + pattern.pattern.count("+") <= 14
         return
@@ -552,7 +651,9 @@ def test_no_pattern_repeats_a_group_possessively() -> None:
         for value in vars(import_module(f"{untrusted.__name__}.{module.name}")).values():
             if isinstance(value, re.Pattern):
                 found = unbounded(import_module("re._parser").parse(value.pattern, value.flags))
-                assert [problem for problem in found if problem.startswith(("a poss", "an at"))] == [], value.pattern
+                assert [
+                    problem for problem in found if problem.startswith(("a poss", "an at"))
+                ] == [], value.pattern
 
 
 HOSTILE_CHARS = 50_000
@@ -606,8 +707,13 @@ def test_rule_19_a_known_secret_is_masked_in_every_encoding(text: str, masked: s
     assert mask_secrets(f"before {text} after", [SECRET]) == f"before {masked} after"
 
 
-@given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=4, max_size=30), st.binary(max_size=5))
-def test_rule_19_no_part_of_a_secret_can_be_decoded_from_the_result(secret: str, before: bytes) -> None:
+@given(
+    st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=4, max_size=30),
+    st.binary(max_size=5),
+)
+def test_rule_19_no_part_of_a_secret_can_be_decoded_from_the_result(
+    secret: str, before: bytes
+) -> None:
     if len(secret.encode()) < 8:
         return
     encoded = base64.b64encode(before + secret.encode() + b"tail").decode()

@@ -15,8 +15,12 @@ from tests.untrusted.github_reading import backlinks, dangers
 
 Z = ZERO_WIDTH_SPACE
 TO = "https://redirect.github.com"
-OURS = References("octo/shop", texts=("See #3 and Other/Lib#4.", "GH-6"), own=frozenset({"octo/shop#7"}))
-SERVER = References("octo/shop", "https://ghe.example.com", texts=("See #3.",), own=frozenset({"octo/shop#7"}))
+OURS = References(
+    "octo/shop", texts=("See #3 and Other/Lib#4.", "GH-6"), own=frozenset({"octo/shop#7"})
+)
+SERVER = References(
+    "octo/shop", "https://ghe.example.com", texts=("See #3.",), own=frozenset({"octo/shop#7"})
+)
 
 
 @pytest.mark.parametrize(
@@ -26,13 +30,19 @@ SERVER = References("octo/shop", "https://ghe.example.com", texts=("See #3.",), 
         ("_#5_ **GH-5**", f"_[#5]({TO}/octo/shop/issues/5)_ **[GH-5]({TO}/octo/shop/issues/5)**"),
         ("other/my.lib_2#5", f"[other/my.lib_2#5]({TO}/other/my.lib_2/issues/5)"),
         ("\\#5", f"[#5]({TO}/octo/shop/issues/5)"),
-        ("# Like #5\n\n- #5", f"# Like [#5]({TO}/octo/shop/issues/5)\n\n- [#5]({TO}/octo/shop/issues/5)"),
+        (
+            "# Like #5\n\n- #5",
+            f"# Like [#5]({TO}/octo/shop/issues/5)\n\n- [#5]({TO}/octo/shop/issues/5)",
+        ),
         ("wow!#5", f"wow!{Z}[#5]({TO}/octo/shop/issues/5)"),
         ("https://github.com/octo/shop/issues/5", f"{TO}/octo/shop/issues/5"),
         ("http://www.github.com/a/b/pull/5/files#r1.", f"{TO}/a/b/pull/5/files#r1."),
         ("<https://github.com/a/b/discussions/5>", f"<{TO}/a/b/discussions/5>"),
         ("[that](https://GitHub.com/a/b/commit/1f0c2d3)", f"[that]({TO}/a/b/commit/1f0c2d3)"),
-        ('[see #5](https://github.com/a/b/issues/5 "old")', f'[see #{Z}5]({TO}/a/b/issues/5 "old")'),
+        (
+            '[see #5](https://github.com/a/b/issues/5 "old")',
+            f'[see #{Z}5]({TO}/a/b/issues/5 "old")',
+        ),
     ],
 )
 def test_foreign_reference_becomes_a_link_without_a_back_link(text: str, posted: str) -> None:
@@ -66,9 +76,18 @@ def test_number_that_is_hardly_an_issue_is_no_link(text: str) -> None:
     [
         ("#5, octo/shop#5, GH-5 and #3", f"#{Z}5, octo/shop#{Z}5, GH-{Z}5 and #3"),
         ("GH-5-octo/shop#5", f"GH-{Z}5-octo/shop#{Z}5"),
-        ("https://ghe.example.com/octo/shop/pull/5.", "`https://ghe.example.com/octo/shop/pull/5`."),
-        ("<https://ghe.example.com/octo/shop/pull/5> it", "`https://ghe.example.com/octo/shop/pull/5` it"),
-        ("[it](https://ghe.example.com/o/s/issues/5)", "[it] (`https://ghe.example.com/o/s/issues/5`)"),
+        (
+            "https://ghe.example.com/octo/shop/pull/5.",
+            "`https://ghe.example.com/octo/shop/pull/5`.",
+        ),
+        (
+            "<https://ghe.example.com/octo/shop/pull/5> it",
+            "`https://ghe.example.com/octo/shop/pull/5` it",
+        ),
+        (
+            "[it](https://ghe.example.com/o/s/issues/5)",
+            "[it] (`https://ghe.example.com/o/s/issues/5`)",
+        ),
         ("`a`https://ghe.example.com/o/s/pull/5", f"`a`{Z}`https://ghe.example.com/o/s/pull/5`{Z}"),
         ("https://ghe.example.com/octo/shop/pull/7", "https://ghe.example.com/octo/shop/pull/7"),
         ("https://github.com/octo/shop/pull/5", f"{TO}/octo/shop/pull/5"),
@@ -76,17 +95,27 @@ def test_number_that_is_hardly_an_issue_is_no_link(text: str) -> None:
 )
 def test_foreign_reference_is_no_link_on_a_host_without_a_redirect(text: str, posted: str) -> None:
     assert sanitize_blocks(text, SERVER) == posted
-    assert backlinks(posted, "ghe.example.com", known=("#3", "https://ghe.example.com/octo/shop/pull/7")) == []
+    assert (
+        backlinks(
+            posted, "ghe.example.com", known=("#3", "https://ghe.example.com/octo/shop/pull/7")
+        )
+        == []
+    )
 
 
-@pytest.mark.parametrize("text", ["`#5`", "```\n#5\n```", "~~~\n#5", "> ```\n> #5\n> ```\n", "<!-- #5 -->", "C#5"])
+@pytest.mark.parametrize(
+    "text", ["`#5`", "```\n#5\n```", "~~~\n#5", "> ```\n> #5\n> ```\n", "<!-- #5 -->", "C#5"]
+)
 def test_conversation_does_not_contain_what_github_does_not_link_there(text: str) -> None:
     references = References("octo/shop", texts=(text,))
     assert sanitize_blocks("#5", references) == f"[#5]({TO}/octo/shop/issues/5)"
 
 
 def test_link_target_of_a_template_leaves_no_back_link() -> None:
-    assert sanitize_link_target("https://github.com/octo/shop/pull/5", OURS) == f"{TO}/octo/shop/pull/5"
+    assert (
+        sanitize_link_target("https://github.com/octo/shop/pull/5", OURS)
+        == f"{TO}/octo/shop/pull/5"
+    )
     own = "https://github.com/octo/shop/pull/7#discussion_r901"
     assert sanitize_link_target(own, OURS) == own
 

@@ -42,7 +42,9 @@ TWO_REPOSITORIES = ({"name": "owner/repo"}, {"name": "owner/private", "webhook_s
 
 
 def settings(
-    *, repositories: Sequence[Mapping[str, object]] = TWO_REPOSITORIES, **sections: Mapping[str, object]
+    *,
+    repositories: Sequence[Mapping[str, object]] = TWO_REPOSITORIES,
+    **sections: Mapping[str, object],
 ) -> Settings:
     """Return settings of two repositories, one with its own secret; `sections` add keys to a section."""
     given: dict[str, Any] = {
@@ -142,7 +144,12 @@ class WebSetup:
                 return Ignored("repository not configured", "add it to repositories")
             if event not in self.enabled or envelope.action == "closed":
                 return Ignored("event not enabled", "add it to repositories[0].events")
-            return Rule(f"{event}.{envelope.action}", "issues/analyze", effective, "prompts/issues/analyze.j2")
+            return Rule(
+                f"{event}.{envelope.action}",
+                "issues/analyze",
+                effective,
+                "prompts/issues/analyze.j2",
+            )
 
         ports = Ports(
             route=route,
@@ -171,13 +178,20 @@ def payload(**fields: object) -> bytes:
             "action": "opened",
             "repository": {"id": 186853002, "full_name": "owner/repo"},
             "sender": {"login": "octocat", "type": "User"},
-            "issue": {"number": 7, "title": "Crash", "labels": [], "user": {"login": "octocat", "id": 583231}},
+            "issue": {
+                "number": 7,
+                "title": "Crash",
+                "labels": [],
+                "user": {"login": "octocat", "id": 583231},
+            },
             **fields,
         }
     ).encode()
 
 
-def headers(body: bytes, *, event: str = "issues", secret: str = SECRET, **replaced: str | bytes | None) -> Headers:
+def headers(
+    body: bytes, *, event: str = "issues", secret: str = SECRET, **replaced: str | bytes | None
+) -> Headers:
     """Return the headers of a valid request; `replaced` by name with underscores, None removes a header."""
     given: dict[bytes, bytes | None] = {
         b"content-type": b"application/json",
@@ -242,4 +256,6 @@ def ask(
     asyncio.run(app(scope, receive, send))  # type: ignore[arg-type]
     start = sent[0]
     answered = {name.decode(): value.decode() for name, value in start["headers"]}
-    return Response(start["status"], answered, b"".join(message.get("body", b"") for message in sent[1:]))
+    return Response(
+        start["status"], answered, b"".join(message.get("body", b"") for message in sent[1:])
+    )

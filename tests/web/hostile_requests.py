@@ -19,17 +19,21 @@ from tests.web.fakes import headers, signature
 
 json_values = some.recursive(
     some.none() | some.booleans() | some.integers() | some.floats() | some.text(max_size=20),
-    lambda inner: some.lists(inner, max_size=3) | some.dictionaries(some.text(max_size=8), inner, max_size=3),
+    lambda inner: (
+        some.lists(inner, max_size=3) | some.dictionaries(some.text(max_size=8), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 shaped = some.fixed_dictionaries(
     {},
     optional={
         "action": json_values,
-        "repository": some.fixed_dictionaries({"id": json_values, "full_name": json_values}) | json_values,
+        "repository": some.fixed_dictionaries({"id": json_values, "full_name": json_values})
+        | json_values,
         "sender": some.fixed_dictionaries({"login": json_values}) | json_values,
         "issue": some.fixed_dictionaries({"number": some.integers()}) | json_values,
-        "pull_request": some.fixed_dictionaries({"number": some.integers(), "head": json_values}) | json_values,
+        "pull_request": some.fixed_dictionaries({"number": some.integers(), "head": json_values})
+        | json_values,
         "changes": json_values,
     },
 )
@@ -48,7 +52,12 @@ GOOD: dict[str, Any] = {
     "action": "opened",
     "repository": {"id": 186853002, "full_name": "Codertocat/Hello-World"},
     "sender": {"login": "Codertocat", "type": "User"},
-    "issue": {"number": 1, "title": "Spelling error", "body": "It reads recieve", "labels": [{"name": "bug"}]},
+    "issue": {
+        "number": 1,
+        "title": "Spelling error",
+        "body": "It reads recieve",
+        "labels": [{"name": "bug"}],
+    },
 }
 """A valid body."""
 
@@ -80,21 +89,45 @@ NOT_FORM: Sequence[bytes] = (
 )
 
 
-def request(lines: Sequence[tuple[bytes, bytes]], body: bytes = b"", start: bytes = b"POST /webhook HTTP/1.1") -> bytes:
+def request(
+    lines: Sequence[tuple[bytes, bytes]],
+    body: bytes = b"",
+    start: bytes = b"POST /webhook HTTP/1.1",
+) -> bytes:
     """Return a request with Content-Length; header lines are sent unchanged."""
     counted = (*lines, (b"Content-Length", b"%d" % len(body)))
-    return start + b"\r\nHost: hls\r\n" + b"".join(b"%b: %b\r\n" % line for line in counted) + b"\r\n" + body
+    return (
+        start
+        + b"\r\nHost: hls\r\n"
+        + b"".join(b"%b: %b\r\n" % line for line in counted)
+        + b"\r\n"
+        + body
+    )
 
 
-def signed(body: bytes, secret: str, event: str = "issues", content_type: str = "application/json") -> bytes:
+def signed(
+    body: bytes, secret: str, event: str = "issues", content_type: str = "application/json"
+) -> bytes:
     return request(headers(body, event=event, secret=secret, content_type=content_type), body)
 
 
 def of_wrong_shape(secret: str) -> Iterator[Hostile]:
     """Yield requests with a valid signature and a body that is not of GitHub's shape."""
     yield from (Hostile(signed(body, secret)) for body in NOT_OF_GITHUB)
-    yield from (Hostile(signed(body, secret, content_type="application/x-www-form-urlencoded")) for body in NOT_FORM)
-    for event in ("pull_request", "", "Issues", "issues,push", "issues\0", "a" * 65, "../issues", "é"):
+    yield from (
+        Hostile(signed(body, secret, content_type="application/x-www-form-urlencoded"))
+        for body in NOT_FORM
+    )
+    for event in (
+        "pull_request",
+        "",
+        "Issues",
+        "issues,push",
+        "issues\0",
+        "a" * 65,
+        "../issues",
+        "é",
+    ):
         yield Hostile(signed(_GOOD, secret, event=event))
 
 
@@ -119,7 +152,12 @@ def not_signed(secret: str) -> Iterator[Hostile]:
         yield Hostile(request(headers(_GOOD, secret=secret, x_github_delivery=id_), _GOOD))
     for type_ in (None, "text/plain", "multipart/form-data; boundary=a", "é", "a" * 300):
         yield Hostile(request(headers(_GOOD, secret=secret, content_type=type_), _GOOD))
-    for doubled in (b"X-GitHub-Event", b"X-GitHub-Delivery", b"X-Hub-Signature-256", b"Content-Type"):
+    for doubled in (
+        b"X-GitHub-Event",
+        b"X-GitHub-Delivery",
+        b"X-Hub-Signature-256",
+        b"Content-Type",
+    ):
         yield Hostile(request([*headers(_GOOD, secret=secret), (doubled, b"a")], _GOOD))
 
 
@@ -191,14 +229,18 @@ def known_attacks() -> Iterator[Hostile]:
     """Yield attacks known from other servers, without a signature."""
     yield from (Hostile(sent) for sent in FRAMING)
     for start in STARTS:
-        yield Hostile(_HEAD.replace(b"POST /webhook HTTP/1.1", start) + b"Content-Length: 2\r\n\r\n{}")
+        yield Hostile(
+            _HEAD.replace(b"POST /webhook HTTP/1.1", start) + b"Content-Length: 2\r\n\r\n{}"
+        )
     yield from (Hostile(_HEAD + line + b"\r\nContent-Length: 2\r\n\r\n{}") for line in LINES)
     yield from (Hostile(sent, whole=False) for sent in INCOMPLETE)
     rejected = _HEAD + b"Content-Length: 2\r\n\r\n{}"
     yield Hostile(rejected * 50, requests=50)
     yield Hostile(rejected * 5_000, whole=False)
     yield Hostile(rejected + b"GARBAGE\r\n\r\n")
-    yield Hostile(_HEAD + b"Content-Length: 2\r\n\r\n{}GET /admin HTTP/1.1\r\nX: " + rejected, requests=1)
+    yield Hostile(
+        _HEAD + b"Content-Length: 2\r\n\r\n{}GET /admin HTTP/1.1\r\nX: " + rejected, requests=1
+    )
 
 
 @some.composite
@@ -209,7 +251,22 @@ def mutated(draw: some.DrawFn, of: Sequence[bytes]) -> Hostile:
         at = draw(some.integers(0, min(len(sent), 400)))
         gone = draw(some.sampled_from((0, 0, 1, 1, 2, 10)))
         sent[at : at + gone] = draw(
-            some.sampled_from((b"", b"\0", b"\r", b"\n", b"\r\n", b"\r\n\r\n", b" ", b":", b"\xff", b"%", b"/", b"0"))
+            some.sampled_from(
+                (
+                    b"",
+                    b"\0",
+                    b"\r",
+                    b"\n",
+                    b"\r\n",
+                    b"\r\n\r\n",
+                    b" ",
+                    b":",
+                    b"\xff",
+                    b"%",
+                    b"/",
+                    b"0",
+                )
+            )
             | some.binary(max_size=8)
         )
     return Hostile(bytes(sent), whole=False)
@@ -222,9 +279,15 @@ def signed_garbage(draw: some.DrawFn, secret: str) -> Hostile:
     def body() -> bytes:
         if draw(some.booleans()):
             return draw(some.binary(max_size=200)) + b"\xff"
-        name = draw(some.sampled_from(("action", "repository", "sender", "issue", "pull_request", "changes")))
+        name = draw(
+            some.sampled_from(
+                ("action", "repository", "sender", "issue", "pull_request", "changes")
+            )
+        )
         return json.dumps({**draw(shaped), name: draw(some.sampled_from((1, [])))}).encode()
 
     event = draw(some.sampled_from(("issues", "pull_request", "ping", "star", "push")))
     bodies = [body() for _ in range(draw(some.integers(1, 10)))]
-    return Hostile(b"".join(signed(one, secret, event=event) for one in bodies), requests=len(bodies))
+    return Hostile(
+        b"".join(signed(one, secret, event=event) for one in bodies), requests=len(bodies)
+    )

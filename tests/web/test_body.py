@@ -24,14 +24,22 @@ class Chunks:
         if not self._chunks:
             await asyncio.Event().wait()
         chunk = self._chunks.pop(0)
-        return {"type": "http.request", "body": chunk, "more_body": bool(self._chunks) or not self._ends}
+        return {
+            "type": "http.request",
+            "body": chunk,
+            "more_body": bool(self._chunks) or not self._ends,
+        }
 
 
-def read(chunks: Chunks, *, declared: int | None = None, max_bytes: int = 10, timeout_s: float = 5.0) -> bytes:
+def read(
+    chunks: Chunks, *, declared: int | None = None, max_bytes: int = 10, timeout_s: float = 5.0
+) -> bytes:
     async def reading() -> bytes:
         budget = BodyBudget(FakeClock())
         try:
-            body = await budget.read(chunks, declared=declared, max_bytes=max_bytes, timeout_s=timeout_s)
+            body = await budget.read(
+                chunks, declared=declared, max_bytes=max_bytes, timeout_s=timeout_s
+            )
             assert budget.used_bytes == len(body)
             budget.release(len(body))
             return body
@@ -46,7 +54,9 @@ def test_body_of_the_maximum_size_is_read() -> None:
 
 
 @pytest.mark.parametrize(("declared", "reads"), [(11, 0), (None, 2), (10, 2)])
-def test_rule_3_bytes_over_the_limit_are_413_and_the_rest_is_not_read(declared: int | None, reads: int) -> None:
+def test_rule_3_bytes_over_the_limit_are_413_and_the_rest_is_not_read(
+    declared: int | None, reads: int
+) -> None:
     chunks = Chunks(b"x" * 6, b"x" * 5, b"x")
     with pytest.raises(Rejected) as rejected:
         read(chunks, declared=declared)
@@ -56,7 +66,10 @@ def test_rule_3_bytes_over_the_limit_are_413_and_the_rest_is_not_read(declared: 
 def test_rule_3_body_that_does_not_arrive_is_408() -> None:
     with pytest.raises(Rejected) as rejected:
         read(Chunks(b"x", ends=False), timeout_s=0.01)
-    assert (rejected.value.status, rejected.value.detail) == (408, "the body did not arrive within 0.01 s")
+    assert (rejected.value.status, rejected.value.detail) == (
+        408,
+        "the body did not arrive within 0.01 s",
+    )
 
 
 class Arrivals:
@@ -122,7 +135,10 @@ def test_rule_3_the_growing_body_is_rejected_if_it_is_the_costliest() -> None:
 
 
 def test_the_payload_of_a_form_is_decoded() -> None:
-    assert payload_of_form(b"x=1&payload=%7B%22a%22%3A+%22%2B%C3%A9%22%7D&y=2") == '{"a": "+é"}'.encode()
+    assert (
+        payload_of_form(b"x=1&payload=%7B%22a%22%3A+%22%2B%C3%A9%22%7D&y=2")
+        == '{"a": "+é"}'.encode()
+    )
 
 
 @pytest.mark.parametrize("form", [b"", b"{}", b"Payload=%7B%7D", b"payload=1&payload=2"])

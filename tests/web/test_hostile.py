@@ -28,7 +28,10 @@ def app(setup: WebSetup) -> Starlette:
     return setup.app()
 
 
-@given(some.binary(max_size=300) | shaped.map(lambda fields: json.dumps(fields).encode()), some.sampled_from(EVENTS))
+@given(
+    some.binary(max_size=300) | shaped.map(lambda fields: json.dumps(fields).encode()),
+    some.sampled_from(EVENTS),
+)
 @effort(max_examples=100, deadline=None)
 def test_rule_4_signed_garbage_and_json_of_any_shape_get_no_5xx_and_fit_the_columns(
     setup: WebSetup, app: Starlette, body: bytes, event: str
@@ -38,7 +41,8 @@ def test_rule_4_signed_garbage_and_json_of_any_shape_get_no_5xx_and_fit_the_colu
     assert response.status in {200, 202, 400}
     for delivery in setup.store.deliveries:
         assert all(
-            text is None or "\0" not in text for text in (delivery.action, delivery.repository, delivery.head_sha)
+            text is None or "\0" not in text
+            for text in (delivery.action, delivery.repository, delivery.head_sha)
         )
         assert delivery.repository_id is None or 0 <= delivery.repository_id < 2**63
         assert delivery.number is None or 0 <= delivery.number < 2**31

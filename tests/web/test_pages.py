@@ -34,12 +34,23 @@ def test_health_has_time_and_remedy_of_each_component(setup: WebSetup) -> None:
     components = response.json.pop("components")
     assert response.status == 200
     document = {name: value for name, value in response.json.items() if name != "components"}
-    assert document == {"status": "degraded", "service": "github-webhook-handler", "uptime_seconds": 12.346}
+    assert document == {
+        "status": "degraded",
+        "service": "github-webhook-handler",
+        "uptime_seconds": 12.346,
+    }
     unknown = {"state": "unknown", "since": NOON, "message": None, "remedy": None}
     assert components == {
-        **dict.fromkeys(("queue", "github", "prompts", "settings", "webhooks", "catch_up", "mirror"), unknown),
+        **dict.fromkeys(
+            ("queue", "github", "prompts", "settings", "webhooks", "catch_up", "mirror"), unknown
+        ),
         "store": {**unknown, "state": "healthy", "database_bytes": 81920},
-        "claude": {**unknown, "state": "degraded", "message": "401: invalid key", "remedy": "set claude.api_key"},
+        "claude": {
+            **unknown,
+            "state": "degraded",
+            "message": "401: invalid key",
+            "remedy": "set claude.api_key",
+        },
     }
 
 
@@ -56,7 +67,10 @@ def test_rule_6_repositories_and_components_need_the_key(locked: WebSetup, sent:
     locked.health.report_problem("github", "owner/secret is gone", "look")
     locked.store.counted = {("repository", "owner/secret"): 3}
     health = ask(locked.app(), "/health", method="GET", headers=sent)
-    assert (health.status, health.json) == (200, {"status": "degraded", "service": "github-webhook-handler"})
+    assert (health.status, health.json) == (
+        200,
+        {"status": "degraded", "service": "github-webhook-handler"},
+    )
     stats = ask(locked.app(), "/stats", method="GET", headers=sent)
     assert (stats.status, stats.json) == (
         401,
@@ -75,7 +89,9 @@ def test_rule_6_users_of_the_trusted_proxy_need_no_key_and_their_header_opens_no
         ("/stats", 401, [(b"x-api-key", b"")], "10.0.0.1"),
     ):
         assert ask(app, path, method="GET", headers=given, client=(client, 1)).status == status
-    assert "components" in ask(app, "/health", method="GET", headers=user, client=("10.0.0.1", 1)).json
+    assert (
+        "components" in ask(app, "/health", method="GET", headers=user, client=("10.0.0.1", 1)).json
+    )
     assert "components" not in ask(app, "/health", method="GET", headers=user).json
     body = payload()
     unsigned = [*headers(body, x_hub_signature_256=None), *user]
@@ -84,7 +100,9 @@ def test_rule_6_users_of_the_trusted_proxy_need_no_key_and_their_header_opens_no
     assert ask(app, headers=signed, chunks=[body], client=("192.0.2.1", 1)).status == 202
 
 
-def test_rule_6_the_key_is_accepted_in_the_header_and_not_in_the_query_string(locked: WebSetup) -> None:
+def test_rule_6_the_key_is_accepted_in_the_header_and_not_in_the_query_string(
+    locked: WebSetup,
+) -> None:
     query = f"api_key={KEY}&X-API-Key={KEY}".encode()
     assert ask(locked.app(), "/stats", method="GET", query=query).status == 401
     assert ask(locked.app(), "/stats", method="GET", headers=GOOD_KEY).status == 200
@@ -97,7 +115,11 @@ def test_stats_contain_counters_of_the_store_and_of_the_process(setup: WebSetup)
     app = setup.app()
     setup.clock.now += 60
     page = ask(app, "/stats", method="GET").json
-    assert (page["uptime_seconds"], page["total_webhooks"], page["queue"]) == (60.0, 5, {"queued": 0})
+    assert (page["uptime_seconds"], page["total_webhooks"], page["queue"]) == (
+        60.0,
+        5,
+        {"queued": 0},
+    )
     assert page["github_api"] == {
         "requests_made": 9,
         "requests_per_delivery": {"average": None, "by_event": {}},
@@ -108,7 +130,10 @@ def test_stats_contain_counters_of_the_store_and_of_the_process(setup: WebSetup)
 def test_stats_without_a_store_are_503(setup: WebSetup) -> None:
     setup.store.broken = "disk full"
     response = ask(setup.app(), "/stats", method="GET")
-    assert (response.status, response.json) == (503, {"detail": "the database cannot be read now; see /health"})
+    assert (response.status, response.json) == (
+        503,
+        {"detail": "the database cannot be read now; see /health"},
+    )
 
 
 @pytest.mark.parametrize(
@@ -118,19 +143,26 @@ def test_stats_without_a_store_are_503(setup: WebSetup) -> None:
         ("GET", "/webhook", 405, "Webhooks are sent with POST."),
     ],
 )
-def test_browser_gets_a_page_about_an_error(setup: WebSetup, method: str, path: str, status: int, text: str) -> None:
+def test_browser_gets_a_page_about_an_error(
+    setup: WebSetup, method: str, path: str, status: int, text: str
+) -> None:
     accept = (b"accept", b"text/html,application/xhtml+xml,*/*;q=0.8")
     response = ask(setup.app(), path, method=method, headers=[accept])
-    assert (response.status, response.headers["content-type"]) == (status, "text/html; charset=utf-8")
+    assert (response.status, response.headers["content-type"]) == (
+        status,
+        "text/html; charset=utf-8",
+    )
     assert f'<p role="alert" class="note">{text}</p>' in response.body.decode()
     assert '<a href="/">Overview</a>' in response.body.decode()
     assert ("allow" in response.headers) == (status == 405)
-    assert ask(setup.app(), f"/api{path}", method="GET", headers=[accept]).headers["content-type"] == (
-        "application/problem+json"
-    )
+    assert ask(setup.app(), f"/api{path}", method="GET", headers=[accept]).headers[
+        "content-type"
+    ] == ("application/problem+json")
 
 
-def test_webhook_to_another_path_is_logged(setup: WebSetup, caplog: pytest.LogCaptureFixture) -> None:
+def test_webhook_to_another_path_is_logged(
+    setup: WebSetup, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level("INFO"):
         assert ask(setup.app(), "/webhooks", headers=[(b"x-github-event", b"issues")]).status == 404
         assert ask(setup.app(), "/favicon.ico", method="GET").status == 404
@@ -142,7 +174,9 @@ def test_webhook_to_another_path_is_logged(setup: WebSetup, caplog: pytest.LogCa
 
 
 @pytest.mark.parametrize("path", ["/health", "/stats", "/webhook", "/nowhere"])
-def test_rule_6_responses_forbid_caching_and_sniffing_and_have_a_strict_policy(setup: WebSetup, path: str) -> None:
+def test_rule_6_responses_forbid_caching_and_sniffing_and_have_a_strict_policy(
+    setup: WebSetup, path: str
+) -> None:
     response = ask(setup.app(), path, method="GET")
     assert response.headers["x-content-type-options"] == "nosniff"
     assert response.headers["cache-control"] == "no-store"

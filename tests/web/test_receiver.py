@@ -38,8 +38,13 @@ def setup() -> WebSetup:
 
 
 @pytest.mark.parametrize(("is_stored", "author"), [(True, "octocat"), (False, None)])
-def test_author_of_the_issue_is_stored_only_if_settings_say_so(is_stored: bool, author: str | None) -> None:
-    setup, body = WebSetup(settings(metrics={"authors": is_stored})), payload(sender={"login": "hubot"})
+def test_author_of_the_issue_is_stored_only_if_settings_say_so(
+    is_stored: bool, author: str | None
+) -> None:
+    setup, body = (
+        WebSetup(settings(metrics={"authors": is_stored})),
+        payload(sender={"login": "hubot"}),
+    )
     ask(setup.app(), headers=headers(body), chunks=[body])
     assert (setup.store.deliveries[0].author, setup.store.deliveries[0].sender) == (author, "hubot")
 
@@ -47,7 +52,11 @@ def test_author_of_the_issue_is_stored_only_if_settings_say_so(is_stored: bool, 
 def test_a_form_is_verified_as_sent_and_stored_as_json(setup: WebSetup) -> None:
     body = payload(title="1 + 1 & ü")
     form = urlencode({"payload": body.decode()}).encode()
-    response = ask(setup.app(), headers=headers(form, content_type="application/x-www-form-urlencoded"), chunks=[form])
+    response = ask(
+        setup.app(),
+        headers=headers(form, content_type="application/x-www-form-urlencoded"),
+        chunks=[form],
+    )
     assert response.status == 202
     assert setup.store.deliveries[0].body == body
 
@@ -66,7 +75,12 @@ LARGE = payload(filler="x" * 2000)
             "the body is over 2000 bytes (server.max_body_bytes)",
         ),
         (headers(b"{"), b"{", 400, "the body is not valid JSON"),
-        (headers(b'{"x": "\xff"}'), b'{"x": "\xff"}', 400, "the body is not valid JSON: it is not UTF-8"),
+        (
+            headers(b'{"x": "\xff"}'),
+            b'{"x": "\xff"}',
+            400,
+            "the body is not valid JSON: it is not UTF-8",
+        ),
         (headers(b"{}"), b"{}", 400, "the payload does not fit the event issues: it has no issue"),
         (headers(BODY, secret="somebody-elses-secret"), BODY, 401, NOT_VERIFIED),
     ],
@@ -84,16 +98,25 @@ def test_rule_4_invalid_requests_get_one_sentence_and_store_nothing(
 
 def test_rule_2_a_ping_with_the_secret_of_another_repository_is_rejected(setup: WebSetup) -> None:
     body = payload()
-    assert ask(setup.app(), headers=headers(body, event="ping", secret=OWN_SECRET), chunks=[body]).status == 401
+    assert (
+        ask(
+            setup.app(), headers=headers(body, event="ping", secret=OWN_SECRET), chunks=[body]
+        ).status
+        == 401
+    )
     assert setup.store.pongs == 0
 
 
 def test_rule_2_an_invalid_repository_name_matches_no_repository() -> None:
-    setup = WebSetup(settings(repositories=[{"name": "evil/*", "webhook_secret": OWN_SECRET}, {"name": "*/*"}]))
+    setup = WebSetup(
+        settings(repositories=[{"name": "evil/*", "webhook_secret": OWN_SECRET}, {"name": "*/*"}])
+    )
     body = payload(repository={"id": 2, "full_name": "evil/../owner/repo"})
     response = ask(setup.app(), headers=headers(body, secret=OWN_SECRET), chunks=[body])
     assert (response.status, setup.store.deliveries) == (400, [])
-    assert response.json == {"detail": "invalid payload: repository.full_name must have the form owner/repo"}
+    assert response.json == {
+        "detail": "invalid payload: repository.full_name must have the form owner/repo"
+    }
 
 
 def test_rule_3_the_connection_is_closed_when_the_body_was_not_read(setup: WebSetup) -> None:
@@ -107,7 +130,10 @@ def test_rule_3_the_connection_is_closed_when_the_body_was_not_read(setup: WebSe
 def test_an_unsigned_event_is_accepted_if_validation_is_disabled() -> None:
     setup = WebSetup(settings(features={"signature_validation": False}))
     body = payload(repository={"id": 2, "full_name": "owner/private"})
-    assert ask(setup.app(), headers=headers(body, x_hub_signature_256=None), chunks=[body]).status == 202
+    assert (
+        ask(setup.app(), headers=headers(body, x_hub_signature_256=None), chunks=[body]).status
+        == 202
+    )
 
 
 @pytest.mark.parametrize(
@@ -159,11 +185,15 @@ def test_a_store_failure_is_503_and_reported_in_health(setup: WebSetup) -> None:
 
 
 def test_paths_in_the_response_lack_the_folders_of_the_machine() -> None:
-    configured = settings(features={"async_processing": False}, prompts={"directory": "/srv/hls/lib/prompts"})
+    configured = settings(
+        features={"async_processing": False}, prompts={"directory": "/srv/hls/lib/prompts"}
+    )
     configured._sources = Sources("/home/ann/hls/settings.yaml")
     setup = WebSetup(configured)
     setup.workers.state = "dead"
-    setup.workers.reason = "see /home/ann/hls/settings.yaml:4 (labels) and /srv/hls/lib/prompts/issues/mine.j2:6"
+    setup.workers.reason = (
+        "see /home/ann/hls/settings.yaml:4 (labels) and /srv/hls/lib/prompts/issues/mine.j2:6"
+    )
     body = payload()
     assert ask(setup.app(), headers=headers(body), chunks=[body]).json["reason"] == (
         "see settings.yaml:4 (labels) and prompts/issues/mine.j2:6"
@@ -189,7 +219,9 @@ def test_folders_of_the_machine_are_found_once_for_a_version_of_the_settings(
 
 
 def test_without_async_processing_work_that_takes_too_long_is_queued() -> None:
-    setup = WebSetup(settings(features={"async_processing": False}, server={"sync_timeout_s": 0.01}))
+    setup = WebSetup(
+        settings(features={"async_processing": False}, server={"sync_timeout_s": 0.01})
+    )
     body = payload()
     response = ask(setup.app(), headers=headers(body, **WITH_ID), chunks=[body])
     assert (response.status, response.json) == (202, {"status": "queued", **IDS})
@@ -199,7 +231,9 @@ def test_without_async_processing_work_that_takes_too_long_is_queued() -> None:
 RECEIVED = {"event": "issues", "action": "opened", "repository": "owner/repo"}
 REJECTED: dict[str, object] = {"action": None, "repository": None, "decision": "rejected"}
 NOT_ENABLED = "add it to repositories[0].events"
-DECISIONS: dict[str, tuple[dict[str, Any], Accepted | None, int, dict[str, str], dict[str, object]]] = {
+DECISIONS: dict[
+    str, tuple[dict[str, Any], Accepted | None, int, dict[str, str], dict[str, object]]
+] = {
     "queued": (
         {},
         None,
@@ -247,7 +281,8 @@ DECISIONS: dict[str, tuple[dict[str, Any], Accepted | None, int, dict[str, str],
         None,
         400,
         {"detail": "X-GitHub-Event must be the name of an event, such as issues"},
-        REJECTED | {"event": None, "reason": "X-GitHub-Event must be the name of an event, such as issues"},
+        REJECTED
+        | {"event": None, "reason": "X-GitHub-Event must be the name of an event, such as issues"},
     ),
 }
 
@@ -274,7 +309,9 @@ def test_each_webhook_is_answered_and_logged_once_with_the_decision(
 
 
 @pytest.mark.parametrize(("ignored", "level"), [("info", "INFO"), ("debug", "DEBUG")])
-def test_level_of_ignored_webhooks_is_configurable(caplog: pytest.LogCaptureFixture, ignored: str, level: str) -> None:
+def test_level_of_ignored_webhooks_is_configurable(
+    caplog: pytest.LogCaptureFixture, ignored: str, level: str
+) -> None:
     caplog.set_level(logging.DEBUG, logger="hls_handler.web.receiver")
     app = WebSetup(settings(logging={"ignored": ignored})).app()
     for action in ("closed", "opened"):
@@ -308,7 +345,9 @@ REPOSITORIES = {
 }
 
 
-def post_installation(setup: WebSetup, event: str, document: dict[str, Any], *, secret: str = SECRET) -> Response:
+def post_installation(
+    setup: WebSetup, event: str, document: dict[str, Any], *, secret: str = SECRET
+) -> Response:
     body = json.dumps(document).encode()
     return ask(setup.app(), headers=headers(body, event=event, secret=secret), chunks=[body])
 
@@ -341,7 +380,9 @@ def test_payload_without_its_installation_is_rejected(setup: WebSetup) -> None:
 
 def test_changed_secrets_key_and_path_apply_to_the_next_request(setup: WebSetup) -> None:
     web, secret, key = setup.web(), "the-next-secret-of-all", "the-key-of-the-dashboard"
-    after = settings(github={"webhook_secret": secret}, server={"api_key": key, "webhook_path": "/github"})
+    after = settings(
+        github={"webhook_secret": secret}, server={"api_key": key, "webhook_path": "/github"}
+    )
     assert ask(web.app, headers=headers(BODY), chunks=[BODY]).status == 202
     assert ask(web.app, "/stats", method="GET").status == 200
     web.apply(after, RepositoryTable(after))
@@ -350,4 +391,6 @@ def test_changed_secrets_key_and_path_apply_to_the_next_request(setup: WebSetup)
     again = ask(web.app, "/github", headers=headers(BODY, secret=secret), chunks=[BODY])
     assert again.json["status"] == "duplicate"
     assert ask(web.app, "/stats", method="GET").status == 401
-    assert ask(web.app, "/stats", method="GET", headers=[(b"x-api-key", key.encode())]).status == 200
+    assert (
+        ask(web.app, "/stats", method="GET", headers=[(b"x-api-key", key.encode())]).status == 200
+    )

@@ -22,13 +22,20 @@ GIVEN_AND_USED = [
     ((b"12345678\r\nset-cookie: a",), None),
     ((b"\xff" * 8,), None),
     ((b"12345678", b"12345678"), None),
-    ((f"{CAUGHT_UP}1234567".encode(),), None),  # rule 2: no request passes as a delivery that catch-up read
+    (
+        (f"{CAUGHT_UP}1234567".encode(),),
+        None,
+    ),  # rule 2: no request passes as a delivery that catch-up read
 ]
 
 
 @pytest.mark.parametrize(("given", "used"), GIVEN_AND_USED)
-def test_rule_4_a_valid_request_id_is_reused_and_others_are_ignored(given: tuple[bytes, ...], used: str | None) -> None:
-    assert given_request_id([(b"host", b"x"), *((b"x-request-id", value) for value in given)]) == used
+def test_rule_4_a_valid_request_id_is_reused_and_others_are_ignored(
+    given: tuple[bytes, ...], used: str | None
+) -> None:
+    assert (
+        given_request_id([(b"host", b"x"), *((b"x-request-id", value) for value in given)]) == used
+    )
 
 
 @pytest.mark.usefixtures("logging_as_before")
@@ -39,10 +46,19 @@ def test_log_lines_contain_request_id_and_delivery_id() -> None:
     app = setup.app()
     setup.store.broken = "disk full"
     ask(app, headers=headers(body, x_request_id="request-0001"), chunks=[body])
-    ask(app, headers=headers(body, x_request_id="request-0002", x_github_delivery="?"), chunks=[body])
+    ask(
+        app,
+        headers=headers(body, x_request_id="request-0002", x_github_delivery="?"),
+        chunks=[body],
+    )
     logged = [json.loads(line) for line in lines.getvalue().splitlines()]
     assert [
-        (line["message"], line["request_id"], line.get("delivery"), line.get("why") or line["reason"])
+        (
+            line["message"],
+            line["request_id"],
+            line.get("delivery"),
+            line.get("why") or line["reason"],
+        )
         for line in logged
     ] == [
         ("unhealthy", "request-0001", GUID, "disk full"),

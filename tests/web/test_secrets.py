@@ -14,7 +14,11 @@ from hls_handler.web import callers, webhook
 from hls_handler.web.webhook import WebhookSecrets
 from tests.web.fakes import Headers, Response, WebSetup, ask, headers, payload, settings
 
-WEBHOOK, OWN, API_KEY = "marker/webhook+secret/0001", "marker/own+secret/of/one/2", "marker/api+key/00000003"
+WEBHOOK, OWN, API_KEY = (
+    "marker/webhook+secret/0001",
+    "marker/own+secret/of/one/2",
+    "marker/api+key/00000003",
+)
 GIVEN = settings(
     github={"webhook_secret": WEBHOOK, "token": "marker/github+token/4"},
     claude={"api_key": "marker/claude+key/005"},
@@ -25,7 +29,12 @@ KEY: Headers = [(b"x-api-key", API_KEY.encode())]
 
 
 def spellings(secret: str) -> list[str]:
-    return [secret, base64.b64encode(secret.encode()).decode().rstrip("="), quote(secret, safe=""), "marker"]
+    return [
+        secret,
+        base64.b64encode(secret.encode()).decode().rstrip("="),
+        quote(secret, safe=""),
+        "marker",
+    ]
 
 
 def everything_that_can_happen(setup: WebSetup) -> list[Response]:
@@ -47,13 +56,17 @@ def everything_that_can_happen(setup: WebSetup) -> list[Response]:
     setup.store.broken = "disk full"
     answers += [ask(app, headers=headers(body, secret=WEBHOOK), chunks=[body])]
     answers += [
-        ask(app, path, method="GET", headers=sent) for path in ("/health", "/stats", "/x") for sent in ([], KEY)
+        ask(app, path, method="GET", headers=sent)
+        for path in ("/health", "/stats", "/x")
+        for sent in ([], KEY)
     ]
     setup.store.broken = None
     return [*answers, ask(app, "/stats", method="GET", headers=KEY)]
 
 
-def test_rule_19_responses_and_log_lines_contain_no_secret(caplog: pytest.LogCaptureFixture) -> None:
+def test_rule_19_responses_and_log_lines_contain_no_secret(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.DEBUG)
     answers = everything_that_can_happen(WebSetup(GIVEN))
     assert {answer.status for answer in answers} == {200, 202, 400, 401, 404, 413, 503}

@@ -14,7 +14,13 @@ import pytest
 
 from hls_handler.errors import SettingsError
 from hls_handler.settings.model import Settings
-from hls_handler.web.server import MAX_HEADER_BYTES, find_connection_limit, listen, make_server, raise_file_limit
+from hls_handler.web.server import (
+    MAX_HEADER_BYTES,
+    find_connection_limit,
+    listen,
+    make_server,
+    raise_file_limit,
+)
 from tests.web.fakes import SECRET, WebSetup, headers, payload, settings, signature
 
 BODY = payload()
@@ -54,7 +60,9 @@ def serving(given: Settings) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Running]:
-    with serving(settings(server={"port": 0, "body_timeout_s": 0.2, "max_body_bytes": 20_000})) as one:
+    with serving(
+        settings(server={"port": 0, "body_timeout_s": 0.2, "max_body_bytes": 20_000})
+    ) as one:
         yield one
 
 
@@ -93,13 +101,18 @@ def test_rule_6_the_server_leaves_the_address_of_the_peer_as_it_is() -> None:
         assert running.exchange(request(*as_mona, start=b"GET /stats HTTP/1.1"))[0] == 200
 
 
-def request(*lines: bytes, body: bytes = b"", start: bytes = b"POST /webhook HTTP/1.1", length: bool = True) -> bytes:
+def request(
+    *lines: bytes, body: bytes = b"", start: bytes = b"POST /webhook HTTP/1.1", length: bool = True
+) -> bytes:
     counted = (b"Content-Length: %d" % len(body),) if length else ()
     return b"\r\n".join((start, b"Host: hls", *lines, *counted, b"", body))
 
 
 def lines(**replaced: str | bytes | None) -> list[bytes]:
-    return [name + b": " + value for name, value in headers(BODY, event="issues", secret=SECRET, **replaced)]
+    return [
+        name + b": " + value
+        for name, value in headers(BODY, event="issues", secret=SECRET, **replaced)
+    ]
 
 
 def is_stored(running: Running, guid: str) -> bool:
@@ -120,10 +133,17 @@ def test_a_chunked_body_is_joined(running: Running) -> None:
         (request(b"X-Big: " + b"x" * MAX_HEADER_BYTES, length=False)[: MAX_HEADER_BYTES + 1], 400),
         (request(*lines(), *[b"X-%d: x" % n for n in range(101)], body=BODY), 400),
         (request(*lines(), b"Content-Length: 20001", length=False), 413),
-        (request(*lines(), b"Transfer-Encoding: chunked", length=False) + b"4e21\r\n" + b"x" * 20001, 413),
+        (
+            request(*lines(), b"Transfer-Encoding: chunked", length=False)
+            + b"4e21\r\n"
+            + b"x" * 20001,
+            413,
+        ),
     ],
 )
-def test_rule_4_invalid_requests_get_4xx_with_an_id_and_one_sentence(running: Running, bad: bytes, status: int) -> None:
+def test_rule_4_invalid_requests_get_4xx_with_an_id_and_one_sentence(
+    running: Running, bad: bytes, status: int
+) -> None:
     before = len(running.setup.store.deliveries)
     answered, found, body = running.exchange(bad)
     assert answered == status
@@ -149,7 +169,9 @@ GET = b"GET /health HTTP/1.1"
         (request(b"Host: other", start=b"GET /health HTTP/1.0"), "there must be one header Host"),
     ],
 )
-def test_rule_4_request_without_one_host_is_400(running: Running, ambiguous: bytes, detail: str) -> None:
+def test_rule_4_request_without_one_host_is_400(
+    running: Running, ambiguous: bytes, detail: str
+) -> None:
     status, found, body = running.exchange(ambiguous)
     assert (status, found["connection"], json.loads(body)) == (400, "close", {"detail": detail})
 
@@ -177,7 +199,9 @@ def test_rule_4_only_chunked_bodies_are_accepted(running: Running, encoding: byt
     assert (status, found["connection"]) == (400, "close")
 
 
-@pytest.mark.parametrize("encoding", [b"Transfer-Encoding: Chunked", b"transfer-encoding:\tchunked "])
+@pytest.mark.parametrize(
+    "encoding", [b"Transfer-Encoding: Chunked", b"transfer-encoding:\tchunked "]
+)
 def test_chunked_is_accepted_in_any_case_and_with_blanks(running: Running, encoding: bytes) -> None:
     chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
     assert running.exchange(request(*lines(), encoding, length=False) + chunks)[0] in (200, 202)
@@ -207,7 +231,9 @@ LINES = b"".join(b"a%d: %b\r\n" % (number, b"b" * 20) for number in range(2000))
         ("/health", b"", b"2710\r\n" + b"z" * 10_000 + b"\r\n"),
     ],
 )
-def test_rule_3_an_endless_chunked_request_is_closed(running: Running, path: str, body: bytes, endless: bytes) -> None:
+def test_rule_3_an_endless_chunked_request_is_closed(
+    running: Running, path: str, body: bytes, endless: bytes
+) -> None:
     start = f"POST {path} HTTP/1.1".encode()
     head = request(*lines(), b"Transfer-Encoding: chunked", start=start, length=False)
     with running.connection() as connection:
@@ -263,12 +289,16 @@ def test_a_port_in_use_raises_an_error_with_the_settings_key() -> None:
     )
 
 
-def test_rule_3_connection_that_sends_nothing_is_closed_without_a_response(impatient: Running) -> None:
+def test_rule_3_connection_that_sends_nothing_is_closed_without_a_response(
+    impatient: Running,
+) -> None:
     with impatient.connection() as connection:
         assert connection.recv(1) == b""
 
 
-@pytest.mark.parametrize("sent", [b"POST /webhook HTTP/1.1\r\nHost:", b"\r\n"], ids=["headers", "empty lines"])
+@pytest.mark.parametrize(
+    "sent", [b"POST /webhook HTTP/1.1\r\nHost:", b"\r\n"], ids=["headers", "empty lines"]
+)
 def test_rule_3_late_headers_are_408(impatient: Running, sent: bytes) -> None:
     status, found, body = impatient.exchange(sent)
     assert (status, found["connection"]) == (408, "close")
@@ -293,7 +323,9 @@ def test_rule_3_at_the_limit_the_longest_idle_connection_is_closed(
             assert answer_of(connection)[0] == 200
         connections[0].sendall(request(start=b"GET /health HTTP/1.1"))
         assert answer_of(connections[0])[0] == 200
-        connections[1].sendall(b"GET /hea")  # without a whole request it is still the longest idle one
+        connections[1].sendall(
+            b"GET /hea"
+        )  # without a whole request it is still the longest idle one
         newest = held.enter_context(small.connection())
         newest.sendall(request(start=b"GET /health HTTP/1.1"))
         assert answer_of(newest)[0] == 200
@@ -302,7 +334,9 @@ def test_rule_3_at_the_limit_the_longest_idle_connection_is_closed(
         for connection in (connections[0], *connections[2:]):
             connection.sendall(request(start=b"GET /health HTTP/1.1"))
             assert answer_of(connection)[0] == 200
-    logged = [record for record in caplog.records if record.message.startswith("too many connections")]
+    logged = [
+        record for record in caplog.records if record.message.startswith("too many connections")
+    ]
     assert [record.__dict__["closed"] for record in logged] == [1]
 
 
@@ -314,7 +348,9 @@ def file_limit() -> Iterator[int]:
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_rule_3_the_limit_of_open_files_is_raised_and_leaves_files_for_the_service(file_limit: int) -> None:
+def test_rule_3_the_limit_of_open_files_is_raised_and_leaves_files_for_the_service(
+    file_limit: int,
+) -> None:
     given = settings(server={"max_connections": 500}, limits={"concurrency": 4})
     resource.setrlimit(resource.RLIMIT_NOFILE, (200, file_limit))
     assert find_connection_limit(given) == 500

@@ -34,12 +34,16 @@ class Source:
         return number
 
 
-def cache_of(source: Source, clock: FakeClock, *, timeout_s: float = TIMEOUT_S) -> SingleFlightCache[int, str]:
+def cache_of(
+    source: Source, clock: FakeClock, *, timeout_s: float = TIMEOUT_S
+) -> SingleFlightCache[int, str]:
     return SingleFlightCache(source.read, clock, max_age_s=10, timeout_s=timeout_s)
 
 
 @pytest.mark.parametrize(("passed_s", "expected"), [(0, 1), (9.9, 1), (10, 2), (-1, 2)])
-def test_value_is_read_again_when_it_is_old_or_the_clock_was_set_back(passed_s: float, expected: int) -> None:
+def test_value_is_read_again_when_it_is_old_or_the_clock_was_set_back(
+    passed_s: float, expected: int
+) -> None:
     async def values() -> list[int]:
         clock = FakeClock()
         cache = cache_of(Source(), clock)

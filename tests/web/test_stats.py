@@ -64,21 +64,41 @@ CALLS += [
 
 def test_ratios_and_times_of_an_empty_store_are_null() -> None:
     page = page_of({})
-    assert (page["success_rate"], page["average_processing_time"], page["throughput"]) == (None, None, None)
-    assert (page["processing_time"]["p50"], page["processing_time"]["histogram"]["inf"]) == (None, 0)
+    assert (page["success_rate"], page["average_processing_time"], page["throughput"]) == (
+        None,
+        None,
+        None,
+    )
+    assert (page["processing_time"]["p50"], page["processing_time"]["histogram"]["inf"]) == (
+        None,
+        0,
+    )
     assert page["cost_per_pull_request"] == {"pull_requests": 0, **NO_DISTRIBUTION, "max": None}
     assert page["claude_api"]["timing"] == {"calls": 0, **NO_DISTRIBUTION}
 
 
 def test_stats_with_all_counters_and_recent_calls() -> None:
     page = page_of(COUNTERS, CALLS)
-    assert (page["total_webhooks"], page["successful_processing"], page["failed_processing"]) == (20, 9, 3)
-    assert (page["success_rate"], page["average_processing_time"], page["queue"]) == (0.75, 3.0, {"queued": 3})
-    assert (page["outcomes"], page["events_by_type"]) == ({"dead": 3, "done": 9}, {"issues.opened": 12})
+    assert (page["total_webhooks"], page["successful_processing"], page["failed_processing"]) == (
+        20,
+        9,
+        3,
+    )
+    assert (page["success_rate"], page["average_processing_time"], page["queue"]) == (
+        0.75,
+        3.0,
+        {"queued": 3},
+    )
+    assert (page["outcomes"], page["events_by_type"]) == (
+        {"dead": 3, "done": 9},
+        {"issues.opened": 12},
+    )
     times = page["processing_time"]
     assert (times["p50"], times["p99"], times["histogram"]["5"]) == (2.5, 4.95, 6)
     assert page["handlers"] == {"IssueHandler": {"done": 9, "dead": 2}, "of:a:kind": {"done": 1}}
-    assert page["prompts"] == {"issues/strict@aaaaaa": {"calls": 3, "shadow_calls": 2, "cost_usd": 1.234567}}
+    assert page["prompts"] == {
+        "issues/strict@aaaaaa": {"calls": 3, "shadow_calls": 2, "cost_usd": 1.234567}
+    }
     assert page["tokens"] == {"input": 0, "output": 0, "cache_write": 0, "cache_read": 70}
     assert (page["cost_usd"], page["cost_by_repository"]) == (1.234567, {"o/r": 1.234567})
     assert page["claude_api"] == {
@@ -89,7 +109,10 @@ def test_stats_with_all_counters_and_recent_calls() -> None:
     }
     assert page["github_api"] == {
         "requests_made": 77,
-        "requests_per_delivery": {"average": 2.17, "by_event": {"issues.opened": 4.33, "issues.labeled": 0.0}},
+        "requests_per_delivery": {
+            "average": 2.17,
+            "by_event": {"issues.opened": 4.33, "issues.labeled": 0.0},
+        },
         "rate_limit": {"limit": None, "remaining": None, "reset_at": None},
     }
     assert page["feedback"] == {
@@ -106,13 +129,29 @@ def test_throughput_is_over_the_last_five_minutes_and_the_store_is_read_once_a_s
 
     async def throughputs() -> list[tuple[object, ...] | None]:
         found: list[tuple[object, ...] | None] = []
-        for seconds, webhooks, done in ((0, 100, 10), (0.9, 999, 99), (59.1, 160, 40), (240, 400, 50), (60, 460, 60)):
+        for seconds, webhooks, done in (
+            (0, 100, 10),
+            (0.9, 999, 99),
+            (59.1, 160, 40),
+            (240, 400, 50),
+            (60, 460, 60),
+        ):
             clock.now += seconds
-            store.counted = {("webhooks", ""): webhooks, ("outcome", "done"): done, ("outcome", "dead"): 1}
+            store.counted = {
+                ("webhooks", ""): webhooks,
+                ("outcome", "done"): done,
+                ("outcome", "dead"): 1,
+            }
             rates = (await reader.get())["throughput"]
             found.append(tuple(rates.values()) if rates else None)
         return found
 
     # window in seconds, webhooks and deliveries per minute
-    assert asyncio.run(throughputs()) == [None, None, (60, 60.0, 30.0), (300, 60.0, 8.0), (300, 60.0, 4.0)]
+    assert asyncio.run(throughputs()) == [
+        None,
+        None,
+        (60, 60.0, 30.0),
+        (300, 60.0, 8.0),
+        (300, 60.0, 4.0),
+    ]
     assert store.reads == 4

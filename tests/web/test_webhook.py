@@ -106,7 +106,9 @@ def test_rule_2_several_secrets_are_valid_during_rotation(secret: str) -> None:
         (OWN_SECRET, None, False),
     ],
 )
-def test_rule_2_a_secret_is_valid_only_for_its_repositories(secret: str, repository: str | None, allowed: bool) -> None:
+def test_rule_2_a_secret_is_valid_only_for_its_repositories(
+    secret: str, repository: str | None, allowed: bool
+) -> None:
     assert secrets().is_allowed(secret.encode(), repository) is allowed
 
 
@@ -121,9 +123,13 @@ def rule() -> Rule:
     return Rule("issues.opened", "issues/analyze", effective, "prompts/issues/analyze.j2")
 
 
-def arrived(body: bytes, routed: Rule | Ignored, *, event: str = "issues", settle_s: float = 0.0) -> NewDelivery:
+def arrived(
+    body: bytes, routed: Rule | Ignored, *, event: str = "issues", settle_s: float = 0.0
+) -> NewDelivery:
     head = WebhookHeaders(event, "guid-1", b"", is_form=False, content_length=None)
-    return new_delivery(head, parse_envelope(body), routed, body, request_id="request-1", settle_s=settle_s)
+    return new_delivery(
+        head, parse_envelope(body), routed, body, request_id="request-1", settle_s=settle_s
+    )
 
 
 def test_a_queued_delivery_has_all_fields_and_the_body() -> None:
@@ -139,7 +145,9 @@ def test_a_queued_delivery_has_all_fields_and_the_body() -> None:
         number=7,
         sender="octocat",
         title="Crash",
-        digest=(186853002).to_bytes(8, "big") + (7).to_bytes(8, "big") + hashlib.sha256(body).digest(),
+        digest=(186853002).to_bytes(8, "big")
+        + (7).to_bytes(8, "big")
+        + hashlib.sha256(body).digest(),
         body=body,
     )
 
@@ -151,7 +159,9 @@ def test_rule_5_an_ignored_delivery_has_neither_body_nor_digest() -> None:
 
 
 def test_an_ignored_delivery_that_may_outdate_a_check_is_queued_with_its_body() -> None:
-    new = arrived(payload(), Ignored("asked to skip", "[skip hls] in the title", is_for_worker=True))
+    new = arrived(
+        payload(), Ignored("asked to skip", "[skip hls] in the title", is_for_worker=True)
+    )
     assert (new.state, new.reason, new.body) == ("queued", None, payload())
 
 
@@ -175,7 +185,9 @@ QUEUED = rule()
 def test_event_decides_what_it_supersedes_its_priority_and_whether_it_waits_for_a_newer_push(
     event: str, action: str, routed: Rule | Ignored, supersedes: str, priority: int, settle_s: float
 ) -> None:
-    body = json.dumps({"action": action, "pull_request": {"number": 7, "head": {"sha": "c0ffee"}}}).encode()
+    body = json.dumps(
+        {"action": action, "pull_request": {"number": 7, "head": {"sha": "c0ffee"}}}
+    ).encode()
     new = arrived(body, routed, event=event, settle_s=5.0)
     assert (new.supersedes, new.priority, new.settle_s) == (supersedes, priority, settle_s)
     assert (new.head_sha, new.number) == ("c0ffee", 7)
@@ -198,7 +210,9 @@ def test_event_decides_what_it_supersedes_its_priority_and_whether_it_waits_for_
         ),
     ],
 )
-def test_rule_5_a_body_that_does_not_match_its_event_is_rejected(fields: dict[str, object], sentence: str) -> None:
+def test_rule_5_a_body_that_does_not_match_its_event_is_rejected(
+    fields: dict[str, object], sentence: str
+) -> None:
     with pytest.raises(PayloadError) as error:
         check_payload("issues", parse_envelope(payload(**fields)))
     assert str(error.value) == sentence

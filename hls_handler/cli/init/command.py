@@ -99,7 +99,12 @@ APP = """\
 def init(
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", metavar="PATH", help="Default: $HLS_CONFIG, else config/settings.yaml."),
+        typer.Option(
+            "--config",
+            "-c",
+            metavar="PATH",
+            help="Default: $HLS_CONFIG, else config/settings.yaml.",
+        ),
     ] = None,
     app: Annotated[bool, typer.Option("--app", help="Create a GitHub App (recommended).")] = False,
     name: Annotated[
@@ -120,7 +125,11 @@ def init(
     ] = None,
     webhook_url: Annotated[
         str | None,
-        typer.Option(metavar="URL|none", help="Public address that GitHub sends events to.", parser=parse_webhook_url),
+        typer.Option(
+            metavar="URL|none",
+            help="Public address that GitHub sends events to.",
+            parser=parse_webhook_url,
+        ),
     ] = None,
     repository: Annotated[
         list[Any] | None,
@@ -135,7 +144,9 @@ def init(
     github_url: Annotated[
         str,
         typer.Option(
-            metavar="URL", help="GitHub's API. GitHub Enterprise: https://HOST/api/v3.", parser=parse_base_url
+            metavar="URL",
+            help="GitHub's API. GitHub Enterprise: https://HOST/api/v3.",
+            parser=parse_base_url,
         ),
     ] = DEFAULT_GITHUB,
     claude_url: Annotated[
@@ -186,7 +197,8 @@ def init(
         raise typer.Exit(1) from None
     except (KeyboardInterrupt, typer.Abort):
         print_line(
-            "interrupted; what is stored stays, and `hls init` with the same options continues from there", err=True
+            "interrupted; what is stored stays, and `hls init` with the same options continues from there",
+            err=True,
         )
         raise typer.Exit(INTERRUPTED) from None
 
@@ -194,12 +206,16 @@ def init(
 def _read_answer(question: str, default: str | None, is_hidden: bool) -> str:
     """Return a line; `default` for an empty one. Without a default, repeat the question."""
     shown = escape_unprintable(question)
-    return str(typer.prompt(shown, default=default, show_default=bool(default), hide_input=is_hidden)).strip()
+    return str(
+        typer.prompt(shown, default=default, show_default=bool(default), hide_input=is_hidden)
+    ).strip()
 
 
 def _open_browser(url: str) -> bool:
     """Open a graphical browser. Text browsers would take the terminal."""
-    if sys.platform.startswith("linux") and not any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))):
+    if sys.platform.startswith("linux") and not any(
+        map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
+    ):
         return False
     try:
         return webbrowser.open(url)
@@ -221,9 +237,16 @@ def run(session: Session) -> None:
         set_up_token(session)
     is_written = _write_settings(session, uses_app=uses_app)
     for name, value in read_variables().items():
-        if name in (APP_ID, WEBHOOK_SECRET, TOKEN, KEY_VARIABLE) and session.environ.get(name, value) != value:
-            print_line(f"The environment has another {name}, which takes precedence over {DOTENV}: unset it")
-    settings = load_settings(session.settings_path, session.environ, dotenv=DOTENV, allow_unset=True)
+        if (
+            name in (APP_ID, WEBHOOK_SECRET, TOKEN, KEY_VARIABLE)
+            and session.environ.get(name, value) != value
+        ):
+            print_line(
+                f"The environment has another {name}, which takes precedence over {DOTENV}: unset it"
+            )
+    settings = load_settings(
+        session.settings_path, session.environ, dotenv=DOTENV, allow_unset=True
+    )
     with answer_pings(settings):
         connected = connect_webhooks(session, app, settings.server)
     print_lines("\nNext steps:")
@@ -231,7 +254,9 @@ def run(session: Session) -> None:
     for number, step in enumerate(_remaining_steps(session, unconnected, has_key=has_key), start=1):
         print_lines(f"  {number}. {step}")
     if not is_written:
-        raise SettingsError([f"{session.settings_path.absolute()} is unchanged; rename it to get another one"])
+        raise SettingsError(
+            [f"{session.settings_path.absolute()} is unchanged; rename it to get another one"]
+        )
 
 
 def _ask_for_account(session: Session) -> bool:
@@ -239,7 +264,9 @@ def _ask_for_account(session: Session) -> bool:
     has_app, has_terminal = find_app(session) is not None, session.read_answer is not None
     uses_app = session.app or has_app
     if not uses_app and (has_terminal or not session.variable(TOKEN)):
-        uses_app = session.ask(ACCOUNT_QUESTION, "app", _parse_account, option=f"--app, or the variable {TOKEN}")
+        uses_app = session.ask(
+            ACCOUNT_QUESTION, "app", _parse_account, option=f"--app, or the variable {TOKEN}"
+        )
     if has_app:
         return True
     if uses_app:
@@ -272,8 +299,13 @@ def _set_up_claude(session: Session) -> bool:
             _prove_claude(session, key)
         return key
 
-    question, option = "Key of the Claude API (not shown; Enter: add it later)", f"the variable {KEY_VARIABLE}"
-    key = check(session.variable(KEY_VARIABLE)) or session.ask(question, "", check, option=option, is_hidden=True)
+    question, option = (
+        "Key of the Claude API (not shown; Enter: add it later)",
+        f"the variable {KEY_VARIABLE}",
+    )
+    key = check(session.variable(KEY_VARIABLE)) or session.ask(
+        question, "", check, option=option, is_hidden=True
+    )
     if key:
         session.store({KEY_VARIABLE: key})
     return bool(key)
@@ -287,20 +319,26 @@ def _choose_review_model(session: Session) -> None:
     claude = Claude(api_key=SecretStr("not used"), base_url=session.claude_url)
     if not claude.is_claude_api:
         if session.review_model is not None:
-            problem = "--review-model is for Claude's own API; set claude.review_model in the settings"
+            problem = (
+                "--review-model is for Claude's own API; set claude.review_model in the settings"
+            )
             raise SettingsError([problem])
         return
     print_lines("\n".join(describe_prices(list_claude_models(claude))))
     if session.review_model is None and session.read_answer is not None:
         option = "--review-model MODEL"
-        session.review_model = session.ask(REVIEW_QUESTION, "sonnet", parse_review_model, option=option)
+        session.review_model = session.ask(
+            REVIEW_QUESTION, "sonnet", parse_review_model, option=option
+        )
 
 
 def _prove_claude(session: Session, key: str) -> None:
     """Ask Claude one question, and print whether the reply is valid. Raises `HlsError` for a key that is not."""
     require_header_text("the key of Claude", key)
     model = REPLY_TYPES[REPLY]
-    prompt = Prompt("init", id="the question of hls init", path="", on=(), reply=REPLY, reply_model=model)
+    prompt = Prompt(
+        "init", id="the question of hls init", path="", on=(), reply=REPLY, reply_model=model
+    )
     try:
         with connect_claude(Claude(api_key=SecretStr(key), base_url=session.claude_url)) as claude:
             rendered = RenderedPrompt(prompt, "", QUESTION, model.model_json_schema())
@@ -308,11 +346,15 @@ def _prove_claude(session: Session, key: str) -> None:
     except HlsError as exc:
         if isinstance(exc, DependencyDown) and exc.remedy == KEY_REMEDY:
             remedy = "create one at https://platform.claude.com"
-            raise DependencyDown("Claude rejected the key (401)", dependency="claude", remedy=remedy) from None
+            raise DependencyDown(
+                "Claude rejected the key (401)", dependency="claude", remedy=remedy
+            ) from None
         print_line(f"Claude did not answer: {with_remedy(exc)}")
         return
     if isinstance(answer, ValidReply):
-        print_line(f"Claude answered a question with {answer.usage.model}, for {format_usd(answer.usage.cost_usd)}")
+        print_line(
+            f"Claude answered a question with {answer.usage.model}, for {format_usd(answer.usage.cost_usd)}"
+        )
     else:
         print_line(f"Claude's reply cannot be used: {answer.problem}")
 
@@ -333,7 +375,9 @@ def _write_settings(session: Session, *, uses_app: bool) -> bool:
     return True
 
 
-def _remaining_steps(session: Session, unconnected: Sequence[str], *, has_key: bool) -> Iterator[str]:
+def _remaining_steps(
+    session: Session, unconnected: Sequence[str], *, has_key: bool
+) -> Iterator[str]:
     """Yield the steps for the user; further lines of a step are indented. `unconnected` need a webhook."""
     hls, url = find_hls_command(), session.webhook_url or UNSERVED_URL
     option = f" --config {session.config}" if session.config is not None else ""
@@ -362,11 +406,16 @@ def _remaining_steps(session: Session, unconnected: Sequence[str], *, has_key: b
 
 
 def settings_text(session: Session, *, uses_app: bool) -> str:
-    webhook_url, github_url, claude_url = session.webhook_url or UNSERVED_URL, session.github_url, session.claude_url
+    webhook_url, github_url, claude_url = (
+        session.webhook_url or UNSERVED_URL,
+        session.github_url,
+        session.claude_url,
+    )
     webhook_path, about_url = urlsplit(webhook_url).path, find_about_url(webhook_url)
     lines = [
         HEADER,
-        webhook_path != "/webhook" and f"  webhook_path: {json.dumps(webhook_path)}  # GitHub posts to it",
+        webhook_path != "/webhook"
+        and f"  webhook_path: {json.dumps(webhook_path)}  # GitHub posts to it",
         '  api_key: "${HLS_API_KEY}"  # opens the console; /stats, /metrics and the API need it',
         "",
         "github:",
@@ -377,11 +426,13 @@ def settings_text(session: Session, *, uses_app: bool) -> str:
         "claude:",
         '  api_key: "${ANTHROPIC_API_KEY}"',
         claude_url != DEFAULT_CLAUDE and f"  base_url: {json.dumps(claude_url)}",
-        session.review_model not in (None, HAIKU) and f"  review_model: {session.review_model}{REVIEW_REASON}",
+        session.review_model not in (None, HAIKU)
+        and f"  review_model: {session.review_model}{REVIEW_REASON}",
         "",
         "review:",
         FAIL_ON,
-        about_url and f"\ncomments:\n  about_url: {json.dumps(about_url)}  # page of HLS that the footer links to",
+        about_url
+        and f"\ncomments:\n  about_url: {json.dumps(about_url)}  # page of HLS that the footer links to",
         "",
         "repositories:  # the most specific matching entry applies; other repositories are ignored",
     ]
@@ -393,5 +444,11 @@ def settings_text(session: Session, *, uses_app: bool) -> str:
 
 def find_about_url(webhook_url: str) -> str | None:
     """Return the address of the service's page for contributors; None if the URL does not look like the service's."""
-    is_served = webhook_url.startswith("https://") and webhook_url.endswith("/webhook")  # no relay such as smee
-    return urljoin(webhook_url, "/docs/comments.md") if is_served and webhook_url != UNSERVED_URL else None
+    is_served = webhook_url.startswith("https://") and webhook_url.endswith(
+        "/webhook"
+    )  # no relay such as smee
+    return (
+        urljoin(webhook_url, "/docs/comments.md")
+        if is_served and webhook_url != UNSERVED_URL
+        else None
+    )

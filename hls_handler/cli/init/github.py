@@ -11,7 +11,13 @@ from functools import partial
 from pydantic import SecretStr
 
 from hls_handler.cli.init.servers import HOST, AppPage, local_server
-from hls_handler.cli.init.session import Session, parse_repositories, read_text, read_variables, write_file
+from hls_handler.cli.init.session import (
+    Session,
+    parse_repositories,
+    read_text,
+    read_variables,
+    write_file,
+)
 from hls_handler.cli.options import DOTENV, http_origin, print_line, utc_now
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.app_setup import (
@@ -56,12 +62,16 @@ def set_up_app(session: Session) -> App:
     assert app is not None
     account = app.fetch()
     page = account.settings_url(web_url(session.github_url))
-    print_line(f"GitHub App: {account.slug} (id {app.id}) of {account.owner.login}; its key is in {session.key_path}")
+    print_line(
+        f"GitHub App: {account.slug} (id {app.id}) of {account.owner.login}; its key is in {session.key_path}"
+    )
     webhook_url = fetch_webhook_url(app)
     if session.webhook_url not in (None, webhook_url):
         print_line(f"The App's webhook URL is {webhook_url}; change it at {page}")
     session.webhook_url = webhook_url
-    installed = _wait_for_installation(session, app, installation_url(account.html_url), opened=is_new)
+    installed = _wait_for_installation(
+        session, app, installation_url(account.html_url), opened=is_new
+    )
     session.repositories = session.repositories or installed
     print_line(f"Repositories: {', '.join(session.repositories)}")
     return app
@@ -69,7 +79,11 @@ def set_up_app(session: Session) -> App:
 
 def find_app(session: Session) -> App | None:
     """Return the App of `.env` and the key file; None if neither has one. Raises `SettingsError` for half of one."""
-    app_id, pem, key = read_variables().get(APP_ID), read_text(session.key_path), session.key_path.absolute()
+    app_id, pem, key = (
+        read_variables().get(APP_ID),
+        read_text(session.key_path),
+        session.key_path.absolute(),
+    )
     if app_id is None and pem is None:
         return None
     missing = f"there is no {key}" if pem is None else f"{DOTENV} has no {APP_ID} that is a number"
@@ -87,7 +101,9 @@ def _create(session: Session) -> None:
     """Let the user confirm the App on GitHub, and store its secrets."""
     web, organization = web_url(session.github_url), session.organization or None
     page = AppPage(partial(_store_app, session))
-    leader = session.key_path.with_suffix(".html")  # every user can read a browser's arguments, but not this file
+    leader = session.key_path.with_suffix(
+        ".html"
+    )  # every user can read a browser's arguments, but not this file
     try:
         with local_server(HOST, 0, page.respond) as port:
             origin = http_origin(HOST, port)
@@ -97,12 +113,18 @@ def _create(session: Session) -> None:
                 redirect_url=f"{origin}/code",
                 webhook_url=session.webhook_url or UNSERVED_URL,
             )
-            page.show(manifest, action=new_app_url(session.github_url, organization, state=page.state))
+            page.show(
+                manifest, action=new_app_url(session.github_url, organization, state=page.state)
+            )
             url = f"{origin}/{page.state}"
             write_file(leader, LEADER.format(url=html.escape(url)))
-            print_line("Create the App: confirm it on GitHub. If no browser opens, open this address:")
+            print_line(
+                "Create the App: confirm it on GitHub. If no browser opens, open this address:"
+            )
             print_line(f"  {url}")
-            print_line(f"  (browser on another machine: first run ssh -L {port}:{HOST}:{port} HOST there)")
+            print_line(
+                f"  (browser on another machine: first run ssh -L {port}:{HOST}:{port} HOST there)"
+            )
             session.open_browser(leader.absolute().as_uri())
             page.ended.wait(CODE_LIFETIME_S)
     finally:
@@ -125,14 +147,18 @@ def _store_app(session: Session, code: str) -> str:
     return installation_url(app.html_url)
 
 
-def _wait_for_installation(session: Session, app: App, url: str, *, opened: bool) -> tuple[str, ...]:
+def _wait_for_installation(
+    session: Session, app: App, url: str, *, opened: bool
+) -> tuple[str, ...]:
     """Return the repositories on which the App is installed, at least one."""
     said = ""
     while True:
         try:
             if repositories := list_repositories(app):
                 return repositories
-            missing = f"Install the App on your repositories, in the browser or at {url}; waiting for it"
+            missing = (
+                f"Install the App on your repositories, in the browser or at {url}; waiting for it"
+            )
         except DependencyDown as exc:  # the App exists: wait for the end of the outage
             missing = f"{exc}; {exc.remedy}"
         if missing != said:
@@ -155,7 +181,9 @@ def set_up_token(session: Session) -> None:
     """
     question = "Token (not shown; docs/setup.md says which kind fits)"
     token = session.variable(TOKEN)
-    token = token or session.ask(question, None, str, option=f"the variable {TOKEN}", is_hidden=True)
+    token = token or session.ask(
+        question, None, str, option=f"the variable {TOKEN}", is_hidden=True
+    )
     require_header_text("the token", token)
     with closing(connect_read_only(_token_section(session, token), now=utc_now)) as github:
         account = github.fetch_bot_account()
@@ -168,10 +196,14 @@ def set_up_token(session: Session) -> None:
             option="--repository OWNER/REPO",
         )
         for name in session.repositories:
-            missing = [] if "*" in name else github.find_missing_permissions(name, with_webhooks=True)
+            missing = (
+                [] if "*" in name else github.find_missing_permissions(name, with_webhooks=True)
+            )
             for sentence in missing:
                 print_line(f"  {sentence}")
-    session.store({TOKEN: token, WEBHOOK_SECRET: session.variable(WEBHOOK_SECRET) or secrets.token_hex(32)})
+    session.store(
+        {TOKEN: token, WEBHOOK_SECRET: session.variable(WEBHOOK_SECRET) or secrets.token_hex(32)}
+    )
 
 
 def _require_known(github: ReadOnlyGithub, names: Sequence[str]) -> tuple[str, ...]:
@@ -207,14 +239,23 @@ def connect_webhooks(session: Session, app: App | None, server: Server) -> list[
     """
     if app is not None:
         with closing(app.connect()) as api:
-            _prove_webhook(session, partial(WebhookSetup(api, "/app").redeliver_ping, sleep=session.sleep), server)
+            _prove_webhook(
+                session,
+                partial(WebhookSetup(api, "/app").redeliver_ping, sleep=session.sleep),
+                server,
+            )
         return []
-    section, secret = _token_section(session, session.variable(TOKEN)), read_variables()[WEBHOOK_SECRET]
+    section, secret = (
+        _token_section(session, session.variable(TOKEN)),
+        read_variables()[WEBHOOK_SECRET],
+    )
     url = session.webhook_url or UNSERVED_URL
     connected: list[str] = []
     with closing(GithubApi(section, now=utc_now)) as api:
         for name in session.repositories:
-            setup = WebhookSetup(api, f"/orgs/{name.partition('/')[0]}" if "*" in name else f"/repos/{name}")
+            setup = WebhookSetup(
+                api, f"/orgs/{name.partition('/')[0]}" if "*" in name else f"/repos/{name}"
+            )
             try:
                 hook, action = setup.ensure(url, secret, EVENTS)
             except StepFailed as exc:
@@ -227,7 +268,9 @@ def connect_webhooks(session: Session, app: App | None, server: Server) -> list[
     return connected
 
 
-def _prove_webhook(session: Session, ping: Callable[[], DeliveryAttempt | None], server: Server) -> None:
+def _prove_webhook(
+    session: Session, ping: Callable[[], DeliveryAttempt | None], server: Server
+) -> None:
     """Let GitHub ping the webhook, and print whether the ping arrived at the service's address."""
     url = session.webhook_url
     if url == UNSERVED_URL:
@@ -238,7 +281,9 @@ def _prove_webhook(session: Session, ping: Callable[[], DeliveryAttempt | None],
         print_line(f"The webhook was not tried: {exc}")
         return
     if attempt is None:
-        print_line("GitHub lists no attempt to send its ping yet; start `hls init` again to try once more")
+        print_line(
+            "GitHub lists no attempt to send its ping yet; start `hls init` again to try once more"
+        )
     elif attempt.is_received:
         print_line(f"GitHub's ping arrived: {url} answered {attempt.status_code}")
     else:

@@ -53,7 +53,9 @@ Reply = tuple[int, Mapping[str, str], str]
 
 
 @contextmanager
-def local_server(host: str, port: int, respond: Callable[[BaseHTTPRequestHandler], Reply]) -> Iterator[int]:
+def local_server(
+    host: str, port: int, respond: Callable[[BaseHTTPRequestHandler], Reply]
+) -> Iterator[int]:
     """Answer GET and POST within the `with` block, and yield the port. Raises `OSError` if the port is in use.
 
     The end of the block waits for requests in progress, also after Ctrl-C.
@@ -103,7 +105,9 @@ class AppPage:
 
     def show(self, manifest: Mapping[str, object], *, action: str) -> None:
         """Set the form of the page, which posts the manifest to GitHub's address `action`."""
-        self._form = FORM.format(action=html.escape(action), manifest=html.escape(json.dumps(manifest)))
+        self._form = FORM.format(
+            action=html.escape(action), manifest=html.escape(json.dumps(manifest))
+        )
 
     def respond(self, request: BaseHTTPRequestHandler) -> Reply:
         parts = urlsplit(request.path)
@@ -111,15 +115,24 @@ class AppPage:
             return _page(200, self._form)
         query = parse_qs(parts.query)
         state, code = query.get("state", [""])[0], query.get("code", [""])[0]
-        if parts.path != "/code" or not code or not hmac.compare_digest(state.encode(), self.state.encode()):
-            return _page(404, "<p>There is nothing here. Open the address that <code>hls init</code> printed.</p>")
+        if (
+            parts.path != "/code"
+            or not code
+            or not hmac.compare_digest(state.encode(), self.state.encode())
+        ):
+            return _page(
+                404,
+                "<p>There is nothing here. Open the address that <code>hls init</code> printed.</p>",
+            )
         with self._lock:
             if self._answer is None:  # a reload of the page sends the code again
                 try:
                     self._answer = _page(303, "", Location=self._exchange(code))
                 except HlsError as exc:
                     self.problem = exc
-                    self._answer = _page(502, f"<p>{html.escape(str(exc))}</p><p>See the terminal.</p>")
+                    self._answer = _page(
+                        502, f"<p>{html.escape(str(exc))}</p><p>See the terminal.</p>"
+                    )
                 self.ended.set()
             return self._answer
 
@@ -142,11 +155,17 @@ def answer_pings(settings: Settings) -> Iterator[None]:
 
     Other webhooks get 503: GitHub lists them as failed, and catch-up of the service reads them.
     """
-    found = webhook_secrets(settings.github.webhook_secret)  # () if the user's own file accepts unsigned webhooks
+    found = webhook_secrets(
+        settings.github.webhook_secret
+    )  # () if the user's own file accepts unsigned webhooks
 
     def respond(request: BaseHTTPRequestHandler) -> Reply:
         length = request.headers.get("Content-Length", "")
-        body = request.rfile.read(min(int(length), MAX_PING_BYTES)) if length.isascii() and length.isdigit() else b""
+        body = (
+            request.rfile.read(min(int(length), MAX_PING_BYTES))
+            if length.isascii() and length.isdigit()
+            else b""
+        )
         signature = request.headers.get("X-Hub-Signature-256", "").encode("utf-8", "replace")
         if request.path not in settings.server.webhook_paths:
             return 404, {}, ""

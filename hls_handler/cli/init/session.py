@@ -33,7 +33,9 @@ class Session:
     """One run of `hls init`: what it needs of this machine, and its options; the answers to questions join them."""
 
     environ: Mapping[str, str]
-    read_answer: Callable[[str, str | None, bool], str] | None  # None: there is no terminal on which people can answer
+    read_answer: (
+        Callable[[str, str | None, bool], str] | None
+    )  # None: there is no terminal on which people can answer
     open_browser: Callable[[str], object]
     sleep: Callable[[float], None] = time.sleep
     config: Path | None = None
@@ -55,7 +57,13 @@ class Session:
         return self.settings_path.with_name("github-app.pem")
 
     def ask(
-        self, question: str, default: str | None, parse: Callable[[str], T], *, option: str, is_hidden: bool = False
+        self,
+        question: str,
+        default: str | None,
+        parse: Callable[[str], T],
+        *,
+        option: str,
+        is_hidden: bool = False,
     ) -> T:
         """Ask until `parse` accepts the answer. Without a terminal, raise an error that names the `option` to use."""
         if self.read_answer is None:
@@ -64,7 +72,9 @@ class Session:
             try:
                 return parse(self.read_answer(question, default, is_hidden))
             except (HlsError, typer.BadParameter) as exc:
-                for problem in (with_remedy(exc) if isinstance(exc, HlsError) else exc.message).splitlines():
+                for problem in (
+                    with_remedy(exc) if isinstance(exc, HlsError) else exc.message
+                ).splitlines():
                     print_line(problem)
 
     def variable(self, name: str) -> str:
@@ -92,7 +102,9 @@ class Session:
 
 PRIVATE_MODE, SETTINGS_MODE = 0o600, 0o644
 
-_PLAIN = re.compile(r"[A-Za-z0-9_./:+=@%-]+")  # values that every reader of .env files takes as they are
+_PLAIN = re.compile(
+    r"[A-Za-z0-9_./:+=@%-]+"
+)  # values that every reader of .env files takes as they are
 
 
 def write_file(path: Path, text: str, *, mode: int = PRIVATE_MODE) -> None:
@@ -120,7 +132,9 @@ def read_text(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as exc:
-        raise SettingsError([f"{path.absolute()}: cannot be read as UTF-8: {type(exc).__name__}"]) from None
+        raise SettingsError(
+            [f"{path.absolute()}: cannot be read as UTF-8: {type(exc).__name__}"]
+        ) from None
 
 
 def read_variables() -> Mapping[str, str]:
@@ -132,7 +146,12 @@ def add_variables(dotenv: Path, variables: Mapping[str, str]) -> None:
     """Add lines to a file such as `.env`, in one atomic write. They take precedence over lines without a value."""
     text = read_text(dotenv) or ""
     separator = "\n" if text and not text.endswith("\n") else ""
-    write_file(dotenv, text + separator + "".join(f"{name}={_quoted(value)}\n" for name, value in variables.items()))
+    write_file(
+        dotenv,
+        text
+        + separator
+        + "".join(f"{name}={_quoted(value)}\n" for name, value in variables.items()),
+    )
 
 
 def _quoted(value: str) -> str:
@@ -178,7 +197,10 @@ def parse_repositories(text: str) -> tuple[str, ...]:
     """Return names that are separated by commas or spaces, without duplicates; a URL is shortened to owner/repo."""
     names = text.replace(",", " ").split()
     found = dict.fromkeys(
-        "/".join(urlsplit(name).path.split("/")[1:3]).removesuffix(".git") if "://" in name else name for name in names
+        "/".join(urlsplit(name).path.split("/")[1:3]).removesuffix(".git")
+        if "://" in name
+        else name
+        for name in names
     )
     wrong = [name for name in found if not REPOSITORY_NAME.fullmatch(name.replace("*", "x"))]
     if wrong or not found:

@@ -57,10 +57,14 @@ def fill(url: str) -> None:
         _add_deleted(store)
         _add_done(store)
         _add_ignored(store)
-        store.queue.dead_letter(_begin(store, "dead", 3), reason="issue is locked", handler="IssueHandler")
+        store.queue.dead_letter(
+            _begin(store, "dead", 3), reason="issue is locked", handler="IssueHandler"
+        )
         lease = _begin(store, "postponed", 4)
         in_a_day = store.now() + timedelta(days=1)
-        store.queue.reschedule(lease, at=in_a_day, reason="GitHub is down", failed=True, counts=True)
+        store.queue.reschedule(
+            lease, at=in_a_day, reason="GitHub is down", failed=True, counts=True
+        )
         _add_running(store)
         _accept(store, new_delivery("queued", 6))
         store.pauses.pause("octo/Gadgets", reason="an incident", by="mona")
@@ -107,24 +111,51 @@ def _add_done(store: Storage) -> None:
         reply=REPLY,
         cache_key=CacheKey(1, hashlib.sha256(b"the question").digest()),
     )
-    store.calls.end(lease, _begin_call(store, lease), outcome="invalid", usage=USAGE, error="the reply lacks kind")
+    store.calls.end(
+        lease,
+        _begin_call(store, lease),
+        outcome="invalid",
+        usage=USAGE,
+        error="the reply lacks kind",
+    )
     pending = PendingChanges()
     history = store.conversations.history(lease, BOT, pending=pending)
-    history.change_labels(["bug", "priority-high"], "intended", {"bug": LabelOrigin("kind", PROMPT)})
+    history.change_labels(
+        ["bug", "priority-high"], "intended", {"bug": LabelOrigin("kind", PROMPT)}
+    )
     history.change_labels(["bug"], "set")
     history.store_comment("issues", StoredComment(11, "digest"))
     store.checkpoints.save(lease, *pending.take())
     shown = ShownLabels(("question",), "It is broken", False, {"bug": "kind", "question": "kind"})
     store.corrections.record_current(lease, BOT, shown)
-    failure = Failure(workflow_id=9, run_id=3, attempt=1, job="tests", step="pytest", branch="main", head_sha="bbb")
+    failure = Failure(
+        workflow_id=9,
+        run_id=3,
+        attempt=1,
+        job="tests",
+        step="pytest",
+        branch="main",
+        head_sha="bbb",
+    )
     end = RunResult(
-        workflow_id=9, event="push", branch="main", run_id=3, run_number=4, attempt=1, passed=False, head_sha="bbb"
+        workflow_id=9,
+        event="push",
+        branch="main",
+        run_id=3,
+        run_number=4,
+        attempt=1,
+        passed=False,
+        head_sha="bbb",
     )
     store.interruptions.stop(lease, 12, by="mona")
     store.repositories.save(lease, HistoryUpdate(ends=(end,), failures=(failure,)))
-    store.repository_files.save(lease, 1, "octo/widgets", BOT, StoredFile(version="abc", text="enabled: true\n"))
+    store.repository_files.save(
+        lease, 1, "octo/widgets", BOT, StoredFile(version="abc", text="enabled: true\n")
+    )
     store.repository_files.claim_report(lease, 1, BOT, "abc")
-    store.queue.finish(lease, "done", reason="labels bug", handler="IssueHandler", took_s=2.5, posting="done")
+    store.queue.finish(
+        lease, "done", reason="labels bug", handler="IssueHandler", took_s=2.5, posting="done"
+    )
 
 
 def _add_ignored(store: Storage) -> None:
@@ -145,7 +176,9 @@ def _add_ignored(store: Storage) -> None:
 def _add_running(store: Storage) -> None:
     """A delivery whose worker was killed: with a checkpoint, a lock, a reserved slot and a call without an end."""
     lease = _begin(store, "running", 5)
-    store.checkpoints.save(lease, Checkpoint("gather", 0, 1, '{"title": "It is broken"}', took_s=0.25))
+    store.checkpoints.save(
+        lease, Checkpoint("gather", 0, 1, '{"title": "It is broken"}', took_s=0.25)
+    )
     store.locks.acquire(lease, "1#5/issues", ttl_s=60)
     _begin_call(store, lease)
     store.rate_limiter.take_slot(lease, "github", interval_s=600)
@@ -172,7 +205,9 @@ def _begin(store: Storage, guid: str, number: int) -> Lease:
 def _begin_call(store: Storage, lease: Lease) -> StartedCall:
     call: dict[str, Any] = {"index": 0, "prompt_id": PROMPT, "model": USAGE.model}
     review = ReviewBudget(2.0, "review.max_usd", 10.0, "review.max_usd_per_pull_request")
-    return store.calls.begin(lease, **call, requests_per_second=1_000_000, calls_per_hour=200, review=review)
+    return store.calls.begin(
+        lease, **call, requests_per_second=1_000_000, calls_per_hour=200, review=review
+    )
 
 
 if __name__ == "__main__":

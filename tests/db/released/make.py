@@ -34,7 +34,9 @@ _NOT_NEEDED = ("--", "\\", "SET ", "SELECT pg_catalog.set_config")
 def main() -> None:
     (newest,) = SCRIPTS.get_revisions("head")
     if migration_file(newest).name in recorded_digests():
-        sys.exit(f"{newest.revision} is released: its stored databases and its migration must not change")
+        sys.exit(
+            f"{newest.revision} is released: its stored databases and its migration must not change"
+        )
     with TemporaryDirectory() as folder, running_cluster() as cluster:
         _store("sqlite", newest.revision, _sqlite_dump(Path(folder) / "hls.db"))
         _store("postgresql", newest.revision, _postgresql_dump(cluster))
@@ -88,7 +90,9 @@ def _postgresql_dump(cluster: Cluster) -> str:
         stdout=subprocess.PIPE,
         encoding="utf-8",
     ).stdout
-    return "".join(f"{line}\n" for line in dump.splitlines() if line and not line.startswith(_NOT_NEEDED))
+    return "".join(
+        f"{line}\n" for line in dump.splitlines() if line and not line.startswith(_NOT_NEEDED)
+    )
 
 
 if __name__ == "__main__":

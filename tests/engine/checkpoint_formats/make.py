@@ -28,12 +28,17 @@ def main() -> None:
     for shape in shapes():
         if any((one.kind, one.digest) == (shape.kind, shape.digest) for one in all_shapes):
             continue
-        same_version = [one for one in all_shapes if (one.kind, one.version) == (shape.kind, shape.version)]
+        same_version = [
+            one for one in all_shapes if (one.kind, one.version) == (shape.kind, shape.version)
+        ]
         if same_version and not shape.kind.startswith("ask for "):
-            sys.exit(f"{shape.kind}: the shape changed and the version is still {shape.version}: raise it")
+            sys.exit(
+                f"{shape.kind}: the shape changed and the version is still {shape.version}: raise it"
+            )
         all_shapes.append(shape)
     lines = ",\n".join(
-        f" {json.dumps([one.kind, one.version, one.digest, one.value], ensure_ascii=False)}" for one in all_shapes
+        f" {json.dumps([one.kind, one.version, one.digest, one.value], ensure_ascii=False)}"
+        for one in all_shapes
     )
     FILE.write_text(f"[\n{lines}\n]\n")
 

@@ -69,7 +69,9 @@ class PlacesCase(BaseModel):
             status = "modified" if path in files else "removed"
             added = marks.count("+")
             removed = marks.count("-")
-            changed.append(ChangedFile(path, None, status, additions=added, deletions=removed, patch=patch))
+            changed.append(
+                ChangedFile(path, None, status, additions=added, deletions=removed, patch=patch)
+            )
         return PullRequestCase(
             name=self.name,
             language="",

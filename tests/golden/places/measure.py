@@ -116,7 +116,9 @@ def ask(case: PullRequestCase, files: RepositoryFiles, given: Settings, known: L
 
 
 def count_tokens(trial: Trial) -> int:
-    return sum(estimate_tokens(one.system) + estimate_tokens(one.task) for one in trial.render_requests())
+    return sum(
+        estimate_tokens(one.system) + estimate_tokens(one.task) for one in trial.render_requests()
+    )
 
 
 def without_sites(trial: Trial) -> Trial:
@@ -143,7 +145,13 @@ def find_source(site: SecondSite, case: PullRequestCase) -> str:
     return SOURCES[1] if "-" in named else SOURCES[2]
 
 
-def add(measured: Measured, case: PullRequestCase, trial: Trial, needs: Sequence[str], wrong: Sequence[str]) -> None:
+def add(
+    measured: Measured,
+    case: PullRequestCase,
+    trial: Trial,
+    needs: Sequence[str],
+    wrong: Sequence[str],
+) -> None:
     """Count one question. `needs` are lines of which one is needed, and `wrong` those of namesakes."""
     facts: Any = trial.source.facts
     tokens = count_tokens(trial)
@@ -151,7 +159,9 @@ def add(measured: Measured, case: PullRequestCase, trial: Trial, needs: Sequence
     measured.tokens += tokens
     measured.site_tokens += tokens - count_tokens(without_sites(trial))
     is_found = False
-    tests = Counter(site.name for site in facts.second_sites if site.kind == "call" and is_test_file(site.path))
+    tests = Counter(
+        site.name for site in facts.second_sites if site.kind == "call" and is_test_file(site.path)
+    )
     for site in facts.second_sites:
         lines = list_lines(site)
         source = measured.sources[find_source(site, case)]
@@ -177,7 +187,9 @@ def measure_places(cases: Sequence[PlacesCase], known: Library, folder: Path) ->
     given = settings().model_copy(update={"review": Review()})
     with open_mirrors(folder) as (origin, reader):
         for case in cases:
-            commit = origin.import_files({path: text.encode() for path, text in case.files().items()})
+            commit = origin.import_files(
+                {path: text.encode() for path, text in case.files().items()}
+            )
             pull = case.pull_request()
             trial = ask(pull, reader.files_at(commit), given, known)
             add(measured, pull, trial, case.needs, case.namesakes)
@@ -188,10 +200,14 @@ def measure_golden(known: Library, folder: Path, of: str = "") -> Measured:
     """Measure the golden cases with a repository."""
     measured = Measured()
     given = settings().model_copy(update={"review": Review()})
-    cases = [case for case in load_cases(FOLDER / of) if isinstance(case, PullRequestCase) and case.needs]
+    cases = [
+        case for case in load_cases(FOLDER / of) if isinstance(case, PullRequestCase) and case.needs
+    ]
     with open_mirrors(folder) as (origin, reader):
         for case in cases:
-            commit = origin.import_files({path: text.encode() for path, text in case.repository.items()})
+            commit = origin.import_files(
+                {path: text.encode() for path, text in case.repository.items()}
+            )
             needs = [f"{place.path}: {place.quote.strip()}" for place in case.needs]
             add(measured, case, ask(case, reader.files_at(commit), given, known), needs, ())
     return measured
