@@ -194,7 +194,7 @@ FORMS = (
     Form("azure-storage-key", ("AccountKey=",), re.compile(r"(?<=AccountKey=)[A-Za-z0-9+/]{86}==")),
     _form("onepassword-token", "ops_eyJ", r"[A-Za-z0-9+/_-]{100,}+={0,3}"),
 )
-"""The known forms, from their vendors' documentation.
+"""The known forms. The older ones, and those of Sentry, Tailscale and Azure, are as their vendors describe them.
 
 Where vendors tell only the prefix, the rest is from the rules of other scanners: of Vault, Dynatrace, Fly, New Relic,
 Perplexity and 1Password from gitleaks; of Figma, Supabase, Netlify, Groq, xAI and `sq0csp-` from trufflehog; of
