@@ -183,17 +183,13 @@ OutcomeKind = Literal[
 ]
 
 
-COMMENT_CREATED, COMMENT_EDITED, COMMENT_UP_TO_DATE = (
-    "commented",
-    "edited our comment",
-    "our comment is up to date",
-)
+COMMENT_CREATED = "commented"
+COMMENT_EDITED = "edited our comment"
+COMMENT_UP_TO_DATE = "our comment is up to date"
 """Texts of `Outcome.detail` for a comment that was created, edited, or already up to date."""
 
-REPLY_CREATED, REPLY_EXISTS = (
-    "replied in a review thread",
-    "our reply in the review thread is posted already",
-)
+REPLY_CREATED = "replied in a review thread"
+REPLY_EXISTS = "our reply in the review thread is posted already"
 """Texts of `Outcome.detail` for a reply that was posted now or earlier."""
 
 

@@ -117,7 +117,8 @@ PROMPTS_REMEDY = "fix the file that the message names; `hls check` checks all pr
 
 def create() -> Starlette:
     """Return the service as an ASGI application. Raises `SettingsError` if settings or prompts cannot be used."""
-    path, dotenv = find_settings_file(os.environ), Path(".env")
+    path = find_settings_file(os.environ)
+    dotenv = Path(".env")
     export_proxy_settings(os.environ, dotenv)
     file = SettingsFile(path, os.environ, dotenv=dotenv)
     ring = LogRing()
@@ -350,7 +351,8 @@ class Service:
         github, claude = self._clients(settings)
         github.close()
         claude.close()
-        prompts, bots = before.prompts, before.bots
+        prompts = before.prompts
+        bots = before.bots
         if any(
             getattr(settings, name) != getattr(before.settings, name)
             for name in ("prompts", "repositories")
@@ -492,10 +494,8 @@ class Service:
         credentials = self._credentials_of(self.settings())
         if not isinstance(credentials, App):
             return
-        owner, repositories = (
-            envelope.installation_owner,
-            envelope.installation_repositories or None,
-        )
+        owner = envelope.installation_owner
+        repositories = envelope.installation_repositories or None
         credentials.forget(repositories, owner=owner)
         fields = {"action": envelope.action, "account": owner, "repositories": repositories}
         log.info("the installation of the GitHub App has changed", extra=fields)
@@ -503,7 +503,8 @@ class Service:
         self._probe.run_soon()
 
     def _read_stats(self) -> Snapshot:
-        statistics, pauses = self._store.statistics, self._store.pauses.active()
+        statistics = self._store.statistics
+        pauses = self._store.pauses.active()
         return Snapshot(
             counters=statistics.counters(),
             queue={
@@ -539,7 +540,8 @@ class Service:
 
 def connect_tracing(settings: Settings) -> tracing.Tracing:
     """Return the connection to `tracing.endpoint`. Raises `SettingsError` if the proxy settings cannot be used."""
-    endpoint, headers = settings.tracing.endpoint, settings.tracing.headers
+    endpoint = settings.tracing.endpoint
+    headers = settings.tracing.headers
     if endpoint is None:
         return tracing.NO_TRACING
     proxy = find_proxy_settings(endpoint)

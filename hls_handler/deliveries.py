@@ -16,7 +16,9 @@ Posted = Literal["done", "dry_run"]
 FIRST_SHADOW_STEP = 100
 """Lowest `Checkpoint.index` of shadow prompts, whose replies are stored but not posted."""
 
-PRIORITY_BOT_REQUEST, PRIORITY_PULL_REQUEST, PRIORITY_OTHER = 2, 1, 0
+PRIORITY_BOT_REQUEST = 2
+PRIORITY_PULL_REQUEST = 1
+PRIORITY_OTHER = 0
 """Priorities of requests to the bot, of pull request events and of all other events. A higher one is claimed first."""
 
 HEAD_START_MS = 600_000

@@ -70,10 +70,8 @@ class LogRing:
             gone = self._added - len(self._lines)
             last = self._added if until is None else until
             texts = tuple(islice(self._lines, max(after - gone, 0), max(last - gone, 0)))
-        part, levels = (
-            json.dumps(text)[1:-1].lower(),
-            LEVELS[LEVELS.index(level) :] if level else (),
-        )
+        part = json.dumps(text)[1:-1].lower()
+        levels = LEVELS[LEVELS.index(level) :] if level else ()
 
         def matching() -> Iterator[LogLine]:
             for one in reversed(texts):

@@ -126,7 +126,8 @@ class CleanHandler(logging.StreamHandler[IO[str]]):
 
     def __init__(self, stream: IO[str], ring: LogRing | None, json_lines: JsonLines) -> None:
         super().__init__(stream)
-        self._ring, self._json_lines = ring, json_lines
+        self._ring = ring
+        self._json_lines = json_lines
 
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
@@ -218,7 +219,8 @@ def _to_json(line: object, **_options: object) -> str:
     return json.dumps(line)  # with options, json would create an encoder for each line
 
 
-_RESET, _DIM = "\x1b[0m", "\x1b[2m"
+_RESET = "\x1b[0m"
+_DIM = "\x1b[2m"
 _LEVEL_COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[1;31m"}
 
 
@@ -230,7 +232,8 @@ class TextLines(logging.Formatter):
 
     def __init__(self, cleaner: _Cleaner, *, colours: bool) -> None:
         super().__init__()
-        self._cleaner, self._colours = cleaner, colours
+        self._cleaner = cleaner
+        self._colours = colours
 
     def format(self, record: logging.LogRecord) -> str:
         clean = self._cleaner.clean

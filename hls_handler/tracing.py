@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 SEND_EVERY_S = 2.0
 SEND_TIMEOUT_S = 5.0
 LOG_OUTAGE_EVERY_S = 600.0
-MAX_WAITING, MAX_SENT = 4096, 512
+MAX_WAITING = 4096
+MAX_SENT = 512
 """Most spans that wait to be sent, about 8 MB, and that one request has. More are dropped: work never waits."""
 MAX_ATTRIBUTE_CHARACTERS = 200
 EXPORTER = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
@@ -185,5 +186,6 @@ class _Outages(logging.Filter):
         if record.created < self._next_s:
             return False
         self._next_s = record.created + LOG_OUTAGE_EVERY_S
-        record.msg, record.args = f"traces cannot be sent: {record.getMessage()}", ()
+        record.msg = f"traces cannot be sent: {record.getMessage()}"
+        record.args = ()
         return True

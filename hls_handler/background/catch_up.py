@@ -109,7 +109,9 @@ def select_missed(
 
 def find_reserved(rate_limit: RateLimit, now: datetime) -> str | None:
     """Return why catch-up leaves the rest of GitHub's hourly limit to deliveries; None if enough is left."""
-    limit, remaining, reset_at = rate_limit.limit, rate_limit.remaining, rate_limit.reset_at
+    limit = rate_limit.limit
+    remaining = rate_limit.remaining
+    reset_at = rate_limit.reset_at
     if limit is None or remaining is None or reset_at is None or reset_at <= now:
         return None
     if remaining >= limit * RESERVED_SHARE:
@@ -151,8 +153,13 @@ class CatchUp:
         same object while they do not change. `wait` sleeps, and returns True to stop. Attempts before `since` are
         ignored.
         """
-        self._store, self._active, self._credentials_of = store, active, credentials_of
-        self._wait, self._on_commit, self._since, self._rates = wait, on_commit, since, rates
+        self._store = store
+        self._active = active
+        self._credentials_of = credentials_of
+        self._wait = wait
+        self._on_commit = on_commit
+        self._since = since
+        self._rates = rates
         self._clients: CachedClient[Credentials, GithubHooks] = CachedClient(
             lambda one: connect(one, rates), close=lambda github: github.close()
         )
@@ -206,7 +213,9 @@ class CatchUp:
         return found
 
     def _read(self, source: Source, *, dry_run: bool) -> None:
-        began, report, self._complete_to = self._store.now(), self.report, 0
+        began = self._store.now()
+        report = self.report
+        self._complete_to = 0
         missed = select_missed(
             self._attempts(source, began), lambda attempt: self._is_wanted(source, attempt)
         )
@@ -230,7 +239,8 @@ class CatchUp:
     def _attempts(self, source: Source, began: datetime) -> Iterator[DeliveryAttempt]:
         oldest = began - timedelta(hours=self._active().settings.catch_up.window_h)
         oldest = max(oldest, self._since or oldest)
-        done_to, cursor = self._store.catch_up.caught_up_to(source.name), None
+        done_to = self._store.catch_up.caught_up_to(source.name)
+        cursor = None
         while True:
             with self._request():
                 page, cursor = self._github.page(source.path, cursor)
@@ -314,7 +324,8 @@ class CatchUp:
                 raise Stopped(reserved)
         if self._wait(REST_S):
             raise Stopped("the service is stopping")
-        failures, self._failures_in_a_row = self._failures_in_a_row + 1, 0
+        failures = self._failures_in_a_row + 1
+        self._failures_in_a_row = 0
         try:
             yield
         except DependencyDown as exc:
@@ -354,12 +365,10 @@ class CatchUpLoop:
         settings: Callable[[], CatchUpSettings],
         health: Health,
     ) -> None:
-        self._catch_up, self._store, self._settings, self._health = (
-            catch_up,
-            store,
-            settings,
-            health,
-        )
+        self._catch_up = catch_up
+        self._store = store
+        self._settings = settings
+        self._health = health
         self._ran_with: CatchUpSettings | None = None
         self._lost = 0  # since the start
         self._logged = list[Problem]()

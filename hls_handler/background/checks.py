@@ -62,7 +62,8 @@ def make_checks(
     `mirror_disk` is None if this process has no workers.
     """
 
-    clock_steps, began = ClockSteps(store.database, store.queue), store.now()
+    clock_steps = ClockSteps(store.database, store.queue)
+    began = store.now()
 
     def check_queue() -> None:
         settings = reloader.latest.settings
@@ -245,7 +246,8 @@ def _check_slots(
 
 
 def _check_queue(deliveries: Deliveries, pauses: Pauses) -> None:
-    queue, active = deliveries.queue_state(), pauses.active()
+    queue = deliveries.queue_state()
+    active = pauses.active()
     if queue.oldest_due_s is not None and queue.oldest_due_s > STUCK_S:
         due = f"{count(queue.due, 'delivery')} {is_or_are(queue.due)} due, the oldest for {queue.oldest_due_s:.0f} s"
         if not queue.running:
@@ -367,7 +369,8 @@ class ConnectionReport:
                 log.warning(message, extra={"why": found.message, "remedy": found.remedy})
             elif dependency == "github":
                 identity = metrics.get("identity") or {}
-                login, missing = identity.get("login"), list(find_missing(identity))
+                login = identity.get("login")
+                missing = list(find_missing(identity))
                 if missing:
                     log.warning(
                         "permissions are missing on GitHub",
@@ -377,10 +380,8 @@ class ConnectionReport:
                     sentence = f"GitHub:    acts as {login}, no missing permission is known"
                     self._tell(sentence, "GitHub accepts the credentials", account=login)
             else:
-                model, is_checked = (
-                    metrics.get("model"),
-                    metrics.get("model_lifecycle") != "unlisted",
-                )
+                model = metrics.get("model")
+                is_checked = metrics.get("model_lifecycle") != "unlisted"
                 checked = (
                     "the key works"
                     if is_checked

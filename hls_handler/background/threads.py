@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 
 WATCH_EVERY_S = 1.0
 """Seconds between checks for changed files. Polling also works on network mounts and for symbolic links."""
-PROBE_EVERY_S, PROBE_UNHEALTHY_EVERY_S = 60.0, 5.0
+PROBE_EVERY_S = 60.0
+PROBE_UNHEALTHY_EVERY_S = 5.0
 """Seconds between probes, normally and while unhealthy. After a 503 of `/health`, proxies may hold back webhooks."""
 RETENTION_EVERY_S = 600.0
 
@@ -44,8 +45,11 @@ class PeriodicThread:
         *,
         poll_s: float = PROBE_UNHEALTHY_EVERY_S,
     ) -> None:
-        self._run, self._every_s, self._poll_s = run, every_s, poll_s
-        self._stopping, self._woken = threading.Event(), threading.Event()
+        self._run = run
+        self._every_s = every_s
+        self._poll_s = poll_s
+        self._stopping = threading.Event()
+        self._woken = threading.Event()
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
 
     def start(self) -> None:
@@ -88,7 +92,8 @@ class ProblemFound(HlsError):
         self, message: str, *, remedy: str, metrics: Mapping[str, object] | None = None
     ) -> None:
         super().__init__(message)
-        self.remedy, self.metrics = remedy, metrics
+        self.remedy = remedy
+        self.metrics = metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +143,8 @@ def delete_old(store: RetentionStore, settings: Settings, wait: Callable[[float]
     Deliveries are kept for at least `limits.replay_window_h`, because they serve to detect replays. `wait` sleeps for
     the given seconds, and returns True to stop.
     """
-    replays, days = (
-        timedelta(hours=settings.limits.replay_window_h),
-        timedelta(days=settings.storage.keep_days),
-    )
+    replays = timedelta(hours=settings.limits.replay_window_h)
+    days = timedelta(days=settings.storage.keep_days)
     try:
         store.delete_counter_hours(after=timedelta(days=COUNTER_HOURS_DAYS))
         store.mark_ignored_findings()  # first, because it reads deliveries

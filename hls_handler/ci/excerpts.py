@@ -83,7 +83,8 @@ def _fold_remark(repetitions: int) -> str:
 
 
 MAX_COMMAND_LINES = 12  # lines shown of the log group with the step's command
-LINES_BEFORE, LINES_AFTER = 20, 40
+LINES_BEFORE = 20
+LINES_AFTER = 40
 """Number of lines shown before and after the line that explains the failure best. Compilers and test runners explain an
 error below its first line, so more lines are shown after it. Of a traceback, the last frames are the most useful."""
 MAX_FURTHER = 8  # limit on other lines with errors, for each weight
@@ -240,7 +241,8 @@ def cut(
         )
     for part in every_part.values():  # the runner's last errors may follow the end of the step
         part.was_killed = part.was_killed or job.was_killed
-    parts, left = _choose_parts(every_part, [step.number for step in failed]), max(characters, 0)
+    parts = _choose_parts(every_part, [step.number for step in failed])
+    left = max(characters, 0)
     without_lines = [number for number, part in parts.items() if not part.first_line]
     to_show = len(parts) - len(without_lines[1:])
     excerpts: list[Excerpt] = []
@@ -250,7 +252,8 @@ def cut(
             continue
         whole_job = number in without_lines
         excerpt = _excerpt(number, job if whole_job else part, left // to_show, whole_job=whole_job)
-        left, to_show = left - len(numbered(excerpt)), to_show - 1
+        left = left - len(numbered(excerpt))
+        to_show = to_show - 1
         excerpts.append(excerpt)
     return tuple(excerpts)
 

@@ -110,7 +110,8 @@ def parse_line(raw: str) -> RawLine:
     mark = MARK.match(text) if text.startswith("##[") else None
     if mark:
         text = text[mark.end() :]
-    second, name = time[1] if time else "", mark[1] if mark else ""
+    second = time[1] if time else ""
+    name = mark[1] if mark else ""
     return RawLine(second, name, text, (text,), length, unread, is_binary, is_script)
 
 

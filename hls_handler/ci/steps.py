@@ -57,7 +57,8 @@ class _CommandGroup:
 
     def includes(self, line: RawLine) -> bool:
         if opens_command(line):
-            self._lines_left, self._has_values = MAX_GROUP_LINES, False
+            self._lines_left = MAX_GROUP_LINES
+            self._has_values = False
             return True
         if not self._lines_left:
             return False
@@ -158,7 +159,8 @@ class StepTracker:
 
     def _enter(self, index: int | None) -> None:
         if index is not None:
-            self._index, self._is_inside = index, True
+            self._index = index
+            self._is_inside = True
 
 
 def _has_name(name: str, opening: str) -> bool:
@@ -216,7 +218,8 @@ def _fold_key(annotated: AnnotatedLine) -> tuple[int | None, str, int | None]:
 
 
 def _annotate(lines: Iterable[str], steps: Sequence[WorkflowStep]) -> Iterator[AnnotatedLine]:
-    tracker, command_group = StepTracker(steps), _CommandGroup()
+    tracker = StepTracker(steps)
+    command_group = _CommandGroup()
     key_filters: dict[str, PrivateKeyFilter] = defaultdict(PrivateKeyFilter)  # by task
     last: tuple[str, str, int] = ("", "", 0)
     for number, line in enumerate(split_tasks(map(parse_line, lines)), start=1):

@@ -93,7 +93,8 @@ def _print(report: Report, *, dry_run: bool) -> None:
     if dry_run and report.missed:
         print_line(f"{'sent (UTC)':<19}  {'delivery':<8}  {'status':>6}  {'event':<28}  repository")
         for attempt, repository in report.missed:
-            event, sent = event_key(attempt.event, attempt.action), f"{attempt.delivered_at:%F %T}"
+            event = event_key(attempt.event, attempt.action)
+            sent = f"{attempt.delivered_at:%F %T}"
             where = repository or f"id {attempt.repository_id}"
             print_line(
                 f"{sent}  {attempt.guid[:8]}  {attempt.status_code:>6}  {event:<28}  {where}"

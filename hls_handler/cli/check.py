@@ -163,7 +163,8 @@ def _list_models(
 
     Retired models of prompts are left out.
     """
-    claude, where = settings.claude, settings.sources.where
+    claude = settings.claude
+    where = settings.sources.where
     found = {
         claude.name_model(one, one.default_model()): (
             one,
@@ -269,7 +270,8 @@ def _check_webhooks(
     settings: Settings, effective: EffectiveSettings, list_hooks: Callable[[str], Sequence[Hook]]
 ) -> Iterator[str]:
     """Yield the problems of the webhooks of the repository and its organisation, as far as a token may list them."""
-    owner, web = effective.pattern.partition("/")[0], web_url(settings.github.base_url)
+    owner = effective.pattern.partition("/")[0]
+    web = web_url(settings.github.base_url)
     places = [(f"/orgs/{owner}", f"{web}/organizations/{owner}")]
     if not is_pattern(effective.pattern):
         places.append((f"/repos/{effective.pattern}", f"{web}/{effective.pattern}"))
@@ -368,7 +370,8 @@ def _check_claude(settings: Settings, library: Library | None) -> Iterator[str]:
     failed = set[str]()  # key paths of providers whose models would all fail
     with client as claude:
         for named, (provider, model, where) in _list_models(settings, library).items():
-            key, title = settings.claude.find_key(provider), settings.claude.title_of(provider)
+            key = settings.claude.find_key(provider)
+            title = settings.claude.title_of(provider)
             if key in failed:
                 continue
             try:

@@ -60,7 +60,8 @@ config_commands = typer.Typer(
 def _load_repository_files(
     settings: Settings, effective: EffectiveSettings, repository: str, *, live: bool
 ) -> list[RepositoryFileState]:
-    owner, stored = repository.partition("/")[0], dict[str, StoredFile | None]()
+    owner = repository.partition("/")[0]
+    stored = dict[str, StoredFile | None]()
     if effective.features.repository_settings:
         with open_existing_store(settings) as store:
             stored = (

@@ -113,7 +113,8 @@ def list_(
         repository = require_repository(repository, base_url=settings.github.base_url)
     with require_existing_store(settings) as store:
         search = DeliverySearch(state=state, repository=repository)
-        rows, pauses = list(islice(store.searches.read_all(search), limit)), store.pauses.active()
+        rows = list(islice(store.searches.read_all(search), limit))
+        pauses = store.pauses.active()
     if as_json:
         print_json(deliveries_to_dict(rows, pauses))
         return
@@ -334,7 +335,8 @@ def _describe_unverified(store: Storage, repository: str) -> str:
 
     Of a repository without one, about those of the days for which GitHub keeps webhooks.
     """
-    now, last = store.now(), store.statistics.last_webhooks().get(repository)
+    now = store.now()
+    last = store.statistics.last_webhooks().get(repository)
     begin = last or now - KEPT_BY_GITHUB
     since = begin - (begin - EPOCH) % HOUR  # rejected requests are counted by the hour
     period = Period(since, now + HOUR, step=now + HOUR - since)

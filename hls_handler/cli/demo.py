@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 FOLDER = Path("data/demo")
 STORAGE_URL = f"sqlite:///{FOLDER}/hls.db"
-SETTINGS_FILE, LOG = FOLDER / "settings.yaml", FOLDER / "service.log"
+SETTINGS_FILE = FOLDER / "settings.yaml"
+LOG = FOLDER / "service.log"
 DELIVERY_TIMEOUT_S = 60.0
 MAX_ATTEMPTS = 100  # to send an event, 0.1 s apart
 
@@ -178,7 +179,8 @@ def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -
             sandbox.state.seed(payload.event, payload.payload)
             if name not in recorded.STORY:
                 continue
-            number, guid = recorded.STORY.index(name) + 1, str(uuid.uuid4())
+            number = recorded.STORY.index(name) + 1
+            guid = str(uuid.uuid4())
             response = _send(settings, payload, service, guid=guid)
             report = (
                 _wait_for_end(store, guid, service, timeout_s=timeout_s)
@@ -273,7 +275,8 @@ def format_totals(reports: Sequence[DeliveryReport]) -> str:
 
 def _keep_running(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -> None:
     base = f"http://127.0.0.1:{settings.server.port}"
-    hls, config = find_hls_command(), f"-c {SETTINGS_FILE}"
+    hls = find_hls_command()
+    config = f"-c {SETTINGS_FILE}"
     try:
         print_line(f"Send   {hls} send demo/question {config}")
         print_line(f"Why    {hls} why {sandbox.state.conversations()[0].key} {config}")

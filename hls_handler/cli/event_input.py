@@ -97,7 +97,8 @@ def use_sandbox(
         if fallback is not None:
             sandbox.state.seed("issues", fallback)
         sandbox.state.seed(subject.event, subject.payload)
-        github, claude = settings.github, settings.claude
+        github = settings.github
+        claude = settings.claude
         if not subject.live:
             access = {
                 "token": SecretStr(sandbox.token),

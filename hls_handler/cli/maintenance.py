@@ -85,7 +85,8 @@ def resume(repository: RepositoryArgument = None, config: Config = None) -> None
     if repository is not None:
         repository = require_repository(repository, base_url=settings.github.base_url)
     with open_store(settings) as store:
-        ended, others = store.pauses.resume(repository, by=describe_person()), store.pauses.active()
+        ended = store.pauses.resume(repository, by=describe_person())
+        others = store.pauses.active()
         queued = store.searches.count(DeliverySearch(state="queued", repository=repository))
     name = repository or "everything"
     for other in others:

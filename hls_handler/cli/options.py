@@ -35,10 +35,8 @@ KEY_VARIABLE = "ANTHROPIC_API_KEY"
 CREDENTIALS = ("GITHUB_TOKEN", "GITHUB_WEBHOOK_SECRET", KEY_VARIABLE)
 """Variables that the shipped settings need."""
 
-AGE, UNITS = (
-    re.compile(r"([0-9]{1,5})([dhms])"),
-    {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"},
-)
+AGE = re.compile(r"([0-9]{1,5})([dhms])")
+UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 Config = Annotated[
     Path | None,
@@ -184,7 +182,8 @@ def http_origin(host: str, port: int) -> str:
 
 def find_hls_command() -> str:
     """Return the shell command of this installation: "hls" if PATH leads to it, else the path of its program."""
-    program, found = Path(sys.executable).with_name("hls"), shutil.which("hls")
+    program = Path(sys.executable).with_name("hls")
+    found = shutil.which("hls")
     if found is not None and program.is_file() and program.samefile(found):
         return "hls"
     return str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program)

@@ -64,7 +64,8 @@ def format_comparison(report: Report) -> Iterator[str]:
         for one in report.comparisons
         if one.new is not None and one.old is not None
     ]
-    new, old = [run for _, run, _ in pairs], [run for _, _, run in pairs]
+    new = [run for _, run, _ in pairs]
+    old = [run for _, _, run in pairs]
     yield f"{_list_ids(new)} against {_list_ids(old)}"
     yield ""
     rows = [COLUMNS, *(tuple(map(escape_unprintable, _cells(*pair))) for pair in pairs)]
@@ -92,10 +93,8 @@ def _list_ids(runs: Sequence[Run]) -> str:
 
 def _cells(one: Comparison, *runs: Run) -> tuple[str, ...]:
     new, old = ([label.name for label in run.result.labels] for run in runs)
-    added, removed = (
-        [label for label in new if label not in old],
-        [label for label in old if label not in new],
-    )
+    added = [label for label in new if label not in old]
+    removed = [label for label in old if label not in new]
     return (
         one.guid[:8],
         one.event_key,

@@ -176,7 +176,8 @@ class Chosen:
     @property
     def conversation(self) -> str:
         """The event's issue or pull request, or else its repository: "octo/widgets#7"."""
-        name, found = self.event.repository.full_name, self.event.conversation
+        name = self.event.repository.full_name
+        found = self.event.conversation
         return f"{name}#{found.number}" if found else name
 
 
@@ -236,8 +237,11 @@ class EventTrial:
         bot: Account,
         sender: Sender,
     ) -> None:
-        self._settings, self._library, self._sender = settings, library, sender
-        self._github, self._bot = github, bot
+        self._settings = settings
+        self._library = library
+        self._sender = sender
+        self._github = github
+        self._bot = bot
 
     def run(self, chosen: Chosen, *, is_forced: bool) -> Tried:
         """Return what would be written. The error of a failed step is not raised, but returned."""
@@ -262,7 +266,8 @@ class EventTrial:
 
     def _run_rule(self, chosen: Chosen, rule: Rule, tried: Tried) -> str:
         """Return what became of the event, as `hls why` would."""
-        event, settings = chosen.event, self._settings
+        event = chosen.event
+        settings = self._settings
         self._sender.begin(find_review_budget(event, settings, rule.effective))
         reader = self._github.reader(event.repository.full_name, bot=self._bot)
         history: RepositoryHistory = EmptyHistory(accounts=(self._bot.login,))
@@ -341,7 +346,8 @@ def _outcome_to_dict(outcome: Outcome) -> dict[str, object]:
 
 def _question_to_dict(question: Question) -> dict[str, object]:
     """Return one question with its answer. Of a call that failed, the answer's values are null."""
-    rendered, answer = question.rendered, question.answer
+    rendered = question.rendered
+    answer = question.answer
     usage = None if answer is None else answer.usage
     reply = unusable = None
     if isinstance(answer, ValidReply):
@@ -370,7 +376,8 @@ def _sum_cost(questions: Sequence[Question]) -> float | None:
 
 
 def _print_chosen(chosen: Chosen, settings: Settings) -> None:
-    subject, routed = chosen.subject, chosen.routed
+    subject = chosen.subject
+    routed = chosen.routed
     print_line(f"event       {subject.key} of {chosen.conversation} ({subject.origin})")
     if isinstance(routed, Ignored):
         print_line(f"ignored     ({routed.kind}) {routed.reason}")

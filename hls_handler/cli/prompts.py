@@ -135,9 +135,11 @@ def diff(
     library = load_library(settings)
     first = library.sources[get_prompt(library, a).name]
     if b is None:
-        old, new = _get_shipped_prompt(settings, first.name), first
+        old = _get_shipped_prompt(settings, first.name)
+        new = first
     else:
-        old, new = first, library.sources[get_prompt(library, b).name]
+        old = first
+        new = library.sources[get_prompt(library, b).name]
     lines = diff_prompts(old, new)
     if lines:
         print_lines("\n".join(lines))

@@ -92,7 +92,8 @@ def _render(
 
 
 def format_request(settings: Settings, rendered: RenderedPrompt) -> str:
-    prompt, expected = rendered.prompt, estimate(settings.claude, rendered)
+    prompt = rendered.prompt
+    expected = estimate(settings.claude, rendered)
     cost = format_cost(expected)
     effort = f", effort {prompt.effort}" if prompt.effort else ""
     return "\n".join(

@@ -59,7 +59,9 @@ def report(
 def _format_markdown(
     report: FiguresReport, name: str, days: int, keep_days: float
 ) -> Iterator[str]:
-    total, findings, reply = report.total, report.total.findings, report.total.first_reply_seconds
+    total = report.total
+    findings = report.total.findings
+    reply = report.total.first_reply_seconds
     yield from (
         f"# HLS in {name}",
         "",

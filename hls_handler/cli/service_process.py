@@ -23,7 +23,8 @@ class ServiceProcess:
     """A process that runs `hls serve` and appends its log to a file. The constructor starts it."""
 
     def __init__(self, settings: Path, *, log: Path) -> None:
-        self._settings, self._log = settings, log
+        self._settings = settings
+        self._log = log
         self._starts = 0
         self._process = self._start()
 

@@ -67,7 +67,8 @@ def similar(
     settings or database.
     """
     settings = load(config, credentials=False)
-    base_url, number = settings.github.base_url, None
+    base_url = settings.github.base_url
+    number = None
     if NUMBERED.search(target):
         repository, number = require_conversation(target, base_url=base_url)
     else:
@@ -138,7 +139,8 @@ def _count_stored(store: Storage, found: WireRepository) -> int:
 
 def _fill(store: Storage, reader: GithubReader, found: WireRepository) -> None:
     """Store the open issues. Delete the texts of other issues, unless GitHub has more than were read."""
-    scope, listed = issue_scope(found.id), set[str]()
+    scope = issue_scope(found.id)
+    listed = set[str]()
     before = store.texts.versions(scope).keys()
     for page in reader.open_issues():
         store.texts.replace(scope, (), map(text_of_issue, page))

@@ -42,7 +42,8 @@ class AccountProbes:
     """
 
     def __init__(self, now: Callable[[], datetime]) -> None:
-        self._now, self._lock = now, threading.Lock()
+        self._now = now
+        self._lock = threading.Lock()
         self._last: _Asked | None = None
 
     def gets_same(

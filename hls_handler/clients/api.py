@@ -75,7 +75,8 @@ class RateLimitMonitor:
     def take_request_count(self) -> int:
         """Return the number of requests since the previous call of this method."""
         with self._lock:
-            new, self._requests = self._requests, 0
+            new = self._requests
+            self._requests = 0
             return new
 
 
@@ -132,7 +133,8 @@ class Credential:
 
     def __init__(self, token: str, *, remedy: str = TOKEN_REMEDY) -> None:
         """`remedy` is the operator's next step after a 401."""
-        self.header, self.remedy = f"token {token}", remedy
+        self.header = f"token {token}"
+        self.remedy = remedy
 
     def authorization(self) -> str:
         """Return the header of a request, such as "token ghs_..."; may send a request to get a token, and may raise."""
@@ -147,7 +149,8 @@ class Anonymous(Credential):
     """No token. GitHub then shows public repositories, for 60 requests an hour from each IP address, and no GraphQL."""
 
     def __init__(self) -> None:
-        self.header, self.remedy = "", ANONYMOUS_REMEDY
+        self.header = ""
+        self.remedy = ANONYMOUS_REMEDY
 
     def handle_error(self, _authorization: str, response: Response, error: StepFailed) -> bool:
         if isinstance(error, DependencyDown) and response.status in (403, 429):
@@ -410,12 +413,10 @@ class GithubApi:
         self, request: _Request, response: Response, authorization: str
     ) -> StepFailed | None:
         """Return the error for a status of 400 or more that is not expected. Raise that for another response."""
-        call, status, headers, data = (
-            response.call,
-            response.status,
-            response.headers,
-            response.data,
-        )
+        call = response.call
+        status = response.status
+        headers = response.headers
+        data = response.data
         if 300 <= status < 400 and status not in request.expected:
             raise translate_redirect(call, status, headers.get("location"), self.base_url)
         if status == 202 and status not in request.expected:

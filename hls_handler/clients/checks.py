@@ -62,9 +62,12 @@ class GithubChecks:
         guard: WriteGuard,
         name: str = CHECK_NAME,
     ) -> None:
-        self._api, self._repository, self._base = api, repository, repository_path(repository)
+        self._api = api
+        self._repository = repository
+        self._base = repository_path(repository)
         self._guard = guard
-        self._uses_check_runs, self._name = uses_check_runs, name
+        self._uses_check_runs = uses_check_runs
+        self._name = name
 
     def begin(
         self,
@@ -112,10 +115,8 @@ class GithubChecks:
             return _WireCheckRun(id=check.check_run_id)
         if check.is_new:
             return None
-        path, query = (
-            f"{self._base}/commits/{check.commit}/check-runs",
-            {"check_name": self._name, "filter": "all"},
-        )
+        path = f"{self._base}/commits/{check.commit}/check-runs"
+        query = {"check_name": self._name, "filter": "all"}
         shape = tuple[_WireCheckRun, ...]
         runs = self._api.items(
             path, shape, max_pages=MAX_PAGES, items_key="check_runs", query=query

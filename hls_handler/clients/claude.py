@@ -41,7 +41,8 @@ class ClaudeApi:
     def __init__(self, connection: Connection) -> None:
         import anthropic
 
-        self._service, self.errors = connection.service, anthropic.AnthropicError
+        self._service = connection.service
+        self.errors = anthropic.AnthropicError
         self._client = _make_client(connection)
         self._google = _GoogleToken(connection)
         self._client._custom_headers = {}  # the SDK has no option to ignore ANTHROPIC_CUSTOM_HEADERS
@@ -89,7 +90,8 @@ class ClaudeApi:
         text = "".join(
             block.text for block in message.content if block.type == "text"
         )  # not thinking blocks
-        stop, usage = STOPS.get(message.stop_reason or "", "other"), None
+        stop = STOPS.get(message.stop_reason or "", "other")
+        usage = None
         why = (
             _describe_stop(message.stop_details) if stop == "refused" else message.stop_reason or ""
         )
@@ -109,7 +111,8 @@ def _make_client(
 ) -> anthropic.Anthropic | anthropic.AnthropicBedrock | anthropic.AnthropicVertex:
     import anthropic
 
-    settings, secret = connection.service.settings, connection.service.secret
+    settings = connection.service.settings
+    secret = connection.service.secret
     common: dict[str, Any] = {
         "base_url": settings.base_url,
         "timeout": connection.timeout_s,
@@ -126,7 +129,8 @@ def _make_client(
                 settings.access_key_id is not None
             ):  # set now, because the constructor would read another api_key
                 bedrock.api_key = None
-                bedrock.aws_access_key, bedrock.aws_secret_key = settings.access_key_id, secret
+                bedrock.aws_access_key = settings.access_key_id
+                bedrock.aws_secret_key = secret
             return bedrock
         case "vertex":
             assert settings.region is not None
@@ -141,7 +145,8 @@ class _GoogleToken:
     """Access token of a service account, which the SDK would get with other proxy settings."""
 
     def __init__(self, connection: Connection) -> None:
-        self._service, self._http = connection.service, connection.http
+        self._service = connection.service
+        self._http = connection.http
         self._credentials: Credentials | None = None
 
     def get(self) -> str:

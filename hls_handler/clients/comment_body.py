@@ -249,7 +249,8 @@ def _decide_section(
 ) -> BodyDecision | None:
     mark = marker(action.family)
     sections = parse_sections(current_body or "", marker=mark)
-    current, requested = sections.get(key), section_text(action.body)
+    current = sections.get(key)
+    requested = section_text(action.body)
     if current_body is not None:
         unchanged = BodyDecision("unchanged", current_body, _digest(current_body))
         if not requested.strip():

@@ -61,8 +61,12 @@ class BotComments:
         history: History,
         guard: WriteGuard | None,
     ) -> None:
-        self._api, self._repository, self._base = api, repository, repository_path(repository)
-        self._bot, self._history, self._guard = bot, history, guard
+        self._api = api
+        self._repository = repository
+        self._base = repository_path(repository)
+        self._bot = bot
+        self._history = history
+        self._guard = guard
 
     def ensure_comment(self, number: int, action: EnsureComment, *, may_exist: bool) -> Outcome:
         """Write the comment if needed, store its id and digest in the history, and return the outcome.
@@ -78,7 +82,8 @@ class BotComments:
             return Outcome(
                 "comment", "unchanged", COMMENT_UP_TO_DATE, comment_id=known.comment_id, body=body
             )
-        mark, found = marker(action.family), None
+        mark = marker(action.family)
+        found = None
         if known is not None:
             found = self._api.find(f"{self._base}/issues/comments/{known.comment_id}", Comment)
             if found is None:

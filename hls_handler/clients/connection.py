@@ -263,7 +263,8 @@ class _DeadlineReader(io.RawIOBase):
     """Reads from a socket until the deadline of the exchange."""
 
     def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
-        self._sock, self._raw = sock, raw
+        self._sock = sock
+        self._raw = raw
 
     def readable(self) -> bool:
         return True

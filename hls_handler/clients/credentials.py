@@ -117,7 +117,9 @@ class AppJwt(Credential):
 
     def __init__(self, app: GithubApp, *, now: Callable[[], datetime]) -> None:
         self.remedy = JWT_REMEDY
-        self._id, self._key, self._now = app.id, app.rsa_key, now
+        self._id = app.id
+        self._key = app.rsa_key
+        self._now = now
 
     def authorization(self) -> str:
         from github.Auth import AppAuth
@@ -152,7 +154,9 @@ class App:
     ) -> None:
         assert settings.app is not None
         self.id = settings.app.id
-        self.settings, self._observe, self.now = settings, observe, now
+        self.settings = settings
+        self._observe = observe
+        self.now = now
         self._jwt = AppJwt(settings.app, now=now)
         self._lock = threading.Lock()
         self._tokens: dict[str, RepositoryToken] = {}
@@ -209,7 +213,8 @@ class RepositoryToken(Credential):
 
     def __init__(self, app: App, repository: str) -> None:
         self.remedy = INSTALLATION_REMEDY
-        self._app, self._repository = app, repository
+        self._app = app
+        self._repository = repository
         self._renewing = threading.Lock()
         self._token: InstallationToken | None = None
         self._requested_at = datetime.min.replace(tzinfo=UTC)
@@ -227,10 +232,12 @@ class RepositoryToken(Credential):
         If the renewal fails, the old token is used until shortly before its end.
         """
         with self._renewing:
-            token, now = self._token, self._app.now()
+            token = self._token
+            now = self._app.now()
             if token is None or now >= (self._renew_at or token.expires_at - RENEW_BEFORE):
                 try:
-                    token, self._renew_at = self._request(), None
+                    token = self._request()
+                    self._renew_at = None
                 except StepFailed as exc:
                     if token is None or now >= token.expires_at - MIN_LIFETIME:
                         raise

@@ -41,7 +41,9 @@ class GitHost:
         report: Callable[[str], None],
     ) -> None:
         self._most_waiting = most_waiting
-        self._clock, self._sleep, self._report = clock, sleep, report
+        self._clock = clock
+        self._sleep = sleep
+        self._report = report
         self._lock = threading.Lock()
         self._waiting = 0
         self._changed_at = 0.0  # the number that waits

@@ -105,7 +105,9 @@ class Github:
         client whose readers use no git.
         """
         self._mirrors = mirrors
-        self._api, self._access, self._labels = api, access, labels or RepositoryLabels(monotonic)
+        self._api = api
+        self._access = access
+        self._labels = labels or RepositoryLabels(monotonic)
 
     def with_token(self, token: Token) -> Github:
         """Return a client for another token that shares this one's connection."""
@@ -282,7 +284,8 @@ class Github:
         name: str = CHECK_NAME,
     ) -> GithubChecks:
         """Return a writer of checks, which calls `begin_write` and `check_lease` before each write; both may raise."""
-        guard, api = WriteGuard(begin_write, check_lease), self._api_for(repository)
+        guard = WriteGuard(begin_write, check_lease)
+        api = self._api_for(repository)
         return GithubChecks(
             api, repository, uses_check_runs=isinstance(self._access, App), guard=guard, name=name
         )
@@ -342,14 +345,16 @@ class ReadOnlyGithub(Github):
     ) -> None:
         """`account` is that of an anonymous client."""
         super().__init__(api, access, mirrors=mirrors)
-        self.assume_open, self._account = assume_open, account
+        self.assume_open = assume_open
+        self._account = account
 
     def fetch_bot_account(self) -> Account:
         return self._account or super().fetch_bot_account()
 
     def opened(self, repository: str, number: int) -> tuple[str, dict[str, object]]:
         """Return the name and payload of an `opened` event, made from the current issue or pull request."""
-        base, api = repository_path(repository), self._api_for(repository)
+        base = repository_path(repository)
+        api = self._api_for(repository)
         repository_json = api.get(base, dict[str, Any])
         conversation = api.get(f"{base}/issues/{number}", dict[str, Any])
         common = {
@@ -366,7 +371,8 @@ class ReadOnlyGithub(Github):
 
     def reader(self, repository: str, *, bot: Account | None = None) -> GithubReader:
         kind, bot = (GithubReader, bot) if self._account is None else (_AnonymousReader, None)
-        api, mirrors = self._api_for(repository), self._mirrors
+        api = self._api_for(repository)
+        mirrors = self._mirrors
         return kind(
             api, repository, self._labels, bot=bot, assume_open=self.assume_open, mirrors=mirrors
         )

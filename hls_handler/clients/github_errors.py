@@ -78,7 +78,8 @@ class NoResponse(Exception):
 
     def __init__(self, call: str, cause: Exception) -> None:
         super().__init__(call)
-        self.call, self.cause = call, cause
+        self.call = call
+        self.cause = cause
 
 
 def translate_status(
@@ -175,7 +176,8 @@ def translate_graphql_errors(
     first = first if isinstance(first, dict) else {}
     extensions = first.get("extensions")
     code = extensions.get("code") if isinstance(extensions, dict) else None
-    kind, message = str(first.get("type") or code or ""), str(first.get("message") or "")
+    kind = str(first.get("type") or code or "")
+    message = str(first.get("message") or "")
     what = f"{GRAPHQL_CALL}: {kind or 'error'}: {redact_secret(message, secret)}"
     if kind == "RATE_LIMITED" or _is_limit({}, message):
         # The limit of GraphQL does not apply to other requests, a secondary one does.
@@ -213,7 +215,8 @@ def translate_redirect(call: str, status: int, location: str | None, base_url: s
     GitHub redirects for a renamed or transferred repository and for a transferred issue. Redirects are never followed,
     because HLS would then read and write a repository that neither the event nor the settings name.
     """
-    target, base = urlsplit(location or ""), urlsplit(base_url)
+    target = urlsplit(location or "")
+    base = urlsplit(base_url)
     what = f"{call}: {status} {PHRASES.get(status, NO_PHRASE)}"
     if location and (
         target.netloc and (target.scheme, target.netloc) != (base.scheme, base.netloc)

@@ -51,7 +51,8 @@ def describe_app(
     listed: list[Mapping[str, object]] = []
     missing: list[str] = []
     for one in installations:
-        owner, lacking = one.owner, find_missing(one.permissions, unneeded)
+        owner = one.owner
+        lacking = find_missing(one.permissions, unneeded)
         missing += [f"{sentence} (installation on {owner})" for sentence in lacking]
         listed.append(
             {
@@ -106,7 +107,8 @@ def find_missing(granted: Mapping[str, str], unneeded: Collection[str] = ()) -> 
 
 def describe_tokens(tokens: Tokens) -> Identity:
     """Describe the tokens, with what GitHub's responses have shown about them so far."""
-    problems, used = tokens.problems(), tokens.preferred
+    problems = tokens.problems()
+    used = tokens.preferred
     denied = [explain_denial(permissions) for permissions in tokens.denied_permissions()]
     missing = [
         f"labels and comments need the scope repo, or public_repo for public repositories ({token.key})"

@@ -38,10 +38,8 @@ query($owner: String!, $name: String!, $number: Int!) {
 }
 """
 
-_PULL, _CHECKS = (
-    ("repository", "pullRequest"),
-    ("commits", "nodes", 0, "commit", "statusCheckRollup", "contexts"),
-)
+_PULL = ("repository", "pullRequest")
+_CHECKS = ("commits", "nodes", 0, "commit", "statusCheckRollup", "contexts")
 
 
 class _Check(BaseModel):

@@ -144,7 +144,9 @@ class Mirrors:
         sleep: Callable[[float], None] = time.sleep,
         free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
     ) -> None:
-        self.settings, self.clock, self.sleep = settings, clock, sleep
+        self.settings = settings
+        self.clock = clock
+        self.sleep = sleep
         self.disk = MirrorDisk(settings, clock=clock, free_bytes=free_bytes)
         self.host = GitHost(most_waiting, clock=clock, sleep=sleep, report=report)
         self._failed: dict[tuple[Path, frozenset[str]], _FailedFetch] = {}
@@ -176,7 +178,9 @@ class Mirror:
     """
 
     def __init__(self, mirrors: Mirrors, url: str, token: Callable[[], str]) -> None:
-        self._mirrors, self._url, self._token = mirrors, url, token
+        self._mirrors = mirrors
+        self._url = url
+        self._token = token
         name = re.sub("[^a-z0-9]+", "-", url.rpartition("/")[2].removesuffix(".git").lower())[:40]
         digest = hashlib.sha256(url.lower().encode()).hexdigest()[:16]
         self._folder = mirrors.settings().directory.absolute() / f"{name}-{digest}"
@@ -196,7 +200,8 @@ class Mirror:
     @contextmanager
     def _prepared(self, commits: Sequence[str], *, anew: bool = False) -> Iterator[None]:
         """Lock the mirror, with the commits in it."""
-        settings, mirrors = self._mirrors.settings(), self._mirrors
+        settings = self._mirrors.settings()
+        mirrors = self._mirrors
         if not commits or not all(COMMIT.fullmatch(commit) for commit in commits):
             raise MirrorUnavailable("the event names no commit")
         if not settings.enabled:
@@ -347,7 +352,8 @@ class Mirror:
             remove(objects)
             objects.mkdir()
             first = copy(base)
-            ours, theirs = copy(onto, "-p", first), copy(commit, "-p", first)
+            ours = copy(onto, "-p", first)
+            theirs = copy(commit, "-p", first)
             merge = ["merge-tree", "--write-tree", "-z", "--no-messages", ours, theirs]
             tree, *entries = _decode(git(*merge, accepted=(0, 1))).split("\0")[:-1]
             stages = [
@@ -441,7 +447,8 @@ class Mirror:
 
     def _fetch(self, commits: Sequence[str], deadline: float) -> None:
         """Fetch the commits, unless that failed a short time ago."""
-        mirrors, folder = self._mirrors, self._folder
+        mirrors = self._mirrors
+        folder = self._folder
         has_mirror = self._git.is_dir()
         mirrors.check_failed(folder, commits)
         if not has_mirror:
@@ -532,7 +539,8 @@ class Mirror:
 
     def _run_fetch(self, folder: Path, commits: Sequence[str], deadline: float) -> Exception | None:
         """Run `git fetch`. Return why it failed; None if it did not."""
-        token, url = self._token(), urlsplit(self._url)
+        token = self._token()
+        url = urlsplit(self._url)
         try:
             config = {**FETCH_CONFIG, **_network_config(self._url)}
             # When the server sends nothing for so long, git ends by itself, also if HLS was killed.

@@ -30,7 +30,9 @@ class MirrorDisk:
         clock: Callable[[], float],
         free_bytes: Callable[[Path], int],
     ) -> None:
-        self._settings, self._clock, self._free_bytes = settings, clock, free_bytes
+        self._settings = settings
+        self._clock = clock
+        self._free_bytes = free_bytes
         self._full_until = 0.0
 
     @property

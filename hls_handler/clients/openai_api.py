@@ -38,7 +38,8 @@ class OpenAiApi:
     def __init__(self, connection: Connection) -> None:
         import openai
 
-        self._service, self.errors = connection.service, openai.OpenAIError
+        self._service = connection.service
+        self.errors = openai.OpenAIError
         self._client = _make_client(connection)
         self._client.organization = self._client.project = (
             None  # not OPENAI_ORG_ID and OPENAI_PROJECT_ID
@@ -76,19 +77,20 @@ class OpenAiApi:
 
     def read(self, body: bytes, label: str) -> Response:
         completion = parse_body(_Completion, body, service=self._service, label=label)
-        choice, counted = completion.choices[0], completion.usage
-        stop, why, usage = (
-            STOPS.get(choice.finish_reason or "", "other"),
-            choice.finish_reason or "",
-            None,
-        )
+        choice = completion.choices[0]
+        counted = completion.usage
+        stop = STOPS.get(choice.finish_reason or "", "other")
+        why = choice.finish_reason or ""
+        usage = None
         if stop == "refused":
             why = " (content_filter)"
         elif choice.message.refusal:
-            stop, why = "refused", f": {shorten(choice.message.refusal).rstrip('.')}"
+            stop = "refused"
+            why = f": {shorten(choice.message.refusal).rstrip('.')}"
         if counted is not None:
             details = counted.prompt_tokens_details or _Cached()
-            read, written = details.cached_tokens or 0, details.cache_write_tokens or 0
+            read = details.cached_tokens or 0
+            written = details.cache_write_tokens or 0
             uncached = counted.prompt_tokens - read - written
             if uncached >= 0:
                 usage = Usage(completion.model, uncached, counted.completion_tokens, written, read)
@@ -98,7 +100,8 @@ class OpenAiApi:
 def _make_client(connection: Connection) -> openai.OpenAI:
     import openai
 
-    settings, secret = connection.service.settings, connection.service.secret
+    settings = connection.service.settings
+    secret = connection.service.secret
     common: dict[str, Any] = {
         "api_key": secret,
         "timeout": connection.timeout_s,

@@ -54,7 +54,8 @@ MAX_TOKENS_COUNTED = (
     1_000_000_000  # more in one response is an error of the server; the database stores 64 bits
 )
 
-MAX_BYTES, MAX_BYTES_PER_TOKEN = 16_384, 32
+MAX_BYTES = 16_384
+MAX_BYTES_PER_TOKEN = 32
 """Limit of a response: a fixed part, and a part for each token of `max_tokens`. A token has about 4 bytes, and up to
 12 if every character is escaped. Validating, redacting and rendering a megabyte takes more than a second."""
 
@@ -156,7 +157,9 @@ class Provider:
         `settings` are one of `claude.providers`, `probes` those of the process. Raises `SettingsError` if the proxy or
         certificate settings cannot be used.
         """
-        self.settings, self._claude, self._clock = settings, claude, clock
+        self.settings = settings
+        self._claude = claude
+        self._clock = clock
         self._probes = probes or AccountProbes(now)
         proxy = find_proxy_settings(settings.base_url)
         self._service = Service(
@@ -175,7 +178,8 @@ class Provider:
 
         Raises `DependencyDown`, and its subclass `ModelNotFound` if the service does not know the model.
         """
-        label, opened = f"the request for the model {model}", self._api.open_model(model)
+        label = f"the request for the model {model}"
+        opened = self._api.open_model(model)
         if opened is None:
             return "unlisted"
         try:
@@ -208,7 +212,8 @@ class Provider:
         Raises `DependencyDown` if the service fails or rejects the account, `SlowResponse` if it is still sending after
         `claude.timeout_s`, and `Permanent` for an invalid request.
         """
-        model, kind = self.model_for(rendered), self.settings.kind
+        model = self.model_for(rendered)
+        kind = self.settings.kind
         known = {"peer.service": self._service.title.lower(), "gen_ai.operation.name": "chat"}
         known |= {"gen_ai.provider.name": kind, "gen_ai.request.model": model}
         with span(f"chat {model}", known, kind="CLIENT"):
@@ -229,7 +234,8 @@ class Provider:
     def _ask(
         self, rendered: RenderedPrompt, model: str, correction: UnusableReply | None
     ) -> ValidReply | UnusableReply:
-        question, started = self._question(rendered, model, correction), self._clock()
+        question = self._question(rendered, model, correction)
+        started = self._clock()
         try:
             body, request_id = _fetch(self._api.open(question), question.max_bytes)
         except httpx2.ReadTimeout:  # of the body: the SDKs have their own errors before it
@@ -293,7 +299,8 @@ class Provider:
     def _question(
         self, rendered: RenderedPrompt, model: str, correction: UnusableReply | None
     ) -> Question:
-        prompt, system = rendered.prompt, rendered.system
+        prompt = rendered.prompt
+        system = rendered.system
         schema = request_schema(rendered.schema)
         if not self.settings.structured_output:
             system = f"{system}\n\n{SCHEMA_IN_PROMPT.format(schema=json.dumps(schema))}".strip()

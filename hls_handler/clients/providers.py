@@ -54,7 +54,8 @@ class Breakers:
     """
 
     def __init__(self, now: Callable[[], datetime]) -> None:
-        self._now, self._lock = now, threading.Lock()
+        self._now = now
+        self._lock = threading.Lock()
         self.account_probes = AccountProbes(now)
         self._open: dict[
             ProviderSettings, _Open
@@ -130,7 +131,9 @@ class Providers:
         breakers: Breakers | None = None,
     ) -> None:
         """See `Provider`. Only the client of the first provider is created before it is used."""
-        self._settings, self._clock, self._now = settings, clock, now
+        self._settings = settings
+        self._clock = clock
+        self._now = now
         self._breakers = breakers or Breakers(now)
         self._clients: dict[str, Provider] = {}
         self._client("claude")

@@ -122,7 +122,10 @@ class GithubReader:
     ) -> None:
         """With `assume_open`, every conversation is read as open and unlocked. Without `mirrors`, git is not used."""
         self._changes: dict[str, Any] = {"state": "open", "locked": False} if assume_open else {}
-        self._api, self._repository, self._labels, self._bot = api, repository, labels, bot
+        self._api = api
+        self._repository = repository
+        self._labels = labels
+        self._bot = bot
         self._base = repository_path(repository)
         self._mirrors = mirrors
 
@@ -138,7 +141,8 @@ class GithubReader:
         A page has up to 100 entries of GitHub's list, of which pull requests are left out. GitHub does not number the
         pages of long lists, so each response names the next one.
         """
-        path, query = f"{self._base}/issues", {"state": "open", "per_page": "100"}
+        path = f"{self._base}/issues"
+        query = {"state": "open", "per_page": "100"}
         for _ in range(MAX_ISSUE_PAGES):
             found, headers = self._api.get_with_headers(path, tuple[Issue, ...], query=query)
             yield tuple(one for one in found if not one.is_pull_request)
@@ -165,7 +169,8 @@ class GithubReader:
         return tuple(commit.author for commit in found if commit.author is not None)
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
-        path, shape = f"{self._base}/pulls/{number}/files", tuple[ChangedFile, ...]
+        path = f"{self._base}/pulls/{number}/files"
+        shape = tuple[ChangedFile, ...]
         return tuple(
             self._api.items(path, shape, max_pages=MAX_FILE_PAGES, per_page=FILES_PER_PAGE)
         )
@@ -231,7 +236,8 @@ class GithubReader:
         path = f"{self._base}/issues/{number}/comments"
         first, headers = self._api.page(path, tuple[Comment, ...], 1)
         last = LAST_PAGE_LINK.search(headers.get("link", ""))
-        page, found = int(last[1]) if last else 1, tuple[Comment, ...]()
+        page = int(last[1]) if last else 1
+        found = tuple[Comment, ...]()
         while len(found) < most and page > 1:
             found = (*self._api.page(path, tuple[Comment, ...], page)[0], *found)
             page -= 1

@@ -33,7 +33,8 @@ def parse_reply(text: str, model: type[M]) -> tuple[M, Mapping[str, str]]:
     An entry that cannot be used is left out. A list is cut to the length that the field allows.
     """
     given = _find_object(text, model)
-    fitted, problems = fit(given, model), ""
+    fitted = fit(given, model)
+    problems = ""
     try:
         reply = model.model_validate(fitted)
     except ValidationError as exc:
@@ -84,7 +85,9 @@ def _find_object(text: str, model: type[BaseModel]) -> dict[str, Any]:
     start = max(text.find("{"), 0)
     text = text[:start] + TRAILING_COMMA.sub(_repair, text[start:])
     names = ", ".join(model.model_fields)
-    problem, longest, failed = f"it has no JSON object with the fields {names}", 0, 0
+    problem = f"it has no JSON object with the fields {names}"
+    longest = 0
+    failed = 0
     found: list[dict[str, Any]] = []
     after = end = 0
     while failed < MAX_STARTS and (opened := OBJECT.search(text, after)) is not None:
@@ -94,9 +97,11 @@ def _find_object(text: str, model: type[BaseModel]) -> dict[str, Any]:
         except RecursionError:
             raise UnreadableReply("the reply: Invalid JSON: it is nested too deeply") from None
         except ValueError as exc:
-            after, failed = max(getattr(exc, "pos", 0), at + 1), failed + 1
+            after = max(getattr(exc, "pos", 0), at + 1)
+            failed = failed + 1
             if after - at > longest:
-                problem, longest = f"Invalid JSON: {exc}", after - at
+                problem = f"Invalid JSON: {exc}"
+                longest = after - at
         else:
             if END_OF_THINKING.search(text, end, at):
                 found.clear()

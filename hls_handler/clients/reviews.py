@@ -70,8 +70,11 @@ class BotReviews:
     def __init__(
         self, api: GithubApi, repository: str, *, bot: Account, guard: WriteGuard | None
     ) -> None:
-        self._api, self._repository, self._base = api, repository, repository_path(repository)
-        self._bot, self._guard = bot, guard
+        self._api = api
+        self._repository = repository
+        self._base = repository_path(repository)
+        self._bot = bot
+        self._guard = guard
 
     def ensure_review(self, number: int, action: EnsureReview, *, is_retry: bool) -> Outcome:
         """Post the comments of the action as one review, and return the outcome with the ids of all.
@@ -95,7 +98,9 @@ class BotReviews:
                 comment_ids={key: comment.id for key, comment in found.items()},
             )
         post = partial(self._try_post, number, self._guard, action.commit)
-        is_posted, rejected, reason = False, list[str](), ""
+        is_posted = False
+        rejected = list[str]()
+        reason = ""
         try:
             rejection = post(missing) if missing else None
             is_posted = rejection is None and missing != []
@@ -167,10 +172,8 @@ class BotReviews:
 
     def _own_comments(self, number: int) -> Iterator[_ReviewComment]:
         """Return the bot's review comments, newest first."""
-        path, query = (
-            f"{self._base}/pulls/{number}/comments",
-            {"sort": "created", "direction": "desc"},
-        )
+        path = f"{self._base}/pulls/{number}/comments"
+        query = {"sort": "created", "direction": "desc"}
         comments = self._api.items(
             path, tuple[_ReviewComment, ...], max_pages=MAX_PAGES, query=query
         )

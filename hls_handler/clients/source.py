@@ -26,7 +26,10 @@ class CommitFiles:
         self, mirror: Mirror | None, api: GithubApi | None, repository: str, commit: str
     ) -> None:
         """`mirror` is None for commands, which have none; `api` if there is no token, so that nothing is read."""
-        self._mirror, self._api, self._repository, self._commit = mirror, api, repository, commit
+        self._mirror = mirror
+        self._api = api
+        self._repository = repository
+        self._commit = commit
         self._reason = "this command has no mirror" if mirror is None and api is not None else ""
 
     @property

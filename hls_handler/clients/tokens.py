@@ -43,7 +43,9 @@ class Tokens:
         changed: Callable[[], object] = lambda: None,
     ) -> None:
         """`now` returns aware UTC. `changed` is called when one of several tokens stops or starts to work."""
-        self.settings, self.now, self._changed = settings, now, changed
+        self.settings = settings
+        self.now = now
+        self._changed = changed
         self._lock = threading.Lock()
         self._problems: dict[Token, TokenProblem] = {}
         self._denied: dict[str, datetime] = {}
@@ -143,7 +145,8 @@ class Token(Credential):
 
     def report_success(self, login: str, *, scopes: str | None) -> None:
         """Store the account and the scopes, which GitHub returned for the token."""
-        self.login, self.scopes = login, scopes
+        self.login = login
+        self.scopes = scopes
         self.tokens.report_success(self)
 
     def require_limit_not_used_up(self) -> None:
@@ -191,7 +194,9 @@ class AnyToken(Credential):
     """
 
     def __init__(self, tokens: Tokens, *, only: Token | None = None) -> None:
-        self._tokens, self._only, self.remedy = tokens, only, tokens.all[0].remedy
+        self._tokens = tokens
+        self._only = only
+        self.remedy = tokens.all[0].remedy
 
     def authorization(self) -> str:
         token = self._only or self._tokens.preferred

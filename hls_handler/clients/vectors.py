@@ -76,7 +76,9 @@ class Vectors:
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         """Connect to nothing yet. Raises `SettingsError` if the proxy or certificate settings cannot be used."""
-        self._qdrant_settings, self._embeddings, self._timeout_s = qdrant, embeddings, timeout_s
+        self._qdrant_settings = qdrant
+        self._embeddings = embeddings
+        self._timeout_s = timeout_s
         self._qdrant_proxy = find_proxy_settings(qdrant.url or "")
         self._embeddings_proxy = find_proxy_settings(embeddings.base_url)
         self._key = embeddings.api_key.get_secret_value() if embeddings.api_key else ""
@@ -319,7 +321,8 @@ class Vectors:
     def _connect_qdrant(self) -> QdrantClient:
         from qdrant_client import QdrantClient
 
-        settings, proxy = self._qdrant_settings, self._qdrant_proxy
+        settings = self._qdrant_settings
+        proxy = self._qdrant_proxy
         with self._lock:
             if self._qdrant is None and settings.path:
                 # It would use SQLite in one thread only, depending on the platform; the lock is enough.

@@ -13,7 +13,8 @@ from hls_handler.clients.hooks import GithubHooks, Hook
 from hls_handler.deliveries import DeliveryAttempt
 from hls_handler.errors import Permanent
 
-WAIT_S, POLLS = 1.0, 12
+WAIT_S = 1.0
+POLLS = 12
 """GitHub waits ten seconds for the response to a webhook, and lists the delivery then."""
 
 UNSERVED_URL = "https://hls.invalid/webhook"
@@ -31,7 +32,8 @@ class WebhookSetup:
     """The webhooks at `path`: "/repos/owner/repo" or "/orgs/owner"; "/app" for the only webhook of an App."""
 
     def __init__(self, api: GithubApi, path: str) -> None:
-        self._api, self._path = api, path
+        self._api = api
+        self._path = path
 
     def ensure(
         self, url: str, secret: str, events: Iterable[str]

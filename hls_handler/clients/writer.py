@@ -74,8 +74,12 @@ class GithubWriter:
         labels: RepositoryLabels,
         guard: WriteGuard | None,
     ) -> None:
-        self._api, self._repository, self._history, self._labels = api, repository, history, labels
-        self._base, self._guard = repository_path(repository), guard
+        self._api = api
+        self._repository = repository
+        self._history = history
+        self._labels = labels
+        self._base = repository_path(repository)
+        self._guard = guard
         self._comments = partial(
             BotComments, api, repository, bot=bot, history=history, guard=guard
         )
@@ -268,7 +272,8 @@ class GithubWriter:
         self, number: int, difference: LabelDifference, guard: WriteGuard
     ) -> Mapping[str, str]:
         """Store what people changed and remove labels. Return those that GitHub refused to remove, with the reasons."""
-        history, kept = self._history, dict[str, str]()
+        history = self._history
+        kept = dict[str, str]()
         history.change_labels(difference.removed_by_person, "removed")
         history.change_labels(difference.confirm, "set")
         history.change_labels(difference.not_applied, None)

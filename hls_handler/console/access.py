@@ -32,7 +32,8 @@ class Access:
 
     def __init__(self, settings: Settings, own_key: bytes, now: Callable[[], float]) -> None:
         """`own_key` is random; it signs tokens if there is no `server.api_key`. `now` returns seconds since 1970."""
-        self._server, self._callers = settings.server, Callers(settings.server)
+        self._server = settings.server
+        self._callers = Callers(settings.server)
         self._signing_key = hmac.digest(self._callers.key or own_key, b"HLS console", sha256)
         self._now = now
         public_url = settings.server.public_url or ""

@@ -48,7 +48,8 @@ from hls_handler.store.analyses import AnalysisRow
 
 class Api:
     def __init__(self, frame: Frame, store: Storage) -> None:
-        self._frame, self._store = frame, store
+        self._frame = frame
+        self._store = store
 
     def routes(self) -> Sequence[BaseRoute]:
         return [
@@ -85,7 +86,8 @@ class Api:
         return send_json(request, _analysis_to_dict(row))
 
     def _list(self, request: Request, given: DeliveriesQuery) -> Response:
-        found, pauses = self._store.searches.find(given.search()), self._store.pauses.active()
+        found = self._store.searches.find(given.search())
+        pauses = self._store.pauses.active()
         query = None if found.next is None else to_query(request.query_params, before=found.next)
         document: DeliveriesPage = {
             **deliveries_to_dict(found.rows, pauses),

@@ -73,7 +73,9 @@ class Console:
         """Return the routes for these settings. Open streams end, so that the key of their clients is checked again."""
         self._ending.set()
         self._ending = threading.Event()
-        ports, store, own_key = self._ports, self._ports.store, self._own_key
+        ports = self._ports
+        store = self._ports.store
+        own_key = self._own_key
         if settings.server.trusted_proxy is not None:
             own_key = store.database.secret(
                 "console"

@@ -21,7 +21,8 @@ PAGE_ROWS = 50
 
 class AuditPages:
     def __init__(self, frame: Frame, store: Storage) -> None:
-        self._frame, self._store = frame, store
+        self._frame = frame
+        self._store = store
 
     def routes(self) -> Sequence[BaseRoute]:
         return [
@@ -47,5 +48,6 @@ class AuditPages:
     def _find(self, query: AuditQuery) -> tuple[Sequence[Change], str | None]:
         """Return a page of changes, and the query of the next one."""
         found = self._store.audit.find(person=query.person, before=query.before, most=PAGE_ROWS + 1)
-        page, given = found[:PAGE_ROWS], {"person": query.person} if query.person else {}
+        page = found[:PAGE_ROWS]
+        given = {"person": query.person} if query.person else {}
         return page, urlencode({**given, "before": page[-1].id}) if len(found) > PAGE_ROWS else None

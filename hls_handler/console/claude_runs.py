@@ -131,7 +131,8 @@ class ClaudeRuns:
         """Raise `CallRefused` if the next call must not be made."""
         if self._stopping.is_set():
             raise CallRefused("The service was stopped.")
-        used, most = self.store.calls.count_last_hour(), settings.claude.calls_per_hour
+        used = self.store.calls.count_last_hour()
+        most = settings.claude.calls_per_hour
         if used >= most:
             made = count(most, "call")
             raise CallRefused(

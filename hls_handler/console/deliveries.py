@@ -41,7 +41,9 @@ STEP_TITLES = {"route": "Route", "gather": "Read from GitHub", "ask": "Ask Claud
 
 class DeliveryPages:
     def __init__(self, frame: Frame, store: Storage, log_ring: LogRing) -> None:
-        self._frame, self._store, self._log_ring = frame, store, log_ring
+        self._frame = frame
+        self._store = store
+        self._log_ring = log_ring
 
     def routes(self) -> Sequence[BaseRoute]:
         return [
@@ -69,10 +71,12 @@ class DeliveryPages:
         status: int = 200,
     ) -> Response:
         store = self._store
-        found, pauses = store.searches.find(search), store.pauses.active()
+        found = store.searches.find(search)
+        pauses = store.pauses.active()
         reasons = store.searches.count_reasons(search) if search.state in RETRIED else []
         filters = {name: value for name, value in given.items() if name not in ("before", "text")}
-        named, query = NAMES.fullmatch(search.text), to_query(given, before=None)
+        named = NAMES.fullmatch(search.text)
+        query = to_query(given, before=None)
         repository = search.repository or (named[1] if named is not None else None)
         return self._frame.render(
             request,

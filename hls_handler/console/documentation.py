@@ -31,7 +31,8 @@ class DocumentationPages:
         return [Route("/docs/{name}", self._show)]
 
     def _show(self, request: Request) -> Response:
-        name, titles = request.path_params["name"], shipped.list_documents()
+        name = request.path_params["name"]
+        titles = shipped.list_documents()
         if name not in titles:
             raise HTTPException(404)
         return self._frame.render(

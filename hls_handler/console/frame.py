@@ -47,7 +47,8 @@ class Frame:
     """The frame of all pages and of the API, for one set of settings."""
 
     def __init__(self, settings: Settings, access: Access) -> None:
-        self.settings, self.access = settings, access
+        self.settings = settings
+        self.access = access
         self.table = RepositoryTable(settings)
 
     def may_use(self, request: Request) -> bool:
@@ -99,9 +100,11 @@ class Frame:
                 if isinstance(exc, InvalidFilter)
                 else f"{exc.detail[:1].upper()}{exc.detail[1:]}"
             )
-            text, status = f"{detail}.", exc.status_code
+            text = f"{detail}."
+            status = exc.status_code
         except StoreUnavailable:
-            text, status = "The database cannot be read now. /health says why.", 503
+            text = "The database cannot be read now. /health says why."
+            status = 503
         return self.message(request, text, status=status)
 
     def endpoint(self, endpoint: Endpoint, answer: ApiAnswer) -> Sequence[Route]:
@@ -171,7 +174,8 @@ class Frame:
 
     async def read_own_form(self, request: Request, *, max_bytes: int = MAX_FORM_BYTES) -> Form:
         """Return the fields of a form of this console. Raises `HTTPException` if it is not one, or too large."""
-        body, timeout_s = bytearray(), self.settings.server.body_timeout_s
+        body = bytearray()
+        timeout_s = self.settings.server.body_timeout_s
         try:
             async with asyncio.timeout(timeout_s):
                 async for chunk in request.stream():

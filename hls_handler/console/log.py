@@ -22,7 +22,8 @@ from hls_handler.console.queries import LogQuery
 from hls_handler.log_ring import LEVELS, MAX_LINES, LogLine, LogRing
 from hls_handler.untrusted.cleaning import escape_unprintable, escape_unprintable_lines, truncate
 
-MAX_VALUE_CHARACTERS, MAX_TRACE_CHARACTERS = 2_000, 20_000
+MAX_VALUE_CHARACTERS = 2_000
+MAX_TRACE_CHARACTERS = 20_000
 MAX_SHOWN = 200
 POLL_S = 1.0
 HEARTBEAT_S = 15.0
@@ -46,8 +47,11 @@ class LogPages:
         is_ending: Callable[[], bool],
     ) -> None:
         """`process` is the part of the ids of events that differs after a restart; `is_ending` ends all streams."""
-        self._frame, self._ring = frame, ring
-        self._process, self._now, self._is_ending = process, now, is_ending
+        self._frame = frame
+        self._ring = ring
+        self._process = process
+        self._now = now
+        self._is_ending = is_ending
 
     def routes(self) -> Sequence[BaseRoute]:
         return [self._frame.page("/log", self._show), self._frame.page("/log/events", self._stream)]
@@ -88,7 +92,8 @@ class LogPages:
 
     def _show(self, request: Request) -> Response:
         query = LogQuery.parse(request.query_params)
-        given, level = query.filters(), self._frame.settings.logging.level
+        given = query.filters()
+        level = self._frame.settings.logging.level
         return self._frame.render(
             request,
             "log.html",
@@ -114,7 +119,8 @@ def show_line(line: LogLine) -> dict[str, object]:
     time, level, logger, message = (
         fields.pop(name) for name in ("timestamp", "level", "logger", "message")
     )
-    trace, is_stored = fields.pop("exception", None), line.get("decision") != "rejected"
+    trace = fields.pop("exception", None)
+    is_stored = line.get("decision") != "rejected"
     return {
         "time": time.replace("T", " ").removesuffix("Z"),
         "level": level,

@@ -59,7 +59,8 @@ class Total:
             return () if label in self.known else None
         if label == UNFINISHED and self.counter == "claude_calls":
             return None  # this number also decreases
-        first, last = label, ""
+        first = label
+        last = ""
         if len(self.labels) == 2:
             first, _, last = label.rpartition(":")  # "owner/repo:done"
         if self.labels[0] == "prompt":
@@ -225,9 +226,11 @@ def _of_store(store: Storage) -> Iterator[Metric]:
     from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
     from prometheus_client.core import GaugeMetricFamily as Gauge
 
-    counters, queue = store.statistics.settled_counters(), store.deliveries.queue_state()
+    counters = store.statistics.settled_counters()
+    queue = store.deliveries.queue_state()
     last = store.statistics.last_webhooks().get("")
-    last_at, used = None if last is None else last.timestamp(), store.calls.count_last_hour()
+    last_at = None if last is None else last.timestamp()
+    used = store.calls.count_last_hour()
     counted = defaultdict[str, dict[str, int]](dict)
     for (name, label), count in counters.items():
         counted[name][label] = count

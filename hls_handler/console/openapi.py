@@ -25,8 +25,10 @@ from hls_handler.console.endpoints import (
 from hls_handler.console.frame import send_json
 from hls_handler.console.queries import Query
 
-KEY, JSON = "key", "application/json"
-NULL, EMPTY = {"type": "null"}, {"const": ""}
+KEY = "key"
+JSON = "application/json"
+NULL = {"type": "null"}
+EMPTY = {"const": ""}
 ERRORS = {
     400: "a parameter is unknown, given more than once, or has an invalid value",
     401: "the key is missing or wrong",

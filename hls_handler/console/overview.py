@@ -54,7 +54,10 @@ _CAUSES = {
 RANKS = ("503", "401", "413", "400")
 """Statuses of rejected requests that may be GitHub's, the most severe first."""
 
-_LATENCY, _OUTCOME, _CLAUDE, REJECTED = "processing_le", "outcome", "claude_calls", "rejected"
+_LATENCY = "processing_le"
+_OUTCOME = "outcome"
+_CLAUDE = "claude_calls"
+REJECTED = "rejected"
 _RECEIVED = ("webhooks", "caught_up")
 _COST = "cost_micro_usd"
 
@@ -123,13 +126,13 @@ class OverviewPage:
         has_webhooks: bool,
     ) -> None:
         """`now` returns seconds since 1970."""
-        self._frame, self._overviews, self._health, self._rate_limit = (
-            frame,
-            overviews,
-            health,
-            rate_limit,
-        )
-        self._now, self._store, self._has_webhooks = now, store, has_webhooks
+        self._frame = frame
+        self._overviews = overviews
+        self._health = health
+        self._rate_limit = rate_limit
+        self._now = now
+        self._store = store
+        self._has_webhooks = has_webhooks
 
     def routes(self) -> Sequence[BaseRoute]:
         return [
@@ -171,7 +174,8 @@ class OverviewPage:
                 self._store.budgets.states, list_budgets(self._frame.settings)
             )
         except StoreUnavailable:
-            overview, budgets = None, ()
+            overview = None
+            budgets = ()
         components = self._health.snapshot().components
         problems = list_problems(components, overview, f"in the last {PERIOD_TITLES[name]}")
         good = {
@@ -247,11 +251,9 @@ def list_problems(
 
 def read_overview(store: Storage, name: PeriodName) -> Overview:
     """Read the database and draw the plots. Blocks; raises `StoreUnavailable`."""
-    period, hours, deliveries = (
-        latest_period(name, store.now()),
-        store.counter_hours,
-        store.deliveries,
-    )
+    period = latest_period(name, store.now())
+    hours = store.counter_hours
+    deliveries = store.deliveries
     names = [*_RECEIVED, _OUTCOME, _LATENCY, _CLAUDE, REJECTED, _COST]
     totals, plots = describe_period(period, hours.series(names, period))
     holds = store.rate_limiter.all_held()
@@ -326,7 +328,8 @@ def describe_period(
         state: series.get((_OUTCOME, state), (0,) * len(labels))
         for state in ("done", "ignored", "dead")
     }
-    done, dead = sum(ended["done"]), sum(ended["dead"])
+    done = sum(ended["done"])
+    dead = sum(ended["dead"])
     cost = [value / 1_000_000 for value in added(_COST)]
     failed = added(_CLAUDE, without=(SUCCESS, UNFINISHED))
     buckets = {label: values for (one, label), values in series.items() if one == _LATENCY}

@@ -50,10 +50,8 @@ def render(request: Request, template: str, *, status: int = 200, **variables: A
 
 def show_error(request: Request, error: HTTPException) -> Response:
     """Return the page about a request that no other page answers. Everybody may see it."""
-    path, text = (
-        truncate(request.url.path, MAX_PATH),
-        f"{error.detail[:1].upper()}{error.detail[1:]}.",
-    )
+    path = truncate(request.url.path, MAX_PATH)
+    text = f"{error.detail[:1].upper()}{error.detail[1:]}."
     if error.detail == HTTPStatus.NOT_FOUND.phrase:
         text = f"There is no page {path}."
     elif error.detail == HTTPStatus.METHOD_NOT_ALLOWED.phrase:

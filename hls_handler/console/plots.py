@@ -22,7 +22,11 @@ _STEPS = (1, 2, 5, 10, 20, 60, 120, 300, 600, 1200, 3600, 7200, 18_000, 43_200, 
 
 Steps = Literal["any", "whole", "seconds"]
 
-_TOP, _RIGHT, _BASE, _LABELS, _LEGEND = 10, 436, 145, 163, 192
+_TOP = 10
+_RIGHT = 436
+_BASE = 145
+_LABELS = 163
+_LEGEND = 192
 """Edges of the area with the values, and the lines of the labels and of the legend, in a drawing of 440 x 200.
 
 A larger one would have too small a text on a phone.
@@ -46,7 +50,8 @@ def draw(
     most = max((value or 0 for values in series.values() for value in values), default=0)
     heights = {one: re.sub(r"\.0+(?!\d)", "", unit(one)) for one in axis_values(most, steps)}
     left = 12 + 6 * max(map(len, heights.values()))
-    slot, scale = (_RIGHT - left) / max(len(labels), 1), (_BASE - _TOP) / max(heights)
+    slot = (_RIGHT - left) / max(len(labels), 1)
+    scale = (_BASE - _TOP) / max(heights)
 
     def x(index: int) -> str:
         return f"{left + (index + 0.5) * slot:.1f}"
@@ -78,7 +83,8 @@ def draw(
                 )
             )
     for number, (name, values) in enumerate(series.items()):
-        shown, at = escape_unprintable(name), 12 + number * 420 / len(series)
+        shown = escape_unprintable(name)
+        at = 12 + number * 420 / len(series)
         drawn.append(Markup('<g class="color-{}">').format(_STATES.get(name, number)))
         drawn.append(
             Markup('<rect x="{:.1f}" y="{}" width="12" height="12"/>').format(at, _LEGEND - 10)

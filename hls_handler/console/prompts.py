@@ -31,7 +31,8 @@ from hls_handler.web.single_flight import SingleFlightCache
 MAX_STATS_AGE_S = 10.0
 """Seconds for which pages share statistics: sums over all stored calls, which take 10 to 30 ms with 75,000 calls."""
 
-MAX_VERSIONS, MAX_CORRECTED = 50, 20
+MAX_VERSIONS = 50
+MAX_CORRECTED = 20
 
 
 class PromptPages:
@@ -42,7 +43,10 @@ class PromptPages:
         prompts: Callable[[], ReloadingLibrary],
         stats: SingleFlightCache[LibraryStats],
     ) -> None:
-        self._frame, self._store, self._prompts, self._stats = frame, store, prompts, stats
+        self._frame = frame
+        self._store = store
+        self._prompts = prompts
+        self._stats = stats
 
     def routes(self) -> Sequence[BaseRoute]:
         return [
@@ -51,7 +55,8 @@ class PromptPages:
         ]
 
     async def _list(self, request: Request) -> Response:
-        reloading, stats = self._prompts(), await self._stats.get()
+        reloading = self._prompts()
+        stats = await self._stats.get()
         library = reloading.latest
         prompts = library.prompts.values()
         return self._frame.render(
@@ -66,7 +71,8 @@ class PromptPages:
         )
 
     async def _show(self, request: Request) -> Response:
-        name, library = prompt_name(request), self._prompts().latest
+        name = prompt_name(request)
+        library = self._prompts().latest
         if name not in library.prompts:
             return self._frame.message(
                 request, f"There is no prompt {name} in the library.", status=404
@@ -84,7 +90,8 @@ class PromptPages:
         )
 
     def _describe(self, library: Library, name: str) -> Mapping[str, object]:
-        prompt, sources = library.prompts[name], library.sources[name]
+        prompt = library.prompts[name]
+        sources = library.sources[name]
         return {
             "prompt": prompt,
             "triggers": format_triggers(library, prompt),

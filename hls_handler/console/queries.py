@@ -18,9 +18,11 @@ from hls_handler.store.analyses import AnalysisSearch, Kind
 from hls_handler.store.periods import PeriodName
 from hls_handler.store.search import DeliverySearch
 
-MAX_FILTER_CHARACTERS, MAX_QUOTED = 200, 100
+MAX_FILTER_CHARACTERS = 200
+MAX_QUOTED = 100
 MAX_NUMBER = 2**31 - 1
-MAX_LIMIT, MAX_OFFSET = 100, 2_000
+MAX_LIMIT = 100
+MAX_OFFSET = 2_000
 REPOSITORY = r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}"
 WITHOUT_NUL = r"^[^\u0000]*$"
 _CONVERSATION = re.compile(

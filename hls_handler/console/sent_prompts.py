@@ -45,7 +45,8 @@ def render_sent_prompt(
     `calls` are all of the delivery. `correction` is what a second call has sent after the prompt: the invalid reply,
     None if it is not stored any more, and the request to correct it.
     """
-    stored, key = load_stored_facts(store, row, table), store.database.secret(PROMPT_SECRET)
+    stored = load_stored_facts(store, row, table)
+    key = store.database.secret(PROMPT_SECRET)
     rendered = render_again(stored, call.prompt_id, call.index, key=key)
     is_identical = digest_request(rendered) == call.request_digest
     replies = UNUSABLE.decode(stored.steps.get((UNUSABLE.name, call.index))) or ()
@@ -79,7 +80,8 @@ def _is_correction(calls: Sequence[CallRow], call: CallRow) -> bool:
 
 class SentPromptPages:
     def __init__(self, frame: Frame, store: Storage) -> None:
-        self._frame, self._store = frame, store
+        self._frame = frame
+        self._store = store
 
     def routes(self) -> Sequence[BaseRoute]:
         return [
@@ -88,7 +90,8 @@ class SentPromptPages:
         ]
 
     def _show(self, request: Request) -> Response:
-        row, given = require_delivery(self._store, request), request.path_params.get("number", "1")
+        row = require_delivery(self._store, request)
+        given = request.path_params.get("number", "1")
         number = int(given) if given.isdecimal() and len(given) < 6 else 0
         calls = self._store.calls.calls_of(row.guid)
         if calls and not 1 <= number <= len(calls):

@@ -25,19 +25,18 @@ class SettingsPages:
     def __init__(
         self, frame: Frame, store: Storage, prompts: Callable[[], ReloadingLibrary]
     ) -> None:
-        self._frame, self._settings, self._store, self._prompts = (
-            frame,
-            frame.settings,
-            store,
-            prompts,
-        )
+        self._frame = frame
+        self._settings = frame.settings
+        self._store = store
+        self._prompts = prompts
 
     def routes(self) -> Sequence[BaseRoute]:
         return [self._frame.page("/settings", self._show)]
 
     def _show(self, request: Request) -> Response:
         repository = request.query_params.get("repository", "").strip()
-        report, problem = None, ""
+        report = None
+        problem = ""
         if repository:
             report, problem = self._report(repository)
         mask = make_mask(self._settings)

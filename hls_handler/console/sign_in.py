@@ -18,7 +18,8 @@ AT_PROXY = (
 
 class SignInPages:
     def __init__(self, frame: Frame) -> None:
-        self._frame, self._access = frame, frame.access
+        self._frame = frame
+        self._access = frame.access
 
     def routes(self) -> Sequence[BaseRoute]:
         return [

@@ -102,7 +102,10 @@ class TrialPages:
         prompts: Callable[[], ReloadingLibrary],
         runs: ClaudeRuns,
     ) -> None:
-        self._frame, self._store, self._prompts, self._runs = frame, store, prompts, runs
+        self._frame = frame
+        self._store = store
+        self._prompts = prompts
+        self._runs = runs
 
     def routes(self) -> Sequence[BaseRoute]:
         path = "/prompts/{family}/{name:path}/edit"
@@ -114,7 +117,8 @@ class TrialPages:
 
     def _find_prompt(self, request: Request) -> Response:
         """Lead to the trial of the prompt that was asked about a delivery, with this delivery."""
-        row, library = require_delivery(self._store, request), self._prompts().latest
+        row = require_delivery(self._store, request)
+        library = self._prompts().latest
         asked = [call.prompt_id.partition("@")[0] for call in self._store.calls.calls_of(row.guid)]
         names = [
             one
@@ -164,7 +168,8 @@ class TrialPages:
 
     def _read(self, request: Request, given: Mapping[str, str]) -> tuple[Library, Edit]:
         """Return the edit, by default of the prompt's file as it is. Raises `HTTPException`: 403 without a key, 404."""
-        name, library = prompt_name(request), self._prompts().latest
+        name = prompt_name(request)
+        library = self._prompts().latest
         if name not in library.prompts:
             raise HTTPException(404, f"there is no prompt {name} in the library")
         file = given.get("file") or library.sources[name].template.name
@@ -182,7 +187,9 @@ class TrialPages:
 
         Raises `NotRepeatable` or `PromptError`.
         """
-        store, settings, name = self._store, self._frame.settings, edit.name
+        store = self._store
+        settings = self._frame.settings
+        name = edit.name
         edited = (
             load_checked(settings, unsaved={edit.file: edit.text}) if edit.is_changed else library
         )

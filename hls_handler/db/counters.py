@@ -24,7 +24,8 @@ LAST_WEBHOOK = "last_webhook"
 RENAMED = "repository_renamed"
 """A name in the table `counters` whose values are times in ms. Their labels are "owner/former owner/new"."""
 
-CAUGHT_UP_TO, CATCH_UP_BEGAN = "caught_up_to", "catch_up_lease"
+CAUGHT_UP_TO = "caught_up_to"
+CATCH_UP_BEGAN = "catch_up_lease"
 """Two names in the table `counters`: the last attempt read (its label is the hook), and when a run began (ms).
 
 Earlier versions stored the end of a lease under the second name."""
@@ -66,10 +67,8 @@ HOURLY = frozenset(
 class CounterWriter:
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._increment, self._increment_hour = (
-            _increment(database, counters),
-            _increment(database, counter_hours),
-        )
+        self._increment = _increment(database, counters)
+        self._increment_hour = _increment(database, counter_hours)
         self._set = database.of_many_rows(database.upsert(counters, "value"))
 
     def add(self, connection: Connection, counts: Counts, *, at: int | None = None) -> None:

@@ -52,7 +52,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_CLAIM_LOCK, _ACCEPT_LOCK = 7_246_174, 7_246_175
+_CLAIM_LOCK = 7_246_174
+_ACCEPT_LOCK = 7_246_175
 """Arbitrary ids of PostgreSQL's advisory locks for `lock_claims` and `lock_accepts`."""
 
 _WRITER_LOCK_S = 5.0
@@ -135,7 +136,8 @@ class Database:
 
             from hls_handler.db.postgresql import OpenConnections, postgresql_engine
 
-            self._driver_error, self._integrity_error = psycopg.Error, psycopg.IntegrityError
+            self._driver_error = psycopg.Error
+            self._integrity_error = psycopg.IntegrityError
             self._connections = OpenConnections()
             self._engine = postgresql_engine(url, self._connections)
         # An INSERT takes as long to build as to run.
@@ -244,7 +246,8 @@ class Database:
         """
         if not rows:
             return
-        names, is_sqlite = tuple(rows[0]), self.file is not None
+        names = tuple(rows[0])
+        is_sqlite = self.file is not None
         if (table.name, names, if_new) not in self._inserts:
             new = self.insert(table)
             if not is_sqlite:

@@ -174,7 +174,8 @@ class CachedClient(Generic[ClientSettings, Client]):
     def __init__(
         self, make: Callable[[ClientSettings], Client], *, close: Callable[[Client], None]
     ) -> None:
-        self._make, self._close = make, close
+        self._make = make
+        self._close = close
         self._cached: tuple[ClientSettings, Client] | None = None
 
     def of(self, settings: ClientSettings) -> Client:
@@ -355,7 +356,9 @@ class ConfigReloader:
         """
         self._file = file
         self.latest = first  # the last valid one
-        self._make, self._follow, self._health = make, follow, health
+        self._make = make
+        self._follow = follow
+        self._health = health
         self._reading = threading.Lock()
         health.ok("settings")
 

@@ -106,16 +106,15 @@ def ask(job: Job, facts: Any, *, shadow: str | None = None) -> Answers:
     `FIRST_SHADOW_STEP`, and errors do not change `/health`. Raises `Postponed`, `LeaseLost`,
     `PromptError` or a `StepFailed`.
     """
-    library, first_index, is_recalled = (
-        job.config.library,
-        FIRST_SHADOW_STEP if shadow else 0,
-        False,
-    )
+    library = job.config.library
+    first_index = FIRST_SHADOW_STEP if shadow else 0
+    is_recalled = False
     failed: dict[int, str] = {}
 
     def ask_one(name: str, variables: Mapping[str, object], position: int) -> ValidReply:
         nonlocal is_recalled
-        prompt, index = library.prompts[name], first_index + position
+        prompt = library.prompts[name]
+        index = first_index + position
         reason = job.find_result(UNANSWERED, index)
         if reason is not None:
             raise Permanent(reason)
@@ -191,7 +190,8 @@ def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> Va
 
 
 def _describe_truncation(rendered: RenderedPrompt) -> str:
-    texts, characters = len(rendered.missing), sum(rendered.missing)
+    texts = len(rendered.missing)
+    characters = sum(rendered.missing)
     return f"{count(texts, 'text')} {was_or_were(texts)} cut by {characters:,} characters ({rendered.prompt.id})"
 
 
@@ -207,7 +207,8 @@ def _call(
 
     Each call is recorded, and counts for the budgets.
     """
-    digest, cache_key = digest_request(rendered), None
+    digest = digest_request(rendered)
+    cache_key = None
     if correction is None and index < FIRST_SHADOW_STEP:
         cache_key = _cache_key(job, rendered, variables, digest)
     cached = None if cache_key is None else _find_cached(job, rendered, index, cache_key)
@@ -236,7 +237,8 @@ def _call_provider(
     *,
     correction: UnusableReply | None,
 ) -> ValidReply | UnusableReply:
-    store, estimate = job.store, provider.upper_estimate(rendered, correction=correction)
+    store = job.store
+    estimate = provider.upper_estimate(rendered, correction=correction)
     call = _begin_call(job, rendered, index, estimate, digest, is_cache_miss=cache_key is not None)
     try:
         job.context.leases.require(
@@ -278,7 +280,8 @@ def _begin_call(
 
     If a budget is used up and the settings do not wait for it, raises `BudgetExceeded` or `ConversationIgnored`.
     """
-    settings, is_shadow = job.config.settings, index >= FIRST_SHADOW_STEP
+    settings = job.config.settings
+    is_shadow = index >= FIRST_SHADOW_STEP
     try:
         return job.wait_in_place(
             lambda: job.store.calls.begin(
@@ -318,7 +321,8 @@ def _begin_call(
 
 def find_outsider(job: Job) -> str | None:
     """Return the sender's login if it has no write permission and settings limit the cost of its events; else None."""
-    limits, login = job.config.settings.budgets.outsiders, job.event.sender.login
+    limits = job.config.settings.budgets.outsiders
+    login = job.event.sender.login
     if limits.day_usd is None and limits.month_usd is None:
         return None
     reader = job.context.github.reader(job.event.repository.full_name)
@@ -422,7 +426,8 @@ def _cache_key(
     It names the provider that is asked first, so a reply of another one in its place is used again, too.
     It is not used if it is off, if a person asked for a new review, and for a review with earlier findings.
     """
-    claude, prompt = job.config.settings.claude, rendered.prompt
+    claude = job.config.settings.claude
+    prompt = rendered.prompt
     if (
         not claude.cache_ttl_h
         or job.lease.repository_id is None
@@ -484,10 +489,8 @@ def _find_cached(
     job: Job, rendered: RenderedPrompt, index: int, key: CacheKey
 ) -> ValidReply | None:
     """Return the reply to the same question, if the cache has a valid one, and store it as if Claude had replied."""
-    prompt, cached = (
-        rendered.prompt,
-        job.store.reply_cache.find(key, ttl_h=job.config.settings.claude.cache_ttl_h),
-    )
+    prompt = rendered.prompt
+    cached = job.store.reply_cache.find(key, ttl_h=job.config.settings.claude.cache_ttl_h)
     if cached is None:
         return None
     try:
@@ -604,7 +607,9 @@ def render_replies(
     The comment is that of the last prompt that has one and whose reply is worth saying, so that a second reply without
     an answer does not hide the first one. If there is none, it is the comment of the last prompt.
     """
-    names, answers, facts = answered.names, answered.answers, answered.facts
+    names = answered.names
+    answers = answered.answers
+    facts = answered.facts
     worth_saying = [
         index
         for index, answer in enumerate(answers)
@@ -621,7 +626,8 @@ def render_replies(
         variables["model"] = answers[index].usage.model
     comment, footer = _render_comment(library, names[index], handler, facts, reply, variables, key)
     review = find_review(answers) or answers[0]
-    name, shown = names[answers.index(review)], {**variables, "analysis": review.reply}
+    name = names[answers.index(review)]
+    shown = {**variables, "analysis": review.reply}
     inline = {
         finding: render_review_comment(library, name, {**shown, **extra}, key=key)
         for finding, extra in answered.inline.items()
@@ -661,7 +667,8 @@ def prompt_limits(
     settings: Settings, library: Library, event_name: str, effective: EffectiveSettings, prompt: str
 ) -> PromptLimits:
     """Return the limits on what a prompt gets: tokens, files and findings, and whether it lists labels."""
-    taken, labels = None, effective.labels
+    taken = None
+    labels = effective.labels
     if (
         labels.suggest
         and effective.features.auto_labeling

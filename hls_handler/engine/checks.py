@@ -86,7 +86,8 @@ GROUP_HEADS = Codec("merge_group", 1, TypeAdapter(tuple[HeadCheck, ...]))
 
 def plan_check(job: Job) -> None:
     """Record that the head commit should get a check, if the delivery is a review that sets one."""
-    event, effective = job.event, job.rule.effective
+    event = job.event
+    effective = job.rule.effective
     is_review = (
         job.config.library.prompts[job.rule.prompt].reply == "pull_request_analysis"
         and not event.is_closing
@@ -227,7 +228,8 @@ def end_ignored_check(
     is_kept = newest == "earlier" and is_by_operator and not is_retargeted(routing_input)
     if newest == "later" or is_kept:
         return None
-    reason, is_exempt = job.config.settings.shorten_paths(reason), is_by_operator and newest is None
+    reason = job.config.settings.shorten_paths(reason)
+    is_exempt = is_by_operator and newest is None
     return _end_check(
         job,
         commit,
@@ -291,10 +293,8 @@ def _plan_group(job: Job, group: MergeGroup) -> EnsureCheck:
 
 def _read_heads(job: Job, group: MergeGroup) -> tuple[HeadCheck, ...]:
     """Return the heads of the pull requests that the group merges; () if the commits do not show which."""
-    reader, queued = (
-        job.context.github.reader(job.event.repository.full_name),
-        find_queued(group.head_ref),
-    )
+    reader = job.context.github.reader(job.event.repository.full_name)
+    queued = find_queued(group.head_ref)
     merged = None
     if queued is not None:
         merged = find_merged(queued, reader.commits_between(group.base_sha, group.head_sha))
@@ -348,7 +348,8 @@ def check_title(job: Job, routing_input: RoutingInput) -> tuple[Job, Outcome | N
 
 
 def _set_title_check(job: Job, types: Sequence[str]) -> Outcome:
-    event, repository = job.event, job.event.repository.full_name
+    event = job.event
+    repository = job.event.repository.full_name
     job.require_reads_allowed()
     try:
         if event.merge_group is not None:
@@ -388,8 +389,11 @@ class CheckEnder:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`wait` sleeps for the given seconds, and returns True to stop."""
-        self._store, self._connect, self._settings = store, connect, settings
-        self._wait, self._clock = wait, clock
+        self._store = store
+        self._connect = connect
+        self._settings = settings
+        self._wait = wait
+        self._clock = clock
 
     def run(self) -> None:
         """Try to end each such check once. After a failure, a check is tried again after `ENDING_S`."""
@@ -411,7 +415,8 @@ class CheckEnder:
         conclusion: Conclusion | None = None
         try:
             action = self._end(unended, settings, until)
-            result, conclusion = f"{action.conclusion}: {action.title}", action.conclusion
+            result = f"{action.conclusion}: {action.title}"
+            conclusion = action.conclusion
         except (StepFailed, Postponed, LeaseLost) as exc:
             fields = {"delivery": unended.guid, "why": str(exc)}
             if isinstance(exc, DependencyDown | Postponed | LeaseLost) and not isinstance(
@@ -426,7 +431,8 @@ class CheckEnder:
 
     def _end(self, unended: UnendedCheck, settings: Settings, until: float) -> EnsureCheck:
         """End the check on GitHub, and return how."""
-        github, limiter = self._connect(), self._store.rate_limiter
+        github = self._connect()
+        limiter = self._store.rate_limiter
         rate_limit = github.rate_limit(unended.repository)
         held_until = limiter.held_until(rate_limit)
         if held_until is not None:
@@ -470,14 +476,16 @@ def _plan_end(unended: UnendedCheck, settings: Settings, receipt: Receipt) -> En
     conclusion: Conclusion = (
         "cancelled" if unended.state == "superseded" else effective.review.incomplete
     )
-    title, details = "Not reviewed", ""
+    title = "Not reviewed"
+    details = ""
     if unended.state == "dead":
         title = "The review failed"
         reason, _, details = reason.partition(
             "; "
         )  # errors say behind it what the operator should do
     if unended.check.rejected is not None:
-        title, details = "The result was not set", ""
+        title = "The result was not set"
+        details = ""
         reason = settings.shorten_paths(f"GitHub rejected it: {unended.check.rejected}")
     return plan_unreviewed_check(
         unended.check.commit, conclusion, title, reason, receipt, details=details

@@ -145,7 +145,8 @@ def find_finding(
 
 
 def _run(job: Job, command: Command, login: str) -> str:
-    interruptions, number = job.store.interruptions, job.lease.number or _find_number(job)
+    interruptions = job.store.interruptions
+    number = job.lease.number or _find_number(job)
     if number is None:
         return (
             "no pull request with the commit of this check is known, so there is nothing to review"
@@ -184,7 +185,8 @@ def _run(job: Job, command: Command, login: str) -> str:
 
 def _prepare_handler(job: Job, key: str) -> Job | str:
     """React, and return the job of the command's handler, or the reason why there is none."""
-    handler, url = COMMAND_HANDLERS[key], job.config.settings.test_oracle.url
+    handler = COMMAND_HANDLERS[key]
+    url = job.config.settings.test_oracle.url
     found = job.config.library.prompts.get(handler.prompt)
     if job.situation.stop is not None or found is None:
         reason = job.situation.stop or f"no folder of prompts has {handler.prompt}"
@@ -202,7 +204,8 @@ def _find_unchanged(job: Job, command: Command) -> str:
     """Return why an event in a review thread of HLS changes nothing at once; "" if it does."""
     if command.name not in ("thread", "deleted", "remark"):
         return ""
-    entry, comment = find_finding(job, thread=command.thread), job.event.comment
+    entry = find_finding(job, thread=command.thread)
+    comment = job.event.comment
     state = entry.state if entry is not None else "gone"
     if state in ("fixed", "gone"):
         return f"the finding of this review thread is {state}, so the check does not count it"

@@ -39,15 +39,19 @@ class Documents:
         report: Callable[[str], None],
         health: Health | None = None,
     ) -> None:
-        self._texts, self._vectors = texts, vectors
-        self._report, self._health = report, health
+        self._texts = texts
+        self._vectors = vectors
+        self._report = report
+        self._health = health
 
     def update(self, repository: Repository, reader: Reader) -> None:
         """Read the documentation of the default branch, at most once an hour and after pushes.
 
         If it cannot be read, what is stored stays.
         """
-        texts, scope, branch = self._texts, document_scope(repository.id), repository.default_branch
+        texts = self._texts
+        scope = document_scope(repository.id)
+        branch = repository.default_branch
         index = texts.document_index(repository.id, repository.full_name)
         if index.is_fresh or branch is None:
             return

@@ -96,7 +96,9 @@ class HandlerJob:
         return self._job.rule
 
     def gather(self) -> Any:
-        job, handler, event = self._job, self._job.handler, self._job.event
+        job = self._job
+        handler = self._job.handler
+        event = self._job.event
         limits = prompt_limits(
             job.config.settings, job.config.library, event.name, job.rule.effective, job.rule.prompt
         )
@@ -146,7 +148,8 @@ class HandlerJob:
         if conversation is not None and (
             self._job.lease.number is None or conversation.is_fallback_issue
         ):
-            job, number = self._job, conversation.number
+            job = self._job
+            number = conversation.number
             job.pending.add(StatusChange({"posted_on": number}))
             self._job = replace(job, lease=replace(job.lease, number=number)).with_account_for(
                 number
@@ -199,7 +202,8 @@ class HandlerJob:
 
     def _show_outage(self, error: DependencyDown) -> None:
         """Let the check say by when the next attempt is, once Claude has been down for `OUTAGE`."""
-        job, now = self._job, self._job.store.now()
+        job = self._job
+        now = self._job.store.now()
         row = job.store.deliveries.find(job.lease.guid)
         since = (row.first_failure_at if row is not None else None) or now
         if self._check_commit is None or error.dependency != "claude":
@@ -252,7 +256,9 @@ class HandlerJob:
         *reasons: str,
         after_review: Callable[[Outcome | None], tuple[Action, ...]] | None = None,
     ) -> Result:
-        job, conversation, posting = self._job, self._conversation, None
+        job = self._job
+        conversation = self._conversation
+        posting = None
         self.part = "posting"
         actions = self._without_labels(actions)
         with span("posting"):
@@ -356,7 +362,8 @@ def _report_settings_problems(job: Job, conversation: Conversation) -> None:
 
     In a dry run, or if comments are off, nothing is written or stored. So a later delivery can still comment.
     """
-    file, features = job.repository_settings, job.rule.effective.features
+    file = job.repository_settings
+    features = job.rule.effective.features
     if (
         file is None
         or not file.settings.problems

@@ -65,7 +65,8 @@ from hls_handler.tracing import span
 from hls_handler.untrusted.cleaning import CodeText, clean, clean_and_redact
 from hls_handler.untrusted.redaction import redact, redact_code, redact_reply
 
-GATHER, ASK = "gather", "ask"
+GATHER = "gather"
+ASK = "ask"
 """Names of the checkpoints of facts and of replies."""
 
 LOCK_S = 120.0
@@ -224,7 +225,9 @@ class Job:
         if stored is not None and fits(stored):
             return stored
         self.check_can_continue()
-        github, started_at, started = self.context.github, self.store.now(), self.context.clock()
+        github = self.context.github
+        started_at = self.store.now()
+        started = self.context.clock()
         sent_before = github.requests_sent
 
         def measured(step: Checkpoint) -> Checkpoint:
@@ -307,7 +310,8 @@ class Job:
                 else None
             )
 
-        prompt, rate_limit = self.rule.prompt, self.github_rate_limit
+        prompt = self.rule.prompt
+        rate_limit = self.github_rate_limit
         return self.store.interruptions.check(
             self.lease, decide, prompt=prompt, rate_limit=rate_limit, described=described
         )

@@ -47,7 +47,8 @@ def load_checked(settings: Settings, unsaved: Mapping[str, str] = NOTHING_UNSAVE
 
     `unsaved` are texts of files by name ("issues/analyze.j2") that take precedence.
     """
-    folders, where = settings.prompts.folders, settings.sources.where
+    folders = settings.prompts.folders
+    where = settings.sources.where
     if settings.prompts.directory == DEFAULT_FOLDERS:
         folders = {key: folder for key, folder in folders.items() if folder.is_dir()}
     missing = [
@@ -113,13 +114,13 @@ def families() -> Mapping[str, Family]:
 
 
 def _samples(event_name: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
-    handler, file = handler_for(event_name), FACTS / f"{event_name}.json"
+    handler = handler_for(event_name)
+    file = FACTS / f"{event_name}.json"
     if event_name in COMMAND_HANDLERS:
-        sample, prompt = recorded.load("issue_comment.created"), f"{handler.family}/sample"
-        event, values = (
-            parse_event(sample.event, GUID, sample.body),
-            sample_values(handler.facts_type),
-        )
+        sample = recorded.load("issue_comment.created")
+        prompt = f"{handler.family}/sample"
+        event = parse_event(sample.event, GUID, sample.body)
+        values = sample_values(handler.facts_type)
         return tuple(
             (sample.name, template_variables(event, handler, facts, prompt=prompt))
             for facts in values
@@ -212,7 +213,8 @@ def _can_run(name: str, effective: EffectiveSettings, library: Library) -> bool:
 def _find_unused(settings: Settings, library: Library) -> Iterator[Prompt]:
     """Yield the prompts that are not as shipped, and of which no repository enables an event."""
     as_shipped = {source.name: source.text for source in read_folder(shipped.PROMPTS)[0].values()}
-    chosen, entries = find_chosen_prompts(settings), _enabled_entries(settings)
+    chosen = find_chosen_prompts(settings)
+    entries = _enabled_entries(settings)
     for name, prompt in library.prompts.items():
         template = library.sources[name].template
         is_shipped = as_shipped.get(template.name) == template.text

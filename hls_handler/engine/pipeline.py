@@ -112,7 +112,8 @@ def run_delivery(lease: Lease, context: WorkerContext) -> Finished | None:
 
 
 def _run(lease: Lease, context: WorkerContext) -> Finished | None:
-    store, sent_before = context.store, context.github.requests_sent
+    store = context.store
+    sent_before = context.github.requests_sent
     try:
         result = process_delivery(lease, context)
     except Superseded as exc:
@@ -156,7 +157,9 @@ def _fail(
 ) -> Finished | None:
     """Store a failed attempt: the delivery is retried, or becomes a dead letter."""
     annotate({"error.type": type(error).__name__}, failed=True)
-    store, now, limits = context.store, context.store.now(), context.config.settings.limits
+    store = context.store
+    now = context.store.now()
+    limits = context.config.settings.limits
     row = store.deliveries.find(
         lease.guid
     )  # current row: a successful step resets first_failure_at
@@ -179,7 +182,8 @@ def _fail(
         ):  # which holds for one repository, and the limit for its owner
             _hold_requests(lease, context, error, now)
     if isinstance(decision, str):
-        handler, calls = handler_for(lease.event).name, store.calls.calls_of(lease.guid)
+        handler = handler_for(lease.event).name
+        calls = store.calls.calls_of(lease.guid)
         took_s = (now - lease.received_at).total_seconds()
         store.queue.dead_letter(
             lease, reason=decision, took_s=took_s, handler=handler, github_requests=requests
@@ -273,10 +277,8 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
     steps = context.store.checkpoints.load(lease.guid) if lease.attempt > 1 else {}
     found = context.config.table.find(event.repository.full_name)
     effective = found or replace(without_entry(context.config.settings), enabled=False)
-    rule, handler = (
-        Rule(event.key, prompt="", effective=effective, file=""),
-        handler_for(event.name),
-    )
+    rule = Rule(event.key, prompt="", effective=effective, file="")
+    handler = handler_for(event.name)
     rate_limit = context.github.rate_limit(event.repository.full_name)
     situation = context.store.interruptions.load_situation(lease, rate_limit=rate_limit)
     job = Job(

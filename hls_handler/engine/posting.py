@@ -192,7 +192,8 @@ def post(
     failed: list[StepFailed] = []
     is_reviewed = False
     while len(outcomes) < len(actions):
-        index, action = len(outcomes), actions[len(outcomes)]
+        index = len(outcomes)
+        action = actions[len(outcomes)]
         execute = partial(posting.execute, action, index)
         try:
             outcome = job.run_step(OUTCOME, index, execute, fits=partial(_matches, action))
@@ -206,7 +207,8 @@ def post(
         if isinstance(action, EnsureReview) and after_review is not None:
             planned = after_review(outcomes[-1])
             later = (one for one in planned if not isinstance(one, EnsureLabels | EnsureReview))
-            actions, is_reviewed = (*actions[: index + 1], *later), True
+            actions = (*actions[: index + 1], *later)
+            is_reviewed = True
     if not is_reviewed and after_review is not None:
         after_review(None)
     if failed:
@@ -282,8 +284,10 @@ class Posting:
         require_needed: Callable[[], None] = lambda: None,
     ) -> None:
         """The error of `check` is raised before a write. `require_needed` is called under the lock."""
-        self._job, self._conversation = job, conversation
-        self._check, self._require_needed = check, require_needed
+        self._job = job
+        self._conversation = conversation
+        self._check = check
+        self._require_needed = require_needed
         self._history = _history(job)  # reads nothing yet
         self._current: Issue | PullRequest | None = None
         self._may_exist = True  # whether there may be a comment of HLS that is not stored
@@ -297,7 +301,8 @@ class Posting:
 
         In this order, the number of comments that GitHub reports stays true until the comment is written.
         """
-        job, number = self._job, self._conversation.number
+        job = self._job
+        number = self._conversation.number
         is_commenting = job.rule.effective.features.auto_commenting
         written = [action for action in actions if isinstance(action, Written) and is_commenting]
         if not written:
@@ -327,7 +332,8 @@ class Posting:
 
     def execute(self, action: Action, index: int) -> Outcome:
         """Execute one action. `index` is its position in the plan."""
-        job, effective = self._job, self._job.rule.effective
+        job = self._job
+        effective = self._job.rule.effective
         annotate({"hls.action": _OUTCOME_NAMES[type(action)]})
         off = _find_switched_off(action, effective, job.config.settings)
         if off is not None:
@@ -349,10 +355,8 @@ class Posting:
                     present=present,
                 )
             case EnsureIssueType() | RequestReviewers():
-                writer, number = (
-                    make_writer(job, self._begin_write, self._history),
-                    self._conversation.number,
-                )
+                writer = make_writer(job, self._begin_write, self._history)
+                number = self._conversation.number
                 try:
                     if isinstance(action, EnsureIssueType):
                         return writer.ensure_issue_type(number, action)
@@ -381,7 +385,9 @@ class Posting:
         review or reply is searched on GitHub only if an earlier attempt, or a write that HLS does not know, may have
         written it.
         """
-        job, name, family = self._job, _lock_name(self._job, action), _family(action)
+        job = self._job
+        name = _lock_name(self._job, action)
+        family = _family(action)
         begun = job.find_result(COMMENT_WRITE_BEGUN, index)
         if begun is not None and begun.family != family:
             begun = None  # the plan has changed
@@ -404,8 +410,10 @@ class Posting:
         if name not in self._acquired:
             self._acquire(name)
         self._require_needed()
-        completed, is_retry = WriteCompleted(name), self._acquired[name] or begun is not None
-        writer, number = make_writer(job, begin_write, self._history), self._conversation.number
+        completed = WriteCompleted(name)
+        is_retry = self._acquired[name] or begun is not None
+        writer = make_writer(job, begin_write, self._history)
+        number = self._conversation.number
         try:
             outcome = _write(writer, number, action, may_exist=self._may_exist, is_retry=is_retry)
         except (
@@ -420,7 +428,8 @@ class Posting:
         return outcome if begun is None else _outcome_of_earlier_write(outcome, begun)
 
     def _acquire(self, name: str, check: LeaseCheck | None = None) -> None:
-        job, changes = self._job, self._job.pending.take()
+        job = self._job
+        changes = self._job.pending.take()
         acquired = job.store.locks.acquire(
             job.lease, name, ttl_s=LOCK_S, changes=changes, check=check
         )
@@ -476,7 +485,9 @@ def _history(job: Job) -> ConversationHistory:
 
 def correct_label(job: Job, correction: LabelCorrection) -> DeliveryResult:
     """Store that a person changed a label of the bot. Uses only the event and sends no request to GitHub."""
-    conversation, lease, group = job.event.conversation, job.lease, correction.group
+    conversation = job.event.conversation
+    lease = job.lease
+    group = correction.group
     assert (
         conversation is not None
     )  # parse_event rejects a label event without its issue or pull request

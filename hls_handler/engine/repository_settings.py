@@ -51,7 +51,8 @@ def load_repository_settings(job: Job) -> Job:
     """
     if not job.rule.effective.features.repository_settings or job.repository_settings is not None:
         return job
-    file, organization = job.find_result(SETTINGS_FILE), job.find_result(SETTINGS_FILE, 1)
+    file = job.find_result(SETTINGS_FILE)
+    organization = job.find_result(SETTINGS_FILE, 1)
     if file is None:
         organization, file = _load_files(job)
         job.add(SETTINGS_FILE, file)
@@ -63,10 +64,8 @@ def load_repository_settings(job: Job) -> Job:
         if one
     ]
     settings = job.config.settings.with_repository_sources(*(one.settings.sources for one in files))
-    config, others = (
-        replace(job.config, settings=settings),
-        tuple(one.settings for one in files[1:]),
-    )
+    config = replace(job.config, settings=settings)
+    others = tuple(one.settings for one in files[1:])
     return replace(job, config=config, repository_settings=files[0], organization_settings=others)
 
 
@@ -163,7 +162,8 @@ def without_unknown_prompts(library: Library, file: RepositorySettingsFile) -> R
     Each removed entry is reported in `problems`. If `file.is_invalid`, the entries are from an older version, and none
     is reported.
     """
-    settings, use = file.settings, dict(file.settings.values.prompts.use)
+    settings = file.settings
+    use = dict(file.settings.values.prompts.use)
     invalid: dict[str, str] = {}  # event -> problem
     for event, name in settings.values.prompts.use.items():
         fit = [
@@ -194,11 +194,9 @@ def without_unknown_prompts(library: Library, file: RepositorySettingsFile) -> R
 
 def _load_files(job: Job) -> tuple[RepositorySettingsFile | None, RepositorySettingsFile]:
     """Return the organisation's file, None if a person owns the repository, and the repository's file."""
-    github, repository, organization_id = (
-        job.context.github,
-        job.event.repository,
-        job.event.organization_id,
-    )
+    github = job.context.github
+    repository = job.event.repository
+    organization_id = job.event.organization_id
     ids = [repository.id, *([] if organization_id is None else [-organization_id])]
     stored = job.store.repository_files.find(job.bot.login, *ids)
     organization = None
@@ -241,7 +239,8 @@ def _load_file(
 
     After denied access, the last known version is stored again, so that it is not requested for each delivery.
     """
-    path, read_error = place.path, None
+    path = place.path
+    read_error = None
     if stored is not None and stored.age_s < place.fresh_s:
         return resolve_settings_file(stored, path=path)
     try:

@@ -109,7 +109,8 @@ def _run_shadow(
     ) -> ShadowResult:
         return ShadowResult(shadow.prompt, state, reason, ran, posted)
 
-    settings, library = job.config.settings, job.config.library
+    settings = job.config.settings
+    library = job.config.library
     try:
         if shadow.prompt not in library.prompts:
             where = settings.sources.where(shadow.chosen_by)
@@ -118,7 +119,8 @@ def _run_shadow(
             return end(
                 "skipped", "the posted reply came from the cache of replies (claude.cache_ttl_h)"
             )
-        calls, most = job.store.calls.count_last_hour(), settings.claude.calls_per_hour
+        calls = job.store.calls.count_last_hour()
+        most = settings.claude.calls_per_hour
         if calls >= SHADOW_SHARE * most:
             used = f"{calls} of {count(most, 'call')} {was_or_were(calls)} made within the hour"
             share = f"the last {1 - SHADOW_SHARE:.0%} of claude.calls_per_hour"

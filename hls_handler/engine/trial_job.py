@@ -80,7 +80,8 @@ class TrialJob:
         *reasons: str,
         after_review: Callable[[Outcome | None], tuple[Action, ...]] | None = None,
     ) -> Result:
-        self.analysis, self.actions = analysis, actions
+        self.analysis = analysis
+        self.actions = actions
         return Result("; ".join(filter(None, reasons)))
 
     def post_check(self, actions: tuple[EnsureCheck, ...], reason: str) -> Result:

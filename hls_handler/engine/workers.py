@@ -50,9 +50,16 @@ class Workers:
 
         There is one more than `limits().concurrency`, so that a command such as `/stop` waits for no other delivery.
         """
-        self._queue, self._leases, self._limits, self._name = queue, leases, limits, name
-        self._connect, self._finished, self._health = connect, finished, health
-        self._poll_s, self._rest_s, self._clock = poll_s, rest_s, clock
+        self._queue = queue
+        self._leases = leases
+        self._limits = limits
+        self._name = name
+        self._connect = connect
+        self._finished = finished
+        self._health = health
+        self._poll_s = poll_s
+        self._rest_s = rest_s
+        self._clock = clock
         self._stopping = threading.Event()
         self._ended = threading.Event()
         self._stop_began_at = 0.0

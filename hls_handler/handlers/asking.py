@@ -16,7 +16,8 @@ log = logging.getLogger(__name__)
 VERIFY_PROMPT = "pull_requests/verify"
 """Name of the prompt that takes a second look at the findings of a review, if the library has it."""
 
-FIRST_PART, VERIFICATION = 50, 90
+FIRST_PART = 50
+VERIFICATION = 90
 """Indexes of checkpoints: n + `FIRST_PART` for the reply about part n > 0 of the facts, and the verification."""
 
 NO_BUDGET = "the budget for reviews is used up"
@@ -57,7 +58,10 @@ class Asking:
 
     def follow_up(self, reply: ValidReply, facts: Any, variables: Mapping[str, object]) -> Answers:
         """Ask the prompts that follow the reply to the first one, and return all replies."""
-        answers, names, left_out, shown = [reply], [self.first], "", ""
+        answers = [reply]
+        names = [self.first]
+        left_out = ""
+        shown = ""
         variables = {**variables, "analysis": reply.reply}
         while (name := self.library.find_next_prompt(names[-1], answers[-1].reply)) is not None:
             try:

@@ -57,10 +57,8 @@ TOKENS_PER_FILE = 100  # tokens of a file in addition to its patch: name, counts
 MAX_CALLS = 30
 """Limit on the calls of Claude for one review; `review.max_usd` usually ends a review earlier."""
 
-LONG_LINE, TOO_LARGE = (
-    "with a line too long for one call",
-    "the pull request is too large for one review",
-)
+LONG_LINE = "with a line too long for one call"
+TOO_LARGE = "the pull request is too large for one review"
 
 MAX_PATCH_TOKENS = int((LONGEST_TEXT - 100) / CHARACTERS_PER_TOKEN)
 """Limit on the tokens of one patch. The patch and a note that it is cut must fit into `LONGEST_TEXT` characters."""
@@ -182,7 +180,8 @@ def select_files(
         patch = patches.get(file.path, Patch(()))
         reason = find_skip_reason(file, patch, ignored_paths, attributes, unshown.get(file.path))
         if reason is None:
-            status, counts = STATUSES.get(file.status, "changed"), (file.additions, file.deletions)
+            status = STATUSES.get(file.status, "changed")
+            counts = (file.additions, file.deletions)
             cut = is_shortened(file) or has_left_hidden_place(file, ignored_paths, attributes)
             read.append(
                 PatchedFile(file.path, file.previous_path, status, *counts, numbered(patch), cut)
@@ -240,7 +239,8 @@ def _split(
                 continue
             if group and (len(ranges) > 1 or used + size > most):
                 yield FilePart(index, tuple(group)), used
-                group, used = [], 0
+                group = []
+                used = 0
             if len(ranges) > 1:
                 yield FilePart(index, (number,), lines), size
             else:
@@ -256,7 +256,8 @@ def _overlaps(block: PlacedBlock, lines: tuple[int, int]) -> bool:
 
 def _split_hunk(hunk: Hunk, tokens: int) -> Iterable[tuple[tuple[int, int], int]]:
     """Yield parts of a hunk that fit into `tokens`, and each line that does not: its range of indexes, its tokens."""
-    start, end = 0, len(hunk.lines)
+    start = 0
+    end = len(hunk.lines)
     whole = estimate_tokens(f"{numbered(Patch((hunk,)))}\n")
     if whole <= tokens:
         yield (start, end), whole
@@ -266,7 +267,8 @@ def _split_hunk(hunk: Hunk, tokens: int) -> Iterable[tuple[tuple[int, int], int]
         needed = estimate_tokens(f"{number_line(line)}\n")
         if used + needed > tokens and index > start:
             yield (start, index), used
-            start, used = index, header
+            start = index
+            used = header
         used += needed
     yield (start, end), used
 

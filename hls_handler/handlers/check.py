@@ -158,7 +158,8 @@ def _summary(
     asked_for: str,
 ) -> Iterator[str]:
     """Yield the lines of the summary. The list of files is last, because the end is cut if the summary is too long."""
-    done, needed = coverage.reviewed, coverage.needed
+    done = coverage.reviewed
+    needed = coverage.needed
     if needed:
         needing = f"{count(needed, 'file')} that {'needs' if needed == 1 else 'need'} a review"
         yield f"{done} of {needing} {was_or_were(done or needed)} reviewed as a whole."
@@ -279,7 +280,8 @@ def select_suggested_title(reply: Reply | None, types: Sequence[str], earlier: s
 
 
 def plan_title_check(commit: str, title: str, types: Sequence[str]) -> EnsureCheck:
-    problem, example = find_title_problem(title, types), f"{types[0]}: add a total to the cart"
+    problem = find_title_problem(title, types)
+    example = f"{types[0]}: add a total to the cart"
     if problem is None:
         fits = "The title has the form type: description"
         return EnsureCheck(commit, "success", fits, f"{fits}. Types: {', '.join(types)}.", fits)

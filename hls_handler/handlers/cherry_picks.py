@@ -152,7 +152,8 @@ class CherryPickHandler(Handler[CherryPickFacts]):
         pick = files.cherry_pick(base, onto)
         if pick is None:
             return CherryPickFacts(pull, CherryPick(branch, _describe_missing(files.no_mirror)))
-        shown, left = list[ConflictingFile](), limits.input_tokens
+        shown = list[ConflictingFile]()
+        left = limits.input_tokens
         for conflict in pick.conflicts:
             file = _choose_shown(conflict, sum(bool(one.code) for one in shown), left)
             left -= sum(estimate_tokens(hunk.code) for hunk in list_hunks((file,)))
@@ -197,12 +198,15 @@ def suggest(conflicts: tuple[ConflictingFile, ...], reply: Reply) -> tuple[Sugge
     """Return the files with conflicts. One that the reply resolves as a whole has a patch."""
     assert isinstance(reply, ConflictResolutions)
     given = {one.number: one for one in reply.resolutions if not MARK.search(one.code)}
-    found, number, left = list[Suggestion](), 0, MAX_PATCH_CHARACTERS
+    found = list[Suggestion]()
+    number = 0
+    left = MAX_PATCH_CHARACTERS
     for file in conflicts:
         size = len(file.code) // 2
         chosen = [given[one] for one in range(number + 1, number + size + 1) if one in given]
         number += size
-        patch, reason = "", file.unshown or "Claude did not resolve all of its conflicts"
+        patch = ""
+        reason = file.unshown or "Claude did not resolve all of its conflicts"
         if size and len(chosen) == size:
             parts = list(file.code)
             parts[1::2] = [
@@ -213,10 +217,8 @@ def suggest(conflicts: tuple[ConflictingFile, ...], reply: Reply) -> tuple[Sugge
             )
             reason = "" if patch else "the branch's file stays as it is"
         if len(patch) > left or sanitize_code_block(patch) != patch or REDACTION_MARKER in patch:
-            patch, reason = (
-                "",
-                "its patch is too long for a comment, or has text that HLS does not post",
-            )
+            patch = ""
+            reason = "its patch is too long for a comment, or has text that HLS does not post"
         left -= len(patch)
         found.append(Suggestion(file.path, patch, reason, " ".join(one.why for one in chosen)))
     return tuple(found)

@@ -115,7 +115,8 @@ def show_raised(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
 def to_shown(
     facts: PullRequestFacts, entry: LedgerEntry, located: Located, *, is_inline: bool
 ) -> ShownFinding:
-    found, line = located.finding, None if located.line is None else located.finding.line
+    found = located.finding
+    line = None if located.line is None else located.finding.line
     url = _find_url(
         facts,
         facts.comment_ids.get(entry.key),

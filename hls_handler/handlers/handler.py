@@ -358,7 +358,8 @@ def view_rule(event: Event, prompt: str, effective: EffectiveSettings | None) ->
 
 def find_source_url(event: Event) -> str:
     """Return the address of what the event is about: its object, the comparison of a push, or else the repository."""
-    payload, kind = event.payload, event.name.rpartition("_")[0]
+    payload = event.payload
+    kind = event.name.rpartition("_")[0]
     subjects = (payload.get(name) for name in ("comment", "issue", event.name, kind))
     urls = [subject.get("html_url") for subject in subjects if isinstance(subject, Mapping)]
     repository = payload.get("repository")

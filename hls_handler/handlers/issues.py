@@ -54,7 +54,8 @@ from hls_handler.settings.model import EffectiveLabels
 from hls_handler.settings.values import Summary
 
 FAMILY = "issues"
-STATUS, NEEDS_INFO = "status", "status/needs-info"
+STATUS = "status"
+NEEDS_INFO = "status/needs-info"
 
 ISSUE_TYPES: Mapping[str, IssueType] = {
     "bug": "Bug",

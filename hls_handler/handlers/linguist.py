@@ -43,7 +43,8 @@ class LinguistAttributes:
 
     def find(self, path: str) -> Mapping[Attribute, bool]:
         """Return the attributes that are set for a file to true or false."""
-        parts, values = path.split("/"), dict[Attribute, bool | None]()
+        parts = path.split("/")
+        values = dict[Attribute, bool | None]()
         for rule in self.rules:
             if match_parts(rule.parts, parts):
                 values.update(rule.states)

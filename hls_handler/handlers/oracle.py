@@ -32,7 +32,8 @@ TEST_ORACLE = "test_oracle"
 TEST = re.compile("test|spec", re.IGNORECASE)
 MAX_CHANGED = 200
 MAX_TESTS = 400
-HEALTH_TIMEOUT_S, TIMEOUT_S = 5.0, 60.0
+HEALTH_TIMEOUT_S = 5.0
+TIMEOUT_S = 60.0
 
 Service = Callable[[str, object, float], bytes]
 """Sends a path, JSON (None: a GET) and a timeout to the service. Raises `Permanent`."""
@@ -134,7 +135,8 @@ class OracleHandler(Handler[OracleFacts]):
         )
 
     def variables(self, facts: OracleFacts) -> Mapping[str, object]:
-        changed_paths, test_paths = "\n".join(facts.changed), "\n".join(facts.tests)
+        changed_paths = "\n".join(facts.changed)
+        test_paths = "\n".join(facts.tests)
         return {
             "pull_request": facts.pull_request,
             "changed_paths": changed_paths,

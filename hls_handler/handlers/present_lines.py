@@ -234,7 +234,8 @@ def _find_in_files(
 
 def _find_in_file(wanted: _Wanted, files: PresentFiles, *, parses: bool) -> PresentLines:
     """Return the function around the place of an entry, if it is short enough, else lines around it."""
-    entry, path = wanted.entry, wanted.path
+    entry = wanted.entry
+    path = wanted.path
     patch = files.patches.get(path, Patch(()))
     added = {line.number for hunk in patch.hunks for line in hunk.lines if line.mark == "+"}
     texts = wanted.text.split("\n")

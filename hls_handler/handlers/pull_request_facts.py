@@ -180,7 +180,8 @@ class PullRequestFacts:
         )
         located = [locate(finding, self.selection.shown_patches) for finding in reported]
         verdicts = decide_verdicts(changes, earlier, located)
-        ledger, others = verdicts.ledger, verdicts.others
+        ledger = verdicts.ledger
+        others = verdicts.others
         severe = [
             one for one in others if RANK[one.finding.severity] <= RANK[self.shown.min_severity]
         ]

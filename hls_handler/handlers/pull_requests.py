@@ -287,10 +287,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         texts = {file.path: number_patch(file.patch) for file in listed if file.patch}
         patches = {path: redact_patch(text) for path, text in texts.items()}
         unlisted = max(pull_request.changed_files - len(listed), 0)
-        is_review, is_full = (
-            limits.is_review and not event.is_closing,
-            event.is_full_review_requested,
-        )
+        is_review = limits.is_review and not event.is_closing
+        is_full = event.is_full_review_requested
         record = history.review(pull_request.number) if is_review else NO_REVIEW
         discussion = read_discussion(pull_request.number, reader, record.ledger)
         ignored = limits.ignored_paths
@@ -316,7 +314,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             max_calls=most,
             unshown=unshown,
         )
-        selection, context, problem = select(tokens=tokens), NO_CONTEXT, ""
+        selection = select(tokens=tokens)
+        context = NO_CONTEXT
+        problem = ""
         if is_review and may_have_calls(selection):
             selection, context, problem = _add_context(
                 selection, select, pull_request, reader, limits, tokens
@@ -343,7 +343,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             selection = (
                 selection if wanted or any(selection.calls) else replace(selection, calls=())
             )
-        reviewers, is_first = record.reviewers if limits.reviewers else (), not record.rounds
+        reviewers = record.reviewers if limits.reviewers else ()
+        is_first = not record.rounds
         if limits.reviewers and is_first and selection.calls:
             reviewers = read_reviewers(pull_request, selection.files, reader)
         posted = (
@@ -420,7 +421,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         reasons = [file.reason for file in files if file.reason] + [
             "beyond those that GitHub lists"
         ] * facts.unlisted
-        number, total = len(reasons), count(len(files) + facts.unlisted, "file")
+        number = len(reasons)
+        total = count(len(files) + facts.unlisted, "file")
         shown = f"{number} of {total} {was_or_were(number)} not shown as a whole"
         described = f"{shown}: {count_reasons(reasons)}" if reasons else ""
         return "; ".join(part for part in (described, facts.unlisted_labels) if part) or None
@@ -428,7 +430,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     def consult(self, asking: Asking, facts: PullRequestFacts) -> Answers:
         """Ask Claude about each part of the changes, for a second look at the findings, and the follow-up prompts."""
         facts, review, missing = self._ask_parts(asking, facts)
-        variables, unverified = asking.variables(facts), ""
+        variables = asking.variables(facts)
+        unverified = ""
         if asking.is_verified and VERIFY_PROMPT in asking.library.prompts:
             facts, unverified = self._look_again(asking, facts.with_reply(review.reply), variables)
         answers = asking.follow_up(review, facts, {**variables, **self.variables(facts)})
@@ -589,10 +592,12 @@ def plan_review_check(
     commit = facts.check_commit
     if commit is None:
         return ()
-    found, asked_for = facts.found, commit
+    found = facts.found
+    asked_for = commit
     not_again = "; ".join(dict.fromkeys(facts.incomplete.values())) if facts.known_blocks else ""
     if receipt == NO_CALLS:  # of the last review: a title edit must not take it away
-        receipt, asked_for = facts.record.receipt, facts.record.asked_for
+        receipt = facts.record.receipt
+        asked_for = facts.record.asked_for
     reasons = {
         "The findings were not verified": facts.unverified,
         "Labels were not listed": facts.unlisted_labels,
@@ -625,7 +630,9 @@ def make_record(
     """Return what to store of a review. `comment_ids` are the ids of its review comments, by key of the finding."""
     answer = find_review(analysis.answers)
     facts = facts.with_reply(answer.reply if answer is not None else None)
-    reply, record, was_asked = facts.reply, facts.record, analysis.receipt != NO_CALLS
+    reply = facts.reply
+    record = facts.record
+    was_asked = analysis.receipt != NO_CALLS
     raised = tuple(
         replace(
             entry,
@@ -700,7 +707,8 @@ def _add_context(
     if used or attributes is None or attributes.rules:
         selection = select(tokens=tokens, attributes=attributes)
     if limits.review.functions:
-        files, most = reader.files_at(pull_request.head_sha), limits.review.context_tokens
+        files = reader.files_at(pull_request.head_sha)
+        most = limits.review.context_tokens
         selection = read_surroundings(
             selection, files, limits.ignored_paths, tokens=tokens, most=most
         )

@@ -208,7 +208,8 @@ class ReviewContext:
 
 NO_CONTEXT = ReviewContext()
 
-_LOGIN, _GIT_NAME = AliasPath("author", "login"), AliasPath("commit", "author", "name")
+_LOGIN = AliasPath("author", "login")
+_GIT_NAME = AliasPath("commit", "author", "name")
 
 
 def _text_or_empty(value: object) -> str:

@@ -75,7 +75,8 @@ FURTHER_SHARE = (
 QUESTION_TOKENS = 3_000  # of a question without patches and other places
 TOKENS_PER_SITE = 50  # tokens of lines of another place in addition to themselves
 TOKENS_PER_TEXT = 100  # tokens of a text in addition to itself: name and delimiters
-MAX_GUIDANCE_CHARS, MAX_LINKED_ISSUE_CHARS = 6_000, 3_000
+MAX_GUIDANCE_CHARS = 6_000
+MAX_LINKED_ISSUE_CHARS = 3_000
 """Characters of one file of guidance and of the body of one linked issue that `pull_requests/analyze` shows."""
 
 
@@ -88,7 +89,8 @@ def read_changed_files(
     If the list names no commit, or only the base changed, its sums of lines and files must equal the sums of the pull
     request.
     """
-    number, head = pull_request.number, pull_request.head_sha
+    number = pull_request.number
+    head = pull_request.head_sha
     listed = tuple(
         {file.path: file for file in reader.files(number)}.values()
     )  # GitHub may list a file twice
@@ -173,7 +175,8 @@ def read_unshown(
     del compared[MAX_COMPARED_FILES:]
     if not compared:
         return {}
-    branch, head = f"refs/heads/{pull_request.base_ref}", pull_request.head_sha
+    branch = f"refs/heads/{pull_request.base_ref}"
+    head = pull_request.head_sha
     earlier: dict[str, str] = {}  # names of blobs, by path
     contents: dict[str, str] = {}
     for file in compared:
@@ -236,7 +239,8 @@ def read_context(
     pull_request: PullRequest, reader: Reader, review: Review
 ) -> tuple[ReviewContext, str]:
     """Return the context, or an empty one and the reason: a review without it is better than none."""
-    number, branch = pull_request.number, pull_request.base_ref
+    number = pull_request.number
+    branch = pull_request.base_ref
     wanted = {"guidance": review.guidance, "linked_issues": review.linked_issues}
     context, problem = read_optional(
         lambda: reader.review_context(number, branch, **wanted), NO_CONTEXT
@@ -323,7 +327,9 @@ def _shown_text(one: GuidanceFile | LinkedIssue) -> str:
 
 def describe_context(facts: PullRequestFacts) -> str | None:
     """Return a text such as "AGENTS.md (about 120 tokens), issue #7 (about 80 tokens)"; None without context."""
-    context, problem, sites = facts.context, facts.context_problem, facts.second_sites
+    context = facts.context
+    problem = facts.context_problem
+    sites = facts.second_sites
     above = [text for of_file in facts.selection.above.values() for text in of_file.values()]
     parts = [
         *((file.path, _shown_text(file)) for file in context.guidance),

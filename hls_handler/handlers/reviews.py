@@ -229,10 +229,8 @@ def _has_objections(reviews: Sequence[Review]) -> bool:
 
 def _find_todos(facts: ReviewFacts, reply: Reply) -> tuple[tuple[Todo, ...], int]:
     requests = reply.requests if isinstance(reply, ReviewAnalysis) else []
-    text, bodies = (
-        _normalize(facts.review.body),
-        [(comment, _normalize(comment.body)) for comment in facts.comments],
-    )
+    text = _normalize(facts.review.body)
+    bodies = [(comment, _normalize(comment.body)) for comment in facts.comments]
     found = [
         todo for request in requests if (todo := _find_todo(request, text, bodies)) is not None
     ]

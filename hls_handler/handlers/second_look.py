@@ -202,7 +202,9 @@ def _to_new(facts: PullRequestFacts, entry: LedgerEntry, located: Located) -> Ca
 
 def _to_claimed(facts: PullRequestFacts, claim: Claim, tokens: int) -> Candidate:
     """Return the candidate of a claim. Each of its two excerpts has at most `tokens`."""
-    entry, line, patches = claim.entry, claim.line, facts.selection.patches
+    entry = claim.entry
+    line = claim.line
+    patches = facts.selection.patches
     own = show_excerpt(patches, entry.path, entry.side, entry.line, tokens)
     own = own or facts.present_lines.get(entry.number, PresentLines()).code
     proof = show_excerpt(patches, claim.path, line.side, line.number, tokens)

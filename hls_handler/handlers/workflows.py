@@ -163,7 +163,8 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         return gather_run(run, event, reader, history, limits, source)
 
     def history_update(self, event: Event, facts: WorkflowFacts) -> HistoryUpdate:
-        run, branch = facts.run, _branch(facts.run, event)
+        run = facts.run
+        branch = _branch(facts.run, event)
         failures = tuple(
             Failure(run.workflow_id, run.id, run.run_attempt, job, step, branch, run.head_sha)
             for job, step in dict.fromkeys(facts.failed)
@@ -188,7 +189,8 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         self, event: Event, facts: WorkflowFacts, history: RepositoryHistory
     ) -> str | None:
         """Return a sentence if a later run or attempt is already stored: events may arrive out of order."""
-        run, branch = facts.run, _branch(facts.run, event)
+        run = facts.run
+        branch = _branch(facts.run, event)
         for end in history.ends(run.workflow_id):
             if _is_comparable(end, run, branch) and end.order > _order(run):
                 ended = "passed" if end.passed else "failed"
@@ -217,10 +219,8 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         parts = []
         if facts.omitted:
             parts.append(f"the logs of {count(facts.omitted, 'more failed job')}")
-        shown, total = (
-            sum(step.shown_lines for step in facts.steps),
-            sum(step.lines for step in facts.steps),
-        )
+        shown = sum(step.shown_lines for step in facts.steps)
+        total = sum(step.lines for step in facts.steps)
         if shown < total:
             parts.append(
                 f"{total - shown:,} of {total:,} {inflect(total, 'line')} of the failed steps' logs"

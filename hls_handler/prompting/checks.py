@@ -74,7 +74,8 @@ def check_names(
     `variables` maps names to types: {"issue": Issue}. A name that one of the templates assigns is known in all of them,
     but not its type.
     """
-    environment, files = templates.environment, templates.files
+    environment = templates.environment
+    files = templates.files
     used = [name for name in find_used_templates(templates, template) if name in templates.trees]
     assigned = {name for one in used for name in _assigned_names(templates.trees[one])}
     types = {**variables, **dict.fromkeys(assigned, Any)}
@@ -113,7 +114,8 @@ def _resolve(node: nodes.Node, types: Mapping[str, object]) -> tuple[str, object
     """Return text and type of an expression: ("issue.user", Account); `Any` if its type is not known."""
     match node:
         case nodes.Name(name=name):
-            kinds, text = [*iter_alternatives(types.get(name, Any))], name
+            kinds = [*iter_alternatives(types.get(name, Any))]
+            text = name
         case nodes.Getattr(attr=name) | nodes.Getitem(arg=nodes.Const(value=str(name))):
             owner, hint = _resolve(node.node, types)
             kinds = [
@@ -167,7 +169,8 @@ class LibraryCheck:
 
         An event of `chosen` may be in several `on`, because `prompts.use` in the settings names the prompt that runs.
         """
-        library, prompts = self.library, self.library.prompts
+        library = self.library
+        prompts = self.library.prompts
         for prompt in prompts.values():
             yield from self._on_problems(prompt)
             yield from self._then_problems(prompt)
@@ -204,7 +207,8 @@ class LibraryCheck:
     def _then_problems(self, prompt: Prompt) -> Iterator[Problem]:
         if prompt.then is None:
             return
-        lines, target = self.files.lines, prompt.then.prompt
+        lines = self.files.lines
+        target = prompt.then.prompt
         if target not in lines:
             message = f"then.prompt: there is no prompt {target!r}; {suggest_name(target, lines)}"
             yield problem_at(lines[prompt.name], "then.prompt", message)
@@ -214,7 +218,8 @@ class LibraryCheck:
 
     def name_problems(self, name: str) -> Iterator[Problem]:
         """Yield a problem for each unknown name in a prompt's templates, such as a variable of another event."""
-        library, prompt = self.library, self.library.prompts[name]
+        library = self.library
+        prompt = self.library.prompts[name]
         replies = [
             {"analysis": _reply_hint(library.prompts[other])}
             for other in library.predecessors(name)
@@ -232,8 +237,10 @@ class LibraryCheck:
 
     def warnings(self, name: str) -> Iterator[Problem]:
         """Yield the parts of a front matter that have no effect, and a review that reads nothing."""
-        lines, prompt = self.files.lines[name], self.library.prompts[name]
-        front, shipped = self.files.front_matters[name], REPLY_TYPES[prompt.reply].model_fields
+        lines = self.files.lines[name]
+        prompt = self.library.prompts[name]
+        front = self.files.front_matters[name]
+        shipped = REPLY_TYPES[prompt.reply].model_fields
         if prompt.reply == "pull_request_analysis" and not self.library.uses(name, ".numbered"):
             advice = "show {{ file.numbered | code }} for each of files"
             message = (
@@ -253,7 +260,8 @@ class LibraryCheck:
 
     def _used_names(self, name: str) -> set[str]:
         """Return the attributes and constant strings in the templates and the condition that get a prompt's reply."""
-        library, prompt = self.library, self.library.prompts[name]
+        library = self.library
+        prompt = self.library.prompts[name]
         roots = [
             library.comments.get(name),
             *(f"{follower}{SUFFIX}" for follower in library.followers(name)[:1]),
@@ -296,7 +304,8 @@ class LibraryCheck:
 
     def _smoke_problems(self, name: str) -> Iterator[tuple[Problem, str | None]]:
         """Yield each problem, and the name of the sample that has it."""
-        library, prompt = self.library, self.library.prompts[name]
+        library = self.library
+        prompt = self.library.prompts[name]
         systems: dict[str, str] = {}  # system message -> the first sample that has it
         replies: tuple[Reply, ...] = sample_values(prompt.reply_model)
         of_families = {

@@ -78,7 +78,8 @@ class UndefinedVariable(StrictUndefined):
 
     @property
     def _undefined_message(self) -> str:
-        name, owner = str(self._undefined_name), self._undefined_obj
+        name = str(self._undefined_name)
+        owner = self._undefined_obj
         match owner:
             case WrappedRecord():
                 kind = type_of(owner)

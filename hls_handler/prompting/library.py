@@ -240,7 +240,9 @@ class ReloadingLibrary:
 
         A change of a file in `folders` causes a reload.
         """
-        self._load, self._folders, self._wait_s = load, folders, wait_s
+        self._load = load
+        self._folders = folders
+        self._wait_s = wait_s
         self._lock = threading.Lock()
         self._loaded_state = _file_state(
             folders

@@ -125,7 +125,8 @@ def diff_prompts(old: PromptSources, new: PromptSources) -> list[str]:
     The two templates are compared with each other even if their file names differ. The same holds for the two comment
     templates. Front matter from another file is compared as if it were in the template.
     """
-    before, after = dict(_diffable_files(old)), dict(_diffable_files(new))
+    before = dict(_diffable_files(old))
+    after = dict(_diffable_files(new))
     return [
         line
         for key in dict.fromkeys([*before, *after])
@@ -142,7 +143,8 @@ def _library_of(file: str, name: str, shipped: Path) -> str:
 
 def _diffable_files(prompt_sources: PromptSources) -> Iterator[tuple[str, tuple[str, str]]]:
     for source in prompt_sources.sources:
-        label, text = source.file, source.text
+        label = source.file
+        text = source.text
         if source is prompt_sources.template and source.front is None:
             label = f"{source.file} (front matter of {prompt_sources.front_file})"
             text = f"{FENCE}\n{prompt_sources.front}\n{FENCE}\n{source.text}"

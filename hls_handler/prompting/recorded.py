@@ -80,7 +80,8 @@ def _index() -> Mapping[str, tuple[str, Path]]:
     found: dict[str, tuple[str, Path]] = {}  # "issues.opened.2" -> ("issues", file)
     copies: Counter[str] = Counter()
     for path in sorted((PAYLOADS / "recorded").glob("*/*.json")):
-        event, action = path.parent.name, path.name.split(".")[1]
+        event = path.parent.name
+        action = path.name.split(".")[1]
         key = event_key(event, None if action == "none" else action)
         copies[key] += 1
         found[key if copies[key] == 1 else f"{key}.{copies[key]}"] = (event, path)

@@ -164,7 +164,8 @@ def estimate_tokens(text: str) -> int:
 MOST_SHORTENED = 4
 """Greatest value of the variable `shortened` of comment templates."""
 
-SYSTEM, TASK = "system", "task"
+SYSTEM = "system"
+TASK = "task"
 FOOTER = "_footer.md.j2"
 REVIEW_COMMENT = "pull_requests/_finding.md.j2"
 TEXT_IN_SYSTEM_BLOCK = (
@@ -336,14 +337,13 @@ CONVERSATION = (
 
 def find_references(variables: Mapping[str, object]) -> References | None:
     """Return the references of the conversation on which the comment is posted; None if the repository is unknown."""
-    repository, payload, rule = (
-        variables.get("repository"),
-        variables.get("event"),
-        variables.get("rule"),
-    )
+    repository = variables.get("repository")
+    payload = variables.get("event")
+    rule = variables.get("rule")
     if not isinstance(repository, Repository):
         return None
-    name, address = repository.full_name, _read(_read(payload, "repository"), "html_url")
+    name = repository.full_name
+    address = _read(_read(payload, "repository"), "html_url")
     web_url = address.removesuffix(f"/{name}") if isinstance(address, str) and address else GITHUB
     has_pull_request = variables.get("pull_request") is not None  # such as the one of a failed run
     if (
@@ -442,7 +442,8 @@ def _blocks(
     rest = join_chunks(template.root_render_func(context))
     for name in (SYSTEM, TASK):
         context.blocks[name].remove(_empty_block)
-    system, task = context.blocks[SYSTEM], context.blocks[TASK]
+    system = context.blocks[SYSTEM]
+    task = context.blocks[TASK]
     return (
         join_chunks(system[0](context), no_texts=TEXT_IN_SYSTEM_BLOCK) if system else None,
         join_chunks(task[0](context)) if task else None,

@@ -96,7 +96,8 @@ def read_folder(directory: Path) -> tuple[Mapping[str, SourceFile], list[Problem
     for path in map(Path, find_files(directory, unreadable)):
         if not path.name.endswith(SUFFIX) or path.is_dir():
             continue
-        name, file = path.relative_to(directory).as_posix(), path.as_posix()
+        name = path.relative_to(directory).as_posix()
+        file = path.as_posix()
         try:
             sources[name] = _split(name, file, path.read_text(encoding="utf-8"))
         except UnicodeDecodeError:

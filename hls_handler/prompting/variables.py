@@ -52,7 +52,8 @@ def sample_values(hint: object) -> tuple[Any, ...]:
     For a pydantic model, copies of the full value follow, so that every value of each `Literal` field occurs and
     every branch of `{% if analysis.kind == ... %}` is rendered.
     """
-    full, minimal = _sample(hint, full=True), _sample(hint, full=False)
+    full = _sample(hint, full=True)
+    minimal = _sample(hint, full=False)
     if not isinstance(full, BaseModel):
         return full, minimal
     choices = {
@@ -69,7 +70,8 @@ def sample_values(hint: object) -> tuple[Any, ...]:
 
 
 def _sample(hint: object, *, full: bool) -> Any:
-    origin, arms = get_origin(hint), get_args(hint)
+    origin = get_origin(hint)
+    arms = get_args(hint)
     if origin is Annotated:
         return _sample(arms[0], full=full)
     if origin in UNIONS:
@@ -149,7 +151,8 @@ def _document(
     element = find_element_type(hint)
     path, kind = (name, hint) if element is None else (f"{name}[]", element)
     if element is not None:
-        recorded, samples = _flatten(recorded), _flatten(samples)
+        recorded = _flatten(recorded)
+        samples = _flatten(samples)
     plain = next(iter_alternatives(kind))
     if not has_members(plain):
         example = next(
@@ -184,7 +187,8 @@ def _as_text(converted: object) -> str:
 
 def describe_type(hint: object) -> str:
     """Describe a type in words: "text", "text or none", "one of open, closed", "list of objects"."""
-    origin, arms = get_origin(hint), get_args(hint)
+    origin = get_origin(hint)
+    arms = get_args(hint)
     if origin is Annotated:
         return describe_type(arms[0])
     if origin is Literal:

@@ -45,7 +45,8 @@ _SUPERSEDE = (
 
 class BatchAcceptor:
     def __init__(self, database: Database, counters: CounterWriter) -> None:
-        self._database, self._counters = database, counters
+        self._database = database
+        self._counters = counters
         self._last_webhooks: dict[
             str, int
         ] = {}  # the last recorded time (ms), by repository; "" for all
@@ -110,7 +111,8 @@ class BatchAcceptor:
             for one in found:
                 if one.digest in digests and one.queued_at >= terms["since"]:
                     bodies[one.digest][one.guid] = one.state
-            outcomes, stored = list[Accepted](), dict[str, tuple[NewDelivery, dict[str, object]]]()
+            outcomes = list[Accepted]()
+            stored = dict[str, tuple[NewDelivery, dict[str, object]]]()
             for new, row in zip(batch, rows, strict=True):
                 outcome = _decide(new, known, bodies)
                 outcomes.append(outcome)
@@ -170,10 +172,8 @@ class BatchAcceptor:
             "is_closing": any(new.supersedes == "all" for new in newer),
         }
         rows = connection.execute(self._find_open, terms).all()
-        new_ids, waiting = (
-            {row.guid: row.id for row in rows},
-            defaultdict[str, list[Row[*tuple[Any, ...]]]](list),
-        )
+        new_ids = {row.guid: row.id for row in rows}
+        waiting = defaultdict[str, list[Row[*tuple[Any, ...]]]](list)
         for row in rows:
             if row.state == "queued":
                 waiting[row.conversation_key].append(row)

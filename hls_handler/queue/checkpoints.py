@@ -76,7 +76,8 @@ class PendingChanges:
 
     def take(self) -> tuple[Change, ...]:
         """Return and remove all changes; the caller must store them."""
-        changes, self._changes = tuple(self._changes), []
+        changes = tuple(self._changes)
+        self._changes = []
         return changes
 
 
@@ -91,7 +92,9 @@ class Prepared:
 
 
 def prepare(changes: Sequence[Change]) -> Prepared:
-    steps, columns, others = list[Checkpoint](), dict[str, object](), list[RowChange]()
+    steps = list[Checkpoint]()
+    columns = dict[str, object]()
+    others = list[RowChange]()
     for change in changes:
         match change:
             case Checkpoint():
@@ -119,7 +122,8 @@ def prepare(changes: Sequence[Change]) -> Prepared:
 
 class Checkpoints:
     def __init__(self, database: Database, counters: CounterWriter) -> None:
-        self._database, self.counters = database, counters
+        self._database = database
+        self.counters = counters
         self._held = is_held(database.now)
         self._select = self.select_held()
         self._update = deliveries.update().where(self._held)
@@ -184,7 +188,8 @@ class Checkpoints:
         If the block raises an error, nothing is stored. If `check` finds an error, the changes are stored and the error
         is raised instead of beginning the block.
         """
-        prepared, error = prepare(changes), None
+        prepared = prepare(changes)
+        error = None
         with self._database.writing(durable=durable) as connection:
             held = self._find_held(connection, lease, check)
             if held is None:

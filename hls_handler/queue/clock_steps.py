@@ -27,7 +27,9 @@ class ClockSteps:
         *,
         clock: Callable[[], float] = machine_seconds,
     ) -> None:
-        self._database, self._queue, self._clock = database, queue, clock
+        self._database = database
+        self._queue = queue
+        self._clock = clock
         self._started_at: datetime | None = None  # of `clock`, by the database's clock
 
     def check(self, *, lease_s: float, slowest_write_s: float) -> bool:
@@ -37,11 +39,13 @@ class ClockSteps:
         clock may have been set back while no process ran.
         """
         started_at = self._database.current_time() - timedelta(seconds=self._clock())
-        known, self._started_at = self._started_at, started_at
+        known = self._started_at
+        self._started_at = started_at
         if known is not None and started_at > known - TOLERANCE:
             return False
         now = self._database.now
-        lease_until, locked_until = now + round(lease_s * 1000), now + round(slowest_write_s * 1000)
+        lease_until = now + round(lease_s * 1000)
+        locked_until = now + round(slowest_write_s * 1000)
         is_running = deliveries.c.state == literal("running")
         with self._database.writing() as connection:
             self._database.lock_accepts(connection)  # as `reschedule_waiting`

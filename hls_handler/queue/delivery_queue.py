@@ -63,11 +63,9 @@ _UNLIMITED = 1_000_000
 _PASSED: ColumnElement[int] = literal_column("0")  # a time in ms
 
 _c = deliveries.c
-_waiting, _other, _counted = (
-    deliveries.alias("waiting"),
-    deliveries.alias("other"),
-    deliveries.alias("counted"),
-)
+_waiting = deliveries.alias("waiting")
+_other = deliveries.alias("other")
+_counted = deliveries.alias("counted")
 
 
 def count_deliveries(table: FromClause, state: Literal["running", "dead"]) -> Select[int]:
@@ -111,7 +109,9 @@ class DeliveryQueue:
     def __init__(
         self, database: Database, checkpoints: Checkpoints, counters: CounterWriter
     ) -> None:
-        self._database, self._checkpoints, self._counters = database, checkpoints, counters
+        self._database = database
+        self._checkpoints = checkpoints
+        self._counters = counters
         self._acceptor = BatchAcceptor(database, counters)
         now = database.now
         lease_until = now + bindparam("lease_ms", type_=BigInteger())

@@ -49,8 +49,11 @@ class AcceptQueue:
         max_waiting_bytes: int = MAX_WAITING_BYTES,
     ) -> None:
         """`on_commit` runs in the committing thread before `accept` returns."""
-        self._store, self._replay_window_h, self._on_commit = store, replay_window_h, on_commit
-        self._timeout_s, self._max_waiting_bytes = timeout_s, max_waiting_bytes
+        self._store = store
+        self._replay_window_h = replay_window_h
+        self._on_commit = on_commit
+        self._timeout_s = timeout_s
+        self._max_waiting_bytes = max_waiting_bytes
         self._changed = threading.Condition()
         self._waiting: list[_Waiting] = []
         self._waiting_bytes = 0
@@ -135,10 +138,13 @@ class AcceptQueue:
                 self._changed.wait_for(self._has_work)
                 if self._is_closed and not self._waiting and not self._must_count:
                     return
-                batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
+                batch = self._waiting[:_MAX_BATCH]
+                self._waiting = self._waiting[_MAX_BATCH:]
                 self._must_commit = bool(self._waiting)
                 self._waiting_bytes -= sum(len(waiting.new.body) for waiting in batch)
-                counts, self._counts, self._must_count = self._counts, Counter(), False
+                counts = self._counts
+                self._counts = Counter()
+                self._must_count = False
             self._commit(batch, counts)
 
     def _has_work(self) -> bool:

@@ -77,7 +77,9 @@ class HeldLeases:
         clock: Callable[[], float] = machine_seconds,
     ) -> None:
         """`renew` extends a lease in the database to the given seconds from now; `lease_s` returns `limits.lease_s`."""
-        self._renew_in_database, self._lease_s, self._clock = renew, lease_s, clock
+        self._renew_in_database = renew
+        self._lease_s = lease_s
+        self._clock = clock
         self._lock = threading.Lock()
         self._held: dict[
             tuple[str, int], tuple[Lease, float, float]
@@ -140,7 +142,8 @@ class HeldLeases:
         return (0.0, 0.0) if held is None else (held[1] - self._clock(), held[2])
 
     def _renew(self, lease: Lease) -> None:
-        asked_at, lease_s = self._clock(), self._lease_s()
+        asked_at = self._clock()
+        lease_s = self._lease_s()
         self._renew_in_database(lease, lease_s)
         with self._lock:
             key = (lease.guid, lease.attempt)

@@ -55,7 +55,8 @@ class LockStatements:
     """SQL statements for the table `locks`, which contains locks and pending writes."""
 
     def __init__(self, database: Database) -> None:
-        now, new = database.now, database.insert(locks)
+        now = database.now
+        new = database.insert(locks)
         new = new.values(locked_until=now + bindparam("ttl_ms", type_=BigInteger()))
         is_free = or_(
             locks.c.delivery_id == new.excluded["delivery_id"],
@@ -109,7 +110,8 @@ def write_pending(until: int) -> Postponed:
 
 class Locks:
     def __init__(self, database: Database, checkpoints: Checkpoints) -> None:
-        self._checkpoints, self._locks = checkpoints, LockStatements(database)
+        self._checkpoints = checkpoints
+        self._locks = LockStatements(database)
         self._holder = (
             select(deliveries.c.guid, locks.c.locked_until, database.now)
             .join(deliveries, deliveries.c.id == locks.c.delivery_id)

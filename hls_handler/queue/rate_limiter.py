@@ -59,7 +59,8 @@ def next_slot(state: RateLimitState, *, reserved: int | None, interval_ms: int, 
     if (
         max(state.next_at, state.held_until) > now + FURTHEST_MS
     ):  # implausible: the clock was set back
-        state, reserved = RateLimitState(now, 0, 0), None
+        state = RateLimitState(now, 0, 0)
+        reserved = None
     if was_set_back(state, now):
         state = RateLimitState(now, state.held_until, 0)
     is_mine = (
@@ -124,11 +125,9 @@ _DELAY = deliveries.update().where(_IS_DUE_THEN).values(due_at=bindparam("to"))
 
 class RateLimiter:
     def __init__(self, database: Database, checkpoints: Checkpoints) -> None:
-        self._database, self._checkpoints, self._locks = (
-            database,
-            checkpoints,
-            LockStatements(database),
-        )
+        self._database = database
+        self._checkpoints = checkpoints
+        self._locks = LockStatements(database)
 
     def take_slot(
         self,

@@ -126,7 +126,8 @@ def describe_shadow(shadow: ShadowResult) -> str:
 
 
 def _describe_state(report: DeliveryReport) -> str:
-    row, pause = report.delivery, report.pause
+    row = report.delivery
+    pause = report.pause
     reason = (row.reason or "no reason was stored").removesuffix(".")
     match row.state:
         case "queued" if pause is not None:
@@ -223,10 +224,8 @@ class DeliveryReport:
 
 def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
     steps = store.checkpoints.load(delivery.guid)
-    calls, ordered = (
-        tuple(store.calls.calls_of(delivery.guid)),
-        sorted(steps.items(), key=lambda item: item[0]),
-    )
+    calls = tuple(store.calls.calls_of(delivery.guid))
+    ordered = sorted(steps.items(), key=lambda item: item[0])
     omitted = [OMISSIONS.decode(step) for (name, _), step in ordered if name == OMISSIONS.name]
     answers = [
         decode_reply_for_display(step)

@@ -69,7 +69,8 @@ def describe_repository_files(
         return [
             RepositoryFileState(EMPTY_REPOSITORY_SETTINGS, "ignored, because switched off", where)
         ]
-    owner, states = repository.partition("/")[0], list[RepositoryFileState]()
+    owner = repository.partition("/")[0]
+    states = list[RepositoryFileState]()
     for name, path in ((repository, PATH), (owner, organization_file(owner))):
         stored = find(name)
         if stored is None:
@@ -95,7 +96,8 @@ def report_repository(
     chosen, *others = matching
     effective = apply_repository_settings(chosen, *(file.settings for file in files))
     merged = settings.with_repository_sources(*(file.settings.sources for file in files))
-    mask, where = make_mask(settings), settings.sources.where
+    mask = make_mask(settings)
+    where = settings.sources.where
     precedence = (
         f"{other.pattern}   {where(f'{other.key}.name')}: it is less specific, or comes later"
         for other in others
@@ -120,7 +122,8 @@ def _mask_value(one: SourcedValue, mask: Callable[[str], str]) -> SourcedValue:
 
 def report_service(settings: Settings) -> Mapping[str, tuple[SourcedValue, ...]]:
     """Return the values of all sections, by section: "server" -> (server.host, ...). Of `repositories` the names."""
-    mask, found = make_mask(settings), dict[str, tuple[SourcedValue, ...]]()
+    mask = make_mask(settings)
+    found = dict[str, tuple[SourcedValue, ...]]()
     for name, section in settings:
         if isinstance(section, BaseModel):
             values = (

@@ -14,7 +14,8 @@ from hls_handler.handlers.asking import FIRST_PART, VERIFICATION
 from hls_handler.store.calls import CallRow
 from hls_handler.store.statistics import DeliveryRow
 
-ROUTE, POST = RULE.name, OUTCOME.name
+ROUTE = RULE.name
+POST = OUTCOME.name
 
 StepStatus = Literal["done", "failed", "running", "not reached"]
 Steps = Mapping[tuple[str, int], Checkpoint]  # by name and index

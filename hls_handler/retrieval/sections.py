@@ -80,7 +80,8 @@ def _without_closing(title: str) -> str:
 
 def _find_underlined(lines: list[str]) -> Iterator[Heading]:
     """Yield the headings of a reStructuredText file. Their levels are those in which their styles first appear."""
-    styles, end = list[str](), 0
+    styles = list[str]()
+    end = 0
     for index, line in enumerate(lines):
         if index < end or not (style := _find_underline(lines, index)):
             continue
@@ -117,7 +118,8 @@ def _split_long(
         while has_text and tokens + more > MAX_TOKENS:
             cut = paragraph or index
             yield _section(title, lines, start, cut)
-            start, paragraph = cut, 0
+            start = cut
+            paragraph = 0
             tokens = sum(estimate_tokens(line) + 1 for line in lines[start:index])
             has_text = any(line.strip() for line in lines[start:index])
         tokens += more

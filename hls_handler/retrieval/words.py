@@ -16,7 +16,9 @@ import snowballstemmer  # type: ignore[import-untyped]
 MAX_QUESTION_WORDS = 60
 LONGEST_WORD = 40  # longer ones are hashes, keys and encoded data
 
-_K, _B, _AVERAGE_WORDS = 1.2, 0.75, 170
+_K = 1.2
+_B = 0.75
+_AVERAGE_WORDS = 170
 """Constants of BM25; the average is that of sections of documentation."""
 
 _WORD = re.compile(r"[^\W_]+")
@@ -67,7 +69,8 @@ def rate(text: str, weights: Mapping[str, float]) -> float:
     https://en.wikipedia.org/wiki/Okapi_BM25
     """
     words = text.split()
-    found, length = Counter(words), 1 - _B + _B * len(words) / _AVERAGE_WORDS
+    found = Counter(words)
+    length = 1 - _B + _B * len(words) / _AVERAGE_WORDS
     return sum(
         weight * found[word] * (_K + 1) / (found[word] + _K * length)
         for word, weight in weights.items()

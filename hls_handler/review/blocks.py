@@ -93,7 +93,8 @@ def _find_in_hunk(path: str, hunk: int, lines: Sequence[Line]) -> Iterator[Place
                 and tokens[end][0] == tokens[end - 1][0] + 1
             ):
                 end += 1
-            first, last = tokens[start][0], tokens[end - 1][0]
+            first = tokens[start][0]
+            last = tokens[end - 1][0]
             above = tuple(text for _, text in tokens[max(start - CONTEXT_LINES, 0) : start][::-1])
             below = tuple(text for _, text in tokens[end : end + CONTEXT_LINES])
             block = Block(
@@ -116,7 +117,8 @@ def match_blocks(known: Sequence[Block], present: Sequence[PlacedBlock]) -> Mapp
     found: dict[int, int] = {}
     for is_exact in (True, False):
         for index, placed in enumerate(present):
-            of_lines, block = left.get(placed.block.lines, []), placed.block
+            of_lines = left.get(placed.block.lines, [])
+            block = placed.block
             same = (
                 at
                 for at in of_lines

@@ -120,7 +120,8 @@ def parse_source(text: str, path: str) -> tuple[Node, Grammar] | None:
     grammar = find_grammar(path)
     if grammar is None:
         return None
-    encoded, deadline = text.encode(errors="replace"), time.thread_time() + PARSE_S
+    encoded = text.encode(errors="replace")
+    deadline = time.thread_time() + PARSE_S
     try:
         tree = Parser(_language(grammar)).parse(
             lambda offset, _point: encoded[offset : offset + 65_536],

@@ -153,7 +153,9 @@ class _Finder:
     """Finds the names on some rows of one file."""
 
     def __init__(self, root: Node, grammar: Grammar, source: bytes, rows: Sequence[int]) -> None:
-        self._source, self._rows, self._on_rows = source, rows, set(rows)
+        self._source = source
+        self._rows = rows
+        self._on_rows = set(rows)
         self._named = set(grammar.named.split())
         self._unnamed = set(grammar.unnamed.split())
         self._values = set(grammar.values.split())

@@ -62,7 +62,8 @@ def stop() -> None:
 def _forget() -> None:
     """Leave the child to the parent of a fork, of which another thread may have held the lock."""
     global _lock, _running
-    _lock, _running = threading.Lock(), None
+    _lock = threading.Lock()
+    _running = None
 
 
 atexit.register(stop)

@@ -75,8 +75,10 @@ def parse_patch(text: str) -> Patch:
         header = HUNK_HEADER.match(raw)
         if header is not None:
             hunks.append((raw, []))
-            old, new = int(header[1]), int(header[3])
-            old_end, new_end = old + int(header[2] or 1), new + int(header[4] or 1)
+            old = int(header[1])
+            new = int(header[3])
+            old_end = old + int(header[2] or 1)
+            new_end = new + int(header[4] or 1)
             continue
         if not hunks:
             continue
@@ -91,7 +93,8 @@ def parse_patch(text: str) -> Patch:
             not raw and old < old_end and new < new_end
         ):  # tools may strip an empty line
             lines.append(Line("RIGHT", new, " ", raw[1:]))
-            old, new = old + 1, new + 1
+            old = old + 1
+            new = new + 1
         elif raw.startswith("\\") and lines:
             lines[-1] = replace(lines[-1], lacks_newline=True)
     return Patch(tuple(Hunk(header, tuple(lines)) for header, lines in hunks))

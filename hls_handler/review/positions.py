@@ -55,7 +55,8 @@ def code_of(text: str) -> str:
 
 def resembles(line: str, quote: str) -> bool:
     """Return True if the quote may be meant for the line: one contains the other, or they are similar."""
-    one, other = code_of(line).casefold(), code_of(quote).casefold()
+    one = code_of(line).casefold()
+    other = code_of(quote).casefold()
     if not one or not other:
         return not other
     return (
@@ -124,7 +125,8 @@ def _place(finding: Finding, line: Line, patch: Patch) -> Finding:
         finding.side,
         finding.line,
     ) and line.number - start == above
-    fix, body = (finding.suggestion or "").removesuffix("\n"), finding.body
+    fix = (finding.suggestion or "").removesuffix("\n")
+    body = finding.body
     replaced = [own[number].text.removesuffix("\r") for number in range(start, line.number + 1)]
     beside = [own[number].text if number in own else "" for number in (start - 1, line.number + 1)]
     is_whole = letters_of(last_line(finding.quote)) == letters_of(line.text)

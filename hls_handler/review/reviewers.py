@@ -16,7 +16,8 @@ OWNERS_PATHS = (".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS")
 """GitHub uses the first of these files that the base branch has."""
 
 MAX_REVIEWERS = 3
-COMMENT, BLANKS = re.compile(r"(?:^|\s)#.*"), re.compile(r"(?<!\\)\s+")
+COMMENT = re.compile(r"(?:^|\s)#.*")
+BLANKS = re.compile(r"(?<!\\)\s+")
 OWNER = re.compile(
     r"@([A-Za-z0-9][A-Za-z0-9_-]*(?:/[A-Za-z0-9_.-]+)?)|[^\s@]+@[^\s@]+\.[^\s@]+", re.ASCII
 )

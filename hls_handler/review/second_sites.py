@@ -60,7 +60,10 @@ DOCUMENTATION = re.compile(
 
 PART = re.compile(r"[^\W_]+")
 
-SAME, NAMED, FOLDER, UNRELATED = 3, 2, 1, 0
+SAME = 3
+NAMED = 2
+FOLDER = 1
+UNRELATED = 0
 """Relation of a file to the file that defines a name: the same; its text names the file, or the file's folder."""
 
 IMPLICIT = {"tree_sitter_java", "tree_sitter_c_sharp", "c"}
@@ -306,7 +309,8 @@ class _Finder:
         files: SearchedFiles,
         clock: Callable[[], float],
     ) -> None:
-        self._files, self._wanted = files, wanted
+        self._files = files
+        self._wanted = wanted
         shown = {
             source.path: {line.number for line in lines_of(source.shown, "RIGHT")} | source.above
             for source in changed
@@ -677,7 +681,8 @@ def is_documentation(path: str) -> bool:
 
 def distance(path: str, other: str) -> int:
     """Return the number of folders between two files."""
-    first, second = PurePosixPath(path).parts[:-1], PurePosixPath(other).parts[:-1]
+    first = PurePosixPath(path).parts[:-1]
+    second = PurePosixPath(other).parts[:-1]
     common = 0
     for one, two in zip(first, second, strict=False):
         if one != two:

@@ -76,8 +76,10 @@ class ReviewedChanges:
 
         If the file had no block then, it may be renamed: the blocks of files that are not changed any more count.
         """
-        name, block = self.files.name(path), self.files.find_block(path, line.side, line.number)
-        blocks, by_file = self.record.blocks, self.files.by_file
+        name = self.files.name(path)
+        block = self.files.find_block(path, line.side, line.number)
+        blocks = self.record.blocks
+        by_file = self.files.by_file
         old = [one for one in blocks.get(name, ()) if one.was_at(since)]
         departed = (
             one for other, of_file in blocks.items() if other not in by_file for one in of_file
@@ -127,11 +129,14 @@ class ReviewedChanges:
 
     def spells(self, entry: LedgerEntry, path: str, line: Line) -> bool:
         """Return True if a line, alone or with changed lines around it, is exactly the code of an entry."""
-        code, block = code_of(entry.quote), self.files.find_block(path, line.side, line.number)
+        code = code_of(entry.quote)
+        block = self.files.find_block(path, line.side, line.number)
         if block is None or line not in block.lines or code_of(line.text) not in code:
             return False
-        texts, at = [code_of(one.text) for one in block.lines], block.lines.index(line)
-        offsets, joined = [0, *accumulate(map(len, texts))], "".join(texts)
+        texts = [code_of(one.text) for one in block.lines]
+        at = block.lines.index(line)
+        offsets = [0, *accumulate(map(len, texts))]
+        joined = "".join(texts)
         ends = {*offsets[at + 1 :]}
         return any(
             joined.startswith(code, start) and start + len(code) in ends
@@ -140,7 +145,8 @@ class ReviewedChanges:
 
     def is_timely(self, located: Located) -> bool:
         """Return True if this review may raise the finding: it is in a new block, or beside one if it is unchanged."""
-        path, line = located.finding.path, located.line
+        path = located.finding.path
+        line = located.line
         new = [self.files.blocks[path][index] for index in self.new.get(path, ())]
         own = self.files.find_block(path, line.side, line.number) if line is not None else None
         is_beside = own is None or (
@@ -199,10 +205,8 @@ def decide_verdicts(
             and not entry.is_closed
         ):
             return set_gone(entry)
-        verdict, is_undecided = (
-            by_number.get(entry.number),
-            entry.is_undecided or entry.has_vanished,
-        )
+        verdict = by_number.get(entry.number)
+        is_undecided = entry.is_undecided or entry.has_vanished
         was_asked = entry.number in changes.asked
         entry = replace(
             entry,
@@ -235,7 +239,9 @@ def _find_continued(
     Without a verdict on its place, an entry without a line is also at each line with its code, and an open entry at
     each similar line of its file. While the block of an entry is there, the entry is not continued in another block.
     """
-    found, line, file = located.finding, located.line, changes.files.name(located.finding.path)
+    found = located.finding
+    line = located.line
+    file = changes.files.name(located.finding.path)
     entries = [entry for entry in changes.record.ledger if not entry.form]
     if found.continues is not None:
         own = next((entry for entry in entries if entry.number == found.continues), None)
@@ -277,7 +283,8 @@ def _find_repeated(
     found = located.finding
     path = find_path(found.path, changes.files.patches) or found.path
     own = [one for one in entries if not one.is_closed and path in (one.path, one.file)]
-    quote, title = code_of(last_line(found.quote)), found.title.casefold()
+    quote = code_of(last_line(found.quote))
+    title = found.title.casefold()
     same_quote = [one for one in own if quote and code_of(one.quote) == quote]
     if located.named is not None:
         return next(

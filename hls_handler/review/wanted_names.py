@@ -218,7 +218,8 @@ def _list_tokens(lines: Sequence[Line]) -> dict[str, set[str]]:
 
 def text_before(source: ChangedSource) -> str | None:
     """Return the text of the file before the change; None if the patch does not fit to the text."""
-    new, before = source.text.split("\n"), list[str]()
+    new = source.text.split("\n")
+    before = list[str]()
     at = 0  # index of the next line of the new file
     for line in (line for hunk in source.patch.hunks for line in hunk.lines):
         unchanged = line.number - 1 - (len(before) if line.side == "LEFT" else at)

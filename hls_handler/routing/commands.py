@@ -64,7 +64,8 @@ NAMES: tuple[CommandName, ...] = (
 LIKENESS = 0.83
 """Share of letters in common from which a word is a mistyped command ("reveiw"). Commands of other bots share less."""
 
-NEW_COMMENT, RERUN_CHECK = "issue_comment.created", "check_run.rerequested"
+NEW_COMMENT = "issue_comment.created"
+RERUN_CHECK = "check_run.rerequested"
 NEW_REPLY = "pull_request_review_comment.created"
 THREAD_EVENTS = ("pull_request_review_thread.resolved", "pull_request_review_thread.unresolved")
 BY_PEOPLE = (NEW_COMMENT, NEW_REPLY, DELETED_COMMENT, *THREAD_EVENTS)
@@ -175,7 +176,8 @@ def _find_command(
     routing_input: RoutingInput, settings: Settings, accounts: Sequence[Account]
 ) -> tuple[CommandName, int | None] | None:
     if routing_input.key == RERUN_CHECK:
-        app, is_review = settings.github.app, routing_input.check_name != TITLE_CHECK
+        app = settings.github.app
+        is_review = routing_input.check_name != TITLE_CHECK
         return (
             ("review full", None)
             if app is not None and routing_input.check_app_id == app.id and is_review
@@ -183,7 +185,8 @@ def _find_command(
         )
     if not routing_input.is_pull_request:
         return None
-    is_in_thread, text = routing_input.thread is not None, routing_input.comment_body
+    is_in_thread = routing_input.thread is not None
+    text = routing_input.comment_body
     if routing_input.key in THREAD_EVENTS:
         return ("thread", None) if is_in_thread else None
     if routing_input.key == DELETED_COMMENT:

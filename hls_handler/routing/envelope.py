@@ -235,13 +235,13 @@ class RoutingInput(msgspec.Struct, frozen=True):
 
 def from_envelope(name: str, envelope: WebhookEnvelope) -> RoutingInput:
     """Build the routing input of the event `name` (the X-GitHub-Event header) from its envelope."""
-    sender, conversation = envelope.sender, envelope.conversation
-    author, comment = (
-        conversation.user if conversation else None,
-        envelope.comment or envelope.review,
-    )
+    sender = envelope.sender
+    conversation = envelope.conversation
+    author = conversation.user if conversation else None
+    comment = envelope.comment or envelope.review
     author = envelope.release.author if envelope.release else author
-    reviewer, run = envelope.requested_reviewer, envelope.workflow_run or envelope.check_run
+    reviewer = envelope.requested_reviewer
+    run = envelope.workflow_run or envelope.check_run
     return RoutingInput(
         event=name,
         action=envelope.action,

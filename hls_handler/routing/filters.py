@@ -253,7 +253,8 @@ def _may_have_failed(routing_input: RoutingInput) -> bool:
 
 def _find_unwanted(routing_input: RoutingInput, effective: EffectiveSettings) -> str | None:
     """Return why `review.when` leaves out an event without a request to review it; None if it includes the event."""
-    when, label = effective.review.when, effective.review_label
+    when = effective.review.when
+    label = effective.review_label
     may_review = routing_input.event == "pull_request" and routing_input.action in (
         *BRINGS_DIFF,
         "edited",

@@ -324,8 +324,11 @@ class Router:
     def _find_rule(
         self, routing_input: RoutingInput, effective: EffectiveSettings
     ) -> Rule | Ignored:
-        key, settings, catalogue = routing_input.key, self.settings, self.catalogue
-        chosen, shadowed = effective.find_prompt(key), effective.find_shadow_prompt(key)
+        key = routing_input.key
+        settings = self.settings
+        catalogue = self.catalogue
+        chosen = effective.find_prompt(key)
+        shadowed = effective.find_shadow_prompt(key)
         shadow = Shadow(*shadowed) if shadowed is not None else None
         if chosen is not None:
             name, key_path = chosen

@@ -34,7 +34,8 @@ def hooks(call: Call) -> Answer:
 
 
 def create_hook(call: Call) -> Answer:
-    owner, given = _owner(call), valid_fields(call.body, "config")
+    owner = _owner(call)
+    given = valid_fields(call.body, "config")
     config = valid_fields(given["config"], "url")
     if any(hook.url == config["url"] for hook in call.state.hooks.of(owner)):
         raise GitHubError(
@@ -52,7 +53,8 @@ def create_hook(call: Call) -> Answer:
 
 
 def change_hook(call: Call) -> Answer:
-    hook, given = _hook(call), valid_fields(call.body)
+    hook = _hook(call)
+    given = valid_fields(call.body)
     config = given.get("config", {})
     changed = replace(
         hook,
@@ -81,10 +83,12 @@ def delivery(call: Call) -> Answer:
 
 def _list_deliveries(hooks: Hooks, hook: Hook, query: Mapping[str, str]) -> Answer:
     """Return a page of attempts, newest first. The query's `cursor` is that of the page's first attempt."""
-    size, cursor = page_size(query), query.get("cursor", "").removeprefix("v1_")
+    size = page_size(query)
+    cursor = query.get("cursor", "").removeprefix("v1_")
     first = int(cursor) if cursor.isdecimal() else None
     attempts = [attempt for attempt in hooks.attempts(hook) if first is None or attempt.id <= first]
-    page, rest = attempts[:size], attempts[size:]
+    page = attempts[:size]
+    rest = attempts[size:]
     headers = {}
     if rest:
         url = f"{shapes.API}/hooks/{hook.id}/deliveries?per_page={size}&cursor=v1_{rest[0].id}"
@@ -119,11 +123,9 @@ def _hook(call: Call) -> Hook:
     return existing(call.state.hooks.find(_owner(call), int(call.path["hook"])))
 
 
-_REPOSITORY, _ORGANIZATION, _DELIVERIES = (
-    "/repos/{owner}/{repo}/hooks",
-    "/orgs/{org}/hooks",
-    "/{hook:int}/deliveries",
-)
+_REPOSITORY = "/repos/{owner}/{repo}/hooks"
+_ORGANIZATION = "/orgs/{org}/hooks"
+_DELIVERIES = "/{hook:int}/deliveries"
 
 HOOK_ROUTES: tuple[tuple[str, str, Endpoint, str], ...] = (
     ("GET", _REPOSITORY, hooks, "repository_hooks=read"),

@@ -75,7 +75,8 @@ def app_page_routes(apps: Apps) -> list[Route]:
     async def confirm(request: Request) -> Response:
         _require_same_origin(request)
         form = await _parse_form(request)
-        organization, state = form.get("organization") or None, form.get("state", "")
+        organization = form.get("organization") or None
+        state = form.get("state", "")
         text = json.dumps({**json.loads(form["manifest"]), "name": form.get("name", "")})
         try:
             manifest = parse_manifest(json.loads(text))
@@ -124,7 +125,8 @@ def app_page_routes(apps: Apps) -> list[Route]:
             installed=made.repositories or (f"all of {app.owner.login}",),
         )
 
-    settings, of_organization = "/settings/apps", "/organizations/{organization}/settings/apps"
+    settings = "/settings/apps"
+    of_organization = "/organizations/{organization}/settings/apps"
     redirected = ["/apps/{slug}"]
     redirected += [
         f"{path}/{{slug}}{end}"

@@ -71,7 +71,8 @@ class Apps:
     """The Apps in `state`. Codes and tokens are kept in memory."""
 
     def __init__(self, state: State, *, clock: Callable[[], datetime]) -> None:
-        self.state, self._clock = state, clock
+        self.state = state
+        self._clock = clock
         self._codes: dict[str, tuple[Manifest, Account, datetime]] = {}
         self._tokens: dict[str, InstallationToken] = {}
 
@@ -255,7 +256,8 @@ class Apps:
             raise GitHubError(404, "Not Found")
         if installation.suspended_at is not None:
             raise GitHubError(403, "This installation has been suspended")
-        names, wanted = body.get("repositories"), body.get("permissions")
+        names = body.get("repositories")
+        wanted = body.get("permissions")
         repositories = (
             None
             if names is None
@@ -315,10 +317,8 @@ def parse_manifest(document: Any) -> Manifest:
         raise InvalidManifest(
             "Hook url is not supported because it isn't reachable over the public Internet"
         )
-    permissions, events = (
-        document.get("default_permissions", {}),
-        document.get("default_events", []),
-    )
+    permissions = document.get("default_permissions", {})
+    events = document.get("default_events", [])
     for event in events:
         if not permissions.keys() & set(EVENT_PERMISSIONS.get(event, ())):
             raise InvalidManifest(f"Default events unsupported: {event}")

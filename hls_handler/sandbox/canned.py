@@ -295,10 +295,8 @@ def _summary(reading: Reading) -> str:
         needed = sum(bool(request["blocking"]) for request in asked)
         return f"Asked for: {len(asked)}, of which {needed} must be done." if asked else ""
     if reading.patches:
-        added, removed = (
-            sum(len(p.added) for p in reading.patches),
-            sum(len(p.removed) for p in reading.patches),
-        )
+        added = sum(len(p.added) for p in reading.patches)
+        removed = sum(len(p.removed) for p in reading.patches)
         paths = ", ".join(f"`{patch.path}`" for patch in reading.patches[:3])
         more = f" and {len(reading.patches) - 3} more" if len(reading.patches) > 3 else ""
         lead = _first_sentence(reading.body) or reading.title

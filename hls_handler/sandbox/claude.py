@@ -236,7 +236,8 @@ def check_request(body: Any) -> None:
     """Raise `ClaudeError` for an unknown model, too many tokens, a blank text, streaming, or a schema."""
     if not isinstance(body, dict) or not {"model", "max_tokens", "messages"} <= body.keys():
         raise ClaudeError(400, "request body: it needs model, max_tokens and messages")
-    model, max_tokens = body["model"], body["max_tokens"]
+    model = body["model"]
+    max_tokens = body["max_tokens"]
     if model not in MAX_TOKENS:
         raise ClaudeError(404, f"model: {model}")
     if max_tokens > MAX_TOKENS[model]:

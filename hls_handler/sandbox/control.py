@@ -144,10 +144,8 @@ def _state_routes(state: State, apps: Apps, urls: Mapping[str, str]) -> list[Rou
         return JSONResponse({"id": hook.id}, status_code=201)
 
     def require_conversation(body: _OnConversation) -> tuple[Repository, Conversation]:
-        home, conversation = (
-            state.repository(body.repository),
-            state.conversation(body.repository, body.number),
-        )
+        home = state.repository(body.repository)
+        conversation = state.conversation(body.repository, body.number)
         if home is None or conversation is None:
             raise BadRequest(
                 f"number: the sandbox has no {body.repository}#{body.number}: send its event first"

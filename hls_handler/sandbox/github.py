@@ -69,7 +69,8 @@ class LogStorage:
     """
 
     def __init__(self, state: State, *, web_url: str) -> None:
-        self._state, self._web_url = state, web_url
+        self._state = state
+        self._web_url = web_url
         self._files: dict[str, tuple[str, int]] = {}  # secret -> repository, job
 
     def new_url(self, full_name: str, job_id: int) -> str:
@@ -106,8 +107,12 @@ class GitHubApi:
         limit_of: Callable[[str], RateLimit],
     ) -> None:
         """`tokens` has the account of each token. `limit_of` returns the rate limit of an account."""
-        self._state, self._tokens, self._storage, self._apps = state, tokens, storage, apps
-        self._api_url, self._web_url = api_url, web_url
+        self._state = state
+        self._tokens = tokens
+        self._storage = storage
+        self._apps = apps
+        self._api_url = api_url
+        self._web_url = web_url
         self._limit_of = limit_of
         self._sending: set[asyncio.Task[None]] = set()
 
@@ -162,7 +167,9 @@ class GitHubApi:
     def _endpoint(self, endpoints: Mapping[str, tuple[Endpoint, str]]) -> Callable[[Request], Any]:
         async def respond(request: Request) -> Response:
             endpoint, needs = endpoints.get(request.method, (None, ""))
-            account, token, app = ANONYMOUS, None, None
+            account = ANONYMOUS
+            token = None
+            app = None
             if needs == "app":
                 app = self._apps.authenticate(_credential(request))
             elif needs != "none" and (
@@ -181,7 +188,8 @@ class GitHubApi:
                 raise GitHubError(404, "Not Found")
             if token is not None:
                 self._require_granted(token, request, needs)
-            query, body = dict(request.query_params), await _body(request)
+            query = dict(request.query_params)
+            body = await _body(request)
             call = Call(
                 self._state,
                 self._apps,

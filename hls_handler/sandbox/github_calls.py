@@ -59,7 +59,8 @@ def repository(call: Call) -> Answer:
 
 
 def collaborator_permission(call: Call) -> Answer:
-    home, login = repository_of(call), call.path["user"]
+    home = repository_of(call)
+    login = call.path["user"]
     return Answer({"permission": existing(call.state.permission(home.full_name, login))})
 
 
@@ -90,10 +91,8 @@ def issue(call: Call) -> Answer:
 def edit_issue(call: Call) -> Answer:
     """Set the type of an issue. As at GitHub, without push access it is dropped. Other changes are not supported."""
     home = writable_repository(call)
-    issue, name = (
-        conversation_of(call, home),
-        github_request.valid_fields(call.body, "type")["type"],
-    )
+    issue = conversation_of(call, home)
+    name = github_request.valid_fields(call.body, "type")["type"]
     found = [one for one in issue_types(call).document if one["name"] == name]
     if not found:
         raise failed("Issue", "invalid", "type")
@@ -119,7 +118,8 @@ def pull_request_files(call: Call) -> Answer:
 
 def pull_requests(call: Call) -> Answer:
     """Filter pull requests by the query's `state` and `head`. A `head` without owner, such as "main", is ignored."""
-    home, head = repository_of(call), call.query.get("head", "")
+    home = repository_of(call)
+    head = call.query.get("head", "")
     found = _conversations_of(call, home, call.query.get("state", "open"))
     pulls = [one for one in found if one.kind == "pull"]
     if ":" in head:
@@ -141,10 +141,8 @@ def pull_requests(call: Call) -> Answer:
 def request_reviewers(call: Call) -> Answer:
     """Request reviews. As at GitHub, one account without access rejects all."""
     home = _pushable_repository(call)
-    pull, logins = (
-        pull_of(call, home),
-        github_request.valid_fields(call.body, "reviewers")["reviewers"],
-    )
+    pull = pull_of(call, home)
+    logins = github_request.valid_fields(call.body, "reviewers")["reviewers"]
     found = [call.state.world.accounts.get(login.lower()) for login in logins]
     if None in found or pull.author in found:
         raise GitHubError(
@@ -232,7 +230,8 @@ def create_label(call: Call) -> Answer:
         "description": None,
         **github_request.valid_fields(call.body, "name"),
     }
-    name, color = github_request.label_name(given["name"]), given["color"]
+    name = github_request.label_name(given["name"])
+    color = given["color"]
     if not re.fullmatch(r"[0-9a-fA-F]{6}", color):
         raise failed("Label", "invalid", "color")
     check_length("Label", "description", given["description"] or "", MAX_DESCRIPTION_CHARACTERS)

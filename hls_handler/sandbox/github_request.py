@@ -184,7 +184,8 @@ def paginate(
     items: list[Any], query: Mapping[str, str], url: str
 ) -> tuple[list[Any], dict[str, str]]:
     """Return the page that the query asks for, and the header `Link` with the URLs of other pages, if there are any."""
-    page, size = _number(query.get("page"), 1), page_size(query)
+    page = _number(query.get("page"), 1)
+    size = page_size(query)
     last = max((len(items) + size - 1) // size, 1)
     pages = {"prev": page - 1, "next": page + 1, "last": last, "first": 1}
     names = [name for name in pages if (page > 1 if name in {"prev", "first"} else page < last)]

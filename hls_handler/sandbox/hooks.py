@@ -72,7 +72,8 @@ class Hooks:
     """All hooks and attempts, in memory. Thread-safe."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
-        self._clock, self._lock = clock, threading.Lock()
+        self._clock = clock
+        self._lock = threading.Lock()
         self.addresses: dict[
             str, str
         ] = {}  # URL of a hook -> address on this machine, as behind a proxy

@@ -98,9 +98,14 @@ class FaultMiddleware:
         closing: asyncio.Event,
         errors: Callable[[int], Mapping[str, Any]],
     ) -> None:
-        self._app, self._stand_in, self._prefix = app, stand_in, prefix
-        self._faults, self._requests, self._clock = faults, requests, clock
-        self._closing, self._errors = closing, errors
+        self._app = app
+        self._stand_in = stand_in
+        self._prefix = prefix
+        self._faults = faults
+        self._requests = requests
+        self._clock = clock
+        self._closing = closing
+        self._errors = errors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -169,10 +174,8 @@ class FaultMiddleware:
 
         async def send(message: Message) -> None:
             if message["type"] == "http.response.start":
-                response.status, response.headers = (
-                    message["status"],
-                    list(message.get("headers", [])),
-                )
+                response.status = message["status"]
+                response.headers = list(message.get("headers", []))
             else:
                 response.body += message.get("body", b"")
 

@@ -121,7 +121,8 @@ def page_routes(state: State) -> list[Route]:
         if address(found) != request.url.path:
             return RedirectResponse(address(found))
         labels = _labels(found.labels, found, state)
-        timeline, checks = _timeline(found, state), list(_checks(found, state))
+        timeline = _timeline(found, state)
+        checks = list(_checks(found, state))
         return page(conversation=found, labels=labels, timeline=timeline, checks=checks)
 
     async def shortened(request: Request) -> Response:
@@ -151,7 +152,8 @@ def page_routes(state: State) -> list[Route]:
 
     async def commit(request: Request) -> Response:
         """Lead a link to a commit, or to a file of it, to its pull request, or else to the newest one."""
-        name, sha = _repository(request).lower(), request.path_params["commit"]
+        name = _repository(request).lower()
+        sha = request.path_params["commit"]
         pulls = [
             one
             for one in state.conversations()
@@ -233,9 +235,12 @@ def _labels(names: tuple[str, ...], conversation: Conversation, state: State) ->
 
 def _checks(conversation: Conversation, state: State) -> Iterator[dict[str, Any]]:
     """Yield the last check run of each name, and the last status of each context, of the head commit."""
-    world, name, sha = state.world, conversation.repository, conversation.head_sha
+    world = state.world
+    name = conversation.repository
+    sha = conversation.head_sha
     for run in {run["name"]: run for run in world.check_runs_on(name, sha)}.values():
-        output, shown = run["output"], run["conclusion"] or run["status"]
+        output = run["output"]
+        shown = run["conclusion"] or run["status"]
         annotations = [
             f"{one['path']}:{one['end_line']}: {one['message']}" for one in run["annotations"]
         ]
@@ -304,7 +309,8 @@ def _place(comment: Document) -> str:
 
 def _run(run: Run) -> dict[str, Any]:
     document = run.last.document
-    home, branch = document.get("head_repository") or {}, read_text(document.get("head_branch"))
+    home = document.get("head_repository") or {}
+    branch = read_text(document.get("head_branch"))
     is_fork = home.get("full_name") not in {None, run.repository}
     return {
         "repository": run.repository,

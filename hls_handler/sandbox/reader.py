@@ -32,11 +32,13 @@ class _LocalTransport:
     """Answers reads by the stand-in's endpoints in this process. URLs in responses are those of GitHub."""
 
     def __init__(self, state: State) -> None:
-        self._state, self._apps = state, Apps(state, clock=now_utc)
+        self._state = state
+        self._apps = Apps(state, clock=now_utc)
 
     def send(self, call: GithubCall) -> HttpResponse:
         address = urlsplit(call.target)
-        path, query = unquote(address.path), dict(parse_qsl(address.query))
+        path = unquote(address.path)
+        query = dict(parse_qsl(address.query))
         if path == "/graphql":
             found = review_calls.query(
                 self._state, json.loads(call.body or ""), can_read=lambda _: True

@@ -65,7 +65,8 @@ def releases(call: Call) -> Answer:
 
 def commits(call: Call) -> Answer:
     """List all commits, newest first. The stand-in does not know which files a commit changed."""
-    world, home = call.state.world, repository_of(call)
+    world = call.state.world
+    home = repository_of(call)
     newest_first = world.history.get(home.full_name.lower(), ())[::-1]
     return Answer(shapes.comparison(newest_first, world.accounts)["commits"], listed=True)
 
@@ -88,11 +89,9 @@ def branch_ref(call: Call) -> Answer:
 def contents(call: Call) -> Answer:
     """Return a file of a branch, or a list of the files below a folder."""
     home = repository_of(call)
-    branch, path, world = (
-        call.query.get("ref") or home.default_branch,
-        call.path["path"],
-        call.state.world,
-    )
+    branch = call.query.get("ref") or home.default_branch
+    path = call.path["path"]
+    world = call.state.world
     text = world.file_at(home.full_name, branch, path)
     if text is not None:
         return Answer(shapes.content(path, text))
@@ -149,7 +148,8 @@ def update_check_run(call: Call) -> Answer:
 
 def check_runs_of_commit(call: Call) -> Answer:
     """Filter by `check_name`. With `filter=latest`, the default, only the last run of each name and App is listed."""
-    home, name = repository_of(call), call.query.get("check_name")
+    home = repository_of(call)
+    name = call.query.get("check_name")
     found = call.state.world.check_runs_on(home.full_name, call.path["sha"])
     if call.query.get("filter", "latest") == "latest":
         latest = {(run["app"]["slug"], run["name"]): run for run in found}
@@ -159,7 +159,8 @@ def check_runs_of_commit(call: Call) -> Answer:
 
 
 def create_status(call: Call) -> Answer:
-    home, sha = repository_of(call), call.path["sha"]
+    home = repository_of(call)
+    sha = call.path["sha"]
     if call.permission(home.full_name) not in {"admin", "write"}:
         raise GitHubError(404, "Not Found")
     given = {"description": None, "context": "default", **valid_fields(call.body, "state")}

@@ -175,8 +175,10 @@ class CheckedComment:
 def _check_comment(pull: Conversation, given: Any) -> CheckedComment:
     """Check a comment of a new review against the patch. Raises `GitHubError` if a field is missing or unknown."""
     comment = valid_fields(given, "path", "body", "line")
-    side, line = comment.get("side", "RIGHT"), comment["line"]
-    start, start_side = comment.get("start_line"), comment.get("start_side", side)
+    side = comment.get("side", "RIGHT")
+    line = comment["line"]
+    start = comment.get("start_line")
+    start_side = comment.get("start_side", side)
     file = next((file for file in pull.files if file["filename"] == comment["path"]), None)
     hunks = [hunk for hunk in _hunks(str((file or {}).get("patch") or "")) if (side, line) in hunk]
     problems = []
@@ -212,7 +214,10 @@ def _hunks(patch: str) -> Iterator[Mapping[tuple[str, int], str]]:
         header = HUNK_HEADER.match(raw)
         if header is not None:
             yield lines
-            lines, hunk, old, new = {}, [raw], int(header[1]), int(header[3])
+            lines = {}
+            hunk = [raw]
+            old = int(header[1])
+            new = int(header[3])
             continue
         hunk.append(raw)
         if not raw.startswith(("+", "\\")):
@@ -296,7 +301,8 @@ def _blob(state: State, full_name: str, expression: str) -> Document | None:
     text = state.world.file_at(full_name, ref.removeprefix("refs/heads/"), path)
     if text is None:
         return None
-    content, is_binary = text.encode(), "\0" in text
+    content = text.encode()
+    is_binary = "\0" in text
     return {
         "oid": hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest(),
         "text": None if is_binary else text,

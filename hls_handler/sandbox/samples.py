@@ -61,10 +61,8 @@ REVIEWED = ReviewRecord(
 """The record of an earlier review, for pull requests that were changed."""
 
 ACCOUNTS = (BOT.login,)
-NEW, CHANGED = (
-    EmptyHistory(ACCOUNTS, corrected=CORRECTED),
-    EmptyHistory(ACCOUNTS, corrected=CORRECTED, states=STATES, reviewed=REVIEWED),
-)
+NEW = EmptyHistory(ACCOUNTS, corrected=CORRECTED)
+CHANGED = EmptyHistory(ACCOUNTS, corrected=CORRECTED, states=STATES, reviewed=REVIEWED)
 CHANGES = ("edited", "synchronize")
 
 NOT_OFFERED = frozenset(

@@ -206,7 +206,8 @@ def _with_labels(
     actor: Account,
     now: datetime,
 ) -> World:
-    action, subject = payload.get("action"), payload.get("label")
+    action = payload.get("action")
+    subject = payload.get("label")
     shown_labels = [
         label
         for label in shown.get("labels") or ()

@@ -153,11 +153,9 @@ def seed_release(world: World, full_name: str, event: str, payload: Mapping[str,
 
 def seed_push(world: World, full_name: str, event: str, payload: Mapping[str, Any]) -> World:
     """Append the commits of a `push` event to the history, and set the pushed branch or tag to the commit `after`."""
-    ref, after, shown = (
-        read_text(payload.get("ref")),
-        read_text(payload.get("after")),
-        payload.get("commits"),
-    )
+    ref = read_text(payload.get("ref"))
+    after = read_text(payload.get("after"))
+    shown = payload.get("commits")
     if event != "push" or not ref or len(after) != 40:
         return world
     for one in shown if isinstance(shown, list) else ():

@@ -76,7 +76,8 @@ class Sandbox:
         rate_limit: int = 5_000,
         clock: Callable[[], datetime] = now_utc,
     ) -> None:
-        self.token, self.api_key = token, api_key
+        self.token = token
+        self.api_key = api_key
         self.tokens = {token: me}  # the account of each valid token; tests add and remove some
         self._limits: dict[str, RateLimit] = {}
         self.state = State(state_path, me=me, clock=clock)
@@ -84,12 +85,10 @@ class Sandbox:
         self.git = GitRepositories(self.state)
         self.faults = Faults()
         self.requests = RequestLog()
-        self._answer, self._latency_s, self._rate_limit, self._clock = (
-            answer,
-            latency_s,
-            rate_limit,
-            clock,
-        )
+        self._answer = answer
+        self._latency_s = latency_s
+        self._rate_limit = rate_limit
+        self._clock = clock
         self._wanted_port = port
         self._port: int | None = None
         self._server: uvicorn.Server | None = None

@@ -163,7 +163,8 @@ class State:
         self, conversation: Conversation, body: str, *, by: Account | None = None
     ) -> Comment:
         with self._lock:
-            at, author = self._clock(), by or self.me
+            at = self._clock()
+            author = by or self.me
             comment = Comment(self._world.next_id, author, body, created_at=at, updated_at=at)
             world = replace(self._world.with_account(author), next_id=self._world.next_id + 1)
             current = world.threads[conversation.key.lower()]
@@ -198,7 +199,8 @@ class State:
     ) -> tuple[Conversation, Review]:
         """Add a review with the state "commented". The comments get ids. Return the changed pull request, too."""
         with self._lock:
-            at, world = self._clock(), self._world.with_account(by)
+            at = self._clock()
+            world = self._world.with_account(by)
             numbered = tuple(
                 {**one, "id": world.next_id + 1 + place} for place, one in enumerate(comments)
             )
@@ -242,7 +244,8 @@ class State:
     ) -> Conversation:
         """Add labels. As at GitHub, labels that the repository lacks are created."""
         with self._lock:
-            world, at = self._world, self._clock()
+            world = self._world
+            at = self._clock()
             for name in names:
                 world = world.with_label(conversation.repository, name)
                 world = world.with_conversation_label(conversation.key, name, by or self.me, at)
@@ -252,7 +255,8 @@ class State:
     def remove_label(
         self, conversation: Conversation, name: str, *, by: Account | None = None
     ) -> Conversation:
-        key, at = conversation.key, self._clock()
+        key = conversation.key
+        at = self._clock()
         self.change(lambda world: world.without_conversation_label(key, name, by or self.me, at))
         return self._world.threads[key.lower()]
 

@@ -267,9 +267,12 @@ def apply_repository_settings(
     decided = {f"{section}.{key}" for section, changed in changes.items() for key in changed}
     if effective.enabled and values.enabled is False:
         decided.add("enabled")
-    paths, use, lists = effective.paths, dict(effective.use), dict[str, str]()
+    paths = effective.paths
+    use = dict(effective.use)
+    lists = dict[str, str]()
     for file, of in zip(files, ("repository", "organization"), strict=False):
-        labels, ignored = file.values.labels, file.values.paths.ignore
+        labels = file.values.labels
+        ignored = file.values.paths.ignore
         if labels.allow is not None:
             source = file.sources.where("labels.allow")
             changes["labels"] |= {f"{of}_allow": labels.allow, f"{of}_allow_source": source}

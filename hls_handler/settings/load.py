@@ -74,7 +74,8 @@ def load_settings(
     With `allow_unset`, unset or blank variables are no mistake: a secret gets a dummy value, any other optional key its
     default. `Settings.unset` lists them. `options` override keys of the section `server`: {"port": 8080}.
     """
-    path, dotenv = path.absolute(), dotenv and dotenv.absolute()
+    path = path.absolute()
+    dotenv = dotenv and dotenv.absolute()
     tree = _read_tree(path, options)
     variables = read_environment(environ, dotenv)
     if allow_unset:
@@ -121,7 +122,9 @@ def load_settings(
     settings = settings.model_copy(
         update={"claude": settings.claude.model_copy(update={"model": model})}
     )
-    settings._sources, settings._warnings, settings._unset = sources, warnings, expansion.unset
+    settings._sources = sources
+    settings._warnings = warnings
+    settings._unset = expansion.unset
     return settings
 
 
@@ -154,7 +157,9 @@ def _read_secrets(
 
     A key that accepts a list gets one secret for each line. Returns the problems, and the files, by key path.
     """
-    reference, problems, files = Reference(), dict[str, str](), dict[str, Path]()
+    reference = Reference()
+    problems = dict[str, str]()
+    files = dict[str, Path]()
 
     def replace_in(part: object, path: str) -> None:
         for index, item in enumerate(part if isinstance(part, list) else ()):
@@ -163,7 +168,8 @@ def _read_secrets(
             return
         for name, value in [*part.items()]:
             of_value = f"{path}.{name}" if path else name
-            key, known = of_value.removesuffix("_path"), reference.find(of_value)
+            key = of_value.removesuffix("_path")
+            known = reference.find(of_value)
             secret = reference.find(key) if key != of_value else None
             is_secret = secret is not None and (
                 secret.secret or key == "storage.url"
@@ -214,7 +220,8 @@ UNSET_SECRET = "stands-for-an-unset-variable"  # noqa: S105
 
 def _fill_required(expansion: Expansion) -> None:
     """Replace required secrets that have no value, and an App without its key, by a dummy value."""
-    root, unset = expansion.root, expansion.unset
+    root = expansion.root
+    unset = expansion.unset
     if any(key.startswith("github.app.") for key in unset):
         del root["github"]["app"]
     for section, name, keys in (
@@ -281,7 +288,8 @@ def _describe_missing_packages(name: str) -> str:
 
 
 def _find_tracing_problems(root: object) -> Iterator[tuple[str, str]]:
-    endpoint, headers = value_at(root, "tracing.endpoint"), value_at(root, "tracing.headers")
+    endpoint = value_at(root, "tracing.endpoint")
+    headers = value_at(root, "tracing.headers")
     if not isinstance(endpoint, str):
         return
     if not tracing.is_installed():
@@ -298,7 +306,8 @@ def _find_tracing_problems(root: object) -> Iterator[tuple[str, str]]:
 
 
 def _find_retrieval_problems(root: object) -> Iterator[tuple[str, str]]:
-    qdrant, embeddings = value_at(root, "retrieval.qdrant"), value_at(root, "retrieval.embeddings")
+    qdrant = value_at(root, "retrieval.qdrant")
+    embeddings = value_at(root, "retrieval.embeddings")
     if (qdrant is None) != (embeddings is None):
         found, missing = (
             ("qdrant", "embeddings") if embeddings is None else ("embeddings", "qdrant")
@@ -313,7 +322,8 @@ def _find_retrieval_problems(root: object) -> Iterator[tuple[str, str]]:
         if any(find_spec(package) is None for package in ("qdrant_client", "openai")):
             yield "retrieval.qdrant", _describe_missing_packages("qdrant")
     for key in ("retrieval.qdrant.url", "retrieval.embeddings.base_url"):
-        url, credential = value_at(root, key), f"{key.rpartition('.')[0]}.api_key"
+        url = value_at(root, key)
+        credential = f"{key.rpartition('.')[0]}.api_key"
         is_open = (
             isinstance(url, str)
             and url.startswith("http://")
@@ -345,7 +355,8 @@ KINDS_OF_KEYS = {
 
 
 def _find_provider_problems(root: object) -> Iterator[tuple[str, str]]:
-    claude, fallbacks = value_at(root, "claude"), value_at(root, "claude.fallbacks")
+    claude = value_at(root, "claude")
+    fallbacks = value_at(root, "claude.fallbacks")
     entries = {
         f"claude.fallbacks[{n}]": one
         for n, one in enumerate(fallbacks if isinstance(fallbacks, list) else ())
@@ -478,7 +489,8 @@ def read_environment(environ: Mapping[str, str], dotenv: Path | None) -> Mapping
     """
     if dotenv is None or not dotenv.is_file():
         return dict(environ)
-    bindings, problem = [], ""
+    bindings = []
+    problem = ""
     try:
         with dotenv.open(encoding="utf-8-sig") as stream:
             bindings = list(parse_stream(stream))
@@ -558,8 +570,11 @@ class SettingsFile:
 
         `options` override the file as in `load_settings`. `clock_ns` is compared with the modification times of files.
         """
-        self._clock_ns, self._options = clock_ns, options
-        self._path, self._environ, self._dotenv = path, dict(environ), dotenv
+        self._clock_ns = clock_ns
+        self._options = options
+        self._path = path
+        self._environ = dict(environ)
+        self._dotenv = dotenv
         self._stamps: dict[Path, Stamp] = {}  # of the files when they were read
         self._must_read = False
         self.initial: Settings = self.read()
@@ -636,7 +651,8 @@ def plan_reload(running: Settings, read: Settings) -> SettingsReload:
     Raises `SettingsError` if `read` switches the signature check off while the running host is not loopback. A new
     loopback host in `read` does not prevent the error, because the host changes only at a restart.
     """
-    settings, waiting = read, []
+    settings = read
+    waiting = []
     for key in NEEDS_RESTART:
         section, _, name = key.partition(".")
         old = getattr(getattr(running, section), name)
@@ -656,7 +672,8 @@ def plan_reload(running: Settings, read: Settings) -> SettingsReload:
 
 def _changed(before: Settings, after: Settings) -> Iterator[str]:
     for section in Settings.model_fields:
-        old, new = getattr(before, section), getattr(after, section)
+        old = getattr(before, section)
+        new = getattr(after, section)
         if isinstance(
             new, tuple
         ):  # an entry overrides also with a value that is the general default

@@ -994,7 +994,9 @@ class Settings(Section):
         return self._unset
 
 
-HAIKU, SONNET, OPUS = "claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5"
+HAIKU = "claude-haiku-5-5"
+SONNET = "claude-sonnet-5-5"
+OPUS = "claude-opus-5-5"
 
 RETIRED_MODELS: Mapping[str, tuple[str, str]] = {
     model: (retired_on, successor)

@@ -36,7 +36,8 @@ def json_schema(model: type[BaseModel], *, mode: JsonSchemaMode = "validation") 
     return schema
 
 
-REQUIRED, UNSET = "required", "unset"
+REQUIRED = "required"
+UNSET = "unset"
 
 _UNITS = (
     (re.compile(r"_s$|seconds_between"), "of seconds"),
@@ -102,7 +103,8 @@ def _iter_rows(section: Schema, definitions: Mapping[str, Schema], prefix: str) 
         return definitions[node["$ref"].rpartition("/")[2]] if "$ref" in node else node
 
     for name, field in section.get("properties", {}).items():
-        path, meaning = f"{prefix}{name}", field.get("description", "")
+        path = f"{prefix}{name}"
+        meaning = field.get("description", "")
         kinds = [resolve(kind) for kind in field.get("anyOf", [field])]
         below = next((kind for kind in kinds if "properties" in kind), None)
         item = next((resolve(kind["items"]) for kind in kinds if "items" in kind), {})
@@ -231,7 +233,8 @@ def explain(
 
 
 def _locate(root: object, steps: Sequence[str | int], kind: str) -> tuple[str, object]:
-    path, value = "", root
+    path = ""
+    value = root
     for position, step in enumerate(
         steps
     ):  # skips the names of types, which pydantic adds for several types
@@ -240,7 +243,8 @@ def _locate(root: object, steps: Sequence[str | int], kind: str) -> tuple[str, o
             path = f"{path}.{step}" if path else str(step)
             value = value.get(step) if isinstance(value, dict) else None
         elif isinstance(value, list) and isinstance(step, int) and step < len(value):
-            path, value = f"{path}[{step}]", value[step]
+            path = f"{path}[{step}]"
+            value = value[step]
     return path, value
 
 

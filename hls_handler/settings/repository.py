@@ -270,7 +270,8 @@ def _find_problems(root: dict[str, object]) -> Iterator[tuple[str, str]]:
     for path, value in iter_leaves(root):
         if isinstance(value, str) and VARIABLE.search(value):
             yield path, "contains ${...}; variables are not expanded here, write the value itself"
-    use, ignored = value_at(root, "prompts.use"), value_at(root, "paths.ignore")
+    use = value_at(root, "prompts.use")
+    ignored = value_at(root, "paths.ignore")
     for event in use if isinstance(use, dict) else ():
         if problem := find_event_problem(event):
             yield f"prompts.use.{event}", problem
@@ -280,7 +281,8 @@ def _find_problems(root: dict[str, object]) -> Iterator[tuple[str, str]]:
 
 
 def _explain(error: ValidationError, root: object) -> dict[str, str]:
-    reference, operator_reference = Reference(RepositoryFile), Reference()
+    reference = Reference(RepositoryFile)
+    operator_reference = Reference()
     sentences = explain(error, root, {}, reference)
     for found in error.errors(include_url=False, include_input=False, include_context=False):
         path = ".".join(map(str, found["loc"]))

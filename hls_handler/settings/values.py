@@ -148,7 +148,8 @@ def _find_credential_problem(credential: SecretStr) -> str | None:
 
 
 def _parse_app_key(value: SecretStr) -> SecretStr:
-    text, problem = value.get_secret_value(), IS_EMPTY
+    text = value.get_secret_value()
+    problem = IS_EMPTY
     if text.strip():
         try:
             return AppKey(text)
@@ -494,7 +495,8 @@ EMPTY_PATH_FILTER = PathFilter()
 
 def matches(glob: str, path: str) -> bool:
     """Return True if a glob matches a path or a folder above it: `docs` and `docs/**` match all files below docs."""
-    parts, found = glob.split("/"), path.split("/")
+    parts = glob.split("/")
+    found = path.split("/")
     if parts[-1] == ANY_FOLDERS:
         parts.pop()
     elif match_parts(parts, found):
@@ -523,19 +525,24 @@ def _match_items(
     item_matches: Callable[[str, str], bool],
 ) -> bool:
     """Return True if the pattern matches all items; `any_number` in it matches any number of them."""
-    pattern_at, found_at = 0, 0
-    star, taken = -1, 0
+    pattern_at = 0
+    found_at = 0
+    star = -1
+    taken = 0
     while found_at < len(found):
         if pattern_at < len(pattern) and pattern[pattern_at] == any_number:
-            star, taken = pattern_at, found_at
+            star = pattern_at
+            taken = found_at
             pattern_at += 1
         elif pattern_at < len(pattern) and item_matches(pattern[pattern_at], found[found_at]):
-            pattern_at, found_at = pattern_at + 1, found_at + 1
+            pattern_at = pattern_at + 1
+            found_at = found_at + 1
         elif (
             star >= 0
         ):  # only the last star is tried again, so the time is at most len(pattern) * len(found)
             taken += 1
-            pattern_at, found_at = star + 1, taken
+            pattern_at = star + 1
+            found_at = taken
         else:
             return False
     return all(item == any_number for item in pattern[pattern_at:])

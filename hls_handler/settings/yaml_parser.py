@@ -134,7 +134,8 @@ class InvalidYaml(SettingsError):
 
     def __init__(self, file: str, line: int, sentence: str) -> None:
         super().__init__([f"{file}:{line}: {sentence}"])
-        self.line, self.sentence = line, sentence
+        self.line = line
+        self.sentence = sentence
 
 
 def parse_tree(
@@ -160,11 +161,13 @@ def parse_tree(
             )
         return tree
     except yaml.reader.ReaderError as exc:
-        line, sentence = text.count("\n", 0, exc.position) + 1, CONTROL_CHARACTER
+        line = text.count("\n", 0, exc.position) + 1
+        sentence = CONTROL_CHARACTER
     except yaml.MarkedYAMLError as exc:
         line, sentence = _line(exc), f"not valid YAML: {_sentence(exc)}"
     except RecursionError:
-        line, sentence = loader.line + 1 if loader else 1, TOO_DEEP
+        line = loader.line + 1 if loader else 1
+        sentence = TOO_DEEP
     except (
         ValueError,
         OverflowError,
@@ -186,7 +189,8 @@ def decode(raw: bytes, file: str, *, max_bytes: int = MAX_BYTES) -> str:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
-        text, start = None, exc.start
+        text = None
+        start = exc.start
     if text is None:
         raise InvalidYaml(file, raw.count(b"\n", 0, start) + 1, "not UTF-8; save the file as UTF-8")
     forbidden = yaml.reader.Reader.NON_PRINTABLE.search(text)
@@ -254,12 +258,10 @@ def value_at(root: object, path: str) -> object:
 
 class _TreeBuilder:
     def __init__(self, tree: Tree, max_values: int, max_chars: int, *, has_aliases: bool) -> None:
-        self._tree, self._max_values, self._max_chars, self._has_aliases = (
-            tree,
-            max_values,
-            max_chars,
-            has_aliases,
-        )
+        self._tree = tree
+        self._max_values = max_values
+        self._max_chars = max_chars
+        self._has_aliases = has_aliases
         self._seen = set[yaml.Node]()
         self._count = 0
 

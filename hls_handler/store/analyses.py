@@ -29,7 +29,9 @@ KIND_OF_EVENT: Mapping[str, Kind] = {
     "release": "release",
 }
 
-_a, _c, _d = analyses.c, calls.c, deliveries.c
+_a = analyses.c
+_c = calls.c
+_d = deliveries.c
 _NEWEST = (_a.analysed_at.desc(), _a.delivery_id.desc(), _a.step_index.desc())
 _IS_POSTED = _a.step_index < FIRST_SHADOW_STEP
 _COLUMNS = (

@@ -75,7 +75,9 @@ ACCOUNT_LIMIT = "account of claude"
 """Name of a rate limit that is held until a limit of the account ends (`AccountLimited`), and grants no slots."""
 
 _BUDGET = "claude.calls_per_hour"
-SUCCESS, UNAVAILABLE, FAILED = "ok", "unavailable", "failed"
+SUCCESS = "ok"
+UNAVAILABLE = "unavailable"
+FAILED = "failed"
 """Outcomes of calls: a valid reply; Claude did not accept the call, which is not budgeted; Claude answered an error."""
 
 FREE = (UNAVAILABLE, FAILED)
@@ -89,7 +91,8 @@ ESTIMATED = (
 UNFINISHED = "unfinished"
 """Counted in place of an outcome while a call is in progress, and for good if its end could not be stored."""
 
-_c, _d = calls.c, deliveries.c
+_c = calls.c
+_d = deliveries.c
 RESERVED_WAIT = timedelta(seconds=10)
 _IS_OPEN = _c.finished_at.is_(None)
 _IS_FREE = and_(func.coalesce(_c.outcome, UNFINISHED).in_(FREE), _c.output_tokens.is_(None))
@@ -289,8 +292,11 @@ class ClaudeCalls:
         reply_cache: ReplyCache,
         prompt_versions: PromptVersions,
     ) -> None:
-        self._database, self._checkpoints, self._rate_limiter = database, checkpoints, rate_limiter
-        self._reply_cache, self._prompt_versions = reply_cache, prompt_versions
+        self._database = database
+        self._checkpoints = checkpoints
+        self._rate_limiter = rate_limiter
+        self._reply_cache = reply_cache
+        self._prompt_versions = prompt_versions
         replaced = ("prompt_id", "reply_type", "model", "reply", "analysed_at", "saved_micro_usd")
         now = database.now
         self._save_analysis = database.upsert(analyses, *replaced).values(analysed_at=now)
@@ -410,7 +416,8 @@ class ClaudeCalls:
             columns |= {"model": usage.model, "duration_ms": round(usage.took_s * 1000)}
         if not is_usage_unknown:
             columns |= _usage_columns(usage) if usage is not None else dict.fromkeys(_USAGE_COLUMNS)
-        needs_lease, prepared = bool(changes) or reply is not None, prepare(changes)
+        needs_lease = bool(changes) or reply is not None
+        prepared = prepare(changes)
         with self._database.writing() as connection:
             row_id = self._checkpoints.find(connection, lease, prepared) if needs_lease else None
             ended = connection.execute(self._end, {"of_call": call.id, **columns}).first()
@@ -518,7 +525,8 @@ class ClaudeCalls:
         next_cost = (
             _usage_columns(estimate)["cost_micro_usd"] if estimate is not None else None
         ) or 0
-        of_all, per_pull_request = existing + deleted, review.max_usd_per_pull_request
+        of_all = existing + deleted
+        per_pull_request = review.max_usd_per_pull_request
         for what, cost, reserved, limit_usd, where in (
             ("review", of_delivery, reserved_of_delivery, review.max_usd, review.where),
             (
@@ -646,7 +654,8 @@ def _usage_columns(usage: Usage) -> dict[str, int | None]:
 def _count_call(
     call: StartedCall, columns: Mapping[str, Any], outcome: str, lease: Lease
 ) -> dict[tuple[str, str], int]:
-    prompt_id, cost = columns["prompt_id"], columns.get("cost_micro_usd") or 0
+    prompt_id = columns["prompt_id"]
+    cost = columns.get("cost_micro_usd") or 0
     counts = {("prompt_calls", prompt_id): 1, ("claude_calls", outcome): 1}
     if columns["step_index"] >= FIRST_SHADOW_STEP:
         counts["prompt_shadow_calls", prompt_id] = 1

@@ -18,7 +18,8 @@ _n = counters.c
 
 class CatchUpStore:
     def __init__(self, database: Database, counter_writer: CounterWriter) -> None:
-        self._database, self._counters = database, counter_writer
+        self._database = database
+        self._counters = counter_writer
 
     def find_known(self, guids: Collection[str]) -> set[str]:
         """Return those of the GUIDs that are stored, in any state."""

@@ -29,7 +29,9 @@ from hls_handler.deliveries import OPEN_STATES, Lease, State, conversation_key
 from hls_handler.errors import Postponed
 from hls_handler.queue.checkpoints import Change, Checkpoints
 
-_c, _d, _own = checks.c, deliveries.c, deliveries.alias("own")
+_c = checks.c
+_d = deliveries.c
+_own = deliveries.alias("own")
 _OPEN = _c.ended_at.is_(None)
 _IS_FINISHED = not_(_d.state.in_(OPEN_STATES))
 _IS_DUE = or_(_c.begun_at.is_not(None), _c.must_end, _d.state == literal("dead"))
@@ -45,7 +47,8 @@ _COLUMNS = (
     _c.ending_until,
 )
 _OWN = and_(_c.delivery_id == bindparam("of_delivery"), _c.commit_sha == bindparam("of_commit"))
-_SELECT, _UPDATE = select(*_COLUMNS).where(_OWN).with_for_update(), checks.update().where(_OWN)
+_SELECT = select(*_COLUMNS).where(_OWN).with_for_update()
+_UPDATE = checks.update().where(_OWN)
 _SELECT_LEFT = (
     select(_c.delivery_id, *_COLUMNS)
     .join(deliveries, _d.id == _c.delivery_id)
@@ -141,7 +144,8 @@ class CheckChange:
 
 class CommitChecks:
     def __init__(self, database: Database, checkpoints: Checkpoints) -> None:
-        self._database, self._checkpoints = database, checkpoints
+        self._database = database
+        self._checkpoints = checkpoints
         self._insert = database.insert(checks).on_conflict_do_nothing().returning(_c.delivery_id)
 
     def find_order(self, lease: Lease, commit: str) -> Literal["earlier", "later"] | None:
@@ -266,10 +270,8 @@ class CommitChecks:
 
         A check that GitHub did not confirm is left out for `slowest_write_s`, in which its creation may take effect.
         """
-        unended, terms = (
-            self._database.statement(_select_unended),
-            {"slowest_write_ms": int(slowest_write_s * 1000)},
-        )
+        unended = self._database.statement(_select_unended)
+        terms = {"slowest_write_ms": int(slowest_write_s * 1000)}
         with self._database.reading() as connection:
             if connection.execute(unended, terms).first() is None:
                 return None
@@ -338,7 +340,8 @@ def _of(delivery_id: int, commit: str) -> dict[str, object]:
 
 
 def _select_unended(database: Database) -> Select[Any]:
-    now, slowest_write_ms = database.now, bindparam("slowest_write_ms", type_=BigInteger())
+    now = database.now
+    slowest_write_ms = bindparam("slowest_write_ms", type_=BigInteger())
     due = and_(
         or_(_c.ending_until.is_(None), has_passed(_c.ending_until, now)),
         or_(_c.is_shown, _c.begun_at.is_(None), has_passed(_c.begun_at, now - slowest_write_ms)),

@@ -58,7 +58,8 @@ def of_conversation(table: Table) -> ColumnElement[bool]:
     return and_(*(table.c[name] == bindparam(name) for name in ConversationRef.__annotations__))
 
 
-_NO_TEXT, _NO_NUMBER = literal_column("NULL", Text), literal_column("NULL", BigInteger)
+_NO_TEXT = literal_column("NULL", Text)
+_NO_NUMBER = literal_column("NULL", BigInteger)
 _STATE = union_all(
     select(
         labels.c.name,
@@ -120,7 +121,8 @@ def _origin_columns(origin: LabelOrigin | None) -> dict[str, object]:
 
 def _upsert_labels(database: Database) -> Executable:
     """Return the statement that stores labels. Columns without a new value keep theirs; `set_at` is the first time."""
-    new, old = database.insert(labels), labels.c
+    new = database.insert(labels)
+    old = labels.c
     replaced = {
         "state": new.excluded["state"],
         "field": func.coalesce(new.excluded["field"], old.field),
@@ -174,7 +176,9 @@ class ConversationHistory:
         pending: PendingChanges,
         read: Callable[[], ConversationState],
     ) -> None:
-        self._conversation, self._pending, self._read = conversation, pending, read
+        self._conversation = conversation
+        self._pending = pending
+        self._read = read
         self._known: ConversationState | None = None
 
     def labels(self) -> dict[str, LabelState]:
@@ -200,7 +204,8 @@ class ConversationHistory:
         `origins` are those of the labels that a reply asked for; "set" counts them in `label_set`. "removed" labels are
         not added again. None deletes the state of labels that the bot removed, or whose addition had no effect.
         """
-        changed, stored = tuple(sorted(set(names))), self._state
+        changed = tuple(sorted(set(names)))
+        stored = self._state
         for name in changed:
             stored.labels.pop(name, None)
             if state is not None:

@@ -25,15 +25,19 @@ from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact
 
 COUNTED_MS = CORRECTION_WINDOW_DAYS * 24 * HOUR_MS
-MAX_TITLE_CHARACTERS, MAX_LABEL_CHARACTERS = 120, 50
+MAX_TITLE_CHARACTERS = 120
+MAX_LABEL_CHARACTERS = 50
 
-LABEL_CORRECTED, CORRECTION_WITHDRAWN = "label_corrected", "label_correction_withdrawn"
+LABEL_CORRECTED = "label_corrected"
+CORRECTION_WITHDRAWN = "label_correction_withdrawn"
 """Counters by prompt and reply field. They never decrease: withdrawn corrections are counted separately."""
 
 CHANGED_BY_BOT = "other bot"
 """`reason_kind` of deliveries that were ignored because another bot caused the event."""
 
-_d, _l, _c = deliveries.c, labels.c, corrections.c
+_d = deliveries.c
+_l = labels.c
+_c = corrections.c
 _SET_FOR_REPLY = select(_l.name, _l.field, _l.prompt_id, _l.set_at).where(
     of_conversation(labels), _l.state != "intended", _l.prompt_id.is_not(None)
 )
@@ -93,7 +97,8 @@ class Corrections:
     """
 
     def __init__(self, database: Database, checkpoints: Checkpoints) -> None:
-        self._database, self._checkpoints = database, checkpoints
+        self._database = database
+        self._checkpoints = checkpoints
         save = database.upsert(corrections, "corrected_to", "title", "recorded_at")
         self._save = save.values(recorded_at=database.now)
 
@@ -191,7 +196,8 @@ class Corrections:
         until: int | None = None,
     ) -> dict[AppliedLabel, int]:
         now = self._database.now_in(connection)
-        since, until = now - COUNTED_MS, now if until is None else until
+        since = now - COUNTED_MS
+        until = now if until is None else until
         set_for_reply = _SET_FOR_REPLY.where(_l.set_at > since, _l.set_at <= until)
         recorded = select(corrections).where(
             of_conversation(corrections), _c.set_at > since, _c.set_at <= until

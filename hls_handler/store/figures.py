@@ -45,7 +45,9 @@ MAX_DELIVERIES = 100_000
 TOTAL = "total"
 MAX_SCORED = 5_000  # replies with scores that a report reads at most: the newest
 
-_d, _f, _c = deliveries.c, findings.c, calls.c
+_d = deliveries.c
+_f = findings.c
+_c = calls.c
 _IS_ACTED_ON = or_(_f.state == "fixed", and_(_f.is_accepted, _f.state != "dismissed"))
 _FINDING_COUNTS = {
     "raised": func.count(),
@@ -64,9 +66,11 @@ _IS_KEPT = and_(
         corrections.c.label == labels.c.name,
     ),
 )
-_earlier, _of_conversation = deliveries.alias("earlier"), deliveries.alias("of_conversation")
+_earlier = deliveries.alias("earlier")
+_of_conversation = deliveries.alias("of_conversation")
 
-_IS_DONE, _IS_DEAD = _d.state == literal("done"), _d.state == literal("dead")
+_IS_DONE = _d.state == literal("done")
+_IS_DEAD = _d.state == literal("dead")
 _IS_OF_PULL_REQUEST = and_(
     or_(*(_d.event == literal_column(f"'{event}'") for event in sorted(PULL_REQUEST_EVENTS))),
     _d.conversation_key.is_not(None),
@@ -200,7 +204,8 @@ Times = defaultdict[str, list[int]]  # ms, by name
 
 class FiguresReader:
     def __init__(self, database: Database, *, max_deliveries: int = MAX_DELIVERIES) -> None:
-        self._database, self._max_deliveries = database, max_deliveries
+        self._database = database
+        self._max_deliveries = max_deliveries
 
     def read(
         self,
@@ -318,7 +323,9 @@ class _Span:
     def __init__(
         self, connection: Connection, since_ms: int, until_ms: int, repository: str | None
     ) -> None:
-        self._connection, self._since_ms, self._until_ms = connection, since_ms, until_ms
+        self._connection = connection
+        self._since_ms = since_ms
+        self._until_ms = until_ms
         self._is_wanted: ColumnElement[bool] = _d.repository.is_not(None)
         if repository is not None:
             self._is_wanted = func.lower(_d.repository) == repository.lower()
@@ -327,7 +334,8 @@ class _Span:
     def count(self, name: Column[str]) -> dict[str, Counts]:
         """Return the counts of each repository or author."""
         counts: defaultdict[str, Counts] = defaultdict(Counter)
-        corrected, kept = {"corrected": func.count()}, {"kept": func.count()}
+        corrected = {"corrected": func.count()}
+        kept = {"kept": func.count()}
         queries = (
             self._results(name),
             self._costs(name),
@@ -445,7 +453,8 @@ class _Span:
         counts: Mapping[str, ColumnElement[int]],
     ) -> Executable:
         """Count rows of conversations. The newest delivery of a conversation has its repository and author."""
-        number, repository_id = table.c.number, table.c.repository_id
+        number = table.c.number
+        repository_id = table.c.repository_id
         key = cast(repository_id, Text) + "#" + cast(number, Text)
         newest = select(func.max(_of_conversation.c.id)).where(
             _of_conversation.c.conversation_key == key

@@ -48,7 +48,9 @@ SUBJECTS = ("issue", "pull_request", "discussion")
 Step = tuple[Table, ColumnElement[bool], Mapping[str, object] | None]
 """Rows, and the values that replace theirs; None: the rows are deleted."""
 
-_c, _f, _t = deliveries.c, findings.c, texts.c
+_c = deliveries.c
+_f = findings.c
+_t = texts.c
 DOCUMENTS = (
     (_c.id, _c.body),
     (checkpoints.c.delivery_id, checkpoints.c.value),
@@ -83,7 +85,9 @@ class Forgetting:
                 value.lower() == login or mention.search(value) is not None
             )
 
-        rows, named, opened = list[Row[Any]](), set[int](), set[tuple[int, int]]()
+        rows = list[Row[Any]]()
+        named = set[int]()
+        opened = set[tuple[int, int]]()
         for row, documents in self._read():
             found = [json.loads(one) for one in documents if login.encode() in one.lower()]
             if names([row.sender, row.author, row.title, *found]):
@@ -120,13 +124,15 @@ class Forgetting:
             _c.author,
             _c.title,
         ]
-        page, last = select(*columns).order_by(_c.id).limit(BATCH), 0
+        page = select(*columns).order_by(_c.id).limit(BATCH)
+        last = 0
         while True:
             with self._database.reading() as connection:
                 rows = connection.execute(page.where(_c.id > last)).all()
                 if not rows:
                     return
-                first, last = rows[0].id, rows[-1].id
+                first = rows[0].id
+                last = rows[-1].id
                 documents: dict[int, list[bytes]] = {row.id: [] for row in rows}
                 for of, column in DOCUMENTS:
                     for number, value in connection.execute(
@@ -212,11 +218,9 @@ def _of_login(login: str, connection: Connection) -> Iterator[Step]:
     )
     for row in connection.execute(select(findings).where(has_login)).all():
         entry = json.loads(row.details)
-        by, keys, command = (
-            entry.get("dismissed_by") or "",
-            entry.get("dismissals", []),
-            row.command or "",
-        )
+        by = entry.get("dismissed_by") or ""
+        keys = entry.get("dismissals", [])
+        command = row.command or ""
         new_by, new_command, *new_keys = (
             by_login.sub(GHOST, text) for text in (by, command, *keys)
         )

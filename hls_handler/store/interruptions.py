@@ -130,14 +130,16 @@ class Interruptions:
     """Stops apply to all accounts of HLS."""
 
     def __init__(self, database: Database, checkpoints: Checkpoints, calls: ClaudeCalls) -> None:
-        self._database, self._checkpoints = database, checkpoints
+        self._database = database
+        self._checkpoints = checkpoints
         is_held = ~has_passed(rate_limits.c.held_until, database.now)
         held = select(rate_limits.c.held_until).where(
             rate_limits.c.name == bindparam("of_rate_limit"), is_held
         )
         held_until = held.scalar_subquery().label("held_until")
         columns = (*_STOP, held_until, exists().where(_NEWER).label("has_newer"))
-        self._select, self._select_held = select(*columns), checkpoints.select_held(*columns)
+        self._select = select(*columns)
+        self._select_held = checkpoints.select_held(*columns)
         self._situation = select(*_STOP, held_until, calls.conversation_runs.label("runs"))
 
     def load_situation(self, lease: Lease, *, rate_limit: str) -> Situation:

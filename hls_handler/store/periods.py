@@ -112,7 +112,8 @@ def percentile(histogram: Mapping[str, int], share: float) -> float | None:
     total = sum(histogram.values())
     if not total:
         return None
-    rank, below = share * total, 0
+    rank = share * total
+    below = 0
     for lower, upper in pairwise((0.0, *BUCKETS_S)):
         inside = histogram.get(f"{upper:g}", 0)
         if inside and below + inside >= rank:

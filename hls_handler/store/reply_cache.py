@@ -12,11 +12,9 @@ from hls_handler.db.database import Database
 from hls_handler.db.tables import cached_replies
 from hls_handler.db.values import HOUR_MS, from_row
 
-CACHE_HIT, CACHE_MISS, CACHE_SAVED = (
-    ("reply_cache", "hits"),
-    ("reply_cache", "misses"),
-    ("reply_cache", "saved_micro_usd"),
-)
+CACHE_HIT = ("reply_cache", "hits")
+CACHE_MISS = ("reply_cache", "misses")
+CACHE_SAVED = ("reply_cache", "saved_micro_usd")
 """Counters: questions that were answered from the cache, questions that were not, and the cost of the first."""
 
 _c = cached_replies.c

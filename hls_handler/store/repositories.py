@@ -50,8 +50,12 @@ MAX_CORRECTIONS_PER_ISSUE = 20
 FindNearest = Callable[[str, str], Sequence[int]]
 """Given a scope of texts and a question, return the ids of the texts that fit it by their meaning, best first."""
 
-_f, _r, _c, _d = step_failures.c, run_results.c, corrections.c, deliveries.c
-_file, _report = repository_files.c, repository_file_reports.c
+_f = step_failures.c
+_r = run_results.c
+_c = corrections.c
+_d = deliveries.c
+_file = repository_files.c
+_report = repository_file_reports.c
 _CORRECTIONS = (
     select(_c.number, _c.field, _c.label, _c.corrected_to, _c.title)
     .where(_c.repository_id == bindparam("of_repository"), _c.bot_login == bindparam("of_bot"))
@@ -76,8 +80,11 @@ class StoredHistory:
         accounts: tuple[str, ...],
         find_nearest: FindNearest | None = None,
     ) -> None:
-        self._database, self._reviews, self._texts = database, reviews, texts
-        self._repository_id, self._find_nearest = repository_id, find_nearest
+        self._database = database
+        self._reviews = reviews
+        self._texts = texts
+        self._repository_id = repository_id
+        self._find_nearest = find_nearest
         self.accounts = accounts
         self._bot_login = accounts[0]
 
@@ -202,18 +209,17 @@ class Repositories:
     def __init__(
         self, database: Database, checkpoints: Checkpoints, reviews: Reviews, texts: Texts
     ) -> None:
-        self._database, self._checkpoints, self._reviews, self._texts = (
-            database,
-            checkpoints,
-            reviews,
-            texts,
-        )
+        self._database = database
+        self._checkpoints = checkpoints
+        self._reviews = reviews
+        self._texts = texts
 
     def history(
         self, repository_id: int | None, *accounts: str, find_nearest: FindNearest | None = None
     ) -> StoredHistory:
         """Return the history of the first of HLS's accounts."""
-        texts, reviews = self._texts, self._reviews
+        texts = self._texts
+        reviews = self._reviews
         return StoredHistory(self._database, reviews, texts, repository_id, accounts, find_nearest)
 
     def save(self, lease: Lease, history_update: HistoryUpdate) -> None:
@@ -256,7 +262,8 @@ class StoredFile:
 
 class RepositoryFiles:
     def __init__(self, database: Database, checkpoints: Checkpoints) -> None:
-        self._database, self._checkpoints = database, checkpoints
+        self._database = database
+        self._checkpoints = checkpoints
         age_ms = (database.now - _file.read_at).label("age_ms")
         newest = select(repository_files, age_ms).order_by(_file.read_at.desc()).limit(1)
         is_wanted = database.is_one_of(_file.repository_id, "of_ids")

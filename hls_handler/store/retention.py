@@ -130,7 +130,8 @@ class RetentionStore:
 
     def delete_cached_replies(self, *, after: timedelta, most: int) -> int:
         """Delete up to `most` replies from the cache that were stored longer ago than `after`; return how many."""
-        c, before = cached_replies.c, self._database.now - after // timedelta(milliseconds=1)
+        c = cached_replies.c
+        before = self._database.now - after // timedelta(milliseconds=1)
         old = (
             select(c.repository_id, c.digest)
             .where(c.stored_at <= before)
@@ -154,7 +155,8 @@ class RetentionStore:
 
     def delete_counter_hours(self, *, after: timedelta) -> None:
         """Delete the counters of hours that began longer ago than `after`. The totals in `counters` stay."""
-        c, before = counter_hours.c, self._database.now - after // timedelta(milliseconds=1)
+        c = counter_hours.c
+        before = self._database.now - after // timedelta(milliseconds=1)
         with exclusive(self._database) as connection:
             connection.execute(
                 counter_hours.delete().where(c.name.in_(sorted(HOURLY)), c.hour < before)
@@ -176,7 +178,8 @@ class RetentionStore:
     def _keep_sums(self, connection: Connection, ids: list[int]) -> None:
         for row in sum_calls(connection, calls.c.delivery_id.in_(ids)):
             new = self._database.insert(deleted_calls).values(row._asdict())
-            before, more = deleted_calls.c, new.excluded
+            before = deleted_calls.c
+            more = new.excluded
             is_later = func.coalesce(more["last_error_at"], -1) > func.coalesce(
                 before.last_error_at, -1
             )

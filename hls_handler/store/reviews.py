@@ -40,7 +40,8 @@ class ReviewChange:
     record: ReviewRecord
 
     def write(self, database: Database, connection: Connection, _delivery_id: int) -> Counts:
-        columns, record = self.conversation.columns, self.record
+        columns = self.conversation.columns
+        record = self.record
         review = {
             **columns,
             "rounds": record.rounds,
@@ -79,7 +80,8 @@ def _upsert_findings(database: Database) -> Executable:
 
 class Reviews:
     def __init__(self, database: Database, checkpoints: Checkpoints) -> None:
-        self._database, self._checkpoints = database, checkpoints
+        self._database = database
+        self._checkpoints = checkpoints
 
     def find(self, pull_request: ConversationRef) -> ReviewRecord:
         """Return what HLS knows about its reviews of a pull request; an empty record if there are none."""

@@ -19,7 +19,8 @@ from hls_handler.store.statistics import DELIVERY_COLUMNS, LAST_ID, DeliveryRow
 
 PAGE_ROWS = 50
 
-_c, _before = deliveries.c, deliveries.alias("before")
+_c = deliveries.c
+_before = deliveries.alias("before")
 IDS = (_c.guid, _c.request_id)
 ID = re.compile(r"[0-9A-Za-z:-]+")
 NAMES = re.compile(r"([\w.-]+/[\w.-]+)?(?:#([0-9]{1,9}))?")  # "owner/repo#7", "owner/repo" or "#7"
@@ -84,7 +85,8 @@ class DeliverySearches:
         With `is_waiting`, only of those that wait until a later time and are not paused. `before` is ignored. Reads all
         deliveries in the state; only those of "queued" and "dead" have an index.
         """
-        reason, first_due_at = func.coalesce(_c.reason, ""), func.min(_c.due_at)
+        reason = func.coalesce(_c.reason, "")
+        first_due_at = func.min(_c.due_at)
         query = _query(self._database, search).with_only_columns(reason, func.count(), first_due_at)
         query = query.group_by(reason).order_by(None).order_by(first_due_at, reason)
         if is_waiting:

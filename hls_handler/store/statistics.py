@@ -20,7 +20,8 @@ from hls_handler.queue.delivery_queue import count_deliveries
 from hls_handler.queue.pauses import is_paused
 from hls_handler.settings.model import Settings
 
-_c, _f = deliveries.c, findings.c
+_c = deliveries.c
+_f = findings.c
 LAST_ID = (
     "z" * 64
 )  # after any GUID and request id in every collation: they have letters, digits, "-" and ":"

@@ -25,7 +25,8 @@ RANK_CONSTANT = 60  # https://doi.org/10.1145/1571941.1572114
 Admits = Callable[[str, str | None], bool]
 """Returns True if a text with a name and a version may be found."""
 
-_t, _i = texts.c, document_indexes.c
+_t = texts.c
+_i = document_indexes.c
 
 _SQLITE_NUMBERS = text("""
     SELECT asked.key AS position, count(*) AS number
@@ -256,7 +257,8 @@ class Texts:
         self, connection: Connection, scope: str, weights: Mapping[str, float], admits: Admits
     ) -> list[int]:
         """Return the ids of the admitted texts whose words have the largest sums of weights."""
-        words, values = list(weights), list(weights.values())
+        words = list(weights)
+        values = list(weights.values())
         if self._database.file is not None:
             terms = {"queries": _queries(scope, words), "weights": json.dumps(values)}
             found = connection.execute(_SQLITE_SCORES, terms)

@@ -174,7 +174,8 @@ class Report:
 
 def _count_labels(compared: Sequence[LabelSets], field: str) -> LabelCount:
     found = [(one.is_as_left(one.old, field), one.is_as_left(one.new, field)) for one in compared]
-    old, new = sum(was for was, _ in found), sum(now for _, now in found)
+    old = sum(was for was, _ in found)
+    new = sum(now for _, now in found)
     return LabelCount(
         field, len(found), old, new, found.count((False, True)), found.count((True, False))
     )

@@ -112,7 +112,8 @@ def load_stored_facts(store: Storage, row: DeliveryRow, table: RepositoryTable) 
     handler = next((one for one in known if one.name == row.handler), None) or handler_for(
         row.event
     )
-    body, effective = store.deliveries.body(row.guid), table.find(row.repository or "")
+    body = store.deliveries.body(row.guid)
+    effective = table.find(row.repository or "")
     if not body:
         raise NotRepeatable(
             "its event is not stored; events are kept for storage.body_days, ignored ones not at all"
@@ -143,7 +144,8 @@ def render_again(stored: StoredFacts, prompt_id: str, index: int, *, key: bytes)
 
     `index` is that of the call's checkpoint. Raises `NotRepeatable`, or `PromptError` if the template fails.
     """
-    version, found = stored.restore(prompt_id), list[RenderedPrompt]()
+    version = stored.restore(prompt_id)
+    found = list[RenderedPrompt]()
 
     def observe(asked: int, variables: Mapping[str, object]) -> None:
         if asked == index:

@@ -19,7 +19,8 @@ class UnusableAnswer(Permanent):
 
     def __init__(self, rendered: RenderedPrompt, reply: UnusableReply) -> None:
         super().__init__(f"Claude's reply to {rendered.prompt.id} cannot be used: {reply.problem}")
-        self.rendered, self.reply = rendered, reply
+        self.rendered = rendered
+        self.reply = reply
 
 
 @dataclass(slots=True)
@@ -47,7 +48,8 @@ class Sender:
 
     def begin(self, limit: ReviewBudget | None) -> None:
         """Begin the requests about a delivery, which may cost as much as `limit` allows."""
-        self.questions, self._limit = [], limit
+        self.questions = []
+        self._limit = limit
 
     @property
     def usages(self) -> list[Usage]:
@@ -64,10 +66,8 @@ class Sender:
 
     def _check_limit(self, estimate: Usage) -> None:
         """Raise `BudgetExceeded` if the next call does not fit the limit. An unknown price counts as 0."""
-        spent_usd, next_usd = (
-            sum(usage.cost_usd or 0 for usage in self.usages),
-            estimate.cost_usd or 0,
-        )
+        spent_usd = sum(usage.cost_usd or 0 for usage in self.usages)
+        next_usd = estimate.cost_usd or 0
         limit = self._limit
         if limit is not None and round((spent_usd + next_usd) * 1_000_000) > round(
             limit.max_usd * 1_000_000
@@ -93,7 +93,8 @@ class Sender:
         self.check()
         question = Question(rendered, estimate.model, correction)
         self.questions.append(question)
-        answer, prompt = provider.ask(rendered, correction=correction), rendered.prompt
+        answer = provider.ask(rendered, correction=correction)
+        prompt = rendered.prompt
         self.observe(answer.usage)
         if isinstance(answer, UnusableReply):
             (question.answer,) = UNUSABLE.decode(UNUSABLE.encode((answer,))) or (None,)

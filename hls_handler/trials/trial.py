@@ -114,7 +114,9 @@ class Trial:
 
     def make_job(self, send: Callable[[RenderedPrompt], ValidReply]) -> TrialJob:
         """Return the job with which a handler asks the prompt and those that follow. `send` sends each request."""
-        source, library, kept = self.source, self.library, self.kept
+        source = self.source
+        library = self.library
+        kept = self.kept
         first = next(iter(kept.values())).prompt_name if kept else self.name
 
         def ask_one(asked: str, variables: Mapping[str, object], index: int) -> ValidReply:
@@ -145,7 +147,8 @@ def list_deliveries(
 
     Only deliveries of the last `body_days` are listed: the events of older ones are deleted.
     """
-    keys, since = library.events(name, families()), store.now() - timedelta(days=body_days)
+    keys = library.events(name, families())
+    since = store.now() - timedelta(days=body_days)
     asked = store.deliveries.with_checkpoint(
         ASK, since=since, events=_event_names(keys), most=MAX_OFFERED
     )
@@ -170,7 +173,8 @@ def _event_names(keys: Iterable[str]) -> set[str]:
 
 def plan_trial(store: Storage, config: DeliveryConfig, row: DeliveryRow, prompt: str) -> Plan:
     """Return a trial with a delivery, whose requests are rendered. Raises `NotRepeatable`."""
-    source, library = load_stored_facts(store, row, config.table), config.library
+    source = load_stored_facts(store, row, config.table)
+    library = config.library
     event = source.event
     if row.handler not in (
         None,
@@ -181,7 +185,8 @@ def plan_trial(store: Storage, config: DeliveryConfig, row: DeliveryRow, prompt:
     if skipped is not None:
         raise NotRepeatable(f"it was not a question for Claude: {skipped.reason}")
     require_event(library, prompt, event, source.effective)
-    key, kept = store.database.secret(PROMPT_SECRET), find_kept(source, library, prompt)
+    key = store.database.secret(PROMPT_SECRET)
+    kept = find_kept(source, library, prompt)
     trial = Trial(
         source,
         library,
@@ -253,7 +258,8 @@ def _compare(store: Storage, row: DeliveryRow, trial: Trial, sender: Sender) -> 
     )
     labels = None
     if old is not None:
-        before, after = _decide(old_actions, source), _decide(job.actions, source)
+        before = _decide(old_actions, source)
+        after = _decide(job.actions, source)
         labels = LabelSets(before, after, _apply(store.corrections.of_conversation(row), before))
     return replace(_begin(row), old=old, new=new, labels=labels)
 
@@ -363,10 +369,8 @@ def _decide(actions: Iterable[Action], source: StoredFacts) -> frozenset[Request
     found: set[RequestedLabel] = set()
     for action in actions:
         if isinstance(action, EnsureLabels):
-            names, labels = (
-                frozenset(label.name for label in action.requested),
-                source.effective.labels,
-            )
+            names = frozenset(label.name for label in action.requested)
+            labels = source.effective.labels
             decided = decide_labels(
                 action, labels, present=present, stored=before or {}, in_repository=names
             )

@@ -90,7 +90,8 @@ def find_assignments(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _find_value(found: re.Match[str]) -> tuple[int, int] | None:
-    text, at = found.string, found.end()
+    text = found.string
+    at = found.end()
     if found["tag"]:
         element = ELEMENT.match(text, at)
         return element.span() if element is not None else None

@@ -32,12 +32,14 @@ INVISIBLE = re.compile(
 JOINERS = re.compile("[\u200c\u200d\ufe0e\ufe0f]+")
 MAX_JOINER_CHARS = 2  # a heart on fire: heart, "as an emoji", "joined to", fire
 
-COMMENT_OPEN, COMMENT_CLOSE = "<!--", "-->"
+COMMENT_OPEN = "<!--"
+COMMENT_CLOSE = "-->"
 # At the start of a line, after spaces and markers of quotes and lists.
 UNCLOSED_COMMENT = re.compile(r"^[ \t>*+\-0-9.)]*+<!--", re.MULTILINE)
 
 DELIMITER = re.compile(r"<(?=\s{0,9}/?\s{0,9}untrusted\b)", re.IGNORECASE)
-OPENING, CLOSING = re.compile(r"<untrusted (\w+)>"), re.compile(r"</untrusted (\w+)>")
+OPENING = re.compile(r"<untrusted (\w+)>")
+CLOSING = re.compile(r"</untrusted (\w+)>")
 
 LINE_PARTS = re.compile(r"[^\n\t]+")
 
@@ -180,9 +182,11 @@ def _find_untrusted(prompt: str) -> Iterator[tuple[int, int, str]]:
     A template may write openings without an end, so each character is read once: one pattern for both delimiters would
     search for the end of every opening up to the end of the prompt, and stop the whole process meanwhile.
     """
-    last, end = {found[1]: found.start() for found in CLOSING.finditer(prompt)}, 0
+    last = {found[1]: found.start() for found in CLOSING.finditer(prompt)}
+    end = 0
     for opening in OPENING.finditer(prompt):
-        begin, nonce = opening.end(), opening[1]
+        begin = opening.end()
+        nonce = opening[1]
         if opening.start() >= end and begin <= last.get(nonce, -1):
             end = prompt.index(f"</untrusted {nonce}>", begin)
             yield begin, end, nonce

@@ -192,7 +192,8 @@ NO_ENTITY = r"&(?!\#?\w{1,32};)"
 URL_CHARACTERS = r"[\w.~%/+,;:=?\#@-]"
 URL = rf"(?:{URL_CHARACTERS}*+(?:{NO_ENTITY}{URL_CHARACTERS}*+)*)"
 RELATIVE = r"[\w.~%/+,;=?\#-]"
-WORD_START, WORD_END = r"(?<![A-Za-z0-9])", r"(?![A-Za-z0-9])"
+WORD_START = r"(?<![A-Za-z0-9])"
+WORD_END = r"(?![A-Za-z0-9])"
 CLOSING_KEYWORD = rf"{WORD_START}(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?|duplicate\s+of)"
 
 BOT_PHRASE = rf"""{WORD_START}(?:
@@ -285,7 +286,8 @@ def _sanitize_line(line: str, references: References | None) -> str:
                 at += space
             continue
         while url is not None and url.start() < found.start():
-            url_end, url = url.end(), next(urls, None)
+            url_end = url.end()
+            url = next(urls, None)
         end = closing_backticks.get(found.start())
         if (
             end is not None

@@ -137,11 +137,13 @@ def _is_separate(found: re.Match[str]) -> bool:
 
 def _show_as_code(found: re.Match[str], start: int) -> str:
     """Return a URL, which begins at `start` of `found`, as code: "`https://...`", or "] (`https://...`)" for a link."""
-    is_link, text = found[0].startswith("]"), found[0][start:].split()[0]
+    is_link = found[0].startswith("]")
+    text = found[0][start:].split()[0]
     url = text.removesuffix(")") if is_link else text.rstrip(">.,;:?")
     if is_link:
         return f"] (`{url}`)"
-    line, end = found.string, found.end()
+    line = found.string
+    end = found.end()
     before = ZERO_WIDTH_SPACE if line[found.start() - 1 : found.start()] == "`" else ""
     after = text[len(url) :].strip(">") or (ZERO_WIDTH_SPACE if line[end : end + 1] == "`" else "")
     return f"{before}`{url}`{after}"

@@ -259,7 +259,8 @@ def count_missing(untrusted: UntrustedText) -> int:
 
 def format_text(untrusted: UntrustedText, nonce: str, context: MarkdownContext) -> str:
     """Return the text that replaces the placeholder of `untrusted` in a rendered text."""
-    show, text = untrusted._show, untrusted._text
+    show = untrusted._show
+    text = untrusted._text
     return (
         show.in_context(text, context) if isinstance(show, CommentFormatter) else show(text, nonce)
     )

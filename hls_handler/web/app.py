@@ -47,7 +47,8 @@ INTERNAL_ERROR = "internal error; see the log under this request id"
 HARDENING = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 CLOSE = (b"connection", b"close")
 
-_PROCESS, _numbers = os.urandom(8).hex(), count(1)
+_PROCESS = os.urandom(8).hex()
+_numbers = count(1)
 _VALID_ID = re.compile(rb"[A-Za-z0-9-]{8,64}")
 _UUID = re.compile(rb"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
@@ -97,12 +98,11 @@ class WebApplication:
         `more_routes` returns the routes of the console for some settings. `show_error` returns the page about an error,
         for browsers; others get JSON.
         """
-        self._more_routes, self._show_error = more_routes, show_error
-        self._ports, self._started_at, self._receives_webhooks = (
-            ports,
-            ports.clock(),
-            receives_webhooks,
-        )
+        self._more_routes = more_routes
+        self._show_error = show_error
+        self._ports = ports
+        self._started_at = ports.clock()
+        self._receives_webhooks = receives_webhooks
         self._stats = StatsReader(ports.stats, ports.rate_limit, ports.clock)
         self._budget = BodyBudget(ports.clock)
         self.app = Starlette(

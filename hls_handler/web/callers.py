@@ -22,7 +22,8 @@ PROXY_HEADERS = re.compile(r"forwarded|via|x-real-ip|x-forwarded-.+")
 
 class Callers:
     def __init__(self, server: Server) -> None:
-        key, proxy = server.api_key, server.trusted_proxy
+        key = server.api_key
+        proxy = server.trusted_proxy
         self.key = None if key is None else key.get_secret_value().encode()
         self._header = proxy.user_header if proxy else ""
         self._networks = tuple(map(ip_network, proxy.networks)) if proxy else ()

@@ -153,7 +153,8 @@ class BodyBudget:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
-            chunk, is_complete = message.get("body", b""), not message.get("more_body", False)
+            chunk = message.get("body", b"")
+            is_complete = not message.get("more_body", False)
             if len(body.received) + len(chunk) > max_bytes:
                 raise _too_large(max_bytes)
             body.received += chunk
@@ -196,7 +197,10 @@ class WebhookReceiver:
     def __init__(
         self, settings: Settings, secrets: WebhookSecrets, budget: BodyBudget, ports: Ports
     ) -> None:
-        self._settings, self._secrets, self._budget, self._ports = settings, secrets, budget, ports
+        self._settings = settings
+        self._secrets = secrets
+        self._budget = budget
+        self._ports = ports
         self._ignored_level = logging.DEBUG if settings.logging.ignored == "debug" else logging.INFO
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -230,7 +234,8 @@ class WebhookReceiver:
     def _reject(
         self, line: ReceivedLine, rejected: Rejected, headers: dict[str, str] | None = None
     ) -> Response:
-        line.decision, line.reason = "rejected", rejected.why
+        line.decision = "rejected"
+        line.reason = rejected.why
         self._ports.count_rejection(rejected.status)
         return _json(rejected.status, {"detail": rejected.detail}, headers)
 
@@ -321,7 +326,8 @@ class WebhookReceiver:
     def _answer(
         self, accepted: Accepted, routed: RoutingResult, ids: dict[str, str], line: ReceivedLine
     ) -> Response:
-        line.decision, line.reason = accepted.outcome, accepted.reason
+        line.decision = accepted.outcome
+        line.reason = accepted.reason
         match accepted.outcome:
             case "queued":
                 line.reason = _describe(routed)

@@ -30,12 +30,14 @@ log = logging.getLogger(__name__)
 KEEP_ALIVE_S = 15
 BACKLOG = 2048
 
-OWN_FILES, FILES_PER_WORKER = 64, 8
+OWN_FILES = 64
+FILES_PER_WORKER = 8
 """Open files reserved for database, GitHub, Claude and prompts: `OWN_FILES` plus `FILES_PER_WORKER` per worker."""
 
 MIN_CONNECTIONS = 16
 
-MAX_HEADER_BYTES, MAX_HEADERS = 65_536, 100
+MAX_HEADER_BYTES = 65_536
+MAX_HEADERS = 100
 MAX_PIPELINED = 10
 """Requests of one connection that may wait for responses to earlier requests. GitHub and proxies do not pipeline."""
 
@@ -67,7 +69,8 @@ def raise_file_limit(files: int) -> int:
 
 def listen(settings: Settings) -> socket.socket:
     """Return a socket that listens on server.host and server.port. Raises `SettingsError` if that fails."""
-    host, port = settings.server.host, settings.server.port
+    host = settings.server.host
+    port = settings.server.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
@@ -88,7 +91,8 @@ def graceful_shutdown_s(settings: Settings) -> int:
 
 def make_server(app: ASGIApp, settings: Callable[[], Settings]) -> uvicorn.Server:
     """Return a server; run it with `server.serve(sockets=[listen(...)])`. `settings` returns the current settings."""
-    wanted, limit = settings().server.max_connections, find_connection_limit(settings())
+    wanted = settings().server.max_connections
+    limit = find_connection_limit(settings())
     if limit < wanted:
         log.warning(
             "fewer connections than server.max_connections allowed: raise the limit of open files (ulimit -n)",
@@ -124,7 +128,8 @@ class Connections:
         self._limit = limit
         self._open: OrderedDict[asyncio.Transport, None] = OrderedDict()
         self._unanswered: dict[asyncio.Transport, list[RequestResponseCycle]] = {}
-        self._evicted, self._logged_at = 0, -LOG_EVERY_S
+        self._evicted = 0
+        self._logged_at = -LOG_EVERY_S
 
     def add(self, transport: asyncio.Transport, now: float) -> None:
         """Add a connection. Above the limit, close the one that was idle longest. `now` is in monotonic seconds."""
@@ -138,7 +143,8 @@ class Connections:
             log.warning(
                 "too many connections: those that were idle longest were closed", extra=fields
             )
-            self._evicted, self._logged_at = 0, now
+            self._evicted = 0
+            self._logged_at = now
 
     def add_request(self, transport: asyncio.Transport, request: RequestResponseCycle) -> None:
         earlier = self._unanswered.get(transport, ())
@@ -170,7 +176,8 @@ def limited_protocol(
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             self._pending_bytes = 0  # bytes since the last complete headers, chunk or body
-            self._in_headers, self._problem = False, ""
+            self._in_headers = False
+            self._problem = ""
             self._deadline = self.loop.call_later(limits().header_timeout_s, self._time_out_headers)
             connections.add(transport, self.loop.time())
 
@@ -208,7 +215,8 @@ def limited_protocol(
             ambiguous = _find_ambiguous(self.headers, self.parser.get_http_version())
             if ambiguous is not None:
                 self._stop_parsing(ambiguous)
-            self._pending_bytes, self._in_headers = 0, False
+            self._pending_bytes = 0
+            self._in_headers = False
             self._deadline.cancel()
             super().on_headers_complete()
             self.headers = []  # trailers would otherwise become headers of the request

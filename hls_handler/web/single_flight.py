@@ -30,8 +30,10 @@ class SingleFlightCache(Generic[Value, *Key]):
         max_age_s: float,
         timeout_s: float = READ_TIMEOUT_S,
     ) -> None:
-        self._read, self._clock = read, clock
-        self._max_age_s, self._timeout_s = max_age_s, timeout_s
+        self._read = read
+        self._clock = clock
+        self._max_age_s = max_age_s
+        self._timeout_s = timeout_s
         self._values: dict[
             tuple[*Key], tuple[float, Value]
         ] = {}  # with the time at which the reading began

@@ -106,12 +106,10 @@ class StatsReader:
         rate_limit: Callable[[], RateLimit],
         clock: Callable[[], float],
     ) -> None:
-        self._read, self._rate_limit, self._clock, self._started_at = (
-            read,
-            rate_limit,
-            clock,
-            clock(),
-        )
+        self._read = read
+        self._rate_limit = rate_limit
+        self._clock = clock
+        self._started_at = clock()
         self._cache = SingleFlightCache(self._make, clock, max_age_s=MAX_AGE_S)
         # (time, webhooks, processed) of each reading within the last `WINDOW_S`, and of the newest older reading
         self._samples: deque[tuple[float, int, int]] = deque()
@@ -121,14 +119,13 @@ class StatsReader:
         return await self._cache.get()
 
     def _make(self) -> StatsDocument:
-        now, snapshot = self._clock(), self._read()
+        now = self._clock()
+        snapshot = self._read()
         page = stats_page(snapshot, uptime_s=now - self._started_at, rate_limit=self._rate_limit())
         while len(self._samples) > 1 and self._samples[1][0] <= now - WINDOW_S:
             self._samples.popleft()
-        webhooks, processed = (
-            page["total_webhooks"],
-            page["successful_processing"] + page["failed_processing"],
-        )
+        webhooks = page["total_webhooks"]
+        processed = page["successful_processing"] + page["failed_processing"]
         self._samples.append((now, webhooks, processed))
         since, webhooks_before, processed_before = self._samples[0]
         if now > since:
@@ -143,14 +140,16 @@ class StatsReader:
 
 def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) -> StatsDocument:
     """Return the JSON of /stats. Times are in seconds, shares from 0 to 1. A value is None if nothing was counted."""
-    counters, by_name = snapshot.counters, defaultdict[str, dict[str, int]](dict)
+    counters = snapshot.counters
+    by_name = defaultdict[str, dict[str, int]](dict)
     for (name, label), count in sorted(counters.items()):
         by_name[name][label] = count
 
     def total(name: str, label: str = "") -> int:
         return by_name[name].get(label, 0)
 
-    done, dead = total("outcome", "done"), total("outcome", "dead")
+    done = total("outcome", "done")
+    dead = total("outcome", "dead")
     histogram = by_name["processing_le"]
     return {
         "uptime_seconds": round(uptime_s, 3),
@@ -212,7 +211,8 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
 
 
 def _prompts(by_name: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, float]]:
-    costs, shadow_calls = by_name["prompt_cost_micro_usd"], by_name["prompt_shadow_calls"]
+    costs = by_name["prompt_cost_micro_usd"]
+    shadow_calls = by_name["prompt_shadow_calls"]
     return {
         prompt: {
             "calls": calls,
@@ -234,7 +234,8 @@ def _feedback(counters: Counters) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def _reply_cache(counters: Counters) -> dict[str, float | None]:
-    hits, misses = counters.get(CACHE_HIT, 0), counters.get(CACHE_MISS, 0)
+    hits = counters.get(CACHE_HIT, 0)
+    misses = counters.get(CACHE_MISS, 0)
     return {
         "hits": hits,
         "misses": misses,
@@ -259,7 +260,8 @@ def _costs_of_pull_requests(calls: Sequence[RecentCall]) -> Distribution:
 def _github_api(
     by_name: Mapping[str, Mapping[str, int]], rate_limit: RateLimit
 ) -> dict[str, object]:
-    requests, deliveries = by_name["event_github_requests"], by_name["event_github_deliveries"]
+    requests = by_name["event_github_requests"]
+    deliveries = by_name["event_github_deliveries"]
     return {
         "requests_made": by_name["github_requests"].get("", 0),
         "requests_per_delivery": {

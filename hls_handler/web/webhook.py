@@ -39,8 +39,11 @@ from hls_handler.settings.model import Settings
 from hls_handler.settings.values import webhook_secrets
 from hls_handler.untrusted.cleaning import clean_title
 
-CONTENT_TYPE, CONTENT_LENGTH = b"content-type", b"content-length"
-EVENT, DELIVERY, SIGNATURE = b"x-github-event", b"x-github-delivery", b"x-hub-signature-256"
+CONTENT_TYPE = b"content-type"
+CONTENT_LENGTH = b"content-length"
+EVENT = b"x-github-event"
+DELIVERY = b"x-github-delivery"
+SIGNATURE = b"x-hub-signature-256"
 KNOWN_HEADERS = frozenset({CONTENT_TYPE, CONTENT_LENGTH, EVENT, DELIVERY, SIGNATURE})
 
 _EVENT = re.compile(rb"[a-z][a-z0-9_]{0,63}")
@@ -49,7 +52,8 @@ _SIGNATURE = re.compile(rb"sha256=[0-9a-f]{64}")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _MAX_CONTENT_TYPE_LENGTH = 256
 
-JSON, FORM = b"application/json", b"application/x-www-form-urlencoded"
+JSON = b"application/json"
+FORM = b"application/x-www-form-urlencoded"
 
 
 class Rejected(HlsError):

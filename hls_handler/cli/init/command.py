@@ -261,7 +261,8 @@ def run(session: Session) -> None:
 
 def _ask_for_account(session: Session) -> bool:
     """Ask what GitHub needs for an App or a token, except the token. Return True for an App."""
-    has_app, has_terminal = find_app(session) is not None, session.read_answer is not None
+    has_app = find_app(session) is not None
+    has_terminal = session.read_answer is not None
     uses_app = session.app or has_app
     if not uses_app and (has_terminal or not session.variable(TOKEN)):
         uses_app = session.ask(
@@ -299,10 +300,8 @@ def _set_up_claude(session: Session) -> bool:
             _prove_claude(session, key)
         return key
 
-    question, option = (
-        "Key of the Claude API (not shown; Enter: add it later)",
-        f"the variable {KEY_VARIABLE}",
-    )
+    question = "Key of the Claude API (not shown; Enter: add it later)"
+    option = f"the variable {KEY_VARIABLE}"
     key = check(session.variable(KEY_VARIABLE)) or session.ask(
         question, "", check, option=option, is_hidden=True
     )
@@ -361,7 +360,8 @@ def _prove_claude(session: Session, key: str) -> None:
 
 def _write_settings(session: Session, *, uses_app: bool) -> bool:
     """Return False if there is a file with other content, which stays."""
-    path, text = session.settings_path, settings_text(session, uses_app=uses_app)
+    path = session.settings_path
+    text = settings_text(session, uses_app=uses_app)
     present = read_text(path)
     if present == text:
         print_line(f"{path} is up to date")
@@ -379,7 +379,8 @@ def _remaining_steps(
     session: Session, unconnected: Sequence[str], *, has_key: bool
 ) -> Iterator[str]:
     """Yield the steps for the user; further lines of a step are indented. `unconnected` need a webhook."""
-    hls, url = find_hls_command(), session.webhook_url or UNSERVED_URL
+    hls = find_hls_command()
+    url = session.webhook_url or UNSERVED_URL
     option = f" --config {session.config}" if session.config is not None else ""
     dotenv = DOTENV.absolute()
     if not has_key:
@@ -406,12 +407,11 @@ def _remaining_steps(
 
 
 def settings_text(session: Session, *, uses_app: bool) -> str:
-    webhook_url, github_url, claude_url = (
-        session.webhook_url or UNSERVED_URL,
-        session.github_url,
-        session.claude_url,
-    )
-    webhook_path, about_url = urlsplit(webhook_url).path, find_about_url(webhook_url)
+    webhook_url = session.webhook_url or UNSERVED_URL
+    github_url = session.github_url
+    claude_url = session.claude_url
+    webhook_path = urlsplit(webhook_url).path
+    about_url = find_about_url(webhook_url)
     lines = [
         HEADER,
         webhook_path != "/webhook"

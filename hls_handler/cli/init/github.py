@@ -41,7 +41,8 @@ from hls_handler.settings.values import web_url
 
 POLL_S = 3.0
 CODE_LIFETIME_S = 3600.0
-APP_ID, WEBHOOK_SECRET = "GITHUB_APP_ID", "GITHUB_WEBHOOK_SECRET"
+APP_ID = "GITHUB_APP_ID"
+WEBHOOK_SECRET = "GITHUB_WEBHOOK_SECRET"  # noqa: S105
 TOKEN = "GITHUB_TOKEN"  # noqa: S105 (the name of a variable)
 LEADER = '<meta http-equiv="refresh" content="0; url={url}">\n<a href="{url}">Continue</a>\n'
 
@@ -79,11 +80,9 @@ def set_up_app(session: Session) -> App:
 
 def find_app(session: Session) -> App | None:
     """Return the App of `.env` and the key file; None if neither has one. Raises `SettingsError` for half of one."""
-    app_id, pem, key = (
-        read_variables().get(APP_ID),
-        read_text(session.key_path),
-        session.key_path.absolute(),
-    )
+    app_id = read_variables().get(APP_ID)
+    pem = read_text(session.key_path)
+    key = session.key_path.absolute()
     if app_id is None and pem is None:
         return None
     missing = f"there is no {key}" if pem is None else f"{DOTENV} has no {APP_ID} that is a number"
@@ -99,7 +98,8 @@ def find_app(session: Session) -> App | None:
 
 def _create(session: Session) -> None:
     """Let the user confirm the App on GitHub, and store its secrets."""
-    web, organization = web_url(session.github_url), session.organization or None
+    web = web_url(session.github_url)
+    organization = session.organization or None
     page = AppPage(partial(_store_app, session))
     leader = session.key_path.with_suffix(
         ".html"
@@ -245,10 +245,8 @@ def connect_webhooks(session: Session, app: App | None, server: Server) -> list[
                 server,
             )
         return []
-    section, secret = (
-        _token_section(session, session.variable(TOKEN)),
-        read_variables()[WEBHOOK_SECRET],
-    )
+    section = _token_section(session, session.variable(TOKEN))
+    secret = read_variables()[WEBHOOK_SECRET]
     url = session.webhook_url or UNSERVED_URL
     connected: list[str] = []
     with closing(GithubApi(section, now=utc_now)) as api:

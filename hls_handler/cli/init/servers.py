@@ -99,7 +99,8 @@ class AppPage:
         self.state = secrets.token_urlsafe(32)  # other users of this machine do not know it
         self.problem: HlsError | None = None
         self.ended = threading.Event()  # set after the first call of `exchange`
-        self._exchange, self._form = exchange, ""
+        self._exchange = exchange
+        self._form = ""
         self._answer: Reply | None = None  # to the code
         self._lock = threading.Lock()
 
@@ -114,7 +115,8 @@ class AppPage:
         if parts.path == f"/{self.state}":
             return _page(200, self._form)
         query = parse_qs(parts.query)
-        state, code = query.get("state", [""])[0], query.get("code", [""])[0]
+        state = query.get("state", [""])[0]
+        code = query.get("code", [""])[0]
         if (
             parts.path != "/code"
             or not code

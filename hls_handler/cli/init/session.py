@@ -25,7 +25,8 @@ from hls_handler.settings.load import SETTINGS_FILE, read_environment
 from hls_handler.settings.values import HttpUrl, is_loopback
 
 T = TypeVar("T")
-DEFAULT_GITHUB, DEFAULT_CLAUDE = "https://api.github.com", "https://api.anthropic.com"
+DEFAULT_GITHUB = "https://api.github.com"
+DEFAULT_CLAUDE = "https://api.anthropic.com"
 
 
 @dataclass(slots=True)
@@ -100,7 +101,8 @@ class Session:
 
 # --- files: secrets with mode 0600, each file written atomically --------------------------------------------------
 
-PRIVATE_MODE, SETTINGS_MODE = 0o600, 0o644
+PRIVATE_MODE = 0o600
+SETTINGS_MODE = 0o644
 
 _PLAIN = re.compile(
     r"[A-Za-z0-9_./:+=@%-]+"
