@@ -66,17 +66,20 @@ class SecondLook:
     files: tuple[PatchedFile, ...] = ()  # the parts of changed files that decide
     second_sites: tuple[SecondSite, ...] = ()
 
+    @property
+    def _texts(self) -> list[str]:
+        """The numbered lines that are shown."""
+        texts = [text for file in self.files for text in (file.above, file.numbered)]
+        return [*texts, *(site.text for site in self.second_sites)]
+
     @cached_property
     def _letters(self) -> str:
-        texts = [text for file in self.files for text in (file.above, file.numbered)]
-        return _letters_of([*texts, *(site.text for site in self.second_sites)])
+        return _letters_of(self._texts)
 
     @cached_property
     def _code_lines(self) -> frozenset[str]:
         """The characters of each line of the present files that has letters and is not only a comment."""
-        texts = [text for file in self.files for text in (file.above, file.numbered)]
-        texts += [site.text for site in self.second_sites]
-        lines = "\n".join(texts).split("\n")
+        lines = "\n".join(self._texts).split("\n")
         shown = [NUMBERED_LINE.fullmatch(line) for line in lines]
         present = [one["text"] or "" for one in shown if one is not None and one["side"] == "R"]
         code = [text for text in present if letters_of(text) and not is_only_comment(text)]

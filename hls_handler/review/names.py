@@ -130,7 +130,7 @@ def find_named(text: str | None, path: str, rows: Collection[int]) -> list[Named
 
 @dataclass(slots=True)
 class _Around:
-    """What is around a node."""
+    """The scope and the owners of the names in a node."""
 
     node: Node  # the parent
     scope: Scope

@@ -78,7 +78,7 @@ class Declared(NamedTuple):
 
 @dataclass(slots=True)
 class Said:
-    """What a file says of one name."""
+    """The declarations of one name in a file."""
 
     declared: list[Declared] = field(default_factory=list)
 

@@ -169,7 +169,7 @@ class _Definition(NamedTuple):
 
 @dataclass(slots=True)
 class _Repository:
-    """What was read of the repository."""
+    """The files of the repository that were read, and the names in them."""
 
     texts: dict[str, str]
     shown: Mapping[
