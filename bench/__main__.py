@@ -1,4 +1,6 @@
-"""`python -m bench [NAME...]`: print ratios and their limits; the exit code is 1 if a limit is missed."""
+"""`python -m bench [NAME...]`: print ratios and their limits; the exit code is 1 if a limit is
+missed.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Throughput of durable accepts, relative to a bare Starlette application, and their response time.
 
-The service is a process with its shipped settings: 24 workers, which are idle because the queue is paused. 64 or 16
-connections send payloads of 12 to 24 kB, each with its own body, delivery id and conversation. The server has one core
-and the load generator another one; the processes of PostgreSQL may use any.
+The service is a process with its shipped settings: 24 workers, which are idle because the queue is
+paused. 64 or 16 connections send payloads of 12 to 24 kB, each with its own body, delivery id and
+conversation. The server has one core and the load generator another one; the processes of
+PostgreSQL may use any.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Duration of a claim with 100,000 finished and 10,000 queued deliveries, 2,000 of them of one conversation.
+"""Duration of a claim with 100,000 finished and 10,000 queued deliveries, 2,000 of them of one
+conversation.
 
-The reference is a database that contains only the claimed delivery. Claims alternate between the two databases, so that
-other load on the disk affects both. The time includes the fsync.
+The reference is a database that contains only the claimed delivery. Claims alternate between the
+two databases, so that other load on the disk affects both. The time includes the fsync.
 """
 
 from __future__ import annotations
@@ -85,7 +86,10 @@ def _compare(name: str, sizes: Sizes, full: Storage, empty: Storage) -> Row:
         ratios.append(percentile(from_full, 0.99) / percentile(from_empty, 0.99))
         in_full += from_full
         in_empty += from_empty
-    both = f"p99 {percentile(in_full, 0.99) * 1000:.2f} ms to {percentile(in_empty, 0.99) * 1000:.2f} ms"
+    both = (
+        f"p99 {percentile(in_full, 0.99) * 1000:.2f} ms to"
+        f" {percentile(in_empty, 0.99) * 1000:.2f} ms"
+    )
     medians = f"p50 {median(in_full) * 1000:.2f} to {median(in_empty) * 1000:.2f}"
     details = f"{both}, {medians}; {describe_rounds(ratios)}"
     return Row(name, median(ratios), "at most", REQUIRED, AIM, details)
@@ -135,7 +139,9 @@ def _begin(store: Storage) -> Lease:
 
 
 def _add_done(store: Storage, url: str, done: int) -> None:
-    """Insert ignored deliveries, which are finished at once, and change their rows into those of done ones."""
+    """Insert ignored deliveries, which are finished at once, and change their rows into those of
+    done ones.
+    """
     ignored = (
         NewDelivery(
             guid=f"{next(_numbers):036}",
@@ -156,12 +162,15 @@ def _add_done(store: Storage, url: str, done: int) -> None:
     digest = "randomblob(32)" if url.startswith("sqlite") else "sha256(convert_to(guid, 'UTF8'))"
     _run(
         url,
-        f"UPDATE deliveries SET state = 'done', digest = {digest}, body = {digest} || {digest} || {digest}",
+        f"UPDATE deliveries SET state = 'done', digest = {digest}, body = {digest} || {digest} ||"
+        f" {digest}",
     )
 
 
 def _optimize(url: str) -> None:
-    """Bring the database into the state after normal use: current statistics and a short write-ahead log."""
+    """Bring the database into the state after normal use: current statistics and a short
+    write-ahead log.
+    """
     if url.startswith("sqlite"):
         _run(url, "PRAGMA wal_checkpoint(TRUNCATE)")
     else:
@@ -185,7 +194,9 @@ def _queue_others(store: Storage, sizes: Sizes) -> None:
 
 
 def _long_conversation_running(store: Storage, sizes: Sizes) -> None:
-    """The long conversation is first by age and priority, and is blocked by its first delivery, which is running."""
+    """The long conversation is first by age and priority, and is blocked by its first delivery,
+    which is running.
+    """
     for batch in _batches(
         _delivery(number=_LONG_CONVERSATION, priority=1) for _ in range(sizes.longest + 1)
     ):

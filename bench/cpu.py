@@ -1,7 +1,7 @@
 """CPU time per delivery of the service, without that of PyGithub and anthropic.
 
-The service processes issues of a stand-in without latency. Then another process repeats all recorded calls with the
-SDKs alone, configured like those of the service.
+The service processes issues of a stand-in without latency. Then another process repeats all
+recorded calls with the SDKs alone, configured like those of the service.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ def measure(
             ) as ours,
             closing(Storage.open(url)) as store,
         ):
+            # the first batch imports, connects and creates labels
             for in_batch in (
                 WORKERS * 3,
                 number,
-            ):  # the first batch imports, connects and creates labels
+            ):
                 deliveries = list(islice(deliveries_of_issues, in_batch))
                 upstream.plant(deliveries)
                 upstream.forget_requests()

@@ -1,4 +1,6 @@
-"""`python -m bench.everything`: a process that has imported all commands and libraries, and does nothing."""
+"""`python -m bench.everything`: a process that has imported all commands and libraries, and does
+nothing.
+"""
 
 from __future__ import annotations
 

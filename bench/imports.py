@@ -1,4 +1,6 @@
-"""`python -m bench.imports`: a process that has imported the same modules as the service, and does nothing."""
+"""`python -m bench.imports`: a process that has imported the same modules as the service, and does
+nothing.
+"""
 
 from __future__ import annotations
 

@@ -24,7 +24,9 @@ from hls_handler.store.interruptions import Situation
 
 @dataclass
 class InMemory:
-    """The storage without `repositories` as one object. The pipeline calls no two methods of the same name on it."""
+    """The storage without `repositories` as one object. The pipeline calls no two methods of the
+    same name on it.
+    """
 
     waiting: deque[NewDelivery] = field(default_factory=deque)
     saved: dict[str, dict[tuple[str, int], Checkpoint]] = field(default_factory=dict)

@@ -1,8 +1,9 @@
 """Response time of accepts while workers process deliveries.
 
-The measured deliveries are of a paused repository: they are accepted and stay queued. The workers process issues of
-another repository meanwhile, with the latencies of `bench.work`. Five workers are compared with an idle service (p99);
-of 24 workers, the p95 is measured with one accept every 100 ms.
+The measured deliveries are of a paused repository: they are accepted and stay queued. The workers
+process issues of another repository meanwhile, with the latencies of `bench.work`. Five workers are
+compared with an idle service (p99); of 24 workers, the p95 is measured with one accept every 100
+ms.
 """
 
 from __future__ import annotations
@@ -150,7 +151,9 @@ def _describe(rounds: list[list[float]]) -> str:
 def _accept_times(
     port: int, deliveries: Iterator[tuple[str, bytes]], pause_s: float
 ) -> list[float]:
-    """Send a delivery every `pause_s` seconds over one connection; return the response times in seconds."""
+    """Send a delivery every `pause_s` seconds over one connection; return the response times in
+    seconds.
+    """
     requests = [signed_request(event, body) for event, body in deliveries]
     with closing(socket.create_connection(("127.0.0.1", port))) as connection:
         return _send_one_by_one(connection, requests, pause_s)

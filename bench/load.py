@@ -1,4 +1,6 @@
-"""A load generator with little CPU time: persistent connections, each with one request in flight."""
+"""A load generator with little CPU time: persistent connections, each with one request in
+flight.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""Contributors who open pull requests, for locust: each waits until the previous delivery is finished.
+"""Contributors who open pull requests, for locust: each waits until the previous delivery is
+finished.
 
-`bench.pull_requests` (`make load`) starts it, and passes the stand-in, database and results file in the environment.
+`bench.pull_requests` (`make load`) starts it, and passes the stand-in, database and results file in
+the environment.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Resident memory of the service after 2,000 deliveries, relative to that after 500 and to that of its imports.
+"""Resident memory of the service after 2,000 deliveries, relative to that after 500 and to that of
+its imports.
 
-The deliveries are processed completely, with the sandbox's GitHub and Claude. The reference for imports is a process
-that has imported the same modules and does nothing (`bench.imports`).
+The deliveries are processed completely, with the sandbox's GitHub and Claude. The reference for
+imports is a process that has imported the same modules and does nothing (`bench.imports`).
 """
 
 from __future__ import annotations
@@ -59,7 +60,10 @@ def measure(
         done = store.statistics.counters().get(("outcome", "done"), 0)
     assert done == many, f"{done} of {many} were done"
     took_s = time.monotonic() - start
-    details = f"{many_kb / 1024:.0f} MB after {many}, {few_kb / 1024:.0f} MB after {few}; {many} done in {took_s:.0f} s"
+    details = (
+        f"{many_kb / 1024:.0f} MB after {many}, {few_kb / 1024:.0f} MB after {few}; {many} done in"
+        f" {took_s:.0f} s"
+    )
     over = f"{many_kb / 1024:.0f} MB to {imports_kb / 1024:.0f} MB of imports"
     return (
         Row(

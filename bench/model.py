@@ -1,8 +1,10 @@
-"""`python -m bench.model`: what limits HLS, and how long deliveries wait, by the number of repositories.
+"""`python -m bench.model`: what limits HLS, and how long deliveries wait, by the number of
+repositories.
 
-A queueing model. Requests and writes of an event are those of docs/cost.md, which a test counts; processor time is that
-of `python -m bench work`, and throughput on PostgreSQL that of `python -m bench.scale`. Each limit is a server of its
-own: the time between two grants for rate limits (M/D/1), and places for the workers (M/M/c, by Erlang's formula).
+A queueing model. Requests and writes of an event are those of docs/cost.md, which a test counts;
+processor time is that of `python -m bench work`, and throughput on PostgreSQL that of
+`python -m bench.scale`. Each limit is a server of its own: the time between two grants for rate
+limits (M/D/1), and places for the workers (M/M/c, by Erlang's formula).
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ EVENTS: Mapping[str, Work] = {
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The shipped settings, GitHub's limits for one account or installation, and a Claude account's."""
+    """The shipped settings, GitHub's limits for one account or installation, and a Claude
+    account's.
+    """
 
     writes_per_s: float = 1.0  # github.min_seconds_between_writes; GitHub: 80 a minute
     writes_per_hour: float = 500.0
@@ -95,7 +99,9 @@ def wait_for_workers_s(load: float, limits: Limits, service_s: float) -> float:
 
 
 def burst_s(pull_requests: int, limits: Limits, *, writes: float = 2.0) -> float:
-    """Return the seconds until so many pull requests at once are done: the slowest of writes, workers and calls."""
+    """Return the seconds until so many pull requests at once are done: the slowest of writes,
+    workers and calls.
+    """
     claude_s = math.ceil(pull_requests / limits.workers) * CLAUDE_S
     return max(pull_requests * writes / limits.writes_per_s, claude_s)
 
@@ -140,7 +146,8 @@ def main() -> int:
         )
         print(f"{title}\n{columns(rows)}\nevents an hour by limit: {most}\n")
     print(
-        f"50 pull requests at once, shipped settings: {burst_s(50, shipped):.0f} s (measure: python -m bench.scale)"
+        f"50 pull requests at once, shipped settings: {burst_s(50, shipped):.0f} s (measure: python"
+        " -m bench.scale)"
     )
     return 0
 

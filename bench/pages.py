@@ -1,10 +1,10 @@
 """Response times of the console's pages with 100,000 deliveries, relative to a store with 500.
 
-Both stores are served by one process each, on the same core, and are asked in turn. Each page is one request of one
-client, without the time that a browser needs. Some pages keep what they read for a time: the median is that of a page
-that was read before, and a second row has the first request. Filters that no index has are apart: if they match less
-than a page, every delivery is read (docs/adr/0011-the-console.md). `python -m bench.pages CORE URL` serves the console
-of a database.
+Both stores are served by one process each, on the same core, and are asked in turn. Each page is
+one request of one client, without the time that a browser needs. Some pages keep what they read for
+a time: the median is that of a page that was read before, and a second row has the first request.
+Filters that no index has are apart: if they match less than a page, every delivery is read
+(docs/adr/0011-the-console.md). `python -m bench.pages CORE URL` serves the console of a database.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ SCANS = {
     "sender": "/deliveries?sender=nobody",
     "text": "/deliveries?text=not+in+any+title",
     "time": "/deliveries?since={since}&until={until}",
-    "all filters": "/deliveries?state=done&repository=org/repo1&event=issues&sender=user7&text=disk&since={since}",
+    "all filters": (
+        "/deliveries?state=done&repository=org/repo1&event=issues&sender=user7&text=disk&since={since}"
+    ),
     "API analyses of a kind": "/api/analyses?kind=generic",
 }
 
@@ -143,7 +145,9 @@ def _row(
 def _times(
     small: MeasuredProcess, small_page: str, large: MeasuredProcess, large_page: str, requests: int
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return the response time of the first request and the median of the later ones, of both stores, in seconds."""
+    """Return the response time of the first request and the median of the later ones, of both
+    stores, in seconds.
+    """
     times: tuple[list[float], list[float]] = ([], [])
     with (
         closing(http.client.HTTPConnection("127.0.0.1", small.port, timeout=60)) as to_small,
@@ -173,7 +177,9 @@ def read_page(connection: http.client.HTTPConnection, page: str) -> bytes:
 
 
 def fill(url: str, number: int, *, analyze: bool) -> dict[str, str]:
-    """Store invented deliveries, the newest last, and return the values for the addresses in `PAGES`."""
+    """Store invented deliveries, the newest last, and return the values for the addresses in
+    `PAGES`.
+    """
     rng, now_ms = random.Random(17), int(time.time() * 1000)
     guids = [str(uuid.UUID(int=rng.getrandbits(128))) for _ in range(number)]
     with closing(Storage.open(url)) as store:
@@ -200,7 +206,10 @@ def fill(url: str, number: int, *, analyze: bool) -> dict[str, str]:
         if analyze:
             with store.database.writing() as connection:
                 connection.exec_driver_sql("ANALYZE")
-                next_id = "SELECT setval(pg_get_serial_sequence('deliveries', 'id'), max(id)) FROM deliveries"
+                next_id = (
+                    "SELECT setval(pg_get_serial_sequence('deliveries', 'id'), max(id)) FROM"
+                    " deliveries"
+                )
                 connection.exec_driver_sql(next_id)  # the receiver continues after the stored ones
     chosen = number // 3
     day = time.gmtime(now_ms / 1000 - DAYS * 86_400 * (1 - chosen / number))
@@ -239,9 +248,9 @@ def _delivery(rng: random.Random, row_id: int, guid: str, received_at: int) -> d
         "action": action,
         "request_id": f"0123456789abcdef{row_id:016x}",
         "state": state,
-        "reason": "added bug, priority-high; commented"
-        if is_done
-        else "the pull request is a draft",
+        "reason": (
+            "added bug, priority-high; commented" if is_done else "the pull request is a draft"
+        ),
         "repository_id": repository,
         "repository": f"org/repo{repository}",
         "number": number,

@@ -1,9 +1,10 @@
-"""CPU time of the search for other places in a repository of 20,000 files, relative to reading all of them once.
+"""CPU time of the search for other places in a repository of 20,000 files, relative to reading all
+of them once.
 
-The repository is generated: each file has 12 functions, and all use one helper. The change calls the helper, changes a
-function that has callers, renames a field and uses names of the language. Reading all files is a search for a word that
-none has. Without the parser's time to start, CPU time of this process and its children counts: others may use the
-machine.
+The repository is generated: each file has 12 functions, and all use one helper. The change calls
+the helper, changes a function that has callers, renames a field and uses names of the language.
+Reading all files is a search for a word that none has. Without the parser's time to start, CPU time
+of this process and its children counts: others may use the machine.
 """
 
 from __future__ import annotations
@@ -108,7 +109,10 @@ def _make_files(number: int) -> dict[str, bytes]:
             noun = chosen.choice(NOUNS)
             lines += [
                 f"def {verb}_{noun}_{index}_{function}(self, value, options=None):",
-                f"    result = {verb}_{chosen.choice(NOUNS)}_{chosen.randrange(number)}_{function}(value)",
+                (
+                    "    result ="
+                    f" {verb}_{chosen.choice(NOUNS)}_{chosen.randrange(number)}_{function}(value)"
+                ),
                 f"    total = value.get('{noun}') + len(options)",
                 "    if result is None:",
                 "        raise ValueError(slugify(value, 3))",

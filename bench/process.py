@@ -89,7 +89,9 @@ def free_port() -> int:
 
 @contextmanager
 def separate_cores() -> Iterator[int]:
-    """Restrict this process to one core, and return another one for the server; with one core, both share it."""
+    """Restrict this process to one core, and return another one for the server; with one core, both
+    share it.
+    """
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[-1]})
     try:
@@ -99,7 +101,9 @@ def separate_cores() -> Iterator[int]:
 
 
 def serve_on(core: int, server: uvicorn.Server) -> None:
-    """Restrict this process to a core, and serve on a free port, which is printed, until SIGTERM."""
+    """Restrict this process to a core, and serve on a free port, which is printed, until
+    SIGTERM.
+    """
     os.sched_setaffinity(0, {core})
     gc.freeze()  # as `hls` does
     gc.set_threshold(20_000, 20, 20)

@@ -1,7 +1,9 @@
-"""`python -m bench.pull_requests`: 10, 50 and 100 pull requests at once, from the webhook to the comment.
+"""`python -m bench.pull_requests`: 10, 50 and 100 pull requests at once, from the webhook to the
+comment.
 
-Starts the service, the stand-in and locust (`bench/locustfile.py`). Claude takes 2 s and each call to GitHub 50 ms. The
-exit code is 1 if a delivery is not done, or if its number of comments is not one.
+Starts the service, the stand-in and locust (`bench/locustfile.py`). Claude takes 2 s and each call
+to GitHub 50 ms. The exit code is 1 if a delivery is not done, or if its number of comments is not
+one.
 """
 
 from __future__ import annotations
@@ -77,7 +79,8 @@ def main() -> int:
     )
     print(columns([headings, *(one.line() for one in results)]))
     print(
-        f"{WORKERS} workers; Claude takes {CLAUDE_S:g} s, each call to GitHub {GITHUB_S * 1000:.0f} ms"
+        f"{WORKERS} workers; Claude takes {CLAUDE_S:g} s, each call to GitHub"
+        f" {GITHUB_S * 1000:.0f} ms"
     )
     return 0 if all(one.is_correct for one in results) else 1
 

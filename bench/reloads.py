@@ -1,7 +1,8 @@
 """Share of one core that a page of the console takes if a browser reloads it every second.
 
-A webhook that the service cannot accept meanwhile is what such a browser costs. The store has 100,000 deliveries. CPU
-time is measured, because the throughput of webhooks with and without a reader differed by 20 % from round to round.
+A webhook that the service cannot accept meanwhile is what such a browser costs. The store has
+100,000 deliveries. CPU time is measured, because the throughput of webhooks with and without a
+reader differed by 20 % from round to round.
 """
 
 from __future__ import annotations

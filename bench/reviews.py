@@ -1,9 +1,10 @@
 """Calls of Claude and tokens of reviews in rounds, relative to a full review at each event.
 
-Two generated pull requests, a large and a small one, pass through the whole pipeline with the shipped prompts. In the
-second variant, each event is a request for a full review, as `/review full` makes one. Tokens are estimates of HLS for
-the rendered texts (`prompting.render.estimate_tokens`), not counts of Claude. Claude is a fake that reports planted
-defects, so the ratios do not depend on a model or a machine.
+Two generated pull requests, a large and a small one, pass through the whole pipeline with the
+shipped prompts. In the second variant, each event is a request for a full review, as `/review full`
+makes one. Tokens are estimates of HLS for the rendered texts (`prompting.render.estimate_tokens`),
+not counts of Claude. Claude is a fake that reports planted defects, so the ratios do not depend on
+a model or a machine.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ ROUNDS = (
     "fourth round",
     "fifth round",
 )
-"""Events in their order: each of the last three is a push with one changed hunk; the last has a new defect."""
+"""Events in their order: each of the last three is a push with one changed hunk; the last has a new
+defect.
+"""
 
 
 @dataclass
@@ -132,9 +135,11 @@ class _PullRequest:
         for number in range(self.files):
             path = f"src/billing/module_{number}.py"
             self.base[path] = [
-                _code(f"{number}_{line}")
-                if line % FUNCTION_LINES
-                else f"def total_{number}_{line}(order, currency):\n"
+                (
+                    _code(f"{number}_{line}")
+                    if line % FUNCTION_LINES
+                    else f"def total_{number}_{line}(order, currency):\n"
+                )
                 for line in range(FILE_LINES)
             ]
             self.head[path] = [*self.base[path]]

@@ -1,7 +1,9 @@
-"""`python -m bench.scale`: 1, 2 and 4 processes on one PostgreSQL, and 50 pull requests at once with shipped settings.
+"""`python -m bench.scale`: 1, 2 and 4 processes on one PostgreSQL, and 50 pull requests at once
+with shipped settings.
 
-The first part measures deliveries per second of issues while GitHub and Claude respond at once: the processor or the
-database is the limit. In the second one Claude takes 10 s and GitHub 50 ms; it takes three minutes.
+The first part measures deliveries per second of issues while GitHub and Claude respond at once: the
+processor or the database is the limit. In the second one Claude takes 10 s and GitHub 50 ms; it
+takes three minutes.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ def main() -> int:
         ]
         print(columns(rows))
         print(
-            f"\n{PULL_REQUESTS} pull requests at once, Claude takes {CLAUDE_S:g} s: {measure_burst(folder)}"
+            f"\n{PULL_REQUESTS} pull requests at once, Claude takes {CLAUDE_S:g} s:"
+            f" {measure_burst(folder)}"
         )
     return 0
 
@@ -92,7 +95,8 @@ def measure_burst(
     start_service: StartService = service,
     start_stand_in: StartStandIn = stand_in,
 ) -> str:
-    """Return when each pull request got its first label, comment or concluded check, and was done, since its webhook.
+    """Return when each pull request got its first label, comment or concluded check, and was done,
+    since its webhook.
 
     One pull request before them creates the labels of the repository.
     """
@@ -127,7 +131,9 @@ def measure_burst(
 
 
 def _first_results(requests: list[dict[str, Any]]) -> Mapping[str, datetime]:
-    """Return the time of the first label, comment or concluded check, by the digits of the pull request."""
+    """Return the time of the first label, comment or concluded check, by the digits of the pull
+    request.
+    """
     found: dict[str, datetime] = {}
     for number, request in _list_writes(requests):
         found.setdefault(number, datetime.fromisoformat(request["at"]))
@@ -137,9 +143,8 @@ def _first_results(requests: list[dict[str, Any]]) -> Mapping[str, datetime]:
 def _list_writes(requests: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
     for request in requests:
         kind, of, last = ["", "", *request["path"].split("/")][-3:]
-        if (
-            request["method"] == "POST" and kind == "issues"
-        ):  # .../issues/7/labels, .../issues/7/comments
+        # .../issues/7/labels, .../issues/7/comments
+        if request["method"] == "POST" and kind == "issues":
             yield of, request
         elif of == "statuses" and "pending" not in str(request["body"]):  # .../statuses/0...07
             yield last.lstrip("0"), request

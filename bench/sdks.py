@@ -1,4 +1,5 @@
-"""`python -m bench.sdks PORT`: repeat all requests that a stand-in has recorded, with PyGithub and anthropic alone.
+"""`python -m bench.sdks PORT`: repeat all requests that a stand-in has recorded, with PyGithub and
+anthropic alone.
 
 Prints the CPU time of all calls in milliseconds.
 """

@@ -60,10 +60,11 @@ def service(
     is_shipped: bool = False,
     start: Callable[[Path], Any] = start_process,
 ) -> Iterator[MeasuredProcess]:
-    """Start the service and wait until it responds. `credentials` are GitHub's token and Claude's key.
+    """Start the service and wait until it responds. `credentials` are GitHub's token and Claude's
+    key.
 
-    With `is_shipped`, limits have their defaults, also the concurrency, and each webhook is logged. `start` returns an
-    object like a Popen; the log is beside the settings.
+    With `is_shipped`, limits have their defaults, also the concurrency, and each webhook is logged.
+    `start` returns an object like a Popen; the log is beside the settings.
     """
     port = free_port()
     path = folder / f"settings-{port}.yaml"

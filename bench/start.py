@@ -1,7 +1,7 @@
 """Processor time of `hls --help`, and resident memory of the service at rest.
 
-The reference for both is a process that imports all commands and libraries (`bench.everything`), as every start did
-before commands were imported on use.
+The reference for both is a process that imports all commands and libraries (`bench.everything`), as
+every start did before commands were imported on use.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ ROUNDS = 5
 HELP, HELP_AIM = 0.5, 0.15
 AT_REST, AT_REST_AIM = 1.0, 0.95  # 1.11 when every start imported everything
 REST_S = 10.0
-"""Time for the service to check GitHub and Claude for the first time, which imports the SDK of Claude."""
+"""Time for the service to check GitHub and Claude for the first time, which imports the SDK of
+Claude.
+"""
 
 
 def measure(

@@ -1,7 +1,8 @@
-"""Cost of checkpoints: throughput of the pipeline with the database, relative to a storage in dictionaries.
+"""Cost of checkpoints: throughput of the pipeline with the database, relative to a storage in
+dictionaries.
 
-The pipeline runs from the claim to the end; GitHub and Claude are the fakes of the tests, which respond at once and
-without HTTP. A delivery of an opened issue stores six checkpoints.
+The pipeline runs from the claim to the end; GitHub and Claude are the fakes of the tests, which
+respond at once and without HTTP. A delivery of an opened issue stores six checkpoints.
 """
 
 from __future__ import annotations

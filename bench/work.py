@@ -1,8 +1,8 @@
 """Throughput with 5 and with 50 workers, relative to the latencies of GitHub and Claude.
 
-Claude takes 2 s and each call to GitHub 50 ms: an opened issue gets labels and no comment. By Little's law the maximum
-is workers / (duration of the calls of one delivery). The law describes a steady state; at the start of a round all
-workers need the processor at the same time.
+Claude takes 2 s and each call to GitHub 50 ms: an opened issue gets labels and no comment. By
+Little's law the maximum is workers / (duration of the calls of one delivery). The law describes a
+steady state; at the start of a round all workers need the processor at the same time.
 """
 
 from __future__ import annotations
@@ -66,9 +66,8 @@ def _measure(
         ) as ours,
         closing(Storage.open(url)) as store,
     ):
-        _process(
-            upstream, ours, store, list(islice(issue_webhooks, workers))
-        )  # creates labels and connections
+        # creates labels and connections
+        _process(upstream, ours, store, list(islice(issue_webhooks, workers)))
         before_s = ours.cpu_s
         rounds = [
             _deliveries_per_s(
@@ -80,8 +79,8 @@ def _measure(
     ratios = [per_s * LATENCY_S / workers for per_s in rounds]
     required, aim = REQUIRED[workers]
     details = (
-        f"{median(rounds):.3g}/s of {workers / LATENCY_S:.3g}/s, because a delivery waits {LATENCY_S:.2f} s; "
-        f"{cpu_ms:.0f} ms of CPU time per delivery; {describe_rounds(ratios)}"
+        f"{median(rounds):.3g}/s of {workers / LATENCY_S:.3g}/s, because a delivery waits"
+        f" {LATENCY_S:.2f} s; {cpu_ms:.0f} ms of CPU time per delivery; {describe_rounds(ratios)}"
     )
     return Row(
         f"deliveries/s, {workers} workers", median(ratios), "at least", required, aim, details

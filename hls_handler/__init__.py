@@ -1,3 +1,5 @@
-"""HLS processes webhooks of GitHub with Claude: it sets labels and writes one comment for each purpose."""
+"""HLS processes webhooks of GitHub with Claude: it sets labels and writes one comment for each
+purpose.
+"""
 
 __version__ = "0.4.0.dev0"

@@ -1,4 +1,6 @@
-"""Actions that HLS can take on GitHub: labels, types, comments, reviews, requests, checks. No others (SECURITY.md)."""
+"""Actions that HLS can take on GitHub: labels, types, comments, reviews, requests, checks. No
+others (SECURITY.md).
+"""
 
 from __future__ import annotations
 
@@ -12,26 +14,26 @@ class RequestedLabel:
     """A label to set. An issue or pull request gets at most one label of each `group`."""
 
     name: str  # "priority-high"
-    group: str  # field of the reply: "priority"; for a label of a list field, field and label: "areas area/api"
+    # field of the reply: "priority"; for a label of a list field, field and label: "areas area/api"
+    group: str
 
 
 @dataclass(frozen=True, slots=True)
 class EnsureLabels:
-    """Set the labels `requested`, and remove the other labels in `groups`, but only those that HLS set."""
+    """Set the labels `requested`, and remove the other labels in `groups`, but only those that HLS
+    set.
+    """
 
     requested: tuple[RequestedLabel, ...]
-    groups: tuple[
-        str, ...
-    ]  # HLS removes its labels in these groups, even if no label of the group is requested
+    # HLS removes its labels in these groups, even if no label of the group is requested
+    groups: tuple[str, ...]
     custom_labels: tuple[
         RequestedLabel, ...
     ] = ()  # labels that the prompts can request and HLS does not ship
-    prompt_ids: Mapping[str, str] = field(
-        default_factory=dict
-    )  # group -> id of the first prompt that can set it
-    existing_only: frozenset[str] = (
-        frozenset()
-    )  # names of requested labels that are never created in the repository
+    # group -> id of the first prompt that can set it
+    prompt_ids: Mapping[str, str] = field(default_factory=dict)
+    # names of requested labels that are never created in the repository
+    existing_only: frozenset[str] = frozenset()
     rejected: tuple[
         tuple[str, str], ...
     ] = ()  # labels that a reply suggests and that are not requested, with reasons
@@ -42,21 +44,28 @@ IssueType = Literal["Bug", "Feature", "Task"]
 
 @dataclass(frozen=True, slots=True)
 class EnsureIssueType:
-    """Set the type of an issue that has none, if its organisation has an enabled type of this name."""
+    """Set the type of an issue that has none, if its organisation has an enabled type of this
+    name.
+    """
 
     name: IssueType
 
 
 @dataclass(frozen=True, slots=True)
 class EnsureComment:
-    """Create or edit HLS's comment on an issue or pull request, which has at most one comment of each `family`.
+    """Create or edit HLS's comment on an issue or pull request, which has at most one comment of
+    each `family`.
 
-    If `create` is False, only an existing comment is edited. If `section` is set, `body` replaces only that section of
-    the comment, and `footer` follows the last section; an empty `body` removes the section.
+    If `create` is False, only an existing comment is edited. If `section` is set, `body` replaces
+    only that section of the comment, and `footer` follows the last section; an empty `body` removes
+    the section.
     """
 
-    family: str  # name of the comment, in its marker: "issues", like most a folder in prompts/; "comments-7"
-    body: str  # sanitized Markdown, without the hidden marker of the comment; with the footer if `section` is None
+    # name of the comment, in its marker: "issues", like most a folder in prompts/; "comments-7"
+    family: str
+    # sanitized Markdown, without the hidden marker of the comment; with the footer if `section` is
+    # None
+    body: str
     create: bool
     section: str | None = None  # "reviewer-21031067": letters, digits and hyphens
     footer: str = ""  # sanitized Markdown; empty if `section` is None
@@ -76,7 +85,9 @@ class StoredComment:
 class InlineComment:
     """A comment on lines of a pull request. The lines are in one hunk of the patch, on one side."""
 
-    key: str  # identifies the finding; in the hidden marker of the comment: letters, digits, single - _ . : between
+    # identifies the finding; in the hidden marker of the comment: letters, digits, single - _ . :
+    # between
+    key: str
     path: str
     side: Literal["LEFT", "RIGHT"]
     start_line: int | None  # None: a single line
@@ -104,7 +115,9 @@ class EnsureReply:
     """Reply once in a review thread that HLS opened."""
 
     comment_id: int  # of the first comment of the thread
-    key: str  # "fixed": identifies the reply; in its hidden marker. A thread has at most one reply of each key
+    # "fixed": identifies the reply; in its hidden marker. A thread has at most one reply of each
+    # key
+    key: str
     body: str  # sanitized Markdown, without the marker
 
 
@@ -141,7 +154,8 @@ class EnsureCheck:
     summary: str  # sanitized Markdown, of any length
     description: str  # one line for a commit status, which shows neither title nor summary
     annotations: tuple[Annotation, ...] = ()  # of any number
-    is_exempt: bool = False  # True: the operator's settings exclude the commit; a status, never neutral, is a success
+    # True: the operator's settings exclude the commit; a status, never neutral, is a success
+    is_exempt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +209,9 @@ REPLY_EXISTS = "our reply in the review thread is posted already"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The stored result of one action. In a dry run, the outcome has the changes that HLS would have made."""
+    """The stored result of one action. In a dry run, the outcome has the changes that HLS would
+    have made.
+    """
 
     action: OutcomeName
     kind: OutcomeKind
@@ -206,7 +222,9 @@ class Outcome:
     url: str | None = None
     body: str | None = None  # text of the comment, as written or as a dry run would have written it
     comment_ids: Mapping[str, int] = field(default_factory=dict)
-    """Of a review: the ids of the comments on GitHub by `InlineComment.key`, also of those posted earlier."""
+    """Of a review: the ids of the comments on GitHub by `InlineComment.key`, also of those posted
+    earlier.
+    """
     rejected: tuple[
         str, ...
     ] = ()  # of a review: keys of the comments whose position GitHub rejected

@@ -1,9 +1,11 @@
-"""Claude's replies as typed values: the types that a prompt's `reply:` can name, and the results of a call.
+"""Claude's replies as typed values: the types that a prompt's `reply:` can name, and the results of
+a call.
 
-Reply types have no defaults, no free-form objects, no tuples of fixed length and no `Any`: the API's JSON Schema
-dialect drops or rejects them (docs/facts.md). The API does not enforce bounds:
-`clients.reply_parsing` makes values fit. Copied lines (`quote`) have none, because they are compared as a whole.
-Docstrings and descriptions of reply types are part of the JSON schema that Claude receives.
+Reply types have no defaults, no free-form objects, no tuples of fixed length and no `Any`: the
+API's JSON Schema dialect drops or rejects them (docs/facts.md). The API does not enforce bounds:
+`clients.reply_parsing` makes values fit. Copied lines (`quote`) have none, because they are
+compared as a whole. Docstrings and descriptions of reply types are part of the JSON schema that
+Claude receives.
 """
 
 from __future__ import annotations
@@ -23,14 +25,18 @@ Priority = Literal["high", "medium", "low"]
 Difficulty = Literal["easy", "moderate", "complex"]
 
 ASSESSMENT = ("priority", "difficulty")
-"""Fields of the reply about an issue. That about a pull request has them only if settings ask for them."""
+"""Fields of the reply about an issue. That about a pull request has them only if settings ask for
+them.
+"""
 WORST_FIRST: Mapping[str, tuple[str, ...]] = {
     "priority": get_args(Priority),
     "difficulty": get_args(Difficulty)[::-1],
 }
 
 LabelRule = str | Mapping[str, str]
-"""Label for a field's value: a pattern with {value}, a table of the values that have a label, or the label for true."""
+"""Label for a field's value: a pattern with {value}, a table of the values that have a label, or
+the label for true.
+"""
 
 MAX_LABEL_CHARACTERS = 50
 """GitHub's limit for the name of a label, in characters."""
@@ -48,7 +54,9 @@ VALUES_WITHOUT_LABEL = frozenset({"none", "", "false"})
 
 
 OPTIONAL = "optional"
-"""Marks a text that may be empty: `clients.reply_parsing` reads a reply without it as one with an empty text."""
+"""Marks a text that may be empty: `clients.reply_parsing` reads a reply without it as one with an
+empty text.
+"""
 STATED = "stated"
 """Marks a list that a reply must have, even if it is empty, because its absence may be an error."""
 
@@ -63,17 +71,23 @@ class Reply(_Part):
     """Base class of all reply types.
 
     The front matter of a prompt can add fields, and can replace the values of an enum field
-    (`prompting.reply_fields`). Code that compares an enum field must therefore accept any text as its value.
+    (`prompting.reply_fields`). Code that compares an enum field must therefore accept any text as
+    its value.
     """
 
     label_rules: ClassVar[Mapping[str, LabelRule]] = {}  # by field
 
 
 class CommentingReply(Reply):
-    """Base class of the replies that say whether a comment would help. A review with findings always does."""
+    """Base class of the replies that say whether a comment would help. A review with findings
+    always does.
+    """
 
     worth_saying: bool = Field(
-        description="Whether a comment would help the people on this thread. False is a good answer: labels only."
+        description=(
+            "Whether a comment would help the people on this thread. False is a good answer: labels"
+            " only."
+        )
     )
 
 
@@ -150,12 +164,17 @@ class IssueAnalysis(AnsweringReply):
     )
     missing: list[str] = Field(
         max_length=10,
-        description="What the author must add before the work can begin, each as one short request; empty if nothing.",
+        description=(
+            "What the author must add before the work can begin, each as one short request; empty"
+            " if nothing."
+        ),
     )
     recommended_response: OptionalText = Field(
         max_length=6000,
-        description="What helps the author now, addressed to them, as Markdown: the answer to their question, a "
-        "workaround or a next step. Empty if there is nothing to say.",
+        description=(
+            "What helps the author now, addressed to them, as Markdown: the answer to their"
+            " question, a workaround or a next step. Empty if there is nothing to say."
+        ),
     )
     suggested_labels: SuggestedLabels
     same_as: SameIssue | None
@@ -194,7 +213,9 @@ Verdict = Literal["present", "fixed", "gone"]
 
 
 class EarlierVerdict(_Part):
-    """The state of a listed finding, and the line that shows it. Without such a line: null, null and an empty quote."""
+    """The state of a listed finding, and the line that shows it. Without such a line: null, null
+    and an empty quote.
+    """
 
     number: int
     path: str | None
@@ -234,7 +255,9 @@ MAX_FILE_SUMMARIES = 30
 
 
 class Score(_Part):
-    """The score of one dimension of a change. It is advisory: no label, finding or check depends on it."""
+    """The score of one dimension of a change. It is advisory: no label, finding or check depends on
+    it.
+    """
 
     dimension: str
     score: ScoreValue = Field(description="From 1 (poor) to 5 (good).")
@@ -309,7 +332,10 @@ class WorkflowAnalysis(CommentingReply):
         description="Why it failed, in one or two sentences. Empty if it is unclear.",
     )
     quote: OptionalText = Field(
-        description="The one log line that shows the cause best, copied exactly, without its number. Empty if none.",
+        description=(
+            "The one log line that shows the cause best, copied exactly, without its number. Empty"
+            " if none."
+        ),
     )
     where: list[Place] = Field(
         max_length=10, description="Where the cause is, the likeliest place first."
@@ -406,7 +432,9 @@ REPLY_TYPES: Mapping[str, type[Reply]] = {
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens, cost and duration of one call to Claude. The input is the sum of the three kinds of input tokens."""
+    """Tokens, cost and duration of one call to Claude. The input is the sum of the three kinds of
+    input tokens.
+    """
 
     model: str  # "NAME/MODEL" if there are fallbacks (claude.fallbacks), else the model
     input_tokens: int = 0  # uncached
@@ -431,7 +459,9 @@ TOKENS = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tok
 
 
 def sum_usage(usages: Iterable[Usage]) -> Usage:
-    """Return the sum of the usage of several calls, at least one. Its cost is None if that of a call is unknown."""
+    """Return the sum of the usage of several calls, at least one. Its cost is None if that of a
+    call is unknown.
+    """
     given = list(usages)
     tokens: dict[str, Any] = {name: sum(getattr(usage, name) for usage in given) for name in TOKENS}
     return replace(
@@ -472,9 +502,8 @@ class ValidReply:
     unshown: tuple[
         int, ...
     ] = ()  # indexes of `files` that the rendered prompt did not show as a whole
-    lost: Mapping[str, str] = field(
-        default_factory=dict
-    )  # why entries of a list were left out, by field of the reply
+    # why entries of a list were left out, by field of the reply
+    lost: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def prompt_name(self) -> str:
@@ -482,7 +511,9 @@ class ValidReply:
 
 
 def find_review(answers: Sequence[ValidReply]) -> ValidReply | None:
-    """Return the last reply that reviews the pull request. A follow-up prompt may have another type of reply."""
+    """Return the last reply that reviews the pull request. A follow-up prompt may have another type
+    of reply.
+    """
     return next(
         (one for one in reversed(answers) if isinstance(one.reply, PullRequestAnalysis)), None
     )
@@ -498,7 +529,8 @@ class UnusableReply:
 
     prompt_id: str
     why: Unusable
-    problem: str  # one sentence; for an invalid reply the validation error (Claude sees it in the second attempt)
+    # one sentence; for an invalid reply the validation error (Claude sees it in the second attempt)
+    problem: str
     text: str  # what Claude wrote
     usage: Usage
 
@@ -524,14 +556,12 @@ class Analysis:
     """All replies of Claude about one event, in order, and the comment rendered from them."""
 
     answers: tuple[ValidReply, ...]  # empty if Claude was not asked
-    comment: (
-        str | None
-    )  # Markdown, scrubbed, with footer; None when the last prompt has no comment template
+    # Markdown, scrubbed, with footer; None when the last prompt has no comment template
+    comment: str | None
     footer: str = ""  # the footer alone, for comments with sections; scrubbed
     comment_index: int = -1  # index in `answers` of the reply that the comment shows
-    inline: Mapping[str, str] = field(
-        default_factory=dict
-    )  # Markdown of review comments by key of the finding
+    # Markdown of review comments by key of the finding
+    inline: Mapping[str, str] = field(default_factory=dict)
     receipt: Receipt = NO_CALLS
     left_out: str = (
         ""  # for people on GitHub: a follow-up prompt without a reply, and why; "" if there is none
@@ -539,7 +569,9 @@ class Analysis:
 
     @property
     def worth_saying(self) -> bool:
-        """True if a comment would help, according to the reply that it shows. False if Claude was not asked."""
+        """True if a comment would help, according to the reply that it shows. False if Claude was
+        not asked.
+        """
         return bool(self.answers) and is_worth_saying(self.answers[self.comment_index].reply)
 
 
@@ -555,7 +587,9 @@ def file_summaries_of(reply: Reply | None) -> Sequence[FileSummary]:
 
 
 def lowest_scores(replies: Iterable[Reply | None]) -> tuple[Score, ...]:
-    """Return the lowest score of each dimension in the field `scores`, which the front matter of a prompt can add."""
+    """Return the lowest score of each dimension in the field `scores`, which the front matter of a
+    prompt can add.
+    """
     lowest: dict[str, ScoreValue] = {}
     for reply in replies:
         for given in getattr(reply, SCORES, ()):
@@ -565,7 +599,8 @@ def lowest_scores(replies: Iterable[Reply | None]) -> tuple[Score, ...]:
 
 
 def join_analyses(parts: Sequence[PullRequestAnalysis]) -> PullRequestAnalysis:
-    """Return one reply for those about the parts of a pull request, at least one. The `type` is that of the first.
+    """Return one reply for those about the parts of a pull request, at least one. The `type` is
+    that of the first.
 
     Of the fields in `WORST_FIRST`, the worst value counts.
     """
@@ -600,7 +635,9 @@ def enum_values(hint: object) -> tuple[str, ...]:
 
 
 def possible_values(hint: object) -> tuple[str, ...]:
-    """Return all values that a field of type `hint` can have, as strings; () if it is not a boolean or an enum."""
+    """Return all values that a field of type `hint` can have, as strings; () if it is not a boolean
+    or an enum.
+    """
     return ("true", "false") if hint is bool else enum_values(hint)
 
 
@@ -612,7 +649,9 @@ def to_rule_values(value: object) -> tuple[str, ...]:
 
 
 def find_label(rule: LabelRule, value: str) -> str | None:
-    """Return the label of a value: "type: bug" for ("type: {value}", "bug"). None if the rule gives no label."""
+    """Return the label of a value: "type: bug" for ("type: {value}", "bug"). None if the rule gives
+    no label.
+    """
     if not isinstance(rule, str):
         return rule.get(value)
     return None if value in VALUES_WITHOUT_LABEL else rule.replace(VALUE, value)
@@ -621,7 +660,8 @@ def find_label(rule: LabelRule, value: str) -> str | None:
 def group_of(field: str, hint: object, label: str) -> str:
     """Return the name of a label's group. A conversation has at most one label of a group.
 
-    All labels of a field form one group: "kind". If the field is a list, each label is its own group: "areas docs".
+    All labels of a field form one group: "kind". If the field is a list, each label is its own
+    group: "areas docs".
     """
     return f"{field} {label}" if get_origin(hint) is list else field
 

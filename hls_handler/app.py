@@ -104,7 +104,9 @@ GithubOf = CachedClient[Credentials, Github]
 ClaudeOf = CachedClient[ClaudeSettings, Providers]
 
 Role = Literal["all", "web", "worker"]
-"""Role of a process: `web` only receives webhooks, `worker` only processes deliveries, `all` does both."""
+"""Role of a process: `web` only receives webhooks, `worker` only processes deliveries, `all` does
+both.
+"""
 
 PING = {("webhooks", ""): 1, ("event", "ping"): 1, ("outcome", "pong"): 1}
 OUTCOME_EVERY_S = 0.25  # pause between two looks at a delivery whose sender waits for the result
@@ -116,7 +118,9 @@ PROMPTS_REMEDY = "fix the file that the message names; `hls check` checks all pr
 
 
 def create() -> Starlette:
-    """Return the service as an ASGI application. Raises `SettingsError` if settings or prompts cannot be used."""
+    """Return the service as an ASGI application. Raises `SettingsError` if settings or prompts
+    cannot be used.
+    """
     path = find_settings_file(os.environ)
     dotenv = Path(".env")
     export_proxy_settings(os.environ, dotenv)
@@ -131,7 +135,8 @@ def _utc_now() -> datetime:
 
 
 def configure_logs(settings: Settings, ring: LogRing, *, earlier: Iterable[str] = ()) -> None:
-    """Configure logging. The secrets of `settings` and those in `earlier` are replaced by `***` in every log line.
+    """Configure logging. The secrets of `settings` and those in `earlier` are replaced by `***` in
+    every log line.
 
     `ring` gets each line, too.
     """
@@ -143,12 +148,13 @@ def configure_logs(settings: Settings, ring: LogRing, *, earlier: Iterable[str] 
 
 
 class Service:
-    """All objects of one process. `web` is the ASGI application; its lifespan starts and stops the threads.
+    """All objects of one process. `web` is the ASGI application; its lifespan starts and stops the
+    threads.
 
-    The constructor raises `SettingsError`, or its subclass `DatabaseUnavailable` if the only problem is that the
-    database is unavailable. `ring` is the one that `configure_logs` got. The argument `load` is a function that reads
-    the prompt library. With `listening`, missed webhooks are read every few seconds, even if the settings switch
-    catch-up off.
+    The constructor raises `SettingsError`, or its subclass `DatabaseUnavailable` if the only
+    problem is that the database is unavailable. `ring` is the one that `configure_logs` got. The
+    argument `load` is a function that reads the prompt library. With `listening`, missed webhooks
+    are read every few seconds, even if the settings switch catch-up off.
     """
 
     def __init__(
@@ -164,9 +170,8 @@ class Service:
         self.role: Role = role
         self._log_ring = ring
         self._load = load
-        first, self._store, self._held = _open(
-            settings, load, role
-        )  # closing `_held` unlocks the file
+        # closing `_held` unlocks the file
+        first, self._store, self._held = _open(settings, load, role)
         self._health = Health(_utc_now)
         self._health.ok("store")  # it was opened, and the prompts were read
         self._health.ok("prompts")
@@ -182,12 +187,10 @@ class Service:
             report=self._report_git_host,
         )
         self._secrets = set(collect_secrets(settings))  # secrets of all settings since the start
-        self._reschedule = (
-            threading.Event()
-        )  # if set, the next `_check_changes` makes waiting deliveries due
-        self._installed = (
-            threading.Event()
-        )  # the same, but servers that asked to wait keep their holds
+        # if set, the next `_check_changes` makes waiting deliveries due
+        self._reschedule = threading.Event()
+        # the same, but servers that asked to wait keep their holds
+        self._installed = threading.Event()
         self._reloader = ConfigReloader(
             file, first, make=self._make_config, follow=self._apply_config, health=self._health
         )
@@ -268,9 +271,8 @@ class Service:
             close=Github.close,
         )
         claude: ClaudeOf = CachedClient(self._connect_claude, close=Providers.close)
-        github.of(
-            self._credentials_of(settings)
-        )  # raises `SettingsError` now, not at the first use
+        # raises `SettingsError` now, not at the first use
+        github.of(self._credentials_of(settings))
         claude.of(settings.claude)
         return github, claude
 
@@ -384,7 +386,8 @@ class Service:
         if not causes:
             return
         for cause in causes:
-            cause.clear()  # cleared first, so that a change during the call is handled by the next check
+            # cleared first, so that a change during the call is handled by the next check
+            cause.clear()
         try:
             self._store.queue.reschedule_waiting(forget_servers=self._reschedule in causes)
         except StoreUnavailable:
@@ -539,7 +542,9 @@ class Service:
 
 
 def connect_tracing(settings: Settings) -> tracing.Tracing:
-    """Return the connection to `tracing.endpoint`. Raises `SettingsError` if the proxy settings cannot be used."""
+    """Return the connection to `tracing.endpoint`. Raises `SettingsError` if the proxy settings
+    cannot be used.
+    """
     endpoint = settings.tracing.endpoint
     headers = settings.tracing.headers
     if endpoint is None:
@@ -568,8 +573,9 @@ def _open(
             if role != "all" and not is_shared(settings.storage.url):
                 where = settings.sources.where("storage.url")
                 problem = (
-                    f"{where}: --role {role} needs a database that processes can share, but only one process can use "
-                    "an SQLite file: name a postgresql+psycopg:// address, or serve without --role"
+                    f"{where}: --role {role} needs a database that processes can share, but only"
+                    " one process can use an SQLite file: name a postgresql+psycopg:// address, or"
+                    " serve without --role"
                 )
                 raise SettingsError([*problems, problem])
             alone = held.enter_context(hold_exclusively(settings.storage.url))

@@ -19,21 +19,29 @@ FIRST_SHADOW_STEP = 100
 PRIORITY_BOT_REQUEST = 2
 PRIORITY_PULL_REQUEST = 1
 PRIORITY_OTHER = 0
-"""Priorities of requests to the bot, of pull request events and of all other events. A higher one is claimed first."""
+"""Priorities of requests to the bot, of pull request events and of all other events. A higher one
+is claimed first.
+"""
 
 HEAD_START_MS = 600_000
 """Time in ms by which each level of priority moves a delivery forward in the queue: ten minutes."""
 
 CAUGHT_UP = "caught-up:"
-"""Beginning of the request id of a delivery that catch-up read from GitHub. The rest is GitHub's id of the attempt.
+"""Beginning of the request id of a delivery that catch-up read from GitHub. The rest is GitHub's id
+of the attempt.
 
-An HTTP request cannot have such an id, because of the colon (`web/app.py`)."""
+An HTTP request cannot have such an id, because of the colon (`web/app.py`).
+"""
 
 REQUESTED = "requested:"
-"""Beginning of the request id of a review that a person requested. The rest is the GUID of the request's delivery."""
+"""Beginning of the request id of a review that a person requested. The rest is the GUID of the
+request's delivery.
+"""
 
 CONCLUDED = f"{REQUESTED}conclude:"
-"""Beginning of the request id of a review that was requested because a person dismissed a finding."""
+"""Beginning of the request id of a review that was requested because a person dismissed a
+finding.
+"""
 
 OPEN_STATES: tuple[State, ...] = ("queued", "running")
 
@@ -41,13 +49,16 @@ OPEN_STATES: tuple[State, ...] = ("queued", "running")
 class NewDelivery(msgspec.Struct, frozen=True):
     """A verified and routed webhook request that is to be stored as a delivery.
 
-    Every webhook creates one, so it is a msgspec struct: creating a dataclass takes five times as long.
+    Every webhook creates one, so it is a msgspec struct: creating a dataclass takes five times as
+    long.
     """
 
     guid: str  # X-GitHub-Delivery, at most 64 characters
     event: str  # X-GitHub-Event: "issues"
     action: str | None  # "opened"; None if the event has none
-    request_id: str  # id of the HTTP request, which X-Request-ID of the response contains, or `CAUGHT_UP` and a number
+    # id of the HTTP request, which X-Request-ID of the response contains, or `CAUGHT_UP` and a
+    # number
+    request_id: str
     state: Literal["queued", "ignored"]
     reason: str | None = None  # why it is ignored, as a sentence; None if it is queued
     reason_kind: str | None = (
@@ -63,19 +74,24 @@ class NewDelivery(msgspec.Struct, frozen=True):
         None  # of the issue or pull request: cleaned, redacted, at most 200 characters
     )
     priority: int = PRIORITY_OTHER  # a higher number is processed earlier
-    settle_s: float = 0.0  # wait before processing; a delivery that arrives during this time may supersede this one
+    # wait before processing; a delivery that arrives during this time may supersede this one
+    settle_s: float = 0.0
     digest: bytes | None = None  # `web.webhook.body_digest`; None if ignored
     body: bytes = b""  # the JSON, also of a form; empty if ignored
     supersedes: Literal["nothing", "older_commits", "conclusions", "pushes", "all"] = "nothing"
-    """Queued deliveries that it supersedes. Conclusions are reviews requested because a finding was dismissed."""
+    """Queued deliveries that it supersedes. Conclusions are reviews requested because a finding was
+    dismissed.
+    """
     is_command: bool = False
     former_name: str = ""  # of the repository, which this event says was renamed: "owner/repo"
 
     @property
     def conversation_key(self) -> str | None:
-        """Key of the issue or pull request: "186853002#7". Deliveries with the same key are processed one at a time.
+        """Key of the issue or pull request: "186853002#7". Deliveries with the same key are
+        processed one at a time.
 
-        Commands have a key of their own, "186853002#7/commands", so that they do not wait for other deliveries.
+        Commands have a key of their own, "186853002#7/commands", so that they do not wait for other
+        deliveries.
         """
         key = conversation_key(self.repository_id, self.number)
         return f"{key}/commands" if self.is_command and key is not None else key
@@ -93,9 +109,8 @@ class NewDelivery(msgspec.Struct, frozen=True):
 class Accepted(msgspec.Struct, frozen=True):
     """The result of storing a `NewDelivery`. The receiver responds with it after the commit."""
 
-    outcome: Literal[
-        "queued", "ignored", "duplicate", "replay"
-    ]  # duplicate: known GUID; replay: known body, new GUID
+    # duplicate: known GUID; replay: known body, new GUID
+    outcome: Literal["queued", "ignored", "duplicate", "replay"]
     state: (
         State  # state of the stored delivery; for a replay, of the delivery that had the same body
     )
@@ -105,7 +120,9 @@ class Accepted(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryAttempt:
-    """GitHub's record of one attempt to deliver a webhook. Redeliveries are further attempts with the same GUID."""
+    """GitHub's record of one attempt to deliver a webhook. Redeliveries are further attempts with
+    the same GUID.
+    """
 
     id: int  # a later attempt has a higher id
     guid: str
@@ -122,7 +139,9 @@ class DeliveryAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A delivery that a worker claimed. Writes raise `LeaseLost` after the lease has expired or after another claim."""
+    """A delivery that a worker claimed. Writes raise `LeaseLost` after the lease has expired or
+    after another claim.
+    """
 
     guid: str
     attempt: int  # incremented by every claim; the fencing token
@@ -149,7 +168,9 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The stored result of one step of a delivery. A retry reads it instead of repeating the step."""
+    """The stored result of one step of a delivery. A retry reads it instead of repeating the
+    step.
+    """
 
     name: str  # "gather"
     index: int  # 0, 1, ... if one delivery runs a step several times
@@ -167,7 +188,9 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The final state of a delivery, for an HTTP request that waits for it because `async_processing` is false."""
+    """The final state of a delivery, for an HTTP request that waits for it because
+    `async_processing` is false.
+    """
 
     guid: str
     state: State
@@ -180,8 +203,10 @@ def conversation_key(repository_id: int | None, number: int | None) -> str | Non
 
 
 def sort_key(queued_at_ms: int, priority: int) -> int:
-    """Return `queued_at_ms` minus ten minutes for each level of priority. The smallest key is claimed first.
+    """Return `queued_at_ms` minus ten minutes for each level of priority. The smallest key is
+    claimed first.
 
-    Thus a delivery waits for urgent ones for a limited time only, even if new urgent ones keep arriving.
+    Thus a delivery waits for urgent ones for a limited time only, even if new urgent ones keep
+    arriving.
     """
     return queued_at_ms - priority * HEAD_START_MS

@@ -1,49 +1,50 @@
 """Errors that HLS raises, and who must act on each.
 
-HlsError
-├── SettingsError          the operator corrects a file; the service does not start
-│   ├── InvalidYaml        a text is not YAML or exceeds the limits (settings/yaml_parser.py)
-│   └── DatabaseUnavailable the settings are valid, but the database is unavailable at the moment
-├── PromptError            the prompt author corrects a template; the last valid version stays in use
-│   ├── BrokenTemplateError one template could not be rendered (prompting/source_files.py)
-│   └── BrokenPlaceholder  a template split the placeholder of an untrusted text (untrusted/untrusted_text.py)
-├── PayloadError           the body does not match the event that its header names: the receiver returns 400
-├── Rejected               the receiver rejects the request with 4xx (web/webhook.py)
-├── StoreUnavailable       the database cannot be read or written now: the receiver returns 503, the workers pause
-│   ├── NotReady           the database server is starting (db/database.py)
-│   └── UnsupportedTables  another version of HLS wrote the tables: the service does not start (db/migrate.py)
-├── UnknownPayload         no recorded payload has this name (prompting/recorded.py)
-├── DamagedError           a stored value cannot be read: the operator restores a backup (db/values.py)
-├── ProblemFound           a periodic check found a problem: /health shows it to the operator (background/threads.py)
-├── CallRefused            a page must not ask Claude now: it shows why (console/claude_runs.py)
-├── NotRepeatable          a delivery cannot be analysed again: something is not stored (trials/replay.py)
-├── MirrorUnavailable      a review goes on without the mirror: the check and `hls why` say so (clients/git_host.py)
-│   ├── DiskFull           the disk of the mirrors has no room: nothing is fetched for a while (clients/mirror_disk.py)
-│   ├── TooMuch            the commits are too large, or fetching them takes too long (clients/mirror.py)
-│   └── HostFailed         the git host does not answer: no repository is fetched for a minute (clients/git_host.py)
-├── VectorsUnavailable     only full-text search is used, without Qdrant (clients/vectors.py)
-├── Stopped                catch-up ends early; the next run continues (background/catch_up.py)
-├── LeaseLost              another worker may claim the delivery: this worker stops and writes nothing
-├── Postponed              not a failure: the delivery is postponed (rate limiter, budget, a held lock)
-│   ├── BudgetUsedUp       the next call to Claude does not fit what a budget leaves for the day or month
-│   └── TokenReplaced      another token takes over: the delivery is repeated at once
-├── Superseded             a newer event makes this delivery unnecessary
-│   └── ConversationIgnored the issue or pull request is not to be processed: the delivery is ignored
-└── StepFailed             one step of one delivery failed
-    ├── Permanent          a retry cannot help: 404, rejected reply
-    │   ├── RejectedRequest Claude's service rejects a request, for an unknown reason (clients/provider_errors.py)
-    │   ├── BudgetExceeded the next call to Claude does not fit the money that the settings allow for a review
-    │   └── UnusableAnswer a reply in a trial cannot be used: the report says so (trials/sender.py)
-    └── Retryable          the same call may succeed later
-        ├── SlowResponse   Claude's service was still sending at claude.timeout_s: an attempt is counted
-        └── DependencyDown the call succeeds once GitHub or Claude is available again: no attempt is counted
-            ├── AppNotInstalled the GitHub App is not installed on the repository, or suspended: the delivery waits
-            ├── ModelNotFound Claude's service does not know the model (404)
-            ├── AccountLimited a limit of the account ends on a date that Claude's service names
-            └── RateLimited Claude's service asks to wait (429)
+HlsError ├── SettingsError          the operator corrects a file; the service does not start │   ├──
+InvalidYaml        a text is not YAML or exceeds the limits (settings/yaml_parser.py) │   └──
+DatabaseUnavailable the settings are valid, but the database is unavailable at the moment ├──
+PromptError            the prompt author corrects a template; the last valid version stays in use │
+├── BrokenTemplateError one template could not be rendered (prompting/source_files.py) │   └──
+BrokenPlaceholder  a template split the placeholder of an untrusted text
+(untrusted/untrusted_text.py) ├── PayloadError           the body does not match the event that its
+header names: the receiver returns 400 ├── Rejected               the receiver rejects the request
+with 4xx (web/webhook.py) ├── StoreUnavailable       the database cannot be read or written now: the
+receiver returns 503, the workers pause │   ├── NotReady           the database server is starting
+(db/database.py) │   └── UnsupportedTables  another version of HLS wrote the tables: the service
+does not start (db/migrate.py) ├── UnknownPayload         no recorded payload has this name
+(prompting/recorded.py) ├── DamagedError           a stored value cannot be read: the operator
+restores a backup (db/values.py) ├── ProblemFound           a periodic check found a problem:
+/health shows it to the operator (background/threads.py) ├── CallRefused            a page must not
+ask Claude now: it shows why (console/claude_runs.py) ├── NotRepeatable          a delivery cannot
+be analysed again: something is not stored (trials/replay.py) ├── MirrorUnavailable      a review
+goes on without the mirror: the check and `hls why` say so (clients/git_host.py) │   ├── DiskFull
+the disk of the mirrors has no room: nothing is fetched for a while (clients/mirror_disk.py) │   ├──
+TooMuch            the commits are too large, or fetching them takes too long (clients/mirror.py) │
+└── HostFailed         the git host does not answer: no repository is fetched for a minute
+(clients/git_host.py) ├── VectorsUnavailable     only full-text search is used, without Qdrant
+(clients/vectors.py) ├── Stopped                catch-up ends early; the next run continues
+(background/catch_up.py) ├── LeaseLost              another worker may claim the delivery: this
+worker stops and writes nothing ├── Postponed              not a failure: the delivery is postponed
+(rate limiter, budget, a held lock) │   ├── BudgetUsedUp       the next call to Claude does not fit
+what a budget leaves for the day or month │   └── TokenReplaced      another token takes over: the
+delivery is repeated at once ├── Superseded             a newer event makes this delivery
+unnecessary │   └── ConversationIgnored the issue or pull request is not to be processed: the
+delivery is ignored └── StepFailed             one step of one delivery failed
+    ├── Permanent          a retry cannot help: 404, rejected reply │   ├── RejectedRequest Claude's
+    service rejects a request, for an unknown reason (clients/provider_errors.py) │   ├──
+    BudgetExceeded the next call to Claude does not fit the money that the settings allow for a
+    review │   └── UnusableAnswer a reply in a trial cannot be used: the report says so
+    (trials/sender.py) └── Retryable          the same call may succeed later
+        ├── SlowResponse   Claude's service was still sending at claude.timeout_s: an attempt is
+        counted └── DependencyDown the call succeeds once GitHub or Claude is available again: no
+        attempt is counted
+            ├── AppNotInstalled the GitHub App is not installed on the repository, or suspended: the
+            delivery waits ├── ModelNotFound Claude's service does not know the model (404) ├──
+            AccountLimited a limit of the account ends on a date that Claude's service names └──
+            RateLimited Claude's service asks to wait (429)
 
-A file in parentheses defines the class; the sandbox defines more. A message names the cause and what to do next. It
-never contains a secret or a whole payload.
+A file in parentheses defines the class; the sandbox defines more. A message names the cause and
+what to do next. It never contains a secret or a whole payload.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ class HlsError(Exception):
 
 
 class SettingsError(HlsError):
-    """The settings are invalid; `problems` has one sentence for each problem, with its file and line."""
+    """The settings are invalid; `problems` has one sentence for each problem, with its file and
+    line.
+    """
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -68,7 +71,9 @@ class SettingsError(HlsError):
 
 
 class DatabaseUnavailable(SettingsError):
-    """The service cannot start because the database is unavailable; a later start may succeed without a change."""
+    """The service cannot start because the database is unavailable; a later start may succeed
+    without a change.
+    """
 
 
 class PromptError(HlsError):
@@ -88,14 +93,17 @@ class StoreUnavailable(HlsError):
 
 
 class LeaseLost(HlsError):
-    """A lease has expired, or soon will. The worker must stop, because another worker may claim the delivery."""
+    """A lease has expired, or soon will. The worker must stop, because another worker may claim the
+    delivery.
+    """
 
 
 class Postponed(HlsError):
     """The delivery is postponed; nothing failed, and no attempt is counted.
 
-    `at` is the time of the next attempt: aware UTC, by the database's clock. `waiting_for` is "claude" if the limit
-    claude.calls_per_hour is reached or a budget is used up, else None. `/health` reports "claude" as a problem.
+    `at` is the time of the next attempt: aware UTC, by the database's clock. `waiting_for` is
+    "claude" if the limit claude.calls_per_hour is reached or a budget is used up, else None.
+    `/health` reports "claude" as a problem.
     """
 
     def __init__(
@@ -107,7 +115,8 @@ class Postponed(HlsError):
 
 
 class BudgetUsedUp(Postponed):
-    """The next call to Claude may cost more than a budget of `budgets` leaves; `at` is when its next period begins.
+    """The next call to Claude may cost more than a budget of `budgets` leaves; `at` is when its
+    next period begins.
 
     `is_first` is True for the first call of this day that did not fit the budget.
     """
@@ -124,15 +133,18 @@ class TokenReplaced(Postponed):
 
 
 class Superseded(HlsError):
-    """A newer event, such as a push or a closing, makes this delivery unnecessary. The message names the event."""
+    """A newer event, such as a push or a closing, makes this delivery unnecessary. The message
+    names the event.
+    """
 
 
 class ConversationIgnored(Superseded):
     """The issue or pull request is not to be processed, as GitHub or the database shows it now.
 
-    `kind` is an `IgnoredKind`: a person locked it or gave the command /stop, its title or a label asks HLS to skip it,
-    a bot opened it that the settings do not include, it was processed too often (`limits.thread_runs_per_hour`),
-    `budgets` leave nothing for it, or a run was cancelled by a person or by a newer one.
+    `kind` is an `IgnoredKind`: a person locked it or gave the command /stop, its title or a label
+    asks HLS to skip it, a bot opened it that the settings do not include, it was processed too
+    often (`limits.thread_runs_per_hour`), `budgets` leave nothing for it, or a run was cancelled by
+    a person or by a newer one.
     """
 
     def __init__(
@@ -163,14 +175,17 @@ class Permanent(StepFailed):
 
 
 class BudgetExceeded(Permanent):
-    """The next call to Claude may cost more than `review.max_usd` or `review.max_usd_per_pull_request` leaves.
+    """The next call to Claude may cost more than `review.max_usd` or
+    `review.max_usd_per_pull_request` leaves.
 
     The call was not sent. Replies to earlier calls of the delivery are stored as checkpoints.
     """
 
 
 class Retryable(StepFailed):
-    """A step failed, but a retry may succeed. `not_before` is the server's earliest time for a retry: aware UTC."""
+    """A step failed, but a retry may succeed. `not_before` is the server's earliest time for a
+    retry: aware UTC.
+    """
 
     def __init__(self, message: str, *, not_before: datetime | None = None) -> None:
         super().__init__(message)
@@ -178,7 +193,8 @@ class Retryable(StepFailed):
 
 
 class SlowResponse(Retryable):
-    """A service that answers prompts was still sending when `claude.timeout_s` was over. The call may be billed.
+    """A service that answers prompts was still sending when `claude.timeout_s` was over. The call
+    may be billed.
 
     `remedy` is a sentence for the operator, shown by `/health`.
     """
@@ -191,9 +207,10 @@ class SlowResponse(Retryable):
 class DependencyDown(Retryable):
     """GitHub or Claude is unavailable: unreachable, 5xx, 429, 401, no credit.
 
-    `remedy` is a sentence for the operator, shown by `/health`. `may_have_succeeded` is True if the request may have
-    been executed and billed, as after a timeout. If `applies_to_all_calls` is True, all requests to the dependency must
-    wait until `not_before`; otherwise, only the failed request must wait.
+    `remedy` is a sentence for the operator, shown by `/health`. `may_have_succeeded` is True if the
+    request may have been executed and billed, as after a timeout. If `applies_to_all_calls` is
+    True, all requests to the dependency must wait until `not_before`; otherwise, only the failed
+    request must wait.
     """
 
     def __init__(
@@ -216,24 +233,32 @@ class DependencyDown(Retryable):
 class AppNotInstalled(DependencyDown):
     """The GitHub App is not installed on the repository, or its installation is suspended.
 
-    Only deliveries of this repository wait: until an event reports that it is installed again, or for the next attempt.
+    Only deliveries of this repository wait: until an event reports that it is installed again, or
+    for the next attempt.
     """
 
     def __init__(self, message: str) -> None:
         super().__init__(
             message,
             dependency="github",
-            remedy="install the App there on GitHub, or unsuspend its installation; waiting deliveries then continue",
+            remedy=(
+                "install the App there on GitHub, or unsuspend its installation; waiting deliveries"
+                " then continue"
+            ),
             applies_to_all_calls=False,
         )
 
 
 class ModelNotFound(DependencyDown):
-    """Claude's service does not know the model: the name is wrong, or the service lists no models."""
+    """Claude's service does not know the model: the name is wrong, or the service lists no
+    models.
+    """
 
 
 class AccountLimited(DependencyDown):
-    """A limit of the account ends at `not_before`, the date that Claude's service names. The delivery did not fail."""
+    """A limit of the account ends at `not_before`, the date that Claude's service names. The
+    delivery did not fail.
+    """
 
 
 class RateLimited(DependencyDown):

@@ -1,8 +1,9 @@
 """GitHub's webhook events, and the issues, pull requests, comments, ... in them, as frozen values.
 
-pydantic's `TypeAdapter(Issue)` reads an issue from a webhook, a response of GitHub's API, or a checkpoint. Checkpoints
-have the field names of this module, not GitHub's. Unknown fields are ignored, because GitHub adds new fields.
-The webhook receiver needs only a few fields and reads them with the faster `routing.parse_envelope`.
+pydantic's `TypeAdapter(Issue)` reads an issue from a webhook, a response of GitHub's API, or a
+checkpoint. Checkpoints have the field names of this module, not GitHub's. Unknown fields are
+ignored, because GitHub adds new fields. The webhook receiver needs only a few fields and reads them
+with the faster `routing.parse_envelope`.
 
 Payloads: https://docs.github.com/en/webhooks/webhook-events-and-payloads
 """
@@ -34,7 +35,8 @@ from hls_handler.errors import PayloadError
 REPOSITORY_NAME = re.compile(r"(?!\.\.?/)[A-Za-z0-9_.-]+/(?!\.\.?\Z)[A-Za-z0-9_.-]+")
 """Pattern of a whole repository name: "owner/repo".
 
-HLS inserts the name into URLs without quoting, so it must not contain a second slash, `..` or a special character.
+HLS inserts the name into URLs without quoting, so it must not contain a second slash, `..` or a
+special character.
 """
 
 PULL_REQUEST_EVENTS = frozenset(
@@ -52,7 +54,8 @@ REQUIRED_OBJECTS: Mapping[str, tuple[str, ...]] = {
 }
 """Event name -> objects that its payload must have, for events with a handler of their own.
 
-The signature covers the body but not the header with the event's name, so a payload may belong to another event.
+The signature covers the body but not the header with the event's name, so a payload may belong to
+another event.
 """
 
 
@@ -61,7 +64,9 @@ def event_key(name: str, action: str | None) -> str:
 
 
 def is_bot(login: str, kind: str) -> bool:
-    """Return True if `kind` is "Bot" or `login` ends with "[bot]". GitHub sends `kind` as the field `type`."""
+    """Return True if `kind` is "Bot" or `login` ends with "[bot]". GitHub sends `kind` as the field
+    `type`.
+    """
     return kind == "Bot" or login.endswith("[bot]")
 
 
@@ -130,7 +135,9 @@ OpenOrClosed = Annotated[Literal["open", "closed"], Field(default="open")]
 
 
 def is_present(value: object) -> object:
-    """Return False for null and True for an object. A boolean, as in a checkpoint, is returned unchanged."""
+    """Return False for null and True for an object. A boolean, as in a checkpoint, is returned
+    unchanged.
+    """
     return value if isinstance(value, bool) else value is not None
 
 
@@ -200,7 +207,9 @@ def _review_state(value: object) -> object:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A review of a pull request, without its comments on lines of the patch: GitHub sends them separately."""
+    """A review of a pull request, without its comments on lines of the patch: GitHub sends them
+    separately.
+    """
 
     id: int
     user: Author
@@ -234,6 +243,7 @@ class WorkflowRun:
     """ "success", "failure", "timed_out", "cancelled", ...; None until the run is completed."""
     head_sha: str
     head_branch: Text  # "" if GitHub omits it
+    # owner of the repository that has the branch; None if that fork was deleted
     head_owner: Annotated[
         str | None,
         Field(
@@ -242,17 +252,23 @@ class WorkflowRun:
                 AliasPath("head_repository", "owner", "login"), "head_owner"
             ),
         ),
-    ]  # owner of the repository that has the branch; None if that fork was deleted
+    ]
     head_repository: Annotated[str | None, BeforeValidator(_full_name), Field(default=None)]
-    """The repository that has the branch: "owner/repo", which may be a fork; None if the repository was deleted."""
+    """The repository that has the branch: "owner/repo", which may be a fork; None if the repository
+    was deleted.
+    """
     actor: Author  # the account that triggered the first attempt
     triggering_actor: Annotated[
         Account, BeforeValidator(_actor_if_null), Field(default=None, validate_default=True)
     ]
-    """The account that triggered this attempt, for example a re-run; equal to `actor` if GitHub sends null."""
+    """The account that triggered this attempt, for example a re-run; equal to `actor` if GitHub
+    sends null.
+    """
     html_url: Text
     pull_request_numbers: Annotated[tuple[int, ...], Field(default=())]
-    """Pull requests from the branch into this repository. Empty if the branch is in a fork: GitHub lists none then."""
+    """Pull requests from the branch into this repository. Empty if the branch is in a fork: GitHub
+    lists none then.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,12 +316,16 @@ class CheckRun:
         Count, Field(default=0, validation_alias=AliasPath("output", "annotations_count"))
     ]
     pull_request_numbers: Annotated[tuple[int, ...], Field(default=())]
-    """Pull requests of the commit into this repository. Empty if the branch is in a fork: GitHub lists none then."""
+    """Pull requests of the commit into this repository. Empty if the branch is in a fork: GitHub
+    lists none then.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """A comment on an issue or pull request or, in `pull_request_review_comment` events, on lines of a patch."""
+    """A comment on an issue or pull request or, in `pull_request_review_comment` events, on lines
+    of a patch.
+    """
 
     id: int
     user: Author
@@ -316,12 +336,14 @@ class Comment:
 
 
 RequestedReview = Literal["new", "full", "conclude"]
-"""A review of the changes that are new since the last review, or of all changes. "conclude" is like "new", because a
-person dismissed a finding or took that back: the check is concluded again."""
+"""A review of the changes that are new since the last review, or of all changes. "conclude" is like
+"new", because a person dismissed a finding or took that back: the check is concluded again.
+"""
 
 REQUEST_KEY = "hls"
-"""Key of the payload of a requested review, which HLS itself makes: {"hls": {"review": "full"}}. GitHub sends no such
-key."""
+"""Key of the payload of a requested review, which HLS itself makes: {"hls": {"review": "full"}}.
+GitHub sends no such key.
+"""
 
 
 def find_requested_review(payload: Mapping[str, object]) -> RequestedReview | None:
@@ -332,7 +354,9 @@ def find_requested_review(payload: Mapping[str, object]) -> RequestedReview | No
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One verified webhook event. An object that the payload does not have, such as `review`, is None."""
+    """One verified webhook event. An object that the payload does not have, such as `review`, is
+    None.
+    """
 
     delivery: str  # GUID
     name: str  # "issues"
@@ -346,7 +370,8 @@ class Event:
     workflow_run: Annotated[WorkflowRun | None, Field(default=None)]
     release: Annotated[Release | None, Field(default=None)]
     payload: SkipValidation[Mapping[str, object]]  # the parsed JSON, as GitHub sent it
-    is_recent: bool = False  # GitHub has just sent it: its issue or pull request need not be read before the analysis
+    # GitHub has just sent it: its issue or pull request need not be read before the analysis
+    is_recent: bool = False
     check_run: CheckRun | None = None
     merge_group: MergeGroup | None = None
 
@@ -361,7 +386,9 @@ class Event:
 
     @property
     def installation_id(self) -> int | None:
-        """The id of the GitHub App's installation; None for a webhook that does not belong to an App."""
+        """The id of the GitHub App's installation; None for a webhook that does not belong to an
+        App.
+        """
         installation = self.payload.get("installation")
         found = installation.get("id") if isinstance(installation, Mapping) else None
         return found if type(found) is int else None
@@ -380,7 +407,9 @@ class Event:
 
     @property
     def requested_review(self) -> RequestedReview | None:
-        """The review that a person requested by a command or by re-running a check; None for any other event."""
+        """The review that a person requested by a command or by re-running a check; None for any
+        other event.
+        """
         return find_requested_review(self.payload)
 
     @property
@@ -406,7 +435,9 @@ _LISTED = TypeAdapter(Annotated[tuple[_ListedPullRequest, ...], null_to(())])
 
 
 def parse_event(name: str, delivery: str, body: bytes) -> Event:
-    """Parse the body of the event `name` ("issues"). Raises `PayloadError`, which names the first invalid field."""
+    """Parse the body of the event `name` ("issues"). Raises `PayloadError`, which names the first
+    invalid field.
+    """
     try:
         payload = msgspec.json.decode(body, type=dict[str, Any])
         ours = {"delivery": delivery, "name": name, "payload": payload, "is_recent": False}

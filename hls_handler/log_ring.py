@@ -1,6 +1,7 @@
 """Ring buffer of the newest log lines of this process, for the console.
 
-Its lines are those of the log: secrets and credentials were removed before (`logs.py`). They contain untrusted text.
+Its lines are those of the log: secrets and credentials were removed before (`logs.py`). They
+contain untrusted text.
 """
 
 from __future__ import annotations
@@ -14,17 +15,23 @@ from typing import Any, Final, Literal, get_args
 
 MAX_LINES = 5_000
 MAX_CHARACTERS = 8_000_000
-"""Limit on the characters of all lines. A usual line has 300; a line with a stack trace can have 10,000."""
+"""Limit on the characters of all lines. A usual line has 300; a line with a stack trace can have
+10,000.
+"""
 
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 
 LogLine = Mapping[str, Any]
-"""timestamp ("2026-11-20T12:00:00.123Z"), level, logger, message, ids, such as delivery, then fields."""
+"""timestamp ("2026-11-20T12:00:00.123Z"), level, logger, message, ids, such as delivery, then
+fields.
+"""
 
 
 class LogRing:
-    """The newest `MAX_LINES` lines. Thread-safe. A reader never blocks the writer of the log for long."""
+    """The newest `MAX_LINES` lines. Thread-safe. A reader never blocks the writer of the log for
+    long.
+    """
 
     def __init__(self) -> None:
         self._lock: Final = threading.Lock()
@@ -62,9 +69,9 @@ class LogRing:
 
         `after` and `until` are numbers of lines: the first one is not included, the last one is.
 
-        `level` is the least severe one. `id` (of a delivery or a request) is the value of any field. `delivery` leaves
-        out rejected requests, which can name any GUID. `repository` is "owner/repo" in any case. `text` is a part of
-        the line, ignoring the case of ASCII letters.
+        `level` is the least severe one. `id` (of a delivery or a request) is the value of any
+        field. `delivery` leaves out rejected requests, which can name any GUID. `repository` is
+        "owner/repo" in any case. `text` is a part of the line, ignoring the case of ASCII letters.
         """
         with self._lock:
             gone = self._added - len(self._lines)

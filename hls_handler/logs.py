@@ -1,8 +1,9 @@
-"""Logging as JSON lines or readable text. Every line has the ids of the current delivery or request.
+"""Logging as JSON lines or readable text. Every line has the ids of the current delivery or
+request.
 
-`log_context` sets the ids for the current thread or task; a worker does so when it claims a delivery. Lines that
-libraries log contain the ids, too. Before a line is written, secrets of the settings become `***`, and everything else
-that looks like a credential is redacted.
+`log_context` sets the ids for the current thread or task; a worker does so when it claims a
+delivery. Lines that libraries log contain the ids, too. Before a line is written, secrets of the
+settings become `***`, and everything else that looks like a credential is redacted.
 """
 
 from __future__ import annotations
@@ -40,21 +41,23 @@ _NON_FIELDS = frozenset(
         "ids",
     }
 )
+# they log every request or step at INFO
 _VERBOSE_LOGGERS = (
     "httpx",
     "httpx2",
     "httpcore2",
     "urllib3",
     "alembic",
-)  # they log every request or step at INFO
-IDENTIFIER = re.compile(
-    "[0-9a-f-]+"
-)  # the id of a delivery or a request is no credential, and differs in each line
+)
+# the id of a delivery or a request is no credential, and differs in each line
+IDENTIFIER = re.compile("[0-9a-f-]+")
 MAX_REMEMBERED_CHARS = 200
 
 
 class log_context:  # noqa: N801 (used like a function; a class, because a generator takes twice as long)
-    """Add ids, such as `delivery=GUID`, to every line logged in the `with` block. An id that is None is omitted."""
+    """Add ids, such as `delivery=GUID`, to every line logged in the `with` block. An id that is
+    None is omitted.
+    """
 
     __slots__ = ("_ids", "_token")
 
@@ -78,11 +81,12 @@ def configure(
     colours: bool = False,
     ring: LogRing | None = None,
 ) -> None:
-    """Send the lines of all loggers to `stream`, with `secrets` and everything that looks like a credential masked.
+    """Send the lines of all loggers to `stream`, with `secrets` and everything that looks like a
+    credential masked.
 
-    Replaces any earlier configuration. Call it after the imports, because it also removes the handlers that libraries
-    such as uvicorn install on import. HTTP libraries log requests only if `level` is "DEBUG". `colours` is for "text".
-    `ring` also gets each line, as JSON.
+    Replaces any earlier configuration. Call it after the imports, because it also removes the
+    handlers that libraries such as uvicorn install on import. HTTP libraries log requests only if
+    `level` is "DEBUG". `colours` is for "text". `ring` also gets each line, as JSON.
     """
     clean = _Cleaner(secrets)
     json_lines = JsonLines(clean)
@@ -94,9 +98,8 @@ def configure(
     root.setLevel(level)
     for name in list(root.manager.loggerDict):
         logger = logging.getLogger(name)
-        if (
-            logger.handlers
-        ):  # a logger without handlers was silenced on purpose: uvicorn's access log
+        # a logger without handlers was silenced on purpose: uvicorn's access log
+        if logger.handlers:
             logger.handlers[:] = []
             logger.propagate = True
     for name in _VERBOSE_LOGGERS:
@@ -140,12 +143,15 @@ class CleanHandler(logging.StreamHandler[IO[str]]):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (name defined by logging)
         with suppress(OSError, ValueError):  # the reader of the log has closed it
             sys.stderr.write(
-                f"a log line could not be written: {record.name}, {record.pathname}:{record.lineno}\n"
+                f"a log line could not be written: {record.name},"
+                f" {record.pathname}:{record.lineno}\n"
             )
 
 
 class _Cleaner:
-    """Masks secrets and credentials in values of log lines. Short texts, which repeat, are remembered."""
+    """Masks secrets and credentials in values of log lines. Short texts, which repeat, are
+    remembered.
+    """
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._secrets = _any_of(_find_encodings(secrets))
@@ -185,10 +191,11 @@ def _format_time(seconds: float) -> str:
 
 
 class JsonLines(JsonFormatter):
-    """Formatter of JSON lines: timestamp, level, logger, message, ids of `log_context`, then the fields of `extra`.
+    """Formatter of JSON lines: timestamp, level, logger, message, ids of `log_context`, then the
+    fields of `extra`.
 
-    Secrets are masked before the values are encoded as JSON, because JSON's escapes can hide a credential. Characters
-    that are not ASCII are escaped, because not every stream can write them.
+    Secrets are masked before the values are encoded as JSON, because JSON's escapes can hide a
+    credential. Characters that are not ASCII are escaped, because not every stream can write them.
     """
 
     def __init__(self, cleaner: _Cleaner) -> None:
@@ -201,7 +208,9 @@ class JsonLines(JsonFormatter):
         record: logging.LogRecord,
         message_dict: dict[str, object],  # noqa: ARG002
     ) -> None:
-        """Fill `log_data`. A message that is a dict is logged as text, and not as fields (`message_dict`)."""
+        """Fill `log_data`. A message that is a dict is logged as text, and not as fields
+        (`message_dict`).
+        """
         clean = self._cleaner.clean
         log_data["timestamp"] = _format_time(record.created)
         log_data["level"] = record.levelname
@@ -225,7 +234,8 @@ _LEVEL_COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[
 
 
 class TextLines(logging.Formatter):
-    """Formatter of text: "2026-11-20 12:00:00.123 INFO     work      delivery finished  state=done  [delivery=...]".
+    """Formatter of text: "2026-11-20 12:00:00.123 INFO     work      delivery finished  state=done
+    [delivery=...]".
 
     A field without a value (None) is omitted.
     """
@@ -272,10 +282,11 @@ MIN_BASE64_CHARS = 6  # a shorter part of a secret's base64 text is not masked
 
 
 def mask_secrets(text: str, secrets: Iterable[str]) -> str:
-    """Replace `secrets` in `text` by `***`. Secrets shorter than `MIN_SECRET_CHARS` are not replaced.
+    """Replace `secrets` in `text` by `***`. Secrets shorter than `MIN_SECRET_CHARS` are not
+    replaced.
 
-    Encoded secrets are also replaced: in base64 (standard or URL-safe, also inside a longer text), URL-encoded, or
-    escaped as in a `repr`, JSON or HTML.
+    Encoded secrets are also replaced: in base64 (standard or URL-safe, also inside a longer text),
+    URL-encoded, or escaped as in a `repr`, JSON or HTML.
     """
     pattern = _any_of(_find_encodings(secrets))
     return text if pattern is None else pattern.sub(MASK, text)
@@ -308,12 +319,14 @@ def _encodings(secret: str) -> Iterator[str]:
 
 
 def _base64_parts(secret: bytes) -> Iterator[str]:
-    # In the base64 of a longer text, such as "user:secret", the secret's characters depend on its offset modulo 3.
+    # In the base64 of a longer text, such as "user:secret", the secret's characters depend on its
+    # offset modulo 3.
+    # bytes before the secret; characters that encode them
     for offset, mixed in (
         (0, 0),
         (1, 2),
         (2, 3),
-    ):  # bytes before the secret; characters that encode them
+    ):
         end = (offset + len(secret)) * 8 // 6
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             encoded = encode(b"\0" * offset + secret).decode()

@@ -14,7 +14,9 @@ from hls_handler.app import create
 
 
 def __getattr__(name: str) -> Starlette:
-    """Create the service at the first use of `app`, because importing a module must not open a database."""
+    """Create the service at the first use of `app`, because importing a module must not open a
+    database.
+    """
     if name != "app":
         raise AttributeError(f"{__name__} has only app")
     globals()[name] = service = create()

@@ -1,6 +1,8 @@
-"""The files that HLS ships outside of its modules: prompt library, documentation, and the settings without a file.
+"""The files that HLS ships outside of its modules: prompt library, documentation, and the settings
+without a file.
 
-In a wheel they are in `hls_handler/shipped_files` (setup.py), in a checkout in the folders beside the package.
+In a wheel they are in `hls_handler/shipped_files` (setup.py), in a checkout in the folders beside
+the package.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ SETTINGS = _FOLDER / "config" / "settings.example.yaml"
 
 @cache
 def list_documents() -> dict[str, str]:
-    """Return the title of each page of the documentation by its file name: "running.md" -> "Run HLS"."""
+    """Return the title of each page of the documentation by its file name: "running.md" -> "Run
+    HLS".
+    """
     first = {
         path.name: path.read_text(encoding="utf-8").partition("\n")[0]
         for path in sorted(DOCS.glob("*.md"))
@@ -28,9 +32,11 @@ def list_documents() -> dict[str, str]:
 
 
 def find_edited_files() -> dict[str, str]:
-    """Return the shipped prompts and settings that are edited in a git clone, with the text as it was shipped.
+    """Return the shipped prompts and settings that are edited in a git clone, with the text as it
+    was shipped.
 
-    The keys are relative paths: "prompts/issues/analyze.j2". Empty without git, or if HLS does not run from a clone.
+    The keys are relative paths: "prompts/issues/analyze.j2". Empty without git, or if HLS does not
+    run from a clone.
     """
     if not (_FOLDER / ".git").exists():
         return {}

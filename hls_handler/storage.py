@@ -42,17 +42,18 @@ from hls_handler.store.texts import Texts
 
 log = logging.getLogger(__name__)
 
+# half a minute, while the database server is starting
 _CONNECT_ATTEMPTS, _CONNECT_RETRY_S = (
     60,
     0.5,
-)  # half a minute, while the database server is starting
+)
 
 
 class Storage:
     """The thread-safe objects that read and write one database, such as `queue` and `locks`.
 
-    Each of their methods is one transaction, and raises `StoreUnavailable` if the database cannot be used. All times
-    come from the database's clock.
+    Each of their methods is one transaction, and raises `StoreUnavailable` if the database cannot
+    be used. All times come from the database's clock.
     """
 
     def __init__(self, database: Database) -> None:
@@ -101,8 +102,9 @@ class Storage:
     ) -> Self:
         """Open a database; create and migrate its tables if needed. Raises `StoreUnavailable`.
 
-        Waits up to half a minute for a PostgreSQL server that is starting, and calls `pause` between two attempts. For
-        tests, `skew` is added to the clock. `busy_timeout_s` is how long SQLite waits for a process that is writing.
+        Waits up to half a minute for a PostgreSQL server that is starting, and calls `pause`
+        between two attempts. For tests, `skew` is added to the clock. `busy_timeout_s` is how long
+        SQLite waits for a process that is writing.
         """
         ensure_private_file(parse_url(url))
         database = Database(parse_url(url), skew=skew, busy_timeout_s=busy_timeout_s)

@@ -1,8 +1,9 @@
-"""Traces by OpenTelemetry: a span for each attempt at a delivery, below it its steps, and calls of GitHub and Claude.
+"""Traces by OpenTelemetry: a span for each attempt at a delivery, below it its steps, and calls of
+GitHub and Claude.
 
-Spans contain names, ids, numbers and states, never texts. Without an endpoint in the settings nothing is recorded, and
-OpenTelemetry is not imported. The tracer is bound to the thread that processes the delivery, so calls that belong to no
-delivery have no span.
+Spans contain names, ids, numbers and states, never texts. Without an endpoint in the settings
+nothing is recorded, and OpenTelemetry is not imported. The tracer is bound to the thread that
+processes the delivery, so calls that belong to no delivery have no span.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ SEND_TIMEOUT_S = 5.0
 LOG_OUTAGE_EVERY_S = 600.0
 MAX_WAITING = 4096
 MAX_SENT = 512
-"""Most spans that wait to be sent, about 8 MB, and that one request has. More are dropped: work never waits."""
+"""Most spans that wait to be sent, about 8 MB, and that one request has. More are dropped: work
+never waits.
+"""
 MAX_ATTRIBUTE_CHARACTERS = 200
 EXPORTER = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 
@@ -46,7 +49,9 @@ def is_installed() -> bool:
 
 
 class Tracing:
-    """The connection to the receiver of traces; without a provider, nothing is recorded. Thread-safe."""
+    """The connection to the receiver of traces; without a provider, nothing is recorded.
+    Thread-safe.
+    """
 
     def __init__(self, provider: TracerProvider | None = None) -> None:
         self._provider = provider
@@ -54,7 +59,9 @@ class Tracing:
 
     @contextmanager
     def trace(self, name: str, attributes: Attributes) -> Iterator[None]:
-        """Record a span without a parent. Until its end, `span` records its children in this thread."""
+        """Record a span without a parent. Until its end, `span` records its children in this
+        thread.
+        """
         if self._tracer is None:
             yield
             return
@@ -83,7 +90,8 @@ def span(
     *,
     kind: Literal["INTERNAL", "CLIENT", "CONSUMER"] = "INTERNAL",
 ) -> Iterator[None]:
-    """Record a span for the block, below that of the enclosing block. Does nothing outside of `Tracing.trace`.
+    """Record a span for the block, below that of the enclosing block. Does nothing outside of
+    `Tracing.trace`.
 
     An exception is recorded by its class, because its message may contain text from GitHub.
     """
@@ -109,7 +117,9 @@ def span(
 
 
 def annotate(attributes: Attributes, *, failed: bool = False) -> None:
-    """Add attributes to the innermost span of this thread, if there is one. `failed` marks it as an error."""
+    """Add attributes to the innermost span of this thread, if there is one. `failed` marks it as an
+    error.
+    """
     if _tracer.get() is None:
         return
     from opentelemetry.trace import StatusCode, get_current_span
@@ -138,8 +148,9 @@ def connect(
 ) -> Tracing:
     """Return a connection to a receiver of OTLP over HTTP, which a thread sends spans to.
 
-    `endpoint` is the whole address, with /v1/traces. `instance` is the name of this process. `session` is one of the
-    library requests, with its proxy; `ca_path` names the certificates to trust. Sends nothing yet.
+    `endpoint` is the whole address, with /v1/traces. `instance` is the name of this process.
+    `session` is one of the library requests, with its proxy; `ca_path` names the certificates to
+    trust. Sends nothing yet.
     """
     from opentelemetry.exporter.otlp.proto.http import Compression
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -157,7 +168,8 @@ def connect(
         session=session,
     )
     logging.getLogger(EXPORTER).filters[:] = [_Outages()]
-    # The SDK reads missing values from variables of the environment. It adds the headers of OTEL_EXPORTER_OTLP_HEADERS.
+    # The SDK reads missing values from variables of the environment. It adds the headers of
+    # OTEL_EXPORTER_OTLP_HEADERS.
     processor = BatchSpanProcessor(
         exporter,
         max_queue_size=MAX_WAITING,
@@ -178,7 +190,9 @@ def connect(
 
 
 class _Outages(logging.Filter):
-    """Pass one line of the exporter in ten minutes: it logs each failure, and a receiver can be away for days."""
+    """Pass one line of the exporter in ten minutes: it logs each failure, and a receiver can be
+    away for days.
+    """
 
     _next_s = 0.0
 

@@ -1,4 +1,6 @@
-"""Counts and costs in sentences, such as "2 deliveries" and "0.000600 USD". All packages use it for messages."""
+"""Counts and costs in sentences, such as "2 deliveries" and "0.000600 USD". All packages use it for
+messages.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ def count(number: int, noun: str) -> str:
 
 
 def inflect(number: int, noun: str) -> str:
-    """Return "request" for 1, else "requests". For the nouns of HLS, the plural follows from the last letters."""
+    """Return "request" for 1, else "requests". For the nouns of HLS, the plural follows from the
+    last letters.
+    """
     if number == 1:
         return noun
     if noun.endswith("y") and not noun.endswith("ay"):

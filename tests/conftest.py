@@ -26,7 +26,8 @@ from tests.sqlite import create_database
 
 __all__ = ["postgres"]
 
-# In a background job of a shell, SIGINT is ignored, and processes that tests start would inherit this.
+# In a background job of a shell, SIGINT is ignored, and processes that tests start would inherit
+# this.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = Path(__file__).parent
@@ -46,17 +47,20 @@ PROCESS_FOLDERS = (
 )
 """Folders and files of tests that start whole processes or take long.
 
-Coverage measures neither these, nor tests on PostgreSQL that also run on SQLite, nor more than one case of a function:
-measuring takes up to two thirds longer, and other tests cover the same lines."""
+Coverage measures neither these, nor tests on PostgreSQL that also run on SQLite, nor more than one
+case of a function: measuring takes up to two thirds longer, and other tests cover the same lines.
+"""
 
 SLOW_SHARE = 0.7  # of a worker's tests: in the rest are no tests of `PROCESS_FOLDERS`
 
 
 def pytest_configure() -> None:
-    """Trust no certificate authority: no test leaves this machine, and each client would load all of them for 0.05 s.
+    """Trust no certificate authority: no test leaves this machine, and each client would load all
+    of them for 0.05 s.
 
-    The garbage collector is off until the tests are collected: it would visit all modules and tests again and again.
-    Property tests have no time limit, which a busy machine would exceed, and 30 examples, because of their number.
+    The garbage collector is off until the tests are collected: it would visit all modules and tests
+    again and again. Property tests have no time limit, which a busy machine would exceed, and 30
+    examples, because of their number.
     """
     hypothesis.settings.register_profile("no deadline", deadline=None, max_examples=30)
     hypothesis.settings.load_profile("no deadline")
@@ -80,7 +84,9 @@ def logging_as_before() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def shared_database(postgres: Cluster) -> str:
-    """Name of a PostgreSQL database with all tables: to create one for each test takes longer than the test."""
+    """Name of a PostgreSQL database with all tables: to create one for each test takes longer than
+    the test.
+    """
     name = postgres.create()
     Storage.open(postgres.url(name)).close()
     return name
@@ -96,7 +102,9 @@ def shared_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest) -> str:
-    """URL of a database without rows, except secrets; the test runs with SQLite and with PostgreSQL."""
+    """URL of a database without rows, except secrets; the test runs with SQLite and with
+    PostgreSQL.
+    """
     tables = [table.name for table in reversed(metadata.sorted_tables) if table.name != "secrets"]
     delete_rows = "; ".join(f"DELETE FROM {table}" for table in tables)
     if request.param == "sqlite":
@@ -128,14 +136,18 @@ def skew() -> Skew:
 
 
 class Opened:
-    """Storages that are opened once, because to build and compile their statements takes longer than most tests."""
+    """Storages that are opened once, because to build and compile their statements takes longer
+    than most tests.
+    """
 
     def __init__(self) -> None:
         self._storages: dict[tuple[str, int], Storage] = {}
         self._skew = Skew()
 
     def get(self, url: str, skew: Skew, *, number: int = 0, busy_timeout_s: float = 5.0) -> Storage:
-        """Return the storage of this number, whose clock is now ahead by `skew`, as are those of all others."""
+        """Return the storage of this number, whose clock is now ahead by `skew`, as are those of
+        all others.
+        """
         self._skew = skew
         if (url, number) not in self._storages:
             opened = Storage.open(url, skew=lambda: self._skew(), busy_timeout_s=busy_timeout_s)
@@ -157,19 +169,24 @@ def opened() -> Iterator[Opened]:
 def store(url: str, skew: Skew, opened: Opened) -> Storage:
     """Storage in an empty database, whose clock is ahead by `skew`.
 
-    It is the same object in all tests. It remembers secrets, and for a second when it recorded the last webhook.
+    It is the same object in all tests. It remembers secrets, and for a second when it recorded the
+    last webhook.
     """
     return opened.get(url, skew)
 
 
 @pytest.fixture
 def stores(url: str, skew: Skew, opened: Opened) -> list[Storage]:
-    """Four connections to the database of `store`, as four processes have them; each waits as long as others write."""
+    """Four connections to the database of `store`, as four processes have them; each waits as long
+    as others write.
+    """
     return [opened.get(url, skew, number=number, busy_timeout_s=600) for number in range(1, 5)]
 
 
 def pytest_collection_finish() -> None:
-    """Let the garbage collector visit only objects that tests create, and seldom: simulations take a fifth longer."""
+    """Let the garbage collector visit only objects that tests create, and seldom: simulations take
+    a fifth longer.
+    """
     gc.freeze()
     gc.set_threshold(50_000)
     gc.enable()
@@ -188,9 +205,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _interleave(items: list[pytest.Item]) -> list[pytest.Item]:
     """Spread the files that wait for processes among the others, so that no core is idle.
 
-    pytest-xdist gives each worker an equal part of the list to begin with. These files come within the first
-    `SLOW_SHARE` of each part, so that the last tests are short. The tests of a file stay together: some share an
-    expensive fixture.
+    pytest-xdist gives each worker an equal part of the list to begin with. These files come within
+    the first `SLOW_SHARE` of each part, so that the last tests are short. The tests of a file stay
+    together: some share an expensive fixture.
     """
     files = [list(tests) for _, tests in groupby(items, key=lambda item: item.path)]
     slow = [tests for tests in files if _folder(tests[0]) in PROCESS_FOLDERS]

@@ -56,10 +56,11 @@ class Cluster:
         _check([*self._stop, "-m", mode], self._sockets)
 
     def limit_file_size(self, size_bytes: int | None) -> None:
-        """Let new server processes fail to write beyond this file size, as on a full disk; None removes the limit."""
-        pid = (
-            self.socket.with_name(f"{self.socket.name}.lock").read_text().splitlines()[0]
-        )  # of the postmaster
+        """Let new server processes fail to write beyond this file size, as on a full disk; None
+        removes the limit.
+        """
+        # of the postmaster
+        pid = self.socket.with_name(f"{self.socket.name}.lock").read_text().splitlines()[0]
         limit = "unlimited" if size_bytes is None else size_bytes
         _check([*self._as_user, "prlimit", f"--fsize={limit}:", "--pid", pid], self._sockets)
 
@@ -100,10 +101,11 @@ class Cluster:
 def running_cluster(
     *, fsync: bool = False, within: Path | None = None, wal_segment_mb: int = 16, **settings: str
 ) -> Iterator[Cluster]:
-    """Run a PostgreSQL cluster in the block; `settings` are server settings such as max_connections.
+    """Run a PostgreSQL cluster in the block; `settings` are server settings such as
+    max_connections.
 
-    `fsync` makes it durable, which most tests do not need. Its data is in `within`, a folder that any user may enter,
-    by default in the folder of the socket, whose path must be short.
+    `fsync` makes it durable, which most tests do not need. Its data is in `within`, a folder that
+    any user may enter, by default in the folder of the socket, whose path must be short.
     """
     programs = find_postgresql()
     with (
@@ -141,13 +143,16 @@ def running_cluster(
 
 
 def _unprivileged(home: Path) -> tuple[Sequence[str], str]:
-    """Command prefix to run a program as an unprivileged user, because PostgreSQL rejects root, and the user's name."""
+    """Command prefix to run a program as an unprivileged user, because PostgreSQL rejects root, and
+    the user's name.
+    """
     if os.geteuid() != 0:
         return (), getpass.getuser()
     user = next((name for name in ("postgres", "nobody") if _exists(name)), None)
     if user is None:
         raise RuntimeError(
-            "PostgreSQL does not run as root: create a user named postgres, or run the tests as another"
+            "PostgreSQL does not run as root: create a user named postgres, or run the tests as"
+            " another"
         )
     shutil.chown(home, user)
     return ("runuser", "-u", user, "--"), user
@@ -162,7 +167,9 @@ def _exists(user: str) -> bool:
 
 
 def _check(command: Sequence[str], folder: Path) -> None:
-    """Run a program; raise with its output if it fails. Output goes to a file: a daemon would keep a pipe open."""
+    """Run a program; raise with its output if it fails. Output goes to a file: a daemon would keep
+    a pipe open.
+    """
     with (folder / "said").open("w+") as output:
         result = subprocess.run(
             command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False

@@ -1,4 +1,6 @@
-"""An empty SQLite database with all tables, copied for each test: creating the tables takes most of a short test."""
+"""An empty SQLite database with all tables, copied for each test: creating the tables takes most of
+a short test.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from hls_handler.storage import Storage
 
 
 def create_database(path: Path) -> str:
-    """Write an empty database to `path` unless there is one, readable only by its owner, and return its URL."""
+    """Write an empty database to `path` unless there is one, readable only by its owner, and return
+    its URL.
+    """
     if not path.exists():
         path.touch(mode=0o600)
         path.write_bytes(_empty_database())

@@ -28,11 +28,15 @@ CHROMIUM_APPLICATIONS = (
 
 
 class MissingPrograms(Exception):
-    """The tests need programs that are not installed; the message has the commands that install them."""
+    """The tests need programs that are not installed; the message has the commands that install
+    them.
+    """
 
 
 def find_postgresql(environ: Mapping[str, str] = os.environ, *, root: Path = ROOT) -> Path:
-    """Return the folder of initdb, pg_ctl and postgres: of the system, otherwise of the PyPI package pgserver."""
+    """Return the folder of initdb, pg_ctl and postgres: of the system, otherwise of the PyPI
+    package pgserver.
+    """
     initdb = shutil.which("initdb", path=environ.get("PATH"))
     folders = [Path(initdb).resolve().parent] if initdb else []
     folders += sorted(
@@ -52,7 +56,9 @@ def find_postgresql(environ: Mapping[str, str] = os.environ, *, root: Path = ROO
 
 
 def find_chromium(environ: Mapping[str, str] = os.environ, *, root: Path = ROOT) -> Path:
-    """Return the path of Chromium or Chrome: of HLS_CHROMIUM, of PATH, or of the applications of macOS."""
+    """Return the path of Chromium or Chrome: of HLS_CHROMIUM, of PATH, or of the applications of
+    macOS.
+    """
     if "HLS_CHROMIUM" in environ:
         return Path(environ["HLS_CHROMIUM"])
     found = (shutil.which(name, path=environ.get("PATH")) for name in CHROMIUM_NAMES)
@@ -84,19 +90,18 @@ def ensure_programs(environ: Mapping[str, str] = os.environ, *, root: Path = ROO
         packages = _find_missing_packages(environ, root)
     if packages:
         raise MissingPrograms(
-            "the tests need programs that this machine lacks. Install them, then run `make test` again:\n"
-            f"  Debian, Ubuntu: sudo apt-get install {' '.join(packages)}\n"
-            "  Fedora: sudo dnf install postgresql-server chromium\n"
-            "  macOS: brew install postgresql@17 && brew install --cask google-chrome"
+            "the tests need programs that this machine lacks. Install them, then run `make test`"
+            f" again:\n  Debian, Ubuntu: sudo apt-get install {' '.join(packages)}\n  Fedora: sudo"
+            " dnf install postgresql-server chromium\n  macOS: brew install postgresql@17 && brew"
+            " install --cask google-chrome"
         )
 
 
 def _find_missing_packages(environ: Mapping[str, str], root: Path) -> list[str]:
     """Return the names of the missing programs' packages on Debian and Ubuntu."""
     packages = []
-    if (
-        importlib.util.find_spec("ensurepip") is None
-    ):  # Debian's python3 cannot create a .venv without it
+    # Debian's python3 cannot create a .venv without it
+    if importlib.util.find_spec("ensurepip") is None:
         packages.append(f"python3.{sys.version_info.minor}-venv")
     release = root / "etc" / "os-release"
     is_ubuntu = release.exists() and "\nID=ubuntu\n" in release.read_text(encoding="utf-8")

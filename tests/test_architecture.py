@@ -1,4 +1,6 @@
-"""The code as ARCHITECTURE.md and the docstring of errors.py describe it: imports, catch-alls, handlers, errors."""
+"""The code as ARCHITECTURE.md and the docstring of errors.py describe it: imports, catch-alls,
+handlers, errors.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +88,9 @@ ARCHITECTURE = Path("ARCHITECTURE.md").read_text(encoding="utf-8")
 
 
 def package_of(module: str) -> str:
-    """Top-level package of a module: "clients" for "hls_handler.clients.claude", "" for "hls_handler"."""
+    """Top-level package of a module: "clients" for "hls_handler.clients.claude", "" for
+    "hls_handler".
+    """
     return module.split(".")[1] if "." in module else ""
 
 
@@ -229,7 +233,9 @@ def test_architecture_md_lists_every_catch_all() -> None:
 
 
 def find_catch_alls(path: Path) -> Iterator[str]:
-    """Yield the innermost functions that catch `Exception`, `BaseException` or everything, and do not re-raise it."""
+    """Yield the innermost functions that catch `Exception`, `BaseException` or everything, and do
+    not re-raise it.
+    """
     functions = [
         node for node in modules()[path] if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
@@ -262,9 +268,8 @@ def test_guide_for_a_new_handler_names_every_module_that_names_all_events_with_a
         if HANDLERS.keys() <= find_strings(path)
     }
     assert {"handlers/__init__.py", "store/analyses.py", "clients/app_setup.py"} <= places
-    assert places - set(re.findall(r"`([^`]+\.py)`", guide[1])) == {
-        "settings/github_events.py"
-    }  # all events of GitHub
+    # all events of GitHub
+    assert places - set(re.findall(r"`([^`]+\.py)`", guide[1])) == {"settings/github_events.py"}
 
 
 def find_strings(path: Path) -> set[str]:
@@ -280,7 +285,9 @@ def test_architecture_md_is_short() -> None:
 
 
 def find_drawn_errors() -> dict[str, str]:
-    """Map each error in the drawing of errors.py to its base by the indentation: four characters per level."""
+    """Map each error in the drawing of errors.py to its base by the indentation: four characters
+    per level.
+    """
     base_at: dict[int, str] = {}
     found: dict[str, str] = {}
     drawing = (errors.__doc__ or "").split("\n\n")[1]

@@ -56,7 +56,8 @@ FEW: Mapping[str, Mapping[str, Any]] = {
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    ensure_running()  # before a benchmark restricts this process to one core, which the fork server would inherit
+    # before a benchmark restricts this process to one core, which the fork server would inherit
+    ensure_running()
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)  # PostgreSQL may run as another user
         yield Path(name)
@@ -78,9 +79,8 @@ def test_benchmark_of_reviews_counts_the_calls_that_the_documentation_shows(tmp_
     measured = re.search(r"1 call, ([\d,]+) tokens", rows[0].details)
     assert measured is not None
     tokens = int(measured[1].replace(",", ""))
-    assert tokens == pytest.approx(
-        TYPICAL_REVIEW.input_tokens, rel=0.2
-    )  # the wording of prompts changes
+    # the wording of prompts changes
+    assert tokens == pytest.approx(TYPICAL_REVIEW.input_tokens, rel=0.2)
     calls = [
         [part.split(" call")[0] for part in row.details.split("; full review: ")] for row in rows
     ]

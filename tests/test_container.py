@@ -157,7 +157,8 @@ def copied_files() -> Iterator[Path]:
 def image() -> Iterator[Path]:
     """A read-only copy of the files in the image, in a folder that every user may enter.
 
-    The modules are compiled, as in the image: the compiled files of this checkout fit copies of the same time.
+    The modules are compiled, as in the image: the compiled files of this checkout fit copies of the
+    same time.
     """
     with ExitStack() as stack:
         home = Path(stack.enter_context(TemporaryDirectory(prefix="hls-image-")))
@@ -169,9 +170,8 @@ def image() -> Iterator[Path]:
         for path in [app, *app.rglob("*")]:
             path.chmod(0o555 if path.is_dir() else 0o444)
             if os.geteuid() == 0:
-                shutil.chown(
-                    path, "nobody"
-                )  # the owner could change the mode, so the service must not own the file
+                # the owner could change the mode, so the service must not own the file
+                shutil.chown(path, "nobody")
         (home / "data").mkdir()
         (home / "data").chmod(0o777)
         home.chmod(0o755)

@@ -1,4 +1,6 @@
-"""Documents match the settings, routes and commands of the code, and contain no paths of a machine."""
+"""Documents match the settings, routes and commands of the code, and contain no paths of a
+machine.
+"""
 
 from __future__ import annotations
 
@@ -48,9 +50,8 @@ SETTINGS_ROWS = read_rows(SETTINGS_PAGE)
 
 
 def test_settings_page_matches_the_model() -> None:
-    assert (
-        render_page(SETTINGS_PAGE) == SETTINGS_PAGE
-    )  # else: python -m tests.settings.make_reference
+    # else: python -m tests.settings.make_reference
+    assert render_page(SETTINGS_PAGE) == SETTINGS_PAGE
 
 
 def test_every_setting_has_the_effect_of_a_wrong_value_and_an_example_that_loads_and_fits_the_schema(

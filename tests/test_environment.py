@@ -31,7 +31,9 @@ esac
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout that was upgraded: its environment, with traces, is older than the requirements."""
+    """A checkout that was upgraded: its environment, with traces, is older than the
+    requirements.
+    """
     python = tmp_path / "python"
     python.write_text(PYTHON)
     python.chmod(0o755)

@@ -65,7 +65,10 @@ RECORDED: dict[str, tuple[dict[str, Any], str]] = {
             "ratio": 0.5,
             "ok": True,
         },
-        '"message": "webhook received", "event": "issues", "status": 202, "reason": null, "ratio": 0.5, "ok": true}',
+        (
+            '"message": "webhook received", "event": "issues", "status": 202, "reason": null,'
+            ' "ratio": 0.5, "ok": true}'
+        ),
     ),
     "names of the line's own": (
         {
@@ -92,7 +95,10 @@ RECORDED: dict[str, tuple[dict[str, Any], str]] = {
             "pairs": [("x", 1)],
             "nested": {"k": ValueError(TOKEN)},
         },
-        r'"message": "caf\u00e9 \ud800 \u2028", "names": ["b"], "pairs": [["x", 1]], "nested": {"k": "***"}}',
+        (
+            r'"message": "caf\u00e9 \ud800 \u2028", "names": ["b"], "pairs": [["x", 1]], "nested":'
+            r' {"k": "***"}}'
+        ),
     ),
     "a trace and a stack that another handler formatted": (
         {"msg": "text", "exc_text": "cached", "stack_info": "Stack (most recent call last):"},
@@ -295,8 +301,10 @@ def test_text_lines_have_the_ids_at_the_end_and_cannot_be_forged() -> None:
     )
     line, forged = stream.getvalue().splitlines()
     assert forged.endswith('title a\\n2026-11-20 forged \\x1b[2J \\u202e  field="b\\nc \\u2028 d"')
-    assert line[len("2026-11-20 12:00:00.123") :] == (
-        ' WARNING  web              delivery waits  reason="Claude is down"  attempt=2  [delivery=g-1 repository=o/r]'
+    assert (
+        line[len("2026-11-20 12:00:00.123") :]
+        == ' WARNING  web              delivery waits  reason="Claude is down"  attempt=2 '
+        " [delivery=g-1 repository=o/r]"
     )
 
 

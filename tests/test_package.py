@@ -1,4 +1,6 @@
-"""The installed package: `hls` runs from any folder, with the prompts and settings that the wheel contains."""
+"""The installed package: `hls` runs from any folder, with the prompts and settings that the wheel
+contains.
+"""
 
 from __future__ import annotations
 

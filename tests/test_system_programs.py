@@ -1,4 +1,6 @@
-"""`make test` finds or installs PostgreSQL and Chromium before anything else, and `.ci/run` only calls it."""
+"""`make test` finds or installs PostgreSQL and Chromium before anything else, and `.ci/run` only
+calls it.
+"""
 
 from __future__ import annotations
 

@@ -189,6 +189,8 @@ def test_without_an_endpoint_nothing_is_imported_and_with_one_the_extra_is_neede
     )
     program = [sys.executable, "-c", WITHOUT_EXTRA, str(tmp_path)]
     ended = subprocess.run(program, check=False, stderr=subprocess.PIPE, text=True)
-    assert ended.stderr.splitlines()[-1].partition(": tracing.endpoint: ")[2] == (
-        "needs the packages of requirements-otel.txt, which are not installed; run make .venv/ready-otel in the clone"
+    assert (
+        ended.stderr.splitlines()[-1].partition(": tracing.endpoint: ")[2]
+        == "needs the packages of requirements-otel.txt, which are not installed; run make"
+        " .venv/ready-otel in the clone"
     )

@@ -1,7 +1,8 @@
 """Catch-up: processes webhooks that GitHub could not deliver, by reading them from GitHub's API.
 
-GitHub lists every attempt to deliver a webhook for three days, with the status of the response. Headers and payload of
-an attempt need one more request. The GUID decides whether a delivery is new, so nothing is processed twice.
+GitHub lists every attempt to deliver a webhook for three days, with the status of the response.
+Headers and payload of an attempt need one more request. The GUID decides whether a delivery is new,
+so nothing is processed twice.
 """
 
 from __future__ import annotations
@@ -35,9 +36,13 @@ from hls_handler.wording import is_or_are
 log = logging.getLogger(__name__)
 
 OVERLAP = timedelta(minutes=15)
-"""Attempts of this time before a run are looked at again by the next run, because GitHub may list an attempt late."""
+"""Attempts of this time before a run are looked at again by the next run, because GitHub may list
+an attempt late.
+"""
 REST_S = 0.2
-"""Pause before each request of catch-up. It leaves two thirds of the requests that GitHub allows in a minute."""
+"""Pause before each request of catch-up. It leaves two thirds of the requests that GitHub allows in
+a minute.
+"""
 RESERVED_SHARE = 0.25
 """Share of GitHub's hourly limit that catch-up leaves to deliveries."""
 GIVE_UP_AFTER = timedelta(hours=1)
@@ -45,10 +50,14 @@ GIVE_UP_AFTER = timedelta(hours=1)
 MAX_FAILURES_IN_A_ROW = 3
 """Failed requests after which GitHub is down, and the run ends."""
 SEARCH_EVERY_S = 60.0
-"""Seconds for which the hooks that were found are used again: `hls listen` reads them every few seconds."""
+"""Seconds for which the hooks that were found are used again: `hls listen` reads them every few
+seconds.
+"""
 READ_REMEDY = "check that the webhook still exists; `hls catch-up --dry-run` tries again"
 APP_RATE_LIMIT = f"{GITHUB_RATE_LIMIT} app"
-"""Name of the rate limit of requests of the App itself; those of its installations have limits of their own."""
+"""Name of the rate limit of requests of the App itself; those of its installations have limits of
+their own.
+"""
 
 COUNTS = ("hooks", "looked_at", "fetched", "accepted", "unread", "lost", "remaining")
 
@@ -62,11 +71,11 @@ class Report:
     unread: int = (
         0  # deliveries whose payload this run could not read, and the next one tries again
     )
-    lost: int = 0  # deliveries whose payload GitHub no longer keeps, is invalid, or could not be read for an hour
+    # deliveries whose payload GitHub no longer keeps, is invalid, or could not be read for an hour
+    lost: int = 0
     remaining: int = 0  # deliveries whose payload was not read yet
-    missed: list[tuple[DeliveryAttempt, str | None]] = field(
-        default_factory=list
-    )  # with "owner/repo", if known
+    # with "owner/repo", if known
+    missed: list[tuple[DeliveryAttempt, str | None]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
     def counts(self) -> dict[str, int]:
@@ -82,7 +91,9 @@ class Listening:
 
 
 class Stopped(HlsError):
-    """The run ends before it is complete: the service stops, GitHub is down, or its limits leave no room."""
+    """The run ends before it is complete: the service stops, GitHub is down, or its limits leave no
+    room.
+    """
 
     def __init__(self, message: str, remedy: str = "wait: the next run continues") -> None:
         super().__init__(message)
@@ -94,7 +105,8 @@ def select_missed(
 ) -> tuple[DeliveryAttempt, ...]:
     """Return the first attempt of each wanted delivery that no attempt delivered, the oldest first.
 
-    `attempts` are in GitHub's order, newest first. A redelivery is another attempt with the same GUID.
+    `attempts` are in GitHub's order, newest first. A redelivery is another attempt with the same
+    GUID.
     """
     received = set[str]()
     missed = dict[str, DeliveryAttempt]()
@@ -108,7 +120,9 @@ def select_missed(
 
 
 def find_reserved(rate_limit: RateLimit, now: datetime) -> str | None:
-    """Return why catch-up leaves the rest of GitHub's hourly limit to deliveries; None if enough is left."""
+    """Return why catch-up leaves the rest of GitHub's hourly limit to deliveries; None if enough is
+    left.
+    """
     limit = rate_limit.limit
     remaining = rate_limit.remaining
     reset_at = rate_limit.reset_at
@@ -117,8 +131,8 @@ def find_reserved(rate_limit: RateLimit, now: datetime) -> str | None:
     if remaining >= limit * RESERVED_SHARE:
         return None
     return (
-        f"{remaining} of GitHub's {limit} requests an hour {is_or_are(remaining)} left, and deliveries need them: no "
-        f"requests of catch-up until {reset_at:%H:%M:%S} UTC"
+        f"{remaining} of GitHub's {limit} requests an hour {is_or_are(remaining)} left, and"
+        f" deliveries need them: no requests of catch-up until {reset_at:%H:%M:%S} UTC"
     )
 
 
@@ -135,7 +149,9 @@ def connect_hooks(credentials: Credentials, rates: RateLimitMonitor) -> GithubHo
 
 
 class CatchUp:
-    """Reads missed webhooks. Not thread-safe; two processes at once only send some requests twice."""
+    """Reads missed webhooks. Not thread-safe; two processes at once only send some requests
+    twice.
+    """
 
     def __init__(
         self,
@@ -149,9 +165,9 @@ class CatchUp:
         connect: Callable[[Credentials, RateLimitMonitor], GithubHooks] = connect_hooks,
         since: datetime | None = None,
     ) -> None:
-        """`active` returns the configuration in use. `credentials_of` returns the App or the tokens of settings; the
-        same object while they do not change. `wait` sleeps, and returns True to stop. Attempts before `since` are
-        ignored.
+        """`active` returns the configuration in use. `credentials_of` returns the App or the tokens
+        of settings; the same object while they do not change. `wait` sleeps, and returns True to
+        stop. Attempts before `since` are ignored.
         """
         self._store = store
         self._active = active
@@ -179,7 +195,9 @@ class CatchUp:
         self._clients.close()
 
     def run(self, *, dry_run: bool = False) -> Report:
-        """Read all hooks once. A dry run only fills `missed` of the report. Raises `StoreUnavailable`."""
+        """Read all hooks once. A dry run only fills `missed` of the report. Raises
+        `StoreUnavailable`.
+        """
         report = self.report = Report()
         self._failures_in_a_row = 0
         self._names |= self._store.catch_up.repository_names()
@@ -255,7 +273,9 @@ class CatchUp:
                 return
 
     def _process(self, source: Source, attempt: DeliveryAttempt, began: datetime) -> bool:
-        """Queue a delivery, or log that it is lost. Return False if the next run must try again to read its payload."""
+        """Queue a delivery, or log that it is lost. Return False if the next run must try again to
+        read its payload.
+        """
         if not self._is_wanted(source, attempt):  # its repository is known by now
             return True
         try:
@@ -310,7 +330,9 @@ class CatchUp:
 
     @contextmanager
     def _request(self) -> Iterator[None]:
-        """Context of one request to GitHub: waits for its turn. Raises `Stopped` if no request can succeed now."""
+        """Context of one request to GitHub: waits for its turn. Raises `Stopped` if no request can
+        succeed now.
+        """
         rate_limit = self._rate_limit()
         held_until = self._store.rate_limiter.held_until(rate_limit)
         if held_until is not None:
@@ -375,9 +397,8 @@ class CatchUpLoop:
 
     def run(self) -> None:
         settings = self._settings()
-        must_run = settings != self._ran_with or bool(
-            self._logged
-        )  # to see whether a problem has ended
+        # to see whether a problem has ended
+        must_run = settings != self._ran_with or bool(self._logged)
         self._ran_with = settings
         if not settings.enabled:
             self._health.set_metrics("catch_up", {"is_enabled": False})

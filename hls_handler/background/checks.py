@@ -1,4 +1,6 @@
-"""The health checks of the probe thread, and its report once whether GitHub and Claude accept the credentials."""
+"""The health checks of the probe thread, and its report once whether GitHub and Claude accept the
+credentials.
+"""
 
 from __future__ import annotations
 
@@ -56,10 +58,10 @@ def make_checks(
 ) -> list[Check]:
     """Return all checks. `lookup_model` asks Claude's API whether a model of the settings exists.
 
-    `check_account` asks Claude a fixed question, and raises the error that it gets. It is called only while deliveries
-    wait for the end of a limit of the account, which may be raised early.
-    A model that it does not know is no problem if the last call was answered: some services have only the Messages API.
-    `mirror_disk` is None if this process has no workers.
+    `check_account` asks Claude a fixed question, and raises the error that it gets. It is called
+    only while deliveries wait for the end of a limit of the account, which may be raised early. A
+    model that it does not know is no problem if the last call was answered: some services have only
+    the Messages API. `mirror_disk` is None if this process has no workers.
     """
 
     clock_steps = ClockSteps(store.database, store.queue)
@@ -136,7 +138,10 @@ def _end_account_limit(store: Storage, health: Health) -> None:
 
 def _check_calls_per_hour(calls: int, most: int) -> None:
     if calls >= most:
-        message = f"{count(calls, 'call')} within the hour, and claude.calls_per_hour allows {most}: deliveries wait"
+        message = (
+            f"{count(calls, 'call')} within the hour, and claude.calls_per_hour allows {most}:"
+            " deliveries wait"
+        )
         raise DependencyDown(
             message, dependency="claude", remedy="wait, or raise claude.calls_per_hour"
         )
@@ -145,7 +150,9 @@ def _check_calls_per_hour(calls: int, most: int) -> None:
 def _check_budgets(
     store: Storage, settings: Settings, metrics: Mapping[str, object]
 ) -> Mapping[str, object]:
-    """Return the metrics and the state of the budgets. Raises `ProblemFound` if a call of today did not fit one."""
+    """Return the metrics and the state of the budgets. Raises `ProblemFound` if a call of today did
+    not fit one.
+    """
     ignored = ""
     if settings.budgets.exceeded == "ignore":
         number = store.budgets.count_ignored()
@@ -198,8 +205,8 @@ LONG_WAIT_S = 60.0  # for a slot of a rate limit, after which /health names it
 
 INSTALLATION_REMEDY = "choose the repositories on that page, or unsuspend an installation there"
 PERMISSION_REMEDY = (
-    "add the permission: for an App on its page, where the owner of each installation then accepts it; for a token in "
-    "its settings. Or switch the feature off"
+    "add the permission: for an App on its page, where the owner of each installation then accepts"
+    " it; for a token in its settings. Or switch the feature off"
 )
 
 
@@ -216,7 +223,8 @@ def _check_identity(client: IdentityClient, config: ActiveConfig) -> Mapping[str
     metrics = {"identity": identity.details}
     if failures:
         raise ProblemFound(
-            f"{'; '.join(map(str, failures))}. Another token of {config.settings.github.credential_key} is used",
+            f"{'; '.join(map(str, failures))}. Another token of"
+            f" {config.settings.github.credential_key} is used",
             remedy=failures[0].remedy,
             metrics=metrics,
         )
@@ -229,7 +237,10 @@ def _check_identity(client: IdentityClient, config: ActiveConfig) -> Mapping[str
 def _check_not_held(rate_limiter: RateLimiter, dependency: Dependency, rate_limit: str) -> None:
     until = rate_limiter.held_until(rate_limit)
     if until is not None:
-        message = f"no requests until {until:%H:%M:%S} UTC, because the server asked to wait or the last request failed"
+        message = (
+            f"no requests until {until:%H:%M:%S} UTC, because the server asked to wait or the last"
+            " request failed"
+        )
         raise DependencyDown(
             message, dependency=dependency, remedy="wait, or fix the cause that the log names"
         )
@@ -238,10 +249,15 @@ def _check_not_held(rate_limiter: RateLimiter, dependency: Dependency, rate_limi
 def _check_slots(
     rate_limiter: RateLimiter, dependency: Dependency, remedy: str, metrics: Mapping[str, object]
 ) -> None:
-    """Raise `ProblemFound` if requests wait over `LONG_WAIT_S` for a slot of a rate limit of the dependency."""
+    """Raise `ProblemFound` if requests wait over `LONG_WAIT_S` for a slot of a rate limit of the
+    dependency.
+    """
     for name, until in rate_limiter.all_waits(longer_than_s=LONG_WAIT_S).items():
         if name.partition(" ")[0] == dependency:
-            message = f"the next request waits until {until:%H:%M:%S} UTC for a slot of the rate limit {name}"
+            message = (
+                f"the next request waits until {until:%H:%M:%S} UTC for a slot of the rate limit"
+                f" {name}"
+            )
             raise ProblemFound(message, remedy=f"wait, {remedy}", metrics=metrics)
 
 
@@ -249,11 +265,14 @@ def _check_queue(deliveries: Deliveries, pauses: Pauses) -> None:
     queue = deliveries.queue_state()
     active = pauses.active()
     if queue.oldest_due_s is not None and queue.oldest_due_s > STUCK_S:
-        due = f"{count(queue.due, 'delivery')} {is_or_are(queue.due)} due, the oldest for {queue.oldest_due_s:.0f} s"
+        due = (
+            f"{count(queue.due, 'delivery')} {is_or_are(queue.due)} due, the oldest for"
+            f" {queue.oldest_due_s:.0f} s"
+        )
         if not queue.running:
             raise HlsError(
-                f"{due}, and no worker is busy: start `hls serve` with --role worker or --role all; "
-                "if it already runs, see its log"
+                f"{due}, and no worker is busy: start `hls serve` with --role worker or --role all;"
+                " if it already runs, see its log"
             )
         raise HlsError(
             f"{due}: raise limits.concurrency, or look in the log why the workers are busy"
@@ -261,7 +280,10 @@ def _check_queue(deliveries: Deliveries, pauses: Pauses) -> None:
     if active:
         paused = "; ".join(describe_pause(pause) for pause in active)
         remedy = f"to end the pause: {', '.join(resume_command(pause) for pause in active)}"
-        held = f"{queue.held} of {count(queue.queued, 'queued delivery')} {is_or_are(queue.held)} paused"
+        held = (
+            f"{queue.held} of {count(queue.queued, 'queued delivery')} {is_or_are(queue.held)}"
+            " paused"
+        )
         raise ProblemFound(f"{paused}; {held}", remedy=remedy)
 
 
@@ -281,9 +303,9 @@ def _check_webhooks(
 
 
 WEBHOOKS_REMEDY = (
-    "see the webhook's Recent Deliveries on GitHub. If there are none, check that it is active and for which events; "
-    "for 401, check the secret; for other failures, the address and the proxy before HLS; if none failed, raise "
-    "expect_webhook_within_h"
+    "see the webhook's Recent Deliveries on GitHub. If there are none, check that it is active and"
+    " for which events; for 401, check the secret; for other failures, the address and the proxy"
+    " before HLS; if none failed, raise expect_webhook_within_h"
 )
 
 
@@ -291,7 +313,8 @@ RENAMED_REMEDY = "write the new name there: the entry has no effect on webhooks 
 
 
 def list_expected(settings: Settings) -> list[tuple[str, str, float]]:
-    """Return name, section and value of each `expect_webhook_within_h`: ("owner/*", "repositories[0]", 24).
+    """Return name, section and value of each `expect_webhook_within_h`: ("owner/*",
+    "repositories[0]", 24).
 
     The name "" stands for webhooks of any kind, which the section `server` expects.
     """
@@ -313,8 +336,9 @@ def find_overdue(
 ) -> Iterator[str]:
     """Yield a message for each expected webhook that is overdue.
 
-    `received_at` is the result of `Statistics.last_webhooks`. A webhook counts for the entry of `repositories` that
-    applies to its repository. Without one, the time counts from `since`, the start of the service.
+    `received_at` is the result of `Statistics.last_webhooks`. A webhook counts for the entry of
+    `repositories` that applies to its repository. Without one, the time counts from `since`, the
+    start of the service.
     """
     entries = {name: table.find(name) for name in received_at if name}
     for name, section, within_h in list_expected(settings):
@@ -333,11 +357,15 @@ def find_overdue(
                 else f"none came since {since:%Y-%m-%d %H:%M}"
             )
             where = settings.sources.where(f"{section}.expect_webhook_within_h")
-            yield f"no webhook{of} for {quiet_h:.1f} h: {known} UTC; {where} expects one within {within_h:g} h"
+            yield (
+                f"no webhook{of} for {quiet_h:.1f} h: {known} UTC; {where} expects one within"
+                f" {within_h:g} h"
+            )
 
 
 class ConnectionReport:
-    """Logs a line about GitHub and one about Claude after the start, and again after `forget`. Thread-safe.
+    """Logs a line about GitHub and one about Claude after the start, and again after `forget`.
+    Thread-safe.
 
     A problem is a WARNING. `show`, if set, gets the other lines as sentences, in place of the log.
     """
@@ -349,7 +377,9 @@ class ConnectionReport:
         self.show: Callable[[str], None] | None = None
 
     def forget(self, dependency: Dependency) -> None:
-        """Report this dependency again when its state is known. Call it after a change of its settings."""
+        """Report this dependency again when its state is known. Call it after a change of its
+        settings.
+        """
         with self._lock:
             self._due.add(dependency)
 

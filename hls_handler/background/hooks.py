@@ -14,7 +14,9 @@ from hls_handler.settings.effective import is_pattern
 from hls_handler.settings.model import Settings
 
 MAX_REPOSITORIES = 50
-"""Repositories that only a pattern such as owner/* matches and that are looked at, the last active ones first."""
+"""Repositories that only a pattern such as owner/* matches and that are looked at, the last active
+ones first.
+"""
 
 CREATE_REMEDY = "create the webhook, or switch catch-up off with `catch_up.enabled: false`"
 CHOOSE_REMEDY = (
@@ -43,7 +45,9 @@ class Problem:
 def own_hooks(
     hooks: Sequence[Hook], *, webhook_paths: tuple[str, ...], hook_id: int | None
 ) -> tuple[Hook, ...]:
-    """Return the hook with the id `hook_id`; without it, all active hooks whose URL ends with a path of the service."""
+    """Return the hook with the id `hook_id`; without it, all active hooks whose URL ends with a
+    path of the service.
+    """
     named = tuple(hook for hook in hooks if hook.id == hook_id)
     return named or tuple(
         h for h in hooks if h.active and h.url.partition("?")[0].endswith(webhook_paths)
@@ -51,7 +55,9 @@ def own_hooks(
 
 
 def describe_several(owner: str, hooks: Sequence[Hook], webhook_paths: tuple[str, ...]) -> Problem:
-    """Return the problem that catch-up cannot choose among the hooks of "owner/repo" or of an organisation."""
+    """Return the problem that catch-up cannot choose among the hooks of "owner/repo" or of an
+    organisation.
+    """
     ids = ", ".join(str(hook.id) for hook in hooks)
     return Problem(
         f"{owner} has several webhooks that end with {webhook_paths[0]}: {ids}", CHOOSE_REMEDY
@@ -61,7 +67,8 @@ def describe_several(owner: str, hooks: Sequence[Hook], webhook_paths: tuple[str
 def find_sources(
     github: GithubHooks, config: ActiveConfig, received: Sequence[str], request: Request
 ) -> list[Source | Problem]:
-    """Find the hooks of all configured repositories, and those of organisations with a pattern or without another hook.
+    """Find the hooks of all configured repositories, and those of organisations with a pattern or
+    without another hook.
 
     `received` are the repositories whose events were received, the last active one first.
     """
@@ -76,7 +83,8 @@ def find_sources(
     of_owners = {
         owner: find(f"/orgs/{owner}", None) for owner in sorted(owners) if not is_pattern(owner)
     }
-    # A hook of the organisation also sends the events of its repositories. People have no such hook.
+    # A hook of the organisation also sends the events of its repositories. People have no such
+    # hook.
     covered = {owner for owner, one in of_owners.items() if isinstance(one, Source)}
     needed = {name for name in exact if name.split("/")[0] not in covered}
     of_repositories = [

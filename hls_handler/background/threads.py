@@ -17,14 +17,20 @@ from hls_handler.store.retention import RetentionStore
 log = logging.getLogger(__name__)
 
 WATCH_EVERY_S = 1.0
-"""Seconds between checks for changed files. Polling also works on network mounts and for symbolic links."""
+"""Seconds between checks for changed files. Polling also works on network mounts and for symbolic
+links.
+"""
 PROBE_EVERY_S = 60.0
 PROBE_UNHEALTHY_EVERY_S = 5.0
-"""Seconds between probes, normally and while unhealthy. After a 503 of `/health`, proxies may hold back webhooks."""
+"""Seconds between probes, normally and while unhealthy. After a 503 of `/health`, proxies may hold
+back webhooks.
+"""
 RETENTION_EVERY_S = 600.0
 
 BATCH = 20
-"""Deliveries deleted in one transaction. It takes a few milliseconds, during which SQLite blocks other writes."""
+"""Deliveries deleted in one transaction. It takes a few milliseconds, during which SQLite blocks
+other writes.
+"""
 REST_S = 0.5
 """Pause after a batch, which leaves the database to the receiver and the workers."""
 COUNTER_HOURS_DAYS = 400
@@ -32,9 +38,11 @@ COUNTER_HOURS_DAYS = 400
 
 
 class PeriodicThread:
-    """A daemon thread that calls `run` at the start, and again `every_s()` seconds after each call. Errors are logged.
+    """A daemon thread that calls `run` at the start, and again `every_s()` seconds after each call.
+    Errors are logged.
 
-    Between two calls, `every_s` is called again every `poll_s` seconds, so that a shorter interval takes effect soon.
+    Between two calls, `every_s` is called again every `poll_s` seconds, so that a shorter interval
+    takes effect soon.
     """
 
     def __init__(
@@ -65,7 +73,9 @@ class PeriodicThread:
         self._thread.join(timeout=1.0)
 
     def wait(self, seconds: float) -> bool:
-        """Sleep for `seconds`, then return False. Return True as soon as `stop` is called. Call it only in `run`."""
+        """Sleep for `seconds`, then return False. Return True as soon as `stop` is called. Call it
+        only in `run`.
+        """
         return self._stopping.wait(seconds)
 
     def _loop(self) -> None:
@@ -100,8 +110,9 @@ class ProblemFound(HlsError):
 class Check:
     """A health check of one component. `run` raises an `HlsError` if there is a problem.
 
-    `run` may return metrics, such as {"database_bytes": 81920}, and `ProblemFound` may have some. If `proves_use` is
-    true, a successful check clears problems that workers or the receiver reported.
+    `run` may return metrics, such as {"database_bytes": 81920}, and `ProblemFound` may have some.
+    If `proves_use` is true, a successful check clears problems that workers or the receiver
+    reported.
     """
 
     component: Component
@@ -138,10 +149,11 @@ def probe_every_s(health: Health) -> float:
 
 
 def delete_old(store: RetentionStore, settings: Settings, wait: Callable[[float], bool]) -> None:
-    """Delete deliveries, bodies and cached replies that are older than the settings allow, in batches.
+    """Delete deliveries, bodies and cached replies that are older than the settings allow, in
+    batches.
 
-    Deliveries are kept for at least `limits.replay_window_h`, because they serve to detect replays. `wait` sleeps for
-    the given seconds, and returns True to stop.
+    Deliveries are kept for at least `limits.replay_window_h`, because they serve to detect replays.
+    `wait` sleeps for the given seconds, and returns True to stop.
     """
     replays = timedelta(hours=settings.limits.replay_window_h)
     days = timedelta(days=settings.storage.keep_days)

@@ -1,8 +1,10 @@
-"""Patterns of log lines in which tools report a failure. Lines that explain the failure better have more weight.
+"""Patterns of log lines in which tools report a failure. Lines that explain the failure better have
+more weight.
 
-A row is (weight, needle, pattern). Every line that the pattern matches contains the needle, ignoring case. The needle
-is searched for first, because a log may have half a million lines. To limit backtracking, each pattern is anchored, has
-bounded repetitions, or has repetitions that can begin in one place only.
+A row is (weight, needle, pattern). Every line that the pattern matches contains the needle,
+ignoring case. The needle is searched for first, because a log may have half a million lines. To
+limit backtracking, each pattern is anchored, has bounded repetitions, or has repetitions that can
+begin in one place only.
 """
 
 from __future__ import annotations
@@ -271,7 +273,9 @@ PATTERNS_BY_NEEDLE: Mapping[str, tuple[tuple[int, re.Pattern[str]], ...]] = {
     )
     for needle in dict.fromkeys(needle for _, needle, _ in PATTERNS)
 }
-"""Needle -> its (weight, pattern) pairs. Many rows share a needle, so only about thirty needles are searched for."""
+"""Needle -> its (weight, pattern) pairs. Many rows share a needle, so only about thirty needles are
+searched for.
+"""
 
 MAX_WEIGHED_CHARS = 1_000
 """Number of characters at the start of a line in which the patterns are searched."""
@@ -303,7 +307,9 @@ SOME_FAILED = re.compile(
 
 
 def weigh_line(line: RawLine) -> int:
-    """Return the greatest weight of the patterns that match the line without the prefix of a task; 0 for most lines."""
+    """Return the greatest weight of the patterns that match the line without the prefix of a task;
+    0 for most lines.
+    """
     if (
         line.mark in {"warning", "notice", "debug", "command", "group", "endgroup"}
         or line.is_binary

@@ -1,4 +1,5 @@
-"""Excerpts of a job's log, one for each failed step: the lines that explain the failure, with their line numbers.
+"""Excerpts of a job's log, one for each failed step: the lines that explain the failure, with their
+line numbers.
 
 `numbered` formats an excerpt for Claude:
 
@@ -8,7 +9,8 @@
     354| waiting for the server
     [the same line 99,999 more times]
 
-Every line of the log has a number. A remark of HLS has none, so no line of the log can be mistaken for a remark.
+Every line of the log has a number. A remark of HLS has none, so no line of the log can be mistaken
+for a remark.
 """
 
 from __future__ import annotations
@@ -27,9 +29,10 @@ from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 
 State = Literal["text", "expired", "empty", "binary", "elsewhere"]
-"""Kind of an excerpt. "expired": GitHub no longer has the log. "elsewhere": another excerpt has the lines.
-Either the lines of the step were not identified, and that of another failed step is from the whole job's
-log, or an earlier step has the same error."""
+"""Kind of an excerpt. "expired": GitHub no longer has the log. "elsewhere": another excerpt has the
+lines. Either the lines of the step were not identified, and that of another failed step is from the
+whole job's log, or an earlier step has the same error.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +41,15 @@ class Excerpt:
 
     step: int | None  # the number of the failed step; None if the job has none
     lines: tuple[LogLine, ...]  # in order; their numbers show the gaps
-    error_line: (
-        int | None
-    )  # number of the line that explains the failure best; None if it is not in `lines`
+    # number of the line that explains the failure best; None if it is not in `lines`
+    error_line: int | None
     first_line: (
         int  # number of the first line of the step's log, or of the whole log; 0 if that is empty
     )
     last_line: int  # number of the last line of the same log
     state: State
-    whole_job: bool  # the excerpt is from the whole job's log, because the step's lines were not identified
+    # the excerpt is from the whole job's log, because the step's lines were not identified
+    whole_job: bool
     errors: tuple[str, ...] = ()  # lines that name an error, the best first; () without one
     was_killed: bool = False  # the log ends with errors that say what killed the job: a time limit
 
@@ -56,7 +59,9 @@ class Excerpt:
 
 
 def numbered(excerpt: Excerpt) -> CodeText:
-    """Format the excerpt for Claude, with line numbers: "12| Run npm test". Return "" unless its `state` is "text"."""
+    """Format the excerpt for Claude, with line numbers: "12| Run npm test". Return "" unless its
+    `state` is "text".
+    """
     if excerpt.state != "text":
         return CodeText("")
     parts: list[str] = []
@@ -85,8 +90,10 @@ def _fold_remark(repetitions: int) -> str:
 MAX_COMMAND_LINES = 12  # lines shown of the log group with the step's command
 LINES_BEFORE = 20
 LINES_AFTER = 40
-"""Number of lines shown before and after the line that explains the failure best. Compilers and test runners explain an
-error below its first line, so more lines are shown after it. Of a traceback, the last frames are the most useful."""
+"""Number of lines shown before and after the line that explains the failure best. Compilers and
+test runners explain an error below its first line, so more lines are shown after it. Of a
+traceback, the last frames are the most useful.
+"""
 MAX_FURTHER = 8  # limit on other lines with errors, for each weight
 TAIL_LINES = 30  # number of lines shown from the end of the log
 MAX_GATE_LINES = (
@@ -152,7 +159,9 @@ class _LineSelector:
 
     @property
     def ended_with_error(self) -> bool:
-        """True if the last line is an error of the runner or of an action, as of a step with `continue-on-error`."""
+        """True if the last line is an error of the runner or of an action, as of a step with
+        `continue-on-error`.
+        """
         return bool(self._tail) and self._tail[-1].line.text.startswith(PREFIXES["error"])
 
     @property
@@ -180,8 +189,8 @@ class _LineSelector:
     def ranked_runs(self) -> Iterator[list[LogLine]]:
         """Yield the selected lines in runs of adjacent lines, the most important run first.
 
-        A run begins at its most important line and goes down or up the log; the lines 7, 6, 5 go up. A line may be in
-        several runs.
+        A run begins at its most important line and goes down or up the log; the lines 7, 6, 5 go
+        up. A line may be in several runs.
         """
         command = self._command_of_error if self.error is not None else self._command
         error_index = self._window.index(self.error.line) if self.error is not None else 0
@@ -204,25 +213,28 @@ class _LineSelector:
 
 
 def _is_shown_with(task: str, task_of_error: str) -> bool:
-    """Return False for lines of different tasks with interleaved output. "" is a line of no task."""
-    return task.startswith(task_of_error) or task_of_error.startswith(
-        task
-    )  # "12 " contains "12 web:build "
+    """Return False for lines of different tasks with interleaved output. "" is a line of no
+    task.
+    """
+    # "12 " contains "12 web:build "
+    return task.startswith(task_of_error) or task_of_error.startswith(task)
 
 
 def cut(
     lines: Iterable[str], steps: Sequence[WorkflowStep], *, characters: int
 ) -> tuple[Excerpt, ...]:
-    """Return an excerpt for each failed step, by step number; one for the whole job if no step failed.
+    """Return an excerpt for each failed step, by step number; one for the whole job if no step
+    failed.
 
-    A step that failed with `continue-on-error` has the conclusion "success". It has an excerpt, too, if a later step
-    failed and does not explain the failure: "2 tests were flaky".
+    A step that failed with `continue-on-error` has the conclusion "success". It has an excerpt,
+    too, if a later step failed and does not explain the failure: "2 tests were flaky".
 
-    `lines` is the raw log, split at "\\n" only and decoded with `errors="replace"`; it may be a stream of any length.
-    `steps` must have all steps of the job, because one step ends where the next begins. `characters` limits the total
-    length of the excerpts as `numbered` returns them. An excerpt whose share is too small for one line has no lines.
-    No content of the log raises an error. Redacts private keys that span several lines, and secrets in lines that it
-    truncates. The caller must redact all other secrets.
+    `lines` is the raw log, split at "\\n" only and decoded with `errors="replace"`; it may be a
+    stream of any length. `steps` must have all steps of the job, because one step ends where the
+    next begins. `characters` limits the total length of the excerpts as `numbered` returns them. An
+    excerpt whose share is too small for one line has no lines. No content of the log raises an
+    error. Redacts private keys that span several lines, and secrets in lines that it truncates. The
+    caller must redact all other secrets.
     """
     failed = sorted((step for step in steps if step.failed), key=lambda step: step.number)
     job = _LineSelector()
@@ -321,7 +333,9 @@ def _gap_cost(part: _LineSelector) -> int:
 
 
 MIN_PARTIAL_CHARS = 12
-"""Minimum length, without white space, of a quote that may be part of a line. A shorter quote must be a whole line."""
+"""Minimum length, without white space, of a quote that may be part of a line. A shorter quote must
+be a whole line.
+"""
 
 NUMBERED_ROW = re.compile(r" {0,12}([0-9]{1,9})\| (.*)", re.DOTALL)
 LINE_NUMBER = re.compile(r"\s{0,12}[0-9]{1,9}\| ?")
@@ -331,9 +345,10 @@ QUOTATION_MARKS = "`\"'“”‘’… "
 def locate(text: str, quote: str) -> LogLine | None:
     """Return the line that Claude quotes; None if the numbered excerpt does not contain the quote.
 
-    If the quote has several lines, the excerpt must contain them in order; the first line is returned. Claude may
-    quote a part of a line, and add line numbers and quotation marks. White space, case and invisible characters are
-    ignored. A line that equals the quote is preferred to a line that contains it.
+    If the quote has several lines, the excerpt must contain them in order; the first line is
+    returned. Claude may quote a part of a line, and add line numbers and quotation marks. White
+    space, case and invisible characters are ignored. A line that equals the quote is preferred to a
+    line that contains it.
     """
     rows = [one for row in text.split("\n") if (one := NUMBERED_ROW.fullmatch(row)) is not None]
     lines = [LogLine(int(row[1]), row[2]) for row in rows]

@@ -61,7 +61,9 @@ class LogLine:
 
 
 def truncate_line(line: LogLine) -> LogLine:
-    """Truncate a line longer than `MAX_SHOWN_CHARS`, but redact it first: half a credential would not be recognised."""
+    """Truncate a line longer than `MAX_SHOWN_CHARS`, but redact it first: half a credential would
+    not be recognised.
+    """
     if len(line.text) <= MAX_SHOWN_CHARS:
         return line
     text = redact(line.text)
@@ -74,16 +76,14 @@ def truncate_line(line: LogLine) -> LogLine:
     return replace(line, text=shown, unread=0)
 
 
-@dataclass(
-    slots=True
-)  # not frozen: a log may have half a million lines, and frozen ones take twice the time
+# not frozen: a log may have half a million lines, and frozen ones take twice the time
+@dataclass(slots=True)
 class RawLine:
     second: str  # "2026-11-20T09:14:31", or "" without a time
     mark: str  # "error", "group", ... or ""
     text: str  # without mark and escape sequences
-    texts: tuple[
-        str, ...
-    ]  # the text without prefixes; before it, texts with a prefix that may be the tool's own
+    # the text without prefixes; before it, texts with a prefix that may be the tool's own
+    texts: tuple[str, ...]
     length: int  # of the raw line, without its end
     unread: int  # number of characters beyond `MAX_PARSED_CHARS`, which were dropped
     is_binary: bool
@@ -92,7 +92,9 @@ class RawLine:
 
 
 def parse_line(raw: str) -> RawLine:
-    """Parse one line of a log, with or without its line end. Never raises, and takes linear time for any content."""
+    """Parse one line of a log, with or without its line end. Never raises, and takes linear time
+    for any content.
+    """
     text = raw.rstrip().removeprefix("\ufeff")
     length = len(text)
     time = TIME.match(text)
@@ -116,7 +118,9 @@ def parse_line(raw: str) -> RawLine:
 
 
 def display_text(line: RawLine) -> str:
-    """Return a line as excerpts show it: `##[error]` becomes "Error: ", and a note replaces binary content."""
+    """Return a line as excerpts show it: `##[error]` becomes "Error: ", and a note replaces binary
+    content.
+    """
     if line.is_binary:
         return f"[{line.length:,} characters that are not text]"
     if line.mark == "command":
@@ -124,16 +128,14 @@ def display_text(line: RawLine) -> str:
     return PREFIXES.get(line.mark, "") + line.text if line.mark else line.text
 
 
-# Task runners name the task that printed a line before it:
-#
-#     packages/api test: AssertionError [ERR_ASSERTION]: 3 !== 4         pnpm
-#     web:build: src/price.ts(3,7): error TS2322: ...                    turbo
-#     tests-1  | django.db.utils.ProgrammingError: ...                   docker compose
-#     [api] TypeError: Cannot read properties of undefined               concurrently, kubectl, yarn
-#     #12 4.567 [api] TypeError: ...                                     docker build, around another runner
-#
-# Many tools write such beginnings themselves ("Expected: 90"), so a form of prefix counts only if it recurs with the
-# same name. A name without a path ("api: ", as lerna and tox write it) must recur itself, and separates no tasks.
+# Task runners name the task that printed a line before it:  packages/api test: AssertionError
+# [ERR_ASSERTION]: 3 !== 4         pnpm web:build: src/price.ts(3,7): error TS2322: ...
+# turbo tests-1  | django.db.utils.ProgrammingError: ...                   docker compose [api]
+# TypeError: Cannot read properties of undefined               concurrently, kubectl, yarn #12 4.567
+# [api] TypeError: ...                                     docker build, around another runner  Many
+# tools write such beginnings themselves ("Expected: 90"), so a form of prefix counts only if it
+# recurs with the same name. A name without a path ("api: ", as lerna and tox write it) must recur
+# itself, and separates no tasks.
 
 LOOKAHEAD_LINES = 200
 MIN_RECURRENCES = 3
@@ -156,7 +158,9 @@ PREFIX = re.compile(
     """,
     re.VERBOSE,
 )
-"""The group that matches is named after the form of the prefix; its text is the name of the task, "" for a time."""
+"""The group that matches is named after the form of the prefix; its text is the name of the task,
+"" for a time.
+"""
 
 NO_TASK = re.compile(
     r"err|error|wrn|warn|warning|inf|info|dbg|debug|trace|notice|note|ftl|fatal|crit|critical|severe|verbose|log|hint"

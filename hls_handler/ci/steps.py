@@ -1,10 +1,11 @@
 """Annotates the lines of a job's log with step and weight, and folds repeated lines.
 
-The log does not name the steps. The step of a line is found by its time, because the jobs API has the start and end of
-each step in whole seconds. If two steps share a second, the later step begins at a line such as
-`##[group]Run npm test` (`_opens_step`). This line opens the step named `Run npm test`. If no step has this name, the
-line opens the next step. A composite action writes such a line for each of its inner steps. In a shared second, the
-line of an inner step may open the job's next step too early.
+The log does not name the steps. The step of a line is found by its time, because the jobs API has
+the start and end of each step in whole seconds. If two steps share a second, the later step begins
+at a line such as `##[group]Run npm test` (`_opens_step`). This line opens the step named
+`Run npm test`. If no step has this name, the line opens the next step. A composite action writes
+such a line for each of its inner steps. In a shared second, the line of an inner step may open the
+job's next step too early.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ MAX_GROUP_LINES = 200
 
 
 def opens_command(line: RawLine) -> bool:
-    """Return True if a line opens the log group that shows a step's command: `##[group]Run npm test`."""
+    """Return True if a line opens the log group that shows a step's command:
+    `##[group]Run npm test`.
+    """
     return line.mark == "group" and line.text.startswith("Run ")
 
 
@@ -68,17 +71,20 @@ class _CommandGroup:
         # after "with:" or "env:", a value may have several lines of any form
         self._has_values = self._has_values or line.text in {"with:", "env:"}
         is_included = self._has_values or line.is_script or line.text.startswith("shell: ")
-        self._lines_left = (
-            self._lines_left - 1 if is_included else 0
-        )  # 0: a program printed "##[group]Run " itself
+        # 0: a program printed "##[group]Run " itself
+        self._lines_left = self._lines_left - 1 if is_included else 0
         return is_included
 
 
 FAILED = frozenset({"failure", "cancelled", "timed_out"})
-"""Conclusions of steps that count as failed. A step that exceeded the job's time limit is "cancelled"."""
+"""Conclusions of steps that count as failed. A step that exceeded the job's time limit is
+"cancelled".
+"""
 
 OPENING_TEXTS = {"Post ": "Post job cleanup.", "Complete job": "Cleaning up orphan processes"}
-"""Steps that the runner adds: start of the name -> first line in the log. "Set up job" needs none: it comes first."""
+"""Steps that the runner adds: start of the name -> first line in the log. "Set up job" needs none:
+it comes first.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +108,9 @@ def _opens_step(line: RawLine) -> bool:
 
 
 class StepTracker:
-    """Finds the step that printed each line of a log. Pass each line to `step_of` once, in order."""
+    """Finds the step that printed each line of a log. Pass each line to `step_of` once, in
+    order.
+    """
 
     def __init__(self, steps: Iterable[WorkflowStep]) -> None:
         ran = sorted(
@@ -111,9 +119,8 @@ class StepTracker:
         self._numbers = [step.number for step in ran]
         self._names = [_normalize(step.name) for step in ran]
         self._starts = [_format_second(step.started_at) for step in ran]
-        self._ends = [
-            _format_second(step.completed_at) or "9" for step in ran
-        ]  # "9" sorts after all times
+        # "9" sorts after all times
+        self._ends = [_format_second(step.completed_at) or "9" for step in ran]
         self._latest_ends = [_format_second(step.completed_at, later_s=1) or "9" for step in ran]
         self._index = 0  # index of the current step, or of the first step that may come next
         self._is_inside = False
@@ -181,13 +188,14 @@ def _normalize(name: str) -> str:
 def _format_second(time: datetime | None, *, later_s: int = 0) -> str:
     if time is None:
         return ""
-    return (
-        (time + timedelta(seconds=later_s)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    )  # as in the log
+    # as in the log
+    return (time + timedelta(seconds=later_s)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 MIN_FOLDED = 3
-"""Minimum number of repetitions to fold into "[the same line 3 more times]". Fewer repetitions take no more space."""
+"""Minimum number of repetitions to fold into "[the same line 3 more times]". Fewer repetitions take
+no more space.
+"""
 
 
 @dataclass(slots=True)
@@ -235,9 +243,9 @@ def _annotate(lines: Iterable[str], steps: Sequence[WorkflowStep]) -> Iterator[A
                 unread=line.unread,
             ),
             tracker.step_of(line),
-            0
-            if is_command and line.mark != "error"
-            else last[2],  # the step did not print its command
+            (
+                0 if is_command and line.mark != "error" else last[2]
+            ),  # the step did not print its command
             is_command,
             opens_command(line),
             line.task,

@@ -1,7 +1,7 @@
 """The commands of `hls`.
 
-Exit codes of all commands: 0 success; 1 the command ran and found a problem, or failed; 2 usage error or unusable
-settings.
+Exit codes of all commands: 0 success; 1 the command ran and found a problem, or failed; 2 usage
+error or unusable settings.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def load_command(name: str) -> TyperCommand | TyperGroup:
 
 
 class _Commands(TyperGroup):
-    """A group that imports a command when it is used: all of them take ten times as long as printing the help."""
+    """A group that imports a command when it is used: all of them take ten times as long as
+    printing the help.
+    """
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -103,14 +105,14 @@ def hls(
 ) -> None:
     """HLS turns GitHub events into labels and comments with the help of Claude.
 
-    Exit codes: 0 success; 1 the command ran and found a problem, or failed; 2 usage error or unusable settings.
+    Exit codes: 0 success; 1 the command ran and found a problem, or failed; 2 usage error or
+    unusable settings.
     """
     # The command has been imported by now.
     if not gc.isenabled():
         gc.freeze()
-        gc.set_threshold(
-            20_000, 20, 20
-        )  # two webhooks make 700 objects, after which Python would collect garbage
+        # two webhooks make 700 objects, after which Python would collect garbage
+        gc.set_threshold(20_000, 20, 20)
         gc.enable()
     from hls_handler.cli.options import DOTENV
     from hls_handler.settings.load import export_proxy_settings

@@ -1,4 +1,6 @@
-"""`hls catch-up` reads missed webhooks once. `hls listen` runs the service without a public address."""
+"""`hls catch-up` reads missed webhooks once. `hls listen` runs the service without a public
+address.
+"""
 
 from __future__ import annotations
 
@@ -47,13 +49,13 @@ def catch_up(
 ) -> None:
     """Process webhooks that were not received.
 
-    GitHub keeps them for three days; catch_up.window_h limits their age. `hls serve` does this at start and every
-    catch_up.interval_m; the command does it now, also if catch_up.enabled is false. Works while the service runs, which
-    processes the deliveries. Webhooks that are already stored, and events and repositories that the settings ignore,
-    are skipped.
+    GitHub keeps them for three days; catch_up.window_h limits their age. `hls serve` does this at
+    start and every catch_up.interval_m; the command does it now, also if catch_up.enabled is false.
+    Works while the service runs, which processes the deliveries. Webhooks that are already stored,
+    and events and repositories that the settings ignore, are skipped.
 
-    Exit codes: 0 complete; 1 at least one webhook could not be read; 2 usage error, or unusable settings, prompts or
-    database.
+    Exit codes: 0 complete; 1 at least one webhook could not be read; 2 usage error, or unusable
+    settings, prompts or database.
     """
     report = _run(load(config), dry_run=dry_run)
     _print(report, dry_run=dry_run)
@@ -140,9 +142,10 @@ def listen(
 ) -> None:
     """Run the service without a public address.
 
-    For development: the webhook has a URL that no server responds to, and every few seconds this command reads from
-    GitHub what could not be delivered. Only webhooks that are sent from now on are processed, unless --since is given.
-    The service listens on 127.0.0.1 only. Reading one webhook every 5 s costs 720 of the token's requests an hour.
+    For development: the webhook has a URL that no server responds to, and every few seconds this
+    command reads from GitHub what could not be delivered. Only webhooks that are sent from now on
+    are processed, unless --since is given. The service listens on 127.0.0.1 only. Reading one
+    webhook every 5 s costs 720 of the token's requests an hour.
 
     Exit codes: those of `hls serve`.
     """
@@ -153,7 +156,8 @@ def listen(
     print_line(f"Reading webhooks from GitHub every {every:g} s. Ctrl-C ends it.")
     if since is None:
         print_line(
-            "Webhooks that were sent before now are skipped; --since 2h reads those of the last two hours, too."
+            "Webhooks that were sent before now are skipped; --since 2h reads those of the last two"
+            " hours, too."
         )
     options: dict[str, object] = {"host": "127.0.0.1"} | ({} if port is None else {"port": port})
     raise typer.Exit(

@@ -1,4 +1,6 @@
-"""`hls check`: report the problems of settings, prompts and credentials before any event arrives."""
+"""`hls check`: report the problems of settings, prompts and credentials before any event
+arrives.
+"""
 
 from __future__ import annotations
 
@@ -52,8 +54,9 @@ SENT_TO_EVERY_APP = frozenset({"installation", "installation_repositories", "ins
 """https://docs.github.com/en/webhooks/webhook-events-and-payloads#installation"""
 
 EDITED = (
-    "this shipped file is edited, and `git pull` aborts if a later version changes it, too; move prompts to a folder "
-    "of your own (docs/prompts.md) and settings to config/settings.yaml, then restore the file with `git checkout`"
+    "this shipped file is edited, and `git pull` aborts if a later version changes it, too; move"
+    " prompts to a folder of your own (docs/prompts.md) and settings to config/settings.yaml, then"
+    " restore the file with `git checkout`"
 )
 
 
@@ -63,13 +66,14 @@ def check(
 ) -> None:
     """Report every problem of settings, prompts and credentials.
 
-    Renders every prompt with every recorded payload of its events. Unless --offline is given, also checks the GitHub
-    token, the Claude API key, the models, and the services of `retrieval`. The token's permissions, and the events that
-    the webhook sends, are checked for each repository that the settings name without wildcards; the events of an App
-    for all. Prints one line for each problem, with file and line number. With --offline, an unset variable in the
-    settings is no problem; a note names it. Notes also name each shipped file that is edited in a clone and each model
-    without a known price, and say if the console is off or git is missing. A table shows what a typical review and
-    issue cost with each model.
+    Renders every prompt with every recorded payload of its events. Unless --offline is given, also
+    checks the GitHub token, the Claude API key, the models, and the services of `retrieval`. The
+    token's permissions, and the events that the webhook sends, are checked for each repository that
+    the settings name without wildcards; the events of an App for all. Prints one line for each
+    problem, with file and line number. With --offline, an unset variable in the settings is no
+    problem; a note names it. Notes also name each shipped file that is edited in a clone and each
+    model without a known price, and say if the console is off or git is missing. A table shows what
+    a typical review and issue cost with each model.
 
     A warning, such as a retired model that is replaced, is no problem.
 
@@ -103,16 +107,17 @@ def check(
         print_line(f"{(shipped.PROMPTS.parent / name).absolute()}: note: {EDITED}")
     for key, problem in settings.unset.items():
         print_line(f"{settings.sources.where(key)}: note: {problem}")
-    if not settings.has_console and is_loopback(
-        settings.server.host
-    ):  # else it is one of the warnings
+    # else it is one of the warnings
+    if not settings.has_console and is_loopback(settings.server.host):
         where = settings.sources.where("server.api_key")
         print_line(
-            f"{where}: note: the console and the API are off, because the key is not set (openssl rand -hex 24)"
+            f"{where}: note: the console and the API are off, because the key is not set (openssl"
+            " rand -hex 24)"
         )
     if settings.mirror.enabled and find_git() is None:
         print_line(
-            f"{settings.sources.where('mirror.enabled')}: note: git is not installed, so there is no mirror"
+            f"{settings.sources.where('mirror.enabled')}: note: git is not installed, so there is"
+            " no mirror"
         )
     for note in _describe_unpriced_models(settings, library):
         print_line(note)
@@ -151,15 +156,17 @@ def _find_small_budgets(settings: Settings, library: Library | None) -> Iterator
     for where, limit_usd in limits.items():
         if limit_usd < largest_usd:
             yield (
-                f"{where}: {limit_usd:g} USD are less than one call may cost ({largest_usd:.4f} USD for "
-                f"claude.input_tokens and max_tokens with {largest.model}); a call that does not fit is never made"
+                f"{where}: {limit_usd:g} USD are less than one call may cost ({largest_usd:.4f} USD"
+                f" for claude.input_tokens and max_tokens with {largest.model}); a call that does"
+                " not fit is never made"
             )
 
 
 def _list_models(
     settings: Settings, library: Library | None
 ) -> Mapping[str, tuple[Provider, str, str]]:
-    """Return provider, model and place of each model of the settings and of prompts, as `Claude.name_model` names it.
+    """Return provider, model and place of each model of the settings and of prompts, as
+    `Claude.name_model` names it.
 
     Retired models of prompts are left out.
     """
@@ -218,7 +225,10 @@ def _find_unknown_prompts(settings: Settings, library: Library | None) -> Iterat
     for use in list_prompt_choices(settings):
         if use.prompt is not False and use.prompt not in library.prompts:
             where = settings.sources.where(use.key)
-            yield f"{where}: there is no prompt {use.prompt!r}; {suggest_name(use.prompt, library.prompts)}"
+            yield (
+                f"{where}: there is no prompt {use.prompt!r};"
+                f" {suggest_name(use.prompt, library.prompts)}"
+            )
 
 
 def _check_github(settings: Settings) -> Iterator[str]:
@@ -229,9 +239,8 @@ def _check_github(settings: Settings) -> Iterator[str]:
             failures = _find_rejected_accounts(github)
             identity = github.fetch_identity(unneeded=find_unneeded_permissions(table))
             yield from _check_identity(settings, table, identity, failures)
-            list_hooks = cache(
-                github.list_hooks
-            )  # repositories of an organisation share its webhooks
+            # repositories of an organisation share its webhooks
+            list_hooks = cache(github.list_hooks)
             for index in range(len(settings.repositories)):
                 effective = by_key[f"repositories[{index}]"]
                 owner = effective.pattern.partition("/")[0]
@@ -256,7 +265,10 @@ def _check_entry(
             yield f"{entry}: GitHub has no account {owner}; check the name"
         elif identity.owners is not None and owner.lower() not in identity.owners:
             page = f"{identity.settings_url}/installations"
-            yield f"{entry}: the App is not installed on {owner}; check the name, or install it at {page}"
+            yield (
+                f"{entry}: the App is not installed on {owner}; check the name, or install it at"
+                f" {page}"
+            )
     else:
         missing = github.find_missing_permissions(
             effective.pattern, with_webhooks=settings.catch_up.enabled
@@ -269,7 +281,9 @@ def _check_entry(
 def _check_webhooks(
     settings: Settings, effective: EffectiveSettings, list_hooks: Callable[[str], Sequence[Hook]]
 ) -> Iterator[str]:
-    """Yield the problems of the webhooks of the repository and its organisation, as far as a token may list them."""
+    """Yield the problems of the webhooks of the repository and its organisation, as far as a token
+    may list them.
+    """
     owner = effective.pattern.partition("/")[0]
     web = web_url(settings.github.base_url)
     places = [(f"/orgs/{owner}", f"{web}/organizations/{owner}")]
@@ -288,7 +302,10 @@ def _check_webhooks(
             page = f"{address}/settings/hooks/{hook.id}"
     missing = sorted(list_needed_events(effective, settings) - sent)
     if page is not None and missing and "*" not in sent:
-        yield f"the webhook does not send {', '.join(missing)}, which the settings need; select them at {page}"
+        yield (
+            f"the webhook does not send {', '.join(missing)}, which the settings need; select them"
+            f" at {page}"
+        )
 
 
 def _find_missing_issues(
@@ -350,14 +367,14 @@ def _check_identity(
         missing := sorted(needed - identity.events - SENT_TO_EVERY_APP)
     ):
         yield (
-            f"{where}: the App's webhook does not send {', '.join(missing)}, which the settings need; select them at "
-            f"{identity.settings_url}/permissions"
+            f"{where}: the App's webhook does not send {', '.join(missing)}, which the settings"
+            f" need; select them at {identity.settings_url}/permissions"
         )
     if identity.events is not None and "merge_group" not in identity.events:
         print_line(
-            f"{where}: note: the App's webhook does not send merge_group, so a merge queue that requires the check "
-            "waits for it in vain; if you use one, add the permission Merge queues (read) and the event Merge group at "
-            f"{identity.settings_url}/permissions"
+            f"{where}: note: the App's webhook does not send merge_group, so a merge queue that"
+            " requires the check waits for it in vain; if you use one, add the permission Merge"
+            f" queues (read) and the event Merge group at {identity.settings_url}/permissions"
         )
 
 
@@ -386,7 +403,8 @@ def _check_claude(settings: Settings, library: Library | None) -> Iterator[str]:
             else:
                 if lifecycle == "unlisted":
                     print_line(
-                        f"{title}: the service lists no models, so the key and {model} were not checked"
+                        f"{title}: the service lists no models, so the key and {model} were not"
+                        " checked"
                     )
                 elif lifecycle != "active":
                     yield f"{where}: the model {model} is {lifecycle}; choose an active model"

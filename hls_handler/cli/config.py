@@ -97,11 +97,11 @@ def check_repository(
 ) -> None:
     """Report the problems of a .github/hls.yaml, or of an organisation's hls.yaml.
 
-    Prints each problem with its line number. Prompts that the file names must exist in the operator's prompt library.
-    Needs no credentials, and contacts neither GitHub nor Claude.
+    Prints each problem with its line number. Prompts that the file names must exist in the
+    operator's prompt library. Needs no credentials, and contacts neither GitHub nor Claude.
 
-    Exit codes: 0 no problems; 1 problems found; 2 usage error, unreadable file, or unusable operator settings or
-    prompts.
+    Exit codes: 0 no problems; 1 problems found; 2 usage error, unreadable file, or unusable
+    operator settings or prompts.
     """
     settings = load(config, credentials=False)
     try:
@@ -136,13 +136,14 @@ def explain(
 ) -> None:
     """Show one repository's settings and their sources.
 
-    Prints the entry of `repositories` that applies, and the matching entries over which it has precedence. Then prints
-    each value with the file and line that sets it, or `default`. Includes the settings in the repository's
-    .github/hls.yaml and its organisation's hls.yaml as the service last read them. With --live, reads them from GitHub
-    now, the second one if the service has read it before. Secrets are not shown.
+    Prints the entry of `repositories` that applies, and the matching entries over which it has
+    precedence. Then prints each value with the file and line that sets it, or `default`. Includes
+    the settings in the repository's .github/hls.yaml and its organisation's hls.yaml as the service
+    last read them. With --live, reads them from GitHub now, the second one if the service has read
+    it before. Secrets are not shown.
 
-    Exit codes: 0 printed; 1 no entry matches, or GitHub could not be read; 2 usage error, or unusable settings,
-    database or prompts.
+    Exit codes: 0 printed; 1 no entry matches, or GitHub could not be read; 2 usage error, or
+    unusable settings, database or prompts.
     """
     settings = load(config, credentials=False)
     repository = require_repository(repository, base_url=settings.github.base_url)
@@ -151,7 +152,8 @@ def explain(
     if not matching:
         where = settings.sources.where("repositories")
         fail(
-            f"no entry of {where} matches {repository}; add `- name: {repository}` there to process its events"
+            f"no entry of {where} matches {repository}; add `- name: {repository}` there to process"
+            " its events"
         )
     report = report_repository(
         settings, matching, _load_repository_files(settings, matching[0], repository, live=live)
@@ -182,9 +184,10 @@ def schema(
 ) -> None:
     """Print the JSON Schema of the settings file.
 
-    Editors use it to complete keys, show their meaning and mark errors. It defines names, types and bounds; `hls check`
-    finds all other errors. config/settings.schema.json contains the same output. With --repository, prints the schema
-    of a .github/hls.yaml; `hls config check-repository` finds all other errors of that file. No settings are read.
+    Editors use it to complete keys, show their meaning and mark errors. It defines names, types and
+    bounds; `hls check` finds all other errors. config/settings.schema.json contains the same
+    output. With --repository, prints the schema of a .github/hls.yaml;
+    `hls config check-repository` finds all other errors of that file. No settings are read.
 
     Exit codes: 0 printed; 2 usage error.
     """

@@ -1,4 +1,6 @@
-"""`hls deliveries` lists, shows, exports and retries deliveries. `hls why` explains what HLS did on a conversation."""
+"""`hls deliveries` lists, shows, exports and retries deliveries. `hls why` explains what HLS did on
+a conversation.
+"""
 
 from __future__ import annotations
 
@@ -102,11 +104,11 @@ def list_(
 ) -> None:
     """List deliveries, the newest first.
 
-    Prints one line for each: time received, GUID prefix, state, event, issue or pull request. The reason for the
-    state, if any, is on the next line.
+    Prints one line for each: time received, GUID prefix, state, event, issue or pull request. The
+    reason for the state, if any, is on the next line.
 
-    Exit codes: 0 listed (also if there are none); 1 there is no database; 2 usage error, or unusable settings or
-    database.
+    Exit codes: 0 listed (also if there are none); 1 there is no database; 2 usage error, or
+    unusable settings or database.
     """
     settings = load(config, credentials=False)
     if repository is not None:
@@ -122,8 +124,8 @@ def list_(
         print_line("no deliveries")
     for row in rows:
         print_line(
-            f"{row.received_at:%Y-%m-%d %H:%M:%S}  {row.guid[:8]}  {row.state:<10}  {row.event_key}  "
-            f"{row.conversation or '-'}{'  (caught up)' if row.is_caught_up else ''}"
+            f"{row.received_at:%Y-%m-%d %H:%M:%S}  {row.guid[:8]}  {row.state:<10}  {row.event_key}"
+            f"  {row.conversation or '-'}{'  (caught up)' if row.is_caught_up else ''}"
         )
         pause = find_pause(row.repository, pauses) if row.state == "queued" else None
         for reason in (row.reason, pause and describe_pause(pause)):
@@ -135,11 +137,12 @@ def list_(
 def show(guid: Guid, as_json: AsJson = False, config: Config = None) -> None:
     """Show all details of one delivery.
 
-    Prints the rule that accepted the event, the prompt, Claude's reply, what was posted, and the cost. Then prints a
-    line for each step with its duration. The line of a call to Claude has tokens, cost, model and Claude's request id.
+    Prints the rule that accepted the event, the prompt, Claude's reply, what was posted, and the
+    cost. Then prints a line for each step with its duration. The line of a call to Claude has
+    tokens, cost, model and Claude's request id.
 
-    Exit codes: 0 shown; 1 no delivery, or more than one, has this GUID prefix or request id; 2 usage error, or
-    unusable settings or database.
+    Exit codes: 0 shown; 1 no delivery, or more than one, has this GUID prefix or request id; 2
+    usage error, or unusable settings or database.
     """
     with require_existing_store(load(config, credentials=False)) as store:
         report = load_report(store, _require_found(store.deliveries.find(guid), guid))
@@ -164,11 +167,12 @@ def export(
 ) -> None:
     """Print deliveries as JSON lines, the newest first.
 
-    Each line is the document of `hls deliveries show --json`. The memory needed does not depend on the number of
-    deliveries, and the command ends when its reader does, as in `hls deliveries export | head`.
+    Each line is the document of `hls deliveries show --json`. The memory needed does not depend on
+    the number of deliveries, and the command ends when its reader does, as in
+    `hls deliveries export | head`.
 
-    Exit codes: 0 printed (also if there are none); 1 there is no database; 2 usage error, or unusable settings or
-    database.
+    Exit codes: 0 printed (also if there are none); 1 there is no database; 2 usage error, or
+    unusable settings or database.
     """
     settings = load(config, credentials=False)
     search = DeliverySearch(
@@ -183,9 +187,8 @@ def export(
                 print_json_line(report_to_dict(load_report(store, row)))
             sys.stdout.flush()
         except BrokenPipeError:
-            os.dup2(
-                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-            )  # else Python reports the error at its end
+            # else Python reports the error at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parse_time(option: str, given: str | None) -> datetime | None:
@@ -231,13 +234,14 @@ def retry(
 ) -> None:
     """Run a delivery again, or all that match a filter.
 
-    A dead or waiting delivery runs now, and so does an ignored one whose body is stored; with --state, all that match.
+    A dead or waiting delivery runs now, and so does an ignored one whose body is stored; with
+    --state, all that match.
 
-    The number of deliveries that match is shown before they are queued. A delivery keeps its GUID. Completed steps,
-    such as asking Claude, are not repeated.
+    The number of deliveries that match is shown before they are queued. A delivery keeps its GUID.
+    Completed steps, such as asking Claude, are not repeated.
 
-    Exit codes: 0 queued; 1 there is no such delivery, it is done, running or superseded, or its body is not stored;
-    2 usage error, or unusable settings or database.
+    Exit codes: 0 queued; 1 there is no such delivery, it is done, running or superseded, or its
+    body is not stored; 2 usage error, or unusable settings or database.
     """
     settings = load(config, credentials=False)
     if (guid is None) == (state is None):
@@ -294,10 +298,12 @@ def why(
 ) -> None:
     """Explain what HLS did on an issue or pull request.
 
-    Prints for each delivery, oldest first: the rule and the line of the settings that accepted or ignored it, the
-    prompt, Claude's reply, what was posted or why nothing was posted, and the cost. Works while the service runs.
+    Prints for each delivery, oldest first: the rule and the line of the settings that accepted or
+    ignored it, the prompt, Claude's reply, what was posted or why nothing was posted, and the cost.
+    Works while the service runs.
 
-    Exit codes: 0 printed; 1 nothing was received for it; 2 usage error, or unusable settings or database.
+    Exit codes: 0 printed; 1 nothing was received for it; 2 usage error, or unusable settings or
+    database.
     """
     settings = load(config, credentials=False)
     repository, number = require_conversation(conversation, base_url=settings.github.base_url)

@@ -86,15 +86,16 @@ def demo(
 ) -> None:
     """Run the real service against a sandbox; needs no account.
 
-    The sandbox is a stand-in for GitHub and Claude on this machine. The demo signs recorded payloads, sends them over
-    HTTP, and prints one line for each: the event, what changed, and the page that shows it. The replies are canned:
-    they show how HLS works, not how good Claude's replies are. The demo then runs until Ctrl-C; meanwhile, `hls send
-    NAME --config data/demo/settings.yaml` sends more events to the service.
+    The sandbox is a stand-in for GitHub and Claude on this machine. The demo signs recorded
+    payloads, sends them over HTTP, and prints one line for each: the event, what changed, and the
+    page that shows it. The replies are canned: they show how HLS works, not how good Claude's
+    replies are. The demo then runs until Ctrl-C; meanwhile,
+    `hls send NAME --config data/demo/settings.yaml` sends more events to the service.
 
     Each start begins with an empty database; prompts in data/demo/prompts stay.
 
-    Exit codes: 0 every event was processed successfully; 1 at least one was not; 2 the demo could not start or had to
-    stop.
+    Exit codes: 0 every event was processed successfully; 1 at least one was not; 2 the demo could
+    not start or had to stop.
     """
     raise typer.Exit(run_demo(once=once))
 
@@ -137,7 +138,8 @@ def _run(sandbox: Sandbox, *, once: bool) -> int:
     with closing(ServiceProcess(SETTINGS_FILE, log=LOG)) as service:
         if not service.wait_until_up():
             print_line(
-                f"the service did not start within {START_TIMEOUT_S:.0f} s; the end of its log ({LOG}):"
+                f"the service did not start within {START_TIMEOUT_S:.0f} s; the end of its log"
+                f" ({LOG}):"
             )
             print_lines(service.last_log_lines())
             return 2
@@ -168,9 +170,8 @@ def _write_settings(sandbox: Sandbox) -> Settings:
 
 
 def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -> bool:
-    timeout_s = (
-        DELIVERY_TIMEOUT_S + 2 * settings.claude.timeout_s
-    )  # Claude may be asked twice about an event
+    # Claude may be asked twice about an event
+    timeout_s = DELIVERY_TIMEOUT_S + 2 * settings.claude.timeout_s
     all_succeeded = True
     reports: list[DeliveryReport] = []
     with closing(Storage.open(settings.storage.url)) as store:
@@ -190,7 +191,8 @@ def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -
             if report is None:
                 answer = f"the service answered {response.status}: {response.body}"
                 print_line(
-                    f"{number:>2} {payload.key}: not finished within {timeout_s:g} s; {answer}; see {LOG}"
+                    f"{number:>2} {payload.key}: not finished within {timeout_s:g} s; {answer}; see"
+                    f" {LOG}"
                 )
                 print_line("The remaining events are skipped.")
                 all_succeeded = False
@@ -205,13 +207,16 @@ def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -
 
 
 def _send(settings: Settings, payload: Recorded, service: ServiceProcess, *, guid: str) -> Response:
-    """Send a webhook, again if the service was killed: a second one with the same GUID has no effect."""
+    """Send a webhook, again if the service was killed: a second one with the same GUID has no
+    effect.
+    """
     body = recorded.unique(with_sandbox_links(settings, payload.body))
     for _attempt in range(MAX_ATTEMPTS):
         try:
             return post_webhook(settings, payload.event, body, guid=guid)
         except (OSError, http.client.HTTPException):
-            service.restart_if_ended()  # a killed process refuses connections before its exit can be observed
+            # a killed process refuses connections before its exit can be observed
+            service.restart_if_ended()
     return Response(0, "nothing")
 
 
@@ -228,7 +233,9 @@ def _wait_for_end(
 
 
 def format_event(number: int, report: DeliveryReport, page_url: str) -> str:
-    """Return a line of at most 80 characters: " 1 issues.opened   +4 labels, comment   http://127.0.0.1:43817/14"."""
+    """Return a line of at most 80 characters: " 1 issues.opened   +4 labels, comment
+    http://127.0.0.1:43817/14".
+    """
     row = report.delivery
     result = describe_changes(report) if row.state == "done" else row.state
     urls = (outcome.url for outcome in report.outcomes if outcome.url)
@@ -269,7 +276,10 @@ def format_totals(reports: Sequence[DeliveryReport]) -> str:
     )
     calls = [call for report in reports for call in report.calls]
     cost = f"{format_usd(add_usd(call.cost_usd for call in calls))} at list price"
-    changes = f"{count(labels, 'label')}, {count(comments, 'comment')}, {count(len(calls), 'call')} to Claude, {cost}"
+    changes = (
+        f"{count(labels, 'label')}, {count(comments, 'comment')}, {count(len(calls), 'call')} to"
+        f" Claude, {cost}"
+    )
     return f"{ended or 'no events'}: {changes}"
 
 

@@ -1,4 +1,6 @@
-"""Load the event that a command line names: a recorded payload, a file, or an issue or pull request on GitHub."""
+"""Load the event that a command line names: a recorded payload, a file, or an issue or pull request
+on GitHub.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ PAYLOAD_HELP = (
 
 
 def load_payload(given: str, event: str | None) -> Recorded:
-    """Load a recorded payload by name, or a JSON file. `event` is the file's event name. Exits with 2 on failure."""
+    """Load a recorded payload by name, or a JSON file. `event` is the file's event name. Exits with
+    2 on failure.
+    """
     try:
         if given.endswith(".json") or Path(given).is_file():
             return recorded.from_file(Path(given).absolute(), event)
@@ -40,15 +44,18 @@ def load_payload(given: str, event: str | None) -> Recorded:
 
 
 SUBJECT_HELP = (
-    "Name of a recorded payload (issues.opened, demo/question, ...), a JSON file (./event.json), or an issue or pull "
-    "request on GitHub (https://github.com/OWNER/REPO/issues/7, OWNER/REPO#7). `hls send --list` prints the names."
+    "Name of a recorded payload (issues.opened, demo/question, ...), a JSON file (./event.json), or"
+    " an issue or pull request on GitHub (https://github.com/OWNER/REPO/issues/7, OWNER/REPO#7)."
+    " `hls send --list` prints the names."
 )
 LIVE_HELP = "Read the facts about a payload from GitHub. (Facts about a GitHub URL always are.)"
 
 
 @dataclass(frozen=True, slots=True)
 class Subject(Recorded):
-    """An event named on the command line. If `live`, facts about the event come from GitHub, else from the sandbox."""
+    """An event named on the command line. If `live`, facts about the event come from GitHub, else
+    from the sandbox.
+    """
 
     live: bool
 
@@ -70,7 +77,8 @@ def load_subject(given: str, event: str | None, *, live: bool, settings: Setting
         return Subject(recording.name, recording.event, recording.action, recording.body, live)
     if event is not None:
         abort(
-            "--event is only for files; for an issue or a pull request, the event is always `opened`"
+            "--event is only for files; for an issue or a pull request, the event is always"
+            " `opened`"
         )
     try:
         with closing(
@@ -86,7 +94,9 @@ def load_subject(given: str, event: str | None, *, live: bool, settings: Setting
 def use_sandbox(
     subject: Subject, settings: Settings, *, for_claude: bool = False
 ) -> Iterator[Settings]:
-    """Yield settings with which a sandbox that has the event is GitHub, unless `subject.live`, and perhaps Claude."""
+    """Yield settings with which a sandbox that has the event is GitHub, unless `subject.live`, and
+    perhaps Claude.
+    """
     if subject.live and not for_claude:
         yield settings
         return

@@ -1,4 +1,6 @@
-"""Names of repositories, issues and pull requests on the command line: owner/repo, owner/repo#7, or a URL."""
+"""Names of repositories, issues and pull requests on the command line: owner/repo, owner/repo#7, or
+a URL.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ def find_conversation(given: str, *, base_url: str) -> tuple[str, int] | None:
         return named["repository"], int(named["number"])
     if parts is not None:
         abort(
-            f"{given} is not the URL of an issue or a pull request, such as {web_url(base_url)}/{EXPECTED}"
+            f"{given} is not the URL of an issue or a pull request, such as"
+            f" {web_url(base_url)}/{EXPECTED}"
         )
     return None
 
@@ -44,7 +47,9 @@ def require_conversation(given: str, *, base_url: str) -> tuple[str, int]:
 
 
 def require_repository(given: str, *, base_url: str) -> str:
-    """Return "owner/repo" for the same text, or for the URL of the repository or of a page in it. Else exit with 2."""
+    """Return "owner/repo" for the same text, or for the URL of the repository or of a page in it.
+    Else exit with 2.
+    """
     parts = _split_url(given, base_url)
     name = given if parts is None else "/".join(parts[:2]).removesuffix(".git")
     if not REPOSITORY_NAME.fullmatch(name):
@@ -53,7 +58,9 @@ def require_repository(given: str, *, base_url: str) -> str:
 
 
 def _split_url(given: str, base_url: str) -> list[str] | None:
-    """Return the parts of the URL's path; None for text that is no URL. Exits with 2 for another host."""
+    """Return the parts of the URL's path; None for text that is no URL. Exits with 2 for another
+    host.
+    """
     if not given.startswith(("https://", "http://")):
         return None
     try:
@@ -62,6 +69,7 @@ def _split_url(given: str, base_url: str) -> list[str] | None:
         raise typer.BadParameter(f"{given} is not a URL") from None
     if url.netloc.lower().removeprefix("www.") != host:
         abort(
-            f"{given} is not on {host}, the host of github.base_url ({base_url}); change github.base_url"
+            f"{given} is not on {host}, the host of github.base_url ({base_url}); change"
+            " github.base_url"
         )
     return url.path.strip("/").split("/")

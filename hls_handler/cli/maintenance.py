@@ -1,5 +1,6 @@
-"""`hls pause` and `hls resume` stop and restart the processing, `hls backup` copies the database, and `hls forget`
-deletes what it has about a person."""
+"""`hls pause` and `hls resume` stop and restart the processing, `hls backup` copies the database,
+and `hls forget` deletes what it has about a person.
+"""
 
 from __future__ import annotations
 
@@ -49,9 +50,10 @@ def pause(
 ) -> None:
     """Stop processing, for all repositories or one.
 
-    Webhooks are still accepted and queued; running deliveries are finished. The pause applies to all machines that use
-    this database and survives restarts, until `hls resume`. Meanwhile /health is degraded, as a reminder.
-    Works even if the service does not run. Pausing again replaces the reason.
+    Webhooks are still accepted and queued; running deliveries are finished. The pause applies to
+    all machines that use this database and survives restarts, until `hls resume`. Meanwhile /health
+    is degraded, as a reminder. Works even if the service does not run. Pausing again replaces the
+    reason.
 
     Exit codes: 0 paused; 2 usage error, or unusable settings or database.
     """
@@ -68,18 +70,19 @@ def pause(
         running = store.searches.count(DeliverySearch(state="running", repository=repository))
     print_line(f"{describe_pause(current)}; {resume_command(current)} ends the pause")
     print_line(
-        f"{queued} queued, which will wait, as will new deliveries; {running} running, which will finish"
+        f"{queued} queued, which will wait, as will new deliveries; {running} running, which will"
+        " finish"
     )
 
 
 def resume(repository: RepositoryArgument = None, config: Config = None) -> None:
     """Resume the processing that `hls pause` stopped.
 
-    Without a repository, ends only the pause of all repositories; pauses of single repositories remain. A running
-    service continues within seconds.
+    Without a repository, ends only the pause of all repositories; pauses of single repositories
+    remain. A running service continues within seconds.
 
-    Exit codes: 0 resumed; 1 it was not paused, or another pause still applies; 2 usage error, or unusable settings or
-    database.
+    Exit codes: 0 resumed; 1 it was not paused, or another pause still applies; 2 usage error, or
+    unusable settings or database.
     """
     settings = load(config, credentials=False)
     if repository is not None:
@@ -107,13 +110,13 @@ def forget(
 ) -> None:
     """Delete what is stored about a person.
 
-    Finds deliveries and texts of issues that name or mention the person, and those on issues and pull requests that the
-    person opened. Prints the number of rows for each table, asks, and deletes contents and logins; the rows of
-    deliveries stay. Works while the service runs. Does nothing while such a delivery waits or runs. docs/data.md says
-    what remains.
+    Finds deliveries and texts of issues that name or mention the person, and those on issues and
+    pull requests that the person opened. Prints the number of rows for each table, asks, and
+    deletes contents and logins; the rows of deliveries stay. Works while the service runs. Does
+    nothing while such a delivery waits or runs. docs/data.md says what remains.
 
-    Exit codes: 0 deleted, or nothing is stored; 1 not confirmed, there is no database, or a delivery waits or runs;
-    2 usage error, or unusable settings or database.
+    Exit codes: 0 deleted, or nothing is stored; 1 not confirmed, there is no database, or a
+    delivery waits or runs; 2 usage error, or unusable settings or database.
     """
     if not LOGIN.fullmatch(login):
         raise typer.BadParameter("write the login without @", param_hint="LOGIN")
@@ -124,7 +127,8 @@ def forget(
                 f"{count(len(traces.open_guids), 'delivery')}, such as {traces.open_guids[0]},"
             )
             fail(
-                f"nothing was deleted: {waiting} waits or runs; run the command again when all have ended"
+                f"nothing was deleted: {waiting} waits or runs; run the command again when all have"
+                " ended"
             )
         counts = store.forgetting.forget(traces, dry_run=True)
         for table, number in counts.items():
@@ -141,7 +145,8 @@ def forget(
         )
         store.forgetting.forget(traces, dry_run=False)
     print_line(
-        "deleted; docs/data.md says what GitHub, the services that answer prompts, logs and backups still have"
+        "deleted; docs/data.md says what GitHub, the services that answer prompts, logs and backups"
+        " still have"
     )
 
 
@@ -162,10 +167,12 @@ def backup(
 ) -> None:
     """Copy the SQLite database to FILE.
 
-    Works while the service runs and does not block it. The copy is a consistent snapshot, is checked for integrity,
-    and is readable only by the current user. An existing file is never overwritten. Use pg_dump for PostgreSQL.
+    Works while the service runs and does not block it. The copy is a consistent snapshot, is
+    checked for integrity, and is readable only by the current user. An existing file is never
+    overwritten. Use pg_dump for PostgreSQL.
 
-    Exit codes: 0 copied; 1 the copy failed, and no partial file is left; 2 usage error or unusable settings.
+    Exit codes: 0 copied; 1 the copy failed, and no partial file is left; 2 usage error or unusable
+    settings.
     """
     settings = load(config, credentials=False)
     try:

@@ -44,7 +44,10 @@ Config = Annotated[
         "--config",
         "-c",
         metavar="PATH",
-        help="Settings file. Default: $HLS_CONFIG, else config/settings.yaml, else the shipped example.",
+        help=(
+            "Settings file. Default: $HLS_CONFIG, else config/settings.yaml, else the shipped"
+            " example."
+        ),
         show_default=False,
     ),
 ]
@@ -61,7 +64,8 @@ def print_line(line: str, *, err: bool = False) -> None:
 def print_lines(text: str) -> None:
     """Print text with its newlines and tabs. Other control characters are escaped.
 
-    Untrusted text could imitate lines of the command's output. Use `print_line` where such a line could mislead.
+    Untrusted text could imitate lines of the command's output. Use `print_line` where such a line
+    could mislead.
     """
     typer.echo(escape_unprintable_lines(text))
 
@@ -83,7 +87,8 @@ def config_path(config: Path | None) -> Path:
 def load(config: Path | None, *, credentials: bool = True) -> Settings:
     """Load the settings. If they cannot be used, print all problems, one per line, and exit with 2.
 
-    With `credentials=False`, unset variables are accepted; see `require_claude_key` and `lacks_github_token`.
+    With `credentials=False`, unset variables are accepted; see `require_claude_key` and
+    `lacks_github_token`.
     """
     try:
         return load_settings(
@@ -94,11 +99,14 @@ def load(config: Path | None, *, credentials: bool = True) -> Settings:
 
 
 def require_claude_key(settings: Settings, *, alternative: str) -> None:
-    """Exit with 2 if the key is not set. The error ends with `alternative`, such as "omit --claude real"."""
+    """Exit with 2 if the key is not set. The error ends with `alternative`, such as "omit --claude
+    real".
+    """
     if problem := settings.unset.get("claude.api_key"):
         where = settings.sources.where("claude.api_key")
         abort(
-            f"{where}: {problem}; set it in the environment or in {DOTENV.absolute()}, or {alternative}"
+            f"{where}: {problem}; set it in the environment or in {DOTENV.absolute()}, or"
+            f" {alternative}"
         )
 
 
@@ -115,7 +123,8 @@ def lacks_github_token(settings: Settings) -> bool:
 
 @contextmanager
 def open_store(settings: Settings) -> Iterator[Storage]:
-    """Open the store for a `with` block. On an `HlsError`, also from the block, print the error and exit with 2.
+    """Open the store for a `with` block. On an `HlsError`, also from the block, print the error and
+    exit with 2.
 
     Creates or migrates the tables if needed, as `hls serve` does. Works while the service runs.
     """
@@ -129,7 +138,9 @@ def open_store(settings: Settings) -> Iterator[Storage]:
 
 
 def open_existing_store(settings: Settings) -> AbstractContextManager[Storage | None]:
-    """Open the store like `open_store`, but yield None if the database does not exist or its address is not set."""
+    """Open the store like `open_store`, but yield None if the database does not exist or its
+    address is not set.
+    """
     if "storage.url" in settings.unset:
         return nullcontext()
     try:
@@ -151,8 +162,9 @@ def require_existing_store(settings: Settings) -> Iterator[Storage]:
     assert file is not None  # `database_exists` is true for PostgreSQL
     where = settings.sources.where("storage.url")
     fail(
-        f"there is no database at {file.absolute()} yet ({where} names it; `hls serve` creates it); to read the "
-        "deliveries of a service, run this command in its folder and with its settings file (--config)"
+        f"there is no database at {file.absolute()} yet ({where} names it; `hls serve` creates it);"
+        " to read the deliveries of a service, run this command in its folder and with its"
+        " settings file (--config)"
     )
 
 
@@ -160,12 +172,15 @@ def _require_storage_url(settings: Settings) -> None:
     if "storage.url" in settings.unset:
         where = settings.sources.where("storage.url")
         abort(
-            f"{where}: {settings.unset['storage.url']}; set it in the environment or in {DOTENV.absolute()}"
+            f"{where}: {settings.unset['storage.url']}; set it in the environment or in"
+            f" {DOTENV.absolute()}"
         )
 
 
 def connect_claude(settings: Claude) -> closing[Providers]:
-    """Return the clients for a `with` block. Raises `SettingsError` for unusable proxy or certificate settings."""
+    """Return the clients for a `with` block. Raises `SettingsError` for unusable proxy or
+    certificate settings.
+    """
     return closing(Providers(settings, clock=time.monotonic, now=utc_now))
 
 
@@ -181,7 +196,9 @@ def http_origin(host: str, port: int) -> str:
 
 
 def find_hls_command() -> str:
-    """Return the shell command of this installation: "hls" if PATH leads to it, else the path of its program."""
+    """Return the shell command of this installation: "hls" if PATH leads to it, else the path of
+    its program.
+    """
     program = Path(sys.executable).with_name("hls")
     found = shutil.which("hls")
     if found is not None and program.is_file() and program.samefile(found):
@@ -208,10 +225,13 @@ def describe_person() -> str:
 
 
 def require_confirmation(question: str, *, what: str, otherwise: str) -> None:
-    """Ask a question. Exit with 1 and the text `otherwise` if it is declined, and with 2 without a terminal."""
+    """Ask a question. Exit with 1 and the text `otherwise` if it is declined, and with 2 without a
+    terminal.
+    """
     if not sys.stdin.isatty():
         abort(
-            f"standard input is not a terminal, so {what} cannot be confirmed; add --yes to confirm it"
+            f"standard input is not a terminal, so {what} cannot be confirmed; add --yes to"
+            " confirm it"
         )
     if not typer.confirm(question):
         fail(otherwise)

@@ -1,4 +1,6 @@
-"""`hls prompts compare`: compare a prompt's results with those of other prompts for the same deliveries."""
+"""`hls prompts compare`: compare a prompt's results with those of other prompts for the same
+deliveries.
+"""
 
 from __future__ import annotations
 
@@ -35,10 +37,11 @@ def compare(
 ) -> None:
     """Compare a prompt with what was posted.
 
-    Uses the deliveries for which Claude replied to two prompts: the reply to ID, the shadow prompt, was only stored,
-    and that to another one was posted. For each delivery and in total, prints the differing labels, whether each prompt
-    would have commented, and the tokens and cost of both, and for each field of the reply how often the labels are
-    those that people left. Works while the service runs.
+    Uses the deliveries for which Claude replied to two prompts: the reply to ID, the shadow prompt,
+    was only stored, and that to another one was posted. For each delivery and in total, prints the
+    differing labels, whether each prompt would have commented, and the tokens and cost of both, and
+    for each field of the reply how often the labels are those that people left. Works while the
+    service runs.
 
     Exit codes: 0 compared; 1 nothing to compare; 2 usage error, or unusable settings or database.
     """
@@ -51,8 +54,9 @@ def compare(
     if not any(one.old and one.new for one in report.comparisons):
         detail = f" ({_format_excluded(report.excluded)})" if report.excluded else ""
         fail(
-            f"there is no delivery of the last {since} on which {prompt} ran as a shadow{detail}; set an event of "
-            f"prompts.use to {{prompt: {prompt.partition('@')[0]}, shadow: true}} and wait for such events"
+            f"there is no delivery of the last {since} on which {prompt} ran as a shadow{detail};"
+            f" set an event of prompts.use to {{prompt: {prompt.partition('@')[0]}, shadow: true}}"
+            " and wait for such events"
         )
     print_lines("\n".join(format_comparison(report)))
 
@@ -81,8 +85,14 @@ def format_comparison(report: Report) -> Iterator[str]:
             if not one.field
             else f"  {one.field}: {one.fixed} fixed, {one.broken} broken"
         )
-    yield f"comments     {sum(run.result.speaks for run in new)}, against {sum(run.result.speaks for run in old)}"
-    yield f"mean tokens  {fmean(run.tokens for run in new):.0f}, against {fmean(run.tokens for run in old):.0f}"
+    yield (
+        f"comments     {sum(run.result.speaks for run in new)}, against"
+        f" {sum(run.result.speaks for run in old)}"
+    )
+    yield (
+        f"mean tokens  {fmean(run.tokens for run in new):.0f}, against"
+        f" {fmean(run.tokens for run in old):.0f}"
+    )
     new_usd, old_usd = (format_usd(fmean(run.cost_usd for run in runs)) for runs in (new, old))
     yield f"mean cost    {new_usd}, against {old_usd}"
 
@@ -102,9 +112,11 @@ def _cells(one: Comparison, *runs: Run) -> tuple[str, ...]:
         ", ".join("yes" if run.result.speaks else "no" for run in runs),
         ", ".join(str(run.tokens) for run in runs),
         ", ".join(format_usd(run.cost_usd).removesuffix(" USD") for run in runs),
-        f"{' and '.join(added) or 'none'}, not {' and '.join(removed) or 'none'}"
-        if added or removed
-        else "the same",
+        (
+            f"{' and '.join(added) or 'none'}, not {' and '.join(removed) or 'none'}"
+            if added or removed
+            else "the same"
+        ),
     )
 
 

@@ -10,7 +10,9 @@ from hls_handler.settings.model import Settings
 
 
 def load_library(settings: Settings) -> Library:
-    """Load the prompt library of the settings. If it cannot be used, print all problems and exit with 2."""
+    """Load the prompt library of the settings. If it cannot be used, print all problems and exit
+    with 2.
+    """
     try:
         return load_checked(settings)
     except PromptError as exc:
@@ -18,7 +20,9 @@ def load_library(settings: Settings) -> Library:
 
 
 def get_prompt(library: Library, name_or_id: str) -> Prompt:
-    """Return the prompt with this name ("issues/analyze") or id ("issues/analyze@3f9c2a"). Exits with 2 for others."""
+    """Return the prompt with this name ("issues/analyze") or id ("issues/analyze@3f9c2a"). Exits
+    with 2 for others.
+    """
     name, at, _ = name_or_id.partition("@")
     prompt = library.prompts.get(name)
     if prompt is None:

@@ -78,12 +78,14 @@ ClaudeSource = Literal["real", "sandbox"]
 FORCE_HINT = "; use --prompt NAME to try it anyway"
 SANDBOX_ALTERNATIVE = "use --claude sandbox, whose answers are canned"
 READ_ANONYMOUSLY = (
-    "no token is set, so GitHub is read without one: public repositories only, 60 requests an hour, and for a review "
-    "neither linked issues nor code around the hunks"
+    "no token is set, so GitHub is read without one: public repositories only, 60 requests an hour,"
+    " and for a review neither linked issues nor code around the hunks"
 )
 
 MARGIN = "│ "
-"""Prefix of each line of a prompt, reply or comment, so that it cannot be mistaken for output of the command."""
+"""Prefix of each line of a prompt, reply or comment, so that it cannot be mistaken for output of
+the command.
+"""
 
 
 def try_(
@@ -91,7 +93,10 @@ def try_(
     prompt: Annotated[
         str | None,
         typer.Option(
-            help="Use this prompt instead of the event's own, even if the service would ignore the event."
+            help=(
+                "Use this prompt instead of the event's own, even if the service would ignore the"
+                " event."
+            )
         ),
     ] = None,
     event: Annotated[
@@ -109,19 +114,21 @@ def try_(
 ) -> None:
     """Try a prompt on an event, with a real reply from Claude.
 
-    Prints the rule and the prompt that the service would use for the event, or why the event would be ignored. Then
-    prints the question to Claude (its system message only with --json, as `hls render` prints it), the reply, the
-    labels and the comment that would be written to GitHub, and the cost. The event's handler runs as in the service,
-    but the service's database is neither read nor written, and nothing is written to GitHub. Claude's reply costs
-    money, but does not count towards the service's claude.calls_per_hour.
+    Prints the rule and the prompt that the service would use for the event, or why the event would
+    be ignored. Then prints the question to Claude (its system message only with --json, as
+    `hls render` prints it), the reply, the labels and the comment that would be written to GitHub,
+    and the cost. The event's handler runs as in the service, but the service's database is neither
+    read nor written, and nothing is written to GitHub. Claude's reply costs money, but does not
+    count towards the service's claude.calls_per_hour.
 
-    The facts about the event come from the built-in sandbox. With --live, or for the URL of an issue or a pull request,
-    the facts are read from GitHub. A URL is tried as an `opened` event, with the current state of the issue or pull
-    request. Without a token, public repositories can be read, with 60 requests an hour. With --prompt, a closed or
-    locked issue or pull request is treated as if it were open.
+    The facts about the event come from the built-in sandbox. With --live, or for the URL of an
+    issue or a pull request, the facts are read from GitHub. A URL is tried as an `opened` event,
+    with the current state of the issue or pull request. Without a token, public repositories can be
+    read, with 60 requests an hour. With --prompt, a closed or locked issue or pull request is
+    treated as if it were open.
 
-    Exit codes: 0 tried; 1 the service would not process the event, or a step failed; 2 usage error, or unusable
-    settings or prompts.
+    Exit codes: 0 tried; 1 the service would not process the event, or a step failed; 2 usage error,
+    or unusable settings or prompts.
     """
     settings = load(config, credentials=False)
     if claude == "real":

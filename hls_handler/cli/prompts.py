@@ -52,9 +52,10 @@ NAME_HELP = "The prompt's name (issues/analyze), or its id (issues/analyze@3f9c2
 def list_(as_json: AsJson = False, config: Config = None) -> None:
     """List the prompts with their statistics.
 
-    Prints for each prompt its id, its events or the prompt that it follows, and its files. From the database, adds the
-    number of answers, their cost, the last error, and how many labels of the prompt were changed by people within a
-    month, with a line for each version, the current one first. Works while the service runs.
+    Prints for each prompt its id, its events or the prompt that it follows, and its files. From the
+    database, adds the number of answers, their cost, the last error, and how many labels of the
+    prompt were changed by people within a month, with a line for each version, the current one
+    first. Works while the service runs.
 
     Exit codes: 0 listed; 2 usage error, or unusable settings, prompts or database.
     """
@@ -126,8 +127,9 @@ def diff(
 ) -> None:
     """Show the differences of two prompts.
 
-    Prints a unified diff from A to B, or from the shipped prompt of the same name to A. The diff covers the templates
-    with their effective front matter, the comment templates, and the files that the templates include.
+    Prints a unified diff from A to B, or from the shipped prompt of the same name to A. The diff
+    covers the templates with their effective front matter, the comment templates, and the files
+    that the templates include.
 
     Exit codes: 0 no differences; 1 differences; 2 usage error, or unusable settings or prompts.
     """
@@ -155,7 +157,8 @@ def _get_shipped_prompt(settings: Settings, name: str) -> PromptSources:
     if name not in library.sources:
         shipped = ", ".join(library.prompts)
         abort(
-            f"{name} is not a shipped prompt ({shipped}); name the prompt to compare it with as second argument"
+            f"{name} is not a shipped prompt ({shipped}); name the prompt to compare it with as"
+            " second argument"
         )
     return library.sources[name]
 
@@ -164,11 +167,16 @@ prompts.command()(compare)
 
 
 def format_version(version: Version) -> str:
-    """Return a line with the number of replies, their cost, the labels that people corrected, and the last error."""
+    """Return a line with the number of replies, their cost, the labels that people corrected, and
+    the last error.
+    """
     calls = version.calls
     return "; ".join(
         [
-            f"@{version.id.partition('@')[2]}  {count(calls.replies, 'reply')}, {format_known_cost(calls)}",
+            (
+                f"@{version.id.partition('@')[2]}  {count(calls.replies, 'reply')},"
+                f" {format_known_cost(calls)}"
+            ),
             f"corrected {version.corrected()}",
             f"failed calls {version.failed}",
             f"last error {_error(calls)}",

@@ -1,4 +1,6 @@
-"""`hls render`: print the exact request to Claude for an event, and an estimate of its cost. Nothing is sent."""
+"""`hls render`: print the exact request to Claude for an event, and an estimate of its cost.
+Nothing is sent.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ from hls_handler.trials.replay import read_facts
 from hls_handler.trials.trial import Trial
 
 DELIMITER_KEY = b"render"
-"""Secret for the delimiters of untrusted text. It is fixed, so that the output for an event is always the same."""
+"""Secret for the delimiters of untrusted text. It is fixed, so that the output for an event is
+always the same.
+"""
 
 
 def render(
@@ -48,14 +52,15 @@ def render(
 ) -> None:
     """Print the exact request to Claude for an event.
 
-    A large pull request has several requests. Prints the system message, the user message with untrusted text between
-    delimiters, the JSON schema of the reply, and an estimate of tokens and cost. Claude is not asked and nothing is
-    written. The facts about the event come from the built-in sandbox. With --live, or for the URL of an issue or a pull
-    request, the facts are read from GitHub. Prompts that are named in `then` cannot be rendered, because they need
-    Claude's reply to an earlier prompt.
+    A large pull request has several requests. Prints the system message, the user message with
+    untrusted text between delimiters, the JSON schema of the reply, and an estimate of tokens and
+    cost. Claude is not asked and nothing is written. The facts about the event come from the
+    built-in sandbox. With --live, or for the URL of an issue or a pull request, the facts are read
+    from GitHub. Prompts that are named in `then` cannot be rendered, because they need Claude's
+    reply to an earlier prompt.
 
-    Exit codes: 0 printed; 1 Claude would not be asked (the reason is printed); 2 usage error, or unusable settings or
-    prompts.
+    Exit codes: 0 printed; 1 Claude would not be asked (the reason is printed); 2 usage error, or
+    unusable settings or prompts.
     """
     settings = load(config, credentials=False)
     chosen = load_subject(subject, event, live=live, settings=settings)
@@ -100,7 +105,10 @@ def format_request(settings: Settings, rendered: RenderedPrompt) -> str:
         [
             f"prompt      {prompt.id} ({prompt.path})",
             f"model       {expected.models[0]}, max_tokens {expected.max_tokens}{effort}",
-            f"estimate    about {expected.input_tokens} input tokens; {cost} (with the longest reply), uncached",
+            (
+                f"estimate    about {expected.input_tokens} input tokens; {cost} (with the longest"
+                " reply), uncached"
+            ),
             "",
             "--- system ---",
             rendered.system,

@@ -37,8 +37,8 @@ def report(
 
     They are those of the page /figures; docs/console.md defines each. Works while the service runs.
 
-    Exit codes: 0 printed; 1 there is no database, or no delivery of the repository ended in the period; 2 usage error,
-    or unusable settings or database.
+    Exit codes: 0 printed; 1 there is no database, or no delivery of the repository ended in the
+    period; 2 usage error, or unusable settings or database.
     """
     settings = load(config, credentials=False)
     name = require_repository(repository, base_url=settings.github.base_url)
@@ -47,8 +47,8 @@ def report(
         found = store.figures.read(now - timedelta(days=days), now, repository=name)
     if not found.repositories:
         fail(
-            f"no delivery of {name} ended within {count(days, 'day')}: `hls deliveries list` shows which repositories "
-            "sent events, --days sets a longer period"
+            f"no delivery of {name} ended within {count(days, 'day')}: `hls deliveries list` shows"
+            " which repositories sent events, --days sets a longer period"
         )
     if as_json:
         print_json(TypeAdapter(FiguresReport).dump_python(found, mode="json"))
@@ -70,7 +70,10 @@ def _format_markdown(
     )
     if keep_days < days:
         yield from (
-            f"Deliveries are deleted after {keep_days:g} days (`storage.keep_days`): older ones are missing.",
+            (
+                f"Deliveries are deleted after {keep_days:g} days (`storage.keep_days`): older ones"
+                " are missing."
+            ),
             "",
         )
     if not report.is_complete:
@@ -94,12 +97,12 @@ def _format_markdown(
         "findings ignored": f"{findings.ignored:,}",
         "labels kept": f"{total.labels.kept:,}",
         "labels corrected": f"{total.labels.corrected:,}",
-        "time to the first reply, p50": "unknown"
-        if reply.p50 is None
-        else format_duration(reply.p50),
-        "time to the first reply, p95": "unknown"
-        if reply.p95 is None
-        else format_duration(reply.p95),
+        "time to the first reply, p50": (
+            "unknown" if reply.p50 is None else format_duration(reply.p50)
+        ),
+        "time to the first reply, p95": (
+            "unknown" if reply.p95 is None else format_duration(reply.p95)
+        ),
         "cost": format_sum_usd(total.cost_usd),
     }
     yield from (f"| {figure} | {value} |" for figure, value in values.items())

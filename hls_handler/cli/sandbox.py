@@ -29,7 +29,8 @@ def sandbox(
 ) -> None:
     """Run the stand-ins for GitHub and Claude alone.
 
-    They begin with the issues and pull requests of the demo, as they were opened, and run until Ctrl-C.
+    They begin with the issues and pull requests of the demo, as they were opened, and run until
+    Ctrl-C.
 
     Exit codes: 1 the port is in use, or the file cannot be used; 130 Ctrl-C.
     """
@@ -47,12 +48,14 @@ def sandbox(
             running.state.change(lambda world: world.with_account(organization))
             hls = find_hls_command()
             print_line(
-                f"Pages:  {running.page_url}   (stand-ins on this machine; Claude's replies are canned)"
+                f"Pages:  {running.page_url}   (stand-ins on this machine; Claude's replies are"
+                " canned)"
             )
             print_line(f"GitHub: {running.github_url}   token {running.token}")
             print_line(f"Claude: {running.claude_url}   key {running.api_key}")
             print_line(
-                f"Try:    {hls} init --github-url {running.github_url} --claude-url {running.claude_url}"
+                f"Try:    {hls} init --github-url {running.github_url} --claude-url"
+                f" {running.claude_url}"
             )
             event = f"{running.page_url}_sandbox/send/demo/bug"
             print_line(f"Event:  curl -X POST {event}   (other names: {hls} send --list)")

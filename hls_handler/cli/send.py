@@ -55,12 +55,13 @@ def send(
 ) -> None:
     """Sign a payload and post it as GitHub would.
 
-    Uses the service's address and webhook secret from the settings file. The body is made unique, because the service
-    ignores a repeated body as a replay; --verbatim leaves it unchanged. If the service uses the demo's sandbox, the
-    issue or pull request is first created in the sandbox, so that HLS can comment on it.
+    Uses the service's address and webhook secret from the settings file. The body is made unique,
+    because the service ignores a repeated body as a replay; --verbatim leaves it unchanged. If the
+    service uses the demo's sandbox, the issue or pull request is first created in the sandbox, so
+    that HLS can comment on it.
 
-    Exit codes: 0 the service accepted it; 1 the service rejected it or did not respond; 2 usage error or unusable
-    settings.
+    Exit codes: 0 the service accepted it; 1 the service rejected it or did not respond; 2 usage
+    error or unusable settings.
     """
     if list_:
         for name in recorded.names():
@@ -75,7 +76,8 @@ def send(
         _plant_in_sandbox(settings, chosen)
     except (OSError, http.client.HTTPException) as exc:
         fail(
-            f"{settings.github.base_url} did not respond ({exc}); is the sandbox that the settings name running?"
+            f"{settings.github.base_url} did not respond ({exc}); is the sandbox that the settings"
+            " name running?"
         )
     try:
         response = post_webhook(settings, chosen.event, body)
@@ -83,10 +85,12 @@ def send(
         abort(f"{chosen.name}: {exc}")
     except (OSError, http.client.HTTPException) as exc:
         fail(
-            f"{_webhook_url(settings)} did not respond ({exc}); is `hls serve` running with the same settings?"
+            f"{_webhook_url(settings)} did not respond ({exc}); is `hls serve` running with the"
+            " same settings?"
         )
     print_line(
-        f"{event_key(chosen.event, chosen.action)} ({chosen.name}, {len(body)} bytes) -> {response.status}"
+        f"{event_key(chosen.event, chosen.action)} ({chosen.name}, {len(body)} bytes) ->"
+        f" {response.status}"
     )
     print_lines(
         json.dumps(response.body, indent=2) if not isinstance(response.body, str) else response.body
@@ -105,7 +109,8 @@ def post_webhook(
 ) -> Response:
     """Sign and post a webhook.
 
-    Raises `PayloadError` for an invalid body, and OSError or HTTPException if there is no valid response.
+    Raises `PayloadError` for an invalid body, and OSError or HTTPException if there is no valid
+    response.
     """
     secret = _secret(settings, body)
     headers = {

@@ -1,4 +1,6 @@
-"""`hls serve` runs the service. `hls up` runs the service, or the demo if no credentials are set."""
+"""`hls serve` runs the service. `hls up` runs the service, or the demo if no credentials are
+set.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +47,11 @@ RoleOption = Annotated[
     Role,
     typer.Option(
         "--role",
-        help="all: receive webhooks and process them; web: only receive them; worker: only process them, and serve "
-        "only the console, /health and /stats. web and worker need a shared PostgreSQL database.",
+        help=(
+            "all: receive webhooks and process them; web: only receive them; worker: only process"
+            " them, and serve only the console, /health and /stats. web and worker need a shared"
+            " PostgreSQL database."
+        ),
     ),
 ]
 
@@ -81,13 +86,13 @@ def serve(
 ) -> None:
     """Receive and process webhooks until SIGTERM or Ctrl-C.
 
-    On SIGTERM no new step begins, and running steps have limits.shutdown_s to finish. Unfinished deliveries continue
-    after the next start or on another machine. Only one `hls serve` can use an SQLite database; any number can share a
-    PostgreSQL database.
+    On SIGTERM no new step begins, and running steps have limits.shutdown_s to finish. Unfinished
+    deliveries continue after the next start or on another machine. Only one `hls serve` can use an
+    SQLite database; any number can share a PostgreSQL database.
 
-    Exit codes: 0 stopped by a signal; 1 the database is currently unusable, and a later start may succeed; 2 the
-    settings, the prompts or the port cannot be used, or this version of HLS does not support the database's tables.
-    Every reason is printed on a line of its own.
+    Exit codes: 0 stopped by a signal; 1 the database is currently unusable, and a later start may
+    succeed; 2 the settings, the prompts or the port cannot be used, or this version of HLS does not
+    support the database's tables. Every reason is printed on a line of its own.
     """
     if exit_with_parent:
         threading.Thread(target=_exit_with_parent, name="parent-watcher", daemon=True).start()
@@ -97,9 +102,8 @@ def serve(
 
 def _exit_with_parent() -> None:
     os.read(0, 1)  # returns when standard input is closed: the demo has ended
-    os._exit(
-        1
-    )  # not gracefully: running steps could not succeed, because the demo's stand-ins have ended, too
+    # not gracefully: running steps could not succeed, because the demo's stand-ins have ended, too
+    os._exit(1)
 
 
 def run_service(
@@ -107,7 +111,8 @@ def run_service(
     make: Callable[[SettingsFile, LogRing], Service] = Service,
     options: Mapping[str, object] = MappingProxyType({}),
 ) -> int:
-    """Run the service until a stop signal; return 0. If the start fails, print why and raise `typer.Exit` (1 or 2).
+    """Run the service until a stop signal; return 0. If the start fails, print why and raise
+    `typer.Exit` (1 or 2).
 
     `options` override keys of the section `server`.
     """
@@ -138,8 +143,9 @@ def run_service(
         abort(*problems)
     server = make_server(service.web, service.settings)
     for number in (signal.SIGTERM, signal.SIGINT):
-        # Handles signals before uvicorn starts and after it ends. At its end, uvicorn raises received signals again;
-        # with the default handler, the process would then end as if it had been killed.
+        # Handles signals before uvicorn starts and after it ends. At its end, uvicorn raises
+        # received signals again; with the default handler, the process would then end as if it had
+        # been killed.
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     host, port = sock.getsockname()[:2]
     _announce(path, settings, service, host=host, port=port)
@@ -188,8 +194,8 @@ def _announce(path: Path, settings: Settings, service: Service, *, host: str, po
     )
     if path == shipped.SETTINGS:
         log.info(
-            f"there is no {SETTINGS_FILE.absolute()}: the shipped settings apply, to every repository whose webhook "
-            "has the secret"
+            f"there is no {SETTINGS_FILE.absolute()}: the shipped settings apply, to every"
+            " repository whose webhook has the secret"
         )
     for warning in settings.warnings:
         log.warning(warning)
@@ -198,12 +204,13 @@ def _announce(path: Path, settings: Settings, service: Service, *, host: str, po
 def up(config: Config = None) -> None:
     """Run the service, or the demo if nothing is set up.
 
-    Runs `hls serve` if there is a settings file of your own (--config, $HLS_CONFIG or config/settings.yaml). Otherwise
-    GITHUB_TOKEN, GITHUB_WEBHOOK_SECRET and ANTHROPIC_API_KEY decide, from the environment or from .env: with all three,
-    runs `hls serve` with the shipped settings; else `hls demo`.
+    Runs `hls serve` if there is a settings file of your own (--config, $HLS_CONFIG or
+    config/settings.yaml). Otherwise GITHUB_TOKEN, GITHUB_WEBHOOK_SECRET and ANTHROPIC_API_KEY
+    decide, from the environment or from .env: with all three, runs `hls serve` with the shipped
+    settings; else `hls demo`.
 
-    Exit codes: 0 stopped by a signal; 1 at least one event of the demo failed, or the database is currently unusable; 2
-    the service or the demo could not start.
+    Exit codes: 0 stopped by a signal; 1 at least one event of the demo failed, or the database is
+    currently unusable; 2 the service or the demo could not start.
     """
     path = config_path(config)
     if path == shipped.SETTINGS and not _has_all_credentials():

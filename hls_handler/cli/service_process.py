@@ -14,8 +14,8 @@ START_TIMEOUT_S = 60.0  # a start takes two seconds; many times that on a busy m
 STOP_TIMEOUT_S = 60.0  # longer than the default of limits.shutdown_s
 MAX_STARTS = 20  # starts of the service before the demo gives up
 
-READY_MARKER = (
-    b'"message": "serving"'  # part of the log line that the service writes once it listens
+READY_MARKER = (  # part of the log line that the service writes once it listens
+    b'"message": "serving"'
 )
 
 
@@ -38,7 +38,9 @@ class ServiceProcess:
         return self._process.pid
 
     def wait_until_up(self) -> bool:
-        """Wait until the service listens. Return False if the process ends first, or after `START_TIMEOUT_S`."""
+        """Wait until the service listens. Return False if the process ends first, or after
+        `START_TIMEOUT_S`.
+        """
         until = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < until and self._process.poll() is None:
             if READY_MARKER in self._new_log():
@@ -65,7 +67,8 @@ class ServiceProcess:
         end = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         self._process = self._start()
         print_line(
-            f"the service {end}; it was started again (process {self.pid}) and continues where it stopped"
+            f"the service {end}; it was started again (process {self.pid}) and continues where it"
+            " stopped"
         )
         self.wait_until_up()
 

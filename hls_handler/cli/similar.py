@@ -1,4 +1,6 @@
-"""`hls similar`: the older issues that HLS compares with an issue, and the texts of issues that it has stored."""
+"""`hls similar`: the older issues that HLS compares with an issue, and the texts of issues that it
+has stored.
+"""
 
 from __future__ import annotations
 
@@ -30,13 +32,11 @@ from hls_handler.store.texts import issue_scope
 from hls_handler.wording import count, is_or_are
 
 PER_PAGE = 100
-MAX_LISTED = (
-    PER_PAGE * MAX_ISSUE_PAGES
-)  # open issues and pull requests of a repository that --fill reads
+# open issues and pull requests of a repository that --fill reads
+MAX_LISTED = PER_PAGE * MAX_ISSUE_PAGES
 
-NUMBERED = re.compile(
-    r"#|/(?:issues|pull)/"
-)  # in the name of an issue, and not in that of a repository
+# in the name of an issue, and not in that of a repository
+NUMBERED = re.compile(r"#|/(?:issues|pull)/")
 
 
 def similar(
@@ -57,14 +57,15 @@ def similar(
 ) -> None:
     """Print the older issues that HLS compares with an issue.
 
-    GitHub is read for the issue and at most five candidates; Claude is shown the first three that are open. Only stored
-    issues are found: those of events while similar.enabled is true, and those that --fill reads. For a repository,
-    prints how many are stored and how many requests --fill takes. --fill reads at most 10,000 open issues and pull
-    requests, stores the issues page by page, and deletes the texts of issues that are no longer open. Run it again
-    after an interruption.
+    GitHub is read for the issue and at most five candidates; Claude is shown the first three that
+    are open. Only stored issues are found: those of events while similar.enabled is true, and those
+    that --fill reads. For a repository, prints how many are stored and how many requests --fill
+    takes. --fill reads at most 10,000 open issues and pull requests, stores the issues page by
+    page, and deletes the texts of issues that are no longer open. Run it again after an
+    interruption.
 
-    Exit codes: 0 printed or stored; 1 there is no database, or GitHub returned an error; 2 usage error, or unusable
-    settings or database.
+    Exit codes: 0 printed or stored; 1 there is no database, or GitHub returned an error; 2 usage
+    error, or unusable settings or database.
     """
     settings = load(config, credentials=False)
     base_url = settings.github.base_url
@@ -78,7 +79,8 @@ def similar(
     effective = RepositoryTable(settings).find(repository)
     if effective is None or not effective.similar.enabled:
         print_line(
-            f"similar.enabled is false for {repository}: new issues are not compared with older ones"
+            f"similar.enabled is false for {repository}: new issues are not compared with older"
+            " ones"
         )
     with require_existing_store(settings) as store:
         try:
@@ -97,8 +99,8 @@ def similar(
                 )
                 print_line(f"{count(stored, 'issue')} of {repository} {is_or_are(stored)} stored")
                 print_line(
-                    f"GitHub has {found.open_issues_count} open issues and pull requests; --fill reads them with "
-                    f"{count(max(1, requests), 'request')}"
+                    f"GitHub has {found.open_issues_count} open issues and pull requests; --fill"
+                    f" reads them with {count(max(1, requests), 'request')}"
                 )
                 if fill:
                     store.audit.record(describe_person(), "fill", repository)
@@ -116,7 +118,8 @@ def _compare(
     stored = _count_stored(store, found)
     if not stored:
         print_line(
-            f"no issue of {repository} is stored; `hls similar {repository}` says what it takes to read them"
+            f"no issue of {repository} is stored; `hls similar {repository}` says what it takes to"
+            " read them"
         )
         return
     history = store.repositories.history(found.id, "")
@@ -138,7 +141,9 @@ def _count_stored(store: Storage, found: WireRepository) -> int:
 
 
 def _fill(store: Storage, reader: GithubReader, found: WireRepository) -> None:
-    """Store the open issues. Delete the texts of other issues, unless GitHub has more than were read."""
+    """Store the open issues. Delete the texts of other issues, unless GitHub has more than were
+    read.
+    """
     scope = issue_scope(found.id)
     listed = set[str]()
     before = store.texts.versions(scope).keys()
@@ -150,5 +155,6 @@ def _fill(store: Storage, reader: GithubReader, found: WireRepository) -> None:
     store.texts.update_statistics()
     stored = _count_stored(store, found)
     print_line(
-        f"{count(len(listed), 'open issue')} read, {len(closed)} deleted; {stored} {is_or_are(stored)} stored"
+        f"{count(len(listed), 'open issue')} read, {len(closed)} deleted; {stored}"
+        f" {is_or_are(stored)} stored"
     )

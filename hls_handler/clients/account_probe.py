@@ -1,4 +1,6 @@
-"""The fixed question that shows whether an unknown error 400 is about the account or about the prompt."""
+"""The fixed question that shows whether an unknown error 400 is about the account or about the
+prompt.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,9 @@ class AccountProbes:
         return isinstance(error, RejectedRequest) and _words_of(error) == subject.words
 
     def find_error(self, model: str, send: Send) -> StepFailed | None:
-        """Return the error of the fixed question, or of the last one if that was asked within the last minute."""
+        """Return the error of the fixed question, or of the last one if that was asked within the
+        last minute.
+        """
         with self._lock:
             last = self._find_recent() or self._ask(None, model, send)
         return last.error
@@ -89,5 +93,7 @@ class AccountProbes:
 
 
 def _words_of(rejected: RejectedRequest) -> tuple[str, ...]:
-    """Return the words without digits: numbers, times and ids of requests differ between equal errors."""
+    """Return the words without digits: numbers, times and ids of requests differ between equal
+    errors.
+    """
     return tuple(word for word in rejected.reason.split() if not re.search(r"\d", word))

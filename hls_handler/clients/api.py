@@ -105,27 +105,30 @@ class _Request:
     is_parsed: bool = True
     secret: str = ""  # a part of the path that messages do not show
     before_send: Callable[[], None] = _do_nothing
-    """Called before headers and body are sent on the open connection, because opening it can take many seconds. An
-    exception stops the request."""
+    """Called before headers and body are sent on the open connection, because opening it can take
+    many seconds. An exception stops the request.
+    """
 
 
 def _rest(
     verb: str, path: str, query: Mapping[str, Any] | None = None, body: object = None
 ) -> Callable[[Github], object]:
-    """Return the function that sends a request which PyGithub's objects cannot send, or not as one request."""
+    """Return the function that sends a request which PyGithub's objects cannot send, or not as one
+    request.
+    """
     return lambda client: client.requester.requestJson(verb, path, dict(query or {}), None, body)
 
 
 @dataclass(frozen=True, slots=True)
 class WriteGuard:
-    """Two functions that are called before every write to GitHub. If one of them raises, the write is stopped."""
+    """Two functions that are called before every write to GitHub. If one of them raises, the write
+    is stopped.
+    """
 
-    begin_write: Callable[
-        [], None
-    ]  # waits for the rate limit and records a pending write; called before connecting
-    check_lease: Callable[
-        [], None
-    ]  # called right before bytes are sent: the lease may expire during the wait
+    # waits for the rate limit and records a pending write; called before connecting
+    begin_write: Callable[[], None]
+    # called right before bytes are sent: the lease may expire during the wait
+    check_lease: Callable[[], None]
 
 
 class Credential:
@@ -137,16 +140,22 @@ class Credential:
         self.remedy = remedy
 
     def authorization(self) -> str:
-        """Return the header of a request, such as "token ghs_..."; may send a request to get a token, and may raise."""
+        """Return the header of a request, such as "token ghs_..."; may send a request to get a
+        token, and may raise.
+        """
         return self.header
 
     def handle_error(self, _authorization: str, _response: Response, _error: StepFailed) -> bool:
-        """React to a status of 400 or more. Return True to send the request again with another header. May raise."""
+        """React to a status of 400 or more. Return True to send the request again with another
+        header. May raise.
+        """
         return False
 
 
 class Anonymous(Credential):
-    """No token. GitHub then shows public repositories, for 60 requests an hour from each IP address, and no GraphQL."""
+    """No token. GitHub then shows public repositories, for 60 requests an hour from each IP
+    address, and no GraphQL.
+    """
 
     def __init__(self) -> None:
         self.header = ""
@@ -166,8 +175,8 @@ class Anonymous(Credential):
 class GithubApi:
     """Client for GitHub's API with one connection. Not thread-safe: use one per worker thread.
 
-    Failed requests raise `Permanent`, `Retryable` or `DependencyDown`. A `path` begins with a slash and is already
-    percent-encoded.
+    Failed requests raise `Permanent`, `Retryable` or `DependencyDown`. A `path` begins with a slash
+    and is already percent-encoded.
     """
 
     def __init__(
@@ -180,9 +189,11 @@ class GithubApi:
         credential: Credential | None = None,
         transport: Transport | None = None,
     ) -> None:
-        """`observe` is called after every request. `now` returns aware UTC. `credential` is by default the first token.
+        """`observe` is called after every request. `now` returns aware UTC. `credential` is by
+        default the first token.
 
-        `transport` is by default a connection. Raises `SettingsError` if proxy or certificate settings cannot be used.
+        `transport` is by default a connection. Raises `SettingsError` if proxy or certificate
+        settings cannot be used.
         """
         from hls_handler.clients import connection  # imports PyGithub, which takes half a second
 
@@ -216,7 +227,9 @@ class GithubApi:
         return other
 
     def token(self) -> str:
-        """Return the token of the next request, for git; "" if there is none. Raises as `Credential.authorization`."""
+        """Return the token of the next request, for git; "" if there is none. Raises as
+        `Credential.authorization`.
+        """
         return self._credential.authorization().partition(" ")[2]
 
     def get(self, path: str, shape: type[T]) -> T:
@@ -236,12 +249,15 @@ class GithubApi:
         return None if response.status in (404, 410) else response.parse(shape)
 
     def find_content(self, path: str) -> bytes | None:
-        """Return the body of the response, which is not parsed; None if the resource does not exist (404, 410)."""
+        """Return the body of the response, which is not parsed; None if the resource does not exist
+        (404, 410).
+        """
         response = self._send(_Request(_rest("GET", path), expected=(404, 410), is_parsed=False))
         return None if response.status in (404, 410) else bytes(response.data)
 
     def find_redirect_url(self, path: str) -> str | None:
-        """Return the URL that GitHub redirects a download to; None if the file does not exist (404, 410).
+        """Return the URL that GitHub redirects a download to; None if the file does not exist (404,
+        410).
 
         The URL is a secret: it gives access to the file without a token.
         """
@@ -263,7 +279,9 @@ class GithubApi:
         query: Mapping[str, str] | None = None,
         per_page: int = PAGE_SIZE,
     ) -> Iterator[T]:
-        """Yield the items of a list, one request for each page. In an object, the list has the key `items_key`."""
+        """Yield the items of a list, one request for each page. In an object, the list has the key
+        `items_key`.
+        """
         for number in range(1, max_pages + 1):
             items, headers = self.page(
                 path, shape, number, items_key=items_key, query=query, per_page=per_page
@@ -314,12 +332,13 @@ class GithubApi:
     ) -> Response:
         """Send a write by a method of PyGithub that sends one request, and return the response.
 
-        Raises for a status of 400 or more that is not in `expected`. Only `clients/writer.py`, `comments.py`,
-        `reviews.py`, `checks.py` and, for `hls init`, `webhook_setup.py` write (SECURITY.md rule 12). A review has the
-        event COMMENT, and a reply is in a review thread that HLS opened.
+        Raises for a status of 400 or more that is not in `expected`. Only `clients/writer.py`,
+        `comments.py`, `reviews.py`, `checks.py` and, for `hls init`, `webhook_setup.py` write
+        (SECURITY.md rule 12). A review has the event COMMENT, and a reply is in a review thread
+        that HLS opened.
 
-        The error's `may_have_succeeded` is True if the request was sent and GitHub did not respond. A status of 500 or
-        more counts as no response, because a gateway may have sent that status.
+        The error's `may_have_succeeded` is True if the request was sent and GitHub did not respond.
+        A status of 500 or more counts as no response, because a gateway may have sent that status.
         """
         return self._write(lambda client: write(client.get_repo(repository)), guard, expected)
 
@@ -343,7 +362,9 @@ class GithubApi:
     def query(
         self, query: str, repository: str, variables: Mapping[str, object], shape: type[T]
     ) -> T:
-        """Send a GraphQL query, which only reads, and return its validated `data`. "owner/repo" is two variables."""
+        """Send a GraphQL query, which only reads, and return its validated `data`. "owner/repo" is
+        two variables.
+        """
         owner, _, name = repository.partition("/")
         variables = {"owner": owner, "name": name, **variables}
         body = {"query": query, "variables": variables}
@@ -375,9 +396,8 @@ class GithubApi:
         is_repeated = False
         while True:
             authorization = self._credential.authorization()
-            with span(
-                "GitHub", {"peer.service": "github"}, kind="CLIENT"
-            ):  # renamed when PyGithub has built the call
+            # renamed when PyGithub has built the call
+            with span("GitHub", {"peer.service": "github"}, kind="CLIENT"):
                 response = self._exchange(request, authorization)
                 error = self._find_error(request, response, authorization)
                 annotate({"http.response.status_code": response.status}, failed=error is not None)
@@ -412,7 +432,9 @@ class GithubApi:
     def _find_error(
         self, request: _Request, response: Response, authorization: str
     ) -> StepFailed | None:
-        """Return the error for a status of 400 or more that is not expected. Raise that for another response."""
+        """Return the error for a status of 400 or more that is not expected. Raise that for another
+        response.
+        """
         call = response.call
         status = response.status
         headers = response.headers
@@ -470,7 +492,9 @@ _PATH_WORD = re.compile(
 
 
 def repository_path(repository: str) -> str:
-    """Return "/repos/owner/repo". Raises `Permanent` for an invalid name, which could address another resource."""
+    """Return "/repos/owner/repo". Raises `Permanent` for an invalid name, which could address
+    another resource.
+    """
     if not REPOSITORY_NAME.fullmatch(repository):
         raise Permanent(f"{repository} is not a repository name; expected owner/repo")
     return f"/repos/{repository}"
@@ -484,16 +508,20 @@ def _parse_json(content: bytes) -> Any:
 
 
 def describe_errors(data: Any) -> str:
-    """Return what GitHub says in a 422: "name: is too long; color: invalid". The list `errors` may have sentences."""
+    """Return what GitHub says in a 422: "name: is too long; color: invalid". The list `errors` may
+    have sentences.
+    """
     errors = data.get("errors")
     parts = [
-        ": ".join(
-            str(error[key])
-            for key in ("field", "message" if error.get("message") else "code")
-            if error.get(key)
+        (
+            ": ".join(
+                str(error[key])
+                for key in ("field", "message" if error.get("message") else "code")
+                if error.get(key)
+            )
+            if isinstance(error, dict)
+            else str(error)
         )
-        if isinstance(error, dict)
-        else str(error)
         for error in (errors if isinstance(errors, list) else ())
     ]
     return "; ".join(filter(None, parts)) or str(data.get("message"))
@@ -503,7 +531,9 @@ _cached_adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter[Any])
 
 
 def validate(call: str, shape: type[T], data: object) -> T:
-    """Parse the response to `call` ("GET /user"). Raises `DependencyDown` if a field is missing or invalid."""
+    """Parse the response to `call` ("GET /user"). Raises `DependencyDown` if a field is missing or
+    invalid.
+    """
     adapter: TypeAdapter[T] = _cached_adapter(shape)
     try:
         return adapter.validate_python(data)

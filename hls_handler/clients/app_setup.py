@@ -38,12 +38,16 @@ EVENTS = (
     ),
     *("workflow_run", "issue_comment", "release", "repository"),
 )
-"""Events of a webhook; comments and review threads also for commands, `repository` for new names."""
+"""Events of a webhook; comments and review threads also for commands, `repository` for new
+names.
+"""
 
 APP_EVENTS = (*EVENTS, "check_run", "merge_group")
-"""Events of the App's webhook; `check_run` for its checks that people run again, `merge_group` for merge queues.
+"""Events of the App's webhook; `check_run` for its checks that people run again, `merge_group` for
+merge queues.
 
-GitHub sends `installation` and `installation_repositories` to every App."""
+GitHub sends `installation` and `installation_repositories` to every App.
+"""
 
 MAX_NAME_CHARS = 34  # GitHub's limit for the name of an App
 TIMEOUT_S = 15.0
@@ -78,7 +82,9 @@ def make_manifest(
     return {
         "name": name,
         "url": homepage,
-        "description": "Labels and comments on issues and pull requests, written with the help of Claude.",
+        "description": (
+            "Labels and comments on issues and pull requests, written with the help of Claude."
+        ),
         "hook_attributes": {"url": webhook_url, "active": True},
         "redirect_url": redirect_url,
         "public": False,
@@ -88,10 +94,11 @@ def make_manifest(
 
 
 def convert_code(base_url: str, code: str, *, now: Callable[[], datetime]) -> CreatedApp:
-    """Exchange the code for the App and its secrets, which GitHub allows once and within an hour; no credential.
+    """Exchange the code for the App and its secrets, which GitHub allows once and within an hour;
+    no credential.
 
-    Raises `Permanent` if the code is not valid (any more), and `DependencyDown` if GitHub fails: then the code can be
-    exchanged later. Messages never contain the code.
+    Raises `Permanent` if the code is not valid (any more), and `DependencyDown` if GitHub fails:
+    then the code can be exchanged later. Messages never contain the code.
     """
     settings = Github(token=_UNUSED, webhook_secret=_UNUSED, base_url=base_url)
     with closing(GithubApi(settings, now=now, credential=Anonymous())) as api:

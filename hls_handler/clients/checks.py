@@ -17,7 +17,9 @@ from hls_handler.clients.api import GithubApi, WriteGuard, repository_path
 from hls_handler.clients.comment_body import truncate_comment
 
 CHECK_NAME = "HLS review"
-"""Name of the check run, and context of the commit status. Rules of a branch name it, so it never changes."""
+"""Name of the check run, and context of the commit status. Rules of a branch name it, so it never
+changes.
+"""
 
 MAX_TEXT_CHARS = 65_535  # of a summary
 MAX_TITLE_CHARS = 255  # of an annotation
@@ -48,9 +50,11 @@ class _WireCheckRun(BaseModel):
 
 
 class GithubChecks:
-    """Checks on commits of one repository. Each write calls the guard first; both functions may raise its errors.
+    """Checks on commits of one repository. Each write calls the guard first; both functions may
+    raise its errors.
 
-    A check run is created once: if an earlier attempt may have created it, it is found by its external id.
+    A check run is created once: if an earlier attempt may have created it, it is found by its
+    external id.
     """
 
     def __init__(
@@ -76,7 +80,9 @@ class GithubChecks:
         waits_until: datetime | None = None,
         is_claude_down: bool = False,
     ) -> WrittenCheck:
-        """Show the check in progress. With `waits_until`, say why the next call to Claude waits until that time."""
+        """Show the check in progress. With `waits_until`, say why the next call to Claude waits
+        until that time.
+        """
         title = IN_PROGRESS
         if waits_until is not None:
             title = f"{IS_DOWN if is_claude_down else WAITS} {waits_until:%Y-%m-%d %H:%M} UTC"

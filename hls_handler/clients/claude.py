@@ -1,6 +1,8 @@
-"""Client for Claude's Messages API, of Anthropic, Amazon Bedrock or Vertex AI. Uses no tools and does not retry.
+"""Client for Claude's Messages API, of Anthropic, Amazon Bedrock or Vertex AI. Uses no tools and
+does not retry.
 
-The SDK reads environment variables unless it gets values; those that it has no value for are overwritten.
+The SDK reads environment variables unless it gets values; those that it has no value for are
+overwritten.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ class ClaudeApi:
         self.errors = anthropic.AnthropicError
         self._client = _make_client(connection)
         self._google = _GoogleToken(connection)
-        self._client._custom_headers = {}  # the SDK has no option to ignore ANTHROPIC_CUSTOM_HEADERS
+        # the SDK has no option to ignore ANTHROPIC_CUSTOM_HEADERS
+        self._client._custom_headers = {}
 
     def close(self) -> None:
         self._client.close()
@@ -67,9 +70,9 @@ class ClaudeApi:
         return self._client.messages.with_streaming_response.create(
             model=question.model,
             max_tokens=question.max_tokens,
-            system=system
-            if question.system.strip()
-            else anthropic.omit,  # the API rejects blank text
+            system=(
+                system if question.system.strip() else anthropic.omit
+            ),  # the API rejects blank text
             messages=cast("list[MessageParam]", messages),
             output_config=output or anthropic.omit,
         )
@@ -79,17 +82,15 @@ class ClaudeApi:
 
         if isinstance(self._client, anthropic.AnthropicVertex):
             self._google.get()  # raises `DependencyDown` if the key is wrong
-        if not isinstance(
-            self._client, anthropic.Anthropic
-        ):  # AWS and Google have no such endpoint
+        # AWS and Google have no such endpoint
+        if not isinstance(self._client, anthropic.Anthropic):
             return None
         return self._client.models.with_streaming_response.retrieve(model)
 
     def read(self, body: bytes, label: str) -> Response:
         message = parse_body(_Message, body, service=self._service, label=label)
-        text = "".join(
-            block.text for block in message.content if block.type == "text"
-        )  # not thinking blocks
+        # not thinking blocks
+        text = "".join(block.text for block in message.content if block.type == "text")
         stop = STOPS.get(message.stop_reason or "", "other")
         usage = None
         why = (
@@ -125,9 +126,8 @@ def _make_client(
             bedrock = anthropic.AnthropicBedrock(
                 api_key=secret, aws_region=settings.region, **common
             )
-            if (
-                settings.access_key_id is not None
-            ):  # set now, because the constructor would read another api_key
+            # set now, because the constructor would read another api_key
+            if settings.access_key_id is not None:
                 bedrock.api_key = None
                 bedrock.aws_access_key = settings.access_key_id
                 bedrock.aws_secret_key = secret

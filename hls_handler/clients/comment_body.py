@@ -1,12 +1,12 @@
 """Decides the new body of the bot's comment from the requested body and the current one; no I/O.
 
-A checkbox that a person checks must never cause a write. Therefore the checked boxes of the current body are copied to
-the requested body. Nothing is written if the result equals the current body. If it differs, the digest of the
-requested body is compared with the digest of the last requested body. If the digests are equal, a person has edited
-the comment, and nothing is written.
+A checkbox that a person checks must never cause a write. Therefore the checked boxes of the current
+body are copied to the requested body. Nothing is written if the result equals the current body. If
+it differs, the digest of the requested body is compared with the digest of the last requested body.
+If the digests are equal, a person has edited the comment, and nothing is written.
 
-A comment may have sections from several sources, such as reviewers or workflows. Each begins with an invisible line,
-its mark. The comment ends with a footer and another invisible line, the marker.
+A comment may have sections from several sources, such as reviewers or workflows. Each begins with
+an invisible line, its mark. The comment ends with a footer and another invisible line, the marker.
 
     <!-- hls:section reviewer-21031067 0123456789abcdef -->
     The text of the reviewer's section.
@@ -15,15 +15,17 @@ its mark. The comment ends with a footer and another invisible line, the marker.
     The footer.
     <!-- hls:pull_requests -->
 
-The digest in a mark is that of the last requested text. A person may have edited the text or checked boxes since.
+The digest in a mark is that of the last requested text. A person may have edited the text or
+checked boxes since.
 
 People edit comments, so `parse_sections` accepts any text and never raises:
-- Text before the first mark is dropped at the next write, because no source would ever update it. If that text
-  was a section without its mark, the source writes the section again.
-- A damaged mark and the text below it count as text of the section above. The next change of that section
-  removes them.
+- Text before the first mark is dropped at the next write, because no source would ever update it.
+  If that text was a section without its mark, the source writes the section again.
+- A damaged mark and the text below it count as text of the section above. The next change of that
+  section removes them.
 - A section whose mark has no digest is replaced if its text differs from the requested text.
-- Of two sections with the same key the first is used. Footers are not read: each write has its own footer.
+- Of two sections with the same key the first is used. Footers are not read: each write has its own
+  footer.
 """
 
 from __future__ import annotations
@@ -48,10 +50,12 @@ MAX_FOOTER_CHARS = 4_000  # a last paragraph of at most this many characters is 
 
 
 def truncate_comment(body: str, max_chars: int, *, note: str = TRUNCATION_NOTE) -> str:
-    """Return `body`. If it is longer than `max_chars`, return its first lines, `note` and its last paragraph.
+    """Return `body`. If it is longer than `max_chars`, return its first lines, `note` and its last
+    paragraph.
 
-    A last paragraph of more than `MAX_FOOTER_CHARS` is left out. `max_chars` must be at least several thousand. This is
-    the last resort: templates of comments shorten themselves (`render_comment`).
+    A last paragraph of more than `MAX_FOOTER_CHARS` is left out. `max_chars` must be at least
+    several thousand. This is the last resort: templates of comments shorten themselves
+    (`render_comment`).
     """
     if len(body) <= max_chars:
         return body
@@ -66,14 +70,18 @@ _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
 _ITEM = re.compile(
     r"(?P<before>[ \t]*(?:[-*+]|[0-9]{1,9}[.)])[ \t]+\[)(?P<box>[ xX])(?P<after>\][ \t]+(?P<text>\S.*))"
 )
-"""Matches a line such as "- [ ] Run the migration". Quoted lines do not match: they are somebody else's list."""
+"""Matches a line such as "- [ ] Run the migration". Quoted lines do not match: they are somebody
+else's list.
+"""
 
 
 def copy_checked_boxes(older: str, newer: str) -> str:
-    """Check the task list items of `newer` that are checked in `older`, and return the text. No check is removed.
+    """Check the task list items of `newer` that are checked in `older`, and return the text. No
+    check is removed.
 
-    Items match by text, apart from white space; the second item with a text matches the second one. If `newer` differs
-    from `older` only by missing checks, the result is `older`. Boxes in code blocks are ignored.
+    Items match by text, apart from white space; the second item with a text matches the second one.
+    If `newer` differs from `older` only by missing checks, the result is `older`. Boxes in code
+    blocks are ignored.
     """
     lines = newer.split("\n")
     checked = {item: box for item, (_, box) in _find_boxes(older).items() if box != " "}
@@ -84,12 +92,16 @@ def copy_checked_boxes(older: str, newer: str) -> str:
 
 
 def list_boxes(text: str) -> dict[str, bool]:
-    """Map the text of each task list item to True if it is checked. Of equal ones, the last counts."""
+    """Map the text of each task list item to True if it is checked. Of equal ones, the last
+    counts.
+    """
     return {item: box != " " for (item, _), (_, box) in _find_boxes(text).items()}
 
 
 def _find_boxes(text: str) -> Mapping[tuple[str, int], tuple[int, str]]:
-    """Map the text of each task list item, and its number among equal ones, to line index and box."""
+    """Map the text of each task list item, and its number among equal ones, to line index and
+    box.
+    """
     found: dict[tuple[str, int], tuple[int, str]] = {}
     times = Counter[str]()
     fence: str | None = None
@@ -120,7 +132,8 @@ NO_SECTIONS = "*There is nothing to report here any more.*"
 """Text of a comment whose last section was removed. HLS does not delete comments."""
 
 _MARK_PREFIX = "<!-- hls:"
-_END_MARK = "<!-- hls:sections end -->"  # never equal to a marker, because no `EnsureComment.family` has a space
+# never equal to a marker, because no `EnsureComment.family` has a space
+_END_MARK = "<!-- hls:sections end -->"
 _KEY = r"[A-Za-z0-9-]{1,100}"
 _MARK = re.compile(
     rf"^[ \t\r]*<!-- hls:(?:section (?P<key>{_KEY})(?: (?P<digest>[0-9A-Za-z]{{0,64}}))?|sections end) -->[ \t\r]*$",
@@ -139,11 +152,15 @@ class Section:
 
 
 Sections = Mapping[str, Section]
-"""The sections of one comment, oldest first, by keys of letters, digits and hyphens: "reviewer-21031067"."""
+"""The sections of one comment, oldest first, by keys of letters, digits and hyphens:
+"reviewer-21031067".
+"""
 
 
 def section_text(body: str) -> str:
-    """Return `body`, truncated. Marks of sections, which a template might contain, are made invalid with U+200B."""
+    """Return `body`, truncated. Marks of sections, which a template might contain, are made invalid
+    with U+200B.
+    """
     return truncate_comment(_without_marks(body), MAX_SECTION_CHARS, note=SECTION_TRUNCATED).strip(
         "\r\n"
     )
@@ -155,7 +172,9 @@ def digest_of(text: str) -> str:
 
 
 def parse_sections(body: str, *, marker: str) -> dict[str, Section]:
-    """Return the sections of a comment, even if people edited it. `marker` is the last line: "<!-- hls:issues -->"."""
+    """Return the sections of a comment, even if people edited it. `marker` is the last line: "<!--
+    hls:issues -->".
+    """
     body = body.rstrip().removesuffix(marker)
     marks = list(_MARK.finditer(body))
     ends = [*(mark.start() for mark in marks), len(body)][1:]
@@ -169,9 +188,11 @@ def parse_sections(body: str, *, marker: str) -> dict[str, Section]:
 
 
 def render_sections(sections: Sections, *, newest: str, footer: str, marker: str) -> str:
-    """Return the whole comment. If it exceeds GitHub's limit, the oldest sections are dropped, and a line says so.
+    """Return the whole comment. If it exceeds GitHub's limit, the oldest sections are dropped, and
+    a line says so.
 
-    The section with the key `newest` is never dropped. Its text must come from `section_text`, which limits the length.
+    The section with the key `newest` is never dropped. Its text must come from `section_text`,
+    which limits the length.
     """
     footer = truncate_comment(
         _without_marks(footer), MAX_FOOTER_CHARS, note=SECTION_TRUNCATED
@@ -202,8 +223,10 @@ def _without_marks(text: str) -> str:
 @dataclass(frozen=True, slots=True)
 class BodyDecision:
     change: Literal["changed", "unchanged", "edited by a person"]  # only "changed" is written
-    body: str  # the whole comment with its marks: the new body, or the current one if nothing is written
-    digest: str  # to store: SHA-256 in hex of the requested body or, with sections, of the whole comment
+    # the whole comment with its marks: the new body, or the current one if nothing is written
+    body: str
+    # to store: SHA-256 in hex of the requested body or, with sections, of the whole comment
+    digest: str
 
 
 def marker(family: str) -> str:
@@ -213,11 +236,12 @@ def marker(family: str) -> str:
 def decide_body(
     action: EnsureComment, current_body: str | None, *, last_digest: str | None
 ) -> BodyDecision | None:
-    """Return the new or unchanged body. None if no comment or section exists and `action.create` is False.
+    """Return the new or unchanged body. None if no comment or section exists and `action.create` is
+    False.
 
-    `current_body` is the comment's body on GitHub, None if there is no comment. `last_digest` is the stored digest of
-    the last requested body. It is ignored for a section, because the comment contains the digest of each section.
-    A section whose requested text is empty is removed.
+    `current_body` is the comment's body on GitHub, None if there is no comment. `last_digest` is
+    the stored digest of the last requested body. It is ignored for a section, because the comment
+    contains the digest of each section. A section whose requested text is empty is removed.
     """
     if action.section is not None:
         return _decide_section(action, action.section, current_body)
@@ -239,7 +263,9 @@ def is_last_written(action: EnsureComment, last_digest: str) -> bool:
 
 
 def requested_body(action: EnsureComment) -> str:
-    """Return the whole comment that the action requests, with the marker, as long as GitHub allows."""
+    """Return the whole comment that the action requests, with the marker, as long as GitHub
+    allows.
+    """
     mark = f"\n{marker(action.family)}"
     return truncate_comment(action.body, MAX_COMMENT_CHARS - len(mark)) + mark
 

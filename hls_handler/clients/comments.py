@@ -1,4 +1,6 @@
-"""Finds the bot's comments on a conversation by author and marker. Creates and edits them: one for each `family`."""
+"""Finds the bot's comments on a conversation by author and marker. Creates and edits them: one for
+each `family`.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ MAX_PAGES = 100  # only the first 10,000 comments of a conversation are searched
 
 
 class History(Protocol):
-    """The bot's stored labels and comments on one conversation; `store.conversations` implements it."""
+    """The bot's stored labels and comments on one conversation; `store.conversations` implements
+    it.
+    """
 
     def labels(self) -> Mapping[str, LabelState]: ...
 
@@ -50,7 +54,9 @@ class History(Protocol):
 
 
 class BotComments:
-    """Writes the bot's comments in one repository. Without a `guard`, it only reports what it would write."""
+    """Writes the bot's comments in one repository. Without a `guard`, it only reports what it would
+    write.
+    """
 
     def __init__(
         self,
@@ -69,10 +75,12 @@ class BotComments:
         self._guard = guard
 
     def ensure_comment(self, number: int, action: EnsureComment, *, may_exist: bool) -> Outcome:
-        """Write the comment if needed, store its id and digest in the history, and return the outcome.
+        """Write the comment if needed, store its id and digest in the history, and return the
+        outcome.
 
-        Sends no request if the text is that of the last write. Reads one comment if its id is stored and the bot wrote
-        it. Otherwise, and if `may_exist`, the conversation's comments are listed, 100 with each request.
+        Sends no request if the text is that of the last write. Reads one comment if its id is
+        stored and the bot wrote it. Otherwise, and if `may_exist`, the conversation's comments are
+        listed, 100 with each request.
         """
         known = self._history.comment(action.family)
         if known is not None and is_last_written(action, known.body_digest):
@@ -129,7 +137,8 @@ class BotComments:
     def _find_oldest(self, number: int, mark: str) -> Comment | None:
         path = f"{self._base}/issues/{number}/comments"
         comments = self._api.items(path, tuple[Comment, ...], max_pages=MAX_PAGES)
-        # Other people can write `mark`, and the account can write other comments (SECURITY.md rule 16).
+        # Other people can write `mark`, and the account can write other comments (SECURITY.md rule
+        # 16).
         return next(
             (one for one in comments if is_by(one.user, self._bot) and _ends_with(one, mark)), None
         )

@@ -1,7 +1,8 @@
-"""Connection of PyGithub to GitHub: each request is sent once, within one limit of time, and follows no redirect.
+"""Connection of PyGithub to GitHub: each request is sent once, within one limit of time, and
+follows no redirect.
 
-PyGithub creates its connections itself and passes no values of ours to them. So the present request is a `Call` in a
-context variable, and PyGithub's connection hands it to the client's `Transport`.
+PyGithub creates its connections itself and passes no values of ours to them. So the present request
+is a `Call` in a context variable, and PyGithub's connection hands it to the client's `Transport`.
 """
 
 from __future__ import annotations
@@ -120,8 +121,8 @@ class Connection:
     ) -> Received:
         """Call `request`, which sends one request by PyGithub, and return the response.
 
-        `before_send` is called on the open connection before headers and body are sent, because opening it can take
-        many seconds; an exception stops the request. Raises `NoResponse`.
+        `before_send` is called on the open connection before headers and body are sent, because
+        opening it can take many seconds; an exception stops the request. Raises `NoResponse`.
         """
         self.requests_sent += 1
         call = Call(self._transport, self._base_path, authorization, before_send)
@@ -131,7 +132,8 @@ class Connection:
         except _NotForPyGithub:
             pass
         except (urllib3.exceptions.HTTPError, TimeoutError) as exc:
-            # `from None`, because the exception's text may contain the request's headers, and with them the token
+            # `from None`, because the exception's text may contain the request's headers, and with
+            # them the token
             raise NoResponse(call.name, exc) from None
         finally:
             _call.reset(token)
@@ -187,7 +189,9 @@ class _Connection(HTTPSRequestsConnectionClass):
 
 
 class _Answer:
-    """A success without content. HLS reads the response from the call, and no object that PyGithub makes of it."""
+    """A success without content. HLS reads the response from the call, and no object that PyGithub
+    makes of it.
+    """
 
     status = 200
 
@@ -199,7 +203,9 @@ class _Answer:
 
 
 class HttpTransport:
-    """One connection to GitHub's API. Another thread needs another one, but the TLS context is that of the process."""
+    """One connection to GitHub's API. Another thread needs another one, but the TLS context is that
+    of the process.
+    """
 
     def __init__(self, base_url: str, proxy: ProxySettings, *, timeout_s: float) -> None:
         """`timeout_s` limits a request as a whole, up to the last byte of the response."""
@@ -223,9 +229,8 @@ class HttpTransport:
             ),
             preload_content=False,
         )
-        if (
-            response.status < 200
-        ):  # http.client takes 102 and 103 for the response, which is still to come
+        # http.client takes 102 and 103 for the response, which is still to come
+        if response.status < 200:
             response.close()
             raise urllib3.exceptions.ProtocolError(f"interim response {response.status}")
         headers = {name.lower(): value for name, value in response.headers.items()}
@@ -244,7 +249,9 @@ def _new_manager(base_url: str, proxy: ProxySettings) -> urllib3.PoolManager:
 
 
 def _read(response: urllib3.BaseHTTPResponse) -> bytes:
-    """Return the body. Of an error, one over `MAX_ERROR_BYTES` is empty, and the connection is closed."""
+    """Return the body. Of an error, one over `MAX_ERROR_BYTES` is empty, and the connection is
+    closed.
+    """
     if response.status < 300:
         return response.read()
     body = read_body(response.stream(CHUNK_BYTES), MAX_ERROR_BYTES)

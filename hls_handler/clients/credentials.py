@@ -1,4 +1,5 @@
-"""Credentials for GitHub: tokens of a GitHub App's installations. Shared by all threads of a process.
+"""Credentials for GitHub: tokens of a GitHub App's installations. Shared by all threads of a
+process.
 
 https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app
 """
@@ -43,22 +44,19 @@ REQUESTED_PERMISSIONS: Mapping[str, Level] = {
 """Permissions of an installation token (SECURITY.md rule 20)."""
 
 JWT_LIFETIME = timedelta(minutes=9)  # GitHub allows 10
-CLOCK_SKEW = timedelta(
-    minutes=1
-)  # GitHub rejects a JWT from the future, so its `iat` is this much in the past
+# GitHub rejects a JWT from the future, so its `iat` is this much in the past
+CLOCK_SKEW = timedelta(minutes=1)
 RENEW_BEFORE = timedelta(minutes=5)  # a token that expires within this time is renewed
-RENEW_AGAIN_AFTER = timedelta(
-    seconds=30
-)  # pause after a failed renewal, while the old token is valid
+# pause after a failed renewal, while the old token is valid
+RENEW_AGAIN_AFTER = timedelta(seconds=30)
 MIN_LIFETIME = timedelta(seconds=30)  # a token that expires within this time is not used any more
-MIN_AGE = timedelta(
-    minutes=1
-)  # a younger token has the current permissions, so it is not renewed after a 403 or 404
+# a younger token has the current permissions, so it is not renewed after a 403 or 404
+MIN_AGE = timedelta(minutes=1)
 MAX_INSTALLATION_PAGES = 10
 
 JWT_REMEDY = (
-    "check that github.app has the App's id and its private key (GitHub's page of the App lists the fingerprints of "
-    "valid keys), and that this machine's clock is right"
+    "check that github.app has the App's id and its private key (GitHub's page of the App lists the"
+    " fingerprints of valid keys), and that this machine's clock is right"
 )
 INSTALLATION_REMEDY = (
     "wait: the token of the GitHub App is requested anew; if it lasts, check the App's installation"
@@ -113,7 +111,9 @@ class InstallationToken(BaseModel):
 
 
 class AppJwt(Credential):
-    """Authenticates as the App itself, which may read its installations and request their tokens."""
+    """Authenticates as the App itself, which may read its installations and request their
+    tokens.
+    """
 
     def __init__(self, app: GithubApp, *, now: Callable[[], datetime]) -> None:
         self.remedy = JWT_REMEDY
@@ -128,7 +128,9 @@ class AppJwt(Credential):
         return f"{auth.token_type} {auth.token}"
 
     def _sign(self, claims: dict[str, object]) -> str:
-        """Sign with the parsed key, because parsing takes 30 ms, and with the times of our clock."""
+        """Sign with the parsed key, because parsing takes 30 ms, and with the times of our
+        clock.
+        """
         import jwt
 
         issued_at = self._now() - CLOCK_SKEW
@@ -179,7 +181,9 @@ class App:
             )
 
     def find_installation(self, repository: str) -> Installation:
-        """Return the installation on "owner/repo". Raises `AppNotInstalled` if there is none, or it is suspended."""
+        """Return the installation on "owner/repo". Raises `AppNotInstalled` if there is none, or it
+        is suspended.
+        """
         with closing(self.connect()) as api:
             found = api.find(f"{repository_path(repository)}/installation", Installation)
         if found is None:
@@ -209,7 +213,9 @@ class App:
 
 
 class RepositoryToken(Credential):
-    """A token of the App's installation for one repository, renewed before it expires. Thread-safe."""
+    """A token of the App's installation for one repository, renewed before it expires.
+    Thread-safe.
+    """
 
     def __init__(self, app: App, repository: str) -> None:
         self.remedy = INSTALLATION_REMEDY
@@ -227,7 +233,8 @@ class RepositoryToken(Credential):
             self._installation_id = installation_id
 
     def authorization(self) -> str:
-        """Return the header; renew the token before it expires. Raises `AppNotInstalled`, or a `StepFailed`.
+        """Return the header; renew the token before it expires. Raises `AppNotInstalled`, or a
+        `StepFailed`.
 
         If the renewal fails, the old token is used until shortly before its end.
         """
@@ -250,7 +257,8 @@ class RepositoryToken(Credential):
             return token.authorization
 
     def handle_error(self, authorization: str, response: Response, error: StepFailed) -> bool:
-        """Request the token anew after a 401. After a 403 or 404, do so only if its permissions may have changed.
+        """Request the token anew after a 401. After a 403 or 404, do so only if its permissions may
+        have changed.
 
         Raises `AppNotInstalled` if the App is not installed on the repository any more.
         """
@@ -274,7 +282,8 @@ class RepositoryToken(Credential):
             requested_at = self._app.now()
             response = self._post(api, wanted) if self._installation_id is not None else None
             if response is None or response.status >= 400:
-                # The installation is not known or was replaced, the repository was removed, or a permission is missing.
+                # The installation is not known or was replaced, the repository was removed, or a
+                # permission is missing.
                 installation = self._app.find_installation(self._repository)
                 self._installation_id = installation.id
                 wanted = _restrict(wanted, installation.permissions)
@@ -302,7 +311,9 @@ class RepositoryToken(Credential):
 
 
 def _restrict(wanted: Mapping[str, Level], granted: Mapping[str, str]) -> dict[str, Level]:
-    """Return the wanted permissions, without those that are not granted: {"issues": "read"} if only reading is."""
+    """Return the wanted permissions, without those that are not granted: {"issues": "read"} if only
+    reading is.
+    """
     return {
         name: "write" if level == "write" and granted[name] in ("write", "admin") else "read"
         for name, level in wanted.items()

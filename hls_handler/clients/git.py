@@ -1,4 +1,5 @@
-"""Runs `git` on bare repositories, without the configuration of the system or the user, and within limits.
+"""Runs `git` on bare repositories, without the configuration of the system or the user, and within
+limits.
 
 https://git-scm.com/docs/git#_environment_variables
 """
@@ -20,7 +21,8 @@ NO_HOOKS = {"core.hooksPath": os.devnull}
 
 FETCH_CONFIG: Mapping[str, str] = {
     **NO_HOOKS,
-    "core.bigFileThreshold": "2m",  # a larger file, which an honest server does not send, is not read into memory
+    # a larger file, which an honest server does not send, is not read into memory
+    "core.bigFileThreshold": "2m",
     "credential.helper": "",
     "fetch.fsckObjects": "true",
     "fetch.unpackLimit": "1",  # each fetch stores one pack, whose size `max_file_bytes` limits
@@ -34,7 +36,8 @@ FETCH_CONFIG: Mapping[str, str] = {
 
 CHECK_EVERY_S = 0.5
 LIMITED = 'ulimit -c 0; ulimit -f "$0" 2>&-; trap "" XFSZ; exec "$@"'
-"""Starts a program with limits. Python has no thread-safe way to set them for a child process alone.
+"""Starts a program with limits. Python has no thread-safe way to set them for a child process
+alone.
 
 A core dump would contain the token. At the limit of a file's size git gets an error, not a signal.
 """
@@ -67,10 +70,11 @@ def environment(
     objects: Path | None = None,
     protocol: str = "",
 ) -> dict[str, str]:
-    """Return the whole environment of a `git` that uses only `config`, which may contain credentials.
+    """Return the whole environment of a `git` that uses only `config`, which may contain
+    credentials.
 
-    `objects` is the folder of the objects, if not that of `git_dir`. `protocol` is the only one that git may connect
-    with; by default, git cannot connect at all.
+    `objects` is the folder of the objects, if not that of `git_dir`. `protocol` is the only one
+    that git may connect with; by default, git cannot connect at all.
     """
     variables = {
         "PATH": os.environ.get("PATH", os.defpath),
@@ -135,9 +139,8 @@ def run_git(
             return
 
     threading.Thread(target=stop_in_time, daemon=True).start()
-    writer = threading.Thread(
-        target=_write, args=(process, stdin), daemon=True
-    )  # git may wait for us to read first
+    # git may wait for us to read first
+    writer = threading.Thread(target=_write, args=(process, stdin), daemon=True)
     writer.start()
     with process.stdout:
         output = process.stdout.read(limits.output_bytes + 1)

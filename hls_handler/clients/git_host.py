@@ -18,7 +18,9 @@ POLL_S = 0.05
 
 
 class MirrorUnavailable(HlsError):
-    """The mirror cannot be used; the message is the reason: "the repository is larger than mirror.max_mb (500)"."""
+    """The mirror cannot be used; the message is the reason: "the repository is larger than
+    mirror.max_mb (500)".
+    """
 
 
 class HostFailed(MirrorUnavailable):

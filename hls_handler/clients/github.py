@@ -1,4 +1,5 @@
-"""GitHub clients. A client has one connection, and returns the bot account and readers and writers of repositories.
+"""GitHub clients. A client has one connection, and returns the bot account and readers and writers
+of repositories.
 
 Several clients share the credentials of their process: a GitHub App, or the tokens in the settings.
 """
@@ -55,7 +56,8 @@ def make_credentials(
 ) -> Credentials:
     """Create the credentials that all clients of a process share.
 
-    `observe` is called after requests of the App, and `changed` when one of several tokens stops or starts to work.
+    `observe` is called after requests of the App, and `changed` when one of several tokens stops or
+    starts to work.
     """
     return (
         App(settings, observe=observe, now=now)
@@ -78,7 +80,9 @@ def connect(
     labels: RepositoryLabels | None = None,
     mirrors: Mirrors | None = None,
 ) -> Github:
-    """Create a client of the App, or of the first token. `observe` is called after each request of a token."""
+    """Create a client of the App, or of the first token. `observe` is called after each request of
+    a token.
+    """
     if isinstance(credentials, App):
         return Github(credentials.connect(), credentials, labels=labels, mirrors=mirrors)
     token = credentials.all[0]
@@ -87,7 +91,9 @@ def connect(
 
 
 class Github:
-    """GitHub client with one account. Not thread-safe: use one per worker thread, and another for changed settings."""
+    """GitHub client with one account. Not thread-safe: use one per worker thread, and another for
+    changed settings.
+    """
 
     is_read_only: ClassVar[bool] = False
 
@@ -101,8 +107,8 @@ class Github:
     ) -> None:
         """`access` is the App or the token that authenticates `api`.
 
-        `labels` are the known labels of repositories; None if this client is the only one. `mirrors` are None for a
-        client whose readers use no git.
+        `labels` are the known labels of repositories; None if this client is the only one.
+        `mirrors` are None for a client whose readers use no git.
         """
         self._mirrors = mirrors
         self._api = api
@@ -124,7 +130,8 @@ class Github:
         )
 
     def fetch_identity(self, *, unneeded: Collection[str] = ()) -> Identity:
-        """Describe the App and its installations (two requests), or the tokens as far as responses described them.
+        """Describe the App and its installations (two requests), or the tokens as far as responses
+        described them.
 
         An App's permissions in `unneeded`, such as "checks", are not reported as missing.
         """
@@ -137,7 +144,8 @@ class Github:
         return describe_tokens(self._access.tokens)
 
     def rate_limit(self, repository: str) -> str:
-        """Return the name of the rate limit that applies to "owner/repo": GitHub limits each account or installation.
+        """Return the name of the rate limit that applies to "owner/repo": GitHub limits each
+        account or installation.
 
         The installations of an App have a limit each, and there is one for each owner.
         """
@@ -146,17 +154,22 @@ class Github:
         return self._access.rate_limit if self._access else GITHUB_RATE_LIMIT
 
     def remember_installation(self, repository: str, installation_id: int) -> None:
-        """Store the id of the App's installation, as in a webhook's payload, which saves a request."""
+        """Store the id of the App's installation, as in a webhook's payload, which saves a
+        request.
+        """
         if isinstance(self._access, App):
             self._access.credential(repository).remember_installation(installation_id)
 
     @property
     def requests_sent(self) -> int:
-        """Number of requests to GitHub's API since this client was created, failed ones included."""
+        """Number of requests to GitHub's API since this client was created, failed ones
+        included.
+        """
         return self._api.requests_sent
 
     def fetch_bot_account(self) -> Account:
-        """Return the account that comments. Raises `DependencyDown` if GitHub fails or there is no account (403, 404).
+        """Return the account that comments. Raises `DependencyDown` if GitHub fails or there is no
+        account (403, 404).
 
         GitHub does not tell an App the id of its account, so the id is 0.
         """
@@ -184,11 +197,12 @@ class Github:
     def find_missing_permissions(
         self, repository: str, *, with_webhooks: bool = False
     ) -> list[str]:
-        """Return one sentence for each missing permission or other obstacle in "owner/repo"; sends one request.
+        """Return one sentence for each missing permission or other obstacle in "owner/repo"; sends
+        one request.
 
-        With `with_webhooks`, one more request shows whether a token may list the webhooks, as catch-up needs.
-        Limits of a fine-grained token are not found: GitHub reports only the permissions of the token's account. Raises
-        `DependencyDown` if GitHub fails.
+        With `with_webhooks`, one more request shows whether a token may list the webhooks, as
+        catch-up needs. Limits of a fine-grained token are not found: GitHub reports only the
+        permissions of the token's account. Raises `DependencyDown` if GitHub fails.
         """
         try:
             api = self._api_for(repository)
@@ -211,7 +225,8 @@ class Github:
             )
         elif not found.push:
             missing.append(
-                f"the account may not create labels in {repository}: give it the role write, or create them yourself"
+                f"the account may not create labels in {repository}: give it the role write, or"
+                " create them yourself"
             )
         scopes = headers.get("x-oauth-scopes")  # only classic tokens have scopes
         sufficient = {"repo"} if found.private else {"repo", "public_repo"}
@@ -240,7 +255,8 @@ class Github:
     def list_hooks(self, path: str) -> tuple[Hook, ...]:
         """Return the webhooks at "/repos/owner/repo" or "/orgs/owner".
 
-        Returns () if there is no such organisation, if the credential may not list them, or if it is that of an App.
+        Returns () if there is no such organisation, if the credential may not list them, or if it
+        is that of an App.
         """
         if isinstance(self._access, App):
             return ()
@@ -250,7 +266,9 @@ class Github:
             return ()
 
     def reader(self, repository: str, *, bot: Account | None = None) -> GithubReader:
-        """Return a reader. `bot` is the bot account; without it, `GithubReader.review_threads` finds none."""
+        """Return a reader. `bot` is the bot account; without it, `GithubReader.review_threads`
+        finds none.
+        """
         return GithubReader(
             self._api_for(repository), repository, self._labels, bot=bot, mirrors=self._mirrors
         )
@@ -265,7 +283,8 @@ class Github:
         check_lease: Callable[[], None],
         dry_run: bool,
     ) -> GithubWriter:
-        """Return a writer. Before each write it calls `begin_write`, then `check_lease`; both may raise.
+        """Return a writer. Before each write it calls `begin_write`, then `check_lease`; both may
+        raise.
 
         With `dry_run`, or if this client is read-only, the writer writes nothing.
         """
@@ -283,7 +302,9 @@ class Github:
         check_lease: Callable[[], None],
         name: str = CHECK_NAME,
     ) -> GithubChecks:
-        """Return a writer of checks, which calls `begin_write` and `check_lease` before each write; both may raise."""
+        """Return a writer of checks, which calls `begin_write` and `check_lease` before each write;
+        both may raise.
+        """
         guard = WriteGuard(begin_write, check_lease)
         api = self._api_for(repository)
         return GithubChecks(
@@ -304,7 +325,9 @@ ANONYMOUS_ACCOUNT = Account("hls[bot]", 0, "Bot")
 """Stands for the account that the service would have."""
 
 NOT_IN_WEBHOOKS = ("permissions", "temp_clone_token")
-"""Keys of a repository that the API returns and webhooks do not have; the second is a credential."""
+"""Keys of a repository that the API returns and webhooks do not have; the second is a
+credential.
+"""
 
 
 def connect_read_only(
@@ -315,9 +338,11 @@ def connect_read_only(
     anonymous: bool = False,
     mirrors: Mirrors | None = None,
 ) -> ReadOnlyGithub:
-    """Create a client that never writes; if `anonymous`, it sends no token. `now` returns aware UTC.
+    """Create a client that never writes; if `anonymous`, it sends no token. `now` returns aware
+    UTC.
 
-    The call itself sends no request. Raises `SettingsError` if the proxy or certificate settings cannot be used.
+    The call itself sends no request. Raises `SettingsError` if the proxy or certificate settings
+    cannot be used.
     """
     if anonymous:
         api = GithubApi(settings, now=now, credential=Anonymous())
@@ -330,7 +355,9 @@ def connect_read_only(
 
 
 class ReadOnlyGithub(Github):
-    """A client that never writes. With `assume_open`, it reads every conversation as open and unlocked."""
+    """A client that never writes. With `assume_open`, it reads every conversation as open and
+    unlocked.
+    """
 
     is_read_only = True
 
@@ -352,7 +379,9 @@ class ReadOnlyGithub(Github):
         return self._account or super().fetch_bot_account()
 
     def opened(self, repository: str, number: int) -> tuple[str, dict[str, object]]:
-        """Return the name and payload of an `opened` event, made from the current issue or pull request."""
+        """Return the name and payload of an `opened` event, made from the current issue or pull
+        request.
+        """
         base = repository_path(repository)
         api = self._api_for(repository)
         repository_json = api.get(base, dict[str, Any])
@@ -379,7 +408,9 @@ class ReadOnlyGithub(Github):
 
 
 class _AnonymousReader(GithubReader):
-    """Reads what GitHub shows without a token. GraphQL needs one, so files of the base branch are read one by one."""
+    """Reads what GitHub shows without a token. GraphQL needs one, so files of the base branch are
+    read one by one.
+    """
 
     def review_context(
         self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool

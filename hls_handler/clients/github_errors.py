@@ -23,7 +23,9 @@ from hls_handler.clients.transport import (
 from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed
 
 SECONDARY_LIMIT_PAUSE = timedelta(seconds=60)
-"""Pause that GitHub requires after a secondary rate limit if its response does not say how long to wait."""
+"""Pause that GitHub requires after a secondary rate limit if its response does not say how long to
+wait.
+"""
 
 GRAPHQL_PATH = "/graphql"
 GRAPHQL_CALL = f"POST {GRAPHQL_PATH}"
@@ -37,7 +39,10 @@ LIMIT_REMEDY = (
     "wait until the rate limit resets; fewer repositories or events use less of the quota"
 )
 
-WRITES_REMEDY = "wait: GitHub limits how fast an account writes; a greater github.min_seconds_between_writes avoids it"
+WRITES_REMEDY = (
+    "wait: GitHub limits how fast an account writes; a greater github.min_seconds_between_writes"
+    " avoids it"
+)
 ACCOUNT_REMEDY = (
     "ask https://support.github.com to review the account: it was suspended or taken for spam"
 )
@@ -61,11 +66,16 @@ CURES = {
     re.compile(
         "IP allow list", re.I
     ): "an owner of the organization adds this host to its IP allow list",
-    BLOCKED: "the author or the repository's owner blocked HLS's account, and can unblock it (Blocked users)",
+    BLOCKED: (
+        "the author or the repository's owner blocked HLS's account, and can unblock it (Blocked"
+        " users)"
+    ),
     re.compile(r"\barchived\b", re.I): "the repository is archived, and so read-only",
     re.compile(r"\blocked\b", re.I): "the conversation is locked",
 }
-"""Pattern of a reason of GitHub -> what to do. It is not about permissions, though the response's headers name some."""
+"""Pattern of a reason of GitHub -> what to do. It is not about permissions, though the response's
+headers name some.
+"""
 
 PHRASES = {status.value: status.phrase for status in HTTPStatus}
 NO_PHRASE = "(no such HTTP status)"
@@ -74,7 +84,9 @@ _down = partial(DependencyDown, dependency="github")
 
 
 class NoResponse(Exception):
-    """A request got no response. `cause` may contain the request's headers, and with them a token."""
+    """A request got no response. `cause` may contain the request's headers, and with them a
+    token.
+    """
 
     def __init__(self, call: str, cause: Exception) -> None:
         super().__init__(call)
@@ -93,8 +105,9 @@ def translate_status(
 ) -> StepFailed:
     """Return the error for a response with a status of 400 or more.
 
-    `call` is "GET /repos/o/r/issues/7"; `headers` has lower-case names; `message` is GitHub's own message, without
-    secrets, or None if the body was not GitHub's JSON. `token_remedy` is the operator's next step after a 401.
+    `call` is "GET /repos/o/r/issues/7"; `headers` has lower-case names; `message` is GitHub's own
+    message, without secrets, or None if the body was not GitHub's JSON. `token_remedy` is the
+    operator's next step after a 401.
     """
     what = f"{call}: {status} {message or PHRASES.get(status, NO_PHRASE)}"
     if status == 401:
@@ -129,7 +142,9 @@ def translate_status(
 
 
 def rejects_account(message: str) -> bool:
-    """Return True if GitHub's reason is HLS's account or its speed, so that other requests would get it, too."""
+    """Return True if GitHub's reason is HLS's account or its speed, so that other requests would
+    get it, too.
+    """
     return any(pattern.search(message) for pattern in (TOO_FAST, REJECTED_ACCOUNT, BLOCKED))
 
 
@@ -139,8 +154,10 @@ def find_cure(message: str) -> str | None:
 
 
 PENDING_WRITE_WAIT = timedelta(seconds=60)
-"""Wait before the next attempt of a delivery whose write timed out, because the write may still take effect. GitHub
-cancels a request after ten seconds. Meanwhile the comment's lock keeps other deliveries from writing to it."""
+"""Wait before the next attempt of a delivery whose write timed out, because the write may still
+take effect. GitHub cancels a request after ten seconds. Meanwhile the comment's lock keeps other
+deliveries from writing to it.
+"""
 
 
 def translate_exception(
@@ -168,9 +185,11 @@ def _is_write(call: str) -> bool:
 def translate_graphql_errors(
     errors: object, headers: Mapping[str, str], now: datetime, *, secret: str
 ) -> StepFailed:
-    """Return the error for the list `errors` in a response to a GraphQL query, which has the status 200.
+    """Return the error for the list `errors` in a response to a GraphQL query, which has the status
+    200.
 
-    `secret` is removed from GitHub's messages. https://docs.github.com/en/graphql/guides/forming-calls-with-graphql
+    `secret` is removed from GitHub's messages.
+    https://docs.github.com/en/graphql/guides/forming-calls-with-graphql
     """
     first = errors[0] if isinstance(errors, list) and errors else None
     first = first if isinstance(first, dict) else {}
@@ -190,10 +209,11 @@ def translate_graphql_errors(
         )
     if kind == "undefinedField":
         return Permanent(f"{what}: this GitHub Enterprise Server is too old for HLS")
+    # "Something went wrong while executing your query"
     if not kind or kind in (
         "SERVICE_UNAVAILABLE",
         "INTERNAL",
-    ):  # "Something went wrong while executing your query"
+    ):
         return _down(what, remedy=OUTAGE_REMEDY, applies_to_all_calls=False)
     return Retryable(what)
 
@@ -212,8 +232,9 @@ def unexpected_response(call: str, what: str) -> DependencyDown:
 def translate_redirect(call: str, status: int, location: str | None, base_url: str) -> StepFailed:
     """Return the error for a redirect: the resource has moved, or github.base_url is wrong.
 
-    GitHub redirects for a renamed or transferred repository and for a transferred issue. Redirects are never followed,
-    because HLS would then read and write a repository that neither the event nor the settings name.
+    GitHub redirects for a renamed or transferred repository and for a transferred issue. Redirects
+    are never followed, because HLS would then read and write a repository that neither the event
+    nor the settings name.
     """
     target = urlsplit(location or "")
     base = urlsplit(base_url)
@@ -221,10 +242,14 @@ def translate_redirect(call: str, status: int, location: str | None, base_url: s
     if location and (
         target.netloc and (target.scheme, target.netloc) != (base.scheme, base.netloc)
     ):
-        remedy = f"set github.base_url to the final address: {base_url} redirects to {target.scheme}://{target.hostname}"
+        remedy = (
+            f"set github.base_url to the final address: {base_url} redirects to"
+            f" {target.scheme}://{target.hostname}"
+        )
         return _down(what, remedy=remedy)
     return Permanent(
-        f"{what}: the repository or issue was moved; if it has a new name, update `repositories` in the settings"
+        f"{what}: the repository or issue was moved; if it has a new name, update `repositories` in"
+        " the settings"
     )
 
 

@@ -1,4 +1,5 @@
-"""GitHub's records of webhooks: the hooks of a repository or organisation, and the deliveries of each hook.
+"""GitHub's records of webhooks: the hooks of a repository or organisation, and the deliveries of
+each hook.
 
 https://docs.github.com/en/rest/repos/webhooks
 """
@@ -20,9 +21,9 @@ from hls_handler.errors import PayloadError
 MAX_HOOK_PAGES = 3
 
 WEBHOOKS_REMEDY = (
-    "give the token the permission `Webhooks: read` (a classic token: the scope read:repo_hook) with an account that "
-    "administers the repository. Without it, `hls listen` cannot work; for `hls serve`, `catch_up.enabled: false` "
-    "switches catch-up off"
+    "give the token the permission `Webhooks: read` (a classic token: the scope read:repo_hook)"
+    " with an account that administers the repository. Without it, `hls listen` cannot work; for"
+    " `hls serve`, `catch_up.enabled: false` switches catch-up off"
 )
 
 _NEXT_CURSOR = re.compile(r'<[^>]*[?&]cursor=([^&>]+)[^>]*>;\s*rel="next"')
@@ -67,25 +68,31 @@ class GithubHooks:
         self._api.close()
 
     def hooks(self, path: str) -> tuple[Hook, ...]:
-        """Return the hooks of "/repos/owner/repo" or "/orgs/owner". Raises `Permanent` without the permission."""
+        """Return the hooks of "/repos/owner/repo" or "/orgs/owner". Raises `Permanent` without the
+        permission.
+        """
         return tuple(self._api.items(f"{path}/hooks", tuple[Hook, ...], max_pages=MAX_HOOK_PAGES))
 
     def page(self, path: str, cursor: str | None) -> tuple[tuple[DeliveryAttempt, ...], str | None]:
-        """Return a page of attempts, newest first, and the cursor of the next page; None after the last page.
+        """Return a page of attempts, newest first, and the cursor of the next page; None after the
+        last page.
 
-        `path` is that of the hook: "/repos/owner/repo/hooks/5", "/orgs/owner/hooks/5" or "/app/hook".
+        `path` is that of the hook: "/repos/owner/repo/hooks/5", "/orgs/owner/hooks/5" or
+        "/app/hook".
         """
         query = {"per_page": str(PAGE_SIZE)} | ({"cursor": cursor} if cursor else {})
         found, headers = self._api.get_with_headers(
             f"{path}/deliveries", tuple[_WireAttempt, ...], query=query
         )
         following = _NEXT_CURSOR.search(headers.get("link", ""))
-        return tuple(DeliveryAttempt(**dict(one)) for one in found), unquote(
-            following[1]
-        ) if following else None
+        return tuple(DeliveryAttempt(**dict(one)) for one in found), (
+            unquote(following[1]) if following else None
+        )
 
     def payload(self, path: str, attempt_id: int) -> bytes:
-        """Return the payload as JSON, which is not validated. Raises `PayloadError` if GitHub no longer keeps it."""
+        """Return the payload as JSON, which is not validated. Raises `PayloadError` if GitHub no
+        longer keeps it.
+        """
         path = f"{path}/deliveries/{attempt_id}"
         content = self._api.find_content(path)
         try:

@@ -29,9 +29,8 @@ class Identity:
 
     details: Mapping[str, object]  # JSON: {"kind": "app", "login": "my-hls[bot]", "app_id": 7, ...}
     sentences: tuple[str, ...]  # "GitHub: the App my-hls (id 7) ..."
-    missing: tuple[
-        str, ...
-    ]  # "labels and comments on issues need issues: write (installation on octo-org)"
+    # "labels and comments on issues need issues: write (installation on octo-org)"
+    missing: tuple[str, ...]
     events: frozenset[str] | None = None  # that the App's webhook sends; None: a token, or unknown
     settings_url: str = ""  # the page of the App
     owners: frozenset[str] | None = (
@@ -47,7 +46,9 @@ def describe_app(
     web: str,
     unneeded: Collection[str] = (),
 ) -> Identity:
-    """Describe the App; `web` is the result of `web_url`. Permissions in `unneeded` are not reported as missing."""
+    """Describe the App; `web` is the result of `web_url`. Permissions in `unneeded` are not
+    reported as missing.
+    """
     listed: list[Mapping[str, object]] = []
     missing: list[str] = []
     for one in installations:
@@ -75,7 +76,10 @@ def describe_app(
         "app_slug": app.slug,
         "installations": listed,
     }
-    sentence = f"GitHub: the App {app.slug} (id {app.id}) acts as {login}; installed on {owners or 'no account'}"
+    sentence = (
+        f"GitHub: the App {app.slug} (id {app.id}) acts as {login}; installed on"
+        f" {owners or 'no account'}"
+    )
     is_installed = any(one.suspended_at is None for one in installations)
     if not is_installed:
         suspended = f"every installation of the App {app.slug} is suspended; unsuspend one"
@@ -111,7 +115,8 @@ def describe_tokens(tokens: Tokens) -> Identity:
     used = tokens.preferred
     denied = [explain_denial(permissions) for permissions in tokens.denied_permissions()]
     missing = [
-        f"labels and comments need the scope repo, or public_repo for public repositories ({token.key})"
+        "labels and comments need the scope repo, or public_repo for public repositories"
+        f" ({token.key})"
         for token in tokens.all
         if token.scopes is not None and SCOPES.isdisjoint(_split(token.scopes))
     ]
@@ -126,7 +131,9 @@ def describe_tokens(tokens: Tokens) -> Identity:
 
 
 def explain_denial(permissions: str) -> str:
-    """Explain what a 403 named, such as "issues=write; pull_requests=write", of which one suffices."""
+    """Explain what a 403 named, such as "issues=write; pull_requests=write", of which one
+    suffices.
+    """
     wanted = [choice.strip().partition("=") for choice in permissions.split(";")]
     needed = " or ".join(f"{name}: {level}" for name, _, level in wanted)
     features = [FEATURES[name] for name, _, _ in wanted if name in FEATURES]

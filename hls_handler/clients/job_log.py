@@ -1,7 +1,8 @@
-"""Reads the log of a workflow job line by line, streamed from the storage URL that GitHub redirects to.
+"""Reads the log of a workflow job line by line, streamed from the storage URL that GitHub redirects
+to.
 
-The URL is valid for one minute and gives access to the log without a token. Therefore no message contains it, and
-GitHub's token is not sent to it.
+The URL is valid for one minute and gives access to the log without a token. Therefore no message
+contains it, and GitHub's token is not sent to it.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def read_log(
 
     `timeout_s` limits the wait for the next byte, and `max_read_s` the download as a whole.
 
-    Returns `NoLog` if the log was deleted or is empty. Raises `DependencyDown`, also during iteration.
+    Returns `NoLog` if the log was deleted or is empty. Raises `DependencyDown`, also during
+    iteration.
     """
     if not is_allowed_url(url, base_url):
         raise unexpected_response(call, "the URL of the log must begin with https")
@@ -86,10 +88,11 @@ def _chunks(
 
 def _lines(chunks: Iterator[bytes], max_bytes: int) -> Iterator[str]:
     decoder = getincrementaldecoder("utf-8-sig")("replace")
+    # `unfinished`: a line without its end, cut after the limit
     bytes_left, unfinished = (
         max_bytes,
         "",
-    )  # `unfinished`: a line without its end, cut after the limit
+    )
     for chunk in chunks:
         *complete, unfinished = (unfinished + decoder.decode(chunk[:bytes_left])).split("\n")
         yield from map(_truncate_line, complete)
@@ -110,7 +113,9 @@ def _truncate_line(line: str) -> str:
 
 
 def is_allowed_url(url: str, base_url: str) -> bool:
-    """Return True if `url` is https, or if both URLs are http with loopback hosts; False if `url` has a user name."""
+    """Return True if `url` is https, or if both URLs are http with loopback hosts; False if `url`
+    has a user name.
+    """
     try:
         target, api = urlsplit(url), urlsplit(base_url)
         if not target.hostname or target.username is not None:

@@ -1,4 +1,6 @@
-"""Reads what prevents the merge of a pull request, by GraphQL: REST does not show which checks are required."""
+"""Reads what prevents the merge of a pull request, by GraphQL: REST does not show which checks are
+required.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,9 @@ MAX_CHECKS = 100
 DECIDED = ("BEHIND", "BLOCKED", "CLEAN", "DRAFT", "HAS_HOOKS", "UNSTABLE")
 """States of a merge without conflicts. "UNKNOWN": GitHub has not decided on checks and rules."""
 
-# `refUpdateRule` lists the required checks of a branch protection, also those that no commit has; it is null for a
-# ruleset, of which GitHub only says "BLOCKED". `conclusion` and `state` are null for a check that has not ended.
+# `refUpdateRule` lists the required checks of a branch protection, also those that no commit has;
+# it is null for a ruleset, of which GitHub only says "BLOCKED". `conclusion` and `state` are null
+# for a check that has not ended.
 MERGE_STATE_QUERY = """\
 query($owner: String!, $name: String!, $number: Int!) {
   repository(owner: $owner, name: $name) {

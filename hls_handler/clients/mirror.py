@@ -1,14 +1,15 @@
 """A mirror of each repository: a bare git repository with a few commits, each without its history.
 
-The folders in `mirror.directory` are a cache for all threads and processes, which may be deleted at any time:
+The folders in `mirror.directory` are a cache for all threads and processes, which may be deleted at
+any time:
 
-    hello-world-5d41402abc4b2a76/lock   locked during a fetch; its modification time is that of the last use
-    hello-world-5d41402abc4b2a76/git    the repository; git/refs/hls/COMMIT marks a commit that is complete
-    hello-world-5d41402abc4b2a76/new    the same, until its first fetch is complete
+    hello-world-5d41402abc4b2a76/lock   locked during a fetch; its modification time is that of the
+    last use hello-world-5d41402abc4b2a76/git    the repository; git/refs/hls/COMMIT marks a commit
+    that is complete hello-world-5d41402abc4b2a76/new    the same, until its first fetch is complete
     hello-world-5d41402abc4b2a76/pick   objects of a merge that is computed
 
-Reads use the configuration in git/read and the objects in git/objects. The repository itself is a partial clone, in
-which `git grep` fails at the first file that was not fetched (over 2 MB).
+Reads use the configuration in git/read and the objects in git/objects. The repository itself is a
+partial clone, in which `git grep` fails at the first file that was not fetched (over 2 MB).
 """
 
 from __future__ import annotations
@@ -52,12 +53,10 @@ from hls_handler.settings.values import is_loopback, web_url
 log = logging.getLogger(__name__)
 
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-OBJECT = re.compile(
-    rb"[0-9a-f]+ ([a-z]+) ([0-9]+)\n"
-)  # before the content, in the output of `git cat-file --batch`
-FILE = re.compile(
-    rb"100\d+ blob ([0-9a-f]+)\t(.+)", re.DOTALL
-)  # in that of `git ls-tree`; 120000 is a symbolic link
+# before the content, in the output of `git cat-file --batch`
+OBJECT = re.compile(rb"[0-9a-f]+ ([a-z]+) ([0-9]+)\n")
+# in that of `git ls-tree`; 120000 is a symbolic link
+FILE = re.compile(rb"100\d+ blob ([0-9a-f]+)\t(.+)", re.DOTALL)
 
 MAX_COMMITS = (
     100  # of one mirror; then it is fetched anew, because objects of old commits are not removed
@@ -71,7 +70,10 @@ MAX_ARGUMENT_BYTES = 500_000  # of paths
 MAX_SEARCHES = 3  # for one review; each leaves out the words that occur too often
 READ_TIMEOUT_S = 30.0
 LOCAL = GitLimits(READ_TIMEOUT_S, MAX_MESSAGE_BYTES)
-UNMERGEABLE = "git is older than 2.38, or cannot merge the commits: a file is over 2 MB, or the conflicts are too large"
+UNMERGEABLE = (
+    "git is older than 2.38, or cannot merge the commits: a file is over 2 MB, or the conflicts are"
+    " too large"
+)
 TOO_MUCH_S = 3600.0  # for which a commit is not fetched that was too large or too slow
 RETRY_S = 60.0  # the same after any other failure
 MIN_SILENCE_S = 5.0  # of the git server in a fetch, if it is not the machine that is slow
@@ -89,7 +91,9 @@ class TooMuch(MirrorUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class _Reason:
-    """The text that people are shown in place of a message of git, because the server can write in that."""
+    """The text that people are shown in place of a message of git, because the server can write in
+    that.
+    """
 
     pattern: bytes
     text: str
@@ -153,7 +157,9 @@ class Mirrors:
         """By folder and commits, none if they stand for all commits of the repository."""
 
     def of(self, base_url: str, repository: str, token: Callable[[], str]) -> Mirror:
-        """Return the mirror of "owner/repo". `base_url` is that of GitHub's API. `token` returns "" for no token."""
+        """Return the mirror of "owner/repo". `base_url` is that of GitHub's API. `token` returns ""
+        for no token.
+        """
         return Mirror(self, f"{web_url(base_url)}/{repository}.git", token)
 
     def remember(self, folder: Path, commits: Collection[str], reason: str, for_s: float) -> None:
@@ -172,9 +178,11 @@ class Mirrors:
 
 
 class Mirror:
-    """The mirror of one repository, for one thread. All methods raise `MirrorUnavailable`, and what `token` raises.
+    """The mirror of one repository, for one thread. All methods raise `MirrorUnavailable`, and what
+    `token` raises.
 
-    A commit that is not there is fetched. If the mirror was deleted or is damaged, it is fetched anew, once.
+    A commit that is not there is fetched. If the mirror was deleted or is damaged, it is fetched
+    anew, once.
     """
 
     def __init__(self, mirrors: Mirrors, url: str, token: Callable[[], str]) -> None:
@@ -189,7 +197,8 @@ class Mirror:
         self._was_renewed = False
 
     def prepare(self, commits: Sequence[str], *, anew: bool = False) -> None:
-        """Fetch the commits that are not there, in one request. With `anew`, delete the mirror first.
+        """Fetch the commits that are not there, in one request. With `anew`, delete the mirror
+        first.
 
         A commit is an id of 40 or 64 hexadecimal digits.
         """
@@ -211,9 +220,8 @@ class Mirror:
         try:
             deadline = mirrors.clock() + settings.timeout_s
             with mirrors.host.waiting(deadline), self._locked(deadline):
-                deadline = (
-                    mirrors.clock() + settings.timeout_s
-                )  # waiting for another fetch does not count
+                # waiting for another fetch does not count
+                deadline = mirrors.clock() + settings.timeout_s
                 if anew:
                     remove(self._git)
                 if not self._has(commits):
@@ -227,9 +235,11 @@ class Mirror:
             raise MirrorUnavailable(f"mirror.directory cannot be used: {exc.strerror}") from exc
 
     def files(self, commit: str, paths: Collection[str]) -> Mapping[str, bytes]:
-        """Return the contents of files, without missing files, files over 2 MB, and what exceeds `MAX_READ_BYTES`.
+        """Return the contents of files, without missing files, files over 2 MB, and what exceeds
+        `MAX_READ_BYTES`.
 
-        The content of a symbolic link is the path that it names. git cannot be asked for a path with a newline.
+        The content of a symbolic link is the path that it names. git cannot be asked for a path
+        with a newline.
         """
         asked = [
             path
@@ -237,9 +247,8 @@ class Mirror:
             if "\n" not in path and not {"", ".", ".."} & set(path.split("/"))
         ]
         names = "".join(f"{commit}:{path}\n" for path in asked)
-        stdin = f"{names}{commit}\n".encode(
-            "utf-8", "replace"
-        )  # git succeeds without the commit, so ask for it, too
+        # git succeeds without the commit, so ask for it, too
+        stdin = f"{names}{commit}\n".encode("utf-8", "replace")
         read = io.BytesIO(
             self._read(
                 commit, ["cat-file", "--batch"], max_bytes=MAX_READ_BYTES, stdin=stdin
@@ -248,7 +257,8 @@ class Mirror:
         return {path: content for path in asked if (content := _read_blob(read)) is not None}
 
     def list_files(self, commit: str, extensions: Collection[str]) -> Mapping[str, str]:
-        """Return the ids of the contents of all files with one of the extensions, such as ".md", by path.
+        """Return the ids of the contents of all files with one of the extensions, such as ".md", by
+        path.
 
         Symbolic links are left out.
         """
@@ -270,7 +280,8 @@ class Mirror:
     ) -> tuple[Hit, ...]:
         """Return the lines with one of the words in some files, or in all, by path.
 
-        If there are too many, the words that occur more than `MAX_HITS` times in the first of them are left out.
+        If there are too many, the words that occur more than `MAX_HITS` times in the first of them
+        are left out.
         """
         if paths is not None and not paths:
             return ()
@@ -325,9 +336,11 @@ class Mirror:
         return tuple(re.findall(r"^parent ([0-9a-f]+)$", header, re.MULTILINE))
 
     def cherry_pick(self, commit: str, base: str, onto: str) -> Pick:
-        """Merge the change from `base` to `commit` into `onto`, with files of their own that are deleted afterwards.
+        """Merge the change from `base` to `commit` into `onto`, with files of their own that are
+        deleted afterwards.
 
-        git merges copies of the commits, of which the one of `base` is the parent of the others. git 2.38 is needed.
+        git merges copies of the commits, of which the one of `base` is the parent of the others.
+        git 2.38 is needed.
         """
         objects = self._folder / "pick"
         config = {**NO_HOOKS, "user.name": "HLS", "user.email": "hls@localhost"}
@@ -346,9 +359,8 @@ class Mirror:
             return git("commit-tree", f"{of}^{{tree}}", *parents, "-m", "copy").decode().strip()
 
         with self._prepared((commit, base, onto)), ExitStack() as stack:
-            stack.callback(
-                remove, objects
-            )  # before the lock is released: then the folder is another process's
+            # before the lock is released: then the folder is another process's
+            stack.callback(remove, objects)
             remove(objects)
             objects.mkdir()
             first = copy(base)
@@ -356,9 +368,8 @@ class Mirror:
             theirs = copy(commit, "-p", first)
             merge = ["merge-tree", "--write-tree", "-z", "--no-messages", ours, theirs]
             tree, *entries = _decode(git(*merge, accepted=(0, 1))).split("\0")[:-1]
-            stages = [
-                entry.partition("\t")[::2] for entry in entries
-            ]  # "100644 OBJECT 2" is the branch's file
+            # "100644 OBJECT 2" is the branch's file
+            stages = [entry.partition("\t")[::2] for entry in entries]
             names = tuple(dict.fromkeys(name for _, name in stages))
             own = {name: stage.split()[1] for stage, name in stages if stage.endswith(" 2")}
             asked = [name for name in names if "\n" not in name]
@@ -578,9 +589,8 @@ class Mirror:
         )
         if result.status == 0 and not result.is_cut:
             return None
-        complete = (
-            result.output[: -2 * len(token) - 100] if result.is_cut else result.output
-        )  # no half of a token
+        # no half of a token
+        complete = result.output[: -2 * len(token) - 100] if result.is_cut else result.output
         message = redact_secret(_decode(complete), token) if token else _decode(complete)
         log.warning(
             "git could not fetch",
@@ -627,14 +637,18 @@ def _find_reason(result: GitResult) -> MirrorUnavailable | None:
 
 
 def _network_config(url: str) -> dict[str, str]:
-    """Return the settings of git for the proxy and the authorities that requests to the API use, too."""
+    """Return the settings of git for the proxy and the authorities that requests to the API use,
+    too.
+    """
     found = find_proxy_settings(url)
     key = "http.sslCAPath" if Path(found.ca_path).is_dir() else "http.sslCAInfo"
     return {"http.proxy": found.proxy or "", "http.proxyAuthMethod": "basic", key: found.ca_path}
 
 
 def _read_blob(output: io.BytesIO) -> bytes | None:
-    """Read the next object that `git cat-file --batch` wrote; None if it is missing, cut or not a file."""
+    """Read the next object that `git cat-file --batch` wrote; None if it is missing, cut or not a
+    file.
+    """
     header = OBJECT.fullmatch(output.readline())
     content = output.read(int(header[2]) + 1) if header else b""
     return (

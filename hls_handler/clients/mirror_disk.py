@@ -1,4 +1,6 @@
-"""The disk of the mirrors: the room that stays free on it, and the mirrors that are deleted for it."""
+"""The disk of the mirrors: the room that stays free on it, and the mirrors that are deleted for
+it.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +105,9 @@ def _delete(lock: Path) -> bool:
 
 
 def size_of(folder: Path) -> int:
-    """Return the bytes of all files in a folder, which may be changed or deleted at the same time."""
+    """Return the bytes of all files in a folder, which may be changed or deleted at the same
+    time.
+    """
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:

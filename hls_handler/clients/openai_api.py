@@ -1,7 +1,8 @@
-"""Client for the Chat Completions API: that of OpenAI, of Azure, and of services that implement it. Never retries.
+"""Client for the Chat Completions API: that of OpenAI, of Azure, and of services that implement it.
+Never retries.
 
-It needs the extra `openai`. The SDK reads environment variables unless it gets values; those that it has
-no value for are overwritten.
+It needs the extra `openai`. The SDK reads environment variables unless it gets values; those that
+it has no value for are overwritten.
 """
 
 from __future__ import annotations

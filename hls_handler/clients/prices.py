@@ -1,4 +1,6 @@
-"""Cost of calls: by the price in the settings, by the list price of the service, or as of the dearest known model."""
+"""Cost of calls: by the price in the settings, by the list price of the service, or as of the
+dearest known model.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,11 @@ UNKNOWN = (0.0, 0.0)
 
 
 def with_price(usage: Usage, claude: Claude, *, asked: str | None = None) -> Usage:
-    """Return the usage with its cost. `usage.model` and `asked` are named as by `Claude.name_model`.
+    """Return the usage with its cost. `usage.model` and `asked` are named as by
+    `Claude.name_model`.
 
-    If the price of `usage.model` is unknown, that of the model that was `asked` counts, or else that of the dearest
-    model among those of the settings and Claude's largest.
+    If the price of `usage.model` is unknown, that of the model that was `asked` counts, or else
+    that of the dearest model among those of the settings and Claude's largest.
     """
     named = map(claude.find_model, (usage.model, asked or usage.model))
     cost = next(filter(None, (find_cost_usd(usage, *one) for one in named)), None)
@@ -45,7 +48,8 @@ def with_price(usage: Usage, claude: Claude, *, asked: str | None = None) -> Usa
 
 
 def find_cost_usd(usage: Usage, provider: Provider, model: str) -> tuple[float, float] | None:
-    """Return the cost in US dollars and the output's part of it, or None if the price of the model is unknown.
+    """Return the cost in US dollars and the output's part of it, or None if the price of the model
+    is unknown.
 
     The price of some models depends on the number of all input tokens, including the cached ones.
     """

@@ -1,8 +1,9 @@
-"""A service that answers prompts: sends a rendered prompt once, and returns a validated reply or why it has none.
+"""A service that answers prompts: sends a rendered prompt once, and returns a validated reply or
+why it has none.
 
-This part is the same for all services: schema, validation, tokens and price. `claude.py` and `openai_api.py` have the
-two families of APIs. Their SDKs are imported inside functions, because an import takes half of a command's start time.
-No environment variables of the SDKs are read.
+This part is the same for all services: schema, validation, tokens and price. `claude.py` and
+`openai_api.py` have the two families of APIs. Their SDKs are imported inside functions, because an
+import takes half of a command's start time. No environment variables of the SDKs are read.
 """
 
 from __future__ import annotations
@@ -56,10 +57,13 @@ MAX_TOKENS_COUNTED = (
 
 MAX_BYTES = 16_384
 MAX_BYTES_PER_TOKEN = 32
-"""Limit of a response: a fixed part, and a part for each token of `max_tokens`. A token has about 4 bytes, and up to
-12 if every character is escaped. Validating, redacting and rendering a megabyte takes more than a second."""
+"""Limit of a response: a fixed part, and a part for each token of `max_tokens`. A token has about 4
+bytes, and up to 12 if every character is escaped. Validating, redacting and rendering a megabyte
+takes more than a second.
+"""
 
-MARGIN = 0.25  # of the estimated tokens, reserved in addition: dense code has 3 characters a token instead of 3.5
+# of the estimated tokens, reserved in addition: dense code has 3 characters a token instead of 3.5
+MARGIN = 0.25
 
 CORRECTION = (
     "That reply could not be used: {problem}\n\n"
@@ -103,7 +107,9 @@ class Response:
 
 
 class Api(Protocol):
-    """Client of one family of APIs. Not thread-safe. `errors` are its SDK's; the SDK opens streamed responses."""
+    """Client of one family of APIs. Not thread-safe. `errors` are its SDK's; the SDK opens streamed
+    responses.
+    """
 
     @property
     def errors(self) -> type[Exception]: ...
@@ -140,7 +146,9 @@ class Connection:
 
 
 class Provider:
-    """Client for one service. Not thread-safe: use one per worker thread. Creating a client takes 20 ms."""
+    """Client for one service. Not thread-safe: use one per worker thread. Creating a client takes
+    20 ms.
+    """
 
     def __init__(
         self,
@@ -152,10 +160,11 @@ class Provider:
         now: Callable[[], datetime],
         probes: AccountProbes | None = None,
     ) -> None:
-        """`clock` returns monotonic seconds, to measure calls; `now` returns aware UTC, to interpret Retry-After.
+        """`clock` returns monotonic seconds, to measure calls; `now` returns aware UTC, to
+        interpret Retry-After.
 
-        `settings` are one of `claude.providers`, `probes` those of the process. Raises `SettingsError` if the proxy or
-        certificate settings cannot be used.
+        `settings` are one of `claude.providers`, `probes` those of the process. Raises
+        `SettingsError` if the proxy or certificate settings cannot be used.
         """
         self.settings = settings
         self._claude = claude
@@ -174,9 +183,11 @@ class Provider:
         self._api.close()
 
     def lookup_model(self, model: str) -> str:
-        """Return "active", "deprecated" or "retired"; "unlisted" if the service has no models endpoint.
+        """Return "active", "deprecated" or "retired"; "unlisted" if the service has no models
+        endpoint.
 
-        Raises `DependencyDown`, and its subclass `ModelNotFound` if the service does not know the model.
+        Raises `DependencyDown`, and its subclass `ModelNotFound` if the service does not know the
+        model.
         """
         label = f"the request for the model {model}"
         opened = self._api.open_model(model)
@@ -197,7 +208,9 @@ class Provider:
         return parse_body(_Model, body, service=self._service, label=label).lifecycle
 
     def model_for(self, rendered: RenderedPrompt) -> str:
-        """Return the model of the prompt, if it names one of this provider, or else of the settings."""
+        """Return the model of the prompt, if it names one of this provider, or else of the
+        settings.
+        """
         prompt = rendered.prompt
         named, model = self._claude.find_model(prompt.model, is_review=prompt.is_review)
         if named is self.settings:
@@ -207,10 +220,11 @@ class Provider:
     def ask(
         self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
     ) -> ValidReply | UnusableReply:
-        """Send one request. If `correction` is an earlier reply, the model is asked to correct its errors.
+        """Send one request. If `correction` is an earlier reply, the model is asked to correct its
+        errors.
 
-        Raises `DependencyDown` if the service fails or rejects the account, `SlowResponse` if it is still sending after
-        `claude.timeout_s`, and `Permanent` for an invalid request.
+        Raises `DependencyDown` if the service fails or rejects the account, `SlowResponse` if it is
+        still sending after `claude.timeout_s`, and `Permanent` for an invalid request.
         """
         model = self.model_for(rendered)
         kind = self.settings.kind
@@ -240,7 +254,10 @@ class Provider:
             body, request_id = _fetch(self._api.open(question), question.max_bytes)
         except httpx2.ReadTimeout:  # of the body: the SDKs have their own errors before it
             limit = f"claude.timeout_s ({self._claude.timeout_s:g})"
-            message = f"{self._service.title} was still sending its response to {question.label} after {limit}"
+            message = (
+                f"{self._service.title} was still sending its response to {question.label} after"
+                f" {limit}"
+            )
             raise SlowResponse(message, remedy=SLOW_REMEDY) from None
         except (self._api.errors, httpx2.HTTPError) as exc:
             failed = translate(exc, self._service, label=question.label, model=model)
@@ -266,7 +283,9 @@ class Provider:
         return self._read_reply(response, rendered.prompt, usage)
 
     def check_account(self) -> None:
-        """Ask a fixed question, at most once a minute. Raises the error that it gets or got last."""
+        """Ask a fixed question, at most once a minute. Raises the error that it gets or got
+        last.
+        """
         model = self.settings.default_model()
         failed = self._probes.find_error(model, self._ask_fixed_question)
         if isinstance(failed, RejectedRequest):
@@ -275,7 +294,9 @@ class Provider:
             raise failed
 
     def _find_cause(self, failed: RejectedRequest, model: str) -> StepFailed:
-        """Return the error of the account if a fixed question gets it, too; else the one of the prompt."""
+        """Return the error of the account if a fixed question gets it, too; else the one of the
+        prompt.
+        """
         if not self._probes.gets_same(failed, self.settings, model, self._ask_fixed_question):
             return failed
         return limit_of_account(self._service, failed.what, ACCOUNT_REMEDY)
@@ -322,7 +343,9 @@ class Provider:
     def upper_estimate(
         self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
     ) -> Usage:
-        """Return what to reserve for `ask`: uncached input of the estimated tokens and a quarter, and `max_tokens`."""
+        """Return what to reserve for `ask`: uncached input of the estimated tokens and a quarter,
+        and `max_tokens`.
+        """
         prompt = rendered.prompt
         texts = [rendered.system, rendered.task, json.dumps(rendered.schema)]
         if correction is not None:
@@ -344,7 +367,10 @@ class Provider:
 
         match response.stop:
             case "max_tokens":
-                cut = f"the reply was cut off after {count(usage.output_tokens, 'token')} (max_tokens)"
+                cut = (
+                    f"the reply was cut off after {count(usage.output_tokens, 'token')}"
+                    " (max_tokens)"
+                )
                 return unusable("truncated", cut)
             case "context_window":
                 return unusable(
@@ -368,7 +394,9 @@ class Provider:
 
 
 def request_schema(schema: Mapping[str, object]) -> dict[str, object]:
-    """Return the JSON schema to send. APIs reject bounds (`maxLength`), so they are moved into the descriptions."""
+    """Return the JSON schema to send. APIs reject bounds (`maxLength`), so they are moved into the
+    descriptions.
+    """
     import anthropic
 
     return anthropic.transform_schema(dict(schema))

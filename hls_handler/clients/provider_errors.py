@@ -1,7 +1,8 @@
 """Translation of the SDKs' exceptions into HLS's errors.
 
-Only the API's own error message is shown, because other texts of an exception may contain the API key.
-https://platform.claude.com/docs/en/api/errors and https://platform.openai.com/docs/guides/error-codes
+Only the API's own error message is shown, because other texts of an exception may contain the API
+key. https://platform.claude.com/docs/en/api/errors and
+https://platform.openai.com/docs/guides/error-codes
 """
 
 from __future__ import annotations
@@ -49,13 +50,17 @@ BILLING = (
     "insufficient_quota",
     "failed_precondition",
 )
-"""Parts of errors about an account without credit, spend limit or billing, which have the status 400 or 429."""
+"""Parts of errors about an account without credit, spend limit or billing, which have the status
+400 or 429.
+"""
 REJECTED_KEY = "API_KEY_INVALID"
 """Google's reason for a wrong or expired key, which has the status 400."""
 
 
 class RejectedRequest(Permanent):
-    """The service rejects a request (400): because of the prompt or of the account, `reason` does not say which."""
+    """The service rejects a request (400): because of the prompt or of the account, `reason` does
+    not say which.
+    """
 
     def __init__(self, what: str, reason: str) -> None:
         super().__init__(f"{what}; {REQUEST_REMEDY}")
@@ -78,7 +83,9 @@ class Service:
         return self.settings.api_key.get_secret_value()
 
     def localize(self, remedy: str) -> str:
-        """Return a remedy with the keys and the name of this provider in place of those of the first one."""
+        """Return a remedy with the keys and the name of this provider in place of those of the
+        first one.
+        """
         if self.title != "Claude":
             remedy = remedy.replace("Claude", self.title).replace(STATUS_PAGE, "")
         return re.sub(
@@ -87,9 +94,11 @@ class Service:
 
 
 def translate(exc: Exception, service: Service, *, label: str, model: str) -> StepFailed:
-    """Return HLS's error for an exception of an SDK or of its transport. The message does not contain the key.
+    """Return HLS's error for an exception of an SDK or of its transport. The message does not
+    contain the key.
 
-    If the service sent an error response, the message begins with "Claude answered 401 to" and `label`.
+    If the service sent an error response, the message begins with "Claude answered 401 to" and
+    `label`.
     """
     response: httpx2.Response | None = getattr(exc, "response", None)
     if response is None:
@@ -132,7 +141,8 @@ def _translate_response(
 def _read_error(body: Any) -> tuple[str | None, str]:
     """Return the message of an error response, and its kinds as one text.
 
-    The SDK of OpenAI passes the value of "error", that of Anthropic all of the body; AWS has no "error", Gemini a list.
+    The SDK of OpenAI passes the value of "error", that of Anthropic all of the body; AWS has no
+    "error", Gemini a list.
     """
     if isinstance(body, list) and body:
         body = body[0]
@@ -147,9 +157,9 @@ def _read_error(body: Any) -> tuple[str | None, str]:
         else []
     )
     message = error.get("message")
-    return message if isinstance(
-        message, str
-    ) else None, f"{error.get('type')} {error.get('status')} {code} {reasons}"
+    return (
+        message if isinstance(message, str) else None
+    ), f"{error.get('type')} {error.get('status')} {code} {reasons}"
 
 
 def no_answer(
@@ -173,7 +183,9 @@ def unexpected_response(service: Service, label: str, what: str) -> DependencyDo
 def limit_of_account(
     service: Service, what: str, remedy: str, retry_at: datetime | None = None
 ) -> DependencyDown:
-    """Return the error about an account; an `AccountLimited` if its message names the end of the limit."""
+    """Return the error about an account; an `AccountLimited` if its message names the end of the
+    limit.
+    """
     ends_at = find_date(what, service.now())
     if ends_at is None:
         return down(service, what, remedy, retry_at)
@@ -186,7 +198,9 @@ DATE = re.compile(r"(\d{4}-\d\d-\d\d)(?:(?: at |[T ])(\d\d:\d\d))?")
 
 
 def find_date(text: str, now: datetime) -> datetime | None:
-    """Return the last time after `now` that a text names, as "2026-12-01 at 00:00" (UTC); None without one."""
+    """Return the last time after `now` that a text names, as "2026-12-01 at 00:00" (UTC); None
+    without one.
+    """
     found = []
     for day, time in DATE.findall(text):
         try:

@@ -24,8 +24,10 @@ from hls_handler.settings.model import Provider as ProviderSettings
 log = logging.getLogger(__name__)
 
 PROBE_AFTER = timedelta(minutes=1)
-"""How long a breaker is open after a failure, unless the service asks to wait longer. Also the longest limit, and the
-longest series of limits, that is waited for without falling back; one without an announced end may be that of a day."""
+"""How long a breaker is open after a failure, unless the service asks to wait longer. Also the
+longest limit, and the longest series of limits, that is waited for without falling back; one
+without an announced end may be that of a day.
+"""
 
 T = TypeVar("T")
 
@@ -88,7 +90,9 @@ class Breakers:
                 self._open[provider] = replace(self._open[provider], until=self._now())
 
     def limited(self, provider: ProviderSettings, error: RateLimited) -> bool:
-        """Record a 429. Return whether to fall back: the limit, or the series of limits, lasts over a minute."""
+        """Record a 429. Return whether to fall back: the limit, or the series of limits, lasts over
+        a minute.
+        """
         with self._lock:
             now = self._now()
             since = self._limited_since.setdefault(provider, now)
@@ -100,13 +104,16 @@ class Breakers:
             if not isinstance(error, RateLimited):
                 self._limited_since.pop(provider, None)
             until = self._now() + PROBE_AFTER
-            # The limit of an account may be raised before it ends, and a rejected call costs nothing.
+            # The limit of an account may be raised before it ends, and a rejected call costs
+            # nothing.
             if error.not_before is not None and not isinstance(error, AccountLimited):
                 until = max(until, error.not_before)
             self._open[provider] = _Open(until, error)
 
     def met_slow_response(self, provider: ProviderSettings, delivery: str) -> bool:
-        """Store that a delivery met a slow response. Return whether another one did since the last other response."""
+        """Store that a delivery met a slow response. Return whether another one did since the last
+        other response.
+        """
         with self._lock:
             first = self._slow.setdefault(provider, delivery)
             return first != delivery
@@ -120,7 +127,9 @@ class Breakers:
 
 
 class Providers:
-    """The clients of all providers. Not thread-safe: use one per worker thread. `breakers` are those of the process."""
+    """The clients of all providers. Not thread-safe: use one per worker thread. `breakers` are
+    those of the process.
+    """
 
     def __init__(
         self,
@@ -143,12 +152,13 @@ class Providers:
             client.close()
 
     def answer(self, model: str | None, ask: Callable[[Provider], T], *, delivery: str = "") -> T:
-        """Return the result of `ask` with the first provider that does not fail; that of `model` comes first.
+        """Return the result of `ask` with the first provider that does not fail; that of `model`
+        comes first.
 
-        It falls back on each `DependencyDown`, except a limit that is said to end within a minute, and on a
-        `SlowResponse` that another `delivery` met, too: one of them may be the fault of its question. Invalid replies
-        and refusals are results. The error of the last provider is raised; its `not_before` is no later than the next
-        probe.
+        It falls back on each `DependencyDown`, except a limit that is said to end within a minute,
+        and on a `SlowResponse` that another `delivery` met, too: one of them may be the fault of
+        its question. Invalid replies and refusals are results. The error of the last provider is
+        raised; its `not_before` is no later than the next probe.
         """
         named, _ = self._settings.find_model(model)
         by_key = self._settings.providers
@@ -201,11 +211,15 @@ class Providers:
         return next((one.error for one in found if self._now() < one.until), None)
 
     def check_account(self) -> None:
-        """See `Provider.check_account`. It asks the last provider: deliveries wait only if all others fail, too."""
+        """See `Provider.check_account`. It asks the last provider: deliveries wait only if all
+        others fail, too.
+        """
         self._client([*self._settings.providers][-1]).check_account()
 
     def lookup_model(self, model: str | None = None) -> str:
-        """See `Provider.lookup_model`. `model` is named as in a prompt; None is that of the settings."""
+        """See `Provider.lookup_model`. `model` is named as in a prompt; None is that of the
+        settings.
+        """
         provider, name = self._settings.find_model(model)
         return self._client(self._settings.find_key(provider)).lookup_model(name)
 

@@ -1,4 +1,6 @@
-"""Reads one repository from GitHub, and returns objects of HLS's own classes. Each page of a list is one request."""
+"""Reads one repository from GitHub, and returns objects of HLS's own classes. Each page of a list
+is one request.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ class WirePermission(BaseModel):
 
 
 class WireContent(BaseModel):
-    """A file, symlink or submodule. For a file of more than 1 MB, `encoding` is "none" and the content is omitted."""
+    """A file, symlink or submodule. For a file of more than 1 MB, `encoding` is "none" and the
+    content is omitted.
+    """
 
     type: Literal["file", "symlink", "submodule"]
     sha: str
@@ -75,18 +79,16 @@ class WireRepository(BaseModel):
     disabled: bool = False
     private: bool = False
     has_issues: bool = True
-    triage: bool = Field(
-        False, validation_alias=AliasPath("permissions", "triage")
-    )  # of the account, not of the token
+    # of the account, not of the token
+    triage: bool = Field(False, validation_alias=AliasPath("permissions", "triage"))
     push: bool = Field(False, validation_alias=AliasPath("permissions", "push"))
 
 
 class WireCommit(BaseModel):
     """https://docs.github.com/en/rest/commits/commits#list-commits"""
 
-    author: Annotated[
-        Account | None, BeforeValidator(lambda author: author or None)
-    ]  # null or {} without an account
+    # null or {} without an account
+    author: Annotated[Account | None, BeforeValidator(lambda author: author or None)]
 
 
 class WireRef(BaseModel):
@@ -120,7 +122,9 @@ class GithubReader:
         assume_open: bool = False,
         mirrors: Mirrors | None = None,
     ) -> None:
-        """With `assume_open`, every conversation is read as open and unlocked. Without `mirrors`, git is not used."""
+        """With `assume_open`, every conversation is read as open and unlocked. Without `mirrors`,
+        git is not used.
+        """
         self._changes: dict[str, Any] = {"state": "open", "locked": False} if assume_open else {}
         self._api = api
         self._repository = repository
@@ -136,10 +140,11 @@ class GithubReader:
         return self._api.get(self._base, WireRepository)
 
     def open_issues(self) -> Iterator[tuple[Issue, ...]]:
-        """Yield the open issues, newest first, in pages; each page is one request. At most 100 pages.
+        """Yield the open issues, newest first, in pages; each page is one request. At most 100
+        pages.
 
-        A page has up to 100 entries of GitHub's list, of which pull requests are left out. GitHub does not number the
-        pages of long lists, so each response names the next one.
+        A page has up to 100 entries of GitHub's list, of which pull requests are left out. GitHub
+        does not number the pages of long lists, so each response names the next one.
         """
         path = f"{self._base}/issues"
         query = {"state": "open", "per_page": "100"}

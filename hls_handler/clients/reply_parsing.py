@@ -1,6 +1,8 @@
-"""Parses Claude's reply: finds the JSON object in its text, and makes the values fit the fields of the reply type.
+"""Parses Claude's reply: finds the JSON object in its text, and makes the values fit the fields of
+the reply type.
 
-Claude's API enforces the schema without bounds. Other services may ignore it, and write text around the object.
+Claude's API enforces the schema without bounds. Other services may ignore it, and write text around
+the object.
 """
 
 from __future__ import annotations
@@ -24,11 +26,14 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class UnreadableReply(Exception):
-    """A reply that is not valid in spite of the repairs. The message names the problems, for Claude and for people."""
+    """A reply that is not valid in spite of the repairs. The message names the problems, for Claude
+    and for people.
+    """
 
 
 def parse_reply(text: str, model: type[M]) -> tuple[M, Mapping[str, str]]:
-    """Return the reply in a text, and by field why some entries of a list are not in it. Raises `UnreadableReply`.
+    """Return the reply in a text, and by field why some entries of a list are not in it. Raises
+    `UnreadableReply`.
 
     An entry that cannot be used is left out. A list is cut to the length that the field allows.
     """
@@ -53,8 +58,10 @@ def parse_reply(text: str, model: type[M]) -> tuple[M, Mapping[str, str]]:
         if isinstance(entries, list) and name in fitted
     }
     return reply, {
-        name: f"{len(fitted[name])} of {len(entries)} entries of {name} in Claude's reply could be used"
-        + (f" ({problems})" if problems else "")
+        name: (
+            f"{len(fitted[name])} of {len(entries)} entries of {name} in Claude's reply could be"
+            " used" + (f" ({problems})" if problems else "")
+        )
         for name, entries in lists.items()
         if len(fitted[name]) < len(entries)
     }
@@ -122,7 +129,9 @@ def _find_object(text: str, model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _repair(found: re.Match[str]) -> str:
-    """Return a string with its invalid escapes, such as those of a regular expression, escaped; " " for a comma."""
+    """Return a string with its invalid escapes, such as those of a regular expression, escaped; " "
+    for a comma.
+    """
     return INVALID_ESCAPE.sub(lambda pair: pair[1] or r"\\", found[1]) if found[1] else " "
 
 
@@ -135,13 +144,14 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-DECODER = json.JSONDecoder(
-    strict=False, object_pairs_hook=_unique
-)  # not strict: with line breaks in strings
+# not strict: with line breaks in strings
+DECODER = json.JSONDecoder(strict=False, object_pairs_hook=_unique)
 
 
 def fit(given: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
-    """Return the values of the fields of `model`, within the bounds of the fields. Other values are left out."""
+    """Return the values of the fields of `model`, within the bounds of the fields. Other values are
+    left out.
+    """
     fitted = {}
     for name, field in model.model_fields.items():
         if name in given or _may_be_absent(field):
@@ -160,7 +170,9 @@ def _may_be_none(field: FieldInfo) -> bool:
 
 
 def _fit(value: Any, field: FieldInfo) -> Any:
-    """Return the value as near to the field's type and bounds as it can be. It may still be invalid."""
+    """Return the value as near to the field's type and bounds as it can be. It may still be
+    invalid.
+    """
     hint: Any = field.annotation
     if _may_be_none(field):
         if value is None:
@@ -187,10 +199,11 @@ def _fit(value: Any, field: FieldInfo) -> Any:
 
 
 BOUNDS = ("max_length", "ge", "le")
+# null for an index or a score is no value
 EMPTY_NUMBERS: Mapping[Any, Any] = {
     bool: False,
     float: 0.0,
-}  # null for an index or a score is no value
+}
 
 
 def _fit_enum(value: Any, values: tuple[Any, ...]) -> Any:
@@ -203,7 +216,9 @@ def _letters(value: Any) -> str:
 
 
 def _fit_text(text: str, most: int | None, *, is_optional: bool) -> str | None:
-    """Return the text, or its beginning up to a word. An optional text, such as replacement code, is whole or None."""
+    """Return the text, or its beginning up to a word. An optional text, such as replacement code,
+    is whole or None.
+    """
     if most is None or len(text) <= most:
         return text
     if is_optional:
@@ -212,7 +227,9 @@ def _fit_text(text: str, most: int | None, *, is_optional: bool) -> str | None:
 
 
 def _fit_number(value: Any, least: float | None, most: float | None) -> Any:
-    """Return the number within its bounds. If they are those of a share, a number over 1 is in percent."""
+    """Return the number within its bounds. If they are those of a share, a number over 1 is in
+    percent.
+    """
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):

@@ -11,11 +11,15 @@ from hls_handler.handlers.reader import RepositoryLabel
 MAX_PAGES = 50  # only the first 5,000 labels of a repository are searched
 
 LABELS_FRESH_S = 3600.0
-"""Time for which the labels of a repository are known. If a person deletes one within it, GitHub creates it again."""
+"""Time for which the labels of a repository are known. If a person deletes one within it, GitHub
+creates it again.
+"""
 
 
 class RepositoryLabels:
-    """The labels of repositories, as last listed. Thread-safe: all workers of a process share it."""
+    """The labels of repositories, as last listed. Thread-safe: all workers of a process share
+    it.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """`clock` returns monotonic seconds."""

@@ -1,4 +1,6 @@
-"""Reads what a review takes from the repository besides the patches, by GraphQL: a REST request reads only one file."""
+"""Reads what a review takes from the repository besides the patches, by GraphQL: a REST request
+reads only one file.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ query(
 
 
 def head_files_query(files: int) -> str:
-    """Return the query for the text of so many files. Its variables are `e0`, `e1` ...: "SHA:path"."""
+    """Return the query for the text of so many files. Its variables are `e0`, `e1` ...:
+    "SHA:path".
+    """
     return _query(["text byteSize isTruncated"] * files)
 
 

@@ -1,4 +1,6 @@
-"""Reads the review threads that HLS opened, by GraphQL: REST does not show whether a thread is resolved."""
+"""Reads the review threads that HLS opened, by GraphQL: REST does not show whether a thread is
+resolved.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,9 @@ from hls_handler.review.record import ReviewThread, ThreadReply
 MAX_PAGES = 10  # of 50 threads
 MAX_REPLY_CHARS = 4_000
 
-# `fullDatabaseId`, because review comments have ids of more than 32 bits, for which `databaseId` is null.
-# A field such as `up` costs one request of GitHub's limit for each thread, and would for each comment of a thread.
+# `fullDatabaseId`, because review comments have ids of more than 32 bits, for which `databaseId` is
+# null. A field such as `up` costs one request of GitHub's limit for each thread, and would for each
+# comment of a thread.
 REVIEW_THREADS_QUERY = """\
 query($owner: String!, $name: String!, $number: Int!, $after: String) {
   repository(owner: $owner, name: $name) {
@@ -57,16 +60,16 @@ class _Actor(BaseModel):
     id: int | None = Field(None, alias="databaseId")
 
     def account(self) -> Account:
-        # GraphQL shows the account "my-hls[bot]" of an App as the bot "my-hls", a login that a person may have, too.
+        # GraphQL shows the account "my-hls[bot]" of an App as the bot "my-hls", a login that a
+        # person may have, too.
         is_bot = self.kind == "Bot"
         login = f"{self.login.removesuffix('[bot]')}[bot]" if is_bot else self.login
         return Account(login, self.id or 0, "Bot" if is_bot else "User")
 
 
 class _Reaction(BaseModel):
-    login: str | None = Field(
-        None, validation_alias=AliasPath("user", "login")
-    )  # None if the account was deleted
+    # None if the account was deleted
+    login: str | None = Field(None, validation_alias=AliasPath("user", "login"))
 
 
 class _Comment(BaseModel):
@@ -81,9 +84,10 @@ class _Comment(BaseModel):
 class _Thread(BaseModel):
     is_resolved: bool = Field(validation_alias="isResolved")
     resolved_by: str | None = Field(None, validation_alias=AliasPath("resolvedBy", "login"))
+    # "7"
     first_id: int | None = Field(
         None, validation_alias=AliasPath("first", "nodes", 0, "fullDatabaseId")
-    )  # "7"
+    )
     up: tuple[_Reaction, ...] = Field(
         (), validation_alias=AliasPath("first", "nodes", 0, "up", "nodes")
     )
@@ -110,7 +114,9 @@ class WireData(BaseModel):
 def read_review_threads(
     api: GithubApi, repository: str, number: int, *, bot: Account
 ) -> Iterator[ReviewThread]:
-    """Yield the threads that `bot` opened, in GitHub's order; one request for each 50 threads of anybody."""
+    """Yield the threads that `bot` opened, in GitHub's order; one request for each 50 threads of
+    anybody.
+    """
     after: str | None = None
     for _ in range(MAX_PAGES):
         data = api.query(
@@ -150,7 +156,8 @@ def _to_own_thread(thread: _Thread, bot: Account) -> ReviewThread | None:
 
 
 def _own_key(comment: _Comment, bot: Account, kind: Literal["finding", "reply"]) -> str | None:
-    # Other people can write a marker, and the account can write other comments (SECURITY.md rule 16).
+    # Other people can write a marker, and the account can write other comments (SECURITY.md rule
+    # 16).
     return find_marker(comment.body, kind) if is_by(comment.account, bot) else None
 
 

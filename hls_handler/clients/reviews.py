@@ -1,7 +1,8 @@
-"""Posts a review with comments on lines of a pull request, and replies in the review threads that HLS opened.
+"""Posts a review with comments on lines of a pull request, and replies in the review threads that
+HLS opened.
 
-Each comment ends with a hidden marker that contains its key. A retry lists the bot's review comments and finds them by
-author and marker, so that it posts only the missing ones.
+Each comment ends with a hidden marker that contains its key. A retry lists the bot's review
+comments and finds them by author and marker, so that it posts only the missing ones.
 """
 
 from __future__ import annotations
@@ -40,15 +41,18 @@ _KEY = re.compile(r"[A-Za-z0-9]+(?:[-_.:][A-Za-z0-9]+)*")
 _MARKER = re.compile(rf"<!-- hls:(?P<kind>finding|reply) (?P<key>{_KEY.pattern}) -->\s*\Z")
 
 _POSITION = re.compile(r"(?<![a-z])(?:lines?|path|side|position|hunk)(?![a-z])", re.IGNORECASE)
-"""Matches GitHub's sentences about an invalid position: "Line could not be resolved", "Pull request review thread path
-is invalid and Pull request review thread diff hunk can't be blank". They do not name the comment."""
+"""Matches GitHub's sentences about an invalid position: "Line could not be resolved", "Pull request
+review thread path is invalid and Pull request review thread diff hunk can't be blank". They do not
+name the comment.
+"""
 
 _COMMIT = re.compile(r"commit", re.IGNORECASE)
 """Matches GitHub's sentences about a commit: "The commitOID is not part of the pull request"."""
 
 
 @dataclass(frozen=True, slots=True)
-class _ReviewComment:  # https://docs.github.com/en/rest/pulls/comments#list-review-comments-on-a-pull-request
+# https://docs.github.com/en/rest/pulls/comments#list-review-comments-on-a-pull-request
+class _ReviewComment:
     id: int
     user: Author
     body: Text
@@ -59,13 +63,17 @@ class _ReviewComment:  # https://docs.github.com/en/rest/pulls/comments#list-rev
 
 
 def find_marker(body: str, kind: Literal["finding", "reply"]) -> str | None:
-    """Return the key in the marker at the end of the body; None if the body does not end with a marker of this kind."""
+    """Return the key in the marker at the end of the body; None if the body does not end with a
+    marker of this kind.
+    """
     found = _MARKER.search(body)
     return found["key"] if found and found["kind"] == kind else None
 
 
 class BotReviews:
-    """Writes reviews and replies in one repository. Without a `guard`, it only reports what it would write."""
+    """Writes reviews and replies in one repository. Without a `guard`, it only reports what it
+    would write.
+    """
 
     def __init__(
         self, api: GithubApi, repository: str, *, bot: Account, guard: WriteGuard | None
@@ -77,13 +85,15 @@ class BotReviews:
         self._guard = guard
 
     def ensure_review(self, number: int, action: EnsureReview, *, is_retry: bool) -> Outcome:
-        """Post the comments of the action as one review, and return the outcome with the ids of all.
+        """Post the comments of the action as one review, and return the outcome with the ids of
+        all.
 
-        `is_retry` means that an earlier attempt may have posted some of them, so only the missing ones are posted. If
-        GitHub rejects positions, the other comments are posted. If GitHub rejects the review for another reason, a
-        retry posts nothing.
-        Raises `Superseded` if GitHub rejects the review for another reason and the pull request has a newer commit. The
-        `may_have_succeeded` of a `DependencyDown` is also True if a review was posted and a later request failed.
+        `is_retry` means that an earlier attempt may have posted some of them, so only the missing
+        ones are posted. If GitHub rejects positions, the other comments are posted. If GitHub
+        rejects the review for another reason, a retry posts nothing. Raises `Superseded` if GitHub
+        rejects the review for another reason and the pull request has a newer commit. The
+        `may_have_succeeded` of a `DependencyDown` is also True if a review was posted and a later
+        request failed.
         """
         if not action.comments:
             return Outcome("review", "unchanged", "no comments on lines")
@@ -134,7 +144,8 @@ class BotReviews:
         self, number: int, guard: WriteGuard, commit: str, comments: Sequence[InlineComment]
     ) -> str | None:
         """Return why GitHub rejected the review (422); None if it was posted."""
-        # GitHub's description requires a text. Its marker lets routing ignore the review of a person's account.
+        # GitHub's description requires a text. Its marker lets routing ignore the review of a
+        # person's account.
         text = (
             f"{_describe(len(comments)).capitalize()} of commit {commit[:10]}.\n{marker('review')}"
         )
@@ -182,7 +193,8 @@ class BotReviews:
     def ensure_reply(self, number: int, action: EnsureReply, *, is_retry: bool) -> Outcome:
         """Reply in the review thread.
 
-        `is_retry` means that the bot's reply with this key may exist already; then it is not written again.
+        `is_retry` means that the bot's reply with this key may exist already; then it is not
+        written again.
         """
         for comment in self._own_comments(number) if is_retry else ():
             if (
@@ -230,11 +242,13 @@ def _describe(comments: int) -> str:
 def _post_valid(
     post: Callable[[Sequence[InlineComment]], str | None], comments: Sequence[InlineComment]
 ) -> Iterator[str | None]:
-    """Post the comments of a rejected review without the invalid ones. Yield None for each review, and rejected keys.
+    """Post the comments of a rejected review without the invalid ones. Yield None for each review,
+    and rejected keys.
 
-    GitHub rejects a review as a whole and does not name the invalid comment. A rejected attempt shows nothing to
-    people, so each comment is left out once: if only one is invalid, the others are posted as one review. If several
-    are, the list is halved, and the halves are posted in the same way.
+    GitHub rejects a review as a whole and does not name the invalid comment. A rejected attempt
+    shows nothing to people, so each comment is left out once: if only one is invalid, the others
+    are posted as one review. If several are, the list is halved, and the halves are posted in the
+    same way.
     """
     if len(comments) == 1:
         yield comments[0].key
@@ -259,9 +273,8 @@ def _to_document(comment: InlineComment) -> ReviewComment:
         "line": comment.line,
         "body": _with_marker(comment.body, "finding", comment.key),
     }
-    if (
-        comment.start_line is None or comment.start_line == comment.line
-    ):  # GitHub rejects equal ones
+    # GitHub rejects equal ones
+    if comment.start_line is None or comment.start_line == comment.line:
         return document
     document["start_line"] = comment.start_line
     document["start_side"] = comment.side
@@ -271,14 +284,16 @@ def _to_document(comment: InlineComment) -> ReviewComment:
 def _with_marker(body: str, kind: Literal["finding", "reply"], key: str) -> str:
     if _KEY.fullmatch(key) is None:
         raise ValueError(
-            f"invalid key {key!r} of a {kind}: expected letters, digits and single - _ . : between them"
+            f"invalid key {key!r} of a {kind}: expected letters, digits and single - _ . : between"
+            " them"
         )
     mark = f"\n{marker(f'{kind} {key}')}"
     return truncate_comment(body, MAX_COMMENT_CHARS - len(mark)) + mark
 
 
 def _review_url(comment: _ReviewComment) -> str:
-    # The response to a posted review has it, too, but not after a retry that finds the review posted.
+    # The response to a posted review has it, too, but not after a retry that finds the review
+    # posted.
     page = comment.html_url.partition("#")[0]
     return (
         comment.html_url

@@ -25,7 +25,9 @@ class CommitFiles:
     def __init__(
         self, mirror: Mirror | None, api: GithubApi | None, repository: str, commit: str
     ) -> None:
-        """`mirror` is None for commands, which have none; `api` if there is no token, so that nothing is read."""
+        """`mirror` is None for commands, which have none; `api` if there is no token, so that
+        nothing is read.
+        """
         self._mirror = mirror
         self._api = api
         self._repository = repository

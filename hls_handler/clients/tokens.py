@@ -1,4 +1,6 @@
-"""The tokens in the settings: which of them work, and which one takes over. Shared by all threads of a process."""
+"""The tokens in the settings: which of them work, and which one takes over. Shared by all threads
+of a process.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +18,14 @@ from hls_handler.settings.model import Github as GithubSettings
 log = logging.getLogger(__name__)
 
 GITHUB_RATE_LIMIT = "github"
-"""Name of the rate limit of the first token's account. The names of other rate limits of GitHub begin with it."""
+"""Name of the rate limit of the first token's account. The names of other rate limits of GitHub
+begin with it.
+"""
 
 DENIAL_LASTS = timedelta(hours=1)
-"""A missing permission that a 403 named is shown for this time; if it is still missing, the next 403 names it again."""
+"""A missing permission that a 403 named is shown for this time; if it is still missing, the next
+403 names it again.
+"""
 
 LIMIT_PAUSE = timedelta(minutes=1)  # if GitHub does not say when the limit resets
 
@@ -42,7 +48,9 @@ class Tokens:
         now: Callable[[], datetime],
         changed: Callable[[], object] = lambda: None,
     ) -> None:
-        """`now` returns aware UTC. `changed` is called when one of several tokens stops or starts to work."""
+        """`now` returns aware UTC. `changed` is called when one of several tokens stops or starts
+        to work.
+        """
         self.settings = settings
         self.now = now
         self._changed = changed
@@ -76,9 +84,11 @@ class Tokens:
     def report_error(
         self, token: Token, response: Response, error: StepFailed
     ) -> tuple[TokenProblem, Token] | None:
-        """Store the problem that a response shows. Return it, and the token that takes over; None if none does.
+        """Store the problem that a response shows. Return it, and the token that takes over; None
+        if none does.
 
-        A limit belongs to an account, so it concerns all tokens that are known to belong to the same account.
+        A limit belongs to an account, so it concerns all tokens that are known to belong to the
+        same account.
         """
         problem = find_problem(response, error, self.now())
         if problem is None or len(self.all) == 1:
@@ -127,7 +137,9 @@ class Tokens:
 
 
 class Token(Credential):
-    """One token. Its requests are never sent with another one, because a conversation stays with its account."""
+    """One token. Its requests are never sent with another one, because a conversation stays with
+    its account.
+    """
 
     def __init__(self, tokens: Tokens, index: int, text: str, settings: GithubSettings) -> None:
         self.tokens = tokens
@@ -158,7 +170,9 @@ class Token(Credential):
             )
 
     def authorization(self) -> str:
-        """Return the header. Raises `Postponed` or `DependencyDown` while the token has a problem."""
+        """Return the header. Raises `Postponed` or `DependencyDown` while the token has a
+        problem.
+        """
         problem = self.tokens.problems().get(self)
         if problem is None:
             return self.header
@@ -188,9 +202,11 @@ class Token(Credential):
 
 
 class AnyToken(Credential):
-    """Sends each request with the first token that works, for reads that concern no account in particular.
+    """Sends each request with the first token that works, for reads that concern no account in
+    particular.
 
-    With `only`, each is sent with this token, also while it has a problem: to find out whether that has ended.
+    With `only`, each is sent with this token, also while it has a problem: to find out whether that
+    has ended.
     """
 
     def __init__(self, tokens: Tokens, *, only: Token | None = None) -> None:
@@ -209,11 +225,14 @@ class AnyToken(Credential):
 
 
 def find_problem(response: Response, error: StepFailed, now: datetime) -> TokenProblem | None:
-    """Return the problem that an error response shows; None if it has nothing to do with the token."""
+    """Return the problem that an error response shows; None if it has nothing to do with the
+    token.
+    """
     if response.status == 401:
         return TokenProblem("GitHub rejected it (401)", until=None)
     if response.status in (403, 429) and isinstance(error, DependencyDown):
-        # GitHub may still limit at the reset time, by which the problem would end at once and be found again
+        # GitHub may still limit at the reset time, by which the problem would end at once and be
+        # found again
         until = max(error.not_before or now, now + LIMIT_PAUSE)
         return TokenProblem(
             f"the limit of its account is used up until {until:%H:%M:%S} UTC", until

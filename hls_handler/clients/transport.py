@@ -1,7 +1,9 @@
-"""Outgoing HTTP connections to GitHub and Claude: proxy and certificate settings, causes of failures, Retry-After.
+"""Outgoing HTTP connections to GitHub and Claude: proxy and certificate settings, causes of
+failures, Retry-After.
 
-The libraries httpx2 and requests (of OpenTelemetry's exporter) interpret the environment variables for proxies and
-certificates differently. Both get explicit values from this module and read no variables themselves.
+The libraries httpx2 and requests (of OpenTelemetry's exporter) interpret the environment variables
+for proxies and certificates differently. Both get explicit values from this module and read no
+variables themselves.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ MAX_IDLE_CONNECTIONS, IDLE_S = 100, 60.0  # of one client
 
 @dataclass(frozen=True, slots=True)
 class ProxySettings:
-    """Proxy and certificate authorities for one address. Messages show `proxy_without_credentials`, never `proxy`."""
+    """Proxy and certificate authorities for one address. Messages show `proxy_without_credentials`,
+    never `proxy`.
+    """
 
     proxy: str | None = field(repr=False)  # "http://user:password@proxy.example:3128"
     ca_path: str  # file or folder with the certificates of the trusted authorities
@@ -89,7 +93,9 @@ class ProxySettings:
         return session
 
     def explain_failure(self, exc: BaseException, *, otherwise: str) -> tuple[str, str]:
-        """Return the cause, such as ": Connection refused", and the remedy. `otherwise` is the default remedy."""
+        """Return the cause, such as ": Connection refused", and the remedy. `otherwise` is the
+        default remedy.
+        """
         through = f" through the proxy {self.proxy_without_credentials}" if self.proxy else ""
         certificate_problems = [
             e.verify_message for e in _causes(exc) if isinstance(e, ssl.SSLCertVerificationError)
@@ -101,8 +107,8 @@ class ProxySettings:
                 else f"the system's {self.ca_path}"
             )
             remedy = (
-                "set SSL_CERT_FILE to a PEM file with the certificate of the server's authority, and restart; "
-                f"the trusted authorities now come from {source}"
+                "set SSL_CERT_FILE to a PEM file with the certificate of the server's authority,"
+                f" and restart; the trusted authorities now come from {source}"
             )
             return f"{through}: certificate verification failed: {certificate_problems[0]}", remedy
         status = _find_proxy_status(exc) if self.proxy else None
@@ -117,14 +123,18 @@ class ProxySettings:
 
 
 class Deadline:
-    """The end of a request that may take `limit_s` seconds from now, and wait for the next byte `idle_s`."""
+    """The end of a request that may take `limit_s` seconds from now, and wait for the next byte
+    `idle_s`.
+    """
 
     def __init__(self, limit_s: float, idle_s: float = math.inf) -> None:
         self._at = monotonic() + limit_s
         self._idle_s = idle_s
 
     def timeout_s(self, most: float = math.inf) -> float:
-        """Return how long the next wait may take, at most `most`. Raises `TimeoutError` if the end has passed."""
+        """Return how long the next wait may take, at most `most`. Raises `TimeoutError` if the end
+        has passed.
+        """
         remaining_s = self._at - monotonic()
         if remaining_s <= 0:
             raise TimeoutError
@@ -234,7 +244,8 @@ HTTPCORE_ERRORS = (
 
 
 class _DeadlineBackend(httpcore2.NetworkBackend):
-    """Opens connections that read and write until the deadline that a request has in place of timeouts.
+    """Opens connections that read and write until the deadline that a request has in place of
+    timeouts.
 
     A timeout of httpcore2 is a limit between two bytes.
     """
@@ -264,9 +275,8 @@ class _DeadlineStream(httpcore2.NetworkStream):
         return self._stream.read(max_bytes, timeout.timeout_s())
 
     def write(self, buffer: bytes, timeout: Any = None) -> None:
-        for begin in range(
-            0, len(buffer), PIECE_BYTES
-        ):  # httpcore2 gives the timeout to each piece that it sends
+        # httpcore2 gives the timeout to each piece that it sends
+        for begin in range(0, len(buffer), PIECE_BYTES):
             self._stream.write(buffer[begin : begin + PIECE_BYTES], timeout.timeout_s())
 
     def start_tls(
@@ -297,9 +307,11 @@ def read_body(chunks: Iterable[bytes], max_bytes: int) -> bytes | None:
 
 
 def exchange(address: str, path: str, question: object, timeout_s: float) -> bytes:
-    """Send a POST with `question` as JSON, or a GET if it is None, and return the body of the response.
+    """Send a POST with `question` as JSON, or a GET if it is None, and return the body of the
+    response.
 
-    Nothing is repeated or redirected. Raises `Permanent` without a response of status 200 and at most 100 kB.
+    Nothing is repeated or redirected. Raises `Permanent` without a response of status 200 and at
+    most 100 kB.
     """
     proxy = find_proxy_settings(address)
     method = "GET" if question is None else "POST"
@@ -330,13 +342,17 @@ def ssl_context(ca_path: str) -> ssl.SSLContext:
 
 
 def find_proxy_settings(address: str, environ: Mapping[str, str] = os.environ) -> ProxySettings:
-    """Return the settings for an address such as "https://api.github.com". Raises `SettingsError`."""
+    """Return the settings for an address such as "https://api.github.com". Raises
+    `SettingsError`.
+    """
     ca_variable, ca_path = _find_ca_path(environ)
     return ProxySettings(_find_proxy(urlsplit(address), environ), ca_path, ca_variable)
 
 
 def proxy_passwords(environ: Mapping[str, str] = os.environ) -> frozenset[str]:
-    """Return the passwords in the proxy variables, as written and percent-decoded, so that they can be redacted."""
+    """Return the passwords in the proxy variables, as written and percent-decoded, so that they can
+    be redacted.
+    """
     found = set[str]()
     for variable in both_cases(*PROXY_VARIABLES):
         credentials, _, _ = environ.get(variable, "").rpartition("@")
@@ -396,9 +412,13 @@ def _parse_proxy_url(variable: str, value: str) -> str:
             return str(url)
     except httpx2.InvalidURL:
         pass
-    raise SettingsError(  # raised outside of `except`, because the parser's error may contain a password
+    # raised outside of `except`, because the parser's error may contain a password
+    raise SettingsError(
         [
-            f"the variable {variable} must be the URL of an http:// proxy, such as http://proxy.example:3128"
+            (
+                f"the variable {variable} must be the URL of an http:// proxy, such as"
+                " http://proxy.example:3128"
+            )
         ]
     )
 
@@ -438,7 +458,9 @@ MAX_CHARS = 300  # limit for foreign text in one message, in characters
 
 
 def redact_secret(text: str, *secrets: str) -> str:
-    """Return the text as one line of at most 300 characters, with the secrets (in any encoding) as `***`."""
+    """Return the text as one line of at most 300 characters, with the secrets (in any encoding) as
+    `***`.
+    """
     return shorten(mask_secrets(text, secrets))
 
 
@@ -449,7 +471,8 @@ def shorten(text: str) -> str:
 
 
 def describe_cause(exc: BaseException) -> str:
-    """Return the operating system's message, such as "Connection refused", or else the exception's class name.
+    """Return the operating system's message, such as "Connection refused", or else the exception's
+    class name.
 
     Messages of HTTP libraries are not used: they may contain headers, and with them a key.
     """
@@ -488,7 +511,9 @@ def _causes(exc: BaseException) -> list[BaseException]:
 
 
 MAX_WAIT = timedelta(hours=2)
-"""Longest wait that a response can cause. A longer one is shortened, because its cause may end earlier."""
+"""Longest wait that a response can cause. A longer one is shortened, because its cause may end
+earlier.
+"""
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> datetime | None:

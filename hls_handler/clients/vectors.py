@@ -1,8 +1,8 @@
 """Vectors of texts in Qdrant, which find texts by their meaning. They need the extra `qdrant`.
 
-The embeddings service gets the texts; Qdrant gets vectors, scopes, keys and digests. A scope is what one question may
-search, such as the documentation of one repository. The libraries are imported inside functions, because they are
-optional.
+The embeddings service gets the texts; Qdrant gets vectors, scopes, keys and digests. A scope is
+what one question may search, such as the documentation of one repository. The libraries are
+imported inside functions, because they are optional.
 """
 
 from __future__ import annotations
@@ -38,10 +38,14 @@ MAX_CHARACTERS = 6_000  # of one text: many models take 8,192 tokens
 MAX_BYTES = 16_000_000  # of one response; 64 vectors of 4,096 numbers have 6 MB
 PAGE = 1_000  # points in one response
 SAMPLE = 200
-"""Texts of a scope whose similarities show what is usual. Their points have the smallest ids, which are digests."""
+"""Texts of a scope whose similarities show what is usual. Their points have the smallest ids, which
+are digests.
+"""
 
 DEVIATIONS = 3.0
-"""A text counts if its similarity is this many standard deviations above the mean: models have no common scale."""
+"""A text counts if its similarity is this many standard deviations above the mean: models have no
+common scale.
+"""
 
 PREFIX = "hls-"  # of the names of collections
 POINTS = UUID("6f0d9f5e-2c53-4a0e-9a55-0d4c1d0f7a39")  # namespace of the ids of points
@@ -66,7 +70,9 @@ class _Payload(BaseModel):
 
 
 class Vectors:
-    """Vectors in one Qdrant, by one model. Thread-safe. All methods except `close` raise `VectorsUnavailable`."""
+    """Vectors in one Qdrant, by one model. Thread-safe. All methods except `close` raise
+    `VectorsUnavailable`.
+    """
 
     def __init__(
         self,
@@ -75,7 +81,9 @@ class Vectors:
         *,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        """Connect to nothing yet. Raises `SettingsError` if the proxy or certificate settings cannot be used."""
+        """Connect to nothing yet. Raises `SettingsError` if the proxy or certificate settings
+        cannot be used.
+        """
         self._qdrant_settings = qdrant
         self._embeddings = embeddings
         self._timeout_s = timeout_s
@@ -87,12 +95,16 @@ class Vectors:
         self._openai: openai.OpenAI | None = None
 
     def check(self) -> None:
-        """Request a vector, and the collections of a Qdrant server. Open no folder, because the service may use it."""
+        """Request a vector, and the collections of a Qdrant server. Open no folder, because the
+        service may use it.
+        """
         self._embed(["size"])
         self.check_server()
 
     def check_server(self) -> None:
-        """Request the collections of a Qdrant server, if settings name one. The embeddings service is not asked."""
+        """Request the collections of a Qdrant server, if settings name one. The embeddings service
+        is not asked.
+        """
         if self._qdrant_settings.url:
             with self._using_qdrant() as qdrant:
                 qdrant.get_collections()
@@ -119,10 +131,12 @@ class Vectors:
         )
 
     def nearest(self, scope: str, question: str, most: int) -> tuple[int, ...]:
-        """Return the keys of up to `most` texts of the scope that stand out, the most similar first.
+        """Return the keys of up to `most` texts of the scope that stand out, the most similar
+        first.
 
-        In a scope of up to ten texts, none can stand out. After a failed `update`, keys may be those of texts that no
-        longer exist; if keys are reused, the caller must check that the text is one of the scope.
+        In a scope of up to ten texts, none can stand out. After a failed `update`, keys may be
+        those of texts that no longer exist; if keys are reused, the caller must check that the text
+        is one of the scope.
         """
         from qdrant_client.models import Filter, HasIdCondition
 
@@ -170,7 +184,9 @@ class Vectors:
                 qdrant.upsert(self._ensure_collection(qdrant, len(vectors[0])), points)
 
     def _delete(self, scope: str, keys: Collection[int] | None) -> None:
-        """Delete the vectors of these keys, or of the whole scope if `keys` is None; also those of other models."""
+        """Delete the vectors of these keys, or of the whole scope if `keys` is None; also those of
+        other models.
+        """
         from qdrant_client.models import FilterSelector, PointIdsList
 
         if keys is not None and not keys:
@@ -251,8 +267,9 @@ class Vectors:
             {len(one.embedding) for one in reply}
         ) != 1:
             raise VectorsUnavailable(
-                "the embeddings service did not answer with a vector for each text; check "
-                f"retrieval.embeddings.base_url, and that {self._embeddings.model} is a model for embeddings"
+                "the embeddings service did not answer with a vector for each text; check"
+                f" retrieval.embeddings.base_url, and that {self._embeddings.model} is a model for"
+                " embeddings"
             )
         return [one.embedding for one in reply]
 
@@ -266,7 +283,10 @@ class Vectors:
             if exc.status_code in (401, 403)
             else "base_url and retrieval.embeddings.model"
         )
-        return f"the embeddings service answered {exc.status_code}: {reason}; check retrieval.embeddings.{keys}"
+        return (
+            f"the embeddings service answered {exc.status_code}: {reason}; check"
+            f" retrieval.embeddings.{keys}"
+        )
 
     def _connect_openai(self) -> openai.OpenAI:
         import openai
@@ -309,8 +329,8 @@ class Vectors:
             if local:
                 why = redact_secret(str(exc))
                 raise VectorsUnavailable(
-                    f"the folder of retrieval.qdrant.path ({local}) cannot be used: {why}; one process can open it, "
-                    "and several need a Qdrant server (retrieval.qdrant.url)"
+                    f"the folder of retrieval.qdrant.path ({local}) cannot be used: {why}; one"
+                    " process can open it, and several need a Qdrant server (retrieval.qdrant.url)"
                 ) from None
             cause = exc.source if isinstance(exc, ResponseHandlingException) else exc
             reason, remedy = self._qdrant_proxy.explain_failure(
@@ -325,7 +345,8 @@ class Vectors:
         proxy = self._qdrant_proxy
         with self._lock:
             if self._qdrant is None and settings.path:
-                # It would use SQLite in one thread only, depending on the platform; the lock is enough.
+                # It would use SQLite in one thread only, depending on the platform; the lock is
+                # enough.
                 self._qdrant = QdrantClient(
                     path=str(settings.path), force_disable_check_same_thread=True
                 )
@@ -344,7 +365,9 @@ class Vectors:
 
 
 def connect_vectors(settings: Retrieval) -> Vectors | None:
-    """Return the vectors in the Qdrant that the settings name; None if they name none. Raises `SettingsError`."""
+    """Return the vectors in the Qdrant that the settings name; None if they name none. Raises
+    `SettingsError`.
+    """
     if settings.qdrant is None or settings.embeddings is None:
         return None
     return Vectors(settings.qdrant, settings.embeddings)

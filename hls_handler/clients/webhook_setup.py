@@ -1,4 +1,5 @@
-"""Writes of `hls init` that connect a webhook: create or change it, and ask GitHub to send a delivery to it.
+"""Writes of `hls init` that connect a webhook: create or change it, and ask GitHub to send a
+delivery to it.
 
 https://docs.github.com/en/rest/repos/webhooks
 """
@@ -18,18 +19,20 @@ POLLS = 12
 """GitHub waits ten seconds for the response to a webhook, and lists the delivery then."""
 
 UNSERVED_URL = "https://hls.invalid/webhook"
-"""Webhook URL without a public address. GitHub rejects `localhost`, and a host of somebody else would receive
-the payloads; names below `.invalid` never exist (RFC 2606). The webhook is active nevertheless, because GitHub lists
-only deliveries that it tried to send."""
+"""Webhook URL without a public address. GitHub rejects `localhost`, and a host of somebody else
+would receive the payloads; names below `.invalid` never exist (RFC 2606). The webhook is active
+nevertheless, because GitHub lists only deliveries that it tried to send.
+"""
 
-UNGUARDED = WriteGuard(
-    lambda: None, lambda: None
-)  # there is no service yet whose writes could compete
+# there is no service yet whose writes could compete
+UNGUARDED = WriteGuard(lambda: None, lambda: None)
 PING = "ping"
 
 
 class WebhookSetup:
-    """The webhooks at `path`: "/repos/owner/repo" or "/orgs/owner"; "/app" for the only webhook of an App."""
+    """The webhooks at `path`: "/repos/owner/repo" or "/orgs/owner"; "/app" for the only webhook of
+    an App.
+    """
 
     def __init__(self, api: GithubApi, path: str) -> None:
         self._api = api
@@ -40,7 +43,8 @@ class WebhookSetup:
     ) -> tuple[Hook, Literal["created", "updated"]]:
         """Create the webhook with this URL, or set address, secret and events of the present one.
 
-        A webhook that was created without an address is the present one, too. Raises a `StepFailed`.
+        A webhook that was created without an address is the present one, too. Raises a
+        `StepFailed`.
         """
         hooks = {hook.url: hook for hook in GithubHooks(self._api).hooks(self._path)}
         present = hooks.get(url) or hooks.get(UNSERVED_URL)
@@ -59,13 +63,16 @@ class WebhookSetup:
         return validate(f"PATCH {changed}", Hook, response.data), "updated"
 
     def ping(self, hook_id: int, *, sleep: Callable[[float], None]) -> DeliveryAttempt | None:
-        """Let GitHub ping the webhook, and return the attempt; None if GitHub lists none in time."""
+        """Let GitHub ping the webhook, and return the attempt; None if GitHub lists none in
+        time.
+        """
         known, _ = GithubHooks(self._api).page(f"{self._path}/hooks/{hook_id}", None)
         self._api.write("POST", f"{self._path}/hooks/{hook_id}/pings", None, guard=UNGUARDED)
         return self._wait_for_ping(f"{self._path}/hooks/{hook_id}", known, sleep)
 
     def redeliver_ping(self, *, sleep: Callable[[float], None]) -> DeliveryAttempt | None:
-        """Let GitHub send the ping of the App's creation again, and return the attempt; None if GitHub lists none.
+        """Let GitHub send the ping of the App's creation again, and return the attempt; None if
+        GitHub lists none.
 
         GitHub has no request that pings the webhook of an App, and keeps deliveries for three days.
         """

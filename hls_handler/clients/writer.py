@@ -1,4 +1,6 @@
-"""Writes to one repository: labels, the bot's comments, its reviews, and replies in its review threads."""
+"""Writes to one repository: labels, the bot's comments, its reviews, and replies in its review
+threads.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,9 @@ class _TypedIssue(BaseModel):
 
 
 class GithubWriter:
-    """Sets labels and types, writes comments and reviews. A dry run has no `guard`: only previews."""
+    """Sets labels and types, writes comments and reviews. A dry run has no `guard`: only
+    previews.
+    """
 
     def __init__(
         self,
@@ -101,7 +105,8 @@ class GithubWriter:
     def ensure_reaction(
         self, comment_id: int, content: Reaction, *, is_review_comment: bool = False
     ) -> str:
-        """React to a comment of an issue or pull request or in a review thread, and return a sentence about it.
+        """React to a comment of an issue or pull request or in a review thread, and return a
+        sentence about it.
 
         GitHub stores the same reaction of an account only once.
         """
@@ -133,9 +138,9 @@ class GithubWriter:
     ) -> Outcome:
         """Add and remove labels so that the issue or pull request has the requested ones.
 
-        `present` are the labels that the issue or pull request has now; None to read them.
-        `before` has the label states from before the delivery's first write. The outcome includes the changes of
-        earlier attempts, with the added labels in the order of `action.requested`.
+        `present` are the labels that the issue or pull request has now; None to read them. `before`
+        has the label states from before the delivery's first write. The outcome includes the
+        changes of earlier attempts, with the added labels in the order of `action.requested`.
         """
         difference = self._compare_labels(
             action, labels, self._read_labels(number) if present is None else present
@@ -197,7 +202,8 @@ class GithubWriter:
         return outcome
 
     def request_reviewers(self, number: int, action: RequestReviewers) -> Outcome:
-        """Request reviews, at most once for a pull request: a reviewer whom a person removed is not requested again.
+        """Request reviews, at most once for a pull request: a reviewer whom a person removed is not
+        requested again.
 
         https://docs.github.com/en/rest/pulls/review-requests
         """
@@ -241,9 +247,8 @@ class GithubWriter:
         optimistic = decide(frozenset(label.name for label in action.requested))
         if not optimistic.add:
             return optimistic
-        if (
-            not settings.create
-        ):  # then a label that a person has just deleted must not be created by setting it
+        # then a label that a person has just deleted must not be created by setting it
+        if not settings.create:
             return decide(self._find_in_repository(optimistic.add))
         known = frozenset(
             label.name for label in self._labels.find_or_list(self._api, self._repository)
@@ -271,7 +276,9 @@ class GithubWriter:
     def _remove_labels(
         self, number: int, difference: LabelDifference, guard: WriteGuard
     ) -> Mapping[str, str]:
-        """Store what people changed and remove labels. Return those that GitHub refused to remove, with the reasons."""
+        """Store what people changed and remove labels. Return those that GitHub refused to remove,
+        with the reasons.
+        """
         history = self._history
         kept = dict[str, str]()
         history.change_labels(difference.removed_by_person, "removed")
@@ -281,9 +288,8 @@ class GithubWriter:
             # If the response is lost, the state "intended" shows that no person removed the label.
             history.change_labels((name,), "intended")
             path = f"{self._base}/issues/{number}/labels/{quote(name, safe='')}"
-            response = self._api.write(
-                "DELETE", path, None, guard=guard, expected=(404, 422)
-            )  # 404: it is not set
+            # 404: it is not set
+            response = self._api.write("DELETE", path, None, guard=guard, expected=(404, 422))
             if response.status == 422:
                 kept[name] = _describe_rejection(response)
                 history.change_labels((name,), "set")
@@ -303,9 +309,8 @@ class GithubWriter:
         }
         add = tuple(name for name in difference.add if name not in refused)
         if add:
-            history.change_labels(
-                add, "intended", label_origins(action)
-            )  # first, because a response can be lost
+            # first, because a response can be lost
+            history.change_labels(add, "intended", label_origins(action))
             refused |= _write_names(
                 add,
                 lambda names: self._api.change(
@@ -332,7 +337,9 @@ class GithubWriter:
 
 
 def label_origins(action: EnsureLabels) -> Mapping[str, LabelOrigin]:
-    """Return group and prompt of each label that a reply requests. Labels from facts ("size/small") are left out."""
+    """Return group and prompt of each label that a reply requests. Labels from facts ("size/small")
+    are left out.
+    """
     prompts = action.prompt_ids
     return {
         one.name: LabelOrigin(one.group, prompts[one.group])
@@ -342,7 +349,9 @@ def label_origins(action: EnsureLabels) -> Mapping[str, LabelOrigin]:
 
 
 def _write_names(names: Sequence[str], write: Callable[[list[str]], Response]) -> Mapping[str, str]:
-    """Write the names, one by one if GitHub refuses them together. Return the refused ones, with the reasons."""
+    """Write the names, one by one if GitHub refuses them together. Return the refused ones, with
+    the reasons.
+    """
     response = write([*names])
     if response.status != 422:
         return {}
@@ -380,9 +389,8 @@ def _merge_earlier_attempts(
 
 
 def _label_outcome(difference: LabelDifference) -> Outcome:
-    added = (
-        difference.confirm + difference.add
-    )  # `confirm`: the response to an earlier addition was lost
+    # `confirm`: the response to an earlier addition was lost
+    added = difference.confirm + difference.add
     changes = [
         f"{verb} {', '.join(names)}"
         for verb, names in (("added", added), ("removed", difference.remove))

@@ -1,8 +1,9 @@
-"""Decides who may use the console: people who signed in with `server.api_key` or at the trusted proxy, or local ones
-if the settings have neither.
+"""Decides who may use the console: people who signed in with `server.api_key` or at the trusted
+proxy, or local ones if the settings have neither.
 
-A session is a cookie with its end and a signature by a key that is derived from `server.api_key`. So it is valid in all
-processes, and ends when the key is changed. Signing out deletes the cookie, but not copies of it.
+A session is a cookie with its end and a signature by a key that is derived from `server.api_key`.
+So it is valid in all processes, and ends when the key is changed. Signing out deletes the cookie,
+but not copies of it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from hls_handler.web.callers import Callers, find_sign_of_proxy
 
 SESSION_S = 12 * 3600
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::[0-9]{1,5})?")
-"""Matches the header Host. Starlette's `request.url` has the server's own address if it cannot parse the header."""
+"""Matches the header Host. Starlette's `request.url` has the server's own address if it cannot
+parse the header.
+"""
 
 SAFE_METHODS = ("GET", "HEAD")
 
@@ -31,7 +34,9 @@ class Access:
     """The rules for one set of settings. Thread-safe."""
 
     def __init__(self, settings: Settings, own_key: bytes, now: Callable[[], float]) -> None:
-        """`own_key` is random; it signs tokens if there is no `server.api_key`. `now` returns seconds since 1970."""
+        """`own_key` is random; it signs tokens if there is no `server.api_key`. `now` returns
+        seconds since 1970.
+        """
         self._server = settings.server
         self._callers = Callers(settings.server)
         self._signing_key = hmac.digest(self._callers.key or own_key, b"HLS console", sha256)
@@ -43,11 +48,16 @@ class Access:
         self._origin = "/".join(public_url.split("/")[:3])
 
     def find_rejection(self, request: Request) -> tuple[int, str] | None:
-        """Return the status and the reason if requests from this place are rejected; None if they are not."""
+        """Return the status and the reason if requests from this place are rejected; None if they
+        are not.
+        """
         if not self.is_on:
             return (
                 404,
-                "the console and the API are off: set server.api_key, such as to the output of openssl rand -hex 24",
+                (
+                    "the console and the API are off: set server.api_key, such as to the output of"
+                    " openssl rand -hex 24"
+                ),
             )
         if not self._server.has_sign_in:
             host = HOST.fullmatch(request.headers.get("host", ""))
@@ -70,7 +80,9 @@ class Access:
         return self._callers.may_read(request) or self._session(request) is not None
 
     def find_user(self, request: Request) -> str | None:
-        """Return the login that the trusted proxy sent; None also for a program, which sends the key in X-API-Key."""
+        """Return the login that the trusted proxy sent; None also for a program, which sends the
+        key in X-API-Key.
+        """
         return None if self._callers.has_key(request) else self._callers.find_user(request)
 
     def may_write(self, request: Request) -> bool:
@@ -79,19 +91,24 @@ class Access:
         return user is None or not self._server.is_viewer(user)
 
     def is_scraper(self, request: Request) -> bool:
-        """Return True for users of the proxy, and for a request with the key in one header, X-API-Key or Authorization.
+        """Return True for users of the proxy, and for a request with the key in one header,
+        X-API-Key or Authorization.
 
         A session does not count. Without a sign-in, the rules of `find_rejection` are enough.
         """
         return self._callers.may_read(request, or_bearer=True)
 
     def is_program(self, request: Request) -> bool:
-        """Return True for a request with the key in its header. Without a key, and of users: if no web page sent it."""
+        """Return True for a request with the key in its header. Without a key, and of users: if no
+        web page sent it.
+        """
         needs_key = self.has_key and self.find_user(request) is None
         return self._callers.has_key(request) or not (needs_key or "origin" in request.headers)
 
     def sign_in(self, request: Request, given: str, response: Response) -> bool:
-        """Add the cookie to the response if the key is right. Any number of keys may be tried, as in X-API-Key."""
+        """Add the cookie to the response if the key is right. Any number of keys may be tried, as
+        in X-API-Key.
+        """
         if not self._callers.is_key(given.encode()):
             return False
         value = f"{int(self._now()) + SESSION_S}.{secrets.token_urlsafe(16)}"
@@ -127,7 +144,9 @@ class Access:
         )
 
     def is_same_origin(self, request: Request) -> bool:
-        """Return True if no page of another site sent the request, as far as its header Origin says."""
+        """Return True if no page of another site sent the request, as far as its header Origin
+        says.
+        """
         host = request.headers.get("host")
         return request.headers.get("origin") in (
             None,
@@ -137,7 +156,9 @@ class Access:
         )
 
     def _is_behind_tls(self, request: Request) -> bool:
-        """Return True if the client uses TLS. A client that lies about it changes only its own cookie."""
+        """Return True if the client uses TLS. A client that lies about it changes only its own
+        cookie.
+        """
         scheme = request.headers.get("x-forwarded-proto", "").rpartition(",")[2].strip()
         return self._is_secure or scheme == "https"
 
@@ -157,7 +178,8 @@ class Access:
 
 
 def _is_of_other_site(request: Request) -> bool:
-    """Return True if a browser says that a page of another site, or of another port, has sent the request.
+    """Return True if a browser says that a page of another site, or of another port, has sent the
+    request.
 
     Links to our pages are allowed.
     """

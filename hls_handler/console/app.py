@@ -70,16 +70,17 @@ class Console:
         )
 
     def routes(self, settings: Settings) -> Sequence[BaseRoute]:
-        """Return the routes for these settings. Open streams end, so that the key of their clients is checked again."""
+        """Return the routes for these settings. Open streams end, so that the key of their clients
+        is checked again.
+        """
         self._ending.set()
         self._ending = threading.Event()
         ports = self._ports
         store = self._ports.store
         own_key = self._own_key
         if settings.server.trusted_proxy is not None:
-            own_key = store.database.secret(
-                "console"
-            )  # a form of one machine may be sent to another
+            # a form of one machine may be sent to another
+            own_key = store.database.secret("console")
         frame = Frame(settings, Access(settings, own_key, ports.now))
         return [
             *OverviewPage(

@@ -1,4 +1,6 @@
-"""Trials that ask Claude for a page: in the background, one at a time, with the budget checked before each call."""
+"""Trials that ask Claude for a page: in the background, one at a time, with the budget checked
+before each call.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ class Progress:
 
 @dataclass
 class ClaudeRuns:
-    """Runs one trial at a time in a thread, and keeps the results of the last one in memory. Thread-safe."""
+    """Runs one trial at a time in a thread, and keeps the results of the last one in memory.
+    Thread-safe.
+    """
 
     store: Storage
     connect: ConnectClaude
@@ -77,9 +81,11 @@ class ClaudeRuns:
     def start(
         self, name: str, planned: Sequence[Plan], settings: Settings, about: Any, *, by: str
     ) -> None:
-        """Start the trials of a prompt for the person `by`, unless one of it is in progress: the second of two clicks.
+        """Start the trials of a prompt for the person `by`, unless one of it is in progress: the
+        second of two clicks.
 
-        Raises `CallRefused` if another one is in progress, or while the service itself may not call Claude.
+        Raises `CallRefused` if another one is in progress, or while the service itself may not call
+        Claude.
         """
         with self._lock:
             if self._last is not None and self._last.finished_at is None:
@@ -92,7 +98,8 @@ class ClaudeRuns:
             prompt_id = next(one.prompt_id for one in planned if isinstance(one, Trial))
             change = self.store.audit.record(by, "trial", prompt_id)
             progress = self._last = Progress(name, prompt_id, self._time(), about, change)
-        # A daemon, so that a call in progress does not delay the end of the process: nothing of the trial is stored.
+        # A daemon, so that a call in progress does not delay the end of the process: nothing of the
+        # trial is stored.
         threading.Thread(
             target=self._run, args=(progress, planned, settings), name="trial", daemon=True
         ).start()
@@ -136,7 +143,8 @@ class ClaudeRuns:
         if used >= most:
             made = count(most, "call")
             raise CallRefused(
-                f"The hourly budget is used up: claude.calls_per_hour allows {made}. Try again later."
+                f"The hourly budget is used up: claude.calls_per_hour allows {made}. Try again"
+                " later."
             )
         until = self.store.rate_limiter.held_until(CLAUDE_RATE_LIMIT)
         if until is not None:

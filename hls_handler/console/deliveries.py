@@ -87,9 +87,11 @@ class DeliveryPages:
             given=given,
             states=get_args(State),
             now=store.now(),
-            groups=group_reasons(reasons, filters)
-            if search.state == "dead" and not search.text
-            else (),
+            groups=(
+                group_reasons(reasons, filters)
+                if search.state == "dead" and not search.text
+                else ()
+            ),
             matching=sum(
                 number for _, number, _ in reasons
             ),  # deliveries that a retry of the filter would run

@@ -1,4 +1,6 @@
-"""Addresses of lists of deliveries, groups of deliveries by reason, and how a delivery is named in an address."""
+"""Addresses of lists of deliveries, groups of deliveries by reason, and how a delivery is named in
+an address.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from hls_handler.store.statistics import DeliveryRow
 
 MAX_REASONS = 5
 _VARYING = re.compile(r"\d\d:\d\d(:\d\d)?|#\d+|\breq_\w+")
-"""Matches parts of a reason that differ in each delivery: a time of the day, a number on GitHub, an id of a request."""
+"""Matches parts of a reason that differ in each delivery: a time of the day, a number on GitHub, an
+id of a request.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,9 @@ class ReasonGroup:
 
 
 def to_query(given: Mapping[str, str], *, before: str | None) -> str:
-    """Return the query of the address with the given filters and another page: "state=dead&before=GUID"."""
+    """Return the query of the address with the given filters and another page:
+    "state=dead&before=GUID".
+    """
     filters = {name: value for name, value in given.items() if value and name != "before"}
     return urlencode(filters | ({"before": before} if before else {}))
 
@@ -51,7 +57,8 @@ def list_address(
 def group_reasons(
     reasons: Iterable[tuple[str, int, datetime]], filters: Mapping[str, str]
 ) -> tuple[ReasonGroup, ...]:
-    """Return the most frequent reasons. `reasons` are (reason, number, first time due) of deliveries with `filters`.
+    """Return the most frequent reasons. `reasons` are (reason, number, first time due) of
+    deliveries with `filters`.
 
     Reasons that differ only in a time of the day, a number on GitHub or an id of a request are one.
     """
@@ -73,7 +80,9 @@ def group_reasons(
 
 
 def require_delivery(store: Storage, request: Request) -> DeliveryRow:
-    """Return the delivery whose GUID, unique prefix of it, or request id is in the path. Raises `HTTPException`."""
+    """Return the delivery whose GUID, unique prefix of it, or request id is in the path. Raises
+    `HTTPException`.
+    """
     guid = request.path_params["guid"]
     row = store.deliveries.find(guid)
     if row is None:
@@ -82,7 +91,9 @@ def require_delivery(store: Storage, request: Request) -> DeliveryRow:
 
 
 def find_github_page(row: DeliveryRow, base_url: str) -> str | None:
-    """Return the address of the issue or pull request, else of the repository. `base_url` is that of GitHub's API."""
+    """Return the address of the issue or pull request, else of the repository. `base_url` is that
+    of GitHub's API.
+    """
     if row.repository is None:
         return None
     path = quote(row.repository) + (f"/issues/{row.number}" if row.number is not None else "")

@@ -42,9 +42,10 @@ class DocumentationPages:
 
 @cache  # of a few shipped files; a page takes up to 0.1 s
 def _render(name: str) -> Markup:
+    # here, because a service loads it only if a page is requested
     from markdown_it import (
         MarkdownIt,
-    )  # here, because a service loads it only if a page is requested
+    )
 
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse((shipped.DOCS / name).read_text(encoding="utf-8"))
@@ -67,7 +68,9 @@ def _anchor(heading: str) -> str:
 
 
 def _drop_links_to_other_files(tokens: list[Token], names: dict[str, str]) -> Iterator[Token]:
-    """Yield the tokens without links to files that the service does not serve, such as "../compose.yaml"."""
+    """Yield the tokens without links to files that the service does not serve, such as
+    "../compose.yaml".
+    """
     is_dropped = False
     for token in tokens:
         if token.type == "link_open":

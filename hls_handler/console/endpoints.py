@@ -1,4 +1,6 @@
-"""The table of the API's endpoints. Its routes and its description (`openapi.py`) are made from it."""
+"""The table of the API's endpoints. Its routes and its description (`openapi.py`) are made from
+it.
+"""
 
 from __future__ import annotations
 
@@ -179,9 +181,11 @@ RETRY_DELIVERIES = Endpoint(
     "Run all dead, ignored or waiting deliveries of a filter now",
     RetriesDocument,
     method="POST",
-    description="409 if the number of matching deliveries is not `number`. This prevents running more deliveries than "
-    "were seen: the `detail` of a first request without `number` has their number. The key must be in the header, as "
-    "for one delivery.",
+    description=(
+        "409 if the number of matching deliveries is not `number`. This prevents running more"
+        " deliveries than were seen: the `detail` of a first request without `number` has their"
+        " number. The key must be in the header, as for one delivery."
+    ),
     query=RetryQuery,
     statuses=(202,),
     errors=(400, 401, 403, 405, 409, 503),
@@ -192,8 +196,11 @@ RETRY_DELIVERY = Endpoint(
     "Run a dead, ignored or waiting delivery now",
     RetryDocument,
     method="POST",
-    description="409 if the delivery is neither dead nor waiting, or if its body was deleted. The key must be in the "
-    "header, also with a session; without `server.api_key`, the request must have no header Origin.",
+    description=(
+        "409 if the delivery is neither dead nor waiting, or if its body was deleted. The key must"
+        " be in the header, also with a session; without `server.api_key`, the request must have no"
+        " header Origin."
+    ),
     statuses=(202,),
     errors=(400, 401, 403, 404, 405, 409, 503),
 )
@@ -201,8 +208,10 @@ SHOW_FIGURES = Endpoint(
     "/api/stats",
     "The figures of a period, for each repository",
     FiguresReport,
-    description="400 also if `since` is not in the past, or if `until` is not after "
-    "`since`. docs/console.md defines the figures.",
+    description=(
+        "400 also if `since` is not in the past, or if `until` is not after "
+        "`since`. docs/console.md defines the figures."
+    ),
     query=FiguresQuery,
 )
 LIST_AUDIT = Endpoint(
@@ -212,8 +221,10 @@ SHOW_HEALTH = Endpoint(
     "/health",
     "Whether the service works",
     HealthDocument,
-    description="503 if it is unhealthy. If `server.api_key` is set, `uptime_seconds` and `components` are shown only "
-    "with the key.",
+    description=(
+        "503 if it is unhealthy. If `server.api_key` is set, `uptime_seconds` and `components` are"
+        " shown only with the key."
+    ),
     statuses=(200, 503),
     errors=(405,),
     needs_key=False,

@@ -29,7 +29,9 @@ from hls_handler.web.single_flight import SingleFlightCache
 MAX_AGE_S, TIMEOUT_S = 60.0, 30.0  # of reports; each may read 100,000 rows
 MAX_ROWS = 20  # of each table of the page
 FORMULA = ("=", "+", "-", "@")
-"""Beginnings of cells that spreadsheets take for a formula. https://owasp.org/www-community/attacks/CSV_Injection"""
+"""Beginnings of cells that spreadsheets take for a formula.
+https://owasp.org/www-community/attacks/CSV_Injection
+"""
 
 
 def read_report(store: Storage, query: FiguresQuery, *, has_authors: bool) -> FiguresReport:
@@ -174,9 +176,11 @@ def _arrange_scores(scores: Iterable[DailyScore]) -> Table:
 
 
 def to_csv(report: FiguresReport) -> str:
-    """Return a line for the total, each repository, each author and each score of a day; empty cells for None.
+    """Return a line for the total, each repository, each author and each score of a day; empty
+    cells for None.
 
-    The numbers are those of `/api/stats`. The name of a score is its dimension, and `since` and `until` are its day.
+    The numbers are those of `/api/stats`. The name of a score is its dimension, and `since` and
+    `until` are its day.
     """
     period = {"since": report.since.isoformat(), "until": report.until.isoformat()}
     groups = (

@@ -173,7 +173,9 @@ class Frame:
         )
 
     async def read_own_form(self, request: Request, *, max_bytes: int = MAX_FORM_BYTES) -> Form:
-        """Return the fields of a form of this console. Raises `HTTPException` if it is not one, or too large."""
+        """Return the fields of a form of this console. Raises `HTTPException` if it is not one, or
+        too large.
+        """
         body = bytearray()
         timeout_s = self.settings.server.body_timeout_s
         try:
@@ -184,9 +186,8 @@ class Frame:
                         raise HTTPException(413, f"a form may have {max_bytes} bytes")
         except TimeoutError:
             raise HTTPException(408, f"the form did not arrive within {timeout_s:g} s") from None
-        except (
-            ClientDisconnect
-        ):  # also if the body is malformed, which the server has answered with 400
+        # also if the body is malformed, which the server has answered with 400
+        except ClientDisconnect:
             raise HTTPException(400, "the form did not arrive completely") from None
         try:
             form = dict(
@@ -199,8 +200,9 @@ class Frame:
         if not self.access.is_own_form(request, form.get("csrf_token", "")):
             raise HTTPException(
                 403,
-                "the form is too old, or of another site: load the page again. Behind a proxy, set "
-                "server.public_url to the address of this page, and let the proxy keep the header Host",
+                "the form is too old, or of another site: load the page again. Behind a proxy, set"
+                " server.public_url to the address of this page, and let the proxy keep the header"
+                " Host",
             )
         return form
 

@@ -30,10 +30,11 @@ HEARTBEAT_S = 15.0
 """Longest silence of a stream: proxies close connections that are silent for longer."""
 MAX_STREAM_S = 600.0
 """Age at which a stream ends. Its client connects again, and its session is checked."""
+# the second one is for nginx
 STREAM_HEADERS = {
     "cache-control": "no-store",
     "x-accel-buffering": "no",
-}  # the second one is for nginx
+}
 
 
 class LogPages:
@@ -46,7 +47,9 @@ class LogPages:
         now: Callable[[], float],
         is_ending: Callable[[], bool],
     ) -> None:
-        """`process` is the part of the ids of events that differs after a restart; `is_ending` ends all streams."""
+        """`process` is the part of the ids of events that differs after a restart; `is_ending` ends
+        all streams.
+        """
         self._frame = frame
         self._ring = ring
         self._process = process
@@ -64,8 +67,8 @@ class LogPages:
     async def _events(self, filters: Mapping[str, Any], last_id: str) -> AsyncIterator[str]:
         """Yield the newest lines, or those after `last_id`, and then each new line.
 
-        After a restart, the id is of another process, and all lines of this one follow. A block without a line has the
-        id with which the client continues.
+        After a restart, the id is of another process, and all lines of this one follow. A block
+        without a line has the id with which the client continues.
         """
         seen = self._find_position(last_id)
         limit = MAX_LINES if last_id else MAX_SHOWN
@@ -86,7 +89,9 @@ class LogPages:
             await asyncio.sleep(POLL_S)
 
     def _find_position(self, last_id: str) -> int:
-        """Return the number of the last line that the client has; 0 if it has none of this process."""
+        """Return the number of the last line that the client has; 0 if it has none of this
+        process.
+        """
         known = re.fullmatch(rf"{self._process}-([0-9]{{1,15}})", last_id)
         return 0 if known is None else int(known[1])
 
@@ -130,15 +135,19 @@ def show_line(line: LogLine) -> dict[str, object]:
             {
                 "name": escape_unprintable(name),
                 "value": _to_text(value),
-                "link": f"/deliveries/{quote(str(value), safe='')}"
-                if name == "delivery" and is_stored
-                else None,
+                "link": (
+                    f"/deliveries/{quote(str(value), safe='')}"
+                    if name == "delivery" and is_stored
+                    else None
+                ),
             }
             for name, value in fields.items()
         ],
-        "trace": None
-        if trace is None
-        else truncate(escape_unprintable_lines(str(trace)), MAX_TRACE_CHARACTERS),
+        "trace": (
+            None
+            if trace is None
+            else truncate(escape_unprintable_lines(str(trace)), MAX_TRACE_CHARACTERS)
+        ),
     }
 
 

@@ -1,6 +1,8 @@
-"""`/metrics` for Prometheus: totals and the queue from the database, health and rate limit of this process.
+"""`/metrics` for Prometheus: totals and the queue from the database, health and rate limit of this
+process.
 
-Every process reports the same numbers of the database, so queries over several processes use `max by`, not `sum`.
+Every process reports the same numbers of the database, so queries over several processes use
+`max by`, not `sum`.
 """
 
 from __future__ import annotations
@@ -33,10 +35,14 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 MAX_SERIES = 500
-"""Most series of one metric. The smallest values beyond it are added up in a series whose labels are "other"."""
+"""Most series of one metric. The smallest values beyond it are added up in a series whose labels
+are "other".
+"""
 
 MAX_METRICS_AGE_S = 5.0
-"""Oldest age of the database's numbers: to count a long queue takes a while, and several scrapers may read at once."""
+"""Oldest age of the database's numbers: to count a long queue takes a while, and several scrapers
+may read at once.
+"""
 
 Counters = Mapping[tuple[str, str], int]
 
@@ -49,12 +55,14 @@ class Total:
     meaning: str
     counter: str  # name of the counter
     labels: tuple[str, ...] = ()
-    # Labels of the counter that are 0 before they are counted: else the first is no increase. Without `labels`, only
-    # these count.
+    # Labels of the counter that are 0 before they are counted: else the first is no increase.
+    # Without `labels`, only these count.
     known: tuple[str, ...] = ()
 
     def read(self, label: str) -> tuple[str, ...] | None:
-        """Return the values of the metric's labels for the counter's label; None if the metric does not count it."""
+        """Return the values of the metric's labels for the counter's label; None if the metric does
+        not count it.
+        """
         if not self.labels:
             return () if label in self.known else None
         if label == UNFINISHED and self.counter == "claude_calls":
@@ -64,9 +72,8 @@ class Total:
         if len(self.labels) == 2:
             first, _, last = label.rpartition(":")  # "owner/repo:done"
         if self.labels[0] == "prompt":
-            first = first.partition("@")[
-                0
-            ]  # without the version, or each edit would begin new series
+            # without the version, or each edit would begin new series
+            first = first.partition("@")[0]
         return (first, last)[: len(self.labels)]
 
 
@@ -163,7 +170,10 @@ async def show_metrics(
         status, reason = rejection
         return PlainTextResponse(f"{reason}\n", status)
     if not frame.access.is_scraper(request):
-        sentence = "send the service's key (server.api_key) as Authorization: Bearer KEY, or in X-API-Key\n"
+        sentence = (
+            "send the service's key (server.api_key) as Authorization: Bearer KEY, or in"
+            " X-API-Key\n"
+        )
         return PlainTextResponse(sentence, 401, headers={"www-authenticate": "Bearer"})
     try:
         of_store = await stored.get()
@@ -191,9 +201,10 @@ def _of_process(
     health: Health, limit: RateLimit, settings: Settings, *, is_store_readable: bool
 ) -> Iterator[Metric]:
     """Yield the metrics that this process has without the database."""
+    # without a value, a gauge has no series
     from prometheus_client.core import (
         GaugeMetricFamily as Gauge,
-    )  # without a value, a gauge has no series
+    )
 
     build = Gauge("hls_build_info", "Version of HLS", labels=("version",))
     build.add_metric((__version__,), 1)
@@ -264,7 +275,9 @@ def _of_store(store: Storage) -> Iterator[Metric]:
 
 
 def add_up(total: Total, counts: Mapping[str, int]) -> Mapping[tuple[str, ...], float]:
-    """Return the series of a total, at most `MAX_SERIES` and one for the others. `counts` are those of its counter."""
+    """Return the series of a total, at most `MAX_SERIES` and one for the others. `counts` are those
+    of its counter.
+    """
     sums: Counter[tuple[str, ...]] = Counter()
     for label, count in {**dict.fromkeys(total.known, 0), **counts}.items():
         labels = total.read(label)
@@ -279,7 +292,9 @@ def add_up(total: Total, counts: Mapping[str, int]) -> Mapping[tuple[str, ...], 
 
 
 def read_histogram(counters: Counters) -> tuple[list[tuple[str, float]], float]:
-    """Return the cumulated buckets by their upper bound in seconds ("0.5", "+Inf"), and the sum of the seconds."""
+    """Return the cumulated buckets by their upper bound in seconds ("0.5", "+Inf"), and the sum of
+    the seconds.
+    """
     bounds = [f"{bound:g}" for bound in BUCKETS_S]
     counts = (counters.get(("processing_le", bound), 0) for bound in (*bounds, "inf"))
     names = (*map(str, BUCKETS_S), "+Inf")

@@ -1,4 +1,6 @@
-"""The description of the API for programs: `/openapi.json` (OpenAPI 3.1). docs/http.md has it for people."""
+"""The description of the API for programs: `/openapi.json` (OpenAPI 3.1). docs/http.md has it for
+people.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +34,13 @@ EMPTY = {"const": ""}
 ERRORS = {
     400: "a parameter is unknown, given more than once, or has an invalid value",
     401: "the key is missing or wrong",
-    403: "without `server.api_key`: the header Host names no loopback address; or a web page or a viewer sent a POST",
-    404: "it does not exist or was deleted; or the API is off, because there is no `server.api_key`",
+    403: (
+        "without `server.api_key`: the header Host names no loopback address; or a web page or a"
+        " viewer sent a POST"
+    ),
+    404: (
+        "it does not exist or was deleted; or the API is off, because there is no `server.api_key`"
+    ),
     405: "the path has no such method",
     409: "not possible in this state",
     503: "the database cannot be read now",

@@ -47,7 +47,10 @@ QUEUED, DEAD = {"state": "queued"}, {"state": "dead"}  # filters of the list of 
 
 _CAUSES = {
     "400": "the body did not fit the event that its header names",
-    "401": "the secret in the webhook's form on GitHub is not the one in the settings, or it is missing in one of them",
+    "401": (
+        "the secret in the webhook's form on GitHub is not the one in the settings, or it is"
+        " missing in one of them"
+    ),
     "413": "the body was larger than server.max_body_bytes",
     "503": "the database could not store them; GitHub shows them as failed, and can redeliver them",
 }
@@ -83,7 +86,9 @@ Series = Mapping[tuple[str, str], tuple[int, ...]]
 """As `CounterHours.series` returns it."""
 
 Rows = tuple[tuple[str, str, tuple[str, ...]], ...]
-"""Rows of a table: label, the address of the deliveries that it counts or "", and the other cells."""
+"""Rows of a table: label, the address of the deliveries that it counts or "", and the other
+cells.
+"""
 
 
 class Plot(NamedTuple):
@@ -103,9 +108,8 @@ class Overview:
     waits: tuple[ReasonGroup, ...]
     dead: tuple[ReasonGroup, ...]
     calls_last_hour: int
-    totals: Mapping[
-        str, tuple[str, str]
-    ]  # number, and the address of the deliveries that it counts or ""
+    # number, and the address of the deliveries that it counts or ""
+    totals: Mapping[str, tuple[str, str]]
     plots: tuple[Plot, ...]
     events: Rows
     repositories: Rows
@@ -228,8 +232,8 @@ def list_problems(
 ) -> tuple[Problem, ...]:
     """Return the problems of the components, the most severe first.
 
-    Rejected requests of the period are problems of `webhooks`. They are not in `/health`, because anybody can cause
-    them. A pause is one of `queue` from its beginning, before the next probe.
+    Rejected requests of the period are problems of `webhooks`. They are not in `/health`, because
+    anybody can cause them. A pause is one of `queue` from its beginning, before the next probe.
     """
     found = [
         Problem(name, one.state, one.message, one.remedy, one.since, LINKS[name])
@@ -293,7 +297,9 @@ def _rows(
 
 
 def describe_rejection(status: str, number: int) -> tuple[str, str]:
-    """Return a sentence about the rejected requests with a status, without the period, and their likely cause."""
+    """Return a sentence about the rejected requests with a status, without the period, and their
+    likely cause.
+    """
     return f"{count(number, 'request')} to the webhook path got {status}", _CAUSES.get(
         status, "see the log"
     )
@@ -302,7 +308,9 @@ def describe_rejection(status: str, number: int) -> tuple[str, str]:
 def describe_period(
     period: Period, series: Series
 ) -> tuple[Mapping[str, tuple[str, str]], tuple[Plot, ...]]:
-    """Return the totals by name, each with the address of the deliveries that it counts or "", and the plots."""
+    """Return the totals by name, each with the address of the deliveries that it counts or "", and
+    the plots.
+    """
     layout = "%m-%d" if period.step >= timedelta(days=1) else "%m-%d %H:%M"
     labels = [f"{at:{layout}}" for at in period.starts]
     addresses = [list_address({}, since=at, until=at + period.step) for at in period.starts]

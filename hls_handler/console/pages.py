@@ -1,4 +1,6 @@
-"""Renders the pages of the console. All text is escaped, and no page has an inline script or style."""
+"""Renders the pages of the console. All text is escaped, and no page has an inline script or
+style.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,10 @@ from hls_handler.wording import format_usd
 
 FOLDER = Path(__file__).parent
 HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
     # Without it, browsers would send "Origin: null" with forms.
     "referrer-policy": "same-origin",
 }
@@ -95,7 +99,9 @@ def format_percent(percent: float | None) -> str:
 
 
 def format_sum_usd(usd: float | None) -> str:
-    """Return "1,234.50 USD", or "0.0123 USD" below one dollar. The cost of one call or delivery has six decimals."""
+    """Return "1,234.50 USD", or "0.0123 USD" below one dollar. The cost of one call or delivery has
+    six decimals.
+    """
     if usd is None:
         return NOTHING
     return f"{usd:,.2f} USD" if usd >= 1 or not usd else f"{usd:.4f} USD"
@@ -133,7 +139,9 @@ def _end_sentence(text: str) -> str:
 
 
 def _to_editable(text: str) -> Markup:
-    """Filter: escape a text for HTML only. A form must send it back as it is, so unprintable characters stay."""
+    """Filter: escape a text for HTML only. A form must send it back as it is, so unprintable
+    characters stay.
+    """
     return escape(text)
 
 

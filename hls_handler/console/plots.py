@@ -1,4 +1,6 @@
-"""Plots as SVG. Their colours are classes of the style sheet, such as `.color-0`, and they need no script."""
+"""Plots as SVG. Their colours are classes of the style sheet, such as `.color-0`, and they need no
+script.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ Series = Mapping[str, Sequence[float | None]]
 """Name of each series -> its values; None leaves a gap."""
 
 _STATES = {"done": "done", "ignored": "ignored", "dead": "dead", "dead deliveries": "dead"}
-"""Names of series that have the colour of a state, such as `.color-dead`; others have those of the plot."""
+"""Names of series that have the colour of a state, such as `.color-dead`; others have those of the
+plot.
+"""
 
 _STEPS = (1, 2, 5, 10, 20, 60, 120, 300, 600, 1200, 3600, 7200, 18_000, 43_200, 86_400)
 """Seconds between two values on the axis of durations."""
@@ -27,7 +31,8 @@ _RIGHT = 436
 _BASE = 145
 _LABELS = 163
 _LEGEND = 192
-"""Edges of the area with the values, and the lines of the labels and of the legend, in a drawing of 440 x 200.
+"""Edges of the area with the values, and the lines of the labels and of the legend, in a drawing of
+440 x 200.
 
 A larger one would have too small a text on a phone.
 """
@@ -43,8 +48,9 @@ def draw(
 ) -> Markup:
     """Return an `svg` element with a line for each series. The axis has at most six of the labels.
 
-    `unit` formats a value, such as "1.5 s". All texts are escaped, and unprintable characters of names, too. `title` is
-    for screen readers. `steps` are the distances between the values on the axis: fractions only for "any".
+    `unit` formats a value, such as "1.5 s". All texts are escaped, and unprintable characters of
+    names, too. `title` is for screen readers. `steps` are the distances between the values on the
+    axis: fractions only for "any".
     """
     labels = [*map(escape_unprintable, labels)]
     most = max((value or 0 for values in series.values() for value in values), default=0)
@@ -74,9 +80,8 @@ def draw(
         )
     for index, label in enumerate(labels):
         if index % (len(labels) // 6 + 1) == 0:
-            middle = min(
-                left + (index + 0.5) * slot, 440 - 3.5 * len(label)
-            )  # a character has at most 7 units
+            # a character has at most 7 units
+            middle = min(left + (index + 0.5) * slot, 440 - 3.5 * len(label))
             drawn.append(
                 Markup('<text class="label" x="{:.1f}" y="{}">{}</text>').format(
                     middle, _LABELS, label
@@ -110,7 +115,9 @@ def draw(
 
 
 def axis_values(most: float, steps: Steps) -> list[float]:
-    """Return at most six values from 0 to a value above `most`, so that the plot has headroom: [0, 2, 4, 6] for 5."""
+    """Return at most six values from 0 to a value above `most`, so that the plot has headroom: [0,
+    2, 4, 6] for 5.
+    """
     whole = list(_STEPS) if steps == "seconds" else []
     exponent = math.floor(math.log10(most)) - 1 if most > 0 else 0
     powers = [

@@ -1,4 +1,6 @@
-"""The pages about prompts: the library, and one prompt, which is rendered with a stored delivery."""
+"""The pages about prompts: the library, and one prompt, which is rendered with a stored
+delivery.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ from hls_handler.storage import Storage
 from hls_handler.web.single_flight import SingleFlightCache
 
 MAX_STATS_AGE_S = 10.0
-"""Seconds for which pages share statistics: sums over all stored calls, which take 10 to 30 ms with 75,000 calls."""
+"""Seconds for which pages share statistics: sums over all stored calls, which take 10 to 30 ms with
+75,000 calls.
+"""
 
 MAX_VERSIONS = 50
 MAX_CORRECTED = 20

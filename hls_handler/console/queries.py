@@ -1,4 +1,6 @@
-"""The queries of pages and of the API. A model has the parameters, from which their description is made, too."""
+"""The queries of pages and of the API. A model has the parameters, from which their description is
+made, too.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +99,8 @@ class _DeliveryFilters(Query):
     )
     sender: Text | None = _parameter("only events that this account caused")
     text: Text | None = _parameter(
-        "owner/repo#7, owner/repo or #7, part of the reason or of the title, or beginning of GUID or request id"
+        "owner/repo#7, owner/repo or #7, part of the reason or of the title, or beginning of GUID"
+        " or request id"
     )
     since: Time | None = _parameter(
         "only deliveries received from this time on; UTC without an offset"
@@ -154,7 +157,9 @@ class OverviewQuery(Query):
 
 
 class FiguresQuery(Query):
-    """The period of figures: up to `until`, by default now, from `since` on or of the length `period`."""
+    """The period of figures: up to `until`, by default now, from `since` on or of the length
+    `period`.
+    """
 
     period: PeriodName = _parameter("its length, without `since`", "30d", default="7d")
     since: Time | None = _parameter("begin of another period; UTC without an offset")

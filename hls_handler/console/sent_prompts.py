@@ -26,11 +26,14 @@ from hls_handler.untrusted.cleaning import split_untrusted
 
 IDENTICAL = "This is identical to what was sent: its SHA-256 is the recorded one."
 DIFFERENT = (
-    "This was rendered again and differs from what was sent: the settings of the repository, the facts or HLS itself "
-    "have changed since."
+    "This was rendered again and differs from what was sent: the settings of the repository, the"
+    " facts or HLS itself have changed since."
 )
 NOT_STORED = "(the problem is not stored any more)"
-UNKNOWN = "This was rendered again; the version of HLS that sent it recorded no SHA-256, so it may differ."
+UNKNOWN = (
+    "This was rendered again; the version of HLS that sent it recorded no SHA-256, so it may"
+    " differ."
+)
 
 
 def render_sent_prompt(
@@ -40,10 +43,11 @@ def render_sent_prompt(
     call: CallRow,
     table: RepositoryTable,
 ) -> Mapping[str, Any]:
-    """Return what the template shows of `call`, rendered again. Raises `NotRepeatable` or `PromptError`.
+    """Return what the template shows of `call`, rendered again. Raises `NotRepeatable` or
+    `PromptError`.
 
-    `calls` are all of the delivery. `correction` is what a second call has sent after the prompt: the invalid reply,
-    None if it is not stored any more, and the request to correct it.
+    `calls` are all of the delivery. `correction` is what a second call has sent after the prompt:
+    the invalid reply, None if it is not stored any more, and the request to correct it.
     """
     stored = load_stored_facts(store, row, table)
     key = store.database.secret(PROMPT_SECRET)
@@ -54,25 +58,24 @@ def render_sent_prompt(
     return {
         "rendered": rendered,
         "is_identical": is_identical,
-        "verdict": IDENTICAL
-        if is_identical
-        else UNKNOWN
-        if call.request_digest is None
-        else DIFFERENT,
-        "correction": (reply, CORRECTION.format(problem=problem))
-        if _is_correction(calls, call)
-        else None,
+        "verdict": (
+            IDENTICAL if is_identical else UNKNOWN if call.request_digest is None else DIFFERENT
+        ),
+        "correction": (
+            (reply, CORRECTION.format(problem=problem)) if _is_correction(calls, call) else None
+        ),
         "parts": tuple(split_untrusted(rendered.task)),
         "schema": json.dumps(request_schema(rendered.schema), indent=2),
     }
 
 
 def _is_correction(calls: Sequence[CallRow], call: CallRow) -> bool:
-    """Return True if the call asked to correct the invalid reply to the one before. `calls` are in their order."""
+    """Return True if the call asked to correct the invalid reply to the one before. `calls` are in
+    their order.
+    """
     earlier = (one for one in calls[: calls.index(call)] if one.index == call.index)
-    before = [
-        one for one in earlier if one.outcome not in (*FREE, None)
-    ]  # after those, the same is asked again
+    # after those, the same is asked again
+    before = [one for one in earlier if one.outcome not in (*FREE, None)]
     return (
         bool(before) and before[-1].outcome == "invalid" and not _is_correction(calls, before[-1])
     )

@@ -11,8 +11,8 @@ from starlette.routing import BaseRoute, Route
 from hls_handler.console.frame import SIGN_IN, Form, Frame
 
 AT_PROXY = (
-    "Sign in at the proxy before this service: the request had no login in the header of server.trusted_proxy, or did "
-    "not come from its networks."
+    "Sign in at the proxy before this service: the request had no login in the header of"
+    " server.trusted_proxy, or did not come from its networks."
 )
 
 

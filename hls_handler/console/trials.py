@@ -1,7 +1,8 @@
-"""The page of trials: a prompt, perhaps with an unsaved edit, is rendered with stored deliveries and sent to Claude.
+"""The page of trials: a prompt, perhaps with an unsaved edit, is rendered with stored deliveries
+and sent to Claude.
 
-A dry run of a delivery is a trial of its prompt. No file is ever changed. Only people who signed in may try an edit,
-because it is a template from outside of the operator's folders.
+A dry run of a delivery is a trial of its prompt. No file is ever changed. Only people who signed in
+may try an edit, because it is a template from outside of the operator's folders.
 """
 
 from __future__ import annotations
@@ -49,10 +50,13 @@ MAX_SHOWN_CHARACTERS = 200_000
 """Most characters of a rendered message that the page shows."""
 
 NEEDS_KEY = (
-    "An unsaved prompt is a template from the browser, and the real Claude answers it, so it needs server.api_key. Set "
-    "it in the settings."
+    "An unsaved prompt is a template from the browser, and the real Claude answers it, so it needs"
+    " server.api_key. Set it in the settings."
 )
-CHANGED = "The text or a delivery has changed since the cost was shown. This is the new cost; send it again."
+CHANGED = (
+    "The text or a delivery has changed since the cost was shown. This is the new cost; send it"
+    " again."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +137,8 @@ class TrialPages:
 
     def _show(self, request: Request) -> Response:
         """Show the last trial of the prompt, or with a query a new one."""
-        given = {
-            name: value for name, value in request.query_params.items() if name != "text"
-        }  # links give no text
+        # links give no text
+        given = {name: value for name, value in request.query_params.items() if name != "text"}
         library, edit = self._read(request, given)
         progress = self._runs.find(edit.name)
         if progress is None or (given and progress.finished_at is not None):
@@ -167,7 +170,9 @@ class TrialPages:
         return self._page(request, library, edit, said=CHANGED, status=409)
 
     def _read(self, request: Request, given: Mapping[str, str]) -> tuple[Library, Edit]:
-        """Return the edit, by default of the prompt's file as it is. Raises `HTTPException`: 403 without a key, 404."""
+        """Return the edit, by default of the prompt's file as it is. Raises `HTTPException`: 403
+        without a key, 404.
+        """
         name = prompt_name(request)
         library = self._prompts().latest
         if name not in library.prompts:
@@ -183,7 +188,8 @@ class TrialPages:
         )
 
     def _prepare(self, library: Library, edit: Edit, guids: Sequence[str]) -> Prepared:
-        """Render with the deliveries `guids`; without any, with that of the form, corrected ones, then the newest.
+        """Render with the deliveries `guids`; without any, with that of the form, corrected ones,
+        then the newest.
 
         Raises `NotRepeatable` or `PromptError`.
         """
@@ -211,7 +217,10 @@ class TrialPages:
             planned += islice(plan_trials(store, config, name, others), edit.most - len(planned))
         trials = [one for one in planned if isinstance(one, Trial)]
         if not trials:
-            known = "no suitable delivery of its events is stored; `hls render` and `hls prompts try` have others"
+            known = (
+                "no suitable delivery of its events is stored; `hls render` and `hls prompts try`"
+                " have others"
+            )
             raise NotRepeatable(
                 next((one.problem for one in planned if isinstance(one, Comparison)), known)
             )
@@ -233,7 +242,9 @@ class TrialPages:
         said: str = "",
         status: int = 200,
     ) -> Response:
-        """Show the prompt rendered, with its cost, or its problems; with `shows_trial`, also the last trial."""
+        """Show the prompt rendered, with its cost, or its problems; with `shows_trial`, also the
+        last trial.
+        """
         prepared: Prepared | None = None
         problems: Sequence[str] = ()
         progress = self._runs.find(edit.name) if shows_trial else None
@@ -277,7 +288,9 @@ def _find_file(library: Library, name: str, file: str) -> SourceFile:
 
 
 def _diff(library: Library, edit: Edit) -> list[str]:
-    """Return the lines of a diff that `git apply` accepts, with the library's folder: "a/prompts/issues/analyze.j2"."""
+    """Return the lines of a diff that `git apply` accepts, with the library's folder:
+    "a/prompts/issues/analyze.j2".
+    """
     source = _find_file(library, edit.name, edit.file)
     folder = Path(source.file.removesuffix(source.name)).absolute().name
     before, after = (

@@ -16,22 +16,32 @@ Counts = Mapping[tuple[str, str], int]
 """Counter increments, such as {("outcome", "done"): 1, ("webhooks", ""): 2}."""
 
 BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-"""Upper bounds of the histogram of processing times, in seconds; one more bucket, "inf", counts the rest."""
+"""Upper bounds of the histogram of processing times, in seconds; one more bucket, "inf", counts the
+rest.
+"""
 
 LAST_WEBHOOK = "last_webhook"
-"""A name in the table `counters` whose values are times in ms. Their labels are repositories, or "" for all."""
+"""A name in the table `counters` whose values are times in ms. Their labels are repositories, or ""
+for all.
+"""
 
 RENAMED = "repository_renamed"
-"""A name in the table `counters` whose values are times in ms. Their labels are "owner/former owner/new"."""
+"""A name in the table `counters` whose values are times in ms. Their labels are "owner/former
+owner/new".
+"""
 
 CAUGHT_UP_TO = "caught_up_to"
 CATCH_UP_BEGAN = "catch_up_lease"
-"""Two names in the table `counters`: the last attempt read (its label is the hook), and when a run began (ms).
+"""Two names in the table `counters`: the last attempt read (its label is the hook), and when a run
+began (ms).
 
-Earlier versions stored the end of a lease under the second name."""
+Earlier versions stored the end of a lease under the second name.
+"""
 
 BUDGET_EXCEEDED = "budget_exceeded"
-"""A name in the table `counters`: ends of days (ms) on which a call did not fit a budget, its label."""
+"""A name in the table `counters`: ends of days (ms) on which a call did not fit a budget, its
+label.
+"""
 
 NO_COUNTS = (
     LAST_WEBHOOK,
@@ -41,7 +51,9 @@ NO_COUNTS = (
     BUDGET_EXCEEDED,
     "webhook_expected_since",
 )
-"""Names in the table `counters` whose values are no counts. Only earlier versions stored the last one."""
+"""Names in the table `counters` whose values are no counts. Only earlier versions stored the last
+one.
+"""
 
 HOURLY = frozenset(
     {
@@ -74,7 +86,8 @@ class CounterWriter:
     def add(self, connection: Connection, counts: Counts, *, at: int | None = None) -> None:
         """Increment counters in sorted order, because different orders could cause a deadlock.
 
-        Also increments those of `HOURLY` for the hour of `at`, a time in ms, by default the present one.
+        Also increments those of `HOURLY` for the hour of `at`, a time in ms, by default the present
+        one.
         """
         if not counts:
             return
@@ -90,14 +103,18 @@ class CounterWriter:
             connection.execute(self._increment_hour, hourly)
 
     def uncount_end(self, connection: Connection, state: State, finished_at: int) -> None:
-        """Take back a delivery that is queued again from the hour in which it ended (ms); the total keeps each end."""
+        """Take back a delivery that is queued again from the hour in which it ended (ms); the total
+        keeps each end.
+        """
         hour = finished_at - finished_at % HOUR_MS
         connection.execute(
             self._increment_hour, [{"name": "outcome", "label": state, "value": -1, "hour": hour}]
         )
 
     def set_values(self, connection: Connection, name: str, values: Mapping[str, int]) -> None:
-        """Replace values of the counter `name`, such as times in ms. The keys of `values` are counter labels."""
+        """Replace values of the counter `name`, such as times in ms. The keys of `values` are
+        counter labels.
+        """
         if values:
             rows = [
                 {"name": name, "label": label, "value": values[label]} for label in sorted(values)
@@ -116,7 +133,9 @@ def _increment(database: Database, table: Table) -> Executable:
 def count_end(
     state: State, *, repository: str | None, kind: str | None = None, handler: str | None = None
 ) -> Counter[tuple[str, str]]:
-    """Return the counter increments for the end of a delivery. `kind` is an ignored delivery's `reason_kind`."""
+    """Return the counter increments for the end of a delivery. `kind` is an ignored delivery's
+    `reason_kind`.
+    """
     counts: Counter[tuple[str, str]] = Counter({("outcome", state): 1})
     if repository is not None:
         counts["repository_outcome", f"{repository}:{state}"] = 1

@@ -65,7 +65,10 @@ Insert = sqlite.Insert | postgresql.Insert
 
 _PROBE, _PROBE_BYTES = "write-probe", 64_000  # a full disk may still accept a few bytes
 
-NO_POOLER = "name the PostgreSQL server itself in storage.url: a connection pooler drops the time limits that HLS sets"
+NO_POOLER = (
+    "name the PostgreSQL server itself in storage.url: a connection pooler drops the time limits"
+    " that HLS sets"
+)
 
 _REMEDIES = (
     (
@@ -92,7 +95,10 @@ _REMEDIES = (
     ("readonly", "let the user that runs HLS write to the file and its folder"),
     (
         "unable to open",
-        "put the file back if it is gone, and let the user that runs HLS write to it and its folder",
+        (
+            "put the file back if it is gone, and let the user that runs HLS write to it and its"
+            " folder"
+        ),
     ),
     (
         "not a database",
@@ -118,10 +124,14 @@ class NotReady(StoreUnavailable):
 
 
 class Database:
-    """An SQLite or PostgreSQL database. Statements run in `reading` or `writing`, which raise `StoreUnavailable`."""
+    """An SQLite or PostgreSQL database. Statements run in `reading` or `writing`, which raise
+    `StoreUnavailable`.
+    """
 
     def __init__(self, url: URL, *, skew: Callable[[], timedelta], busy_timeout_s: float) -> None:
-        """For tests, `skew` is added to the clock. `busy_timeout_s` is how long SQLite waits for a writing process."""
+        """For tests, `skew` is added to the clock. `busy_timeout_s` is how long SQLite waits for a
+        writing process.
+        """
         self.shown_url: Final = masked(url)
         self.file: Final = sqlite_file(url)
         self._skew = skew
@@ -132,7 +142,8 @@ class Database:
         if self.file is not None:
             self._engine = sqlite_engine(url, busy_timeout_s)
         else:
-            import psycopg  # here and below: with SQLite, HLS does not need psycopg, which takes 9 MB of memory
+            # here and below: with SQLite, HLS does not need psycopg, which takes 9 MB of memory
+            import psycopg
 
             from hls_handler.db.postgresql import OpenConnections, postgresql_engine
 
@@ -149,7 +160,9 @@ class Database:
         self._secrets: dict[str, bytes] = {}
 
     def prepare(self) -> None:
-        """Connect and check the database. Raises `StoreUnavailable`, and `NotReady` while a server is starting."""
+        """Connect and check the database. Raises `StoreUnavailable`, and `NotReady` while a server
+        is starting.
+        """
         with self._translated(), self._engine.connect() as connection:
             if self.file is None:
                 from hls_handler.db.postgresql import find_missing_timeout
@@ -157,21 +170,21 @@ class Database:
                 missing = find_missing_timeout(connection)
                 if missing is not None:
                     raise StoreUnavailable(
-                        f"the database {self.shown_url} cannot be used: the session has no {missing}, but HLS "
-                        f"requested one; {NO_POOLER}"
+                        f"the database {self.shown_url} cannot be used: the session has no"
+                        f" {missing}, but HLS requested one; {NO_POOLER}"
                     )
             elif not enable_write_ahead_log(connection):
                 raise StoreUnavailable(
-                    f"the database {self.shown_url} cannot be used: its disk does not allow a write-ahead log; "
-                    "put the file on a local disk"
+                    f"the database {self.shown_url} cannot be used: its disk does not allow a"
+                    " write-ahead log; put the file on a local disk"
                 )
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Begin a transaction that only reads.
 
-        On SQLite, the transaction reads one snapshot, and neither waits for writers nor blocks them. On PostgreSQL,
-        each statement reads what was committed before this statement.
+        On SQLite, the transaction reads one snapshot, and neither waits for writers nor blocks
+        them. On PostgreSQL, each statement reads what was committed before this statement.
         """
         with self._translated(), self._engine.connect() as connection:
             if self.file is not None:
@@ -181,14 +194,17 @@ class Database:
 
     @contextmanager
     def writing(self, *, durable: bool = True, has_timeout: bool = True) -> Iterator[Connection]:
-        """Begin a transaction that is committed at the end of the block, or rolled back if the block raises.
+        """Begin a transaction that is committed at the end of the block, or rolled back if the
+        block raises.
 
-        After an error nothing is stored, unless only the response to the commit was lost. `has_timeout=False` removes
-        the time limit for PostgreSQL's responses; the server's own timeouts still apply.
+        After an error nothing is stored, unless only the response to the commit was lost.
+        `has_timeout=False` removes the time limit for PostgreSQL's responses; the server's own
+        timeouts still apply.
 
-        On SQLite, a commit that is not `durable` does not wait for the disk. A power failure may undo the commit, but
-        a crash of the process cannot. On PostgreSQL, `durable` has no effect and every commit is durable. Otherwise a
-        crash of the server could undo the renewal of a delivery's lease, and a second worker could claim this delivery.
+        On SQLite, a commit that is not `durable` does not wait for the disk. A power failure may
+        undo the commit, but a crash of the process cannot. On PostgreSQL, `durable` has no effect
+        and every commit is durable. Otherwise a crash of the server could undo the renewal of a
+        delivery's lease, and a second worker could claim this delivery.
         """
         with self._translated():
             if self.file is not None:
@@ -204,11 +220,15 @@ class Database:
                 connection.commit()
 
     def insert(self, table: Table) -> Insert:
-        """Return an INSERT of the database's dialect, because SQLAlchemy's general INSERT has no ON CONFLICT."""
+        """Return an INSERT of the database's dialect, because SQLAlchemy's general INSERT has no ON
+        CONFLICT.
+        """
         return sqlite.insert(table) if self.file is not None else postgresql.insert(table)
 
     def upsert(self, table: Table, *replaced: str) -> Insert:
-        """Return an INSERT that replaces the columns `replaced` if a row with the same primary key exists."""
+        """Return an INSERT that replaces the columns `replaced` if a row with the same primary key
+        exists.
+        """
         new = self.insert(table)
         return new.on_conflict_do_update(
             index_elements=list(table.primary_key),
@@ -216,7 +236,9 @@ class Database:
         )
 
     def statement(self, build: Callable[[Database], T]) -> T:
-        """Return `build(self)`, which is called once, because a statement takes longer to build than to run."""
+        """Return `build(self)`, which is called once, because a statement takes longer to build
+        than to run.
+        """
         if build not in self._statements:
             self._statements[build] = build(self)
         statement: T = self._statements[build]
@@ -225,8 +247,9 @@ class Database:
     def of_many_rows(self, new: Insert) -> Executable:
         """Return the INSERT for an execution with a list of rows.
 
-        On PostgreSQL it returns the primary keys, because SQLAlchemy then sends one statement with all rows instead of
-        using psycopg's executemany, see `insert_rows`. On SQLite, executemany is twice as fast.
+        On PostgreSQL it returns the primary keys, because SQLAlchemy then sends one statement with
+        all rows instead of using psycopg's executemany, see `insert_rows`. On SQLite, executemany
+        is twice as fast.
         """
         return new if self.file is not None else new.returning(*new.table.primary_key)
 
@@ -238,11 +261,13 @@ class Database:
         *,
         if_new: bool = False,
     ) -> None:
-        """Insert rows, which all have the same columns. With `if_new`, rows that already exist stay unchanged.
+        """Insert rows, which all have the same columns. With `if_new`, rows that already exist stay
+        unchanged.
 
-        On PostgreSQL, one INSERT has an array for each column. psycopg's executemany would send a pipeline, after which
-        PostgreSQL does not enforce idle_in_transaction_session_timeout, and a frozen process would keep its locks.
-        With many VALUES, psycopg would parse the statement's text each time.
+        On PostgreSQL, one INSERT has an array for each column. psycopg's executemany would send a
+        pipeline, after which PostgreSQL does not enforce idle_in_transaction_session_timeout, and a
+        frozen process would keep its locks. With many VALUES, psycopg would parse the statement's
+        text each time.
         """
         if not rows:
             return
@@ -259,9 +284,11 @@ class Database:
         connection.execute(self._inserts[table.name, names, if_new], values)
 
     def is_one_of(self, column: Column[Any], name: str) -> ColumnElement[bool]:
-        """Return the SQL condition that the column's value is in a list, which is the bind parameter `name`.
+        """Return the SQL condition that the column's value is in a list, which is the bind
+        parameter `name`.
 
-        On PostgreSQL the list is one array, because psycopg parses a statement with many parameters at each execution.
+        On PostgreSQL the list is one array, because psycopg parses a statement with many parameters
+        at each execution.
         """
         if self.file is not None:
             return column.in_(bindparam(name, expanding=True))
@@ -278,18 +305,23 @@ class Database:
         return int(now)
 
     def lock_claims(self, connection: Connection) -> None:
-        """Take the lock for claims until the transaction ends. SQLite needs no lock, because it has one writer."""
+        """Take the lock for claims until the transaction ends. SQLite needs no lock, because it has
+        one writer.
+        """
         if self.file is None:
             connection.execute(self._lock_claims)
 
     def _sql_now(self) -> ColumnElement[int]:
-        """Return SQL for the time in ms when a statement is executed; on SQLite by the clock of this machine."""
+        """Return SQL for the time in ms when a statement is executed; on SQLite by the clock of
+        this machine.
+        """
         if self.file is not None:
             return bindparam("now_ms", callable_=self._machine_ms, type_=BigInteger())
         skew = bindparam(
             "skew_ms", callable_=lambda: self._skew() // _MILLISECOND, type_=BigInteger()
         )
-        # clock_timestamp() is volatile. In a subquery, it is called once, so that PostgreSQL can use an index.
+        # clock_timestamp() is volatile. In a subquery, it is called once, so that PostgreSQL can
+        # use an index.
         seconds = func.date_part("epoch", func.clock_timestamp())
         return select(cast(seconds * 1000, BigInteger) + skew).scalar_subquery()
 
@@ -309,11 +341,12 @@ class Database:
             return from_ms(self.now_in(connection))
 
     def check_writable(self) -> None:
-        """Write 64 kB and delete them, to test whether a delivery can be stored. Raises `StoreUnavailable` if not."""
+        """Write 64 kB and delete them, to test whether a delivery can be stored. Raises
+        `StoreUnavailable` if not.
+        """
         probe = {"name": _PROBE, "value": random_bytes.token_bytes(_PROBE_BYTES)}
-        no_rows = (
-            deliveries.update().where(false()).values(reason=None)
-        )  # fails if another program locks the table
+        # fails if another program locks the table
+        no_rows = deliveries.update().where(false()).values(reason=None)
         with self.writing() as connection:
             connection.execute(no_rows)
             connection.execute(self.upsert(secrets, "value"), probe)
@@ -321,7 +354,9 @@ class Database:
             connection.execute(secrets.delete().where(secrets.c.name == _PROBE))
 
     def secret(self, name: str) -> bytes:
-        """Return the 32 random bytes stored under `name`. The first call by any process creates them."""
+        """Return the 32 random bytes stored under `name`. The first call by any process creates
+        them.
+        """
         if name in self._secrets:
             return self._secrets[name]
         new = self.insert(secrets).values(name=name, value=random_bytes.token_bytes(32))
@@ -331,7 +366,9 @@ class Database:
         return self._secrets.setdefault(name, value)
 
     def size(self) -> dict[str, int]:
-        """Return "database_bytes"; for SQLite also "reusable_bytes" (in free pages) and "disk_free_bytes"."""
+        """Return "database_bytes"; for SQLite also "reusable_bytes" (in free pages) and
+        "disk_free_bytes".
+        """
         with self.reading() as connection:
             if self.file is None:
                 of_server = func.pg_database_size(func.current_database())
@@ -341,9 +378,8 @@ class Database:
         try:
             database_bytes = self.file.stat().st_size
             for suffix in ("-wal", "-shm"):
-                with suppress(
-                    FileNotFoundError
-                ):  # another process that closes the database deletes them
+                # another process that closes the database deletes them
+                with suppress(FileNotFoundError):
                     database_bytes += self.file.with_name(self.file.name + suffix).stat().st_size
             return {
                 "database_bytes": database_bytes,
@@ -356,7 +392,9 @@ class Database:
             ) from exc
 
     def close(self) -> None:
-        """Close all connections, and interrupt threads that wait for the server. A later use connects again."""
+        """Close all connections, and interrupt threads that wait for the server. A later use
+        connects again.
+        """
         if self._connections is not None:
             self._connections.end_waits()
         self._engine.dispose()
@@ -366,7 +404,8 @@ class Database:
 
     @contextmanager
     def _writing_to_file(self, file: Path, *, durable: bool) -> Iterator[Connection]:
-        # SQLite polls for its own lock, so without this lock a thread could miss its turn until the busy timeout.
+        # SQLite polls for its own lock, so without this lock a thread could miss its turn until the
+        # busy timeout.
         if not self._writer.acquire(timeout=_WRITER_LOCK_S):
             raise TimeoutError(f"other writes have not ended within {_WRITER_LOCK_S:g} s")
         try:
@@ -429,7 +468,9 @@ def _cause(exc: Exception) -> BaseException:
 
 
 def parse_url(url: str) -> URL:
-    """Parse `storage.url`. Raises `StoreUnavailable` unless it is an SQLite file or PostgreSQL with psycopg."""
+    """Parse `storage.url`. Raises `StoreUnavailable` unless it is an SQLite file or PostgreSQL with
+    psycopg.
+    """
     try:
         parsed = make_url(url)
     except (sql.ArgumentError, ValueError) as exc:
@@ -447,7 +488,9 @@ _UNSUPPORTED = (
 
 
 def masked(url: URL) -> str:
-    """Return the URL with its passwords hidden and the path of an SQLite file absolute, for messages."""
+    """Return the URL with its passwords hidden and the path of an SQLite file absolute, for
+    messages.
+    """
     if (file := sqlite_file(url)) is not None:
         return f"sqlite:///{file.absolute()}"
     hidden = {name: "hidden" for name in ("password", "sslpassword") if name in url.query}

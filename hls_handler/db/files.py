@@ -1,4 +1,6 @@
-"""The file of an SQLite database: private to its user, locked by one `serve` at a time, and copied by `hls backup`."""
+"""The file of an SQLite database: private to its user, locked by one `serve` at a time, and copied
+by `hls backup`.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,11 @@ from hls_handler.errors import StoreUnavailable
 
 
 def ensure_private_file(url: URL) -> None:
-    """Create the file of an SQLite database with mode 0600, and its folder. Does nothing for PostgreSQL.
+    """Create the file of an SQLite database with mode 0600, and its folder. Does nothing for
+    PostgreSQL.
 
-    SQLite creates the write-ahead log with the mode of the database file. Call this before the first connection: it
-    closes a descriptor of the file.
+    SQLite creates the write-ahead log with the mode of the database file. Call this before the
+    first connection: it closes a descriptor of the file.
     """
     path = sqlite_file(url)
     if path is None:
@@ -45,16 +48,20 @@ def database_exists(url: str) -> bool:
 
 
 def is_shared(url: str) -> bool:
-    """Return whether several processes may use the database. Raises `StoreUnavailable` for an unsupported URL."""
+    """Return whether several processes may use the database. Raises `StoreUnavailable` for an
+    unsupported URL.
+    """
     return sqlite_file(parse_url(url)) is None
 
 
 @contextmanager
 def hold_exclusively(url: str) -> Iterator[bool]:
-    """Lock an SQLite database until the block or the process ends, so that only one `hls serve` uses it.
+    """Lock an SQLite database until the block or the process ends, so that only one `hls serve`
+    uses it.
 
-    Yields True when the file is locked: then no other process holds a lease. Yields False for PostgreSQL, which several
-    processes may share. Raises `StoreUnavailable` if another `hls serve` holds the lock.
+    Yields True when the file is locked: then no other process holds a lease. Yields False for
+    PostgreSQL, which several processes may share. Raises `StoreUnavailable` if another `hls serve`
+    holds the lock.
     """
     database = parse_url(url)
     path = sqlite_file(database)
@@ -80,10 +87,12 @@ def hold_exclusively(url: str) -> Iterator[bool]:
 
 @contextmanager
 def _hold_inode(database: URL, file: Path) -> Iterator[None]:
-    """Lock the file itself, which may have other paths: hard links and bind mounts. Only Linux can do that.
+    """Lock the file itself, which may have other paths: hard links and bind mounts. Only Linux can
+    do that.
 
-    The lock belongs to the descriptor, and is of a byte that SQLite does not lock. The descriptor stays open until the
-    process ends: if a process closes any descriptor of a file, it loses the locks that SQLite has on this file.
+    The lock belongs to the descriptor, and is of a byte that SQLite does not lock. The descriptor
+    stays open until the process ends: if a process closes any descriptor of a file, it loses the
+    locks that SQLite has on this file.
     """
     handle = _open(database, file)
     if not _set_lock(handle, fcntl.F_WRLCK):
@@ -98,9 +107,8 @@ def _set_lock(handle: int, kind: int) -> bool:
     """Lock or unlock the first byte of a file; return False if another descriptor has locked it."""
     if sys.platform != "linux":
         return True
-    first_byte = struct.pack(
-        "hhqqi", kind, os.SEEK_SET, 0, 1, 0
-    )  # `struct flock`; SQLite's bytes begin at 2**30
+    # `struct flock`; SQLite's bytes begin at 2**30
+    first_byte = struct.pack("hhqqi", kind, os.SEEK_SET, 0, 1, 0)
     try:
         fcntl.fcntl(handle, fcntl.F_OFD_SETLK, first_byte)
     except BlockingIOError:
@@ -120,29 +128,30 @@ def _open(url: URL, path: Path) -> int:
 
 def _locked(url: URL, holder: str) -> StoreUnavailable:
     return StoreUnavailable(
-        f"the database {masked(url)} is locked by another `hls serve` ({holder}): stop it, or name another database in "
-        "storage.url"
+        f"the database {masked(url)} is locked by another `hls serve` ({holder}): stop it, or name"
+        " another database in storage.url"
     )
 
 
 def _cannot_be_opened(url: URL, path: Path, exc: OSError) -> StoreUnavailable:
     return StoreUnavailable(
-        f"the database {masked(url)} cannot be opened: {path.absolute()}: {exc.strerror}; let the user that runs HLS "
-        "create and write the file and its folder, or name another file in storage.url"
+        f"the database {masked(url)} cannot be opened: {path.absolute()}: {exc.strerror}; let the"
+        " user that runs HLS create and write the file and its folder, or name another file in"
+        " storage.url"
     )
 
 
 def back_up(url: str, target: Path) -> int:
     """Copy an SQLite database to the new file `target` with mode 0600; return its size in bytes.
 
-    `target` appears only after the copy is complete, checked and on the disk. Writers are not blocked. Raises
-    `StoreUnavailable`, also if `target` exists.
+    `target` appears only after the copy is complete, checked and on the disk. Writers are not
+    blocked. Raises `StoreUnavailable`, also if `target` exists.
     """
     source = sqlite_file(parse_url(url))
     if source is None:
         raise StoreUnavailable(
-            f"`hls backup` copies SQLite databases; use PostgreSQL's pg_dump for {masked(parse_url(url))}, as "
-            "docs/running.md describes"
+            "`hls backup` copies SQLite databases; use PostgreSQL's pg_dump for"
+            f" {masked(parse_url(url))}, as docs/running.md describes"
         )
     if not source.is_file():
         raise StoreUnavailable(f"there is no database {source.absolute()} to copy")
@@ -151,9 +160,8 @@ def back_up(url: str, target: Path) -> int:
             f"{target} exists: name another file; a backup never replaces a file"
         )
     try:
-        handle, name = tempfile.mkstemp(
-            prefix=f".{target.name}.", dir=target.parent
-        )  # mkstemp sets mode 0600
+        # mkstemp sets mode 0600
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     except OSError as exc:
         raise StoreUnavailable(f"{target} cannot be written: {exc.strerror}") from exc
     copy = Path(name)
@@ -173,9 +181,8 @@ def back_up(url: str, target: Path) -> int:
 
 
 def _copy_and_check(source: Path, copy: Path) -> None:
-    address = file_uri(
-        source.resolve(), "rw"
-    )  # not ro: SQLite may have to recover the write-ahead log
+    # not ro: SQLite may have to recover the write-ahead log
+    address = file_uri(source.resolve(), "rw")
     with closing(sqlite3.connect(address, uri=True, isolation_level=None, timeout=5.0)) as database:
         # Reads one snapshot, and leaves out free pages.
         database.execute("VACUUM INTO ?", (os.fsencode(copy).decode(),))

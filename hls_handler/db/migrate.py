@@ -28,10 +28,10 @@ class UnsupportedTables(StoreUnavailable):
 def migrate(database: Database) -> None:
     """Migrate the tables to the newest version in one transaction. Raises `UnsupportedTables`."""
     with database.writing(has_timeout=False) as connection:
-        if (
-            connection.dialect.name == "postgresql"
-        ):  # SQLite's transaction already excludes other writers
-            # No time limits: another process may be migrating, and changing large tables takes long.
+        # SQLite's transaction already excludes other writers
+        if connection.dialect.name == "postgresql":
+            # No time limits: another process may be migrating, and changing large tables takes
+            # long.
             connection.execute(text(_NO_TIMEOUTS))
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
         if _supported_version(connection, database) != REVISIONS[-1]:
@@ -44,14 +44,14 @@ def _supported_version(connection: Connection, database: Database) -> str | None
         found = connection.scalar(text("SELECT version_num FROM hls_version"))
     if found in _BEFORE_0_2_0:
         raise UnsupportedTables(
-            f"the database {database.shown_url} was written by an HLS from before 0.2.0 (its tables are version "
-            f"{found}), which cannot be upgraded: name a new database in storage.url"
+            f"the database {database.shown_url} was written by an HLS from before 0.2.0 (its tables"
+            f" are version {found}), which cannot be upgraded: name a new database in storage.url"
         )
     if found is not None and found not in REVISIONS:
         raise UnsupportedTables(
-            f"the database {database.shown_url} was written by a newer HLS (its tables are version {found}, this "
-            f"HLS supports them up to {REVISIONS[-1]}): upgrade HLS, restore the backup from before the "
-            "upgrade, or name another database in storage.url"
+            f"the database {database.shown_url} was written by a newer HLS (its tables are version"
+            f" {found}, this HLS supports them up to {REVISIONS[-1]}): upgrade HLS, restore the"
+            " backup from before the upgrade, or name another database in storage.url"
         )
     return found
 

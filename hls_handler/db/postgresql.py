@@ -18,8 +18,9 @@ from sqlalchemy.pool import ConnectionPoolEntry
 T = TypeVar("T")
 
 RESPONSE_TIMEOUT_S = 12.0
-"""Seconds to wait for a response, longer than the server's statement_timeout. Without it, HLS would wait forever for a
-frozen server, or after a proxy or firewall has dropped the connection."""
+"""Seconds to wait for a response, longer than the server's statement_timeout. Without it, HLS would
+wait forever for a frozen server, or after a proxy or firewall has dropped the connection.
+"""
 
 _ARGUMENTS: Mapping[str, object] = {
     "connect_timeout": 5,  # seconds
@@ -27,25 +28,33 @@ _ARGUMENTS: Mapping[str, object] = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,  # milliseconds, as in the next line
-    "options": "-c lock_timeout=5000 -c statement_timeout=10000 -c idle_in_transaction_session_timeout=4000"
-    " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
-    " -c enable_seqscan=off -c jit=off",
+    "options": (
+        "-c lock_timeout=5000 -c statement_timeout=10000 -c"
+        " idle_in_transaction_session_timeout=4000 -c tcp_keepalives_idle=10 -c"
+        " tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c enable_seqscan=off -c jit=off"
+    ),
 }
 """Connection arguments; those in `storage.url` take precedence.
 
-The timeouts turn a hanging server and a locked table into errors, because a waiting thread cannot be interrupted. They
-also let the server end the session of a frozen process, which would keep the locks of its transaction.
+The timeouts turn a hanging server and a locked table into errors, because a waiting thread cannot
+be interrupted. They also let the server end the session of a frozen process, which would keep the
+locks of its transaction.
 
-Sequential scans and JIT are disabled. The server would plan a prepared statement for a small table, and keep that plan
-when the table has grown, until it collects statistics again."""
+Sequential scans and JIT are disabled. The server would plan a prepared statement for a small table,
+and keep that plan when the table has grown, until it collects statistics again.
+"""
 
 
 class ResponseTimeout(psycopg.OperationalError):
-    """The server did not respond in time. The connection is closed, so no later statement gets the late response."""
+    """The server did not respond in time. The connection is closed, so no later statement gets the
+    late response.
+    """
 
 
 class TimedConnection(psycopg.Connection[Any]):
-    """A connection that is closed if the server does not respond within `timeout_s`; None means no limit."""
+    """A connection that is closed if the server does not respond within `timeout_s`; None means no
+    limit.
+    """
 
     timeout_s: float | None = RESPONSE_TIMEOUT_S
 
@@ -61,7 +70,8 @@ class TimedConnection(psycopg.Connection[Any]):
         try:
             wanted = next(gen)
             while True:
-                ready = yield wanted  # psycopg resumes this several times a second, also without a response
+                # psycopg resumes this several times a second, also without a response
+                ready = yield wanted
                 if (
                     not ready
                     and self.timeout_s is not None
@@ -109,16 +119,17 @@ def postgresql_engine(url: URL, connections: OpenConnections) -> Engine:
         _dialect: Dialect, _entry: ConnectionPoolEntry, args: Any, kwargs: Any
     ) -> TimedConnection:
         connection = connections.connect(*args, **kwargs)
-        connection.adapters.register_dumper(
-            list, ListBinaryDumper
-        )  # the default sends a body as escaped text
+        # the default sends a body as escaped text
+        connection.adapters.register_dumper(list, ListBinaryDumper)
         return connection
 
     return engine
 
 
 def disable_timeout(connection: Connection) -> None:
-    """Remove the time limit for responses on this connection, and take the connection out of the pool."""
+    """Remove the time limit for responses on this connection, and take the connection out of the
+    pool.
+    """
     driver = connection.connection.driver_connection
     assert isinstance(driver, TimedConnection)
     driver.timeout_s = None
@@ -126,7 +137,9 @@ def disable_timeout(connection: Connection) -> None:
 
 
 def find_missing_timeout(connection: Connection) -> str | None:
-    """Return the name of a timeout that the session does not have: a connection pooler may drop HLS's options."""
+    """Return the name of a timeout that the session does not have: a connection pooler may drop
+    HLS's options.
+    """
     names = ("lock_timeout", "idle_in_transaction_session_timeout")
     return next(
         (name for name in names if connection.exec_driver_sql(f"SHOW {name}").scalar_one() == "0"),
@@ -135,9 +148,8 @@ def find_missing_timeout(connection: Connection) -> str | None:
 
 
 def _arguments(url: URL) -> dict[str, object]:
-    own = url.query.get(
-        "options", ()
-    )  # appended, because PostgreSQL uses the last value of an option
+    # appended, because PostgreSQL uses the last value of an option
+    own = url.query.get("options", ())
     options = " ".join([str(_ARGUMENTS["options"]), *([own] if isinstance(own, str) else own)])
     return {name: value for name, value in _ARGUMENTS.items() if name not in url.query} | {
         "options": options

@@ -18,27 +18,35 @@ from hls_handler.errors import StoreUnavailable
 _USELESS_AFTER = frozenset(
     {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CANTOPEN}
 )
-"""Errors after which all connections are replaced. A connection to a file that was read-only would stay read-only."""
+"""Errors after which all connections are replaced. A connection to a file that was read-only would
+stay read-only.
+"""
 
 _SYNCHRONOUS = {True: "FULL", False: "NORMAL"}
 
 _PUT_BACK = "put it back; or stop HLS, restore a copy, and start HLS"
 
 _CHECKPOINT_PAGES = 4_000
-"""Number of 4 kB pages in the write-ahead log at which SQLite copies them into the database file. With the default of
-1,000, index pages would be copied too often, because nearly every webhook changes them."""
+"""Number of 4 kB pages in the write-ahead log at which SQLite copies them into the database file.
+With the default of 1,000, index pages would be copied too often, because nearly every webhook
+changes them.
+"""
 
 _LARGEST_IDLE_WAL_BYTES = 16_777_216
 """Size to which SQLite truncates its write-ahead log when no reader needs it any more."""
 
 
 def file_uri(path: str | Path, mode: Literal["ro", "rw"]) -> str:
-    """Return SQLite's address of an existing file. It has the path's bytes, which the locale may not decode."""
+    """Return SQLite's address of an existing file. It has the path's bytes, which the locale may
+    not decode.
+    """
     return f"file:{quote(os.fsencode(path))}?mode={mode}"
 
 
 def sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
-    """Return an engine that raises an error if the file is missing, instead of creating an empty database."""
+    """Return an engine that raises an error if the file is missing, instead of creating an empty
+    database.
+    """
     engine = create_engine(
         url,
         connect_args={"timeout": busy_timeout_s, "isolation_level": None},
@@ -68,28 +76,32 @@ def sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
     @event.listens_for(engine, "handle_error")
     def drop(context: ExceptionContext) -> None:
         code = getattr(context.original_exception, "sqlite_errorcode", 0) & 0xFF
-        context.is_disconnect = (
-            context.is_disconnect or code in _USELESS_AFTER
-        )  # drops all open connections
+        # drops all open connections
+        context.is_disconnect = context.is_disconnect or code in _USELESS_AFTER
 
     return engine
 
 
 def enable_write_ahead_log(connection: Connection) -> bool:
-    """Switch the database to a write-ahead log; return False if its file system does not support that."""
+    """Switch the database to a write-ahead log; return False if its file system does not support
+    that.
+    """
     (mode,) = _driver(connection).execute("PRAGMA journal_mode = WAL").fetchone()
     return bool(mode == "wal")
 
 
 def begin_to_read(connection: Connection) -> None:
-    """Begin a transaction that reads one snapshot. SQLAlchemy's event for it would slow down every statement."""
+    """Begin a transaction that reads one snapshot. SQLAlchemy's event for it would slow down every
+    statement.
+    """
     _driver(connection).execute("BEGIN")
 
 
 def begin_to_write(connection: Connection, *, durable: bool) -> None:
     """Begin a transaction with the write lock. Its commit is durable if `durable` is True.
 
-    After a durable commit, all commits so far are on the disk. A power failure may undo later non-durable commits.
+    After a durable commit, all commits so far are on the disk. A power failure may undo later
+    non-durable commits.
     """
     if connection.info["durable"] != durable:
         _driver(connection).execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durable]}")

@@ -1,7 +1,7 @@
 """The tables of the database, the same on SQLite and PostgreSQL.
 
-Times are milliseconds since the epoch (UTC) by the database's clock, durations milliseconds, money micro-USD. A test
-compares the tables with the migrations.
+Times are milliseconds since the epoch (UTC) by the database's clock, durations milliseconds, money
+micro-USD. A test compares the tables with the migrations.
 """
 
 from __future__ import annotations
@@ -28,9 +28,8 @@ from hls_handler.db.values import UntrustedString
 
 metadata = MetaData()
 
-Id = BigInteger().with_variant(
-    Integer(), "sqlite"
-)  # SQLite increments automatically only an INTEGER
+# SQLite increments automatically only an INTEGER
+Id = BigInteger().with_variant(Integer(), "sqlite")
 
 
 def _delivery(*, primary_key: bool = False) -> Column[int]:
@@ -308,7 +307,8 @@ analyses = Table(
     Column("model", UntrustedString, nullable=False),
     Column("reply", UntrustedString, nullable=False),  # JSON
     Column("analysed_at", BigInteger, nullable=False),
-    # What the cache of replies saved, 0 if that is unknown; NULL for a reply that Claude was asked for.
+    # What the cache of replies saved, 0 if that is unknown; NULL for a reply that Claude was asked
+    # for.
     Column("saved_micro_usd", BigInteger),
     # The columns after the first are there for the order of analyses with the same time.
     Index("ix_analyses_newest", "analysed_at", "delivery_id", "step_index"),
@@ -415,7 +415,8 @@ checks = Table(
         "is_shown", Boolean, nullable=False, server_default=false()
     ),  # GitHub confirmed that it is in progress
     Column("begun_at", BigInteger),  # NULL: nothing was written to GitHub
-    # True: it is ended in any case, because a result on the commit is outdated, or because a limit was reached.
+    # True: it is ended in any case, because a result on the commit is outdated, or because a limit
+    # was reached.
     Column("must_end", Boolean, nullable=False, server_default=false()),
     Column("ended_at", BigInteger),
     Column("rejected", UntrustedString),  # why GitHub rejected the check; NULL if it did not
@@ -508,7 +509,9 @@ texts = Table(
     Column("version", Text),  # id of the file's blob; of an issue the JSON list of its labels
     Index("uq_texts_place", "scope", "name", "line", unique=True),
 )
-"""The full-text index of `words` is `texts_words` on SQLite, kept by triggers, and `ix_texts_words` on PostgreSQL."""
+"""The full-text index of `words` is `texts_words` on SQLite, kept by triggers, and `ix_texts_words`
+on PostgreSQL.
+"""
 
 document_indexes = Table(
     "document_indexes",
@@ -573,7 +576,8 @@ counter_hours = Table(
     Column("hour", BigInteger, primary_key=True),  # the time when the hour begins
     Column("label", UntrustedString, primary_key=True),
     Column("value", BigInteger, nullable=False),  # what the counter increased by within the hour
-    sqlite_with_rowid=False,  # rows are stored in the order of the key, so that a period is read without lookups
+    # rows are stored in the order of the key, so that a period is read without lookups
+    sqlite_with_rowid=False,
 )
 
 secrets = Table(

@@ -1,4 +1,6 @@
-"""Conversion of column values: times, compressed bodies, untrusted text, and rows to dataclasses."""
+"""Conversion of column values: times, compressed bodies, untrusted text, and rows to
+dataclasses.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +21,15 @@ T = TypeVar("T")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HOUR_MS = 3_600_000
 FURTHEST_MS = 48 * HOUR_MS
-"""A stored time that is further ahead than this counts as passed, because the clock must have been set back."""
+"""A stored time that is further ahead than this counts as passed, because the clock must have been
+set back.
+"""
 
 
 def literal(state: State) -> ColumnElement[str]:
-    """Return the state as an SQL literal. With a bind parameter, the planner could not use the partial indexes."""
+    """Return the state as an SQL literal. With a bind parameter, the planner could not use the
+    partial indexes.
+    """
     return literal_column(f"'{state}'")
 
 
@@ -34,7 +40,9 @@ def is_caught_up(deliveries: FromClause) -> ColumnElement[bool]:
 
 
 class UntrustedString(TypeDecorator[str]):
-    """Column type for untrusted text. It replaces NUL and lone surrogates, which PostgreSQL cannot store."""
+    """Column type for untrusted text. It replaces NUL and lone surrogates, which PostgreSQL cannot
+    store.
+    """
 
     impl = Text
     cache_ok = True
@@ -52,7 +60,8 @@ def no_skew() -> timedelta:
 def has_passed(moment: ColumnElement[int], now: ColumnElement[int]) -> ColumnElement[bool]:
     """Return the SQL condition that `moment` has passed.
 
-    A moment more than `FURTHEST_MS` after `now` also counts as passed, because the clock must have been set back.
+    A moment more than `FURTHEST_MS` after `now` also counts as passed, because the clock must have
+    been set back.
     """
     return or_(moment <= now, moment > now + FURTHEST_MS)
 
@@ -67,9 +76,11 @@ def from_ms(milliseconds: int) -> datetime:
 
 
 def from_row(kind: type[T], row: Row[Any], **values: object) -> T:
-    """Return an instance of the dataclass `kind`. Fields that are not in `values` come from columns of the same names.
+    """Return an instance of the dataclass `kind`. Fields that are not in `values` come from columns
+    of the same names.
 
-    Columns named `..._at` or `..._until` are converted from ms to datetimes; `took_s` comes from `duration_ms`.
+    Columns named `..._at` or `..._until` are converted from ms to datetimes; `took_s` comes from
+    `duration_ms`.
     """
     columns = row._mapping
     for name in kind.__annotations__.keys() - values.keys():

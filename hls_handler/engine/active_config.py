@@ -1,4 +1,6 @@
-"""The active configuration (settings, prompts, bot account), its reload, and the clients of a worker."""
+"""The active configuration (settings, prompts, bot account), its reload, and the clients of a
+worker.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +82,9 @@ class Writer(Protocol):
     def ensure_review(
         self, number: int, action: EnsureReview, *, is_retry: bool = False
     ) -> Outcome:
-        """Raises `Superseded` if GitHub rejects the review because the pull request has a newer commit."""
+        """Raises `Superseded` if GitHub rejects the review because the pull request has a newer
+        commit.
+        """
         ...
 
     def ensure_reply(
@@ -89,7 +93,9 @@ class Writer(Protocol):
 
 
 class Checks(Protocol):
-    """Writes of checks on commits of one repository; `clients.checks.GithubChecks` implements it."""
+    """Writes of checks on commits of one repository; `clients.checks.GithubChecks` implements
+    it.
+    """
 
     def begin(
         self,
@@ -103,7 +109,9 @@ class Checks(Protocol):
 
 
 class Github(Protocol):
-    """Client of GitHub as the bot account; `clients.github.Github` implements it. Each worker thread has its own."""
+    """Client of GitHub as the bot account; `clients.github.Github` implements it. Each worker
+    thread has its own.
+    """
 
     @property
     def requests_sent(self) -> int: ...
@@ -153,10 +161,14 @@ class Provider(Protocol):
 
 
 class Claude(Protocol):
-    """The providers, Claude's API as the first of them by default. Each worker thread has its own."""
+    """The providers, Claude's API as the first of them by default. Each worker thread has its
+    own.
+    """
 
     def answer(self, model: str | None, ask: Callable[[Provider], T], *, delivery: str = "") -> T:
-        """Return the result of `ask` with the first provider that does not fail. `model` is that of the prompt."""
+        """Return the result of `ask` with the first provider that does not fail. `model` is that of
+        the prompt.
+        """
         ...
 
     def find_outage(self) -> DependencyDown | None:
@@ -169,7 +181,9 @@ Client = TypeVar("Client")
 
 
 class CachedClient(Generic[ClientSettings, Client]):
-    """Keeps one client and replaces it when its settings change. Not thread-safe: each thread has its own."""
+    """Keeps one client and replaces it when its settings change. Not thread-safe: each thread has
+    its own.
+    """
 
     def __init__(
         self, make: Callable[[ClientSettings], Client], *, close: Callable[[Client], None]
@@ -179,7 +193,9 @@ class CachedClient(Generic[ClientSettings, Client]):
         self._cached: tuple[ClientSettings, Client] | None = None
 
     def of(self, settings: ClientSettings) -> Client:
-        """Return the client for these settings. If they changed, create a new client and close the previous one."""
+        """Return the client for these settings. If they changed, create a new client and close the
+        previous one.
+        """
         if self._cached is None or self._cached[0] != settings:
             client = self._make(settings)
             self.close()
@@ -196,11 +212,13 @@ FINGERPRINT_SECRET = "token-fingerprint"  # noqa: S105 (the name of a secret in 
 
 
 class BotAccount:
-    """The account of a token or of a GitHub App, stored so that the receiver needs no request to GitHub. Thread-safe.
+    """The account of a token or of a GitHub App, stored so that the receiver needs no request to
+    GitHub. Thread-safe.
 
-    The constructor may raise `StoreUnavailable`. The history of labels and comments is stored under the account's
-    login, so a renamed account has no history. Then its earlier labels count as set by a person, and a comment that a
-    person deleted may be posted once more. Existing comments are still found, by the id of their author.
+    The constructor may raise `StoreUnavailable`. The history of labels and comments is stored under
+    the account's login, so a renamed account has no history. Then its earlier labels count as set
+    by a person, and a comment that a person deleted may be posted once more. Existing comments are
+    still found, by the id of their author.
     """
 
     def __init__(
@@ -217,14 +235,18 @@ class BotAccount:
         self.cached = accounts.find(self._fingerprint)  # None before the first request to GitHub
 
     def get_or_fetch(self, github: Github) -> Account:
-        """Return the account. If it is not stored, request it from GitHub. Raises `DependencyDown`."""
+        """Return the account. If it is not stored, request it from GitHub. Raises
+        `DependencyDown`.
+        """
         if self.cached is not None:
             return self.cached
         with self._lock:  # another thread may have fetched it while this one waited
             return self.cached or self._fetch(github)
 
     def refresh(self, github: Github) -> None:
-        """Request the bot's account from GitHub and store it: it may have been renamed. Raises `DependencyDown`."""
+        """Request the bot's account from GitHub and store it: it may have been renamed. Raises
+        `DependencyDown`.
+        """
         with self._lock:
             self._fetch(github)
 
@@ -249,7 +271,9 @@ SETTINGS_REMEDY = "fix the line that the message names; `hls check` names every 
 
 @dataclass(frozen=True, slots=True)
 class ActiveConfig:
-    """The settings in use and the objects made from them. A reload replaces the whole `ActiveConfig`."""
+    """The settings in use and the objects made from them. A reload replaces the whole
+    `ActiveConfig`.
+    """
 
     settings: Settings
     table: RepositoryTable
@@ -271,7 +295,9 @@ class ActiveConfig:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryConfig:
-    """The settings and prompts of one delivery. A reload during the delivery does not change them."""
+    """The settings and prompts of one delivery. A reload during the delivery does not change
+    them.
+    """
 
     settings: Settings
     table: RepositoryTable
@@ -288,11 +314,12 @@ class ChosenAccount:
 def choose_account(
     clients: Sequence[Github], bots: Sequence[BotAccount], wrote: Collection[str], preferred: int
 ) -> ChosenAccount:
-    """Return the account that wrote on the conversation; if there is none, that of the token at `preferred`.
+    """Return the account that wrote on the conversation; if there is none, that of the token at
+    `preferred`.
 
-    Another account would not find the comment of the first, and would post a second one beside it. `clients` and `bots`
-    are those of each token; `wrote` has the logins that wrote on the conversation. Raises `DependencyDown` if GitHub
-    does not return the account.
+    Another account would not find the comment of the first, and would post a second one beside it.
+    `clients` and `bots` are those of each token; `wrote` has the logins that wrote on the
+    conversation. Raises `DependencyDown` if GitHub does not return the account.
     """
     known = [bot.cached for bot in bots]
     index = next(
@@ -315,9 +342,8 @@ class WorkerContext:
     claude: Claude
     health: Health
     config: DeliveryConfig
-    choose_account: Callable[
-        [int | None, int | None], ChosenAccount
-    ]  # for a repository's id and a number
+    # for a repository's id and a number
+    choose_account: Callable[[int | None, int | None], ChosenAccount]
     stopping: Callable[[], bool]  # whether the service is stopping
     pause: Callable[[float], object]  # wait this many seconds, or until the service is stopping
     jitter: Callable[[], float]  # in [0, 1)
@@ -329,7 +355,9 @@ class WorkerContext:
 async def route_envelope(
     active: ActiveConfig, event: str, envelope: WebhookEnvelope
 ) -> RoutingResult:
-    """Return the routing result. If no prompt or several prompts match, load changed prompts and route again."""
+    """Return the routing result. If no prompt or several prompts match, load changed prompts and
+    route again.
+    """
     routing_input = from_envelope(event, envelope)
     rule = active.router(active.prompts.latest).route(routing_input)
     if isinstance(rule, Ignored) and rule.kind in ("no prompt", "several prompts"):
@@ -351,8 +379,9 @@ class ConfigReloader:
     ) -> None:
         """`first` is the configuration made from `file.initial`.
 
-        `make` gets new settings and the previous configuration, and returns the new configuration. `make` may raise
-        `SettingsError` and `StoreUnavailable`. `follow` is called after each reload.
+        `make` gets new settings and the previous configuration, and returns the new configuration.
+        `make` may raise `SettingsError` and `StoreUnavailable`. `follow` is called after each
+        reload.
         """
         self._file = file
         self.latest = first  # the last valid one
@@ -363,10 +392,12 @@ class ConfigReloader:
         health.ok("settings")
 
     def current(self) -> ActiveConfig:
-        """Return the active configuration, reloaded if the settings file has changed. Invalid settings are not applied.
+        """Return the active configuration, reloaded if the settings file has changed. Invalid
+        settings are not applied.
 
-        While one thread reloads, other threads get the previous configuration. Raises `StoreUnavailable` if new
-        settings need the database while the database is unavailable. The next call tries again.
+        While one thread reloads, other threads get the previous configuration. Raises
+        `StoreUnavailable` if new settings need the database while the database is unavailable. The
+        next call tries again.
         """
         if self._file.has_changed() and self._reading.acquire(blocking=False):
             try:
@@ -402,7 +433,10 @@ class ConfigReloader:
         )
 
     def _reject(self, problems: Sequence[str]) -> None:
-        message = f"the changed settings cannot be used, the last valid ones stay active: {'; '.join(problems)}"
+        message = (
+            "the changed settings cannot be used, the last valid ones stay active:"
+            f" {'; '.join(problems)}"
+        )
         self._health.report_problem("settings", message, SETTINGS_REMEDY)
         log.error(
             "settings cannot be used, the last valid ones stay active",

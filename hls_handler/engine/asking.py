@@ -1,7 +1,8 @@
-"""Asks Claude the prompts of a delivery, as its handler chooses them, and renders comments from the replies.
+"""Asks Claude the prompts of a delivery, as its handler chooses them, and renders comments from the
+replies.
 
-An invalid reply is requested once more. A reply to the same question is taken from the cache, and the cost is reserved
-before a call.
+An invalid reply is requested once more. A reply to the same question is taken from the cache, and
+the cost is reserved before a call.
 """
 
 from __future__ import annotations
@@ -76,16 +77,21 @@ log = logging.getLogger(__name__)
 PROMPT_SECRET = "prompt-delimiters"  # noqa: S105 (the name of a secret in the store, not a secret)
 
 OMISSIONS = Codec("omissions", 1, TypeAdapter(str))
-"""Sentences about text that Claude did not get: index 0 is from the handler, index n + 1 about cuts in prompt n.
+"""Sentences about text that Claude did not get: index 0 is from the handler, index n + 1 about cuts
+in prompt n.
 
 Index `FIRST_SHADOW_STEP` is about parts that got no reply.
 """
 UNSHOWN = Codec("unshown", 1, TypeAdapter(tuple[int, ...]))
 """Indexes of the variable `files` that the rendered prompt does not show as a whole."""
 EARLIER_FINDINGS = ("earlier_findings", "known_findings")
-"""Template variables with findings of earlier reviews. A reply to a prompt that has them is not cached."""
+"""Template variables with findings of earlier reviews. A reply to a prompt that has them is not
+cached.
+"""
 UNUSABLE = Codec("unusable", 6, TypeAdapter(tuple[UnusableReply, ...]))
-"""The unusable replies to one prompt, in order: one, or that and the one to the request for a correction."""
+"""The unusable replies to one prompt, in order: one, or that and the one to the request for a
+correction.
+"""
 MARKER_CHARS = 100  # more than the marker below a comment has
 
 CONTEXT_VARIABLES = ("guidance", "linked_issues")
@@ -146,9 +152,8 @@ def ask(job: Job, facts: Any, *, shadow: str | None = None) -> Answers:
         answers = job.handler.consult(asking, facts)
     except Permanent:
         failed.clear()
-        job.store.checkpoints.delete(
-            job.lease, UNANSWERED.name
-        )  # so that a retry by an operator begins anew
+        # so that a retry by an operator begins anew
+        job.store.checkpoints.delete(job.lease, UNANSWERED.name)
         raise
     finally:
         for (
@@ -167,7 +172,9 @@ def ask(job: Job, facts: Any, *, shadow: str | None = None) -> Answers:
 
 
 def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> ValidReply:
-    """Ask Claude the prompt `name`. Raises `Permanent` if no usable reply comes, and what `ask` raises."""
+    """Ask Claude the prompt `name`. Raises `Permanent` if no usable reply comes, and what `ask`
+    raises.
+    """
     rendered = render(
         job.config.library, name, variables, key=job.store.database.secret(PROMPT_SECRET)
     )
@@ -192,7 +199,10 @@ def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> Va
 def _describe_truncation(rendered: RenderedPrompt) -> str:
     texts = len(rendered.missing)
     characters = sum(rendered.missing)
-    return f"{count(texts, 'text')} {was_or_were(texts)} cut by {characters:,} characters ({rendered.prompt.id})"
+    return (
+        f"{count(texts, 'text')} {was_or_were(texts)} cut by {characters:,} characters"
+        f" ({rendered.prompt.id})"
+    )
 
 
 def _call(
@@ -241,9 +251,8 @@ def _call_provider(
     estimate = provider.upper_estimate(rendered, correction=correction)
     call = _begin_call(job, rendered, index, estimate, digest, is_cache_miss=cache_key is not None)
     try:
-        job.context.leases.require(
-            job.lease
-        )  # do not pay for a reply that another worker would discard
+        # do not pay for a reply that another worker would discard
+        job.context.leases.require(job.lease)
     except LeaseLost as exc:
         store.calls.end(job.lease, call, outcome=UNAVAILABLE, usage=None, error=f"not sent: {exc}")
         raise
@@ -278,7 +287,8 @@ def _begin_call(
 ) -> StartedCall:
     """Record the start of a call. Raises what `ClaudeCalls.begin` raises.
 
-    If a budget is used up and the settings do not wait for it, raises `BudgetExceeded` or `ConversationIgnored`.
+    If a budget is used up and the settings do not wait for it, raises `BudgetExceeded` or
+    `ConversationIgnored`.
     """
     settings = job.config.settings
     is_shadow = index >= FIRST_SHADOW_STEP
@@ -293,9 +303,11 @@ def _begin_call(
                 estimate=estimate,
                 requests_per_second=settings.claude.requests_per_second,
                 calls_per_hour=settings.claude.calls_per_hour,
-                review=None
-                if is_shadow
-                else find_review_budget(job.event, settings, job.rule.effective),
+                review=(
+                    None
+                    if is_shadow
+                    else find_review_budget(job.event, settings, job.rule.effective)
+                ),
                 budgets=list_budgets(settings, job.event.repository.full_name, job.outsider),
                 outsider=job.outsider,
                 is_cache_miss=is_cache_miss,
@@ -312,15 +324,16 @@ def _begin_call(
             )
         if is_shadow or settings.budgets.exceeded == "wait":
             raise
-        if (
-            job.event.name == "pull_request"
-        ):  # the replies so far count, and the check names what was not reviewed
+        # the replies so far count, and the check names what was not reviewed
+        if job.event.name == "pull_request":
             raise BudgetExceeded(str(exc)) from exc
         raise ConversationIgnored(str(exc), "over budget") from exc
 
 
 def find_outsider(job: Job) -> str | None:
-    """Return the sender's login if it has no write permission and settings limit the cost of its events; else None."""
+    """Return the sender's login if it has no write permission and settings limit the cost of its
+    events; else None.
+    """
     limits = job.config.settings.budgets.outsiders
     login = job.event.sender.login
     if limits.day_usd is None and limits.month_usd is None:
@@ -413,7 +426,9 @@ def _end_unusable(
 
 
 def digest_request(rendered: RenderedPrompt) -> bytes:
-    """Return the SHA-256 of a question: the system prompt, the message and the schema of the reply."""
+    """Return the SHA-256 of a question: the system prompt, the message and the schema of the
+    reply.
+    """
     question = json.dumps([rendered.system, rendered.task, rendered.prompt.reply, rendered.schema])
     return hashlib.sha256(question.encode()).digest()
 
@@ -423,8 +438,9 @@ def _cache_key(
 ) -> CacheKey | None:
     """Return the key of a question in the cache of replies; None if the cache is not used.
 
-    It names the provider that is asked first, so a reply of another one in its place is used again, too.
-    It is not used if it is off, if a person asked for a new review, and for a review with earlier findings.
+    It names the provider that is asked first, so a reply of another one in its place is used again,
+    too. It is not used if it is off, if a person asked for a new review, and for a review with
+    earlier findings.
     """
     claude = job.config.settings.claude
     prompt = rendered.prompt
@@ -460,12 +476,15 @@ def _is_review(job: Job, prompt: Prompt, variables: Mapping[str, object]) -> boo
 
 
 def _is_later_review(job: Job, prompt: Prompt, variables: Mapping[str, object]) -> bool:
-    """Return whether the reply is only about lines that changed since the last review: no answer for a new one."""
+    """Return whether the reply is only about lines that changed since the last review: no answer
+    for a new one.
+    """
     return _is_review(job, prompt, variables) and variables["round"] != 1
 
 
 def digest_review(rendered: RenderedPrompt, variables: Mapping[str, object]) -> bytes:
-    """Return the SHA-256 of what a review depends on: prompt, code, guidance, and settings that it may show.
+    """Return the SHA-256 of what a review depends on: prompt, code, guidance, and settings that it
+    may show.
 
     The number, texts, branches, round and linked issues of the pull request are not part of it.
     """
@@ -488,7 +507,9 @@ def digest_review(rendered: RenderedPrompt, variables: Mapping[str, object]) -> 
 def _find_cached(
     job: Job, rendered: RenderedPrompt, index: int, key: CacheKey
 ) -> ValidReply | None:
-    """Return the reply to the same question, if the cache has a valid one, and store it as if Claude had replied."""
+    """Return the reply to the same question, if the cache has a valid one, and store it as if
+    Claude had replied.
+    """
     prompt = rendered.prompt
     cached = job.store.reply_cache.find(key, ttl_h=job.config.settings.claude.cache_ttl_h)
     if cached is None:
@@ -519,7 +540,9 @@ def _find_cached(
 def find_review_budget(
     event: Event, settings: Settings, effective: EffectiveSettings
 ) -> ReviewBudget | None:
-    """Return the limits on the cost of the calls for a pull request; None if the event is another one."""
+    """Return the limits on the cost of the calls for a pull request; None if the event is another
+    one.
+    """
     if event.name != "pull_request":
         return None
 
@@ -535,7 +558,9 @@ def find_review_budget(
 
 
 def _end_analysis(job: Job, prompt: str, reply: Reply) -> None:
-    """Let the next transaction store that the analysis has ended, unless the reply leads to another prompt."""
+    """Let the next transaction store that the analysis has ended, unless the reply leads to another
+    prompt.
+    """
     with suppress(PromptError):
         if job.config.library.find_next_prompt(prompt, reply) is None:
             job.pending.add(ANALYSED)
@@ -555,7 +580,9 @@ def _report_unusable(
 
 
 def advise(claude: Claude, file: str, rendered: RenderedPrompt, answer: UnusableReply) -> str:
-    """Return what the operator can do about a reply that cannot be used. `file` is that of the prompt."""
+    """Return what the operator can do about a reply that cannot be used. `file` is that of the
+    prompt.
+    """
     limit = (
         f"max_tokens in {file}"
         if rendered.prompt.max_tokens
@@ -565,7 +592,9 @@ def advise(claude: Claude, file: str, rendered: RenderedPrompt, answer: Unusable
         "truncated": f"raise {limit}, then run it again",
         "refused": "a person has to read it",
         "stopped": f"shorten what {file} sends, then run it again",
-        "oversized": f"see whether claude.base_url is the address of Claude's API, or raise {limit}",
+        "oversized": (
+            f"see whether claude.base_url is the address of Claude's API, or raise {limit}"
+        ),
         "invalid": f"check what {file} asks for, then run it again",
     }[answer.why]
     provider, _ = claude.find_model(answer.usage.model)
@@ -604,8 +633,9 @@ def render_replies(
 ) -> Analysis:
     """Render the comments for the replies. Raises `PromptError`.
 
-    The comment is that of the last prompt that has one and whose reply is worth saying, so that a second reply without
-    an answer does not hide the first one. If there is none, it is the comment of the last prompt.
+    The comment is that of the last prompt that has one and whose reply is worth saying, so that a
+    second reply without an answer does not hide the first one. If there is none, it is the comment
+    of the last prompt.
     """
     names = answered.names
     answers = answered.answers
@@ -658,15 +688,17 @@ def _render_comment(
     variables = {**variables, "analysis": reply, **handler.comment_variables(facts, reply)}
     longest = MAX_SECTION_CHARS if handler.has_sections else MAX_COMMENT_CHARS - MARKER_CHARS
     comment = render_comment(library, prompt, variables, key=key, max_characters=longest)
-    return comment, render_footer(
-        library, prompt, variables, key=key
-    ) if handler.has_sections else ""
+    return comment, (
+        render_footer(library, prompt, variables, key=key) if handler.has_sections else ""
+    )
 
 
 def prompt_limits(
     settings: Settings, library: Library, event_name: str, effective: EffectiveSettings, prompt: str
 ) -> PromptLimits:
-    """Return the limits on what a prompt gets: tokens, files and findings, and whether it lists labels."""
+    """Return the limits on what a prompt gets: tokens, files and findings, and whether it lists
+    labels.
+    """
     taken = None
     labels = effective.labels
     if (
@@ -697,9 +729,9 @@ def prompt_limits(
         settings.claude.input_tokens,
         effective.paths,
         effective.findings,
-        "always"
-        if sums_up_files
-        else effective.comments.summary,  # else the sentences would be paid and not shown
+        (
+            "always" if sums_up_files else effective.comments.summary
+        ),  # else the sentences would be paid and not shown
         sums_up_files=sums_up_files,
         title_types=titles.title_types if suggests_title else (),
         reviewers=titles.reviewers if is_review else False,

@@ -1,7 +1,8 @@
-"""The check on a commit: begun before Claude is asked, ended with the result, or with the reason why there is none.
+"""The check on a commit: begun before Claude is asked, ended with the result, or with the reason
+why there is none.
 
-Every head commit of an enabled repository's pull request ends with a check: also those of ignored events, of merge
-queues, and of deliveries that failed.
+Every head commit of an enabled repository's pull request ends with a check: also those of ignored
+events, of merge queues, and of deliveries that failed.
 """
 
 from __future__ import annotations
@@ -81,7 +82,9 @@ MAX_WAIT_S = 15.0
 
 TITLE_CHECKED = Codec("title_check", 2, TypeAdapter(Outcome), readable=(1,))
 GROUP_HEADS = Codec("merge_group", 1, TypeAdapter(tuple[HeadCheck, ...]))
-"""Heads of the pull requests of a merge group. A push to one of them removes it from the queue, and its group."""
+"""Heads of the pull requests of a merge group. A push to one of them removes it from the queue, and
+its group.
+"""
 
 
 def plan_check(job: Job) -> None:
@@ -105,19 +108,20 @@ def plan_check(job: Job) -> None:
 def begin_check(
     job: Job, commit: str, *, waits_until: datetime | None = None, is_claude_down: bool = False
 ) -> None:
-    """Show the check in progress, unless an earlier attempt did. If GitHub rejects it, the delivery goes on without.
+    """Show the check in progress, unless an earlier attempt did. If GitHub rejects it, the delivery
+    goes on without.
 
-    While other writes wait for their slots, the check appears with its end: results come first. But an earlier result
-    of the commit must not stay. With `waits_until`, the check says until when Claude is not asked, and why.
+    While other writes wait for their slots, the check appears with its end: results come first. But
+    an earlier result of the commit must not stay. With `waits_until`, the check says until when
+    Claude is not asked, and why.
     """
     if job.rule.effective.features.dry_run:
         return
     check = job.store.commit_checks.begin(job.lease, commit, changes=job.pending.take())
     is_answered = (ASK, 0) in job.steps  # then the next slot is for the result
     if (waits_until is not None or not (check.is_shown or is_answered)) and check.rejected is None:
-        if (
-            not check.is_new
-        ):  # a new one is only written, for which no slot is granted during a hold
+        # a new one is only written, for which no slot is granted during a hold
+        if not check.is_new:
             job.require_reads_allowed()
         _wait_for_creation(job, check)
 
@@ -129,13 +133,16 @@ def begin_check(
             # Only once: else each burst of first results could go before it.
             begin(until=job.store.now() + IN_PLACE, can_move=job.lease.attempt == 1)
         except Postponed:
-            job.require_reads_allowed()  # while GitHub is down, the delivery waits with the question, too
+            # while GitHub is down, the delivery waits with the question, too
+            job.require_reads_allowed()
             if waits_until is not None or job.store.commit_checks.has_result(job.lease, commit):
                 begin()
 
 
 def ensure_check(job: Job, action: EnsureCheck, *, can_move: bool = False) -> Outcome:
-    """End the check as planned. If GitHub rejects it, the outcome is "withheld", and the delivery does not fail."""
+    """End the check as planned. If GitHub rejects it, the outcome is "withheld", and the delivery
+    does not fail.
+    """
     if job.rule.effective.features.dry_run:
         return preview_check(action)
     check = job.store.commit_checks.begin(job.lease, action.commit, changes=job.pending.take())
@@ -164,7 +171,9 @@ def _lock_of(job: Job) -> str:
 
 
 def _wait_for_creation(job: Job, check: CommitCheck) -> None:
-    """Raise `Postponed` while the creation of the check by an earlier attempt may still take effect."""
+    """Raise `Postponed` while the creation of the check by an earlier attempt may still take
+    effect.
+    """
     if not check.is_new:
         job.store.locks.acquire(job.lease, _lock_of(job), ttl_s=LOCK_S, changes=job.pending.take())
 
@@ -178,7 +187,9 @@ def _write(
     until: datetime | None = None,
     can_move: bool = False,
 ) -> WrittenCheck | str:
-    """Write the check, which `ending` ends; return GitHub's confirmation, or why GitHub rejected it."""
+    """Write the check, which `ending` ends; return GitHub's confirmation, or why GitHub rejected
+    it.
+    """
     lock = _lock_of(job)
     checks = job.context.github.checks(
         job.event.repository.full_name,
@@ -194,8 +205,8 @@ def _write(
         raise
     except StepFailed as exc:
         job.pending.add(completed)
-        # A check that is in progress, perhaps since an earlier attempt without a response, must not stay so:
-        # `CheckEnder` ends it after the delivery.
+        # A check that is in progress, perhaps since an earlier attempt without a response, must not
+        # stay so: `CheckEnder` ends it after the delivery.
         is_ended = check.is_new and not check.is_shown
         rejected = CheckChange(
             check.commit, check.check_run_id, is_ended=is_ended, rejected=str(exc)
@@ -214,10 +225,11 @@ def _write(
 def end_ignored_check(
     job: Job, routing_input: RoutingInput, kind: IgnoredKind, reason: str
 ) -> Outcome | None:
-    """End the check on the head commit of an event that is ignored for `reason`; return None if it needs none.
+    """End the check on the head commit of an event that is ignored for `reason`; return None if it
+    needs none.
 
-    If an earlier event has set a check on the commit, what the operator's settings decide leaves it as it is, unless
-    the base branch was changed. A check that a later event has set always stays.
+    If an earlier event has set a check on the commit, what the operator's settings decide leaves it
+    as it is, unless the base branch was changed. A check that a later event has set always stays.
     """
     commit = _find_head(job, routing_input)
     if commit is None:
@@ -252,14 +264,18 @@ def _end_check(job: Job, commit: str, plan: Callable[[Job], EnsureCheck]) -> Out
 
 
 def outdate_check(job: Job, routing_input: RoutingInput) -> None:
-    """Let the check that HLS has set on the head commit end even if the delivery ends without a review."""
+    """Let the check that HLS has set on the head commit end even if the delivery ends without a
+    review.
+    """
     commit = _find_head(job, routing_input)
     if commit is not None and job.store.commit_checks.find_order(job.lease, commit) == "earlier":
         job.store.commit_checks.plan(job.lease, commit, must_end=True)
 
 
 def _find_head(job: Job, routing_input: RoutingInput) -> str | None:
-    """Return the head commit, if the event may bring another diff and the settings enable checks."""
+    """Return the head commit, if the event may bring another diff and the settings enable
+    checks.
+    """
     pull_request = job.event.pull_request
     if (
         pull_request is None
@@ -292,7 +308,9 @@ def _plan_group(job: Job, group: MergeGroup) -> EnsureCheck:
 
 
 def _read_heads(job: Job, group: MergeGroup) -> tuple[HeadCheck, ...]:
-    """Return the heads of the pull requests that the group merges; () if the commits do not show which."""
+    """Return the heads of the pull requests that the group merges; () if the commits do not show
+    which.
+    """
     reader = job.context.github.reader(job.event.repository.full_name)
     queued = find_queued(group.head_ref)
     merged = None
@@ -303,7 +321,9 @@ def _read_heads(job: Job, group: MergeGroup) -> tuple[HeadCheck, ...]:
 
 
 def _read_head(reader: Reader, number: int, *, is_queued: bool) -> HeadCheck | None:
-    """Return the head of a pull request; None if a commit only names one that is not in the queue: it is not open."""
+    """Return the head of a pull request; None if a commit only names one that is not in the queue:
+    it is not open.
+    """
     try:
         pull_request = reader.pull_request(number)
     except Permanent:
@@ -326,9 +346,11 @@ def _find_head_check(job: Job, head: HeadCheck) -> HeadCheck:
 
 
 def check_title(job: Job, routing_input: RoutingInput) -> tuple[Job, Outcome | None]:
-    """Set the check of the pull request's title once for the delivery, also if its event is ignored.
+    """Set the check of the pull request's title once for the delivery, also if its event is
+    ignored.
 
-    Return the job with the repository's settings, and the outcome, or None if the settings want no such check.
+    Return the job with the repository's settings, and the outcome, or None if the settings want no
+    such check.
     """
     if not needs_title_check(routing_input, job.rule.effective):
         return job, None
@@ -341,9 +363,8 @@ def check_title(job: Job, routing_input: RoutingInput) -> tuple[Job, Outcome | N
         outcome = job.run_step(
             TITLE_CHECKED, 0, partial(_set_title_check, job, effective.pull_requests.title_types)
         )
-        job.store.checkpoints.save(
-            job.lease, *job.pending.take()
-        )  # the rest of the delivery may be repeated often
+        # the rest of the delivery may be repeated often
+        job.store.checkpoints.save(job.lease, *job.pending.take())
     return job, outcome
 
 
@@ -368,7 +389,8 @@ def _set_title_check(job: Job, types: Sequence[str]) -> Outcome:
         checks = job.context.github.checks(
             repository, begin_write=job.begin_write, check_lease=job.check_lease, name=TITLE_CHECK
         )
-        # If an earlier attempt has created a check run, too, GitHub shows the last one of a name, and it says the same.
+        # If an earlier attempt has created a check run, too, GitHub shows the last one of a name,
+        # and it says the same.
         written = checks.end(CommitCheck(action.commit, f"{job.lease.guid}:title"), action)
     except Permanent as exc:
         log.warning("the check of the title was not set", extra={"error": str(exc)})
@@ -377,7 +399,9 @@ def _set_title_check(job: Job, types: Sequence[str]) -> Outcome:
 
 
 class CheckEnder:
-    """Ends the checks of finished deliveries that have not set a result: dead, superseded, ignored or killed ones."""
+    """Ends the checks of finished deliveries that have not set a result: dead, superseded, ignored
+    or killed ones.
+    """
 
     def __init__(
         self,
@@ -396,7 +420,9 @@ class CheckEnder:
         self._clock = clock
 
     def run(self) -> None:
-        """Try to end each such check once. After a failure, a check is tried again after `ENDING_S`."""
+        """Try to end each such check once. After a failure, a check is tried again after
+        `ENDING_S`.
+        """
         try:
             while not self._wait(0.0) and self._end_next():
                 pass
@@ -480,9 +506,8 @@ def _plan_end(unended: UnendedCheck, settings: Settings, receipt: Receipt) -> En
     details = ""
     if unended.state == "dead":
         title = "The review failed"
-        reason, _, details = reason.partition(
-            "; "
-        )  # errors say behind it what the operator should do
+        # errors say behind it what the operator should do
+        reason, _, details = reason.partition("; ")
     if unended.check.rejected is not None:
         title = "The result was not set"
         details = ""

@@ -1,4 +1,6 @@
-"""Executes commands of people with write permission: stops pull requests, dismisses findings, requests reviews."""
+"""Executes commands of people with write permission: stops pull requests, dismisses findings,
+requests reviews.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ from hls_handler.untrusted.cleaning import clean_title
 log = logging.getLogger(__name__)
 
 MAY_COMMAND = ("admin", "write")
-"""Permissions of people whose commands are obeyed (SECURITY.md rule 18). The role `maintain` has "write"."""
+"""Permissions of people whose commands are obeyed (SECURITY.md rule 18). The role `maintain` has
+"write".
+"""
 
 REACTION = Codec("reaction", 1, TypeAdapter(str))
 """Checkpoint of a sentence: how HLS reacted to the comment with the command."""
@@ -87,7 +91,8 @@ def run_command(job: Job, command: Command) -> DeliveryResult | Job:
 
     Return the result, or the job of a handler that continues, if the command has one.
 
-    A retry repeats all steps, which have no effect then. Raises `Postponed`, `LeaseLost` or a `StepFailed`.
+    A retry repeats all steps, which have no effect then. Raises `Postponed`, `LeaseLost` or a
+    `StepFailed`.
     """
     job = apply_to_rule(load_repository_settings(job))
     job.note(RULE, 0, command.why(job.config.settings.sources))
@@ -157,9 +162,8 @@ def _run(job: Job, command: Command, login: str) -> str:
         case "review full":
             return _request_review(job, number, "full")
         case "stop":
-            interruptions.stop(
-                job.lease, number, by=login
-            )  # before the reaction, which says that it is done
+            # before the reaction, which says that it is done
+            interruptions.stop(job.lease, number, by=login)
             return _join(f"{login} stopped HLS on this pull request", _react(job, "+1"))
         case "resume":
             interruptions.resume(job.lease, number)
@@ -271,7 +275,10 @@ def _reply_with_hint(job: Job, command: Command, number: int) -> str:
     if thread is None or HINT in thread.own_replies:
         return "the review thread has the hint how to dismiss its finding, or is not there any more"
     if any(classify_reply(one.body) == "change" for one in thread.replies):
-        return "somebody promised a change in the review thread, so there is no hint how to dismiss its finding"
+        return (
+            "somebody promised a change in the review thread, so there is no hint how to dismiss"
+            " its finding"
+        )
     text = HINT_TEXT.format(number=entry.number)
     posting = Posting(job, Conversation(number, is_pull_request=True))
     action = EnsureReply(entry.comment_id, HINT, text)
@@ -294,7 +301,9 @@ def _undismiss(job: Job, command: Command, number: int, login: str) -> str:
 
 
 def _find_number(job: Job) -> int | None:
-    """Return the pull request of the check run: from stored events, because GitHub lists none of a fork."""
+    """Return the pull request of the check run: from stored events, because GitHub lists none of a
+    fork.
+    """
     check_run = job.event.check_run
     if check_run is None:
         return None
@@ -302,9 +311,8 @@ def _find_number(job: Job) -> int | None:
     number = history.find_pull_request(job.event.repository.full_name, check_run.head_sha)
     number = number or next(iter(check_run.pull_request_numbers), None)
     if number is not None:
-        job.pending.add(
-            StatusChange({"posted_on": number})
-        )  # so that `hls why` shows the command there
+        # so that `hls why` shows the command there
+        job.pending.add(StatusChange({"posted_on": number}))
     return number
 
 
@@ -313,7 +321,9 @@ def _join(*parts: str) -> str:
 
 
 def _react(job: Job, content: Reaction) -> str:
-    """React to the comment. Return a sentence; "" if there is no comment, as for a check that is run again."""
+    """React to the comment. Return a sentence; "" if there is no comment, as for a check that is
+    run again.
+    """
     comment = job.event.comment
     if comment is None or job.event.action == "deleted":
         return ""
@@ -360,7 +370,9 @@ def _request_review(
 
 
 def _find_review(job: Job, number: int, review: RequestedReview) -> NewDelivery | str:
-    """Return the delivery for a review of the pull request's present state, or the reason why there is none."""
+    """Return the delivery for a review of the pull request's present state, or the reason why there
+    is none.
+    """
     stop = job.store.interruptions.find_stop(job.event.repository.id, number)
     if stop is not None:
         return str(stop)
@@ -386,7 +398,10 @@ def _find_review(job: Job, number: int, review: RequestedReview) -> NewDelivery 
     assert pull_request is not None  # `parse_event` rejects the event without it
     checked = job.event.check_run
     if checked is not None and checked.head_sha != pull_request.head_sha:
-        return f"the check is that of {checked.head_sha[:10]}, and pull request {number} has a newer commit"
+        return (
+            f"the check is that of {checked.head_sha[:10]}, and pull request {number} has a newer"
+            " commit"
+        )
     routed = job.router.route(routing_input)
     if isinstance(routed, Rule):  # the repository's settings may exclude what the operator's admit
         routed = job.router.route_enabled(routing_input, job.rule.effective)

@@ -1,4 +1,6 @@
-"""Brings the stored documentation of a repository, and its vectors, up to date with the default branch."""
+"""Brings the stored documentation of a repository, and its vectors, up to date with the default
+branch.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,9 @@ MAX_NEAREST = 50  # sections that are found by their meaning
 class Documents:
     """The documentation of a repository, as one delivery uses it.
 
-    `vectors` is None if the settings name no Qdrant. After a failure of theirs the delivery does without, so it waits
-    only once. `report` gets a sentence about each failure, for `hls why`; `health` has it, too.
+    `vectors` is None if the settings name no Qdrant. After a failure of theirs the delivery does
+    without, so it waits only once. `report` gets a sentence about each failure, for `hls why`;
+    `health` has it, too.
     """
 
     def __init__(
@@ -65,9 +68,8 @@ class Documents:
             problem = why or files.no_mirror
             if not problem:
                 stored = commit
-            elif (
-                is_changed
-            ):  # sections are of two commits, so that links to their lines may be wrong
+            # sections are of two commits, so that links to their lines may be wrong
+            elif is_changed:
                 stored = None
         texts.save_document_index(repository.id, stored, index.checked_at)
         if problem:
@@ -76,13 +78,16 @@ class Documents:
                 extra={"repository": repository.full_name, "reason": problem},
             )
             self._report(f"the documentation of the repository was not read: {problem}")
-        # After the index is saved: other deliveries need not wait, and the next update adds what a failed one left out.
+        # After the index is saved: other deliveries need not wait, and the next update adds what a
+        # failed one left out.
         if self._vectors is not None:
             with self._reporting():
                 self._vectors.update(scope, texts.load(scope))
 
     def find_nearest(self, scope: str, question: str) -> Sequence[int]:
-        """Return the ids of the texts that fit a question by their meaning, best first; () if vectors are not used."""
+        """Return the ids of the texts that fit a question by their meaning, best first; () if
+        vectors are not used.
+        """
         nearest: Sequence[int] = ()
         if self._vectors is not None:
             with self._reporting():

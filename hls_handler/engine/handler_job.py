@@ -1,4 +1,6 @@
-"""The job of a handler: its reads, questions and writes, with checkpoints, budgets, locks and the shadow prompt."""
+"""The job of a handler: its reads, questions and writes, with checkpoints, budgets, locks and the
+shadow prompt.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,9 @@ OUTAGE = timedelta(minutes=2)
 """How long a delivery has failed because of Claude before its check says so."""
 
 PROBLEMS_INDEX = 1_000
-"""Index of the checkpoint "writing" for the comment on the file's problems. No planned action has this index."""
+"""Index of the checkpoint "writing" for the comment on the file's problems. No planned action has
+this index.
+"""
 
 
 class HandlerJob:
@@ -127,9 +131,8 @@ class HandlerJob:
 
         facts = job.run_step(facts_codec(handler), 0, read)
         head_sha = _find_head(facts)
-        if (
-            head_sha is not None
-        ):  # else the next call or write is the first effect, and its transaction checks this
+        # else the next call or write is the first effect, and its transaction checks this
+        if head_sha is not None:
             job.store.interruptions.require(job.check_newest(head_sha))
         self._require_needed(facts)
         return facts
@@ -360,7 +363,8 @@ def require_runs_left(job: Job, runs: int) -> None:
 def _report_settings_problems(job: Job, conversation: Conversation) -> None:
     """Comment on the problems of the settings file, once for each version of the file.
 
-    In a dry run, or if comments are off, nothing is written or stored. So a later delivery can still comment.
+    In a dry run, or if comments are off, nothing is written or stored. So a later delivery can
+    still comment.
     """
     file = job.repository_settings
     features = job.rule.effective.features

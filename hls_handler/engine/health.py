@@ -1,4 +1,6 @@
-"""Health of the service's components: the state of each, since when, the problem, and the remedy."""
+"""Health of the service's components: the state of each, since when, the problem, and the
+remedy.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ COMPONENTS: tuple[Component, ...] = tuple(one for one in get_args(Component) if 
 
 @dataclass(frozen=True, slots=True)
 class ComponentHealth:
-    """State of one component. `since` is when the state began (aware UTC); a new message does not change `since`."""
+    """State of one component. `since` is when the state began (aware UTC); a new message does not
+    change `since`.
+    """
 
     state: ComponentState
     since: datetime
@@ -58,18 +62,22 @@ class HealthSnapshot:
 
 
 USE_COUNTS_FOR = timedelta(minutes=10)
-"""For this time after a failed use, `probe_ok` does not clear the problem: twice the longest pause between attempts."""
+"""For this time after a failed use, `probe_ok` does not clear the problem: twice the longest pause
+between attempts.
+"""
 
 
 REVIEW = "review"
-"""The use of Claude with `claude.review_model`, which may be unknown while `claude.model` answers."""
+"""The use of Claude with `claude.review_model`, which may be unknown while `claude.model`
+answers.
+"""
 
 
 class Health:
     """The health of all components. Thread-safe.
 
-    `clock` returns aware UTC. "unhealthy" means that the database is not writable, so no delivery can be accepted. All
-    other problems are "degraded": deliveries are accepted and processed later.
+    `clock` returns aware UTC. "unhealthy" means that the database is not writable, so no delivery
+    can be accepted. All other problems are "degraded": deliveries are accepted and processed later.
     """
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
@@ -83,7 +91,8 @@ class Health:
         self._lasting: set[Component] = set()
 
     def ok(self, component: Component, use: str = "") -> None:
-        """Record a successful use, and clear the component's problem, unless only a probe can see that it has ended.
+        """Record a successful use, and clear the component's problem, unless only a probe can see
+        that it has ended.
 
         `use` tells uses apart of which one can fail while another one works.
         """
@@ -99,7 +108,9 @@ class Health:
             return use in self._worked_in_use.get(component, ())
 
     def probe_ok(self, component: Component) -> None:
-        """Record a successful probe. Clear the component's problem, unless a use failed in the last ten minutes."""
+        """Record a successful probe. Clear the component's problem, unless a use failed in the last
+        ten minutes.
+        """
         with self._lock:
             failed_at = self._failed_in_use_at.get(component)
             if failed_at is None or self.clock() - failed_at > USE_COUNTS_FOR:
@@ -146,7 +157,8 @@ class Health:
         by_probe: bool = False,
         is_lasting: bool = False,
     ) -> None:
-        """Replace the component's problem. If `by_probe`, keep a problem that a worker or the receiver reported.
+        """Replace the component's problem. If `by_probe`, keep a problem that a worker or the
+        receiver reported.
 
         A lasting problem, such as a missing permission, does not end with a successful use.
         """
@@ -167,7 +179,9 @@ class Health:
                 )
 
     def report_store_problem(self, exc: StoreUnavailable) -> None:
-        """Set the store to "unhealthy": if one thread cannot write to it, the receiver cannot either."""
+        """Set the store to "unhealthy": if one thread cannot write to it, the receiver cannot
+        either.
+        """
         remedy = "see the message; HLS continues when the database responds again"
         self.report_problem("store", str(exc), remedy, severity="unhealthy")
 

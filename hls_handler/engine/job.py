@@ -1,30 +1,34 @@
-"""A job: one claimed delivery with its configuration and rule. It runs steps and stores their results as checkpoints.
+"""A job: one claimed delivery with its configuration and rule. It runs steps and stores their
+results as checkpoints.
 
-A checkpoint is redacted JSON with a name, an index and a version. If its codec has another version or cannot decode
-it, the checkpoint is ignored and the step runs again. The codec and the name of each checkpoint:
+A checkpoint is redacted JSON with a name, an index and a version. If its codec has another version
+or cannot decode it, the checkpoint is ignored and the step runs again. The codec and the name of
+each checkpoint:
 
-    step                     checkpoints (n is an index from 0)
-    route                    RULE "route"
-    load_repository_settings SETTINGS_FILE "repository_settings"; the organisation's file has n = 1
-    check_title              TITLE_CHECKED "title_check"
-    end_group_check          GROUP_HEADS "merge_group"
-    gather                   facts_codec "gather"
-    ask                      _REPLY "ask" n: the valid reply of prompt n, by Claude or from the cache of replies;
-                             UNUSABLE "unusable" n: the unusable replies;
-                             OMISSIONS "omissions" 0: what the handler left out, n + 1: what was cut in prompt n,
-                             FIRST_SHADOW_STEP: why parts of the facts have no reply;
-                             UNSHOWN "unshown" n: the files that prompt n did not show as a whole;
-                             CONTEXT "context": what Claude got besides the event;
-                             UNANSWERED "unanswered" n: why a call got no usable reply;
-                             UNVERIFIED "unverified": why the findings were not verified
-    post                     OUTCOME "post" n: the outcome of action n; COMMENT_WRITE_BEGUN "writing" n: action n
-                             begins to write; LABELS_BEFORE "before": the label states before the first write
-    report_settings_problems PROBLEMS_REPORTED "settings_reported"; "writing" as for `post`, with n = PROBLEMS_INDEX
-    run_command              REACTION "reaction"; for /help also OUTCOME "post" 0 and COMMENT_WRITE_BEGUN "writing" 0;
+    step                     checkpoints (n is an index from 0) route                    RULE
+    "route" load_repository_settings SETTINGS_FILE "repository_settings"; the organisation's file
+    has n = 1 check_title              TITLE_CHECKED "title_check" end_group_check
+    GROUP_HEADS "merge_group" gather                   facts_codec "gather" ask
+    _REPLY "ask" n: the valid reply of prompt n, by Claude or from the cache of replies;
+                             UNUSABLE "unusable" n: the unusable replies; OMISSIONS "omissions" 0:
+                             what the handler left out, n + 1: what was cut in prompt n,
+                             FIRST_SHADOW_STEP: why parts of the facts have no reply; UNSHOWN
+                             "unshown" n: the files that prompt n did not show as a whole; CONTEXT
+                             "context": what Claude got besides the event; UNANSWERED "unanswered"
+                             n: why a call got no usable reply; UNVERIFIED "unverified": why the
+                             findings were not verified
+    post                     OUTCOME "post" n: the outcome of action n; COMMENT_WRITE_BEGUN
+    "writing" n: action n
+                             begins to write; LABELS_BEFORE "before": the label states before the
+                             first write
+    report_settings_problems PROBLEMS_REPORTED "settings_reported"; "writing" as for `post`, with n
+    = PROBLEMS_INDEX run_command              REACTION "reaction"; for /help also OUTCOME "post" 0
+    and COMMENT_WRITE_BEGUN "writing" 0;
                              for a command with a handler those of gather, ask and post
     run_shadow               SHADOW "shadow"; the same as for `ask`, with n from FIRST_SHADOW_STEP
 
-`plan` is pure and has no checkpoint. The names are stored in databases, so never rename a checkpoint.
+`plan` is pure and has no checkpoint. The names are stored in databases, so never rename a
+checkpoint.
 """
 
 from __future__ import annotations
@@ -70,7 +74,9 @@ ASK = "ask"
 """Names of the checkpoints of facts and of replies."""
 
 LOCK_S = 120.0
-"""Seconds after which another delivery may take over the lock of a comment, of the reviews or of a check."""
+"""Seconds after which another delivery may take over the lock of a comment, of the reviews or of a
+check.
+"""
 
 IN_PLACE = timedelta(seconds=1.5)
 """Longest wait without rescheduling the delivery. Rescheduling repeats its reads from GitHub."""
@@ -103,7 +109,9 @@ class Codec(Generic[T]):
         return Checkpoint(self.name, index, self.version, value.decode(), took_s)
 
     def decode(self, step: Checkpoint | None) -> T | None:
-        """Return the value; None if `step` is None, or was encoded with a version that is not readable."""
+        """Return the value; None if `step` is None, or was encoded with a version that is not
+        readable.
+        """
         if step is None or step.version not in (self.version, *self.readable):
             return None
         try:
@@ -121,18 +129,24 @@ CODE_FIELDS = frozenset(
         *("record", "finding", "file_summaries"),
     }
 )
-"""Names of the fields of facts and replies that have code. They are redacted as prompts show code, so that a patch is
-the same after a restart, and a quote is still a part of its line. `record`, `finding` and `file_summaries` of facts
-have text of earlier replies, which was redacted when the replies were stored."""
+"""Names of the fields of facts and replies that have code. They are redacted as prompts show code,
+so that a patch is the same after a restart, and a quote is still a part of its line. `record`,
+`finding` and `file_summaries` of facts have text of earlier replies, which was redacted when the
+replies were stored.
+"""
 
 ABOUT_CODE = frozenset(
     {"pull_request_analysis", "finding_verdicts", "review_analysis", "comment_reply"}
 )
-"""The types of replies that may repeat values of the code that the prompt shows. Other prompts show logs as code."""
+"""The types of replies that may repeat values of the code that the prompt shows. Other prompts show
+logs as code.
+"""
 
 
 def map_strings(value: Any, change: Callable[[str], str], change_code: Callable[[str], str]) -> Any:
-    """Return the JSON tree with `change` applied to every string value, and `change_code` to those of `CODE_FIELDS`."""
+    """Return the JSON tree with `change` applied to every string value, and `change_code` to those
+    of `CODE_FIELDS`.
+    """
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
@@ -168,9 +182,8 @@ class Job:
     bot: Account
     rule: Rule
     handler: Handler[Any]
-    steps: Mapping[
-        tuple[str, int], Checkpoint
-    ]  # checkpoints stored before this attempt, by step name and index
+    # checkpoints stored before this attempt, by step name and index
+    steps: Mapping[tuple[str, int], Checkpoint]
     others: tuple[Account, ...] = ()  # HLS's other accounts
     situation: Situation = NO_SITUATION  # when the processing began
     repository_settings: RepositorySettingsFile | None = None  # applied to `rule` and `config`
@@ -192,17 +205,23 @@ class Job:
 
     @property
     def github_rate_limit(self) -> str:
-        """Name of the rate limit that writes to GitHub share. While GitHub fails or asks to wait, reads wait, too."""
+        """Name of the rate limit that writes to GitHub share. While GitHub fails or asks to wait,
+        reads wait, too.
+        """
         return self.context.github.rate_limit(self.event.repository.full_name)
 
     def with_account_for(self, number: int) -> Job:
-        """Return the job with the account that wrote on the conversation `number`, if HLS has several accounts."""
+        """Return the job with the account that wrote on the conversation `number`, if HLS has
+        several accounts.
+        """
         chosen = self.context.choose_account(self.event.repository.id, number)
         context = replace(self.context, github=chosen.github)
         return replace(self, context=context, bot=chosen.bot, others=chosen.others)
 
     def find_result(self, codec: Codec[T], index: int = 0) -> T | None:
-        """Return the valid value that an earlier attempt stored with `codec` and `index`, or None."""
+        """Return the valid value that an earlier attempt stored with `codec` and `index`, or
+        None.
+        """
         return codec.decode(self.steps.get((codec.name, index)))
 
     def add(self, codec: Codec[T], value: T, index: int = 0) -> None:
@@ -216,10 +235,12 @@ class Job:
         *,
         fits: Callable[[T], bool] = lambda _: True,
     ) -> T:
-        """Return the stored result of a step if `fits` accepts it. Otherwise run `do`, and return its result redacted.
+        """Return the stored result of a step if `fits` accepts it. Otherwise run `do`, and return
+        its result redacted.
 
-        The result is stored before the next call to Claude and the next write to GitHub. If the process dies earlier,
-        the step runs again. So `do` must only read, or must find its own earlier write.
+        The result is stored before the next call to Claude and the next write to GitHub. If the
+        process dies earlier, the step runs again. So `do` must only read, or must find its own
+        earlier write.
         """
         stored = self.find_result(codec, index)
         if stored is not None and fits(stored):
@@ -257,7 +278,8 @@ class Job:
             self.add(codec, sentence, index)
 
     def check_can_continue(self) -> None:
-        """Raise `Postponed` if the service is stopping, and `LeaseLost` if the lease has expired by the local clock.
+        """Raise `Postponed` if the service is stopping, and `LeaseLost` if the lease has expired by
+        the local clock.
 
         The local clock also works while the database does not respond.
         """
@@ -266,10 +288,11 @@ class Job:
             raise Postponed("the service is stopping", at=self.store.now())
 
     def wait_in_place(self, take: Callable[[], T], *, until: datetime | None = None) -> T:
-        """Return `take()`. If `take` raises `Postponed`, sleep until the exception's time `at`, and call `take` again.
+        """Return `take()`. If `take` raises `Postponed`, sleep until the exception's time `at`, and
+        call `take` again.
 
-        If the exception has `waiting_for`, or `at` is after `until` (without it, more than `IN_PLACE` away), the
-        exception is raised again.
+        If the exception has `waiting_for`, or `at` is after `until` (without it, more than
+        `IN_PLACE` away), the exception is raised again.
         """
         while True:
             self.check_can_continue()
@@ -282,16 +305,19 @@ class Job:
                 self.context.pause(max((wait.at - now).total_seconds(), 0.001))
 
     def require_reads_allowed(self) -> None:
-        """Raise `Postponed` while GitHub asks to wait or is down, because more requests could get the token banned."""
+        """Raise `Postponed` while GitHub asks to wait or is down, because more requests could get
+        the token banned.
+        """
         until = self.store.rate_limiter.held_until(self.github_rate_limit)
         if until is not None:
             raise reads_postponed(until)
 
     def check_newest(self, described: str | None = None, *, reads: bool = False) -> LeaseCheck:
-        """Return a check with the error `ConversationIgnored` after /stop, or `Superseded` after a newer event.
+        """Return a check with the error `ConversationIgnored` after /stop, or `Superseded` after a
+        newer event.
 
-        With `reads`, also `Postponed` while GitHub may not be read. `described` is the head commit that was read from
-        GitHub, see `Interruptions.check`.
+        With `reads`, also `Postponed` while GitHub may not be read. `described` is the head commit
+        that was read from GitHub, see `Interruptions.check`.
         """
 
         def decide(found: Situation) -> HlsError | None:
@@ -299,7 +325,8 @@ class Job:
                 return ConversationIgnored(str(found.stop), "stopped")
             if found.newer.head_sha is not None and self.handler.superseded_by_push:
                 return Superseded(f"a newer push came meanwhile: {found.newer.head_sha[:10]}")
-            # GitHub may send the closing before a reopening late; the worker reads the state instead.
+            # GitHub may send the closing before a reopening late; the worker reads the state
+            # instead.
             if found.newer.is_closed and self.lease.action != "reopened":
                 return Superseded("the conversation was closed meanwhile")
             if found.newer.is_answered and self.handler.superseded_by_newer_answer:
@@ -324,12 +351,14 @@ class Job:
         until: datetime | None = None,
         can_move: bool = False,
     ) -> None:
-        """Wait for the rate limit of writes to GitHub, then renew the lease if too little time is left for a write.
+        """Wait for the rate limit of writes to GitHub, then renew the lease if too little time is
+        left for a write.
 
-        For a write of a comment or review, pass the name of its lock. The write is recorded as pending:
-        `Locks.acquire` raises `Postponed` while it may still take effect, even if this process is killed.
-        Raises `LeaseLost`, the error of `check`, or `Postponed` if the wait would be longer than `IN_PLACE`; a slot
-        after `until` is left to other writes. With `can_move`, first results of other deliveries may be written before.
+        For a write of a comment or review, pass the name of its lock. The write is recorded as
+        pending: `Locks.acquire` raises `Postponed` while it may still take effect, even if this
+        process is killed. Raises `LeaseLost`, the error of `check`, or `Postponed` if the wait
+        would be longer than `IN_PLACE`; a slot after `until` is left to other writes. With
+        `can_move`, first results of other deliveries may be written before.
         """
         github = self.config.settings.github
         self.wait_in_place(
@@ -349,15 +378,17 @@ class Job:
         self.context.leases.secure(self.lease)
 
     def check_lease(self) -> None:
-        """Raise `LeaseLost` if too little of the lease is left for a write. Uses the local clock only."""
+        """Raise `LeaseLost` if too little of the lease is left for a write. Uses the local clock
+        only.
+        """
         self.context.leases.require(self.lease, least=MIN_SHARE_FOR_WRITE)
 
     @contextmanager
     def record_failure(self, part: Part | Callable[[], Part]) -> Iterator[None]:
         """If the block raises an error, store the changes in `pending` and raise the error again.
 
-        A `StepFailed` sets the status of `part` to "failed". After `LeaseLost` or `StoreUnavailable`, nothing is
-        stored.
+        A `StepFailed` sets the status of `part` to "failed". After `LeaseLost` or
+        `StoreUnavailable`, nothing is stored.
         """
         try:
             yield
@@ -412,9 +443,10 @@ _REPLY = Codec(ASK, 1, TypeAdapter(_StoredReply))
 def encode_reply(answered: ValidReply, *, index: int, shown: Sequence[str] = ()) -> Checkpoint:
     """Return the checkpoint of a reply, without invisible characters and credentials.
 
-    Invisible characters are removed first, because they can hide a credential. HTML comments stay, because suggested
-    code may contain them. A string that redaction made too long is cut, so that the reply stays valid. `shown` is the
-    code that the prompt shows: what stands in it is code in the reply, too, whatever name is before it.
+    Invisible characters are removed first, because they can hide a credential. HTML comments stay,
+    because suggested code may contain them. A string that redaction made too long is cut, so that
+    the reply stays valid. `shown` is the code that the prompt shows: what stands in it is code in
+    the reply, too, whatever name is before it.
     """
 
     @cache
@@ -445,9 +477,11 @@ def encode_reply(answered: ValidReply, *, index: int, shown: Sequence[str] = ())
 def decode_reply(
     step: Checkpoint | None, *, reply_type: str, model: type[Reply]
 ) -> ValidReply | None:
-    """Return the stored reply. None if there is none, or if it is not valid for `reply_type` and `model`.
+    """Return the stored reply. None if there is none, or if it is not valid for `reply_type` and
+    `model`.
 
-    The stored reply may be from another prompt, or from an earlier version of the prompt with other fields.
+    The stored reply may be from another prompt, or from an earlier version of the prompt with other
+    fields.
     """
     stored = _REPLY.decode(step)
     if stored is None or stored.reply_type != reply_type:

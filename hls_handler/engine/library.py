@@ -1,4 +1,6 @@
-"""Loads the prompt library that the settings name, checks it with recorded events, and finds what does not fit."""
+"""Loads the prompt library that the settings name, checks it with recorded events, and finds what
+does not fit.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ from hls_handler.settings.github_events import ACTIONS, CONVERSATION_EVENTS
 from hls_handler.settings.model import DEFAULT_FOLDERS, Repository, Settings
 
 FACTS = recorded.PAYLOADS / "facts"
-"""Folder with the facts of recorded events. "issues.json" maps names of recorded `issues` events to their facts.
+"""Folder with the facts of recorded events. "issues.json" maps names of recorded `issues` events to
+their facts.
 
 `python -m hls_handler.sandbox.samples` writes the files. A test fails if they are out of date.
 """
@@ -43,7 +46,8 @@ GUID = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
 
 
 def load_checked(settings: Settings, unsaved: Mapping[str, str] = NOTHING_UNSAVED) -> Library:
-    """Load and check the prompt library that the settings name. Raises `PromptError` with all problems.
+    """Load and check the prompt library that the settings name. Raises `PromptError` with all
+    problems.
 
     `unsaved` are texts of files by name ("issues/analyze.j2") that take precedence.
     """
@@ -71,7 +75,9 @@ def load_checked(settings: Settings, unsaved: Mapping[str, str] = NOTHING_UNSAVE
 
 
 def all_variables(settings: Settings) -> dict[str, object]:
-    """Return a value for each name in `prompts.variables` and in the `variables` of the entries of `repositories`."""
+    """Return a value for each name in `prompts.variables` and in the `variables` of the entries of
+    `repositories`.
+    """
     maps = [
         *(entry.variables for entry in reversed(settings.repositories)),
         settings.prompts.variables,
@@ -80,7 +86,9 @@ def all_variables(settings: Settings) -> dict[str, object]:
 
 
 def load_shipped(settings: Settings) -> Library:
-    """Load and check only the prompts that HLS ships, as they were shipped. Raises `PromptError` with all problems."""
+    """Load and check only the prompts that HLS ships, as they were shipped. Raises `PromptError`
+    with all problems.
+    """
     changed = shipped.find_edited_files().items()
     edited = {
         name.removeprefix("prompts/"): text for name, text in changed if name.startswith("prompts/")
@@ -97,7 +105,9 @@ def load_shipped(settings: Settings) -> Library:
 
 @cache
 def families() -> Mapping[str, Family]:
-    """Return the prompt family of each event that GitHub sends, by event name, and those of commands."""
+    """Return the prompt family of each event that GitHub sends, by event name, and those of
+    commands.
+    """
     return {
         event: Family(
             name=handler.family,
@@ -150,7 +160,8 @@ NEED_NO_PROMPT = LABEL_CHANGES | {"merge_group", "merge_group.checks_requested"}
 
 
 def find_library_warnings(settings: Settings, library: Library) -> Iterator[str]:
-    """Yield a warning for each enabled event without a prompt, and each prompt of which no event is enabled.
+    """Yield a warning for each enabled event without a prompt, and each prompt of which no event is
+    enabled.
 
     Prompts as shipped are left out of the latter, because the operator did not choose their events.
     Also yield a warning for each repository that lacks a variable of a prompt that can run for it.
@@ -160,7 +171,10 @@ def find_library_warnings(settings: Settings, library: Library) -> Iterator[str]
             if event not in NEED_NO_PROMPT and not _has_prompt(event, effective, library):
                 where = settings.sources.where(f"{effective.key}.events[{position}]")
                 advice = f"add {event} to the `on:` of a prompt, or do not enable it"
-                yield f"{where}: {event} is enabled, but no prompt is for it, so it is ignored; {advice}"
+                yield (
+                    f"{where}: {event} is enabled, but no prompt is for it, so it is ignored;"
+                    f" {advice}"
+                )
     for prompt in _find_unused(settings, library):
         sources = library.sources[prompt.name]
         line = next((number for number, text in sources.numbered_front if text.startswith("on")), 1)
@@ -197,7 +211,9 @@ def _overlap(one: str, other: str) -> bool:
 
 
 def _can_run(name: str, effective: EffectiveSettings, library: Library) -> bool:
-    """Return True if an enabled event of the entry can lead to the prompt, also as a follow-up or a shadow prompt."""
+    """Return True if an enabled event of the entry can lead to the prompt, also as a follow-up or a
+    shadow prompt.
+    """
     first = {name, *library.leading_to(name)}
     named = {prompt for prompt, _ in (*effective.use.values(), *effective.shadows.values())}
     return any(
@@ -230,7 +246,6 @@ def _find_unused(settings: Settings, library: Library) -> Iterator[Prompt]:
 
 
 def _enables(effective: EffectiveSettings, key: str) -> bool:
-    key = (
-        "pull_request" if key == event_key("pull_request", REVIEW_REQUESTED) else key
-    )  # any of its events enables it
+    # any of its events enables it
+    key = "pull_request" if key == event_key("pull_request", REVIEW_REQUESTED) else key
     return any(_overlap(event, key) for event in effective.events)

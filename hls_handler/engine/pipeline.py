@@ -1,10 +1,12 @@
-"""The pipeline: processes one claimed delivery, from its stored body to labels and a comment on GitHub.
+"""The pipeline: processes one claimed delivery, from its stored body to labels and a comment on
+GitHub.
 
     Event ─ route ─> Rule ─ gather ─> Facts ─ ask ─> Analysis ─ plan ─> [Action] ─ post ─> Outcome
 
-`run_delivery` stores the end of an attempt: finished, rescheduled or dead letter. `process_delivery` runs the steps up
-to the rule, `Handler.run` the others. A step's result is stored as a checkpoint before the next call to Claude and the
-next write to GitHub, so a retry continues after the last stored step.
+`run_delivery` stores the end of an attempt: finished, rescheduled or dead letter.
+`process_delivery` runs the steps up to the rule, `Handler.run` the others. A step's result is
+stored as a checkpoint before the next call to Claude and the next write to GitHub, so a retry
+continues after the last stored step.
 """
 
 from __future__ import annotations
@@ -73,7 +75,9 @@ from hls_handler.tracing import annotate
 log = logging.getLogger(__name__)
 
 RECENT_S = 60.0
-"""A payload that is younger than this is analysed as it is. Before posting, the state is read in any case."""
+"""A payload that is younger than this is analysed as it is. Before posting, the state is read in
+any case.
+"""
 
 UNLESS_TAKING_OVER: frozenset[IgnoredKind] = frozenset(
     {"event not enabled", "draft", "not requested"}
@@ -85,7 +89,9 @@ THREAD_OF_OTHERS = "HLS did not open the review thread, and answers only in its 
 
 
 def run_delivery(lease: Lease, context: WorkerContext) -> Finished | None:
-    """Process a delivery and store its result. Return None if the delivery is not finished: it may be retried."""
+    """Process a delivery and store its result. Return None if the delivery is not finished: it may
+    be retried.
+    """
     key = event_key(lease.event, lease.action)
     begun = {
         "hls.delivery": lease.guid,
@@ -160,9 +166,8 @@ def _fail(
     store = context.store
     now = context.store.now()
     limits = context.config.settings.limits
-    row = store.deliveries.find(
-        lease.guid
-    )  # current row: a successful step resets first_failure_at
+    # current row: a successful step resets first_failure_at
+    row = store.deliveries.find(lease.guid)
     counts = not isinstance(error, DependencyDown)
     decision = decide_retry(
         error,
@@ -177,9 +182,8 @@ def _fail(
         context.health.report_problem("claude", str(error), error.remedy)
     if isinstance(error, DependencyDown):
         context.health.report_problem(error.dependency, str(error), error.remedy)
-        if not isinstance(
-            error, AppNotInstalled
-        ):  # which holds for one repository, and the limit for its owner
+        # which holds for one repository, and the limit for its owner
+        if not isinstance(error, AppNotInstalled):
             _hold_requests(lease, context, error, now)
     if isinstance(decision, str):
         handler = handler_for(lease.event).name
@@ -207,7 +211,9 @@ def _fail(
 def _hold_requests(
     lease: Lease, context: WorkerContext, error: DependencyDown, now: datetime
 ) -> None:
-    """Hold the rate limit of GitHub or Claude, so that other workers wait instead of failing, too."""
+    """Hold the rate limit of GitHub or Claude, so that other workers wait instead of failing,
+    too.
+    """
     until = error.not_before if error.applies_to_all_calls else None
     if until is None:
         until = now + timedelta(seconds=context.config.settings.limits.retry_backoff_s)
@@ -227,7 +233,9 @@ def _log_end(
     requests: int,
     took_s: float,
 ) -> Finished:
-    """Log that a delivery is finished, with figures over all of its attempts, and add some of them to the span."""
+    """Log that a delivery is finished, with figures over all of its attempts, and add some of them
+    to the span.
+    """
     own = [call for call in calls if not call.of_shadow]
     numbers = {
         "input_tokens": sum(call.all_input_tokens for call in calls),
@@ -260,18 +268,19 @@ def _log_end(
 
 
 def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
-    """Process a delivery and return the result. Raises `Postponed`, `Superseded`, `LeaseLost` or a `StepFailed`.
+    """Process a delivery and return the result. Raises `Postponed`, `Superseded`, `LeaseLost` or a
+    `StepFailed`.
 
-    The event is routed again, because settings, prompts and the bot account may have changed since it was received.
+    The event is routed again, because settings, prompts and the bot account may have changed since
+    it was received.
     """
     chosen = context.choose_account(lease.repository_id, lease.number)
     context = replace(context, github=chosen.github)
     event = _parse_event(lease)
     if event.installation_id is not None:
         context.github.remember_installation(event.repository.full_name, event.installation_id)
-    is_first = (
-        lease.attempt == 1 and lease.action != "reopened"
-    )  # which a closing may have followed
+    # which a closing may have followed
+    is_first = lease.attempt == 1 and lease.action != "reopened"
     if is_first and _age_s(event, context.store.now()) < RECENT_S:
         event = replace(event, is_recent=True)
     steps = context.store.checkpoints.load(lease.guid) if lease.attempt > 1 else {}
@@ -312,7 +321,9 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
 
 
 def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
-    """Process a delivery. The rule of `job` has the settings of the event's repository, and no prompt."""
+    """Process a delivery. The rule of `job` has the settings of the event's repository, and no
+    prompt.
+    """
     rule = job.router.route(routing_input)
     thread = rule.thread if isinstance(rule, Command | Rule) else None
     if thread is not None and find_finding(job, thread=thread) is None:
@@ -361,9 +372,11 @@ def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
 
 
 def _take_over_review(job: Job, kind: IgnoredKind) -> Event | None:
-    """Return a push as a request for the review that it superseded; None if it superseded none that would have run.
+    """Return a push as a request for the review that it superseded; None if it superseded none that
+    would have run.
 
-    Otherwise a push after `/review`, or after the pull request was opened, would cancel the review, and be ignored.
+    Otherwise a push after `/review`, or after the pull request was opened, would cancel the review,
+    and be ignored.
     """
     event = job.event
     if (
@@ -410,7 +423,8 @@ def _run_handler(job: Job) -> DeliveryResult:
 def _parse_event(lease: Lease) -> Event:
     if not lease.body:
         raise Permanent(
-            "the stored body is missing or damaged: check the database, then redeliver the delivery from GitHub"
+            "the stored body is missing or damaged: check the database, then redeliver the delivery"
+            " from GitHub"
         )
     try:
         return parse_event(lease.event, lease.guid, lease.body)
@@ -423,7 +437,8 @@ def _handler_for(rule: Rule) -> Handler[Any]:
 
 
 def _find_answer_rule(job: Job, routing_input: RoutingInput) -> Rule | None:
-    """Return the rule that evaluates a comment by an issue's author, if HLS asked them for something; else None.
+    """Return the rule that evaluates a comment by an issue's author, if HLS asked them for
+    something; else None.
 
     This rule takes precedence over a reply to the comment.
     """
@@ -435,7 +450,9 @@ def _find_answer_rule(job: Job, routing_input: RoutingInput) -> Rule | None:
 
 
 def _age_s(event: Event, now: datetime) -> float:
-    """Return the seconds since GitHub changed the event's issue or pull request; infinity if that is unknown."""
+    """Return the seconds since GitHub changed the event's issue or pull request; infinity if that
+    is unknown.
+    """
     changed = event.payload.get("pull_request") or event.payload.get("issue")
     try:
         updated_at = (

@@ -1,4 +1,6 @@
-"""Executes planned actions as idempotent writes to GitHub. Stores their outcomes, and label corrections by people."""
+"""Executes planned actions as idempotent writes to GitHub. Stores their outcomes, and label
+corrections by people.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ from hls_handler.tracing import annotate
 log = logging.getLogger(__name__)
 
 REVIEW_LOCK = "review"
-"""End of the name of the lock for reviews of a conversation and for replies in its review threads."""
+"""End of the name of the lock for reviews of a conversation and for replies in its review
+threads.
+"""
 
 Written = EnsureComment | EnsureReview | EnsureReply
 """The actions that `features.auto_commenting` controls, and that are written under a lock."""
@@ -65,21 +69,27 @@ Written = EnsureComment | EnsureReview | EnsureReply
 class CommentWriteBegun:
     """Checkpoint stored before a write of a comment, a review or a reply.
 
-    If a retry finds the checkpoint and an up-to-date comment, the write of the earlier attempt succeeded.
+    If a retry finds the checkpoint and an up-to-date comment, the write of the earlier attempt
+    succeeded.
     """
 
-    family: str  # of the comment; "review"; "reply 7 fixed" for the reply "fixed" to the review comment 7
+    # of the comment; "review"; "reply 7 fixed" for the reply "fixed" to the review comment 7
+    family: str
     how: Literal["created", "edited"]
 
 
 OUTCOME = Codec("post", 4, TypeAdapter(Outcome), readable=(1, 2, 3))
 COMMENT_WRITE_BEGUN = Codec("writing", 1, TypeAdapter(CommentWriteBegun))
 LABELS_BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
-"""Checkpoint: the stored label states before a delivery's first write. With it, a retry reports the same outcome."""
+"""Checkpoint: the stored label states before a delivery's first write. With it, a retry reports the
+same outcome.
+"""
 
 
 def store_unposted(job: Job, actions: tuple[Action, ...]) -> tuple[Outcome, ...]:
-    """Store the comments of a delivery without a conversation as outcomes of the kind "withheld", and return them."""
+    """Store the comments of a delivery without a conversation as outcomes of the kind "withheld",
+    and return them.
+    """
     return tuple(
         job.run_step(OUTCOME, index, partial(_unposted, action))
         for index, action in enumerate(actions)
@@ -99,7 +109,9 @@ def preview(
     effective: EffectiveSettings,
     settings: Settings,
 ) -> Iterator[Outcome]:
-    """Yield what each action would do. `writer` writes nothing. Nothing is stored, and no lock is acquired."""
+    """Yield what each action would do. `writer` writes nothing. Nothing is stored, and no lock is
+    acquired.
+    """
     for action in actions:
         if isinstance(action, EnsureCheck):
             yield preview_check(action)
@@ -170,14 +182,15 @@ def post(
     require_needed: Callable[[], None],
     after_review: Callable[[Outcome | None], tuple[Action, ...]] | None = None,
 ) -> tuple[Outcome, ...]:
-    """Execute the actions in order and return their outcomes. An action with a stored outcome is not executed again.
+    """Execute the actions in order and return their outcomes. An action with a stored outcome is
+    not executed again.
 
-    `after_review` is called with the outcome of the review, or without one at the end. It returns the actions that it
-    plans then. Those that follow the review are executed.
+    `after_review` is called with the outcome of the review, or without one at the end. It returns
+    the actions that it plans then. Those that follow the review are executed.
 
-    Raises `Superseded` after a newer event (`described` is the head commit that was read), or if `require_needed` does:
-    at the start, and again before each comment under its lock. If GitHub refuses an action, the others are executed,
-    and then its error is raised.
+    Raises `Superseded` after a newer event (`described` is the head commit that was read), or if
+    `require_needed` does: at the start, and again before each comment under its lock. If GitHub
+    refuses an action, the others are executed, and then its error is raised.
     """
     require_needed()
     first_check = job.check_newest(described, reads=True)
@@ -199,7 +212,8 @@ def post(
             outcome = job.run_step(OUTCOME, index, execute, fits=partial(_matches, action))
         except StepFailed as exc:
             if isinstance(exc, Retryable if isinstance(action, EnsureReview) else DependencyDown):
-                raise  # the other actions wait for the next attempt; the summary depends on the review
+                # the other actions wait for the next attempt; the summary depends on the review
+                raise
             failed.append(exc)
             outcome = _withheld(action, exc)
         outcomes.append(outcome)
@@ -224,7 +238,9 @@ def post(
 
 
 def _withheld(action: Action, error: StepFailed) -> Outcome:
-    """Return the outcome of a refused action. It is not stored, because a retry executes the action again."""
+    """Return the outcome of a refused action. It is not stored, because a retry executes the action
+    again.
+    """
     keys = (
         tuple(comment.key for comment in action.comments)
         if isinstance(action, EnsureReview)
@@ -271,8 +287,9 @@ def post_without_reply(job: Job, actions: tuple[EnsureCheck, ...]) -> tuple[Outc
 class Posting:
     """Writes to one conversation. Comments, reviews and replies are written under a lock.
 
-    The lock prevents newer deliveries from writing the comment. Reviews and replies have one lock for each pull
-    request. A lock is released when a shadow prompt begins, or when the delivery ends or is rescheduled.
+    The lock prevents newer deliveries from writing the comment. Reviews and replies have one lock
+    for each pull request. A lock is released when a shadow prompt begins, or when the delivery ends
+    or is rescheduled.
     """
 
     def __init__(
@@ -283,7 +300,9 @@ class Posting:
         check: LeaseCheck | None = None,
         require_needed: Callable[[], None] = lambda: None,
     ) -> None:
-        """The error of `check` is raised before a write. `require_needed` is called under the lock."""
+        """The error of `check` is raised before a write. `require_needed` is called under the
+        lock.
+        """
         self._job = job
         self._conversation = conversation
         self._check = check
@@ -297,9 +316,11 @@ class Posting:
         ] = {}  # by lock: whether a write that HLS does not know may have succeeded
 
     def prepare(self, actions: tuple[Action, ...], check: LeaseCheck) -> None:
-        """Acquire all locks, and then read the conversation. Raises the error of `check` before that.
+        """Acquire all locks, and then read the conversation. Raises the error of `check` before
+        that.
 
-        In this order, the number of comments that GitHub reports stays true until the comment is written.
+        In this order, the number of comments that GitHub reports stays true until the comment is
+        written.
         """
         job = self._job
         number = self._conversation.number
@@ -379,11 +400,12 @@ class Posting:
         self._job.begin_write(can_move=self.has_result)
 
     def write(self, action: Written, index: int) -> Outcome:
-        """Write a comment, a review or a reply under its lock. `index` is its position, or `PROBLEMS_INDEX`.
+        """Write a comment, a review or a reply under its lock. `index` is its position, or
+        `PROBLEMS_INDEX`.
 
-        If an earlier attempt wrote the comment but got no response, the outcome of that write is returned. An earlier
-        review or reply is searched on GitHub only if an earlier attempt, or a write that HLS does not know, may have
-        written it.
+        If an earlier attempt wrote the comment but got no response, the outcome of that write is
+        returned. An earlier review or reply is searched on GitHub only if an earlier attempt, or a
+        write that HLS does not know, may have written it.
         """
         job = self._job
         name = _lock_name(self._job, action)
@@ -484,20 +506,24 @@ def _history(job: Job) -> ConversationHistory:
 
 
 def correct_label(job: Job, correction: LabelCorrection) -> DeliveryResult:
-    """Store that a person changed a label of the bot. Uses only the event and sends no request to GitHub."""
+    """Store that a person changed a label of the bot. Uses only the event and sends no request to
+    GitHub.
+    """
     conversation = job.event.conversation
     lease = job.lease
     group = correction.group
-    assert (
-        conversation is not None
-    )  # parse_event rejects a label event without its issue or pull request
+    # parse_event rejects a label event without its issue or pull request
+    assert conversation is not None
     shown = _shown_labels(conversation, job.config.library, correction.effective)
     found = job.store.corrections.record_change(
         lease, job.bot.login, group, shown, at=lease.received_at
     )
     _log_corrections(found)
     if not found.compared:
-        reason = f"HLS has set no {group} label here within {CORRECTION_WINDOW_DAYS} days, so its change is no feedback"
+        reason = (
+            f"HLS has set no {group} label here within {CORRECTION_WINDOW_DAYS} days, so its change"
+            " is no feedback"
+        )
         return DeliveryResult("ignored", reason, kind="not a label of HLS")
     unchanged = f"the stored correction of HLS's {group} label here is unchanged"
     return DeliveryResult("done", "; ".join(map(_describe_label, found.changed)) or unchanged)

@@ -1,4 +1,6 @@
-"""Reads the settings files of a repository and of its organisation, and applies them to deliveries."""
+"""Reads the settings files of a repository and of its organisation, and applies them to
+deliveries.
+"""
 
 from __future__ import annotations
 
@@ -45,9 +47,10 @@ SETTINGS_FILE = Codec("repository_settings", 11, TypeAdapter(RepositorySettingsF
 def load_repository_settings(job: Job) -> Job:
     """Return the job with the settings of `.github/hls.yaml` and of the organisation's file.
 
-    It is unchanged if the operator's settings disallow them. A retry uses the same version of each file. If GitHub is
-    unavailable or denies access, the version from an earlier delivery is used. If there is none, an outage raises
-    `Retryable` or `Postponed`; denied access means empty settings.
+    It is unchanged if the operator's settings disallow them. A retry uses the same version of each
+    file. If GitHub is unavailable or denies access, the version from an earlier delivery is used.
+    If there is none, an outage raises `Retryable` or `Postponed`; denied access means empty
+    settings.
     """
     if not job.rule.effective.features.repository_settings or job.repository_settings is not None:
         return job
@@ -80,7 +83,8 @@ def _apply(job: Job) -> EffectiveSettings:
 
 
 def route_with_repository_settings(job: Job) -> Rule | Ignored:
-    """Return the job's rule with the repository's settings applied, or `Ignored` if they exclude the event.
+    """Return the job's rule with the repository's settings applied, or `Ignored` if they exclude
+    the event.
 
     A repository cannot include an event that the operator's settings exclude.
     """
@@ -101,9 +105,11 @@ def route_with_repository_settings(job: Job) -> Rule | Ignored:
 def resolve_settings_file(
     stored: StoredFile | None, read_error: str | None = None, *, path: str = PATH
 ) -> RepositorySettingsFile:
-    """Return the settings in `stored`; empty settings if it is None. `read_error` is copied to the result.
+    """Return the settings in `stored`; empty settings if it is None. `read_error` is copied to the
+    result.
 
-    If the file is invalid, its last valid version is used, but everything that the invalid file switches off is off.
+    If the file is invalid, its last valid version is used, but everything that the invalid file
+    switches off is off.
     """
     empty = RepositorySettings(file=path)
     if stored is None:
@@ -126,7 +132,9 @@ def resolve_settings_file(
 
 
 def find_organization_file(github: Github, owner: str) -> FileAtRef | None:
-    """Return the organisation's file on the default branch; None if GitHub answers 404 for it or the installation."""
+    """Return the organisation's file on the default branch; None if GitHub answers 404 for it or
+    the installation.
+    """
     with suppress(AppNotInstalled):
         return github.reader(f"{owner}/.github").find_file(ORGANIZATION_PATH, ref=None)
     return None
@@ -137,8 +145,8 @@ def to_stored_file(
 ) -> StoredFile:
     """Return the value to store for a file that was read from GitHub, with credentials redacted.
 
-    If the file is invalid, the last valid version in `before` is kept. If `found` is None, the file does not exist, and
-    no version is kept.
+    If the file is invalid, the last valid version in `before` is kept. If `found` is None, the file
+    does not exist, and no version is kept.
     """
     if found is None:
         return StoredFile(version=None, text=None)
@@ -157,10 +165,11 @@ def to_stored_file(
 
 
 def without_unknown_prompts(library: Library, file: RepositorySettingsFile) -> RepositorySettings:
-    """Return the file's settings without the entries of `prompts.use` that name no prompt for their event.
+    """Return the file's settings without the entries of `prompts.use` that name no prompt for their
+    event.
 
-    Each removed entry is reported in `problems`. If `file.is_invalid`, the entries are from an older version, and none
-    is reported.
+    Each removed entry is reported in `problems`. If `file.is_invalid`, the entries are from an
+    older version, and none is reported.
     """
     settings = file.settings
     use = dict(file.settings.values.prompts.use)
@@ -193,7 +202,9 @@ def without_unknown_prompts(library: Library, file: RepositorySettingsFile) -> R
 
 
 def _load_files(job: Job) -> tuple[RepositorySettingsFile | None, RepositorySettingsFile]:
-    """Return the organisation's file, None if a person owns the repository, and the repository's file."""
+    """Return the organisation's file, None if a person owns the repository, and the repository's
+    file.
+    """
     github = job.context.github
     repository = job.event.repository
     organization_id = job.event.organization_id
@@ -224,7 +235,9 @@ def _load_files(job: Job) -> tuple[RepositorySettingsFile | None, RepositorySett
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """The place of a settings file: its id and name in the database, its path, and how long it is used."""
+    """The place of a settings file: its id and name in the database, its path, and how long it is
+    used.
+    """
 
     id: int
     name: str
@@ -235,9 +248,11 @@ class _Place:
 def _load_file(
     job: Job, stored: StoredFile | None, place: _Place, read: Callable[[], FileAtRef | None]
 ) -> RepositorySettingsFile:
-    """Return the file in `stored`, or as `read` returns it if it is too old; then it is stored again.
+    """Return the file in `stored`, or as `read` returns it if it is too old; then it is stored
+    again.
 
-    After denied access, the last known version is stored again, so that it is not requested for each delivery.
+    After denied access, the last known version is stored again, so that it is not requested for
+    each delivery.
     """
     path = place.path
     read_error = None

@@ -1,4 +1,6 @@
-"""The decision when a failed delivery is tried again, for the pipeline and for the check that says so."""
+"""The decision when a failed delivery is tried again, for the pipeline and for the check that says
+so.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,9 @@ def decide_retry(
 ) -> datetime | str:
     """Return the time of the next attempt, or the reason to give up.
 
-    `failures` counts all failures of the delivery, including `error`; `attempts` does not count outages of
-    GitHub and Claude. The pause before the retry is multiplied by (1 + `jitter`) / 2. The retry is never before
-    `error.not_before`.
+    `failures` counts all failures of the delivery, including `error`; `attempts` does not count
+    outages of GitHub and Claude. The pause before the retry is multiplied by (1 + `jitter`) / 2.
+    The retry is never before `error.not_before`.
     """
     if isinstance(error, Permanent):
         return str(error)
@@ -35,7 +37,10 @@ def decide_retry(
     if attempts >= limits.max_attempts and not isinstance(error, DependencyDown):
         return f"failed {count(attempts, 'time')} (limits.max_attempts), last: {error}"
     if now - first_failure_at >= timedelta(hours=limits.give_up_after_h):
-        return f"still failing after {limits.give_up_after_h:g} h (limits.give_up_after_h), last: {error}"
+        return (
+            f"still failing after {limits.give_up_after_h:g} h (limits.give_up_after_h), last:"
+            f" {error}"
+        )
     doublings = min(failures - 1, 16)  # past the cap anyway, and 2.0 ** 2000 overflows
     pause_s = min(limits.retry_backoff_s * 2**doublings, BACKOFF_CAP_S)
     at = now + timedelta(seconds=pause_s * (0.5 + 0.5 * jitter))

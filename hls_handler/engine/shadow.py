@@ -1,4 +1,6 @@
-"""Runs the shadow prompt of a delivery after posting, with the same facts. Its result is stored and not posted."""
+"""Runs the shadow prompt of a delivery after posting, with the same facts. Its result is stored and
+not posted.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ from hls_handler.wording import count, was_or_were
 log = logging.getLogger(__name__)
 
 SHADOW_SHARE = 0.8
-"""Shadow prompts are skipped once this share of `claude.calls_per_hour` is used. The rest is for other prompts."""
+"""Shadow prompts are skipped once this share of `claude.calls_per_hour` is used. The rest is for
+other prompts.
+"""
 
 
 ShadowState = Literal["done", "failed", "skipped"]
@@ -48,7 +52,9 @@ class PromptResult:
 
 @dataclass(frozen=True, slots=True)
 class ShadowResult:
-    """The results of two prompts for one delivery: `ran` is from the shadow prompt, `posted` from the rule's prompt."""
+    """The results of two prompts for one delivery: `ran` is from the shadow prompt, `posted` from
+    the rule's prompt.
+    """
 
     prompt: str  # "issues/strict"
     state: ShadowState
@@ -79,11 +85,12 @@ def run_shadow(
 ) -> None:
     """Run the rule's shadow prompt, if it has one, and store its result together with `posted`.
 
-    The shadow prompt is skipped if the service stops, if Claude's rate limit is reached, or if the calls of the last
-    hour reach the share `SHADOW_SHARE` of `claude.calls_per_hour`. It is also skipped if a posted reply came from the
-    cache (`is_cached`): the same question was compared before, and a reply without a call has no cost to compare. The
-    shadow prompt itself does not use the cache. A failed shadow prompt does not fail the delivery.
-    Raises only `LeaseLost` and `StoreUnavailable`.
+    The shadow prompt is skipped if the service stops, if Claude's rate limit is reached, or if the
+    calls of the last hour reach the share `SHADOW_SHARE` of `claude.calls_per_hour`. It is also
+    skipped if a posted reply came from the cache (`is_cached`): the same question was compared
+    before, and a reply without a call has no cost to compare. The shadow prompt itself does not use
+    the cache. A failed shadow prompt does not fail the delivery. Raises only `LeaseLost` and
+    `StoreUnavailable`.
     """
     shadow = job.rule.shadow
     if shadow is None or job.find_result(SHADOW) is not None:
@@ -143,9 +150,8 @@ def _run_shadow(
             and exc.applies_to_all_calls
             and exc.not_before is not None
         ):
-            hold_calls(
-                job.store.rate_limiter, exc, exc.not_before
-            )  # until the time that Claude gave
+            # until the time that Claude gave
+            hold_calls(job.store.rate_limiter, exc, exc.not_before)
         return end("failed", str(exc))
     except Exception as exc:  # a defect here must not fail a delivery that is posted
         log.exception("defect in a shadow prompt")

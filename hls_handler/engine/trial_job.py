@@ -1,4 +1,6 @@
-"""The job of a handler in a trial: the facts are given, and what would be posted is kept in memory."""
+"""The job of a handler in a trial: the facts are given, and what would be posted is kept in
+memory.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ from hls_handler.routing import Rule
 
 @dataclass(slots=True)
 class TrialJob:
-    """Implements `handlers.job.Job`. Nothing is read from GitHub, written to it, or stored, except by `consult`."""
+    """Implements `handlers.job.Job`. Nothing is read from GitHub, written to it, or stored, except
+    by `consult`.
+    """
 
     event: Event
     rule: Rule  # names the prompt
@@ -36,7 +40,9 @@ class TrialJob:
     actions: tuple[Action, ...] = field(default=(), init=False)  # that would follow
 
     def run(self) -> Answers:
-        """Run the handler, and return the replies. Raises `Permanent` without one, `PromptError`, or a `StepFailed`."""
+        """Run the handler, and return the replies. Raises `Permanent` without one, `PromptError`,
+        or a `StepFailed`.
+        """
         result = self.handler.run(self)
         if self.answered is None:
             raise Permanent(result.reason)

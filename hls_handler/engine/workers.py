@@ -1,4 +1,6 @@
-"""Worker threads, which claim and process one delivery at a time, and the thread that renews their leases."""
+"""Worker threads, which claim and process one delivery at a time, and the thread that renews their
+leases.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,13 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 POLL_S = 2.0
-"""Seconds between two polls of the queue by an idle process. Other processes may have queued a delivery."""
+"""Seconds between two polls of the queue by an idle process. Other processes may have queued a
+delivery.
+"""
 REST_S = 0.05
-"""Seconds between two reads of the queue by an idle process, however many deliveries arrive meanwhile."""
+"""Seconds between two reads of the queue by an idle process, however many deliveries arrive
+meanwhile.
+"""
 
 
 class Workers:
@@ -48,7 +54,8 @@ class Workers:
     ) -> None:
         """Create the threads; their number never changes. Each calls `connect` once.
 
-        There is one more than `limits().concurrency`, so that a command such as `/stop` waits for no other delivery.
+        There is one more than `limits().concurrency`, so that a command such as `/stop` waits for
+        no other delivery.
         """
         self._queue = queue
         self._leases = leases
@@ -63,12 +70,12 @@ class Workers:
         self._stopping = threading.Event()
         self._ended = threading.Event()
         self._stop_began_at = 0.0
-        self._looking = (
-            threading.Lock()
-        )  # held by the one idle worker that reads the queue; the others wait for it
+        # held by the one idle worker that reads the queue; the others wait for it
+        self._looking = threading.Lock()
         self._delivery_ended = threading.Event()  # since that worker began to read
         self._woken = threading.Condition()
-        self._wake_ups = 0  # a worker reads it before it reads the queue, so that no wake-up is lost until it waits
+        # a worker reads it before it reads the queue, so that no wake-up is lost until it waits
+        self._wake_ups = 0
         self._threads = [
             threading.Thread(
                 target=self._loop, args=(f"{name}-{n}",), name=f"worker-{n}", daemon=True
@@ -82,7 +89,9 @@ class Workers:
             thread.start()
 
     def wake(self) -> None:
-        """Let an idle worker read the queue now. It claims one delivery, and then the next idle worker reads."""
+        """Let an idle worker read the queue now. It claims one delivery, and then the next idle
+        worker reads.
+        """
         with self._woken:
             self._wake_ups += 1
             self._woken.notify_all()
@@ -96,7 +105,9 @@ class Workers:
             self.wake()
 
     def stop(self, within_s: float) -> int:
-        """Wait for the workers to end, at most `within_s` seconds after `begin_to_stop`. Return how many still run."""
+        """Wait for the workers to end, at most `within_s` seconds after `begin_to_stop`. Return how
+        many still run.
+        """
         self.begin_to_stop()
         until = self._stop_began_at + within_s
         for thread in self._threads:
@@ -178,7 +189,8 @@ class Workers:
             self._finished(finished)
 
     def _renew(self) -> None:
-        # A lease may be renewed any number of times: all calls of a delivery have timeouts, so every delivery ends.
+        # A lease may be renewed any number of times: all calls of a delivery have timeouts, so
+        # every delivery ends.
         answered = True
         while not self._ended.wait(self._limits().lease_s / (3 if answered else 15)):
             answered = self._leases.renew_all()

@@ -1,4 +1,6 @@
-"""Handlers: one class for each kind of event. A handler gathers facts and plans actions; it never writes to GitHub."""
+"""Handlers: one class for each kind of event. A handler gathers facts and plans actions; it never
+writes to GitHub.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -34,7 +36,9 @@ COMMAND_HANDLERS: Mapping[str, Handler[Any]] = {
 
 
 def handler_for(event_name: str) -> Handler[Any]:
-    """Return the handler of an event or a command; a `GenericHandler` for an event that is not in `HANDLERS`."""
+    """Return the handler of an event or a command; a `GenericHandler` for an event that is not in
+    `HANDLERS`.
+    """
     return (
         HANDLERS.get(event_name) or COMMAND_HANDLERS.get(event_name) or GenericHandler(event_name)
     )

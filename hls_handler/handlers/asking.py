@@ -14,11 +14,15 @@ from hls_handler.prompting.prompt import Library
 log = logging.getLogger(__name__)
 
 VERIFY_PROMPT = "pull_requests/verify"
-"""Name of the prompt that takes a second look at the findings of a review, if the library has it."""
+"""Name of the prompt that takes a second look at the findings of a review, if the library has
+it.
+"""
 
 FIRST_PART = 50
 VERIFICATION = 90
-"""Indexes of checkpoints: n + `FIRST_PART` for the reply about part n > 0 of the facts, and the verification."""
+"""Indexes of checkpoints: n + `FIRST_PART` for the reply about part n > 0 of the facts, and the
+verification.
+"""
 
 NO_BUDGET = "the budget for reviews is used up"
 NO_REPLY = "Claude gave no usable reply"
@@ -45,16 +49,18 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """The prompts of a delivery, and how one of them is asked: Claude, or the replies that are stored."""
+    """The prompts of a delivery, and how one of them is asked: Claude, or the replies that are
+    stored.
+    """
 
     library: Library
     first: str  # name of the prompt to begin with
     variables: Callable[[Any], Mapping[str, object]]  # of its template, by the facts
-    ask: Callable[
-        [str, Mapping[str, object], int], ValidReply
-    ]  # a prompt by name; the index of its checkpoint
+    # a prompt by name; the index of its checkpoint
+    ask: Callable[[str, Mapping[str, object], int], ValidReply]
     is_verified: bool = True  # whether findings get a second look
-    keeps_review: bool = False  # whether the replies count if a follow-up prompt gets none, because they were paid for
+    # whether the replies count if a follow-up prompt gets none, because they were paid for
+    keeps_review: bool = False
 
     def follow_up(self, reply: ValidReply, facts: Any, variables: Mapping[str, object]) -> Answers:
         """Ask the prompts that follow the reply to the first one, and return all replies."""
@@ -81,7 +87,9 @@ class Asking:
 
 
 def join_replies(replies: Sequence[ValidReply]) -> ValidReply:
-    """Join the replies about the parts of one event, at least one. The first one is about the most important files."""
+    """Join the replies about the parts of one event, at least one. The first one is about the most
+    important files.
+    """
     analyses = [one.reply for one in replies if isinstance(one.reply, PullRequestAnalysis)]
     reply = join_analyses(analyses) if len(analyses) > 1 else replies[0].reply
     return replace(replies[0], reply=reply, usage=sum_usage(one.usage for one in replies))

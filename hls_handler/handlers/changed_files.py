@@ -1,4 +1,6 @@
-"""Selects the changed files that a review reads, packs them into calls of Claude, and records what was reviewed."""
+"""Selects the changed files that a review reads, packs them into calls of Claude, and records what
+was reviewed.
+"""
 
 from __future__ import annotations
 
@@ -61,12 +63,16 @@ LONG_LINE = "with a line too long for one call"
 TOO_LARGE = "the pull request is too large for one review"
 
 MAX_PATCH_TOKENS = int((LONGEST_TEXT - 100) / CHARACTERS_PER_TOKEN)
-"""Limit on the tokens of one patch. The patch and a note that it is cut must fit into `LONGEST_TEXT` characters."""
+"""Limit on the tokens of one patch. The patch and a note that it is cut must fit into
+`LONGEST_TEXT` characters.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class ChangedLines:
-    """Lines that changed since the last review. In the first review, all removed and added lines."""
+    """Lines that changed since the last review. In the first review, all removed and added
+    lines.
+    """
 
     side: Side
     first: int
@@ -102,7 +108,9 @@ class FilePart:
     file: int  # index in `Selection.files`
     hunks: tuple[int, ...]  # indexes of its hunks
     lines: tuple[int, int] | None = None
-    """Of a hunk that is too long for one call: the index of its first line and that after the last. None: all lines."""
+    """Of a hunk that is too long for one call: the index of its first line and that after the last.
+    None: all lines.
+    """
 
 
 @dataclass(frozen=True)
@@ -110,9 +118,8 @@ class Selection:
     files: tuple[PatchedFile, ...]  # with the whole patch, most important first
     calls: tuple[tuple[FilePart, ...], ...]  # what each call shows
     skipped: tuple[SkippedFile, ...]  # in GitHub's order
-    new: Mapping[
-        str, frozenset[int]
-    ]  # indexes of the blocks of each path that the calls are to show
+    # indexes of the blocks of each path that the calls are to show
+    new: Mapping[str, frozenset[int]]
     limit: str = LONG_LINE  # why no call shows some of these blocks
     unshown: tuple[
         int, ...
@@ -151,7 +158,9 @@ def number_patch(text: str) -> str:
 
 
 def redact_patch(numbered_text: str) -> Patch:
-    """Return a numbered patch as prompts show it. This comes before it is split, because half a key has no form."""
+    """Return a numbered patch as prompts show it. This comes before it is split, because half a key
+    has no form.
+    """
     return parse_numbered(redact_code(numbered_text))
 
 
@@ -168,11 +177,12 @@ def select_files(
 ) -> Selection:
     """Return the files to review and their parts for each call, each of at most `tokens`.
 
-    `patches` are redacted, and `new` are the indexes of the blocks of each path that were not reviewed before: only
-    hunks with such blocks are shown. If `attributes` is None, they are unknown, and files that they could select need a
-    review. `unshown` is why GitHub shows no line of some files. A file is split between hunks, and
-    a hunk that is longer than a call between lines. Source code comes first, and if not everything
-    fits into `max_calls`, small files before large ones.
+    `patches` are redacted, and `new` are the indexes of the blocks of each path that were not
+    reviewed before: only hunks with such blocks are shown. If `attributes` is None, they are
+    unknown, and files that they could select need a review. `unshown` is why GitHub shows no line
+    of some files. A file is split between hunks, and a hunk that is longer than a call between
+    lines. Source code comes first, and if not everything fits into `max_calls`, small files before
+    large ones.
     """
     read: list[PatchedFile] = []
     skipped: list[SkippedFile] = []
@@ -194,9 +204,8 @@ def select_files(
     calls = _pack(selection, tokens)
     if len(calls) <= max_calls:
         return replace(selection, calls=calls)
-    read.sort(
-        key=lambda file: (_rank(file), len(file.numbered))
-    )  # so that a large file does not take all calls
+    # so that a large file does not take all calls
+    read.sort(key=lambda file: (_rank(file), len(file.numbered)))
     selection = replace(selection, files=tuple(read), limit=TOO_LARGE)
     return replace(selection, calls=_pack(selection, tokens)[:max_calls])
 
@@ -224,7 +233,8 @@ def _pack(selection: Selection, tokens: int) -> tuple[tuple[FilePart, ...], ...]
 def _split(
     patch: Patch, index: int, new: Sequence[PlacedBlock], most: int
 ) -> Iterable[tuple[FilePart, int]]:
-    """Yield the parts of a file that have new blocks, each with the tokens of its patch, at most `most`.
+    """Yield the parts of a file that have new blocks, each with the tokens of its patch, at most
+    `most`.
 
     A block with a line that is too long is not read: it would be new in each review.
     """
@@ -255,7 +265,9 @@ def _overlaps(block: PlacedBlock, lines: tuple[int, int]) -> bool:
 
 
 def _split_hunk(hunk: Hunk, tokens: int) -> Iterable[tuple[tuple[int, int], int]]:
-    """Yield parts of a hunk that fit into `tokens`, and each line that does not: its range of indexes, its tokens."""
+    """Yield parts of a hunk that fit into `tokens`, and each line that does not: its range of
+    indexes, its tokens.
+    """
     start = 0
     end = len(hunk.lines)
     whole = estimate_tokens(f"{numbered(Patch((hunk,)))}\n")
@@ -297,9 +309,8 @@ def _show(selection: Selection, part: FilePart) -> PatchedFile:
             )
     above = selection.above.get(file.path, {}) if start == 0 else {}
     texts = [above[number] for number in part.hunks if number in above]
-    lines_above = dict.fromkeys(
-        line for text in texts for line in text.split("\n")
-    )  # hunks may be of one function
+    # hunks may be of one function
+    lines_above = dict.fromkeys(line for text in texts for line in text.split("\n"))
     cut = file.cut or missing > 0
     return replace(
         file, numbered=text, cut=cut, changed=tuple(changed), above="\n".join(lines_above)
@@ -314,7 +325,9 @@ def _join_lines(lines: Iterable[Line]) -> list[ChangedLines]:
 
 
 def may_have_calls(selection: Selection) -> bool:
-    """Return True if there is something to ask Claude, or could be with other linguist attributes."""
+    """Return True if there is something to ask Claude, or could be with other linguist
+    attributes.
+    """
     return bool(selection.calls) or any(
         file.reason in OVERRIDES or file.previous_path for file in selection.skipped
     )
@@ -330,7 +343,9 @@ def _cut_hunks(patch: Patch, part: FilePart) -> list[Hunk]:
 
 
 def find_unshown(variables: Mapping[str, object], task: str) -> tuple[int, ...]:
-    """Return the indexes of the variable `files` whose `numbered` is not in the rendered prompt as a whole, as code."""
+    """Return the indexes of the variable `files` whose `numbered` is not in the rendered prompt as
+    a whole, as code.
+    """
     given = variables.get("files")
     files = (
         [one for one in given if isinstance(one, PatchedFile)] if isinstance(given, tuple) else []
@@ -343,7 +358,9 @@ def find_unshown(variables: Mapping[str, object], task: str) -> tuple[int, ...]:
 
 
 def leave_out(selection: Selection, unshown: Mapping[int, Collection[int]]) -> Selection:
-    """Return the selection without the parts that prompts did not show. `unshown` are their indexes in each call."""
+    """Return the selection without the parts that prompts did not show. `unshown` are their indexes
+    in each call.
+    """
     calls = tuple(
         tuple(part for index, part in enumerate(call) if index not in unshown.get(number, ()))
         for number, call in enumerate(selection.calls)
@@ -363,9 +380,11 @@ def cover(
     unlisted: int,
     known: Mapping[str, Sequence[Block]] = MappingProxyType({}),
 ) -> Coverage:
-    """Return what was reviewed of each file. `unanswered` are the calls without a reply, with the reason of each.
+    """Return what was reviewed of each file. `unanswered` are the calls without a reply, with the
+    reason of each.
 
-    `known` are the reviewed blocks of each file, if this review reads everything again: they stay reviewed.
+    `known` are the reviewed blocks of each file, if this review reads everything again: they stay
+    reviewed.
     """
     not_asked = {
         part.file: why for number, why in unanswered.items() for part in selection.calls[number]
@@ -404,7 +423,8 @@ def find_unread(
     unanswered: Collection[int],
     known: Mapping[str, Sequence[Block]] = MappingProxyType({}),
 ) -> Iterator[tuple[PlacedBlock, int]]:
-    """Yield the blocks that were reviewed neither now nor before, each with the number of its lines that were not.
+    """Yield the blocks that were reviewed neither now nor before, each with the number of its lines
+    that were not.
 
     `unanswered` and `known` are as for `cover`.
     """

@@ -1,4 +1,5 @@
-"""The check on the head commit of a pull request: what was reviewed, decided from the coverage and the open findings.
+"""The check on the head commit of a pull request: what was reviewed, decided from the coverage and
+the open findings.
 
 `success` is proof: every file that needs a review was reviewed as a whole.
 """
@@ -49,10 +50,11 @@ def plan_check(
     commented: Collection[str] = (),
     asked_for: str = "",
 ) -> EnsureCheck:
-    """Return the check of a review that ended. Only people who may write can dismiss a finding for it.
+    """Return the check of a review that ended. Only people who may write can dismiss a finding for
+    it.
 
-    `notes` are sentences for the summary, `commented` are keys of the findings that a review comment shows, and the
-    receipt is that of the commit `asked_for`.
+    `notes` are sentences for the summary, `commented` are keys of the findings that a review
+    comment shows, and the receipt is that of the commit `asked_for`.
     """
     opened = sort_entries(one for one in findings if one.counts)
     hangs = any(leaves_open(finding, settings.fail_on) for finding in opened)
@@ -80,7 +82,8 @@ def plan_unreviewed_check(
     *,
     details: str = "",
 ) -> EnsureCheck:
-    """Return the check of a commit without a result of its review. `reason` is a sentence for people on GitHub.
+    """Return the check of a commit without a result of its review. `reason` is a sentence for
+    people on GitHub.
 
     Only the summary has `details`, such as what the operator should do.
     """
@@ -98,9 +101,11 @@ def plan_unreviewed_check(
 def plan_ignored_check(
     commit: str, reason: str, settings: Review, *, is_exempt: bool
 ) -> EnsureCheck:
-    """Return the check of a commit if its event is ignored. `reason` is a sentence, with what to do after a semicolon.
+    """Return the check of a commit if its event is ignored. `reason` is a sentence, with what to do
+    after a semicolon.
 
-    `is_exempt` means that the operator's settings exclude the commit, and that the author cannot cause this.
+    `is_exempt` means that the operator's settings exclude the commit, and that the author cannot
+    cause this.
     """
     why, _, details = reason.partition("; ")
     conclusion: Conclusion = "neutral" if is_exempt else settings.incomplete
@@ -140,7 +145,10 @@ def _describe(
     reasons = {file.reason for file in coverage.needing_review}
     has_one_reason = not coverage.reviewed and len(reasons) == 1 and not coverage.unlisted
     why = f": {_plain_line(reasons.pop() or '')}" if has_one_reason else ""
-    return f"{coverage.reviewed} of {count(coverage.needed, 'file')} reviewed{found}; {_cost(receipt)}{why}"
+    return (
+        f"{coverage.reviewed} of {count(coverage.needed, 'file')} reviewed{found};"
+        f" {_cost(receipt)}{why}"
+    )
 
 
 def _cost(receipt: Receipt) -> str:
@@ -157,7 +165,9 @@ def _summary(
     notes: Sequence[str],
     asked_for: str,
 ) -> Iterator[str]:
-    """Yield the lines of the summary. The list of files is last, because the end is cut if the summary is too long."""
+    """Yield the lines of the summary. The list of files is last, because the end is cut if the
+    summary is too long.
+    """
     done = coverage.reviewed
     needed = coverage.needed
     if needed:
@@ -265,7 +275,9 @@ def _plain_line(text: str, hide: Callable[[str], str] = redact) -> str:
 
 
 def find_title_problem(title: str, types: Sequence[str]) -> str | None:
-    """Return why a title is not conventional: "its type is none of feat and fix"; None if it is. Quotes no title."""
+    """Return why a title is not conventional: "its type is none of feat and fix"; None if it is.
+    Quotes no title.
+    """
     found = TITLE.fullmatch(clean_title(title))
     if found is None:
         return "it does not have the form type: description"
@@ -274,7 +286,9 @@ def find_title_problem(title: str, types: Sequence[str]) -> str | None:
 
 
 def select_suggested_title(reply: Reply | None, types: Sequence[str], earlier: str) -> str:
-    """Return the optional field `suggested_title` of a reply, else the earlier one; "" if the title does not fit."""
+    """Return the optional field `suggested_title` of a reply, else the earlier one; "" if the title
+    does not fit.
+    """
     title = clean_title(str(getattr(reply, "suggested_title", earlier)))
     return "" if len(title) > MAX_SUGGESTED_CHARS or find_title_problem(title, types) else title
 
@@ -285,13 +299,18 @@ def plan_title_check(commit: str, title: str, types: Sequence[str]) -> EnsureChe
     if problem is None:
         fits = "The title has the form type: description"
         return EnsureCheck(commit, "success", fits, f"{fits}. Types: {', '.join(types)}.", fits)
-    summary = f"The title does not fit: {problem}.\n\nExample: `{example}`. Edit the title; the check follows."
+    summary = (
+        f"The title does not fit: {problem}.\n\nExample: `{example}`. Edit the title; the check"
+        " follows."
+    )
     return EnsureCheck(
         commit, "failure", f"The title does not fit: {problem}", summary, f"{problem}; {example}"
     )
 
 
 def plan_group_title_check(commit: str) -> EnsureCheck:
-    """Return the check on a commit of a merge queue; if the check is required, its pull requests have passed it."""
+    """Return the check on a commit of a merge queue; if the check is required, its pull requests
+    have passed it.
+    """
     checked = f"{TITLE_CHECK} is on the pull requests of the queue"
     return EnsureCheck(commit, "success", checked, checked, checked)

@@ -1,4 +1,6 @@
-"""Handler for check runs of other Apps: explains a failed check as that of a workflow run, from what the check says."""
+"""Handler for check runs of other Apps: explains a failed check as that of a workflow run, from
+what the check says.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +28,8 @@ class CheckRunHandler(WorkflowHandler):
     ) -> WorkflowFacts:
         check = event.check_run
         assert check is not None  # parse_event rejects a check_run event without one
-        stored = history.find_pull_request(
-            event.repository.full_name, check.head_sha
-        )  # GitHub lists none of a fork
+        # GitHub lists none of a fork
+        stored = history.find_pull_request(event.repository.full_name, check.head_sha)
         number = next(iter(check.pull_request_numbers), stored)
         job = WorkflowJob(check.id, check.app, check.conclusion, check.html_url, ())
 
@@ -45,7 +46,8 @@ class CheckRunHandler(WorkflowHandler):
 
 
 def _to_run(check: CheckRun, event: Event, number: int | None) -> WorkflowRun:
-    """Return an end of the check as a run of a workflow: an App may end the same check again, with another conclusion.
+    """Return an end of the check as a run of a workflow: an App may end the same check again, with
+    another conclusion.
 
     Its ids are negative, because results of runs are stored by them.
     """

@@ -1,6 +1,8 @@
-"""Handler for `/cherry-pick BRANCH`: says if a pull request applies to another branch, and suggests resolutions.
+"""Handler for `/cherry-pick BRANCH`: says if a pull request applies to another branch, and suggests
+resolutions.
 
-Nothing is pushed. The change is computed in the mirror as one change, also if a rebase merged several commits.
+Nothing is pushed. The change is computed in the mirror as one change, also if a rebase merged
+several commits.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ CHERRY_PICK = "cherry_pick"
 BRANCH = re.compile(
     r"(?!.*(?:\.\.|//|/\.|\.lock(?:/|$)))[A-Za-z0-9_][A-Za-z0-9._/+-]{0,199}(?<![./])", re.ASCII
 )
-"""Names of branches that git accepts and that a shell does not interpret (`git check-ref-format` permits others)."""
+"""Names of branches that git accepts and that a shell does not interpret (`git check-ref-format`
+permits others).
+"""
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 MARK = re.compile(r"^(?:<{7}|>{7}|={7}$|\|{7})", re.MULTILINE)
 PLAIN_PATH = re.compile(r'[^\x00-\x1f"\\\x7f-\U0010ffff]+')  # that git does not quote in a patch
@@ -52,9 +56,8 @@ CONTEXT_LINES = 20  # before and after each conflict
 class ConflictingFile:
     path: str
     ours: str  # on the branch; "" if Claude is not shown the file
-    code: tuple[
-        str, ...
-    ]  # parts of the merged file: those with odd indexes are conflicts; () as above
+    # parts of the merged file: those with odd indexes are conflicts; () as above
+    code: tuple[str, ...]
     unshown: str  # why Claude is not shown the file; "" if it is
 
 
@@ -84,7 +87,9 @@ class Hunk:
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A file with conflicts, and the patch that makes of the branch's file the one with the change."""
+    """A file with conflicts, and the patch that makes of the branch's file the one with the
+    change.
+    """
 
     path: str
     patch: str  # "" if there is none
@@ -225,7 +230,9 @@ def suggest(conflicts: tuple[ConflictingFile, ...], reply: Reply) -> tuple[Sugge
 
 
 def _choose_shown(conflict: PickConflict, files: int, tokens: int) -> ConflictingFile:
-    """Return the conflict with the texts that Claude is shown if `files` are shown before it and `tokens` are left."""
+    """Return the conflict with the texts that Claude is shown if `files` are shown before it and
+    `tokens` are left.
+    """
     shown = ConflictingFile(conflict.path, conflict.ours, conflict.parts, "")
     needed = sum(estimate_tokens(hunk.code) for hunk in list_hunks((shown,)))
     texts = (conflict.ours, "".join(conflict.parts))
@@ -249,9 +256,11 @@ def _choose_shown(conflict: PickConflict, files: int, tokens: int) -> Conflictin
 def _find_range(
     reader: Reader, pull: PullRequest, merge: str, parents: tuple[str, ...]
 ) -> tuple[str | None, str]:
-    """Return the commit before the change, and the arguments for `git cherry-pick`; or None and the problem.
+    """Return the commit before the change, and the arguments for `git cherry-pick`; or None and the
+    problem.
 
-    Commits that a rebase merged have the messages of the pull request's commits. A squash has a message of its own.
+    Commits that a rebase merged have the messages of the pull request's commits. A squash has a
+    message of its own.
     """
     if len(parents) == 2:
         return parents[0], f"-m 1 {merge}"

@@ -1,4 +1,6 @@
-"""Handler for comments: answers questions to the bot, and replies once to newcomers who ask how to start."""
+"""Handler for comments: answers questions to the bot, and replies once to newcomers who ask how to
+start.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +45,8 @@ QuestionKind = Literal["how to start", "a question"]
 
 MAX_COMMENTS = 30  # the newest comments of the conversation are read, up to this number
 
-ONBOARDING = (
-    "onboarding"  # `EnsureComment.family` of the reply to newcomers; a conversation gets it once
+ONBOARDING = (  # `EnsureComment.family` of the reply to newcomers; a conversation gets it once
+    "onboarding"
 )
 
 
@@ -122,7 +124,8 @@ class CommentHandler(Handler[CommentFacts]):
         comment = next((other for other in listed if other.id == event.comment.id), None)
         if comment is None:
             raise Superseded(
-                f"the comment was deleted meanwhile, or is not among the newest {MAX_COMMENTS} comments"
+                f"the comment was deleted meanwhile, or is not among the newest {MAX_COMMENTS}"
+                " comments"
             )
         is_question = addressed_to_bot(comment.body, history.accounts)
         if not (is_question or asks_how_to_start(comment.body)):
@@ -154,7 +157,9 @@ class CommentHandler(Handler[CommentFacts]):
         )
 
     def plan(self, event: Event, facts: CommentFacts, analysis: Analysis) -> tuple[Action, ...]:
-        """Plan labels and a comment. Each question gets its own comment. Newcomers get one comment per conversation."""
+        """Plan labels and a comment. Each question gets its own comment. Newcomers get one comment
+        per conversation.
+        """
         if facts.finding is not None:
             return (*plan_labels(analysis), *_plan_reply(facts.finding, facts.comment, analysis))
         family = f"{self.family}-{facts.comment.id}" if facts.asked == "a question" else ONBOARDING

@@ -1,4 +1,6 @@
-"""Credentials on added lines: hidden from Claude, and therefore always a finding, which Claude is not asked about."""
+"""Credentials on added lines: hidden from Claude, and therefore always a finding, which Claude is
+not asked about.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +34,8 @@ def find_credentials(
     found: dict[tuple[str, str], Credential] = {}
     for path, text in numbered.items():
         for start, end, form in () if ignored_paths.excludes(path) else list_credentials(text):
-            shown = text[
-                text.rfind("\n", 0, start) + 1 : end
-            ]  # from the beginning of its first line
+            # from the beginning of its first line
+            shown = text[text.rfind("\n", 0, start) + 1 : end]
             lines = [
                 line
                 for one in shown.split("\n")
@@ -55,15 +56,16 @@ def find_credentials(
 def follow_credentials(
     ledger: Iterable[LedgerEntry], credentials: Iterable[Credential], files: PresentFiles
 ) -> tuple[LedgerEntry, ...]:
-    """Return the entries. An entry about a credential is open while an added line has a credential, else gone."""
+    """Return the entries. An entry about a credential is open while an added line has a credential,
+    else gone.
+    """
     present = {(files.name(one.path), one.form): one for one in credentials}
 
     def follow(entry: LedgerEntry) -> LedgerEntry:
         found = present.get((entry.file, entry.form)) if entry.form else None
         if found is not None:
-            if not {*entry.values}.issuperset(
-                found.values
-            ):  # what people said was not about this one
+            # what people said was not about this one
+            if not {*entry.values}.issuperset(found.values):
                 entry = reopen(entry)
             values = tuple(dict.fromkeys((*entry.values, *found.values)))
             state = entry.state if entry.state == "dismissed" else "open"
@@ -92,7 +94,10 @@ def _make_finding(credential: Credential) -> Finding:
         start_line=None,
         line=credential.line,
         quote="",
-        body="Who can read the repository can use it, also after it is removed. Revoke it where it was issued.",
+        body=(
+            "Who can read the repository can use it, also after it is removed. Revoke it where it"
+            " was issued."
+        ),
         suggestion=None,
         category="security",
         severity="critical",

@@ -37,7 +37,9 @@ class QuotedSection:
 
 
 def view_sections(found: Sequence[StoredSection], html_url: str) -> tuple[DocumentSection, ...]:
-    """Return sections for the prompt. `html_url` is that of the issue or pull request with the question."""
+    """Return sections for the prompt. `html_url` is that of the issue or pull request with the
+    question.
+    """
     return tuple(
         DocumentSection(
             one.path,
@@ -50,7 +52,9 @@ def view_sections(found: Sequence[StoredSection], html_url: str) -> tuple[Docume
 
 
 def describe_sections(sections: Sequence[DocumentSection]) -> str | None:
-    """Return a sentence part for `hls why`: "2 sections of docs/setup.md and README.md (about 900 tokens)"."""
+    """Return a sentence part for `hls why`: "2 sections of docs/setup.md and README.md (about 900
+    tokens)".
+    """
     if not sections:
         return None
     paths = " and ".join(dict.fromkeys(one.path for one in sections))
@@ -70,7 +74,8 @@ def list_quoted(reply: Reply, sections: Sequence[DocumentSection]) -> tuple[Quot
 def keep_proved_answers(answers: Answers, sections: Sequence[DocumentSection]) -> Answers:
     """Return the answers without quotes that the section does not contain.
 
-    An answer that loses all of its quotes is left out, because nothing shows that it is true of this project.
+    An answer that loses all of its quotes is left out, because nothing shows that it is true of
+    this project.
     """
     proved = tuple(replace(one, reply=_keep_proved(one.reply, sections)) for one in answers.answers)
     pairs = zip(answers.answers, proved, strict=True)
@@ -105,7 +110,8 @@ def _is_quoted(source: Source, sections: Sequence[DocumentSection]) -> bool:
 
 
 def contains_quote(text: str, quote: str) -> bool:
-    """Return True if a quote that Claude copied from its prompt occurs once in a text. White space does not count.
+    """Return True if a quote that Claude copied from its prompt occurs once in a text. White space
+    does not count.
 
     What occurs often, such as a single word, proves nothing.
     """

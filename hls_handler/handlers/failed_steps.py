@@ -3,8 +3,8 @@
 The classification uses results only, never the contents of logs:
 
 - `flaky`: the job passed in another attempt at the same commit, so the code is not the cause;
-- `fails elsewhere`: the same step recently failed on the default branch, or on two other branches, so this change is
-  probably not the cause. The step may be broken for everybody, or flaky;
+- `fails elsewhere`: the same step recently failed on the default branch, or on two other branches,
+  so this change is probably not the cause. The step may be broken for everybody, or flaky;
 - `fails every time`: at least two attempts at this commit failed, and none passed;
 - `unknown`: there are too few results.
 """
@@ -45,9 +45,8 @@ class JobSource:
 
     jobs: ReadJobs
     log: Callable[[int], Iterator[str] | NoLog]  # as `Reader.job_log`
-    annotations: Callable[
-        [int], Sequence[CheckAnnotation]
-    ]  # as `Reader.annotations`; a job is a check run
+    # as `Reader.annotations`; a job is a check run
+    annotations: Callable[[int], Sequence[CheckAnnotation]]
 
 
 MAX_ATTEMPTS = 3  # earlier attempts of the run that are read
@@ -62,7 +61,9 @@ Conclusion = Literal["failure", "timed_out", "cancelled"]  # conclusion of a fai
 
 @dataclass(frozen=True, slots=True)
 class FailedStep:
-    """A failed step, or a failed job in which no step failed: an item of the template variable `steps`."""
+    """A failed step, or a failed job in which no step failed: an item of the template variable
+    `steps`.
+    """
 
     number: int  # from 1
     job: str
@@ -70,7 +71,8 @@ class FailedStep:
     conclusion: Conclusion
     url: str  # of the job
     log: State
-    text: str  # excerpt of its log, redacted, each line with its number; "" if GitHub no longer has the log
+    # excerpt of its log, redacted, each line with its number; "" if GitHub no longer has the log
+    text: str
     whole_job: (
         bool  # the lines of the step could not be identified, so the excerpt is of the whole job
     )
@@ -101,18 +103,20 @@ class Quoted:
 
 @dataclass(frozen=True, slots=True)
 class FailureHistory:
-    """The attempts of a run, and recent failures on other branches. They show whether a failure is flaky."""
+    """The attempts of a run, and recent failures on other branches. They show whether a failure is
+    flaky.
+    """
 
-    attempts: Mapping[
-        int, Sequence[WorkflowJob]
-    ]  # the jobs of each attempt of this run, all at the same commit
-    elsewhere: tuple[
-        Failure, ...
-    ]  # recent failures of the same workflow on other branches and commits
+    # the jobs of each attempt of this run, all at the same commit
+    attempts: Mapping[int, Sequence[WorkflowJob]]
+    # recent failures of the same workflow on other branches and commits
+    elsewhere: tuple[Failure, ...]
     default_branch: str
 
     def classify(self, job: str, step: str) -> tuple[FailureClass, str]:
-        """Return the class and its evidence ("" for none), such as "1 attempt at the same commit passed this job"."""
+        """Return the class and its evidence ("" for none), such as "1 attempt at the same commit
+        passed this job".
+        """
         ended = {
             of: {one.conclusion for one in jobs if one.name == job}
             for of, jobs in self.attempts.items()
@@ -134,7 +138,10 @@ class FailureHistory:
 
 def _describe_branches(branches: list[str]) -> str:
     named = ", ".join(branches[:MAX_BRANCHES_NAMED])
-    return f"the same step failed on {count(len(branches), 'other branch')} within {RECENT_DAYS} days: {named}"
+    return (
+        f"the same step failed on {count(len(branches), 'other branch')} within {RECENT_DAYS} days:"
+        f" {named}"
+    )
 
 
 def read_failure_history(
@@ -164,7 +171,9 @@ def _failed_steps_of(job: WorkflowJob) -> list[WorkflowStep | None]:
 
 
 def failed_step_names(job: WorkflowJob) -> list[tuple[str, str]]:
-    """Return (job name, step name) of each failed step; (job name, "") if no step of the job failed."""
+    """Return (job name, step name) of each failed step; (job name, "") if no step of the job
+    failed.
+    """
     return [(job.name, step.name if step else "") for step in _failed_steps_of(job)]
 
 
@@ -231,7 +240,9 @@ def _find_same(errors: Sequence[str], shown: Mapping[str, int]) -> int:
 
 
 def _list_summary(step: FailedStep) -> list[str]:
-    """Return the line that only sums a failure up; between two runs of the same step, it suffices."""
+    """Return the line that only sums a failure up; between two runs of the same step, it
+    suffices.
+    """
     if not step.error or EXIT_CODE_LINE.search(step.error) is not None:
         return []
     return [OF_ONE_RUN.sub("", step.error)]
@@ -309,8 +320,8 @@ MARKS = {"failure": "##[error]", "warning": "##[warning]", "notice": "##[notice]
 def _cut_annotations(job: WorkflowJob, source: JobSource, characters: int) -> Excerpt | None:
     """Return the annotations of a job, failures first.
 
-    None if none is a failure with a reason, or if the token may not read them. GitHub's own, such as
-    the reason why a job was not started, have the path ".github".
+    None if none is a failure with a reason, or if the token may not read them. GitHub's own, such
+    as the reason why a job was not started, have the path ".github".
     """
     annotations: Sequence[CheckAnnotation] = ()
     with suppress(Permanent):
@@ -369,11 +380,15 @@ OF_ONE_RUN = re.compile(
     """,
     re.VERBOSE,
 )
-"""What says when and where a process ran, in an error line. Other numbers may be results or places in a file."""
+"""What says when and where a process ran, in an error line. Other numbers may be results or places
+in a file.
+"""
 
 
 def find_quoted_line(steps: Iterable[FailedStep], quote: str) -> Quoted | None:
-    """Return the line that Claude's reply quotes as the cause; None if no step's excerpt contains the quote."""
+    """Return the line that Claude's reply quotes as the cause; None if no step's excerpt contains
+    the quote.
+    """
     for step in steps:
         line = locate(step.text, quote)
         note = locate(step.annotations, quote)
@@ -387,7 +402,9 @@ def find_quoted_line(steps: Iterable[FailedStep], quote: str) -> Quoted | None:
 
 
 def is_path_in_logs(steps: Iterable[FailedStep], path: str) -> bool:
-    """Return True if an excerpt contains the path, alone or as the end of a longer one ("/home/src/a.py")."""
+    """Return True if an excerpt contains the path, alone or as the end of a longer one
+    ("/home/src/a.py").
+    """
     pattern = re.compile(rf"(?<![\w.-]){re.escape(path)}(?![\w-]|[./]\w)")
     shown = [f"{step.text}\n{step.annotations}" for step in steps]
     return bool(path) and any(pattern.search(text) for text in shown)

@@ -40,7 +40,9 @@ class EarlierFinding:
 
 @dataclass(frozen=True, slots=True)
 class ShownFinding:
-    """A finding as the comment shows it. The fields of an earlier finding that are not stored are empty."""
+    """A finding as the comment shows it. The fields of an earlier finding that are not stored are
+    empty.
+    """
 
     path: str
     side: Side
@@ -151,7 +153,9 @@ def show_earlier(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
 
 
 def list_failing(facts: PullRequestFacts) -> list[LedgerEntry]:
-    """Return the earlier findings that fail the check, also those that only a person without write dismissed."""
+    """Return the earlier findings that fail the check, also those that only a person without write
+    dismissed.
+    """
     return [one for one in facts.found.ledger if fails_check(one, facts.fail_on)]
 
 
@@ -165,9 +169,8 @@ def show_dismissed(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
     shown: list[ShownFinding] = []
     for entry in sort_entries(one for one in facts.found.ledger if one.state == "dismissed"):
         by = entry.dismissed_by or ""
-        keys = sorted(
-            entry.dismissals, key=lambda key: not key.endswith(f" by {by}")
-        )  # first those of the person
+        # first those of the person
+        keys = sorted(entry.dismissals, key=lambda key: not key.endswith(f" by {by}"))
         finding = replace(_show_entry(facts, entry), body="", dismissed_by=by)
         shown.append(replace(finding, dismissed_how=describe_dismissal(keys[0] if keys else "")))
     return tuple(shown)
@@ -202,7 +205,8 @@ def _find_url(
     start: int | None,
     line: int | None,
 ) -> str:
-    """Return the address of the review comment, else of lines in the analysed commit; "" if unknown.
+    """Return the address of the review comment, else of lines in the analysed commit; "" if
+    unknown.
 
     Removed lines are in the base commit.
     """

@@ -33,7 +33,9 @@ class GenericHandler(Handler[GenericFacts]):
     variable_types: Mapping[str, object] = {}
 
     def __init__(self, event_name: str) -> None:
-        """`event_name` is GitHub's name, such as "deployment_status", and the name of the prompts' folder."""
+        """`event_name` is GitHub's name, such as "deployment_status", and the name of the prompts'
+        folder.
+        """
         self.family = event_name
 
     def run(self, job: Job) -> Result:
@@ -45,7 +47,9 @@ class GenericHandler(Handler[GenericFacts]):
     def gather(
         self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
     ) -> GenericFacts:
-        """Return empty facts. Raises the errors of `check_conversation` for the event's issue or pull request."""
+        """Return empty facts. Raises the errors of `check_conversation` for the event's issue or
+        pull request.
+        """
         if event.pull_request is not None:
             check_conversation(event, reader.pull_request(event.pull_request.number))
         elif event.issue is not None:
@@ -58,7 +62,8 @@ class GenericHandler(Handler[GenericFacts]):
 
 
 def _comment_family(event: Event) -> str:
-    # The subject of a "deployment_status" event is the deployment, so that all its statuses share one comment.
+    # The subject of a "deployment_status" event is the deployment, so that all its statuses share
+    # one comment.
     for name in (event.name.rpartition("_")[0], event.name):
         subject = event.payload.get(name)
         subject_id = subject.get("id") if isinstance(subject, Mapping) else None

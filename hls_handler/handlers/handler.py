@@ -1,4 +1,6 @@
-"""Base class of the handlers, which gather facts before the call to Claude and plan actions after it."""
+"""Base class of the handlers, which gather facts before the call to Claude and plan actions after
+it.
+"""
 
 from __future__ import annotations
 
@@ -29,15 +31,15 @@ from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter, Reviewers
 Facts = TypeVar("Facts")
 Item = TypeVar("Item")
 
+# files of which GitHub shows no lines, unless it is asked to
 RENDERED = (
     ".md",
     ".markdown",
     ".mdx",
     ".rst",
-)  # files of which GitHub shows no lines, unless it is asked to
-CONVERSATION_OR_RUN = re.compile(
-    r"/(?:issues|pull|(?:actions/)?runs)/[0-9]+$"
-)  # the end of `html_url`
+)
+# the end of `html_url`
+CONVERSATION_OR_RUN = re.compile(r"/(?:issues|pull|(?:actions/)?runs)/[0-9]+$")
 
 MAX_BODY_CHARACTERS = 4_000  # characters of each comment that the shipped prompts show
 TOKENS_PER_COMMENT = (
@@ -47,7 +49,9 @@ TOKENS_PER_COMMENT = (
 
 @dataclass(frozen=True, slots=True)
 class PromptLimits:
-    """Limits from the settings on the text that Claude gets and on the findings that a comment shows."""
+    """Limits from the settings on the text that Claude gets and on the findings that a comment
+    shows.
+    """
 
     input_tokens: int  # estimated
     ignored_paths: PathFilter = EMPTY_PATH_FILTER  # files of pull requests that Claude is not shown
@@ -64,7 +68,9 @@ class PromptLimits:
     reviewers: ReviewersMode = False
     labels: EffectiveLabels = field(default_factory=EffectiveLabels)
     taken_labels: frozenset[str] | None = None
-    """Case-folded names of labels that the reply sets by other fields; None: the prompt lists no labels."""
+    """Case-folded names of labels that the reply sets by other fields; None: the prompt lists no
+    labels.
+    """
     is_review: bool = False  # True if the prompt reviews a pull request
     review: Review = field(default_factory=Review)
     features: Features = field(default_factory=Features)
@@ -74,7 +80,9 @@ class PromptLimits:
 
 @dataclass(frozen=True, slots=True)
 class SkipReason:
-    """The reason why Claude is not asked, and optionally a static reply in place of Claude's reply."""
+    """The reason why Claude is not asked, and optionally a static reply in place of Claude's
+    reply.
+    """
 
     reason: str  # a sentence
     reply: Reply | None = (
@@ -85,11 +93,13 @@ class SkipReason:
 class Handler(ABC, Generic[Facts]):
     """Base class of the handlers. A handler processes all events of one name, such as "issues".
 
-    `run` is the story of an event, and its `job` alone has effects. `gather` alone reads from GitHub; all other methods
-    are pure. Facts are frozen dataclasses of plain values, which are stored as JSON.
+    `run` is the story of an event, and its `job` alone has effects. `gather` alone reads from
+    GitHub; all other methods are pure. Facts are frozen dataclasses of plain values, which are
+    stored as JSON.
     """
 
-    family: str  # "issues": the folder of its prompts, and the `EnsureComment.family` of most of its comments
+    # "issues": the folder of its prompts, and the `EnsureComment.family` of most of its comments
+    family: str
     prompt: str  # the only one of a command; handlers of events have none
     replies: frozenset[str]  # reply types that `plan` accepts, keys of `analysis.REPLY_TYPES`
     facts_type: type[Facts]
@@ -97,9 +107,8 @@ class Handler(ABC, Generic[Facts]):
         1  # incremented when `facts_type` changes: older facts are then gathered again
     )
     variable_types: Mapping[str, object]  # types of `variables`; templates are checked against them
-    comment_variable_types: Mapping[str, object] = MappingProxyType(
-        {}
-    )  # types of `comment_variables`
+    # types of `comment_variables`
+    comment_variable_types: Mapping[str, object] = MappingProxyType({})
     has_sections: bool = (
         False  # True: several sources (reviewers, workflows) have sections in one comment
     )
@@ -118,7 +127,9 @@ class Handler(ABC, Generic[Facts]):
     def gather(
         self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
     ) -> Facts:
-        """Read the facts from GitHub. Raises `Superseded` if the event is outdated, and the errors of `Reader`."""
+        """Read the facts from GitHub. Raises `Superseded` if the event is outdated, and the errors
+        of `Reader`.
+        """
 
     @abstractmethod
     def plan(self, event: Event, facts: Facts, analysis: Analysis) -> tuple[Action, ...]:
@@ -134,15 +145,21 @@ class Handler(ABC, Generic[Facts]):
         return None
 
     def variables(self, facts: Facts) -> Mapping[str, object]:
-        """Return variables for prompt templates. By default: the fields of `facts` that are in `variable_types`."""
+        """Return variables for prompt templates. By default: the fields of `facts` that are in
+        `variable_types`.
+        """
         return {name: getattr(facts, name) for name in self.variable_types}
 
     def comment_variables(self, facts: Facts, reply: Reply) -> Mapping[str, object]:
-        """Return more variables for the comment template, by default none. `reply` is the reply that it shows."""
+        """Return more variables for the comment template, by default none. `reply` is the reply
+        that it shows.
+        """
         return {}
 
     def history_update(self, event: Event, facts: Facts) -> HistoryUpdate:
-        """Return results and texts for the history. They are stored with the facts. By default: none."""
+        """Return results and texts for the history. They are stored with the facts. By default:
+        none.
+        """
         return HistoryUpdate()
 
     def find_superseded_reason(
@@ -171,10 +188,11 @@ def answer(
     omitted: str | None = None,
     sent: str | None = None,
 ) -> tuple[Analysis, str]:
-    """Ask Claude, unless `skipped` has a static reply. Return the analysis, and a sentence for `hls why` or "".
+    """Ask Claude, unless `skipped` has a static reply. Return the analysis, and a sentence for
+    `hls why` or "".
 
-    `omitted` describes the facts that Claude is not shown: "3 of 90 commits were not shown". `sent` is that of
-    `Job.note`.
+    `omitted` describes the facts that Claude is not shown: "3 of 90 commits were not shown". `sent`
+    is that of `Job.note`.
     """
     if skipped is not None and skipped.reply is not None:
         return job.render_static(facts, skipped.reply), skipped.reason
@@ -186,7 +204,8 @@ def answer(
 def permalink(
     html_url: str, commit: str, path: str, line: int | None, *, start: int | None = None
 ) -> str:
-    """Return the address of a file at a commit, or of the lines from `start` to `line`; "" if it is unknown.
+    """Return the address of a file at a commit, or of the lines from `start` to `line`; "" if it is
+    unknown.
 
     `html_url` is that of an issue, a pull request or a run of the repository.
     """
@@ -198,7 +217,9 @@ def permalink(
 
 
 def web_url(html_url: str, path: str) -> str:
-    """Return the address of `path` in the repository whose issue, pull request or run has `html_url`."""
+    """Return the address of `path` in the repository whose issue, pull request or run has
+    `html_url`.
+    """
     found = CONVERSATION_OR_RUN.search(html_url)
     return f"{html_url[: found.start()]}/{path}" if found else ""
 
@@ -216,7 +237,8 @@ def parse_comment_state(
 def plan_comment(
     analysis: Analysis, family: str, *, create: bool, section: str | None = None
 ) -> tuple[EnsureComment, ...]:
-    """Return the action that writes the comment `family`, or its `section`; () if `analysis` has no comment.
+    """Return the action that writes the comment `family`, or its `section`; () if `analysis` has no
+    comment.
 
     If the rendered text of a section is empty, the action removes the section.
     """
@@ -228,12 +250,16 @@ def plan_comment(
 
 
 def find_conversation(event: Event, rule: Rule) -> Conversation | None:
-    """Return the issue or pull request of the event. If the event closes it, the settings can name another issue."""
+    """Return the issue or pull request of the event. If the event closes it, the settings can name
+    another issue.
+    """
     return (find_fallback_issue(rule) if event.is_closing else None) or find_own_conversation(event)
 
 
 def find_own_conversation(event: Event) -> Conversation | None:
-    """Return the event's issue or pull request. In a comment event, the pull request is under the key "issue"."""
+    """Return the event's issue or pull request. In a comment event, the pull request is under the
+    key "issue".
+    """
     if event.pull_request is not None:
         return Conversation(event.pull_request.number, is_pull_request=True)
     return (
@@ -244,7 +270,9 @@ def find_own_conversation(event: Event) -> Conversation | None:
 
 
 def find_fallback_issue(rule: Rule) -> Conversation | None:
-    """Return the fallback issue that the settings name for the rule's event; None if no issue is named."""
+    """Return the fallback issue that the settings name for the rule's event; None if no issue is
+    named.
+    """
     number = rule.effective.find_fallback_number(rule.event_key)
     return (
         None
@@ -271,10 +299,11 @@ def read_offer(reader: Reader, limits: PromptLimits) -> LabelOffer | None:
 def check_conversation(
     event: Event, conversation: Issue | PullRequest, *, may_be_closed: bool = False
 ) -> None:
-    """Raise `ConversationIgnored` if it is locked or marked "skip hls", or `Superseded` if it is closed.
+    """Raise `ConversationIgnored` if it is locked or marked "skip hls", or `Superseded` if it is
+    closed.
 
-    If the event is that this conversation was closed, raise `Superseded` if it is open again. With `may_be_closed`, the
-    state does not matter.
+    If the event is that this conversation was closed, raise `Superseded` if it is open again. With
+    `may_be_closed`, the state does not matter.
     """
     kind = "pull request" if isinstance(conversation, PullRequest) else "issue"
     name = f"the {kind} {event.repository.full_name}#{conversation.number}"
@@ -315,8 +344,8 @@ def template_variables(
 ) -> Mapping[str, object]:
     """Return the variables of a prompt's template: the common variables, and the handler's.
 
-    `prompt` is the prompt's name, such as "issues/analyze". `effective` are the settings of the repository; None: the
-    defaults.
+    `prompt` is the prompt's name, such as "issues/analyze". `effective` are the settings of the
+    repository; None: the defaults.
     """
     return {
         "repository": event.repository,
@@ -357,7 +386,9 @@ def view_rule(event: Event, prompt: str, effective: EffectiveSettings | None) ->
 
 
 def find_source_url(event: Event) -> str:
-    """Return the address of what the event is about: its object, the comparison of a push, or else the repository."""
+    """Return the address of what the event is about: its object, the comparison of a push, or else
+    the repository.
+    """
     payload = event.payload
     kind = event.name.rpartition("_")[0]
     subjects = (payload.get(name) for name in ("comment", "issue", event.name, kind))

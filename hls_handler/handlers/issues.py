@@ -1,8 +1,9 @@
-"""Handler for issues: labels, and a comment that asks the author for missing information or answers a question.
+"""Handler for issues: labels, and a comment that asks the author for missing information or answers
+a question.
 
-If settings ask for it, the comment also sums the issue up and names the labels, and there is always one.
-The comment lists the missing information as a checklist, which is evaluated again when the author edits the issue or
-comments on it.
+If settings ask for it, the comment also sums the issue up and names the labels, and there is always
+one. The comment lists the missing information as a checklist, which is evaluated again when the
+author edits the issue or comments on it.
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ ISSUE_TYPES: Mapping[str, IssueType] = {
 """By the kind of the issue. A question has no type."""
 
 MAX_CORRECTIONS = 6
-"""Limit on the label corrections that the prompt shows as examples. More would increase the cost of every prompt."""
+"""Limit on the label corrections that the prompt shows as examples. More would increase the cost of
+every prompt.
+"""
 
 MAX_COMMENTS = 30  # newest comments of the issue in which the author's are searched
 
@@ -97,7 +100,9 @@ def dump_requests(requests: Sequence[InformationRequest]) -> str | None:
 
 
 def has_open_requests(history: RepositoryHistory, number: int) -> bool:
-    """Return True if our comment on the issue asks the author for something that is still missing."""
+    """Return True if our comment on the issue asks the author for something that is still
+    missing.
+    """
     return any(
         not request.answered for request in parse_requests(history.comment_state(number, FAMILY))
     )
@@ -214,10 +219,11 @@ class IssueHandler(Handler[IssueFacts]):
         return keep_proved_answers(super().consult(asking, facts), facts.documents)
 
     def comment_variables(self, facts: IssueFacts, reply: Reply) -> Mapping[str, object]:
-        """Return `checklist` (each request to the author, and whether the reply still misses it), and more.
+        """Return `checklist` (each request to the author, and whether the reply still misses it),
+        and more.
 
-        `labels` are the names of the labels that the reply asks for, `quoted` the sections of the documentation that it
-        rests on, `same` is an older issue.
+        `labels` are the names of the labels that the reply asks for, `quoted` the sections of the
+        documentation that it rests on, `same` is an older issue.
         """
         missing = reply.missing if isinstance(reply, IssueAnalysis) else None
         checklist = facts.requests if missing is None else update_requests(facts.requests, missing)
@@ -230,7 +236,9 @@ class IssueHandler(Handler[IssueFacts]):
         }
 
     def plan(self, event: Event, facts: IssueFacts, analysis: Analysis) -> tuple[Action, ...]:
-        """Plan labels and a comment. The label `status/needs-info` is set while the checklist has open items."""
+        """Plan labels and a comment. The label `status/needs-info` is set while the checklist has
+        open items.
+        """
         plan_own_labels = partial(
             plan_labels,
             analysis,
@@ -270,7 +278,9 @@ class IssueHandler(Handler[IssueFacts]):
 def _plan_type(
     event: Event, settings: EffectiveLabels, analysis: Analysis
 ) -> tuple[EnsureIssueType, ...]:
-    """Return the action that sets the issue's type by its kind; () if only a person owns the repository."""
+    """Return the action that sets the issue's type by its kind; () if only a person owns the
+    repository.
+    """
     if not (settings.issue_type and event.organization_id is not None):
         return ()
     for reply in (answered.reply for answered in analysis.answers):
@@ -289,9 +299,11 @@ def _has_nothing_else(facts: IssueFacts, reply: Reply) -> bool:
 def update_requests(
     requests: Sequence[InformationRequest], missing: Iterable[str]
 ) -> tuple[InformationRequest, ...]:
-    """Return the checklist after a reply: an item is answered if `missing` does not repeat it; new items follow.
+    """Return the checklist after a reply: an item is answered if `missing` does not repeat it; new
+    items follow.
 
-    An answered item stays answered, as its box stays checked, so that the author is not asked again and again.
+    An answered item stays answered, as its box stays checked, so that the author is not asked again
+    and again.
     """
     still_missing = {_normalize(text): text for text in missing}
     known = [

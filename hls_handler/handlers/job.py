@@ -37,8 +37,9 @@ class Result:
 class Job(Protocol):
     """One delivery in work. After a crash, `Handler.run` is called again.
 
-    `gather`, `ask` and `post` store what they did, and return a stored result without doing it again. All methods may
-    raise `Postponed`, `LeaseLost`, `Superseded` or a `StepFailed`, which end the run; the engine decides what follows.
+    `gather`, `ask` and `post` store what they did, and return a stored result without doing it
+    again. All methods may raise `Postponed`, `LeaseLost`, `Superseded` or a `StepFailed`, which end
+    the run; the engine decides what follows.
     """
 
     @property
@@ -55,7 +56,9 @@ class Job(Protocol):
         ...
 
     def choose(self, conversation: Conversation | None) -> None:
-        """Post on this conversation; None: on none. Raises `ConversationIgnored` if it was processed too often."""
+        """Post on this conversation; None: on none. Raises `ConversationIgnored` if it was
+        processed too often.
+        """
         ...
 
     def lock(self, name: str) -> None:
@@ -70,7 +73,9 @@ class Job(Protocol):
         ...
 
     def note(self, *, omitted: str | None, sent: str | None = None) -> None:
-        """Store sentences for `hls why`: what Claude is not shown, and what it gets besides the event."""
+        """Store sentences for `hls why`: what Claude is not shown, and what it gets besides the
+        event.
+        """
         ...
 
     def begin_check(self, commit: str) -> None:
@@ -78,7 +83,9 @@ class Job(Protocol):
         ...
 
     def ask(self, facts: Any) -> Answers:
-        """Return Claude's replies about the facts (`Handler.consult`). Raises `BudgetExceeded` if there is none."""
+        """Return Claude's replies about the facts (`Handler.consult`). Raises `BudgetExceeded` if
+        there is none.
+        """
         ...
 
     def render(self, answered: Answers) -> Analysis:
@@ -97,9 +104,11 @@ class Job(Protocol):
         *reasons: str,
         after_review: Callable[[Outcome | None], tuple[Action, ...]] | None = None,
     ) -> Result:
-        """Execute the actions, then run the shadow prompt. The result has the reasons and what was done.
+        """Execute the actions, then run the shadow prompt. The result has the reasons and what was
+        done.
 
-        `after_review` gets the outcome of the review, None without one, and returns the actions that are planned then.
+        `after_review` gets the outcome of the review, None without one, and returns the actions
+        that are planned then.
         """
         ...
 

@@ -1,4 +1,6 @@
-"""Decides which labels to request, add and remove. Finds the labels of HLS that people have corrected."""
+"""Decides which labels to request, add and remove. Finds the labels of HLS that people have
+corrected.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ GROUPS_OF_FACTS = frozenset({"size", "status"})  # labels that handlers set with
 MAX_LABELS = 100  # GitHub's limit of labels per issue or pull request
 
 LabelState = Literal["intended", "set", "removed"]
-"""Stored state of a label. "intended": HLS began to set it; "set": HLS has set it; "removed": a person removed it."""
+"""Stored state of a label. "intended": HLS began to set it; "set": HLS has set it; "removed": a
+person removed it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,9 @@ class LabelSpec:
     """A label to create if the repository does not have it."""
 
     name: str  # at most 50 characters
-    group: str  # "priority": of a label from a reply, the name of the reply field; at most one label of each is set
+    # "priority": of a label from a reply, the name of the reply field; at most one label of each is
+    # set
+    group: str
     color: str  # six hex digits, without #
     description: str  # at most 100 characters
 
@@ -87,21 +93,20 @@ _BY_NAME = {spec.name: spec for spec in SHIPPED_LABELS}
 
 @dataclass(frozen=True, slots=True)
 class LabelDifference:
-    """Labels to add and remove on GitHub, and label states to store. Names are compared without case, as on GitHub."""
+    """Labels to add and remove on GitHub, and label states to store. Names are compared without
+    case, as on GitHub.
+    """
 
     create: tuple[LabelSpec, ...]  # the labels in `add` that the repository does not have
     add: tuple[str, ...]
     remove: tuple[str, ...]  # only labels that HLS set
     confirm: tuple[str, ...]  # intended and present now: the response to the write was lost
-    removed_by_person: tuple[
-        str, ...
-    ]  # labels that HLS set and a person removed since the last check
-    not_applied: tuple[
-        str, ...
-    ]  # intended, not present, no longer requested: delete the stored state
-    withheld: tuple[
-        tuple[str, str], ...
-    ]  # requested but not set: name and reason (a part of a sentence)
+    # labels that HLS set and a person removed since the last check
+    removed_by_person: tuple[str, ...]
+    # intended, not present, no longer requested: delete the stored state
+    not_applied: tuple[str, ...]
+    # requested but not set: name and reason (a part of a sentence)
+    withheld: tuple[tuple[str, str], ...]
     kept: tuple[tuple[str, str], ...] = ()  # the same of labels that GitHub refused to remove
 
 
@@ -121,8 +126,8 @@ def decide_labels(
 ) -> LabelDifference:
     """Decide which labels of a conversation to add and remove.
 
-    `present` are the conversation's labels. `stored` maps each label that HLS has set to its stored state.
-    `in_repository` must contain the requested labels that exist in the repository.
+    `present` are the conversation's labels. `stored` maps each label that HLS has set to its stored
+    state. `in_repository` must contain the requested labels that exist in the repository.
     """
     shown, existing, existing_only = (
         {*map(_fold, names)} for names in (present, in_repository, action.existing_only)
@@ -133,13 +138,13 @@ def decide_labels(
     }
     states = {_fold(name): state for name, state in stored.items()}
     own = {name for name, state in states.items() if state != "removed" and name in shown}
-    removed_now = {
-        name for name, state in states.items() if state == "set" and name not in shown
-    }  # by a person
+    # by a person
+    removed_now = {name for name, state in states.items() if state == "set" and name not in shown}
     removed = removed_now | {name for name, state in states.items() if state == "removed"}
+    # by group
     of_people = {
         group_of[name]: name for name in sorted(shown - own, reverse=True) if name in group_of
-    }  # by group
+    }
     chosen: dict[str, str] = {}  # group -> case-folded name of its label
 
     def find_reason(label: RequestedLabel, name: str) -> str | None:
@@ -235,11 +240,13 @@ def plan_labels(
 ) -> tuple[EnsureLabels, ...]:
     """Return the action that sets the labels `from_facts` and the labels that the replies request.
 
-    The action also removes labels that HLS set before and does not set now, but only labels of these groups: `groups`,
-    the groups of `from_facts`, and the groups of all labels that the prompts can request. `offer` are the repository's
-    own labels that the prompts listed; with `is_partial`, the replies are about a part of the changes, and none of
-    these is removed. The action does not concern labels of the groups `without`, and of fields below
-    `min_field_confidence` it only names the label. If there is no group and no rejected label, returns ().
+    The action also removes labels that HLS set before and does not set now, but only labels of
+    these groups: `groups`, the groups of `from_facts`, and the groups of all labels that the
+    prompts can request. `offer` are the repository's own labels that the prompts listed; with
+    `is_partial`, the replies are about a part of the changes, and none of these is removed. The
+    action does not concern labels of the groups `without`, and of fields below
+    `min_field_confidence` it only names the label. If there is no group and no rejected label,
+    returns ().
     """
     requested = [*from_facts]
     possible: list[RequestedLabel] = []
@@ -274,7 +281,9 @@ def plan_labels(
 def _choose_suggested(
     replies: Sequence[Reply], offer: LabelOffer | None
 ) -> tuple[tuple[RequestedLabel, ...], tuple[tuple[str, str], ...]]:
-    """Return the suggested labels that are certain enough, and the labels that are not set, with reasons."""
+    """Return the suggested labels that are certain enough, and the labels that are not set, with
+    reasons.
+    """
     by_name = {_fold(label.name): label.name for label in offer.labels} if offer else {}
     chosen: dict[str, RequestedLabel] = {}
     rejected: dict[str, str] = {}
@@ -299,7 +308,9 @@ def _choose_suggested(
 
 
 def _find_unsure(reply: Reply, min_confidence: float) -> Mapping[str, str]:
-    """Return the fields of which Claude is too unsure for a label, and why. Without a stated confidence, none is."""
+    """Return the fields of which Claude is too unsure for a label, and why. Without a stated
+    confidence, none is.
+    """
     stated = reply.field_confidence if isinstance(reply, IssueAnalysis) else None
     least = f"labels.min_field_confidence is {min_confidence:g}"
     return {
@@ -312,7 +323,9 @@ def _find_unsure(reply: Reply, min_confidence: float) -> Mapping[str, str]:
 def list_wanted_labels(
     reply: Reply, settings: EffectiveLabels, offer: LabelOffer | None, without: Collection[str]
 ) -> tuple[str, ...]:
-    """Return the names of labels that a reply asks for and settings allow, except labels of the groups `without`."""
+    """Return the names of labels that a reply asks for and settings allow, except labels of the
+    groups `without`.
+    """
     wanted = (*_requested_labels(reply), *_choose_suggested([reply], offer)[0])
     without = {*without, *_find_unsure(reply, settings.min_field_confidence)}
     allowed = (
@@ -328,14 +341,15 @@ def _suggested_label(name: str) -> RequestedLabel:
 
 
 def _shown_name(name: str) -> str:
-    return " ".join(clean(name).split())[
-        :MAX_LABEL_CHARACTERS
-    ]  # Claude's text, which `hls why` shows
+    # Claude's text, which `hls why` shows
+    return " ".join(clean(name).split())[:MAX_LABEL_CHARACTERS]
 
 
 @dataclass(frozen=True, slots=True)
 class LabelOffer:
-    """The labels of the repository that a prompt lists, so that the reply can suggest some of them."""
+    """The labels of the repository that a prompt lists, so that the reply can suggest some of
+    them.
+    """
 
     labels: tuple[RepositoryLabel, ...]
     min_confidence: float
@@ -401,7 +415,9 @@ def _label_in_group(model: type[Reply], field: str, label: str) -> RequestedLabe
 
 
 CORRECTION_WINDOW_DAYS = 30
-"""Label changes up to this many days after HLS set a label are corrections. Later ones may have other reasons."""
+"""Label changes up to this many days after HLS set a label are corrections. Later ones may have
+other reasons.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,9 +427,8 @@ class AppliedLabel:
     group: str  # "priority"; for a label of a list field: "areas area/api"
     name: str  # the label that HLS set: "priority-high"
     prompt_id: str  # the prompt whose reply requested the label: "issues/analyze@3f9c2a"
-    corrected_to: (
-        str | None
-    )  # the label that people set instead, "" for none; None if not corrected
+    # the label that people set instead, "" for none; None if not corrected
+    corrected_to: str | None
 
 
 def find_changed_corrections(
@@ -425,9 +440,10 @@ def find_changed_corrections(
 ) -> tuple[AppliedLabel, ...]:
     """Return the labels in `applied` whose `corrected_to` has changed, with the new value.
 
-    `shown` are the current labels of the conversation. A label in `shown` that is not in `set_by_bot` is a person's.
-    `groups` maps each label in lower case to its group. If a person adds another label of the group, the bot's label
-    counts as corrected, even while it is still set.
+    `shown` are the current labels of the conversation. A label in `shown` that is not in
+    `set_by_bot` is a person's. `groups` maps each label in lower case to its group. If a person
+    adds another label of the group, the bot's label counts as corrected, even while it is still
+    set.
     """
     by_name = {name.casefold(): name for name in sorted(shown)}
     set_by_people = [

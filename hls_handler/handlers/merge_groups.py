@@ -26,7 +26,9 @@ NUMBERED_BRANCH = re.compile(
 """Branches that name the last pull request of the merge that is tested."""
 
 BOT_BRANCH = re.compile(r"staging|trying|auto|try|mergify/merge-queue/.+")
-"""Branches on which bors and Mergify test a merge. The subject of the head commit names what it merges."""
+"""Branches on which bors and Mergify test a merge. The subject of the head commit names what it
+merges.
+"""
 
 SQUASHED_BRANCH = re.compile(r"gtmq_.+")
 """Branches of Graphite. The head commit is the last pull request of the merge, squashed."""
@@ -51,15 +53,19 @@ class HeadCheck:
 
 
 def find_queued(branch: str) -> int | None:
-    """Return 12 for "gh-readonly-queue/main/pr-12-0123abc", also behind "refs/heads/"; None for another branch."""
+    """Return 12 for "gh-readonly-queue/main/pr-12-0123abc", also behind "refs/heads/"; None for
+    another branch.
+    """
     found = QUEUE_BRANCH.fullmatch(branch)
     return int(found[1]) if found else None
 
 
 def find_tested(branch: str, message: str) -> int | None:
-    """Return the pull request that a merge queue tests on a branch of the repository; None if it tests several.
+    """Return the pull request that a merge queue tests on a branch of the repository; None if it
+    tests several.
 
-    `message` is that of the head commit, which for bors and Mergify names what is merged: "Merge of #12".
+    `message` is that of the head commit, which for bors and Mergify names what is merged: "Merge of
+    #12".
     """
     subject = message.partition("\n")[0]
     if BOT_BRANCH.fullmatch(branch) and BOT_MERGE.match(subject):
@@ -77,10 +83,11 @@ def is_draft_of_queue(author: Account, branch: str) -> bool:
 
 
 def find_merged(queued: int, comparison: Comparison | None) -> tuple[int, ...] | None:
-    """Return the pull requests that the branch and the subjects of its commits name; None if they are unknown.
+    """Return the pull requests that the branch and the subjects of its commits name; None if they
+    are unknown.
 
-    A commit without a number in its subject belongs to a named pull request, because GitHub adds the number to merge
-    and squash commits.
+    A commit without a number in its subject belongs to a named pull request, because GitHub adds
+    the number to merge and squash commits.
     """
     if comparison is None or comparison.total > len(comparison.commits):
         return None
@@ -95,7 +102,9 @@ def find_merged(queued: int, comparison: Comparison | None) -> tuple[int, ...] |
 
 
 def plan_group_check(commit: str, heads: Sequence[HeadCheck], settings: Review) -> EnsureCheck:
-    """Return the check of a merge group. `heads` is empty if it is unknown which pull requests the commit merges."""
+    """Return the check of a merge group. `heads` is empty if it is unknown which pull requests the
+    commit merges.
+    """
     if not heads:
         reason = "the commits of the merge queue do not show which pull requests they merge"
         return plan_unreviewed_check(commit, settings.incomplete, "Not reviewed", reason)

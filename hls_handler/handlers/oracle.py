@@ -1,4 +1,6 @@
-"""Handler for `/test-oracle`: says which tests to run for a pull request, as Claude or a service chooses them."""
+"""Handler for `/test-oracle`: says which tests to run for a pull request, as Claude or a service
+chooses them.
+"""
 
 from __future__ import annotations
 
@@ -124,7 +126,10 @@ class OracleHandler(Handler[OracleFacts]):
         if facts.chosen is not None:
             return SkipReason("the service of test_oracle.url was asked", facts.chosen)
         if facts.not_healthy:
-            reason = f"the service of test_oracle.url was not asked, because of its /health: {facts.not_healthy}"
+            reason = (
+                "the service of test_oracle.url was not asked, because of its /health:"
+                f" {facts.not_healthy}"
+            )
             return SkipReason(reason, ChosenTests(tests=[]))
         if facts.failure:
             return SkipReason(facts.failure, ChosenTests(tests=[]))

@@ -45,18 +45,24 @@ class PresentLines:
 
 @dataclass(frozen=True, slots=True)
 class FoundLines:
-    """The present lines of earlier findings by their numbers, and why those of others are not known."""
+    """The present lines of earlier findings by their numbers, and why those of others are not
+    known.
+    """
 
     lines: Mapping[int, PresentLines] = field(default_factory=dict)
     unread: Mapping[int, str] = field(default_factory=dict)
     code: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    """The numbers of added lines that look like comments and that the grammar says are code, by path."""
+    """The numbers of added lines that look like comments and that the grammar says are code, by
+    path.
+    """
 
 
 def show_excerpt(
     patches: Mapping[str, Patch], path: str, side: Side, number: int | None, tokens: int
 ) -> str:
-    """Return a line as numbered text, with as many around it as fit into `tokens`; "" if the patches lack it."""
+    """Return a line as numbered text, with as many around it as fit into `tokens`; "" if the
+    patches lack it.
+    """
     for hunk in patches[path].hunks if path in patches else ():
         for at, line in enumerate(hunk.lines):
             if (line.side, line.number) == (side, number):
@@ -86,7 +92,8 @@ def find_present_lines(
     listed: Sequence[ChangedFile],
     head: RepositoryFiles,
 ) -> FoundLines:
-    """Return the present lines of findings: from the patches, or from at most `MAX_FILES` files of the head commit.
+    """Return the present lines of findings: from the patches, or from at most `MAX_FILES` files of
+    the head commit.
 
     These are read with one request.
     """
@@ -129,7 +136,9 @@ def find_present_lines(
 
 
 def _list_doubtful(files: PresentFiles) -> Mapping[str, Sequence[Line]]:
-    """Return the added lines that look like comments and may be code, by path, of files with a grammar."""
+    """Return the added lines that look like comments and may be code, by path, of files with a
+    grammar.
+    """
     found: dict[str, Sequence[Line]] = {}
     for path, patch in files.patches.items():
         lines = [
@@ -195,7 +204,9 @@ def _show_changed(path: str, line: Line, files: PresentFiles) -> PresentLines:
 def _find_moved(
     entry: LedgerEntry, record: ReviewRecord, files: PresentFiles
 ) -> PresentLines | None:
-    """Return changed lines with the code of an entry, of a block that is new since it was raised."""
+    """Return changed lines with the code of an entry, of a block that is new since it was
+    raised.
+    """
     having = files.list_with_code(entry.quote, entry.token[:1] or "+")
     new = having & files.list_new(record.blocks_at(entry.raised)) if having else having
     if not new:
@@ -214,7 +225,8 @@ def _find_moved(
 
 
 def _find_beside(entry: LedgerEntry, patch: Patch) -> Line | None:
-    """Return the line of a patch that is in the place of an entry: beside a line that was beside it.
+    """Return the line of a patch that is in the place of an entry: beside a line that was beside
+    it.
 
     An entry that belongs to its file is at the line that it quotes, or at the first changed one.
     """
@@ -233,7 +245,9 @@ def _find_in_files(
 
 
 def _find_in_file(wanted: _Wanted, files: PresentFiles, *, parses: bool) -> PresentLines:
-    """Return the function around the place of an entry, if it is short enough, else lines around it."""
+    """Return the function around the place of an entry, if it is short enough, else lines around
+    it.
+    """
     entry = wanted.entry
     path = wanted.path
     patch = files.patches.get(path, Patch(()))
@@ -255,7 +269,9 @@ def _find_in_file(wanted: _Wanted, files: PresentFiles, *, parses: bool) -> Pres
 
 
 def _find_function(wanted: _Wanted, row: int, lines: Sequence[Line]) -> Sequence[Line]:
-    """Return the lines of the innermost function or class around a row; nothing if there is none."""
+    """Return the lines of the innermost function or class around a row; nothing if there is
+    none.
+    """
     named = find_named(wanted.text, wanted.path, [row])
     scopes = [one.scope for one in named if one.kind in ("definition", "function")]
     scopes = [one for one in scopes if one.first <= row <= one.last]
@@ -263,7 +279,9 @@ def _find_function(wanted: _Wanted, row: int, lines: Sequence[Line]) -> Sequence
 
 
 def _has_changes(patch: Patch, first: int, last: int) -> bool:
-    """Return True if a patch adds or removes a line in or beside a range of lines of the new file."""
+    """Return True if a patch adds or removes a line in or beside a range of lines of the new
+    file.
+    """
     for hunk in patch.hunks:
         header = HUNK_HEADER.match(hunk.header)
         number = int(header[3]) - 1 if header else 0  # of the new line above a removed one

@@ -1,4 +1,6 @@
-"""The facts about a pull request: what the prompts, the comment and the check of a review are made from."""
+"""The facts about a pull request: what the prompts, the comment and the check of a review are made
+from.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ class ReviewFindings:
         return sort_entries(entry for entry in self.ledger if entry.state == "open")
 
     def count(self, state: FindingState, *, by_readers: bool = False) -> int:
-        """Count the earlier findings in a state; `by_readers`: without findings that a writer dismissed."""
+        """Count the earlier findings in a state; `by_readers`: without findings that a writer
+        dismissed.
+        """
         return sum(
             one.state == state and not (by_readers and one.has_binding_dismissal)
             for one in self.ledger
@@ -93,18 +97,15 @@ class PullRequestFacts:
     context_problem: str = ""  # why the context could not be read
     own_replies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The keys of our replies in the threads of findings, by the key of the finding."""
-    resolved_in_vain: frozenset[str] = (
-        frozenset()
-    )  # as `Discussion.find_resolved_in_vain` returns them
+    # as `Discussion.find_resolved_in_vain` returns them
+    resolved_in_vain: frozenset[str] = frozenset()
     unread: frozenset[str] = frozenset()  # paths of files whose patch is not known completely
-    questions: Mapping[int, int] = field(
-        default_factory=dict
-    )  # numbers of the findings to ask about, with their call
+    # numbers of the findings to ask about, with their call
+    questions: Mapping[int, int] = field(default_factory=dict)
     present_lines: Mapping[int, PresentLines] = field(default_factory=dict)  # of these findings
     code_lines: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # as `FoundLines.code`
-    unasked: Mapping[int, str] = field(
-        default_factory=dict
-    )  # findings whose present lines were not read, and why
+    # findings whose present lines were not read, and why
+    unasked: Mapping[int, str] = field(default_factory=dict)
     offer: LabelOffer | None = None  # the repository's own labels; None: they are not offered
     file_summaries: tuple[FileSummary, ...] | None = (
         None  # of earlier reviews; None: they are not asked for
@@ -120,27 +121,22 @@ class PullRequestFacts:
     reviewers: tuple[Reviewer, ...] = ()  # suggested now or at the first review
     requests_reviewers: bool = False  # whether reviews are requested from them now
     call: int | None = None  # number of the call that these facts are shown in; None: all calls
-    unanswered: Mapping[int, str] = field(
-        default_factory=dict
-    )  # calls without a reply, with the reason of each
-    lost: Mapping[int, str] = field(
-        default_factory=dict
-    )  # calls of whose reply findings were left out, and why
+    # calls without a reply, with the reason of each
+    unanswered: Mapping[int, str] = field(default_factory=dict)
+    # calls of whose reply findings were left out, and why
+    lost: Mapping[int, str] = field(default_factory=dict)
     unverified: str = (
         ""  # why the findings were not verified, for people on GitHub; "" if they were
     )
-    dropped: frozenset[str] = (
-        frozenset()
-    )  # keys of new findings for which the second look found no facts
+    # keys of new findings for which the second look found no facts
+    dropped: frozenset[str] = frozenset()
     unseen: Mapping[str, str] = field(default_factory=dict)
     """The facts that were not shown, by the keys of the new findings that hang on them."""
-    agreed: frozenset[str] = (
-        frozenset()
-    )  # keys of earlier findings about which it agreed with the claim
+    # keys of earlier findings about which it agreed with the claim
+    agreed: frozenset[str] = frozenset()
     not_inline: frozenset[str] = frozenset()  # keys of findings whose place GitHub rejected
-    comment_ids: Mapping[str, int] = field(
-        default_factory=dict
-    )  # of the review comments of new findings, by key
+    # of the review comments of new findings, by key
+    comment_ids: Mapping[str, int] = field(default_factory=dict)
     reply: PullRequestAnalysis | None = None  # to the review; None: Claude has not been asked
 
     @cached_property
@@ -156,7 +152,9 @@ class PullRequestFacts:
         )
 
     def with_reply(self, reply: Reply | None) -> PullRequestFacts:
-        """Return the facts with a reply; itself if it has this reply, so that its findings are not computed again."""
+        """Return the facts with a reply; itself if it has this reply, so that its findings are not
+        computed again.
+        """
         reply = reply if isinstance(reply, PullRequestAnalysis) else None
         return self if reply is self.reply else replace(self, reply=reply)
 
@@ -218,7 +216,9 @@ class PullRequestFacts:
         return replace(entry, confidence=most, unseen=unseen), replace(located, finding=found)
 
     def _shows(self, quotes: str) -> bool:
-        """Return whether the calls showed all lines of a text. Letters count, because quotes are often inexact."""
+        """Return whether the calls showed all lines of a text. Letters count, because quotes are
+        often inexact.
+        """
         return all(letters_of(text_of(line)) in self._shown_letters for line in quotes.split("\n"))
 
     @cached_property
@@ -273,7 +273,9 @@ class PullRequestFacts:
 
     @property
     def is_partial(self) -> bool:
-        """True if the review did not ask Claude about all changes: only about new lines, or not about all parts."""
+        """True if the review did not ask Claude about all changes: only about new lines, or not
+        about all parts.
+        """
         is_later = self.record.rounds > 0 and not self.is_full
         return is_later or bool(self.unanswered)
 
@@ -286,7 +288,9 @@ class PullRequestFacts:
 
     @property
     def why_unasked(self) -> str:
-        """Return "finding 3, whose present lines could not be read: ..."; "" if all were asked about."""
+        """Return "finding 3, whose present lines could not be read: ..."; "" if all were asked
+        about.
+        """
         numbers = sorted(self.unasked)
         if not numbers:
             return ""
@@ -302,7 +306,9 @@ class PullRequestFacts:
 
     @property
     def incomplete(self) -> Mapping[int, str]:
-        """The calls without a complete reply, with the reason: no reply, or some of its findings were left out."""
+        """The calls without a complete reply, with the reason: no reply, or some of its findings
+        were left out.
+        """
         return {**self.lost, **self.unanswered}
 
     @property
@@ -320,7 +326,8 @@ def list_parts(facts: Any) -> tuple[Any, ...]:
 def list_to_ask(
     ledger: Iterable[LedgerEntry], *, fail_on: Severity | None, asks_all: bool
 ) -> list[LedgerEntry]:
-    """Return the findings to ask about: undecided ones, then open ones that decide about the check, or all open ones.
+    """Return the findings to ask about: undecided ones, then open ones that decide about the check,
+    or all open ones.
 
     One that only a reader dismissed counts for the check, so it is asked about like an open one.
     """
@@ -335,13 +342,17 @@ def list_to_ask(
 
 
 def find_failing(wanted: Iterable[LedgerEntry], fail_on: Severity | None) -> frozenset[str]:
-    """Return the keys of findings that fail the check, without those that are decided without Claude."""
+    """Return the keys of findings that fail the check, without those that are decided without
+    Claude.
+    """
     left = (one for one in wanted if one.is_undecided or not one.is_absent)
     return frozenset(one.key for one in left if is_failing(one.severity, fail_on))
 
 
 def plan_questions(selection: Selection, wanted: Sequence[LedgerEntry]) -> Mapping[int, int]:
-    """Return the call of each question: the first one that shows the finding's file, else the first one of all."""
+    """Return the call of each question: the first one that shows the finding's file, else the first
+    one of all.
+    """
     shown = [{selection.files[part.file].base_path for part in call} for call in selection.calls]
     calls = (
         next((number for number, files in enumerate(shown) if one.file in files), 0)
@@ -363,9 +374,8 @@ def list_blocks(facts: PullRequestFacts) -> Mapping[str, tuple[Block, ...]]:
         known = blocks.get(name, ())
         same = match_blocks(known, read)
         now: list[Block] = []
-        stayed: set[int] = (
-            set()
-        )  # indexes of known blocks; one that was away in between is there anew
+        # indexes of known blocks; one that was away in between is there anew
+        stayed: set[int] = set()
         for index, one in enumerate(read):
             at = same.get(index)
             if at is not None and not known[at].until:
@@ -394,7 +404,8 @@ def count_summarized(facts: PullRequestFacts) -> int:
 
 
 def list_summaries(facts: PullRequestFacts, reply: Reply | None) -> tuple[FileSummary, ...]:
-    """Return a sentence about each file, the most important first; the earlier one if `reply` has none.
+    """Return a sentence about each file, the most important first; the earlier one if `reply` has
+    none.
 
     A later review gives sentences only about files that it reads again.
     """

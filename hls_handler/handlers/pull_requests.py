@@ -1,8 +1,9 @@
-"""Handler for pull requests: selects the changes to review, and plans labels, one review and one comment.
+"""Handler for pull requests: selects the changes to review, and plans labels, one review and one
+comment.
 
-The first review reads all changes. A later review reads only lines that changed since, compared patch against patch,
-and raises findings only on them, because a review must come to an end. Claude is asked what became of an earlier
-finding if its lines changed.
+The first review reads all changes. A later review reads only lines that changed since, compared
+patch against patch, and raises findings only on them, because a review must come to an end. Claude
+is asked what became of an earlier finding if its lines changed.
 """
 
 from __future__ import annotations
@@ -259,7 +260,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         actions = self.plan(job.event, facts, analysis)
 
         def after_review(outcome: Outcome | None) -> tuple[Action, ...]:
-            """Store the record of the review, and return the actions for the findings that GitHub rejected."""
+            """Store the record of the review, and return the actions for the findings that GitHub
+            rejected.
+            """
             ids, rejected = (
                 (outcome.comment_ids, outcome.rejected) if outcome is not None else ({}, ())
             )
@@ -277,9 +280,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     def gather(
         self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
     ) -> PullRequestFacts:
-        assert (
-            event.pull_request is not None
-        )  # parse_event rejects a `pull_request` event without one
+        # parse_event rejects a `pull_request` event without one
+        assert event.pull_request is not None
         payload = event.pull_request
         pull_request = payload if event.is_recent else reader.pull_request(payload.number)
         check_conversation(event, pull_request)
@@ -378,9 +380,11 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             offer=read_offer(reader, limits),
             merge=merge,
             merge_problem=merge_problem,
-            title_types=limits.title_types
-            if find_title_problem(pull_request.title, limits.title_types)
-            else (),
+            title_types=(
+                limits.title_types
+                if find_title_problem(pull_request.title, limits.title_types)
+                else ()
+            ),
             file_summaries=parse_comment_state(SUMMARIES, posted) if limits.sums_up_files else None,
             reviewers=reviewers,
             requests_reviewers=is_first and limits.reviewers == "request",
@@ -428,7 +432,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         return "; ".join(part for part in (described, facts.unlisted_labels) if part) or None
 
     def consult(self, asking: Asking, facts: PullRequestFacts) -> Answers:
-        """Ask Claude about each part of the changes, for a second look at the findings, and the follow-up prompts."""
+        """Ask Claude about each part of the changes, for a second look at the findings, and the
+        follow-up prompts.
+        """
         facts, review, missing = self._ask_parts(asking, facts)
         variables = asking.variables(facts)
         unverified = ""
@@ -445,7 +451,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     def _ask_parts(
         self, asking: Asking, facts: PullRequestFacts
     ) -> tuple[PullRequestFacts, ValidReply, str]:
-        """Return the facts with the parts that were not answered or shown, the joined reply, and the reasons.
+        """Return the facts with the parts that were not answered or shown, the joined reply, and
+        the reasons.
 
         If a part gets no usable reply, the replies to the other parts count.
         """
@@ -486,10 +493,11 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     def _look_again(
         self, asking: Asking, facts: PullRequestFacts, variables: Mapping[str, object]
     ) -> tuple[PullRequestFacts, str]:
-        """Ask Claude to refute the findings of the reply, and earlier ones of which some lines changed.
+        """Ask Claude to refute the findings of the reply, and earlier ones of which some lines
+        changed.
 
-        Return the facts with what it decided, and why the findings were not verified. Without a usable reply, all are
-        kept.
+        Return the facts with what it decided, and why the findings were not verified. Without a
+        usable reply, all are kept.
         """
         asked = verification_variables(facts, facts.reply)
         if asked is None:
@@ -510,7 +518,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         return {**variables, "scores": scores, "file_summaries": list_summaries(facts, reply)}
 
     def plan(self, event: Event, facts: PullRequestFacts, analysis: Analysis) -> tuple[Action, ...]:
-        """Plan labels, a review, replies in threads, and a comment, which is created only if something was found."""
+        """Plan labels, a review, replies in threads, and a comment, which is created only if
+        something was found.
+        """
         if event.is_closing:
             family = f"{self.family}-closed-{facts.pull_request.number}"  # a comment of its own
             comment = plan_comment(analysis, family, create=analysis.worth_saying)
@@ -565,7 +575,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
 
 
 def list_inline(facts: PullRequestFacts) -> Mapping[str, Mapping[str, object]]:
-    """Return the variables of the review comment for each finding that gets one, by the key of the finding."""
+    """Return the variables of the review comment for each finding that gets one, by the key of the
+    finding.
+    """
     return {
         entry.key: {"finding": to_shown(facts, entry, located, is_inline=False), "is_inline": True}
         for entry, located in facts.found.inline
@@ -579,7 +591,9 @@ def prompt_variables(facts: PullRequestFacts) -> Mapping[str, object]:
 def verification_variables(
     facts: PullRequestFacts, reply: Reply | None
 ) -> Mapping[str, object] | None:
-    """Return the variables of the prompt `VERIFY_PROMPT`; None if there is nothing to look at again."""
+    """Return the variables of the prompt `VERIFY_PROMPT`; None if there is nothing to look at
+    again.
+    """
     look = plan_second_look(facts.with_reply(reply)) if facts.is_review else SecondLook(())
     shown = {"candidates": look.candidates, "files": look.files, "second_sites": look.second_sites}
     return {**prompt_variables(facts), **shown} if look.candidates else None
@@ -588,7 +602,9 @@ def verification_variables(
 def plan_review_check(
     facts: PullRequestFacts, receipt: Receipt, *, left_out: str = ""
 ) -> tuple[EnsureCheck, ...]:
-    """Return the check of a review; () if it sets none. `left_out` is a follow-up prompt without a reply, and why."""
+    """Return the check of a review; () if it sets none. `left_out` is a follow-up prompt without a
+    reply, and why.
+    """
     commit = facts.check_commit
     if commit is None:
         return ()
@@ -627,7 +643,9 @@ def plan_review_check(
 def make_record(
     facts: PullRequestFacts, analysis: Analysis, comment_ids: Mapping[str, int]
 ) -> ReviewRecord:
-    """Return what to store of a review. `comment_ids` are the ids of its review comments, by key of the finding."""
+    """Return what to store of a review. `comment_ids` are the ids of its review comments, by key of
+    the finding.
+    """
     answer = find_review(analysis.answers)
     facts = facts.with_reply(answer.reply if answer is not None else None)
     reply = facts.reply
@@ -676,7 +694,9 @@ def _to_size(lines: int) -> Size:
 def _list_skipped(
     listed: Sequence[ChangedFile], files: PresentFiles, selection: Selection
 ) -> dict[str, tuple[str, int]]:
-    """Return `ReviewRecord.skipped`, without files that add no text: that does not show that their code was there."""
+    """Return `ReviewRecord.skipped`, without files that add no text: that does not show that their
+    code was there.
+    """
     adding = [
         file for file in listed if file.status != "renamed" or file.additions or file.deletions
     ]
@@ -696,9 +716,11 @@ def _add_context(
     limits: PromptLimits,
     tokens: int,
 ) -> tuple[Selection, ReviewContext, str]:
-    """Return the selection with the lines around its hunks, what a review shows besides, and what could not be read.
+    """Return the selection with the lines around its hunks, what a review shows besides, and what
+    could not be read.
 
-    `select` is called again if the context leaves fewer tokens, or if `.gitattributes` excludes files.
+    `select` is called again if the context leaves fewer tokens, or if `.gitattributes` excludes
+    files.
     """
     context, problem = read_context(pull_request, reader, limits.review)
     context, used = limit_context(context, limits.input_tokens // 2)
@@ -722,11 +744,12 @@ def _with_call_for(
     is_requested: bool,
     urgent: Collection[str],
 ) -> Selection:
-    """Return the selection. If nothing is new but a finding needs a verdict, it has a call without files.
+    """Return the selection. If nothing is new but a finding needs a verdict, it has a call without
+    files.
 
-    A finding needs a verdict if a person asks for it, if the proof of its fix left the patch, or if it is undecided and
-    `urgent` has its key: a person has just resolved its thread, its file has just become as in the base, or it fails
-    the check of a commit for which Claude was not asked.
+    A finding needs a verdict if a person asks for it, if the proof of its fix left the patch, or if
+    it is undecided and `urgent` has its key: a person has just resolved its thread, its file has
+    just become as in the base, or it fails the check of a commit for which Claude was not asked.
     """
     if selection.calls:
         return selection

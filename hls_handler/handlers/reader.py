@@ -1,4 +1,5 @@
-"""Interfaces from which handlers read: `Reader` (GitHub) and `RepositoryHistory` (HLS's database), and their values.
+"""Interfaces from which handlers read: `Reader` (GitHub) and `RepositoryHistory` (HLS's database),
+and their values.
 
 pydantic's `TypeAdapter` creates the values from GitHub's JSON.
 """
@@ -42,23 +43,25 @@ def _commit_of(contents_url: object) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class ChangedFile:
-    """A file of a pull request. https://docs.github.com/en/rest/pulls/pulls#list-pull-requests-files"""
+    """A file of a pull request.
+    https://docs.github.com/en/rest/pulls/pulls#list-pull-requests-files
+    """
 
     path: Annotated[str, Field(validation_alias="filename")]
-    previous_path: Annotated[
-        str | None, Field(default=None, validation_alias="previous_filename")
-    ]  # if renamed
+    # if renamed
+    previous_path: Annotated[str | None, Field(default=None, validation_alias="previous_filename")]
     status: str  # "added", "removed", "modified", "renamed", "copied", "changed", "unchanged"
     additions: Count
     deletions: Count
-    patch: Annotated[
-        str | None, Field(default=None)
-    ]  # None for binary, huge, and renamed but unchanged files
+    # None for binary, huge, and renamed but unchanged files
+    patch: Annotated[str | None, Field(default=None)]
     sha: Annotated[str | None, Field(default=None)] = None  # of the new content
     commit: Annotated[
         str | None, Field(validation_alias="contents_url"), BeforeValidator(_commit_of)
     ] = None
-    """The head commit of the list, or for a removed file a commit of the base; None if GitHub names none."""
+    """The head commit of the list, or for a removed file a commit of the base; None if GitHub names
+    none.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +78,8 @@ class OpenPullRequest:
     """An entry of https://docs.github.com/en/rest/pulls/pulls#list-pull-requests"""
 
     number: int
-    requested_reviewers: Annotated[
-        tuple[Account, ...], null_to(()), Field(default=())
-    ]  # people, without teams
+    # people, without teams
+    requested_reviewers: Annotated[tuple[Account, ...], null_to(()), Field(default=())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +94,11 @@ class ReviewComment:
     line: Annotated[
         int | None, Field(default=None, validation_alias=AliasChoices("original_line", "line"))
     ]
-    """Number of the last commented line when the comment was written. If None, the last line of `hunk` is meant."""
-    hunk: Annotated[
-        Text, Field(validation_alias="diff_hunk")
-    ]  # ends with the line; "" for the whole file
+    """Number of the last commented line when the comment was written. If None, the last line of
+    `hunk` is meant.
+    """
+    # ends with the line; "" for the whole file
+    hunk: Annotated[Text, Field(validation_alias="diff_hunk")]
     body: Text
     is_reply: Annotated[
         bool, Field(default=False, validation_alias="in_reply_to_id"), BeforeValidator(is_present)
@@ -113,11 +116,12 @@ class WorkflowJob:
     id: int  # differs between attempts
     name: Text
     conclusion: Annotated[str | None, Field(default=None)]
-    """ "success", "failure", "skipped", "cancelled", "timed_out", "action_required", "neutral"; None if unfinished."""
+    """ "success", "failure", "skipped", "cancelled", "timed_out", "action_required", "neutral";
+    None if unfinished.
+    """
     html_url: Text
-    steps: Annotated[
-        tuple[WorkflowStep, ...], null_to(()), Field(default=())
-    ]  # empty if no runner took the job
+    # empty if no runner took the job
+    steps: Annotated[tuple[WorkflowStep, ...], null_to(()), Field(default=())]
 
     @property
     def is_cancelled(self) -> bool:
@@ -127,13 +131,14 @@ class WorkflowJob:
 
 @dataclass(frozen=True, slots=True)
 class CheckAnnotation:
-    """A remark of a check run on a line. https://docs.github.com/en/rest/checks/runs#list-check-run-annotations"""
+    """A remark of a check run on a line.
+    https://docs.github.com/en/rest/checks/runs#list-check-run-annotations
+    """
 
     path: Text
     line: Annotated[int, Field(validation_alias="start_line")]
-    level: Annotated[
-        Text, Field(validation_alias="annotation_level")
-    ]  # "notice", "warning", "failure"
+    # "notice", "warning", "failure"
+    level: Annotated[Text, Field(validation_alias="annotation_level")]
     title: Text
     message: Text
 
@@ -147,11 +152,12 @@ class NoLog:
 
 @dataclass(frozen=True, slots=True)
 class FileAtRef:
-    """A file or folder of a branch. https://docs.github.com/en/rest/repos/contents#get-repository-content"""
+    """A file or folder of a branch.
+    https://docs.github.com/en/rest/repos/contents#get-repository-content
+    """
 
-    kind: Literal[
-        "file", "directory", "symlink", "submodule"
-    ]  # "file" also for a symlink to a file of the repository
+    # "file" also for a symlink to a file of the repository
+    kind: Literal["file", "directory", "symlink", "submodule"]
     sha: str  # SHA of the blob; "" for a directory
     content: bytes | None  # content of a file; None if it is over 1 MB, because GitHub omits it
 
@@ -169,10 +175,11 @@ class MergeState:
     """The state of a pull request's merge, as GitHub shows it at the beginning of a review."""
 
     conflicts: bool | None  # None: GitHub has not decided yet whether it can be merged
-    missing_checks: tuple[
-        str, ...
-    ]  # names of required checks without success, other than that of HLS's review
-    decision: str  # of reviewers: "approved", "changes_requested", "review_required"; "" if the branch needs no review
+    # names of required checks without success, other than that of HLS's review
+    missing_checks: tuple[str, ...]
+    # of reviewers: "approved", "changes_requested", "review_required"; "" if the branch needs no
+    # review
+    decision: str
     is_behind: bool
     is_blocked: bool  # by a rule of the branch that GitHub does not name
     open_threads: int = 0  # unresolved review threads of HLS
@@ -199,7 +206,9 @@ class LinkedIssue:
 
 @dataclass(frozen=True, slots=True)
 class ReviewContext:
-    """The texts of the repository that a review reads besides the patches; result of `Reader.review_context`."""
+    """The texts of the repository that a review reads besides the patches; result of
+    `Reader.review_context`.
+    """
 
     attributes: str = ""  # text of `.gitattributes` of the base branch
     guidance: tuple[GuidanceFile, ...] = ()
@@ -213,9 +222,8 @@ _GIT_NAME = AliasPath("commit", "author", "name")
 
 
 def _text_or_empty(value: object) -> str:
-    return (
-        value if isinstance(value, str) else ""
-    )  # GitHub sends null or {} for an author without an account
+    # GitHub sends null or {} for an author without an account
+    return value if isinstance(value, str) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,16 +233,19 @@ class Commit:
         Text, Field(validation_alias=AliasChoices(AliasPath("commit", "message"), "message"))
     ]
     """Complete: subject, blank line, body."""
+    # login, or the name in git if GitHub has no account for it
     author: Annotated[
         str,
         Field(validation_alias=AliasChoices(_LOGIN, _GIT_NAME, "author")),
         BeforeValidator(_text_or_empty),
-    ]  # login, or the name in git if GitHub has no account for it
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The commits from one revision to another, such as "v1.1.0" to "v1.2.0"; result of `Reader.commits_between`."""
+    """The commits from one revision to another, such as "v1.1.0" to "v1.2.0"; result of
+    `Reader.commits_between`.
+    """
 
     total: Annotated[int, Field(validation_alias="total_commits")]
     commits: tuple[Commit, ...]  # oldest first; at most 250
@@ -246,9 +257,8 @@ class PickConflict:
 
     path: str
     ours: str  # the file on the branch
-    parts: tuple[
-        str, ...
-    ]  # of the merged file: the parts with odd indexes are conflicts, with git's marks
+    # of the merged file: the parts with odd indexes are conflicts, with git's marks
+    parts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,27 +285,31 @@ class RepositoryFiles(Protocol):
     def texts(self, paths: Collection[str]) -> Mapping[str, str]:
         """The texts of files, by path, cleaned and redacted.
 
-        Missing files, binary files, and files of more than 2,000,000 bytes are left out. Without a mirror, GitHub's
-        API returns the first 20 of at most 200,000 bytes, in one request.
+        Missing files, binary files, and files of more than 2,000,000 bytes are left out. Without a
+        mirror, GitHub's API returns the first 20 of at most 200,000 bytes, in one request.
         """
 
     def blobs(self, ids: Sequence[str], contents: Sequence[str]) -> Mapping[str, Blob]:
         """The files at names such as "refs/heads/main:run.sh", of any revision, by name.
 
-        Of the names in `ids`, only the SHA is read. Missing files are left out. One request, and a second one if some
-        are texts of at most 1,024 bytes.
+        Of the names in `ids`, only the SHA is read. Missing files are left out. One request, and a
+        second one if some are texts of at most 1,024 bytes.
         """
 
     def find_words(
         self, words: Collection[str], paths: Collection[str] | None = None
     ) -> Sequence[Hit]:
-        """The lines with one of the words, in these files or in all. A word that is too frequent is left out."""
+        """The lines with one of the words, in these files or in all. A word that is too frequent is
+        left out.
+        """
 
     def parents(self) -> tuple[str, ...]:
         """The parents of the commit. Nothing without a mirror."""
 
     def cherry_pick(self, base: str, onto: str) -> Pick | None:
-        """Merge the change from `base` to the commit into `onto`, another commit. None without a mirror."""
+        """Merge the change from `base` to the commit into `onto`, another commit. None without a
+        mirror.
+        """
 
 
 RepositoryPermission = Literal["admin", "write", "read", "none"]
@@ -304,8 +318,8 @@ RepositoryPermission = Literal["admin", "write", "read", "none"]
 class Reader(Protocol):
     """Read access to one repository on GitHub.
 
-    All methods raise `Permanent` if the object does not exist or access is denied; the message names the missing
-    permission. They raise `DependencyDown` if GitHub is unavailable.
+    All methods raise `Permanent` if the object does not exist or access is denied; the message
+    names the missing permission. They raise `DependencyDown` if GitHub is unavailable.
     """
 
     def issue(self, number: int) -> Issue: ...
@@ -319,7 +333,9 @@ class Reader(Protocol):
         """At most 100, the last changed ones first; one request."""
 
     def last_authors(self, path: str, *, ref: str) -> tuple[Account, ...]:
-        """The authors of the last 10 commits that changed a file, newest first, if they have an account."""
+        """The authors of the last 10 commits that changed a file, newest first, if they have an
+        account.
+        """
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
         """All files that GitHub lists (at most 3,000), in its order."""
@@ -328,13 +344,15 @@ class Reader(Protocol):
         """The reviews of a pull request, oldest first; at most 1,000."""
 
     def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
-        """The comments of one review, each on lines of a file or a whole file, oldest first; at most 1,000."""
+        """The comments of one review, each on lines of a file or a whole file, oldest first; at
+        most 1,000.
+        """
 
     def review_threads(self, number: int) -> tuple[ReviewThread, ...]:
         """The review threads of a pull request that HLS opened, oldest first.
 
-        HLS opened a thread if its first comment is by the bot account and ends with our marker. At most 500 threads are
-        read, and of each thread 100 comments.
+        HLS opened a thread if its first comment is by the bot account and ends with our marker. At
+        most 500 threads are read, and of each thread 100 comments.
         """
 
     def thread_comments(self, number: int, thread: int) -> tuple[Comment, ...]:
@@ -349,7 +367,8 @@ class Reader(Protocol):
     def review_context(
         self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool
     ) -> ReviewContext:
-        """Files of the branch `base_ref`, never of the head, and the issues that the pull request closes.
+        """Files of the branch `base_ref`, never of the head, and the issues that the pull request
+        closes.
 
         One request. `guidance` and `linked_issues` are False for parts that are not wanted.
         """
@@ -361,7 +380,9 @@ class Reader(Protocol):
         """The newest commit of a branch; None if there is no such branch."""
 
     def permission(self, login: str) -> RepositoryPermission:
-        """The permission of an account on the repository; "none" if GitHub does not know the account."""
+        """The permission of an account on the repository; "none" if GitHub does not know the
+        account.
+        """
 
     def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
         """The newest `most` comments of an issue or a pull request, oldest first.
@@ -378,22 +399,26 @@ class Reader(Protocol):
     def job_log(self, job_id: int) -> Iterator[str] | NoLog:
         """The lines of a job's log without line ends, read from the network during the iteration.
 
-        A line begins with its time, such as "2026-11-02T09:14:31.1234567Z ", and may contain colour codes and
-        `##[error]`. A line is cut at 16,384 characters, the log at 100 MB. The iterator raises `DependencyDown` if the
-        connection breaks. Close the iterator if you do not read all lines.
+        A line begins with its time, such as "2026-11-02T09:14:31.1234567Z ", and may contain colour
+        codes and `##[error]`. A line is cut at 16,384 characters, the log at 100 MB. The iterator
+        raises `DependencyDown` if the connection breaks. Close the iterator if you do not read all
+        lines.
         """
 
     def pull_requests_from(self, head: str) -> tuple[PullRequest, ...]:
-        """The open pull requests whose head is `head`, a branch of the repository or of a fork: "octocat:fix/checkout".
+        """The open pull requests whose head is `head`, a branch of the repository or of a fork:
+        "octocat:fix/checkout".
 
-        `additions`, `deletions`, `changed_files` and `commits` are 0, because GitHub's list omits them.
+        `additions`, `deletions`, `changed_files` and `commits` are 0, because GitHub's list omits
+        them.
         """
 
     def releases(self) -> tuple[Release, ...]:
         """At most 100 releases, newest first. Drafts are included if the token has push access."""
 
     def commits_between(self, base: str, head: str) -> Comparison | None:
-        """The commits reachable from `head` and not from `base`; both are tags, branches or commits.
+        """The commits reachable from `head` and not from `base`; both are tags, branches or
+        commits.
 
         None if one of them does not exist, or if they have no common history.
         """
@@ -402,7 +427,9 @@ class Reader(Protocol):
         """The labels of the repository; at most 5,000, and possibly an hour old."""
 
     def find_file(self, path: str, *, ref: str | None) -> FileAtRef | None:
-        """The file or folder at `path` in the branch `ref`; None if not found. `ref` None means the default branch."""
+        """The file or folder at `path` in the branch `ref`; None if not found. `ref` None means the
+        default branch.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -435,7 +462,9 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class HistoryUpdate:
-    """Changes of the stored history of the repository: results of a workflow run, texts of issues."""
+    """Changes of the stored history of the repository: results of a workflow run, texts of
+    issues.
+    """
 
     failures: tuple[Failure, ...] = ()
     ends: tuple[RunResult, ...] = ()
@@ -474,7 +503,9 @@ class Correction:
 
 
 class RepositoryHistory(Protocol):
-    """Read access to what HLS has stored about one repository; without an implementation, nothing is stored."""
+    """Read access to what HLS has stored about one repository; without an implementation, nothing
+    is stored.
+    """
 
     @property
     def accounts(self) -> tuple[str, ...]:
@@ -501,7 +532,8 @@ class RepositoryHistory(Protocol):
         """
 
     def sections(self, title: str, body: str, ignored: PathFilter) -> tuple[StoredSection, ...]:
-        """The sections of the documentation that fit a question best, at most three, without ignored files.
+        """The sections of the documentation that fit a question best, at most three, without
+        ignored files.
 
         Nothing if none fits.
         """
@@ -517,11 +549,15 @@ class RepositoryHistory(Protocol):
         return ()
 
     def has_comment(self, number: int, family: str) -> bool:
-        """Return True if HLS has posted a comment of this family ("onboarding") on the conversation."""
+        """Return True if HLS has posted a comment of this family ("onboarding") on the
+        conversation.
+        """
         return False
 
     def comment_state(self, number: int, family: str) -> str | None:
-        """Return the `EnsureComment.state` that was last posted on the conversation; None if there is none."""
+        """Return the `EnsureComment.state` that was last posted on the conversation; None if there
+        is none.
+        """
 
     def review(self, number: int) -> ReviewRecord:
         """Return what is stored about the reviews of a pull request."""
@@ -529,7 +565,9 @@ class RepositoryHistory(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EmptyHistory(RepositoryHistory):
-    """A history that has only the given corrections and states of comments, for sample values and `hls render`."""
+    """A history that has only the given corrections and states of comments, for sample values and
+    `hls render`.
+    """
 
     accounts: tuple[str, ...] = ("hls[bot]",)
     corrected: tuple[Correction, ...] = ()
@@ -554,8 +592,8 @@ EMPTY_HISTORY = EmptyHistory()
 def read_optional(read: Callable[[], T], otherwise: T) -> tuple[T, str]:
     """Return what `read` returns and ""; if its request fails, `otherwise` and the reason.
 
-    Use it for what the work can do without. Raises `DependencyDown` if all requests must wait, because then the work
-    cannot continue either.
+    Use it for what the work can do without. Raises `DependencyDown` if all requests must wait,
+    because then the work cannot continue either.
     """
     try:
         return read(), ""

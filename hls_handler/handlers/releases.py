@@ -1,4 +1,6 @@
-"""Handler for releases: drafts an announcement from the release and the commits since the previous one."""
+"""Handler for releases: drafts an announcement from the release and the commits since the previous
+one.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +35,8 @@ TOKENS_PER_COMMIT = 40  # tokens of a commit in addition to its message: SHA, au
 @dataclass(frozen=True, slots=True)
 class ReleaseFacts:
     release: Release  # current state
-    previous: (
-        Release | None
-    )  # the release before it, if its tag exists and shares history with this one
+    # the release before it, if its tag exists and shares history with this one
+    previous: Release | None
     commits: tuple[Commit, ...]  # since the previous release, newest first
     omitted: int  # number of older commits since the previous release that are left out
 
@@ -66,9 +67,8 @@ class ReleaseHandler(Handler[ReleaseFacts]):
             )
         previous = _find_previous(release, listed)
         since = reader.commits_between(previous.tag, release.tag) if previous is not None else None
-        if (
-            previous is None or since is None
-        ):  # no previous release, or its tag is deleted or has no common history
+        # no previous release, or its tag is deleted or has no common history
+        if previous is None or since is None:
             return ReleaseFacts(release, None, (), 0)
         shortened = [
             replace(one, message=truncate(one.message, MAX_MESSAGE_CHARACTERS))

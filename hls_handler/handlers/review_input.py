@@ -1,4 +1,6 @@
-"""Reads what a review needs besides the pull request: changed files, review threads, guidance, whole functions."""
+"""Reads what a review needs besides the pull request: changed files, review threads, guidance,
+whole functions.
+"""
 
 from __future__ import annotations
 
@@ -77,23 +79,25 @@ TOKENS_PER_SITE = 50  # tokens of lines of another place in addition to themselv
 TOKENS_PER_TEXT = 100  # tokens of a text in addition to itself: name and delimiters
 MAX_GUIDANCE_CHARS = 6_000
 MAX_LINKED_ISSUE_CHARS = 3_000
-"""Characters of one file of guidance and of the body of one linked issue that `pull_requests/analyze` shows."""
+"""Characters of one file of guidance and of the body of one linked issue that
+`pull_requests/analyze` shows.
+"""
 
 
 def read_changed_files(
     event: Event, pull_request: PullRequest, reader: Reader
 ) -> tuple[ChangedFile, ...]:
-    """Return the changed files of the head commit. Raises `Superseded` if another commit is the head by now.
+    """Return the changed files of the head commit. Raises `Superseded` if another commit is the
+    head by now.
 
-    GitHub lists the files of the present head, and the list may be late. Raises `Retryable` if it is of another commit.
-    If the list names no commit, or only the base changed, its sums of lines and files must equal the sums of the pull
-    request.
+    GitHub lists the files of the present head, and the list may be late. Raises `Retryable` if it
+    is of another commit. If the list names no commit, or only the base changed, its sums of lines
+    and files must equal the sums of the pull request.
     """
     number = pull_request.number
     head = pull_request.head_sha
-    listed = tuple(
-        {file.path: file for file in reader.files(number)}.values()
-    )  # GitHub may list a file twice
+    # GitHub may list a file twice
+    listed = tuple({file.path: file for file in reader.files(number)}.values())
     commits = {file.commit for file in listed if file.status != "removed"}
     is_retargeted = _changes_base(event)
     if commits == {head} and not is_retargeted:
@@ -104,7 +108,8 @@ def read_changed_files(
     others = sorted(commit for commit in commits if commit not in (None, head))
     if others:
         raise Retryable(
-            f"GitHub still lists the changed files of commit {others[0][:10]}, but the head is {head[:10]}"
+            f"GitHub still lists the changed files of commit {others[0][:10]}, but the head is"
+            f" {head[:10]}"
         )
     if is_retargeted or head not in commits:
         _check_numbers(listed, now)
@@ -133,7 +138,9 @@ def _check_numbers(listed: Sequence[ChangedFile], pull_request: PullRequest) -> 
 
 @dataclass(frozen=True, slots=True)
 class Discussion:
-    """The review threads of HLS's findings, and who of the people that dismissed one may write to the repository."""
+    """The review threads of HLS's findings, and who of the people that dismissed one may write to
+    the repository.
+    """
 
     threads: tuple[ReviewThread, ...] = ()
     writers: frozenset[str] = frozenset()
@@ -144,7 +151,9 @@ class Discussion:
         return {thread.key: thread.own_replies for thread in self.threads}
 
     def find_resolved_in_vain(self, ledger: Iterable[LedgerEntry]) -> frozenset[str]:
-        """Return the keys of open findings whose thread a writer resolved, though their block had changed."""
+        """Return the keys of open findings whose thread a writer resolved, though their block had
+        changed.
+        """
         resolved = {thread.key for thread in self.threads if thread.resolved_by in self.writers}
         return frozenset(one.key for one in ledger if one.counts and one.key in resolved)
 
@@ -169,7 +178,9 @@ def read_unshown(
     reader: Reader,
     ignored_paths: PathFilter,
 ) -> Mapping[str, Reason]:
-    """Return why GitHub shows no line of some files, by path. One or two requests if there are such."""
+    """Return why GitHub shows no line of some files, by path. One or two requests if there are
+    such.
+    """
     compared = [file for file in files if is_compared(file, ignored_paths)]
     compared.sort(key=lambda file: file.status == "renamed")
     del compared[MAX_COMPARED_FILES:]
@@ -208,7 +219,9 @@ def find_present(
     record: ReviewRecord,
     unshown: Mapping[str, Reason] = MappingProxyType({}),
 ) -> PresentFiles:
-    """Return the present files. GitHub may have shortened or left out the patches of some of them."""
+    """Return the present files. GitHub may have shortened or left out the patches of some of
+    them.
+    """
     unread = [file for file in listed if _is_unread(file, unshown.get(file.path))]
     return PresentFiles(
         patches,
@@ -238,7 +251,9 @@ def _is_unread(file: ChangedFile, unshown: Reason | None) -> bool:
 def read_context(
     pull_request: PullRequest, reader: Reader, review: Review
 ) -> tuple[ReviewContext, str]:
-    """Return the context, or an empty one and the reason: a review without it is better than none."""
+    """Return the context, or an empty one and the reason: a review without it is better than
+    none.
+    """
     number = pull_request.number
     branch = pull_request.base_ref
     wanted = {"guidance": review.guidance, "linked_issues": review.linked_issues}
@@ -253,15 +268,17 @@ def read_merge_state(
 ) -> tuple[MergeState | None, str]:
     """Return what GitHub says, or None and the reason."""
     state, problem = read_optional(lambda: reader.merge_state(pull_request.number), None)
-    return state and replace(
-        state, open_threads=sum(not thread.is_resolved for thread in threads)
-    ), problem
+    return (
+        state and replace(state, open_threads=sum(not thread.is_resolved for thread in threads)),
+        problem,
+    )
 
 
 def read_reviewers(
     pull_request: PullRequest, files: Sequence[PatchedFile], reader: Reader
 ) -> tuple[Reviewer, ...]:
-    """Return people who may review the files, and have not been asked: so many that at most three are asked.
+    """Return people who may review the files, and have not been asked: so many that at most three
+    are asked.
 
     Up to six requests; nothing if one fails. Bots and people who have reviewed are left out.
     """
@@ -305,7 +322,9 @@ def _choose_reviewers(
 
 
 def limit_context(context: ReviewContext, tokens: int) -> tuple[ReviewContext, int]:
-    """Return the context without the files and issues that exceed `tokens`, and its number of tokens."""
+    """Return the context without the files and issues that exceed `tokens`, and its number of
+    tokens.
+    """
     texts: list[GuidanceFile | LinkedIssue] = [*context.guidance, *context.linked_issues]
     kept: list[GuidanceFile | LinkedIssue] = []
     used = 0
@@ -326,7 +345,9 @@ def _shown_text(one: GuidanceFile | LinkedIssue) -> str:
 
 
 def describe_context(facts: PullRequestFacts) -> str | None:
-    """Return a text such as "AGENTS.md (about 120 tokens), issue #7 (about 80 tokens)"; None without context."""
+    """Return a text such as "AGENTS.md (about 120 tokens), issue #7 (about 80 tokens)"; None
+    without context.
+    """
     context = facts.context
     problem = facts.context_problem
     sites = facts.second_sites
@@ -352,10 +373,12 @@ def read_surroundings(
     tokens: int,
     most: int,
 ) -> Selection:
-    """Return the selection with the lines above its hunks and other places of the repository, or why it has none.
+    """Return the selection with the lines above its hunks and other places of the repository, or
+    why it has none.
 
-    `files` are those of the head commit. Each call gets what its `tokens` have room for beside its patches, and at most
-    `most` tokens of other places. So the patches and their division into calls do not change.
+    `files` are those of the head commit. Each call gets what its `tokens` have room for beside its
+    patches, and at most `most` tokens of other places. So the patches and their division into calls
+    do not change.
     """
     shown = dict.fromkeys(selection.files[part.file] for call in selection.calls for part in call)
     searches = most > 0 and any(_may_have_places(file) for file in shown) and not files.no_mirror
@@ -468,7 +491,9 @@ def _with_second_sites(
 def _add_sites(
     of_call: list[SecondSite], sites: Sequence[SecondSite], paths: Set[str], tokens: int
 ) -> int:
-    """Add the sites that belong to the files and fit into the tokens. Return how many tokens are left."""
+    """Add the sites that belong to the files and fit into the tokens. Return how many tokens are
+    left.
+    """
     for site in sites:
         needed = TOKENS_PER_SITE + estimate_tokens(f"{site.path}{site.text}")
         if needed <= tokens and not paths.isdisjoint(site.sources):
@@ -478,7 +503,9 @@ def _add_sites(
 
 
 def _with_lines_above(selection: Selection, texts: Mapping[str, str], *, tokens: int) -> Selection:
-    """Return the selection with the lines above the hunks: of each call at most `ABOVE_SHARE` of `tokens`."""
+    """Return the selection with the lines above the hunks: of each call at most `ABOVE_SHARE` of
+    `tokens`.
+    """
     shown = {selection.files[part.file] for call in selection.calls for part in call}
     known = {file.path for file in shown if file.status != "added"} & texts.keys()
     found = {path: find_lines_above(texts[path], path, selection.patches[path]) for path in known}

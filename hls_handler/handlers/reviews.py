@@ -1,4 +1,6 @@
-"""Handler for reviews: lists the reviewer's requests as a checklist for the author of the pull request."""
+"""Handler for reviews: lists the reviewer's requests as a checklist for the author of the pull
+request.
+"""
 
 from __future__ import annotations
 
@@ -111,7 +113,8 @@ class ReviewHandler(Handler[ReviewFacts]):
         review = next((other for other in reviews if other.id == event.review.id), None)
         if review is None:
             raise Permanent(
-                f"the review {event.review.id} does not exist or is not among the first {len(reviews)} reviews"
+                f"the review {event.review.id} does not exist or is not among the first"
+                f" {len(reviews)} reviews"
             )
         if review.state == "dismissed":
             raise Superseded("the review was dismissed meanwhile")
@@ -148,7 +151,9 @@ class ReviewHandler(Handler[ReviewFacts]):
         return f"{comments} {was_or_were(facts.omitted)} not shown: over the token budget"
 
     def comment_variables(self, facts: ReviewFacts, reply: Reply) -> Mapping[str, object]:
-        """Return variables for the comment template. `dropped` is the number of requests that are not in `todos`."""
+        """Return variables for the comment template. `dropped` is the number of requests that are
+        not in `todos`.
+        """
         todos, dropped = _find_todos(facts, reply)
         linked = tuple(replace(todo, url=_permalink(facts, todo)) for todo in todos)
         return {"commit": facts.review.commit_id[:10], "todos": linked, "dropped": dropped}
@@ -156,9 +161,10 @@ class ReviewHandler(Handler[ReviewFacts]):
     def plan(self, event: Event, facts: ReviewFacts, analysis: Analysis) -> tuple[Action, ...]:
         """Plan labels and the reviewer's section of the comment.
 
-        A todo is a request in Claude's reply whose quote can be located in the review. If there are no todos, the
-        section is updated only under three conditions: the reply contains no requests, the prompt showed all comments,
-        and the state of the review is "approved" or "changes_requested".
+        A todo is a request in Claude's reply whose quote can be located in the review. If there are
+        no todos, the section is updated only under three conditions: the reply contains no
+        requests, the prompt showed all comments, and the state of the review is "approved" or
+        "changes_requested".
         """
         results = [_find_todos(facts, answer.reply) for answer in analysis.answers]
         todos = [todo for found, _ in results for todo in found]
@@ -262,9 +268,8 @@ def _permalink(facts: ReviewFacts, todo: Todo) -> str:
 
 
 def _normalize(text: str) -> str:
-    shown = normalize("NFKC", redact(clean(text))).translate(
-        PLAIN_QUOTES
-    )  # cleaned as in the prompt
+    # cleaned as in the prompt
+    shown = normalize("NFKC", redact(clean(text))).translate(PLAIN_QUOTES)
     return " ".join(QUOTE_PREFIX.sub("", shown).split())
 
 

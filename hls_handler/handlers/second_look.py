@@ -41,7 +41,9 @@ from hls_handler.untrusted.cleaning import truncate
 MAX_CANDIDATES = 40  # new findings of one review that get a second look
 MAX_BODY_CHARACTERS = 1_000  # of the text of a finding, and of the lines that it rests on
 UNSURE = 0.7
-"""Confidence below which a new finding gets a second look, and hangs on facts that are not shown."""
+"""Confidence below which a new finding gets a second look, and hangs on facts that are not
+shown.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ class Candidate:
     quote: str  # the line, as the review quotes it
     rests_on: str  # other lines, as the review quotes them
     claim: str  # what the review says of an earlier finding; "" if the finding is new
-    code: str  # of an earlier finding: the present lines, and those around the line that a claim names
+    # of an earlier finding: the present lines, and those around the line that a claim names
+    code: str
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,9 @@ class SecondLook:
 
     @cached_property
     def _code_lines(self) -> frozenset[str]:
-        """The characters of each line of the present files that has letters and is not only a comment."""
+        """The characters of each line of the present files that has letters and is not only a
+        comment.
+        """
         lines = "\n".join(self._texts).split("\n")
         shown = [NUMBERED_LINE.fullmatch(line) for line in lines]
         present = [one["text"] or "" for one in shown if one is not None and one["side"] == "R"]
@@ -108,7 +113,9 @@ class SecondLook:
         return missing
 
     def proves(self, verdict: FindingVerdict, candidate: Candidate) -> bool:
-        """Return True if it agrees, nothing is unseen, and a shown line proves each decisive fact."""
+        """Return True if it agrees, nothing is unseen, and a shown line proves each decisive
+        fact.
+        """
         if not verdict.agrees or verdict.unseen.strip():
             return False
         states = {fact.state for fact in verdict.facts if fact.is_decisive}
@@ -407,10 +414,12 @@ def _join_parts(parts: Iterable[FilePart]) -> Iterator[FilePart]:
 
 
 def apply_second_look(facts: PullRequestFacts, verdicts: FindingVerdicts) -> PullRequestFacts:
-    """Return the facts with the new findings that are dropped or unproved, and the confirmed claims.
+    """Return the facts with the new findings that are dropped or unproved, and the confirmed
+    claims.
 
-    Unknown numbers are ignored. If a finding has two verdicts, both must agree with the claim, and a
-    new finding stays as it is unless both are against it. A verdict without facts decides nothing.
+    Unknown numbers are ignored. If a finding has two verdicts, both must agree with the claim, and
+    a new finding stays as it is unless both are against it. A verdict without facts decides
+    nothing.
     """
     look = plan_second_look(facts)
     known = [*facts.found.ledger, *(entry for entry, _ in facts.found.raised)]

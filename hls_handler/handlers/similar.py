@@ -39,10 +39,11 @@ class SameIssueView:
 
 
 def without_prefix(title: str) -> str:
-    """Return the title of an issue without the tag that a form wrote: "It crashes" for "[Bug]: It crashes".
+    """Return the title of an issue without the tag that a form wrote: "It crashes" for "[Bug]: It
+    crashes".
 
-    Other words before a colon stay, because they often name the subject: "Invoice PDF: names are cut off". Those that
-    many issues have, such as "bug", weigh little.
+    Other words before a colon stay, because they often name the subject: "Invoice PDF: names are
+    cut off". Those that many issues have, such as "bug", weigh little.
     """
     found = _TAG.match(title)
     return title[found.end() :] if found and found.end() < len(title) else title
@@ -51,7 +52,8 @@ def without_prefix(title: str) -> str:
 def read_candidates(
     issue: Issue, reader: Reader, history: RepositoryHistory
 ) -> Iterator[tuple[StoredIssue, Issue | None]]:
-    """Yield up to five older issues with the words of `issue`, as stored and as GitHub has them now.
+    """Yield up to five older issues with the words of `issue`, as stored and as GitHub has them
+    now.
 
     GitHub's is None if the issue was deleted, or transferred to another repository.
     """
@@ -73,7 +75,9 @@ def read_candidates(
 def find_similar(
     issue: Issue, reader: Reader, history: RepositoryHistory
 ) -> tuple[tuple[SimilarIssue, ...], tuple[int, ...]]:
-    """Return up to three older issues with the words of `issue` that are open, and the numbers of others."""
+    """Return up to three older issues with the words of `issue` that are open, and the numbers of
+    others.
+    """
     found: list[SimilarIssue] = []
     gone: list[int] = []
     for stored, other in read_candidates(issue, reader, history):
@@ -92,7 +96,9 @@ def _says(title: str, body: str, quote: str) -> bool:
 
 
 def find_same(reply: Reply, issue: Issue, similar: Sequence[SimilarIssue]) -> SameIssueView | None:
-    """Return the issue that the reply takes for the same, if both contain what it quotes; else None."""
+    """Return the issue that the reply takes for the same, if both contain what it quotes; else
+    None.
+    """
     same = reply.same_as if isinstance(reply, IssueAnalysis) else None
     other = next((one for one in similar if same and one.number == same.number), None)
     if same is None or other is None:

@@ -51,13 +51,17 @@ NOT_HAND_WRITTEN: tuple[tuple[Reason, re.Pattern[str]], ...] = (
         ),
     ),
 )
-"""(reason, pattern) of files that are not written by hand. The pattern is searched in the path in lower case."""
+"""(reason, pattern) of files that are not written by hand. The pattern is searched in the path in
+lower case.
+"""
 
 UNSURE: Reason = "perhaps generated or vendored"
 """Only a name says that a file needs no review."""
 
 HIDING: frozenset[Reason] = frozenset({"vendored", "minified"})
-"""Reasons for which code of any kind can be hidden by a name. Only `.gitattributes` shows that it needs no review."""
+"""Reasons for which code of any kind can be hidden by a name. Only `.gitattributes` shows that it
+needs no review.
+"""
 
 OVERRIDES: Mapping[Reason, Attribute] = {
     "vendored": "vendored",
@@ -65,7 +69,9 @@ OVERRIDES: Mapping[Reason, Attribute] = {
     "minified": "generated",
     "generated": "generated",
 }
-"""Linguist attribute that, if it is false, keeps a file from being skipped for a reason of `NOT_HAND_WRITTEN`."""
+"""Linguist attribute that, if it is false, keeps a file from being skipped for a reason of
+`NOT_HAND_WRITTEN`.
+"""
 
 BINARY_FILES = re.compile(
     r"\.(apng|avif|bmp|gif|heic|heif|icns|ico|jp2|jpe?g|jxl|png|psd|tiff?|webp|xcf"  # images
@@ -77,7 +83,9 @@ BINARY_FILES = re.compile(
     r"|docx?|epub|od[gpst]|pdf|pptx?|xlsx?"  # documents
     r"|arrow|avro|feather|h5|hdf5|np[yz]|onnx|parquet|safetensors|sqlite3?)$"  # tables and models
 )
-"""Files of these formats have no lines. Any other file without a patch may have some that GitHub does not show."""
+"""Files of these formats have no lines. Any other file without a patch may have some that GitHub
+does not show.
+"""
 
 CODE_FILES = re.compile(
     r"(^|/)\.github/"
@@ -124,7 +132,9 @@ REASONS_WITHOUT_REVIEW: frozenset[Reason] = frozenset(
         "vendored",
     }
 )
-"""Reasons why a file needs no review. Files with another reason should have been read and were not."""
+"""Reasons why a file needs no review. Files with another reason should have been read and were
+not.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +149,9 @@ class SkippedFile:
 
 
 def count_lines(files: Iterable[ChangedFile], skipped: Iterable[SkippedFile]) -> int:
-    """Return the number of changed lines of the files that a review reads, or would read if GitHub showed them."""
+    """Return the number of changed lines of the files that a review reads, or would read if GitHub
+    showed them.
+    """
     unread = {one.path for one in skipped if not one.needs_review or one.reason == UNSURE}
     return sum(file.additions + file.deletions for file in files if file.path not in unread)
 
@@ -198,9 +210,8 @@ def _find_reason_of_content(
     file: ChangedFile, patch: Patch, unshown: Reason | None, *, has_left: bool
 ) -> Reason | None:
     if patch.hunks:
-        if (
-            redact(file.path) != file.path
-        ):  # stored facts are redacted, and two files would have one name
+        # stored facts are redacted, and two files would have one name
+        if redact(file.path) != file.path:
             return "named like a credential"
         is_read = patch.changes_text or has_left or is_shortened(file)
         return None if is_read else "changed in blank lines only"
@@ -217,7 +228,9 @@ def _find_reason_of_content(
 def has_left_hidden_place(
     file: ChangedFile, ignored_paths: PathFilter, attributes: LinguistAttributes | None
 ) -> bool:
-    """Return True if a file was renamed, and no review read it at its earlier path: its unchanged lines are new."""
+    """Return True if a file was renamed, and no review read it at its earlier path: its unchanged
+    lines are new.
+    """
     previous = file.previous_path if file.status == "renamed" else None
     return (
         previous is not None
@@ -242,5 +255,7 @@ def _find_reason_of_path(
 
 
 def is_shortened(file: ChangedFile) -> bool:
-    """Return True if GitHub left out lines of a long patch. It gives no notice: only the numbers of lines show it."""
+    """Return True if GitHub left out lines of a long patch. It gives no notice: only the numbers of
+    lines show it.
+    """
     return file.additions + file.deletions > parse_patch(file.patch or "").changed_lines

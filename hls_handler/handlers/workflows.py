@@ -1,4 +1,6 @@
-"""Handler for workflow runs: reports the failed steps with their cause on the pull request or the fallback issue."""
+"""Handler for workflow runs: reports the failed steps with their cause on the pull request or the
+fallback issue.
+"""
 
 from __future__ import annotations
 
@@ -63,11 +65,11 @@ class WorkflowFacts:
     pull_request: PullRequest | None  # current state; its head is the commit of the run
     stale: bool  # there is a pull request, but it has newer commits
     on_default_branch: bool
-    failed_before: bool  # the previous run of this workflow on this branch failed, according to the stored history
+    # the previous run of this workflow on this branch failed, according to the stored history
+    failed_before: bool
     failed_itself: bool  # an earlier attempt of this run failed
-    failed: tuple[
-        tuple[str, str], ...
-    ]  # names of job and step for all failed jobs; step "" if none failed
+    # names of job and step for all failed jobs; step "" if none failed
+    failed: tuple[tuple[str, str], ...]
     steps: tuple[FailedStep, ...]  # the failed steps of a failed run, with excerpts of their logs
     omitted: int  # number of failed jobs whose logs were not read
     changed: tuple[str, ...]  # paths of the pull request's files
@@ -84,7 +86,8 @@ class LinkedPlace:
     path: str
     line: int | None
     why: str
-    url: str  # permanent address at the run's commit; "" if only a log has the path, as it may be elsewhere
+    # permanent address at the run's commit; "" if only a log has the path, as it may be elsewhere
+    url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +158,8 @@ class WorkflowHandler(Handler[WorkflowFacts]):
     def gather(
         self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
     ) -> WorkflowFacts:
-        assert (
-            event.workflow_run is not None
-        )  # parse_event rejects a workflow_run event without one
+        # parse_event rejects a workflow_run event without one
+        assert event.workflow_run is not None
         run = event.workflow_run
         source = JobSource(reader.jobs, reader.job_log, reader.annotations)
         return gather_run(run, event, reader, history, limits, source)
@@ -179,16 +181,17 @@ class WorkflowHandler(Handler[WorkflowFacts]):
             passed=facts.passed,
             head_sha=run.head_sha,
         )
-        if (
-            facts.passed and facts.stale
-        ):  # nothing was posted, so the next run that passes must resolve the failure
+        # nothing was posted, so the next run that passes must resolve the failure
+        if facts.passed and facts.stale:
             return HistoryUpdate()
         return HistoryUpdate(failures, (end,))
 
     def find_superseded_reason(
         self, event: Event, facts: WorkflowFacts, history: RepositoryHistory
     ) -> str | None:
-        """Return a sentence if a later run or attempt is already stored: events may arrive out of order."""
+        """Return a sentence if a later run or attempt is already stored: events may arrive out of
+        order.
+        """
         run = facts.run
         branch = _branch(facts.run, event)
         for end in history.ends(run.workflow_id):
@@ -200,7 +203,8 @@ class WorkflowHandler(Handler[WorkflowFacts]):
     def skip_reason(self, facts: WorkflowFacts) -> SkipReason | None:
         if facts.stale:
             return SkipReason(
-                "the pull request has newer commits than the run: failures are recorded, but not posted"
+                "the pull request has newer commits than the run: failures are recorded, but not"
+                " posted"
             )
         if facts.passed and not facts.failed_before:
             return SkipReason("the run passed, and no earlier failure on this branch is recorded")
@@ -215,7 +219,9 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         return None
 
     def describe_omissions(self, facts: WorkflowFacts) -> str | None:
-        """Return what was not shown: "the logs of 2 more failed jobs; 340 of 900 lines of the failed steps' logs"."""
+        """Return what was not shown: "the logs of 2 more failed jobs; 340 of 900 lines of the
+        failed steps' logs".
+        """
         parts = []
         if facts.omitted:
             parts.append(f"the logs of {count(facts.omitted, 'more failed job')}")
@@ -233,7 +239,8 @@ class WorkflowHandler(Handler[WorkflowFacts]):
     def comment_variables(self, facts: WorkflowFacts, reply: Reply) -> Mapping[str, object]:
         """Return variables for the comment template.
 
-        `shown_by` is the log line that the reply quotes, or None; `also_in` are steps with its error.
+        `shown_by` is the log line that the reply quotes, or None; `also_in` are steps with its
+        error.
         """
         analysis = reply if isinstance(reply, WorkflowAnalysis) else NOTHING_FAILED
         quoted = find_quoted_line(facts.steps, analysis.quote)
@@ -268,7 +275,9 @@ def gather_run(
     limits: PromptLimits,
     source: JobSource,
 ) -> WorkflowFacts:
-    """Raises `ConversationIgnored` for a cancelled run, unless something killed a job of the head."""
+    """Raises `ConversationIgnored` for a cancelled run, unless something killed a job of the
+    head.
+    """
     branch = _branch(run, event)
     ends = [end for end in history.ends(run.workflow_id) if _is_comparable(end, run, branch)]
     earlier = [end for end in ends if end.order < _order(run)]
@@ -372,7 +381,10 @@ def _check_pull_request(event: Event, pull_request: PullRequest, limits: PromptL
 NOTHING_FAILED = WorkflowAnalysis(worth_saying=False, cause="", quote="", where=[], advice="")
 NOT_STARTED = WorkflowAnalysis(
     worth_saying=True,
-    cause="GitHub could not start this workflow. Usually its file is invalid, or refers to something missing.",
+    cause=(
+        "GitHub could not start this workflow. Usually its file is invalid, or refers to something"
+        " missing."
+    ),
     quote="",
     where=[],
     advice="",
@@ -431,14 +443,16 @@ def _complete(action: Action, state: str | None, *, create: bool) -> Action:
 
 
 NO_CONVERSATION = (
-    "the failed steps are recorded, and Claude was not asked, because there is no conversation to comment on: no open "
-    "pull request has the run's commit as its head, and either the run is not on the default branch, or "
-    "comments.post_to in the settings names no issue for the event"
+    "the failed steps are recorded, and Claude was not asked, because there is no conversation to"
+    " comment on: no open pull request has the run's commit as its head, and either the run is not"
+    " on the default branch, or comments.post_to in the settings names no issue for the event"
 )
 
 
 def _find_conversation(facts: WorkflowFacts, rule: Rule) -> Conversation | None:
-    """Return the run's pull request. Without one, return the fallback issue if the run is on the default branch."""
+    """Return the run's pull request. Without one, return the fallback issue if the run is on the
+    default branch.
+    """
     if facts.pull_request is not None:
         return Conversation(facts.pull_request.number, is_pull_request=True)
     return find_fallback_issue(rule) if facts.on_default_branch and not facts.stale else None
@@ -446,13 +460,13 @@ def _find_conversation(facts: WorkflowFacts, rule: Rule) -> Conversation | None:
 
 def _branch(run: WorkflowRun, event: Event) -> str:
     is_own_branch = run.head_repository == event.repository.full_name
-    return (
-        run.head_branch if is_own_branch else f"{run.head_owner or '?'}:{run.head_branch}"
-    )  # "?": deleted fork
+    # "?": deleted fork
+    return run.head_branch if is_own_branch else f"{run.head_owner or '?'}:{run.head_branch}"
 
 
 def _is_comparable(end: RunResult, run: WorkflowRun, branch: str) -> bool:
-    # For `push`, a commit is tested as it is; for `pull_request`, after a merge into the base branch.
+    # For `push`, a commit is tested as it is; for `pull_request`, after a merge into the base
+    # branch.
     return (end.event, end.branch) == (run.event, branch)
 
 
@@ -462,19 +476,19 @@ def _order(run: WorkflowRun) -> tuple[int, int]:
 
 def _pull_request(run: WorkflowRun, reader: Reader) -> tuple[PullRequest | None, bool]:
     found = [reader.pull_request(number) for number in run.pull_request_numbers]
-    if (
-        not found and run.head_branch and run.head_owner
-    ):  # GitHub lists no pull request for a run of a fork
+    # GitHub lists no pull request for a run of a fork
+    if not found and run.head_branch and run.head_owner:
         found = list(reader.pull_requests_from(f"{run.head_owner}:{run.head_branch}"))
     current = [pull for pull in found if pull.head_sha == run.head_sha]
-    oldest = min(
-        current, key=lambda pull: pull.number, default=None
-    )  # deterministic if one branch has two
+    # deterministic if one branch has two
+    oldest = min(current, key=lambda pull: pull.number, default=None)
     return oldest, oldest is None and bool(found)
 
 
 def _find_tested(run: WorkflowRun, event: Event) -> int | None:
-    """Return the pull request that a merge queue tests on the branch of the run, which a fork cannot have."""
+    """Return the pull request that a merge queue tests on the branch of the run, which a fork
+    cannot have.
+    """
     if run.head_repository != event.repository.full_name:
         return None
     found = event.payload.get("workflow_run")

@@ -1,1 +1,3 @@
-"""The prompt library: loading, checking and rendering templates. Untrusted text never becomes template source."""
+"""The prompt library: loading, checking and rendering templates. Untrusted text never becomes
+template source.
+"""

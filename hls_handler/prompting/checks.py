@@ -1,7 +1,9 @@
-"""Checks of a prompt library: the front matters' `on` and `then`, the names in templates, and the smoke render.
+"""Checks of a prompt library: the front matters' `on` and `then`, the names in templates, and the
+smoke render.
 
-The smoke render renders each prompt with recorded events. A follow-up prompt is also rendered with sample replies of
-the prompts before it. Variables, filters and tests are checked in all branches, attributes by the smoke render.
+The smoke render renders each prompt with recorded events. A follow-up prompt is also rendered with
+sample replies of the prompts before it. Variables, filters and tests are checked in all branches,
+attributes by the smoke render.
 """
 
 from __future__ import annotations
@@ -31,11 +33,15 @@ from hls_handler.settings.yaml_parser import Sources
 from hls_handler.untrusted.placeholders import public_hints
 
 KEY = b"smoke render"
-"""Key of the delimiters in the smoke render. It is not secret, because Claude never receives the rendered texts."""
+"""Key of the delimiters in the smoke render. It is not secret, because Claude never receives the
+rendered texts.
+"""
 
 
 def templates_of(templates: ParsedTemplates, name: str, comment: str | None) -> tuple[str, ...]:
-    """Return the names of all templates that a prompt and its comment use. The first is the prompt's own template."""
+    """Return the names of all templates that a prompt and its comment use. The first is the
+    prompt's own template.
+    """
     roots = [f"{name}{SUFFIX}", BASE, *([comment] if comment else [])]
     return tuple(
         dict.fromkeys(part for root in roots for part in find_used_templates(templates, root))
@@ -45,7 +51,8 @@ def templates_of(templates: ParsedTemplates, name: str, comment: str | None) -> 
 def compile_condition(
     templates: ParsedTemplates, when: str, lines: Sources, reply: object
 ) -> tuple[Condition | None, list[Problem]]:
-    """Compile the expression `when`. Return the condition and the problems; the condition is None after a syntax error.
+    """Compile the expression `when`. Return the condition and the problems; the condition is None
+    after a syntax error.
 
     The names in `when` are checked against the type `reply`.
     """
@@ -69,10 +76,11 @@ JINJA_VARIABLES = frozenset({"self", "super", "loop", "caller", "varargs", "kwar
 def check_names(
     templates: ParsedTemplates, template: str, variables: Mapping[str, object]
 ) -> Iterator[Problem]:
-    """Yield a problem for each unknown variable, attribute, filter and test in a template and in all that it uses.
+    """Yield a problem for each unknown variable, attribute, filter and test in a template and in
+    all that it uses.
 
-    `variables` maps names to types: {"issue": Issue}. A name that one of the templates assigns is known in all of them,
-    but not its type.
+    `variables` maps names to types: {"issue": Issue}. A name that one of the templates assigns is
+    known in all of them, but not its type.
     """
     environment = templates.environment
     files = templates.files
@@ -111,7 +119,9 @@ def check_names(
 
 
 def _resolve(node: nodes.Node, types: Mapping[str, object]) -> tuple[str, object]:
-    """Return text and type of an expression: ("issue.user", Account); `Any` if its type is not known."""
+    """Return text and type of an expression: ("issue.user", Account); `Any` if its type is not
+    known.
+    """
     match node:
         case nodes.Name(name=name):
             kinds = [*iter_alternatives(types.get(name, Any))]
@@ -140,16 +150,19 @@ def _assigned_names(tree: nodes.Template) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class LibraryCheck:
-    """The checks of one prompt library. A `Problem` is a mistake that the author of a file must correct."""
+    """The checks of one prompt library. A `Problem` is a mistake that the author of a file must
+    correct.
+    """
 
     library: Library
     files: SourceFiles
     templates: ParsedTemplates
     families: Mapping[str, Family]  # event name -> family
     config: Mapping[str, object]  # names and sample values of `config` in templates
+    # event -> samples
     _recorded: dict[str, tuple[tuple[str, Mapping[str, object]], ...]] = field(
         default_factory=dict, init=False, repr=False, compare=False
-    )  # event -> samples
+    )
 
     def event_families(self, name: str) -> Mapping[str, Family]:
         names = dict.fromkeys(
@@ -158,16 +171,20 @@ class LibraryCheck:
         return {event: self.families[event] for event in names if event in self.families}
 
     def files_of(self, name: str) -> set[str]:
-        """Return the paths of the files of a prompt, and of each file whose front matter names the prompt in `then`."""
+        """Return the paths of the files of a prompt, and of each file whose front matter names the
+        prompt in `then`.
+        """
         front_files = {
             self.files.lines[other].file for other in (name, *self.library.predecessors(name))
         }
         return front_files | {source.file for source in self.library.sources[name].sources}
 
     def event_problems(self, chosen: Set[str]) -> Iterator[Problem]:
-        """Yield the problems of `on` and `then`, such as an event that is in the `on` of two prompts.
+        """Yield the problems of `on` and `then`, such as an event that is in the `on` of two
+        prompts.
 
-        An event of `chosen` may be in several `on`, because `prompts.use` in the settings names the prompt that runs.
+        An event of `chosen` may be in several `on`, because `prompts.use` in the settings names the
+        prompt that runs.
         """
         library = self.library
         prompts = self.library.prompts
@@ -181,18 +198,25 @@ class LibraryCheck:
                 continue
             for key in sorted(set(prompts[first].on) & set(prompts[second].on)):
                 if key not in chosen and key.partition(".")[0] not in chosen:
-                    advice = f"remove it from one, or set prompts.use: {{{key}: {second}}} in the settings"
+                    advice = (
+                        f"remove it from one, or set prompts.use: {{{key}: {second}}} in the"
+                        " settings"
+                    )
                     message = f"on: {key} is also in {self.files.lines[first].file}; {advice}"
                     yield problem_at(self.files.lines[second], "on", message)
 
     def _on_problems(self, prompt: Prompt) -> Iterator[Problem]:
         lines = self.files.lines[prompt.name]
-        # A later folder's prompt may be unused: the first folder may replace the prompt whose `then` named it.
+        # A later folder's prompt may be unused: the first folder may replace the prompt whose
+        # `then` named it.
         may_have_no_event = (
             self.library.predecessors(prompt.name) or prompt.name in self.files.inherited
         )
         if not prompt.on and not may_have_no_event and not lines.contains("on"):
-            message = "the prompt has no event; add on: [issues.opened], or name this prompt in another prompt's then"
+            message = (
+                "the prompt has no event; add on: [issues.opened], or name this prompt in another"
+                " prompt's then"
+            )
             yield problem_at(lines, "on", message)
         for key in prompt.on:
             if (problem := find_event_problem(key)) is not None:
@@ -217,7 +241,9 @@ class LibraryCheck:
             yield problem_at(lines[prompt.name], "then.prompt", message)
 
     def name_problems(self, name: str) -> Iterator[Problem]:
-        """Yield a problem for each unknown name in a prompt's templates, such as a variable of another event."""
+        """Yield a problem for each unknown name in a prompt's templates, such as a variable of
+        another event.
+        """
         library = self.library
         prompt = self.library.prompts[name]
         replies = [
@@ -236,7 +262,9 @@ class LibraryCheck:
                 yield from check_names(templates, comment, {**variables, **extra})
 
     def warnings(self, name: str) -> Iterator[Problem]:
-        """Yield the parts of a front matter that have no effect, and a review that reads nothing."""
+        """Yield the parts of a front matter that have no effect, and a review that reads
+        nothing.
+        """
         lines = self.files.lines[name]
         prompt = self.library.prompts[name]
         front = self.files.front_matters[name]
@@ -251,15 +279,23 @@ class LibraryCheck:
         for defined in front.fields:
             is_card = defined == SCORES and self.library.uses(name, SCORES)
             if defined not in shipped and defined not in used and not is_card:
-                message = f"no template shows analysis.{defined} and no label uses it; use it, or remove the field"
+                message = (
+                    f"no template shows analysis.{defined} and no label uses it; use it, or remove"
+                    " the field"
+                )
                 yield problem_at(lines, f"fields.{defined}", f"fields.{defined}: {message}")
         for event, family in self.event_families(name).items():
             if not family.carries_labels and any(front.labels.values()):
-                message = f"the event {event} has no issue or pull request that can carry labels; remove them"
+                message = (
+                    f"the event {event} has no issue or pull request that can carry labels; remove"
+                    " them"
+                )
                 yield problem_at(lines, "labels", f"labels: {message}")
 
     def _used_names(self, name: str) -> set[str]:
-        """Return the attributes and constant strings in the templates and the condition that get a prompt's reply."""
+        """Return the attributes and constant strings in the templates and the condition that get a
+        prompt's reply.
+        """
         library = self.library
         prompt = self.library.prompts[name]
         roots = [
@@ -278,9 +314,11 @@ class LibraryCheck:
         }
 
     def smoke_render(self, name: str) -> list[Problem]:
-        """Render a prompt and its comment and evaluate its `then.when`, all with sample values. Return the problems.
+        """Render a prompt and its comment and evaluate its `then.when`, all with sample values.
+        Return the problems.
 
-        What rendered without a problem is not rendered again, so that a reload takes a third of the time.
+        What rendered without a problem is not rendered again, so that a reload takes a third of the
+        time.
         """
         families = self.event_families(name).values()
         rendered = (
@@ -324,9 +362,8 @@ class LibraryCheck:
                 systems.setdefault(rendered.system, sample)
                 if not rendered.task:
                     yield Problem(prompt.path, 1, "the template renders no task for Claude"), sample
-            for reply in replies[
-                : 2 if number else None
-            ]:  # all replies with the first sample: others differ little
+            # all replies with the first sample: others differ little
+            for reply in replies[: 2 if number else None]:
                 extra = of_families[family.name].items()
                 chosen = {
                     key: full if is_worth_saying(reply) else minimal

@@ -1,6 +1,8 @@
-"""The Jinja environment of a prompt library, its filters and render limits, and checks of references between templates.
+"""The Jinja environment of a prompt library, its filters and render limits, and checks of
+references between templates.
 
-The environment is sandboxed. Use of an undefined name is an error. Filters accept untrusted text and str.
+The environment is sandboxed. Use of an undefined name is an error. Filters accept untrusted text
+and str.
 """
 
 from __future__ import annotations
@@ -40,10 +42,14 @@ from hls_handler.untrusted.untrusted_text import (
 )
 
 MAX_CHARACTERS = 4_000_000
-"""Limit in characters on a block's output and on a rendered text. Patches within `claude.input_tokens` are shorter."""
+"""Limit in characters on a block's output and on a rendered text. Patches within
+`claude.input_tokens` are shorter.
+"""
 
 MAX_TEXTS = 20_000
-"""Limit on the number of untrusted texts in the output of a template or block; a text shown twice counts twice."""
+"""Limit on the number of untrusted texts in the output of a template or block; a text shown twice
+counts twice.
+"""
 
 MAX_BITS = 10_000  # of a product of whole numbers
 
@@ -63,16 +69,23 @@ AUTHOR_ERRORS = (
 )
 """Exceptions that a mistake in a template can cause."""
 
-TEXT_OPERATIONS = "such text can be shown, compared, measured, joined with ~, and cut with excerpt(n) or lines(a, b)"
+TEXT_OPERATIONS = (
+    "such text can be shown, compared, measured, joined with ~, and cut with excerpt(n) or"
+    " lines(a, b)"
+)
 BROKEN_PLACEHOLDER = f"text from an event was cut or changed; {EXCERPT_ADVICE}"
 
 
 class RenderLimitError(TemplateError):
-    """A template exceeded a render limit: its output is too large, or its rendering takes too long."""
+    """A template exceeded a render limit: its output is too large, or its rendering takes too
+    long.
+    """
 
 
 class UndefinedVariable(StrictUndefined):
-    """The value of an undefined variable, key or attribute. Any use raises an error, which suggests a similar name."""
+    """The value of an undefined variable, key or attribute. Any use raises an error, which suggests
+    a similar name.
+    """
 
     __slots__ = ()
 
@@ -101,10 +114,11 @@ _rendering = threading.local()
 
 
 class PromptEnvironment(ImmutableSandboxedEnvironment):
-    """A Jinja environment for one prompt library. It gets templates from `sources`, and reads no files.
+    """A Jinja environment for one prompt library. It gets templates from `sources`, and reads no
+    files.
 
-    Each iteration of a loop and each call of a macro checks the deadline, so a loop without output ends, too. `**` is
-    an error, and the size of products is limited.
+    Each iteration of a loop and each call of a macro checks the deadline, so a loop without output
+    ends, too. `**` is an error, and the size of products is limited.
     """
 
     intercepted_binops = frozenset({"*", "**"})
@@ -129,13 +143,17 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         self.filters |= dict(filters)
 
     def check_deadline(self) -> bool:
-        """Return True. Raise `RenderLimitError` if the rendering in this thread takes longer than `DEADLINE_S`."""
+        """Return True. Raise `RenderLimitError` if the rendering in this thread takes longer than
+        `DEADLINE_S`.
+        """
         if time.monotonic() > getattr(_rendering, "until", float("inf")):
             raise RenderLimitError(TOO_SLOW)
         return True
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        """Numbers and bytes have no attributes: `from_bytes` and `encode` would make values without a limit."""
+        """Numbers and bytes have no attributes: `from_bytes` and `encode` would make values without
+        a limit.
+        """
         if isinstance(obj, int | float | bytes) or (isinstance(obj, str) and attr == "encode"):
             return False
         return super().is_safe_attribute(obj, attr, value)
@@ -176,10 +194,12 @@ def join_chunks(
     deadline_s: float = DEADLINE_S,
     clock: Callable[[], float] = time.monotonic,
 ) -> str:
-    """Join the chunks that a template or block outputs. Raise `RenderLimitError` if they exceed a render limit.
+    """Join the chunks that a template or block outputs. Raise `RenderLimitError` if they exceed a
+    render limit.
 
-    The limits are checked at each chunk. If `no_texts` is set, untrusted text in the output raises a `TemplateError`
-    with the message `no_texts`. Errors are thrown into the generator, so that their traceback has the template's line.
+    The limits are checked at each chunk. If `no_texts` is set, untrusted text in the output raises
+    a `TemplateError` with the message `no_texts`. Errors are thrown into the generator, so that
+    their traceback has the template's line.
     """
     assert isinstance(chunks, Generator)  # all compiled templates and blocks are generators
     until = clock() + deadline_s
@@ -211,7 +231,9 @@ def join_chunks(
 
 
 def place_of(error: BaseException) -> tuple[str, int] | None:
-    """Return (file, line) of the innermost template in the traceback of `error`; None if it contains no template."""
+    """Return (file, line) of the innermost template in the traceback of `error`; None if it
+    contains no template.
+    """
     place = (error.filename or "", error.lineno) if isinstance(error, TemplateSyntaxError) else None
     for frame, line in walk_tb(error.__traceback__):
         template = frame.f_globals.get("__jinja_template__")
@@ -221,7 +243,9 @@ def place_of(error: BaseException) -> tuple[str, int] | None:
 
 
 def excerpt(value: object, n: int) -> object:
-    """Filter: return the first `n` characters of a text. A longer text ends with the number of cut characters."""
+    """Filter: return the first `n` characters of a text. A longer text ends with the number of cut
+    characters.
+    """
     return value.excerpt(n) if isinstance(value, UntrustedText) else truncate(str(value), n)
 
 
@@ -233,7 +257,9 @@ def lines(value: object, a: int, b: int) -> object:
 
 
 def code(value: object) -> object:
-    """Filter for prompts: show a patch or a file in full. HTML comments are kept, so that line numbers stay correct."""
+    """Filter for prompts: show a patch or a file in full. HTML comments are kept, so that line
+    numbers stay correct.
+    """
     return with_formatter(value, show_code)
 
 
@@ -242,7 +268,9 @@ def show_code(text: str, nonce: str) -> str:
 
 
 def inline(value: object) -> object:
-    """Filter for comments: show a text on one line, without delimiters, for table cells, list items and headings."""
+    """Filter for comments: show a text on one line, without delimiters, for table cells, list items
+    and headings.
+    """
     return as_one_line(value)
 
 
@@ -251,7 +279,9 @@ Filters = Mapping[str, Callable[..., object]]
 PROMPT_FILTERS: Filters = {"excerpt": excerpt, "lines": lines, "code": code}
 COMMENT_FILTERS: Filters = {"excerpt": excerpt, "lines": lines, "inline": inline}
 ALLOWED_ONLY_IN: Mapping[str, str] = {"code": "prompts", "inline": "comments"}
-"""Filter -> kind of template that may use it. `code` adds delimiters for Claude, `inline` escapes Markdown."""
+"""Filter -> kind of template that may use it. `code` adds delimiters for Claude, `inline` escapes
+Markdown.
+"""
 
 
 Reference = nodes.Extends | nodes.Include | nodes.Import | nodes.FromImport
@@ -260,14 +290,15 @@ Reference = nodes.Extends | nodes.Include | nodes.Import | nodes.FromImport
 @dataclass(frozen=True, slots=True)
 class ParsedTemplates:
     environment: PromptEnvironment
-    trees: Mapping[
-        str, nodes.Template
-    ]  # name ("issues/analyze.j2") -> syntax tree; invalid templates are missing
+    # name ("issues/analyze.j2") -> syntax tree; invalid templates are missing
+    trees: Mapping[str, nodes.Template]
     files: Mapping[str, str]  # name of each template -> its path for messages
 
 
 def referenced_names(node: Reference) -> tuple[str, ...]:
-    """Return the names in an `extends`, `include` or `import`: ("base.j2",); () if an expression computes the name."""
+    """Return the names in an `extends`, `include` or `import`: ("base.j2",); () if an expression
+    computes the name.
+    """
     given = node.template
     items = given.items if isinstance(given, nodes.Tuple | nodes.List) else [given]
     names = [
@@ -279,7 +310,8 @@ def referenced_names(node: Reference) -> tuple[str, ...]:
 
 
 def find_used_templates(templates: ParsedTemplates, template: str) -> tuple[str, ...]:
-    """Return the names of a template and of all templates that it extends, includes or imports, also indirectly.
+    """Return the names of a template and of all templates that it extends, includes or imports,
+    also indirectly.
 
     The template itself is first. Templates that do not exist are left out.
     """
@@ -295,7 +327,9 @@ def find_used_templates(templates: ParsedTemplates, template: str) -> tuple[str,
 
 
 def check_blocks(templates: ParsedTemplates) -> Iterator[Problem]:
-    """Yield a problem for each block that Jinja ignores, because no extended template has a block of its name."""
+    """Yield a problem for each block that Jinja ignores, because no extended template has a block
+    of its name.
+    """
     for name, tree in templates.trees.items():
         if tree.find(nodes.Extends) is None:
             continue
@@ -319,7 +353,9 @@ def check_blocks(templates: ParsedTemplates) -> Iterator[Problem]:
 
 
 def check_references(templates: ParsedTemplates) -> Iterator[Problem]:
-    """Yield a problem for each extends, include or import whose template is computed, missing or part of a cycle."""
+    """Yield a problem for each extends, include or import whose template is computed, missing or
+    part of a cycle.
+    """
     files = templates.files
     for name, tree in templates.trees.items():
         for node in (node for node in tree.find_all(nodes.Stmt) if isinstance(node, Reference)):

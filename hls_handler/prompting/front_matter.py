@@ -1,4 +1,6 @@
-"""Front matter of a prompt: the YAML between two lines `---` at the top of its file, and its model."""
+"""Front matter of a prompt: the YAML between two lines `---` at the top of its file, and its
+model.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,16 @@ FENCE = "---"
 BYTE_ORDER_MARK = "\ufeff"
 
 _OPENING = re.compile(r"(\s*)-{2,}[ \t]*\n\s*(?:[A-Za-z_]+ *:|#)")
-"""Start of a file that was meant to have front matter: dashes in the first line with text, then a key or a comment."""
+"""Start of a file that was meant to have front matter: dashes in the first line with text, then a
+key or a comment.
+"""
 
 
 def split_front_matter(text: str) -> tuple[str | None, str]:
     """Return the front matter without its fences (None if `text` has none), and the template.
 
-    In the template, a Jinja comment of as many lines replaces the front matter, so that line numbers stay the same.
+    In the template, a Jinja comment of as many lines replaces the front matter, so that line
+    numbers stay the same.
     """
     lines = text.split("\n")
     end = next(
@@ -36,11 +41,16 @@ def split_front_matter(text: str) -> tuple[str | None, str]:
     return "\n".join(lines[1:end]), blank + "\n".join(lines[end + 1 :])
 
 
-FENCE_PROBLEM = f"front matter must stand between two lines that are exactly {FENCE}, the first of them in line 1"
+FENCE_PROBLEM = (
+    f"front matter must stand between two lines that are exactly {FENCE}, the first of them in"
+    " line 1"
+)
 
 
 def find_wrong_fence(text: str) -> int | None:
-    """Return the line of the first fence if the file seems to have front matter, but a fence is wrong or missing."""
+    """Return the line of the first fence if the file seems to have front matter, but a fence is
+    wrong or missing.
+    """
     text = text.removeprefix(BYTE_ORDER_MARK)
     opening = _OPENING.match(text)
     is_wrong = opening is not None and split_front_matter(text)[0] is None
@@ -62,7 +72,9 @@ class Then(_StrictModel):
 
 
 class FieldKeys(_StrictModel):
-    """An entry of `fields` in a front matter: it adds a field to the reply, or changes the values of an enum field."""
+    """An entry of `fields` in a front matter: it adds a field to the reply, or changes the values
+    of an enum field.
+    """
 
     type: Literal["string", "integer", "number", "boolean", "list", "scores"] | None = (
         None  # "list": of strings
@@ -89,14 +101,18 @@ class FrontMatter(_StrictModel):
 
 
 def problem_at(lines: Sources, key: str, message: str) -> Problem:
-    """Return a problem at the line of `key`; if "then.when" is missing, at that of "then"; if both are, at line 1."""
+    """Return a problem at the line of `key`; if "then.when" is missing, at that of "then"; if both
+    are, at line 1.
+    """
     return Problem(lines.file, lines.find_line(key) or 1, message)
 
 
 def parse_front_matter(text: str, file: str) -> tuple[FrontMatter | None, Sources, list[Problem]]:
-    """Parse the text between the fences. Return the front matter, the lines of its keys, and the problems.
+    """Parse the text between the fences. Return the front matter, the lines of its keys, and the
+    problems.
 
-    After an invalid value, the front matter has the default of that key. It is None if the text has no keys.
+    After an invalid value, the front matter has the default of that key. It is None if the text has
+    no keys.
     """
     try:
         tree = parse_tree(f"\n{text}", file)  # line 1 is the opening fence
@@ -119,9 +135,8 @@ def parse_front_matter(text: str, file: str) -> tuple[FrontMatter | None, Source
             if key not in tree.rejected
         ]
         unusable = {error["loc"][0] for error in exc.errors(include_url=False)}
-        if (
-            "fields" in unusable
-        ):  # then the reply's fields are unknown, and names in templates cannot be checked
+        # then the reply's fields are unknown, and names in templates cannot be checked
+        if "fields" in unusable:
             unusable.add("reply")
         usable = {key: value for key, value in tree.root.items() if key not in unusable}
         # The other keys get their defaults, so that the template can still be checked.

@@ -1,4 +1,6 @@
-"""Loads a prompt library: reads, checks and renders all templates once, and raises one error with all problems."""
+"""Loads a prompt library: reads, checks and renders all templates once, and raises one error with
+all problems.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ APPENDED = (
     ("repository_labels", "suggested_labels", "_repository_labels.j2"),
     ("summarized_files", "findings", "pull_requests/_options.j2"),
 )
-"""Variable, field of the reply, template: appended to a prompt with this field that does not show the variable."""
+"""Variable, field of the reply, template: appended to a prompt with this field that does not show
+the variable.
+"""
 
 
 def load_library(
@@ -61,14 +65,15 @@ def load_library(
     unsaved: Mapping[str, str] = NOTHING_UNSAVED,
     unsaved_in: str = UNSAVED,
 ) -> Library:
-    """Read all prompts below `folders`, check them and return the library. Raises `PromptError` with all problems.
+    """Read all prompts below `folders`, check them and return the library. Raises `PromptError`
+    with all problems.
 
-    Each file is from the first folder that has it. Parts, front matters and their comment templates that no folder has
-    are from `shipped`. The keys of `families` are event names ("pull_request"). Two prompts must not have the same
-    event in `on`, except for the events in `chosen`, for which the settings name the prompt, and the prompts in
-    `shadows`, which post nothing. `config` has a value for each name that templates may read as `config.NAME`.
-    `unsaved` are texts of files by name ("issues/analyze.j2") that take precedence; messages name `unsaved_in` as their
-    folder.
+    Each file is from the first folder that has it. Parts, front matters and their comment templates
+    that no folder has are from `shipped`. The keys of `families` are event names ("pull_request").
+    Two prompts must not have the same event in `on`, except for the events in `chosen`, for which
+    the settings name the prompt, and the prompts in `shadows`, which post nothing. `config` has a
+    value for each name that templates may read as `config.NAME`. `unsaved` are texts of files by
+    name ("issues/analyze.j2") that take precedence; messages name `unsaved_in` as their folder.
     """
     files, problems = read_source_files(folders, shipped, unsaved=unsaved, unsaved_in=unsaved_in)
     environment = PromptEnvironment(files.sources, PROMPT_FILTERS)
@@ -99,7 +104,8 @@ def load_library(
 
 
 def restore_library(version: PromptSources) -> Library:
-    """Return a library of one prompt from the source files of an earlier version. Raises `PromptError`.
+    """Return a library of one prompt from the source files of an earlier version. Raises
+    `PromptError`.
 
     The files are not checked: this version was in use.
     """
@@ -195,7 +201,10 @@ def _parse(
     for name, source in files.sources.items():
         for number, line in enumerate(source.text.split("\n"), start=1):
             if RESERVED_CHARACTERS.search(line):
-                message = "the line has a private-use character (U+E000 to U+E01F), which HLS reserves; remove it"
+                message = (
+                    "the line has a private-use character (U+E000 to U+E01F), which HLS reserves;"
+                    " remove it"
+                )
                 problems.append(Problem(source.file, number, message))
         try:
             trees[name] = environment.parse(source.template, name, source.file)
@@ -205,24 +214,29 @@ def _parse(
             )
         except RecursionError:
             problems.append(Problem(source.file, 1, "the template is nested too deeply"))
-    return ParsedTemplates(
-        environment, trees, {name: source.file for name, source in files.sources.items()}
-    ), problems
+    return (
+        ParsedTemplates(
+            environment, trees, {name: source.file for name, source in files.sources.items()}
+        ),
+        problems,
+    )
 
 
 log = logging.getLogger(__name__)
 
-FileState = frozenset[
-    tuple[str, int, int]
-]  # (path, mtime in ns, size in bytes) of every readable file
+# (path, mtime in ns, size in bytes) of every readable file
+FileState = frozenset[tuple[str, int, int]]
 
 
 RELOAD_WAIT_S = 30.0
-"""Seconds after which other threads no longer wait for a reload: a template may have a loop that does not end."""
+"""Seconds after which other threads no longer wait for a reload: a template may have a loop that
+does not end.
+"""
 
 _ENDLESS = (
-    f"the changed prompts were not loaded within {RELOAD_WAIT_S:.0f} s, perhaps because a template has a loop that "
-    "does not end; the last valid version stays in use; correct the template and restart HLS"
+    f"the changed prompts were not loaded within {RELOAD_WAIT_S:.0f} s, perhaps because a template"
+    " has a loop that does not end; the last valid version stays in use; correct the template and"
+    " restart HLS"
 )
 
 
@@ -236,7 +250,8 @@ class ReloadingLibrary:
         before: Library | None = None,
         wait_s: float = RELOAD_WAIT_S,
     ) -> None:
-        """Load the library. If `load` raises `PromptError`, use the library `before`; if that is None, raise the error.
+        """Load the library. If `load` raises `PromptError`, use the library `before`; if that is
+        None, raise the error.
 
         A change of a file in `folders` causes a reload.
         """
@@ -244,25 +259,25 @@ class ReloadingLibrary:
         self._folders = folders
         self._wait_s = wait_s
         self._lock = threading.Lock()
-        self._loaded_state = _file_state(
-            folders
-        )  # before `load`, so that `current` notices changes during it
+        # before `load`, so that `current` notices changes during it
+        self._loaded_state = _file_state(folders)
         self.reload_error: str | None = None  # of the last reload, or of one that does not end
         if before is None:
-            self.latest = (
-                load()
-            )  # as last loaded; the receiver reads it without a check for changed files
+            # as last loaded; the receiver reads it without a check for changed files
+            self.latest = load()
             self._log_warnings()
         else:
             self.latest = before
             self._reload()
 
     def current(self) -> Library:
-        """Return the library, reloaded if a file has changed. If a new file is invalid, return the last valid library.
+        """Return the library, reloaded if a file has changed. If a new file is invalid, return the
+        last valid library.
 
-        While one thread reloads, other threads wait, so that a delivery that begins after a change uses the new files.
-        After `RELOAD_WAIT_S`, they return the last valid library. An error of `load` other than `PromptError` is raised
-        once. Later calls return the last valid library until a file changes.
+        While one thread reloads, other threads wait, so that a delivery that begins after a change
+        uses the new files. After `RELOAD_WAIT_S`, they return the last valid library. An error of
+        `load` other than `PromptError` is raised once. Later calls return the last valid library
+        until a file changes.
         """
         if not self._lock.acquire(timeout=0.0 if self.reload_error == _ENDLESS else self._wait_s):
             self.reload_error = _ENDLESS

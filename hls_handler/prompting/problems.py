@@ -1,4 +1,6 @@
-"""Problems of prompt files: values with file, line and message, and the errors that contain them."""
+"""Problems of prompt files: values with file, line and message, and the errors that contain
+them.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ class Problem:
 
 
 def prompt_error(problems: Iterable[Problem]) -> PromptError:
-    """Return one error that lists all problems, with absolute paths, sorted by file and line, without duplicates."""
+    """Return one error that lists all problems, with absolute paths, sorted by file and line,
+    without duplicates.
+    """
     return PromptError([with_absolute_path(problem) for problem in sorted(set(problems))])
 
 
@@ -33,7 +37,9 @@ def with_absolute_path(problem: Problem) -> str:
 
 
 def suggest_name(name: str, known: Iterable[str]) -> str:
-    """Return "did you mean 'title'?" for the most similar name, or "known: body, title" if none is similar."""
+    """Return "did you mean 'title'?" for the most similar name, or "known: body, title" if none is
+    similar.
+    """
     names = sorted(known)
     near = get_close_matches(name.lower(), names, n=1, cutoff=0.6)
     if near:

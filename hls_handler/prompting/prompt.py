@@ -31,18 +31,17 @@ from hls_handler.untrusted.placeholders import Placeholders
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Template variables, recorded samples and reply types for the prompts of one event, such as "pull_request"."""
+    """Template variables, recorded samples and reply types for the prompts of one event, such as
+    "pull_request".
+    """
 
     name: str  # folder of the prompts: "pull_requests" for the event "pull_request"
-    variables: Mapping[
-        str, object
-    ]  # name -> type: {"issue": Issue}; the variables of `render.COMMON` are not in it
-    samples: Callable[
-        [], Iterable[tuple[str, Mapping[str, object]]]
-    ]  # (name of the sample, {variable: value})
-    comment_variables: Mapping[str, object] = field(
-        default_factory=dict
-    )  # name -> type, for comment templates only
+    # name -> type: {"issue": Issue}; the variables of `render.COMMON` are not in it
+    variables: Mapping[str, object]
+    # (name of the sample, {variable: value})
+    samples: Callable[[], Iterable[tuple[str, Mapping[str, object]]]]
+    # name -> type, for comment templates only
+    comment_variables: Mapping[str, object] = field(default_factory=dict)
     replies: frozenset[str] = frozenset(REPLY_TYPES)  # reply types that the handler supports
     carries_labels: bool = (
         True  # whether the event can have an issue or pull request, which can carry labels
@@ -64,9 +63,8 @@ class PromptSources:
     name: str  # "issues/analyze"
     front: str  # the front matter as written, without the fences
     front_file: str  # file of the front matter: a shipped file if the author's file has none
-    sources: tuple[
-        SourceFile, ...
-    ]  # the template and those that it uses, then the comment template and those it uses
+    # the template and those that it uses, then the comment template and those it uses
+    sources: tuple[SourceFile, ...]
 
     @property
     def hash(self) -> str:
@@ -86,7 +84,9 @@ class PromptSources:
         return enumerate(self.front.split("\n"), start=2)
 
     def role(self, source: SourceFile) -> str:
-        """Return ".j2" for the template, ".comment.md.j2" for the comment template, and the name of any other file."""
+        """Return ".j2" for the template, ".comment.md.j2" for the comment template, and the name of
+        any other file.
+        """
         if source is self.template:
             return SUFFIX
         return (
@@ -122,8 +122,9 @@ def origin(prompt_sources: PromptSources, shipped: Path) -> str:
 def diff_prompts(old: PromptSources, new: PromptSources) -> list[str]:
     """Return the lines of a unified diff of all source files of two prompts; [] if they are equal.
 
-    The two templates are compared with each other even if their file names differ. The same holds for the two comment
-    templates. Front matter from another file is compared as if it were in the template.
+    The two templates are compared with each other even if their file names differ. The same holds
+    for the two comment templates. Front matter from another file is compared as if it were in the
+    template.
     """
     before = dict(_diffable_files(old))
     after = dict(_diffable_files(new))
@@ -152,16 +153,17 @@ def _diffable_files(prompt_sources: PromptSources) -> Iterator[tuple[str, tuple[
 
 
 def diff_texts(old: tuple[str, str] | None, new: tuple[str, str] | None) -> list[str]:
-    """Return the lines of a unified diff of two files (name, text); [] if they are equal. None: there is no file."""
+    """Return the lines of a unified diff of two files (name, text); [] if they are equal. None:
+    there is no file.
+    """
     (old_file, old_text), (new_file, new_text) = old or (NO_FILE, ""), new or (NO_FILE, "")
     lines = list(
         unified_diff(
             _split_lines(old_text), _split_lines(new_text), old_file, new_file, lineterm=""
         )
     )
-    if not lines and (
-        old is None or new is None
-    ):  # only one prompt has this file, and the file is empty
+    # only one prompt has this file, and the file is empty
+    if not lines and (old is None or new is None):
         return [f"--- {old_file}", f"+++ {new_file}"]
     return lines
 
@@ -174,13 +176,14 @@ def _split_lines(text: str) -> list[str]:
 @dataclass(frozen=True, slots=True)
 class Prompt:
     name: str  # "issues/analyze"
-    id: str  # "issues/analyze@3f9c2a": the name, and a hash of the front matter and all templates, comment included
+    # "issues/analyze@3f9c2a": the name, and a hash of the front matter and all templates, comment
+    # included
+    id: str
     path: str  # relative, if its folder is relative in the settings: "prompts/issues/analyze.j2"
     on: tuple[str, ...]  # event keys: "issues.opened"
     reply: str  # a key of analysis.REPLY_TYPES
-    reply_model: type[
-        Reply
-    ]  # the type of `reply`, extended by the fields and label rules of the front matter
+    # the type of `reply`, extended by the fields and label rules of the front matter
+    reply_model: type[Reply]
     model: str | None = None  # None: the model of the settings; the same for `max_tokens`
     max_tokens: int | None = None
     effort: Effort | None = None
@@ -192,23 +195,28 @@ class Prompt:
 
     @property
     def is_review(self) -> bool:
-        """True if it reviews a pull request, or is the second look: `claude.review_model` is for these."""
+        """True if it reviews a pull request, or is the second look: `claude.review_model` is for
+        these.
+        """
         return self.reply in REVIEW_REPLIES
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """The compiled expression `then.when` of a prompt. It decides whether the follow-up prompt runs."""
+    """The compiled expression `then.when` of a prompt. It decides whether the follow-up prompt
+    runs.
+    """
 
     expression: Callable[..., object]
     file: str
     line: int
 
     def holds(self, reply: Reply) -> bool:
-        """Return True if the expression is true for a reply. Raises `BrokenTemplateError` if the evaluation fails."""
-        placeholders = Placeholders(
-            key=b"", show=format_for_prompt
-        )  # the result is a boolean, so no text is inserted
+        """Return True if the expression is true for a reply. Raises `BrokenTemplateError` if the
+        evaluation fails.
+        """
+        # the result is a boolean, so no text is inserted
+        placeholders = Placeholders(key=b"", show=format_for_prompt)
         analysis = placeholders.convert(reply)
         try:
             return bool(self.expression(analysis=analysis))
@@ -219,24 +227,24 @@ class Condition:
 @dataclass(frozen=True, slots=True)
 class Library:
     prompts: Mapping[str, Prompt]
-    environment: PromptEnvironment = field(
-        repr=False
-    )  # the templates, with the filters for prompts
-    comment_environment: PromptEnvironment = field(
-        repr=False
-    )  # the templates, with the filters for comments
-    comments: Mapping[str, str] = field(
-        repr=False
-    )  # prompt name -> template: "issues/analyze.comment.md.j2"
+    # the templates, with the filters for prompts
+    environment: PromptEnvironment = field(repr=False)
+    # the templates, with the filters for comments
+    comment_environment: PromptEnvironment = field(repr=False)
+    # prompt name -> template: "issues/analyze.comment.md.j2"
+    comments: Mapping[str, str] = field(repr=False)
     conditions: Mapping[str, Condition] = field(repr=False)  # prompt name -> its `then.when`
     sources: Mapping[str, PromptSources] = field(repr=False)  # prompt name -> its files
     names_read: Mapping[str, Set[str]] = field(repr=False)
-    """Prompt name -> the variables and attributes that its templates read: {"files", ".numbered"}."""
+    """Prompt name -> the variables and attributes that its templates read: {"files",
+    ".numbered"}.
+    """
     appended: Mapping[str, Mapping[str, str]] = field(repr=False)
-    """Prompt name -> variables that its templates do not read, with the template that is appended for each."""
-    shadows: Set[str] = (
-        frozenset()
-    )  # prompts that run beside the real one and post nothing; their `on:` has no effect
+    """Prompt name -> variables that its templates do not read, with the template that is appended
+    for each.
+    """
+    # prompts that run beside the real one and post nothing; their `on:` has no effect
+    shadows: Set[str] = frozenset()
     warnings: tuple[
         str, ...
     ] = ()  # likely mistakes that do not prevent the use of the library, with file and line
@@ -255,7 +263,9 @@ class Library:
         return tuple(name for name in names if name not in followers)
 
     def followers(self, name: str) -> tuple[str, ...]:
-        """Return the follow-up prompts of `name`: the prompt in its `then`, the prompt in that prompt's `then`, etc."""
+        """Return the follow-up prompts of `name`: the prompt in its `then`, the prompt in that
+        prompt's `then`, etc.
+        """
         found: list[str] = []
         then = self.prompts[name].then
         while then is not None and then.prompt in self.prompts and then.prompt not in found:
@@ -264,7 +274,9 @@ class Library:
         return tuple(found)
 
     def leading_to(self, name: str) -> tuple[str, ...]:
-        """Return the prompts of which `name` is a follow-up prompt: its predecessors, their predecessors, etc."""
+        """Return the prompts of which `name` is a follow-up prompt: its predecessors, their
+        predecessors, etc.
+        """
         return tuple(other for other in self.prompts if name in self.followers(other))
 
     def predecessors(self, name: str) -> tuple[str, ...]:
@@ -275,7 +287,8 @@ class Library:
         )
 
     def events(self, name: str, families: Mapping[str, Family]) -> tuple[str, ...]:
-        """Return the event keys in the `on` of a prompt, and in the `on` of all prompts that lead to it by `then`.
+        """Return the event keys in the `on` of a prompt, and in the `on` of all prompts that lead
+        to it by `then`.
 
         If there are none, only settings can choose the prompt: return the events of its folder.
         """
@@ -286,12 +299,15 @@ class Library:
         )
 
     def find_next_prompt(self, name: str, reply: Reply) -> str | None:
-        """Return `then.prompt` if `then.when` is true for the reply, else None. Raises as `Condition.holds` does."""
+        """Return `then.prompt` if `then.when` is true for the reply, else None. Raises as
+        `Condition.holds` does.
+        """
         then = self.prompts[name].then
         return then.prompt if then is not None and self.conditions[name].holds(reply) else None
 
     def label_groups(self, event: str, assess: Collection[Assessed] = ()) -> Mapping[str, str]:
-        """Return {label in lower case: group} of all labels that replies about an event can set: {"bug": "kind"}.
+        """Return {label in lower case: group} of all labels that replies about an event can set:
+        {"bug": "kind"}.
 
         `assess` is the setting `labels.assess`.
         """
@@ -316,12 +332,16 @@ class Library:
         return groups
 
     def references(self, source: SourceFile) -> tuple[str, ...]:
-        """Return the names of the templates that a file itself extends, includes or imports: ("base.j2",)."""
+        """Return the names of the templates that a file itself extends, includes or imports:
+        ("base.j2",).
+        """
         found = meta.find_referenced_templates(self.environment.parse(source.template))
         return tuple(dict.fromkeys(name for name in found if name is not None))
 
     def used_variables(self, name: str) -> frozenset[str]:
-        """Return the names in `config.NAME` of a prompt's templates, except those that are tested with `is defined`."""
+        """Return the names in `config.NAME` of a prompt's templates, except those that are tested
+        with `is defined`.
+        """
         templates = (source.template for source in self.sources[name].sources)
         trees = [self.environment.parse(template) for template in templates if "config" in template]
         read = [node for tree in trees for node in tree.find_all(nodes.Getattr)]
@@ -340,7 +360,8 @@ class Library:
         return frozenset(used - optional)
 
     def uses(self, name: str, variable: str) -> bool:
-        """Return True if a template of the prompt or of its follow-ups reads a variable, or an attribute (".numbered").
+        """Return True if a template of the prompt or of its follow-ups reads a variable, or an
+        attribute (".numbered").
 
         Templates of comments and templates that are appended are included.
         """

@@ -1,4 +1,6 @@
-"""Example webhook payloads by name: recorded from GitHub, or derived from recorded payloads for the demo."""
+"""Example webhook payloads by name: recorded from GitHub, or derived from recorded payloads for the
+demo.
+"""
 
 from __future__ import annotations
 
@@ -48,11 +50,15 @@ STORY = tuple(
 
 
 ANSWERS = frozenset({"files", "review_comments", "jobs", "releases", "history"})
-"""Folders of `payloads/derived` with API responses instead of payloads. `sandbox.derived` reads them."""
+"""Folders of `payloads/derived` with API responses instead of payloads. `sandbox.derived` reads
+them.
+"""
 
 
 class UnknownPayload(HlsError):
-    """No payload has the requested name, or a file given by the user is not a payload of a known event."""
+    """No payload has the requested name, or a file given by the user is not a payload of a known
+    event.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,8 @@ def names() -> tuple[str, ...]:
 
 
 def load(name: str) -> Recorded:
-    """Return the payload with this name, or the first one of this event key, which may be a derived one.
+    """Return the payload with this name, or the first one of this event key, which may be a derived
+    one.
 
     If there is none, raises `UnknownPayload` with the most similar names.
     """
@@ -121,7 +128,9 @@ def load(name: str) -> Recorded:
 
 
 def before(name: str) -> tuple[Recorded, ...]:
-    """Return all payloads that are listed before `name` in `DERIVED`; () if `DERIVED` does not contain `name`."""
+    """Return all payloads that are listed before `name` in `DERIVED`; () if `DERIVED` does not
+    contain `name`.
+    """
     return (
         tuple(load(earlier) for earlier in DERIVED[: DERIVED.index(name)])
         if name in DERIVED
@@ -130,16 +139,20 @@ def before(name: str) -> tuple[Recorded, ...]:
 
 
 def for_event(key: str) -> tuple[Recorded, ...]:
-    """Return all payloads of an event key: "issues.opened", or "issues" for all its actions; () if there are none."""
+    """Return all payloads of an event key: "issues.opened", or "issues" for all its actions; () if
+    there are none.
+    """
     event, _, action = key.partition(".")
     candidates = (load(name) for name, (known_event, _) in _index().items() if known_event == event)
     return tuple(recorded for recorded in candidates if not action or recorded.action == action)
 
 
 def from_file(path: Path, event: str | None = None) -> Recorded:
-    """Read a payload from a file. `event` is its event ("issues"); if None, the payload's keys determine the event.
+    """Read a payload from a file. `event` is its event ("issues"); if None, the payload's keys
+    determine the event.
 
-    Raises `UnknownPayload` if the file cannot be read, is not a JSON object, or does not determine the event.
+    Raises `UnknownPayload` if the file cannot be read, is not a JSON object, or does not determine
+    the event.
     """
     try:
         body = path.read_bytes()
@@ -154,13 +167,18 @@ def from_file(path: Path, event: str | None = None) -> Recorded:
     matching = (known for known, keys in _EVENT_KEYS.items() if payload.keys() >= set(keys.split()))
     named = event.partition(".")[0] if event else next(matching, None)
     if named is None:
-        message = f"{path}: the payload's keys do not determine its event; name it with --event, such as --event issues"
+        message = (
+            f"{path}: the payload's keys do not determine its event; name it with --event, such as"
+            " --event issues"
+        )
         raise UnknownPayload(message)
     return Recorded(name=str(path), event=named, action=_action(payload), body=body)
 
 
 def unique(body: bytes) -> bytes:
-    """Return the same JSON with 64 random blanks, so that HLS does not reject it as a replay of an earlier body."""
+    """Return the same JSON with 64 random blanks, so that HLS does not reject it as a replay of an
+    earlier body.
+    """
     bits = "".join(f"{byte:08b}" for byte in secrets.token_bytes(8))
     return body.rstrip(b" \t\r\n") + bits.replace("0", " ").replace("1", "\t").encode() + b"\n"
 
@@ -179,9 +197,12 @@ _EVENT_KEYS: Mapping[str, str] = {
     "release": "release",
     "push": "ref before after commits",
 }
-"""Event -> keys of its payloads, separated by spaces. A payload belongs to the first event whose keys it has.
+"""Event -> keys of its payloads, separated by spaces. A payload belongs to the first event whose
+keys it has.
 
-These are the events with a handler of their own, pushes, and those whose payloads have the keys of another one, too."""
+These are the events with a handler of their own, pushes, and those whose payloads have the keys of
+another one, too.
+"""
 
 
 def _action(payload: Mapping[str, object]) -> str | None:

@@ -1,10 +1,12 @@
 """Renders prompts and comments, without I/O. Templates never see untrusted text.
 
-First, `untrusted.placeholders` replaces untrusted texts by placeholders. Then the template is rendered. Finally, the
-placeholders are replaced by the texts. Texts for Claude get delimiters, and texts for GitHub are sanitized.
+First, `untrusted.placeholders` replaces untrusted texts by placeholders. Then the template is
+rendered. Finally, the placeholders are replaced by the texts. Texts for Claude get delimiters, and
+texts for GitHub are sanitized.
 
-Every string is untrusted, with three exceptions: values of fields with a `Literal` type, the strings of a `RuleView`,
-and variables whose whole value matches their pattern in `TRUSTED_PATTERNS`.
+Every string is untrusted, with three exceptions: values of fields with a `Literal` type, the
+strings of a `RuleView`, and variables whose whole value matches their pattern in
+`TRUSTED_PATTERNS`.
 """
 
 from __future__ import annotations
@@ -54,9 +56,11 @@ DEFAULT_LABELS = EffectiveLabels()
 
 @dataclass(frozen=True, slots=True)
 class RuleView:
-    """The routing decision (`Rule`) and the repository's settings, as far as templates may read them.
+    """The routing decision (`Rule`) and the repository's settings, as far as templates may read
+    them.
 
-    All strings are trusted, except those that a repository's `.github/hls.yaml` can set, other than the language.
+    All strings are trusted, except those that a repository's `.github/hls.yaml` can set, other than
+    the language.
     """
 
     event: str  # "issues.opened"
@@ -98,7 +102,9 @@ COMMENT: Mapping[str, object] = {
     "model": str,
     "files_cost": PartialCost | None,
 }
-"""The variables that only comment templates have: name -> type. `analysis` is added with the prompt's reply type."""
+"""The variables that only comment templates have: name -> type. `analysis` is added with the
+prompt's reply type.
+"""
 
 TRUSTED_PATTERNS: Mapping[str, re.Pattern[str]] = {
     "action": re.compile(r"[a-z_]{1,60}"),
@@ -112,7 +118,9 @@ TRUSTED_PATTERNS: Mapping[str, re.Pattern[str]] = {
 
 
 def mark_trusted(variables: Mapping[str, object]) -> dict[str, object]:
-    """Return the variables with what only the operator or HLS can have written wrapped in `Trusted`."""
+    """Return the variables with what only the operator or HLS can have written wrapped in
+    `Trusted`.
+    """
     marked = dict(variables)
     for name, value in variables.items():
         if isinstance(value, RuleView):
@@ -151,8 +159,8 @@ CHARACTERS_PER_TOKEN = 3.5
 def estimate_tokens(text: str) -> int:
     """Estimate the number of tokens of a text, rounded up.
 
-    Two bytes of a non-ASCII character in UTF-8 count as a token: an accented letter is 1, a Chinese character 1.5, an
-    emoji 2. Base64 and other text without words has more tokens than this.
+    Two bytes of a non-ASCII character in UTF-8 count as a token: an accented letter is 1, a Chinese
+    character 1.5, an emoji 2. Base64 and other text without words has more tokens than this.
     """
     if text.isascii():
         return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
@@ -187,7 +195,8 @@ class RenderedPrompt:
 def render(
     library: Library, name: str, variables: Mapping[str, object], *, key: bytes
 ) -> RenderedPrompt:
-    """Render a prompt with `variables` ({"issue": Issue(...)}). `key` is the secret for delimiters of untrusted text.
+    """Render a prompt with `variables` ({"issue": Issue(...)}). `key` is the secret for delimiters
+    of untrusted text.
 
     Raises `PromptError`, which has the template's file and line, if the template fails.
     """
@@ -260,9 +269,10 @@ def render_comment(
 ) -> str | None:
     """Render a prompt's comment as Markdown. Return None if the prompt has no comment template.
 
-    `variables` contain Claude's reply as `analysis`. If the text is longer than `max_characters`, it is rendered again
-    with a greater `shortened`, up to `MOST_SHORTENED`: the template then leaves out what matters least. The result may
-    still be longer. Raises `PromptError` as `render` does.
+    `variables` contain Claude's reply as `analysis`. If the text is longer than `max_characters`,
+    it is rendered again with a greater `shortened`, up to `MOST_SHORTENED`: the template then
+    leaves out what matters least. The result may still be longer. Raises `PromptError` as `render`
+    does.
     """
     template_name = library.comments.get(name)
     if template_name is None:
@@ -281,8 +291,8 @@ def render_footer(
 ) -> str:
     """Render the footer below the sections of a comment; "" if the library has no footer template.
 
-    `variables` are those of `render_comment`, but `commit` and the source are left out, because each section has its
-    own. Raises `PromptError` as `render` does.
+    `variables` are those of `render_comment`, but `commit` and the source are left out, because
+    each section has its own. Raises `PromptError` as `render` does.
     """
     try:
         template = library.comment_environment.get_template(FOOTER)
@@ -299,7 +309,8 @@ def render_footer(
 def render_review_comment(
     library: Library, name: str, variables: Mapping[str, object], *, key: bytes
 ) -> str:
-    """Render a review comment on lines of a pull request, with the finding as the variable `finding`.
+    """Render a review comment on lines of a pull request, with the finding as the variable
+    `finding`.
 
     Raises `PromptError` as `render` does.
     """
@@ -336,7 +347,9 @@ CONVERSATION = (
 
 
 def find_references(variables: Mapping[str, object]) -> References | None:
-    """Return the references of the conversation on which the comment is posted; None if the repository is unknown."""
+    """Return the references of the conversation on which the comment is posted; None if the
+    repository is unknown.
+    """
     repository = variables.get("repository")
     payload = variables.get("event")
     rule = variables.get("rule")
@@ -451,5 +464,5 @@ def _blocks(
     )
 
 
-def _empty_block(context: Context) -> Iterator[str]:  # noqa: ARG001 (Jinja calls blocks with a context)
+def _empty_block(_context: Context) -> Iterator[str]:
     yield from ()

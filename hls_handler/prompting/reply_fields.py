@@ -1,7 +1,8 @@
-"""Builds the reply type of a prompt: a type of `analysis.py`, extended by `fields` and `labels` of its front matter.
+"""Builds the reply type of a prompt: a type of `analysis.py`, extended by `fields` and `labels` of
+its front matter.
 
-A *label rule* maps the values of a reply field to labels. Only enum and boolean fields can have a label rule, because
-the values of other fields are unknown before Claude replies.
+A *label rule* maps the values of a reply field to labels. Only enum and boolean fields can have a
+label rule, because the values of other fields are unknown before Claude replies.
 """
 
 from __future__ import annotations
@@ -85,7 +86,10 @@ def _rule_problems(given: object, hint: object) -> Iterator[tuple[str, str]]:
         one = "the label for true" if hint is bool else f"a pattern with {VALUE} once"
         yield (
             "",
-            f"must be {one}, false (no label), or the name of a label in quotes for each value; found {given!r}",
+            (
+                f"must be {one}, false (no label), or the name of a label in quotes for each value;"
+                f" found {given!r}"
+            ),
         )
 
 
@@ -144,10 +148,11 @@ FIELD_TYPES: Mapping[str, Any] = {
 def build_reply_model(
     front: FrontMatter, lines: Sources
 ) -> tuple[type[Reply] | None, list[Problem]]:
-    """Return a prompt's reply type, and the problems of `fields` and `labels`. The type is None if it cannot be built.
+    """Return a prompt's reply type, and the problems of `fields` and `labels`. The type is None if
+    it cannot be built.
 
-    The type is the one that `front.reply` names, or a subclass with more fields and labels. Prompts with equal
-    definitions get the same type.
+    The type is the one that `front.reply` names, or a subclass with more fields and labels. Prompts
+    with equal definitions get the same type.
     """
     base = REPLY_TYPES.get(front.reply)
     if base is None:
@@ -206,7 +211,8 @@ def _add_fields(model: type[Reply], names: tuple[str, ...]) -> type[Reply]:
 
 
 def complete_static_reply(reply: Reply, model: type[Reply]) -> Reply:
-    """Convert a reply that HLS wrote without Claude to the type `model`. Fields that `reply` lacks are empty.
+    """Convert a reply that HLS wrote without Claude to the type `model`. Fields that `reply` lacks
+    are empty.
 
     If `model` is no subclass of the reply's type, the reply is returned unchanged.
     """
@@ -224,10 +230,11 @@ def _empty_value(hint: object) -> Any:
 
 @cache
 def permissive_reply_model(base: type[Reply]) -> type[Reply]:
-    """Return a variant of the reply type `base` that accepts any string as an enum value, and any additional field.
+    """Return a variant of the reply type `base` that accepts any string as an enum value, and any
+    additional field.
 
-    It is for stored replies: the fields of the prompt or of the reply type may have changed after Claude replied. A
-    field that is missing is empty, and is not in `model_fields_set`.
+    It is for stored replies: the fields of the prompt or of the reply type may have changed after
+    Claude replied. A field that is missing is empty, and is not in `model_fields_set`.
     """
     return _make_permissive(base)
 
@@ -269,12 +276,18 @@ def _field_problems(
             only = f"only the enum of {', '.join(changeable)}" if changeable else "none"
             yield (
                 "",
-                f"this is already a field of {reply}, of which {only} can be changed; choose another name",
+                (
+                    f"this is already a field of {reply}, of which {only} can be changed; choose"
+                    " another name"
+                ),
             )
     elif FIELD_NAME.fullmatch(name) is None or hasattr(base, name):
         yield (
             "",
-            "this name is reserved, or is not a letter, then letters, digits and _, with at most 40 characters",
+            (
+                "this name is reserved, or is not a letter, then letters, digits and _, with at"
+                " most 40 characters"
+            ),
         )
     elif keys.type == SCORES and (name != SCORES or keys.enum is None):
         yield (
@@ -292,7 +305,10 @@ def _field_problems(
         if "\n" in value or value != value.strip() or clean(CodeText(value)) != value:
             yield (
                 ".enum",
-                f"{value!r} has a line break, a leading or trailing space, or an invisible character",
+                (
+                    f"{value!r} has a line break, a leading or trailing space, or an invisible"
+                    " character"
+                ),
             )
         elif redact(value) != value:
             yield (
@@ -303,13 +319,14 @@ def _field_problems(
         yield ".enum", f"an enum must have 2 to 100 different values; found {len(set(keys.enum))}"
 
 
-@cache  # a reload of the library must create no new types, because Python would keep the old types in memory
+# a reload of the library must create no new types, because Python would keep the old types in
+# memory
+@cache
 def _derive_model(
     base: type[Reply], fields: tuple[tuple[str, FieldKeys], ...], rules: str
 ) -> type[Reply]:
-    label_rules = json.loads(
-        rules
-    )  # JSON, because the arguments of a cached function must be hashable
+    # JSON, because the arguments of a cached function must be hashable
+    label_rules = json.loads(rules)
     if not fields and label_rules == base.label_rules:
         return base
     definitions: dict[str, Any] = {

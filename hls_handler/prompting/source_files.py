@@ -1,7 +1,8 @@
 """Reads the source files of a prompt library, and completes them from the shipped library.
 
-`issues/analyze.j2` is a prompt, and `issues/analyze.comment.md.j2` is the template of its comment on GitHub. Other
-templates are parts, which prompts include: files in the top folder (`base.j2`) and files whose name begins with `_`.
+`issues/analyze.j2` is a prompt, and `issues/analyze.comment.md.j2` is the template of its comment
+on GitHub. Other templates are parts, which prompts include: files in the top folder (`base.j2`) and
+files whose name begins with `_`.
 """
 
 from __future__ import annotations
@@ -31,12 +32,15 @@ UNSAVED = "/unsaved"
 
 SHARED_COMMENT = "generic.comment.md.j2"
 SHARED_COMMENT_REPLY = "generic_analysis"
-"""Prompts with this reply type use `SHARED_COMMENT` if they have no comment template of their own."""
+"""Prompts with this reply type use `SHARED_COMMENT` if they have no comment template of their
+own.
+"""
 
 NOTHING_UNSAVED: Mapping[str, str] = MappingProxyType({})
 
 SHIPPED_FRONT_MATTER = Path(__file__).parent / "shipped_front_matter"
-"""Copies of the shipped front matters, for templates without front matter that replace the shipped files themselves.
+"""Copies of the shipped front matters, for templates without front matter that replace the shipped
+files themselves.
 
 `python -m hls_handler.sandbox.samples` writes the files. A test fails if they are out of date.
 """
@@ -47,10 +51,10 @@ class SourceFile:
     name: str  # relative path, as used in include and extends: "issues/analyze.j2"
     file: str  # path for messages: "prompts/issues/analyze.j2"
     text: str  # the whole file
-    front: (
-        str | None
-    )  # the front matter without its fences, from line 2 on; None if the file has none
-    template: str  # the text; a Jinja comment of as many lines replaces the front matter, so line numbers stay
+    # the front matter without its fences, from line 2 on; None if the file has none
+    front: str | None
+    # the text; a Jinja comment of as many lines replaces the front matter, so line numbers stay
+    template: str
 
     @property
     def is_comment(self) -> bool:
@@ -68,15 +72,18 @@ class SourceFile:
 
     @property
     def prompt(self) -> str:
-        """The name of the prompt whose template or comment template this file is: "issues/analyze"."""
+        """The name of the prompt whose template or comment template this file is:
+        "issues/analyze".
+        """
         return self.name.removesuffix(COMMENT_SUFFIX).removesuffix(SUFFIX)
 
 
 def find_files(directory: Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[str]:
-    """Yield the paths of all files below a folder, sorted within each folder, except hidden ones (`.name`).
+    """Yield the paths of all files below a folder, sorted within each folder, except hidden ones
+    (`.name`).
 
-    Paths are strings because `Path` objects are slow to create, and this runs for every delivery. `on_error` is called
-    for each folder that cannot be read.
+    Paths are strings because `Path` objects are slow to create, and this runs for every delivery.
+    `on_error` is called for each folder that cannot be read.
     """
     for folder, below, names in os.walk(directory, onerror=on_error):
         below[:] = sorted(name for name in below if not name.startswith("."))
@@ -84,7 +91,9 @@ def find_files(directory: Path, on_error: Callable[[OSError], None] | None = Non
 
 
 def read_folder(directory: Path) -> tuple[Mapping[str, SourceFile], list[Problem]]:
-    """Return {name: file} of all templates below `directory`, and a problem for each unreadable file or folder."""
+    """Return {name: file} of all templates below `directory`, and a problem for each unreadable
+    file or folder.
+    """
     sources: dict[str, SourceFile] = {}
     problems: list[Problem] = []
 
@@ -114,14 +123,14 @@ def _split(name: str, file: str, text: str) -> SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class SourceFiles:
-    """The source files and front matters of a prompt library, merged from its folders and the shipped library."""
+    """The source files and front matters of a prompt library, merged from its folders and the
+    shipped library.
+    """
 
-    sources: Mapping[
-        str, SourceFile
-    ]  # by template name; with shipped parts and comments that the folders lack
-    front_matters: Mapping[
-        str, FrontMatter
-    ]  # prompt name -> its front matter; defaults replace invalid values
+    # by template name; with shipped parts and comments that the folders lack
+    sources: Mapping[str, SourceFile]
+    # prompt name -> its front matter; defaults replace invalid values
+    front_matters: Mapping[str, FrontMatter]
     front_texts: Mapping[str, str]  # prompt name -> its front matter as written
     lines: Mapping[str, Sources]  # prompt name -> line numbers of the keys in its front matter
     inherited: frozenset[str]  # prompts whose template is from a later folder, not from the first
@@ -134,10 +143,11 @@ def read_source_files(
     unsaved: Mapping[str, str] = NOTHING_UNSAVED,
     unsaved_in: str = UNSAVED,
 ) -> tuple[SourceFiles, list[Problem]]:
-    """Read the files of `folders`, and those of `shipped` that they need. Raises `PromptError` for a missing folder.
+    """Read the files of `folders`, and those of `shipped` that they need. Raises `PromptError` for
+    a missing folder.
 
-    `unsaved` are texts by name ("issues/analyze.j2") that take precedence over the files of all folders, and
-    `unsaved_in` is the folder that messages name for them.
+    `unsaved` are texts by name ("issues/analyze.j2") that take precedence over the files of all
+    folders, and `unsaved_in` is the folder that messages name for them.
     """
     missing = [folder.as_posix() for folder in folders if not folder.is_dir()]
     if missing:
@@ -213,7 +223,9 @@ def _find_followers(
     layers: Sequence[Mapping[str, SourceFile]],
     shipped: Mapping[str, SourceFile],
 ) -> Mapping[str, SourceFile]:
-    """Return the shipped prompts that `own` lacks and that the `then` of its prompts names, directly or indirectly."""
+    """Return the shipped prompts that `own` lacks and that the `then` of its prompts names,
+    directly or indirectly.
+    """
     found: dict[str, SourceFile] = {}
     pending = [source for source in own.values() if source.is_prompt]
     while pending:
@@ -228,7 +240,10 @@ def _find_followers(
 
 
 def _missing_front_problem(source: SourceFile) -> Problem:
-    message = "the file has no front matter, and no shipped prompt has its path; add front matter between lines ---"
+    message = (
+        "the file has no front matter, and no shipped prompt has its path; add front matter between"
+        " lines ---"
+    )
     return Problem(
         source.file,
         1,
@@ -248,7 +263,8 @@ def _shipped_fallbacks(
         fallbacks[SHARED_COMMENT] = shipped[SHARED_COMMENT]
     for name, front_source in front_sources.items():
         comment = f"{front_source.prompt}{COMMENT_SUFFIX}"
-        # With shipped front matter, the reply has the fields that the shipped comment template uses.
+        # With shipped front matter, the reply has the fields that the shipped comment template
+        # uses.
         if shipped.get(name) is front_source and comment in shipped:
             fallbacks[comment] = shipped[comment]
     return fallbacks
@@ -256,7 +272,10 @@ def _shipped_fallbacks(
 
 def _non_prompt_problems(source: SourceFile, own: Mapping[str, SourceFile]) -> Iterator[Problem]:
     if source.front is not None:
-        message = "the file has front matter, but is not a prompt; a prompt is a file such as issues/analyze.j2"
+        message = (
+            "the file has front matter, but is not a prompt; a prompt is a file such as"
+            " issues/analyze.j2"
+        )
         yield Problem(source.file, 1, message)
     if (
         source.is_comment

@@ -49,8 +49,8 @@ SAMPLE_TEXT = "some *text*, with a | bar and a\nsecond line"
 def sample_values(hint: object) -> tuple[Any, ...]:
     """Return sample values of a type: a full value, then a minimal value (empty, None, False).
 
-    For a pydantic model, copies of the full value follow, so that every value of each `Literal` field occurs and
-    every branch of `{% if analysis.kind == ... %}` is rendered.
+    For a pydantic model, copies of the full value follow, so that every value of each `Literal`
+    field occurs and every branch of `{% if analysis.kind == ... %}` is rendered.
     """
     full = _sample(hint, full=True)
     minimal = _sample(hint, full=False)
@@ -121,14 +121,15 @@ class VariableDoc:
 def document_variables(
     hints: Mapping[str, object], examples: Iterable[Mapping[str, object]]
 ) -> list[VariableDoc]:
-    """Return the documentation of each variable ("issue") and of its members ("issue.user", "issue.user.login").
+    """Return the documentation of each variable ("issue") and of its members ("issue.user",
+    "issue.user.login").
 
-    `hints` maps variables to types. Each of `examples` maps variables to their values in one event. Types do not
-    show whether a text is trusted, so values are converted as in a render, which makes untrusted text `UntrustedText`.
+    `hints` maps variables to types. Each of `examples` maps variables to their values in one event.
+    Types do not show whether a text is trusted, so values are converted as in a render, which makes
+    untrusted text `UntrustedText`.
     """
-    placeholders = Placeholders(
-        key=b"", show=format_for_prompt
-    )  # placeholders are not replaced by texts here
+    # placeholders are not replaced by texts here
+    placeholders = Placeholders(key=b"", show=format_for_prompt)
     marked_examples = [mark_trusted(values) for values in examples]
     found: list[VariableDoc] = []
     for name, hint in hints.items():
@@ -158,7 +159,8 @@ def _document(
         example = next(
             (value for value in recorded if value not in ("", None)), next(iter(recorded), None)
         )
-        # `samples` give no examples, but show whether the text is trusted if no recorded event has a value.
+        # `samples` give no examples, but show whether the text is trusted if no recorded event has
+        # a value.
         decisive = example if example is not None else next(iter(samples), None)
         text = None if example is None else _as_text(example)
         yield VariableDoc(path, describe_type(kind), _trust_of(decisive), text)
@@ -186,7 +188,9 @@ def _as_text(converted: object) -> str:
 
 
 def describe_type(hint: object) -> str:
-    """Describe a type in words: "text", "text or none", "one of open, closed", "list of objects"."""
+    """Describe a type in words: "text", "text or none", "one of open, closed", "list of
+    objects".
+    """
     origin = get_origin(hint)
     arms = get_args(hint)
     if origin is Annotated:

@@ -1,1 +1,3 @@
-"""The delivery queue: accepting, claiming, leases, checkpoints, locks, rate limits, pauses, wake-up."""
+"""The delivery queue: accepting, claiming, leases, checkpoints, locks, rate limits, pauses,
+wake-up.
+"""

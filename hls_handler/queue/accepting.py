@@ -1,4 +1,6 @@
-"""Stores a batch of new deliveries in one transaction, except those whose GUID or body is already stored."""
+"""Stores a batch of new deliveries in one transaction, except those whose GUID or body is already
+stored.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,8 @@ class BatchAcceptor:
                 read=True, key_share=True
             )  # wait if retention is deleting the row: the GUID is then new
         )
-        # With the state "queued" alone, PostgreSQL may read the index `ix_deliveries_queued` of the whole queue.
+        # With the state "queued" alone, PostgreSQL may read the index `ix_deliveries_queued` of the
+        # whole queue.
         is_open = _c.state.in_((literal("queued"), literal("running")))
         may_end = or_(_c.event == "pull_request", bindparam("is_closing", type_=Boolean()))
         of_conversation = and_(database.is_one_of(_c.conversation_key, "keys"), is_open, may_end)
@@ -105,9 +108,8 @@ class BatchAcceptor:
             found = connection.execute(self._find_known, terms).all()
             former = {one.guid: one for one in found if one.guid in guids}
             known: dict[str, Known] = dict(former)
-            bodies: dict[bytes, dict[str, State]] = {
-                digest: {} for digest in digests
-            }  # by digest, then by GUID
+            # by digest, then by GUID
+            bodies: dict[bytes, dict[str, State]] = {digest: {} for digest in digests}
             for one in found:
                 if one.digest in digests and one.queued_at >= terms["since"]:
                     bodies[one.digest][one.guid] = one.state
@@ -194,11 +196,15 @@ class BatchAcceptor:
 
 
 def is_superseded(old: Row[*tuple[Any, ...]], new: NewDelivery) -> bool:
-    """Return whether `new` makes a queued delivery of its conversation that was stored before it unnecessary."""
+    """Return whether `new` makes a queued delivery of its conversation that was stored before it
+    unnecessary.
+    """
     if new.is_caught_up and not old.request_id.startswith(CAUGHT_UP):
-        return False  # catch-up reads in order, but late: webhooks that were stored before may be newer
+        # catch-up reads in order, but late: webhooks that were stored before may be newer
+        return False
     if old.action == "reopened" and new.action == "closed":
-        return False  # GitHub may send the closing late; the worker reads whether the conversation is open
+        # GitHub may send the closing late; the worker reads whether the conversation is open
+        return False
     if new.supersedes == "all" or old.event != "pull_request":
         return new.supersedes == "all"
     if new.supersedes == "older_commits":
@@ -210,10 +216,19 @@ def is_superseded(old: Row[*tuple[Any, ...]], new: NewDelivery) -> bool:
 
 def _describe_end(new: NewDelivery) -> str:
     if new.supersedes == "all":
-        return f"{event_key(new.event, new.action)} ended the work on this conversation (delivery {new.guid})"
+        return (
+            f"{event_key(new.event, new.action)} ended the work on this conversation (delivery"
+            f" {new.guid})"
+        )
     if new.supersedes == "older_commits":
-        return f"a newer commit, {new.head_sha}, was pushed before this delivery started (delivery {new.guid})"
-    return f"a review of this pull request was requested before this delivery started (delivery {new.guid})"
+        return (
+            f"a newer commit, {new.head_sha}, was pushed before this delivery started (delivery"
+            f" {new.guid})"
+        )
+    return (
+        "a review of this pull request was requested before this delivery started (delivery"
+        f" {new.guid})"
+    )
 
 
 def _decide(
@@ -230,9 +245,11 @@ def _decide(
 
 
 def _is_same(old: Known, new: NewDelivery) -> bool:
-    """Return whether `new` has the same event, repository, number and digest. A digest of None equals any other.
+    """Return whether `new` has the same event, repository, number and digest. A digest of None
+    equals any other.
 
-    GitHub does not sign the GUID. Without this check, a sender who reuses a GUID could replace the stored delivery.
+    GitHub does not sign the GUID. Without this check, a sender who reuses a GUID could replace the
+    stored delivery.
     """
     digest_fits = None in (old.digest, new.digest) or old.digest == new.digest
     is_about_the_same = all(

@@ -43,7 +43,9 @@ class Audit:
             connection.execute(audit.update().where(_c.id == change).values(cost_micro_usd=cost))
 
     def find(self, *, person: str = "", before: int | None = None, most: int) -> Sequence[Change]:
-        """Return the newest changes, only of people whose name contains `person`, and with an id below `before`."""
+        """Return the newest changes, only of people whose name contains `person`, and with an id
+        below `before`.
+        """
         query = select(audit).order_by(_c.id.desc()).limit(most)
         query = query.where(_c.person.icontains(person, autoescape=True)) if person else query
         query = query if before is None else query.where(_c.id < before)

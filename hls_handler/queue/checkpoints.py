@@ -1,6 +1,8 @@
-"""Checkpoints of deliveries, and the transactions in which a claimed delivery stores what it changed.
+"""Checkpoints of deliveries, and the transactions in which a claimed delivery stores what it
+changed.
 
-Changes wait in memory until the delivery's next transaction, which first checks that the lease is valid.
+Changes wait in memory until the delivery's next transaction, which first checks that the lease is
+valid.
 """
 
 from __future__ import annotations
@@ -58,7 +60,9 @@ Change = Checkpoint | StatusChange | RowChange
 
 @dataclass(frozen=True, slots=True)
 class LeaseCheck:
-    """A further condition of a delivery's transaction, read by the statement that checks the lease."""
+    """A further condition of a delivery's transaction, read by the statement that checks the
+    lease.
+    """
 
     query: Select[Any]  # the result of `Checkpoints.select_held`
     terms: Mapping[str, object]  # the values of the bind parameters of its columns
@@ -66,7 +70,9 @@ class LeaseCheck:
 
 
 class PendingChanges:
-    """Changes that the delivery's next transaction stores, in the order in which they were added. Not thread-safe."""
+    """Changes that the delivery's next transaction stores, in the order in which they were added.
+    Not thread-safe.
+    """
 
     def __init__(self) -> None:
         self._changes: list[Change] = []
@@ -83,7 +89,9 @@ class PendingChanges:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Changes to store. Checkpoints are already compressed, to keep the transaction short for other writers."""
+    """Changes to store. Checkpoints are already compressed, to keep the transaction short for other
+    writers.
+    """
 
     checkpoints: tuple[Mapping[str, object], ...] = ()
     columns: dict[str, object] = field(default_factory=dict)
@@ -133,7 +141,9 @@ class Checkpoints:
         self._save = database.of_many_rows(save)
 
     def select_held(self, *columns: ColumnElement[Any]) -> Select[Any]:
-        """Return the query for the row of a leased delivery, with more columns for a `LeaseCheck`."""
+        """Return the query for the row of a leased delivery, with more columns for a
+        `LeaseCheck`.
+        """
         is_marked = and_(
             _d.has_progress, _d.crashes == literal_column("0"), _d.first_failure_at.is_(None)
         )
@@ -158,15 +168,17 @@ class Checkpoints:
     def save(self, lease: Lease, *changes: Change) -> None:
         """Store changes. Raises `LeaseLost`.
 
-        A checkpoint replaces the one with the same name and index. If it is progress, it resets the number of crashes
-        and the time of the first failure. Other changes do not, because a delivery that crashes at each write to
-        GitHub must not be retried without end.
+        A checkpoint replaces the one with the same name and index. If it is progress, it resets the
+        number of crashes and the time of the first failure. Other changes do not, because a
+        delivery that crashes at each write to GitHub must not be retried without end.
         """
         with self.writing(lease, changes, durable=False):
             pass
 
     def delete(self, lease: Lease, name: str) -> None:
-        """Delete all checkpoints called `name`, so that their steps are repeated. Raises `LeaseLost`."""
+        """Delete all checkpoints called `name`, so that their steps are repeated. Raises
+        `LeaseLost`.
+        """
         with self.writing(lease, durable=False) as (connection, row_id):
             connection.execute(
                 checkpoints.delete().where(
@@ -183,10 +195,11 @@ class Checkpoints:
         durable: bool = True,
         check: LeaseCheck | None = None,
     ) -> Iterator[tuple[Connection, int]]:
-        """Begin a transaction that stores what `save` does; yield it with the delivery's row id. Raises `LeaseLost`.
+        """Begin a transaction that stores what `save` does; yield it with the delivery's row id.
+        Raises `LeaseLost`.
 
-        If the block raises an error, nothing is stored. If `check` finds an error, the changes are stored and the error
-        is raised instead of beginning the block.
+        If the block raises an error, nothing is stored. If `check` finds an error, the changes are
+        stored and the error is raised instead of beginning the block.
         """
         prepared = prepare(changes)
         error = None
@@ -202,7 +215,9 @@ class Checkpoints:
             raise error
 
     def find(self, connection: Connection, lease: Lease, prepared: Prepared) -> int | None:
-        """Store what `save` does in the caller's transaction. Return the row id; None for a lost lease."""
+        """Store what `save` does in the caller's transaction. Return the row id; None for a lost
+        lease.
+        """
         held = self._find_held(connection, lease)
         if held is None:
             return None

@@ -18,7 +18,9 @@ TOLERANCE = timedelta(seconds=5)
 
 
 class ClockSteps:
-    """Compares the database's clock with that of this machine, which is never set. Call `check` in one thread."""
+    """Compares the database's clock with that of this machine, which is never set. Call `check` in
+    one thread.
+    """
 
     def __init__(
         self,
@@ -33,10 +35,11 @@ class ClockSteps:
         self._started_at: datetime | None = None  # of `clock`, by the database's clock
 
     def check(self, *, lease_s: float, slowest_write_s: float) -> bool:
-        """Return True if the clock was set back since the last call. Then waiting deliveries are due now.
+        """Return True if the clock was set back since the last call. Then waiting deliveries are
+        due now.
 
-        In this case, and at the first call, leases end at the latest in `lease_s`, and locks in `slowest_write_s`: the
-        clock may have been set back while no process ran.
+        In this case, and at the first call, leases end at the latest in `lease_s`, and locks in
+        `slowest_write_s`: the clock may have been set back while no process ran.
         """
         started_at = self._database.current_time() - timedelta(seconds=self._clock())
         known = self._started_at
@@ -51,7 +54,8 @@ class ClockSteps:
             self._database.lock_accepts(connection)  # as `reschedule_waiting`
             shorter = deliveries.update().where(is_running, deliveries.c.lease_until > lease_until)
             connection.execute(shorter.values(lease_until=lease_until))
-            # An open check waits for its creation to take effect, and then until a process has ended it.
+            # An open check waits for its creation to take effect, and then until a process has
+            # ended it.
             open_check = checks.update().where(checks.c.ended_at.is_(None))
             connection.execute(open_check.where(checks.c.begun_at > now).values(begun_at=now))
             ends_late = open_check.where(checks.c.ending_until > locked_until)

@@ -104,7 +104,9 @@ _DELETE_SLOTS = slots.delete().where(slots.c.delivery_id == bindparam("of_delive
 
 
 class DeliveryQueue:
-    """The stored deliveries. Each method is one transaction, and raises `StoreUnavailable` if that fails."""
+    """The stored deliveries. Each method is one transaction, and raises `StoreUnavailable` if that
+    fails.
+    """
 
     def __init__(
         self, database: Database, checkpoints: Checkpoints, counters: CounterWriter
@@ -150,7 +152,8 @@ class DeliveryQueue:
         )
         may_start = and_(~is_everything_paused(), _HAS_FREE_PLACE)
         may_start_command = and_(~is_everything_paused(), _HAS_PLACE_FOR_COMMAND)
-        # CASE, because SQLite evaluates a condition in WHERE for each queued delivery, and `min` reads all of them.
+        # CASE, because SQLite evaluates a condition in WHERE for each queued delivery, and `min`
+        # reads all of them.
         due = case(
             (has_expired.exists(), _PASSED),
             (and_(may_start, is_due.exists()), _PASSED),
@@ -178,9 +181,10 @@ class DeliveryQueue:
     ) -> list[Accepted]:
         """Store a batch durably, all or nothing; return one outcome for each delivery, in order.
 
-        If the GUID is already stored, the outcome is "duplicate". A dead or ignored delivery that GitHub sends again is
-        no duplicate: its row is updated, and its checkpoints stay. If the same body was queued under another GUID in
-        the last `replay_window_h` hours, the outcome is "replay"; 0 disables the check. `counts` are added to counters.
+        If the GUID is already stored, the outcome is "duplicate". A dead or ignored delivery that
+        GitHub sends again is no duplicate: its row is updated, and its checkpoints stay. If the
+        same body was queued under another GUID in the last `replay_window_h` hours, the outcome is
+        "replay"; 0 disables the check. `counts` are added to counters.
         """
         return self._acceptor.accept(batch, replay_window_h=replay_window_h, counts=counts)
 
@@ -189,15 +193,15 @@ class DeliveryQueue:
     ) -> Lease | None:
         """Claim the due delivery with the smallest sort key; None if there is none.
 
-        First, deliveries whose lease has expired are queued again; after `max_crashes` crashes they become dead.
-        Skips paused deliveries, and deliveries of a conversation with a running or an older queued delivery. While
-        `concurrency` deliveries run on all machines together, only a command is claimed, and only one more.
+        First, deliveries whose lease has expired are queued again; after `max_crashes` crashes they
+        become dead. Skips paused deliveries, and deliveries of a conversation with a running or an
+        older queued delivery. While `concurrency` deliveries run on all machines together, only a
+        command is claimed, and only one more.
         """
         terms = {"by": worker, "lease_ms": int(lease_s * 1000), "concurrency": concurrency}
         with self._database.writing() as connection:
-            self._database.lock_claims(
-                connection
-            )  # otherwise two claims together could exceed `concurrency`
+            # otherwise two claims together could exceed `concurrency`
+            self._database.lock_claims(connection)
             dead = self._take_back_expired(connection, max_crashes)
             row = (
                 connection.execute(self._claim, terms).first()
@@ -209,7 +213,9 @@ class DeliveryQueue:
         return None if row is None else _lease(row)
 
     def find_blocking(self, guid: str) -> str | None:
-        """Return the delivery of the same conversation that a queued delivery waits for; None if there is none."""
+        """Return the delivery of the same conversation that a queued delivery waits for; None if
+        there is none.
+        """
         query = (
             select(_other.c.guid)
             .join(_waiting, _SAME_CONVERSATION)
@@ -230,10 +236,11 @@ class DeliveryQueue:
         return replace(lease, lease_until=from_ms(lease_until))
 
     def release_all_leases(self) -> int:
-        """End all leases; return how many. Call this only at the start of the only process on the database.
+        """End all leases; return how many. Call this only at the start of the only process on the
+        database.
 
-        The leases are then from a process that has ended. The next `claim` counts a crash for each delivery with such
-        a lease, unless the column `has_progress` is true.
+        The leases are then from a process that has ended. The next `claim` counts a crash for each
+        delivery with such a lease, unless the column `has_progress` is true.
         """
         end = deliveries.update().where(
             _c.state == literal("running"), _c.lease_until > self._database.now
@@ -242,10 +249,11 @@ class DeliveryQueue:
             return connection.execute(end.values(lease_until=self._database.now)).rowcount
 
     def seconds_until_due(self, *, concurrency: int = _UNLIMITED) -> float | None:
-        """Return the seconds until a delivery is due or a lease expires, at least 0; None if there is neither.
+        """Return the seconds until a delivery is due or a lease expires, at least 0; None if there
+        is neither.
 
-        Call `claim` when it returns 0. Ignores deliveries that `claim` skips. While `concurrency` deliveries run,
-        only a command that is due and the expiry of a lease count.
+        Call `claim` when it returns 0. Ignores deliveries that `claim` skips. While `concurrency`
+        deliveries run, only a command that is due and the expiry of a lease count.
         """
         with self._database.reading() as connection:
             due_at, expires_at, now = connection.execute(
@@ -267,7 +275,8 @@ class DeliveryQueue:
         posting: Posted | None = None,
         github_requests: int = 0,
     ) -> None:
-        """End the delivery; store its changes and posting status in the same transaction. Raises `LeaseLost`.
+        """End the delivery; store its changes and posting status in the same transaction. Raises
+        `LeaseLost`.
 
         For "ignored", also deletes the digest, so that the same body under another id is processed.
         `github_requests` is the number of requests that this attempt sent.
@@ -317,7 +326,9 @@ class DeliveryQueue:
         handler: str | None = None,
         github_requests: int = 0,
     ) -> None:
-        """End a delivery that failed for good; an operator or a redelivery can run it again. Raises `LeaseLost`."""
+        """End a delivery that failed for good; an operator or a redelivery can run it again. Raises
+        `LeaseLost`.
+        """
         self.finish(
             lease,
             "dead",
@@ -337,10 +348,11 @@ class DeliveryQueue:
         counts: bool,
         github_requests: int = 0,
     ) -> None:
-        """Queue the delivery again, due at `at` or in two days, whichever is earlier. Raises `LeaseLost`.
+        """Queue the delivery again, due at `at` or in two days, whichever is earlier. Raises
+        `LeaseLost`.
 
-        `failed` increments the delivery's `failures`, and deletes the slots that the delivery has reserved.
-        `counts` increments its `attempts`, which `limits.max_attempts` limits.
+        `failed` increments the delivery's `failures`, and deletes the slots that the delivery has
+        reserved. `counts` increments its `attempts`, which `limits.max_attempts` limits.
         """
         earlier = func.min if self._database.file is not None else func.least
         due_at = earlier(to_ms(at), self._database.now + FURTHEST_MS)
@@ -371,32 +383,32 @@ class DeliveryQueue:
                 )
 
     def reschedule_waiting(self, *, forget_servers: bool = True) -> int:
-        """Make all waiting deliveries due now; return their number. Also deletes all reserved slots of rate limits.
+        """Make all waiting deliveries due now; return their number. Also deletes all reserved slots
+        of rate limits.
 
-        Call it at the start and after a change of settings, because the cause of a wait may be gone. `forget_servers`
-        also ends the holds of rate limits, even if GitHub or Claude asked to wait longer. Pass False at a start if
-        other processes may be running.
+        Call it at the start and after a change of settings, because the cause of a wait may be
+        gone. `forget_servers` also ends the holds of rate limits, even if GitHub or Claude asked to
+        wait longer. Pass False at a start if other processes may be running.
         """
         due = deliveries.update().where(
             _c.state == literal("queued"), _c.due_at > self._database.now
         )
         reset = {"next_at": 0} | ({"held_until": 0} if forget_servers else {})
-        with (
-            self._database.writing() as connection
-        ):  # locks as a worker does: delivery, rate limit, slot
-            self._database.lock_accepts(
-                connection
-            )  # otherwise a deadlock with `accept`, which also changes many rows
+        # locks as a worker does: delivery, rate limit, slot
+        with self._database.writing() as connection:
+            # otherwise a deadlock with `accept`, which also changes many rows
+            self._database.lock_accepts(connection)
             waited = connection.execute(due.values(due_at=self._database.now)).rowcount
             connection.execute(rate_limits.update().values(reset))
             connection.execute(slots.delete())
         return waited
 
     def retry(self, guid: str, *, by: str) -> State | None:
-        """Queue a dead or ignored delivery again, or make a queued one due now. It keeps its checkpoints, and is first.
+        """Queue a dead or ignored delivery again, or make a queued one due now. It keeps its
+        checkpoints, and is first.
 
-        Return the new state; None for an unknown GUID. A dead or ignored delivery without a stored body stays so. `by`
-        is the person who wants it, for the audit.
+        Return the new state; None for an unknown GUID. A dead or ignored delivery without a stored
+        body stays so. `by` is the person who wants it, for the audit.
         """
         now = self._database.now
         front = now - PRIORITY_BOT_REQUEST * HEAD_START_MS  # as `sort_key()` computes it
@@ -415,7 +427,12 @@ class DeliveryQueue:
             .values(
                 first
                 | _NO_FAILURES
-                | {"state": "queued", "queued_at": now, "finished_at": None, "duration_ms": None}
+                | {
+                    "state": "queued",
+                    "queued_at": now,
+                    "finished_at": None,
+                    "duration_ms": None,
+                }
             )
             .values(reason="an operator runs it again", reason_kind=None)
         )
@@ -434,7 +451,9 @@ class DeliveryQueue:
     def _take_back_expired(
         self, connection: Connection, max_crashes: int
     ) -> list[tuple[str, str | None, str]]:
-        """Queue deliveries again. Return GUID, repository and reason of those that become dead instead."""
+        """Queue deliveries again. Return GUID, repository and reason of those that become dead
+        instead.
+        """
         counts: Counter[tuple[str, str]] = Counter()
         dead: list[tuple[str, str | None, str]] = []
         for row in connection.execute(self._expired).all():
@@ -473,7 +492,8 @@ def _count_github_requests(
 ) -> Counter[tuple[str, str]]:
     """Return the counter increments for requests to GitHub that an attempt at a delivery sent.
 
-    The average of an event is the first counter divided by the second one, which counts deliveries (`is_end`).
+    The average of an event is the first counter divided by the second one, which counts deliveries
+    (`is_end`).
     """
     counts = Counter({("event_github_requests", event_key): requests})
     if is_end:
@@ -484,7 +504,8 @@ def _count_github_requests(
 def _count_processing_time(duration_ms: int) -> Counter[tuple[str, str]]:
     """Return the counter increments for a delivery that ended `duration_ms` after it was queued.
 
-    For 700 ms: {("processing_ms", ""): 700, ("processing_count", ""): 1, ("processing_le", "1"): 1}.
+    For 700 ms: {("processing_ms", ""): 700, ("processing_count", ""): 1, ("processing_le", "1"):
+    1}.
     """
     bucket = next((f"{bound:g}" for bound in BUCKETS_S if duration_ms <= bound * 1000), "inf")
     return Counter(

@@ -1,4 +1,6 @@
-"""Group commit: deliveries that arrive together, or during a commit, are stored in one transaction."""
+"""Group commit: deliveries that arrive together, or during a commit, are stored in one
+transaction.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ class _Waiting:
 
 
 class AcceptQueue:
-    """Stores deliveries for an event loop without blocking it: its own thread commits them in batches."""
+    """Stores deliveries for an event loop without blocking it: its own thread commits them in
+    batches.
+    """
 
     def __init__(
         self,
@@ -65,9 +69,11 @@ class AcceptQueue:
         self._thread.start()
 
     async def accept(self, new: NewDelivery) -> Accepted:
-        """Store a delivery; return after its commit. If the caller is cancelled, the delivery is stored all the same.
+        """Store a delivery; return after its commit. If the caller is cancelled, the delivery is
+        stored all the same.
 
-        Raises `StoreUnavailable`, also after `timeout_s`. A commit that has begun by then may still succeed.
+        Raises `StoreUnavailable`, also after `timeout_s`. A commit that has begun by then may still
+        succeed.
         """
         loop = asyncio.get_running_loop()
         waiting = _Waiting(new, loop.create_future())
@@ -89,9 +95,11 @@ class AcceptQueue:
             timer.cancel()
 
     def count(self, counts: Counts) -> None:
-        """Increment counters with the next commit of a delivery or of `commit_counts`, unless that fails.
+        """Increment counters with the next commit of a delivery or of `commit_counts`, unless that
+        fails.
 
-        Returns at once. No commit of its own, because a sender of rejected requests could cause any number of them.
+        Returns at once. No commit of its own, because a sender of rejected requests could cause any
+        number of them.
         """
         with self._changed:
             self._counts.update(counts)
@@ -103,16 +111,20 @@ class AcceptQueue:
             self._changed.notify()
 
     def close(self) -> None:
-        """Commit the waiting deliveries and end the thread; wait at most 3 s. Later deliveries are rejected."""
+        """Commit the waiting deliveries and end the thread; wait at most 3 s. Later deliveries are
+        rejected.
+        """
         with self._changed:
             self._is_closed, self._must_count = True, bool(self._counts)
             self._changed.notify()
         self._thread.join(timeout=_CLOSE_TIMEOUT_S)
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop, before: int) -> None:
-        """Let the thread commit the deliveries that wait, when the event loop has no request left to process.
+        """Let the thread commit the deliveries that wait, when the event loop has no request left
+        to process.
 
-        One large batch is faster than two small ones. The loop is called again as long as deliveries arrive.
+        One large batch is faster than two small ones. The loop is called again as long as
+        deliveries arrive.
         """
         arrived = len(self._waiting)
         if before < arrived < _MAX_BATCH:
@@ -128,7 +140,10 @@ class AcceptQueue:
                 self._waiting.remove(waiting)
                 self._waiting_bytes -= len(waiting.new.body)
         if not waiting.result.done():
-            problem = f"the database did not answer within {self._timeout_s:g} s: see whether it hangs, is locked"
+            problem = (
+                f"the database did not answer within {self._timeout_s:g} s: see whether it hangs,"
+                " is locked"
+            )
             problem += " by another program, or cannot be reached"
             waiting.result.set_exception(StoreUnavailable(problem))
 
@@ -148,9 +163,8 @@ class AcceptQueue:
             self._commit(batch, counts)
 
     def _has_work(self) -> bool:
-        must_commit = self._must_commit and bool(
-            self._waiting
-        )  # a delivery that timed out does not wait
+        # a delivery that timed out does not wait
+        must_commit = self._must_commit and bool(self._waiting)
         return must_commit or self._must_count or self._is_closed
 
     def _commit(self, batch: Sequence[_Waiting], counts: Counts) -> None:

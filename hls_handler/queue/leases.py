@@ -2,15 +2,16 @@
 
 docs/adr/0007-many-machines.md has a diagram of the times of a lease.
 
-A lease expires in the database: every statement that writes for a delivery contains `is_held`. GitHub cannot check a
-lease. If a process is frozen just before it posts a comment, another process may post the same comment meanwhile.
-Therefore `HeldLeases` checks the lease before each write to GitHub, by a clock of this machine that also runs while the
-machine sleeps. `HeldLeases` counts the time of a lease from a moment before the claim or renewal is sent to the
-database. So no lease expires later in `HeldLeases` than in the database.
+A lease expires in the database: every statement that writes for a delivery contains `is_held`.
+GitHub cannot check a lease. If a process is frozen just before it posts a comment, another process
+may post the same comment meanwhile. Therefore `HeldLeases` checks the lease before each write to
+GitHub, by a clock of this machine that also runs while the machine sleeps. `HeldLeases` counts the
+time of a lease from a moment before the claim or renewal is sent to the database. So no lease
+expires later in `HeldLeases` than in the database.
 
-A request that creates or edits a comment may take effect late, even if the response is lost. Before such a request,
-`LockStatements.begin_write` records a pending write for the comment's lock. No delivery can acquire this lock until the
-record expires or `complete_write` deletes the record.
+A request that creates or edits a comment may take effect late, even if the response is lost. Before
+such a request, `LockStatements.begin_write` records a pending write for the comment's lock. No
+delivery can acquire this lock until the record expires or `complete_write` deletes the record.
 """
 
 from __future__ import annotations
@@ -30,18 +31,24 @@ from hls_handler.errors import LeaseLost, StoreUnavailable
 log = logging.getLogger(__name__)
 
 MIN_SHARE_FOR_WRITE = 1 / 2
-"""Share of a lease's time that must be left when a write to GitHub begins. Half of the default lease is 15 s, the time
-limit of a request, so the write has ended before another machine may claim the delivery."""
+"""Share of a lease's time that must be left when a write to GitHub begins. Half of the default
+lease is 15 s, the time limit of a request, so the write has ended before another machine may claim
+the delivery.
+"""
 
 RENEW_BELOW_SHARE = 0.6
 """A lease with a smaller share of its time left is renewed before a write."""
 
 FRESH_ABOVE_SHARE = RENEW_BELOW_SHARE + 1 / 3
-"""Leases with a larger share of time left are not renewed yet: most deliveries end before they need a renewal."""
+"""Leases with a larger share of time left are not renewed yet: most deliveries end before they need
+a renewal.
+"""
 
 
 def is_held(now: ColumnElement[int]) -> ColumnElement[bool]:
-    """Return the SQL condition that a lease is valid at `now` (ms). `lease_parameters` returns its bind parameters."""
+    """Return the SQL condition that a lease is valid at `now` (ms). `lease_parameters` returns its
+    bind parameters.
+    """
     return and_(
         deliveries.c.guid == bindparam("held_guid"),
         deliveries.c.attempt == bindparam("held_attempt"),
@@ -57,7 +64,8 @@ def lease_parameters(lease: Lease) -> dict[str, object]:
 
 def lease_lost(lease: Lease) -> LeaseLost:
     return LeaseLost(
-        f"the lease on delivery {lease.guid} (attempt {lease.attempt}) has ended: another worker may have claimed it"
+        f"the lease on delivery {lease.guid} (attempt {lease.attempt}) has ended: another worker"
+        " may have claimed it"
     )
 
 
@@ -67,7 +75,9 @@ def machine_seconds() -> float:
 
 
 class HeldLeases:
-    """The leases of this process, with the time when each expires by the machine's clock. Thread-safe."""
+    """The leases of this process, with the time when each expires by the machine's clock.
+    Thread-safe.
+    """
 
     def __init__(
         self,
@@ -76,7 +86,9 @@ class HeldLeases:
         lease_s: Callable[[], float],
         clock: Callable[[], float] = machine_seconds,
     ) -> None:
-        """`renew` extends a lease in the database to the given seconds from now; `lease_s` returns `limits.lease_s`."""
+        """`renew` extends a lease in the database to the given seconds from now; `lease_s` returns
+        `limits.lease_s`.
+        """
         self._renew_in_database = renew
         self._lease_s = lease_s
         self._clock = clock
@@ -86,7 +98,9 @@ class HeldLeases:
         ] = {}  # with expiry and length in s
 
     def now(self) -> float:
-        """Return the seconds of a monotonic clock. Call it before you request a lease; pass the result to `add`."""
+        """Return the seconds of a monotonic clock. Call it before you request a lease; pass the
+        result to `add`.
+        """
         return self._clock()
 
     def add(self, lease: Lease, *, asked_at: float, lease_s: float) -> None:
@@ -98,7 +112,9 @@ class HeldLeases:
             self._held.pop((lease.guid, lease.attempt), None)
 
     def renew_all(self) -> bool:
-        """Renew the leases that expire soon, and remove lost leases. Return False if the database could not be used."""
+        """Renew the leases that expire soon, and remove lost leases. Return False if the database
+        could not be used.
+        """
         now = self._clock()
         with self._lock:
             due = [
@@ -120,17 +136,21 @@ class HeldLeases:
         return responded
 
     def require(self, lease: Lease, *, least: float = 0.0) -> None:
-        """Raise `LeaseLost` if the remaining share of the lease's time is `least` (0 to 1) or less. Sends no query."""
+        """Raise `LeaseLost` if the remaining share of the lease's time is `least` (0 to 1) or less.
+        Sends no query.
+        """
         left_s, given_s = self._left(lease)
         if left_s <= least * given_s:
             raise LeaseLost(
-                f"the lease on delivery {lease.guid} (attempt {lease.attempt}) has {left_s:.1f} s left by this "
-                "machine's clock, too little for the next step: another worker may claim the delivery when the lease "
-                "expires"
+                f"the lease on delivery {lease.guid} (attempt {lease.attempt}) has {left_s:.1f} s"
+                " left by this machine's clock, too little for the next step: another worker may"
+                " claim the delivery when the lease expires"
             )
 
     def secure(self, lease: Lease) -> None:
-        """Renew the lease if too little time is left for a write to GitHub. Raises `LeaseLost`, `StoreUnavailable`."""
+        """Renew the lease if too little time is left for a write to GitHub. Raises `LeaseLost`,
+        `StoreUnavailable`.
+        """
         left_s, given_s = self._left(lease)
         if left_s < RENEW_BELOW_SHARE * given_s:
             self._renew(lease)

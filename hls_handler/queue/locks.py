@@ -32,7 +32,9 @@ _COMPLETE_WRITE = locks.delete().where(
 
 @dataclass(frozen=True, slots=True)
 class WriteCompleted:
-    """A change that deletes the pending write of the lock `lock`. Store it when that write has ended."""
+    """A change that deletes the pending write of the lock `lock`. Store it when that write has
+    ended.
+    """
 
     lock: str
 
@@ -79,19 +81,20 @@ class LockStatements:
     ) -> int | None:
         """Record a pending write for the lock `name` and return None.
 
-        If another delivery has a pending write for this lock, record nothing and return when that write expires (ms).
+        If another delivery has a pending write for this lock, record nothing and return when that
+        write expires (ms).
         """
         begun = {"name": PENDING_WRITE + name, "delivery_id": row_id, "ttl_ms": ttl_ms}
         while connection.execute(self.take, begun).first() is None:
-            pending = self.find_pending(
-                connection, name
-            )  # of a delivery that took the expired lock
+            # of a delivery that took the expired lock
+            pending = self.find_pending(connection, name)
             if pending is not None and not pending.has_expired:
                 return int(pending.locked_until)
         return None
 
     def find_pending(self, connection: Connection, name: str) -> Row[Any] | None:
-        """Return `locked_until` (ms) and `has_expired` of the write that was recorded for the lock `name`.
+        """Return `locked_until` (ms) and `has_expired` of the write that was recorded for the lock
+        `name`.
 
         None if there is none, or if it was completed.
         """
@@ -104,7 +107,10 @@ def release_locks(connection: Connection, row_id: int) -> None:
 
 
 def write_pending(until: int) -> Postponed:
-    message = "an earlier write to GitHub got no response and may still take effect (github.slowest_write_s)"
+    message = (
+        "an earlier write to GitHub got no response and may still take effect"
+        " (github.slowest_write_s)"
+    )
     return Postponed(message, at=from_ms(until))
 
 
@@ -129,10 +135,10 @@ class Locks:
     ) -> bool:
         """Acquire or extend the lock `name` for `ttl_s` seconds. Raises `LeaseLost`.
 
-        Returns True if an earlier write under this lock had no response, so that it may have taken effect.
-        Raises `Postponed` if another delivery holds the lock, or if the lock has a pending write. The changes are
-        stored even if `Postponed`, or the error of `check`, is raised. The lock is released by `LocksReleased`, by a
-        reschedule, or at the delivery's end.
+        Returns True if an earlier write under this lock had no response, so that it may have taken
+        effect. Raises `Postponed` if another delivery holds the lock, or if the lock has a pending
+        write. The changes are stored even if `Postponed`, or the error of `check`, is raised. The
+        lock is released by `LocksReleased`, by a reschedule, or at the delivery's end.
         """
         holder = None
         with self._checkpoints.writing(lease, changes, durable=False, check=check) as (
@@ -142,7 +148,8 @@ class Locks:
             lock = {"name": name, "delivery_id": row_id, "ttl_ms": int(ttl_s * 1000)}
             if connection.execute(self._locks.take, lock).first() is None:
                 holder = connection.execute(self._holder, {"of_name": name}).one()
-            # Read after the attempt to lock, because the former holder records its write before it releases the lock.
+            # Read after the attempt to lock, because the former holder records its write before it
+            # releases the lock.
             pending = self._locks.find_pending(connection, name)
         if pending is not None and not pending.has_expired:
             raise write_pending(pending.locked_until)

@@ -1,4 +1,6 @@
-"""Pauses: the deliveries of a paused repository, or all deliveries, are stored but not processed."""
+"""Pauses: the deliveries of a paused repository, or all deliveries, are stored but not
+processed.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +26,16 @@ class Pause:
 
 
 class Pauses:
-    """The pauses that operators set. They survive restarts and apply to all machines, but not to running deliveries."""
+    """The pauses that operators set. They survive restarts and apply to all machines, but not to
+    running deliveries.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def pause(self, repository: str | None, *, reason: str | None, by: str) -> bool:
-        """Pause "owner/repo", or everything (None). If already paused, replace only the reason and return False.
+        """Pause "owner/repo", or everything (None). If already paused, replace only the reason and
+        return False.
 
         `by` is the person who does it, for the audit.
         """
@@ -51,7 +56,9 @@ class Pauses:
         return known is None
 
     def resume(self, repository: str | None, *, by: str) -> bool:
-        """End the pause of "owner/repo", or the pause of everything (None). Return False if there is no such pause."""
+        """End the pause of "owner/repo", or the pause of everything (None). Return False if there
+        is no such pause.
+        """
         with self._database.writing() as connection:
             deleted = connection.execute(pauses.delete().where(pauses.c.name == _name(repository)))
             if deleted.rowcount:
@@ -66,7 +73,9 @@ class Pauses:
 
 
 def is_paused(deliveries: FromClause) -> ColumnElement[bool]:
-    """Return the SQL condition that a delivery is paused, by the pause of its repository or of everything."""
+    """Return the SQL condition that a delivery is paused, by the pause of its repository or of
+    everything.
+    """
     # Neither subquery depends on the delivery, so each is evaluated once.
     named = func.coalesce(func.lower(deliveries.c.repository), literal_column("''"))
     return or_(is_everything_paused(), named.in_(select(pauses.c.name)))
@@ -81,7 +90,9 @@ def _name(repository: str | None) -> str:
 
 
 def find_pause(repository: str | None, pauses: Sequence[Pause]) -> Pause | None:
-    """Return the pause that applies to "owner/repo", or None. If two apply, return the pause of everything."""
+    """Return the pause that applies to "owner/repo", or None. If two apply, return the pause of
+    everything.
+    """
     name = (repository or "").lower()
     fitting = [
         pause for pause in pauses if pause.repository is None or pause.repository.lower() == name

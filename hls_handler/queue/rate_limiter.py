@@ -1,7 +1,7 @@
 """Rate limits that all workers share.
 
-A rate limit grants slots. A slot is a time at which one request may be sent; slots are an interval apart. After a
-server failed or asked to wait, the rate limit is held and grants no slots.
+A rate limit grants slots. A slot is a time at which one request may be sent; slots are an interval
+apart. After a server failed or asked to wait, the rate limit is held and grants no slots.
 """
 
 from __future__ import annotations
@@ -21,12 +21,16 @@ from hls_handler.queue.checkpoints import Change, Checkpoints, LeaseCheck
 from hls_handler.queue.locks import LockStatements, write_pending
 
 _LATE_MS = 2_000  # a reserved slot that was missed by more than this and one interval is lost
-_EARLY_MS = 20  # slots less than this apart may be used this early, because queueing the delivery again takes longer
+# slots less than this apart may be used this early, because queueing the delivery again takes
+# longer
+_EARLY_MS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimitState:
-    """The row of one rate limit. Times are milliseconds since the epoch, by the database's clock."""
+    """The row of one rate limit. Times are milliseconds since the epoch, by the database's
+    clock.
+    """
 
     next_at: int  # the first slot that is not reserved
     held_until: int  # no slot before this time: the server asked to wait, or failed
@@ -49,16 +53,17 @@ class Slot:
 
 
 def next_slot(state: RateLimitState, *, reserved: int | None, interval_ms: int, now: int) -> Slot:
-    """Return the next slot of a delivery. `reserved` is the time (ms) of the slot that the delivery has reserved.
+    """Return the next slot of a delivery. `reserved` is the time (ms) of the slot that the delivery
+    has reserved.
 
-    Two uses are at least `interval_ms` apart, even if a slot is used late. The delivery loses its reserved slot if
-    `reserved` is before `state.held_until`, or if `now` is more than `interval_ms` plus 2 s after `reserved`. Without
-    the second rule, all deliveries that missed their slots in a downtime would be postponed to the same time. If the
-    clock was set back since the last slot was used, the slots from before it do not count.
+    Two uses are at least `interval_ms` apart, even if a slot is used late. The delivery loses its
+    reserved slot if `reserved` is before `state.held_until`, or if `now` is more than `interval_ms`
+    plus 2 s after `reserved`. Without the second rule, all deliveries that missed their slots in a
+    downtime would be postponed to the same time. If the clock was set back since the last slot was
+    used, the slots from before it do not count.
     """
-    if (
-        max(state.next_at, state.held_until) > now + FURTHEST_MS
-    ):  # implausible: the clock was set back
+    # implausible: the clock was set back
+    if max(state.next_at, state.held_until) > now + FURTHEST_MS:
         state = RateLimitState(now, 0, 0)
         reserved = None
     if was_set_back(state, now):
@@ -142,16 +147,19 @@ class RateLimiter:
         until: datetime | None = None,
         can_move: bool = False,
     ) -> None:
-        """Use a slot of the rate limit `name`. Slots are `interval_s` apart for all workers. Raises `LeaseLost`.
+        """Use a slot of the rate limit `name`. Slots are `interval_s` apart for all workers. Raises
+        `LeaseLost`.
 
-        If no slot is free now, reserves a later slot, unless it is after `until`, and raises `Postponed`: call again at
-        the time in this error. The changes are stored even if `Postponed`, or the error of `check`, is
-        raised. A slot reserved with `can_move` moves to a later time if a delivery without `can_move` needs a slot,
-        unless the latter was queued more than twenty minutes later.
+        If no slot is free now, reserves a later slot, unless it is after `until`, and raises
+        `Postponed`: call again at the time in this error. The changes are stored even if
+        `Postponed`, or the error of `check`, is raised. A slot reserved with `can_move` moves to a
+        later time if a delivery without `can_move` needs a slot, unless the latter was queued more
+        than twenty minutes later.
 
-        For a write of a comment, `pending_write` is the name of the comment's lock. After a successful
-        call, `Locks.acquire` raises `Postponed` for this lock, even if this process crashes. The lock becomes available
-        again when `WriteCompleted` is stored, or after `slowest_write_s` seconds.
+        For a write of a comment, `pending_write` is the name of the comment's lock. After a
+        successful call, `Locks.acquire` raises `Postponed` for this lock, even if this process
+        crashes. The lock becomes available again when `WriteCompleted` is stored, or after
+        `slowest_write_s` seconds.
         """
         with self._checkpoints.writing(lease, changes, check=check) as (connection, row_id):
             locked = self.lock(connection, name, row_id)
@@ -171,9 +179,11 @@ class RateLimiter:
             raise write_pending(pending_until)
 
     def reserve_slot(self, name: str, *, interval_s: float, within_s: float) -> datetime:
-        """Reserve the next slot for a write that belongs to no running delivery, and return its time (aware UTC).
+        """Reserve the next slot for a write that belongs to no running delivery, and return its
+        time (aware UTC).
 
-        The caller waits until then. Raises `Postponed` and reserves nothing if the slot is more than `within_s` away.
+        The caller waits until then. Raises `Postponed` and reserves nothing if the slot is more
+        than `within_s` away.
         """
         with self._database.writing(durable=False) as connection:
             state = self.lock(connection, name).state
@@ -187,9 +197,11 @@ class RateLimiter:
         return from_ms(slot.slot_at)
 
     def hold(self, name: str, until: datetime) -> None:
-        """Grant no slot before `until`, not even a reserved one, because a server asked to wait or failed.
+        """Grant no slot before `until`, not even a reserved one, because a server asked to wait or
+        failed.
 
-        A later time than in 47 hours is shortened: it would look as if the clock had been set back (`next_slot`).
+        A later time than in 47 hours is shortened: it would look as if the clock had been set back
+        (`next_slot`).
         """
         with self._database.writing() as connection:
             state = self.lock(connection, name).state
@@ -208,7 +220,9 @@ class RateLimiter:
             self._update(connection, name, RateLimitState(0, 0, state.last_slot_at))
 
     def held_until(self, name: str) -> datetime | None:
-        """Return the time until which the rate limit is held (aware UTC); None if it is not held."""
+        """Return the time until which the rate limit is held (aware UTC); None if it is not
+        held.
+        """
         return self.all_held().get(name)
 
     def all_held(self) -> dict[str, datetime]:
@@ -223,7 +237,9 @@ class RateLimiter:
             return {row.name: from_ms(row.held_until) for row in connection.execute(held)}
 
     def all_waits(self, *, longer_than_s: float) -> dict[str, datetime]:
-        """Return {name: next slot (aware UTC)} of the rate limits whose next slot is further away."""
+        """Return {name: next slot (aware UTC)} of the rate limits whose next slot is further
+        away.
+        """
         query = select(
             rate_limits.c.name,
             rate_limits.c.next_at,
@@ -242,7 +258,8 @@ class RateLimiter:
         }
 
     def lock(self, connection: Connection, name: str, row_id: int | None = None) -> LockedRateLimit:
-        """Lock a rate limit until the transaction ends; return its row, and the slot reserved by a delivery.
+        """Lock a rate limit until the transaction ends; return its row, and the slot reserved by a
+        delivery.
 
         The caller must read the clock after this call, because the call may wait for the lock.
         """
@@ -269,9 +286,11 @@ class RateLimiter:
     ) -> Slot:
         """Use the next slot, or reserve it if it is not yet due, unless it is after `until`.
 
-        Without `can_move`, the slot is exchanged with the first one that can move, if that one is earlier.
+        Without `can_move`, the slot is exchanged with the first one that can move, if that one is
+        earlier.
 
-        Before this call, the caller must check the lease, then call `lock` to get `locked`, then read `now` (ms).
+        Before this call, the caller must check the lease, then call `lock` to get `locked`, then
+        read `now` (ms).
         """
         slot = next_slot(
             locked.state, reserved=locked.reserved, interval_ms=round(interval_s * 1000), now=now

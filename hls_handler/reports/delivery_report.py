@@ -28,7 +28,9 @@ MAX_CHECK_LINES = 40  # of the summary of a check
 
 
 def format_report(report: DeliveryReport) -> Iterator[str]:
-    """Yield the report's lines. Newlines in a value become spaces, so that untrusted text cannot imitate a line."""
+    """Yield the report's lines. Newlines in a value become spaces, so that untrusted text cannot
+    imitate a line.
+    """
     first, *others = (" ".join(sentence.split()) for sentence in _sentences(report))
     yield first
     yield from (f"  {sentence}" for sentence in others)
@@ -49,7 +51,10 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
     yield from _describe_fallbacks(report.calls)
     for reply in report.unusable:
         text = describe_text(reply.text) or "nothing"
-        yield f"Claude's reply to {reply.prompt_id} could not be used: {reply.problem}. It was: {text}"
+        yield (
+            f"Claude's reply to {reply.prompt_id} could not be used: {reply.problem}. It was:"
+            f" {text}"
+        )
     for answered in report.answers:
         source = (
             f", from the cache ({_minute(answered.cached_at)})"
@@ -97,7 +102,9 @@ def _describe_fallbacks(calls: Sequence[CallRow]) -> Iterator[str]:
 
 
 def _describe_check(summary: str) -> Iterator[str]:
-    """Yield the lines of a check's summary, without the marks of headings and lists, and its table as one sentence."""
+    """Yield the lines of a check's summary, without the marks of headings and lists, and its table
+    as one sentence.
+    """
     lines = [
         (line[:1], line.strip("|#- ").replace(" | ", " ").replace("`", ""))
         for line in summary.split("\n")
@@ -105,7 +112,10 @@ def _describe_check(summary: str) -> Iterator[str]:
     shown = [f"The check says: {text}" for mark, text in lines if text and mark != "|"]
     yield from shown[:MAX_CHECK_LINES]
     if len(shown) > MAX_CHECK_LINES:
-        yield f"The check says {count(len(shown) - MAX_CHECK_LINES, 'more line')}, which `--json` lists"
+        yield (
+            f"The check says {count(len(shown) - MAX_CHECK_LINES, 'more line')}, which `--json`"
+            " lists"
+        )
     rows = [text for mark, text in lines if text and mark == "|"]
     if rows:
         yield f"Receipt: {'; '.join(rows)}."
@@ -116,13 +126,18 @@ def _minute(moment: datetime) -> str:
 
 
 def describe_shadow(shadow: ShadowResult) -> str:
-    """Return one sentence: what the shadow prompt would have posted, or why it failed or was not asked."""
+    """Return one sentence: what the shadow prompt would have posted, or why it failed or was not
+    asked.
+    """
     if shadow.ran is None:
         state = "failed" if shadow.state == "failed" else "was not asked"
         return f"Shadow prompt {shadow.prompt} {state}: {shadow.reason}"
     labels = ", ".join(label.name for label in shadow.ran.labels) or "no labels"
     comment = "with a comment" if shadow.ran.speaks else "without a comment"
-    return f"Shadow prompt {shadow.ran.prompt_id} would have set {labels}, {comment}; none of this was posted."
+    return (
+        f"Shadow prompt {shadow.ran.prompt_id} would have set {labels}, {comment}; none of this was"
+        " posted."
+    )
 
 
 def _describe_state(report: DeliveryReport) -> str:
@@ -133,9 +148,15 @@ def _describe_state(report: DeliveryReport) -> str:
         case "queued" if pause is not None:
             return f"Waiting: {describe_pause(pause)}; {resume_command(pause)} ends the pause."
         case "queued" if report.blocker is not None:
-            return f"Waiting: deliveries of a conversation run one after the other, and {report.blocker} has not ended."
+            return (
+                "Waiting: deliveries of a conversation run one after the other, and"
+                f" {report.blocker} has not ended."
+            )
         case "queued":
-            return f"Waiting until {row.due_at:%H:%M:%S} UTC: {reason if row.reason else 'queued, not started yet'}."
+            return (
+                f"Waiting until {row.due_at:%H:%M:%S} UTC:"
+                f" {reason if row.reason else 'queued, not started yet'}."
+            )
         case "running":
             return "Running."
         case "done" | "ignored" | "superseded":
@@ -157,7 +178,9 @@ def _cost(report: DeliveryReport) -> str:
 
 
 def describe_steps(report: DeliveryReport) -> Iterator[str]:
-    """Yield the lines of `hls deliveries show` about the steps that have a duration, and all calls of Claude."""
+    """Yield the lines of `hls deliveries show` about the steps that have a duration, and all calls
+    of Claude.
+    """
     for step in report.steps:
         if step.took_s is None and step.model is None:
             continue
@@ -180,16 +203,14 @@ def describe_steps(report: DeliveryReport) -> Iterator[str]:
 class DeliveryReport:
     delivery: DeliveryRow
     rule: str | None  # why the event was accepted, as a sentence; None if it was not accepted
-    repository_settings: (
-        str | None
-    )  # sentences about the settings files of repositories; None if there are none
+    # sentences about the settings files of repositories; None if there are none
+    repository_settings: str | None
     settings_comment: Outcome | None  # result of the comment about problems in .github/hls.yaml
     omitted: tuple[str, ...]  # sentences about content that was left out of the prompt
     context: str | None  # what Claude got besides the event: "AGENTS.md (about 120 tokens)"
     answers: tuple[ValidReply, ...]  # Claude's valid replies, except to the shadow prompt
-    unusable: tuple[
-        UnusableReply, ...
-    ]  # Claude's replies that could not be used, except to the shadow prompt
+    # Claude's replies that could not be used, except to the shadow prompt
+    unusable: tuple[UnusableReply, ...]
     outcomes: tuple[Outcome, ...]
     calls: tuple[CallRow, ...]
     steps: tuple[Step, ...]
@@ -213,7 +234,9 @@ class DeliveryReport:
 
     @property
     def comment(self) -> str | None:
-        """Text of the last comment that was written. In a dry run, the text that would have been written."""
+        """Text of the last comment that was written. In a dry run, the text that would have been
+        written.
+        """
         bodies = [
             outcome.body
             for outcome in self.outcomes
@@ -256,8 +279,10 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
         shadow=SHADOW.decode(steps.get((SHADOW.name, 0))),
         service_results=store.commit_checks.service_results(delivery.guid),
         unverified=UNVERIFIED.decode(steps.get((UNVERIFIED.name, 0))),
-        pause=find_pause(delivery.repository, store.pauses.active())
-        if delivery.state == "queued"
-        else None,
+        pause=(
+            find_pause(delivery.repository, store.pauses.active())
+            if delivery.state == "queued"
+            else None
+        ),
         blocker=store.queue.find_blocking(delivery.guid) if delivery.state == "queued" else None,
     )

@@ -16,7 +16,9 @@ from hls_handler.settings.model import HAIKU, OPUS, SONNET, Claude, Provider
 from hls_handler.wording import add_usd
 
 TYPICAL_REVIEW = Usage("", input_tokens=7_000, output_tokens=400)
-"""The first review of 2 files with 40 changed lines (`make bench NAMES=reviews`), no second look."""
+"""The first review of 2 files with 40 changed lines (`make bench NAMES=reviews`), no second
+look.
+"""
 TYPICAL_ISSUE = Usage("", input_tokens=5_000, output_tokens=150)
 """An issue of the golden cases (tests/golden). Both are rounded estimates without prompt cache."""
 NAMED_MODELS = {"haiku": HAIKU, "sonnet": SONNET, "opus": OPUS}
@@ -29,13 +31,14 @@ class Estimate:
     max_tokens: int  # the highest limit on the tokens of a reply
     input_tokens: int  # estimated, uncached
     min_usd: float | None  # list price of the input tokens; None if the price of a model is unknown
-    max_usd: (
-        float | None
-    )  # of the input tokens, written to Claude's prompt cache, and of replies of max_tokens
+    # of the input tokens, written to Claude's prompt cache, and of replies of max_tokens
+    max_usd: float | None
 
 
 def estimate(settings: Claude, *requests: RenderedPrompt) -> Estimate:
-    """Estimate the cost of questions. `model` and `max_tokens` of a prompt override those of `settings`."""
+    """Estimate the cost of questions. `model` and `max_tokens` of a prompt override those of
+    `settings`.
+    """
     models = [_name_model(settings, request.prompt) for request in requests]
     limits = [request.prompt.max_tokens or settings.max_tokens for request in requests]
     tokens = [_count_tokens(request) for request in requests]
@@ -57,7 +60,9 @@ def estimate(settings: Claude, *requests: RenderedPrompt) -> Estimate:
 
 
 def estimate_largest_call(settings: Claude, prompt: Prompt) -> Usage:
-    """Return the most that HLS reserves for a call of a prompt whose text fills `claude.input_tokens`."""
+    """Return the most that HLS reserves for a call of a prompt whose text fills
+    `claude.input_tokens`.
+    """
     largest = Usage(
         _name_model(settings, prompt),
         cache_write_tokens=math.ceil(settings.input_tokens * (1 + MARGIN)),
@@ -83,7 +88,9 @@ def format_cost(expected: Estimate) -> str:
 
 
 def list_claude_models(claude: Claude) -> dict[str, tuple[Provider, str]]:
-    """Return the present models of Claude's own API by name; {} if it or its list price is not used."""
+    """Return the present models of Claude's own API by name; {} if it or its list price is not
+    used.
+    """
     if not claude.is_claude_api or claude.price is not None:
         return {}
     return {claude.name_model(claude, model): (claude, model) for model in NAMED_MODELS.values()}

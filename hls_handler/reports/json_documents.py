@@ -1,4 +1,5 @@
-"""The documents about deliveries: `--json` of the commands, lines of the export, and responses of the API.
+"""The documents about deliveries: `--json` of the commands, lines of the export, and responses of
+the API.
 
 docs/cli.md describes their keys. Times are ISO 8601 in UTC.
 """
@@ -34,7 +35,9 @@ class ListedDelivery(TypedDict):
     title: Annotated[
         str | None,
         Field(
-            description="of the issue or pull request; null also for deliveries of versions before 0.4.0"
+            description=(
+                "of the issue or pull request; null also for deliveries of versions before 0.4.0"
+            )
         ),
     ]
     sender: Annotated[str | None, Field(description="login")]
@@ -135,7 +138,8 @@ class DeliveryDocument(ListedDelivery):
 
 
 def to_document(kind: type[Document], source: object, **others: object) -> Document:
-    """Return a document of the type `kind`: its values are `others`, and the attributes of `source` for all other keys.
+    """Return a document of the type `kind`: its values are `others`, and the attributes of `source`
+    for all other keys.
 
     Times become texts.
     """
@@ -163,7 +167,9 @@ def deliveries_to_dict(rows: Iterable[DeliveryRow], pauses: Iterable[Pause]) -> 
 
 
 def report_to_dict(report: DeliveryReport) -> DeliveryDocument:
-    """Return the document of `hls deliveries show`, of each delivery of `hls why`, and of the API."""
+    """Return the document of `hls deliveries show`, of each delivery of `hls why`, and of the
+    API.
+    """
     row = report.delivery
     starts = [
         step.started_at

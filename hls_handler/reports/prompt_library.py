@@ -18,7 +18,9 @@ NO_CALLS = PromptStats("", 0, 0.0, 0, None, None)
 
 
 def format_custom_fields(prompt: Prompt) -> list[str]:
-    """Return "component: one of payments, search, none" for each reply field that the prompt adds or changes."""
+    """Return "component: one of payments, search, none" for each reply field that the prompt adds
+    or changes.
+    """
     shipped = public_hints(REPLY_TYPES[prompt.reply])
     hints = public_hints(prompt.reply_model).items()
     return [f"{name}: {describe_type(hint)}" for name, hint in hints if shipped.get(name) != hint]
@@ -86,15 +88,15 @@ class Version:
 @dataclass(frozen=True, slots=True)
 class LibraryStats:
     rows: Sequence[PromptStats] = ()
-    failures: Mapping[str, Mapping[str, int]] = field(
-        default_factory=dict
-    )  # prompt id -> outcome -> number of calls
-    feedback: Mapping[str, Mapping[str, FieldFeedback]] = field(
-        default_factory=dict
-    )  # prompt id -> field of the reply
+    # prompt id -> outcome -> number of calls
+    failures: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    # prompt id -> field of the reply
+    feedback: Mapping[str, Mapping[str, FieldFeedback]] = field(default_factory=dict)
 
     def versions(self, prompt_id: str) -> list[Version]:
-        """Return the version `prompt_id`, then all earlier versions that were used, the one with most replies first."""
+        """Return the version `prompt_id`, then all earlier versions that were used, the one with
+        most replies first.
+        """
         by_id = {
             row.prompt_id: row for row in self.rows if _is_version_of(prompt_id, row.prompt_id)
         }

@@ -12,7 +12,9 @@ MAX_MEMBERS = 3
 
 
 def describe_reply(answered: ValidReply) -> str:
-    """Return a sentence with the fields that are not empty: "kind: bug; missing: The version, The log."."""
+    """Return a sentence with the fields that are not empty: "kind: bug; missing: The version, The
+    log.".
+    """
     fields = [
         (name, value) for name, value in answered.reply if (name, value) != ("worth_saying", True)
     ]

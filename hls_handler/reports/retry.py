@@ -32,25 +32,27 @@ def retry_delivery(store: Storage, row: DeliveryRow, settings: Settings, *, by: 
         where = settings.sources.where("storage.body_days")
         return Retry(
             False,
-            f"{row.guid} stays {state} ({row.reason}): its body is not stored ({where}); redeliver it from the "
-            "webhook's Recent Deliveries, which GitHub allows for 3 days, or trigger a new event on the issue or pull "
-            "request",
+            f"{row.guid} stays {state} ({row.reason}): its body is not stored ({where}); redeliver"
+            " it from the webhook's Recent Deliveries, which GitHub allows for 3 days, or trigger"
+            " a new event on the issue or pull request",
         )
     if state != "queued":
         kept = "only a dead, ignored or waiting delivery can be run again"
         return Retry(False, f"{row.guid} is {state or 'deleted'}; {kept}")
     pause = find_pause(row.repository, store.pauses.active())
     if pause is not None:
-        waits = f"{row.guid} is queued but waits: {describe_pause(pause)}; {resume_command(pause)} ends the pause"
+        waits = (
+            f"{row.guid} is queued but waits: {describe_pause(pause)}; {resume_command(pause)} ends"
+            " the pause"
+        )
         return Retry(True, waits)
     return Retry(True, f"{row.guid} is queued; a running service starts it within seconds")
 
 
 @dataclass(frozen=True, slots=True)
 class FilterRetry:
-    queued: (
-        int | None
-    )  # None: another number of deliveries matches than was shown, and none was queued
+    # None: another number of deliveries matches than was shown, and none was queued
+    queued: int | None
     sentence: str  # without a full stop
     refused: int = 0
     received: tuple[datetime, datetime] | None = (
@@ -61,9 +63,11 @@ class FilterRetry:
 def retry_matching(
     store: Storage, search: DeliverySearch, settings: Settings, *, number: int, by: str
 ) -> FilterRetry:
-    """Queue all deliveries that match to run now, the oldest first, each in a transaction of its own.
+    """Queue all deliveries that match to run now, the oldest first, each in a transaction of its
+    own.
 
-    `number` is the number of matching deliveries that the operator saw. If it is another one by now, queue none.
+    `number` is the number of matching deliveries that the operator saw. If it is another one by
+    now, queue none.
     """
     rows = [*store.searches.read_all(search)]
     if len(rows) != number:

@@ -1,4 +1,6 @@
-"""Settings with the place that sets each value, for `hls config explain` and the console. Secrets are masked."""
+"""Settings with the place that sets each value, for `hls config explain` and the console. Secrets
+are masked.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ from hls_handler.untrusted.redaction import redact
 
 @dataclass(frozen=True, slots=True)
 class RepositoryFileState:
-    """A settings file of a repository or an organisation: the settings that apply, and a sentence about the file."""
+    """A settings file of a repository or an organisation: the settings that apply, and a sentence
+    about the file.
+    """
 
     settings: RepositorySettings
     sentence: str
@@ -41,13 +45,12 @@ class RepositoryFileState:
 
 @dataclass(frozen=True, slots=True)
 class RepositoryReport:
-    entry: SourcedValue  # "name", the pattern of the entry of `repositories` that applies, and its line
-    precedence: tuple[
-        str, ...
-    ]  # other entries that match: "octo/*   hls.yaml:4 (...): it is less specific, or ..."
-    files: tuple[
-        SourcedValue, ...
-    ]  # what is known about `.github/hls.yaml`, and about the organisation's file
+    # "name", the pattern of the entry of `repositories` that applies, and its line
+    entry: SourcedValue
+    # other entries that match: "octo/*   hls.yaml:4 (...): it is less specific, or ..."
+    precedence: tuple[str, ...]
+    # what is known about `.github/hls.yaml`, and about the organisation's file
+    files: tuple[SourcedValue, ...]
     values: tuple[SourcedValue, ...]
 
 
@@ -60,9 +63,11 @@ def describe_repository_files(
     *,
     is_live: bool = False,
 ) -> list[RepositoryFileState]:
-    """Return what applies of the repository's stored file, and of its organisation's if one is stored.
+    """Return what applies of the repository's stored file, and of its organisation's if one is
+    stored.
 
-    `find` returns the stored file of "owner/repo" or "owner". `library` is called only if a file chooses prompts.
+    `find` returns the stored file of "owner/repo" or "owner". `library` is called only if a file
+    chooses prompts.
     """
     if not effective.features.repository_settings:
         where = settings.sources.where(effective.find_key("features.repository_settings", settings))
@@ -92,7 +97,9 @@ def describe_repository_files(
 def report_repository(
     settings: Settings, matching: Sequence[EffectiveSettings], files: Sequence[RepositoryFileState]
 ) -> RepositoryReport:
-    """Return the report. `matching` are the entries that match the repository, the most specific one first."""
+    """Return the report. `matching` are the entries that match the repository, the most specific
+    one first.
+    """
     chosen, *others = matching
     effective = apply_repository_settings(chosen, *(file.settings for file in files))
     merged = settings.with_repository_sources(*(file.settings.sources for file in files))
@@ -113,7 +120,9 @@ def report_repository(
 
 
 def _mask_value(one: SourcedValue, mask: Callable[[str], str]) -> SourcedValue:
-    """Return the value as text that may be shown. The last part of its key may say that it is a password."""
+    """Return the value as text that may be shown. The last part of its key may say that it is a
+    password.
+    """
     name = f'"{one.key.rpartition(".")[2]}": "'
     masked_line = mask(f'{name}{one.value}"')
     is_named = masked_line.startswith(name) and masked_line.endswith('"')
@@ -121,7 +130,9 @@ def _mask_value(one: SourcedValue, mask: Callable[[str], str]) -> SourcedValue:
 
 
 def report_service(settings: Settings) -> Mapping[str, tuple[SourcedValue, ...]]:
-    """Return the values of all sections, by section: "server" -> (server.host, ...). Of `repositories` the names."""
+    """Return the values of all sections, by section: "server" -> (server.host, ...). Of
+    `repositories` the names.
+    """
     mask = make_mask(settings)
     found = dict[str, tuple[SourcedValue, ...]]()
     for name, section in settings:
@@ -162,7 +173,8 @@ def _to_json(value: object) -> object:
 
 
 def make_mask(settings: Settings) -> Callable[[str], str]:
-    """Return a function that masks the secrets of the settings and whatever looks like a credential.
+    """Return a function that masks the secrets of the settings and whatever looks like a
+    credential.
 
     An operator may have written a secret to a key that is not one.
     """

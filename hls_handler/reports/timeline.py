@@ -25,7 +25,8 @@ Steps = Mapping[tuple[str, int], Checkpoint]  # by name and index
 class Step:
     """One step. None stands for a value that does not exist or was not recorded.
 
-    Steps before 0.4.0 have neither a start nor a number of requests, except calls of Claude, which have a start.
+    Steps before 0.4.0 have neither a start nor a number of requests, except calls of Claude, which
+    have a start.
     """
 
     name: str  # "route", "gather", "post 2", or as `step_name` returns it
@@ -44,9 +45,11 @@ class Step:
 
 
 def step_name(name: str, index: int) -> str:
-    """Return "ask" for the index 0, "ask 2" for 1, "ask (part 2)" for the second part of a pull request.
+    """Return "ask" for the index 0, "ask 2" for 1, "ask (part 2)" for the second part of a pull
+    request.
 
-    The call that verifies findings is "ask (verification)", and the first one of a shadow prompt "ask (shadow)".
+    The call that verifies findings is "ask (verification)", and the first one of a shadow prompt
+    "ask (shadow)".
     """
     if index >= FIRST_SHADOW_STEP:
         return f"{step_name(name, index - FIRST_SHADOW_STEP)} (shadow)"
@@ -58,9 +61,11 @@ def step_name(name: str, index: int) -> str:
 
 
 def list_steps(row: DeliveryRow, steps: Steps, calls: Sequence[CallRow]) -> tuple[Step, ...]:
-    """Return the steps: `route`, `gather`, `ask` for each call of Claude, `post` for each action, then shadow calls.
+    """Return the steps: `route`, `gather`, `ask` for each call of Claude, `post` for each action,
+    then shadow calls.
 
-    `gather`, `ask` and `post` are there in any case, because a step that was not reached explains a missing comment.
+    `gather`, `ask` and `post` are there in any case, because a step that was not reached explains a
+    missing comment.
     """
     failed = _find_failed(row, steps)
     route = Step(ROUTE, "done", RULE.decode(steps.get((ROUTE, 0))), started_at=row.received_at)
@@ -88,7 +93,8 @@ def list_steps(row: DeliveryRow, steps: Steps, calls: Sequence[CallRow]) -> tupl
 def _find_failed(row: DeliveryRow, steps: Steps) -> str | None:
     """Return the name of the step at which the last attempt failed; None if it did not fail.
 
-    A defect, or an error before `gather`, stores no status; the step is then the first one without a result.
+    A defect, or an error before `gather`, stores no status; the step is then the first one without
+    a result.
     """
     if row.posting_status == "failed":
         return POST

@@ -1,6 +1,7 @@
 """Splits a documentation file into sections: Markdown, reStructuredText and plain text.
 
-A library for one of these formats would parse what is inside of the sections, too, which takes ten times as long.
+A library for one of these formats would parse what is inside of the sections, too, which takes ten
+times as long.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ Heading = tuple[int, int, str, int]  # index of the first line, level, text, num
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    title: str  # the headings above it and its own: "Setup > Install on Debian"; "" before the first heading
+    # the headings above it and its own: "Setup > Install on Debian"; "" before the first heading
+    title: str
     line: int  # number of its first line, from 1
     end_line: int
     text: str  # with the heading
@@ -79,7 +81,9 @@ def _without_closing(title: str) -> str:
 
 
 def _find_underlined(lines: list[str]) -> Iterator[Heading]:
-    """Yield the headings of a reStructuredText file. Their levels are those in which their styles first appear."""
+    """Yield the headings of a reStructuredText file. Their levels are those in which their styles
+    first appear.
+    """
     styles = list[str]()
     end = 0
     for index, line in enumerate(lines):
@@ -110,7 +114,9 @@ def _find_underline(lines: list[str], index: int) -> str:
 def _split_long(
     title: str, lines: list[str], start: int, end: int, heading: int
 ) -> Iterator[Section]:
-    """Yield the lines from `start` to `end`, of which the first `heading` ones are the heading, as sections."""
+    """Yield the lines from `start` to `end`, of which the first `heading` ones are the heading, as
+    sections.
+    """
     body = start + heading
     tokens, paragraph, has_text = 0, 0, False  # has_text: beside the heading
     for index in range(start, end):

@@ -1,6 +1,7 @@
 """The stems of words, and how well a text fits a question.
 
-The stems of SQLite and PostgreSQL differ, and neither counts how often a word occurs in a text (ADR 14).
+The stems of SQLite and PostgreSQL differ, and neither counts how often a word occurs in a text (ADR
+14).
 """
 
 from __future__ import annotations
@@ -22,9 +23,8 @@ _AVERAGE_WORDS = 170
 """Constants of BM25; the average is that of sections of documentation."""
 
 _WORD = re.compile(r"[^\W_]+")
-_HUMP = re.compile(
-    r"(?<=[a-z\d])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
-)  # between the words of a name: maxSize
+# between the words of a name: maxSize
+_HUMP = re.compile(r"(?<=[a-z\d])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def split_words(text: str) -> list[str]:
@@ -50,7 +50,8 @@ def question_words(title: str, body: str) -> tuple[str, ...]:
 def weigh_words(
     words: Sequence[str], numbers: Mapping[str, int], total: int
 ) -> Mapping[str, float]:
-    """Return the weights of the words of a question: the rarer a word, the more. The sum of all weights is 1.
+    """Return the weights of the words of a question: the rarer a word, the more. The sum of all
+    weights is 1.
 
     `numbers` are the numbers of texts that contain each word, `total` is that of all texts.
     """
@@ -64,7 +65,8 @@ def weigh_words(
 
 
 def rate(text: str, weights: Mapping[str, float]) -> float:
-    """Return how well a text, as stems separated by blanks, fits a question: from 0 to 2.2, by BM25.
+    """Return how well a text, as stems separated by blanks, fits a question: from 0 to 2.2, by
+    BM25.
 
     https://en.wikipedia.org/wiki/Okapi_BM25
     """

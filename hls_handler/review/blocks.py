@@ -1,6 +1,7 @@
 """Blocks: changed lines of a patch that follow each other. A blank or unchanged line ends a block.
 
-A review reads blocks, and a finding belongs to one. Line numbers are not compared, so a rebase changes nothing.
+A review reads blocks, and a finding belongs to one. Line numbers are not compared, so a rebase
+changes nothing.
 """
 
 from __future__ import annotations
@@ -14,20 +15,23 @@ from hls_handler.review.patches import Line, Mark, Patch
 CONTEXT_LINES = 3  # non-blank lines above and below a block that show its place
 EDGE = "^"  # in the place of a line: the hunk begins or ends
 DIGEST_CHARACTERS = 16
-"""Shorter digests would let an author replace a reviewed line by another one with the same digest."""
+"""Shorter digests would let an author replace a reviewed line by another one with the same
+digest.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The digests of a block, as they are stored. A token is the mark of a line and the digest of its text."""
+    """The digests of a block, as they are stored. A token is the mark of a line and the digest of
+    its text.
+    """
 
     lines: tuple[str, ...]  # tokens
     above: tuple[str, ...]  # tokens of the nearest lines that are not blank, nearest first
     below: tuple[str, ...]
     round: int = field(default=0, compare=False)  # the first review that read it
-    until: int = field(
-        default=0, compare=False
-    )  # the last review that had it; 0: it is still there
+    # the last review that had it; 0: it is still there
+    until: int = field(default=0, compare=False)
 
     def is_same(self, other: Block) -> bool:
         """Return True if the author changed neither the block nor a line directly beside it.
@@ -46,7 +50,9 @@ class Block:
         return self.round <= number and not 0 < self.until < number
 
     def windows(self) -> Iterator[tuple[str, ...]]:
-        """Yield for each line three tokens: of the line above it in the block, its own, and of the line below it."""
+        """Yield for each line three tokens: of the line above it in the block, its own, and of the
+        line below it.
+        """
         tokens = (EDGE, *self.lines, EDGE)
         return (tokens[index : index + 3] for index in range(len(self.lines)))
 
@@ -110,7 +116,9 @@ def token(mark: Mark, text: str) -> str:
 
 
 def match_blocks(known: Sequence[Block], present: Sequence[PlacedBlock]) -> Mapping[int, int]:
-    """Return the index of the known block that each present one is the same as. Equal blocks are counted."""
+    """Return the index of the known block that each present one is the same as. Equal blocks are
+    counted.
+    """
     left: dict[tuple[str, ...], list[int]] = {}
     for index, block in enumerate(known):
         left.setdefault(block.lines, []).append(index)

@@ -1,4 +1,6 @@
-"""Names of methods that types of languages and their standard libraries have, and of what needs no import."""
+"""Names of methods that types of languages and their standard libraries have, and of what needs no
+import.
+"""
 
 from __future__ import annotations
 

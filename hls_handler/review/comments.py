@@ -1,4 +1,6 @@
-"""Finds the lines of a source file that are code and not comments, by the grammar of its language."""
+"""Finds the lines of a source file that are code and not comments, by the grammar of its
+language.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,15 @@ from hls_handler.review.grammars import has_grammar, parse_source
 from hls_handler.review.parser_process import parse
 
 NO_CODE = re.compile("comment|string|text")
-"""Found in the types of nodes whose text is no code. A line of a string may be a comment of another language."""
+"""Found in the types of nodes whose text is no code. A line of a string may be a comment of another
+language.
+"""
 
 
 def find_code_rows(text: str, path: str, rows: Sequence[int]) -> Sequence[int]:
-    """Return those of the rows, from 0, that begin with code; nothing without a grammar. Raises as `parse`."""
+    """Return those of the rows, from 0, that begin with code; nothing without a grammar. Raises as
+    `parse`.
+    """
     return [*parse("code", text, path, [*rows])] if rows and has_grammar(path) else []
 
 
@@ -36,7 +42,9 @@ def list_code_rows(text: str, path: str, rows: Sequence[int]) -> list[int]:
 
 
 def _is_code(node: Node | None) -> bool:
-    """Return True if neither a node nor one around it is a comment, a string or an error of the parser."""
+    """Return True if neither a node nor one around it is a comment, a string or an error of the
+    parser.
+    """
     while node is not None:
         if node.is_error or NO_CODE.search(node.type):
             return False

@@ -22,13 +22,19 @@ STILL_THERE = "still-there"
 """Key of the reply in a thread that a person resolved although its finding is still there."""
 
 COMMAND = "command "
-"""Beginning of the key of a dismissal by `/dismiss N`: "command 1a2b3c4d by mona", with the GUID of the command."""
+"""Beginning of the key of a dismissal by `/dismiss N`: "command 1a2b3c4d by mona", with the GUID of
+the command.
+"""
 
 DELETED = "deleted "
-"""Beginning of the key of a dismissal by deleting the finding's comment: "deleted 1a2b3c4d by mona"."""
+"""Beginning of the key of a dismissal by deleting the finding's comment: "deleted 1a2b3c4d by
+mona".
+"""
 
 UNDISMISSED = "undismissed "
-"""Beginning of the key of `/undismiss N`, which makes the dismissals before it void: "undismissed 1a2b3c4d by mona"."""
+"""Beginning of the key of `/undismiss N`, which makes the dismissals before it void: "undismissed
+1a2b3c4d by mona".
+"""
 
 RESOLVED = "resolved by "
 """Beginning of the key of a dismissal by a resolved thread: "resolved by mona"."""
@@ -43,7 +49,9 @@ HOW = {
 """How a person dismissed a finding, by the beginning of the key. All others are replies."""
 
 ReplyKind = Literal["dismissal", "change", "other"]
-"""What a reply says of a finding: it is not to be fixed; it will be or was fixed; neither, or HLS does not know."""
+"""What a reply says of a finding: it is not to be fixed; it will be or was fixed; neither, or HLS
+does not know.
+"""
 
 WORDS = {
     "fix": "fix|change|update|adjust|refactor|rework|remove|rename|revert|replace|amend|improve|rewrite|simplify|"
@@ -91,7 +99,9 @@ never reached; can not be {empty}; can never be {empty}; is never {empty}; are n
 please ignore$; please ignore {it}$; can be ignored; ignore {it}$; ignore {it} please; declined; declining; dismissing
 rejecting; nack
 """
-"""Phrases that dismiss a finding, in the words of `_spell_out`. ^ and $ are the start and the end of a clause."""
+"""Phrases that dismiss a finding, in the words of `_spell_out`. ^ and $ are the start and the end
+of a clause.
+"""
 
 CHANGES = """
 {fixed}; fix; fixes; ^{fixing}; am {fixing}; are {fixing}; be {fixing}; {fix} {it}
@@ -106,7 +116,9 @@ latest *; last commit; last push; new commit; new version; next *; separate *; t
 another pr; another pull request; another issue; another commit; after the; after my; after rebase; once the
 is gone; takes care; tonight
 """
-"""Phrases that promise or report a change, or put the decision off. Such a reply never dismisses. * is any word."""
+"""Phrases that promise or report a change, or put the decision off. Such a reply never dismisses. *
+is any word.
+"""
 
 AGREEMENTS = """
 good catch; great catch; nice catch; good point; fair point; valid point; good find; nice find; good spot
@@ -141,11 +153,12 @@ CONTRACTIONS = {
 
 
 def _compile(phrases: str) -> re.Pattern[str]:
-    """Return a pattern that matches any of the phrases, which stand between semicolons or on lines of their own."""
+    """Return a pattern that matches any of the phrases, which stand between semicolons or on lines
+    of their own.
+    """
     found: list[str] = []
-    for phrase in sorted(
-        re.split(r"[;\n]", phrases.strip()), key=len, reverse=True
-    ):  # the longest fits first
+    # the longest fits first
+    for phrase in sorted(re.split(r"[;\n]", phrases.strip()), key=len, reverse=True):
         words = {key: f"(?:{alternatives})" for key, alternatives in WORDS.items()}
         pattern = phrase.strip().format_map(words)
         pattern = pattern.replace("^", "(?<=, )").replace("*", r"\w+")
@@ -177,7 +190,9 @@ _OPENING = re.compile(
 
 
 def classify_reply(text: str) -> ReplyKind:
-    """Return what a reply in the thread of a finding says of it. Quoted lines, code and links do not count."""
+    """Return what a reply in the thread of a finding says of it. Quoted lines, code and links do
+    not count.
+    """
     if _DISMISS.match(text) or read_command_line(text)[1] == "/dismiss":
         return "dismissal"
     sentences = _spell_out(text)
@@ -210,10 +225,12 @@ def describe_dismissal(key: str) -> str:
 
 
 def find_dismissals(thread: ReviewThread) -> Mapping[str, str]:
-    """Return the logins of people who dismissed the finding of this thread, by a key such as "reply 2 by mona".
+    """Return the logins of people who dismissed the finding of this thread, by a key such as "reply
+    2 by mona".
 
-    Of a person's replies, the last one that dismisses the finding or takes the dismissal back counts. Resolving a
-    thread in which HLS said that the finding is fixed dismisses nothing, also if the finding is open again.
+    Of a person's replies, the last one that dismisses the finding or takes the dismissal back
+    counts. Resolving a thread in which HLS said that the finding is fixed dismisses nothing, also
+    if the finding is open again.
     """
     found: dict[str, str] = {}
     was_fixed = any(key.startswith(FIXED) for key in thread.own_replies)
@@ -234,7 +251,8 @@ def find_dismissals(thread: ReviewThread) -> Mapping[str, str]:
 
 
 def _spell_out(text: str) -> list[str]:
-    """Return the sentences of a reply, without contractions: "No, it's fine." is ", no , it is fine ,".
+    """Return the sentences of a reply, without contractions: "No, it's fine." is ", no , it is fine
+    ,".
 
     A question ends with a question mark.
     """

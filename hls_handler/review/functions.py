@@ -1,4 +1,5 @@
-"""Finds the lines from the beginning of the enclosing function or class to a hunk, by the grammar of its language.
+"""Finds the lines from the beginning of the enclosing function or class to a hunk, by the grammar
+of its language.
 
 Files without a grammar have no such lines.
 """
@@ -17,10 +18,11 @@ FIRST_LINES = (
 
 
 def find_lines_above(text: str, path: str, patch: Patch) -> tuple[tuple[Line, ...], ...]:
-    """Return for each hunk the unchanged lines above it that belong to its function, from its beginning.
+    """Return for each hunk the unchanged lines above it that belong to its function, from its
+    beginning.
 
-    () if the hunk itself shows the beginning or differs from `text`, the new file at `path`, or if there is no grammar.
-    Lines of other hunks are left out. Raises as `find_named`.
+    () if the hunk itself shows the beginning or differs from `text`, the new file at `path`, or if
+    there is no grammar. Lines of other hunks are left out. Raises as `find_named`.
     """
     lines = text.split("\n")
     rows = [_first_change(hunk) - 1 for hunk in patch.hunks]
@@ -48,7 +50,9 @@ def _above(lines: Sequence[str], hunk: Hunk, begin: int | None) -> Sequence[Line
 
 
 def _first_change(hunk: Hunk) -> int:
-    """Return the number, in the new file, of the first changed line; of a removed line, that of the line below it."""
+    """Return the number, in the new file, of the first changed line; of a removed line, that of the
+    line below it.
+    """
     number = next((line.number for line in hunk.lines if line.side == "RIGHT"), 1)
     for line in hunk.lines:
         if line.mark != " ":
@@ -58,8 +62,9 @@ def _first_change(hunk: Hunk) -> int:
 
 
 def _find_begin(named: Sequence[Named], row: int) -> int | None:
-    """Return the first row of the innermost function or class around a row, rather of one that has a name."""
-    begins = {
-        one.kind: one.begin for one in named if one.scope.first <= row <= one.scope.last
-    }  # an outer one is first
+    """Return the first row of the innermost function or class around a row, rather of one that has
+    a name.
+    """
+    # an outer one is first
+    begins = {one.kind: one.begin for one in named if one.scope.first <= row <= one.scope.last}
     return begins.get("definition", begins.get("function"))

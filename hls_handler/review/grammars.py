@@ -10,7 +10,8 @@ from pathlib import PurePosixPath
 
 from tree_sitter import Language, Node, Parser
 
-PARSE_S = 1.0  # of CPU time for one file, which takes milliseconds; text made to be ambiguous can take minutes
+# of CPU time for one file, which takes milliseconds; text made to be ambiguous can take minutes
+PARSE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +20,18 @@ class Grammar:
 
     module: str
     named: str  # functions, methods, classes and what else has a name of its own
-    unnamed: str = ""  # functions that are values: used if no named one is around a line, or if they get a name
-    values: str = ""  # constants, and fields of classes and records; the same types inside of functions are local
+    # functions that are values: used if no named one is around a line, or if they get a name
+    unnamed: str = ""
+    # constants, and fields of classes and records; the same types inside of functions are local
+    values: str = ""
     language: str = "language"  # the module's function
     family: str = ""  # languages of one family call each other's functions; "": the module
 
 
 _JAVASCRIPT = (
     "function_declaration generator_function_declaration method_definition class_declaration"
-    " abstract_class_declaration interface_declaration enum_declaration type_alias_declaration internal_module"
+    " abstract_class_declaration interface_declaration enum_declaration type_alias_declaration"
+    " internal_module"
 )
 _JAVASCRIPT_FUNCTIONS = "arrow_function function_expression generator_function class"
 _JAVASCRIPT_VALUES = "variable_declarator pair field_definition"
@@ -61,22 +65,24 @@ LANGUAGES = {
     ),
     ".java": Grammar(
         "tree_sitter_java",
-        "method_declaration constructor_declaration compact_constructor_declaration class_declaration"
-        " interface_declaration enum_declaration record_declaration annotation_type_declaration",
+        "method_declaration constructor_declaration compact_constructor_declaration"
+        " class_declaration interface_declaration enum_declaration record_declaration"
+        " annotation_type_declaration",
         "lambda_expression",
         "field_declaration constant_declaration enum_constant",
     ),
     ".rs": Grammar(
         "tree_sitter_rust",
-        "function_item impl_item trait_item struct_item enum_item union_item mod_item macro_definition",
+        "function_item impl_item trait_item struct_item enum_item union_item mod_item"
+        " macro_definition",
         "closure_expression",
         "const_item static_item field_declaration enum_variant",
     ),
     ".cs": Grammar(
         "tree_sitter_c_sharp",
-        "method_declaration constructor_declaration destructor_declaration operator_declaration property_declaration"
-        " local_function_statement class_declaration struct_declaration interface_declaration record_declaration"
-        " enum_declaration",
+        "method_declaration constructor_declaration destructor_declaration operator_declaration"
+        " property_declaration local_function_statement class_declaration struct_declaration"
+        " interface_declaration record_declaration enum_declaration",
         "lambda_expression anonymous_method_expression",
         "variable_declarator enum_member_declaration",
     ),
@@ -116,7 +122,9 @@ def find_grammar(path: str) -> Grammar | None:
 
 
 def parse_source(text: str, path: str) -> tuple[Node, Grammar] | None:
-    """Return the root of the syntax tree; None without a grammar, or if the text takes more than `PARSE_S`."""
+    """Return the root of the syntax tree; None without a grammar, or if the text takes more than
+    `PARSE_S`.
+    """
     grammar = find_grammar(path)
     if grammar is None:
         return None

@@ -1,7 +1,8 @@
 """The ledger: the findings that HLS has raised on a pull request, and their states.
 
-A finding belongs to a block of changed lines. While its block stays, nothing is asked. When it is gone, Claude is asked
-what became of the finding (`review/verdicts.py`), and the finding stays open until the answer is proved.
+A finding belongs to a block of changed lines. While its block stays, nothing is asked. When it is
+gone, Claude is asked what became of the finding (`review/verdicts.py`), and the finding stays open
+until the answer is proved.
 """
 
 from __future__ import annotations
@@ -43,19 +44,19 @@ NAME_IN_CODE = re.compile(r"""\b[^\W\d]\w{2,}\b(?!\s+[\w"'(\[{-])""")
 
 @dataclass(frozen=True)
 class PresentFiles:
-    """The changed files of a pull request. A file is named by its path in the base, which a rename does not change."""
+    """The changed files of a pull request. A file is named by its path in the base, which a rename
+    does not change.
+    """
 
     patches: Mapping[str, Patch]  # by path, also of the files that the review leaves out
-    previous_paths: Mapping[str, str] = field(
-        default_factory=dict
-    )  # of renamed files, by their path
+    # of renamed files, by their path
+    previous_paths: Mapping[str, str] = field(default_factory=dict)
     unread: Collection[
         str
     ] = ()  # paths and earlier paths of files whose patch is not known completely
     is_complete: bool = True  # False: the pull request has more changed files
-    skipped: Mapping[str, int] = field(
-        default_factory=dict
-    )  # by path, as `ReviewRecord.skipped_since` returns it
+    # by path, as `ReviewRecord.skipped_since` returns it
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
     def name(self, path: str) -> str:
         return self.previous_paths.get(path, path)
@@ -65,7 +66,9 @@ class PresentFiles:
         return {path: find_blocks(path, patch) for path, patch in self.patches.items()}
 
     def find_block(self, path: str, side: Side, number: int) -> PlacedBlock | None:
-        """Return the block of a line, or of an unchanged line the nearest in its hunk. None if no hunk has the line."""
+        """Return the block of a line, or of an unchanged line the nearest in its hunk. None if no
+        hunk has the line.
+        """
         for index, hunk in enumerate(self.patches[path].hunks):
             at = next(
                 (
@@ -91,7 +94,9 @@ class PresentFiles:
 
     @cached_property
     def _code(self) -> Sequence[tuple[PlacedBlock, Mapping[str, str]]]:
-        """Each block with the letters of its lines by mark, with and without comments. " " includes lines around."""
+        """Each block with the letters of its lines by mark, with and without comments. " " includes
+        lines around.
+        """
         found: list[tuple[PlacedBlock, Mapping[str, str]]] = []
         for one in (one for of_file in self.blocks.values() for one in of_file):
             hunk = self.patches[one.path].hunks[one.hunk].lines
@@ -157,7 +162,8 @@ class PresentFiles:
         return found
 
     def names_other(self, entry: LedgerEntry, new: Collection[PlacedBlock]) -> bool:
-        """Return True if an entry names another changed file or a word of its hunks, or if its line may be there.
+        """Return True if an entry names another changed file or a word of its hunks, or if its line
+        may be there.
 
         That is so if one of the `new` blocks of another file adds a name of its line.
         """
@@ -178,7 +184,9 @@ class PresentFiles:
         return any(not of_line.isdisjoint(WORD.findall(text)) for text in added)
 
     def is_known(self, file: str, path: str = "") -> bool:
-        """Return True if all present lines of a file are known, or if it is certainly not changed any more."""
+        """Return True if all present lines of a file are known, or if it is certainly not changed
+        any more.
+        """
         return {file, path}.isdisjoint(self.unread) and (self.is_complete or file in self.by_file)
 
     def list_new(self, known: Mapping[str, Sequence[Block]]) -> frozenset[PlacedBlock]:
@@ -192,7 +200,9 @@ class PresentFiles:
         return frozenset(one for name, index, one in blocks if index not in same[name])
 
     def has_returned(self, entry: LedgerEntry, record: ReviewRecord) -> bool:
-        """Return True if a block of the files of an entry is back that left them after it was raised."""
+        """Return True if a block of the files of an entry is back that left them after it was
+        raised.
+        """
         for name in {entry.file, *entry.files}:
             known = record.blocks.get(name, ())
             same = match_blocks(known, self.by_file.get(name, ()))
@@ -211,7 +221,9 @@ class PresentFiles:
 
 
 def follow(record: ReviewRecord, files: PresentFiles) -> tuple[LedgerEntry, ...]:
-    """Return the entries with their present place. An entry without its block has vanished, if all lines are known."""
+    """Return the entries with their present place. An entry without its block has vanished, if all
+    lines are known.
+    """
     new_since = cache(lambda number: files.list_new(record.blocks_at(number)))
     return tuple(
         entry if entry.form else _follow(entry, files, record, new_since) for entry in record.ledger
@@ -243,9 +255,8 @@ def _follow(
         one for one in having if files.skipped.get(one.path, entry.raised + 1) > entry.raised
     )
     having = having & new_since(entry.raised) if having else having
-    if (
-        entry.state == "gone" and having
-    ):  # a block may be there again that was read before the finding was raised
+    # a block may be there again that was read before the finding was raised
+    if entry.state == "gone" and having:
         before = {
             name: [one for one in of if one.round <= entry.raised]
             for name, of in record.blocks.items()
@@ -272,7 +283,9 @@ def _follow(
 def find_departed(
     before: Iterable[LedgerEntry], followed: Iterable[LedgerEntry], files: PresentFiles
 ) -> frozenset[str]:
-    """Return the keys of open entries that vanished since the last review, and whose file is as in the base."""
+    """Return the keys of open entries that vanished since the last review, and whose file is as in
+    the base.
+    """
     known = {entry.key for entry in before if entry.has_vanished}
     now = [
         one for one in followed if one.state == "open" and one.has_vanished and one.key not in known
@@ -294,7 +307,9 @@ def _open(entry: LedgerEntry) -> LedgerEntry:
 
 
 def _find_blocks(entry: LedgerEntry, files: PresentFiles) -> Sequence[tuple[Block, PlacedBlock]]:
-    """Return the present and the earlier blocks of an entry, the last one that it belonged to first."""
+    """Return the present and the earlier blocks of an entry, the last one that it belonged to
+    first.
+    """
     present = [one for name in {entry.file, *entry.files} for one in files.by_file.get(name, ())]
     return [
         (block, one)
@@ -367,11 +382,13 @@ def place(entry: LedgerEntry, line: Line | None, path: str, files: PresentFiles)
 def apply_threads(
     ledger: Iterable[LedgerEntry], threads: Iterable[ReviewThread], *, writers: Collection[str]
 ) -> tuple[LedgerEntry, ...]:
-    """Return the entries with what people did in their review threads, and with the commands that dismissed them.
+    """Return the entries with what people did in their review threads, and with the commands that
+    dismissed them.
 
-    A thread that is missing changes nothing: it may be on a page that was not read, or another account's. A resolved
-    thread dismisses only while the entry is as it was raised, because people resolve a thread when they think that it
-    is done. `/undismiss` makes all dismissals void that are there at the next review.
+    A thread that is missing changes nothing: it may be on a page that was not read, or another
+    account's. A resolved thread dismisses only while the entry is as it was raised, because people
+    resolve a thread when they think that it is done. `/undismiss` makes all dismissals void that
+    are there at the next review.
 
     `writers` are the logins of people who may write to the repository.
     """
@@ -432,7 +449,9 @@ def is_failing(severity: Severity, fail_on: Severity | None) -> bool:
 
 
 def fails_check(entry: LedgerEntry, fail_on: Severity | None) -> bool:
-    """Return True if the check fails because of an entry: it counts, and hangs on nothing that was not shown."""
+    """Return True if the check fails because of an entry: it counts, and hangs on nothing that was
+    not shown.
+    """
     return entry.counts and not entry.unseen and is_failing(entry.severity, fail_on)
 
 
@@ -451,7 +470,9 @@ def sort_entries(entries: Iterable[LedgerEntry]) -> list[LedgerEntry]:
 def add(
     record: ReviewRecord, findings: Iterable[Located], files: PresentFiles
 ) -> tuple[LedgerEntry, ...]:
-    """Return entries for new findings, in their order, with keys and numbers that the record does not have."""
+    """Return entries for new findings, in their order, with keys and numbers that the record does
+    not have.
+    """
     taken = {entry.key for entry in record.ledger}
     added: list[LedgerEntry] = []
     for number, located in enumerate(findings, start=record.next_number):
@@ -484,6 +505,5 @@ def _make_key(path: str, quote: str, category: str, taken: Collection[str]) -> s
     keys = (
         sha256("\0".join(one).encode("utf-8", "surrogatepass")).hexdigest()[:16] for one in parts
     )
-    return next(
-        key for key in keys if key not in taken
-    )  # the same line stands at another place, too
+    # the same line stands at another place, too
+    return next(key for key in keys if key not in taken)

@@ -67,7 +67,9 @@ NAME_FIELDS = (
     "left",
     "type",
 )
-"""Fields of nodes that lead to the name of a definition, or of what a call calls: `c` in `a.b.c<T>(x)`."""
+"""Fields of nodes that lead to the name of a definition, or of what a call calls: `c` in
+`a.b.c<T>(x)`.
+"""
 
 
 class Scope(NamedTuple):
@@ -79,7 +81,9 @@ class Scope(NamedTuple):
 
 
 Kind = Literal["definition", "function", "value", "call", "plain", "member", "import", "text"]
-"""A function is one without a name. A value is a constant or field. Members are used. A text is a word of a string."""
+"""A function is one without a name. A value is a constant or field. Members are used. A text is a
+word of a string.
+"""
 
 
 class Named(NamedTuple):
@@ -99,12 +103,15 @@ class Named(NamedTuple):
 
     @property
     def begin(self) -> int:
-        """The row from which a definition is shown, which may leave out a part of the comment above."""
+        """The row from which a definition is shown, which may leave out a part of the comment
+        above.
+        """
         return max(self.scope.first, self.row - LINES_BEFORE_NAME)
 
 
 def find_named(text: str | None, path: str, rows: Collection[int]) -> list[Named]:
-    """Return the definitions around the rows, and the names on them; an outer definition comes before an inner one.
+    """Return the definitions around the rows, and the names on them; an outer definition comes
+    before an inner one.
 
     Local variables of functions are left out. Raises as `parse`.
     """
@@ -255,7 +262,9 @@ class _Finder:
         self.found.append(_Use(named, text if receiver is None else receiver, said, is_member))
 
     def _find_owners(self, node: Node) -> Words:
-        """Return the words that name the class which a node is, or whose method it is; () if there is none."""
+        """Return the words that name the class which a node is, or whose method it is; () if there
+        is none.
+        """
         receiver = node.child_by_field_name("receiver")  # Go
         declarator = node.child_by_field_name("declarator")  # C++: `int Box::area()`
         if receiver is not None:
@@ -355,6 +364,5 @@ def _find_name(node: Node, source: bytes) -> Node | None:
 
 
 def _text(node: Node, source: bytes) -> str:
-    return source[node.start_byte : node.end_byte].decode(
-        errors="replace"
-    )  # `Node.text` reads the file for each byte
+    # `Node.text` reads the file for each byte
+    return source[node.start_byte : node.end_byte].decode(errors="replace")

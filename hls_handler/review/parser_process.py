@@ -1,4 +1,5 @@
-"""Runs the parsers in a child process: a text that is made for it can stop a parser, and with it all threads.
+"""Runs the parsers in a child process: a text that is made for it can stop a parser, and with it
+all threads.
 
 A request and a response are one line of JSON each. The child has no credentials in its environment.
 """

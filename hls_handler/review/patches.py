@@ -8,9 +8,10 @@ The text for Claude has one line for each line of the patch:
     R   11 + return side ** 2         added: number in the new file
     \ No newline at end of file       the file ends with the line above
 
-A numbered line consists of the side (`R` or `L`), a space, the number right-aligned to at least four places, a space,
-the mark (space, `-` or `+`), a space and the text. `NUMBERED_LINE` matches a numbered line; `parse_numbered` parses the
-whole text. Patches and this text are split at "\n" only, because a line may contain other Unicode line ends.
+A numbered line consists of the side (`R` or `L`), a space, the number right-aligned to at least
+four places, a space, the mark (space, `-` or `+`), a space and the text. `NUMBERED_LINE` matches a
+numbered line; `parse_numbered` parses the whole text. Patches and this text are split at "\n" only,
+because a line may contain other Unicode line ends.
 """
 
 from __future__ import annotations
@@ -63,9 +64,11 @@ class Patch:
 
 
 def parse_patch(text: str) -> Patch:
-    """Parse the field `patch` of https://docs.github.com/en/rest/pulls/pulls#list-pull-requests-files.
+    """Parse the field `patch` of
+    https://docs.github.com/en/rest/pulls/pulls#list-pull-requests-files.
 
-    Never raises: skips text before the first hunk header, and lines that begin with no `+`, `-`, space or backslash.
+    Never raises: skips text before the first hunk header, and lines that begin with no `+`, `-`,
+    space or backslash.
     """
     hunks: list[tuple[str, list[Line]]] = []
     old = new = old_end = new_end = (
@@ -89,9 +92,8 @@ def parse_patch(text: str) -> Patch:
         elif raw.startswith("+"):
             lines.append(Line("RIGHT", new, "+", raw[1:]))
             new += 1
-        elif raw.startswith(" ") or (
-            not raw and old < old_end and new < new_end
-        ):  # tools may strip an empty line
+        # tools may strip an empty line
+        elif raw.startswith(" ") or (not raw and old < old_end and new < new_end):
             lines.append(Line("RIGHT", new, " ", raw[1:]))
             old = old + 1
             new = new + 1
@@ -119,7 +121,9 @@ def text_of(line: str) -> str:
 
 
 def parse_numbered(text: str) -> Patch:
-    """Parse the text that `numbered` returned. Lines of any other format are skipped; nothing is raised."""
+    """Parse the text that `numbered` returned. Lines of any other format are skipped; nothing is
+    raised.
+    """
     hunks: list[tuple[str, list[Line]]] = []
     for raw in text.split("\n"):
         if HUNK_HEADER.match(raw):

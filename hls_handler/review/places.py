@@ -13,7 +13,8 @@ MIN_LETTERS = 3  # of a line that shows a place
 
 
 def find_place(entry: LedgerEntry, lines: Sequence[Line], *, reach: int) -> Line | None:
-    """Return the line in the place of an entry, by the lines around it in its last block, at most `reach` away.
+    """Return the line in the place of an entry, by the lines around it in its last block, at most
+    `reach` away.
 
     Of equal lines, the one that is nearest to the earlier place counts.
     """

@@ -1,7 +1,7 @@
 """Finds the line of a patch that a finding or a verdict quotes.
 
-Claude's quotes are often slightly wrong: other quotation marks, a typo, a part of the line, no trailing comment. A
-finding is not lost for that: without a line, it is about its file.
+Claude's quotes are often slightly wrong: other quotation marks, a typo, a part of the line, no
+trailing comment. A finding is not lost for that: without a line, it is about its file.
 """
 
 from __future__ import annotations
@@ -39,22 +39,30 @@ class Located:
 
 
 def is_only_comment(text: str) -> bool:
-    """Return True if a line has no code but a comment, in any of the usual languages. In doubt, it is a comment."""
+    """Return True if a line has no code but a comment, in any of the usual languages. In doubt, it
+    is a comment.
+    """
     return not text.strip() or COMMENT.match(text) is not None
 
 
 def letters_of(text: str) -> str:
-    """Return the letters, digits and underscores of a text, in order: a formatter does not change these."""
+    """Return the letters, digits and underscores of a text, in order: a formatter does not change
+    these.
+    """
     return re.sub(r"\W", "", text)
 
 
 def code_of(text: str) -> str:
-    """Return the letters of a line without its comment at the end; with the comment if there are no other letters."""
+    """Return the letters of a line without its comment at the end; with the comment if there are no
+    other letters.
+    """
     return letters_of(SURE_COMMENT.split(text, maxsplit=1)[0]) or letters_of(text)
 
 
 def resembles(line: str, quote: str) -> bool:
-    """Return True if the quote may be meant for the line: one contains the other, or they are similar."""
+    """Return True if the quote may be meant for the line: one contains the other, or they are
+    similar.
+    """
     one = code_of(line).casefold()
     other = code_of(quote).casefold()
     if not one or not other:
@@ -67,10 +75,12 @@ def resembles(line: str, quote: str) -> bool:
 
 
 def locate(finding: Finding, patches: Mapping[str, Patch]) -> Located:
-    """Return the finding at the line that it names, if that resembles its quote; else at the only line that does.
+    """Return the finding at the line that it names, if that resembles its quote; else at the only
+    line that does.
 
-    `patches` maps paths to the patches that Claude was shown. A finding without a line is about its file. A suggestion
-    by which GitHub cannot replace exactly the named lines becomes a code block of the text.
+    `patches` maps paths to the patches that Claude was shown. A finding without a line is about its
+    file. A suggestion by which GitHub cannot replace exactly the named lines becomes a code block
+    of the text.
     """
     path = find_path(finding.path, patches)
     if path is None:
@@ -88,14 +98,15 @@ def find_path(path: str, patches: Mapping[str, Patch]) -> str | None:
     if path in patches:
         return path
     same = [one for one in patches if show_name(one) == show_name(path)]
-    same = same or [
-        one for one in patches if path.endswith(f"/{one}")
-    ]  # "b/src/area.py", as in a diff of git
+    # "b/src/area.py", as in a diff of git
+    same = same or [one for one in patches if path.endswith(f"/{one}")]
     return same[0] if len(same) == 1 else None
 
 
 def find_line(patch: Patch, quote: str, side: Side, number: int | None) -> Line | None:
-    """Return the named line if it resembles the quote, else the only changed line that equals or resembles it."""
+    """Return the named line if it resembles the quote, else the only changed line that equals or
+    resembles it.
+    """
     quote = last_line(quote)
     lines = [line for hunk in patch.hunks for line in hunk.lines]
     at = next((line for line in lines if (line.side, line.number) == (side, number)), None)
@@ -147,7 +158,9 @@ def _place(finding: Finding, line: Line, patch: Patch) -> Finding:
 
 
 def merge_located(located: Iterable[Located]) -> list[Located]:
-    """Return the findings, the most severe first. Of findings with the same title and line, the most severe remains."""
+    """Return the findings, the most severe first. Of findings with the same title and line, the
+    most severe remains.
+    """
     merged: dict[tuple[object, ...], Located] = {}
     for one in sorted(located, key=rank):
         line = (one.line.side, one.line.number) if one.line is not None else None
@@ -158,6 +171,8 @@ def merge_located(located: Iterable[Located]) -> list[Located]:
 
 
 def rank(located: Located) -> tuple[object, ...]:
-    """Return the sort key: the most severe first, then the most certain; in the same order for any order of them."""
+    """Return the sort key: the most severe first, then the most certain; in the same order for any
+    order of them.
+    """
     f = located.finding
     return RANK[f.severity], -f.confidence, f.path, f.line, f.side, f.title, f.category

@@ -1,7 +1,9 @@
-"""Finds what a source file says about the types of its names: by annotations, constructors, literals and imports.
+"""Finds what a source file says about the types of its names: by annotations, constructors,
+literals and imports.
 
-No types are inferred: `items` in `items.get(1)` has a type if the file has `items: Cache`, `items = Cache()`,
-`items = {}` or an import of `items`. The words of a type are its name and the module that it is imported from.
+No types are inferred: `items` in `items.get(1)` has a type if the file has `items: Cache`,
+`items = Cache()`, `items = {}` or an import of `items`. The words of a type are its name and the
+module that it is imported from.
 """
 
 from __future__ import annotations
@@ -83,10 +85,11 @@ class Said:
     declared: list[Declared] = field(default_factory=list)
 
     def find(self, first: int, last: int, *, is_member: bool) -> list[Declared]:
-        """Return the declarations that count on the rows of a function: its own, else those outside of functions.
+        """Return the declarations that count on the rows of a function: its own, else those outside
+        of functions.
 
-        Without these, the last one above counts, because the function may be inside of another. For `b` in `a.b.c`,
-        which `is_member`, all count.
+        Without these, the last one above counts, because the function may be inside of another. For
+        `b` in `a.b.c`, which `is_member`, all count.
         """
         if is_member:
             return self.declared
@@ -124,7 +127,9 @@ def last_name(node: Node, source: bytes) -> str:
 
 
 def find_expression_type(node: Node, source: bytes) -> Words | None:
-    """Return the words of the type of a literal or of a constructor's call; None if the text does not say it."""
+    """Return the words of the type of a literal or of a constructor's call; None if the text does
+    not say it.
+    """
     for _ in range(MAX_DEPTH):
         if node.type in CONSTRUCTIONS:
             named = node.child_by_field_name("constructor") or node.child_by_field_name("type")
@@ -277,9 +282,8 @@ def _add_declaration(said: Said, name: Node, source: bytes) -> None:
         elif found is None and parent.type == "typed_parameter":
             found = find_type(parent.named_children[-1], source)
         is_declared = kind is not None or value is not None or "parameter" in parent.type
-        is_field = (
-            parent.named_children[0].type == "accessibility_modifier"
-        )  # of a constructor in TypeScript
+        # of a constructor in TypeScript
+        is_field = parent.named_children[0].type == "accessibility_modifier"
         is_local = is_declared and name is node and not is_field and _is_in_function(parent)
         if found is not None or is_local:
             said.declared.append(Declared(row, found, is_local))
@@ -317,7 +321,9 @@ def _find_import(node: Node) -> Node | None:
 
 
 def _import_words(imported: Node, name: Node, source: bytes) -> Words:
-    """Return the imported name and the last part of its module; () if both are relative or of the language."""
+    """Return the imported name and the last part of its module; () if both are relative or of the
+    language.
+    """
     text = _text(imported, source)
     module = re.search(r"""["'](.*?)["']""", text) or re.search(r"\bfrom\s+(\S+)\s+import", text)
     own = _text(name, source)

@@ -1,4 +1,6 @@
-"""The stored result of all reviews of a pull request: the ledger of findings, and what was reviewed."""
+"""The stored result of all reviews of a pull request: the ledger of findings, and what was
+reviewed.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from hls_handler.review.patches import Side
 from hls_handler.review.reviewers import Reviewer
 
 FindingState = Literal["open", "fixed", "gone", "dismissed"]
-"""Fixed: a new line prevents the failure. Gone: the code is no longer in the diff. Dismissed: a person rejected it."""
+"""Fixed: a new line prevents the failure. Gone: the code is no longer in the diff. Dismissed: a
+person rejected it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +31,11 @@ class ThreadReply:
 
 @dataclass(frozen=True, slots=True)
 class ReviewThread:
-    """A review thread that HLS opened. https://docs.github.com/en/graphql/reference/objects#pullrequestreviewthread
+    """A review thread that HLS opened.
+    https://docs.github.com/en/graphql/reference/objects#pullrequestreviewthread
 
-    If a person also uses the bot account, its reactions and its replies without our marker are the person's. Otherwise
-    they are left out.
+    If a person also uses the bot account, its reactions and its replies without our marker are the
+    person's. Otherwise they are left out.
     """
 
     comment_id: int  # of HLS's comment, the first of the thread
@@ -118,19 +123,27 @@ class LedgerEntry:
 
     @property
     def counts(self) -> bool:
-        """True if the check counts it: it is not closed, and no person with write permission dismissed it."""
+        """True if the check counts it: it is not closed, and no person with write permission
+        dismissed it.
+        """
         return not self.is_closed and not self.has_binding_dismissal
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewRecord:
-    """The stored result of all reviews of one pull request. Files are named as in `LedgerEntry.file`."""
+    """The stored result of all reviews of one pull request. Files are named as in
+    `LedgerEntry.file`.
+    """
 
     rounds: int = 0  # reviews that asked Claude
     blocks: Mapping[str, tuple[Block, ...]] = field(default_factory=dict)
-    """Those that were reviewed, by file: the present ones, then those that are not in the patch any more."""
+    """Those that were reviewed, by file: the present ones, then those that are not in the patch any
+    more.
+    """
     skipped: Mapping[str, tuple[str, int]] = field(default_factory=dict)
-    """The SHA of the text of each file that was left out, and the first review that had it, by path."""
+    """The SHA of the text of each file that was left out, and the first review that had it, by
+    path.
+    """
     kind: str = ""  # `type` of the last reply: "bug-fix"; "" before the first review
     summary: str = ""  # of the last reply
     suggested_title: str = ""  # of the last reply that has one
@@ -142,7 +155,9 @@ class ReviewRecord:
     asked_for: str = ""  # SHA of the head commit of that delivery
 
     def skipped_since(self, path: str, sha: str | None) -> int:
-        """Return the number of the first review that left out a file with this text, else of the next review."""
+        """Return the number of the first review that left out a file with this text, else of the
+        next review.
+        """
         known, since = self.skipped.get(path, ("", 0))
         return since if known == sha else self.rounds + 1
 

@@ -30,9 +30,8 @@ OwnerRule = tuple[str, tuple[str, ...]]  # glob, names of people and teams
 class Reviewer:
     name: str  # login, or "org/team"
     role: Literal["code owner", "last author"]
-    open_requests: (
-        int | None
-    )  # open pull requests that wait for a review of this person; None for a team
+    # open pull requests that wait for a review of this person; None for a team
+    open_requests: int | None
 
     @property
     def is_person(self) -> bool:
@@ -50,9 +49,8 @@ def parse_owners(text: str) -> list[OwnerRule]:
         found = [OWNER.fullmatch(owner) for owner in owners]
         if pattern and pattern[0] != "!" and None not in found:
             glob = f"{'' if '/' in pattern[:-1] else '**/'}{pattern.strip('/')}{'/**' if pattern[-1] == '/' else ''}"
-            globs = (
-                (glob,) if pattern.endswith("/*") else (glob, f"{glob}/**")
-            )  # only a lone * names no folder
+            # only a lone * names no folder
+            globs = (glob,) if pattern.endswith("/*") else (glob, f"{glob}/**")
             names = tuple(one[1] for one in found if one and one[1])
             rules += [(each.replace("\\ ", " "), names) for each in globs]
     return rules
@@ -70,9 +68,11 @@ def choose_reviewers(
     excluded: Collection[str],
     most: int,
 ) -> tuple[Reviewer, ...]:
-    """Return at most `most` people, and as many teams: code owners before last authors, the least loaded first.
+    """Return at most `most` people, and as many teams: code owners before last authors, the least
+    loaded first.
 
-    `load` are the numbers of open review requests by login, and `excluded` are logins, both in lower case.
+    `load` are the numbers of open review requests by login, and `excluded` are logins, both in
+    lower case.
     """
     found = {
         name.lower(): Reviewer(name, "last author", load.get(name.lower(), 0)) for name in authors

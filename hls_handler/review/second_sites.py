@@ -1,9 +1,9 @@
 """Finds the other places of a repository that a change depends on or affects.
 
-They are the definitions of what the lines of hunks use, the calls of functions that changed, and the lines that still
-have a word which the change took away. No model chooses them and no types are inferred: a name is that of the file
-that the user's text names, or of the same folder, unless that text says that it is another's; if that is not clear,
-the name is left out.
+They are the definitions of what the lines of hunks use, the calls of functions that changed, and
+the lines that still have a word which the change took away. No model chooses them and no types are
+inferred: a name is that of the file that the user's text names, or of the same folder, unless that
+text says that it is another's; if that is not clear, the name is left out.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ SAME = 3
 NAMED = 2
 FOLDER = 1
 UNRELATED = 0
-"""Relation of a file to the file that defines a name: the same; its text names the file, or the file's folder."""
+"""Relation of a file to the file that defines a name: the same; its text names the file, or the
+file's folder.
+"""
 
 IMPLICIT = {"tree_sitter_java", "tree_sitter_c_sharp", "c"}
 """Families of languages in which a method is called without its object."""
@@ -100,7 +102,9 @@ class SearchedFiles(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SecondSite:
-    """Lines outside of the patches: a definition, a call, or another use of a word that the change took away."""
+    """Lines outside of the patches: a definition, a call, or another use of a word that the change
+    took away.
+    """
 
     kind: Kind
     name: str  # of the function, class, constant or field
@@ -118,7 +122,9 @@ class SecondSites:
 
     main: tuple[SecondSite, ...] = ()
     further: tuple[SecondSite, ...] = ()
-    """Definitions of names on lines that did not change or were removed, and more calls of one function."""
+    """Definitions of names on lines that did not change or were removed, and more calls of one
+    function.
+    """
 
 
 def find_second_sites(
@@ -126,7 +132,9 @@ def find_second_sites(
     files: SearchedFiles,
     clock: Callable[[], float] = time.monotonic,
 ) -> SecondSites:
-    """Return the other places. After `MAX_PARSE_S` of `clock`, which returns seconds, no more files are parsed."""
+    """Return the other places. After `MAX_PARSE_S` of `clock`, which returns seconds, no more files
+    are parsed.
+    """
     wanted = list_wanted(changed)
     finder = _Finder(changed, wanted, files, clock)
     finder.read_definitions()
@@ -137,7 +145,9 @@ def find_second_sites(
 
 
 def _leave_out_inner(sites: Sequence[SecondSite], shown: Sequence[SecondSite]) -> list[SecondSite]:
-    """Return the sites that are not a part of an earlier one, and whose line no earlier one shows."""
+    """Return the sites that are not a part of an earlier one, and whose line no earlier one
+    shows.
+    """
     left: list[SecondSite] = []
     for site in sites:
         same_file = [other for other in (*shown, *left) if other.path == site.path]
@@ -172,9 +182,8 @@ class _Repository:
     """The files of the repository that were read, and the names in them."""
 
     texts: dict[str, str]
-    shown: Mapping[
-        str, Collection[int]
-    ]  # numbers of the lines that the review shows of changed files
+    # numbers of the lines that the review shows of changed files
+    shown: Mapping[str, Collection[int]]
     words: dict[str, frozenset[str]]
     clock: Callable[[], float]
     parses_until: float
@@ -242,7 +251,9 @@ def rate(path: str, words: Collection[str], other: str) -> int:
 
 
 def agrees(use: Named, path: str, definition: Named, defined_in: str) -> bool | None:
-    """Return True if the text says that the use means a definition, False for a namesake, None if it is not clear."""
+    """Return True if the text says that the use means a definition, False for a namesake, None if
+    it is not clear.
+    """
     places = _list_places(defined_in)
     is_class = definition.kind == "definition" and definition.owners[:1] == (definition.name,)
     owners = set() if is_class else set(definition.owners)
@@ -329,7 +340,9 @@ class _Finder:
         self.further: list[SecondSite] = []
 
     def read_definitions(self) -> None:
-        """Search the names in the files that may define them: those that a changed file names, and its folder's."""
+        """Search the names in the files that may define them: those that a changed file names, and
+        its folder's.
+        """
         used = [name for name in self._names if self._wanted.names[name].uses]
         if not used:
             return
@@ -346,7 +359,9 @@ class _Finder:
         self._read(chosen, {name.text for name in used})
 
     def _list_related(self, used: Sequence[Name]) -> dict[str, int]:
-        """Return the files that may define the names, with the highest relation of a changed file to each."""
+        """Return the files that may define the names, with the highest relation of a changed file
+        to each.
+        """
         families = {name.family for name in used}
         sources = {use.path for name in used for use in self._wanted.names[name].uses}
         folders = {source.rpartition("/")[0] for source in sources}
@@ -354,9 +369,8 @@ class _Finder:
         related: dict[str, int] = {}
         for path in self._list_paths():
             folder, _, file = path.rpartition("/")
-            if find_family(path) not in families or is_test_file(
-                path
-            ):  # names that only tests use are not wanted
+            # names that only tests use are not wanted
+            if find_family(path) not in families or is_test_file(path):
                 continue
             if path in sources or file.partition(".")[0] in words:
                 related[path] = NAMED
@@ -365,7 +379,9 @@ class _Finder:
         return related
 
     def read_uses(self) -> None:
-        """Search the functions that changed, and the words that are gone, in the whole repository."""
+        """Search the functions that changed, and the words that are gone, in the whole
+        repository.
+        """
         changed = [name for name in self._names if self._wanted.names[name].changed]
         gone = [*self._wanted.gone][:MAX_GONE]
         words = {name.text for name in changed} | set(gone)
@@ -508,7 +524,9 @@ class _Finder:
     def _resolve(
         self, source: str, uses: Sequence[Use], definitions: Sequence[_Definition]
     ) -> list[_Definition]:
-        """Return the definition that the uses in a file mean, or its overloads; nothing if it is not clear."""
+        """Return the definition that the uses in a file mean, or its overloads; nothing if it is
+        not clear.
+        """
         named = [use.named for use in uses]
         if all(use.receiver is None and use.kind == "plain" for use in named):
             definitions = [

@@ -14,16 +14,22 @@ FOLDERS = {
 """Names of folders with tests, in lower case."""
 
 PROJECTS = re.compile(r"[._-](unit|integration|functional)?[._-]?(tests?|specs?)$")
-"""Found in the lower-case names of folders with the tests of one project: `Billing.Tests` (.NET), `api-tests`."""
+"""Found in the lower-case names of folders with the tests of one project: `Billing.Tests` (.NET),
+`api-tests`.
+"""
 
 WORDS = re.compile(
     r"^(test|spec)[._-]|[._-](tests?|unittest|specs?|cy|e2e)$"
     r"|^(conftest|testutils?|test_?helpers?|spec_?helper|rails_helper|setuptests?|tests?)$"
 )
-"""Found in the lower-case names of files without their extension: `test_a.py`, `a_test.go`, `a.spec.ts`."""
+"""Found in the lower-case names of files without their extension: `test_a.py`, `a_test.go`,
+`a.spec.ts`.
+"""
 
 CLASSES = re.compile(r"^(Test|IT)[A-Z]|[a-z0-9](Tests?|TestCase|Specs?|IT|ITCase|TestSuite)$")
-"""Found in those of languages that name a file after its class: `AreaTest.java`, `AreaTests.cs`, `AreaSpec.scala`."""
+"""Found in those of languages that name a file after its class: `AreaTest.java`, `AreaTests.cs`,
+`AreaSpec.scala`.
+"""
 
 SOURCE_SETS = re.compile(r"[a-z0-9]Tests?$")
 """Found in the names of their folders with tests: `functionalTest` (Gradle), `jvmTest` (Kotlin)."""

@@ -1,7 +1,8 @@
-"""Decides what a review says of the findings: which are new, and which verdicts about earlier ones are proved.
+"""Decides what a review says of the findings: which are new, and which verdicts about earlier ones
+are proved.
 
-HLS believes that a finding is fixed if Claude quotes a new line that prevents the failure, and that it is gone if no
-new line has its code. Everything else leaves it open and undecided.
+HLS believes that a finding is fixed if Claude quotes a new line that prevents the failure, and that
+it is gone if no new line has its code. Everything else leaves it open and undecided.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ class Verdicts:
     ledger: tuple[LedgerEntry, ...]  # the entries after a review
     claims: tuple[Claim, ...]  # that need a second look
     unproved: tuple[tuple[LedgerEntry, Located], ...]
-    """Entries that hang on an unseen fact and are raised again: the second look may prove them now."""
+    """Entries that hang on an unseen fact and are raised again: the second look may prove them
+    now.
+    """
     others: tuple[Located, ...]  # findings that continue no entry
 
 
@@ -59,9 +62,8 @@ class ReviewedChanges:
 
     record: ReviewRecord  # with the entries of `follow`
     files: PresentFiles
-    new: Mapping[
-        str, frozenset[int]
-    ]  # indexes of the blocks of each path that were not reviewed before
+    # indexes of the blocks of each path that were not reviewed before
+    new: Mapping[str, frozenset[int]]
     commit: str  # SHA of the head
     fail_on: Severity | None
     asked: frozenset[int]  # numbers of the findings that Claude was asked about
@@ -72,9 +74,11 @@ class ReviewedChanges:
     unchanged: frozenset[int] = frozenset()  # numbers of the entries whose lines are as in the base
 
     def is_new_line(self, path: str, line: Line, since: int) -> bool:
-        """Return True if a line is in a changed block, and its file's changed blocks have more of it than at a review.
+        """Return True if a line is in a changed block, and its file's changed blocks have more of
+        it than at a review.
 
-        If the file had no block then, it may be renamed: the blocks of files that are not changed any more count.
+        If the file had no block then, it may be renamed: the blocks of files that are not changed
+        any more count.
         """
         name = self.files.name(path)
         block = self.files.find_block(path, line.side, line.number)
@@ -105,7 +109,8 @@ class ReviewedChanges:
         return self.files.find_block(path, line.side, line.number) != block
 
     def find_new_beside(self, entry: LedgerEntry) -> PlacedLine | None:
-        """Return a line of the hunk of an entry that was added since it was raised; None if there is none.
+        """Return a line of the hunk of an entry that was added since it was raised; None if there
+        is none.
 
         If the hunk is not known, it is any such line of the file.
         """
@@ -128,7 +133,9 @@ class ReviewedChanges:
         return any((line.side, line.number) == (side, number) for line in lines)
 
     def spells(self, entry: LedgerEntry, path: str, line: Line) -> bool:
-        """Return True if a line, alone or with changed lines around it, is exactly the code of an entry."""
+        """Return True if a line, alone or with changed lines around it, is exactly the code of an
+        entry.
+        """
         code = code_of(entry.quote)
         block = self.files.find_block(path, line.side, line.number)
         if block is None or line not in block.lines or code_of(line.text) not in code:
@@ -144,7 +151,9 @@ class ReviewedChanges:
         )
 
     def is_timely(self, located: Located) -> bool:
-        """Return True if this review may raise the finding: it is in a new block, or beside one if it is unchanged."""
+        """Return True if this review may raise the finding: it is in a new block, or beside one if
+        it is unchanged.
+        """
         path = located.finding.path
         line = located.line
         new = [self.files.blocks[path][index] for index in self.new.get(path, ())]
@@ -224,7 +233,9 @@ def decide_verdicts(
 
 
 def _find_living_proof(entry: LedgerEntry, changes: ReviewedChanges) -> PlacedLine | None:
-    """Return the line by which an entry is fixed, though Claude, which need not have seen it, raises it again."""
+    """Return the line by which an entry is fixed, though Claude, which need not have seen it,
+    raises it again.
+    """
     if entry.state != "fixed" or entry.proof is None:
         return None
     return changes.files.find_proof(entry.proof)
@@ -233,11 +244,13 @@ def _find_living_proof(entry: LedgerEntry, changes: ReviewedChanges) -> PlacedLi
 def _find_continued(
     located: Located, changes: ReviewedChanges, places: Mapping[int, Place | None]
 ) -> LedgerEntry | None:
-    """Return the entry that a finding names by its number, or the only (open) entry of its category at its line.
+    """Return the entry that a finding names by its number, or the only (open) entry of its category
+    at its line.
 
     A finding about a place that is not shown is the entry of its path with the same quote or title.
-    Without a verdict on its place, an entry without a line is also at each line with its code, and an open entry at
-    each similar line of its file. While the block of an entry is there, the entry is not continued in another block.
+    Without a verdict on its place, an entry without a line is also at each line with its code, and
+    an open entry at each similar line of its file. While the block of an entry is there, the entry
+    is not continued in another block.
     """
     found = located.finding
     line = located.line
@@ -279,7 +292,9 @@ def _find_continued(
 def _find_repeated(
     located: Located, entries: Sequence[LedgerEntry], changes: ReviewedChanges
 ) -> LedgerEntry | None:
-    """Return the entry that is not closed, and that a finding about a place that is not shown repeats."""
+    """Return the entry that is not closed, and that a finding about a place that is not shown
+    repeats.
+    """
     found = located.finding
     path = find_path(found.path, changes.files.patches) or found.path
     own = [one for one in entries if not one.is_closed and path in (one.path, one.file)]
@@ -324,9 +339,11 @@ def _find_quoted(
     side: Side = entry.side if verdict.verdict == "present" else "RIGHT"
     path = find_path(verdict.path or "", changes.files.patches) or ""
     is_quoted = path and verdict.quote.strip()
-    return path, find_line(
-        changes.files.patches[path], verdict.quote, side, verdict.line
-    ) if is_quoted else None
+    return path, (
+        find_line(changes.files.patches[path], verdict.quote, side, verdict.line)
+        if is_quoted
+        else None
+    )
 
 
 def _set_present(
@@ -336,7 +353,9 @@ def _set_present(
     path: str,
     changes: ReviewedChanges,
 ) -> LedgerEntry:
-    """Return an open entry with the higher of two severities. A dismissed entry is open only if its severity rises."""
+    """Return an open entry with the higher of two severities. A dismissed entry is open only if its
+    severity rises.
+    """
     if severity is not None and RANK[severity] < RANK[entry.severity]:
         entry = replace(reopen(entry), severity=severity)
     state = entry.state if entry.state == "dismissed" else "open"
@@ -397,15 +416,23 @@ def _decide(
     windows = dict(zip(block.lines, block.block.windows(), strict=True)) if block else {}
     file = changes.files.name(path)
     proof = Proof(file, windows[line], changes.files.windows[file][windows[line]])
-    return replace(
-        entry, state="fixed", proof=proof, resolution=f"Fixed in {changes.commit[:7]} by {where}."
-    ), claim
+    return (
+        replace(
+            entry,
+            state="fixed",
+            proof=proof,
+            resolution=f"Fixed in {changes.commit[:7]} by {where}.",
+        ),
+        claim,
+    )
 
 
 def _decide_deleted(
     entry: LedgerEntry, changes: ReviewedChanges
 ) -> tuple[LedgerEntry, Claim | None]:
-    """Return an entry whose code is away and that is said to be fixed, without a line that shows it."""
+    """Return an entry whose code is away and that is said to be fixed, without a line that shows
+    it.
+    """
     if not code_of(entry.quote):
         return replace(entry, is_undecided=True), None
     beside = changes.find_new_beside(entry)
@@ -414,6 +441,6 @@ def _decide_deleted(
     claim = Claim(
         entry, "It is fixed, because its line is deleted. New beside it:", beside.path, beside.line
     )
-    return set_gone(entry) if entry.key in changes.agreed else replace(
-        entry, is_undecided=True
+    return (
+        set_gone(entry) if entry.key in changes.agreed else replace(entry, is_undecided=True)
     ), claim

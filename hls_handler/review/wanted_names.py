@@ -1,7 +1,7 @@
 """Lists the names of a change for which a review looks in the repository.
 
-They are the names that the lines of its hunks use, the functions and classes that it changes, and the words that its
-files no longer have.
+They are the names that the lines of its hunks use, the functions and classes that it changes, and
+the words that its files no longer have.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class Name(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Use:
     path: str
-    is_lasting: bool  # the line did not change, or the name was on a removed line and the new file has it elsewhere
+    # the line did not change, or the name was on a removed line and the new file has it elsewhere
+    is_lasting: bool
     named: Named
 
 
@@ -78,9 +79,8 @@ class Gone:
 
     path: str
     family: str
-    owners: (
-        tuple[str, ...] | None
-    )  # of the definition that had the name; None if it was only used, or in a string
+    # of the definition that had the name; None if it was only used, or in a string
+    owners: tuple[str, ...] | None
     is_name: bool  # it was a name in the code, not only a word in a string
     tokens: frozenset[str]  # with the word of a string on removed lines: `paid`, `order.paid`
 
@@ -159,7 +159,9 @@ def _add_uses(
 
 
 def _find_innermost(named: Sequence[Named], rows: Sequence[int]) -> list[Named]:
-    """Return the innermost function or class around each of the sorted rows that is in one, each once."""
+    """Return the innermost function or class around each of the sorted rows that is in one, each
+    once.
+    """
     innermost: dict[int, Named] = {}
     for one in named:  # an outer one comes first
         if one.kind == "definition":
@@ -173,7 +175,9 @@ def _find_innermost(named: Sequence[Named], rows: Sequence[int]) -> list[Named]:
 def _add_gone(
     wanted: WantedNames, source: ChangedSource, old: Sequence[Named], present: set[str]
 ) -> None:
-    """Add the words on removed lines that the new file no longer has, unless they moved to another changed file."""
+    """Add the words on removed lines that the new file no longer has, unless they moved to another
+    changed file.
+    """
     family = find_family(source.path)
     own = set(NAME.findall(source.text))
     removed = lines_of(source.shown, "LEFT")

@@ -1,4 +1,6 @@
-"""Routing: decides if an event is processed, by which prompt, and which line of the settings is the reason."""
+"""Routing: decides if an event is processed, by which prompt, and which line of the settings is the
+reason.
+"""
 
 from hls_handler.routing.commands import Command as Command
 from hls_handler.routing.envelope import RoutingInput as RoutingInput

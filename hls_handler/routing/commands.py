@@ -1,4 +1,6 @@
-"""Commands of people: in comments on pull requests, in review threads, and by running a check again."""
+"""Commands of people: in comments on pull requests, in review threads, and by running a check
+again.
+"""
 
 from __future__ import annotations
 
@@ -39,9 +41,10 @@ CommandName = Literal[
     "remark",
     "unknown",
 ]
-"""The words of a command; "thread" if a person dismissed a finding in its review thread, or took that back; "deleted"
-if a person deleted its first comment; "remark" for another reply there; "unknown" for a command that HLS does not
-have."""
+"""The words of a command; "thread" if a person dismissed a finding in its review thread, or took
+that back; "deleted" if a person deleted its first comment; "remark" for another reply there;
+"unknown" for a command that HLS does not have.
+"""
 
 IN_THREADS: Collection[CommandName] = ("thread", "deleted", "remark", "undismiss")
 
@@ -62,7 +65,9 @@ NAMES: tuple[CommandName, ...] = (
 )
 
 LIKENESS = 0.83
-"""Share of letters in common from which a word is a mistyped command ("reveiw"). Commands of other bots share less."""
+"""Share of letters in common from which a word is a mistyped command ("reveiw"). Commands of other
+bots share less.
+"""
 
 NEW_COMMENT = "issue_comment.created"
 RERUN_CHECK = "check_run.rerequested"
@@ -105,10 +110,12 @@ class Command:
 def parse_command(
     text: str, accounts: Sequence[Account] = ()
 ) -> tuple[CommandName, int | None] | None:
-    """Return the command in the first line of a comment, and its number; None if that line is anything else.
+    """Return the command in the first line of a comment, and its number; None if that line is
+    anything else.
 
-    The line may address one of HLS's `accounts`; anybody while they are unknown. A command that HLS does not have is
-    "unknown" if it addresses HLS, or is like one of HLS's. All others are left to other bots.
+    The line may address one of HLS's `accounts`; anybody while they are unknown. A command that HLS
+    does not have is "unknown" if it addresses HLS, or is like one of HLS's. All others are left to
+    other bots.
     """
     login, line = read_command_line(text)
     names = [mentioned_name(account.login) for account in accounts]
@@ -135,7 +142,9 @@ def may_be_command(event_key: str, effective: EffectiveSettings, settings: Setti
 
 
 def list_needed_events(effective: EffectiveSettings, settings: Settings) -> frozenset[str]:
-    """Return the names of the events that GitHub must send for an entry of `repositories`, commands included."""
+    """Return the names of the events that GitHub must send for an entry of `repositories`, commands
+    included.
+    """
     of_commands = (
         key for key in (*BY_PEOPLE, RERUN_CHECK) if may_be_command(key, effective, settings)
     )
@@ -148,18 +157,18 @@ def route_command(
     settings: Settings,
     accounts: Sequence[Account],
 ) -> Command | Ignored | None:
-    """Return the command, `Ignored` if HLS itself or a bot gave it, and None if the event is no command.
+    """Return the command, `Ignored` if HLS itself or a bot gave it, and None if the event is no
+    command.
 
-    A command is the first line of a new comment on a pull request, a dismissal in a review thread (HLS's or another),
-    or the request to run HLS's own check again. Commands need no entry in `effective.events`, if it has
-    any event of pull requests.
+    A command is the first line of a new comment on a pull request, a dismissal in a review thread
+    (HLS's or another), or the request to run HLS's own check again. Commands need no entry in
+    `effective.events`, if it has any event of pull requests.
     """
     found = _find_command(routing_input, settings, accounts)
     if found is None or not may_be_command(routing_input.key, effective, settings):
         return None
-    if not getattr(
-        effective.features, found[0].replace("-", "_"), True
-    ):  # another bot may have the same command
+    # another bot may have the same command
+    if not getattr(effective.features, found[0].replace("-", "_"), True):
         return None
     if own := find_own_action(routing_input, settings, accounts):
         return own

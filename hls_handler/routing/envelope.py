@@ -1,4 +1,5 @@
-"""The webhook envelope: the few fields of a body that the receiver parses. Also the input of routing.
+"""The webhook envelope: the few fields of a body that the receiver parses. Also the input of
+routing.
 
 The worker checks the types of the other fields with `parse_event`.
 """
@@ -14,8 +15,8 @@ from hls_handler.events import REPOSITORY_NAME, Event, RequestedReview, event_ke
 
 DELETED_COMMENT = "pull_request_review_comment.deleted"
 
-REVIEW_REQUESTED = (
-    "review_requested"  # the action of `pull_request` when somebody requests a review
+REVIEW_REQUESTED = (  # the action of `pull_request` when somebody requests a review
+    "review_requested"
 )
 
 LABEL_ACTIONS = ("labeled", "unlabeled")
@@ -23,7 +24,9 @@ LABEL_ACTIONS = ("labeled", "unlabeled")
 
 
 INSTALLATION_EVENTS = ("installation", "installation_repositories")
-"""Events about the GitHub App itself: an account installed it, or changed the repositories of the installation."""
+"""Events about the GitHub App itself: an account installed it, or changed the repositories of the
+installation.
+"""
 
 
 OWNER_KINDS = ("user", "organization")
@@ -113,7 +116,9 @@ class EnvelopeRequest(msgspec.Struct, frozen=True):
 
 
 class WebhookEnvelope(msgspec.Struct, frozen=True):
-    """The fields of a webhook's body that the receiver parses. All are optional, because no field is in every event."""
+    """The fields of a webhook's body that the receiver parses. All are optional, because no field
+    is in every event.
+    """
 
     action: Name | None = None
     repository: EnvelopeRepository | None = None
@@ -141,7 +146,9 @@ class WebhookEnvelope(msgspec.Struct, frozen=True):
 
     @property
     def former_name(self) -> str:
-        """The name, "owner/repo", that a repository had before it was renamed or transferred; "" for other events."""
+        """The name, "owner/repo", that a repository had before it was renamed or transferred; ""
+        for other events.
+        """
         owner, _, name = (self.repository.full_name if self.repository else "").partition("/")
         changes = self.changes or {}
         if self.action == "renamed":
@@ -175,14 +182,17 @@ def _find_text(value: object, *keys: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-# msgspec describes a type at its first use and is not thread-safe then: two workers at once would crash the process.
+# msgspec describes a type at its first use and is not thread-safe then: two workers at once would
+# crash the process.
 _DECODER = msgspec.json.Decoder(WebhookEnvelope)
 
 
 def parse_envelope(body: bytes) -> WebhookEnvelope:
-    """Parse the envelope. Raises `PayloadError` if the body is not a JSON object, or a field has a wrong type.
+    """Parse the envelope. Raises `PayloadError` if the body is not a JSON object, or a field has a
+    wrong type.
 
-    Values that are no fields are skipped: a worker rejects those that have the form of JSON but are out of range.
+    Values that are no fields are skipped: a worker rejects those that have the form of JSON but are
+    out of range.
     """
     try:
         return _DECODER.decode(body.decode())
@@ -251,28 +261,30 @@ def from_envelope(name: str, envelope: WebhookEnvelope) -> RoutingInput:
         author=author.login if author else None,
         author_is_bot=is_bot(author.login, author.type) if author else False,
         title=(conversation.title or "") if conversation else "",
-        labels=tuple([label.name for label in conversation.labels])
-        if conversation and conversation.labels
-        else (),
+        labels=(
+            tuple([label.name for label in conversation.labels])
+            if conversation and conversation.labels
+            else ()
+        ),
         draft=bool(conversation.draft) if conversation else False,
         changed=frozenset(envelope.changes or ()),
         label=envelope.label.name if envelope.label and envelope.action in LABEL_ACTIONS else None,
         reviewer=reviewer.login if reviewer and envelope.action == REVIEW_REQUESTED else None,
         comment_author=comment.user.login if comment and comment.user else None,
-        comment_author_is_bot=is_bot(comment.user.login, comment.user.type)
-        if comment and comment.user
-        else False,
+        comment_author_is_bot=(
+            is_bot(comment.user.login, comment.user.type) if comment and comment.user else False
+        ),
         comment_body=(comment.body or "") if comment else "",
         thread=_find_thread(name, envelope),
         conclusion=run.conclusion if run else None,
         is_pull_request=envelope.pull_request is not None
         or (conversation is not None and conversation.pull_request is not None),
-        check_app_id=envelope.check_run.app.id
-        if envelope.check_run and envelope.check_run.app
-        else None,
-        check_app=envelope.check_run.app.slug
-        if envelope.check_run and envelope.check_run.app
-        else "",
+        check_app_id=(
+            envelope.check_run.app.id if envelope.check_run and envelope.check_run.app else None
+        ),
+        check_app=(
+            envelope.check_run.app.slug if envelope.check_run and envelope.check_run.app else ""
+        ),
         check_name=envelope.check_run.name if envelope.check_run else None,
         is_requested=envelope.hls is not None,
     )
@@ -290,7 +302,9 @@ def _find_thread(name: str, envelope: WebhookEnvelope) -> int | None:
 
 
 def from_event(event: Event) -> RoutingInput:
-    """Build the routing input from a parsed event. Raises `PayloadError` if a field has a wrong type."""
+    """Build the routing input from a parsed event. Raises `PayloadError` if a field has a wrong
+    type.
+    """
     try:
         return from_envelope(event.name, msgspec.convert(event.payload, WebhookEnvelope))
     except msgspec.ValidationError as exc:

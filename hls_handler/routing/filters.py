@@ -1,4 +1,6 @@
-"""Checks if an enabled event is ignored, for example because a bot caused it or the issue has the label `skip-hls`."""
+"""Checks if an enabled event is ignored, for example because a bot caused it or the issue has the
+label `skip-hls`.
+"""
 
 from __future__ import annotations
 
@@ -57,13 +59,16 @@ BY_OPERATOR: frozenset[IgnoredKind] = frozenset(
         "other bot",
     }
 )
-"""Kinds that only settings decide. What causes the others, the author of a pull request controls, too."""
+"""Kinds that only settings decide. What causes the others, the author of a pull request controls,
+too.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
     kind: IgnoredKind
-    reason: str  # a sentence, with the file and line of the setting, or the file of the prompt, if one decides
+    # a sentence, with the file and line of the setting, or the file of the prompt, if one decides
+    reason: str
     is_for_worker: bool = (
         False  # True: the worker ignores it, and sets the check on the head commit
     )
@@ -97,7 +102,9 @@ HOW_TO_START = re.compile(
     r"|如何(?:开始|参与|贡献)|怎么(?:开始|参与|贡献)|どうやって(?:始め|貢献|参加)|어떻게 (?:시작|기여|참여)",
     re.IGNORECASE,
 )
-"""Matches questions such as "can I work on this?". A false match is harmless, because Claude reads the comment."""
+"""Matches questions such as "can I work on this?". A false match is harmless, because Claude reads
+the comment.
+"""
 
 COURTESY = re.compile(
     r"(?:thanks?|thank you|thx|merci|danke|gracias|obrigad[oa]|спасибо|谢谢|ありがとう|nice|great)\b"
@@ -105,13 +112,17 @@ COURTESY = re.compile(
 
 MIN_REQUEST_LETTERS = 10  # a mention with fewer other letters is a greeting, not a request
 MAX_COURTESY_CHARACTERS = 60
-"""A text that begins with thanks, contains no question mark and is not longer than this is not a request."""
+"""A text that begins with thanks, contains no question mark and is not longer than this is not a
+request.
+"""
 
 QUESTION_MARKS = frozenset("?？؟⁇")  # also those of Chinese, Japanese, Arabic and Persian
 
 
 def strip_code_and_quotes(text: str) -> str:
-    """Return the first `MAX_SEARCHED_CHARACTERS` of a comment, without code, quoted lines and HTML comments."""
+    """Return the first `MAX_SEARCHED_CHARACTERS` of a comment, without code, quoted lines and HTML
+    comments.
+    """
     visible = HTML_COMMENT.sub(" ", text[:MAX_SEARCHED_CHARACTERS].replace("\r\n", "\n"))
     return QUOTED_LINE.sub(" ", CODE.sub(" ", visible))
 
@@ -158,9 +169,8 @@ FAILED = ("failure", "timed_out", "startup_failure")  # conclusions of their run
 CANCELLED = "cancelled"  # the conclusion also of a run that ran out of time
 PASSED = "success"  # the conclusion that may resolve an earlier failure
 
-ANALYSED_FIELDS = frozenset(
-    {"title", "body", "base"}
-)  # an edit is analysed only if it changed one of these
+# an edit is analysed only if it changed one of these
+ANALYSED_FIELDS = frozenset({"title", "body", "base"})
 
 
 def find_ignored(
@@ -171,7 +181,8 @@ def find_ignored(
     settings: Settings,
     accounts: Sequence[Account],
 ) -> Ignored | None:
-    """Check an event that the settings enable. Return the first reason to ignore it; None if there is no reason.
+    """Check an event that the settings enable. Return the first reason to ignore it; None if there
+    is no reason.
 
     `accounts` are those of `Router`.
     """
@@ -252,7 +263,9 @@ def _may_have_failed(routing_input: RoutingInput) -> bool:
 
 
 def _find_unwanted(routing_input: RoutingInput, effective: EffectiveSettings) -> str | None:
-    """Return why `review.when` leaves out an event without a request to review it; None if it includes the event."""
+    """Return why `review.when` leaves out an event without a request to review it; None if it
+    includes the event.
+    """
     when = effective.review.when
     label = effective.review_label
     may_review = routing_input.event == "pull_request" and routing_input.action in (
@@ -277,7 +290,9 @@ def _find_unwanted(routing_input: RoutingInput, effective: EffectiveSettings) ->
 def as_request(
     routing_input: RoutingInput, effective: EffectiveSettings, accounts: Sequence[Account]
 ) -> RoutingInput:
-    """Return a requested review if somebody sets the label of `review.when`; other events unchanged."""
+    """Return a requested review if somebody sets the label of `review.when`; other events
+    unchanged.
+    """
     label = effective.review_label
     is_set = (routing_input.event, routing_input.action) == ("pull_request", "labeled")
     if (
@@ -293,10 +308,12 @@ def as_request(
 
 
 def find_bots(routing_input: RoutingInput) -> tuple[str, ...]:
-    """Return the bots among the authors of what the event is about: a conversation, and a comment or review there.
+    """Return the bots among the authors of what the event is about: a conversation, and a comment
+    or review there.
 
-    A bot's action on the issue or pull request of a person, such as a push, is an event of the person. If nothing in
-    the event has an author, it belongs to its sender. The handlers of runs read who opened the pull request.
+    A bot's action on the issue or pull request of a person, such as a push, is an event of the
+    person. If nothing in the event has an author, it belongs to its sender. The handlers of runs
+    read who opened the pull request.
     """
     authors = (
         (routing_input.author, routing_input.author_is_bot),
@@ -346,7 +363,9 @@ def ignore_own_action(settings: Settings, bot: Account) -> Ignored:
 
 
 def asked_to_skip(title: str, labels: Iterable[str]) -> str | None:
-    """Return a reason if the label `skip-hls` or "[skip hls]" in the title asks to skip the conversation, else None."""
+    """Return a reason if the label `skip-hls` or "[skip hls]" in the title asks to skip the
+    conversation, else None.
+    """
     if any(label.lower() == SKIP_LABEL for label in labels):
         # removing a label does not cause an analysis
         undo = "remove the label, then edit the title or text, or close and reopen it, to have it processed"
@@ -357,16 +376,16 @@ def asked_to_skip(title: str, labels: Iterable[str]) -> str | None:
 
 
 def is_own_action(routing_input: RoutingInput, bot: Account) -> bool:
-    if (
-        routing_input.key == DELETED_COMMENT
-    ):  # HLS deletes none, and the author is not who deleted it
+    # HLS deletes none, and the author is not who deleted it
+    if routing_input.key == DELETED_COMMENT:
         return bot.is_bot and same_login(routing_input.sender, bot.login)
     if bot.is_bot:  # only HLS uses such an account
         return any(
             same_login(login, bot.login)
             for login in (routing_input.sender, routing_input.author, routing_input.comment_author)
         )
-    # A person uses the account, too, so only comments with the marker, label changes and commit statuses count.
+    # A person uses the account, too, so only comments with the marker, label changes and commit
+    # statuses count.
     if MARKER in routing_input.comment_body and same_login(routing_input.comment_author, bot.login):
         return True
     is_label_or_status = routing_input.action in LABEL_ACTIONS or routing_input.event == "status"

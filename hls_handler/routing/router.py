@@ -1,4 +1,6 @@
-"""Routes an event to a `Rule` with a prompt, to a `LabelCorrection`, or to `Ignored` with a reason."""
+"""Routes an event to a `Rule` with a prompt, to a `LabelCorrection`, or to `Ignored` with a
+reason.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ from hls_handler.settings.yaml_parser import Sources
 
 @dataclass(frozen=True, slots=True)
 class Shadow:
-    """The shadow prompt of a rule: it runs on the same event as the rule's prompt, and posts nothing."""
+    """The shadow prompt of a rule: it runs on the same event as the rule's prompt, and posts
+    nothing.
+    """
 
     prompt: str  # "issues/strict"; its existence is checked when it runs
     chosen_by: str  # key path in `prompts.use`
@@ -61,9 +65,11 @@ class Rule:
     thread: int | None = None  # of a question there: id of the first comment of the review thread
 
     def why(self, sources: Sources) -> str:
-        """Return a sentence with the line of the settings that enables the event or chooses the prompt.
+        """Return a sentence with the line of the settings that enables the event or chooses the
+        prompt.
 
-        The sentence is not a field, because the receiver would build it for every webhook and never use it.
+        The sentence is not a field, because the receiver would build it for every webhook and never
+        use it.
         """
         as_edit = (
             ", as which a comment of the issue's author counts" if self.is_author_comment else ""
@@ -91,7 +97,10 @@ class LabelCorrection:
 
     def why(self, sources: Sources) -> str:
         enabled_at = sources.where(f"{self.effective.key}.events")
-        return f"{enabled_at} enables events of this kind, and changes of {self.group} labels by people are corrections"
+        return (
+            f"{enabled_at} enables events of this kind, and changes of {self.group} labels by"
+            " people are corrections"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +112,10 @@ class QueueCheck:
 
     def why(self, sources: Sources) -> str:
         """Return a sentence with the line of the settings that enables checks."""
-        return f"{sources.where(f'{self.effective.key}.events')} enables pull requests, and so their checks"
+        return (
+            f"{sources.where(f'{self.effective.key}.events')} enables pull requests, and so their"
+            " checks"
+        )
 
 
 RoutingResult = Rule | LabelCorrection | Command | QueueCheck | Ignored
@@ -118,10 +130,14 @@ class PromptCatalogue(Protocol):
         """Return the prompts for exactly this event key: "issues.opened" -> ("issues/analyze",)."""
 
     def label_groups(self, event: str, assess: Collection[Assessed] = ()) -> Mapping[str, str]:
-        """Return {label in lower case: group} of all labels that Claude can set for an event: {"bug": "kind"}."""
+        """Return {label in lower case: group} of all labels that Claude can set for an event:
+        {"bug": "kind"}.
+        """
 
     def file(self, name: str) -> str:
-        """Return a prompt's file: "issues/analyze" -> "prompts/issues/analyze.j2". Raises `KeyError` if unknown."""
+        """Return a prompt's file: "issues/analyze" -> "prompts/issues/analyze.j2". Raises
+        `KeyError` if unknown.
+        """
 
 
 AUTHOR_COMMENT_KINDS: frozenset[IgnoredKind] = frozenset(
@@ -133,17 +149,22 @@ AUTHOR_COMMENT_KINDS: frozenset[IgnoredKind] = frozenset(
         "nothing relevant changed",
     }
 )
-"""A comment that is ignored for one of these reasons can still be the author's response to a request of HLS."""
+"""A comment that is ignored for one of these reasons can still be the author's response to a
+request of HLS.
+"""
 
 NO_PROMPT_KINDS: frozenset[IgnoredKind] = frozenset(
     {"event not enabled", "no prompt", "prompt switched off"}
 )
-"""An event that is ignored for one of these reasons can still be a label correction, which needs no prompt."""
+"""An event that is ignored for one of these reasons can still be a label correction, which needs no
+prompt.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Router:
-    """Routes events by settings and prompts: in the receiver, and later in the worker, because both may have changed.
+    """Routes events by settings and prompts: in the receiver, and later in the worker, because both
+    may have changed.
 
     Settings of an event's repository may include those of its `.github/hls.yaml`.
     """
@@ -152,7 +173,9 @@ class Router:
     table: RepositoryTable
     catalogue: PromptCatalogue
     accounts: tuple[Account, ...] = ()
-    """HLS's accounts, the bot account first. While it is unknown, (): then events that HLS caused are not ignored."""
+    """HLS's accounts, the bot account first. While it is unknown, (): then events that HLS caused
+    are not ignored.
+    """
 
     def route(self, routing_input: RoutingInput) -> RoutingResult:
         effective = _find_settings(routing_input, self.settings, self.table)
@@ -207,9 +230,11 @@ class Router:
     def route_author_comment(
         self, routing_input: RoutingInput, effective: EffectiveSettings
     ) -> Rule | Ignored | None:
-        """Route a comment by an issue's author like an edit of the issue. Return None for any other event.
+        """Route a comment by an issue's author like an edit of the issue. Return None for any other
+        event.
 
-        The comment may have the information that HLS asked for. Whether it asked for some is known only to the worker.
+        The comment may have the information that HLS asked for. Whether it asked for some is known
+        only to the worker.
         """
         is_by_author = (
             routing_input.comment_author is not None
@@ -254,11 +279,12 @@ class Router:
     def find_label_correction(
         self, routing_input: RoutingInput, effective: EffectiveSettings
     ) -> LabelCorrection | Ignored | None:
-        """Return a `LabelCorrection` if a person changed a label that Claude can set; None for any other event.
+        """Return a `LabelCorrection` if a person changed a label that Claude can set; None for any
+        other event.
 
-        If HLS or a bot changed the label, or if `skip-hls` is set, returns `Ignored`. Returns None if
-        `effective.events` has neither the event's name, such as "issues", nor a key that begins with it, such as
-        "issues.opened".
+        If HLS or a bot changed the label, or if `skip-hls` is set, returns `Ignored`. Returns None
+        if `effective.events` has neither the event's name, such as "issues", nor a key that begins
+        with it, such as "issues.opened".
         """
         if routing_input.label is None or not self._may_be_label_correction(
             routing_input, effective
@@ -272,17 +298,21 @@ class Router:
             if same_login(routing_input.sender, account.login):
                 return ignore_own_action(self.settings, account)
         if routing_input.sender_is_bot:
-            reason = f"{routing_input.sender} is a bot; label changes by bots do not count as corrections"
+            reason = (
+                f"{routing_input.sender} is a bot; label changes by bots do not count as"
+                " corrections"
+            )
             return Ignored("other bot", reason)
         if skip_reason := asked_to_skip(routing_input.title, routing_input.labels):
             return Ignored("asked to skip", skip_reason)
         return LabelCorrection(routing_input.key, group, effective)
 
     def may_be_processed(self, event: str, action: str | None, repository: str | None) -> bool:
-        """Return whether `route` could admit an event of which only these values are known, not the payload.
+        """Return whether `route` could admit an event of which only these values are known, not the
+        payload.
 
-        `repository` is None if it is unknown, as in GitHub's list of an App's deliveries. A comment may be the answer
-        to what HLS asked the author of an issue for.
+        `repository` is None if it is unknown, as in GitHub's list of an App's deliveries. A comment
+        may be the answer to what HLS asked the author of an issue for.
         """
         given = RoutingInput(
             event=event, action=action, repository=repository, sender="", sender_is_bot=False
@@ -342,7 +372,10 @@ class Router:
                 file = catalogue.file(name)
             except KeyError:
                 chosen_at = settings.sources.where(key_path)
-                reason = f"{chosen_at} chooses the prompt {name} for {key}, but no prompt has that name; correct it"
+                reason = (
+                    f"{chosen_at} chooses the prompt {name} for {key}, but no prompt has that name;"
+                    " correct it"
+                )
                 return Ignored("no prompt", reason)
             return Rule(
                 key,
@@ -362,7 +395,10 @@ class Router:
                 f"no prompt in {folders} has {key} in its `on:`; add it to a prompt to process it"
             )
             if shadow is not None:
-                reason = f"{reason} ({settings.sources.where(shadow.chosen_by)} runs {shadow.prompt} as a shadow only)"
+                reason = (
+                    f"{reason} ({settings.sources.where(shadow.chosen_by)} runs {shadow.prompt} as"
+                    " a shadow only)"
+                )
             return Ignored("no prompt", f"{reason}, or {change}")
         if len(names) > 1:
             files = " and ".join(catalogue.file(name) for name in names)
@@ -372,12 +408,16 @@ class Router:
 
 
 def may_have_checks(effective: EffectiveSettings) -> bool:
-    """Return whether HLS sets the check of reviews on every head commit of the repository's pull requests."""
+    """Return whether HLS sets the check of reviews on every head commit of the repository's pull
+    requests.
+    """
     return effective.review.check and _may_write_checks(effective)
 
 
 def needs_title_check(routing_input: RoutingInput, effective: EffectiveSettings) -> bool:
-    """Return whether an event needs the check of a title: the head commit or the title may be new, or a queue waits."""
+    """Return whether an event needs the check of a title: the head commit or the title may be new,
+    or a queue waits.
+    """
     if effective.pull_requests.title != "check" or not _may_write_checks(effective):
         return False
     is_renamed = routing_input.key == "pull_request.edited" and "title" in routing_input.changed
@@ -406,7 +446,10 @@ def _find_settings(
         return _ignore_installation(settings)
     if routing_input.repository is None:
         where = settings.sources.where("repositories")
-        reason = f"{routing_input.key} belongs to no repository, and {where} enables events by repository"
+        reason = (
+            f"{routing_input.key} belongs to no repository, and {where} enables events by"
+            " repository"
+        )
         return Ignored("no repository", reason)
     effective = table.find(routing_input.repository)
     if effective is None:
@@ -422,7 +465,10 @@ def _ignore_installation(settings: Settings) -> Ignored:
         return Ignored(
             "app installation", f"an event of a GitHub App, and HLS uses the token at {where}"
         )
-    reason = f"the installation of the GitHub App ({where}) has changed; HLS takes account of this from now on"
+    reason = (
+        f"the installation of the GitHub App ({where}) has changed; HLS takes account of this from"
+        " now on"
+    )
     return Ignored("app installation", reason)
 
 
@@ -435,7 +481,10 @@ def find_disabled(
     switch = settings.sources.where(
         effective.repository_keys.get("enabled") or f"{effective.key}.enabled"
     )
-    reason = f"{routing_input.repository} is switched off by {switch}; set this key to true to process it"
+    reason = (
+        f"{routing_input.repository} is switched off by {switch}; set this key to true to"
+        " process it"
+    )
     return Ignored("repository disabled", reason)
 
 

@@ -1,1 +1,3 @@
-"""The sandbox: stand-ins for GitHub and Claude on this machine, for the demo, other commands and tests."""
+"""The sandbox: stand-ins for GitHub and Claude on this machine, for the demo, other commands and
+tests.
+"""

@@ -1,4 +1,5 @@
-"""Endpoints of the stand-in GitHub for webhooks and for Apps. Credentials of their own authenticate the latter.
+"""Endpoints of the stand-in GitHub for webhooks and for Apps. Credentials of their own authenticate
+the latter.
 
 https://docs.github.com/en/rest/repos/webhooks, https://docs.github.com/en/rest/apps
 """
@@ -23,7 +24,8 @@ from hls_handler.sandbox.hooks import Attempt, Hook, Hooks
 from hls_handler.sandbox.objects import Document
 from hls_handler.sandbox.shapes import GitHubError
 
-# --- webhooks of repositories and organisations ----------------------------------------------------------------------
+# --- webhooks of repositories and organisations
+# ----------------------------------------------------------------------
 
 
 def hooks(call: Call) -> Answer:
@@ -82,7 +84,9 @@ def delivery(call: Call) -> Answer:
 
 
 def _list_deliveries(hooks: Hooks, hook: Hook, query: Mapping[str, str]) -> Answer:
-    """Return a page of attempts, newest first. The query's `cursor` is that of the page's first attempt."""
+    """Return a page of attempts, newest first. The query's `cursor` is that of the page's first
+    attempt.
+    """
     size = page_size(query)
     cursor = query.get("cursor", "").removeprefix("v1_")
     first = int(cursor) if cursor.isdecimal() else None
@@ -141,7 +145,8 @@ HOOK_ROUTES: tuple[tuple[str, str, Endpoint, str], ...] = (
 """(method, path, endpoint, permissions that a fine-grained token needs) of each route."""
 
 
-# --- Apps ------------------------------------------------------------------------------------------------------------
+# --- Apps
+# ------------------------------------------------------------------------------------------------------------
 
 
 def conversion(call: Call) -> Answer:
@@ -211,4 +216,6 @@ ROUTES: tuple[tuple[str, str, Endpoint, str], ...] = (
     ("GET", "/repos/{owner}/{repo}/installation", repository_installation, "app"),
     ("GET", "/installation/repositories", installation_repositories, "installation"),
 )
-"""(method, path, endpoint, credential that the route needs: "none", "app" or "installation") of each route."""
+"""(method, path, endpoint, credential that the route needs: "none", "app" or "installation") of
+each route.
+"""

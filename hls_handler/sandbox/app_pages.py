@@ -1,4 +1,6 @@
-"""Web pages of the stand-in GitHub that create an App from a manifest and install it; at GitHub's addresses."""
+"""Web pages of the stand-in GitHub that create an App from a manifest and install it; at GitHub's
+addresses.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ from hls_handler.sandbox.objects import App
 HEADERS = {
     **pages.HEADERS,
     # Without form-action: the form of the first page redirects to the address of `hls init`.
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
     "Referrer-Policy": "same-origin",
 }
 EMPTY_PAGE: dict[str, Any] = {
@@ -60,7 +64,10 @@ def app_page_routes(apps: Apps) -> list[Route]:
             manifest = parse_manifest(json.loads(text))
         except (ValueError, RecursionError) as exc:
             reason = str(exc) if isinstance(exc, InvalidManifest) else "it is not JSON"
-            message = f"Invalid GitHub App configuration. The configuration is not a valid manifest: {reason}"
+            message = (
+                "Invalid GitHub App configuration. The configuration is not a valid manifest:"
+                f" {reason}"
+            )
             return page(422, title="Create GitHub App", message=message)
         owner = apps.owner_named(organization)
         new = {

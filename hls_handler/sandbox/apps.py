@@ -76,10 +76,13 @@ class Apps:
         self._codes: dict[str, tuple[Manifest, Account, datetime]] = {}
         self._tokens: dict[str, InstallationToken] = {}
 
-    # --- creation ---------------------------------------------------------------------------------------------------
+    # --- creation
+    # ---------------------------------------------------------------------------------------------------
 
     def confirm(self, manifest: Manifest, owner: Account) -> str:
-        """Return a code for the new App, as after the button on GitHub's page. Raises `InvalidManifest`."""
+        """Return a code for the new App, as after the button on GitHub's page. Raises
+        `InvalidManifest`.
+        """
         if not manifest.name.strip():
             raise InvalidManifest("Name can't be blank")
         if slug_of(manifest.name) in self.state.world.apps:
@@ -102,7 +105,9 @@ class Apps:
         return self._store(Manifest(name, "", webhook_url, permissions, events), owner, public_key)
 
     def convert(self, code: str) -> tuple[App, str]:
-        """Create the App, and return it with its private key. Raises `GitHubError` (404) for a used or expired code."""
+        """Create the App, and return it with its private key. Raises `GitHubError` (404) for a used
+        or expired code.
+        """
         manifest, owner, at = self._codes.pop(code, (None, None, None))
         if manifest is None or owner is None or at is None or self._clock() - at > CODE_LIFETIME:
             raise GitHubError(404, "Not Found")
@@ -127,7 +132,9 @@ class Apps:
         return app
 
     def owner_named(self, organization: str | None) -> Account:
-        """Return the organisation, or the account that is signed in: the owner of the last changed repository."""
+        """Return the organisation, or the account that is signed in: the owner of the last changed
+        repository.
+        """
         if organization is not None:
             known = self.state.world.accounts.get(organization.lower())
             return (
@@ -139,10 +146,13 @@ class Apps:
         login = conversations[0].repository.partition("/")[0] if conversations else "octocat"
         return self.state.world.accounts.get(login.lower()) or Account(login, 583_231, "User")
 
-    # --- installations ----------------------------------------------------------------------------------------------
+    # --- installations
+    # ----------------------------------------------------------------------------------------------
 
     def installable(self, app: App) -> tuple[str, ...]:
-        """Return the repositories of the App's owner: an App that is not public can be installed only there."""
+        """Return the repositories of the App's owner: an App that is not public can be installed
+        only there.
+        """
         names = (home.full_name for home in self.state.world.repositories.values())
         return tuple(
             sorted(name for name in names if name.lower().startswith(f"{app.owner.login.lower()}/"))
@@ -204,7 +214,9 @@ class Apps:
         )
 
     def send_webhook(self, event: str, payload: Document) -> list[Attempt]:
-        """Send a webhook to the hooks of the payload's repository, and to the Apps that are installed on it. Blocks."""
+        """Send a webhook to the hooks of the payload's repository, and to the Apps that are
+        installed on it. Blocks.
+        """
         full_name = str((payload.get("repository") or {}).get("full_name") or "")
         of_apps = [
             (hook_of(app), one.id)
@@ -216,7 +228,8 @@ class Apps:
         ]
         return self.state.hooks.send(event, payload, of_apps=of_apps)
 
-    # --- credentials ------------------------------------------------------------------------------------------------
+    # --- credentials
+    # ------------------------------------------------------------------------------------------------
 
     def authenticate(self, encoded: str) -> App:
         """Return the App that signed a JWT. Raises `GitHubError` (401 or 404)."""
@@ -248,7 +261,9 @@ class Apps:
     def create_token(
         self, app: App, installation_id: int, body: Mapping[str, Any]
     ) -> tuple[str, InstallationToken]:
-        """Create a token of an installation. Raises `GitHubError`: 404, 403 (suspended) or 422 (more than granted)."""
+        """Create a token of an installation. Raises `GitHubError`: 404, 403 (suspended) or 422
+        (more than granted).
+        """
         installation = next(
             (one for one in self.installations(app) if one.id == installation_id), None
         )
@@ -270,10 +285,11 @@ class Apps:
             raise GitHubError(
                 422, "A repository does not exist or is not accessible to the parent installation."
             )
+        # GitHub grants `metadata` to every installation
         granted = {
             "metadata": "read",
             **installation.permissions,
-        }  # GitHub grants `metadata` to every installation
+        }
         if wanted is not None and not all(
             includes(granted.get(name), level) for name, level in wanted.items()
         ):
@@ -291,7 +307,9 @@ class Apps:
         return text, token
 
     def find_token(self, text: str) -> InstallationToken | None:
-        """Return an installation token that has not expired and whose installation exists and is not suspended."""
+        """Return an installation token that has not expired and whose installation exists and is
+        not suspended.
+        """
         token = self._tokens.get(text)
         if token is None or token.expires_at <= self._clock():
             return None
@@ -344,7 +362,9 @@ def covers(installation: Installation, full_name: str) -> bool:
 
 
 def includes(granted: str | None, wanted: str) -> bool:
-    """Return True if a permission that was granted at the level `granted` suffices for the level `wanted`."""
+    """Return True if a permission that was granted at the level `granted` suffices for the level
+    `wanted`.
+    """
     return granted is not None and (granted == wanted or (granted, wanted) == ("write", "read"))
 
 

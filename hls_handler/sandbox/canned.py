@@ -1,4 +1,6 @@
-"""Canned replies of the stand-in Claude: deterministic values for a JSON schema, chosen by keywords in the prompt."""
+"""Canned replies of the stand-in Claude: deterministic values for a JSON schema, chosen by keywords
+in the prompt.
+"""
 
 from __future__ import annotations
 
@@ -126,7 +128,9 @@ MAX_ITEMS = re.compile(r"maxItems: (\d+)")
 
 
 def canned_reply(schema: Mapping[str, Any], reading: Reading) -> Any:
-    """Return a reply that is valid against the JSON schema and fits the prompt's texts in `reading`."""
+    """Return a reply that is valid against the JSON schema and fits the prompt's texts in
+    `reading`.
+    """
     return _fill(schema, "", reading, schema)
 
 
@@ -255,7 +259,8 @@ def _is_worth_saying(reading: Reading) -> bool:
     return len(reading.words.split()) >= 4
 
 
-# --- texts -----------------------------------------------------------------------------------------------------------
+# --- texts
+# -----------------------------------------------------------------------------------------------------------
 
 
 def _text(name: str, node: Mapping[str, Any], reading: Reading) -> str:
@@ -340,7 +345,10 @@ def _response(reading: Reading) -> str:
         if place
         else ""
     )
-    propose = "You can propose the new text yourself: open the file on GitHub and choose the pencil above it."
+    propose = (
+        "You can propose the new text yourself: open the file on GitHub and choose the pencil"
+        " above it."
+    )
     return {"bug": try_alone, "question": _answer(reading), "documentation": propose}.get(kind, "")
 
 
@@ -351,4 +359,7 @@ def _answer(reading: Reading) -> str:
     if not names:
         return ""
     shown = ", ".join(f"`{name}`" for name in names)
-    return f"What you can try first: {shown}. Whether it is supported here is for the maintainers to say."
+    return (
+        f"What you can try first: {shown}. Whether it is supported here is for the maintainers to"
+        " say."
+    )

@@ -1,4 +1,6 @@
-"""Canned replies about workflow runs, releases, comments and other events, made from sentences in the prompt."""
+"""Canned replies about workflow runs, releases, comments and other events, made from sentences in
+the prompt.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +28,14 @@ MAX_PLACES = 3
 MAX_HIGHLIGHTS = 3
 
 
-# --- workflows -------------------------------------------------------------------------------------------------------
+# --- workflows
+# -------------------------------------------------------------------------------------------------------
 
 
 def quote(reading: Reading) -> str:
-    """Return the first log line with an error, or "". Skips lines that name no cause, such as "exit code 1"."""
+    """Return the first log line with an error, or "". Skips lines that name no cause, such as "exit
+    code 1".
+    """
     return next(
         (line for line in reading.log or () if ERROR.search(line) and not NO_CAUSE.search(line)), ""
     )
@@ -42,7 +47,9 @@ def cause(reading: Reading) -> str:
 
 
 def places(reading: Reading) -> list[dict[str, Any]]:
-    """Return items for the reply's field `where`: the files that the log names, the last one first."""
+    """Return items for the reply's field `where`: the files that the log names, the last one
+    first.
+    """
     found = dict(reversed(PLACE.findall("\n".join(reading.log or ()))))
     named = [
         {"path": path, "line": int(line), "why": "The log names this line."}
@@ -56,11 +63,14 @@ def advice(reading: Reading) -> str:
     return f"Begin at `{first['path']}`, line {first['line']}." if first else ""
 
 
-# --- releases --------------------------------------------------------------------------------------------------------
+# --- releases
+# --------------------------------------------------------------------------------------------------------
 
 
 def subjects(reading: Reading) -> list[str]:
-    """Return the commit subjects without chores ("bump ..."). If there are none, return items of the release notes."""
+    """Return the commit subjects without chores ("bump ..."). If there are none, return items of
+    the release notes.
+    """
     lines = [message.strip().split("\n")[0] for message in reading.commits or ()]
     found = [NUMBER_BEHIND.sub("", line) for line in lines if line and not CHORE.match(line)]
     points = re.findall(r"^[*-] (.+?)(?: by @\S+(?: in \S+)?)?\s*$", reading.body, re.MULTILINE)
@@ -80,14 +90,16 @@ def highlights(reading: Reading) -> list[str]:
     return subjects(reading)[:MAX_HIGHLIGHTS]
 
 
-# --- comments --------------------------------------------------------------------------------------------------------
+# --- comments
+# --------------------------------------------------------------------------------------------------------
 
 
 def reply(reading: Reading) -> str:
-    """Return instructions if the comment asks how to start. If not, quote a sentence of the conversation.
+    """Return instructions if the comment asks how to start. If not, quote a sentence of the
+    conversation.
 
-    The quoted sentence shares the most words with the comment. If no sentence shares two, return "". Words are compared
-    by their first four letters.
+    The quoted sentence shares the most words with the comment. If no sentence shares two, return
+    "". Words are compared by their first four letters.
     """
     if reading.wants_to_start:
         return (
@@ -109,7 +121,8 @@ def reply(reading: Reading) -> str:
     return f"The conversation says: \u201c{best}\u201d" if most >= 2 else ""
 
 
-# --- any other event -------------------------------------------------------------------------------------------------
+# --- any other event
+# -------------------------------------------------------------------------------------------------
 
 
 def event_summary(reading: Reading) -> str:

@@ -1,4 +1,6 @@
-"""Findings of a canned review: each `Pattern` is searched in the changed lines, and a match becomes a finding."""
+"""Findings of a canned review: each `Pattern` is searched in the changed lines, and a match becomes
+a finding.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,8 @@ PATTERNS: tuple[Pattern, ...] = (
         "critical",
         0.95,
         "SQL built from a value",
-        "The value becomes part of the statement, so whoever chooses it can run SQL of their own. Pass it as a "
-        "parameter of `execute` instead.",
+        "The value becomes part of the statement, so whoever chooses it can run SQL of their own."
+        " Pass it as a parameter of `execute` instead.",
     ),
     Pattern(
         r"\.innerHTML\s*=",
@@ -42,8 +44,8 @@ PATTERNS: tuple[Pattern, ...] = (
         "high",
         0.9,
         "Text is inserted as HTML",
-        "What the server or the user says is parsed as HTML here, so a script in it would run. `textContent` shows the "
-        "same text safely.",
+        "What the server or the user says is parsed as HTML here, so a script in it would run."
+        " `textContent` shows the same text safely.",
         repair=(r"\.innerHTML\b", ".textContent"),
     ),
     Pattern(
@@ -88,13 +90,16 @@ PATTERNS: tuple[Pattern, ...] = (
         "medium",
         0.8,
         "One query for each turn of the loop",
-        "A cart of fifty lines makes fifty queries. Fetch all rows before the loop, with one query.",
+        "A cart of fifty lines makes fifty queries. Fetch all rows before the loop, with one"
+        " query.",
     ),
 )
 
 
 def find_all(patches: Sequence[PatchOfFile]) -> list[dict[str, Any]]:
-    """Return findings as JSON values of `analysis.Finding`. Each finding quotes a line of a patch."""
+    """Return findings as JSON values of `analysis.Finding`. Each finding quotes a line of a
+    patch.
+    """
     found = [finding for patch in patches for finding in _find(patch)]
     ranks = ("critical", "high", "medium", "low")
     return sorted(found, key=lambda finding: ranks.index(finding["severity"]))[:MAX_FINDINGS]

@@ -1,7 +1,8 @@
-"""The stand-in Claude over HTTP: validates requests as the Messages API does, and returns canned replies.
+"""The stand-in Claude over HTTP: validates requests as the Messages API does, and returns canned
+replies.
 
-`tests/contracts` checks the types of all fields. https://platform.claude.com/docs/en/api/messages and
-.../build-with-claude/structured-outputs
+`tests/contracts` checks the types of all fields. https://platform.claude.com/docs/en/api/messages
+and .../build-with-claude/structured-outputs
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from hls_handler.settings.model import RETIRED_MODELS
 
 CHARACTERS_PER_TOKEN = 4
 MIN_CACHED_TOKENS = 1024
-"""Minimum for prompt caching. https://platform.claude.com/docs/en/build-with-claude/prompt-caching"""
+"""Minimum for prompt caching.
+https://platform.claude.com/docs/en/build-with-claude/prompt-caching
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +44,24 @@ class Asked:
 
 
 Answerer = Callable[[Asked], Any]
-"""A function that returns Claude's reply: an object, which is sent as JSON, or a string. The default is `canned`."""
+"""A function that returns Claude's reply: an object, which is sent as JSON, or a string. The
+default is `canned`.
+"""
 
 
 def canned(asked: Asked) -> Any:
-    """Return a deterministic reply that is valid against the JSON schema. Without a schema, return a sentence."""
+    """Return a deterministic reply that is valid against the JSON schema. Without a schema, return
+    a sentence.
+    """
     if asked.schema is None:
         return "This is the sandbox: it gives canned replies to requests with a JSON schema."
     return canned_reply(asked.schema, read_request(asked.body))
 
 
 def claude_app(*, api_key: str, answer: Answerer, latency_s: float) -> Starlette:
-    """Return the ASGI app with `POST /v1/messages` and `GET /v1/models/{id}`. Its prompt cache never expires."""
+    """Return the ASGI app with `POST /v1/messages` and `GET /v1/models/{id}`. Its prompt cache
+    never expires.
+    """
     cached: set[str] = set()
     requests = 0
 
@@ -148,9 +157,8 @@ def _usage(asked: Asked, reply: str, cached: set[str]) -> dict[str, Any]:
     size = tokens_of(prefix)
     written = read = 0
     if size >= MIN_CACHED_TOKENS:
-        wanted = json.dumps(
-            asked.schema, sort_keys=True
-        )  # the schema is a part of the cached prefix
+        # the schema is a part of the cached prefix
+        wanted = json.dumps(asked.schema, sort_keys=True)
         key = hashlib.sha256(f"{asked.model}\n{wanted}\n{prefix}".encode()).hexdigest()
         read = size if key in cached else 0
         written = size - read
@@ -187,7 +195,8 @@ def _message(asked: Asked, text: str, usage: dict[str, Any], *, number: int) -> 
     }
 
 
-# --- validation ------------------------------------------------------------------------------------------------------
+# --- validation
+# ------------------------------------------------------------------------------------------------------
 
 ERROR_TYPES: Mapping[int, str] = {
     400: "invalid_request_error",
@@ -233,7 +242,9 @@ def lifecycle_of(model: str) -> str | None:
 
 
 def check_request(body: Any) -> None:
-    """Raise `ClaudeError` for an unknown model, too many tokens, a blank text, streaming, or a schema."""
+    """Raise `ClaudeError` for an unknown model, too many tokens, a blank text, streaming, or a
+    schema.
+    """
     if not isinstance(body, dict) or not {"model", "max_tokens", "messages"} <= body.keys():
         raise ClaudeError(400, "request body: it needs model, max_tokens and messages")
     model = body["model"]
@@ -260,7 +271,8 @@ def check_request(body: Any) -> None:
         check_schema(wanted["schema"])
 
 
-# --- the supported JSON Schema ---------------------------------------------------------------------------------------
+# --- the supported JSON Schema
+# ---------------------------------------------------------------------------------------
 
 EVERYWHERE = frozenset(
     {"type", "title", "description", "enum", "const", "default", "anyOf", "$ref", "$defs"}
@@ -271,7 +283,9 @@ OF_ONE_TYPE = frozenset(
 
 
 def check_schema(node: Any, where: str = "") -> None:
-    """Raise `ClaudeError` if the schema has keywords that the API rejects, or permits additional properties."""
+    """Raise `ClaudeError` if the schema has keywords that the API rejects, or permits additional
+    properties.
+    """
     if not isinstance(node, dict) or not node.keys() & {"type", "anyOf", "enum", "const", "$ref"}:
         raise _bad(
             where,

@@ -1,4 +1,6 @@
-"""The sandbox's own API under `/_sandbox`: seed and send events, act as a person, inject faults, read the log."""
+"""The sandbox's own API under `/_sandbox`: seed and send events, act as a person, inject faults,
+read the log.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ class _Body(BaseModel):
 
 
 class SeedEvent(_Body):
-    """Request to store the objects of a webhook. `files` are the changed files of the webhook's pull request."""
+    """Request to store the objects of a webhook. `files` are the changed files of the webhook's
+    pull request.
+    """
 
     event: str
     payload: dict[str, Any]
@@ -51,7 +55,8 @@ class _OnConversation(_Body):
 
 
 class SetThread(_OnConversation):
-    """Request to resolve the review thread that begins with `comment`, or to reopen it if `resolved_by` is null.
+    """Request to resolve the review thread that begins with `comment`, or to reopen it if
+    `resolved_by` is null.
 
     The webhook is sent; that of a reopened thread names as sender the person who had resolved it.
     """
@@ -61,9 +66,11 @@ class SetThread(_OnConversation):
 
 
 class AddComment(_OnConversation):
-    """Request to comment as a person and to send the webhook. `permission` is set first; None keeps the present one.
+    """Request to comment as a person and to send the webhook. `permission` is set first; None keeps
+    the present one.
 
-    `thread` is the id of the first comment of the review thread to reply in; None: comment on the conversation.
+    `thread` is the id of the first comment of the review thread to reply in; None: comment on the
+    conversation.
     """
 
     author: str
@@ -79,7 +86,9 @@ class BadRequest(Exception):
 def control_routes(
     state: State, apps: Apps, faults: Faults, log: RequestLog, *, urls: Mapping[str, str]
 ) -> list[Route]:
-    """Return the routes. Request bodies must be JSON, so that forms on other web pages cannot change the sandbox."""
+    """Return the routes. Request bodies must be JSON, so that forms on other web pages cannot
+    change the sandbox.
+    """
 
     async def add_fault(request: Request) -> Response:
         faults.add(await _parse(request, Fault))
@@ -121,7 +130,8 @@ def _state_routes(state: State, apps: Apps, urls: Mapping[str, str]) -> list[Rou
         attempts = [attempt for webhook in webhooks for attempt in await attempt_webhook(*webhook)]
         if not attempts:
             raise BadRequest(
-                "payload: its repository has no hook and no App: create a hook with POST /_sandbox/hooks"
+                "payload: its repository has no hook and no App: create a hook with POST"
+                " /_sandbox/hooks"
             )
         return JSONResponse(attempts, status_code=201)
 

@@ -1,4 +1,6 @@
-"""Stored GitHub API responses about the demo's objects: files, comments, jobs, logs, releases and commits."""
+"""Stored GitHub API responses about the demo's objects: files, comments, jobs, logs, releases and
+commits.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ Answer = tuple[Mapping[str, object], ...]
 
 
 def files_at(head_sha: str) -> Answer | None:
-    """Return the changed files of the demo's pull request at this head commit; None for any other commit."""
+    """Return the changed files of the demo's pull request at this head commit; None for any other
+    commit.
+    """
     return next(
         (files for files in _answers("files") if head_sha and f"/blob/{head_sha}/" in str(files)),
         None,
@@ -57,7 +61,9 @@ def releases_before(release_id: int) -> Answer:
 
 
 def history_of(release_id: int) -> Answer:
-    """Return the stored commits up to this release, oldest first. A commit's key `tags` lists its tags."""
+    """Return the stored commits up to this release, oldest first. A commit's key `tags` lists its
+    tags.
+    """
     return next(_answers("history", str(release_id)), ())
 
 

@@ -35,7 +35,9 @@ class Fault(BaseModel):
     stand_in: StandIn | None = None  # None: both
     method: str = ".*"  # regular expression; must match the whole method
     path: str = ".*"
-    """Regular expression; may match anywhere in "/repos/o/r/issues/7/comments" or "/v1/messages", as sent."""
+    """Regular expression; may match anywhere in "/repos/o/r/issues/7/comments" or "/v1/messages",
+    as sent.
+    """
     times: int | None = Field(1, ge=1)  # number of requests to affect; None: no limit
     skip: int = Field(0, ge=0)  # number of matching requests before the first affected request
     status: int = Field(500, ge=200, le=599)
@@ -52,7 +54,9 @@ class Fault(BaseModel):
 
 
 class Faults:
-    """The faults to inject, here called rules. At most one rule affects a request: the oldest that applies."""
+    """The faults to inject, here called rules. At most one rule affects a request: the oldest that
+    applies.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -67,7 +71,9 @@ class Faults:
             self._rules.clear()
 
     def take(self, stand_in: StandIn, method: str, path: str) -> Fault | None:
-        """Return the fault to inject into a request, or None. The request counts for the faults' `skip` and `times`."""
+        """Return the fault to inject into a request, or None. The request counts for the faults'
+        `skip` and `times`.
+        """
         with self._lock:
             for index, (fault, matched) in enumerate(self._rules):
                 exhausted = fault.times is not None and matched >= fault.skip + fault.times

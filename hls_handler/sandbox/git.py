@@ -1,7 +1,8 @@
 """The stand-in's git server: real repositories over git's protocol 2, for the mirrors of HLS.
 
-git computes the id of a commit from its files, so the recorded ids of pull requests cannot be fetched: a pull request
-that is to be fetched gets the ids that `GitRepositories.commit` returns. Of all others, HLS reads files by the API.
+git computes the id of a commit from its files, so the recorded ids of pull requests cannot be
+fetched: a pull request that is to be fetched gets the ids that `GitRepositories.commit` returns. Of
+all others, HLS reads files by the API.
 
 https://git-scm.com/docs/gitprotocol-v2
 """
@@ -65,7 +66,9 @@ class GitRepositories:
         return commit
 
     def routes(self, can_fetch: Callable[[str, str], bool]) -> list[Route]:
-        """Return the routes of the git server. `can_fetch` says if a token gives access to "owner/repo"."""
+        """Return the routes of the git server. `can_fetch` says if a token gives access to
+        "owner/repo".
+        """
 
         async def respond(request: Request) -> Response:
             full_name = f"{request.path_params['owner']}/{request.path_params['repo']}"

@@ -64,8 +64,8 @@ class RateLimit:
 class LogStorage:
     """Storage of job logs with secret URLs.
 
-    As at GitHub, a request with an Authorization header is rejected, because clients must not send the token to the
-    storage. `web_url` is the URL of the sandbox without a slash at the end.
+    As at GitHub, a request with an Authorization header is rejected, because clients must not send
+    the token to the storage. `web_url` is the URL of the sandbox without a slash at the end.
     """
 
     def __init__(self, state: State, *, web_url: str) -> None:
@@ -93,7 +93,9 @@ class LogStorage:
 
 
 class GitHubApi:
-    """REST API at `api_url`, such as "http://127.0.0.1:8123/api/v3". The URLs of web pages begin with `web_url`."""
+    """REST API at `api_url`, such as "http://127.0.0.1:8123/api/v3". The URLs of web pages begin
+    with `web_url`.
+    """
 
     def __init__(
         self,
@@ -106,7 +108,9 @@ class GitHubApi:
         apps: Apps,
         limit_of: Callable[[str], RateLimit],
     ) -> None:
-        """`tokens` has the account of each token. `limit_of` returns the rate limit of an account."""
+        """`tokens` has the account of each token. `limit_of` returns the rate limit of an
+        account.
+        """
         self._state = state
         self._tokens = tokens
         self._storage = storage
@@ -178,11 +182,13 @@ class GitHubApi:
                 account, token = self._authenticate(request)
             self._count(
                 request,
-                app.slug
-                if app
-                else f"installation {token.installation.id}"
-                if token
-                else account.login,
+                (
+                    app.slug
+                    if app
+                    else f"installation {token.installation.id}"
+                    if token
+                    else account.login
+                ),
             )
             if endpoint is None:
                 raise GitHubError(404, "Not Found")
@@ -305,13 +311,18 @@ def error_of_status(status: int) -> dict[str, Any]:
         404: "Not Found",
         410: "This issue was deleted",
         422: "Validation Failed",
-        429: "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.",
+        429: (
+            "You have exceeded a secondary rate limit. Please wait a few minutes before you try"
+            " again."
+        ),
     }
     return GitHubError(status, messages.get(status, "Server Error")).document()
 
 
 def _is_public(request: Request, needs: str) -> bool:
-    """Return True for what GitHub shows without a token: accounts, objects of repositories except logs and roles."""
+    """Return True for what GitHub shows without a token: accounts, objects of repositories except
+    logs and roles.
+    """
     names = request.path_params.keys()
     if "login" in names:
         return True
@@ -325,7 +336,8 @@ def _credential(request: Request) -> str:
     if not request.headers.get("user-agent"):
         raise GitHubError(
             403,
-            "Request forbidden by administrative rules. Please make sure your request has a User-Agent header",
+            "Request forbidden by administrative rules. Please make sure your request has a"
+            " User-Agent header",
         )
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     if not given:

@@ -37,7 +37,8 @@ MAX_DESCRIPTION_CHARACTERS = 100
 ISSUE_TYPES = ("Task", "Bug", "Feature")  # GitHub's default ones of an organisation
 
 
-# --- accounts and repositories ---------------------------------------------------------------------------------------
+# --- accounts and repositories
+# ---------------------------------------------------------------------------------------
 
 
 def user(call: Call) -> Answer:
@@ -64,7 +65,8 @@ def collaborator_permission(call: Call) -> Answer:
     return Answer({"permission": existing(call.state.permission(home.full_name, login))})
 
 
-# --- issues and pull requests ----------------------------------------------------------------------------------------
+# --- issues and pull requests
+# ----------------------------------------------------------------------------------------
 
 
 def issues(call: Call) -> Answer:
@@ -89,7 +91,9 @@ def issue(call: Call) -> Answer:
 
 
 def edit_issue(call: Call) -> Answer:
-    """Set the type of an issue. As at GitHub, without push access it is dropped. Other changes are not supported."""
+    """Set the type of an issue. As at GitHub, without push access it is dropped. Other changes are
+    not supported.
+    """
     home = writable_repository(call)
     issue = conversation_of(call, home)
     name = github_request.valid_fields(call.body, "type")["type"]
@@ -117,13 +121,16 @@ def pull_request_files(call: Call) -> Answer:
 
 
 def pull_requests(call: Call) -> Answer:
-    """Filter pull requests by the query's `state` and `head`. A `head` without owner, such as "main", is ignored."""
+    """Filter pull requests by the query's `state` and `head`. A `head` without owner, such as
+    "main", is ignored.
+    """
     home = repository_of(call)
     head = call.query.get("head", "")
     found = _conversations_of(call, home, call.query.get("state", "open"))
     pulls = [one for one in found if one.kind == "pull"]
     if ":" in head:
         pulls = [pull for pull in pulls if (pull.document.get("head") or {}).get("label") == head]
+    # not in lists
     counts = {
         "additions",
         "deletions",
@@ -131,7 +138,7 @@ def pull_requests(call: Call) -> Answer:
         "commits",
         "comments",
         "review_comments",
-    }  # not in lists
+    }
     whole = [shapes.pull_request(pull, home) for pull in pulls]
     return Answer(
         [{key: one[key] for key in one if key not in counts} for one in whole], listed=True
@@ -155,7 +162,8 @@ def request_reviewers(call: Call) -> Answer:
     return Answer(shapes.pull_request(pull, home), status=201)
 
 
-# --- comments --------------------------------------------------------------------------------------------------------
+# --- comments
+# --------------------------------------------------------------------------------------------------------
 
 
 def comments(call: Call) -> Answer:
@@ -193,7 +201,9 @@ def edit_comment(call: Call) -> Answer:
 
 
 def create_reaction(call: Call) -> Answer:
-    """React to a comment, also on a line of a pull request: 201, or 200 if the account has reacted so before."""
+    """React to a comment, also on a line of a pull request: 201, or 200 if the account has reacted
+    so before.
+    """
     content = github_request.valid_fields(call.body, "content")["content"]
     if content not in REACTIONS:
         raise failed("Reaction", "invalid", "content")
@@ -206,7 +216,8 @@ def create_reaction(call: Call) -> Answer:
     )
 
 
-# --- labels ----------------------------------------------------------------------------------------------------------
+# --- labels
+# ----------------------------------------------------------------------------------------------------------
 
 
 def repository_labels(call: Call) -> Answer:
@@ -274,7 +285,8 @@ def remove_label(call: Call) -> Answer:
     )
 
 
-# --- look-ups that raise `GitHubError` -------------------------------------------------------------------------------
+# --- look-ups that raise `GitHubError`
+# -------------------------------------------------------------------------------
 
 
 def _pushable_repository(call: Call) -> Repository:
@@ -380,7 +392,9 @@ def _patterns() -> tuple[tuple[str, re.Pattern[str], Endpoint], ...]:
 
 
 def find_endpoint(method: str, path: str) -> tuple[Endpoint, Mapping[str, str]]:
-    """Return the endpoint of a decoded path, and the path's parameters. Raises `GitHubError` (404)."""
+    """Return the endpoint of a decoded path, and the path's parameters. Raises `GitHubError`
+    (404).
+    """
     for known, pattern, endpoint in _patterns():
         match = pattern.match(path)
         if match is not None and known == method:

@@ -1,4 +1,6 @@
-"""Input and output of the endpoints of the stand-in GitHub, and its 4xx responses to invalid requests."""
+"""Input and output of the endpoints of the stand-in GitHub, and its 4xx responses to invalid
+requests.
+"""
 
 from __future__ import annotations
 
@@ -134,7 +136,9 @@ def failed(resource: str, code: str, name: str, message: str | None = None) -> G
 
 
 def parse_body(raw: bytes, content_type: str) -> Any:
-    """Return the parsed JSON body. Raises `GitHubError` if the body or its content type is not JSON."""
+    """Return the parsed JSON body. Raises `GitHubError` if the body or its content type is not
+    JSON.
+    """
     if content_type.partition(";")[0].strip().lower() not in {
         "application/json",
         "application/vnd.github+json",
@@ -149,7 +153,9 @@ def parse_body(raw: bytes, content_type: str) -> Any:
 
 
 def comment_body(body: Any) -> str:
-    """Return the text of a comment to write. Raises `GitHubError` if the text is empty or too long."""
+    """Return the text of a comment to write. Raises `GitHubError` if the text is empty or too
+    long.
+    """
     text = str(valid_fields(body, "body")["body"])
     if not text.strip():
         raise failed("IssueComment", "missing_field", "body")
@@ -158,7 +164,9 @@ def comment_body(body: Any) -> str:
 
 
 def label_name(name: Any) -> str:
-    """Return the name of a label to create or add. Raises `GitHubError` if it is empty or too long."""
+    """Return the name of a label to create or add. Raises `GitHubError` if it is empty or too
+    long.
+    """
     if not isinstance(name, str) or not name.strip():
         raise failed("Label", "missing_field", "name")
     check_length("Label", "name", name, MAX_LABEL_CHARACTERS)
@@ -171,7 +179,9 @@ def check_length(resource: str, name: str, text: str, most: int) -> None:
 
 
 def valid_fields(body: Any, *required: str) -> dict[str, Any]:
-    """Return the body. Raises `GitHubError` if it is no object or lacks a field; `tests/contracts` checks the rest."""
+    """Return the body. Raises `GitHubError` if it is no object or lacks a field; `tests/contracts`
+    checks the rest.
+    """
     if not isinstance(body, dict):
         raise GitHubError(400, "Body should be a JSON object")
     for name in required:
@@ -183,7 +193,9 @@ def valid_fields(body: Any, *required: str) -> dict[str, Any]:
 def paginate(
     items: list[Any], query: Mapping[str, str], url: str
 ) -> tuple[list[Any], dict[str, str]]:
-    """Return the page that the query asks for, and the header `Link` with the URLs of other pages, if there are any."""
+    """Return the page that the query asks for, and the header `Link` with the URLs of other pages,
+    if there are any.
+    """
     page = _number(query.get("page"), 1)
     size = page_size(query)
     last = max((len(items) + size - 1) // size, 1)

@@ -91,7 +91,9 @@ class Hooks:
         events: tuple[str, ...] = ("*",),
         repository: Document | None = None,
     ) -> Hook:
-        """Create a hook and send its `ping`, with the document of the hook's `repository`. Blocks."""
+        """Create a hook and send its `ping`, with the document of the hook's `repository`.
+        Blocks.
+        """
         with self._lock:
             hook = Hook(self._take_id(), owner, url, secret, active, events)
             self._hooks[hook.id] = hook
@@ -133,7 +135,8 @@ class Hooks:
     ) -> list[Attempt]:
         """Send a webhook to all hooks of the payload's repository, and record each attempt. Blocks.
 
-        `of_apps` are hooks of Apps with the id of the installation. All requests have the same GUID, as at GitHub.
+        `of_apps` are hooks of Apps with the id of the installation. All requests have the same
+        GUID, as at GitHub.
         """
         full_name = str((payload.get("repository") or {}).get("full_name") or "")
         owners = (full_name, full_name.partition("/")[0])
@@ -157,8 +160,9 @@ class Hooks:
             "X-GitHub-Event": event,
             "X-GitHub-Delivery": guid,
             "X-GitHub-Hook-ID": str(hook.id),
-            "X-Hub-Signature-256": "sha256="
-            + hmac.new(hook.secret.encode(), body, hashlib.sha256).hexdigest(),
+            "X-Hub-Signature-256": (
+                "sha256=" + hmac.new(hook.secret.encode(), body, hashlib.sha256).hexdigest()
+            ),
         }
         status = post(self.addresses.get(hook.url, hook.url), body, headers)
         with self._lock:
@@ -177,7 +181,9 @@ class Hooks:
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
-    """Return the status of the response. Requests never leave this machine: other hosts fail to connect."""
+    """Return the status of the response. Requests never leave this machine: other hosts fail to
+    connect.
+    """
     parts = urlsplit(url)
     if parts.scheme != "http" or parts.hostname not in LOOPBACK:
         return FAILED_TO_CONNECT

@@ -16,7 +16,9 @@ BOXES = {" ": "\u2610", "x": "\u2611"}
 
 
 def rendered(body: str) -> str:
-    """Convert Markdown to safe HTML. The pages' Content-Security-Policy keeps images from being loaded."""
+    """Convert Markdown to safe HTML. The pages' Content-Security-Policy keeps images from being
+    loaded.
+    """
     parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     shown = HARMLESS.sub(r"<\1>", str(parser.render(COMMENT.sub("", body))))
     return TASK.sub(

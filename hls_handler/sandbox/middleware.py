@@ -1,4 +1,6 @@
-"""ASGI middleware of a stand-in for GitHub or Claude: logs each request without secrets, and injects faults."""
+"""ASGI middleware of a stand-in for GitHub or Claude: logs each request without secrets, and
+injects faults.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hls_handler.sandbox.faults import REPLY_FAULTS, Effect, Fault, Faults, StandIn, distort
 
 DROP = "hls.sandbox.drop"
-"""Key in the ASGI scope. Its value, set by the server, is a function that closes the connection at once."""
+"""Key in the ASGI scope. Its value, set by the server, is a function that closes the connection at
+once.
+"""
 
 INVALID_JSON = b'{"id": 1, "body": "this response is not comple'
 
@@ -29,7 +33,9 @@ SECRET_HEADERS = frozenset({"authorization", "x-api-key", "cookie", "proxy-autho
 
 @dataclass(frozen=True, slots=True)
 class LoggedRequest:
-    """One request. `path` is percent-encoded as sent, without the stand-in's prefix, such as /api/v3."""
+    """One request. `path` is percent-encoded as sent, without the stand-in's prefix, such as
+    /api/v3.
+    """
 
     at: datetime
     stand_in: StandIn
@@ -83,7 +89,8 @@ class BufferedResponse:
 class FaultMiddleware:
     """Logs the requests to one stand-in, and injects `faults`.
 
-    `errors` returns the stand-in's JSON body for an error status. When `closing` is set, hanging requests end.
+    `errors` returns the stand-in's JSON body for an error status. When `closing` is set, hanging
+    requests end.
     """
 
     def __init__(

@@ -84,9 +84,8 @@ DEFAULT_LABELS: Mapping[str, Label] = {
 @dataclass(frozen=True, slots=True)
 class Repository:
     document: Document
-    labels: Mapping[str, Label] = field(
-        default_factory=lambda: dict(DEFAULT_LABELS)
-    )  # by lower-case name
+    # by lower-case name
+    labels: Mapping[str, Label] = field(default_factory=lambda: dict(DEFAULT_LABELS))
 
     @property
     def full_name(self) -> str:
@@ -123,7 +122,8 @@ class Comment:
 class Review:
     id: int
     author: Account
-    state: str  # "approved", "changes_requested", "commented", "dismissed", in lower case as in webhooks
+    # "approved", "changes_requested", "commented", "dismissed", in lower case as in webhooks
+    state: str
     body: str
     commit_id: str  # the commit that was reviewed
     submitted_at: datetime
@@ -177,9 +177,8 @@ class Conversation:
     events: tuple[ConversationEvent, ...] = ()
     files: tuple[Document, ...] = ()
     reviews: tuple[Review, ...] = ()  # of a pull request, in the order of their events
-    resolved: Mapping[int, str] = field(
-        default_factory=dict
-    )  # first comments of resolved threads, to who resolved it
+    # first comments of resolved threads, to who resolved it
+    resolved: Mapping[int, str] = field(default_factory=dict)
     reactions: tuple[Reaction, ...] = ()  # to its comments and review comments, oldest first
     gone: Literal["deleted", "transferred"] | None = None
     moved_to: str | None = None  # API URL of the new issue after a transfer
@@ -208,7 +207,9 @@ class Conversation:
         return next((review for review in self.reviews if review.id == review_id), None)
 
     def has_comment(self, full_name: str, comment: int) -> bool:
-        """Return True if it is of the repository and has a comment or a review comment with this id."""
+        """Return True if it is of the repository and has a comment or a review comment with this
+        id.
+        """
         ids = {
             *(one.id for one in self.comments),
             *(one["id"] for _, one in self.review_comments()),
@@ -252,7 +253,9 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt of a workflow run. `document` is the REST object that GitHub returns for this attempt."""
+    """One attempt of a workflow run. `document` is the REST object that GitHub returns for this
+    attempt.
+    """
 
     number: int  # from 1
     document: Document
@@ -313,7 +316,9 @@ class Release:
 
 
 def read_account(shown: object) -> Account:
-    """Return an account from a payload, or GitHub's account "ghost" if `shown` is not an account."""
+    """Return an account from a payload, or GitHub's account "ghost" if `shown` is not an
+    account.
+    """
     if not isinstance(shown, Mapping) or not isinstance(shown.get("login"), str):
         return GHOST
     return Account(

@@ -1,4 +1,6 @@
-"""Web pages of the stand-in GitHub: issues, pull requests, runs and releases. No scripts and no images."""
+"""Web pages of the stand-in GitHub: issues, pull requests, runs and releases. No scripts and no
+images.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +43,10 @@ EMPTY_PAGE: dict[str, Any] = dict.fromkeys(("conversation", "run", "release"))
 """Template variables of a page without content; each page replaces one of them."""
 
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
@@ -151,7 +155,9 @@ def page_routes(state: State) -> list[Route]:
         return page(release=tagged[0]) if tagged else not_found("release")
 
     async def commit(request: Request) -> Response:
-        """Lead a link to a commit, or to a file of it, to its pull request, or else to the newest one."""
+        """Lead a link to a commit, or to a file of it, to its pull request, or else to the newest
+        one.
+        """
         name = _repository(request).lower()
         sha = request.path_params["commit"]
         pulls = [
@@ -197,7 +203,9 @@ def address(shown: Conversation | Release) -> str:
 
 
 def _label_rules(state: State) -> str:
-    """Return a CSS rule for each label colour. The pages' Content-Security-Policy forbids inline styles."""
+    """Return a CSS rule for each label colour. The pages' Content-Security-Policy forbids inline
+    styles.
+    """
     labels = [label for home in state.world.repositories.values() for label in home.labels.values()]
     rules = [
         f'.label[data-color="{color}"] {{ --tint: #{color}; --ink: {_ink(color)} }}'
@@ -234,7 +242,9 @@ def _labels(names: tuple[str, ...], conversation: Conversation, state: State) ->
 
 
 def _checks(conversation: Conversation, state: State) -> Iterator[dict[str, Any]]:
-    """Yield the last check run of each name, and the last status of each context, of the head commit."""
+    """Yield the last check run of each name, and the last status of each context, of the head
+    commit.
+    """
     world = state.world
     name = conversation.repository
     sha = conversation.head_sha
@@ -255,7 +265,8 @@ def _checks(conversation: Conversation, state: State) -> Iterator[dict[str, Any]
         yield {"name": one["context"], "state": one["state"], **text}
 
 
-# --- the timeline of an issue or a pull request ----------------------------------------------------------------------
+# --- the timeline of an issue or a pull request
+# ----------------------------------------------------------------------
 
 
 def _timeline(conversation: Conversation, state: State) -> list[Entry]:
@@ -301,10 +312,14 @@ def _place(comment: Document) -> str:
     number = comment.get("line", comment.get("original_line", last.number if last else None))
     if number is None:
         return "the whole file"
-    return f"{'removed ' if comment.get('side', last.side if last else '') == 'LEFT' else ''}line {number}"
+    return (
+        f"{'removed ' if comment.get('side', last.side if last else '') == 'LEFT' else ''}line"
+        f" {number}"
+    )
 
 
-# --- workflow runs ---------------------------------------------------------------------------------------------------
+# --- workflow runs
+# ---------------------------------------------------------------------------------------------------
 
 
 def _run(run: Run) -> dict[str, Any]:
@@ -315,8 +330,9 @@ def _run(run: Run) -> dict[str, Any]:
     return {
         "repository": run.repository,
         "workflow": read_text(document.get("name")) or "(without a name)",
-        "title": read_text(document.get("display_title"))
-        or read_text(document.get("head_sha"))[:7],
+        "title": (
+            read_text(document.get("display_title")) or read_text(document.get("head_sha"))[:7]
+        ),
         "number": document.get("run_number"),
         "state": run.last.state,
         "branch": f"{read_account(home.get('owner')).login}:{branch}" if is_fork else branch,

@@ -29,7 +29,9 @@ SETTINGS = Github(token=SecretStr("sandbox"), webhook_secret=SecretStr("sixteen 
 
 
 class _LocalTransport:
-    """Answers reads by the stand-in's endpoints in this process. URLs in responses are those of GitHub."""
+    """Answers reads by the stand-in's endpoints in this process. URLs in responses are those of
+    GitHub.
+    """
 
     def __init__(self, state: State) -> None:
         self._state = state

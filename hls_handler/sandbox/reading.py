@@ -21,7 +21,9 @@ FIELD_LABELS = (
     re.compile(r"\b(?:message|title|body|description|state):$"),
     re.compile(r"\b(?:name|tag_name|ref):$"),
 )
-"""Patterns of the names of an event's most informative fields; the second is used if no field matches the first."""
+"""Patterns of the names of an event's most informative fields; the second is used if no field
+matches the first.
+"""
 BODY_WORDS = ("body", "description", "report", "text")
 
 
@@ -174,7 +176,9 @@ def _authored(blocks: list[Block], head: str) -> Iterator[str]:
 
 
 def log_lines(text: str) -> tuple[str, ...]:
-    """Return the lines of a log excerpt without their numbers: "12| Run npm test" becomes "Run npm test"."""
+    """Return the lines of a log excerpt without their numbers: "12| Run npm test" becomes "Run npm
+    test".
+    """
     return tuple(LOG_LINE.findall(text))
 
 

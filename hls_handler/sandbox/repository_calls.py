@@ -1,4 +1,5 @@
-"""Endpoints of GitHub's REST API for workflow runs, releases, commits, files, check runs and commit statuses.
+"""Endpoints of GitHub's REST API for workflow runs, releases, commits, files, check runs and commit
+statuses.
 
 https://docs.github.com/en/rest
 """
@@ -46,7 +47,9 @@ def attempt_jobs(call: Call) -> Answer:
 
 
 def job_logs(call: Call) -> Answer:
-    """Redirect to the log of a job. Raises 410 for an expired log, and 404 for an unknown or running job."""
+    """Redirect to the log of a job. Raises 410 for an expired log, and 404 for an unknown or
+    running job.
+    """
     home = repository_of(call)
     found = call.state.find_job(home.full_name, int(call.path["job"]))
     if found is None or found[2].conclusion is None:
@@ -102,7 +105,8 @@ def contents(call: Call) -> Answer:
     return Answer(inside)
 
 
-# --- checks: https://docs.github.com/en/rest/checks/runs -------------------------------------------------------------
+# --- checks: https://docs.github.com/en/rest/checks/runs
+# -------------------------------------------------------------
 
 
 def create_check_run(call: Call) -> Answer:
@@ -141,13 +145,16 @@ def update_check_run(call: Call) -> Answer:
     if run["app"]["slug"] != call.me.login.removesuffix("[bot]"):
         raise GitHubError(
             403,
-            "Invalid app_id `1` - check run can only be modified by the GitHub App that created it.",
+            "Invalid app_id `1` - check run can only be modified by the GitHub App that"
+            " created it.",
         )
     return Answer(_store_check_run(call, home, run, _check_run_fields(call.body)))
 
 
 def check_runs_of_commit(call: Call) -> Answer:
-    """Filter by `check_name`. With `filter=latest`, the default, only the last run of each name and App is listed."""
+    """Filter by `check_name`. With `filter=latest`, the default, only the last run of each name and
+    App is listed.
+    """
     home = repository_of(call)
     name = call.query.get("check_name")
     found = call.state.world.check_runs_on(home.full_name, call.path["sha"])
@@ -216,9 +223,8 @@ def _store_check_run(
 
 
 def _shown(run: Document) -> Document:
-    return {
-        key: value for key, value in run.items() if key != "annotations"
-    }  # they have an endpoint of their own
+    # they have an endpoint of their own
+    return {key: value for key, value in run.items() if key != "annotations"}
 
 
 def _home_of_app(call: Call) -> Repository:

@@ -53,7 +53,9 @@ def comments_of_review(call: Call) -> Answer:
 
 
 def comments_of_pull(call: Call) -> Answer:
-    """List the comments on lines, oldest first. With `sort=created`, `direction=desc` reverses the order."""
+    """List the comments on lines, oldest first. With `sort=created`, `direction=desc` reverses the
+    order.
+    """
     pull = pull_of(call, repository_of(call))
     shown = [shapes.review_comment(pull, review, one) for review, one in pull.review_comments()]
     shown.sort(key=lambda one: (one["created_at"], one["id"]))
@@ -63,7 +65,9 @@ def comments_of_pull(call: Call) -> Answer:
 
 
 def create_review(call: Call) -> Answer:
-    """Create a review with the event COMMENT, the only one that HLS uses. One invalid comment rejects all."""
+    """Create a review with the event COMMENT, the only one that HLS uses. One invalid comment
+    rejects all.
+    """
     pull = pull_of(call, writable_repository(call))
     given = valid_fields(call.body, "event")
     if given["event"] != "COMMENT":
@@ -91,7 +95,9 @@ def create_review(call: Call) -> Answer:
 
 
 def reply(call: Call) -> Answer:
-    """Reply to the first comment of a review thread. As at GitHub, the reply is a review of its own without a body."""
+    """Reply to the first comment of a review thread. As at GitHub, the reply is a review of its own
+    without a body.
+    """
     pull = pull_of(call, writable_repository(call))
     body = comment_body(call.body)
     require_unlocked(pull)
@@ -103,7 +109,9 @@ def reply(call: Call) -> Answer:
 def add_reply(
     state: State, pull: Conversation, first_id: int, body: str, *, by: Account
 ) -> tuple[Conversation, Review] | None:
-    """Add a reply to the review thread that begins with a comment; None if no thread begins with it."""
+    """Add a reply to the review thread that begins with a comment; None if no thread begins with
+    it.
+    """
     first = next((one for _, one in pull.review_comments() if one["id"] == first_id), None)
     if first is None or first.get("in_reply_to_id") is not None:
         return None
@@ -144,7 +152,9 @@ def list_webhooks(
 def thread_payload(
     state: State, pull: Conversation, first_id: int, action: str, *, by: Account
 ) -> Document:
-    """Return the payload of `pull_request_review_thread`; `action` is "resolved" or "unresolved"."""
+    """Return the payload of `pull_request_review_thread`; `action` is "resolved" or
+    "unresolved".
+    """
     comments = [
         shapes.review_comment(pull, review, one)
         for review, one in pull.review_comments()
@@ -163,7 +173,8 @@ def _common(state: State, pull: Conversation, sender: Account) -> Document:
     }
 
 
-# --- positions -------------------------------------------------------------------------------------------------------
+# --- positions
+# -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +184,9 @@ class CheckedComment:
 
 
 def _check_comment(pull: Conversation, given: Any) -> CheckedComment:
-    """Check a comment of a new review against the patch. Raises `GitHubError` if a field is missing or unknown."""
+    """Check a comment of a new review against the patch. Raises `GitHubError` if a field is missing
+    or unknown.
+    """
     comment = valid_fields(given, "path", "body", "line")
     side = comment.get("side", "RIGHT")
     line = comment["line"]
@@ -206,7 +219,9 @@ def _check_comment(pull: Conversation, given: Any) -> CheckedComment:
 
 
 def _hunks(patch: str) -> Iterator[Mapping[tuple[str, int], str]]:
-    """Yield the lines of each hunk as {(side, number): the hunk up to the line}. An unchanged line has both sides."""
+    """Yield the lines of each hunk as {(side, number): the hunk up to the line}. An unchanged line
+    has both sides.
+    """
     lines: dict[tuple[str, int], str] = {}
     old = new = 0
     hunk: list[str] = []
@@ -229,13 +244,16 @@ def _hunks(patch: str) -> Iterator[Mapping[tuple[str, int], str]]:
     yield lines
 
 
-# --- GraphQL ---------------------------------------------------------------------------------------------------------
+# --- GraphQL
+# ---------------------------------------------------------------------------------------------------------
 
 
 def query(state: State, body: Any, *, can_read: Callable[[str], bool]) -> Document:
-    """Return the response to a GraphQL query. `can_read` returns True if the token can read "owner/repo".
+    """Return the response to a GraphQL query. `can_read` returns True if the token can read
+    "owner/repo".
 
-    The sandbox knows the queries of HLS, which `tests/contracts` checks. Errors also have the status 200.
+    The sandbox knows the queries of HLS, which `tests/contracts` checks. Errors also have the
+    status 200.
     """
     variables = github_request.valid_fields(body, "query", "variables")["variables"]
     expressions = [
@@ -262,7 +280,9 @@ def query(state: State, body: Any, *, can_read: Callable[[str], bool]) -> Docume
 
 
 def merge_state(pull: Conversation) -> Document:
-    """Return the `data` of the response to `MERGE_STATE_QUERY`. No branch of the sandbox has rules."""
+    """Return the `data` of the response to `MERGE_STATE_QUERY`. No branch of the sandbox has
+    rules.
+    """
     decisions = [
         one.state.upper() for one in pull.reviews if one.state in ("approved", "changes_requested")
     ]
@@ -329,7 +349,9 @@ def _graphql_error(kind: str, message: str) -> Document:
 
 
 def review_threads(pull: Conversation, *, after: int) -> Document:
-    """Return the `data` of the response to `REVIEW_THREADS_QUERY`: a page of threads after the first `after` ones."""
+    """Return the `data` of the response to `REVIEW_THREADS_QUERY`: a page of threads after the
+    first `after` ones.
+    """
     comments = pull.review_comments()
     first_ones = [one for one in comments if one[1].get("in_reply_to_id") is None]
     shown = first_ones[after : after + THREADS_PER_PAGE]

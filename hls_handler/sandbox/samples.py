@@ -1,7 +1,8 @@
 """Facts and template variables of recorded events, made with the stand-in GitHub.
 
-`python -m hls_handler.sandbox.samples` stores the facts, with which `engine/library.py` checks all prompts at a start.
-It also stores copies of the shipped front matters (`prompting/source_files.py`).
+`python -m hls_handler.sandbox.samples` stores the facts, with which `engine/library.py` checks all
+prompts at a start. It also stores copies of the shipped front matters
+(`prompting/source_files.py`).
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ from hls_handler.settings.model import Claude
 
 CORRECTED = (Correction("priority", "priority-high", "priority-low", "Typo in the README"),)
 STATES = {"issues": '[{"text": "Which version do you use?", "answered": false}]'}
-"""States of our comments, as sample values for templates. Only a conversation that was changed can have a comment."""
+"""States of our comments, as sample values for templates. Only a conversation that was changed can
+have a comment.
+"""
 
 REVIEWED = ReviewRecord(
     rounds=1,
@@ -75,7 +78,8 @@ NOT_OFFERED = frozenset(
 def facts_of(sample: Recorded, handler: Handler[Any], budget: PromptLimits) -> tuple[Event, Any]:
     """Return the event, and the facts that `handler` reads from the stand-in GitHub.
 
-    The stand-in contains the objects of the event and of the demo's earlier events. Raises the errors of `gather`.
+    The stand-in contains the objects of the event and of the demo's earlier events. Raises the
+    errors of `gather`.
     """
     state = State(begin=_world_before(sample.name))
     state.seed(sample.event, sample.payload)
@@ -108,9 +112,11 @@ def _world_before(name: str) -> World:
 
 
 def recorded_facts(event_name: str) -> Mapping[str, object]:
-    """Return {payload name: facts as JSON values} for the recorded payloads of the event `event_name`.
+    """Return {payload name: facts as JSON values} for the recorded payloads of the event
+    `event_name`.
 
-    Events about closed, locked and deleted conversations are left out, because no handler processes them.
+    Events about closed, locked and deleted conversations are left out, because no handler processes
+    them.
     """
     handler = handler_for(event_name)
     budget = PromptLimits(Claude.model_fields["input_tokens"].default)

@@ -1,4 +1,6 @@
-"""Stores the repository, issue or pull request, labels and comments of a payload in the stand-in's `World`."""
+"""Stores the repository, issue or pull request, labels and comments of a payload in the stand-in's
+`World`.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ COUNTS = ("changed_files", "additions", "deletions")  # numbers of a pull reques
 KEYS_OF_BOTH = frozenset(
     {"number", "title", "body", "user", "state", "locked", "draft", "closed_at"}
 )
-"""Keys with the same meaning in the issue object and the pull request object of one pull request."""
+"""Keys with the same meaning in the issue object and the pull request object of one pull
+request.
+"""
 
 
 def seed(
@@ -46,11 +50,13 @@ def seed(
     now: datetime,
     files: Files | None = None,
 ) -> tuple[World, Conversation | None]:
-    """Return `world` with the objects of a webhook's payload, and the event's issue or pull request, if any.
+    """Return `world` with the objects of a webhook's payload, and the event's issue or pull
+    request, if any.
 
-    Missing values are generated. A payload without a repository changes nothing. An existing issue or pull request
-    keeps its comments and labels, and gets the payload's text, state and head commit. `files` are the changed files of
-    a pull request; if None, stored, recorded or generated files are used.
+    Missing values are generated. A payload without a repository changes nothing. An existing issue
+    or pull request keeps its comments and labels, and gets the payload's text, state and head
+    commit. `files` are the changed files of a pull request; if None, stored, recorded or generated
+    files are used.
     """
     repository = payload.get("repository")
     if not isinstance(repository, Mapping) or "/" not in str(repository.get("full_name") or ""):
@@ -64,9 +70,12 @@ def seed(
     world = seed_push(world, full_name, event, payload)
     shown, kind = _shown_conversation(payload)
     if shown is None:
-        return _with_tested(
-            world, full_name, payload.get("workflow_run") or payload.get("check_run") or {}
-        ), None
+        return (
+            _with_tested(
+                world, full_name, payload.get("workflow_run") or payload.get("check_run") or {}
+            ),
+            None,
+        )
     before = world.conversation(full_name, shown["number"])
     world = _with_shown(world, full_name, shown, kind, before, files)
     if before is not None:
@@ -103,7 +112,9 @@ def _shown_conversation(
 
 
 def _with_tested(world: World, full_name: str, run: Mapping[str, Any]) -> World:
-    """Store the pull requests that a run lists, with its commit as their head, unless they are stored."""
+    """Store the pull requests that a run lists, with its commit as their head, unless they are
+    stored.
+    """
     for number in [one["number"] for one in run.get("pull_requests") or ()]:
         if world.conversation(full_name, number) is None:
             head = {**_template("pull_request")["head"], "sha": run["head_sha"]}
@@ -125,9 +136,8 @@ def _with_shown(
     author = read_account(shown.get("user"))
     becomes_pull = kind == "pull" or (before is not None and before.kind == "pull")
     changes = {key: value for key, value in shown.items() if key not in {"labels", "comments"}}
-    if (
-        becomes_pull and "head" not in shown
-    ):  # an issue object: its URLs and ids differ from the pull request's
+    # an issue object: its URLs and ids differ from the pull request's
+    if becomes_pull and "head" not in shown:
         changes = {key: value for key, value in changes.items() if key in KEYS_OF_BOTH}
     if before is None or (becomes_pull and before.kind == "issue"):
         base = _renumbered(

@@ -1,4 +1,6 @@
-"""Adds the reviews and review comments of payloads to the stand-in GitHub, and generates changed files."""
+"""Adds the reviews and review comments of payloads to the stand-in GitHub, and generates changed
+files.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from hls_handler.sandbox.objects import (
 from hls_handler.sandbox.world import World
 
 TEXT_KEYS = frozenset({"path", "diff_hunk", "body"})
-MAX_FILES = 3000  # the API lists no more: https://docs.github.com/en/rest/pulls/pulls#list-pull-requests-files
+# the API lists no more: https://docs.github.com/en/rest/pulls/pulls#list-pull-requests-files
+MAX_FILES = 3000
 MAX_PATCH_LINES = 3000  # of one file; GitHub omits the patch of a larger change
 
 PATHS = (
@@ -33,7 +36,9 @@ PATHS = (
 )
 
 POSITION_KEYS: Mapping[str, type] = {"line": int, "original_line": int, "side": str}
-"""{key: type of its value} for the position of a review comment. All keys are optional, as at GitHub."""
+"""{key: type of its value} for the position of a review comment. All keys are optional, as at
+GitHub.
+"""
 
 
 def seed_review(
@@ -41,8 +46,8 @@ def seed_review(
 ) -> World:
     """Store the payload's review or review comment in the pull request `key` ("owner/repo#7").
 
-    For a comment of an unknown review, a review is created, too. Events other than `pull_request_review` and
-    `pull_request_review_comment` change nothing.
+    For a comment of an unknown review, a review is created, too. Events other than
+    `pull_request_review` and `pull_request_review_comment` change nothing.
     """
     conversation = world.threads[key.lower()]
     if event == "pull_request_review":
@@ -70,9 +75,11 @@ def _with_review(
         commit_id=read_text(shown.get("commit_id")) or conversation.head_sha,
         submitted_at=read_time(shown.get("submitted_at"), known.submitted_at if known else now),
         # A payload of a review contains no comments.
-        comments=known.comments
-        if known
-        else tuple(map(_valid_comment, derived.review_comments_of(shown["id"]))),
+        comments=(
+            known.comments
+            if known
+            else tuple(map(_valid_comment, derived.review_comments_of(shown["id"])))
+        ),
     )
     return _with_stored_review(world, conversation, review, now)
 
@@ -124,7 +131,9 @@ def _valid_comment(shown: Mapping[str, Any]) -> Document:
 def generate_files(
     repository: str, head_sha: str, *, changed_files: int, additions: int, deletions: int
 ) -> tuple[Document, ...]:
-    """Return REST objects of changed files. Each has an equal share of the totals. The first also has the remainder."""
+    """Return REST objects of changed files. Each has an equal share of the totals. The first also
+    has the remainder.
+    """
     count = min(max(changed_files, 0), MAX_FILES)
     return tuple(
         _file(
@@ -150,7 +159,9 @@ def _file(repository: str, head_sha: str, path: str, *, added: int, removed: int
         "status": "modified",
         "additions": added,
         "deletions": removed,
-        "contents_url": f"https://api.github.com/repos/{repository}/contents/{quoted}?ref={head_sha}",
+        "contents_url": (
+            f"https://api.github.com/repos/{repository}/contents/{quoted}?ref={head_sha}"
+        ),
     }
     if 0 < added + removed <= MAX_PATCH_LINES:
         lines = [f"@@ -1,{removed + 2} +1,{added + 2} @@", f" {path} begins here"]

@@ -40,8 +40,8 @@ def seed_run(
 ) -> World:
     """Store the run of a `workflow_run` event; other events change nothing.
 
-    A new attempt without recorded jobs gets those of `generate_jobs`. Missing earlier attempts are generated with the
-    conclusion "failure".
+    A new attempt without recorded jobs gets those of `generate_jobs`. Missing earlier attempts are
+    generated with the conclusion "failure".
     """
     shown = payload.get("workflow_run")
     if (
@@ -69,9 +69,8 @@ def seed_run(
 
 def _attempt(shown: Document, number: int, before: Attempt | None, now: datetime) -> Attempt:
     conclusion = shown.get("conclusion")
-    if (
-        before is not None and before.conclusion == conclusion
-    ):  # keep the jobs: a test may have set their logs
+    # keep the jobs: a test may have set their logs
+    if before is not None and before.conclusion == conclusion:
         return replace(before, document=shown)
     jobs = derived.jobs_of(shown["id"], number)
     if jobs is not None:
@@ -84,7 +83,9 @@ def _attempt(shown: Document, number: int, before: Attempt | None, now: datetime
 
 
 def generate_jobs(run: Document, number: int, now: datetime) -> tuple[Job, ...]:
-    """Return one job with the conclusion of the run; () if a run with this conclusion has no jobs."""
+    """Return one job with the conclusion of the run; () if a run with this conclusion has no
+    jobs.
+    """
     conclusion = run.get("conclusion")
     if conclusion in WITHOUT_JOBS:
         return ()
@@ -102,9 +103,9 @@ def generate_jobs(run: Document, number: int, now: datetime) -> tuple[Job, ...]:
         "run_id": run["id"],
         "run_attempt": number,
         "name": "test",
-        "steps": []
-        if conclusion == "skipped"
-        else [{**common, "number": 1, "name": "Run make test"}],
+        "steps": (
+            [] if conclusion == "skipped" else [{**common, "number": 1, "name": "Run make test"}]
+        ),
     }
     if not isinstance(conclusion, str) or conclusion not in OUTPUT:
         return (Job(job, None),)
@@ -127,8 +128,8 @@ def _stamp(at: datetime) -> str:
 def seed_release(world: World, full_name: str, event: str, payload: Mapping[str, Any]) -> World:
     """Store the release of a `release` event; other events change nothing.
 
-    For a release of the demo, the releases and commits before it are stored, too. If the release's tag does not
-    exist, it is set to the newest commit.
+    For a release of the demo, the releases and commits before it are stored, too. If the release's
+    tag does not exist, it is set to the newest commit.
     """
     shown = payload.get("release")
     if event != "release" or not isinstance(shown, Mapping) or not isinstance(shown.get("id"), int):
@@ -152,7 +153,9 @@ def seed_release(world: World, full_name: str, event: str, payload: Mapping[str,
 
 
 def seed_push(world: World, full_name: str, event: str, payload: Mapping[str, Any]) -> World:
-    """Append the commits of a `push` event to the history, and set the pushed branch or tag to the commit `after`."""
+    """Append the commits of a `push` event to the history, and set the pushed branch or tag to the
+    commit `after`.
+    """
     ref = read_text(payload.get("ref"))
     after = read_text(payload.get("after"))
     shown = payload.get("commits")

@@ -1,4 +1,6 @@
-"""The sandbox as one local server: stand-ins for GitHub and Claude, web pages, and the API `/_sandbox`."""
+"""The sandbox as one local server: stand-ins for GitHub and Claude, web pages, and the API
+`/_sandbox`.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,8 @@ START_TIMEOUT_S = 30.0
 KEEP_ALIVE_S = 60
 """Seconds until an idle connection is closed.
 
-Clients keep them for 5 s. If both sides used 5 s, the server could close a connection while a request is sent.
+Clients keep them for 5 s. If both sides used 5 s, the server could close a connection while a
+request is sent.
 """
 
 
@@ -57,10 +60,12 @@ class _Protocol(HttpToolsProtocol):
 
 
 class Sandbox:
-    """A server with stand-ins for GitHub and Claude. Its thread runs from `start` to `stop`, or in a `with` block.
+    """A server with stand-ins for GitHub and Claude. Its thread runs from `start` to `stop`, or in
+    a `with` block.
 
-    `state_path` is the file that stores the objects of the stand-in GitHub. `me` is the account of the token. `answer`
-    returns Claude's replies. `rate_limit` is the number of GitHub requests per hour. Port 0 selects a free port.
+    `state_path` is the file that stores the objects of the stand-in GitHub. `me` is the account of
+    the token. `answer` returns Claude's replies. `rate_limit` is the number of GitHub requests per
+    hour. Port 0 selects a free port.
     """
 
     def __init__(
@@ -114,12 +119,16 @@ class Sandbox:
         return f"{self.page_url[:-1]}{CLAUDE_PREFIX}"
 
     def limit_of(self, account: str) -> RateLimit:
-        """Return the rate limit of an account, an App (its slug), an installation ("installation 7") or nobody ("")."""
+        """Return the rate limit of an account, an App (its slug), an installation ("installation
+        7") or nobody ("").
+        """
         limit = self._rate_limit if account else min(self._rate_limit, 60)
         return self._limits.setdefault(account, RateLimit(limit, self._clock))
 
     def start(self) -> Self:
-        """Start the server and return when it responds. Raises `SandboxDown` if it cannot be started."""
+        """Start the server and return when it responds. Raises `SandboxDown` if it cannot be
+        started.
+        """
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -130,9 +139,8 @@ class Sandbox:
             raise SandboxDown(
                 f"the sandbox cannot listen on {HOST}:{self._wanted_port}: {exc.strerror}"
             ) from exc
-        self._port = self._wanted_port = int(
-            listener.getsockname()[1]
-        )  # a later `start` uses the same port
+        # a later `start` uses the same port
+        self._port = self._wanted_port = int(listener.getsockname()[1])
         started = threading.Event()
         config = uvicorn.Config(
             self._app(started),
@@ -156,7 +164,9 @@ class Sandbox:
         return self
 
     def stop(self) -> None:
-        """Stop the server, even while requests hang because of a fault. `state` can still be read."""
+        """Stop the server, even while requests hang because of a fault. `state` can still be
+        read.
+        """
         if self._server is None or self._thread is None:
             return
         if self._loop is not None and self._closing is not None:

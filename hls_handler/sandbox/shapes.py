@@ -1,4 +1,5 @@
-"""REST objects and errors of the stand-in GitHub, with the fields that HLS reads. https://docs.github.com/en/rest
+"""REST objects and errors of the stand-in GitHub, with the fields that HLS reads.
+https://docs.github.com/en/rest
 
 URLs are those of api.github.com and github.com until `localised` replaces them.
 """
@@ -35,7 +36,9 @@ MAX_COMMITS = 250  # in a comparison
 
 @dataclass(eq=False)
 class GitHubError(Exception):
-    """A redirect or an error response. Not frozen, because Python sets attributes of a raised exception."""
+    """A redirect or an error response. Not frozen, because Python sets attributes of a raised
+    exception.
+    """
 
     status: int
     message: str
@@ -60,9 +63,11 @@ def localised(value: Any, *, api_url: str, web_url: str) -> Any:
     """
     if isinstance(value, Mapping):
         return {
-            key: _replace_base(part, api_url, web_url)
-            if isinstance(part, str) and (key in {"url", "href"} or key.endswith("_url"))
-            else localised(part, api_url=api_url, web_url=web_url)
+            key: (
+                _replace_base(part, api_url, web_url)
+                if isinstance(part, str) and (key in {"url", "href"} or key.endswith("_url"))
+                else localised(part, api_url=api_url, web_url=web_url)
+            )
             for key, part in value.items()
         }
     if isinstance(value, list | tuple):
@@ -97,19 +102,21 @@ def label(repository: str, this: Label) -> Document:
 
 
 def repository(this: Repository, permission: Permission | None) -> Document:
-    """Return the response of `GET /repos/{owner}/{repo}` with the permissions of the token's account."""
+    """Return the response of `GET /repos/{owner}/{repo}` with the permissions of the token's
+    account.
+    """
     may_write = permission in {"admin", "write"}
     permissions = {"admin": permission == "admin", "push": may_write, "triage": may_write}
     return {**this.document, "permissions": permissions}
 
 
-# --- issues and pull requests ----------------------------------------------------------------------------------------
+# --- issues and pull requests
+# ----------------------------------------------------------------------------------------
 
 
 def conversation_labels(conversation: Conversation, home: Repository) -> list[Document]:
-    known = (
-        home.labels.get(name.lower()) for name in conversation.labels
-    )  # a deleted label is gone
+    # a deleted label is gone
+    known = (home.labels.get(name.lower()) for name in conversation.labels)
     return [label(conversation.repository, one) for one in known if one]
 
 
@@ -134,18 +141,23 @@ def comment(conversation: Conversation, this: Comment) -> Document:
     return {
         "id": this.id,
         "url": f"{API}/repos/{conversation.repository}/issues/comments/{this.id}",
-        "html_url": f"{WEB}/{conversation.repository}/{page}/{conversation.number}#issuecomment-{this.id}",
+        "html_url": (
+            f"{WEB}/{conversation.repository}/{page}/{conversation.number}#issuecomment-{this.id}"
+        ),
         "user": account(this.author),
         "created_at": stamp(this.created_at),
         "body": this.body,
     }
 
 
-# --- reviews ---------------------------------------------------------------------------------------------------------
+# --- reviews
+# ---------------------------------------------------------------------------------------------------------
 
 
 def review(conversation: Conversation, this: Review) -> Document:
-    """Return an entry of `GET pulls/{n}/reviews`. Its state is in upper case, unlike in webhooks."""
+    """Return an entry of `GET pulls/{n}/reviews`. Its state is in upper case, unlike in
+    webhooks.
+    """
     return {
         "id": this.id,
         "user": account(this.author),
@@ -158,7 +170,8 @@ def review(conversation: Conversation, this: Review) -> Document:
 
 
 def review_comment(conversation: Conversation, of: Review, this: Document) -> Document:
-    """Return an entry of `GET pulls/{n}/reviews/{id}/comments`. Keys that `this` lacks are generated.
+    """Return an entry of `GET pulls/{n}/reviews/{id}/comments`. Keys that `this` lacks are
+    generated.
 
     `line`, `side` and `original_line` are not generated, because they are optional at GitHub.
     """
@@ -177,7 +190,8 @@ def _review_url(conversation: Conversation, fragment: str) -> str:
     return f"{WEB}/{conversation.repository}/pull/{conversation.number}#{fragment}"
 
 
-# --- workflow runs, files, releases and commits ----------------------------------------------------------------------
+# --- workflow runs, files, releases and commits
+# ----------------------------------------------------------------------
 
 
 def job(of: Run, this: Job) -> Document:
@@ -219,7 +233,8 @@ def _commit(this: Document, accounts: Mapping[str, Account]) -> Document:
     return {**this, "author": account(accounts.get(login.lower(), Account(login, 1, "User")))}
 
 
-# --- Apps ------------------------------------------------------------------------------------------------------------
+# --- Apps
+# ------------------------------------------------------------------------------------------------------------
 
 
 def app(this: App) -> Document:
@@ -248,7 +263,9 @@ def installation(of: App, this: Installation) -> Document:
 
 
 def installation_created(of: App, this: Installation, homes: Iterable[Repository]) -> Document:
-    """Return the payload of the webhook `installation.created`; `homes` are the repositories of the installation."""
+    """Return the payload of the webhook `installation.created`; `homes` are the repositories of the
+    installation.
+    """
     keys = ("id", "node_id", "name", "full_name", "private")
     return {
         "action": "created",

@@ -58,7 +58,9 @@ class State:
         clock: Callable[[], datetime] = now_utc,
         begin: World = World(),
     ) -> None:
-        """Load the file `path`, or use `begin` if there is no such file. `me` is the bot account."""
+        """Load the file `path`, or use `begin` if there is no such file. `me` is the bot
+        account.
+        """
         self._path = path
         self._clock = clock
         self._lock = threading.Lock()
@@ -69,7 +71,8 @@ class State:
         self._world = _load(path) if path is not None and path.exists() else begin
         self._world = self._world.with_account(me)
 
-    # --- reads -----------------------------------------------------------------------------------------------------
+    # --- reads
+    # -----------------------------------------------------------------------------------------------------
 
     @property
     def world(self) -> World:
@@ -102,7 +105,9 @@ class State:
         return next((found for found in jobs if found[2].id == job_id), None)
 
     def releases(self, full_name: str) -> tuple[Release, ...]:
-        """Return the releases, newest first as at GitHub. Drafts have no date and come before all other releases."""
+        """Return the releases, newest first as at GitHub. Drafts have no date and come before all
+        other releases.
+        """
         here = [
             one
             for one in self._world.releases.values()
@@ -134,12 +139,15 @@ class State:
             return "write"
         return "read" if login.lower() in self._world.accounts else None
 
-    # --- changes ----------------------------------------------------------------------------------------------------
+    # --- changes
+    # ----------------------------------------------------------------------------------------------------
 
     def seed(
         self, event: str, payload: Mapping[str, Any], *, files: seeding.Files | None = None
     ) -> Conversation | None:
-        """Store the objects of a webhook's payload, and return the event's issue or pull request, if any."""
+        """Store the objects of a webhook's payload, and return the event's issue or pull request,
+        if any.
+        """
         # A deep copy, without lone surrogates.
         copied = json.loads(json.dumps(payload, ensure_ascii=False).encode("utf-8", "replace"))
         with self._lock:
@@ -174,7 +182,9 @@ class State:
             return comment
 
     def edit_comment(self, conversation: Conversation, comment: Comment, body: str) -> Comment:
-        """Replace the text of a comment. If the new text differs, the old text is added to `edits`."""
+        """Replace the text of a comment. If the new text differs, the old text is added to
+        `edits`.
+        """
         with self._lock:
             at = self._clock()
             edits = (
@@ -197,7 +207,9 @@ class State:
         *,
         by: Account,
     ) -> tuple[Conversation, Review]:
-        """Add a review with the state "commented". The comments get ids. Return the changed pull request, too."""
+        """Add a review with the state "commented". The comments get ids. Return the changed pull
+        request, too.
+        """
         with self._lock:
             at = self._clock()
             world = self._world.with_account(by)
@@ -212,7 +224,9 @@ class State:
             return self._world.threads[conversation.key.lower()], review
 
     def set_resolved(self, full_name: str, number: int, comment: int, by: str | None) -> bool:
-        """Resolve the review thread that begins with `comment`, or reopen it (None). Return False if it is unknown."""
+        """Resolve the review thread that begins with `comment`, or reopen it (None). Return False
+        if it is unknown.
+        """
         with self._lock:
             pull = self._world.conversation(full_name, number)
             if pull is None or comment not in {one["id"] for _, one in pull.review_comments()}:
@@ -223,7 +237,9 @@ class State:
             return True
 
     def react(self, full_name: str, comment: int, login: str, content: str) -> bool | None:
-        """Add a reaction to a comment, and return True if it is new; None for an unknown comment."""
+        """Add a reaction to a comment, and return True if it is new; None for an unknown
+        comment.
+        """
         with self._lock:
             found = next(
                 (one for one in self.conversations() if one.has_comment(full_name, comment)), None
@@ -270,7 +286,9 @@ class State:
     def set_file(
         self, full_name: str, path: str, text: str | None, *, branch: str | None = None
     ) -> bool:
-        """Set or delete a file, by default on the default branch. Return False for an unknown repository."""
+        """Set or delete a file, by default on the default branch. Return False for an unknown
+        repository.
+        """
         home = self._world.repository(full_name)
         if home is None:
             return False
@@ -297,5 +315,6 @@ def _load(path: Path) -> World:
         return msgspec.json.decode(path.read_bytes(), type=World)
     except (OSError, msgspec.MsgspecError) as exc:
         raise StateError(
-            f"{path} is not a state file of the sandbox: delete it to start with an empty sandbox ({exc})"
+            f"{path} is not a state file of the sandbox: delete it to start with an empty sandbox"
+            f" ({exc})"
         ) from exc

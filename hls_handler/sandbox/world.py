@@ -1,4 +1,6 @@
-"""All objects of the stand-in GitHub as one frozen value, with methods that return a changed copy."""
+"""All objects of the stand-in GitHub as one frozen value, with methods that return a changed
+copy.
+"""
 
 from __future__ import annotations
 
@@ -28,31 +30,24 @@ class World:
 
     accounts: Mapping[str, Account] = field(default_factory=dict)
     repositories: Mapping[str, Repository] = field(default_factory=dict)
-    threads: Mapping[str, Conversation] = field(
-        default_factory=dict
-    )  # the name in stored state files
+    # the name in stored state files
+    threads: Mapping[str, Conversation] = field(default_factory=dict)
     runs: Mapping[str, Run] = field(default_factory=dict)
     releases: Mapping[str, Release] = field(default_factory=dict)
-    history: Mapping[str, tuple[Document, ...]] = field(
-        default_factory=dict
-    )  # commits by repository, oldest first
-    refs: Mapping[str, str] = field(
-        default_factory=dict
-    )  # "owner/repo@v1.2.0" (tag or branch) to the commit's SHA
-    files: Mapping[str, str] = field(
-        default_factory=dict
-    )  # "owner/repo@branch:path" to text; repository in lower case
-    permissions: Mapping[str, Permission] = field(
-        default_factory=dict
-    )  # "owner/repo@login", where a test set one
+    # commits by repository, oldest first
+    history: Mapping[str, tuple[Document, ...]] = field(default_factory=dict)
+    # "owner/repo@v1.2.0" (tag or branch) to the commit's SHA
+    refs: Mapping[str, str] = field(default_factory=dict)
+    # "owner/repo@branch:path" to text; repository in lower case
+    files: Mapping[str, str] = field(default_factory=dict)
+    # "owner/repo@login", where a test set one
+    permissions: Mapping[str, Permission] = field(default_factory=dict)
     apps: Mapping[str, App] = field(default_factory=dict)  # by slug
     installations: tuple[Installation, ...] = ()
-    check_runs: Mapping[str, Document] = field(
-        default_factory=dict
-    )  # by "owner/repo/7", the last created last
-    statuses: Mapping[str, tuple[Document, ...]] = field(
-        default_factory=dict
-    )  # by "owner/repo@sha", oldest first
+    # by "owner/repo/7", the last created last
+    check_runs: Mapping[str, Document] = field(default_factory=dict)
+    # by "owner/repo@sha", oldest first
+    statuses: Mapping[str, tuple[Document, ...]] = field(default_factory=dict)
     next_id: int = 3_000_000_001
 
     def repository(self, full_name: str) -> Repository | None:
@@ -65,13 +60,17 @@ class World:
         return self.runs.get(f"{full_name}/runs/{run_id}".lower())
 
     def commit_at(self, full_name: str, ref: str) -> str | None:
-        """Resolve a tag, a branch or a full SHA to the SHA of a commit; None if there is no such commit."""
+        """Resolve a tag, a branch or a full SHA to the SHA of a commit; None if there is no such
+        commit.
+        """
         named = self.refs.get(f"{full_name.lower()}@{ref}")
         known = {str(commit["sha"]) for commit in self.history.get(full_name.lower(), ())}
         return named or (ref if ref in known else None)
 
     def commits_between(self, full_name: str, base: str, head: str) -> tuple[Document, ...] | None:
-        """Return the commits in head and not in base, oldest first, for tags, branches or SHAs; None if unknown."""
+        """Return the commits in head and not in base, oldest first, for tags, branches or SHAs;
+        None if unknown.
+        """
         commits = self.history.get(full_name.lower(), ())
         positions = {str(commit["sha"]): position for position, commit in enumerate(commits)}
         first, last = (positions.get(self.commit_at(full_name, ref) or "") for ref in (base, head))
@@ -138,7 +137,9 @@ class World:
         return replace(self, apps={**self.apps, app.slug: app})
 
     def with_installation(self, installation: Installation) -> World:
-        """Return a copy with the installation, which replaces an earlier one of the App on the same account."""
+        """Return a copy with the installation, which replaces an earlier one of the App on the same
+        account.
+        """
         place = (installation.app_id, installation.account.login.lower())
         others = [
             one for one in self.installations if (one.app_id, one.account.login.lower()) != place
@@ -157,7 +158,9 @@ class World:
         )
 
     def with_conversation(self, conversation: Conversation) -> World:
-        """Return a copy in which `conversation` is stored as the most recently changed issue or pull request."""
+        """Return a copy in which `conversation` is stored as the most recently changed issue or
+        pull request.
+        """
         key = conversation.key.lower()
         return replace(
             self, threads={**{k: t for k, t in self.threads.items() if k != key}, key: conversation}
@@ -166,7 +169,9 @@ class World:
     def with_label(
         self, full_name: str, name: str, color: str = "ededed", description: str | None = None
     ) -> World:
-        """Return a copy in which the repository has the label. An existing label stays unchanged."""
+        """Return a copy in which the repository has the label. An existing label stays
+        unchanged.
+        """
         repository = self.repositories[full_name.lower()]
         if name.lower() in repository.labels:
             return self
@@ -198,7 +203,9 @@ class World:
     def without_conversation_label(
         self, key: str, name: str, actor: Account, at: datetime
     ) -> World:
-        """Return a copy in which the issue or pull request `key` ("owner/repo#7") does not have the label."""
+        """Return a copy in which the issue or pull request `key` ("owner/repo#7") does not have the
+        label.
+        """
         conversation = self.threads[key.lower()]
         others = tuple(known for known in conversation.labels if known.lower() != name.lower())
         if others == conversation.labels:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 MIN_BITS = 2048  # GitHub's keys have 2048
 
 PROBLEM = (
-    f"is not an RSA private key of at least {MIN_BITS} bits in PEM form without a passphrase; expected the file that "
-    "GitHub offers at `Generate a private key` on the App's page"
+    f"is not an RSA private key of at least {MIN_BITS} bits in PEM form without a passphrase;"
+    " expected the file that GitHub offers at `Generate a private key` on the App's page"
 )
 
 
@@ -26,7 +26,9 @@ class AppKey(SecretStr):
     """An RSA private key. Two keys are equal if their texts are equal."""
 
     def __init__(self, pem: str) -> None:
-        """Parse a PEM text, in which line breaks may be written as `\\n`. Raises `InvalidAppKey`."""
+        """Parse a PEM text, in which line breaks may be written as `\\n`. Raises
+        `InvalidAppKey`.
+        """
         super().__init__(pem)
         self.rsa = _parse(pem.replace("\\n", "\n").strip())
 
@@ -41,7 +43,6 @@ def _parse(text: str) -> RSAPrivateKey:
     with suppress(TypeError, ValueError, UnsupportedAlgorithm):  # a TypeError for a passphrase
         key = load_pem_private_key(text.encode("utf-8", "surrogatepass"), password=None)
     if not isinstance(key, RSAPrivateKey) or key.key_size < MIN_BITS:
-        raise InvalidAppKey(
-            PROBLEM
-        )  # outside of `suppress`, so that the error has no context with the key's text
+        # outside of `suppress`, so that the error has no context with the key's text
+        raise InvalidAppKey(PROBLEM)
     return key

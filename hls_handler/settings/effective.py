@@ -1,6 +1,8 @@
-"""Effective settings of a repository: the global settings, overridden by the repository's entry in `repositories`.
+"""Effective settings of a repository: the global settings, overridden by the repository's entry in
+`repositories`.
 
-`apply_repository_settings` also applies the repository's own `.github/hls.yaml`, and `hls.yaml` of its organisation.
+`apply_repository_settings` also applies the repository's own `.github/hls.yaml`, and `hls.yaml` of
+its organisation.
 """
 
 from __future__ import annotations
@@ -52,7 +54,9 @@ Choice = TypeVar("Choice")
 
 @dataclass(frozen=True, slots=True)
 class EffectiveSettings:
-    """The global settings, overridden by an entry of `repositories` and, if applied, by a `.github/hls.yaml`."""
+    """The global settings, overridden by an entry of `repositories` and, if applied, by a
+    `.github/hls.yaml`.
+    """
 
     key: str  # key path of the entry: "repositories[0]"
     pattern: str  # "owner/*"
@@ -67,17 +71,14 @@ class EffectiveSettings:
     similar: Similar
     comments: RepositoryComments
     paths: PathFilter
-    use: Mapping[
-        str, tuple[str | Literal[False], str]
-    ]  # event -> (prompt name or False, key path that sets it)
-    shadows: Mapping[
-        str, tuple[str, str]
-    ]  # event -> (name of the shadow prompt, key path that sets it)
+    # event -> (prompt name or False, key path that sets it)
+    use: Mapping[str, tuple[str | Literal[False], str]]
+    # event -> (name of the shadow prompt, key path that sets it)
+    shadows: Mapping[str, tuple[str, str]]
     webhook_secrets: tuple[bytes, ...] = field(repr=False)
     variables: Mapping[str, VariableValue]  # `config` in templates
-    repository_keys: Mapping[str, str] = field(
-        default_factory=dict
-    )  # "enabled" -> ".github/hls.yaml:enabled"
+    # "enabled" -> ".github/hls.yaml:enabled"
+    repository_keys: Mapping[str, str] = field(default_factory=dict)
     files: tuple[
         str, ...
     ] = ()  # settings files of repositories that apply, the one with precedence first
@@ -89,23 +90,28 @@ class EffectiveSettings:
         return label if not asks else None
 
     def find_key(self, key: str, settings: Settings) -> str:
-        """Return the key path that sets a key, such as "repositories[0].features.bots" for "features.bots"."""
+        """Return the key path that sets a key, such as "repositories[0].features.bots" for
+        "features.bots".
+        """
         entry_key = f"{self.key}.{key}"
         return self.repository_keys.get(key) or (
             entry_key if settings.sources.contains(entry_key) else key
         )
 
     def find_prompt(self, event_key: str) -> tuple[str | Literal[False], str] | None:
-        """Return (prompt, key path that chooses it) for an event: ("issues/strict", "prompts.use.issues.opened").
+        """Return (prompt, key path that chooses it) for an event: ("issues/strict",
+        "prompts.use.issues.opened").
 
-        The prompt is False if the settings say that none runs. Returns None if no `prompts.use` has the event.
-        Precedence: the repository's file, the organisation's, `repositories`, global settings. In each, "issues.opened"
-        precedes "issues".
+        The prompt is False if the settings say that none runs. Returns None if no `prompts.use` has
+        the event. Precedence: the repository's file, the organisation's, `repositories`, global
+        settings. In each, "issues.opened" precedes "issues".
         """
         return self._choose(self.use, event_key)
 
     def find_shadow_prompt(self, event_key: str) -> tuple[str, str] | None:
-        """Return (shadow prompt, key path that chooses it) for an event; None if there is no shadow prompt."""
+        """Return (shadow prompt, key path that chooses it) for an event; None if there is no shadow
+        prompt.
+        """
         return self._choose(self.shadows, event_key)
 
     def _choose(
@@ -121,13 +127,17 @@ class EffectiveSettings:
         return None
 
     def find_fallback_number(self, event_key: str) -> int | None:
-        """Return the issue number that `comments.post_to` has for an event such as "release.published", else None."""
+        """Return the issue number that `comments.post_to` has for an event such as
+        "release.published", else None.
+        """
         post_to = self.comments.post_to
         return post_to.get(event_key, post_to.get(event_key.partition(".")[0]))
 
 
 class RepositoryTable:
-    """Finds the effective settings of a repository by its name. Caches them, because every webhook needs them."""
+    """Finds the effective settings of a repository by its name. Caches them, because every webhook
+    needs them.
+    """
 
     def __init__(self, settings: Settings) -> None:
         ranked = sorted(
@@ -141,7 +151,9 @@ class RepositoryTable:
         self._found: dict[str, EffectiveSettings | None] = {}
 
     def find(self, full_name: str) -> EffectiveSettings | None:
-        """Return the settings of the most specific entry that matches "owner/repo", ignoring case; else None."""
+        """Return the settings of the most specific entry that matches "owner/repo", ignoring case;
+        else None.
+        """
         if full_name in self._found:
             return self._found[full_name]
         found = next(iter(self.find_all(full_name)), None)
@@ -154,7 +166,9 @@ class RepositoryTable:
         return tuple(effective for _, effective in self._entries)
 
     def find_all(self, full_name: str) -> tuple[EffectiveSettings, ...]:
-        """Return the settings of every entry that matches "owner/repo", the most specific entry first."""
+        """Return the settings of every entry that matches "owner/repo", the most specific entry
+        first.
+        """
         return tuple(effective for matches, effective in self._entries if matches(full_name))
 
 
@@ -173,7 +187,9 @@ def find_unneeded_permissions(table: RepositoryTable) -> frozenset[str]:
 
 
 def name_matcher(name: str) -> Callable[[str], bool]:
-    """Return a function that returns True for each "owner/repo" that a name or glob matches, ignoring case."""
+    """Return a function that returns True for each "owner/repo" that a name or glob matches,
+    ignoring case.
+    """
     # One pattern for the owner and one for the repository, so that `*` does not match the slash.
     patterns = [re.compile(translate(part)) for part in name.lower().split("/")]
 
@@ -226,7 +242,9 @@ def _build_effective(settings: Settings, index: int, entry: Repository) -> Effec
 
 
 def without_entry(settings: Settings) -> EffectiveSettings:
-    """Return the settings of a repository that no entry of `repositories` matches, for trying prompts."""
+    """Return the settings of a repository that no entry of `repositories` matches, for trying
+    prompts.
+    """
     return _build_effective(settings, len(settings.repositories), Repository(name="*/*"))
 
 
@@ -237,11 +255,13 @@ def _override(section: BaseModel, overrides: BaseModel) -> dict[str, Any]:
 def apply_repository_settings(
     effective: EffectiveSettings, *files: RepositorySettings
 ) -> EffectiveSettings:
-    """Return `effective`, changed by the settings in a `.github/hls.yaml`, and in the organisation's file behind it.
+    """Return `effective`, changed by the settings in a `.github/hls.yaml`, and in the
+    organisation's file behind it.
 
-    They can switch features, retrieval and parts of reviews off, allow fewer labels, ignore more files and let more
-    findings fail the check, but not the opposite. They can also replace values of `comments` and `findings`, and choose
-    other prompts. The first file that has a key sets it, but lists of labels and of paths apply together.
+    They can switch features, retrieval and parts of reviews off, allow fewer labels, ignore more
+    files and let more findings fail the check, but not the opposite. They can also replace values
+    of `comments` and `findings`, and choose other prompts. The first file that has a key sets it,
+    but lists of labels and of paths apply together.
     """
     values = merge_files(*files)
     changes: dict[str, dict[str, Any]] = {
@@ -294,9 +314,8 @@ def apply_repository_settings(
             event: (name, f"{file.file}:prompts.use.{event}")
             for event, name in file.values.prompts.use.items()
         }
-    given = {
-        file.file: file.values.model_dump() for file in files
-    }  # without lines of empty or invalid keys
+    # without lines of empty or invalid keys
+    given = {file.file: file.values.model_dump() for file in files}
     keys = {
         key: next(f"{file}:{key}" for file in given if value_at(given[file], key) is not None)
         for key in decided
@@ -324,7 +343,9 @@ def _switch_off(section: BaseModel, wanted: BaseModel, names: Iterable[str]) -> 
 
 
 def _restrict_review(review: Review, wanted: RepositoryFileReview) -> dict[str, Any]:
-    """Return the values of `wanted` that restrict `review`, by name. A severity that more findings reach does so."""
+    """Return the values of `wanted` that restrict `review`, by name. A severity that more findings
+    reach does so.
+    """
     values = _switch_off(review, wanted, REVIEW_SWITCHES)
     if wanted.max_inline is not None and wanted.max_inline < review.max_inline:
         values["max_inline"] = wanted.max_inline
@@ -354,7 +375,9 @@ def _iter_prompt_choices(use: Mapping[str, PromptUse], path: str) -> Iterator[Pr
 
 
 def list_prompt_choices(settings: Settings) -> tuple[PromptChoice, ...]:
-    """Return all choices in the settings file: those of the global `prompts.use`, then those of `repositories`."""
+    """Return all choices in the settings file: those of the global `prompts.use`, then those of
+    `repositories`.
+    """
     choices = [*_iter_prompt_choices(settings.prompts.use, "prompts.use")]
     for index, entry in enumerate(settings.repositories):
         choices += _iter_prompt_choices(entry.prompts.use, f"repositories[{index}].prompts.use")
@@ -362,7 +385,9 @@ def list_prompt_choices(settings: Settings) -> tuple[PromptChoice, ...]:
 
 
 def find_chosen_events(settings: Settings) -> frozenset[str]:
-    """Return the keys of every `prompts.use`, such as "issues.opened". Shadow prompts do not count."""
+    """Return the keys of every `prompts.use`, such as "issues.opened". Shadow prompts do not
+    count.
+    """
     return frozenset(choice.event for choice in list_prompt_choices(settings) if not choice.shadow)
 
 
@@ -391,7 +416,8 @@ class SourcedValue:
 
     key: str  # "labels.allow"
     value: str  # JSON, but a text has no quotes
-    source: str  # "default", or file, line and key: "config/settings.yaml:14 (repositories[0].features.drafts)"
+    # "default", or file, line and key: "config/settings.yaml:14 (repositories[0].features.drafts)"
+    source: str
     overrides: tuple[
         str, ...
     ] = ()  # other places that set the key, which `source` has precedence over
@@ -401,15 +427,17 @@ class SourcedValue:
 
 
 def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Iterator[SourcedValue]:
-    """Yield the value of each key that an entry of `repositories` can set. `settings` has the lines of both files."""
+    """Yield the value of each key that an entry of `repositories` can set. `settings` has the lines
+    of both files.
+    """
     key = effective.key
     entry = next(entry for entry in settings.repositories if entry.name == effective.pattern)
     enabled_keys = (effective.repository_keys.get("enabled"), f"{key}.enabled")
     yield find_source(settings, "enabled", effective.enabled, *enabled_keys)
     yield find_source(settings, "events", sorted(effective.events), f"{key}.events")
     secret_keys = [f"{key}.webhook_secret"] if webhook_secrets(entry.webhook_secret) else []
-    secrets = (
-        f"<{count(len(effective.webhook_secrets), 'secret')}>"  # shown, because it is a placeholder
+    secrets = (  # shown, because it is a placeholder
+        f"<{count(len(effective.webhook_secrets), 'secret')}>"
     )
     yield find_source(settings, "webhook_secret", secrets, *secret_keys, "github.webhook_secret")
     expected_key = "expect_webhook_within_h"
@@ -484,7 +512,9 @@ def _iter_section(
 
 
 def find_source(settings: Settings, key: str, value: object, *paths: str | None) -> SourcedValue:
-    """Return the value with its source: of the key paths that can set it, the first one that a file contains."""
+    """Return the value with its source: of the key paths that can set it, the first one that a file
+    contains.
+    """
     found = dict.fromkeys(
         path for path in paths if path is not None and settings.sources.contains(path)
     )

@@ -1,6 +1,8 @@
-"""GitHub's webhook events and their actions, so that misspelt ones are reported when settings are loaded.
+"""GitHub's webhook events and their actions, so that misspelt ones are reported when settings are
+loaded.
 
-The table is from GitHub's own description of its webhooks (npm package @octokit/openapi 23.0.2, `x-webhooks`).
+The table is from GitHub's own description of its webhooks (npm package @octokit/openapi 23.0.2,
+`x-webhooks`).
 """
 
 from __future__ import annotations
@@ -14,22 +16,26 @@ ACTIONS: Mapping[str, str] = {
     "check_run": "completed created requested_action rerequested",
     "check_suite": "completed requested rerequested",
     "code_scanning_alert": (
-        "appeared_in_branch closed_by_user created fixed reopened reopened_by_user updated_assignment"
+        "appeared_in_branch closed_by_user created fixed reopened reopened_by_user"
+        " updated_assignment"
     ),
     "commit_comment": "created",
     "create": "",
     "custom_property": "created deleted promote_to_enterprise updated",
     "custom_property_values": "updated",
     "delete": "",
-    "dependabot_alert": "assignees_changed auto_dismissed auto_reopened created dismissed fixed reintroduced reopened",
+    "dependabot_alert": (
+        "assignees_changed auto_dismissed auto_reopened created dismissed fixed reintroduced"
+        " reopened"
+    ),
     "deploy_key": "created deleted",
     "deployment": "created",
     "deployment_protection_rule": "requested",
     "deployment_review": "approved rejected requested",
     "deployment_status": "created",
     "discussion": (
-        "answered category_changed closed created deleted edited labeled locked pinned reopened transferred "
-        "unanswered unlabeled unlocked unpinned"
+        "answered category_changed closed created deleted edited labeled locked pinned reopened"
+        " transferred unanswered unlabeled unlocked unpinned"
     ),
     "discussion_comment": "created deleted edited",
     "fork": "",
@@ -41,8 +47,9 @@ ACTIONS: Mapping[str, str] = {
     "issue_comment": "created deleted edited pinned unpinned",
     "issue_dependencies": "blocked_by_added blocked_by_removed blocking_added blocking_removed",
     "issues": (
-        "assigned closed deleted demilestoned edited field_added field_removed labeled locked milestoned "
-        "opened pinned reopened transferred typed unassigned unlabeled unlocked unpinned untyped"
+        "assigned closed deleted demilestoned edited field_added field_removed labeled locked"
+        " milestoned opened pinned reopened transferred typed unassigned unlabeled unlocked"
+        " unpinned untyped"
     ),
     "label": "created deleted edited",
     "marketplace_purchase": "cancelled changed pending_change pending_change_cancelled purchased",
@@ -65,9 +72,9 @@ ACTIONS: Mapping[str, str] = {
     "projects_v2_status_update": "created deleted edited",
     "public": "",
     "pull_request": (
-        "assigned auto_merge_disabled auto_merge_enabled closed converted_to_draft demilestoned dequeued "
-        "edited enqueued labeled locked milestoned opened ready_for_review reopened review_request_removed "
-        "review_requested stacked synchronize unassigned unlabeled unlocked"
+        "assigned auto_merge_disabled auto_merge_enabled closed converted_to_draft demilestoned"
+        " dequeued edited enqueued labeled locked milestoned opened ready_for_review reopened"
+        " review_request_removed review_requested stacked synchronize unassigned unlabeled unlocked"
     ),
     "pull_request_review": "dismissed edited submitted",
     "pull_request_review_comment": "created deleted edited",
@@ -75,14 +82,17 @@ ACTIONS: Mapping[str, str] = {
     "push": "",
     "registry_package": "published updated",
     "release": "created deleted edited prereleased published released unpublished",
-    "repository": "archived created deleted edited privatized publicized renamed transferred unarchived",
+    "repository": (
+        "archived created deleted edited privatized publicized renamed transferred unarchived"
+    ),
     "repository_advisory": "published reported",
     "repository_dispatch": "",
     "repository_import": "",
     "repository_ruleset": "created deleted edited",
     "repository_vulnerability_alert": "create dismiss reopen resolve",
     "secret_scanning_alert": (
-        "assigned created metadata_created metadata_removed publicly_leaked reopened resolved unassigned validated"
+        "assigned created metadata_created metadata_removed publicly_leaked reopened resolved"
+        " unassigned validated"
     ),
     "secret_scanning_alert_location": "created",
     "secret_scanning_scan": "completed",
@@ -122,7 +132,9 @@ CLOSED_EVENTS = frozenset({"issues.closed", "pull_request.closed"})
 
 
 def find_event_problem(key: str) -> str | None:
-    """Return the mistake in an event key, such as 'GitHub has no event "isues"'; None for "issues", "issues.opened"."""
+    """Return the mistake in an event key, such as 'GitHub has no event "isues"'; None for "issues",
+    "issues.opened".
+    """
     name, dot, action = key.partition(".")
     if name not in ACTIONS:
         near = difflib.get_close_matches(name, ACTIONS, n=1, cutoff=0.6)
@@ -143,9 +155,13 @@ def find_event_problem(key: str) -> str | None:
 def find_fallback_event_problem(key: str) -> str | None:
     """Return what is wrong with a key of `comments.post_to`, or None.
 
-    The key must name an event that exists, and that is not about an issue or pull request unless it closes one.
+    The key must name an event that exists, and that is not about an issue or pull request unless it
+    closes one.
     """
     if key.partition(".")[0] in CONVERSATION_EVENTS and key not in CLOSED_EVENTS:
-        where = f"only comments about {' and '.join(sorted(CLOSED_EVENTS))} can be posted elsewhere; remove the key"
+        where = (
+            f"only comments about {' and '.join(sorted(CLOSED_EVENTS))} can be posted elsewhere;"
+            " remove the key"
+        )
         return f"comments about {key} are posted on the issue or pull request of the event; {where}"
     return find_event_problem(key)

@@ -1,4 +1,6 @@
-"""Loads and reloads the settings file and `.env`. One error lists all problems, with secrets masked."""
+"""Loads and reloads the settings file and `.env`. One error lists all problems, with secrets
+masked.
+"""
 
 from __future__ import annotations
 
@@ -37,14 +39,18 @@ SETTINGS_FILE = Path("config/settings.yaml")
 
 
 def _read_file(path: Path) -> bytes:
-    """Return the content of a regular file. Of another one, such as a pipe, reading might never end: `OSError`."""
+    """Return the content of a regular file. Of another one, such as a pipe, reading might never
+    end: `OSError`.
+    """
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(0, "it is not a regular file")
     return path.read_bytes()
 
 
 def find_settings_file(environ: Mapping[str, str]) -> Path:
-    """Return the file in $HLS_CONFIG, else config/settings.yaml, else the shipped settings if there is no such file."""
+    """Return the file in $HLS_CONFIG, else config/settings.yaml, else the shipped settings if there
+    is no such file.
+    """
     if environ.get("HLS_CONFIG"):
         return Path(environ["HLS_CONFIG"])
     try:
@@ -67,12 +73,14 @@ def load_settings(
 ) -> Settings:
     """Read a settings file, expand its variables, and validate its values.
 
-    Variables that `environ` lacks are read from the file `dotenv`. `read_key` reads files of secrets, which keys such
-    as `github.app.private_key_path` and `claude.api_key_path` name. Raises `SettingsError`, whose `problems` contain
-    each mistake with its line: "/srv/hls/settings.yaml:12: server.prot: unknown key; ...".
+    Variables that `environ` lacks are read from the file `dotenv`. `read_key` reads files of
+    secrets, which keys such as `github.app.private_key_path` and `claude.api_key_path` name. Raises
+    `SettingsError`, whose `problems` contain each mistake with its line:
+    "/srv/hls/settings.yaml:12: server.prot: unknown key; ...".
 
-    With `allow_unset`, unset or blank variables are no mistake: a secret gets a dummy value, any other optional key its
-    default. `Settings.unset` lists them. `options` override keys of the section `server`: {"port": 8080}.
+    With `allow_unset`, unset or blank variables are no mistake: a secret gets a dummy value, any
+    other optional key its default. `Settings.unset` lists them. `options` override keys of the
+    section `server`: {"port": 8080}.
     """
     path = path.absolute()
     dotenv = dotenv and dotenv.absolute()
@@ -97,9 +105,8 @@ def load_settings(
             key: f"{expansion.unset[key]}; it is required"
             for key in problems.keys() & expansion.unset
         }
-    for key, sentence in _find_problems(
-        expansion.root
-    ):  # not validated: finds problems beside other invalid values
+    # not validated: finds problems beside other invalid values
+    for key, sentence in _find_problems(expansion.root):
         problems.setdefault(key, sentence)
     for key in problems:
         if file := files.get(re.sub(r"\[\d+\]$", "", key)):
@@ -108,9 +115,8 @@ def load_settings(
             )
     # These replace other sentences about the same key, because its real value was not validated.
     problems |= tree.rejected | ({} if allow_unset else unread) | expansion.problems
-    if (
-        problems or tree.problems
-    ):  # a missing folder alone is left to `load_checked`: some commands need no prompts
+    # a missing folder alone is left to `load_checked`: some commands need no prompts
+    if problems or tree.problems:
         problems = {**dict(_find_missing_folders(expansion.root)), **problems}
     lines = tree.format_problems(problems)
     if lines or settings is None:
@@ -140,7 +146,10 @@ def _read_tree(path: Path, options: Mapping[str, object]) -> Tree:
     if not isinstance(tree.root, dict):
         raise SettingsError(
             [
-                f"{path}: expected sections such as github:, claude: and repositories:; see {shipped.SETTINGS}"
+                (
+                    f"{path}: expected sections such as github:, claude: and repositories:; see"
+                    f" {shipped.SETTINGS}"
+                )
             ]
         )
     for key in [key for key in tree.root if key.startswith("x-")]:
@@ -155,7 +164,8 @@ def _read_secrets(
 ) -> tuple[dict[str, str], dict[str, Path]]:
     """Replace each key such as "claude.api_key_path" by "claude.api_key" with the text of the file.
 
-    A key that accepts a list gets one secret for each line. Returns the problems, and the files, by key path.
+    A key that accepts a list gets one secret for each line. Returns the problems, and the files, by
+    key path.
     """
     reference = Reference()
     problems = dict[str, str]()
@@ -171,13 +181,13 @@ def _read_secrets(
             key = of_value.removesuffix("_path")
             known = reference.find(of_value)
             secret = reference.find(key) if key != of_value else None
-            is_secret = secret is not None and (
-                secret.secret or key == "storage.url"
-            )  # whose password is a secret
+            # whose password is a secret
+            is_secret = secret is not None and (secret.secret or key == "storage.url")
+            # a map of secrets has keys of any name
             if not is_secret or known not in (
                 None,
                 secret,
-            ):  # a map of secrets has keys of any name
+            ):
                 replace_in(value, of_value)
                 continue
             del part[name]
@@ -192,9 +202,8 @@ def _read_secrets(
                 )
             else:
                 files[key] = Path(value).absolute()
-                text = (
-                    read_text(key) or UNSET_SECRET
-                )  # of a problem: other checks shall not report it, too
+                # of a problem: other checks shall not report it, too
+                text = read_text(key) or UNSET_SECRET
                 is_list = reference.find(f"{key}[]") not in (None, secret)
                 part[base] = [line for line in text.splitlines() if line] if is_list else text
 
@@ -247,7 +256,10 @@ def _find_problems(root: object) -> Iterator[tuple[str, str]]:
         and isinstance(host, str)
         and not is_loopback(host)
     ):
-        sentence = f"false is allowed on a loopback host only, and server.host is {host}; anyone could send events"
+        sentence = (
+            f"false is allowed on a loopback host only, and server.host is {host}; anyone could"
+            " send events"
+        )
         yield "features.signature_validation", sentence
     if value_at(root, "server.viewers") and value_at(root, "server.trusted_proxy") is None:
         yield (
@@ -388,7 +400,8 @@ def _find_missing_folders(root: object) -> Iterator[tuple[str, str]]:
 
 
 def _collect_secrets(expansion: Expansion, reference: Reference) -> tuple[str, ...]:
-    # All messages are masked with these texts, because a user may have written a secret to a wrong key.
+    # All messages are masked with these texts, because a user may have written a secret to a wrong
+    # key.
     texts = (
         value
         for path, value in iter_leaves(expansion.root)
@@ -405,13 +418,19 @@ def _find_warnings(settings: Settings, sources: Sources) -> Iterator[str]:
                 yield f"{sources.where(f'{key}.{name}')}: {retirement}"
         for name, kinds in KINDS_OF_KEYS.items():
             if name in provider.model_fields_set and provider.kind not in kinds:
-                yield f"{sources.where(f'{key}.{name}')}: has no effect with kind {provider.kind}; remove the key"
+                yield (
+                    f"{sources.where(f'{key}.{name}')}: has no effect with kind {provider.kind};"
+                    " remove the key"
+                )
     if not settings.features.signature_validation:
         where = sources.where("features.signature_validation")
         accepted = "they are accepted from this machine only, and not from a proxy"
         yield f"{where}: webhooks are not verified; {accepted}"
     if settings.claude.temperature is not None:
-        yield f"{sources.where('claude.temperature')}: has no effect, models accept no temperature; remove the key"
+        yield (
+            f"{sources.where('claude.temperature')}: has no effect, models accept no temperature;"
+            " remove the key"
+        )
     if not settings.mirror.enabled:
         names = ("cherry_pick",) if settings.test_oracle.url else ("cherry_pick", "test_oracle")
         entries = {
@@ -421,16 +440,23 @@ def _find_warnings(settings: Settings, sources: Sources) -> Iterator[str]:
         for key, features in {"features": settings.features, **entries}.items():
             for name in names:
                 if getattr(features, name):
-                    yield f"{sources.where(f'{key}.{name}')}: needs the mirror, and mirror.enabled is false"
+                    yield (
+                        f"{sources.where(f'{key}.{name}')}: needs the mirror, and mirror.enabled is"
+                        " false"
+                    )
     proxy = settings.server.trusted_proxy
     for index, network in enumerate(proxy.networks if proxy else ()):
         if ip_network(network).prefixlen == 0:
             where = sources.where(f"server.trusted_proxy.networks[{index}]")
-            yield f"{where}: {network} is every address, so all who reach the port can name any user; name the proxy's"
+            yield (
+                f"{where}: {network} is every address, so all who reach the port can name any user;"
+                " name the proxy's"
+            )
     if not settings.server.has_sign_in and not is_loopback(settings.server.host):
         yield (
-            f"{sources.where('server.host')}: anyone who reaches {settings.server.host} can read /stats and /health, "
-            "and the console is off; set server.api_key to require a key and to open the console"
+            f"{sources.where('server.host')}: anyone who reaches {settings.server.host} can read"
+            " /stats and /health, and the console is off; set server.api_key to require a key and"
+            " to open the console"
         )
 
 
@@ -439,7 +465,10 @@ def _find_exposed_files(
 ) -> Iterator[str]:
     for key, file in files.items():
         if _is_readable_by_others(file):
-            yield f"{sources.where(key)}: other users of this machine can read {file}; run chmod 600 on it"
+            yield (
+                f"{sources.where(key)}: other users of this machine can read {file}; run chmod 600"
+                " on it"
+            )
     if dotenv is not None and _is_readable_by_others(dotenv):
         yield f"{dotenv}: other users of this machine can read this file; run chmod 600 on it"
 
@@ -452,12 +481,16 @@ def _is_readable_by_others(path: Path) -> bool:
 
 
 PROXY_VARIABLES = ("HTTPS_PROXY", "ALL_PROXY")
-"""The first of these that is set is the proxy's URL; a name in lower case takes precedence over upper case."""
+"""The first of these that is set is the proxy's URL; a name in lower case takes precedence over
+upper case.
+"""
 
 NO_PROXY_VARIABLES = ("NO_PROXY",)
 
 CA_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-"""The first of these that is set is the path of a PEM file, or of a folder in the layout of OpenSSL's `c_rehash`."""
+"""The first of these that is set is the path of a PEM file, or of a folder in the layout of
+OpenSSL's `c_rehash`.
+"""
 
 
 def both_cases(*names: str) -> Iterator[str]:
@@ -470,7 +503,8 @@ def both_cases(*names: str) -> Iterator[str]:
 def export_proxy_settings(environ: MutableMapping[str, str], dotenv: Path) -> None:
     """Copy proxy and certificate variables from `dotenv` to `environ`, where libraries read them.
 
-    Variables that `environ` already has are kept. An invalid `dotenv` is ignored here; `load_settings` reports it.
+    Variables that `environ` already has are kept. An invalid `dotenv` is ignored here;
+    `load_settings` reports it.
     """
     try:
         variables = read_environment(environ, dotenv)
@@ -484,8 +518,8 @@ def export_proxy_settings(environ: MutableMapping[str, str], dotenv: Path) -> No
 def read_environment(environ: Mapping[str, str], dotenv: Path | None) -> Mapping[str, str]:
     """Return the variables of the file `dotenv`, if it exists, overridden by those of `environ`.
 
-    References such as `${A}` in values are not expanded. Raises `SettingsError` if the file cannot be read or has
-    invalid lines; the message has the line numbers, never the text.
+    References such as `${A}` in values are not expanded. Raises `SettingsError` if the file cannot
+    be read or has invalid lines; the message has the line numbers, never the text.
     """
     if dotenv is None or not dotenv.is_file():
         return dict(environ)
@@ -498,7 +532,8 @@ def read_environment(environ: Mapping[str, str], dotenv: Path | None) -> Mapping
         problem = f"cannot be read: {exc.strerror}"
     except UnicodeDecodeError:
         problem = "not UTF-8; save the file as UTF-8"
-    if problem:  # raised outside of `except`: a decoding error contains the bytes of the file, which has secrets
+    # raised outside of `except`: a decoding error contains the bytes of the file, which has secrets
+    if problem:
         raise SettingsError([f"{dotenv.absolute()}: {problem}"])
     broken = [binding.original.line for binding in bindings if binding.error]
     if broken:
@@ -517,7 +552,9 @@ _PASSWORDS = (re.compile(r"://[^:/]*:([^@]+)@"), re.compile(r"[?&](?:ssl)?passwo
 
 
 def collect_secrets(settings: Settings) -> tuple[str, ...]:
-    """Return all secrets in the settings, the longest first, so that `masked` leaves no part of a longer secret."""
+    """Return all secrets in the settings, the longest first, so that `masked` leaves no part of a
+    longer secret.
+    """
     leaves = (leaf for _, leaf in iter_leaves(settings.model_dump()))
     found = {leaf.get_secret_value() for leaf in leaves if isinstance(leaf, SecretStr)}
     for password in (
@@ -529,7 +566,9 @@ def collect_secrets(settings: Settings) -> tuple[str, ...]:
 
 
 def mask_password(url: str) -> str:
-    """Return the address of a database with `***` in place of its password, however short that is."""
+    """Return the address of a database with `***` in place of its password, however short that
+    is.
+    """
     for pattern in _PASSWORDS:
         for found in reversed(list(pattern.finditer(url))):
             url = url[: found.start(1)] + MASK + url[found.end(1) :]
@@ -537,7 +576,9 @@ def mask_password(url: str) -> str:
 
 
 def masked(text: str, secrets: Iterable[str]) -> str:
-    """Replace each secret of at least 8 characters by `***`. `secrets` must be sorted, the longest first."""
+    """Replace each secret of at least 8 characters by `***`. `secrets` must be sorted, the longest
+    first.
+    """
     for secret in secrets:
         if len(secret) >= _MIN_CHARS:
             text = text.replace(secret, MASK)
@@ -545,10 +586,14 @@ def masked(text: str, secrets: Iterable[str]) -> str:
 
 
 Stamp = tuple[int, int, int, int] | None
-"""Inode, modification time in ns, size and change time in ns of a file; None if it cannot be read."""
+"""Inode, modification time in ns, size and change time in ns of a file; None if it cannot be
+read.
+"""
 
 MIN_AGE_NS = 250_000_000
-"""Minimum age of a change before a file is read: many editors empty a file before they write the new text."""
+"""Minimum age of a change before a file is read: many editors empty a file before they write the
+new text.
+"""
 
 
 class SettingsFile:
@@ -568,7 +613,8 @@ class SettingsFile:
     ) -> None:
         """Read the settings. Raises `SettingsError`.
 
-        `options` override the file as in `load_settings`. `clock_ns` is compared with the modification times of files.
+        `options` override the file as in `load_settings`. `clock_ns` is compared with the
+        modification times of files.
         """
         self._clock_ns = clock_ns
         self._options = options
@@ -580,7 +626,9 @@ class SettingsFile:
         self.initial: Settings = self.read()
 
     def has_changed(self) -> bool:
-        """Return True if a file has changed since `read`, and the change is at least `MIN_AGE_NS` old. Thread-safe."""
+        """Return True if a file has changed since `read`, and the change is at least `MIN_AGE_NS`
+        old. Thread-safe.
+        """
         stamps = {path: _stamp(path) for path in self._stamps}
         if stamps == self._stamps and not self._must_read:
             return False
@@ -590,7 +638,9 @@ class SettingsFile:
         )
 
     def read(self) -> Settings:
-        """Read the settings. Raises `SettingsError`. If a file changes meanwhile, `has_changed` returns True later."""
+        """Read the settings. Raises `SettingsError`. If a file changes meanwhile, `has_changed`
+        returns True later.
+        """
         self._must_read = False
         self._stamps = {
             path: _stamp(path) for path in (self._path, self._dotenv) if path is not None
@@ -604,14 +654,17 @@ class SettingsFile:
         )
 
     def mark_as_changed(self) -> None:
-        """Make `has_changed` return True, so that settings that could not be applied are read again."""
+        """Make `has_changed` return True, so that settings that could not be applied are read
+        again.
+        """
         self._must_read = True
 
     def _read_key(self, path: Path) -> bytes:
+        # before reading, so that a later change is detected
         self._stamps = {
             **self._stamps,
             path: _stamp(path),
-        }  # before reading, so that a later change is detected
+        }
         return _read_file(path)
 
 
@@ -633,23 +686,25 @@ NEEDS_RESTART = (
     "retrieval.qdrant",
     "retrieval.embeddings",
 )
-"""Keys that cannot change at runtime: they concern open sockets, the open database and the running threads."""
+"""Keys that cannot change at runtime: they concern open sockets, the open database and the running
+threads.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class SettingsReload:
     settings: Settings  # the settings as read, but with the old value of each key in `waiting`
     changed: tuple[str, ...]  # keys with a new value: "github.token", "repositories"
-    waiting: tuple[
-        str, ...
-    ]  # keys whose new value needs a restart, with line: "config/settings.yaml:3 (server.port)"
+    # keys whose new value needs a restart, with line: "config/settings.yaml:3 (server.port)"
+    waiting: tuple[str, ...]
 
 
 def plan_reload(running: Settings, read: Settings) -> SettingsReload:
     """Return the new settings `read`, but with the `running` values of the keys in `NEEDS_RESTART`.
 
-    Raises `SettingsError` if `read` switches the signature check off while the running host is not loopback. A new
-    loopback host in `read` does not prevent the error, because the host changes only at a restart.
+    Raises `SettingsError` if `read` switches the signature check off while the running host is not
+    loopback. A new loopback host in `read` does not prevent the error, because the host changes
+    only at a restart.
     """
     settings = read
     waiting = []
@@ -674,9 +729,8 @@ def _changed(before: Settings, after: Settings) -> Iterator[str]:
     for section in Settings.model_fields:
         old = getattr(before, section)
         new = getattr(after, section)
-        if isinstance(
-            new, tuple
-        ):  # an entry overrides also with a value that is the general default
+        # an entry overrides also with a value that is the general default
+        if isinstance(new, tuple):
             if [entry.model_dump(exclude_unset=True) for entry in old] != [
                 entry.model_dump(exclude_unset=True) for entry in new
             ]:

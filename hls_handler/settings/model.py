@@ -1,6 +1,7 @@
 """Models of the settings file: every key with its meaning, unit, default and bounds.
 
-`python -m tests.settings.make_reference` writes the `description` of every field to docs/settings.md.
+`python -m tests.settings.make_reference` writes the `description` of every field to
+docs/settings.md.
 """
 
 from __future__ import annotations
@@ -81,7 +82,9 @@ class TrustedProxy(Section):
         description="networks of the proxy: the header of any other client does not count",
     )
     user_header: HeaderName = Field(
-        description="header with the login; the proxy must set it in each request, or remove the client's"
+        description=(
+            "header with the login; the proxy must set it in each request, or remove the client's"
+        )
     )
 
 
@@ -92,17 +95,24 @@ class Server(Section):
     )
     public_url: HttpUrl | None = Field(
         None,
-        description="address at which people open the console, if a proxy with TLS is in front of it",
+        description=(
+            "address at which people open the console, if a proxy with TLS is in front of it"
+        ),
     )
     webhook_path: UrlPath = Field("/webhook", description="path that GitHub posts to")
     api_key: SharedSecret | None = Field(
         None,
-        description="key that opens the console, and that the API, /stats and the full /health "
-        "need in X-API-Key; at least 16 bytes",
+        description=(
+            "key that opens the console, and that the API, /stats and the full /health "
+            "need in X-API-Key; at least 16 bytes"
+        ),
     )
     trusted_proxy: TrustedProxy | None = Field(
         None,
-        description="proxy that signs people in, and names them in a header; beside api_key, or in place of it",
+        description=(
+            "proxy that signs people in, and names them in a header; beside api_key, or in place"
+            " of it"
+        ),
     )
     viewers: tuple[UserGlob, ...] = Field(
         (), description="globs of people whom the proxy signs in, and who may only read"
@@ -117,7 +127,9 @@ class Server(Section):
         500,
         ge=16,
         le=20_000,
-        description="connections open at once; one more closes the connection that has been idle longest",
+        description=(
+            "connections open at once; one more closes the connection that has been idle longest"
+        ),
     )
     header_timeout_s: Number = Field(
         10.0, gt=0, le=60, description="time for a request's headers to arrive"
@@ -176,8 +188,10 @@ class Github(Section):
     )
     tokens: Tokens | None = Field(
         None,
-        description="in place of token: the first is used; the next ones take over while GitHub rejects it or its "
-        "limit is used up",
+        description=(
+            "in place of token: the first is used; the next ones take over while GitHub rejects it"
+            " or its limit is used up"
+        ),
     )
     webhook_secret: SharedSecrets = Field(
         description="secret of the webhook, at least 16 bytes; a list while rotating"
@@ -190,7 +204,10 @@ class Github(Section):
         60.0,
         ge=0,
         le=600,
-        description="how long a comment may still appear whose request got no response; it is not posted again before",
+        description=(
+            "how long a comment may still appear whose request got no response; it is not posted"
+            " again before"
+        ),
     )
 
     @property
@@ -230,16 +247,23 @@ class Price(Section):
 
 
 class Provider(Section):
-    """A service that answers prompts. `PROVIDERS` in `load.py` has the keys that each kind needs."""
+    """A service that answers prompts. `PROVIDERS` in `load.py` has the keys that each kind
+    needs.
+    """
 
     kind: ProviderKind = Field("anthropic", description="API of the service; see docs/providers.md")
     name: ProviderName = Field(
         default_factory=lambda section: section.get("kind", ""),
-        description="unique name in reports and in model: NAME/MODEL of prompts; by default the kind",
+        description=(
+            "unique name in reports and in model: NAME/MODEL of prompts; by default the kind"
+        ),
         json_schema_extra={"default": "anthropic"},
     )
     api_key: Credential = Field(
-        description="key of the service; with access_key_id the secret key, for vertex the key file in one line"
+        description=(
+            "key of the service; with access_key_id the secret key, for vertex the key file in one"
+            " line"
+        )
     )
     model: str = Field(
         "claude-haiku-5-5", min_length=1, description="model for prompts that name none"
@@ -262,7 +286,9 @@ class Provider(Section):
     )
     structured_output: bool = Field(
         True,
-        description="let the service enforce the schema of replies; false: the prompt asks for JSON",
+        description=(
+            "let the service enforce the schema of replies; false: the prompt asks for JSON"
+        ),
     )
     price: Price | None = Field(
         None, description="price of the service's models, in place of the list price"
@@ -304,7 +330,10 @@ class Claude(Provider):
         168.0,
         ge=0,
         le=8760,
-        description="how long a reply is used again for the same question about the same repository; 0: never",
+        description=(
+            "how long a reply is used again for the same question about the same repository; 0:"
+            " never"
+        ),
     )
     fallbacks: tuple[Provider, ...] = Field(
         (), description="other services that are asked in this order while those before fail"
@@ -312,7 +341,9 @@ class Claude(Provider):
 
     @property
     def providers(self) -> Mapping[str, Provider]:
-        """All providers by key path, the first one first: {"claude": ..., "claude.fallbacks[0]": ...}."""
+        """All providers by key path, the first one first: {"claude": ..., "claude.fallbacks[0]":
+        ...}.
+        """
         return {
             "claude": self,
             **{f"claude.fallbacks[{n}]": one for n, one in enumerate(self.fallbacks)},
@@ -351,7 +382,10 @@ class Storage(Section):
     url: DatabaseUrl = Field(
         "sqlite:///data/hls.db",
         repr=False,  # may contain the database's password
-        description="sqlite:///relative/path, sqlite:////absolute/path or postgresql+psycopg://user:password@host/name",
+        description=(
+            "sqlite:///relative/path, sqlite:////absolute/path or"
+            " postgresql+psycopg://user:password@host/name"
+        ),
     )
     keep_days: Integer = Field(
         90,
@@ -393,7 +427,10 @@ class Budgets(Section):
     )
     exceeded: Literal["wait", "ignore"] = Field(
         "wait",
-        description="what deliveries do whose next call does not fit: wait for the next day or month, or end",
+        description=(
+            "what deliveries do whose next call does not fit: wait for the next day or month,"
+            " or end"
+        ),
     )
 
 
@@ -403,12 +440,18 @@ DEFAULT_FOLDERS = (Path("prompts"), Path("shipped"))
 class Prompts(Section):
     directory: Path | Folders = Field(
         DEFAULT_FOLDERS,
-        description="folder of the prompt library, relative to the working directory, or shipped for that of HLS; in a "
-        "list, each file is read from the first folder that has it; by default, prompts need not exist",
+        description=(
+            "folder of the prompt library, relative to the working directory, or shipped for that"
+            " of HLS; in a list, each file is read from the first folder that has it; by default,"
+            " prompts need not exist"
+        ),
     )
     use: Mapping[EventKey, PromptUse] = Field(
         default_factory=dict,
-        description="which prompt an event uses, if several match, none is wanted, or one is to run as a shadow",
+        description=(
+            "which prompt an event uses, if several match, none is wanted, or one is to run as a"
+            " shadow"
+        ),
     )
     variables: Mapping[VariableName, VariableValue] = Field(
         default_factory=dict,
@@ -417,7 +460,8 @@ class Prompts(Section):
 
     @property
     def folders(self) -> Mapping[str, Path]:
-        """The folders by key path, in the order of the search: {"prompts.directory[0]": Path("own"), ...}.
+        """The folders by key path, in the order of the search: {"prompts.directory[0]":
+        Path("own"), ...}.
 
         Of `DEFAULT_FOLDERS`, the first one need not exist.
         """
@@ -486,7 +530,9 @@ class Limits(Section):
         20,
         ge=1,
         le=10_000,
-        description="analyses of one issue or pull request within an hour; more are ignored, to stop loops",
+        description=(
+            "analyses of one issue or pull request within an hour; more are ignored, to stop loops"
+        ),
     )
 
 
@@ -498,7 +544,9 @@ class Labels(Section):
     )
     suggest: bool = Field(
         False,
-        description="let Claude choose from the repository's own labels, which the prompt then lists",
+        description=(
+            "let Claude choose from the repository's own labels, which the prompt then lists"
+        ),
     )
     min_confidence: Confidence = Field(
         0.7, description="least confidence with which such a label is set"
@@ -525,18 +573,25 @@ class Comments(Section):
     )
     length: Length = Field(
         "normal",
-        description="short: what is needed to act; normal: as prompts say; detailed: with reasons and steps",
+        description=(
+            "short: what is needed to act; normal: as prompts say; detailed: with reasons and steps"
+        ),
     )
     summary: Summary = Field(
         "on_findings",
-        description="on_findings: comments only if something was found or is missing; always: also with only a summary",
+        description=(
+            "on_findings: comments only if something was found or is missing; always: also with"
+            " only a summary"
+        ),
     )
     layout: Layout = Field(
         "list", description="list: findings one below the other; table: a table for each file"
     )
     files: bool = Field(
         False,
-        description="ask for a sentence on each changed file, at most 30, and show them below each review",
+        description=(
+            "ask for a sentence on each changed file, at most 30, and show them below each review"
+        ),
     )
     show_prompt: bool = Field(
         False, description="name the prompt and its version in the footer of comments"
@@ -547,16 +602,23 @@ class Comments(Section):
 
 
 class RepositoryComments(Comments):
-    """The `comments` settings of an entry of `repositories`, and those that apply to one repository."""
+    """The `comments` settings of an entry of `repositories`, and those that apply to one
+    repository.
+    """
 
     post_to: Mapping[FallbackEventKey, IssueNumber] = Field(
         default_factory=dict,
-        description="number of the issue that receives comments about an event without a conversation, by event",
+        description=(
+            "number of the issue that receives comments about an event without a conversation, by"
+            " event"
+        ),
     )
 
 
 class EffectiveLabels(Labels):
-    """The `labels` settings of one repository. HLS sets only labels that match all of its lists of allowed ones."""
+    """The `labels` settings of one repository. HLS sets only labels that match all of its lists of
+    allowed ones.
+    """
 
     repository_allow: tuple[str, ...] = ("*",)  # `labels.allow` of `.github/hls.yaml`
     repository_allow_source: str = (
@@ -577,7 +639,9 @@ class Review(Section):
     categories: tuple[Category, ...] = Field(
         ("bugs", "security", "performance"),
         min_length=1,
-        description="what findings are about: bugs, security, performance, style; Claude is asked for these",
+        description=(
+            "what findings are about: bugs, security, performance, style; Claude is asked for these"
+        ),
     )
     when: When = Field(
         "push",
@@ -617,11 +681,16 @@ class Review(Section):
     )
     check: bool = Field(
         True,
-        description="show a check on the head commit of a pull request: a check run, or with a token a status",
+        description=(
+            "show a check on the head commit of a pull request: a check run, or with a token a"
+            " status"
+        ),
     )
     incomplete: Literal["neutral", "failure"] = Field(
         "neutral",
-        description="conclusion of the check if a file was not reviewed as a whole, or a finding not proved",
+        description=(
+            "conclusion of the check if a file was not reviewed as a whole, or a finding not proved"
+        ),
     )
     fail_on: Severity | None = Field(
         None,
@@ -632,7 +701,10 @@ class Review(Section):
 class PullRequests(Section):
     title: TitleMode = Field(
         False,
-        description="check: set the check HLS title, which needs a conventional title; suggest: one in reviews",
+        description=(
+            "check: set the check HLS title, which needs a conventional title; suggest: one in"
+            " reviews"
+        ),
     )
     title_types: TitleTypes = Field(
         (
@@ -706,7 +778,9 @@ class Retrieval(RepositoryRetrieval):
 class Similar(Section):
     enabled: bool = Field(
         False,
-        description="compare a new issue with older open ones, and name one that may be about the same",
+        description=(
+            "compare a new issue with older open ones, and name one that may be about the same"
+        ),
     )
 
 
@@ -717,7 +791,9 @@ class OracleService(Section):
 
 
 class RepositoryFeatures(Section):
-    """The features that an entry of `repositories` can override: the others concern the whole process."""
+    """The features that an entry of `repositories` can override: the others concern the whole
+    process.
+    """
 
     auto_labeling: bool = Field(True, description="set labels")
     auto_commenting: bool = Field(True, description="write comments")
@@ -737,7 +813,9 @@ class RepositoryFeatures(Section):
     )
 
     def includes_bot(self, login: str) -> bool:
-        """Return whether `bots` includes a bot; a glob matches its login with and without "[bot]", in any case."""
+        """Return whether `bots` includes a bot; a glob matches its login with and without "[bot]",
+        in any case.
+        """
         if isinstance(self.bots, bool):
             return self.bots
         names = (login.lower(), login.lower().removesuffix("[bot]"))
@@ -766,7 +844,10 @@ class RepositoryPrompts(Section):
 class RepositoryPaths(Section):
     ignore: tuple[PathGlob, ...] = Field(
         (),
-        description="globs of files in pull requests that Claude is not shown; ** matches any number of folders",
+        description=(
+            "globs of files in pull requests that Claude is not shown; ** matches any number of"
+            " folders"
+        ),
     )
 
 
@@ -782,8 +863,9 @@ _WithoutNulls = BeforeValidator(_drop_nulls)  # a key without a value overrides 
 
 
 class Repository(Section):
-    """An entry of `repositories`. The keys that are set in one of its sections, such as `labels`, override those of the
-    section with the same name."""
+    """An entry of `repositories`. The keys that are set in one of its sections, such as `labels`,
+    override those of the section with the same name.
+    """
 
     name: RepositoryName = Field(
         description="owner/repo, or a glob such as owner/*; the most specific entry wins"
@@ -841,7 +923,10 @@ class Repository(Section):
 class CatchUp(Section):
     enabled: bool = Field(
         True,
-        description="read the webhooks that GitHub could not deliver from its API, at start and at intervals",
+        description=(
+            "read the webhooks that GitHub could not deliver from its API, at start and at"
+            " intervals"
+        ),
     )
     interval_m: Number = Field(
         10.0, ge=1, le=1440, description="pause between two runs, in minutes"
@@ -856,7 +941,9 @@ class CatchUp(Section):
         None,
         ge=1,
         le=2**53,
-        description="id of the webhook to read, if several have this service's path; unset: the only one",
+        description=(
+            "id of the webhook to read, if several have this service's path; unset: the only one"
+        ),
     )
 
 
@@ -878,7 +965,9 @@ class Mirror(Section):
         1_000,
         ge=0,
         le=10_000_000,
-        description="room to leave on the disk, on which the database may be; below it nothing is fetched",
+        description=(
+            "room to leave on the disk, on which the database may be; below it nothing is fetched"
+        ),
     )
     timeout_s: Number = Field(120.0, gt=0, le=3600, description="longest time for one fetch")
 
@@ -889,7 +978,9 @@ class Logging(Section):
     )
     format: Literal["json", "text"] | None = Field(
         None,
-        description="json: one object per line; text: for people; unset: text on a terminal, json elsewhere",
+        description=(
+            "json: one object per line; text: for people; unset: text on a terminal, json elsewhere"
+        ),
     )
     ignored: Literal["info", "debug"] = Field(
         "info", description="level of the line about a webhook that is ignored"
@@ -899,7 +990,9 @@ class Logging(Section):
 class Metrics(Section):
     authors: bool = Field(
         False,
-        description="store the authors of issues and pull requests, and show the figures of each author",
+        description=(
+            "store the authors of issues and pull requests, and show the figures of each author"
+        ),
     )
 
 
@@ -944,7 +1037,8 @@ class Settings(Section):
 
     @property
     def has_console(self) -> bool:
-        """True if the console is on: with a sign-in, or for people on this machine if GitHub is the sandbox there.
+        """True if the console is on: with a sign-in, or for people on this machine if GitHub is the
+        sandbox there.
 
         A proxy may forward requests of others exactly as a browser on this machine sends its own.
         """
@@ -954,7 +1048,9 @@ class Settings(Section):
 
     @property
     def may_try_edits(self) -> bool:
-        """True if the console tries unsaved prompts: with a sign-in, or if Claude is a sandbox, too, as in the demo."""
+        """True if the console tries unsaved prompts: with a sign-in, or if Claude is a sandbox,
+        too, as in the demo.
+        """
         is_sandbox = is_loopback(urlsplit(self.claude.base_url).hostname or "")
         return self.server.has_sign_in or is_sandbox
 
@@ -963,20 +1059,26 @@ class Settings(Section):
         return self._sources
 
     def with_repository_sources(self, *sources: Sources) -> Settings:
-        """Return a copy with the line numbers of files in repositories, so that messages can name lines of them."""
+        """Return a copy with the line numbers of files in repositories, so that messages can name
+        lines of them.
+        """
         settings = self.model_copy()
         settings._sources = replace(self._sources, others=sources)
         return settings
 
     def shorten_paths(self, text: str) -> str:
-        """Return a text that GitHub shows, without the folders above the settings file and above the prompt folders."""
+        """Return a text that GitHub shows, without the folders above the settings file and above
+        the prompt folders.
+        """
         for above in self.folders_above:
             text = text.replace(above, "")
         return text
 
     @cached_property  # the receiver needs it for each ignored webhook
     def folders_above(self) -> tuple[str, ...]:
-        """The folders above the settings file and above the prompt folders, the longest first: ("/srv/hls/", ...)."""
+        """The folders above the settings file and above the prompt folders, the longest first:
+        ("/srv/hls/", ...).
+        """
         files = (
             Path(self.sources.file),
             *(folder.absolute() for folder in self.prompts.folders.values()),
@@ -990,7 +1092,9 @@ class Settings(Section):
 
     @property
     def unset(self) -> Mapping[str, str]:
-        """Key path -> why it has no value ("PORT is not set"), if the settings were loaded with `allow_unset`."""
+        """Key path -> why it has no value ("PORT is not set"), if the settings were loaded with
+        `allow_unset`.
+        """
         return self._unset
 
 
@@ -1023,8 +1127,8 @@ RETIRED_MODELS: Mapping[str, tuple[str, str]] = {
     )
     for model in models.split()
 }
-"""Model -> (retirement date, successor). The SDK's own table drops a model some time after its retirement.
-https://platform.claude.com/docs/en/about-claude/model-deprecations
+"""Model -> (retirement date, successor). The SDK's own table drops a model some time after its
+retirement. https://platform.claude.com/docs/en/about-claude/model-deprecations
 """
 
 
@@ -1035,7 +1139,9 @@ def resolve_model(model: str) -> str:
 
 
 def describe_retirement(model: str) -> str | None:
-    """Return a sentence with the retirement date and successor of a Claude model; None if it is not retired."""
+    """Return a sentence with the retirement date and successor of a Claude model; None if it is not
+    retired.
+    """
     retired_on, successor = RETIRED_MODELS.get(model, ("", model))
     return (
         f"{model} was retired on {retired_on}; {successor} is used in its place"

@@ -1,4 +1,6 @@
-"""Table of all keys of a settings file, and sentences about invalid values. No sentence contains a secret."""
+"""Table of all keys of a settings file, and sentences about invalid values. No sentence contains a
+secret.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from hls_handler.settings.values import EXPECTED, PROBLEM
 Schema = dict[str, Any]
 
 _KEYWORDS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum"}
-"""Bounds that pydantic leaves as they are if a type has a validator before them -> keywords of JSON Schema."""
+"""Bounds that pydantic leaves as they are if a type has a validator before them -> keywords of JSON
+Schema.
+"""
 
 
 def json_schema(model: type[BaseModel], *, mode: JsonSchemaMode = "validation") -> Schema:
@@ -52,7 +56,8 @@ _UNITS = (
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    path: str  # "limits.concurrency"; in list items "repositories[].name"; for map values "prompts.use.*"
+    # "limits.concurrency"; in list items "repositories[].name"; for map values "prompts.use.*"
+    path: str
     kind: Literal["section", "key", "item"]
     meaning: str
     expected: str  # "a whole number from 1 to 200"
@@ -61,7 +66,9 @@ class Key:
 
 
 class Reference:
-    """One `Key` for each section and each key of a settings model. All items of a list or map share one `Key`."""
+    """One `Key` for each section and each key of a settings model. All items of a list or map share
+    one `Key`.
+    """
 
     def __init__(self, model: type[BaseModel] = Settings) -> None:
         self.rows = _list_rows(model)
@@ -69,21 +76,29 @@ class Reference:
 
     @property
     def keys(self) -> tuple[Key, ...]:
-        """One `Key` for each setting, such as "server.port". Sections and list items are left out."""
+        """One `Key` for each setting, such as "server.port". Sections and list items are left
+        out.
+        """
         return tuple(row for row in self.rows if row.kind == "key")
 
     def find(self, path: str) -> Key | None:
-        """Return the `Key` of a path such as "repositories[0].events[2]"; None if there is no such key."""
+        """Return the `Key` of a path such as "repositories[0].events[2]"; None if there is no such
+        key.
+        """
         return self._by_path.get(self._generalize(path))
 
     def names_in(self, section: str) -> tuple[str, ...]:
-        """Return the names of the keys in `section`: "repositories[0]" -> ("name", ...). "" is the whole file."""
+        """Return the names of the keys in `section`: "repositories[0]" -> ("name", ...). "" is the
+        whole file.
+        """
         prefix = f"{self._generalize(section)}." if section else ""
         names = (row.path.removeprefix(prefix) for row in self.rows if row.path.startswith(prefix))
         return tuple(name for name in names if name.isidentifier())
 
     def _generalize(self, path: str) -> str:
-        """Return "repositories[].events[]" for "repositories[0].events[2]", "fields.*.type" for "fields.team.type"."""
+        """Return "repositories[].events[]" for "repositories[0].events[2]", "fields.*.type" for
+        "fields.team.type".
+        """
         general = re.sub(r"\[\d+\]", "[]", path)
         maps = (one for one in self._by_path if "*" in one)
         matching = [
@@ -206,10 +221,12 @@ def _describe_bounds(node: Schema) -> str:
 def explain(
     error: ValidationError, root: object, variables: Mapping[str, str], reference: Reference
 ) -> dict[str, str]:
-    """Convert pydantic's errors to {key path: sentence}: {"features.bots": 'found "many", expected true or false'}.
+    """Convert pydantic's errors to {key path: sentence}: {"features.bots": 'found "many", expected
+    true or false'}.
 
-    `root` is the parsed file. `variables` is {"github.token": "GITHUB_TOKEN"} if the file has `token: ${GITHUB_TOKEN}`.
-    Sentences do not quote values of variables, because these values may be secret.
+    `root` is the parsed file. `variables` is {"github.token": "GITHUB_TOKEN"} if the file has
+    `token: ${GITHUB_TOKEN}`. Sentences do not quote values of variables, because these values may
+    be secret.
     """
     sentences: dict[str, str] = {}
     rejected: dict[str, str] = {}
@@ -235,9 +252,8 @@ def explain(
 def _locate(root: object, steps: Sequence[str | int], kind: str) -> tuple[str, object]:
     path = ""
     value = root
-    for position, step in enumerate(
-        steps
-    ):  # skips the names of types, which pydantic adds for several types
+    # skips the names of types, which pydantic adds for several types
+    for position, step in enumerate(steps):
         missing_here = kind == "missing" and position == len(steps) - 1
         if missing_here or (isinstance(value, dict) and step in value):
             path = f"{path}.{step}" if path else str(step)
@@ -282,7 +298,9 @@ def _describe_found(
 
 
 def unknown_key(section: str, name: str, reference: Reference) -> str:
-    """Return a sentence such as "unknown key; did you mean server.port?" about the key `name` of a section."""
+    """Return a sentence such as "unknown key; did you mean server.port?" about the key `name` of a
+    section.
+    """
     siblings = {
         known: f"{section}.{known}" if section else known for known in reference.names_in(section)
     }

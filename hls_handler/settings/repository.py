@@ -1,7 +1,9 @@
-"""Repository settings: the file `.github/hls.yaml` of a repository, and `hls.yaml` of its organisation.
+"""Repository settings: the file `.github/hls.yaml` of a repository, and `hls.yaml` of its
+organisation.
 
-Anyone who can push to the default branch can write such a file. Therefore each key is harmless or switches something
-off, `${NAME}` is not expanded, and the file cannot allow what the operator's settings forbid.
+Anyone who can push to the default branch can write such a file. Therefore each key is harmless or
+switches something off, `${NAME}` is not expanded, and the file cannot allow what the operator's
+settings forbid.
 """
 
 from __future__ import annotations
@@ -81,7 +83,9 @@ class RepositoryFileLabels(Section):
     )
     min_confidence: Confidence | None = Field(
         None,
-        description="least confidence with which a suggested label is set, if higher than the operator's",
+        description=(
+            "least confidence with which a suggested label is set, if higher than the operator's"
+        ),
     )
     min_field_confidence: Confidence | None = Field(
         None, description="the same for the labels of the fields of an issue"
@@ -106,7 +110,9 @@ class RepositoryFileFeatures(Section):
 class RepositoryFilePrompts(Section):
     use: Mapping[str, RepositoryFilePromptUse] = Field(
         default_factory=dict,
-        description="which prompt of the operator's library an event uses; false: the event is ignored",
+        description=(
+            "which prompt of the operator's library an event uses; false: the event is ignored"
+        ),
     )
 
 
@@ -114,7 +120,10 @@ class RepositoryFilePaths(Section):
     ignore: tuple[str, ...] = Field(
         (),
         max_length=100,
-        description="globs of files in pull requests that Claude is not shown, besides the operator's; at most 100",
+        description=(
+            "globs of files in pull requests that Claude is not shown, besides the operator's; at"
+            " most 100"
+        ),
     )
 
 
@@ -146,7 +155,10 @@ class RepositoryFileReview(Section):
     )
     fail_on: Severity | None = Field(
         None,
-        description="least severe open finding that makes the check fail, if less severe than the operator's",
+        description=(
+            "least severe open finding that makes the check fail, if less severe than the"
+            " operator's"
+        ),
     )
 
 
@@ -167,7 +179,9 @@ class RepositoryFileRetrieval(Section):
 
 
 class RepositoryFile(Section):
-    """The content of `.github/hls.yaml`, or of the organisation's file. A key that the file lacks has its default."""
+    """The content of `.github/hls.yaml`, or of the organisation's file. A key that the file lacks
+    has its default.
+    """
 
     enabled: bool | None = Field(None, description="false: HLS ignores the repository")
     labels: RepositoryFileLabels = Field(
@@ -224,15 +238,17 @@ def organization_file(owner: str) -> str:
 
 
 def decode_repository_file(content: bytes, file: str = PATH) -> str:
-    """Decode a settings file. Raises `SettingsError` if it is too large, not UTF-8, or has control characters."""
+    """Decode a settings file. Raises `SettingsError` if it is too large, not UTF-8, or has control
+    characters.
+    """
     return decode(content, file, max_bytes=MAX_BYTES)
 
 
 def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
     """Parse the text of a settings file. Problems are returned, not raised.
 
-    If there are problems, only keys that switch something off are used, so that a mistake elsewhere does not undo
-    `enabled: false`.
+    If there are problems, only keys that switch something off are used, so that a mistake elsewhere
+    does not undo `enabled: false`.
     """
     try:
         tree = parse_tree(
@@ -357,10 +373,11 @@ class RepositorySettingsFile:
     read_error: str | None = None  # why the file could not be read; the last known version applies
 
     def describe(self) -> str | None:
-        """Return a sentence without full stop: ".github/hls.yaml (3f9c2a1b0d) applies on top of the settings".
+        """Return a sentence without full stop: ".github/hls.yaml (3f9c2a1b0d) applies on top of the
+        settings".
 
-        If the file has problems, the sentence lists them. If the file could not be read, the sentence gives the error
-        instead. If there is no file, returns None.
+        If the file has problems, the sentence lists them. If the file could not be read, the
+        sentence gives the error instead. If there is no file, returns None.
         """
         name = self.settings.file
         if self.read_error is not None:
@@ -376,10 +393,16 @@ class RepositorySettingsFile:
             return f"{name} ({self.version[:10]}) applies on top of the settings"
         problems = "; ".join(self.settings.problems)
         if not self.is_invalid:
-            return f"{name} ({self.version[:10]}) applies on top of the settings, except for its mistakes: {problems}"
+            return (
+                f"{name} ({self.version[:10]}) applies on top of the settings, except for its"
+                f" mistakes: {problems}"
+            )
         applied = "only what it switches off applies"
         if self.valid_version:
-            applied = f"the last good version ({self.valid_version[:10]}) applies, plus what this one switches off"
+            applied = (
+                f"the last good version ({self.valid_version[:10]}) applies, plus what this one"
+                " switches off"
+            )
         return f"{name} ({self.version[:10]}) is invalid, so {applied}: {problems}"
 
 
@@ -401,7 +424,8 @@ keys: {keys}.
 def build_problems_comment(problems: Sequence[str]) -> EnsureComment:
     """Return the comment on GitHub that reports the problems of `.github/hls.yaml`.
 
-    Problems may quote the file, which is untrusted. Therefore they are cleaned, redacted and shown as code.
+    Problems may quote the file, which is untrusted. Therefore they are cleaned, redacted and shown
+    as code.
     """
     lines = "\n".join(f"- `{sanitize_code_span(problem)}`" for problem in problems)
     keys = ", ".join(f"`{key}`" for key in list_repository_keys())

@@ -1,7 +1,7 @@
 """JSON Schemas of the settings file and of `.github/hls.yaml`, for editors.
 
-Both accept null for a section, because all its keys may be commented out. The schema of the settings file also accepts
-`${VAR}` instead of a value. https://json-schema.org/draft/2020-12
+Both accept null for a section, because all its keys may be commented out. The schema of the
+settings file also accepts `${VAR}` instead of a value. https://json-schema.org/draft/2020-12
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ def _describe(model: type[BaseModel], title: str, file: str, *, variables: bool 
 
 
 def _add_secret_files(section: Schema, also: tuple[str, ...]) -> None:
-    """Let each secret of a section, such as `api_key`, and the keys `also` be replaced by `api_key_path`."""
+    """Let each secret of a section, such as `api_key`, and the keys `also` be replaced by
+    `api_key_path`.
+    """
     properties = section.get("properties", {})
     keys = {
         name: json.dumps(field)

@@ -1,4 +1,6 @@
-"""Types of settings values and their validation, and path globs. Error messages never contain secrets."""
+"""Types of settings values and their validation, and path globs. Error messages never contain
+secrets.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ from hls_handler.settings.github_events import find_event_problem, find_fallback
 T = TypeVar("T")
 
 LANGUAGE = re.compile(r"\(?[^\W\d_]+\)?(?:[ -]\(?[^\W\d_]+\)?){0,3}")
-"""Up to four words of letters, each possibly in parentheses, separated by a space or hyphen: "Chinese (Simplified)"."""
+"""Up to four words of letters, each possibly in parentheses, separated by a space or hyphen:
+"Chinese (Simplified)".
+"""
 
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 REPOSITORY_GLOB = re.compile(r"(?:[A-Za-z0-9._*?/-]|\[[^\]/]+\])+")
@@ -67,7 +71,9 @@ RESERVED_PATHS = (
 OPTIONAL = "if it is optional, remove the key"
 IS_EMPTY = f"is empty; {OPTIONAL}"
 PROBLEM = "problem"
-"""Type of validation errors whose message is shown unchanged. For other types, `reference.explain` writes it."""
+"""Type of validation errors whose message is shown unchanged. For other types, `reference.explain`
+writes it.
+"""
 
 
 EXPECTED = "x-expected"
@@ -75,7 +81,9 @@ EXPECTED = "x-expected"
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Annotates a type with the description of its valid values in error messages: "the number of an issue"."""
+    """Annotates a type with the description of its valid values in error messages: "the number of
+    an issue".
+    """
 
     words: str
 
@@ -111,7 +119,8 @@ def _reject_boolean(value: object) -> object:
 
 
 def _check_language_name(language: str) -> str:
-    # Prompts contain the name as trusted text, and `.github/hls.yaml` can set it: reject instructions.
+    # Prompts contain the name as trusted text, and `.github/hls.yaml` can set it: reject
+    # instructions.
     if not LANGUAGE.fullmatch(language):
         raise ValueError("must be the name of a human language, such as German")
     return language
@@ -166,13 +175,22 @@ def _find_database_url_problem(url: str) -> str | None:
     scheme, _, rest = url.partition("://")
     authority = rest.partition("?")[0]
     if scheme == "sqlite" and rest in ("/", "/:memory:"):
-        return "a database in memory loses everything at a restart; name a file, as in sqlite:///data/hls.db"
+        return (
+            "a database in memory loses everything at a restart; name a file, as in"
+            " sqlite:///data/hls.db"
+        )
     if scheme == "sqlite" and rest.startswith("/") and "?" not in rest:
         return None
     if scheme != "postgresql+psycopg":
-        return "expected sqlite:///a/path, sqlite:////an/absolute/path or postgresql+psycopg://user:password@host/name"
+        return (
+            "expected sqlite:///a/path, sqlite:////an/absolute/path or"
+            " postgresql+psycopg://user:password@host/name"
+        )
     if authority.count("@") > 1 or "," in authority.rpartition("@")[2].partition("/")[0]:
-        return "write an @ in the user name or password as %40, and several hosts as /name?host=one:5432&host=two:5432"
+        return (
+            "write an @ in the user name or password as %40, and several hosts as"
+            " /name?host=one:5432&host=two:5432"
+        )
     return None
 
 
@@ -267,7 +285,10 @@ def _find_repository_problem(name: str) -> str | None:
     if name.endswith(".git"):
         return f"ends with .git, which no name does; write {name[:-4]}"
     if not REPOSITORY_GLOB.fullmatch(name):
-        return "contains a character that no name has; write owner/repo, or a glob with * for each part of a name"
+        return (
+            "contains a character that no name has; write owner/repo, or a glob with * for each"
+            " part of a name"
+        )
     return None
 
 
@@ -366,7 +387,9 @@ LinkUrl = Annotated[
 
 
 class ShadowPrompt(BaseModel):
-    """A shadow prompt: it runs after the event's own prompt, on the same facts, and posts nothing."""
+    """A shadow prompt: it runs after the event's own prompt, on the same facts, and posts
+    nothing.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -379,9 +402,8 @@ class ShadowPrompt(BaseModel):
 def _merge_errors(value: object, validate: ValidatorFunctionWrapHandler) -> object:
     try:
         return validate(value)
-    except (
-        ValidationError
-    ):  # key paths of its errors are ambiguous, because events have dots: "issues.opened.shadow"
+    # key paths of its errors are ambiguous, because events have dots: "issues.opened.shadow"
+    except ValidationError:
         raise ValueError("is of none of the types") from None
 
 
@@ -470,13 +492,14 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _null_to_empty(cls, value: object) -> object:
-        return (
-            {} if value is None else value
-        )  # a section is null in YAML if all its keys are commented out
+        # a section is null in YAML if all its keys are commented out
+        return {} if value is None else value
 
 
 ANY_FOLDERS = "**"
-"""Part of a path glob that matches any number of folders. `*` and `?` match inside one name; the rest is literal."""
+"""Part of a path glob that matches any number of folders. `*` and `?` match inside one name; the
+rest is literal.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -494,7 +517,9 @@ EMPTY_PATH_FILTER = PathFilter()
 
 
 def matches(glob: str, path: str) -> bool:
-    """Return True if a glob matches a path or a folder above it: `docs` and `docs/**` match all files below docs."""
+    """Return True if a glob matches a path or a folder above it: `docs` and `docs/**` match all
+    files below docs.
+    """
     parts = glob.split("/")
     found = path.split("/")
     if parts[-1] == ANY_FOLDERS:
@@ -507,7 +532,9 @@ def matches(glob: str, path: str) -> bool:
 
 
 def match_parts(pattern: Sequence[str], found: Sequence[str]) -> bool:
-    """Return True if the parts of a glob, one for each folder and one for the name, match those of a path."""
+    """Return True if the parts of a glob, one for each folder and one for the name, match those of
+    a path.
+    """
     return _match_items(pattern, found, any_number=ANY_FOLDERS, item_matches=_match_name)
 
 
@@ -524,7 +551,9 @@ def _match_items(
     any_number: str,
     item_matches: Callable[[str, str], bool],
 ) -> bool:
-    """Return True if the pattern matches all items; `any_number` in it matches any number of them."""
+    """Return True if the pattern matches all items; `any_number` in it matches any number of
+    them.
+    """
     pattern_at = 0
     found_at = 0
     star = -1
@@ -537,9 +566,8 @@ def _match_items(
         elif pattern_at < len(pattern) and item_matches(pattern[pattern_at], found[found_at]):
             pattern_at = pattern_at + 1
             found_at = found_at + 1
-        elif (
-            star >= 0
-        ):  # only the last star is tried again, so the time is at most len(pattern) * len(found)
+        # only the last star is tried again, so the time is at most len(pattern) * len(found)
+        elif star >= 0:
             taken += 1
             pattern_at = star + 1
             found_at = taken
@@ -557,7 +585,8 @@ def webhook_secrets(value: SecretStr | tuple[SecretStr, ...] | None) -> tuple[by
 def web_url(base_url: str) -> str:
     """Return the address of GitHub's web pages: "https://github.com" for "https://api.github.com".
 
-    The API of Enterprise Server is https://HOST/api/v3, that of Enterprise Cloud https://api.SUBDOMAIN.ghe.com.
+    The API of Enterprise Server is https://HOST/api/v3, that of Enterprise Cloud
+    https://api.SUBDOMAIN.ghe.com.
     """
     parts = urlsplit(base_url)
     host = parts.netloc.removeprefix("api.") if not parts.path else parts.netloc

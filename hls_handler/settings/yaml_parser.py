@@ -1,7 +1,8 @@
 """Strict YAML parser that keeps the line of every key. Expands `${VAR}`.
 
-The parser builds values from PyYAML's node tree, because PyYAML's constructor drops line numbers, accepts duplicate
-keys and expands aliases without a limit. Messages never quote values of the file, which may be secrets.
+The parser builds values from PyYAML's node tree, because PyYAML's constructor drops line numbers,
+accepts duplicate keys and expands aliases without a limit. Messages never quote values of the file,
+which may be secrets.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ _CONSTRUCTOR = yaml.constructor.SafeConstructor()
 _YAML_MESSAGES = {
     r"'\\t'": "this line is indented with a tab; YAML requires spaces",
     "could not find expected ':'": "a key needs a colon after it",
-    "mapping values are not allowed": "a colon inside a value; put the value in quotes, or check the indentation",
+    "mapping values are not allowed": (
+        "a colon inside a value; put the value in quotes, or check the indentation"
+    ),
     "unexpected end of stream": "a quote that starts here is not closed",
     "<block end>": "the indentation does not fit the lines above",
     "expected ',' or": "a list or map in brackets is not closed",
@@ -47,7 +50,8 @@ _YAML_MESSAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Line numbers of the keys in a YAML file. `others` has those of more files, such as `.github/hls.yaml`.
+    """Line numbers of the keys in a YAML file. `others` has those of more files, such as
+    `.github/hls.yaml`.
 
     A key path of another file has a prefix: ".github/hls.yaml:features.bots".
     """
@@ -55,17 +59,20 @@ class Sources:
     file: str  # absolute: "/srv/hls/settings.yaml"
     lines: Mapping[str, int] = field(default_factory=dict)  # "repositories[0].events" -> 14
     others: tuple[Sources, ...] = ()  # lines of the settings in repositories
-    options: Mapping[str, str] = field(
-        default_factory=dict
-    )  # "server.port" -> "--port", which overrides the file
+    # "server.port" -> "--port", which overrides the file
+    options: Mapping[str, str] = field(default_factory=dict)
 
     def contains(self, key: str) -> bool:
-        """Return True if the file has the key itself, not only the mapping that would contain it."""
+        """Return True if the file has the key itself, not only the mapping that would contain
+        it.
+        """
         sources, path = self._split_key(key)
         return path in sources.lines
 
     def find_line(self, key: str) -> int | None:
-        """Return the line of `key`; if "claude.model" is missing, the line of "claude"; if both are missing, None."""
+        """Return the line of `key`; if "claude.model" is missing, the line of "claude"; if both are
+        missing, None.
+        """
         sources, path = self._split_key(key)
         if sources is not self:
             return sources.find_line(path)
@@ -74,7 +81,9 @@ class Sources:
         return self.lines.get(path)
 
     def where(self, key: str) -> str:
-        """Return file, line and key for a message: "/srv/hls/settings.yaml:14 (repositories[0].events)"."""
+        """Return file, line and key for a message: "/srv/hls/settings.yaml:14
+        (repositories[0].events)".
+        """
         if key in self.options:
             return f"{self.options[key]} ({key})"
         sources, path = self._split_key(key)
@@ -82,7 +91,9 @@ class Sources:
         return f"{sources.file}:{line} ({path})" if line else f"{sources.file} ({path})"
 
     def change(self, key: str, to: str) -> str:
-        """Return an instruction for the user: "set features.bots to true at /srv/settings.yaml:14", or "add ..."."""
+        """Return an instruction for the user: "set features.bots to true at /srv/settings.yaml:14",
+        or "add ...".
+        """
         if key in self.lines:
             return f"set {key} to {to} at {self.file}:{self.lines[key]}"
         return f"add {key} to {self.file} and set it to {to}"
@@ -90,9 +101,8 @@ class Sources:
     def _split_key(self, key: str) -> tuple[Sources, str]:
         for other in self.others:
             if key.startswith(f"{other.file}:"):
-                return other, key.removeprefix(
-                    f"{other.file}:"
-                )  # "enabled" for ".github/hls.yaml:enabled"
+                # "enabled" for ".github/hls.yaml:enabled"
+                return other, key.removeprefix(f"{other.file}:")
         return self, key
 
 
@@ -103,12 +113,10 @@ class Tree:
     file: str
     root: object = None  # content of the file: dict, list, str, int, float, bool or None
     lines: dict[str, int] = field(default_factory=dict)  # "repositories[0].events" -> 14
-    problems: list[tuple[int, str]] = field(
-        default_factory=list
-    )  # (line, sentence) of problems without a key path
-    rejected: dict[str, str] = field(
-        default_factory=dict
-    )  # key path -> sentence; its value in `root` is None
+    # (line, sentence) of problems without a key path
+    problems: list[tuple[int, str]] = field(default_factory=list)
+    # key path -> sentence; its value in `root` is None
+    rejected: dict[str, str] = field(default_factory=dict)
 
     @property
     def sources(self) -> Sources:
@@ -117,7 +125,8 @@ class Tree:
     def format_problems(self, by_key: Mapping[str, str]) -> list[str]:
         """Return messages sorted by line: "config/settings.yaml:3: server.prot: unknown key".
 
-        `by_key` is {key path: sentence}; `self.problems` are added. If a key is missing, its section's line is used.
+        `by_key` is {key path: sentence}; `self.problems` are added. If a key is missing, its
+        section's line is used.
         """
         located = [
             (self.sources.find_line(key) or 0, f"{key}: {sentence}")
@@ -168,22 +177,24 @@ def parse_tree(
     except RecursionError:
         line = loader.line + 1 if loader else 1
         sentence = TOO_DEEP
+    # "\UFFFFFFFF" in double quotes: the one or the other, by version of Python
     except (
         ValueError,
         OverflowError,
-    ):  # "\UFFFFFFFF" in double quotes: the one or the other, by version of Python
+    ):
         line = loader.line + 1 if loader else 1
         sentence = "not valid YAML: an escape sequence is not a valid character"
     finally:
         if loader is not None:
             loader.dispose()
-    raise InvalidYaml(
-        file, line, sentence
-    )  # outside `except`: PyYAML's errors quote the file, which has secrets
+    # outside `except`: PyYAML's errors quote the file, which has secrets
+    raise InvalidYaml(file, line, sentence)
 
 
 def decode(raw: bytes, file: str, *, max_bytes: int = MAX_BYTES) -> str:
-    """Decode a settings file. Raises `SettingsError` if it is too large, not UTF-8, or has control characters."""
+    """Decode a settings file. Raises `SettingsError` if it is too large, not UTF-8, or has control
+    characters.
+    """
     if len(raw) > max_bytes:
         raise SettingsError([f"{file}: larger than {max_bytes} bytes; this is not a settings file"])
     try:
@@ -237,7 +248,9 @@ def format_yaml(value: object) -> str:
 
 
 def iter_leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """Yield (key path, value) for each single value in nested dicts, lists and tuples: ("server.port", 8000)."""
+    """Yield (key path, value) for each single value in nested dicts, lists and tuples:
+    ("server.port", 8000).
+    """
     if isinstance(value, dict):
         for key, item in value.items():
             yield from iter_leaves(item, f"{path}.{key}" if path else key)
@@ -249,7 +262,9 @@ def iter_leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
 
 
 def value_at(root: object, path: str) -> object:
-    """Return the value at a key path of nested dicts, such as "server.host"; None if there is none."""
+    """Return the value at a key path of nested dicts, such as "server.host"; None if there is
+    none.
+    """
     value = root
     for step in path.split("."):
         value = value.get(step) if isinstance(value, dict) else None
@@ -274,16 +289,16 @@ class _TreeBuilder:
         if self._count > self._max_values:
             self._stop(
                 node,
-                f"more than {self._max_values:,} values; check for aliases (*name) that repeat each other",
+                f"more than {self._max_values:,} values; check for aliases (*name) that repeat each"
+                " other",
             )
         if depth > MAX_DEPTH:
             self._stop(node, TOO_DEEP)
         if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
             if not is_alias:
                 self._check_keys(node, path)
-                _CONSTRUCTOR.flatten_mapping(
-                    node
-                )  # inserts the keys of `<<` before the others, which override them
+                # inserts the keys of `<<` before the others, which override them
+                _CONSTRUCTOR.flatten_mapping(node)
             pairs = {key.value: (key, value) for key, value in node.value}
             return {
                 name: self._item(f"{path}.{name}" if path else name, *pair, depth)
@@ -343,9 +358,8 @@ def _to_scalar(node: yaml.ScalarNode, kind: str) -> object:
         return None
     if kind == "bool":  # `!!bool x` is text
         return yaml.SafeLoader.bool_values.get(node.value.lower(), str(node.value))
-    if (
-        kind in ("int", "float") and ":" not in node.value
-    ):  # 1:30 would be 90 in YAML 1.1, which is never intended
+    # 1:30 would be 90 in YAML 1.1, which is never intended
+    if kind in ("int", "float") and ":" not in node.value:
         with suppress(ValueError):  # raised for thousands of digits, and for .inf
             return (
                 _CONSTRUCTOR.construct_yaml_int(node)
@@ -361,13 +375,11 @@ VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:(?!\$\{)[^}])*))?\}
 @dataclass(slots=True)
 class Expansion:
     root: Any = None
-    variables: dict[str, str] = field(
-        default_factory=dict
-    )  # key path -> first variable in its value
+    # key path -> first variable in its value
+    variables: dict[str, str] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)  # key path -> sentence
-    unset: dict[str, str] = field(
-        default_factory=dict
-    )  # key path that was left out -> "PORT is not set"
+    # key path that was left out -> "PORT is not set"
+    unset: dict[str, str] = field(default_factory=dict)
 
 
 _LEFT_OUT = object()
@@ -376,11 +388,13 @@ _LEFT_OUT = object()
 def expand(
     root: object, variables: Mapping[str, str], *, dotenv: str = ".env", allow_unset: bool = False
 ) -> Expansion:
-    """Expand `${NAME}` and `${NAME:-default}` in every string of `root`, but not inside the values of `variables`.
+    """Expand `${NAME}` and `${NAME:-default}` in every string of `root`, but not inside the values
+    of `variables`.
 
-    The default replaces an unset or empty variable. A string with a missing variable or an invalid `${` is not changed.
-    For such a string, `problems` has a sentence that names the file `dotenv` and does not quote the string, which may
-    contain a secret. With `allow_unset`, the key of a missing variable is left out instead.
+    The default replaces an unset or empty variable. A string with a missing variable or an invalid
+    `${` is not changed. For such a string, `problems` has a sentence that names the file `dotenv`
+    and does not quote the string, which may contain a secret. With `allow_unset`, the key of a
+    missing variable is left out instead.
     """
     expansion = Expansion()
 

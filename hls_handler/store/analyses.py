@@ -58,14 +58,15 @@ class AnalysisSearch:
 
 @dataclass(frozen=True, slots=True)
 class AnalysisRow:
-    """A valid reply of Claude. Tokens and cost are the sums of its calls; all are 0 if the cache had the reply."""
+    """A valid reply of Claude. Tokens and cost are the sums of its calls; all are 0 if the cache
+    had the reply.
+    """
 
     guid: str  # of the delivery
     index: int  # of the step of the delivery
     repository: str | None
-    number: (
-        int | None
-    )  # of the issue or pull request of the event, or else of the one that was commented on
+    # of the issue or pull request of the event, or else of the one that was commented on
+    number: int | None
     event: str
     action: str | None
     prompt_id: str
@@ -99,7 +100,8 @@ class Analyses:
     def find(self, search: AnalysisSearch) -> AnalysisPage:
         """Return the analyses that match, newest first. Raises `StoreUnavailable`."""
         found = select(_a.delivery_id, _a.step_index).where(_IS_POSTED, *_conditions(search))
-        # Only the rows of the page are read whole: PostgreSQL would read all replies before it, too.
+        # Only the rows of the page are read whole: PostgreSQL would read all replies before it,
+        # too.
         page = found.order_by(*_NEWEST).limit(search.limit + 1).offset(search.offset).subquery()
         is_on_page = and_(page.c.delivery_id == _a.delivery_id, page.c.step_index == _a.step_index)
         query = select(*_COLUMNS).join(page, is_on_page).join(deliveries, _d.id == _a.delivery_id)
@@ -141,7 +143,9 @@ def _conditions(search: AnalysisSearch) -> Iterator[ColumnElement[bool]]:
 
 
 def _of_delivery(value: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Return a value of the analysis's delivery. With a join, PostgreSQL may choose to read all deliveries."""
+    """Return a value of the analysis's delivery. With a join, PostgreSQL may choose to read all
+    deliveries.
+    """
     return select(value).where(_d.id == _a.delivery_id).correlate(analyses).scalar_subquery()
 
 

@@ -1,7 +1,7 @@
 """Budgets: limits on the cost of all calls to Claude within a day or a month of UTC.
 
-The cost is that of the counters by hour: a call counts with its upper estimate from its beginning on, and with its cost
-from its end on.
+The cost is that of the counters by hour: a call counts with its upper estimate from its beginning
+on, and with its cost from its end on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from hls_handler.settings.model import Budget as BudgetSettings
 from hls_handler.settings.model import Settings
 
 OUTSIDER_COST = "outsider_cost_micro_usd"
-"""Name of the counter by accounts without write permission; counted while `budgets.outsiders` is set."""
+"""Name of the counter by accounts without write permission; counted while `budgets.outsiders` is
+set.
+"""
 
 OVER_BUDGET = "over budget"
 """`IgnoredKind` of deliveries whose call did not fit a budget."""
@@ -58,7 +60,9 @@ class BudgetState:
         return max(round(self.budget.limit_usd * 1_000_000) - self.spent_micro_usd, 0)
 
     def describe(self) -> str:
-        """Return a clause: "5.0000 USD a day for octo/* (settings.yaml:14 (budgets...)), of which 0.0100 are left"."""
+        """Return a clause: "5.0000 USD a day for octo/* (settings.yaml:14 (budgets...)), of which
+        0.0100 are left".
+        """
         budget = self.budget
         limit = f"{budget.limit_usd:.4f} USD a {budget.period} for {budget.name} ({budget.where})"
         left = f"{self.left_micro_usd / 1_000_000:.4f} are left until"
@@ -116,7 +120,9 @@ def read_state(connection: Connection, budget: Budget, now: int) -> BudgetState:
 
 
 def read_reserved(connection: Connection, budget: Budget, now: int) -> int:
-    """Return what calls in progress may cost at most: their end may leave a part. A call of an hour has no worker."""
+    """Return what calls in progress may cost at most: their end may leave a part. A call of an hour
+    has no worker.
+    """
     labels = {
         "repository_cost_micro_usd": deliveries.c.repository,
         OUTSIDER_COST: deliveries.c.sender,
@@ -129,7 +135,9 @@ def read_reserved(connection: Connection, budget: Budget, now: int) -> int:
 
 
 def note_exceeded(writer: CounterWriter, connection: Connection, budget: Budget, now: int) -> bool:
-    """Record that a call did not fit a budget. Return True if it is the first one of the day (UTC)."""
+    """Record that a call did not fit a budget. Return True if it is the first one of the day
+    (UTC).
+    """
     ends_at = _end_of_day(now)
     noted = (
         counters.c.value == ends_at,
@@ -170,7 +178,9 @@ class Budgets:
         return tuple(budget for budget in budgets if budget.key in keys)
 
     def count_ignored(self) -> int:
-        """Return the number of deliveries that were ignored today (UTC), because a call did not fit a budget."""
+        """Return the number of deliveries that were ignored today (UTC), because a call did not fit
+        a budget.
+        """
         is_over = deliveries.c.state == "ignored", deliveries.c.reason_kind == OVER_BUDGET
         with self._database.reading() as connection:
             begins_at = _end_of_day(self._database.now_in(connection)) - DAY_MS

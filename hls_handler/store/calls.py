@@ -1,6 +1,7 @@
 """Stores calls to Claude with cost and validated reply, and limits them by a rate and by budgets.
 
-`claude.calls_per_hour` is a budget of calls for the whole service, `ReviewBudget` one of money for a pull request.
+`claude.calls_per_hour` is a budget of calls for the whole service, `ReviewBudget` one of money for
+a pull request.
 """
 
 from __future__ import annotations
@@ -72,13 +73,17 @@ CLAUDE_RATE_LIMIT = "claude"
 """Name of the rate limit for calls to Claude."""
 
 ACCOUNT_LIMIT = "account of claude"
-"""Name of a rate limit that is held until a limit of the account ends (`AccountLimited`), and grants no slots."""
+"""Name of a rate limit that is held until a limit of the account ends (`AccountLimited`), and
+grants no slots.
+"""
 
 _BUDGET = "claude.calls_per_hour"
 SUCCESS = "ok"
 UNAVAILABLE = "unavailable"
 FAILED = "failed"
-"""Outcomes of calls: a valid reply; Claude did not accept the call, which is not budgeted; Claude answered an error."""
+"""Outcomes of calls: a valid reply; Claude did not accept the call, which is not budgeted; Claude
+answered an error.
+"""
 
 FREE = (UNAVAILABLE, FAILED)
 """Outcomes of calls that cost nothing, unless their usage is unknown and therefore estimated."""
@@ -89,7 +94,9 @@ ESTIMATED = (
 """Part of the error of a call whose reply can be used although its usage is unknown."""
 
 UNFINISHED = "unfinished"
-"""Counted in place of an outcome while a call is in progress, and for good if its end could not be stored."""
+"""Counted in place of an outcome while a call is in progress, and for good if its end could not be
+stored.
+"""
 
 _c = calls.c
 _d = deliveries.c
@@ -99,7 +106,8 @@ _IS_FREE = and_(func.coalesce(_c.outcome, UNFINISHED).in_(FREE), _c.output_token
 
 
 def _is_recent(moment: ColumnElement[int], now: ColumnElement[int]) -> ColumnElement[bool]:
-    # What seems to be more than an hour ahead does not count, because the clock must have been set back.
+    # What seems to be more than an hour ahead does not count, because the clock must have been set
+    # back.
     return and_(moment > now - HOUR_MS, moment <= now + HOUR_MS)
 
 
@@ -133,15 +141,19 @@ _REVIEW_COSTS = select(
     ),
     func.coalesce(func.sum(_c.cost_micro_usd).filter(_IS_OPEN), 0),
 ).where(_c.review_key == _OF_REVIEW)
-"""The cost of a delivery's review, of all reviews of its pull request, and of those that retention has deleted; then
-what calls in progress have reserved of the first and of the second.
+"""The cost of a delivery's review, of all reviews of its pull request, and of those that retention
+has deleted; then what calls in progress have reserved of the first and of the second.
 
-One statement reads them: between two statements, retention could delete a call, which would then be counted twice."""
+One statement reads them: between two statements, retention could delete a call, which would then be
+counted twice.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewBudget:
-    """Limits on the cost of the calls for a pull request. `where...` name the settings with file and line."""
+    """Limits on the cost of the calls for a pull request. `where...` name the settings with file
+    and line.
+    """
 
     max_usd: float  # for one delivery
     where: str  # "/srv/hls/settings.yaml:14 (review.max_usd)"
@@ -160,7 +172,8 @@ class StartedCall:
 
 @dataclass(frozen=True, slots=True)
 class CallRow:
-    """One call to Claude. If `finished_at` is None, the call is in progress, or its end could not be stored.
+    """One call to Claude. If `finished_at` is None, the call is in progress, or its end could not
+    be stored.
 
     Tokens and cost of such a call are an upper estimate.
     """
@@ -215,7 +228,9 @@ class CallRow:
 
 
 def make_receipt(calls: Sequence[CallRow]) -> Receipt:
-    """Return the sums over the calls of a delivery that Claude got, without those of a shadow prompt."""
+    """Return the sums over the calls of a delivery that Claude got, without those of a shadow
+    prompt.
+    """
     own = [call for call in calls if not call.of_shadow and call.outcome != UNAVAILABLE]
     costs = [0.0 if call.is_free else call.cost_usd for call in own]
     return Receipt(
@@ -259,10 +274,12 @@ def add_up_stats(rows: Sequence[PromptStats], prompt_id: str = "") -> PromptStat
 
 
 def budget_frees_at(started: Sequence[int], *, limit: int, ahead: int) -> int | None:
-    """Return the time (ms) when a budget of `limit` calls an hour allows another call; None if a call is allowed now.
+    """Return the time (ms) when a budget of `limit` calls an hour allows another call; None if a
+    call is allowed now.
 
-    `started` has the start times (ms) of the last hour's calls, oldest first. `ahead` is the number of deliveries that
-    already wait for the budget. Each delivery gets its own time, so that they do not all try again at once.
+    `started` has the start times (ms) of the last hour's calls, oldest first. `ahead` is the number
+    of deliveries that already wait for the budget. Each delivery gets its own time, so that they do
+    not all try again at once.
     """
     if len(started) < limit:
         return None
@@ -342,16 +359,18 @@ class ClaudeCalls:
     ) -> StartedCall:
         """Record the start of a call and count it, with the upper `estimate` as its usage.
 
-        `end` replaces the estimate by the usage. It remains if the process dies or the database fails before. Raises
-        `LeaseLost`. With `is_cache_miss`, the call is counted as a question that the cache of replies did not answer.
-        `sources` are stored as the prompt's version, if it is the first use of it.
+        `end` replaces the estimate by the usage. It remains if the process dies or the database
+        fails before. Raises `LeaseLost`. With `is_cache_miss`, the call is counted as a question
+        that the cache of replies did not answer. `sources` are stored as the prompt's version, if
+        it is the first use of it.
 
-        Raises `Postponed` if the rate limit or the hourly budget does not allow the call yet, `BudgetUsedUp` if the
-        estimate does not fit one of `budgets`, and `BudgetExceeded` if it does not fit what is left of `review`; the
-        changes are stored even then. `outsider` is the account whose budget counts the call, and `provider` the name
-        that `end` counts. The hourly budget counts the calls of the last hour, except calls that Claude did not accept.
-        Since the estimate counts for the review budget from now on, parallel workers cannot exceed it together. Without
-        an estimate, the cost counts as 0.
+        Raises `Postponed` if the rate limit or the hourly budget does not allow the call yet,
+        `BudgetUsedUp` if the estimate does not fit one of `budgets`, and `BudgetExceeded` if it
+        does not fit what is left of `review`; the changes are stored even then. `outsider` is the
+        account whose budget counts the call, and `provider` the name that `end` counts. The hourly
+        budget counts the calls of the last hour, except calls that Claude did not accept. Since the
+        estimate counts for the review budget from now on, parallel workers cannot exceed it
+        together. Without an estimate, the cost counts as 0.
         """
         with self._checkpoints.writing(lease, changes, check=check) as (connection, row_id):
             # Else two workers could get the last call.
@@ -407,9 +426,10 @@ class ClaudeCalls:
 
         With `cache_key`, the reply is also stored in the cache of replies.
 
-        Without `usage` the call cost nothing. If `is_usage_unknown`, the estimate of `begin` remains instead.
-        If the lease is lost, only outcome and cost are stored, because the call was paid. `LeaseLost` is then raised if
-        there are changes or a reply. A call that has already ended stays unchanged.
+        Without `usage` the call cost nothing. If `is_usage_unknown`, the estimate of `begin`
+        remains instead. If the lease is lost, only outcome and cost are stored, because the call
+        was paid. `LeaseLost` is then raised if there are changes or a reply. A call that has
+        already ended stays unchanged.
         """
         columns: dict[str, object] = {"outcome": outcome, "error": error, "request_id": request_id}
         if usage is not None:
@@ -446,7 +466,8 @@ class ClaudeCalls:
         sources: PromptSources,
         changes: Sequence[Change],
     ) -> None:
-        """Store `reply`, which was made from `cached`, in place of a call, and count the hit. Raises `LeaseLost`.
+        """Store `reply`, which was made from `cached`, in place of a call, and count the hit.
+        Raises `LeaseLost`.
 
         `changes` have the checkpoint of the reply. `sources` are those of the prompt.
         """
@@ -465,9 +486,11 @@ class ClaudeCalls:
             return connection.execute(_COUNT_RECENT, {"now": now}).scalar_one()
 
     def count_conversation_runs(self, lease: Lease) -> int:
-        """Return how many other deliveries of the lease's conversation had a question for Claude within the last hour.
+        """Return how many other deliveries of the lease's conversation had a question for Claude
+        within the last hour.
 
-        Includes those whose reply came from the cache: a loop that repeats the same event must end, too.
+        Includes those whose reply came from the cache: a loop that repeats the same event must end,
+        too.
         """
         terms = {"of_conversation": lease.conversation_key or "", "of_guid": lease.guid}
         with self._database.reading() as connection:
@@ -497,7 +520,9 @@ class ClaudeCalls:
         return [add_up_stats(by_prompt[prompt_id], prompt_id) for prompt_id in sorted(by_prompt)]
 
     def failures(self) -> dict[str, dict[str, int]]:
-        """Return {prompt id: {outcome: number}} of the stored calls that ended without a valid reply."""
+        """Return {prompt id: {outcome: number}} of the stored calls that ended without a valid
+        reply.
+        """
         query = select(_c.prompt_id, _c.outcome, func.count()).where(_c.outcome != SUCCESS)
         found: dict[str, dict[str, int]] = {}
         with self._database.reading() as connection:
@@ -518,9 +543,8 @@ class ClaudeCalls:
         if review is None:
             return None
         terms = {"of_delivery": row_id, "of_review": lease.conversation_key or ""}
-        costs = map(
-            int, connection.execute(_REVIEW_COSTS, terms).one()
-        )  # sums are Decimal on PostgreSQL
+        # sums are Decimal on PostgreSQL
+        costs = map(int, connection.execute(_REVIEW_COSTS, terms).one())
         of_delivery, existing, deleted, reserved_of_delivery, reserved_of_all = costs
         next_cost = (
             _usage_columns(estimate)["cost_micro_usd"] if estimate is not None else None
@@ -539,9 +563,10 @@ class ClaudeCalls:
         ):
             if cost + next_cost > round(limit_usd * 1_000_000):
                 return BudgetExceeded(
-                    f"the budget of the {what} allows no further call: {_usd(cost - reserved)} spent, "
-                    f"{_usd(reserved)} reserved by calls in progress, this call needs up to {_usd(next_cost)}, "
-                    f"limit {limit_usd:.4f} USD ({where}); raise that limit, then push or comment /review"
+                    f"the budget of the {what} allows no further call: {_usd(cost - reserved)}"
+                    f" spent, {_usd(reserved)} reserved by calls in progress, this call needs up to"
+                    f" {_usd(next_cost)}, limit {limit_usd:.4f} USD ({where}); raise that limit,"
+                    " then push or comment /review"
                 )
         return None
 
@@ -552,10 +577,14 @@ class ClaudeCalls:
         for state in (read_state(connection, budget, now) for budget in budgets):
             if state.left_micro_usd < needed:
                 if state.left_micro_usd + read_reserved(connection, state.budget, now) >= needed:
-                    why = f"waits for calls in progress, which reserve the rest of a budget: {state.describe()}"
+                    why = (
+                        "waits for calls in progress, which reserve the rest of a budget:"
+                        f" {state.describe()}"
+                    )
                     return Postponed(why, at=from_ms(now) + RESERVED_WAIT)
                 return BudgetUsedUp(
-                    f"a budget allows no further call: {state.describe()}, and this call needs up to {_usd(needed)}",
+                    f"a budget allows no further call: {state.describe()}, and this call needs up"
+                    f" to {_usd(needed)}",
                     at=state.ends_at,
                     waiting_for=None if state.budget.counter == OUTSIDER_COST else "claude",
                     is_first=note_exceeded(
@@ -588,8 +617,9 @@ class ClaudeCalls:
         self._rate_limiter.reserve(connection, row_id, _BUDGET, frees_at)
         at = from_ms(frees_at)
         return Postponed(
-            f"the hourly budget is used up: claude.calls_per_hour allows {count(calls_per_hour, 'call')}, the next one "
-            f"at {at:%H:%M:%S} UTC; raise that setting, or wait",
+            "the hourly budget is used up: claude.calls_per_hour allows"
+            f" {count(calls_per_hour, 'call')}, the next one at {at:%H:%M:%S} UTC; raise that"
+            " setting, or wait",
             at=at,
             waiting_for="claude",
         )
@@ -602,10 +632,11 @@ def _usd(micro_usd: int) -> str:
 def sum_calls(
     connection: Connection, which: ColumnElement[bool], *, with_deleted: bool = False
 ) -> Sequence[Row[Any]]:
-    """Return the sums of the calls that match `which`: a row per prompt, with the columns of `deleted_calls`.
+    """Return the sums of the calls that match `which`: a row per prompt, with the columns of
+    `deleted_calls`.
 
-    `with_deleted` adds a row per prompt for deleted calls. One statement reads both: between two statements, retention
-    could delete a call, which would then be counted twice.
+    `with_deleted` adds a row per prompt for deleted calls. One statement reads both: between two
+    statements, retention could delete a call, which would then be counted twice.
     """
     sums = (
         select(

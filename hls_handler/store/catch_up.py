@@ -1,4 +1,6 @@
-"""State of catch-up in the database: how far each hook was read, and when a process last began to read."""
+"""State of catch-up in the database: how far each hook was read, and when a process last began to
+read.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ class CatchUpStore:
             return {row.repository_id: row.repository for row in connection.execute(query)}
 
     def received_repositories(self) -> list[str]:
-        """Return the names of all repositories whose events were ever received, the last active one first."""
+        """Return the names of all repositories whose events were ever received, the last active one
+        first.
+        """
         last = counters.alias("last")
         is_last = and_(last.c.name == LAST_WEBHOOK, last.c.label == _n.label)
         query = select(_n.label).outerjoin(last, is_last).where(_n.name == "repository")
@@ -51,7 +55,9 @@ class CatchUpStore:
             return list(connection.execute(ordered).scalars())
 
     def caught_up_to(self, hook: str) -> int:
-        """Return the id up to which all attempts of the hook were processed; 0 if it was never read completely."""
+        """Return the id up to which all attempts of the hook were processed; 0 if it was never read
+        completely.
+        """
         query = select(_n.value).where(_n.name == CAUGHT_UP_TO, _n.label == hook)
         with self._database.reading() as connection:
             return connection.execute(query).scalar() or 0
@@ -61,7 +67,9 @@ class CatchUpStore:
             self._counters.set_values(connection, CAUGHT_UP_TO, {hook: attempt_id})
 
     def begin_run(self, *, every: timedelta) -> bool:
-        """Record that a run begins, unless a process began one within `every`; then return False."""
+        """Record that a run begins, unless a process began one within `every`; then return
+        False.
+        """
         with self._database.writing(durable=False) as connection:
             now = self._database.now_in(connection)
             row = {"name": CATCH_UP_BEGAN, "label": "", "value": 0}

@@ -35,7 +35,9 @@ _own = deliveries.alias("own")
 _OPEN = _c.ended_at.is_(None)
 _IS_FINISHED = not_(_d.state.in_(OPEN_STATES))
 _IS_DUE = or_(_c.begun_at.is_not(None), _c.must_end, _d.state == literal("dead"))
-"""Of an open check of a finished delivery: it is ended. Others were only planned, and GitHub does not show them."""
+"""Of an open check of a finished delivery: it is ended. Others were only planned, and GitHub does
+not show them.
+"""
 _COLUMNS = (
     _c.external_id,
     _c.check_run_id,
@@ -94,7 +96,9 @@ _HAS_RESULT = (
     .where(or_(_c.ended_at.is_not(None), _c.external_id != _d.guid))
     .limit(1)
 )
-"""The external id of a delivery's second check is not its GUID, see `_renewed`: GitHub has the result of the first."""
+"""The external id of a delivery's second check is not its GUID, see `_renewed`: GitHub has the
+result of the first.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,9 @@ class UnendedCheck:
 
 @dataclass(frozen=True, slots=True)
 class CheckChange:
-    """Store what GitHub confirmed about the delivery's check on `commit`: it is in progress, or it has ended."""
+    """Store what GitHub confirmed about the delivery's check on `commit`: it is in progress, or it
+    has ended.
+    """
 
     commit: str
     check_run_id: int | None  # None: a commit status, or GitHub rejected the check
@@ -149,10 +155,11 @@ class CommitChecks:
         self._insert = database.insert(checks).on_conflict_do_nothing().returning(_c.delivery_id)
 
     def find_order(self, lease: Lease, commit: str) -> Literal["earlier", "later"] | None:
-        """Return whether an earlier or a later delivery has set the conversation's newest check on a commit.
+        """Return whether an earlier or a later delivery has set the conversation's newest check on
+        a commit.
 
-        None if no other delivery than this one has set a check there. If this delivery brings another diff of the
-        commit, the result of an earlier one is outdated.
+        None if no other delivery than this one has set a check there. If this delivery brings
+        another diff of the commit, the result of an earlier one is outdated.
         """
         terms = {
             "of_conversation": lease.conversation_key or "",
@@ -164,7 +171,9 @@ class CommitChecks:
         return None if is_earlier is None else "earlier" if is_earlier else "later"
 
     def has_result(self, lease: Lease, commit: str) -> bool:
-        """Return whether GitHub may show a result on the commit, of any delivery or an earlier attempt of this one."""
+        """Return whether GitHub may show a result on the commit, of any delivery or an earlier
+        attempt of this one.
+        """
         terms = {"of_repository": lease.repository_id, "of_commit": commit}
         with self._database.reading() as connection:
             return connection.execute(_HAS_RESULT, terms).first() is not None
@@ -172,8 +181,8 @@ class CommitChecks:
     def find_result(self, lease: Lease, number: int, commit: str) -> CheckResult | None:
         """Return the newest check of a pull request on a commit; None if there is none.
 
-        It is running if an older delivery than that of the lease has not ended it, or may still bring another result. A
-        newer one may wait for that of the lease.
+        It is running if an older delivery than that of the lease has not ended it, or may still
+        bring another result. A newer one may wait for that of the lease.
         """
         conversation = conversation_key(lease.repository_id, number)
         terms = {"of_conversation": conversation, "of_guid": lease.guid, "of_commit": commit}
@@ -188,10 +197,12 @@ class CommitChecks:
         )
 
     def plan(self, lease: Lease, commit: str, *, must_end: bool = False) -> None:
-        """Record that the delivery should set the check on a commit, before anything is written to GitHub.
+        """Record that the delivery should set the check on a commit, before anything is written to
+        GitHub.
 
-        If the delivery becomes a dead letter, the check is ended nevertheless; with `must_end` also if the delivery
-        ends in another way without a result. Raises `LeaseLost`, or `Postponed` as `begin`.
+        If the delivery becomes a dead letter, the check is ended nevertheless; with `must_end` also
+        if the delivery ends in another way without a result. Raises `LeaseLost`, or `Postponed` as
+        `begin`.
         """
         with self._checkpoints.writing(lease, durable=False) as (connection, row_id):
             key = {
@@ -204,21 +215,21 @@ class CommitChecks:
                 return
             own = _of(row_id, commit)
             mine = connection.execute(_SELECT, own).one()
-            if (
-                must_end and mine.ended_by_service is not None
-            ):  # an operator or GitHub repeats the delivery
+            # an operator or GitHub repeats the delivery
+            if must_end and mine.ended_by_service is not None:
                 connection.execute(_UPDATE, {**own, **_renewed(lease), "must_end": True})
-            elif (
-                must_end and mine.ended_at is None and mine.begun_at is None
-            ):  # else it is ended in any case
+            # else it is ended in any case
+            elif must_end and mine.ended_at is None and mine.begun_at is None:
                 self._require_not_ending(connection, mine)
                 connection.execute(_UPDATE, {**own, "must_end": True})
 
     def begin(self, lease: Lease, commit: str, *, changes: Sequence[Change] = ()) -> CommitCheck:
-        """Record that the delivery is about to begin its check on a commit, and return the check. Raises `LeaseLost`.
+        """Record that the delivery is about to begin its check on a commit, and return the check.
+        Raises `LeaseLost`.
 
-        A finished delivery's check on the same commit that has not ended becomes that of this delivery. Raises
-        `Postponed` while another process is ending the check; the changes are not stored then.
+        A finished delivery's check on the same commit that has not ended becomes that of this
+        delivery. Raises `Postponed` while another process is ending the check; the changes are not
+        stored then.
         """
         with self._checkpoints.writing(lease, changes, durable=False) as (connection, row_id):
             own = _of(row_id, commit)
@@ -240,9 +251,8 @@ class CommitChecks:
                 renewed["external_id"] = lease.guid if mine is None else mine.external_id
             check = CommitCheck(commit, str(renewed["external_id"]))
             if left is not None and left.begun_at is not None:
-                check = replace(
-                    _to_check(commit, left), rejected=None
-                )  # this delivery's requests may succeed
+                # this delivery's requests may succeed
+                check = replace(_to_check(commit, left), rejected=None)
             values = renewed | {
                 "external_id": check.external_id,
                 "check_run_id": check.check_run_id,
@@ -266,9 +276,11 @@ class CommitChecks:
             return check
 
     def claim_unended(self, *, lease_s: float, slowest_write_s: float) -> UnendedCheck | None:
-        """Return a check that is to be ended, for `lease_s` seconds not returned again; None if there is none.
+        """Return a check that is to be ended, for `lease_s` seconds not returned again; None if
+        there is none.
 
-        A check that GitHub did not confirm is left out for `slowest_write_s`, in which its creation may take effect.
+        A check that GitHub did not confirm is left out for `slowest_write_s`, in which its creation
+        may take effect.
         """
         unended = self._database.statement(_select_unended)
         terms = {"slowest_write_ms": int(slowest_write_s * 1000)}
@@ -295,7 +307,9 @@ class CommitChecks:
     def mark_ended(
         self, unended: UnendedCheck, result: str, conclusion: Conclusion | None = None
     ) -> None:
-        """Store that the check was ended, and how, for `service_results`: "cancelled: Not reviewed: ..."."""
+        """Store that the check was ended, and how, for `service_results`: "cancelled: Not reviewed:
+        ...".
+        """
         mine = _of(unended.delivery_id, unended.check.commit)
         values = {
             "ended_at": self._database.now,
@@ -323,7 +337,9 @@ class CommitChecks:
 
 
 def _renewed(lease: Lease) -> dict[str, object]:
-    """Return the columns of another check run: GitHub keeps one that has ended, so a repeated delivery creates one."""
+    """Return the columns of another check run: GitHub keeps one that has ended, so a repeated
+    delivery creates one.
+    """
     columns = dict.fromkeys(
         ("check_run_id", "begun_at", "ended_at", "ending_until", "ended_by_service", "conclusion")
     )

@@ -33,11 +33,14 @@ from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
 from hls_handler.queue.checkpoints import PendingChanges
 
 LABEL_SET = "label_set"
-"""Counter of the labels that the bot set because a reply asked for them. `field_label` returns the counter's label."""
+"""Counter of the labels that the bot set because a reply asked for them. `field_label` returns the
+counter's label.
+"""
 
 ONCE = ""
-"""Name of the row of an issue that got a type, or of a pull request that got reviewers, beside the rows of its labels,
-whose names are never empty."""
+"""Name of the row of an issue that got a type, or of a pull request that got reviewers, beside the
+rows of its labels, whose names are never empty.
+"""
 
 _d = deliveries.c
 
@@ -54,7 +57,9 @@ class ConversationRef:
 
 
 def of_conversation(table: Table) -> ColumnElement[bool]:
-    """Return the SQL condition for the rows of one conversation. The bind parameters are `ConversationRef.columns`."""
+    """Return the SQL condition for the rows of one conversation. The bind parameters are
+    `ConversationRef.columns`.
+    """
     return and_(*(table.c[name] == bindparam(name) for name in ConversationRef.__annotations__))
 
 
@@ -85,13 +90,17 @@ _DELETE_LABELS = labels.delete().where(
 
 @dataclass(frozen=True, slots=True)
 class LabelChange:
-    """Store `state` for labels of a conversation. If `state` is None, delete the rows of these labels."""
+    """Store `state` for labels of a conversation. If `state` is None, delete the rows of these
+    labels.
+    """
 
     conversation: ConversationRef
     names: tuple[str, ...]  # sorted, because different orders could cause a deadlock
     state: LabelState | None
     origins: Mapping[str, LabelOrigin] = field(default_factory=lambda: NO_ORIGINS)
-    """Of "intended" labels that a reply asked for; of "set" labels those that are counted in `label_set` now."""
+    """Of "intended" labels that a reply asked for; of "set" labels those that are counted in
+    `label_set` now.
+    """
 
     def write(self, database: Database, connection: Connection, _delivery_id: int) -> Counts:
         columns = self.conversation.columns
@@ -120,7 +129,9 @@ def _origin_columns(origin: LabelOrigin | None) -> dict[str, object]:
 
 
 def _upsert_labels(database: Database) -> Executable:
-    """Return the statement that stores labels. Columns without a new value keep theirs; `set_at` is the first time."""
+    """Return the statement that stores labels. Columns without a new value keep theirs; `set_at` is
+    the first time.
+    """
     new = database.insert(labels)
     old = labels.c
     replaced = {
@@ -156,9 +167,8 @@ def _upsert_comment(database: Database) -> Insert:
 class ConversationState:
     labels: dict[str, LabelState]
     comments: dict[str, StoredComment]  # by `EnsureComment.family`
-    confirmed: set[str] = field(
-        default_factory=set, compare=False
-    )  # labels that GitHub confirmed once
+    # labels that GitHub confirmed once
+    confirmed: set[str] = field(default_factory=set, compare=False)
     unconfirmed: dict[str, LabelOrigin] = field(default_factory=dict, compare=False)
     """Labels that a reply asked for and that GitHub has not confirmed yet."""
 
@@ -166,8 +176,8 @@ class ConversationState:
 class ConversationHistory:
     """The bot's labels and comments on one conversation: what is stored, and changes on top of it.
 
-    The stored ones are read at the first use. Changes are added to `pending`, which the delivery's next transaction
-    stores.
+    The stored ones are read at the first use. Changes are added to `pending`, which the delivery's
+    next transaction stores.
     """
 
     def __init__(
@@ -182,11 +192,15 @@ class ConversationHistory:
         self._known: ConversationState | None = None
 
     def labels(self) -> dict[str, LabelState]:
-        """Return {label: state}: "intended" before the bot's write, "set" after it, "removed" by a person."""
+        """Return {label: state}: "intended" before the bot's write, "set" after it, "removed" by a
+        person.
+        """
         return {name: state for name, state in self._state.labels.items() if name != ONCE}
 
     def was_done_once(self) -> bool:
-        """Return True if the issue got a type, or the pull request got reviewers. The bot does not set them again."""
+        """Return True if the issue got a type, or the pull request got reviewers. The bot does not
+        set them again.
+        """
         return ONCE in self._state.labels
 
     def record_done_once(self) -> None:
@@ -200,9 +214,10 @@ class ConversationHistory:
     ) -> None:
         """Record the state of labels.
 
-        "intended" is recorded before the bot adds or removes them: else a retry could attribute the change to a person.
-        `origins` are those of the labels that a reply asked for; "set" counts them in `label_set`. "removed" labels are
-        not added again. None deletes the state of labels that the bot removed, or whose addition had no effect.
+        "intended" is recorded before the bot adds or removes them: else a retry could attribute the
+        change to a person. `origins` are those of the labels that a reply asked for; "set" counts
+        them in `label_set`. "removed" labels are not added again. None deletes the state of labels
+        that the bot removed, or whose addition had no effect.
         """
         changed = tuple(sorted(set(names)))
         stored = self._state
@@ -224,7 +239,9 @@ class ConversationHistory:
             self._pending.add(LabelChange(self._conversation, changed, state, origins))
 
     def comment(self, family: str) -> StoredComment | None:
-        """Return the bot's comment with this `EnsureComment.family`. On GitHub, it may be deleted by now."""
+        """Return the bot's comment with this `EnsureComment.family`. On GitHub, it may be deleted
+        by now.
+        """
         return self._state.comments.get(family)
 
     def count_comments(self) -> int:
@@ -261,7 +278,9 @@ class Conversations:
         return read_conversation(self._database, ConversationRef(repository_id, bot_login, number))
 
     def find_writers(self, repository_id: int, number: int) -> frozenset[str]:
-        """Return the logins of the accounts whose comments or labels are stored for a conversation."""
+        """Return the logins of the accounts whose comments or labels are stored for a
+        conversation.
+        """
         own = [
             select(table.c.bot_login).where(
                 table.c.repository_id == repository_id, table.c.number == number
@@ -312,10 +331,14 @@ class BotAccounts:
 
 
 def field_label(prompt_id: str, group: str) -> str:
-    """Return a counter's label, "issues/analyze@3f9c2a:areas": the prompt's id, and `field_of(group)`."""
+    """Return a counter's label, "issues/analyze@3f9c2a:areas": the prompt's id, and
+    `field_of(group)`.
+    """
     return f"{prompt_id}:{field_of(group)}"
 
 
 def field_of(group: str) -> str:
-    """Return the reply field to which a label group belongs: "areas" for the group "areas area/api"."""
+    """Return the reply field to which a label group belongs: "areas" for the group "areas
+    area/api".
+    """
     return group.partition(" ")[0]

@@ -1,4 +1,6 @@
-"""Label corrections: a person replaces or removes a label that the bot set. Each correction is recorded once."""
+"""Label corrections: a person replaces or removes a label that the bot set. Each correction is
+recorded once.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ MAX_LABEL_CHARACTERS = 50
 
 LABEL_CORRECTED = "label_corrected"
 CORRECTION_WITHDRAWN = "label_correction_withdrawn"
-"""Counters by prompt and reply field. They never decrease: withdrawn corrections are counted separately."""
+"""Counters by prompt and reply field. They never decrease: withdrawn corrections are counted
+separately.
+"""
 
 CHANGED_BY_BOT = "other bot"
 """`reason_kind` of deliveries that were ignored because another bot caused the event."""
@@ -78,7 +82,9 @@ class FieldFeedback:
 
 
 def feedback_in(counted: Mapping[tuple[str, str], int]) -> dict[str, dict[str, FieldFeedback]]:
-    """Return the numbers of set and corrected labels by prompt id and field. `counted` is `Statistics.counters()`."""
+    """Return the numbers of set and corrected labels by prompt id and field. `counted` is
+    `Statistics.counters()`.
+    """
     found: dict[str, dict[str, FieldFeedback]] = {}
     for name, label in sorted(counted):
         if name == LABEL_SET:
@@ -91,7 +97,8 @@ def feedback_in(counted: Mapping[tuple[str, str], int]) -> dict[str, dict[str, F
 
 
 class Corrections:
-    """Compares the labels that the bot set with the current labels, and stores the differences as corrections.
+    """Compares the labels that the bot set with the current labels, and stores the differences as
+    corrections.
 
     Only labels that a reply asked for are compared, for 30 days after they were set.
     """
@@ -103,10 +110,12 @@ class Corrections:
         self._save = save.values(recorded_at=database.now)
 
     def newest_of_prompt(self, prompt: str, *, most: int) -> list[CorrectedDelivery]:
-        """Return the deliveries whose labels people corrected last, of all versions of a prompt, newest first.
+        """Return the deliveries whose labels people corrected last, of all versions of a prompt,
+        newest first.
 
-        A label belongs to the delivery of its conversation with the last reply before GitHub confirmed the label.
-        Only the newest corrections, four times `most`, are read. Deleted deliveries are left out.
+        A label belongs to the delivery of its conversation with the last reply before GitHub
+        confirmed the label. Only the newest corrections, four times `most`, are read. Deleted
+        deliveries are left out.
         """
         of_prompt = _c.prompt_id.startswith(f"{prompt}@", autoescape=True)
         query = select(corrections).where(of_prompt).order_by(_c.recorded_at.desc()).limit(4 * most)
@@ -154,10 +163,11 @@ class Corrections:
     def record_change(
         self, lease: Lease, bot_login: str, group: str, shown: ShownLabels, *, at: datetime
     ) -> CorrectionResult:
-        """Record that a person changed a label of `group`. `shown` has the conversation's labels after the change.
+        """Record that a person changed a label of `group`. `shown` has the conversation's labels
+        after the change.
 
-        `at` is the time when the event was received. A label that the bot set after `at` does not count as corrected.
-        Raises `LeaseLost`.
+        `at` is the time when the event was received. A label that the bot set after `at` does not
+        count as corrected. Raises `LeaseLost`.
         """
         conversation = _conversation(lease, bot_login)
         with self._checkpoints.writing(lease, durable=False) as (connection, _):
@@ -166,10 +176,11 @@ class Corrections:
             return self._record(connection, conversation, of_group, shown)
 
     def record_current(self, lease: Lease, bot_login: str, shown: ShownLabels) -> CorrectionResult:
-        """Compare stored with current labels, and record corrections whose events were missed. Raises `LeaseLost`.
+        """Compare stored with current labels, and record corrections whose events were missed.
+        Raises `LeaseLost`.
 
-        The current labels do not show whether a person or another bot changed them. Therefore a label is compared only
-        if HLS set it after the last label change by another bot.
+        The current labels do not show whether a person or another bot changed them. Therefore a
+        label is compared only if HLS set it after the last label change by another bot.
         """
         conversation = _conversation(lease, bot_login)
         with self._database.reading() as connection:

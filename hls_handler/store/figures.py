@@ -1,7 +1,8 @@
-"""Figures that teams report about a period: results, times, costs; in total, by repository and by author.
+"""Figures that teams report about a period: results, times, costs; in total, by repository and by
+author.
 
-docs/console.md defines each figure. They are computed from stored rows, so deliveries that retention has deleted are
-missing.
+docs/console.md defines each figure. They are computed from stored rows, so deliveries that
+retention has deleted are missing.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ from hls_handler.events import PULL_REQUEST_EVENTS
 from hls_handler.store.periods import nearest_rank
 
 MAX_DELIVERIES = 100_000
-"""Ended deliveries, ignored ones included, that a report reads at most: the newest of the period. About 2.5 s."""
+"""Ended deliveries, ignored ones included, that a report reads at most: the newest of the period.
+About 2.5 s.
+"""
 
 TOTAL = "total"
 MAX_SCORED = 5_000  # replies with scores that a report reads at most: the newest
@@ -150,7 +153,9 @@ class CacheFigures:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures of one repository, of one author, or of all. A value is None if there is nothing to divide by."""
+    """The figures of one repository, of one author, or of all. A value is None if there is nothing
+    to divide by.
+    """
 
     name: str  # "owner/repo", a login, or `TOTAL`
     processed: int
@@ -254,7 +259,9 @@ class FiguresReader:
         )
 
     def _find_left_out(self, connection: Connection, since_ms: int, until_ms: int) -> int | None:
-        """Return the end (ms) of the newest delivery of the period that the report leaves out; None if it reads all."""
+        """Return the end (ms) of the newest delivery of the period that the report leaves out; None
+        if it reads all.
+        """
         ended = select(_d.finished_at).where(_d.finished_at >= since_ms, _d.finished_at < until_ms)
         last = ended.order_by(_d.finished_at.desc()).offset(self._max_deliveries).limit(1)
         return connection.execute(last).scalar()
@@ -290,11 +297,11 @@ def _make_figures(
         ),
         labels=LabelFigures(counts["kept"], counts["corrected"]),
         cost_usd=counts["cost_micro_usd"] / 1_000_000,
-        cost_per_pull_request_usd=round(
-            counts["pull_request_cost_micro_usd"] / 1_000_000 / costing, 6
-        )
-        if costing
-        else None,
+        cost_per_pull_request_usd=(
+            round(counts["pull_request_cost_micro_usd"] / 1_000_000 / costing, 6)
+            if costing
+            else None
+        ),
         reply_cache=CacheFigures(
             replies=replies,
             hits=counts["cached_replies"],
@@ -318,7 +325,9 @@ def _percent(part: int, whole: int) -> float | None:
 
 
 class _Span:
-    """The queries about one period, on one connection. `name` is the column by which their results are grouped."""
+    """The queries about one period, on one connection. `name` is the column by which their results
+    are grouped.
+    """
 
     def __init__(
         self, connection: Connection, since_ms: int, until_ms: int, repository: str | None
@@ -452,7 +461,9 @@ class _Span:
         which: ColumnElement[bool],
         counts: Mapping[str, ColumnElement[int]],
     ) -> Executable:
-        """Count rows of conversations. The newest delivery of a conversation has its repository and author."""
+        """Count rows of conversations. The newest delivery of a conversation has its repository and
+        author.
+        """
         number = table.c.number
         repository_id = table.c.repository_id
         key = cast(repository_id, Text) + "#" + cast(number, Text)

@@ -1,8 +1,8 @@
 """Finds and deletes what is stored about a person, for `hls forget`.
 
-A delivery is about a person who caused it, whose login is a value in its event, its facts or Claude's replies, whom a
-text mentions, or who opened its issue or pull request. Rows of deliveries stay without their content, so that
-duplicates are still detected and counters stay right.
+A delivery is about a person who caused it, whose login is a value in its event, its facts or
+Claude's replies, whom a text mentions, or who opened its issue or pull request. Rows of deliveries
+stay without their content, so that duplicates are still detected and counters stay right.
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ class Forgetting:
         return Traces(login, [row.id for row in about], sorted(opened), open_guids)
 
     def _read(self) -> Iterator[tuple[Row[Any], Sequence[bytes]]]:
-        """Yield each delivery with its JSON: the event, checkpoints and replies, as far as they are stored."""
+        """Yield each delivery with its JSON: the event, checkpoints and replies, as far as they are
+        stored.
+        """
         columns = [
             _c.id,
             _c.guid,
@@ -144,7 +146,9 @@ class Forgetting:
             yield from ((row, documents[row.id]) for row in rows)
 
     def forget(self, traces: Traces, *, dry_run: bool) -> Mapping[str, int]:
-        """Delete or change rows in short transactions, or with `dry_run` count them; return the numbers by table."""
+        """Delete or change rows in short transactions, or with `dry_run` count them; return the
+        numbers by table.
+        """
         jobs: list[Callable[[Connection], Iterable[Step]]] = [partial(_of_login, traces.login)]
         jobs += [partial(_of_deliveries, ids, traces.login) for ids in _batches(traces.ids)]
         jobs += [partial(_of_conversations, opened) for opened in _batches(traces.opened)]
@@ -163,7 +167,9 @@ class Forgetting:
 
 
 def _of_deliveries(ids: Sequence[int], login: str, _: Connection) -> Iterator[Step]:
-    """Yield the steps for deliveries. One that an operator runs again meanwhile keeps its content."""
+    """Yield the steps for deliveries. One that an operator runs again meanwhile keeps its
+    content.
+    """
     are_ended = _c.id.in_(ids) & _c.state.not_in(OPEN_STATES)
     ended = select(_c.id).where(are_ended)
     replies = select(analyses.c.reply).where(analyses.c.delivery_id.in_(ended))
@@ -190,7 +196,9 @@ def _of_conversations(opened: Sequence[tuple[int, int]], _: Connection) -> Itera
 
 
 def _of_login(login: str, connection: Connection) -> Iterator[Step]:
-    """Yield the steps for the login in other rows. Dismissals that have lost their effect stay, or they would count."""
+    """Yield the steps for the login in other rows. Dismissals that have lost their effect stay, or
+    they would count.
+    """
     for column in (stops.c.stopped_by, audit.c.person):
         yield column.table, func.lower(column) == login, {column.name: GHOST}
     for table in (counters, counter_hours):

@@ -1,4 +1,5 @@
-"""Reasons to end the work on a delivery early: a stop by a person, newer events of its conversation, a held rate limit.
+"""Reasons to end the work on a delivery early: a stop by a person, newer events of its
+conversation, a held rate limit.
 
 The command /stop ends the work on a pull request until /resume.
 """
@@ -27,7 +28,8 @@ _NEWER = and_(  # no rows for a delivery without a conversation
     _d.conversation_key == bindparam("of_conversation"),
     _d.id > select(_own.c.id).where(_own.c.guid == bindparam("of_guid")).scalar_subquery(),
 )
-# A delivery that catch-up read was stored later than it happened: it is newer only than others that catch-up read.
+# A delivery that catch-up read was stored later than it happened: it is newer only than others that
+# catch-up read.
 _LATER_EVENT = and_(
     _NEWER,
     or_(
@@ -99,12 +101,17 @@ class Stop:
     at: datetime  # aware UTC
 
     def __str__(self) -> str:
-        return f"{self.by} stopped HLS on this pull request at {self.at:%Y-%m-%d %H:%M} UTC; /resume ends the stop"
+        return (
+            f"{self.by} stopped HLS on this pull request at {self.at:%Y-%m-%d %H:%M} UTC; /resume"
+            " ends the stop"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class NewerEvents:
-    """Summary of the newer events on a delivery's conversation, which may supersede the delivery."""
+    """Summary of the newer events on a delivery's conversation, which may supersede the
+    delivery.
+    """
 
     head_sha: str | None = (
         None  # the newest head commit, if it differs from the delivery's or from the described one
@@ -115,7 +122,9 @@ class NewerEvents:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """The state of a delivery's conversation, as read when its processing begins and before each write."""
+    """The state of a delivery's conversation, as read when its processing begins and before each
+    write.
+    """
 
     stop: Stop | None = None  # of its pull request
     held_until: datetime | None = None  # no request to GitHub before this time
@@ -156,11 +165,12 @@ class Interruptions:
         rate_limit: str,
         described: str | None = None,
     ) -> LeaseCheck:
-        """Return a check for a transaction of the delivery. `decide` returns the error for what is found, or None.
+        """Return a check for a transaction of the delivery. `decide` returns the error for what is
+        found, or None.
 
-        `prompt` is the one whose newer answers count. `described` is the head commit that was read from GitHub. It
-        differs from that of the lease if a push came before it was read; a later push may lead back to the lease's
-        commit.
+        `prompt` is the one whose newer answers count. `described` is the head commit that was read
+        from GitHub. It differs from that of the lease if a push came before it was read; a later
+        push may lead back to the lease's commit.
         """
         own = f"{prompt}@"
         terms = {**_terms(lease, rate_limit), "up_to_its_hash": own, "length": len(own)}
@@ -189,14 +199,18 @@ class Interruptions:
             raise error
 
     def superseded_since_review(self, lease: Lease) -> list[str]:
-        """Return the GUIDs of the pull request events superseded since the last analysis, the newest first."""
+        """Return the GUIDs of the pull request events superseded since the last analysis, the
+        newest first.
+        """
         terms = {"of_guid": lease.guid, "of_conversation": lease.conversation_key or ""}
         with self._database.reading() as connection:
             rows = connection.execute(_EARLIER_PULLS, terms).all()
         return [row.guid for row in takewhile(lambda row: row.state == "superseded", rows)]
 
     def stop(self, lease: Lease, number: int, *, by: str) -> None:
-        """Stop the pull request `number` of the lease's repository. An existing stop stays. Raises `LeaseLost`."""
+        """Stop the pull request `number` of the lease's repository. An existing stop stays. Raises
+        `LeaseLost`.
+        """
         row = {"repository_id": lease.repository_id, "number": number, "stopped_by": by}
         with self._checkpoints.writing(lease) as (connection, _):
             row["stopped_at"] = self._database.now_in(connection)

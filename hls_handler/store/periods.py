@@ -1,7 +1,7 @@
 """Counters by hour: series and sums of a period, and percentiles of processing times.
 
-The names and labels are those of `Statistics.counters()`, as far as `db.counters.HOURLY` has them. A call to Claude
-counts in the hour in which it began.
+The names and labels are those of `Statistics.counters()`, as far as `db.counters.HOURLY` has them.
+A call to Claude counts in the hour in which it began.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ _c = counter_hours.c
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """The hours from `since` until `until` (exclusive), in parts of the length `step`. Times are aware UTC.
+    """The hours from `since` until `until` (exclusive), in parts of the length `step`. Times are
+    aware UTC.
 
     An hour belongs to the period if it begins in it.
     """
@@ -53,7 +54,9 @@ class Period:
 
 
 def latest_period(name: PeriodName, now: datetime) -> Period:
-    """Return the period whose last part contains `now`; its parts begin at full hours, or days, of UTC."""
+    """Return the period whose last part contains `now`; its parts begin at full hours, or days, of
+    UTC.
+    """
     length, step = PERIODS[name]
     until = now - (now - EPOCH) % step + step
     return Period(until - length, until, step)
@@ -66,7 +69,9 @@ class CounterHours:
         self._database = database
 
     def top(self, name: str, period: Period, *, limit: int) -> list[tuple[str, int]]:
-        """Return the labels with the largest sums, such as [("issues.opened", 7), ("push", 2)], at most `limit`."""
+        """Return the labels with the largest sums, such as [("issues.opened", 7), ("push", 2)], at
+        most `limit`.
+        """
         total = func.sum(_c.value).label("total")
         query = select(_c.label, total).where(_is_in([name], period)).group_by(_c.label)
         with self._database.reading() as connection:
@@ -100,14 +105,18 @@ def _is_in(names: Collection[str], period: Period) -> ColumnElement[bool]:
 
 
 def nearest_rank(ascending: Sequence[float], percent: int) -> float:
-    """Return the smallest value that at least `percent` (95) of the values do not exceed. There is at least one."""
+    """Return the smallest value that at least `percent` (95) of the values do not exceed. There is
+    at least one.
+    """
     return ascending[math.ceil(percent * len(ascending) / 100) - 1]
 
 
 def percentile(histogram: Mapping[str, int], share: float) -> float | None:
-    """Estimate the seconds within which a `share` (0.95 for 95%) of the deliveries ended; None if there are none.
+    """Estimate the seconds within which a `share` (0.95 for 95%) of the deliveries ended; None if
+    there are none.
 
-    Interpolates between the bounds of a bucket. For the last bucket, which has no upper bound, returns the lower bound.
+    Interpolates between the bounds of a bucket. For the last bucket, which has no upper bound,
+    returns the lower bound.
     """
     total = sum(histogram.values())
     if not total:

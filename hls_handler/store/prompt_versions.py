@@ -1,4 +1,6 @@
-"""The source files of each version of a prompt that was used, so that a request to Claude can be rendered again."""
+"""The source files of each version of a prompt that was used, so that a request to Claude can be
+rendered again.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ _OF_ID = _c.prompt_id == bindparam("of_id", type_=Text())
 
 
 class PromptVersions:
-    """The stored versions. Retention deletes those that no stored call and no stored reply refers to."""
+    """The stored versions. Retention deletes those that no stored call and no stored reply refers
+    to.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -33,7 +37,9 @@ class PromptVersions:
             connection.execute(self._insert, row)
 
     def find(self, prompt_id: str) -> PromptSources | None:
-        """Return the files of a version; None if it is not stored, or another version of HLS stored another shape."""
+        """Return the files of a version; None if it is not stored, or another version of HLS stored
+        another shape.
+        """
         with self._database.reading() as connection:
             stored: bytes | None = connection.execute(
                 select(_c.sources).where(_OF_ID), {"of_id": prompt_id}

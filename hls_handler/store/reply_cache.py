@@ -1,4 +1,6 @@
-"""The cache of replies: valid replies of Claude by repository and question, for `claude.cache_ttl_h`."""
+"""The cache of replies: valid replies of Claude by repository and question, for
+`claude.cache_ttl_h`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from hls_handler.db.values import HOUR_MS, from_row
 CACHE_HIT = ("reply_cache", "hits")
 CACHE_MISS = ("reply_cache", "misses")
 CACHE_SAVED = ("reply_cache", "saved_micro_usd")
-"""Counters: questions that were answered from the cache, questions that were not, and the cost of the first."""
+"""Counters: questions that were answered from the cache, questions that were not, and the cost of
+the first.
+"""
 
 _c = cached_replies.c
 
@@ -47,7 +51,8 @@ class ReplyCache:
             and_(
                 _c.repository_id == bindparam("of_repository"), _c.digest == bindparam("of_digest")
             ),
-            # A reply that seems to be more than an hour ahead is not used, because the clock must have been set back.
+            # A reply that seems to be more than an hour ahead is not used, because the clock must
+            # have been set back.
             and_(_c.stored_at > now - bindparam("ttl_ms"), _c.stored_at <= now + HOUR_MS),
         )
 
@@ -60,7 +65,9 @@ class ReplyCache:
         return None if row is None else from_row(CachedReply, row)
 
     def store(self, connection: Connection, key: CacheKey, reply: ValidReply) -> None:
-        """Store a reply in the caller's transaction; replaces an earlier one to the same question."""
+        """Store a reply in the caller's transaction; replaces an earlier one to the same
+        question.
+        """
         cost_usd = reply.usage.cost_usd
         row = {
             "repository_id": key.repository_id,

@@ -1,4 +1,6 @@
-"""Stored history of repositories: workflow results, corrections, comments, and the repository's settings file."""
+"""Stored history of repositories: workflow results, corrections, comments, and the repository's
+settings file.
+"""
 
 from __future__ import annotations
 
@@ -45,10 +47,14 @@ MIN_SIMILAR = 0.2  # result of `rate` for an older issue that is shown
 MAX_ISSUE_CHARS = 4_000
 MAX_FAILURES = MAX_RESULTS = 500
 MAX_CORRECTIONS_PER_ISSUE = 20
-"""Corrections read for each requested issue. If one issue has more, fewer issues may be returned."""
+"""Corrections read for each requested issue. If one issue has more, fewer issues may be
+returned.
+"""
 
 FindNearest = Callable[[str, str], Sequence[int]]
-"""Given a scope of texts and a question, return the ids of the texts that fit it by their meaning, best first."""
+"""Given a scope of texts and a question, return the ids of the texts that fit it by their meaning,
+best first.
+"""
 
 _f = step_failures.c
 _r = run_results.c
@@ -69,7 +75,9 @@ _COMMENT = select(comments.c.state).where(
 
 
 class StoredHistory:
-    """The stored history of one repository and bot account; implements `handlers.reader.RepositoryHistory`."""
+    """The stored history of one repository and bot account; implements
+    `handlers.reader.RepositoryHistory`.
+    """
 
     def __init__(
         self,
@@ -223,7 +231,8 @@ class Repositories:
         return StoredHistory(self._database, reviews, texts, repository_id, accounts, find_nearest)
 
     def save(self, lease: Lease, history_update: HistoryUpdate) -> None:
-        """Store workflow results and failed steps; delete those that are older than 30 days. Raises `LeaseLost`.
+        """Store workflow results and failed steps; delete those that are older than 30 days. Raises
+        `LeaseLost`.
 
         Store the text of an issue in place of its older text, and delete those of closed issues.
         """
@@ -250,7 +259,9 @@ class Repositories:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A settings file as last read, and its last valid version. See the table `repository_files`."""
+    """A settings file as last read, and its last valid version. See the table
+    `repository_files`.
+    """
 
     version: str | None
     text: str | None
@@ -273,13 +284,17 @@ class RepositoryFiles:
         self._select_by_name = newest.where(func.lower(_file.repository) == bindparam("of_name"))
 
     def find(self, bot_login: str, *ids: int) -> dict[int, StoredFile]:
-        """Return the stored files, as the bot account last read them, by the ids that `save` was called with."""
+        """Return the stored files, as the bot account last read them, by the ids that `save` was
+        called with.
+        """
         with self._database.reading() as connection:
             rows = connection.execute(self._select, {"of_ids": list(ids), "of_bot": bot_login})
             return {row.repository_id: _to_file(row) for row in rows}
 
     def find_by_name(self, name: str) -> StoredFile | None:
-        """Return the newest stored file of "owner/repo" or "owner", of any bot account; None if none is stored."""
+        """Return the newest stored file of "owner/repo" or "owner", of any bot account; None if
+        none is stored.
+        """
         with self._database.reading() as connection:
             row = connection.execute(self._select_by_name, {"of_name": name.lower()}).first()
         return None if row is None else _to_file(row)
@@ -302,9 +317,11 @@ class RepositoryFiles:
             )
 
     def claim_report(self, lease: Lease, repository_id: int, bot_login: str, version: str) -> bool:
-        """Record that the delivery reports the problems of `version` of `.github/hls.yaml`. Raises `LeaseLost`.
+        """Record that the delivery reports the problems of `version` of `.github/hls.yaml`. Raises
+        `LeaseLost`.
 
-        Return False if another delivery has reported them."""
+        Return False if another delivery has reported them.
+        """
         key = {"repository_id": repository_id, "bot_login": bot_login, "version": version}
         claim = [{**key, "guid": lease.guid}]
         reporter = select(_report.guid).where(
@@ -318,6 +335,5 @@ class RepositoryFiles:
 
 
 def _to_file(row: Row[*tuple[Any, ...]]) -> StoredFile:
-    return from_row(
-        StoredFile, row, age_s=abs(row.age_ms) / 1000
-    )  # negative if the clock was set back
+    # negative if the clock was set back
+    return from_row(StoredFile, row, age_s=abs(row.age_ms) / 1000)

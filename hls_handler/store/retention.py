@@ -1,6 +1,8 @@
-"""Retention: deletes old deliveries, cached replies, counters by hour and unused prompt versions in small batches.
+"""Retention: deletes old deliveries, cached replies, counters by hour and unused prompt versions in
+small batches.
 
-Keeps the sums of replies and costs for each prompt, and the cost of the reviews of each pull request.
+Keeps the sums of replies and costs for each prompt, and the cost of the reviews of each pull
+request.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ _MAY_RUN_AGAIN = or_(*(_older.c.state == literal(state) for state in ("queued", 
 _IS_NEEDED_BY_NONE = ~exists().where(
     _older.c.conversation_key == _c.conversation_key, _older.c.id < _c.id, _MAY_RUN_AGAIN
 )
-"""Condition: no older delivery of the conversation may still run. This row may supersede the older delivery."""
+"""Condition: no older delivery of the conversation may still run. This row may supersede the older
+delivery.
+"""
 
 
 _f = findings.c
@@ -72,7 +76,9 @@ _IS_CLOSED = _LAST_ACTION == "closed"
 
 @contextmanager
 def exclusive(database: Database) -> Iterator[Connection]:
-    """Begin a transaction that waits until no other process is deleting. SQLite has only one write lock."""
+    """Begin a transaction that waits until no other process is deleting. SQLite has only one write
+    lock.
+    """
     with database.writing() as connection:
         if database.file is None:
             connection.execute(select(func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
@@ -88,8 +94,8 @@ class RetentionStore:
     def delete_deliveries(self, *, after: timedelta, most: int) -> int:
         """Delete up to `most` deliveries that finished longer ago than `after`; return how many.
 
-        Deletes their checkpoints, calls and replies, too. Keeps the sums of the calls. Keeps a delivery while an older
-        delivery of the same conversation may still run.
+        Deletes their checkpoints, calls and replies, too. Keeps the sums of the calls. Keeps a
+        delivery while an older delivery of the same conversation may still run.
         """
         with exclusive(self._database) as connection:
             ids = self._lock_finished(connection, _IS_NEEDED_BY_NONE, after=after, most=most)
@@ -99,7 +105,8 @@ class RetentionStore:
         return len(ids)
 
     def delete_bodies(self, *, after: timedelta, most: int) -> int:
-        """Delete the bodies of up to `most` deliveries that finished longer ago than `after`; return how many.
+        """Delete the bodies of up to `most` deliveries that finished longer ago than `after`;
+        return how many.
 
         Keeps the digests, which detect replays.
         """
@@ -110,7 +117,9 @@ class RetentionStore:
         return len(ids)
 
     def delete_changes(self, *, after: timedelta, most: int) -> int:
-        """Delete up to `most` changes of the audit that were made longer ago than `after`; return how many."""
+        """Delete up to `most` changes of the audit that were made longer ago than `after`; return
+        how many.
+        """
         before = self._database.now - after // timedelta(milliseconds=1)
         old = (
             select(audit.c.id)
@@ -122,14 +131,18 @@ class RetentionStore:
             return connection.execute(audit.delete().where(audit.c.id.in_(old))).rowcount
 
     def mark_ignored_findings(self) -> None:
-        """Count the open findings of pull requests that were closed as ignored, before the closing is deleted."""
+        """Count the open findings of pull requests that were closed as ignored, before the closing
+        is deleted.
+        """
         with exclusive(self._database) as connection:
             connection.execute(
                 findings.update().where(_f.state == "open", _IS_CLOSED).values(state="ignored")
             )
 
     def delete_cached_replies(self, *, after: timedelta, most: int) -> int:
-        """Delete up to `most` replies from the cache that were stored longer ago than `after`; return how many."""
+        """Delete up to `most` replies from the cache that were stored longer ago than `after`;
+        return how many.
+        """
         c = cached_replies.c
         before = self._database.now - after // timedelta(milliseconds=1)
         old = (
@@ -143,7 +156,9 @@ class RetentionStore:
             return connection.execute(delete).rowcount
 
     def delete_prompt_versions(self) -> int:
-        """Delete the versions of prompts that no stored call and no stored reply refers to; return how many."""
+        """Delete the versions of prompts that no stored call and no stored reply refers to; return
+        how many.
+        """
         has_no_call, has_no_reply = (
             ~exists().where(table.c.prompt_id == prompt_versions.c.prompt_id)
             for table in (calls, analyses)
@@ -154,7 +169,9 @@ class RetentionStore:
             ).rowcount
 
     def delete_counter_hours(self, *, after: timedelta) -> None:
-        """Delete the counters of hours that began longer ago than `after`. The totals in `counters` stay."""
+        """Delete the counters of hours that began longer ago than `after`. The totals in `counters`
+        stay.
+        """
         c = counter_hours.c
         before = self._database.now - after // timedelta(milliseconds=1)
         with exclusive(self._database) as connection:

@@ -84,7 +84,9 @@ class Reviews:
         self._checkpoints = checkpoints
 
     def find(self, pull_request: ConversationRef) -> ReviewRecord:
-        """Return what HLS knows about its reviews of a pull request; an empty record if there are none."""
+        """Return what HLS knows about its reviews of a pull request; an empty record if there are
+        none.
+        """
         with self._database.reading() as connection:
             stored = connection.execute(_REVIEW, pull_request.columns).scalar()
             if stored is None:
@@ -100,11 +102,13 @@ class Reviews:
     def dismiss(
         self, lease: Lease, bot_login: str, finding_key: str, *, by: str, how: str = COMMAND
     ) -> None:
-        """Store that the lease's event dismissed a finding of its pull request, or took that back. Raises `LeaseLost`.
+        """Store that the lease's event dismissed a finding of its pull request, or took that back.
+        Raises `LeaseLost`.
 
         `how` is the beginning of the dismissal's key: `COMMAND`, `DELETED` or `UNDISMISSED`.
 
-        Reviews do not write this column: one that runs meanwhile cannot undo the command, nor can its end lose it.
+        Reviews do not write this column: one that runs meanwhile cannot undo the command, nor can
+        its end lose it.
         """
         key = {"repository_id": lease.repository_id, "bot_login": bot_login, "number": lease.number}
         of_finding = (

@@ -34,7 +34,9 @@ class DeliverySearch:
     repository: str | None = None  # "owner/repo", in any case
     event: str | None = None  # "issues", or "issues.opened"
     sender: str | None = None  # login, in any case
-    text: str = ""  # "owner/repo#7", "owner/repo", "#7", part of reason or title, or beginning of GUID or request id
+    # "owner/repo#7", "owner/repo", "#7", part of reason or title, or beginning of GUID or request
+    # id
+    text: str = ""
     since: datetime | None = None
     until: datetime | None = None
     before: str | None = None  # GUID of the last delivery of the page before
@@ -51,7 +53,8 @@ class DeliverySearches:
         self._database = database
 
     def find(self, search: DeliverySearch) -> DeliveryPage:
-        """Return the page of deliveries. Raises `StoreUnavailable`. An unknown `before` finds nothing.
+        """Return the page of deliveries. Raises `StoreUnavailable`. An unknown `before` finds
+        nothing.
 
         Few filters have an index, so deliveries are read from the newest on until the page is full.
         """
@@ -67,7 +70,8 @@ class DeliverySearches:
         return DeliveryPage(rows, rows[-1].guid if len(found) > PAGE_ROWS else None)
 
     def read_all(self, search: DeliverySearch) -> Iterator[DeliveryRow]:
-        """Yield all deliveries that match, newest first; `before` is ignored. Raises `StoreUnavailable`.
+        """Yield all deliveries that match, newest first; `before` is ignored. Raises
+        `StoreUnavailable`.
 
         Only one page of them is in memory. Between pages, no transaction is open.
         """
@@ -80,10 +84,12 @@ class DeliverySearches:
     def count_reasons(
         self, search: DeliverySearch, *, is_waiting: bool = False
     ) -> list[tuple[str, int, datetime]]:
-        """Return each reason of the matching deliveries with their number and the time when the first one is due.
+        """Return each reason of the matching deliveries with their number and the time when the
+        first one is due.
 
-        With `is_waiting`, only of those that wait until a later time and are not paused. `before` is ignored. Reads all
-        deliveries in the state; only those of "queued" and "dead" have an index.
+        With `is_waiting`, only of those that wait until a later time and are not paused. `before`
+        is ignored. Reads all deliveries in the state; only those of "queued" and "dead" have an
+        index.
         """
         reason = func.coalesce(_c.reason, "")
         first_due_at = func.min(_c.due_at)
@@ -94,9 +100,8 @@ class DeliverySearches:
                 _c.due_at > self._database.now, _c.reason.is_not(None), ~is_paused(deliveries)
             )
         if search.state == "dead":
-            query = query.where(
-                _c.id > literal_column("0")
-            )  # else SQLite does not use the partial index
+            # else SQLite does not use the partial index
+            query = query.where(_c.id > literal_column("0"))
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
         return [(text, number, from_ms(due_ms)) for text, number, due_ms in rows]
@@ -126,9 +131,8 @@ def _query(database: Database, search: DeliverySearch) -> Select[Any]:
 
 
 def _has_text(database: Database, text: str) -> ColumnElement[bool]:
-    if (
-        database.file is not None
-    ):  # LIKE of SQLite ignores the case; with lower(), it takes half as long again
+    # LIKE of SQLite ignores the case; with lower(), it takes half as long again
+    if database.file is not None:
         found = _c.reason.contains(text, autoescape=True) | _c.title.contains(text, autoescape=True)
     else:
         found = _c.reason.icontains(text, autoescape=True) | _c.title.icontains(

@@ -1,4 +1,6 @@
-"""Queries for commands, `/stats` and `/health`: deliveries, the length of the queue, and counters."""
+"""Queries for commands, `/stats` and `/health`: deliveries, the length of the queue, and
+counters.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,8 @@ from hls_handler.settings.model import Settings
 
 _c = deliveries.c
 _f = findings.c
-LAST_ID = (
-    "z" * 64
-)  # after any GUID and request id in every collation: they have letters, digits, "-" and ":"
+# after any GUID and request id in every collation: they have letters, digits, "-" and ":"
+LAST_ID = "z" * 64
 DELIVERY_COLUMNS = [column for column in _c if column.name not in ("author", "body", "digest")]
 
 
@@ -72,7 +73,9 @@ class DeliveryRow:
 
     @property
     def conversation(self) -> str:
-        """ "owner/repo#7"; "owner/repo" if the event is about no issue or pull request, "" if of no repository."""
+        """ "owner/repo#7"; "owner/repo" if the event is about no issue or pull request, "" if of no
+        repository.
+        """
         return (
             f"{self.repository or ''}#{self.number}"
             if self.number is not None
@@ -118,7 +121,8 @@ class Rename:
 def find_outdated_names(
     settings: Settings, renames: Sequence[Rename], received_at: Mapping[str, datetime]
 ) -> Iterator[str]:
-    """Yield a message for each entry of `repositories` with the former name of a renamed repository.
+    """Yield a message for each entry of `repositories` with the former name of a renamed
+    repository.
 
     A webhook of the former name that came later, by `received_at`, is of another repository.
     """
@@ -128,7 +132,10 @@ def find_outdated_names(
         last = received_at.get(one.former)
         if index is not None and (last is None or last <= one.at):
             where = settings.sources.where(f"repositories[{index}].name")
-            yield f"{one.former} is {one.name} since {one.at:%Y-%m-%d %H:%M} UTC, but {where} has the former name"
+            yield (
+                f"{one.former} is {one.name} since {one.at:%Y-%m-%d %H:%M} UTC, but {where} has the"
+                " former name"
+            )
 
 
 class Deliveries:
@@ -136,7 +143,9 @@ class Deliveries:
         self._database = database
 
     def find(self, id_or_prefix: str) -> DeliveryRow | None:
-        """Return the delivery with this GUID, or the only one whose GUID has this prefix or with this request id."""
+        """Return the delivery with this GUID, or the only one whose GUID has this prefix or with
+        this request id.
+        """
         if "\0" in id_or_prefix:
             return None  # PostgreSQL rejects it
         exact = self._rows(select(*DELIVERY_COLUMNS).where(_c.guid == id_or_prefix))
@@ -176,7 +185,8 @@ class Deliveries:
     def with_checkpoint(
         self, name: str, *, since: datetime, events: Collection[str] = (), most: int | None = None
     ) -> list[DeliveryRow]:
-        """Return the deliveries received since `since` that have a checkpoint of this name, newest first.
+        """Return the deliveries received since `since` that have a checkpoint of this name, newest
+        first.
 
         `events` are names such as "issues"; () stands for all.
         """
@@ -236,14 +246,17 @@ class Statistics:
         self._database = database
 
     def counters(self) -> dict[tuple[str, str], int]:
-        """Return {(name, label): count}, without counters that store a time or an id. By default, the label is ""."""
+        """Return {(name, label): count}, without counters that store a time or an id. By default,
+        the label is "".
+        """
         is_count = counters.c.name.not_in(NO_COUNTS)
         query = select(counters.c.name, counters.c.label, counters.c.value).where(is_count)
         with self._database.reading() as connection:
             return {(row.name, row.label): row.value for row in connection.execute(query)}
 
     def settled_counters(self) -> dict[tuple[str, str], int]:
-        """Return the counters without the estimated tokens and cost of calls in progress, so that none ever decreases.
+        """Return the counters without the estimated tokens and cost of calls in progress, so that
+        none ever decreases.
 
         The estimate of a call whose end could not be stored is included an hour after its start.
         """
@@ -325,7 +338,9 @@ class Statistics:
             ]
 
     def last_webhooks(self) -> dict[str, datetime]:
-        """Return {"owner/repo": time of its last verified webhook}. The key "" has the latest time, including pings."""
+        """Return {"owner/repo": time of its last verified webhook}. The key "" has the latest time,
+        including pings.
+        """
         query = select(counters.c.label, counters.c.value).where(counters.c.name == LAST_WEBHOOK)
         with self._database.reading() as connection:
             return {row.label: from_ms(row.value) for row in connection.execute(query)}

@@ -86,7 +86,8 @@ class FoundText:
 class DocumentIndex:
     commit: str | None  # None: nothing was read yet
     is_fresh: bool  # read less than an hour ago, and no push came since
-    checked_at: int  # now (ms); `save_document_index` takes it, so that a push during the reading counts as new
+    # now (ms); `save_document_index` takes it, so that a push during the reading counts as new
+    checked_at: int
 
 
 def document_scope(repository_id: int) -> str:
@@ -132,7 +133,8 @@ class Texts:
             connection.execute(save.values(row))
 
     def update_statistics(self) -> None:
-        """Call this after many texts were stored: without it, a search of PostgreSQL takes up to 18 s until autovacuum.
+        """Call this after many texts were stored: without it, a search of PostgreSQL takes up to 18
+        s until autovacuum.
 
         Then PostgreSQL reads all texts for each word.
         """
@@ -157,15 +159,16 @@ class Texts:
             return {row.id: f"{row.title}\n{row.text}" for row in rows}
 
     def replace(self, scope: str, names: Iterable[str], new: Iterable[NewText]) -> None:
-        """Delete the texts with the names, and those with the names of new ones, and store the new ones.
+        """Delete the texts with the names, and those with the names of new ones, and store the new
+        ones.
 
-        Only the last text of a name gets its version, so that a name of which a part was stored has none.
+        Only the last text of a name gets its version, so that a name of which a part was stored has
+        none.
         """
         added = list(new)
         last = {one.name: one for one in added}
-        gone = [
-            *dict.fromkeys([*last, *names])
-        ]  # in this order no text is stored before its name is deleted
+        # in this order no text is stored before its name is deleted
+        gone = [*dict.fromkeys([*last, *names])]
         for start in range(0, max(len(gone), len(added)), ROWS_PER_TRANSACTION):
             part = slice(start, start + ROWS_PER_TRANSACTION)
             rows = [
@@ -190,7 +193,8 @@ class Texts:
     ) -> tuple[StoredSection, ...]:
         """Return up to three sections of the documentation that fit a question, best first.
 
-        `nearest` are the ids of those that fit it by their meaning, best first. Ids of other texts have no effect.
+        `nearest` are the ids of those that fit it by their meaning, best first. Ids of other texts
+        have no effect.
         """
         scope = document_scope(repository_id)
         with self._database.reading() as connection:
@@ -217,7 +221,9 @@ class Texts:
     def search(
         self, scope: str, words: Sequence[str], admits: Admits = lambda *_: True
     ) -> tuple[FoundText, ...]:
-        """Return the texts that fit a question, best first; at most 50. `words` are the result of `question_words`."""
+        """Return the texts that fit a question, best first; at most 50. `words` are the result of
+        `question_words`.
+        """
         with self._database.reading() as connection:
             return self._search(connection, scope, words, admits)
 

@@ -1,4 +1,5 @@
-"""Compares two results of prompts for the same deliveries with each other, and with the labels that people left. Pure.
+"""Compares two results of prompts for the same deliveries with each other, and with the labels that
+people left. Pure.
 
 The old result was posted. The new one is of a trial or a shadow.
 """
@@ -52,7 +53,9 @@ class LabelSets:
     left: frozenset[RequestedLabel]  # the old ones after people's corrections
 
     def is_as_left(self, labels: Collection[RequestedLabel], field: str = "") -> bool:
-        """Return True if `labels` are those that people left; with `field`, only labels of this field count."""
+        """Return True if `labels` are those that people left; with `field`, only labels of this
+        field count.
+        """
         return _names(labels, field) == _names(self.left, field)
 
 
@@ -68,9 +71,8 @@ DiffLine = tuple[str, str]
 
 def _diff(old: str, new: str) -> tuple[DiffLine, ...]:
     """Return the changed lines with three lines of context; () if the texts are equal."""
-    lines = list(unified_diff(old.split("\n"), new.split("\n"), lineterm="", n=3))[
-        2:
-    ]  # without the names of files
+    # without the names of files
+    lines = list(unified_diff(old.split("\n"), new.split("\n"), lineterm="", n=3))[2:]
     kinds = {"+": "added", "-": "removed", "@": "skipped"}
     return tuple((kinds.get(line[:1], "same"), line) for line in lines)
 
@@ -126,8 +128,9 @@ class LabelCount:
     def verdict(self) -> str:
         """ "10 fixed, 4 broken of 16: too few to tell".
 
-        Decided by the sign test: with wordings of the same quality, a changed delivery is fixed or broken by chance,
-        and a difference as large as this one has a probability of at most 5% (two-sided).
+        Decided by the sign test: with wordings of the same quality, a changed delivery is fixed or
+        broken by chance, and a difference as large as this one has a probability of at most 5%
+        (two-sided).
         """
         changed = self.fixed + self.broken
         fewest = min(self.fixed, self.broken)
@@ -150,13 +153,14 @@ class Report:
     """The comparisons of a trial, and what they show together."""
 
     comparisons: tuple[Comparison, ...]
-    excluded: Mapping[str, int] = field(
-        default_factory=dict
-    )  # "failed" -> 2: deliveries without a result to compare
+    # "failed" -> 2: deliveries without a result to compare
+    excluded: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def label_counts(self) -> Sequence[LabelCount]:
-        """The counts of all fields together, then of each field; empty if no labels were compared."""
+        """The counts of all fields together, then of each field; empty if no labels were
+        compared.
+        """
         compared = [one.labels for one in self.comparisons if one.labels is not None]
         labels = [
             label for one in compared for labels in (one.old, one.new, one.left) for label in labels

@@ -1,4 +1,6 @@
-"""Repeats the analysis of a stored delivery from its event, its facts and its replies, without GitHub and Claude."""
+"""Repeats the analysis of a stored delivery from its event, its facts and its replies, without
+GitHub and Claude.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ SEARCHED_COMMENTS = 100
 
 
 class NotRepeatable(HlsError):
-    """A delivery cannot be analysed again, mostly because of something that is not stored; the message says what."""
+    """A delivery cannot be analysed again, mostly because of something that is not stored; the
+    message says what.
+    """
 
 
 def _restore(store: Storage, prompt_id: str) -> Library:
@@ -62,13 +66,16 @@ class StoredFacts:
     event: Event
     handler: Handler[Any]
     facts: Any
-    effective: EffectiveSettings  # the present settings, with the settings of the repository that applied then
+    # the present settings, with the settings of the repository that applied then
+    effective: EffectiveSettings
     steps: Mapping[tuple[str, int], Checkpoint] = field(default_factory=dict)
     restore: Callable[[str], Library] = _restore_nothing
     """Returns the library of one prompt in the version of a prompt id. Raises `NotRepeatable`."""
 
     def variables(self, prompt: str) -> Callable[[Any], Mapping[str, object]]:
-        """Return a function that returns the template variables of a prompt, which is the first, for facts."""
+        """Return a function that returns the template variables of a prompt, which is the first,
+        for facts.
+        """
         return partial(
             template_variables, self.event, self.handler, prompt=prompt, effective=self.effective
         )
@@ -116,7 +123,8 @@ def load_stored_facts(store: Storage, row: DeliveryRow, table: RepositoryTable) 
     effective = table.find(row.repository or "")
     if not body:
         raise NotRepeatable(
-            "its event is not stored; events are kept for storage.body_days, ignored ones not at all"
+            "its event is not stored; events are kept for storage.body_days, ignored ones not"
+            " at all"
         )
     if effective is None:
         raise NotRepeatable(f"the settings have no entry for the repository {row.repository}")
@@ -140,9 +148,11 @@ def load_stored_facts(store: Storage, row: DeliveryRow, table: RepositoryTable) 
 
 
 def render_again(stored: StoredFacts, prompt_id: str, index: int, *, key: bytes) -> RenderedPrompt:
-    """Render the request of one call in the version `prompt_id`, from the replies to the calls before it.
+    """Render the request of one call in the version `prompt_id`, from the replies to the calls
+    before it.
 
-    `index` is that of the call's checkpoint. Raises `NotRepeatable`, or `PromptError` if the template fails.
+    `index` is that of the call's checkpoint. Raises `NotRepeatable`, or `PromptError` if the
+    template fails.
     """
     version = stored.restore(prompt_id)
     found = list[RenderedPrompt]()
@@ -166,10 +176,12 @@ def replay(
     unanswered: Mapping[int, str] | None = None,
     observe: Callable[[int, Mapping[str, object]], None] = lambda _index, _variables: None,
 ) -> Answers:
-    """Run the prompts of a delivery again with the stored replies, which have the place of Claude's.
+    """Run the prompts of a delivery again with the stored replies, which have the place of
+    Claude's.
 
-    `unanswered` are the prompt ids of calls without a stored reply, by index. `observe` gets the index and the template
-    variables of each question. Raises `NotRepeatable`, or `Permanent` if a reply that is needed is missing.
+    `unanswered` are the prompt ids of calls without a stored reply, by index. `observe` gets the
+    index and the template variables of each question. Raises `NotRepeatable`, or `Permanent` if a
+    reply that is needed is missing.
     """
     replies = _decode_replies(stored, stored.restore, of_shadow=of_shadow)
     prompt_ids = {index: reply.prompt_id for index, reply in replies.items()} | {
@@ -204,7 +216,8 @@ def replay(
 
 
 def find_kept(stored: StoredFacts, library: Library, name: str) -> Mapping[int, ValidReply]:
-    """Return the stored replies to other prompts that a trial of `name` keeps, by index; {} for a first prompt.
+    """Return the stored replies to other prompts that a trial of `name` keeps, by index; {} for a
+    first prompt.
 
     Raises `NotRepeatable` if the prompt follows another one, of which no reply is stored.
     """
@@ -223,7 +236,9 @@ def find_kept(stored: StoredFacts, library: Library, name: str) -> Mapping[int, 
 def _decode_replies(
     stored: StoredFacts, restore: Callable[[str], Library], *, of_shadow: bool
 ) -> Mapping[int, ValidReply]:
-    """Return the stored replies by index, each as its prompt has it in the library of `restore`, or as it is shown."""
+    """Return the stored replies by index, each as its prompt has it in the library of `restore`, or
+    as it is shown.
+    """
     replies: dict[int, ValidReply] = {}
     for (name, index), step in stored.steps.items():
         reply = (
@@ -233,9 +248,8 @@ def _decode_replies(
         )
         if reply is None:
             continue
-        prompt = restore(reply.prompt_id).prompts.get(
-            reply.prompt_name
-        )  # None: the prompt was removed
+        # None: the prompt was removed
+        prompt = restore(reply.prompt_id).prompts.get(reply.prompt_name)
         if prompt is not None:
             reply = decode_reply(step, reply_type=prompt.reply, model=prompt.reply_model) or reply
         replies[index] = replace(
@@ -245,7 +259,9 @@ def _decode_replies(
 
 
 def _join(libraries: Iterable[Library]) -> Library:
-    """Return one library with the prompts of all, for `Handler.consult`, which chooses the follow-up prompts."""
+    """Return one library with the prompts of all, for `Handler.consult`, which chooses the
+    follow-up prompts.
+    """
     first, *others = libraries
     prompts = {name: prompt for one in (first, *others) for name, prompt in one.prompts.items()}
     conditions = {

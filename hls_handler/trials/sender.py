@@ -1,4 +1,6 @@
-"""Sends the requests of trials to Claude, and keeps the questions with their replies. Nothing is stored."""
+"""Sends the requests of trials to Claude, and keeps the questions with their replies. Nothing is
+stored.
+"""
 
 from __future__ import annotations
 
@@ -29,15 +31,16 @@ class Question:
 
     rendered: RenderedPrompt
     model: str
-    correction: (
-        UnusableReply | None
-    )  # the invalid reply that Claude is asked to correct; None in a first question
+    # the invalid reply that Claude is asked to correct; None in a first question
+    correction: UnusableReply | None
     answer: ValidReply | UnusableReply | None = None  # redacted; None if the call failed
 
 
 @dataclass(slots=True)
 class Sender:
-    """Sends the requests of trials to Claude. As in the service, Claude is asked once to correct an invalid reply."""
+    """Sends the requests of trials to Claude. As in the service, Claude is asked once to correct an
+    invalid reply.
+    """
 
     claude: Claude
     check: Callable[[], object] = lambda: None
@@ -56,7 +59,9 @@ class Sender:
         return [one.answer.usage for one in self.questions if one.answer is not None]
 
     def send(self, rendered: RenderedPrompt) -> ValidReply:
-        """Return the reply, redacted. Raises `BudgetExceeded`, `UnusableAnswer`, and what Claude raises."""
+        """Return the reply, redacted. Raises `BudgetExceeded`, `UnusableAnswer`, and what Claude
+        raises.
+        """
         answer = self._ask(rendered, None)
         if isinstance(answer, UnusableReply) and answer.why == "invalid":
             answer = self._ask(rendered, answer)
@@ -65,7 +70,9 @@ class Sender:
         return answer
 
     def _check_limit(self, estimate: Usage) -> None:
-        """Raise `BudgetExceeded` if the next call does not fit the limit. An unknown price counts as 0."""
+        """Raise `BudgetExceeded` if the next call does not fit the limit. An unknown price counts
+        as 0.
+        """
         spent_usd = sum(usage.cost_usd or 0 for usage in self.usages)
         next_usd = estimate.cost_usd or 0
         limit = self._limit
@@ -73,8 +80,8 @@ class Sender:
             limit.max_usd * 1_000_000
         ):
             raise BudgetExceeded(
-                f"the next call to Claude may cost {next_usd:.6f} USD, the calls of this dry run have cost "
-                f"{spent_usd:.6f} USD, and {limit.where} allows {limit.max_usd:.6f} USD"
+                f"the next call to Claude may cost {next_usd:.6f} USD, the calls of this dry run"
+                f" have cost {spent_usd:.6f} USD, and {limit.where} allows {limit.max_usd:.6f} USD"
             )
 
     def _ask(

@@ -1,6 +1,8 @@
-"""Tries a prompt with a stored delivery: Claude is asked about its facts, and nothing is stored or posted.
+"""Tries a prompt with a stored delivery: Claude is asked about its facts, and nothing is stored or
+posted.
 
-The handler runs as in the service. The replies to the prompts before the tried one are those that are stored.
+The handler runs as in the service. The replies to the prompts before the tried one are those that
+are stored.
 """
 
 from __future__ import annotations
@@ -66,7 +68,9 @@ _MARKS = re.compile(r"^<!-- hls:.*-->$\n?", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A prompt, and an event with its facts that it is tried with. Nothing is sent before its job runs."""
+    """A prompt, and an event with its facts that it is tried with. Nothing is sent before its job
+    runs.
+    """
 
     source: StoredFacts
     library: Library
@@ -113,7 +117,9 @@ class Trial:
         return (*names, VERIFY_PROMPT) if is_verified else names
 
     def make_job(self, send: Callable[[RenderedPrompt], ValidReply]) -> TrialJob:
-        """Return the job with which a handler asks the prompt and those that follow. `send` sends each request."""
+        """Return the job with which a handler asks the prompt and those that follow. `send` sends
+        each request.
+        """
         source = self.source
         library = self.library
         kept = self.kept
@@ -143,7 +149,8 @@ Plan = Trial | Comparison
 def list_deliveries(
     store: Storage, library: Library, name: str, *, body_days: int
 ) -> list[DeliveryRow]:
-    """Return finished deliveries of the prompt's events about which Claude was asked, newest first, corrected before.
+    """Return finished deliveries of the prompt's events about which Claude was asked, newest first,
+    corrected before.
 
     Only deliveries of the last `body_days` are listed: the events of older ones are deleted.
     """
@@ -160,7 +167,9 @@ def list_deliveries(
 def require_event(
     library: Library, prompt: str, event: Event, effective: EffectiveSettings
 ) -> None:
-    """Raise `NotRepeatable` if neither the prompt nor the settings name the event, which may lack variables of it."""
+    """Raise `NotRepeatable` if neither the prompt nor the settings name the event, which may lack
+    variables of it.
+    """
     chosen = effective.find_prompt(event.key)
     is_named = event.name in _event_names(library.events(prompt, families()))
     if not is_named and (chosen is None or chosen[0] != prompt):
@@ -176,10 +185,11 @@ def plan_trial(store: Storage, config: DeliveryConfig, row: DeliveryRow, prompt:
     source = load_stored_facts(store, row, config.table)
     library = config.library
     event = source.event
+    # a comment can be an answer for another handler
     if row.handler not in (
         None,
         handler_for(row.event).name,
-    ):  # a comment can be an answer for another handler
+    ):
         raise NotRepeatable(f"it was processed by the handler {row.handler}")
     skipped = source.handler.skip_reason(source.facts)
     if skipped is not None:
@@ -211,7 +221,9 @@ def plan_trials(
 
 
 def run_trials(store: Storage, planned: Iterable[Plan], sender: Sender) -> tuple[Comparison, ...]:
-    """Return a comparison for each plan. After an error that all calls would get, no more are asked."""
+    """Return a comparison for each plan. After an error that all calls would get, no more are
+    asked.
+    """
     results: list[Comparison] = []
     is_stopped = False
     for trial in planned:
@@ -239,7 +251,9 @@ def _begin(row: DeliveryRow) -> Comparison:
 
 
 def _compare(store: Storage, row: DeliveryRow, trial: Trial, sender: Sender) -> Comparison:
-    """Ask Claude, and return both results. Raises `PromptError`, a `StepFailed`, or what `sender` raises."""
+    """Ask Claude, and return both results. Raises `PromptError`, a `StepFailed`, or what `sender`
+    raises.
+    """
     source = trial.source
     old, old_actions = _load_old_run(store, row, source)
     sender.begin(trial.limit)
@@ -265,9 +279,11 @@ def _compare(store: Storage, row: DeliveryRow, trial: Trial, sender: Sender) -> 
 
 
 def compare_stored(store: Storage, prompt: str, *, since: datetime) -> Report:
-    """Compare the stored results of the shadow prompt `prompt` with the posted results for the same deliveries.
+    """Compare the stored results of the shadow prompt `prompt` with the posted results for the same
+    deliveries.
 
-    Only deliveries received since `since` (aware UTC) count. `prompt` is a name, or an id with a version.
+    Only deliveries received since `since` (aware UTC) count. `prompt` is a name, or an id with a
+    version.
     """
     found: list[Comparison] = []
     excluded: Counter[str] = Counter()
@@ -298,7 +314,9 @@ def _find_answers(source: StoredFacts) -> Answers | None:
 def _load_old_run(
     store: Storage, row: DeliveryRow, source: StoredFacts
 ) -> tuple[Run | None, tuple[Action, ...]]:
-    """Return the result of the prompts that were asked for a delivery, and its actions; None without their replies."""
+    """Return the result of the prompts that were asked for a delivery, and its actions; None
+    without their replies.
+    """
     answered = _find_answers(source)
     if answered is None:
         return None, ()
@@ -316,9 +334,8 @@ def _load_old_run(
     analysis = Analysis(answered.answers, comment=posted or ("a comment" if comments else None))
     actions = source.handler.plan(source.event, answered.facts, analysis)
     for action in actions:
-        if (
-            isinstance(action, EnsureComment) and action.section is not None
-        ):  # others may share the comment
+        # others may share the comment
+        if isinstance(action, EnsureComment) and action.section is not None:
             mark = marker(action.family)
             if posted is not None and posted.rstrip().endswith(mark):  # else it was not posted
                 own = parse_sections(posted, marker=mark).get(action.section)
@@ -353,7 +370,8 @@ def _find_planned(actions: Iterable[Action], *, has_posted: bool) -> str:
 
 
 def _decide(actions: Iterable[Action], source: StoredFacts) -> frozenset[RequestedLabel]:
-    """Return the labels of replies that HLS would set or keep. All requested labels count as labels of the repository.
+    """Return the labels of replies that HLS would set or keep. All requested labels count as labels
+    of the repository.
 
     Labels that people set or removed before the event are respected.
     """

@@ -1,11 +1,13 @@
-r"""Secrets that follow a name: `password=...`, `"api_key": "..."`, `--token ...`, `**Password:** ...`.
+r"""Secrets that follow a name: `password=...`, `"api_key": "..."`, `--token ...`,
+`**Password:** ...`.
 
-The value is hidden whatever it looks like, unless it is a placeholder such as `${TOKEN}` or `your-token`. Without
-quotes, it ends at a blank. Such a value is prose if a word is followed by another one ("token: it expires"), but not
-after `=` or `:=`. This is for text that is not code: in code, most of these values are calls and other names.
+The value is hidden whatever it looks like, unless it is a placeholder such as `${TOKEN}` or
+`your-token`. Without quotes, it ends at a blank. Such a value is prose if a word is followed by
+another one ("token: it expires"), but not after `=` or `:=`. This is for text that is not code: in
+code, most of these values are calls and other names.
 
-Every pattern takes linear time (`redaction.py`), and a value that is not hidden is at most `MAX_PLACEHOLDER` long or
-ends at a quote, so it is not read again and again.
+Every pattern takes linear time (`redaction.py`), and a value that is not hidden is at most
+`MAX_PLACEHOLDER` long or ends at a quote, so it is not read again and again.
 """
 
 from __future__ import annotations
@@ -15,14 +17,17 @@ from collections.abc import Iterator
 
 PASSWORDS = (
     r"pass(?:word|wd|phrase|code)|pwd|(?<=[A-Za-z0-9][_-])pass"
-    r"""|(?<![A-Za-z0-9_-])pass(?=["'`]?[ \t]{0,8}[:=]>?[ \t]{0,8}["'])"""  # a test's "pass: 12" is none
+    # a test's "pass: 12" is none
+    r"""|(?<![A-Za-z0-9_-])pass(?=["'`]?[ \t]{0,8}[:=]>?[ \t]{0,8}["'])"""
 )
 KEYS = (
     r"(?:api|access|account|private|secret|encryption|signing|master|shared|auth)[ _-]?key"
     r"|secret(?:[ _-]?access[ _-]?key)?|token"
 )
 PARTS_OF_NAMES = ("pass", "pwd", "key", "secret", "token")
-"""Each name contains one of these. To look for them is much faster than to search for an assignment."""
+"""Each name contains one of these. To look for them is much faster than to search for an
+assignment.
+"""
 
 NAME = rf"(?:{PASSWORDS}|{KEYS})[0-9]{{0,3}}"
 
@@ -48,7 +53,8 @@ QUOTED = re.compile(
 )
 ELEMENT = re.compile(r"[^<\n]{1,300}(?=</)")
 MAX_PLACEHOLDER = 200
-UNIT = r"""(?:\[redacted:[ ][a-z-]{1,30}\]|(?![&;][\w.-]{1,40}=)[^\s"'`<>])"""  # not the "&" of "token=x&user=y"
+# not the "&" of "token=x&user=y"
+UNIT = r"""(?:\[redacted:[ ][a-z-]{1,30}\]|(?![&;][\w.-]{1,40}=)[^\s"'`<>])"""
 BARE = re.compile(rf"[ \t]{{0,8}}(?P<value>{UNIT}{{1,{MAX_PLACEHOLDER}}})")
 REST_OF_BARE = re.compile(rf"{UNIT}*")
 WORD_BEFORE_WORD = re.compile(r"[ \t]{0,8}[^\W\d_]{1,40}[.,:;!?)]{0,3}[ \t]{1,8}[\w(]")
@@ -67,7 +73,9 @@ PLACEHOLDER = re.compile(
 
 
 def is_placeholder(value: str) -> bool:
-    """Return True for "${TOKEN}", "your-token", "xxx", "null", "string" or "password", which are no secrets."""
+    """Return True for "${TOKEN}", "your-token", "xxx", "null", "string" or "password", which are no
+    secrets.
+    """
     start = value[: MAX_PLACEHOLDER + 1]
     return (
         PLACEHOLDER.fullmatch(start) is not None
@@ -76,7 +84,9 @@ def is_placeholder(value: str) -> bool:
 
 
 def find_assignments(text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield start, end and kind of each secret that follows a name. For "token=ab12cd34ef", yield (6, 16, "token")."""
+    """Yield start, end and kind of each secret that follows a name. For "token=ab12cd34ef", yield
+    (6, 16, "token").
+    """
     folded = text.casefold()
     if not any(part in folded for part in PARTS_OF_NAMES):
         return

@@ -1,4 +1,6 @@
-"""Cleaning of untrusted text: removes characters that Claude would read, but that people do not see on GitHub."""
+"""Cleaning of untrusted text: removes characters that Claude would read, but that people do not see
+on GitHub.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from hls_handler.untrusted.redaction import redact, redact_code
 from hls_handler.wording import inflect
 
 LONGEST_TEXT = 60_000
-"""Limit on the characters of one untrusted text in a prompt. GitHub's limit for a body is 65,536."""
+"""Limit on the characters of one untrusted text in a prompt. GitHub's limit for a body is
+65,536.
+"""
 
 TITLE_CHARACTERS = 200
 """Limit on the characters of a title that is stored with a delivery. GitHub's limit is 256."""
@@ -24,7 +28,8 @@ SURROGATES = re.compile("[\ud800-\udfff]")  # JSON can contain them, UTF-8 canno
 OTHER_LINE_ENDS = re.compile("[\x0b\x0c\r\x85\u2028\u2029]")
 INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters except newline and tab
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # direction: change the displayed order (CVE-2021-42574)
+    # direction: change the displayed order (CVE-2021-42574)
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
     "\U000e0000-\U000e007f"  # tags: an invisible copy of ASCII. Flags of regions lose them, too
     "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u2060-\u2065\u206a-\u206f\u3164\ufe00-\ufe0d\ufeff\uffa0"
     "\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0080-\U000e0fff]"
@@ -45,16 +50,20 @@ LINE_PARTS = re.compile(r"[^\n\t]+")
 
 
 class CodeText(str):
-    """Untrusted text that is code, or by Claude: `clean_and_redact` keeps HTML comments and values after `password =`.
+    """Untrusted text that is code, or by Claude: `clean_and_redact` keeps HTML comments and values
+    after `password =`.
 
-    In text by Claude, such values were redacted before, unless they stand in the code that it was shown.
+    In text by Claude, such values were redacted before, unless they stand in the code that it was
+    shown.
     """
 
     __slots__ = ()
 
 
 def remove_invisible(text: str) -> str:
-    """Remove control and invisible characters. Keep joiners and variation selectors that letters or emoji may need."""
+    """Remove control and invisible characters. Keep joiners and variation selectors that letters or
+    emoji may need.
+    """
     return JOINERS.sub(_keep_needed_joiner, INVISIBLE.sub("", text))
 
 
@@ -67,10 +76,11 @@ def _keep_needed_joiner(found: re.Match[str]) -> str:
 
 
 def remove_html_comments(text: str, *, keep_lines: bool = False) -> str:
-    """Remove HTML comments as GitHub does; with `keep_lines`, the newlines inside of complete ones stay.
+    """Remove HTML comments as GitHub does; with `keep_lines`, the newlines inside of complete ones
+    stay.
 
-    An unclosed comment at the start of a line hides the rest of the text. A note replaces this rest.
-    Inside a line, an unclosed comment is ordinary text and stays.
+    An unclosed comment at the start of a line hides the rest of the text. A note replaces this
+    rest. Inside a line, an unclosed comment is ordinary text and stays.
     """
     parts: list[str] = []
     at = 0
@@ -99,12 +109,10 @@ def clean(text: str) -> str:
     """
     is_code = isinstance(text, CodeText)
     text = SURROGATES.sub("\ufffd", text)
-    text = OTHER_LINE_ENDS.sub(
-        " ", text.replace("\r\n", "\n")
-    )  # a numbered line must not contain a second one
-    text = remove_invisible(
-        RESERVED_CHARACTERS.sub("", text)
-    )  # in this order, so that the result is clean
+    # a numbered line must not contain a second one
+    text = OTHER_LINE_ENDS.sub(" ", text.replace("\r\n", "\n"))
+    # in this order, so that the result is clean
+    text = remove_invisible(RESERVED_CHARACTERS.sub("", text))
     return text if is_code else remove_html_comments(text)
 
 
@@ -114,20 +122,22 @@ def clean_and_redact(text: str) -> str:
 
 
 def clean_title(title: str) -> str:
-    """Return the title of an issue or pull request in one line, redacted, with at most `TITLE_CHARACTERS`.
+    """Return the title of an issue or pull request in one line, redacted, with at most
+    `TITLE_CHARACTERS`.
 
     GitHub shows HTML comments in titles, so they stay.
     """
-    if not (
-        title.isascii() and title.isprintable()
-    ):  # the receiver cleans every title, so the usual case is fast
+    # the receiver cleans every title, so the usual case is fast
+    if not (title.isascii() and title.isprintable()):
         title = " ".join(clean(CodeText(title)).split())
     title = redact(title)
     return title if len(title) <= TITLE_CHARACTERS else f"{title[: TITLE_CHARACTERS - 1]}…"
 
 
 def truncate(text: str, n: int) -> str:
-    """Return the first `n` characters of a text. If it is longer, append the number of cut characters."""
+    """Return the first `n` characters of a text. If it is longer, append the number of cut
+    characters.
+    """
     return text if len(text) <= n else f"{text[:n]}… [{_describe_cut(len(text) - n)}]"
 
 
@@ -136,7 +146,8 @@ def _describe_cut(characters: int) -> str:
 
 
 def format_for_prompt(text: str, nonce: str, *, limit: int = LONGEST_TEXT) -> str:
-    """Clean, redact and truncate untrusted text, and put it between delimiters that contain the nonce.
+    """Clean, redact and truncate untrusted text, and put it between delimiters that contain the
+    nonce.
 
     The text is redacted before it is truncated, because half a credential would not be recognised.
     """
@@ -149,7 +160,9 @@ def _frame(inside: str) -> str:
 
 
 def count_shown(prompt: str, texts: Iterable[str]) -> Counter[str]:
-    """Return how often a rendered prompt shows each code text as a whole. The texts are redacted."""
+    """Return how often a rendered prompt shows each code text as a whole. The texts are
+    redacted.
+    """
     shown = Counter((nonce, prompt[begin:end]) for begin, end, nonce in _find_untrusted(prompt))
     nonces = {nonce for nonce, _ in shown}
     inside = {text: clean(CodeText(text)) for text in texts}
@@ -164,7 +177,8 @@ def count_shown(prompt: str, texts: Iterable[str]) -> Counter[str]:
 
 
 def split_untrusted(prompt: str) -> Iterator[tuple[str, bool]]:
-    """Yield the parts of a rendered prompt in order, and for each whether it is untrusted text between delimiters.
+    """Yield the parts of a rendered prompt in order, and for each whether it is untrusted text
+    between delimiters.
 
     The delimiters themselves belong to the other parts.
     """
@@ -179,8 +193,9 @@ def split_untrusted(prompt: str) -> Iterator[tuple[str, bool]]:
 def _find_untrusted(prompt: str) -> Iterator[tuple[int, int, str]]:
     """Yield begin, end and nonce of each text between delimiters.
 
-    A template may write openings without an end, so each character is read once: one pattern for both delimiters would
-    search for the end of every opening up to the end of the prompt, and stop the whole process meanwhile.
+    A template may write openings without an end, so each character is read once: one pattern for
+    both delimiters would search for the end of every opening up to the end of the prompt, and stop
+    the whole process meanwhile.
     """
     last = {found[1]: found.start() for found in CLOSING.finditer(prompt)}
     end = 0
@@ -193,7 +208,9 @@ def _find_untrusted(prompt: str) -> Iterator[tuple[int, int, str]]:
 
 
 def escape_delimiters(text: str, nonce: str) -> str:
-    """Replace the nonce and the "<" of "<untrusted", so that the text cannot imitate a delimiter."""
+    """Replace the nonce and the "<" of "<untrusted", so that the text cannot imitate a
+    delimiter.
+    """
     return escape_opening(text.replace(nonce, "…"))
 
 

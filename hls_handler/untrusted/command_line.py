@@ -18,12 +18,14 @@ _COMMAND_LINE = re.compile(
 
 
 def read_command_line(text: str) -> tuple[str, str]:
-    """Return whom the first line addresses, and its command: ("hls", "/dismiss 3") of "@hls, please /dismiss  3."
+    """Return whom the first line addresses, and its command: ("hls", "/dismiss 3") of "@hls, please
+    /dismiss  3."
 
-    The line begins with a slash and a word, at most three further words follow, or a reason for `/dismiss`, and blank
-    lines may precede it. The login is without "[bot]", and "" without an address. Returns ("", "") for any
-    other text, such as quotes and code. Text with invisible or similar characters is no command. The command is in
-    lower case, except the branch of `/cherry-pick`.
+    The line begins with a slash and a word, at most three further words follow, or a reason for
+    `/dismiss`, and blank lines may precede it. The login is without "[bot]", and "" without an
+    address. Returns ("", "") for any other text, such as quotes and code. Text with invisible or
+    similar characters is no command. The command is in lower case, except the branch of
+    `/cherry-pick`.
     """
     for line in text.split("\n"):
         if words := _BLANKS.sub(" ", line).strip(" "):
@@ -32,7 +34,8 @@ def read_command_line(text: str) -> tuple[str, str]:
                 return "", ""
             word, blank, rest = found["command"].partition(" ")
             word = word.lower()
-            return found[
-                "login"
-            ] or "", f"{word}{blank}{rest if word == CHERRY_PICK_WORD else rest.lower()}"
+            return (
+                found["login"] or "",
+                f"{word}{blank}{rest if word == CHERRY_PICK_WORD else rest.lower()}",
+            )
     return "", ""

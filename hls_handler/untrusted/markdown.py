@@ -1,18 +1,21 @@
-"""Sanitizes untrusted Markdown: its mentions, closing keywords, images and bot commands have no effect in comments.
+"""Sanitizes untrusted Markdown: its mentions, closing keywords, images and bot commands have no
+effect in comments.
 
-GitHub's filters read the *rendered* text, in which `&#64;` and `\\@` are a plain `@` again. Bots read the *raw* text,
-in which a code span does not protect. Therefore U+200B is inserted after the `@` of a mention and after a closing
-keyword. This character has no width and is no white space in Ruby, Python and JavaScript: "fixes", U+200B, " #1" does
-not match `fixes\\s+#`. It is no letter: "@", U+200B, "user" does not match `@[a-z0-9]`. Dependabot and Renovate use
-U+200B, too. People who copy code would copy U+200B, so in code it is inserted only where a bot would react.
+GitHub's filters read the *rendered* text, in which `&#64;` and `\\@` are a plain `@` again. Bots
+read the *raw* text, in which a code span does not protect. Therefore U+200B is inserted after the
+`@` of a mention and after a closing keyword. This character has no width and is no white space in
+Ruby, Python and JavaScript: "fixes", U+200B, " #1" does not match `fixes\\s+#`. It is no letter:
+"@", U+200B, "user" does not match `@[a-z0-9]`. Dependabot and Renovate use U+200B, too. People who
+copy code would copy U+200B, so in code it is inserted only where a bot would react.
 
-GitHub pairs backticks over a whole paragraph, and differently in table cells, link targets and bare URLs. Here a code
-span must open and close on the same line, outside of cells, targets and URLs. Every other backtick is escaped, so that
-GitHub finds the same pairs.
+GitHub pairs backticks over a whole paragraph, and differently in table cells, link targets and bare
+URLs. Here a code span must open and close on the same line, outside of cells, targets and URLs.
+Every other backtick is escaped, so that GitHub finds the same pairs.
 
-Blocks are rewritten so that GitHub parses them as we did. A code block gets a fence longer than any run of backticks in
-the block. The fence is indented by at most three spaces, and each line of code by at least as many, so that GitHub
-recognises the block in any list or quote. Quotes start at the left margin, with a marker on every line.
+Blocks are rewritten so that GitHub parses them as we did. A code block gets a fence longer than any
+run of backticks in the block. The fence is indented by at most three spaces, and each line of code
+by at least as many, so that GitHub recognises the block in any list or quote. Quotes start at the
+left margin, with a marker on every line.
 """
 
 from __future__ import annotations
@@ -33,7 +36,9 @@ from hls_handler.untrusted.redaction import redact, redact_code
 from hls_handler.untrusted.references import SHORTHAND, References
 
 LONGEST_TEXT = 30_000
-"""Limit on the characters of one untrusted text in a comment. GitHub's limit for the whole comment is 65,536."""
+"""Limit on the characters of one untrusted text in a comment. GitHub's limit for the whole comment
+is 65,536.
+"""
 
 FENCE = re.compile(
     r"(?P<indent>[ \t]*+)(?P<marks>(?:(?:[-*+]|[0-9]{1,9}[.)])[ \t]+)*)"
@@ -48,14 +53,17 @@ RENDERED_LANGUAGES = frozenset({"mermaid", "math", "geojson", "topojson", "stl",
 UNSAFE_SCHEME = re.compile(r"(?!https?:|mailto:)[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
 JOINING_ENDS = ("!", "]", "&", "@", "\uff20", "`", "\\")
-"""Last characters of a text that could form an image, link, entity, mention or code with the text that follows it."""
+"""Last characters of a text that could form an image, link, entity, mention or code with the text
+that follows it.
+"""
 
 BLOCK_MARKER = re.compile(r"(?:[#>+*=-]|[0-9]{1,9}(?=[.)]))")
 FENCE_IN_FENCE = re.compile(r"^([ \t>]*[`~])(?=[`~]{2})", re.MULTILINE)
 
 
 def sanitize_blocks(text: str, references: References | None = None) -> str:
-    """Sanitize Markdown of several lines. If it begins or ends with a quote or code block, add a newline there.
+    """Sanitize Markdown of several lines. If it begins or ends with a quote or code block, add a
+    newline there.
 
     With `references`, a reference that the conversation does not contain leaves no back-link.
     """
@@ -70,7 +78,9 @@ def sanitize_blocks(text: str, references: References | None = None) -> str:
 
 
 def sanitize_inline(text: str, references: References | None = None) -> str:
-    """Sanitize a text as one line of Markdown, for table cells, headings and list items; see `sanitize_blocks`."""
+    """Sanitize a text as one line of Markdown, for table cells, headings and list items; see
+    `sanitize_blocks`.
+    """
     line = _sanitize_line(_one_line(text), references)
     line = re.sub(r"\\.|\|", lambda found: "\\|" if found[0] == "|" else found[0], line)
     mark = BLOCK_MARKER.match(line)
@@ -87,7 +97,9 @@ def sanitize_code_span(text: str) -> str:
 
 
 def sanitize_code_block(text: str) -> str:
-    """Sanitize code for a code block, so that no line closes the fence. It is redacted as code, not as prose."""
+    """Sanitize code for a code block, so that no line closes the fence. It is redacted as code, not
+    as prose.
+    """
     lines = clean_and_redact(CodeText(truncate(text, LONGEST_TEXT))).split("\n")
     return FENCE_IN_FENCE.sub(
         rf"\g<1>{ZERO_WIDTH_SPACE}", "\n".join(_sanitize_code(line) for line in lines)
@@ -95,14 +107,18 @@ def sanitize_code_block(text: str) -> str:
 
 
 def sanitize_link_target(text: str, references: References | None = None) -> str:
-    """Sanitize a text for a link target: it cannot end the target, and its scheme is safe. See `sanitize_blocks`."""
+    """Sanitize a text for a link target: it cannot end the target, and its scheme is safe. See
+    `sanitize_blocks`.
+    """
     url = quote(_one_line(text).replace(" ", ""), safe="/:?#=&%+,;~").replace("&", "&amp;")
     url = references.redirect(url) if references is not None else url
     return url.replace(":", "%3A") if UNSAFE_SCHEME.match(url) else url
 
 
 def sanitize_html(text: str, references: References | None = None) -> str:
-    """Return the text as one line that is safe between HTML tags, such as in `<summary>`. See `sanitize_blocks`."""
+    """Return the text as one line that is safe between HTML tags, such as in `<summary>`. See
+    `sanitize_blocks`.
+    """
     return _escape_markup(_one_line(text), references)
 
 
@@ -111,9 +127,8 @@ def _one_line(text: str) -> str:
 
 
 def _clean_text(text: str) -> str:
-    cleaned = clean(
-        CodeText(text)
-    )  # as code, because HTML comments must stay: the callers escape them
+    # as code, because HTML comments must stay: the callers escape them
+    cleaned = clean(CodeText(text))
     return redact_code(cleaned) if isinstance(text, CodeText) else redact(cleaned)
 
 
@@ -186,7 +201,9 @@ ENTITIES = frozenset(
         "middot",
     )
 )
-"""HTML entities that are kept (`&copy;`), because their characters have no function in Markdown or for bots."""
+"""HTML entities that are kept (`&copy;`), because their characters have no function in Markdown or
+for bots.
+"""
 
 NO_ENTITY = r"&(?!\#?\w{1,32};)"
 URL_CHARACTERS = r"[\w.~%/+,;:=?\#@-]"
@@ -200,7 +217,9 @@ BOT_PHRASE = rf"""{WORD_START}(?:
     (?=(?:re-?)?test\W+this\W+please | ok\W+to\W+test | add\W+to\W+(?:white|allow)list
       | bors\W+(?:r[+=]|try|merge|delegate|ping|retry))\w
     | r(?=\+\s*$))"""
-"""Matches the first letter of a bot command that needs no "/" or "@": "retest this please", "r+"."""
+"""Matches the first letter of a bot command that needs no "/" or "@": "retest this please",
+"r+".
+"""
 
 SPECIAL = re.compile(
     rf"""
@@ -233,9 +252,8 @@ _URL_GROUPS = ("autolink", "address", "email")
 _REFERENCE_GROUPS = ("reference", "link", "autolink", "address")
 LINK_TEXT = re.compile(r"\[[^\[\]]*+\](?=\()")
 REFERENCE = re.compile(r"#\d|GH-\d|/(?:issues|pull|discussions)/\d", re.IGNORECASE)
-KEYWORD_AT_END = re.compile(
-    rf"{CLOSING_KEYWORD}:?>?$", re.IGNORECASE
-)  # GitHub reads it in a URL, too
+# GitHub reads it in a URL, too
+KEYWORD_AT_END = re.compile(rf"{CLOSING_KEYWORD}:?>?$", re.IGNORECASE)
 REST_WITHOUT_WORDS = re.compile(r"\W*+$")
 COMMAND = re.compile(r"(?P<indent>\s*+)(?P<sign>[/!])(?=[A-Za-z])")
 BARE_URL = re.compile(r"(?:://|www\.)\S*+", re.IGNORECASE)  # a bare URL includes backticks
@@ -280,9 +298,8 @@ def _sanitize_line(line: str, references: References | None) -> str:
             is_url = found.lastgroup in _URL_GROUPS
             if is_url and KEYWORD_AT_END.search(found[0]) and _closes_issue(found, last_reference):
                 space = len(line) - at - len(line[at:].lstrip())
-                parts.append(
-                    f"{line[at : at + space] or ' '}{ZERO_WIDTH_SPACE}"
-                )  # not inside the URL
+                # not inside the URL
+                parts.append(f"{line[at : at + space] or ' '}{ZERO_WIDTH_SPACE}")
                 at += space
             continue
         while url is not None and url.start() < found.start():
@@ -344,7 +361,9 @@ def _closes_issue(keyword: re.Match[str], last_reference: int) -> bool:
 
 
 def _find_closing_backticks(line: str) -> Mapping[int, int]:
-    """Map the start of each run of backticks to the end of the next run of that length: {0: 5} for "`abc`"."""
+    """Map the start of each run of backticks to the end of the next run of that length: {0: 5} for
+    "`abc`".
+    """
     ends: dict[int, int] = {}
     next_of_length: dict[int, int] = {}
     for run in reversed(list(re.finditer("`+", line))):
@@ -356,16 +375,16 @@ def _find_closing_backticks(line: str) -> Mapping[int, int]:
 
 
 def _is_code_span(content: str) -> bool:
-    # GitHub could read "]:" as a link definition, and "|" as the border of table cells with active Markdown.
+    # GitHub could read "]:" as a link definition, and "|" as the border of table cells with active
+    # Markdown.
     return "]:" not in content and (
         "|" not in content or SAFE_ACROSS_CELLS.fullmatch(content) is not None
     )
 
 
 def _escape_url(url: str) -> str:
-    return url.replace(
-        "@", "%40"
-    )  # a program that ends the link at an "@" would read the rest as a mention
+    # a program that ends the link at an "@" would read the rest as a mention
+    return url.replace("@", "%40")
 
 
 ESCAPED = {"\\<": "&lt;", "\\&": "&amp;", "\\@": f"@{ZERO_WIDTH_SPACE}", "\\$": "&#36;"}

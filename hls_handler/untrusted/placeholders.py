@@ -1,6 +1,8 @@
-"""Placeholders for untrusted text. Templates see only placeholders, which are replaced by the texts after rendering.
+"""Placeholders for untrusted text. Templates see only placeholders, which are replaced by the texts
+after rendering.
 
-Use: `convert` the variables, render the template with the results, then `substitute` the texts in the output.
+Use: `convert` the variables, render the template with the results, then `substitute` the texts in
+the output.
 """
 
 from __future__ import annotations
@@ -44,7 +46,8 @@ class Trusted(str):
 class Placeholders:
     """The untrusted texts of one rendering, and their placeholders.
 
-    `key` is the secret for the nonce of the delimiters. `show` formats each text that replaces a placeholder.
+    `key` is the secret for the nonce of the delimiters. `show` formats each text that replaces a
+    placeholder.
     """
 
     def __init__(self, *, key: bytes, show: TextFormatter) -> None:
@@ -59,17 +62,21 @@ class Placeholders:
         ] = []  # texts that a template has output, by placeholder number
 
     def convert(self, value: object) -> object:
-        """Convert a value for a template. Every string becomes an `UntrustedText`, unless the string is trusted.
+        """Convert a value for a template. Every string becomes an `UntrustedText`, unless the
+        string is trusted.
 
-        `Trusted` strings are trusted, and so are strings that a field's `Literal` allows. Times become ISO 8601 texts.
-        A set becomes a sorted list, because the order of sets varies between processes. A mapping, dataclass or model
-        is returned in a wrapper that converts each item or field when read. What is nested deeper than `MAX_DEPTH` is
-        replaced by a note. Raises `TypeError` for other types.
+        `Trusted` strings are trusted, and so are strings that a field's `Literal` allows. Times
+        become ISO 8601 texts. A set becomes a sorted list, because the order of sets varies between
+        processes. A mapping, dataclass or model is returned in a wrapper that converts each item or
+        field when read. What is nested deeper than `MAX_DEPTH` is replaced by a note. Raises
+        `TypeError` for other types.
         """
         return self._convert(value, NOTHING_TRUSTED, 0)
 
     def for_replies(self) -> Placeholders:
-        """Return a copy for text by Claude, in which all but known forms was redacted with the code at hand."""
+        """Return a copy for text by Claude, in which all but known forms was redacted with the code
+        at hand.
+        """
         other = copy(self)  # with the same lists
         other._text_type = CodeText
         return other
@@ -83,9 +90,11 @@ class Placeholders:
         return tuple(missing for text in self._settled.values() if (missing := count_missing(text)))
 
     def substitute(self, rendered: str, *, template: str) -> str:
-        """Replace each placeholder in `rendered` by its text. Raises `BrokenPlaceholder` if the template changed one.
+        """Replace each placeholder in `rendered` by its text. Raises `BrokenPlaceholder` if the
+        template changed one.
 
-        Errors name the path `template`. All texts get the same nonce, which depends on the texts and their order.
+        Errors name the path `template`. All texts get the same nonce, which depends on the texts
+        and their order.
         """
         broken = find_broken_placeholder(rendered)
         if broken is not None:
@@ -150,14 +159,15 @@ class Placeholders:
         mac = hmac.new(self._key, digestmod=hashlib.sha256)
         for text in texts:
             encoded = text_of(text).encode("utf-8", "surrogatepass")
-            mac.update(
-                len(encoded).to_bytes(8, "big") + encoded
-            )  # the length makes ["ab"] and ["a", "b"] differ
+            # the length makes ["ab"] and ["a", "b"] differ
+            mac.update(len(encoded).to_bytes(8, "big") + encoded)
         return mac.hexdigest()[:16]
 
 
 MAX_DEPTH = 50
-"""Levels of lists and objects that a template sees. GitHub's payloads have at most 10; a body may have hundreds."""
+"""Levels of lists and objects that a template sees. GitHub's payloads have at most 10; a body may
+have hundreds.
+"""
 
 NESTED_TOO_DEEPLY = f"[nested deeper than {MAX_DEPTH} levels]"
 
@@ -172,7 +182,9 @@ NOTHING_TRUSTED: frozenset[str] = frozenset()
 
 
 class WrappedMapping(Mapping[object, object]):
-    """A mapping for templates that converts each value when it is read. Keys such as "full_name" stay plain strings."""
+    """A mapping for templates that converts each value when it is read. Keys such as "full_name"
+    stay plain strings.
+    """
 
     __slots__ = ("_convert", "_depth", "_wrapped")
 
@@ -200,7 +212,9 @@ class WrappedMapping(Mapping[object, object]):
 
 
 class WrappedRecord:
-    """A dataclass or model for templates: untrusted strings in public fields and properties become `UntrustedText`."""
+    """A dataclass or model for templates: untrusted strings in public fields and properties become
+    `UntrustedText`.
+    """
 
     __slots__ = ("_convert", "_depth", "_wrapped")
 
@@ -237,7 +251,8 @@ def type_of(record: WrappedRecord) -> type:
 
 @cache
 def public_fields(kind: type) -> Mapping[str, frozenset[str]]:
-    """Map each public field and property of `kind` to the strings in its `Literal` type: {"state": {"open", "closed"}}.
+    """Map each public field and property of `kind` to the strings in its `Literal` type: {"state":
+    {"open", "closed"}}.
 
     If the type contains no `Literal`, the set is empty.
     """
@@ -260,7 +275,9 @@ def public_hints(kind: type[Any]) -> Mapping[str, object]:
 
 
 def literal_strings(hint: object) -> frozenset[str]:
-    """Return the strings in the `Literal`s of a type hint: {"a"} for `Literal["a"] | None`. Mappings are skipped."""
+    """Return the strings in the `Literal`s of a type hint: {"a"} for `Literal["a"] | None`.
+    Mappings are skipped.
+    """
     origin = get_origin(hint)
     if origin is Literal:
         return frozenset(value for value in get_args(hint) if isinstance(value, str))

@@ -1,10 +1,13 @@
-"""Redaction: `[redacted: KIND]` replaces credentials, found by their form or by a name such as `password=`.
+"""Redaction: `[redacted: KIND]` replaces credentials, found by their form or by a name such as
+`password=`.
 
-In code, only a known form counts (`redact_code`), because a hidden value could be a call or another name.
+In code, only a known form counts (`redact_code`), because a hidden value could be a call or another
+name.
 
-Every pattern takes linear time. An unbounded repetition is possessive (`*+`), can start at one position only, or is
-followed by nothing that causes backtracking. A possessive repetition repeats a single character or character class,
-because with possessive groups, Python before 3.11.5 (Debian 12 has 3.11.2) loses the end of the match.
+Every pattern takes linear time. An unbounded repetition is possessive (`*+`), can start at one
+position only, or is followed by nothing that causes backtracking. A possessive repetition repeats a
+single character or character class, because with possessive groups, Python before 3.11.5 (Debian 12
+has 3.11.2) loses the end of the match.
 """
 
 from __future__ import annotations
@@ -25,8 +28,9 @@ NEWLINES = r"(?:\\{1,4}[nr]){0,4}"  # escaped line ends: a key as a string in co
 
 BEGIN_OF_KEY = r"-----BEGIN\ [A-Z0-9 ]{0,40}PRIVATE\ KEY(?:\ BLOCK)?-----"
 
-# Private keys in PEM and OpenPGP armour, also truncated, quoted, in one line or in numbered patches. Text between the
-# markers that does not look like a key is not matched, because redacting it could hide code.
+# Private keys in PEM and OpenPGP armour, also truncated, quoted, in one line or in numbered
+# patches. Text between the markers that does not look like a key is not matched, because redacting
+# it could hide code.
 PRIVATE_KEY = re.compile(
     rf"""
     {BEGIN_OF_KEY}
@@ -46,10 +50,14 @@ PRIVATE_KEY = re.compile(
 MARKER = re.compile(
     BEGIN_OF_KEY + r"(?:[^A-Za-z]|\bR\b)*(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)?"
 )
-"""A match of `PRIVATE_KEY` that is only this hides no key: it is in code that looks for keys, or in an example."""
+"""A match of `PRIVATE_KEY` that is only this hides no key: it is in code that looks for keys, or in
+an example.
+"""
 
 HEADER_IN_KEY = re.compile(r"^@@ -[0-9,]{1,19} \+[0-9,]{1,19} @@\n?", re.MULTILINE)
-"""Header of a hunk within a match of `PRIVATE_KEY`. It stays, because it says where the lines below it are."""
+"""Header of a hunk within a match of `PRIVATE_KEY`. It stays, because it says where the lines below
+it are.
+"""
 
 
 ESCAPE = re.compile(
@@ -60,9 +68,11 @@ ESCAPE = re.compile(
 
 
 def _resolve_escapes(source: str) -> tuple[str, Sequence[int]]:
-    r"""Resolve escapes of Markdown, HTML and URLs. Return the text and the index in `source` of each character.
+    r"""Resolve escapes of Markdown, HTML and URLs. Return the text and the index in `source` of
+    each character.
 
-    For "gh\_a", return "gh_a" and the indexes 0, 1, 2, 4, 5. The last index is the length of `source`.
+    For "gh\_a", return "gh_a" and the indexes 0, 1, 2, 4, 5. The last index is the length of
+    `source`.
     """
     if ESCAPE.search(source) is None:
         return source, range(len(source) + 1)
@@ -194,15 +204,17 @@ FORMS = (
     Form("azure-storage-key", ("AccountKey=",), re.compile(r"(?<=AccountKey=)[A-Za-z0-9+/]{86}==")),
     _form("onepassword-token", "ops_eyJ", r"[A-Za-z0-9+/_-]{100,}+={0,3}"),
 )
-"""The known forms. The older ones, and those of Sentry, Tailscale and Azure, are as their vendors describe them.
+"""The known forms. The older ones, and those of Sentry, Tailscale and Azure, are as their vendors
+describe them.
 
-Where vendors tell only the prefix, the rest is from the rules of other scanners: of Vault, Dynatrace, Fly, New Relic,
-Perplexity and 1Password from gitleaks; of Figma, Supabase, Netlify, Groq, xAI and `sq0csp-` from trufflehog; of
-Databricks, Grafana, Shopify, Notion, Linear, Atlassian, Postman, Doppler, Pulumi, Terraform, PlanetScale, Prefect,
-RubyGems, Mailgun and Square from both. Forms with a shorter prefix than four characters are left out, but `hf_`.
+Where vendors tell only the prefix, the rest is from the rules of other scanners: of Vault,
+Dynatrace, Fly, New Relic, Perplexity and 1Password from gitleaks; of Figma, Supabase, Netlify,
+Groq, xAI and `sq0csp-` from trufflehog; of Databricks, Grafana, Shopify, Notion, Linear, Atlassian,
+Postman, Doppler, Pulumi, Terraform, PlanetScale, Prefect, RubyGems, Mailgun and Square from both.
+Forms with a shorter prefix than four characters are left out, but `hf_`.
 
-Each match contains one of the form's prefixes. Most texts contain none, and to look for a literal is a hundred times
-as fast as to search for a pattern.
+Each match contains one of the form's prefixes. Most texts contain none, and to look for a literal
+is a hundred times as fast as to search for a pattern.
 """
 
 PREFIXES = tuple({prefix for form in FORMS for prefix in form.prefixes})
@@ -224,7 +236,8 @@ URL_CREDENTIALS_IN_CODE = re.compile(
 EXAMPLE = re.compile(
     r"example|x{6}|[sr]k_test_|(?<=[-_.])your[-_]|/YOUR/"
     r"|eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9l"  # the payload of jwt.io: John Doe
-    r"|Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq"  # of every emulator of Azure Storage
+    # of every emulator of Azure Storage
+    r"|Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq"
     r"|scott:tiger",  # Oracle's
     re.IGNORECASE,
 )
@@ -249,19 +262,23 @@ Span = tuple[int, int, str]  # start, end, kind
 
 
 def redact(text: str) -> str:
-    """Replace everything that looks like a credential by a marker such as `[redacted: github-token]`. Idempotent.
+    """Replace everything that looks like a credential by a marker such as
+    `[redacted: github-token]`. Idempotent.
 
-    This is for text that is not code: the value after a name such as `token=` is replaced whatever it looks like.
-    Commit ids, digests and UUIDs are replaced only there. The text is searched twice, as written and with escapes
-    resolved, because `ghp\\_...` is displayed as a token and `password%3D...` is decoded.
+    This is for text that is not code: the value after a name such as `token=` is replaced whatever
+    it looks like. Commit ids, digests and UUIDs are replaced only there. The text is searched
+    twice, as written and with escapes resolved, because `ghp\\_...` is displayed as a token and
+    `password%3D...` is decoded.
     """
     return _replace(text, _find_in_text, find_assignments)
 
 
 def redact_reply(text: str, code: Sequence[str]) -> str:
-    """Redact a text by Claude as `redact` does, but leave what stands in the code that Claude was shown.
+    """Redact a text by Claude as `redact` does, but leave what stands in the code that Claude was
+    shown.
 
-    `code` is redacted: a value that was hidden from Claude is not in it. Credentials of a known form never stay.
+    `code` is redacted: a value that was hidden from Claude is not in it. Credentials of a known
+    form never stay.
     """
     return _replace(_replace(text, _find_forms), _find_in_text, find_assignments, code=code)
 
@@ -275,8 +292,8 @@ def _stands_in(value: str, code: Sequence[str]) -> bool:
 def redact_code(text: str) -> str:
     """Replace credentials of a known form in a patch, a file or a part of one. Idempotent.
 
-    Known forms are private keys, `FORMS`, and passwords and tokens in URLs. `password = "..."` stays. The number
-    of lines stays, too: each line of a key gets a marker.
+    Known forms are private keys, `FORMS`, and passwords and tokens in URLs. `password = "..."`
+    stays. The number of lines stays, too: each line of a key gets a marker.
     """
     return _replace(text, _find_in_code, keeps_lines=True)
 
@@ -290,9 +307,8 @@ def _is_example(text: str, start: int, end: int) -> bool:
     if EXAMPLE.search(text, start, end) is not None:
         return True
     in_url = URL_CREDENTIALS_IN_CODE.match(text, start)
-    if (
-        in_url is None or next(_find_forms(text[start:end]), None) is not None
-    ):  # a token is one on any host
+    # a token is one on any host
+    if in_url is None or next(_find_forms(text[start:end]), None) is not None:
         return False
     password = in_url["password"]
     is_short = password is not None and len(password) < LEAST_PASSWORD_CHARS
@@ -320,7 +336,9 @@ def _replace(
 
 
 def _find_spans(text: str, find: Callable[[str], Iterator[Span]]) -> list[Span]:
-    """Return what is found in the text as written and with escapes resolved, in order; overlapping spans are joined."""
+    """Return what is found in the text as written and with escapes resolved, in order; overlapping
+    spans are joined.
+    """
     spans = list(find(text))
     resolved, origins = _resolve_escapes(text)
     if resolved != text:

@@ -20,7 +20,9 @@ REDIRECT = "https://redirect.github.com"
 
 OWNER = "[A-Za-z0-9][A-Za-z0-9-]*+(?:_[A-Za-z0-9]++)?"
 SHORTHAND = rf"""(?:(?:(?<![A-Za-z0-9./@-]){OWNER}/[\w.-]++)?\\?\#|(?<![A-Za-z0-9])GH-)[0-9]++(?![A-Za-z0-9])"""
-"""Pattern of `#5`, `GH-5` and `owner/repo#5`, also of `\\#5`, for `re.VERBOSE` and `re.IGNORECASE`."""
+"""Pattern of `#5`, `GH-5` and `owner/repo#5`, also of `\\#5`, for `re.VERBOSE` and
+`re.IGNORECASE`.
+"""
 
 _SHORTHAND = re.compile(SHORTHAND, re.VERBOSE | re.IGNORECASE)
 _SIGN = re.compile(r"#|GH-(?=[0-9])", re.IGNORECASE)  # an owner may be called GH-5, too
@@ -42,10 +44,11 @@ class References:
     is_link_text: bool = False  # True: a template has made the text a link
 
     def rewrite(self, found: re.Match[str], *, in_link: bool) -> str | None:
-        """Return the Markdown for a reference; None if `found` is no reference, or if the conversation contains it.
+        """Return the Markdown for a reference; None if `found` is no reference, or if the
+        conversation contains it.
 
-        `found` is a shorthand (group "reference"), a URL, a URL in angles, or the end of a link: "](https://...)".
-        `in_link` means that `found` is in the text of a link.
+        `found` is a shorthand (group "reference"), a URL, a URL in angles, or the end of a link:
+        "](https://...)". `in_link` means that `found` is in the text of a link.
         """
         if found.lastgroup == "reference":
             return self._rewrite_shorthand(found, in_link=in_link)
@@ -55,7 +58,9 @@ class References:
         return self.redirect(found[0]) if _is_github(url) else _show_as_code(found, url.end("open"))
 
     def redirect(self, text: str) -> str:
-        """Return a URL, or the end of a link, with the address that leaves no back-link, if GitHub has one."""
+        """Return a URL, or the end of a link, with the address that leaves no back-link, if GitHub
+        has one.
+        """
         url = self._find_foreign(text)
         return (
             f"{url['open']}{REDIRECT}{text[url.start('path') :]}"
@@ -64,7 +69,9 @@ class References:
         )
 
     def break_shorthand(self, found: re.Match[str]) -> str:
-        """Return a shorthand so that GitHub does not link it, unless the conversation contains it."""
+        """Return a shorthand so that GitHub does not link it, unless the conversation contains
+        it.
+        """
         is_known = _key(*self._split(found)) in self.known and _is_separate(found)
         return (
             found[0]
@@ -117,7 +124,9 @@ class References:
         return f"{separator}[{text}]({REDIRECT}/{repository}/issues/{number})"
 
     def _split(self, found: re.Match[str]) -> tuple[str, str]:
-        """Return ("octo/shop", "5"); without an owner, the repository is that of the conversation."""
+        """Return ("octo/shop", "5"); without an owner, the repository is that of the
+        conversation.
+        """
         before, _, number = found[0].replace("\\", "").rpartition("#" if "#" in found[0] else "-")
         return (before if "/" in before else self.repository), number
 
@@ -131,12 +140,16 @@ def _is_github(url: re.Match[str]) -> bool:
 
 
 def _is_separate(found: re.Match[str]) -> bool:
-    """Return False for a number behind a word, such as "C#7": GitHub may read it, but means another repository."""
+    """Return False for a number behind a word, such as "C#7": GitHub may read it, but means another
+    repository.
+    """
     return _WORD_END.match(found.string, found.start() - 1) is None if found.start() else True
 
 
 def _show_as_code(found: re.Match[str], start: int) -> str:
-    """Return a URL, which begins at `start` of `found`, as code: "`https://...`", or "] (`https://...`)" for a link."""
+    """Return a URL, which begins at `start` of `found`, as code: "`https://...`", or "]
+    (`https://...`)" for a link.
+    """
     is_link = found[0].startswith("]")
     text = found[0][start:].split()[0]
     url = text.removesuffix(")") if is_link else text.rstrip(">.,;:?")

@@ -1,4 +1,6 @@
-"""Decides whether a fix may be offered as a suggestion, which GitHub commits with one click, or only shown as text."""
+"""Decides whether a fix may be offered as a suggestion, which GitHub commits with one click, or
+only shown as text.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,8 @@ from hls_handler.untrusted.markdown import sanitize_code_block
 REDACTION_MARKER = "[redacted: "
 
 STRING = re.compile(r""""(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\\n])*`""")
-APOSTROPHE = re.compile(
-    r"(?<=[A-Za-z])'(?=(?:t|s|re|ve|ll|d|m)\b(?!'))"
-)  # that of "don't", not that of f't'
+# that of "don't", not that of f't'
+APOSTROPHE = re.compile(r"(?<=[A-Za-z])'(?=(?:t|s|re|ve|ll|d|m)\b(?!'))")
 DELIMITER = re.compile(r"""[()\[\]{}"'`]""")
 PAIRS = frozenset(("()", "[]", "{}"))
 
@@ -32,17 +33,17 @@ def is_applicable(
 ) -> bool:
     """Return True if a fix can replace its lines without harm to the lines around them.
 
-    `beside` are the lines before and after, and `hunk` all lines around. The fix repeats no line beside it, leaves the
-    same brackets and quotes open as before, and is indented with the characters of its lines, or of lines around.
+    `beside` are the lines before and after, and `hunk` all lines around. The fix repeats no line
+    beside it, leaves the same brackets and quotes open as before, and is indented with the
+    characters of its lines, or of lines around.
     """
     new = fix.split("\n")
     ends = zip(beside, (new[0], new[-1]), (replaced[0], replaced[-1]), strict=True)
     is_repeated = any(
         text.strip() and one.split() == text.split() != other.split() for text, one, other in ends
     )
-    is_indented = (
-        new[0][:1].isspace() or not replaced[0][:1].isspace()
-    )  # Claude may leave the indentation out
+    # Claude may leave the indentation out
+    is_indented = new[0][:1].isspace() or not replaced[0][:1].isspace()
     known = _indentation(replaced) or _indentation(hunk)
     is_indented = is_indented and (not known or _indentation(new) <= known)
     return is_indented and not is_repeated and _find_open(fix) == _find_open("\n".join(replaced))
@@ -54,7 +55,9 @@ def _indentation(lines: Iterable[str]) -> set[str]:
 
 
 def _find_open(code: str) -> str:
-    """Return the brackets and quotes without a counterpart, in order: "})(" for "}) if f(". Strings are left out."""
+    """Return the brackets and quotes without a counterpart, in order: "})(" for "}) if f(". Strings
+    are left out.
+    """
     found: list[str] = []
     lines = (
         APOSTROPHE.sub("", line) if line.count("'") == 1 else line for line in code.split("\n")

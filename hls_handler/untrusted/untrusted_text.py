@@ -1,6 +1,8 @@
 """Untrusted text as a template sees it: it can be compared, measured and shown, but not changed.
 
-A template outputs a placeholder for each text. `find_contexts` finds the Markdown around the placeholders."""
+A template outputs a placeholder for each text. `find_contexts` finds the Markdown around the
+placeholders.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +29,13 @@ from hls_handler.untrusted.markdown import (
 )
 from hls_handler.untrusted.references import References
 
+# private-use characters: templates do not contain them
 PLACEHOLDER_START, PLACEHOLDER_END = (
     "\ue000",
     "\ue001",
-)  # private-use characters: templates do not contain them
-DIGITS = "\ue010\ue011\ue012\ue013\ue014\ue015\ue016\ue017\ue018\ue019"  # not 0 to 9, to recognise cut ones
+)
+# not 0 to 9, to recognise cut ones
+DIGITS = "\ue010\ue011\ue012\ue013\ue014\ue015\ue016\ue017\ue018\ue019"
 
 PLACEHOLDER = re.compile(f"{PLACEHOLDER_START}([{DIGITS}]+){PLACEHOLDER_END}")
 
@@ -58,7 +62,9 @@ def contains_placeholder(text: str) -> bool:
 
 
 def find_broken_placeholder(rendered: str) -> tuple[int, str] | None:
-    """Return the first broken placeholder's line number and up to 40 characters before it; None if all are whole."""
+    """Return the first broken placeholder's line number and up to 40 characters before it; None if
+    all are whole.
+    """
     without_whole = PLACEHOLDER.sub(lambda found: " " * len(found[0]), rendered)
     fragment = PLACEHOLDER_FRAGMENT.search(without_whole)
     if fragment is None:
@@ -70,8 +76,10 @@ def find_broken_placeholder(rendered: str) -> tuple[int, str] | None:
 MarkdownContext = tuple[
     Literal["text", "link_text", "code_span", "code_block", "link_target", "html"], str
 ]
-"""(kind of Markdown around a placeholder, prefix). For a text, the prefix is U+200B or "", inserted before the text.
-For "code_block", it is the block's indentation and quote marks, inserted before each line but the first."""
+"""(kind of Markdown around a placeholder, prefix). For a text, the prefix is U+200B or "", inserted
+before the text. For "code_block", it is the block's indentation and quote marks, inserted before
+each line but the first.
+"""
 
 FENCE = re.compile(r"`{3,}|~{3,}")
 TAG = re.compile(r"</?[A-Za-z]")
@@ -79,11 +87,15 @@ CODE_SPAN = re.compile(r"(`+)[^`]+?\1(?!`)")
 LINK_TARGET = re.compile(r"\]\([^()\s]*$")
 LINK_TEXT = re.compile(r"\[[^\[\]]*$")
 JOINING_ENDS = ("!", "@", "<", "&", "]", "\\", PLACEHOLDER_END)
-"""Characters that, right before a placeholder, could form an image, mention, tag, entity or link with its text."""
+"""Characters that, right before a placeholder, could form an image, mention, tag, entity or link
+with its text.
+"""
 
 
 def find_contexts(rendered: str) -> Iterator[MarkdownContext]:
-    """Yield the Markdown context of each placeholder, in order. Simple rules suffice, because templates are trusted."""
+    """Yield the Markdown context of each placeholder, in order. Simple rules suffice, because
+    templates are trusted.
+    """
     open_fence = ""
     in_html_block = False
     for line in rendered.split("\n"):
@@ -116,16 +128,19 @@ def _context_in_line(before: str, *, in_html: bool) -> MarkdownContext:
 
 
 TextFormatter = Callable[[str, str], str]
-"""Function (text, nonce) -> text to show. Delimiters contain the nonce, so that no author can guess them."""
+"""Function (text, nonce) -> text to show. Delimiters contain the nonce, so that no author can guess
+them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class CommentFormatter:
-    """A `TextFormatter` for comments. `in_context` sanitizes a text for the Markdown around its placeholder."""
+    """A `TextFormatter` for comments. `in_context` sanitizes a text for the Markdown around its
+    placeholder.
+    """
 
-    sanitize: Callable[
-        [str, References | None], str
-    ]  # for text outside of code, link targets and HTML
+    # for text outside of code, link targets and HTML
+    sanitize: Callable[[str, References | None], str]
     references: References | None = None  # None: references stay as they are
 
     def __call__(self, text: str, nonce: str, /) -> str:  # noqa: ARG002 (a comment has no delimiters)
@@ -153,8 +168,9 @@ class CommentFormatter:
 class UntrustedText:
     """An untrusted text as a template sees it. `str(text)` returns a placeholder, never the text.
 
-    The first `str(text)` appends the object to `rendered_texts`. The placeholder contains the index in that list.
-    Templates cannot read `_text`, because their sandbox forbids names that begin with an underscore.
+    The first `str(text)` appends the object to `rendered_texts`. The placeholder contains the index
+    in that list. Templates cannot read `_text`, because their sandbox forbids names that begin with
+    an underscore.
     """
 
     __slots__ = ("_missing", "_placeholder", "_rendered", "_show", "_text")
@@ -167,7 +183,9 @@ class UntrustedText:
         show: TextFormatter,
         missing: int = 0,
     ) -> None:
-        """`missing` is the number of characters by which `text` is shorter than the original text."""
+        """`missing` is the number of characters by which `text` is shorter than the original
+        text.
+        """
         self._text = text
         self._missing = missing
         self._rendered = rendered_texts
@@ -175,7 +193,8 @@ class UntrustedText:
         self._placeholder: str | None = None
 
     def excerpt(self, n: int) -> UntrustedText:
-        """Return the first `n` characters. If the text is longer, the number of cut characters follows.
+        """Return the first `n` characters. If the text is longer, the number of cut characters
+        follows.
 
         The text is cleaned and redacted first, because half a credential would not be recognised.
         """
@@ -224,7 +243,8 @@ class UntrustedText:
     def __getitem__(self, index: object) -> str:
         """Raise `TypeError` for an index of type str, else `BrokenPlaceholder`.
 
-        If `text.name` is missing, Jinja tries `text["name"]`. A `TypeError` makes Jinja report an undefined attribute.
+        If `text.name` is missing, Jinja tries `text["name"]`. A `TypeError` makes Jinja report an
+        undefined attribute.
         """
         if isinstance(index, str):
             raise TypeError(f"a text from an event has no attribute {index}")
@@ -247,7 +267,8 @@ def text_of(untrusted: UntrustedText) -> str:
 
 
 def count_missing(untrusted: UntrustedText) -> int:
-    """Return the number of characters that were cut off by `excerpt`, by `lines` or by the limit `LONGEST_TEXT`.
+    """Return the number of characters that were cut off by `excerpt`, by `lines` or by the limit
+    `LONGEST_TEXT`.
 
     Characters that cleaning removed are not counted.
     """
@@ -274,7 +295,9 @@ def with_formatter(value: object, show: TextFormatter) -> object:
 
 
 def as_one_line(value: object) -> object:
-    """If `value` is an `UntrustedText`, return a copy that comments show on one line, else return `value`."""
+    """If `value` is an `UntrustedText`, return a copy that comments show on one line, else return
+    `value`.
+    """
     show = value._show if isinstance(value, UntrustedText) else None
     in_comment = show if isinstance(show, CommentFormatter) else CommentFormatter(sanitize_inline)
     return with_formatter(value, replace(in_comment, sanitize=sanitize_inline))

@@ -1,6 +1,7 @@
 """The web application: routes, `/health` and `/stats`, and the request id.
 
-The request id is the header X-Request-ID of the response, and a field of all log lines about the request.
+The request id is the header X-Request-ID of the response, and a field of all log lines about the
+request.
 """
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ MoreRoutes = Callable[[Settings], Sequence[BaseRoute]]
 
 
 class WebApplication:
-    """The Starlette application `app`. After a change of settings, `apply` replaces the routes without a restart."""
+    """The Starlette application `app`. After a change of settings, `apply` replaces the routes
+    without a restart.
+    """
 
     def __init__(
         self,
@@ -93,10 +96,11 @@ class WebApplication:
         more_routes: MoreRoutes = lambda _settings: (),
         show_error: ShowError | None = None,
     ) -> None:
-        """Without `receives_webhooks`, the webhook path responds 404. `lifespan` starts and stops all threads.
+        """Without `receives_webhooks`, the webhook path responds 404. `lifespan` starts and stops
+        all threads.
 
-        `more_routes` returns the routes of the console for some settings. `show_error` returns the page about an error,
-        for browsers; others get JSON.
+        `more_routes` returns the routes of the console for some settings. `show_error` returns the
+        page about an error, for browsers; others get JSON.
         """
         self._more_routes = more_routes
         self._show_error = show_error
@@ -197,9 +201,11 @@ def _page(content: Mapping[str, object], *, status: int = 200) -> Response:
 
 
 class RequestIdMiddleware:
-    """ASGI middleware that puts the request id into log lines, `request.state` and the headers of every response.
+    """ASGI middleware that puts the request id into log lines, `request.state` and the headers of
+    every response.
 
-    The response closes the connection if the request has a body that no route has read, as after a 404 or 405.
+    The response closes the connection if the request has a body that no route has read, as after a
+    404 or 405.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -225,9 +231,8 @@ class RequestIdMiddleware:
         with logs.log_context(request_id=request_id):
             try:
                 await self._app(scope, receive, send_with_id)
-            except (
-                Exception
-            ):  # the top of a request: without this, the trace is logged without the request id
+            # the top of a request: without this, the trace is logged without the request id
+            except Exception:
                 log.exception("request failed because of a defect in HLS")
                 await JSONResponse({"detail": INTERNAL_ERROR}, 500)(scope, receive, send_with_id)
 
@@ -237,9 +242,11 @@ def _has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def given_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """Return the X-Request-ID of a request; None unless it occurs once and has 8 to 64 letters, digits or hyphens.
+    """Return the X-Request-ID of a request; None unless it occurs once and has 8 to 64 letters,
+    digits or hyphens.
 
-    A UUID loses its hyphens: a caller must not choose the GUID of a delivery, whose log would then have this request.
+    A UUID loses its hyphens: a caller must not choose the GUID of a delivery, whose log would then
+    have this request.
     """
     given = [value for name, value in headers if name == REQUEST_ID_HEADER]
     if len(given) != 1 or not _VALID_ID.fullmatch(given[0]):
@@ -248,10 +255,14 @@ def given_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
 
 
 def new_request_id() -> str:
-    """Return 32 hexadecimal digits: 16 random ones of this process, and the number of the request."""
+    """Return 32 hexadecimal digits: 16 random ones of this process, and the number of the
+    request.
+    """
     return f"{_PROCESS}{next(_numbers):016x}"
 
 
 def response_headers(request_id: str) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the headers of every response without others of these names: no type sniffing, no caching, the id."""
+    """Return the headers of every response without others of these names: no type sniffing, no
+    caching, the id.
+    """
     return ((REQUEST_ID_HEADER, request_id.encode("ascii")), *HARDENING)

@@ -12,9 +12,8 @@ from starlette.requests import Request
 
 from hls_handler.settings.model import Server
 
-LOGIN = re.compile(
-    r"[!-+\--~]{1,100}"
-)  # printable ASCII without the comma, with which proxies join two headers
+# printable ASCII without the comma, with which proxies join two headers
+LOGIN = re.compile(r"[!-+\--~]{1,100}")
 
 PROXY_HEADERS = re.compile(r"forwarded|via|x-real-ip|x-forwarded-.+")
 """Headers that proxies add to a request, and browsers do not."""
@@ -38,19 +37,21 @@ class Callers:
         for value in request.headers.getlist("authorization") if or_bearer else ():
             scheme, _, token = value.partition(" ")
             given += [token.strip()] if scheme.lower() == "bearer" else []
-        return len(given) == 1 and self.is_key(
-            given[0].encode("latin-1")
-        )  # as Starlette decodes headers
+        # as Starlette decodes headers
+        return len(given) == 1 and self.is_key(given[0].encode("latin-1"))
 
     def may_read(self, request: Request, *, or_bearer: bool = False) -> bool:
-        """Return True for a request with the key or of a user, and for all if the settings have no sign-in."""
+        """Return True for a request with the key or of a user, and for all if the settings have no
+        sign-in.
+        """
         is_known = self.has_key(request, or_bearer=or_bearer) or self.find_user(request) is not None
         return is_known or not self._has_sign_in
 
     def find_user(self, request: Request) -> str | None:
         """Return the login in the header; None if there is not exactly one that can be a login.
 
-        The header counts only if the TCP connection is from one of the networks. X-Forwarded-For has no effect.
+        The header counts only if the TCP connection is from one of the networks. X-Forwarded-For
+        has no effect.
         """
         given = request.headers.getlist(self._header) if self._networks else []
         is_login = len(given) == 1 and LOGIN.fullmatch(given[0])

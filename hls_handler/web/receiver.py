@@ -48,23 +48,32 @@ from hls_handler.web.webhook import (
 logger = logging.getLogger(__name__)
 
 BODIES_AT_ONCE = 4
-"""The memory budget is this many times server.max_body_bytes. Thousands of bodies of usual size fit into it."""
+"""The memory budget is this many times server.max_body_bytes. Thousands of bodies of usual size fit
+into it.
+"""
 
 EVICTED = "the body arrived too slowly while other requests needed the memory; send it again later"
 
 LARGE_BODY_BYTES = 1_000_000
-"""The signature of a larger body is computed in a thread, because the computation would block the event loop."""
+"""The signature of a larger body is computed in a thread, because the computation would block the
+event loop.
+"""
 
 FINISHED = {"done": "processed", "dead": "failed"}
 """State of a delivery that has ended -> the status in the response; others are ignored."""
 
 CLOSE = {"connection": "close"}
 RETRY_AFTER = {"retry-after": "30"}
-STORE_REMEDY = "make the database that storage.url names writable, then redeliver from the webhook's page on GitHub"
+STORE_REMEDY = (
+    "make the database that storage.url names writable, then redeliver from the webhook's page on"
+    " GitHub"
+)
 
 
 class ReceivedLine(msgspec.Struct):
-    """The fields of the log line about a webhook. A field that is not known when it is rejected stays None."""
+    """The fields of the log line about a webhook. A field that is not known when it is rejected
+    stays None.
+    """
 
     event: str | None = None
     action: str | None = None
@@ -78,19 +87,18 @@ class ReceivedLine(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The functions that the web application calls; `hls_handler/app.py` passes them, and tests pass fakes."""
+    """The functions that the web application calls; `hls_handler/app.py` passes them, and tests
+    pass fakes.
+    """
 
     route: Callable[[str, WebhookEnvelope], Awaitable[RoutingResult]]  # never blocks the event loop
-    accept: Callable[
-        [NewDelivery], Awaitable[Accepted]
-    ]  # returns after the commit; raises StoreUnavailable
+    # returns after the commit; raises StoreUnavailable
+    accept: Callable[[NewDelivery], Awaitable[Accepted]]
     count_ping: Callable[[], None]  # never blocks
-    count_rejection: Callable[
-        [int], None
-    ]  # of a request to the webhook path, by the response's status; never blocks
-    outcome: Callable[
-        [str], Awaitable[Finished]
-    ]  # of a delivery by GUID; returns when it has ended
+    # of a request to the webhook path, by the response's status; never blocks
+    count_rejection: Callable[[int], None]
+    # of a delivery by GUID; returns when it has ended
+    outcome: Callable[[str], Awaitable[Finished]]
     stats: Callable[[], Snapshot]  # blocks; raises StoreUnavailable
     rate_limit: Callable[[], RateLimit]  # GitHub's rate limit, from GitHub's last response
     health: Health
@@ -102,17 +110,18 @@ class Ports:
 class _Body:
     started_at: float
     deadline: asyncio.Timeout
-    received: bytearray = field(
-        default_factory=bytearray
-    )  # a list of one-byte chunks would take far more
+    # a list of one-byte chunks would take far more
+    received: bytearray = field(default_factory=bytearray)
 
 
 @dataclass(slots=True)
 class BodyBudget:
-    """A memory limit that all request bodies share. A body counts from its first byte until its request is processed.
+    """A memory limit that all request bodies share. A body counts from its first byte until its
+    request is processed.
 
-    Above the limit, the costliest unfinished body is evicted, and its request gets a 408. The cost is received bytes
-    times seconds since the start. Only one event loop may use the object. `clock` returns monotonic seconds.
+    Above the limit, the costliest unfinished body is evicted, and its request gets a 408. The cost
+    is received bytes times seconds since the start. Only one event loop may use the object. `clock`
+    returns monotonic seconds.
     """
 
     clock: Callable[[], float]
@@ -124,8 +133,9 @@ class BodyBudget:
     ) -> bytes:
         """Return a whole body, which counts in the budget until its length is passed to `release`.
 
-        `receive` is the function of ASGI, and `declared` the Content-Length. Raises `ClientDisconnect`, or `Rejected`:
-        413 above `max_bytes`, 408 after `timeout_s`, 408 if this body is dropped because all bodies exceed the budget.
+        `receive` is the function of ASGI, and `declared` the Content-Length. Raises
+        `ClientDisconnect`, or `Rejected`: 413 above `max_bytes`, 408 after `timeout_s`, 408 if this
+        body is dropped because all bodies exceed the budget.
         """
         if declared is not None and declared > max_bytes:
             raise _too_large(max_bytes)
@@ -204,7 +214,9 @@ class WebhookReceiver:
         self._ignored_level = logging.DEBUG if settings.logging.ignored == "debug" else logging.INFO
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Respond to one request, then log it. A rejection before the whole body was read closes the connection."""
+        """Respond to one request, then log it. A rejection before the whole body was read closes
+        the connection.
+        """
         if scope["method"] != "POST":
             self._ports.count_rejection(405)
             raise HTTPException(405, "webhooks are sent with POST", {"allow": "POST"})
@@ -319,7 +331,8 @@ class WebhookReceiver:
         repository = envelope.repository.full_name if envelope.repository else None
         if secret is not None and not self._secrets.is_allowed(secret, repository):
             raise not_verified(
-                f"the secret that matched is not valid for {repository or 'events without a repository'}"
+                "the secret that matched is not valid for"
+                f" {repository or 'events without a repository'}"
             )
         return envelope, payload
 
@@ -340,9 +353,8 @@ class WebhookReceiver:
         return self._explain("ignored", line.reason, ids)
 
     def _explain(self, status: str, reason: str | None, ids: dict[str, str]) -> Response:
-        shown = (
-            None if reason is None else self._settings.shorten_paths(reason)
-        )  # GitHub shows it to other people
+        # GitHub shows it to other people
+        shown = None if reason is None else self._settings.shorten_paths(reason)
         return _json(200, {"status": status, "reason": shown, **ids})
 
 

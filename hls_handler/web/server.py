@@ -32,22 +32,28 @@ BACKLOG = 2048
 
 OWN_FILES = 64
 FILES_PER_WORKER = 8
-"""Open files reserved for database, GitHub, Claude and prompts: `OWN_FILES` plus `FILES_PER_WORKER` per worker."""
+"""Open files reserved for database, GitHub, Claude and prompts: `OWN_FILES` plus `FILES_PER_WORKER`
+per worker.
+"""
 
 MIN_CONNECTIONS = 16
 
 MAX_HEADER_BYTES = 65_536
 MAX_HEADERS = 100
 MAX_PIPELINED = 10
-"""Requests of one connection that may wait for responses to earlier requests. GitHub and proxies do not pipeline."""
+"""Requests of one connection that may wait for responses to earlier requests. GitHub and proxies do
+not pipeline.
+"""
 
 LOG_EVERY_S = 60.0
 
 
 def find_connection_limit(settings: Settings) -> int:
-    """Return how many connections may be open: server.max_connections, or fewer. Raises the limit of open files.
+    """Return how many connections may be open: server.max_connections, or fewer. Raises the limit
+    of open files.
 
-    The number is lower if the system allows too few open files, because libuv would silently drop further connections.
+    The number is lower if the system allows too few open files, because libuv would silently drop
+    further connections.
     """
     reserved = OWN_FILES + FILES_PER_WORKER * (settings.limits.concurrency + 1)
     wanted = settings.server.max_connections
@@ -55,7 +61,9 @@ def find_connection_limit(settings: Settings) -> int:
 
 
 def raise_file_limit(files: int) -> int:
-    """Raise the limit of open files to `files`. Return `files`, or the system's maximum if it is lower."""
+    """Raise the limit of open files to `files`. Return `files`, or the system's maximum if it is
+    lower.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= files:
         return files
@@ -68,7 +76,9 @@ def raise_file_limit(files: int) -> int:
 
 
 def listen(settings: Settings) -> socket.socket:
-    """Return a socket that listens on server.host and server.port. Raises `SettingsError` if that fails."""
+    """Return a socket that listens on server.host and server.port. Raises `SettingsError` if that
+    fails.
+    """
     host = settings.server.host
     port = settings.server.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -84,23 +94,27 @@ def listen(settings: Settings) -> socket.socket:
 
 
 def graceful_shutdown_s(settings: Settings) -> int:
-    """Return how many seconds uvicorn waits for open requests after a stop signal: at most limits.shutdown_s."""
+    """Return how many seconds uvicorn waits for open requests after a stop signal: at most
+    limits.shutdown_s.
+    """
     longest_request_s = max(settings.server.body_timeout_s, settings.server.sync_timeout_s) + 1
     return math.ceil(min(longest_request_s, settings.limits.shutdown_s))
 
 
 def make_server(app: ASGIApp, settings: Callable[[], Settings]) -> uvicorn.Server:
-    """Return a server; run it with `server.serve(sockets=[listen(...)])`. `settings` returns the current settings."""
+    """Return a server; run it with `server.serve(sockets=[listen(...)])`. `settings` returns the
+    current settings.
+    """
     wanted = settings().server.max_connections
     limit = find_connection_limit(settings())
     if limit < wanted:
         log.warning(
-            "fewer connections than server.max_connections allowed: raise the limit of open files (ulimit -n)",
+            "fewer connections than server.max_connections allowed: raise the limit of open files"
+            " (ulimit -n)",
             extra={"wanted": wanted, "connections": limit},
         )
-    logging.getLogger("uvicorn.error").setLevel(
-        logging.ERROR
-    )  # its warnings are about requests that anybody can send
+    # its warnings are about requests that anybody can send
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -122,7 +136,9 @@ def make_server(app: ASGIApp, settings: Callable[[], Settings]) -> uvicorn.Serve
 
 
 class Connections:
-    """The open connections in the order of their last complete request, or of their opening if there was none."""
+    """The open connections in the order of their last complete request, or of their opening if
+    there was none.
+    """
 
     def __init__(self, limit: Callable[[], int]) -> None:
         self._limit = limit
@@ -132,7 +148,9 @@ class Connections:
         self._logged_at = -LOG_EVERY_S
 
     def add(self, transport: asyncio.Transport, now: float) -> None:
-        """Add a connection. Above the limit, close the one that was idle longest. `now` is in monotonic seconds."""
+        """Add a connection. Above the limit, close the one that was idle longest. `now` is in
+        monotonic seconds.
+        """
         self._open[transport] = None
         while len(self._open) > max(self._limit(), 1):
             longest_idle, _ = self._open.popitem(last=False)
@@ -167,7 +185,8 @@ class Connections:
 def limited_protocol(
     connections: Connections, limits: Callable[[], ServerSettings]
 ) -> type[HttpToolsProtocol]:
-    """Return a subclass of uvicorn's HTTP protocol that limits headers and connections. uvicorn has no option for that.
+    """Return a subclass of uvicorn's HTTP protocol that limits headers and connections. uvicorn has
+    no option for that.
 
     It overrides callbacks of `asyncio.Protocol` and of the parser httptools.
     """
@@ -192,9 +211,8 @@ def limited_protocol(
             if self._pending_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
                 self.send_400_response(f"the headers are over {MAX_HEADER_BYTES} bytes")
             is_waiting = self._pending_bytes > 0 and self._deadline.cancelled()
-            if is_waiting and (
-                self._in_headers or self.cycle.response_complete
-            ):  # also after an empty line
+            # also after an empty line
+            if is_waiting and (self._in_headers or self.cycle.response_complete):
                 self._deadline = self.loop.call_later(
                     limits().header_timeout_s, self._time_out_headers
                 )
@@ -236,9 +254,8 @@ def limited_protocol(
             raise ValueError(problem)  # uvicorn then calls `send_400_response`
 
         def _time_out_headers(self) -> None:
-            if (
-                self._pending_bytes
-            ):  # else send nothing: a proxy would take it for the response to its next request
+            # else send nothing: a proxy would take it for the response to its next request
+            if self._pending_bytes:
                 self.transport.write(
                     _raw_response(b"408 Request Timeout", "the headers did not arrive in time")
                 )
@@ -252,7 +269,8 @@ def limited_protocol(
 
 
 def _find_ambiguous(headers: Iterable[tuple[bytes, bytes]], http_version: str) -> str | None:
-    """Return the problem if a proxy in front might see another host or another end of the request; else None.
+    """Return the problem if a proxy in front might see another host or another end of the request;
+    else None.
 
     https://www.rfc-editor.org/rfc/rfc9112#section-3.2 and #section-6.1
     """

@@ -17,9 +17,11 @@ Key = TypeVarTuple("Key")
 
 
 class SingleFlightCache(Generic[Value, *Key]):
-    """Values by the arguments of `read`. `read` runs in a thread, once at a time, for all callers that wait for it.
+    """Values by the arguments of `read`. `read` runs in a thread, once at a time, for all callers
+    that wait for it.
 
-    `read` may block and may raise `StoreUnavailable`; errors are not cached. `clock` returns seconds.
+    `read` may block and may raise `StoreUnavailable`; errors are not cached. `clock` returns
+    seconds.
     """
 
     def __init__(
@@ -42,7 +44,8 @@ class SingleFlightCache(Generic[Value, *Key]):
         )
 
     async def get(self, *key: *Key) -> Value:
-        """Return a value that is less than `max_age_s` old. Raises as `read`, and `StoreUnavailable` after `timeout_s`.
+        """Return a value that is less than `max_age_s` old. Raises as `read`, and
+        `StoreUnavailable` after `timeout_s`.
 
         A timeout does not stop the reading of the database: the next calls wait for its end.
         """

@@ -44,7 +44,9 @@ class Snapshot:
 
 
 class TokensDocument(TypedDict):
-    """Tokens; `input` are those that the prompt cache of Claude's API neither supplied nor stored."""
+    """Tokens; `input` are those that the prompt cache of Claude's API neither supplied nor
+    stored.
+    """
 
     input: int
     output: int
@@ -70,17 +72,15 @@ class StatsDocument(TypedDict):
     rejected_requests: dict[str, int]
     outcomes: dict[str, int]
     average_processing_time: float | None
-    processing_time: dict[
-        str, Any
-    ]  # the estimated percentiles, and "histogram": upper bound in s -> deliveries
+    # the estimated percentiles, and "histogram": upper bound in s -> deliveries
+    processing_time: dict[str, Any]
     events_by_type: dict[str, int]
     events_by_repo: dict[str, int]
     handlers: dict[str, dict[str, int]]
     repositories: dict[str, dict[str, int]]
     ignored_by_reason: dict[str, int]
-    prompts: dict[
-        str, dict[str, float]
-    ]  # calls, those of a shadow among them, and cost by prompt id
+    # calls, those of a shadow among them, and cost by prompt id
+    prompts: dict[str, dict[str, float]]
     feedback: dict[str, dict[str, dict[str, float]]]  # by prompt id and field
     findings: Findings
     tokens: TokensDocument
@@ -95,7 +95,8 @@ class StatsDocument(TypedDict):
 
 
 class StatsReader:
-    """Makes the document of `/stats`, at most once a second. All requests within a second get the same.
+    """Makes the document of `/stats`, at most once a second. All requests within a second get the
+    same.
 
     `read` may block, and may raise `StoreUnavailable`. `clock` returns monotonic seconds.
     """
@@ -111,7 +112,8 @@ class StatsReader:
         self._clock = clock
         self._started_at = clock()
         self._cache = SingleFlightCache(self._make, clock, max_age_s=MAX_AGE_S)
-        # (time, webhooks, processed) of each reading within the last `WINDOW_S`, and of the newest older reading
+        # (time, webhooks, processed) of each reading within the last `WINDOW_S`, and of the newest
+        # older reading
         self._samples: deque[tuple[float, int, int]] = deque()
 
     async def get(self) -> StatsDocument:
@@ -139,7 +141,9 @@ class StatsReader:
 
 
 def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) -> StatsDocument:
-    """Return the JSON of /stats. Times are in seconds, shares from 0 to 1. A value is None if nothing was counted."""
+    """Return the JSON of /stats. Times are in seconds, shares from 0 to 1. A value is None if
+    nothing was counted.
+    """
     counters = snapshot.counters
     by_name = defaultdict[str, dict[str, int]](dict)
     for (name, label), count in sorted(counters.items()):

@@ -1,4 +1,5 @@
-"""Checks of a webhook request (headers, signature, payload), and `new_delivery`, which turns it into a delivery.
+"""Checks of a webhook request (headers, signature, payload), and `new_delivery`, which turns it
+into a delivery.
 
 https://docs.github.com/en/webhooks/webhook-events-and-payloads#delivery-headers
 """
@@ -67,7 +68,9 @@ class Rejected(HlsError):
 
 
 def not_verified(why: str) -> Rejected:
-    """Return a 401. Its `detail` is always the same: it must not show an attacker which check failed."""
+    """Return a 401. Its `detail` is always the same: it must not show an attacker which check
+    failed.
+    """
     return Rejected(401, "the request could not be verified: check the webhook's secret", why=why)
 
 
@@ -80,7 +83,8 @@ class WebhookHeaders(msgspec.Struct, frozen=True):
 
 
 def parse_headers(headers: Iterable[tuple[bytes, bytes]], *, signed: bool) -> WebhookHeaders:
-    """Return the headers that HLS uses. Raises `Rejected` (4xx) if one is malformed or occurs twice.
+    """Return the headers that HLS uses. Raises `Rejected` (4xx) if one is malformed or occurs
+    twice.
 
     `headers` is the ASGI list, with names in lower case. `signed` requires a signature.
     """
@@ -144,7 +148,9 @@ def _is_form(content_type: bytes) -> bool:
 
 
 def payload_of_form(body: bytes) -> bytes:
-    """Return the decoded field `payload` of a form. Raises `Rejected` (400) unless it occurs exactly once."""
+    """Return the decoded field `payload` of a form. Raises `Rejected` (400) unless it occurs
+    exactly once.
+    """
     values = [
         field[len(b"payload=") :] for field in body.split(b"&") if field.startswith(b"payload=")
     ]
@@ -156,7 +162,8 @@ def payload_of_form(body: bytes) -> bytes:
 
 
 def sign(secret: bytes, body: bytes) -> bytes:
-    """Return the body's signature, as in X-Hub-Signature-256: "sha256=" and 64 lower-case hexadecimal digits.
+    """Return the body's signature, as in X-Hub-Signature-256: "sha256=" and 64 lower-case
+    hexadecimal digits.
 
     https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
     """
@@ -166,15 +173,17 @@ def sign(secret: bytes, body: bytes) -> bytes:
 def body_digest(body: bytes, *, repository_id: int | None, number: int | None) -> bytes:
     """Return the repository's id, the number (8 bytes each, 0 for None) and the body's SHA-256.
 
-    The database has an index of digests. The ids come first, so that digests of a conversation are neighbours in it.
-    With hashes alone, each delivery would change another page of the index.
+    The database has an index of digests. The ids come first, so that digests of a conversation are
+    neighbours in it. With hashes alone, each delivery would change another page of the index.
     """
     ids = b"".join((value or 0).to_bytes(8, "big") for value in (repository_id, number))
     return ids + hashlib.sha256(body).digest()
 
 
 class WebhookSecrets:
-    """The webhook secrets in the settings: those in `github`, and those in entries of `repositories`."""
+    """The webhook secrets in the settings: those in `github`, and those in entries of
+    `repositories`.
+    """
 
     def __init__(self, settings: Settings, table: RepositoryTable) -> None:
         self._table = table
@@ -187,17 +196,20 @@ class WebhookSecrets:
         self._all = tuple(dict.fromkeys((*self._global, *own)))
 
     def find_matching(self, body: bytes, signature: bytes) -> bytes | None:
-        """Return the secret with which `body` was signed, or None. Signatures are compared in constant time."""
+        """Return the secret with which `body` was signed, or None. Signatures are compared in
+        constant time.
+        """
         return next(
             (secret for secret in self._all if hmac.compare_digest(sign(secret, body), signature)),
             None,
         )
 
     def is_allowed(self, secret: bytes, repository: str | None) -> bool:
-        """Return True if `secret` is valid for "owner/repo", or for an event without a repository (None).
+        """Return True if `secret` is valid for "owner/repo", or for an event without a repository
+        (None).
 
-        If the repository's entry in the settings has secrets, only these are valid. All other repositories, and events
-        without a repository, use the secrets in `github`.
+        If the repository's entry in the settings has secrets, only these are valid. All other
+        repositories, and events without a repository, use the secrets in `github`.
         """
         found = self._table.find(repository) if repository else None
         return secret in (found.webhook_secrets if found else self._global)
@@ -215,7 +227,8 @@ PUSH = ("pull_request", "synchronize")
 
 
 def check_payload(event: str, envelope: WebhookEnvelope) -> None:
-    """Raise `PayloadError` if the payload belongs to another event, or a name in the payload is not printable.
+    """Raise `PayloadError` if the payload belongs to another event, or a name in the payload is not
+    printable.
 
     GitHub signs the payload, but not the header with the event's name.
     """
@@ -250,10 +263,11 @@ def new_delivery(
     settle_s: float,
     has_author: bool = False,
 ) -> NewDelivery:
-    """Return the delivery to store. If `routed` is `Ignored`, it has no body and no digest, unless a worker needs it.
+    """Return the delivery to store. If `routed` is `Ignored`, it has no body and no digest, unless
+    a worker needs it.
 
-    A push to a pull request waits `settle_s` seconds for a newer push, which would supersede it. With `has_author`, the
-    author of the issue or pull request is stored.
+    A push to a pull request waits `settle_s` seconds for a newer push, which would supersede it.
+    With `has_author`, the author of the issue or pull request is stored.
     """
     ignored = routed if isinstance(routed, Ignored) and not routed.is_for_worker else None
     is_command = isinstance(routed, Command)
@@ -265,9 +279,8 @@ def new_delivery(
     title = envelope.conversation.title if envelope.conversation else None
     run = envelope.workflow_run or envelope.check_run or envelope.merge_group
     if headers.event == "merge_group" and envelope.merge_group is not None:
-        number = find_queued(
-            envelope.merge_group.head_ref or ""
-        )  # it waits for the review of this pull request
+        # it waits for the review of this pull request
+        number = find_queued(envelope.merge_group.head_ref or "")
     head_sha = pushed.sha if pushed else run.head_sha if run else ""
     return NewDelivery(
         guid=headers.delivery,
@@ -286,9 +299,9 @@ def new_delivery(
         title=clean_title(title) if title else None,
         priority=PRIORITY_BOT_REQUEST if is_request else _priority(headers.event, envelope.action),
         settle_s=settle_s if (headers.event, envelope.action) == PUSH else 0.0,
-        digest=None
-        if ignored
-        else body_digest(payload, repository_id=repository_id, number=number),
+        digest=(
+            None if ignored else body_digest(payload, repository_id=repository_id, number=number)
+        ),
         body=b"" if ignored else payload,
         supersedes=_supersedes(headers.event, envelope.action, is_ignored=ignored is not None),
         is_command=is_command,
@@ -306,9 +319,10 @@ def caught_up_delivery(
 ) -> NewDelivery:
     """Return the delivery for a payload that catch-up read from GitHub. Raises `PayloadError`.
 
-    `repository` is that of the hook: "owner/repo"; None for an organisation or an App. The delivery has no digest,
-    because GitHub returns the parsed payload, not the bytes that it signed. It was read over the verified connection to
-    `github.base_url` with our own credentials, which replaces the signature.
+    `repository` is that of the hook: "owner/repo"; None for an organisation or an App. The delivery
+    has no digest, because GitHub returns the parsed payload, not the bytes that it signed. It was
+    read over the verified connection to `github.base_url` with our own credentials, which replaces
+    the signature.
     """
     if len(body) > settings.server.max_body_bytes:
         raise PayloadError(f"the payload has {len(body)} bytes, more than server.max_body_bytes")
@@ -342,7 +356,8 @@ def _check_repository(
 
 
 def _priority(event: str, action: str | None) -> int:
-    # Every issue_comment is a request to the bot, because the router ignores comments that ask the bot nothing.
+    # Every issue_comment is a request to the bot, because the router ignores comments that ask the
+    # bot nothing.
     if action == "review_requested" or event == "issue_comment":
         return PRIORITY_BOT_REQUEST
     return PRIORITY_PULL_REQUEST if event in PULL_REQUEST_EVENTS else PRIORITY_OTHER

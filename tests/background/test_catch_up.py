@@ -1,4 +1,6 @@
-"""Catch-up: which missed webhooks are read, tried again, lost or rejected, and that each becomes one delivery."""
+"""Catch-up: which missed webhooks are read, tried again, lost or rejected, and that each becomes
+one delivery.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def hook(number: int, url: str = "https://hls.example/webhook", *, active: bool 
 
 @dataclass
 class FakeHooks(GithubHooks):
-    """GitHub's lists of hooks and attempts, in memory. `hook_lists` has a list or an error for each path."""
+    """GitHub's lists of hooks and attempts, in memory. `hook_lists` has a list or an error for each
+    path.
+    """
 
     base_url: str = "https://api.github.com"
     hook_lists: dict[str, list[Hook] | Exception] = field(
@@ -43,12 +47,10 @@ class FakeHooks(GithubHooks):
     )
     attempts: list[DeliveryAttempt] = field(default_factory=list)  # oldest first
     payloads: dict[str, bytes] = field(default_factory=dict)  # by GUID
-    errors: dict[str, Exception] = field(
-        default_factory=dict
-    )  # by GUID: of the request for the payload
-    list_errors: dict[str, Exception] = field(
-        default_factory=dict
-    )  # by path: of the request for the attempts
+    # by GUID: of the request for the payload
+    errors: dict[str, Exception] = field(default_factory=dict)
+    # by path: of the request for the attempts
+    list_errors: dict[str, Exception] = field(default_factory=dict)
     down: DependencyDown | None = None
     requests: list[str] = field(default_factory=list)
 
@@ -72,9 +74,9 @@ class FakeHooks(GithubHooks):
         listed = [
             one for one in self.attempts[::-1] if path not in ids or one.repository_id == ids[path]
         ]
-        return tuple(listed[begin : begin + 100]), str(begin + 100) if begin + 100 < len(
-            listed
-        ) else None
+        return tuple(listed[begin : begin + 100]), (
+            str(begin + 100) if begin + 100 < len(listed) else None
+        )
 
     def payload(self, path: str, attempt_id: int) -> bytes:
         del path
@@ -189,9 +191,12 @@ class World:
 
 def make_loop(world: World) -> tuple[CatchUpLoop, Health]:
     health = Health(lambda: datetime.now(UTC))
-    return CatchUpLoop(
-        world.catch_up(), world.store.catch_up, lambda: world.settings.catch_up, health
-    ), health
+    return (
+        CatchUpLoop(
+            world.catch_up(), world.store.catch_up, lambda: world.settings.catch_up, health
+        ),
+        health,
+    )
 
 
 def run(world: World, loop: CatchUpLoop) -> None:

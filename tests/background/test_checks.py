@@ -1,4 +1,6 @@
-"""Checks of the probe with the active settings, expected webhooks that do not arrive, and the lines at the start."""
+"""Checks of the probe with the active settings, expected webhooks that do not arrive, and the lines
+at the start.
+"""
 
 from __future__ import annotations
 
@@ -133,7 +135,10 @@ def test_disk_of_the_mirrors_with_too_little_room_is_a_problem_and_mirrors_are_d
     found = world.health.snapshot().components["mirror"]
     assert (found.state, found.message, found.remedy) == (
         "degraded",
-        "less than mirror.min_free_mb (1000) is free on the disk of mirror.directory: reviews go on without a mirror",
+        (
+            "less than mirror.min_free_mb (1000) is free on the disk of mirror.directory: reviews"
+            " go on without a mirror"
+        ),
         "make room on the disk; or lower mirror.min_free_mb if it is a disk of its own",
     )
     assert not (unused / "git").exists()
@@ -178,7 +183,10 @@ def test_wait_for_a_rate_limit_is_a_problem_that_names_its_end(
     world.accept()
     lease = world.claim()
     world.store.rate_limiter.take_slot(lease, component, interval_s=120)
-    expected = rf"^the next request waits until \d\d:\d\d:\d\d UTC for a slot of the rate limit {component}$"
+    expected = (
+        r"^the next request waits until \d\d:\d\d:\d\d UTC for a slot of the rate limit"
+        rf" {component}$"
+    )
     with pytest.raises(ProblemFound, match=expected) as problem:
         checks_of(world, tmp_path)[component].run()
     assert problem.value.remedy == remedy
@@ -188,7 +196,10 @@ def test_budgets_are_shown_and_a_call_of_today_that_did_not_fit_is_a_problem(
     make_world: MakeWorld, tmp_path: Path
 ) -> None:
     world = make_world()
-    text = f"{SMALLEST}budgets: {{total: {{day_usd: 0.06}}, repositories: [{{name: a/b, month_usd: 9}}]}}\n"
+    text = (
+        f"{SMALLEST}budgets: {{total: {{day_usd: 0.06}}, repositories: [{{name: a/b, month_usd:"
+        " 9}]}\n"
+    )
     check = checks_of(world, tmp_path, text=text)["claude"]
     assert (check.run() or {})["budgets"] == [
         {"name": "all repositories", "period": "day", "limit_usd": 0.06, "left_usd": 0.06},
@@ -390,8 +401,9 @@ def test_former_name_of_a_repository_in_the_settings_is_a_problem_until_it_is_ch
         found.message or "",
         re.IGNORECASE,
     )
-    assert found.remedy == (
-        "write the new name there: the entry has no effect on webhooks of the new name"
+    assert (
+        found.remedy
+        == "write the new name there: the entry has no effect on webhooks of the new name"
     )
     for fixed in (text.replace(former, "octo/new"), text.replace(former, "octo/*")):
         run_checks([checks_of(world, tmp_path, text=fixed)["webhooks"]], world.health)
@@ -430,8 +442,8 @@ def test_pauses_and_late_deliveries_are_reported(make_world: MakeWorld, tmp_path
     assert check("queue", world, tmp_path) == ComponentHealth(
         "degraded",
         NOON,
-        "everything is paused since 2026-11-20 12:00 UTC; codertocat/hello-world is paused since 2026-11-20 12:00 UTC: "
-        "a migration; 1 of 1 queued delivery is paused",
+        "everything is paused since 2026-11-20 12:00 UTC; codertocat/hello-world is paused since"
+        " 2026-11-20 12:00 UTC: a migration; 1 of 1 queued delivery is paused",
         "to end the pause: `hls resume`, `hls resume codertocat/hello-world`",
     )
     world.store.pauses.resume(None, by="mona")
@@ -468,13 +480,19 @@ NEVER = "for 100.0 h: none came since 2026-11-16 08:00 UTC"
         (
             {"": 24.1, "owner/repo": 0.4, "Owner/Tools": 30},
             [
-                "no webhook for 24.1 h: the last came at 2026-11-19 11:54 UTC; LINE 1 (server) expects one within 24 h"
+                (
+                    "no webhook for 24.1 h: the last came at 2026-11-19 11:54 UTC; LINE 1 (server)"
+                    " expects one within 24 h"
+                )
             ],
         ),
         (
             {"": 1, "other/x": 1, "unlisted/x": 1},
             [
-                f"no webhook of owner/repo {NEVER}; LINE 10 (repositories[0]) expects one within 0.5 h",
+                (
+                    f"no webhook of owner/repo {NEVER}; LINE 10 (repositories[0]) expects one"
+                    " within 0.5 h"
+                ),
                 f"no webhook of owner/* {NEVER}; LINE 12 (repositories[1]) expects one within 72 h",
             ],
         ),

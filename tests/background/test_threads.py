@@ -1,4 +1,6 @@
-"""The background threads: when they run, what a failed check shows in /health, and how old rows are deleted."""
+"""The background threads: when they run, what a failed check shows in /health, and how old rows are
+deleted.
+"""
 
 from __future__ import annotations
 

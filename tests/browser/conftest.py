@@ -10,9 +10,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.system_programs import find_chromium
 
-AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text(
-    encoding="utf-8"
-)  # npm package axe-core 4.14.1
+# npm package axe-core 4.14.1
+AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text(encoding="utf-8")
 LISTENER = """
 window.blocked = [];
 document.addEventListener("securitypolicyviolation", (event) =>
@@ -33,7 +32,9 @@ OpenPage = Callable[..., Page]
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Chromium. Playwright leaves an event loop running in this thread, so other modules may not use it meanwhile."""
+    """Chromium. Playwright leaves an event loop running in this thread, so other modules may not
+    use it meanwhile.
+    """
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_chromium())
         yield browser
@@ -42,7 +43,9 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(chromium: Browser) -> Iterator[OpenPage]:
-    """Return a function that opens a page of a new browser profile. At the end, no page had an error."""
+    """Return a function that opens a page of a new browser profile. At the end, no page had an
+    error.
+    """
     opened: list[Page] = []
     errors: list[str] = []
 
@@ -71,7 +74,9 @@ def open_page(chromium: Browser) -> Iterator[OpenPage]:
 
 
 def find_obstacles(page: Page) -> list[str]:
-    """Return what axe-core finds on the page, what its policy blocked, and whether it is wider than the window."""
+    """Return what axe-core finds on the page, what its policy blocked, and whether it is wider than
+    the window.
+    """
     found = page.evaluate(f"{AXE}; axe.run().then((result) => result.violations)")
     obstacles = [f"{one['id']}: {one['nodes'][0]['html']}" for one in found]
     obstacles += page.evaluate("window.blocked")

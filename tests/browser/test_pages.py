@@ -1,4 +1,6 @@
-"""Every page of the console in Chromium, on the real service with texts of strangers that contain scripts."""
+"""Every page of the console in Chromium, on the real service with texts of strangers that contain
+scripts.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +23,23 @@ from tests.e2e.service import Service, free_port
 from tests.e2e.test_main_job import send
 
 KEY = "the-key-of-this-service"
-SCRIPT = "<img src=x onerror=\"document.title='attacked'\"><script>document.title='attacked'</script>{{ 7 * 7 }}"
+SCRIPT = (
+    "<img src=x onerror=\"document.title='attacked'\"><script>document.title='attacked'</script>{{"
+    " 7 * 7 }}"
+)
 
 
 def put_scripts(value: Any, names: tuple[str, ...]) -> Any:
-    """Return a copy of the payload with a script at the end of each string that a stranger writes."""
+    """Return a copy of the payload with a script at the end of each string that a stranger
+    writes.
+    """
     if isinstance(value, dict):
         return {
-            name: f"{one} {SCRIPT}"
-            if name in names and isinstance(one, str)
-            else put_scripts(one, names)
+            name: (
+                f"{one} {SCRIPT}"
+                if name in names and isinstance(one, str)
+                else put_scripts(one, names)
+            )
             for name, one in value.items()
         }
     return [put_scripts(one, names) for one in value] if isinstance(value, list) else value
@@ -38,7 +47,9 @@ def put_scripts(value: Any, names: tuple[str, ...]) -> Any:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The service with a few deliveries: done, ignored, and of a payload with scripts in all texts."""
+    """The service with a few deliveries: done, ignored, and of a payload with scripts in all
+    texts.
+    """
     with Sandbox() as sandbox, service_maker(sandbox, tmp_path_factory.mktemp("service")) as make:
         running = make(server=f"api_key: {KEY}").start()
         send(running, sandbox, "demo/feature-push")
@@ -72,7 +83,9 @@ def find_links(page: Page) -> Iterator[tuple[str, str]]:
 def test_pages_are_accessible_and_run_no_untrusted_script(
     service: Service, open_page: OpenPage
 ) -> None:
-    """All pages on a phone, and some on a desktop: the style sheet is the same, the colours and the width are not."""
+    """All pages on a phone, and some on a desktop: the style sheet is the same, the colours and the
+    width are not.
+    """
     root, found, seen = f"http://127.0.0.1:{service.port}", ["/deliveries"], set[str]()
     obstacles: dict[tuple[bool, str], list[str]] = {}
     for width, dark in ((375, True), (1280, False)):

@@ -29,20 +29,32 @@ from tests.untrusted.test_redaction import unbounded
 WEIGHED_LINES = [
     (
         CAUSE,
-        "==2210==ERROR: AddressSanitizer: heap-buffer-overflow on address 0x602000000014 at pc 0x55d0c8",
+        (
+            "==2210==ERROR: AddressSanitizer: heap-buffer-overflow on address 0x602000000014 at pc"
+            " 0x55d0c8"
+        ),
     ),
     (EXTERNAL, "E: Unable to locate package libprice-dev"),
     (
         CAUSE,
-        '.github/workflows/ci.yml:12:9: property "platform" is not defined in object type {os: string} [expression]',
+        (
+            '.github/workflows/ci.yml:12:9: property "platform" is not defined in object type {os:'
+            " string} [expression]"
+        ),
     ),
     (
         CAUSE,
-        ">> Issue: [B602:subprocess_popen_with_shell_equals_true] subprocess call with shell=True identified.",
+        (
+            ">> Issue: [B602:subprocess_popen_with_shell_equals_true] subprocess call with"
+            " shell=True identified."
+        ),
     ),
     (
         SUMMARY,
-        "Could not find gem 'shop-core (= 4.2)' in rubygems repository https://rubygems.org/ or installed locally.",
+        (
+            "Could not find gem 'shop-core (= 4.2)' in rubygems repository https://rubygems.org/ or"
+            " installed locally."
+        ),
     ),
     (CAUSE, "CMake Error at CMakeLists.txt:12 (find_package):"),
     (CAUSE, "./docs/index.md:3: recieve ==> receive"),
@@ -50,33 +62,51 @@ WEIGHED_LINES = [
     (CAUSE, "  error • lib/price.dart:3:5 • Undefined name 'discount'. • undefined_identifier"),
     (
         CAUSE,
-        "/src/shop/Price.cs(12,1): error WHITESPACE: Fix whitespace formatting. Insert '\\s'. [shop.csproj]",
+        (
+            "/src/shop/Price.cs(12,1): error WHITESPACE: Fix whitespace formatting. Insert '\\s'."
+            " [shop.csproj]"
+        ),
     ),
     (CAUSE, "src/shop.py:3:1: F401 'os' imported but unused"),
     (SUMMARY, "diff --git a/src/generated.py b/src/generated.py"),
     (SUMMARY, "9:14AM WRN leaks found: 1"),
     (
         CAUSE,
-        "Dockerfile:3 DL3008 warning: Pin versions in apt get install. Instead of `apt-get install <package>` use",
+        (
+            "Dockerfile:3 DL3008 warning: Pin versions in apt get install. Instead of `apt-get"
+            " install <package>` use"
+        ),
     ),
     (SUMMARY, "make: *** No rule to make target 'price.o', needed by 'shop'.  Stop."),
     (
         CAUSE,
-        "docs/index.md:3 error MD012/no-multiple-blanks Multiple consecutive blank lines [Expected: 1; Actual: 2]",
+        (
+            "docs/index.md:3 error MD012/no-multiple-blanks Multiple consecutive blank lines"
+            " [Expected: 1; Actual: 2]"
+        ),
     ),
     (
         CAUSE,
-        "** (CompileError) lib/price.ex:3: cannot compile module Shop.Price (errors have been logged)",
+        (
+            "** (CompileError) lib/price.ex:3: cannot compile module Shop.Price (errors have been"
+            " logged)"
+        ),
     ),
     (
         CAUSE,
-        "C:\\src\\shop.targets(12,5): error : The file 'price.txt' is missing. [C:\\src\\shop.csproj]",
+        (
+            "C:\\src\\shop.targets(12,5): error : The file 'price.txt' is missing."
+            " [C:\\src\\shop.csproj]"
+        ),
     ),
     (SUMMARY, "Found 1 of 12 files that can be fixed in 0.214 seconds, 18.00 MB memory used"),
     (CAUSE, " 12 | ERROR | [x] Line indented incorrectly; expected 4 spaces, found 2"),
     (
         SUMMARY,
-        "pyproject.toml changed significantly since poetry.lock was last generated. Run `poetry lock` to fix it.",
+        (
+            "pyproject.toml changed significantly since poetry.lock was last generated. Run `poetry"
+            " lock` to fix it."
+        ),
     ),
     (CAUSE, "Get-Item: D:\\a\\_temp\\8f3c21d6.ps1:2"),
     (CAUSE, "At D:\\a\\_temp\\8f3c21d6.ps1:2 char:1"),
@@ -90,7 +120,10 @@ WEIGHED_LINES = [
     ),
     (
         ERROR_WORD,
-        '  /home/runner/work/shop/src/shop.py:12:12 - error: Type "str" is not assignable to return type "int"',
+        (
+            '  /home/runner/work/shop/src/shop.py:12:12 - error: Type "str" is not assignable to'
+            ' return type "int"'
+        ),
     ),
     (CAUSE, " --> src/shop.py:1:8"),
     (FAILED_NAME, "Would reformat: src/shop.py"),
@@ -103,14 +136,20 @@ WEIGHED_LINES = [
     (CAUSE, "error[E0425]: cannot find value `discount` in this scope"),
     (
         CAUSE,
-        "/home/runner/work/shop/Price.cs(12,20): error CS0103: The name 'discount' does not exist [shop.csproj]",
+        (
+            "/home/runner/work/shop/Price.cs(12,20): error CS0103: The name 'discount' does not"
+            " exist [shop.csproj]"
+        ),
     ),
     (CAUSE, "price/price_test.go:14:9: undefined: Discount"),
     (CAUSE, "org.opentest4j.AssertionFailedError: expected: <90> but was: <110>"),
     (EXTERNAL, "npm error code ENOTFOUND"),
     (
         KILLED,
-        "HTTP 403: Resource not accessible by integration (https://api.github.com/repos/octo/shop/releases)",
+        (
+            "HTTP 403: Resource not accessible by integration"
+            " (https://api.github.com/repos/octo/shop/releases)"
+        ),
     ),
     (CAUSE, "│ Error: Reference to undeclared input variable"),
     (
@@ -125,7 +164,10 @@ WEIGHED_LINES = [
     (KILLED, 'reason: "OOMKilled"'),
     (
         KILLED,
-        "##[error]The job running on runner x has exceeded the maximum execution time of 6 minutes.",
+        (
+            "##[error]The job running on runner x has exceeded the maximum execution time of 6"
+            " minutes."
+        ),
     ),
     (KILLED, "##[error]The action 'Tests' has timed out after 10 minutes."),
     (KILLED, "##[error]The hosted runner lost communication with the server."),

@@ -45,8 +45,10 @@ def test_more_lines_are_shown_after_an_error_than_before_it() -> None:
 
 
 def test_a_short_log_is_shown_whole() -> None:
-    assert numbered(failed_step("cc price.c", ERROR)) == (
-        f"4| Run make test\n5| make test\n6| \n7| cc price.c\n8| {ERROR}\n9| Error: Process completed with exit code 2."
+    assert (
+        numbered(failed_step("cc price.c", ERROR))
+        == f"4| Run make test\n5| make test\n6| \n7| cc price.c\n8| {ERROR}\n9| Error: Process"
+        " completed with exit code 2."
     )
 
 
@@ -211,7 +213,8 @@ def test_no_excerpt_contains_part_of_a_private_key() -> None:
             assert "MIIE" not in redact(numbered(excerpt))
 
 
-# --- whatever is in a log ---------------------------------------------------------------------------------------------
+# --- whatever is in a log
+# ---------------------------------------------------------------------------------------------
 
 PIECES = st.sampled_from(
     [

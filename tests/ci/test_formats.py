@@ -1,4 +1,6 @@
-"""The error formats of common tools. The marked line is found; other lines of the tool have less weight."""
+"""The error formats of common tools. The marked line is found; other lines of the tool have less
+weight.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,10 @@ FORMATS = {
     ],
     "JSON": [
         '{"level":"info","ts":1767225600.1,"msg":"listening on :8080"}',
-        '» {"level":"error","ts":1767225600.2,"msg":"listen tcp :8080: bind: address already in use"}',
+        (
+            '» {"level":"error","ts":1767225600.2,"msg":"listen tcp :8080: bind: address already in'
+            ' use"}'
+        ),
         "1 failed",
     ],
     "JSON of pino": [
@@ -56,7 +61,10 @@ FORMATS = {
     ],
     "logfmt": [
         'ts=2026-01-01T00:00:00Z level=info component=api msg="listening on :8080"',
-        '» ts=2026-01-01T00:00:00Z level=error component=api err="listen tcp :8080: bind: address already in use"',
+        (
+            '» ts=2026-01-01T00:00:00Z level=error component=api err="listen tcp :8080: bind:'
+            ' address already in use"'
+        ),
         "1 failed",
     ],
     "ninja": [
@@ -84,18 +92,27 @@ FORMATS = {
     ],
     "uv": [
         "»   × No solution found when resolving dependencies:",
-        "  ╰─▶ Because shop-core was not found in the package registry and your project depends on shop-core, we can",
+        (
+            "  ╰─▶ Because shop-core was not found in the package registry and your project depends"
+            " on shop-core, we can"
+        ),
     ],
     "vite": [
         "» error during build:",
-        '[vite]: Rollup failed to resolve import "left-pad" from "/home/runner/work/shop/src/price.ts".',
+        (
+            '[vite]: Rollup failed to resolve import "left-pad" from'
+            ' "/home/runner/work/shop/src/price.ts".'
+        ),
     ],
     "webpack": [
         "» ERROR in ./src/price.ts 3:7-15",
         "Module not found: Can't resolve 'left-pad' in '/home/runner/work/shop/src'",
     ],
     "yarn": [
-        "» ➤ YN0028: │ The lockfile would have been modified by this install, which is explicitly forbidden.",
+        (
+            "» ➤ YN0028: │ The lockfile would have been modified by this install, which is"
+            " explicitly forbidden."
+        ),
         "➤ YN0000: · Failed with errors in 0s 214ms",
     ],
 }

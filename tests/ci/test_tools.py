@@ -9,12 +9,20 @@ from tests.ci.jobs import LOGS, STEPS, log
 
 FIRST_REAL_ERROR = {
     "disk": "cp: error writing '/mnt/image/layer.tar': No space left on device",
-    "docker": "#8 3.118 src/price.ts(7,3): error TS2322: Type 'string' is not assignable to type 'number'.",
+    "docker": (
+        "#8 3.118 src/price.ts(7,3): error TS2322: Type 'string' is not assignable to type"
+        " 'number'."
+    ),
     "eslint": "  11:3  error  Unexpected console statement  no-console",
     "gcc": "src/price.c:14:12: error: 'discount' undeclared (first use in this function)",
-    "gradle": "e: file:///home/runner/work/shop/src/main/kotlin/Price.kt:7:12 Unresolved reference 'discount'.",
+    "gradle": (
+        "e: file:///home/runner/work/shop/src/main/kotlin/Price.kt:7:12 Unresolved reference"
+        " 'discount'."
+    ),
     "jest": "    expect(received).toBe(expected) // Object.is equality",
-    "memory": "/home/runner/work/_temp/8f3c.sh: line 1:  2210 Killed                  npm run build",
+    "memory": (
+        "/home/runner/work/_temp/8f3c.sh: line 1:  2210 Killed                  npm run build"
+    ),
     "pytest": "E       assert 110.0 == 90",
     "timeout": "Error: The action 'Tests' has timed out after 10 minutes.",
     "traceback": "KeyError: 'orders'",

@@ -1,4 +1,6 @@
-"""A browser of a person who confirms a GitHub App and installs it, for the pages of `hls init` and of the sandbox."""
+"""A browser of a person who confirms a GitHub App and installs it, for the pages of `hls init` and
+of the sandbox.
+"""
 
 from __future__ import annotations
 

@@ -88,20 +88,22 @@ def test_valid_settings_are_fine(check: Check) -> None:
 
 def test_names_that_do_not_exist_are_named(check: Check, settings: Path) -> None:
     entries = (
-        f'  - {{name: "{REPOSITORY}", comments: {{post_to: {{push: 4711}}}}}}\n'
-        '  - {name: "Codertocatt/*", prompts: {use: {issues.reopened: issues/analyse, issues.edited: false}}}'
+        f'  - {{name: "{REPOSITORY}", comments: {{post_to: {{push: 4711}}}}}}\n  - {{name:'
+        ' "Codertocatt/*", prompts: {use: {issues.reopened: issues/analyse, issues.edited:'
+        " false}}}"
     )
     checked = check({"repositories:\n": f"repositories:\n{entries}\n"})
     assert checked.exit_code == 1
     prompt, issue, owner = checked.stdout.splitlines()[-3:]
-    assert prompt == (
-        f"{settings}:19 (repositories[1].prompts.use.issues.reopened): there is no prompt 'issues/analyse'; did you "
-        "mean 'issues/analyze'?"
+    assert (
+        prompt == f"{settings}:19 (repositories[1].prompts.use.issues.reopened): there is no prompt"
+        " 'issues/analyse'; did you mean 'issues/analyze'?"
     )
     assert f".comments.post_to.push): the issue {REPOSITORY}#4711 cannot be read: GET " in issue
     assert (
         owner
-        == f"{settings}:19 (repositories[1].name): GitHub has no account Codertocatt; check the name"
+        == f"{settings}:19 (repositories[1].name): GitHub has no account Codertocatt; check the"
+        " name"
     )
 
 
@@ -117,9 +119,10 @@ def test_labels_that_prompts_do_not_list_are_counted(
     entry = f'  - {{name: "{REPOSITORY}", labels: {{suggest: true, allow: ["area/*"]}}}}'
     checked = check({"repositories:\n": f"repositories:\n{entry}\n"})
     assert (
-        f"{settings}:18 (repositories[0].labels.suggest): note: prompts do not list 100 of 1100 labels of the "
-        "repository; labels.allow and labels.deny choose which they list\n"
-    ) in checked.stdout
+        f"{settings}:18 (repositories[0].labels.suggest): note: prompts do not list 100 of 1100"
+        " labels of the repository; labels.allow and labels.deny choose which they list\n"
+        in checked.stdout
+    )
     assert checked.exit_code == 0
 
 
@@ -136,19 +139,24 @@ def test_events_that_the_webhooks_do_not_send_are_named(
     page = f"{sandbox.page_url}{REPOSITORY}/settings/hooks/{hook.id}"
     assert_last_line(
         checked,
-        f"{settings}:18 (repositories[0].name): the webhook does not send pull_request_review_comment, "
-        f"pull_request_review_thread, which the settings need; select them at {page}",
+        f"{settings}:18 (repositories[0].name): the webhook does not send"
+        " pull_request_review_comment, pull_request_review_thread, which the settings need; select"
+        f" them at {page}",
     )
 
 
 def test_budget_below_one_call_is_a_warning(check: Check, settings: Path) -> None:
-    small = "budgets: {total: {day_usd: 0.006, month_usd: 5}, outsiders: {day_usd: 0.001}}\nrepositories:\n"
+    small = (
+        "budgets: {total: {day_usd: 0.006, month_usd: 5}, outsiders: {day_usd:"
+        " 0.001}}\nrepositories:\n"
+    )
     checked = check({"repositories:\n": small}, prompts="prompts")
     assert checked.exit_code == 0, checked.output
     warnings = [line for line in checked.stdout.splitlines() if line.startswith("warning: ")]
     assert warnings == [
-        f"warning: {settings}:17 (budgets.{key}.day_usd): {usd} USD are less than one call may cost (0.0087 USD for "
-        "claude.input_tokens and max_tokens with claude-haiku-5-5); a call that does not fit is never made"
+        f"warning: {settings}:17 (budgets.{key}.day_usd): {usd} USD are less than one call may cost"
+        " (0.0087 USD for claude.input_tokens and max_tokens with claude-haiku-5-5); a call that"
+        " does not fit is never made"
         for key, usd in (("total", "0.006"), ("outsiders", "0.001"))
     ]
 
@@ -198,8 +206,8 @@ def test_fallback_that_reviews_with_its_own_model_is_noted(check: Check, setting
     checked = check({"claude:\n": f"claude:\n{keys}"})
     notes = [line for line in checked.stdout.splitlines() if "reviews by" in line]
     (note,) = notes
-    assert note == (
-        f"{settings}:11 (claude.fallbacks[0].model): note: reviews by second use its model "
+    assert (
+        note == f"{settings}:11 (claude.fallbacks[0].model): note: reviews by second use its model "
         "claude-haiku-5-5; claude.fallbacks[0].review_model names another"
     )
 
@@ -258,7 +266,9 @@ def test_services_of_retrieval_are_checked_and_no_folder_is_opened(
 def check_app(
     check: Check, sandbox: Sandbox, tmp_path: Path, *, without: str, kind: str, name: str = ""
 ) -> Result:
-    """Check the settings of an App that does not get one event, on the account of a person or an organisation."""
+    """Check the settings of an App that does not get one event, on the account of a person or an
+    organisation.
+    """
     owner = replace(OWNER, type=kind)
     events = tuple(event for event in APP_EVENTS if event != without)
     made = sandbox.apps.add(
@@ -283,12 +293,12 @@ def test_what_the_app_lacks_is_named(check: Check, sandbox: Sandbox, tmp_path: P
     event, owner = checked.stdout.splitlines()[-2:]
     page = f"{sandbox.page_url}settings/apps/my-hls"
     assert event.endswith(
-        "the App's webhook does not send pull_request_review_thread, which the settings need; select them at "
-        f"{page}/permissions"
+        "the App's webhook does not send pull_request_review_thread, which the settings need;"
+        f" select them at {page}/permissions"
     )
     assert owner.endswith(
-        "(repositories[0].name): the App is not installed on Codertocatt; check the name, or install it at "
-        f"{page}/installations"
+        "(repositories[0].name): the App is not installed on Codertocatt; check the name, or"
+        f" install it at {page}/installations"
     )
 
 
@@ -303,7 +313,9 @@ def test_app_that_gets_no_events_of_merge_queues_is_noted(
         for line in checked.stdout.splitlines()
         if "merge_group" in line
     ]
-    assert note == (
-        "the App's webhook does not send merge_group, so a merge queue that requires the check waits for it in vain; "
-        f"if you use one, add the permission Merge queues (read) and the event Merge group at {page}"
+    assert (
+        note
+        == "the App's webhook does not send merge_group, so a merge queue that requires the check"
+        " waits for it in vain; if you use one, add the permission Merge queues (read) and the"
+        f" event Merge group at {page}"
     )

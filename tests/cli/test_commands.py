@@ -47,9 +47,9 @@ def test_shell_completes_commands_and_options(words: str, completed: str) -> Non
 
 def test_help_imports_no_command_and_no_large_library() -> None:
     code = (
-        "import sys, hls_handler.__main__ as program\n"
-        "try: program.main()\n"
-        "finally: print(sorted({name.partition('.')[0] for name in sys.modules} & {*sys.argv[2:]}), file=sys.stderr)"
+        "import sys, hls_handler.__main__ as program\ntry: program.main()\nfinally:"
+        " print(sorted({name.partition('.')[0] for name in sys.modules} & {*sys.argv[2:]}),"
+        " file=sys.stderr)"
     )
     libraries = [
         "alembic",

@@ -45,7 +45,10 @@ def test_rule_19_every_value_is_printed_with_its_source_and_without_secrets(path
     printed = result.stdout.replace(f"{path.parent}/", "").splitlines()
     assert printed[:6] == [
         "name = octo/widgets   hls.yaml:7 (repositories[1].name)",
-        "  has precedence over octo/*   hls.yaml:4 (repositories[0].name): it is less specific, or comes later",
+        (
+            "  has precedence over octo/*   hls.yaml:4 (repositories[0].name): it is less specific,"
+            " or comes later"
+        ),
         ".github/hls.yaml = not read yet; --live reads it from GitHub",
         "enabled = true   default",
         'events = ["issues.edited", "issues.opened"]   hls.yaml:10 (repositories[1].events)',
@@ -61,8 +64,8 @@ def test_rule_19_every_value_is_printed_with_its_source_and_without_secrets(path
 def test_a_repository_without_an_entry_is_reported_with_the_line_to_add(path: Path) -> None:
     result = explain(path, "other/thing")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == (
-        f"no entry of {path}:3 (repositories) matches other/thing; "
+    assert (
+        result.stderr == f"no entry of {path}:3 (repositories) matches other/thing; "
         "add `- name: other/thing` there to process its events\n"
     )
 
@@ -91,8 +94,8 @@ def test_a_valid_file_is_accepted_without_credentials(tmp_path: Path) -> None:
         (
             b"prompts:\n  use: {issues.opened: issues/none}\n",
             (
-                ":2: prompts.use.issues.opened: the operator has no prompt issues/none for issues.opened; there are "
-                "issues/analyze"
+                ":2: prompts.use.issues.opened: the operator has no prompt issues/none for"
+                " issues.opened; there are issues/analyze"
             ),
         ),
     ],
@@ -123,10 +126,11 @@ def test_the_printed_schema_is_the_shipped_one(
     Draft202012Validator.check_schema(json.loads(printed.stdout))
 
 
+# a known model, and a key for the console
 FINE = (
     "claude-opus-5-5",
     "{api_key: a-key-of-32-characters-for-tests}",
-)  # a known model, and a key for the console
+)
 
 
 @pytest.mark.parametrize(
@@ -161,8 +165,8 @@ def test_check_notes_missing_git_a_model_without_a_price_and_that_the_console_is
     for note in (
         f"{file}:{line} (mirror.enabled): note: git is not installed, so there is no mirror",
         (
-            f"{library}/pull_requests/own.j2: note: the model {model} has no known price, so a call counts as one of "
-            "the dearest known model; set claude.price"
+            f"{library}/pull_requests/own.j2: note: the model {model} has no known price, so a call"
+            " counts as one of the dearest known model; set claude.price"
         ),
         "note: the console and the API are off, because the key is not set",
     ):

@@ -44,15 +44,21 @@ def test_show_lists_each_step_with_its_cost_in_order(hls: Hls, store: Storage) -
     )
     store.queue.finish(lease, "done", reason="labels bug", took_s=2.5, github_requests=4)
     shown = hls("deliveries", "show", "request-g1")
-    failed = "1.500 s, failed: no kind, 170 tokens in, 20 out, 0.012346 USD, claude-haiku-5-5, request req_011"
+    failed = (
+        "1.500 s, failed: no kind, 170 tokens in, 20 out, 0.012346 USD, claude-haiku-5-5, request"
+        " req_011"
+    )
     assert shown.stdout.splitlines()[1:] == [
         "  Done: labels bug.",
-        "  3 calls to Claude (1 of them for the shadow prompt), 9340 tokens in, 4040 out, 0.074692 USD.",
+        (
+            "  3 calls to Claude (1 of them for the shadow prompt), 9340 tokens in, 4040 out,"
+            " 0.074692 USD."
+        ),
         "  Step gather: 0.250 s",
         f"  Step ask: {failed}",
         (
-            "  Step ask: no duration, failed: the end of the call was not stored, at most 9000 tokens in, 4000 out, "
-            "0.050000 USD, claude-haiku-5-5"
+            "  Step ask: no duration, failed: the end of the call was not stored, at most 9000"
+            " tokens in, 4000 out, 0.050000 USD, claude-haiku-5-5"
         ),
         "  Step post: 0.750 s",
         "  Step post 2: 0.500 s",
@@ -88,9 +94,8 @@ def test_filters_of_export(hls: Hls, store: Storage) -> None:
 
 
 def test_reader_may_close_the_pipe(store: Storage) -> None:
-    accept(
-        store, *(queued(f"g{number:03}") for number in range(200))
-    )  # more than a pipe and its buffer hold
+    # more than a pipe and its buffer hold
+    accept(store, *(queued(f"g{number:03}") for number in range(200)))
     command = [sys.executable, "-m", "hls_handler", "deliveries", "export"]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
@@ -118,12 +123,15 @@ def test_why_of_an_event_that_was_not_received_names_unverified_requests_and_com
     result = hls("why", "octo/widgets#7")
     assert (result.exit_code, result.stdout) == (1, "")
     nothing, requests, missed, look = result.stderr.splitlines()
-    assert nothing == (
-        f"nothing was received for octo/widgets#7, or it was deleted ({folder}/settings.yaml:4 (storage.keep_days))"
+    assert (
+        nothing
+        == f"nothing was received for octo/widgets#7, or it was deleted ({folder}/settings.yaml:4"
+        " (storage.keep_days))"
     )
     since = f"{store.now() - timedelta(days=3):%Y-%m-%d %H}:00"
-    assert requests == (
-        f"2 requests to the webhook path got 401 since {since} UTC, of any repository, because "
+    assert (
+        requests
+        == f"2 requests to the webhook path got 401 since {since} UTC, of any repository, because "
         "their bodies are not parsed"
     )
     assert missed.startswith(
@@ -140,8 +148,9 @@ def test_unverified_requests_are_counted_since_the_last_webhook_of_the_repositor
     accept(store, queued("g1", repository="octo/widgets", number=6))
     last = store.statistics.last_webhooks()["octo/widgets"]
     requests = hls("why", "octo/widgets#7").stderr.splitlines()[1]
-    assert requests == (
-        f"the last webhook of octo/widgets came at {last:%Y-%m-%d %H:%M} UTC, and 0 requests to the "
-        f"webhook path got 401 since {last:%Y-%m-%d %H}:00 UTC, of any repository, because their "
-        "bodies are not parsed"
+    assert (
+        requests
+        == f"the last webhook of octo/widgets came at {last:%Y-%m-%d %H:%M} UTC, and 0 requests to"
+        f" the webhook path got 401 since {last:%Y-%m-%d %H}:00 UTC, of any repository, because"
+        " their bodies are not parsed"
     )

@@ -26,8 +26,9 @@ def test_links_of_a_sent_payload_lead_to_the_sandbox(tmp_path: Path) -> None:
         }
     )
     sent = json.loads(with_sandbox_links(local, body))
-    assert sent["workflow_run"]["html_url"] == (
-        "http://127.0.0.1:9000/Codertocat/Hello-World/actions/runs/19041222728"
+    assert (
+        sent["workflow_run"]["html_url"]
+        == "http://127.0.0.1:9000/Codertocat/Hello-World/actions/runs/19041222728"
     )
     assert sent["repository"]["url"] == "http://127.0.0.1:9000/api/v3/repos/Codertocat/Hello-World"
 

@@ -41,24 +41,26 @@ def test_a_database_error_during_a_write_is_reported_with_its_setting(
 ) -> None:
     with changed(database) as connection:
         connection.execute(
-            "CREATE TRIGGER full BEFORE UPDATE ON deliveries BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
+            "CREATE TRIGGER full BEFORE UPDATE ON deliveries BEGIN SELECT RAISE(ABORT, 'the disk is"
+            " full'); END"
         )
     result = hls("deliveries", "retry", "dead-1")
     assert result.exit_code == 2
-    assert result.stderr == (
-        f"{database.parent}/settings.yaml:4 (storage.url): the database sqlite:///{database} cannot be used: the disk "
-        "is full; "
-        "free disk space\n"
+    assert (
+        result.stderr
+        == f"{database.parent}/settings.yaml:4 (storage.url): the database sqlite:///{database}"
+        " cannot be used: the disk is full; free disk space\n"
     )
 
 
 def test_a_command_that_reads_deliveries_creates_no_database(hls: Hls, folder: Path) -> None:
     result = hls("why", "octo/widgets#7")
     assert result.exit_code == 1
-    assert result.stderr == (
-        f"there is no database at {folder}/hls.db yet ({folder}/settings.yaml:4 (storage.url) names it; `hls serve` "
-        "creates it); to read the deliveries of a service, run this command in its folder and with its settings file "
-        "(--config)\n"
+    assert (
+        result.stderr
+        == f"there is no database at {folder}/hls.db yet ({folder}/settings.yaml:4 (storage.url)"
+        " names it; `hls serve` creates it); to read the deliveries of a service, run this"
+        " command in its folder and with its settings file (--config)\n"
     )
     assert not (folder / "hls.db").exists()
 
@@ -104,7 +106,9 @@ def test_a_damaged_checkpoint_is_reported(hls: Hls, database: Path) -> None:
         connection.execute("UPDATE checkpoints SET value = ?", (b"no zstd",))
     result = hls("why", "octo/widgets#7")
     assert result.exit_code == 2
-    assert result.stderr == (
-        f"{database.parent}/settings.yaml:4 (storage.url): a stored value cannot be read (error determining content "
-        "size from frame header): the database may be damaged; restore a backup\n"
+    assert (
+        result.stderr
+        == f"{database.parent}/settings.yaml:4 (storage.url): a stored value cannot be read (error"
+        " determining content size from frame header): the database may be damaged; restore a"
+        " backup\n"
     )

@@ -53,9 +53,10 @@ def test_a_repository_is_named_by_url_or_short_name(
 def test_a_repository_on_another_host_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(typer.Exit):
         require_repository("https://gitlab.com/octo/widgets", base_url=GITHUB)
-    assert capsys.readouterr().err == (
-        "https://gitlab.com/octo/widgets is not on github.com, the host of github.base_url (https://api.github.com); "
-        "change github.base_url\n"
+    assert (
+        capsys.readouterr().err
+        == "https://gitlab.com/octo/widgets is not on github.com, the host of github.base_url"
+        " (https://api.github.com); change github.base_url\n"
     )
     with pytest.raises(
         typer.BadParameter, match="write it as owner/repo, or as the URL of the repository"

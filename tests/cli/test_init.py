@@ -1,4 +1,6 @@
-"""`hls init` against the sandbox: with a browser and a terminal, without a terminal, and after interruptions."""
+"""`hls init` against the sandbox: with a browser and a terminal, without a terminal, and after
+interruptions.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ SERVED = "https://hls.example.com/webhook"
 
 @dataclass
 class FakeTerminal:
-    """Answers questions by their beginning; a list has one answer for each time the question is asked."""
+    """Answers questions by their beginning; a list has one answer for each time the question is
+    asked.
+    """
 
     answers: dict[str, str | list[str]] = field(default_factory=dict)
 
@@ -156,8 +160,8 @@ def test_options_replace_every_question(
         in shown
     )
     assert (
-        f"GitHub's ping did not arrive: {url} answered 502. A proxy must forward it to http://127.0.0.1:8000"
-        in shown
+        f"GitHub's ping did not arrive: {url} answered 502. A proxy must forward it to"
+        " http://127.0.0.1:8000" in shown
     )
     assert "Claude answered a question with claude-haiku-5-5, for 0.0" in shown
 
@@ -305,9 +309,8 @@ def test_if_github_does_not_answer_the_code_the_message_says_how_to_begin_again(
 
 def test_no_app_is_created_if_its_key_cannot_be_stored(run: Run, sandbox: Sandbox) -> None:
     browser = Browser()
-    with pytest.raises(
-        SettingsError, match=r"/proc/hls/github-app.html: cannot be written"
-    ):  # not even by root
+    # not even by root
+    with pytest.raises(SettingsError, match=r"/proc/hls/github-app.html: cannot be written"):
         run(browser=browser, **APP, config=Path("/proc/hls/settings.yaml"))
     assert (browser.opened, dict(sandbox.state.world.apps)) == ([], {})
 
@@ -416,9 +419,8 @@ def test_a_ping_is_answered_while_no_service_runs(
     settings = folder / "config/settings.yaml"
     settings.write_text(settings.read_text().replace("server:\n", f"server:\n  port: {port}\n"))
     sandbox.state.hooks.addresses[SERVED] = f"http://127.0.0.1:{port}/webhook"
-    with pytest.raises(
-        SettingsError, match="is unchanged; rename it"
-    ):  # the port is the user's own
+    # the port is the user's own
+    with pytest.raises(SettingsError, match="is unchanged; rename it"):
         run()
     assert f"GitHub's ping arrived: {SERVED} answered 200" in capsys.readouterr().out
     with answer_pings(load_settings(settings, {}, dotenv=Path(".env"))):

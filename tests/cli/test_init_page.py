@@ -1,4 +1,6 @@
-"""The page of `hls init` on this machine: the form with the manifest, and the code that GitHub sends back."""
+"""The page of `hls init` on this machine: the form with the manifest, and the code that GitHub
+sends back.
+"""
 
 from __future__ import annotations
 

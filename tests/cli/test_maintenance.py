@@ -39,8 +39,9 @@ def test_pause_prints_what_waits_and_how_to_resume(hls: Hls) -> None:
     assert (result.exit_code, normalized(result.output)) == (
         0,
         (
-            "Octo/Widgets is paused since T: a migration; `hls resume Octo/Widgets` ends the pause\n"
-            "1 queued, which will wait, as will new deliveries; 1 running, which will finish\n"
+            "Octo/Widgets is paused since T: a migration; `hls resume Octo/Widgets` ends the"
+            " pause\n1 queued, which will wait, as will new deliveries; 1 running, which will"
+            " finish\n"
         ),
     )
     resumed = hls("resume", "https://github.com/octo/widgets")
@@ -55,8 +56,8 @@ def test_resume_prints_the_pauses_that_still_apply(hls: Hls) -> None:
     assert (result.exit_code, normalized(result.output)) == (
         1,
         (
-            "everything is paused since T: all; `hls resume` ends the pause\n"
-            "the pause of octo/widgets has ended, but its deliveries wait because everything is paused\n"
+            "everything is paused since T: all; `hls resume` ends the pause\nthe pause of"
+            " octo/widgets has ended, but its deliveries wait because everything is paused\n"
         ),
     )
     hls("pause", "octo/docs", "--reason", "two")
@@ -64,7 +65,8 @@ def test_resume_prints_the_pauses_that_still_apply(hls: Hls) -> None:
     assert (result.exit_code, normalized(result.output)) == (
         0,
         (
-            "octo/docs is paused since T: two; `hls resume octo/docs` ends the pause\neverything resumed: 0 queued\n"
+            "octo/docs is paused since T: two; `hls resume octo/docs` ends the pause\neverything"
+            " resumed: 0 queued\n"
         ),
     )
 
@@ -81,8 +83,8 @@ def test_list_and_why_show_the_pause_of_a_waiting_delivery(hls: Hls) -> None:
     assert listed.count("\n    octo/widgets is paused since T: a migration\n") == 1
     result = normalized(hls("why", "octo/widgets#7").output)
     assert (
-        "Waiting: octo/widgets is paused since T: a migration; `hls resume octo/widgets` ends the pause.\n"
-        in result
+        "Waiting: octo/widgets is paused since T: a migration; `hls resume octo/widgets` ends the"
+        " pause.\n" in result
     )
     assert "paused" not in hls("why", "octo/docs#8").output
 
@@ -95,8 +97,8 @@ def test_why_of_a_former_name_names_the_new_one(hls: Hls, store: Storage, folder
     accept(store, rename)
     result = hls("why", "octo/widgets#7")
     assert normalized(result.output).endswith(
-        f"\nocto/widgets is octo/new since T, but {folder}/settings.yaml:3 (repositories[0].name) has "
-        "the former name: `hls why octo/new#7` shows what was received since then\n"
+        f"\nocto/widgets is octo/new since T, but {folder}/settings.yaml:3 (repositories[0].name)"
+        " has the former name: `hls why octo/new#7` shows what was received since then\n"
     )
     unknown = hls("why", "Octo/Widgets#99")
     assert (unknown.exit_code, unknown.output.count("hls why octo/new#99")) == (0, 1)
@@ -113,8 +115,10 @@ def test_user_and_host_are_stored_with_the_reason(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.usefixtures("waiting")
 def test_retry_of_a_paused_delivery_says_that_it_waits(hls: Hls) -> None:
     hls("pause", "octo/docs", "--reason", "a move")
-    assert normalized(hls("deliveries", "retry", "other").output) == (
-        "other is queued but waits: octo/docs is paused since T: a move; `hls resume octo/docs` ends the pause\n"
+    assert (
+        normalized(hls("deliveries", "retry", "other").output)
+        == "other is queued but waits: octo/docs is paused since T: a move; `hls resume octo/docs`"
+        " ends the pause\n"
     )
     assert (
         hls("deliveries", "retry", "waits").output
@@ -178,8 +182,8 @@ def test_forget_prints_what_it_deletes_and_asks_first(hls: Hls, store: Storage) 
     assert (waits.exit_code, waits.output) == (
         1,
         (
-            "nothing was deleted: 1 delivery, such as of-mona, waits or runs; run the command again when all have "
-            "ended\n"
+            "nothing was deleted: 1 delivery, such as of-mona, waits or runs; run the command again"
+            " when all have ended\n"
         ),
     )
     store.queue.dead_letter(claim(store), reason="issue is locked")

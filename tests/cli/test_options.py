@@ -1,4 +1,6 @@
-"""Output of the commands: untrusted text cannot control the terminal or imitate a line of output."""
+"""Output of the commands: untrusted text cannot control the terminal or imitate a line of
+output.
+"""
 
 from __future__ import annotations
 

@@ -52,7 +52,9 @@ def add_delivery(store: Storage, guid: str, result: ShadowResult) -> None:
 
 @pytest.fixture
 def compare(hls: Hls, folder: Path, store: Storage) -> Hls:
-    """`hls prompts compare` with three deliveries: different labels, the same labels, and a failed shadow."""
+    """`hls prompts compare` with three deliveries: different labels, the same labels, and a failed
+    shadow.
+    """
     copy_shipped(folder, "issues")
     (folder / "settings.yaml").write_text(f"{SETTINGS}prompts: {{directory: prompts}}\n")
     add_delivery(store, "11111111-a", ShadowResult("issues/strict", "done", None, STRICT, POSTED))
@@ -69,21 +71,16 @@ def compare(hls: Hls, folder: Path, store: Storage) -> Hls:
 def test_a_shadow_is_compared_with_what_was_posted(compare: Hls) -> None:
     result = compare("issues/strict")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == (
-        "issues/strict@222222 against issues/analyze@111111\n"
-        "\n"
-        "delivery  event          thread          comments  tokens      USD                 labels\n"
-        "22222222  issues.opened  octo/widgets#7  yes, yes  1150, 1050  0.250000, 0.250000  the same\n"
-        "11111111  issues.opened  octo/widgets#7  no, yes   1150, 1050  0.250000, 0.250000  "
-        "priority-high, not priority-low\n"
-        "\n"
-        "compared     2 deliveries; left out: 1 failed\n"
-        "people left  0 fixed, 1 broken of 2: too few to tell\n"
-        "  kind: 0 fixed, 0 broken\n"
-        "  priority: 0 fixed, 1 broken\n"
-        "comments     1, against 2\n"
-        "mean tokens  1150, against 1050\n"
-        "mean cost    0.250000 USD, against 0.250000 USD\n"
+    assert (
+        result.stdout
+        == "issues/strict@222222 against issues/analyze@111111\n\ndelivery  event          thread  "
+        "        comments  tokens      USD                 labels\n22222222  issues.opened "
+        " octo/widgets#7  yes, yes  1150, 1050  0.250000, 0.250000  the same\n11111111 "
+        " issues.opened  octo/widgets#7  no, yes   1150, 1050  0.250000, 0.250000 "
+        " priority-high, not priority-low\n\ncompared     2 deliveries; left out: 1"
+        " failed\npeople left  0 fixed, 1 broken of 2: too few to tell\n  kind: 0 fixed, 0"
+        " broken\n  priority: 0 fixed, 1 broken\ncomments     1, against 2\nmean tokens  1150,"
+        " against 1050\nmean cost    0.250000 USD, against 0.250000 USD\n"
     )
 
 
@@ -123,9 +120,11 @@ def test_means_are_of_compared_deliveries_and_control_characters_are_escaped() -
 def test_message_if_there_is_nothing_to_compare(compare: Hls) -> None:
     compared = compare("issues/other@3f9c2a")
     assert (compared.exit_code, compared.stdout) == (1, "")
-    assert compared.stderr == (
-        "there is no delivery of the last 7d on which issues/other@3f9c2a ran as a shadow; set an event of "
-        "prompts.use to {prompt: issues/other, shadow: true} and wait for such events\n"
+    assert (
+        compared.stderr
+        == "there is no delivery of the last 7d on which issues/other@3f9c2a ran as a shadow; set"
+        " an event of prompts.use to {prompt: issues/other, shadow: true} and wait for such"
+        " events\n"
     )
 
 

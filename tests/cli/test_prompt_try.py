@@ -66,10 +66,13 @@ def test_an_issue_is_tried_by_its_url_and_nothing_is_written(
     first, rule, prompt, *lines = result.stdout.splitlines()
     assert (
         first
-        == f"event       issues.opened of {REPOSITORY}#11 ({page(sandbox, 'issues', 11)}; facts from GitHub)"
+        == f"event       issues.opened of {REPOSITORY}#11 ({page(sandbox, 'issues', 11)}; facts"
+        " from GitHub)"
     )
-    assert rule == (
-        f"rule        {folder}/settings.yaml:4 (repositories[0].events) enables issues.opened, and "
+    assert (
+        rule
+        == f"rule        {folder}/settings.yaml:4 (repositories[0].events) enables issues.opened,"
+        " and "
         "prompts/issues/analyze.j2 is for it"
     )
     assert prompt == "prompt      issues/analyze"
@@ -137,7 +140,9 @@ ASKED = (
 
 
 def seed_crash(sandbox: Sandbox) -> tuple[Conversation, Account]:
-    """Seed an issue about which the sandbox's Claude asks for four things. Return it with its author."""
+    """Seed an issue about which the sandbox's Claude asks for four things. Return it with its
+    author.
+    """
     payload = recorded.load("demo/bug").payload
     issue: Any = payload["issue"]
     sandbox.state.seed(
@@ -226,7 +231,10 @@ def test_an_ignored_event_is_explained_and_can_be_tried_with_a_prompt(
         ),
         "prompt      none",
         "─" * 80,
-        "ignored     the service would ignore this event, see above; use --prompt NAME to try it anyway",
+        (
+            "ignored     the service would ignore this event, see above; use --prompt NAME to try"
+            " it anyway"
+        ),
         "cost        0 questions, 0.000000 USD",
     ]
     assert sandbox.requests.all("claude") == ()
@@ -277,8 +285,8 @@ def test_a_failure_is_printed_with_its_remedy(try_: Hls, sandbox: Sandbox) -> No
 
 
 NO_TOKEN = (
-    "no token is set, so GitHub is read without one: public repositories only, 60 requests an hour, and "
-    "for a review neither linked issues nor code around the hunks"
+    "no token is set, so GitHub is read without one: public repositories only, 60 requests an hour,"
+    " and for a review neither linked issues nor code around the hunks"
 )
 
 
@@ -367,7 +375,8 @@ def test_an_issue_that_github_does_not_have_is_named_with_its_setting(
     assert result.exit_code == 1
     (failed,) = [line for line in result.stdout.splitlines() if line.startswith("failed      ")]
     assert failed.startswith(
-        f"failed      {posting} chooses {REPOSITORY}#99 for the comment, which GitHub does not show: GET "
+        f"failed      {posting} chooses {REPOSITORY}#99 for the comment, which GitHub does not"
+        " show: GET "
     )
 
 

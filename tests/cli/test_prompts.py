@@ -21,15 +21,17 @@ from tests.queue.builders import begin, start_call
 FRONT = "---\ndescription: Sort new issues\non: [issues.opened]\nreply: issue_analysis\n"
 TASK = "Judge {{ issue.title }}\n"
 LIBRARY = {
-    "issues/mine.j2": f'{FRONT}then: {{prompt: issues/more, when: "analysis.worth_saying"}}\n---\n{TASK}',
+    "issues/mine.j2": (
+        f'{FRONT}then: {{prompt: issues/more, when: "analysis.worth_saying"}}\n---\n{TASK}'
+    ),
     "issues/mine.comment.md.j2": "{{ analysis.summary }}\n",
     "issues/more.j2": f"---\ndescription: More\nreply: issue_response\n---\n{TASK}",
 }
 
 SHIPPED_NAMES = (
-    "cherry_picks/resolve, comments/reply, issues/analyze, issues/respond, pull_requests/analyze, "
-    "pull_requests/changelog, pull_requests/verify, releases/announce, reviews/analyze, test_oracle/choose, "
-    "workflows/analyze"
+    "cherry_picks/resolve, comments/reply, issues/analyze, issues/respond, pull_requests/analyze,"
+    " pull_requests/changelog, pull_requests/verify, releases/announce, reviews/analyze,"
+    " test_oracle/choose, workflows/analyze"
 )
 
 
@@ -59,14 +61,13 @@ def call(
 def test_list_shows_events_and_files_and_creates_no_database(prompts: Hls, tmp_path: Path) -> None:
     listed = prompts("list")
     assert (listed.exit_code, listed.stderr) == (0, "")
-    assert re.sub("@[0-9a-f]{6}", "@", listed.stdout) == (
-        "issues/mine@\n"
-        "  for         issues.opened\n"
-        "  from        lib/issues/mine.j2, your own; from the shipped library: base.j2, _repository_labels.j2\n"
-        "issues/more@\n"
-        "  for         after issues/mine\n"
-        "  from        lib/issues/more.j2, your own; from the shipped library: base.j2\n"
-        f"{tmp_path}/settings.yaml:4 (storage.url): there is no database yet, so there are no statistics\n"
+    assert (
+        re.sub("@[0-9a-f]{6}", "@", listed.stdout)
+        == "issues/mine@\n  for         issues.opened\n  from        lib/issues/mine.j2, your own;"
+        " from the shipped library: base.j2, _repository_labels.j2\nissues/more@\n  for        "
+        " after issues/mine\n  from        lib/issues/more.j2, your own; from the shipped"
+        f" library: base.j2\n{tmp_path}/settings.yaml:4 (storage.url): there is no database yet,"
+        " so there are no statistics\n"
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lib", "settings.yaml"]
 
@@ -87,12 +88,12 @@ def test_list_shows_a_line_for_each_version(prompts: Hls, store: Storage) -> Non
         3:5
     ] == [
         (
-            f"  @{mine[-6:]}  3 replies, 0.003000 USD, and unknown for 1 call; corrected none; failed calls none; last "
-            "error none"
+            f"  @{mine[-6:]}  3 replies, 0.003000 USD, and unknown for 1 call; corrected none;"
+            " failed calls none; last error none"
         ),
         (
-            "  @000001  0 replies, 0.250000 USD; corrected none; failed calls 2 failed; last error TIME: Claude "
-            "answered 404 Done: forged\\x1b[2J"
+            "  @000001  0 replies, 0.250000 USD; corrected none; failed calls 2 failed; last error"
+            " TIME: Claude answered 404 Done: forged\\x1b[2J"
         ),
     ]
 

@@ -67,12 +67,17 @@ def tracker(sandbox: Sandbox) -> None:
 def test_open_issues_are_read_by_a_fill_and_then_found_as_candidates(
     similar: Hls, sandbox: Sandbox, store: Storage
 ) -> None:
-    assert similar(f"{REPOSITORY}#40").stdout == (
-        f"no issue of {REPOSITORY} is stored; `hls similar {REPOSITORY}` says what it takes to read them\n"
+    assert (
+        similar(f"{REPOSITORY}#40").stdout
+        == f"no issue of {REPOSITORY} is stored; `hls similar {REPOSITORY}` says what it takes to"
+        " read them\n"
     )
     cost = "GitHub has 13 open issues and pull requests; --fill reads them with 1 request\n"
     assert similar(REPOSITORY).stdout == f"0 issues of {REPOSITORY} are stored\n{cost}"
-    filled = f"0 issues of {REPOSITORY} are stored\n{cost}12 open issues read, 0 deleted; 12 are stored\n"
+    filled = (
+        f"0 issues of {REPOSITORY} are stored\n{cost}12 open issues read, 0 deleted; 12 are"
+        " stored\n"
+    )
     assert similar(REPOSITORY, "--fill").stdout == filled
     assert [(change.action, change.object) for change in store.audit.find(most=9)] == [
         ("fill", REPOSITORY)

@@ -1,4 +1,5 @@
-"""Fake OpenAI-compatible service on loopback whose vectors are made of words: texts with common words are similar.
+"""Fake OpenAI-compatible service on loopback whose vectors are made of words: texts with common
+words are similar.
 
 Words with the same meaning count as one word.
 """
@@ -26,7 +27,9 @@ MEANINGS = {
 
 
 def embed(text: str, size: int) -> list[float]:
-    """Return a vector that is the same for the same words. Its first number makes all texts a little similar."""
+    """Return a vector that is the same for the same words. Its first number makes all texts a
+    little similar.
+    """
     vector = [1.0] + [0.0] * (size - 1)
     for word in re.findall(r"\w+", text.lower()):
         vector[1 + crc32(MEANINGS.get(word, word).encode()) % (size - 1)] += 1.0
@@ -34,7 +37,9 @@ def embed(text: str, size: int) -> list[float]:
 
 
 class FakeEmbeddings:
-    """`embedded` has the texts of each request. A request without `KEY` is answered 401, an unknown model 404."""
+    """`embedded` has the texts of each request. A request without `KEY` is answered 401, an unknown
+    model 404.
+    """
 
     def __init__(self) -> None:
         self.embedded: list[list[str]] = []

@@ -1,7 +1,9 @@
-"""Fake services that answer prompts, on loopback: the Chat Completions API, and Claude's of Anthropic, AWS and Google.
+"""Fake services that answer prompts, on loopback: the Chat Completions API, and Claude's of
+Anthropic, AWS and Google.
 
-A request that the vendor's types reject, or without its credentials, gets an error as from the vendor, and so does one
-with a header that has the text `LEAKED`, which tests set in variables of the SDKs.
+A request that the vendor's types reject, or without its credentials, gets an error as from the
+vendor, and so does one with a header that has the text `LEAKED`, which tests set in variables of
+the SDKs.
 """
 
 from __future__ import annotations
@@ -34,10 +36,11 @@ VERTEX = re.compile(
 
 
 class FakeModels:
-    """`answer` returns the text of a reply for a request's messages as one text. `status` other than 200 is an
-    outage with `message`; 0 closes the connection without a response.
+    """`answer` returns the text of a reply for a request's messages as one text. `status` other
+    than 200 is an outage with `message`; 0 closes the connection without a response.
 
-    `asked` has the path and body of each accepted request, `failed` counts the others, `tokens` those of Google.
+    `asked` has the path and body of each accepted request, `failed` counts the others, `tokens`
+    those of Google.
     """
 
     def __init__(self, answer: Callable[[str], str]) -> None:
@@ -87,8 +90,10 @@ class FakeModels:
                 return status, {"error": {"type": "of the fake", "message": message}}
             self.asked.append((path, body))
         text = self.answer(text_of(body))
-        return 200, _completion(body, text) if path.endswith("/chat/completions") else _message(
-            path, body, text
+        return 200, (
+            _completion(body, text)
+            if path.endswith("/chat/completions")
+            else _message(path, body, text)
         )
 
     def _find_problem(

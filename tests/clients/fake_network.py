@@ -1,4 +1,6 @@
-"""Fake company network on loopback: a certificate authority, servers with its certificates, and a CONNECT proxy."""
+"""Fake company network on loopback: a certificate authority, servers with its certificates, and a
+CONNECT proxy.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ NOT_FORWARDED = frozenset(
 
 
 class Authority:
-    """Signs certificates with the extensions that Python 3.13 requires. `file` is its own, for clients to trust."""
+    """Signs certificates with the extensions that Python 3.13 requires. `file` is its own, for
+    clients to trust.
+    """
 
     def __init__(self, folder: Path, name: str = "Authority for tests") -> None:
         self._folder, self._key = folder, ec.generate_private_key(ec.SECP256R1())
@@ -105,7 +109,9 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Ignore errors: a client ends a handshake that it does not trust, and an answer that is too long."""
+        """Ignore errors: a client ends a handshake that it does not trust, and an answer that is
+        too long.
+        """
 
     def __enter__(self) -> Server:
         threading.Thread(
@@ -125,9 +131,11 @@ class Server(ThreadingHTTPServer):
 def json_server(
     respond: Callable[[str, Mapping[str, str], bytes], tuple[int, object, Mapping[str, str]]],
 ) -> Server:
-    """Return a running server of POST requests: `respond` gets path, headers (names in lower case) and body.
+    """Return a running server of POST requests: `respond` gets path, headers (names in lower case)
+    and body.
 
-    It returns the status, the JSON document and more headers. The status 0 closes the connection without a response.
+    It returns the status, the JSON document and more headers. The status 0 closes the connection
+    without a response.
     """
 
     class Respond(Quiet):
@@ -170,7 +178,9 @@ def forward(handler: BaseHTTPRequestHandler, address: str) -> None:
 
 
 def tls_server(certificate: Path, behind: Mapping[str, str]) -> Server:
-    """Return a server that forwards each host to an address: {"api.github.test": "http://127.0.0.1:1"}."""
+    """Return a server that forwards each host to an address: {"api.github.test":
+    "http://127.0.0.1:1"}.
+    """
 
     class Forward(Quiet):
         def setup(self) -> None:
@@ -192,7 +202,9 @@ def tls_server(certificate: Path, behind: Mapping[str, str]) -> Server:
 
 
 class Proxy:
-    """Connects clients with the right password to one server, for any host. `asked` lists the requested hosts."""
+    """Connects clients with the right password to one server, for any host. `asked` lists the
+    requested hosts.
+    """
 
     def __init__(self, to_port: Callable[[], int], *, user: str, password: str) -> None:
         self.asked: list[str] = []

@@ -1,4 +1,6 @@
-"""HTTP server on loopback that sends each prepared response once, in their order, and records the requests."""
+"""HTTP server on loopback that sends each prepared response once, in their order, and records the
+requests.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ class Say:
     body: Any = None  # JSON, or bytes as they are
     headers: Mapping[str, str] = field(default_factory=dict)
     kind: Literal["answer", "cut", "drop", "hang", "drip", "drip_headers"] = "answer"
-    """`drip` sends the body byte by byte, `drip_headers` the whole response, until the client gives up."""
+    """`drip` sends the body byte by byte, `drip_headers` the whole response, until the client gives
+    up.
+    """
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
-"""A git server on loopback that requires a token, `git http-backend` behind it, and a repository to serve."""
+"""A git server on loopback that requires a token, `git http-backend` behind it, and a repository to
+serve.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,10 @@ ENVIRON = {
         for what in ("NAME", "EMAIL")
     },
 }
-SERVED = "[uploadpack]\n\tallowFilter = true\n\tallowAnySHA1InWant = true\n[core]\n\tprotectNTFS = false\n"
+SERVED = (
+    "[uploadpack]\n\tallowFilter = true\n\tallowAnySHA1InWant = true\n[core]\n\tprotectNTFS ="
+    " false\n"
+)
 
 
 class Origin:
@@ -43,7 +48,9 @@ class Origin:
         return done.stdout.decode().strip()
 
     def commit(self, files: Mapping[str, bytes], *entries: str) -> str:
-        """Commit these files, and return the commit's id. `entries` are others: "120000 blob ID\tlink"."""
+        """Commit these files, and return the commit's id. `entries` are others: "120000 blob
+        ID\tlink".
+        """
         lines = [*entries]
         folders: dict[str, dict[str, bytes]] = {}
         for path, content in files.items():
@@ -83,9 +90,10 @@ class Origin:
 class GitServer:
     """Serves the repositories in a folder: `folder/o/r.git` at `{url}/o/r.git`.
 
-    `mode` says how: correctly, with a redirect to another server, with the status 503, not at all until `close`, with
-    half of the pack until `close`, in small parts, or one byte after the other. A server that lies changes the bodies
-    of requests or responses. `calls` lists the requests, and `sent_bytes` counts what was sent.
+    `mode` says how: correctly, with a redirect to another server, with the status 503, not at all
+    until `close`, with half of the pack until `close`, in small parts, or one byte after the other.
+    A server that lies changes the bodies of requests or responses. `calls` lists the requests, and
+    `sent_bytes` counts what was sent.
     """
 
     def __init__(self, folder: Path, *, token: str) -> None:

@@ -1,4 +1,6 @@
-"""A pull request in the sandbox with patches, and the real client: for tests of labels, comments and reviews."""
+"""A pull request in the sandbox with patches, and the real client: for tests of labels, comments
+and reviews.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +32,8 @@ TOKEN = "ghp_secretsecretsecretsecret"
 REPOSITORY, NUMBER = "Codertocat/Hello-World", 2
 HEAD = "ec26c3e57ca3a959ca5aad62de7213c562f8c821"  # of the recorded pull request 2
 PATCH = (
-    "@@ -1,3 +1,10 @@\n import os\n-old\n+line 2\n+line 3\n+line 4\n+line 5\n+line 6\n+line 7\n+line 8\n+line 9\n"
-    " last\n"
-    "@@ -20,2 +27,3 @@\n far\n+line 28\n away"
+    "@@ -1,3 +1,10 @@\n import os\n-old\n+line 2\n+line 3\n+line 4\n+line 5\n+line 6\n+line"
+    " 7\n+line 8\n+line 9\n last\n@@ -20,2 +27,3 @@\n far\n+line 28\n away"
 )
 FILES = [
     {"filename": "a.py", "status": "modified", "additions": 9, "deletions": 1, "patch": PATCH},

@@ -20,7 +20,10 @@ from tests.clients.fake_server import FakeServer, Say
 from tests.clients.review_world import NOON
 from tests.clients.test_claude import GOOD, KEY, RENDERED
 
-USAGE_LIMIT = "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC."
+USAGE_LIMIT = (
+    "You have reached your specified API usage limits. You will regain access on 2026-12-01 at"
+    " 00:00 UTC."
+)
 DECEMBER = datetime(2026, 12, 1, tzinfo=UTC)
 TOO_LONG = "prompt is too long: 212345 tokens > 200000 maximum"
 BLOCKED = "Output blocked by content filtering policy"
@@ -83,8 +86,10 @@ def test_error_that_a_fixed_question_gets_too_is_the_accounts_until_the_named_da
         asker.ask(rejected(USAGE_LIMIT), rejected(USAGE_LIMIT))
     failed = caught.value
     assert str(failed) == f"Claude answered 400 to issues/respond@3f9c2a: {USAGE_LIMIT}"
-    assert failed.remedy == (
-        "wait, or see the limits and the state of the account of claude.api_key: a fixed question gets this error, too"
+    assert (
+        failed.remedy
+        == "wait, or see the limits and the state of the account of claude.api_key: a fixed"
+        " question gets this error, too"
     )
     assert (failed.not_before, failed.may_have_succeeded) == (DECEMBER, False)
     assert asker.fixed_questions == [

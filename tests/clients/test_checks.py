@@ -1,4 +1,6 @@
-"""Check runs of a GitHub App and commit statuses of a token, against the sandbox and GitHub's OpenAPI description."""
+"""Check runs of a GitHub App and commit statuses of a token, against the sandbox and GitHub's
+OpenAPI description.
+"""
 
 from __future__ import annotations
 

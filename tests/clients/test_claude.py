@@ -172,7 +172,8 @@ def test_blank_system_message_is_omitted(build: Build, server: FakeServer) -> No
     assert "system" not in server.seen[0].body
 
 
-# --- stop reasons ----------------------------------------------------------------------------------------------------
+# --- stop reasons
+# ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -261,7 +262,8 @@ def test_reply_over_the_limit_of_bytes_is_unusable(
     )
 
 
-# --- replies that do not validate ------------------------------------------------------------------------------------
+# --- replies that do not validate
+# ------------------------------------------------------------------------------------
 
 
 def test_second_request_contains_first_reply_and_its_problems(
@@ -276,9 +278,11 @@ def test_second_request_contains_first_reply_and_its_problems(
         {"role": "assistant", "content": '{"answer": 1}'},
         {
             "role": "user",
-            "content": "That reply could not be used: worth_saying: Field required; "
-            "answer: Input should be a valid string; certain: Field required\n\n"
-            "Answer again with the whole JSON object, corrected. All earlier instructions still apply.",
+            "content": (
+                "That reply could not be used: worth_saying: Field required; answer: Input should"
+                " be a valid string; certain: Field required\n\nAnswer again with the whole JSON"
+                " object, corrected. All earlier instructions still apply."
+            ),
         },
     ]
     assert {key: server.seen[0].body[key] for key in ("model", "system", "output_config")} == {
@@ -286,7 +290,8 @@ def test_second_request_contains_first_reply_and_its_problems(
     }
 
 
-# --- errors ----------------------------------------------------------------------------------------------------------
+# --- errors
+# ----------------------------------------------------------------------------------------------------------
 
 
 def failure(build: Build, server: FakeServer, say: Say, **settings: Any) -> StepFailed:
@@ -377,9 +382,8 @@ def test_failure_of_claude_raises_dependency_down_with_remedy(
     down = failure(build, server, say, timeout_s=0.2 if say.kind == "hang" else 60)
     assert isinstance(down, DependencyDown)
     assert down.dependency == "claude"
-    assert down.may_have_succeeded == (
-        say.kind != "answer" or say.status == 200
-    )  # it may have been billed
+    # it may have been billed
+    assert down.may_have_succeeded == (say.kind != "answer" or say.status == 200)
     assert text in str(down)
     assert remedy in down.remedy
     assert down.not_before == (None if wait_s is None else NOON + timedelta(seconds=wait_s))
@@ -394,8 +398,10 @@ def test_response_that_is_still_arriving_at_the_limit_is_a_slow_response(
     server.says = [Say(body=body, kind="drip")]
     with pytest.raises(SlowResponse) as caught:
         build(timeout_s=0.3).ask(RENDERED)
-    assert str(caught.value) == (
-        "Claude was still sending its response to issues/respond@3f9c2a after claude.timeout_s (0.3)"
+    assert (
+        str(caught.value)
+        == "Claude was still sending its response to issues/respond@3f9c2a after claude.timeout_s"
+        " (0.3)"
     )
     assert (
         caught.value.remedy
@@ -423,7 +429,8 @@ def test_refused_connection_raises_dependency_down(build: Build) -> None:
     assert caught.value.may_have_succeeded is False
 
 
-# --- models ----------------------------------------------------------------------------------------------------------
+# --- models
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_lookup_model_returns_lifecycle(build: Build, server: FakeServer) -> None:
@@ -442,7 +449,8 @@ def test_lookup_model_returns_lifecycle(build: Build, server: FakeServer) -> Non
     ]
 
 
-# --- what a call costs, and its id -----------------------------------------------------------------------------------
+# --- what a call costs, and its id
+# -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""SECURITY.md rule 12: the set of writes to GitHub is closed; searches the whole package for others."""
+"""SECURITY.md rule 12: the set of writes to GitHub is closed; searches the whole package for
+others.
+"""
 
 from __future__ import annotations
 
@@ -110,7 +112,9 @@ PYGITHUB_READS = {
 
 
 def methods_that_change(name: str) -> Iterator[str]:
-    """Yield the methods that a module calls in the functions which it passes to `GithubApi.change`."""
+    """Yield the methods that a module calls in the functions which it passes to
+    `GithubApi.change`.
+    """
     named = {function.name: function for function in functions(name)}
     for change in calls_in(name)["change"]:
         function = change.args[1]

@@ -1,4 +1,6 @@
-"""Bodies of comments: truncation, checked boxes, and sections that are parsed again after edits by people."""
+"""Bodies of comments: truncation, checked boxes, and sections that are parsed again after edits by
+people.
+"""
 
 from __future__ import annotations
 
@@ -111,7 +113,8 @@ def test_only_boxes_are_changed_and_only_to_checked(older: str, newer: str) -> N
     assert copy_checked_boxes(older, result) == result
 
 
-# --- sections --------------------------------------------------------------------------------------------------------
+# --- sections
+# --------------------------------------------------------------------------------------------------------
 
 MARKER = "<!-- hls:pull_requests -->"
 A, B = Section("aaaaaaaaaaaaaaaa", "A says."), Section("bbbbbbbbbbbbbbbb", "B says.")
@@ -141,7 +144,8 @@ def test_section_key_that_could_break_its_mark_raises_value_error(key: str) -> N
         render_sections({key: Section("", "text")}, newest=key, footer="", marker=MARKER)
 
 
-# --- edits by people ------------------------------------------------------------------------------------------------
+# --- edits by people
+# ------------------------------------------------------------------------------------------------
 
 WHOLE = f"{MARK_A}\nA says.\n\n{MARK_B}\nB says.\n\n{END}\nThe footer.\n{MARKER}"
 
@@ -215,7 +219,8 @@ def test_source_changes_only_its_own_section(standing: str, body: str, footer: s
     assert render_sections(after, newest="a", footer=footer, marker=MARKER) == written
 
 
-# --- untrusted text --------------------------------------------------------------------------------------------------
+# --- untrusted text
+# --------------------------------------------------------------------------------------------------
 
 PLACES: Mapping[str, Callable[[str], str]] = {
     "text": sanitize_blocks,
@@ -229,8 +234,8 @@ FORGERIES = {
     "mark": MARK_B,
     "mark behind a backslash": f"\\{MARK_B}\n\\\\{MARK_B}",
     "mark as entities": MARK_B.replace("<", "&lt;").replace("-", "&#45;"),
-    "mark with hidden characters": MARK_B.replace("!", "\u200b!\u2060").replace(
-        "hls", "h\u200dls\ufeff"
+    "mark with hidden characters": (
+        MARK_B.replace("!", "\u200b!\u2060").replace("hls", "h\u200dls\ufeff")
     ),
     "mark made of a credential": "<!ghp_aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5-- hls:section b -->",
     "mark made of private-use characters": MARK_B.replace("!", "\ue000!\ue001"),
@@ -252,8 +257,8 @@ def test_rule_16_scrubbed_text_cannot_forge_a_mark(forgery: str, place: str) -> 
 
 def test_mark_written_by_a_template_is_not_recognized() -> None:
     text = section_text(f"{MARK_B}\n<!-- hls:note --> <!-- mine -->\n{MARKER}")
-    assert text == (
-        f"<!-- hls{ZERO_WIDTH_SPACE}:section b bbbbbbbbbbbbbbbb -->\n"
+    assert (
+        text == f"<!-- hls{ZERO_WIDTH_SPACE}:section b bbbbbbbbbbbbbbbb -->\n"
         f"<!-- hls{ZERO_WIDTH_SPACE}:note --> <!-- mine -->\n"
         f"<!-- hls{ZERO_WIDTH_SPACE}:pull_requests -->"
     )
@@ -261,7 +266,8 @@ def test_mark_written_by_a_template_is_not_recognized() -> None:
     assert parse_sections(posted, marker=MARKER) == {"a": A}
 
 
-# --- length limits ---------------------------------------------------------------------------------------------------
+# --- length limits
+# ---------------------------------------------------------------------------------------------------
 
 
 @given(

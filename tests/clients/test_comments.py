@@ -1,4 +1,6 @@
-"""The bot's comment in a conversation of the sandbox, with sections of several sources, and reactions."""
+"""The bot's comment in a conversation of the sandbox, with sections of several sources, and
+reactions.
+"""
 
 from __future__ import annotations
 
@@ -239,7 +241,8 @@ def test_reaction_is_one_request_and_github_stores_it_once(world: ReviewWorld) -
     assert world.calls() == [f"POST /repos/{REPOSITORY}/{path}/reactions" for path in paths]
 
 
-# --- sections of several sources -----------------------------------------------------------------------------------
+# --- sections of several sources
+# -----------------------------------------------------------------------------------
 
 MARKER = "<!-- hls:reviews -->"
 END = "<!-- hls:sections end -->"
@@ -284,7 +287,10 @@ def test_edit_of_a_section_by_a_person_stays_until_its_source_changes(world: Rev
     assert (same.kind, same.detail, same.body) == ("unchanged", THEIRS, by_hand)
     keep_section(world, "ci-2", "The build is green.", "Footer 4.")
     assert bodies(world) == [
-        f"{SQUASH}\nSquash,\r\n\r\n  please.\n\n{GREEN}\nThe build is green.\n\n{END}\nFooter 4.\n{MARKER}"
+        (
+            f"{SQUASH}\nSquash,\r\n\r\n  please.\n\n{GREEN}\nThe build is green.\n\n{END}\nFooter"
+            f" 4.\n{MARKER}"
+        )
     ]
     keep_section(world, body="Looks fine.", footer="Footer 5.")
     assert bodies(world) == [

@@ -134,9 +134,10 @@ def test_rule_20_the_file_of_an_organisation_is_read_with_a_token_for_its_reposi
 def test_replaced_installation_is_looked_up_again(world: World) -> None:
     world.read()
     world.sandbox.state.change(lambda now: now.without_installation(world.installation.id))
+    # takes its id
     world.sandbox.apps.install(
         world.registered, SandboxAccount("octo-org", 583_231, "Organization"), ()
-    )  # takes its id
+    )
     world.install()
     world.now.append(NOON + timedelta(minutes=56))
     world.read()
@@ -250,11 +251,15 @@ def test_permission_that_was_not_granted_is_not_requested(world: World) -> None:
             github.reader(REPOSITORY).jobs(1, 1)
     assert identity.missing == (
         (
-            "labels, comments and the files of pull requests need pull_requests: write (installation on Codertocat)"
+            "labels, comments and the files of pull requests need pull_requests: write"
+            " (installation on Codertocat)"
         ),
         "checks on the commits of pull requests need checks: write (installation on Codertocat)",
         "logs of failed workflow runs need actions: read (installation on Codertocat)",
-        ".github/hls.yaml and the commits of a release need contents: read (installation on Codertocat)",
+        (
+            ".github/hls.yaml and the commits of a release need contents: read (installation on"
+            " Codertocat)"
+        ),
     )
 
 
@@ -274,7 +279,10 @@ def test_identity_names_app_installations_and_permissions(world: World) -> None:
     with closing(world.connect()) as github:
         identity = github.fetch_identity()
     assert identity.sentences == (
-        f"GitHub: the App my-hls (id {world.registered.id}) acts as my-hls[bot]; installed on Codertocat",
+        (
+            f"GitHub: the App my-hls (id {world.registered.id}) acts as my-hls[bot]; installed on"
+            " Codertocat"
+        ),
     )
     assert identity.missing == ()
     assert identity.details == {
@@ -310,7 +318,9 @@ def test_identity_lacks_an_installation_that_is_not_suspended(world: World) -> N
 
 
 def test_several_installations_work_at_the_same_time(world: World) -> None:
-    """Each repository's token is one of the installation of its owner, and is valid for this repository only."""
+    """Each repository's token is one of the installation of its owner, and is valid for this
+    repository only.
+    """
     event = recorded.load("demo/bug")
     world.sandbox.state.seed(
         event.event, json.loads(event.body.replace(b"Codertocat", b"octo-org"))

@@ -1,4 +1,6 @@
-"""A git host that does not answer, with a real git server on loopback, and workers that wait for it."""
+"""A git host that does not answer, with a real git server on loopback, and workers that wait for
+it.
+"""
 
 from __future__ import annotations
 
@@ -57,10 +59,11 @@ def test_one_fetch_a_minute_probes_a_git_host_that_does_not_answer(
     world.now = 61.0
     assert open_repository(world, "second", commits["second"]) == reason
     assert open_repository(world, "third", commits["third"]) == reason
+    # a connection that fails is repeated once
     assert world.server.fetches in (
         fetches + 1,
         fetches + 2,
-    )  # a connection that fails is repeated once
+    )
     world.server.mode = "serve"
     world.now = 122.0
     assert [

@@ -46,7 +46,10 @@ def test_token_without_account_raises_dependency_down_with_remedy(
             {"permissions": {"push": False, "triage": True}},
             {},
             (
-                "the account may not create labels in o/r: give it the role write, or create them yourself",
+                (
+                    "the account may not create labels in o/r: give it the role write, or create"
+                    " them yourself"
+                ),
             ),
         ),
         ({}, {}, ("the account may not set labels in o/r: it needs the role triage or write",)),

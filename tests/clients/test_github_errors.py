@@ -16,14 +16,20 @@ from tests.clients.review_world import NOON
 
 IN_AN_HOUR = str(int((NOON + timedelta(hours=1)).timestamp()))
 CALL = "POST /repos/o/r/issues/7/comments"
-SAML = "Resource protected by organization SAML enforcement. You must grant your Personal Access token access."
+SAML = (
+    "Resource protected by organization SAML enforcement. You must grant your Personal Access token"
+    " access."
+)
 SECONDARY = (
     "You have exceeded a secondary rate limit and have been temporarily blocked from creation."
 )
 SUSPENDED = (
     "ask https://support.github.com to review the account: it was suspended or taken for spam"
 )
-TOO_FAST = "wait: GitHub limits how fast an account writes; a greater github.min_seconds_between_writes avoids it"
+TOO_FAST = (
+    "wait: GitHub limits how fast an account writes; a greater github.min_seconds_between_writes"
+    " avoids it"
+)
 LIMIT = "wait until the rate limit resets; fewer repositories or events use less of the quota"
 ADDRESS = "check github.base_url, and proxies and firewalls between this host and GitHub"
 
@@ -173,7 +179,10 @@ USED_UP = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": IN_AN_HOUR}
         (
             {"message": "Field 'x' doesn't exist", "extensions": {"code": "undefinedField"}},
             Permanent,
-            "undefinedField: Field 'x' doesn't exist: this GitHub Enterprise Server is too old for HLS",
+            (
+                "undefinedField: Field 'x' doesn't exist: this GitHub Enterprise Server is too old"
+                " for HLS"
+            ),
         ),
         ({"type": "ODD", "message": "no ghp_x here"}, Retryable, "ODD: no *** here"),
         ({"message": "Something went wrong"}, DependencyDown, "error: Something went wrong"),

@@ -1,4 +1,6 @@
-"""The type of an issue in the sandbox: set once, and only if the organisation has it and nobody chose one."""
+"""The type of an issue in the sandbox: set once, and only if the organisation has it and nobody
+chose one.
+"""
 
 from __future__ import annotations
 

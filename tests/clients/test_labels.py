@@ -123,10 +123,11 @@ def test_labels_of_a_repository_are_listed_once_an_hour_for_prompt_and_writes(
 
     assert "bug" in {label.name for label in github.reader(REPOSITORY).labels()}
     assert write(BUG) == [f"GET {ALL}", f"POST {ON}"]
+    # the list says that it must be created
     assert write(BUG, HIGH) == [
         f"POST {ALL}",
         f"POST {ON}",
-    ]  # the list says that it must be created
+    ]
     assert write(HIGH) == [f"POST {ON}"]  # it was created, so it exists
     now = 3600.0
     assert write(BUG) == [f"GET {ALL}", f"POST {ON}"]
@@ -140,9 +141,8 @@ def test_rule_14_suggested_label_is_looked_up_and_never_created(world: ReviewWor
     deleted = replace(
         home, labels={name: label for name, label in home.labels.items() if name != "area/cart"}
     )
-    world.sandbox.state.change(
-        lambda now: now.with_repository(deleted)
-    )  # by a person, while the listing is known
+    # by a person, while the listing is known
+    world.sandbox.state.change(lambda now: now.with_repository(deleted))
     cart = RequestedLabel("area/cart", "suggested_labels area/cart")
     action = EnsureLabels(
         (cart, BUG),
@@ -150,8 +150,9 @@ def test_rule_14_suggested_label_is_looked_up_and_never_created(world: ReviewWor
         existing_only=frozenset({"area/cart"}),
         rejected=(("admin", "it is not among the labels that the prompt listed"),),
     )
-    assert write_only(world, github, action).detail == (
-        "added bug; admin not added: it is not among the labels that the prompt listed; "
+    assert (
+        write_only(world, github, action).detail
+        == "added bug; admin not added: it is not among the labels that the prompt listed; "
         "area/cart not added: the repository has no such label"
     )
     assert world.calls() == [f"GET {ALL}", f"GET {ALL}/area%2Fcart", f"POST {ON}"]
@@ -228,9 +229,8 @@ def test_outcome_includes_writes_of_earlier_runs(world: ReviewWorld) -> None:
         added=("maintenance", "priority-high"),
         removed=("priority-low",),
     )
-    assert (
-        keep(world, CHORE, HIGH, before=before) == last
-    )  # as if the service had stopped before it was stored
+    # as if the service had stopped before it was stored
+    assert keep(world, CHORE, HIGH, before=before) == last
     assert events(world)[1:] == [
         "unlabeled priority-low",
         "labeled maintenance",
@@ -269,8 +269,10 @@ def test_refused_removal_costs_only_itself(world: ReviewWorld) -> None:
     keep(world, LOW)
     refuse(world, "DELETE", "priority-low")
     outcome = keep(world, HIGH)
-    assert outcome.detail == (
-        "added priority-high; priority-low not removed: GitHub refused it (422 Validation Failed)"
+    assert (
+        outcome.detail
+        == "added priority-high; priority-low not removed: GitHub refused it (422 Validation"
+        " Failed)"
     )
     assert (outcome.added, outcome.removed) == (("priority-high",), ())
     assert world.pull.labels == ("priority-low", "priority-high")

@@ -51,9 +51,8 @@ class World:
         self.wait: Callable[[float], None] = lambda _: None
         self.reports: list[str] = []
         self.disk_bytes = 10**12  # the size of a disk that has only the mirrors
-        self.other_bytes: Iterator[int] = iter(
-            ()
-        )  # what others use, by each time that the room is read
+        # what others use, by each time that the room is read
+        self.other_bytes: Iterator[int] = iter(())
         self.mirrors = Mirrors(
             lambda: self.settings,
             most_waiting=most_waiting,
@@ -138,9 +137,8 @@ def test_words_on_very_many_lines_are_left_out(world: World) -> None:
     lines = "".join(
         f"the_same_long_name({number}) + rare_{number}\n" for number in range(1_000)
     ).encode()
-    commit = world.origin.commit(
-        {f"{number}/{'x' * 100}.py": lines for number in range(50)}
-    )  # 8 MB of output
+    # 8 MB of output
+    commit = world.origin.commit({f"{number}/{'x' * 100}.py": lines for number in range(50)})
     assert world.open(commit).find_words(["the_same_long_name", "rare_7", "absent"]) == tuple(
         Hit(f"{name}/{'x' * 100}.py", 8, "rare_7") for name in sorted(map(str, range(50)))
     )
@@ -636,7 +634,9 @@ def test_full_disk_is_a_reason_and_leaves_an_existing_mirror(
 
 @pytest.fixture
 def three(world: World) -> dict[str, str]:
-    """Make three repositories of 600 kB, of which "old" and "new" have mirrors. Return their commits."""
+    """Make three repositories of 600 kB, of which "old" and "new" have mirrors. Return their
+    commits.
+    """
     commits: dict[str, str] = {}
     for name in ("old", "new", "third"):
         origin = Origin(world.folder / f"served/o/{name}.git")
@@ -727,9 +727,8 @@ def test_commit_over_the_limit_is_stopped_while_it_is_fetched_and_refused_for_an
     assert world.open(small).no_mirror == ""
     reason = "the repository is larger than mirror.max_mb (1)"
     assert world.open(large).no_mirror == reason
-    assert (
-        "write error: File too large" in vars(caplog.records[0])["error"]
-    )  # and no signal, which dumps core
+    # and no signal, which dumps core
+    assert "write error: File too large" in vars(caplog.records[0])["error"]
     requests = len(world.server.calls)
     assert world.open(large).no_mirror == reason
     assert text(world.open(small), "a") == "1\n"

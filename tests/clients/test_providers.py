@@ -1,4 +1,6 @@
-"""Providers with their real SDKs over real HTTP: each kind against a fake of its API, and the chain of them."""
+"""Providers with their real SDKs over real HTTP: each kind against a fake of its API, and the chain
+of them.
+"""
 
 from __future__ import annotations
 
@@ -67,8 +69,9 @@ def kinds(url: str) -> dict[str, dict[str, Any]]:
             "model": "mini",
             "base_url": url,
         },
-        "/model/eu.anthropic.claude-haiku-4-5-20251001-v1:0/invoke": bedrock
-        | {"access_key_id": ACCESS_KEY_ID},
+        "/model/eu.anthropic.claude-haiku-4-5-20251001-v1:0/invoke": (
+            bedrock | {"access_key_id": ACCESS_KEY_ID}
+        ),
         "/v1/projects/my-project/locations/eu-central-1/publishers/anthropic/models/claude-haiku-4-5:rawPredict": {
             "kind": "vertex",
             "api_key": json.dumps(key),
@@ -358,7 +361,9 @@ def test_models_are_looked_up_where_the_service_lists_them(server: FakeServer) -
 
 
 def requires_all(node: Any) -> bool:
-    """Return whether each object requires all of its properties and allows no others, as OpenAI's strict mode does."""
+    """Return whether each object requires all of its properties and allows no others, as OpenAI's
+    strict mode does.
+    """
     if isinstance(node, list):
         return all(map(requires_all, node))
     if not isinstance(node, dict):
@@ -378,7 +383,8 @@ def test_schemas_are_strict_and_without_keywords_that_an_api_rejects(reply: str)
     assert [keyword for keyword in rejected if f'"{keyword}"' in json.dumps(schema)] == []
 
 
-# --- prices ----------------------------------------------------------------------------------------------------------
+# --- prices
+# ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -424,11 +430,14 @@ def test_price_of_an_unknown_answering_model_is_that_of_the_one_that_was_asked(
     assert ask(given).usage.cost_usd == pytest.approx(0.00125, abs=1e-9)
 
 
-# --- the chain -------------------------------------------------------------------------------------------------------
+# --- the chain
+# -------------------------------------------------------------------------------------------------------
 
 
 class Chain:
-    """Two services, of which the second has the Chat Completions API, and a clock that the test moves."""
+    """Two services, of which the second has the Chat Completions API, and a clock that the test
+    moves.
+    """
 
     def __init__(self, first: FakeServer, second: FakeModels, **changes: Any) -> None:
         self.now, self.first, self.second = NOON, first, second

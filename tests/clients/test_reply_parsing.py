@@ -78,7 +78,10 @@ def parse_finding(**changes: object) -> Finding:
         BARE,
         f"```json\n{BARE}\n```",
         f"\ufeff{BARE}",
-        f"Here is {{the}} analysis:\n\n```json\n{json.dumps(ISSUE, indent=2)}\n```\n\nTell me if {{you}} need more.",
+        (
+            f"Here is {{the}} analysis:\n\n```json\n{json.dumps(ISSUE, indent=2)}\n```\n\nTell me"
+            " if {you} need more."
+        ),
         f"It may be {json.dumps({**ISSUE, 'kind': 'question'})}, no.\n</thinking>\n{BARE}",
         f"{BARE}\n{BARE}",
         f'{{"name": "reply", "input": {BARE}}}',
@@ -204,9 +207,11 @@ def test_finding_that_cannot_be_used_is_left_out_with_the_reason() -> None:
     )
     assert reply.findings == [Finding(**FINDING)]
     assert lost == {
-        "findings": "1 of 3 entries of findings in Claude's reply could be used (findings.1.line: Input should be a "
-        "valid integer, unable to parse string as an integer; findings.2: Input should be a valid dictionary or "
-        "instance of Finding)"
+        "findings": (
+            "1 of 3 entries of findings in Claude's reply could be used (findings.1.line: Input"
+            " should be a valid integer, unable to parse string as an integer; findings.2: Input"
+            " should be a valid dictionary or instance of Finding)"
+        )
     }
 
 
@@ -221,7 +226,10 @@ def test_list_of_findings_that_is_too_long_is_cut_with_the_reason() -> None:
     [
         (
             "",
-            "the reply: it has no JSON object with the fields worth_saying, sources, kind, priority, difficulty, ",
+            (
+                "the reply: it has no JSON object with the fields worth_saying, sources, kind,"
+                " priority, difficulty, "
+            ),
         ),
         (BARE[:-1], "the reply: Invalid JSON: Expecting ',' delimiter: line 1 column 2"),
         (

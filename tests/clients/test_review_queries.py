@@ -1,4 +1,6 @@
-"""Reads of a review over GraphQL, on the sandbox: its threads, permissions, guidance, linked issues, and files."""
+"""Reads of a review over GraphQL, on the sandbox: its threads, permissions, guidance, linked
+issues, and files.
+"""
 
 from __future__ import annotations
 
@@ -117,7 +119,9 @@ def test_rule_16_threads_of_others_are_left_out(world: ReviewWorld) -> None:
 def test_app_is_known_by_its_login_with_and_without_the_suffix(
     world: ReviewWorld, bot_id: int
 ) -> None:
-    """In GraphQL, the account `my-hls[bot]` is the bot `my-hls`. A person with this login is another account."""
+    """In GraphQL, the account `my-hls[bot]` is the bot `my-hls`. A person with this login is
+    another account.
+    """
     ours = add(world, "Wrong.\n<!-- hls:finding f1 -->", by=APP)
     add(world, "Wrong.\n<!-- hls:finding f2 -->", by=NAMESAKE)
     add(world, "Fixed.\n<!-- hls:reply fixed -->", by=APP, to=ours)
@@ -156,7 +160,8 @@ def test_pages_of_fifty_threads_are_read_up_to_five_hundred(world: ReviewWorld) 
     assert len(world.calls()) == 12
 
 
-# --- errors ----------------------------------------------------------------------------------------------------------
+# --- errors
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_timeout_of_a_query_is_not_a_pending_write(world: ReviewWorld) -> None:
@@ -169,7 +174,8 @@ def test_timeout_of_a_query_is_not_a_pending_write(world: ReviewWorld) -> None:
     assert (caught.value.may_have_succeeded, caught.value.not_before) == (False, None)
 
 
-# --- permissions -----------------------------------------------------------------------------------------------------
+# --- permissions
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_rule_18_permission_is_that_of_the_repository(world: ReviewWorld) -> None:
@@ -265,7 +271,9 @@ def test_rule_11_issues_of_other_repositories_are_left_out(world: ReviewWorld) -
 
 
 def test_shapes_that_the_sandbox_does_not_send() -> None:
-    """Null issues that the token cannot read, a folder in place of a file, a binary file, and a very long one."""
+    """Null issues that the token cannot read, a folder in place of a file, a binary file, and a
+    very long one.
+    """
     issue = {"number": 1, "title": "Ours", "body": "", "repository": {"id": "R1"}}
     repository = {
         "id": "R1",

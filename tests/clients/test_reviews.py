@@ -1,4 +1,6 @@
-"""Reviews and replies of the real client on the sandbox: positions, retries, and what GitHub rejects."""
+"""Reviews and replies of the real client on the sandbox: positions, retries, and what GitHub
+rejects.
+"""
 
 from __future__ import annotations
 
@@ -219,7 +221,8 @@ def test_key_that_could_break_the_marker_is_a_defect(world: ReviewWorld, key: st
         world.review(inline(2, key=key))
 
 
-# --- replies ---------------------------------------------------------------------------------------------------------
+# --- replies
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_reply_is_one_request_and_a_retry_posts_it_once_for_each_key(world: ReviewWorld) -> None:

@@ -152,7 +152,10 @@ def test_identity_shows_each_token_with_its_account_scopes_and_problem(world: Wo
         world.read()
     identity = describe_tokens(world.tokens)
     assert identity.sentences == (
-        "GitHub: the token github.tokens[0] belongs to hls-bot; permissions: the scopes repo; GitHub rejected it (401)",
+        (
+            "GitHub: the token github.tokens[0] belongs to hls-bot; permissions: the scopes repo;"
+            " GitHub rejected it (401)"
+        ),
         "GitHub: the token github.tokens[1] belongs to spare-bot; permissions: the scopes repo",
     )
     spare = {"kind": "classic token", "key": SECOND, "login": "spare-bot", "permissions": ["repo"]}
@@ -169,7 +172,10 @@ def test_identity_shows_the_permission_that_a_403_named(world: World) -> None:
     world.sandbox.faults.add(Fault(effect="status", path="/issues/", status=403, headers=headers))
     with pytest.raises(Permanent, match="lacks a permission"):
         world.read()
-    needed = "labels and comments on issues need issues: write or pull_requests: write (GitHub rejected a request)"
+    needed = (
+        "labels and comments on issues need issues: write or pull_requests: write (GitHub rejected"
+        " a request)"
+    )
     assert describe_tokens(world.tokens).missing == (needed,)
     world.now.append(NOON + timedelta(minutes=61))
     assert describe_tokens(world.tokens).missing == ()
@@ -203,7 +209,10 @@ def test_a_403_for_another_reason_names_no_permission(world: World, reason: str)
             "gist",
             ["gist"],
             (
-                "labels and comments need the scope repo, or public_repo for public repositories (github.tokens[0])",
+                (
+                    "labels and comments need the scope repo, or public_repo for public"
+                    " repositories (github.tokens[0])"
+                ),
             ),
         ),
     ],

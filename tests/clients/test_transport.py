@@ -1,4 +1,6 @@
-"""Outgoing connections: proxy and certificate settings, also over real TLS, causes of failures, and Retry-After."""
+"""Outgoing connections: proxy and certificate settings, also over real TLS, causes of failures, and
+Retry-After.
+"""
 
 from __future__ import annotations
 
@@ -69,8 +71,10 @@ def test_invalid_proxy_is_rejected_without_showing_its_password(named: str) -> N
         find_proxy_settings(
             "https://api.github.com", {"HTTPS_PROXY": named.replace("//", f"//hls:{PASSWORD}@", 1)}
         )
-    assert str(refused.value) == (
-        "the variable HTTPS_PROXY must be the URL of an http:// proxy, such as http://proxy.example:3128"
+    assert (
+        str(refused.value)
+        == "the variable HTTPS_PROXY must be the URL of an http:// proxy, such as"
+        " http://proxy.example:3128"
     )
 
 
@@ -120,7 +124,9 @@ class Network:
         self.set_variable("HTTPS_PROXY", f"http://{credentials}@{address or self.proxy.place}")
 
     def errors(self) -> list[DependencyDown]:
-        """Return the errors of GitHub's client, the log reader and Claude's client; none contains a password."""
+        """Return the errors of GitHub's client, the log reader and Claude's client; none contains a
+        password.
+        """
         return [self._error(ask) for ask in (self._ask_github, self._read_log, self._ask_claude)]
 
     def _error(self, ask: Callable[[], object]) -> DependencyDown:
@@ -179,9 +185,10 @@ def test_untrusted_certificate_is_reported_with_the_authority_file(network: Netw
             f"through the proxy http://{network.proxy.place}: certificate verification failed: "
             "unable to get local issuer certificate"
         )
-        assert down.remedy == (
-            "set SSL_CERT_FILE to a PEM file with the certificate of the server's authority, and restart; "
-            f"the trusted authorities now come from SSL_CERT_FILE ({other})"
+        assert (
+            down.remedy
+            == "set SSL_CERT_FILE to a PEM file with the certificate of the server's authority,"
+            f" and restart; the trusted authorities now come from SSL_CERT_FILE ({other})"
         )
 
 
@@ -201,7 +208,8 @@ def test_rejected_proxy_password_is_reported(network: Network) -> None:
     network.use_proxy("hls:wr0ng-passw0rd")
     for down in network.errors():
         assert str(down).endswith(
-            f"through the proxy http://{network.proxy.place}: it rejected the user name or password (407)"
+            f"through the proxy http://{network.proxy.place}: it rejected the user name or password"
+            " (407)"
         )
         assert down.remedy == "correct the user name and password in HTTPS_PROXY, and restart"
 

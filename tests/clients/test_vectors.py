@@ -1,4 +1,6 @@
-"""Vectors in Qdrant: its local mode in a folder, a server with prepared responses, and a fake embeddings service."""
+"""Vectors in Qdrant: its local mode in a folder, a server with prepared responses, and a fake
+embeddings service.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,8 @@ def build(service: FakeEmbeddings, tmp_path: Path) -> Iterator[Build]:
         vectors.close()
 
 
-# --- what is found ----------------------------------------------------------------------------------------------------
+# --- what is found
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_the_most_similar_text_is_first_and_no_more_are_returned_than_wanted(build: Build) -> None:
@@ -119,7 +122,8 @@ def test_vectors_of_another_model_are_not_compared(build: Build, model: str) -> 
     assert after.nearest("document1", TEXTS[3], 3) == (3,)
 
 
-# --- what is stored ---------------------------------------------------------------------------------------------------
+# --- what is stored
+# ---------------------------------------------------------------------------------------------------
 
 
 def test_update_embeds_only_new_and_changed_texts_and_deletes_the_others(
@@ -164,7 +168,8 @@ def test_threads_share_the_folder(build: Build) -> None:
         assert list(threads.map(fill, [f"document{number}" for number in range(8)])) == [(3,)] * 8
 
 
-# --- a Qdrant server --------------------------------------------------------------------------------------------------
+# --- a Qdrant server
+# --------------------------------------------------------------------------------------------------
 
 QDRANT_KEY = "qdrant-key-of-the-tests"
 PLACE = "/collections/hls-words-256"
@@ -259,7 +264,8 @@ def test_update_reads_all_pages_and_deletes_in_all_collections_of_hls(
     assert len(set(server.seen[4].body["points"])) == 2
 
 
-# --- failures ---------------------------------------------------------------------------------------------------------
+# --- failures
+# ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -267,15 +273,24 @@ def test_update_reads_all_pages_and_deletes_in_all_collections_of_hls(
     [
         (
             Say(kind="hang"),
-            "no usable answer from Qdrant: ReadTimeout; check that it runs, and retrieval.qdrant.url",
+            (
+                "no usable answer from Qdrant: ReadTimeout; check that it runs, and"
+                " retrieval.qdrant.url"
+            ),
         ),
         (
             Say(body=b"<html>"),
-            "no usable answer from Qdrant: JSONDecodeError; check that it runs, and retrieval.qdrant.url",
+            (
+                "no usable answer from Qdrant: JSONDecodeError; check that it runs, and"
+                " retrieval.qdrant.url"
+            ),
         ),
         (
             Say(body={"status": "ok"}),
-            "no usable answer from Qdrant: AssertionError; check that it runs, and retrieval.qdrant.url",
+            (
+                "no usable answer from Qdrant: AssertionError; check that it runs, and"
+                " retrieval.qdrant.url"
+            ),
         ),
         (
             Say(401, {"status": {"error": QDRANT_KEY}}),
@@ -312,8 +327,8 @@ WRONG = {"data": [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": [1
 CHECK_URL = "check that it runs, and retrieval.embeddings.base_url"
 CHECK_MODEL = "check retrieval.embeddings.base_url and retrieval.embeddings.model"
 NO_VECTORS = (
-    "the embeddings service did not answer with a vector for each text; check retrieval.embeddings.base_url, "
-    "and that words is a model for embeddings"
+    "the embeddings service did not answer with a vector for each text; check"
+    " retrieval.embeddings.base_url, and that words is a model for embeddings"
 )
 
 
@@ -351,7 +366,10 @@ def test_failing_embeddings_service_is_one_error_with_the_next_step(
         (
             "sk-wrong-key-of-the-tests",
             "words",
-            "the embeddings service answered 401: Incorrect API key provided: ***; check retrieval.embeddings.api_key",
+            (
+                "the embeddings service answered 401: Incorrect API key provided: ***; check"
+                " retrieval.embeddings.api_key"
+            ),
         ),
         (
             KEY,

@@ -48,7 +48,9 @@ class Browser:
         )
 
     def apply(self, **server: object) -> None:
-        """Use these settings. Without a sign-in, GitHub is a sandbox here: else the console is off."""
+        """Use these settings. Without a sign-in, GitHub is a sandbox here: else the console is
+        off.
+        """
         sandbox = (
             {}
             if server.keys() & {"api_key", "trusted_proxy"}

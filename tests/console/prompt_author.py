@@ -1,4 +1,6 @@
-"""A prompt author, who is signed in at a service with a library of one prompt, and tries it with stored deliveries."""
+"""A prompt author, who is signed in at a service with a library of one prompt, and tries it with
+stored deliveries.
+"""
 
 from __future__ import annotations
 

@@ -48,9 +48,10 @@ def test_each_change_in_the_console_and_the_api_is_recorded_with_its_person(stor
     browser.post(
         "/deliveries/resume", {"csrf_token": token, "repository": "octo/widgets"}, x_user="hubot"
     )
+    # no pause
     browser.post(
         "/deliveries/resume", {"csrf_token": token, "repository": "octo/docs"}, x_user="hubot"
-    )  # no pause
+    )
     assert changes(browser) == [
         ("hubot", "resume", "octo/widgets"),
         ("mona", "retry", "g3"),

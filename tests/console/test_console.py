@@ -177,10 +177,11 @@ def test_without_a_key_only_this_machine_may_use_the_console(store: Storage) -> 
 
 
 def test_rule_6_without_a_key_a_proxy_on_this_machine_opens_nothing(store: Storage) -> None:
+    # all that nginx sends
     browser, plain = (
         Browser(store),
         [(b"host", b"127.0.0.1:8000"), (b"connection", b"close")],
-    )  # all that nginx sends
+    )
     for header in ("X-Forwarded-For", "Forwarded", "Via", "X-Real-Ip"):
         given = {header: "1.1 proxy"}  # the proxy has replaced the header Host by 127.0.0.1
         assert (
@@ -356,7 +357,8 @@ def test_list_has_one_line_for_each_delivery_with_its_wait_and_next_attempt(
     browser.sign_in()
     page = browser.get("/deliveries?state=queued").body.decode()
     assert re.search(
-        r'<td role="cell" title="GitHub is down"><span class="quiet">again <time [^>]+>in (89|90) min<',
+        r'<td role="cell" title="GitHub is down"><span class="quiet">again <time [^>]+>in (89|90)'
+        r" min<",
         page,
     )
     assert re.search(

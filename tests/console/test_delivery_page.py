@@ -28,7 +28,9 @@ def page_of(browser: Browser, guid: str = "g1") -> str:
 
 
 def store_delivery(store: Storage, **evil: str) -> None:
-    """Store a finished delivery; `evil` are texts of strangers: title, sender, body, answer, url."""
+    """Store a finished delivery; `evil` are texts of strangers: title, sender, body, answer,
+    url.
+    """
     lease = begin(store, "g1", number=7, title=evil.get("title"), sender=evil.get("sender"))
     began = store.now()
     facts = {
@@ -84,7 +86,10 @@ def test_page_shows_steps_actions_facts_and_replies(browser: Browser, store: Sto
     assert '<td role="cell" data-label="Tokens in">170</td>' in page
     assert '<td role="cell" data-label="Cost" class="cost">0.012346 USD</td>' in page
     assert "All attempts sent 6 requests to GitHub" in page
-    link = '<a href="https://github.com/octo/widgets/issues/7#issuecomment-1" rel="noreferrer">commented</a>'
+    link = (
+        '<a href="https://github.com/octo/widgets/issues/7#issuecomment-1"'
+        ' rel="noreferrer">commented</a>'
+    )
     assert page.count(link) == 2  # at the step, and at the action
     assert "&#34;body&#34;: &#34;It fails.\n    | Always.&#34;\n" in page
     assert "&#34;answer&#34;: &#34;Yes.&#34;" in page

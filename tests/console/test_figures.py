@@ -24,7 +24,9 @@ EVIL = "=cmd()<script>alert(1)</script>\u202e"
 
 @pytest.fixture
 def page(browser: Browser, filled: Storage) -> Browser:
-    """A browser that is signed in, and a service that shows the figures of authors, one of which is `EVIL`."""
+    """A browser that is signed in, and a service that shows the figures of authors, one of which is
+    `EVIL`.
+    """
     with filled.database.writing() as connection:
         connection.execute(
             deliveries.update().where(deliveries.c.author == "hubot").values(author=EVIL)
@@ -69,10 +71,11 @@ def test_page_shows_labels_of_a_period_in_which_no_delivery_ended(
         connection.execute(labels.update().where(labels.c.name == "ui").values(set_at=set_at))
     shown = page.get("/figures?since=2026-11-18&until=2026-11-19").body.decode()
     all_repositories = shown.partition(">All<")[2].partition("</tr>")[0]
+    # labels kept and corrected
     assert re.findall(r"<td[^>]*>([^<]*)<", all_repositories)[-2:] == [
         "1",
         "0",
-    ]  # labels kept and corrected
+    ]
 
 
 @pytest.mark.parametrize(
@@ -120,8 +123,9 @@ def test_api_and_download_have_the_numbers_of_the_page(page: Browser) -> None:
     )
     response = page.get(f"/figures.csv?{PERIOD}")
     assert response.headers["content-type"] == "text/csv; charset=utf-8"
-    assert response.headers["content-disposition"] == (
-        'attachment; filename="hls-figures-2026-11-19-2026-11-20.csv"'
+    assert (
+        response.headers["content-disposition"]
+        == 'attachment; filename="hls-figures-2026-11-19-2026-11-20.csv"'
     )
     lines = [*csv.DictReader(io.StringIO(response.body.decode()))]
     assert [line["kind"] for line in lines] == [

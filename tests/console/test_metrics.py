@@ -77,9 +77,8 @@ def test_totals_and_the_queue_come_from_the_database(browser: Browser, store: St
 
 def test_health_and_rate_limit_are_those_of_this_process(browser: Browser) -> None:
     found = scrape(browser)
-    assert (
-        "hls_github_rate_limit_remaining_requests" not in found
-    )  # GitHub has reported nothing yet
+    # GitHub has reported nothing yet
+    assert "hls_github_rate_limit_remaining_requests" not in found
     browser.health.report_problem("github", "the token is rejected", "create another")
     browser.rate_limit = RateLimit(5000, 4321, datetime(2026, 11, 20, 13, tzinfo=UTC))
     found = scrape(browser)

@@ -54,9 +54,9 @@ def test_health_names_each_problem_and_its_remedy(browser: Browser) -> None:
     shown = page(browser)
     assert 'Health <span class="state degraded">degraded</span>' in shown
     assert (
-        '<span class="state degraded">claude</span> since 2026-11-20 12:00:00: Claude rejected the key (401). '
-        "<strong>To do:</strong> set another claude.api_key. "
-    ) in shown
+        '<span class="state degraded">claude</span> since 2026-11-20 12:00:00: Claude rejected the'
+        " key (401). <strong>To do:</strong> set another claude.api_key. " in shown
+    )
     assert (
         '<a href="/docs/running.md#when-something-is-down">What works meanwhile</a></li>' in shown
     )

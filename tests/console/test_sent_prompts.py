@@ -1,4 +1,6 @@
-"""The prompt as it was sent: identical, rendered again, or why it cannot be shown; untrusted text is marked."""
+"""The prompt as it was sent: identical, rendered again, or why it cannot be shown; untrusted text
+is marked.
+"""
 
 from __future__ import annotations
 

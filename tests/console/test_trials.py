@@ -1,4 +1,6 @@
-"""Trials of prompts and of unsaved edits: the cost first, one at a time in the background, and nothing is changed."""
+"""Trials of prompts and of unsaved edits: the cost first, one at a time in the background, and
+nothing is changed.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,8 @@ def stored(author: Browser, store: Storage) -> Browser:
     return author
 
 
-# --- what is shown before anything is sent ---------------------------------------------------------------------------
+# --- what is shown before anything is sent
+# ---------------------------------------------------------------------------
 
 
 def test_prompt_is_rendered_with_the_newest_delivery_and_its_text_is_marked(
@@ -160,7 +163,8 @@ def test_dry_run_is_a_trial_of_the_prompt_that_was_asked(make_world: MakeWorld) 
     assert f"{GUID}: its event is not stored" in browser.text(f"{EDIT}?delivery={GUID}")
 
 
-# --- what is sent ----------------------------------------------------------------------------------------------------
+# --- what is sent
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_only_questions_whose_cost_was_shown_are_sent(stored: Browser, store: Storage) -> None:
@@ -170,9 +174,8 @@ def test_only_questions_whose_cost_was_shown_are_sent(stored: Browser, store: St
     assert (changed.status, b"has changed since the cost was shown" in changed.body) == (409, True)
     store_delivery(store, "g2", title="Newer")
     assert claude.asked == []
-    sent = send(
-        stored, with_task("Edited"), page
-    )  # with g1, whose cost was shown, not with the newest delivery
+    # with g1, whose cost was shown, not with the newest delivery
+    sent = send(stored, with_task("Edited"), page)
     assert (sent.status, sent.headers["location"]) == (303, EDIT)
     reply = wait_for_trial(stored)
     assert claude.asked[0].task.startswith("Edited Title: <untrusted ")
@@ -302,7 +305,8 @@ def test_one_trial_at_a_time_and_a_stop_ends_it_before_the_next_call(
     assert len(claude.asked) == 1
 
 
-# --- what is compared ------------------------------------------------------------------------------------------------
+# --- what is compared
+# ------------------------------------------------------------------------------------------------
 
 
 def correct(world: World, number: int, label: str, instead: str) -> None:
@@ -348,16 +352,16 @@ def test_new_results_are_compared_with_the_old_and_with_the_labels_that_people_l
     wait_for_trial(author)
     text = author.text(EDIT)
     assert (
-        "Old 1 of 2, new 1 of 2 deliveries have exactly the labels that people left. People corrected 1"
-        in text
+        "Old 1 of 2, new 1 of 2 deliveries have exactly the labels that people left. People"
+        " corrected 1" in text
     )
     assert "1 fixed, 1 broken of 2: too few to tell. 0 unchanged." in text
     assert "priority 1 of 2 1 of 2 1 1 0" in text
     first, second = text.partition(" Deliveries ")[2].split("issues.opened of ")[1:3]
     assert "Old done: added bug, priority-low, difficulty-easy; commented issues/analyze@" in first
     assert (
-        "Old labels bug , difficulty-easy , priority-low People left bug , difficulty-easy , priority-high"
-        in first
+        "Old labels bug , difficulty-easy , priority-low People left bug , difficulty-easy ,"
+        " priority-high" in first
     )
     assert "Result now as people left them" in first
     assert "-priority: low +priority: high" in first
@@ -375,9 +379,8 @@ def test_trial_of_a_review_keeps_to_its_limit(make_world: MakeWorld) -> None:
     found = pull_request_analysis(
         findings=[finding(path="a.py", line=1, quote="b", confidence=0.6)]
     )
-    world = make_review_world(
-        make_world, found, max_usd=0.05013
-    )  # a call may cost 0.05, and costs 0.00014
+    # a call may cost 0.05, and costs 0.00014
+    world = make_review_world(make_world, found, max_usd=0.05013)
     world.finish()
     browser, path = RerunBrowser(world, found), "/prompts/pull_requests/analyze/edit"
     page = browser.get(path)
@@ -388,7 +391,8 @@ def test_trial_of_a_review_keeps_to_its_limit(make_world: MakeWorld) -> None:
     assert browser.submit(path, path, **form).status == 303
     wait_for_trial(browser, path)
     assert (
-        "not posted; findings not verified: the next call to Claude may cost 0.050000 USD, the calls of this dry run "
-        "have cost 0.000140 USD, and settings (review.max_usd) allows 0.050130 USD"
-    ) in browser.text(path)
+        "not posted; findings not verified: the next call to Claude may cost 0.050000 USD, the"
+        " calls of this dry run have cost 0.000140 USD, and settings (review.max_usd) allows"
+        " 0.050130 USD" in browser.text(path)
+    )
     assert len(browser.client.asked) == 1

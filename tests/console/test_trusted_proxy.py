@@ -1,4 +1,6 @@
-"""SECURITY rule 6: people whom a trusted proxy signs in, those of them who may only read, and who did what."""
+"""SECURITY rule 6: people whom a trusted proxy signs in, those of them who may only read, and who
+did what.
+"""
 
 from __future__ import annotations
 
@@ -78,9 +80,8 @@ def test_rule_6_without_a_key_the_proxy_alone_opens_the_console(
     assert "Sign in at the proxy before this service" in proxied.get("/sign-in").body.decode()
     assert proxied.get("/deliveries", x_api_key="").status == 303
     assert proxied.get("/sign-in", x_user="mona").headers["location"] == "/"
-    local = Browser(
-        store, trusted_proxy=PROXY
-    )  # GitHub's sandbox or not, this machine's browser has not signed in
+    # GitHub's sandbox or not, this machine's browser has not signed in
+    local = Browser(store, trusted_proxy=PROXY)
     assert local.get("/deliveries").status == 303
 
 
@@ -145,9 +146,8 @@ def test_rule_6_a_viewer_with_a_session_of_the_key_still_only_reads(store: Stora
     browser.peer = ("10.1.2.3", 4711)
     assert browser.post("/deliveries/g1/retry", {"csrf_token": token}, x_user="lisa").status == 403
     assert browser.post("/api/deliveries/g1/retry", {}, x_user="lisa").status == 403
-    assert (
-        browser.post("/api/deliveries/g1/retry", {}, x_user="lisa", x_api_key=KEY).status == 202
-    )  # a program
+    # a program
+    assert browser.post("/api/deliveries/g1/retry", {}, x_user="lisa", x_api_key=KEY).status == 202
 
 
 def test_rule_6_a_form_is_that_of_one_user_on_all_machines(

@@ -20,7 +20,8 @@ MODEL = re.compile(r"/v1/models/[^/]+")
 
 
 def violations(requests: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return one sentence for each request that HLS does not send and each violation of the SDK's types.
+    """Return one sentence for each request that HLS does not send and each violation of the SDK's
+    types.
 
     A request has `method`, `path`, `query` and `body`, as the sandbox keeps them.
     """
@@ -62,7 +63,9 @@ def _validator() -> Draft202012Validator:
 
 
 def close_objects(node: Any) -> Any:
-    """Return the schema without additional properties, except in objects without named properties."""
+    """Return the schema without additional properties, except in objects without named
+    properties.
+    """
     if isinstance(node, list):
         return [close_objects(item) for item in node]
     if not isinstance(node, Mapping):

@@ -39,8 +39,9 @@ QUERIES = frozenset({MERGE_STATE_QUERY, REVIEW_THREADS_QUERY, REVIEW_CONTEXT_QUE
 def violations(requests: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return one sentence for each violation of GitHub's description.
 
-    A request has `method`, `path` (with or without "/api/v3"), `query` and `headers` (names to values, header names in
-    lower case) and `body` (parsed JSON, or None), as in the sandbox's request log.
+    A request has `method`, `path` (with or without "/api/v3"), `query` and `headers` (names to
+    values, header names in lower case) and `body` (parsed JSON, or None), as in the sandbox's
+    request log.
     """
     return [
         f"{request['method']} {request['path']}: {problem}"
@@ -129,9 +130,8 @@ class _Request:
     def of(cls, logged: Mapping[str, Any]) -> _Request:
         body, headers = logged["body"], logged["headers"]
         if isinstance(body, list) and logged["path"].endswith("/labels"):
-            body = {
-                "labels": body
-            }  # "You can also pass an `array` of labels directly", which no schema shows
+            # "You can also pass an `array` of labels directly", which no schema shows
+            body = {"labels": body}
         return cls(
             method=logged["method"].lower(),
             path=_quoted(logged["path"].removeprefix(ENTERPRISE_PREFIX)),

@@ -1,9 +1,11 @@
-"""Extract the operations that HLS uses from GitHub's OpenAPI description into `github_openapi.json` in this folder.
+"""Extract the operations that HLS uses from GitHub's OpenAPI description into `github_openapi.json`
+in this folder.
 
     python -m tests.contracts.openapi_subset path/to/package/generated/api.github.com.json
 
-The input is `generated/api.github.com.json` of the npm package @octokit/openapi, 23.0.2 (MIT; see LICENSE). References
-are resolved. Examples, GitHub's extensions and responses are dropped, because only requests are validated.
+The input is `generated/api.github.com.json` of the npm package @octokit/openapi, 23.0.2 (MIT; see
+LICENSE). References are resolved. Examples, GitHub's extensions and responses are dropped, because
+only requests are validated.
 """
 
 from __future__ import annotations
@@ -77,7 +79,9 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "/app/hook/deliveries/{delivery_id}": ("get",),
     "/app/hook/deliveries/{delivery_id}/attempts": ("post",),
 }
-"""The only operations that HLS may use; none merges, closes or pushes. The event of each review is COMMENT."""
+"""The only operations that HLS may use; none merges, closes or pushes. The event of each review is
+COMMENT.
+"""
 
 RESPONSES = {"default": {"description": "answers are not part of this cut"}}
 

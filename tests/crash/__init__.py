@@ -1,1 +1,3 @@
-"""Tests that kill the service at each commit and request, and compare the result with an undisturbed run."""
+"""Tests that kill the service at each commit and request, and compare the result with an
+undisturbed run.
+"""

@@ -37,9 +37,8 @@ def main() -> int:
             if arguments.handler in (None, scenario.handler):
                 own = folder / scenario.handler.strip("/")
                 own.mkdir()
-                url = (
-                    cluster.url(cluster.create()) if cluster is not None else None
-                )  # the snapshot is of all rows
+                # the snapshot is of all rows
+                url = cluster.url(cluster.create()) if cluster is not None else None
                 with running_harness(
                     own, url=url
                 ) as harness:  # all scenarios together exceed GitHub's rate limit

@@ -14,13 +14,17 @@ from sqlalchemy import Engine, event
 from sqlalchemy.pool import Pool
 
 Side = Literal["before", "after"]
-"""Killed before the commit or request is executed, or after it, before the service receives the result."""
+"""Killed before the commit or request is executed, or after it, before the service receives the
+result.
+"""
 
 _NEVER = 2**62
 
 
 class CommitCounter:
-    """Shared by a test and the service: the service counts, and the test reads and selects a commit."""
+    """Shared by a test and the service: the service counts, and the test reads and selects a
+    commit.
+    """
 
     def __init__(self) -> None:
         self._started = RawValue(c_int64, 0)
@@ -52,15 +56,18 @@ class CommitCounter:
         return self.started
 
     def kills(self, number: int, side: Side) -> bool:
-        """A later commit is killed too: an idle worker may have committed while `kill_at` was called."""
+        """A later commit is killed too: an idle worker may have committed while `kill_at` was
+        called.
+        """
         return number >= int(self._kill_at[side].value)
 
 
 def count_commits(commits: CommitCounter) -> None:
-    """Count each transaction that this process commits from now on, and kill the process at the selected one.
+    """Count each transaction that this process commits from now on, and kill the process at the
+    selected one.
 
-    SQLAlchemy calls `before` immediately before the driver's commit, and `after` when the connection is returned to the
-    pool, which is the first call after the commit.
+    SQLAlchemy calls `before` immediately before the driver's commit, and `after` when the
+    connection is returned to the pool, which is the first call after the commit.
     """
     lock = threading.Lock()
     in_this_thread = threading.local()

@@ -2,9 +2,10 @@
 
 The kill permits two differences:
 
-- Claude is asked once more if its reply had no checkpoint yet. The row of the interrupted call has no end; the call is
-  counted with the estimate in its row.
-- An event without a response is redelivered; if it was stored already, it is counted as a duplicate.
+- Claude is asked once more if its reply had no checkpoint yet. The row of the interrupted call has
+  no end; the call is counted with the estimate in its row.
+- An event without a response is redelivered; if it was stored already, it is counted as a
+  duplicate.
 """
 
 from __future__ import annotations

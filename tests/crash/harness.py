@@ -1,4 +1,6 @@
-"""The harness of a crash test: a sandbox, one database, and a service that is killed and started again."""
+"""The harness of a crash test: a sandbox, one database, and a service that is killed and started
+again.
+"""
 
 from __future__ import annotations
 

@@ -25,7 +25,9 @@ Kind = Literal["commit", "request"]
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """The point at which the service is killed: the n-th commit, or the n-th request to GitHub or Claude."""
+    """The point at which the service is killed: the n-th commit, or the n-th request to GitHub or
+    Claude.
+    """
 
     kind: Kind
     n: int  # from 1
@@ -37,7 +39,9 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class StateAtKill:
-    """The state immediately after the kill. It determines the permitted differences from an undisturbed run."""
+    """The state immediately after the kill. It determines the permitted differences from an
+    undisturbed run.
+    """
 
     accepted: bool  # the delivery was committed
     answered: bool  # the webhook got its 202
@@ -60,7 +64,9 @@ class Run:
 
 
 def run(harness: Harness, scenario: Scenario, kill: Kill | None) -> Run:
-    """Deliver the scenario's event for a fresh repository; after a kill, start the service again."""
+    """Deliver the scenario's event for a fresh repository; after a kill, start the service
+    again.
+    """
     repository = harness.next_repository()
     event, body = recorded.load(scenario.event).event, scenario.body(repository)
     for name in scenario.before:
@@ -106,13 +112,17 @@ def run(harness: Harness, scenario: Scenario, kill: Kill | None) -> Run:
 
 
 def undisturbed_run(harness: Harness, scenario: Scenario) -> Run:
-    """Return the second of two runs: in the first one Claude's prompt cache is empty, and the cost is higher."""
+    """Return the second of two runs: in the first one Claude's prompt cache is empty, and the cost
+    is higher.
+    """
     run(harness, scenario, None)
     return run(harness, scenario, None)
 
 
 def _wait_between_two_polls(harness: Harness) -> None:
-    """An idle worker polls the queue every two seconds; these commits must not be counted for the event."""
+    """An idle worker polls the queue every two seconds; these commits must not be counted for the
+    event.
+    """
     assert wait_until(lambda: 0.04 < harness.commits.idle_s < 1.2, timeout_s=30), (
         "the service is never idle"
     )
@@ -151,9 +161,8 @@ def _is_killed(harness: Harness, kill: Kill, *, answered: bool) -> bool:
     assert wait_until(ended, timeout_s=60), (
         f"neither killed nor finished: {kill}\n{harness.log_tail()}"
     )
-    return wait_until(
-        lambda: not service.is_running, timeout_s=0.3
-    )  # the end of a process takes a moment
+    # the end of a process takes a moment
+    return wait_until(lambda: not service.is_running, timeout_s=0.3)
 
 
 def _count_requests(harness: Harness) -> int:

@@ -45,7 +45,9 @@ class Scenario:
 
 DOCUMENTS = {
     "README.md": "A shop.\n",
-    "docs/importer.md": "# Nightly importer\n\nThe nightly importer can read from a read replica of the database.\n",
+    "docs/importer.md": (
+        "# Nightly importer\n\nThe nightly importer can read from a read replica of the database.\n"
+    ),
 }
 
 SCENARIOS = (
@@ -75,7 +77,8 @@ class FreshRepository:
 
     @property
     def name(self) -> str:
-        return f"Hello-World-{self.number:05d}"  # constant length, because the cost of Claude depends on it
+        # constant length, because the cost of Claude depends on it
+        return f"Hello-World-{self.number:05d}"
 
     @property
     def full_name(self) -> str:

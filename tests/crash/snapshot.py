@@ -109,7 +109,8 @@ _RECEIPT = re.compile(
 """The same figures in a text."""
 
 _IDS_IN_TEXT = re.compile(
-    r"(?<=issuecomment-)\d+|(?<=issues/comments/)\d+|(?<=pullrequestreview-)\d+|(?<= )[0-9a-f]{16}(?= -->)"
+    r"(?<=issuecomment-)\d+|(?<=issues/comments/)\d+|(?<=pullrequestreview-)\d+|(?<="
+    r" )[0-9a-f]{16}(?= -->)"
     r"|(?<=delivery )[-0-9a-f]{36}"
 )
 
@@ -134,7 +135,9 @@ def github_snapshot(state: State, repository: FreshRepository) -> Snapshot:
 
 
 def _statuses(state: State, conversation: Conversation) -> list[str]:
-    """Return the states of the check on the head commit. A repeated `pending` is harmless, so it is left out."""
+    """Return the states of the check on the head commit. A repeated `pending` is harmless, so it is
+    left out.
+    """
     states = [
         one["state"]
         for one in state.world.statuses_on(conversation.repository, conversation.head_sha)

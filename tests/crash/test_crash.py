@@ -33,9 +33,8 @@ def test_kills_at_ten_points_of_the_generic_handler(harness: Harness) -> None:
     undisturbed = undisturbed_run(harness, SHORTEST)
     assert undisturbed.claude_calls == 1
     assert undisturbed.requests >= 5
-    assert (
-        undisturbed.commits >= 7
-    )  # some share one transaction when they fall into the same turn of the event loop
+    # some share one transaction when they fall into the same turn of the event loop
+    assert undisturbed.commits >= 7
     runs = [run(harness, SHORTEST, kill) for kill in some_kills(undisturbed, KILLS_OF_SHORTEST)]
     assert [line for found in runs for line in find_differences(SHORTEST, undisturbed, found)] == []
     survived = [str(found.kill) for found in runs if found.at_kill is None]

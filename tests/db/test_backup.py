@@ -1,4 +1,6 @@
-"""Backup of an SQLite database during writes: a consistent, private snapshot that overwrites no file."""
+"""Backup of an SQLite database during writes: a consistent, private snapshot that overwrites no
+file.
+"""
 
 from __future__ import annotations
 
@@ -47,9 +49,8 @@ def test_backup_during_writes_is_a_consistent_snapshot(tmp_path: Path) -> None:
     connection.close()
     assert {f"before-{number}" for number in range(200)} <= guids
     complete = {name[:-2] for name in guids if name.endswith("-a")}
-    assert complete == {
-        name[:-2] for name in guids if name.endswith("-b")
-    }  # transactions are copied completely
+    # transactions are copied completely
+    assert complete == {name[:-2] for name in guids if name.endswith("-b")}
     assert counted == len(guids)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.db", "hls.db"]
 

@@ -182,9 +182,8 @@ def test_file_that_was_read_only_for_a_while_is_written_again() -> None:
             ):
                 accept(store, queued("g2"))
         database_file.chmod(0o600)
-        with suppress(
-            StoreUnavailable
-        ):  # the log created meanwhile is read-only, too, until it is created again
+        # the log created meanwhile is read-only, too, until it is created again
+        with suppress(StoreUnavailable):
             store.database.check_writable()
         assert accept(store, queued("g2"))[0].outcome == "queued"
         store.close()
@@ -231,10 +230,11 @@ def test_process_frozen_in_a_transaction_does_not_block_others(url: str, store: 
 
     def freeze() -> None:
         with frozen.database.writing() as connection:
+            # several rows: no pipeline, which has no timeout
             counts = {
                 ("webhooks", ""): 1,
                 ("event", "e"): 1,
-            }  # several rows: no pipeline, which has no timeout
+            }
             CounterWriter(frozen.database).add(connection, counts)
             accept(store, queued("g1"))  # while `frozen` has an open transaction
 

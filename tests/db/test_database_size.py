@@ -46,10 +46,11 @@ def test_write_ahead_log_is_truncated_after_a_long_reader(tmp_path: Path) -> Non
     log = tmp_path / "hls.db-wal"
     assert log.stat().st_size > 30 * MB  # a reader of the old state keeps the log
     reader.close()
+    # the first moves the log into the database, the second restarts it
     for name in (
         "three",
         "four",
-    ):  # the first moves the log into the database, the second restarts it
+    ):
         accept(store, queued(name))
     assert log.stat().st_size <= 16_777_216
     store.close()

@@ -74,13 +74,19 @@ def is_no_full_text_index(name: str | None, _kind: str, _parents: object) -> boo
 
 
 def schema(url: str) -> list[str]:
-    """SQL of every table and index in the database, with conditions, which Alembic does not compare."""
+    """SQL of every table and index in the database, with conditions, which Alembic does not
+    compare.
+    """
     queries = {
-        "sqlite": "SELECT sql FROM sqlite_master WHERE name != 'hls_version' AND sql IS NOT NULL "
-        "AND tbl_name NOT LIKE 'texts_words%' AND type != 'trigger'",
-        "postgresql": "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename != 'hls_version' "
-        "AND indexname != 'ix_texts_words' "
-        "UNION ALL SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'c'",
+        "sqlite": (
+            "SELECT sql FROM sqlite_master WHERE name != 'hls_version' AND sql IS NOT NULL "
+            "AND tbl_name NOT LIKE 'texts_words%' AND type != 'trigger'"
+        ),
+        "postgresql": (
+            "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename !="
+            " 'hls_version' AND indexname != 'ix_texts_words' UNION ALL SELECT"
+            " pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'c'"
+        ),
     }
     engine = create_engine(url)
     with engine.connect() as connection:
@@ -89,7 +95,8 @@ def schema(url: str) -> list[str]:
             for row in connection.execute(text(queries[engine.dialect.name]))
         ]
     engine.dispose()
-    # SQLite keeps the statement as written: the migration and the metadata may order constraints differently.
+    # SQLite keeps the statement as written: the migration and the metadata may order constraints
+    # differently.
     return sorted(
         ", ".join(sorted(part.strip("() ") for part in line.split(","))) for line in found
     )
@@ -177,7 +184,9 @@ def test_second_serve_on_a_hard_link_is_rejected(tmp_path: Path) -> None:
 
 
 def test_end_of_the_exclusive_lock_keeps_the_locks_of_sqlite(tmp_path: Path) -> None:
-    """Without its lock, another process would take this one for dead, and delete its write-ahead log."""
+    """Without its lock, another process would take this one for dead, and delete its write-ahead
+    log.
+    """
     path = tmp_path / "hls.db"
     store = Storage.open(f"sqlite:///{path}")
     accept(store, queued("g1"))

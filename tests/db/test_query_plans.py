@@ -50,7 +50,9 @@ def plans_of(
     *,
     before: Callable[[Storage], object] = lambda _: None,
 ) -> list[str]:
-    """Return the lines of the plans of all statements of the query, but not of those of `before`."""
+    """Return the lines of the plans of all statements of the query, but not of those of
+    `before`.
+    """
     store = Storage.open(create_database(folder / "hls.db"))
     accept(store, push("g1", "aaa"), queued("g2"))
     before(store)
@@ -85,8 +87,8 @@ QUERIES: dict[str, Callable[[Storage], object]] = {
     "conversation": lambda store: store.deliveries.of_conversation("octo/widgets", 7),
     "find": lambda store: store.deliveries.find("request-g1"),
     "stop": lambda store: store.interruptions.find_stop(1, 7),
-    "pull_request_of_commit": lambda store: store.repositories.history(1, "hls").find_pull_request(
-        "octo/widgets", "aaa"
+    "pull_request_of_commit": (
+        lambda store: store.repositories.history(1, "hls").find_pull_request("octo/widgets", "aaa")
     ),
     "figures": lambda store: store.figures.read(
         store.now() - timedelta(days=1), store.now(), has_authors=True
@@ -122,7 +124,9 @@ PARTIAL = (
     "ix_deliveries_commands",
     "ix_checks_open",
 )
-"""Indexes that a plan may scan whole: of deliveries in work, in the order of the claim, and of open checks."""
+"""Indexes that a plan may scan whole: of deliveries in work, in the order of the claim, and of open
+checks.
+"""
 SORTED = ("ix_calls_prompt", "ix_analyses_newest")
 """Indexes with a row for each call or analysis, which give the rows in the order of the result."""
 

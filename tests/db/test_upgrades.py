@@ -1,4 +1,6 @@
-"""Upgrades: the stored database of each released version is migrated, keeps its rows, and works afterwards."""
+"""Upgrades: the stored database of each released version is migrated, keeps its rows, and works
+afterwards.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ Rows = dict[str, list[tuple[object, ...]]]
 
 
 def released() -> list[str]:
-    """Revisions of the released versions, up to `__version__`; a newer migration is not finished."""
+    """Revisions of the released versions, up to `__version__`; a newer migration is not
+    finished.
+    """
     revisions = [script.revision for script in SCRIPTS.walk_revisions()]
     return sorted(revision for revision in revisions if Version(revision) <= Version(__version__))
 
@@ -147,9 +151,9 @@ def test_upgraded_history_is_shown_and_deliveries_are_processed(
         assert printed.stdout.splitlines()[1:] == [
             "  Accepted: issues.opened is enabled (settings.yaml:3).",
             (
-                f"  Claude's reply to {PROMPT}: kind: bug; priority: high; difficulty: easy; component: "
-                "backend; summary: Saving a widget twice loses the first one: Grüße \U0001f600; missing: the version; "
-                "recommended_response: Which version is it?"
+                f"  Claude's reply to {PROMPT}: kind: bug; priority: high; difficulty: easy;"
+                " component: backend; summary: Saving a widget twice loses the first one: Grüße"
+                " \U0001f600; missing: the version; recommended_response: Which version is it?"
             ),
             "  Done: labels bug.",
             "  2 calls to Claude, 2400 tokens in, 160 out, 0.003200 USD.",

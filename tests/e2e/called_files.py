@@ -1,8 +1,10 @@
-"""`hls` with a record of the files that process one webhook: `python -m tests.e2e.called_files serve --config FILE`.
+"""`hls` with a record of the files that process one webhook:
+`python -m tests.e2e.called_files serve --config FILE`.
 
-SIGUSR1 starts a new record; a delivery belongs to the record of the time of its claim. SIGUSR2 writes the record to
-the file that the variable HLS_CALLED_FILES names, as JSON: for each step its files in the order of their first call,
-{"receive": ["web/server.py", ...], "store": [...], "work": [...]}.
+SIGUSR1 starts a new record; a delivery belongs to the record of the time of its claim. SIGUSR2
+writes the record to the file that the variable HLS_CALLED_FILES names, as JSON: for each step its
+files in the order of their first call, {"receive": ["web/server.py", ...], "store": [...], "work":
+[...]}.
 """
 
 from __future__ import annotations
@@ -49,7 +51,9 @@ def _profile(frame: FrameType, event: str, _arg: object) -> None:
 
 
 def _begin_thread(_frame: FrameType, _event: str, _arg: object) -> None:
-    """Profile the threads that process webhooks; with all profiled, the start would take many times as long."""
+    """Profile the threads that process webhooks; with all profiled, the start would take many times
+    as long.
+    """
     is_recorded = threading.current_thread().name.startswith(("accept", "worker"))
     sys.setprofile(_profile if is_recorded else None)
 

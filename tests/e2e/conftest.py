@@ -21,7 +21,9 @@ MakeService = Callable[..., Service]
 
 @dataclass(frozen=True)
 class Shared:
-    """One running service and its sandbox for all tests of a module: each test uses its own issues."""
+    """One running service and its sandbox for all tests of a module: each test uses its own
+    issues.
+    """
 
     service: Service
     sandbox: Sandbox
@@ -29,7 +31,9 @@ class Shared:
 
 @contextmanager
 def checked_sandbox(answer: Answerer = canned) -> Iterator[Sandbox]:
-    """Run a stand-in GitHub and Claude. At the end, every logged request must be valid for the published APIs."""
+    """Run a stand-in GitHub and Claude. At the end, every logged request must be valid for the
+    published APIs.
+    """
     with Sandbox(answer=answer) as running:
         yield running
     assert violations(request.document() for request in running.requests.all()) == []
@@ -51,7 +55,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
 
 
 def violations(requests: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return what GitHub's OpenAPI description and Claude's SDK forbid in requests that a sandbox logged."""
+    """Return what GitHub's OpenAPI description and Claude's SDK forbid in requests that a sandbox
+    logged.
+    """
     asked = list(requests)
     return [
         *github_contract.violations(

@@ -1,8 +1,10 @@
-"""`hls` and other modules as forks of a process that has imported `hls`; each saves one to three seconds of imports.
+"""`hls` and other modules as forks of a process that has imported `hls`; each saves one to three
+seconds of imports.
 
-The tests start hundreds of commands and services. They use the fork server of `multiprocessing`, one for each test
-process. A command shares only imported modules with the others, and `hls serve` also the prompt libraries: its
-environment, working directory, output, settings, connections and threads are its own.
+The tests start hundreds of commands and services. They use the fork server of `multiprocessing`,
+one for each test process. A command shares only imported modules with the others, and `hls serve`
+also the prompt libraries: its environment, working directory, output, settings, connections and
+threads are its own.
 """
 
 from __future__ import annotations
@@ -30,9 +32,8 @@ from hls_handler.settings.load import export_proxy_settings
 ROOT = Path(__file__).parent.parent.parent
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    ["tests.e2e.preload"]
-)  # a process has one fork server, and the last list is used
+# a process has one fork server, and the last list is used
+CONTEXT.set_forkserver_preload(["tests.e2e.preload"])
 
 
 class ForkedProcess:
@@ -115,9 +116,10 @@ def run_command(
 
 def serve() -> None:
     """Do what `hls serve --config ...` does, with a preloaded prompt library."""
+    # only here, so that the process of the tests need not load the libraries
     from tests.e2e.preload import (
         load,
-    )  # only here, so that the process of the tests need not load the libraries
+    )
 
     export_proxy_settings(os.environ, DOTENV)
     try:

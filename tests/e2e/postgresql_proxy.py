@@ -1,4 +1,6 @@
-"""A proxy between the service and PostgreSQL that hangs or refuses connections, or loses a response."""
+"""A proxy between the service and PostgreSQL that hangs or refuses connections, or loses a
+response.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,15 @@ from pathlib import Path
 
 _SSL_REQUEST = (80877103).to_bytes(4, "big")
 _STARTING_FIELDS = b"SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0"
-_STARTING = (
-    b"E" + (4 + len(_STARTING_FIELDS)).to_bytes(4, "big") + _STARTING_FIELDS
-)  # PostgreSQL's response to an early connection
+# PostgreSQL's response to an early connection
+_STARTING = b"E" + (4 + len(_STARTING_FIELDS)).to_bytes(4, "big") + _STARTING_FIELDS
 _COMMIT = b"COMMIT\0"  # as in a message of the protocol
 
 
 class Proxy:
-    """A context manager with a thread that listens on a loopback port and forwards to a Unix socket."""
+    """A context manager with a thread that listens on a loopback port and forwards to a Unix
+    socket.
+    """
 
     def __init__(self, upstream: Path) -> None:
         self._upstream = upstream
@@ -26,9 +29,8 @@ class Proxy:
         self._others: dict[
             socket.socket, socket.socket
         ] = {}  # maps each socket of a connection to the other
-        self._cut: set[socket.socket] = (
-            set()
-        )  # sockets of PostgreSQL whose next response is not forwarded
+        # sockets of PostgreSQL whose next response is not forwarded
+        self._cut: set[socket.socket] = set()
         self._selector = selectors.DefaultSelector()
         self._wake_up, self._woken = socket.socketpair()
         self._lock = threading.RLock()
@@ -36,8 +38,8 @@ class Proxy:
         self._pause = threading.Event()
         self.hangs = False
         self.is_starting = False
-        self.drop_commit_response_after = (
-            b""  # a client that sends these bytes gets no response to its next COMMIT
+        self.drop_commit_response_after = (  # a client that sends these bytes gets no response to its next COMMIT
+            b""
         )
         self._marked: set[socket.socket] = set()
         self._thread = threading.Thread(target=self._run, name="proxy")
@@ -62,7 +64,9 @@ class Proxy:
         self.hangs = True
 
     def lose(self) -> None:
-        """Forward new connections again; those open during `hang` stay silent, as after a loss of firewall state."""
+        """Forward new connections again; those open during `hang` stay silent, as after a loss of
+        firewall state.
+        """
         with self._lock:
             for end in list(self._others):
                 with contextlib.suppress(KeyError):

@@ -1,7 +1,9 @@
-"""Everything that the fork server loads before the first fork: the modules of all commands, and the prompt libraries.
+"""Everything that the fork server loads before the first fork: the modules of all commands, and the
+prompt libraries.
 
-Both take longer than the rest of a start, and forked processes inherit them. Unlike other modules, this one works at
-import: the fork server of the standard library can do nothing but import. Tests do not import it.
+Both take longer than the rest of a start, and forked processes inherit them. Unlike other modules,
+this one works at import: the fork server of the standard library can do nothing but import. Tests
+do not import it.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ gc.freeze()  # otherwise the garbage collector of each forked process would copy
 
 
 def load(settings: Settings) -> Library:
-    """Return a preloaded library if the settings name its folders and select no prompts; otherwise load it."""
+    """Return a preloaded library if the settings name its folders and select no prompts; otherwise
+    load it.
+    """
     folders = tuple(folder.resolve() for folder in settings.prompts.folders.values())
     if (
         folders in _LIBRARIES

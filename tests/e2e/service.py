@@ -65,7 +65,8 @@ def settings_text(
     catch_up: str = "enabled: false",
     mirror: str = "enabled: false",  # git cannot fetch recorded commits
 ) -> str:
-    """Return settings with a sandbox as GitHub and Claude. `limits`, `server` ...: keys of these sections.
+    """Return settings with a sandbox as GitHub and Claude. `limits`, `server` ...: keys of these
+    sections.
 
     With port 0, the service selects a free port at each start.
     """
@@ -108,7 +109,8 @@ def signed(body: bytes, secret: str = SECRET) -> str:
 class Service:
     """One `hls serve` with one settings file. `start` returns when /health responds.
 
-    With port 0 in the settings, `port` is the port of the current process, which it prints in its log.
+    With port 0 in the settings, `port` is the port of the current process, which it prints in its
+    log.
     """
 
     settings: Path
@@ -159,7 +161,9 @@ class Service:
         raise AssertionError(f"the service did not answer:\n{self.log.read_text()}")
 
     def _find_port(self) -> bool:
-        """Set `port` to the one in the log of the current process; return False if it is not there yet."""
+        """Set `port` to the one in the log of the current process; return False if it is not there
+        yet.
+        """
         with self.log.open("rb") as log:
             log.seek(self._log_start)
             found = SERVING.search(log.read())
@@ -215,7 +219,9 @@ class Service:
         return self.request("POST", path, body, headers)
 
     def until_idle(self, *, within_s: float = 60) -> None:
-        """Wait until the database has no queued or running delivery. (/stats may be a second old.)"""
+        """Wait until the database has no queued or running delivery. (/stats may be a second
+        old.)
+        """
         waiting = Waiting(within_s)
         with closing(self.open_store()) as store:
             while waiting.more():
@@ -230,7 +236,9 @@ class Service:
 
 
 class Waiting:
-    """A bounded wait for another process: `while waiting.more(): ...`. Sleeps 50 ms at each call of `more`."""
+    """A bounded wait for another process: `while waiting.more(): ...`. Sleeps 50 ms at each call of
+    `more`.
+    """
 
     def __init__(self, within_s: float) -> None:
         self._left = int(within_s / 0.05)

@@ -45,9 +45,8 @@ def test_work_after_a_restored_backup_is_repeated_without_duplicates(
     service.start()
     service.until_idle()
     assert_each_done_once(sandbox, range(701, 705))
-    assert (
-        asked(sandbox) == before + 4
-    )  # the answers that came after the backup are forgotten, and paid for again
+    # the answers that came after the backup are forgotten, and paid for again
+    assert asked(sandbox) == before + 4
     assert service.get("/stats").body["successful_processing"] == 4
     refused = CliRunner().invoke(
         app, ["backup", str(tmp_path / "copy.db"), "--config", str(service.settings)]

@@ -1,4 +1,6 @@
-"""Missed webhooks: read from the stand-in GitHub by the service, by `hls catch-up` and by `hls listen`."""
+"""Missed webhooks: read from the stand-in GitHub by the service, by `hls catch-up` and by
+`hls listen`.
+"""
 
 from __future__ import annotations
 
@@ -117,5 +119,8 @@ def test_listen_processes_webhooks_without_a_public_address(
     open_issue(sandbox, 21)
     wait_until(lambda: comments_on(sandbox, 21) > 0)
     assert [comments_on(sandbox, number) for number in (20, 21)] == [0, 1]
-    skipped = "Webhooks that were sent before now are skipped; --since 2h reads those of the last two hours, too.\n"
+    skipped = (
+        "Webhooks that were sent before now are skipped; --since 2h reads those of the last two"
+        " hours, too.\n"
+    )
     assert skipped in service.log.read_text()

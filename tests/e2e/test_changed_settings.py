@@ -44,7 +44,9 @@ def deliver_bug(service: Service, sandbox: Sandbox, secret: str = SECRET) -> int
 def test_a_changed_credential_reschedules_waiting_deliveries(
     make_service: MakeService, sandbox: Sandbox
 ) -> None:
-    """The retry delay is so long that only the change can cause a retry; credentials stay masked."""
+    """The retry delay is so long that only the change can cause a retry; credentials stay
+    masked.
+    """
     service = make_service(limits="concurrency: 2")
     change(service, "retry_backoff_s: 0.2", "retry_backoff_s: 300")
     change(service, sandbox.token, REFUSED)

@@ -72,7 +72,8 @@ def test_send_verbatim_twice_is_a_replay(shared: Shared) -> None:
     assert '"queued"' in hls(shared.service, "send", "issues.opened", "--verbatim").stdout
     assert "replay of" in hls(shared.service, "send", "issues.opened", "--verbatim").stdout
     assert '"queued"' in hls(shared.service, "send", "issues.opened").stdout
-    shared.service.until_idle()  # otherwise these deliveries may take the fault that a later test injects
+    # otherwise these deliveries may take the fault that a later test injects
+    shared.service.until_idle()
 
 
 def test_send_names_the_service_if_it_does_not_answer(make_service: MakeService) -> None:

@@ -1,4 +1,6 @@
-"""Failures of the database under a running service: every 202 has a row, and processing continues afterwards."""
+"""Failures of the database under a running service: every 202 has a row, and processing continues
+afterwards.
+"""
 
 from __future__ import annotations
 
@@ -119,7 +121,8 @@ class Stream:
             self.send()
 
     def assert_all_processed(self) -> int:
-        """Check that every 202 has a row, send the rest again, and check that every issue is processed once.
+        """Check that every 202 has a row, send the rest again, and check that every issue is
+        processed once.
 
         Return how many of those without 202 were stored nevertheless: each is a duplicate.
         """
@@ -217,7 +220,9 @@ def until_health(service: Service, status: int, *, within_s: float = 30) -> dict
 
 
 def go_through(setup: Setup, failure: Failure, *, stats: int = 503) -> str:
-    """Send webhooks before, during and after a failure; return its message and remedy in /health."""
+    """Send webhooks before, during and after a failure; return its message and remedy in
+    /health.
+    """
     service, stream = setup.service, setup.stream
     before, logged, responses_before = (
         counters(service),
@@ -245,7 +250,9 @@ def go_through(setup: Setup, failure: Failure, *, stats: int = 503) -> str:
 
 
 def counters(service: Service) -> Counter[tuple[str, str]]:
-    """Return the counters as soon as the database responds: the failure of the previous test may still have effects."""
+    """Return the counters as soon as the database responds: the failure of the previous test may
+    still have effects.
+    """
     waiting = Waiting(30)
     while waiting.more():
         with suppress(StoreUnavailable), closing(service.open_store()) as store:
@@ -313,9 +320,8 @@ def files_may_not_grow(pid: int, bound: int) -> Iterator[None]:
 @contextmanager
 def full_data_of(cluster: Cluster) -> Iterator[None]:
     largest = cluster.query("SELECT max(pg_relation_size(oid)) FROM pg_class", database="test_1")
-    cluster.limit_file_size(
-        max(largest + 200_000, 1_500_000)
-    )  # PostgreSQL stops unless a WAL segment of 1 MB fits
+    # PostgreSQL stops unless a WAL segment of 1 MB fits
+    cluster.limit_file_size(max(largest + 200_000, 1_500_000))
     cluster.run(END_THE_SERVICES)
     try:
         yield
@@ -395,7 +401,7 @@ def test_a_service_with_a_hanging_database_stops_in_time(postgresql: PostgresqlS
             took_s = time.monotonic() - began
     finally:
         postgresql.proxy.lose()
-        service.start()  # xdist may run other tests of this module after this one, with the same fixture
-    assert (
-        took_s < 2 + 10
-    )  # limits.shutdown_s, what the last commit is given, and an attempt to connect
+        # xdist may run other tests of this module after this one, with the same fixture
+        service.start()
+    # limits.shutdown_s, what the last commit is given, and an attempt to connect
+    assert took_s < 2 + 10

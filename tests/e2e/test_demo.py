@@ -69,15 +69,13 @@ def test_the_demo_restarts_a_killed_service_processes_its_events_and_exits_with_
     assert " labels, review " in opened
     assert [line[:2] for line in lines[1:17]] == [f"{number:>2}" for number in range(1, 17)]
     assert lines[17].startswith("16 done: ")
-    (sends,) = [
-        line for line in lines if line.startswith("Send ")
-    ]  # not wrapped, so that it can be copied
+    # not wrapped, so that it can be copied
+    (sends,) = [line for line in lines if line.startswith("Send ")]
     assert re.search(
         r" (hls|/\S+/bin/hls) send demo/question -c data/demo/settings.yaml$", sends.rstrip()
     )
-    assert all(
-        len(line) <= 80 for line in (*lines[:18], lines[21])
-    )  # the others have the path of this environment
+    # the others have the path of this environment
+    assert all(len(line) <= 80 for line in (*lines[:18], lines[21]))
     assert len(lines) == 23  # the last one is about Ctrl-C
     assert "\x1b" not in "".join(said)
     assert {request["stand_in"] for request in requests} == {"github", "claude"}

@@ -1,4 +1,6 @@
-"""An answer from the repository's documentation, from the webhook to the comment, with a real git server."""
+"""An answer from the repository's documentation, from the webhook to the comment, with a real git
+server.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,10 @@ from tests.handlers.world import issue_analysis
 
 OPENED = recorded.load("issues.opened")
 HERE, THERE = "Codertocat/Hello-World", "Codertocat/Secret-Plans"
-PROXY = "# Setup\n\nRun it.\n\n## Proxy\n\nThe service listens on *port 8000*,\nand nginx forwards requests to it.\n"
+PROXY = (
+    "# Setup\n\nRun it.\n\n## Proxy\n\nThe service listens on *port 8000*,\nand nginx forwards"
+    " requests to it.\n"
+)
 FILES = {"docs/proxy.md": PROXY, "start.py": "def nginx(): ..."}
 QUOTE = "listens on *port 8000*, and nginx forwards requests to it."
 REPLY = issue_analysis(
@@ -50,7 +55,9 @@ def ask(
     number: int,
     title: str = "Which port for nginx?",
 ) -> tuple[str, list[str]]:
-    """Deliver an issue with a question; return what Claude was asked, and the comments on the issue."""
+    """Deliver an issue with a question; return what Claude was asked, and the comments on the
+    issue.
+    """
     payload: dict[str, Any] = copy.deepcopy(dict(OPENED.payload))
     owner, _, name = repository.partition("/")
     payload["repository"] |= {
@@ -96,9 +103,9 @@ def test_answer_quotes_and_links_the_section_that_the_prompt_shows_until_a_push_
     assert "and nginx forwards requests to it." in asked
     assert "start.py" not in asked
     assert comment.startswith(
-        "Forward requests to port 8000.\n\n"
-        "> `listens on *port 8000*, and nginx forwards requests to it.`\n\n"
-        f"[`docs/proxy.md`]({sandbox.page_url}{HERE}/blob/{commit}/docs/proxy.md?plain=1#L5-L8), `Setup > Proxy`\n"
+        "Forward requests to port 8000.\n\n> `listens on *port 8000*, and nginx forwards requests"
+        f" to it.`\n\n[`docs/proxy.md`]({sandbox.page_url}{HERE}/blob/{commit}/docs/proxy.md?plain=1#L5-L8),"
+        " `Setup > Proxy`\n"
     )
     assert (
         "  Context: 1 section of docs/proxy.md (about 23 tokens).\n"
@@ -108,11 +115,12 @@ def test_answer_quotes_and_links_the_section_that_the_prompt_shows_until_a_push_
     push = {**recorded.load("push").payload, "ref": "refs/heads/main"}
     service.deliver("push", recorded.unique(json.dumps(push).encode()))
     asked, comments = ask(service, sandbox, HERE, 2)
+    # the quote is outdated
     assert ("port 9000" in asked, "port 8000" in asked, comments) == (
         True,
         False,
         [],
-    )  # the quote is outdated
+    )
 
 
 def test_rule_11_documentation_of_a_repository_is_in_no_prompt_of_another_one(

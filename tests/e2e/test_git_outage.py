@@ -1,4 +1,6 @@
-"""An outage of the git host while GitHub's API works: what the check and /health say, and who waits."""
+"""An outage of the git host while GitHub's API works: what the check and /health say, and who
+waits.
+"""
 
 from __future__ import annotations
 
@@ -93,8 +95,9 @@ def test_issue_of_another_repository_does_not_wait_for_a_git_host_that_hangs_and
         ]
     shown = service.get("/health").body
     assert shown["status"] == "degraded"
-    assert shown["components"]["mirror"]["message"] == (
-        f"{SILENT}: reviews go on without a mirror, and one fetch a minute tries it"
+    assert (
+        shown["components"]["mirror"]["message"]
+        == f"{SILENT}: reviews go on without a mirror, and one fetch a minute tries it"
     )
     contexts = {report.context for report in reports}
     assert f"not other places of the repository: {SILENT}" in contexts

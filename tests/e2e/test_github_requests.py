@@ -23,7 +23,9 @@ CREATE_LABEL = f"POST {REPOSITORY}/labels"
 
 @pytest.fixture
 def deliver(make_service: MakeService, sandbox: Sandbox) -> Deliver:
-    """Return a function that delivers an event and returns the requests to GitHub, without the creation of labels."""
+    """Return a function that delivers an event and returns the requests to GitHub, without the
+    creation of labels.
+    """
     service = make_service(limits="concurrency: 1").start()
 
     def requests(
@@ -74,7 +76,8 @@ def test_an_issue_takes_three_requests_and_four_if_its_payload_is_old(deliver: D
     writes = [f"POST {REPOSITORY}/issues/111/labels", f"POST {REPOSITORY}/issues/111/comments"]
     opened = deliver("demo/bug", change=second_issue)
     assert opened == [f"GET {REPOSITORY}/issues/111", *writes]
-    # an edit that changes nothing: the state before writing is read, and then there is nothing to write
+    # an edit that changes nothing: the state before writing is read, and then there is nothing to
+    # write
     same = deliver("demo/bug", change=lambda body: edited(second_issue(body)))
     assert same == [f"GET {REPOSITORY}/issues/111"]
     assert documented()[:2] == [counted("issue opened", opened), counted("issue edited", same)]

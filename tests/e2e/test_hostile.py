@@ -1,4 +1,6 @@
-"""Thousands of hostile requests to the real service: no 5xx, no row, no traceback in the log, bounded memory."""
+"""Thousands of hostile requests to the real service: no 5xx, no row, no traceback in the log,
+bounded memory.
+"""
 
 from __future__ import annotations
 
@@ -120,7 +122,9 @@ def memory_bytes(service: Service) -> int:
 
 
 def _is_start_page(one: Hostile, status: int) -> bool:
-    """Return True for the start page, which everybody may read: a mutation can be a valid request for it."""
+    """Return True for the start page, which everybody may read: a mutation can be a valid request
+    for it.
+    """
     return status == 200 and re.match(rb"GET +/ ", one.sent) is not None
 
 

@@ -89,8 +89,10 @@ def test_a_busy_port_of_the_sandbox_names_the_option() -> None:
         port = listener.getsockname()[1]
         ended = run("sandbox", "--port", str(port))
     assert ended.returncode == 1
-    assert ended.stderr == (
-        f"the sandbox cannot listen on 127.0.0.1:{port}: Address already in use; choose another with --port\n"
+    assert (
+        ended.stderr
+        == f"the sandbox cannot listen on 127.0.0.1:{port}: Address already in use; choose another"
+        " with --port\n"
     )
 
 
@@ -136,7 +138,10 @@ HINT = "hls init` connects it with GitHub and Claude, and writes settings"
         ),
         (
             {"GITHUB_TOKEN": "t" * 40, "GITHUB_WEBHOOK_SECRET": SECRET, "ANTHROPIC_API_KEY": " "},
-            f"{HINT}; GITHUB_TOKEN and GITHUB_WEBHOOK_SECRET are set, but are not used in the demo.",
+            (
+                f"{HINT}; GITHUB_TOKEN and GITHUB_WEBHOOK_SECRET are set, but are not used in the"
+                " demo."
+            ),
         ),
         # too short for the service
         (
@@ -194,14 +199,14 @@ def test_a_prompt_file_adds_another_event_to_the_running_service(
     assert service.deliver("push", recorded.unique(push.body)).body["status"] == "ignored"
     (prompts / "push").mkdir()
     (prompts / "push" / "tell.j2").write_text(
-        "---\ndescription: What was pushed\non: [push]\nreply: generic_analysis\n---\n"
-        "{% extends 'generic.j2' %}\n{% block question %}\nWhat was pushed to {{ event.ref }}?\n{% endblock %}\n"
+        "---\ndescription: What was pushed\non: [push]\nreply: generic_analysis\n---\n{% extends"
+        " 'generic.j2' %}\n{% block question %}\nWhat was pushed to {{ event.ref }}?\n{% endblock"
+        " %}\n"
     )
     assert service.deliver("push", recorded.unique(push.body)).body["status"] == "queued"
     service.until_idle()
     conversation = sandbox.state.conversation(REPOSITORY, 401)
     assert conversation is not None
-    bodies = [
-        comment.body for comment in conversation.comments
-    ]  # the one for the issue may come before or after it
+    # the one for the issue may come before or after it
+    bodies = [comment.body for comment in conversation.comments]
     assert sum("*Automatic comment about [this push](" in body for body in bodies) == 1

@@ -1,4 +1,6 @@
-"""The stream of the log of a real service, which ends with the service and continues after a restart."""
+"""The stream of the log of a real service, which ends with the service and continues after a
+restart.
+"""
 
 from __future__ import annotations
 

@@ -25,7 +25,9 @@ BUG, QUESTION, FEATURE = 11, 12, 13
 
 
 def send(service: Service, sandbox: Sandbox, name: str) -> str:
-    """Seed the sandbox, deliver the event, wait until it is processed, and return the status of the response."""
+    """Seed the sandbox, deliver the event, wait until it is processed, and return the status of the
+    response.
+    """
     payload = recorded.load(name)
     sandbox.state.seed(payload.event, payload.payload)
     answer = service.deliver(payload.event, recorded.unique(payload.body))
@@ -73,13 +75,13 @@ def test_a_trial_of_an_unchanged_prompt_changes_neither_replies_nor_comments(
         send(shared.service, shared.sandbox, name)
     approval = recorded.load("demo/review").payload
     approval["review"] |= {"state": "approved", "body": "Fine."}
+    # whose part of the comment is empty
     second = {
         **approval["review"],
         "user": {"login": "second", "id": 4711},
-    }  # whose part of the comment is empty
-    for number, review in enumerate(
-        (second, approval["review"])
-    ):  # the other one removes the last part
+    }
+    # the other one removes the last part
+    for number, review in enumerate((second, approval["review"])):
         given = {**approval, "review": {**review, "id": 4711 + number}}
         shared.sandbox.state.seed("pull_request_review", given)
         shared.service.deliver("pull_request_review", recorded.unique(json.dumps(given).encode()))

@@ -23,8 +23,9 @@ GITHUB_WAITS_S = 10.0
 HEADERS = b"POST /webhook HTTP/1.1\r\n"
 BODY = HEADERS + (
     b"Host: hls\r\nContent-Type: application/json\r\nX-GitHub-Event: issues\r\n"
-    b"X-GitHub-Delivery: attack\r\nX-Hub-Signature-256: sha256=" + b"0" * 64 + b"\r\n"
-    b"Content-Length: 1900000\r\n\r\n"
+    b"X-GitHub-Delivery: attack\r\nX-Hub-Signature-256: sha256="
+    + b"0" * 64
+    + b"\r\nContent-Length: 1900000\r\n\r\n"
 )
 
 
@@ -45,7 +46,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             sandbox,
             storage_url=url,
             limits="concurrency: 1",
-            server="header_timeout_s: 30, body_timeout_s: 30, max_body_bytes: 2000000, max_connections: 1000",
+            server=(
+                "header_timeout_s: 30, body_timeout_s: 30, max_body_bytes: 2000000,"
+                " max_connections: 1000"
+            ),
         )
         (path := folder / "settings.yaml").write_text(settings)
         made = Service(path, 0, folder / "service.log", url, max_files=FILES).start()
@@ -97,7 +101,9 @@ def test_rule_3_webhooks_are_answered_despite_500_slow_clients(
 def test_rule_3_slow_large_bodies_have_bounded_memory(
     service: Service, bodies: Iterator[bytes]
 ) -> None:
-    """Without a budget, 120 bodies of 1.8 MB take 270 MB; with it, 18 to 60 (up to 256 KB of each are still unread)."""
+    """Without a budget, 120 bodies of 1.8 MB take 270 MB; with it, 18 to 60 (up to 256 KB of each
+    are still unread).
+    """
     before = peak_memory_bytes(service)
     with ExitStack() as clients:
         for _ in range(120):

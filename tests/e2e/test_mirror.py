@@ -21,7 +21,10 @@ FILES = {
     "tax.py": TAX,
     "shop.py": "from tax import tax\n\n\ndef total(price):\n    return price + tax(price)\n",
 }
-PATCH = "@@ -1,2 +1,2 @@\n-def tax(price):\n-    return price\n+def tax(price, rate):\n+    return price * rate"
+PATCH = (
+    "@@ -1,2 +1,2 @@\n-def tax(price):\n-    return price\n+def tax(price, rate):\n+    return"
+    " price * rate"
+)
 NUMBER: int = OPENED.payload["pull_request"]["number"]
 CHANGED = [
     {"filename": "tax.py", "status": "modified", "additions": 2, "deletions": 2, "patch": PATCH}
@@ -29,7 +32,9 @@ CHANGED = [
 
 
 def review(service: Service, sandbox: Sandbox, head: str) -> tuple[str, str]:
-    """Deliver a pull request that changes tax.py; return what Claude was asked, and what it got besides."""
+    """Deliver a pull request that changes tax.py; return what Claude was asked, and what it got
+    besides.
+    """
     payload: dict[str, Any] = copy.deepcopy(dict(OPENED.payload))
     payload["pull_request"] |= {"changed_files": 1, "additions": 2, "deletions": 2}
     payload["pull_request"]["head"]["sha"] = head
@@ -124,6 +129,5 @@ def test_tests_of_the_mirror_are_chosen(
         if request.path.endswith("/messages")
     ]
     assert "tests/test_tax.py</untrusted" in json.dumps(asked)
-    assert text.startswith(
-        "No test to run for this change was found.\n\n***"
-    )  # the sandbox's Claude names no path
+    # the sandbox's Claude names no path
+    assert text.startswith("No test to run for this change was found.\n\n***")

@@ -1,4 +1,6 @@
-"""one_issue.txt lists the files that process one issue, in the order of their first call in each step."""
+"""one_issue.txt lists the files that process one issue, in the order of their first call in each
+step.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from tests.e2e.service import Waiting
 from tests.e2e.test_main_job import send
 
 LIST = Path(__file__).with_name("one_issue.txt")
-"""The files of an `issues.opened` that gets labels and a comment: a line with the step, and one for each file."""
+"""The files of an `issues.opened` that gets labels and a comment: a line with the step, and one for
+each file.
+"""
 
 
 def listed() -> dict[str, list[str]]:

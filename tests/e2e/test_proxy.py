@@ -70,5 +70,8 @@ def test_an_unsupported_proxy_in_dotenv_stops_the_start(
     )
     assert (refused.returncode, refused.stderr) == (
         2,
-        "the variable HTTPS_PROXY must be the URL of an http:// proxy, such as http://proxy.example:3128\n",
+        (
+            "the variable HTTPS_PROXY must be the URL of an http:// proxy, such as"
+            " http://proxy.example:3128\n"
+        ),
     )

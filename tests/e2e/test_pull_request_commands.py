@@ -1,4 +1,6 @@
-"""Commands in comments, from the webhook of the stand-in GitHub to reactions and reviews (SECURITY.md rules 17, 18)."""
+"""Commands in comments, from the webhook of the stand-in GitHub to reactions and reviews
+(SECURITY.md rules 17, 18).
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def start(make_service: MakeService, sandbox: Sandbox, more: str = "") -> Servic
 def comment(
     sandbox: Sandbox, service: Service, body: str, *, by: str = "mona", permission: str = "write"
 ) -> None:
-    """Comment as a person, and wait until HLS has processed the webhook and what follows from it."""
+    """Comment as a person, and wait until HLS has processed the webhook and what follows from
+    it.
+    """
     sent = {
         "repository": REPOSITORY,
         "number": NUMBER,
@@ -142,7 +146,9 @@ def test_red_team_nothing_is_written_or_asked_for_what_is_no_command_of_a_mainta
 
 @dataclass(frozen=True)
 class ReviewedPull:
-    """A pull request with one finding that fails the check, and what a person does about it, at a running service."""
+    """A pull request with one finding that fails the check, and what a person does about it, at a
+    running service.
+    """
 
     service: Service
     sandbox: Sandbox

@@ -1,4 +1,6 @@
-"""`git pull && make run` upgrades a checkout from the commit before, with the settings and the database of its user."""
+"""`git pull && make run` upgrades a checkout from the commit before, with the settings and the
+database of its user.
+"""
 
 from __future__ import annotations
 
@@ -59,9 +61,8 @@ def service(published: Path, sandbox: Sandbox, tmp_path: Path) -> Iterator[Servi
     """The service of a user's clone, with the user's own settings. It is not started."""
     checkout = tmp_path / "hls"
     git(tmp_path, "clone", "--quiet", "--branch", "main", str(published), str(checkout))
-    (checkout / ".git" / "info" / "exclude").write_text(
-        ".venv\n"
-    )  # here a symbolic link, and otherwise ignored
+    # here a symbolic link, and otherwise ignored
+    (checkout / ".git" / "info" / "exclude").write_text(".venv\n")
     (checkout / ".venv").symlink_to(ROOT / ".venv")
     storage_url = f"sqlite:///{checkout}/data/hls.db"
     settings = checkout / "config" / "settings.yaml"

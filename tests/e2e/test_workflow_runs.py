@@ -1,4 +1,6 @@
-"""Failed and cancelled workflow runs on the head of a pull request: requests, calls of Claude, and the comment."""
+"""Failed and cancelled workflow runs on the head of a pull request: requests, calls of Claude, and
+the comment.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Fixtures: worlds that are closed when the test ends, and a folder for prompts that several tests load once."""
+"""Fixtures: worlds that are closed when the test ends, and a folder for prompts that several tests
+load once.
+"""
 
 from __future__ import annotations
 
@@ -31,5 +33,7 @@ def make_world() -> Iterator[MakeWorld]:
 
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for prompts. Loading takes seconds, and `load_cached` loads equal files at the same place once."""
+    """A folder for prompts. Loading takes seconds, and `load_cached` loads equal files at the same
+    place once.
+    """
     return tmp_path_factory.mktemp("prompts")

@@ -87,88 +87,73 @@ def _do_nothing(what: str) -> None:
 
 @dataclass
 class FakeGithub:
-    """A GitHub with one repository. Each call raises the next error in `failing`, before it has an effect."""
+    """A GitHub with one repository. Each call raises the next error in `failing`, before it has an
+    effect.
+    """
 
     account: Account = HLS
     issues: dict[int, Issue] = field(default_factory=lambda: {1: ISSUE})
     pull_requests: dict[int, PullRequest] = field(default_factory=dict)
-    documents: dict[int, Mapping[str, object]] = field(
-        default_factory=dict
-    )  # pull requests as GitHub sends them
-    reactions: list[tuple[int, str]] = field(
-        default_factory=list
-    )  # by the bot: id of the comment, content
+    # pull requests as GitHub sends them
+    documents: dict[int, Mapping[str, object]] = field(default_factory=dict)
+    # by the bot: id of the comment, content
+    reactions: list[tuple[int, str]] = field(default_factory=list)
     reacted_in: list[str] = field(default_factory=list)
     inline_bodies: dict[str, str] = field(default_factory=dict)  # of the comments on lines, by key
     changed: dict[int, tuple[ChangedFile, ...]] = field(default_factory=dict)
     reviews_of: dict[int, tuple[Review, ...]] = field(default_factory=dict)
-    review_threads_of: dict[int, tuple[ReviewThread, ...]] = field(
-        default_factory=dict
-    )  # by pull request
+    # by pull request
+    review_threads_of: dict[int, tuple[ReviewThread, ...]] = field(default_factory=dict)
     thread_comments_of: dict[int, tuple[Comment, ...]] = field(default_factory=dict)  # by thread
-    review_comments_of: dict[int, tuple[ReviewComment, ...]] = field(
-        default_factory=dict
-    )  # by review
-    annotations_of: dict[int, tuple[CheckAnnotation, ...]] = field(
-        default_factory=dict
-    )  # by check run
+    # by review
+    review_comments_of: dict[int, tuple[ReviewComment, ...]] = field(default_factory=dict)
+    # by check run
+    annotations_of: dict[int, tuple[CheckAnnotation, ...]] = field(default_factory=dict)
     merge_state: MergeState | HlsError = field(
         default_factory=lambda: MergeState(False, (), "", False, False)
     )
-    contexts: dict[str, ReviewContext | HlsError] = field(
-        default_factory=dict
-    )  # by base branch; an error is raised
+    # by base branch; an error is raised
+    contexts: dict[str, ReviewContext | HlsError] = field(default_factory=dict)
     head_files: dict[str, str] = field(default_factory=dict)  # text by "commit:path"
-    blobs: dict[str, Blob] = field(
-        default_factory=dict
-    )  # by "refs/heads/branch:path" or "commit:path"
+    # by "refs/heads/branch:path" or "commit:path"
+    blobs: dict[str, Blob] = field(default_factory=dict)
     heads: dict[str, str] = field(default_factory=dict)  # commits by branch
     no_mirror: str = ""  # why no words are found
     parents_of: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by commit
-    picks: dict[tuple[str, str, str], Pick] = field(
-        default_factory=dict
-    )  # by commit, base and the branch's commit
-    permissions: dict[str, RepositoryPermission] = field(
-        default_factory=dict
-    )  # by login; "read" for others
+    # by commit, base and the branch's commit
+    picks: dict[tuple[str, str, str], Pick] = field(default_factory=dict)
+    # by login; "read" for others
+    permissions: dict[str, RepositoryPermission] = field(default_factory=dict)
     comments_of: dict[int, tuple[Comment, ...]] = field(default_factory=dict)  # by others
     jobs_of: dict[int, tuple[WorkflowJob, ...]] = field(default_factory=dict)  # by attempt
     logs: dict[int, str] = field(default_factory=dict)  # by job; a missing log has expired
-    pulls_from: dict[str, tuple[PullRequest, ...]] = field(
-        default_factory=dict
-    )  # by "owner:branch"
+    # by "owner:branch"
+    pulls_from: dict[str, tuple[PullRequest, ...]] = field(default_factory=dict)
     released: tuple[Release, ...] = ()
     comparison: Comparison | None = None
-    comparisons: dict[str, Comparison] = field(
-        default_factory=dict
-    )  # by head; `comparison` for others
+    # by head; `comparison` for others
+    comparisons: dict[str, Comparison] = field(default_factory=dict)
     files_at: dict[str, FileAtRef] = field(default_factory=dict)  # by "branch:path"
     labels: dict[int, tuple[str, ...]] = field(default_factory=dict)
     repository_labels: tuple[RepositoryLabel, ...] = ()
     types: dict[int, str] = field(default_factory=dict)
     open_pull_requests: tuple[OpenPullRequest, ...] = ()
-    authors: dict[str, tuple[Account, ...]] = field(
-        default_factory=dict
-    )  # by "commit:path", newest first
+    # by "commit:path", newest first
+    authors: dict[str, tuple[Account, ...]] = field(default_factory=dict)
     requested_reviewers: dict[int, tuple[str, ...]] = field(default_factory=dict)  # by the bot
     comments: dict[int, str] = field(default_factory=dict)  # by the bot
-    inline_comments: dict[str, int] = field(
-        default_factory=dict
-    )  # ids of the bot's, by `InlineComment.key`
-    replies: dict[tuple[int, str], str] = field(
-        default_factory=dict
-    )  # by comment and `EnsureReply.key`
+    # ids of the bot's, by `InlineComment.key`
+    inline_comments: dict[str, int] = field(default_factory=dict)
+    # by comment and `EnsureReply.key`
+    replies: dict[tuple[int, str], str] = field(default_factory=dict)
     failing: list[HlsError] = field(default_factory=list)
     failing_writes: list[HlsError] = field(default_factory=list)
-    lost_responses: list[BaseException] = field(
-        default_factory=list
-    )  # raised after a comment was written
-    checks_on: dict[str, dict[str, str]] = field(
-        default_factory=dict
-    )  # by commit and external id: the state
-    title_checks_on: dict[str, dict[str, str]] = field(
-        default_factory=dict
-    )  # the same of the checks "HLS title"
+    # raised after a comment was written
+    lost_responses: list[BaseException] = field(default_factory=list)
+    # by commit and external id: the state
+    checks_on: dict[str, dict[str, str]] = field(default_factory=dict)
+    # the same of the checks "HLS title"
+    title_checks_on: dict[str, dict[str, str]] = field(default_factory=dict)
     check_actions: list[EnsureCheck] = field(default_factory=list)
     failing_checks: list[HlsError] = field(default_factory=list)
     lost_check_responses: list[BaseException] = field(default_factory=list)
@@ -477,7 +462,9 @@ class FakeWriter:
     def ensure_review(
         self, number: int, action: EnsureReview, *, is_retry: bool = False
     ) -> Outcome:
-        """Post all comments, or on a retry the missing ones. A comment that is posted twice gets a second id."""
+        """Post all comments, or on a retry the missing ones. A comment that is posted twice gets a
+        second id.
+        """
         posted = self.github.inline_comments
         missing = [
             comment.key for comment in action.comments if not (is_retry and comment.key in posted)
@@ -573,7 +560,9 @@ class FakeChecks:
 
 @dataclass
 class FakeClaude:
-    """Returns the next of `replies`, and then the last one repeatedly; raises an error among them."""
+    """Returns the next of `replies`, and then the last one repeatedly; raises an error among
+    them.
+    """
 
     replies: list[Reply | ValidReply | UnusableReply | HlsError]
     asked: list[RenderedPrompt] = field(default_factory=list)

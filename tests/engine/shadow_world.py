@@ -37,7 +37,9 @@ COMMENT = (shipped.PROMPTS / "issues/analyze.comment.md.j2").read_text(encoding=
 def shadow_settings(
     own: Path, *, prompt: str = "issues/strict", calls_per_hour: int = 200
 ) -> Settings:
-    """Settings with a shadow prompt for issues; by default a copy of the shipped prompt in the folder `own`."""
+    """Settings with a shadow prompt for issues; by default a copy of the shipped prompt in the
+    folder `own`.
+    """
     own.mkdir(parents=True, exist_ok=True)
     if prompt == "issues/strict":
         write(own, {f"{prompt}.j2": ANALYZE, f"{prompt}.comment.md.j2": COMMENT})

@@ -71,8 +71,10 @@ def test_delivery_of_a_repository_without_the_app_waits_with_its_paid_reply(
     row, part = world.row(), world.health.snapshot().components["github"]
     assert (row.state, row.reason) == ("queued", "the GitHub App is not installed on o/r")
     assert (part.state, part.message) == ("degraded", "the GitHub App is not installed on o/r")
-    assert part.remedy == (
-        "install the App there on GitHub, or unsuspend its installation; waiting deliveries then continue"
+    assert (
+        part.remedy
+        == "install the App there on GitHub, or unsuspend its installation; waiting deliveries then"
+        " continue"
     )
     world.store.queue.reschedule_waiting(forget_servers=False)
     assert world.finish().state == "done"

@@ -35,9 +35,8 @@ def test_deliveries_wait_for_the_next_day_and_the_log_says_so_once(
     world = make(make_world, with_budgets(total={"day_usd": 0.0501}))
     states = []
     for number in (1, 2, 3):
-        world.github.issues[1] = replace(
-            ISSUE, body=f"Another text, number {number}"
-        )  # no reply of the cache fits
+        # no reply of the cache fits
+        world.github.issues[1] = replace(ISSUE, body=f"Another text, number {number}")
         world.accept(guid=f"g{number}", number=number)
         world.run()
         states.append(world.row(f"g{number}").state)

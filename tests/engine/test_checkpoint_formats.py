@@ -1,4 +1,6 @@
-"""Checkpoints of earlier versions: each stored shape is decoded completely or computed again, never misread."""
+"""Checkpoints of earlier versions: each stored shape is decoded completely or computed again, never
+misread.
+"""
 
 from __future__ import annotations
 
@@ -104,8 +106,8 @@ def test_shape_changes_only_with_its_version() -> None:
             if (one.kind, one.version) == (shape.kind, shape.version)
         ]
         assert digests[-1:] == [shape.digest], (
-            f"{shape.kind}: its shape changed. Raise its version (of facts: `facts_version`), so that checkpoints "
-            f"of both shapes differ; then `{STORE_COMMAND}` stores an example"
+            f"{shape.kind}: its shape changed. Raise its version (of facts: `facts_version`), so"
+            f" that checkpoints of both shapes differ; then `{STORE_COMMAND}` stores an example"
         )
 
 

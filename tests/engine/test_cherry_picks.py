@@ -31,7 +31,9 @@ def resolutions(*texts: str) -> ConflictResolutions:
 def make_merged(
     make_world: MakeWorld, *conflicts: PickConflict, reply: Reply | None = None, **known: Any
 ) -> World:
-    """A world with a pull request that was merged in one commit, and its conflicts with the branch Release/1.2."""
+    """A world with a pull request that was merged in one commit, and its conflicts with the branch
+    Release/1.2.
+    """
     world = make(make_world, reply or resolutions(), given=ON)
     set_pull_request(
         world,
@@ -66,7 +68,10 @@ def test_conflicts_get_a_patch_from_the_branch_to_the_resolution(make_world: Mak
     text = world.github.comments[2]
     reason = "git names no lines of it, as of a deleted, renamed or binary file"
     assert f"- `shop/cart.py`: Kept.\n- `gone.py`: no suggestion, {reason}\n" in text
-    patch = "--- a/shop/cart.py\n+++ b/shop/cart.py\n@@ -1,3 +1,3 @@\n def a():\n-    return 1\n+    return 3\n # end"
+    patch = (
+        "--- a/shop/cart.py\n+++ b/shop/cart.py\n@@ -1,3 +1,3 @@\n def a():\n-    return 1\n+   "
+        " return 3\n # end"
+    )
     assert f"```diff\n{patch}\n```" in text
 
 

@@ -218,7 +218,10 @@ def test_review_that_is_not_possible_gets_a_reaction_and_a_reason(make_world: Ma
     set_pull_request(world, locked=True)
     finished = command(world, "/review full")
     assert world.github.reactions == [(77, "confused")]
-    reason = "reacted with confused; no review was requested: the pull request Codertocat/Hello-World#2 is locked"
+    reason = (
+        "reacted with confused; no review was requested: the pull request Codertocat/Hello-World#2"
+        " is locked"
+    )
     assert (finished.reason or "").startswith(reason)
     assert requested(world) == []
 
@@ -282,9 +285,8 @@ def check_run(
 
 def app_settings() -> Settings:
     given = settings()
-    app = GithubApp.model_construct(
-        id=12345, private_key=SecretStr("unused")
-    )  # no key, because no request is sent
+    # no key, because no request is sent
+    app = GithubApp.model_construct(id=12345, private_key=SecretStr("unused"))
     return given.model_copy(
         update={"github": given.github.model_copy(update={"app": app, "token": None})}
     )
@@ -307,7 +309,10 @@ def test_check_that_a_person_runs_again_requests_a_full_review(make_world: MakeW
 def test_check_of_another_commit_requests_no_review(make_world: MakeWorld) -> None:
     world = make(make_world, given=app_settings())
     world.receive("check_run", check_run(sha="c" * 40, numbers=(2,)), guid="rerun")
-    reason = "no review was requested: the check is that of cccccccccc, and pull request 2 has a newer commit"
+    reason = (
+        "no review was requested: the check is that of cccccccccc, and pull request 2 has a newer"
+        " commit"
+    )
     assert world.finish().reason == reason
     assert requested(world) == []
 
@@ -340,7 +345,9 @@ def make_reviewed(
     dismissals: tuple[str, ...] = (),
     given: Settings | None = None,
 ) -> World:
-    """A world in which HLS has raised two findings on pull request 2; the first one has a review comment."""
+    """A world in which HLS has raised two findings on pull request 2; the first one has a review
+    comment.
+    """
     world = make(make_world, given=given, octocat=octocat)
     receive_push(world, guid="first")
     lease = world.claim()
@@ -399,7 +406,8 @@ def test_finding_is_dismissed_by_its_number(make_world: MakeWorld) -> None:
     world = make_reviewed(make_world)
     finished = command(world, "/dismiss 2")
     assert (finished.reason or "").startswith(
-        "octocat dismissed finding 2; reacted with +1; a review of what is new was requested (delivery "
+        "octocat dismissed finding 2; reacted with +1; a review of what is new was requested"
+        " (delivery "
     )
     assert (world.github.reactions, world.github.reacted_in) == ([(77, "+1")], ["conversation"])
     assert requested(world) == [("queued", "requested:conclude:command", "synchronize")]
@@ -478,7 +486,10 @@ def test_promise_takes_back_only_a_dismissal(
 def test_rule_18_person_without_write_permission_concludes_no_check(make_world: MakeWorld) -> None:
     world = make_reviewed(make_world, octocat="read")
     finished = (reply(world, "Won't fix."), resolve(world), command(world, "/dismiss 2"))
-    for_check = "octocat has the permission read, and the check counts only dismissals of people with write permission"
+    for_check = (
+        "octocat has the permission read, and the check counts only dismissals of people with write"
+        " permission"
+    )
     for_command = "octocat has the permission read, and commands need write permission"
     assert [(one.state, one.reason) for one in finished] == [
         ("ignored", for_check),
@@ -510,7 +521,10 @@ def delete(world: World, *, in_reply_to: int | None = None, **known: Any) -> Fin
 def test_writer_who_deletes_the_comment_of_a_finding_dismisses_it(make_world: MakeWorld) -> None:
     world = make_reviewed(make_world)
     finished = delete(world)
-    reason = "octocat deleted the comment of finding 1, which dismisses it; a review of what is new was requested"
+    reason = (
+        "octocat deleted the comment of finding 1, which dismisses it; a review of what is new was"
+        " requested"
+    )
     assert (finished.reason or "").startswith(reason)
     assert world.github.reactions == []
     assert requested(world) == [("queued", "requested:conclude:deletion", "synchronize")]
@@ -536,8 +550,8 @@ def give_thread(world: World, *replies: str, own: tuple[str, ...] = ()) -> None:
 
 
 HINT = (
-    "HLS did not understand this as a dismissal, so finding 1 stays open and counts for the check. If it is not to be "
-    'fixed, reply `/dismiss`, or "won\'t fix" with a reason.'
+    "HLS did not understand this as a dismissal, so finding 1 stays open and counts for the check."
+    ' If it is not to be fixed, reply `/dismiss`, or "won\'t fix" with a reason.'
 )
 FAILING = settings().model_copy(update={"review": Review(fail_on="high")})
 

@@ -1,4 +1,6 @@
-"""The check on a commit: in progress while Claude works, always ended, and never a success without a review."""
+"""The check on a commit: in progress while Claude works, always ended, and never a success without
+a review.
+"""
 
 from __future__ import annotations
 
@@ -158,7 +160,8 @@ def test_what_the_prompt_of_the_operator_leaves_out_is_not_reviewed(
     )
     world.open_pull_request()
     world.github.changed[2] = (file("a.py", MARK, additions=3, deletions=0), file("b.py"))
-    # The retry after a failed write takes the reply, and what it did not show, from the checkpoints.
+    # The retry after a failed write takes the reply, and what it did not show, from the
+    # checkpoints.
     world.claude.on_call = lambda _: world.github.failing.append(GITHUB_DOWN)
     assert world.run() is None
     world.advance(600)
@@ -380,9 +383,8 @@ def test_check_that_waited_for_first_results_is_held_up_once(make_world: MakeWor
     assert world.run() is None  # ten first results go before the check in progress
     due_at = world.store.now() + timedelta(seconds=world.store.queue.seconds_until_due() or 0)
     for at, lease in sorted(waiting, key=lambda one: one[0]):
-        late_s = (
-            0.3 if at == max(waiting, key=lambda one: one[0])[0] else 0.005
-        )  # its worker was busy
+        # its worker was busy
+        late_s = 0.3 if at == max(waiting, key=lambda one: one[0])[0] else 0.005
         world.advance((at - world.store.now()).total_seconds() + late_s)
         limiter.take_slot(lease, "github", interval_s=1.0)
     world.advance((due_at - world.store.now()).total_seconds() + 0.01)
@@ -465,8 +467,9 @@ def test_check_whose_end_was_rejected_does_not_stay_in_progress(make_world: Make
     assert (shown(world), check_outcome(world).kind) == (["in_progress"], "withheld")
     world.end_checks()
     assert shown(world) == ["neutral"]
-    assert world.github.check_actions[-1].title == (
-        "The result was not set: GitHub rejected it: 403: Resource not accessible"
+    assert (
+        world.github.check_actions[-1].title
+        == "The result was not set: GitHub rejected it: 403: Resource not accessible"
     )
 
 
@@ -489,7 +492,10 @@ def test_list_of_only_removed_files_is_read_again_if_its_numbers_differ(
     world.github.pull_requests[2] = pull_request(number=2, **{name: 8})
     world.github.changed[2] = (REMOVED,)
     assert world.run() is None
-    late = "GitHub's list of the changed files is late: (files, added lines, removed lines) are (1, 1, 1)"
+    late = (
+        "GitHub's list of the changed files is late: (files, added lines, removed lines) are (1,"
+        " 1, 1)"
+    )
     assert world.row().reason == f"{late}, and {numbers} in the pull request"
     assert (world.claude.asked, "success" in shown(world)) == ([], False)
     world.github.pull_requests[2] = pull_request(number=2)

@@ -25,7 +25,9 @@ def change_label(
     title: str = ISSUE.title,
     by: Account | None = None,
 ) -> None:
-    """Accept a label change of issue 1, which then has the labels `labels`; by the repository's owner unless `by`."""
+    """Accept a label change of issue 1, which then has the labels `labels`; by the repository's
+    owner unless `by`.
+    """
     payload = json.loads(recorded.load("issues.unlabeled").body)
     issue = payload["issue"] | {
         "number": 1,
@@ -61,7 +63,10 @@ def test_label_added_by_a_person_is_counted_and_its_removal_withdraws_that(
 ) -> None:
     world = make_labelled_world(make_world)
     change_label(world, "labeled", "priority-high", *BOT_LABELS, "priority-high")
-    reason = f"a person put priority-high in place of priority-low, which {prompt_id(world)} had asked for"
+    reason = (
+        f"a person put priority-high in place of priority-low, which {prompt_id(world)} had"
+        " asked for"
+    )
     assert world.run() == Finished("changed", "done", reason)
     change_label(world, "unlabeled", "priority-high", *BOT_LABELS, guid="back")
     assert world.run() == Finished(

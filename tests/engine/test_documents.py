@@ -219,8 +219,11 @@ def test_text_that_github_does_not_show_is_not_stored_and_secrets_are_redacted(
         world,
         ONE,
         {
-            "docs/proxy.md": "# Proxy <!-- omit in toc -->\nnginx <!-- hidden -->\n<!--\n# Hidden\nnginx\n-->\n"
-            "token: ghp_mirrormirrormirrormirror0123456789ab\n# Next\nEnd.\n<!-- The rest\n# Rest\nnginx hidden\n",
+            "docs/proxy.md": (
+                "# Proxy <!-- omit in toc -->\nnginx <!-- hidden -->\n<!--\n#"
+                " Hidden\nnginx\n-->\ntoken: ghp_mirrormirrormirrormirror0123456789ab\n#"
+                " Next\nEnd.\n<!-- The rest\n# Rest\nnginx hidden\n"
+            ),
         },
     )
     update(world)

@@ -1,4 +1,6 @@
-"""Sections of the repository's documentation in a prompt: found by their words, and with Qdrant by their meaning."""
+"""Sections of the repository's documentation in a prompt: found by their words, and with Qdrant by
+their meaning.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Two services that answer prompts: the first one fails and returns while deliveries are processed."""
+"""Two services that answer prompts: the first one fails and returns while deliveries are
+processed.
+"""
 
 from __future__ import annotations
 
@@ -107,9 +109,8 @@ def make_settings(first: FakeModels, second: FakeModels) -> Settings:
         "model": "gpt-5-mini",
         "base_url": f"{second.url}/v1",
     }
-    features = {
-        "auto_labeling": False
-    }  # else a missing label would be a correction, and the question another one
+    # else a missing label would be a correction, and the question another one
+    features = {"auto_labeling": False}
     return settings(
         claude={"api_key": KEY, "base_url": first.url, "fallbacks": [fallback]}, features=features
     )
@@ -158,7 +159,10 @@ def test_provider_that_answered_stands_in_the_report_the_receipt_and_the_comment
         ("openai/gpt-5-mini", "ok"),
     ]
     lines = [line.strip() for line in format_report(report)]
-    failed = "anthropic/claude-haiku-5-5 failed, so openai/gpt-5-mini was asked: Claude answered 529 to issues/analyze@"
+    failed = (
+        "anthropic/claude-haiku-5-5 failed, so openai/gpt-5-mini was asked: Claude answered 529 to"
+        " issues/analyze@"
+    )
     assert [line[: len(failed)] for line in lines if "failed" in line] == [failed]
     assert any(
         line.startswith("Claude's reply to issues/analyze@") and ", by openai/gpt-5-mini: " in line

@@ -36,9 +36,8 @@ def test_weak_probe_does_not_replace_the_result_of_a_recent_use() -> None:
     health.probe_ok("claude")  # the last use is too old to outweigh the probe
     assert health.snapshot().components["claude"].state == "healthy"
     health.report_problem("claude", "429", "wait", by_probe=True)
-    health.report_problem(
-        "claude", "401", "set claude.api_key", by_probe=True
-    )  # an old use does not outweigh it
+    # an old use does not outweigh it
+    health.report_problem("claude", "401", "set claude.api_key", by_probe=True)
     assert health.snapshot().components["claude"].message == "401"
 
 

@@ -56,7 +56,9 @@ def incomplete_payloads(complete: dict[str, Any], depth: int = 1) -> Iterator[di
 
 
 def process(payload_file: recorded.Recorded, payload: dict[str, Any], state: State) -> None:
-    """Process a payload up to the rendered prompt. Raises only errors of HLS, such as `PayloadError`."""
+    """Process a payload up to the rendered prompt. Raises only errors of HLS, such as
+    `PayloadError`.
+    """
     table, body = RepositoryTable(SETTINGS), json.dumps(payload).encode()
     envelope = parse_envelope(body)
     check_payload(payload_file.event, envelope)

@@ -1,4 +1,6 @@
-"""The prompt library: warnings about enabled events and prompts, and the settings and stored facts it depends on."""
+"""The prompt library: warnings about enabled events and prompts, and the settings and stored facts
+it depends on.
+"""
 
 from __future__ import annotations
 
@@ -46,8 +48,8 @@ def test_enabled_event_without_a_prompt_is_reported_with_its_line(
 ) -> None:
     assert warnings(tmp_path, f"    events:\n      - issues\n      - {event}\n") == [
         (
-            f"settings.yaml:10 (repositories[0].events[1]): {event} is enabled, but no prompt is for it, so it is "
-            f"ignored; add {event} to the `on:` of a prompt, or do not enable it"
+            f"settings.yaml:10 (repositories[0].events[1]): {event} is enabled, but no prompt is for"
+            f" it, so it is ignored; add {event} to the `on:` of a prompt, or do not enable it"
         )
     ]
 
@@ -84,8 +86,8 @@ def test_own_prompt_of_which_no_event_is_enabled_is_reported_with_its_line(tmp_p
     of_push, of_release = warnings(
         tmp_path, "", {"push/tell.j2": PUSH, "releases/announce.j2": "{{ release.name }}"}
     )
-    assert of_push == (
-        "own/push/tell.j2:3: on: no repository enables push; "
+    assert (
+        of_push == "own/push/tell.j2:3: on: no repository enables push; "
         "add one to repositories[].events in settings.yaml, or remove the prompt"
     )
     assert (
@@ -94,10 +96,13 @@ def test_own_prompt_of_which_no_event_is_enabled_is_reported_with_its_line(tmp_p
     )
 
 
-USES_TEAM = "{{ config.team }} {% if config.areas is defined %}{{ config.areas }}{% endif %} {{ issue.title }}"
+USES_TEAM = (
+    "{{ config.team }} {% if config.areas is defined %}{{ config.areas }}{% endif %} {{"
+    " issue.title }}"
+)
 TWO = (
-    "    variables: {team: a, areas: [b]}\n  - name: owner/other\n  - {name: owner/off, enabled: false}\n"
-    "  - {name: owner/pulls, events: [pull_request]}\n"
+    "    variables: {team: a, areas: [b]}\n  - name: owner/other\n  - {name: owner/off, enabled:"
+    " false}\n  - {name: owner/pulls, events: [pull_request]}\n"
 )
 
 
@@ -108,8 +113,8 @@ def test_repository_without_a_variable_that_its_prompt_uses_is_reported(tmp_path
     )
     assert [one.replace(f"{tmp_path}/", "") for one in load_checked(settings).warnings] == [
         (
-            "settings.yaml:9 (repositories[1].variables): own/issues/analyze.j2 uses config.team, which owner/other "
-            "lacks; add team there or to prompts.variables"
+            "settings.yaml:9 (repositories[1].variables): own/issues/analyze.j2 uses config.team, which"
+            " owner/other lacks; add team there or to prompts.variables"
         )
     ]
 
@@ -146,12 +151,12 @@ def test_field_that_nothing_uses_and_labels_of_a_discussion_are_reported(tmp_pat
     )
     assert [one.replace(f"{tmp_path}/own/", "") for one in load_checked(settings).warnings] == [
         (
-            "discussion/sort.j2:7: fields.mood: no template shows analysis.mood and no label uses it; "
-            "use it, or remove the field"
+            "discussion/sort.j2:7: fields.mood: no template shows analysis.mood and no label uses"
+            " it; use it, or remove the field"
         ),
         (
-            "discussion/sort.j2:9: labels: the event discussion has no issue or pull request that can carry labels; "
-            "remove them"
+            "discussion/sort.j2:9: labels: the event discussion has no issue or pull request that"
+            " can carry labels; remove them"
         ),
     ]
 

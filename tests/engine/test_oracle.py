@@ -28,7 +28,9 @@ def chosen(*paths: str) -> ChosenTests:
 def make_changed(
     make_world: MakeWorld, *tests: str, paths: tuple[str, ...] = ("shop/cart.py",)
 ) -> World:
-    """A world in which pull request 2 changes `paths`, and Claude chooses `tests` of three files."""
+    """A world in which pull request 2 changes `paths`, and Claude chooses `tests` of three
+    files.
+    """
     world = make(make_world, chosen(*tests), given=ON)
     world.github.changed = {2: tuple(file(path) for path in paths)}
     world.github.head_files = {f"{HEAD}:{path}": "" for path in (CONFIG, MAIL, CART)}
@@ -80,7 +82,8 @@ def test_nearest_tests_are_listed_and_the_others_counted(make_world: MakeWorld) 
     assert ("shop/199.py" in asked.task, "shop/200.py" in asked.task) == (True, False)
     text = world.github.comments[2]
     assert text.startswith(
-        "No test to run for this change was found.\n\nLeft out: 2 further paths of changed files and"
+        "No test to run for this change was found.\n\nLeft out: 2 further paths of changed"
+        " files and"
     )
 
 
@@ -101,8 +104,8 @@ def test_without_the_mirror_only_changed_tests_are_considered(make_world: MakeWo
     assert world.claude.asked[0].task.count(MAIL) == 1  # among the changed files
     text = world.github.comments[2]
     assert (
-        f"- `{CART}`: It covers the cart.\n\nHLS has no mirror of the repository, so only tests that this"
-        in text
+        f"- `{CART}`: It covers the cart.\n\nHLS has no mirror of the repository, so only tests"
+        " that this" in text
     )
     assert "were considered: mirror.enabled is false.\n" in text
 

@@ -1,4 +1,6 @@
-"""The organisation's settings file in the pipeline: read once an hour for all repositories, below the repository's."""
+"""The organisation's settings file in the pipeline: read once an hour for all repositories, below
+the repository's.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +38,14 @@ def make(make_world: MakeWorld, text: str | None, *replies: object) -> World:
 
 def test_file_applies_and_its_line_is_reported(make_world: MakeWorld) -> None:
     world = make(make_world, "# ours\nfeatures: {auto_commenting: false}\n")
-    assert world.finish().reason == (
-        f"added bug, priority-low, difficulty-easy; comments are switched off by {FILE}:2 (features.auto_commenting)"
+    assert (
+        world.finish().reason
+        == f"added bug, priority-low, difficulty-easy; comments are switched off by {FILE}:2"
+        " (features.auto_commenting)"
     )
-    assert load_report(world.store, world.row("g1")).repository_settings == (
-        f"{FILE} (c0ffee) applies on top of the settings"
+    assert (
+        load_report(world.store, world.row("g1")).repository_settings
+        == f"{FILE} (c0ffee) applies on top of the settings"
     )
 
 
@@ -49,8 +54,10 @@ def test_repository_overrides_the_file(make_world: MakeWorld) -> None:
     world.github.files_at[FILE_KEY] = file("enabled: true\n", sha="beef")
     world.finish()
     assert (world.github.labels, list(world.github.comments)) == ({}, [1])
-    assert load_report(world.store, world.row("g1")).repository_settings == (
-        f".github/hls.yaml (beef) applies on top of the settings. {FILE} (c0ffee) applies on top of the settings"
+    assert (
+        load_report(world.store, world.row("g1")).repository_settings
+        == f".github/hls.yaml (beef) applies on top of the settings. {FILE} (c0ffee) applies on top"
+        " of the settings"
     )
 
 
@@ -98,8 +105,10 @@ def test_file_applies_while_access_to_it_is_denied_until_github_says_that_there_
         world.github.failing.append(Permanent("GitHub answered 403"))
         accept(world, guid)
         assert world.finish().state == "done"
-        assert load_report(world.store, world.row(guid)).repository_settings == (
-            f"{FILE} could not be read, so the last known version (c0ffee) applies: GitHub answered 403"
+        assert (
+            load_report(world.store, world.row(guid)).repository_settings
+            == f"{FILE} could not be read, so the last known version (c0ffee) applies: GitHub"
+            " answered 403"
         )
     assert world.github.comments == {}
     del world.github.files_at[ORGANIZATION]
@@ -125,9 +134,10 @@ def test_invalid_file_is_logged_and_its_last_good_version_applies_without_a_comm
     ] == [[problem]]
     assert world.github.labels == {}
     assert "lables" not in "".join(world.github.comments.values())
-    assert load_report(world.store, world.row("g2")).repository_settings == (
-        f"{FILE} (bad) is invalid, so the last good version (c0ffee) applies, plus what this one switches off: "
-        f"{problem}"
+    assert (
+        load_report(world.store, world.row("g2")).repository_settings
+        == f"{FILE} (bad) is invalid, so the last good version (c0ffee) applies, plus what this one"
+        f" switches off: {problem}"
     )
 
 

@@ -377,7 +377,8 @@ def test_service_that_may_not_enforce_the_schema_is_named(
     key = "claude.fallbacks[0].structured_output"
     setting = f"set {key} to false if llm.example.org does not enforce the schema of replies, or "
     assert (world.finish().reason or "").endswith(
-        f"; {setting if structured_output else ''}check what prompts/issues/analyze.j2 asks for, then run it again"
+        f"; {setting if structured_output else ''}check what prompts/issues/analyze.j2 asks for,"
+        " then run it again"
     )
 
 

@@ -85,9 +85,8 @@ def test_retry_searches_the_comment_that_an_earlier_attempt_may_have_written(
     world = make_world()
     world.accept()
     world.run()
-    world.github.issues[1] = replace(
-        ISSUE, comments=1
-    )  # the second, because a person deleted the first
+    # the second, because a person deleted the first
+    world.github.issues[1] = replace(ISSUE, comments=1)
     world.github.comments.clear()
     world.github.lost_responses = [GITHUB_DOWN]
     world.accept(guid="second")
@@ -254,9 +253,8 @@ def test_push_during_the_review_supersedes_it_and_releases_the_lock(make_world: 
         post_once(world, REVIEW)
     world.advance(31)
     lease = world.claim()
-    assert not world.store.locks.acquire(
-        lease, f"{lease.conversation_key}/review", ttl_s=20
-    )  # no pending write
+    # no pending write
+    assert not world.store.locks.acquire(lease, f"{lease.conversation_key}/review", ttl_s=20)
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,8 @@ def given(**sections: Any) -> Settings:
     """Return settings with these keys: `review={"categories": ["style"]}`."""
     plain = settings()
     changed = {
-        name: type(getattr(plain, name)).model_validate(
-            {**getattr(plain, name).model_dump(), **keys}
+        name: (
+            type(getattr(plain, name)).model_validate({**getattr(plain, name).model_dump(), **keys})
         )
         for name, keys in sections.items()
     }
@@ -106,8 +106,8 @@ def test_each_changed_file_gets_a_sentence_whose_cost_is_shown(make_world: MakeW
         "- `a.py`: Says b in place of a \\| c.\n"
         "- `z.py`: Says b in place of a \\| c.\n\n"
         "About 52 of the 100 output tokens of this review are for this list, 0.000026 USD.\n\n"
-        "</details>"
-    ) in world.github.comments[2]
+        "</details>" in world.github.comments[2]
+    )
 
 
 def test_later_review_keeps_the_sentences_about_files_that_it_does_not_read(
@@ -217,7 +217,10 @@ def test_context_is_in_the_task_as_untrusted_text_and_in_the_report(make_world: 
         in asked.task
     )
     assert "Prices" not in asked.system
-    sent = "AGENTS.md (about 6 tokens), issue #7 (about 11 tokens), lines above 1 hunk (about 7 tokens)"
+    sent = (
+        "AGENTS.md (about 6 tokens), issue #7 (about 11 tokens), lines above 1 hunk (about 7"
+        " tokens)"
+    )
     assert f"  Context: {sent}." in format_report(load_report(world.store, world.row()))
 
 

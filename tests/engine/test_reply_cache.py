@@ -1,4 +1,6 @@
-"""The cache of replies in the pipeline: which questions cost no second call, and what follows from a hit."""
+"""The cache of replies in the pipeline: which questions cost no second call, and what follows from
+a hit.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from tests.handlers.world import file, finding, pull_request_analysis
 from tests.queue.builders import analyses_of
 
 NO_LABELS = {"auto_labeling": False}
-"""The fake's issues lack the labels that were set, so a third delivery would find corrections, another question."""
+"""The fake's issues lack the labels that were set, so a third delivery would find corrections,
+another question.
+"""
 
 
 def process(world: World, *guids: str) -> None:
@@ -176,9 +180,8 @@ OTHER: dict[str, Any] = {
 
 
 def make_review_world(make_world: MakeWorld, *replies: object) -> World:
-    given = settings().model_copy(
-        update={"review": Review(verify=False, max_inline=0)}
-    )  # no thread, so nobody dismisses
+    # no thread, so nobody dismisses
+    given = settings().model_copy(update={"review": Review(verify=False, max_inline=0)})
     world = make_world(*(replies or (pull_request_analysis(),)), given=given)
     push(world, FILE)
     return world

@@ -1,4 +1,6 @@
-"""Encoding of Claude's replies and of code as checkpoints, and decoding after a change of the prompt."""
+"""Encoding of Claude's replies and of code as checkpoints, and decoding after a change of the
+prompt.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,8 @@ def test_rule_10_reply_that_exceeds_its_length_after_redaction_is_decoded() -> N
     assert len(decoded.reply.summary) <= 2000
 
 
-# --- prompts that change between the call and the decoding -----------------------------------------------------------
+# --- prompts that change between the call and the decoding
+# -----------------------------------------------------------
 
 AREAS = "{areas: {type: list, enum: [api, docs, tests]}, version: {type: string}}"
 
@@ -97,7 +100,10 @@ def make_reply(model: type[Reply], **fields: object) -> ValidReply:
         ("{areas: {type: list, enum: [docs, tests]}, version: {type: string}}", False),
         ("{areas: {type: list, enum: [api, docs]}}", False),
         (
-            "{areas: {type: list, enum: [api, docs]}, version: {type: string}, old: {type: boolean}}",
+            (
+                "{areas: {type: list, enum: [api, docs]}, version: {type: string}, old: {type:"
+                " boolean}}"
+            ),
             False,
         ),
     ],
@@ -199,8 +205,8 @@ SOCKET_PATCH = f"@@ -1,1 +1,3 @@\n def area(side):\n+    {SOCKET}\n+    token = 
 FROM_CODE = "`ws://host/ws?token=ab12cd34` connects, and password=pässword_of(user) too"
 FROM_ELSEWHERE = f"password=hunter2, token=ab12cd3, token=turtle-blue, token={TOKEN}, token=b12cd34"
 HIDDEN = (
-    "password=[redacted: password], token=[redacted: token], token=[redacted: token], token=[redacted: github-token], "
-    "token=[redacted: token]"
+    "password=[redacted: password], token=[redacted: token], token=[redacted: token],"
+    " token=[redacted: github-token], token=[redacted: token]"
 )
 
 
@@ -225,9 +231,8 @@ def test_rule_10_finding_repeats_what_stands_in_shown_code_and_nothing_else(
     asked = world.claude.asked[0].task
     assert "hunter2" not in asked
     assert "turtle-blue" not in asked
-    inline = "\n".join(
-        world.github.inline_bodies.values()
-    )  # the second one is about the committed token
+    # the second one is about the committed token
+    inline = "\n".join(world.github.inline_bodies.values())
     comment = world.github.comments[2]
     assert inline.count(FROM_CODE) == 2
     assert FROM_CODE in comment

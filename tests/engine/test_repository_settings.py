@@ -1,4 +1,6 @@
-"""Repository settings in the pipeline: read, stored, merged with the settings, and reported if they are invalid."""
+"""Repository settings in the pipeline: read, stored, merged with the settings, and reported if they
+are invalid.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,8 @@ def settings_with_two_prompts() -> Settings:
     return settings(features=FEATURES).model_copy(update={"prompts": prompts})
 
 
-# --- content -------------------------------------------------------------------------------------------------------
+# --- content
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_file_switches_comments_off_and_its_line_is_reported(make_world: MakeWorld) -> None:
@@ -87,8 +90,8 @@ def test_file_switches_comments_off_and_its_line_is_reported(make_world: MakeWor
             "\n\nprompts: {use: {issues: false}}",
             "prompt switched off",
             (
-                ".github/hls.yaml:3 (prompts.use.issues) switches the prompt for issues.opened off; remove that line "
-                "to process it"
+                ".github/hls.yaml:3 (prompts.use.issues) switches the prompt for issues.opened off;"
+                " remove that line to process it"
             ),
         ),
     ],
@@ -126,8 +129,10 @@ def test_file_chooses_one_of_the_prompts_of_the_operator(
     world.prompts = make_prompts(tmp_path)
     world.run()
     assert [asked.prompt.name for asked in world.claude.asked] == ["issues/brief"]
-    assert load_report(world.store, world.row()).rule == (
-        f".github/hls.yaml:1 (prompts.use.issues) chooses {tmp_path}/prompts/issues/brief.j2 for issues.opened"
+    assert (
+        load_report(world.store, world.row()).rule
+        == f".github/hls.yaml:1 (prompts.use.issues) chooses {tmp_path}/prompts/issues/brief.j2 for"
+        " issues.opened"
     )
 
 
@@ -139,7 +144,8 @@ def test_operator_can_switch_repository_settings_off(make_world: MakeWorld) -> N
     assert file_requests(world) == []
 
 
-# --- reading -------------------------------------------------------------------------------------------------------
+# --- reading
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_rule_23_only_the_file_of_the_default_branch_is_read(make_world: MakeWorld) -> None:
@@ -194,12 +200,15 @@ def test_last_known_file_applies_while_github_is_down(make_world: MakeWorld) -> 
     world.github.failing.append(GITHUB_DOWN)
     assert world.finish().state == "done"
     assert world.github.comments == {}
-    assert load_report(world.store, world.row("g2")).repository_settings == (
-        ".github/hls.yaml could not be read, so the last known version (c0ffee) applies: GitHub answered 502"
+    assert (
+        load_report(world.store, world.row("g2")).repository_settings
+        == ".github/hls.yaml could not be read, so the last known version (c0ffee) applies: GitHub"
+        " answered 502"
     )
 
 
-# --- problems ------------------------------------------------------------------------------------------------------
+# --- problems
+# ------------------------------------------------------------------------------------------------------
 
 BROKEN = "lables: {}\n"
 
@@ -226,9 +235,8 @@ def test_invalid_file_is_reported_in_the_conversation(
     )
     assert world.run() == Finished(GUID, "done", DONE)  # with the operator's settings
     assert f"- `{expected_text}`" in world.github.comments[1]
-    assert (
-        "Thanks to whoever fixes it." in bodies[0]
-    )  # the fake has one comment for each conversation, and the analysis is written first
+    # the fake has one comment for each conversation, and the analysis is written first
+    assert "Thanks to whoever fixes it." in bodies[0]
 
 
 def test_prompt_of_another_event_invalidates_only_its_line(make_world: MakeWorld) -> None:

@@ -48,9 +48,10 @@ def test_rule_15_reviewers_are_suggested_as_code_and_none_is_requested(
     world = make(make_world, "suggest")
     push(world)
     assert (
-        "Possible reviewers: `dee` (code owner, 0 open review requests), `ann` (code owner, 1 open review request), "
-        "`ben` (last author, 0 open review requests), `acme/web` (code owner).\n"
-    ) in world.github.comments[2]
+        "Possible reviewers: `dee` (code owner, 0 open review requests), `ann` (code owner, 1 open"
+        " review request), `ben` (last author, 0 open review requests), `acme/web` (code owner).\n"
+        in world.github.comments[2]
+    )
     assert world.github.requested_reviewers == {}
     assert set(world.github.calls) >= READS
 

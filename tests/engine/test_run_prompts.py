@@ -1,4 +1,6 @@
-"""Prompts of a review in several calls, its verification, its budget, and what a retry asks again."""
+"""Prompts of a review in several calls, its verification, its budget, and what a retry asks
+again.
+"""
 
 from __future__ import annotations
 
@@ -186,7 +188,9 @@ REFUSED_REPLY = UnusableReply("", "refused", "Claude refused", "", Usage("claude
 
 
 def asked_in(world: World, facts: PullRequestFacts) -> Answers | None:
-    """Ask Claude in one attempt at the delivery, as the pipeline does; None if the attempt ends with an error."""
+    """Ask Claude in one attempt at the delivery, as the pipeline does; None if the attempt ends
+    with an error.
+    """
     job = world.job()
     try:
         with job.record_failure("analysis"):
@@ -280,9 +284,9 @@ def test_delivery_whose_first_call_does_not_fit_asks_nothing_and_is_no_success(
     finished = world.finish()
     assert finished.state == "done"
     assert (finished.reason or "").startswith(
-        "the budget of the review allows no further call: 0.0000 USD spent, 0.0000 USD reserved by calls in progress, "
-        "this call needs up to 0.0500 USD, limit 0.0400 USD (settings (review.max_usd)); "
-        "raise that limit, then push or comment /review; "
+        "the budget of the review allows no further call: 0.0000 USD spent, 0.0000 USD reserved by"
+        " calls in progress, this call needs up to 0.0500 USD, limit 0.0400 USD (settings"
+        " (review.max_usd)); raise that limit, then push or comment /review; "
     )
     assert (finished.reason or "").endswith("neutral: 0 of 1 file reviewed")
     assert world.claude.asked == []
@@ -359,10 +363,11 @@ def test_shadow_prompt_neither_counts_for_the_budget_nor_is_stopped_by_it(
     given = settings().model_copy(update={"prompts": Prompts.model_validate({"use": use})})
     world = make_review_world(make_world, given=given, max_usd=0.05)
     assert world.finish().state == "done"
+    # 0.00014 USD were spent
     assert [call.of_shadow for call in world.store.calls.calls_of(GUID)] == [
         False,
         True,
-    ]  # 0.00014 USD were spent
+    ]
     with world.store.database.reading() as connection:
         keys = (
             connection.exec_driver_sql("SELECT review_key FROM calls ORDER BY id").scalars().all()

@@ -1,4 +1,6 @@
-"""What follows from a failed attempt: retry, hold or dead letter; and the log line about a finished delivery."""
+"""What follows from a failed attempt: retry, hold or dead letter; and the log line about a finished
+delivery.
+"""
 
 from __future__ import annotations
 

@@ -51,9 +51,8 @@ def test_posting_is_stored_and_its_lock_released_before_the_shadow_runs(
         if ("post", 1) in world.store.checkpoints.load(GUID):
             world.accept(guid="second", number=7)
             second = world.claim()
-            world.store.locks.acquire(
-                second, "186853002#1/issues", ttl_s=20
-            )  # raises Postponed while the first holds it
+            # raises Postponed while the first holds it
+            world.store.locks.acquire(second, "186853002#1/issues", ttl_s=20)
             statuses.append((world.row().state, world.row().posting_status))
 
     world.claude.on_call = record_status
@@ -89,9 +88,8 @@ def test_failed_shadow_is_recorded_and_has_no_other_effect(
 def test_defect_in_a_shadow_does_not_fail_the_delivery(
     make_world: MakeWorld, shared_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world = make_shadow_world(
-        make_world, shared_folder / "shadow", BUG, "no reply at all"
-    )  # the fake raises AttributeError
+    # the fake raises AttributeError
+    world = make_shadow_world(make_world, shared_folder / "shadow", BUG, "no reply at all")
     assert world.run() == POSTED
     assert (
         stored_shadow(world).reason
@@ -118,8 +116,10 @@ def test_shadow_is_skipped_near_the_hourly_budget(
     third = SHADOW.decode(world.store.checkpoints.load("third").get((SHADOW.name, 0)))
     assert third is not None
     assert (third.state, third.ran) == ("skipped", None)
-    assert third.reason == (
-        "shadow prompts may not use the last 20% of claude.calls_per_hour: 5 of 5 calls were made within the hour"
+    assert (
+        third.reason
+        == "shadow prompts may not use the last 20% of claude.calls_per_hour: 5 of 5 calls were"
+        " made within the hour"
     )
     assert world.row("third").state == "done"
 

@@ -81,7 +81,8 @@ def accept_run(world: World, guid: str, number: int) -> None:
 def test_delivery_needs_few_statements_and_transactions(
     make_world: MakeWorld, accept: Any, statements: int, transactions: int
 ) -> None:
-    """The first delivery of a process also reads a secret, and the first of a prompt's version stores its files.
+    """The first delivery of a process also reads a secret, and the first of a prompt's version
+    stores its files.
 
     Both ask another question, so that the cache of replies has no answer.
     """

@@ -1,4 +1,6 @@
-"""The check `HLS title`: on every head commit, also of ignored events, and of the title as it is now."""
+"""The check `HLS title`: on every head commit, also of ignored events, and of the title as it is
+now.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Every head commit of an enabled repository's pull request ends with a check, also if its event is ignored."""
+"""Every head commit of an enabled repository's pull request ends with a check, also if its event is
+ignored.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,9 @@ class Pushed:
     sent: int = 0
 
     def send(self, action: str, *, sender: Mapping[str, Any] | None = None, **changes: Any) -> str:
-        """Send an event after GitHub has changed, as the receiver would store it; return how it was accepted."""
+        """Send an event after GitHub has changed, as the receiver would store it; return how it was
+        accepted.
+        """
         self.sent += 1
         now = pull_request(
             number=self.number,
@@ -135,7 +139,10 @@ BASE = {"changes": {"base": {"ref": {"from": "main"}}}}
             {},
             "neutral",
             True,
-            "Not reviewed: pull_request.opened is not among the events of settings (repositories[0].events)",
+            (
+                "Not reviewed: pull_request.opened is not among the events of settings"
+                " (repositories[0].events)"
+            ),
         ),
         ({}, {"draft": True}, "neutral", False, "Not reviewed: the pull request is a draft"),
         (
@@ -441,10 +448,11 @@ def test_commits_of_a_group_that_were_unknown_are_read_again(make_world: MakeWor
     Pushed(world).send("opened")
     world.finish()
     request_checks(world)
+    # GitHub answers 404 for the new commit
     known, world.github.comparison = (
         world.github.comparison,
         None,
-    )  # GitHub answers 404 for the new commit
+    )
     world.github.failing_checks.append(GITHUB_DOWN)
     assert world.run() is None
     world.github.comparison = known

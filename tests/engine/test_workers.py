@@ -263,7 +263,10 @@ def test_damaged_body_dead_letters_its_delivery_and_the_worker_continues(
             "UPDATE deliveries SET body = ? WHERE guid = ?", (b"not what was stored", GUID)
         )
     with run_workers(world, QueueWithHooks(world.store)) as running:
-        reason = "the stored body is missing or damaged: check the database, then redeliver the delivery from GitHub"
+        reason = (
+            "the stored body is missing or damaged: check the database, then redeliver the delivery"
+            " from GitHub"
+        )
         assert running.next_result() == Finished(GUID, "dead", reason)
         assert running.next_result().state == "done"
     assert states(world, GUID, "whole") == ["dead", "done"]
@@ -290,9 +293,8 @@ def test_failing_claim_does_not_end_the_worker(
     ) as running:
         assert running.next_result().guid == GUID
     assert states_seen[0] == health
-    after = (
-        "unhealthy" if health == "unhealthy" else "healthy"
-    )  # a claim writes too little to prove that the database is healthy
+    # a claim writes too little to prove that the database is healthy
+    after = "unhealthy" if health == "unhealthy" else "healthy"
     assert world.health.snapshot().components["store"].state == after
 
 

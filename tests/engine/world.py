@@ -1,4 +1,6 @@
-"""A worker for tests: real storage on SQLite, the shipped prompts, and fakes of GitHub and Claude."""
+"""A worker for tests: real storage on SQLite, the shipped prompts, and fakes of GitHub and
+Claude.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,9 @@ def settings(
     claude: Mapping[str, object] | None = None,
     retrieval: bool = False,
 ) -> Settings:
-    """Settings of one repository, without repository settings unless `features` switches them on."""
+    """Settings of one repository, without repository settings unless `features` switches them
+    on.
+    """
     github_defaults = {
         "token": "t" * 40,
         "webhook_secret": "s" * 40,
@@ -136,7 +140,9 @@ class World:
         body: bytes | None = None,
         repository_id: int = 186853002,
     ) -> None:
-        """Accept a recorded payload, or `body` in its place; `number` and `action` change only the queue's fields."""
+        """Accept a recorded payload, or `body` in its place; `number` and `action` change only the
+        queue's fields.
+        """
         payload = recorded.load(name)
         number = number or (1 if payload.event == "issues" else 2)
         self.store.queue.accept(
@@ -173,7 +179,9 @@ class World:
     def open_pull_request(
         self, *files: ChangedFile, guid: str = GUID, action: str | None = None, **known: Any
     ) -> None:
-        """Accept the opening of pull request 2, which GitHub returns with `known` and the changed `files`."""
+        """Accept the opening of pull request 2, which GitHub returns with `known` and the changed
+        `files`.
+        """
         shown, payload = (
             pull_request(**{"number": 2, **known}),
             json.loads(recorded.load("pull_request.opened").body),
@@ -240,9 +248,8 @@ class World:
         self.advance(seconds)
 
     def advance(self, seconds: float) -> None:
-        self.skew[:] = [
-            sum(self.skew, timedelta(seconds=seconds))
-        ]  # one, because every statement adds them up
+        # one, because every statement adds them up
+        self.skew[:] = [sum(self.skew, timedelta(seconds=seconds))]
 
     def row(self, guid: str = GUID) -> DeliveryRow:
         found = self.store.deliveries.find(guid)
@@ -272,7 +279,9 @@ def machine_now() -> datetime:
 
 
 class SharedDatabase:
-    """One SQLite database for many tests: SQLAlchemy compiles each statement once for each `Database`."""
+    """One SQLite database for many tests: SQLAlchemy compiles each statement once for each
+    `Database`.
+    """
 
     def __init__(self) -> None:
         self.folder = TemporaryDirectory()

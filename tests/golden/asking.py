@@ -1,6 +1,7 @@
 """Asks Claude about the golden cases, within a budget, and lets a second model judge the findings.
 
-Prompts, client, validation and the correction of an invalid reply are the service's own. No reply is stored or reused.
+Prompts, client, validation and the correction of an invalid reply are the service's own. No reply
+is stored or reused.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ from tests.golden.scoring import (
 from tests.golden.second_look_cases import LookCase
 
 DELIMITER_KEY = b"golden"
-"""Key of the delimiters of untrusted text. The same in all runs, so that equal cases give equal requests."""
+"""Key of the delimiters of untrusted text. The same in all runs, so that equal cases give equal
+requests.
+"""
 
 PAUSES_S = (5.0, 20.0, 60.0)
 """Pauses before Claude is asked again after it was unavailable."""
@@ -75,7 +78,9 @@ class OverBudget(Exception):
 
 @dataclass(slots=True)
 class MeteredClaude:
-    """A Claude that is asked again after outages, and does not begin a call that could exceed `max_usd`."""
+    """A Claude that is asked again after outages, and does not begin a call that could exceed
+    `max_usd`.
+    """
 
     claude: Claude
     max_usd: float | None
@@ -99,7 +104,9 @@ class MeteredClaude:
     def ask(
         self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
     ) -> ValidReply | UnusableReply:
-        """Raises `OverBudget`, and `StepFailed` if Claude is still unavailable after three pauses."""
+        """Raises `OverBudget`, and `StepFailed` if Claude is still unavailable after three
+        pauses.
+        """
         self._check_budget(self.upper_estimate(rendered, correction=correction))
         for pause_s in (*PAUSES_S, None):
             try:
@@ -145,7 +152,9 @@ JUDGE_TOKENS = 4_000
 
 
 def judge_prompt(case: PullRequestCase, findings: Sequence[Located], model: str) -> RenderedPrompt:
-    """Return the question whether findings describe planted defects. Texts are JSON strings, so none can end early."""
+    """Return the question whether findings describe planted defects. Texts are JSON strings, so
+    none can end early.
+    """
     system = JUDGE_FILE.read_text(encoding="utf-8").strip()
     digest = sha256(system.encode()).hexdigest()[:6]
     prompt = Prompt(
@@ -197,7 +206,9 @@ class Question:
     without_excerpts: bool = False  # other places of the repository are left out
 
     def render_requests(self) -> tuple[RenderedPrompt, ...]:
-        """Return the requests that are known before Claude is asked: of the first prompt, or of the second look."""
+        """Return the requests that are known before Claude is asked: of the first prompt, or of the
+        second look.
+        """
         if not isinstance(self.case, LookCase):
             return self.trial.render_requests()
         found: list[RenderedPrompt] = []
@@ -212,7 +223,9 @@ class Question:
         return tuple(found)
 
     def make_job(self, send: Callable[[RenderedPrompt], ValidReply]) -> TrialJob:
-        """Return the job that asks about the case. The review of a golden finding is not sent: its reply is given."""
+        """Return the job that asks about the case. The review of a golden finding is not sent: its
+        reply is given.
+        """
         case = self.case
         if not isinstance(case, LookCase):
             return self.trial.make_job(send)
@@ -244,23 +257,24 @@ class CaseResult:
 
 @dataclass(frozen=True, slots=True)
 class Evaluator:
-    """Asks about cases. `model` replaces the model of every prompt; `judge` is the judge's model."""
+    """Asks about cases. `model` replaces the model of every prompt; `judge` is the judge's
+    model.
+    """
 
     settings: Settings
     library: Library
     claude: MeteredClaude
     github: ReadOnlyGithub | None = None  # from which pull requests of public sets are read
-    prompts: Mapping[str, str] = field(
-        default_factory=dict
-    )  # folder -> prompt: {"issues": "issues/strict"}
+    # folder -> prompt: {"issues": "issues/strict"}
+    prompts: Mapping[str, str] = field(default_factory=dict)
     model: str | None = None
     judge: str | None = None
 
     def read(self, case: Case) -> tuple[Question, ...]:
         """Read what the service would show Claude about a case, once for all runs.
 
-        A case that needs other places of the repository is a second question without them. Raises `HlsError`, and
-        `CaseError` if no prompt is used for the event.
+        A case that needs other places of the repository is a second question without them. Raises
+        `HlsError`, and `CaseError` if no prompt is used for the event.
         """
         source, name = to_question(case, self.settings, self.library, self.prompts, self.github)
         trial, facts = Trial(source, self.library, name, DELIMITER_KEY), source.facts
@@ -277,7 +291,8 @@ class Evaluator:
         """
         case, upper_estimate = question.case, self.claude.upper_estimate
         parts = [self._with_model(one) for one in question.render_requests()]
-        # The verification shows parts of the patches, with a system prompt that is shorter than the first one.
+        # The verification shows parts of the patches, with a system prompt that is shorter than the
+        # first one.
         is_verified = isinstance(case, PullRequestCase) and VERIFY_PROMPT in self.library.prompts
         asked = [*parts, parts[0]] if is_verified else parts
         most = sum_usage(map(upper_estimate, asked))
@@ -291,7 +306,8 @@ class Evaluator:
     def evaluate(self, question: Question) -> CaseResult:
         """Ask about a case and score the reply.
 
-        Raises `OverBudget`, `StepFailed`, and `CaseError` for a prompt whose reply type cannot be scored.
+        Raises `OverBudget`, `StepFailed`, and `CaseError` for a prompt whose reply type cannot be
+        scored.
         """
         case, sender, problem = question.case, Sender(self.claude), None
 
@@ -300,7 +316,8 @@ class Evaluator:
 
         try:
             answered = question.make_job(send).run()
-            # The first prompt has what the case expects; those that follow it have other reply types.
+            # The first prompt has what the case expects; those that follow it have other reply
+            # types.
             score = self._score(case, answered.facts, answered.answers[0], sender)
         except Permanent as exc:
             problem, score = to_sentence(exc), Score((), expected_of(case), ())

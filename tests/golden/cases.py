@@ -1,6 +1,8 @@
-"""The golden cases: pull requests, issues and failed workflow runs, each with what a good reply contains.
+"""The golden cases: pull requests, issues and failed workflow runs, each with what a good reply
+contains.
 
-README.md describes the files. `load_cases` rejects a case that is inconsistent, so that a result never depends on one.
+README.md describes the files. `load_cases` rejects a case that is inconsistent, so that a result
+never depends on one.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ STEP = "==> "
 
 
 class CaseError(Exception):
-    """The golden cases, or a public set, cannot be used. `problems` has one sentence for each mistake."""
+    """The golden cases, or a public set, cannot be used. `problems` has one sentence for each
+    mistake.
+    """
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("; ".join(problems))
@@ -63,9 +67,8 @@ class Defect(_Part):
     """A planted defect."""
 
     about: str  # for which input what goes wrong, in one or two sentences: the judge reads it
-    places: tuple[
-        Place, ...
-    ]  # a finding at any of them is right; () in a public set without positions
+    # a finding at any of them is right; () in a public set without positions
+    places: tuple[Place, ...]
     categories: tuple[Category, ...]  # a finding with any of them is right; () if all are
     severity: Severity  # a lower one is reported as understated
     expected: bool = (
@@ -74,7 +77,9 @@ class Defect(_Part):
 
 
 class Remark(_Part):
-    """A finding that is not planted: true and harmless (`tolerated`), or tempting and false (`traps`)."""
+    """A finding that is not planted: true and harmless (`tolerated`), or tempting and false
+    (`traps`).
+    """
 
     about: str
     place: Place
@@ -172,7 +177,9 @@ Case = PullRequestCase | IssueCase | WorkflowCase | LookCase
 
 
 def load_cases(folder: Path = FOLDER) -> tuple[Case, ...]:
-    """Read all cases below `folder`, in the order of kind and name. Raises `CaseError` with all problems."""
+    """Read all cases below `folder`, in the order of kind and name. Raises `CaseError` with all
+    problems.
+    """
     problems: list[str] = []
     cases: list[Case] = []
     for kind, load in (
@@ -227,7 +234,9 @@ FILE_HEADER = re.compile(r"""diff --git "?a/(?P<old>.+?)"? (?P<quote>"?)b/(?P<ne
 
 
 def parse_diff(text: str) -> tuple[ChangedFile, ...]:
-    """Return the files of a diff in git's format, as GitHub lists them. Raises `ValueError` for any other text."""
+    """Return the files of a diff in git's format, as GitHub lists them. Raises `ValueError` for any
+    other text.
+    """
     files: list[ChangedFile] = []
     before, *parts = re.split(r"^(?=diff --git )", text, flags=re.MULTILINE)
     if before.strip() or not parts:
@@ -358,7 +367,9 @@ def _place_problems(place: Place, lines: Sequence[Line]) -> Iterator[str]:
     elif len(quoted) != 1:
         yield f"the quote {place.quote!r} occurs {len(quoted)} times in {place.path}"
     elif (quoted[0].side, quoted[0].number) != (place.side, place.line):
-        yield f"the quote is at {quoted[0].side} {quoted[0].number}, not at {place.side} {place.line}"
+        yield (
+            f"the quote is at {quoted[0].side} {quoted[0].number}, not at {place.side} {place.line}"
+        )
 
 
 def counts_by_kind(cases: Iterable[Case]) -> Mapping[Kind, int]:

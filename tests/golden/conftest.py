@@ -1,4 +1,6 @@
-"""The prompt library of the tests, which takes a second to load, and settings files for `make eval`."""
+"""The prompt library of the tests, which takes a second to load, and settings files for
+`make eval`.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,10 @@ def write_config(tmp_path: Path) -> Callable[[Sandbox], Path]:
 
     def write(sandbox: Sandbox) -> Path:
         path.write_text(
-            f"github: {{token: {sandbox.token}, base_url: {sandbox.github_url}, webhook_secret: {'s' * 40}}}\n"
-            f"claude: {{api_key: {sandbox.api_key}, base_url: {sandbox.claude_url}}}\n"
-            f"mirror: {{directory: {tmp_path / 'mirror'}}}\nrepositories: [{{name: octo/hello}}]\n",
+            f"github: {{token: {sandbox.token}, base_url: {sandbox.github_url}, webhook_secret:"
+            f" {'s' * 40}}}\nclaude: {{api_key: {sandbox.api_key}, base_url:"
+            f" {sandbox.claude_url}}}\nmirror: {{directory: {tmp_path / 'mirror'}}}\nrepositories:"
+            " [{name: octo/hello}]\n",
             encoding="utf-8",
         )
         return path

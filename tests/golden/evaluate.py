@@ -1,7 +1,8 @@
-"""`make eval`: ask the configured Claude about the golden cases, and print what it found, missed and invented.
+"""`make eval`: ask the configured Claude about the golden cases, and print what it found, missed
+and invented.
 
-Exit codes: 0 done; 1 stopped before the end, with partial results; 2 usage error, or unusable settings, prompts, cases
-or files.
+Exit codes: 0 done; 1 stopped before the end, with partial results; 2 usage error, or unusable
+settings, prompts, cases or files.
 """
 
 from __future__ import annotations
@@ -67,7 +68,10 @@ def _run(options: argparse.Namespace, load_prompts: Callable[[Settings], Library
     ) and lacks_github_token(settings):
         raise CaseError(
             [
-                "public sets need github.token, because the service reads their pull requests from GitHub"
+                (
+                    "public sets need github.token, because the service reads their pull requests from"
+                    " GitHub"
+                )
             ]
         )
     library = load_prompts(settings)
@@ -88,11 +92,13 @@ def _run(options: argparse.Namespace, load_prompts: Callable[[Settings], Library
         estimate = add_usd([evaluator.estimate_usd(question) for question in questions])
         shown = "unknown" if estimate is None else f"at most {estimate * options.runs:.4f} USD"
         print_line(
-            f"{count(len(questions), 'question')}, {count(options.runs, 'run')}; estimated cost: {shown}"
+            f"{count(len(questions), 'question')}, {count(options.runs, 'run')}; estimated cost:"
+            f" {shown}"
         )
         if options.render:
             print_line(
-                f"{count(write_prompts(questions, options.render), 'prompt')} written to {options.render}"
+                f"{count(write_prompts(questions, options.render), 'prompt')} written to"
+                f" {options.render}"
             )
         if options.estimate or options.render:
             return 0
@@ -108,7 +114,9 @@ def _run(options: argparse.Namespace, load_prompts: Callable[[Settings], Library
 def read_questions(
     evaluator: Evaluator, cases: Sequence[Case], *, show: Callable[[str], None]
 ) -> tuple[Question, ...]:
-    """Return the questions about all cases. Pull requests that cannot be read from GitHub are left out."""
+    """Return the questions about all cases. Pull requests that cannot be read from GitHub are left
+    out.
+    """
     questions: list[Question] = []
     for case in cases:
         public = case.public if isinstance(case, PullRequestCase) else None
@@ -142,7 +150,9 @@ def write_prompts(questions: Sequence[Question], directory: Path) -> int:
 def evaluate_runs(
     evaluator: Evaluator, questions: Sequence[Question], times: int, *, show: Callable[[str], None]
 ) -> tuple[tuple[report.Run, ...], str | None]:
-    """Ask all questions so many times. Return the runs, and why the last one is incomplete (None if it is not)."""
+    """Ask all questions so many times. Return the runs, and why the last one is incomplete (None if
+    it is not).
+    """
     runs: list[report.Run] = []
     for number in range(1, times + 1):
         results: list[CaseResult] = []
@@ -150,14 +160,18 @@ def evaluate_runs(
             for question in questions:
                 results.append(evaluator.evaluate(question))
                 score = results[-1].score
-                figures = f"found {len(score.found)}, missed {len(score.missed)}, invented {len(score.invented)}"
+                figures = (
+                    f"found {len(score.found)}, missed {len(score.missed)}, invented"
+                    f" {len(score.invented)}"
+                )
                 name = f"{question.case.name}{' without excerpts' if question.without_excerpts else ''}"
                 show(f"run {number}, {len(results)} of {len(questions)}: {name}: {figures}")
         except (OverBudget, HlsError, KeyboardInterrupt) as exc:
             done = (
                 f"run {number} stopped after {len(results)} of {count(len(questions), 'question')}"
             )
-            spent = f"spent in all: {evaluator.claude.spent_usd:.4f} USD"  # also for the case that was not finished
+            # also for the case that was not finished
+            spent = f"spent in all: {evaluator.claude.spent_usd:.4f} USD"
             why = "interrupted" if isinstance(exc, KeyboardInterrupt) else to_sentence(exc)
             return (*runs, *([tuple(results)] if results else [])), f"{done}: {why}; {spent}"
         runs.append(tuple(results))
@@ -219,7 +233,10 @@ def _load_set(text: str, options: argparse.Namespace) -> PublicSet:
         case "martian" if options.judge is None:
             raise CaseError(
                 [
-                    "--set martian needs --judge MODEL, because its comments have neither file nor line"
+                    (
+                        "--set martian needs --judge MODEL, because its comments have neither file nor"
+                        " line"
+                    )
                 ]
             )
         case "martian":

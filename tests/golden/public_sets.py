@@ -1,7 +1,9 @@
-"""Reads two public sets of reviewed pull requests from a folder that the user supplies. Nothing of them is kept here.
+"""Reads two public sets of reviewed pull requests from a folder that the user supplies. Nothing of
+them is kept here.
 
-The pull requests themselves are read from GitHub. ReviewBench is about earlier commits of them, of which GitHub lists
-no changed files: their diffs are expected in `diffs/` of the folder, as README.md describes.
+The pull requests themselves are read from GitHub. ReviewBench is about earlier commits of them, of
+which GitHub lists no changed files: their diffs are expected in `diffs/` of the folder, as
+README.md describes.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ Profile = Literal["strict", "core"]
 STRICT = frozenset({"bug", "security", "concurrency", "data", "api"})
 CORE = STRICT | {"perf", "test_gap", "doc_defect"}
 PROFILES: Mapping[Profile, frozenset[str]] = {"strict": STRICT, "core": CORE}
-"""Categories that count in each profile of Martian's benchmark (offline/analysis/score_profiles.py)."""
+"""Categories that count in each profile of Martian's benchmark
+(offline/analysis/score_profiles.py).
+"""
 
 ALL_COMMENTS = "all comments: without categories, there is no strict or core"
 
@@ -100,22 +104,27 @@ CATEGORIES: Mapping[str, tuple[Category, ...]] = {
     "security": ("security",),
     "performance": ("performance",),
 }
-"""Category of ReviewBench -> our categories. All others (correctness, reliability, testing, ...) are bugs or style."""
+"""Category of ReviewBench -> our categories. All others (correctness, reliability, testing, ...)
+are bugs or style.
+"""
 
 
 def load_martian(folder: Path, profile: Profile) -> PublicSet:
     """Read a checkout of https://github.com/withmartian/code-review-benchmark.
 
-    A golden comment has neither file nor line, so only a judge can match it. A finding that describes a comment outside
-    of the profile is neither found nor invented. Without categories there are no profiles, and all comments are
-    expected. Raises `CaseError`.
+    A golden comment has neither file nor line, so only a judge can match it. A finding that
+    describes a comment outside of the profile is neither found nor invented. Without categories
+    there are no profiles, and all comments are expected. Raises `CaseError`.
     """
     comments = folder / "offline" / "golden_comments"
     files = sorted(comments.glob("*.json"))
     if not files:
         raise CaseError(
             [
-                f"{comments} has no JSON file; PATH is a checkout of withmartian/code-review-benchmark"
+                (
+                    f"{comments} has no JSON file; PATH is a checkout of"
+                    " withmartian/code-review-benchmark"
+                )
             ]
         )
     pulls = [pull for path in files for pull in _read(_MARTIAN, path)]

@@ -45,8 +45,8 @@ def to_question(
 
     `prompts` maps a folder to the prompt to use: {"issues": "issues/strict"}.
 
-    Without an entry, it is the prompt that the service would use for the event. Raises `CaseError` if there is none,
-    and what GitHub raises about a pull request of a public set.
+    Without an entry, it is the prompt that the service would use for the event. Raises `CaseError`
+    if there is none, and what GitHub raises about a pull request of a public set.
     """
     if isinstance(case, LookCase):  # every finding is asked about
         review = settings.review.model_copy(
@@ -87,7 +87,9 @@ def _find_prompt(event_key: str, effective: EffectiveSettings, library: Library)
 
 @dataclass
 class _PublicReader(FakeReader):
-    """Reads from GitHub what is beside the pull request: its repository at the head commit, guidance, issues."""
+    """Reads from GitHub what is beside the pull request: its repository at the head commit,
+    guidance, issues.
+    """
 
     public: Reader
 
@@ -108,7 +110,8 @@ class _PublicReader(FakeReader):
 def _read_event(
     case: PullRequestCase, public: PublicPull, github: ReadOnlyGithub
 ) -> tuple[Event, FakeReader]:
-    """Read a pull request as if it were just opened; with the head, description and diff of the set if that has them.
+    """Read a pull request as if it were just opened; with the head, description and diff of the set
+    if that has them.
 
     Its labels are left out, because people set them after the review.
     """
@@ -159,7 +162,8 @@ def _to_event(case: Case) -> tuple[Event, FakeReader]:
             return run_event(run), reader
 
 
-STEP_S = 10  # each step of a case begins so many seconds after the last one; its log lines are 1 ms apart
+# each step of a case begins so many seconds after the last one; its log lines are 1 ms apart
+STEP_S = 10
 
 
 def _to_job(case: WorkflowCase) -> tuple[WorkflowJob, str]:

@@ -15,7 +15,9 @@ from tests.golden.asking import CaseResult
 from tests.golden.cases import CaseError, to_sentence
 
 T_QUANTILES = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-"""The 97.5% quantiles of Student's t distribution for 2 to 10 runs. For more runs the last one is used."""
+"""The 97.5% quantiles of Student's t distribution for 2 to 10 runs. For more runs the last one is
+used.
+"""
 
 Run = tuple[CaseResult, ...]
 
@@ -46,7 +48,9 @@ def load(path: Path) -> Evaluation:
 
 
 def _figures(run: Run) -> Mapping[str, float | None]:
-    """Return the figures of one run, in the order of the table. None stands for an unknown cost or no findings."""
+    """Return the figures of one run, in the order of the table. None stands for an unknown cost or
+    no findings.
+    """
     defects, clean, issues, workflows = (
         [result for result in run if result.kind == kind]
         for kind in ("defects", "clean", "issue", "workflow")
@@ -113,7 +117,8 @@ def _sum(numbers: Iterable[float]) -> float:
 
 
 def format_table(*evaluations: Evaluation) -> str:
-    """Return the figures of each evaluation, one column each: the mean of its runs with its 95% confidence interval.
+    """Return the figures of each evaluation, one column each: the mean of its runs with its 95%
+    confidence interval.
 
     Runs that were stopped do not count, unless there is no other.
     """
@@ -153,7 +158,9 @@ def _number(value: float) -> str:
 
 
 def format_details(evaluation: Evaluation) -> str:
-    """Return a line for each miss, invented finding and unusable reply, with the number of runs that have it."""
+    """Return a line for each miss, invented finding and unusable reply, with the number of runs
+    that have it.
+    """
     seen: Counter[str] = Counter()
     for run in evaluation.runs:
         seen.update(list(dict.fromkeys(line for result in run for line in _details(result))))
@@ -179,14 +186,17 @@ def _details(result: CaseResult) -> Iterator[str]:
 
 
 def format_comparison(old: Evaluation, new: Evaluation) -> str:
-    """Return a table of the cases that both evaluations have, and a line for each defect whose result changed."""
+    """Return a table of the cases that both evaluations have, and a line for each defect whose
+    result changed.
+    """
     shared = {result.name for run in old.runs for result in run} & {
         result.name for run in new.runs for result in run
     }
     lines = [f"{count(len(shared), 'case')} in both; left: {old.began}, right: {new.began}"]
     if old.judge != new.judge:
         lines.append(
-            f"the judges differ ({old.judge or 'none'}, {new.judge or 'none'}), so the figures do not compare"
+            f"the judges differ ({old.judge or 'none'}, {new.judge or 'none'}), so the figures do"
+            " not compare"
         )
     return "\n".join(
         [*lines, *_compare(select(old, names=shared), select(new, names=shared))]
@@ -194,17 +204,24 @@ def format_comparison(old: Evaluation, new: Evaluation) -> str:
 
 
 def format_excerpts(evaluation: Evaluation) -> str:
-    """Return the comparison of the cases that were asked without excerpts, too; "" if there are none."""
+    """Return the comparison of the cases that were asked without excerpts, too; "" if there are
+    none.
+    """
     without = select(evaluation, without_excerpts=True)
     names = {result.name for run in without.runs for result in run}
     if not names:
         return ""
-    title = f"{count(len(names), 'case')} about other places; left: without excerpts of them, right: with"
+    title = (
+        f"{count(len(names), 'case')} about other places; left: without excerpts of them, right:"
+        " with"
+    )
     return "\n".join([title, *_compare(without, select(evaluation, names=names))]).rstrip()
 
 
 def format_calibration(evaluation: Evaluation) -> str:
-    """Return how often fields of issues were right, by the confidence that Claude stated; "" if it stated none."""
+    """Return how often fields of issues were right, by the confidence that Claude stated; "" if it
+    stated none.
+    """
     stated = [one for run in evaluation.runs for result in run for one in result.score.stated]
     if not stated:
         return ""
@@ -216,7 +233,8 @@ def format_calibration(evaluation: Evaluation) -> str:
         ]
         if right:
             lines.append(
-                f"{tenth / 10:.1f} to {(tenth + 1) / 10:.1f}: {mean(right):4.0%} right of {len(right)}"
+                f"{tenth / 10:.1f} to {(tenth + 1) / 10:.1f}: {mean(right):4.0%} right of"
+                f" {len(right)}"
             )
     return "\n".join(lines)
 
@@ -224,7 +242,9 @@ def format_calibration(evaluation: Evaluation) -> str:
 def select(
     evaluation: Evaluation, *, names: Collection[str] | None = None, without_excerpts: bool = False
 ) -> Evaluation:
-    """Return the results with excerpts, or of the questions without; of all cases, or of the named ones."""
+    """Return the results with excerpts, or of the questions without; of all cases, or of the named
+    ones.
+    """
     runs = tuple(
         tuple(
             result
@@ -243,7 +263,10 @@ def _compare(before: Evaluation, after: Evaluation) -> Iterator[str]:
     rates_before, rates_after = _found_rates(before), _found_rates(after)
     for name in sorted(rates_before.keys() & rates_after.keys()):
         if rates_before[name] != rates_after[name]:
-            yield f"{name}: found in {rates_before[name]:.0%} of the runs, now in {rates_after[name]:.0%}"
+            yield (
+                f"{name}: found in {rates_before[name]:.0%} of the runs, now in"
+                f" {rates_after[name]:.0%}"
+            )
 
 
 def _found_rates(evaluation: Evaluation) -> Mapping[str, float]:

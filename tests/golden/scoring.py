@@ -1,8 +1,8 @@
 """Compares Claude's reply about a golden case with what a good reply contains. Pure.
 
-Without a judge, a finding describes a planted defect if it names the same file and side, is at most `MAX_DISTANCE`
-lines away, and has one of the defect's categories; of a finding without a line, file and category count. A judge
-decides instead about the findings that `find_candidates` returns.
+Without a judge, a finding describes a planted defect if it names the same file and side, is at most
+`MAX_DISTANCE` lines away, and has one of the defect's categories; of a finding without a line, file
+and category count. A judge decides instead about the findings that `find_candidates` returns.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ Match = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """The findings of a review as the service would post them: moved, merged, without refuted ones."""
+    """The findings of a review as the service would post them: moved, merged, without refuted
+    ones.
+    """
 
     findings: tuple[Located, ...]
     reported: int = 0  # findings of the reply above the thresholds of the settings
@@ -43,13 +45,14 @@ class Posted:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The result of one case. For issues and workflows, a check of the reply counts as an expected defect."""
+    """The result of one case. For issues and workflows, a check of the reply counts as an expected
+    defect.
+    """
 
     found: tuple[str, ...]  # what was expected and found
     missed: tuple[str, ...]
-    invented: tuple[
-        str, ...
-    ]  # findings that describe no planted defect, or texts that must not occur
+    # findings that describe no planted defect, or texts that must not occur
+    invented: tuple[str, ...]
     understated: tuple[str, ...] = ()  # found, with a lower severity than expected
     reported: int = 0
     exact: int = 0
@@ -62,7 +65,9 @@ class Score:
 
 
 def find_posted(reply: PullRequestAnalysis, facts: PullRequestFacts) -> Posted:
-    """Return the findings that the service would post. `facts` are those after the second look at the reply."""
+    """Return the findings that the service would post. `facts` are those after the second look at
+    the reply.
+    """
     found, patches = facts.with_reply(reply).found, facts.selection.shown_patches
     reported = [
         finding
@@ -103,14 +108,18 @@ def find_candidates(case: PullRequestCase, findings: Sequence[Located]) -> froze
 
 
 def _is_near(places: Iterable[Place], located: Located, most: int) -> bool:
-    """Return whether a finding is at most so many lines from a place; without a line, whether it is in its file."""
+    """Return whether a finding is at most so many lines from a place; without a line, whether it is
+    in its file.
+    """
     if located.line is None:
         return any(place.path == located.finding.path for place in places)
     return _distance(places, located) <= most
 
 
 def _distance(places: Iterable[Place], located: Located) -> float:
-    """Return the lines between a finding and the nearest place; infinity without a line, or a place in its file."""
+    """Return the lines between a finding and the nearest place; infinity without a line, or a place
+    in its file.
+    """
     finding = located.finding
     first = finding.start_line or finding.line
     return min(
@@ -124,7 +133,9 @@ def _distance(places: Iterable[Place], located: Located) -> float:
 
 
 def score_review(case: PullRequestCase, posted: Posted, matches: Collection[Match]) -> Score:
-    """Score the findings of a review. One finding counts as one defect; a second one about it is not invented."""
+    """Score the findings of a review. One finding counts as one defect; a second one about it is
+    not invented.
+    """
     findings = posted.findings
     found = _pair(case.defects, findings, matches)
     expected = {number: defect for number, defect in enumerate(case.defects) if defect.expected}
@@ -267,7 +278,9 @@ def _normalize(text: str) -> str:
 
 
 def score_look(case: LookCase, facts: PullRequestFacts) -> Score:
-    """Score the second look: a true finding is to be kept, a false one dropped. `understated` has unproved ones."""
+    """Score the second look: a true finding is to be kept, a false one dropped. `understated` has
+    unproved ones.
+    """
     kept = [entry for entry, _ in facts.found.raised]
     about = (f"{case.finding.path}:{case.finding.line} {case.finding.title}",)
     unproved = about if any(entry.unseen for entry in kept) else ()
@@ -277,7 +290,9 @@ def score_look(case: LookCase, facts: PullRequestFacts) -> Score:
 
 
 def expected_of(case: Case) -> tuple[str, ...]:
-    """Return what counts as missed if Claude gives no usable reply: the planted defects; for others one entry."""
+    """Return what counts as missed if Claude gives no usable reply: the planted defects; for others
+    one entry.
+    """
     if isinstance(case, PullRequestCase):
         return tuple(defect.about for defect in case.defects if defect.expected)
     return ("a usable reply",)

@@ -1,6 +1,8 @@
-"""The golden findings of the second look: each file of `second_look/` is a true finding and a false one.
+"""The golden findings of the second look: each file of `second_look/` is a true finding and a false
+one.
 
-The two differ in the lines that decide, which stand away from the finding. README.md describes the files.
+The two differ in the lines that decide, which stand away from the finding. README.md describes the
+files.
 """
 
 from __future__ import annotations

@@ -52,9 +52,8 @@ def test_a_finding_at_a_planted_defect_is_anchored_there() -> None:
 def test_the_service_would_ask_claude_and_show_the_whole_case(case: Case, library: Library) -> None:
     source, _ = to_question(case, SETTINGS, library, {})
     assert source.handler.skip_reason(source.facts) is None
-    if isinstance(
-        source.handler, PullRequestHandler | WorkflowHandler
-    ):  # the text of an issue is never left out
+    # the text of an issue is never left out
+    if isinstance(source.handler, PullRequestHandler | WorkflowHandler):
         assert source.handler.describe_omissions(source.facts) is None
     if isinstance(case, WorkflowCase):
         assert [step.step for step in source.facts.steps] == [case.failed]

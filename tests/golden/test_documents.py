@@ -1,4 +1,5 @@
-"""Golden questions about this project's documentation: the sections that are found, and the silence where none answers.
+"""Golden questions about this project's documentation: the sections that are found, and the silence
+where none answers.
 
 The full-text search finds the right section for 24 of 30 questions and 8 of 10.
 """
@@ -32,7 +33,9 @@ INVENTED_REPLY = {
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A world whose repository has this project's documentation, and whose Claude invents quotes."""
+    """A world whose repository has this project's documentation, and whose Claude invents
+    quotes.
+    """
     reply = QUESTION.model_validate({**QUESTION.model_dump(), **INVENTED_REPLY})
     folder = tmp_path_factory.mktemp("documents")
     with open_world(folder, replies=FakeClaude([reply]), given=settings(retrieval=True)) as opened:
@@ -52,7 +55,9 @@ def load(kind: str) -> list[dict[str, Any]]:
 
 
 def find_headings(world: World, question: str) -> set[str]:
-    """Return the headings of the sections for a question, and those above them: "docs/setup.md#hls init"."""
+    """Return the headings of the sections for a question, and those above them: "docs/setup.md#hls
+    init".
+    """
     title, _, body = question.partition("\n")
     found = world.store.texts.find_sections(
         186853002, question_words(title, body), EMPTY_PATH_FILTER

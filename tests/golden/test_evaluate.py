@@ -1,4 +1,6 @@
-"""`make eval` with recorded replies of Claude, over the sandbox's HTTP server and the service's client."""
+"""`make eval` with recorded replies of Claude, over the sandbox's HTTP server and the service's
+client.
+"""
 
 from __future__ import annotations
 
@@ -161,7 +163,8 @@ def test_judge_decides_which_findings_describe_a_defect(sandbox: Sandbox, librar
     assert judged.models == ("claude-haiku-5-5", "claude-sonnet-5-5")
 
 
-# --- errors, and the settings ----------------------------------------------------------------------------------------
+# --- errors, and the settings
+# ----------------------------------------------------------------------------------------
 
 
 def find(name: str) -> Case:
@@ -210,9 +213,10 @@ def test_results_before_an_error_are_kept(library: Library) -> None:
     )
     runs, stopped = evaluate_runs(evaluator, questions, 2, show=show)
     assert [[one.name for one in run] for run in runs] == [["go-worker-pool"]]
-    assert stopped == (
-        "run 1 stopped after 1 of 2 questions: the next call may cost 0.0500 USD, and 0.0499 USD are left; "
-        "spent in all: 0.0001 USD"
+    assert (
+        stopped
+        == "run 1 stopped after 1 of 2 questions: the next call may cost 0.0500 USD, and 0.0499 USD"
+        " are left; spent in all: 0.0001 USD"
     )
     text = format_evaluation(report.Evaluation("now", ("golden",), None, runs, stopped))
     assert f"STOPPED: {stopped}" in text
@@ -228,7 +232,8 @@ def test_finding_that_the_verification_refutes_does_not_count(library: Library) 
     assert (len(result.score.found), len(result.score.missed), result.score.reported) == (1, 1, 2)
 
 
-# --- several runs, and the comparison of two evaluations -------------------------------------------------------------
+# --- several runs, and the comparison of two evaluations
+# -------------------------------------------------------------
 
 
 def result(name: str, *found: str, missed: tuple[str, ...] = (), **known: Any) -> CaseResult:
@@ -260,9 +265,8 @@ def test_figures_of_several_runs_are_mean_and_interval_without_the_incomplete_ru
     ]
     five = [(result("a", *"12345"[:number]),) for number in (1, 2, 3, 4, 5)]
     lines = report.format_table(replace(FIRST, runs=tuple(five))).split("\n")
-    assert (
-        lines[1] == "found                                          3 ± 2.0"
-    )  # 2.776 · 1.581 / √5
+    # 2.776 · 1.581 / √5
+    assert lines[1] == "found                                          3 ± 2.0"
 
 
 def test_case_about_other_places_is_asked_without_them_too(library: Library) -> None:
@@ -302,7 +306,8 @@ def test_comparison_has_both_figures_and_the_changed_defects_of_common_cases() -
     assert lines[-1] == "b: b1: found in 0% of the runs, now in 100%"
 
 
-# --- the command -----------------------------------------------------------------------------------------------------
+# --- the command
+# -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

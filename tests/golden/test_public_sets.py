@@ -122,7 +122,8 @@ def test_true_findings_of_reviewbench_are_expected_at_their_lines(tmp_path: Path
     )
 
 
-# --- the pull requests, as the service reads them --------------------------------------------------------------------
+# --- the pull requests, as the service reads them
+# --------------------------------------------------------------------
 
 OPENED = recorded.load("pull_request.opened")
 TAX = "def tax(price, rate):\n    return price * rate\n"
@@ -130,7 +131,10 @@ FILES = {
     "tax.py": TAX,
     "shop.py": "from tax import tax\n\n\ndef total(price):\n    return price + tax(price)\n",
 }
-PATCH = "@@ -1,2 +1,2 @@\n-def tax(price):\n-    return price\n+def tax(price, rate):\n+    return price * rate"
+PATCH = (
+    "@@ -1,2 +1,2 @@\n-def tax(price):\n-    return price\n+def tax(price, rate):\n+    return"
+    " price * rate"
+)
 CHANGED = [
     {"filename": "tax.py", "status": "modified", "additions": 2, "deletions": 2, "patch": PATCH}
 ]

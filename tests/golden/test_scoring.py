@@ -1,4 +1,6 @@
-"""Matching of findings with planted defects, and the checks of replies about issues and workflows."""
+"""Matching of findings with planted defects, and the checks of replies about issues and
+workflows.
+"""
 
 from __future__ import annotations
 

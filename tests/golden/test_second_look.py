@@ -31,7 +31,7 @@ def evaluator(library: Library, claude: FakeClaude | None = None) -> Evaluator:
 
 
 def render(case: LookCase, library: Library) -> RenderedPrompt:
-    ((question),) = evaluator(library).read(case)
+    (question,) = evaluator(library).read(case)
     (rendered,) = question.render_requests()
     return rendered
 

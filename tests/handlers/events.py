@@ -69,7 +69,9 @@ LOG = """2026-11-20T09:00:10.0000000Z Current runner version: '2.330.0'
 
 @dataclass(frozen=True)
 class FakeHistory(EmptyHistory):
-    """A history of a repository with failures, results of runs, and comments by number and family."""
+    """A history of a repository with failures, results of runs, and comments by number and
+    family.
+    """
 
     failed: tuple[Failure, ...] = ()
     ended: tuple[RunResult, ...] = ()

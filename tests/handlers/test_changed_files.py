@@ -31,7 +31,9 @@ SHORTENED = "shown only in part"
 
 
 def long(path: str, lines: int, *, hunks: int = 1) -> ChangedFile:
-    """A file whose lines take 10 tokens each (35 characters when numbered), its headers 4, and its name 100."""
+    """A file whose lines take 10 tokens each (35 characters when numbered), its headers 4, and its
+    name 100.
+    """
     parts = [
         f"@@ -0,0 +{1 + 100 * i} @@\n" + "\n".join(["+" + "x" * 25] * lines) for i in range(hunks)
     ]
@@ -55,7 +57,8 @@ def test_a_patch_is_shown_numbered_with_the_data_of_the_file() -> None:
         additions=1,
         deletions=1,
         numbered=(
-            "@@ -1,2 +1,2 @@\nR    1   def area(side):\nL    2 -     return side * 2\nR    2 +     return side ** 2"
+            "@@ -1,2 +1,2 @@\nR    1   def area(side):\nL    2 -     return side * 2\nR    2 +    "
+            " return side ** 2"
         ),
         cut=False,
     )
@@ -316,9 +319,8 @@ def test_file_that_leaves_a_place_without_reviews_is_not_reviewed_as_a_whole(
     unchanged = replace(moved, patch=None, additions=0, deletions=0)
     (skipped_file,) = select(unchanged, ignored_paths=PathFilter(("old/**",))).skipped
     assert skipped_file.needs_review != is_complete
-    assert may_have_calls(
-        select(unchanged)
-    )  # `.gitattributes` may say that the earlier place was reviewed
+    # `.gitattributes` may say that the earlier place was reviewed
+    assert may_have_calls(select(unchanged))
     (image,) = select(
         replace(unchanged, path="src/a.png"), ignored_paths=PathFilter(("old/**",))
     ).skipped

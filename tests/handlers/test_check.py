@@ -68,8 +68,8 @@ def test_complete_review_is_a_success_with_a_receipt() -> None:
         "1 of 1 file reviewed",
     )
     assert planned.description == "1 of 1 file reviewed; 0.0123 USD"
-    assert planned.summary == (
-        "1 of 1 file that needs a review was reviewed as a whole.\n"
+    assert (
+        planned.summary == "1 of 1 file that needs a review was reviewed as a whole.\n"
         "\n"
         "| | |\n"
         "|---|---|\n"
@@ -194,12 +194,10 @@ def test_rule_15_names_of_files_cannot_break_out_of_the_summary() -> None:
     planned = check(
         replace(SKIPPED, path="a`\n\n@octocat ![x](https://evil.example/x.png) <img src=x>")
     )
-    assert (
-        [line for line in planned.summary.split("\n") if "octocat" in line]
-        == [
-            "- `aˋ @octocat ![x](https://evil.example/x.png) <img src=x>`: over the token budget"  # all in a code span
-        ]
-    )
+    assert [line for line in planned.summary.split("\n") if "octocat" in line] == [
+        # all in a code span
+        "- `aˋ @octocat ![x](https://evil.example/x.png) <img src=x>`: over the token budget"
+    ]
 
 
 def test_rule_10_credentials_are_redacted_in_annotations_and_reasons() -> None:

@@ -109,7 +109,9 @@ every_handler = pytest.mark.parametrize(("name", "handler"), HANDLERS.items(), i
 
 
 def test_rule_13_neither_an_action_nor_a_reply_can_name_another_target() -> None:
-    """Only the event determines the target; the `path` of a finding is a place in the diff that the prompt showed."""
+    """Only the event determines the target; the `path` of a finding is a place in the diff that the
+    prompt showed.
+    """
     targets = {
         "repository",
         "owner",

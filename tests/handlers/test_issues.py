@@ -142,9 +142,8 @@ def test_label_needs_info_is_set_while_the_checklist_is_open(
         HANDLER.plan(event(issue()), IssueFacts(issue(), requests=known), analysis(reply))
     )
     assert [label.name for label in labels.requested if label.group == "status"] == status
-    assert (
-        "status" in labels.groups
-    )  # so that the label is removed when nothing is missing any more
+    # so that the label is removed when nothing is missing any more
+    assert "status" in labels.groups
 
 
 def test_an_answer_to_a_question_adds_no_labels_and_decides_about_the_comment() -> None:

@@ -315,7 +315,10 @@ def test_rule_14_a_label_must_also_be_allowed_by_the_repository() -> None:
     )
 
 
-FIELDS = "{component: {enum: [payments, search, none]}, areas: {type: list, enum: [api, docs]}, old: {type: boolean}}"
+FIELDS = (
+    "{component: {enum: [payments, search, none]}, areas: {type: list, enum: [api, docs]}, old:"
+    " {type: boolean}}"
+)
 LABELS = (
     '{kind: {bug: defect}, priority: false, difficulty: false, areas: "area/{value}", old: old}'
 )

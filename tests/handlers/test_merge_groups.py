@@ -152,7 +152,10 @@ def test_group_is_unknown_if_its_commits_are() -> None:
         (
             [],
             "incomplete",
-            "Not reviewed: the commits of the merge queue do not show which pull requests they merge",
+            (
+                "Not reviewed: the commits of the merge queue do not show which pull requests they"
+                " merge"
+            ),
         ),
     ],
 )

@@ -99,8 +99,8 @@ DOCS = PathFilter(("docs/**",), "config/settings.yaml:14 (repositories[0].paths.
             ],
             {"tokens": 2_000, "changed_files": 4},
             (
-                "4 of 4 files were not shown as a whole: 1 with a line too long for one call, 1 lock file, "
-                "1 binary or empty, 1 beyond those that GitHub lists"
+                "4 of 4 files were not shown as a whole: 1 with a line too long for one call, 1"
+                " lock file, 1 binary or empty, 1 beyond those that GitHub lists"
             ),
         ),
         ([file()], {}, None),
@@ -115,11 +115,11 @@ def test_omissions_are_described(
 
 def test_files_that_github_does_not_list_are_counted() -> None:
     assert gather_review(file(), changed_files=3_141).unlisted == 3_140
-    assert (
-        gather_review(file(), file(), additions=1, deletions=1).unlisted == 1
-    )  # one is listed twice
+    # one is listed twice
+    assert gather_review(file(), file(), additions=1, deletions=1).unlisted == 1
     assert gather_review(file(), changed_files=0).unlisted == 0
-    # GitHub lists no more: a list of this length is not compared with the numbers of the pull request
+    # GitHub lists no more: a list of this length is not compared with the numbers of the pull
+    # request
     removed = [
         file(f"{n}.py", None, status="removed", additions=0, deletions=1) for n in range(3_000)
     ]
@@ -150,7 +150,10 @@ def test_size_depends_on_changed_lines_of_files_to_review(
         ((), "the pull request changes no files, so Claude was not asked"),
         (
             (LOGO, file("uv.lock")),
-            "none of the changed files has a patch to read (1 binary or empty, 1 lock file), so Claude was not asked",
+            (
+                "none of the changed files has a patch to read (1 binary or empty, 1 lock file), so"
+                " Claude was not asked"
+            ),
         ),
     ],
     ids=["no files", "nothing to read"],
@@ -409,7 +412,9 @@ SET: Mapping[str, LabelState] = {"area/cart": "set", "size/small": "set", "type/
 def removed_after(
     facts: PullRequestFacts, *suggested: str, kind: str = "feature"
 ) -> tuple[str, ...]:
-    """Return what a review removes whose reply suggests these labels, after one that set area/cart."""
+    """Return what a review removes whose reply suggests these labels, after one that set
+    area/cart.
+    """
     labels = [{"name": name, "confidence": 0.9} for name in suggested]
     reply = pull_request_analysis(suggested_labels=labels, type=kind)
     action = labels_of(plan(replace(facts, offer=OWN), analysis(reply)))

@@ -1,4 +1,6 @@
-"""Handler for releases: the previous release, the commits that are read, and where the draft is posted."""
+"""Handler for releases: the previous release, the commits that are read, and where the draft is
+posted.
+"""
 
 from __future__ import annotations
 
@@ -104,10 +106,11 @@ def test_the_draft_is_posted_on_the_fallback_issue_only() -> None:
             release_event(RELEASE), facts(reader(RELEASE)), (ANNOUNCEMENT,), rule=rule
         )
         HANDLER.run(job)
+        # if not posted, it is stored
         assert (job.conversation, job.done) == (
             conversation,
             ["ask", EnsureComment],
-        )  # if not posted, it is stored
+        )
 
 
 def test_each_release_has_its_own_section() -> None:

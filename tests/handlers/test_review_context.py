@@ -108,7 +108,10 @@ def test_nothing_is_read_if_there_is_nothing_to_ask() -> None:
         (
             Review(),
             1,
-            "AGENTS.md (about 6 tokens), issue #7 (about 11 tokens), lines above 1 hunk (about 34 tokens)",
+            (
+                "AGENTS.md (about 6 tokens), issue #7 (about 11 tokens), lines above 1 hunk (about"
+                " 34 tokens)"
+            ),
         ),
         (Review(linked_issues=False, functions=False), 0, "AGENTS.md (about 6 tokens)"),
         (Review(guidance=False, linked_issues=False, functions=False), 0, None),

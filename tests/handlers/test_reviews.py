@@ -55,7 +55,8 @@ def todos(facts: ReviewFacts, reply: ReviewAnalysis) -> Any:
     return HANDLER.comment_variables(facts, reply)["todos"]
 
 
-# --- facts -----------------------------------------------------------------------------------------------------------
+# --- facts
+# -----------------------------------------------------------------------------------------------------------
 
 
 def test_the_current_review_is_read_with_numbered_comments() -> None:
@@ -159,7 +160,8 @@ def test_an_edited_review_is_superseded_by_a_newer_verdict_of_the_same_person(
         HANDLER.gather(review_event(review()), reader, EMPTY_HISTORY, BUDGET)
 
 
-# --- reasons not to ask Claude ---------------------------------------------------------------------------------------
+# --- reasons not to ask Claude
+# ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -185,7 +187,8 @@ def test_claude_is_not_asked_about_replies_in_review_threads(
     assert skipped == (SkipReason(reason) if reason else None)
 
 
-# --- the checklist ---------------------------------------------------------------------------------------------------
+# --- the checklist
+# ---------------------------------------------------------------------------------------------------
 
 
 BLOB = "https://github.com/o/r/blob/abcdef0123456789"
@@ -232,7 +235,8 @@ def test_a_request_whose_quote_is_not_in_the_review_is_dropped_and_counted(quote
     assert plan(facts, reply) == (NEEDS_CHANGES,)
 
 
-# --- actions --------------------------------------------------------------------------------------------------------
+# --- actions
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_each_reviewer_has_a_section() -> None:
@@ -250,7 +254,8 @@ def test_each_reviewer_has_a_section() -> None:
         (review(state="commented"), [request("square the side", blocking=False)], (), NEEDS_REVIEW),
         (review(state="approved"), [], (), NO_STATUS),
         (review(state="approved"), [], (review(id=1, user=OTHER),), NEEDS_CHANGES),
-        (review(state="approved"), [], (review(id=1),), NO_STATUS),  # the reviewer's own earlier verdict
+        # the reviewer's own earlier verdict
+        (review(state="approved"), [], (review(id=1),), NO_STATUS),
         (
             review(state="approved"), [],
             (review(id=1, user=OTHER), review(id=2, user=OTHER, state="approved")), NO_STATUS,
@@ -268,7 +273,8 @@ def test_status_label(
     assert plan(gather(one, others=others), review_analysis(*requests))[0] == labels
 
 
-# --- incomplete input ------------------------------------------------------------------------------------------------
+# --- incomplete input
+# ------------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_cleared_if_the_review_was_not_read_completely() -> None:

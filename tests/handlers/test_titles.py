@@ -50,9 +50,10 @@ def test_failure_has_the_reason_and_an_example_but_no_text_of_the_title() -> Non
     assert (action.commit, action.conclusion) == ("c" * 40, "failure")
     assert action.title == f"The title does not fit: {TYPE}"
     assert action.description == f"{TYPE}; feat: add a total to the cart"
-    assert action.summary == (
-        f"The title does not fit: {TYPE}.\n\nExample: `feat: add a total to the cart`. Edit the title; the check "
-        "follows."
+    assert (
+        action.summary
+        == f"The title does not fit: {TYPE}.\n\nExample: `feat: add a total to the cart`. Edit the"
+        " title; the check follows."
     )
 
 

@@ -1,4 +1,6 @@
-"""Changed files of which GitHub shows no line: what is compared with the base branch, and what needs a review."""
+"""Changed files of which GitHub shows no line: what is compared with the base branch, and what
+needs a review.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ LIMITS = PromptLimits(10_000, is_review=True, review=Review(incomplete="failure"
 
 
 def unshown(path: str, **known: Any) -> ChangedFile:
-    """A file without a patch and without changed lines, as GitHub lists a change of its mode or of binary content."""
+    """A file without a patch and without changed lines, as GitHub lists a change of its mode or of
+    binary content.
+    """
     return replace(file(path, None, additions=0, deletions=0), **{"sha": NEW, **known})
 
 

@@ -1,4 +1,6 @@
-"""Handler for workflow runs: facts, where results are posted, the actions, and the classification of failures."""
+"""Handler for workflow runs: facts, where results are posted, the actions, and the classification
+of failures.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +97,8 @@ def conversation_of(found: WorkflowFacts, **issues: int) -> Conversation | None:
     return job.conversation
 
 
-# --- the pull request ------------------------------------------------------------------------------------------------
+# --- the pull request
+# ------------------------------------------------------------------------------------------------
 
 
 def test_the_pull_request_of_a_fork_is_found_by_its_branch_and_commit() -> None:
@@ -181,7 +184,8 @@ def test_failures_on_other_branches_without_a_pull_request_are_not_posted(run: W
     assert conversation_of(facts(run, reader()), workflow_run=12) is None
 
 
-# --- failed steps -----------------------------------------------------------------------------------------------------
+# --- failed steps
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_each_failed_step_has_its_log_excerpt_with_line_numbers() -> None:
@@ -454,11 +458,14 @@ def test_excerpts_stay_within_the_budget() -> None:
         assert sum(len(shown.text) for shown in found.steps) <= most
 
 
-# --- failure classification ------------------------------------------------------------------------------------------
+# --- failure classification
+# ------------------------------------------------------------------------------------------
 
 
 def classify(*others: Failure, of: tuple[str | None, ...] = ()) -> tuple[str, str]:
-    """Classify the failed step of the last attempt, from earlier conclusions and from failures elsewhere."""
+    """Classify the failed step of the last attempt, from earlier conclusions and from failures
+    elsewhere.
+    """
     last = len(of) + 1
     jobs = {number: (job(conclusion=one),) for number, one in enumerate((*of, "failure"), start=1)}
     (step,) = facts(
@@ -537,7 +544,8 @@ def test_failures_and_the_result_of_the_run_are_recorded() -> None:
     assert HANDLER.history_update(run_event(RUN), not_started) == HistoryUpdate((), (end,))
 
 
-# --- passed run------------------------------------------------------------------------------------------------------
+# --- passed
+# run------------------------------------------------------------------------------------------------------
 
 PASSED = replace(RUN, conclusion="success", id=71, run_number=42)
 
@@ -574,7 +582,8 @@ def test_a_passed_run_resolves_only_the_failure_right_before_it(before: RunResul
     assert skipped.reply is None
 
 
-# --- later runs ------------------------------------------------------------------------------------------------------
+# --- later runs
+# ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -594,7 +603,8 @@ def test_a_later_run_or_attempt_supersedes_the_run(later: RunResult, why: str | 
     )
 
 
-# --- the comment -----------------------------------------------------------------------------------------------------
+# --- the comment
+# -----------------------------------------------------------------------------------------------------
 
 
 def variables(found: WorkflowFacts, **reply: Any) -> Mapping[str, object]:
@@ -650,7 +660,8 @@ def test_a_workflow_that_could_not_start_gets_a_static_reply() -> None:
     ).create
 
 
-# --- another run of the same commit -----------------------------------------------------------------------------------
+# --- another run of the same commit
+# -----------------------------------------------------------------------------------
 
 PUSH = replace(RUN, id=71, run_number=42, event="push")
 
@@ -680,8 +691,10 @@ def test_same_failure_of_another_event_at_the_commit_is_not_asked_about_again() 
     assert second.done == [f"lock workflow 5 of {RUN.head_sha}", EnsureComment]
     assert second.shown == WorkflowAnalysis(
         worth_saying=True,
-        cause="Failed also in run 41 of the same commit, at the same step with the same error. "
-        "Its explanation is in this comment.",
+        cause=(
+            "Failed also in run 41 of the same commit, at the same step with the same error. "
+            "Its explanation is in this comment."
+        ),
         quote="E       assert area(2) == 4",
         where=[],
         advice="",
@@ -750,10 +763,14 @@ def test_state_of_another_version_is_no_explanation() -> None:
     assert "ask" in process(PUSH, states={"workflows": '[{"run": 41}]'}).done
 
 
-# --- cancelled jobs ---------------------------------------------------------------------------------------------------
+# --- cancelled jobs
+# ---------------------------------------------------------------------------------------------------
 
 CANCELLED = replace(RUN, conclusion="cancelled")
-TIMED_OUT = "The job running on runner GitHub Actions 12 has exceeded the maximum execution time of 30 minutes."
+TIMED_OUT = (
+    "The job running on runner GitHub Actions 12 has exceeded the maximum execution time of 30"
+    " minutes."
+)
 TIMED_OUT_LOG = logged(f"##[error]{TIMED_OUT}", "##[error]The operation was canceled.").rpartition(
     "\n"
 )[0]

@@ -163,7 +163,9 @@ def fake_reader(
     head_files: Mapping[str, str] | None = None,
     **known: Any,
 ) -> FakeReader:
-    """A repository with one issue or pull request. `head_files` by path; `known` are fields of `FakeGithub`."""
+    """A repository with one issue or pull request. `head_files` by path; `known` are fields of
+    `FakeGithub`.
+    """
     github, number = FakeGithub(**known), now.number
     github.issues = {number: now} if isinstance(now, Issue) else {}
     if isinstance(now, PullRequest):
@@ -247,7 +249,9 @@ class RecordedJob:
 
 
 def make_rule(event_key: str = "", **issues: int) -> Rule:
-    """A rule of a repository whose settings name fallback issues for events: `make_rule(release=12)`."""
+    """A rule of a repository whose settings name fallback issues for events:
+    `make_rule(release=12)`.
+    """
     entry = (
         {"name": "octo/hello", "comments": {"post_to": issues}}
         if issues
@@ -350,7 +354,9 @@ def select(
     ignored_paths: PathFilter = EMPTY_PATH_FILTER,
     attributes: LinguistAttributes | None = NO_ATTRIBUTES,
 ) -> Selection:
-    """The selection of files for a review. `reviewed` are blocks that an earlier review has read."""
+    """The selection of files for a review. `reviewed` are blocks that an earlier review has
+    read.
+    """
     patches = {file.path: redact_patch(number_patch(file.patch)) for file in files if file.patch}
     new = find_present(files, patches, 0, NO_REVIEW).find_new(reviewed or {})
     given: dict[str, Any] = {
@@ -368,7 +374,9 @@ def gather_review(
     limits: Mapping[str, Any] | None = None,
     **known: Any,
 ) -> PullRequestFacts:
-    """The facts of a review of the files. The findings in `record` have review threads without an answer."""
+    """The facts of a review of the files. The findings in `record` have review threads without an
+    answer.
+    """
     now = pull_request(**{**count_changes(files), **known})
     threads = tuple(
         ReviewThread(901, entry.key, False, None, (), (), (), ()) for entry in record.ledger

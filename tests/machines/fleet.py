@@ -34,7 +34,9 @@ class Fleet:
         return dict(recorded.load("demo/bug").payload)
 
     def deliver(self, service: Service, number: int, *, guid: str, action: str = "opened") -> None:
-        """Create the issue on GitHub if it is opened, and send the webhook. An edit changes the text of the issue."""
+        """Create the issue on GitHub if it is opened, and send the webhook. An edit changes the
+        text of the issue.
+        """
         issue = {**self._bug["issue"], "number": number, "id": 444_500_000 + number}
         changes: dict[str, Any] = {}
         if action == "edited":
@@ -105,7 +107,8 @@ def settings_for(sandbox: Sandbox, folder: Path, *, limits: str, url: str, more:
     path = folder / "settings.yaml"
     text = settings_text(sandbox, storage_url=url, limits=limits, more=more)
     text = text.replace("writes: 0.01", f"writes: {MIN_INTERVAL_S}")
-    # Without the cache of replies: each delivery has its own call, also after edits that GitHub does not show.
+    # Without the cache of replies: each delivery has its own call, also after edits that GitHub
+    # does not show.
     claude = f"second: {1 / MIN_INTERVAL_S}\n  calls_per_hour: 9999\n  cache_ttl_h: 0"
     path.write_text(text.replace("second: 100", claude))
     return path

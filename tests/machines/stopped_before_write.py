@@ -1,6 +1,8 @@
-"""`hls serve` that stops itself once (SIGSTOP), between the check of its lease and its first write to GitHub.
+"""`hls serve` that stops itself once (SIGSTOP), between the check of its lease and its first write
+to GitHub.
 
-`python -m tests.machines.stopped_before_write --config PATH`. The test continues the process with SIGCONT.
+`python -m tests.machines.stopped_before_write --config PATH`. The test continues the process with
+SIGCONT.
 """
 
 from __future__ import annotations
@@ -25,9 +27,8 @@ class StoppingLeases(HeldLeases):
         self.secured += 1
         if self.secured == 2:  # the first one begins the attempt
             os.kill(os.getpid(), signal.SIGSTOP)
-            threading.Event().wait(
-                1
-            )  # the signal may stop another thread first; this one must not write meanwhile
+            # the signal may stop another thread first; this one must not write meanwhile
+            threading.Event().wait(1)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Four processes on one PostgreSQL, two killed at random in each round: nothing is lost, doubled or out of order.
+"""Four processes on one PostgreSQL, two killed at random in each round: nothing is lost, doubled or
+out of order.
 
 HLS_ROUNDS=20 (`make machines`) runs all rounds; the normal suite runs one.
 """
@@ -82,9 +83,8 @@ def test_nothing_is_lost_doubled_or_out_of_order_when_two_of_four_processes_are_
         assert counters[name] - counters_before.get(name, 0) == len(all_guids)
     calls = [call.started_at for guid in all_guids for call in fleet.store.calls.calls_of(guid)]
     kills = 2 * ROUNDS
-    assert (
-        len(all_guids) <= len(calls) <= len(all_guids) + 4 * kills
-    )  # an interrupted call is repeated
+    # an interrupted call is repeated
+    assert len(all_guids) <= len(calls) <= len(all_guids) + 4 * kills
     assert_rate_limited(calls)
     assert_rate_limited(
         [seen.at for seen in fleet.sandbox.requests.all("github") if seen.writes][writes_before:]
@@ -92,7 +92,9 @@ def test_nothing_is_lost_doubled_or_out_of_order_when_two_of_four_processes_are_
 
 
 def assert_rate_limited(times: Iterable[datetime]) -> None:
-    """Assert that no interval contains more requests than the rate limit permits for all processes together."""
+    """Assert that no interval contains more requests than the rate limit permits for all processes
+    together.
+    """
     at = sorted(time.timestamp() for time in times)
     for first, last in combinations(range(len(at)), 2):
         assert at[last] - at[first] >= (last - first) * MIN_INTERVAL_S - MAX_DELAY_S, (first, last)

@@ -1,4 +1,6 @@
-"""Takeover: another process continues the deliveries of a killed one, and a stopped process writes nothing later."""
+"""Takeover: another process continues the deliveries of a killed one, and a stopped process writes
+nothing later.
+"""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
-"""Runs an earlier version beside this one with one PostgreSQL, as in a rolling upgrade. Run it before a release:
+"""Runs an earlier version beside this one with one PostgreSQL, as in a rolling upgrade. Run it
+before a release:
 
     python -m tests.machines.two_versions FOLDER
 
-FOLDER is a checkout of the earlier version with its `.venv`. Processes of this version migrate the tables while the
-earlier ones work; then one process of each version is killed, and at last this version works alone. Each issue must get
-its labels and one comment, once. Each pull request gets a push some seconds later, by another process; then it must
-have one comment, and each finding once.
+FOLDER is a checkout of the earlier version with its `.venv`. Processes of this version migrate the
+tables while the earlier ones work; then one process of each version is killed, and at last this
+version works alone. Each issue must get its labels and one comment, once. Each pull request gets a
+push some seconds later, by another process; then it must have one comment, and each finding once.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ PUSH_AFTER = 12  # pull requests
 
 
 def answer(asked: Asked) -> Any:
-    """Return the canned reply, without fields that the schema of an earlier version does not have."""
+    """Return the canned reply, without fields that the schema of an earlier version does not
+    have.
+    """
     reply, schema = canned(asked), asked.schema or {}
 
     def keep(value: Any, node: Mapping[str, Any]) -> Any:
@@ -82,9 +85,10 @@ def assert_reviewed_once(sandbox: Sandbox, number: int) -> None:
     pull = next(pulls, None)
     assert pull is not None
     found = Counter((comment["path"], comment["body"]) for _, comment in pull.review_comments())
-    assert (len(pull.comments), [one for one, times in found.items() if times > 1]) == (1, []), (
-        pull.key
-    )
+    assert (len(pull.comments), [one for one, times in found.items() if times > 1]) == (
+        1,
+        [],
+    ), pull.key
 
 
 def main(folder: Path) -> None:
@@ -148,7 +152,8 @@ def main(folder: Path) -> None:
                         call.outcome for row in rows for call in store.calls.calls_of(row.guid)
                     )
                     lines.append(
-                        f"{len(rows)} {name}: {dict(Counter(row.state for row in rows))}, calls: {dict(calls)}"
+                        f"{len(rows)} {name}: {dict(Counter(row.state for row in rows))}, calls:"
+                        f" {dict(calls)}"
                     )
                 for log in (one.log for one in first.services):
                     entries = [

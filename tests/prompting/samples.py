@@ -1,6 +1,7 @@
 """Small libraries and sample variables for the tests of prompts.
 
-The variables of issues are written here; those of other events are from the recorded events of the demo.
+The variables of issues are written here; those of other events are from the recorded events of the
+demo.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ ANALYSIS = IssueAnalysis(
     field_confidence=None,
     summary="The total of a cart counts an article once, whatever its quantity.",
     missing=["The version of the shop", "Whether tax is shown as well"],
-    recommended_response="The total seems to ignore quantities. Ordering the articles one by one is a way around it.",
+    recommended_response=(
+        "The total seems to ignore quantities. Ordering the articles one by one is a way around it."
+    ),
     suggested_labels=[],
     sources=[],
     same_as=None,
@@ -96,7 +99,9 @@ def issue_variables(
 
 @cache
 def recorded(event: str) -> Mapping[str, Mapping[str, object]]:
-    """Return the variables of the recorded events of a name, by the name of the payload: "demo/feature"."""
+    """Return the variables of the recorded events of a name, by the name of the payload:
+    "demo/feature".
+    """
     return dict(families()[event].samples())
 
 
@@ -156,10 +161,10 @@ FAMILIES: Mapping[str, Family] = {
 
 BASE = "{% block system %}\nYou judge issues.\n{% endblock %}\n{% block task %}{% endblock %}\n"
 USERS_TEMPLATE = (
-    "Analyze this GitHub issue: Repository {{ repository.name }}, Title {{ issue.title }}, "
-    "Description {{ issue.body }}, Author {{ issue.user.login }}, "
-    "Labels {{ issue.labels | map(attribute='name') | list }}. Provide 1. type (bug, feature, question, documentation) "
-    "2. priority 3. difficulty 4. suggested labels 5. recommended response."
+    "Analyze this GitHub issue: Repository {{ repository.name }}, Title {{ issue.title }},"
+    " Description {{ issue.body }}, Author {{ issue.user.login }}, Labels {{ issue.labels |"
+    " map(attribute='name') | list }}. Provide 1. type (bug, feature, question, documentation) 2."
+    " priority 3. difficulty 4. suggested labels 5. recommended response."
 )
 """A template without front matter that must work in place of a shipped one."""
 
@@ -177,9 +182,11 @@ def write(folder: Path, files: Mapping[str, str]) -> Path:
 
 
 def copy_shipped(folder: Path, *kinds: str) -> Path:
-    """Copy the shipped prompts of these kinds ("issues") to `folder / "prompts"`, and return that folder.
+    """Copy the shipped prompts of these kinds ("issues") to `folder / "prompts"`, and return that
+    folder.
 
-    Parts that they share are found without a copy. To check all shipped prompts takes most of the time of a test.
+    Parts that they share are found without a copy. To check all shipped prompts takes most of the
+    time of a test.
     """
     for kind in kinds:
         shutil.copytree(SHIPPED / kind, folder / "prompts" / kind)

@@ -143,7 +143,9 @@ def example_of(language: str, words: str) -> str:
 
 
 def load_with(folder: Path, kind: str, example: str) -> tuple[Settings, Library]:
-    """Load the smallest settings with an example, and the prompts in `own` and the shipped ones of a kind."""
+    """Load the smallest settings with an example, and the prompts in `own` and the shipped ones of
+    a kind.
+    """
     text = (
         SMALLEST.partition("repositories:")[0] if "repositories:" in example else SMALLEST
     ) + example
@@ -195,11 +197,14 @@ def test_example_for_merged_pull_requests_is_routed_to_the_changelog_prompt(tmp_
     )
 
 
-# --- tables ----------------------------------------------------------------------------------------------------------
+# --- tables
+# ----------------------------------------------------------------------------------------------------------
 
 
 def row(name: str) -> str:
-    """Return the table row that begins with a name, with the rows to which it refers by "as `comment`"."""
+    """Return the table row that begins with a name, with the rows to which it refers by "as
+    `comment`".
+    """
     found = re.search(rf"^\| `{re.escape(name)}[`(].*$", GUIDE, re.MULTILINE)
     assert found is not None, f"docs/prompts-reference.md has no row for {name}"
     return "\n".join((found[0], *map(row, re.findall(r"\bas `(\w+)`", found[0]))))

@@ -31,7 +31,10 @@ def written(template: str) -> str:
 
 
 def test_rule_9_a_rendering_without_end_is_stopped_at_its_line() -> None:
-    template = "{% for a in range(100) %}{% for b in range(100) %}\n{{ 'x' * (1000 + a) }}{% endfor %}{% endfor %}"
+    template = (
+        "{% for a in range(100) %}{% for b in range(100) %}\n{{ 'x' * (1000 + a) }}{% endfor %}{%"
+        " endfor %}"
+    )
     with pytest.raises(
         RenderLimitError, match="the template outputs more than 4,000,000 characters"
     ) as caught:
@@ -44,8 +47,8 @@ ENDLESS_TEST = (
     "{% for a in range(99999) if range(9999) | select('gt', 5) | list | length < 0 %}{% endfor %}"
 )
 ENDLESS_MACRO = (
-    "{% macro tree(n) %}{% if n %}{% set a = tree(n - 1) %}{% set b = tree(n - 1) %}{% endif %}{% endmacro %}"
-    "{% set t = tree(40) %}"
+    "{% macro tree(n) %}{% if n %}{% set a = tree(n - 1) %}{% set b = tree(n - 1) %}{% endif %}{%"
+    " endmacro %}{% set t = tree(40) %}"
 )
 
 

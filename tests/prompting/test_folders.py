@@ -1,4 +1,6 @@
-"""A library from several folders, of which the first with a file provides it, and from the shipped library."""
+"""A library from several folders, of which the first with a file provides it, and from the shipped
+library.
+"""
 
 from __future__ import annotations
 
@@ -62,10 +64,12 @@ def test_template_without_front_matter_uses_that_of_the_next_folder_before_the_s
     (here / "team/issues/plain.comment.md.j2").unlink()
     assert "issues/plain" not in load({"issues/plain.j2": WORDS}, shipped=shipped).comments
     write(here / "team", {"issues/plain.j2": "Words of the team"})
-    assert origin(
-        load({"issues/plain.j2": WORDS}, shipped=TEAM).sources["issues/plain"], Path("shipped")
-    ) == (
-        "own/issues/plain.j2, your own; from the shipped library: front matter, comment; from team: base.j2"
+    assert (
+        origin(
+            load({"issues/plain.j2": WORDS}, shipped=TEAM).sources["issues/plain"], Path("shipped")
+        )
+        == "own/issues/plain.j2, your own; from the shipped library: front matter, comment; from"
+        " team: base.j2"
     )
 
 
@@ -108,11 +112,15 @@ def test_missing_folders_and_folders_without_a_prompt_are_reported(here: Path) -
     with pytest.raises(PromptError) as caught:
         load_library(Path("a"), Path("b"), families=FAMILIES)
     assert caught.value.problems == (
-        f"{here}/a:1: there is no prompt in any of a, b; a prompt is a file such as issues/analyze.j2",
+        (
+            f"{here}/a:1: there is no prompt in any of a, b; a prompt is a file such as"
+            " issues/analyze.j2"
+        ),
     )
 
 
-# --- a template without front matter, in place of a shipped one ------------------------------------------------------
+# --- a template without front matter, in place of a shipped one
+# ------------------------------------------------------
 
 FRONT_KEYS = "description: x\non: [issues.opened]\nreply: issue_analysis\n"
 
@@ -131,7 +139,10 @@ def test_mistake_in_a_fence_is_reported_instead_of_using_the_shipped_front_matte
     write(here / "mine", {"issues/analyze.j2": text})
     with pytest.raises(PromptError) as caught:
         load_library(Path("mine"), families=FAMILIES, shipped=SHIPPED)
-    sentence = "front matter must stand between two lines that are exactly ---, the first of them in line 1"
+    sentence = (
+        "front matter must stand between two lines that are exactly ---, the first of them in"
+        " line 1"
+    )
     assert caught.value.problems == (f"{here}/mine/issues/analyze.j2:{line}: {sentence}",)
 
 

@@ -1,7 +1,8 @@
 """Golden-file tests of the shipped prompts and comments, for recorded events and sample replies.
 
-Every change of wording shows in these files. `HLS_WRITE_GOLDEN=1 pytest tests/prompting/test_golden.py` rewrites them,
-and fails so that the rewriting run is not mistaken for a passed test.
+Every change of wording shows in these files.
+`HLS_WRITE_GOLDEN=1 pytest tests/prompting/test_golden.py` rewrites them, and fails so that the
+rewriting run is not mistaken for a passed test.
 """
 
 from __future__ import annotations
@@ -46,8 +47,9 @@ from tests.prompting.samples import (
 
 GOLDEN = Path(__file__).parent / "golden"
 TELL = (
-    f"{FRONT.replace('issues.opened', 'push').replace('issue_analysis', 'generic_analysis')}"
-    "{% extends 'generic.j2' %}\n{% block question %}\nDoes anybody have to deploy?\n{% endblock %}\n"
+    f"{FRONT.replace('issues.opened', 'push').replace('issue_analysis', 'generic_analysis')}{{%"
+    " extends 'generic.j2' %}\n{% block question %}\nDoes anybody have to deploy?\n{% endblock"
+    " %}\n"
 )
 RULE = RuleView(event="pull_request.opened", prompt="pull_requests/analyze", dry_run=False)
 TABLE = replace(
@@ -79,7 +81,10 @@ FINDING = AskedFinding(
     line=12,
     title="Division by zero",
     body="`total` is 0 for an empty cart.",
-    code="@@ -10,2 +10,3 @@ def share(part, total):\n     part = round(part)\n+    return part / total",
+    code=(
+        "@@ -10,2 +10,3 @@ def share(part, total):\n     part = round(part)\n+    return part /"
+        " total"
+    ),
 )
 OLDER = SimilarIssue(3, "Import is slow", "It takes an hour.", "https://a.example/c")
 
@@ -186,7 +191,9 @@ COMMENTS: Mapping[str, tuple[str, str, str, Mapping[str, object]]] = {
     "push.tell": ("push", "push/tell", "demo/push", {}),
     "reviews.analyze": ("pull_request_review", "reviews/analyze", "demo/review", {}),
 }
-"""Event, prompt, recorded event and variables of each comment, which is rendered with full and with minimal values."""
+"""Event, prompt, recorded event and variables of each comment, which is rendered with full and with
+minimal values.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +208,8 @@ def compare(name: str, text: str) -> None:
     if os.environ.get("HLS_WRITE_GOLDEN") == "1":
         path.write_text(text + "\n", encoding="utf-8")
         pytest.fail(
-            f"{path.name} was written; look at the difference, and run the tests without HLS_WRITE_GOLDEN"
+            f"{path.name} was written; look at the difference, and run the tests without"
+            " HLS_WRITE_GOLDEN"
         )
     assert text + "\n" == path.read_text(encoding="utf-8")
 
@@ -213,9 +221,11 @@ def test_rendered_prompt_equals_golden_file(tell: Library, name: str) -> None:
     is_first = name == prompt.replace("/", ".")  # the system message is the same for all events
     compare(
         name,
-        f"<!-- system -->\n\n{rendered.system}\n\n<!-- task -->\n\n{rendered.task}"
-        if is_first
-        else rendered.task,
+        (
+            f"<!-- system -->\n\n{rendered.system}\n\n<!-- task -->\n\n{rendered.task}"
+            if is_first
+            else rendered.task
+        ),
     )
 
 
@@ -290,7 +300,8 @@ def test_generic_prompt_shows_the_upper_levels_of_a_deeply_nested_payload(tell: 
     assert task.count("in:") + task.count("[") < 10
 
 
-# --- the examples that the prompts give ------------------------------------------------------------------------------
+# --- the examples that the prompts give
+# ------------------------------------------------------------------------------
 
 EVERYTHING = {
     name: value
@@ -327,7 +338,8 @@ def test_each_prompt_explains_its_fields_and_has_valid_examples_with_and_without
 
 def test_example_finding_is_anchored_in_its_patch() -> None:
     shown_patches = re.findall(
-        r"File: <untrusted CODE>(.*?)</untrusted CODE>.*?\n<untrusted CODE>\n(.*?)\n</untrusted CODE>",
+        r"File: <untrusted CODE>(.*?)</untrusted CODE>.*?\n<untrusted CODE>\n(.*?)\n</untrusted"
+        r" CODE>",
         render(shipped(), "pull_requests/analyze", EVERYTHING, key=KEY).system,
         re.DOTALL,
     )
@@ -349,14 +361,17 @@ def test_every_prompt_passes_on_language_tone_and_length_of_the_settings() -> No
         german = asked(name, language="Brazilian Portuguese", tone="friendly", length="short")
         assert [line for line in german if line not in plain] == [
             (
-                "Write all text of your reply in this language: Brazilian Portuguese. If that names no language, keep "
-                "to that of the thread."
+                "Write all text of your reply in this language: Brazilian Portuguese. If that names"
+                " no language, keep to that of the thread."
             ),
             (
                 "Be friendly: address the person, explain what a newcomer may not know, "
                 "and put a request as an invitation."
             ),
-            "Be shorter than the limits above: only what somebody needs to act on, without reasons that are plain.",
+            (
+                "Be shorter than the limits above: only what somebody needs to act on, without"
+                " reasons that are plain."
+            ),
         ]
         assert german[-2].startswith("Be shorter than the limits above")
     formal = "\n".join(asked("issues/analyze", tone="formal", length="detailed"))

@@ -93,7 +93,9 @@ def test_hidden_files_and_other_extensions_are_ignored(tmp_path: Path) -> None:
 
 
 def test_inherited_prompt_without_predecessor_is_unused_and_no_error(tmp_path: Path) -> None:
-    """If the author's version of a prompt has no `then`, the shipped library need not be changed."""
+    """If the author's version of a prompt has no `then`, the shipped library need not be
+    changed.
+    """
     first = FRONT.replace("---\n", "---\nthen: {prompt: issues/b, when: 'true'}\n", 1)
     follower = FRONT.replace("on: [issues.opened]\n", "")
     write(
@@ -165,7 +167,10 @@ def test_invalid_change_keeps_the_last_valid_version_until_it_is_corrected(
     change(loader.folder, FRONT + "{{ isue.title }}")
     caplog.set_level(logging.INFO)
     assert live.current() is good is live.current()
-    problem = f"{loader.folder.as_posix()}/issues/plain.j2:6: unknown variable 'isue'; did you mean 'issue'?"
+    problem = (
+        f"{loader.folder.as_posix()}/issues/plain.j2:6: unknown variable 'isue'; did you mean"
+        " 'issue'?"
+    )
     assert (
         live.reload_error
         == f"the changed prompts cannot be used, the last valid version stays in use: {problem}"
@@ -198,8 +203,9 @@ def test_unexpected_exception_during_reload_is_raised_once_and_remains_as_error(
     with pytest.raises(KeyError):
         live.current()
     assert live.current() is good
-    assert live.reload_error == (
-        "the changed prompts cannot be read; the last valid version stays in use; see the log"
+    assert (
+        live.reload_error
+        == "the changed prompts cannot be read; the last valid version stays in use; see the log"
     )
     change(loader.folder, FRONT + "Fixed")
     assert live.current() is not good

@@ -1,4 +1,6 @@
-"""Error messages for prompt authors: all problems together, with file, line and the most similar known name."""
+"""Error messages for prompt authors: all problems together, with file, line and the most similar
+known name.
+"""
 
 from __future__ import annotations
 
@@ -32,17 +34,19 @@ def front(**keys: str) -> str:
 
 
 CHAIN = {
-    "issues/first.j2": front(
-        then="{prompt: issues/second.j2, when: \"analysis.kind == 'question'\"}"
-    )
-    + "A {{ issue.title }}",
-    "issues/second.j2": "---\ndescription: second\nreply: issue_response\n---\nB {{ analysis.summary }}",
+    "issues/first.j2": (
+        front(then="{prompt: issues/second.j2, when: \"analysis.kind == 'question'\"}")
+        + "A {{ issue.title }}"
+    ),
+    "issues/second.j2": (
+        "---\ndescription: second\nreply: issue_response\n---\nB {{ analysis.summary }}"
+    ),
 }
 
 
 FIELDS = (
-    "{component: {enum: [payments, none]}, areas: {type: list, enum: [api, docs]}, regression: {type: boolean},"
-    " version: {type: string}, versions: {type: list}, count: {type: integer}}"
+    "{component: {enum: [payments, none]}, areas: {type: list, enum: [api, docs]}, regression:"
+    " {type: boolean}, version: {type: string}, versions: {type: list}, count: {type: integer}}"
 )
 
 
@@ -70,7 +74,10 @@ def test_each_mistake_has_its_line_and_message(tmp_path: Path) -> None:
         ("---\ndescription: x\non: issues.opened\n---\nx", "1: reply: is missing; expected text"),
         (
             "---\ndescription: x\nreply: issue_analysis\n---\nx",
-            "1: the prompt has no event; add on: [issues.opened], or name this prompt in another prompt's then",
+            (
+                "1: the prompt has no event; add on: [issues.opened], or name this prompt in"
+                " another prompt's then"
+            ),
         ),
         (
             front(reply="issue_analysis\nreply: x") + "x",
@@ -79,8 +86,8 @@ def test_each_mistake_has_its_line_and_message(tmp_path: Path) -> None:
         (
             front(reply="issue_response", fields="{answer: {type: string}}") + "x",
             (
-                "5: fields.answer: this is already a field of issue_response, of which none can be changed; "
-                "choose another name"
+                "5: fields.answer: this is already a field of issue_response, of which none can be"
+                " changed; choose another name"
             ),
         ),
         ("---\nissues\n---\nx", "2: the front matter has no keys; write `key: value`"),
@@ -97,7 +104,10 @@ def test_problem_of_one_prompt_is_reported(tmp_path: Path, template: str, messag
 
 
 def extending(system: str, before: str, on: str = "[issues.opened]") -> str:
-    return f"{front(on=on)}{{% extends 'base.j2' %}}{before}{{% block system %}}{system}{{% endblock %}}"
+    return (
+        f"{front(on=on)}{{% extends 'base.j2' %}}{before}{{% block system %}}{system}{{%"
+        " endblock %}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,7 +145,10 @@ def extending(system: str, before: str, on: str = "[issues.opened]") -> str:
             "issues/plain.j2",
             extending("{{ t }}", "{% set t = issue.title %}") + "x{% block task %}x{% endblock %}",
             [
-                "6: the system block shows text from an event, but it must be the same for all events; "
+                (
+                    "6: the system block shows text from an event, but it must be the same for all"
+                    " events; "
+                )
             ],
         ),
         (
@@ -180,8 +193,8 @@ def test_missing_base_and_a_shared_event_are_reported(tmp_path: Path) -> None:
     (found,) = problems(tmp_path / "a", {"issues/plain.j2": PLAIN["issues/plain.j2"]})
     assert found == "base.j2:1: the file is missing; it contains the system message of every prompt"
     (found,) = problems(tmp_path / "b", PLAIN | {"issues/other.j2": PLAIN["issues/plain.j2"]})
-    assert found == (
-        "issues/plain.j2:3: on: issues.opened is also in issues/other.j2; "
+    assert (
+        found == "issues/plain.j2:3: on: issues.opened is also in issues/other.j2; "
         "remove it from one, or set prompts.use: {issues.opened: issues/plain} in the settings"
     )
 
@@ -232,7 +245,10 @@ def test_unreadable_files_and_folders_are_reported(tmp_path: Path) -> None:
 
 def test_unknown_block_is_reported_with_the_most_similar_name(tmp_path: Path) -> None:
     """Jinja would ignore the block, and Claude would be asked something else."""
-    frame = "{% extends 'base.j2' %}\n{% block task %}{% block question %}Why?{% endblock %}{% endblock %}"
+    frame = (
+        "{% extends 'base.j2' %}\n{% block task %}{% block question %}Why?{% endblock %}{%"
+        " endblock %}"
+    )
     own = f"{FRONT}{{% extends 'frame.j2' %}}\n{{% block qestion %}}How?{{% endblock %}}"
     with pytest.raises(PromptError) as caught:
         load(tmp_path, {"frame.j2": frame, "issues/a.j2": own})

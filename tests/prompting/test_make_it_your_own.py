@@ -1,11 +1,13 @@
-"""Tests of the examples in the section "Make it your own" of docs/prompts.md: each has the documented results.
+"""Tests of the examples in the section "Make it your own" of docs/prompts.md: each has the
+documented results.
 
 An example is a heading of the third level and the fenced blocks below it:
 
-    jinja file=our-prompts/issues/analyze.j2    a file; config/settings.yaml adds to the smallest settings
-    text asked                                  text that the messages to Claude must contain
-    json reply                                  fields of a reply to the prompt that has an event
-    text labels, text comment, text next        results of the last reply: all labels; the beginning of the comment;
+    jinja file=our-prompts/issues/analyze.j2    a file; config/settings.yaml adds to the smallest
+    settings text asked                                  text that the messages to Claude must
+    contain json reply                                  fields of a reply to the prompt that has an
+    event text labels, text comment, text next        results of the last reply: all labels; the
+    beginning of the comment;
                                                 the prompt that runs next (empty: none)
     text excerpt                                text that the comment must contain
 """
@@ -50,9 +52,8 @@ BUDGET = PromptLimits(input_tokens=30_000)
 @dataclass(frozen=True, slots=True)
 class Example:
     heading: str
-    blocks: tuple[
-        tuple[str, str], ...
-    ]  # ("file=our-prompts/issues/analyze.j2" or "reply", content), in order
+    # ("file=our-prompts/issues/analyze.j2" or "reply", content), in order
+    blocks: tuple[tuple[str, str], ...]
 
     @property
     def files(self) -> dict[str, str]:
@@ -95,7 +96,9 @@ def load_example(folder: Path, example: Example, monkeypatch: pytest.MonkeyPatch
 
 
 def first_event(prompt: Prompt) -> tuple[Handler[Any], Event, Any]:
-    """Return the first recorded event of the prompt, with its handler and facts; events of the demo come first."""
+    """Return the first recorded event of the prompt, with its handler and facts; events of the demo
+    come first.
+    """
     name = prompt.on[0].partition(".")[0]
     samples = [one for one in recorded.for_event(name) if one.key in prompt.on or name in prompt.on]
     for sample in sorted(samples, key=lambda one: not one.name.startswith("demo/")):

@@ -1,4 +1,6 @@
-"""The length of shipped prompts is limited: the budget of patches and a fixed maximum for everything else."""
+"""The length of shipped prompts is limited: the budget of patches and a fixed maximum for
+everything else.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ from tests.prompting.samples import KEY, common, shipped
 
 BUDGET = PromptLimits(input_tokens=5_000)
 PRIORITY_OTHER = 33_000
-"""Maximum of tokens outside the budget, as in prompts-reference.md, measured with text of 1.5 tokens per character."""
+"""Maximum of tokens outside the budget, as in prompts-reference.md, measured with text of 1.5
+tokens per character.
+"""
 
 LONG = "\u5b57" * 65_536
 NAME = "\u5b57" * 256
@@ -78,7 +82,7 @@ def facts_with_context(input_tokens: int) -> Mapping[str, Any]:
     )
     reader = fake_reader(subject, FILES[:5], context=context)
     limits = PromptLimits(input_tokens, is_review=True)
-    (first, *_) = list_parts(handler.gather(event(subject), reader, EMPTY_HISTORY, limits))
+    first, *_ = list_parts(handler.gather(event(subject), reader, EMPTY_HISTORY, limits))
     return handler.variables(first)
 
 

@@ -132,14 +132,16 @@ def test_scores_have_the_dimensions_of_the_front_matter(tmp_path: Path) -> None:
 
 
 def test_rule_7_enum_values_are_trusted_and_other_texts_are_not(tmp_path: Path) -> None:
-    comment = "{{ analysis.component | upper }} {{ analysis.areas | join('+') }} {{ analysis.affected_version }}"
+    comment = (
+        "{{ analysis.component | upper }} {{ analysis.areas | join('+') }} {{"
+        " analysis.affected_version }}"
+    )
     library = load(
         tmp_path,
         {
-            "issues/a.j2": front(
-                fields=FIELDS, then="{prompt: issues/b, when: analysis.regression}"
-            )
-            + "x",
+            "issues/a.j2": (
+                front(fields=FIELDS, then="{prompt: issues/b, when: analysis.regression}") + "x"
+            ),
             "issues/a.comment.md.j2": comment,
             "issues/b.j2": SECOND + "{{ analysis.affected_version }} {{ analysis.kind }}",
         },
@@ -160,14 +162,18 @@ def test_rule_7_enum_values_are_trusted_and_other_texts_are_not(tmp_path: Path) 
     )
 
 
-# --- static replies, and replies of other versions of a prompt -------------------------------------------------------
+# --- static replies, and replies of other versions of a prompt
+# -------------------------------------------------------
 
 
 def test_additional_fields_of_a_static_reply_are_empty(tmp_path: Path) -> None:
     files = {
-        "reviews/a.j2": "---\ndescription: a\non: [pull_request_review.submitted]\nreply: review_analysis\nfields:"
-        "\n  tone: {enum: [calm, heated]}\n  points: {type: list}\n  weight: {type: integer}\n  share: {type: number}"
-        "\n  again: {type: boolean}\n  note: {type: string}\n---\nx"
+        "reviews/a.j2": (
+            "---\ndescription: a\non: [pull_request_review.submitted]\nreply:"
+            " review_analysis\nfields:\n  tone: {enum: [calm, heated]}\n  points: {type: list}\n "
+            " weight: {type: integer}\n  share: {type: number}\n  again: {type: boolean}\n  note:"
+            " {type: string}\n---\nx"
+        )
     }
     kind = load(tmp_path, files).prompts["reviews/a"].reply_model
     static_reply = ReviewAnalysis(worth_saying=False, summary="", requests=[])

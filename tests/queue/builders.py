@@ -77,7 +77,9 @@ SOURCES = PromptSources("issues/analyze", "on: issues", "prompts/issues/analyze.
 
 
 def queued(guid: str, **other: Any) -> NewDelivery:
-    """An issue opened in octo/widgets, with a unique number and a unique body unless `other` has them."""
+    """An issue opened in octo/widgets, with a unique number and a unique body unless `other` has
+    them.
+    """
     body = other.pop("body", b'{"delivery": "%s"}' % guid.encode())
     number = int(hashlib.sha256(guid.encode()).hexdigest()[:8], 16)
     fields: dict[str, Any] = {
@@ -187,7 +189,9 @@ def add_analyses(
     posted_on: int | None = None,
     **other: Any,
 ) -> None:
-    """Accept a delivery, record a reply of Claude for each of its steps, and finish it. No other one may be due."""
+    """Accept a delivery, record a reply of Claude for each of its steps, and finish it. No other
+    one may be due.
+    """
     lease = begin(store, guid, **other)
     usage = Usage(
         "claude-haiku-5-5",

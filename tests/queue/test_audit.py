@@ -1,4 +1,6 @@
-"""The audit: changes of deliveries and pauses are recorded with them, and only if something changed."""
+"""The audit: changes of deliveries and pauses are recorded with them, and only if something
+changed.
+"""
 
 from __future__ import annotations
 

@@ -8,9 +8,8 @@ from tests.queue.builders import Skew, begin, claim
 
 
 def test_next_worker_loads_checkpoints_by_name_and_index(store: Storage, skew: Skew) -> None:
-    gather = Checkpoint(
-        "gather", 0, 1, '{"title": "Grüße \\ud83d"}', took_s=0.25
-    )  # and a lone surrogate
+    # and a lone surrogate
+    gather = Checkpoint("gather", 0, 1, '{"title": "Grüße \\ud83d"}', took_s=0.25)
     first, second = Checkpoint("ask", 0, 1, '{"kind": "bug"}'), Checkpoint("ask", 1, 2, "[]")
     lease = begin(store, "g1")
     for step in (gather, first, second):

@@ -27,7 +27,9 @@ T = TypeVar("T")
 
 
 def run_at_once(threads: int, work: Callable[[int], T]) -> list[T]:
-    """Run `work` in threads that start at the same moment; returns their results or raises the first exception."""
+    """Run `work` in threads that start at the same moment; returns their results or raises the
+    first exception.
+    """
     barrier = threading.Barrier(threads)
 
     def run(number: int) -> T:

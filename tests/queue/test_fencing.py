@@ -50,15 +50,17 @@ WRITES: dict[str, Callable[[Storage, Lease], object]] = {
         lease, "comment", ttl_s=60, changes=[CHECKPOINT]
     ),
     "release_lock": lambda s, lease: s.checkpoints.save(lease, LocksReleased()),
-    "change_labels": lambda s, lease: open_history(s, lease, "hls").change_labels(
-        ["bug"], "intended"
+    "change_labels": (
+        lambda s, lease: open_history(s, lease, "hls").change_labels(["bug"], "intended")
     ),
     "delete_labels": lambda s, lease: open_history(s, lease, "hls").change_labels(["stored"], None),
     "save_pending_changes": save_pending_changes,
     "stop": lambda s, lease: s.interruptions.stop(lease, 7, by="mona"),
     "resume": lambda s, lease: s.interruptions.resume(lease, 7),
-    "store_comment": lambda s, lease: open_history(s, lease, "hls").store_comment(
-        "issues", StoredComment(1, "digest")
+    "store_comment": (
+        lambda s, lease: open_history(s, lease, "hls").store_comment(
+            "issues", StoredComment(1, "digest")
+        )
     ),
 }
 

@@ -28,7 +28,9 @@ NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 @pytest.fixture
 def store(url: str, skew: Skew) -> Iterator[Storage]:
-    """Storage in an empty database, whose clock stands still unless `skew` advances: no time depends on the machine."""
+    """Storage in an empty database, whose clock stands still unless `skew` advances: no time
+    depends on the machine.
+    """
     opened = Storage(ClockedDatabase(url, lambda: NOON + skew()))
     yield opened
     opened.close()

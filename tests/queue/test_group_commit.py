@@ -163,9 +163,8 @@ def test_delivery_that_times_out_is_rejected_and_not_stored_later() -> None:
         store.commit()
         assert (await after).guid == "g3"
 
-    run_with(
-        store, scenario, timeout_s=0.05, max_waiting_bytes=len(queued("g1").body) + 1
-    )  # g2 frees its bytes
+    # g2 frees its bytes
+    run_with(store, scenario, timeout_s=0.05, max_waiting_bytes=len(queued("g1").body) + 1)
     assert store.batches == [["g1"], ["g3"]]
 
 
@@ -209,7 +208,9 @@ def test_counts_are_committed_without_a_delivery() -> None:
 
 
 async def rejection_of_a_large_delivery(queue: AcceptQueue) -> str:
-    """Message of the error for a delivery that exceeds the limit of waiting bytes, or comes after `close`."""
+    """Message of the error for a delivery that exceeds the limit of waiting bytes, or comes after
+    `close`.
+    """
     with pytest.raises(StoreUnavailable) as raised:
         await queue.accept(queued("large", body=b"x" * 2_000_000))
     return str(raised.value)

@@ -15,7 +15,9 @@ from hls_handler.queue.leases import MIN_SHARE_FOR_WRITE, HeldLeases
 
 @dataclass
 class FakeRenewals:
-    """Fake of `queue.renew`; each call takes `duration_s` of local time, then raises `error` if set."""
+    """Fake of `queue.renew`; each call takes `duration_s` of local time, then raises `error` if
+    set.
+    """
 
     now: float = 0.0
     duration_s: float = 0.0

@@ -64,7 +64,10 @@ def begin_write(store: Storage, guid: str = "g1") -> Lease:
 def wait_for_lock(store: Storage, lease: Lease) -> datetime:
     with pytest.raises(
         Postponed,
-        match=r"an earlier write to GitHub got no response and may still take effect \(github.slowest_write_s\)",
+        match=(
+            r"an earlier write to GitHub got no response and may still take effect"
+            r" \(github.slowest_write_s\)"
+        ),
     ) as waiting:
         store.locks.acquire(lease, "comment", ttl_s=120)
     assert waiting.value.waiting_for is None
@@ -88,9 +91,8 @@ def test_pending_write_blocks_its_lock(store: Storage, skew: Skew, end: str) -> 
         until = wait_for_lock(store, waiting)
         assert timedelta(seconds=59) < until - begun < timedelta(seconds=61)
     skew.advance(seconds=61)
-    assert (
-        store.locks.acquire(begin(store, "g3"), "comment", ttl_s=120) is True
-    )  # the write may have taken effect
+    # the write may have taken effect
+    assert store.locks.acquire(begin(store, "g3"), "comment", ttl_s=120) is True
 
 
 def test_completed_write_does_not_block_its_lock(store: Storage) -> None:

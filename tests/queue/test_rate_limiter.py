@@ -144,9 +144,8 @@ def test_hold_applies_to_slots_reserved_before_it(store: Storage, skew: Skew) ->
     time_of_slot(store, second)
     until = store.now() + timedelta(minutes=5)
     store.rate_limiter.hold("github", until)
-    store.rate_limiter.hold(
-        "github", until - timedelta(minutes=4)
-    )  # a shorter hold does not shorten it
+    # a shorter hold does not shorten it
+    store.rate_limiter.hold("github", until - timedelta(minutes=4))
     skew.advance(seconds=10)
     assert until <= time_of_slot(store, second) <= until + timedelta(seconds=0.001)
     assert time_of_slot(store, first) >= until + SECOND

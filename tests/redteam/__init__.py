@@ -1,14 +1,18 @@
 """Tests with attacks on the whole pipeline (SECURITY.md, rule 22).
 
-- `attacks.yaml` lists attack texts by the place that contains them; `attacks.py` reads it. A new attack is one line.
-- `scenarios.py` makes an event of each family, with given texts in all its places, on the sandbox's GitHub.
-- `adversarial_claude.py` replaces Claude. It obeys injected instructions: all texts of a reply consist of attacks,
-  secrets and the request, numbers and enums have extreme values, and lists have their maximum length.
-- `attack_run.py` processes each event with the real routing, queue, pipeline and clients, over loopback.
-- `rules.py` has a function for each security rule. It checks the requests to Claude and GitHub, the comments, the log
-  and the database, and yields the violations.
+- `attacks.yaml` lists attack texts by the place that contains them; `attacks.py` reads it. A new
+  attack is one line.
+- `scenarios.py` makes an event of each family, with given texts in all its places, on the sandbox's
+  GitHub.
+- `adversarial_claude.py` replaces Claude. It obeys injected instructions: all texts of a reply
+  consist of attacks, secrets and the request, numbers and enums have extreme values, and lists have
+  their maximum length.
+- `attack_run.py` processes each event with the real routing, queue, pipeline and clients, over
+  loopback.
+- `rules.py` has a function for each security rule. It checks the requests to Claude and GitHub, the
+  comments, the log and the database, and yields the violations.
 
-A run has rounds. Each round has one attack in every place of the event, so the number of rounds is the number of
-attacks of the place that has most. The first round is harmless and in another repository: it shows the prompt without
-attacks, and its texts must not occur in any later round.
+A run has rounds. Each round has one attack in every place of the event, so the number of rounds is
+the number of attacks of the place that has most. The first round is harmless and in another
+repository: it shows the prompt without attacks, and its texts must not occur in any later round.
 """

@@ -1,4 +1,6 @@
-"""A test double of Claude that obeys injected instructions: the most harmful reply that the schema permits."""
+"""A test double of Claude that obeys injected instructions: the most harmful reply that the schema
+permits.
+"""
 
 from __future__ import annotations
 
@@ -82,14 +84,15 @@ class AdversarialClaude:
             characters, items = characters // 2, max(items // 2, 1)
 
     def _texts(self, asked: Asked, number: int) -> Iterator[str]:
-        """Yield untrusted text of the request and attacks in turns; sometimes secrets or the whole request."""
+        """Yield untrusted text of the request and attacks in turns; sometimes secrets or the whole
+        request.
+        """
         untrusted = [found[2].strip("\n") for found in UNTRUSTED.finditer(asked.user)] or [
             "@octocat"
         ]
         texts = self._attacks
-        if (
-            len(asked.body["messages"]) > 1
-        ):  # a lone surrogate made the last reply invalid; this one must be valid
+        # a lone surrogate made the last reply invalid; this one must be valid
+        if len(asked.body["messages"]) > 1:
             texts = tuple(text for text in texts if LONE_SURROGATE.search(text) is None)
         codes = CODE.findall(asked.user)
         confidential = [
@@ -129,7 +132,9 @@ class _Writer:
         ] or [(None, "x")]
 
     def object(self, model: type[BaseModel], number: int) -> dict[str, Any]:
-        """`number` counts replies, or items of a list. Every third item refers to nothing that exists."""
+        """`number` counts replies, or items of a list. Every third item refers to nothing that
+        exists.
+        """
         written = {
             name: self._value(name, field, number) for name, field in model.model_fields.items()
         }

@@ -1,4 +1,6 @@
-"""The processing of all attacks of one event family, with the real routing, queue, pipeline and clients."""
+"""The processing of all attacks of one event family, with the real routing, queue, pipeline and
+clients.
+"""
 
 from __future__ import annotations
 
@@ -158,7 +160,8 @@ def settings(sandbox: Sandbox, mirrors: Path, *, is_compared: bool) -> Settings:
 def worker(
     sandbox: Sandbox, library: Library, folder: Path, *, is_compared: bool = False
 ) -> Iterator[WorkerContext]:
-    """Make the context of a worker, with real clients, and with its database and mirrors in a folder.
+    """Make the context of a worker, with real clients, and with its database and mirrors in a
+    folder.
 
     `is_compared`: issues are compared with older ones.
     """
@@ -222,7 +225,9 @@ def deliver(
     attacks: Mapping[str, Attack],
     number: int,
 ) -> Delivered:
-    """Create an event, route, queue and process it, after a push, so that the documentation is read again."""
+    """Create an event, route, queue and process it, after a push, so that the documentation is read
+    again.
+    """
     event = scenario.create(
         sandbox, target, {place: attack.text for place, attack in attacks.items()}, number
     )

@@ -1,4 +1,6 @@
-"""The prompt library of these tests: the shipped prompts, and one for each event without a handler."""
+"""The prompt library of these tests: the shipped prompts, and one for each event without a
+handler.
+"""
 
 from __future__ import annotations
 

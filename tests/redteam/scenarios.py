@@ -57,7 +57,9 @@ class Event:
 
 
 CreateEvent = Callable[[Sandbox, Target, Texts, int], Event]
-"""Creates an event. The number identifies its conversation, workflow run or release, and is used only once."""
+"""Creates an event. The number identifies its conversation, workflow run or release, and is used
+only once.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,9 @@ def function_changed(sandbox: Sandbox, target: Target, texts: Texts, number: int
 
 
 def question_opened(sandbox: Sandbox, target: Target, texts: Texts, number: int) -> Event:
-    """Open an issue whose question a section with attacks fits, in a repository that git can fetch."""
+    """Open an issue whose question a section with attacks fits, in a repository that git can
+    fetch.
+    """
     path = str(PurePosixPath(texts["document.path"].replace("../", ""), "setup.md"))
     section = f"# Setup {texts['document.title']}\nnginx, nginx, nginx!\n{texts['document.text']}\n"
     others = {f"{at}.txt": f"Chapter {at}.\n" for at in range(20)}
@@ -382,7 +386,9 @@ def _create(state: State, event: str, payload: dict[str, Any], number: int) -> E
 
 
 def _set_labels(state: State, target: Target, texts: Texts) -> None:
-    """Replace the repository's labels by those of this round, so that every prompt lists as many."""
+    """Replace the repository's labels by those of this round, so that every prompt lists as
+    many.
+    """
     names = [texts["label.name"]] if "label.name" in texts else []
 
     def change(world: World) -> World:

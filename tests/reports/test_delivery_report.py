@@ -1,4 +1,6 @@
-"""Sentences of `hls why`: what a delivery waits for, what failed, Claude's replies and shadow results."""
+"""Sentences of `hls why`: what a delivery waits for, what failed, Claude's replies and shadow
+results.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +39,10 @@ REPLIES: list[tuple[str, dict[str, Any], str]] = [
             "owner": "",
         },
         (
-            "kind: bug; priority: high; difficulty: easy; component: backend; summary: It crashes; missing: The "
-            "version, The log; recommended_response: Try 2.1; suggested_labels: area/cart 0.9, v2 0.35; "
-            f"affected_version: {'x' * 299}…; areas: api, docs; regression: true."
+            "kind: bug; priority: high; difficulty: easy; component: backend; summary: It crashes;"
+            " missing: The version, The log; recommended_response: Try 2.1; suggested_labels:"
+            f" area/cart 0.9, v2 0.35; affected_version: {'x' * 299}…; areas: api, docs;"
+            " regression: true."
         ),
     ),
     (
@@ -81,8 +84,10 @@ def test_reply_is_one_sentence_with_the_fields_that_are_not_empty(
 def test_a_shadow_is_described_by_what_it_would_have_done() -> None:
     posted = PromptResult("issues/analyze@1", (RequestedLabel("bug", "kind"),), speaks=True)
     silent = PromptResult("issues/strict@2", (), speaks=False)
-    assert describe_shadow(ShadowResult("issues/strict", "done", None, silent, posted)) == (
-        "Shadow prompt issues/strict@2 would have set no labels, without a comment; none of this was posted."
+    assert (
+        describe_shadow(ShadowResult("issues/strict", "done", None, silent, posted))
+        == "Shadow prompt issues/strict@2 would have set no labels, without a comment; none of this"
+        " was posted."
     )
     failed = ShadowResult("issues/strict", "failed", "Claude answered 400", None, posted)
     assert describe_shadow(failed) == "Shadow prompt issues/strict failed: Claude answered 400"
@@ -94,7 +99,7 @@ def why(store: Storage) -> list[str]:
 
 def test_queued_delivery_says_what_failed_and_until_when_it_waits(store: Storage) -> None:
     accept(store, queued("g1"))
-    (_, waits) = why(store)
+    _, waits = why(store)
     assert waits.endswith(" UTC: queued, not started yet.")
     lease = claim(store)
     failures = {
@@ -131,7 +136,7 @@ def test_delivery_waits_for_no_command_and_no_dead_letter_of_its_conversation(
     accept(store, queued("g0", number=7), queued("command", number=7, is_command=True))
     store.queue.dead_letter(claim(store), reason="Claude refused")
     accept(store, queued("g1", number=7))
-    (_, waits) = why(store)
+    _, waits = why(store)
     assert waits.endswith(" UTC: queued, not started yet.")
 
 
@@ -172,7 +177,10 @@ def test_each_part_of_a_report_is_a_sentence(store: Storage) -> None:
         "  Repository settings: .github/hls.yaml sets labels.",
         "  Context: AGENTS.md.",
         "  Not shown to Claude: a.py; b.py.",
-        "  Claude's reply to c@1, from the cache (2026-11-20 12:05 UTC): worth_saying: false; certain: false.",
+        (
+            "  Claude's reply to c@1, from the cache (2026-11-20 12:05 UTC): worth_saying: false;"
+            " certain: false."
+        ),
         "  The findings were not verified: no reply",
         "  Comment: commented. https://x/1",
         "  Comment about problems in the repository settings: commented.",

@@ -70,8 +70,8 @@ def test_fence_without_an_end_goes_to_the_end_of_the_file() -> None:
 
 def test_restructuredtext_levels_are_in_the_order_of_their_styles() -> None:
     text = (
-        "=====\nTitle\n=====\n\nHello.\n\nPart\n====\nOne.\n\nSub\n~~~\n.. code-block:: sh\n\n   # no heading\n"
-        "   --------------\n\nNext\n====\n* a\n\n=====  ====\nTable  x\n=====  ====\n"
+        "=====\nTitle\n=====\n\nHello.\n\nPart\n====\nOne.\n\nSub\n~~~\n.. code-block:: sh\n\n   #"
+        " no heading\n   --------------\n\nNext\n====\n* a\n\n=====  ====\nTable  x\n=====  ====\n"
     )
     assert titles("a.rst", text) == [
         ("Title", 1, 5),

@@ -71,7 +71,9 @@ Ask = Callable[[str, Mapping[str, object]], Reply]
 
 @dataclass
 class ReviewJob(RecordedJob):
-    """The job of a review whose questions a function answers. It keeps what would be posted and stored."""
+    """The job of a review whose questions a function answers. It keeps what would be posted and
+    stored.
+    """
 
     reply_to: Ask = lambda _name, _variables: pull_request_analysis()
     first_id: int = 100  # of the review comments
@@ -148,7 +150,9 @@ class Reviewed:
         reply_to: Ask,
         head_files: Mapping[str, str] | None = None,
     ) -> ReviewJob:
-        """Review the pull request of an event. "mona" may write to the repository. Raises what `run` raises."""
+        """Review the pull request of an event. "mona" may write to the repository. Raises what
+        `run` raises.
+        """
         now = received.pull_request
         assert now is not None
         known: dict[str, Any] = {"permissions": {"mona": "write"}, "head_files": head_files}
@@ -200,7 +204,9 @@ def said(
 
 @dataclass
 class Pushes(Reviewed):
-    """One pull request. `base` and heads map paths to texts; a file of the base that a head lacks is unchanged."""
+    """One pull request. `base` and heads map paths to texts; a file of the base that a head lacks
+    is unchanged.
+    """
 
     base: Mapping[str, str] = field(default_factory=dict)
     ignored: Sequence[str] = ()
@@ -227,8 +233,9 @@ class Pushes(Reviewed):
     ) -> str | None:
         """Push and review; return the conclusion of the check. `is_down`: no call is made.
 
-        `requested` is a review that a person requested. `deleted` are paths of the base that the head lacks.
-        `has_look`: whether the second look gets an answer. `unseen` is what it says was not shown.
+        `requested` is a review that a person requested. `deleted` are paths of the base that the
+        head lacks. `has_look`: whether the second look gets an answer. `unseen` is what it says was
+        not shown.
         """
 
         def reply_to(name: str, variables: Mapping[str, object]) -> Reply:

@@ -82,8 +82,14 @@ class Square
     }
 }
 """
-GO = "package shop\n\nfunc (s *Square) Area() int {\n\tx := 1\n\ty := 2\n\tz := 3\n\tq := 4\n\treturn x\n}\n"
-RUST = "impl Square {\n    fn area(&self) -> i32 {\n        let a = 1;\n        let b = 2;\n        a + b\n    }\n}\n"
+GO = (
+    "package shop\n\nfunc (s *Square) Area() int {\n\tx := 1\n\ty := 2\n\tz := 3\n\tq :="
+    " 4\n\treturn x\n}\n"
+)
+RUST = (
+    "impl Square {\n    fn area(&self) -> i32 {\n        let a = 1;\n        let b = 2;\n        a"
+    " + b\n    }\n}\n"
+)
 C_SHARP = (
     "class Square {\n    int Area(int side) {\n"
     "        var a = 1;\n        var b = 2;\n        return a;\n    }\n}\n"

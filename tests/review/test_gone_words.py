@@ -48,7 +48,10 @@ RENAMED: Mapping[str, tuple[tuple[str, str, str], tuple[str, str], list[str]]] =
         ),
         (
             "src/page.ts",
-            "import { User } from './user';\nconst f = (user: User) => {\n  const { mail } = user;\n};\n",
+            (
+                "import { User } from './user';\nconst f = (user: User) => {\n  const { mail } ="
+                " user;\n};\n"
+            ),
         ),
         ["use mail src/page.ts:3"],
     ),
@@ -229,7 +232,9 @@ def test_a_word_that_is_in_over_20_files_is_not_shown() -> None:
 def test_a_word_that_the_file_still_has_is_not_gone() -> None:
     before = {"app/user.py": "class User:\n    mail: str\n"}
     after = {
-        "app/user.py": "class User:\n    email: str\n\n    def old(self):\n        return self.mail\n"
+        "app/user.py": (
+            "class User:\n    email: str\n\n    def old(self):\n        return self.mail\n"
+        )
     }
     assert find_change(before, {**after, "web/page.py": USER}) == ()
 

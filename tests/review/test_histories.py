@@ -15,7 +15,10 @@ from tests.review.pushes import Pushes, found, said
 
 REVIEWS = Path(__file__).parents[2] / "docs" / "reviews.md"
 
-BASE = "import os\n\ndef run(x):\n    a = 1\n    b = 2\n    return a\n\ndef other(x):\n    c = 3\n    return c\n"
+BASE = (
+    "import os\n\ndef run(x):\n    a = 1\n    b = 2\n    return a\n\ndef other(x):\n    c = 3\n   "
+    " return c\n"
+)
 FAULT = BASE.replace("    b = 2\n", "    b = 2\n    y = eval(x)\n")
 EVAL = found("a.py", 6, "    y = eval(x)")
 
@@ -232,7 +235,9 @@ HISTORIES: Mapping[str, Callable[[], list[Check]]] = {
     "a line in another file prevents it": fixed_in_another_file,
     "its line moves to another file, and is corrected there": moved_to_another_file,
     "its change is reverted, and made again": reverted,
-    "its change is reverted, and another file edited; the finding names it": reverted_beside_a_change_of_another_file,
+    "its change is reverted, and another file edited; the finding names it": (
+        reverted_beside_a_change_of_another_file
+    ),
     "its change is reverted, and its file edited elsewhere": reverted_beside_a_change_of_its_file,
     "its line is deleted; another one is in its place": deleted,
     "a line without an effect is added beside it": line_added_beside_its_code,
@@ -246,7 +251,9 @@ HISTORIES: Mapping[str, Callable[[], list[Check]]] = {
     "the assertion of a test is said to prove the fix": proved_by_an_assertion,
     "another line of a new file of 600 lines is edited": line_of_a_long_new_file_edited,
     "a writer dismisses it, and its line is edited": dismissed_and_edited,
-    "a writer resolves its thread, then again after a wrong fix": resolved_before_and_after_a_wrong_fix,
+    "a writer resolves its thread, then again after a wrong fix": (
+        resolved_before_and_after_a_wrong_fix
+    ),
     "Claude is down in between": claude_down_in_between,
 }
 

@@ -9,7 +9,9 @@ from hls_handler.review import parser_process
 from hls_handler.review.names import find_named
 
 STUCK = "a<" + "\na<" * 20_000
-"""tree-sitter's grammar of Java needs minutes for the end of this text, and asks nobody whether it may."""
+"""tree-sitter's grammar of Java needs minutes for the end of this text, and asks nobody whether it
+may.
+"""
 
 
 def test_a_text_that_a_parser_needs_minutes_for_ends_only_its_child(

@@ -33,8 +33,8 @@ def test_lines_are_numbered_on_their_side_and_shown_with_number_mark_and_text() 
             Hunk("@@ -40 +41,0 @@ def gone():", (Line("LEFT", 40, "-", "gone = 1"),)),
         )
     )
-    assert numbered(parse_patch(TWO_HUNKS)) == (
-        "@@ -10,3 +10,4 @@ def area():\n"
+    assert (
+        numbered(parse_patch(TWO_HUNKS)) == "@@ -10,3 +10,4 @@ def area():\n"
         "R   10       side = 2\n"
         "L   11 -     return side * 2\n"
         "R   11 +     # squared\n"
@@ -52,8 +52,10 @@ def test_missing_newline_at_end_of_file_is_shown() -> None:
         Line("LEFT", 1, "-", "old", lacks_newline=True),
         Line("RIGHT", 1, "+", "new", lacks_newline=True),
     )
-    assert numbered(patch) == (
-        "@@ -1 +1 @@\nL    1 - old\n\\ No newline at end of file\nR    1 + new\n\\ No newline at end of file"
+    assert (
+        numbered(patch)
+        == "@@ -1 +1 @@\nL    1 - old\n\\ No newline at end of file\nR    1 + new\n\\ No newline at"
+        " end of file"
     )
 
 
@@ -85,7 +87,10 @@ def test_empty_line_counts_only_if_both_sides_of_the_hunk_continue(text: str, li
 
 
 def test_remarks_between_numbered_lines_are_left_out() -> None:
-    text = "a remark\nR    1 + early\n@@ -1 +1 @@\nR    1 + x\n[cut here to fit: 3 more]\n\\ No newline at end of file"
+    text = (
+        "a remark\nR    1 + early\n@@ -1 +1 @@\nR    1 + x\n[cut here to fit: 3 more]\n\\ No"
+        " newline at end of file"
+    )
     assert parse_numbered(text) == Patch(
         (Hunk("@@ -1 +1 @@", (Line("RIGHT", 1, "+", "x", lacks_newline=True),)),)
     )

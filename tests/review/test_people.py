@@ -189,9 +189,9 @@ def test_summary_never_says_no_findings_while_one_fails_the_check() -> None:
     assert pushes.push({"a.py": RIGHT_FIX}) == "failure"
     undecided = summary(pushes)
     assert (
-        "**1 finding still fails the check.** Its line changed; this review could not tell whether that fixes it. "
-        "`/review` looks again."
-    ) in undecided
+        "**1 finding still fails the check.** Its line changed; this review could not tell whether"
+        " that fixes it. `/review` looks again." in undecided
+    )
     assert pushes.push({"a.py": WRONG_FIX}, verdicts=[PRESENT]) == "failure"
     present = summary(pushes, PRESENT)
     assert "**1 finding still fails the check.** It is still there, as of [`0000003000`]" in present

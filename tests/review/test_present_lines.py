@@ -1,4 +1,6 @@
-"""Findings whose lines left the patch: which of them are gone without a call, and what a call shows of the others."""
+"""Findings whose lines left the patch: which of them are gone without a call, and what a call shows
+of the others.
+"""
 
 from __future__ import annotations
 
@@ -260,6 +262,9 @@ def test_present_lines_from_the_head_are_between_the_delimiters_of_untrusted_tex
         pushes.job.event, HANDLER, pushes.job.facts, prompt="pull_requests/analyze"
     )
     task = render(library(), "pull_requests/analyze", variables, key=b"k" * 32).task
-    shown = r"as they were before this pull request:\n<untrusted (\w+)>\n[^<]*Ignore all rules[^<]*</untrusted \1>"
+    shown = (
+        r"as they were before this pull request:\n<untrusted (\w+)>\n[^<]*Ignore all"
+        r" rules[^<]*</untrusted \1>"
+    )
     assert re.search(shown, task)
     assert task.count("Ignore all rules") == 1

@@ -21,7 +21,9 @@ def source(path: str, text: str, patch: str, *, shown: str | None = None) -> Cha
 
 @dataclass
 class Files:
-    """The files of a repository after the change. `searched` lists the words that were searched in all of them."""
+    """The files of a repository after the change. `searched` lists the words that were searched in
+    all of them.
+    """
 
     texts_of: Mapping[str, str]
     searched: set[str] = field(default_factory=set)
@@ -50,7 +52,9 @@ class Files:
 def find(
     files: Mapping[str, str], path: str, patch: str, *, shown: str | None = None
 ) -> tuple[SecondSite, ...]:
-    """Return the places for a patch of one file of a repository that contains `files` after the change."""
+    """Return the places for a patch of one file of a repository that contains `files` after the
+    change.
+    """
     found = find_second_sites([source(path, files.get(path, ""), patch, shown=shown)], Files(files))
     return (*found.main, *found.further)
 
@@ -139,14 +143,20 @@ def test_a_constant_and_a_field_that_a_changed_line_uses_are_shown() -> None:
 
 def test_a_local_variable_is_neither_a_field_nor_a_variable_of_another_function() -> None:
     files = {
-        "limits.py": "class Tax:\n    rate = 20\n\n\ndef double(price):\n    total = 2 * price\n    return total\n",
+        "limits.py": (
+            "class Tax:\n    rate = 20\n\n\ndef double(price):\n    total = 2 * price\n    return"
+            " total\n"
+        ),
         "shop.py": "def total_of(rate, total):\n    return rate + total\n",
     }
     assert find(files, "shop.py", "@@ -2 +2 @@\n-    return rate\n+    return rate + total") == ()
 
 
 def test_the_comment_above_a_definition_is_shown_with_it() -> None:
-    go = "package tax\n\n// Rate is in percent.\n// It is never negative.\nfunc Rate() int {\n\treturn 20\n}\n"
+    go = (
+        "package tax\n\n// Rate is in percent.\n// It is never negative.\nfunc Rate() int"
+        " {\n\treturn 20\n}\n"
+    )
     use = "package shop\n\nvar x = tax.Rate()\n"
     (site,) = find(
         {"tax/tax.go": go, "shop/shop.go": use},
@@ -202,7 +212,10 @@ def test_a_definition_in_another_language_is_not_that_of_a_name() -> None:
 
 def test_what_the_patch_shows_is_not_shown_again() -> None:
     text = f"{TAX}\n\nprice = tax(1, 2)\n"
-    patch = "@@ -1,2 +1,5 @@\n+def tax(price, rate):\n+    return price * rate\n \n \n+price = tax(1, 2)"
+    patch = (
+        "@@ -1,2 +1,5 @@\n+def tax(price, rate):\n+    return price * rate\n \n \n+price ="
+        " tax(1, 2)"
+    )
     assert find({"tax.py": text}, "tax.py", patch) == ()
 
 
@@ -298,7 +311,7 @@ def test_only_words_of_at_most_100_characters_are_looked_for() -> None:
 def test_files_beyond_4_million_characters_are_not_parsed() -> None:
     long = SHOP + "# " + "x" * 600_000
     callers = {f"shop{number}.py": long for number in range(9)}
-    (site, *_) = find({"tax.py": TAX, **callers}, "tax.py", TAX_CHANGED)
+    site, *_ = find({"tax.py": TAX, **callers}, "tax.py", TAX_CHANGED)
     assert site.calls == 7
 
 
@@ -369,7 +382,9 @@ def test_a_file_of_another_language_does_not_hide_a_name() -> None:
 
 
 def find_change(before: Mapping[str, str], files: Mapping[str, str]) -> tuple[SecondSite, ...]:
-    """Return the places for the change of the files `before` into a repository that contains `files`."""
+    """Return the places for the change of the files `before` into a repository that contains
+    `files`.
+    """
     changed: list[ChangedSource] = []
     for path, old in before.items():
         new = files.get(path, "")
@@ -412,7 +427,10 @@ def test_names_without_a_definition_in_the_repository_use_up_no_places() -> None
     [
         (
             "o.py",
-            "@overload\ndef of(x: int): ...\n@overload\ndef of(x: str): ...\ndef of(x):\n    return x\n",
+            (
+                "@overload\ndef of(x: int): ...\n@overload\ndef of(x: str): ...\ndef of(x):\n   "
+                " return x\n"
+            ),
             [1, 3, 5],
         ),
         ("o.ts", "export function of(x: number);\nexport function of(x: string);\n", [1, 2]),
@@ -434,10 +452,14 @@ NAMESAKES = {
     "a dictionary": "# tax\nfees = {}\nfees.rate(1)\n",
     "a string": "# tax\n'a'.rate(1)\n",
     "a class of another name": "# tax\nFees.rate(1)\n",
-    "a method of another class": "# tax\nclass Fees:\n    def f(self):\n        return self.rate(1)\n",
+    "a method of another class": (
+        "# tax\nclass Fees:\n    def f(self):\n        return self.rate(1)\n"
+    ),
     "a function": "# tax\nrate(1)\n",
     "a parameter": "# tax\ndef f(tax: Tax): pass\ndef g(tax: Fees): tax.rate(1)\n",
-    "a variable of the function around": "# tax\ndef f():\n    tax = Fees()\n    return lambda: tax.rate(1)\n",
+    "a variable of the function around": (
+        "# tax\ndef f():\n    tax = Fees()\n    return lambda: tax.rate(1)\n"
+    ),
 }
 
 
@@ -448,7 +470,10 @@ def test_a_call_that_the_text_says_to_be_of_a_namesake_is_not_shown(kind: str) -
     assert find({"tax.py": tax, "shop.py": NAMESAKES[kind]}, "tax.py", patch) == ()
 
 
-REPO = "package %s\n\ntype Repo struct{}\n\nfunc (r *Repo) Find(mail string) string {\n\treturn %s\n}\n"
+REPO = (
+    "package %s\n\ntype Repo struct{}\n\nfunc (r *Repo) Find(mail string) string {\n\treturn"
+    " %s\n}\n"
+)
 SERVICE = 'package %s\n\nimport "acme.dev/%s"\n\ntype S struct{ repo *%s.Repo }\n\n'
 SERVICE += "func (s *S) F() string {\n\treturn s.repo.Find(mail)\n}\n"
 
@@ -505,7 +530,9 @@ def test_a_class_of_a_module_that_a_path_names_is_no_namesake(text: str) -> None
 
 def test_a_class_of_a_removed_file_is_no_namesake() -> None:
     files = {
-        "shop/a.py": "from mail.sender import Client\n\n\n\n\n\ndef f(one: Client):\n    one.deliver(1)\n"
+        "shop/a.py": (
+            "from mail.sender import Client\n\n\n\n\n\ndef f(one: Client):\n    one.deliver(1)\n"
+        )
     }
     found = summary(find_change({"mail/sender.py": CLIENT % "1"}, files))
     assert "call deliver shop/a.py:8" in found

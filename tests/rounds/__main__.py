@@ -1,6 +1,7 @@
 """Runs many generated pull requests: `python -m tests.rounds --pull-requests 2000 --seed 1`.
 
-`--lives 2000 --claude sloppy` runs lives over a git repository, `--life 1000037` prints one of them.
+`--lives 2000 --claude sloppy` runs lives over a git repository, `--life 1000037` prints one of
+them.
 """
 
 from __future__ import annotations

@@ -172,7 +172,9 @@ class Author:
         lines += ["", *function] if lines else function
 
     def _add_a_fault(self) -> str:
-        """Make a line of the base faulty, or add a faulty line to a function, or a faulty function."""
+        """Make a line of the base faulty, or add a faulty line to a function, or a faulty
+        function.
+        """
         path = self._path()
         faulty = find_calls(FAULTY, self.head[path])
         own = [number for number in list_functions(self.head[path]) if number in self.faults]

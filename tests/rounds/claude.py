@@ -1,4 +1,6 @@
-"""A stand-in for Claude that is honest, silent, contradictory, or proves its verdicts with lines that prove nothing."""
+"""A stand-in for Claude that is honest, silent, contradictory, or proves its verdicts with lines
+that prove nothing.
+"""
 
 from __future__ import annotations
 
@@ -34,14 +36,18 @@ MODES: Mapping[Mode, int] = {
     "quotes what proves nothing": 4,
     "plausible": 1,
 }
-"""How a call answers, and how often. A plausible verdict quotes a new line of code that fixes nothing."""
+"""How a call answers, and how often. A plausible verdict quotes a new line of code that fixes
+nothing.
+"""
 
 FAULT_NAME = re.compile(r"[Ff]ault (\d+)\b")
 """Names a planted fault in the text of a finding."""
 
 
 def visible(text: str) -> str:
-    """Return the letters, digits and underscores of a line: prompts have no invisible characters."""
+    """Return the letters, digits and underscores of a line: prompts have no invisible
+    characters.
+    """
     return re.sub(r"\W", "", text)
 
 
@@ -54,9 +60,8 @@ class Claude:
     named: Mapping[int, Fault]  # by number
     first_seen: Mapping[Fault, Version]  # the version in which a finding about a fault was raised
     share_of_faults: float
-    refuted: set[Fault] = field(
-        default_factory=set
-    )  # faults with a true verdict that they are fixed or gone
+    # faults with a true verdict that they are fixed or gone
+    refuted: set[Fault] = field(default_factory=set)
     misled: set[Fault] = field(default_factory=set)  # faults with a plausible wrong verdict
     shown: list[DiffLine] = field(default_factory=list)  # what replies are about
     modes: Counter[Mode] = field(default_factory=Counter)  # of verdicts
@@ -211,9 +216,8 @@ class Claude:
             if first
             else Counter[str]()
         )
-        now = Counter(
-            one.line.text for one in added
-        )  # of equal lines of which there are more, one is new
+        # of equal lines of which there are more, one is new
+        now = Counter(one.line.text for one in added)
         old = [
             one
             for one in added

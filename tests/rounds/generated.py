@@ -1,7 +1,7 @@
 """Generated pull requests: files with planted faults, and the changes that authors make to them.
 
-A fault keeps its identity while its lines are moved or reformatted, so that a test knows which comment is about it, and
-whether it is still there.
+A fault keeps its identity while its lines are moved or reformatted, so that a test knows which
+comment is about it, and whether it is still there.
 """
 
 from __future__ import annotations

@@ -392,7 +392,9 @@ def live(
     claude: ClaudeKind,
     show: Callable[[str], object] = lambda _: None,
 ) -> Counts:
-    """Run many lives. The seed of each is `seed * 1_000_000` and its number. `show` gets bad ones."""
+    """Run many lives. The seed of each is `seed * 1_000_000` and its number. `show` gets bad
+    ones.
+    """
     counts = Counts()
     with TemporaryDirectory() as folder:
         for number in range(lives):

@@ -51,16 +51,16 @@ class Totals:
     misled: int = 0  # successes after a plausible wrong verdict
     true_verdicts: int = 0  # that a fault is fixed or gone, with proof
     disbelieved: int = 0  # those of them after which the finding is open
-    verdicts: Counter[str] = field(
-        default_factory=Counter
-    )  # about earlier findings, by the mode of the call
-    problems: list[str] = field(
-        default_factory=list
-    )  # "false success: ...", none of which must occur
+    # about earlier findings, by the mode of the call
+    verdicts: Counter[str] = field(default_factory=Counter)
+    # "false success: ...", none of which must occur
+    problems: list[str] = field(default_factory=list)
 
     @property
     def is_wrong(self) -> bool:
-        """True after an error, more than 5 % of late rounds with a finding, or 1 % of true verdicts disbelieved."""
+        """True after an error, more than 5 % of late rounds with a finding, or 1 % of true verdicts
+        disbelieved.
+        """
         is_late = self.late_findings > 0.05 * max(self.late_rounds, 60)
         return (
             bool(self.problems) or is_late or self.disbelieved > 0.01 * max(self.true_verdicts, 100)
@@ -83,9 +83,8 @@ class Simulation:
         self.keys: dict[Fault, set[str]] = {}  # of the findings about each raised fault
         self.exempt: set[Fault] = set()  # dismissed by writers
         self.misled: set[Fault] = set()  # believed to be fixed after a plausible wrong verdict
-        self.shown: set[tuple[str, str, str]] = (
-            set()
-        )  # path in the base, mark and text of the lines that Claude read
+        # path in the base, mark and text of the lines that Claude read
+        self.shown: set[tuple[str, str, str]] = set()
         self.changes: list[str] = []  # since the first review
         self.last: Version | None = None  # of the last review
         self.is_complete = False  # it has all its replies
@@ -199,7 +198,9 @@ class Simulation:
         self.totals.problems.append(f"{error}: {self.number} {problem} after {self.changes}")
 
     def _check_comments(self, job: ReviewJob, version: Version) -> int:
-        """Check new review comments as GitHub and a reader would. Return the number of those about faults."""
+        """Check new review comments as GitHub and a reader would. Return the number of those about
+        faults.
+        """
         opened = {entry.key for entry in job.facts.record.ledger if entry.state == "open"}
         comments = [*job.posted.values()]
         self.totals.comments += len(comments)

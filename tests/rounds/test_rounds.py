@@ -1,4 +1,6 @@
-"""Reviews of generated pull requests: positions, repetition, proofs, coverage, calls without a reply, people."""
+"""Reviews of generated pull requests: positions, repetition, proofs, coverage, calls without a
+reply, people.
+"""
 
 from __future__ import annotations
 

@@ -32,9 +32,8 @@ def find_command(
 
 def app_settings() -> Settings:
     given = settings()
-    app = GithubApp.model_construct(
-        id=12345, private_key=SecretStr("unused")
-    )  # no key, because no request is sent
+    # no key, because no request is sent
+    app = GithubApp.model_construct(id=12345, private_key=SecretStr("unused"))
     return given.model_copy(
         update={"github": given.github.model_copy(update={"app": app, "token": None})}
     )

@@ -1,4 +1,6 @@
-"""Enabled events that filters ignore: own actions, bots, drafts, irrelevant edits, and skip requests."""
+"""Enabled events that filters ignore: own actions, bots, drafts, irrelevant edits, and skip
+requests.
+"""
 
 from __future__ import annotations
 
@@ -156,9 +158,10 @@ def test_comment_of_the_author_is_routed_like_an_edit_of_the_issue() -> None:
         "issues/analyze",
         True,
     )
-    assert rule.why(settings().sources) == (
-        "hls.yaml:10 (repositories[0].events) enables issues.edited, as which a comment of the issue's author counts, "
-        "and prompts/issues/analyze.j2 is for it"
+    assert (
+        rule.why(settings().sources)
+        == "hls.yaml:10 (repositories[0].events) enables issues.edited, as which a comment of the"
+        " issue's author counts, and prompts/issues/analyze.j2 is for it"
     )
 
 
@@ -209,7 +212,8 @@ def test_workflow_runs_that_failed_or_passed_are_processed(
     else:
         assert result == Ignored(
             "nothing failed",
-            f"the workflow run {ended}; prompts/workflows/analyze.j2 handles runs that failed: {', '.join(FAILED)}",
+            f"the workflow run {ended}; prompts/workflows/analyze.j2 handles runs that failed:"
+            f" {', '.join(FAILED)}",
         )
 
 
@@ -267,7 +271,8 @@ def test_edit_is_processed_if_it_changed_the_title_the_body_or_the_base_branch(
         assert ignored(event) == ("nothing relevant changed", f"{key} changed {what}; {again}")
 
 
-# --- who did it ------------------------------------------------------------------------------------------------------
+# --- who did it
+# ------------------------------------------------------------------------------------------------------
 
 BOTH = (OWNER, SPARE)
 
@@ -312,8 +317,8 @@ def test_rule_17_own_actions_are_ignored(
         (
             GITHUB_APP,
             (
-                "the installation of the GitHub App (hls.yaml:3 (github.app)) has changed; HLS takes account of this "
-                "from now on"
+                "the installation of the GitHub App (hls.yaml:3 (github.app)) has changed; HLS"
+                " takes account of this from now on"
             ),
         ),
         (
@@ -373,7 +378,8 @@ def test_list_of_logins_includes_bots_by_glob(login: str, is_included: bool) -> 
     assert isinstance(decide(opened, by), Rule) == is_included
 
 
-# --- drafts, skipping, and `review.when` -----------------------------------------------------------------------------
+# --- drafts, skipping, and `review.when`
+# -----------------------------------------------------------------------------
 
 DRAFT = routing_input("pull_request.synchronize", draft=True)
 OFF_HERE = settings(
@@ -406,14 +412,17 @@ def test_draft_is_ignored_unless_drafts_are_enabled(by: Settings, change: str) -
             "Crash",
             ("bug", "Skip-HLS"),
             (
-                "the label skip-hls asks HLS to skip this conversation; remove the label, then edit the title or text, "
-                "or close and reopen it, to have it processed"
+                "the label skip-hls asks HLS to skip this conversation; remove the label, then edit"
+                " the title or text, or close and reopen it, to have it processed"
             ),
         ),
         (
             "Crash [SKIP hls]",
             (),
-            "[skip hls] in the title asks HLS to skip this conversation; remove it to have it processed",
+            (
+                "[skip hls] in the title asks HLS to skip this conversation; remove it to have it"
+                " processed"
+            ),
         ),
         ("skip hls [skip  hls] [skip ci]", ("skip", "hls", "skip-hls-not"), None),
     ],

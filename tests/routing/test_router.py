@@ -29,8 +29,10 @@ def test_rule_names_its_prompt_and_the_enabling_line() -> None:
         "issues/analyze",
         "octo/hello",
     )
-    assert rule.why(settings().sources) == (
-        "hls.yaml:10 (repositories[0].events) enables issues.opened, and prompts/issues/analyze.j2 is for it"
+    assert (
+        rule.why(settings().sources)
+        == "hls.yaml:10 (repositories[0].events) enables issues.opened, and"
+        " prompts/issues/analyze.j2 is for it"
     )
 
 
@@ -46,8 +48,8 @@ NOT_ENABLED = {"name": "octo/hello", "events": ["issues.opened", "release"]}
             {"repository": None},
             "no repository",
             (
-                "github_app_authorization.revoked belongs to no repository, and hls.yaml:7 (repositories) enables "
-                "events by repository"
+                "github_app_authorization.revoked belongs to no repository, and hls.yaml:7"
+                " (repositories) enables events by repository"
             ),
         ),
         (
@@ -63,7 +65,8 @@ NOT_ENABLED = {"name": "octo/hello", "events": ["issues.opened", "release"]}
             {},
             "repository disabled",
             (
-                "octo/hello is switched off by hls.yaml:9 (repositories[0].enabled); set this key to true to process it"
+                "octo/hello is switched off by hls.yaml:9 (repositories[0].enabled); set this key"
+                " to true to process it"
             ),
         ),
         (
@@ -72,8 +75,8 @@ NOT_ENABLED = {"name": "octo/hello", "events": ["issues.opened", "release"]}
             {},
             "event not enabled",
             (
-                "issues.labeled is not among the events of hls.yaml:10 (repositories[0].events); add it there to "
-                "process it"
+                "issues.labeled is not among the events of hls.yaml:10 (repositories[0].events);"
+                " add it there to process it"
             ),
         ),
     ],
@@ -106,8 +109,9 @@ def test_several_prompts_for_one_event_are_ambiguous() -> None:
     names = ("issues/analyze", "issues/short", "issues/triage")
     assert decide(routing_input(), prompts={"issues.opened": names}) == Ignored(
         "several prompts",
-        "prompts/issues/analyze.j2 and prompts/issues/short.j2 and prompts/issues/triage.j2 are each for "
-        "issues.opened; add prompts.use.issues.opened to hls.yaml and set it to the name of one",
+        "prompts/issues/analyze.j2 and prompts/issues/short.j2 and prompts/issues/triage.j2 are"
+        " each for issues.opened; add prompts.use.issues.opened to hls.yaml and set it to the name"
+        " of one",
     )
 
 
@@ -142,13 +146,14 @@ def test_settings_switch_a_prompt_off() -> None:
     assert ignored(routing_input(), by) == (
         "prompt switched off",
         (
-            "hls.yaml:14 (repositories[0].prompts.use.issues) switches the prompt for issues.opened off; remove "
-            "that line to process it"
+            "hls.yaml:14 (repositories[0].prompts.use.issues) switches the prompt for issues.opened"
+            " off; remove that line to process it"
         ),
     )
 
 
-# --- shadows ---------------------------------------------------------------------------------------------------------
+# --- shadows
+# ---------------------------------------------------------------------------------------------------------
 
 SHORT = {"prompt": "issues/short", "shadow": True}
 
@@ -192,13 +197,14 @@ def test_shadow_alone_does_not_enable_an_event() -> None:
     result = decide(routing_input(), by, prompts={"issues.opened": ("issues/short",)})
     assert result == Ignored(
         "no prompt",
-        "no prompt in prompts/ has issues.opened in its `on:`; add it to a prompt to process it "
-        "(hls.yaml:22 (prompts.use.issues) runs issues/short as a shadow only), or add prompts.directory to hls.yaml "
-        "and set it to another folder",
+        "no prompt in prompts/ has issues.opened in its `on:`; add it to a prompt to process it"
+        " (hls.yaml:22 (prompts.use.issues) runs issues/short as a shadow only), or add"
+        " prompts.directory to hls.yaml and set it to another folder",
     )
 
 
-# --- requested reviews -----------------------------------------------------------------------------------------------
+# --- requested reviews
+# -----------------------------------------------------------------------------------------------
 
 WE = Account("hls[bot]", 99, "Bot")
 
@@ -217,15 +223,17 @@ def test_review_requested_from_the_bot_is_processed_if_any_pull_request_event_is
     assert (
         find_prompt(review_requested("HLS[bot]", draft=True), by, bot=WE) == "pull_requests/analyze"
     )
-    assert (
-        find_prompt(review_requested("zoe"), by, bot=None) == "pull_requests/analyze"
-    )  # the bot is not known yet
+    # the bot is not known yet
+    assert find_prompt(review_requested("zoe"), by, bot=None) == "pull_requests/analyze"
     no_pulls = settings({"name": "octo/hello", "events": ["issues", "pull_request_review"]})
     assert ignored(review_requested("hls[bot]"), no_pulls, bot=WE)[0] == "event not enabled"
 
 
 def test_review_requested_from_somebody_else_is_ignored() -> None:
-    why = "a review by zoe was requested; request one by hls[bot], the account of HLS, to have it analysed"
+    why = (
+        "a review by zoe was requested; request one by hls[bot], the account of HLS, to have it"
+        " analysed"
+    )
     assert ignored(review_requested("zoe"), bot=WE) == ("another's review", why)
     assert ignored(review_requested(None), bot=WE)[1].startswith("a review by a team was requested")
 
@@ -298,7 +306,8 @@ def test_ignored_event_that_may_bring_a_diff_is_for_the_worker(
     assert found.is_for_worker == expected
 
 
-# --- label corrections -----------------------------------------------------------------------------------------------
+# --- label corrections
+# -----------------------------------------------------------------------------------------------
 
 NO_PROMPT = {key: names for key, names in PROMPTS.items() if key != "issues.labeled"}
 
@@ -313,9 +322,10 @@ def test_label_change_by_a_person_is_a_correction_if_any_issue_event_is_enabled(
     result = decide(changed("Priority-High", key), by, prompts=NO_PROMPT, bot=WE)
     assert isinstance(result, LabelCorrection)
     assert (result.event_key, result.group) == (key, "priority")
-    assert result.why(by.sources) == (
-        "hls.yaml:10 (repositories[0].events) enables events of this kind, and changes of priority labels by people "
-        "are corrections"
+    assert (
+        result.why(by.sources)
+        == "hls.yaml:10 (repositories[0].events) enables events of this kind, and changes of"
+        " priority labels by people are corrections"
     )
 
 

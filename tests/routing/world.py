@@ -60,7 +60,9 @@ class FakeCatalogue:
 def settings(
     *entries: Mapping[str, Any], lines: Mapping[str, int] | None = None, **sections: Any
 ) -> Settings:
-    """Settings with these entries of `repositories`; without any, "octo/hello" with the default events."""
+    """Settings with these entries of `repositories`; without any, "octo/hello" with the default
+    events.
+    """
     built = Settings.model_validate(
         {
             "github": {"token": "t", "webhook_secret": "0123456789abcdef"},

@@ -22,8 +22,10 @@ def assert_escaped(sandbox: Sandbox, *paths: str) -> None:
         assert answer.status == 200
         assert "HLS sandbox: canned answers, not Claude</title>" in answer.text
         assert "<script" not in answer.text
-        assert answer.headers["content-security-policy"] == (
-            "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        assert (
+            answer.headers["content-security-policy"]
+            == "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none';"
+            " frame-ancestors 'none'"
         )
 
 

@@ -1,4 +1,6 @@
-"""Settings files for tests: the smallest valid file, and helpers to load one or list its problems."""
+"""Settings files for tests: the smallest valid file, and helpers to load one or list its
+problems.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,9 @@ USERS_FILE = SAMPLE.replace("\n\n", "\n")
 
 
 def with_value(key: str, value: object) -> str:
-    """Return the smallest file with this value at "server.port" or "repositories[].features.drafts"."""
+    """Return the smallest file with this value at "server.port" or
+    "repositories[].features.drafts".
+    """
     root = yaml.safe_load(SMALLEST)
     if key == "github.tokens" or key.startswith("github.app."):
         del root["github"]["token"]
@@ -125,7 +129,9 @@ def load(folder: Path, text: str, variables: Mapping[str, str] = VARIABLES) -> S
 
 
 def problems(folder: Path, text: str, variables: Mapping[str, str] = VARIABLES) -> list[str]:
-    """Problems of a file without its folder: "settings.yaml:8: server.prot: unknown key; ..."; empty if it loads."""
+    """Problems of a file without its folder: "settings.yaml:8: server.prot: unknown key; ...";
+    empty if it loads.
+    """
     try:
         load(folder, text, variables)
     except SettingsError as error:

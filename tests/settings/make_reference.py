@@ -1,8 +1,8 @@
 """Update docs/settings.md from the settings models: `python -m tests.settings.make_reference`.
 
-A row keeps its example and its last column, which are written by hand; a new key gets a row in which both are empty.
-Keys of `repositories` and `claude.fallbacks` that mean the same as another key have no row: a sentence below the table
-lists them.
+A row keeps its example and its last column, which are written by hand; a new key gets a row in
+which both are empty. Keys of `repositories` and `claude.fallbacks` that mean the same as another
+key have no row: a sentence below the table lists them.
 """
 
 from __future__ import annotations
@@ -48,13 +48,21 @@ def _render_tables(rows: dict[str, list[str]]) -> Iterator[str]:
         overridden = [found.path for found in map(find_overridden, keys) if found is not None]
         if overridden:
             if name == "claude":
-                yield f"An entry of `claude.fallbacks` has the keys from `{overridden[0]}` to `{overridden[-1]}`, too."
+                yield (
+                    f"An entry of `claude.fallbacks` has the keys from `{overridden[0]}` to"
+                    f" `{overridden[-1]}`, too."
+                )
             else:
-                yield f"An entry can also override these keys, which take the same values: {_name_keys(overridden)}."
+                yield (
+                    "An entry can also override these keys, which take the same values:"
+                    f" {_name_keys(overridden)}."
+                )
 
 
 def _name_keys(paths: list[str]) -> str:
-    """Return the key paths as a list in a sentence; a section whose keys are all among them is named as a whole."""
+    """Return the key paths as a list in a sentence; a section whose keys are all among them is
+    named as a whole.
+    """
     names = []
     for name, group in groupby(paths, lambda path: path.partition(".")[0]):
         of_section = tuple(group)
@@ -66,7 +74,9 @@ def _name_keys(paths: list[str]) -> str:
 
 
 def find_overridden(key: Key) -> Key | None:
-    """Return the general key that a key of `repositories` overrides: `labels.create` for its `labels.create`."""
+    """Return the general key that a key of `repositories` overrides: `labels.create` for its
+    `labels.create`.
+    """
     of_entry, of_all = ENTRIES.get(re.split(r"\W", key.path)[0], ("", ""))
     general = Reference().find(re.sub(f"^{re.escape(of_entry)}", of_all, key.path))
     is_override = (
@@ -76,7 +86,10 @@ def find_overridden(key: Key) -> Key | None:
 
 
 def _render_row(key: Key, cells: list[str]) -> str:
-    return f"| `{key.path}` | {key.meaning} | {key.expected} | `{key.default}` | {cells[3]} | {cells[4]} |"
+    return (
+        f"| `{key.path}` | {key.meaning} | {key.expected} | `{key.default}` | {cells[3]} |"
+        f" {cells[4]} |"
+    )
 
 
 if __name__ == "__main__":

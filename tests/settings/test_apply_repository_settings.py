@@ -1,4 +1,6 @@
-"""Merging of repository settings into the operator's: features and labels are only reduced, words are replaced."""
+"""Merging of repository settings into the operator's: features and labels are only reduced, words
+are replaced.
+"""
 
 from __future__ import annotations
 
@@ -157,11 +159,12 @@ def test_rule_23_a_repository_overrides_its_organisation_only_within_the_limits_
     tmp_path: Path,
 ) -> None:
     organization = organizations(
-        "enabled: false\ncomments: {tone: formal, length: short}\nlabels: {suggest: false, create: false}\n"
-        "review: {max_inline: 2}\n"
+        "enabled: false\ncomments: {tone: formal, length: short}\nlabels: {suggest: false, create:"
+        " false}\nreview: {max_inline: 2}\n"
     )
     repository = own(
-        "enabled: true\ncomments: {tone: neutral}\nlabels: {suggest: true, create: true}\nreview: {max_inline: 40}\n"
+        "enabled: true\ncomments: {tone: neutral}\nlabels: {suggest: true, create: true}\nreview:"
+        " {max_inline: 40}\n"
     )
     operators = effective(
         tmp_path, OPERATORS + "labels: {suggest: true, create: false}\nreview: {max_inline: 30}\n"
@@ -191,9 +194,10 @@ def test_rule_14_lists_of_all_files_apply_together(tmp_path: Path) -> None:
         "docs/a.md",
         "vendor/b.py",
     ]
-    assert holds.paths.where == (
-        f"{tmp_path}/settings.yaml:11 (repositories[0].paths.ignore) and .github/hls.yaml:2 (paths.ignore) and "
-        "acme/.github: hls.yaml:2 (paths.ignore)"
+    assert (
+        holds.paths.where
+        == f"{tmp_path}/settings.yaml:11 (repositories[0].paths.ignore) and .github/hls.yaml:2"
+        " (paths.ignore) and acme/.github: hls.yaml:2 (paths.ignore)"
     )
 
 
@@ -208,8 +212,9 @@ def test_list_of_denied_labels_names_each_place_that_adds_to_it(tmp_path: Path) 
     (deny,) = [str(one) for one in iter_sourced_values(both, holds) if one.key == "labels.deny"]
     value, _, places = deny.replace(f"{tmp_path}/", "").partition("   ")
     assert value == 'labels.deny = ["release-*", "big", "beta"]'
-    assert places.replace(" (labels.deny)", "") == (
-        "settings.yaml:13 and .github/hls.yaml:1 and acme/.github: hls.yaml:1"
+    assert (
+        places.replace(" (labels.deny)", "")
+        == "settings.yaml:13 and .github/hls.yaml:1 and acme/.github: hls.yaml:1"
     )
 
 
@@ -267,7 +272,10 @@ prompts: {use: {issues.opened: false}}
         for value in iter_sourced_values(both, apply_repository_settings(effective(tmp_path), file))
     ]
     assert {
-        "features.auto_labeling = false   settings.yaml:10 (repositories[0].features.auto_labeling)",
+        (
+            "features.auto_labeling = false   settings.yaml:10"
+            " (repositories[0].features.auto_labeling)"
+        ),
         "features.auto_commenting = false   .github/hls.yaml:3 (features.auto_commenting)",
         'labels.allow = ["bug", "priority-*"]   settings.yaml:8 (repositories[0].labels.allow)',
         'labels.allow, and of these = ["bug"]   .github/hls.yaml:4 (labels.allow)',

@@ -28,7 +28,10 @@ def test_the_key_of_the_app_is_required_once(tmp_path: Path) -> None:
     assert problems(
         tmp_path, SMALLEST.replace(TOKEN_LINE, both), VARIABLES | {"KEY": app_key()}
     ) == [
-        "settings.yaml:2: github.app.private_key: set exactly one of private_key and private_key_path; both are set"
+        (
+            "settings.yaml:2: github.app.private_key: set exactly one of private_key and"
+            " private_key_path; both are set"
+        )
     ]
 
 
@@ -40,8 +43,8 @@ def test_a_text_that_is_no_private_rsa_key_is_an_error_with_file_and_line(
     tmp_path: Path, key: str
 ) -> None:
     problem = (
-        "is not an RSA private key of at least 2048 bits in PEM form without a passphrase; expected the file that "
-        "GitHub offers at `Generate a private key` on the App's page"
+        "is not an RSA private key of at least 2048 bits in PEM form without a passphrase; expected"
+        " the file that GitHub offers at `Generate a private key` on the App's page"
     )
     text = app_key(key) if key in ("ec", "rsa 1024") else key
     variables = VARIABLES | {"APP_ID": "7", "KEY": text}
@@ -133,10 +136,13 @@ def test_a_file_of_a_secret_that_cannot_be_used_is_an_error_with_its_line(tmp_pa
         f"{path}:1: server.api_key: set exactly one of api_key and api_key_path; both are set",
         f"{path}:2: github.token: the file {tmp_path / 'token'} is empty; write the secret to it",
         (
-            f"{path}:2: github.webhook_secret[0]: the file {tmp_path / 'webhook'} is shorter than 16 bytes; "
-            "generate one with: openssl rand -hex 32"
+            f"{path}:2: github.webhook_secret[0]: the file {tmp_path / 'webhook'} is shorter than"
+            " 16 bytes; generate one with: openssl rand -hex 32"
         ),
-        f"{path}:3: claude.api_key: the file {tmp_path / 'claude.key'} cannot be read: No such file or directory",
+        (
+            f"{path}:3: claude.api_key: the file {tmp_path / 'claude.key'} cannot be read: No such"
+            " file or directory"
+        ),
     )
     assert redact(str(caught.value)) == str(caught.value)  # in the log
 
@@ -149,7 +155,10 @@ def test_a_file_of_a_secret_that_cannot_be_used_is_an_error_with_its_line(tmp_pa
 def test_a_path_of_a_secret_that_no_file_can_have_is_an_error(tmp_path: Path, value: str) -> None:
     text = SMALLEST.replace(TOKEN_LINE, f"  token_path: {value}\n")
     assert problems(tmp_path, text) == [
-        "settings.yaml:2: github.token: token_path is not the path of a file; if it is optional, remove the key"
+        (
+            "settings.yaml:2: github.token: token_path is not the path of a file; if it is optional,"
+            " remove the key"
+        )
     ]
 
 
@@ -174,7 +183,10 @@ def test_a_secret_is_not_read_from_a_pipe_which_may_never_end(tmp_path: Path) ->
     os.mkfifo(tmp_path / "token")
     with pytest.raises(SettingsError) as caught:
         load_settings(path, {}, dotenv=None)
-    problem = f"{path}:2: github.token: the file {tmp_path / 'token'} cannot be read: it is not a regular file"
+    problem = (
+        f"{path}:2: github.token: the file {tmp_path / 'token'} cannot be read: it is not a regular"
+        " file"
+    )
     assert caught.value.problems == (problem,)
 
 
@@ -189,7 +201,10 @@ def test_rule_21_a_secret_file_that_others_can_read_causes_a_warning(
     for file in (key, dotenv):
         file.chmod(mode)
     expected = (
-        f"{path}:2 (github.app.private_key): other users of this machine can read {key}; run chmod 600 on it",
+        (
+            f"{path}:2 (github.app.private_key): other users of this machine can read {key}; run"
+            " chmod 600 on it"
+        ),
         f"{dotenv}: other users of this machine can read this file; run chmod 600 on it",
     )
     assert load_settings(path, VARIABLES, dotenv=dotenv).warnings == (
@@ -201,9 +216,8 @@ def test_a_changed_key_file_is_a_change_of_the_settings(tmp_path: Path) -> None:
     key, path = tmp_path / "app.pem", tmp_path / "settings.yaml"
     key.write_text(app_key())
     path.write_text(IN_FILE.replace("app.pem", str(key)))
-    clock = count(
-        2_000_000_000_000_000_000, 1_000_000_000
-    )  # in the future, so that every change is old enough
+    # in the future, so that every change is old enough
+    clock = count(2_000_000_000_000_000_000, 1_000_000_000)
     file = SettingsFile(path, VARIABLES, dotenv=None, clock_ns=lambda: next(clock))
     assert not file.has_changed()
     key.write_text("half of a ke")

@@ -74,7 +74,10 @@ def test_keys_of_an_entry_override_the_global_ones(settings: Settings) -> None:
 
 def test_an_entry_switches_retrieval_off_and_lists_no_key_of_the_vectors(tmp_path: Path) -> None:
     entry = "    retrieval: {enabled: false}\n"
-    vectors = "retrieval: {qdrant: {path: v}, embeddings: {base_url: 'https://e.example.com', api_key: k, model: m}}\n"
+    vectors = (
+        "retrieval: {qdrant: {path: v}, embeddings: {base_url: 'https://e.example.com', api_key: k,"
+        " model: m}}\n"
+    )
     settings = load(tmp_path, SMALLEST + entry + vectors)
     found = RepositoryTable(settings).find("owner/repo")
     assert found is not None
@@ -84,7 +87,10 @@ def test_an_entry_switches_retrieval_off_and_lists_no_key_of_the_vectors(tmp_pat
         if value.key.startswith("retrieval")
     ]
     assert values == [
-        f"retrieval.enabled = false   {tmp_path}/settings.yaml:8 (repositories[0].retrieval.enabled)"
+        (
+            f"retrieval.enabled = false   {tmp_path}/settings.yaml:8"
+            " (repositories[0].retrieval.enabled)"
+        )
     ]
 
 
@@ -142,12 +148,21 @@ def test_a_value_names_the_line_of_the_entry_or_of_the_global_key(tmp_path: Path
         "comments.tone = formal   settings.yaml:13 (repositories[0].comments.tone)",
         'comments.post_to = {"release": 12}   settings.yaml:13 (repositories[0].comments.post_to)',
         "findings.min_severity = high   settings.yaml:24 (findings.min_severity)",
-        "findings.min_confidence = 0.5   settings.yaml:15 (repositories[0].findings.min_confidence)",
+        (
+            "findings.min_confidence = 0.5   settings.yaml:15"
+            " (repositories[0].findings.min_confidence)"
+        ),
         "review.max_usd = 0.5   settings.yaml:16 (repositories[0].review.max_usd)",
-        "review.max_usd_per_pull_request = 4.0   settings.yaml:25 (review.max_usd_per_pull_request)",
+        (
+            "review.max_usd_per_pull_request = 4.0   settings.yaml:25"
+            " (review.max_usd_per_pull_request)"
+        ),
         'paths.ignore = ["docs/**"]   settings.yaml:14 (repositories[0].paths.ignore)',
         "prompts.use.issues.edited = issues/other   settings.yaml:23 (prompts.use.issues.edited)",
-        "prompts.use.issues.opened = false   settings.yaml:12 (repositories[0].prompts.use.issues.opened)",
+        (
+            "prompts.use.issues.opened = false   settings.yaml:12"
+            " (repositories[0].prompts.use.issues.opened)"
+        ),
     ]
 
 
@@ -174,7 +189,8 @@ def test_variables_of_an_entry_override_those_of_all_repositories_name_by_name(
     ]
 
 
-# --- prompts.use ------------------------------------------------------------------------------------------------------
+# --- prompts.use
+# ------------------------------------------------------------------------------------------------------
 
 USES = """\
     prompts:

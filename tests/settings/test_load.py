@@ -48,13 +48,16 @@ def test_a_users_file_loads_unchanged(tmp_path: Path) -> None:
     assert settings.repositories[0].events == ("issues", "pull_request", "pull_request_review")
     assert settings.limits.concurrency == 24
     retired, open_to_all = settings.warnings
-    assert retired == (
-        f"{tmp_path}/settings.yaml:10 (claude.model): claude-3-5-sonnet-20241022 was retired on 2025-10-28; "
-        "claude-sonnet-5-5 is used in its place"
+    assert (
+        retired
+        == f"{tmp_path}/settings.yaml:10 (claude.model): claude-3-5-sonnet-20241022 was retired on"
+        " 2025-10-28; claude-sonnet-5-5 is used in its place"
     )
-    assert open_to_all == (
-        f"{tmp_path}/settings.yaml:2 (server.host): anyone who reaches 0.0.0.0 can read /stats and /health, "
-        "and the console is off; set server.api_key to require a key and to open the console"
+    assert (
+        open_to_all
+        == f"{tmp_path}/settings.yaml:2 (server.host): anyone who reaches 0.0.0.0 can read /stats"
+        " and /health, and the console is off; set server.api_key to require a key and to open"
+        " the console"
     )
 
 
@@ -86,7 +89,9 @@ QDRANT_LINES = ("qdrant: {path", "qdrant: {url")
 def shipped_with_every_key(
     credential: str = CREDENTIAL_LINES[0], qdrant: str = QDRANT_LINES[0]
 ) -> str:
-    """Return the shipped file with every line active, except those of the other credentials and the other Qdrant."""
+    """Return the shipped file with every line active, except those of the other credentials and the
+    other Qdrant.
+    """
     text = shipped.SETTINGS.read_text(encoding="utf-8")
     text = re.sub(r"^( +)# (?=[a-z_]+: |  - \{)", r"\1", text, flags=re.MULTILINE)
     (other,) = set(QDRANT_LINES) - {qdrant}
@@ -109,15 +114,15 @@ def test_the_shipped_file_shows_every_key(tmp_path: Path) -> None:
     texts = [shipped_with_every_key(credential) for credential in CREDENTIAL_LINES]
     texts.append(shipped_with_every_key(qdrant=QDRANT_LINES[1]))
     lines = {line for text in texts for line in load(tmp_path, text, variables).sources.lines}
-    shown = {
-        re.sub(r"fallbacks\[\d\]", "fallbacks[0]", line) for line in lines
-    }  # each kind has other keys
+    # each kind has other keys
+    shown = {re.sub(r"fallbacks\[\d\]", "fallbacks[0]", line) for line in lines}
     keys = {key.path.replace("[]", "[0]") for key in Reference().keys}
     assert keys - set(shown) == set()
 
 
 WITHOUT_DEFAULT = re.compile(
-    r"\s*(- \{kind|repositories: \[|(language|about_url|public_url|trusted_proxy|viewers|hook_id|fail_on|format|url"
+    r"\s*(- \{kind|repositories:"
+    r" \[|(language|about_url|public_url|trusted_proxy|viewers|hook_id|fail_on|format|url"
     r"|total|expect_webhook_within_h|endpoint|qdrant|outsiders|embeddings|price|region|project|access_key_id|fallbacks|review_model):)"
 )
 """Lines of the shipped file that show an example in place of the default."""
@@ -141,7 +146,10 @@ def test_the_shipped_file_shows_the_defaults(tmp_path: Path) -> None:
 def test_a_trusted_proxy_of_every_address_causes_a_warning(tmp_path: Path) -> None:
     proxy = "{networks: [10.0.0.0/8, 0.0.0.0/0, '::/0'], user_header: X-User}"
     settings = load(tmp_path, f"{SMALLEST}server: {{host: 0.0.0.0, trusted_proxy: {proxy}}}\n")
-    where = f"{tmp_path}/settings.yaml:8 (server.trusted_proxy.networks[%d]): %s is every address, so all who reach the"
+    where = (
+        f"{tmp_path}/settings.yaml:8 (server.trusted_proxy.networks[%d]): %s is every address, so"
+        " all who reach the"
+    )
     assert settings.warnings == tuple(
         f"{where % (index, network)} port can name any user; name the proxy's"
         for index, network in ((1, "0.0.0.0/0"), (2, "::/0"))
@@ -152,7 +160,8 @@ def test_key_that_the_kind_of_provider_does_not_use_causes_a_warning(tmp_path: P
     keys = "{kind: openai, api_key: k, model: m, region: eu-central-1, api_version: '1'}"
     settings = load(tmp_path, SMALLEST.replace("claude:\n", f"claude:\n  fallbacks: [{keys}]\n"))
     assert settings.warnings == tuple(
-        f"{tmp_path}/settings.yaml:5 (claude.fallbacks[0].{key}): has no effect with kind openai; remove the key"
+        f"{tmp_path}/settings.yaml:5 (claude.fallbacks[0].{key}): has no effect with kind openai;"
+        " remove the key"
         for key in ("region", "api_version")
     )
 
@@ -161,8 +170,9 @@ def test_retired_review_model_causes_a_warning_and_its_successor_is_used(tmp_pat
     old = "review_model: claude-3-5-sonnet-latest"
     settings = load(tmp_path, SMALLEST.replace("claude:\n", f"claude:\n  {old}\n"))
     (warning,) = settings.warnings
-    assert warning == (
-        f"{tmp_path}/settings.yaml:5 (claude.review_model): claude-3-5-sonnet-latest was retired "
+    assert (
+        warning == f"{tmp_path}/settings.yaml:5 (claude.review_model): claude-3-5-sonnet-latest was"
+        " retired "
         "on 2025-10-28; claude-sonnet-5-5 is used in its place"
     )
     assert settings.claude.default_model(is_review=True) == "claude-sonnet-5-5"
@@ -198,7 +208,8 @@ def test_command_that_needs_the_mirror_causes_a_warning_without_it(
     service = f"test_oracle: {{url: '{url}'}}\n" if url else ""
     settings = load(tmp_path, f"{SMALLEST}{entry}{service}mirror: {{enabled: false}}\n")
     assert settings.warnings == tuple(
-        f"{tmp_path}/settings.yaml:8 (repositories[0].features.{key}): needs the mirror, and mirror.enabled is false"
+        f"{tmp_path}/settings.yaml:8 (repositories[0].features.{key}): needs the mirror, and"
+        " mirror.enabled is false"
         for key in keys
     )
 
@@ -222,8 +233,8 @@ def test_an_option_of_the_command_does_not_make_an_unsafe_combination_possible(
 
 def test_values_of_variables_are_converted_to_the_type_of_the_key(tmp_path: Path) -> None:
     text = (
-        SMALLEST
-        + 'server: {port: "${PORT}"}\nfeatures: {dry_run: "${DRY}"}\nlimits: {lease_s: "${LEASE:-7.5}"}\n'
+        SMALLEST + 'server: {port: "${PORT}"}\nfeatures: {dry_run: "${DRY}"}\nlimits: {lease_s:'
+        ' "${LEASE:-7.5}"}\n'
     )
     settings = load(tmp_path, text, VARIABLES | {"PORT": "8123", "DRY": "true"})
     assert (settings.server.port, settings.features.dry_run, settings.limits.lease_s) == (
@@ -237,7 +248,8 @@ def test_a_dotenv_file_is_read_and_the_environment_takes_precedence(tmp_path: Pa
     path, dotenv = tmp_path / "settings.yaml", tmp_path / ".env"
     path.write_text(SMALLEST, encoding="utf-8")
     dotenv.write_text(
-        f"GITHUB_TOKEN=from-the-file\nexport ANTHROPIC_API_KEY='{API_KEY}'\nGITHUB_WEBHOOK_SECRET={SECRET} # new\n",
+        "GITHUB_TOKEN=from-the-file\nexport"
+        f" ANTHROPIC_API_KEY='{API_KEY}'\nGITHUB_WEBHOOK_SECRET={SECRET} # new\n",
         encoding="utf-8",
     )
     settings = load_settings(path, {"GITHUB_TOKEN": "from-the-environment"}, dotenv=dotenv)
@@ -301,9 +313,8 @@ def test_a_changed_file_is_read_anew(file: SettingsFile, tmp_path: Path) -> None
     assert not file.has_changed()
     assert not file.initial.features.dry_run
     before = path.stat()
-    other = write(
-        tmp_path / "other.yaml", SMALLEST + "features: {dry_run: TRUE}\n"
-    )  # of the same time and length
+    # of the same time and length
+    other = write(tmp_path / "other.yaml", SMALLEST + "features: {dry_run: TRUE}\n")
     os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
     other.replace(path)
     assert file.has_changed()
@@ -395,8 +406,9 @@ def test_key_that_needs_an_extra_names_it_with_a_command_that_uses_no_package_of
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)  # as if it was not installed
     (problem,) = problems(tmp_path, text, VARIABLES)
-    assert problem == (
-        f"settings.yaml:{key}: needs the packages of requirements-{extra}.txt, which are not "
+    assert (
+        problem
+        == f"settings.yaml:{key}: needs the packages of requirements-{extra}.txt, which are not "
         f"installed; run make .venv/ready-{extra} in the clone"
     )
 
@@ -411,9 +423,11 @@ def test_rule_1_signatures_cannot_be_switched_off_with_a_host_that_needs_a_resta
     with pytest.raises(SettingsError) as raised:
         plan_reload(before, after)
     (problem,) = raised.value.problems
-    assert problem == (
-        f"{tmp_path}/settings.yaml:9 (features.signature_validation): false is allowed on a loopback host only, but "
-        "the running service listens on 0.0.0.0; set it to true, or set server.host to 127.0.0.1 and restart HLS"
+    assert (
+        problem
+        == f"{tmp_path}/settings.yaml:9 (features.signature_validation): false is allowed on a"
+        " loopback host only, but the running service listens on 0.0.0.0; set it to true, or"
+        " set server.host to 127.0.0.1 and restart HLS"
     )
 
 
@@ -562,6 +576,6 @@ def test_required_key_that_is_no_secret_needs_its_variable(tmp_path: Path) -> No
         load_settings(tmp_path / "settings.yaml", {}, dotenv=None, allow_unset=True)
     (problem,) = raised.value.problems
     assert (
-        problem
-        == f"{tmp_path}/settings.yaml:7: repositories[0].name: REPOSITORY is not set; it is required"
+        problem == f"{tmp_path}/settings.yaml:7: repositories[0].name: REPOSITORY is not set; it is"
+        " required"
     )

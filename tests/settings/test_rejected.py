@@ -75,12 +75,15 @@ prompts:
     assert problems(tmp_path, text) == [
         "settings.yaml: claude: is missing; expected a section with api_key",
         "settings.yaml:2: server.prot: unknown key; did you mean server.port?",
-        "settings.yaml:4: github.token: the variable GITHUB_TOKEM is not set; set it in the environment or in .env",
+        (
+            "settings.yaml:4: github.token: the variable GITHUB_TOKEM is not set; set it in the"
+            " environment or in .env"
+        ),
         f"settings.yaml:5: github.webhook_secret[1]: {TOO_SHORT}",
         'settings.yaml:7: limits.concurrency: found "many", expected a whole number from 1 to 200',
         (
-            'settings.yaml:10: repositories[0].events[0]: the event "issues" has no action "openend"; did you mean '
-            "issues.opened?"
+            'settings.yaml:10: repositories[0].events[0]: the event "issues" has no action'
+            ' "openend"; did you mean issues.opened?'
         ),
         f"settings.yaml:11: repositories[1].name: {wrong}",
         f"settings.yaml:12: repositories[2].name: {wrong}",
@@ -106,7 +109,10 @@ def test_rule_1_unsigned_webhooks_start_only_on_a_loopback_host(
     tmp_path: Path, host: str, false: str
 ) -> None:
     text = SMALLEST + f"server: {{host: '{host}'}}\nfeatures: {{signature_validation: {false}}}\n"
-    sentence = f"false is allowed on a loopback host only, and server.host is {host}; anyone could send events"
+    sentence = (
+        f"false is allowed on a loopback host only, and server.host is {host}; anyone could send"
+        " events"
+    )
     found = problems(tmp_path, text, VARIABLES | {"SIGNED": "false"})
     assert found == [f"settings.yaml:9: features.signature_validation: {sentence}"]
 

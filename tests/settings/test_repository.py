@@ -102,7 +102,9 @@ def test_bytes_that_are_not_text_are_rejected(content: bytes, expected: str) -> 
     ids=["a long key", "an alias", "a long value", "many keys", "many brackets", "no sections"],
 )
 def test_a_small_file_cannot_expand_into_a_large_one(text: str, expected: str) -> None:
-    """Anyone who can push to one repository must not be able to block the service for the others."""
+    """Anyone who can push to one repository must not be able to block the service for the
+    others.
+    """
     (problem,) = problems(text)
     assert problem.startswith(f".github/hls.yaml:{expected}")
 
@@ -115,7 +117,8 @@ def test_the_numbers_of_globs_and_of_reported_problems_are_limited() -> None:
     assert (len(found), found[-1]) == (21, "and 30 more")
 
 
-# --- files with mistakes -------------------------------------------------------------------------------------------
+# --- files with mistakes
+# -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -158,16 +161,19 @@ def test_the_applied_version_is_described_in_a_sentence() -> None:
     assert RepositorySettingsFile(nothing, None).describe() is None
     file = RepositorySettingsFile(nothing, "c0ffee")
     assert file.describe() == ".github/hls.yaml (c0ffee) applies on top of the settings"
-    assert replace(file, read_error="502").describe() == (
-        ".github/hls.yaml could not be read, so the last known version (c0ffee) applies: 502"
+    assert (
+        replace(file, read_error="502").describe()
+        == ".github/hls.yaml could not be read, so the last known version (c0ffee) applies: 502"
     )
-    assert replace(file, settings=wrong, is_invalid=True, valid_version="beef").describe() == (
-        ".github/hls.yaml (c0ffee) is invalid, so the last good version (beef) applies, plus what this one switches "
-        "off: x:1: no"
+    assert (
+        replace(file, settings=wrong, is_invalid=True, valid_version="beef").describe()
+        == ".github/hls.yaml (c0ffee) is invalid, so the last good version (beef) applies, plus"
+        " what this one switches off: x:1: no"
     )
 
 
-# --- schema for editors -----------------------------------------------------------------------------------------------
+# --- schema for editors
+# -----------------------------------------------------------------------------------------------
 
 
 def test_the_schema_accepts_a_valid_file_only() -> None:

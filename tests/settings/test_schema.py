@@ -42,7 +42,10 @@ def test_files_that_load_are_accepted(text: str) -> None:
         ("prompts: {use: {'${EVENT}': false}}\n", "prompts.use"),
         ("retrieval: {qdrant: {path: v}}\n", "retrieval"),
         (
-            "retrieval: {qdrant: {path: v, url: 'http://q'}, embeddings: {base_url: 'http://o', model: m}}\n",
+            (
+                "retrieval: {qdrant: {path: v, url: 'http://q'}, embeddings: {base_url: 'http://o',"
+                " model: m}}\n"
+            ),
             "retrieval.qdrant",
         ),
         ("retrieval: {qdrant: {path: v}, embeddings: {base_url: '${URL}', model: m}}\n", None),
@@ -56,7 +59,10 @@ def test_files_that_load_are_accepted(text: str) -> None:
         ("github: {token: t, token_path: f, webhook_secret_path: f}\n", "github"),
         ("claude: {api_key: k, base_url: 'https://${HOST}/v1'}\n", None),
         (
-            "prompts: {directory: [own, '${SHARED}/prompts'], use: {issues: {prompt: issues/a, shadow: true}}}\n",
+            (
+                "prompts: {directory: [own, '${SHARED}/prompts'], use: {issues: {prompt: issues/a,"
+                " shadow: true}}}\n"
+            ),
             None,
         ),
     ],
@@ -73,9 +79,8 @@ def test_every_key_has_the_description_of_the_model_and_accepts_a_variable_for_a
         for section in key.path.split("."):
             property_ = place["properties"][section.removesuffix("[]")]
             place = property_["items"] if section.endswith("[]") else property_
-            place = next(
-                (member for member in place.get("anyOf", ()) if "$ref" in member), place
-            )  # optional
+            # optional
+            place = next((member for member in place.get("anyOf", ()) if "$ref" in member), place)
             place = SCHEMA["$defs"][place["$ref"].rpartition("/")[2]] if "$ref" in place else place
         assert property_["description"] == key.meaning, key.path
         if "list" not in key.expected and "map" not in key.expected:

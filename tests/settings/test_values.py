@@ -43,8 +43,8 @@ def test_a_glob_matches(glob: str, path: str, is_match: bool) -> None:
 MATCHES_NONE = "matches no file; write a path as GitHub shows it, such as docs/** or **/*.snap"
 ONE_EACH = ", which are not supported; write one glob for each"
 SET = (
-    "has a set in brackets, which is not supported; write one glob for each, such as Docs/** and docs/**, or ? for a "
-    "bracket that is in the name"
+    "has a set in brackets, which is not supported; write one glob for each, such as Docs/** and"
+    " docs/**, or ? for a bracket that is in the name"
 )
 
 

@@ -1,4 +1,6 @@
-"""Broken, duplicate and exploding YAML: messages have a line and a sentence, and no text of the file."""
+"""Broken, duplicate and exploding YAML: messages have a line and a sentence, and no text of the
+file.
+"""
 
 from __future__ import annotations
 
@@ -64,8 +66,9 @@ def test_a_duplicate_key_is_reported_together_with_other_problems(tmp_path: Path
 
 
 def test_anchors_aliases_and_merges_work(tmp_path: Path) -> None:
-    text = SMALLEST.replace("  - name: owner/repo\n", "").replace("repositories:\n", "") + (
-        "repositories:\n"
+    text = (
+        SMALLEST.replace("  - name: owner/repo\n", "").replace("repositories:\n", "")
+        + "repositories:\n"
         "  - &first {name: o/a, events: &events [issues], enabled: false}\n"
         "  - <<: *first\n"
         "    name: o/b\n"
@@ -93,7 +96,10 @@ def test_the_first_of_two_merged_maps_takes_precedence(tmp_path: Path) -> None:
     [
         (
             BOMB,
-            "settings.yaml:1: more than 20,000 values; check for aliases (*name) that repeat each other",
+            (
+                "settings.yaml:1: more than 20,000 values; check for aliases (*name) that repeat"
+                " each other"
+            ),
         ),
         ("a: &a [*a]\n", "settings.yaml:1: nested too deeply; at most 20 levels are allowed"),
         (

@@ -1,4 +1,6 @@
-"""Runs schedules by seed: `python -m tests.simulation 0-1999`. One alone is printed with what happened."""
+"""Runs schedules by seed: `python -m tests.simulation 0-1999`. One alone is printed with what
+happened.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""GitHub and Claude in virtual time: requests take time, fail, lose their response, or have a late effect."""
+"""GitHub and Claude in virtual time: requests take time, fail, lose their response, or have a late
+effect.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ from tests.simulation.scheduler import Machine, Scheduler
 
 REQUEST_TIMEOUT_S, SLOWEST_WRITE_S = 15.0, 60.0
 LATEST_EFFECT_S = SLOWEST_WRITE_S - REQUEST_TIMEOUT_S
-"""Seconds after its sending until a write has an effect, at the latest; ADR 7 says what a later one does."""
+"""Seconds after its sending until a write has an effect, at the latest; ADR 7 says what a later one
+does.
+"""
 
 
 def _down(
@@ -43,7 +47,9 @@ def _down(
 
 @dataclass
 class Faults:
-    """How many requests of a hundred fail. `interruptions` counts what may cost a second call of Claude."""
+    """How many requests of a hundred fail. `interruptions` counts what may cost a second call of
+    Claude.
+    """
 
     scheduler: Scheduler
     github_percent: float = 0.0
@@ -63,15 +69,12 @@ class Written:
     """What HLS wrote on GitHub."""
 
     labels: dict[int, list[str]] = field(default_factory=dict)
-    comments: dict[int, tuple[int, str, str]] = field(
-        default_factory=dict
-    )  # by id: number, family, body
-    findings: list[tuple[int, str]] = field(
-        default_factory=list
-    )  # number, key of an inline comment
-    checks: dict[tuple[str, str], str] = field(
-        default_factory=dict
-    )  # by commit and external id: the state
+    # by id: number, family, body
+    comments: dict[int, tuple[int, str, str]] = field(default_factory=dict)
+    # number, key of an inline comment
+    findings: list[tuple[int, str]] = field(default_factory=list)
+    # by commit and external id: the state
+    checks: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
 class SimulatedGithub(FakeGithub):

@@ -1,4 +1,5 @@
-"""Runs tasks, one at a time, in virtual time: always the one that wakes first. A seed determines the whole run.
+"""Runs tasks, one at a time, in virtual time: always the one that wakes first. A seed determines
+the whole run.
 
 A task is a greenlet: in place of a thread it needs no locks, and a switch takes less time.
 """
@@ -53,7 +54,9 @@ class Scheduler:
         self._wake(_Task(machine, greenlet(run, self._main)), self.seconds + after_s)
 
     def sleep(self, seconds: float) -> None:
-        """Let other tasks run for this time. Raises `Killed` if the machine was killed meanwhile."""
+        """Let other tasks run for this time. Raises `Killed` if the machine was killed
+        meanwhile.
+        """
         task = self._current
         assert task is not None
         self._wake(task, self.seconds + seconds)

@@ -1,4 +1,6 @@
-"""A schedule: webhooks, faults and kills of several machines in virtual time, and what it must end with."""
+"""A schedule: webhooks, faults and kills of several machines in virtual time, and what it must end
+with.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,8 @@ FINAL = ("done", "ignored", "superseded")
 
 
 class SimulatedDatabase(ClockedDatabase):
-    """An SQLite database with the scheduler's clock. Other machines may run before and after each transaction.
+    """An SQLite database with the scheduler's clock. Other machines may run before and after each
+    transaction.
 
     No commit waits for the disk: machines are killed, but the power does not fail.
     """
@@ -59,9 +62,8 @@ class SimulatedDatabase(ClockedDatabase):
     def __init__(self, file: Path) -> None:
         super().__init__(create_database(file), lambda: self.scheduler.now())
         self.scheduler = Scheduler(0)
-        self.storage = Storage(
-            self
-        )  # of all schedules and machines: it keeps nothing that a restart would lose
+        # of all schedules and machines: it keeps nothing that a restart would lose
+        self.storage = Storage(self)
 
     def secret(self, name: str) -> bytes:
         return name.encode()
@@ -305,8 +307,8 @@ class Simulation:
     def _disturb_once(self) -> None:
         machine = self.random.choice(self.machines)
         kind = self.random.choice(("kill", "freeze", "step", "nothing"))
-        # Limits of ADR 7: two steps that undo each other, a step that no process notices, and a step forward while a
-        # write has no response.
+        # Limits of ADR 7: two steps that undo each other, a step that no process notices, and a
+        # step forward while a write has no response.
         since_step_s = self.scheduler.seconds - self.stepped_s
         if since_step_s < (2 * PROBE_EVERY_S if kind == "step" else PROBE_EVERY_S):
             kind = "nothing"
@@ -379,4 +381,7 @@ class Simulation:
     def _check_calls(self) -> Iterator[str]:
         extra = sum(count - 1 for count in self.claude.paid.values())
         if extra > self.faults.interruptions:
-            yield f"{extra} calls of Claude were paid twice, and {self.faults.interruptions} interruptions explain some"
+            yield (
+                f"{extra} calls of Claude were paid twice, and {self.faults.interruptions}"
+                " interruptions explain some"
+            )

@@ -91,9 +91,11 @@ def test_call_that_does_not_fit_waits_for_the_next_day_and_names_setting_and_amo
         with pytest.raises(BudgetUsedUp) as raised:
             begin_call(store, lease, given)
         refused.append(raised.value)
-    assert str(refused[0]) == (
-        "a budget allows no further call: 0.0600 USD a day for all repositories (settings (budgets.total.day_usd)), of "
-        "which 0.0000 are left until 2026-11-28 00:00 UTC, and this call needs up to 0.0500 USD"
+    assert (
+        str(refused[0])
+        == "a budget allows no further call: 0.0600 USD a day for all repositories (settings"
+        " (budgets.total.day_usd)), of which 0.0000 are left until 2026-11-28 00:00 UTC, and"
+        " this call needs up to 0.0500 USD"
     )
     assert [(one.at.isoformat(), one.waiting_for, one.is_first) for one in refused] == [
         ("2026-11-28T00:00:00+00:00", "claude", True),
@@ -228,10 +230,11 @@ def test_call_whose_estimate_does_not_fit_is_not_begun_and_names_setting_and_amo
     run_review_call(store, lease, review_budget(0.0599))
     with pytest.raises(BudgetExceeded) as raised:
         begin_review_call(store, lease, review_budget(0.0599))
-    assert str(raised.value) == (
-        "the budget of the review allows no further call: 0.0100 USD spent, 0.0000 USD reserved by calls in progress, "
-        "this call needs up to 0.0500 USD, limit 0.0599 USD (settings.yaml:9 (review.max_usd)); "
-        "raise that limit, then push or comment /review"
+    assert (
+        str(raised.value)
+        == "the budget of the review allows no further call: 0.0100 USD spent, 0.0000 USD reserved"
+        " by calls in progress, this call needs up to 0.0500 USD, limit 0.0599 USD"
+        " (settings.yaml:9 (review.max_usd)); raise that limit, then push or comment /review"
     )
     assert [call.outcome for call in store.calls.calls_of("g1")] == ["ok"]
     assert store.statistics.counters()["claude_calls", "ok"] == 1
@@ -244,10 +247,12 @@ def test_error_of_the_limit_names_what_is_spent_and_what_is_reserved(store: Stor
     begin_review_call(store, second, review)
     with pytest.raises(BudgetExceeded) as raised:
         begin_review_call(store, first, review)
-    assert str(raised.value) == (
-        "the budget of the pull request allows no further call: 0.0100 USD spent, 0.0500 USD reserved by calls in "
-        "progress, this call needs up to 0.0500 USD, limit 0.1000 USD (settings.yaml:10 (review.max_usd_per...)); "
-        "raise that limit, then push or comment /review"
+    assert (
+        str(raised.value)
+        == "the budget of the pull request allows no further call: 0.0100 USD spent, 0.0500 USD"
+        " reserved by calls in progress, this call needs up to 0.0500 USD, limit 0.1000 USD"
+        " (settings.yaml:10 (review.max_usd_per...)); raise that limit, then push or comment"
+        " /review"
     )
 
 

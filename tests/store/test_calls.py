@@ -155,7 +155,8 @@ def test_deliveries_over_the_hourly_budget_wait_for_different_times(
     starts = [row.started_at for row in store.calls.calls_of("g1")]
     hour = timedelta(hours=1)
     assert waits == [starts[0] + hour, starts[1] + hour, starts[0] + 2 * hour]
-    store.queue.reschedule_waiting()  # as after a restart: all wait anew, and the first one has the first place again
+    # as after a restart: all wait anew, and the first one has the first place again
+    store.queue.reschedule_waiting()
     with pytest.raises(Postponed) as raised:
         start_call(store, begin(store, "after"), calls_per_hour=2)
     assert raised.value.at == waits[0]

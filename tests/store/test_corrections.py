@@ -47,7 +47,9 @@ def record_change(
     pull_request: bool = False,
     identity: str = "hls",
 ) -> CorrectionResult:
-    """Record a person's change of a label of `field`, after which the conversation has the labels `shown`."""
+    """Record a person's change of a label of `field`, after which the conversation has the labels
+    `shown`.
+    """
     labels = ShownLabels(shown, title, pull_request, GROUPS)
     return store.corrections.record_change(lease, identity, field, labels, at=lease.received_at)
 

@@ -29,7 +29,8 @@ DAY_BEFORE = NOON - timedelta(days=1)
 REPOSITORIES = {1: "octo/widgets", 2: "octo/docs"}
 
 DELIVERIES: tuple[dict[str, Any], ...] = (
-    # row, event, number, state, hours before NOON, seconds until its end; repository 1 unless said otherwise
+    # row, event, number, state, hours before NOON, seconds until its end; repository 1 unless said
+    # otherwise
     {
         "row": 1,
         "event": "issues",
@@ -187,8 +188,9 @@ def _delivery(
         "repository_id": repository_id,
         "repository": REPOSITORIES[repository_id],
         "number": number,
-        "conversation_key": f"{repository_id}#{number}"
-        + ("/commands" if "is_command" in other else ""),
+        "conversation_key": (
+            f"{repository_id}#{number}" + ("/commands" if "is_command" in other else "")
+        ),
         "analysis_status": "done" if is_done else None,
         "posting_status": "done" if is_done else None,
         "author": None,
@@ -328,9 +330,8 @@ def test_total_adds_counts_and_ranks_all_times(filled: Storage) -> None:
         1.55,
         6,
     )
-    assert total.processing_seconds == Percentiles(
-        6, 20.0, 60.0, 60.0
-    )  # of 2, 10, 20, 30, 40, 60 s
+    # of 2, 10, 20, 30, 40, 60 s
+    assert total.processing_seconds == Percentiles(6, 20.0, 60.0, 60.0)
     assert total.first_reply_seconds == Percentiles(3, 20.0, 70.0, 70.0)  # of 10, 20, 70 s
 
 
@@ -378,11 +379,12 @@ def test_scores_are_averages_by_day_and_dimension(filled: Storage) -> None:
 
 def test_only_the_newest_deliveries_of_a_long_period_are_read(filled: Storage) -> None:
     report = FiguresReader(filled.database, max_deliveries=4).read(DAY_BEFORE, NOON)
+    # 7, 9, 10; 8 is ignored
     assert (report.is_complete, report.total.done, report.total.cost_usd) == (
         False,
         3,
         0.05,
-    )  # 7, 9, 10; 8 is ignored
+    )
     assert report.since == NOON - timedelta(hours=7) + timedelta(seconds=100.001)
     assert FiguresReader(filled.database, max_deliveries=9).read(DAY_BEFORE, NOON).is_complete
 

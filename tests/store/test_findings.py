@@ -1,4 +1,6 @@
-"""The stored findings of reviews: read back as a record, and counted by prompt, category and state."""
+"""The stored findings of reviews: read back as a record, and counted by prompt, category and
+state.
+"""
 
 from __future__ import annotations
 
@@ -101,9 +103,8 @@ def test_open_findings_of_a_closed_pull_request_are_ignored(store: Storage) -> N
         "ignored": 1,
         "open": 1,
     }
-    assert (
-        read(store).ledger[0].state == "open"
-    )  # a review of the reopened pull request continues with it
+    # a review of the reopened pull request continues with it
+    assert read(store).ledger[0].state == "open"
 
 
 def test_dismissal_by_a_command_survives_a_review_that_runs_meanwhile(store: Storage) -> None:

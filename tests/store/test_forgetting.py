@@ -58,9 +58,8 @@ def test_deliveries_about_a_person_lose_their_content_and_are_still_duplicates(
     store: Storage,
 ) -> None:
     add_analyses(store, "opened", number=7, sender="Mona", title="Crash", body=OPENED)
-    finish(
-        store, "labeled", number=7, sender="lisa", action="labeled", body=b"{}"
-    )  # on mona's issue
+    # on mona's issue
+    finish(store, "labeled", number=7, sender="lisa", action="labeled", body=b"{}")
     finish(
         store,
         "mentioned",

@@ -1,4 +1,6 @@
-"""The cache of replies, and the stored versions of prompts: what is found, for how long, and what is deleted."""
+"""The cache of replies, and the stored versions of prompts: what is found, for how long, and what
+is deleted.
+"""
 
 from __future__ import annotations
 

@@ -206,7 +206,8 @@ def test_newer_deliveries_are_not_deleted_while_a_dead_letter_can_be_retried(
     assert stored_guids(store) == {"pushed"}
 
 
-# --- bodies ----------------------------------------------------------------------------------------------------------
+# --- bodies
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_replay_is_detected_after_the_body_is_deleted(store: Storage, skew: Skew) -> None:
@@ -217,7 +218,8 @@ def test_replay_is_detected_after_the_body_is_deleted(store: Storage, skew: Skew
     assert (answer.outcome, answer.guid) == ("replay", "g1")
 
 
-# --- many at once ----------------------------------------------------------------------------------------------------
+# --- many at once
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_sums_are_right_if_several_processes_delete_at_once(

@@ -184,7 +184,9 @@ SECTIONS = {
 def find(
     store: Storage, *nearest: str, question: str, ignored: PathFilter = EMPTY_PATH_FILTER
 ) -> list[str]:
-    """Return the names of the sections that fit a question. `nearest` are those that fit it by their meaning."""
+    """Return the names of the sections that fit a question. `nearest` are those that fit it by
+    their meaning.
+    """
     ids = {text.strip(): key for key, text in store.texts.load(HERE).items()}
     keys = [ids[SECTIONS[name]] for name in nearest]
     return [

@@ -1,4 +1,6 @@
-"""A review in several calls is repeated from its facts and replies: each request is what was sent."""
+"""A review in several calls is repeated from its facts and replies: each request is what was
+sent.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from tests.engine.world import MakeWorld, World
 
 @pytest.fixture
 def world(make_world: MakeWorld) -> World:
-    """A review of three files in three calls, of which Claude refused the second, and the verification."""
+    """A review of three files in three calls, of which Claude refused the second, and the
+    verification.
+    """
     world = make_world(found("a.py"), REFUSED_REPLY, found("c.py"), verdicts(1))
     world.accept("pull_request.opened")
     facts, job = facts_of("a.py", "b.py", "c.py"), world.job()

@@ -72,7 +72,9 @@ BARE_URL = re.compile(r"https?://[^\s<]+")  # GitHub links it, this parser does 
 
 
 def backlinks(posted: str, host: str, known: Sequence[str] = ()) -> list[str]:
-    """List the references that leave a "mentioned this" on `host`: shorthands in the text, and links."""
+    """List the references that leave a "mentioned this" on `host`: shorthands in the text, and
+    links.
+    """
     target = re.compile(
         rf"https?://(?:www\.)?{re.escape(host)}/[^/]+/[^/]+/(?:issues|pull|discussions|commit)/\w",
         re.I,

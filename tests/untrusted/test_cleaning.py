@@ -88,8 +88,9 @@ def test_rule_7_hidden_text_is_removed_and_only_newlines_start_a_line(
 
 
 def test_html_comments_are_removed_without_a_change_of_the_line_numbers() -> None:
-    assert remove_html_comments("a <!-- one\n\ntwo --> b\n<!-- c\n", keep_lines=True) == (
-        "a \n\n b\n[unclosed HTML comment: 7 characters cut]"
+    assert (
+        remove_html_comments("a <!-- one\n\ntwo --> b\n<!-- c\n", keep_lines=True)
+        == "a \n\n b\n[unclosed HTML comment: 7 characters cut]"
     )
 
 
@@ -162,7 +163,9 @@ def test_rule_8_a_text_cannot_close_its_own_delimiters(attack: str) -> None:
     "openings", ["<untrusted a> " * 15_000, "".join(f"<untrusted a{n}> " for n in range(12_000))]
 )
 def test_openings_without_an_end_take_linear_time(openings: str) -> None:
-    """They are in templates, such as an unsaved edit. A quadratic step would stop the service for minutes."""
+    """They are in templates, such as an unsaved edit. A quadratic step would stop the service for
+    minutes.
+    """
     parts = list(split_untrusted(f"{openings}<untrusted b>text</untrusted b>{openings}"))
     assert parts == [
         (f"{openings}<untrusted b>", False),

@@ -48,7 +48,9 @@ ATTACKS = {
     "image": "![a](https://evil.example/x.png)",
     "image by reference": "![a][r]\n\n[r]: https://evil.example/x.png",
     "image behind exclamation marks": "!![a](https://evil.example/x.png) !!!![b](/x)",
-    "image made of a credential": "!ghp_aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5(https://evil.example/x.png)",
+    "image made of a credential": (
+        "!ghp_aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5(https://evil.example/x.png)"
+    ),
     "tag as a block": "<div>\n@victim\n</div>",
     "tag in a span cut by a cell": "| ` | <b> ` |\n|---|---|",
     "comment": "<!-- hls:issues -->",
@@ -204,7 +206,8 @@ def test_rule_15_no_text_adds_html_to_that_of_a_template(source: str, x: str, y:
     assert "".join(found).count('"') == "".join(own).count('"')
 
 
-# --- readability -----------------------------------------------------------------------------------------------------
+# --- readability
+# -----------------------------------------------------------------------------------------------------
 
 UNCHANGED = [
     "Plain words, **bold**, _emphasis_, ~~struck~~ and `code`.",
@@ -213,7 +216,10 @@ UNCHANGED = [
     "- [ ] open\n- [x] done",
     "| Name | Type |\n|------|:----:|\n| `a` | **b** |",
     "Use `str | None` or ``a ` b``.",
-    "[docs](https://example.com/a_(b)?c=d&e=f#g) and [local](docs/a.md) and [part](#usage) and [up](../a.md)",
+    (
+        "[docs](https://example.com/a_(b)?c=d&e=f#g) and [local](docs/a.md) and [part](#usage) and"
+        " [up](../a.md)"
+    ),
     '[titled](https://example.com "A title (old)") <https://example.com/x>',
     "[mail](mailto:someone@example.com) or someone@example.com",
     "> quoted\n> text\n\nanswer",
@@ -292,7 +298,9 @@ READABLE = {
     "```py\n/approve\n!pip\n/usr/bin\n```": (
         f"\n```py\n/{ZERO_WIDTH_SPACE}approve\n!{ZERO_WIDTH_SPACE}pip\n/usr/bin\n```\n"
     ),
-    "```\n@app.route\n@renovate go\n```": f"\n```\n@app.route\n@{ZERO_WIDTH_SPACE}renovate go\n```\n",
+    "```\n@app.route\n@renovate go\n```": (
+        f"\n```\n@app.route\n@{ZERO_WIDTH_SPACE}renovate go\n```\n"
+    ),
     "- ```\n  a\n  ```": "- &nbsp;\n  ```\n  a\n  ```\n",
     "> a\ntext": "\n> a\ntext",
     "": "",

@@ -136,15 +136,24 @@ CREDENTIALS = [
     ("private-key", f"-----BEGIN PRIVATE KEY----- {B64} {B64} -----END PRIVATE KEY-----"),
     (
         "private-key",
-        f"-----BEGIN PRIVATE KEY-----\nProc-Type: 4\nDEK-Info: AES,0F\n\n{B64}\nabc=\n-----END PRIVATE KEY-----",
+        (
+            f"-----BEGIN PRIVATE KEY-----\nProc-Type: 4\nDEK-Info: AES,0F\n\n{B64}\nabc=\n-----END"
+            " PRIVATE KEY-----"
+        ),
     ),
     (
         "private-key",
-        f"-----BEGIN PGP PRIVATE KEY BLOCK-----\nVersion: 2\n\n{B64}\n=aB3d\n-----END PGP PRIVATE KEY BLOCK-----",
+        (
+            f"-----BEGIN PGP PRIVATE KEY BLOCK-----\nVersion: 2\n\n{B64}\n=aB3d\n-----END PGP"
+            " PRIVATE KEY BLOCK-----"
+        ),
     ),
     (
         "private-key",
-        f"-----BEGIN PRIVATE KEY-----\nR   12 + {B64}\nR   13 + {B64[:20]}\nR   14 + -----END PRIVATE KEY-----",
+        (
+            f"-----BEGIN PRIVATE KEY-----\nR   12 + {B64}\nR   13 + {B64[:20]}\nR   14 + -----END"
+            " PRIVATE KEY-----"
+        ),
     ),
     ("private-key", f"-----BEGIN PRIVATE KEY-----\n> {B64}\n> abc=\n> -----END PRIVATE KEY-----"),
     ("private-key", f'-----BEGIN PRIVATE KEY-----\n    "{B64}",\n    "-----END PRIVATE KEY-----'),
@@ -306,7 +315,10 @@ NEGATIVES = [
     f"commit {HEX40}",
     "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "id 123e4567-e89b-12d3-a456-426614174000",
-    "integrity sha512-z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg/SpIdNs6c5H0NE8XYXysP+DGNKHfuwvY7kxvUdBeoGlODJ6+SfaPg==",
+    (
+        "integrity"
+        " sha512-z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg/SpIdNs6c5H0NE8XYXysP+DGNKHfuwvY7kxvUdBeoGlODJ6+SfaPg=="
+    ),
     "def login(user, password=None):",
     "token = '+'",
     "max_tokens: 4000",
@@ -583,7 +595,8 @@ def test_code_between_key_markers_is_not_redacted() -> None:
     assert "os.system('evil')" in redact(text)
 
 
-# --- time ------------------------------------------------------------------------------------------------------------
+# --- time
+# ------------------------------------------------------------------------------------------------------------
 
 
 def patterns() -> list[re.Pattern[str]]:
@@ -595,8 +608,9 @@ def patterns() -> list[re.Pattern[str]]:
 def unbounded(parsed: Any, may_stop: bool = True) -> list[str]:
     """List the unbounded repetitions that can backtrack.
 
-    These are not possessive, and something after them is not optional (`may_stop`), so that it can cause backtracking.
-    Possessive groups are listed, too: before 3.11.5, Python loses the end of the match.
+    These are not possessive, and something after them is not optional (`may_stop`), so that it can
+    cause backtracking. Possessive groups are listed, too: before 3.11.5, Python loses the end of
+    the match.
     """
     found: list[str] = []
     for at, (operation, argument) in enumerate(parsed):
@@ -682,7 +696,8 @@ def test_rule_10_hostile_text_takes_linear_time(unit: str) -> None:
     assert "9xY1z" not in redact_code(f"{hostile} ghp_{A36}")
 
 
-# --- secrets that we know --------------------------------------------------------------------------------------------
+# --- secrets that we know
+# --------------------------------------------------------------------------------------------
 
 SECRET = 'It\'s a "Secret" to/Ev+ry=body? ü\\n'
 

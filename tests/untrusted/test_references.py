@@ -54,7 +54,10 @@ def test_foreign_reference_becomes_a_link_without_a_back_link(text: str, posted:
     "text",
     [
         "#3, octo/shop#3, GH-3, other/lib#4, #6 and #7",
-        "https://github.com/octo/shop/issues/3#issuecomment-1 and [here](https://github.com/octo/shop/pull/7/files)",
+        (
+            "https://github.com/octo/shop/issues/3#issuecomment-1 and"
+            " [here](https://github.com/octo/shop/pull/7/files)"
+        ),
         "`#5` and ``octo/shop#5``.",
         "https://github.com/octo/shop/blob/main/a.py#L5 and https://github.com/octo/shop",
         "https://x.example/?u=https://github.com/octo/shop/issues/5",
@@ -124,8 +127,10 @@ def test_reference_in_the_text_of_a_templates_link_leaves_that_link_whole() -> N
     placeholders = Placeholders(key=b"k", show=CommentFormatter(sanitize_blocks, OURS))
     job, checked = placeholders.convert("build #5"), placeholders.convert("#5")
     rendered = f"line 3 of [{job}](https://github.com/octo/shop/actions/runs/1)\n- [ ] {checked}"
-    assert placeholders.substitute(rendered, template="t") == (
-        f"line 3 of [build #{Z}5](https://github.com/octo/shop/actions/runs/1)\n- [ ] [#5]({TO}/octo/shop/issues/5)"
+    assert (
+        placeholders.substitute(rendered, template="t")
+        == f"line 3 of [build #{Z}5](https://github.com/octo/shop/actions/runs/1)\n- [ ]"
+        f" [#5]({TO}/octo/shop/issues/5)"
     )
 
 

@@ -1,6 +1,7 @@
 """Fakes for the web application, and an ASGI client that sends requests without a server.
 
-`starlette.testclient` rejects invalid headers and paths before it sends them, so `ask` is used instead.
+`starlette.testclient` rejects invalid headers and paths before it sends them, so `ask` is used
+instead.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ def settings(
     repositories: Sequence[Mapping[str, object]] = TWO_REPOSITORIES,
     **sections: Mapping[str, object],
 ) -> Settings:
-    """Return settings of two repositories, one with its own secret; `sections` add keys to a section."""
+    """Return settings of two repositories, one with its own secret; `sections` add keys to a
+    section.
+    """
     given: dict[str, Any] = {
         "github": {"token": "ghp_token", "webhook_secret": SECRET},
         "claude": {"api_key": "sk-ant-key"},
@@ -192,7 +195,9 @@ def payload(**fields: object) -> bytes:
 def headers(
     body: bytes, *, event: str = "issues", secret: str = SECRET, **replaced: str | bytes | None
 ) -> Headers:
-    """Return the headers of a valid request; `replaced` by name with underscores, None removes a header."""
+    """Return the headers of a valid request; `replaced` by name with underscores, None removes a
+    header.
+    """
     given: dict[bytes, bytes | None] = {
         b"content-type": b"application/json",
         b"x-github-event": event.encode(),

@@ -13,7 +13,9 @@ from tests.web.fakes import FakeClock
 
 
 class Chunks:
-    """ASGI's `receive` for these chunks, which counts the calls; unless `ends`, it then waits for ever."""
+    """ASGI's `receive` for these chunks, which counts the calls; unless `ends`, it then waits for
+    ever.
+    """
 
     def __init__(self, *chunks: bytes, ends: bool = True) -> None:
         self._chunks, self._ends = list(chunks), ends

@@ -155,9 +155,10 @@ def test_browser_gets_a_page_about_an_error(
     assert f'<p role="alert" class="note">{text}</p>' in response.body.decode()
     assert '<a href="/">Overview</a>' in response.body.decode()
     assert ("allow" in response.headers) == (status == 405)
-    assert ask(setup.app(), f"/api{path}", method="GET", headers=[accept]).headers[
-        "content-type"
-    ] == ("application/problem+json")
+    assert (
+        ask(setup.app(), f"/api{path}", method="GET", headers=[accept]).headers["content-type"]
+        == "application/problem+json"
+    )
 
 
 def test_webhook_to_another_path_is_logged(

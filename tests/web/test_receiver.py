@@ -195,15 +195,18 @@ def test_paths_in_the_response_lack_the_folders_of_the_machine() -> None:
         "see /home/ann/hls/settings.yaml:4 (labels) and /srv/hls/lib/prompts/issues/mine.j2:6"
     )
     body = payload()
-    assert ask(setup.app(), headers=headers(body), chunks=[body]).json["reason"] == (
-        "see settings.yaml:4 (labels) and prompts/issues/mine.j2:6"
+    assert (
+        ask(setup.app(), headers=headers(body), chunks=[body]).json["reason"]
+        == "see settings.yaml:4 (labels) and prompts/issues/mine.j2:6"
     )
 
 
 def test_folders_of_the_machine_are_found_once_for_a_version_of_the_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Finding them needs the working directory, which does not exist any more at the second webhook."""
+    """Finding them needs the working directory, which does not exist any more at the second
+    webhook.
+    """
     working = tmp_path / "working"
     working.mkdir()
     monkeypatch.chdir(working)
@@ -282,7 +285,10 @@ DECISIONS: dict[
         400,
         {"detail": "X-GitHub-Event must be the name of an event, such as issues"},
         REJECTED
-        | {"event": None, "reason": "X-GitHub-Event must be the name of an event, such as issues"},
+        | {
+            "event": None,
+            "reason": "X-GitHub-Event must be the name of an event, such as issues",
+        },
     ),
 }
 
@@ -336,7 +342,8 @@ def test_an_unexpected_exception_is_a_500_with_request_id_and_logged_traceback(
     assert "ZeroDivisionError: at owner/secret" in caplog.text
 
 
-# --- events about the installation of a GitHub App ------------------------------------------------------------------
+# --- events about the installation of a GitHub App
+# ------------------------------------------------------------------
 
 INSTALLATION = {"id": 5, "account": {"login": "octo", "type": "Organization"}}
 REPOSITORIES = {
@@ -375,7 +382,8 @@ def test_payload_without_its_installation_is_rejected(setup: WebSetup) -> None:
     assert setup.installation_changes == []
 
 
-# --- changed settings -----------------------------------------------------------------------------------------------
+# --- changed settings
+# -----------------------------------------------------------------------------------------------
 
 
 def test_changed_secrets_key_and_path_apply_to_the_next_request(setup: WebSetup) -> None:

@@ -283,8 +283,8 @@ def test_a_port_in_use_raises_an_error_with_the_settings_key() -> None:
             listen(settings(server={"port": port}))
     assert rejected.value.problems == (
         (
-            f"settings (server.port): cannot listen on 127.0.0.1:{port}: Address already in use; choose a free port "
-            "with it or with --port; each `hls serve` needs its own"
+            f"settings (server.port): cannot listen on 127.0.0.1:{port}: Address already in use;"
+            " choose a free port with it or with --port; each `hls serve` needs its own"
         ),
     )
 
@@ -323,9 +323,8 @@ def test_rule_3_at_the_limit_the_longest_idle_connection_is_closed(
             assert answer_of(connection)[0] == 200
         connections[0].sendall(request(start=b"GET /health HTTP/1.1"))
         assert answer_of(connections[0])[0] == 200
-        connections[1].sendall(
-            b"GET /hea"
-        )  # without a whole request it is still the longest idle one
+        # without a whole request it is still the longest idle one
+        connections[1].sendall(b"GET /hea")
         newest = held.enter_context(small.connection())
         newest.sendall(request(start=b"GET /health HTTP/1.1"))
         assert answer_of(newest)[0] == 200

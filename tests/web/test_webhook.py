@@ -1,4 +1,6 @@
-"""Headers, signatures and secrets of webhook requests, and the conversion of a request to a new delivery."""
+"""Headers, signatures and secrets of webhook requests, and the conversion of a request to a new
+delivery.
+"""
 
 from __future__ import annotations
 
@@ -112,7 +114,8 @@ def test_rule_2_a_secret_is_valid_only_for_its_repositories(
     assert secrets().is_allowed(secret.encode(), repository) is allowed
 
 
-# --- the delivery ---------------------------------------------------------------------------------------------------
+# --- the delivery
+# ---------------------------------------------------------------------------------------------------
 
 NO = Ignored("event not enabled", "add issues to config/settings.yaml:14 (repositories[0].events)")
 

@@ -66,19 +66,22 @@ from hls_handler.wording import format_usd
 
 INTERRUPTED = 130
 API_KEY = "HLS_API_KEY"
-QUESTION = "This is the first question of a new service. Reply with worth_saying false and a summary of one word."
+QUESTION = (
+    "This is the first question of a new service. Reply with worth_saying false and a summary of"
+    " one word."
+)
 REPLY = "generic_analysis"
 ACCOUNT_QUESTION = (
-    "How does HLS sign in to GitHub? app: a GitHub App, two clicks and an identity of its own; token: of an account "
-    "that has one"
+    "How does HLS sign in to GitHub? app: a GitHub App, two clicks and an identity of its own;"
+    " token: of an account that has one"
 )
 WEBHOOK_QUESTION = (
-    "Public address to which GitHub sends events, such as https://hls.example.com/webhook, or none: `hls listen` "
-    "fetches them"
+    "Public address to which GitHub sends events, such as https://hls.example.com/webhook, or none:"
+    " `hls listen` fetches them"
 )
 REVIEW_QUESTION = (
-    f"Model for reviews of pull requests: haiku, sonnet or opus; all else uses {HAIKU}. Larger models did better in "
-    "published comparisons"
+    f"Model for reviews of pull requests: haiku, sonnet or opus; all else uses {HAIKU}. Larger"
+    " models did better in published comparisons"
 )
 ENABLED_EVENTS = ("issues", "pull_request", "pull_request_review", "workflow_run")
 
@@ -156,23 +159,27 @@ def init(
         str | None,
         typer.Option(
             metavar="haiku|sonnet|opus",
-            help="Model for reviews, of Claude's own API. Default without a terminal: that of all prompts.",
+            help=(
+                "Model for reviews, of Claude's own API. Default without a terminal: that of all"
+                " prompts."
+            ),
             parser=parse_review_model,
         ),
     ] = None,
 ) -> None:
     """Create a GitHub App or use a token, and write the settings.
 
-    Asks for everything that no option gives. Without a terminal, a missing option is an error, and GITHUB_TOKEN is used
-    unless --app is given. GITHUB_TOKEN and ANTHROPIC_API_KEY are read from the environment and from .env. Secrets are
-    stored in .env and config/github-app.pem, which only you can read; the settings refer to them. Nothing is replaced.
-    After an interruption, start it again: it continues with the App that is stored.
+    Asks for everything that no option gives. Without a terminal, a missing option is an error, and
+    GITHUB_TOKEN is used unless --app is given. GITHUB_TOKEN and ANTHROPIC_API_KEY are read from the
+    environment and from .env. Secrets are stored in .env and config/github-app.pem, which only you
+    can read; the settings refer to them. Nothing is replaced. After an interruption, start it
+    again: it continues with the App that is stored.
 
-    Asks Claude one question. With a token, also creates the webhooks, if the token may. At last, lets GitHub ping the
-    webhook.
+    Asks Claude one question. With a token, also creates the webhooks, if the token may. At last,
+    lets GitHub ping the webhook.
 
-    Exit codes: 0 everything is written; 1 GitHub or Claude rejected something or failed; 2 usage error, or a file that
-    cannot be used or has other content; 130 Ctrl-C.
+    Exit codes: 0 everything is written; 1 GitHub or Claude rejected something or failed; 2 usage
+    error, or a file that cannot be used or has other content; 130 Ctrl-C.
     """
     try:
         session = Session(
@@ -197,7 +204,8 @@ def init(
         raise typer.Exit(1) from None
     except (KeyboardInterrupt, typer.Abort):
         print_line(
-            "interrupted; what is stored stays, and `hls init` with the same options continues from there",
+            "interrupted; what is stored stays, and `hls init` with the same options continues from"
+            " there",
             err=True,
         )
         raise typer.Exit(INTERRUPTED) from None
@@ -224,9 +232,11 @@ def _open_browser(url: str) -> bool:
 
 
 def run(session: Session) -> None:
-    """Ask what no option gives; connect Claude and GitHub; write the settings; show that webhooks arrive.
+    """Ask what no option gives; connect Claude and GitHub; write the settings; show that webhooks
+    arrive.
 
-    Raises `SettingsError` for usage errors and unusable files, and other errors of GitHub and Claude.
+    Raises `SettingsError` for usage errors and unusable files, and other errors of GitHub and
+    Claude.
     """
     uses_app = _ask_for_account(session)
     has_key = _set_up_claude(session)
@@ -242,7 +252,8 @@ def run(session: Session) -> None:
             and session.environ.get(name, value) != value
         ):
             print_line(
-                f"The environment has another {name}, which takes precedence over {DOTENV}: unset it"
+                f"The environment has another {name}, which takes precedence over {DOTENV}:"
+                " unset it"
             )
     settings = load_settings(
         session.settings_path, session.environ, dotenv=DOTENV, allow_unset=True
@@ -332,7 +343,9 @@ def _choose_review_model(session: Session) -> None:
 
 
 def _prove_claude(session: Session, key: str) -> None:
-    """Ask Claude one question, and print whether the reply is valid. Raises `HlsError` for a key that is not."""
+    """Ask Claude one question, and print whether the reply is valid. Raises `HlsError` for a key
+    that is not.
+    """
     require_header_text("the key of Claude", key)
     model = REPLY_TYPES[REPLY]
     prompt = Prompt(
@@ -352,7 +365,8 @@ def _prove_claude(session: Session, key: str) -> None:
         return
     if isinstance(answer, ValidReply):
         print_line(
-            f"Claude answered a question with {answer.usage.model}, for {format_usd(answer.usage.cost_usd)}"
+            f"Claude answered a question with {answer.usage.model}, for"
+            f" {format_usd(answer.usage.cost_usd)}"
         )
     else:
         print_line(f"Claude's reply cannot be used: {answer.problem}")
@@ -378,7 +392,9 @@ def _write_settings(session: Session, *, uses_app: bool) -> bool:
 def _remaining_steps(
     session: Session, unconnected: Sequence[str], *, has_key: bool
 ) -> Iterator[str]:
-    """Yield the steps for the user; further lines of a step are indented. `unconnected` need a webhook."""
+    """Yield the steps for the user; further lines of a step are indented. `unconnected` need a
+    webhook.
+    """
     hls = find_hls_command()
     url = session.webhook_url or UNSERVED_URL
     option = f" --config {session.config}" if session.config is not None else ""
@@ -399,9 +415,12 @@ def _remaining_steps(
     else:
         addresses = " and ".join(filter(None, (url, find_about_url(url))))
         yield (
-            f"Receive events: {hls} serve{option}\n     A proxy with TLS forwards {addresses} to it (docs/setup.md)."
+            f"Receive events: {hls} serve{option}\n     A proxy with TLS forwards {addresses} to it"
+            " (docs/setup.md)."
         )
-    yield f"Open the console, whose address it prints. The key is the value of {API_KEY} in {dotenv}"
+    yield (
+        f"Open the console, whose address it prints. The key is the value of {API_KEY} in {dotenv}"
+    )
     first = next((name for name in session.repositories if "*" not in name), "OWNER/REPO")
     yield f"Open an issue there, and see what HLS does: {hls} why {first}#1{option}"
 
@@ -443,10 +462,11 @@ def settings_text(session: Session, *, uses_app: bool) -> str:
 
 
 def find_about_url(webhook_url: str) -> str | None:
-    """Return the address of the service's page for contributors; None if the URL does not look like the service's."""
-    is_served = webhook_url.startswith("https://") and webhook_url.endswith(
-        "/webhook"
-    )  # no relay such as smee
+    """Return the address of the service's page for contributors; None if the URL does not look like
+    the service's.
+    """
+    # no relay such as smee
+    is_served = webhook_url.startswith("https://") and webhook_url.endswith("/webhook")
     return (
         urljoin(webhook_url, "/docs/comments.md")
         if is_served and webhook_url != UNSERVED_URL

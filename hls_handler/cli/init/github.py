@@ -1,4 +1,6 @@
-"""The account of HLS on GitHub: create and install a GitHub App, or check a token and create its webhooks."""
+"""The account of HLS on GitHub: create and install a GitHub App, or check a token and create its
+webhooks.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,8 @@ TOKEN = "GITHUB_TOKEN"  # noqa: S105 (the name of a variable)
 LEADER = '<meta http-equiv="refresh" content="0; url={url}">\n<a href="{url}">Continue</a>\n'
 
 
-# --- GitHub App --------------------------------------------------------------------------------------------------
+# --- GitHub App
+# --------------------------------------------------------------------------------------------------
 
 
 def set_up_app(session: Session) -> App:
@@ -64,7 +67,8 @@ def set_up_app(session: Session) -> App:
     account = app.fetch()
     page = account.settings_url(web_url(session.github_url))
     print_line(
-        f"GitHub App: {account.slug} (id {app.id}) of {account.owner.login}; its key is in {session.key_path}"
+        f"GitHub App: {account.slug} (id {app.id}) of {account.owner.login}; its key is in"
+        f" {session.key_path}"
     )
     webhook_url = fetch_webhook_url(app)
     if session.webhook_url not in (None, webhook_url):
@@ -79,7 +83,9 @@ def set_up_app(session: Session) -> App:
 
 
 def find_app(session: Session) -> App | None:
-    """Return the App of `.env` and the key file; None if neither has one. Raises `SettingsError` for half of one."""
+    """Return the App of `.env` and the key file; None if neither has one. Raises `SettingsError`
+    for half of one.
+    """
     app_id = read_variables().get(APP_ID)
     pem = read_text(session.key_path)
     key = session.key_path.absolute()
@@ -101,9 +107,8 @@ def _create(session: Session) -> None:
     web = web_url(session.github_url)
     organization = session.organization or None
     page = AppPage(partial(_store_app, session))
-    leader = session.key_path.with_suffix(
-        ".html"
-    )  # every user can read a browser's arguments, but not this file
+    # every user can read a browser's arguments, but not this file
+    leader = session.key_path.with_suffix(".html")
     try:
         with local_server(HOST, 0, page.respond) as port:
             origin = http_origin(HOST, port)
@@ -140,7 +145,10 @@ def _store_app(session: Session, code: str) -> str:
     try:
         app = convert_code(session.github_url, code, now=utc_now)
     except (Permanent, DependencyDown) as exc:
-        remedy = f"delete the App at {web_url(session.github_url)}/settings/apps, then start `hls init` again"
+        remedy = (
+            f"delete the App at {web_url(session.github_url)}/settings/apps, then start `hls init`"
+            " again"
+        )
         raise Permanent(f"{exc}; {remedy}") from None
     write_file(session.key_path, app.pem)
     session.store({APP_ID: str(app.id), WEBHOOK_SECRET: app.webhook_secret})
@@ -170,14 +178,15 @@ def _wait_for_installation(
         session.sleep(POLL_S)
 
 
-# --- token -------------------------------------------------------------------------------------------------------
+# --- token
+# -------------------------------------------------------------------------------------------------------
 
 
 def set_up_token(session: Session) -> None:
     """Check the token, print what it lacks, and store it.
 
-    Raises `SettingsError` if a repository does not exist, and an error of `clients/` if GitHub rejects the token or
-    fails.
+    Raises `SettingsError` if a repository does not exist, and an error of `clients/` if GitHub
+    rejects the token or fails.
     """
     question = "Token (not shown; docs/setup.md says which kind fits)"
     token = session.variable(TOKEN)
@@ -229,11 +238,13 @@ def _token_section(session: Session, token: str) -> Github:
     return Github(token=SecretStr(token), webhook_secret=unused, base_url=session.github_url)
 
 
-# --- webhooks ----------------------------------------------------------------------------------------------------
+# --- webhooks
+# ----------------------------------------------------------------------------------------------------
 
 
 def connect_webhooks(session: Session, app: App | None, server: Server) -> list[str]:
-    """Let GitHub ping the App's webhook; with a token, create or update the webhooks, and ping the first.
+    """Let GitHub ping the App's webhook; with a token, create or update the webhooks, and ping the
+    first.
 
     Return the repositories whose webhook a token created. That of "owner/*" is the organisation's.
     """
@@ -286,7 +297,8 @@ def _prove_webhook(
         print_line(f"GitHub's ping arrived: {url} answered {attempt.status_code}")
     else:
         print_line(
-            f"GitHub's ping did not arrive: {url} answered {attempt.status_code}. A proxy must forward it to "
-            f"{http_origin(server.host, server.port)} (401: restart the service there, which has another secret); "
-            "then start `hls init` again: it changes nothing and pings once more"
+            f"GitHub's ping did not arrive: {url} answered {attempt.status_code}. A proxy must"
+            f" forward it to {http_origin(server.host, server.port)} (401: restart the service"
+            " there, which has another secret); then start `hls init` again: it changes nothing"
+            " and pings once more"
         )

@@ -56,7 +56,8 @@ Reply = tuple[int, Mapping[str, str], str]
 def local_server(
     host: str, port: int, respond: Callable[[BaseHTTPRequestHandler], Reply]
 ) -> Iterator[int]:
-    """Answer GET and POST within the `with` block, and yield the port. Raises `OSError` if the port is in use.
+    """Answer GET and POST within the `with` block, and yield the port. Raises `OSError` if the port
+    is in use.
 
     The end of the block waits for requests in progress, also after Ctrl-C.
     """
@@ -91,8 +92,8 @@ def local_server(
 class AppPage:
     """The page that posts the manifest of an App to GitHub, and receives the code of the App.
 
-    `exchange` gets the code and returns the address of the page to show next. It is called once. An `HlsError` that it
-    raises is shown on the page and kept as `problem`.
+    `exchange` gets the code and returns the address of the page to show next. It is called once. An
+    `HlsError` that it raises is shown on the page and kept as `problem`.
     """
 
     def __init__(self, exchange: Callable[[str], str]) -> None:
@@ -124,7 +125,8 @@ class AppPage:
         ):
             return _page(
                 404,
-                "<p>There is nothing here. Open the address that <code>hls init</code> printed.</p>",
+                "<p>There is nothing here. Open the address that <code>hls init</code>"
+                " printed.</p>",
             )
         with self._lock:
             if self._answer is None:  # a reload of the page sends the code again
@@ -141,7 +143,10 @@ class AppPage:
 
 def _page(status: int, content: str, **headers: str) -> Reply:
     nonce = secrets.token_urlsafe(16)
-    policy = f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; base-uri 'none'"
+    policy = (
+        f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; base-uri"
+        " 'none'"
+    )
     common = {
         "Content-Type": "text/html; charset=utf-8",
         "Content-Security-Policy": f"{policy}; frame-ancestors 'none'",
@@ -157,9 +162,8 @@ def answer_pings(settings: Settings) -> Iterator[None]:
 
     Other webhooks get 503: GitHub lists them as failed, and catch-up of the service reads them.
     """
-    found = webhook_secrets(
-        settings.github.webhook_secret
-    )  # () if the user's own file accepts unsigned webhooks
+    # () if the user's own file accepts unsigned webhooks
+    found = webhook_secrets(settings.github.webhook_secret)
 
     def respond(request: BaseHTTPRequestHandler) -> Reply:
         length = request.headers.get("Content-Length", "")

@@ -31,12 +31,13 @@ DEFAULT_CLAUDE = "https://api.anthropic.com"
 
 @dataclass(slots=True)
 class Session:
-    """One run of `hls init`: what it needs of this machine, and its options; the answers to questions join them."""
+    """One run of `hls init`: what it needs of this machine, and its options; the answers to
+    questions join them.
+    """
 
     environ: Mapping[str, str]
-    read_answer: (
-        Callable[[str, str | None, bool], str] | None
-    )  # None: there is no terminal on which people can answer
+    # None: there is no terminal on which people can answer
+    read_answer: Callable[[str, str | None, bool], str] | None
     open_browser: Callable[[str], object]
     sleep: Callable[[float], None] = time.sleep
     config: Path | None = None
@@ -66,7 +67,9 @@ class Session:
         option: str,
         is_hidden: bool = False,
     ) -> T:
-        """Ask until `parse` accepts the answer. Without a terminal, raise an error that names the `option` to use."""
+        """Ask until `parse` accepts the answer. Without a terminal, raise an error that names the
+        `option` to use.
+        """
         if self.read_answer is None:
             raise SettingsError([f"there is no terminal to ask on; add {option}"])
         while True:
@@ -99,14 +102,14 @@ class Session:
             print_line(f"Stored in {DOTENV}: {', '.join(new)}")
 
 
-# --- files: secrets with mode 0600, each file written atomically --------------------------------------------------
+# --- files: secrets with mode 0600, each file written atomically
+# --------------------------------------------------
 
 PRIVATE_MODE = 0o600
 SETTINGS_MODE = 0o644
 
-_PLAIN = re.compile(
-    r"[A-Za-z0-9_./:+=@%-]+"
-)  # values that every reader of .env files takes as they are
+# values that every reader of .env files takes as they are
+_PLAIN = re.compile(r"[A-Za-z0-9_./:+=@%-]+")
 
 
 def write_file(path: Path, text: str, *, mode: int = PRIVATE_MODE) -> None:
@@ -140,12 +143,16 @@ def read_text(path: Path) -> str | None:
 
 
 def read_variables() -> Mapping[str, str]:
-    """Return the variables of `.env` that have a value. Raises `SettingsError` if the file is not valid."""
+    """Return the variables of `.env` that have a value. Raises `SettingsError` if the file is not
+    valid.
+    """
     return {name: value for name, value in read_environment({}, DOTENV).items() if value.strip()}
 
 
 def add_variables(dotenv: Path, variables: Mapping[str, str]) -> None:
-    """Add lines to a file such as `.env`, in one atomic write. They take precedence over lines without a value."""
+    """Add lines to a file such as `.env`, in one atomic write. They take precedence over lines
+    without a value.
+    """
     text = read_text(dotenv) or ""
     separator = "\n" if text and not text.endswith("\n") else ""
     write_file(
@@ -163,7 +170,8 @@ def _quoted(value: str) -> str:
     return f"'{escaped}'"
 
 
-# --- options and answers; each raises `typer.BadParameter` -------------------------------------------------------
+# --- options and answers; each raises `typer.BadParameter`
+# -------------------------------------------------------
 
 
 _LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,38}")
@@ -196,12 +204,16 @@ def parse_webhook_url(url: str) -> str:
 
 
 def parse_repositories(text: str) -> tuple[str, ...]:
-    """Return names that are separated by commas or spaces, without duplicates; a URL is shortened to owner/repo."""
+    """Return names that are separated by commas or spaces, without duplicates; a URL is shortened
+    to owner/repo.
+    """
     names = text.replace(",", " ").split()
     found = dict.fromkeys(
-        "/".join(urlsplit(name).path.split("/")[1:3]).removesuffix(".git")
-        if "://" in name
-        else name
+        (
+            "/".join(urlsplit(name).path.split("/")[1:3]).removesuffix(".git")
+            if "://" in name
+            else name
+        )
         for name in names
     )
     wrong = [name for name in found if not REPOSITORY_NAME.fullmatch(name.replace("*", "x"))]

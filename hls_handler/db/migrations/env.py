@@ -1,4 +1,6 @@
-"""Alembic's environment: runs the migrations on the connection and in the transaction that `migrate` opened."""
+"""Alembic's environment: runs the migrations on the connection and in the transaction that
+`migrate` opened.
+"""
 
 from alembic import context
 

@@ -174,7 +174,9 @@ def _add_ignored(store: Storage) -> None:
 
 
 def _add_running(store: Storage) -> None:
-    """A delivery whose worker was killed: with a checkpoint, a lock, a reserved slot and a call without an end."""
+    """A delivery whose worker was killed: with a checkpoint, a lock, a reserved slot and a call
+    without an end.
+    """
     lease = _begin(store, "running", 5)
     store.checkpoints.save(
         lease, Checkpoint("gather", 0, 1, '{"title": "It is broken"}', took_s=0.25)

@@ -1,4 +1,5 @@
-"""Stores a database of the newest migration for both engines, and the digest of the migration. Run it at a release:
+"""Stores a database of the newest migration for both engines, and the digest of the migration. Run
+it at a release:
 
     python -m tests.db.released.make
 

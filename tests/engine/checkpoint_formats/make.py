@@ -1,9 +1,11 @@
-"""Store an example of every kind of checkpoint, as the current code encodes it, beside those of earlier versions.
+"""Store an example of every kind of checkpoint, as the current code encodes it, beside those of
+earlier versions.
 
     python -m tests.engine.checkpoint_formats.make
 
-A kind whose shape changed needs a new version first: only the version distinguishes checkpoints of both shapes.
-Replies may have several shapes with one version, because Claude is called again if a reply does not fit its prompt.
+A kind whose shape changed needs a new version first: only the version distinguishes checkpoints of
+both shapes. Replies may have several shapes with one version, because Claude is called again if a
+reply does not fit its prompt.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ def main() -> None:
         ]
         if same_version and not shape.kind.startswith("ask for "):
             sys.exit(
-                f"{shape.kind}: the shape changed and the version is still {shape.version}: raise it"
+                f"{shape.kind}: the shape changed and the version is still {shape.version}:"
+                " raise it"
             )
         all_shapes.append(shape)
     lines = ",\n".join(

@@ -79,9 +79,8 @@ def facts_codecs() -> dict[str, Codec[Any]]:
 
 
 def _shape(kind: str, codec: Codec[Any]) -> Shape:
-    schema = codec.type_adapter.json_schema(
-        by_alias=False
-    )  # the names under which values are stored
+    # the names under which values are stored
+    schema = codec.type_adapter.json_schema(by_alias=False)
     value = codec.type_adapter.validate_python(_example(schema))
     step = codec.encode(value, index=0, took_s=0.0)
     return Shape(kind, codec.version, _digest(schema), step.value)

@@ -1,7 +1,9 @@
-"""`python -m tests.golden.places.measure [FOLDER]`: which other places reviews show, for how many tokens, and why.
+"""`python -m tests.golden.places.measure [FOLDER]`: which other places reviews show, for how many
+tokens, and why.
 
-The cases pass through the handler of pull requests, with a mirror that a git server on loopback serves. The golden
-cases with `needs` follow. Tokens are estimates of HLS, of system and task together.
+The cases pass through the handler of pull requests, with a mirror that a git server on loopback
+serves. The golden cases with `needs` follow. Tokens are estimates of HLS, of system and task
+together.
 """
 
 from __future__ import annotations
@@ -152,7 +154,9 @@ def add(
     needs: Sequence[str],
     wrong: Sequence[str],
 ) -> None:
-    """Count one question. `needs` are lines of which one is needed, and `wrong` those of namesakes."""
+    """Count one question. `needs` are lines of which one is needed, and `wrong` those of
+    namesakes.
+    """
     facts: Any = trial.source.facts
     tokens = count_tokens(trial)
     measured.cases += 1
@@ -171,7 +175,10 @@ def add(
             source.needed += 1
             is_found = True
         first = next(line for line in site.text.split("\n") if re.match(rf"R +{site.line} ", line))
-        about = f"{site.path}: {parse_numbered(f'@@ -1 +1 @@{chr(10)}{first}').hunks[0].lines[0].text.strip()}"
+        about = (
+            f"{site.path}:"
+            f" {parse_numbered(f'@@ -1 +1 @@{chr(10)}{first}').hunks[0].lines[0].text.strip()}"
+        )
         if about in wrong:
             source.namesakes += 1
             measured.namesakes.append(f"{case.name}: {about}")
@@ -215,8 +222,14 @@ def measure_golden(known: Library, folder: Path, of: str = "") -> Measured:
 
 def describe(title: str, measured: Measured) -> str:
     lines = [
-        f"{title}: needed place shown in {measured.found} of {measured.cases} (not {', '.join(measured.missing)})",
-        f"  {measured.shown} places, {len(measured.namesakes)} wrong ones: {'; '.join(measured.namesakes)}",
+        (
+            f"{title}: needed place shown in {measured.found} of {measured.cases} (not"
+            f" {', '.join(measured.missing)})"
+        ),
+        (
+            f"  {measured.shown} places, {len(measured.namesakes)} wrong ones:"
+            f" {'; '.join(measured.namesakes)}"
+        ),
         f"  {measured.site_tokens:,} of {measured.tokens:,} tokens, {measured.share:.1%}",
         f"  {'source':42}{'shown':>7}{'needed':>8}{'wrong':>7}{'tokens':>8}",
     ]
