@@ -3,7 +3,7 @@ a call.
 
 Reply types have no defaults, no free-form objects, no tuples of fixed length and no `Any`: the
 API's JSON Schema dialect drops or rejects them (docs/facts.md). The API does not enforce bounds:
-`clients.reply_parsing` makes values fit. Copied lines (`quote`) have none, because they are
+`claude.reply_parsing` makes values fit. Copied lines (`quote`) have none, because they are
 compared as a whole. Docstrings and descriptions of reply types are part of the JSON schema that
 Claude receives.
 """
@@ -54,7 +54,7 @@ VALUES_WITHOUT_LABEL = frozenset({"none", "", "false"})
 
 
 OPTIONAL = "optional"
-"""Marks a text that may be empty: `clients.reply_parsing` reads a reply without it as one with an
+"""Marks a text that may be empty: `claude.reply_parsing` reads a reply without it as one with an
 empty text.
 """
 STATED = "stated"

@@ -35,20 +35,7 @@ from hls_handler.background.threads import (
     probe_every_s,
     run_checks,
 )
-from hls_handler.clients.api import RateLimitMonitor
-from hls_handler.clients.credentials import App
-from hls_handler.clients.github import (
-    Credentials,
-    Github,
-    connect,
-    make_credentials,
-    uses_same_credentials,
-)
-from hls_handler.clients.mirror import Mirrors
-from hls_handler.clients.providers import Breakers, Providers
-from hls_handler.clients.repository_labels import RepositoryLabels
-from hls_handler.clients.transport import find_proxy_settings, proxy_passwords
-from hls_handler.clients.vectors import connect_vectors
+from hls_handler.claude.providers import Breakers, Providers
 from hls_handler.console.app import Console, ConsolePorts
 from hls_handler.console.pages import show_error
 from hls_handler.db.files import hold_exclusively, is_shared
@@ -76,12 +63,24 @@ from hls_handler.errors import (
     SettingsError,
     StoreUnavailable,
 )
+from hls_handler.git.mirror import Mirrors
+from hls_handler.github.api import RateLimitMonitor
+from hls_handler.github.client import (
+    Credentials,
+    Github,
+    connect,
+    make_credentials,
+    uses_same_credentials,
+)
+from hls_handler.github.credentials import App
+from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.group_commit import AcceptQueue
 from hls_handler.queue.leases import HeldLeases
 from hls_handler.queue.pauses import pause_to_dict
+from hls_handler.retrieval.vectors import connect_vectors
 from hls_handler.routing import WebhookEnvelope
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import (
@@ -94,6 +93,7 @@ from hls_handler.settings.load import (
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
+from hls_handler.transport import find_proxy_settings, proxy_passwords
 from hls_handler.web.app import WebApplication
 from hls_handler.web.receiver import Ports
 from hls_handler.web.stats import RECENT_CALLS, Snapshot

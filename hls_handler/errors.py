@@ -1,50 +1,49 @@
 """Errors that HLS raises, and who must act on each.
 
-HlsError ├── SettingsError          the operator corrects a file; the service does not start │   ├──
-InvalidYaml        a text is not YAML or exceeds the limits (settings/yaml_parser.py) │   └──
-DatabaseUnavailable the settings are valid, but the database is unavailable at the moment ├──
-PromptError            the prompt author corrects a template; the last valid version stays in use │
-├── BrokenTemplateError one template could not be rendered (prompting/source_files.py) │   └──
-BrokenPlaceholder  a template split the placeholder of an untrusted text
-(untrusted/untrusted_text.py) ├── PayloadError           the body does not match the event that its
-header names: the receiver returns 400 ├── Rejected               the receiver rejects the request
-with 4xx (web/webhook.py) ├── StoreUnavailable       the database cannot be read or written now: the
-receiver returns 503, the workers pause │   ├── NotReady           the database server is starting
-(db/database.py) │   └── UnsupportedTables  another version of HLS wrote the tables: the service
-does not start (db/migrate.py) ├── UnknownPayload         no recorded payload has this name
-(prompting/recorded.py) ├── DamagedError           a stored value cannot be read: the operator
-restores a backup (db/values.py) ├── ProblemFound           a periodic check found a problem:
-/health shows it to the operator (background/threads.py) ├── CallRefused            a page must not
-ask Claude now: it shows why (console/claude_runs.py) ├── NotRepeatable          a delivery cannot
-be analysed again: something is not stored (trials/replay.py) ├── MirrorUnavailable      a review
-goes on without the mirror: the check and `hls why` say so (clients/git_host.py) │   ├── DiskFull
-the disk of the mirrors has no room: nothing is fetched for a while (clients/mirror_disk.py) │   ├──
-TooMuch            the commits are too large, or fetching them takes too long (clients/mirror.py) │
-└── HostFailed         the git host does not answer: no repository is fetched for a minute
-(clients/git_host.py) ├── VectorsUnavailable     only full-text search is used, without Qdrant
-(clients/vectors.py) ├── Stopped                catch-up ends early; the next run continues
-(background/catch_up.py) ├── LeaseLost              another worker may claim the delivery: this
-worker stops and writes nothing ├── Postponed              not a failure: the delivery is postponed
-(rate limiter, budget, a held lock) │   ├── BudgetUsedUp       the next call to Claude does not fit
-what a budget leaves for the day or month │   └── TokenReplaced      another token takes over: the
-delivery is repeated at once ├── Superseded             a newer event makes this delivery
-unnecessary │   └── ConversationIgnored the issue or pull request is not to be processed: the
-delivery is ignored └── StepFailed             one step of one delivery failed
-    ├── Permanent          a retry cannot help: 404, rejected reply │   ├── RejectedRequest Claude's
-    service rejects a request, for an unknown reason (clients/provider_errors.py) │   ├──
-    BudgetExceeded the next call to Claude does not fit the money that the settings allow for a
-    review │   └── UnusableAnswer a reply in a trial cannot be used: the report says so
-    (trials/sender.py) └── Retryable          the same call may succeed later
-        ├── SlowResponse   Claude's service was still sending at claude.timeout_s: an attempt is
-        counted └── DependencyDown the call succeeds once GitHub or Claude is available again: no
-        attempt is counted
-            ├── AppNotInstalled the GitHub App is not installed on the repository, or suspended: the
-            delivery waits ├── ModelNotFound Claude's service does not know the model (404) ├──
-            AccountLimited a limit of the account ends on a date that Claude's service names └──
-            RateLimited Claude's service asks to wait (429)
+HlsError
+├── SettingsError          the operator corrects a file; the service does not start
+│   ├── InvalidYaml        a text is not YAML, or exceeds the limits
+│   └── DatabaseUnavailable the settings are valid; the database does not answer
+├── PromptError            the prompt author corrects a template; the last valid one stays in use
+│   ├── BrokenTemplateError one template could not be rendered
+│   └── BrokenPlaceholder  a template split the placeholder of an untrusted text
+├── PayloadError           the body does not match the event in its header: 400
+├── Rejected               the receiver rejects the request with 4xx
+├── StoreUnavailable       the database cannot be read or written: 503, the workers pause
+│   ├── NotReady           the database server is starting
+│   └── UnsupportedTables  another version of HLS wrote the tables: the service does not start
+├── UnknownPayload         no recorded payload has this name
+├── DamagedError           a stored value cannot be read: the operator restores a backup
+├── ProblemFound           a periodic check found a problem: /health shows it to the operator
+├── CallRefused            a page must not ask Claude now: it shows why
+├── NotRepeatable          a delivery cannot be analysed again: something is not stored
+├── MirrorUnavailable      a review goes on without the mirror: the check and `hls why` say so
+│   ├── DiskFull           the disk of the mirrors has no room: nothing is fetched for a while
+│   ├── TooMuch            the commits are too large, or fetching them takes too long
+│   └── HostFailed         the git host does not answer: nothing is fetched for a minute
+├── VectorsUnavailable     only full-text search is used, without Qdrant
+├── Stopped                catch-up ends early; the next run continues
+├── LeaseLost              another worker may claim the delivery: this one writes nothing
+├── Postponed              not a failure: the delivery waits (rate limiter, budget, a held lock)
+│   ├── BudgetUsedUp       the next call to Claude does not fit the budget of a day or month
+│   └── TokenReplaced      another token takes over: the delivery is repeated at once
+├── Superseded             a newer event makes this delivery unnecessary
+│   └── ConversationIgnored the issue or pull request is not to be processed
+└── StepFailed             one step of one delivery failed
+    ├── Permanent          a retry cannot help: 404, rejected reply
+    │   ├── RejectedRequest Claude's service rejects a request, for an unknown reason
+    │   ├── BudgetExceeded the next call to Claude does not fit the money for a review
+    │   └── UnusableAnswer a reply in a trial cannot be used: the report says so
+    └── Retryable          the same call may succeed later
+        ├── SlowResponse   Claude was still sending at claude.timeout_s: an attempt is counted
+        └── DependencyDown GitHub or Claude is not available: no attempt is counted
+            ├── AppNotInstalled the App is not installed on the repository, or suspended
+            ├── ModelNotFound Claude's service does not know the model (404)
+            ├── AccountLimited a limit of the account ends on a date that the service names
+            └── RateLimited Claude's service asks to wait (429)
 
-A file in parentheses defines the class; the sandbox defines more. A message names the cause and
-what to do next. It never contains a secret or a whole payload.
+The sandbox defines more. A message names the cause and what to do next. It never contains a secret
+or a whole payload.
 """
 
 from __future__ import annotations

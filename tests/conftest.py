@@ -20,6 +20,7 @@ import pytest
 from hls_handler.db.tables import metadata
 from hls_handler.settings.load import CA_VARIABLES
 from hls_handler.storage import Storage
+from tests.fake_server import FakeServer
 from tests.postgres import Cluster, postgres
 from tests.queue.builders import Skew
 from tests.sqlite import create_database
@@ -226,3 +227,10 @@ def _interleave(items: list[pytest.Item]) -> list[pytest.Item]:
 
 def _folder(item: pytest.Item) -> str:
     return item.path.relative_to(HERE).parts[0]
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    """A server with prepared responses."""
+    with closing(FakeServer()) as fake:
+        yield fake

@@ -15,45 +15,48 @@ from pathlib import Path
 import pytest
 
 from hls_handler import errors
-from hls_handler.clients.app_setup import APP_EVENTS
+from hls_handler.github.app_setup import APP_EVENTS
 from hls_handler.handlers import HANDLERS
 from hls_handler.store.analyses import KIND_OF_EVENT
 
 PACKAGE = Path("hls_handler")
 
 LAYERS: Mapping[int, tuple[str, ...]] = {
-    5: ("__main__", "cli", "app", "main", "sandbox"),
-    4: ("console", "reports", "web", "trials", "background", "engine"),
-    3: ("clients", "storage", "store", "queue", "db"),
-    2: ("routing", "handlers", "prompting", "review", "retrieval", "ci"),
+    6: ("__main__", "cli", "app", "main", "sandbox"),
+    5: ("console", "reports", "web", "trials", "background", "engine"),
+    4: ("storage", "store", "queue", "db"),
+    3: ("routing", "handlers", "prompting", "review", "retrieval", "ci"),
+    2: ("github", "claude", "git"),
     1: (
-        *(
-            "settings",
-            "events",
-            "deliveries",
-            "analysis",
-            "actions",
-            "untrusted",
-            "errors",
-            "log_ring",
-            "logs",
-        ),
-        *("shipped", "tracing", "wording"),
+        "settings",
+        "events",
+        "deliveries",
+        "analysis",
+        "actions",
+        "untrusted",
+        "errors",
+        "log_ring",
+        "logs",
+        "question",
+        "shipped",
+        "tracing",
+        "transport",
+        "wording",
     ),
 }
 LAYER_OF = {package: layer for layer, packages in LAYERS.items() for package in packages}
 
 ONLY_IN: Mapping[str, tuple[str, ...]] = {
-    "anthropic": ("clients",),
-    "github": ("clients",),
+    "anthropic": ("claude",),
+    "github": ("github",),
     "pythonjsonlogger": ("logs",),
-    "genai_prices": ("clients", "sandbox"),
+    "genai_prices": ("claude", "sandbox"),
     "sqlalchemy": ("db", "store", "queue"),
     "tree_sitter": ("review",),
     "snowballstemmer": ("retrieval",),
     "alembic": ("db",),
     "psycopg": ("db", "queue"),
-    "sqlite3": ("clients", "db"),
+    "sqlite3": ("db", "retrieval"),
     "starlette": ("app", "console", "main", "sandbox", "web"),
     "uvicorn": ("app", "cli", "sandbox", "web"),
     "jinja2": ("console", "prompting", "sandbox"),
@@ -62,9 +65,9 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "yaml": ("prompting", "settings"),
     "prometheus_client": ("console",),
     "opentelemetry": ("tracing",),
-    "openai": ("clients",),
-    "google": ("clients",),
-    "qdrant_client": ("clients",),
+    "openai": ("claude", "retrieval"),
+    "google": ("claude",),
+    "qdrant_client": ("retrieval",),
     "hls_handler.sandbox": ("cli", "sandbox"),
     "hls_handler.app": ("app", "cli", "main", "sandbox"),
 }
@@ -88,7 +91,7 @@ ARCHITECTURE = Path("ARCHITECTURE.md").read_text(encoding="utf-8")
 
 
 def package_of(module: str) -> str:
-    """Top-level package of a module: "clients" for "hls_handler.clients.claude", "" for
+    """Top-level package of a module: "claude" for "hls_handler.claude.anthropic_api", "" for
     "hls_handler".
     """
     return module.split(".")[1] if "." in module else ""
@@ -267,7 +270,7 @@ def test_guide_for_a_new_handler_names_every_module_that_names_all_events_with_a
         for path in modules()
         if HANDLERS.keys() <= find_strings(path)
     }
-    assert {"handlers/__init__.py", "store/analyses.py", "clients/app_setup.py"} <= places
+    assert {"handlers/__init__.py", "store/analyses.py", "github/app_setup.py"} <= places
     # all events of GitHub
     assert places - set(re.findall(r"`([^`]+\.py)`", guide[1])) == {"settings/github_events.py"}
 

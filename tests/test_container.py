@@ -27,7 +27,7 @@ import yaml
 
 from hls_handler.cli.init.command import run as run_init
 from hls_handler.cli.init.session import Session
-from hls_handler.clients.webhook_setup import UNSERVED_URL
+from hls_handler.github.webhook_setup import UNSERVED_URL
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.model import Limits, Mirror

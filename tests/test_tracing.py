@@ -16,10 +16,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from hls_handler.clients.transport import find_proxy_settings
 from hls_handler.errors import Permanent, Superseded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.tracing import EXPORTER, Tracing, annotate, connect, span
+from hls_handler.transport import find_proxy_settings
 from tests.engine.world import library
 from tests.redteam.attack_run import API_KEY, ATTACKED, TOKEN, deliver, worker
 from tests.redteam.attacks import HARMLESS_WORD, harmless_round

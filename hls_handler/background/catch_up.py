@@ -15,16 +15,16 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from hls_handler.background.hooks import Problem, Source, find_sources
-from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor
-from hls_handler.clients.credentials import App
-from hls_handler.clients.github import Credentials
-from hls_handler.clients.hooks import GithubHooks
-from hls_handler.clients.tokens import GITHUB_RATE_LIMIT, AnyToken
 from hls_handler.deliveries import Accepted, DeliveryAttempt
 from hls_handler.engine.active_config import ActiveConfig, CachedClient
 from hls_handler.engine.health import Health
 from hls_handler.errors import DependencyDown, HlsError, PayloadError, StepFailed, StoreUnavailable
 from hls_handler.events import event_key
+from hls_handler.github.api import GithubApi, RateLimit, RateLimitMonitor
+from hls_handler.github.client import Credentials
+from hls_handler.github.credentials import App
+from hls_handler.github.hooks import GithubHooks
+from hls_handler.github.tokens import GITHUB_RATE_LIMIT, AnyToken
 from hls_handler.routing import RoutingResult, WebhookEnvelope, from_envelope
 from hls_handler.settings.model import CatchUp as CatchUpSettings
 from hls_handler.settings.model import Settings

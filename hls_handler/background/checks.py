@@ -11,14 +11,14 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from hls_handler.background.threads import Check, ProblemFound
-from hls_handler.clients.git import find_git
-from hls_handler.clients.git_host import MirrorUnavailable
-from hls_handler.clients.identity import Identity
-from hls_handler.clients.mirror_disk import MirrorDisk
-from hls_handler.clients.tokens import GITHUB_RATE_LIMIT
 from hls_handler.engine.active_config import ActiveConfig, ConfigReloader, Github
 from hls_handler.engine.health import REVIEW, Health
 from hls_handler.errors import Dependency, DependencyDown, HlsError, ModelNotFound
+from hls_handler.git.host import MirrorUnavailable
+from hls_handler.git.mirror_disk import MirrorDisk
+from hls_handler.git.run import find_git
+from hls_handler.github.identity import Identity
+from hls_handler.github.tokens import GITHUB_RATE_LIMIT
 from hls_handler.queue.clock_steps import ClockSteps
 from hls_handler.queue.pauses import Pauses, describe_pause, resume_command
 from hls_handler.queue.rate_limiter import RateLimiter
@@ -37,7 +37,7 @@ STUCK_S = 600.0
 
 
 class IdentityClient(Protocol):
-    """The part of `clients.github.Github` that the check of GitHub uses."""
+    """The part of `github.client.Github` that the check of GitHub uses."""
 
     def accounts(self) -> Sequence[Github]:
         """Return a client for each token, or one for the App."""

@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
-from hls_handler.clients.hooks import WEBHOOKS_REMEDY, GithubHooks, Hook
 from hls_handler.engine.active_config import ActiveConfig
 from hls_handler.errors import DependencyDown, StepFailed
+from hls_handler.github.hooks import WEBHOOKS_REMEDY, GithubHooks, Hook
 from hls_handler.settings.effective import is_pattern
 from hls_handler.settings.model import Settings
 

@@ -15,9 +15,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, islice
-from typing import Annotated
-
-from pydantic import Field
 
 from hls_handler.ci.error_patterns import weigh_line
 from hls_handler.ci.log_lines import (
@@ -28,7 +25,7 @@ from hls_handler.ci.log_lines import (
     parse_line,
     split_tasks,
 )
-from hls_handler.events import OptionalTime, Text
+from hls_handler.github.values import WorkflowStep
 
 MAX_GROUP_LINES = 200
 """Limit on the lines of a log group, because its end may be missing."""
@@ -76,29 +73,10 @@ class _CommandGroup:
         return is_included
 
 
-FAILED = frozenset({"failure", "cancelled", "timed_out"})
-"""Conclusions of steps that count as failed. A step that exceeded the job's time limit is
-"cancelled".
-"""
-
 OPENING_TEXTS = {"Post ": "Post job cleanup.", "Complete job": "Cleaning up orphan processes"}
 """Steps that the runner adds: start of the name -> first line in the log. "Set up job" needs none:
 it comes first.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class WorkflowStep:
-    number: int  # from 1
-    name: Text
-    conclusion: Annotated[str | None, Field(default=None)]
-    """ "success", "failure", "skipped", "cancelled"; None until it is completed."""
-    started_at: OptionalTime  # aware UTC, whole seconds
-    completed_at: OptionalTime
-
-    @property
-    def failed(self) -> bool:
-        return self.conclusion in FAILED
 
 
 def _opens_step(line: RawLine) -> bool:

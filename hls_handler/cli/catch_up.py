@@ -26,12 +26,12 @@ from hls_handler.cli.options import (
     utc_now,
 )
 from hls_handler.cli.serve import run_service
-from hls_handler.clients.api import RateLimitMonitor
-from hls_handler.clients.github import make_credentials
 from hls_handler.engine.active_config import ActiveConfig, load_bot_accounts
 from hls_handler.engine.library import load_checked
 from hls_handler.errors import PromptError, SettingsError
 from hls_handler.events import event_key
+from hls_handler.github.api import RateLimitMonitor
+from hls_handler.github.client import make_credentials
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings

@@ -15,13 +15,8 @@ import typer
 from hls_handler import shipped
 from hls_handler.analysis import Usage
 from hls_handler.background.hooks import own_hooks
+from hls_handler.claude.prices import find_cost_usd
 from hls_handler.cli.options import DOTENV, Config, config_path, connect_claude, print_line, utc_now
-from hls_handler.clients.git import find_git
-from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
-from hls_handler.clients.hooks import Hook
-from hls_handler.clients.identity import Identity
-from hls_handler.clients.prices import find_cost_usd
-from hls_handler.clients.vectors import VectorsUnavailable, connect_vectors
 from hls_handler.engine.library import load_checked
 from hls_handler.errors import (
     DependencyDown,
@@ -31,11 +26,19 @@ from hls_handler.errors import (
     SettingsError,
     with_remedy,
 )
+from hls_handler.git.run import find_git
+from hls_handler.github.client import ReadOnlyGithub, connect_read_only
+from hls_handler.github.hooks import Hook
+from hls_handler.github.identity import Identity
+from hls_handler.github.values import (
+    RepositoryLabel,
+)
 from hls_handler.handlers.labels import select_offer
-from hls_handler.handlers.reader import RepositoryLabel, read_optional
+from hls_handler.handlers.reader import read_optional
 from hls_handler.prompting.problems import suggest_name
 from hls_handler.prompting.prompt import Library
 from hls_handler.reports.estimate import describe_prices, estimate_largest_call, list_claude_models
+from hls_handler.retrieval.vectors import VectorsUnavailable, connect_vectors
 from hls_handler.routing.commands import list_needed_events
 from hls_handler.settings.effective import (
     EffectiveSettings,

@@ -25,13 +25,13 @@ from hls_handler.cli.options import (
     utc_now,
 )
 from hls_handler.cli.prompt_library import load_library
-from hls_handler.clients.github import connect_read_only
 from hls_handler.engine.repository_settings import (
     find_organization_file,
     to_stored_file,
     without_unknown_prompts,
 )
 from hls_handler.errors import SettingsError, StepFailed
+from hls_handler.github.client import connect_read_only
 from hls_handler.reports.settings_report import (
     RepositoryFileState,
     describe_repository_files,

@@ -15,9 +15,9 @@ from pydantic import SecretStr
 
 from hls_handler.cli.github_names import find_conversation
 from hls_handler.cli.options import abort, fail, lacks_github_token, utc_now
-from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
-from hls_handler.clients.mirror import Mirrors
 from hls_handler.errors import HlsError, with_remedy
+from hls_handler.git.mirror import Mirrors
+from hls_handler.github.client import ReadOnlyGithub, connect_read_only
 from hls_handler.prompting import recorded
 from hls_handler.prompting.recorded import Recorded, UnknownPayload
 from hls_handler.settings.effective import RepositoryTable

@@ -21,7 +21,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from hls_handler.clients.providers import Providers
+from hls_handler.claude.providers import Providers
 from hls_handler.db.database import parse_url, sqlite_file
 from hls_handler.db.files import database_exists
 from hls_handler.errors import HlsError, SettingsError, StoreUnavailable

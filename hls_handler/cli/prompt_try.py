@@ -34,7 +34,6 @@ from hls_handler.cli.options import (
     require_claude_key,
 )
 from hls_handler.cli.prompt_library import get_prompt, load_library
-from hls_handler.clients.github import ReadOnlyGithub
 from hls_handler.engine.active_config import Writer
 from hls_handler.engine.asking import advise, find_review_budget
 from hls_handler.engine.handler_job import check_fallback_issue, name_fallback_setting
@@ -50,8 +49,12 @@ from hls_handler.errors import (
     with_remedy,
 )
 from hls_handler.events import Account, Event, parse_event
+from hls_handler.github.client import ReadOnlyGithub
 from hls_handler.handlers.reader import EmptyHistory, RepositoryHistory
-from hls_handler.prompting.prompt import Library, Prompt
+from hls_handler.prompting.prompt import Library
+from hls_handler.question import (
+    Prompt,
+)
 from hls_handler.queue.checkpoints import PendingChanges
 from hls_handler.routing import (
     Command,

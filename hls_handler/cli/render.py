@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from hls_handler.claude.provider import request_schema
 from hls_handler.cli.event_input import (
     LIVE_HELP,
     SUBJECT_HELP,
@@ -19,13 +20,14 @@ from hls_handler.cli.event_input import (
 )
 from hls_handler.cli.options import Config, fail, load, print_lines
 from hls_handler.cli.prompt_library import get_prompt, load_library
-from hls_handler.clients.provider import request_schema
 from hls_handler.engine.library import GUID
 from hls_handler.errors import HlsError, with_remedy
 from hls_handler.events import parse_event
 from hls_handler.handlers.reader import EmptyHistory
 from hls_handler.prompting.prompt import Library
-from hls_handler.prompting.render import RenderedPrompt
+from hls_handler.question import (
+    RenderedPrompt,
+)
 from hls_handler.reports.estimate import estimate, format_cost
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable, without_entry

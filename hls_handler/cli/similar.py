@@ -21,9 +21,9 @@ from hls_handler.cli.options import (
     require_existing_store,
     utc_now,
 )
-from hls_handler.clients.github import connect_read_only
-from hls_handler.clients.reader import MAX_ISSUE_PAGES, GithubReader, WireRepository
 from hls_handler.errors import SettingsError, StepFailed, with_remedy
+from hls_handler.github.client import connect_read_only
+from hls_handler.github.reader import MAX_ISSUE_PAGES, GithubReader, WireRepository
 from hls_handler.handlers.similar import MAX_SHOWN, read_candidates
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.storage import Storage

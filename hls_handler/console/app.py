@@ -10,7 +10,6 @@ from functools import partial
 
 from starlette.routing import BaseRoute, Route
 
-from hls_handler.clients.api import RateLimit
 from hls_handler.console import openapi
 from hls_handler.console.access import Access
 from hls_handler.console.api import Api
@@ -30,6 +29,7 @@ from hls_handler.console.settings_page import SettingsPages
 from hls_handler.console.sign_in import SignInPages
 from hls_handler.console.trials import TrialPages
 from hls_handler.engine.health import Health
+from hls_handler.github.api import RateLimit
 from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.reports.prompt_library import read_library_stats

@@ -19,11 +19,11 @@ from starlette.responses import PlainTextResponse, Response
 
 from hls_handler import __version__
 from hls_handler.analysis import Unusable
-from hls_handler.clients.api import RateLimit
 from hls_handler.console.frame import Frame
 from hls_handler.db.counters import BUCKETS_S
 from hls_handler.engine.health import ComponentState, Health
 from hls_handler.errors import StoreUnavailable
+from hls_handler.github.api import RateLimit
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.calls import FAILED, SUCCESS, UNAVAILABLE, UNFINISHED

@@ -14,7 +14,6 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
 from hls_handler import shipped
-from hls_handler.clients.api import RateLimit
 from hls_handler.console.delivery_search import (
     ReasonGroup,
     group_reasons,
@@ -27,6 +26,7 @@ from hls_handler.console.queries import MAX_FILTER_CHARACTERS, InvalidFilter, Ov
 from hls_handler.engine.health import Component, ComponentHealth, Health, Severity
 from hls_handler.errors import StoreUnavailable
 from hls_handler.events import REPOSITORY_NAME
+from hls_handler.github.api import RateLimit
 from hls_handler.queue.pauses import describe_pause
 from hls_handler.storage import Storage
 from hls_handler.store.budgets import list_budgets

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from hls_handler import shipped
-from hls_handler.clients.provider import request_schema
+from hls_handler.claude.provider import request_schema
 from hls_handler.console.frame import Frame
 from hls_handler.engine.library import families
 from hls_handler.prompting.library import ReloadingLibrary

@@ -30,9 +30,12 @@ from hls_handler.engine.library import load_checked
 from hls_handler.errors import HlsError, PromptError, StoreUnavailable
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library, diff_texts
-from hls_handler.prompting.render import estimate_tokens, render_comment
+from hls_handler.prompting.render import render_comment
 from hls_handler.prompting.source_files import COMMENT_SUFFIX, SHARED_COMMENT, SourceFile
 from hls_handler.prompting.variables import sample_values
+from hls_handler.question import (
+    estimate_tokens,
+)
 from hls_handler.reports.estimate import Estimate, estimate, format_cost
 from hls_handler.storage import Storage
 from hls_handler.trials.comparison import Comparison

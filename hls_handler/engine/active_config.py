@@ -28,17 +28,21 @@ from hls_handler.actions import (
     WrittenCheck,
 )
 from hls_handler.analysis import UnusableReply, Usage, ValidReply
-from hls_handler.clients.vectors import Vectors
 from hls_handler.db.database import Database
 from hls_handler.engine.health import Health
 from hls_handler.errors import DependencyDown, SettingsError, StoreUnavailable
 from hls_handler.events import Account
-from hls_handler.handlers.labels import LabelState
+from hls_handler.github.labels import (
+    LabelState,
+)
 from hls_handler.handlers.reader import Reader
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library
-from hls_handler.prompting.render import RenderedPrompt
+from hls_handler.question import (
+    RenderedPrompt,
+)
 from hls_handler.queue.leases import HeldLeases
+from hls_handler.retrieval.vectors import Vectors
 from hls_handler.routing import Ignored, Router, RoutingResult, WebhookEnvelope, from_envelope
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import SettingsFile, SettingsReload, plan_reload
@@ -52,7 +56,7 @@ log = logging.getLogger(__name__)
 
 
 class Writer(Protocol):
-    """Idempotent writes to one repository; `clients.writer.GithubWriter` implements it.
+    """Idempotent writes to one repository; `github.writer.GithubWriter` implements it.
 
     `is_retry`: an earlier attempt may have written the same.
     """
@@ -93,7 +97,7 @@ class Writer(Protocol):
 
 
 class Checks(Protocol):
-    """Writes of checks on commits of one repository; `clients.checks.GithubChecks` implements
+    """Writes of checks on commits of one repository; `github.checks.GithubChecks` implements
     it.
     """
 
@@ -109,7 +113,7 @@ class Checks(Protocol):
 
 
 class Github(Protocol):
-    """Client of GitHub as the bot account; `clients.github.Github` implements it. Each worker
+    """Client of GitHub as the bot account; `github.client.Github` implements it. Each worker
     thread has its own.
     """
 

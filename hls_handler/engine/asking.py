@@ -31,7 +31,6 @@ from hls_handler.analysis import (
     find_review,
     is_worth_saying,
 )
-from hls_handler.clients.comment_body import MAX_COMMENT_CHARS, MAX_SECTION_CHARS
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.engine.active_config import Provider
 from hls_handler.engine.health import REVIEW
@@ -48,20 +47,24 @@ from hls_handler.errors import (
     StepFailed,
 )
 from hls_handler.events import Event
+from hls_handler.github.comment_body import MAX_COMMENT_CHARS, MAX_SECTION_CHARS
 from hls_handler.handlers.asking import VERIFY_PROMPT, Answers, Asking
 from hls_handler.handlers.changed_files import find_unshown
 from hls_handler.handlers.handler import Handler, PromptLimits, template_variables
-from hls_handler.prompting.prompt import Library, Prompt
+from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import (
-    RenderedPrompt,
     RuleView,
-    estimate_tokens,
     render,
     render_comment,
     render_footer,
     render_review_comment,
 )
 from hls_handler.prompting.reply_fields import complete_static_reply
+from hls_handler.question import (
+    Prompt,
+    RenderedPrompt,
+    estimate_tokens,
+)
 from hls_handler.queue.checkpoints import ANALYSED
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import EffectiveSettings

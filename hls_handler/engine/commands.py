@@ -14,7 +14,6 @@ from typing import assert_never
 from pydantic import TypeAdapter
 
 from hls_handler.actions import EnsureComment, EnsureReply, Outcome, Reaction
-from hls_handler.clients.transport import exchange
 from hls_handler.deliveries import CONCLUDED, PRIORITY_BOT_REQUEST, REQUESTED, NewDelivery
 from hls_handler.engine.handler_job import require_runs_left
 from hls_handler.engine.job import RULE, Codec, DeliveryResult, Job
@@ -38,6 +37,7 @@ from hls_handler.routing import (
     from_event,
 )
 from hls_handler.tracing import span
+from hls_handler.transport import exchange
 from hls_handler.untrusted.cleaning import clean_title
 
 log = logging.getLogger(__name__)

@@ -8,12 +8,12 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from hls_handler.clients.vectors import Vectors, VectorsUnavailable
 from hls_handler.engine.health import Health
 from hls_handler.errors import Permanent
 from hls_handler.events import Repository
 from hls_handler.handlers.reader import Reader, RepositoryFiles, read_optional
 from hls_handler.retrieval.sections import EXTENSIONS, split_sections
+from hls_handler.retrieval.vectors import Vectors, VectorsUnavailable
 from hls_handler.store.texts import NewText, Texts, document_scope
 from hls_handler.untrusted.cleaning import clean_and_redact, clean_title, remove_html_comments
 

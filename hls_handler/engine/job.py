@@ -43,7 +43,7 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.analysis import REPLY_TYPES, Reply, Usage, ValidReply
-from hls_handler.clients.reply_parsing import fit
+from hls_handler.claude.reply_parsing import fit
 from hls_handler.deliveries import Checkpoint, Lease, Posted
 from hls_handler.engine.active_config import DeliveryConfig, WorkerContext
 from hls_handler.errors import (

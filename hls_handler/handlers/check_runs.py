@@ -10,15 +10,14 @@ from hashlib import sha256
 
 from hls_handler.errors import Permanent
 from hls_handler.events import CheckRun, Event, WorkflowRun
-from hls_handler.handlers.failed_steps import JobSource
-from hls_handler.handlers.handler import PromptLimits
-from hls_handler.handlers.reader import (
+from hls_handler.github.values import (
     CheckAnnotation,
     NoLog,
-    Reader,
-    RepositoryHistory,
     WorkflowJob,
 )
+from hls_handler.handlers.failed_steps import JobSource
+from hls_handler.handlers.handler import PromptLimits
+from hls_handler.handlers.reader import Reader, RepositoryHistory
 from hls_handler.handlers.workflows import WorkflowFacts, WorkflowHandler, gather_run
 
 

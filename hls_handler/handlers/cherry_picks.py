@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from hls_handler.actions import Action
 from hls_handler.analysis import Analysis, ConflictResolutions, Reply
 from hls_handler.events import Event, PullRequest
+from hls_handler.git.mirror import (
+    PickConflict,
+)
 from hls_handler.handlers.handler import (
     Handler,
     PromptLimits,
@@ -24,9 +27,11 @@ from hls_handler.handlers.handler import (
     plan_comment,
 )
 from hls_handler.handlers.job import Conversation, Job, Result
-from hls_handler.handlers.reader import PickConflict, Reader, RepositoryHistory
+from hls_handler.handlers.reader import Reader, RepositoryHistory
 from hls_handler.prompting.prompt import diff_texts
-from hls_handler.prompting.render import estimate_tokens
+from hls_handler.question import (
+    estimate_tokens,
+)
 from hls_handler.untrusted.cleaning import CodeText, clean_and_redact
 from hls_handler.untrusted.command_line import read_command_line
 from hls_handler.untrusted.markdown import sanitize_code_block

@@ -20,17 +20,18 @@ from typing import Literal, get_args
 
 from hls_handler.ci.error_patterns import EXIT_CODE_LINE
 from hls_handler.ci.excerpts import Excerpt, State, cut, locate, numbered
-from hls_handler.ci.steps import FAILED as FAILED_STEPS
-from hls_handler.ci.steps import WorkflowStep
 from hls_handler.errors import Permanent
 from hls_handler.events import Event, WorkflowRun
-from hls_handler.handlers.reader import (
-    CheckAnnotation,
-    Failure,
-    NoLog,
-    RepositoryHistory,
-    WorkflowJob,
+from hls_handler.github.values import (
+    FAILED as FAILED_STEPS,
 )
+from hls_handler.github.values import (
+    CheckAnnotation,
+    NoLog,
+    WorkflowJob,
+    WorkflowStep,
+)
+from hls_handler.handlers.reader import Failure, RepositoryHistory
 from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import count

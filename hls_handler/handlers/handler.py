@@ -22,7 +22,10 @@ from hls_handler.handlers.asking import Answers, Asking
 from hls_handler.handlers.job import Conversation, Job, Result
 from hls_handler.handlers.labels import LabelOffer, select_offer
 from hls_handler.handlers.reader import HistoryUpdate, Reader, RepositoryHistory
-from hls_handler.prompting.render import PathsView, RuleView, estimate_tokens
+from hls_handler.prompting.render import PathsView, RuleView
+from hls_handler.question import (
+    estimate_tokens,
+)
 from hls_handler.routing import Rule, asked_to_skip
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import EffectiveLabels, Features, Findings, Review

@@ -17,6 +17,9 @@ from pydantic import TypeAdapter
 from hls_handler.actions import Action, EnsureIssueType, IssueType, RequestedLabel
 from hls_handler.analysis import ASSESSMENT, Analysis, IssueAnalysis, Reply, is_worth_saying
 from hls_handler.events import GHOST, Comment, Event, Issue
+from hls_handler.github.values import (
+    RepositoryLabel,
+)
 from hls_handler.handlers.asking import Answers, Asking
 from hls_handler.handlers.documents import (
     DocumentSection,
@@ -47,7 +50,6 @@ from hls_handler.handlers.reader import (
     HistoryUpdate,
     Reader,
     RepositoryHistory,
-    RepositoryLabel,
 )
 from hls_handler.handlers.similar import SameIssueView, SimilarIssue, find_same, find_similar
 from hls_handler.routing import MARKER

@@ -26,7 +26,9 @@ from hls_handler.handlers.handler import (
 )
 from hls_handler.handlers.job import Conversation, Job, Result
 from hls_handler.handlers.reader import Reader, RepositoryHistory, read_optional
-from hls_handler.prompting.render import estimate_tokens
+from hls_handler.question import (
+    estimate_tokens,
+)
 
 TEST_ORACLE = "test_oracle"
 """Stands for an event's name: GitHub sends the command as a comment."""

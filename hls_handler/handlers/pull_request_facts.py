@@ -19,6 +19,11 @@ from hls_handler.analysis import (
     file_summaries_of,
 )
 from hls_handler.events import PullRequest
+from hls_handler.github.values import (
+    NO_CONTEXT,
+    MergeState,
+    ReviewContext,
+)
 from hls_handler.handlers.changed_files import (
     PatchedFile,
     Selection,
@@ -29,7 +34,6 @@ from hls_handler.handlers.changed_files import (
 from hls_handler.handlers.committed_credentials import Credential, find_committed
 from hls_handler.handlers.labels import LabelOffer
 from hls_handler.handlers.present_lines import PresentLines
-from hls_handler.handlers.reader import NO_CONTEXT, MergeState, ReviewContext
 from hls_handler.review.blocks import Block, match_blocks
 from hls_handler.review.coverage import Coverage
 from hls_handler.review.ledger import PresentFiles, add, is_failing, sort_entries

@@ -41,6 +41,15 @@ from hls_handler.analysis import (
 )
 from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.events import Event, PullRequest
+from hls_handler.github.values import (
+    NO_CONTEXT,
+    ChangedFile,
+    GuidanceFile,
+    LinkedIssue,
+    MergeState,
+    RepositoryLabel,
+    ReviewContext,
+)
 from hls_handler.handlers.asking import (
     FIRST_PART,
     NO_BUDGET,
@@ -106,17 +115,7 @@ from hls_handler.handlers.pull_request_facts import (
     list_to_ask,
     plan_questions,
 )
-from hls_handler.handlers.reader import (
-    NO_CONTEXT,
-    ChangedFile,
-    GuidanceFile,
-    LinkedIssue,
-    MergeState,
-    Reader,
-    RepositoryHistory,
-    RepositoryLabel,
-    ReviewContext,
-)
+from hls_handler.handlers.reader import Reader, RepositoryHistory
 from hls_handler.handlers.review_input import (
     describe_context,
     find_present,

@@ -6,267 +6,40 @@ pydantic's `TypeAdapter` creates the values from GitHub's JSON.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-from pydantic import AliasChoices, AliasPath, BeforeValidator, Field
-
-from hls_handler.ci.steps import WorkflowStep
 from hls_handler.errors import DependencyDown, Permanent, Retryable
 from hls_handler.events import (
     Account,
     Comment,
-    Count,
     Issue,
     PullRequest,
     Release,
     Review,
-    Text,
-    is_present,
-    null_to,
 )
-from hls_handler.review.record import NO_REVIEW, ReviewRecord, ReviewThread
-from hls_handler.review.second_sites import Hit
+from hls_handler.git.mirror import Hit, Pick
+from hls_handler.github.values import (
+    Blob,
+    ChangedFile,
+    CheckAnnotation,
+    Comparison,
+    FileAtRef,
+    MergeState,
+    NoLog,
+    OpenPullRequest,
+    RepositoryLabel,
+    RepositoryPermission,
+    ReviewComment,
+    ReviewContext,
+    ReviewThread,
+    WorkflowJob,
+)
+from hls_handler.review.record import NO_REVIEW, ReviewRecord
 from hls_handler.settings.values import PathFilter
 
 T = TypeVar("T")
-
-COMMIT_OF_URL = re.compile(r"\?ref=([0-9a-f]{40}|[0-9a-f]{64})")
-
-
-def _commit_of(contents_url: object) -> str | None:
-    found = COMMIT_OF_URL.search(contents_url) if isinstance(contents_url, str) else None
-    return found[1] if found else None
-
-
-@dataclass(frozen=True, slots=True)
-class ChangedFile:
-    """A file of a pull request.
-    https://docs.github.com/en/rest/pulls/pulls#list-pull-requests-files
-    """
-
-    path: Annotated[str, Field(validation_alias="filename")]
-    # if renamed
-    previous_path: Annotated[str | None, Field(default=None, validation_alias="previous_filename")]
-    status: str  # "added", "removed", "modified", "renamed", "copied", "changed", "unchanged"
-    additions: Count
-    deletions: Count
-    # None for binary, huge, and renamed but unchanged files
-    patch: Annotated[str | None, Field(default=None)]
-    sha: Annotated[str | None, Field(default=None)] = None  # of the new content
-    commit: Annotated[
-        str | None, Field(validation_alias="contents_url"), BeforeValidator(_commit_of)
-    ] = None
-    """The head commit of the list, or for a removed file a commit of the base; None if GitHub names
-    none.
-    """
-
-
-@dataclass(frozen=True, slots=True)
-class Blob:
-    """The content of a file in git."""
-
-    sha: str
-    is_binary: bool = False  # False also with a byte order mark, and if GitHub does not know it
-    text: str = ""  # of at most 1,024 bytes, such as a pointer of Git LFS; "" for a longer text
-
-
-@dataclass(frozen=True, slots=True)
-class OpenPullRequest:
-    """An entry of https://docs.github.com/en/rest/pulls/pulls#list-pull-requests"""
-
-    number: int
-    # people, without teams
-    requested_reviewers: Annotated[tuple[Account, ...], null_to(()), Field(default=())]
-
-
-@dataclass(frozen=True, slots=True)
-class ReviewComment:
-    """A comment of a reviewer on lines of a file.
-
-    https://docs.github.com/en/rest/pulls/reviews#list-comments-for-a-pull-request-review
-    """
-
-    path: str
-    side: Annotated[str | None, Field(default=None)]  # "RIGHT", or "LEFT" for a removed line
-    line: Annotated[
-        int | None, Field(default=None, validation_alias=AliasChoices("original_line", "line"))
-    ]
-    """Number of the last commented line when the comment was written. If None, the last line of
-    `hunk` is meant.
-    """
-    # ends with the line; "" for the whole file
-    hunk: Annotated[Text, Field(validation_alias="diff_hunk")]
-    body: Text
-    is_reply: Annotated[
-        bool, Field(default=False, validation_alias="in_reply_to_id"), BeforeValidator(is_present)
-    ]
-    """True for a reply in a review thread."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkflowJob:
-    """A job of one attempt of a workflow run.
-
-    https://docs.github.com/en/rest/actions/workflow-jobs#list-jobs-for-a-workflow-run-attempt
-    """
-
-    id: int  # differs between attempts
-    name: Text
-    conclusion: Annotated[str | None, Field(default=None)]
-    """ "success", "failure", "skipped", "cancelled", "timed_out", "action_required", "neutral";
-    None if unfinished.
-    """
-    html_url: Text
-    # empty if no runner took the job
-    steps: Annotated[tuple[WorkflowStep, ...], null_to(()), Field(default=())]
-
-    @property
-    def is_cancelled(self) -> bool:
-        """True also for a job that exceeded its time limit."""
-        return self.conclusion == "cancelled"
-
-
-@dataclass(frozen=True, slots=True)
-class CheckAnnotation:
-    """A remark of a check run on a line.
-    https://docs.github.com/en/rest/checks/runs#list-check-run-annotations
-    """
-
-    path: Text
-    line: Annotated[int, Field(validation_alias="start_line")]
-    # "notice", "warning", "failure"
-    level: Annotated[Text, Field(validation_alias="annotation_level")]
-    title: Text
-    message: Text
-
-
-@dataclass(frozen=True, slots=True)
-class NoLog:
-    """Result of `Reader.job_log` if the job has no log. This is not an error."""
-
-    why: Literal["expired", "empty"]  # expired: deleted, never written, or past its retention
-
-
-@dataclass(frozen=True, slots=True)
-class FileAtRef:
-    """A file or folder of a branch.
-    https://docs.github.com/en/rest/repos/contents#get-repository-content
-    """
-
-    # "file" also for a symlink to a file of the repository
-    kind: Literal["file", "directory", "symlink", "submodule"]
-    sha: str  # SHA of the blob; "" for a directory
-    content: bytes | None  # content of a file; None if it is over 1 MB, because GitHub omits it
-
-
-@dataclass(frozen=True, slots=True)
-class RepositoryLabel:
-    """A label that exists in the repository. https://docs.github.com/en/rest/issues/labels"""
-
-    name: str
-    description: Text  # "" if it has none
-
-
-@dataclass(frozen=True, slots=True)
-class MergeState:
-    """The state of a pull request's merge, as GitHub shows it at the beginning of a review."""
-
-    conflicts: bool | None  # None: GitHub has not decided yet whether it can be merged
-    # names of required checks without success, other than that of HLS's review
-    missing_checks: tuple[str, ...]
-    # of reviewers: "approved", "changes_requested", "review_required"; "" if the branch needs no
-    # review
-    decision: str
-    is_behind: bool
-    is_blocked: bool  # by a rule of the branch that GitHub does not name
-    open_threads: int = 0  # unresolved review threads of HLS
-
-
-GUIDANCE_PATHS = (".github/hls.md", "AGENTS.md")
-"""Files of the base branch that say what reviewers of the repository should know."""
-
-
-@dataclass(frozen=True, slots=True)
-class GuidanceFile:
-    path: str  # one of `GUIDANCE_PATHS`
-    text: str  # not blank; at most 60,000 characters
-
-
-@dataclass(frozen=True, slots=True)
-class LinkedIssue:
-    """An issue of the same repository that a pull request closes."""
-
-    number: int
-    title: str
-    body: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReviewContext:
-    """The texts of the repository that a review reads besides the patches; result of
-    `Reader.review_context`.
-    """
-
-    attributes: str = ""  # text of `.gitattributes` of the base branch
-    guidance: tuple[GuidanceFile, ...] = ()
-    linked_issues: tuple[LinkedIssue, ...] = ()  # at most 3
-
-
-NO_CONTEXT = ReviewContext()
-
-_LOGIN = AliasPath("author", "login")
-_GIT_NAME = AliasPath("commit", "author", "name")
-
-
-def _text_or_empty(value: object) -> str:
-    # GitHub sends null or {} for an author without an account
-    return value if isinstance(value, str) else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    sha: str
-    message: Annotated[
-        Text, Field(validation_alias=AliasChoices(AliasPath("commit", "message"), "message"))
-    ]
-    """Complete: subject, blank line, body."""
-    # login, or the name in git if GitHub has no account for it
-    author: Annotated[
-        str,
-        Field(validation_alias=AliasChoices(_LOGIN, _GIT_NAME, "author")),
-        BeforeValidator(_text_or_empty),
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """The commits from one revision to another, such as "v1.1.0" to "v1.2.0"; result of
-    `Reader.commits_between`.
-    """
-
-    total: Annotated[int, Field(validation_alias="total_commits")]
-    commits: tuple[Commit, ...]  # oldest first; at most 250
-
-
-@dataclass(frozen=True, slots=True)
-class PickConflict:
-    """A file that cannot be merged. Its texts are untrusted, and neither cleaned nor redacted."""
-
-    path: str
-    ours: str  # the file on the branch
-    # of the merged file: the parts with odd indexes are conflicts, with git's marks
-    parts: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Pick:
-    """The result of `git cherry-pick`, computed in the mirror."""
-
-    is_empty: bool  # True: the branch has the change already
-    conflicts: tuple[PickConflict, ...]
 
 
 class RepositoryFiles(Protocol):
@@ -310,9 +83,6 @@ class RepositoryFiles(Protocol):
         """Merge the change from `base` to the commit into `onto`, another commit. None without a
         mirror.
         """
-
-
-RepositoryPermission = Literal["admin", "write", "read", "none"]
 
 
 class Reader(Protocol):

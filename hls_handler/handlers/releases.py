@@ -12,6 +12,9 @@ from hls_handler.actions import Action
 from hls_handler.analysis import Analysis
 from hls_handler.errors import Superseded
 from hls_handler.events import Event, Release
+from hls_handler.github.values import (
+    Commit,
+)
 from hls_handler.handlers.handler import (
     Handler,
     PromptLimits,
@@ -23,8 +26,10 @@ from hls_handler.handlers.handler import (
 )
 from hls_handler.handlers.job import Job, Result
 from hls_handler.handlers.labels import plan_labels
-from hls_handler.handlers.reader import Commit, Reader, RepositoryHistory
-from hls_handler.prompting.render import estimate_tokens
+from hls_handler.handlers.reader import Reader, RepositoryHistory
+from hls_handler.question import (
+    estimate_tokens,
+)
 from hls_handler.untrusted.cleaning import truncate
 from hls_handler.wording import count, was_or_were
 

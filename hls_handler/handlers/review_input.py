@@ -13,18 +13,24 @@ from types import MappingProxyType
 
 from hls_handler.errors import Retryable, Superseded
 from hls_handler.events import Event, PullRequest
-from hls_handler.handlers.changed_files import TOKENS_PER_FILE, PatchedFile, Selection, show_files
-from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from hls_handler.handlers.reader import (
+from hls_handler.git.mirror import (
+    Hit,
+)
+from hls_handler.github.values import (
     NO_CONTEXT,
     Blob,
     ChangedFile,
     GuidanceFile,
     LinkedIssue,
     MergeState,
+    ReviewContext,
+    ReviewThread,
+)
+from hls_handler.handlers.changed_files import TOKENS_PER_FILE, PatchedFile, Selection, show_files
+from hls_handler.handlers.pull_request_facts import PullRequestFacts
+from hls_handler.handlers.reader import (
     Reader,
     RepositoryFiles,
-    ReviewContext,
     read_optional,
 )
 from hls_handler.handlers.skipped_files import (
@@ -35,13 +41,15 @@ from hls_handler.handlers.skipped_files import (
     is_shortened,
     looks_like_code,
 )
-from hls_handler.prompting.render import estimate_tokens
+from hls_handler.question import (
+    estimate_tokens,
+)
 from hls_handler.review.dismissals import find_dismissals
 from hls_handler.review.functions import find_lines_above
 from hls_handler.review.grammars import has_grammar
 from hls_handler.review.ledger import PresentFiles
 from hls_handler.review.patches import Patch, number_line, parse_numbered
-from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
+from hls_handler.review.record import LedgerEntry, ReviewRecord
 from hls_handler.review.reviewers import (
     MAX_REVIEWERS,
     OWNERS_PATHS,
@@ -51,7 +59,6 @@ from hls_handler.review.reviewers import (
     parse_owners,
 )
 from hls_handler.review.second_sites import (
-    Hit,
     SecondSite,
     SecondSites,
     describe_sites,

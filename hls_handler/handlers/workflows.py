@@ -16,6 +16,9 @@ from hls_handler.actions import Action, EnsureComment
 from hls_handler.analysis import Analysis, Place, Reply, WorkflowAnalysis
 from hls_handler.errors import ConversationIgnored
 from hls_handler.events import Event, PullRequest, WorkflowRun
+from hls_handler.github.values import (
+    WorkflowJob,
+)
 from hls_handler.handlers.failed_steps import (
     FailedStep,
     JobSource,
@@ -48,9 +51,10 @@ from hls_handler.handlers.reader import (
     Reader,
     RepositoryHistory,
     RunResult,
-    WorkflowJob,
 )
-from hls_handler.prompting.render import CHARACTERS_PER_TOKEN
+from hls_handler.question import (
+    CHARACTERS_PER_TOKEN,
+)
 from hls_handler.routing import CANCELLED, FAILED, PASSED, Rule
 from hls_handler.wording import count, inflect
 

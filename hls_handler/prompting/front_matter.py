@@ -8,14 +8,14 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from hls_handler.analysis import REPLY_TYPES
 from hls_handler.prompting.problems import Problem, suggest_name
+from hls_handler.question import Effort, StrictModel, Then
 from hls_handler.settings.reference import Reference, explain
 from hls_handler.settings.yaml_parser import InvalidYaml, Sources, parse_tree
 
-SUFFIX = ".j2"
 FENCE = "---"
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -57,21 +57,7 @@ def find_wrong_fence(text: str) -> int | None:
     return opening[1].count("\n") + 1 if opening is not None and is_wrong else None
 
 
-Effort = Literal["low", "medium", "high", "xhigh", "max"]
-
-
-class _StrictModel(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Then(_StrictModel):
-    prompt: Annotated[
-        str, Field(min_length=1), AfterValidator(lambda name: name.removesuffix(SUFFIX))
-    ]
-    when: Annotated[str, Field(min_length=1)]  # "analysis.kind == 'question'"
-
-
-class FieldKeys(_StrictModel):
+class FieldKeys(StrictModel):
     """An entry of `fields` in a front matter: it adds a field to the reply, or changes the values
     of an enum field.
     """
@@ -83,7 +69,7 @@ class FieldKeys(_StrictModel):
     description: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
 
 
-class FrontMatter(_StrictModel):
+class FrontMatter(StrictModel):
     description: Annotated[str, Field(min_length=1)]
     on: Annotated[
         tuple[Annotated[str, Field(min_length=1)], ...],

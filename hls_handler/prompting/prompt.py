@@ -15,7 +15,7 @@ from jinja2 import meta, nodes
 
 from hls_handler.analysis import ASSESSMENT, REPLY_TYPES, Reply, group_of, list_possible_labels
 from hls_handler.prompting.environment import AUTHOR_ERRORS, PromptEnvironment
-from hls_handler.prompting.front_matter import FENCE, SUFFIX, Effort, Then
+from hls_handler.prompting.front_matter import FENCE
 from hls_handler.prompting.problems import BrokenTemplateError, Problem
 from hls_handler.prompting.reply_fields import with_optional_fields
 from hls_handler.prompting.source_files import (
@@ -23,6 +23,10 @@ from hls_handler.prompting.source_files import (
     SHARED_COMMENT,
     SHIPPED_FRONT_MATTER,
     SourceFile,
+)
+from hls_handler.question import (
+    SUFFIX,
+    Prompt,
 )
 from hls_handler.settings.values import Assessed
 from hls_handler.untrusted.cleaning import format_for_prompt
@@ -52,7 +56,6 @@ class Family:
     """The contents that `LibraryCheck.smoke_render` found to be without a problem."""
 
 
-REVIEW_REPLIES = frozenset({"pull_request_analysis", "finding_verdicts"})
 SHIPPED_LIBRARY = "the shipped library"
 NO_FILE = "/dev/null"
 NO_NEWLINE = "\n\\ No newline at end of file"
@@ -171,34 +174,6 @@ def diff_texts(old: tuple[str, str] | None, new: tuple[str, str] | None) -> list
 def _split_lines(text: str) -> list[str]:
     *lines, last = text.split("\n")
     return [*lines, f"{last}{NO_NEWLINE}"] if last else lines
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    name: str  # "issues/analyze"
-    # "issues/analyze@3f9c2a": the name, and a hash of the front matter and all templates, comment
-    # included
-    id: str
-    path: str  # relative, if its folder is relative in the settings: "prompts/issues/analyze.j2"
-    on: tuple[str, ...]  # event keys: "issues.opened"
-    reply: str  # a key of analysis.REPLY_TYPES
-    # the type of `reply`, extended by the fields and label rules of the front matter
-    reply_model: type[Reply]
-    model: str | None = None  # None: the model of the settings; the same for `max_tokens`
-    max_tokens: int | None = None
-    effort: Effort | None = None
-    then: Then | None = None
-
-    @property
-    def absolute_path(self) -> str:
-        return str(Path(self.path).absolute())
-
-    @property
-    def is_review(self) -> bool:
-        """True if it reviews a pull request, or is the second look: `claude.review_model` is for
-        these.
-        """
-        return self.reply in REVIEW_REPLIES
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,15 @@ from types import MappingProxyType
 from hls_handler.prompting.front_matter import (
     BYTE_ORDER_MARK,
     FENCE_PROBLEM,
-    SUFFIX,
     FrontMatter,
     find_wrong_fence,
     parse_front_matter,
     split_front_matter,
 )
 from hls_handler.prompting.problems import Problem, prompt_error
+from hls_handler.question import (
+    SUFFIX,
+)
 from hls_handler.settings.yaml_parser import Sources
 
 COMMENT_SUFFIX = ".comment.md.j2"

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from pydantic import BaseModel, SecretStr
 
-from hls_handler.clients.transport import proxy_passwords
 from hls_handler.engine.repository_settings import resolve_settings_file, without_unknown_prompts
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.effective import (
@@ -29,6 +28,7 @@ from hls_handler.settings.repository import (
     organization_file,
 )
 from hls_handler.store.repositories import StoredFile
+from hls_handler.transport import proxy_passwords
 from hls_handler.untrusted.redaction import redact
 
 

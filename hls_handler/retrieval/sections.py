@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from hls_handler.prompting.render import estimate_tokens
+from hls_handler.question import (
+    estimate_tokens,
+)
 
 MARKDOWN = (".md", ".markdown", ".mdx")
 EXTENSIONS = (*MARKDOWN, ".rst", ".txt")

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from hls_handler.review.record import ReviewThread
+from hls_handler.github.values import (
+    ReviewThread,
+)
 from hls_handler.untrusted.command_line import read_command_line
 
 FIXED = "fixed"

@@ -24,31 +24,6 @@ person rejected it.
 
 
 @dataclass(frozen=True, slots=True)
-class ThreadReply:
-    author: str  # login; "" if the account was deleted
-    body: str  # at most 4,000 characters
-
-
-@dataclass(frozen=True, slots=True)
-class ReviewThread:
-    """A review thread that HLS opened.
-    https://docs.github.com/en/graphql/reference/objects#pullrequestreviewthread
-
-    If a person also uses the bot account, its reactions and its replies without our marker are the
-    person's. Otherwise they are left out.
-    """
-
-    comment_id: int  # of HLS's comment, the first of the thread
-    key: str  # `InlineComment.key`, from the marker
-    is_resolved: bool
-    resolved_by: str | None  # login; "" if the account was deleted; None if it is open
-    replies: tuple[ThreadReply, ...]  # by people and other bots, oldest first
-    own_replies: tuple[str, ...]  # keys of HLS's replies (`EnsureReply.key`)
-    thumbs_up: tuple[str, ...]  # logins of those who reacted so to HLS's comment
-    thumbs_down: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Proof:
     """The added line that shows that a finding is fixed."""
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal, NamedTuple, Protocol
 
+from hls_handler.git.mirror import Hit
 from hls_handler.review.builtin_methods import BUILTIN_METHODS, BUILTIN_NAMES
 from hls_handler.review.grammars import GRAMMARS
 from hls_handler.review.names import MAX_CHARACTERS, Named, find_named
@@ -72,14 +73,6 @@ IMPLICIT = {"tree_sitter_java", "tree_sitter_c_sharp", "c"}
 """Families of languages in which a method is called without its object."""
 
 Kind = Literal["definition", "call", "use"]
-
-
-class Hit(NamedTuple):
-    """A line of the repository with a name that was looked for."""
-
-    path: str
-    number: int  # of the line, from 1
-    name: str
 
 
 class SearchedFiles(Protocol):

@@ -23,8 +23,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from hls_handler.clients.git import NO_HOOKS, GitLimits, environment, run_git
 from hls_handler.errors import HlsError
+from hls_handler.git.run import NO_HOOKS, GitLimits, environment, run_git
 from hls_handler.sandbox.state import State
 
 PATH = "/{owner}/{repo}.git"

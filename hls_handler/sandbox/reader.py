@@ -10,13 +10,15 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import SecretStr
 
-from hls_handler.clients.api import GithubApi
-from hls_handler.clients.connection import Call as GithubCall
-from hls_handler.clients.connection import HttpResponse
-from hls_handler.clients.reader import GithubReader
-from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.events import Account
-from hls_handler.handlers.reader import NoLog
+from hls_handler.github.api import GithubApi
+from hls_handler.github.connection import Call as GithubCall
+from hls_handler.github.connection import HttpResponse
+from hls_handler.github.reader import GithubReader
+from hls_handler.github.repository_labels import RepositoryLabels
+from hls_handler.github.values import (
+    NoLog,
+)
 from hls_handler.sandbox import review_calls
 from hls_handler.sandbox.apps import Apps
 from hls_handler.sandbox.github_calls import find_endpoint

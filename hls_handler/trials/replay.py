@@ -11,14 +11,14 @@ from functools import cache, partial
 from typing import Any
 
 from hls_handler.analysis import ValidReply
-from hls_handler.clients.comment_body import list_boxes, marker
-from hls_handler.clients.comments import is_by
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint
 from hls_handler.engine.asking import UNSHOWN, prompt_limits
 from hls_handler.engine.job import ASK, GATHER, decode_reply, decode_reply_for_display, facts_codec
 from hls_handler.engine.repository_settings import SETTINGS_FILE
 from hls_handler.errors import HlsError, PayloadError, Permanent, StepFailed
 from hls_handler.events import Account, Event, parse_event
+from hls_handler.github.comment_body import list_boxes, marker
+from hls_handler.github.comments import is_by
 from hls_handler.handlers import COMMAND_HANDLERS, HANDLERS, handler_for
 from hls_handler.handlers.asking import FIRST_PART, VERIFICATION, VERIFY_PROMPT, Answers, Asking
 from hls_handler.handlers.handler import Handler, template_variables
@@ -26,7 +26,10 @@ from hls_handler.handlers.issues import InformationRequest, IssueHandler, dump_r
 from hls_handler.handlers.reader import EMPTY_HISTORY, EmptyHistory, Reader, RepositoryHistory
 from hls_handler.prompting.library import restore_library
 from hls_handler.prompting.prompt import Library
-from hls_handler.prompting.render import RenderedPrompt, render
+from hls_handler.prompting.render import render
+from hls_handler.question import (
+    RenderedPrompt,
+)
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import (
     EffectiveSettings,

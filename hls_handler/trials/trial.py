@@ -17,7 +17,6 @@ from functools import partial
 
 from hls_handler.actions import Action, EnsureComment, EnsureLabels, RequestedLabel
 from hls_handler.analysis import Analysis, ValidReply
-from hls_handler.clients.comment_body import marker, parse_sections
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.engine.asking import PROMPT_SECRET, find_review_budget
@@ -35,12 +34,19 @@ from hls_handler.errors import (
     with_remedy,
 )
 from hls_handler.events import Event
+from hls_handler.github.comment_body import marker, parse_sections
+from hls_handler.github.labels import (
+    decide_labels,
+)
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.asking import VERIFY_PROMPT, Answers, Asking
 from hls_handler.handlers.changed_files import find_unshown
-from hls_handler.handlers.labels import AppliedLabel, decide_labels
+from hls_handler.handlers.labels import AppliedLabel
 from hls_handler.prompting.prompt import Library
-from hls_handler.prompting.render import RenderedPrompt, render
+from hls_handler.prompting.render import render
+from hls_handler.question import (
+    RenderedPrompt,
+)
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.yaml_parser import format_yaml

@@ -16,10 +16,10 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from hls_handler import logs
-from hls_handler.clients.api import RateLimit
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
 from hls_handler.engine.health import Health
 from hls_handler.errors import PayloadError, StoreUnavailable
+from hls_handler.github.api import RateLimit
 from hls_handler.routing import (
     Command,
     Ignored,

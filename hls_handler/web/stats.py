@@ -12,9 +12,9 @@ from typing import Any
 
 from typing_extensions import TypedDict  # pydantic accepts that of `typing` from Python 3.12 on
 
-from hls_handler.clients.api import RateLimit
 from hls_handler.db.counters import BUCKETS_S
 from hls_handler.events import PULL_REQUEST_EVENTS
+from hls_handler.github.api import RateLimit
 from hls_handler.store.corrections import feedback_in
 from hls_handler.store.periods import nearest_rank, percentile
 from hls_handler.store.reply_cache import CACHE_HIT, CACHE_MISS, CACHE_SAVED

@@ -12,13 +12,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hls_handler.background.catch_up import CatchUp, CatchUpLoop, find_reserved, select_missed
-from hls_handler.clients.api import RateLimit, RateLimitMonitor
-from hls_handler.clients.github import make_credentials
-from hls_handler.clients.hooks import GithubHooks, Hook
 from hls_handler.deliveries import Accepted, DeliveryAttempt, NewDelivery
 from hls_handler.engine.active_config import ActiveConfig, load_bot_accounts
 from hls_handler.engine.health import ComponentHealth, Health
 from hls_handler.errors import DependencyDown, PayloadError, Permanent
+from hls_handler.github.api import RateLimit, RateLimitMonitor
+from hls_handler.github.client import make_credentials
+from hls_handler.github.hooks import GithubHooks, Hook
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings

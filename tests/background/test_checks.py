@@ -21,11 +21,11 @@ from hls_handler.background.checks import (
     make_checks,
 )
 from hls_handler.background.threads import Check, ProblemFound, run_checks
-from hls_handler.clients.identity import Identity
-from hls_handler.clients.mirror_disk import MirrorDisk
 from hls_handler.engine.active_config import ActiveConfig, BotAccount, ConfigReloader
 from hls_handler.engine.health import REVIEW, Component, ComponentHealth, Health
 from hls_handler.errors import AccountLimited, BudgetUsedUp, DependencyDown, ModelNotFound
+from hls_handler.git.mirror_disk import MirrorDisk
+from hls_handler.github.identity import Identity
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import SettingsFile

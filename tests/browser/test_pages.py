@@ -17,10 +17,10 @@ from playwright.sync_api import Page
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from tests.browser.conftest import OpenPage, find_obstacles
-from tests.clients.fake_network import Server
 from tests.e2e.conftest import service_maker
 from tests.e2e.service import Service, free_port
 from tests.e2e.test_main_job import send
+from tests.fake_network import Server
 
 KEY = "the-key-of-this-service"
 SCRIPT = (

@@ -7,7 +7,10 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from hls_handler.ci.log_lines import parse_line
-from hls_handler.ci.steps import StepTracker, WorkflowStep
+from hls_handler.ci.steps import StepTracker
+from hls_handler.github.values import (
+    WorkflowStep,
+)
 from tests.ci.jobs import STEPS, stamped, step
 
 

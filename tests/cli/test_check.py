@@ -11,14 +11,14 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from hls_handler.cli import app
-from hls_handler.clients.app_setup import APP_EVENTS
+from hls_handler.github.app_setup import APP_EVENTS
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.world import World
-from tests.clients.fake_embeddings import KEY, FakeEmbeddings
-from tests.clients.test_credentials import ALL, OWNER, REPOSITORY, public_key
 from tests.e2e.service import SECRET, settings_text
+from tests.github.test_credentials import ALL, OWNER, REPOSITORY, public_key
 from tests.prompting.samples import write
+from tests.retrieval.fake_embeddings import KEY, FakeEmbeddings
 from tests.settings.files import app_key
 
 SENT = ("issues", "pull_request", "pull_request_review", "workflow_run")

@@ -16,8 +16,8 @@ from hls_handler.cli import app
 from hls_handler.cli.init.command import run as run_init
 from hls_handler.cli.init.servers import answer_pings
 from hls_handler.cli.init.session import Session
-from hls_handler.clients.app_setup import APP_EVENTS, EVENTS, PERMISSIONS
 from hls_handler.errors import DependencyDown, Permanent, SettingsError
+from hls_handler.github.app_setup import APP_EVENTS, EVENTS, PERMISSIONS
 from hls_handler.sandbox.apps import hook_of
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.objects import Account

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
-from hls_handler.clients.api import RateLimit
 from hls_handler.console.app import Console, ConsolePorts
 from hls_handler.console.claude_runs import ClaudeClient
 from hls_handler.engine.health import Health
+from hls_handler.github.api import RateLimit
 from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.model import Claude as ClaudeSettings

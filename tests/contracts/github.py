@@ -19,9 +19,9 @@ from openapi_core.validation.request.exceptions import ParameterValidationError
 from openapi_core.validation.schemas.exceptions import InvalidSchemaValue
 from werkzeug.datastructures import Headers, ImmutableMultiDict
 
-from hls_handler.clients.merge_state import MERGE_STATE_QUERY
-from hls_handler.clients.review_context import REVIEW_CONTEXT_QUERY, blobs_query, head_files_query
-from hls_handler.clients.review_threads import REVIEW_THREADS_QUERY
+from hls_handler.github.merge_state import MERGE_STATE_QUERY
+from hls_handler.github.review_context import REVIEW_CONTEXT_QUERY, blobs_query, head_files_query
+from hls_handler.github.review_threads import REVIEW_THREADS_QUERY
 from tests.contracts.openapi_subset import SUBSET
 
 HOST = "https://api.github.com"

@@ -27,13 +27,18 @@ from hls_handler.actions import (
     WrittenCheck,
 )
 from hls_handler.analysis import Reply, UnusableReply, Usage, ValidReply
-from hls_handler.clients.writer import label_origins
 from hls_handler.deliveries import Lease
 from hls_handler.engine.active_config import Provider, T
 from hls_handler.errors import DependencyDown, HlsError
 from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review
-from hls_handler.handlers.labels import LabelState
-from hls_handler.handlers.reader import (
+from hls_handler.git.mirror import (
+    Hit,
+    Pick,
+)
+from hls_handler.github.labels import (
+    LabelState,
+)
+from hls_handler.github.values import (
     Blob,
     ChangedFile,
     CheckAnnotation,
@@ -42,18 +47,19 @@ from hls_handler.handlers.reader import (
     MergeState,
     NoLog,
     OpenPullRequest,
-    Pick,
-    RepositoryFiles,
     RepositoryLabel,
     RepositoryPermission,
     ReviewComment,
     ReviewContext,
+    ReviewThread,
     WorkflowJob,
 )
-from hls_handler.prompting.render import RenderedPrompt
+from hls_handler.github.writer import label_origins
+from hls_handler.handlers.reader import RepositoryFiles
+from hls_handler.question import (
+    RenderedPrompt,
+)
 from hls_handler.queue.leases import HeldLeases
-from hls_handler.review.record import ReviewThread
-from hls_handler.review.second_sites import Hit
 from hls_handler.settings.model import Labels
 from hls_handler.store.conversations import ConversationHistory
 from hls_handler.untrusted.cleaning import CodeText, clean_and_redact

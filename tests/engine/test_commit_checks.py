@@ -23,7 +23,9 @@ from hls_handler.errors import (
     Postponed,
     Retryable,
 )
-from hls_handler.handlers.reader import ChangedFile
+from hls_handler.github.values import (
+    ChangedFile,
+)
 from hls_handler.prompting import recorded
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Budgets, Review, Settings

@@ -14,13 +14,13 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from hls_handler.clients.vectors import Vectors
 from hls_handler.reports.delivery_report import DeliveryReport, load_report
+from hls_handler.retrieval.vectors import Vectors
 from hls_handler.settings.model import Embeddings, Qdrant
-from tests.clients.fake_embeddings import KEY, FakeEmbeddings
-from tests.clients.fake_server import FakeServer, Say
 from tests.engine.fakes import ISSUE
 from tests.engine.world import MakeWorld, World, settings
+from tests.fake_server import FakeServer, Say
+from tests.retrieval.fake_embeddings import KEY, FakeEmbeddings
 
 COMMIT = "c" * 40
 DOCUMENTS = {

@@ -15,13 +15,13 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from hls_handler.clients.providers import Breakers, Providers
+from hls_handler.claude.providers import Breakers, Providers
 from hls_handler.engine.pipeline import run_delivery
 from hls_handler.prompting import recorded
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Settings
 from hls_handler.store.calls import make_receipt
-from tests.clients.fake_models import KEY, FakeModels
+from tests.claude.fake_models import KEY, FakeModels
 from tests.engine.fakes import ISSUE, FakeGithub
 from tests.engine.world import BUG, NOON, World, open_world, settings
 

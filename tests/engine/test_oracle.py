@@ -9,9 +9,9 @@ import pytest
 
 from hls_handler.analysis import ChosenTests
 from hls_handler.settings.model import OracleService
-from tests.clients.fake_server import FakeServer, Say
 from tests.engine.test_commands import HEAD, command, comment, make, set_pull_request
 from tests.engine.world import MakeWorld, World, settings
+from tests.fake_server import FakeServer, Say
 from tests.handlers.world import file
 
 ON = settings(features={"test_oracle": True})

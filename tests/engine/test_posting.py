@@ -14,9 +14,9 @@ from hls_handler.handlers.job import Conversation
 from hls_handler.prompting import recorded
 from hls_handler.queue.locks import LocksReleased
 from hls_handler.settings.model import Labels, Settings
-from tests.clients.review_world import inline
 from tests.engine.fakes import GITHUB_DOWN, ISSUE
 from tests.engine.world import BUG, GUID, MakeWorld, World, settings
+from tests.github.review_world import inline
 from tests.handlers.world import file, finding, pull_request, pull_request_analysis
 
 LOCK = "186853002#1/issues"

@@ -16,7 +16,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from hls_handler.analysis import IssueAnalysis
-from hls_handler.clients.vectors import Vectors
 from hls_handler.db.values import from_ms
 from hls_handler.deliveries import Finished, Lease, NewDelivery
 from hls_handler.engine.active_config import ChosenAccount, DeliveryConfig, WorkerContext
@@ -26,10 +25,13 @@ from hls_handler.engine.job import Job
 from hls_handler.engine.library import load_checked
 from hls_handler.engine.pipeline import run_delivery
 from hls_handler.events import parse_event
+from hls_handler.github.values import (
+    ChangedFile,
+)
 from hls_handler.handlers import HANDLERS
-from hls_handler.handlers.reader import ChangedFile
 from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
+from hls_handler.retrieval.vectors import Vectors
 from hls_handler.routing import Router, Rule, from_envelope, from_event, parse_envelope
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import (

@@ -26,14 +26,17 @@ from hls_handler.analysis import (
     WorkflowAnalysis,
     sum_usage,
 )
-from hls_handler.clients.github import ReadOnlyGithub
-from hls_handler.clients.prices import with_price
+from hls_handler.claude.prices import with_price
 from hls_handler.engine.active_config import Claude, Provider, T
 from hls_handler.engine.trial_job import TrialJob
 from hls_handler.errors import DependencyDown, ModelNotFound, Permanent
+from hls_handler.github.client import ReadOnlyGithub
 from hls_handler.handlers.asking import VERIFY_PROMPT
-from hls_handler.prompting.prompt import Library, Prompt
-from hls_handler.prompting.render import RenderedPrompt
+from hls_handler.prompting.prompt import Library
+from hls_handler.question import (
+    Prompt,
+    RenderedPrompt,
+)
 from hls_handler.review.positions import Located
 from hls_handler.settings.model import Settings
 from hls_handler.trials.sender import Sender

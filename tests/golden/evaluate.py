@@ -29,9 +29,9 @@ from hls_handler.cli.options import (
     utc_now,
 )
 from hls_handler.cli.prompt_library import get_prompt, load_library
-from hls_handler.clients.github import connect_read_only
-from hls_handler.clients.mirror import Mirrors
 from hls_handler.errors import DependencyDown, HlsError
+from hls_handler.git.mirror import Mirrors
+from hls_handler.github.client import connect_read_only
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.model import Settings
 from hls_handler.wording import add_usd, count

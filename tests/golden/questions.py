@@ -8,18 +8,17 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from hls_handler.ci.steps import WorkflowStep
-from hls_handler.clients.github import ReadOnlyGithub
 from hls_handler.events import Event, parse_event
-from hls_handler.handlers import handler_for
-from hls_handler.handlers.reader import (
+from hls_handler.github.client import ReadOnlyGithub
+from hls_handler.github.values import (
     ChangedFile,
-    Reader,
-    RepositoryFiles,
     RepositoryLabel,
     ReviewContext,
     WorkflowJob,
+    WorkflowStep,
 )
+from hls_handler.handlers import handler_for
+from hls_handler.handlers.reader import Reader, RepositoryFiles
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable

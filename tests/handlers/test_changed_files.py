@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from hls_handler.github.values import (
+    ChangedFile,
+)
 from hls_handler.handlers.changed_files import (
     ChangedLines,
     FilePart,
@@ -18,7 +21,6 @@ from hls_handler.handlers.changed_files import (
     may_have_calls,
     show_files,
 )
-from hls_handler.handlers.reader import ChangedFile
 from hls_handler.handlers.skipped_files import Reason
 from hls_handler.review.coverage import FileCoverage
 from hls_handler.settings.values import PathFilter

@@ -9,11 +9,13 @@ import pytest
 
 from hls_handler.actions import Annotation, EnsureCheck
 from hls_handler.analysis import NO_CALLS, Receipt, Severity
+from hls_handler.github.values import (
+    RepositoryLabel,
+)
 from hls_handler.handlers.check import plan_check, plan_unreviewed_check
 from hls_handler.handlers.labels import LabelOffer
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler, plan_review_check
-from hls_handler.handlers.reader import RepositoryLabel
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.review.record import LedgerEntry
 from hls_handler.settings.model import Review

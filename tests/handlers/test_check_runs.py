@@ -6,9 +6,12 @@ from dataclasses import dataclass, replace
 
 from hls_handler.errors import Permanent
 from hls_handler.events import CheckRun
+from hls_handler.github.values import (
+    CheckAnnotation,
+)
 from hls_handler.handlers.check_runs import CheckRunHandler
 from hls_handler.handlers.handler import PromptLimits
-from hls_handler.handlers.reader import EMPTY_HISTORY, CheckAnnotation, RepositoryHistory
+from hls_handler.handlers.reader import EMPTY_HISTORY, RepositoryHistory
 from hls_handler.handlers.workflows import WorkflowFacts
 from tests.engine.fakes import FakeReader
 from tests.handlers.events import CHECK, FakeHistory, at, check_event, run_result, workflow_analysis

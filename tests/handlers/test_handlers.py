@@ -12,9 +12,13 @@ from hls_handler.actions import Action, InlineComment, RequestedLabel
 from hls_handler.analysis import REPLY_TYPES, Reply
 from hls_handler.errors import ConversationIgnored, Superseded
 from hls_handler.events import REQUIRED_OBJECTS, Event, Issue, Label, PullRequest
+from hls_handler.github.values import (
+    Commit,
+    Comparison,
+)
 from hls_handler.handlers import HANDLERS, handler_for
 from hls_handler.handlers.handler import Handler, PromptLimits
-from hls_handler.handlers.reader import EMPTY_HISTORY, Commit, Comparison
+from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.routing import WebhookEnvelope
 from tests.engine.fakes import FakeReader
 from tests.handlers.events import (

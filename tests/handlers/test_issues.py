@@ -8,6 +8,9 @@ import pytest
 
 from hls_handler.actions import EnsureComment, EnsureIssueType, RequestedLabel
 from hls_handler.events import Account, Comment
+from hls_handler.github.values import (
+    RepositoryLabel,
+)
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.issues import (
     InformationRequest,
@@ -16,7 +19,7 @@ from hls_handler.handlers.issues import (
     update_requests,
 )
 from hls_handler.handlers.labels import LabelOffer
-from hls_handler.handlers.reader import Correction, EmptyHistory, RepositoryLabel
+from hls_handler.handlers.reader import Correction, EmptyHistory
 from hls_handler.routing import MARKER
 from hls_handler.settings.model import EffectiveLabels
 from tests.handlers.world import (

@@ -10,20 +10,24 @@ import pytest
 
 from hls_handler.actions import EnsureLabels, RequestedLabel
 from hls_handler.analysis import Reply
-from hls_handler.handlers.issues import IssueFacts, IssueHandler
-from hls_handler.handlers.labels import (
+from hls_handler.github.labels import (
     SHIPPED_LABELS,
-    AppliedLabel,
     LabelDifference,
-    LabelOffer,
     LabelSpec,
     decide_labels,
+    spec_of,
+)
+from hls_handler.github.values import (
+    RepositoryLabel,
+)
+from hls_handler.handlers.issues import IssueFacts, IssueHandler
+from hls_handler.handlers.labels import (
+    AppliedLabel,
+    LabelOffer,
     find_changed_corrections,
     plan_labels,
     select_offer,
-    spec_of,
 )
-from hls_handler.handlers.reader import RepositoryLabel
 from hls_handler.settings.model import EffectiveLabels
 from tests.handlers.world import analysis, event, issue, issue_analysis, labels_of
 from tests.prompting.samples import load

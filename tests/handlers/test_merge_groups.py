@@ -5,6 +5,10 @@ from __future__ import annotations
 import pytest
 
 from hls_handler.events import Account
+from hls_handler.github.values import (
+    Commit,
+    Comparison,
+)
 from hls_handler.handlers.merge_groups import (
     MAX_PULL_REQUESTS,
     HeadCheck,
@@ -14,7 +18,6 @@ from hls_handler.handlers.merge_groups import (
     is_draft_of_queue,
     plan_group_check,
 )
-from hls_handler.handlers.reader import Commit, Comparison
 from hls_handler.settings.model import Review
 
 QUEUE, A, B = "c" * 40, "a" * 40, "b" * 40

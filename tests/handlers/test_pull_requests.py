@@ -29,10 +29,19 @@ from hls_handler.analysis import (
     lowest_scores,
 )
 from hls_handler.errors import Permanent
+from hls_handler.github.labels import (
+    LabelState,
+    decide_labels,
+)
+from hls_handler.github.values import (
+    ChangedFile,
+    MergeState,
+    RepositoryLabel,
+)
 from hls_handler.handlers.asking import join_replies
 from hls_handler.handlers.finding_views import ShownFinding
 from hls_handler.handlers.handler import PromptLimits, SkipReason
-from hls_handler.handlers.labels import LabelOffer, LabelState, decide_labels
+from hls_handler.handlers.labels import LabelOffer
 from hls_handler.handlers.pull_request_facts import PullRequestFacts, list_parts
 from hls_handler.handlers.pull_requests import (
     PullRequestHandler,
@@ -41,7 +50,7 @@ from hls_handler.handlers.pull_requests import (
     plan_review_check,
     verification_variables,
 )
-from hls_handler.handlers.reader import ChangedFile, EmptyHistory, MergeState, RepositoryLabel
+from hls_handler.handlers.reader import EmptyHistory
 from hls_handler.handlers.second_look import Candidate
 from hls_handler.prompting.front_matter import FieldKeys, FrontMatter
 from hls_handler.prompting.reply_fields import build_reply_model, with_optional_fields

@@ -11,9 +11,13 @@ import pytest
 from hls_handler.actions import EnsureComment
 from hls_handler.errors import Superseded
 from hls_handler.events import Release
+from hls_handler.github.values import (
+    Commit,
+    Comparison,
+)
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.job import Conversation
-from hls_handler.handlers.reader import EMPTY_HISTORY, Commit, Comparison
+from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.handlers.releases import ReleaseFacts, ReleaseHandler
 from tests.engine.fakes import FakeReader
 from tests.handlers.events import ANNOUNCEMENT, PREVIOUS, RELEASE, at, release_event

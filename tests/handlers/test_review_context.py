@@ -9,18 +9,17 @@ import pytest
 
 from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed
 from hls_handler.events import PullRequest
-from hls_handler.handlers.changed_files import show_files
-from hls_handler.handlers.handler import PromptLimits
-from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from hls_handler.handlers.pull_requests import PullRequestHandler
-from hls_handler.handlers.reader import (
-    EMPTY_HISTORY,
+from hls_handler.github.values import (
     ChangedFile,
-    EmptyHistory,
     GuidanceFile,
     LinkedIssue,
     ReviewContext,
 )
+from hls_handler.handlers.changed_files import show_files
+from hls_handler.handlers.handler import PromptLimits
+from hls_handler.handlers.pull_request_facts import PullRequestFacts
+from hls_handler.handlers.pull_requests import PullRequestHandler
+from hls_handler.handlers.reader import EMPTY_HISTORY, EmptyHistory
 from hls_handler.handlers.review_input import describe_context, read_surroundings
 from hls_handler.review.record import ReviewRecord
 from hls_handler.settings.model import Review

@@ -11,8 +11,11 @@ from hls_handler.actions import Action, EnsureComment, EnsureLabels, RequestedLa
 from hls_handler.analysis import ReviewAnalysis
 from hls_handler.errors import Permanent, Superseded
 from hls_handler.events import Account, Review
+from hls_handler.github.values import (
+    ReviewComment,
+)
 from hls_handler.handlers.handler import PromptLimits, SkipReason
-from hls_handler.handlers.reader import EMPTY_HISTORY, ReviewComment
+from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.handlers.reviews import ReviewFacts, ReviewHandler, ShownComment, Todo
 from tests.handlers.world import (
     analysis,

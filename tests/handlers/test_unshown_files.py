@@ -11,10 +11,14 @@ import pytest
 
 from hls_handler.analysis import NO_CALLS
 from hls_handler.errors import DependencyDown, Permanent, StepFailed
+from hls_handler.github.values import (
+    Blob,
+    ChangedFile,
+)
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler, plan_review_check
-from hls_handler.handlers.reader import EMPTY_HISTORY, Blob, ChangedFile
+from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.handlers.skipped_files import decide_unshown
 from hls_handler.settings.model import Review
 from hls_handler.settings.values import PathFilter

@@ -14,17 +14,19 @@ from hls_handler.actions import EnsureComment
 from hls_handler.analysis import WorkflowAnalysis
 from hls_handler.errors import ConversationIgnored, Permanent
 from hls_handler.events import Account, PullRequest, WorkflowRun
+from hls_handler.github.values import (
+    CheckAnnotation,
+    WorkflowJob,
+)
 from hls_handler.handlers.failed_steps import Quoted
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.reader import (
     EMPTY_HISTORY,
-    CheckAnnotation,
     Failure,
     HistoryUpdate,
     RepositoryHistory,
     RunResult,
-    WorkflowJob,
 )
 from hls_handler.handlers.workflows import (
     MAX_JOBS,

@@ -30,6 +30,12 @@ from hls_handler.events import (
     Repository,
     Review,
 )
+from hls_handler.github.values import (
+    ChangedFile,
+    ReviewComment,
+    ReviewContext,
+    ReviewThread,
+)
 from hls_handler.handlers.asking import Answers
 from hls_handler.handlers.changed_files import Selection, number_patch, redact_patch, select_files
 from hls_handler.handlers.handler import PromptLimits
@@ -37,10 +43,10 @@ from hls_handler.handlers.job import Conversation, Result
 from hls_handler.handlers.linguist import NO_ATTRIBUTES, LinguistAttributes
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
-from hls_handler.handlers.reader import ChangedFile, EmptyHistory, ReviewComment, ReviewContext
+from hls_handler.handlers.reader import EmptyHistory
 from hls_handler.handlers.review_input import find_present
 from hls_handler.review.blocks import Block
-from hls_handler.review.record import NO_REVIEW, ReviewRecord, ReviewThread
+from hls_handler.review.record import NO_REVIEW, ReviewRecord
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter

@@ -32,9 +32,12 @@ from hls_handler.handlers.handler import Handler, PromptLimits, template_variabl
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.prompting import recorded
 from hls_handler.prompting.library import load_library
-from hls_handler.prompting.prompt import Library, Prompt
+from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render, render_comment
 from hls_handler.prompting.variables import sample_values
+from hls_handler.question import (
+    Prompt,
+)
 from hls_handler.sandbox.samples import facts_of
 from hls_handler.settings.effective import find_chosen_events
 from tests.prompting.samples import FAMILIES, KEY, SHIPPED, copy_shipped, write

@@ -11,19 +11,22 @@ from typing import Any
 import pytest
 
 from hls_handler.events import Account, Label, Repository
-from hls_handler.handlers import HANDLERS
-from hls_handler.handlers.handler import PromptLimits
-from hls_handler.handlers.pull_request_facts import list_parts
-from hls_handler.handlers.reader import (
-    EMPTY_HISTORY,
+from hls_handler.github.values import (
     GUIDANCE_PATHS,
     GuidanceFile,
     LinkedIssue,
     ReviewComment,
     ReviewContext,
 )
+from hls_handler.handlers import HANDLERS
+from hls_handler.handlers.handler import PromptLimits
+from hls_handler.handlers.pull_request_facts import list_parts
+from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.handlers.review_input import MAX_GUIDANCE_CHARS, MAX_LINKED_ISSUE_CHARS
-from hls_handler.prompting.render import estimate_tokens, render
+from hls_handler.prompting.render import render
+from hls_handler.question import (
+    estimate_tokens,
+)
 from tests.handlers.world import event, fake_reader, file, issue, pull_request, review, review_event
 from tests.prompting.samples import KEY, common, shipped
 

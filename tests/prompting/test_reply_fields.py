@@ -18,8 +18,10 @@ from hls_handler.analysis import (
     lowest_scores,
     to_rule_values,
 )
-from hls_handler.clients.provider import request_schema
-from hls_handler.handlers.labels import SHIPPED_LABELS
+from hls_handler.claude.provider import request_schema
+from hls_handler.github.labels import (
+    SHIPPED_LABELS,
+)
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render, render_comment
 from hls_handler.prompting.reply_fields import (

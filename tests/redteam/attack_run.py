@@ -16,11 +16,7 @@ from pathlib import Path
 
 from pydantic import SecretStr, TypeAdapter
 
-from hls_handler.clients.api import GithubApi
-from hls_handler.clients.github import Github as GithubClient
-from hls_handler.clients.mirror import Mirrors
-from hls_handler.clients.providers import Providers
-from hls_handler.clients.repository_labels import RepositoryLabels
+from hls_handler.claude.providers import Providers
 from hls_handler.engine.active_config import (
     BotAccount,
     ChosenAccount,
@@ -30,6 +26,10 @@ from hls_handler.engine.active_config import (
 from hls_handler.engine.health import Health
 from hls_handler.engine.pipeline import run_delivery
 from hls_handler.events import Issue
+from hls_handler.git.mirror import Mirrors
+from hls_handler.github.api import GithubApi
+from hls_handler.github.client import Github as GithubClient
+from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Router, Rule, from_envelope, parse_envelope
 from hls_handler.sandbox.middleware import LoggedRequest

@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
-from hls_handler.prompting.render import estimate_tokens
+from hls_handler.question import (
+    estimate_tokens,
+)
 from hls_handler.retrieval.sections import MAX_TOKENS, Section, split_sections
 
 

@@ -32,19 +32,22 @@ from hls_handler.analysis import (
 )
 from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.events import REQUEST_KEY, Event, RequestedReview
+from hls_handler.github.values import (
+    ChangedFile,
+    ReviewThread,
+)
 from hls_handler.handlers.asking import VERIFY_PROMPT, Answers, Asking
 from hls_handler.handlers.finding_views import ShownFinding
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.job import Result
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
-from hls_handler.handlers.reader import ChangedFile, EmptyHistory
+from hls_handler.handlers.reader import EmptyHistory
 from hls_handler.handlers.second_look import Candidate
 from hls_handler.review.record import (
     NO_REVIEW,
     LedgerEntry,
     ReviewRecord,
-    ReviewThread,
     dump_entry,
     dump_record,
     parse_record,

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from hls_handler.github.values import (
+    ReviewThread,
+    ThreadReply,
+)
 from hls_handler.review.dismissals import classify_reply, find_dismissals
-from hls_handler.review.record import ReviewThread, ThreadReply
 
 DISMISSALS = (
     "Won't fix.",

@@ -8,7 +8,9 @@ import pytest
 
 from hls_handler.analysis import EarlierVerdict
 from hls_handler.engine.asking import render_static
-from hls_handler.review.record import ThreadReply
+from hls_handler.github.values import (
+    ThreadReply,
+)
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import without_entry
 from tests.engine.world import library, settings

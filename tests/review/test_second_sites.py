@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from hls_handler.git.mirror import (
+    Hit,
+)
 from hls_handler.review.patches import parse_patch
-from hls_handler.review.second_sites import Hit, SecondSite, find_second_sites
+from hls_handler.review.second_sites import SecondSite, find_second_sites
 from hls_handler.review.wanted_names import ChangedSource
 from tests.rounds.generated import make_patch
 

@@ -16,14 +16,23 @@ from tempfile import TemporaryDirectory
 from hls_handler.actions import EnsureCheck, EnsureReply
 from hls_handler.analysis import Reply, Usage, ValidReply
 from hls_handler.events import REQUEST_KEY, RequestedReview
+from hls_handler.github.values import (
+    Blob,
+    ChangedFile,
+    ReviewThread,
+    ThreadReply,
+)
 from hls_handler.handlers.asking import VERIFY_PROMPT, Answers, Asking
 from hls_handler.handlers.handler import PromptLimits, template_variables
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from hls_handler.handlers.reader import Blob, ChangedFile, EmptyHistory
-from hls_handler.prompting.render import estimate_tokens, render
+from hls_handler.handlers.reader import EmptyHistory
+from hls_handler.prompting.render import render
+from hls_handler.question import (
+    estimate_tokens,
+)
 from hls_handler.review.dismissals import COMMAND
 from hls_handler.review.ledger import is_failing
-from hls_handler.review.record import LedgerEntry, ReviewThread, ThreadReply
+from hls_handler.review.record import LedgerEntry
 from hls_handler.settings.model import Review
 from tests.engine.world import library
 from tests.handlers.world import count_changes, event, fake_reader, pull_request

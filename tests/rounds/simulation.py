@@ -11,10 +11,14 @@ from zlib import crc32
 
 from hls_handler.actions import EnsureCheck, InlineComment
 from hls_handler.errors import Permanent
+from hls_handler.github.values import (
+    ChangedFile,
+    ReviewThread,
+    ThreadReply,
+)
 from hls_handler.handlers.changed_files import LONG_LINE, TOO_LARGE
 from hls_handler.handlers.handler import PromptLimits
-from hls_handler.handlers.reader import ChangedFile
-from hls_handler.review.record import ReviewRecord, ReviewThread, ThreadReply
+from hls_handler.review.record import ReviewRecord
 from hls_handler.settings.model import Review
 from hls_handler.settings.values import PathFilter
 from tests.handlers.world import count_changes, event, pull_request

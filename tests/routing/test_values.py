@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from hls_handler.clients.comment_body import marker
 from hls_handler.errors import PayloadError
 from hls_handler.events import parse_event
+from hls_handler.github.comment_body import marker
 from hls_handler.routing import (
     MARKER,
     RoutingInput,

@@ -24,7 +24,9 @@ from hls_handler.actions import (
 )
 from hls_handler.analysis import Reply, UnusableReply, ValidReply
 from hls_handler.errors import Dependency, DependencyDown
-from hls_handler.prompting.render import RenderedPrompt
+from hls_handler.question import (
+    RenderedPrompt,
+)
 from hls_handler.settings.model import Labels
 from hls_handler.store.conversations import ConversationHistory
 from tests.engine.fakes import FakeChecks, FakeClaude, FakeGithub, FakeWriter
@@ -129,7 +131,7 @@ def _remove(labels: list[str], name: str) -> None:
 
 @dataclass
 class SimulatedWriter(FakeWriter):
-    """Writes as `clients.writer` does: it reads first, and then writes the difference."""
+    """Writes as `github.writer` does: it reads first, and then writes the difference."""
 
     github: SimulatedGithub
 

@@ -9,7 +9,10 @@ import pytest
 from hls_handler.actions import StoredComment
 from hls_handler.deliveries import Lease
 from hls_handler.events import Account
-from hls_handler.handlers.labels import LabelOrigin, LabelState
+from hls_handler.github.labels import (
+    LabelOrigin,
+    LabelState,
+)
 from hls_handler.queue.checkpoints import Change, PendingChanges
 from hls_handler.storage import Storage
 from hls_handler.store.conversations import ConversationState, field_label

@@ -8,7 +8,10 @@ from dataclasses import replace
 import pytest
 
 from hls_handler.deliveries import Lease
-from hls_handler.handlers.labels import AppliedLabel, LabelOrigin
+from hls_handler.github.labels import (
+    LabelOrigin,
+)
+from hls_handler.handlers.labels import AppliedLabel
 from hls_handler.handlers.reader import Correction
 from hls_handler.storage import Storage
 from hls_handler.store.corrections import CorrectionResult, FieldFeedback, ShownLabels, feedback_in
@@ -32,7 +35,7 @@ def set_labels(
     origins: Mapping[str, LabelOrigin] = ORIGINS,
     identity: str = "hls",
 ) -> None:
-    """Set labels that replies requested, as `clients.writer` does."""
+    """Set labels that replies requested, as `github.writer` does."""
     history = open_history(store, lease, identity)
     history.change_labels(names, "intended", origins)
     history.change_labels(names, "set")

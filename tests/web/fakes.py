@@ -19,11 +19,11 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message
 
-from hls_handler.clients.api import RateLimit
 from hls_handler.console.pages import show_error
 from hls_handler.deliveries import Accepted, Finished, NewDelivery, State
 from hls_handler.engine.health import Health
 from hls_handler.errors import StoreUnavailable
+from hls_handler.github.api import RateLimit
 from hls_handler.routing import Ignored, Rule, WebhookEnvelope
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings

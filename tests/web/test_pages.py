@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hls_handler.clients.api import RateLimit
+from hls_handler.github.api import RateLimit
 from tests.web.fakes import Headers, WebSetup, ask, headers, payload, settings
 
 NOON = "2026-11-20T12:00:00+00:00"

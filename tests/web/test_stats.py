@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from hls_handler.clients.api import RateLimit
+from hls_handler.github.api import RateLimit
 from hls_handler.store.statistics import RecentCall
 from hls_handler.web.stats import Counters, Snapshot, StatsDocument, StatsReader, stats_page
 from tests.web.fakes import FakeClock, FakeStore

@@ -16,6 +16,7 @@ import typer
 from pydantic import SecretStr
 
 from hls_handler.analysis import REPLY_TYPES, ValidReply
+from hls_handler.claude.provider_errors import KEY_REMEDY
 from hls_handler.cli.init.github import (
     APP_ID,
     TOKEN,
@@ -51,12 +52,13 @@ from hls_handler.cli.options import (
     print_line,
     print_lines,
 )
-from hls_handler.clients.app_setup import EVENTS, MAX_NAME_CHARS
-from hls_handler.clients.provider_errors import KEY_REMEDY
-from hls_handler.clients.webhook_setup import UNSERVED_URL
 from hls_handler.errors import DependencyDown, HlsError, SettingsError, with_remedy
-from hls_handler.prompting.prompt import Prompt
-from hls_handler.prompting.render import RenderedPrompt
+from hls_handler.github.app_setup import EVENTS, MAX_NAME_CHARS
+from hls_handler.github.webhook_setup import UNSERVED_URL
+from hls_handler.question import (
+    Prompt,
+    RenderedPrompt,
+)
 from hls_handler.reports.estimate import describe_prices, list_claude_models
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import HAIKU, Claude

@@ -21,8 +21,10 @@ from hls_handler.cli.init.session import (
     write_file,
 )
 from hls_handler.cli.options import DOTENV, http_origin, print_line, utc_now
-from hls_handler.clients.api import GithubApi
-from hls_handler.clients.app_setup import (
+from hls_handler.deliveries import DeliveryAttempt
+from hls_handler.errors import DependencyDown, Permanent, SettingsError, StepFailed
+from hls_handler.github.api import GithubApi
+from hls_handler.github.app_setup import (
     EVENTS,
     connect_app,
     convert_code,
@@ -32,11 +34,9 @@ from hls_handler.clients.app_setup import (
     make_manifest,
     new_app_url,
 )
-from hls_handler.clients.credentials import App
-from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
-from hls_handler.clients.webhook_setup import UNSERVED_URL, WebhookSetup
-from hls_handler.deliveries import DeliveryAttempt
-from hls_handler.errors import DependencyDown, Permanent, SettingsError, StepFailed
+from hls_handler.github.client import ReadOnlyGithub, connect_read_only
+from hls_handler.github.credentials import App
+from hls_handler.github.webhook_setup import UNSERVED_URL, WebhookSetup
 from hls_handler.settings.app_key import AppKey, InvalidAppKey
 from hls_handler.settings.model import Github, Server
 from hls_handler.settings.values import web_url
@@ -56,7 +56,7 @@ LEADER = '<meta http-equiv="refresh" content="0; url={url}">\n<a href="{url}">Co
 def set_up_app(session: Session) -> App:
     """Create the App, or continue where an earlier `hls init` ended. Return it.
 
-    Raises `SettingsError`, or an error of `clients/` if GitHub fails; a later run continues.
+    Raises `SettingsError`, or an error of `github/` if GitHub fails; a later run continues.
     """
     app = find_app(session)
     is_new = app is None
@@ -185,7 +185,7 @@ def _wait_for_installation(
 def set_up_token(session: Session) -> None:
     """Check the token, print what it lacks, and store it.
 
-    Raises `SettingsError` if a repository does not exist, and an error of `clients/` if GitHub
+    Raises `SettingsError` if a repository does not exist, and an error of `github/` if GitHub
     rejects the token or fails.
     """
     question = "Token (not shown; docs/setup.md says which kind fits)"

@@ -16,8 +16,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-from hls_handler.clients.webhook_setup import PING
 from hls_handler.errors import HlsError
+from hls_handler.github.webhook_setup import PING
 from hls_handler.settings.model import Settings
 from hls_handler.settings.values import webhook_secrets
 from hls_handler.web.webhook import sign

@@ -16,10 +16,10 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.cli.options import DOTENV, print_line
-from hls_handler.clients.app_setup import MAX_NAME_CHARS
-from hls_handler.clients.webhook_setup import UNSERVED_URL
 from hls_handler.errors import HlsError, SettingsError, with_remedy
 from hls_handler.events import REPOSITORY_NAME
+from hls_handler.github.app_setup import MAX_NAME_CHARS
+from hls_handler.github.webhook_setup import UNSERVED_URL
 from hls_handler.reports.estimate import NAMED_MODELS
 from hls_handler.settings.load import SETTINGS_FILE, read_environment
 from hls_handler.settings.values import HttpUrl, is_loopback

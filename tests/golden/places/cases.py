@@ -18,7 +18,9 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from hls_handler.handlers.reader import ChangedFile
+from hls_handler.github.values import (
+    ChangedFile,
+)
 from tests.golden.cases import PullRequestCase
 from tests.rounds.generated import make_patch
 

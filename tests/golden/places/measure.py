@@ -18,13 +18,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hls_handler.clients.api import GithubApi
-from hls_handler.clients.mirror import Mirrors
-from hls_handler.clients.reader import GithubReader
-from hls_handler.clients.repository_labels import RepositoryLabels
+from hls_handler.git.mirror import Mirrors
+from hls_handler.github.api import GithubApi
+from hls_handler.github.reader import GithubReader
+from hls_handler.github.repository_labels import RepositoryLabels
 from hls_handler.handlers.reader import RepositoryFiles
 from hls_handler.prompting.prompt import Library
-from hls_handler.prompting.render import estimate_tokens
+from hls_handler.question import (
+    estimate_tokens,
+)
 from hls_handler.review.patches import parse_numbered
 from hls_handler.review.second_sites import SecondSite
 from hls_handler.review.test_files import is_test_file
@@ -33,10 +35,10 @@ from hls_handler.settings.model import Mirror as MirrorSettings
 from hls_handler.settings.model import Review, Settings
 from hls_handler.trials.replay import read_facts
 from hls_handler.trials.trial import Trial
-from tests.clients.git_server import GitServer, Origin
-from tests.clients.review_world import NOON, github_settings
 from tests.engine.fakes import FakeReader
 from tests.engine.world import library, settings
+from tests.git.git_server import GitServer, Origin
+from tests.github.review_world import NOON, github_settings
 from tests.golden.cases import FOLDER, PullRequestCase, load_cases
 from tests.golden.places.cases import PlacesCase, load_places
 from tests.golden.questions import find_effective_settings

@@ -1,0 +1,1 @@
+"""The services that answer prompts. No other package imports anthropic."""

@@ -1,0 +1,434 @@
+"""A service that answers prompts: sends a rendered prompt once, and returns a validated reply or
+why it has none.
+
+This part is the same for all services: schema, validation, tokens and price. `claude.py` and
+`openai_api.py` have the two families of APIs. Their SDKs are imported inside functions, because an
+import takes half of a command's start time. No environment variables of the SDKs are read.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Annotated, Any, Literal, Protocol, TypeVar
+
+import httpx2
+from pydantic import BaseModel, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+
+from hls_handler.analysis import Unusable, UnusableReply, Usage, ValidReply
+from hls_handler.claude.account_probe import FIXED_QUESTION, AccountProbes
+from hls_handler.claude.prices import with_price
+from hls_handler.claude.provider_errors import (
+    ACCOUNT_REMEDY,
+    MODEL_REMEDY,
+    SLOW_REMEDY,
+    RejectedRequest,
+    Service,
+    find_request_id,
+    limit_of_account,
+    translate,
+    unexpected_response,
+)
+from hls_handler.claude.reply_parsing import UnreadableReply, describe_problems, parse_reply
+from hls_handler.errors import ModelNotFound, SlowResponse, StepFailed
+from hls_handler.question import (
+    Effort,
+    Prompt,
+    RenderedPrompt,
+    estimate_tokens,
+)
+from hls_handler.settings.model import Claude as ClaudeSettings
+from hls_handler.settings.model import Provider as ProviderSettings
+from hls_handler.tracing import annotate, span
+from hls_handler.transport import find_proxy_settings, read_body, shorten
+from hls_handler.wording import count
+
+KEEPALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+"""Socket options that keep a connection open while a reply is written, which may take minutes."""
+
+if hasattr(socket, "TCP_KEEPIDLE"):  # not on every platform
+    KEEPALIVE.append((socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60))
+
+MAX_TOKENS_COUNTED = (
+    1_000_000_000  # more in one response is an error of the server; the database stores 64 bits
+)
+
+MAX_BYTES = 16_384
+MAX_BYTES_PER_TOKEN = 32
+"""Limit of a response: a fixed part, and a part for each token of `max_tokens`. A token has about 4
+bytes, and up to 12 if every character is escaped. Validating, redacting and rendering a megabyte
+takes more than a second.
+"""
+
+# of the estimated tokens, reserved in addition: dense code has 3 characters a token instead of 3.5
+MARGIN = 0.25
+
+CORRECTION = (
+    "That reply could not be used: {problem}\n\n"
+    "Answer again with the whole JSON object, corrected. All earlier instructions still apply."
+)
+
+SCHEMA_IN_PROMPT = (
+    "Answer with one JSON object that fits this JSON Schema, and with nothing else:\n{schema}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One request, for either family of APIs."""
+
+    model: str
+    max_tokens: int
+    effort: Effort | None
+    system: str  # may be blank
+    messages: tuple[tuple[Literal["user", "assistant"], str], ...]
+    schema: Mapping[str, object] | None  # that the service enforces; None: `system` asks for JSON
+    label: str  # the prompt's id, for errors
+
+    @property
+    def max_bytes(self) -> int:
+        return MAX_BYTES + MAX_BYTES_PER_TOKEN * self.max_tokens
+
+
+Stop = Literal["ended", "max_tokens", "context_window", "refused", "oversized", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The response of a service. `why` is its reason to give no reply, or another one to stop."""
+
+    text: str
+    stop: Stop
+    why: str = ""
+    usage: Usage | None = None  # without price; None: absent or impossible
+    model: str | None = None
+
+
+class Api(Protocol):
+    """Client of one family of APIs. Not thread-safe. `errors` are its SDK's; the SDK opens streamed
+    responses.
+    """
+
+    @property
+    def errors(self) -> type[Exception]: ...
+
+    def open(self, question: Question) -> AbstractContextManager[Any]: ...
+
+    def open_model(self, model: str) -> AbstractContextManager[Any] | None:
+        """Return None if the service has no endpoint for one model."""
+        ...
+
+    def read(self, body: bytes, label: str) -> Response:
+        """Raises `DependencyDown` if the body is not one of the API."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class _Model(BaseModel):  # https://platform.claude.com/docs/en/api/models/retrieve
+    id: str
+    lifecycle: str = "active"  # "deprecated", "retired"; other services omit it
+
+
+UNKNOWN_MODEL = frozenset({"not_found_error", "model_not_found"})
+"""Kinds of a 404 about a model. With another one, the service has no endpoint for models."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """The HTTP client, and the settings, for the client of an SDK."""
+
+    service: Service
+    http: httpx2.Client
+    timeout_s: float  # limit of a request as a whole
+
+
+class Provider:
+    """Client for one service. Not thread-safe: use one per worker thread. Creating a client takes
+    20 ms.
+    """
+
+    def __init__(
+        self,
+        settings: ProviderSettings,
+        claude: ClaudeSettings,
+        connect: Callable[[Connection], Api],
+        *,
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
+        probes: AccountProbes | None = None,
+    ) -> None:
+        """`clock` returns monotonic seconds, to measure calls; `now` returns aware UTC, to
+        interpret Retry-After.
+
+        `settings` are one of `claude.providers`, `probes` those of the process. Raises
+        `SettingsError` if the proxy or certificate settings cannot be used.
+        """
+        self.settings = settings
+        self._claude = claude
+        self._clock = clock
+        self._probes = probes or AccountProbes(now)
+        proxy = find_proxy_settings(settings.base_url)
+        self._service = Service(
+            settings, claude.find_key(settings), claude.title_of(settings), proxy, now
+        )
+        # The SDKs' own clients always read the proxy variables.
+        transport = proxy.new_transport(claude.timeout_s, socket_options=KEEPALIVE)
+        http = httpx2.Client(transport=transport, trust_env=False)
+        self._api = connect(Connection(self._service, http, claude.timeout_s))
+
+    def close(self) -> None:
+        self._api.close()
+
+    def lookup_model(self, model: str) -> str:
+        """Return "active", "deprecated" or "retired"; "unlisted" if the service has no models
+        endpoint.
+
+        Raises `DependencyDown`, and its subclass `ModelNotFound` if the service does not know the
+        model.
+        """
+        label = f"the request for the model {model}"
+        opened = self._api.open_model(model)
+        if opened is None:
+            return "unlisted"
+        try:
+            body, _ = _fetch(opened, MAX_BYTES)
+        except (self._api.errors, httpx2.HTTPError) as exc:
+            failed = translate(exc, self._service, label=label, model=model)
+            if getattr(exc, "status_code", None) != 404:
+                raise failed from None
+            if not UNKNOWN_MODEL & {getattr(exc, "type", None), getattr(exc, "code", None)}:
+                return "unlisted"
+            remedy = self._service.localize(MODEL_REMEDY)
+            raise ModelNotFound(str(failed), dependency="claude", remedy=remedy) from None
+        if body is None:
+            raise unexpected_response(self._service, label, f"it is over {MAX_BYTES} bytes")
+        return parse_body(_Model, body, service=self._service, label=label).lifecycle
+
+    def model_for(self, rendered: RenderedPrompt) -> str:
+        """Return the model of the prompt, if it names one of this provider, or else of the
+        settings.
+        """
+        prompt = rendered.prompt
+        named, model = self._claude.find_model(prompt.model, is_review=prompt.is_review)
+        if named is self.settings:
+            return model
+        return self.settings.default_model(is_review=prompt.is_review)
+
+    def ask(
+        self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
+    ) -> ValidReply | UnusableReply:
+        """Send one request. If `correction` is an earlier reply, the model is asked to correct its
+        errors.
+
+        Raises `DependencyDown` if the service fails or rejects the account, `SlowResponse` if it is
+        still sending after `claude.timeout_s`, and `Permanent` for an invalid request.
+        """
+        model = self.model_for(rendered)
+        kind = self.settings.kind
+        known = {"peer.service": self._service.title.lower(), "gen_ai.operation.name": "chat"}
+        known |= {"gen_ai.provider.name": kind, "gen_ai.request.model": model}
+        with span(f"chat {model}", known, kind="CLIENT"):
+            answer = self._ask(rendered, model, correction)
+            usage = answer.usage
+            annotate(
+                {
+                    "gen_ai.response.model": usage.model,
+                    "gen_ai.usage.input_tokens": usage.all_input_tokens,
+                    "gen_ai.usage.output_tokens": usage.output_tokens,
+                    "hls.cost_usd": usage.cost_usd,
+                    "hls.claude_request_id": usage.request_id,
+                    "hls.outcome": "ok" if isinstance(answer, ValidReply) else answer.why,
+                }
+            )
+            return answer
+
+    def _ask(
+        self, rendered: RenderedPrompt, model: str, correction: UnusableReply | None
+    ) -> ValidReply | UnusableReply:
+        question = self._question(rendered, model, correction)
+        started = self._clock()
+        try:
+            body, request_id = _fetch(self._api.open(question), question.max_bytes)
+        except httpx2.ReadTimeout:  # of the body: the SDKs have their own errors before it
+            limit = f"claude.timeout_s ({self._claude.timeout_s:g})"
+            message = (
+                f"{self._service.title} was still sending its response to {question.label} after"
+                f" {limit}"
+            )
+            raise SlowResponse(message, remedy=SLOW_REMEDY) from None
+        except (self._api.errors, httpx2.HTTPError) as exc:
+            failed = translate(exc, self._service, label=question.label, model=model)
+            if isinstance(failed, RejectedRequest):
+                failed = self._find_cause(failed, model)
+            raise failed from None
+        took_s = self._clock() - started
+        allowed = (
+            f"{MAX_BYTES}, and {MAX_BYTES_PER_TOKEN} for each of {question.max_tokens} max_tokens"
+        )
+        oversized = Response(
+            "", "oversized", f"the response is over {question.max_bytes} bytes ({allowed})"
+        )
+        response = oversized if body is None else self._api.read(body, question.label)
+        named = self._claude.name_model(self.settings, response.model or model)
+        if response.usage is None:
+            usage = self.upper_estimate(rendered, correction=correction)
+            usage = replace(usage, model=named, is_estimate=True)
+        else:
+            asked = self._claude.name_model(self.settings, model)
+            usage = with_price(replace(response.usage, model=named), self._claude, asked=asked)
+        usage = replace(usage, took_s=took_s, request_id=request_id)
+        return self._read_reply(response, rendered.prompt, usage)
+
+    def check_account(self) -> None:
+        """Ask a fixed question, at most once a minute. Raises the error that it gets or got
+        last.
+        """
+        model = self.settings.default_model()
+        failed = self._probes.find_error(model, self._ask_fixed_question)
+        if isinstance(failed, RejectedRequest):
+            raise limit_of_account(self._service, failed.what, ACCOUNT_REMEDY)
+        if failed is not None:
+            raise failed
+
+    def _find_cause(self, failed: RejectedRequest, model: str) -> StepFailed:
+        """Return the error of the account if a fixed question gets it, too; else the one of the
+        prompt.
+        """
+        if not self._probes.gets_same(failed, self.settings, model, self._ask_fixed_question):
+            return failed
+        return limit_of_account(self._service, failed.what, ACCOUNT_REMEDY)
+
+    def _ask_fixed_question(self, model: str) -> StepFailed | None:
+        question = Question(
+            model=model,
+            max_tokens=1,
+            effort=None,
+            system="",
+            messages=(("user", FIXED_QUESTION),),
+            schema=None,
+            label="a fixed question",
+        )
+        try:
+            _fetch(self._api.open(question), question.max_bytes)
+        except (self._api.errors, httpx2.HTTPError) as exc:
+            return translate(exc, self._service, label=question.label, model=model)
+        return None
+
+    def _question(
+        self, rendered: RenderedPrompt, model: str, correction: UnusableReply | None
+    ) -> Question:
+        prompt = rendered.prompt
+        system = rendered.system
+        schema = request_schema(rendered.schema)
+        if not self.settings.structured_output:
+            system = f"{system}\n\n{SCHEMA_IN_PROMPT.format(schema=json.dumps(schema))}".strip()
+        messages: list[tuple[Literal["user", "assistant"], str]] = [("user", rendered.task)]
+        if correction is not None:
+            if correction.text.strip():
+                messages.append(("assistant", correction.text))
+            messages.append(("user", CORRECTION.format(problem=correction.problem)))
+        return Question(
+            model=model,
+            max_tokens=prompt.max_tokens or self._claude.max_tokens,
+            effort=prompt.effort,
+            system=system,
+            messages=tuple(messages),
+            schema=schema if self.settings.structured_output else None,
+            label=prompt.id,
+        )
+
+    def upper_estimate(
+        self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
+    ) -> Usage:
+        """Return what to reserve for `ask`: uncached input of the estimated tokens and a quarter,
+        and `max_tokens`.
+        """
+        prompt = rendered.prompt
+        texts = [rendered.system, rendered.task, json.dumps(rendered.schema)]
+        if correction is not None:
+            texts += [correction.text, correction.problem, CORRECTION]
+        most = Usage(
+            self._claude.name_model(self.settings, self.model_for(rendered)),
+            cache_write_tokens=math.ceil(sum(map(estimate_tokens, texts)) * (1 + MARGIN)),
+            output_tokens=prompt.max_tokens or self._claude.max_tokens,
+        )
+        return with_price(most, self._claude)
+
+    def _read_reply(
+        self, response: Response, prompt: Prompt, usage: Usage
+    ) -> ValidReply | UnusableReply:
+        title = self._service.title
+
+        def unusable(why: Unusable, problem: str) -> UnusableReply:
+            return UnusableReply(prompt.id, why, problem, response.text, usage)
+
+        match response.stop:
+            case "max_tokens":
+                cut = (
+                    f"the reply was cut off after {count(usage.output_tokens, 'token')}"
+                    " (max_tokens)"
+                )
+                return unusable("truncated", cut)
+            case "context_window":
+                return unusable(
+                    "truncated",
+                    "prompt and reply together are longer than the model's context window",
+                )
+            case "refused":
+                return unusable("refused", f"{title} refused to answer{response.why}")
+            case "oversized":
+                return unusable("oversized", response.why)
+        try:
+            reply, lost = parse_reply(response.text, prompt.reply_model)
+        except UnreadableReply as exc:
+            if response.stop == "ended":
+                return unusable("invalid", str(exc))
+            return unusable(
+                "stopped",
+                f"{title} stopped without a reply ({shorten(response.why or 'no stop reason')})",
+            )
+        return ValidReply(prompt.id, prompt.reply, reply, usage, lost=lost)
+
+
+def request_schema(schema: Mapping[str, object]) -> dict[str, object]:
+    """Return the JSON schema to send. APIs reject bounds (`maxLength`), so they are moved into the
+    descriptions.
+    """
+    import anthropic
+
+    return anthropic.transform_schema(dict(schema))
+
+
+def _fetch(opened: AbstractContextManager[Any], max_bytes: int) -> tuple[bytes | None, str | None]:
+    """Return the body, None if it is larger, and the id of the request."""
+    with opened as response:
+        return read_body(response.iter_bytes(), max_bytes), find_request_id(response.headers)
+
+
+M = TypeVar("M", bound=BaseModel)
+
+Tokens = Annotated[int, Field(ge=0, le=MAX_TOKENS_COUNTED)]
+
+
+def _valid_or_none(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return validate(value)
+    except ValidationError:
+        return None
+
+
+OrNone = WrapValidator(_valid_or_none)
+"""Annotates a part of a response that is None if it is absent or impossible."""
+
+
+def parse_body(shape: type[M], body: bytes, *, service: Service, label: str) -> M:
+    try:
+        return shape.model_validate_json(body)
+    except ValidationError as exc:
+        raise unexpected_response(service, label, describe_problems(exc)) from None

@@ -1,0 +1,241 @@
+"""Translation of the SDKs' exceptions into HLS's errors.
+
+Only the API's own error message is shown, because other texts of an exception may contain the API
+key. https://platform.claude.com/docs/en/api/errors and
+https://platform.openai.com/docs/guides/error-codes
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx2
+
+from hls_handler.errors import (
+    AccountLimited,
+    DependencyDown,
+    Permanent,
+    RateLimited,
+    StepFailed,
+)
+from hls_handler.settings.model import Provider
+from hls_handler.transport import ProxySettings, redact_secret, retry_after
+
+KEY_REMEDY = "set claude.api_key to a valid key: this one is wrong, expired or revoked"
+CREDIT_REMEDY = "add credit, or raise the spend limit, of the account of claude.api_key"
+_MODEL_KEYS = "set claude.model, claude.review_model or the prompt's model to one that"
+PERMISSION_REMEDY = f"give the key claude.api_key access to this model, or {_MODEL_KEYS} it may use"
+MODEL_REMEDY = f"{_MODEL_KEYS} this key may use, and check claude.base_url"
+REQUEST_REMEDY = (
+    "check that prompt with `hls render`, shorten or correct it, then run the delivery again"
+)
+ACCOUNT_REMEDY = (
+    "wait, or see the limits and the state of the account of claude.api_key: "
+    "a fixed question gets this error, too"
+)
+LIMIT_REMEDY = "wait until the rate limit resets; a lower claude.requests_per_second avoids it"
+STATUS_PAGE = " (https://status.claude.com)"
+OUTAGE_REMEDY = f"wait: Claude is temporarily unavailable{STATUS_PAGE}"
+SLOW_REMEDY = "raise claude.timeout_s, or choose a faster model; each call may be billed"
+ADDRESS_REMEDY = "check claude.base_url, and proxies and firewalls between this host and Claude"
+
+BILLING = (
+    "billing_error",
+    "credit balance",
+    "spend_limit",
+    "insufficient_quota",
+    "failed_precondition",
+)
+"""Parts of errors about an account without credit, spend limit or billing, which have the status
+400 or 429.
+"""
+REJECTED_KEY = "API_KEY_INVALID"
+"""Google's reason for a wrong or expired key, which has the status 400."""
+
+
+class RejectedRequest(Permanent):
+    """The service rejects a request (400): because of the prompt or of the account, `reason` does
+    not say which.
+    """
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(f"{what}; {REQUEST_REMEDY}")
+        self.what = what  # "Claude answered 400 to issues/analyze@3f9c2a: REASON"
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A provider as messages name it."""
+
+    settings: Provider
+    key: str  # "claude.fallbacks[0]"
+    title: str  # "Claude" or its name
+    proxy: ProxySettings
+    now: Callable[[], datetime]
+
+    @property
+    def secret(self) -> str:
+        return self.settings.api_key.get_secret_value()
+
+    def localize(self, remedy: str) -> str:
+        """Return a remedy with the keys and the name of this provider in place of those of the
+        first one.
+        """
+        if self.title != "Claude":
+            remedy = remedy.replace("Claude", self.title).replace(STATUS_PAGE, "")
+        return re.sub(
+            r"\bclaude\.(api_key|model|review_model|base_url)\b", rf"{self.key}.\1", remedy
+        )
+
+
+def translate(exc: Exception, service: Service, *, label: str, model: str) -> StepFailed:
+    """Return HLS's error for an exception of an SDK or of its transport. The message does not
+    contain the key.
+
+    If the service sent an error response, the message begins with "Claude answered 401 to" and
+    `label`.
+    """
+    response: httpx2.Response | None = getattr(exc, "response", None)
+    if response is None:
+        never_connected = isinstance(
+            exc.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.ProxyError
+        )
+        return no_answer(exc, service, may_have_succeeded=not never_connected)
+    failed = _translate_response(response, getattr(exc, "body", None), service, label, model)
+    failed.request_id = find_request_id(response.headers)
+    return failed
+
+
+def _translate_response(
+    response: httpx2.Response, body: object, service: Service, label: str, model: str
+) -> StepFailed:
+    status = response.status_code
+    given, kinds = _read_error(body)
+    message = None if given is None else redact_secret(given, service.secret)
+    what = f"{service.title} answered {status} to {label}: {message or 'no reason given'}"
+    retry_at = retry_after(response.headers, service.now())
+    if status == 402 or any(part in f"{kinds} {message}".lower() for part in BILLING):
+        return limit_of_account(service, what, CREDIT_REMEDY, retry_at)
+    if status == 401 or (status == 400 and REJECTED_KEY in kinds):
+        return down(service, what, KEY_REMEDY)
+    if status == 403:
+        return down(service, what, PERMISSION_REMEDY)
+    if status == 404:
+        return down(service, f"{what} (model {model})", MODEL_REMEDY)
+    if status == 429:
+        return RateLimited(what, dependency="claude", remedy=LIMIT_REMEDY, not_before=retry_at)
+    if status >= 500 or status in (408, 409):
+        return down(service, what, OUTAGE_REMEDY, retry_at)
+    if status == 413:
+        return Permanent(f"{what}; {REQUEST_REMEDY}")
+    if status in (400, 422) and message is not None:
+        return RejectedRequest(what, message)
+    return down(service, what, ADDRESS_REMEDY)
+
+
+def _read_error(body: Any) -> tuple[str | None, str]:
+    """Return the message of an error response, and its kinds as one text.
+
+    The SDK of OpenAI passes the value of "error", that of Anthropic all of the body; AWS has no
+    "error", Gemini a list.
+    """
+    if isinstance(body, list) and body:
+        body = body[0]
+    error = body.get("error", body) if isinstance(body, Mapping) else None
+    if not isinstance(error, Mapping):
+        return None, ""
+    details = error.get("details")
+    code = details.get("error_code") if isinstance(details, Mapping) else error.get("code")
+    reasons = (
+        [one.get("reason") for one in details if isinstance(one, Mapping)]
+        if isinstance(details, list)
+        else []
+    )
+    message = error.get("message")
+    return (
+        message if isinstance(message, str) else None
+    ), f"{error.get('type')} {error.get('status')} {code} {reasons}"
+
+
+def no_answer(
+    exc: Exception, service: Service, *, may_have_succeeded: bool = False
+) -> DependencyDown:
+    reason, remedy = service.proxy.explain_failure(exc, otherwise=ADDRESS_REMEDY)
+    return down(
+        service,
+        f"no answer from {service.title}{reason}",
+        remedy,
+        may_have_succeeded=may_have_succeeded,
+    )
+
+
+def unexpected_response(service: Service, label: str, what: str) -> DependencyDown:
+    """Return the error for a response with status 200 and an invalid body."""
+    message = f"unexpected response from {service.title} to {label}: {what}"
+    return down(service, message, ADDRESS_REMEDY, may_have_succeeded=True)
+
+
+def limit_of_account(
+    service: Service, what: str, remedy: str, retry_at: datetime | None = None
+) -> DependencyDown:
+    """Return the error about an account; an `AccountLimited` if its message names the end of the
+    limit.
+    """
+    ends_at = find_date(what, service.now())
+    if ends_at is None:
+        return down(service, what, remedy, retry_at)
+    return AccountLimited(
+        what, dependency="claude", remedy=service.localize(remedy), not_before=ends_at
+    )
+
+
+DATE = re.compile(r"(\d{4}-\d\d-\d\d)(?:(?: at |[T ])(\d\d:\d\d))?")
+
+
+def find_date(text: str, now: datetime) -> datetime | None:
+    """Return the last time after `now` that a text names, as "2026-12-01 at 00:00" (UTC); None
+    without one.
+    """
+    found = []
+    for day, time in DATE.findall(text):
+        try:
+            named = datetime.fromisoformat(f"{day}T{time or '00:00'}")
+        except ValueError:  # there is no such day
+            continue
+        found.append(named.replace(tzinfo=UTC))
+    return max((one for one in found if one > now), default=None)
+
+
+def down(
+    service: Service,
+    message: str,
+    remedy: str,
+    not_before: datetime | None = None,
+    *,
+    may_have_succeeded: bool = False,
+) -> DependencyDown:
+    return DependencyDown(
+        message,
+        dependency="claude",
+        remedy=service.localize(remedy),
+        not_before=not_before,
+        may_have_succeeded=may_have_succeeded,
+    )
+
+
+MAX_REQUEST_ID_CHARS = 100
+
+
+def find_request_id(headers: Mapping[str, str]) -> str | None:
+    names = ("request-id", "x-request-id", "x-amzn-requestid")
+    found = next((headers[name] for name in names if name in headers), "")
+    return (
+        found
+        if found.isascii() and found.isprintable() and 0 < len(found) <= MAX_REQUEST_ID_CHARS
+        else None
+    )

@@ -1,0 +1,241 @@
+"""The chain of providers: while one fails, the next one is asked. Each has a circuit breaker."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from hls_handler.claude.account_probe import AccountProbes
+from hls_handler.claude.provider import Api, Connection, Provider
+from hls_handler.errors import (
+    AccountLimited,
+    DependencyDown,
+    Postponed,
+    RateLimited,
+    SlowResponse,
+)
+from hls_handler.settings.model import Claude as ClaudeSettings
+from hls_handler.settings.model import Provider as ProviderSettings
+
+log = logging.getLogger(__name__)
+
+PROBE_AFTER = timedelta(minutes=1)
+"""How long a breaker is open after a failure, unless the service asks to wait longer. Also the
+longest limit, and the longest series of limits, that is waited for without falling back; one
+without an announced end may be that of a day.
+"""
+
+T = TypeVar("T")
+
+
+def connect(connection: Connection) -> Api:
+    """Create the client of a service's API, whose SDK is imported now."""
+    if connection.service.settings.kind in ("openai", "azure"):
+        from hls_handler.claude.openai_api import OpenAiApi
+
+        return OpenAiApi(connection)
+    from hls_handler.claude.anthropic_api import ClaudeApi
+
+    return ClaudeApi(connection)
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    until: datetime  # when a call may probe the provider
+    error: DependencyDown
+
+
+class Breakers:
+    """The providers of a process that failed, each with the time of the next probe. Thread-safe.
+
+    `account_probes` are those of the process, which the clients of all providers share.
+    """
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self._lock = threading.Lock()
+        self.account_probes = AccountProbes(now)
+        self._open: dict[
+            ProviderSettings, _Open
+        ] = {}  # by settings: a changed key closes the breaker
+        self._slow: dict[ProviderSettings, str] = {}  # the first delivery that met a slow response
+        self._limited_since: dict[ProviderSettings, datetime] = {}  # the first 429 of a series
+
+    def find(self, provider: ProviderSettings) -> _Open | None:
+        with self._lock:
+            return self._open.get(provider)
+
+    def allows(self, provider: ProviderSettings) -> bool:
+        """Return whether to ask the provider: its breaker is closed, or this call is the probe.
+
+        Until its outcome is known, no other call is a probe, except a minute later.
+        """
+        with self._lock:
+            found = self._open.get(provider)
+            if found is None:
+                return True
+            if self._now() < found.until:
+                return False
+            self._open[provider] = _Open(self._now() + PROBE_AFTER, found.error)
+            return True
+
+    def postponed(self, provider: ProviderSettings) -> None:
+        """Let the next call be the probe, because this one was not sent."""
+        with self._lock:
+            if provider in self._open:
+                self._open[provider] = replace(self._open[provider], until=self._now())
+
+    def limited(self, provider: ProviderSettings, error: RateLimited) -> bool:
+        """Record a 429. Return whether to fall back: the limit, or the series of limits, lasts over
+        a minute.
+        """
+        with self._lock:
+            now = self._now()
+            since = self._limited_since.setdefault(provider, now)
+            ends_at = error.not_before
+            return ends_at is None or ends_at > now + PROBE_AFTER or now > since + PROBE_AFTER
+
+    def failed(self, provider: ProviderSettings, error: DependencyDown) -> None:
+        with self._lock:
+            if not isinstance(error, RateLimited):
+                self._limited_since.pop(provider, None)
+            until = self._now() + PROBE_AFTER
+            # The limit of an account may be raised before it ends, and a rejected call costs
+            # nothing.
+            if error.not_before is not None and not isinstance(error, AccountLimited):
+                until = max(until, error.not_before)
+            self._open[provider] = _Open(until, error)
+
+    def met_slow_response(self, provider: ProviderSettings, delivery: str) -> bool:
+        """Store that a delivery met a slow response. Return whether another one did since the last
+        other response.
+        """
+        with self._lock:
+            first = self._slow.setdefault(provider, delivery)
+            return first != delivery
+
+    def worked(self, provider: ProviderSettings) -> bool:
+        """Close the breaker. Return whether it was open."""
+        with self._lock:
+            self._slow.pop(provider, None)
+            self._limited_since.pop(provider, None)
+            return self._open.pop(provider, None) is not None
+
+
+class Providers:
+    """The clients of all providers. Not thread-safe: use one per worker thread. `breakers` are
+    those of the process.
+    """
+
+    def __init__(
+        self,
+        settings: ClaudeSettings,
+        *,
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
+        breakers: Breakers | None = None,
+    ) -> None:
+        """See `Provider`. Only the client of the first provider is created before it is used."""
+        self._settings = settings
+        self._clock = clock
+        self._now = now
+        self._breakers = breakers or Breakers(now)
+        self._clients: dict[str, Provider] = {}
+        self._client("claude")
+
+    def close(self) -> None:
+        for client in self._clients.values():
+            client.close()
+
+    def answer(self, model: str | None, ask: Callable[[Provider], T], *, delivery: str = "") -> T:
+        """Return the result of `ask` with the first provider that does not fail; that of `model`
+        comes first.
+
+        It falls back on each `DependencyDown`, except a limit that is said to end within a minute,
+        and on a `SlowResponse` that another `delivery` met, too: one of them may be the fault of
+        its question. Invalid replies and refusals are results. The error of the last provider is
+        raised; its `not_before` is no later than the next probe.
+        """
+        named, _ = self._settings.find_model(model)
+        by_key = self._settings.providers
+        keys = sorted(by_key, key=lambda key: by_key[key] is not named)  # otherwise in their order
+        for key in keys[:-1]:
+            settings = by_key[key]
+            if not self._breakers.allows(settings):
+                continue
+            try:
+                answer = ask(self._client(key))
+            except Postponed:
+                self._breakers.postponed(settings)
+                raise
+            except SlowResponse as exc:
+                if not self._breakers.met_slow_response(settings, delivery):
+                    raise
+                self._fall_back(
+                    settings, DependencyDown(str(exc), dependency="claude", remedy=exc.remedy)
+                )
+            except DependencyDown as exc:
+                if exc.dependency != "claude":
+                    raise
+                if isinstance(exc, RateLimited) and not self._breakers.limited(settings, exc):
+                    raise
+                self._fall_back(settings, exc)
+            else:
+                if self._breakers.worked(settings):
+                    log.warning("provider answers again", extra={"provider": settings.name})
+                return answer
+        try:
+            return ask(self._client(keys[-1]))
+        except DependencyDown as exc:
+            probes = [
+                found.until
+                for key in keys[:-1]
+                if (found := self._breakers.find(by_key[key])) is not None
+            ]
+            if exc.not_before is not None and probes:
+                exc.not_before = min(exc.not_before, *probes)
+            raise
+
+    def _fall_back(self, settings: ProviderSettings, error: DependencyDown) -> None:
+        self._breakers.failed(settings, error)
+        failed = {"provider": settings.name, "why": str(error), "remedy": error.remedy}
+        log.warning("provider failed, the next one is asked", extra=failed)
+
+    def find_outage(self) -> DependencyDown | None:
+        """Return why a provider is not asked at the moment; None if all are."""
+        found = filter(None, map(self._breakers.find, self._settings.providers.values()))
+        return next((one.error for one in found if self._now() < one.until), None)
+
+    def check_account(self) -> None:
+        """See `Provider.check_account`. It asks the last provider: deliveries wait only if all
+        others fail, too.
+        """
+        self._client([*self._settings.providers][-1]).check_account()
+
+    def lookup_model(self, model: str | None = None) -> str:
+        """See `Provider.lookup_model`. `model` is named as in a prompt; None is that of the
+        settings.
+        """
+        provider, name = self._settings.find_model(model)
+        return self._client(self._settings.find_key(provider)).lookup_model(name)
+
+    def lookup_default(self, model: str) -> str:
+        """Look up a model of the first provider, whatever slashes its name has."""
+        return self._client("claude").lookup_model(model)
+
+    def _client(self, key: str) -> Provider:
+        if key not in self._clients:
+            settings = self._settings.providers[key]
+            self._clients[key] = Provider(
+                settings,
+                self._settings,
+                connect,
+                clock=self._clock,
+                now=self._now,
+                probes=self._breakers.account_probes,
+            )
+        return self._clients[key]

@@ -1,0 +1,239 @@
+"""Parses Claude's reply: finds the JSON object in its text, and makes the values fit the fields of
+the reply type.
+
+Claude's API enforces the schema without bounds. Other services may ignore it, and write text around
+the object.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from types import NoneType
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from hls_handler.analysis import OPTIONAL, STATED
+from hls_handler.transport import shorten
+
+MAX_PROBLEMS = 5  # most problems in one message; Claude seldom needs more to correct its reply
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class UnreadableReply(Exception):
+    """A reply that is not valid in spite of the repairs. The message names the problems, for Claude
+    and for people.
+    """
+
+
+def parse_reply(text: str, model: type[M]) -> tuple[M, Mapping[str, str]]:
+    """Return the reply in a text, and by field why some entries of a list are not in it. Raises
+    `UnreadableReply`.
+
+    An entry that cannot be used is left out. A list is cut to the length that the field allows.
+    """
+    given = _find_object(text, model)
+    fitted = fit(given, model)
+    problems = ""
+    try:
+        reply = model.model_validate(fitted)
+    except ValidationError as exc:
+        problems = describe_problems(exc)
+        unusable = {error["loc"][:2] for error in exc.errors() if len(error["loc"]) > 1}
+        for name in {name for name, _ in unusable}:
+            entries = enumerate(fitted[str(name)])
+            fitted[str(name)] = [entry for index, entry in entries if (name, index) not in unusable]
+        try:
+            reply = model.model_validate(fitted)
+        except ValidationError:
+            raise UnreadableReply(problems) from None
+    lists = {
+        name: entries
+        for name, entries in given.items()
+        if isinstance(entries, list) and name in fitted
+    }
+    return reply, {
+        name: (
+            f"{len(fitted[name])} of {len(entries)} entries of {name} in Claude's reply could be"
+            " used" + (f" ({problems})" if problems else "")
+        )
+        for name, entries in lists.items()
+        if len(fitted[name]) < len(entries)
+    }
+
+
+def describe_problems(exc: ValidationError) -> str:
+    errors = exc.errors(include_input=False, include_url=False, include_context=False)
+    problems = [
+        shorten(f"{'.'.join(map(str, error['loc'])) or 'the reply'}: {error['msg']}")
+        for error in errors
+    ]
+    more = len(problems) - MAX_PROBLEMS
+    return "; ".join(problems[:MAX_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
+
+
+OBJECT = re.compile(r'\{(?=\s*+["}])')
+MAX_STARTS = 1_000  # of objects in the text around the reply that are none, because each takes time
+TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*+(?:"|\\?\Z))|,(?=\s*+[}\]])', re.DOTALL)
+INVALID_ESCAPE = re.compile(r"""(\\["\\/bfnrtu])|\\""")
+END_OF_THINKING = re.compile("</think(?:ing)?>", re.IGNORECASE)
+
+
+def _find_object(text: str, model: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON object in a text that has the most fields of `model`. Several must be equal.
+
+    Those in front of the end of a thinking block do not count.
+    """
+    start = max(text.find("{"), 0)
+    text = text[:start] + TRAILING_COMMA.sub(_repair, text[start:])
+    names = ", ".join(model.model_fields)
+    problem = f"it has no JSON object with the fields {names}"
+    longest = 0
+    failed = 0
+    found: list[dict[str, Any]] = []
+    after = end = 0
+    while failed < MAX_STARTS and (opened := OBJECT.search(text, after)) is not None:
+        at = opened.start()
+        try:
+            one, after = DECODER.raw_decode(text, at)
+        except RecursionError:
+            raise UnreadableReply("the reply: Invalid JSON: it is nested too deeply") from None
+        except ValueError as exc:
+            after = max(getattr(exc, "pos", 0), at + 1)
+            failed = failed + 1
+            if after - at > longest:
+                problem = f"Invalid JSON: {exc}"
+                longest = after - at
+        else:
+            if END_OF_THINKING.search(text, end, at):
+                found.clear()
+            if one.keys() & model.model_fields.keys():
+                found.append(one)
+                end = after
+            else:  # it may be around the reply: {"name": "reply", "input": {...}}
+                after = at + 1
+    if not found:
+        raise UnreadableReply(f"the reply: {problem}")
+    known = [len(one.keys() & model.model_fields.keys()) for one in found]
+    best = [one for one, number in zip(found, known, strict=True) if number == max(known)]
+    if any(one != best[0] for one in best):
+        raise UnreadableReply(
+            f"the reply: it has {len(best)} JSON objects that differ; one is needed"
+        )
+    return best[0]
+
+
+def _repair(found: re.Match[str]) -> str:
+    """Return a string with its invalid escapes, such as those of a regular expression, escaped; " "
+    for a comma.
+    """
+    return INVALID_ESCAPE.sub(lambda pair: pair[1] or r"\\", found[1]) if found[1] else " "
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    repeated = next(
+        (key for key, times in Counter(key for key, _ in pairs).items() if times > 1), None
+    )
+    if repeated is not None:
+        raise UnreadableReply(f"the reply: the key {shorten(repeated)} occurs twice")
+    return dict(pairs)
+
+
+# not strict: with line breaks in strings
+DECODER = json.JSONDecoder(strict=False, object_pairs_hook=_unique)
+
+
+def fit(given: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """Return the values of the fields of `model`, within the bounds of the fields. Other values are
+    left out.
+    """
+    fitted = {}
+    for name, field in model.model_fields.items():
+        if name in given or _may_be_absent(field):
+            fitted[name] = _fit(given.get(name), field)
+    return fitted
+
+
+def _may_be_absent(field: FieldInfo) -> bool:
+    if get_origin(field.annotation) is list:
+        return STATED not in field.metadata
+    return OPTIONAL in field.metadata or _may_be_none(field)
+
+
+def _may_be_none(field: FieldInfo) -> bool:
+    return NoneType in get_args(field.annotation)
+
+
+def _fit(value: Any, field: FieldInfo) -> Any:
+    """Return the value as near to the field's type and bounds as it can be. It may still be
+    invalid.
+    """
+    hint: Any = field.annotation
+    if _may_be_none(field):
+        if value is None:
+            return None
+        hint = next(one for one in get_args(hint) if one is not NoneType)
+    bounds = {
+        name: getattr(one, name) for one in field.metadata for name in BOUNDS if hasattr(one, name)
+    }
+    most = bounds.get("max_length")
+    if get_origin(hint) is Literal:
+        return _fit_enum(value, get_args(hint))
+    if value is None and STATED in field.metadata:
+        return None
+    if get_origin(hint) is list and isinstance(value, list | None):
+        item = FieldInfo.from_annotation(get_args(hint)[0])
+        return [_fit(entry, item) for entry in (value or [])[:most]]
+    if isinstance(hint, type) and issubclass(hint, BaseModel) and isinstance(value, dict):
+        return fit(value, hint)
+    if value is None and hint in EMPTY_NUMBERS:
+        return EMPTY_NUMBERS[hint]
+    if hint is str and isinstance(value, str | None):
+        return _fit_text(value or "", most, is_optional=_may_be_none(field))
+    return _fit_number(value, bounds.get("ge"), bounds.get("le")) if hint is float else value
+
+
+BOUNDS = ("max_length", "ge", "le")
+# null for an index or a score is no value
+EMPTY_NUMBERS: Mapping[Any, Any] = {
+    bool: False,
+    float: 0.0,
+}
+
+
+def _fit_enum(value: Any, values: tuple[Any, ...]) -> Any:
+    same = [one for one in values if _letters(one) == _letters(value)]
+    return same[0] if len(same) == 1 and value not in values else value
+
+
+def _letters(value: Any) -> str:
+    return re.sub(r"[\W_]", "", str(value)).casefold()  # "Bug Fix" and "bug_fix" are bug-fix
+
+
+def _fit_text(text: str, most: int | None, *, is_optional: bool) -> str | None:
+    """Return the text, or its beginning up to a word. An optional text, such as replacement code,
+    is whole or None.
+    """
+    if most is None or len(text) <= most:
+        return text
+    if is_optional:
+        return None
+    return text[: most - 1].rsplit(maxsplit=1)[0] + "…"
+
+
+def _fit_number(value: Any, least: float | None, most: float | None) -> Any:
+    """Return the number within its bounds. If they are those of a share, a number over 1 is in
+    percent.
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return value
+    if most == 1 and number > 1:
+        number /= 100
+    return min(max(number, number if least is None else least), number if most is None else most)

@@ -1,0 +1,1 @@
+"""GitHub: requests through PyGithub, values, and writes. Raises HLS's own errors."""

@@ -1,0 +1,190 @@
+"""Writes the check on a commit: a check run of a GitHub App, or the commit status of a token.
+
+https://docs.github.com/en/rest/checks/runs
+https://docs.github.com/en/rest/commits/statuses
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from pydantic import AliasPath, BaseModel, Field
+
+from hls_handler.actions import Annotation, CommitCheck, Conclusion, EnsureCheck, WrittenCheck
+from hls_handler.github.api import GithubApi, WriteGuard, repository_path
+from hls_handler.github.comment_body import truncate_comment
+
+CHECK_NAME = "HLS review"
+"""Name of the check run, and context of the commit status. Rules of a branch name it, so it never
+changes.
+"""
+
+MAX_TEXT_CHARS = 65_535  # of a summary
+MAX_TITLE_CHARS = 255  # of an annotation
+MAX_MESSAGE_CHARS = 60_000  # of an annotation: GitHub allows 64 kB
+MAX_ANNOTATIONS = 50  # in one request
+MAX_DESCRIPTION_CHARS = 140  # of a commit status
+TRUNCATION_NOTE = (
+    "*The middle of this summary was left out: GitHub shows 65,535 characters at most.*"
+)
+MAX_PAGES = 10  # of the check runs of a commit that have our name
+
+IN_PROGRESS = "The review is in progress"
+WAITS = "The budget for Claude is used up, so the review waits until"
+IS_DOWN = "Claude does not answer; the review is tried again by"
+STATES: Mapping[Conclusion, str] = {
+    "success": "success",
+    "failure": "failure",
+    "neutral": "error",  # a commit status has no `neutral`
+    "cancelled": "error",
+}
+
+
+class _WireCheckRun(BaseModel):
+    id: int
+    external_id: str | None = None
+    html_url: str | None = None
+    annotations: int = Field(0, validation_alias=AliasPath("output", "annotations_count"))
+
+
+class GithubChecks:
+    """Checks on commits of one repository. Each write calls the guard first; both functions may
+    raise its errors.
+
+    A check run is created once: if an earlier attempt may have created it, it is found by its
+    external id.
+    """
+
+    def __init__(
+        self,
+        api: GithubApi,
+        repository: str,
+        *,
+        uses_check_runs: bool,
+        guard: WriteGuard,
+        name: str = CHECK_NAME,
+    ) -> None:
+        self._api = api
+        self._repository = repository
+        self._base = repository_path(repository)
+        self._guard = guard
+        self._uses_check_runs = uses_check_runs
+        self._name = name
+
+    def begin(
+        self,
+        check: CommitCheck,
+        *,
+        waits_until: datetime | None = None,
+        is_claude_down: bool = False,
+    ) -> WrittenCheck:
+        """Show the check in progress. With `waits_until`, say why the next call to Claude waits
+        until that time.
+        """
+        title = IN_PROGRESS
+        if waits_until is not None:
+            title = f"{IS_DOWN if is_claude_down else WAITS} {waits_until:%Y-%m-%d %H:%M} UTC"
+        if not self._uses_check_runs:
+            return self._set_status(check.commit, "pending", title)
+        output = {"title": title, "summary": "The result appears here when the review has ended."}
+        found = self._find(check)
+        if found is None:
+            return self._create(check, {"status": "in_progress", "output": output})
+        written = WrittenCheck(found.id, found.html_url)
+        return written if waits_until is None else self._update(written, {"output": output})
+
+    def end(self, check: CommitCheck, action: EnsureCheck) -> WrittenCheck:
+        """End the check, which need not have begun. To repeat the call has no further effect."""
+        if not self._uses_check_runs:
+            state = "success" if action.is_exempt else STATES[action.conclusion]
+            return self._set_status(check.commit, state, action.description)
+        found = self._find(check)
+        sent = 0
+        if found is not None and action.annotations and not check.is_new:
+            # GitHub adds the annotations of each request to those of earlier ones
+            current = self._api.get(f"{self._base}/check-runs/{found.id}", _WireCheckRun)
+            sent = current.annotations
+        written = None if found is None else WrittenCheck(found.id, found.html_url)
+        batches = _split(action.annotations[sent:])
+        for number, batch in enumerate(batches, start=1):
+            body: dict[str, object] = {"status": "in_progress", "output": _output(action, batch)}
+            if number == len(batches):
+                body |= {"status": "completed", "conclusion": action.conclusion}
+            written = self._create(check, body) if written is None else self._update(written, body)
+        assert written is not None
+        return written
+
+    def _find(self, check: CommitCheck) -> _WireCheckRun | None:
+        if check.check_run_id is not None:
+            return _WireCheckRun(id=check.check_run_id)
+        if check.is_new:
+            return None
+        path = f"{self._base}/commits/{check.commit}/check-runs"
+        query = {"check_name": self._name, "filter": "all"}
+        shape = tuple[_WireCheckRun, ...]
+        runs = self._api.items(
+            path, shape, max_pages=MAX_PAGES, items_key="check_runs", query=query
+        )
+        return next((run for run in runs if run.external_id == check.external_id), None)
+
+    def _create(self, check: CommitCheck, fields: Mapping[str, Any]) -> WrittenCheck:
+        response = self._api.change(
+            self._repository,
+            lambda it: it.create_check_run(
+                self._name, check.commit, external_id=check.external_id, **fields
+            ),
+            guard=self._guard,
+        )
+        made = response.parse(_WireCheckRun)
+        return WrittenCheck(made.id, made.html_url)
+
+    def _update(self, written: WrittenCheck, fields: Mapping[str, Any]) -> WrittenCheck:
+        number = written.check_run_id
+        assert number is not None
+        response = self._api.change(
+            self._repository, lambda it: it.get_check_run(number).edit(**fields), guard=self._guard
+        )
+        return WrittenCheck(number, response.parse(_WireCheckRun).html_url)
+
+    def _set_status(self, commit: str, state: str, description: str) -> WrittenCheck:
+        shown = _truncate(description, MAX_DESCRIPTION_CHARS)
+        self._api.change(
+            self._repository,
+            lambda it: it.get_commit(commit).create_status(
+                state, description=shown, context=self._name
+            ),
+            guard=self._guard,
+        )
+        return WrittenCheck(state=state)
+
+
+def _split(annotations: Sequence[Annotation]) -> list[Sequence[Annotation]]:
+    """Return at least one batch, which may be empty."""
+    starts = range(0, max(len(annotations), 1), MAX_ANNOTATIONS)
+    return [annotations[start : start + MAX_ANNOTATIONS] for start in starts]
+
+
+def _output(action: EnsureCheck, batch: Sequence[Annotation]) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "title": _truncate(action.title, MAX_TITLE_CHARS),
+        "summary": truncate_comment(action.summary, MAX_TEXT_CHARS, note=TRUNCATION_NOTE),
+    }
+    if batch:
+        shown["annotations"] = [
+            {
+                "path": annotation.path,
+                "start_line": annotation.start_line,
+                "end_line": annotation.end_line,
+                "annotation_level": annotation.level,
+                "title": _truncate(annotation.title, MAX_TITLE_CHARS),
+                "message": _truncate(annotation.message, MAX_MESSAGE_CHARS),
+            }
+            for annotation in batch
+        ]
+    return shown
+
+
+def _truncate(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

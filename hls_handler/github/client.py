@@ -1,0 +1,438 @@
+"""GitHub clients. A client has one connection, and returns the bot account and readers and writers
+of repositories.
+
+Several clients share the credentials of their process: a GitHub App, or the tokens in the settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import datetime
+from time import monotonic
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent
+from hls_handler.events import Account
+from hls_handler.git.mirror import Mirrors
+from hls_handler.github.api import (
+    Anonymous,
+    GithubApi,
+    RateLimit,
+    WriteGuard,
+    ignore,
+    repository_path,
+)
+from hls_handler.github.checks import CHECK_NAME, GithubChecks
+from hls_handler.github.comments import History
+from hls_handler.github.credentials import JWT_REMEDY, App, Owner
+from hls_handler.github.hooks import WEBHOOKS_REMEDY, GithubHooks, Hook
+from hls_handler.github.identity import Identity, describe_app, describe_tokens
+from hls_handler.github.reader import GithubReader, WireRepository
+from hls_handler.github.repository_labels import RepositoryLabels
+from hls_handler.github.review_context import ATTRIBUTES_PATH, MAX_TEXT_CHARS
+from hls_handler.github.source import CommitFiles
+from hls_handler.github.tokens import GITHUB_RATE_LIMIT, AnyToken, Token, Tokens
+from hls_handler.github.values import (
+    GUIDANCE_PATHS,
+    GuidanceFile,
+    ReviewContext,
+)
+from hls_handler.github.writer import GithubWriter
+from hls_handler.settings.model import Github as GithubSettings
+from hls_handler.settings.values import web_url
+
+ACCOUNT_REMEDY = (
+    "use a personal access token of the account that HLS should use, "
+    "and check that github.base_url is GitHub's API"
+)
+
+
+Credentials = App | Tokens
+
+
+def make_credentials(
+    settings: GithubSettings,
+    *,
+    observe: Callable[[RateLimit], None] = ignore,
+    now: Callable[[], datetime],
+    changed: Callable[[], object] = lambda: None,
+) -> Credentials:
+    """Create the credentials that all clients of a process share.
+
+    `observe` is called after requests of the App, and `changed` when one of several tokens stops or
+    starts to work.
+    """
+    return (
+        App(settings, observe=observe, now=now)
+        if settings.app
+        else Tokens(settings, now=now, changed=changed)
+    )
+
+
+def uses_same_credentials(one: GithubSettings, other: GithubSettings) -> bool:
+    """Return True if both settings have the same App or tokens, at the same address."""
+    keys = [(of.base_url, of.app, of.access_tokens) for of in (one, other)]
+    return keys[0] == keys[1]
+
+
+def connect(
+    credentials: Credentials,
+    *,
+    observe: Callable[[RateLimit], None] = ignore,
+    now: Callable[[], datetime],
+    labels: RepositoryLabels | None = None,
+    mirrors: Mirrors | None = None,
+) -> Github:
+    """Create a client of the App, or of the first token. `observe` is called after each request of
+    a token.
+    """
+    if isinstance(credentials, App):
+        return Github(credentials.connect(), credentials, labels=labels, mirrors=mirrors)
+    token = credentials.all[0]
+    api = GithubApi(credentials.settings, observe=observe, now=now, credential=token)
+    return Github(api, token, labels=labels, mirrors=mirrors)
+
+
+class Github:
+    """GitHub client with one account. Not thread-safe: use one per worker thread, and another for
+    changed settings.
+    """
+
+    is_read_only: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        api: GithubApi,
+        access: App | Token | None = None,
+        *,
+        labels: RepositoryLabels | None = None,
+        mirrors: Mirrors | None = None,
+    ) -> None:
+        """`access` is the App or the token that authenticates `api`.
+
+        `labels` are the known labels of repositories; None if this client is the only one.
+        `mirrors` are None for a client whose readers use no git.
+        """
+        self._mirrors = mirrors
+        self._api = api
+        self._access = access
+        self._labels = labels or RepositoryLabels(monotonic)
+
+    def with_token(self, token: Token) -> Github:
+        """Return a client for another token that shares this one's connection."""
+        return Github(
+            self._api.with_credential(token), token, labels=self._labels, mirrors=self._mirrors
+        )
+
+    def accounts(self) -> tuple[Github, ...]:
+        """Return a client for each token, in their order. With an App, return this client."""
+        return (
+            tuple(map(self.with_token, self._access.tokens.all))
+            if isinstance(self._access, Token)
+            else (self,)
+        )
+
+    def fetch_identity(self, *, unneeded: Collection[str] = ()) -> Identity:
+        """Describe the App and its installations (two requests), or the tokens as far as responses
+        described them.
+
+        An App's permissions in `unneeded`, such as "checks", are not reported as missing.
+        """
+        if isinstance(self._access, App):
+            web = web_url(self._access.settings.base_url)
+            return describe_app(
+                self._access.fetch(), self._access.fetch_installations(), web=web, unneeded=unneeded
+            )
+        assert self._access is not None
+        return describe_tokens(self._access.tokens)
+
+    def rate_limit(self, repository: str) -> str:
+        """Return the name of the rate limit that applies to "owner/repo": GitHub limits each
+        account or installation.
+
+        The installations of an App have a limit each, and there is one for each owner.
+        """
+        if isinstance(self._access, App):
+            return f"{GITHUB_RATE_LIMIT} {repository.partition('/')[0].lower()}"
+        return self._access.rate_limit if self._access else GITHUB_RATE_LIMIT
+
+    def remember_installation(self, repository: str, installation_id: int) -> None:
+        """Store the id of the App's installation, as in a webhook's payload, which saves a
+        request.
+        """
+        if isinstance(self._access, App):
+            self._access.credential(repository).remember_installation(installation_id)
+
+    @property
+    def requests_sent(self) -> int:
+        """Number of requests to GitHub's API since this client was created, failed ones
+        included.
+        """
+        return self._api.requests_sent
+
+    def fetch_bot_account(self) -> Account:
+        """Return the account that comments. Raises `DependencyDown` if GitHub fails or there is no
+        account (403, 404).
+
+        GitHub does not tell an App the id of its account, so the id is 0.
+        """
+        try:
+            match self._access:
+                case App() as app:
+                    return Account(f"{app.fetch().slug}[bot]", 0, "Bot")
+                case Token() as token:
+                    token.require_limit_not_used_up()
+                    api = self._api.with_credential(AnyToken(token.tokens, only=token))
+                    account, headers = api.get_with_headers("/user", Account)
+                    token.report_success(account.login, scopes=headers.get("x-oauth-scopes"))
+                    return account
+                case None:
+                    return self._api.get("/user", Account)
+        except Permanent as exc:
+            remedy = JWT_REMEDY if isinstance(self._access, App) else ACCOUNT_REMEDY
+            raise DependencyDown(str(exc), dependency="github", remedy=remedy) from exc
+
+    def _api_for(self, repository: str) -> GithubApi:
+        if isinstance(self._access, App):
+            return self._api.with_credential(self._access.credential(repository))
+        return self._api
+
+    def find_missing_permissions(
+        self, repository: str, *, with_webhooks: bool = False
+    ) -> list[str]:
+        """Return one sentence for each missing permission or other obstacle in "owner/repo"; sends
+        one request.
+
+        With `with_webhooks`, one more request shows whether a token may list the webhooks, as
+        catch-up needs. Limits of a fine-grained token are not found: GitHub reports only the
+        permissions of the token's account. Raises `DependencyDown` if GitHub fails.
+        """
+        try:
+            api = self._api_for(repository)
+            found, headers = api.get_with_headers(repository_path(repository), WireRepository)
+        except (Permanent, AppNotInstalled) as exc:
+            return [str(exc)]
+        missing = []
+        if found.archived or found.disabled:
+            state = "archived" if found.archived else "disabled"
+            missing.append(f"{repository} is {state}: nothing can be written there")
+        if not found.has_issues:
+            missing.append(
+                f"issues are disabled in {repository}: only pull requests can be processed"
+            )
+        if isinstance(self._access, App):  # its permissions belong to the installation
+            return missing
+        if not (found.triage or found.push):
+            missing.append(
+                f"the account may not set labels in {repository}: it needs the role triage or write"
+            )
+        elif not found.push:
+            missing.append(
+                f"the account may not create labels in {repository}: give it the role write, or"
+                " create them yourself"
+            )
+        scopes = headers.get("x-oauth-scopes")  # only classic tokens have scopes
+        sufficient = {"repo"} if found.private else {"repo", "public_repo"}
+        if scopes is not None and sufficient.isdisjoint(
+            scope.strip() for scope in scopes.split(",")
+        ):
+            missing.append(
+                f"the token lacks the scope {'repo' if found.private else 'public_repo'}"
+            )
+        if with_webhooks:
+            try:
+                GithubHooks(api).hooks(repository_path(repository))
+            except Permanent:
+                missing.append(f"the webhooks of {repository} cannot be listed: {WEBHOOKS_REMEDY}")
+        return missing
+
+    def find_account(self, login: str) -> Owner | None:
+        return self._api.find(f"/users/{quote(login, safe='')}", Owner)
+
+    def has_repository(self, repository: str) -> bool:
+        """Return False if GitHub has no such repository, or the credential may not read it."""
+        return (
+            self._api_for(repository).find(repository_path(repository), WireRepository) is not None
+        )
+
+    def list_hooks(self, path: str) -> tuple[Hook, ...]:
+        """Return the webhooks at "/repos/owner/repo" or "/orgs/owner".
+
+        Returns () if there is no such organisation, if the credential may not list them, or if it
+        is that of an App.
+        """
+        if isinstance(self._access, App):
+            return ()
+        try:
+            return GithubHooks(self._api).hooks(path)
+        except Permanent:
+            return ()
+
+    def reader(self, repository: str, *, bot: Account | None = None) -> GithubReader:
+        """Return a reader. `bot` is the bot account; without it, `GithubReader.review_threads`
+        finds none.
+        """
+        return GithubReader(
+            self._api_for(repository), repository, self._labels, bot=bot, mirrors=self._mirrors
+        )
+
+    def writer(
+        self,
+        repository: str,
+        *,
+        bot: Account,
+        history: History,
+        begin_write: Callable[[], None],
+        check_lease: Callable[[], None],
+        dry_run: bool,
+    ) -> GithubWriter:
+        """Return a writer. Before each write it calls `begin_write`, then `check_lease`; both may
+        raise.
+
+        With `dry_run`, or if this client is read-only, the writer writes nothing.
+        """
+        guard = None if dry_run or self.is_read_only else WriteGuard(begin_write, check_lease)
+        api = self._api_for(repository)
+        return GithubWriter(
+            api, repository, bot=bot, history=history, labels=self._labels, guard=guard
+        )
+
+    def checks(
+        self,
+        repository: str,
+        *,
+        begin_write: Callable[[], None],
+        check_lease: Callable[[], None],
+        name: str = CHECK_NAME,
+    ) -> GithubChecks:
+        """Return a writer of checks, which calls `begin_write` and `check_lease` before each write;
+        both may raise.
+        """
+        guard = WriteGuard(begin_write, check_lease)
+        api = self._api_for(repository)
+        return GithubChecks(
+            api, repository, uses_check_runs=isinstance(self._access, App), guard=guard, name=name
+        )
+
+    def preferred(self) -> Github:
+        """Return the client of the token that works; with an App, this client."""
+        if not isinstance(self._access, Token):
+            return self
+        return self.with_token(self._access.tokens.preferred)
+
+    def close(self) -> None:
+        self._api.close()
+
+
+ANONYMOUS_ACCOUNT = Account("hls[bot]", 0, "Bot")
+"""Stands for the account that the service would have."""
+
+NOT_IN_WEBHOOKS = ("permissions", "temp_clone_token")
+"""Keys of a repository that the API returns and webhooks do not have; the second is a
+credential.
+"""
+
+
+def connect_read_only(
+    settings: GithubSettings,
+    *,
+    now: Callable[[], datetime],
+    assume_open: bool = False,
+    anonymous: bool = False,
+    mirrors: Mirrors | None = None,
+) -> ReadOnlyGithub:
+    """Create a client that never writes; if `anonymous`, it sends no token. `now` returns aware
+    UTC.
+
+    The call itself sends no request. Raises `SettingsError` if the proxy or certificate settings
+    cannot be used.
+    """
+    if anonymous:
+        api = GithubApi(settings, now=now, credential=Anonymous())
+        return ReadOnlyGithub(api, None, assume_open=assume_open, account=ANONYMOUS_ACCOUNT)
+    access = make_credentials(settings, now=now)
+    if isinstance(access, App):
+        return ReadOnlyGithub(access.connect(), access, assume_open=assume_open, mirrors=mirrors)
+    api = GithubApi(settings, now=now, credential=AnyToken(access))
+    return ReadOnlyGithub(api, access.preferred, assume_open=assume_open, mirrors=mirrors)
+
+
+class ReadOnlyGithub(Github):
+    """A client that never writes. With `assume_open`, it reads every conversation as open and
+    unlocked.
+    """
+
+    is_read_only = True
+
+    def __init__(
+        self,
+        api: GithubApi,
+        access: App | Token | None,
+        *,
+        assume_open: bool,
+        account: Account | None = None,
+        mirrors: Mirrors | None = None,
+    ) -> None:
+        """`account` is that of an anonymous client."""
+        super().__init__(api, access, mirrors=mirrors)
+        self.assume_open = assume_open
+        self._account = account
+
+    def fetch_bot_account(self) -> Account:
+        return self._account or super().fetch_bot_account()
+
+    def opened(self, repository: str, number: int) -> tuple[str, dict[str, object]]:
+        """Return the name and payload of an `opened` event, made from the current issue or pull
+        request.
+        """
+        base = repository_path(repository)
+        api = self._api_for(repository)
+        repository_json = api.get(base, dict[str, Any])
+        conversation = api.get(f"{base}/issues/{number}", dict[str, Any])
+        common = {
+            "action": "opened",
+            "repository": {
+                key: value for key, value in repository_json.items() if key not in NOT_IN_WEBHOOKS
+            },
+            "sender": conversation.get("user"),
+        }
+        if conversation.get("pull_request") is None:
+            return "issues", {**common, "issue": conversation}
+        pull_request = api.get(f"{base}/pulls/{number}", dict[str, Any])
+        return "pull_request", {**common, "number": number, "pull_request": pull_request}
+
+    def reader(self, repository: str, *, bot: Account | None = None) -> GithubReader:
+        kind, bot = (GithubReader, bot) if self._account is None else (_AnonymousReader, None)
+        api = self._api_for(repository)
+        mirrors = self._mirrors
+        return kind(
+            api, repository, self._labels, bot=bot, assume_open=self.assume_open, mirrors=mirrors
+        )
+
+
+class _AnonymousReader(GithubReader):
+    """Reads what GitHub shows without a token. GraphQL needs one, so files of the base branch are
+    read one by one.
+    """
+
+    def review_context(
+        self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool
+    ) -> ReviewContext:
+        del number, linked_issues  # the issues that a pull request closes are known to GraphQL only
+        paths = (ATTRIBUTES_PATH, *(GUIDANCE_PATHS if guidance else ()))
+        found = {path: self.find_file(path, ref=base_ref) for path in paths}
+        texts = {
+            path: file.content.decode("utf-8", "replace")[:MAX_TEXT_CHARS]
+            for path, file in found.items()
+            if file is not None and file.content is not None
+        }
+        return ReviewContext(
+            attributes=texts.pop(ATTRIBUTES_PATH, ""),
+            guidance=tuple(
+                GuidanceFile(path, text) for path, text in texts.items() if text.strip()
+            ),
+        )
+
+    def files_at(self, sha: str) -> CommitFiles:
+        return CommitFiles(None, None, self._repository, sha)

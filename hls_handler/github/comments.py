@@ -1,0 +1,202 @@
+"""Finds the bot's comments on a conversation by author and marker. Creates and edits them: one for
+each `family`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Protocol
+
+from hls_handler.actions import (
+    COMMENT_CREATED,
+    COMMENT_EDITED,
+    COMMENT_UP_TO_DATE,
+    EnsureComment,
+    Outcome,
+    StoredComment,
+)
+from hls_handler.events import Account, Comment
+from hls_handler.github.api import GithubApi, WriteGuard, repository_path
+from hls_handler.github.comment_body import (
+    BodyDecision,
+    decide_body,
+    is_last_written,
+    marker,
+    requested_body,
+)
+from hls_handler.github.labels import (
+    NO_ORIGINS,
+    LabelOrigin,
+    LabelState,
+)
+
+MAX_PAGES = 100  # only the first 10,000 comments of a conversation are searched
+
+
+class History(Protocol):
+    """The bot's stored labels and comments on one conversation; `store.conversations` implements
+    it.
+    """
+
+    def labels(self) -> Mapping[str, LabelState]: ...
+
+    def change_labels(
+        self,
+        names: Iterable[str],
+        state: LabelState | None,
+        origins: Mapping[str, LabelOrigin] = NO_ORIGINS,
+    ) -> None: ...
+
+    def was_done_once(self) -> bool: ...
+
+    def record_done_once(self) -> None: ...
+
+    def comment(self, family: str) -> StoredComment | None: ...
+
+    def store_comment(self, family: str, comment: StoredComment) -> None: ...
+
+
+class BotComments:
+    """Writes the bot's comments in one repository. Without a `guard`, it only reports what it would
+    write.
+    """
+
+    def __init__(
+        self,
+        api: GithubApi,
+        repository: str,
+        *,
+        bot: Account,
+        history: History,
+        guard: WriteGuard | None,
+    ) -> None:
+        self._api = api
+        self._repository = repository
+        self._base = repository_path(repository)
+        self._bot = bot
+        self._history = history
+        self._guard = guard
+
+    def ensure_comment(self, number: int, action: EnsureComment, *, may_exist: bool) -> Outcome:
+        """Write the comment if needed, store its id and digest in the history, and return the
+        outcome.
+
+        Sends no request if the text is that of the last write. Reads one comment if its id is
+        stored and the bot wrote it. Otherwise, and if `may_exist`, the conversation's comments are
+        listed, 100 with each request.
+        """
+        known = self._history.comment(action.family)
+        if known is not None and is_last_written(action, known.body_digest):
+            # Nothing is written even if a person edited or deleted it.
+            self._store(action, known, replace(known, state=action.state))
+            body = requested_body(action)
+            return Outcome(
+                "comment", "unchanged", COMMENT_UP_TO_DATE, comment_id=known.comment_id, body=body
+            )
+        mark = marker(action.family)
+        found = None
+        if known is not None:
+            found = self._api.find(f"{self._base}/issues/comments/{known.comment_id}", Comment)
+            if found is None:
+                return _declined(
+                    "a person deleted our comment: it is not posted again", known.comment_id
+                )
+            if is_by(found.user, self._bot) and not _ends_with(found, mark):
+                return _declined(
+                    "a person removed our marker from our comment: it is not edited any more",
+                    found.id,
+                )
+            if not is_by(found.user, self._bot):
+                found = None  # another account wrote it, when HLS had that account's token
+        if found is None and (may_exist or known is not None):
+            found = self._find_oldest(number, mark)
+        last_digest = (
+            known.body_digest if known and found and known.comment_id == found.id else None
+        )
+        decision = decide_body(
+            action, None if found is None else found.body, last_digest=last_digest
+        )
+        if decision is None and found is None:
+            return Outcome(
+                "comment", "withheld", "nothing worth saying, and no existing comment to update"
+            )
+        if found is None or (decision is not None and decision.change == "changed"):
+            assert decision is not None
+            return self._write(number, action, decision, None if found is None else found.id)
+        nothing = "nothing worth saying, and no existing section to update"
+        withheld = Outcome("comment", "withheld", nothing, comment_id=found.id, url=found.html_url)
+        if decision is None:
+            return withheld
+        digest = decision.digest if action.section is None or last_digest is None else last_digest
+        self._store(action, known, StoredComment(found.id, digest, action.state))
+        is_edited = decision.change == "edited by a person"
+        detail = (
+            "a person edited our comment, and there is nothing new to write"
+            if is_edited
+            else COMMENT_UP_TO_DATE
+        )
+        return replace(withheld, kind="unchanged", detail=detail, body=decision.body)
+
+    def _find_oldest(self, number: int, mark: str) -> Comment | None:
+        path = f"{self._base}/issues/{number}/comments"
+        comments = self._api.items(path, tuple[Comment, ...], max_pages=MAX_PAGES)
+        # Other people can write `mark`, and the account can write other comments (SECURITY.md rule
+        # 16).
+        return next(
+            (one for one in comments if is_by(one.user, self._bot) and _ends_with(one, mark)), None
+        )
+
+    def _write(
+        self, number: int, action: EnsureComment, decision: BodyDecision, comment_id: int | None
+    ) -> Outcome:
+        """Create the comment, or edit that with the id."""
+        if self._guard is None:
+            detail = (
+                "would have commented" if comment_id is None else "would have edited our comment"
+            )
+            return Outcome("comment", "dry_run", detail, comment_id=comment_id, body=decision.body)
+        if comment_id is None:
+            response = self._api.change(
+                self._repository,
+                lambda it: it.get_issue(number).create_comment(decision.body),
+                guard=self._guard,
+            )
+            outcome = Outcome("comment", "created", COMMENT_CREATED)
+        else:
+            response = self._api.change(
+                self._repository,
+                lambda it: it.get_issue(number).get_comment(comment_id).edit(decision.body),
+                guard=self._guard,
+                expected=(404, 410),
+            )
+            if response.status in (404, 410):
+                return _declined(
+                    "a person has just deleted our comment: it is not posted again", comment_id
+                )
+            outcome = Outcome("comment", "edited", COMMENT_EDITED)
+        written = response.parse(Comment)
+        self._history.store_comment(
+            action.family, StoredComment(written.id, decision.digest, action.state)
+        )
+        return replace(outcome, comment_id=written.id, url=written.html_url, body=decision.body)
+
+    def _store(
+        self, action: EnsureComment, known: StoredComment | None, seen: StoredComment
+    ) -> None:
+        if seen != known and self._guard is not None:
+            self._history.store_comment(action.family, seen)
+
+
+def _declined(detail: str, comment_id: int) -> Outcome:
+    return Outcome("comment", "declined", detail, comment_id=comment_id)
+
+
+def is_by(author: Account, bot: Account) -> bool:
+    if bot.id == 0:  # a GitHub App, whose account's id is not known
+        return author.login.lower() == bot.login.lower()
+    return author.id == bot.id  # a renamed account keeps its id
+
+
+def _ends_with(comment: Comment, mark: str) -> bool:
+    return comment.body.rstrip().endswith(mark)

@@ -1,0 +1,332 @@
+"""Connection of PyGithub to GitHub: each request is sent once, within one limit of time, and
+follows no redirect.
+
+PyGithub creates its connections itself and passes no values of ours to them. So the present request
+is a `Call` in a context variable, and PyGithub's connection hands it to the client's `Transport`.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import logging
+import socket
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import github
+import urllib3
+from github.Auth import Auth
+from github.Requester import HTTPSRequestsConnectionClass, Requester
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from hls_handler.github.errors import GRAPHQL_CALL, GRAPHQL_PATH, NoResponse
+from hls_handler.transport import (
+    MAX_CONNECT_S,
+    MAX_ERROR_BYTES,
+    Deadline,
+    ProxySettings,
+    read_body,
+    ssl_context,
+)
+
+KEEPALIVE_S = 60.0  # for which an idle connection is kept
+CHUNK_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    status: int
+    headers: Mapping[str, str]  # names in lower case
+    content: bytes
+
+
+@dataclass(slots=True)
+class Call:
+    """One request: what PyGithub's methods cannot be given, and what PyGithub made of it."""
+
+    transport: Transport
+    base_path: str  # of github.base_url: "/api/v3"
+    authorization: str  # header; "" for none
+    before_send: Callable[[], None]
+    verb: str = ""
+    target: str = ""  # path with query
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str | None = None
+    deadline: Deadline | None = None
+    response: HttpResponse | None = None
+
+    @property
+    def name(self) -> str:
+        """Return "GET /repos/o/r/issues/7"."""
+        path = self.target.partition("?")[0]
+        if path == self.base_path.removesuffix("/v3") + GRAPHQL_PATH:
+            return GRAPHQL_CALL
+        return f"{self.verb} {path.removeprefix(self.base_path)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    call: str  # "GET /repos/o/r/issues/7"
+    response: HttpResponse
+
+
+_call: ContextVar[Call] = ContextVar("hls_github_call")
+
+
+class Transport(Protocol):
+    """Sends the requests of a client. Not thread-safe."""
+
+    def send(self, call: Call) -> HttpResponse: ...
+
+    def close(self) -> None: ...
+
+
+class _NotForPyGithub(Exception):
+    """A response that PyGithub would follow, repeat or raise; the caller reads it from the call."""
+
+
+class Connection:
+    """A client of PyGithub over a transport. Not thread-safe."""
+
+    def __init__(self, base_url: str, user_agent: str, transport: Transport) -> None:
+        """Send nothing yet."""
+        Requester.injectConnectionClasses(_Connection, _Connection)  # type: ignore[arg-type] # for both schemes
+        logging.getLogger(
+            "github"
+        ).handlers.clear()  # PyGithub's own handler would write what is not masked
+        self.requests_sent = 0
+        self._transport = transport
+        self._base_path = urlsplit(base_url).path.rstrip("/")
+        self._client = github.Github(
+            auth=_CallAuth(),
+            base_url=base_url,
+            user_agent=user_agent,
+            api_version="2022-11-28",
+            lazy=True,
+            retry=None,
+            seconds_between_requests=None,
+            seconds_between_writes=None,
+        )
+
+    def send(
+        self,
+        request: Callable[[github.Github], object],
+        authorization: str,
+        before_send: Callable[[], None],
+    ) -> Received:
+        """Call `request`, which sends one request by PyGithub, and return the response.
+
+        `before_send` is called on the open connection before headers and body are sent, because
+        opening it can take many seconds; an exception stops the request. Raises `NoResponse`.
+        """
+        self.requests_sent += 1
+        call = Call(self._transport, self._base_path, authorization, before_send)
+        token = _call.set(call)
+        try:
+            request(self._client)
+        except _NotForPyGithub:
+            pass
+        except (urllib3.exceptions.HTTPError, TimeoutError) as exc:
+            # `from None`, because the exception's text may contain the request's headers, and with
+            # them the token
+            raise NoResponse(call.name, exc) from None
+        finally:
+            _call.reset(token)
+        assert call.response is not None
+        return Received(call.name, call.response)
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+class _CallAuth(Auth):
+    """Adds the authorization of the call. One client serves credentials that change."""
+
+    token_type = token = _masked_token = ""
+
+    def authentication(self, headers: dict[str, Any]) -> None:
+        authorization = _call.get().authorization
+        if authorization:
+            headers["Authorization"] = authorization
+
+
+class _Connection(HTTPSRequestsConnectionClass):
+    """The connection that PyGithub creates for each request, over the transport of the call."""
+
+    def __init__(self, host: str, *_options: object, **_named: object) -> None:
+        self.host = host
+
+    def request(
+        self,
+        verb: str,
+        url: str,
+        input: Any,  # noqa: A002 (the names are PyGithub's)
+        headers: dict[str, str],
+        stream: bool = False,  # noqa: ARG002
+    ) -> None:
+        call = _call.get()
+        if call.verb:
+            raise RuntimeError(f"PyGithub needs a second request for {call.name}: {verb} {url}")
+        call.verb = verb
+        call.target = url
+        call.headers = headers
+        call.body = input
+
+    def getresponse(self) -> Any:
+        call = _call.get()
+        call.response = call.transport.send(call)
+        if call.response.status not in (200, 201, 204):
+            raise _NotForPyGithub
+        return _Answer()
+
+    def close(self) -> None:
+        """Do nothing: the transport stays open for the next request."""
+
+
+class _Answer:
+    """A success without content. HLS reads the response from the call, and no object that PyGithub
+    makes of it.
+    """
+
+    status = 200
+
+    def getheaders(self) -> list[tuple[str, str]]:
+        return []
+
+    def read(self) -> str:
+        return "{}"
+
+
+class HttpTransport:
+    """One connection to GitHub's API. Another thread needs another one, but the TLS context is that
+    of the process.
+    """
+
+    def __init__(self, base_url: str, proxy: ProxySettings, *, timeout_s: float) -> None:
+        """`timeout_s` limits a request as a whole, up to the last byte of the response."""
+        self._timeout_s = timeout_s
+        self._manager = _new_manager(base_url, proxy)
+        self._manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+        self._pool = self._manager.connection_from_url(base_url)
+
+    def send(self, call: Call) -> HttpResponse:
+        """Raise an exception of urllib3 without a response, and what `before_send` raises."""
+        call.deadline = Deadline(self._timeout_s)
+        response = self._pool.urlopen(
+            call.verb,
+            call.target,
+            body=call.body,
+            headers={"Accept-Encoding": "gzip, deflate", **call.headers},
+            retries=False,
+            redirect=False,
+            timeout=urllib3.Timeout(
+                connect=min(self._timeout_s, MAX_CONNECT_S), read=self._timeout_s
+            ),
+            preload_content=False,
+        )
+        # http.client takes 102 and 103 for the response, which is still to come
+        if response.status < 200:
+            response.close()
+            raise urllib3.exceptions.ProtocolError(f"interim response {response.status}")
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return HttpResponse(response.status, headers, _read(response))
+
+    def close(self) -> None:
+        self._manager.clear()
+
+
+def _new_manager(base_url: str, proxy: ProxySettings) -> urllib3.PoolManager:
+    context = ssl_context(proxy.ca_path) if base_url.startswith("https:") else None
+    server = proxy.proxy_without_credentials
+    if server is None:
+        return urllib3.PoolManager(ssl_context=context)
+    return urllib3.ProxyManager(server, proxy_headers=proxy.proxy_headers, ssl_context=context)
+
+
+def _read(response: urllib3.BaseHTTPResponse) -> bytes:
+    """Return the body. Of an error, one over `MAX_ERROR_BYTES` is empty, and the connection is
+    closed.
+    """
+    if response.status < 300:
+        return response.read()
+    body = read_body(response.stream(CHUNK_BYTES), MAX_ERROR_BYTES)
+    if body is None:
+        response.close()
+    return body or b""
+
+
+def _timeout_s() -> float:
+    deadline = _call.get().deadline
+    assert deadline is not None
+    return deadline.timeout_s()
+
+
+class _DeadlineReader(io.RawIOBase):
+    """Reads from a socket until the deadline of the exchange."""
+
+    def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
+        self._sock = sock
+        self._raw = raw
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(_timeout_s())
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self.fp = io.BufferedReader(_DeadlineReader(sock, self.fp.detach()))
+
+
+class _Guarded(HTTPConnection):
+    """Calls `before_send` on the open connection, and reads until the deadline."""
+
+    response_class = _Response
+    _is_connecting = False
+    _idle_since = 0.0
+
+    def connect(self) -> None:
+        self._is_connecting = True  # a proxy's tunnel is opened by bytes that are not the request's
+        try:
+            super().connect()
+        finally:
+            self._is_connecting = False
+
+    def send(self, data: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        if not self._is_connecting:
+            _call.get().before_send()
+        self.sock.settimeout(_timeout_s())
+        super().send(data)
+        self._idle_since = monotonic()
+
+    @property
+    def is_connected(self) -> bool:
+        # A middlebox may have forgotten a connection that was idle for long, and would not say so.
+        return super().is_connected and monotonic() - self._idle_since < KEEPALIVE_S
+
+
+class _GuardedTls(_Guarded, HTTPSConnection):
+    pass
+
+
+class _HttpPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Guarded
+
+
+class _HttpsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _GuardedTls

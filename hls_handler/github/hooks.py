@@ -1,0 +1,106 @@
+"""GitHub's records of webhooks: the hooks of a repository or organisation, and the deliveries of
+each hook.
+
+https://docs.github.com/en/rest/repos/webhooks
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+from urllib.parse import unquote
+
+import msgspec
+from pydantic import AliasPath, AwareDatetime, BaseModel, Field
+
+from hls_handler.deliveries import DeliveryAttempt
+from hls_handler.errors import PayloadError
+from hls_handler.github.api import PAGE_SIZE, GithubApi
+from hls_handler.github.errors import unexpected_response
+
+MAX_HOOK_PAGES = 3
+
+WEBHOOKS_REMEDY = (
+    "give the token the permission `Webhooks: read` (a classic token: the scope read:repo_hook)"
+    " with an account that administers the repository. Without it, `hls listen` cannot work; for"
+    " `hls serve`, `catch_up.enabled: false` switches catch-up off"
+)
+
+_NEXT_CURSOR = re.compile(r'<[^>]*[?&]cursor=([^&>]+)[^>]*>;\s*rel="next"')
+
+
+class Hook(BaseModel, frozen=True):
+    id: int
+    active: bool = True
+    events: frozenset[str] = frozenset({"*"})  # "*" is every event
+    url: str = Field("", validation_alias=AliasPath("config", "url"))
+
+
+class _WireAttempt(BaseModel):
+    id: int
+    guid: Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,64}$")]
+    delivered_at: AwareDatetime
+    status_code: int
+    event: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+    action: str | None = None
+    repository_id: int | None = None
+
+
+class _WireRequest(msgspec.Struct):
+    payload: msgspec.Raw
+
+
+class _WireDetails(msgspec.Struct):
+    request: _WireRequest
+
+
+_DETAILS = msgspec.json.Decoder(_WireDetails)
+
+
+class GithubHooks:
+    """The hooks that the credential of `api` may list, and the deliveries of each."""
+
+    def __init__(self, api: GithubApi) -> None:
+        self._api = api
+        self.base_url = api.base_url
+
+    def close(self) -> None:
+        self._api.close()
+
+    def hooks(self, path: str) -> tuple[Hook, ...]:
+        """Return the hooks of "/repos/owner/repo" or "/orgs/owner". Raises `Permanent` without the
+        permission.
+        """
+        return tuple(self._api.items(f"{path}/hooks", tuple[Hook, ...], max_pages=MAX_HOOK_PAGES))
+
+    def page(self, path: str, cursor: str | None) -> tuple[tuple[DeliveryAttempt, ...], str | None]:
+        """Return a page of attempts, newest first, and the cursor of the next page; None after the
+        last page.
+
+        `path` is that of the hook: "/repos/owner/repo/hooks/5", "/orgs/owner/hooks/5" or
+        "/app/hook".
+        """
+        query = {"per_page": str(PAGE_SIZE)} | ({"cursor": cursor} if cursor else {})
+        found, headers = self._api.get_with_headers(
+            f"{path}/deliveries", tuple[_WireAttempt, ...], query=query
+        )
+        following = _NEXT_CURSOR.search(headers.get("link", ""))
+        return tuple(DeliveryAttempt(**dict(one)) for one in found), (
+            unquote(following[1]) if following else None
+        )
+
+    def payload(self, path: str, attempt_id: int) -> bytes:
+        """Return the payload as JSON, which is not validated. Raises `PayloadError` if GitHub no
+        longer keeps it.
+        """
+        path = f"{path}/deliveries/{attempt_id}"
+        content = self._api.find_content(path)
+        try:
+            payload = (
+                b"null" if content is None else bytes(_DETAILS.decode(content).request.payload)
+            )
+        except (msgspec.DecodeError, RecursionError) as exc:
+            raise unexpected_response(f"GET {path}", str(exc)) from None
+        if payload == b"null":
+            raise PayloadError("GitHub no longer keeps the payload")
+        return payload

@@ -1,0 +1,166 @@
+"""The identity that HLS has on GitHub, its permissions, and which features lack one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from hls_handler.github.credentials import REQUESTED_PERMISSIONS, AppAccount, Installation
+from hls_handler.github.tokens import Token, Tokens
+
+FEATURES: Mapping[str, str] = {
+    "issues": "labels and comments on issues",
+    "pull_requests": "labels, comments and the files of pull requests",
+    "checks": "checks on the commits of pull requests",
+    "statuses": "commit statuses of pull requests",
+    "actions": "logs of failed workflow runs",
+    "contents": ".github/hls.yaml and the commits of a release",
+    "metadata": "all requests",
+}
+"""What needs each permission that HLS requests."""
+
+SCOPES = frozenset({"repo", "public_repo"})
+UNLISTED = "not listed by GitHub"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """`details` is for /health; `sentences` and `missing` are for people."""
+
+    details: Mapping[str, object]  # JSON: {"kind": "app", "login": "my-hls[bot]", "app_id": 7, ...}
+    sentences: tuple[str, ...]  # "GitHub: the App my-hls (id 7) ..."
+    # "labels and comments on issues need issues: write (installation on octo-org)"
+    missing: tuple[str, ...]
+    events: frozenset[str] | None = None  # that the App's webhook sends; None: a token, or unknown
+    settings_url: str = ""  # the page of the App
+    owners: frozenset[str] | None = (
+        None  # on whose accounts the App is installed, in lower case; None: a token
+    )
+    is_installed: bool = True  # False: an App without an installation that is not suspended
+
+
+def describe_app(
+    app: AppAccount,
+    installations: Sequence[Installation],
+    *,
+    web: str,
+    unneeded: Collection[str] = (),
+) -> Identity:
+    """Describe the App; `web` is the result of `web_url`. Permissions in `unneeded` are not
+    reported as missing.
+    """
+    listed: list[Mapping[str, object]] = []
+    missing: list[str] = []
+    for one in installations:
+        owner = one.owner
+        lacking = find_missing(one.permissions, unneeded)
+        missing += [f"{sentence} (installation on {owner})" for sentence in lacking]
+        listed.append(
+            {
+                "id": one.id,
+                "account": owner,
+                "repositories": one.repository_selection,
+                "suspended": one.suspended_at is not None,
+                "permissions": dict(one.permissions),
+                "missing_permissions": lacking,
+            }
+        )
+    login = f"{app.slug}[bot]"
+    owners = ", ".join(
+        f"{one.owner}{' (suspended)' if one.suspended_at else ''}" for one in installations
+    )
+    details = {
+        "kind": "app",
+        "login": login,
+        "app_id": app.id,
+        "app_slug": app.slug,
+        "installations": listed,
+    }
+    sentence = (
+        f"GitHub: the App {app.slug} (id {app.id}) acts as {login}; installed on"
+        f" {owners or 'no account'}"
+    )
+    is_installed = any(one.suspended_at is None for one in installations)
+    if not is_installed:
+        suspended = f"every installation of the App {app.slug} is suspended; unsuspend one"
+        absent = f"the App {app.slug} is installed on no account; install it"
+        missing.append(
+            f"{suspended if installations else absent} at {app.html_url}/installations/new"
+        )
+    return Identity(
+        details,
+        (sentence,),
+        tuple(missing),
+        events=app.events,
+        settings_url=app.settings_url(web),
+        owners=frozenset(one.owner.lower() for one in installations),
+        is_installed=is_installed,
+    )
+
+
+def find_missing(granted: Mapping[str, str], unneeded: Collection[str] = ()) -> list[str]:
+    """Return a sentence for each permission that a feature needs and that is not granted."""
+    ranks = {"read": 1, "write": 2, "admin": 3}
+    return [
+        f"{FEATURES[name]} need {name}: {level}"
+        for name, level in REQUESTED_PERMISSIONS.items()
+        if name not in ("metadata", *unneeded)
+        and ranks.get(granted.get(name, ""), 0) < ranks[level]
+    ]
+
+
+def describe_tokens(tokens: Tokens) -> Identity:
+    """Describe the tokens, with what GitHub's responses have shown about them so far."""
+    problems = tokens.problems()
+    used = tokens.preferred
+    denied = [explain_denial(permissions) for permissions in tokens.denied_permissions()]
+    missing = [
+        "labels and comments need the scope repo, or public_repo for public repositories"
+        f" ({token.key})"
+        for token in tokens.all
+        if token.scopes is not None and SCOPES.isdisjoint(_split(token.scopes))
+    ]
+    found = {token: problems[token].sentence if token in problems else None for token in tokens.all}
+    details = {**_describe_token(used), "missing_permissions": [*missing, *denied]}
+    if len(tokens.all) > 1:
+        details["tokens"] = [
+            {**_describe_token(token), "problem": problem} for token, problem in found.items()
+        ]
+    sentences = tuple(_token_sentence(token, problem) for token, problem in found.items())
+    return Identity(details, sentences, (*missing, *denied))
+
+
+def explain_denial(permissions: str) -> str:
+    """Explain what a 403 named, such as "issues=write; pull_requests=write", of which one
+    suffices.
+    """
+    wanted = [choice.strip().partition("=") for choice in permissions.split(";")]
+    needed = " or ".join(f"{name}: {level}" for name, _, level in wanted)
+    features = [FEATURES[name] for name, _, _ in wanted if name in FEATURES]
+    return (
+        f"{features[0] if features else 'some requests'} need {needed} (GitHub rejected a request)"
+    )
+
+
+def _describe_token(token: Token) -> dict[str, object]:
+    if token.login is None:
+        return {"kind": "token", "key": token.key, "login": None, "permissions": None}
+    kind = "fine-grained token" if token.scopes is None else "classic token"
+    permissions: object = UNLISTED if token.scopes is None else _split(token.scopes)
+    return {"kind": kind, "key": token.key, "login": token.login, "permissions": permissions}
+
+
+def _token_sentence(token: Token, problem: str | None) -> str:
+    if token.login is None:
+        return f"GitHub: the account of {token.key} is unknown{f': {problem}' if problem else ''}"
+    scopes = (
+        UNLISTED
+        if token.scopes is None
+        else f"the scopes {', '.join(_split(token.scopes)) or '(none)'}"
+    )
+    what = f"GitHub: the token {token.key} belongs to {token.login}; permissions: {scopes}"
+    return f"{what}; {problem}" if problem else what
+
+
+def _split(scopes: str) -> list[str]:
+    return [scope.strip() for scope in scopes.split(",") if scope.strip()]

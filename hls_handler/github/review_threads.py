@@ -1,0 +1,171 @@
+"""Reads the review threads that HLS opened, by GraphQL: REST does not show whether a thread is
+resolved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import AliasPath, BaseModel, Field
+
+from hls_handler.events import GHOST, Account, Text, null_to
+from hls_handler.github.api import GithubApi
+from hls_handler.github.comments import is_by
+from hls_handler.github.reviews import find_marker
+from hls_handler.github.values import (
+    ReviewThread,
+    ThreadReply,
+)
+
+MAX_PAGES = 10  # of 50 threads
+MAX_REPLY_CHARS = 4_000
+
+# `fullDatabaseId`, because review comments have ids of more than 32 bits, for which `databaseId` is
+# null. A field such as `up` costs one request of GitHub's limit for each thread, and would for each
+# comment of a thread.
+REVIEW_THREADS_QUERY = """\
+query($owner: String!, $name: String!, $number: Int!, $after: String) {
+  repository(owner: $owner, name: $name) {
+    pullRequest(number: $number) {
+      reviewThreads(first: 50, after: $after) {
+        pageInfo { hasNextPage endCursor }
+        nodes {
+          isResolved
+          resolvedBy { login }
+          first: comments(first: 1) {
+            nodes {
+              fullDatabaseId
+              up: reactions(content: THUMBS_UP, first: 100) { nodes { user { login } } }
+              down: reactions(content: THUMBS_DOWN, first: 100) { nodes { user { login } } }
+            }
+          }
+          comments(first: 100) {
+            nodes {
+              author { __typename login ... on User { databaseId } ... on Bot { databaseId } }
+              body
+            }
+          }
+        }
+      }
+    }
+  }
+}
+"""
+
+
+_THREADS = ("repository", "pullRequest", "reviewThreads")
+
+
+class _Actor(BaseModel):
+    kind: str = Field(alias="__typename")
+    login: str
+    id: int | None = Field(None, alias="databaseId")
+
+    def account(self) -> Account:
+        # GraphQL shows the account "my-hls[bot]" of an App as the bot "my-hls", a login that a
+        # person may have, too.
+        is_bot = self.kind == "Bot"
+        login = f"{self.login.removesuffix('[bot]')}[bot]" if is_bot else self.login
+        return Account(login, self.id or 0, "Bot" if is_bot else "User")
+
+
+class _Reaction(BaseModel):
+    # None if the account was deleted
+    login: str | None = Field(None, validation_alias=AliasPath("user", "login"))
+
+
+class _Comment(BaseModel):
+    author: _Actor | None  # None if the account was deleted
+    body: Text
+
+    @property
+    def account(self) -> Account:
+        return self.author.account() if self.author else GHOST
+
+
+class _Thread(BaseModel):
+    is_resolved: bool = Field(validation_alias="isResolved")
+    resolved_by: str | None = Field(None, validation_alias=AliasPath("resolvedBy", "login"))
+    # "7"
+    first_id: int | None = Field(
+        None, validation_alias=AliasPath("first", "nodes", 0, "fullDatabaseId")
+    )
+    up: tuple[_Reaction, ...] = Field(
+        (), validation_alias=AliasPath("first", "nodes", 0, "up", "nodes")
+    )
+    down: tuple[_Reaction, ...] = Field(
+        (), validation_alias=AliasPath("first", "nodes", 0, "down", "nodes")
+    )
+    comments: tuple[_Comment, ...] = Field(validation_alias=AliasPath("comments", "nodes"))
+
+
+class WireData(BaseModel):
+    """One page of threads: the `data` of the response to `REVIEW_THREADS_QUERY`."""
+
+    threads: Annotated[
+        tuple[_Thread, ...], null_to(()), Field(validation_alias=AliasPath(*_THREADS, "nodes"))
+    ]
+    has_next: Annotated[
+        bool, Field(validation_alias=AliasPath(*_THREADS, "pageInfo", "hasNextPage"))
+    ]
+    end: Annotated[
+        str | None, Field(validation_alias=AliasPath(*_THREADS, "pageInfo", "endCursor"))
+    ]
+
+
+def read_review_threads(
+    api: GithubApi, repository: str, number: int, *, bot: Account
+) -> Iterator[ReviewThread]:
+    """Yield the threads that `bot` opened, in GitHub's order; one request for each 50 threads of
+    anybody.
+    """
+    after: str | None = None
+    for _ in range(MAX_PAGES):
+        data = api.query(
+            REVIEW_THREADS_QUERY, repository, {"number": number, "after": after}, WireData
+        )
+        yield from filter(None, (_to_own_thread(thread, bot) for thread in data.threads))
+        if not data.has_next or data.end is None:
+            return
+        after = data.end
+
+
+def _to_own_thread(thread: _Thread, bot: Account) -> ReviewThread | None:
+    if thread.first_id is None or not thread.comments:
+        return None
+    opening, *later = thread.comments
+    key = _own_key(opening, bot, "finding")
+    if key is None:
+        return None
+    replies = [(comment, _own_key(comment, bot, "reply")) for comment in later]
+    return ReviewThread(
+        comment_id=thread.first_id,
+        key=key,
+        is_resolved=thread.is_resolved,
+        resolved_by=(thread.resolved_by or "") if thread.is_resolved else None,
+        replies=tuple(
+            ThreadReply(
+                "" if comment.author is None else comment.account.login,
+                comment.body[:MAX_REPLY_CHARS],
+            )
+            for comment, own_key in replies
+            if own_key is None and not (bot.is_bot and is_by(comment.account, bot))
+        ),
+        own_replies=tuple(own_key for _, own_key in replies if own_key is not None),
+        thumbs_up=_logins(thread.up, bot),
+        thumbs_down=_logins(thread.down, bot),
+    )
+
+
+def _own_key(comment: _Comment, bot: Account, kind: Literal["finding", "reply"]) -> str | None:
+    # Other people can write a marker, and the account can write other comments (SECURITY.md rule
+    # 16).
+    return find_marker(comment.body, kind) if is_by(comment.account, bot) else None
+
+
+def _logins(reactions: tuple[_Reaction, ...], bot: Account) -> tuple[str, ...]:
+    logins = (reaction.login for reaction in reactions if reaction.login is not None)
+    return tuple(
+        login for login in logins if not (bot.is_bot and login.lower() == bot.login.lower())
+    )

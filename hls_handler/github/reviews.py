@@ -1,0 +1,302 @@
+"""Posts a review with comments on lines of a pull request, and replies in the review threads that
+HLS opened.
+
+Each comment ends with a hidden marker that contains its key. A retry lists the bot's review
+comments and finds them by author and marker, so that it posts only the missing ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from hls_handler.actions import (
+    REPLY_CREATED,
+    REPLY_EXISTS,
+    EnsureReply,
+    EnsureReview,
+    InlineComment,
+    Outcome,
+)
+from hls_handler.errors import DependencyDown, Retryable, Superseded
+from hls_handler.events import Account, Author, PullRequest, Text
+from hls_handler.github.api import GithubApi, WriteGuard, describe_errors, repository_path
+from hls_handler.github.comment_body import MAX_COMMENT_CHARS, marker, truncate_comment
+from hls_handler.github.comments import is_by
+from hls_handler.transport import shorten
+from hls_handler.wording import count
+
+if TYPE_CHECKING:
+    from github.PullRequest import ReviewComment
+
+MAX_PAGES = 30  # only the newest 3,000 review comments of a pull request are searched
+MAX_LEFT_OUT = 10  # a rejected review with more comments is halved at once: each attempt is a write
+
+_KEY = re.compile(r"[A-Za-z0-9]+(?:[-_.:][A-Za-z0-9]+)*")
+_MARKER = re.compile(rf"<!-- hls:(?P<kind>finding|reply) (?P<key>{_KEY.pattern}) -->\s*\Z")
+
+_POSITION = re.compile(r"(?<![a-z])(?:lines?|path|side|position|hunk)(?![a-z])", re.IGNORECASE)
+"""Matches GitHub's sentences about an invalid position: "Line could not be resolved", "Pull request
+review thread path is invalid and Pull request review thread diff hunk can't be blank". They do not
+name the comment.
+"""
+
+_COMMIT = re.compile(r"commit", re.IGNORECASE)
+"""Matches GitHub's sentences about a commit: "The commitOID is not part of the pull request"."""
+
+
+@dataclass(frozen=True, slots=True)
+# https://docs.github.com/en/rest/pulls/comments#list-review-comments-on-a-pull-request
+class _ReviewComment:
+    id: int
+    user: Author
+    body: Text
+    html_url: Text
+    thread_id: Annotated[int | None, Field(default=None, validation_alias="in_reply_to_id")]
+    """The first comment of the thread; None if this is the first."""
+    review_id: Annotated[int | None, Field(default=None, validation_alias="pull_request_review_id")]
+
+
+def find_marker(body: str, kind: Literal["finding", "reply"]) -> str | None:
+    """Return the key in the marker at the end of the body; None if the body does not end with a
+    marker of this kind.
+    """
+    found = _MARKER.search(body)
+    return found["key"] if found and found["kind"] == kind else None
+
+
+class BotReviews:
+    """Writes reviews and replies in one repository. Without a `guard`, it only reports what it
+    would write.
+    """
+
+    def __init__(
+        self, api: GithubApi, repository: str, *, bot: Account, guard: WriteGuard | None
+    ) -> None:
+        self._api = api
+        self._repository = repository
+        self._base = repository_path(repository)
+        self._bot = bot
+        self._guard = guard
+
+    def ensure_review(self, number: int, action: EnsureReview, *, is_retry: bool) -> Outcome:
+        """Post the comments of the action as one review, and return the outcome with the ids of
+        all.
+
+        `is_retry` means that an earlier attempt may have posted some of them, so only the missing
+        ones are posted. If GitHub rejects positions, the other comments are posted. If GitHub
+        rejects the review for another reason, a retry posts nothing. Raises `Superseded` if GitHub
+        rejects the review for another reason and the pull request has a newer commit. The
+        `may_have_succeeded` of a `DependencyDown` is also True if a review was posted and a later
+        request failed.
+        """
+        if not action.comments:
+            return Outcome("review", "unchanged", "no comments on lines")
+        found = self._find_posted(number, action) if is_retry else {}
+        missing = [comment for comment in action.comments if comment.key not in found]
+        if self._guard is None:
+            detail = f"would have posted {_describe(len(missing))}"
+            return Outcome(
+                "review",
+                "dry_run",
+                detail,
+                comment_ids={key: comment.id for key, comment in found.items()},
+            )
+        post = partial(self._try_post, number, self._guard, action.commit)
+        is_posted = False
+        rejected = list[str]()
+        reason = ""
+        try:
+            rejection = post(missing) if missing else None
+            is_posted = rejection is None and missing != []
+            if rejection is not None and _is_position(rejection):
+                for key in _post_valid(post, missing):
+                    is_posted = is_posted or key is None
+                    rejected += [] if key is None else [key]
+            elif rejection is not None:
+                reason = f"GitHub rejected the review (422): {shorten(rejection)}"
+                if not is_retry:
+                    raise Retryable(reason)
+                rejected = [comment.key for comment in missing]
+            known = self._find_posted(number, action) if is_posted else found
+        except DependencyDown as exc:
+            exc.may_have_succeeded = exc.may_have_succeeded or is_posted
+            raise
+        added = len(action.comments) - len(rejected)
+        details = [f"posted {_describe(added)}"] if added else []
+        if rejected:
+            details.append(reason or f"GitHub rejected {count(len(rejected), 'position')}")
+        return Outcome(
+            "review",
+            "created" if added else "declined",
+            "; ".join(details),
+            url=next(map(_review_url, known.values()), None),
+            comment_ids={key: comment.id for key, comment in known.items()},
+            rejected=tuple(rejected),
+        )
+
+    def _try_post(
+        self, number: int, guard: WriteGuard, commit: str, comments: Sequence[InlineComment]
+    ) -> str | None:
+        """Return why GitHub rejected the review (422); None if it was posted."""
+        # GitHub's description requires a text. Its marker lets routing ignore the review of a
+        # person's account.
+        text = (
+            f"{_describe(len(comments)).capitalize()} of commit {commit[:10]}.\n{marker('review')}"
+        )
+        documents = [_to_document(comment) for comment in comments]
+        response = self._api.change(
+            self._repository,
+            lambda it: it.get_pull(number).create_review(
+                it.get_commit(commit), text, "COMMENT", documents
+            ),
+            guard=guard,
+            expected=(422,),
+        )
+        if response.status != 422:
+            return None
+        rejection = describe_errors(response.data)
+        if not _is_position(rejection):
+            head = self._api.get(f"{self._base}/pulls/{number}", PullRequest).head_sha
+            if head != commit:
+                raise Superseded(f"a newer push came meanwhile: {head[:10]}")
+        return rejection
+
+    def _find_posted(self, number: int, action: EnsureReview) -> Mapping[str, _ReviewComment]:
+        """Return the bot's comments, by the keys in their markers, in the order of the action."""
+        wanted = {comment.key for comment in action.comments}
+        found = dict[str, _ReviewComment]()
+        for comment in self._own_comments(number):
+            key = find_marker(comment.body, "finding")
+            if key in wanted and comment.thread_id is None:
+                found[key] = comment  # the oldest one
+            if len(found) == len(wanted):
+                break
+        return {
+            comment.key: found[comment.key] for comment in action.comments if comment.key in found
+        }
+
+    def _own_comments(self, number: int) -> Iterator[_ReviewComment]:
+        """Return the bot's review comments, newest first."""
+        path = f"{self._base}/pulls/{number}/comments"
+        query = {"sort": "created", "direction": "desc"}
+        comments = self._api.items(
+            path, tuple[_ReviewComment, ...], max_pages=MAX_PAGES, query=query
+        )
+        return (comment for comment in comments if is_by(comment.user, self._bot))
+
+    def ensure_reply(self, number: int, action: EnsureReply, *, is_retry: bool) -> Outcome:
+        """Reply in the review thread.
+
+        `is_retry` means that the bot's reply with this key may exist already; then it is not
+        written again.
+        """
+        for comment in self._own_comments(number) if is_retry else ():
+            if (
+                comment.thread_id == action.comment_id
+                and find_marker(comment.body, "reply") == action.key
+            ):
+                return Outcome(
+                    "reply", "unchanged", REPLY_EXISTS, comment_id=comment.id, url=comment.html_url
+                )
+        body = _with_marker(action.body, "reply", action.key)
+        if self._guard is None:
+            return Outcome("reply", "dry_run", "would have replied in a review thread", body=body)
+        response = self._api.change(
+            self._repository,
+            lambda it: it.get_pull(number).create_review_comment_reply(action.comment_id, body),
+            guard=self._guard,
+            expected=(404, 410),
+        )
+        if response.status in (404, 410):
+            return Outcome(
+                "reply",
+                "declined",
+                "our comment in the review thread was deleted: no reply is posted",
+            )
+        written = response.parse(_ReviewComment)
+        return Outcome(
+            "reply",
+            "created",
+            REPLY_CREATED,
+            comment_id=written.id,
+            url=written.html_url,
+            body=body,
+        )
+
+
+def _is_position(rejection: str) -> bool:
+    """Return True if a comment is not on a line of the patch."""
+    return _POSITION.search(rejection) is not None and _COMMIT.search(rejection) is None
+
+
+def _describe(comments: int) -> str:
+    return f"{count(comments, 'comment')} on lines"
+
+
+def _post_valid(
+    post: Callable[[Sequence[InlineComment]], str | None], comments: Sequence[InlineComment]
+) -> Iterator[str | None]:
+    """Post the comments of a rejected review without the invalid ones. Yield None for each review,
+    and rejected keys.
+
+    GitHub rejects a review as a whole and does not name the invalid comment. A rejected attempt
+    shows nothing to people, so each comment is left out once: if only one is invalid, the others
+    are posted as one review. If several are, the list is halved, and the halves are posted in the
+    same way.
+    """
+    if len(comments) == 1:
+        yield comments[0].key
+        return
+    if 2 < len(comments) <= MAX_LEFT_OUT:  # of two comments, each half leaves one out
+        for index, left_out in enumerate(comments):
+            if post((*comments[:index], *comments[index + 1 :])) is None:
+                yield from (None, left_out.key)
+                return
+    middle = len(comments) // 2
+    for half in (comments[:middle], comments[middle:]):
+        if post(half) is None:
+            yield None
+        else:
+            yield from _post_valid(post, half)
+
+
+def _to_document(comment: InlineComment) -> ReviewComment:
+    document: ReviewComment = {
+        "path": comment.path,
+        "side": comment.side,
+        "line": comment.line,
+        "body": _with_marker(comment.body, "finding", comment.key),
+    }
+    # GitHub rejects equal ones
+    if comment.start_line is None or comment.start_line == comment.line:
+        return document
+    document["start_line"] = comment.start_line
+    document["start_side"] = comment.side
+    return document
+
+
+def _with_marker(body: str, kind: Literal["finding", "reply"], key: str) -> str:
+    if _KEY.fullmatch(key) is None:
+        raise ValueError(
+            f"invalid key {key!r} of a {kind}: expected letters, digits and single - _ . : between"
+            " them"
+        )
+    mark = f"\n{marker(f'{kind} {key}')}"
+    return truncate_comment(body, MAX_COMMENT_CHARS - len(mark)) + mark
+
+
+def _review_url(comment: _ReviewComment) -> str:
+    # The response to a posted review has it, too, but not after a retry that finds the review
+    # posted.
+    page = comment.html_url.partition("#")[0]
+    return (
+        comment.html_url
+        if comment.review_id is None
+        else f"{page}#pullrequestreview-{comment.review_id}"
+    )

@@ -1,0 +1,89 @@
+"""The files of a repository at a commit: from its mirror, or the first ones from GitHub's API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TypeVar
+
+from hls_handler.git.host import MirrorUnavailable
+from hls_handler.git.mirror import (
+    Hit,
+    Mirror,
+    Pick,
+)
+from hls_handler.github.api import GithubApi
+from hls_handler.github.review_context import read_blobs, read_head_files
+from hls_handler.github.values import Blob
+from hls_handler.untrusted.cleaning import CodeText, clean_and_redact
+
+T = TypeVar("T")
+
+MAX_FILE_BYTES = 2_000_000
+BINARY_BYTES = 8_000  # a file with a zero byte among its first 8,000 bytes is binary, as for git
+
+
+class CommitFiles:
+    """The implementation of `handlers.reader.RepositoryFiles`."""
+
+    def __init__(
+        self, mirror: Mirror | None, api: GithubApi | None, repository: str, commit: str
+    ) -> None:
+        """`mirror` is None for commands, which have none; `api` if there is no token, so that
+        nothing is read.
+        """
+        self._mirror = mirror
+        self._api = api
+        self._repository = repository
+        self._commit = commit
+        self._reason = "this command has no mirror" if mirror is None and api is not None else ""
+
+    @property
+    def no_mirror(self) -> str:
+        self._from_mirror(lambda mirror: mirror.prepare((self._commit,)))
+        return self._reason
+
+    def list_files(self, extensions: Collection[str]) -> Mapping[str, str]:
+        return self._from_mirror(lambda mirror: mirror.list_files(self._commit, extensions)) or {}
+
+    def texts(self, paths: Collection[str]) -> Mapping[str, str]:
+        found = self._from_mirror(lambda mirror: mirror.files(self._commit, paths))
+        if found is None:
+            api = self._api
+            texts = (
+                read_head_files(api, self._repository, self._commit, tuple(paths))
+                if api is not None
+                else {}
+            )
+        else:
+            texts = {
+                path: content.decode("utf-8", "replace")
+                for path, content in found.items()
+                if b"\0" not in content[:BINARY_BYTES] and len(content) <= MAX_FILE_BYTES
+            }
+        return {path: clean_and_redact(CodeText(text)) for path, text in texts.items()}
+
+    def blobs(self, ids: Sequence[str], contents: Sequence[str]) -> Mapping[str, Blob]:
+        if self._api is None:
+            return {}
+        return read_blobs(self._api, self._repository, ids, contents)
+
+    def find_words(
+        self, words: Collection[str], paths: Collection[str] | None = None
+    ) -> Sequence[Hit]:
+        return self._from_mirror(lambda mirror: mirror.find_words(self._commit, words, paths)) or ()
+
+    def parents(self) -> tuple[str, ...]:
+        return self._from_mirror(lambda mirror: mirror.parents(self._commit)) or ()
+
+    def cherry_pick(self, base: str, onto: str) -> Pick | None:
+        return self._from_mirror(lambda mirror: mirror.cherry_pick(self._commit, base, onto))
+
+    def _from_mirror(self, read: Callable[[Mirror], T]) -> T | None:
+        """Return what `read` returns; None if the mirror is unavailable, also for later reads."""
+        if self._mirror is None:
+            return None
+        try:
+            return read(self._mirror)
+        except MirrorUnavailable as exc:
+            self._mirror, self._reason = None, str(exc)
+            return None

@@ -1,0 +1,97 @@
+"""Writes of `hls init` that connect a webhook: create or change it, and ask GitHub to send a
+delivery to it.
+
+https://docs.github.com/en/rest/repos/webhooks
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+from hls_handler.deliveries import DeliveryAttempt
+from hls_handler.errors import Permanent
+from hls_handler.github.api import GithubApi, WriteGuard, validate
+from hls_handler.github.hooks import GithubHooks, Hook
+
+WAIT_S = 1.0
+POLLS = 12
+"""GitHub waits ten seconds for the response to a webhook, and lists the delivery then."""
+
+UNSERVED_URL = "https://hls.invalid/webhook"
+"""Webhook URL without a public address. GitHub rejects `localhost`, and a host of somebody else
+would receive the payloads; names below `.invalid` never exist (RFC 2606). The webhook is active
+nevertheless, because GitHub lists only deliveries that it tried to send.
+"""
+
+# there is no service yet whose writes could compete
+UNGUARDED = WriteGuard(lambda: None, lambda: None)
+PING = "ping"
+
+
+class WebhookSetup:
+    """The webhooks at `path`: "/repos/owner/repo" or "/orgs/owner"; "/app" for the only webhook of
+    an App.
+    """
+
+    def __init__(self, api: GithubApi, path: str) -> None:
+        self._api = api
+        self._path = path
+
+    def ensure(
+        self, url: str, secret: str, events: Iterable[str]
+    ) -> tuple[Hook, Literal["created", "updated"]]:
+        """Create the webhook with this URL, or set address, secret and events of the present one.
+
+        A webhook that was created without an address is the present one, too. Raises a
+        `StepFailed`.
+        """
+        hooks = {hook.url: hook for hook in GithubHooks(self._api).hooks(self._path)}
+        present = hooks.get(url) or hooks.get(UNSERVED_URL)
+        wanted = frozenset(events) | (present.events if present else frozenset())
+        body = {
+            "active": True,
+            "events": ["*"] if "*" in wanted else sorted(wanted),
+            "config": {"url": url, "content_type": "json", "insecure_ssl": "0", "secret": secret},
+        }
+        if present is None:
+            new = f"{self._path}/hooks"
+            response = self._api.write("POST", new, {"name": "web", **body}, guard=UNGUARDED)
+            return validate(f"POST {new}", Hook, response.data), "created"
+        changed = f"{self._path}/hooks/{present.id}"
+        response = self._api.write("PATCH", changed, body, guard=UNGUARDED)
+        return validate(f"PATCH {changed}", Hook, response.data), "updated"
+
+    def ping(self, hook_id: int, *, sleep: Callable[[float], None]) -> DeliveryAttempt | None:
+        """Let GitHub ping the webhook, and return the attempt; None if GitHub lists none in
+        time.
+        """
+        known, _ = GithubHooks(self._api).page(f"{self._path}/hooks/{hook_id}", None)
+        self._api.write("POST", f"{self._path}/hooks/{hook_id}/pings", None, guard=UNGUARDED)
+        return self._wait_for_ping(f"{self._path}/hooks/{hook_id}", known, sleep)
+
+    def redeliver_ping(self, *, sleep: Callable[[float], None]) -> DeliveryAttempt | None:
+        """Let GitHub send the ping of the App's creation again, and return the attempt; None if
+        GitHub lists none.
+
+        GitHub has no request that pings the webhook of an App, and keeps deliveries for three days.
+        """
+        known, _ = GithubHooks(self._api).page(f"{self._path}/hook", None)
+        ping = next((one for one in known if one.event == PING), None)
+        if ping is None:
+            raise Permanent("GitHub lists no ping of the App's webhook any more")
+        path = f"{self._path}/hook/deliveries/{ping.id}/attempts"
+        self._api.write("POST", path, None, guard=UNGUARDED, expected=(202,))
+        return self._wait_for_ping(f"{self._path}/hook", known, sleep)
+
+    def _wait_for_ping(
+        self, path: str, known: Sequence[DeliveryAttempt], sleep: Callable[[float], None]
+    ) -> DeliveryAttempt | None:
+        ids = {one.id for one in known}
+        for _attempt in range(POLLS):
+            listed, _ = GithubHooks(self._api).page(path, None)
+            found = next((one for one in listed if one.event == PING and one.id not in ids), None)
+            if found is not None:
+                return found
+            sleep(WAIT_S)
+        return None

@@ -1,0 +1,411 @@
+"""Writes to one repository: labels, the bot's comments, its reviews, and replies in its review
+threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote
+
+from pydantic import BaseModel
+
+from hls_handler.actions import (
+    EnsureComment,
+    EnsureIssueType,
+    EnsureLabels,
+    EnsureReply,
+    EnsureReview,
+    Outcome,
+    Reaction,
+    RequestReviewers,
+)
+from hls_handler.events import Account, Label
+from hls_handler.github.api import (
+    GithubApi,
+    Response,
+    WriteGuard,
+    describe_errors,
+    repository_path,
+)
+from hls_handler.github.comments import BotComments, History
+from hls_handler.github.labels import (
+    LabelDifference,
+    LabelOrigin,
+    LabelSpec,
+    LabelState,
+    decide_labels,
+)
+from hls_handler.github.repository_labels import MAX_PAGES, RepositoryLabels
+from hls_handler.github.reviews import BotReviews
+from hls_handler.settings.model import EffectiveLabels
+from hls_handler.transport import shorten
+
+if TYPE_CHECKING:
+    from github.Repository import Repository
+
+
+ANY_NUMBER = 1
+"""PyGithub reaches a comment through its issue, whose number is not in the comment's path."""
+
+
+class _IssueType(BaseModel):
+    name: str
+    is_enabled: bool = True
+
+
+_IssueTypes = tuple[_IssueType, ...]
+
+
+class _TypedIssue(BaseModel):
+    type: _IssueType | None = None
+
+
+class GithubWriter:
+    """Sets labels and types, writes comments and reviews. A dry run has no `guard`: only
+    previews.
+    """
+
+    def __init__(
+        self,
+        api: GithubApi,
+        repository: str,
+        *,
+        bot: Account,
+        history: History,
+        labels: RepositoryLabels,
+        guard: WriteGuard | None,
+    ) -> None:
+        self._api = api
+        self._repository = repository
+        self._history = history
+        self._labels = labels
+        self._base = repository_path(repository)
+        self._guard = guard
+        self._comments = partial(
+            BotComments, api, repository, bot=bot, history=history, guard=guard
+        )
+        self._reviews = partial(BotReviews, api, repository, bot=bot, guard=guard)
+
+    def ensure_comment(
+        self, number: int, action: EnsureComment, *, may_exist: bool = True
+    ) -> Outcome:
+        return self._comments().ensure_comment(number, action, may_exist=may_exist)
+
+    def ensure_review(
+        self, number: int, action: EnsureReview, *, is_retry: bool = False
+    ) -> Outcome:
+        return self._reviews().ensure_review(number, action, is_retry=is_retry)
+
+    def ensure_reply(self, number: int, action: EnsureReply, *, is_retry: bool = False) -> Outcome:
+        return self._reviews().ensure_reply(number, action, is_retry=is_retry)
+
+    def ensure_reaction(
+        self, comment_id: int, content: Reaction, *, is_review_comment: bool = False
+    ) -> str:
+        """React to a comment of an issue or pull request or in a review thread, and return a
+        sentence about it.
+
+        GitHub stores the same reaction of an account only once.
+        """
+        if self._guard is None:
+            return f"would have reacted with {content}"
+
+        def react(repository: Repository) -> object:
+            if is_review_comment:
+                return (
+                    repository.get_pull(ANY_NUMBER)
+                    .get_review_comment(comment_id)
+                    .create_reaction(content)
+                )
+            return repository.get_issue(ANY_NUMBER).get_comment(comment_id).create_reaction(content)
+
+        response = self._api.change(self._repository, react, guard=self._guard, expected=(404, 410))
+        if response.status in (404, 410):
+            return "a person deleted the comment, so it got no reaction"
+        return f"reacted with {content}"
+
+    def ensure_labels(
+        self,
+        number: int,
+        action: EnsureLabels,
+        *,
+        labels: EffectiveLabels,
+        before: Mapping[str, LabelState],
+        present: frozenset[str] | None = None,
+    ) -> Outcome:
+        """Add and remove labels so that the issue or pull request has the requested ones.
+
+        `present` are the labels that the issue or pull request has now; None to read them. `before`
+        has the label states from before the delivery's first write. The outcome includes the
+        changes of earlier attempts, with the added labels in the order of `action.requested`.
+        """
+        difference = self._compare_labels(
+            action, labels, self._read_labels(number) if present is None else present
+        )
+        if self._guard is None:
+            return _preview_labels(difference)
+        kept = self._remove_labels(number, difference, self._guard)
+        refused = self._write_labels(number, difference, action, self._guard)
+        difference = replace(
+            difference,
+            add=tuple(name for name in difference.add if name not in refused),
+            remove=tuple(name for name in difference.remove if name not in kept),
+            withheld=(*difference.withheld, *refused.items()),
+            kept=tuple(kept.items()),
+        )
+        rank = {label.name: number for number, label in enumerate(action.requested)}
+        return _label_outcome(
+            _merge_earlier_attempts(difference, rank, before=before, after=self._history.labels())
+        )
+
+    def ensure_issue_type(self, number: int, action: EnsureIssueType) -> Outcome:
+        """Set the type of an issue, at most once. A type that a person set or removed stays so.
+
+        https://docs.github.com/en/rest/repos/issue-types
+        """
+        if self._history.was_done_once():
+            return Outcome("type", "unchanged", "the issue got a type earlier")
+        path = f"{self._base}/issues/{number}"
+        enabled = [
+            one
+            for one in self._api.find(f"{self._base}/issue-types", _IssueTypes) or ()
+            if one.is_enabled
+        ]
+        name = next(
+            (one.name for one in enabled if one.name.casefold() == action.name.casefold()), None
+        )
+        if name is None:
+            return Outcome(
+                "type",
+                "withheld",
+                f"type {action.name} not set: the repository has no such issue type",
+            )
+        outcome = Outcome("type", "unchanged", "the issue has a type already")
+        is_typed = self._api.get(path, _TypedIssue).type is not None
+        if self._guard is None:
+            return (
+                outcome
+                if is_typed
+                else Outcome("type", "dry_run", f"would have set the type {name}")
+            )
+        if not is_typed:
+            response = self._api.write("PATCH", path, {"type": name}, guard=self._guard)
+            if response.parse(_TypedIssue).type is None:
+                return Outcome(
+                    "type", "withheld", f"type {name} not set: the account needs the role write"
+                )
+            outcome = Outcome("type", "changed", f"set the type {name}")
+        self._history.record_done_once()
+        return outcome
+
+    def request_reviewers(self, number: int, action: RequestReviewers) -> Outcome:
+        """Request reviews, at most once for a pull request: a reviewer whom a person removed is not
+        requested again.
+
+        https://docs.github.com/en/rest/pulls/review-requests
+        """
+        names = ", ".join(action.logins)
+        if self._history.was_done_once():
+            return Outcome("reviewers", "unchanged", "reviews were requested earlier")
+        guard = self._guard
+        if guard is None:
+            return Outcome("reviewers", "dry_run", f"would have requested reviews from {names}")
+        refused = _write_names(
+            action.logins,
+            lambda logins: self._api.change(
+                self._repository,
+                lambda it: it.get_pull(number).create_review_request(logins),
+                guard=guard,
+                expected=(422,),
+            ),
+        )
+        self._history.record_done_once()
+        requested = [login for login in action.logins if login not in refused]
+        details = [f"requested reviews from {', '.join(requested)}"] if requested else []
+        details += [f"{login} not requested: {why}" for login, why in refused.items()]
+        return Outcome("reviewers", "changed" if requested else "withheld", "; ".join(details))
+
+    def _read_labels(self, number: int) -> frozenset[str]:
+        path = f"{self._base}/issues/{number}/labels"
+        return frozenset(
+            label.name for label in self._api.items(path, tuple[Label, ...], max_pages=1)
+        )
+
+    def _compare_labels(
+        self, action: EnsureLabels, settings: EffectiveLabels, present: frozenset[str]
+    ) -> LabelDifference:
+        stored = self._history.labels()
+
+        def decide(in_repository: frozenset[str]) -> LabelDifference:
+            return decide_labels(
+                action, settings, present=present, stored=stored, in_repository=in_repository
+            )
+
+        optimistic = decide(frozenset(label.name for label in action.requested))
+        if not optimistic.add:
+            return optimistic
+        # then a label that a person has just deleted must not be created by setting it
+        if not settings.create:
+            return decide(self._find_in_repository(optimistic.add))
+        known = frozenset(
+            label.name for label in self._labels.find_or_list(self._api, self._repository)
+        )
+        suggested = [name for name in optimistic.add if name in action.existing_only]
+        if suggested:  # the same holds for these
+            known = (known - frozenset(suggested)) | self._find_in_repository(suggested)
+        return decide(known)
+
+    def _find_in_repository(self, names: Sequence[str]) -> frozenset[str]:
+        if len(names) == 1:
+            found = self._api.find(f"{self._base}/labels/{quote(names[0], safe='')}", Label)
+            return frozenset([names[0]] if found else [])
+        missing = {name.casefold(): name for name in names}
+        existing = set[str]()
+        for label in self._api.items(
+            f"{self._base}/labels", tuple[Label, ...], max_pages=MAX_PAGES
+        ):
+            if label.name.casefold() in missing:
+                existing.add(missing.pop(label.name.casefold()))
+            if not missing:
+                break
+        return frozenset(existing)
+
+    def _remove_labels(
+        self, number: int, difference: LabelDifference, guard: WriteGuard
+    ) -> Mapping[str, str]:
+        """Store what people changed and remove labels. Return those that GitHub refused to remove,
+        with the reasons.
+        """
+        history = self._history
+        kept = dict[str, str]()
+        history.change_labels(difference.removed_by_person, "removed")
+        history.change_labels(difference.confirm, "set")
+        history.change_labels(difference.not_applied, None)
+        for name in difference.remove:
+            # If the response is lost, the state "intended" shows that no person removed the label.
+            history.change_labels((name,), "intended")
+            path = f"{self._base}/issues/{number}/labels/{quote(name, safe='')}"
+            # 404: it is not set
+            response = self._api.write("DELETE", path, None, guard=guard, expected=(404, 422))
+            if response.status == 422:
+                kept[name] = _describe_rejection(response)
+                history.change_labels((name,), "set")
+            else:
+                history.change_labels((name,), None)
+        return kept
+
+    def _write_labels(
+        self, number: int, difference: LabelDifference, action: EnsureLabels, guard: WriteGuard
+    ) -> Mapping[str, str]:
+        """Create and add labels. Return those that GitHub refused, with the reason of each."""
+        history = self._history
+        refused = {
+            spec.name: why
+            for spec in difference.create
+            if (why := self._create_label(spec, guard)) is not None
+        }
+        add = tuple(name for name in difference.add if name not in refused)
+        if add:
+            # first, because a response can be lost
+            history.change_labels(add, "intended", label_origins(action))
+            refused |= _write_names(
+                add,
+                lambda names: self._api.change(
+                    self._repository,
+                    lambda it: it.get_issue(number).add_to_labels(*names),
+                    guard=guard,
+                    expected=(422,),
+                ),
+            )
+            history.change_labels(tuple(name for name in add if name not in refused), "set")
+            history.change_labels(tuple(name for name in add if name in refused), None)
+        return refused
+
+    def _create_label(self, spec: LabelSpec, guard: WriteGuard) -> str | None:
+        """Create the label; return why GitHub refused it, or None."""
+        body = {"name": spec.name, "color": spec.color, "description": spec.description}
+        response = self._api.write(
+            "POST", f"{self._base}/labels", body, guard=guard, expected=(422,)
+        )
+        if response.status == 422 and not _already_exists(response):
+            return _describe_rejection(response)
+        self._labels.add(self._repository, spec.name)
+        return None
+
+
+def label_origins(action: EnsureLabels) -> Mapping[str, LabelOrigin]:
+    """Return group and prompt of each label that a reply requests. Labels from facts ("size/small")
+    are left out.
+    """
+    prompts = action.prompt_ids
+    return {
+        one.name: LabelOrigin(one.group, prompts[one.group])
+        for one in action.requested
+        if one.group in prompts
+    }
+
+
+def _write_names(names: Sequence[str], write: Callable[[list[str]], Response]) -> Mapping[str, str]:
+    """Write the names, one by one if GitHub refuses them together. Return the refused ones, with
+    the reasons.
+    """
+    response = write([*names])
+    if response.status != 422:
+        return {}
+    if len(names) == 1:
+        return {names[0]: _describe_rejection(response)}
+    return {name: why for one in names for name, why in _write_names([one], write).items()}
+
+
+def _describe_rejection(response: Response) -> str:
+    return f"GitHub refused it (422 {shorten(describe_errors(response.data))})"
+
+
+def _already_exists(response: Response) -> bool:
+    errors = response.data.get("errors")
+    return isinstance(errors, list) and any(
+        isinstance(e, dict) and e.get("code") == "already_exists" for e in errors
+    )
+
+
+def _merge_earlier_attempts(
+    difference: LabelDifference,
+    rank: Mapping[str, int],
+    *,
+    before: Mapping[str, LabelState],
+    after: Mapping[str, LabelState],
+) -> LabelDifference:
+    added = [name for name, state in after.items() if state == "set" and before.get(name) != "set"]
+    lost = [name for name in sorted(before) if before[name] == "set" and name not in after]
+    return replace(
+        difference,
+        confirm=(),
+        add=tuple(sorted(added, key=lambda name: (rank.get(name, len(rank)), name))),
+        remove=tuple(dict.fromkeys((*difference.remove, *lost))),
+    )
+
+
+def _label_outcome(difference: LabelDifference) -> Outcome:
+    # `confirm`: the response to an earlier addition was lost
+    added = difference.confirm + difference.add
+    changes = [
+        f"{verb} {', '.join(names)}"
+        for verb, names in (("added", added), ("removed", difference.remove))
+        if names
+    ]
+    withheld = [f"{name} not added: {why}" for name, why in difference.withheld]
+    withheld += [f"{name} not removed: {why}" for name, why in difference.kept]
+    detail = "; ".join([*(changes or ["the labels are as they should be"]), *withheld])
+    kind: Literal["changed", "withheld", "unchanged"]
+    kind = "changed" if changes else "withheld" if withheld else "unchanged"
+    return Outcome("labels", kind, detail, added=added, removed=difference.remove)
+
+
+def _preview_labels(difference: LabelDifference) -> Outcome:
+    outcome = _label_outcome(difference)
+    if not (difference.add or difference.remove):
+        return outcome
+    return replace(outcome, kind="dry_run", detail=f"would have: {outcome.detail}")

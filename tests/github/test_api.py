@@ -1,0 +1,272 @@
+"""One call to GitHub over real HTTP, and the payload of one attempt to deliver a webhook."""
+
+from __future__ import annotations
+
+import socket
+import traceback
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import pytest
+
+from hls_handler.errors import (
+    DependencyDown,
+    HlsError,
+    LeaseLost,
+    PayloadError,
+    Permanent,
+    Retryable,
+)
+from hls_handler.github.api import GithubApi, RateLimit, RateLimitMonitor, WriteGuard
+from hls_handler.github.hooks import GithubHooks
+from tests.fake_server import FakeServer, Say
+from tests.github.review_world import NOON, TOKEN, github_settings
+
+ISSUE = "/repos/o/r/issues/7"
+FILES = "/repos/o/r/pulls/7/files"
+
+
+def write(api: GithubApi, check_lease: Callable[[], None] = lambda: None) -> None:
+    api.write("POST", ISSUE, {"labels": ["bug"]}, guard=WriteGuard(lambda: None, check_lease))
+
+
+@pytest.mark.parametrize(
+    "say",
+    [
+        Say(kind="drop"),
+        Say(502, b"<html>Bad Gateway</html>"),
+        Say(200, b"<html>please log in</html>"),
+        Say(200, b"[" * 100_000),
+        Say(202, {}),
+        Say(302, headers={"Location": "http://elsewhere.example/"}),
+    ],
+    ids=lambda say: f"{say.kind} {say.status} {str(say.body)[:12]}",
+)
+def test_failure_of_github_sends_one_request_and_raises_dependency_down(
+    api: GithubApi, server: FakeServer, say: Say
+) -> None:
+    server.says = [say]
+    with pytest.raises(DependencyDown, match=r"^GET /repos/o/r/issues/7: ") as caught:
+        api.get(ISSUE, object)
+    assert caught.value.dependency == "github"
+    assert server.calls == [f"GET {ISSUE}"]
+
+
+@pytest.mark.parametrize("kind", ["hang", "drip", "drip_headers"])
+@pytest.mark.parametrize(("is_write", "waits_s"), [(False, None), (True, 60)])
+def test_request_ends_at_its_limit_also_while_bytes_arrive(
+    server: FakeServer,
+    kind: Literal["hang", "drip", "drip_headers"],
+    is_write: bool,
+    waits_s: int | None,
+) -> None:
+    server.says = [Say(body={"text": "x" * 1000}, kind=kind)]
+    with (
+        closing(GithubApi(github_settings(server.url), now=lambda: NOON, timeout_s=0.3)) as api,
+        pytest.raises(DependencyDown) as caught,
+    ):
+        write(api) if is_write else api.get(ISSUE, object)
+    # A write is not repeated before it must have ended.
+    assert caught.value.not_before == (
+        None if waits_s is None else NOON + timedelta(seconds=waits_s)
+    )
+    assert not caught.value.applies_to_all_calls
+    assert caught.value.may_have_succeeded == is_write
+
+
+def test_write_that_was_never_sent_cannot_have_succeeded() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with (
+        closing(GithubApi(github_settings(url), now=lambda: NOON)) as api,
+        pytest.raises(
+            DependencyDown, match=rf"^POST {ISSUE}: no answer: Connection refused$"
+        ) as caught,
+    ):
+        write(api)
+    assert not caught.value.may_have_succeeded
+
+
+@pytest.mark.parametrize(
+    ("status", "may_have_succeeded"),
+    [(422, False), (429, False), (502, True), (202, True), (103, True)],
+)
+def test_write_may_have_succeeded_after_a_response_of_a_gateway(
+    api: GithubApi, server: FakeServer, status: int, may_have_succeeded: bool
+) -> None:
+    server.says = [Say(status, {"message": "No"})]
+    with pytest.raises(Retryable) as caught:
+        write(api)
+    assert getattr(caught.value, "may_have_succeeded", False) == may_have_succeeded
+
+
+def test_redirect_to_a_moved_resource_is_not_followed(api: GithubApi, server: FakeServer) -> None:
+    moved = {"Location": f"{server.url}/repositories/5/issues/7"}
+    server.says = [Say(301, headers=moved), Say(307, headers=moved)]
+    with pytest.raises(Permanent, match="was moved; if it has a new name, update `repositories`"):
+        api.get(ISSUE, object)
+    with pytest.raises(Permanent, match=r"^POST /repos/o/r/issues/7: 307 "):
+        write(api)
+    assert server.calls == [f"GET {ISSUE}", f"POST {ISSUE}"]
+
+
+def test_find_distinguishes_404_of_github_from_404_of_a_proxy(
+    api: GithubApi, server: FakeServer
+) -> None:
+    server.says = [
+        Say(404, {"message": "Not Found"}),
+        Say(404, b"a proxy's page"),
+        Say(404, {"error": "no route"}),
+    ]
+    assert api.find(ISSUE, object) is None
+    for _ in range(2):
+        with pytest.raises(DependencyDown, match="404 Not Found: not a response of GitHub's API"):
+            api.find(ISSUE, object)
+
+
+@pytest.mark.parametrize(
+    ("pages", "links"),
+    [
+        ([99], [None]),
+        ([100, 0], [None, None]),
+        ([100, 100], ["next", "first"]),
+        ([1, 2], ["next", "prev"]),  # a short page is not the last while GitHub links to another
+    ],
+)
+def test_a_list_is_read_to_its_end(
+    api: GithubApi, server: FakeServer, pages: list[int], links: list[str | None]
+) -> None:
+    headers = [{"Link": f'<x?page=2>; rel="{link}"'} if link else {} for link in links]
+    server.says = [
+        Say(body=[7] * size, headers=one) for size, one in zip(pages, headers, strict=True)
+    ]
+    assert len(list(api.items(FILES, tuple[int, ...], max_pages=9))) == sum(pages)
+    assert [seen.query for seen in server.seen] == [
+        {"per_page": "100", "page": str(n + 1)} for n in range(len(pages))
+    ]
+
+
+def test_quota_is_read_from_every_response_and_every_request_is_counted(
+    api: GithubApi, server: FakeServer, meter: RateLimitMonitor
+) -> None:
+    quota = {
+        "X-RateLimit-Limit": "5000",
+        "X-RateLimit-Remaining": "4990",
+        "X-RateLimit-Reset": "1795176000",
+    }
+    server.says = [
+        Say(headers=quota),
+        Say(kind="drop"),
+        Say(500),
+        Say(headers={**quota, "X-RateLimit-Reset": "9e30"}),
+    ]
+    assert meter.rate_limit == RateLimit(None, None, None)
+    api.get(ISSUE, object)
+    expected = RateLimit(5000, 4990, datetime(2026, 11, 20, 12, 0, tzinfo=UTC))
+    assert (meter.take_request_count(), meter.rate_limit) == (1, expected)
+    for _ in range(2):
+        with pytest.raises(DependencyDown):
+            api.get(ISSUE, object)
+    assert (meter.take_request_count(), meter.rate_limit) == (2, expected)
+    api.get(ISSUE, object)
+    assert meter.rate_limit == RateLimit(5000, 4990, None)
+
+
+@pytest.mark.parametrize(
+    "say",
+    [
+        Say(401, {"message": f"Bad credentials {TOKEN}"}),
+        Say(200, f'{{"{TOKEN}'.encode()),
+        Say(kind="drop"),
+    ],
+    ids=["401", "invalid", "drop"],
+)
+def test_no_error_shows_the_token(api: GithubApi, server: FakeServer, say: Say) -> None:
+    server.says = [say]
+    with pytest.raises(HlsError) as caught:
+        api.get(ISSUE, object)
+    assert server.seen[0].headers["authorization"] == f"token {TOKEN}"
+    assert TOKEN not in "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+
+
+@pytest.mark.parametrize("checks", [1, 2], ids=["before the head", "between head and body"])
+def test_write_after_a_lost_lease_never_reaches_github(
+    api: GithubApi, server: FakeServer, checks: int
+) -> None:
+    left = [None] * (checks - 1)
+
+    def check_lease() -> None:
+        if not left:
+            raise LeaseLost("the lease is lost")
+        left.pop()
+
+    server.says = [Say(body={"number": 7})] * 2
+    api.get(ISSUE, object)
+    with pytest.raises(LeaseLost, match="the lease is lost"):
+        write(api, check_lease)
+    assert api.get(ISSUE, object) == {"number": 7}  # the client is still usable
+    assert server.calls == [f"GET {ISSUE}"] * 2
+
+
+def test_method_of_pygithub_that_needs_two_requests_is_an_error(
+    api: GithubApi, server: FakeServer
+) -> None:
+    server.says = [Say(body={"number": 7})]
+    with pytest.raises(RuntimeError, match="a second request for GET /repos/o/r/issues/7: POST "):
+        api.change(
+            "o/r",
+            lambda it: it.get_issue(7).complete().create_comment("It crashes."),
+            guard=WriteGuard(lambda: None, lambda: None),
+        )
+    assert server.calls == [f"GET {ISSUE}"]
+
+
+HOOK = "/repos/o/r/hooks/1"
+PATH = f"{HOOK}/deliveries/5"
+
+
+def read_payload(api: GithubApi, server: FakeServer, body: bytes, status: int = 200) -> bytes:
+    server.says = [Say(status, body)]
+    return GithubHooks(api).payload(HOOK, 5)
+
+
+@pytest.mark.parametrize("payload", [b'{"x": 1e400}', '{"x": "é"}'.encode()])
+def test_payload_is_returned_as_github_sent_it(
+    api: GithubApi, server: FakeServer, payload: bytes
+) -> None:
+    assert (
+        read_payload(api, server, b'{"id": 5, "request": {"headers": {}, "payload": %s}}' % payload)
+        == payload
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "status"), [(b'{"request": {"payload": null}}', 200), (b'{"message": "no"}', 404)]
+)
+def test_payload_that_github_does_not_keep_is_an_error(
+    api: GithubApi, server: FakeServer, body: bytes, status: int
+) -> None:
+    with pytest.raises(PayloadError, match="no longer keeps"):
+        read_payload(api, server, body, status)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "stops_all"),
+    [
+        (502, b"<html>Bad Gateway</html>", False),
+        (200, b'{"id": 5}', False),
+        (200, b'{"request": {"payload": %s}}' % (b"[" * 1_000_000 + b"]" * 1_000_000), False),
+        (403, b"<html>blocked</html>", False),
+        (401, b'{"message": "no"}', True),
+        (429, b'{"message": "no"}', True),
+    ],
+)
+def test_only_a_rejected_token_and_a_rate_limit_concern_other_deliveries(
+    api: GithubApi, server: FakeServer, status: int, body: bytes, stops_all: bool
+) -> None:
+    with pytest.raises(DependencyDown, match=rf"^GET {PATH}: ") as caught:
+        read_payload(api, server, body, status)
+    assert caught.value.applies_to_all_calls is stops_all

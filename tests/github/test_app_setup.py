@@ -1,0 +1,57 @@
+"""GitHub's addresses for the creation of an App, and the errors of the exchange of a code."""
+
+from __future__ import annotations
+
+import pytest
+
+from hls_handler.errors import DependencyDown
+from hls_handler.github.app_setup import convert_code, make_manifest
+from hls_handler.sandbox.faults import Fault
+from hls_handler.sandbox.server import Sandbox
+from hls_handler.settings.values import web_url
+from tests.github.review_world import NOON
+
+CODE = "c0de-c0de-c0de-c0de"
+
+
+@pytest.mark.parametrize(
+    ("base_url", "web"),
+    [
+        ("https://api.github.com", "https://github.com"),
+        ("https://api.octo.ghe.com", "https://octo.ghe.com"),
+        ("https://ghe.example.com/api/v3", "https://ghe.example.com"),
+    ],
+)
+def test_the_web_pages_belong_to_the_api(base_url: str, web: str) -> None:
+    assert web_url(base_url) == web
+
+
+def test_the_app_of_the_manifest_is_not_public() -> None:
+    manifest = make_manifest(
+        name="my-hls", homepage="https://h", redirect_url="http://r", webhook_url="https://w"
+    )
+    assert (manifest["public"], manifest["hook_attributes"]) == (
+        False,
+        {"url": "https://w", "active": True},
+    )
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(
+            effect="status",
+            status=302,
+            headers={"Location": "https://elsewhere.example"},
+            times=None,
+        ),
+        Fault(effect="status", status=404, body="<html>no API</html>", times=None),
+    ],
+    ids=["redirect", "not GitHub"],
+)
+def test_the_code_can_be_exchanged_later_after_a_failure(fault: Fault) -> None:
+    with Sandbox() as sandbox:
+        sandbox.faults.add(fault)
+        with pytest.raises(DependencyDown) as failed:
+            convert_code(sandbox.github_url, CODE, now=lambda: NOON)
+    assert CODE not in str(failed.value) + failed.value.remedy

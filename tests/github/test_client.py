@@ -1,0 +1,121 @@
+"""The GitHub client of one worker: bot account, permissions, dry runs and read-only access."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from hls_handler.actions import EnsureComment, EnsureLabels, Outcome, RequestedLabel
+from hls_handler.errors import DependencyDown
+from hls_handler.events import Account
+from hls_handler.github.api import GithubApi, RateLimitMonitor
+from hls_handler.github.client import Github, ReadOnlyGithub, connect_read_only
+from hls_handler.settings.model import EffectiveLabels
+from tests.fake_server import FakeServer, Say
+from tests.github.review_world import NOON, NUMBER, ReviewWorld, github_settings
+from tests.github.test_reader import ISSUE, MALLORY
+
+WRITE = {"permissions": {"admin": False, "push": True, "triage": True, "pull": True}}
+KNOWN = {"id": 1, "open_issues_count": 0}
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_token_without_account_raises_dependency_down_with_remedy(
+    api: GithubApi, server: FakeServer, status: int
+) -> None:
+    server.says = [Say(status, {"message": "No"})]
+    with pytest.raises(DependencyDown, match=r"^GET /user: 40") as caught:
+        Github(api).fetch_bot_account()
+    assert "use a personal access token" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("repository", "headers", "missing"),
+    [
+        (WRITE, {}, ()),
+        (
+            {**WRITE, "private": True},
+            {"X-OAuth-Scopes": "public_repo"},
+            ("the token lacks the scope repo",),
+        ),
+        (WRITE, {"X-OAuth-Scopes": ""}, ("the token lacks the scope public_repo",)),
+        (
+            {"permissions": {"push": False, "triage": True}},
+            {},
+            (
+                (
+                    "the account may not create labels in o/r: give it the role write, or create"
+                    " them yourself"
+                ),
+            ),
+        ),
+        ({}, {}, ("the account may not set labels in o/r: it needs the role triage or write",)),
+        ({**WRITE, "disabled": True}, {}, ("o/r is disabled: nothing can be written there",)),
+        (
+            {**WRITE, "has_issues": False},
+            {},
+            ("issues are disabled in o/r: only pull requests can be processed",),
+        ),
+    ],
+)
+def test_missing_permissions_are_listed(
+    api: GithubApi,
+    server: FakeServer,
+    repository: dict[str, Any],
+    headers: dict[str, str],
+    missing: tuple[str, ...],
+) -> None:
+    server.says = [Say(body=KNOWN | repository, headers=headers)]
+    assert Github(api).find_missing_permissions("o/r") == list(missing)
+    assert server.calls == ["GET /repos/o/r"]
+
+
+def test_one_connection_serves_account_access_and_reads(
+    api: GithubApi, server: FakeServer, meter: RateLimitMonitor
+) -> None:
+    client = Github(api)
+    server.says = [
+        Say(body={"login": "hls-bot", "id": 9001, "type": "User"}),
+        Say(body=KNOWN | WRITE),
+        Say(body=ISSUE),
+    ]
+    assert client.fetch_bot_account() == Account("hls-bot", 9001, "User")
+    client.find_missing_permissions("o/r")
+    assert client.reader("o/r").issue(7).title == "It crashes"
+    assert server.calls == ["GET /user", "GET /repos/o/r", "GET /repos/o/r/issues/7"]
+    assert (server.connections, meter.take_request_count()) == (1, 3)
+
+
+REPOSITORY = {"id": 1, "full_name": "o/r"}
+
+
+@pytest.fixture
+def read_only(server: FakeServer) -> Iterator[ReadOnlyGithub]:
+    with closing(connect_read_only(github_settings(server.url), now=lambda: NOON)) as client:
+        yield client
+
+
+def test_opened_event_of_issue_is_rebuilt(server: FakeServer, read_only: ReadOnlyGithub) -> None:
+    not_in_webhooks = {"permissions": {"push": True}, "temp_clone_token": "a-credential"}
+    server.says = [Say(body={**REPOSITORY, **not_in_webhooks}), Say(body=ISSUE)]
+    assert read_only.opened("o/r", 7) == (
+        "issues",
+        {"action": "opened", "repository": REPOSITORY, "sender": MALLORY, "issue": ISSUE},
+    )
+    assert server.calls == ["GET /repos/o/r", "GET /repos/o/r/issues/7"]
+
+
+def test_nothing_is_written_by_a_read_only_client(world: ReviewWorld) -> None:
+    writer = world.writer(github=ReadOnlyGithub(world.api, None, assume_open=False))
+    labels = EnsureLabels((RequestedLabel("bug", "kind"),), ("kind",))
+    assert writer.ensure_labels(NUMBER, labels, labels=EffectiveLabels(), before={}) == Outcome(
+        "labels", "dry_run", "would have: added bug", added=("bug",)
+    )
+    assert writer.ensure_comment(NUMBER, EnsureComment("issues", "Hello.", create=True)) == Outcome(
+        "comment", "dry_run", "would have commented", body="Hello.\n<!-- hls:issues -->"
+    )
+    assert {one.method for one in world.seen()} == {"GET"}
+    assert world.history.changes == 0

@@ -1,0 +1,219 @@
+"""SECURITY.md rule 12: the set of writes to GitHub is closed; searches the whole package for
+others.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import hls_handler
+from hls_handler.github.merge_state import MERGE_STATE_QUERY
+from hls_handler.github.review_context import REVIEW_CONTEXT_QUERY, blobs_query, head_files_query
+from hls_handler.github.review_threads import REVIEW_THREADS_QUERY
+
+PACKAGE = Path(hls_handler.__file__).parent
+SETUP = "github/webhook_setup.py"  # of `hls init`
+WRITERS = (
+    SETUP,
+    "github/checks.py",
+    "github/comments.py",
+    "github/reviews.py",
+    "github/writer.py",
+)
+HTTP_LIBRARIES = {"github", "requests", "urllib3", "httpx", "httpx2", "aiohttp", "anthropic"}
+HTTP_CLIENTS = ("github/", "claude/", "retrieval/vectors.py", "transport.py")
+PLAIN_HTTP = {"http.client", "urllib.request"}  # cli/send.py posts to our own service
+CONNECTION = "github/connection.py"  # of PyGithub
+
+
+@cache
+def modules() -> dict[str, list[ast.AST]]:
+    """Return the nodes of every module of the product, without the sandbox."""
+    names = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+    return {
+        name: list(ast.walk(ast.parse((PACKAGE / name).read_text())))
+        for name in names
+        if not name.startswith("sandbox/")
+    }
+
+
+@cache
+def calls_in(name: str) -> dict[str, list[ast.Call]]:
+    """Return the calls of methods in a module, by the method's name."""
+    calls = defaultdict[str, list[ast.Call]](list)
+    for node in modules()[name]:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            calls[node.func.attr].append(node)
+    return calls
+
+
+def template(node: ast.expr) -> str:
+    """Return "{}/labels" for an f-string."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(template(part) for part in node.values)
+    return "{}"
+
+
+def written_in(function: ast.FunctionDef) -> Iterator[tuple[str, str]]:
+    """Yield verb and path of each write in a function; the path may be a local variable."""
+    named = {
+        node.targets[0].id: template(node.value)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    for call in writes_of(function):
+        verb, path = call.args[:2]
+        yield template(verb), named[path.id] if isinstance(path, ast.Name) else template(path)
+
+
+def writes_of(function: ast.FunctionDef) -> Iterator[ast.Call]:
+    for node in ast.walk(function):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr == "write"
+        ):
+            yield node
+
+
+def functions(*names: str) -> list[ast.FunctionDef]:
+    return [node for name in names for node in modules()[name] if isinstance(node, ast.FunctionDef)]
+
+
+def test_rule_12_only_these_writes_are_sent_by_path() -> None:
+    writes = [write for function in functions(*WRITERS) for write in written_in(function)]
+    assert sorted(writes) == [
+        ("DELETE", "{}/issues/{}/labels/{}"),
+        ("PATCH", "{}/hooks/{}"),
+        ("PATCH", "{}/issues/{}"),
+        ("POST", "{}/hook/deliveries/{}/attempts"),
+        ("POST", "{}/hooks"),
+        ("POST", "{}/hooks/{}/pings"),
+        ("POST", "{}/labels"),
+    ]
+
+
+PYGITHUB_READS = {
+    "get_issue",
+    "get_pull",
+    "get_comment",
+    "get_review_comment",
+    "get_check_run",
+    "get_commit",
+}
+"""Methods of PyGithub that return an object without a request, because its clients are lazy."""
+
+
+def methods_that_change(name: str) -> Iterator[str]:
+    """Yield the methods that a module calls in the functions which it passes to
+    `GithubApi.change`.
+    """
+    named = {function.name: function for function in functions(name)}
+    for change in calls_in(name)["change"]:
+        function = change.args[1]
+        body = named[function.id] if isinstance(function, ast.Name) else function
+        for node in ast.walk(body):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                yield node.func.attr
+
+
+def test_rule_12_only_these_methods_of_pygithub_write() -> None:
+    methods = {method for name in WRITERS for method in methods_that_change(name)}
+    assert sorted(methods - PYGITHUB_READS) == [
+        "add_to_labels",
+        "create_check_run",
+        "create_comment",
+        "create_reaction",
+        "create_review",
+        "create_review_comment_reply",
+        "create_review_request",
+        "create_status",
+        "edit",
+    ]
+
+
+def test_rule_12_the_only_event_of_a_review_is_comment() -> None:
+    reviews = [
+        ast.unparse(call.args[2]) for name in modules() for call in calls_in(name)["create_review"]
+    ]
+    assert reviews == ["'COMMENT'"]
+
+
+def test_rule_12_a_write_to_an_issue_itself_changes_only_its_type() -> None:
+    function = next(one for one in functions("github/writer.py") if one.name == "ensure_issue_type")
+    bodies = [ast.unparse(call.args[2]) for call in writes_of(function)]
+    assert bodies == ["{'type': name}"]
+
+
+def test_rule_12_graphql_is_only_used_to_read() -> None:
+    queries = [
+        (name, ast.unparse(call.args[0]))
+        for name in modules()
+        for call in calls_in(name)["query"]
+        if "api" in ast.unparse(call.func)
+    ]
+    assert sorted(queries) == [
+        ("github/merge_state.py", "MERGE_STATE_QUERY"),
+        ("github/review_context.py", "REVIEW_CONTEXT_QUERY"),
+        ("github/review_context.py", "blobs_query(len(ids), len(contents))"),
+        ("github/review_context.py", "head_files_query(len(names))"),
+        ("github/review_threads.py", "REVIEW_THREADS_QUERY"),
+    ]
+    for query in (
+        MERGE_STATE_QUERY,
+        REVIEW_CONTEXT_QUERY,
+        head_files_query(2),
+        blobs_query(1, 2),
+        REVIEW_THREADS_QUERY,
+    ):
+        assert query.startswith("query(")
+        assert "mutation" not in query
+
+
+def test_rule_12_no_other_module_writes_or_sends_http_to_github() -> None:
+    for name in modules():
+        calls = calls_in(name)
+        if not name.startswith(HTTP_CLIENTS):
+            assert not imported(name) & HTTP_LIBRARIES, name
+        if not name.startswith("cli/") and name != CONNECTION:
+            assert not imported(name) & PLAIN_HTTP, name
+        if name not in WRITERS:
+            on_api = [
+                call for call in calls["write"] + calls["change"] if "api" in ast.unparse(call.func)
+            ]
+            assert on_api == [], name
+        if name != "github/api.py":
+            assert calls["requestJson"] == [], name
+            sent = [call for call in calls["_send"] if "api" in ast.unparse(call.func)]
+            assert sent == [], name
+        if name not in ("github/job_log.py", "transport.py"):
+            assert calls["handle_request"] == [], name
+
+
+@cache
+def imported(name: str) -> set[str]:
+    names = set[str]()
+    for node in modules()[name]:
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names | {name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("module", ["app_setup", "webhook_setup"])
+def test_rule_12_only_hls_init_creates_an_app_or_a_webhook(module: str) -> None:
+    users = [name for name in modules() if f"hls_handler.github.{module}" in imported(name)]
+    assert users != []
+    assert [
+        name for name in users if not name.startswith("cli/init/") and name != "github/app_setup.py"
+    ] == []
