@@ -70,7 +70,7 @@ from hls_handler.settings.effective import RepositoryTable, without_entry
 from hls_handler.settings.model import Settings
 from hls_handler.settings.yaml_parser import format_yaml
 from hls_handler.store.conversations import ConversationHistory, ConversationRef, ConversationState
-from hls_handler.trials.replay import read_facts, read_posted_history
+from hls_handler.trials.replay import read_posted_history, read_unstored
 from hls_handler.trials.sender import Question, Sender, UnusableAnswer
 from hls_handler.trials.trial import Trial, require_event
 from hls_handler.web.webhook import check_payload
@@ -283,7 +283,7 @@ class EventTrial:
         history: RepositoryHistory = EmptyHistory(accounts=(self._bot.login,))
         if chosen.subject.live:
             history = read_posted_history(event, reader, self._bot)
-        source = read_facts(event, reader, settings, self._library, rule, history)
+        source = read_unstored(event, reader, settings, self._library, rule, history)
         trial = Trial(source, self._library, rule.prompt, secrets.token_bytes(16))
         job = trial.make_job(self._sender.send)
         reasons = [source.handler.run(job).reason]

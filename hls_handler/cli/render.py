@@ -32,7 +32,7 @@ from hls_handler.reports.estimate import estimate, format_cost
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable, without_entry
 from hls_handler.settings.model import Settings
-from hls_handler.trials.replay import read_facts
+from hls_handler.trials.replay import read_unstored
 from hls_handler.trials.trial import Trial
 
 DELIMITER_KEY = b"render"
@@ -89,10 +89,7 @@ def _render(
             rule = Rule(event.key, name, effective, library.prompts[name].path)
             history = EmptyHistory(accounts=(github.fetch_bot_account().login,))
             reader = github.reader(repository)
-            source = read_facts(event, reader, settings, library, rule, history)
-        skipped = source.handler.skip_reason(source.facts)
-        if skipped is not None:
-            fail(skipped.reason)
+            source = read_unstored(event, reader, settings, library, rule, history)
         return Trial(source, library, name, DELIMITER_KEY).render_requests()
     except HlsError as exc:
         fail(with_remedy(exc))

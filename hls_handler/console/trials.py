@@ -28,6 +28,7 @@ from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.engine.asking import digest_request
 from hls_handler.engine.library import load_checked
 from hls_handler.errors import HlsError, PromptError, StoreUnavailable
+from hls_handler.handlers.handler import common_variables
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library, diff_texts
 from hls_handler.prompting.render import render_comment
@@ -312,5 +313,10 @@ def _render_edited_comment(library: Library, edit: Edit, trial: Trial) -> str | 
         name: sample_values(hint)[0] for name, hint in source.handler.comment_variable_types.items()
     }
     reply = sample_values(library.prompts[edit.name].reply_model)[0]
-    variables = {**source.variables(edit.name)(source.facts), **invented, "analysis": reply}
+    variables = {
+        **common_variables(source.event, edit.name, source.effective),
+        **source.handler.variables(source.facts),
+        **invented,
+        "analysis": reply,
+    }
     return render_comment(library, edit.name, variables, key=trial.key)

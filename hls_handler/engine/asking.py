@@ -12,9 +12,7 @@ import json
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
-from functools import partial
-from typing import Any
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
@@ -29,7 +27,6 @@ from hls_handler.analysis import (
     cost_of_output,
     file_summaries_of,
     find_review,
-    is_worth_saying,
 )
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.engine.active_config import Provider
@@ -48,9 +45,9 @@ from hls_handler.errors import (
 )
 from hls_handler.events import Event
 from hls_handler.github.comment_body import MAX_COMMENT_CHARS, MAX_SECTION_CHARS
-from hls_handler.handlers.asking import VERIFY_PROMPT, Answers, Asking
+from hls_handler.handlers.asking import VERIFY_PROMPT, Answers
 from hls_handler.handlers.changed_files import find_unshown
-from hls_handler.handlers.handler import Handler, PromptLimits, template_variables
+from hls_handler.handlers.job import PromptLimits
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import (
     RuleView,
@@ -66,7 +63,6 @@ from hls_handler.question import (
     estimate_tokens,
 )
 from hls_handler.queue.checkpoints import ANALYSED
-from hls_handler.routing import Rule
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Claude, Settings
 from hls_handler.store.budgets import list_budgets
@@ -108,29 +104,33 @@ UNVERIFIED = Codec("unverified", 1, TypeAdapter(str))
 """Why the findings were not verified; "" if a later attempt verified them."""
 
 
-def ask(job: Job, facts: Any, *, shadow: str | None = None) -> Answers:
-    """Ask Claude `job.rule.prompt` and its follow-up prompts (see `Handler.consult`).
+class ClaudeQuestions:
+    """Asks Claude the prompts of a delivery. A stored reply is returned at once.
 
-    `shadow` is the name of a shadow prompt to run instead. The checkpoints then have indexes from
-    `FIRST_SHADOW_STEP`, and errors do not change `/health`. Raises `Postponed`, `LeaseLost`,
-    `PromptError` or a `StepFailed`.
+    Errors of a shadow prompt do not change `/health`, and its replies have indexes from
+    `FIRST_SHADOW_STEP`.
     """
-    library = job.config.library
-    first_index = FIRST_SHADOW_STEP if shadow else 0
-    is_recalled = False
-    failed: dict[int, str] = {}
 
-    def ask_one(name: str, variables: Mapping[str, object], position: int) -> ValidReply:
-        nonlocal is_recalled
-        prompt = library.prompts[name]
-        index = first_index + position
+    def __init__(self, job: Job, *, of_shadow: bool = False) -> None:
+        self._job = job
+        self._first_index = FIRST_SHADOW_STEP if of_shadow else 0
+        self._failed: dict[int, str] = {}
+        self._is_recalled = False  # whether the last reply was stored by an earlier attempt
+
+    def send(self, name: str, variables: Mapping[str, object], position: int) -> ValidReply:
+        """Return the reply to a prompt. Raises `Postponed`, `LeaseLost`, `PromptError` or a
+        `StepFailed`.
+        """
+        job = self._job
+        prompt = job.config.library.prompts[name]
+        index = self._first_index + position
         reason = job.find_result(UNANSWERED, index)
         if reason is not None:
             raise Permanent(reason)
         recalled = decode_reply(
             job.steps.get((ASK, index)), reply_type=prompt.reply, model=prompt.reply_model
         )
-        is_recalled = recalled is not None
+        self._is_recalled = recalled is not None
         if recalled is not None:
             return replace(recalled, unshown=job.find_result(UNSHOWN, index) or ())
         try:
@@ -139,39 +139,30 @@ def ask(job: Job, facts: Any, *, shadow: str | None = None) -> Answers:
         except BudgetExceeded:  # nothing was sent
             raise
         except Permanent as exc:
-            failed[index] = str(exc)
+            self._failed[index] = str(exc)
             raise
 
-    first = shadow or job.rule.prompt
-    make_variables = partial(
-        template_variables, job.event, job.handler, prompt=first, effective=job.rule.effective
-    )
-    is_posted = shadow is None
-    keeps_review = is_posted and job.event.name == "pull_request"
-    asking = Asking(
-        library, first, make_variables, ask_one, is_verified=is_posted, keeps_review=keeps_review
-    )
-    try:
-        answers = job.handler.consult(asking, facts)
-    except Permanent:
-        failed.clear()
-        # so that a retry by an operator begins anew
+    def store_failed(self) -> None:
+        """Store which questions got no reply: others may get one, so a retry does not repeat
+        these.
+        """
+        for index, reason in self._failed.items():
+            self._job.add(UNANSWERED, reason, index)
+        self._failed.clear()
+
+    def end(self, *, is_left_out: bool) -> None:
+        """Store what an ended analysis leaves: questions without a reply, and its status."""
+        self.store_failed()
+        if self._is_recalled or is_left_out:
+            # No call has set the status; an earlier attempt with other prompts may have left it
+            # unset.
+            self._job.pending.add(ANALYSED)
+
+
+def forget_unanswered(job: Job) -> None:
+    """Let a retry ask questions again that got no reply."""
+    if any(name == UNANSWERED.name for name, _ in job.steps):
         job.store.checkpoints.delete(job.lease, UNANSWERED.name)
-        raise
-    finally:
-        for (
-            index,
-            reason,
-        ) in failed.items():  # other calls may get a reply, so a retry does not repeat these
-            job.add(UNANSWERED, reason, index)
-    if shadow is None and answers.unverified != (job.find_result(UNVERIFIED) or ""):
-        job.add(UNVERIFIED, answers.unverified)
-    if shadow is None and answers.unanswered:
-        job.note(OMISSIONS, FIRST_SHADOW_STEP, answers.unanswered)
-    if is_recalled or answers.left_out:
-        # No call has set the status; an earlier attempt with other prompts may have left it unset.
-        job.pending.add(ANALYSED)
-    return answers
 
 
 def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> ValidReply:
@@ -613,87 +604,76 @@ def _report_problem(job: Job, index: int, problem: str, remedy: str) -> None:
         job.context.health.report_problem("claude", problem, remedy)
 
 
-def render_static(
-    library: Library,
-    rule: Rule,
-    event: Event,
-    handler: Handler[Any],
-    facts: Any,
-    reply: Reply,
-    key: bytes,
-) -> Analysis:
-    """Render the comment for a reply that the handler wrote. Raises `PromptError`."""
-    reply = complete_static_reply(reply, library.prompts[rule.prompt].reply_model)
-    variables = template_variables(
-        event, handler, facts, prompt=rule.prompt, effective=rule.effective
-    )
-    comment, footer = _render_comment(library, rule.prompt, handler, facts, reply, variables, key)
-    return Analysis((), comment, footer)
+@dataclass(frozen=True, slots=True)
+class Comments:
+    """Renders the comments of a delivery. Raises `PromptError` if a template fails."""
 
+    library: Library
+    common: Mapping[str, object]  # variables that all templates have
+    key: bytes  # secret of the delimiters of untrusted text
+    has_sections: bool  # whether several sources share the comment
 
-def render_replies(
-    library: Library, handler: Handler[Any], answered: Answers, key: bytes
-) -> Analysis:
-    """Render the comments for the replies. Raises `PromptError`.
+    def render_static(self, prompt: str, reply: Reply, variables: Mapping[str, object]) -> Analysis:
+        """Render the comment for a reply that the handler wrote."""
+        completed = complete_static_reply(reply, self.library.prompts[prompt].reply_model)
+        shown = {**self.common, **variables, "analysis": completed}
+        return Analysis((), self._render(prompt, shown), self._render_footer(prompt, shown))
 
-    The comment is that of the last prompt that has one and whose reply is worth saying, so that a
-    second reply without an answer does not hide the first one. If there is none, it is the comment
-    of the last prompt.
-    """
-    names = answered.names
-    answers = answered.answers
-    facts = answered.facts
-    worth_saying = [
-        index
-        for index, answer in enumerate(answers)
-        if is_worth_saying(answer.reply) and library.comments.get(names[index]) is not None
-    ]
-    index = worth_saying[-1] if worth_saying else len(answers) - 1
-    reply = answers[index].reply
-    variables = {
-        **answered.variables,
-        **handler.variables(facts),
-        "files_cost": _estimate_files_cost(answers[0]),
-    }
-    if "/" in answers[index].usage.model:  # there are fallbacks
-        variables["model"] = answers[index].usage.model
-    comment, footer = _render_comment(library, names[index], handler, facts, reply, variables, key)
-    review = find_review(answers) or answers[0]
-    name = names[answers.index(review)]
-    shown = {**variables, "analysis": review.reply}
-    inline = {
-        finding: render_review_comment(library, name, {**shown, **extra}, key=key)
-        for finding, extra in answered.inline.items()
-    }
-    left_out = answered.left_out_shown
-    return Analysis(answers, comment, footer, comment_index=index, inline=inline, left_out=left_out)
+    def render(
+        self,
+        answers: Answers,
+        variables: Mapping[str, object],
+        inline: Mapping[str, Mapping[str, object]],
+    ) -> Analysis:
+        """Render the comments for the replies; see `handlers.job.Job.render`."""
+        replies = answers.answers
+        index = answers.shown_index
+        shown = {
+            **self.common,
+            **variables,
+            "analysis": answers.shown,
+            "files_cost": _estimate_files_cost(replies[0]),
+        }
+        if "/" in replies[index].usage.model:  # there are fallbacks
+            shown["model"] = replies[index].usage.model
+        name = answers.names[index]
+        review = find_review(replies) or replies[0]
+        of_review = answers.names[replies.index(review)]
+        reviewed = {**shown, "analysis": review.reply}
+        comments = {
+            finding: render_review_comment(
+                self.library, of_review, {**reviewed, **extra}, key=self.key
+            )
+            for finding, extra in inline.items()
+        }
+        return Analysis(
+            replies,
+            self._render(name, shown),
+            self._render_footer(name, shown),
+            comment_index=index,
+            inline=comments,
+            left_out=answers.left_out_shown,
+        )
+
+    def _render(self, prompt: str, variables: Mapping[str, object]) -> str | None:
+        longest = MAX_COMMENT_CHARS - MARKER_CHARS
+        if self.has_sections:
+            longest = MAX_SECTION_CHARS
+        return render_comment(self.library, prompt, variables, key=self.key, max_characters=longest)
+
+    def _render_footer(self, prompt: str, variables: Mapping[str, object]) -> str:
+        if not self.has_sections:
+            return ""
+        return render_footer(self.library, prompt, variables, key=self.key)
 
 
 def _estimate_files_cost(answer: ValidReply) -> PartialCost | None:
     """Return the estimated cost of the sentences about files, which are a part of the reply."""
     sentences = [one.model_dump() for one in file_summaries_of(answer.reply)]
-    return (
-        cost_of_output(answer.usage, estimate_tokens(json.dumps(sentences, ensure_ascii=False)))
-        if sentences
-        else None
-    )
-
-
-def _render_comment(
-    library: Library,
-    prompt: str,
-    handler: Handler[Any],
-    facts: Any,
-    reply: Reply,
-    variables: Mapping[str, object],
-    key: bytes,
-) -> tuple[str | None, str]:
-    variables = {**variables, "analysis": reply, **handler.comment_variables(facts, reply)}
-    longest = MAX_SECTION_CHARS if handler.has_sections else MAX_COMMENT_CHARS - MARKER_CHARS
-    comment = render_comment(library, prompt, variables, key=key, max_characters=longest)
-    return comment, (
-        render_footer(library, prompt, variables, key=key) if handler.has_sections else ""
-    )
+    if not sentences:
+        return None
+    tokens = estimate_tokens(json.dumps(sentences, ensure_ascii=False))
+    return cost_of_output(answer.usage, tokens)
 
 
 def prompt_limits(

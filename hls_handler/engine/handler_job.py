@@ -5,7 +5,7 @@ shadow prompt.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -15,16 +15,17 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from hls_handler.actions import Action, EnsureCheck, EnsureLabels, Outcome
-from hls_handler.analysis import Analysis, Reply
-from hls_handler.deliveries import REQUESTED, Posted
+from hls_handler.analysis import Analysis, Reply, ValidReply
+from hls_handler.deliveries import FIRST_SHADOW_STEP, REQUESTED, Posted
 from hls_handler.engine.asking import (
     OMISSIONS,
     PROMPT_SECRET,
-    ask,
+    UNVERIFIED,
+    ClaudeQuestions,
+    Comments,
     find_outsider,
+    forget_unanswered,
     prompt_limits,
-    render_replies,
-    render_static,
 )
 from hls_handler.engine.checks import begin_check, plan_check
 from hls_handler.engine.documents import Documents
@@ -32,7 +33,6 @@ from hls_handler.engine.job import ASK, LOCK_S, Codec, Job, Part, facts_codec, r
 from hls_handler.engine.posting import (
     Posting,
     is_check_ended,
-    post,
     post_without_reply,
     store_unposted,
 )
@@ -48,11 +48,10 @@ from hls_handler.errors import (
     Superseded,
 )
 from hls_handler.events import Event
-from hls_handler.handlers.asking import Answers
-from hls_handler.handlers.handler import check_conversation
-from hls_handler.handlers.job import Conversation, Result
-from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from hls_handler.handlers.reader import Reader
+from hls_handler.handlers.asking import Answers, Asking
+from hls_handler.handlers.handler import check_conversation, common_variables
+from hls_handler.handlers.job import NO_GUARD, NO_INLINE, Conversation, Facts, Guard, Result, Source
+from hls_handler.handlers.reader import HistoryUpdate, Reader
 from hls_handler.queue.checkpoints import ANALYSED, StatusChange
 from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule
@@ -86,9 +85,21 @@ class HandlerJob:
         self._job = job
         self._conversation: Conversation | None = None
         self._check_commit: str | None = None  # whose check is in progress
+        self._facts: Any = None
+        self._is_recalled = False  # whether an earlier attempt read the facts
+        self._questions: ClaudeQuestions | None = None  # since the first one
+        self._analysis = Analysis((), comment=None)
+        self._posting: Posting | None = None  # since the first write
+        self._planned: tuple[Action, ...] = ()
         self.part: Part = "analysis"  # that fails if an error is raised now
-        self.calls: Sequence[CallRow] | None = (
-            None  # of the delivery; None: not read since the last call
+        # of the delivery; None: not read since the last call
+        self.calls: Sequence[CallRow] | None = None
+        self.asking = Asking(
+            job.config.library,
+            job.rule.prompt,
+            common_variables(job.event, job.rule.prompt, job.rule.effective),
+            self._send,
+            keeps_review=job.event.name == "pull_request",
         )
 
     @property
@@ -99,49 +110,56 @@ class HandlerJob:
     def rule(self) -> Rule:
         return self._job.rule
 
-    def gather(self) -> Any:
+    def record(self, shape: type[Facts], read: Callable[[Source], Facts]) -> Facts:
         job = self._job
-        handler = self._job.handler
-        event = self._job.event
-        limits = prompt_limits(
-            job.config.settings, job.config.library, event.name, job.rule.effective, job.rule.prompt
-        )
+        codec = facts_codec(shape, job.handler.facts_version)
+        self._is_recalled = job.find_result(codec) is not None
+        facts = job.run_step(codec, 0, partial(self._read, read))
+        self._facts = facts
+        return facts
+
+    def _read(self, read: Callable[[Source], Facts]) -> Facts:
+        job = self._job
+        event = job.event
+        plan_check(job)  # a delivery that ends here for good has a check, too
+        if job.situation.held_until is not None:
+            raise reads_postponed(job.situation.held_until)
         omitted: list[str] = []
 
         def report(sentence: str) -> None:
             omitted.append(sentence)
             job.note(OMISSIONS, 0, "; ".join(omitted))
 
-        def read() -> Any:
-            plan_check(job)  # a delivery that ends here for good has a check, too
-            if job.situation.held_until is not None:
-                raise reads_postponed(job.situation.held_until)
-            reader = job.context.github.reader(event.repository.full_name, bot=job.bot)
-            documents = Documents(job.store.texts, job.context.vectors, report, job.context.health)
-            accounts = [account.login for account in (job.bot, *job.others)]
-            history = job.store.repositories.history(
-                job.lease.repository_id, *accounts, find_nearest=documents.find_nearest
-            )
-            if limits.documents:
-                documents.update(event.repository, reader)
-            facts = handler.gather(event, reader, history, limits)
-            job.store.repositories.save(job.lease, handler.history_update(event, facts))
-            job.context.health.ok("github")
-            return facts
-
-        facts = job.run_step(facts_codec(handler), 0, read)
-        head_sha = _find_head(facts)
-        # else the next call or write is the first effect, and its transaction checks this
-        if head_sha is not None:
-            job.store.interruptions.require(job.check_newest(head_sha))
-        self._require_needed(facts)
+        reader = job.context.github.reader(event.repository.full_name, bot=job.bot)
+        documents = Documents(job.store.texts, job.context.vectors, report, job.context.health)
+        accounts = [account.login for account in (job.bot, *job.others)]
+        history = job.store.repositories.history(
+            job.lease.repository_id, *accounts, find_nearest=documents.find_nearest
+        )
+        limits = prompt_limits(
+            job.config.settings, job.config.library, event.name, job.rule.effective, job.rule.prompt
+        )
+        if limits.documents:
+            documents.update(event.repository, reader)
+        facts = read(Source(event, reader, history, limits))
+        job.context.health.ok("github")
         return facts
 
-    def _require_needed(self, facts: Any) -> None:
-        """Raise `Superseded` if a later stored result makes the facts outdated."""
+    def remember(self, update: HistoryUpdate) -> None:
+        if not self._is_recalled:
+            self._job.store.repositories.save(self._job.lease, update)
+
+    def require(self, guard: Guard) -> None:
+        job = self._job
+        # else the next call or write is the first effect, and its transaction checks this
+        if guard.head_sha is not None:
+            job.store.interruptions.require(job.check_newest(guard.head_sha))
+        self._require_needed(guard)
+
+    def _require_needed(self, guard: Guard) -> None:
         job = self._job
         history = job.store.repositories.history(job.lease.repository_id, job.bot.login)
-        reason = job.handler.find_superseded_reason(job.event, facts, history)
+        reason = guard.find_reason(history)
         if reason is not None:
             raise Superseded(reason)
 
@@ -180,21 +198,38 @@ class HandlerJob:
         history = job.store.repositories.history(job.lease.repository_id, job.bot.login)
         return history.comment_state(self._conversation.number, family)
 
-    def note(self, *, omitted: str | None, sent: str | None = None) -> None:
-        if omitted is not None:
-            self._job.note(OMISSIONS, 0, omitted)
-        if sent is not None:
-            self._job.note(CONTEXT, 0, sent)
+    def note(
+        self,
+        *,
+        omitted: str = "",
+        sent: str = "",
+        unanswered: str = "",
+        unverified: str | None = None,
+    ) -> None:
+        job = self._job
+        if omitted:
+            job.note(OMISSIONS, 0, omitted)
+        if sent:
+            job.note(CONTEXT, 0, sent)
+        if unanswered:
+            job.note(OMISSIONS, FIRST_SHADOW_STEP, unanswered)
+        if unverified is not None and unverified != (job.find_result(UNVERIFIED) or ""):
+            job.add(UNVERIFIED, unverified)
 
     def begin_check(self, commit: str) -> None:
         if not is_check_ended(self._job):
             begin_check(self._job, commit)
             self._check_commit = commit
 
-    def ask(self, facts: Any) -> Answers:
-        self._job = replace(self._job, outsider=find_outsider(self._job))
+    def ask(self, variables: Mapping[str, object]) -> Answers:
+        return self.asking.ask_all(variables)
+
+    def _send(self, name: str, variables: Mapping[str, object], position: int) -> ValidReply:
+        if self._questions is None:
+            self._job = replace(self._job, outsider=find_outsider(self._job))
+            self._questions = ClaudeQuestions(self._job)
         try:
-            return ask(self._job, facts)
+            return self._questions.send(name, variables, position)
         except BudgetUsedUp as exc:
             if self._check_commit is not None:
                 begin_check(self._job, self._check_commit, waits_until=exc.at)
@@ -202,6 +237,15 @@ class HandlerJob:
         except DependencyDown as exc:
             self._show_outage(exc)
             raise
+
+    def end_failed_analysis(self, error: BaseException) -> None:
+        """Store which questions got no reply, unless an operator must have all asked again."""
+        if self.part != "analysis":
+            return
+        if isinstance(error, Permanent):
+            forget_unanswered(self._job)
+        elif self._questions is not None:
+            self._questions.store_failed()
 
     def _show_outage(self, error: DependencyDown) -> None:
         """Let the check say by when the next attempt is, once Claude has been down for `OUTAGE`."""
@@ -224,22 +268,27 @@ class HandlerJob:
             with suppress(Postponed, StepFailed):  # the error of the call counts
                 begin_check(job, self._check_commit, waits_until=at, is_claude_down=True)
 
-    def render(self, answered: Answers) -> Analysis:
-        return self._with_receipt(
-            render_replies(self._job.config.library, self._job.handler, answered, self._key)
-        )
+    def render(
+        self,
+        answers: Answers,
+        variables: Mapping[str, object],
+        inline: Mapping[str, Mapping[str, object]] = NO_INLINE,
+    ) -> Analysis:
+        if self._questions is not None:
+            self._questions.end(is_left_out=bool(answers.left_out))
+        return self._with_receipt(self._comments.render(answers, variables, inline))
 
-    def render_static(self, facts: Any, reply: Reply) -> Analysis:
-        job = self._job
-        job.pending.add(ANALYSED)
-        analysis = render_static(
-            job.config.library, job.rule, job.event, job.handler, facts, reply, self._key
-        )
-        return self._with_receipt(analysis)
+    def render_static(self, reply: Reply, variables: Mapping[str, object]) -> Analysis:
+        forget_unanswered(self._job)
+        self._job.pending.add(ANALYSED)
+        static = self._comments.render_static(self._job.rule.prompt, reply, variables)
+        return self._with_receipt(static)
 
     @property
-    def _key(self) -> bytes:
-        return self._job.store.database.secret(PROMPT_SECRET)
+    def _comments(self) -> Comments:
+        job = self._job
+        key = job.store.database.secret(PROMPT_SECRET)
+        return Comments(job.config.library, self.asking.common, key, job.handler.has_sections)
 
     def _with_receipt(self, analysis: Analysis) -> Analysis:
         """Return the analysis with the calls of this delivery."""
@@ -249,43 +298,47 @@ class HandlerJob:
         prompt_ids = dict.fromkeys(
             [*(answer.prompt_id for answer in analysis.answers), *receipt.prompt_ids]
         )
-        return replace(analysis, receipt=replace(receipt, prompt_ids=tuple(prompt_ids)))
+        receipt = replace(receipt, prompt_ids=tuple(prompt_ids))
+        self._analysis = replace(analysis, receipt=receipt)
+        return self._analysis
 
-    def post(
-        self,
-        facts: Any,
-        analysis: Analysis,
-        actions: tuple[Action, ...],
-        *reasons: str,
-        after_review: Callable[[Outcome | None], tuple[Action, ...]] | None = None,
-    ) -> Result:
+    def write(
+        self, *actions: Action, later: Sequence[Action] = (), unless: Guard = NO_GUARD
+    ) -> tuple[Outcome, ...]:
         job = self._job
-        conversation = self._conversation
-        posting = None
         self.part = "posting"
         actions = self._without_labels(actions)
+        self._planned += actions
+        if self._conversation is None:
+            return store_unposted(job, actions)
+        if self._posting is None:
+            self._posting = Posting(
+                job, self._conversation, unless.head_sha, partial(self._require_needed, unless)
+            )
+            self._posting.begin((*actions, *later))
+        return self._posting.execute_all(actions)
+
+    def post(self, *actions: Action, reason: str = "", unless: Guard = NO_GUARD) -> Result:
+        job = self._job
+        posted: Posted | None = None
         with span("posting"):
-            if conversation is None:
-                outcomes = store_unposted(job, actions)
-            else:
-                outcomes = post(
-                    job,
-                    conversation,
-                    actions,
-                    described=_find_head(facts),
-                    require_needed=partial(self._require_needed, facts),
-                    after_review=after_review
-                    and (lambda outcome: self._without_labels(after_review(outcome))),
-                )
-                _report_settings_problems(job, conversation)
-                posting = self._posting
-        if analysis.answers:
-            if job.rule.shadow is not None:
-                self.calls = None
-            is_cached = any(answer.cached_at is not None for answer in analysis.answers)
-            run_shadow(job, facts, prompt_result(analysis, actions), posting, is_cached=is_cached)
-        reason = "; ".join([*filter(None, reasons), *(outcome.detail for outcome in outcomes)])
-        return Result(reason or "analysed; nothing to post", posting)
+            outcomes = self.write(*actions, unless=unless)
+            if self._conversation is not None and self._posting is not None:
+                outcomes = self._posting.end()
+                _report_settings_problems(job, self._conversation)
+                posted = self._posted_as
+        if self._analysis.answers:
+            self._run_shadow(posted)
+        details = [*filter(None, [reason]), *(outcome.detail for outcome in outcomes)]
+        return Result("; ".join(details) or "analysed; nothing to post", posted)
+
+    def _run_shadow(self, posted: Posted | None) -> None:
+        job = self._job
+        if job.rule.shadow is not None:
+            self.calls = None
+        result = prompt_result(self._analysis, self._planned)
+        is_cached = any(answer.cached_at is not None for answer in self._analysis.answers)
+        run_shadow(job, self._facts, result, posted, is_cached=is_cached)
 
     def _without_labels(self, actions: tuple[Action, ...]) -> tuple[Action, ...]:
         if self._conversation is None or self._conversation.is_fallback_issue:
@@ -293,7 +346,7 @@ class HandlerJob:
         return actions
 
     @property
-    def _posting(self) -> Posted:
+    def _posted_as(self) -> Posted:
         return "dry_run" if self._job.rule.effective.features.dry_run else "done"
 
     def post_check(self, actions: tuple[EnsureCheck, ...], reason: str) -> Result:
@@ -302,7 +355,8 @@ class HandlerJob:
         self.part = "posting"
         with span("posting"):
             outcomes = post_without_reply(self._job, actions)
-        return Result("; ".join([reason, *(outcome.detail for outcome in outcomes)]), self._posting)
+        details = [outcome.detail for outcome in outcomes]
+        return Result("; ".join([reason, *details]), self._posted_as)
 
     def store_review(self, record: ReviewRecord) -> None:
         job = self._job
@@ -336,11 +390,6 @@ def check_fallback_issue(
 def name_fallback_setting(rule: Rule, settings: Settings) -> str:
     """Return the place of the setting that chooses an issue for the comment about the event."""
     return settings.sources.where(f"{rule.effective.key}.comments.post_to")
-
-
-def _find_head(facts: Any) -> str | None:
-    """Return the head commit of the pull request that the facts of a review describe."""
-    return facts.pull_request.head_sha if isinstance(facts, PullRequestFacts) else None
 
 
 def require_runs_left(job: Job, runs: int) -> None:

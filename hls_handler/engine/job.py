@@ -165,9 +165,9 @@ FAILURE = Codec("failure", 1, TypeAdapter(str))
 """The name of the step that failed last, with its start, duration and requests."""
 
 
-def facts_codec(handler: Handler[Any]) -> Codec[Any]:
-    facts_type: Any = handler.facts_type
-    return Codec(GATHER, handler.facts_version, _cached_adapter(facts_type))
+def facts_codec(facts_type: type[T], version: int) -> Codec[T]:
+    hashable: Any = facts_type
+    return Codec(GATHER, version, _cached_adapter(hashable))
 
 
 _cached_adapter = cache(TypeAdapter[Any])  # making one takes as long as half of the pipeline
@@ -181,7 +181,7 @@ class Job:
     event: Event
     bot: Account
     rule: Rule
-    handler: Handler[Any]
+    handler: Handler
     # checkpoints stored before this attempt, by step name and index
     steps: Mapping[tuple[str, int], Checkpoint]
     others: tuple[Account, ...] = ()  # HLS's other accounts

@@ -16,7 +16,7 @@ from hls_handler.engine.job import GATHER, facts_codec
 from hls_handler.errors import HlsError, PromptError
 from hls_handler.events import event_key, parse_event
 from hls_handler.handlers import COMMAND_HANDLERS, handler_for
-from hls_handler.handlers.handler import template_variables
+from hls_handler.handlers.handler import common_variables
 from hls_handler.prompting import recorded
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Family, Library
@@ -135,7 +135,7 @@ def _samples(event_name: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
         event = parse_event(sample.event, GUID, sample.body)
         values = sample_values(handler.facts_type)
         return tuple(
-            (sample.name, template_variables(event, handler, facts, prompt=prompt))
+            (sample.name, {**common_variables(event, prompt), **handler.variables(facts)})
             for facts in values
         )
     stored: dict[str, object] = json.loads(file.read_bytes()) if file.exists() else {}
@@ -143,7 +143,7 @@ def _samples(event_name: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
     for name, plain in stored.items():
         sample = recorded.load(name)
         step = Checkpoint(GATHER, 0, handler.facts_version, json.dumps(plain))
-        facts = facts_codec(handler).decode(step)
+        facts = facts_codec(handler.facts_type, handler.facts_version).decode(step)
         if facts is None:
             raise HlsError(
                 f"{file}: the facts of {name} are not valid for {handler.name}; "
@@ -151,7 +151,8 @@ def _samples(event_name: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
             )
         event = parse_event(sample.event, GUID, sample.body)
         prompt = f"{handler.family}/sample"
-        samples.append((sample.name, template_variables(event, handler, facts, prompt=prompt)))
+        variables = {**common_variables(event, prompt), **handler.variables(facts)}
+        samples.append((sample.name, variables))
     return tuple(samples)
 
 

@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from math import inf
-from typing import Any
 
 import msgspec
 
@@ -43,6 +42,7 @@ from hls_handler.errors import (
     AppNotInstalled,
     ConversationIgnored,
     DependencyDown,
+    HlsError,
     LeaseLost,
     PayloadError,
     Permanent,
@@ -414,7 +414,11 @@ def _run_handler(job: Job) -> DeliveryResult:
         try:
             result = job.handler.run(work)
         except PromptError as exc:
+            work.end_failed_analysis(exc)
             raise Retryable(str(exc)) from exc  # a retry succeeds after the template is corrected
+        except HlsError as exc:
+            work.end_failed_analysis(exc)
+            raise
     return DeliveryResult(
         "done", result.reason, handler=job.handler.name, posting=result.posting, calls=work.calls
     )
@@ -432,7 +436,7 @@ def _parse_event(lease: Lease) -> Event:
         raise Permanent(str(exc)) from exc
 
 
-def _handler_for(rule: Rule) -> Handler[Any]:
+def _handler_for(rule: Rule) -> Handler:
     return handler_for(rule.event_key.partition(".")[0])
 
 

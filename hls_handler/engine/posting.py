@@ -176,70 +176,6 @@ def _find_switched_off(
             return None
 
 
-def post(
-    job: Job,
-    conversation: Conversation,
-    actions: tuple[Action, ...],
-    *,
-    described: str | None = None,
-    require_needed: Callable[[], None],
-    after_review: Callable[[Outcome | None], tuple[Action, ...]] | None = None,
-) -> tuple[Outcome, ...]:
-    """Execute the actions in order and return their outcomes. An action with a stored outcome is
-    not executed again.
-
-    `after_review` is called with the outcome of the review, or without one at the end. It returns
-    the actions that it plans then. Those that follow the review are executed.
-
-    Raises `Superseded` after a newer event (`described` is the head commit that was read), or if
-    `require_needed` does: at the start, and again before each comment under its lock. If GitHub
-    refuses an action, the others are executed, and then its error is raised.
-    """
-    require_needed()
-    first_check = job.check_newest(described, reads=True)
-    posting = Posting(
-        job, conversation, check=job.check_newest(described), require_needed=require_needed
-    )
-    if any(name == OUTCOME.name for name, _ in job.steps):
-        job.store.interruptions.require(first_check)
-    else:
-        posting.prepare(actions, first_check)
-    outcomes: list[Outcome] = []
-    failed: list[StepFailed] = []
-    is_reviewed = False
-    while len(outcomes) < len(actions):
-        index = len(outcomes)
-        action = actions[len(outcomes)]
-        execute = partial(posting.execute, action, index)
-        try:
-            outcome = job.run_step(OUTCOME, index, execute, fits=partial(_matches, action))
-        except StepFailed as exc:
-            if isinstance(exc, Retryable if isinstance(action, EnsureReview) else DependencyDown):
-                # the other actions wait for the next attempt; the summary depends on the review
-                raise
-            failed.append(exc)
-            outcome = _withheld(action, exc)
-        outcomes.append(outcome)
-        posting.has_result |= outcome.kind in ("created", "edited", "changed")
-        if isinstance(action, EnsureReview) and after_review is not None:
-            planned = after_review(outcomes[-1])
-            later = (one for one in planned if not isinstance(one, EnsureLabels | EnsureReview))
-            actions = (*actions[: index + 1], *later)
-            is_reviewed = True
-    if not is_reviewed and after_review is not None:
-        after_review(None)
-    if failed:
-        raise next((one for one in failed if isinstance(one, Retryable)), failed[0])
-    for outcome in outcomes:
-        if outcome.kind == "dry_run":
-            log.info(
-                "dry run: nothing was written",
-                extra={"would": outcome.detail, "comment": outcome.body},
-            )
-    job.context.health.ok("github")
-    return tuple(outcomes)
-
-
 def _withheld(action: Action, error: StepFailed) -> Outcome:
     """Return the outcome of a refused action. It is not stored, because a retry executes the action
     again.
@@ -299,24 +235,77 @@ class Posting:
         self,
         job: Job,
         conversation: Conversation,
-        *,
-        check: LeaseCheck | None = None,
+        described: str | None = None,
         require_needed: Callable[[], None] = lambda: None,
     ) -> None:
-        """The error of `check` is raised before a write. `require_needed` is called under the
-        lock.
+        """`described` is the head commit that was read: a newer one raises `Superseded` before a
+        write. `require_needed` is called under the lock.
         """
         self._job = job
         self._conversation = conversation
-        self._check = check
+        self._described = described
+        self._check: LeaseCheck | None = None  # before each write
         self._require_needed = require_needed
         self._history = _history(job)  # reads nothing yet
         self._current: Issue | PullRequest | None = None
         self._may_exist = True  # whether there may be a comment of HLS that is not stored
+        # by lock: whether a write that HLS does not know may have succeeded
+        self._acquired: dict[str, bool] = {}
+        self._outcomes: list[Outcome] = []
+        self._failed: list[StepFailed] = []
         self.has_result = False  # whether GitHub shows a result of the delivery
-        self._acquired: dict[
-            str, bool
-        ] = {}  # by lock: whether a write that HLS does not know may have succeeded
+
+    def begin(self, planned: tuple[Action, ...]) -> None:
+        """Acquire the locks of the planned actions, unless an earlier attempt executed one.
+
+        Raises `Superseded` after a newer event, or if `require_needed` does.
+        """
+        job = self._job
+        self._require_needed()
+        self._check = job.check_newest(self._described)
+        first_check = job.check_newest(self._described, reads=True)
+        if any(name == OUTCOME.name for name, _ in job.steps):
+            job.store.interruptions.require(first_check)
+        else:
+            self.prepare(planned, first_check)
+
+    def execute_all(self, actions: tuple[Action, ...]) -> tuple[Outcome, ...]:
+        """Execute the actions in order. An action with a stored outcome is not executed again.
+
+        If GitHub refuses one, the others are executed, and `end` raises its error.
+        """
+        first = len(self._outcomes)
+        for action in actions:
+            outcome = self._execute_once(action)
+            self._outcomes.append(outcome)
+            self.has_result |= outcome.kind in ("created", "edited", "changed")
+        return tuple(self._outcomes[first:])
+
+    def _execute_once(self, action: Action) -> Outcome:
+        index = len(self._outcomes)
+        execute = partial(self.execute, action, index)
+        # the other actions wait for the next attempt; the summary depends on the review
+        waits = Retryable if isinstance(action, EnsureReview) else DependencyDown
+        try:
+            return self._job.run_step(OUTCOME, index, execute, fits=partial(_matches, action))
+        except StepFailed as exc:
+            if isinstance(exc, waits):
+                raise
+            self._failed.append(exc)
+            return _withheld(action, exc)
+
+    def end(self) -> tuple[Outcome, ...]:
+        """Return all outcomes. Raises the error of an action that GitHub refused."""
+        if self._failed:
+            raise next((one for one in self._failed if isinstance(one, Retryable)), self._failed[0])
+        for outcome in self._outcomes:
+            if outcome.kind == "dry_run":
+                log.info(
+                    "dry run: nothing was written",
+                    extra={"would": outcome.detail, "comment": outcome.body},
+                )
+        self._job.context.health.ok("github")
+        return tuple(self._outcomes)
 
     def prepare(self, actions: tuple[Action, ...], check: LeaseCheck) -> None:
         """Acquire all locks, and then read the conversation. Raises the error of `check` before

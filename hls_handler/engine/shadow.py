@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -14,7 +13,7 @@ from pydantic import TypeAdapter
 from hls_handler.actions import Action, EnsureComment, EnsureLabels, RequestedLabel
 from hls_handler.analysis import Analysis
 from hls_handler.deliveries import Posted
-from hls_handler.engine.asking import PROMPT_SECRET, ask
+from hls_handler.engine.asking import PROMPT_SECRET, ClaudeQuestions, Comments
 from hls_handler.engine.job import Codec, Job
 from hls_handler.engine.trial_job import TrialJob
 from hls_handler.errors import (
@@ -25,6 +24,8 @@ from hls_handler.errors import (
     StepFailed,
     StoreUnavailable,
 )
+from hls_handler.handlers.asking import Asking
+from hls_handler.handlers.handler import common_variables
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.queue.locks import LocksReleased
 from hls_handler.routing import Shadow
@@ -132,13 +133,14 @@ def _run_shadow(
             used = f"{calls} of {count(most, 'call')} {was_or_were(calls)} made within the hour"
             share = f"the last {1 - SHADOW_SHARE:.0%} of claude.calls_per_hour"
             return end("skipped", f"shadow prompts may not use {share}: {used}")
-        rule, key = (
-            replace(job.rule, prompt=shadow.prompt),
-            job.store.database.secret(PROMPT_SECRET),
-        )
-        consult = partial(ask, job, shadow=shadow.prompt)
-        trial = TrialJob(job.event, rule, job.handler, facts, library, key, consult)
-        trial.run()
+        rule = replace(job.rule, prompt=shadow.prompt)
+        common = common_variables(job.event, shadow.prompt, rule.effective)
+        questions = ClaudeQuestions(job, of_shadow=True)
+        asking = Asking(library, shadow.prompt, common, questions.send, is_verified=False)
+        key = job.store.database.secret(PROMPT_SECRET)
+        comments = Comments(library, common, key, job.handler.has_sections)
+        trial = TrialJob(job.event, rule, asking, comments, facts=facts)
+        trial.run(job.handler)
         return end("done", None, prompt_result(trial.analysis, trial.actions))
     except (LeaseLost, StoreUnavailable):
         raise

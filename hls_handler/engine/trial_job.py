@@ -4,52 +4,67 @@ memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from hls_handler.actions import Action, EnsureCheck, Outcome
 from hls_handler.analysis import Analysis, Reply
-from hls_handler.engine.asking import render_replies, render_static
+from hls_handler.engine.asking import Comments
 from hls_handler.errors import Permanent
 from hls_handler.events import Event
-from hls_handler.handlers.asking import Answers
+from hls_handler.handlers.asking import Answers, Asking
 from hls_handler.handlers.handler import Handler
-from hls_handler.handlers.job import Conversation, Result
-from hls_handler.prompting.prompt import Library
+from hls_handler.handlers.job import (
+    NO_GUARD,
+    NO_INLINE,
+    Conversation,
+    Facts,
+    Guard,
+    Job,
+    Result,
+    Source,
+)
+from hls_handler.handlers.reader import HistoryUpdate
 from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule
 
 
 @dataclass(slots=True)
 class TrialJob:
-    """Implements `handlers.job.Job`. Nothing is read from GitHub, written to it, or stored, except
-    by `consult`.
-    """
+    """Implements `handlers.job.Job`. Nothing is written to GitHub, or stored, except by `asking`."""
 
     event: Event
     rule: Rule  # names the prompt
-    handler: Handler[Any]
-    facts: Any
-    library: Library
-    key: bytes  # secret of the delimiters of untrusted text
-    consult: Callable[[Any], Answers]  # asks Claude about facts
+    asking: Asking  # who is asked
+    comments: Comments | None  # None: comments are not rendered
+    posted: str | None = None  # the comment, if it is not rendered
+    facts: Any = None
     conversation: Conversation | None = field(default=None, init=False)  # that the actions are for
-    answered: Answers | None = field(default=None, init=False)
+    answers: Answers | None = field(default=None, init=False)  # None: nobody was asked
     analysis: Analysis = field(default=Analysis((), comment=None), init=False)
     actions: tuple[Action, ...] = field(default=(), init=False)  # that would follow
+    unanswered: str = field(default="", init=False)  # see `handlers.job.Job.note`
+    unverified: str = field(default="", init=False)
 
-    def run(self) -> Answers:
+    def run(self, handler: Handler) -> Answers:
         """Run the handler, and return the replies. Raises `Permanent` without one, `PromptError`,
         or a `StepFailed`.
         """
-        result = self.handler.run(self)
-        if self.answered is None:
+        result = handler.run(self)
+        if self.answers is None:
             raise Permanent(result.reason)
-        return self.answered
+        return self.answers
 
-    def gather(self) -> Any:
-        return self.facts
+    def record(self, shape: type[Facts], read: Callable[[Source], Facts]) -> Facts:
+        facts: Facts = self.facts
+        return facts
+
+    def remember(self, update: HistoryUpdate) -> None:
+        """Store nothing for later deliveries."""
+
+    def require(self, guard: Guard) -> None:
+        """Ignore what happened after the event."""
 
     def choose(self, conversation: Conversation | None) -> None:
         self.conversation = conversation
@@ -57,38 +72,55 @@ class TrialJob:
     def lock(self, name: str) -> None:
         """Wait for no delivery."""
 
-    def comment_state(self, family: str) -> None:
+    def comment_state(self, family: str) -> str | None:
         """Return no state, so that Claude is asked."""
+        return None
 
-    def note(self, *, omitted: str | None, sent: str | None = None) -> None:
-        """Store no sentences for `hls why`."""
+    def note(
+        self,
+        *,
+        omitted: str = "",
+        sent: str = "",
+        unanswered: str = "",
+        unverified: str | None = None,
+    ) -> None:
+        self.unanswered = unanswered
+        self.unverified = unverified or ""
 
     def begin_check(self, commit: str) -> None:
         """Show no check."""
 
-    def ask(self, facts: Any) -> Answers:
-        self.answered = self.consult(facts)
-        return self.answered
+    def ask(self, variables: Mapping[str, object]) -> Answers:
+        return self.asking.ask_all(variables)
 
-    def render(self, answered: Answers) -> Analysis:
-        return render_replies(self.library, self.handler, answered, self.key)
-
-    def render_static(self, facts: Any, reply: Reply) -> Analysis:
-        return render_static(
-            self.library, self.rule, self.event, self.handler, facts, reply, self.key
-        )
-
-    def post(
+    def render(
         self,
-        facts: Any,
-        analysis: Analysis,
-        actions: tuple[Action, ...],
-        *reasons: str,
-        after_review: Callable[[Outcome | None], tuple[Action, ...]] | None = None,
-    ) -> Result:
-        self.analysis = analysis
-        self.actions = actions
-        return Result("; ".join(filter(None, reasons)))
+        answers: Answers,
+        variables: Mapping[str, object],
+        inline: Mapping[str, Mapping[str, object]] = NO_INLINE,
+    ) -> Analysis:
+        self.answers = answers
+        if self.comments is None:
+            index = answers.shown_index
+            self.analysis = Analysis(answers.answers, self.posted, comment_index=index)
+        else:
+            self.analysis = self.comments.render(answers, variables, inline)
+        return self.analysis
+
+    def render_static(self, reply: Reply, variables: Mapping[str, object]) -> Analysis:
+        if self.comments is not None:
+            self.analysis = self.comments.render_static(self.rule.prompt, reply, variables)
+        return self.analysis
+
+    def write(
+        self, *actions: Action, later: Sequence[Action] = (), unless: Guard = NO_GUARD
+    ) -> tuple[Outcome, ...]:
+        self.actions += actions
+        return tuple(Outcome("review", "dry_run", "") for _ in actions)
+
+    def post(self, *actions: Action, reason: str = "", unless: Guard = NO_GUARD) -> Result:
+        self.actions += actions
+        return Result(reason)
 
     def post_check(self, actions: tuple[EnsureCheck, ...], reason: str) -> Result:
         self.actions = actions
@@ -96,3 +128,31 @@ class TrialJob:
 
     def store_review(self, record: ReviewRecord) -> None:
         """Store no record."""
+
+
+class _FactsRead(Exception):
+    """Ends a run after its first step."""
+
+    def __init__(self, facts: object) -> None:
+        super().__init__()
+        self.facts = facts
+
+
+@dataclass(slots=True)
+class _ReadingJob:
+    event: Event
+    source: Source
+
+    def record(self, shape: type[Facts], read: Callable[[Source], Facts]) -> Facts:
+        raise _FactsRead(read(self.source))
+
+
+def read_facts(handler: Handler, source: Source) -> Any:
+    """Return the facts that a handler records, without what it does with them. Raises the errors of
+    `Reader`.
+    """
+    try:
+        handler.run(cast(Job, _ReadingJob(source.event, source)))
+    except _FactsRead as exc:
+        return exc.facts
+    raise AssertionError(f"{handler.name} records no facts")

@@ -3,7 +3,6 @@ writes to GitHub.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from hls_handler.handlers.check_runs import CheckRunHandler
 from hls_handler.handlers.cherry_picks import CHERRY_PICK, CherryPickHandler
@@ -17,7 +16,7 @@ from hls_handler.handlers.releases import ReleaseHandler
 from hls_handler.handlers.reviews import ReviewHandler
 from hls_handler.handlers.workflows import WorkflowHandler
 
-HANDLERS: Mapping[str, Handler[Any]] = {
+HANDLERS: Mapping[str, Handler] = {
     "issues": IssueHandler(),
     "pull_request": PullRequestHandler(),
     "pull_request_review": ReviewHandler(),
@@ -28,14 +27,14 @@ HANDLERS: Mapping[str, Handler[Any]] = {
 }
 """GitHub's event name -> the handler for that event."""
 
-COMMAND_HANDLERS: Mapping[str, Handler[Any]] = {
+COMMAND_HANDLERS: Mapping[str, Handler] = {
     CHERRY_PICK: CherryPickHandler(),
     TEST_ORACLE: OracleHandler(),
 }
 """The handlers of commands that ask Claude. Their keys have the place of an event's name."""
 
 
-def handler_for(event_name: str) -> Handler[Any]:
+def handler_for(event_name: str) -> Handler:
     """Return the handler of an event or a command; a `GenericHandler` for an event that is not in
     `HANDLERS`.
     """

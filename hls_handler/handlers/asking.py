@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
-from hls_handler.analysis import PullRequestAnalysis, ValidReply, join_analyses, sum_usage
+from hls_handler.analysis import (
+    PullRequestAnalysis,
+    Reply,
+    ValidReply,
+    is_worth_saying,
+    join_analyses,
+    sum_usage,
+)
 from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.prompting.prompt import Library
 
@@ -33,45 +39,61 @@ NO_REPLY = "Claude gave no usable reply"
 class Answers:
     """The replies of Claude about one event, before a comment is rendered from them."""
 
-    facts: Any  # with the calls that have no reply, and the refuted findings
     answers: tuple[ValidReply, ...]  # of the first prompt and its follow-up prompts
     names: tuple[str, ...]  # of their prompts
-    variables: Mapping[str, object]  # of the comment
-    inline: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    """More variables of each review comment, by the key of the finding that it shows."""
-    unverified: str = ""  # why the findings were not verified; "" if they were
+    have_comments: tuple[bool, ...]  # whether they have a comment template
     left_out: str = ""  # a sentence about a follow-up prompt without a reply; "" if there is none
     left_out_shown: str = ""  # the same for people on GitHub
-    unanswered: str = (
-        ""  # parts of the facts without a reply, with the last reason; "" if there are none
-    )
+
+    @property
+    def shown_index(self) -> int:
+        """The index of the reply that the comment shows: the last one that is worth saying and has
+        a comment template.
+
+        So a second reply without an answer does not hide the first one. If there is none, it is the
+        last reply.
+        """
+        for index in reversed(range(len(self.answers))):
+            if self.have_comments[index] and is_worth_saying(self.answers[index].reply):
+                return index
+        return len(self.answers) - 1
+
+    @property
+    def shown(self) -> Reply:
+        return self.answers[self.shown_index].reply
 
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """The prompts of a delivery, and how one of them is asked: Claude, or the replies that are
-    stored.
-    """
+    """The prompts of a delivery, and who is asked: Claude, or the replies that are stored."""
 
     library: Library
     first: str  # name of the prompt to begin with
-    variables: Callable[[Any], Mapping[str, object]]  # of its template, by the facts
-    # a prompt by name; the index of its checkpoint
-    ask: Callable[[str, Mapping[str, object], int], ValidReply]
+    common: Mapping[str, object]  # variables that all prompts have
+    # a prompt by name; its variables; the index of its reply
+    send: Callable[[str, Mapping[str, object], int], ValidReply]
     is_verified: bool = True  # whether findings get a second look
     # whether the replies count if a follow-up prompt gets none, because they were paid for
     keeps_review: bool = False
 
-    def follow_up(self, reply: ValidReply, facts: Any, variables: Mapping[str, object]) -> Answers:
+    def ask(self, name: str, variables: Mapping[str, object], index: int) -> ValidReply:
+        """Return the reply to one prompt. Raises `Permanent` without one."""
+        return self.send(name, {**self.common, **variables}, index)
+
+    def ask_all(self, variables: Mapping[str, object]) -> Answers:
+        """Return the replies to the first prompt and to those that follow it."""
+        return self.follow_up(self.ask(self.first, variables, 0), variables)
+
+    def follow_up(self, reply: ValidReply, variables: Mapping[str, object]) -> Answers:
         """Ask the prompts that follow the reply to the first one, and return all replies."""
         answers = [reply]
         names = [self.first]
         left_out = ""
         shown = ""
-        variables = {**variables, "analysis": reply.reply}
         while (name := self.library.find_next_prompt(names[-1], answers[-1].reply)) is not None:
+            following = {**variables, "analysis": answers[-1].reply}
             try:
-                answers.append(self.ask(name, variables, len(answers)))
+                answers.append(self.ask(name, following, len(answers)))
             except Permanent as exc:
                 if not self.keeps_review:
                     raise
@@ -80,10 +102,8 @@ class Asking:
                 log.warning("follow-up prompt left out", extra={"prompt": name, "reason": str(exc)})
                 break
             names.append(name)
-            variables = {**variables, "analysis": answers[-1].reply}
-        return Answers(
-            facts, tuple(answers), tuple(names), variables, left_out=left_out, left_out_shown=shown
-        )
+        have_comments = tuple(name in self.library.comments for name in names)
+        return Answers(tuple(answers), tuple(names), have_comments, left_out, shown)
 
 
 def join_replies(replies: Sequence[ValidReply]) -> ValidReply:

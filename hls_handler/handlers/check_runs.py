@@ -16,32 +16,35 @@ from hls_handler.github.values import (
     WorkflowJob,
 )
 from hls_handler.handlers.failed_steps import JobSource
-from hls_handler.handlers.handler import PromptLimits
-from hls_handler.handlers.reader import Reader, RepositoryHistory
-from hls_handler.handlers.workflows import WorkflowFacts, WorkflowHandler, gather_run
+from hls_handler.handlers.job import Job, Result, Source
+from hls_handler.handlers.reader import Reader
+from hls_handler.handlers.workflows import WorkflowFacts, WorkflowHandler, explain, gather_run
 
 
 class CheckRunHandler(WorkflowHandler):
-    def gather(
-        self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
-    ) -> WorkflowFacts:
-        check = event.check_run
-        assert check is not None  # parse_event rejects a check_run event without one
-        # GitHub lists none of a fork
-        stored = history.find_pull_request(event.repository.full_name, check.head_sha)
-        number = next(iter(check.pull_request_numbers), stored)
-        job = WorkflowJob(check.id, check.app, check.conclusion, check.html_url, ())
+    def run(self, job: Job) -> Result:
+        return explain(job, self, gather)
 
-        def read_output(_: int) -> Iterator[str] | NoLog:
-            lines = list(_list_lines(check, reader))
-            return iter(lines) if lines else NoLog("empty")
 
-        source = JobSource(
-            jobs=lambda _id, _attempt: (job,),
-            log=read_output,
-            annotations=lambda _: (),  # `read_output` has them
-        )
-        return gather_run(_to_run(check, event, number), event, reader, history, limits, source)
+def gather(source: Source) -> WorkflowFacts:
+    event = source.event
+    check = event.check_run
+    assert check is not None  # parse_event rejects a check_run event without one
+    # GitHub lists none of a fork
+    stored = source.history.find_pull_request(event.repository.full_name, check.head_sha)
+    number = next(iter(check.pull_request_numbers), stored)
+    job = WorkflowJob(check.id, check.app, check.conclusion, check.html_url, ())
+
+    def read_output(_: int) -> Iterator[str] | NoLog:
+        lines = list(_list_lines(check, source.reader))
+        return iter(lines) if lines else NoLog("empty")
+
+    jobs = JobSource(
+        jobs=lambda _id, _attempt: (job,),
+        log=read_output,
+        annotations=lambda _: (),  # `read_output` has them
+    )
+    return gather_run(_to_run(check, event, number), source, jobs)
 
 
 def _to_run(check: CheckRun, event: Event, number: int | None) -> WorkflowRun:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from hls_handler.actions import Action
 from hls_handler.analysis import Analysis, ConflictResolutions, Reply
@@ -19,15 +20,14 @@ from hls_handler.git.mirror import (
 )
 from hls_handler.handlers.handler import (
     Handler,
-    PromptLimits,
     SkipReason,
     answer,
     check_conversation,
     field_types,
     plan_comment,
 )
-from hls_handler.handlers.job import Conversation, Job, Result
-from hls_handler.handlers.reader import Reader, RepositoryHistory
+from hls_handler.handlers.job import Conversation, Job, Result, Source
+from hls_handler.handlers.reader import Reader
 from hls_handler.prompting.prompt import diff_texts
 from hls_handler.question import (
     estimate_tokens,
@@ -102,7 +102,7 @@ class Suggestion:
     why: str  # Claude's reasons
 
 
-class CherryPickHandler(Handler[CherryPickFacts]):
+class CherryPickHandler(Handler):
     family = "cherry_picks"
     prompt = "cherry_picks/resolve"
     replies = frozenset({"conflict_resolutions"})
@@ -117,76 +117,83 @@ class CherryPickHandler(Handler[CherryPickFacts]):
     }
 
     def run(self, job: Job) -> Result:
-        facts = job.gather()
-        job.choose(
-            Conversation(facts.pull_request.number, is_pull_request=True, may_be_closed=True)
-        )
-        analysis, reason = answer(job, facts, self.skip_reason(facts))
-        return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)
-
-    def gather(
-        self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
-    ) -> CherryPickFacts:
-        assert event.issue is not None  # parse_event rejects a comment event without one
-        assert event.comment is not None
-        pull = reader.pull_request(event.issue.number)
-        check_conversation(event, pull, may_be_closed=True)
-        branch = read_command_line(event.comment.body)[1].partition(" ")[2]
-        if not BRANCH.fullmatch(branch):
-            return CherryPickFacts(
-                pull,
-                CherryPick(
-                    "", "the command needs the name of one branch: letters, digits and . _ / + -"
-                ),
-            )
-        onto = reader.head_commit(branch)
-        merge = reader.pull_request_document(pull.number).get("merge_commit_sha")
-        if onto is None:
-            return CherryPickFacts(
-                pull, CherryPick(branch, "the repository has no branch of this name")
-            )
-        if (
-            not isinstance(merge, str)
-            or not COMMIT.fullmatch(merge)
-            or (pull.state == "closed" and not pull.merged)
-        ):
-            return CherryPickFacts(
-                pull, CherryPick(branch, "GitHub has no merge commit of the pull request")
-            )
-        files = reader.files_at(merge)
-        if files.no_mirror:
-            return CherryPickFacts(pull, CherryPick(branch, _describe_missing(files.no_mirror)))
-        base, picked = _find_range(reader, pull, merge, files.parents())
-        if base is None:
-            return CherryPickFacts(pull, CherryPick(branch, picked))
-        pick = files.cherry_pick(base, onto)
-        if pick is None:
-            return CherryPickFacts(pull, CherryPick(branch, _describe_missing(files.no_mirror)))
-        shown = list[ConflictingFile]()
-        left = limits.input_tokens
-        for conflict in pick.conflicts:
-            file = _choose_shown(conflict, sum(bool(one.code) for one in shown), left)
-            left -= sum(estimate_tokens(hunk.code) for hunk in list_hunks((file,)))
-            shown.append(file)
-        return CherryPickFacts(pull, CherryPick(branch, "", picked, pick.is_empty), tuple(shown))
-
-    def skip_reason(self, facts: CherryPickFacts) -> SkipReason | None:
-        if list_hunks(facts.conflicts):
-            return None
-        reason = facts.pick.problem or (
-            "Claude can be shown no conflict" if facts.conflicts else "there is no conflict"
-        )
-        return SkipReason(reason, ConflictResolutions(resolutions=[]))
+        facts = job.record(CherryPickFacts, gather)
+        number = facts.pull_request.number
+        job.choose(Conversation(number, is_pull_request=True, may_be_closed=True))
+        variables = self.variables(facts)
+        shown = partial(list_comment_variables, facts)
+        answered = answer(job, variables, shown, find_skip_reason(facts))
+        return job.post(*plan(job.event, answered.analysis), reason=answered.reason)
 
     def variables(self, facts: CherryPickFacts) -> Mapping[str, object]:
         return {"pull_request": facts.pull_request, "hunks": list_hunks(facts.conflicts)}
 
-    def comment_variables(self, facts: CherryPickFacts, reply: Reply) -> Mapping[str, object]:
-        return {"pick": facts.pick, "suggestions": suggest(facts.conflicts, reply)}
 
-    def plan(self, event: Event, facts: CherryPickFacts, analysis: Analysis) -> tuple[Action, ...]:
-        assert event.comment is not None
-        return plan_comment(analysis, f"{self.family}-{event.comment.id}", create=True)
+def gather(source: Source) -> CherryPickFacts:
+    """Read the pull request, and compute its change on the branch in the mirror."""
+    event = source.event
+    reader = source.reader
+    assert event.issue is not None  # parse_event rejects a comment event without one
+    assert event.comment is not None
+    pull = reader.pull_request(event.issue.number)
+    check_conversation(event, pull, may_be_closed=True)
+    branch = read_command_line(event.comment.body)[1].partition(" ")[2]
+    if not BRANCH.fullmatch(branch):
+        return CherryPickFacts(
+            pull,
+            CherryPick(
+                "", "the command needs the name of one branch: letters, digits and . _ / + -"
+            ),
+        )
+    onto = reader.head_commit(branch)
+    merge = reader.pull_request_document(pull.number).get("merge_commit_sha")
+    if onto is None:
+        return CherryPickFacts(
+            pull, CherryPick(branch, "the repository has no branch of this name")
+        )
+    if (
+        not isinstance(merge, str)
+        or not COMMIT.fullmatch(merge)
+        or (pull.state == "closed" and not pull.merged)
+    ):
+        return CherryPickFacts(
+            pull, CherryPick(branch, "GitHub has no merge commit of the pull request")
+        )
+    files = reader.files_at(merge)
+    if files.no_mirror:
+        return CherryPickFacts(pull, CherryPick(branch, _describe_missing(files.no_mirror)))
+    base, picked = _find_range(reader, pull, merge, files.parents())
+    if base is None:
+        return CherryPickFacts(pull, CherryPick(branch, picked))
+    pick = files.cherry_pick(base, onto)
+    if pick is None:
+        return CherryPickFacts(pull, CherryPick(branch, _describe_missing(files.no_mirror)))
+    shown = list[ConflictingFile]()
+    left = source.limits.input_tokens
+    for conflict in pick.conflicts:
+        file = _choose_shown(conflict, sum(bool(one.code) for one in shown), left)
+        left -= sum(estimate_tokens(hunk.code) for hunk in list_hunks((file,)))
+        shown.append(file)
+    return CherryPickFacts(pull, CherryPick(branch, "", picked, pick.is_empty), tuple(shown))
+
+
+def find_skip_reason(facts: CherryPickFacts) -> SkipReason | None:
+    """Return why Claude is not asked, with the reply in its place; None to ask."""
+    if list_hunks(facts.conflicts):
+        return None
+    reason = "there is no conflict"
+    if facts.conflicts:
+        reason = "Claude can be shown no conflict"
+    return SkipReason(facts.pick.problem or reason, ConflictResolutions(resolutions=[]))
+
+
+def list_comment_variables(facts: CherryPickFacts, reply: Reply) -> Mapping[str, object]:
+    return {"pick": facts.pick, "suggestions": suggest(facts.conflicts, reply)}
+
+
+def plan(event: Event, analysis: Analysis) -> tuple[Action, ...]:
+    assert event.comment is not None
+    return plan_comment(analysis, f"{CherryPickHandler.family}-{event.comment.id}", create=True)
 
 
 def list_hunks(conflicts: tuple[ConflictingFile, ...]) -> tuple[Hunk, ...]:

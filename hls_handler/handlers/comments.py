@@ -11,10 +11,9 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from hls_handler.actions import Action, EnsureReply
-from hls_handler.analysis import Analysis, Reply
+from hls_handler.analysis import Analysis
 from hls_handler.errors import Superseded
 from hls_handler.events import Comment, Event, Issue, Text
-from hls_handler.handlers.asking import Answers, Asking
 from hls_handler.handlers.documents import (
     DocumentSection,
     QuotedSection,
@@ -25,9 +24,6 @@ from hls_handler.handlers.documents import (
 )
 from hls_handler.handlers.handler import (
     Handler,
-    PromptLimits,
-    SkipReason,
-    answer,
     check_conversation,
     count_comment_tokens,
     current_issue,
@@ -36,9 +32,9 @@ from hls_handler.handlers.handler import (
     newest_within_budget,
     plan_comment,
 )
-from hls_handler.handlers.job import Job, Result
+from hls_handler.handlers.job import Job, Result, Source
 from hls_handler.handlers.labels import plan_labels
-from hls_handler.handlers.reader import Reader, RepositoryHistory
+from hls_handler.handlers.reader import RepositoryHistory, StoredSection
 from hls_handler.routing import addressed_to_bot, asks_how_to_start
 
 QuestionKind = Literal["how to start", "a question"]
@@ -86,7 +82,7 @@ class CommentFacts:
     finding: AskedFinding | None = None  # None: the question is in the conversation
 
 
-class CommentHandler(Handler[CommentFacts]):
+class CommentHandler(Handler):
     family = "comments"
     replies = frozenset({"comment_reply"})
     facts_type = CommentFacts
@@ -99,74 +95,67 @@ class CommentHandler(Handler[CommentFacts]):
     comment_variable_types: Mapping[str, object] = {"quoted": tuple[QuotedSection, ...]}
 
     def run(self, job: Job) -> Result:
-        facts = job.gather()
-        skipped = self.skip_reason(facts)
-        if skipped is not None:
-            return Result(skipped.reason)
+        facts = job.record(CommentFacts, gather)
+        if facts.replied:
+            return Result(ALREADY_REPLIED)
         job.choose(find_own_conversation(job.event))
-        analysis, reason = answer(job, facts, sent=describe_sections(facts.documents))
-        return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)
+        job.note(sent=describe_sections(facts.documents))
+        variables = self.variables(facts)
+        answers = keep_proved_answers(job.ask(variables), facts.documents)
+        quoted = list_quoted(answers.shown, facts.documents)
+        analysis = job.render(answers, {**variables, "quoted": quoted})
+        return job.post(*plan(facts, analysis), reason=answers.left_out)
 
-    def gather(
-        self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
-    ) -> CommentFacts:
-        assert event.comment is not None  # parse_event rejects a comment event without one
-        finding = _find_finding(event, history)
-        if finding is None:
-            issue = current_issue(event, reader)
-            listed = reader.comments(issue.number, most=MAX_COMMENTS)
-        else:
-            assert event.pull_request is not None
-            issue = reader.issue(event.pull_request.number)
-            _, *replies = reader.thread_comments(issue.number, finding.thread) or (None,)
-            listed = tuple(replies[-MAX_COMMENTS:])
-        check_conversation(event, issue)
-        comment = next((other for other in listed if other.id == event.comment.id), None)
-        if comment is None:
-            raise Superseded(
-                f"the comment was deleted meanwhile, or is not among the newest {MAX_COMMENTS}"
-                " comments"
-            )
-        is_question = addressed_to_bot(comment.body, history.accounts)
-        if not (is_question or asks_how_to_start(comment.body)):
-            raise Superseded("the comment was edited meanwhile and no longer asks HLS anything")
-        asked: QuestionKind = "a question" if is_question else "how to start"
-        before = newest_within_budget(
-            listed[: listed.index(comment)], limits.input_tokens, count_comment_tokens
+
+ALREADY_REPLIED = "this conversation already has our reply to newcomers"
+
+
+def gather(source: Source) -> CommentFacts:
+    """Read the comment and those before it. Raises `Superseded` if it asks nothing any more."""
+    event = source.event
+    reader = source.reader
+    history = source.history
+    assert event.comment is not None  # parse_event rejects a comment event without one
+    finding = _find_finding(event, history)
+    if finding is None:
+        issue = current_issue(event, reader)
+        listed = reader.comments(issue.number, most=MAX_COMMENTS)
+    else:
+        assert event.pull_request is not None
+        issue = reader.issue(event.pull_request.number)
+        replies = reader.thread_comments(issue.number, finding.thread)[1:]
+        listed = tuple(replies[-MAX_COMMENTS:])
+    check_conversation(event, issue)
+    comment = next((other for other in listed if other.id == event.comment.id), None)
+    if comment is None:
+        raise Superseded(
+            f"the comment was deleted meanwhile, or is not among the newest {MAX_COMMENTS} comments"
         )
-        replied = not is_question and history.has_comment(issue.number, ONBOARDING)
-        sections = (
-            history.sections(comment.body, issue.title, limits.ignored_paths)
-            if limits.documents
-            else ()
-        )
-        documents = view_sections(sections, issue.html_url)
-        return CommentFacts(issue, comment, asked, before, replied, documents, finding)
+    is_question = addressed_to_bot(comment.body, history.accounts)
+    if not (is_question or asks_how_to_start(comment.body)):
+        raise Superseded("the comment was edited meanwhile and no longer asks HLS anything")
+    asked: QuestionKind = "a question" if is_question else "how to start"
+    earlier = listed[: listed.index(comment)]
+    before = newest_within_budget(earlier, source.limits.input_tokens, count_comment_tokens)
+    replied = not is_question and history.has_comment(issue.number, ONBOARDING)
+    sections: tuple[StoredSection, ...] = ()
+    if source.limits.documents:
+        sections = history.sections(comment.body, issue.title, source.limits.ignored_paths)
+    documents = view_sections(sections, issue.html_url)
+    return CommentFacts(issue, comment, asked, before, replied, documents, finding)
 
-    def consult(self, asking: Asking, facts: CommentFacts) -> Answers:
-        return keep_proved_answers(super().consult(asking, facts), facts.documents)
 
-    def comment_variables(self, facts: CommentFacts, reply: Reply) -> Mapping[str, object]:
-        return {"quoted": list_quoted(reply, facts.documents)}
-
-    def skip_reason(self, facts: CommentFacts) -> SkipReason | None:
-        return (
-            SkipReason("this conversation already has our reply to newcomers")
-            if facts.replied
-            else None
-        )
-
-    def plan(self, event: Event, facts: CommentFacts, analysis: Analysis) -> tuple[Action, ...]:
-        """Plan labels and a comment. Each question gets its own comment. Newcomers get one comment
-        per conversation.
-        """
-        if facts.finding is not None:
-            return (*plan_labels(analysis), *_plan_reply(facts.finding, facts.comment, analysis))
-        family = f"{self.family}-{facts.comment.id}" if facts.asked == "a question" else ONBOARDING
-        return (
-            *plan_labels(analysis),
-            *plan_comment(analysis, family, create=analysis.worth_saying),
-        )
+def plan(facts: CommentFacts, analysis: Analysis) -> tuple[Action, ...]:
+    """Plan labels and a comment. Each question gets its own comment. Newcomers get one comment per
+    conversation.
+    """
+    labels = plan_labels(analysis)
+    if facts.finding is not None:
+        return (*labels, *_plan_reply(facts.finding, facts.comment, analysis))
+    family = ONBOARDING
+    if facts.asked == "a question":
+        family = f"{CommentHandler.family}-{facts.comment.id}"
+    return (*labels, *plan_comment(analysis, family, create=analysis.worth_saying))
 
 
 def _find_finding(event: Event, history: RepositoryHistory) -> AskedFinding | None:

@@ -53,12 +53,12 @@ def view_sections(found: Sequence[StoredSection], html_url: str) -> tuple[Docume
     )
 
 
-def describe_sections(sections: Sequence[DocumentSection]) -> str | None:
+def describe_sections(sections: Sequence[DocumentSection]) -> str:
     """Return a sentence part for `hls why`: "2 sections of docs/setup.md and README.md (about 900
     tokens)".
     """
     if not sections:
-        return None
+        return ""
     paths = " and ".join(dict.fromkeys(one.path for one in sections))
     tokens = sum(estimate_tokens(one.text) for one in sections)
     return f"{count(len(sections), 'section')} of {paths} (about {tokens} tokens)"

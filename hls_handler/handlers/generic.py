@@ -10,16 +10,14 @@ from hls_handler.analysis import Analysis
 from hls_handler.events import Event
 from hls_handler.handlers.handler import (
     Handler,
-    PromptLimits,
     answer,
     check_conversation,
     find_fallback_issue,
     find_own_conversation,
     plan_comment,
 )
-from hls_handler.handlers.job import Job, Result
+from hls_handler.handlers.job import Job, Result, Source
 from hls_handler.handlers.labels import plan_labels
-from hls_handler.handlers.reader import Reader, RepositoryHistory
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,7 @@ class GenericFacts:
     """Empty facts, because the prompts of a `GenericHandler` use only the webhook's payload."""
 
 
-class GenericHandler(Handler[GenericFacts]):
+class GenericHandler(Handler):
     replies = frozenset({"generic_analysis"})
     facts_type = GenericFacts
     variable_types: Mapping[str, object] = {}
@@ -39,26 +37,27 @@ class GenericHandler(Handler[GenericFacts]):
         self.family = event_name
 
     def run(self, job: Job) -> Result:
-        facts = job.gather()
+        job.record(GenericFacts, gather)
         job.choose(find_own_conversation(job.event) or find_fallback_issue(job.rule))
-        analysis, reason = answer(job, facts)
-        return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)
+        answered = answer(job, {})
+        return job.post(*plan(job.event, answered.analysis), reason=answered.reason)
 
-    def gather(
-        self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
-    ) -> GenericFacts:
-        """Return empty facts. Raises the errors of `check_conversation` for the event's issue or
-        pull request.
-        """
-        if event.pull_request is not None:
-            check_conversation(event, reader.pull_request(event.pull_request.number))
-        elif event.issue is not None:
-            check_conversation(event, reader.issue(event.issue.number))
-        return GenericFacts()
 
-    def plan(self, event: Event, facts: GenericFacts, analysis: Analysis) -> tuple[Action, ...]:
-        comment = plan_comment(analysis, _comment_family(event), create=analysis.worth_saying)
-        return (*plan_labels(analysis), *comment)
+def gather(source: Source) -> GenericFacts:
+    """Return empty facts. Raises the errors of `check_conversation` for the event's issue or pull
+    request.
+    """
+    event = source.event
+    if event.pull_request is not None:
+        check_conversation(event, source.reader.pull_request(event.pull_request.number))
+    elif event.issue is not None:
+        check_conversation(event, source.reader.issue(event.issue.number))
+    return GenericFacts()
+
+
+def plan(event: Event, analysis: Analysis) -> tuple[Action, ...]:
+    comment = plan_comment(analysis, _comment_family(event), create=analysis.worth_saying)
+    return (*plan_labels(analysis), *comment)
 
 
 def _comment_family(event: Event) -> str:

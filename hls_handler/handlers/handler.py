@@ -1,35 +1,30 @@
-"""Base class of the handlers, which gather facts before the call to Claude and plan actions after
-it.
-"""
+"""Base class of the handlers, and functions that several of them use."""
 
 from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 from urllib.parse import quote
 
 from pydantic import TypeAdapter, ValidationError
 
-from hls_handler.actions import Action, EnsureComment
+from hls_handler.actions import EnsureComment
 from hls_handler.analysis import Analysis, Reply
 from hls_handler.errors import ConversationIgnored, Superseded
 from hls_handler.events import Comment, Event, Issue, PullRequest
-from hls_handler.handlers.asking import Answers, Asking
-from hls_handler.handlers.job import Conversation, Job, Result
+from hls_handler.handlers.job import Conversation, Job, PromptLimits, Result
 from hls_handler.handlers.labels import LabelOffer, select_offer
-from hls_handler.handlers.reader import HistoryUpdate, Reader, RepositoryHistory
+from hls_handler.handlers.reader import Reader
 from hls_handler.prompting.render import PathsView, RuleView
 from hls_handler.question import (
     estimate_tokens,
 )
 from hls_handler.routing import Rule, asked_to_skip
 from hls_handler.settings.effective import EffectiveSettings
-from hls_handler.settings.model import EffectiveLabels, Features, Findings, Review
-from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter, ReviewersMode, Summary
 
 Facts = TypeVar("Facts")
 Item = TypeVar("Item")
@@ -51,37 +46,6 @@ TOKENS_PER_COMMENT = (
 
 
 @dataclass(frozen=True, slots=True)
-class PromptLimits:
-    """Limits from the settings on the text that Claude gets and on the findings that a comment
-    shows.
-    """
-
-    input_tokens: int  # estimated
-    ignored_paths: PathFilter = EMPTY_PATH_FILTER  # files of pull requests that Claude is not shown
-    shown: Findings = field(default_factory=Findings)  # thresholds for findings in comments
-    summary: Summary = (
-        "on_findings"  # whether there is a comment if nothing was found or is missing
-    )
-    sums_up_files: bool = (
-        False  # whether the comment on a pull request has a sentence on each changed file
-    )
-    title_types: tuple[
-        str, ...
-    ] = ()  # of the title that Claude is asked for; (): it is asked for none
-    reviewers: ReviewersMode = False
-    labels: EffectiveLabels = field(default_factory=EffectiveLabels)
-    taken_labels: frozenset[str] | None = None
-    """Case-folded names of labels that the reply sets by other fields; None: the prompt lists no
-    labels.
-    """
-    is_review: bool = False  # True if the prompt reviews a pull request
-    review: Review = field(default_factory=Review)
-    features: Features = field(default_factory=Features)
-    documents: bool = False  # whether the prompt gets sections of the repository's documentation
-    similar: bool = False  # whether it gets older issues
-
-
-@dataclass(frozen=True, slots=True)
 class SkipReason:
     """The reason why Claude is not asked, and optionally a static reply in place of Claude's
     reply.
@@ -93,83 +57,38 @@ class SkipReason:
     )
 
 
-class Handler(ABC, Generic[Facts]):
+class Handler(ABC):
     """Base class of the handlers. A handler processes all events of one name, such as "issues".
 
-    `run` is the story of an event, and its `job` alone has effects. `gather` alone reads from
-    GitHub; all other methods are pure. Facts are frozen dataclasses of plain values, which are
-    stored as JSON.
+    `run` is the story of an event, and its `job` alone has effects: the functions beside it are
+    pure, except for the one that reads facts. Facts are frozen dataclasses of plain values, which
+    are stored as JSON.
     """
 
     # "issues": the folder of its prompts, and the `EnsureComment.family` of most of its comments
     family: str
     prompt: str  # the only one of a command; handlers of events have none
-    replies: frozenset[str]  # reply types that `plan` accepts, keys of `analysis.REPLY_TYPES`
-    facts_type: type[Facts]
-    facts_version: int = (
-        1  # incremented when `facts_type` changes: older facts are then gathered again
-    )
-    variable_types: Mapping[str, object]  # types of `variables`; templates are checked against them
-    # types of `comment_variables`
+    replies: frozenset[str]  # reply types that it accepts, keys of `analysis.REPLY_TYPES`
+    facts_type: type[Any]
+    facts_version: int = 1  # incremented when a field changes its meaning: facts are read again
+    variable_types: Mapping[str, object]  # of prompts; templates are checked against them
+    # of comments, besides those of prompts
     comment_variable_types: Mapping[str, object] = MappingProxyType({})
-    has_sections: bool = (
-        False  # True: several sources (reviewers, workflows) have sections in one comment
-    )
-    superseded_by_push: bool = (
-        False  # True: a newer push to the pull request supersedes the delivery
-    )
-    superseded_by_newer_answer: bool = (
-        False  # True: a newer event's posted answer to the same prompt supersedes it
-    )
+    # True: several sources (reviewers, workflows) have sections in one comment
+    has_sections: bool = False
+    superseded_by_push: bool = False  # True: a newer push to the pull request supersedes it
+    # True: a newer event's posted answer to the same prompt supersedes it
+    superseded_by_newer_answer: bool = False
 
     @abstractmethod
     def run(self, job: Job) -> Result:
         """Process an event: read, ask Claude, plan, post."""
 
-    @abstractmethod
-    def gather(
-        self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
-    ) -> Facts:
-        """Read the facts from GitHub. Raises `Superseded` if the event is outdated, and the errors
-        of `Reader`.
-        """
-
-    @abstractmethod
-    def plan(self, event: Event, facts: Facts, analysis: Analysis) -> tuple[Action, ...]:
-        """Return the actions that follow from the replies and the comment that shows them."""
-
-    def consult(self, asking: Asking, facts: Facts) -> Answers:
-        """Ask Claude about the facts: the first prompt, and the prompts that follow its reply."""
-        variables = asking.variables(facts)
-        return asking.follow_up(asking.ask(asking.first, variables, 0), facts, variables)
-
-    def skip_reason(self, facts: Facts) -> SkipReason | None:
-        """Return the reason not to ask Claude; None to ask Claude. By default: None."""
-        return None
-
-    def variables(self, facts: Facts) -> Mapping[str, object]:
-        """Return variables for prompt templates. By default: the fields of `facts` that are in
-        `variable_types`.
+    def variables(self, facts: Any) -> Mapping[str, object]:
+        """Return the values of `variable_types`, for `run` and for the check of the library. By
+        default, they are fields of the facts.
         """
         return {name: getattr(facts, name) for name in self.variable_types}
-
-    def comment_variables(self, facts: Facts, reply: Reply) -> Mapping[str, object]:
-        """Return more variables for the comment template, by default none. `reply` is the reply
-        that it shows.
-        """
-        return {}
-
-    def history_update(self, event: Event, facts: Facts) -> HistoryUpdate:
-        """Return results and texts for the history. They are stored with the facts. By default:
-        none.
-        """
-        return HistoryUpdate()
-
-    def find_superseded_reason(
-        self, event: Event, facts: Facts, history: RepositoryHistory
-    ) -> str | None:
-        """Return a sentence if a later stored result makes the facts outdated. By default: None."""
-        return None
 
     @property
     def name(self) -> str:
@@ -183,25 +102,30 @@ def field_types(facts_type: type[object], *names: str) -> Mapping[str, object]:
     return {name: hints[name] for name in names}
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The analysis of an event, and a sentence for `hls why` or ""."""
+
+    analysis: Analysis
+    reason: str
+
+
 def answer(
     job: Job,
-    facts: Any,
+    variables: Mapping[str, object],
+    comment_variables: Callable[[Reply], Mapping[str, object]] = lambda _: {},
     skipped: SkipReason | None = None,
-    *,
-    omitted: str | None = None,
-    sent: str | None = None,
-) -> tuple[Analysis, str]:
-    """Ask Claude, unless `skipped` has a static reply. Return the analysis, and a sentence for
-    `hls why` or "".
+) -> Answered:
+    """Ask Claude, unless `skipped` has a static reply, and render the comment that shows the reply.
 
-    `omitted` describes the facts that Claude is not shown: "3 of 90 commits were not shown". `sent`
-    is that of `Job.note`.
+    `comment_variables` are those of the comment that shows a reply.
     """
     if skipped is not None and skipped.reply is not None:
-        return job.render_static(facts, skipped.reply), skipped.reason
-    job.note(omitted=omitted, sent=sent)
-    answered = job.ask(facts)
-    return job.render(answered), answered.left_out
+        shown = {**variables, **comment_variables(skipped.reply)}
+        return Answered(job.render_static(skipped.reply, shown), skipped.reason)
+    answers = job.ask(variables)
+    shown = {**variables, **comment_variables(answers.shown)}
+    return Answered(job.render(answers, shown), answers.left_out)
 
 
 def permalink(
@@ -337,15 +261,10 @@ def newest_within_budget(
     return tuple(items[first:])
 
 
-def template_variables(
-    event: Event,
-    handler: Handler[Any],
-    facts: Any,
-    *,
-    prompt: str,
-    effective: EffectiveSettings | None = None,
+def common_variables(
+    event: Event, prompt: str, effective: EffectiveSettings | None = None
 ) -> Mapping[str, object]:
-    """Return the variables of a prompt's template: the common variables, and the handler's.
+    """Return the variables that all prompts have.
 
     `prompt` is the prompt's name, such as "issues/analyze". `effective` are the settings of the
     repository; None: the defaults.
@@ -358,12 +277,11 @@ def template_variables(
         "delivery": event.delivery,
         "event": event.payload,
         "config": {} if effective is None else effective.variables,
-        **handler.variables(facts),
     }
 
 
 def view_rule(event: Event, prompt: str, effective: EffectiveSettings | None) -> RuleView:
-    """Return the variable `rule` of a prompt's template; see `template_variables`."""
+    """Return the variable `rule` of a prompt's template; see `common_variables`."""
     if effective is None:
         return RuleView(event.key, prompt, dry_run=False)
     comments = effective.comments

@@ -20,7 +20,6 @@ from hls_handler.events import GHOST, Comment, Event, Issue
 from hls_handler.github.values import (
     RepositoryLabel,
 )
-from hls_handler.handlers.asking import Answers, Asking
 from hls_handler.handlers.documents import (
     DocumentSection,
     QuotedSection,
@@ -31,8 +30,6 @@ from hls_handler.handlers.documents import (
 )
 from hls_handler.handlers.handler import (
     Handler,
-    PromptLimits,
-    answer,
     check_conversation,
     count_comment_tokens,
     current_issue,
@@ -43,13 +40,13 @@ from hls_handler.handlers.handler import (
     plan_comment,
     read_offer,
 )
-from hls_handler.handlers.job import Job, Result
+from hls_handler.handlers.job import Job, Result, Source
 from hls_handler.handlers.labels import LabelOffer, list_wanted_labels, plan_labels
 from hls_handler.handlers.reader import (
     Correction,
     HistoryUpdate,
-    Reader,
     RepositoryHistory,
+    StoredSection,
 )
 from hls_handler.handlers.similar import SameIssueView, SimilarIssue, find_same, find_similar
 from hls_handler.routing import MARKER
@@ -137,7 +134,7 @@ class IssueFacts:
         return self.offer.labels if self.offer is not None else ()
 
 
-class IssueHandler(Handler[IssueFacts]):
+class IssueHandler(Handler):
     family = FAMILY
     replies = frozenset({"issue_analysis", "issue_response", "generic_analysis"})
     facts_type = IssueFacts
@@ -158,123 +155,138 @@ class IssueHandler(Handler[IssueFacts]):
     superseded_by_newer_answer = True
 
     def run(self, job: Job) -> Result:
-        facts = job.gather()
+        facts = job.record(IssueFacts, gather)
+        job.remember(list_texts(facts))
         job.choose(find_conversation(job.event, job.rule))
-        unlisted = facts.offer.describe_missing() if facts.offer is not None else ""
-        sections = describe_sections(facts.documents)
-        analysis, reason = answer(job, facts, omitted=unlisted or None, sent=sections)
-        return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)
-
-    def gather(
-        self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
-    ) -> IssueFacts:
-        issue = current_issue(event, reader)
-        check_conversation(event, issue)
-        state, corrections = history.issue(issue.number, FAMILY, most_corrections=MAX_CORRECTIONS)
-        requests = parse_requests(state)
-        comments: tuple[Comment, ...] = ()
-        # Somebody may comment before the event is processed; a trial has the issue as it is now.
-        is_discussed = event.action == "opened" and bool(issue.comments)
-        if (requests or is_discussed) and issue.user.id != GHOST.id:
-            listed = {
-                comment.id: comment for comment in reader.comments(issue.number, most=MAX_COMMENTS)
-            }
-            if event.comment is not None:  # GitHub's list may not have it yet
-                listed.setdefault(event.comment.id, event.comment)
-            own = [
-                c for c in listed.values() if c.user.id == issue.user.id and MARKER not in c.body
-            ]
-            comments = newest_within_budget(own, limits.input_tokens, count_comment_tokens)
-        offer = read_offer(reader, limits)
-        sections = (
-            history.sections(issue.title, issue.body, limits.ignored_paths)
-            if limits.documents
-            else ()
-        )
-        documents = view_sections(sections, issue.html_url)
-        similar, closed = find_similar(issue, reader, history) if limits.similar else (None, ())
-        return IssueFacts(
-            issue,
-            corrections,
-            requests,
-            comments,
-            offer,
-            limits.summary,
-            limits.labels,
-            documents,
-            similar,
-            closed,
-        )
-
-    def history_update(self, event: Event, facts: IssueFacts) -> HistoryUpdate:
-        is_new = facts.similar is not None and facts.issue.state == "open"
-        return HistoryUpdate(
-            issue=facts.issue if is_new else None, closed_issues=facts.closed_issues
-        )
+        job.note(omitted=describe_unlisted(facts), sent=describe_sections(facts.documents))
+        variables = self.variables(facts)
+        answers = keep_proved_answers(job.ask(variables), facts.documents)
+        shown = list_comment_variables(facts, answers.shown)
+        analysis = job.render(answers, {**variables, **shown})
+        return job.post(*plan(job.event, facts, analysis), reason=answers.left_out)
 
     def variables(self, facts: IssueFacts) -> Mapping[str, object]:
-        return {name: getattr(facts, name) for name in self.variable_types} | {
-            "similar": facts.similar or ()
-        }
+        return {**super().variables(facts), "similar": facts.similar or ()}
 
-    def consult(self, asking: Asking, facts: IssueFacts) -> Answers:
-        return keep_proved_answers(super().consult(asking, facts), facts.documents)
 
-    def comment_variables(self, facts: IssueFacts, reply: Reply) -> Mapping[str, object]:
-        """Return `checklist` (each request to the author, and whether the reply still misses it),
-        and more.
+def gather(source: Source) -> IssueFacts:
+    """Read the issue, and what its analysis rests on."""
+    event, reader, history, limits = source.event, source.reader, source.history, source.limits
+    issue = current_issue(event, reader)
+    check_conversation(event, issue)
+    state, corrections = history.issue(issue.number, FAMILY, most_corrections=MAX_CORRECTIONS)
+    requests = parse_requests(state)
+    sections: tuple[StoredSection, ...] = ()
+    if limits.documents:
+        sections = history.sections(issue.title, issue.body, limits.ignored_paths)
+    similar = None
+    closed: tuple[int, ...] = ()
+    if limits.similar:
+        similar, closed = find_similar(issue, reader, history)
+    return IssueFacts(
+        issue,
+        corrections,
+        requests,
+        author_comments=_read_author_comments(source, issue, requests),
+        offer=read_offer(reader, limits),
+        summary=limits.summary,
+        labels=limits.labels,
+        documents=view_sections(sections, issue.html_url),
+        similar=similar,
+        closed_issues=closed,
+    )
 
-        `labels` are the names of the labels that the reply asks for, `quoted` the sections of the
-        documentation that it rests on, `same` is an older issue.
-        """
-        missing = reply.missing if isinstance(reply, IssueAnalysis) else None
-        checklist = facts.requests if missing is None else update_requests(facts.requests, missing)
-        same = find_same(reply, facts.issue, facts.similar or ())
-        return {
-            "checklist": () if same and _has_nothing_else(facts, reply) else checklist,
-            "labels": list_wanted_labels(reply, facts.labels, facts.offer, facts.unwanted),
-            "quoted": list_quoted(reply, facts.documents),
-            "same": same,
-        }
 
-    def plan(self, event: Event, facts: IssueFacts, analysis: Analysis) -> tuple[Action, ...]:
-        """Plan labels and a comment. The label `status/needs-info` is set while the checklist has
-        open items.
-        """
-        plan_own_labels = partial(
-            plan_labels,
-            analysis,
-            offer=facts.offer,
-            without=facts.unwanted,
-            min_field_confidence=facts.labels.min_field_confidence,
-        )
-        if event.is_closing:
-            family = f"{FAMILY}-closed-{facts.issue.number}"  # a comment of its own
-            comment = plan_comment(analysis, family, create=analysis.worth_saying)
-            return (*plan_own_labels(), *comment)
-        checklists = [
-            update_requests(facts.requests, answer.reply.missing)
-            for answer in analysis.answers
-            if isinstance(answer.reply, IssueAnalysis)
-        ]
-        checklist = checklists[-1] if checklists else facts.requests
-        shown = analysis.answers[analysis.comment_index].reply if analysis.answers else None
+def _read_author_comments(
+    source: Source, issue: Issue, requests: Sequence[InformationRequest]
+) -> tuple[Comment, ...]:
+    event = source.event
+    # Somebody may comment before the event is processed; a trial has the issue as it is now.
+    is_discussed = event.action == "opened" and bool(issue.comments)
+    if not (requests or is_discussed) or issue.user.id == GHOST.id:
+        return ()
+    newest = source.reader.comments(issue.number, most=MAX_COMMENTS)
+    listed = {comment.id: comment for comment in newest}
+    if event.comment is not None:  # GitHub's list may not have it yet
+        listed.setdefault(event.comment.id, event.comment)
+    own = [
+        comment
+        for comment in listed.values()
+        if comment.user.id == issue.user.id and MARKER not in comment.body
+    ]
+    return newest_within_budget(own, source.limits.input_tokens, count_comment_tokens)
+
+
+def list_texts(facts: IssueFacts) -> HistoryUpdate:
+    """Return the text of an issue that later ones are compared with."""
+    is_new = facts.similar is not None and facts.issue.state == "open"
+    issue = facts.issue if is_new else None
+    return HistoryUpdate(issue=issue, closed_issues=facts.closed_issues)
+
+
+def describe_unlisted(facts: IssueFacts) -> str:
+    return "" if facts.offer is None else facts.offer.describe_missing()
+
+
+def list_comment_variables(facts: IssueFacts, reply: Reply) -> Mapping[str, object]:
+    """Return `checklist` (each request to the author, and whether the reply still misses it), and
+    more.
+
+    `labels` are the names of the labels that the reply asks for, `quoted` the sections of the
+    documentation that it rests on, `same` is an older issue.
+    """
+    checklist = facts.requests
+    if isinstance(reply, IssueAnalysis):
+        checklist = update_requests(facts.requests, reply.missing)
+    same = find_same(reply, facts.issue, facts.similar or ())
+    if same and _has_nothing_else(facts, reply):
+        checklist = ()
+    return {
+        "checklist": checklist,
+        "labels": list_wanted_labels(reply, facts.labels, facts.offer, facts.unwanted),
+        "quoted": list_quoted(reply, facts.documents),
+        "same": same,
+    }
+
+
+def plan(event: Event, facts: IssueFacts, analysis: Analysis) -> tuple[Action, ...]:
+    """Plan labels and a comment. The label `status/needs-info` is set while the checklist has
+    open items.
+    """
+    plan_own_labels = partial(
+        plan_labels,
+        analysis,
+        offer=facts.offer,
+        without=facts.unwanted,
+        min_field_confidence=facts.labels.min_field_confidence,
+    )
+    if event.is_closing:
+        family = f"{FAMILY}-closed-{facts.issue.number}"  # a comment of its own
+        comment = plan_comment(analysis, family, create=analysis.worth_saying)
+        return (*plan_own_labels(), *comment)
+    checklists = [
+        update_requests(facts.requests, answer.reply.missing)
+        for answer in analysis.answers
+        if isinstance(answer.reply, IssueAnalysis)
+    ]
+    checklist = checklists[-1] if checklists else facts.requests
+    create = analysis.worth_saying
+    if analysis.answers:
+        shown = analysis.answers[analysis.comment_index].reply
         has_summary = facts.summary == "always" and isinstance(shown, IssueAnalysis)
-        has_same = (
-            shown is not None and find_same(shown, facts.issue, facts.similar or ()) is not None
-        )
-        create = analysis.worth_saying or has_summary or has_same
-        if shown is not None and has_same and _has_nothing_else(facts, shown):
+        has_same = find_same(shown, facts.issue, facts.similar or ()) is not None
+        create = create or has_summary or has_same
+        if has_same and _has_nothing_else(facts, shown):
             checklist = ()
-        is_shown = create or bool(facts.requests)
-        needs_info = is_shown and any(not request.answered for request in checklist)
-        status = (RequestedLabel(NEEDS_INFO, STATUS),) if needs_info else ()
-        groups = (STATUS,) if checklists else ()
-        labels = plan_own_labels(*status, groups=groups)
-        comments = plan_comment(analysis, self.family, create=create)
-        state = dump_requests(checklist)
-        types = _plan_type(event, facts.labels, analysis)
-        return (*labels, *types, *(replace(comment, state=state) for comment in comments))
+    is_shown = create or bool(facts.requests)
+    needs_info = is_shown and any(not request.answered for request in checklist)
+    status = (RequestedLabel(NEEDS_INFO, STATUS),) if needs_info else ()
+    groups = (STATUS,) if checklists else ()
+    labels = plan_own_labels(*status, groups=groups)
+    comments = plan_comment(analysis, FAMILY, create=create)
+    state = dump_requests(checklist)
+    types = _plan_type(event, facts.labels, analysis)
+    return (*labels, *types, *(replace(comment, state=state) for comment in comments))
 
 
 def _plan_type(

@@ -2,16 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal, Protocol, TypeVar
 
 from hls_handler.actions import Action, EnsureCheck, Outcome
 from hls_handler.analysis import Analysis, Reply
 from hls_handler.events import Event
-from hls_handler.handlers.asking import Answers
+from hls_handler.handlers.asking import Answers, Asking
+from hls_handler.handlers.reader import HistoryUpdate, Reader, RepositoryHistory
 from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule
+from hls_handler.settings.model import EffectiveLabels, Features, Findings, Review
+from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter, ReviewersMode, Summary
+
+Facts = TypeVar("Facts")
+
+NO_INLINE: Mapping[str, Mapping[str, object]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class PromptLimits:
+    """Limits from the settings on the text that Claude gets and on the findings that a comment
+    shows.
+    """
+
+    input_tokens: int  # estimated
+    ignored_paths: PathFilter = EMPTY_PATH_FILTER  # files of pull requests that Claude is not shown
+    shown: Findings = field(default_factory=Findings)  # thresholds for findings in comments
+    summary: Summary = (
+        "on_findings"  # whether there is a comment if nothing was found or is missing
+    )
+    sums_up_files: bool = (
+        False  # whether the comment on a pull request has a sentence on each changed file
+    )
+    title_types: tuple[
+        str, ...
+    ] = ()  # of the title that Claude is asked for; (): it is asked for none
+    reviewers: ReviewersMode = False
+    labels: EffectiveLabels = field(default_factory=EffectiveLabels)
+    taken_labels: frozenset[str] | None = None
+    """Case-folded names of labels that the reply sets by other fields; None: the prompt lists no
+    labels.
+    """
+    is_review: bool = False  # True if the prompt reviews a pull request
+    review: Review = field(default_factory=Review)
+    features: Features = field(default_factory=Features)
+    documents: bool = False  # whether the prompt gets sections of the repository's documentation
+    similar: bool = False  # whether it gets older issues
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +73,34 @@ class Result:
     posting: Literal["done", "dry_run"] | None = None  # None if there was nothing to post
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a handler reads facts from: GitHub, and what HLS has stored."""
+
+    event: Event
+    reader: Reader
+    history: RepositoryHistory
+    limits: PromptLimits
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What makes a delivery unnecessary. It is evaluated again before each write, under the lock.
+
+    `find_reason` returns a sentence if a later stored result makes the facts outdated.
+    """
+
+    head_sha: str | None = None  # of the pull request that was read: a newer push supersedes it
+    find_reason: Callable[[RepositoryHistory], str | None] = lambda _: None
+
+
+NO_GUARD = Guard()
+
+
 class Job(Protocol):
     """One delivery in work. After a crash, `Handler.run` is called again.
 
-    `gather`, `ask` and `post` store what they did, and return a stored result without doing it
+    `record`, `ask` and `post` store what they did, and return a stored result without doing it
     again. All methods may raise `Postponed`, `LeaseLost`, `Superseded` or a `StepFailed`, which end
     the run; the engine decides what follows.
     """
@@ -48,11 +111,21 @@ class Job(Protocol):
     @property
     def rule(self) -> Rule: ...
 
-    def gather(self) -> Any:
-        """Return the facts that `Handler.gather` reads from GitHub.
+    @property
+    def asking(self) -> Asking:
+        """Who is asked, for a handler that asks about parts of the facts."""
+        ...
 
-        Raises `Superseded` if a newer event, or a later stored result, makes them outdated.
-        """
+    def record(self, shape: type[Facts], read: Callable[[Source], Facts]) -> Facts:
+        """Return the facts that `read` returns, or has returned in an earlier attempt."""
+        ...
+
+    def remember(self, update: HistoryUpdate) -> None:
+        """Store results and texts for later deliveries, if the facts were just read."""
+        ...
+
+    def require(self, guard: Guard) -> None:
+        """Raise `Superseded` if the delivery is not necessary any more."""
         ...
 
     def choose(self, conversation: Conversation | None) -> None:
@@ -72,9 +145,16 @@ class Job(Protocol):
         """Return the `EnsureComment.state` that was last posted on the chosen conversation."""
         ...
 
-    def note(self, *, omitted: str | None, sent: str | None = None) -> None:
-        """Store sentences for `hls why`: what Claude is not shown, and what it gets besides the
-        event.
+    def note(
+        self,
+        *,
+        omitted: str = "",
+        sent: str = "",
+        unanswered: str = "",
+        unverified: str | None = None,
+    ) -> None:
+        """Store sentences for `hls why`: what Claude is not shown, what it gets besides the event,
+        parts of the facts without a reply, and why the findings were not verified.
         """
         ...
 
@@ -82,33 +162,41 @@ class Job(Protocol):
         """Show the check on a commit in progress, unless it was ended."""
         ...
 
-    def ask(self, facts: Any) -> Answers:
-        """Return Claude's replies about the facts (`Handler.consult`). Raises `BudgetExceeded` if
-        there is none.
+    def ask(self, variables: Mapping[str, object]) -> Answers:
+        """Return the replies to the first prompt and to those that follow. Raises `BudgetExceeded`
+        without one.
         """
         ...
 
-    def render(self, answered: Answers) -> Analysis:
-        """Return the replies with the comments that show them."""
+    def render(
+        self,
+        answers: Answers,
+        variables: Mapping[str, object],
+        inline: Mapping[str, Mapping[str, object]] = NO_INLINE,
+    ) -> Analysis:
+        """Return the replies with the comments that show them.
+
+        `inline` are more variables of each review comment, by the key of the finding.
+        """
         ...
 
-    def render_static(self, facts: Any, reply: Reply) -> Analysis:
+    def render_static(self, reply: Reply, variables: Mapping[str, object]) -> Analysis:
         """Return an analysis without a reply of Claude, whose comment shows `reply`."""
         ...
 
-    def post(
-        self,
-        facts: Any,
-        analysis: Analysis,
-        actions: tuple[Action, ...],
-        *reasons: str,
-        after_review: Callable[[Outcome | None], tuple[Action, ...]] | None = None,
-    ) -> Result:
-        """Execute the actions, then run the shadow prompt. The result has the reasons and what was
-        done.
+    def write(
+        self, *actions: Action, later: Sequence[Action] = (), unless: Guard = NO_GUARD
+    ) -> tuple[Outcome, ...]:
+        """Execute the actions on which `later` ones depend, and return their outcomes.
 
-        `after_review` gets the outcome of the review, None without one, and returns the actions
-        that are planned then.
+        `post` follows. It raises what GitHub refused, after the other actions, unless a retry
+        helps.
+        """
+        ...
+
+    def post(self, *actions: Action, reason: str = "", unless: Guard = NO_GUARD) -> Result:
+        """Execute the actions, then run the shadow prompt. The result has the reason and what was
+        done.
         """
         ...
 

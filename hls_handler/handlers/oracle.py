@@ -5,8 +5,9 @@ chooses them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from pydantic import ValidationError
 
@@ -16,7 +17,6 @@ from hls_handler.errors import Permanent
 from hls_handler.events import Event, PullRequest
 from hls_handler.handlers.handler import (
     Handler,
-    PromptLimits,
     SkipReason,
     answer,
     check_conversation,
@@ -24,8 +24,8 @@ from hls_handler.handlers.handler import (
     newest_within_budget,
     plan_comment,
 )
-from hls_handler.handlers.job import Conversation, Job, Result
-from hls_handler.handlers.reader import Reader, RepositoryHistory, read_optional
+from hls_handler.handlers.job import Conversation, Job, PromptLimits, Result, Source
+from hls_handler.handlers.reader import read_optional
 from hls_handler.question import (
     estimate_tokens,
 )
@@ -65,7 +65,7 @@ class Choice:
     has_failed: bool = False  # True: the service was asked, and its answer cannot be used
 
 
-class OracleHandler(Handler[OracleFacts]):
+class OracleHandler(Handler):
     family = "test_oracle"
     prompt = "test_oracle/choose"
     replies = frozenset({"chosen_tests"})
@@ -82,91 +82,98 @@ class OracleHandler(Handler[OracleFacts]):
         self._service = service
 
     def run(self, job: Job) -> Result:
-        facts = job.gather()
+        facts = job.record(OracleFacts, self._gather)
         job.choose(Conversation(facts.pull_request.number, is_pull_request=True))
-        analysis, reason = answer(job, facts, self.skip_reason(facts))
-        return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)
-
-    def gather(
-        self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
-    ) -> OracleFacts:
-        assert event.issue is not None  # parse_event rejects a comment event without one
-        pull = reader.pull_request(event.issue.number)
-        check_conversation(event, pull)
-
-        def choose_first(paths: list[str], most: int) -> tuple[str, ...]:
-            shown = [
-                path
-                for path in paths
-                if path.isprintable() and not limits.ignored_paths.excludes(path)
-            ][:most]
-            return newest_within_budget(shown[::-1], limits.input_tokens // 2, estimate_tokens)[
-                ::-1
-            ]
-
-        files = reader.files(pull.number)
-        changed = choose_first([file.path for file in files], MAX_CHANGED)
-        if self._service is not None:
-            facts = OracleFacts(pull, changed, left_out=len(files) - len(changed))
-            return _ask(self._service, event.repository.full_name, facts)
-        at_head = reader.files_at(pull.head_sha)
-        paths = [*at_head.list_files(("",))]
-        no_mirror = at_head.no_mirror
-        if no_mirror:
-            paths = [file.path for file in files if file.status != "removed"]
-        names = {name for path in changed for name in path.split("/")}
-        tests = sorted(
-            filter(TEST.search, paths),
-            key=lambda path: (-len(names.intersection(path.split("/"))), path),
-        )
-        shown = choose_first(tests, MAX_TESTS)
-        return OracleFacts(
-            pull, changed, shown, len(files) - len(changed) + len(tests) - len(shown), no_mirror
-        )
-
-    def skip_reason(self, facts: OracleFacts) -> SkipReason | None:
-        if facts.chosen is not None:
-            return SkipReason("the service of test_oracle.url was asked", facts.chosen)
-        if facts.not_healthy:
-            reason = (
-                "the service of test_oracle.url was not asked, because of its /health:"
-                f" {facts.not_healthy}"
-            )
-            return SkipReason(reason, ChosenTests(tests=[]))
-        if facts.failure:
-            return SkipReason(facts.failure, ChosenTests(tests=[]))
-        return (
-            None
-            if facts.changed and facts.tests
-            else SkipReason("there is no test file", ChosenTests(tests=[]))
-        )
+        variables = self.variables(facts)
+        shown = partial(list_comment_variables, facts)
+        answered = answer(job, variables, shown, find_skip_reason(facts))
+        return job.post(*plan(job.event, answered.analysis), reason=answered.reason)
 
     def variables(self, facts: OracleFacts) -> Mapping[str, object]:
-        changed_paths = "\n".join(facts.changed)
-        test_paths = "\n".join(facts.tests)
         return {
             "pull_request": facts.pull_request,
-            "changed_paths": changed_paths,
-            "test_paths": test_paths,
+            "changed_paths": "\n".join(facts.changed),
+            "test_paths": "\n".join(facts.tests),
         }
 
-    def comment_variables(self, facts: OracleFacts, reply: Reply) -> Mapping[str, object]:
-        assert isinstance(reply, ChosenTests)
-        is_of_service = facts.chosen is not None
-        tests = tuple(one for one in reply.tests if is_of_service or one.path in facts.tests)
-        choice = Choice(
-            tests,
-            is_of_service,
-            is_service_down=bool(facts.not_healthy),
-            left_out=facts.left_out,
-            no_mirror=facts.no_mirror,
-            has_failed=bool(facts.failure),
-        )
-        return {"choice": choice}
+    def _gather(self, source: Source) -> OracleFacts:
+        facts = gather(source, finds_tests=self._service is None)
+        if self._service is None:
+            return facts
+        return _ask(self._service, source.event.repository.full_name, facts)
 
-    def plan(self, event: Event, facts: OracleFacts, analysis: Analysis) -> tuple[Action, ...]:
-        assert event.comment is not None
-        return plan_comment(analysis, f"{self.family}-{event.comment.id}", create=True)
+
+def gather(source: Source, *, finds_tests: bool = True) -> OracleFacts:
+    """Read the changed files, and with `finds_tests` the test files that Claude can choose from."""
+    event = source.event
+    reader = source.reader
+    assert event.issue is not None  # parse_event rejects a comment event without one
+    pull = reader.pull_request(event.issue.number)
+    check_conversation(event, pull)
+    files = reader.files(pull.number)
+    changed = _choose_first([file.path for file in files], MAX_CHANGED, source.limits)
+    left_out = len(files) - len(changed)
+    if not finds_tests:
+        return OracleFacts(pull, changed, left_out=left_out)
+    at_head = reader.files_at(pull.head_sha)
+    paths = [*at_head.list_files(("",))]
+    no_mirror = at_head.no_mirror
+    if no_mirror:
+        paths = [file.path for file in files if file.status != "removed"]
+    names = {name for path in changed for name in path.split("/")}
+    tests = sorted(
+        filter(TEST.search, paths),
+        key=lambda path: (-len(names.intersection(path.split("/"))), path),
+    )
+    shown = _choose_first(tests, MAX_TESTS, source.limits)
+    left_out += len(tests) - len(shown)
+    return OracleFacts(pull, changed, shown, left_out, no_mirror)
+
+
+def _choose_first(paths: Sequence[str], most: int, limits: PromptLimits) -> tuple[str, ...]:
+    shown = [
+        path for path in paths if path.isprintable() and not limits.ignored_paths.excludes(path)
+    ][:most]
+    last_first = newest_within_budget(shown[::-1], limits.input_tokens // 2, estimate_tokens)
+    return last_first[::-1]
+
+
+def find_skip_reason(facts: OracleFacts) -> SkipReason | None:
+    """Return why Claude is not asked, with the reply in its place; None to ask."""
+    nothing = ChosenTests(tests=[])
+    if facts.chosen is not None:
+        return SkipReason("the service of test_oracle.url was asked", facts.chosen)
+    if facts.not_healthy:
+        reason = (
+            "the service of test_oracle.url was not asked, because of its /health:"
+            f" {facts.not_healthy}"
+        )
+        return SkipReason(reason, nothing)
+    if facts.failure:
+        return SkipReason(facts.failure, nothing)
+    if facts.changed and facts.tests:
+        return None
+    return SkipReason("there is no test file", nothing)
+
+
+def list_comment_variables(facts: OracleFacts, reply: Reply) -> Mapping[str, object]:
+    assert isinstance(reply, ChosenTests)
+    is_of_service = facts.chosen is not None
+    tests = tuple(one for one in reply.tests if is_of_service or one.path in facts.tests)
+    choice = Choice(
+        tests,
+        is_of_service,
+        is_service_down=bool(facts.not_healthy),
+        left_out=facts.left_out,
+        no_mirror=facts.no_mirror,
+        has_failed=bool(facts.failure),
+    )
+    return {"choice": choice}
+
+
+def plan(event: Event, analysis: Analysis) -> tuple[Action, ...]:
+    assert event.comment is not None
+    return plan_comment(analysis, f"{OracleHandler.family}-{event.comment.id}", create=True)
 
 
 def _ask(service: Service, repository: str, facts: OracleFacts) -> OracleFacts:

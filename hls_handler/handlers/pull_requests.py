@@ -19,10 +19,10 @@ from pydantic import TypeAdapter
 from hls_handler.actions import (
     Action,
     EnsureCheck,
+    EnsureLabels,
     EnsureReply,
     EnsureReview,
     InlineComment,
-    Outcome,
     RequestedLabel,
     RequestReviewers,
 )
@@ -88,7 +88,6 @@ from hls_handler.handlers.finding_views import (
 )
 from hls_handler.handlers.handler import (
     Handler,
-    PromptLimits,
     SkipReason,
     check_conversation,
     find_conversation,
@@ -97,7 +96,7 @@ from hls_handler.handlers.handler import (
     read_offer,
     web_url,
 )
-from hls_handler.handlers.job import Job, Result
+from hls_handler.handlers.job import Guard, Job, PromptLimits, Result, Source
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.linguist import parse_attributes
 from hls_handler.handlers.present_lines import FoundLines, find_present_lines
@@ -115,7 +114,7 @@ from hls_handler.handlers.pull_request_facts import (
     list_to_ask,
     plan_questions,
 )
-from hls_handler.handlers.reader import Reader, RepositoryHistory
+from hls_handler.handlers.reader import Reader
 from hls_handler.handlers.review_input import (
     describe_context,
     find_present,
@@ -145,6 +144,8 @@ from hls_handler.untrusted.markdown import sanitize_inline
 from hls_handler.wording import count, was_or_were
 
 log = logging.getLogger(__name__)
+
+FAMILY = "pull_requests"
 
 SUMMARIES = TypeAdapter(tuple[FileSummary, ...])
 """The state of the comment: the sentences about changed files (`comments.files`)."""
@@ -214,8 +215,8 @@ COMMENT_VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], objec
 """The type and the value of each variable of comments."""
 
 
-class PullRequestHandler(Handler[PullRequestFacts]):
-    family = "pull_requests"
+class PullRequestHandler(Handler):
+    family = FAMILY
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
     facts_version = 45
@@ -227,350 +228,384 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     superseded_by_newer_answer = True
 
     def run(self, job: Job) -> Result:
-        facts = job.gather()
-        skipped = self.skip_reason(facts)
+        facts = job.record(PullRequestFacts, gather)
+        guard = Guard(facts.pull_request.head_sha)
+        job.require(guard)
+        skipped = find_skip_reason(facts)
         if skipped is not None and skipped.reply is None:
             return job.post_check(plan_review_check(facts.without_inline, NO_CALLS), skipped.reason)
         job.choose(find_conversation(job.event, job.rule))
         if skipped is not None and skipped.reply is not None:
-            facts = facts.without_inline
-            return self._post(job, facts, job.render_static(facts, skipped.reply), skipped.reason)
-        job.note(omitted=self.describe_omissions(facts), sent=describe_context(facts))
+            return _post_static(job, facts, skipped.reply, skipped.reason)
+        job.note(omitted=describe_omissions(facts), sent=describe_context(facts))
         if facts.check_commit is not None:
             job.begin_check(facts.check_commit)
         try:
-            answered = job.ask(facts)
+            review = ask_review(job, facts)
         except BudgetExceeded as exc:
-            facts = replace(
-                facts.without_inline,
-                unanswered=dict.fromkeys(range(len(list_parts(facts))), NO_BUDGET),
-            )
-            return self._post(job, facts, job.render_static(facts, _repeat_reply(facts)), str(exc))
-        return self._post(job, answered.facts, job.render(answered), answered.left_out, answered)
-
-    def _post(
-        self,
-        job: Job,
-        facts: PullRequestFacts,
-        analysis: Analysis,
-        reason: str,
-        answered: Answers | None = None,
-    ) -> Result:
-        actions = self.plan(job.event, facts, analysis)
-
-        def after_review(outcome: Outcome | None) -> tuple[Action, ...]:
-            """Store the record of the review, and return the actions for the findings that GitHub
-            rejected.
-            """
-            ids, rejected = (
-                (outcome.comment_ids, outcome.rejected) if outcome is not None else ({}, ())
-            )
-            if facts.is_review:
-                job.store_review(make_record(facts, analysis, ids))
-            if not rejected or answered is None:
-                return actions
-            now = replace(facts, not_inline=frozenset(rejected), comment_ids=dict(ids))
-            return self.plan(
-                job.event, now, job.render(replace(answered, facts=now, inline=list_inline(now)))
-            )
-
-        return job.post(facts, analysis, actions, reason, after_review=after_review)
-
-    def gather(
-        self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
-    ) -> PullRequestFacts:
-        # parse_event rejects a `pull_request` event without one
-        assert event.pull_request is not None
-        payload = event.pull_request
-        pull_request = payload if event.is_recent else reader.pull_request(payload.number)
-        check_conversation(event, pull_request)
-        listed = read_changed_files(event, pull_request, reader)
-        texts = {file.path: number_patch(file.patch) for file in listed if file.patch}
-        patches = {path: redact_patch(text) for path, text in texts.items()}
-        unlisted = max(pull_request.changed_files - len(listed), 0)
-        is_review = limits.is_review and not event.is_closing
-        is_full = event.is_full_review_requested
-        record = history.review(pull_request.number) if is_review else NO_REVIEW
-        discussion = read_discussion(pull_request.number, reader, record.ledger)
-        ignored = limits.ignored_paths
-        unshown = read_unshown(listed, pull_request, reader, ignored) if is_review else {}
-        files = find_present(listed, patches, unlisted, record, unshown)
-        credentials = find_credentials(texts, limits.ignored_paths)
-        ledger = follow_credentials(follow(record, files), credentials, files)
-        ledger = apply_threads(ledger, discussion.threads, writers=discussion.writers)
-        followed = replace(record, ledger=ledger)
-        in_vain = discussion.find_resolved_in_vain(ledger)
-        fail_on = limits.review.fail_on if limits.review.check else None
-        is_requested = event.requested_review in ("new", "full")
-        wanted = list_to_ask(followed.ledger, fail_on=fail_on, asks_all=is_requested)
-        new = files.find_new({} if is_full else record.read_blocks)
-        tokens = max(limits.input_tokens - QUESTION_TOKENS * len(wanted), limits.input_tokens // 2)
-        most = MAX_CALLS if is_review else 1
-        select = partial(
-            select_files,
-            listed,
-            patches,
-            new=new,
-            ignored_paths=ignored,
-            max_calls=most,
-            unshown=unshown,
-        )
-        selection = select(tokens=tokens)
-        context = NO_CONTEXT
-        problem = ""
-        if is_review and may_have_calls(selection):
-            selection, context, problem = _add_context(
-                selection, select, pull_request, reader, limits, tokens
-            )
-        reads_merge = is_review and limits.review.merge_state
-        merge, merge_problem = (
-            read_merge_state(pull_request, reader, discussion.threads)
-            if reads_merge
-            else (None, "")
-        )
-        resolved = in_vain if event.requested_review == "conclude" else frozenset()
-        departed = find_departed(record.ledger, ledger, files)
-        is_push = event.requested_review is None and record.asked_for != pull_request.head_sha
-        failing = find_failing(wanted, fail_on) if is_push else frozenset()
-        selection = _with_call_for(
-            selection, wanted, is_requested=is_requested, urgent=resolved | departed | failing
-        )
-        now = FoundLines()
-        if selection.calls:
-            now = find_present_lines(
-                wanted, followed, files, listed, reader.files_at(pull_request.head_sha)
-            )
-            wanted = [one for one in wanted if one.number in now.lines]
-            selection = (
-                selection if wanted or any(selection.calls) else replace(selection, calls=())
-            )
-        reviewers = record.reviewers if limits.reviewers else ()
-        is_first = not record.rounds
-        if limits.reviewers and is_first and selection.calls:
-            reviewers = read_reviewers(pull_request, selection.files, reader)
-        posted = (
-            history.comment_state(pull_request.number, self.family)
-            if limits.sums_up_files
-            else None
-        )
-        return PullRequestFacts(
-            pull_request,
-            selection,
-            unlisted=unlisted,
-            size=_to_size(count_lines(listed, selection.skipped)),
-            left_out_by=limits.ignored_paths.where,
-            shown=limits.shown,
-            review=limits.review,
-            summary=limits.summary,
-            record=followed,
-            credentials=credentials,
-            skipped=_list_skipped(listed, files, selection),
-            is_review=is_review,
-            is_full=is_full,
-            context=replace(context, attributes=""),
-            context_problem=problem,
-            own_replies=discussion.own_replies,
-            resolved_in_vain=in_vain,
-            unread=frozenset(files.unread),
-            questions=plan_questions(selection, wanted),
-            present_lines=now.lines,
-            code_lines=now.code,
-            unasked=now.unread,
-            offer=read_offer(reader, limits),
-            merge=merge,
-            merge_problem=merge_problem,
-            title_types=(
-                limits.title_types
-                if find_title_problem(pull_request.title, limits.title_types)
-                else ()
-            ),
-            file_summaries=parse_comment_state(SUMMARIES, posted) if limits.sums_up_files else None,
-            reviewers=reviewers,
-            requests_reviewers=is_first and limits.reviewers == "request",
-            look_tokens=min(EXCERPT_TOKENS, limits.input_tokens),
-        )
+            unanswered = dict.fromkeys(range(len(list_parts(facts))), NO_BUDGET)
+            reply = _repeat_reply(facts)
+            return _post_static(job, replace(facts, unanswered=unanswered), reply, str(exc))
+        return _post_review(job, review, guard)
 
     def variables(self, facts: PullRequestFacts) -> Mapping[str, object]:
         return prompt_variables(facts)
 
-    def skip_reason(self, facts: PullRequestFacts) -> SkipReason | None:
-        selection = facts.selection
-        if selection.calls:
-            return None
-        if facts.record.rounds and facts.is_review:
-            what = (
-                "nothing that fits into a call changed"
-                if any(selection.new.values())
-                else "nothing changed"
-            )
-            return SkipReason(
-                f"{what} since the last review, so Claude was not asked", _repeat_reply(facts)
-            )
-        if not selection.skipped and not selection.files:
-            return SkipReason("the pull request changes no files, so Claude was not asked")
-        reasons = count_reasons(file.reason for file in facts.coverage.files if file.reason)
-        if any(file.reason == "left out by settings" for file in selection.skipped):
-            reasons = f"{reasons}; see {facts.left_out_by}"
+
+def _post_static(job: Job, facts: PullRequestFacts, reply: Reply, reason: str) -> Result:
+    """Post what follows without a reply of Claude. `reply` takes its place in the comment."""
+    facts = facts.without_inline
+    guard = Guard(facts.pull_request.head_sha)
+    variables = {**prompt_variables(facts), **list_comment_variables(facts, reply)}
+    analysis = job.render_static(reply, variables)
+    result = job.post(*plan(job.event, facts, analysis), reason=reason, unless=guard)
+    if facts.is_review:
+        job.store_review(make_record(facts, analysis, {}))
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class AskedReview:
+    """The replies to all prompts, what they decided, and the comments that show it."""
+
+    facts: PullRequestFacts
+    answers: Answers
+    analysis: Analysis
+
+
+def ask_review(job: Job, facts: PullRequestFacts) -> AskedReview:
+    """Ask about the parts of the changes, for a second look, and the follow-up prompts.
+
+    Raises `BudgetExceeded` if no part gets a reply because of it.
+    """
+    review = ask_parts(job.asking, facts)
+    looked = look_again(job.asking, review)
+    job.note(unanswered=review.missing, unverified=looked.unverified)
+    answers = job.asking.follow_up(review.reply, prompt_variables(looked.facts))
+    last = find_review(answers.answers)
+    facts = looked.facts.with_reply(last.reply if last is not None else None)
+    return AskedReview(facts, answers, _render(job, facts, answers))
+
+
+def _render(job: Job, facts: PullRequestFacts, answers: Answers) -> Analysis:
+    variables = {**prompt_variables(facts), **list_comment_variables(facts, answers.shown)}
+    return job.render(answers, variables, list_inline(facts))
+
+
+def _post_review(job: Job, review: AskedReview, guard: Guard) -> Result:
+    """Post the review, and then what depends on the comments that GitHub accepted."""
+    facts = review.facts
+    reason = review.answers.left_out
+    actions = plan(job.event, facts, review.analysis)
+    if not any(isinstance(action, EnsureReview) for action in actions):
+        result = job.post(*actions, reason=reason, unless=guard)
+        if facts.is_review:
+            job.store_review(make_record(facts, review.analysis, {}))
+        return result
+    first, later = _split(actions)
+    outcome = job.write(*first, later=later, unless=guard)[-1]
+    if facts.is_review:
+        job.store_review(make_record(facts, review.analysis, outcome.comment_ids))
+    if outcome.rejected:
+        rejected = frozenset(outcome.rejected)
+        now = replace(facts, not_inline=rejected, comment_ids=dict(outcome.comment_ids))
+        _, later = _split(plan(job.event, now, _render(job, now, review.answers)))
+    return job.post(*later, reason=reason, unless=guard)
+
+
+def _split(actions: Sequence[Action]) -> tuple[list[Action], list[Action]]:
+    """Return labels and the review, and the actions that depend on what GitHub does with it."""
+    first: list[Action] = [one for one in actions if isinstance(one, EnsureLabels | EnsureReview)]
+    later: list[Action] = [
+        one for one in actions if not isinstance(one, EnsureLabels | EnsureReview)
+    ]
+    return first, later
+
+
+def gather(source: Source) -> PullRequestFacts:
+    """Read the pull request, its changes and what is known of earlier reviews."""
+    event = source.event
+    reader = source.reader
+    history = source.history
+    limits = source.limits
+    # parse_event rejects a `pull_request` event without one
+    assert event.pull_request is not None
+    payload = event.pull_request
+    pull_request = payload if event.is_recent else reader.pull_request(payload.number)
+    check_conversation(event, pull_request)
+    listed = read_changed_files(event, pull_request, reader)
+    texts = {file.path: number_patch(file.patch) for file in listed if file.patch}
+    patches = {path: redact_patch(text) for path, text in texts.items()}
+    unlisted = max(pull_request.changed_files - len(listed), 0)
+    is_review = limits.is_review and not event.is_closing
+    is_full = event.is_full_review_requested
+    record = history.review(pull_request.number) if is_review else NO_REVIEW
+    discussion = read_discussion(pull_request.number, reader, record.ledger)
+    ignored = limits.ignored_paths
+    unshown = read_unshown(listed, pull_request, reader, ignored) if is_review else {}
+    files = find_present(listed, patches, unlisted, record, unshown)
+    credentials = find_credentials(texts, limits.ignored_paths)
+    ledger = follow_credentials(follow(record, files), credentials, files)
+    ledger = apply_threads(ledger, discussion.threads, writers=discussion.writers)
+    followed = replace(record, ledger=ledger)
+    in_vain = discussion.find_resolved_in_vain(ledger)
+    fail_on = limits.review.fail_on if limits.review.check else None
+    is_requested = event.requested_review in ("new", "full")
+    wanted = list_to_ask(followed.ledger, fail_on=fail_on, asks_all=is_requested)
+    new = files.find_new({} if is_full else record.read_blocks)
+    tokens = max(limits.input_tokens - QUESTION_TOKENS * len(wanted), limits.input_tokens // 2)
+    most = MAX_CALLS if is_review else 1
+    select = partial(
+        select_files,
+        listed,
+        patches,
+        new=new,
+        ignored_paths=ignored,
+        max_calls=most,
+        unshown=unshown,
+    )
+    selection = select(tokens=tokens)
+    context = NO_CONTEXT
+    problem = ""
+    if is_review and may_have_calls(selection):
+        selection, context, problem = _add_context(
+            selection, select, pull_request, reader, limits, tokens
+        )
+    reads_merge = is_review and limits.review.merge_state
+    merge, merge_problem = (
+        read_merge_state(pull_request, reader, discussion.threads) if reads_merge else (None, "")
+    )
+    resolved = in_vain if event.requested_review == "conclude" else frozenset()
+    departed = find_departed(record.ledger, ledger, files)
+    is_push = event.requested_review is None and record.asked_for != pull_request.head_sha
+    failing = find_failing(wanted, fail_on) if is_push else frozenset()
+    selection = _with_call_for(
+        selection, wanted, is_requested=is_requested, urgent=resolved | departed | failing
+    )
+    now = FoundLines()
+    if selection.calls:
+        now = find_present_lines(
+            wanted, followed, files, listed, reader.files_at(pull_request.head_sha)
+        )
+        wanted = [one for one in wanted if one.number in now.lines]
+        selection = selection if wanted or any(selection.calls) else replace(selection, calls=())
+    reviewers = record.reviewers if limits.reviewers else ()
+    is_first = not record.rounds
+    if limits.reviewers and is_first and selection.calls:
+        reviewers = read_reviewers(pull_request, selection.files, reader)
+    posted = history.comment_state(pull_request.number, FAMILY) if limits.sums_up_files else None
+    return PullRequestFacts(
+        pull_request,
+        selection,
+        unlisted=unlisted,
+        size=_to_size(count_lines(listed, selection.skipped)),
+        left_out_by=limits.ignored_paths.where,
+        shown=limits.shown,
+        review=limits.review,
+        summary=limits.summary,
+        record=followed,
+        credentials=credentials,
+        skipped=_list_skipped(listed, files, selection),
+        is_review=is_review,
+        is_full=is_full,
+        context=replace(context, attributes=""),
+        context_problem=problem,
+        own_replies=discussion.own_replies,
+        resolved_in_vain=in_vain,
+        unread=frozenset(files.unread),
+        questions=plan_questions(selection, wanted),
+        present_lines=now.lines,
+        code_lines=now.code,
+        unasked=now.unread,
+        offer=read_offer(reader, limits),
+        merge=merge,
+        merge_problem=merge_problem,
+        title_types=(
+            limits.title_types if find_title_problem(pull_request.title, limits.title_types) else ()
+        ),
+        file_summaries=parse_comment_state(SUMMARIES, posted) if limits.sums_up_files else None,
+        reviewers=reviewers,
+        requests_reviewers=is_first and limits.reviewers == "request",
+        look_tokens=min(EXCERPT_TOKENS, limits.input_tokens),
+    )
+
+
+def find_skip_reason(facts: PullRequestFacts) -> SkipReason | None:
+    selection = facts.selection
+    if selection.calls:
+        return None
+    if facts.record.rounds and facts.is_review:
+        what = (
+            "nothing that fits into a call changed"
+            if any(selection.new.values())
+            else "nothing changed"
+        )
         return SkipReason(
-            f"none of the changed files has a patch to read ({reasons}), so Claude was not asked"
+            f"{what} since the last review, so Claude was not asked", _repeat_reply(facts)
         )
+    if not selection.skipped and not selection.files:
+        return SkipReason("the pull request changes no files, so Claude was not asked")
+    reasons = count_reasons(file.reason for file in facts.coverage.files if file.reason)
+    if any(file.reason == "left out by settings" for file in selection.skipped):
+        reasons = f"{reasons}; see {facts.left_out_by}"
+    return SkipReason(
+        f"none of the changed files has a patch to read ({reasons}), so Claude was not asked"
+    )
 
-    def describe_omissions(self, facts: PullRequestFacts) -> str | None:
-        """Return a text such as "1 of 9 files was not shown as a whole: 1 lock file".
 
-        Return None if everything was shown.
-        """
-        files = facts.coverage.files
-        reasons = [file.reason for file in files if file.reason] + [
-            "beyond those that GitHub lists"
-        ] * facts.unlisted
-        number = len(reasons)
-        total = count(len(files) + facts.unlisted, "file")
-        shown = f"{number} of {total} {was_or_were(number)} not shown as a whole"
-        described = f"{shown}: {count_reasons(reasons)}" if reasons else ""
-        return "; ".join(part for part in (described, facts.unlisted_labels) if part) or None
+def describe_omissions(facts: PullRequestFacts) -> str:
+    """Return a text such as "1 of 9 files was not shown as a whole: 1 lock file".
 
-    def consult(self, asking: Asking, facts: PullRequestFacts) -> Answers:
-        """Ask Claude about each part of the changes, for a second look at the findings, and the
-        follow-up prompts.
-        """
-        facts, review, missing = self._ask_parts(asking, facts)
-        variables = asking.variables(facts)
-        unverified = ""
-        if asking.is_verified and VERIFY_PROMPT in asking.library.prompts:
-            facts, unverified = self._look_again(asking, facts.with_reply(review.reply), variables)
-        answers = asking.follow_up(review, facts, {**variables, **self.variables(facts)})
-        last = find_review(answers.answers)
-        reviewed = facts.with_reply(last.reply if last is not None else None)
-        inline = list_inline(reviewed)
-        return replace(
-            answers, facts=reviewed, inline=inline, unverified=unverified, unanswered=missing
-        )
+    Return "" if everything was shown.
+    """
+    files = facts.coverage.files
+    reasons = [file.reason for file in files if file.reason] + [
+        "beyond those that GitHub lists"
+    ] * facts.unlisted
+    number = len(reasons)
+    total = count(len(files) + facts.unlisted, "file")
+    shown = f"{number} of {total} {was_or_were(number)} not shown as a whole"
+    described = f"{shown}: {count_reasons(reasons)}" if reasons else ""
+    return "; ".join(part for part in (described, facts.unlisted_labels) if part)
 
-    def _ask_parts(
-        self, asking: Asking, facts: PullRequestFacts
-    ) -> tuple[PullRequestFacts, ValidReply, str]:
-        """Return the facts with the parts that were not answered or shown, the joined reply, and
-        the reasons.
 
-        If a part gets no usable reply, the replies to the other parts count.
-        """
-        parts = list_parts(facts)
-        failed: Permanent | None = None
-        replies: dict[int, ValidReply] = {}
-        unanswered: dict[int, str] = {}
-        for number, part in enumerate(parts):
-            try:
-                replies[number] = asking.ask(
-                    asking.first, asking.variables(part), number and FIRST_PART + number
-                )
-            except BudgetExceeded as exc:
-                failed = exc
-                unanswered |= dict.fromkeys(range(number, len(parts)), NO_BUDGET)
-                break
-            except Permanent as exc:
-                failed = exc
-                unanswered[number] = NO_REPLY
-        if not replies:
-            assert failed is not None
-            raise failed
-        unshown = {number: reply.unshown for number, reply in replies.items() if reply.unshown}
-        lost = {
-            number: reply.lost["findings"]
-            for number, reply in replies.items()
-            if "findings" in reply.lost
-        }
-        selection = leave_out(facts.selection, unshown) if unshown else facts.selection
-        facts = replace(facts, unanswered=unanswered, selection=selection, lost=lost)
-        missing = (
-            f"{len(unanswered)} of {len(parts)} parts of the changes: {failed}"
-            if unanswered
-            else ""
-        )
-        return facts, join_replies(list(replies.values())), missing
+@dataclass(frozen=True, slots=True)
+class AskedParts:
+    """The joined reply about all parts of the changes, and the facts with the parts that were not
+    answered or shown.
+    """
 
-    def _look_again(
-        self, asking: Asking, facts: PullRequestFacts, variables: Mapping[str, object]
-    ) -> tuple[PullRequestFacts, str]:
-        """Ask Claude to refute the findings of the reply, and earlier ones of which some lines
-        changed.
+    facts: PullRequestFacts
+    reply: ValidReply
+    missing: str  # a sentence about parts without a reply; "" if there are none
 
-        Return the facts with what it decided, and why the findings were not verified. Without a
-        usable reply, all are kept.
-        """
-        asked = verification_variables(facts, facts.reply)
-        if asked is None:
-            return facts, ""
+
+def ask_parts(asking: Asking, facts: PullRequestFacts) -> AskedParts:
+    """Ask about each part of the changes. If a part gets no usable reply, the others count.
+
+    Raises the last error if no part gets one.
+    """
+    parts = list_parts(facts)
+    failed: Permanent | None = None
+    replies: dict[int, ValidReply] = {}
+    unanswered: dict[int, str] = {}
+    for number, part in enumerate(parts):
+        index = FIRST_PART + number if number else 0
         try:
-            verdicts = asking.ask(VERIFY_PROMPT, {**variables, **asked}, VERIFICATION)
+            replies[number] = asking.ask(asking.first, prompt_variables(part), index)
+        except BudgetExceeded as exc:
+            failed = exc
+            unanswered |= dict.fromkeys(range(number, len(parts)), NO_BUDGET)
+            break
         except Permanent as exc:
-            log.warning("findings were not verified", extra={"reason": str(exc)})
-            return replace(facts, unverified=describe_failure(exc)), str(exc)
-        if not isinstance(verdicts.reply, FindingVerdicts):
-            return facts, ""
-        return apply_second_look(facts, verdicts.reply), ""
+            failed = exc
+            unanswered[number] = NO_REPLY
+    if not replies:
+        assert failed is not None
+        raise failed
+    unshown = {number: reply.unshown for number, reply in replies.items() if reply.unshown}
+    lost = {
+        number: reply.lost["findings"]
+        for number, reply in replies.items()
+        if "findings" in reply.lost
+    }
+    selection = leave_out(facts.selection, unshown) if unshown else facts.selection
+    missing = ""
+    if unanswered:
+        missing = f"{len(unanswered)} of {len(parts)} parts of the changes: {failed}"
+    facts = replace(facts, unanswered=unanswered, selection=selection, lost=lost)
+    return AskedParts(facts, join_replies(list(replies.values())), missing)
 
-    def comment_variables(self, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object]:
-        facts = facts.with_reply(reply)
-        variables = {name: value(facts) for name, (_, value) in COMMENT_VARIABLES.items()}
-        scores = lowest_scores([reply]) or facts.record.scores
-        return {**variables, "scores": scores, "file_summaries": list_summaries(facts, reply)}
 
-    def plan(self, event: Event, facts: PullRequestFacts, analysis: Analysis) -> tuple[Action, ...]:
-        """Plan labels, a review, replies in threads, and a comment, which is created only if
-        something was found.
-        """
-        if event.is_closing:
-            family = f"{self.family}-closed-{facts.pull_request.number}"  # a comment of its own
-            comment = plan_comment(analysis, family, create=analysis.worth_saying)
-            return (*plan_labels(analysis, offer=facts.offer), *comment)
-        size = RequestedLabel(f"size/{facts.size}", "size")
-        labels = plan_labels(analysis, size, offer=facts.offer, is_partial=facts.is_partial)
-        review = find_review(analysis.answers)
-        facts = facts.with_reply(review.reply if review is not None else None)
-        result = facts.found
-        is_found = (
-            result.raised or result.unlocated or result.open or not facts.coverage.is_complete
+@dataclass(frozen=True, slots=True)
+class SecondLookResult:
+    """The facts with what the second look decided."""
+
+    facts: PullRequestFacts
+    unverified: str = ""  # why the findings were not verified; "" if they were
+
+
+def look_again(asking: Asking, review: AskedParts) -> SecondLookResult:
+    """Ask Claude to refute the findings of the reply, and earlier ones of which some lines changed.
+
+    Without a usable reply, all are kept.
+    """
+    if not asking.is_verified or VERIFY_PROMPT not in asking.library.prompts:
+        return SecondLookResult(review.facts)
+    facts = review.facts.with_reply(review.reply.reply)
+    asked = verification_variables(facts, facts.reply)
+    if asked is None:
+        return SecondLookResult(facts)
+    try:
+        verdicts = asking.ask(VERIFY_PROMPT, asked, VERIFICATION)
+    except Permanent as exc:
+        log.warning("findings were not verified", extra={"reason": str(exc)})
+        return SecondLookResult(replace(facts, unverified=describe_failure(exc)), str(exc))
+    if not isinstance(verdicts.reply, FindingVerdicts):
+        return SecondLookResult(facts)
+    return SecondLookResult(apply_second_look(facts, verdicts.reply))
+
+
+def list_comment_variables(facts: PullRequestFacts, reply: Reply) -> Mapping[str, object]:
+    facts = facts.with_reply(reply)
+    variables = {name: value(facts) for name, (_, value) in COMMENT_VARIABLES.items()}
+    scores = lowest_scores([reply]) or facts.record.scores
+    return {**variables, "scores": scores, "file_summaries": list_summaries(facts, reply)}
+
+
+def plan(event: Event, facts: PullRequestFacts, analysis: Analysis) -> tuple[Action, ...]:
+    """Plan labels, a review, replies in threads, and a comment, which is created only if
+    something was found.
+    """
+    if event.is_closing:
+        family = f"{FAMILY}-closed-{facts.pull_request.number}"  # a comment of its own
+        comment = plan_comment(analysis, family, create=analysis.worth_saying)
+        return (*plan_labels(analysis, offer=facts.offer), *comment)
+    size = RequestedLabel(f"size/{facts.size}", "size")
+    labels = plan_labels(analysis, size, offer=facts.offer, is_partial=facts.is_partial)
+    review = find_review(analysis.answers)
+    facts = facts.with_reply(review.reply if review is not None else None)
+    result = facts.found
+    is_found = result.raised or result.unlocated or result.open or not facts.coverage.is_complete
+    suggests = bool(facts.reviewers or _find_suggested_title(facts))
+    is_shown = review is not None and analysis.answers[analysis.comment_index] is review
+    create = (
+        facts.summary == "always"
+        or suggests
+        or bool(is_found if is_shown else analysis.worth_saying)
+    )
+    comments = plan_comment(analysis, FAMILY, create=create and bool(analysis.answers))
+    if facts.file_summaries is not None:
+        state = SUMMARIES.dump_json(list_summaries(facts, facts.reply)).decode()
+        comments = tuple(replace(comment, state=state) for comment in comments)
+    comments_inline = tuple(
+        InlineComment(
+            entry.key,
+            found.path,
+            found.side,
+            found.start_line,
+            found.line,
+            analysis.inline[entry.key],
         )
-        suggests = bool(facts.reviewers or _find_suggested_title(facts))
-        is_shown = review is not None and analysis.answers[analysis.comment_index] is review
-        create = (
-            facts.summary == "always"
-            or suggests
-            or bool(is_found if is_shown else analysis.worth_saying)
+        for entry, found in ((entry, located.finding) for entry, located in result.inline)
+        if entry.key in analysis.inline
+    )
+    reviews = (
+        (EnsureReview(facts.pull_request.head_sha, comments_inline),) if comments_inline else ()
+    )
+    if not analysis.answers and not facts.unanswered:  # a reply that HLS wrote reviews nothing
+        facts = replace(
+            facts,
+            unanswered=dict.fromkeys(range(len(facts.selection.calls)), "Claude was not asked"),
         )
-        comments = plan_comment(analysis, self.family, create=create and bool(analysis.answers))
-        if facts.file_summaries is not None:
-            state = SUMMARIES.dump_json(list_summaries(facts, facts.reply)).decode()
-            comments = tuple(replace(comment, state=state) for comment in comments)
-        comments_inline = tuple(
-            InlineComment(
-                entry.key,
-                found.path,
-                found.side,
-                found.start_line,
-                found.line,
-                analysis.inline[entry.key],
-            )
-            for entry, found in ((entry, located.finding) for entry, located in result.inline)
-            if entry.key in analysis.inline
-        )
-        reviews = (
-            (EnsureReview(facts.pull_request.head_sha, comments_inline),) if comments_inline else ()
-        )
-        if not analysis.answers and not facts.unanswered:  # a reply that HLS wrote reviews nothing
-            facts = replace(
-                facts,
-                unanswered=dict.fromkeys(range(len(facts.selection.calls)), "Claude was not asked"),
-            )
-        checks = plan_review_check(facts, analysis.receipt, left_out=analysis.left_out)
-        people = (
-            tuple(one.name for one in facts.reviewers if one.is_person)
-            if facts.requests_reviewers
-            else ()
-        )
-        requests = (RequestReviewers(people),) if people and analysis.answers else ()
-        return (*labels, *reviews, *_plan_replies(facts, result), *comments, *requests, *checks)
+    checks = plan_review_check(facts, analysis.receipt, left_out=analysis.left_out)
+    people = (
+        tuple(one.name for one in facts.reviewers if one.is_person)
+        if facts.requests_reviewers
+        else ()
+    )
+    requests = (RequestReviewers(people),) if people and analysis.answers else ()
+    return (*labels, *reviews, *_plan_replies(facts, result), *comments, *requests, *checks)
 
 
 def list_inline(facts: PullRequestFacts) -> Mapping[str, Mapping[str, object]]:

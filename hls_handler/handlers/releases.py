@@ -11,22 +11,20 @@ from operator import itemgetter
 from hls_handler.actions import Action
 from hls_handler.analysis import Analysis
 from hls_handler.errors import Superseded
-from hls_handler.events import Event, Release
+from hls_handler.events import Release
 from hls_handler.github.values import (
     Commit,
 )
 from hls_handler.handlers.handler import (
     Handler,
-    PromptLimits,
     answer,
     field_types,
     find_fallback_issue,
     newest_within_budget,
     plan_comment,
 )
-from hls_handler.handlers.job import Job, Result
+from hls_handler.handlers.job import Job, Result, Source
 from hls_handler.handlers.labels import plan_labels
-from hls_handler.handlers.reader import Reader, RepositoryHistory
 from hls_handler.question import (
     estimate_tokens,
 )
@@ -46,7 +44,7 @@ class ReleaseFacts:
     omitted: int  # number of older commits since the previous release that are left out
 
 
-class ReleaseHandler(Handler[ReleaseFacts]):
+class ReleaseHandler(Handler):
     family = "releases"
     replies = frozenset({"release_analysis"})
     facts_type = ReleaseFacts
@@ -54,45 +52,49 @@ class ReleaseHandler(Handler[ReleaseFacts]):
     has_sections = True
 
     def run(self, job: Job) -> Result:
-        facts = job.gather()
+        facts = job.record(ReleaseFacts, gather)
         job.choose(find_fallback_issue(job.rule))  # without one, the announcement is only stored
-        analysis, reason = answer(job, facts, omitted=self.describe_omissions(facts))
-        return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)
+        job.note(omitted=describe_omissions(facts))
+        answered = answer(job, self.variables(facts))
+        return job.post(*plan(facts, answered.analysis), reason=answered.reason)
 
-    def gather(
-        self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
-    ) -> ReleaseFacts:
-        announced = event.release
-        assert announced is not None  # parse_event rejects a release event without one
-        listed = reader.releases()
-        release = next((other for other in listed if other.id == announced.id), None)
-        if release is None or release.draft:
-            raise Superseded(
-                f"the release {announced.tag} was deleted, or became a draft again, meanwhile"
-            )
-        previous = _find_previous(release, listed)
-        since = reader.commits_between(previous.tag, release.tag) if previous is not None else None
-        # no previous release, or its tag is deleted or has no common history
-        if previous is None or since is None:
-            return ReleaseFacts(release, None, (), 0)
-        shortened = [
-            replace(one, message=truncate(one.message, MAX_MESSAGE_CHARACTERS))
-            for one in since.commits
-        ]
-        commits = newest_within_budget(shortened, limits.input_tokens, _count_tokens)
-        return ReleaseFacts(release, previous, commits[::-1], since.total - len(commits))
 
-    def describe_omissions(self, facts: ReleaseFacts) -> str | None:
-        if not facts.omitted:
-            return None
-        total = len(facts.commits) + facts.omitted
-        commits = f"{facts.omitted} of {count(total, 'commit')}"
-        return f"{commits} {was_or_were(facts.omitted)} not shown: over the token budget"
+def gather(source: Source) -> ReleaseFacts:
+    announced = source.event.release
+    assert announced is not None  # parse_event rejects a release event without one
+    listed = source.reader.releases()
+    release = next((other for other in listed if other.id == announced.id), None)
+    if release is None or release.draft:
+        raise Superseded(
+            f"the release {announced.tag} was deleted, or became a draft again, meanwhile"
+        )
+    previous = _find_previous(release, listed)
+    since = None
+    if previous is not None:
+        since = source.reader.commits_between(previous.tag, release.tag)
+    if since is None:  # no previous release, or its tag is deleted or has no common history
+        return ReleaseFacts(release, None, (), 0)
+    shortened = [
+        replace(one, message=truncate(one.message, MAX_MESSAGE_CHARACTERS)) for one in since.commits
+    ]
+    commits = newest_within_budget(shortened, source.limits.input_tokens, _count_tokens)
+    return ReleaseFacts(release, previous, commits[::-1], since.total - len(commits))
 
-    def plan(self, event: Event, facts: ReleaseFacts, analysis: Analysis) -> tuple[Action, ...]:
-        section = f"release-{facts.release.id}"
-        comment = plan_comment(analysis, self.family, create=analysis.worth_saying, section=section)
-        return (*plan_labels(analysis), *comment)
+
+def describe_omissions(facts: ReleaseFacts) -> str:
+    """Return which commits were not shown; "" if all were."""
+    if not facts.omitted:
+        return ""
+    total = len(facts.commits) + facts.omitted
+    commits = f"{facts.omitted} of {count(total, 'commit')}"
+    return f"{commits} {was_or_were(facts.omitted)} not shown: over the token budget"
+
+
+def plan(facts: ReleaseFacts, analysis: Analysis) -> tuple[Action, ...]:
+    section = f"release-{facts.release.id}"
+    create = analysis.worth_saying
+    comment = plan_comment(analysis, ReleaseHandler.family, create=create, section=section)
+    return (*plan_labels(analysis), *comment)
 
 
 def _find_previous(release: Release, listed: Sequence[Release]) -> Release | None:

@@ -351,8 +351,8 @@ def _shown_text(one: GuidanceFile | LinkedIssue) -> str:
     return one.title + one.body[:MAX_LINKED_ISSUE_CHARS]
 
 
-def describe_context(facts: PullRequestFacts) -> str | None:
-    """Return a text such as "AGENTS.md (about 120 tokens), issue #7 (about 80 tokens)"; None
+def describe_context(facts: PullRequestFacts) -> str:
+    """Return a text such as "AGENTS.md (about 120 tokens), issue #7 (about 80 tokens)"; ""
     without context.
     """
     context = facts.context
@@ -369,7 +369,7 @@ def describe_context(facts: PullRequestFacts) -> str | None:
     unsearched = facts.selection.unsearched
     problems = [problem, f"other places of the repository: {unsearched}" if unsearched else ""]
     missing = [f"not {one}" for one in problems if one]
-    return ", ".join([*texts, *missing]) or None
+    return ", ".join([*texts, *missing])
 
 
 def read_surroundings(

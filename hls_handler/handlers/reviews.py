@@ -7,12 +7,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from unicodedata import normalize
 
 from hls_handler.actions import Action, RequestedLabel
 from hls_handler.analysis import Analysis, Reply, ReviewAnalysis, ReviewRequest
 from hls_handler.errors import Permanent, Superseded
-from hls_handler.events import GHOST, Event, PullRequest, Review
+from hls_handler.events import GHOST, PullRequest, Review
 from hls_handler.github.values import (
     ReviewComment,
 )
@@ -21,7 +22,6 @@ from hls_handler.handlers.handler import (
     MAX_BODY_CHARACTERS,
     TOKENS_PER_COMMENT,
     Handler,
-    PromptLimits,
     SkipReason,
     answer,
     check_conversation,
@@ -30,9 +30,8 @@ from hls_handler.handlers.handler import (
     permalink,
     plan_comment,
 )
-from hls_handler.handlers.job import Job, Result
+from hls_handler.handlers.job import Job, Result, Source
 from hls_handler.handlers.labels import plan_labels
-from hls_handler.handlers.reader import Reader, RepositoryHistory
 from hls_handler.question import (
     estimate_tokens,
 )
@@ -85,7 +84,7 @@ class Todo:
     url: str = ""  # permanent address of the line at the reviewed commit; "" if unknown
 
 
-class ReviewHandler(Handler[ReviewFacts]):
+class ReviewHandler(Handler):
     family = "reviews"
     replies = frozenset({"review_analysis"})
     facts_type = ReviewFacts
@@ -99,88 +98,99 @@ class ReviewHandler(Handler[ReviewFacts]):
     has_sections = True
 
     def run(self, job: Job) -> Result:
-        facts = job.gather()
-        skipped = self.skip_reason(facts)
+        facts = job.record(ReviewFacts, gather)
+        skipped = find_skip_reason(facts)
         if skipped is not None and skipped.reply is None:
             return Result(skipped.reason)
         job.choose(find_own_conversation(job.event))
-        analysis, reason = answer(job, facts, skipped, omitted=self.describe_omissions(facts))
-        return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)
+        if skipped is None:
+            job.note(omitted=describe_omissions(facts))
+        variables = self.variables(facts)
+        shown = partial(list_comment_variables, facts)
+        answered = answer(job, variables, shown, skipped)
+        return job.post(*plan(facts, answered.analysis), reason=answered.reason)
 
-    def gather(
-        self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
-    ) -> ReviewFacts:
-        assert event.pull_request is not None  # parse_event rejects a review without one
-        assert event.review is not None
-        pull_request = reader.pull_request(event.pull_request.number)
-        check_conversation(event, pull_request)
-        reviews = reader.reviews(pull_request.number)
-        review = next((other for other in reviews if other.id == event.review.id), None)
-        if review is None:
-            raise Permanent(
-                f"the review {event.review.id} does not exist or is not among the first"
-                f" {len(reviews)} reviews"
-            )
-        if review.state == "dismissed":
-            raise Superseded("the review was dismissed meanwhile")
-        if any(_supersedes(later, review) for later in reviews[reviews.index(review) + 1 :]):
-            raise Superseded("the same person has reviewed again since")
-        all_comments = reader.review_comments(pull_request.number, review.id)
-        comments, omitted = _select_comments(all_comments, limits.input_tokens)
-        only_replies = (
-            bool(all_comments) and not review.body.strip() and all(c.is_reply for c in all_comments)
+
+def gather(source: Source) -> ReviewFacts:
+    """Read the review and its comments. Raises `Superseded` if another one replaced it."""
+    event = source.event
+    reader = source.reader
+    assert event.pull_request is not None  # parse_event rejects a review without one
+    assert event.review is not None
+    pull_request = reader.pull_request(event.pull_request.number)
+    check_conversation(event, pull_request)
+    reviews = reader.reviews(pull_request.number)
+    review = next((other for other in reviews if other.id == event.review.id), None)
+    if review is None:
+        raise Permanent(
+            f"the review {event.review.id} does not exist or is not among the first"
+            f" {len(reviews)} reviews"
         )
-        return ReviewFacts(
-            pull_request, review, comments, omitted, only_replies, _has_objections(reviews)
+    if review.state == "dismissed":
+        raise Superseded("the review was dismissed meanwhile")
+    if any(_supersedes(later, review) for later in reviews[reviews.index(review) + 1 :]):
+        raise Superseded("the same person has reviewed again since")
+    all_comments = reader.review_comments(pull_request.number, review.id)
+    comments, omitted = _select_comments(all_comments, source.limits.input_tokens)
+    only_replies = (
+        bool(all_comments) and not review.body.strip() and all(c.is_reply for c in all_comments)
+    )
+    return ReviewFacts(
+        pull_request, review, comments, omitted, only_replies, _has_objections(reviews)
+    )
+
+
+def find_skip_reason(facts: ReviewFacts) -> SkipReason | None:
+    if facts.review.user.id == facts.pull_request.user.id != GHOST.id:
+        return SkipReason(
+            "the review is by the author of the pull request, so Claude was not asked"
         )
+    if facts.only_replies:
+        return SkipReason(
+            "the review only replies in existing review threads, so Claude was not asked"
+        )
+    if facts.review.body.strip() or facts.comments or facts.omitted:
+        return None
+    nothing = ReviewAnalysis(worth_saying=False, summary="", requests=[])
+    return SkipReason("the review has no text, so Claude was not asked", reply=nothing)
 
-    def skip_reason(self, facts: ReviewFacts) -> SkipReason | None:
-        if facts.review.user.id == facts.pull_request.user.id != GHOST.id:
-            return SkipReason(
-                "the review is by the author of the pull request, so Claude was not asked"
-            )
-        if facts.only_replies:
-            return SkipReason(
-                "the review only replies in existing review threads, so Claude was not asked"
-            )
-        if facts.review.body.strip() or facts.comments or facts.omitted:
-            return None
-        nothing = ReviewAnalysis(worth_saying=False, summary="", requests=[])
-        return SkipReason("the review has no text, so Claude was not asked", reply=nothing)
 
-    def describe_omissions(self, facts: ReviewFacts) -> str | None:
-        if not facts.omitted:
-            return None
-        total = len(facts.comments) + facts.omitted
-        comments = f"{facts.omitted} of {count(total, 'comment')} on lines"
-        return f"{comments} {was_or_were(facts.omitted)} not shown: over the token budget"
+def describe_omissions(facts: ReviewFacts) -> str:
+    """Return which comments were not shown; "" if all were."""
+    if not facts.omitted:
+        return ""
+    total = len(facts.comments) + facts.omitted
+    comments = f"{facts.omitted} of {count(total, 'comment')} on lines"
+    return f"{comments} {was_or_were(facts.omitted)} not shown: over the token budget"
 
-    def comment_variables(self, facts: ReviewFacts, reply: Reply) -> Mapping[str, object]:
-        """Return variables for the comment template. `dropped` is the number of requests that are
-        not in `todos`.
-        """
-        todos, dropped = _find_todos(facts, reply)
-        linked = tuple(replace(todo, url=_permalink(facts, todo)) for todo in todos)
-        return {"commit": facts.review.commit_id[:10], "todos": linked, "dropped": dropped}
 
-    def plan(self, event: Event, facts: ReviewFacts, analysis: Analysis) -> tuple[Action, ...]:
-        """Plan labels and the reviewer's section of the comment.
+def list_comment_variables(facts: ReviewFacts, reply: Reply) -> Mapping[str, object]:
+    """Return variables for the comment template. `dropped` is the number of requests that are
+    not in `todos`.
+    """
+    todos, dropped = _find_todos(facts, reply)
+    linked = tuple(replace(todo, url=_permalink(facts, todo)) for todo in todos)
+    return {"commit": facts.review.commit_id[:10], "todos": linked, "dropped": dropped}
 
-        A todo is a request in Claude's reply whose quote can be located in the review. If there are
-        no todos, the section is updated only under three conditions: the reply contains no
-        requests, the prompt showed all comments, and the state of the review is "approved" or
-        "changes_requested".
-        """
-        results = [_find_todos(facts, answer.reply) for answer in analysis.answers]
-        todos = [todo for found, _ in results for todo in found]
-        incomplete = facts.omitted or any(dropped for _, dropped in results)
-        groups = () if incomplete else ("status",)
-        labels = plan_labels(analysis, *_status_labels(facts, todos), groups=groups)
-        if not todos and (incomplete or facts.review.state not in VERDICTS):
-            return labels
-        section = f"reviewer-{_reviewer_key(facts.review)}"
-        create = analysis.worth_saying and bool(todos)
-        return (*labels, *plan_comment(analysis, self.family, create=create, section=section))
+
+def plan(facts: ReviewFacts, analysis: Analysis) -> tuple[Action, ...]:
+    """Plan labels and the reviewer's section of the comment.
+
+    A todo is a request in Claude's reply whose quote can be located in the review. If there are
+    no todos, the section is updated only under three conditions: the reply contains no
+    requests, the prompt showed all comments, and the state of the review is "approved" or
+    "changes_requested".
+    """
+    results = [_find_todos(facts, answer.reply) for answer in analysis.answers]
+    todos = [todo for found, _ in results for todo in found]
+    incomplete = facts.omitted or any(dropped for _, dropped in results)
+    groups = () if incomplete else ("status",)
+    labels = plan_labels(analysis, *_status_labels(facts, todos), groups=groups)
+    if not todos and (incomplete or facts.review.state not in VERDICTS):
+        return labels
+    section = f"reviewer-{_reviewer_key(facts.review)}"
+    create = analysis.worth_saying and bool(todos)
+    return (*labels, *plan_comment(analysis, ReviewHandler.family, create=create, section=section))
 
 
 def _select_comments(

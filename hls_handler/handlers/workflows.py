@@ -5,8 +5,9 @@ fallback issue.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from itertools import chain
 
@@ -32,7 +33,6 @@ from hls_handler.handlers.failed_steps import (
 )
 from hls_handler.handlers.handler import (
     Handler,
-    PromptLimits,
     SkipReason,
     answer,
     check_conversation,
@@ -42,7 +42,7 @@ from hls_handler.handlers.handler import (
     permalink,
     plan_comment,
 )
-from hls_handler.handlers.job import Conversation, Job, Result
+from hls_handler.handlers.job import Conversation, Guard, Job, PromptLimits, Result, Source
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.merge_groups import find_tested
 from hls_handler.handlers.reader import (
@@ -108,7 +108,7 @@ class ExplainedRun:
 EXPLAINED = TypeAdapter(tuple[ExplainedRun, ...])
 
 
-class WorkflowHandler(Handler[WorkflowFacts]):
+class WorkflowHandler(Handler):
     family = "workflows"
     replies = frozenset({"workflow_analysis"})
     facts_type = WorkflowFacts
@@ -128,160 +128,176 @@ class WorkflowHandler(Handler[WorkflowFacts]):
     superseded_by_push = True
 
     def run(self, job: Job) -> Result:
-        facts = job.gather()
-        skipped = self.skip_reason(facts)
-        if skipped is not None and skipped.reply is None:
-            return Result(skipped.reason)
-        conversation = _find_conversation(facts, job.rule)
-        if conversation is None:
-            return Result(NO_CONVERSATION)
-        job.choose(conversation)
-        explained = self._read_explained(job, facts)
-        same = _find_same_failure(facts, explained)
-        omitted = self.describe_omissions(facts)
-        analysis, reason = answer(job, facts, skipped or same, omitted=omitted)
-        state = _dump_explained(facts, analysis, explained)
-        planned = self.plan(job.event, facts, analysis)
-        actions = [_complete(action, state, create=same is not None) for action in planned]
-        return job.post(facts, analysis, tuple(actions), reason)
+        return explain(job, self, gather)
 
-    def _read_explained(self, job: Job, facts: WorkflowFacts) -> tuple[ExplainedRun, ...]:
-        """Return the explained runs of the commit that are in other sections of the comment.
 
-        Another run of the workflow at this commit, for another event, often ends within the same
-        seconds: it waits until this one is explained.
-        """
-        run = facts.run
-        if _digest_failure(facts) is not None:
-            job.lock(f"workflow {run.workflow_id} of {run.head_sha}")
-        stored = parse_comment_state(EXPLAINED, job.comment_state(self.family))
-        own = (run.workflow_id, run.event)
-        others = [one for one in stored if (one.workflow_id, one.event) != own]
-        return tuple(one for one in others if one.head_sha == run.head_sha)
+def explain(
+    job: Job, handler: WorkflowHandler, gather: Callable[[Source], WorkflowFacts]
+) -> Result:
+    """Explain why a run failed, whose facts `gather` reads."""
+    facts = job.record(WorkflowFacts, gather)
+    job.remember(list_results(job.event, facts))
+    guard = Guard(find_reason=partial(find_superseded_reason, job.event, facts))
+    job.require(guard)
+    skipped = find_skip_reason(facts)
+    if skipped is not None and skipped.reply is None:
+        return Result(skipped.reason)
+    conversation = _find_conversation(facts, job.rule)
+    if conversation is None:
+        return Result(NO_CONVERSATION)
+    job.choose(conversation)
+    explained = _read_explained(job, facts)
+    same = _find_same_failure(facts, explained)
+    skipped = skipped or same
+    if skipped is None:
+        job.note(omitted=describe_omissions(facts))
+    variables = handler.variables(facts)
+    shown = partial(list_comment_variables, facts)
+    answered = answer(job, variables, shown, skipped)
+    state = _dump_explained(facts, answered.analysis, explained)
+    planned = plan(facts, answered.analysis)
+    actions = [_complete(action, state, create=same is not None) for action in planned]
+    return job.post(*actions, reason=answered.reason, unless=guard)
 
-    def gather(
-        self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
-    ) -> WorkflowFacts:
-        # parse_event rejects a workflow_run event without one
-        assert event.workflow_run is not None
-        run = event.workflow_run
-        source = JobSource(reader.jobs, reader.job_log, reader.annotations)
-        return gather_run(run, event, reader, history, limits, source)
 
-    def history_update(self, event: Event, facts: WorkflowFacts) -> HistoryUpdate:
-        run = facts.run
-        branch = _branch(facts.run, event)
-        failures = tuple(
-            Failure(run.workflow_id, run.id, run.run_attempt, job, step, branch, run.head_sha)
-            for job, step in dict.fromkeys(facts.failed)
+def gather(source: Source) -> WorkflowFacts:
+    # parse_event rejects a workflow_run event without one
+    assert source.event.workflow_run is not None
+    reader = source.reader
+    jobs = JobSource(reader.jobs, reader.job_log, reader.annotations)
+    return gather_run(source.event.workflow_run, source, jobs)
+
+
+def _read_explained(job: Job, facts: WorkflowFacts) -> tuple[ExplainedRun, ...]:
+    """Return the explained runs of the commit that are in other sections of the comment.
+
+    Another run of the workflow at this commit, for another event, often ends within the same
+    seconds: it waits until this one is explained.
+    """
+    run = facts.run
+    if _digest_failure(facts) is not None:
+        job.lock(f"workflow {run.workflow_id} of {run.head_sha}")
+    stored = parse_comment_state(EXPLAINED, job.comment_state(WorkflowHandler.family))
+    own = (run.workflow_id, run.event)
+    others = [one for one in stored if (one.workflow_id, one.event) != own]
+    return tuple(one for one in others if one.head_sha == run.head_sha)
+
+
+def list_results(event: Event, facts: WorkflowFacts) -> HistoryUpdate:
+    run = facts.run
+    branch = _branch(facts.run, event)
+    failures = tuple(
+        Failure(run.workflow_id, run.id, run.run_attempt, job, step, branch, run.head_sha)
+        for job, step in dict.fromkeys(facts.failed)
+    )
+    end = RunResult(
+        workflow_id=run.workflow_id,
+        event=run.event,
+        branch=branch,
+        run_id=run.id,
+        run_number=run.run_number,
+        attempt=run.run_attempt,
+        passed=facts.passed,
+        head_sha=run.head_sha,
+    )
+    # nothing was posted, so the next run that passes must resolve the failure
+    if facts.passed and facts.stale:
+        return HistoryUpdate()
+    return HistoryUpdate(failures, (end,))
+
+
+def find_superseded_reason(
+    event: Event, facts: WorkflowFacts, history: RepositoryHistory
+) -> str | None:
+    """Return a sentence if a later run or attempt is already stored: events may arrive out of
+    order.
+    """
+    run = facts.run
+    branch = _branch(facts.run, event)
+    for end in history.ends(run.workflow_id):
+        if _is_comparable(end, run, branch) and end.order > _order(run):
+            ended = "passed" if end.passed else "failed"
+            return f"a later run or attempt of the same name {ended}"
+    return None
+
+
+def find_skip_reason(facts: WorkflowFacts) -> SkipReason | None:
+    if facts.stale:
+        return SkipReason(
+            "the pull request has newer commits than the run: failures are recorded, but not posted"
         )
-        end = RunResult(
-            workflow_id=run.workflow_id,
-            event=run.event,
-            branch=branch,
-            run_id=run.id,
-            run_number=run.run_number,
-            attempt=run.run_attempt,
-            passed=facts.passed,
-            head_sha=run.head_sha,
+    if facts.passed and not facts.failed_before:
+        return SkipReason("the run passed, and no earlier failure on this branch is recorded")
+    if facts.passed:
+        return SkipReason("the run passed, so Claude was not asked", reply=NOTHING_FAILED)
+    if facts.run.conclusion == "startup_failure":
+        return SkipReason(
+            "GitHub could not start the workflow, so there is no log", reply=NOT_STARTED
         )
-        # nothing was posted, so the next run that passes must resolve the failure
-        if facts.passed and facts.stale:
-            return HistoryUpdate()
-        return HistoryUpdate(failures, (end,))
+    if not any(step.log == "text" or step.annotations for step in facts.steps):
+        return SkipReason("nothing readable says what failed, so Claude was not asked")
+    return None
 
-    def find_superseded_reason(
-        self, event: Event, facts: WorkflowFacts, history: RepositoryHistory
-    ) -> str | None:
-        """Return a sentence if a later run or attempt is already stored: events may arrive out of
-        order.
-        """
-        run = facts.run
-        branch = _branch(facts.run, event)
-        for end in history.ends(run.workflow_id):
-            if _is_comparable(end, run, branch) and end.order > _order(run):
-                ended = "passed" if end.passed else "failed"
-                return f"a later run or attempt of the same name {ended}"
-        return None
 
-    def skip_reason(self, facts: WorkflowFacts) -> SkipReason | None:
-        if facts.stale:
-            return SkipReason(
-                "the pull request has newer commits than the run: failures are recorded, but not"
-                " posted"
-            )
-        if facts.passed and not facts.failed_before:
-            return SkipReason("the run passed, and no earlier failure on this branch is recorded")
-        if facts.passed:
-            return SkipReason("the run passed, so Claude was not asked", reply=NOTHING_FAILED)
-        if facts.run.conclusion == "startup_failure":
-            return SkipReason(
-                "GitHub could not start the workflow, so there is no log", reply=NOT_STARTED
-            )
-        if not any(step.log == "text" or step.annotations for step in facts.steps):
-            return SkipReason("nothing readable says what failed, so Claude was not asked")
-        return None
-
-    def describe_omissions(self, facts: WorkflowFacts) -> str | None:
-        """Return what was not shown: "the logs of 2 more failed jobs; 340 of 900 lines of the
-        failed steps' logs".
-        """
-        parts = []
-        if facts.omitted:
-            parts.append(f"the logs of {count(facts.omitted, 'more failed job')}")
-        shown = sum(step.shown_lines for step in facts.steps)
-        total = sum(step.lines for step in facts.steps)
-        if shown < total:
-            parts.append(
-                f"{total - shown:,} of {total:,} {inflect(total, 'line')} of the failed steps' logs"
-            )
-        unread = [step.log for step in facts.steps if step.log not in ("text", "elsewhere")]
-        if unread:
-            parts.append(f"{count(len(unread), 'log')} ({', '.join(dict.fromkeys(unread))})")
-        return "; ".join(parts) or None
-
-    def comment_variables(self, facts: WorkflowFacts, reply: Reply) -> Mapping[str, object]:
-        """Return variables for the comment template.
-
-        `shown_by` is the log line that the reply quotes, or None; `also_in` are steps with its
-        error.
-        """
-        analysis = reply if isinstance(reply, WorkflowAnalysis) else NOTHING_FAILED
-        quoted = find_quoted_line(facts.steps, analysis.quote)
-        same_as = 0 if quoted is None else quoted.number
-        return {
-            "commit": facts.run.head_sha[:10],
-            "passed": facts.passed,
-            "flaky": facts.passed and facts.failed_itself,
-            "shown_by": quoted,
-            "also_in": tuple(step for step in facts.steps if same_as and step.same_as == same_as),
-            "places": tuple(
-                _to_linked(facts, place)
-                for place in analysis.where
-                if _is_known_path(facts, place.path)
-            ),
-        }
-
-    def plan(self, event: Event, facts: WorkflowFacts, analysis: Analysis) -> tuple[Action, ...]:
-        create = not facts.passed and (
-            analysis.worth_saying or facts.run.conclusion == "startup_failure"
+def describe_omissions(facts: WorkflowFacts) -> str:
+    """Return what was not shown: "the logs of 2 more failed jobs; 340 of 900 lines of the
+    failed steps' logs".
+    """
+    parts = []
+    if facts.omitted:
+        parts.append(f"the logs of {count(facts.omitted, 'more failed job')}")
+    shown = sum(step.shown_lines for step in facts.steps)
+    total = sum(step.lines for step in facts.steps)
+    if shown < total:
+        parts.append(
+            f"{total - shown:,} of {total:,} {inflect(total, 'line')} of the failed steps' logs"
         )
-        section = f"workflow-{facts.run.workflow_id}-{facts.run.event}".replace("_", "-")
-        comment = plan_comment(analysis, self.family, create=create, section=section)
-        return (*plan_labels(analysis), *comment)
+    unread = [step.log for step in facts.steps if step.log not in ("text", "elsewhere")]
+    if unread:
+        parts.append(f"{count(len(unread), 'log')} ({', '.join(dict.fromkeys(unread))})")
+    return "; ".join(parts)
 
 
-def gather_run(
-    run: WorkflowRun,
-    event: Event,
-    reader: Reader,
-    history: RepositoryHistory,
-    limits: PromptLimits,
-    source: JobSource,
-) -> WorkflowFacts:
+def list_comment_variables(facts: WorkflowFacts, reply: Reply) -> Mapping[str, object]:
+    """Return variables for the comment template.
+
+    `shown_by` is the log line that the reply quotes, or None; `also_in` are steps with its
+    error.
+    """
+    analysis = reply if isinstance(reply, WorkflowAnalysis) else NOTHING_FAILED
+    quoted = find_quoted_line(facts.steps, analysis.quote)
+    same_as = 0 if quoted is None else quoted.number
+    return {
+        "commit": facts.run.head_sha[:10],
+        "passed": facts.passed,
+        "flaky": facts.passed and facts.failed_itself,
+        "shown_by": quoted,
+        "also_in": tuple(step for step in facts.steps if same_as and step.same_as == same_as),
+        "places": tuple(
+            _to_linked(facts, place)
+            for place in analysis.where
+            if _is_known_path(facts, place.path)
+        ),
+    }
+
+
+def plan(facts: WorkflowFacts, analysis: Analysis) -> tuple[Action, ...]:
+    create = not facts.passed and (
+        analysis.worth_saying or facts.run.conclusion == "startup_failure"
+    )
+    section = f"workflow-{facts.run.workflow_id}-{facts.run.event}".replace("_", "-")
+    comment = plan_comment(analysis, WorkflowHandler.family, create=create, section=section)
+    return (*plan_labels(analysis), *comment)
+
+
+def gather_run(run: WorkflowRun, source: Source, jobs_of: JobSource) -> WorkflowFacts:
     """Raises `ConversationIgnored` for a cancelled run, unless something killed a job of the
     head.
     """
+    event = source.event
+    reader = source.reader
+    history = source.history
+    limits = source.limits
     branch = _branch(run, event)
     ends = [end for end in history.ends(run.workflow_id) if _is_comparable(end, run, branch)]
     earlier = [end for end in ends if end.order < _order(run)]
@@ -300,13 +316,13 @@ def gather_run(
     jobs = _Jobs((), (), ())
     if may_have_failed:
         may_be_head = pull_request is not None or (on_default and not stale)
-        jobs = _read_jobs(run, reader, source, pull_request, may_be_head=may_be_head)
+        jobs = _read_jobs(run, reader, jobs_of, pull_request, may_be_head=may_be_head)
     read = order_jobs([*jobs.failed, *jobs.cancelled])[:MAX_JOBS] if not stale else []
     steps: tuple[FailedStep, ...] = ()
     if read:
         characters = min(int(limits.input_tokens * CHARACTERS_PER_TOKEN / 2), MAX_LOG_CHARACTERS)
-        failures = read_failure_history(event, run, jobs.every, source.jobs, history, branch)
-        steps = read_failed_steps(read, source, characters, failures)
+        failures = read_failure_history(event, run, jobs.every, jobs_of.jobs, history, branch)
+        steps = read_failed_steps(read, jobs_of, characters, failures)
     shown = {step.job for step in steps}
     killed = [job for job in jobs.cancelled if job.name in shown]
     if run.conclusion == CANCELLED and not killed:

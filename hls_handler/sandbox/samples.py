@@ -18,10 +18,12 @@ from typing import Any
 from hls_handler import shipped
 from hls_handler.engine.job import facts_codec
 from hls_handler.engine.library import FACTS, GUID
+from hls_handler.engine.trial_job import read_facts
 from hls_handler.errors import HlsError
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.handler import Handler, PromptLimits
+from hls_handler.handlers.handler import Handler
+from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.reader import Correction, EmptyHistory
 from hls_handler.prompting import recorded
 from hls_handler.prompting.front_matter import FENCE
@@ -75,7 +77,7 @@ NOT_OFFERED = frozenset(
 """Limits on the labels of the repository that are sample values. Events of `CHANGES` have none."""
 
 
-def facts_of(sample: Recorded, handler: Handler[Any], budget: PromptLimits) -> tuple[Event, Any]:
+def facts_of(sample: Recorded, handler: Handler, budget: PromptLimits) -> tuple[Event, Any]:
     """Return the event, and the facts that `handler` reads from the stand-in GitHub.
 
     The stand-in contains the objects of the event and of the demo's earlier events. Raises the
@@ -93,12 +95,9 @@ def facts_of(sample: Recorded, handler: Handler[Any], budget: PromptLimits) -> t
             branch=branch,
         )
     history = CHANGED if event.action in CHANGES else NEW
-    return event, handler.gather(
-        event,
-        SandboxReader(state, event.repository.full_name),
-        history,
-        replace(budget, is_review=True),
-    )
+    reader = SandboxReader(state, event.repository.full_name)
+    source = Source(event, reader, history, replace(budget, is_review=True))
+    return event, read_facts(handler, source)
 
 
 @cache
@@ -119,6 +118,7 @@ def recorded_facts(event_name: str) -> Mapping[str, object]:
     them.
     """
     handler = handler_for(event_name)
+    codec = facts_codec(handler.facts_type, handler.facts_version)
     budget = PromptLimits(Claude.model_fields["input_tokens"].default)
     found: dict[str, object] = {}
     for sample in recorded.for_event(event_name):
@@ -126,9 +126,7 @@ def recorded_facts(event_name: str) -> Mapping[str, object]:
             _, facts = facts_of(sample, handler, _with_offer(budget, sample))
         except HlsError:
             continue
-        found[sample.name] = json.loads(
-            facts_codec(handler).encode(facts, index=0, took_s=0.0).value
-        )
+        found[sample.name] = json.loads(codec.encode(facts, index=0, took_s=0.0).value)
     return found
 
 

@@ -12,17 +12,19 @@ from typing import Any
 
 from hls_handler.analysis import ValidReply
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint
-from hls_handler.engine.asking import UNSHOWN, prompt_limits
+from hls_handler.engine.asking import UNSHOWN, Comments, prompt_limits
 from hls_handler.engine.job import ASK, GATHER, decode_reply, decode_reply_for_display, facts_codec
 from hls_handler.engine.repository_settings import SETTINGS_FILE
+from hls_handler.engine.trial_job import TrialJob, read_facts
 from hls_handler.errors import HlsError, PayloadError, Permanent, StepFailed
 from hls_handler.events import Account, Event, parse_event
 from hls_handler.github.comment_body import list_boxes, marker
 from hls_handler.github.comments import is_by
 from hls_handler.handlers import COMMAND_HANDLERS, HANDLERS, handler_for
-from hls_handler.handlers.asking import FIRST_PART, VERIFICATION, VERIFY_PROMPT, Answers, Asking
-from hls_handler.handlers.handler import Handler, template_variables
+from hls_handler.handlers.asking import FIRST_PART, VERIFICATION, VERIFY_PROMPT, Asking
+from hls_handler.handlers.handler import Handler, common_variables
 from hls_handler.handlers.issues import InformationRequest, IssueHandler, dump_requests
+from hls_handler.handlers.job import Source
 from hls_handler.handlers.reader import EMPTY_HISTORY, EmptyHistory, Reader, RepositoryHistory
 from hls_handler.prompting.library import restore_library
 from hls_handler.prompting.prompt import Library
@@ -67,7 +69,7 @@ class StoredFacts:
 
     row: DeliveryRow | None  # None for an event that is no delivery
     event: Event
-    handler: Handler[Any]
+    handler: Handler
     facts: Any
     # the present settings, with the settings of the repository that applied then
     effective: EffectiveSettings
@@ -75,16 +77,14 @@ class StoredFacts:
     restore: Callable[[str], Library] = _restore_nothing
     """Returns the library of one prompt in the version of a prompt id. Raises `NotRepeatable`."""
 
-    def variables(self, prompt: str) -> Callable[[Any], Mapping[str, object]]:
-        """Return a function that returns the template variables of a prompt, which is the first,
-        for facts.
-        """
-        return partial(
-            template_variables, self.event, self.handler, prompt=prompt, effective=self.effective
-        )
+    def make_job(self, asking: Asking, comments: Comments | None, posted: str | None) -> TrialJob:
+        """Return the job with which the handler asks the prompts of `asking`."""
+        file = asking.library.prompts[asking.first].path
+        rule = Rule(self.event.key, asking.first, self.effective, file)
+        return TrialJob(self.event, rule, asking, comments, posted, self.facts)
 
 
-def read_facts(
+def read_unstored(
     event: Event,
     reader: Reader,
     settings: Settings,
@@ -92,11 +92,11 @@ def read_facts(
     rule: Rule,
     history: RepositoryHistory = EMPTY_HISTORY,
 ) -> StoredFacts:
-    """Read the facts about an event that is not stored. Raises what `Handler.gather` raises."""
+    """Read the facts about an event that is not stored. Raises the errors of `Reader`."""
     name = rule.event_key.partition(".")[0]
     handler = handler_for(name)
     limits = prompt_limits(settings, library, name, rule.effective, rule.prompt)
-    facts = handler.gather(event, reader, history, limits)
+    facts = read_facts(handler, Source(event, reader, history, limits))
     return StoredFacts(None, event, handler, facts, rule.effective)
 
 
@@ -138,7 +138,8 @@ def load_stored_facts(store: Storage, row: DeliveryRow, table: RepositoryTable) 
     steps = store.checkpoints.load(row.guid)
     if (GATHER, 0) not in steps:
         raise NotRepeatable("it ended, or waits, before its facts were read from GitHub")
-    facts = facts_codec(handler).decode(steps[GATHER, 0])
+    codec = facts_codec(handler.facts_type, handler.facts_version)
+    facts = codec.decode(steps[GATHER, 0])
     if facts is None:
         raise NotRepeatable("its facts were stored by another version of HLS")
     files = [SETTINGS_FILE.decode(steps.get((SETTINGS_FILE.name, index))) for index in range(2)]
@@ -178,13 +179,13 @@ def replay(
     of_shadow: bool = False,
     unanswered: Mapping[int, str] | None = None,
     observe: Callable[[int, Mapping[str, object]], None] = lambda _index, _variables: None,
-) -> Answers:
-    """Run the prompts of a delivery again with the stored replies, which have the place of
-    Claude's.
+    posted: str | None = None,
+) -> TrialJob:
+    """Run a delivery again with the stored replies in the place of Claude's, and return its job.
 
     `unanswered` are the prompt ids of calls without a stored reply, by index. `observe` gets the
-    index and the template variables of each question. Raises `NotRepeatable`, or `Permanent` if a
-    reply that is needed is missing.
+    index and the template variables of each question; `posted` is the comment. Raises
+    `NotRepeatable`, or `Permanent` if a reply that is needed is missing.
     """
     replies = _decode_replies(stored, stored.restore, of_shadow=of_shadow)
     prompt_ids = {index: reply.prompt_id for index, reply in replies.items()} | {
@@ -210,12 +211,14 @@ def replay(
     asking = Asking(
         library,
         first,
-        stored.variables(first),
+        common_variables(stored.event, first, stored.effective),
         ask_one,
         is_verified=not of_shadow,
         keeps_review=True,
     )
-    return stored.handler.consult(asking, stored.facts)
+    job = stored.make_job(asking, None, posted)
+    job.run(stored.handler)
+    return job
 
 
 def find_kept(stored: StoredFacts, library: Library, name: str) -> Mapping[int, ValidReply]:
@@ -262,8 +265,8 @@ def _decode_replies(
 
 
 def _join(libraries: Iterable[Library]) -> Library:
-    """Return one library with the prompts of all, for `Handler.consult`, which chooses the
-    follow-up prompts.
+    """Return one library with the prompts of all, in which follow-up prompts are
+    found.
     """
     first, *others = libraries
     prompts = {name: prompt for one in (first, *others) for name, prompt in one.prompts.items()}

@@ -13,13 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import partial
 
 from hls_handler.actions import Action, EnsureComment, EnsureLabels, RequestedLabel
-from hls_handler.analysis import Analysis, ValidReply
+from hls_handler.analysis import ValidReply
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.engine.active_config import DeliveryConfig
-from hls_handler.engine.asking import PROMPT_SECRET, find_review_budget
+from hls_handler.engine.asking import PROMPT_SECRET, Comments, find_review_budget
 from hls_handler.engine.job import ASK, decode_reply_for_display
 from hls_handler.engine.library import families
 from hls_handler.engine.posting import LABELS_BEFORE, OUTCOME
@@ -39,15 +38,15 @@ from hls_handler.github.labels import (
     decide_labels,
 )
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.asking import VERIFY_PROMPT, Answers, Asking
+from hls_handler.handlers.asking import VERIFY_PROMPT, Asking
 from hls_handler.handlers.changed_files import find_unshown
+from hls_handler.handlers.handler import common_variables
 from hls_handler.handlers.labels import AppliedLabel
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render
 from hls_handler.question import (
     RenderedPrompt,
 )
-from hls_handler.routing import Rule
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.yaml_parser import format_yaml
 from hls_handler.storage import Storage
@@ -95,6 +94,7 @@ class Trial:
         Raises `PromptError`, or `NotRepeatable` if the kept replies do not lead to the prompt.
         """
         found: list[RenderedPrompt] = []
+        reason = ""
 
         def collect(rendered: RenderedPrompt) -> ValidReply:
             if rendered.prompt.name == self.name:
@@ -102,10 +102,12 @@ class Trial:
             raise Permanent("not sent")
 
         with suppress(Permanent):
-            self.make_job(collect).consult(self.source.facts)
-        if not found:
-            raise NotRepeatable(f"its replies do not lead to {self.name}")
-        return tuple(found)
+            reason = self.source.handler.run(self.make_job(collect)).reason
+        if found:
+            return tuple(found)
+        if reason and not self.kept:
+            raise NotRepeatable(f"it was not a question for Claude: {reason}")
+        raise NotRepeatable(f"its replies do not lead to {self.name}")
 
     @property
     def prompt_id(self) -> str:
@@ -139,13 +141,11 @@ class Trial:
             rendered = render(library, asked, variables, key=self.key)
             return replace(send(rendered), unshown=find_unshown(variables, rendered.task))
 
+        common = common_variables(source.event, first, source.effective)
         keeps_review = source.event.name == PULL_REQUEST
-        asking = Asking(library, first, source.variables(first), ask_one, keeps_review=keeps_review)
-        rule = Rule(source.event.key, first, source.effective, library.prompts[first].path)
-        consult = partial(source.handler.consult, asking)
-        return TrialJob(
-            source.event, rule, source.handler, source.facts, library, self.key, consult
-        )
+        asking = Asking(library, first, common, ask_one, keeps_review=keeps_review)
+        comments = Comments(library, common, self.key, source.handler.has_sections)
+        return source.make_job(asking, comments, None)
 
 
 Plan = Trial | Comparison
@@ -197,9 +197,6 @@ def plan_trial(store: Storage, config: DeliveryConfig, row: DeliveryRow, prompt:
         handler_for(row.event).name,
     ):
         raise NotRepeatable(f"it was processed by the handler {row.handler}")
-    skipped = source.handler.skip_reason(source.facts)
-    if skipped is not None:
-        raise NotRepeatable(f"it was not a question for Claude: {skipped.reason}")
     require_event(library, prompt, event, source.effective)
     key = store.database.secret(PROMPT_SECRET)
     kept = find_kept(source, library, prompt)
@@ -264,14 +261,12 @@ def _compare(store: Storage, row: DeliveryRow, trial: Trial, sender: Sender) -> 
     old, old_actions = _load_old_run(store, row, source)
     sender.begin(trial.limit)
     job = trial.make_job(sender.send)
-    answered = job.run()
+    answered = job.run(source.handler)
     asked = [one.answer for one in sender.questions if isinstance(one.answer, ValidReply)]
-    unverified = answered.unverified and f"findings not verified: {answered.unverified}"
+    unverified = job.unverified and f"findings not verified: {job.unverified}"
     new = Run(
         prompt_result(job.analysis, job.actions),
-        end="; ".join(
-            filter(None, ["not posted", answered.unanswered, unverified, answered.left_out])
-        ),
+        end="; ".join(filter(None, ["not posted", job.unanswered, unverified, answered.left_out])),
         replies=_format_replies([*trial.kept.values(), *asked]),
         comment=_find_planned(job.actions, has_posted=bool(old and old.comment)),
         **sum_calls(sender.usages),
@@ -310,10 +305,10 @@ def compare_stored(store: Storage, prompt: str, *, since: datetime) -> Report:
     return Report(tuple(found), excluded)
 
 
-def _find_answers(source: StoredFacts) -> Answers | None:
-    """Return the stored replies of a delivery, as the prompts were then; None if there are none."""
+def _replay(source: StoredFacts, posted: str | None) -> TrialJob | None:
+    """Run a delivery again with its replies, as the prompts were then; None if there are none."""
     with suppress(NotRepeatable, StepFailed, PromptError):
-        return replay(source)
+        return replay(source, posted=posted)
     return None
 
 
@@ -323,9 +318,6 @@ def _load_old_run(
     """Return the result of the prompts that were asked for a delivery, and its actions; None
     without their replies.
     """
-    answered = _find_answers(source)
-    if answered is None:
-        return None, ()
     outcomes = [
         OUTCOME.decode(step)
         for (name, _), step in sorted(source.steps.items())
@@ -337,8 +329,11 @@ def _load_old_run(
         if outcome is not None and outcome.action == "comment"
     ]
     posted = next(filter(None, reversed(comments)), None)
-    analysis = Analysis(answered.answers, comment=posted or ("a comment" if comments else None))
-    actions = source.handler.plan(source.event, answered.facts, analysis)
+    shown = "a comment" if comments else None
+    job = _replay(source, posted or shown)
+    if job is None:
+        return None, ()
+    actions = job.actions
     for action in actions:
         # others may share the comment
         if isinstance(action, EnsureComment) and action.section is not None:
@@ -352,7 +347,7 @@ def _load_old_run(
         if name == ASK and at < FIRST_SHADOW_STEP
     ]
     run = Run(
-        prompt_result(analysis, actions),
+        prompt_result(job.analysis, actions),
         end=f"{row.state}: {row.reason}" if row.reason else row.state,
         replies=_format_replies(filter(None, map(decode_reply_for_display, asked))),
         comment=_MARKS.sub("", posted or "").strip(),

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from hls_handler.engine.trial_job import read_facts
 from hls_handler.errors import HlsError
 from hls_handler.events import REQUIRED_OBJECTS, parse_event
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.handler import PromptLimits, template_variables
+from hls_handler.handlers.handler import common_variables
+from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting import recorded
 from hls_handler.prompting.render import render
@@ -73,10 +75,10 @@ def process(payload_file: recorded.Recorded, payload: dict[str, Any], state: Sta
         return  # the prompts read nothing else, so the result is that of the complete payload
     handler = handler_for(payload_file.event)
     reader = SandboxReader(state, event.repository.full_name)
-    facts = handler.gather(event, reader, EMPTY_HISTORY, PromptLimits(input_tokens=2_000))
-    if handler.skip_reason(facts) is None:
-        variables = template_variables(event, handler, facts, prompt=rule.prompt)
-        assert render(library(), rule.prompt, variables, key=b"k").task
+    limits = PromptLimits(input_tokens=2_000)
+    facts = read_facts(handler, Source(event, reader, EMPTY_HISTORY, limits))
+    variables = {**common_variables(event, rule.prompt), **handler.variables(facts)}
+    assert render(library(), rule.prompt, variables, key=b"k").task
 
 
 def test_payloads_of_each_event_with_required_objects_are_tried() -> None:

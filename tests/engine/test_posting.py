@@ -8,7 +8,8 @@ import pytest
 
 from hls_handler.actions import Action, EnsureReply, EnsureReview, Outcome
 from hls_handler.deliveries import Finished
-from hls_handler.engine.posting import post
+from hls_handler.engine.job import Job
+from hls_handler.engine.posting import Posting
 from hls_handler.errors import DependencyDown, HlsError, Permanent, Postponed, Retryable, Superseded
 from hls_handler.handlers.job import Conversation
 from hls_handler.prompting import recorded
@@ -198,12 +199,19 @@ def make_pull_world(make_world: MakeWorld, given: Settings | None = None) -> Wor
     return world
 
 
+def post_all(job: Job, *actions: Action) -> tuple[Outcome, ...]:
+    posting = Posting(job, PULL)
+    posting.begin(actions)
+    posting.execute_all(actions)
+    return posting.end()
+
+
 def post_once(world: World, action: Action) -> Outcome:
     """Claim the delivery and post in one attempt, as the pipeline does."""
     job, queue = world.job(), world.store.queue
     try:
         with job.record_failure("posting"):
-            (outcome,) = post(job, PULL, (action,), require_needed=lambda: None)
+            (outcome,) = post_all(job, action)
     except (Retryable, Postponed) as exc:
         at, failed = (exc.at, False) if isinstance(exc, Postponed) else (world.store.now(), True)
         queue.reschedule(
@@ -264,7 +272,7 @@ def test_settings_keep_reviews_and_replies_from_being_posted(
     make_world: MakeWorld, features: dict[str, bool], kind: str
 ) -> None:
     work = make_pull_world(make_world, settings(features=features))
-    posted = post(work.job(), PULL, (REVIEW, REPLY), require_needed=lambda: None)
+    posted = post_all(work.job(), REVIEW, REPLY)
     assert [(one.action, one.kind) for one in posted] == [("review", kind), ("reply", kind)]
     switched_off = (
         {"comments are switched off by settings (features.auto_commenting)"}

@@ -19,6 +19,7 @@ from hls_handler.analysis import (
     ValidReply,
 )
 from hls_handler.engine.job import decode_reply, decode_reply_for_display, encode_reply, facts_codec
+from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from tests.engine.fakes import CLAUDE_DOWN
 from tests.engine.world import GUID, MakeWorld
@@ -169,7 +170,7 @@ def test_rule_10_patch_and_prompt_are_the_same_after_a_restart(make_world: MakeW
     assert first.task == second.task
     assert f"R    2 + {LINE}\nR    3 +     token = '[redacted: github-token]'" in second.task
     assert "Use password=[redacted: password]" in second.task
-    stored = facts_codec(PullRequestHandler()).decode(
+    stored = facts_codec(PullRequestFacts, PullRequestHandler.facts_version).decode(
         world.store.checkpoints.load(GUID)["gather", 0]
     )
     assert stored is not None
@@ -287,5 +288,9 @@ def test_rule_10_code_is_redacted_before_a_reply_may_repeat_it() -> None:
 def test_rule_10_earlier_finding_is_repeated_as_it_was_posted() -> None:
     facts = gather_review(file())
     record = replace(facts.record, summary=f"{FROM_CODE} and {TOKEN}")
-    stored = facts_codec(PullRequestHandler()).encode(replace(facts, record=record)).value
+    stored = (
+        facts_codec(PullRequestFacts, PullRequestHandler.facts_version)
+        .encode(replace(facts, record=record))
+        .value
+    )
     assert json.loads(stored)["record"]["summary"] == f"{FROM_CODE} and [redacted: github-token]"

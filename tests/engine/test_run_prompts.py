@@ -4,8 +4,8 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,21 +21,23 @@ from hls_handler.analysis import (
     Usage,
     ValidReply,
 )
-from hls_handler.engine.asking import ask
+from hls_handler.engine.handler_job import HandlerJob
+from hls_handler.engine.job import Job
 from hls_handler.errors import BudgetExceeded, DependencyDown, Permanent, StepFailed, Superseded
-from hls_handler.handlers.asking import Answers, Asking
-from hls_handler.handlers.handler import PromptLimits, template_variables
+from hls_handler.handlers import pull_requests
+from hls_handler.handlers.asking import Asking
+from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from hls_handler.handlers.pull_requests import PullRequestHandler
+from hls_handler.handlers.pull_requests import AskedReview, PullRequestHandler, ask_review
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.prompt import Library
 from hls_handler.reports.delivery_report import format_report, load_report
-from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Prompts, Review, Settings
 from tests.engine.fakes import CLAUDE_DOWN, INVALID
 from tests.engine.shadow_world import load_cached
 from tests.engine.world import GUID, MakeWorld, World, library, settings
 from tests.handlers.world import (
+    RecordedJob,
     event,
     fake_reader,
     file,
@@ -56,7 +58,7 @@ def facts_of(*paths: str, verify: bool = True) -> PullRequestFacts:
     files = tuple(file(path, LONG, additions=60, deletions=0) for path in paths)
     reader = fake_reader(pull_request(changed_files=len(files)), files)
     limits = PromptLimits(800, is_review=True, review=Review(verify=verify, fail_on="high"))
-    return HANDLER.gather(event(pull_request()), reader, EMPTY_HISTORY, limits)
+    return pull_requests.gather(Source(event(pull_request()), reader, EMPTY_HISTORY, limits))
 
 
 class Calls:
@@ -80,13 +82,31 @@ class Calls:
         )
 
 
-def run(facts: PullRequestFacts, calls: Calls, *, is_verified: bool = True) -> Answers:
-    effective = RepositoryTable(settings()).find("Codertocat/Hello-World")
-    assert effective is not None
-    make: Callable[[PullRequestFacts], Mapping[str, object]] = partial(
-        template_variables, event(pull_request()), HANDLER, prompt=ANALYZE, effective=effective
-    )
-    return HANDLER.consult(Asking(LIBRARY, ANALYZE, make, calls, is_verified), facts)
+@dataclass
+class CallsJob(RecordedJob):
+    calls: Calls | None = None
+    is_verified: bool = True
+    unverified: str | None = None
+
+    @property
+    def asking(self) -> Asking:
+        assert self.calls is not None
+        return Asking(LIBRARY, ANALYZE, {}, self.calls, self.is_verified)
+
+    def note(
+        self,
+        *,
+        omitted: str = "",
+        sent: str = "",
+        unanswered: str = "",
+        unverified: str | None = None,
+    ) -> None:
+        self.unverified = unverified
+
+
+def run(facts: PullRequestFacts, calls: Calls, *, is_verified: bool = True) -> AskedReview:
+    job = CallsJob(event(pull_request()), facts, calls=calls, is_verified=is_verified)
+    return ask_review(job, facts)
 
 
 LIBRARY: Library = library()
@@ -107,10 +127,10 @@ def verdicts(*refuted: int) -> FindingVerdicts:
     return FindingVerdicts(verdicts=given)
 
 
-def shown(answered: Answers) -> list[str]:
+def shown(answered: AskedReview) -> list[str]:
     """Return the paths of the findings in the comment."""
-    reply = answered.answers[0].reply
-    findings = HANDLER.comment_variables(answered.facts, reply)["findings"]
+    reply = answered.answers.answers[0].reply
+    findings = pull_requests.list_comment_variables(answered.facts, reply)["findings"]
     assert isinstance(findings, tuple)
     return [one.path for one in findings]
 
@@ -120,12 +140,11 @@ def test_every_part_is_asked_and_the_replies_are_joined() -> None:
     answered = run(facts_of("a.py", "b.py", "c.py"), calls)
     assert calls.asked == [(ANALYZE, 0), (ANALYZE, 51), (ANALYZE, 52), (VERIFY, 90)]
     assert [calls.variables[index]["part"] for index in (0, 51, 52)] == [1, 2, 3]
-    (answer,) = answered.answers
+    (answer,) = answered.answers.answers
     assert (answer.usage.input_tokens, answer.usage.cost_usd, answer.usage.took_s) == (30, 1.5, 3.0)
     assert shown(answered) == ["a.py", "b.py", "c.py"]
     assert answered.facts.coverage.is_complete
-    assert answered.names == (ANALYZE,)
-    assert answered.variables["analysis"] == answer.reply
+    assert answered.answers.names == (ANALYZE,)
 
 
 def test_findings_that_were_left_out_make_the_part_incomplete_and_keep_the_others(
@@ -146,24 +165,35 @@ def test_findings_that_were_left_out_make_the_part_incomplete_and_keep_the_other
     )
 
 
-def test_findings_are_kept_if_the_verification_fails() -> None:
-    answered = run(facts_of("a.py"), Calls({0: found("a.py"), 90: REFUSED}))
+@pytest.mark.parametrize(
+    ("last", "unverified", "shown_as"),
+    [
+        (REFUSED, str(REFUSED), "Claude gave no usable reply"),
+        (
+            BudgetExceeded("0.1 USD are left"),
+            "0.1 USD are left",
+            "the budget for reviews is used up",
+        ),
+    ],
+    ids=["refused", "budget"],
+)
+def test_findings_are_kept_if_the_verification_fails(
+    last: Permanent, unverified: str, shown_as: str
+) -> None:
+    facts = facts_of("a.py")
+    job = CallsJob(event(pull_request()), facts, calls=Calls({0: found("a.py"), 90: last}))
+    answered = ask_review(job, facts)
     assert shown(answered) == ["a.py"]
-    assert (answered.unverified, answered.facts.unverified) == (
-        str(REFUSED),
-        "Claude gave no usable reply",
-    )
-    answered = run(
-        facts_of("a.py"), Calls({0: found("a.py"), 90: BudgetExceeded("0.1 USD are left")})
-    )
-    assert (answered.unverified, answered.facts.unverified) == (
-        "0.1 USD are left",
-        "the budget for reviews is used up",
-    )
-    answered = run(facts_of("a.py"), Calls({0: found("a.py"), 90: verdicts()}))
-    assert (answered.unverified, answered.facts.unverified) == ("", "")
+    assert (job.unverified, answered.facts.unverified) == (unverified, shown_as)
+
+
+def test_verified_findings_have_no_reason() -> None:
+    facts = facts_of("a.py")
+    job = CallsJob(event(pull_request()), facts, calls=Calls({0: found("a.py"), 90: verdicts()}))
+    answered = ask_review(job, facts)
+    assert (job.unverified, answered.facts.unverified) == ("", "")
     with pytest.raises(DependencyDown):
-        run(facts_of("a.py"), Calls({0: found("a.py"), 90: CLAUDE_DOWN}))
+        run(facts, Calls({0: found("a.py"), 90: CLAUDE_DOWN}))
 
 
 @pytest.mark.parametrize(
@@ -187,7 +217,16 @@ def test_nothing_is_verified(verify: bool, is_verified: bool, reply: Reply) -> N
 REFUSED_REPLY = UnusableReply("", "refused", "Claude refused", "", Usage("claude-haiku-5-5"))
 
 
-def asked_in(world: World, facts: PullRequestFacts) -> Answers | None:
+def ask(job: Job, facts: PullRequestFacts) -> AskedReview:
+    work = HandlerJob(job)
+    try:
+        return ask_review(work, facts)
+    except StepFailed as exc:
+        work.end_failed_analysis(exc)
+        raise
+
+
+def asked_in(world: World, facts: PullRequestFacts) -> AskedReview | None:
     """Ask Claude in one attempt at the delivery, as the pipeline does; None if the attempt ends
     with an error.
     """

@@ -32,6 +32,8 @@ from hls_handler.engine.trial_job import TrialJob
 from hls_handler.errors import DependencyDown, ModelNotFound, Permanent
 from hls_handler.github.client import ReadOnlyGithub
 from hls_handler.handlers.asking import VERIFY_PROMPT
+from hls_handler.handlers.pull_request_facts import PullRequestFacts
+from hls_handler.handlers.pull_requests import ask_review
 from hls_handler.prompting.prompt import Library
 from hls_handler.question import (
     Prompt,
@@ -222,7 +224,7 @@ class Question:
                 rendered.prompt.id, "finding_verdicts", FindingVerdicts(verdicts=[]), Usage("")
             )
 
-        self.make_job(collect).run()
+        self.make_job(collect).run(self.trial.source.handler)
         return tuple(found)
 
     def make_job(self, send: Callable[[RenderedPrompt], ValidReply]) -> TrialJob:
@@ -242,6 +244,22 @@ class Question:
             )
 
         return self.trial.make_job(send_look)
+
+    def ask(self, send: Callable[[RenderedPrompt], ValidReply]) -> AskedCase:
+        source = self.trial.source
+        job = self.make_job(send)
+        if isinstance(source.facts, PullRequestFacts):
+            review = ask_review(job, source.facts)
+            return AskedCase(review.facts, review.answers.answers[0])
+        return AskedCase(source.facts, job.run(source.handler).answers[0])
+
+
+@dataclass(frozen=True, slots=True)
+class AskedCase:
+    """What a case was scored by: the facts with what Claude decided, and the first reply."""
+
+    facts: Any
+    reply: ValidReply
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,10 +336,10 @@ class Evaluator:
             return sender.send(self._with_model(rendered))
 
         try:
-            answered = question.make_job(send).run()
+            asked = question.ask(send)
             # The first prompt has what the case expects; those that follow it have other reply
             # types.
-            score = self._score(case, answered.facts, answered.answers[0], sender)
+            score = self._score(case, asked.facts, asked.reply, sender)
         except Permanent as exc:
             problem, score = to_sentence(exc), Score((), expected_of(case), ())
         used = sum_usage([Usage("", cost_usd=0.0), *sender.usages])

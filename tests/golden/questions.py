@@ -23,7 +23,7 @@ from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.settings.model import Repository, Settings
-from hls_handler.trials.replay import StoredFacts, read_facts
+from hls_handler.trials.replay import StoredFacts, read_unstored
 from tests.engine.fakes import FakeReader
 from tests.golden.cases import Case, CaseError, IssueCase, PublicPull, PullRequestCase, WorkflowCase
 from tests.golden.second_look_cases import LookCase
@@ -60,7 +60,7 @@ def to_question(
     handler, effective = handler_for(event.name), find_effective_settings(settings)
     prompt = prompts.get(handler.family) or _find_prompt(event.key, effective, library)
     rule = Rule(event.key, prompt, effective, library.prompts[prompt].path)
-    source = read_facts(event, reader, settings, library, rule)
+    source = read_unstored(event, reader, settings, library, rule)
     if isinstance(case, IssueCase) and case.documents:
         documents = tuple(section.to_section() for section in case.documents)
         source = replace(source, facts=replace(source.facts, documents=documents))

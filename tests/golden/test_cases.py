@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from hls_handler.handlers import pull_requests, workflows
 from hls_handler.handlers.failed_steps import find_quoted_line
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.workflows import WorkflowHandler
 from hls_handler.prompting.prompt import Library
 from hls_handler.review.patches import parse_patch
 from hls_handler.review.positions import locate
+from hls_handler.trials.trial import Trial
 from tests.engine.world import settings
 from tests.golden.cases import (
     Case,
@@ -50,11 +52,13 @@ def test_a_finding_at_a_planted_defect_is_anchored_there() -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_service_would_ask_claude_and_show_the_whole_case(case: Case, library: Library) -> None:
-    source, _ = to_question(case, SETTINGS, library, {})
-    assert source.handler.skip_reason(source.facts) is None
+    source, name = to_question(case, SETTINGS, library, {})
+    assert Trial(source, library, name, b"k").render_requests()
     # the text of an issue is never left out
-    if isinstance(source.handler, PullRequestHandler | WorkflowHandler):
-        assert source.handler.describe_omissions(source.facts) is None
+    if isinstance(source.handler, PullRequestHandler):
+        assert pull_requests.describe_omissions(source.facts) == ""
+    if isinstance(source.handler, WorkflowHandler):
+        assert workflows.describe_omissions(source.facts) == ""
     if isinstance(case, WorkflowCase):
         assert [step.step for step in source.facts.steps] == [case.failed]
         for quote in case.quotes:

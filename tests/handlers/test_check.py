@@ -12,6 +12,7 @@ from hls_handler.analysis import NO_CALLS, Receipt, Severity
 from hls_handler.github.values import (
     RepositoryLabel,
 )
+from hls_handler.handlers import pull_requests
 from hls_handler.handlers.check import plan_check, plan_unreviewed_check
 from hls_handler.handlers.labels import LabelOffer
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
@@ -104,7 +105,7 @@ def test_summary_and_omissions_count_labels_that_the_prompt_does_not_list() -> N
     )
     (planned,) = plan_review_check(facts, RECEIPT)
     assert "\nLabels were not listed: 30 of 31 labels of the repository.\n" in planned.summary
-    assert PullRequestHandler().describe_omissions(facts) == "30 of 31 labels of the repository"
+    assert pull_requests.describe_omissions(facts) == "30 of 31 labels of the repository"
 
 
 def test_summary_says_what_was_not_verified_and_not_read_again() -> None:
@@ -222,9 +223,9 @@ HANDLER = PullRequestHandler()
 
 
 def planned_by_handler(facts: PullRequestFacts, reply: Any) -> EnsureCheck:
-    action = HANDLER.plan(event(pull_request()), facts, replace(analysis(reply), receipt=RECEIPT))[
-        -1
-    ]
+    action = pull_requests.plan(
+        event(pull_request()), facts, replace(analysis(reply), receipt=RECEIPT)
+    )[-1]
     assert isinstance(action, EnsureCheck)
     return action
 
@@ -246,5 +247,7 @@ def test_no_check_if_settings_switch_it_off_or_the_prompt_reviews_nothing() -> N
     for facts in (off, other):
         assert facts.check_commit is None
         assert plan_review_check(facts, NO_CALLS) == ()
-        actions = HANDLER.plan(event(pull_request()), facts, analysis(pull_request_analysis()))
+        actions = pull_requests.plan(
+            event(pull_request()), facts, analysis(pull_request_analysis())
+        )
         assert not any(isinstance(action, EnsureCheck) for action in actions)

@@ -9,8 +9,9 @@ from hls_handler.events import CheckRun
 from hls_handler.github.values import (
     CheckAnnotation,
 )
+from hls_handler.handlers import check_runs, workflows
 from hls_handler.handlers.check_runs import CheckRunHandler
-from hls_handler.handlers.handler import PromptLimits
+from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.reader import EMPTY_HISTORY, RepositoryHistory
 from hls_handler.handlers.workflows import WorkflowFacts
 from tests.engine.fakes import FakeReader
@@ -32,7 +33,7 @@ def reader() -> FakeReader:
 
 
 def facts(check: CheckRun = CHECK, history: RepositoryHistory = EMPTY_HISTORY) -> WorkflowFacts:
-    return HANDLER.gather(check_event(check), reader(), history, PromptLimits(30_000))
+    return check_runs.gather(Source(check_event(check), reader(), history, PromptLimits(30_000)))
 
 
 def ignored_reason(found: WorkflowFacts) -> str:
@@ -104,11 +105,11 @@ def test_checks_of_one_name_and_app_are_compared() -> None:
 
 def test_second_end_of_the_same_check_is_a_later_run_that_is_not_flaky() -> None:
     event, later = check_event(CHECK), replace(CHECK, conclusion="success", completed_at=at(60))
-    failed = HANDLER.history_update(event, facts()).ends
+    failed = workflows.list_results(event, facts()).ends
     found = facts(later, FakeHistory(ended=failed))
     assert (found.failed_before, found.failed_itself) == (True, False)
-    passed = HANDLER.history_update(event, found).ends
-    assert HANDLER.find_superseded_reason(event, facts(), FakeHistory(ended=passed)) is not None
+    passed = workflows.list_results(event, found).ends
+    assert workflows.find_superseded_reason(event, facts(), FakeHistory(ended=passed)) is not None
     assert passed[0].run_id != failed[0].run_id  # results are stored by it
 
 
@@ -118,5 +119,7 @@ def test_output_is_explained_without_annotations_that_the_token_may_not_read() -
             raise Permanent(f"GET /check-runs/{check_run}/annotations: 403")
 
     refused = Refused(reader().github)
-    found = HANDLER.gather(check_event(CHECK), refused, EMPTY_HISTORY, PromptLimits(30_000))
+    found = check_runs.gather(
+        Source(check_event(CHECK), refused, EMPTY_HISTORY, PromptLimits(30_000))
+    )
     assert found.steps[0].text.split("\n")[-1] == "3| Coverage is 61 %, and 80 % are required."

@@ -9,12 +9,19 @@ import pytest
 from hls_handler.actions import EnsureComment, EnsureReply
 from hls_handler.errors import Superseded
 from hls_handler.events import Account, Comment, Event
+from hls_handler.handlers import comments
 from hls_handler.handlers.comments import AskedFinding, CommentFacts, CommentHandler
-from hls_handler.handlers.handler import PromptLimits
-from hls_handler.handlers.job import Conversation
+from hls_handler.handlers.job import Conversation, PromptLimits, Source
 from hls_handler.review.record import LedgerEntry, ReviewRecord
 from tests.handlers.events import ANSWER, QUESTION, FakeHistory, comment, comment_event
-from tests.handlers.world import RecordedJob, analysis, event, fake_reader, issue, pull_request
+from tests.handlers.world import (
+    RecordedJob,
+    analysis,
+    event,
+    fake_reader,
+    issue,
+    pull_request,
+)
 
 HANDLER = CommentHandler()
 NEWCOMER = comment(902, "How can I start?")
@@ -24,9 +31,9 @@ def facts(
     asking: Comment, *listed: Comment, history: FakeHistory | None = None, tokens: int = 10_000
 ) -> CommentFacts:
     reader = fake_reader(issue(), comments=listed or (asking,))
-    return HANDLER.gather(
-        comment_event(asking), reader, history or FakeHistory(), PromptLimits(tokens)
-    )
+    known = history or FakeHistory()
+    source = Source(comment_event(asking), reader, known, PromptLimits(tokens))
+    return comments.gather(source)
 
 
 @pytest.mark.parametrize(
@@ -71,32 +78,22 @@ def test_the_newest_earlier_comments_that_fit_are_read_and_no_later_ones() -> No
 
 
 def test_a_conversation_gets_one_reply_to_newcomers() -> None:
-    replied = facts(NEWCOMER, history=FakeHistory(commented_on=((7, "onboarding"),)))
-    skipped = HANDLER.skip_reason(replied)
-    assert skipped is not None
-    assert (skipped.reason, skipped.reply) == (
-        "this conversation already has our reply to newcomers",
-        None,
-    )
-    assert (
-        HANDLER.skip_reason(facts(NEWCOMER, history=FakeHistory(commented_on=((8, "onboarding"),))))
-        is None
-    )
-    assert (
-        HANDLER.skip_reason(facts(QUESTION, history=FakeHistory(commented_on=((7, "onboarding"),))))
-        is None
-    )
+    here = FakeHistory(commented_on=((7, "onboarding"),))
+    elsewhere = FakeHistory(commented_on=((8, "onboarding"),))
+    job = RecordedJob(comment_event(NEWCOMER), facts(NEWCOMER, history=here))
+    assert HANDLER.run(job).reason == "this conversation already has our reply to newcomers"
+    assert job.done == []
+    assert not facts(NEWCOMER, history=elsewhere).replied
+    assert not facts(QUESTION, history=here).replied
 
 
 def test_each_question_has_its_own_comment_and_newcomers_share_one() -> None:
     asked, started = facts(QUESTION), facts(NEWCOMER)
-    assert HANDLER.plan(comment_event(QUESTION), asked, analysis(ANSWER)) == (
+    assert comments.plan(asked, analysis(ANSWER)) == (
         EnsureComment("comments-901", "Hello.", create=True),
     )
     silent = analysis(ANSWER.model_copy(update={"worth_saying": False}))
-    assert HANDLER.plan(comment_event(NEWCOMER), started, silent) == (
-        EnsureComment("onboarding", "Hello.", create=False),
-    )
+    assert comments.plan(started, silent) == (EnsureComment("onboarding", "Hello.", create=False),)
 
 
 ENTRY = LedgerEntry(
@@ -136,7 +133,9 @@ def thread_event(asking: Comment, thread: int | None = 900) -> Event:
 def thread_facts(asking: Comment, *thread: Comment, about: Event | None = None) -> CommentFacts:
     reader = fake_reader(issue(number=8, is_pull_request=True), thread_comments_of={900: thread})
     history = FakeHistory(reviewed=ReviewRecord(ledger=(ENTRY,)))
-    return HANDLER.gather(about or thread_event(asking), reader, history, PromptLimits(10_000))
+    return comments.gather(
+        Source(about or thread_event(asking), reader, history, PromptLimits(10_000))
+    )
 
 
 def test_question_in_the_thread_of_a_finding_sees_the_finding_its_code_and_the_replies() -> None:
@@ -161,17 +160,14 @@ def test_deleted_question_in_a_thread_is_superseded(listed: tuple[Comment, ...])
 
 def test_answer_in_a_thread_is_a_reply_with_a_key_of_its_question() -> None:
     found = thread_facts(IN_THREAD, OPENING, IN_THREAD)
-    about = thread_event(IN_THREAD)
-    assert HANDLER.plan(about, found, analysis(ANSWER)) == (
-        EnsureReply(900, "answer-902", "Hello."),
-    )
+    assert comments.plan(found, analysis(ANSWER)) == (EnsureReply(900, "answer-902", "Hello."),)
     silent = analysis(ANSWER.model_copy(update={"worth_saying": False}))
-    assert HANDLER.plan(about, found, silent) == ()
+    assert comments.plan(found, silent) == ()
 
 
 def test_an_answer_without_text_is_not_posted() -> None:
     empty = analysis(ANSWER.model_copy(update={"answer": ""}))
-    assert HANDLER.plan(comment_event(QUESTION), facts(QUESTION), empty) == (
+    assert comments.plan(facts(QUESTION), empty) == (
         EnsureComment("comments-901", "Hello.", create=False),
     )
 

@@ -44,7 +44,7 @@ def comment_reply(**known: Any) -> CommentReply:
 
 
 def keep(reply: Reply) -> Any:
-    asked = Answers(None, analysis(reply).answers, ("issues/analyze",), {})
+    asked = Answers(analysis(reply).answers, ("issues/analyze",), (True,))
     return keep_proved_answers(asked, (PROXY, START)).answers[0].reply
 
 
@@ -70,7 +70,7 @@ def test_sections_are_described_by_file_for_hls_why() -> None:
         describe_sections((PROXY, START, PROXY))
         == "3 sections of docs/proxy.md and start.txt (about 45 tokens)"
     )
-    assert describe_sections(()) is None
+    assert describe_sections(()) == ""
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ import pytest
 
 from hls_handler.analysis import GenericAnalysis
 from hls_handler.errors import Superseded
+from hls_handler.handlers import generic
 from hls_handler.handlers.generic import GenericFacts, GenericHandler
-from hls_handler.handlers.handler import PromptLimits, template_variables
-from hls_handler.handlers.job import Conversation
+from hls_handler.handlers.handler import common_variables
+from hls_handler.handlers.job import Conversation, PromptLimits, Source
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.render import RuleView
 from tests.handlers.world import (
@@ -49,9 +50,11 @@ def test_comment_goes_to_the_conversation_in_the_payload_else_to_the_fallback_is
 
 def test_only_the_state_of_the_conversation_is_read() -> None:
     reader = fake_reader(pull_request(state="closed"))
-    assert HANDLER.gather(PUSH, reader, EMPTY_HISTORY, PromptLimits(1_000)) == GenericFacts()
+    assert (
+        generic.gather(Source(PUSH, reader, EMPTY_HISTORY, PromptLimits(1_000))) == GenericFacts()
+    )
     with pytest.raises(Superseded, match="octo/hello#8 is closed"):
-        HANDLER.gather(COMMENT_ON_A_LINE, reader, EMPTY_HISTORY, PromptLimits(1_000))
+        generic.gather(Source(COMMENT_ON_A_LINE, reader, EMPTY_HISTORY, PromptLimits(1_000)))
 
 
 @pytest.mark.parametrize(
@@ -72,10 +75,7 @@ def test_each_object_in_payloads_has_its_own_comment(
 ) -> None:
     """A second discussion does not overwrite the comment about the first."""
     received = replace(PUSH, name=name, payload=payload)
-    assert (
-        comment_of(GenericHandler(name).plan(received, GenericFacts(), analysis(ANALYSIS))).family
-        == family
-    )
+    assert comment_of(generic.plan(received, analysis(ANALYSIS))).family == family
 
 
 OCTO = "https://github.com/octo/hello"
@@ -99,9 +99,7 @@ def test_comment_on_the_fallback_issue_links_to_its_source(
     received = replace(PUSH, name=name, payload={**payload, "repository": {"html_url": OCTO}})
     for numbers, link in (({name: 3}, url), ({}, "")):
         effective = make_rule(name, **numbers).effective
-        variables = template_variables(
-            received, GenericHandler(name), GenericFacts(), prompt="x", effective=effective
-        )
+        variables = common_variables(received, "x", effective)
         rule = variables["rule"]
         assert isinstance(rule, RuleView)
         assert (rule.source, rule.source_url) == (source, link)

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, create_model
 
 from hls_handler.actions import Action, InlineComment, RequestedLabel
 from hls_handler.analysis import REPLY_TYPES, Reply
+from hls_handler.engine.trial_job import read_facts
 from hls_handler.errors import ConversationIgnored, Superseded
 from hls_handler.events import REQUIRED_OBJECTS, Event, Issue, Label, PullRequest
 from hls_handler.github.values import (
@@ -17,7 +18,8 @@ from hls_handler.github.values import (
     Comparison,
 )
 from hls_handler.handlers import HANDLERS, handler_for
-from hls_handler.handlers.handler import Handler, PromptLimits
+from hls_handler.handlers.handler import Handler
+from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.routing import WebhookEnvelope
 from tests.engine.fakes import FakeReader
@@ -38,7 +40,7 @@ from tests.handlers.events import (
     workflow_analysis,
 )
 from tests.handlers.world import (
-    analysis,
+    RecordedJob,
     event,
     fake_reader,
     file,
@@ -46,6 +48,7 @@ from tests.handlers.world import (
     issue,
     issue_analysis,
     labels_of,
+    make_rule,
     pull_request,
     pull_request_analysis,
     request,
@@ -161,25 +164,29 @@ def test_other_events_use_the_generic_handler_with_their_own_family() -> None:
 
 
 @every_handler
-def test_facts_are_unchanged_after_storing_them_as_json(name: str, handler: Handler[Any]) -> None:
-    facts = handler.gather(EVENTS[name], reader(CONVERSATIONS[name]), EMPTY_HISTORY, BUDGET)
+def test_facts_are_unchanged_after_storing_them_as_json(name: str, handler: Handler) -> None:
+    facts = read_facts(
+        handler, Source(EVENTS[name], reader(CONVERSATIONS[name]), EMPTY_HISTORY, BUDGET)
+    )
     shape = TypeAdapter[Any](handler.facts_type)
     assert shape.validate_json(shape.dump_json(facts)) == facts
 
 
 @every_handler
-def test_variables_match_the_declared_types(name: str, handler: Handler[Any]) -> None:
+def test_variables_match_the_declared_types(name: str, handler: Handler) -> None:
     received = EVENTS[name]
-    facts = handler.gather(received, reader(CONVERSATIONS[name]), EMPTY_HISTORY, BUDGET)
-    declared = [
-        (handler.variable_types, handler.variables(facts)),
-        (handler.comment_variable_types, handler.comment_variables(facts, REPLIES[name])),
-    ]
-    for hints, values in declared:
-        assert hints.keys() == values.keys()
-        for variable, hint in hints.items():
-            shape: TypeAdapter[Any] = TypeAdapter(cast("type[Any]", hint))
-            assert shape.validate_python(values[variable], strict=True) == values[variable]
+    facts = read_facts(
+        handler, Source(received, reader(CONVERSATIONS[name]), EMPTY_HISTORY, BUDGET)
+    )
+    recorded = RecordedJob(received, facts, (REPLIES[name],), make_rule(name, release=12))
+    handler.run(recorded)
+    hints = {**handler.variable_types, **handler.comment_variable_types}
+    assert handler.variables(facts).keys() == handler.variable_types.keys()
+    assert recorded.variables.keys() == hints.keys()
+    for variable, hint in hints.items():
+        shape: TypeAdapter[Any] = TypeAdapter(cast("type[Any]", hint))
+        value = recorded.variables[variable]
+        assert shape.validate_python(value, strict=True) == value
 
 
 @pytest.mark.parametrize("name", [name for name in HANDLERS if name != "release"])
@@ -211,20 +218,24 @@ def test_closed_locked_and_skipped_conversations_are_not_processed(
 ) -> None:
     conversation = CONVERSATIONS[name]
     with pytest.raises(error, match=message):
-        HANDLERS[name].gather(
-            EVENTS[name], reader(replace(conversation, **now)), EMPTY_HISTORY, BUDGET
+        read_facts(
+            HANDLERS[name],
+            Source(EVENTS[name], reader(replace(conversation, **now)), EMPTY_HISTORY, BUDGET),
         )
 
 
 @every_handler
 @pytest.mark.parametrize("comment", ["Hello.", None], ids=["with a comment", "without"])
 def test_a_custom_reply_field_becomes_a_label_in_every_family(
-    name: str, handler: Handler[Any], comment: str | None
+    name: str, handler: Handler, comment: str | None
 ) -> None:
     known = REPLIES[name]
     kind = cast("type[Reply]", create_model("Urgent", __base__=type(known), urgent=(bool, ...)))
     kind.label_rules = {"urgent": "urgent!"}
     reply = kind.model_validate({**known.model_dump(), "urgent": True})
-    facts = handler.gather(EVENTS[name], reader(CONVERSATIONS[name]), EMPTY_HISTORY, BUDGET)
-    actions = handler.plan(EVENTS[name], facts, analysis(reply, comment=comment))
-    assert RequestedLabel("urgent!", "urgent") in labels_of(actions).requested
+    facts = read_facts(
+        handler, Source(EVENTS[name], reader(CONVERSATIONS[name]), EMPTY_HISTORY, BUDGET)
+    )
+    job = RecordedJob(EVENTS[name], facts, (reply,), make_rule(name, release=12), comment=comment)
+    handler.run(job)
+    assert RequestedLabel("urgent!", "urgent") in labels_of(job.actions).requested

@@ -11,13 +11,14 @@ from hls_handler.events import Account, Comment
 from hls_handler.github.values import (
     RepositoryLabel,
 )
-from hls_handler.handlers.handler import PromptLimits
+from hls_handler.handlers import issues
 from hls_handler.handlers.issues import (
     InformationRequest,
     IssueFacts,
     IssueHandler,
     update_requests,
 )
+from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.labels import LabelOffer
 from hls_handler.handlers.reader import Correction, EmptyHistory
 from hls_handler.routing import MARKER
@@ -43,7 +44,7 @@ BUDGET = PromptLimits(1_000)
 
 def test_closed_issue_has_a_comment_of_its_own_and_needs_no_information() -> None:
     closed = replace(event(issue(state="closed")), action="closed")
-    actions = HANDLER.plan(closed, FACTS, analysis(issue_analysis(missing=["The version"])))
+    actions = issues.plan(closed, FACTS, analysis(issue_analysis(missing=["The version"])))
     assert "status" not in [label.group for label in labels_of(actions).requested]
     assert comment_of(actions) == EnsureComment("issues-closed-7", "Hello.", create=True)
 
@@ -76,7 +77,7 @@ def test_type_of_an_issue_follows_from_its_kind(
     for answered in (analysis(reply), analysis(issue_response(), reply)):
         types = [
             one.name
-            for one in HANDLER.plan(given, facts, answered)
+            for one in issues.plan(given, facts, answered)
             if isinstance(one, EnsureIssueType)
         ]
         assert types == expected
@@ -85,7 +86,9 @@ def test_type_of_an_issue_follows_from_its_kind(
 def test_the_newest_label_corrections_are_shown() -> None:
     correction = Correction("priority", "priority-high", "priority-low", "Typo")
     history = EmptyHistory(corrected=(correction,) * 9)
-    facts = HANDLER.gather(event(issue()), fake_reader(issue()), history, PromptLimits(1_000))
+    facts = issues.gather(
+        Source(event(issue()), fake_reader(issue()), history, PromptLimits(1_000))
+    )
     assert HANDLER.variables(facts)["corrections"] == (correction,) * 6
 
 
@@ -99,11 +102,13 @@ REQUESTS = (
 def test_comments_of_the_author_are_read_if_something_was_asked_for() -> None:
     ours = f"Please add the version.\n{MARKER}issues -->"
     comments = (by(MONA, "Version 3."), by(ZOE, "Me too.", number=2), by(MONA, ours, number=3))
-    facts = HANDLER.gather(
-        event(issue()),
-        fake_reader(issue(), comments=comments),
-        EmptyHistory(states={"issues": OPEN}),
-        BUDGET,
+    facts = issues.gather(
+        Source(
+            event(issue()),
+            fake_reader(issue(), comments=comments),
+            EmptyHistory(states={"issues": OPEN}),
+            BUDGET,
+        )
     )
     assert (facts.requests, [comment.body for comment in facts.author_comments]) == (
         REQUESTS,
@@ -142,7 +147,7 @@ def test_label_needs_info_is_set_while_the_checklist_is_open(
 ) -> None:
     reply = issue_analysis(worth_saying=worth_saying, missing=["The version"])
     labels = labels_of(
-        HANDLER.plan(event(issue()), IssueFacts(issue(), requests=known), analysis(reply))
+        issues.plan(event(issue()), IssueFacts(issue(), requests=known), analysis(reply))
     )
     assert [label.name for label in labels.requested if label.group == "status"] == status
     # so that the label is removed when nothing is missing any more
@@ -151,7 +156,7 @@ def test_label_needs_info_is_set_while_the_checklist_is_open(
 
 def test_an_answer_to_a_question_adds_no_labels_and_decides_about_the_comment() -> None:
     replies = issue_analysis(kind="question", worth_saying=True), issue_response(worth_saying=False)
-    actions = HANDLER.plan(event(issue()), FACTS, analysis(*replies, comment="42"))
+    actions = issues.plan(event(issue()), FACTS, analysis(*replies, comment="42"))
     assert [label.name for label in labels_of(actions).requested][:2] == [
         "question",
         "priority-high",
@@ -162,12 +167,12 @@ def test_an_answer_to_a_question_adds_no_labels_and_decides_about_the_comment() 
 def test_summary_is_posted_on_every_issue_if_settings_ask_for_it() -> None:
     facts = replace(FACTS, summary="always")
     reply = issue_analysis(worth_saying=False, missing=["The version"])
-    actions = HANDLER.plan(event(issue()), facts, analysis(reply))
+    actions = issues.plan(event(issue()), facts, analysis(reply))
     assert comment_of(actions).create is True
     needs_info = RequestedLabel("status/needs-info", "status")
     assert needs_info in labels_of(actions).requested  # because the comment shows what is missing
     closed = replace(event(issue(state="closed")), action="closed")
-    assert comment_of(HANDLER.plan(closed, facts, analysis(reply))).create is False
+    assert comment_of(issues.plan(closed, facts, analysis(reply))).create is False
 
 
 def test_comment_names_only_labels_that_settings_allow() -> None:
@@ -183,9 +188,9 @@ def test_comment_names_only_labels_that_settings_allow() -> None:
         kind="bug", priority="low", component="backend", suggested_labels=suggested
     )
     facts = replace(FACTS, labels=labels, offer=offer)
-    assert HANDLER.comment_variables(facts, reply)["labels"] == ("bug", "component-backend")
+    assert issues.list_comment_variables(facts, reply)["labels"] == ("bug", "component-backend")
     allowed = replace(facts, labels=EffectiveLabels())
-    assert HANDLER.comment_variables(allowed, reply)["labels"] == (
+    assert issues.list_comment_variables(allowed, reply)["labels"] == (
         *("bug", "priority-low", "difficulty-easy", "component-backend", "area/cart"),
     )
 
@@ -200,7 +205,7 @@ def test_labels_that_the_prompt_does_not_list_are_noted() -> None:
 def test_priority_and_difficulty_of_issues_can_be_switched_off() -> None:
     facts = replace(FACTS, labels=EffectiveLabels(assess=("pull_requests",)))
     reply = issue_analysis(kind="bug", priority="high", component="backend")
-    labels = labels_of(HANDLER.plan(event(issue()), facts, analysis(reply)))
+    labels = labels_of(issues.plan(event(issue()), facts, analysis(reply)))
     assert [label.name for label in labels.requested] == ["bug", "component-backend"]
     assert labels.groups == ("status", "kind", "component")  # a label that was set before stays
-    assert HANDLER.comment_variables(facts, reply)["labels"] == ("bug", "component-backend")
+    assert issues.list_comment_variables(facts, reply)["labels"] == ("bug", "component-backend")

@@ -20,7 +20,8 @@ from hls_handler.github.labels import (
 from hls_handler.github.values import (
     RepositoryLabel,
 )
-from hls_handler.handlers.issues import IssueFacts, IssueHandler
+from hls_handler.handlers import issues
+from hls_handler.handlers.issues import IssueFacts
 from hls_handler.handlers.labels import (
     AppliedLabel,
     LabelOffer,
@@ -377,9 +378,7 @@ def plan(*suggested: tuple[str, float], offer: LabelOffer | None = OFFER) -> Ens
     reply = issue_analysis(
         suggested_labels=[{"name": name, "confidence": sure} for name, sure in suggested]
     )
-    return labels_of(
-        IssueHandler().plan(event(issue()), IssueFacts(issue(), offer=offer), analysis(reply))
-    )
+    return labels_of(issues.plan(event(issue()), IssueFacts(issue(), offer=offer), analysis(reply)))
 
 
 def test_rule_14_only_sure_suggestions_of_the_list_are_set_as_the_repository_spells_them() -> None:
@@ -401,10 +400,10 @@ def test_label_of_an_unsure_field_is_only_listed_and_an_earlier_one_of_the_field
     stated = {"kind": 0.9, "priority": 0.59, "difficulty": 0.6, "component": 0.9}
     reply = issue_analysis(field_confidence=stated)
     facts = IssueFacts(issue(), labels=EffectiveLabels(min_field_confidence=0.6))
-    action = labels_of(IssueHandler().plan(event(issue()), facts, analysis(reply)))
+    action = labels_of(issues.plan(event(issue()), facts, analysis(reply)))
     sure = ["bug", "difficulty-easy", "component-backend"]
     assert [label.name for label in action.requested] == sure
-    assert IssueHandler().comment_variables(facts, reply)["labels"] == (*sure,)
+    assert issues.list_comment_variables(facts, reply)["labels"] == (*sure,)
     reason = "Claude's confidence is 0.59, and labels.min_field_confidence is 0.6"
     assert action.rejected == (("priority-high", reason),)
     assert "priority" not in action.groups
@@ -412,7 +411,7 @@ def test_label_of_an_unsure_field_is_only_listed_and_an_earlier_one_of_the_field
 
 def test_label_without_a_stated_confidence_is_set() -> None:
     facts = IssueFacts(issue(), labels=EffectiveLabels(min_field_confidence=1.0))
-    actions = IssueHandler().plan(event(issue()), facts, analysis(issue_analysis()))
+    actions = issues.plan(event(issue()), facts, analysis(issue_analysis()))
     assert "bug" in [label.name for label in labels_of(actions).requested]
 
 

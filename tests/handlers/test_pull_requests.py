@@ -38,9 +38,11 @@ from hls_handler.github.values import (
     MergeState,
     RepositoryLabel,
 )
+from hls_handler.handlers import pull_requests
 from hls_handler.handlers.asking import join_replies
 from hls_handler.handlers.finding_views import ShownFinding
-from hls_handler.handlers.handler import PromptLimits, SkipReason
+from hls_handler.handlers.handler import SkipReason
+from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.labels import LabelOffer
 from hls_handler.handlers.pull_request_facts import PullRequestFacts, list_parts
 from hls_handler.handlers.pull_requests import (
@@ -90,7 +92,7 @@ def inline_of(facts: PullRequestFacts, reply: Reply) -> Mapping[str, Mapping[str
 
 def plan(facts: PullRequestFacts, given: Analysis) -> tuple[Action, ...]:
     """Return the planned actions without the check, which tests/handlers/test_check.py tests."""
-    planned = HANDLER.plan(event(pull_request()), facts, given)
+    planned = pull_requests.plan(event(pull_request()), facts, given)
     return tuple(action for action in planned if not isinstance(action, EnsureCheck))
 
 
@@ -112,14 +114,14 @@ DOCS = PathFilter(("docs/**",), "config/settings.yaml:14 (repositories[0].paths.
                 " lock file, 1 binary or empty, 1 beyond those that GitHub lists"
             ),
         ),
-        ([file()], {}, None),
+        ([file()], {}, ""),
         ([file(additions=400)], {}, "1 of 1 file was not shown as a whole: 1 shown only in part"),
     ],
 )
 def test_omissions_are_described(
-    files: list[ChangedFile], known: dict[str, Any], described: str | None
+    files: list[ChangedFile], known: dict[str, Any], described: str
 ) -> None:
-    assert HANDLER.describe_omissions(gather_review(*files, **known)) == described
+    assert pull_requests.describe_omissions(gather_review(*files, **known)) == described
 
 
 def test_files_that_github_does_not_list_are_counted() -> None:
@@ -168,7 +170,7 @@ def test_size_depends_on_changed_lines_of_files_to_review(
     ids=["no files", "nothing to read"],
 )
 def test_claude_is_not_asked_without_a_patch(files: tuple[ChangedFile, ...], sentence: str) -> None:
-    assert HANDLER.skip_reason(gather_review(*files)) == SkipReason(sentence)
+    assert pull_requests.find_skip_reason(gather_review(*files)) == SkipReason(sentence)
 
 
 def test_an_analysis_with_findings_becomes_labels_a_review_and_a_comment() -> None:
@@ -220,7 +222,9 @@ def test_comment_is_created_if_something_was_found_or_always(
 )
 def test_finding_links_to_its_lines_in_the_commit(known: dict[str, Any], url: str) -> None:
     facts = gather_review(file(previous_path="old (name).py", status="renamed"), base_sha="b" * 40)
-    variables = HANDLER.comment_variables(facts, pull_request_analysis(findings=[finding(**known)]))
+    variables = pull_requests.list_comment_variables(
+        facts, pull_request_analysis(findings=[finding(**known)])
+    )
     (shown,) = cast(tuple[ShownFinding, ...], variables["findings"])
     assert shown.url == f"https://github.com/o/r/blob/{url}"
 
@@ -252,7 +256,7 @@ def test_findings_below_thresholds_and_of_other_categories_are_counted_and_not_s
     facts = gather_review(
         file(), limits={"shown": Findings.model_validate(shown), "review": review}
     )
-    variables = HANDLER.comment_variables(facts, pull_request_analysis(findings=found))
+    variables = pull_requests.list_comment_variables(facts, pull_request_analysis(findings=found))
     assert [f.title for f in variables["findings"]] == titles  # type: ignore[attr-defined]
     assert (variables["held_back"], variables["unlocated"]) == (3 - len(titles), ())
 
@@ -303,7 +307,7 @@ def test_merge_state_is_read_only_if_settings_ask() -> None:
 def test_check_says_why_the_merge_state_was_not_read() -> None:
     reader = fake_reader(pull_request(), [file()], merge_state=Permanent("GitHub answered 403"))
     limits = PromptLimits(10_000, is_review=True, review=Review(merge_state=True))
-    facts = HANDLER.gather(event(pull_request()), reader, EmptyHistory(), limits)
+    facts = pull_requests.gather(Source(event(pull_request()), reader, EmptyHistory(), limits))
     assert facts.merge is None
     (check,) = plan_review_check(facts, NO_CALLS)
     assert "What prevents the merge was not read: GitHub answered 403." in check.summary
@@ -401,14 +405,14 @@ def test_scores_are_the_lowest_of_several_calls_and_stay_until_there_are_others(
     merged = merge(scored(4, 2), scored(3, 5))
     lowest = (Score(dimension="tests", score=3), Score(dimension="readability", score=2))
     assert lowest_scores([merged]) == lowest
-    assert HANDLER.comment_variables(facts, merged)["scores"] == lowest
+    assert pull_requests.list_comment_variables(facts, merged)["scores"] == lowest
     record = make_record(facts, analysis(merged), {})
     assert record.scores == lowest
     facts = gather_review(TWO, record=record)
-    unchanged = HANDLER.skip_reason(facts)
+    unchanged = pull_requests.find_skip_reason(facts)
     assert unchanged is not None
     assert unchanged.reply is not None
-    assert HANDLER.comment_variables(facts, unchanged.reply)["scores"] == lowest
+    assert pull_requests.list_comment_variables(facts, unchanged.reply)["scores"] == lowest
 
 
 # The repository's own labels
@@ -498,7 +502,7 @@ def test_most_severe_findings_get_a_review_comment() -> None:
     facts = gather_review(TWO, limits={"review": Review(max_inline=1)})
     inline = inline_of(facts, TWO_FINDINGS)
     assert [cast(ShownFinding, one["finding"]).title for one in inline.values()] == ["Overflows"]
-    variables = HANDLER.comment_variables(facts, TWO_FINDINGS)
+    variables = pull_requests.list_comment_variables(facts, TWO_FINDINGS)
     shown = cast(tuple[ShownFinding, ...], variables["findings"])
     assert [(one.title, one.is_inline) for one in shown] == [("Overflows", True), ("Wrong", False)]
     record = review(facts, *TWO_FINDINGS.findings)
@@ -506,7 +510,9 @@ def test_most_severe_findings_get_a_review_comment() -> None:
         ("Overflows", 901),
         ("Wrong", None),
     ]
-    later = HANDLER.comment_variables(gather_review(TWO, record=record), pull_request_analysis())
+    later = pull_requests.list_comment_variables(
+        gather_review(TWO, record=record), pull_request_analysis()
+    )
     earlier = cast(tuple[ShownFinding, ...], later["unrepeated"])
     assert [(one.title, one.body) for one in earlier] == [
         ("Overflows", ""),
@@ -535,11 +541,13 @@ def test_closing_event_reviews_nothing() -> None:
     closed = replace(event(pull_request()), action="closed")
     now = pull_request(state="closed", merged=True)
     history = EmptyHistory(reviewed=review(gather_review(file())))
-    facts = HANDLER.gather(
-        closed, fake_reader(now, (file(),)), history, PromptLimits(10_000, is_review=True)
+    facts = pull_requests.gather(
+        Source(closed, fake_reader(now, (file(),)), history, PromptLimits(10_000, is_review=True))
     )
     assert (facts.is_review, facts.record, len(facts.selection.calls)) == (False, NO_REVIEW, 1)
-    actions = HANDLER.plan(closed, facts, analysis(pull_request_analysis(findings=[finding()])))
+    actions = pull_requests.plan(
+        closed, facts, analysis(pull_request_analysis(findings=[finding()]))
+    )
     assert [type(action) for action in actions] == [EnsureLabels, EnsureComment]
 
 

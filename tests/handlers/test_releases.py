@@ -15,8 +15,8 @@ from hls_handler.github.values import (
     Commit,
     Comparison,
 )
-from hls_handler.handlers.handler import PromptLimits
-from hls_handler.handlers.job import Conversation
+from hls_handler.handlers import releases
+from hls_handler.handlers.job import Conversation, PromptLimits, Source
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.handlers.releases import ReleaseFacts, ReleaseHandler
 from tests.engine.fakes import FakeReader
@@ -33,8 +33,8 @@ def reader(*listed: Release, comparison: Comparison | None = None) -> FakeReader
 
 
 def facts(source: FakeReader, budget: PromptLimits | None = None) -> ReleaseFacts:
-    return HANDLER.gather(
-        release_event(RELEASE), source, EMPTY_HISTORY, budget or PromptLimits(10_000)
+    return releases.gather(
+        Source(release_event(RELEASE), source, EMPTY_HISTORY, budget or PromptLimits(10_000))
     )
 
 
@@ -86,10 +86,10 @@ def test_commits_beyond_the_budget_and_beyond_githubs_list_are_counted() -> None
     assert 0 < len(found.commits) < 10
     assert found.omitted == 300 - len(found.commits)
     assert (
-        HANDLER.describe_omissions(found)
+        releases.describe_omissions(found)
         == f"{found.omitted} of 300 commits were not shown: over the token budget"
     )
-    assert HANDLER.describe_omissions(facts(reader(RELEASE, PREVIOUS))) is None
+    assert releases.describe_omissions(facts(reader(RELEASE, PREVIOUS))) == ""
     assert all(commit.message.endswith("[4,000 characters cut]") for commit in found.commits)
 
 
@@ -120,6 +120,6 @@ def test_the_draft_is_posted_on_the_fallback_issue_only() -> None:
 def test_each_release_has_its_own_section() -> None:
     found = facts(reader(RELEASE))
     expected = EnsureComment("releases", "Hello.", create=True, section="release-501")
-    assert HANDLER.plan(release_event(RELEASE), found, analysis(ANNOUNCEMENT)) == (expected,)
+    assert releases.plan(found, analysis(ANNOUNCEMENT)) == (expected,)
     silent = analysis(ANNOUNCEMENT.model_copy(update={"worth_saying": False}))
-    assert HANDLER.plan(release_event(RELEASE), found, silent) == (replace(expected, create=False),)
+    assert releases.plan(found, silent) == (replace(expected, create=False),)

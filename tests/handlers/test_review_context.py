@@ -15,8 +15,9 @@ from hls_handler.github.values import (
     LinkedIssue,
     ReviewContext,
 )
+from hls_handler.handlers import pull_requests
 from hls_handler.handlers.changed_files import show_files
-from hls_handler.handlers.handler import PromptLimits
+from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EMPTY_HISTORY, EmptyHistory
@@ -54,7 +55,7 @@ DEEP = file(
 def gather(
     reader: FakeReader, limits: PromptLimits = LIMITS, *, history: EmptyHistory = EMPTY_HISTORY
 ) -> PullRequestFacts:
-    return HANDLER.gather(event(pull_request()), reader, history, limits)
+    return pull_requests.gather(Source(event(pull_request()), reader, history, limits))
 
 
 def reader(
@@ -98,7 +99,7 @@ def test_nothing_is_read_if_there_is_nothing_to_ask() -> None:
         facts = gather(github, history=history)
         assert facts.selection.calls == ()
         assert github.github.calls == ["pull_request 8", "files 8"]
-        assert describe_context(facts) is None
+        assert describe_context(facts) == ""
 
 
 @pytest.mark.parametrize(
@@ -113,10 +114,10 @@ def test_nothing_is_read_if_there_is_nothing_to_ask() -> None:
             ),
         ),
         (Review(linked_issues=False, functions=False), 0, "AGENTS.md (about 6 tokens)"),
-        (Review(guidance=False, linked_issues=False, functions=False), 0, None),
+        (Review(guidance=False, linked_issues=False, functions=False), 0, ""),
     ],
 )
-def test_settings_switch_parts_off(review: Review, heads: int, described: str | None) -> None:
+def test_settings_switch_parts_off(review: Review, heads: int, described: str) -> None:
     github = reader()
     facts = gather(github, replace(LIMITS, review=review))
     assert github.github.calls.count("head_files area.py") == heads

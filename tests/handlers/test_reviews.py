@@ -14,7 +14,9 @@ from hls_handler.events import Account, Review
 from hls_handler.github.values import (
     ReviewComment,
 )
-from hls_handler.handlers.handler import PromptLimits, SkipReason
+from hls_handler.handlers import reviews
+from hls_handler.handlers.handler import SkipReason
+from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.handlers.reviews import ReviewFacts, ReviewHandler, ShownComment, Todo
 from tests.handlers.world import (
@@ -43,19 +45,21 @@ def gather(
     budget: PromptLimits = BUDGET,
 ) -> ReviewFacts:
     reader = fake_reader(pull_request(), reviews=(*others, submitted), review_comments=comments)
-    return HANDLER.gather(
-        review_event(review(state="commented", body="As it was")), reader, EMPTY_HISTORY, budget
+    return reviews.gather(
+        Source(
+            review_event(review(state="commented", body="As it was")), reader, EMPTY_HISTORY, budget
+        )
     )
 
 
 def plan(
     facts: ReviewFacts, *replies: ReviewAnalysis, comment: str | None = "List."
 ) -> tuple[Action, ...]:
-    return HANDLER.plan(review_event(facts.review), facts, analysis(*replies, comment=comment))
+    return reviews.plan(facts, analysis(*replies, comment=comment))
 
 
 def todos(facts: ReviewFacts, reply: ReviewAnalysis) -> Any:
-    return HANDLER.comment_variables(facts, reply)["todos"]
+    return reviews.list_comment_variables(facts, reply)["todos"]
 
 
 # --- facts
@@ -121,13 +125,13 @@ def test_comments_beyond_the_budget_are_counted_and_not_shown() -> None:
     assert len(facts.comments) == 10
     assert facts.omitted == 90
     assert (
-        HANDLER.describe_omissions(facts)
+        reviews.describe_omissions(facts)
         == "90 of 100 comments on lines were not shown: over the token budget"
     )
-    assert HANDLER.describe_omissions(gather(review(), review_comment())) is None
+    assert reviews.describe_omissions(gather(review(), review_comment())) == ""
     only = gather(review(), review_comment("x" * 350), budget=PromptLimits(input_tokens=1))
     assert (
-        HANDLER.describe_omissions(only)
+        reviews.describe_omissions(only)
         == "1 of 1 comment on lines was not shown: over the token budget"
     )
 
@@ -138,7 +142,9 @@ def test_a_deleted_or_dismissed_review_is_not_processed() -> None:
     with pytest.raises(
         Permanent, match="the review 501 does not exist or is not among the first 0 reviews"
     ):
-        HANDLER.gather(review_event(review()), fake_reader(pull_request()), EMPTY_HISTORY, BUDGET)
+        reviews.gather(
+            Source(review_event(review()), fake_reader(pull_request()), EMPTY_HISTORY, BUDGET)
+        )
 
 
 @pytest.mark.parametrize(
@@ -156,11 +162,12 @@ def test_an_edited_review_is_superseded_by_a_newer_verdict_of_the_same_person(
     reader = fake_reader(pull_request(), reviews=(review(), later))
     if not superseded:
         assert (
-            HANDLER.gather(review_event(review()), reader, EMPTY_HISTORY, BUDGET).review == review()
+            reviews.gather(Source(review_event(review()), reader, EMPTY_HISTORY, BUDGET)).review
+            == review()
         )
         return
     with pytest.raises(Superseded, match="the same person has reviewed again since"):
-        HANDLER.gather(review_event(review()), reader, EMPTY_HISTORY, BUDGET)
+        reviews.gather(Source(review_event(review()), reader, EMPTY_HISTORY, BUDGET))
 
 
 # --- reasons not to ask Claude
@@ -186,7 +193,7 @@ def test_claude_is_not_asked_about_replies_in_review_threads(
     comments = [
         review_comment("Thanks, that is better.", is_reply=is_reply) for is_reply in replies
     ]
-    skipped = HANDLER.skip_reason(gather(review(state="commented", body=body), *comments))
+    skipped = reviews.find_skip_reason(gather(review(state="commented", body=body), *comments))
     assert skipped == (SkipReason(reason) if reason else None)
 
 
@@ -233,7 +240,7 @@ def test_a_request_on_a_removed_line_links_to_the_base_commit() -> None:
 @pytest.mark.parametrize("quote", ["Rewrite it in Rust.", "", "  "])
 def test_a_request_whose_quote_is_not_in_the_review_is_dropped_and_counted(quote: str) -> None:
     facts, reply = gather(review(), review_comment()), review_analysis(request(quote))
-    variables = HANDLER.comment_variables(facts, reply)
+    variables = reviews.list_comment_variables(facts, reply)
     assert variables == {"commit": "abcdef0123", "todos": (), "dropped": 1}
     assert plan(facts, reply) == (NEEDS_CHANGES,)
 
@@ -289,7 +296,7 @@ def test_nothing_is_cleared_if_the_review_was_not_read_completely() -> None:
     assert plan(unread, review_analysis()) == ()
     assert plan(gather(approved), review_analysis(request("not there"))) == ()
     assert (
-        HANDLER.skip_reason(
+        reviews.find_skip_reason(
             gather(review(body=""), review_comment(), budget=PromptLimits(input_tokens=10))
         )
         is None

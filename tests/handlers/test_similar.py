@@ -10,8 +10,9 @@ import pytest
 
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import Issue
-from hls_handler.handlers.handler import PromptLimits
+from hls_handler.handlers import issues
 from hls_handler.handlers.issues import IssueFacts, IssueHandler
+from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.reader import EmptyHistory, HistoryUpdate, StoredIssue
 from hls_handler.handlers.similar import SameIssueView, SimilarIssue, find_same, without_prefix
 from tests.engine.fakes import FakeReader
@@ -69,19 +70,19 @@ def test_tag_before_a_title_is_dropped(title: str, rest: str) -> None:
 
 def test_first_three_open_issues_of_five_are_shown_and_the_closed_ones_forgotten() -> None:
     reader = reader_of(*map(older, (31, 33, 34, 35)), older(32, state="closed"))
-    facts = HANDLER.gather(OPENED, reader, History(numbers=(32, 31, 33, 34, 35)), LIMITS)
+    facts = issues.gather(Source(OPENED, reader, History(numbers=(32, 31, 33, 34, 35)), LIMITS))
     assert facts.similar is not None
     assert [one.number for one in facts.similar] == [31, 33, 34]
     assert facts.similar[0] == SimilarIssue(
         31, "Cart 31", "Empty after login.", "https://github.com/o/r/issues/31"
     )
-    assert HANDLER.history_update(OPENED, facts) == HistoryUpdate(issue=NEW, closed_issues=(32,))
+    assert issues.list_texts(facts) == HistoryUpdate(issue=NEW, closed_issues=(32,))
     assert reader.github.calls == ["issue 32", "issue 31", "issue 33", "issue 34"]
 
 
 def test_at_most_five_issues_are_read() -> None:
     reader = reader_of(*(older(number, state="closed") for number in range(1, 10)))
-    facts = HANDLER.gather(OPENED, reader, History(numbers=tuple(range(1, 10))), LIMITS)
+    facts = issues.gather(Source(OPENED, reader, History(numbers=tuple(range(1, 10))), LIMITS))
     assert (facts.similar, facts.closed_issues) == ((), (1, 2, 3, 4, 5))
 
 
@@ -99,7 +100,7 @@ def test_issue_that_cannot_be_read_is_left_out(
 ) -> None:
     reader = reader_of(older(31), older(33))
     reader.github.failing = [error]
-    facts = HANDLER.gather(OPENED, reader, History(numbers=(31, 33)), LIMITS)
+    facts = issues.gather(Source(OPENED, reader, History(numbers=(31, 33)), LIMITS))
     assert facts.similar is not None
     assert [one.number for one in facts.similar] == [33]
     assert facts.closed_issues == gone
@@ -107,14 +108,14 @@ def test_issue_that_cannot_be_read_is_left_out(
 
 def test_nothing_is_read_or_stored_unless_similar_issues_are_wanted() -> None:
     reader = reader_of(older(31))
-    facts = HANDLER.gather(OPENED, reader, History(numbers=(31,)), PromptLimits(1_000))
+    facts = issues.gather(Source(OPENED, reader, History(numbers=(31,)), PromptLimits(1_000)))
     assert (facts.similar, reader.github.calls) == (None, [])
-    assert HANDLER.history_update(OPENED, facts) == HistoryUpdate()
+    assert issues.list_texts(facts) == HistoryUpdate()
 
 
 def test_closed_issue_is_not_stored() -> None:
     facts = IssueFacts(replace(NEW, state="closed"), similar=())
-    assert HANDLER.history_update(OPENED, facts).issue is None
+    assert issues.list_texts(facts).issue is None
 
 
 OTHER = SimilarIssue(
@@ -131,14 +132,14 @@ def same(number: int = 31, quote: str = QUOTE, quote_there: str = QUOTE_THERE) -
 def test_issue_is_named_if_both_contain_their_quotes() -> None:
     reply = issue_analysis(worth_saying=False, same_as=same())
     view = SameIssueView(31, "Cart lost", "https://github.com/o/r/issues/31", QUOTE_THERE)
-    assert HANDLER.comment_variables(FACTS, reply)["same"] == view
-    assert comment_of(HANDLER.plan(OPENED, FACTS, analysis(reply))).create
+    assert issues.list_comment_variables(FACTS, reply)["same"] == view
+    assert comment_of(issues.plan(OPENED, FACTS, analysis(reply))).create
 
 
 def test_comment_that_only_names_the_same_issue_asks_for_nothing() -> None:
     reply = issue_analysis(worth_saying=False, same_as=same(), missing=["The version"])
-    assert HANDLER.comment_variables(FACTS, reply)["checklist"] == ()
-    actions = HANDLER.plan(OPENED, FACTS, analysis(reply))
+    assert issues.list_comment_variables(FACTS, reply)["checklist"] == ()
+    actions = issues.plan(OPENED, FACTS, analysis(reply))
     assert "status/needs-info" not in [one.name for one in labels_of(actions).requested]
     assert comment_of(actions).state is None
 
@@ -156,4 +157,4 @@ def test_comment_that_only_names_the_same_issue_asks_for_nothing() -> None:
 def test_issue_is_not_named_without_proof(changes: dict[str, object]) -> None:
     reply = issue_analysis(worth_saying=False, same_as={**same(), **changes})
     assert find_same(reply, NEW, (OTHER,)) is None
-    assert not comment_of(HANDLER.plan(OPENED, FACTS, analysis(reply))).create
+    assert not comment_of(issues.plan(OPENED, FACTS, analysis(reply))).create

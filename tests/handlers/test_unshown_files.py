@@ -15,9 +15,10 @@ from hls_handler.github.values import (
     Blob,
     ChangedFile,
 )
-from hls_handler.handlers.handler import PromptLimits
+from hls_handler.handlers import pull_requests
+from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from hls_handler.handlers.pull_requests import PullRequestHandler, plan_review_check
+from hls_handler.handlers.pull_requests import plan_review_check
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.handlers.skipped_files import decide_unshown
 from hls_handler.settings.model import Review
@@ -45,7 +46,7 @@ def reader(*files: ChangedFile, blobs: dict[str, Blob] | None = None) -> FakeRea
 
 def gather(source: FakeReader, limits: PromptLimits = LIMITS) -> PullRequestFacts:
     (now,) = source.github.pull_requests.values()
-    return PullRequestHandler().gather(event(now), source, EMPTY_HISTORY, limits)
+    return pull_requests.gather(Source(event(now), source, EMPTY_HISTORY, limits))
 
 
 def reviewed(facts: PullRequestFacts) -> list[tuple[str, str]]:

@@ -18,9 +18,9 @@ from hls_handler.github.values import (
     CheckAnnotation,
     WorkflowJob,
 )
+from hls_handler.handlers import workflows
 from hls_handler.handlers.failed_steps import Quoted
-from hls_handler.handlers.handler import PromptLimits
-from hls_handler.handlers.job import Conversation
+from hls_handler.handlers.job import Conversation, PromptLimits, Source
 from hls_handler.handlers.reader import (
     EMPTY_HISTORY,
     Failure,
@@ -89,7 +89,7 @@ def facts(
     history: RepositoryHistory = EMPTY_HISTORY,
     budget: PromptLimits = BUDGET,
 ) -> WorkflowFacts:
-    return HANDLER.gather(run_event(run), source or reader(PULL), history, budget)
+    return workflows.gather(Source(run_event(run), source or reader(PULL), history, budget))
 
 
 def conversation_of(found: WorkflowFacts, **issues: int) -> Conversation | None:
@@ -145,7 +145,7 @@ def test_failed_run_of_a_merge_queue_is_explained_on_its_pull_request(
     queued = fake_reader(
         pull_request(head_sha="f" * 40), (file(),), jobs_of={1: (JOB,)}, logs={JOB.id: LOG}
     )
-    facts = HANDLER.gather(received, queued, EMPTY_HISTORY, BUDGET)
+    facts = workflows.gather(Source(received, queued, EMPTY_HISTORY, BUDGET))
     conversation = conversation_of(facts)
     assert (conversation.number if conversation else None) == posted_on
     assert facts.stale is False
@@ -155,15 +155,17 @@ def test_rule_17_failure_is_explained_by_the_author_of_the_pull_request_and_not_
     None
 ):
     run = replace(RUN, actor=RENOVATE, triggering_actor=RENOVATE)
-    facts = HANDLER.gather(run_event(run), reader(PULL), EMPTY_HISTORY, BUDGET)
+    facts = workflows.gather(Source(run_event(run), reader(PULL), EMPTY_HISTORY, BUDGET))
     assert facts.pull_request == PULL
     opened_by_bot = replace(PULL, user=RENOVATE)
     with pytest.raises(
         ConversationIgnored, match=r"octo/hello#8 was opened by a bot; add renovate\[bot\] to"
     ):
-        HANDLER.gather(run_event(RUN), reader(opened_by_bot), EMPTY_HISTORY, BUDGET)
+        workflows.gather(Source(run_event(RUN), reader(opened_by_bot), EMPTY_HISTORY, BUDGET))
     included = replace(BUDGET, features=Features(bots=("renovate",)))
-    assert HANDLER.gather(run_event(RUN), reader(opened_by_bot), EMPTY_HISTORY, included).steps
+    assert workflows.gather(
+        Source(run_event(RUN), reader(opened_by_bot), EMPTY_HISTORY, included)
+    ).steps
 
 
 def test_a_failure_on_the_default_branch_is_posted_on_the_fallback_issue() -> None:
@@ -219,7 +221,7 @@ def test_rule_10_log_is_redacted_as_prose_although_prompts_show_it_in_full() -> 
 def test_without_a_log_claude_is_not_asked(logs: dict[int, str], state: str) -> None:
     found = facts(source=reader(PULL, logs=logs))
     assert [failed.log for failed in found.steps] == [state]
-    assert "nothing readable says what failed" in str(HANDLER.skip_reason(found))
+    assert "nothing readable says what failed" in str(workflows.find_skip_reason(found))
 
 
 NOT_STARTED_JOB = job(701, "build", steps=())
@@ -239,14 +241,14 @@ def test_annotations_explain_a_failed_job_without_a_log(logs: dict[int, str]) ->
     (step,) = found.steps
     assert step.annotations == f"1| Error: {NOT_PAID}\n2| Warning: Node.js 20 is deprecated"
     assert (step.text, step.log) == ("", "empty" if logs else "expired")
-    assert HANDLER.skip_reason(found) is None
+    assert workflows.find_skip_reason(found) is None
     shown = variables(found, quote=NOT_PAID)["shown_by"]
     assert shown == Quoted(1, "build", "", 1, f"Error: {NOT_PAID}", step.url, is_annotation=True)
 
 
 def test_annotations_are_read_only_for_jobs_without_a_log() -> None:
     source = reader(PULL, jobs={1: (JOB, NOT_STARTED_JOB)})
-    assert HANDLER.describe_omissions(facts(source=source)) == "1 log (expired)"
+    assert workflows.describe_omissions(facts(source=source)) == "1 log (expired)"
     read = [call for call in source.github.calls if call.startswith(("job_log", "annotations"))]
     assert read == ["job_log 700", "job_log 701", "annotations 701"]
 
@@ -261,7 +263,7 @@ def test_annotations_are_read_only_for_jobs_without_a_log() -> None:
 )
 def test_annotations_without_a_reason_do_not_explain_a_job(note: CheckAnnotation) -> None:
     found = facts(source=reader(PULL, jobs={1: (NOT_STARTED_JOB,)}, annotations={701: (note,)}))
-    assert "nothing readable says what failed" in str(HANDLER.skip_reason(found))
+    assert "nothing readable says what failed" in str(workflows.find_skip_reason(found))
 
 
 def test_annotation_that_two_jobs_have_is_shown_once() -> None:
@@ -299,21 +301,21 @@ def test_job_without_a_log_is_not_explained_if_the_token_may_not_read_its_annota
             raise Permanent(f"GET /check-runs/{check_run}/annotations: 403")
 
     found = facts(source=Refused(reader(PULL, jobs={1: (NOT_STARTED_JOB,)}).github))
-    assert "nothing readable says what failed" in str(HANDLER.skip_reason(found))
+    assert "nothing readable says what failed" in str(workflows.find_skip_reason(found))
 
 
 def test_an_expired_log_does_not_affect_another() -> None:
     found = facts(source=reader(PULL, jobs={1: (JOB, job(702, "windows"))}))
     assert [failed.log for failed in found.steps] == ["text", "expired"]
-    assert HANDLER.describe_omissions(found) == "1 log (expired)"
-    assert HANDLER.skip_reason(found) is None
+    assert workflows.describe_omissions(found) == "1 log (expired)"
+    assert workflows.find_skip_reason(found) is None
 
 
 def test_the_first_failed_jobs_are_read_and_the_others_counted() -> None:
     jobs = tuple(job(700 + number, f"test ({number})") for number in range(MAX_JOBS + 5))
     found = facts(source=reader(PULL, jobs={1: jobs}, logs={failed.id: LOG for failed in jobs}))
     assert (len(found.steps), found.omitted) == (MAX_JOBS, 5)
-    assert HANDLER.describe_omissions(found) == "the logs of 5 more failed jobs"
+    assert workflows.describe_omissions(found) == "the logs of 5 more failed jobs"
 
 
 def shard(number: int) -> WorkflowJob:
@@ -402,8 +404,8 @@ def test_equal_error_of_twelve_shards_is_shown_once_beside_that_of_another_job()
         ("test (2)", 1, "elsewhere", False),
     ]
     assert {one[1:] for one in shown[3:]} == {(1, "elsewhere", False)}
-    assert HANDLER.describe_omissions(found) == "the logs of 3 more failed jobs"
-    assert HANDLER.skip_reason(found) is None
+    assert workflows.describe_omissions(found) == "the logs of 3 more failed jobs"
+    assert workflows.find_skip_reason(found) is None
 
 
 SAME = "E       assert area(2) == 4"
@@ -537,13 +539,13 @@ def test_failures_on_other_branches_classify_the_failure(
 
 def test_failures_and_the_result_of_the_run_are_recorded() -> None:
     end = run_result(run_id=70, run_number=41, head_sha=RUN.head_sha)
-    assert HANDLER.history_update(run_event(RUN), facts()) == HistoryUpdate((failure(),), (end,))
-    on_main = HANDLER.history_update(run_event(ON_MAIN), facts(ON_MAIN, reader()))
+    assert workflows.list_results(run_event(RUN), facts()) == HistoryUpdate((failure(),), (end,))
+    on_main = workflows.list_results(run_event(ON_MAIN), facts(ON_MAIN, reader()))
     assert (on_main.failures[0].branch, on_main.ends[0].branch) == ("main", "main")
     stale = facts(replace(RUN, head_sha="older"))
-    assert HANDLER.history_update(run_event(RUN), stale).failures == (failure(head_sha="older"),)
+    assert workflows.list_results(run_event(RUN), stale).failures == (failure(head_sha="older"),)
     not_started = facts(replace(RUN, conclusion="startup_failure"), reader(PULL, jobs={}))
-    assert HANDLER.history_update(run_event(RUN), not_started) == HistoryUpdate((), (end,))
+    assert workflows.list_results(run_event(RUN), not_started) == HistoryUpdate((), (end,))
 
 
 # --- passed
@@ -554,20 +556,20 @@ PASSED = replace(RUN, conclusion="success", id=71, run_number=42)
 
 def test_a_passed_run_without_an_earlier_failure_reads_nothing_more() -> None:
     source = reader(PULL)
-    skipped = HANDLER.skip_reason(facts(PASSED, source))
+    skipped = workflows.find_skip_reason(facts(PASSED, source))
     assert skipped is not None
     assert (skipped.reply, source.github.calls) == (None, [])
 
 
 def test_a_passed_run_after_a_failure_updates_the_comment() -> None:
     found = facts(PASSED, history=FakeHistory(ended=(run_result(),)))
-    skipped = HANDLER.skip_reason(found)
+    skipped = workflows.find_skip_reason(found)
     assert skipped is not None
     assert skipped.reply == NOTHING_FAILED
-    shown = HANDLER.comment_variables(found, NOTHING_FAILED)
+    shown = workflows.list_comment_variables(found, NOTHING_FAILED)
     assert (shown["passed"], shown["flaky"]) == (True, False)
     expected = EnsureComment("workflows", "Hello.", create=False, section="workflow-5-pull-request")
-    assert HANDLER.plan(run_event(PASSED), found, analysis(NOTHING_FAILED)) == (expected,)
+    assert workflows.plan(found, analysis(NOTHING_FAILED)) == (expected,)
 
 
 @pytest.mark.parametrize(
@@ -579,7 +581,7 @@ def test_a_passed_run_after_a_failure_updates_the_comment() -> None:
     ids=["another branch", "a pass"],
 )
 def test_a_passed_run_resolves_only_the_failure_right_before_it(before: RunResult) -> None:
-    skipped = HANDLER.skip_reason(facts(PASSED, history=FakeHistory(ended=(before,))))
+    skipped = workflows.find_skip_reason(facts(PASSED, history=FakeHistory(ended=(before,))))
     assert skipped is not None
     assert skipped.reply is None
 
@@ -601,7 +603,8 @@ def test_a_passed_run_resolves_only_the_failure_right_before_it(before: RunResul
 )
 def test_a_later_run_or_attempt_supersedes_the_run(later: RunResult, why: str | None) -> None:
     assert (
-        HANDLER.find_superseded_reason(run_event(RUN), facts(), FakeHistory(ended=(later,))) == why
+        workflows.find_superseded_reason(run_event(RUN), facts(), FakeHistory(ended=(later,)))
+        == why
     )
 
 
@@ -610,7 +613,7 @@ def test_a_later_run_or_attempt_supersedes_the_run(later: RunResult, why: str | 
 
 
 def variables(found: WorkflowFacts, **reply: Any) -> Mapping[str, object]:
-    return HANDLER.comment_variables(found, workflow_analysis(**reply))
+    return workflows.list_comment_variables(found, workflow_analysis(**reply))
 
 
 def test_quoted_error_names_the_jobs_that_have_it_too() -> None:
@@ -645,21 +648,19 @@ def test_each_workflow_has_its_own_section() -> None:
     found = facts()
     answered = analysis(workflow_analysis())
     expected = EnsureComment("workflows", "Hello.", create=True, section="workflow-5-pull-request")
-    assert HANDLER.plan(run_event(RUN), found, answered) == (expected,)
-    silent = HANDLER.plan(run_event(RUN), found, analysis(workflow_analysis(worth_saying=False)))
+    assert workflows.plan(found, answered) == (expected,)
+    silent = workflows.plan(found, analysis(workflow_analysis(worth_saying=False)))
     assert silent == (replace(expected, create=False),)
-    assert HANDLER.plan(run_event(RUN), found, analysis(workflow_analysis(), comment=None)) == ()
+    assert workflows.plan(found, analysis(workflow_analysis(), comment=None)) == ()
 
 
 def test_a_workflow_that_could_not_start_gets_a_static_reply() -> None:
     run = replace(RUN, conclusion="startup_failure")
     found = facts(run, reader(PULL, jobs={}))
-    skipped = HANDLER.skip_reason(found)
+    skipped = workflows.find_skip_reason(found)
     assert skipped is not None
     assert skipped.reply == NOT_STARTED
-    assert comment_of(
-        HANDLER.plan(run_event(run), found, replace(analysis(), comment="Could not start."))
-    ).create
+    assert comment_of(workflows.plan(found, replace(analysis(), comment="Could not start."))).create
 
 
 # --- another run of the same commit
@@ -797,8 +798,8 @@ def test_cancelled_job_whose_log_ends_with_a_time_out_is_explained(run: Workflow
     (slow,) = found.steps
     assert (slow.job, slow.conclusion) == ("slow", "cancelled")
     assert f"Error: {TIMED_OUT}" in slow.text
-    assert HANDLER.skip_reason(found) is None
-    update = HANDLER.history_update(run_event(run), found)
+    assert workflows.find_skip_reason(found) is None
+    update = workflows.list_results(run_event(run), found)
     assert [(one.job, one.step) for one in update.failures] == [("slow", "Run pytest")]
     assert [end.passed for end in update.ends] == [False]
 

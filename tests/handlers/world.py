@@ -36,14 +36,22 @@ from hls_handler.github.values import (
     ReviewContext,
     ReviewThread,
 )
-from hls_handler.handlers.asking import Answers
+from hls_handler.handlers import pull_requests
+from hls_handler.handlers.asking import Answers, Asking
 from hls_handler.handlers.changed_files import Selection, number_patch, redact_patch, select_files
-from hls_handler.handlers.handler import PromptLimits
-from hls_handler.handlers.job import Conversation, Result
+from hls_handler.handlers.job import (
+    NO_GUARD,
+    NO_INLINE,
+    Conversation,
+    Facts,
+    Guard,
+    PromptLimits,
+    Result,
+    Source,
+)
 from hls_handler.handlers.linguist import NO_ATTRIBUTES, LinguistAttributes
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from hls_handler.handlers.pull_requests import PullRequestHandler
-from hls_handler.handlers.reader import EmptyHistory
+from hls_handler.handlers.reader import EmptyHistory, HistoryUpdate
 from hls_handler.handlers.review_input import find_present
 from hls_handler.review.blocks import Block
 from hls_handler.review.record import NO_REVIEW, ReviewRecord
@@ -200,9 +208,30 @@ class RecordedJob:
     comments: list[EnsureComment] = field(default_factory=list)
     shown: Reply | None = None  # static reply
     reason: str = ""  # of the result
+    remembered: HistoryUpdate | None = None
+    comment: str | None = "Hello."
+    variables: Mapping[str, object] = field(default_factory=dict)  # of the comment
+    actions: tuple[Action, ...] = ()
 
-    def gather(self) -> Any:
-        return self.facts
+    @property
+    def asking(self) -> Asking:
+        from tests.engine.world import library  # which imports this module
+
+        return Asking(library(), "pull_requests/analyze", {}, self._send)
+
+    def _send(self, name: str, variables: Mapping[str, object], index: int) -> ValidReply:
+        self.done.append("ask")
+        return analysis(*self.replies).answers[0]
+
+    def record(self, shape: type[Facts], read: Callable[[Source], Facts]) -> Facts:
+        facts: Facts = self.facts
+        return facts
+
+    def remember(self, update: HistoryUpdate) -> None:
+        self.remembered = update
+
+    def require(self, guard: Guard) -> None:
+        """Nothing happened after the event."""
 
     def choose(self, conversation: Conversation | None) -> None:
         self.conversation = conversation
@@ -213,38 +242,50 @@ class RecordedJob:
     def comment_state(self, family: str) -> str | None:
         return self.states.get(family)
 
-    def note(self, *, omitted: str | None, sent: str | None = None) -> None:
+    def note(
+        self,
+        *,
+        omitted: str = "",
+        sent: str = "",
+        unanswered: str = "",
+        unverified: str | None = None,
+    ) -> None:
         if omitted or sent:
             self.done.append(omitted or sent)
 
     def begin_check(self, commit: str) -> None:
         self.done.append(f"check on {commit[:4]}")
 
-    def ask(self, facts: Any) -> Answers:
+    def ask(self, variables: Mapping[str, object]) -> Answers:
         self.done.append("ask")
-        return Answers(facts, analysis(*self.replies).answers, ("issues/analyze",), {})
+        answers = analysis(*self.replies).answers
+        return Answers(answers, ("issues/analyze",) * len(answers), (True,) * len(answers))
 
-    def render(self, answered: Answers) -> Analysis:
-        return Analysis(answered.answers, "Hello.")
+    def render(
+        self,
+        answers: Answers,
+        variables: Mapping[str, object],
+        inline: Mapping[str, Mapping[str, object]] = NO_INLINE,
+    ) -> Analysis:
+        self.variables = variables
+        return Analysis(answers.answers, self.comment)
 
-    def render_static(self, facts: Any, reply: Reply) -> Analysis:
+    def render_static(self, reply: Reply, variables: Mapping[str, object]) -> Analysis:
         self.shown = reply
         return Analysis((), "Hello.")
 
-    def post(
-        self,
-        facts: Any,
-        analysis: Analysis,
-        actions: tuple[Action, ...],
-        *reasons: str,
-        after_review: Callable[[Outcome | None], tuple[Action, ...]] | None = None,
-    ) -> Result:
+    def write(
+        self, *actions: Action, later: Sequence[Action] = (), unless: Guard = NO_GUARD
+    ) -> tuple[Outcome, ...]:
         self.done += [type(action) for action in actions]
+        self.actions += actions
+        return tuple(Outcome("review", "created", "posted") for _ in actions)
+
+    def post(self, *actions: Action, reason: str = "", unless: Guard = NO_GUARD) -> Result:
+        self.write(*actions)
         self.comments += [action for action in actions if isinstance(action, EnsureComment)]
         self.states |= {comment.family: comment.state for comment in self.comments}
-        if after_review is not None:
-            after_review(None)
-        return Result("; ".join(filter(None, reasons)) or "posted", "done")
+        return Result(reason or "posted", "done")
 
     def post_check(self, actions: tuple[EnsureCheck, ...], reason: str) -> Result:
         self.done += [action.conclusion for action in actions]
@@ -389,6 +430,5 @@ def gather_review(
     )
     given = PromptLimits(tokens, **{"is_review": True, **(limits or {})})
     reader = fake_reader(now, files, review_threads=threads)
-    return PullRequestHandler().gather(
-        event(pull_request()), reader, EmptyHistory(reviewed=record), given
-    )
+    history = EmptyHistory(reviewed=record)
+    return pull_requests.gather(Source(event(pull_request()), reader, history, given))

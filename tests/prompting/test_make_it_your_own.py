@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,21 +25,27 @@ from typing import Any
 import pytest
 
 from hls_handler.analysis import Analysis, Reply, Usage, ValidReply
+from hls_handler.engine.asking import Comments
+from hls_handler.engine.trial_job import TrialJob
 from hls_handler.errors import HlsError
 from hls_handler.events import Event
 from hls_handler.handlers import HANDLERS
-from hls_handler.handlers.handler import Handler, PromptLimits, template_variables
+from hls_handler.handlers.asking import Asking
+from hls_handler.handlers.handler import Handler, common_variables
+from hls_handler.handlers.job import PromptLimits
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.prompting import recorded
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library
-from hls_handler.prompting.render import render, render_comment
+from hls_handler.prompting.render import render
 from hls_handler.prompting.variables import sample_values
 from hls_handler.question import (
     Prompt,
 )
+from hls_handler.routing import Rule
 from hls_handler.sandbox.samples import facts_of
-from hls_handler.settings.effective import find_chosen_events
+from hls_handler.settings.effective import find_chosen_events, without_entry
+from tests.engine.world import settings
 from tests.prompting.samples import FAMILIES, KEY, SHIPPED, copy_shipped, write
 from tests.settings.files import SMALLEST, load
 
@@ -98,7 +104,7 @@ def load_example(folder: Path, example: Example, monkeypatch: pytest.MonkeyPatch
     return load_library(*folders, families=FAMILIES, shipped=SHIPPED, chosen=chosen)
 
 
-def first_event(prompt: Prompt) -> tuple[Handler[Any], Event, Any]:
+def first_event(prompt: Prompt) -> tuple[Handler, Event, Any]:
     """Return the first recorded event of the prompt, with its handler and facts; events of the demo
     come first.
     """
@@ -115,9 +121,25 @@ def make_reply(prompt: Prompt, fields: dict[str, Any]) -> Reply:
     return prompt.reply_model.model_validate({**plain.model_dump(), **fields})
 
 
+def comment_of(
+    library: Library, prompt: Prompt, handler: Handler, event: Event, facts: Any, reply: Reply
+) -> str:
+    def send(name: str, _variables: Mapping[str, object], _index: int) -> ValidReply:
+        asked = library.prompts[name]
+        return ValidReply(asked.id, asked.reply, reply, Usage("claude"))
+
+    common = common_variables(event, prompt.name)
+    asking = Asking(library, prompt.name, common, send, is_verified=False)
+    comments = Comments(library, common, KEY, handler.has_sections)
+    rule = Rule(event.key, prompt.name, without_entry(settings()), prompt.path)
+    job = TrialJob(event, rule, asking, comments, facts=facts)
+    job.run(handler)
+    return job.analysis.comment or ""
+
+
 def compute_result(library: Library, prompt: Prompt, fields: dict[str, Any], what: str) -> str:
     handler, event, facts = first_event(prompt)
-    given = template_variables(event, handler, facts, prompt=prompt.name)
+    given = {**common_variables(event, prompt.name), **handler.variables(facts)}
     reply = make_reply(prompt, fields)
     match what:
         case "asked":
@@ -133,11 +155,7 @@ def compute_result(library: Library, prompt: Prompt, fields: dict[str, Any], wha
         case "next":
             return library.find_next_prompt(prompt.name, reply) or ""
         case "comment" | "excerpt":
-            made = handler.comment_variables(facts, reply)
-            return (
-                render_comment(library, prompt.name, {**given, **made, "analysis": reply}, key=KEY)
-                or ""
-            )
+            return comment_of(library, prompt, handler, event, facts, reply)
     raise AssertionError(f"unknown block `text {what}`")
 
 

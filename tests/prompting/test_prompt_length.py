@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from hls_handler.engine.trial_job import read_facts
 from hls_handler.events import Account, Label, Repository
 from hls_handler.github.values import (
     GUIDANCE_PATHS,
@@ -19,7 +20,7 @@ from hls_handler.github.values import (
     ReviewContext,
 )
 from hls_handler.handlers import HANDLERS
-from hls_handler.handlers.handler import PromptLimits
+from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.pull_request_facts import list_parts
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.handlers.review_input import MAX_GUIDANCE_CHARS, MAX_LINKED_ISSUE_CHARS
@@ -27,7 +28,15 @@ from hls_handler.prompting.render import render
 from hls_handler.question import (
     estimate_tokens,
 )
-from tests.handlers.world import event, fake_reader, file, issue, pull_request, review, review_event
+from tests.handlers.world import (
+    event,
+    fake_reader,
+    file,
+    issue,
+    pull_request,
+    review,
+    review_event,
+)
 from tests.prompting.samples import KEY, common, shipped
 
 BUDGET = PromptLimits(input_tokens=5_000)
@@ -66,14 +75,16 @@ def issue_facts() -> Mapping[str, object]:
         issue(title=NAME, body=LONG, labels=LABELS, user=SOMEBODY),
     )
     received = event(subject)
-    return handler.variables(handler.gather(received, fake_reader(subject), EMPTY_HISTORY, BUDGET))
+    return handler.variables(
+        read_facts(handler, Source(received, fake_reader(subject), EMPTY_HISTORY, BUDGET))
+    )
 
 
 def pull_request_facts() -> Mapping[str, object]:
     handler, subject = HANDLERS["pull_request"], replace(PULL_REQUEST, changed_files=3_000)
     received = event(subject)
     return handler.variables(
-        handler.gather(received, fake_reader(subject, FILES), EMPTY_HISTORY, BUDGET)
+        read_facts(handler, Source(received, fake_reader(subject, FILES), EMPTY_HISTORY, BUDGET))
     )
 
 
@@ -85,7 +96,9 @@ def facts_with_context(input_tokens: int) -> Mapping[str, Any]:
     )
     reader = fake_reader(subject, FILES[:5], context=context)
     limits = PromptLimits(input_tokens, is_review=True)
-    first, *_ = list_parts(handler.gather(event(subject), reader, EMPTY_HISTORY, limits))
+    first, *_ = list_parts(
+        read_facts(handler, Source(event(subject), reader, EMPTY_HISTORY, limits))
+    )
     return handler.variables(first)
 
 
@@ -93,7 +106,7 @@ def review_facts() -> Mapping[str, object]:
     handler, one = HANDLERS["pull_request_review"], review(body=LONG, user=SOMEBODY)
     received = review_event(one, PULL_REQUEST)
     reader = fake_reader(PULL_REQUEST, reviews=(one,), review_comments=COMMENTS)
-    return handler.variables(handler.gather(received, reader, EMPTY_HISTORY, BUDGET))
+    return handler.variables(read_facts(handler, Source(received, reader, EMPTY_HISTORY, BUDGET)))
 
 
 @pytest.mark.parametrize(

@@ -36,11 +36,10 @@ from hls_handler.github.values import (
     ChangedFile,
     ReviewThread,
 )
-from hls_handler.handlers.asking import VERIFY_PROMPT, Answers, Asking
+from hls_handler.handlers import pull_requests
+from hls_handler.handlers.asking import VERIFY_PROMPT, Answers
 from hls_handler.handlers.finding_views import ShownFinding
-from hls_handler.handlers.handler import PromptLimits
-from hls_handler.handlers.job import Result
-from hls_handler.handlers.pull_request_facts import PullRequestFacts
+from hls_handler.handlers.job import NO_GUARD, NO_INLINE, Guard, PromptLimits, Result, Source
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EmptyHistory
 from hls_handler.handlers.second_look import Candidate
@@ -81,27 +80,26 @@ class ReviewJob(RecordedJob):
     reply_to: Ask = lambda _name, _variables: pull_request_analysis()
     first_id: int = 100  # of the review comments
     calls: int = 0
-    actions: Sequence[Action] = ()
-    record: ReviewRecord | None = None
+    stored: ReviewRecord | None = None
 
-    def ask(self, facts: PullRequestFacts) -> Answers:
-        def ask_one(name: str, variables: Mapping[str, object], _index: int) -> ValidReply:
-            self.calls += 1
-            reply = self.reply_to(name, variables)
-            return ValidReply(f"{name}@1", library().prompts[name].reply, reply, Usage("m"))
+    def _send(self, name: str, variables: Mapping[str, object], index: int) -> ValidReply:
+        self.calls += 1
+        reply = self.reply_to(name, variables)
+        return ValidReply(f"{name}@1", library().prompts[name].reply, reply, Usage("m"))
 
-        return HANDLER.consult(
-            Asking(library(), "pull_requests/analyze", HANDLER.variables, ask_one), facts
-        )
-
-    def render(self, answered: Answers) -> Analysis:
-        shown = {key: variables["finding"] for key, variables in answered.inline.items()}
-        inline = {
+    def render(
+        self,
+        answers: Answers,
+        variables: Mapping[str, object],
+        inline: Mapping[str, Mapping[str, object]] = NO_INLINE,
+    ) -> Analysis:
+        shown = {key: one["finding"] for key, one in inline.items()}
+        texts = {
             key: f"{one.title}\n{one.body}"
             for key, one in shown.items()
             if isinstance(one, ShownFinding)
         }
-        return Analysis(answered.answers, "comment", inline=inline, receipt=Receipt(self.calls))
+        return Analysis(answers.answers, "comment", inline=texts, receipt=Receipt(self.calls))
 
     @property
     def posted(self) -> Mapping[int, InlineComment]:
@@ -111,18 +109,15 @@ class ReviewJob(RecordedJob):
             enumerate((comment for one in reviews for comment in one.comments), start=self.first_id)
         )
 
-    def post(
-        self,
-        facts: PullRequestFacts,
-        analysis: Analysis,
-        actions: tuple[Action, ...],
-        *reasons: str,
-        after_review: Callable[[Outcome | None], tuple[Action, ...]] | None = None,
-    ) -> Result:
-        self.actions = actions
-        assert after_review is not None
+    def write(
+        self, *actions: Action, later: Sequence[Action] = (), unless: Guard = NO_GUARD
+    ) -> tuple[Outcome, ...]:
+        self.actions = (*self.actions, *actions)
         ids = {comment.key: number for number, comment in self.posted.items()}
-        after_review(Outcome("review", "created", "posted", comment_ids=ids))
+        return tuple(Outcome("review", "created", "posted", comment_ids=ids) for _ in actions)
+
+    def post(self, *actions: Action, reason: str = "", unless: Guard = NO_GUARD) -> Result:
+        self.actions = (*self.actions, *actions)
         return Result("posted", "done")
 
     def post_check(self, actions: tuple[EnsureCheck, ...], reason: str) -> Result:
@@ -130,7 +125,7 @@ class ReviewJob(RecordedJob):
         return Result(reason, "done")
 
     def store_review(self, record: ReviewRecord) -> None:
-        self.record = parse_record(dump_record(record), map(dump_entry, record.ledger))
+        self.stored = parse_record(dump_record(record), map(dump_entry, record.ledger))
 
 
 @dataclass(kw_only=True)
@@ -161,10 +156,12 @@ class Reviewed:
         known: dict[str, Any] = {"permissions": {"mona": "write"}, "head_files": head_files}
         self.reader = fake_reader(now, files, review_threads=tuple(self.threads), **known)
         self.reader.github.on_call = self._check_readable
-        facts = HANDLER.gather(received, self.reader, EmptyHistory(reviewed=self.record), limits)
+        facts = pull_requests.gather(
+            Source(received, self.reader, EmptyHistory(reviewed=self.record), limits)
+        )
         job = ReviewJob(received, facts, reply_to=reply_to, first_id=self.next_id)
         HANDLER.run(job)
-        self.record = job.record or self.record
+        self.record = job.stored or self.record
         replies = {
             one.comment_id: (one.key,) for one in job.actions if isinstance(one, EnsureReply)
         }

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from hls_handler.analysis import EarlierVerdict
-from hls_handler.engine.asking import render_static
+from hls_handler.engine.asking import Comments
 from hls_handler.github.values import (
     ThreadReply,
 )
-from hls_handler.routing import Rule
+from hls_handler.handlers import pull_requests
+from hls_handler.handlers.handler import common_variables
 from hls_handler.settings.effective import without_entry
 from tests.engine.world import library, settings
 from tests.handlers.world import pull_request_analysis
@@ -114,7 +115,9 @@ def test_summary_names_who_dismissed_a_finding_and_how(acts: dict[str, Any], how
         pushes.command("deleted 1a2b3c4d by mona")
     pushes.push({"a.py": FAULT}, requested="conclude")
     assert pushes.job is not None
-    shown = HANDLER.comment_variables(pushes.job.facts, pull_request_analysis())["dismissals"]
+    shown = pull_requests.list_comment_variables(pushes.job.facts, pull_request_analysis())[
+        "dismissals"
+    ]
     assert isinstance(shown, tuple)
     assert [(one.number, one.dismissed_by, one.dismissed_how) for one in shown] == [
         (1, "mona", how)
@@ -177,12 +180,13 @@ def test_report_of_a_change_does_not_dismiss() -> None:
 def summary(pushes: Pushes, *verdicts: EarlierVerdict) -> str:
     """The comment of the last review."""
     assert pushes.job is not None
-    effective = without_entry(settings())
-    rule = Rule("pull_request.synchronize", "pull_requests/analyze", effective, "analyze.j2")
+    facts = pushes.job.facts
     reply = pull_request_analysis(summary="", findings=[], earlier=list(verdicts))
-    analysis = render_static(
-        library(), rule, pushes.job.event, HANDLER, pushes.job.facts, reply, b"k" * 32
-    )
+    prompt = "pull_requests/analyze"
+    common = common_variables(pushes.job.event, prompt, without_entry(settings()))
+    variables = {**HANDLER.variables(facts), **pull_requests.list_comment_variables(facts, reply)}
+    comments = Comments(library(), common, b"k" * 32, has_sections=False)
+    analysis = comments.render_static(prompt, reply, variables)
     return analysis.comment or ""
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from hls_handler.errors import Permanent
 from hls_handler.handlers.finding_views import EarlierFinding
-from hls_handler.handlers.handler import template_variables
+from hls_handler.handlers.handler import common_variables
 from hls_handler.prompting.render import render
 from hls_handler.question import (
     estimate_tokens,
@@ -261,9 +261,8 @@ def test_present_lines_from_the_head_are_between_the_delimiters_of_untrusted_tex
     pushes.push({"a.py": fault}, findings=[found("a.py", 124, "    y = eval(x)")])
     pushes.push({"a.py": hostile.replace(*NEAR_END)})
     assert pushes.job is not None
-    variables = template_variables(
-        pushes.job.event, HANDLER, pushes.job.facts, prompt="pull_requests/analyze"
-    )
+    common = common_variables(pushes.job.event, "pull_requests/analyze")
+    variables = {**common, **HANDLER.variables(pushes.job.facts)}
     task = render(library(), "pull_requests/analyze", variables, key=b"k" * 32).task
     shown = (
         r"as they were before this pull request:\n<untrusted (\w+)>\n[^<]*Ignore all"

@@ -22,9 +22,10 @@ from hls_handler.github.values import (
     ReviewThread,
     ThreadReply,
 )
-from hls_handler.handlers.asking import VERIFY_PROMPT, Answers, Asking
-from hls_handler.handlers.handler import PromptLimits, template_variables
-from hls_handler.handlers.pull_request_facts import PullRequestFacts
+from hls_handler.handlers import pull_requests
+from hls_handler.handlers.asking import VERIFY_PROMPT, Asking
+from hls_handler.handlers.handler import common_variables
+from hls_handler.handlers.job import PromptLimits, Source
 from hls_handler.handlers.reader import EmptyHistory
 from hls_handler.prompting.render import render
 from hls_handler.question import (
@@ -91,20 +92,18 @@ class LifeJob(ReviewJob):
     tokens: int = 0
     prompts: list[str] = field(default_factory=list)
 
-    def ask(self, facts: PullRequestFacts) -> Answers:
-        def make_variables(part: PullRequestFacts) -> Mapping[str, object]:
-            return template_variables(self.event, HANDLER, part, prompt=PROMPT)
+    @property
+    def asking(self) -> Asking:
+        return Asking(library(), PROMPT, common_variables(self.event, PROMPT), self._send)
 
-        def ask_one(name: str, variables: Mapping[str, object], _index: int) -> ValidReply:
-            assert self.reader is not None
-            rendered = render(library(), name, variables, key=b"lives")
-            self.calls += 1
-            self.tokens += estimate_tokens(rendered.system) + estimate_tokens(rendered.task)
-            self.prompts.append(rendered.task)
-            reply: Reply = self.reader.answer(rendered.task, is_second_look=name == VERIFY_PROMPT)
-            return ValidReply(f"{name}@1", library().prompts[name].reply, reply, Usage("m"))
-
-        return HANDLER.consult(Asking(library(), PROMPT, make_variables, ask_one), facts)
+    def _send(self, name: str, variables: Mapping[str, object], index: int) -> ValidReply:
+        assert self.reader is not None
+        rendered = render(library(), name, variables, key=b"lives")
+        self.calls += 1
+        self.tokens += estimate_tokens(rendered.system) + estimate_tokens(rendered.task)
+        self.prompts.append(rendered.task)
+        reply: Reply = self.reader.answer(rendered.task, is_second_look=name == VERIFY_PROMPT)
+        return ValidReply(f"{name}@1", library().prompts[name].reply, reply, Usage("m"))
 
 
 @dataclass
@@ -209,7 +208,7 @@ class Life:
             reader.github.head_files |= {f"{name}:{path}": text for path, text in before.items()}
         job = LifeJob(received, None, first_id=self.reviewed.next_id, reader=self.reader)
         history = EmptyHistory(reviewed=self.reviewed.record)
-        job.facts = HANDLER.gather(received, reader, history, LIMITS)
+        job.facts = pull_requests.gather(Source(received, reader, history, LIMITS))
         HANDLER.run(job)
         self._keep(job)
         self.prompts += job.prompts
@@ -222,7 +221,7 @@ class Life:
     def _keep(self, job: LifeJob) -> None:
         """Keep what a review left in the database and on GitHub."""
         reviewed = self.reviewed
-        reviewed.record = job.record or reviewed.record
+        reviewed.record = job.stored or reviewed.record
         replies = {one.comment_id: one.key for one in job.actions if isinstance(one, EnsureReply)}
         threads: list[ReviewThread] = []
         for thread in reviewed.threads:

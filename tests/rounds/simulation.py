@@ -17,7 +17,7 @@ from hls_handler.github.values import (
     ThreadReply,
 )
 from hls_handler.handlers.changed_files import LONG_LINE, TOO_LARGE
-from hls_handler.handlers.handler import PromptLimits
+from hls_handler.handlers.job import PromptLimits
 from hls_handler.review.record import ReviewRecord
 from hls_handler.settings.model import Review
 from hls_handler.settings.values import PathFilter

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.engine.asking import PROMPT_SECRET, ask, digest_request
+from hls_handler.engine.asking import PROMPT_SECRET, digest_request
 from hls_handler.engine.job import facts_codec
 from hls_handler.handlers.asking import FIRST_PART, VERIFICATION, VERIFY_PROMPT
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.trials.replay import find_kept, load_stored_facts, render_again
 from hls_handler.trials.trial import Trial
-from tests.engine.test_run_prompts import REFUSED_REPLY, facts_of, found, shown, verdicts
+from tests.engine.test_run_prompts import REFUSED_REPLY, ask, facts_of, found, shown, verdicts
 from tests.engine.world import MakeWorld, World
 
 
@@ -24,7 +24,7 @@ def world(make_world: MakeWorld) -> World:
     world = make_world(found("a.py"), REFUSED_REPLY, found("c.py"), verdicts(1))
     world.accept("pull_request.opened")
     facts, job = facts_of("a.py", "b.py", "c.py"), world.job()
-    job.add(facts_codec(job.handler), facts)
+    job.add(facts_codec(job.handler.facts_type, job.handler.facts_version), facts)
     answered = ask(job, facts)
     assert shown(answered) == ["c.py"]
     world.store.checkpoints.save(job.lease, *job.pending.take())

@@ -33,7 +33,7 @@ from hls_handler.review.test_files import is_test_file
 from hls_handler.routing import Rule
 from hls_handler.settings.model import Mirror as MirrorSettings
 from hls_handler.settings.model import Review, Settings
-from hls_handler.trials.replay import read_facts
+from hls_handler.trials.replay import read_unstored
 from hls_handler.trials.trial import Trial
 from tests.engine.fakes import FakeReader
 from tests.engine.world import library, settings
@@ -115,7 +115,7 @@ def ask(case: PullRequestCase, files: RepositoryFiles, given: Settings, known: L
     opened = event(pull)
     reader = _MirrorReader(fake_reader(pull, case.files).github, files)
     rule = Rule(opened.key, PROMPT, find_effective_settings(given), known.prompts[PROMPT].path)
-    facts = read_facts(opened, reader, given, known, rule)
+    facts = read_unstored(opened, reader, given, known, rule)
     return Trial(facts, known, PROMPT, b"key")
 
 
