@@ -333,7 +333,7 @@ def _note_unlisted_labels(
     labels, _ = read_optional(github.reader(effective.pattern).labels, none)
     missing = select_offer(labels, effective.labels, ()).describe_missing()
     if missing:
-        where = settings.sources.where(effective.find_key("labels.suggest", settings))
+        where = effective.where("labels.suggest", settings)
         choice = "labels.allow and labels.deny choose which they list"
         print_line(f"{where}: note: prompts do not list {missing}; {choice}")
 

@@ -65,6 +65,7 @@ from hls_handler.question import (
 from hls_handler.queue.checkpoints import ANALYSED
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Claude, Settings
+from hls_handler.settings.values import PathFilter
 from hls_handler.store.budgets import list_budgets
 from hls_handler.store.calls import ESTIMATED, FAILED, UNAVAILABLE, ReviewBudget, StartedCall
 from hls_handler.store.reply_cache import CacheKey
@@ -541,7 +542,7 @@ def find_review_budget(
         return None
 
     def where(name: str) -> str:
-        return settings.sources.where(effective.find_key(f"review.{name}", settings))
+        return effective.where(f"review.{name}", settings)
 
     return ReviewBudget(
         max_usd=effective.review.max_usd,
@@ -710,7 +711,7 @@ def prompt_limits(
     )
     return PromptLimits(
         settings.claude.input_tokens,
-        effective.paths,
+        PathFilter(effective.paths.ignore, effective.where("paths.ignore", settings)),
         effective.findings,
         (
             "always" if sums_up_files else effective.comments.summary

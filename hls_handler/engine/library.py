@@ -219,7 +219,7 @@ def _can_run(name: str, effective: EffectiveSettings, library: Library) -> bool:
     shadow prompt.
     """
     first = {name, *library.leading_to(name)}
-    named = {prompt for prompt, _ in (*effective.use.values(), *effective.shadows.values())}
+    named = {one.prompt for one in (*effective.use.values(), *effective.shadows.values())}
     return any(
         one in named
         or any(

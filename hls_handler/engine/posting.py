@@ -157,14 +157,14 @@ def _find_switched_off(
     """Return the outcome of an action that the settings switch off; None if they allow it."""
     match action:
         case EnsureLabels() | EnsureIssueType() if not effective.features.auto_labeling:
-            where = settings.sources.where(effective.find_key("features.auto_labeling", settings))
+            where = effective.where("features.auto_labeling", settings)
             return Outcome(
                 _OUTCOME_NAMES[type(action)], "off", f"labels are switched off by {where}"
             )
         case EnsureComment() | EnsureReview() | EnsureReply() if (
             not effective.features.auto_commenting
         ):
-            where = settings.sources.where(effective.find_key("features.auto_commenting", settings))
+            where = effective.where("features.auto_commenting", settings)
             body = None if isinstance(action, EnsureReview) else action.body
             return Outcome(
                 _OUTCOME_NAMES[type(action)],

@@ -5,9 +5,10 @@ deliveries.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from pydantic import TypeAdapter
 
@@ -41,7 +42,9 @@ FRESH_S = 300.0
 ORGANIZATION_FRESH_S = 3600.0
 """A stored settings file is used for this many seconds. Then it is read from GitHub again."""
 
-SETTINGS_FILE = Codec("repository_settings", 11, TypeAdapter(RepositorySettingsFile))
+SETTINGS_FILE = Codec(
+    "repository_settings", 12, TypeAdapter(RepositorySettingsFile), readable=(11,)
+)
 """The checkpoint of a repository's file has the index 0, that of its organisation's file 1."""
 
 
@@ -174,9 +177,9 @@ def without_unknown_prompts(library: Library, file: RepositorySettingsFile) -> R
     older version, and none is reported.
     """
     settings = file.settings
-    use = dict(file.settings.values.prompts.use)
+    chosen: Mapping[str, str | Literal[False]] = settings.values.get("prompts", {}).get("use", {})
     invalid: dict[str, str] = {}  # event -> problem
-    for event, name in settings.values.prompts.use.items():
+    for event, name in chosen.items():
         fit = [
             other
             for other, prompt in library.prompts.items()
@@ -188,12 +191,10 @@ def without_unknown_prompts(library: Library, file: RepositorySettingsFile) -> R
             invalid[event] = (
                 f"prompts.use.{event}: the operator has no prompt {name} for {event}; {choice}"
             )
-            del use[event]
     if not invalid:
         return settings
-    values = settings.values.model_copy(
-        update={"prompts": settings.values.prompts.model_copy(update={"use": use})}
-    )
+    use = {event: name for event, name in chosen.items() if event not in invalid}
+    values = {**settings.values, "prompts": {"use": use}}
     if file.is_invalid:  # the lines are those of an earlier version
         return replace(settings, values=values)
     problems = (

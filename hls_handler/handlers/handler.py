@@ -298,7 +298,7 @@ def view_rule(event: Event, prompt: str, effective: EffectiveSettings | None) ->
         show_prompt=comments.show_prompt,
         about_url=comments.about_url,
         labels=effective.labels,
-        paths=PathsView(effective.paths.globs),
+        paths=PathsView(effective.paths.ignore),
         categories=effective.review.categories,
         post_to=post_to,
         source=event.name.replace("issues", "issue").replace("_", " "),

@@ -70,7 +70,7 @@ def describe_repository_files(
     chooses prompts.
     """
     if not effective.features.repository_settings:
-        where = settings.sources.where(effective.find_key("features.repository_settings", settings))
+        where = effective.where("features.repository_settings", settings)
         return [
             RepositoryFileState(EMPTY_REPOSITORY_SETTINGS, "ignored, because switched off", where)
         ]
@@ -86,7 +86,7 @@ def describe_repository_files(
             )
             continue
         file = resolve_settings_file(stored, path=path)
-        if file.settings.values.prompts.use:
+        if "prompts" in file.settings.values:
             file = replace(file, settings=without_unknown_prompts(library(), file))
         when = "now" if is_live else f"{stored.age_s:.0f} s ago"
         sentence = file.describe() or "the file does not exist"

@@ -229,16 +229,14 @@ def find_ignored(
         None,
     )
     if excluded is not None:
-        change = settings.sources.change(
-            effective.find_key("features.bots", settings), f'["{excluded}"]'
-        )
+        change = settings.sources.change(effective.find_key("features.bots"), f'["{excluded}"]')
         return Ignored(
             "other bot",
             f"{excluded} is a bot; {change}, or add it to that list, to process what it opens",
         )
     is_requested = is_review_request or routing_input.is_requested
     if routing_input.draft and not is_requested and not effective.features.drafts:
-        change = settings.sources.change(effective.find_key("features.drafts", settings), "true")
+        change = settings.sources.change(effective.find_key("features.drafts"), "true")
         return Ignored(
             "draft", f"the pull request is a draft; mark it ready for review, or {change}"
         )
@@ -248,10 +246,7 @@ def find_ignored(
     unwanted = _find_unwanted(routing_input, effective)
     if unwanted is None:
         return None
-    entry_key = f"{effective.key}.review.when"
-    where = settings.sources.where(
-        entry_key if settings.sources.contains(entry_key) else "review.when"
-    )
+    where = effective.where("review.when", settings)
     return Ignored("not requested", f"{unwanted}; comment /review to have it reviewed ({where})")
 
 

@@ -359,9 +359,12 @@ class Router:
         catalogue = self.catalogue
         chosen = effective.find_prompt(key)
         shadowed = effective.find_shadow_prompt(key)
-        shadow = Shadow(*shadowed) if shadowed is not None else None
+        shadow = None
+        if shadowed is not None:
+            shadow = Shadow(str(shadowed.prompt), shadowed.key)
         if chosen is not None:
-            name, key_path = chosen
+            name = chosen.prompt
+            key_path = chosen.key
             if name is False:
                 chosen_at = settings.sources.where(key_path)
                 reason = (
@@ -478,9 +481,7 @@ def find_disabled(
     """Return the reason if the settings switch the event's repository off, else None."""
     if effective.enabled:
         return None
-    switch = settings.sources.where(
-        effective.repository_keys.get("enabled") or f"{effective.key}.enabled"
-    )
+    switch = effective.where("enabled", settings)
     reason = (
         f"{routing_input.repository} is switched off by {switch}; set this key to true to"
         " process it"

@@ -1,18 +1,19 @@
-"""Effective settings of a repository: the global settings, overridden by the repository's entry in
-`repositories`.
+"""Effective settings of a repository: the layers of settings that apply to it, merged.
 
-`apply_repository_settings` also applies the repository's own `.github/hls.yaml`, and `hls.yaml` of
-its organisation.
+The layers are the general sections of the settings file, the repository's entry in `repositories`,
+the file `hls.yaml` of its organisation, and its own `.github/hls.yaml`. `apply_repository_settings`
+adds the last two, which may only do what `REPOSITORY_KEYS` says.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import translate
-from typing import Any, Literal, TypeVar, get_args
+from operator import attrgetter
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel
 
@@ -25,22 +26,14 @@ from hls_handler.settings.model import (
     PullRequests,
     Repository,
     RepositoryComments,
+    RepositoryPaths,
     RepositoryRetrieval,
     Review,
     Settings,
     Similar,
 )
-from hls_handler.settings.repository import (
-    LABEL_SWITCHES,
-    REVIEW_SWITCHES,
-    RepositoryFileFeatures,
-    RepositoryFileRetrieval,
-    RepositoryFileReview,
-    RepositorySettings,
-    merge_files,
-)
+from hls_handler.settings.repository import REPOSITORY_KEYS, Limit, RepositorySettings
 from hls_handler.settings.values import (
-    PathFilter,
     PromptUse,
     ShadowPrompt,
     VariableValue,
@@ -49,14 +42,30 @@ from hls_handler.settings.values import (
 from hls_handler.settings.yaml_parser import value_at
 from hls_handler.wording import count
 
-Choice = TypeVar("Choice")
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The key paths that set a value; a path of a repository's file begins with the file."""
+
+    keys: tuple[str, ...]  # ("repositories[0].features.bots",); several if lists are joined
+    overrides: tuple[str, ...] = ()  # others that set the key, which `keys` have precedence over
+
+
+NO_ORIGIN = Origin(())
+
+
+@dataclass(frozen=True, slots=True)
+class PromptChoice:
+    key: str  # key path: "repositories[0].prompts.use.issues.opened"
+    event: str  # "issues.opened", or "issues" for all its actions
+    prompt: str | Literal[False]  # False: no prompt runs
+    shadow: bool = False  # True: the prompt also runs, after the event's own, and posts nothing
+    layer: int = 0  # that of the largest number has precedence
 
 
 @dataclass(frozen=True, slots=True)
 class EffectiveSettings:
-    """The global settings, overridden by an entry of `repositories` and, if applied, by a
-    `.github/hls.yaml`.
-    """
+    """The settings of one repository."""
 
     key: str  # key path of the entry: "repositories[0]"
     pattern: str  # "owner/*"
@@ -70,18 +79,12 @@ class EffectiveSettings:
     retrieval: RepositoryRetrieval
     similar: Similar
     comments: RepositoryComments
-    paths: PathFilter
-    # event -> (prompt name or False, key path that sets it)
-    use: Mapping[str, tuple[str | Literal[False], str]]
-    # event -> (name of the shadow prompt, key path that sets it)
-    shadows: Mapping[str, tuple[str, str]]
+    paths: RepositoryPaths
+    use: Mapping[str, PromptChoice]  # by event
+    shadows: Mapping[str, PromptChoice]  # by event
     webhook_secrets: tuple[bytes, ...] = field(repr=False)
     variables: Mapping[str, VariableValue]  # `config` in templates
-    # "enabled" -> ".github/hls.yaml:enabled"
-    repository_keys: Mapping[str, str] = field(default_factory=dict)
-    files: tuple[
-        str, ...
-    ] = ()  # settings files of repositories that apply, the one with precedence first
+    origins: Mapping[str, Origin]  # of the keys of sections that are set: "features.bots" -> ...
 
     @property
     def review_label(self) -> str | None:
@@ -89,42 +92,28 @@ class EffectiveSettings:
         asks, _, label = self.review.when.partition("label:")
         return label if not asks else None
 
-    def find_key(self, key: str, settings: Settings) -> str:
+    def find_key(self, key: str) -> str:
         """Return the key path that sets a key, such as "repositories[0].features.bots" for
         "features.bots".
         """
-        entry_key = f"{self.key}.{key}"
-        return self.repository_keys.get(key) or (
-            entry_key if settings.sources.contains(entry_key) else key
-        )
+        return self.origins.get(key, Origin((key,))).keys[0]
 
-    def find_prompt(self, event_key: str) -> tuple[str | Literal[False], str] | None:
-        """Return (prompt, key path that chooses it) for an event: ("issues/strict",
-        "prompts.use.issues.opened").
+    def where(self, key: str, settings: Settings) -> str:
+        """Return the file, line and path of a key; of all its places if their lists are joined."""
+        places = self.origins.get(key, Origin((key,))).keys
+        return " and ".join(map(settings.sources.where, places))
 
-        The prompt is False if the settings say that none runs. Returns None if no `prompts.use` has
-        the event. Precedence: the repository's file, the organisation's, `repositories`, global
-        settings. In each, "issues.opened" precedes "issues".
+    def find_prompt(self, event_key: str) -> PromptChoice | None:
+        """Return the choice of the prompt for an event; None if no `prompts.use` has the event.
+
+        Precedence: the repository's file, the organisation's, `repositories`, global settings. In
+        each, "issues.opened" precedes "issues".
         """
-        return self._choose(self.use, event_key)
+        return _choose(self.use, event_key)
 
-    def find_shadow_prompt(self, event_key: str) -> tuple[str, str] | None:
-        """Return (shadow prompt, key path that chooses it) for an event; None if there is no shadow
-        prompt.
-        """
-        return self._choose(self.shadows, event_key)
-
-    def _choose(
-        self, choices: Mapping[str, tuple[Choice, str]], event_key: str
-    ) -> tuple[Choice, str] | None:
-        matching = [
-            choices[key] for key in (event_key, event_key.partition(".")[0]) if key in choices
-        ]
-        for origin in (*(f"{file}:" for file in self.files), f"{self.key}.", ""):
-            for choice in matching:
-                if choice[1].startswith(origin):
-                    return choice
-        return None
+    def find_shadow_prompt(self, event_key: str) -> PromptChoice | None:
+        """Return the choice of the shadow prompt for an event; None if there is none."""
+        return _choose(self.shadows, event_key)
 
     def find_fallback_number(self, event_key: str) -> int | None:
         """Return the issue number that `comments.post_to` has for an event such as
@@ -132,6 +121,12 @@ class EffectiveSettings:
         """
         post_to = self.comments.post_to
         return post_to.get(event_key, post_to.get(event_key.partition(".")[0]))
+
+
+def _choose(choices: Mapping[str, PromptChoice], event_key: str) -> PromptChoice | None:
+    events = (event_key, event_key.partition(".")[0])
+    matching = [choices[event] for event in events if event in choices]
+    return max(matching, key=attrgetter("layer"), default=None)
 
 
 class RepositoryTable:
@@ -207,37 +202,50 @@ def _specificity(pattern: str) -> tuple[bool, int]:
     return (literal == len(pattern), literal)  # "owner/*" -> (False, 6)
 
 
+SECTIONS: Mapping[str, type[BaseModel]] = {
+    "features": Features,
+    "labels": EffectiveLabels,
+    "comments": RepositoryComments,
+    "findings": Findings,
+    "review": Review,
+    "pull_requests": PullRequests,
+    "retrieval": RepositoryRetrieval,
+    "similar": Similar,
+    "paths": RepositoryPaths,
+}
+"""The sections that an entry of `repositories` can override."""
+
+
 def _build_effective(settings: Settings, index: int, entry: Repository) -> EffectiveSettings:
     key = f"repositories[{index}]"
+    values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    origins = {"enabled": Origin((f"{key}.enabled",))}
+    for prefix, layer in (("", settings), (f"{key}.", entry)):
+        for section in SECTIONS.keys() & type(layer).model_fields.keys():
+            given = getattr(layer, section)
+            for name in given.model_fields_set & SECTIONS[section].model_fields.keys():
+                path = f"{section}.{name}"
+                values[section][name] = getattr(given, name)
+                origins[path] = Origin((prefix + path,), origins.get(path, NO_ORIGIN).keys)
+    sections: dict[str, Any] = {
+        section: model.model_validate(values[section]) for section, model in SECTIONS.items()
+    }
     choices = [
-        *_iter_prompt_choices(settings.prompts.use, "prompts.use"),
-        *_iter_prompt_choices(entry.prompts.use, f"{key}.prompts.use"),
+        *_iter_prompt_choices(settings.prompts.use, ""),
+        *_iter_prompt_choices(entry.prompts.use, f"{key}.", layer=1),
     ]
     return EffectiveSettings(
         key=key,
         pattern=entry.name,
         enabled=entry.enabled,
         events=frozenset(entry.events),
-        features=settings.features.model_copy(update=entry.features.model_dump(exclude_unset=True)),
-        labels=EffectiveLabels.model_validate(_override(settings.labels, entry.labels)),
-        findings=Findings.model_validate(_override(settings.findings, entry.findings)),
-        review=Review.model_validate(_override(settings.review, entry.review)),
-        pull_requests=PullRequests.model_validate(
-            _override(settings.pull_requests, entry.pull_requests)
-        ),
-        retrieval=RepositoryRetrieval(enabled=settings.retrieval.enabled).model_copy(
-            update=entry.retrieval.model_dump(exclude_unset=True)
-        ),
-        similar=Similar.model_validate(_override(settings.similar, entry.similar)),
-        comments=RepositoryComments.model_validate(_override(settings.comments, entry.comments)),
-        paths=PathFilter(entry.paths.ignore, settings.sources.where(f"{key}.paths.ignore")),
-        use={choice.event: (choice.prompt, choice.key) for choice in choices if not choice.shadow},
-        shadows={
-            choice.event: (str(choice.prompt), choice.key) for choice in choices if choice.shadow
-        },
+        use={choice.event: choice for choice in choices if not choice.shadow},
+        shadows={choice.event: choice for choice in choices if choice.shadow},
         webhook_secrets=webhook_secrets(entry.webhook_secret)
         or webhook_secrets(settings.github.webhook_secret),
         variables={**settings.prompts.variables, **entry.variables},
+        origins=origins,
+        **sections,
     )
 
 
@@ -248,139 +256,96 @@ def without_entry(settings: Settings) -> EffectiveSettings:
     return _build_effective(settings, len(settings.repositories), Repository(name="*/*"))
 
 
-def _override(section: BaseModel, overrides: BaseModel) -> dict[str, Any]:
-    return {**section.model_dump(), **overrides.model_dump(exclude_unset=True)}
-
-
 def apply_repository_settings(
     effective: EffectiveSettings, *files: RepositorySettings
 ) -> EffectiveSettings:
     """Return `effective`, changed by the settings in a `.github/hls.yaml`, and in the
     organisation's file behind it.
 
-    They can switch features, retrieval and parts of reviews off, allow fewer labels, ignore more
-    files and let more findings fail the check, but not the opposite. They can also replace values
-    of `comments` and `findings`, and choose other prompts. The first file that has a key sets it,
-    but lists of labels and of paths apply together.
+    The first file that has a key sets it, as far as the key's limit allows.
     """
-    values = merge_files(*files)
-    changes: dict[str, dict[str, Any]] = {
-        "features": _switch_off(
-            effective.features, values.features, RepositoryFileFeatures.model_fields
-        ),
-        "labels": _switch_off(effective.labels, values.labels, LABEL_SWITCHES),
-        "review": _restrict_review(effective.review, values.review),
-        "pull_requests": _switch_off(
-            effective.pull_requests, values.pull_requests, ("title", "reviewers")
-        ),
-        "retrieval": _switch_off(
-            effective.retrieval, values.retrieval, RepositoryFileRetrieval.model_fields
-        ),
-        "comments": values.comments.model_dump(exclude_none=True),
-        "findings": values.findings.model_dump(exclude_none=True),
-    }
-    for key in ("min_confidence", "min_field_confidence"):
-        if (getattr(values.labels, key) or 0) > getattr(effective.labels, key):
-            changes["labels"][key] = getattr(values.labels, key)
-    if values.pull_requests.title_types is not None:
-        changes["pull_requests"]["title_types"] = values.pull_requests.title_types
-    decided = {f"{section}.{key}" for section, changed in changes.items() for key in changed}
-    if effective.enabled and values.enabled is False:
-        decided.add("enabled")
-    paths = effective.paths
-    use = dict(effective.use)
-    lists = dict[str, str]()
-    for file, of in zip(files, ("repository", "organization"), strict=False):
-        labels = file.values.labels
-        ignored = file.values.paths.ignore
-        if labels.allow is not None:
-            source = file.sources.where("labels.allow")
-            changes["labels"] |= {f"{of}_allow": labels.allow, f"{of}_allow_source": source}
-            lists.setdefault("labels.allow", f"{file.file}:labels.allow")
-        if labels.deny:
-            changes["labels"]["deny"] = (
-                *changes["labels"].get("deny", effective.labels.deny),
-                *labels.deny,
-            )
-            lists.setdefault("labels.deny", f"{file.file}:labels.deny")
-        if ignored:
-            where = " and ".join(
-                [*([paths.where] if paths.globs else []), file.sources.where("paths.ignore")]
-            )
-            paths = PathFilter((*paths.globs, *ignored), where)
-            lists.setdefault("paths.ignore", f"{file.file}:paths.ignore")
-    for file in reversed(files):
-        use |= {
-            event: (name, f"{file.file}:prompts.use.{event}")
-            for event, name in file.values.prompts.use.items()
+    changes: dict[str, dict[str, Any]] = {"": {}, "labels": _allow_labels(files)}
+    origins = dict(effective.origins)
+    for key in REPOSITORY_KEYS:
+        read = {file.file: value_at(file.values, key.path) for file in files}
+        given: dict[str, Any] = {
+            file: value for file, value in read.items() if value not in (None, ())
         }
-    # without lines of empty or invalid keys
-    given = {file.file: file.values.model_dump() for file in files}
-    keys = {
-        key: next(f"{file}:{key}" for file in given if value_at(given[file], key) is not None)
-        for key in decided
-    }
+        if not given or key.limit == "by file":
+            continue
+        section, _, name = key.path.rpartition(".")
+        operators = attrgetter(key.path)(effective)
+        wanted = next(iter(given.values()))
+        origin = origins.get(key.path, NO_ORIGIN)
+        first, *others = (f"{file}:{key.path}" for file in given)
+        if key.limit == "joined":
+            changes.setdefault(section, {})[name] = sum(given.values(), operators)
+            origins[key.path] = replace(origin, keys=(*origin.keys, first, *others))
+        elif _is_permitted(key.limit, wanted, operators):
+            changes.setdefault(section, {})[name] = wanted
+            origins[key.path] = Origin((first,), (*others, *origin.keys, *origin.overrides))
+    top = changes.pop("")
     sections = {
-        name: getattr(effective, name).model_copy(update=part)
-        for name, part in changes.items()
-        if part
+        section: getattr(effective, section).model_copy(update=values)
+        for section, values in changes.items()
     }
-    return replace(
-        effective,
-        enabled=effective.enabled and values.enabled is not False,
-        paths=paths,
-        use=use,
-        repository_keys=keys | lists,
-        files=tuple(file.file for file in files),
-        **sections,
-    )
+    use = {**effective.use, **_choose_prompts(files)}
+    return replace(effective, **top, **sections, use=use, origins=origins)
 
 
-def _switch_off(section: BaseModel, wanted: BaseModel, names: Iterable[str]) -> dict[str, Any]:
-    return {
-        name: False for name in names if getattr(section, name) and getattr(wanted, name) is False
-    }
-
-
-def _restrict_review(review: Review, wanted: RepositoryFileReview) -> dict[str, Any]:
-    """Return the values of `wanted` that restrict `review`, by name. A severity that more findings
-    reach does so.
-    """
-    values = _switch_off(review, wanted, REVIEW_SWITCHES)
-    if wanted.max_inline is not None and wanted.max_inline < review.max_inline:
-        values["max_inline"] = wanted.max_inline
+def _is_permitted(limit: Limit, wanted: Any, operators: Any) -> bool:
+    """Return True if a value of a repository's file applies, and changes what the operator set."""
     severities = get_args(Severity)  # most severe first
-    if wanted.fail_on is not None and (
-        review.fail_on is None
-        or severities.index(wanted.fail_on) > severities.index(review.fail_on)
-    ):
-        values["fail_on"] = wanted.fail_on
-    return values
+    match limit:
+        case "off":
+            return wanted is False and bool(operators)
+        case "lower":
+            return bool(wanted < operators)
+        case "higher":
+            return bool(wanted > operators)
+        case "less severe" if operators is not None:
+            return severities.index(wanted) > severities.index(operators)
+    return True
 
 
-@dataclass(frozen=True, slots=True)
-class PromptChoice:
-    key: str  # key path: "repositories[0].prompts.use.issues.opened"
-    event: str  # "issues.opened", or "issues" for all its actions
-    prompt: str | Literal[False]  # False: no prompt runs
-    shadow: bool  # True: the prompt also runs, after the event's own prompt, and posts nothing
+def _allow_labels(files: tuple[RepositorySettings, ...]) -> dict[str, Any]:
+    """Return the fields of `EffectiveLabels` with the labels that the files allow."""
+    fields: dict[str, Any] = {}
+    for file, owner in zip(files, ("repository", "organization"), strict=False):
+        allowed = value_at(file.values, "labels.allow")
+        if allowed is not None:
+            fields[f"{owner}_allow"] = allowed
+            fields[f"{owner}_allow_source"] = file.sources.where("labels.allow")
+    return fields
 
 
-def _iter_prompt_choices(use: Mapping[str, PromptUse], path: str) -> Iterator[PromptChoice]:
+def _choose_prompts(files: tuple[RepositorySettings, ...]) -> dict[str, PromptChoice]:
+    chosen: dict[str, PromptChoice] = {}
+    for layer, file in enumerate(reversed(files), start=2):
+        use: Any = value_at(file.values, "prompts.use") or {}
+        for choice in _iter_prompt_choices(use, f"{file.file}:", layer=layer):
+            chosen[choice.event] = choice
+    return chosen
+
+
+def _iter_prompt_choices(
+    use: Mapping[str, PromptUse], prefix: str, *, layer: int = 0
+) -> Iterator[PromptChoice]:
     for event, value in use.items():
+        key = f"{prefix}prompts.use.{event}"
         if isinstance(value, ShadowPrompt):
-            yield PromptChoice(f"{path}.{event}", event, value.prompt, shadow=True)
+            yield PromptChoice(key, event, value.prompt, shadow=True, layer=layer)
         else:
-            yield PromptChoice(f"{path}.{event}", event, value, shadow=False)
+            yield PromptChoice(key, event, value, layer=layer)
 
 
 def list_prompt_choices(settings: Settings) -> tuple[PromptChoice, ...]:
     """Return all choices in the settings file: those of the global `prompts.use`, then those of
     `repositories`.
     """
-    choices = [*_iter_prompt_choices(settings.prompts.use, "prompts.use")]
+    choices = [*_iter_prompt_choices(settings.prompts.use, "")]
     for index, entry in enumerate(settings.repositories):
-        choices += _iter_prompt_choices(entry.prompts.use, f"repositories[{index}].prompts.use")
+        choices += _iter_prompt_choices(entry.prompts.use, f"repositories[{index}].", layer=1)
     return tuple(choices)
 
 
@@ -432,94 +397,71 @@ def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Ite
     """
     key = effective.key
     entry = next(entry for entry in settings.repositories if entry.name == effective.pattern)
-    enabled_keys = (effective.repository_keys.get("enabled"), f"{key}.enabled")
-    yield find_source(settings, "enabled", effective.enabled, *enabled_keys)
+    enabled_key = effective.find_key("enabled")
+    yield find_source(settings, "enabled", effective.enabled, enabled_key, f"{key}.enabled")
     yield find_source(settings, "events", sorted(effective.events), f"{key}.events")
-    secret_keys = [f"{key}.webhook_secret"] if webhook_secrets(entry.webhook_secret) else []
-    secrets = (  # shown, because it is a placeholder
-        f"<{count(len(effective.webhook_secrets), 'secret')}>"
-    )
-    yield find_source(settings, "webhook_secret", secrets, *secret_keys, "github.webhook_secret")
-    expected_key = "expect_webhook_within_h"
+    secret_keys = ["github.webhook_secret"]
+    if webhook_secrets(entry.webhook_secret):
+        secret_keys.insert(0, f"{key}.webhook_secret")
+    # shown, because it is a placeholder
+    secrets = f"<{count(len(effective.webhook_secrets), 'secret')}>"
+    yield find_source(settings, "webhook_secret", secrets, *secret_keys)
+    expected = entry.expect_webhook_within_h
     yield find_source(
-        settings, expected_key, entry.expect_webhook_within_h, f"{key}.{expected_key}"
+        settings, "expect_webhook_within_h", expected, f"{key}.expect_webhook_within_h"
     )
-    for section in (
-        "features",
-        "labels",
-        "comments",
-        "findings",
-        "review",
-        "pull_requests",
-        "retrieval",
-        "similar",
-    ):
-        yield from _iter_section(settings, effective, section, getattr(entry, section))
-        for of in ("organization", "repository") if section == "labels" else ():
-            if source := getattr(effective.labels, f"{of}_allow_source"):
-                allowed = _to_text(getattr(effective.labels, f"{of}_allow"))
-                yield SourcedValue("labels.allow, and of these", allowed, source)
+    for section in SECTIONS:
+        for name, value in getattr(effective, section):
+            path = f"{section}.{name}"
+            if name not in REPOSITORY_FIELDS:
+                yield _to_sourced(settings, path, value, effective.origins.get(path, NO_ORIGIN))
+        if section == "labels":
+            yield from _iter_allowed_labels(effective.labels)
     for name, value in effective.variables.items():
         keys = (f"{key}.variables.{name}", f"prompts.variables.{name}")
         yield find_source(settings, f"variables.{name}", value, *keys)
     if not effective.variables:
         yield find_source(settings, "variables", {}, f"{key}.variables")
-    where = effective.paths.where if effective.paths.globs else DEFAULT
-    yield SourcedValue("paths.ignore", _to_text(effective.paths.globs), where)
+    yield from _iter_prompts(settings, effective)
+
+
+def _iter_allowed_labels(labels: EffectiveLabels) -> Iterator[SourcedValue]:
+    for globs, source in (
+        (labels.organization_allow, labels.organization_allow_source),
+        (labels.repository_allow, labels.repository_allow_source),
+    ):
+        if source:
+            yield SourcedValue("labels.allow, and of these", _to_text(globs), source)
+
+
+def _iter_prompts(settings: Settings, effective: EffectiveSettings) -> Iterator[SourcedValue]:
     for event in effective.use:
-        if (chosen := effective.find_prompt(event)) is not None:
-            prompt, source = chosen
-            entry_keys = (f"{key}.prompts.use.{event}", f"prompts.use.{event}")
-            yield find_source(settings, f"prompts.use.{event}", prompt, source, *entry_keys)
+        key = f"prompts.use.{event}"
+        chosen = effective.find_prompt(event)
+        assert chosen is not None  # of the event, at least
+        places = (chosen.key, f"{effective.key}.{key}", key)
+        yield find_source(settings, key, chosen.prompt, *places)
     for event in effective.shadows:
-        if (shadow := effective.find_shadow_prompt(event)) is not None:
-            yield find_source(
-                settings, f"prompts.use.{event}", {"prompt": shadow[0], "shadow": True}, shadow[1]
-            )
+        shadow = effective.find_shadow_prompt(event)
+        assert shadow is not None  # of the event, at least
+        value = {"prompt": shadow.prompt, "shadow": True}
+        yield find_source(settings, f"prompts.use.{event}", value, shadow.key)
     if not effective.use and not effective.shadows:
         yield find_source(settings, "prompts.use", {}, "prompts.use")
 
 
-def _iter_section(
-    settings: Settings, effective: EffectiveSettings, name: str, overrides: BaseModel
-) -> Iterator[SourcedValue]:
-    overridden = overrides.model_fields_set
-    for key, value in getattr(effective, name):
-        if key in REPOSITORY_FIELDS:
-            continue
-        entry_key = f"{effective.key}.{name}.{key}" if key in overridden else None
-        # The caller adds lines for the labels that files of repositories allow.
-        repository_key = (
-            None
-            if (name, key) == ("labels", "allow")
-            else effective.repository_keys.get(f"{name}.{key}")
-        )
-        one = find_source(
-            settings, f"{name}.{key}", value, repository_key, entry_key, f"{name}.{key}"
-        )
-        if key == "deny" and repository_key is not None:  # the lists of all files apply together
-            own = find_source(settings, key, value, entry_key, f"{name}.{key}").source
-            added = [
-                find_source(settings, key, value, f"{file}:{name}.{key}").source
-                for file in effective.files
-            ]
-            one = SourcedValue(
-                one.key,
-                one.value,
-                " and ".join(where for where in (own, *added) if where != DEFAULT),
-            )
-        yield one
-
-
-def find_source(settings: Settings, key: str, value: object, *paths: str | None) -> SourcedValue:
+def find_source(settings: Settings, key: str, value: object, *paths: str) -> SourcedValue:
     """Return the value with its source: of the key paths that can set it, the first one that a file
     contains.
     """
-    found = dict.fromkeys(
-        path for path in paths if path is not None and settings.sources.contains(path)
-    )
-    source, *overrides = (settings.sources.where(path) for path in found) if found else (DEFAULT,)
-    return SourcedValue(key, _to_text(value), source, tuple(overrides))
+    found = tuple(path for path in dict.fromkeys(paths) if settings.sources.contains(path))
+    return _to_sourced(settings, key, value, Origin(found[:1], found[1:]))
+
+
+def _to_sourced(settings: Settings, key: str, value: object, origin: Origin) -> SourcedValue:
+    where = settings.sources.where
+    source = " and ".join(map(where, origin.keys)) or DEFAULT
+    return SourcedValue(key, _to_text(value), source, tuple(map(where, origin.overrides)))
 
 
 def _to_text(value: object) -> str:

@@ -123,7 +123,7 @@ def _iter_rows(section: Schema, definitions: Mapping[str, Schema], prefix: str) 
         kinds = [resolve(kind) for kind in field.get("anyOf", [field])]
         below = next((kind for kind in kinds if "properties" in kind), None)
         item = next((resolve(kind["items"]) for kind in kinds if "items" in kind), {})
-        values = [resolve(value) for value in _map_values(field)]
+        values = [resolve(value) for kind in kinds for value in _map_values(kind)]
         default = REQUIRED if name in section.get("required", ()) else _default_text(field)
         if below is not None:
             yield Key(path, "section", meaning, _describe_section(below), default, secret=False)

@@ -12,26 +12,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, create_model
 
 from hls_handler.actions import EnsureComment
-from hls_handler.analysis import Severity
 from hls_handler.errors import SettingsError
 from hls_handler.settings.github_events import find_event_problem
+from hls_handler.settings.model import Repository
 from hls_handler.settings.reference import Reference, explain
 from hls_handler.settings.values import (
-    Confidence,
     Expected,
-    Integer,
-    LabelGlob,
-    Language,
-    Layout,
-    Length,
+    PathGlob,
     Section,
-    Summary,
-    TitleTypes,
-    Tone,
-    find_glob_problem,
     is_false,
 )
 from hls_handler.settings.yaml_parser import (
@@ -58,166 +49,172 @@ MAX_VALUE_CHARS = 500
 MAX_PROBLEMS = 20
 """Limit on the problems that are reported."""
 
-LABEL_SWITCHES = ("create", "suggest")
-REVIEW_SWITCHES = ("verify", "guidance", "linked_issues", "functions")
-"""Keys of `labels` and of `review` that the file can switch off."""
+Limit = Literal["none", "off", "lower", "higher", "less severe", "joined", "by file"]
+"""How a value of the file applies to the operator's value of the same key.
 
-RepositoryFilePromptUse = Annotated[
-    Annotated[str, Field(min_length=1)] | Literal[False],
-    Expected("the name of one of the operator's prompts, or false"),
-]
-
-
-class RepositoryFileLabels(Section):
-    create: bool | None = Field(
-        None, description="false: labels that the repository lacks are not created"
-    )
-    allow: tuple[LabelGlob, ...] | None = Field(
-        None, description="globs of labels that may be set, among those that the operator allows"
-    )
-    deny: tuple[LabelGlob, ...] | None = Field(
-        None, description="globs of labels that are never set, besides those of the operator"
-    )
-    suggest: bool | None = Field(
-        None, description="false: none of the repository's own labels are suggested"
-    )
-    min_confidence: Confidence | None = Field(
-        None,
-        description=(
-            "least confidence with which a suggested label is set, if higher than the operator's"
-        ),
-    )
-    min_field_confidence: Confidence | None = Field(
-        None, description="the same for the labels of the fields of an issue"
-    )
+- `none`: it replaces the operator's.
+- `off`: only false applies.
+- `lower`, `higher`, `less severe`: it applies if it is so, compared with the operator's.
+- `joined`: the lists of the operator and of all files apply together.
+- `by file`: `apply_repository_settings` keeps the values of the files apart.
+"""
 
 
-class RepositoryFileComments(Section):
-    language: Language | None = Field(None, description="language that HLS writes in")
-    tone: Tone | None = Field(None, description="neutral, friendly or formal")
-    length: Length | None = Field(None, description="short, normal or detailed")
-    summary: Summary | None = Field(
-        None, description="on_findings or always: when there is a comment"
-    )
-    layout: Layout | None = Field(None, description="list or table: how comments show findings")
+@dataclass(frozen=True, slots=True)
+class RepositoryKey:
+    """A key that the file may contain."""
+
+    path: str  # "labels.create"
+    limit: Limit
+    meaning: str
+    type: Any = None  # None: that of the same key of an entry of `repositories`
 
 
-class RepositoryFileFeatures(Section):
-    auto_labeling: bool | None = Field(None, description="false: no labels are set")
-    auto_commenting: bool | None = Field(None, description="false: no comments are written")
+REPOSITORY_KEYS = (
+    RepositoryKey("enabled", "off", "false: HLS ignores the repository"),
+    RepositoryKey(
+        "labels.create", "off", "false: labels that the repository lacks are not created"
+    ),
+    RepositoryKey(
+        "labels.allow",
+        "by file",
+        "globs of labels that may be set, among those that the operator allows",
+    ),
+    RepositoryKey(
+        "labels.deny",
+        "joined",
+        "globs of labels that are never set, besides those of the operator",
+    ),
+    RepositoryKey(
+        "labels.suggest", "off", "false: none of the repository's own labels are suggested"
+    ),
+    RepositoryKey(
+        "labels.min_confidence",
+        "higher",
+        "least confidence with which a suggested label is set, if higher than the operator's",
+    ),
+    RepositoryKey(
+        "labels.min_field_confidence", "higher", "the same for the labels of the fields of an issue"
+    ),
+    RepositoryKey("comments.language", "none", "language that HLS writes in"),
+    RepositoryKey("comments.tone", "none", "neutral, friendly or formal"),
+    RepositoryKey("comments.length", "none", "short, normal or detailed"),
+    RepositoryKey("comments.summary", "none", "on_findings or always: when there is a comment"),
+    RepositoryKey("comments.layout", "none", "list or table: how comments show findings"),
+    RepositoryKey("features.auto_labeling", "off", "false: no labels are set"),
+    RepositoryKey("features.auto_commenting", "off", "false: no comments are written"),
+    RepositoryKey(
+        "prompts.use",
+        "by file",
+        "which prompt of the operator's library an event uses; false: the event is ignored",
+        Mapping[
+            str,
+            Annotated[
+                Annotated[str, Field(min_length=1)] | Literal[False],
+                Expected("the name of one of the operator's prompts, or false"),
+            ],
+        ],
+    ),
+    RepositoryKey(
+        "paths.ignore",
+        "joined",
+        "globs of files in pull requests that Claude is not shown, besides the operator's;"
+        " at most 100",
+        Annotated[tuple[PathGlob, ...], Field(max_length=100)],
+    ),
+    RepositoryKey("findings.min_severity", "none", "least severe finding that a comment shows"),
+    RepositoryKey("findings.min_confidence", "none", "least certain finding that a comment shows"),
+    RepositoryKey(
+        "review.max_inline",
+        "lower",
+        "most comments of one review on lines, if fewer than the operator's",
+    ),
+    RepositoryKey(
+        "review.verify", "off", "false: findings are not verified before they are posted"
+    ),
+    RepositoryKey(
+        "review.guidance", "off", "false: reviews do not read .github/hls.md and AGENTS.md"
+    ),
+    RepositoryKey("review.linked_issues", "off", "false: reviews do not read linked issues"),
+    RepositoryKey(
+        "review.functions",
+        "off",
+        "false: reviews do not read lines above a hunk and other places",
+    ),
+    RepositoryKey(
+        "review.fail_on",
+        "less severe",
+        "least severe open finding that makes the check fail, if less severe than the operator's",
+    ),
+    RepositoryKey("pull_requests.title", "off", "false: titles are not checked", Literal[False]),
+    RepositoryKey("pull_requests.title_types", "none", "types of conventional titles, at most 20"),
+    RepositoryKey(
+        "pull_requests.reviewers",
+        "off",
+        "false: no reviewers are suggested or requested",
+        Literal[False],
+    ),
+    RepositoryKey(
+        "retrieval.enabled",
+        "off",
+        "false: no document of the repository is indexed or shown to Claude",
+    ),
+)
+
+_SECTIONS = {
+    "labels": "limits on labels",
+    "comments": "how comments are written",
+    "features": "features that are switched off",
+    "prompts": "prompts by event",
+    "paths": "files that are left out",
+    "findings": "which findings are shown",
+    "review": "limits on reviews",
+    "pull_requests": "titles of pull requests",
+    "retrieval": "limits on retrieval",
+}
 
 
-class RepositoryFilePrompts(Section):
-    use: Mapping[str, RepositoryFilePromptUse] = Field(
-        default_factory=dict,
-        description=(
-            "which prompt of the operator's library an event uses; false: the event is ignored"
-        ),
-    )
+def _make_model() -> type[Section]:
+    """Return the model of the file: all keys of the table, each optional."""
+    fields: dict[str, dict[str, Any]] = {"": {}, **{section: {} for section in _SECTIONS}}
+    for key in REPOSITORY_KEYS:
+        section, _, name = key.path.rpartition(".")
+        kind = key.type or _find_operators_type(section, name)
+        fields[section][name] = (kind | None, Field(None, description=key.meaning))
+    top = fields.pop("")
+    for section, meaning in _SECTIONS.items():
+        model = create_model(section, __base__=Section, **fields[section])
+        top[section] = (model, Field(default_factory=model, description=meaning))
+    return create_model("RepositoryFile", __base__=Section, **top)
 
 
-class RepositoryFilePaths(Section):
-    ignore: tuple[str, ...] = Field(
-        (),
-        max_length=100,
-        description=(
-            "globs of files in pull requests that Claude is not shown, besides the operator's; at"
-            " most 100"
-        ),
-    )
+def _find_operators_type(section: str, name: str) -> Any:
+    model: Any = Repository
+    if section:
+        model = Repository.model_fields[section].annotation
+    field = model.model_fields[name]
+    if field.metadata:
+        return Annotated[field.annotation, *field.metadata]
+    return field.annotation
 
 
-class RepositoryFileFindings(Section):
-    min_severity: Severity | None = Field(
-        None, description="least severe finding that a comment shows"
-    )
-    min_confidence: Confidence | None = Field(
-        None, description="least certain finding that a comment shows"
-    )
+REPOSITORY_FILE = _make_model()
 
 
-class RepositoryFileReview(Section):
-    max_inline: Integer | None = Field(
-        None,
-        ge=0,
-        le=50,
-        description="most comments of one review on lines, if fewer than the operator's",
-    )
-    verify: bool | None = Field(
-        None, description="false: findings are not verified before they are posted"
-    )
-    guidance: bool | None = Field(
-        None, description="false: reviews do not read .github/hls.md and AGENTS.md"
-    )
-    linked_issues: bool | None = Field(None, description="false: reviews do not read linked issues")
-    functions: bool | None = Field(
-        None, description="false: reviews do not read lines above a hunk and other places"
-    )
-    fail_on: Severity | None = Field(
-        None,
-        description=(
-            "least severe open finding that makes the check fail, if less severe than the"
-            " operator's"
-        ),
-    )
+def parse_values(root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the valid values of the keys that are set, as a tree: {"labels": {"create": False}}.
 
-
-class RepositoryFilePullRequests(Section):
-    title: Literal[False] | None = Field(None, description="false: titles are not checked")
-    title_types: TitleTypes | None = Field(
-        None, description="types of conventional titles, at most 20"
-    )
-    reviewers: Literal[False] | None = Field(
-        None, description="false: no reviewers are suggested or requested"
-    )
-
-
-class RepositoryFileRetrieval(Section):
-    enabled: bool | None = Field(
-        None, description="false: no document of the repository is indexed or shown to Claude"
-    )
-
-
-class RepositoryFile(Section):
-    """The content of `.github/hls.yaml`, or of the organisation's file. A key that the file lacks
-    has its default.
+    Raises `ValidationError`.
     """
-
-    enabled: bool | None = Field(None, description="false: HLS ignores the repository")
-    labels: RepositoryFileLabels = Field(
-        default_factory=RepositoryFileLabels, description="limits on labels"
-    )
-    comments: RepositoryFileComments = Field(
-        default_factory=RepositoryFileComments, description="how comments are written"
-    )
-    features: RepositoryFileFeatures = Field(
-        default_factory=RepositoryFileFeatures, description="features that are switched off"
-    )
-    prompts: RepositoryFilePrompts = Field(
-        default_factory=RepositoryFilePrompts, description="prompts by event"
-    )
-    paths: RepositoryFilePaths = Field(
-        default_factory=RepositoryFilePaths, description="files that are left out"
-    )
-    findings: RepositoryFileFindings = Field(
-        default_factory=RepositoryFileFindings, description="which findings are shown"
-    )
-    review: RepositoryFileReview = Field(
-        default_factory=RepositoryFileReview, description="limits on reviews"
-    )
-    pull_requests: RepositoryFilePullRequests = Field(
-        default_factory=RepositoryFilePullRequests, description="titles of pull requests"
-    )
-    retrieval: RepositoryFileRetrieval = Field(
-        default_factory=RepositoryFileRetrieval, description="limits on retrieval"
-    )
+    return REPOSITORY_FILE.model_validate(root).model_dump(exclude_unset=True, exclude_none=True)
 
 
 @dataclass(frozen=True, slots=True)
 class RepositorySettings:
     """A parsed settings file: the settings that apply, and the problems of the file."""
 
-    values: RepositoryFile = field(default_factory=RepositoryFile)
+    # {"labels": {"create": False}}; `parse_values` makes tuples of the lists of a checkpoint
+    values: Annotated[Mapping[str, Any], AfterValidator(parse_values)] = field(default_factory=dict)
     lines: Mapping[str, int] = field(default_factory=dict)  # key path -> line: "labels.allow" -> 3
     problems: tuple[
         str, ...
@@ -258,28 +255,21 @@ def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
         return RepositorySettings(problems=exc.problems, file=file)
     root = {} if tree.root is None else tree.root
     if not isinstance(root, dict):
-        sections = ", ".join(f"{name}:" for name in RepositoryFile.model_fields)
-        return RepositorySettings(
-            problems=(f"{file}:1: the file must have some of the keys {sections}",), file=file
-        )
+        sections = ", ".join(f"{name}:" for name in REPOSITORY_FILE.model_fields)
+        problem = f"{file}:1: the file must have some of the keys {sections}"
+        return RepositorySettings(problems=(problem,), file=file)
+    values: Mapping[str, Any] = {}
     problems = dict(_find_problems(root))
-    values = None
     try:
-        values = RepositoryFile.model_validate(root)
+        values = parse_values(root)
     except ValidationError as error:
-        problems = {**problems, **_explain(error, root)}
+        problems |= _explain(error, root)
     lines = tree.format_problems(problems | tree.rejected)
-    if lines or values is None:
-        more = [f"and {len(lines) - MAX_PROBLEMS} more"] if len(lines) > MAX_PROBLEMS else []
-        return RepositorySettings(
-            _parse_switched_off(root), tree.lines, (*lines[:MAX_PROBLEMS], *more), file
-        )
-    return RepositorySettings(values, tree.lines, file=file)
-
-
-def list_repository_keys() -> tuple[str, ...]:
-    """Return the key paths that a repository settings file may contain, such as "labels.allow"."""
-    return tuple(key.path for key in Reference(RepositoryFile).keys)
+    if lines:
+        values = _find_switched_off(root)
+    if len(lines) > MAX_PROBLEMS:
+        lines[MAX_PROBLEMS:] = [f"and {len(lines) - MAX_PROBLEMS} more"]
+    return RepositorySettings(values, tree.lines, tuple(lines), file)
 
 
 def _find_problems(root: dict[str, object]) -> Iterator[tuple[str, str]]:
@@ -287,19 +277,15 @@ def _find_problems(root: dict[str, object]) -> Iterator[tuple[str, str]]:
         if isinstance(value, str) and VARIABLE.search(value):
             yield path, "contains ${...}; variables are not expanded here, write the value itself"
     use = value_at(root, "prompts.use")
-    ignored = value_at(root, "paths.ignore")
     for event in use if isinstance(use, dict) else ():
-        if problem := find_event_problem(event):
+        problem = find_event_problem(event)
+        if problem is not None:
             yield f"prompts.use.{event}", problem
-    for index, glob in enumerate(ignored if isinstance(ignored, list) else ()):
-        if isinstance(glob, str) and (problem := find_glob_problem(glob)):
-            yield f"paths.ignore[{index}]", problem
 
 
 def _explain(error: ValidationError, root: object) -> dict[str, str]:
-    reference = Reference(RepositoryFile)
     operator_reference = Reference()
-    sentences = explain(error, root, {}, reference)
+    sentences = explain(error, root, {}, Reference(REPOSITORY_FILE))
     for found in error.errors(include_url=False, include_input=False, include_context=False):
         path = ".".join(map(str, found["loc"]))
         is_operators = operator_reference.find(path) or operator_reference.find(
@@ -310,24 +296,18 @@ def _explain(error: ValidationError, root: object) -> dict[str, str]:
     return sentences
 
 
-def _parse_switched_off(root: dict[str, object]) -> RepositoryFile:
+def _find_switched_off(root: dict[str, Any]) -> Mapping[str, Any]:
+    """Return the values of a file with mistakes that apply in any case."""
+    off: dict[str, Any] = {}
+    for key in REPOSITORY_KEYS:
+        section, _, name = key.path.rpartition(".")
+        if key.limit == "off" and is_false(value_at(root, key.path)):
+            place = off.setdefault(section, {}) if section else off
+            place[name] = False
     use = value_at(root, "prompts.use")
-    ignored = (
-        {event: False for event, name in use.items() if name is False}
-        if isinstance(use, dict)
-        else {}
-    )
-    off: dict[str, object] = {"prompts": {"use": ignored}}
-    for section, keys in (
-        ("features", RepositoryFileFeatures.model_fields),
-        ("labels", LABEL_SWITCHES),
-        ("pull_requests", ("title",)),
-        ("retrieval", RepositoryFileRetrieval.model_fields),
-    ):
-        off[section] = {key: False for key in keys if is_false(value_at(root, f"{section}.{key}"))}
-    return RepositoryFile.model_validate(
-        off | ({"enabled": False} if is_false(root.get("enabled")) else {})
-    )
+    if isinstance(use, dict):
+        off["prompts"] = {"use": {event: name for event, name in use.items() if name is False}}
+    return off
 
 
 def merge_with_last_valid(
@@ -337,27 +317,18 @@ def merge_with_last_valid(
 
     `current` is from a later, invalid version of the file. The copy has the problems of `current`.
     """
-    off = current.values.model_dump(exclude_unset=True)
-    values = _merge(last_valid.values.model_dump(exclude_unset=True), off)
-    lines = {**last_valid.lines, **{key: current.lines.get(key, 1) for key, _ in iter_leaves(off)}}
-    return replace(current, values=RepositoryFile.model_validate(values), lines=lines)
+    lines = dict(last_valid.lines)
+    for path, _ in iter_leaves(current.values):
+        lines[path] = current.lines.get(path, 1)
+    return replace(current, values=_merge(last_valid.values, current.values), lines=lines)
 
 
-def merge_files(*files: RepositorySettings) -> RepositoryFile:
-    """Return the values of settings files; of each key, the value of the first file that has it."""
-    merged: dict[str, Any] = {}
-    for file in reversed(files):
-        merged = _merge(merged, file.values.model_dump(exclude_none=True))
-    return RepositoryFile.model_validate(merged)
-
-
-def _merge(values: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    nested = {
-        key: _merge(values.get(key, {}), value)
-        for key, value in over.items()
-        if isinstance(value, dict)
-    }
-    return {**values, **over, **nested}
+def _merge(values: Mapping[str, Any], over: Mapping[str, Any]) -> Mapping[str, Any]:
+    merged = {**values, **over}
+    for key, value in over.items():
+        if isinstance(value, Mapping):
+            merged[key] = _merge(values.get(key, {}), value)
+    return merged
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,6 +399,6 @@ def build_problems_comment(problems: Sequence[str]) -> EnsureComment:
     as code.
     """
     lines = "\n".join(f"- `{sanitize_code_span(problem)}`" for problem in problems)
-    keys = ", ".join(f"`{key}`" for key in list_repository_keys())
+    keys = ", ".join(f"`{key.path}`" for key in REPOSITORY_KEYS)
     body = PROBLEMS_COMMENT.format(path=PATH, problems=lines, keys=keys)
     return EnsureComment(PROBLEMS_COMMENT_FAMILY, body, create=True)

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from hls_handler.settings.github_events import ACTIONS, CUSTOM_ACTION_EVENTS
 from hls_handler.settings.model import Settings
 from hls_handler.settings.reference import Schema, json_schema
-from hls_handler.settings.repository import PATH, RepositoryFile
+from hls_handler.settings.repository import PATH, REPOSITORY_FILE
 from hls_handler.settings.yaml_parser import VARIABLE
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -44,15 +44,15 @@ def settings_schema() -> Schema:
 
 
 def repository_schema() -> Schema:
-    schema = _describe(RepositoryFile, "Repository settings of HLS", PATH, variables=False)
-    schema["$defs"]["RepositoryFilePrompts"]["properties"]["use"]["propertyNames"] = EVENT_REF
+    schema = _describe(REPOSITORY_FILE, "Repository settings of HLS", PATH, variables=False)
+    schema["$defs"]["prompts"]["properties"]["use"]["propertyNames"] = EVENT_REF
     return schema
 
 
 def _describe(model: type[BaseModel], title: str, file: str, *, variables: bool = True) -> Schema:
     schema = _extend_for_file(json_schema(model), variables=variables)
     definitions = schema.pop("$defs")
-    del schema["description"]  # the docstring of the model
+    schema.pop("description", None)  # the docstring of the model
     if variables:
         for name, section in definitions.items():
             _add_secret_files(section, also=("url",) if name == "Storage" else ())

@@ -178,7 +178,7 @@ def require_event(
     """
     chosen = effective.find_prompt(event.key)
     is_named = event.name in _event_names(library.events(prompt, families()))
-    if not is_named and (chosen is None or chosen[0] != prompt):
+    if not is_named and (chosen is None or chosen.prompt != prompt):
         raise NotRepeatable(f"{prompt} is not for {event.key}")
 
 

@@ -78,7 +78,7 @@ def find_effective_settings(settings: Settings) -> EffectiveSettings:
 
 def _find_prompt(event_key: str, effective: EffectiveSettings, library: Library) -> str:
     chosen = effective.find_prompt(event_key)
-    names = (chosen[0],) if chosen is not None else library.on(event_key)
+    names = (chosen.prompt,) if chosen is not None else library.on(event_key)
     if not names or not names[0]:
         raise CaseError([f"no prompt is used for {event_key}; name one with --prompt"])
     return names[0]

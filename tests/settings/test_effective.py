@@ -65,8 +65,8 @@ def test_keys_of_an_entry_override_the_global_ones(settings: Settings) -> None:
         True,
     )
     assert found.webhook_secrets == (SECRET.encode(),)
-    assert found.find_key("features.dry_run", settings) == "repositories[1].features.dry_run"
-    assert found.find_key("features.drafts", settings) == "features.drafts"
+    assert found.find_key("features.dry_run") == "repositories[1].features.dry_run"
+    assert found.find_key("features.drafts") == "features.drafts"
     library = RepositoryTable(settings).find("owner/lib-a")
     assert library is not None
     assert library.webhook_secrets == (b"secret-of-the-libraries",)
@@ -212,7 +212,11 @@ def test_every_choice_is_listed_with_its_key(tmp_path: Path) -> None:
     assert len(uses) == 6
     assert uses[0] == PromptChoice("prompts.use.issues", "issues", "issues/own", shadow=False)
     assert uses[4] == PromptChoice(
-        "repositories[0].prompts.use.issues.opened", "issues.opened", "issues/strict", shadow=True
+        "repositories[0].prompts.use.issues.opened",
+        "issues.opened",
+        "issues/strict",
+        shadow=True,
+        layer=1,
     )
     assert find_chosen_events(settings) == {"issues", "issues.edited"}
     assert find_shadow_only_prompts(settings) == {"issues/strict", "issues/global", "push/tell"}

@@ -12,15 +12,15 @@ from hls_handler.errors import SettingsError
 from hls_handler.settings.repository import (
     EMPTY_REPOSITORY_SETTINGS,
     MAX_BYTES,
-    RepositoryFile,
+    REPOSITORY_KEYS,
     RepositorySettings,
     RepositorySettingsFile,
     decode_repository_file,
-    list_repository_keys,
     merge_with_last_valid,
     parse_repository_file,
 )
 from hls_handler.settings.schema import repository_schema
+from hls_handler.settings.yaml_parser import iter_leaves
 
 EVERYTHING = """\
 enabled: true
@@ -44,26 +44,27 @@ def problems(text: str) -> tuple[str, ...]:
 def test_every_allowed_key_is_read_with_its_line() -> None:
     parsed = parse_repository_file(EVERYTHING)
     assert parsed.problems == ()
-    assert (parsed.values.labels.create, parsed.values.labels.allow) == (
-        False,
-        ("bug", "priority-*"),
-    )
-    assert (parsed.values.labels.suggest, parsed.values.labels.min_confidence) == (False, 0.9)
-    assert parsed.values.prompts.use == {"issues.opened": "issues/own", "pull_request": False}
-    assert (parsed.values.findings.min_severity, parsed.values.findings.min_confidence) == (
-        "medium",
-        0.6,
-    )
+    assert parsed.values["labels"] == {
+        "create": False,
+        "allow": ("bug", "priority-*"),
+        "deny": ("p*",),
+        "suggest": False,
+        "min_confidence": 0.9,
+        "min_field_confidence": 0.6,
+    }
+    use = parsed.values["prompts"]["use"]
+    assert use == {"issues.opened": "issues/own", "pull_request": False}
+    assert parsed.values["findings"] == {"min_severity": "medium", "min_confidence": 0.6}
     assert (parsed.lines["labels.allow"], parsed.lines["prompts.use.pull_request"]) == (2, 6)
-    assert {key for key in list_repository_keys() if key in parsed.lines} == set(
-        list_repository_keys()
-    )
+    assert [key.path for key in REPOSITORY_KEYS if key.path not in parsed.lines] == []
 
 
-@pytest.mark.parametrize("text", ["# nothing\n", "labels:\ncomments:\n", "\ufeff"])
+@pytest.mark.parametrize(
+    "text", ["# nothing\n", "labels:\ncomments: {tone: }\nprompts: {use: }\n", "\ufeff"]
+)
 def test_an_empty_file_sets_nothing(text: str) -> None:
     parsed = parse_repository_file(decode_repository_file(text.encode()))
-    assert (parsed.values, parsed.problems) == (RepositoryFile(), ())
+    assert ([*iter_leaves(parsed.values)], parsed.problems) == ([], ())
 
 
 @pytest.mark.parametrize(
@@ -128,6 +129,8 @@ def test_the_numbers_of_globs_and_of_reported_problems_are_limited() -> None:
         ("features: {auto_commenting: 0}\n", {"features": {"auto_commenting": False}}),
         ("labels: {suggest: off, min_confidence: 2}\n", {"labels": {"suggest": False}}),
         ("retrieval: {enabled: off, max: 2}\n", {"retrieval": {"enabled": False}}),
+        ("review: {verify: off, max_inline: 0}\n", {"review": {"verify": False}}),
+        ("pull_requests: {reviewers: false}\n", {"pull_requests": {"reviewers": False}}),
         ("prompts: {use: {issues: false, push: x}}\n", {"prompts": {"use": {"issues": False}}}),
         ("enabled: perhaps\n", {}),
     ],
@@ -136,22 +139,20 @@ def test_switched_off_keys_are_parsed_the_same_despite_mistakes(
     text: str, off: dict[str, object]
 ) -> None:
     parsed = parse_repository_file(f"comments: {{tone: freindly}}\n{text}")
-    assert parsed.values == RepositoryFile.model_validate(off)
-    held = merge_with_last_valid(
-        parsed, parse_repository_file("comments: {language: German}\n")
-    ).values
-    assert held == RepositoryFile.model_validate({"comments": {"language": "German"}, **off})
+    assert parsed.values == off
+    good = parse_repository_file("comments: {language: German}\n")
+    held = merge_with_last_valid(parsed, good).values
+    assert held == {"comments": {"language": "German"}, **off}
 
 
 def test_the_last_good_version_applies_plus_what_a_broken_one_switches_off() -> None:
     good = parse_repository_file("comments: {language: German}\nfeatures: {auto_labeling: false}\n")
     broken = parse_repository_file("\nfeatures: {auto_commenting: false}\ncomment: {}\n")
     parsed = merge_with_last_valid(broken, good)
-    assert (parsed.values.comments.language, parsed.values.enabled) == ("German", None)
-    assert (parsed.values.features.auto_labeling, parsed.values.features.auto_commenting) == (
-        False,
-        False,
-    )
+    assert parsed.values == {
+        "comments": {"language": "German"},
+        "features": {"auto_labeling": False, "auto_commenting": False},
+    }
     assert (parsed.lines["comments.language"], parsed.lines["features.auto_commenting"]) == (1, 2)
     assert parsed.problems == broken.problems
 
