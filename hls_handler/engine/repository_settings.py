@@ -59,17 +59,15 @@ def load_repository_settings(job: Job) -> Job:
     """
     if not job.rule.effective.features.repository_settings or job.repository_settings is not None:
         return job
-    file = job.find_result(SETTINGS_FILE)
-    organization = job.find_result(SETTINGS_FILE, 1)
-    if file is None:
-        organization, file = _load_files(job)
-        job.add(SETTINGS_FILE, file)
-        if organization is not None and organization.version is not None:
-            job.add(SETTINGS_FILE, organization, 1)
+    stored = [job.find_result(SETTINGS_FILE, index) for index in range(2)]
+    loaded = [file for file in stored if file is not None]
+    if stored[0] is None:
+        loaded = _load_files(job)
+        for index, file in enumerate(loaded):
+            if index == 0 or file.version is not None:
+                job.add(SETTINGS_FILE, file, index)
     files = [
-        replace(one, settings=without_unknown_prompts(job.config.library, one))
-        for one in (file, organization)
-        if one
+        replace(file, settings=without_unknown_prompts(job.config.library, file)) for file in loaded
     ]
     settings = job.config.settings.with_repository_sources(*(one.settings.sources for one in files))
     config = replace(job.config, settings=settings)
@@ -83,8 +81,10 @@ def apply_to_rule(job: Job) -> Job:
 
 
 def _apply(job: Job) -> EffectiveSettings:
-    own = () if job.repository_settings is None else (job.repository_settings.settings,)
-    return apply_repository_settings(job.rule.effective, *own, *job.organization_settings)
+    if job.repository_settings is None:
+        return job.rule.effective
+    own = job.repository_settings.settings
+    return apply_repository_settings(job.rule.effective, own, *job.organization_settings)
 
 
 def route_with_repository_settings(job: Job) -> Rule | Ignored:
@@ -119,14 +119,12 @@ def resolve_settings_file(
     empty = RepositorySettings(file=path)
     if stored is None:
         return RepositorySettingsFile(empty, version=None, read_error=read_error)
-    current = empty if stored.text is None else parse_repository_file(stored.text, path)
+    current = parse_repository_file(stored.text or "", path)
     if stored.error is not None:
         current = replace(empty, problems=(stored.error,))
     if not current.problems:
         return RepositorySettingsFile(current, stored.version, read_error=read_error)
-    last_valid = (
-        empty if stored.valid_text is None else parse_repository_file(stored.valid_text, path)
-    )
+    last_valid = parse_repository_file(stored.valid_text or "", path)
     return RepositorySettingsFile(
         merge_with_last_valid(current, last_valid),
         stored.version,
@@ -163,10 +161,10 @@ def to_stored_file(
     version = found.sha or found.kind
     if text is not None and not parse_repository_file(text, path).problems:
         return StoredFile(version, text, valid_version=version, valid_text=text)
-    valid_version, valid_text = (
-        (before.valid_version, before.valid_text) if before else (None, None)
-    )
-    return StoredFile(version, text, error, valid_version, valid_text)
+    file = StoredFile(version, text, error)
+    if before is None:
+        return file
+    return replace(file, valid_version=before.valid_version, valid_text=before.valid_text)
 
 
 def without_unknown_prompts(library: Library, file: RepositorySettingsFile) -> RepositorySettings:
@@ -187,7 +185,9 @@ def without_unknown_prompts(library: Library, file: RepositorySettingsFile) -> R
             and event.partition(".")[0] in {on.partition(".")[0] for on in prompt.on}
         ]
         if name is not False and name not in fit:
-            choice = f"there are {', '.join(fit)}" if fit else "there is none for it"
+            choice = "there is none for it"
+            if fit:
+                choice = f"there are {', '.join(fit)}"
             invalid[event] = (
                 f"prompts.use.{event}: the operator has no prompt {name} for {event}; {choice}"
             )
@@ -204,36 +204,18 @@ def without_unknown_prompts(library: Library, file: RepositorySettingsFile) -> R
     return replace(settings, values=values, problems=(*settings.problems, *problems))
 
 
-def _load_files(job: Job) -> tuple[RepositorySettingsFile | None, RepositorySettingsFile]:
-    """Return the organisation's file, None if a person owns the repository, and the repository's
-    file.
-    """
-    github = job.context.github
+def _load_files(job: Job) -> list[RepositorySettingsFile]:
+    """Return the repository's file, and that of its owner if it is an organisation."""
     repository = job.event.repository
+    owner = repository.owner
     organization_id = job.event.organization_id
-    ids = [repository.id, *([] if organization_id is None else [-organization_id])]
-    stored = job.store.repository_files.find(job.bot.login, *ids)
-    organization = None
+    places = [_Place(repository.id, repository.full_name, PATH, FRESH_S)]
     if organization_id is not None:
-        place = _Place(
-            -organization_id,
-            repository.owner,
-            organization_file(repository.owner),
-            ORGANIZATION_FRESH_S,
-        )
-        organization = _load_file(
-            job,
-            stored.get(place.id),
-            place,
-            lambda: find_organization_file(github, repository.owner),
-        )
-    place = _Place(repository.id, repository.full_name, PATH, FRESH_S)
-    return organization, _load_file(
-        job,
-        stored.get(place.id),
-        place,
-        lambda: github.reader(repository.full_name).find_file(PATH, ref=repository.default_branch),
-    )
+        path = organization_file(owner)
+        places.append(_Place(-organization_id, owner, path, ORGANIZATION_FRESH_S))
+    stored = job.store.repository_files.find(job.bot.login, *(place.id for place in places))
+    files = [_load_file(job, stored.get(place.id), place) for place in reversed(places)]
+    return files[::-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,11 +230,8 @@ class _Place:
     fresh_s: float
 
 
-def _load_file(
-    job: Job, stored: StoredFile | None, place: _Place, read: Callable[[], FileAtRef | None]
-) -> RepositorySettingsFile:
-    """Return the file in `stored`, or as `read` returns it if it is too old; then it is stored
-    again.
+def _load_file(job: Job, stored: StoredFile | None, place: _Place) -> RepositorySettingsFile:
+    """Return the file in `stored`, or as GitHub has it if it is too old; then it is stored again.
 
     After denied access, the last known version is stored again, so that it is not requested for
     each delivery.
@@ -264,19 +243,30 @@ def _load_file(
     try:
         with job.record_failure("analysis"):
             job.require_reads_allowed()
-            stored = to_stored_file(read(), stored, path)
+            stored = to_stored_file(_read(job, path), stored, path)
     except Permanent as exc:  # usually a missing permission; the next read raises other errors
         log.warning("the repository settings cannot be read", extra={"reason": str(exc)})
-        stored, read_error = stored or StoredFile(version=None, text=None), str(exc)
+        stored = stored or StoredFile(version=None, text=None)
+        read_error = str(exc)
     except (Retryable, Postponed) as exc:
         if stored is None or stored.version is None:
             raise
         return resolve_settings_file(stored, str(exc), path=path)
     job.store.repository_files.save(job.lease, place.id, place.name, job.bot.login, stored)
     file = resolve_settings_file(stored, read_error, path=path)
-    if problems := without_unknown_prompts(job.config.library, file).problems:
+    problems = without_unknown_prompts(job.config.library, file).problems
+    if problems:
         log.warning("the repository settings cannot be used", extra={"problems": list(problems)})
     return file
+
+
+def _read(job: Job, path: str) -> FileAtRef | None:
+    github = job.context.github
+    repository = job.event.repository
+    if path == PATH:
+        reader = github.reader(repository.full_name)
+        return reader.find_file(PATH, ref=repository.default_branch)
+    return find_organization_file(github, repository.owner)
 
 
 def _text(found: FileAtRef, path: str) -> str:
