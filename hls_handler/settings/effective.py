@@ -135,14 +135,13 @@ class RepositoryTable:
     """
 
     def __init__(self, settings: Settings) -> None:
-        ranked = sorted(
-            enumerate(settings.repositories),
-            key=lambda item: _specificity(item[1].name),
-            reverse=True,
-        )
-        matchers = [name_matcher(entry.name) for _, entry in ranked]
-        effective = [_build_effective(settings, index, entry) for index, entry in ranked]
-        self._entries = tuple(zip(matchers, effective, strict=True))
+        effective = [
+            _build_effective(settings, index, entry)
+            for index, entry in enumerate(settings.repositories)
+        ]
+        effective.sort(key=lambda one: _specificity(one.pattern), reverse=True)
+        self._entries = tuple(effective)
+        self._matchers = [name_matcher(one.pattern) for one in effective]
         self._found: dict[str, EffectiveSettings | None] = {}
 
     def find(self, full_name: str) -> EffectiveSettings | None:
@@ -158,13 +157,14 @@ class RepositoryTable:
 
     def all(self) -> tuple[EffectiveSettings, ...]:
         """Return the settings of every entry, the most specific entry first."""
-        return tuple(effective for _, effective in self._entries)
+        return self._entries
 
     def find_all(self, full_name: str) -> tuple[EffectiveSettings, ...]:
         """Return the settings of every entry that matches "owner/repo", the most specific entry
         first.
         """
-        return tuple(effective for matches, effective in self._entries if matches(full_name))
+        entries = zip(self._entries, self._matchers, strict=True)
+        return tuple(effective for effective, matches in entries if matches(full_name))
 
 
 def is_pattern(name: str) -> bool:
@@ -388,7 +388,7 @@ class SourcedValue:
     ] = ()  # other places that set the key, which `source` has precedence over
 
     def __str__(self) -> str:
-        return f"{self.key} = {self.value}{f'   {self.source}' if self.source else ''}"
+        return f"{self.key} = {self.value}   {self.source}".rstrip()
 
 
 def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Iterator[SourcedValue]:

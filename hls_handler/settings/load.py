@@ -14,16 +14,22 @@ from importlib.util import find_spec
 from ipaddress import ip_network
 from pathlib import Path
 from types import MappingProxyType
-from urllib.parse import unquote, urlsplit
+from typing import Any
+from urllib.parse import unquote
 
 from dotenv.parser import parse_stream
 from pydantic import SecretStr, ValidationError
 
 from hls_handler import shipped, tracing
 from hls_handler.errors import SettingsError
-from hls_handler.settings.model import Settings, describe_retirement, resolve_model
+from hls_handler.settings.model import (
+    RepositoryFeatures,
+    Settings,
+    describe_retirement,
+    resolve_model,
+)
 from hls_handler.settings.reference import Reference, explain
-from hls_handler.settings.values import OPTIONAL, is_false, is_loopback
+from hls_handler.settings.values import OPTIONAL, is_false, is_loopback, is_unencrypted
 from hls_handler.settings.yaml_parser import (
     Expansion,
     Sources,
@@ -31,6 +37,8 @@ from hls_handler.settings.yaml_parser import (
     decode,
     expand,
     iter_leaves,
+    key_path,
+    list_at,
     parse_tree,
     value_at,
 )
@@ -89,32 +97,33 @@ def load_settings(
     if allow_unset:
         variables = {name: value for name, value in variables.items() if value.strip()}
     expansion = expand(tree.root, variables, dotenv=str(dotenv or ".env"), allow_unset=allow_unset)
-    unread, files = _read_secrets(expansion.root, tree.lines, read_key)
+    secret_files = _SecretFiles(tree.lines, read_key)
+    secret_files.replace_in(expansion.root)
+    files = secret_files.files
     for key in [key for key in files if f"{key}_path" in expansion.problems]:
         expansion.problems[key] = expansion.problems.pop(f"{key}_path")
     if allow_unset:
-        expansion.unset.update(unread)
+        expansion.unset.update(secret_files.problems)
         _fill_required(expansion)
     problems: dict[str, str] = {}
     settings = None
     try:
         settings = Settings.model_validate(expansion.root)
     except ValidationError as error:
-        problems = explain(error, expansion.root, expansion.variables, Reference())
-        problems |= {
-            key: f"{expansion.unset[key]}; it is required"
-            for key in problems.keys() & expansion.unset
-        }
+        problems = _explain(error, expansion)
     # not validated: finds problems beside other invalid values
     for key, sentence in _find_problems(expansion.root):
         problems.setdefault(key, sentence)
-    for key in problems:
-        if file := files.get(re.sub(r"\[\d+\]$", "", key)):
-            problems[key] = (
-                f"the file {file} {problems[key]}"  # without these words, the log redacts its name
-            )
+    for key, sentence in problems.items():
+        file = files.get(re.sub(r"\[\d+\]$", "", key))
+        if file is not None:
+            # without these words, the log redacts its name
+            problems[key] = f"the file {file} {sentence}"
     # These replace other sentences about the same key, because its real value was not validated.
-    problems |= tree.rejected | ({} if allow_unset else unread) | expansion.problems
+    problems |= tree.rejected
+    if not allow_unset:
+        problems |= secret_files.problems
+    problems |= expansion.problems
     # a missing folder alone is left to `load_checked`: some commands need no prompts
     if problems or tree.problems:
         problems = {**dict(_find_missing_folders(expansion.root)), **problems}
@@ -132,6 +141,13 @@ def load_settings(
     settings._warnings = warnings
     settings._unset = expansion.unset
     return settings
+
+
+def _explain(error: ValidationError, expansion: Expansion) -> dict[str, str]:
+    problems = explain(error, expansion.root, expansion.variables, Reference())
+    for key in problems.keys() & expansion.unset:
+        problems[key] = f"{expansion.unset[key]}; it is required"
+    return problems
 
 
 def _read_tree(path: Path, options: Mapping[str, object]) -> Tree:
@@ -159,69 +175,70 @@ def _read_tree(path: Path, options: Mapping[str, object]) -> Tree:
     return tree
 
 
-def _read_secrets(
-    root: object, lines: MutableMapping[str, int], read: Callable[[Path], bytes]
-) -> tuple[dict[str, str], dict[str, Path]]:
-    """Replace each key such as "claude.api_key_path" by "claude.api_key" with the text of the file.
+class _SecretFiles:
+    """Replaces each key such as "claude.api_key_path" by "claude.api_key" with the text of the
+    file.
 
-    A key that accepts a list gets one secret for each line. Returns the problems, and the files, by
-    key path.
+    A key that accepts a list gets one secret for each line.
     """
-    reference = Reference()
-    problems = dict[str, str]()
-    files = dict[str, Path]()
 
-    def replace_in(part: object, path: str) -> None:
-        for index, item in enumerate(part if isinstance(part, list) else ()):
-            replace_in(item, f"{path}[{index}]")
-        if not isinstance(part, dict):
+    def __init__(self, lines: MutableMapping[str, int], read: Callable[[Path], bytes]) -> None:
+        self.problems: dict[str, str] = {}  # by key path
+        self.files: dict[str, Path] = {}  # by key path
+        self._lines = lines
+        self._read = read
+        self._reference = Reference()
+
+    def replace_in(self, part: object, path: str = "") -> None:
+        if isinstance(part, list):
+            for index, item in enumerate(part):
+                self.replace_in(item, f"{path}[{index}]")
+        if isinstance(part, dict):
+            for name, value in [*part.items()]:
+                if self._is_path_of_secret(key_path(path, name)):
+                    del part[name]
+                    self._replace(part, path, name, value)
+                else:
+                    self.replace_in(value, key_path(path, name))
+
+    def _is_path_of_secret(self, path: str) -> bool:
+        key = path.removesuffix("_path")
+        secret = self._reference.find(key)
+        # a map of secrets has keys of any name
+        if key == path or secret is None or self._reference.find(path) not in (None, secret):
+            return False
+        return secret.secret or key == "storage.url"  # whose password is a secret
+
+    def _replace(self, part: dict[str, Any], path: str, name: str, value: object) -> None:
+        base = name.removesuffix("_path")
+        key = key_path(path, base)
+        self._lines.setdefault(key, self._lines.get(key_path(path, name), 0))
+        if base in part:
+            self.problems[key] = f"set exactly one of {base} and {name}; both are set"
             return
-        for name, value in [*part.items()]:
-            of_value = f"{path}.{name}" if path else name
-            key = of_value.removesuffix("_path")
-            known = reference.find(of_value)
-            secret = reference.find(key) if key != of_value else None
-            # whose password is a secret
-            is_secret = secret is not None and (secret.secret or key == "storage.url")
-            # a map of secrets has keys of any name
-            if not is_secret or known not in (
-                None,
-                secret,
-            ):
-                replace_in(value, of_value)
-                continue
-            del part[name]
-            base = name.removesuffix("_path")
-            lines.setdefault(key, lines.get(of_value, 0))
-            if base in part:
-                problems[key] = f"set exactly one of {base} and {name}; both are set"
-            elif not value or not isinstance(value, str) or not value.isprintable():
-                problems[key], part[base] = (
-                    f"{name} is not the path of a file; {OPTIONAL}",
-                    UNSET_SECRET,
-                )
-            else:
-                files[key] = Path(value).absolute()
-                # of a problem: other checks shall not report it, too
-                text = read_text(key) or UNSET_SECRET
-                is_list = reference.find(f"{key}[]") not in (None, secret)
-                part[base] = [line for line in text.splitlines() if line] if is_list else text
+        part[base] = UNSET_SECRET  # if there is a problem, other checks shall not report it, too
+        if not value or not isinstance(value, str) or not value.isprintable():
+            self.problems[key] = f"{name} is not the path of a file; {OPTIONAL}"
+            return
+        self.files[key] = Path(value).absolute()
+        text = self._read_text(key)
+        if text:
+            part[base] = text
+        if self._reference.find(f"{key}[]") not in (None, self._reference.find(key)):
+            part[base] = [line for line in part[base].splitlines() if line]
 
-    def read_text(key: str) -> str:
+    def _read_text(self, key: str) -> str:
+        file = self.files[key]
+        text = ""
         try:
-            text = read(files[key]).decode("utf-8-sig").strip("\r\n")
+            text = self._read(file).decode("utf-8-sig").strip("\r\n")
+            if not text:
+                self.problems[key] = f"the file {file} is empty; write the secret to it"
         except OSError as exc:
-            problems[key] = f"the file {files[key]} cannot be read: {exc.strerror}"
-            return ""
+            self.problems[key] = f"the file {file} cannot be read: {exc.strerror}"
         except UnicodeDecodeError:
-            problems[key] = f"the file {files[key]} is not UTF-8; save it as UTF-8"
-            return ""
-        if not text:
-            problems[key] = f"the file {files[key]} is empty; write the secret to it"
+            self.problems[key] = f"the file {file} is not UTF-8; save it as UTF-8"
         return text
-
-    replace_in(root, "")
-    return problems, files
 
 
 UNSET_SECRET = "stands-for-an-unset-variable"  # noqa: S105
@@ -243,8 +260,7 @@ def _fill_required(expansion: Expansion) -> None:
             name == "token" and "tokens" in given
         ):
             given.setdefault(name, UNSET_SECRET)
-    fallbacks = value_at(root, "claude.fallbacks")
-    for index, entry in enumerate(fallbacks if isinstance(fallbacks, list) else ()):
+    for index, entry in enumerate(list_at(root, "claude.fallbacks")):
         if f"claude.fallbacks[{index}].api_key" in unset:
             entry.setdefault("api_key", UNSET_SECRET)
 
@@ -270,9 +286,8 @@ def _find_problems(root: object) -> Iterator[tuple[str, str]]:
     yield from _find_tracing_problems(root)
     yield from _find_retrieval_problems(root)
     yield from _find_provider_problems(root)
-    entries = value_at(root, "repositories")
     first: dict[str, int] = {}
-    for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+    for index, entry in enumerate(list_at(root, "repositories")):
         name = value_at(entry, "name")
         if isinstance(name, str) and first.setdefault(name.lower(), index) != index:
             yield (
@@ -286,7 +301,9 @@ def _find_credential_problems(root: object) -> Iterator[tuple[str, str]]:
     if isinstance(github, dict):
         found = [f"github.{name}" for name in ("app", "token", "tokens") if name in github]
         if len(found) != 1:
-            given = f"{' and '.join(found)} are set" if found else "none is set"
+            given = "none is set"
+            if found:
+                given = f"{' and '.join(found)} are set"
             yield (
                 "github",
                 f"set exactly one of github.app, github.token and github.tokens; {given}",
@@ -306,11 +323,7 @@ def _find_tracing_problems(root: object) -> Iterator[tuple[str, str]]:
         return
     if not tracing.is_installed():
         yield "tracing.endpoint", _describe_missing_packages("otel")
-    elif (
-        headers
-        and endpoint.startswith("http://")
-        and not is_loopback(urlsplit(endpoint).hostname or "")
-    ):
+    elif headers and is_unencrypted(endpoint):
         yield (
             "tracing.endpoint",
             "http:// would send tracing.headers unencrypted; use https:// or remove the headers",
@@ -320,28 +333,20 @@ def _find_tracing_problems(root: object) -> Iterator[tuple[str, str]]:
 def _find_retrieval_problems(root: object) -> Iterator[tuple[str, str]]:
     qdrant = value_at(root, "retrieval.qdrant")
     embeddings = value_at(root, "retrieval.embeddings")
-    if (qdrant is None) != (embeddings is None):
-        found, missing = (
-            ("qdrant", "embeddings") if embeddings is None else ("embeddings", "qdrant")
-        )
-        yield f"retrieval.{found}", f"needs retrieval.{missing}, which is not set; set both or none"
+    if qdrant is None and embeddings is not None:
+        yield "retrieval.embeddings", "needs retrieval.qdrant, which is not set; set both or none"
+    if qdrant is not None and embeddings is None:
+        yield "retrieval.qdrant", "needs retrieval.embeddings, which is not set; set both or none"
     if isinstance(qdrant, dict):
-        if len(keys := {"url", "path"} & qdrant.keys()) != 1:
-            yield (
-                "retrieval.qdrant",
-                f"set exactly one of url and path; {'both are' if keys else 'none is'} set",
-            )
+        if not {"url", "path"} & qdrant.keys():
+            yield "retrieval.qdrant", "set exactly one of url and path; none is set"
+        if {"url", "path"} <= qdrant.keys():
+            yield "retrieval.qdrant", "set exactly one of url and path; both are set"
         if any(find_spec(package) is None for package in ("qdrant_client", "openai")):
             yield "retrieval.qdrant", _describe_missing_packages("qdrant")
     for key in ("retrieval.qdrant.url", "retrieval.embeddings.base_url"):
-        url = value_at(root, key)
         credential = f"{key.rpartition('.')[0]}.api_key"
-        is_open = (
-            isinstance(url, str)
-            and url.startswith("http://")
-            and not is_loopback(urlsplit(url).hostname or "")
-        )
-        if is_open and value_at(root, credential) is not None:
+        if is_unencrypted(value_at(root, key)) and value_at(root, credential) is not None:
             yield (
                 key,
                 f"http:// would send {credential} unencrypted; use https:// or remove the key",
@@ -367,15 +372,14 @@ KINDS_OF_KEYS = {
 
 
 def _find_provider_problems(root: object) -> Iterator[tuple[str, str]]:
-    claude = value_at(root, "claude")
-    fallbacks = value_at(root, "claude.fallbacks")
-    entries = {
-        f"claude.fallbacks[{n}]": one
-        for n, one in enumerate(fallbacks if isinstance(fallbacks, list) else ())
-    }
+    entries = {"claude": value_at(root, "claude")}
+    for index, entry in enumerate(list_at(root, "claude.fallbacks")):
+        entries[f"claude.fallbacks[{index}]"] = entry
     first: dict[str, str] = {}
-    for key, entry in {"claude": claude, **entries}.items():
-        kind = str(entry.get("kind", "anthropic")) if isinstance(entry, dict) else ""
+    for key, entry in entries.items():
+        if not isinstance(entry, dict):
+            continue
+        kind = str(entry.get("kind", "anthropic"))
         if kind not in PROVIDERS:
             continue
         package, needed = PROVIDERS[kind]
@@ -391,30 +395,32 @@ def _find_provider_problems(root: object) -> Iterator[tuple[str, str]]:
 
 def _find_missing_folders(root: object) -> Iterator[tuple[str, str]]:
     directory = value_at(root, "prompts.directory")
-    for path, folder in (
-        iter_leaves(directory, "prompts.directory") if not isinstance(directory, dict) else ()
-    ):
-        # not Path.is_dir, which may raise
-        if isinstance(folder, str) and folder != "shipped" and not os.path.isdir(folder):  # noqa: PTH112
+    if isinstance(directory, dict):
+        return
+    for path, folder in iter_leaves(directory, "prompts.directory"):
+        if not isinstance(folder, str) or folder == "shipped":
+            continue
+        if not os.path.isdir(folder):  # noqa: PTH112  # Path.is_dir may raise
             yield path, f"there is no folder {os.path.abspath(folder)}"  # noqa: PTH100
 
 
 def _collect_secrets(expansion: Expansion, reference: Reference) -> tuple[str, ...]:
     # All messages are masked with these texts, because a user may have written a secret to a wrong
     # key.
-    texts = (
-        value
-        for path, value in iter_leaves(expansion.root)
-        if isinstance(value, str)
-        and (path in expansion.variables or ((key := reference.find(path)) and key.secret))
-    )
-    return tuple(sorted(set(texts), key=len, reverse=True))
+    texts = set[str]()
+    for path, value in iter_leaves(expansion.root):
+        key = reference.find(path)
+        is_secret = path in expansion.variables or (key is not None and key.secret)
+        if isinstance(value, str) and is_secret:
+            texts.add(value)
+    return tuple(sorted(texts, key=len, reverse=True))
 
 
 def _find_warnings(settings: Settings, sources: Sources) -> Iterator[str]:
     for key, provider in settings.claude.providers.items():
         for name in ("model", "review_model"):
-            if retirement := describe_retirement(getattr(provider, name) or ""):
+            retirement = describe_retirement(getattr(provider, name) or "")
+            if retirement is not None:
                 yield f"{sources.where(f'{key}.{name}')}: {retirement}"
         for name, kinds in KINDS_OF_KEYS.items():
             if name in provider.model_fields_set and provider.kind not in kinds:
@@ -432,32 +438,33 @@ def _find_warnings(settings: Settings, sources: Sources) -> Iterator[str]:
             " remove the key"
         )
     if not settings.mirror.enabled:
-        names = ("cherry_pick",) if settings.test_oracle.url else ("cherry_pick", "test_oracle")
-        entries = {
-            f"repositories[{index}].features": one.features
-            for index, one in enumerate(settings.repositories)
-        }
-        for key, features in {"features": settings.features, **entries}.items():
-            for name in names:
-                if getattr(features, name):
-                    yield (
-                        f"{sources.where(f'{key}.{name}')}: needs the mirror, and mirror.enabled is"
-                        " false"
-                    )
-    proxy = settings.server.trusted_proxy
-    for index, network in enumerate(proxy.networks if proxy else ()):
-        if ip_network(network).prefixlen == 0:
-            where = sources.where(f"server.trusted_proxy.networks[{index}]")
-            yield (
-                f"{where}: {network} is every address, so all who reach the port can name any user;"
-                " name the proxy's"
-            )
+        for key in _find_features_with_mirror(settings):
+            yield f"{sources.where(key)}: needs the mirror, and mirror.enabled is false"
+    if settings.server.trusted_proxy is not None:
+        for index, network in enumerate(settings.server.trusted_proxy.networks):
+            if ip_network(network).prefixlen == 0:
+                where = sources.where(f"server.trusted_proxy.networks[{index}]")
+                yield (
+                    f"{where}: {network} is every address, so all who reach the port can name any"
+                    " user; name the proxy's"
+                )
     if not settings.server.has_sign_in and not is_loopback(settings.server.host):
         yield (
             f"{sources.where('server.host')}: anyone who reaches {settings.server.host} can read"
             " /stats and /health, and the console is off; set server.api_key to require a key and"
             " to open the console"
         )
+
+
+def _find_features_with_mirror(settings: Settings) -> Iterator[str]:
+    sections: dict[str, RepositoryFeatures] = {"features": settings.features}
+    for index, entry in enumerate(settings.repositories):
+        sections[f"repositories[{index}].features"] = entry.features
+    for key, features in sections.items():
+        if features.cherry_pick:
+            yield f"{key}.cherry_pick"
+        if features.test_oracle and not settings.test_oracle.url:
+            yield f"{key}.test_oracle"
 
 
 def _find_exposed_files(
@@ -557,11 +564,12 @@ def collect_secrets(settings: Settings) -> tuple[str, ...]:
     """
     leaves = (leaf for _, leaf in iter_leaves(settings.model_dump()))
     found = {leaf.get_secret_value() for leaf in leaves if isinstance(leaf, SecretStr)}
-    for password in (
-        match for pattern in _PASSWORDS for match in pattern.findall(settings.storage.url)
-    ):
-        unquoted = unquote(password)
-        found |= {password, unquoted} if len(unquoted) >= _MIN_CHARS else {f":{password}@"}
+    for pattern in _PASSWORDS:
+        for password in pattern.findall(settings.storage.url):
+            if len(unquote(password)) >= _MIN_CHARS:
+                found |= {password, unquote(password)}
+            else:
+                found.add(f":{password}@")
     return tuple(sorted(found, key=lambda secret: (-len(secret), secret)))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -213,13 +212,18 @@ class Github(Section):
     @property
     def access_tokens(self) -> tuple[str, ...]:
         """The tokens, the preferred one first; () with a GitHub App."""
-        tokens = self.tokens or ((self.token,) if self.token else ())
-        return tuple(token.get_secret_value() for token in tokens)
+        if self.token:
+            return (self.token.get_secret_value(),)
+        return tuple(token.get_secret_value() for token in self.tokens or ())
 
     @property
     def credential_key(self) -> str:
         """The key of the credential in use: "github.app", "github.tokens" or "github.token"."""
-        return "github.app" if self.app else "github.tokens" if self.tokens else "github.token"
+        if self.app:
+            return "github.app"
+        if self.tokens:
+            return "github.tokens"
+        return "github.token"
 
 
 ProviderKind = Literal["anthropic", "bedrock", "vertex", "openai", "azure"]
@@ -366,12 +370,10 @@ class Claude(Provider):
         if not name:
             return self, self.default_model(is_review=is_review)
         prefix, slash, model = name.partition("/")
-        named = [
-            one
-            for one in self.providers.values()
-            if self.fallbacks and slash and one.name == prefix
-        ]
-        return (named[0], resolve_model(model)) if named else (self, resolve_model(name))
+        for provider in self.providers.values():
+            if self.fallbacks and slash and provider.name == prefix:
+                return provider, resolve_model(model)
+        return self, resolve_model(name)
 
     def name_model(self, provider: Provider, model: str) -> str:
         """Return "NAME/MODEL" if there are fallbacks, else the model."""
@@ -852,11 +854,9 @@ class RepositoryPaths(Section):
 
 
 def _drop_nulls(section: object) -> object:
-    return (
-        {key: value for key, value in section.items() if value is not None}
-        if isinstance(section, dict)
-        else section
-    )
+    if not isinstance(section, dict):
+        return section
+    return {key: value for key, value in section.items() if value is not None}
 
 
 _WithoutNulls = BeforeValidator(_drop_nulls)  # a key without a value overrides nothing
@@ -1008,28 +1008,28 @@ class Tracing(Section):
 class Settings(Section):
     """The whole settings file."""
 
-    server: Server = Field(default_factory=lambda: Server())
+    server: Server = Field(default_factory=Server)
     github: Github
     claude: Claude
     repositories: tuple[Repository, ...] = Field(min_length=1)
-    budgets: Budgets = Field(default_factory=lambda: Budgets())
-    storage: Storage = Field(default_factory=lambda: Storage())
-    prompts: Prompts = Field(default_factory=lambda: Prompts())
-    limits: Limits = Field(default_factory=lambda: Limits())
-    labels: Labels = Field(default_factory=lambda: Labels())
-    comments: Comments = Field(default_factory=lambda: Comments())
-    findings: Findings = Field(default_factory=lambda: Findings())
-    review: Review = Field(default_factory=lambda: Review())
-    pull_requests: PullRequests = Field(default_factory=lambda: PullRequests())
-    retrieval: Retrieval = Field(default_factory=lambda: Retrieval())
-    similar: Similar = Field(default_factory=lambda: Similar())
-    test_oracle: OracleService = Field(default_factory=lambda: OracleService())
-    features: Features = Field(default_factory=lambda: Features())
-    logging: Logging = Field(default_factory=lambda: Logging())
-    catch_up: CatchUp = Field(default_factory=lambda: CatchUp())
-    mirror: Mirror = Field(default_factory=lambda: Mirror())
-    metrics: Metrics = Field(default_factory=lambda: Metrics())
-    tracing: Tracing = Field(default_factory=lambda: Tracing())
+    budgets: Budgets = Field(default_factory=Budgets)
+    storage: Storage = Field(default_factory=Storage)
+    prompts: Prompts = Field(default_factory=Prompts)
+    limits: Limits = Field(default_factory=Limits)
+    labels: Labels = Field(default_factory=Labels)
+    comments: Comments = Field(default_factory=Comments)
+    findings: Findings = Field(default_factory=Findings)
+    review: Review = Field(default_factory=Review)
+    pull_requests: PullRequests = Field(default_factory=PullRequests)
+    retrieval: Retrieval = Field(default_factory=Retrieval)
+    similar: Similar = Field(default_factory=Similar)
+    test_oracle: OracleService = Field(default_factory=OracleService)
+    features: Features = Field(default_factory=Features)
+    logging: Logging = Field(default_factory=Logging)
+    catch_up: CatchUp = Field(default_factory=CatchUp)
+    mirror: Mirror = Field(default_factory=Mirror)
+    metrics: Metrics = Field(default_factory=Metrics)
+    tracing: Tracing = Field(default_factory=Tracing)
 
     _sources: Sources = PrivateAttr(default_factory=lambda: Sources("settings"))
     _warnings: tuple[str, ...] = PrivateAttr(default=())
@@ -1063,7 +1063,7 @@ class Settings(Section):
         lines of them.
         """
         settings = self.model_copy()
-        settings._sources = replace(self._sources, others=sources)
+        settings._sources = self._sources.add(*sources)
         return settings
 
     def shorten_paths(self, text: str) -> str:
@@ -1143,8 +1143,6 @@ def describe_retirement(model: str) -> str | None:
     retired.
     """
     retired_on, successor = RETIRED_MODELS.get(model, ("", model))
-    return (
-        f"{model} was retired on {retired_on}; {successor} is used in its place"
-        if retired_on
-        else None
-    )
+    if not retired_on:
+        return None
+    return f"{model} was retired on {retired_on}; {successor} is used in its place"

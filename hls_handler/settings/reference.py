@@ -17,6 +17,7 @@ from pydantic.json_schema import JsonSchemaMode
 
 from hls_handler.settings.model import Settings
 from hls_handler.settings.values import EXPECTED, PROBLEM
+from hls_handler.settings.yaml_parser import key_path
 
 Schema = dict[str, Any]
 
@@ -30,11 +31,9 @@ def json_schema(model: type[BaseModel], *, mode: JsonSchemaMode = "validation") 
     def translate(node: Any) -> Any:
         if isinstance(node, list):
             return [translate(item) for item in node]
-        return (
-            {_KEYWORDS.get(k, k): translate(v) for k, v in node.items()}
-            if isinstance(node, dict)
-            else node
-        )
+        if isinstance(node, dict):
+            return {_KEYWORDS.get(key, key): translate(part) for key, part in node.items()}
+        return node
 
     schema: Schema = translate(model.model_json_schema(mode=mode))
     return schema
@@ -91,7 +90,7 @@ class Reference:
         """Return the names of the keys in `section`: "repositories[0]" -> ("name", ...). "" is the
         whole file.
         """
-        prefix = f"{self._generalize(section)}." if section else ""
+        prefix = key_path(self._generalize(section), "")
         names = (row.path.removeprefix(prefix) for row in self.rows if row.path.startswith(prefix))
         return tuple(name for name in names if name.isidentifier())
 
@@ -100,11 +99,13 @@ class Reference:
         "fields.team.type".
         """
         general = re.sub(r"\[\d+\]", "[]", path)
+        if general in self._by_path:
+            return general
         maps = (one for one in self._by_path if "*" in one)
         matching = [
             one for one in maps if re.fullmatch(re.escape(one).replace(r"\*", ".+"), general)
         ]
-        return general if general in self._by_path else max(matching, key=len, default=general)
+        return max(matching, key=len, default=general)
 
 
 @cache  # the schema takes tens of milliseconds
@@ -115,7 +116,7 @@ def _list_rows(model: type[BaseModel]) -> tuple[Key, ...]:
 
 def _iter_rows(section: Schema, definitions: Mapping[str, Schema], prefix: str) -> Iterator[Key]:
     def resolve(node: Schema) -> Schema:
-        return definitions[node["$ref"].rpartition("/")[2]] if "$ref" in node else node
+        return definitions.get(node.get("$ref", "").rpartition("/")[2], node)
 
     for name, field in section.get("properties", {}).items():
         path = f"{prefix}{name}"
@@ -126,34 +127,27 @@ def _iter_rows(section: Schema, definitions: Mapping[str, Schema], prefix: str) 
         values = [resolve(value) for kind in kinds for value in _map_values(kind)]
         default = REQUIRED if name in section.get("required", ()) else _default_text(field)
         if below is not None:
-            yield Key(path, "section", meaning, _describe_section(below), default, secret=False)
+            expected = _describe_section(below)
+            yield Key(path, "section", meaning, expected, default, secret=False)
             yield from _iter_rows(below, definitions, f"{path}.")
         elif "properties" in item:
             one = _describe_section(item)
-            yield Key(
-                path,
-                "section",
-                meaning,
-                f"a list with at least one entry, each {one}",
-                default,
-                secret=False,
-            )
+            expected = f"a list with at least one entry, each {one}"
+            yield Key(path, "section", meaning, expected, default, secret=False)
             yield Key(f"{path}[]", "item", "", one, REQUIRED, secret=False)
             yield from _iter_rows(item, definitions, f"{path}[].")
         else:
             secret = any(map(_is_secret, (*kinds, item, *values)))
             yield Key(path, "key", meaning, _describe_value(name, field), default, secret)
-            for suffix, node in [("[]", item)] * bool(item) + [(".*", value) for value in values]:
-                yield Key(
-                    f"{path}{suffix}",
-                    "item",
-                    "",
-                    _describe_value("", node),
-                    REQUIRED,
-                    _is_secret(node),
-                )
+            if item:
+                yield _item_key(f"{path}[]", item)
             for value in values:
+                yield _item_key(f"{path}.*", value)
                 yield from _iter_rows(value, definitions, f"{path}.*.")
+
+
+def _item_key(path: str, item: Schema) -> Key:
+    return Key(path, "item", "", _describe_value("", item), REQUIRED, _is_secret(item))
 
 
 def _map_values(field: Schema) -> Iterator[Schema]:
@@ -166,14 +160,14 @@ def _is_secret(node: Schema) -> bool:
 
 
 def _default_text(field: Schema) -> str:
-    value = field.get("default", {} if field.get("type") == "object" else None)
-    if value is None:
-        return UNSET
-    return (
-        value
-        if isinstance(value, str)
-        else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    )
+    value = field.get("default")
+    if isinstance(value, str):
+        return value
+    if value is not None:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if field.get("type") == "object":
+        return "{}"
+    return UNSET
 
 
 def _describe_section(section: Schema) -> str:
@@ -187,35 +181,39 @@ def _describe_value(name: str, node: Schema) -> str:
     if "$ref" in node or "properties" in node:
         return _describe_section(node)
     if "anyOf" in node:
-        return " or ".join(
-            _describe_value(name, kind) for kind in node["anyOf"] if kind.get("type") != "null"
-        )
+        kinds = (kind for kind in node["anyOf"] if kind.get("type") != "null")
+        return " or ".join(_describe_value(name, kind) for kind in kinds)
     if "enum" in node or "const" in node:
-        return f"one of {', '.join(map(str, node.get('enum', [node.get('const')])))}"
+        values = map(str, node.get("enum", [node.get("const")]))
+        return f"one of {', '.join(values)}"
     match node["type"]:
         case "boolean":
             return "true or false"
-        case "integer" | "number" as kind:
-            unit = next((f" {words}" for pattern, words in _UNITS if pattern.search(name)), "")
-            return f"{'a whole number' if kind == 'integer' else 'a number'}{unit}{_describe_bounds(node)}"
+        case "integer":
+            return f"a whole number{_describe_unit(name)}{_describe_bounds(node)}"
+        case "number":
+            return f"a number{_describe_unit(name)}{_describe_bounds(node)}"
         case "array":
             items = "paths" if node["items"].get("format") == "path" else "texts"
-            return f"a list of {items}" + (", at least one" if "minItems" in node else "")
+            least = ", at least one" if "minItems" in node else ""
+            return f"a list of {items}{least}"
         case "object":
             each = [f", each to {_describe_value('', value)}" for value in _map_values(node)]
             return "".join(["a map of names", *each])
     return "a path" if node.get("format") == "path" else "text"
 
 
+def _describe_unit(name: str) -> str:
+    return next((f" {words}" for pattern, words in _UNITS if pattern.search(name)), "")
+
+
 def _describe_bounds(node: Schema) -> str:
     # no key has only one bound
     if "minimum" in node:
         return f" from {node['minimum']} to {node['maximum']}"
-    return (
-        f" above {node['exclusiveMinimum']}, at most {node['maximum']}"
-        if "exclusiveMinimum" in node
-        else ""
-    )
+    if "exclusiveMinimum" in node:
+        return f" above {node['exclusiveMinimum']}, at most {node['maximum']}"
+    return ""
 
 
 def explain(
@@ -253,11 +251,13 @@ def _locate(root: object, steps: Sequence[str | int], kind: str) -> tuple[str, o
     path = ""
     value = root
     # skips the names of types, which pydantic adds for several types
-    for position, step in enumerate(steps):
-        missing_here = kind == "missing" and position == len(steps) - 1
-        if missing_here or (isinstance(value, dict) and step in value):
-            path = f"{path}.{step}" if path else str(step)
-            value = value.get(step) if isinstance(value, dict) else None
+    for position, step in enumerate(steps, start=1):
+        if isinstance(value, dict) and step in value:
+            path = key_path(path, str(step))
+            value = value[step]
+        elif kind == "missing" and position == len(steps):
+            path = key_path(path, str(step))
+            value = None
         elif isinstance(value, list) and isinstance(step, int) and step < len(value):
             path = f"{path}[{step}]"
             value = value[step]
@@ -275,11 +275,9 @@ def _describe_wrong_value(
     expected = _describe_expected(path, reference)
     if value is None:
         return f"has no value, expected {expected}; remove the key to take the default"
-    needs_quotes = expected.startswith("text") and isinstance(value, bool | int | float)
-    quotes = "; put the value in quotes" if needs_quotes else ""
-    return (
-        f"found {_describe_found(path, value, variables, reference)}, expected {expected}{quotes}"
-    )
+    if expected.startswith("text") and isinstance(value, bool | int | float):
+        expected += "; put the value in quotes"
+    return f"found {_describe_found(path, value, variables, reference)}, expected {expected}"
 
 
 def _describe_found(
@@ -287,23 +285,24 @@ def _describe_found(
 ) -> str:
     key = reference.find(path)
     if isinstance(value, dict | list):
+        article = "a" if value else "an empty"
         kind = "map" if isinstance(value, dict) else "list"
-        return f"a {kind}" if value else f"an empty {kind}"
+        return f"{article} {kind}"
     if path in variables:
         return f"the value of the variable {variables[path]}"
     if key is None or key.secret or key.kind == "section":  # the text may be secret
         return "text" if isinstance(value, str) else "a value of another kind"
     written = json.dumps(value, ensure_ascii=False)
-    return written if len(written) <= 60 else f"{written[:57]}..."
+    if len(written) > 60:
+        return f"{written[:57]}..."
+    return written
 
 
 def unknown_key(section: str, name: str, reference: Reference) -> str:
     """Return a sentence such as "unknown key; did you mean server.port?" about the key `name` of a
     section.
     """
-    siblings = {
-        known: f"{section}.{known}" if section else known for known in reference.names_in(section)
-    }
+    siblings = {known: key_path(section, known) for known in reference.names_in(section)}
     elsewhere = [
         key.path.rpartition(".")[0] for key in reference.keys if key.path.rpartition(".")[2] == name
     ]

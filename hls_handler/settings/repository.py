@@ -277,10 +277,11 @@ def _find_problems(root: dict[str, object]) -> Iterator[tuple[str, str]]:
         if isinstance(value, str) and VARIABLE.search(value):
             yield path, "contains ${...}; variables are not expanded here, write the value itself"
     use = value_at(root, "prompts.use")
-    for event in use if isinstance(use, dict) else ():
-        problem = find_event_problem(event)
-        if problem is not None:
-            yield f"prompts.use.{event}", problem
+    if isinstance(use, dict):
+        for event in use:
+            problem = find_event_problem(event)
+            if problem is not None:
+                yield f"prompts.use.{event}", problem
 
 
 def _explain(error: ValidationError, root: object) -> dict[str, str]:
@@ -384,8 +385,8 @@ PROBLEMS_COMMENT = """\
 
 {problems}
 
-Until they are fixed, HLS uses the last valid version, if there is one; what the file switches off stays off. Allowed \
-keys: {keys}.
+Until they are fixed, HLS uses the last valid version, if there is one; what the file switches \
+off stays off. Allowed keys: {keys}.
 
 ***
 

@@ -7,7 +7,6 @@ settings file also accepts `${VAR}` instead of a value. https://json-schema.org/
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -50,7 +49,7 @@ def repository_schema() -> Schema:
 
 
 def _describe(model: type[BaseModel], title: str, file: str, *, variables: bool = True) -> Schema:
-    schema = _extend_for_file(json_schema(model), variables=variables)
+    schema: Schema = _extend_for_file(json_schema(model), variables=variables)
     definitions = schema.pop("$defs")
     schema.pop("description", None)  # the docstring of the model
     if variables:
@@ -84,8 +83,9 @@ def _add_secret_files(section: Schema, also: tuple[str, ...]) -> None:
         if name in section.get("required", ()):
             section["required"].remove(name)
             section.setdefault("allOf", []).append(either)
-        if (one := {"required": [name]}) in section.get("oneOf", ()):
-            section["oneOf"][section["oneOf"].index(one)] = either
+        alternatives = section.get("oneOf", [])
+        if {"required": [name]} in alternatives:
+            alternatives[alternatives.index({"required": [name]})] = either
 
 
 def _event_schema() -> Schema:
@@ -101,21 +101,19 @@ def _event_schema() -> Schema:
     }
 
 
-def _extend_for_file(node: Mapping[str, Any], *, variables: bool = True) -> Schema:
-    def extend(part: Any) -> Any:
-        return _extend_for_file(part, variables=variables) if isinstance(part, dict) else part
-
-    extended: Schema = {
-        key: part
-        for key, part in node.items()
-        if key != "title" and (key, part) != ("default", None)
-    }
-    for key in extended.keys() & {"properties", "$defs"}:
-        extended[key] = {name: extend(part) for name, part in extended[key].items()}
-    for key in extended.keys() & {"items", "additionalProperties"}:
-        extended[key] = extend(extended[key])
-    if "anyOf" in extended:
-        extended["anyOf"] = [extend(part) for part in extended["anyOf"]]
+def _extend_for_file(node: Any, *, variables: bool) -> Any:
+    if isinstance(node, list):
+        return [_extend_for_file(part, variables=variables) for part in node]
+    if not isinstance(node, dict):
+        return node
+    extended: Schema = {}
+    for key, part in node.items():
+        if key in ("properties", "$defs"):
+            extended[key] = {
+                name: _extend_for_file(one, variables=variables) for name, one in part.items()
+            }
+        elif key != "title" and (key, part) != ("default", None):
+            extended[key] = _extend_for_file(part, variables=variables)
     if extended.get("type") == "object" and "properties" in extended and "required" not in extended:
         extended["type"] = ["object", "null"]  # all its keys may be commented out
     rejects_variables = extended.get("type") in _NON_STRING_TYPES or bool(

@@ -168,7 +168,10 @@ def _parse_app_key(value: SecretStr) -> SecretStr:
 
 
 def _reject_empty_list(noun: str) -> AfterValidator:
-    return _reject(lambda items: None if items else f"is an empty list; name at least one {noun}")
+    def find_problem(items: Sequence[object]) -> str | None:
+        return None if items else f"is an empty list; name at least one {noun}"
+
+    return _reject(find_problem)
 
 
 def _find_database_url_problem(url: str) -> str | None:
@@ -195,11 +198,18 @@ def _find_database_url_problem(url: str) -> str | None:
 
 
 def _find_base_url_problem(url: str) -> str | None:
-    parts = urlsplit(url) if (found := _find_address_problem(url)) is None else None
-    if parts is not None and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        sentence = f"http:// to {parts.hostname} would send the key unencrypted"
+    found = _find_address_problem(url)
+    if found is None and is_unencrypted(url):
+        sentence = f"http:// to {urlsplit(url).hostname} would send the key unencrypted"
         return f"{sentence}; use https:// (http is for loopback only)"
     return found
+
+
+def is_unencrypted(url: object) -> bool:
+    """Return True for an address with http:// of another machine."""
+    if not isinstance(url, str) or not url.startswith("http://"):
+        return False
+    return not is_loopback(urlsplit(url).hostname or "")
 
 
 def _find_trace_url_problem(url: str) -> str | None:
@@ -232,12 +242,10 @@ def _find_network_problem(network: str) -> str | None:
 
 
 def _find_url_path_problem(path: str) -> str | None:
-    own = next((one for one in RESERVED_PATHS if path == one or path.startswith(f"{one}/")), None)
-    return (
-        None
-        if own is None
-        else f"is used by the service itself, which serves {own}; choose another"
-    )
+    for own in RESERVED_PATHS:
+        if path == own or path.startswith(f"{own}/"):
+            return f"is used by the service itself, which serves {own}; choose another"
+    return None
 
 
 SET = re.compile(
@@ -307,17 +315,16 @@ Tokens = Annotated[tuple[Credential, ...], _reject_empty_list("token")]
 AppPrivateKey = Annotated[SecretStr, AfterValidator(_parse_app_key)]
 SharedSecret = Annotated[SecretStr, _reject(_find_shared_secret_problem)]
 SharedSecrets = SharedSecret | Annotated[tuple[SharedSecret, ...], _reject_empty_list("secret")]
+_Address = Annotated[
+    str, Field(pattern=r"^https?://\S+$"), AfterValidator(lambda url: url.rstrip("/"))
+]
 HttpUrl = Annotated[
-    str,
-    Field(pattern=r"^https?://\S+$"),
-    AfterValidator(lambda url: url.rstrip("/")),
+    _Address,
     _reject(_find_base_url_problem),
     Expected("an address that starts with https://"),
 ]
 ServerUrl = Annotated[
-    str,
-    Field(pattern=r"^https?://\S+$"),
-    AfterValidator(lambda url: url.rstrip("/")),
+    _Address,
     _reject(_find_address_problem),
     Expected("an address with http:// or https://"),
 ]
@@ -386,12 +393,24 @@ LinkUrl = Annotated[
 ]
 
 
-class ShadowPrompt(BaseModel):
+class Section(BaseModel):
+    """Base class for the sections of the settings file and of `.github/hls.yaml`."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_to_empty(cls, value: object) -> object:
+        # a section is null in YAML if all its keys are commented out
+        return {} if value is None else value
+
+
+class ShadowPrompt(Section):
     """A shadow prompt: it runs after the event's own prompt, on the same facts, and posts
     nothing.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     prompt: str = Field(min_length=1, description="the name of a prompt")
     shadow: Literal[True] = Field(
@@ -439,16 +458,12 @@ When = Annotated[
 
 
 def _find_login_problem(bots: bool | tuple[str, ...]) -> str | None:
-    invalid = [
-        login
-        for login in (() if isinstance(bots, bool) else bots)
-        if not LOGIN_GLOB.fullmatch(login)
-    ]
-    return (
-        f'"{invalid[0]}" is no login; write one such as renovate[bot], or copilot*'
-        if invalid
-        else None
-    )
+    if isinstance(bots, bool):
+        return None
+    for login in bots:
+        if not LOGIN_GLOB.fullmatch(login):
+            return f'"{login}" is no login; write one such as renovate[bot], or copilot*'
+    return None
 
 
 Bots = Annotated[
@@ -480,20 +495,6 @@ PromptUse = Annotated[
     WrapValidator(_merge_errors),
     Expected("the name of a prompt, false, or {prompt: NAME, shadow: true}"),
 ]
-
-
-class Section(BaseModel):
-    """Base class for the sections of the settings file and of `.github/hls.yaml`."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_to_empty(cls, value: object) -> object:
-        # a section is null in YAML if all its keys are commented out
-        return {} if value is None else value
 
 
 ANY_FOLDERS = "**"

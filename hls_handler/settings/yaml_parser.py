@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 import yaml
@@ -50,32 +50,34 @@ _YAML_MESSAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Line numbers of the keys in a YAML file. `others` has those of more files, such as
-    `.github/hls.yaml`.
+    """Line numbers of the keys in a YAML file, and in the files that are added to it.
 
-    A key path of another file has a prefix: ".github/hls.yaml:features.bots".
+    A key path of an added file has a prefix: ".github/hls.yaml:features.bots".
     """
 
     file: str  # absolute: "/srv/hls/settings.yaml"
     lines: Mapping[str, int] = field(default_factory=dict)  # "repositories[0].events" -> 14
-    others: tuple[Sources, ...] = ()  # lines of the settings in repositories
+    added: tuple[str, ...] = ()  # files of repositories
     # "server.port" -> "--port", which overrides the file
     options: Mapping[str, str] = field(default_factory=dict)
+
+    def add(self, *others: Sources) -> Sources:
+        lines = dict(self.lines)
+        for other in others:
+            lines |= {f"{other.file}:{key}": line for key, line in other.lines.items()}
+        return replace(self, lines=lines, added=tuple(other.file for other in others))
 
     def contains(self, key: str) -> bool:
         """Return True if the file has the key itself, not only the mapping that would contain
         it.
         """
-        sources, path = self._split_key(key)
-        return path in sources.lines
+        return key in self.lines
 
     def find_line(self, key: str) -> int | None:
         """Return the line of `key`; if "claude.model" is missing, the line of "claude"; if both are
         missing, None.
         """
-        sources, path = self._split_key(key)
-        if sources is not self:
-            return sources.find_line(path)
+        path = key
         while path and path not in self.lines:
             path = path[: max(path.rfind("."), path.rfind("["), 0)]
         return self.lines.get(path)
@@ -86,9 +88,10 @@ class Sources:
         """
         if key in self.options:
             return f"{self.options[key]} ({key})"
-        sources, path = self._split_key(key)
-        line = sources.find_line(path)
-        return f"{sources.file}:{line} ({path})" if line else f"{sources.file} ({path})"
+        file = next((one for one in self.added if key.startswith(f"{one}:")), self.file)
+        path = key.removeprefix(f"{file}:")
+        line = self.find_line(key)
+        return f"{file}:{line} ({path})" if line else f"{file} ({path})"
 
     def change(self, key: str, to: str) -> str:
         """Return an instruction for the user: "set features.bots to true at /srv/settings.yaml:14",
@@ -97,13 +100,6 @@ class Sources:
         if key in self.lines:
             return f"set {key} to {to} at {self.file}:{self.lines[key]}"
         return f"add {key} to {self.file} and set it to {to}"
-
-    def _split_key(self, key: str) -> tuple[Sources, str]:
-        for other in self.others:
-            if key.startswith(f"{other.file}:"):
-                # "enabled" for ".github/hls.yaml:enabled"
-                return other, key.removeprefix(f"{other.file}:")
-        return self, key
 
 
 @dataclass(slots=True)
@@ -128,14 +124,14 @@ class Tree:
         `by_key` is {key path: sentence}; `self.problems` are added. If a key is missing, its
         section's line is used.
         """
-        located = [
-            (self.sources.find_line(key) or 0, f"{key}: {sentence}")
-            for key, sentence in by_key.items()
-        ]
-        in_order = sorted([*self.problems, *located])
-        return [
-            f"{self.file}{f':{line}' if line else ''}: {sentence}" for line, sentence in in_order
-        ]
+        problems = [*self.problems]
+        for key, sentence in by_key.items():
+            problems.append((self.sources.find_line(key) or 0, f"{key}: {sentence}"))
+        lines = []
+        for line, sentence in sorted(problems):
+            where = f"{self.file}:{line}" if line else self.file
+            lines.append(f"{where}: {sentence}")
+        return lines
 
 
 class InvalidYaml(SettingsError):
@@ -211,14 +207,11 @@ def decode(raw: bytes, file: str, *, max_bytes: int = MAX_BYTES) -> str:
 
 
 def _line(exc: yaml.MarkedYAMLError) -> int:
+    marks = [exc.problem_mark, exc.context_mark]
     # an unclosed quote or a key without a colon is reported where it starts
-    start = (
-        exc.context_mark
-        if exc.context and ("scalar" in exc.context or "simple key" in exc.context)
-        else None
-    )
-    mark = start or exc.problem_mark or exc.context_mark
-    return mark.line + 1 if mark else 1
+    if exc.context and ("scalar" in exc.context or "simple key" in exc.context):
+        marks.reverse()
+    return next((mark.line + 1 for mark in marks if mark), 1)
 
 
 def _sentence(exc: yaml.MarkedYAMLError) -> str:
@@ -247,13 +240,18 @@ def format_yaml(value: object) -> str:
     ).rstrip("\n")
 
 
+def key_path(section: str, name: str) -> str:
+    """Return the key path of a name in a section; "" is the whole file."""
+    return f"{section}.{name}" if section else name
+
+
 def iter_leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
     """Yield (key path, value) for each single value in nested dicts, lists and tuples:
     ("server.port", 8000).
     """
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from iter_leaves(item, f"{path}.{key}" if path else key)
+            yield from iter_leaves(item, key_path(path, key))
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             yield from iter_leaves(item, f"{path}[{index}]")
@@ -267,8 +265,16 @@ def value_at(root: object, path: str) -> object:
     """
     value = root
     for step in path.split("."):
-        value = value.get(step) if isinstance(value, dict) else None
+        if not isinstance(value, dict):
+            return None
+        value = value.get(step)
     return value
+
+
+def list_at(root: object, path: str) -> list[Any]:
+    """Return the list at a key path; [] if there is none."""
+    value = value_at(root, path)
+    return value if isinstance(value, list) else []
 
 
 class _TreeBuilder:
@@ -301,8 +307,7 @@ class _TreeBuilder:
                 _CONSTRUCTOR.flatten_mapping(node)
             pairs = {key.value: (key, value) for key, value in node.value}
             return {
-                name: self._item(f"{path}.{name}" if path else name, *pair, depth)
-                for name, pair in pairs.items()
+                name: self._item(key_path(path, name), *pair, depth) for name, pair in pairs.items()
             }
         if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
             return [
@@ -334,9 +339,8 @@ class _TreeBuilder:
             self._limit_length(key)
             if key.tag != _MERGE and key.value in lines:
                 twice = f"written twice, first in line {lines[key.value]}; remove one"
-                self._tree.problems.append(
-                    (line, f"{path}.{key.value}: {twice}" if path else f"{key.value}: {twice}")
-                )
+                problem = f"{key_path(path, key.value)}: {twice}"
+                self._tree.problems.append((line, problem))
                 continue
             lines[key.value] = line
             kept.append((key, value))
@@ -361,11 +365,9 @@ def _to_scalar(node: yaml.ScalarNode, kind: str) -> object:
     # 1:30 would be 90 in YAML 1.1, which is never intended
     if kind in ("int", "float") and ":" not in node.value:
         with suppress(ValueError):  # raised for thousands of digits, and for .inf
-            return (
-                _CONSTRUCTOR.construct_yaml_int(node)
-                if kind == "int"
-                else float(node.value.replace("_", ""))
-            )
+            if kind == "int":
+                return _CONSTRUCTOR.construct_yaml_int(node)
+            return float(node.value.replace("_", ""))
     return str(node.value)  # also a date: 2026-01-31
 
 
@@ -400,15 +402,14 @@ def expand(
 
     def expand_value(value: object, path: str) -> object:
         if isinstance(value, dict):
-            values = {
-                key: expand_value(item, f"{path}.{key}" if path else key)
-                for key, item in value.items()
-            }
+            values = {key: expand_value(item, key_path(path, key)) for key, item in value.items()}
             return {key: item for key, item in values.items() if item is not _LEFT_OUT}
         if isinstance(value, list):
             items = [expand_value(item, f"{path}[{index}]") for index, item in enumerate(value)]
             kept = [item for item in items if item is not _LEFT_OUT]
-            return kept if kept or not items else _LEFT_OUT
+            if items and not kept:
+                return _LEFT_OUT
+            return kept
         if not isinstance(value, str) or "${" not in value:
             return value
         if "${" in VARIABLE.sub("", value):
