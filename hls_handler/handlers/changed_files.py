@@ -31,6 +31,7 @@ from hls_handler.question import (
 )
 from hls_handler.review.blocks import Block, PlacedBlock, find_blocks, match_blocks
 from hls_handler.review.coverage import Coverage, FileCoverage
+from hls_handler.review.file_kinds import is_test_file
 from hls_handler.review.patches import (
     Hunk,
     Line,
@@ -42,7 +43,6 @@ from hls_handler.review.patches import (
     parse_patch,
 )
 from hls_handler.review.second_sites import SecondSite
-from hls_handler.review.test_files import is_test_file
 from hls_handler.settings.values import PathFilter
 from hls_handler.untrusted.cleaning import LONGEST_TEXT, CodeText, clean, count_shown, show_name
 from hls_handler.untrusted.redaction import redact_code

@@ -45,6 +45,7 @@ from hls_handler.question import (
     estimate_tokens,
 )
 from hls_handler.review.dismissals import find_dismissals
+from hls_handler.review.file_kinds import is_documentation
 from hls_handler.review.functions import find_lines_above
 from hls_handler.review.grammars import has_grammar
 from hls_handler.review.ledger import PresentFiles
@@ -63,7 +64,6 @@ from hls_handler.review.second_sites import (
     SecondSites,
     describe_sites,
     find_second_sites,
-    is_documentation,
 )
 from hls_handler.review.wanted_names import ChangedSource
 from hls_handler.settings.model import Review

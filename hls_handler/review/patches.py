@@ -52,15 +52,18 @@ class Patch:
     hunks: tuple[Hunk, ...]
 
     @property
+    def lines(self) -> list[Line]:
+        """Return the lines of all hunks."""
+        return [line for hunk in self.hunks for line in hunk.lines]
+
+    @property
     def changed_lines(self) -> int:
-        return sum(line.mark != " " for hunk in self.hunks for line in hunk.lines)
+        return sum(line.mark != " " for line in self.lines)
 
     @property
     def changes_text(self) -> bool:
         """False if all changed lines are blank, or there are none."""
-        return any(
-            line.mark != " " and line.text.strip() for hunk in self.hunks for line in hunk.lines
-        )
+        return any(line.mark != " " and line.text.strip() for line in self.lines)
 
 
 def parse_patch(text: str) -> Patch:
@@ -71,9 +74,12 @@ def parse_patch(text: str) -> Patch:
     space or backslash.
     """
     hunks: list[tuple[str, list[Line]]] = []
-    old = new = old_end = new_end = (
-        0  # numbers of the next line, and of the first line after the hunk
-    )
+    # numbers of the next line
+    old = 0
+    new = 0
+    # numbers of the first line after the hunk
+    old_end = 0
+    new_end = 0
     for raw in text.split("\n"):
         header = HUNK_HEADER.match(raw)
         if header is not None:
@@ -95,8 +101,8 @@ def parse_patch(text: str) -> Patch:
         # tools may strip an empty line
         elif raw.startswith(" ") or (not raw and old < old_end and new < new_end):
             lines.append(Line("RIGHT", new, " ", raw[1:]))
-            old = old + 1
-            new = new + 1
+            old += 1
+            new += 1
         elif raw.startswith("\\") and lines:
             lines[-1] = replace(lines[-1], lacks_newline=True)
     return Patch(tuple(Hunk(header, tuple(lines)) for header, lines in hunks))
@@ -104,20 +110,26 @@ def parse_patch(text: str) -> Patch:
 
 def numbered(patch: Patch) -> str:
     """Return the patch as text with numbered lines, such as "R   11 + return side ** 2"."""
-    return "\n".join(
-        text for hunk in patch.hunks for text in (hunk.header, *map(number_line, hunk.lines))
-    )
+    texts: list[str] = []
+    for hunk in patch.hunks:
+        texts.append(hunk.header)
+        texts += map(number_line, hunk.lines)
+    return "\n".join(texts)
 
 
 def number_line(line: Line) -> str:
     text = f"{line.side[0]} {line.number:>4} {line.mark} {line.text}"
-    return f"{text}\n{NO_NEWLINE}" if line.lacks_newline else text
+    if line.lacks_newline:
+        return f"{text}\n{NO_NEWLINE}"
+    return text
 
 
 def text_of(line: str) -> str:
     """Return the text of a line, without the side, number and mark that it may begin with."""
     shown = NUMBERED_LINE.fullmatch(line.strip())
-    return line if shown is None else shown["text"] or ""
+    if shown is None:
+        return line
+    return shown["text"] or ""
 
 
 def parse_numbered(text: str) -> Patch:
@@ -135,9 +147,8 @@ def parse_numbered(text: str) -> Patch:
         lines = hunks[-1][1]
         if shown is not None:
             side: Side = "LEFT" if shown["side"] == "L" else "RIGHT"
-            lines.append(
-                Line(side, int(shown["number"]), _MARKS[shown["mark"] or " "], shown["text"] or "")
-            )
+            mark = _MARKS[shown["mark"] or " "]
+            lines.append(Line(side, int(shown["number"]), mark, shown["text"] or ""))
         elif raw.startswith("\\") and lines:
             lines[-1] = replace(lines[-1], lacks_newline=True)
     return Patch(tuple(Hunk(header, tuple(lines)) for header, lines in hunks))

@@ -18,10 +18,10 @@ from typing import Literal, NamedTuple, Protocol
 
 from hls_handler.git.mirror import Hit
 from hls_handler.review.builtin_methods import BUILTIN_METHODS, BUILTIN_NAMES
+from hls_handler.review.file_kinds import is_documentation, is_test_file
 from hls_handler.review.grammars import GRAMMARS
 from hls_handler.review.names import MAX_CHARACTERS, Named, find_named
 from hls_handler.review.patches import Line, number_line, parse_numbered
-from hls_handler.review.test_files import is_test_file
 from hls_handler.review.wanted_names import (
     WORD,
     ChangedSource,
@@ -45,7 +45,8 @@ MAX_FILES = 60  # that are read for definitions, and as many for calls and words
 MAX_ROWS_OF_NAME = 300  # with one name in one file
 MAX_FILES_OF_NAME = 12  # that are read for the calls of one name
 MAX_TEXT = 4_000_000  # characters of these files in all; files beyond are not parsed
-MAX_CALLS, MAX_MORE_CALLS = 3, 8  # that are shown of one function, and if there is room
+MAX_CALLS = 3  # that are shown of one function
+MAX_MORE_CALLS = 8  # if there is room
 MAX_GONE = 20  # words that the change took away
 MAX_GONE_FILES = 20  # with such a word; a more frequent one is left out
 MAX_GONE_LINES = 3  # that are shown of one
@@ -54,10 +55,6 @@ MAX_LINES = 15  # of one place
 MAX_PARSE_S = 30.0  # for all files, which take a second
 LINES_AROUND = 3  # of a call or another use
 LINES_AFTER = 8  # of a call, which use its result
-
-DOCUMENTATION = re.compile(
-    r"(^|/)(docs?|changelogs?|licenses?)(/|$)|(^|/)(changelog|license)|\.(md|mdx|rst|txt|adoc)$"
-)
 
 PART = re.compile(r"[^\W_]+")
 
@@ -153,11 +150,7 @@ def _leave_out_inner(sites: Sequence[SecondSite], shown: Sequence[SecondSite]) -
 
 def _numbers(site: SecondSite) -> set[int]:
     """Return the numbers of the lines that a site shows."""
-    return {
-        line.number
-        for hunk in parse_numbered(f"@@ -1 +1 @@\n{site.text}").hunks
-        for line in hunk.lines
-    }
+    return {line.number for line in parse_numbered(f"@@ -1 +1 @@\n{site.text}").lines}
 
 
 class _Definition(NamedTuple):
@@ -187,10 +180,15 @@ class _Repository:
     def read(self, files: SearchedFiles, rows: Mapping[str, set[int]]) -> None:
         """Read the files, and parse them at these rows."""
         new = [path for path in rows if path not in self.texts]
-        texts = files.texts(new) if new else {}
+        texts: Mapping[str, str] = {}
+        if new:
+            texts = files.texts(new)
         for path in new:
-            self.texts[path] = texts.get(path, "") if self.left > 0 else ""
-            self.left -= len(self.texts[path])
+            text = ""
+            if self.left > 0:
+                text = texts.get(path, "")
+            self.texts[path] = text
+            self.left -= len(text)
         for path, of_file in rows.items():
             known = self.rows.setdefault(path, set())
             if not of_file <= known:
@@ -199,10 +197,10 @@ class _Repository:
 
     def find_named(self, path: str) -> list[Named]:
         if path not in self._named:
-            is_late = self.clock() > self.parses_until
-            self._named[path] = (
-                [] if is_late else find_named(self.texts.get(path), path, self.rows.get(path, ()))
-            )
+            named: list[Named] = []
+            if self.clock() <= self.parses_until:
+                named = find_named(self.texts.get(path), path, self.rows.get(path, ()))
+            self._named[path] = named
         return self._named[path]
 
     def rate(self, path: str, other: str) -> int:
@@ -212,10 +210,9 @@ class _Repository:
         return rate(path, self.list_words(path), other)
 
     def list_words(self, path: str) -> frozenset[str]:
-        words = self.words.get(path)
-        if words is None:
-            words = self.words[path] = frozenset(WORD.findall(self.texts.get(path, "")))
-        return words
+        if path not in self.words:
+            self.words[path] = frozenset(WORD.findall(self.texts.get(path, "")))
+        return self.words[path]
 
     def is_shown(self, path: str, row: int) -> bool:
         return row + 1 in self.shown.get(path, ())
@@ -239,8 +236,9 @@ def rate(path: str, words: Collection[str], other: str) -> int:
     file = PurePosixPath(other)
     if file.name.partition(".")[0] in words:
         return NAMED
-    is_near = file.parent == PurePosixPath(path).parent or file.parent.name in words
-    return FOLDER if is_near else UNRELATED
+    if file.parent == PurePosixPath(path).parent or file.parent.name in words:
+        return FOLDER
+    return UNRELATED
 
 
 def agrees(use: Named, path: str, definition: Named, defined_in: str) -> bool | None:
@@ -263,7 +261,9 @@ def agrees(use: Named, path: str, definition: Named, defined_in: str) -> bool | 
         return use.receiver in places | owners
     if use.name in BUILTIN_METHODS and not _resembles(use.receiver, places | owners):
         return False
-    return False if use.is_local and not owners and definition.kind != "value" else None
+    if use.is_local and not owners and definition.kind != "value":
+        return False
+    return None
 
 
 def _list_places(path: str) -> set[str]:
@@ -479,19 +479,19 @@ class _Finder:
             number += bool(definitions)
             if number > MAX_NAMES:
                 break
-            (self.main if wanted.is_main else self.further).extend(
-                self._choose_definitions(wanted, definitions)
-            )
+            sites = self._choose_definitions(wanted, definitions)
+            if wanted.is_main:
+                self.main += sites
+            else:
+                self.further += sites
             if wanted.changed:
                 calls = self._choose_calls(wanted, found, definitions)
                 self.main += calls[:MAX_CALLS]
                 more += calls[MAX_CALLS:]
         self.further += more
         called = {(site.name, site.path) for site in self.main if site.kind == "call"}
-        self.main = [
-            *(site for site in self._choose_gone() if (site.name, site.path) not in called),
-            *self.main,
-        ]
+        gone = [site for site in self._choose_gone() if (site.name, site.path) not in called]
+        self.main = gone + self.main
 
     def _find(self, name: Name) -> list[_Definition]:
         found: list[_Definition] = []
@@ -545,7 +545,9 @@ class _Finder:
             one.named.kind == "definition" and one.named.owners[:1] == outer[0].named.owners[:1]
             for one in outer
         )
-        return outer if len(outer) == 1 or are_overloads else []
+        if len(outer) > 1 and not are_overloads:
+            return []
+        return outer
 
     def _show_definitions(
         self, path: str, ones: Sequence[Named], sources: Sequence[str]
@@ -575,15 +577,21 @@ class _Finder:
         calls.sort(key=lambda call: (is_test_file(call.path), nearest[call.path], call.path))
         calls = _take_turns(calls)
         tests = [call for call in calls if is_test_file(call.path)]
-        shown = [*(call for call in calls if call not in tests), *tests[:1]][:MAX_MORE_CALLS]
-        sites: list[SecondSite] = []
-        for path, one in shown:
-            text = self._show_around(path, one)
-            numbers = len(calls), len(nearest)
-            sites.append(
-                SecondSite("call", one.name, path, one.row + 1, text, tuple(origins), *numbers)
+        others = [call for call in calls if call not in tests]
+        shown = others + tests[:1]
+        return [
+            SecondSite(
+                "call",
+                one.name,
+                path,
+                one.row + 1,
+                self._show_around(path, one),
+                tuple(origins),
+                calls=len(calls),
+                files=len(nearest),
             )
-        return sites
+            for path, one in shown[:MAX_MORE_CALLS]
+        ]
 
     def _is_call_of(
         self, call: _Definition, changed: Sequence[_Definition], definitions: Sequence[_Definition]
@@ -635,12 +643,8 @@ class _Finder:
 
     def _find_use(self, word: str, gone: Gone, path: str, rows: Sequence[int]) -> int | None:
         """Return the first row on which the file still uses a word that is gone."""
-        text = self._repository.texts.get(path, "")
-        lines = text.split("\n")
-        family = find_family(path)
-        named = (
-            [one for one in self._repository.find_named(path) if one.name == word] if family else []
-        )
+        lines = self._repository.texts.get(path, "").split("\n")
+        named = [one for one in self._repository.find_named(path) if one.name == word]
         imported: int | None = None
         for row in rows:
             if (
@@ -653,7 +657,8 @@ class _Finder:
             if self._is_use(word, gone, path, on_row, lines[row]):
                 if not any(one.kind == "import" for one in on_row):
                     return row
-                imported = row if imported is None else imported
+                if imported is None:
+                    imported = row
         return imported
 
     def _is_use(self, word: str, gone: Gone, path: str, on_row: Sequence[Named], line: str) -> bool:
@@ -686,10 +691,6 @@ class _Finder:
         return max(ratings) > UNRELATED
 
 
-def is_documentation(path: str) -> bool:
-    return DOCUMENTATION.search(path.lower()) is not None
-
-
 def distance(path: str, other: str) -> int:
     """Return the number of folders between two files."""
     first = PurePosixPath(path).parts[:-1]
@@ -715,4 +716,7 @@ def describe_sites(sites: Sequence[SecondSite]) -> str:
         parts.append(count(len(definitions), "definition"))
     if uses:
         parts.append(count(len(uses), "other use"))
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+    if len(parts) > 1:
+        first = ", ".join(parts[:-1])
+        parts = [first, parts[-1]]
+    return " and ".join(parts)

@@ -10,12 +10,12 @@ import re
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from hls_handler.review.file_kinds import is_test_file
 from hls_handler.review.grammars import find_grammar
 from hls_handler.review.names import Named, find_named
-from hls_handler.review.patches import Line, Patch, Side
-from hls_handler.review.test_files import is_test_file
+from hls_handler.review.patches import Line, Mark, Patch, Side
 
 WORD = re.compile(r"[\w-]+")
 NAME = re.compile(r"[^\W\d]\w{2,99}")
@@ -23,10 +23,6 @@ TOKEN = re.compile(r"\w+(?:[./-]\w+)*")
 KEY = re.compile(r"[\s\-\"']*(\w[\w./-]*)[\"']?\s*[:=]")
 COMPOUND = re.compile(r"_|\d|[a-z][A-Z]|^[A-Z]{3}")
 """Found in words that are names also in the middle of a text: `owner_id`, `dueOn`, `CANCELED`."""
-
-Place = Literal["added", "removed", "unchanged"]
-PLACES: tuple[Place, ...] = ("added", "removed", "unchanged")
-"""Of a line in a hunk."""
 
 CONSTRUCTORS = {"__init__", "__new__", "constructor"}
 """Methods that are called by the name of their class."""
@@ -68,7 +64,7 @@ class Wanted:
         return bool(self.changed) or not all(use.is_lasting for use in self.uses)
 
     @property
-    def rank(self) -> tuple[bool, int]:
+    def rank(self) -> tuple[int, int]:
         number = sum(not use.is_lasting for use in self.uses) or len(self.uses)
         return not self.is_main, -number - len(self.changed)
 
@@ -100,11 +96,13 @@ class WantedNames:
 
 def find_family(path: str) -> str:
     grammar = find_grammar(path)
-    return "" if grammar is None else grammar.family or grammar.module
+    if grammar is None:
+        return ""
+    return grammar.family or grammar.module
 
 
 def lines_of(patch: Patch, side: Side) -> list[Line]:
-    return [line for hunk in patch.hunks for line in hunk.lines if line.side == side]
+    return [line for line in patch.lines if line.side == side]
 
 
 def list_wanted(changed: Sequence[ChangedSource]) -> WantedNames:
@@ -122,39 +120,42 @@ def _add_source(wanted: WantedNames, source: ChangedSource, present: set[str]) -
     text = text_before(source)
     before = text or ""
     wanted.words[source.path] = frozenset(WORD.findall(f"{source.text}\n{before}"))
-    rows: dict[Place, list[int]] = {"added": [], "removed": [], "unchanged": []}
-    for line in (line for hunk in source.shown.hunks for line in hunk.lines):
-        place: Place = (
-            "unchanged" if line.mark == " " else "removed" if line.mark == "-" else "added"
-        )
-        if line.text.strip() and (text is not None or place == "added"):
-            rows[place].append(line.number - 1)
-    new = find_named(source.text, source.path, rows["added"] + rows["unchanged"])
-    old = find_named(before, source.path, rows["removed"])
-    for place in PLACES:
-        named = old if place == "removed" else new
-        on_rows = sorted(rows[place])
+    rows: dict[Mark, list[int]] = {"+": [], "-": [], " ": []}
+    for line in source.shown.lines:
+        if line.text.strip() and (text is not None or line.mark == "+"):
+            rows[line.mark].append(line.number - 1)
+    new = find_named(source.text, source.path, rows["+"] + rows[" "])
+    old = find_named(before, source.path, rows["-"])
+    for mark, of_mark in rows.items():
+        named = old if mark == "-" else new
+        on_rows = sorted(of_mark)
         if not is_test_file(source.path):
-            _add_uses(wanted, source, place, [one for one in named if one.row in set(on_rows)])
-        if place != "unchanged":
-            for one in _find_innermost(named, on_rows):
-                called = one.owners[0] if one.name in CONSTRUCTORS and one.owners else one.name
-                of_name = wanted.names.setdefault(Name(called, family), Wanted())
-                of_name.changed.setdefault(source.path, []).append(one)
+            _add_uses(wanted, source, mark, [one for one in named if one.row in set(on_rows)])
+        if mark == " ":
+            continue
+        for one in _find_innermost(named, on_rows):
+            called = one.name
+            if called in CONSTRUCTORS and one.owners:
+                called = one.owners[0]
+            of_name = wanted.names.setdefault(Name(called, family), Wanted())
+            of_name.changed.setdefault(source.path, []).append(one)
     if not is_test_file(source.path):
         _add_gone(wanted, source, old, present)
 
 
 def _add_uses(
-    wanted: WantedNames, source: ChangedSource, place: Place, named: Sequence[Named]
+    wanted: WantedNames, source: ChangedSource, mark: Mark, named: Sequence[Named]
 ) -> None:
+    """Add the names that lines with this mark use."""
     family = find_family(source.path)
     calls = {(one.name, one.row) for one in named if one.kind == "call"}
-    present = set(NAME.findall(source.text)) if place == "removed" else set()
+    present: set[str] = set()
+    if mark == "-":
+        present.update(NAME.findall(source.text))
     for one in named:
         is_again = one.kind != "call" and (one.name, one.row) in calls
         if one.kind in ("call", "plain", "member") and not is_again:
-            use = Use(source.path, place == "unchanged" or one.name in present, one)
+            use = Use(source.path, mark == " " or one.name in present, one)
             wanted.names.setdefault(Name(one.name, family), Wanted()).uses.append(use)
 
 
@@ -200,9 +201,13 @@ def _add_gone(
             of_word = frozenset(tokens.get(one.name, alone))  # alone after an escape: `\npaid`
             gone = Gone(source.path, family, None, is_name=False, tokens=of_word)
             wanted.gone.setdefault(one.name, gone)
-    for line in removed if not family else ():
+    if family:
+        return
+    for line in removed:
+        in_key: list[str] = []
         key = KEY.match(line.text)
-        in_key = set() if key is None else set(NAME.findall(key[1]))
+        if key is not None:
+            in_key = NAME.findall(key[1])
         for word in NAME.findall(line.text):
             if word not in present and (word in in_key or COMPOUND.search(word)):
                 of_word = frozenset(tokens[word])
@@ -225,10 +230,11 @@ def text_before(source: ChangedSource) -> str | None:
     new = source.text.split("\n")
     before = list[str]()
     at = 0  # index of the next line of the new file
-    for line in (line for hunk in source.patch.hunks for line in hunk.lines):
-        unchanged = line.number - 1 - (len(before) if line.side == "LEFT" else at)
-        before += new[at : at + max(unchanged, 0)]
-        at += max(unchanged, 0)
+    for line in source.patch.lines:
+        done = len(before) if line.side == "LEFT" else at
+        unchanged = max(line.number - 1 - done, 0)
+        before += new[at : at + unchanged]
+        at += unchanged
         if line.side == "RIGHT":
             if at >= len(new) or new[at] != line.text:
                 return None

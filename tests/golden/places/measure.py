@@ -27,9 +27,10 @@ from hls_handler.prompting.prompt import Library
 from hls_handler.question import (
     estimate_tokens,
 )
+from hls_handler.prompting.render import estimate_tokens
+from hls_handler.review.file_kinds import is_test_file
 from hls_handler.review.patches import parse_numbered
 from hls_handler.review.second_sites import SecondSite
-from hls_handler.review.test_files import is_test_file
 from hls_handler.routing import Rule
 from hls_handler.settings.model import Mirror as MirrorSettings
 from hls_handler.settings.model import Review, Settings

@@ -1,4 +1,4 @@
-"""Recognises test files by the names that test runners and their conventions give them."""
+"""Recognises test files and documentation by their names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import re
 from pathlib import PurePosixPath
 
 FOLDERS = {
-    "test", "tests", "testing", "spec", "specs", "t", "e2e", "__tests__", "__mocks__", "__fixtures__", "__snapshots__",
+    "test", "tests", "testing", "spec", "specs", "t", "e2e",
+    "__tests__", "__mocks__", "__fixtures__", "__snapshots__",
     "testutil", "testutils", "test_util", "test_utils", "test-utils",
     "testhelper", "testhelpers", "test_helpers",
     "testdata", "fixtures", "cypress", "androidtest", "inttest", "integrationtest", "testfixtures",
@@ -34,11 +35,17 @@ CLASSES = re.compile(r"^(Test|IT)[A-Z]|[a-z0-9](Tests?|TestCase|Specs?|IT|ITCase
 SOURCE_SETS = re.compile(r"[a-z0-9]Tests?$")
 """Found in the names of their folders with tests: `functionalTest` (Gradle), `jvmTest` (Kotlin)."""
 
-CLASS_EXTENSIONS = {".java", ".kt", ".kts", ".scala", ".groovy", ".cs", ".fs", ".vb", ".php", ".swift", ".m", ".mm",
-                    ".cpp", ".cc", ".cxx", ".hs", ".dart"}  # fmt: skip
+CLASS_EXTENSIONS = {
+    ".java", ".kt", ".kts", ".scala", ".groovy", ".cs", ".fs", ".vb", ".php", ".swift",
+    ".m", ".mm", ".cpp", ".cc", ".cxx", ".hs", ".dart",
+}  # fmt: skip
 
 TAP = {".t", ".bats"}
 """Extensions of files that are tests whatever their names are (Perl, Bats)."""
+
+DOCUMENTATION = re.compile(
+    r"(^|/)(docs?|changelogs?|licenses?)(/|$)|(^|/)(changelog|license)|\.(md|mdx|rst|txt|adoc)$"
+)
 
 
 def is_test_file(path: str) -> bool:
@@ -53,3 +60,7 @@ def is_test_file(path: str) -> bool:
         return False
     is_in_source_set = any(SOURCE_SETS.search(folder) for folder in file.parts[:-1])
     return is_in_source_set or CLASSES.search(file.stem) is not None
+
+
+def is_documentation(path: str) -> bool:
+    return DOCUMENTATION.search(path.lower()) is not None
