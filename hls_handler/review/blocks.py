@@ -76,11 +76,10 @@ class PlacedLine:
 
 
 def find_blocks(path: str, patch: Patch) -> tuple[PlacedBlock, ...]:
-    return tuple(
-        block
-        for index, hunk in enumerate(patch.hunks)
-        for block in _find_in_hunk(path, index, hunk.lines)
-    )
+    found: list[PlacedBlock] = []
+    for index, hunk in enumerate(patch.hunks):
+        found += _find_in_hunk(path, index, hunk.lines)
+    return tuple(found)
 
 
 def _find_in_hunk(path: str, hunk: int, lines: Sequence[Line]) -> Iterator[PlacedBlock]:
@@ -125,14 +124,13 @@ def match_blocks(known: Sequence[Block], present: Sequence[PlacedBlock]) -> Mapp
     found: dict[int, int] = {}
     for is_exact in (True, False):
         for index, placed in enumerate(present):
-            of_lines = left.get(placed.block.lines, [])
             block = placed.block
-            same = (
-                at
-                for at in of_lines
-                if (known[at] == block if is_exact else known[at].is_same(block))
-            )
-            if index not in found and (at := next(same, None)) is not None:
-                found[index] = at
-                of_lines.remove(at)
+            of_lines = left.get(block.lines, [])
+            if is_exact:
+                same = [at for at in of_lines if known[at] == block]
+            else:
+                same = [at for at in of_lines if known[at].is_same(block)]
+            if index not in found and same:
+                found[index] = same[0]
+                of_lines.remove(same[0])
     return found

@@ -22,21 +22,24 @@ def find_code_rows(text: str, path: str, rows: Sequence[int]) -> Sequence[int]:
     """Return those of the rows, from 0, that begin with code; nothing without a grammar. Raises as
     `parse`.
     """
-    return [*parse("code", text, path, [*rows])] if rows and has_grammar(path) else []
+    if not rows or not has_grammar(path):
+        return []
+    return [*parse("code", text, path, [*rows])]
 
 
 def list_code_rows(text: str, path: str, rows: Sequence[int]) -> list[int]:
-    parsed = parse_source(text, path)
-    if parsed is None:
+    root = parse_source(text, path)
+    if root is None:
         return []
-    root, _ = parsed
     lines = text.split("\n")
     found: list[int] = []
     for row in rows:
-        line = lines[row] if row < len(lines) else ""
+        if row >= len(lines) or not lines[row].strip():
+            continue
+        line = lines[row]
         indent = len(line[: len(line) - len(line.lstrip())].encode())
         node = root.descendant_for_point_range((row, indent), (row, indent + 1))
-        if line.strip() and _is_code(node):
+        if _is_code(node):
             found.append(row)
     return found
 

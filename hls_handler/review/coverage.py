@@ -13,9 +13,8 @@ from hls_handler.wording import count
 class FileCoverage:
     path: str
     lines: int  # removed and added ones; 0 if GitHub returned no patch
-    reviewed: (
-        int  # those of them that Claude was shown, for this commit or unchanged for an earlier one
-    )
+    # those of them that Claude was shown, for this commit or unchanged for an earlier one
+    reviewed: int
     reason: str | None  # why it was not reviewed, or only partly; None if it was
     needs_review: bool  # False for lock files, generated files and the like
 

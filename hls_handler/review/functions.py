@@ -12,9 +12,8 @@ from hls_handler.review.names import Named, find_named
 from hls_handler.review.patches import Hunk, Line, Patch
 
 MAX_LINES = 30  # for one hunk
-FIRST_LINES = (
-    10  # of a longer function: so many from its beginning, the others directly above the hunk
-)
+# of a longer function: so many from its beginning, the others directly above the hunk
+FIRST_LINES = 10
 
 
 def find_lines_above(text: str, path: str, patch: Patch) -> tuple[tuple[Line, ...], ...]:
@@ -27,7 +26,7 @@ def find_lines_above(text: str, path: str, patch: Patch) -> tuple[tuple[Line, ..
     lines = text.split("\n")
     rows = [_first_change(hunk) - 1 for hunk in patch.hunks]
     named = find_named(text, path, rows)
-    shown = {line.number for hunk in patch.hunks for line in hunk.lines if line.side == "RIGHT"}
+    shown = {line.number for line in patch.lines if line.side == "RIGHT"}
     above = (
         _above(lines, hunk, _find_begin(named, row))
         for hunk, row in zip(patch.hunks, rows, strict=True)
@@ -39,14 +38,12 @@ def _above(lines: Sequence[str], hunk: Hunk, begin: int | None) -> Sequence[Line
     new = [line for line in hunk.lines if line.side == "RIGHT"]
     if not new or not 1 <= new[0].number <= len(lines) or lines[new[0].number - 1] != new[0].text:
         return ()
-    first = new[0].number
-    numbers = range(first if begin is None else begin + 1, first)
-    shown = (
-        numbers
-        if len(numbers) <= MAX_LINES
-        else (*numbers[:FIRST_LINES], *numbers[FIRST_LINES - MAX_LINES :])
-    )
-    return [Line("RIGHT", number, " ", lines[number - 1]) for number in shown]
+    if begin is None:
+        return ()
+    numbers = [*range(begin + 1, new[0].number)]
+    if len(numbers) > MAX_LINES:
+        numbers = numbers[:FIRST_LINES] + numbers[FIRST_LINES - MAX_LINES :]
+    return [Line("RIGHT", number, " ", lines[number - 1]) for number in numbers]
 
 
 def _first_change(hunk: Hunk) -> int:
@@ -55,8 +52,10 @@ def _first_change(hunk: Hunk) -> int:
     """
     number = next((line.number for line in hunk.lines if line.side == "RIGHT"), 1)
     for line in hunk.lines:
-        if line.mark != " ":
-            return line.number if line.side == "RIGHT" else number
+        if line.mark == "-":
+            return number
+        if line.mark == "+":
+            return line.number
         number = line.number + 1
     return number
 

@@ -121,7 +121,7 @@ def find_grammar(path: str) -> Grammar | None:
     return GRAMMARS.get(PurePosixPath(path).suffix.lower())
 
 
-def parse_source(text: str, path: str) -> tuple[Node, Grammar] | None:
+def parse_source(text: str, path: str) -> Node | None:
     """Return the root of the syntax tree; None without a grammar, or if the text takes more than
     `PARSE_S`.
     """
@@ -133,13 +133,12 @@ def parse_source(text: str, path: str) -> tuple[Node, Grammar] | None:
     try:
         tree = Parser(_language(grammar)).parse(
             lambda offset, _point: encoded[offset : offset + 65_536],
-            progress_callback=lambda _offset, _has_error: (
-                time.thread_time() > deadline
-            ),  # True ends it
+            # True ends it
+            progress_callback=lambda _offset, _has_error: time.thread_time() > deadline,
         )
     except ValueError:  # "Parsing failed": it was ended
         return None
-    return tree.root_node, grammar
+    return tree.root_node
 
 
 @cache

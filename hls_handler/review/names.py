@@ -10,7 +10,14 @@ from typing import Literal, NamedTuple
 
 from tree_sitter import Node
 
-from hls_handler.review.grammars import NAMING, WRAPPERS, Grammar, has_grammar, parse_source
+from hls_handler.review.grammars import (
+    NAMING,
+    WRAPPERS,
+    Grammar,
+    find_grammar,
+    has_grammar,
+    parse_source,
+)
 from hls_handler.review.parser_process import parse
 from hls_handler.review.receivers import (
     IMPORT,
@@ -48,8 +55,9 @@ CLASSES = re.compile(
 """Found in the types of nodes of classes, and of what is like them."""
 
 CLASS_KEYWORDS = re.compile(
-    "abstract|class|data|default|enum|export|extends|final|for|impl|implements|interface|internal|package|partial"
-    "|permits|private|protected|pub|public|record|sealed|static|struct|trait|type|union|where|with"
+    "abstract|class|data|default|enum|export|extends|final|for|impl|implements|interface|internal"
+    "|package|partial|permits|private|protected|pub|public|record|sealed|static|struct|trait|type"
+    "|union|where|with"
 )
 
 FUNCTIONS = re.compile("func|method|constructor|operator|closure|lambda")
@@ -96,9 +104,8 @@ class Named(NamedTuple):
     is_member: bool = False  # of a class
     owners: Words = ()  # the class around it, and the other words of that class's first line
     receiver: str | None = None  # `b` in `a.b.c()`; "" if it has no name; None if `c` stands alone
-    said: tuple[
-        Words, ...
-    ] = ()  # types of the receiver, or modules of a name that stands alone: see `receivers`
+    # types of the receiver, or modules of a name that stands alone: see `receivers`
+    said: tuple[Words, ...] = ()
     is_local: bool = False  # the receiver is a variable or parameter of a function
 
     @property
@@ -188,36 +195,37 @@ class _Finder:
         is_constant = node.type in self._values and not scope.is_function
         is_outer = is_definition or is_constant or own.is_function or is_impl
         inner = own if is_outer else scope
-        owners = self._find_owners(node) if node.type in self._named else ()
+        owners = around.owners
+        if node.type in self._named:
+            owners = self._find_owners(node) or owners
         name = None
-        if is_definition or is_constant:
-            name = _find_name(around.node if is_value else node, self._source)
+        if is_value:
+            name = self._find_name(around.node)
+        elif is_definition or is_constant:
+            name = self._find_name(node)
+        plain = Scope(own.first, own.last)
         if name is not None:
             kind: Kind = "definition" if is_definition else "value"
             is_member = scope is not self._top and not scope.is_function
-            of_class = owners or around.owners
-            plain = Scope(own.first, own.last)
             self.found.append(
-                Named(kind, self._text(name), name.start_point.row, plain, is_member, of_class)
+                Named(kind, self._text(name), name.start_point.row, plain, is_member, owners)
             )
         elif is_definition or node.type in self._unnamed:
-            self.found.append(
-                Named("function", "", node.start_point.row, Scope(own.first, own.last))
-            )
+            self.found.append(Named("function", "", node.start_point.row, plain))
         else:
             self._add_use(node, around)
         is_imported = around.is_import or IMPORT.search(node.type) is not None
         children = node.named_children
         begins = _find_begins(node, around.first, children)
         return [
-            (child, _Around(node, inner, begin, owners or around.owners, is_imported))
+            (child, _Around(node, inner, begin, owners, is_imported))
             for child, begin in zip(children, begins, strict=True)
         ]
 
     def _add_use(self, node: Node, around: _Around) -> None:
         parent = around.node
         if node.type in CALLS:
-            name = _find_name(node, self._source)
+            name = self._find_name(node)
             if name is not None and name.start_point.row in self._on_rows:
                 self._append("call", name, around)
         elif (
@@ -226,11 +234,11 @@ class _Finder:
             and not node.child_count
         ):
             is_behind = parent.type == "keyword_argument" or node.start_byte > parent.start_byte
-            is_member = node.type != "identifier" or (
-                MEMBERS.search(parent.type) is not None and is_behind
-            )
+            kind: Kind = "plain"
+            if node.type != "identifier" or (MEMBERS.search(parent.type) and is_behind):
+                kind = "member"
             if IDENTIFIER.fullmatch(self._text(node)):
-                self._append("member" if is_member else "plain", node, around)
+                self._append(kind, node, around)
         elif node.type.startswith("shorthand_property") and node.start_point.row in self._on_rows:
             self._append("member", node, around)
         elif "string" in node.type and not node.named_child_count:
@@ -244,22 +252,26 @@ class _Finder:
                     self.found.append(Named("text", word, row, around.scope, False, around.owners))
 
     def _append(self, kind: Kind, name: Node, around: _Around) -> None:
-        text = self._text(name)
+        about = self._text(name)
         if around.is_import:
             kind = "import"
-        node = find_receiver(name)
-        receiver = None if node is None else last_name(node, self._source)
+        row = name.start_point.row
+        named = Named(kind, about, row, around.scope, owners=around.owners)
+        is_member = kind == "member"
         said: tuple[Words, ...] = ()
+        node = find_receiver(name)
         if node is not None:
+            about = last_name(node, self._source)
+            named = named._replace(receiver=about)
+            is_member = node.named_child_count > 0
             found = find_expression_type(node, self._source)
-            is_own = receiver in OWN or self._source.startswith(b"super", node.start_byte)
-            own: tuple[Words, ...] = (around.owners,) if is_own and around.owners else ()
-            said = own if found is None else (found,)
-        named = Named(
-            kind, text, name.start_point.row, around.scope, False, around.owners, receiver
-        )
-        is_member = kind == "member" if node is None else node.named_child_count > 0
-        self.found.append(_Use(named, text if receiver is None else receiver, said, is_member))
+            if found is not None:
+                said = (found,)
+            elif around.owners and (
+                about in OWN or self._source.startswith(b"super", node.start_byte)
+            ):
+                said = (around.owners,)
+        self.found.append(_Use(named, about, said, is_member))
 
     def _find_owners(self, node: Node) -> Words:
         """Return the words that name the class which a node is, or whose method it is; () if there
@@ -269,35 +281,51 @@ class _Finder:
         declarator = node.child_by_field_name("declarator")  # C++: `int Box::area()`
         if receiver is not None:
             return tuple(re.findall(r"\w+", self._text(receiver))[-1:])
-        if declarator is not None and "::" in self._text(declarator).partition("(")[0]:
-            return tuple(re.findall(r"(\w+)::", self._text(declarator).partition("(")[0])[-1:])
-        if not _is_class(node):
+        if declarator is not None:
+            classes = re.findall(r"(\w+)::", self._text(declarator).partition("(")[0])
+            if classes:
+                return tuple(classes[-1:])
+        if CLASSES.search(node.type) is None:
             return ()
+        end = node.end_byte
         body = node.child_by_field_name("body")
-        end = node.end_byte if body is None else body.start_byte
-        name = _find_name(node, self._source)
+        if body is not None:
+            end = body.start_byte
         first_line = self._source[node.start_byte : end].decode(errors="replace").partition("\n")[0]
         words = [
             word for word in re.findall(r"\w+", first_line) if not CLASS_KEYWORDS.fullmatch(word)
         ]
-        own = "" if name is None else self._text(name)
+        own = ""
+        name = self._find_name(node)
+        if name is not None:
+            own = self._text(name)
         return tuple(dict.fromkeys([own, *words]))[:MAX_OWNERS]
 
+    def _find_name(self, node: Node) -> Node | None:
+        """Return the last identifier of what a call calls, or of what a definition defines."""
+        for _ in range(MAX_DEPTH_OF_NAME):
+            inner = next(filter(None, map(node.child_by_field_name, NAME_FIELDS)), None)
+            if inner is None and node.named_child_count:
+                inner = node.named_children[0]
+            if inner is None or "pattern" in node.type:
+                return node if IDENTIFIER.fullmatch(self._text(node)) else None
+            node = inner
+        return None
+
     def _text(self, node: Node) -> str:
-        return _text(node, self._source)
-
-
-def _is_class(node: Node) -> bool:
-    return CLASSES.search(node.type) is not None
+        # `Node.text` reads the file for each byte
+        return self._source[node.start_byte : node.end_byte].decode(errors="replace")
 
 
 def list_named(text: str, path: str, rows: Sequence[int]) -> list[Named]:
     lines = text.split("\n")
     ordered = [row for row in rows if row < len(lines) and len(lines[row]) <= MAX_CHARACTERS]
-    parsed = parse_source(text, path) if ordered else None
-    if parsed is None:
+    grammar = find_grammar(path)
+    if grammar is None or not ordered:
         return []
-    root, grammar = parsed
+    root = parse_source(text, path)
+    if root is None:
+        return []
     source = text.encode(errors="replace")
     finder = _Finder(root, grammar, source, ordered)
     about: set[str] = set()
@@ -337,32 +365,22 @@ def _is_reference(node: Node) -> bool:
 def _find_begins(node: Node, first: int, children: Sequence[Node]) -> list[int]:
     """Return the row, by child, at which its decorators or the comment directly above it begin."""
     begins: list[int] = []
-    comment = end = -2  # rows of the beginning and the end of the comment above the next child
+    # rows of the beginning and the end of the comment above the next child
+    comment = -2
+    end = -2
     code_end = -1  # row of the end of the last child that is no comment
     for child in children:
         row = child.start_point.row
-        begin = first if node.type in WRAPPERS or row == node.start_point.row else row
-        begins.append(min(comment, begin) if row <= end + 1 else begin)
-        is_comment = "comment" in child.type and row > code_end  # not at the end of a line of code
-        comment = begins[-1]
-        end = child.end_point.row - (child.end_point.column == 0) if is_comment else -2
+        begin = row
+        if node.type in WRAPPERS or row == node.start_point.row:
+            begin = first
+        if row <= end + 1:
+            begin = min(comment, begin)
+        begins.append(begin)
+        comment = begin
+        end = -2
         if "comment" not in child.type:
             code_end = child.end_point.row
+        elif row > code_end:  # not at the end of a line of code
+            end = child.end_point.row - (child.end_point.column == 0)
     return begins
-
-
-def _find_name(node: Node, source: bytes) -> Node | None:
-    """Return the last identifier of what a call calls, or of what a definition defines."""
-    for _ in range(MAX_DEPTH_OF_NAME):
-        inner = next(filter(None, map(node.child_by_field_name, NAME_FIELDS)), None)
-        if inner is None and node.named_child_count:
-            inner = node.named_children[0]
-        if inner is None or "pattern" in node.type:
-            return node if IDENTIFIER.fullmatch(_text(node, source)) else None
-        node = inner
-    return None
-
-
-def _text(node: Node, source: bytes) -> str:
-    # `Node.text` reads the file for each byte
-    return source[node.start_byte : node.end_byte].decode(errors="replace")

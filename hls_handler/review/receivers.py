@@ -46,17 +46,20 @@ TRANSPARENT = {
 
 IMPORT = re.compile("import|use_declaration|use_as_clause")
 BUILTIN = re.compile(
-    r"string|number|integer|float|^list$|dictionary|^set$|tuple|comprehension|^object$|^array|slice|map_type|regex|char"
+    r"string|number|integer|float|^list$|dictionary|^set$|tuple|comprehension|^object$|^array|slice"
+    r"|map_type|regex|char"
 )
 """Found in the types of nodes of literals, and of types that have no name."""
 
 PASSED = re.compile(
-    "declarator$|^declaration|variable_declaration|pattern|expression_list|attribute|member|selector|field|clause|spec"
+    "declarator$|^declaration|variable_declaration|pattern|expression_list|attribute|member"
+    "|selector|field|clause|spec"
 )
 """Found in the types of nodes between a name and the declaration that gives its type."""
 
 WRAPPING = re.compile(
-    "annotation|^type$|pointer|reference|nullable|union|parenthesized|readonly|await|unary|^as_|binary|type_elem"
+    "annotation|^type$|pointer|reference|nullable|union|parenthesized|readonly|await|unary|^as_"
+    "|binary|type_elem"
 )
 """Found in the types of nodes whose first child has the type."""
 
@@ -113,16 +116,12 @@ def find_receiver(name: Node) -> Node | None:
 
 def last_name(node: Node, source: bytes) -> str:
     """Return `b` for `a.b`; "" for an expression without a name."""
-    leaf: Node | None = node
-    while leaf is not None and leaf.named_child_count:
-        if leaf.type not in (
-            "member_expression",
-            "attribute",
-            "field_access",
-        ) and not PASSED.search(leaf.type):
+    while node.named_child_count:
+        is_member = node.type in ("member_expression", "attribute", "field_access")
+        if not is_member and not PASSED.search(node.type):
             return ""
-        leaf = leaf.named_children[-1]
-    text = "" if leaf is None else _text(leaf, source)
+        node = node.named_children[-1]
+    text = _text(node, source)
     return text if re.fullmatch(r"#?[^\W\d]\w*", text) else ""
 
 
@@ -134,7 +133,9 @@ def find_expression_type(node: Node, source: bytes) -> Words | None:
         if node.type in CONSTRUCTIONS:
             named = node.child_by_field_name("constructor") or node.child_by_field_name("type")
             named = named or node.child_by_field_name("name")
-            return None if named is None else find_type(named, source)
+            if named is None:
+                return None
+            return find_type(named, source)
         if BUILTIN.search(node.type):
             return ()
         if "call" in node.type or "invocation" in node.type:
@@ -161,7 +162,8 @@ def _find_constructor(call: Node, source: bytes) -> Words | None:
     if "::" in text:  # Rust: `Cache::new()`
         return names[:-1] if names[-2][0].isupper() else None
     is_class = call.type == "call" and names[-1][0].isupper()  # Python
-    return names if is_class or names[-1].startswith("New") else None  # Go: `cache.NewCache()`
+    is_class = is_class or names[-1].startswith("New")  # Go: `cache.NewCache()`
+    return names if is_class else None
 
 
 def find_type(node: Node, source: bytes) -> Words | None:
@@ -183,9 +185,9 @@ def find_type(node: Node, source: bytes) -> Words | None:
         names = [
             name for name in re.findall(r"\w+", _text(node, source)) if name not in TRANSPARENT
         ]
-        return (
-            None if names in ([], ["var"], ["auto"], ["Any"], ["any"], ["object"]) else tuple(names)
-        )
+        if names in ([], ["var"], ["auto"], ["Any"], ["any"], ["object"]):
+            return None
+        return tuple(names)
     return None
 
 
@@ -194,9 +196,9 @@ def list_said(
 ) -> dict[str, Said]:
     """Return what a file says of each of the names that it declares or imports."""
     said = _list_declared(root, source, lines, names)
-    types = {
-        word for one in said.values() for each in one.declared for word in (each.words or ())[:1]
-    }
+    types: set[str] = set()
+    for one in said.values():
+        types.update(each.words[0] for each in one.declared if each.words)
     imported = said | _list_declared(root, source, lines, types - said.keys())
     for one in said.values():
         declared: list[Declared] = []
@@ -209,10 +211,11 @@ def list_said(
 
 def add_import(words: Words | None, imported: dict[str, Said]) -> Words | None:
     """Return the words of a type with those of the import of the first one."""
-    found = imported.get(words[0]) if words else None
-    if words is None or found is None:
+    if not words or words[0] not in imported:
         return words
-    modules = [word for each in found.declared for word in each.words or ()]
+    modules: list[str] = []
+    for each in imported[words[0]].declared:
+        modules += each.words or ()
     return (*words, *modules)
 
 
@@ -223,23 +226,20 @@ def _list_declared(
     if not names:
         return said
     pattern = re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(names)[:MAX_NAMES]))})\b")
-    rows = [row for row, line in enumerate(lines) if len(line) <= 1000 and pattern.search(line)][
-        :MAX_ROWS
-    ]
-    for leaf in _list_leaves(root, rows):
+    rows = [row for row, line in enumerate(lines) if len(line) <= 1000 and pattern.search(line)]
+    for leaf in _list_leaves(root, rows[:MAX_ROWS]):
         text = _text(leaf, source)
-        if (
-            leaf.type.endswith("string_literal_content")
-            or leaf.type == "interpreted_string_literal"
-        ):
+        is_string = leaf.type.endswith("string_literal_content")
+        is_string = is_string or leaf.type == "interpreted_string_literal"
+        if is_string:
             text = text.strip('"').rpartition("/")[2]  # `http` for "net/http"
-            if text in names and _find_import(leaf) is not None:
-                said.setdefault(text, Said()).declared.append(
-                    Declared(leaf.start_point.row, (text,))
-                )
+        if text not in names:
             continue
-        if text in names:
-            _add_declaration(said.setdefault(text, Said()), leaf, source)
+        of_name = said.setdefault(text, Said())
+        if not is_string:
+            _add_declaration(of_name, leaf, source)
+        elif _find_import(leaf) is not None:
+            of_name.declared.append(Declared(leaf.start_point.row, (text,)))
     return {name: one for name, one in said.items() if one.declared}
 
 
@@ -330,7 +330,9 @@ def _import_words(imported: Node, name: Node, source: bytes) -> Words:
     if module is not None:
         return (own, *_modules(module[1]))
     dotted = re.sub(r"\b(import|static|use|as|using|pub)\b|[;\s]", " ", text).split()
-    parts = [part for part in re.split(r"[.:]+", dotted[0]) if part] if dotted else []
+    parts: list[str] = []
+    if dotted:
+        parts = [part for part in re.split(r"[.:]+", dotted[0]) if part]
     if imported.type == "import_declaration":  # Java: the packages of all projects begin alike
         return tuple(dict.fromkeys([own, *(part for part in parts if part[0].isupper())]))
     return tuple(dict.fromkeys([own, *parts[-2:]]))
