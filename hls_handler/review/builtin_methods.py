@@ -35,10 +35,10 @@ BUILTIN_METHODS = frozenset(
 """`get` may be that of any object."""
 
 GLOBALS = """
-Array BigInt Boolean Date Error EvalError Event FormData Function Headers Intl JSON Map Math Node Number Object Promise
-Proxy RangeError Reflect RegExp Request Response Set String Symbol SyntaxError TypeError URL WeakMap WeakSet WebSocket
-Worker alert clearTimeout confirm fetch parseFloat parseInt prompt require setInterval setTimeout structuredClone
-append cap copy len make new panic recover
+Array BigInt Boolean Date Error EvalError Event FormData Function Headers Intl JSON Map Math Node
+Number Object Promise Proxy RangeError Reflect RegExp Request Response Set String Symbol SyntaxError
+TypeError URL WeakMap WeakSet WebSocket Worker alert clearTimeout confirm fetch parseFloat parseInt
+prompt require setInterval setTimeout structuredClone append cap copy len make new panic recover
 """
 
 BUILTIN_NAMES = frozenset([*dir(builtins), *GLOBALS.split()])

@@ -52,7 +52,10 @@ class Coverage:
 
 def count_reasons(reasons: Iterable[str]) -> str:
     """Return the number of files for each reason: "2 binary or empty, 1 lock file"."""
-    counts = Counter(reasons).items()
-    return ", ".join(
-        count(n, reason) if reason == "lock file" else f"{n} {reason}" for reason, n in counts
-    )
+    parts: list[str] = []
+    for reason, number in Counter(reasons).items():
+        if reason == "lock file":
+            parts.append(count(number, reason))
+        else:
+            parts.append(f"{number} {reason}")
+    return ", ".join(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
@@ -56,14 +57,16 @@ does not know.
 """
 
 WORDS = {
-    "fix": "fix|change|update|adjust|refactor|rework|remove|rename|revert|replace|amend|improve|rewrite|simplify|"
-    "address|correct|clean|move|drop|delete|switch|add|tweak|patch|handle",
-    "fixed": "fixed|changed|updated|adjusted|refactored|reworked|removed|renamed|reverted|replaced|amended|improved|"
-    "rewritten|rewrote|simplified|addressed|corrected|cleaned|moved|dropped|deleted|switched|added|tweaked|patched",
-    "fixing": "fixing|changing|updating|adjusting|refactoring|reworking|removing|renaming|reverting|replacing|amending|"
-    "improving|rewriting|simplifying|addressing|correcting|cleaning|moving|dropping|deleting|switching|adding|handling",
-    "bug": "bug|issue|problem|concern|defect|error|race|race condition|leak|memory leak|regression|vulnerability|"
-    "security issue|security problem|secret|credential|risk",
+    "fix": "fix|change|update|adjust|refactor|rework|remove|rename|revert|replace|amend|improve|"
+    "rewrite|simplify|address|correct|clean|move|drop|delete|switch|add|tweak|patch|handle",
+    "fixed": "fixed|changed|updated|adjusted|refactored|reworked|removed|renamed|reverted|"
+    "replaced|amended|improved|rewritten|rewrote|simplified|addressed|corrected|cleaned|moved|"
+    "dropped|deleted|switched|added|tweaked|patched",
+    "fixing": "fixing|changing|updating|adjusting|refactoring|reworking|removing|renaming|"
+    "reverting|replacing|amending|improving|rewriting|simplifying|addressing|correcting|cleaning|"
+    "moving|dropping|deleting|switching|adding|handling",
+    "bug": "bug|issue|problem|concern|defect|error|race|race condition|leak|memory leak|"
+    "regression|vulnerability|security issue|security problem|secret|credential|risk",
     "did": r"(?!need|(?:check|test|discuss|decid|want|look|us|intend|accept)ed)\w+ed|made|put|wrote",
     "it": "it|this|that",
     "keep": "keep|keeping|kept|leave|leaving|left",
@@ -76,29 +79,45 @@ WORDS = {
 """The words that a word in braces stands for in `DISMISSALS`, `CHANGES` and `AGREEMENTS`."""
 
 DISMISSALS = """
-will not {fix}; will not be {fixed}; will not be {fixing}; would not {fix}; should not {fix}; should not be {fixed}
-not going to {fix}; not going to be {fixed}; not going to happen; not gonna {fix}; not gonna happen; no plans to {fix}
-will not do; wontfix; rather not {fix}; do not want to {fix}; do not want to do; do not plan to do; do not intend to do
-do not plan to {fix}; do not intend to {fix}; not planning to {fix}; ^not {fixing}; am not {fixing}; are not {fixing}
+will not {fix}; will not be {fixed}; will not be {fixing}; would not {fix}; should not {fix}
+should not be {fixed}
+not going to {fix}; not going to be {fixed}; not going to happen; not gonna {fix}; not gonna happen
+no plans to {fix}
+will not do; wontfix; rather not {fix}; do not want to {fix}; do not want to do; do not plan to do
+do not intend to do
+do not plan to {fix}; do not intend to {fix}; not planning to {fix}; ^not {fixing}; am not {fixing}
+are not {fixing}
 no change needed; no change required; no change necessary; no changes needed; no changes required
-no fix needed; no fix required; no fix necessary; no action needed; no action required; needs no {fix}
+no fix needed; no fix required; no fix necessary; no action needed; no action required
+needs no {fix}
 does not need to {fix}; does not need to be {fixed}; does not need {fixing}; does not need {fix}
-do not need to {fix}; do not see reason to {fix}; do not see need to {fix}; no reason to {fix}; no need to {fix}
-do not think we need to {fix}; do not think {it} needs to be {fixed}; do not think {it} needs {fixing}
-nothing to {fix}; nothing to do; nothing wrong; no need; not worth it; not worth the; not worth {fixing}; do not care
-not {bug}; there is no {bug}; do not see {bug}; do not think {it} is {bug}; do not consider {it} {bug}
-{purposely}; {purposely} {fixed}; {fixed} {purposely}; on purpose; {fixed} * on purpose; {fixed} the * on purpose
-by design; is {intended}; as {intended}; ^intended; {intended} behavior; {intended} behaviour; what we want
+do not need to {fix}; do not see reason to {fix}; do not see need to {fix}; no reason to {fix}
+no need to {fix}
+do not think we need to {fix}; do not think {it} needs to be {fixed}
+do not think {it} needs {fixing}
+nothing to {fix}; nothing to do; nothing wrong; no need; not worth it; not worth the
+not worth {fixing}; do not care
+not {bug}; there is no {bug}; do not see {bug}; do not think {it} is {bug}
+do not consider {it} {bug}
+{purposely}; {purposely} {fixed}; {fixed} {purposely}; on purpose; {fixed} * on purpose
+{fixed} the * on purpose
+by design; is {intended}; as {intended}; ^intended; {intended} behavior; {intended} behaviour
+what we want
 supposed to work; how it should$; the whole point; {it} is the point
 false positive; false alarm; {finding} is wrong; {finding} is incorrect; {finding} is invalid
 {it} is {fine}; {fine} as is; good as is; works as is; code is correct; code is {fine}
-{keep} as is; {keep} {it} as; {keep} {it} like; {keep} {it} unchanged; {keep} {it} the way; {keep} {it}$
+{keep} as is; {keep} {it} as; {keep} {it} like; {keep} {it} unchanged; {keep} {it} the way
+{keep} {it}$
 out of scope; not in scope; beyond the scope; outside the scope; outside of the scope; unrelated to
-not applicable; n/a; not relevant; irrelevant; does not apply; does not matter; known limitation; overkill; yagni
-acceptable; accept {it}; accept the risk; accepted risk; risk accepted; live with {it}; live with the
-can not happen; can never happen; never happens; will never happen; can not occur; impossible; unreachable
+not applicable; n/a; not relevant; irrelevant; does not apply; does not matter; known limitation
+overkill; yagni
+acceptable; accept {it}; accept the risk; accepted risk; risk accepted; live with {it}
+live with the
+can not happen; can never happen; never happens; will never happen; can not occur; impossible
+unreachable
 never reached; can not be {empty}; can never be {empty}; is never {empty}; are never {empty}
-please ignore$; please ignore {it}$; can be ignored; ignore {it}$; ignore {it} please; declined; declining; dismissing
+please ignore$; please ignore {it}$; can be ignored; ignore {it}$; ignore {it} please; declined
+declining; dismissing
 rejecting; nack
 """
 """Phrases that dismiss a finding, in the words of `_spell_out`. ^ and $ are the start and the end
@@ -107,15 +126,20 @@ of a clause.
 
 CHANGES = """
 {fixed}; fix; fixes; ^{fixing}; am {fixing}; are {fixing}; be {fixing}; {fix} {it}
-i {fix}; we {fix}; to {fix}; will {fix}; can {fix}; could {fix}; should {fix}; would {fix}; must {fix}
-^{did}; i {did}; we {did}; i have {did}; we have {did}; i need to; we need to; i will *; we will *; will be *
+i {fix}; we {fix}; to {fix}; will {fix}; can {fix}; could {fix}; should {fix}; would {fix}
+must {fix}
+^{did}; i {did}; we {did}; i have {did}; we have {did}; i need to; we need to; i will *; we will *
+will be *
 will do; going to *; let me; let us; gonna; want to; plan to; todo; ^on it; am on it; on my list
-^done; done$; done in; done with; ^handled; handled in *; pushed; committed; resolved; solved; implemented
+^done; done$; done in; done with; ^handled; handled in *; pushed; committed; resolved; solved
+implemented
 ^pushing; got rid of; get rid of; went away; ^used; ^uses; the new *
 applied; taken care; taking care; looking into; working on; in progress; ptal; another look
 any more; anymore; no longer; now; tomorrow; soon; later; asap; follow up
-latest *; last commit; last push; new commit; new version; next *; separate *; the commit; see commit
-another pr; another pull request; another issue; another commit; after the; after my; after rebase; once the
+latest *; last commit; last push; new commit; new version; next *; separate *; the commit
+see commit
+another pr; another pull request; another issue; another commit; after the; after my; after rebase
+once the
 is gone; takes care; tonight
 """
 """Phrases that promise or report a change, or put the decision off. Such a reply never dismisses. *
@@ -123,15 +147,17 @@ is any word.
 """
 
 AGREEMENTS = """
-good catch; great catch; nice catch; good point; fair point; valid point; good find; nice find; good spot
-well spotted; valid concern; you are right; you are correct; that is right; that is correct; makes sense
+good catch; great catch; nice catch; good point; fair point; valid point; good find; nice find
+good spot
+well spotted; valid concern; you are right; you are correct; that is right; that is correct
+makes sense
 ^agreed; i agree; my bad; my mistake; oops; thanks for catching
 """
 """Phrases that agree with a finding. They are promises unless "but" follows."""
 
 DOUBTS = (
-    "maybe|perhaps|unsure|not sure|wonder|doubt|guess|probably|possibly|hope|thought|seems|looks like|unclear|"
-    "yet|until|before we|today|for the moment"
+    "maybe|perhaps|unsure|not sure|wonder|doubt|guess|probably|possibly|hope|thought|seems"
+    "|looks like|unclear|yet|until|before we|today|for the moment"
 )
 """Words that make a sentence no dismissal."""
 
@@ -149,7 +175,8 @@ CONTRACTIONS = {
     r"'re\b": " are",
     r"\bi'm\b": "i am",
     r"-": " ",
-    r"\b(?:an?|any(?! more)|real|really|actual|actually|just|simply|totally|completely|perfectly|also|currently) ": "",
+    r"\b(?:an?|any(?! more)|real|really|actual|actually|just|simply|totally|completely|perfectly"
+    r"|also|currently) ": "",
 }
 """What `_spell_out` replaces, so that one phrase fits many replies."""
 
@@ -160,9 +187,9 @@ def _compile(phrases: str) -> re.Pattern[str]:
     """
     found: list[str] = []
     # the longest fits first
-    for phrase in sorted(re.split(r"[;\n]", phrases.strip()), key=len, reverse=True):
+    for phrase in sorted(re.split(r"; |\n", phrases.strip()), key=len, reverse=True):
         words = {key: f"(?:{alternatives})" for key, alternatives in WORDS.items()}
-        pattern = phrase.strip().format_map(words)
+        pattern = phrase.format_map(words)
         pattern = pattern.replace("^", "(?<=, )").replace("*", r"\w+")
         found.append(pattern.replace("$", "(?= ,)"))
     return re.compile(rf"(?<![\w/])(?:{'|'.join(found)})(?!\w)")
@@ -187,7 +214,8 @@ _CLAUSE_ENDS = re.compile(
     r"[,;:()\u2013\u2014]|\b(?=(?:but|however|because|since|so) )|(?<=\bbut )|(?<=\bhowever )"
 )
 _OPENING = re.compile(
-    r"\s*(?:(?:ok|okay|thanks|thank you|yes|yep|yeah|sure|sorry|nope|no(?= (?:i|we|it|this|that)\b)) )*"
+    r"\s*(?:(?:ok|okay|thanks|thank you|yes|yep|yeah|sure|sorry|nope"
+    r"|no(?= (?:i|we|it|this|that)\b)) )*"
 )
 
 
@@ -202,7 +230,9 @@ def classify_reply(text: str) -> ReplyKind:
         return "change"
     if _reports_change(sentences):  # "Should I change it?"
         return "other"
-    return "dismissal" if any(map(_is_dismissal, sentences)) else "other"
+    if any(map(_is_dismissal, sentences)):
+        return "dismissal"
+    return "other"
 
 
 def _reports_change(sentences: Iterable[str]) -> bool:
@@ -239,13 +269,13 @@ def find_dismissals(thread: ReviewThread) -> Mapping[str, str]:
     if thread.is_resolved and thread.resolved_by and not was_fixed:
         found[f"{RESOLVED}{thread.resolved_by}"] = thread.resolved_by
     found |= {f"thumbs down by {login}": login for login in thread.thumbs_down}
-    replies: dict[str, int] = {}
+    replies: Counter[str] = Counter()
     last: dict[str, str] = {}  # keys by login
     for reply in thread.replies:
-        number = replies[reply.author] = replies.get(reply.author, 0) + 1
+        replies[reply.author] += 1
         kind = classify_reply(reply.body)
         if kind == "dismissal":
-            last[reply.author] = f"reply {number} by {reply.author}"
+            last[reply.author] = f"reply {replies[reply.author]} by {reply.author}"
         elif kind == "change":
             last.pop(reply.author, None)
     found |= {key: login for login, key in last.items()}
@@ -262,11 +292,10 @@ def _spell_out(text: str) -> list[str]:
     for pattern, replacement in CONTRACTIONS.items():
         own = re.sub(pattern, replacement, own)
     sentences: list[str] = []
-    for found in _SENTENCE.finditer(own):
-        clauses = [
-            _OPENING.sub("", clause, 1) for clause in _CLAUSE_ENDS.split(found[0].strip(" \t.!?"))
-        ]
-        words = " , ".join(" ".join(clause.split()) for clause in clauses)
-        mark = "?" if found[0].endswith("?") else ""
+    for sentence in _SENTENCE.findall(own):
+        clauses = _CLAUSE_ENDS.split(sentence.strip(" \t.!?"))
+        without_opening = [_OPENING.sub("", clause, 1) for clause in clauses]
+        words = " , ".join(" ".join(clause.split()) for clause in without_opening)
+        mark = "?" if sentence.endswith("?") else ""
         sentences.append(f", {words} ,{mark}")
     return sentences

@@ -1,6 +1,6 @@
 """Suggests reviewers of a pull request: the code owners and the last authors of its files.
 
-https://docs.github.com/en/repositories/managing-your-repositorys-settings-and-features/customizing-your-repository/about-code-owners
+https://docs.github.com: "About code owners".
 """
 
 from __future__ import annotations
@@ -47,12 +47,16 @@ def parse_owners(text: str) -> list[OwnerRule]:
     for line in reversed(text.split("\n")):
         pattern, *owners = BLANKS.split(COMMENT.sub("", line).strip())
         found = [OWNER.fullmatch(owner) for owner in owners]
-        if pattern and pattern[0] != "!" and None not in found:
-            glob = f"{'' if '/' in pattern[:-1] else '**/'}{pattern.strip('/')}{'/**' if pattern[-1] == '/' else ''}"
-            # only a lone * names no folder
-            globs = (glob,) if pattern.endswith("/*") else (glob, f"{glob}/**")
-            names = tuple(one[1] for one in found if one and one[1])
-            rules += [(each.replace("\\ ", " "), names) for each in globs]
+        if not pattern or pattern[0] == "!" or None in found:
+            continue
+        glob = pattern.strip("/").replace("\\ ", " ")
+        if "/" not in pattern[:-1]:
+            glob = f"**/{glob}"
+        names = tuple(one[1] for one in found if one and one[1])
+        if pattern[-1] != "/":
+            rules.append((glob, names))
+        if not pattern.endswith("/*"):  # only a lone * names no folder
+            rules.append((f"{glob}/**", names))
     return rules
 
 
@@ -78,9 +82,9 @@ def choose_reviewers(
         name.lower(): Reviewer(name, "last author", load.get(name.lower(), 0)) for name in authors
     }
     for name in owners:
-        found[name.lower()] = Reviewer(
-            name, "code owner", None if "/" in name else load.get(name.lower(), 0)
-        )
+        requests = None if "/" in name else load.get(name.lower(), 0)
+        found[name.lower()] = Reviewer(name, "code owner", requests)
     people = [one for key, one in found.items() if one.is_person and key not in excluded]
     people.sort(key=lambda one: (one.role != "code owner", one.open_requests))
-    return (*people[:most], *[one for one in found.values() if not one.is_person][:most])
+    teams = [one for one in found.values() if not one.is_person]
+    return (*people[:most], *teams[:most])
