@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from hashlib import sha256
-from itertools import count
+from itertools import chain
 from pathlib import PurePosixPath
 
 from hls_handler.analysis import Severity
@@ -59,9 +59,8 @@ class PresentFiles:
     patches: Mapping[str, Patch]  # by path, also of the files that the review leaves out
     # of renamed files, by their path
     previous_paths: Mapping[str, str] = field(default_factory=dict)
-    unread: Collection[
-        str
-    ] = ()  # paths and earlier paths of files whose patch is not known completely
+    # paths and earlier paths of files whose patch is not known completely
+    unread: Collection[str] = ()
     is_complete: bool = True  # False: the pull request has more changed files
     # by path, as `ReviewRecord.skipped_since` returns it
     skipped: Mapping[str, int] = field(default_factory=dict)
@@ -78,19 +77,14 @@ class PresentFiles:
         hunk has the line.
         """
         for index, hunk in enumerate(self.patches[path].hunks):
-            at = next(
-                (
-                    i
-                    for i, line in enumerate(hunk.lines)
-                    if (line.side, line.number) == (side, number)
-                ),
-                None,
-            )
-            if at is not None:
-                near = [block for block in self.blocks[path] if block.hunk == index]
-                return min(
-                    near, key=lambda block: max(block.first - at, at - block.last, 0), default=None
-                )
+            for at, line in enumerate(hunk.lines):
+                if (line.side, line.number) == (side, number):
+                    near = [block for block in self.blocks[path] if block.hunk == index]
+                    return min(
+                        near,
+                        key=lambda block: max(block.first - at, at - block.last, 0),
+                        default=None,
+                    )
         return None
 
     @cached_property
@@ -102,35 +96,17 @@ class PresentFiles:
 
     @cached_property
     def _code(self) -> Sequence[tuple[PlacedBlock, Mapping[str, str]]]:
-        """Each block with the letters of its lines by mark, with and without comments. " " includes
-        lines around.
-        """
+        """Each block with the letters of its lines by mark. " " includes lines around."""
         found: list[tuple[PlacedBlock, Mapping[str, str]]] = []
-        for one in (one for of_file in self.blocks.values() for one in of_file):
+        for one in chain.from_iterable(self.blocks.values()):
             hunk = self.patches[one.path].hunks[one.hunk].lines
             near = hunk[max(one.first - CONTEXT_LINES, 0) : one.last + 1 + CONTEXT_LINES]
-            of_mark = {
-                mark: [line.text.lstrip() for line in one.lines if line.mark == mark]
-                for mark in "+-"
+            letters = {
+                "+": _join_code(line for line in one.lines if line.mark == "+"),
+                "-": _join_code(line for line in one.lines if line.mark == "-"),
+                " ": _join_code(line for line in near if line.mark != "-"),
             }
-            of_mark[" "] = [line.text.lstrip() for line in near if line.mark != "-"]
-            code = {
-                mark: [text for text in of if not SURE_COMMENT.match(text)]
-                for mark, of in of_mark.items()
-            }
-            cut = {
-                mark: "".join(SURE_COMMENT.split(text, 1)[0] for text in of)
-                for mark, of in code.items()
-            }
-            found.append(
-                (
-                    one,
-                    {
-                        mark: f"{letters_of(''.join(code[mark]))} {letters_of(cut[mark])}"
-                        for mark in code
-                    },
-                )
-            )
+            found.append((one, letters))
         return found
 
     def list_with_code(self, quote: str, mark: str) -> frozenset[PlacedBlock]:
@@ -146,12 +122,23 @@ class PresentFiles:
                     return PlacedLine(one.path, line)
         return None
 
+    def make_proof(self, placed: PlacedLine) -> Proof:
+        """Return the proof by which `find_proof` returns a changed line."""
+        line = placed.line
+        block = self.find_block(placed.path, line.side, line.number)
+        assert block is not None
+        windows = dict(zip(block.lines, block.block.windows(), strict=True))
+        file = self.name(placed.path)
+        return Proof(file, windows[line], self.windows[file][windows[line]])
+
     @cached_property
     def windows(self) -> Mapping[str, Counter[tuple[str, ...]]]:
-        return {
-            name: Counter(window for one in of_file for window in one.block.windows())
-            for name, of_file in self.by_file.items()
-        }
+        found: dict[str, Counter[tuple[str, ...]]] = {}
+        for name, of_file in self.by_file.items():
+            found[name] = Counter()
+            for one in of_file:
+                found[name].update(one.block.windows())
+        return found
 
     def is_as_in_base(self, file: str, path: str = "") -> bool:
         """Return True if the pull request certainly does not change the text of a file."""
@@ -166,7 +153,7 @@ class PresentFiles:
             for hunk in patch.hunks:
                 texts.append(hunk.header)
                 texts += [line.text for line in hunk.lines]
-            found[path] = frozenset(word for text in texts for word in WORD.findall(text))
+            found[path] = frozenset(WORD.findall("\n".join(texts)))
         return found
 
     def names_other(self, entry: LedgerEntry, new: Collection[PlacedBlock]) -> bool:
@@ -177,19 +164,17 @@ class PresentFiles:
         """
         others = [path for path in self.patches if self.name(path) != entry.file]
         text = f"{entry.title}\n{entry.body}"
-        if any(
-            re.search(rf"(?<!\w){re.escape(PurePosixPath(path).name)}(?!\w)", text)
-            for path in others
-        ):
-            return True
-        names = {word for name in NAME_IN_TEXT.findall(text) for word in WORD.findall(name)}
-        if any(not names.isdisjoint(self._words[path]) for path in others):
-            return True
-        added = [
-            line.text for one in new if one.path in others for line in one.lines if line.mark == "+"
-        ]
+        names = {*WORD.findall("\n".join(NAME_IN_TEXT.findall(text)))}
+        for path in others:
+            name = re.escape(PurePosixPath(path).name)
+            if re.search(rf"(?<!\w){name}(?!\w)", text) or names & self._words[path]:
+                return True
         of_line = {*NAME_IN_CODE.findall(entry.quote)}
-        return any(not of_line.isdisjoint(WORD.findall(text)) for text in added)
+        for one in new:
+            added = "\n".join(line.text for line in one.lines if line.mark == "+")
+            if one.path in others and not of_line.isdisjoint(WORD.findall(added)):
+                return True
+        return False
 
     def is_known(self, file: str, path: str = "") -> bool:
         """Return True if all present lines of a file are known, or if it is certainly not changed
@@ -199,13 +184,11 @@ class PresentFiles:
 
     def list_new(self, known: Mapping[str, Sequence[Block]]) -> frozenset[PlacedBlock]:
         """Return the blocks that none of the known blocks of their file is the same as."""
-        same = {
-            name: match_blocks(known.get(name, ()), placed) for name, placed in self.by_file.items()
-        }
-        blocks = (
-            (name, index, one) for name, of in self.by_file.items() for index, one in enumerate(of)
-        )
-        return frozenset(one for name, index, one in blocks if index not in same[name])
+        new: list[PlacedBlock] = []
+        for name, placed in self.by_file.items():
+            same = match_blocks(known.get(name, ()), placed)
+            new += [one for index, one in enumerate(placed) if index not in same]
+        return frozenset(new)
 
     def has_returned(self, entry: LedgerEntry, record: ReviewRecord) -> bool:
         """Return True if a block of the files of an entry is back that left them after it was
@@ -221,11 +204,20 @@ class PresentFiles:
     def find_new(self, known: Mapping[str, Sequence[Block]]) -> Mapping[str, frozenset[int]]:
         """Return the indexes of the blocks that `list_new` returns, by path."""
         new = self.list_new(known)
-        found = {
-            path: frozenset(i for i, one in enumerate(of) if one in new)
-            for path, of in self.blocks.items()
-        }
-        return {path: indexes for path, indexes in found.items() if indexes}
+        found: dict[str, frozenset[int]] = {}
+        for path, blocks in self.blocks.items():
+            indexes = frozenset(index for index, one in enumerate(blocks) if one in new)
+            if indexes:
+                found[path] = indexes
+        return found
+
+
+def _join_code(lines: Iterable[Line]) -> str:
+    """Return the letters of lines that are no comments, first with the comments at their ends."""
+    texts = [line.text.lstrip() for line in lines]
+    code = [text for text in texts if not SURE_COMMENT.match(text)]
+    cut = [SURE_COMMENT.split(text, 1)[0] for text in code]
+    return f"{letters_of(''.join(code))} {letters_of(''.join(cut))}"
 
 
 def follow(record: ReviewRecord, files: PresentFiles) -> tuple[LedgerEntry, ...]:
@@ -233,9 +225,7 @@ def follow(record: ReviewRecord, files: PresentFiles) -> tuple[LedgerEntry, ...]
     lines are known.
     """
     new_since = cache(lambda number: files.list_new(record.blocks_at(number)))
-    return tuple(
-        entry if entry.form else _follow(entry, files, record, new_since) for entry in record.ledger
-    )
+    return tuple(_follow(entry, files, record, new_since) for entry in record.ledger)
 
 
 def _follow(
@@ -244,16 +234,15 @@ def _follow(
     record: ReviewRecord,
     new_since: Callable[[int], frozenset[PlacedBlock]],
 ) -> LedgerEntry:
-    proof = entry.proof if entry.state in ("fixed", "open") else None
-    if proof is not None and files.is_known(proof.file):
-        number = files.windows.get(proof.file, Counter())[proof.window]
-        state: FindingState = "fixed" if number >= proof.count else "open"
-        proof = replace(proof, count=max(number, proof.count))
-        entry = replace(entry, proof=proof, state=state, is_undecided=False)
+    if entry.form:
+        return entry
+    entry = _follow_proof(entry, files)
     placed = _find_block(entry, files)
     if placed is not None:
         moved = _move(entry, placed, files)
-        return _open(moved) if entry.state == "gone" or entry.has_vanished else moved
+        if entry.state == "gone" or entry.has_vanished:
+            return _open(moved)
+        return moved
     is_gone = files.is_known(entry.file, entry.path) and (
         entry.blocks or entry.file not in files.by_file
     )
@@ -262,30 +251,53 @@ def _follow(
     having = frozenset(
         one for one in having if files.skipped.get(one.path, entry.raised + 1) > entry.raised
     )
-    having = having & new_since(entry.raised) if having else having
-    # a block may be there again that was read before the finding was raised
-    if entry.state == "gone" and having:
-        before = {
-            name: [one for one in of if one.round <= entry.raised]
-            for name, of in record.blocks.items()
-        }
-        entry = _open(entry) if having - files.list_new(before) else entry
-    if entry.state == "gone" and files.has_returned(entry, record):
-        entry = replace(_open(entry), is_undecided=True)
-    has_block = bool(_find_blocks(entry, files))
-    if has_block and entry.state == "gone":
-        entry = _open(entry)
-    is_undecided = entry.is_undecided or has_block  # only its unchanged line was edited
+    if having:
+        having &= new_since(entry.raised)
+    if entry.state == "gone":
+        entry = _open_if_back(entry, having, files, record)
+    # only its unchanged line was edited
+    is_undecided = entry.is_undecided or bool(_find_blocks(entry, files))
     is_absent = has_vanished and not having
     entry = replace(
         entry, line=None, has_vanished=has_vanished, is_absent=is_absent, is_undecided=is_undecided
     )
     is_over = is_absent and not entry.is_closed and files.is_as_in_base(entry.file, entry.path)
-    return (
-        set_gone(entry)
-        if is_over and not files.names_other(entry, new_since(entry.raised))
-        else entry
-    )
+    if is_over and not files.names_other(entry, new_since(entry.raised)):
+        return set_gone(entry)
+    return entry
+
+
+def _follow_proof(entry: LedgerEntry, files: PresentFiles) -> LedgerEntry:
+    """Return the entry as fixed while its proof is there as often as before, and then as open."""
+    proof = entry.proof
+    if proof is None or entry.state not in ("fixed", "open") or not files.is_known(proof.file):
+        return entry
+    number = files.windows.get(proof.file, Counter())[proof.window]
+    state: FindingState = "fixed" if number >= proof.count else "open"
+    proof = replace(proof, count=max(number, proof.count))
+    return replace(entry, proof=proof, state=state, is_undecided=False)
+
+
+def _open_if_back(
+    entry: LedgerEntry,
+    having: frozenset[PlacedBlock],
+    files: PresentFiles,
+    record: ReviewRecord,
+) -> LedgerEntry:
+    """Return an entry that is gone, as open if its code or a block of its files is back."""
+    if having:
+        # a block may be there again that was read before the finding was raised
+        before = {
+            name: [one for one in of if one.round <= entry.raised]
+            for name, of in record.blocks.items()
+        }
+        if having - files.list_new(before):
+            return _open(entry)
+    if files.has_returned(entry, record):
+        return replace(_open(entry), is_undecided=True)
+    if _find_blocks(entry, files):
+        return _open(entry)
+    return entry
 
 
 def find_departed(
@@ -306,30 +318,28 @@ def set_gone(entry: LedgerEntry) -> LedgerEntry:
 
 
 def _open(entry: LedgerEntry) -> LedgerEntry:
-    return replace(
-        entry,
-        state="open" if entry.dismissed_by is None else "dismissed",
-        is_undecided=False,
-        proof=None,
-    )
+    state: FindingState = "open" if entry.dismissed_by is None else "dismissed"
+    return replace(entry, state=state, is_undecided=False, proof=None)
 
 
 def _find_blocks(entry: LedgerEntry, files: PresentFiles) -> Sequence[tuple[Block, PlacedBlock]]:
     """Return the present and the earlier blocks of an entry, the last one that it belonged to
     first.
     """
-    present = [one for name in {entry.file, *entry.files} for one in files.by_file.get(name, ())]
-    return [
-        (block, one)
-        for block in reversed(entry.blocks)
-        for one in present
-        if block.is_same(one.block)
-    ]
+    present: list[PlacedBlock] = []
+    for name in {entry.file, *entry.files}:
+        present += files.by_file.get(name, ())
+    found: list[tuple[Block, PlacedBlock]] = []
+    for block in reversed(entry.blocks):
+        found += [(block, one) for one in present if block.is_same(one.block)]
+    return found
 
 
 def _find_block(entry: LedgerEntry, files: PresentFiles) -> PlacedBlock | None:
     """Return the present block of an entry that has its line."""
     found = [pair for pair in _find_blocks(entry, files) if _find_own(entry, pair[1], files)]
+    if not found:
+        return None
 
     def rank_pair(pair: tuple[Block, PlacedBlock]) -> tuple[object, ...]:
         block, one = pair
@@ -341,7 +351,7 @@ def _find_block(entry: LedgerEntry, files: PresentFiles) -> PlacedBlock | None:
             abs(one.lines[0].number - entry.block_line),
         )
 
-    return min(found, key=rank_pair)[1] if found else None
+    return min(found, key=rank_pair)[1]
 
 
 def _move(entry: LedgerEntry, placed: PlacedBlock, files: PresentFiles) -> LedgerEntry:
@@ -381,10 +391,14 @@ def place(entry: LedgerEntry, line: Line | None, path: str, files: PresentFiles)
     """Return the entry at a line of a present patch, in its block; without a line, in its file."""
     file = files.name(path)
     entry = replace(entry, path=path, file=file, files=tuple(dict.fromkeys((*entry.files, file))))
-    if line is None or entry.form:
-        return replace(entry, line=None if line is None else line.number)
+    if line is None:
+        return replace(entry, line=None)
+    if entry.form:
+        return replace(entry, line=line.number)
     block = files.find_block(path, line.side, line.number)
-    return entry if block is None else _attach(entry, line, block)
+    if block is None:
+        return entry
+    return _attach(entry, line, block)
 
 
 def apply_threads(
@@ -401,42 +415,46 @@ def apply_threads(
     `writers` are the logins of people who may write to the repository.
     """
     by_key = {thread.key: thread for thread in threads}
+    return tuple(_apply_thread(entry, by_key.get(entry.key), writers) for entry in ledger)
 
-    def apply(entry: LedgerEntry) -> LedgerEntry:
-        thread = by_key.get(entry.key)
-        known = {key: key.partition(" by ")[2] for key in entry.dismissals}
-        found = {
-            key: login for key, login in known.items() if thread is None or key.startswith(BY_EVENT)
-        }
-        if thread is not None:
-            entry = replace(entry, is_accepted=bool(thread.thumbs_up))
-            found |= find_dismissals(thread)
-        void = [
-            key
-            for key in entry.void_dismissals
-            if key in found or thread is None or key.startswith(BY_EVENT)
-        ]
-        if any(key.startswith(UNDISMISSED) for key in known):
-            void = list(dict.fromkeys((*void, *found)))
-        if not entry.is_as_raised:  # also if the lines are as they were raised again later
-            void = list(dict.fromkeys((*void, *(key for key in found if key.startswith(RESOLVED)))))
-        counting = {key: login for key, login in found.items() if key not in void}
-        was_binding = thread is None and entry.has_binding_dismissal
-        binding = [
-            login
-            for key, login in counting.items()
-            if was_binding or login in writers or key.startswith(BY_EVENT)
-        ]
-        return replace(
-            entry,
-            state=entry.state if entry.is_closed else "dismissed" if counting else "open",
-            dismissals=tuple(counting),
-            void_dismissals=tuple(void),
-            dismissed_by=next(iter([*binding, *counting.values()]), None),
-            has_binding_dismissal=bool(binding),
-        )
 
-    return tuple(map(apply, ledger))
+def _apply_thread(
+    entry: LedgerEntry, thread: ReviewThread | None, writers: Collection[str]
+) -> LedgerEntry:
+    known = {key: key.partition(" by ")[2] for key in entry.dismissals}
+    found = {
+        key: login for key, login in known.items() if thread is None or key.startswith(BY_EVENT)
+    }
+    if thread is not None:
+        entry = replace(entry, is_accepted=bool(thread.thumbs_up))
+        found |= find_dismissals(thread)
+    void = [
+        key
+        for key in entry.void_dismissals
+        if key in found or thread is None or key.startswith(BY_EVENT)
+    ]
+    if any(key.startswith(UNDISMISSED) for key in known):
+        void += found
+    if not entry.is_as_raised:  # also if the lines are as they were raised again later
+        void += [key for key in found if key.startswith(RESOLVED)]
+    counting = {key: login for key, login in found.items() if key not in void}
+    was_binding = thread is None and entry.has_binding_dismissal
+    binding = [
+        login
+        for key, login in counting.items()
+        if was_binding or login in writers or key.startswith(BY_EVENT)
+    ]
+    state = entry.state
+    if not entry.is_closed:
+        state = "dismissed" if counting else "open"
+    return replace(
+        entry,
+        state=state,
+        dismissals=tuple(counting),
+        void_dismissals=tuple(dict.fromkeys(void)),
+        dismissed_by=next(iter([*binding, *counting.values()]), None),
+        has_binding_dismissal=bool(binding),
+    )
 
 
 def reopen(entry: LedgerEntry) -> LedgerEntry:
@@ -509,9 +527,12 @@ def add(
 
 
 def _make_key(path: str, quote: str, category: str, taken: Collection[str]) -> str:
-    parts = ((path, quote, category, *([str(number)] if number else [])) for number in count())
-    keys = (
-        sha256("\0".join(one).encode("utf-8", "surrogatepass")).hexdigest()[:16] for one in parts
-    )
-    # the same line stands at another place, too
-    return next(key for key in keys if key not in taken)
+    parts = [path, quote, category]
+    number = 0
+    while True:
+        text = "\0".join(parts)
+        key = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        if key not in taken:
+            return key
+        number += 1  # the same line stands at another place, too
+        parts = [path, quote, category, str(number)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hls_handler.review.blocks import EDGE, token
+from hls_handler.review.blocks import token
 from hls_handler.review.patches import Line
 from hls_handler.review.positions import letters_of
 from hls_handler.review.record import LedgerEntry
@@ -19,7 +19,9 @@ def find_place(entry: LedgerEntry, lines: Sequence[Line], *, reach: int) -> Line
     Of equal lines, the one that is nearest to the earlier place counts.
     """
     block = entry.blocks[-1]
-    own = block.lines.index(entry.token) if entry.token in block.lines else 0
+    own = 0
+    if entry.token in block.lines:
+        own = block.lines.index(entry.token)
     around = [*reversed(block.above), *block.lines, *block.below]
     at = len(block.above) + own
     places: dict[str, list[int]] = {}
@@ -28,13 +30,14 @@ def find_place(entry: LedgerEntry, lines: Sequence[Line], *, reach: int) -> Line
             places.setdefault(token(" ", line.text)[1:], []).append(index)
     for distance in range(min(reach, len(around)) + 1):
         for offset in (-distance, distance):
-            beside = around[at + offset] if 0 <= at + offset < len(around) else EDGE
-            mark = beside[0]
-            found = places.get(beside[1:], ())
+            if not 0 <= at + offset < len(around):
+                continue
+            beside = around[at + offset]
+            found = places.get(beside[1:])
             if found:
                 expected = entry.block_line + own + offset
-                nearest = min(found, key=lambda index: abs(lines[index].number - expected))
-                # A removed line that is back is itself in the place.
-                index = nearest if mark == "-" else nearest - offset
+                index = min(found, key=lambda index: abs(lines[index].number - expected))
+                if beside[0] != "-":  # a removed line that is back is itself in the place
+                    index -= offset
                 return lines[min(max(index, 0), len(lines) - 1)]
     return None

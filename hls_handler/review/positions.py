@@ -18,9 +18,8 @@ from hls_handler.untrusted.suggestions import is_applicable, is_presentable
 
 RANK: Mapping[Severity, int] = {"critical": 0, "high": 1, "medium": 2, "low": 3}
 
-MIN_RATIO = (
-    0.7  # least similarity of a line and its quote, as `difflib.SequenceMatcher.ratio` measures it
-)
+# least similarity of a line and its quote, as `difflib.SequenceMatcher.ratio` measures it
+MIN_RATIO = 0.7
 
 SURE_COMMENT = re.compile("//|# ")  # begins a comment in most languages, and code in hardly any
 
@@ -108,7 +107,7 @@ def find_line(patch: Patch, quote: str, side: Side, number: int | None) -> Line 
     resembles it.
     """
     quote = last_line(quote)
-    lines = [line for hunk in patch.hunks for line in hunk.lines]
+    lines = patch.lines
     at = next((line for line in lines if (line.side, line.number) == (side, number)), None)
     if at is not None and resembles(at.text, quote):
         return at
@@ -127,34 +126,35 @@ def last_line(quote: str) -> str:
 
 def _place(finding: Finding, line: Line, patch: Patch) -> Finding:
     hunk = next(hunk for hunk in patch.hunks if line in hunk.lines)
-    own = {one.number: one for one in hunk.lines if one.side == line.side}
-    above = max(finding.line - finding.start_line, 0) if finding.start_line is not None else 0
+    texts = {one.number: one.text for one in hunk.lines if one.side == line.side}
+    above = 0
+    if finding.start_line is not None:
+        above = max(finding.line - finding.start_line, 0)
     start = line.number
-    while start > line.number - above and start - 1 in own:
+    while start > line.number - above and start - 1 in texts:
         start -= 1
-    is_exact = (line.side, line.number) == (
-        finding.side,
-        finding.line,
-    ) and line.number - start == above
+    is_named = (line.side, line.number) == (finding.side, finding.line)
+    is_exact = is_named and line.number - start == above
     fix = (finding.suggestion or "").removesuffix("\n")
     body = finding.body
-    replaced = [own[number].text.removesuffix("\r") for number in range(start, line.number + 1)]
-    beside = [own[number].text if number in own else "" for number in (start - 1, line.number + 1)]
+    replaced = [texts[number].removesuffix("\r") for number in range(start, line.number + 1)]
+    beside = [texts.get(start - 1, ""), texts.get(line.number + 1, "")]
     is_whole = letters_of(last_line(finding.quote)) == letters_of(line.text)
+    is_replacement = is_exact and is_whole
     if not fix or line.side != "RIGHT" or not is_presentable(fix, replaced):
         fix = ""
-    elif not (
-        is_exact
-        and is_whole
-        and is_applicable(fix, replaced, beside, (one.text for one in own.values()))
-    ):
-        fix, body = "", body if fix.strip() in body else f"{body}\n\n```\n{fix}\n```"
+    elif not is_replacement or not is_applicable(fix, replaced, beside, texts.values()):
+        if fix.strip() not in body:
+            body = f"{body}\n\n```\n{fix}\n```"
+        fix = ""
     place = {
         "side": line.side,
         "line": line.number,
         "start_line": start if start < line.number else None,
+        "body": body,
+        "suggestion": fix or None,
     }
-    return finding.model_copy(update={**place, "body": body, "suggestion": fix or None})
+    return finding.model_copy(update=place)
 
 
 def merge_located(located: Iterable[Located]) -> list[Located]:
@@ -163,10 +163,11 @@ def merge_located(located: Iterable[Located]) -> list[Located]:
     """
     merged: dict[tuple[object, ...], Located] = {}
     for one in sorted(located, key=rank):
-        line = (one.line.side, one.line.number) if one.line is not None else None
-        merged.setdefault(
-            (one.finding.path, line, one.finding.category, one.finding.title.casefold()), one
-        )
+        found = one.finding
+        key: tuple[object, ...] = (found.path, found.category, found.title.casefold())
+        if one.line is not None:
+            key += (one.line.side, one.line.number)
+        merged.setdefault(key, one)
     return [*merged.values()]
 
 

@@ -49,33 +49,28 @@ class LedgerEntry:
     confidence: float = 1.0
     body: str = ""
     comment_id: int | None = None  # of the review comment; None if only the summary has it
-    line: int | None = (
-        None  # None: the patch that was read does not have it, or it belongs to the file
-    )
+    # None: the patch that was read does not have it, or it belongs to the file
+    line: int | None = None
     token: str = ""  # of its line, as in a `Block`
-    blocks: tuple[
-        Block, ...
-    ] = ()  # those that it belonged to, the present one last; () if it belongs to its file
+    # those that it belonged to, the present one last; () if it belongs to its file
+    blocks: tuple[Block, ...] = ()
     block_line: int = 0  # number of the first line of the present block
     first_block: Block | None = None  # on which it was raised; None if it belonged to its file
     raised: int = 0  # the number of the review that raised it
     has_vanished: bool = False  # True: no patch has its block
-    is_absent: bool = (
-        False  # True: it has vanished, and no block that is new since it was raised has its code
-    )
+    # True: it has vanished, and no block that is new since it was raised has its code
+    is_absent: bool = False
     is_undecided: bool = False  # True: it may be fixed, and that is not proved
     unseen: str = ""  # the fact on which it hangs, which was not shown; "" if there is none
     was_left_out: bool = False  # True: Claude was to be asked about it, and there was no room
-    proof: Proof | None = (
-        None  # of a finding that is fixed, or that is open because its proof left the patch
-    )
+    # of a finding that is fixed, or that is open because its proof left the patch
+    proof: Proof | None = None
     resolution: str = ""  # what was proved, for people: "Fixed in 1ac2d4c by line 41."
     form: str = ""  # of a committed credential, which Claude is not asked about: "github-token"
     values: tuple[str, ...] = ()  # digests of the credentials
     dismissals: tuple[str, ...] = ()  # keys of `find_dismissals`, and those of commands, that count
-    void_dismissals: tuple[
-        str, ...
-    ] = ()  # those from before it became more severe, or before `/undismiss`
+    # those from before it became more severe, or before `/undismiss`
+    void_dismissals: tuple[str, ...] = ()
     dismissed_by: str | None = None  # login
     has_binding_dismissal: bool = False  # True if that person may write to the repository
     is_accepted: bool = False  # True if a person reacted to it with thumbs up
@@ -134,7 +129,9 @@ class ReviewRecord:
         next review.
         """
         known, since = self.skipped.get(path, ("", 0))
-        return since if known == sha else self.rounds + 1
+        if known != sha:
+            return self.rounds + 1
+        return since
 
     def blocks_at(self, number: int) -> Mapping[str, Sequence[Block]]:
         """Return the blocks that were there at a review."""
@@ -176,17 +173,16 @@ def dump_entry(entry: LedgerEntry) -> str:
 
 def parse_record(record: str | None, entries: Iterable[str]) -> ReviewRecord:
     """Return what `dump_record` and `dump_entry` wrote. What cannot be read is left out."""
-    try:
-        parsed = _RECORD.validate_json(record) if record else NO_REVIEW
-    except ValidationError:
-        parsed = NO_REVIEW
+    parsed = NO_REVIEW
+    if record:
+        with suppress(ValidationError):
+            parsed = _RECORD.validate_json(record)
     ledger: list[LedgerEntry] = []
     for stored in entries:
         with suppress(ValidationError):
             ledger.append(_ENTRY.validate_json(stored))
     numbers = count(max([parsed.next_number, *(entry.number + 1 for entry in ledger)]))
-    # Entries from before there were numbers have 0.
-    numbered = tuple(
-        entry if entry.number else replace(entry, number=next(numbers)) for entry in ledger
-    )
-    return replace(parsed, ledger=numbered, next_number=next(numbers))
+    for index, entry in enumerate(ledger):
+        if not entry.number:  # it is from before there were numbers
+            ledger[index] = replace(entry, number=next(numbers))
+    return replace(parsed, ledger=tuple(ledger), next_number=next(numbers))

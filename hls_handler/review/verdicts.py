@@ -27,12 +27,21 @@ from hls_handler.review.positions import (
     merge_located,
     resembles,
 )
-from hls_handler.review.record import LedgerEntry, Proof, ReviewRecord
+from hls_handler.review.record import LedgerEntry, ReviewRecord
 
 BY_LINE = "It is fixed, because this line prevents the failure."
 """What a second look must agree with, if a new line is the proof."""
 
 Place = tuple[str, Side, int]  # path, side and number of a line
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """What a review says of one entry."""
+
+    entry: LedgerEntry  # after the review
+    claim: Claim | None = None
+    unproved: Located | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +91,20 @@ class ReviewedChanges:
         """
         name = self.files.name(path)
         block = self.files.find_block(path, line.side, line.number)
-        blocks = self.record.blocks
+        before = self.record.blocks_at(since)
         by_file = self.files.by_file
-        old = [one for one in blocks.get(name, ()) if one.was_at(since)]
-        departed = (
-            one for other, of_file in blocks.items() if other not in by_file for one in of_file
-        )
-        old = old or [one for one in departed if one.was_at(since)]
+        old = [*before.get(name, ())]
+        if not old:
+            for other, of_file in before.items():
+                if other not in by_file:
+                    old += of_file
         same = match_blocks(old, by_file[name])
         new = [one for index, one in enumerate(by_file[name]) if index not in same]
         gone = [one for index, one in enumerate(old) if index not in same.values()]
         text = token("+", line.text)
-        more = sum(one.block.lines.count(text) for one in new) - sum(
-            one.lines.count(text) for one in gone
-        )
-        return line.mark == "+" and block in new and more > 0
+        added = sum(one.block.lines.count(text) for one in new)
+        removed = sum(one.lines.count(text) for one in gone)
+        return line.mark == "+" and block in new and added > removed
 
     def is_comment(self, path: str, line: Line) -> bool:
         return is_only_comment(line.text) and line.number not in self.code_lines.get(path, ())
@@ -114,12 +122,15 @@ class ReviewedChanges:
 
         If the hunk is not known, it is any such line of the file.
         """
+        if entry.number in self.unchanged:
+            return None
         paths = [path for path in self.files.patches if self.files.name(path) == entry.file]
-        for path in [] if entry.number in self.unchanged else paths:
-            hunks = self.files.patches[path].hunks
-            lines = [line for hunk in hunks for line in hunk.lines]
-            place = find_place(entry, lines, reach=len(lines)) if entry.blocks else None
-            beside = next((hunk.lines for hunk in hunks if place in hunk.lines), lines)
+        for path in paths:
+            patch = self.files.patches[path]
+            beside: Sequence[Line] = patch.lines
+            if entry.blocks:
+                place = find_place(entry, beside, reach=len(beside))
+                beside = next((one.lines for one in patch.hunks if place in one.lines), beside)
             for line in beside:
                 if line.text.strip() and self.is_new_line(path, line, entry.raised):
                     return PlacedLine(path, line)
@@ -129,8 +140,11 @@ class ReviewedChanges:
         """Return True if a hunk with a new block has a line."""
         blocks = self.files.blocks.get(path, ())
         hunks = {blocks[index].hunk for index in self.new.get(path, ())}
-        lines = [line for hunk in hunks for line in self.files.patches[path].hunks[hunk].lines]
-        return any((line.side, line.number) == (side, number) for line in lines)
+        for hunk in hunks:
+            lines = self.files.patches[path].hunks[hunk].lines
+            if any((line.side, line.number) == (side, number) for line in lines):
+                return True
+        return False
 
     def spells(self, entry: LedgerEntry, path: str, line: Line) -> bool:
         """Return True if a line, alone or with changed lines around it, is exactly the code of an
@@ -157,11 +171,13 @@ class ReviewedChanges:
         path = located.finding.path
         line = located.line
         new = [self.files.blocks[path][index] for index in self.new.get(path, ())]
-        own = self.files.find_block(path, line.side, line.number) if line is not None else None
-        is_beside = own is None or (
-            line is not None and line.mark == " " and own.hunk in {one.hunk for one in new}
-        )
-        return own in new or (is_beside and bool(new))
+        if line is None:
+            return bool(new)
+        own = self.files.find_block(path, line.side, line.number)
+        if own is None:
+            return bool(new)
+        is_beside = line.mark == " " and own.hunk in {one.hunk for one in new}
+        return own in new or is_beside
 
 
 def decide_verdicts(
@@ -185,60 +201,72 @@ def decide_verdicts(
             others.append(located)
         else:
             continued[entry.key] = located
+    ledger: list[LedgerEntry] = []
     claims: list[Claim] = []
     unproved: list[tuple[LedgerEntry, Located]] = []
-
-    def decide(entry: LedgerEntry) -> LedgerEntry:
-        if again := continued.get(entry.key):
-            found = again.finding
-            refuted = _find_living_proof(entry, changes)
-            if refuted is not None and RANK[found.severity] >= RANK[entry.severity]:
-                at_new_place = place(entry, again.line, found.path, changes.files)
-                raised = replace(
-                    at_new_place, title=found.title, body=found.body, severity=found.severity
-                )
-                claims.append(Claim(raised, BY_LINE, refuted.path, refuted.line))
-                if entry.key in changes.agreed:
-                    return at_new_place
-            if entry.unseen:
-                unproved.append((entry, again))
-                if entry.key in changes.agreed:
-                    entry = replace(entry, unseen="", confidence=found.confidence)
-            if entry.state != "dismissed" or RANK[found.severity] < RANK[entry.severity]:
-                entry = replace(entry, title=found.title, body=found.body)
-            return _set_present(entry, found.severity, again.line, found.path, changes)
-        if (
-            not changes.has_calls
-            and entry.is_absent
-            and not entry.is_undecided
-            and not entry.is_closed
-        ):
-            return set_gone(entry)
-        verdict = by_number.get(entry.number)
-        is_undecided = entry.is_undecided or entry.has_vanished
-        was_asked = entry.number in changes.asked
-        entry = replace(
-            entry,
-            was_left_out=is_undecided and not was_asked,
-            proof=None if was_asked else entry.proof,
-        )
-        if verdict is None:
-            return replace(entry, is_undecided=is_undecided)
-        decided, claim = _decide(entry, verdict, reported, changes)
-        claims.extend([claim] if claim is not None else [])
-        return decided
-
-    ledger = tuple(map(decide, changes.record.ledger))
-    return Verdicts(ledger, tuple(claims), tuple(unproved), tuple(others))
+    for entry in changes.record.ledger:
+        again = continued.get(entry.key)
+        if again is not None:
+            decision = _raise_again(entry, again, changes)
+        else:
+            decision = _decide(entry, by_number.get(entry.number), reported, changes)
+        ledger.append(decision.entry)
+        if decision.claim is not None:
+            claims.append(decision.claim)
+        if decision.unproved is not None:
+            unproved.append((entry, decision.unproved))
+    return Verdicts(tuple(ledger), tuple(claims), tuple(unproved), tuple(others))
 
 
-def _find_living_proof(entry: LedgerEntry, changes: ReviewedChanges) -> PlacedLine | None:
-    """Return the line by which an entry is fixed, though Claude, which need not have seen it,
-    raises it again.
-    """
-    if entry.state != "fixed" or entry.proof is None:
-        return None
-    return changes.files.find_proof(entry.proof)
+def _raise_again(entry: LedgerEntry, again: Located, changes: ReviewedChanges) -> _Decision:
+    """Decide about an entry that a finding continues."""
+    found = again.finding
+    is_more_severe = RANK[found.severity] < RANK[entry.severity]
+    is_agreed = entry.key in changes.agreed
+    claim = None
+    proof = None
+    # Claude need not have seen the line by which the entry is fixed
+    if entry.state == "fixed" and entry.proof is not None:
+        proof = changes.files.find_proof(entry.proof)
+    if proof is not None and not is_more_severe:
+        at_new_place = place(entry, again.line, found.path, changes.files)
+        raised = replace(at_new_place, title=found.title, body=found.body, severity=found.severity)
+        claim = Claim(raised, BY_LINE, proof.path, proof.line)
+        if is_agreed:
+            return _Decision(at_new_place, claim)
+    unproved = again if entry.unseen else None
+    if entry.unseen and is_agreed:
+        entry = replace(entry, unseen="", confidence=found.confidence)
+    if entry.state != "dismissed" or is_more_severe:
+        entry = replace(entry, title=found.title, body=found.body)
+    entry = _set_present(entry, found.severity, again.line, found.path, changes)
+    return _Decision(entry, claim, unproved)
+
+
+def _decide(
+    entry: LedgerEntry,
+    verdict: EarlierVerdict | None,
+    reported: Iterable[Located],
+    changes: ReviewedChanges,
+) -> _Decision:
+    """Decide about an entry that no finding continues."""
+    if not changes.has_calls and entry.is_absent and not (entry.is_undecided or entry.is_closed):
+        return _Decision(set_gone(entry))
+    is_undecided = entry.is_undecided or entry.has_vanished
+    if entry.number in changes.asked:
+        entry = replace(entry, was_left_out=False, proof=None)
+    else:
+        entry = replace(entry, was_left_out=is_undecided)
+    if verdict is None:
+        return _Decision(replace(entry, is_undecided=is_undecided))
+    quoted = _find_quoted(entry, verdict, changes)
+    if verdict.verdict == "present":
+        return _decide_present(entry, verdict.severity, quoted, changes)
+    if verdict.verdict == "fixed":
+        return _decide_fixed(entry, verdict, quoted, reported, changes)
+    if entry.is_absent and code_of(entry.quote):
+        return _Decision(set_gone(entry))
+    return _Decision(replace(entry, is_undecided=True))
 
 
 def _find_continued(
@@ -258,11 +286,9 @@ def _find_continued(
     entries = [entry for entry in changes.record.ledger if not entry.form]
     if found.continues is not None:
         own = next((entry for entry in entries if entry.number == found.continues), None)
-        return (
-            own
-            if own is not None and not (line and changes.is_elsewhere(own, found.path, line))
-            else None
-        )
+        if own is None or (line and changes.is_elsewhere(own, found.path, line)):
+            return None
+        return own
     hidden = _find_repeated(located, entries, changes)
     if hidden is not None:
         return hidden
@@ -310,7 +336,8 @@ def _find_repeated(
     is_shown = changes.shows(path, found.side, found.line)
     same_title = [one for one in own if not is_shown and one.title.casefold() == title]
     repeated = [*(one for one in same_title if one in same_quote), *same_title, *same_quote]
-    return next((one for one in repeated if one.state == "open"), repeated[0] if repeated else None)
+    still_open = [one for one in repeated if one.state == "open"]
+    return next(iter(still_open + repeated), None)
 
 
 def _find_place(
@@ -319,12 +346,12 @@ def _find_place(
     """Return the line of an entry: from its block, else from the verdict "present"."""
     if entry.line is not None:
         return entry.path, entry.side, entry.line
-    path, line = (
-        _find_quoted(entry, verdict, changes)
-        if verdict and verdict.verdict == "present"
-        else ("", None)
-    )
-    return (path, line.side, line.number) if line is not None else None
+    if verdict is None or verdict.verdict != "present":
+        return None
+    quoted = _find_quoted(entry, verdict, changes)
+    if quoted is None:
+        return None
+    return quoted.path, quoted.line.side, quoted.line.number
 
 
 def _quotes_other(entry: LedgerEntry, verdict: EarlierVerdict) -> bool:
@@ -335,15 +362,15 @@ def _quotes_other(entry: LedgerEntry, verdict: EarlierVerdict) -> bool:
 
 def _find_quoted(
     entry: LedgerEntry, verdict: EarlierVerdict, changes: ReviewedChanges
-) -> tuple[str, Line | None]:
+) -> PlacedLine | None:
     side: Side = entry.side if verdict.verdict == "present" else "RIGHT"
-    path = find_path(verdict.path or "", changes.files.patches) or ""
-    is_quoted = path and verdict.quote.strip()
-    return path, (
-        find_line(changes.files.patches[path], verdict.quote, side, verdict.line)
-        if is_quoted
-        else None
-    )
+    path = find_path(verdict.path or "", changes.files.patches)
+    if path is None or not verdict.quote.strip():
+        return None
+    line = find_line(changes.files.patches[path], verdict.quote, side, verdict.line)
+    if line is None:
+        return None
+    return PlacedLine(path, line)
 
 
 def _set_present(
@@ -362,85 +389,80 @@ def _set_present(
     entry = replace(
         entry, state=state, proof=None, is_undecided=line is None and entry.has_vanished
     )
-    return (
-        entry
-        if line is None or changes.is_elsewhere(entry, path, line)
-        else place(entry, line, path, changes.files)
-    )
+    if line is None or changes.is_elsewhere(entry, path, line):
+        return entry
+    return place(entry, line, path, changes.files)
 
 
-def _decide(
+def _decide_present(
+    entry: LedgerEntry,
+    severity: Severity | None,
+    quoted: PlacedLine | None,
+    changes: ReviewedChanges,
+) -> _Decision:
+    if quoted is None:
+        return _Decision(_set_present(entry, severity, None, "", changes))
+    claim = None
+    fails = is_failing(entry.severity, changes.fail_on)
+    if severity and fails and not is_failing(severity, changes.fail_on):
+        text = f"It is there, but its severity is only {severity}."
+        claim = Claim(entry, text, quoted.path, quoted.line)
+        if entry.key in changes.agreed:
+            entry = replace(entry, severity=severity)
+    entry = _set_present(entry, severity, quoted.line, quoted.path, changes)
+    return _Decision(entry, claim)
+
+
+def _decide_fixed(
     entry: LedgerEntry,
     verdict: EarlierVerdict,
+    quoted: PlacedLine | None,
     reported: Iterable[Located],
     changes: ReviewedChanges,
-) -> tuple[LedgerEntry, Claim | None]:
-    """Return the entry after a verdict, and the claim that the second look must agree with."""
+) -> _Decision:
     undecided = replace(entry, is_undecided=True)
-    if verdict.verdict == "gone":
-        return (set_gone(entry) if entry.is_absent and code_of(entry.quote) else undecided), None
-    (path, line), claim = _find_quoted(entry, verdict, changes), None
-    if verdict.verdict == "present":
-        lower = verdict.severity
-        if (
-            line
-            and lower
-            and is_failing(entry.severity, changes.fail_on)
-            and not is_failing(lower, changes.fail_on)
-        ):
-            claim = Claim(entry, f"It is there, but its severity is only {lower}.", path, line)
-            entry = replace(entry, severity=lower) if entry.key in changes.agreed else entry
-        return _set_present(entry, lower, line, path, changes), claim
-    has_line = line is not None and line.mark != "-"
-    if entry.is_absent and not has_line and not _quotes_other(entry, verdict):
+    is_shown = quoted is not None and quoted.line.mark != "-"
+    if entry.is_absent and not is_shown and not _quotes_other(entry, verdict):
         return _decide_deleted(entry, changes)
-    if (
-        line is None
-        or not changes.is_new_line(path, line, entry.raised)
-        or changes.is_comment(path, line)
-    ):
-        return undecided, None
+    if quoted is None:
+        return _Decision(undecided)
+    path = quoted.path
+    line = quoted.line
+    if not changes.is_new_line(path, line, entry.raised) or changes.is_comment(path, line):
+        return _Decision(undecided)
     places = {(path, line.side, line.number), (entry.path, entry.side, entry.line)}
     again = (
         one for one in reported if one.line is not None and one.finding.category == entry.category
     )
     if any((one.finding.path, one.finding.side, one.finding.line) in places for one in again):
-        return undecided, None
+        return _Decision(undecided)
+    claim = None
+    file = changes.files.name(path)
     is_away = entry.is_absent and code_of(entry.quote) != ""
-    if not is_away or changes.files.name(path) != entry.file:
+    if not is_away or file != entry.file:
         claim = Claim(entry, BY_LINE, path, line)
         if entry.key not in changes.agreed:
-            return undecided, claim
-    where = f"line {line.number}" if path == entry.path else f"line {line.number} of `{path}`"
-    block = changes.files.find_block(path, line.side, line.number)
-    windows = dict(zip(block.lines, block.block.windows(), strict=True)) if block else {}
-    file = changes.files.name(path)
-    proof = Proof(file, windows[line], changes.files.windows[file][windows[line]])
-    return (
-        replace(
-            entry,
-            state="fixed",
-            proof=proof,
-            resolution=f"Fixed in {changes.commit[:7]} by {where}.",
-        ),
-        claim,
-    )
+            return _Decision(undecided, claim)
+    where = f"line {line.number}"
+    if path != entry.path:
+        where += f" of `{path}`"
+    proof = changes.files.make_proof(quoted)
+    resolution = f"Fixed in {changes.commit[:7]} by {where}."
+    return _Decision(replace(entry, state="fixed", proof=proof, resolution=resolution), claim)
 
 
-def _decide_deleted(
-    entry: LedgerEntry, changes: ReviewedChanges
-) -> tuple[LedgerEntry, Claim | None]:
-    """Return an entry whose code is away and that is said to be fixed, without a line that shows
-    it.
+def _decide_deleted(entry: LedgerEntry, changes: ReviewedChanges) -> _Decision:
+    """Decide about an entry whose code is away and that is said to be fixed, without a line that
+    shows it.
     """
+    undecided = replace(entry, is_undecided=True)
     if not code_of(entry.quote):
-        return replace(entry, is_undecided=True), None
+        return _Decision(undecided)
     beside = changes.find_new_beside(entry)
     if beside is None:
-        return set_gone(entry), None
-    claim = Claim(
-        entry, "It is fixed, because its line is deleted. New beside it:", beside.path, beside.line
-    )
-    return (
-        set_gone(entry) if entry.key in changes.agreed else replace(entry, is_undecided=True)
-    ), claim
+        return _Decision(set_gone(entry))
+    text = "It is fixed, because its line is deleted. New beside it:"
+    claim = Claim(entry, text, beside.path, beside.line)
+    if entry.key in changes.agreed:
+        return _Decision(set_gone(entry), claim)
+    return _Decision(undecided, claim)
