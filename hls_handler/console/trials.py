@@ -33,6 +33,13 @@ from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library, diff_texts
 from hls_handler.prompting.render import render_comment
 from hls_handler.prompting.source_files import COMMENT_SUFFIX, SHARED_COMMENT, SourceFile
+from hls_handler.prompting.render import estimate_tokens, render_comment
+from hls_handler.prompting.source_files import (
+    COMMENT_SUFFIX,
+    SHARED_COMMENT,
+    SourceFile,
+    make_folder,
+)
 from hls_handler.prompting.variables import sample_values
 from hls_handler.question import (
     estimate_tokens,
@@ -200,9 +207,9 @@ class TrialPages:
         store = self._store
         settings = self._frame.settings
         name = edit.name
-        edited = (
-            load_checked(settings, unsaved={edit.file: edit.text}) if edit.is_changed else library
-        )
+        edited = library
+        if edit.is_changed:
+            edited = load_checked(settings, make_folder({edit.file: edit.text}))
         if name not in edited.prompts:
             raise NotRepeatable(f"with this edit, there is no prompt {name} any more")
         config = DeliveryConfig(settings, self._frame.table, edited)

@@ -21,6 +21,13 @@ from hls_handler.prompting import recorded
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Family, Library
 from hls_handler.prompting.source_files import NOTHING_UNSAVED, read_folder
+from hls_handler.prompting.prompt import Family, Library, Prompt
+from hls_handler.prompting.source_files import (
+    NOTHING_UNSAVED,
+    SourceFolder,
+    make_folder,
+    read_folder,
+)
 from hls_handler.prompting.variables import sample_values
 from hls_handler.question import (
     Prompt,
@@ -48,11 +55,11 @@ their facts.
 GUID = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
 
 
-def load_checked(settings: Settings, unsaved: Mapping[str, str] = NOTHING_UNSAVED) -> Library:
+def load_checked(settings: Settings, unsaved: SourceFolder = NOTHING_UNSAVED) -> Library:
     """Load and check the prompt library that the settings name. Raises `PromptError` with all
     problems.
 
-    `unsaved` are texts of files by name ("issues/analyze.j2") that take precedence.
+    The files of `unsaved` take precedence.
     """
     folders = settings.prompts.folders
     where = settings.sources.where
@@ -101,8 +108,7 @@ def load_shipped(settings: Settings) -> Library:
         families=families(),
         shipped=shipped.PROMPTS,
         chosen=find_chosen_events(settings),
-        unsaved=edited,
-        unsaved_in="shipped",
+        unsaved=make_folder(edited, "shipped"),
     )
 
 
@@ -232,7 +238,8 @@ def _can_run(name: str, effective: EffectiveSettings, library: Library) -> bool:
 
 def _find_unused(settings: Settings, library: Library) -> Iterator[Prompt]:
     """Yield the prompts that are not as shipped, and of which no repository enables an event."""
-    as_shipped = {source.name: source.text for source in read_folder(shipped.PROMPTS)[0].values()}
+    shipped_sources = read_folder(shipped.PROMPTS).sources
+    as_shipped = {name: source.text for name, source in shipped_sources.items()}
     chosen = find_chosen_prompts(settings)
     entries = _enabled_entries(settings)
     for name, prompt in library.prompts.items():

@@ -8,7 +8,7 @@ attributes by the smoke render.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
@@ -20,6 +20,7 @@ from hls_handler.prompting.environment import (
     ALLOWED_ONLY_IN,
     TOO_SLOW,
     ParsedTemplates,
+    PromptEnvironment,
     find_used_templates,
 )
 from hls_handler.prompting.front_matter import problem_at
@@ -29,6 +30,9 @@ from hls_handler.prompting.prompt import (
     Family,
     Library,
 )
+from hls_handler.prompting.front_matter import SUFFIX, problem_at
+from hls_handler.prompting.problems import BrokenTemplateError, Checked, Problem, suggest_name
+from hls_handler.prompting.prompt import Condition, Family, Library, Prompt
 from hls_handler.prompting.render import COMMENT, COMMON, render, render_comment
 from hls_handler.prompting.source_files import BASE, SourceFiles
 from hls_handler.prompting.variables import has_members, iter_alternatives, sample_values
@@ -50,17 +54,19 @@ def templates_of(templates: ParsedTemplates, name: str, comment: str | None) -> 
     """Return the names of all templates that a prompt and its comment use. The first is the
     prompt's own template.
     """
-    roots = [f"{name}{SUFFIX}", BASE, *([comment] if comment else [])]
-    return tuple(
-        dict.fromkeys(part for root in roots for part in find_used_templates(templates, root))
-    )
+    roots = [f"{name}{SUFFIX}", BASE]
+    if comment is not None:
+        roots.append(comment)
+    parts: dict[str, None] = {}
+    for root in roots:
+        parts |= dict.fromkeys(find_used_templates(templates, root))
+    return tuple(parts)
 
 
 def compile_condition(
     templates: ParsedTemplates, when: str, lines: Sources, reply: object
-) -> tuple[Condition | None, list[Problem]]:
-    """Compile the expression `when`. Return the condition and the problems; the condition is None
-    after a syntax error.
+) -> Checked[Condition | None]:
+    """Compile the expression `when`. The condition is None after a syntax error.
 
     The names in `when` are checked against the type `reply`.
     """
@@ -69,13 +75,13 @@ def compile_condition(
         tree = templates.environment.parse(f"{{{{ {when} }}}}")
         compiled = templates.environment.compile_expression(when, undefined_to_none=False)
     except TemplateSyntaxError as exc:
-        return None, [replace(location, message=f"then.when: {exc.message}")]
+        return Checked(None, [replace(location, message=f"then.when: {exc.message}")])
     templates = ParsedTemplates(
         templates.environment, {"then.when": tree}, {"then.when": location.file}
     )
     found = check_names(templates, "then.when", {"analysis": reply})
     problems = [replace(location, message=f"then.when: {problem.message}") for problem in found]
-    return Condition(compiled, location.file, location.line), problems
+    return Checked(Condition(compiled, location.file, location.line), problems)
 
 
 JINJA_VARIABLES = frozenset({"self", "super", "loop", "caller", "varargs", "kwargs"})
@@ -91,11 +97,12 @@ def check_names(
     known in all of them, but not its type.
     """
     environment = templates.environment
-    files = templates.files
     used = [name for name in find_used_templates(templates, template) if name in templates.trees]
-    assigned = {name for one in used for name in _assigned_names(templates.trees[one])}
-    types = {**variables, **dict.fromkeys(assigned, Any)}
-    for file, tree in ((files[name], templates.trees[name]) for name in used):
+    types = dict(variables)
+    for name in used:
+        types |= dict.fromkeys(_assigned_names(templates.trees[name]), Any)
+    for name in used:
+        tree = templates.trees[name]
         optional = {
             node.node.name
             for node in tree.find_all((nodes.Test, nodes.Filter))
@@ -104,45 +111,57 @@ def check_names(
         }
         known = types.keys() | environment.globals.keys() | JINJA_VARIABLES | optional
         for node in tree.find_all(nodes.Node):
-            message = ""
-            match node:
-                case nodes.Name(name=name) if name not in known:
-                    message = f"unknown variable {name!r}; {suggest_name(name, types)}"
-                case nodes.Getattr(attr=name) | nodes.Getitem(arg=nodes.Const(value=str(name))):
-                    owner, hint = _resolve(node.node, types)
-                    if has_members(hint) and name not in public_hints(hint):
-                        message = (
-                            f"{owner} has no {name!r}; {suggest_name(name, public_hints(hint))}"
-                        )
-                case nodes.Test(name=name) if name not in environment.tests:
-                    message = f"unknown test {name!r}; {suggest_name(name, environment.tests)}"
-                case nodes.Filter(name=name) if (
-                    name in ALLOWED_ONLY_IN and name not in environment.filters
-                ):
-                    message = f"the filter {name!r} is for {ALLOWED_ONLY_IN[name]} only"
-                case nodes.Filter(name=name) if name not in environment.filters:
-                    message = f"unknown filter {name!r}; {suggest_name(name, environment.filters)}"
+            message = _find_mistake(node, environment, types, known)
             if message:
-                yield Problem(file, node.lineno, message)
+                yield Problem(templates.files[name], node.lineno, message)
 
 
-def _resolve(node: nodes.Node, types: Mapping[str, object]) -> tuple[str, object]:
-    """Return text and type of an expression: ("issue.user", Account); `Any` if its type is not
-    known.
-    """
+def _find_mistake(
+    node: nodes.Node,
+    environment: PromptEnvironment,
+    types: Mapping[str, object],
+    known: Set[str],
+) -> str:
+    """Return a message about an unknown variable, attribute, filter or test; "" if it is known."""
+    match node:
+        case nodes.Name(name=name) if name not in known:
+            return f"unknown variable {name!r}; {suggest_name(name, types)}"
+        case nodes.Getattr(attr=name) | nodes.Getitem(arg=nodes.Const(value=str(name))):
+            owner = _find_type(node.node, types)
+            if has_members(owner) and name not in public_hints(owner):
+                advice = suggest_name(name, public_hints(owner))
+                return f"{_write(node.node)} has no {name!r}; {advice}"
+        case nodes.Test(name=name) if name not in environment.tests:
+            return f"unknown test {name!r}; {suggest_name(name, environment.tests)}"
+        case nodes.Filter(name=name) if name not in environment.filters:
+            if name in ALLOWED_ONLY_IN:
+                return f"the filter {name!r} is for {ALLOWED_ONLY_IN[name]} only"
+            return f"unknown filter {name!r}; {suggest_name(name, environment.filters)}"
+    return ""
+
+
+def _find_type(node: nodes.Node, types: Mapping[str, object]) -> object:
+    """Return the type of an expression; `Any` if it is not known."""
+    hint: object = Any
     match node:
         case nodes.Name(name=name):
-            kinds = [*iter_alternatives(types.get(name, Any))]
-            text = name
+            hint = types.get(name, Any)
         case nodes.Getattr(attr=name) | nodes.Getitem(arg=nodes.Const(value=str(name))):
-            owner, hint = _resolve(node.node, types)
-            kinds = [
-                *iter_alternatives(public_hints(hint).get(name, Any) if has_members(hint) else Any)
-            ]
-            text = f"{owner}.{name}"
-        case _:
-            return "", Any
-    return text, kinds[0] if len(kinds) == 1 else Any
+            owner = _find_type(node.node, types)
+            if has_members(owner):
+                hint = public_hints(owner).get(name, Any)
+    kinds = [*iter_alternatives(hint)]
+    return kinds[0] if len(kinds) == 1 else Any
+
+
+def _write(node: nodes.Node) -> str:
+    """Return the text of an expression whose type is known: "issue.user"."""
+    match node:
+        case nodes.Getattr(attr=name) | nodes.Getitem(arg=nodes.Const(value=str(name))):
+            return f"{_write(node.node)}.{name}"
+        case nodes.Name(name=name):
+            return name
+    return ""
 
 
 def _assigned_names(tree: nodes.Template) -> Iterator[str]:
@@ -154,6 +173,19 @@ def _assigned_names(tree: nodes.Template) -> Iterator[str]:
                 yield name
             case nodes.FromImport():
                 yield from (one if isinstance(one, str) else one[1] for one in node.names)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """The variables of a recorded event."""
+
+    name: str
+    family: Family
+    variables: Mapping[str, object]
+
+    def add_to(self, problem: Problem) -> Problem:
+        """Return a problem that the sample has shown, with its name."""
+        return replace(problem, message=f"{problem.message} (tried with {self.name})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,23 +227,21 @@ class LibraryCheck:
         prompt that runs.
         """
         library = self.library
-        prompts = self.library.prompts
+        prompts = library.prompts
         for prompt in prompts.values():
             yield from self._on_problems(prompt)
             yield from self._then_problems(prompt)
-        for first, second in combinations(
-            (name for name in prompts if name not in library.shadows), 2
-        ):
+        posting = [name for name in prompts if name not in library.shadows]
+        for first, second in combinations(posting, 2):
             if second in library.followers(first) or first in library.followers(second):
                 continue
             for key in sorted(set(prompts[first].on) & set(prompts[second].on)):
-                if key not in chosen and key.partition(".")[0] not in chosen:
-                    advice = (
-                        f"remove it from one, or set prompts.use: {{{key}: {second}}} in the"
-                        " settings"
-                    )
-                    message = f"on: {key} is also in {self.files.lines[first].file}; {advice}"
-                    yield problem_at(self.files.lines[second], "on", message)
+                if key in chosen or key.partition(".")[0] in chosen:
+                    continue
+                use = f"prompts.use: {{{key}: {second}}}"
+                advice = f"remove it from one, or set {use} in the settings"
+                message = f"on: {key} is also in {self.files.lines[first].file}; {advice}"
+                yield problem_at(self.files.lines[second], "on", message)
 
     def _on_problems(self, prompt: Prompt) -> Iterator[Problem]:
         lines = self.files.lines[prompt.name]
@@ -227,14 +257,14 @@ class LibraryCheck:
             )
             yield problem_at(lines, "on", message)
         for key in prompt.on:
-            if (problem := find_event_problem(key)) is not None:
+            problem = find_event_problem(key)
+            if problem is not None:
                 yield problem_at(lines, "on", f"on: {problem}")
             family = self.families.get(key.partition(".")[0])
             if family and prompt.reply in REPLY_TYPES and prompt.reply not in family.replies:
                 advice = suggest_name(prompt.reply, family.replies)
-                yield problem_at(
-                    lines, "reply", f"reply: {family.name} cannot use {prompt.reply!r}; {advice}"
-                )
+                message = f"reply: {family.name} cannot use {prompt.reply!r}; {advice}"
+                yield problem_at(lines, "reply", message)
 
     def _then_problems(self, prompt: Prompt) -> Iterator[Problem]:
         if prompt.then is None:
@@ -253,14 +283,16 @@ class LibraryCheck:
         another event.
         """
         library = self.library
-        prompt = self.library.prompts[name]
-        replies = [
+        prompt = library.prompts[name]
+        replies: list[dict[str, object]] = [
             {"analysis": _reply_hint(library.prompts[other])}
             for other in library.predecessors(name)
         ]
+        if prompt.on or not replies:  # the prompt can run first
+            replies.append({})
         for family in self.event_families(name).values():
             variables = {**COMMON, **family.variables}
-            for reply in [*replies, {}] if prompt.on or not replies else replies:
+            for reply in replies:
                 for template in (f"{name}{SUFFIX}", BASE):
                     yield from check_names(self.templates, template, {**variables, **reply})
             comment = library.comments.get(name)
@@ -305,21 +337,21 @@ class LibraryCheck:
         prompt's reply.
         """
         library = self.library
-        prompt = self.library.prompts[name]
-        roots = [
-            library.comments.get(name),
-            *(f"{follower}{SUFFIX}" for follower in library.followers(name)[:1]),
-        ]
-        used = {
-            part for root in roots if root for part in find_used_templates(self.templates, root)
-        }
-        trees = [self.templates.trees[part] for part in used if part in self.templates.trees]
-        if prompt.then is not None:
-            trees.append(library.environment.parse(f"{{{{ {prompt.then.when} }}}}"))
-        attributes = {node.attr for tree in trees for node in tree.find_all(nodes.Getattr)}
-        return attributes | {
-            str(node.value) for tree in trees for node in tree.find_all(nodes.Const)
-        }
+        then = library.prompts[name].then
+        roots = [f"{follower}{SUFFIX}" for follower in library.followers(name)[:1]]
+        if name in library.comments:
+            roots.append(library.comments[name])
+        parts: set[str] = set()
+        for root in roots:
+            parts.update(find_used_templates(self.templates, root))
+        trees = [self.templates.trees[part] for part in parts if part in self.templates.trees]
+        if then is not None:
+            trees.append(library.environment.parse(f"{{{{ {then.when} }}}}"))
+        used: set[str] = set()
+        for tree in trees:
+            used.update(node.attr for node in tree.find_all(nodes.Getattr))
+            used.update(str(node.value) for node in tree.find_all(nodes.Const))
+        return used
 
     def smoke_render(self, name: str) -> list[Problem]:
         """Render a prompt and its comment and evaluate its `then.when`, all with sample values.
@@ -335,12 +367,10 @@ class LibraryCheck:
         )
         if families and all(rendered in family.rendered for family in families):
             return []
-        found: dict[
-            tuple[str, int], Problem
-        ] = {}  # by file and line; only the first problem of a line is kept
-        for problem, sample in self._smoke_problems(name):
-            message = f"{problem.message} (tried with {sample})" if sample else problem.message
-            found.setdefault((problem.file, problem.line), replace(problem, message=message))
+        # by file and line; only the first problem of a line is kept
+        found: dict[tuple[str, int], Problem] = {}
+        for problem in self._smoke_problems(name):
+            found.setdefault((problem.file, problem.line), problem)
             if TOO_SLOW in problem.message:
                 break  # each further sample would take as long
         if not found:
@@ -348,72 +378,68 @@ class LibraryCheck:
                 family.rendered.add(rendered)
         return list(found.values())
 
-    def _smoke_problems(self, name: str) -> Iterator[tuple[Problem, str | None]]:
-        """Yield each problem, and the name of the sample that has it."""
+    def _smoke_problems(self, name: str) -> Iterator[Problem]:
         library = self.library
-        prompt = self.library.prompts[name]
-        systems: dict[str, str] = {}  # system message -> the first sample that has it
+        prompt = library.prompts[name]
+        systems: dict[str, _Sample] = {}  # system message -> the first sample that has it
         replies: tuple[Reply, ...] = sample_values(prompt.reply_model)
-        of_families = {
-            family.name: {
-                key: sample_values(hint)[:2] for key, hint in family.comment_variables.items()
-            }
-            for family in self.event_families(name).values()
-        }
-        for number, (sample, family, recorded) in enumerate(self._samples(name)):
-            for variables in self._initial_variables(name, recorded):
+        for sample in self._samples(name):
+            for variables in self._initial_variables(name, sample.variables):
                 try:
                     rendered = render(library, name, variables, key=KEY)
                 except BrokenTemplateError as exc:
-                    yield exc.problem, sample
+                    yield sample.add_to(exc.problem)
                     continue
                 systems.setdefault(rendered.system, sample)
                 if not rendered.task:
-                    yield Problem(prompt.path, 1, "the template renders no task for Claude"), sample
-            # all replies with the first sample: others differ little
-            for reply in replies[: 2 if number else None]:
-                extra = of_families[family.name].items()
-                chosen = {
-                    key: full if is_worth_saying(reply) else minimal
-                    for key, (full, minimal) in extra
-                }
-                try:
-                    render_comment(
-                        library, name, {**recorded, **chosen, "analysis": reply}, key=KEY
-                    )
-                except BrokenTemplateError as exc:
-                    yield exc.problem, sample
+                    message = "the template renders no task for Claude"
+                    yield sample.add_to(Problem(prompt.path, 1, message))
         if len(systems) > 1:
             first, other, *_ = systems.values()
-            message = f"the system block is not the same for {first} and for {other}"
-            yield (
-                Problem(
-                    prompt.path, 1, f"{message}; move what depends on the event into the task block"
-                ),
-                first,
-            )
+            message = f"the system block is not the same for {first.name} and for {other.name}"
+            advice = "move what depends on the event into the task block"
+            yield first.add_to(Problem(prompt.path, 1, f"{message}; {advice}"))
+        yield from self._comment_problems(name, replies)
         try:
             for reply in replies:
                 library.find_next_prompt(name, reply)
         except BrokenTemplateError as exc:
-            yield exc.problem, None
+            yield exc.problem
 
-    def _samples(self, name: str) -> Iterator[tuple[str, Family, Mapping[str, object]]]:
+    def _comment_problems(self, name: str, replies: Sequence[Reply]) -> Iterator[Problem]:
+        values: dict[str, dict[str, tuple[Any, ...]]] = {}  # by family and variable
+        for family in self.event_families(name).values():
+            hints = family.comment_variables
+            values[family.name] = {key: sample_values(hint) for key, hint in hints.items()}
+        for sample in self._samples(name):
+            of_family = values[sample.family.name].items()
+            for reply in replies:
+                index = 0 if is_worth_saying(reply) else 1
+                extra = {key: of_key[index] for key, of_key in of_family}
+                variables = {**sample.variables, **extra, "analysis": reply}
+                try:
+                    render_comment(self.library, name, variables, key=KEY)
+                except BrokenTemplateError as exc:
+                    yield sample.add_to(exc.problem)
+            replies = replies[:2]  # all with the first sample: others differ little
+
+    def _samples(self, name: str) -> Iterator[_Sample]:
         events = self.library.events(name, self.families)
         for event, family in self.event_families(name).items():
             if event not in self._recorded:
                 self._recorded[event] = tuple(family.samples())
             samples = [
-                (n, family, {**variables, "config": self.config})
-                for n, variables in self._recorded[event]
+                _Sample(sample, family, {**variables, "config": self.config})
+                for sample, variables in self._recorded[event]
             ]
             wanted = {
                 key.partition(".")[2] or None for key in events if key.partition(".")[0] == event
             }
+            chosen = [
+                one for one in samples if None in wanted or one.variables.get("action") in wanted
+            ]
             # if no sample has a wanted action, all samples of the event are used
-            yield from [
-                each for each in samples if None in wanted or each[2].get("action") in wanted
-            ] or samples
+            yield from chosen or samples
 
     def _initial_variables(
         self, name: str, recorded: Mapping[str, object]
@@ -427,5 +453,6 @@ class LibraryCheck:
 
 
 def _reply_hint(prompt: Prompt) -> object:
-    # the model is `Reply` itself if the front matter is invalid
-    return Any if prompt.reply_model is Reply else prompt.reply_model
+    if prompt.reply_model is Reply:  # the front matter is invalid
+        return Any
+    return prompt.reply_model

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from traceback import walk_tb
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import (
     FunctionLoader,
@@ -126,12 +126,9 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
     def __init__(
         self, sources: Mapping[str, SourceFile], filters: Mapping[str, Callable[..., object]]
     ) -> None:
-        def load(name: str) -> tuple[str, str, None] | None:
-            source = sources.get(name)
-            return (source.template, source.file, None) if source is not None else None
-
+        loaded = {name: (source.template, source.file, None) for name, source in sources.items()}
         super().__init__(
-            loader=FunctionLoader(load),
+            loader=FunctionLoader(loaded.get),
             undefined=UndefinedVariable,
             autoescape=False,
             auto_reload=False,
@@ -161,20 +158,14 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         if operator == "**":
             raise RenderLimitError("** is not available in templates")
-        if isinstance(right, str | list | tuple):
-            left, right = right, left
-        if (
-            isinstance(left, str | list | tuple)
-            and isinstance(right, int)
-            and len(left) * right > MAX_CHARACTERS
-        ):
-            raise RenderLimitError(f"a text is repeated to more than {MAX_CHARACTERS:,} characters")
-        if (
-            isinstance(left, int)
-            and isinstance(right, int)
-            and left.bit_length() + right.bit_length() > MAX_BITS
-        ):
-            raise RenderLimitError(f"a product has more than {MAX_BITS:,} bits")
+        for one, other in ((left, right), (right, left)):
+            if not isinstance(other, int):
+                continue
+            if isinstance(one, str | list | tuple) and len(one) * other > MAX_CHARACTERS:
+                message = f"a text is repeated to more than {MAX_CHARACTERS:,} characters"
+                raise RenderLimitError(message)
+            if isinstance(one, int) and one.bit_length() + other.bit_length() > MAX_BITS:
+                raise RenderLimitError(f"a product has more than {MAX_BITS:,} bits")
         return super().call_binop(context, operator, left, right)
 
     def _generate(self, source: nodes.Template, *args: Any, **kwargs: Any) -> str:
@@ -205,14 +196,14 @@ def join_chunks(
     until = clock() + deadline_s
     _rendering.until = time.monotonic() + deadline_s
     collected: list[str] = []
-    characters = texts = 0
+    characters = 0
+    texts = 0
     for chunk in chunks:
         collected.append(chunk)
         characters += len(chunk)
         if characters > MAX_CHARACTERS:
-            chunks.throw(
-                RenderLimitError(f"the template outputs more than {MAX_CHARACTERS:,} characters")
-            )
+            message = f"the template outputs more than {MAX_CHARACTERS:,} characters"
+            chunks.throw(RenderLimitError(message))
         if clock() > until:
             chunks.throw(RenderLimitError(TOO_SLOW))
         if contains_placeholder(chunk):
@@ -222,23 +213,25 @@ def join_chunks(
             if find_broken_placeholder(chunk) is not None:
                 chunks.throw(TemplateError(BROKEN_PLACEHOLDER))
             if texts > MAX_TEXTS:
-                chunks.throw(
-                    RenderLimitError(
-                        f"the template shows more than {MAX_TEXTS:,} texts from an event"
-                    )
-                )
+                message = f"the template shows more than {MAX_TEXTS:,} texts from an event"
+                chunks.throw(RenderLimitError(message))
     return "".join(collected)
 
 
-def place_of(error: BaseException) -> tuple[str, int] | None:
-    """Return (file, line) of the innermost template in the traceback of `error`; None if it
-    contains no template.
-    """
-    place = (error.filename or "", error.lineno) if isinstance(error, TemplateSyntaxError) else None
+class Place(NamedTuple):
+    file: str
+    line: int
+
+
+def place_of(error: BaseException) -> Place | None:
+    """Return the innermost template in the traceback of `error`; None if it contains none."""
+    place = None
+    if isinstance(error, TemplateSyntaxError):
+        place = Place(error.filename or "", error.lineno)
     for frame, line in walk_tb(error.__traceback__):
         template = frame.f_globals.get("__jinja_template__")
         if isinstance(template, Template):
-            place = (template.filename or "", template.get_corresponding_lineno(line))
+            place = Place(template.filename or "", template.get_corresponding_lineno(line))
     return place
 
 
@@ -246,7 +239,9 @@ def excerpt(value: object, n: int) -> object:
     """Filter: return the first `n` characters of a text. A longer text ends with the number of cut
     characters.
     """
-    return value.excerpt(n) if isinstance(value, UntrustedText) else truncate(str(value), n)
+    if isinstance(value, UntrustedText):
+        return value.excerpt(n)
+    return truncate(str(value), n)
 
 
 def lines(value: object, a: int, b: int) -> object:
@@ -301,12 +296,12 @@ def referenced_names(node: Reference) -> tuple[str, ...]:
     """
     given = node.template
     items = given.items if isinstance(given, nodes.Tuple | nodes.List) else [given]
-    names = [
-        item.value
-        for item in items
-        if isinstance(item, nodes.Const) and isinstance(item.value, str)
-    ]
-    return tuple(names) if len(names) == len(items) else ()
+    names: list[str] = []
+    for item in items:
+        if not isinstance(item, nodes.Const) or not isinstance(item.value, str):
+            return ()
+        names.append(item.value)
+    return tuple(names)
 
 
 def find_used_templates(templates: ParsedTemplates, template: str) -> tuple[str, ...]:
@@ -333,23 +328,19 @@ def check_blocks(templates: ParsedTemplates) -> Iterator[Problem]:
     for name, tree in templates.trees.items():
         if tree.find(nodes.Extends) is None:
             continue
-        others = [
-            part
-            for part in find_used_templates(templates, name)
-            if part in templates.trees and part != name
-        ]
-        known = {
-            block.name for part in others for block in templates.trees[part].find_all(nodes.Block)
-        }
-        nested = {
-            inner for outer in tree.find_all(nodes.Block) for inner in outer.find_all(nodes.Block)
-        }
-        for block in tree.find_all(nodes.Block):
+        known: set[str] = set()
+        for part in find_used_templates(templates, name):
+            if part in templates.trees and part != name:
+                known.update(block.name for block in templates.trees[part].find_all(nodes.Block))
+        blocks = [*tree.find_all(nodes.Block)]
+        nested: set[nodes.Block] = set()
+        for block in blocks:
+            nested.update(block.find_all(nodes.Block))
+        for block in blocks:
             if block.name not in known and block not in nested:
-                message = f"no template that this one extends has a block {block.name!r}; "
-                yield Problem(
-                    templates.files[name], block.lineno, message + suggest_name(block.name, known)
-                )
+                message = f"no template that this one extends has a block {block.name!r}"
+                advice = suggest_name(block.name, known)
+                yield Problem(templates.files[name], block.lineno, f"{message}; {advice}")
 
 
 def check_references(templates: ParsedTemplates) -> Iterator[Problem]:
@@ -362,11 +353,8 @@ def check_references(templates: ParsedTemplates) -> Iterator[Problem]:
             names = referenced_names(node)
             known = [part for part in names if part in files]
             if not names:
-                yield Problem(
-                    files[name],
-                    node.lineno,
-                    'write the name of the other template in quotes, such as "base.j2"',
-                )
+                message = 'write the name of the other template in quotes, such as "base.j2"'
+                yield Problem(files[name], node.lineno, message)
             elif not known and not (isinstance(node, nodes.Include) and node.ignore_missing):
                 message = f"there is no template {names[0]!r}; {suggest_name(names[0], files)}"
                 yield Problem(files[name], node.lineno, message)

@@ -5,8 +5,9 @@ model.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, ValidationError
 
@@ -25,20 +26,22 @@ key or a comment.
 """
 
 
-def split_front_matter(text: str) -> tuple[str | None, str]:
-    """Return the front matter without its fences (None if `text` has none), and the template.
+class SplitText(NamedTuple):
+    """The parts of a file of a prompt."""
 
-    In the template, a Jinja comment of as many lines replaces the front matter, so that line
-    numbers stay the same.
-    """
+    front: str | None  # the front matter without its fences; None if the file has none
+    # the text; a Jinja comment of as many lines replaces the front matter, so line numbers stay
+    template: str
+
+
+def split_front_matter(text: str) -> SplitText:
     lines = text.split("\n")
-    end = next(
-        (number for number, line in enumerate(lines) if number and line.rstrip() == FENCE), None
-    )
-    if lines[0].rstrip() != FENCE or end is None:
-        return None, text
+    fences = [number for number, line in enumerate(lines) if line.rstrip() == FENCE]
+    if len(fences) < 2 or fences[0] != 0:
+        return SplitText(None, text)
+    end = fences[1]
     blank = "{#" + "\n" * (end + 1) + "-#}"
-    return "\n".join(lines[1:end]), blank + "\n".join(lines[end + 1 :])
+    return SplitText("\n".join(lines[1:end]), blank + "\n".join(lines[end + 1 :]))
 
 
 FENCE_PROBLEM = (
@@ -53,8 +56,9 @@ def find_wrong_fence(text: str) -> int | None:
     """
     text = text.removeprefix(BYTE_ORDER_MARK)
     opening = _OPENING.match(text)
-    is_wrong = opening is not None and split_front_matter(text)[0] is None
-    return opening[1].count("\n") + 1 if opening is not None and is_wrong else None
+    if opening is None or split_front_matter(text).front is not None:
+        return None
+    return opening[1].count("\n") + 1
 
 
 class FieldKeys(StrictModel):
@@ -62,9 +66,8 @@ class FieldKeys(StrictModel):
     of an enum field.
     """
 
-    type: Literal["string", "integer", "number", "boolean", "list", "scores"] | None = (
-        None  # "list": of strings
-    )
+    # "list": of strings
+    type: Literal["string", "integer", "number", "boolean", "list", "scores"] | None = None
     enum: tuple[Annotated[str, Field(strict=True, min_length=1, max_length=100)], ...] | None = None
     description: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
 
@@ -77,9 +80,8 @@ class FrontMatter(StrictModel):
     ] = ()
     reply: str
     fields: Annotated[Mapping[str, FieldKeys], Field(max_length=30)] = {}
-    labels: Mapping[
-        str, object
-    ] = {}  # field -> label rule: "type: {value}", {value: label}, or false (no label)
+    # field -> label rule: "type: {value}", {value: label}, or false (no label)
+    labels: Mapping[str, object] = {}
     model: Annotated[str, Field(min_length=1)] | None = None
     max_tokens: Annotated[int, Field(strict=True, ge=256, le=64000)] | None = None
     effort: Effort | None = None
@@ -93,20 +95,24 @@ def problem_at(lines: Sources, key: str, message: str) -> Problem:
     return Problem(lines.file, lines.find_line(key) or 1, message)
 
 
-def parse_front_matter(text: str, file: str) -> tuple[FrontMatter | None, Sources, list[Problem]]:
-    """Parse the text between the fences. Return the front matter, the lines of its keys, and the
-    problems.
+@dataclass(frozen=True, slots=True)
+class ParsedFrontMatter:
+    front: FrontMatter | None  # defaults replace invalid values; None if the text has no keys
+    lines: Sources  # of its keys
+    problems: Sequence[Problem]
 
-    After an invalid value, the front matter has the default of that key. It is None if the text has
-    no keys.
-    """
+
+def parse_front_matter(text: str, file: str) -> ParsedFrontMatter:
+    """Parse the text between the fences."""
     try:
         tree = parse_tree(f"\n{text}", file)  # line 1 is the opening fence
     except InvalidYaml as exc:
-        return None, Sources(file), [Problem(file, exc.line, f"front matter: {exc.sentence}")]
+        problem = Problem(file, exc.line, f"front matter: {exc.sentence}")
+        return ParsedFrontMatter(None, Sources(file), [problem])
     lines = tree.sources
     if not isinstance(tree.root, dict):
-        return None, lines, [Problem(file, 2, "the front matter has no keys; write `key: value`")]
+        problem = Problem(file, 2, "the front matter has no keys; write `key: value`")
+        return ParsedFrontMatter(None, lines, [problem])
     problems = [Problem(file, line, sentence) for line, sentence in tree.problems]
     problems += [
         problem_at(lines, key, f"{key}: {sentence}") for key, sentence in tree.rejected.items()
@@ -130,4 +136,4 @@ def parse_front_matter(text: str, file: str) -> tuple[FrontMatter | None, Source
     if front.reply not in REPLY_TYPES and front.reply != "?":
         message = f"reply: unknown type {front.reply!r}; {suggest_name(front.reply, REPLY_TYPES)}"
         problems.append(problem_at(lines, "reply", message))
-    return front, lines, problems
+    return ParsedFrontMatter(front, lines, problems)

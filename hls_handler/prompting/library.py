@@ -29,6 +29,7 @@ from hls_handler.prompting.environment import (
     check_references,
 )
 from hls_handler.prompting.front_matter import parse_front_matter
+from hls_handler.prompting.front_matter import SUFFIX, FrontMatter, parse_front_matter
 from hls_handler.prompting.problems import Problem, prompt_error, with_absolute_path
 from hls_handler.prompting.prompt import (
     Condition,
@@ -42,8 +43,9 @@ from hls_handler.prompting.source_files import (
     NOTHING_UNSAVED,
     SHARED_COMMENT,
     SHARED_COMMENT_REPLY,
-    UNSAVED,
+    SourceFile,
     SourceFiles,
+    SourceFolder,
     find_files,
     read_source_files,
 )
@@ -71,8 +73,7 @@ def load_library(
     chosen: Set[str] = frozenset(),
     shadows: Set[str] = frozenset(),
     config: Mapping[str, object] = NO_CONFIG,
-    unsaved: Mapping[str, str] = NOTHING_UNSAVED,
-    unsaved_in: str = UNSAVED,
+    unsaved: SourceFolder = NOTHING_UNSAVED,
 ) -> Library:
     """Read all prompts below `folders`, check them and return the library. Raises `PromptError`
     with all problems.
@@ -81,18 +82,19 @@ def load_library(
     that no folder has are from `shipped`. The keys of `families` are event names ("pull_request").
     Two prompts must not have the same event in `on`, except for the events in `chosen`, for which
     the settings name the prompt, and the prompts in `shadows`, which post nothing. `config` has a
-    value for each name that templates may read as `config.NAME`. `unsaved` are texts of files by
-    name ("issues/analyze.j2") that take precedence; messages name `unsaved_in` as their folder.
+    value for each name that templates may read as `config.NAME`. The files of `unsaved` take
+    precedence over all others.
     """
-    files, problems = read_source_files(folders, shipped, unsaved=unsaved, unsaved_in=unsaved_in)
-    environment = PromptEnvironment(files.sources, PROMPT_FILTERS)
-    templates, parse_problems = _parse(environment, files)
-    parse_problems += check_references(templates)
-    library, build_problems = _build_library(files, templates, shadows)
+    files = read_source_files(folders, shipped, unsaved)
+    builder = _Builder(files)
+    library = builder.build(shadows)
+    templates = builder.templates
     check = LibraryCheck(library, files, templates, families, config)
-    problems += [
+    parse_problems = [*builder.parse_problems, *check_references(templates)]
+    problems = [
+        *files.problems,
         *parse_problems,
-        *build_problems,
+        *builder.problems,
         *check_blocks(templates),
         *check.event_problems(chosen),
     ]
@@ -108,8 +110,10 @@ def load_library(
             break  # other prompts may share the part that takes too long
     if problems:
         raise prompt_error(problems)
-    found = sorted(warning for name in library.prompts for warning in check.warnings(name))
-    return replace(library, warnings=tuple(map(with_absolute_path, found)))
+    warnings: list[Problem] = []
+    for name in library.prompts:
+        warnings += check.warnings(name)
+    return replace(library, warnings=tuple(map(with_absolute_path, sorted(warnings))))
 
 
 def restore_library(version: PromptSources) -> Library:
@@ -118,117 +122,133 @@ def restore_library(version: PromptSources) -> Library:
 
     The files are not checked: this version was in use.
     """
-    front, lines, problems = parse_front_matter(version.front, version.front_file)
+    parsed = parse_front_matter(version.front, version.front_file)
     files = SourceFiles(
         sources={source.name: source for source in version.sources},
-        front_matters={} if front is None else {version.name: front},
+        front_matters={},
         front_texts={version.name: version.front},
-        lines={version.name: lines},
+        lines={version.name: parsed.lines},
         inherited=frozenset(),
+        problems=parsed.problems,
     )
-    templates, parse_problems = _parse(PromptEnvironment(files.sources, PROMPT_FILTERS), files)
-    library, build_problems = _build_library(files, templates, frozenset())
-    problems = [*problems, *parse_problems, *build_problems]
+    if parsed.front is not None:
+        files = replace(files, front_matters={version.name: parsed.front})
+    builder = _Builder(files)
+    library = builder.build(frozenset())
+    problems = [*files.problems, *builder.parse_problems, *builder.problems]
     if problems:
         raise prompt_error(problems)
     return library
 
 
-def _build_library(
-    files: SourceFiles, templates: ParsedTemplates, shadows: Set[str]
-) -> tuple[Library, list[Problem]]:
-    problems: list[Problem] = []
-    prompts: dict[str, Prompt] = {}
-    conditions: dict[str, Condition] = {}
-    comments: dict[str, str] = {}
-    sources: dict[str, PromptSources] = {}
-    names_read: dict[str, set[str]] = {}
-    appended: dict[str, dict[str, str]] = {}
-    for name, front in sorted(files.front_matters.items()):
-        lines = files.lines[name]
-        model, found = build_reply_model(front, lines)
-        problems += found
-        if front.then is not None:
-            condition, found = compile_condition(templates, front.then.when, lines, model or Any)
-            problems += found
-            if condition is not None:
-                conditions[name] = condition
-        candidates = [
-            f"{name}{COMMENT_SUFFIX}",
-            *([SHARED_COMMENT] if front.reply == SHARED_COMMENT_REPLY else []),
-        ]
-        comment = next((candidate for candidate in candidates if candidate in files.sources), None)
-        if comment is not None:
-            comments[name] = comment
-        parts = tuple(files.sources[part] for part in templates_of(templates, name, comment))
-        trees = [templates.trees[part.name] for part in parts if part.name in templates.trees]
-        names_read[name] = {node.name for tree in trees for node in tree.find_all(nodes.Name)}
-        names_read[name] |= {
-            f".{node.attr}" for tree in trees for node in tree.find_all(nodes.Getattr)
-        }
-        appended[name] = {
-            variable: template
-            for variable, field, template in APPENDED
-            if field in (model or Reply).model_fields
-            and variable not in names_read[name]
-            and template in files.sources
-        }
-        parts = (*parts, *(files.sources[template] for template in appended[name].values()))
-        sources[name] = PromptSources(name, files.front_texts[name], lines.file, parts)
-        prompts[name] = Prompt(
-            name=name,
-            id=f"{name}@{sources[name].hash[:6]}",
-            path=files.sources[f"{name}{SUFFIX}"].file,
-            on=front.on,
-            reply=front.reply,
-            reply_model=model or Reply,
-            model=front.model,
-            max_tokens=front.max_tokens,
-            effort=front.effort,
-            then=front.then,
-        )
-    comment_environment = PromptEnvironment(files.sources, COMMENT_FILTERS)
-    library = Library(
-        prompts,
-        templates.environment,
-        comment_environment,
-        comments,
-        conditions,
-        sources,
-        names_read,
-        appended,
-        shadows,
-    )
-    return library, problems
+class _Builder:
+    """Builds the library of source files, and collects their problems."""
 
+    def __init__(self, files: SourceFiles) -> None:
+        self._files = files
+        self._environment = PromptEnvironment(files.sources, PROMPT_FILTERS)
+        self.problems: list[Problem] = []  # of front matters
+        self.parse_problems: list[Problem] = []  # of templates
+        trees: dict[str, nodes.Template] = {}
+        for name, source in files.sources.items():
+            tree = self._parse(source)
+            if tree is not None:
+                trees[name] = tree
+        paths = {name: source.file for name, source in files.sources.items()}
+        self.templates = ParsedTemplates(self._environment, trees, paths)
+        self._prompts: dict[str, Prompt] = {}
+        self._conditions: dict[str, Condition] = {}
+        self._comments: dict[str, str] = {}
+        self._sources: dict[str, PromptSources] = {}
+        self._names_read: dict[str, set[str]] = {}
+        self._appended: dict[str, dict[str, str]] = {}
 
-def _parse(
-    environment: PromptEnvironment, files: SourceFiles
-) -> tuple[ParsedTemplates, list[Problem]]:
-    trees: dict[str, nodes.Template] = {}
-    problems: list[Problem] = []
-    for name, source in files.sources.items():
+    def _parse(self, source: SourceFile) -> nodes.Template | None:
         for number, line in enumerate(source.text.split("\n"), start=1):
             if RESERVED_CHARACTERS.search(line):
                 message = (
                     "the line has a private-use character (U+E000 to U+E01F), which HLS reserves;"
                     " remove it"
                 )
-                problems.append(Problem(source.file, number, message))
+                self.parse_problems.append(Problem(source.file, number, message))
         try:
-            trees[name] = environment.parse(source.template, name, source.file)
+            return self._environment.parse(source.template, source.name, source.file)
         except TemplateSyntaxError as exc:
-            problems.append(
-                Problem(source.file, exc.lineno, exc.message or "the file is not a valid template")
-            )
+            message = exc.message or "the file is not a valid template"
+            self.parse_problems.append(Problem(source.file, exc.lineno, message))
         except RecursionError:
-            problems.append(Problem(source.file, 1, "the template is nested too deeply"))
-    return (
-        ParsedTemplates(
-            environment, trees, {name: source.file for name, source in files.sources.items()}
-        ),
-        problems,
-    )
+            message = "the template is nested too deeply"
+            self.parse_problems.append(Problem(source.file, 1, message))
+        return None
+
+    def build(self, shadows: Set[str]) -> Library:
+        for name, front in sorted(self._files.front_matters.items()):
+            self._add(name, front)
+        return Library(
+            self._prompts,
+            self._environment,
+            PromptEnvironment(self._files.sources, COMMENT_FILTERS),
+            self._comments,
+            self._conditions,
+            self._sources,
+            self._names_read,
+            self._appended,
+            shadows,
+        )
+
+    def _add(self, name: str, front: FrontMatter) -> None:
+        files = self._files
+        lines = files.lines[name]
+        checked = build_reply_model(front, lines)
+        self.problems += checked.problems
+        reply_model = checked.value or Reply
+        if front.then is not None:
+            known = checked.value or Any
+            condition = compile_condition(self.templates, front.then.when, lines, known)
+            self.problems += condition.problems
+            if condition.value is not None:
+                self._conditions[name] = condition.value
+        candidates = [f"{name}{COMMENT_SUFFIX}"]
+        if front.reply == SHARED_COMMENT_REPLY:
+            candidates.append(SHARED_COMMENT)
+        comment = next((candidate for candidate in candidates if candidate in files.sources), None)
+        if comment is not None:
+            self._comments[name] = comment
+        parts = templates_of(self.templates, name, comment)
+        read = self._list_names(parts)
+        appended = {
+            variable: template
+            for variable, field, template in APPENDED
+            if field in reply_model.model_fields
+            and variable not in read
+            and template in files.sources
+        }
+        sources = tuple(files.sources[part] for part in (*parts, *appended.values()))
+        self._names_read[name] = read
+        self._appended[name] = appended
+        self._sources[name] = PromptSources(name, files.front_texts[name], lines.file, sources)
+        self._prompts[name] = Prompt(
+            name=name,
+            id=f"{name}@{self._sources[name].hash[:6]}",
+            path=files.sources[f"{name}{SUFFIX}"].file,
+            on=front.on,
+            reply=front.reply,
+            reply_model=reply_model,
+            model=front.model,
+            max_tokens=front.max_tokens,
+            effort=front.effort,
+            then=front.then,
+        )
+
+    def _list_names(self, parts: Iterable[str]) -> set[str]:
+        """Return the variables and attributes that templates read: {"files", ".numbered"}."""
+        found: set[str] = set()
+        for part in parts:
+            tree = self.templates.trees.get(part)
+            if tree is not None:
+                found.update(node.name for node in tree.find_all(nodes.Name))
+                found.update(f".{node.attr}" for node in tree.find_all(nodes.Getattr))
+        return found
 
 
 log = logging.getLogger(__name__)
@@ -288,7 +308,8 @@ class ReloadingLibrary:
         `load` other than `PromptError` is raised once. Later calls return the last valid library
         until a file changes.
         """
-        if not self._lock.acquire(timeout=0.0 if self.reload_error == _ENDLESS else self._wait_s):
+        wait_s = 0.0 if self.reload_error == _ENDLESS else self._wait_s
+        if not self._lock.acquire(timeout=wait_s):
             self.reload_error = _ENDLESS
             return self.latest
         try:
@@ -308,10 +329,8 @@ class ReloadingLibrary:
         try:
             self.latest = self._load()
             problem = None
-            log.info(
-                "prompts reloaded",
-                extra={"prompts": [prompt.id for prompt in self.latest.prompts.values()]},
-            )
+            ids = [prompt.id for prompt in self.latest.prompts.values()]
+            log.info("prompts reloaded", extra={"prompts": ids})
             self._log_warnings()
         except PromptError as exc:
             message = "prompts cannot be used, the last valid version stays in use"
@@ -329,7 +348,8 @@ def _file_state(folders: Iterable[Path]) -> FileState:
     found = set()
     for path in chain.from_iterable(map(find_files, folders)):
         try:
-            status = os.stat(path)  # noqa: PTH116 (faster than Path.stat; this runs for every delivery)
+            # faster than Path.stat; this runs for every delivery
+            status = os.stat(path)  # noqa: PTH116
         except OSError:
             continue
         found.add((path, status.st_mtime_ns, status.st_size))

@@ -4,12 +4,15 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from hls_handler.errors import PromptError
+
+_Value = TypeVar("_Value")
 
 MAX_LISTED_NAMES = 20
 """Limit on the number of names that one message lists."""
@@ -23,6 +26,14 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked(Generic[_Value]):
+    """A value that was made from a prompt's files, and the problems that were found."""
+
+    value: _Value
+    problems: Sequence[Problem] = ()
 
 
 def prompt_error(problems: Iterable[Problem]) -> PromptError:
@@ -44,8 +55,10 @@ def suggest_name(name: str, known: Iterable[str]) -> str:
     near = get_close_matches(name.lower(), names, n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]!r}?"
-    more = f" and {len(names) - MAX_LISTED_NAMES} more" if len(names) > MAX_LISTED_NAMES else ""
-    return f"known: {', '.join(names[:MAX_LISTED_NAMES]) or 'none'}{more}"
+    known = ", ".join(names[:MAX_LISTED_NAMES]) or "none"
+    if len(names) > MAX_LISTED_NAMES:
+        known += f" and {len(names) - MAX_LISTED_NAMES} more"
+    return f"known: {known}"
 
 
 class BrokenTemplateError(PromptError):

@@ -47,9 +47,8 @@ class Family:
     # name -> type, for comment templates only
     comment_variables: Mapping[str, object] = field(default_factory=dict)
     replies: frozenset[str] = frozenset(REPLY_TYPES)  # reply types that the handler supports
-    carries_labels: bool = (
-        True  # whether the event can have an issue or pull request, which can carry labels
-    )
+    # whether the event can have an issue or pull request, which can carry labels
+    carries_labels: bool = True
     rendered: set[tuple[str, ...]] = field(
         default_factory=set, init=False, repr=False, compare=False
     )
@@ -92,11 +91,9 @@ class PromptSources:
         """
         if source is self.template:
             return SUFFIX
-        return (
-            COMMENT_SUFFIX
-            if source.name in (f"{self.name}{COMMENT_SUFFIX}", SHARED_COMMENT)
-            else source.name
-        )
+        if source.name in (f"{self.name}{COMMENT_SUFFIX}", SHARED_COMMENT):
+            return COMMENT_SUFFIX
+        return source.name
 
 
 def origin(prompt_sources: PromptSources, shipped: Path) -> str:
@@ -106,6 +103,7 @@ def origin(prompt_sources: PromptSources, shipped: Path) -> str:
     """
     template = prompt_sources.template
     home = _library_of(template.file, template.name, shipped)
+    is_shipped = home == SHIPPED_LIBRARY
     parts = [("front matter", prompt_sources.front_file, template.name)]
     for source in prompt_sources.sources:
         role = "comment" if prompt_sources.role(source) == COMMENT_SUFFIX else source.name
@@ -114,11 +112,10 @@ def origin(prompt_sources: PromptSources, shipped: Path) -> str:
     for part, file, name in parts:
         folder = _library_of(file, name, shipped)
         if folder != home:
-            others.setdefault(
-                "your own" if home == SHIPPED_LIBRARY else f"from {folder}", []
-            ).append(part)
-    elsewhere = [f"{folder}: {', '.join(names)}" for folder, names in others.items()]
-    where = "in the shipped library" if home == SHIPPED_LIBRARY else "your own"
+            place = "your own" if is_shipped else f"from {folder}"
+            others.setdefault(place, []).append(part)
+    elsewhere = [f"{place}: {', '.join(names)}" for place, names in others.items()]
+    where = "in the shipped library" if is_shipped else "your own"
     return "; ".join([f"{template.file}, {where}", *elsewhere])
 
 
@@ -131,11 +128,10 @@ def diff_prompts(old: PromptSources, new: PromptSources) -> list[str]:
     """
     before = dict(_diffable_files(old))
     after = dict(_diffable_files(new))
-    return [
-        line
-        for key in dict.fromkeys([*before, *after])
-        for line in diff_texts(before.get(key), after.get(key))
-    ]
+    lines: list[str] = []
+    for key in dict.fromkeys([*before, *after]):
+        lines += diff_texts(before.get(key), after.get(key))
+    return lines
 
 
 def _library_of(file: str, name: str, shipped: Path) -> str:
@@ -159,12 +155,11 @@ def diff_texts(old: tuple[str, str] | None, new: tuple[str, str] | None) -> list
     """Return the lines of a unified diff of two files (name, text); [] if they are equal. None:
     there is no file.
     """
-    (old_file, old_text), (new_file, new_text) = old or (NO_FILE, ""), new or (NO_FILE, "")
-    lines = list(
-        unified_diff(
-            _split_lines(old_text), _split_lines(new_text), old_file, new_file, lineterm=""
-        )
-    )
+    old_file, old_text = old or (NO_FILE, "")
+    new_file, new_text = new or (NO_FILE, "")
+    before = _split_lines(old_text)
+    after = _split_lines(new_text)
+    lines = list(unified_diff(before, after, old_file, new_file, lineterm=""))
     # only one prompt has this file, and the file is empty
     if not lines and (old is None or new is None):
         return [f"--- {old_file}", f"+++ {new_file}"]
@@ -173,7 +168,9 @@ def diff_texts(old: tuple[str, str] | None, new: tuple[str, str] | None) -> list
 
 def _split_lines(text: str) -> list[str]:
     *lines, last = text.split("\n")
-    return [*lines, f"{last}{NO_NEWLINE}"] if last else lines
+    if last:
+        lines.append(f"{last}{NO_NEWLINE}")
+    return lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,9 +217,8 @@ class Library:
     """
     # prompts that run beside the real one and post nothing; their `on:` has no effect
     shadows: Set[str] = frozenset()
-    warnings: tuple[
-        str, ...
-    ] = ()  # likely mistakes that do not prevent the use of the library, with file and line
+    # likely mistakes that do not prevent the use of the library, with file and line
+    warnings: tuple[str, ...] = ()
 
     def on(self, event_key: str) -> tuple[str, ...]:
         """Return the prompts whose `on` has `event_key`, except shadow prompts.
@@ -234,7 +230,9 @@ class Library:
             for name, prompt in self.prompts.items()
             if event_key in prompt.on and name not in self.shadows
         ]
-        followers = {follower for name in names for follower in self.followers(name)}
+        followers: set[str] = set()
+        for name in names:
+            followers.update(self.followers(name))
         return tuple(name for name in names if name not in followers)
 
     def followers(self, name: str) -> tuple[str, ...]:
@@ -267,18 +265,22 @@ class Library:
 
         If there are none, only settings can choose the prompt: return the events of its folder.
         """
-        names = (name, *self.leading_to(name))
-        keys = tuple(dict.fromkeys(key for other in names for key in self.prompts[other].on))
-        return keys or tuple(
-            event for event, family in families.items() if family.name == name.rpartition("/")[0]
-        )
+        keys: dict[str, None] = {}
+        for other in (name, *self.leading_to(name)):
+            keys |= dict.fromkeys(self.prompts[other].on)
+        if keys:
+            return tuple(keys)
+        folder = name.rpartition("/")[0]
+        return tuple(event for event, family in families.items() if family.name == folder)
 
     def find_next_prompt(self, name: str, reply: Reply) -> str | None:
         """Return `then.prompt` if `then.when` is true for the reply, else None. Raises as
         `Condition.holds` does.
         """
         then = self.prompts[name].then
-        return then.prompt if then is not None and self.conditions[name].holds(reply) else None
+        if then is None or not self.conditions[name].holds(reply):
+            return None
+        return then.prompt
 
     def label_groups(self, event: str, assess: Collection[Assessed] = ()) -> Mapping[str, str]:
         """Return {label in lower case: group} of all labels that replies about an event can set:
@@ -287,19 +289,13 @@ class Library:
         `assess` is the setting `labels.assess`.
         """
         optional = ASSESSMENT if "pull_requests" in assess else ()
-        names = [
-            name
-            for name, prompt in self.prompts.items()
-            if event in {key.partition(".")[0] for key in prompt.on}
-        ]
-        with_followers = dict.fromkeys(
-            one for name in names for one in (name, *self.followers(name))
-        )
+        names: dict[str, None] = {}
+        for name, prompt in self.prompts.items():
+            if event in {key.partition(".")[0] for key in prompt.on}:
+                names |= dict.fromkeys((name, *self.followers(name)))
         groups: dict[str, str] = {}
-        for model in (
-            with_optional_fields(self.prompts[name].reply_model, optional)
-            for name in with_followers
-        ):
+        for name in names:
+            model = with_optional_fields(self.prompts[name].reply_model, optional)
             for field_name, rule in model.label_rules.items():
                 hint = model.model_fields[field_name].annotation
                 for label in list_possible_labels(rule, hint):
@@ -317,21 +313,18 @@ class Library:
         """Return the names in `config.NAME` of a prompt's templates, except those that are tested
         with `is defined`.
         """
-        templates = (source.template for source in self.sources[name].sources)
-        trees = [self.environment.parse(template) for template in templates if "config" in template]
-        read = [node for tree in trees for node in tree.find_all(nodes.Getattr)]
-        tests = [
-            test
-            for tree in trees
-            for test in tree.find_all(nodes.Test)
-            if test.name in ("defined", "undefined")
-        ]
-        optional = {test.node.attr for test in tests if isinstance(test.node, nodes.Getattr)}
-        used = {
-            node.attr
-            for node in read
-            if isinstance(node.node, nodes.Name) and node.node.name == "config"
-        }
+        used: set[str] = set()
+        optional: set[str] = set()
+        for source in self.sources[name].sources:
+            if "config" not in source.template:
+                continue
+            tree = self.environment.parse(source.template)
+            for node in tree.find_all(nodes.Getattr):
+                if isinstance(node.node, nodes.Name) and node.node.name == "config":
+                    used.add(node.attr)
+            for test in tree.find_all(nodes.Test):
+                if test.name in ("defined", "undefined") and isinstance(test.node, nodes.Getattr):
+                    optional.add(test.node.attr)
         return frozenset(used - optional)
 
     def uses(self, name: str, variable: str) -> bool:

@@ -88,9 +88,11 @@ def _index() -> Mapping[str, tuple[str, Path]]:
     for path in sorted((PAYLOADS / "recorded").glob("*/*.json")):
         event = path.parent.name
         action = path.name.split(".")[1]
-        key = event_key(event, None if action == "none" else action)
+        key = event if action == "none" else event_key(event, action)
         copies[key] += 1
-        found[key if copies[key] == 1 else f"{key}.{copies[key]}"] = (event, path)
+        if copies[key] > 1:
+            key = f"{key}.{copies[key]}"
+        found[key] = (event, path)
     derived = {
         f"demo/{p.stem}": p
         for p in (PAYLOADS / "derived").glob("*/*.json")
@@ -112,15 +114,13 @@ def load(name: str) -> Recorded:
     """
     known = _index()
     if name not in known:
-        same_event = for_event(name) if re.search(r"\.\w", name) else ()
-        if same_event:
+        same_event = for_event(name)
+        if same_event and re.search(r"\.\w", name):
             return same_event[0]
+        hint = "names look like issues.opened, push or demo/bug"
         near = get_close_matches(name, known, n=3, cutoff=0.5)
-        hint = (
-            f"did you mean {' or '.join(near)}?"
-            if near
-            else "names look like issues.opened, push or demo/bug"
-        )
+        if near:
+            hint = f"did you mean {' or '.join(near)}?"
         raise UnknownPayload(f"no recorded payload is called {name!r}: {hint}")
     event, path = known[name]
     body = path.read_bytes()
@@ -131,11 +131,9 @@ def before(name: str) -> tuple[Recorded, ...]:
     """Return all payloads that are listed before `name` in `DERIVED`; () if `DERIVED` does not
     contain `name`.
     """
-    return (
-        tuple(load(earlier) for earlier in DERIVED[: DERIVED.index(name)])
-        if name in DERIVED
-        else ()
-    )
+    if name not in DERIVED:
+        return ()
+    return tuple(map(load, DERIVED[: DERIVED.index(name)]))
 
 
 def for_event(key: str) -> tuple[Recorded, ...]:
@@ -159,20 +157,20 @@ def from_file(path: Path, event: str | None = None) -> Recorded:
         payload = json.loads(body)
     except OSError as exc:
         raise UnknownPayload(f"{path} cannot be read: {exc.strerror}") from exc
-    except (ValueError, RecursionError) as exc:
-        why = "it is nested too deeply" if isinstance(exc, RecursionError) else exc
-        raise UnknownPayload(f"{path} is not JSON: {why}") from exc
+    except RecursionError as exc:
+        raise UnknownPayload(f"{path} is not JSON: it is nested too deeply") from exc
+    except ValueError as exc:
+        raise UnknownPayload(f"{path} is not JSON: {exc}") from exc
     if not isinstance(payload, dict):
         raise UnknownPayload(f"{path} is not a webhook payload: it must be a JSON object")
-    matching = (known for known, keys in _EVENT_KEYS.items() if payload.keys() >= set(keys.split()))
-    named = event.partition(".")[0] if event else next(matching, None)
-    if named is None:
-        message = (
-            f"{path}: the payload's keys do not determine its event; name it with --event, such as"
-            " --event issues"
-        )
-        raise UnknownPayload(message)
-    return Recorded(name=str(path), event=named, action=_action(payload), body=body)
+    if not event:
+        matching = [one for one, keys in _EVENT_KEYS.items() if payload.keys() >= set(keys.split())]
+        if not matching:
+            message = f"{path}: the payload's keys do not determine its event"
+            raise UnknownPayload(f"{message}; name it with --event, such as --event issues")
+        event = matching[0]
+    event = event.partition(".")[0]
+    return Recorded(name=str(path), event=event, action=_action(payload), body=body)
 
 
 def unique(body: bytes) -> bytes:
@@ -207,4 +205,6 @@ another one, too.
 
 def _action(payload: Mapping[str, object]) -> str | None:
     action = payload.get("action")
-    return action if isinstance(action, str) and re.fullmatch(r"[\w-]+", action) else None
+    if isinstance(action, str) and re.fullmatch(r"[\w-]+", action):
+        return action
+    return None

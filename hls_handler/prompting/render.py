@@ -25,6 +25,7 @@ from hls_handler.prompting.environment import (
     AUTHOR_ERRORS,
     MAX_CHARACTERS,
     TEXT_OPERATIONS,
+    Place,
     RenderLimitError,
     join_chunks,
     place_of,
@@ -66,9 +67,8 @@ class RuleView:
     """
 
     event: str  # "issues.opened"
-    prompt: (
-        str  # "issues/analyze": the prompt chosen for the event; the same in its follow-up prompts
-    )
+    # "issues/analyze": the prompt chosen for the event; the same in its follow-up prompts
+    prompt: str
     dry_run: bool
     language: str | None = None  # "Brazilian Portuguese"; None: the language of the conversation
     tone: Tone = "neutral"
@@ -82,9 +82,8 @@ class RuleView:
     categories: tuple[Category, ...] = ("bugs", "security", "performance")
     post_to: int | None = None  # number of the issue that `comments.post_to` names for the event
     source: str = ""  # "pull request", "push": what the event is about
-    source_url: str = (
-        ""  # its address, to which a comment that is posted elsewhere (`post_to`) links
-    )
+    # its address, to which a comment that is posted elsewhere (`post_to`) links
+    source_url: str = ""
 
 
 COMMON: Mapping[str, object] = {
@@ -125,7 +124,9 @@ def mark_trusted(variables: Mapping[str, object]) -> dict[str, object]:
     """
     marked = dict(variables)
     for name, value in variables.items():
+        pattern = TRUSTED_PATTERNS.get(name)
         if isinstance(value, RuleView):
+            allowed = tuple(map(Trusted, value.labels.allow))
             marked[name] = replace(
                 value,
                 event=Trusted(value.event),
@@ -133,17 +134,11 @@ def mark_trusted(variables: Mapping[str, object]) -> dict[str, object]:
                 language=value.language and Trusted(value.language),
                 about_url=value.about_url and Trusted(value.about_url),
                 source=Trusted(value.source),
-                labels=value.labels.model_copy(
-                    update={"allow": tuple(map(Trusted, value.labels.allow))}
-                ),
+                labels=value.labels.model_copy(update={"allow": allowed}),
             )
         elif name == "config" and isinstance(value, Mapping):
             marked[name] = {key: _mark_texts(part) for key, part in value.items()}
-        elif (
-            isinstance(value, str)
-            and name in TRUSTED_PATTERNS
-            and TRUSTED_PATTERNS[name].fullmatch(value)
-        ):
+        elif pattern and isinstance(value, str) and pattern.fullmatch(value):
             marked[name] = Trusted(value)
     return marked
 
@@ -151,7 +146,9 @@ def mark_trusted(variables: Mapping[str, object]) -> dict[str, object]:
 def _mark_texts(value: object) -> object:
     if isinstance(value, str):
         return Trusted(value)
-    return tuple(map(_mark_texts, value)) if isinstance(value, tuple | list) else value
+    if isinstance(value, tuple | list):
+        return tuple(map(_mark_texts, value))
+    return value
 
 
 MOST_SHORTENED = 4
@@ -178,27 +175,27 @@ def render(
     prompt = library.prompts[name]
     placeholders = Placeholders(key=key, show=format_for_prompt)
     converted = _convert(placeholders, variables)
+    get_template = library.environment.get_template
     try:
-        system, task, rest = _blocks(library.environment.get_template(f"{name}{SUFFIX}"), converted)
+        output = _render_blocks(get_template(f"{name}{SUFFIX}"), converted)
+        system = output.system
         if system is None:
-            system = _blocks(library.environment.get_template(BASE), converted)[0] or ""
-        # If a template has no task block, its whole output is the task.
-        task = (rest if task is None else task).strip()
+            system = _render_blocks(get_template(BASE), converted).system or ""
+        task = output.task.strip()
         for variable, template in library.appended[name].items():
-            shown = (
-                library.environment.get_template(template).render(converted)
-                if variable in variables
-                else ""
-            )
-            task = f"{task}\n\n{shown.strip()}" if shown.strip() else task
+            if variable in variables:
+                shown = get_template(template).render(converted).strip()
+                if shown:
+                    task = f"{task}\n\n{shown}"
         task = _fill_placeholders(placeholders, task, prompt.absolute_path)
-        prompt = replace(
-            prompt,
-            reply_model=with_optional_fields(prompt.reply_model, _optional_fields(variables)),
-        )
-        missing, code = placeholders.missing(), placeholders.list_shown_by(show_code)
+        model = with_optional_fields(prompt.reply_model, _optional_fields(variables))
         return RenderedPrompt(
-            prompt, system.strip(), task, _schema(prompt.reply_model), missing, code
+            replace(prompt, reply_model=model),
+            system.strip(),
+            task,
+            _schema(model),
+            missing=placeholders.missing(),
+            code=placeholders.list_shown_by(show_code),
         )
     except AUTHOR_ERRORS as exc:
         raise _to_template_error(exc, prompt.path) from exc
@@ -273,11 +270,10 @@ def render_footer(
         template = library.comment_environment.get_template(FOOTER)
     except TemplateNotFound:
         return ""
-    shared = {
-        variable: replace(value, source_url="") if isinstance(value, RuleView) else value
-        for variable, value in variables.items()
-        if variable != "commit"
-    }
+    shared = {variable: value for variable, value in variables.items() if variable != "commit"}
+    rule = shared.get("rule")
+    if isinstance(rule, RuleView):
+        shared["rule"] = replace(rule, source_url="")
     return _render_markdown(library, name, template, shared, key)
 
 
@@ -331,8 +327,10 @@ def find_references(variables: Mapping[str, object]) -> References | None:
     if not isinstance(repository, Repository):
         return None
     name = repository.full_name
+    web_url = GITHUB
     address = _read(_read(payload, "repository"), "html_url")
-    web_url = address.removesuffix(f"/{name}") if isinstance(address, str) and address else GITHUB
+    if isinstance(address, str) and address:
+        web_url = address.removesuffix(f"/{name}")
     has_pull_request = variables.get("pull_request") is not None  # such as the one of a failed run
     if (
         isinstance(rule, RuleView)
@@ -340,25 +338,27 @@ def find_references(variables: Mapping[str, object]) -> References | None:
         and (rule.event.endswith(".closed") or not has_pull_request)
     ):
         return References(name, web_url)  # posted on another issue, whose text is not known
-    values = (value for key in CONVERSATION for value in (variables.get(key), _read(payload, key)))
-    parts = [part for value in values for part in (value if isinstance(value, tuple) else (value,))]
-    texts = tuple(
-        text
-        for part in parts
-        for key in ("title", "body")
-        if isinstance(text := _read(part, key), str)
-    )
-    own = (
-        f"{name}#{known}"
-        for part in parts
-        for key in ("number", "head_sha")
-        if (known := _read(part, key))
-    )
-    return References(name, web_url, texts, frozenset(one.lower() for one in own))
+    parts: list[object] = []
+    for key in CONVERSATION:
+        for value in (variables.get(key), _read(payload, key)):
+            if isinstance(value, tuple):
+                parts += value
+            else:
+                parts.append(value)
+    texts: list[str] = []
+    own: set[str] = set()
+    for part in parts:
+        found = (_read(part, "title"), _read(part, "body"))
+        texts += [text for text in found if isinstance(text, str)]
+        known = (_read(part, "number"), _read(part, "head_sha"))
+        own.update(f"{name}#{one}".lower() for one in known if one)
+    return References(name, web_url, tuple(texts), frozenset(own))
 
 
 def _read(value: object, name: str) -> object:
-    return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+    if isinstance(value, Mapping):
+        return value.get(name)
+    return getattr(value, name, None)
 
 
 NO_LIST = re.compile(r"'(\w+)' (?:object )?is not iterable|object of type '(\w+)' has no len\(\)")
@@ -368,18 +368,17 @@ VALUE_NAMES = {"int": "a number", "float": "a number", "bool": "true or false", 
 
 
 def _to_template_error(error: Exception, file: str) -> BrokenTemplateError:
-    place_file, line = place_of(error) or (file, 1)
+    place = place_of(error) or Place(file, 1)
     message = str(error) or type(error).__name__
     no_list = NO_LIST.search(message)
     if isinstance(error, TypeError) and UntrustedText.__name__ in message:
-        message = (
-            f"{message.replace(UntrustedText.__name__, 'text from an event')}; {TEXT_OPERATIONS}"
-        )
+        message = message.replace(UntrustedText.__name__, "text from an event")
+        message = f"{message}; {TEXT_OPERATIONS}"
     elif no_list is not None:
         found = VALUE_NAMES.get(no_list[1] or no_list[2], "a value without parts")
         needed = "a loop, `in`, join, length, map and the like need a list, such as issue.labels"
         message = f"found {found}; {needed}"
-    return BrokenTemplateError(Problem(place_file, line, message))
+    return BrokenTemplateError(Problem(place.file, place.line, message))
 
 
 BY_CLAUDE = frozenset(
@@ -405,10 +404,13 @@ BY_CLAUDE = frozenset(
 
 def _convert(placeholders: Placeholders, variables: Mapping[str, object]) -> dict[str, object]:
     for_replies = placeholders.for_replies()
-    return {
-        name: (for_replies if name in BY_CLAUDE else placeholders).convert(value)
-        for name, value in mark_trusted(variables).items()
-    }
+    converted: dict[str, object] = {}
+    for name, value in mark_trusted(variables).items():
+        if name in BY_CLAUDE:
+            converted[name] = for_replies.convert(value)
+        else:
+            converted[name] = placeholders.convert(value)
+    return converted
 
 
 def _fill_placeholders(placeholders: Placeholders, rendered: str, file: str) -> str:
@@ -420,23 +422,29 @@ def _fill_placeholders(placeholders: Placeholders, rendered: str, file: str) -> 
     return text
 
 
-def _blocks(
-    template: Template, variables: Mapping[str, object]
-) -> tuple[str | None, str | None, str]:
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """What a template of a prompt outputs."""
+
+    system: str | None  # None: it has no system block
+    task: str  # the whole output if the template has no task block
+
+
+def _render_blocks(template: Template, variables: Mapping[str, object]) -> _Output:
     context = template.new_context(dict(variables))
     for name in (SYSTEM, TASK):
         context.blocks.setdefault(name, []).insert(0, _empty_block)
     # This loads the blocks of extended templates, and executes imports and `set` outside of blocks.
-    rest = join_chunks(template.root_render_func(context))
+    task = join_chunks(template.root_render_func(context))
     for name in (SYSTEM, TASK):
         context.blocks[name].remove(_empty_block)
-    system = context.blocks[SYSTEM]
-    task = context.blocks[TASK]
-    return (
-        join_chunks(system[0](context), no_texts=TEXT_IN_SYSTEM_BLOCK) if system else None,
-        join_chunks(task[0](context)) if task else None,
-        rest,
-    )
+    system = None
+    if context.blocks[SYSTEM]:
+        block = context.blocks[SYSTEM][0]
+        system = join_chunks(block(context), no_texts=TEXT_IN_SYSTEM_BLOCK)
+    if context.blocks[TASK]:
+        task = join_chunks(context.blocks[TASK][0](context))
+    return _Output(system, task)
 
 
 def _empty_block(_context: Context) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
 
@@ -36,7 +36,7 @@ from hls_handler.analysis import (
     possible_values,
 )
 from hls_handler.prompting.front_matter import FieldKeys, FrontMatter, problem_at
-from hls_handler.prompting.problems import Problem, suggest_name
+from hls_handler.prompting.problems import Checked, Problem, suggest_name
 from hls_handler.settings.yaml_parser import Sources
 from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
@@ -50,7 +50,7 @@ PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 
 def _resolve_label_rules(
     model: type[Reply], front: FrontMatter, lines: Sources
-) -> tuple[Mapping[str, LabelRule], list[Problem]]:
+) -> Checked[Mapping[str, LabelRule]]:
     problems: list[Problem] = []
     rules = dict(model.label_rules)
     for field, given in front.labels.items():
@@ -70,42 +70,37 @@ def _resolve_label_rules(
         if not found and isinstance(given, str | Mapping):
             rules[field] = given
     problems += _label_name_problems(model, rules, lines)
-    return rules, problems
+    return Checked(rules, problems)
 
 
 def _rule_problems(given: object, hint: object) -> Iterator[tuple[str, str]]:
     values = possible_values(hint)
+    unknown: list[str] = []
+    if isinstance(given, Mapping):
+        unknown = [value for value in given if value not in values]
     if not values:
         message = "only booleans and fields with an enum can become labels"
         yield "", f"{message}, because the values of other fields are not known in advance"
-    elif isinstance(given, Mapping) and (
-        unknown := [value for value in given if value not in values]
-    ):
+    elif unknown:
         yield f".{unknown[0]}", f"unknown value; {suggest_name(unknown[0], values)}"
     elif not _is_label_rule(given, is_boolean=hint is bool):
         one = "the label for true" if hint is bool else f"a pattern with {VALUE} once"
-        yield (
-            "",
-            (
-                f"must be {one}, false (no label), or the name of a label in quotes for each value;"
-                f" found {given!r}"
-            ),
-        )
+        others = "false (no label), or the name of a label in quotes for each value"
+        yield "", f"must be {one}, {others}; found {given!r}"
 
 
 def _is_label_rule(given: object, *, is_boolean: bool) -> bool:
-    if isinstance(given, str) and not is_boolean:
-        return VALUE in given and not set("{}") & set(given.replace(VALUE, "", 1))
-    labels = (
-        [given]
-        if isinstance(given, str)
-        else [*given.values()]
-        if isinstance(given, Mapping)
-        else []
-    )
-    return bool(labels) and all(
-        isinstance(label, str) and not PLACEHOLDER.search(label) for label in labels
-    )
+    if isinstance(given, Mapping):
+        return bool(given) and all(map(_is_label, given.values()))
+    if not isinstance(given, str):
+        return False
+    if is_boolean:
+        return _is_label(given)
+    return VALUE in given and not set("{}") & set(given.replace(VALUE, "", 1))
+
+
+def _is_label(given: object) -> bool:
+    return isinstance(given, str) and not PLACEHOLDER.search(given)
 
 
 def _label_name_problems(
@@ -113,23 +108,22 @@ def _label_name_problems(
 ) -> Iterator[Problem]:
     fields: dict[str, str] = {}  # label in lower case -> field
     for field, rule in rules.items():
-        key = f"labels.{field}" if lines.contains(f"labels.{field}") else f"fields.{field}"
+        key = f"labels.{field}"
+        if not lines.contains(key):
+            key = f"fields.{field}"
         for label in list_possible_labels(rule, model.model_fields[field].annotation):
-            prefix = f"{key}: the label {label!r}"
+            messages: list[str] = []
             if len(label) > MAX_LABEL_CHARACTERS:
-                message = (
-                    f"{prefix} has {len(label)} characters; GitHub allows {MAX_LABEL_CHARACTERS}"
+                messages.append(
+                    f"has {len(label)} characters; GitHub allows {MAX_LABEL_CHARACTERS}"
                 )
-                yield problem_at(lines, key, message)
             if label != label.strip() or not label or "," in label:
-                yield problem_at(
-                    lines, key, f"{prefix} is empty, or has a comma, or a leading or trailing space"
-                )
+                messages.append("is empty, or has a comma, or a leading or trailing space")
             other = fields.setdefault(label.casefold(), field)
             if other != field:
-                yield problem_at(
-                    lines, key, f"{prefix} is also a label of {other}; use different labels"
-                )
+                messages.append(f"is also a label of {other}; use different labels")
+            for message in messages:
+                yield problem_at(lines, key, f"{key}: the label {label!r} {message}")
 
 
 FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
@@ -145,9 +139,7 @@ FIELD_TYPES: Mapping[str, Any] = {
 """`type` in the front matter -> type of the field. Longer texts and lists of a reply are cut."""
 
 
-def build_reply_model(
-    front: FrontMatter, lines: Sources
-) -> tuple[type[Reply] | None, list[Problem]]:
+def build_reply_model(front: FrontMatter, lines: Sources) -> Checked[type[Reply] | None]:
     """Return a prompt's reply type, and the problems of `fields` and `labels`. The type is None if
     it cannot be built.
 
@@ -156,19 +148,19 @@ def build_reply_model(
     """
     base = REPLY_TYPES.get(front.reply)
     if base is None:
-        return None, []
-    problems = [
-        problem_at(lines, f"fields.{name}{below}", f"fields.{name}{below}: {message}")
-        for name, keys in front.fields.items()
-        for below, message in _field_problems(base, front.reply, name, keys)
-    ]
+        return Checked(None)
+    problems: list[Problem] = []
+    for name, keys in front.fields.items():
+        for below, message in _field_problems(base, front.reply, name, keys):
+            key = f"fields.{name}{below}"
+            problems.append(problem_at(lines, key, f"{key}: {message}"))
     if problems:
-        return None, problems
+        return Checked(None, problems)
     fields = tuple(front.fields.items())
     # The model needs the additional fields first, because label rules can be for them.
     shipped_rules = _derive_model(base, fields, json.dumps(base.label_rules))
-    rules, problems = _resolve_label_rules(shipped_rules, front, lines)
-    return _derive_model(base, fields, json.dumps(rules)), problems
+    rules = _resolve_label_rules(shipped_rules, front, lines)
+    return Checked(_derive_model(base, fields, json.dumps(rules.value)), rules.problems)
 
 
 OPTIONAL_FIELDS: Mapping[str, Any] = {
@@ -225,7 +217,9 @@ def complete_static_reply(reply: Reply, model: type[Reply]) -> Reply:
 
 
 def _empty_value(hint: object) -> Any:
-    return [] if get_origin(hint) is list else EMPTY_VALUES.get(hint, "")
+    if get_origin(hint) is list:
+        return []
+    return EMPTY_VALUES.get(hint, "")
 
 
 @cache
@@ -246,11 +240,14 @@ def _make_permissive(base: type[_Model]) -> type[_Model]:
     fields: dict[str, Any] = {}
     for name, field in base.model_fields.items():
         annotation: Any = field.annotation
-        items = get_args(annotation) if get_origin(annotation) is list else ()
-        if enum_values(annotation):
-            annotation = list[str] if items else str
-        elif items and isinstance(items[0], type) and issubclass(items[0], BaseModel):
-            annotation = list[_make_permissive(items[0])]  # type: ignore[misc]
+        if get_origin(annotation) is list:
+            item = get_args(annotation)[0]
+            if enum_values(annotation):
+                annotation = list[str]
+            elif isinstance(item, type) and issubclass(item, BaseModel):
+                annotation = list[_make_permissive(item)]  # type: ignore[misc]
+        elif enum_values(annotation):
+            annotation = str
         fields[name] = (annotation, _empty_value(annotation))
     made: Any = type(
         base.__name__,
@@ -273,50 +270,37 @@ def _field_problems(
         )
         shipped_type = "list" if get_origin(annotation) is list else "string"
         if name not in changeable or keys.enum is None or keys.type not in (None, shipped_type):
-            only = f"only the enum of {', '.join(changeable)}" if changeable else "none"
-            yield (
-                "",
-                (
-                    f"this is already a field of {reply}, of which {only} can be changed; choose"
-                    " another name"
-                ),
-            )
+            only = "none"
+            if changeable:
+                only = f"only the enum of {', '.join(changeable)}"
+            message = f"this is already a field of {reply}, of which {only} can be changed"
+            yield "", f"{message}; choose another name"
     elif FIELD_NAME.fullmatch(name) is None or hasattr(base, name):
-        yield (
-            "",
-            (
-                "this name is reserved, or is not a letter, then letters, digits and _, with at"
-                " most 40 characters"
-            ),
-        )
+        needed = "a letter, then letters, digits and _, with at most 40 characters"
+        yield "", f"this name is reserved, or is not {needed}"
     elif keys.type == SCORES and (name != SCORES or keys.enum is None):
-        yield (
-            "",
-            "a field of the type scores must be called scores, and its enum has the dimensions",
-        )
+        message = "a field of the type scores must be called scores"
+        yield "", f"{message}, and its enum has the dimensions"
     elif keys.type is None and keys.enum is None:
         yield "", f"the field has no type; {suggest_name('', FIELD_TYPES)}"
     elif keys.enum is not None and keys.type not in (None, "string", "list", SCORES):
-        yield (
-            ".enum",
-            f"only the types string, list and scores can have an enum; the type is {keys.type}",
-        )
-    for value in keys.enum or ():
+        message = "only the types string, list and scores can have an enum"
+        yield ".enum", f"{message}; the type is {keys.type}"
+    if keys.enum is not None:
+        for message in _enum_problems(keys.enum):
+            yield ".enum", message
+
+
+def _enum_problems(values: Sequence[str]) -> Iterator[str]:
+    for value in values:
         if "\n" in value or value != value.strip() or clean(CodeText(value)) != value:
-            yield (
-                ".enum",
-                (
-                    f"{value!r} has a line break, a leading or trailing space, or an invisible"
-                    " character"
-                ),
-            )
+            mistake = "has a line break, a leading or trailing space, or an invisible character"
+            yield f"{value!r} {mistake}"
         elif redact(value) != value:
-            yield (
-                ".enum",
-                "a value looks like a credential, and credentials are redacted in replies",
-            )
-    if keys.enum is not None and not 2 <= len(set(keys.enum)) == len(keys.enum) <= 100:
-        yield ".enum", f"an enum must have 2 to 100 different values; found {len(set(keys.enum))}"
+            yield "a value looks like a credential, and credentials are redacted in replies"
+    different = len(set(values))
+    if not 2 <= different == len(values) <= 100:
+        yield f"an enum must have 2 to 100 different values; found {different}"
 
 
 # a reload of the library must create no new types, because Python would keep the old types in
@@ -344,24 +328,18 @@ def _derive_model(
 
 
 def _field_definition(base: type[Reply], name: str, keys: FieldKeys) -> tuple[Any, Any]:
+    is_list = keys.type in ("list", SCORES)
+    description = keys.description
     shipped = base.model_fields.get(name)
-    is_list = keys.type == "list" or (
-        shipped is not None and get_origin(shipped.annotation) is list
-    )
-    annotation = FIELD_TYPES[keys.type or "string"]
-    if keys.enum is not None:
-        literal = cast("Any", Literal)[keys.enum]
-        item = (
-            create_model("Score", __base__=Score, dimension=(literal, ...))
-            if keys.type == SCORES
-            else literal
-        )
-        is_list = is_list or keys.type == SCORES
-        annotation = (
-            Annotated[cast("Any", list)[item], Field(max_length=len(keys.enum))]
-            if is_list
-            else literal
-        )
-    return annotation, Field(
-        description=keys.description or (shipped.description if shipped is not None else None)
-    )
+    if shipped is not None:
+        is_list = is_list or get_origin(shipped.annotation) is list
+        description = description or shipped.description
+    field = Field(description=description)
+    if keys.enum is None:
+        return FIELD_TYPES[keys.type or "string"], field
+    item = cast("Any", Literal)[keys.enum]
+    if keys.type == SCORES:
+        item = create_model("Score", __base__=Score, dimension=(item, ...))
+    if is_list:
+        return Annotated[cast("Any", list)[item], Field(max_length=len(keys.enum))], field
+    return item, field

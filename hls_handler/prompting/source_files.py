@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from hls_handler.prompting.front_matter import (
     BYTE_ORDER_MARK,
@@ -37,8 +36,6 @@ SHARED_COMMENT_REPLY = "generic_analysis"
 """Prompts with this reply type use `SHARED_COMMENT` if they have no comment template of their
 own.
 """
-
-NOTHING_UNSAVED: Mapping[str, str] = MappingProxyType({})
 
 SHIPPED_FRONT_MATTER = Path(__file__).parent / "shipped_front_matter"
 """Copies of the shipped front matters, for templates without front matter that replace the shipped
@@ -70,7 +67,9 @@ class SourceFile:
     @property
     def fence_problem(self) -> Problem | None:
         line = find_wrong_fence(self.text)
-        return None if line is None else Problem(self.file, line, FENCE_PROBLEM)
+        if line is None:
+            return None
+        return Problem(self.file, line, FENCE_PROBLEM)
 
     @property
     def prompt(self) -> str:
@@ -92,17 +91,29 @@ def find_files(directory: Path, on_error: Callable[[OSError], None] | None = Non
         yield from (f"{folder}{os.sep}{name}" for name in sorted(names) if not name.startswith("."))
 
 
-def read_folder(directory: Path) -> tuple[Mapping[str, SourceFile], list[Problem]]:
-    """Return {name: file} of all templates below `directory`, and a problem for each unreadable
-    file or folder.
-    """
+@dataclass(frozen=True, slots=True)
+class SourceFolder:
+    """The templates below a folder."""
+
+    sources: Mapping[str, SourceFile]  # by name
+    problems: Sequence[Problem] = ()  # one for each unreadable file or folder
+
+
+NOTHING_UNSAVED = SourceFolder({})
+
+
+def make_folder(texts: Mapping[str, str], path: str = UNSAVED) -> SourceFolder:
+    """Return texts by name ("issues/analyze.j2") as a folder that messages name `path`."""
+    return SourceFolder({name: _split(name, f"{path}/{name}", one) for name, one in texts.items()})
+
+
+def read_folder(directory: Path) -> SourceFolder:
     sources: dict[str, SourceFile] = {}
     problems: list[Problem] = []
 
     def unreadable(exc: OSError) -> None:
-        problems.append(
-            Problem(Path(exc.filename).as_posix(), 1, f"this folder cannot be read: {exc.strerror}")
-        )
+        folder = Path(exc.filename).as_posix()
+        problems.append(Problem(folder, 1, f"this folder cannot be read: {exc.strerror}"))
 
     for path in map(Path, find_files(directory, unreadable)):
         if not path.name.endswith(SUFFIX) or path.is_dir():
@@ -115,7 +126,7 @@ def read_folder(directory: Path) -> tuple[Mapping[str, SourceFile], list[Problem
             problems.append(Problem(file, 1, "the file is not UTF-8; save it as UTF-8"))
         except OSError as exc:
             problems.append(Problem(file, 1, f"the file cannot be read: {exc.strerror}"))
-    return sources, problems
+    return SourceFolder(sources, problems)
 
 
 def _split(name: str, file: str, text: str) -> SourceFile:
@@ -136,59 +147,47 @@ class SourceFiles:
     front_texts: Mapping[str, str]  # prompt name -> its front matter as written
     lines: Mapping[str, Sources]  # prompt name -> line numbers of the keys in its front matter
     inherited: frozenset[str]  # prompts whose template is from a later folder, not from the first
+    problems: Sequence[Problem]
 
 
 def read_source_files(
-    folders: Sequence[Path],
-    shipped: Path | None,
-    *,
-    unsaved: Mapping[str, str] = NOTHING_UNSAVED,
-    unsaved_in: str = UNSAVED,
-) -> tuple[SourceFiles, list[Problem]]:
+    folders: Sequence[Path], shipped: Path | None, unsaved: SourceFolder = NOTHING_UNSAVED
+) -> SourceFiles:
     """Read the files of `folders`, and those of `shipped` that they need. Raises `PromptError` for
     a missing folder.
 
-    `unsaved` are texts by name ("issues/analyze.j2") that take precedence over the files of all
-    folders, and `unsaved_in` is the folder that messages name for them.
+    The files of `unsaved` take precedence over those of all folders.
     """
     missing = [folder.as_posix() for folder in folders if not folder.is_dir()]
     if missing:
         message = "there is no such folder; check prompts.directory in the settings"
         raise prompt_error([Problem(folder, 1, message) for folder in missing])
     read = [read_folder(folder) for folder in folders]
-    if unsaved:
-        edits = {name: _split(name, f"{unsaved_in}/{name}", text) for name, text in unsaved.items()}
-        read.insert(0, (edits, []))
-    problems = [problem for _, found in read for problem in found]
-    shipped_sources = (
-        read_folder(shipped)[0] if shipped is not None and shipped not in folders else {}
-    )
-    copies = read_folder(SHIPPED_FRONT_MATTER)[0] if shipped is not None else {}
-    layers = [*(sources for sources, _ in read), shipped_sources, copies]
-    own = {name: source for sources, _ in reversed(read) for name, source in sources.items()}
+    if unsaved.sources:
+        read.insert(0, unsaved)
+    problems: list[Problem] = []
+    own: dict[str, SourceFile] = {}
+    for folder in reversed(read):
+        problems += folder.problems
+        own |= folder.sources
+    layers = [folder.sources for folder in read]
+    shipped_sources: Mapping[str, SourceFile] = {}
+    if shipped is not None:
+        if shipped not in folders:
+            shipped_sources = read_folder(shipped).sources
+        layers += [shipped_sources, read_folder(SHIPPED_FRONT_MATTER).sources]
     own |= _find_followers(own, layers, shipped_sources)
     front_sources = {
         name: _find_front_source(name, layers) for name, source in own.items() if source.is_prompt
     }
     sources = {**_shipped_fallbacks(front_sources, shipped_sources), **own}
-    first_folder = folders[0].as_posix()
     if not front_sources:
-        folder = (
-            "this folder"
-            if len(folders) == 1
-            else f"any of {', '.join(f.as_posix() for f in folders)}"
-        )
-        message = f"there is no prompt in {folder}; a prompt is a file such as issues/analyze.j2"
-        problems.append(Problem(first_folder, 1, message))
+        problems.append(_empty_problem(folders))
     if BASE not in sources:
-        base = sources[BASE] = SourceFile(
-            BASE, f"{first_folder}/{BASE}", text="", front=None, template=""
-        )
-        problems.append(
-            Problem(
-                base.file, 1, "the file is missing; it contains the system message of every prompt"
-            )
-        )
+        base = f"{folders[0].as_posix()}/{BASE}"
+        sources[BASE] = _split(BASE, base, "")
+        message = "the file is missing; it contains the system message of every prompt"
+        problems.append(Problem(base, 1, message))
     front_matters: dict[str, FrontMatter] = {}
     texts: dict[str, str] = {}
     lines: dict[str, Sources] = {}
@@ -197,27 +196,35 @@ def read_source_files(
             problems += _non_prompt_problems(source, own)
             continue
         front_source = front_sources[name]
+        text = front_source.front
         if front_source.fence_problem is not None:
             problems.append(front_source.fence_problem)
-        if front_source.front is None:
-            problems += [] if front_source.fence_problem else [_missing_front_problem(source)]
+        elif text is None:
+            problems.append(_missing_front_problem(source))
+        if text is None:
             continue
-        front, lines[source.prompt], found = parse_front_matter(
-            front_source.front, front_source.file
-        )
-        problems += found
-        if front is not None:
-            front_matters[source.prompt], texts[source.prompt] = front, front_source.front
-    inherited = frozenset(source.prompt for name, source in own.items() if name not in read[0][0])
-    return SourceFiles(sources, front_matters, texts, lines, inherited), problems
+        parsed = parse_front_matter(text, front_source.file)
+        problems += parsed.problems
+        lines[source.prompt] = parsed.lines
+        if parsed.front is not None:
+            front_matters[source.prompt] = parsed.front
+            texts[source.prompt] = text
+    inherited = frozenset(one.prompt for name, one in own.items() if name not in layers[0])
+    return SourceFiles(sources, front_matters, texts, lines, inherited, problems)
+
+
+def _empty_problem(folders: Sequence[Path]) -> Problem:
+    where = "this folder"
+    if len(folders) > 1:
+        where = f"any of {', '.join(folder.as_posix() for folder in folders)}"
+    message = f"there is no prompt in {where}; a prompt is a file such as issues/analyze.j2"
+    return Problem(folders[0].as_posix(), 1, message)
 
 
 def _find_front_source(name: str, layers: Sequence[Mapping[str, SourceFile]]) -> SourceFile:
     candidates = [sources[name] for sources in layers if name in sources]
-    return next(
-        (source for source in candidates if source.front is not None or source.fence_problem),
-        candidates[0],
-    )
+    with_front = [one for one in candidates if one.front is not None or one.fence_problem]
+    return (with_front or candidates)[0]
 
 
 def _find_followers(
@@ -233,8 +240,12 @@ def _find_followers(
     while pending:
         source = pending.pop()
         text = _find_front_source(source.name, layers).front
-        front = None if text is None else parse_front_matter(text, source.file)[0]
-        follower = f"{front.then.prompt}{SUFFIX}" if front is not None and front.then else ""
+        if text is None:
+            continue
+        front = parse_front_matter(text, source.file).front
+        if front is None or front.then is None:
+            continue
+        follower = f"{front.then.prompt}{SUFFIX}"
         if follower in shipped and follower not in {*own, *found}:
             found[follower] = shipped[follower]
             pending.append(shipped[follower])
@@ -242,15 +253,12 @@ def _find_followers(
 
 
 def _missing_front_problem(source: SourceFile) -> Problem:
-    message = (
-        "the file has no front matter, and no shipped prompt has its path; add front matter between"
-        " lines ---"
+    message = "the file has no front matter, and no shipped prompt has its path"
+    advice = (
+        "add front matter between lines ---, or if it is a part, rename it to"
+        f" _{source.name.rpartition('/')[2]}"
     )
-    return Problem(
-        source.file,
-        1,
-        f"{message}, or if it is a part, rename it to _{source.name.rpartition('/')[2]}",
-    )
+    return Problem(source.file, 1, f"{message}; {advice}")
 
 
 def _shipped_fallbacks(

@@ -26,7 +26,8 @@ def iter_alternatives(hint: object) -> Iterator[object]:
     if get_origin(hint) is Annotated:
         yield from iter_alternatives(get_args(hint)[0])
     elif get_origin(hint) in UNIONS:
-        yield from (one for arm in get_args(hint) for one in iter_alternatives(arm))
+        for arm in get_args(hint):
+            yield from iter_alternatives(arm)
     elif hint is not NoneType:
         yield hint
 
@@ -34,13 +35,16 @@ def iter_alternatives(hint: object) -> Iterator[object]:
 def find_element_type(hint: object) -> object | None:
     """Return the type hint of the elements of a list, tuple or set; None for any other type."""
     kinds = [*iter_alternatives(hint)]
-    origin = get_origin(kinds[0]) if len(kinds) == 1 else None
-    is_collection = (
-        isinstance(origin, type)
-        and issubclass(origin, Collection)
-        and not issubclass(origin, Mapping)
-    )
-    return get_args(kinds[0])[0] if is_collection else None
+    if len(kinds) != 1 or not _is_a(get_origin(kinds[0]), Collection):
+        return None
+    if _is_a(get_origin(kinds[0]), Mapping):
+        return None
+    element: object = get_args(kinds[0])[0]
+    return element
+
+
+def _is_a(kind: object, base: type) -> bool:
+    return isinstance(kind, type) and issubclass(kind, base)
 
 
 SAMPLE_TEXT = "some *text*, with a | bar and a\nsecond line"
@@ -56,17 +60,11 @@ def sample_values(hint: object) -> tuple[Any, ...]:
     minimal = _sample(hint, full=False)
     if not isinstance(full, BaseModel):
         return full, minimal
-    choices = {
-        name: get_args(kind)
-        for name, kind in public_hints(type(full)).items()
-        if get_origin(kind) is Literal
-    }
-    variants = [
-        full.model_copy(update={name: value})
-        for name, values in choices.items()
-        for value in values[1:]
-    ]
-    return full, minimal, *variants
+    samples = [full, minimal]
+    for name, kind in public_hints(type(full)).items():
+        if get_origin(kind) is Literal:
+            samples += [full.model_copy(update={name: value}) for value in get_args(kind)[1:]]
+    return tuple(samples)
 
 
 def _sample(hint: object, *, full: bool) -> Any:
@@ -75,25 +73,24 @@ def _sample(hint: object, *, full: bool) -> Any:
     if origin is Annotated:
         return _sample(arms[0], full=full)
     if origin in UNIONS:
-        has_none = not full and NoneType in arms
-        return (
-            None
-            if has_none
-            else _sample(next(arm for arm in arms if arm is not NoneType), full=full)
-        )
+        if not full and NoneType in arms:
+            return None
+        return _sample(next(arm for arm in arms if arm is not NoneType), full=full)
     if origin is Literal:
         return arms[0] if full else arms[-1]
-    if isinstance(origin, type) and issubclass(origin, Mapping):
+    if _is_a(origin, Mapping):
         return {}
-    if isinstance(origin, type) and issubclass(origin, Collection):
-        return [_sample(arms[0], full=True), _sample(arms[0], full=True)] if full else []
+    if _is_a(origin, Collection):
+        if not full:
+            return []
+        return [_sample(arms[0], full=True), _sample(arms[0], full=True)]
     if isinstance(hint, type) and issubclass(hint, BaseModel):
-        return hint.model_construct(
-            **{name: _sample(kind, full=full) for name, kind in public_hints(hint).items()}
-        )
+        values = {name: _sample(kind, full=full) for name, kind in public_hints(hint).items()}
+        return hint.model_construct(**values)
     if isinstance(hint, type) and is_dataclass(hint):
         hints = public_hints(hint)
-        return hint(**{field.name: _sample(hints[field.name], full=full) for field in fields(hint)})
+        values = {field.name: _sample(hints[field.name], full=full) for field in fields(hint)}
+        return hint(**values)
     if hint in (bool, int, float):
         return {bool: True, int: 7, float: 0.8}[hint] if full else hint()
     return SAMPLE_TEXT if full else ""
@@ -149,20 +146,23 @@ def document_variables(
 def _document(
     name: str, hint: object, recorded: Sequence[object], samples: Sequence[object]
 ) -> Iterator[VariableDoc]:
+    path = name
+    kind = hint
     element = find_element_type(hint)
-    path, kind = (name, hint) if element is None else (f"{name}[]", element)
     if element is not None:
+        path = f"{name}[]"
+        kind = element
         recorded = _flatten(recorded)
         samples = _flatten(samples)
     plain = next(iter_alternatives(kind))
     if not has_members(plain):
-        example = next(
-            (value for value in recorded if value not in ("", None)), next(iter(recorded), None)
-        )
-        # `samples` give no examples, but show whether the text is trusted if no recorded event has
-        # a value.
-        decisive = example if example is not None else next(iter(samples), None)
-        text = None if example is None else _as_text(example)
+        text = None
+        # the first value that is not empty, else an empty one; else a sample, which is no example
+        # but shows whether the text is trusted
+        filled = [value for value in recorded if value not in ("", None)]
+        decisive = next(iter([*filled, *recorded, *samples]), None)
+        if recorded:
+            text = _as_text(decisive)
         yield VariableDoc(path, describe_type(kind), _trust_of(decisive), text)
         return
     yield VariableDoc(name, describe_type(hint), "", None)
@@ -174,7 +174,9 @@ def _document(
 def _trust_of(converted: object) -> Trust:
     if isinstance(converted, UntrustedText | Mapping):  # all texts in a mapping are untrusted
         return "untrusted"
-    return "trusted" if isinstance(converted, str) else ""
+    if isinstance(converted, str):
+        return "trusted"
+    return ""
 
 
 def _as_text(converted: object) -> str:
@@ -198,19 +200,30 @@ def describe_type(hint: object) -> str:
     if origin is Literal:
         return f"one of {', '.join(map(str, arms))}"
     if origin in UNIONS:
-        named = " or ".join(describe_type(arm) for arm in arms if arm is not NoneType)
-        return f"{named} or none" if NoneType in arms else named
+        named = [describe_type(arm) for arm in arms if arm is not NoneType]
+        if NoneType in arms:
+            named.append("none")
+        return " or ".join(named)
     if origin is not None:
         element = find_element_type(hint)
         if element is None:
             return "the payload, as GitHub sent it"
-        return "list of objects" if has_members(element) else f"list: {describe_type(element)}"
-    return "object" if has_members(hint) else TYPE_NAMES.get(hint, "anything")
+        if has_members(element):
+            return "list of objects"
+        return f"list: {describe_type(element)}"
+    if has_members(hint):
+        return "object"
+    return TYPE_NAMES.get(hint, "anything")
 
 
 def _flatten(converted: Sequence[object]) -> list[object]:
-    return [element for each in converted if isinstance(each, list | tuple) for element in each]
+    elements: list[object] = []
+    for each in converted:
+        if isinstance(each, list | tuple):
+            elements += each
+    return elements
 
 
 def _member_values(converted: Sequence[Any], member: str) -> list[object]:
-    return [value for each in converted if (value := getattr(each, member)) is not None]
+    values = [getattr(each, member) for each in converted]
+    return [value for value in values if value is not None]

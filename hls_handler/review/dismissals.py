@@ -67,7 +67,8 @@ WORDS = {
     "moving|dropping|deleting|switching|adding|handling",
     "bug": "bug|issue|problem|concern|defect|error|race|race condition|leak|memory leak|"
     "regression|vulnerability|security issue|security problem|secret|credential|risk",
-    "did": r"(?!need|(?:check|test|discuss|decid|want|look|us|intend|accept)ed)\w+ed|made|put|wrote",
+    "did": r"(?!need|(?:check|test|discuss|decid|want|look|us|intend|accept)ed)\w+ed|"
+    "made|put|wrote",
     "it": "it|this|that",
     "keep": "keep|keeping|kept|leave|leaving|left",
     "empty": "empty|none|null|nil|undefined|zero|negative",

@@ -151,7 +151,7 @@ def write_facts(folder: Path = FACTS) -> None:
 def write_front_matter(folder: Path = SHIPPED_FRONT_MATTER) -> None:
     """Copy the front matter of each shipped prompt to a file of the same path below `folder`."""
     shutil.rmtree(folder, ignore_errors=True)
-    for name, source in read_folder(shipped.PROMPTS)[0].items():
+    for name, source in read_folder(shipped.PROMPTS).sources.items():
         if source.front is not None:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -380,14 +380,14 @@ def test_replies_to_several_calls_are_joined() -> None:
     assert merge(issue_response(), other) == issue_response()
 
 
-SCORED, _ = build_reply_model(
+SCORED = build_reply_model(
     FrontMatter(
         description="a",
         reply="pull_request_analysis",
         fields={"scores": FieldKeys(type="scores", enum=("tests", "readability"))},
     ),
     Sources("a.j2"),
-)
+).value
 
 
 def scored(*scores: int, **fields: Any) -> Reply:

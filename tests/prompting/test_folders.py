@@ -161,11 +161,11 @@ def test_copies_of_the_shipped_front_matter_are_up_to_date() -> None:
     """To correct it: python -m hls_handler.sandbox.samples"""
     shipped = {
         name: source.front
-        for name, source in read_folder(SHIPPED)[0].items()
+        for name, source in read_folder(SHIPPED).sources.items()
         if source.front is not None
     }
     assert {
-        name: source.front for name, source in read_folder(SHIPPED_FRONT_MATTER)[0].items()
+        name: source.front for name, source in read_folder(SHIPPED_FRONT_MATTER).sources.items()
     } == shipped
 
 

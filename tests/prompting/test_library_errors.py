@@ -238,7 +238,7 @@ def test_unreadable_files_and_folders_are_reported(tmp_path: Path) -> None:
         "_gone.j2:1: the file cannot be read: No such file or directory",
     ]
     # A file in place of the folder gives an error also for root, who may read every folder.
-    assert read_folder(tmp_path / "base.j2")[1] == [
+    assert read_folder(tmp_path / "base.j2").problems == [
         Problem(f"{tmp_path.as_posix()}/base.j2", 1, "this folder cannot be read: Not a directory")
     ]
 
