@@ -36,10 +36,13 @@ BEFORE_VALUE = re.compile(
     (?P<name>{NAME}) \\{{0,3}}(?:["'`]\]?)?(?:[*_]{{1,3}}|</[a-z]{{1,10}}>)? [ \t]{{0,8}}
       (?P<sign>=>|:=|={{1,3}}|:(?!:)) (?:[*_]{{1,3}}(?=\s)|</[a-z]{{1,10}}>)?
   | --(?:[a-z]{{1,20}}-){{0,3}}(?P<option>{NAME})(?=[ ]{{1,8}}[^ -])
-  | ^[ \t>+-]{{0,20}}(?-i:ENV|setx)[ ]{{1,4}}[A-Z0-9_]{{0,60}}?(?P<variable>{NAME})(?=[ ]{{1,4}}[^ =])
-  | \|[ \t*_`]{{0,20}}[\w-]{{0,40}}?(?P<cell>{NAME})[ \t*_`]{{0,20}}\|(?!\|)  # | password | value |
+  | ^[ \t>+-]{{0,20}}(?-i:ENV|setx)[ ]{{1,4}}
+      [A-Z0-9_]{{0,60}}?(?P<variable>{NAME})(?=[ ]{{1,4}}[^ =])
+  # | password | value |
+  | \|[ \t*_`]{{0,20}}[\w-]{{0,40}}?(?P<cell>{NAME})[ \t*_`]{{0,20}}\|(?!\|)
   | <(?P<tag>{NAME})>
-  | \bname["']?[ \t]{{0,4}}:[ \t]{{0,4}}["']?[\w.-]{{0,60}}?(?P<entry>{NAME})["']?  # name: PASSWORD, then value:
+  # name: PASSWORD, then value:
+  | \bname["']?[ \t]{{0,4}}:[ \t]{{0,4}}["']?[\w.-]{{0,60}}?(?P<entry>{NAME})["']?
       (?:,?[ \t]{{0,8}}\n[ \t>+-]{{0,80}}|,[ \t]{{0,8}})["']?value["']?[ \t]{{0,4}}:
     """,
     re.VERBOSE | re.IGNORECASE | re.MULTILINE,
@@ -47,7 +50,8 @@ BEFORE_VALUE = re.compile(
 NAMES = ("name", "option", "variable", "cell", "tag", "entry")
 QUOTED = re.compile(
     r"""[ \t]{0,8}(?:[bfru]{1,2}(?=["']))?
-    (?: (?P<quote>(?P<mark>["'`])(?:(?P=mark){2})?) (?P<value>(?: \\[^\n] | (?!(?P=quote))[^\\\n] )*)
+    (?: (?P<quote>(?P<mark>["'`])(?:(?P=mark){2})?)
+        (?P<value>(?: \\[^\n] | (?!(?P=quote))[^\\\n] )*)
       | (?P<escape>\\{1,3}["'`]) (?P<escaped>(?: (?!(?P=escape))[^\n] )*) )""",
     re.VERBOSE | re.IGNORECASE,
 )
@@ -65,8 +69,9 @@ PLACEHOLDER = re.compile(
       | %[sdv] | %\w+% | \[redacted.* | \[[a-z _-]*\]?
       | (?:change[_-]?me|placeholder|redacted|dummy|hidden|masked|filtered|removed)[\W_]*
       | (?:your|insert|replace|example)[\W_].* | your[a-z]* | example
-      | null|nil|none|true|false|undefined|empty|unset|str|string|bytes|text|varchar|char|bool|boolean|int|integer
-      | number|object|any|unknown|never|void|optional|required|invalid|expired|missing|inherit|secretstr
+      | null|nil|none|true|false|undefined|empty|unset|str|string|bytes|text|varchar|char|bool
+      | boolean|int|integer|number|object|any|unknown|never|void|optional|required|invalid|expired
+      | missing|inherit|secretstr
       | pass|{PASSWORDS}|{KEYS}""",
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
@@ -107,17 +112,21 @@ def _find_value(found: re.Match[str]) -> tuple[int, int] | None:
         return element.span() if element is not None else None
     quoted = QUOTED.match(text, at)
     if quoted is not None:
-        return quoted.span("value" if quoted["quote"] else "escaped")
+        group = "value" if quoted["quote"] else "escaped"
+        return quoted.span(group)
     bare = BARE.match(text, at)
     if bare is None or (found["sign"] not in ("=", ":=") and WORD_BEFORE_WORD.match(text, at)):
         return None
     start, end = bare.span("value")
-    if not is_placeholder(bare["value"]) and (rest := REST_OF_BARE.match(text, end)) is not None:
+    if not is_placeholder(bare["value"]):
+        rest = REST_OF_BARE.match(text, end)
+        assert rest is not None  # it may be empty
         end = rest.end()
     return start, start + len(text[start:end].rstrip(END_PUNCTUATION))
 
 
 def _kind(found: re.Match[str]) -> str:
     name = next(found[group] for group in NAMES if found[group]).casefold().rstrip("0123456789")
-    name = name.replace("_", "-").replace(" ", "-")
-    return "password" if name.startswith("pass") or name == "pwd" else name
+    if name.startswith("pass") or name == "pwd":
+        return "password"
+    return name.replace("_", "-").replace(" ", "-")

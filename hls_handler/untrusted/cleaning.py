@@ -31,8 +31,9 @@ INVISIBLE = re.compile(
     # direction: change the displayed order (CVE-2021-42574)
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
     "\U000e0000-\U000e007f"  # tags: an invisible copy of ASCII. Flags of regions lose them, too
-    "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u2060-\u2065\u206a-\u206f\u3164\ufe00-\ufe0d\ufeff\uffa0"
-    "\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0080-\U000e0fff]"
+    "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u2060-\u2065\u206a-\u206f\u3164"
+    "\ufe00-\ufe0d\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0080-\U000e0fff]"
 )
 JOINERS = re.compile("[\u200c\u200d\ufe0e\ufe0f]+")
 MAX_JOINER_CHARS = 2  # a heart on fire: heart, "as an emoji", "joined to", fire
@@ -68,11 +69,10 @@ def remove_invisible(text: str) -> str:
 
 
 def _keep_needed_joiner(found: re.Match[str]) -> str:
-    before = found.string[found.start() - 1] if found.start() else "a"
-    is_spelling = (
-        len(found[0]) <= MAX_JOINER_CHARS and not before.isascii() and not before.isspace()
-    )
-    return found[0] if is_spelling else ""  # other joiners could hide text
+    before = found.string[max(found.start() - 1, 0) : found.start()]
+    if len(found[0]) > MAX_JOINER_CHARS or before.isascii() or before.isspace():
+        return ""  # it could hide text
+    return found[0]
 
 
 def remove_html_comments(text: str, *, keep_lines: bool = False) -> str:
@@ -113,12 +113,16 @@ def clean(text: str) -> str:
     text = OTHER_LINE_ENDS.sub(" ", text.replace("\r\n", "\n"))
     # in this order, so that the result is clean
     text = remove_invisible(RESERVED_CHARACTERS.sub("", text))
-    return text if is_code else remove_html_comments(text)
+    if is_code:
+        return text
+    return remove_html_comments(text)
 
 
 def clean_and_redact(text: str) -> str:
     """Return the text as prompts show it; `CodeText` by the rules for code."""
-    return redact_code(clean(text)) if isinstance(text, CodeText) else redact(clean(text))
+    if isinstance(text, CodeText):
+        return redact_code(clean(text))
+    return redact(clean(text))
 
 
 def clean_title(title: str) -> str:
@@ -131,14 +135,18 @@ def clean_title(title: str) -> str:
     if not (title.isascii() and title.isprintable()):
         title = " ".join(clean(CodeText(title)).split())
     title = redact(title)
-    return title if len(title) <= TITLE_CHARACTERS else f"{title[: TITLE_CHARACTERS - 1]}…"
+    if len(title) > TITLE_CHARACTERS:
+        title = f"{title[: TITLE_CHARACTERS - 1]}…"
+    return title
 
 
 def truncate(text: str, n: int) -> str:
     """Return the first `n` characters of a text. If it is longer, append the number of cut
     characters.
     """
-    return text if len(text) <= n else f"{text[:n]}… [{_describe_cut(len(text) - n)}]"
+    if len(text) <= n:
+        return text
+    return f"{text[:n]}… [{_describe_cut(len(text) - n)}]"
 
 
 def _describe_cut(characters: int) -> str:
@@ -156,7 +164,9 @@ def format_for_prompt(text: str, nonce: str, *, limit: int = LONGEST_TEXT) -> st
 
 
 def _frame(inside: str) -> str:
-    return f"\n{inside}\n" if "\n" in inside else inside
+    if "\n" in inside:
+        return f"\n{inside}\n"
+    return inside
 
 
 def count_shown(prompt: str, texts: Iterable[str]) -> Counter[str]:
@@ -165,15 +175,12 @@ def count_shown(prompt: str, texts: Iterable[str]) -> Counter[str]:
     """
     shown = Counter((nonce, prompt[begin:end]) for begin, end, nonce in _find_untrusted(prompt))
     nonces = {nonce for nonce, _ in shown}
-    inside = {text: clean(CodeText(text)) for text in texts}
-    return Counter(
-        {
-            text: sum(
-                shown[nonce, _frame(escape_delimiters(inside[text], nonce))] for nonce in nonces
-            )
-            for text in inside
-        }
-    )
+    counts: Counter[str] = Counter()
+    for text in set(texts):
+        inside = clean(CodeText(text))
+        for nonce in nonces:
+            counts[text] += shown[nonce, _frame(escape_delimiters(inside, nonce))]
+    return counts
 
 
 def split_untrusted(prompt: str) -> Iterator[tuple[str, bool]]:
@@ -228,9 +235,13 @@ def escape_unprintable(text: str) -> str:
     """Replace each unprintable character by its escape, such as "\\n", "\\x1b" or "\\u202e"."""
     if text.isprintable():  # the usual case, many times as fast
         return text
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
-    )
+    shown: list[str] = []
+    for character in text:
+        if character.isprintable():
+            shown.append(character)
+        else:
+            shown.append(character.encode("unicode_escape").decode("ascii"))
+    return "".join(shown)
 
 
 def escape_unprintable_lines(text: str) -> str:

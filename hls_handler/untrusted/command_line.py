@@ -28,14 +28,15 @@ def read_command_line(text: str) -> tuple[str, str]:
     `/cherry-pick`.
     """
     for line in text.split("\n"):
-        if words := _BLANKS.sub(" ", line).strip(" "):
-            found = None if _INDENTED_CODE.match(line) else _COMMAND_LINE.fullmatch(words)
-            if found is None:
-                return "", ""
-            word, blank, rest = found["command"].partition(" ")
-            word = word.lower()
-            return (
-                found["login"] or "",
-                f"{word}{blank}{rest if word == CHERRY_PICK_WORD else rest.lower()}",
-            )
+        words = _BLANKS.sub(" ", line).strip(" ")
+        if not words:
+            continue
+        found = _COMMAND_LINE.fullmatch(words)
+        if found is None or _INDENTED_CODE.match(line):
+            break
+        word, blank, rest = found["command"].partition(" ")
+        word = word.lower()
+        if word != CHERRY_PICK_WORD:
+            rest = rest.lower()
+        return found["login"] or "", f"{word}{blank}{rest}"
     return "", ""

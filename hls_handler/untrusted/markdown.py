@@ -67,9 +67,8 @@ def sanitize_blocks(text: str, references: References | None = None) -> str:
 
     With `references`, a reference that the conversation does not contain leaves no back-link.
     """
-    lines = _sanitize_blocks(
-        _clean_text(truncate(text, LONGEST_TEXT)).split("\n"), references, depth=0
-    )
+    cleaned = _clean_text(truncate(text, LONGEST_TEXT))
+    lines = _sanitize_blocks(cleaned.split("\n"), references, depth=0)
     if FENCE.match(lines[0]) or QUOTE.match(lines[0]):
         lines.insert(0, "")
     if FENCE.match(lines[-1]) or QUOTE.match(lines[-1]):
@@ -101,9 +100,8 @@ def sanitize_code_block(text: str) -> str:
     as prose.
     """
     lines = clean_and_redact(CodeText(truncate(text, LONGEST_TEXT))).split("\n")
-    return FENCE_IN_FENCE.sub(
-        rf"\g<1>{ZERO_WIDTH_SPACE}", "\n".join(_sanitize_code(line) for line in lines)
-    )
+    code = "\n".join(map(_sanitize_code, lines))
+    return FENCE_IN_FENCE.sub(rf"\g<1>{ZERO_WIDTH_SPACE}", code)
 
 
 def sanitize_link_target(text: str, references: References | None = None) -> str:
@@ -111,8 +109,11 @@ def sanitize_link_target(text: str, references: References | None = None) -> str
     `sanitize_blocks`.
     """
     url = quote(_one_line(text).replace(" ", ""), safe="/:?#=&%+,;~").replace("&", "&amp;")
-    url = references.redirect(url) if references is not None else url
-    return url.replace(":", "%3A") if UNSAFE_SCHEME.match(url) else url
+    if references is not None:
+        url = references.redirect(url)
+    if UNSAFE_SCHEME.match(url):
+        return url.replace(":", "%3A")
+    return url
 
 
 def sanitize_html(text: str, references: References | None = None) -> str:
@@ -129,11 +130,15 @@ def _one_line(text: str) -> str:
 def _clean_text(text: str) -> str:
     # as code, because HTML comments must stay: the callers escape them
     cleaned = clean(CodeText(text))
-    return redact_code(cleaned) if isinstance(text, CodeText) else redact(cleaned)
+    if isinstance(text, CodeText):
+        return redact_code(cleaned)
+    return redact(cleaned)
 
 
 def _seal(text: str) -> str:
-    return f"{text}{ZERO_WIDTH_SPACE}" if text.endswith(JOINING_ENDS) else text
+    if text.endswith(JOINING_ENDS):
+        return f"{text}{ZERO_WIDTH_SPACE}"
+    return text
 
 
 def _sanitize_blocks(
@@ -154,9 +159,8 @@ def _sanitize_blocks(
         elif depth < MAX_QUOTE_DEPTH and QUOTE.match(lines[at]):
             end = next((i for i in range(at, len(lines)) if not QUOTE.match(lines[i])), len(lines))
             quoted = [QUOTE.sub("", line, count=1) for line in lines[at:end]]
-            sanitized += [
-                f"> {line}" for line in _sanitize_blocks(quoted, references, depth=depth + 1)
-            ]
+            inside = _sanitize_blocks(quoted, references, depth=depth + 1)
+            sanitized += [f"> {line}" for line in inside]
             at = end
         else:
             sanitized.append(_sanitize_line(lines[at], references))
@@ -165,16 +169,20 @@ def _sanitize_blocks(
 
 
 def _sanitize_code_block(opening: re.Match[str], code: Sequence[str]) -> list[str]:
-    before = f"{opening['indent']}{opening['marks']}".expandtabs(4)
-    indent = " " * min(len(before), 3)
-    longest = max((len(run) for line in code for run in re.findall("`+", line)), default=0)
-    fence = "`" * max(longest + 1, 3)
+    before = f"{opening['indent']}{opening['marks']}"
+    columns = len(before.expandtabs(4))
+    indent = " " * min(columns, 3)
+    longest = max(map(len, re.findall("`+", "\n".join(code))), default=0)
+    fence = f"{indent}{'`' * max(longest + 1, 3)}"
     language = opening["language"].strip()
-    # A list marker without text would make the line before it a heading.
-    item = [f"{opening['indent']}{opening['marks']}&nbsp;"] if opening["marks"] else []
-    inside = [_sanitize_code(f"{indent}{_dedent(line, len(before))}".rstrip(" ")) for line in code]
-    shown_language = "" if language.lower() in RENDERED_LANGUAGES else language[:40]
-    return [*item, f"{indent}{fence}{shown_language}", *inside, f"{indent}{fence}"]
+    if language.lower() in RENDERED_LANGUAGES:
+        language = ""
+    inside = [_sanitize_code(f"{indent}{_dedent(line, columns)}".rstrip(" ")) for line in code]
+    block = [f"{fence}{language[:40]}", *inside, fence]
+    if opening["marks"]:
+        # A list marker without text would make the line before it a heading.
+        block.insert(0, f"{before}&nbsp;")
+    return block
 
 
 def _dedent(line: str, columns: int) -> str:
@@ -231,7 +239,8 @@ SPECIAL = re.compile(
     | (?P<autolink><https?://(?:[\w.~%/+,;:=?\#-]|{NO_ENTITY})+>)
     | (?P<angle><)
     | (?P<image>!{{1,20}}\[)
-    | (?P<link>\]\([ \t]{{0,9}}(?:https?://{URL}(?:\({RELATIVE}*\){URL})?|mailto:[\w.+-]+@[\w.-]+|{RELATIVE}*+)
+    | (?P<link>\]\([ \t]{{0,9}}
+          (?:https?://{URL}(?:\({RELATIVE}*\){URL})?|mailto:[\w.+-]+@[\w.-]+|{RELATIVE}*+)
           (?:[ \t]{{1,9}}"[\w\s.,:;()/+-]*")?[ \t]{{0,9}}\))
     | (?P<target>\]\()
     | (?P<definition>\]:)
@@ -261,8 +270,8 @@ PUNCTUATION = re.compile(r"[!-&*+;-@\[-`{-~]")
 SAFE_ACROSS_CELLS = re.compile(r"[\w\s|.,:'\"()=*+-]*")
 
 BOTS = (
-    r"dependabot|renovate|bors|homu|rustbot|mergify(?:io)?|claude|codex|copilot|coderabbitai|gemini-code-assist|jenkins"
-    r"|all-?contributors|k8s-ci-robot|kodiakhq|[a-z0-9-]{1,30}bot"
+    r"dependabot|renovate|bors|homu|rustbot|mergify(?:io)?|claude|codex|copilot|coderabbitai"
+    r"|gemini-code-assist|jenkins|all-?contributors|k8s-ci-robot|kodiakhq|[a-z0-9-]{1,30}bot"
 )
 CODE_MENTION = re.compile(rf"@(?=(?:{BOTS})\b)", re.IGNORECASE)
 CODE_BOT_PHRASE = re.compile(BOT_PHRASE, re.VERBOSE | re.IGNORECASE)
@@ -270,12 +279,15 @@ CODE_COMMAND = re.compile(r"^(\s*+[/!])(?=[A-Za-z][\w-]*+(?:\s|$))")
 
 
 def _sanitize_line(line: str, references: References | None) -> str:
+    parts: list[str] = []
+    at = 0
     command = COMMAND.match(line)
-    parts = [f"{command['indent']}\\{command['sign']}"] if command else []
-    at = command.end() if command else 0
+    if command is not None:
+        parts.append(f"{command['indent']}\\{command['sign']}")
+        at = command.end()
     closing_backticks = _find_closing_backticks(line)
     last_reference = _find_last_reference(line)
-    links = [link.span() for link in LINK_TEXT.finditer(line)] if references is not None else []
+    links = [link.span() for link in LINK_TEXT.finditer(line)]
     url_end = 0
     urls = BARE_URL.finditer(line)
     url = next(urls, None)
@@ -283,18 +295,17 @@ def _sanitize_line(line: str, references: References | None) -> str:
         parts.append(line[at : found.start()])
         at = found.end()
         if found.lastgroup == "closing":
-            parts.append(
-                f"{found[0]}{ZERO_WIDTH_SPACE if _closes_issue(found, last_reference) else ''}"
-            )
+            parts.append(found[0])
+            if _closes_issue(found, last_reference):
+                parts.append(ZERO_WIDTH_SPACE)
             continue
         if found.lastgroup != "ticks":
-            shown = None
+            shown = found[0]
             if references is not None and found.lastgroup in _REFERENCE_GROUPS:
                 link = bisect(links, (found.start(),)) - 1
-                shown = references.rewrite(
-                    found, in_link=link >= 0 and found.start() < links[link][1]
-                )
-            parts.append(_REPLACEMENTS[found.lastgroup or ""](found[0] if shown is None else shown))
+                in_link = link >= 0 and found.start() < links[link][1]
+                shown = references.rewrite(found, in_link=in_link) or shown
+            parts.append(_REPLACEMENTS[found.lastgroup or ""](shown))
             is_url = found.lastgroup in _URL_GROUPS
             if is_url and KEYWORD_AT_END.search(found[0]) and _closes_issue(found, last_reference):
                 space = len(line) - at - len(line[at:].lstrip())
@@ -305,12 +316,9 @@ def _sanitize_line(line: str, references: References | None) -> str:
         while url is not None and url.start() < found.start():
             url_end = url.end()
             url = next(urls, None)
-        end = closing_backticks.get(found.start())
-        if (
-            end is not None
-            and found.start() >= url_end
-            and _is_code_span(line[at : end - len(found[0])])
-        ):
+        end = closing_backticks.get(found.start(), 0)
+        is_closed = end > 0 and found.start() >= url_end
+        if is_closed and _is_code_span(line[at : end - len(found[0])]):
             parts.append(_sanitize_code(line[found.start() : end]))
             at = end
         else:
@@ -325,20 +333,21 @@ def _sanitize_code(line: str) -> str:
 
 
 def _escape_markup(line: str, references: References | None) -> str:
+    parts: list[str] = []
+    at = 0
     command = COMMAND.match(line)
-    parts = [f"&#{ord(command['sign'])};"] if command else []
-    at = command.end() if command else 0
+    if command is not None:
+        parts.append(f"&#{ord(command['sign'])};")
+        at = command.end()
     last_reference = _find_last_reference(line)
     for found in SPECIAL.finditer(line, at):
-        is_active = found.lastgroup in {"mention", "scheme", "phrase"}
-        is_active = is_active or (
-            found.lastgroup == "closing" and _closes_issue(found, last_reference)
-        )
         shown = found[0].replace("@", f"@{ZERO_WIDTH_SPACE}")
         if references is not None and found.lastgroup == "reference":
             shown = references.break_shorthand(found)
-        ending = ZERO_WIDTH_SPACE if is_active else ""
-        parts += [_to_entities(line[at : found.start()]), _to_entities(shown), ending]
+        parts += [_to_entities(line[at : found.start()]), _to_entities(shown)]
+        closes_issue = found.lastgroup == "closing" and _closes_issue(found, last_reference)
+        if closes_issue or found.lastgroup in {"mention", "scheme", "phrase"}:
+            parts.append(ZERO_WIDTH_SPACE)
         at = found.end()
     return "".join([*parts, _to_entities(line[at:])])
 
@@ -387,19 +396,29 @@ def _escape_url(url: str) -> str:
     return url.replace("@", "%40")
 
 
+def _show_entity(entity: str) -> str:
+    if entity[1:-1] in ENTITIES:
+        return entity
+    return f"&amp;{entity[1:]}"
+
+
+def _show_link_end(tail: str) -> str:
+    if tail.lstrip("]( \t").lower().startswith("mailto:"):
+        return tail
+    return _escape_url(tail)
+
+
 ESCAPED = {"\\<": "&lt;", "\\&": "&amp;", "\\@": f"@{ZERO_WIDTH_SPACE}", "\\$": "&#36;"}
 
 _REPLACEMENTS: Mapping[str, Callable[[str], str]] = {
     "reference": str,
     "escaped_ticks": lambda run: "\\`" * (len(run) - 1),
     "escaped": lambda pair: ESCAPED.get(pair, pair),
-    "entity": lambda entity: entity if entity[1:-1] in ENTITIES else f"&amp;{entity[1:]}",
+    "entity": _show_entity,
     "autolink": str,
     "angle": lambda _: "&lt;",
     "image": lambda marks: "\\!" * (len(marks) - 2) + "[image: ",
-    "link": lambda tail: (
-        tail if tail.lstrip("]( \t").lower().startswith("mailto:") else _escape_url(tail)
-    ),
+    "link": _show_link_end,
     "target": lambda _: "]\\(",
     "definition": lambda _: "]\\:",
     "address": _escape_url,

@@ -54,12 +54,10 @@ class Placeholders:
         self._key = key
         self._show = show
         self._text_type: type[str] = str
-        self._settled: dict[
-            int, UntrustedText
-        ] = {}  # texts that `substitute` has inserted, by placeholder number
-        self._rendered: list[
-            UntrustedText
-        ] = []  # texts that a template has output, by placeholder number
+        # texts that `substitute` has inserted, by placeholder number
+        self._settled: dict[int, UntrustedText] = {}
+        # texts that a template has output, by placeholder number
+        self._rendered: list[UntrustedText] = []
 
     def convert(self, value: object) -> object:
         """Convert a value for a template. Every string becomes an `UntrustedText`, unless the
@@ -87,7 +85,7 @@ class Placeholders:
 
     def missing(self) -> tuple[int, ...]:
         """Return the number of missing characters of each inserted text that was cut."""
-        return tuple(missing for text in self._settled.values() if (missing := count_missing(text)))
+        return tuple(filter(None, map(count_missing, self._settled.values())))
 
     def substitute(self, rendered: str, *, template: str) -> str:
         """Replace each placeholder in `rendered` by its text. Raises `BrokenPlaceholder` if the
@@ -98,17 +96,16 @@ class Placeholders:
         """
         broken = find_broken_placeholder(rendered)
         if broken is not None:
-            line, before = broken
-            where = f"line {line} of the rendered text" + (f", after {before!r}" if before else "")
-            raise BrokenPlaceholder(
-                [f"{template}: text from an event was cut or changed ({where}); {EXCERPT_ADVICE}"]
-            )
+            where = f"line {broken.line} of the rendered text"
+            if broken.before:
+                where += f", after {broken.before!r}"
+            message = f"text from an event was cut or changed ({where})"
+            raise BrokenPlaceholder([f"{template}: {message}; {EXCERPT_ADVICE}"])
         parts = PLACEHOLDER.split(rendered)
         numbers = [parse_number(digits) for digits in parts[1::2]]
         if any(number >= len(self._rendered) for number in numbers):
-            raise BrokenPlaceholder(
-                [f"{template}: the template joined parts of texts from an event; {EXCERPT_ADVICE}"]
-            )
+            message = "the template joined parts of texts from an event"
+            raise BrokenPlaceholder([f"{template}: {message}; {EXCERPT_ADVICE}"])
         texts = [self._rendered[number] for number in numbers]
         self._settled.update(zip(numbers, texts, strict=True))
         nonce = self._compute_nonce(texts)
@@ -122,17 +119,13 @@ class Placeholders:
         if value is None or isinstance(value, Enum | bool | int | float):
             return value
         if isinstance(value, WrappedMapping | WrappedRecord):
-            return (
-                value
-                if value._convert == self._convert
-                else self._convert(value._wrapped, trusted, depth)
-            )
+            if value._convert == self._convert:
+                return value
+            return self._convert(value._wrapped, trusted, depth)
         if isinstance(value, UntrustedText):
-            return (
-                value
-                if value._rendered is self._rendered
-                else self._convert(text_of(value), trusted, depth)
-            )
+            if value._rendered is self._rendered:
+                return value
+            return self._convert(text_of(value), trusted, depth)
         if isinstance(value, Trusted) or (isinstance(value, str) and value in trusted):
             return str(RESERVED_CHARACTERS.sub("", value))
         if isinstance(value, str):
@@ -198,11 +191,10 @@ class WrappedMapping(Mapping[object, object]):
 
     def __iter__(self) -> Iterator[object]:
         for key in self._wrapped:
-            yield (
-                key
-                if isinstance(key, str) and PLAIN_KEY.fullmatch(key)
-                else self._convert(key, NOTHING_TRUSTED, self._depth)
-            )
+            if isinstance(key, str) and PLAIN_KEY.fullmatch(key):
+                yield key
+            else:
+                yield self._convert(key, NOTHING_TRUSTED, self._depth)
 
     def __len__(self) -> int:
         return len(self._wrapped)
@@ -233,16 +225,17 @@ class WrappedRecord:
         return self._convert(getattr(self._wrapped, name), trusted, self._depth)
 
     def __eq__(self, other: object) -> bool:
-        return bool(
-            self._wrapped == (other._wrapped if isinstance(other, WrappedRecord) else other)
-        )
+        if isinstance(other, WrappedRecord):
+            other = other._wrapped
+        return bool(self._wrapped == other)
 
     def __hash__(self) -> int:
         return hash(self._wrapped)
 
     def __repr__(self) -> str:
         kind: Any = type(self._wrapped)
-        return f"{kind.__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in public_fields(kind))})"
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in public_fields(kind))
+        return f"{kind.__name__}({shown})"
 
 
 def type_of(record: WrappedRecord) -> type:

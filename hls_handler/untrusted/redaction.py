@@ -35,7 +35,8 @@ PRIVATE_KEY = re.compile(
     rf"""
     {BEGIN_OF_KEY}
     (?: [ \t]?{NEWLINES}{ENCODED}{{16,}}+
-      | \n{LINE_PREFIX}{ENCODED}{{16,}}+(?=[^A-Za-z0-9\n]{{0,4}}(?:\n|\Z))(?:[^A-Za-z0-9\n]{{0,4}}(?=\n))?
+      | \n{LINE_PREFIX}{ENCODED}{{16,}}+
+        (?=[^A-Za-z0-9\n]{{0,4}}(?:\n|\Z))(?:[^A-Za-z0-9\n]{{0,4}}(?=\n))?
       | \n{LINE_PREFIX}{ENCODED}{{40,}}+
       | \n{LINE_PREFIX}(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash):[^\n]{{0,200}}
       | \n[^A-Za-z\n]{{0,24}}(?=\n)
@@ -67,29 +68,33 @@ ESCAPE = re.compile(
 )
 
 
-def _resolve_escapes(source: str) -> tuple[str, Sequence[int]]:
-    r"""Resolve escapes of Markdown, HTML and URLs. Return the text and the index in `source` of
-    each character.
+@dataclass(frozen=True, slots=True)
+class _Resolved:
+    r"""A text with its escapes resolved: for "gh\_a", "gh_a" and the indexes 0, 1, 2, 4, 5."""
 
-    For "gh\_a", return "gh_a" and the indexes 0, 1, 2, 4, 5. The last index is the length of
-    `source`.
-    """
+    text: str
+    origins: Sequence[int]
+    """The index of each character in the text as written, and the length of that text."""
+
+
+def _resolve_escapes(source: str) -> _Resolved:
+    """Resolve escapes of Markdown, HTML and URLs."""
     if ESCAPE.search(source) is None:
-        return source, range(len(source) + 1)
+        return _Resolved(source, range(len(source) + 1))
     parts: list[str] = []
     origins = array("L")
     at = 0
     for found in ESCAPE.finditer(source):
-        character = (
-            chr(int(found["hex"], 16)) if found["hex"] else found[1] or html.unescape(found[0])
-        )
+        character = found[1] or html.unescape(found[0])
+        if found["hex"]:
+            character = chr(int(found["hex"], 16))
         if len(character) != 1:  # several characters, or not an entity; credentials contain neither
             continue
         parts += [source[at : found.start()], character]
         origins.extend(range(at, found.start() + 1))
         at = found.end()
     origins.extend(range(at, len(source) + 1))
-    return "".join([*parts, source[at:]]), origins
+    return _Resolved("".join([*parts, source[at:]]), origins)
 
 
 JSON_ESCAPE = (
@@ -221,8 +226,9 @@ PREFIXES = tuple({prefix for form in FORMS for prefix in form.prefixes})
 
 URL_CREDENTIALS = re.compile(
     r"""(?<=://)
-    (?: [^\s/?#@:"'<>\[\]{}$]{0,100} : (?![${<\[%*]) [^\s/?#"'<>]{1,300} (?=@)   # user:password@, up to the last @
-      | [A-Za-z0-9_-]{20,300} (?=@) )                                            # token@
+    # user:password@, up to the last @
+    (?: [^\s/?#@:"'<>\[\]{}$]{0,100} : (?![${<\[%*]) [^\s/?#"'<>]{1,300} (?=@)
+      | [A-Za-z0-9_-]{20,300} (?=@) )  # token@
     """,
     re.VERBOSE,
 )
@@ -254,7 +260,8 @@ AUTHORIZATION = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 BEARER = re.compile(
-    rf"{WORD_START}Bearer[ \t]{{1,8}}(?P<secret>(?=[A-Za-z+/=._~-]{{0,100}}[0-9])[A-Za-z0-9+/=._~-]{{20,}}+)"
+    rf"{WORD_START}Bearer[ \t]{{1,8}}"
+    r"(?P<secret>(?=[A-Za-z+/=._~-]{0,100}[0-9])[A-Za-z0-9+/=._~-]{20,}+)"
 )
 
 
@@ -328,8 +335,10 @@ def _replace(
         for start, end, kind in _find_spans(text, find):
             if _stands_in(text[start:end], code):
                 continue
-            begins = BEGIN_OF_LINE.findall(text, start, end) if keeps_lines else []
-            parts += [text[done:start], *(f"{begin}[redacted: {kind}]" for begin in ("", *begins))]
+            marker = f"[redacted: {kind}]"
+            parts += [text[done:start], marker]
+            if keeps_lines:
+                parts += [begin + marker for begin in BEGIN_OF_LINE.findall(text, start, end)]
             done = end
         text = "".join([*parts, text[done:]])
     return text
@@ -340,9 +349,10 @@ def _find_spans(text: str, find: Callable[[str], Iterator[Span]]) -> list[Span]:
     spans are joined.
     """
     spans = list(find(text))
-    resolved, origins = _resolve_escapes(text)
-    if resolved != text:
-        spans += [(origins[start], origins[end], kind) for start, end, kind in find(resolved)]
+    resolved = _resolve_escapes(text)
+    if resolved.text != text:
+        origins = resolved.origins
+        spans += [(origins[start], origins[end], kind) for start, end, kind in find(resolved.text)]
     joined: list[Span] = []
     for start, end, kind in sorted(spans, key=lambda span: span[0]):
         if joined and start < joined[-1][1]:

@@ -1,9 +1,11 @@
-"""References of a comment to issues, pull requests and commits that its conversation does not contain.
+"""References of a comment to issues, pull requests and commits that its conversation does not
+contain.
 
-GitHub shows "mentioned this" on each issue and pull request that a comment refers to by `#5`, `GH-5`, `owner/repo#5` or
-a URL, but not for a link to redirect.github.com. On other hosts there is no such address, so the reference is no link.
+GitHub shows "mentioned this" on each issue and pull request that a comment refers to by `#5`,
+`GH-5`, `owner/repo#5` or a URL, but not for a link to redirect.github.com. On other hosts there is
+no such address, so the reference is no link.
 
-https://docs.github.com/en/get-started/writing-on-github/working-with-advanced-formatting/autolinked-references-and-urls
+https://docs.github.com: "Autolinked references and URLs".
 """
 
 from __future__ import annotations
@@ -19,7 +21,10 @@ GITHUB = "https://github.com"
 REDIRECT = "https://redirect.github.com"
 
 OWNER = "[A-Za-z0-9][A-Za-z0-9-]*+(?:_[A-Za-z0-9]++)?"
-SHORTHAND = rf"""(?:(?:(?<![A-Za-z0-9./@-]){OWNER}/[\w.-]++)?\\?\#|(?<![A-Za-z0-9])GH-)[0-9]++(?![A-Za-z0-9])"""
+SHORTHAND = (
+    rf"(?:(?:(?<![A-Za-z0-9./@-]){OWNER}/[\w.-]++)?\\?\#|(?<![A-Za-z0-9])GH-)"
+    r"[0-9]++(?![A-Za-z0-9])"
+)
 """Pattern of `#5`, `GH-5` and `owner/repo#5`, also of `\\#5`, for `re.VERBOSE` and
 `re.IGNORECASE`.
 """
@@ -55,35 +60,33 @@ class References:
         url = self._find_foreign(found[0])
         if url is None:
             return None
-        return self.redirect(found[0]) if _is_github(url) else _show_as_code(found, url.end("open"))
+        if _is_github(url):
+            return self.redirect(found[0])
+        return _show_as_code(found, url.end("open"))
 
     def redirect(self, text: str) -> str:
         """Return a URL, or the end of a link, with the address that leaves no back-link, if GitHub
         has one.
         """
         url = self._find_foreign(text)
-        return (
-            f"{url['open']}{REDIRECT}{text[url.start('path') :]}"
-            if url is not None and _is_github(url)
-            else text
-        )
+        if url is None or not _is_github(url):
+            return text
+        return f"{url['open']}{REDIRECT}{text[url.start('path') :]}"
 
     def break_shorthand(self, found: re.Match[str]) -> str:
         """Return a shorthand so that GitHub does not link it, unless the conversation contains
         it.
         """
-        is_known = _key(*self._split(found)) in self.known and _is_separate(found)
-        return (
-            found[0]
-            if is_known
-            else _SIGN.sub(rf"\g<0>{ZERO_WIDTH_SPACE}", found[0].replace("\\", ""))
-        )
+        if _key(*self._split(found)) in self.known and _is_separate(found):
+            return found[0]
+        return _SIGN.sub(rf"\g<0>{ZERO_WIDTH_SPACE}", found[0].replace("\\", ""))
 
     @cached_property
     def known(self) -> frozenset[str]:
-        return self.own | frozenset(
-            key for text in self.texts for key in self._find(_CODE.sub(" ", clean(text)))
-        )
+        known = set(self.own)
+        for text in self.texts:
+            known.update(self._find(_CODE.sub(" ", clean(text))))
+        return frozenset(known)
 
     def _find(self, text: str) -> Iterator[str]:
         for found in _SHORTHAND.finditer(text):
@@ -93,7 +96,9 @@ class References:
 
     def _find_foreign(self, text: str) -> re.Match[str] | None:
         url = self._url.match(text)
-        return None if url is None or _key(url["repository"], url["name"]) in self.known else url
+        if url is None or _key(url["repository"], url["name"]) in self.known:
+            return None
+        return url
 
     @cached_property
     def _url(self) -> re.Pattern[str]:
@@ -107,28 +112,25 @@ class References:
         shown = self.break_shorthand(found)
         repository, number = self._split(found)
         is_issue = _is_separate(found) and len(number) <= MAX_DIGITS and not number.startswith("0")
-        if (
-            shown == found[0]
-            or in_link
-            or self.is_link_text
-            or self.web_url != GITHUB
-            or not is_issue
-        ):
+        if shown == found[0] or not is_issue:
             return shown
-        separator = (
-            ZERO_WIDTH_SPACE
-            if found.string[found.start() - 1 : found.start()] in ("!", "\\")
-            else ""
-        )
+        if in_link or self.is_link_text or self.web_url != GITHUB:
+            return shown
         text = shown.replace(ZERO_WIDTH_SPACE, "")
-        return f"{separator}[{text}]({REDIRECT}/{repository}/issues/{number})"
+        link = f"[{text}]({REDIRECT}/{repository}/issues/{number})"
+        if found.string[found.start() - 1 : found.start()] in ("!", "\\"):
+            return f"{ZERO_WIDTH_SPACE}{link}"
+        return link
 
     def _split(self, found: re.Match[str]) -> tuple[str, str]:
         """Return ("octo/shop", "5"); without an owner, the repository is that of the
         conversation.
         """
-        before, _, number = found[0].replace("\\", "").rpartition("#" if "#" in found[0] else "-")
-        return (before if "/" in before else self.repository), number
+        sign = "#" if "#" in found[0] else "-"
+        repository, _, number = found[0].replace("\\", "").rpartition(sign)
+        if "/" not in repository:
+            repository = self.repository
+        return repository, number
 
 
 def _key(repository: str, name: str) -> str:
@@ -143,20 +145,24 @@ def _is_separate(found: re.Match[str]) -> bool:
     """Return False for a number behind a word, such as "C#7": GitHub may read it, but means another
     repository.
     """
-    return _WORD_END.match(found.string, found.start() - 1) is None if found.start() else True
+    if found.start() == 0:
+        return True
+    return _WORD_END.match(found.string, found.start() - 1) is None
 
 
 def _show_as_code(found: re.Match[str], start: int) -> str:
     """Return a URL, which begins at `start` of `found`, as code: "`https://...`", or "]
     (`https://...`)" for a link.
     """
-    is_link = found[0].startswith("]")
     text = found[0][start:].split()[0]
-    url = text.removesuffix(")") if is_link else text.rstrip(">.,;:?")
-    if is_link:
-        return f"] (`{url}`)"
+    if found[0].startswith("]"):
+        return f"] (`{text.removesuffix(')')}`)"
+    url = text.rstrip(">.,;:?")
+    after = text[len(url) :].strip(">")
+    shown = f"`{url}`{after}"
     line = found.string
-    end = found.end()
-    before = ZERO_WIDTH_SPACE if line[found.start() - 1 : found.start()] == "`" else ""
-    after = text[len(url) :].strip(">") or (ZERO_WIDTH_SPACE if line[end : end + 1] == "`" else "")
-    return f"{before}`{url}`{after}"
+    if line[found.start() - 1 : found.start()] == "`":
+        shown = f"{ZERO_WIDTH_SPACE}{shown}"
+    if not after and line.startswith("`", found.end()):
+        shown += ZERO_WIDTH_SPACE
+    return shown

@@ -59,9 +59,10 @@ def _find_open(code: str) -> str:
     are left out.
     """
     found: list[str] = []
-    lines = (
-        APOSTROPHE.sub("", line) if line.count("'") == 1 else line for line in code.split("\n")
-    )
+    lines = code.split("\n")
+    for index, line in enumerate(lines):
+        if line.count("'") == 1:
+            lines[index] = APOSTROPHE.sub("", line)
     for delimiter in DELIMITER.findall(STRING.sub("", "\n".join(lines))):
         if found and found[-1] + delimiter in PAIRS:
             found.pop()

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import total_ordering
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from hls_handler.errors import PromptError
 from hls_handler.untrusted.cleaning import (
@@ -30,10 +30,8 @@ from hls_handler.untrusted.markdown import (
 from hls_handler.untrusted.references import References
 
 # private-use characters: templates do not contain them
-PLACEHOLDER_START, PLACEHOLDER_END = (
-    "\ue000",
-    "\ue001",
-)
+PLACEHOLDER_START = "\ue000"
+PLACEHOLDER_END = "\ue001"
 # not 0 to 9, to recognise cut ones
 DIGITS = "\ue010\ue011\ue012\ue013\ue014\ue015\ue016\ue017\ue018\ue019"
 
@@ -61,16 +59,19 @@ def contains_placeholder(text: str) -> bool:
     return PLACEHOLDER_FRAGMENT.search(text) is not None
 
 
-def find_broken_placeholder(rendered: str) -> tuple[int, str] | None:
-    """Return the first broken placeholder's line number and up to 40 characters before it; None if
-    all are whole.
-    """
+class BrokenPlace(NamedTuple):
+    line: int
+    before: str  # at most 40 characters
+
+
+def find_broken_placeholder(rendered: str) -> BrokenPlace | None:
+    """Return the place of the first broken placeholder; None if all are whole."""
     without_whole = PLACEHOLDER.sub(lambda found: " " * len(found[0]), rendered)
     fragment = PLACEHOLDER_FRAGMENT.search(without_whole)
     if fragment is None:
         return None
     before = without_whole[: fragment.start()]
-    return before.count("\n") + 1, before.rpartition("\n")[2].strip()[-40:]
+    return BrokenPlace(before.count("\n") + 1, before.rpartition("\n")[2].strip()[-40:])
 
 
 MarkdownContext = tuple[
@@ -101,19 +102,19 @@ def find_contexts(rendered: str) -> Iterator[MarkdownContext]:
     for line in rendered.split("\n"):
         text = line.lstrip(" \t>")
         prefix = line[: len(line) - len(text)]
+        opening = FENCE.match(text)
         if open_fence:
             if text.startswith(open_fence) and not text.strip(open_fence[0]).strip():
                 open_fence = ""
-        elif (opening := FENCE.match(text)) is not None and "`" not in text.lstrip("`"):
+        elif opening is not None and "`" not in text.lstrip("`"):
             open_fence = opening[0]
         in_html_block = bool(text.strip()) and (in_html_block or TAG.match(text) is not None)
         for placeholder in PLACEHOLDER.finditer(line):
             if open_fence:
                 yield "code_block", prefix
             else:
-                yield _context_in_line(
-                    CODE_SPAN.sub("", line[: placeholder.start()]), in_html=in_html_block
-                )
+                before = CODE_SPAN.sub("", line[: placeholder.start()])
+                yield _context_in_line(before, in_html=in_html_block)
 
 
 def _context_in_line(before: str, *, in_html: bool) -> MarkdownContext:
@@ -121,10 +122,12 @@ def _context_in_line(before: str, *, in_html: bool) -> MarkdownContext:
         return "html", ""
     if "`" in before.replace("\\`", ""):
         return "code_span", ""
-    separator = ZERO_WIDTH_SPACE if before.endswith(JOINING_ENDS) else ""
     if LINK_TARGET.search(before):
         return "link_target", ""
-    return "link_text" if LINK_TEXT.search(before) else "text", separator
+    separator = ZERO_WIDTH_SPACE if before.endswith(JOINING_ENDS) else ""
+    if LINK_TEXT.search(before):
+        return "link_text", separator
+    return "text", separator
 
 
 TextFormatter = Callable[[str, str], str]
@@ -143,7 +146,8 @@ class CommentFormatter:
     sanitize: Callable[[str, References | None], str]
     references: References | None = None  # None: references stay as they are
 
-    def __call__(self, text: str, nonce: str, /) -> str:  # noqa: ARG002 (a comment has no delimiters)
+    # a comment has no delimiters
+    def __call__(self, text: str, nonce: str, /) -> str:  # noqa: ARG002
         return self.sanitize(text, self.references)
 
     def in_context(self, text: str, context: MarkdownContext) -> str:
@@ -232,7 +236,9 @@ class UntrustedText:
         return hash(self._text)
 
     def __eq__(self, other: object) -> bool:
-        return self._text == (other._text if isinstance(other, UntrustedText) else other)
+        if isinstance(other, UntrustedText):
+            other = other._text
+        return self._text == other
 
     def __lt__(self, other: str | UntrustedText) -> bool:
         return self._text < _plain(other)
@@ -248,18 +254,17 @@ class UntrustedText:
         """
         if isinstance(index, str):
             raise TypeError(f"a text from an event has no attribute {index}")
-        raise BrokenPlaceholder(
-            [f"a template takes a part of a text that comes from an event; {EXCERPT_ADVICE}"]
-        )
+        message = "a template takes a part of a text that comes from an event"
+        raise BrokenPlaceholder([f"{message}; {EXCERPT_ADVICE}"])
 
     def _sanitized(self) -> str:
         return clean_and_redact(self._text)
 
     def _with(self, text: str, *, missing: int) -> UntrustedText:
-        same_kind = CodeText(text) if isinstance(self._text, CodeText) else text
-        return UntrustedText(
-            same_kind, self._rendered, show=self._show, missing=self._missing + max(missing, 0)
-        )
+        if isinstance(self._text, CodeText):
+            text = CodeText(text)
+        missing = self._missing + max(missing, 0)
+        return UntrustedText(text, self._rendered, show=self._show, missing=missing)
 
 
 def text_of(untrusted: UntrustedText) -> str:
@@ -272,19 +277,18 @@ def count_missing(untrusted: UntrustedText) -> int:
 
     Characters that cleaning removed are not counted.
     """
-    truncated = (
-        len(untrusted._sanitized()) - LONGEST_TEXT if len(untrusted._text) > LONGEST_TEXT else 0
-    )
-    return untrusted._missing + max(truncated, 0)
+    missing = untrusted._missing
+    if len(untrusted._text) > LONGEST_TEXT:
+        missing += max(len(untrusted._sanitized()) - LONGEST_TEXT, 0)
+    return missing
 
 
 def format_text(untrusted: UntrustedText, nonce: str, context: MarkdownContext) -> str:
     """Return the text that replaces the placeholder of `untrusted` in a rendered text."""
     show = untrusted._show
-    text = untrusted._text
-    return (
-        show.in_context(text, context) if isinstance(show, CommentFormatter) else show(text, nonce)
-    )
+    if isinstance(show, CommentFormatter):
+        return show.in_context(untrusted._text, context)
+    return show(untrusted._text, nonce)
 
 
 def with_formatter(value: object, show: TextFormatter) -> object:
@@ -298,10 +302,13 @@ def as_one_line(value: object) -> object:
     """If `value` is an `UntrustedText`, return a copy that comments show on one line, else return
     `value`.
     """
-    show = value._show if isinstance(value, UntrustedText) else None
-    in_comment = show if isinstance(show, CommentFormatter) else CommentFormatter(sanitize_inline)
-    return with_formatter(value, replace(in_comment, sanitize=sanitize_inline))
+    show = CommentFormatter(sanitize_inline)
+    if isinstance(value, UntrustedText) and isinstance(value._show, CommentFormatter):
+        show = replace(value._show, sanitize=sanitize_inline)
+    return with_formatter(value, show)
 
 
 def _plain(text: str | UntrustedText) -> str:
-    return text._text if isinstance(text, UntrustedText) else text
+    if isinstance(text, UntrustedText):
+        return text._text
+    return text
