@@ -292,16 +292,19 @@ HARMLESS_LINE = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 PASSED = re.compile(
-    r"\bpass(?:ed)?\s{0,9}(?:\[ {0,3}[0-9]{1,3}%\])?$|^\s{0,12}(?:[✓✔√]|pass\b|ok\b|--- pass)|\.\.\. ok$",
+    r"\bpass(?:ed)?\s{0,9}(?:\[ {0,3}[0-9]{1,3}%\])?$"
+    r"|^\s{0,12}(?:[✓✔√]|pass\b|ok\b|--- pass)|\.\.\. ok$",
     re.IGNORECASE,
 )
 RETRIED = re.compile(r"\bretry|\bretries\b|\bretrying|attempt [0-9]", re.IGNORECASE)
 NONE_FAILED = re.compile(
-    r"\b(?:0|no) (?:\w{1,20} )?(?:errors?|failures?|failed|failing)\b|\b(?:errors?|failures?|failed?)\s?[:=]\s?0\b",
+    r"\b(?:0|no) (?:\w{1,20} )?(?:errors?|failures?|failed|failing)\b"
+    r"|\b(?:errors?|failures?|failed?)\s?[:=]\s?0\b",
     re.IGNORECASE,
 )
 SOME_FAILED = re.compile(
-    r"\b[1-9][0-9]{0,6} (?:errors?|failures?|failed|failing)\b|\b(?:errors?|failures?|failed?)\s?[:=]\s?[1-9]",
+    r"\b[1-9][0-9]{0,6} (?:errors?|failures?|failed|failing)\b"
+    r"|\b(?:errors?|failures?|failed?)\s?[:=]\s?[1-9]",
     re.IGNORECASE,
 )
 
@@ -317,7 +320,9 @@ def weigh_line(line: RawLine) -> int:
         return 0
     weight = max(_weigh_text(text[:MAX_WEIGHED_CHARS]) for text in line.texts)
     if line.mark == "error":
-        return EXIT_CODE if EXIT_CODE_LINE.match(line.text) else max(weight, ERROR_MARK)
+        if EXIT_CODE_LINE.match(line.text):
+            return EXIT_CODE
+        return max(weight, ERROR_MARK)
     return weight
 
 
@@ -329,7 +334,9 @@ def _weigh_text(text: str) -> int:
             for row_weight, pattern in rows:
                 if row_weight > weight and pattern.search(text):
                     weight = row_weight
-    return 0 if weight and _is_harmless(text, weight) else weight
+    if weight and _is_harmless(text, weight):
+        return 0
+    return weight
 
 
 def _is_harmless(text: str, weight: int) -> bool:

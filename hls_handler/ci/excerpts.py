@@ -30,6 +30,7 @@ from hls_handler.github.values import (
 )
 from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
+from hls_handler.wording import inflect
 
 State = Literal["text", "expired", "empty", "binary", "elsewhere"]
 """Kind of an excerpt. "expired": GitHub no longer has the log. "elsewhere": another excerpt has the
@@ -46,9 +47,8 @@ class Excerpt:
     lines: tuple[LogLine, ...]  # in order; their numbers show the gaps
     # number of the line that explains the failure best; None if it is not in `lines`
     error_line: int | None
-    first_line: (
-        int  # number of the first line of the step's log, or of the whole log; 0 if that is empty
-    )
+    # number of the first line of the step's log, or of the whole log; 0 if that is empty
+    first_line: int
     last_line: int  # number of the last line of the same log
     state: State
     # the excerpt is from the whole job's log, because the step's lines were not identified
@@ -58,7 +58,9 @@ class Excerpt:
 
     @property
     def total_lines(self) -> int:
-        return self.last_line - self.first_line + 1 if self.first_line else 0
+        if not self.first_line:
+            return 0
+        return self.last_line - self.first_line + 1
 
 
 def numbered(excerpt: Excerpt) -> CodeText:
@@ -83,11 +85,11 @@ def numbered(excerpt: Excerpt) -> CodeText:
 
 
 def _gap_remark(lines: int) -> str:
-    return f"[... {lines:,} {'line' if lines == 1 else 'lines'} left out ...]"
+    return f"[... {lines:,} {inflect(lines, 'line')} left out ...]"
 
 
 def _fold_remark(repetitions: int) -> str:
-    return f"[the same line {repetitions:,} more {'time' if repetitions == 1 else 'times'}]"
+    return f"[the same line {repetitions:,} more {inflect(repetitions, 'time')}]"
 
 
 MAX_COMMAND_LINES = 12  # lines shown of the log group with the step's command
@@ -99,18 +101,21 @@ traceback, the last frames are the most useful.
 """
 MAX_FURTHER = 8  # limit on other lines with errors, for each weight
 TAIL_LINES = 30  # number of lines shown from the end of the log
-MAX_GATE_LINES = (
-    15  # a failed step with fewer lines may be a gate for the result of an earlier step
-)
+# a failed step with fewer lines may be a gate for the result of an earlier step
+MAX_GATE_LINES = 15
 BINARY_SHARE = 0.5  # a log with a larger share of binary lines is not shown
 
 
 class _LineSelector:
     def __init__(self) -> None:
         # Every list is limited, because a log may have half a million lines.
-        self.first_line = self.last_line = 0  # line numbers; 0 without lines
+        # line numbers; 0 without lines
+        self.first_line = 0
+        self.last_line = 0
         self.has_text = False
         self.error: AnnotatedLine | None = None  # the first line of the greatest weight
+        self._weight = 0  # of that line
+        self._task = ""
         self._command: list[LogLine] = []
         self._command_of_error: list[LogLine] = []
         self._before: dict[str, deque[LogLine]] = {}  # by task
@@ -120,16 +125,16 @@ class _LineSelector:
         self._tail: deque[AnnotatedLine] = deque(maxlen=TAIL_LINES)
         self._binary_lines = 0
         self.was_killed = False  # at the last error of the runner
-        self._is_killing = (
-            False  # the last lines are errors that begin with one of the weight `KILLED`
-        )
+        # the last lines are errors that begin with one of the weight `KILLED`
+        self._is_killing = False
 
     def add(self, annotated: AnnotatedLine) -> None:
         line = annotated.line
         self.first_line = self.first_line or line.number
         self.last_line = line.number + line.folded
         self.has_text = self.has_text or (bool(line.text) and not line.text.isspace())
-        self._binary_lines += 1 + line.folded if annotated.is_binary else 0
+        if annotated.is_binary:
+            self._binary_lines += 1 + line.folded
         self._tail.append(annotated)
         self._is_killing = annotated.weight == KILLED or (self._is_killing and annotated.weight > 0)
         if line.text.startswith(PREFIXES["error"]):
@@ -138,16 +143,14 @@ class _LineSelector:
             self._command = []
         if annotated.is_command and len(self._command) < MAX_COMMAND_LINES:
             self._command.append(line)
-        if annotated.weight > (self.error.weight if self.error is not None else 0):
+        if annotated.weight > self._weight:
             self.error = annotated
+            self._weight = annotated.weight
+            self._task = annotated.task
             self._window = [*self._lines_before(annotated.task), line]
             self._lines_after_left = LINES_AFTER
             self._command_of_error = self._command
-        elif (
-            self._lines_after_left
-            and self.error is not None
-            and _is_shown_with(annotated.task, self.error.task)
-        ):
+        elif self._lines_after_left and _is_shown_with(annotated.task, self._task):
             self._window.append(line)
             self._lines_after_left -= 1
         if annotated.weight >= ERROR_MARK:
@@ -170,8 +173,8 @@ class _LineSelector:
     @property
     def explains_failure(self) -> bool:
         """False for a gate, which only reports that an earlier step failed."""
-        weight = self.error.weight if self.error is not None else 0
-        return weight >= FAILED_NAME and self.last_line - self.first_line >= MAX_GATE_LINES
+        is_long = self.last_line - self.first_line >= MAX_GATE_LINES
+        return is_long and self._weight >= FAILED_NAME
 
     @property
     def errors(self) -> tuple[str, ...]:
@@ -195,23 +198,24 @@ class _LineSelector:
         A run begins at its most important line and goes down or up the log; the lines 7, 6, 5 go
         up. A line may be in several runs.
         """
-        command = self._command_of_error if self.error is not None else self._command
-        error_index = self._window.index(self.error.line) if self.error is not None else 0
+        command = self._command
+        error_index = 0
+        if self.error is not None:
+            command = self._command_of_error
+            error_index = self._window.index(self.error.line)
         yield self._window[error_index : error_index + 8]
         yield self._window[max(error_index - 7, 0) : error_index][::-1]
         yield command[:3]
-        task = self.error.task if self.error is not None else ""
         tail = list(self._tail)[::-1]
         yield [one.line for one in tail[:6]]
-        further = [
-            line
-            for weight in sorted(self._further, reverse=True)
-            for line in self._further[weight].values()
-        ]
-        yield from ([line] for line in further[:MAX_FURTHER])
+        further: list[LogLine] = []
+        for weight in sorted(self._further, reverse=True):
+            further += self._further[weight].values()
+        for line in further[:MAX_FURTHER]:
+            yield [line]
         yield self._window[error_index + 8 :]
         yield self._window[: max(error_index - 7, 0)][::-1]
-        yield [one.line for one in tail[6:] if _is_shown_with(one.task, task)]
+        yield [one.line for one in tail[6:] if _is_shown_with(one.task, self._task)]
         yield command[3:]
 
 
@@ -239,9 +243,9 @@ def cut(
     error. Redacts private keys that span several lines, and secrets in lines that it truncates. The
     caller must redact all other secrets.
     """
-    failed = sorted((step for step in steps if step.failed), key=lambda step: step.number)
+    failed = sorted(step.number for step in steps if step.failed)
     job = _LineSelector()
-    last_failed = failed[-1].number if failed else 0
+    last_failed = max(failed, default=0)
     every_part = {
         step.number: _LineSelector() for step in steps if step.failed or step.number < last_failed
     }
@@ -250,13 +254,12 @@ def cut(
         if line.step is not None and line.step in every_part:
             every_part[line.step].add(line)
     if not failed or not job.has_text:
-        numbers: list[int | None] = [step.number for step in failed] or [None]
-        return tuple(
-            _excerpt(number, job, characters // len(numbers), whole_job=True) for number in numbers
-        )
+        numbers: list[int | None] = [*failed] or [None]
+        share = characters // len(numbers)
+        return tuple(_excerpt(number, job, share, whole_job=True) for number in numbers)
     for part in every_part.values():  # the runner's last errors may follow the end of the step
         part.was_killed = part.was_killed or job.was_killed
-    parts = _choose_parts(every_part, [step.number for step in failed])
+    parts = _choose_parts(every_part, failed)
     left = max(characters, 0)
     without_lines = [number for number, part in parts.items() if not part.first_line]
     to_show = len(parts) - len(without_lines[1:])
@@ -266,9 +269,10 @@ def cut(
             excerpts.append(Excerpt(number, (), None, 0, 0, "elsewhere", whole_job=False))
             continue
         whole_job = number in without_lines
-        excerpt = _excerpt(number, job if whole_job else part, left // to_show, whole_job=whole_job)
-        left = left - len(numbered(excerpt))
-        to_show = to_show - 1
+        shown = job if whole_job else part
+        excerpt = _excerpt(number, shown, left // to_show, whole_job=whole_job)
+        left -= len(numbered(excerpt))
+        to_show -= 1
         excerpts.append(excerpt)
     return tuple(excerpts)
 
@@ -287,13 +291,20 @@ def _choose_parts(
 
 
 def _excerpt(step: int | None, part: _LineSelector, characters: int, *, whole_job: bool) -> Excerpt:
-    state: State = "empty" if not part.has_text else "binary" if part.is_binary else "text"
-    lines = tuple(_choose_lines(part, characters)) if state == "text" else ()
-    error = part.error.line.number if part.error is not None else None
-    error_line = error if any(line.number == error for line in lines) else None
+    state: State = "text"
+    lines: list[LogLine] = []
+    if not part.has_text:
+        state = "empty"
+    elif part.is_binary:
+        state = "binary"
+    else:
+        lines = _choose_lines(part, characters)
+    error_line = None
+    if part.error is not None and part.error.line.number in {line.number for line in lines}:
+        error_line = part.error.line.number
     return Excerpt(
         step,
-        lines,
+        tuple(lines),
         error_line,
         part.first_line,
         part.last_line,
@@ -315,8 +326,9 @@ def _choose_lines(part: _LineSelector, characters: int) -> list[LogLine]:
                 continue
             line = truncate_line(full)
             after = line.number + line.folded + 1
-            is_alone = line.number not in ends and after not in chosen
-            cost = _cost(line, part) + (gap if is_alone else 0)
+            cost = _cost(line, part)
+            if line.number not in ends and after not in chosen:
+                cost += gap
             if cost > left:
                 break  # shorter lines further along the run would leave a hole in it
             left -= cost
@@ -326,9 +338,10 @@ def _choose_lines(part: _LineSelector, characters: int) -> list[LogLine]:
 
 
 def _cost(line: LogLine, part: _LineSelector) -> int:
-    return len(f"{part.last_line}| {line.text}\n") + (
-        len(_fold_remark(line.folded)) + 1 if line.folded else 0
-    )
+    shown = f"{part.last_line}| {line.text}\n"
+    if line.folded:
+        shown += f"{_fold_remark(line.folded)}\n"
+    return len(shown)
 
 
 def _gap_cost(part: _LineSelector) -> int:
@@ -353,13 +366,15 @@ def locate(text: str, quote: str) -> LogLine | None:
     space, case and invisible characters are ignored. A line that equals the quote is preferred to a
     line that contains it.
     """
-    rows = [one for row in text.split("\n") if (one := NUMBERED_ROW.fullmatch(row)) is not None]
-    lines = [LogLine(int(row[1]), row[2]) for row in rows]
+    rows = map(NUMBERED_ROW.fullmatch, text.split("\n"))
+    lines = [LogLine(int(row[1]), row[2]) for row in rows if row is not None]
     wanted = [line for line in map(_normalize, quote.split("\n")) if line]
     texts = [_normalize(line.text) for line in lines]
     found = [index for index in range(len(texts)) if wanted and _begins(texts[index:], wanted)]
+    if not found:
+        return None
     equal = [index for index in found if texts[index] == wanted[0]]
-    return lines[(equal or found)[0]] if found else None
+    return lines[(equal or found)[0]]
 
 
 def _begins(texts: Sequence[str], wanted: Sequence[str]) -> bool:

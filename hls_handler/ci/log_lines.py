@@ -1,15 +1,16 @@
-"""Parsing of the lines of a job's log: time, mark, task and text, without escape sequences and private keys.
+"""Parsing of the lines of a job's log: time, mark, task and text, without escape sequences and
+private keys.
 
 A log is one file per job, with all steps in sequence. An example of a line:
 
     2026-11-20T09:14:31.1234567Z ##[group]Run npm test
 
-The line has a time, a mark that the runner made from a workflow command such as `::group::`, and a text. If a program
-prints several lines at once, only the first one may have a time.
+The line has a time, a mark that the runner made from a workflow command such as `::group::`, and a
+text. If a program prints several lines at once, only the first one may have a time.
 https://docs.github.com/en/rest/actions/workflow-jobs#download-job-logs-for-a-workflow-run
 
-Redaction recognizes a private key of several lines only by its first line, which an excerpt may lack. So
-`PrivateKeyFilter` replaces every line of such a key before excerpts are selected.
+Redaction recognizes a private key of several lines only by its first line, which an excerpt may
+lack. So `PrivateKeyFilter` replaces every line of such a key before excerpts are selected.
 """
 
 from __future__ import annotations
@@ -32,9 +33,11 @@ TIME = re.compile(
 )
 MARK = re.compile(r"##\[(group|endgroup|error|warning|notice|debug|command|section)\]")
 ESCAPE = re.compile(
-    r"""(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*+(?:\x07|\x1b\\|\x9c)  # OSC: titles and links; an unterminated one stays text
-      | (?:\x1b\[|\x9b)[0-?]*+[ -/]*+[@-~]?                   # CSI: colours, the cursor
-      | \x1b[ -/]*+[0-~]?                                     # the rest
+    r"""
+        # OSC: titles and links; an unterminated one stays text
+        (?:\x1b\]|\x9d)[^\x07\x1b\x9c]*+(?:\x07|\x1b\\|\x9c)
+      | (?:\x1b\[|\x9b)[0-?]*+[ -/]*+[@-~]?  # CSI: colours, the cursor
+      | \x1b[ -/]*+[0-~]?  # the rest
     """,
     re.VERBOSE,
 )
@@ -68,12 +71,10 @@ def truncate_line(line: LogLine) -> LogLine:
         return line
     text = redact(line.text)
     cut_chars = max(len(text) - MAX_SHOWN_CHARS, 0) + line.unread
-    shown = (
-        f"{text[:MAX_SHOWN_CHARS]}… [{cut_chars:,} {inflect(cut_chars, 'character')} cut]"
-        if cut_chars
-        else text
-    )
-    return replace(line, text=shown, unread=0)
+    if cut_chars:
+        remark = f"[{cut_chars:,} {inflect(cut_chars, 'character')} cut]"
+        text = f"{text[:MAX_SHOWN_CHARS]}… {remark}"
+    return replace(line, text=text, unread=0)
 
 
 # not frozen: a log may have half a million lines, and frozen ones take twice the time
@@ -97,8 +98,12 @@ def parse_line(raw: str) -> RawLine:
     """
     text = raw.rstrip().removeprefix("\ufeff")
     length = len(text)
+    start = 0
+    second = ""
     time = TIME.match(text)
-    start = time.end() if time else 0
+    if time:
+        start = time.end()
+        second = time[1]
     if "\r" in text:  # a progress bar: a terminal shows only what was written last
         start = max(start, text.rfind("\r") + 1)
     unread = max(len(text) - start - MAX_PARSED_CHARS, 0)
@@ -109,11 +114,11 @@ def parse_line(raw: str) -> RawLine:
         text = ESCAPE.sub("", text)
     if "\n" in text:
         text = text.replace("\n", " ")
-    mark = MARK.match(text) if text.startswith("##[") else None
+    name = ""
+    mark = MARK.match(text)
     if mark:
+        name = mark[1]
         text = text[mark.end() :]
-    second = time[1] if time else ""
-    name = mark[1] if mark else ""
     return RawLine(second, name, text, (text,), length, unread, is_binary, is_script)
 
 
@@ -125,15 +130,20 @@ def display_text(line: RawLine) -> str:
         return f"[{line.length:,} characters that are not text]"
     if line.mark == "command":
         return f"$ {line.text}"
-    return PREFIXES.get(line.mark, "") + line.text if line.mark else line.text
+    if line.mark:
+        return PREFIXES.get(line.mark, "") + line.text
+    return line.text
 
 
-# Task runners name the task that printed a line before it:  packages/api test: AssertionError
-# [ERR_ASSERTION]: 3 !== 4         pnpm web:build: src/price.ts(3,7): error TS2322: ...
-# turbo tests-1  | django.db.utils.ProgrammingError: ...                   docker compose [api]
-# TypeError: Cannot read properties of undefined               concurrently, kubectl, yarn #12 4.567
-# [api] TypeError: ...                                     docker build, around another runner  Many
-# tools write such beginnings themselves ("Expected: 90"), so a form of prefix counts only if it
+# Task runners name the task that printed a line before it:
+#
+#     packages/api test: AssertionError [ERR_ASSERTION]: 3 !== 4   pnpm
+#     web:build: src/price.ts(3,7): error TS2322: ...              turbo
+#     tests-1  | django.db.utils.ProgrammingError: ...             docker compose
+#     [api] TypeError: Cannot read properties of undefined         concurrently, kubectl, yarn
+#     #12 4.567 [api] TypeError: ...                               docker build, around another
+#
+# Many tools write such beginnings themselves ("Expected: 90"), so a form of prefix counts only if it
 # recurs with the same name. A name without a path ("api: ", as lerna and tox write it) must recur
 # itself, and separates no tasks.
 
@@ -147,13 +157,15 @@ _NAME = rf"{_WORD}(?::{_WORD}){{0,4}}"
 PREFIX = re.compile(
     rf"""
     \#(?P<build>[0-9]{{1,4}})\ (?:[0-9]{{1,6}}\.[0-9]{{1,4}}(?:\ |$))?
-  | \[?(?:[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T ])?(?P<time>)[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}(?:[.,][0-9]{{1,9}})?
+  | \[?(?:[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T ])?(?P<time>)
+    [0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}(?:[.,][0-9]{{1,9}})?
     (?:Z|[+-][0-9]{{2}}:?[0-9]{{2}})?\]?(?:\ |$)
   | \[\ {{0,20}}(?=[0-9]{{1,3}}\ {{0,20}}\]|[^\]]{{0,100}}[A-Za-z])
     (?P<bracket>{_NAME}(?:\ {_NAME}){{0,2}})[\ \t]{{0,60}}\]
     :?(?:\ {{0,8}}\|)?(?:\ |$)
   | \ {{0,40}}(?![0-9]{{1,9}}\ )(?P<bar>{_NAME}(?:\ {_NAME})?)(?:\ {{1,60}}[|│┃](?:\ |$)|\t)
-  | (?!/|\./|\S{{0,99}}:[0-9])(?P<path>\.{{1,2}}\ {_NAME}|(?=[^\s:]{{1,60}}[/@\#:]\S|@){_NAME}(?:\ {_NAME})?):(?:\ |$)
+  | (?!/|\./|\S{{0,99}}:[0-9])
+    (?P<path>\.{{1,2}}\ {_NAME}|(?=[^\s:]{{1,60}}[/@\#:]\S|@){_NAME}(?:\ {_NAME})?):(?:\ |$)
   | (?:➤\ )?(?!\S{{0,99}}:[0-9])(?P<word>{_NAME}(?:\ {_NAME})?):[ ]
     """,
     re.VERBOSE,
@@ -163,8 +175,9 @@ PREFIX = re.compile(
 """
 
 NO_TASK = re.compile(
-    r"err|error|wrn|warn|warning|inf|info|dbg|debug|trace|notice|note|ftl|fatal|crit|critical|severe|verbose|log|hint"
-    r"|help|stderr|stdout|fail|failed|failure|pass|passed|ok|skip|skipped|run|done|success|exception|[a-z]",
+    r"err|error|wrn|warn|warning|inf|info|dbg|debug|trace|notice|note|ftl|fatal|crit|critical"
+    r"|severe|verbose|log|hint|help|stderr|stdout|fail|failed|failure|pass|passed|ok|skip|skipped"
+    r"|run|done|success|exception|[a-z]",
     re.IGNORECASE,
 )
 """Matches levels and results, which tools write where task runners write names."""
@@ -181,7 +194,9 @@ def split_tasks(lines: Iterable[RawLine]) -> Iterator[RawLine]:
     counts: Counter[tuple[str, str]] = Counter()
     recurring = {_family("build", "")}  # no other tool writes this form
     for line in lines:
-        prefixes = () if line.mark or line.is_binary else _find_prefixes(line.text)
+        prefixes: Sequence[_Prefix] = ()
+        if not line.mark and not line.is_binary:
+            prefixes = _find_prefixes(line.text)
         for form, name, _ in prefixes:
             if (form, name) in counts or len(counts) < MAX_NAMES:
                 counts[form, name] += 1
@@ -208,7 +223,9 @@ def _find_prefixes(text: str) -> Sequence[_Prefix]:
 
 def _family(form: str, name: str) -> tuple[str, str]:
     """Return what must recur for a prefix to count: its form, and the name if that has no path."""
-    return form, name if form == "word" else ""
+    if form != "word":
+        return form, ""
+    return form, name
 
 
 def _split(
@@ -249,19 +266,20 @@ class PrivateKeyFilter:
 
     def redact_line(self, text: str) -> str:
         """Return the line with `REPLACEMENT` in place of any part of a private key."""
-        if BEGIN in text and (begin := BEGIN_PRIVATE_KEY.search(text)) is not None:
-            if (
-                END_PRIVATE_KEY.search(text, begin.end()) is not None
-                or len(text) > begin.end() + 200
-            ):
+        begin = BEGIN_PRIVATE_KEY.search(text) if BEGIN in text else None  # the search is slow
+        if begin is not None:
+            if END_PRIVATE_KEY.search(text, begin.end()) or len(text) > begin.end() + 200:
                 return text  # a key in one line is left to redaction
             self._lines_left = MAX_KEY_LINES
             return text[: begin.start()] + REPLACEMENT
         if not self._lines_left:
             return text
         end = END_PRIVATE_KEY.search(text)
-        if end is None and KEY_LINE.fullmatch(text) is None:
+        if end is not None:
+            self._lines_left = 0
+            return REPLACEMENT + text[end.end() :]
+        if KEY_LINE.fullmatch(text) is None:
             self._lines_left = 0
             return text
-        self._lines_left = self._lines_left - 1 if end is None else 0
-        return REPLACEMENT if end is None else REPLACEMENT + text[end.end() :]
+        self._lines_left -= 1
+        return REPLACEMENT

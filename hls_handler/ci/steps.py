@@ -91,9 +91,8 @@ class StepTracker:
     """
 
     def __init__(self, steps: Iterable[WorkflowStep]) -> None:
-        ran = sorted(
-            (step for step in steps if step.conclusion != "skipped"), key=lambda step: step.number
-        )
+        ran = [step for step in steps if step.conclusion != "skipped"]
+        ran.sort(key=lambda step: step.number)
         self._numbers = [step.number for step in ran]
         self._names = [_normalize(step.name) for step in ran]
         self._starts = [_format_second(step.started_at) for step in ran]
@@ -108,13 +107,14 @@ class StepTracker:
         if not self._numbers:
             return None
         opening = line.text if _opens_step(line) else ""
-        if line.second and (
-            opening or not self._is_inside or line.second > self._ends[self._index]
-        ):
+        is_over = not self._is_inside or line.second > self._ends[self._index]
+        if line.second and (opening or is_over):
             self._move_to(line.second, opening)
         elif opening:
             self._enter(self._find(range(self._index, len(self._names)), opening, _has_name))
-        return self._numbers[self._index] if self._is_inside else None
+        if not self._is_inside:
+            return None
+        return self._numbers[self._index]
 
     def _move_to(self, second: str, opening: str) -> None:
         possible = [
@@ -125,7 +125,9 @@ class StepTracker:
         with_times = [index for index in possible if self._starts[index]]
         if opening:
             found = self._find(possible, opening, _has_name)
-            self._enter(self._find(with_times, opening, _may_begin) if found is None else found)
+            if found is None:
+                found = self._find(with_times, opening, _may_begin)
+            self._enter(found)
         if self._is_inside and self._index in possible:
             return
         if with_times:
@@ -136,11 +138,11 @@ class StepTracker:
     def _find(
         self, possible: Iterable[int], opening: str, fits: Callable[[str, str], bool]
     ) -> int | None:
-        begun = self._index if self._is_inside else None
-        return next(
-            (index for index in possible if index != begun and fits(self._names[index], opening)),
-            None,
-        )
+        for index in possible:
+            is_begun = self._is_inside and index == self._index
+            if not is_begun and fits(self._names[index], opening):
+                return index
+        return None
 
     def _enter(self, index: int | None) -> None:
         if index is not None:
@@ -198,9 +200,11 @@ def annotate_lines(lines: Iterable[str], steps: Sequence[WorkflowStep]) -> Itera
             yield first
 
 
-def _fold_key(annotated: AnnotatedLine) -> tuple[int | None, str, int | None]:
+def _fold_key(annotated: AnnotatedLine) -> tuple[object, ...]:
     line = annotated.line
-    return annotated.step, line.text, line.number if annotated.is_command else None
+    if annotated.is_command:  # its lines are not folded
+        return annotated.step, line.text, line.number
+    return annotated.step, line.text
 
 
 def _annotate(lines: Iterable[str], steps: Sequence[WorkflowStep]) -> Iterator[AnnotatedLine]:
@@ -213,17 +217,17 @@ def _annotate(lines: Iterable[str], steps: Sequence[WorkflowStep]) -> Iterator[A
         if line.mark != last[0] or line.text != last[1] or line.is_binary:
             last = (line.mark, line.text, weigh_line(line))
         shown = display_text(line)
-        prefix = "" if shown is not line.text else shown[: len(shown) - len(line.texts[-1])]
+        prefix = ""
+        if shown is line.text:
+            prefix = shown[: len(shown) - len(line.texts[-1])]
+        text = prefix + key_filters[line.task].redact_line(shown[len(prefix) :])
+        weight = last[2]
+        if is_command and line.mark != "error":  # the step did not print its command
+            weight = 0
         yield AnnotatedLine(
-            LogLine(
-                number,
-                prefix + key_filters[line.task].redact_line(shown[len(prefix) :]),
-                unread=line.unread,
-            ),
+            LogLine(number, text, unread=line.unread),
             tracker.step_of(line),
-            (
-                0 if is_command and line.mark != "error" else last[2]
-            ),  # the step did not print its command
+            weight,
             is_command,
             opens_command(line),
             line.task,
