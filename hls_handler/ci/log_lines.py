@@ -143,9 +143,9 @@ def display_text(line: RawLine) -> str:
 #     [api] TypeError: Cannot read properties of undefined         concurrently, kubectl, yarn
 #     #12 4.567 [api] TypeError: ...                               docker build, around another
 #
-# Many tools write such beginnings themselves ("Expected: 90"), so a form of prefix counts only if it
-# recurs with the same name. A name without a path ("api: ", as lerna and tox write it) must recur
-# itself, and separates no tasks.
+# Many tools write such beginnings themselves ("Expected: 90"), so a form of prefix counts only if
+# it recurs with the same name. A name without a path ("api: ", as lerna and tox write it) must
+# recur itself, and separates no tasks.
 
 LOOKAHEAD_LINES = 200
 MIN_RECURRENCES = 3

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from hls_handler.question import (
     estimate_tokens,
@@ -25,7 +26,12 @@ _FENCE = re.compile(r" {0,3}(`{3,}+(?!.*`)|~{3,})")
 _UNDERLINE = re.compile(r"([=\-~^\"'`#*+.:_])\1{2,}[ \t]*")
 _MARKDOWN_UNDERLINES = "=-"  # by level
 
-Heading = tuple[int, int, str, int]  # index of the first line, level, text, number of lines
+
+class Heading(NamedTuple):
+    start: int  # index of its first line
+    level: int
+    title: str
+    lines: int  # number of lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +46,14 @@ class Section:
 def split_sections(path: str, text: str) -> tuple[Section, ...]:
     """Return the sections of a file that have more than a heading. `path` gives the format."""
     lines = text.split("\n")
-    found_headings = (
-        _find_headings(lines) if path.lower().endswith(MARKDOWN) else _find_underlined(lines)
-    )
-    headings: list[Heading] = [*found_headings, (len(lines), 0, "", 0)]
-    found = [*_split_long("", lines, 0, headings[0][0], 0)]
-    above: list[tuple[int, str]] = []
-    for (start, level, title, length), following in pairwise(headings):
-        above = [*(one for one in above if one[0] < level), (level, title)]
-        names = " > ".join(name for _, name in above)[-TITLE_CHARACTERS:]
-        found += _split_long(names, lines, start, following[0], length)
+    find_headings = _find_headings if path.lower().endswith(MARKDOWN) else _find_underlined
+    headings = [*find_headings(lines), Heading(len(lines), 0, "", 0)]
+    found = [*_split_long("", lines, 0, headings[0].start, 0)]
+    above: list[Heading] = []
+    for heading, following in pairwise(headings):
+        above = [*(one for one in above if one.level < heading.level), heading]
+        names = " > ".join(one.title for one in above)[-TITLE_CHARACTERS:]
+        found += _split_long(names, lines, heading.start, following.start, heading.lines)
     return tuple(found)
 
 
@@ -62,12 +66,16 @@ def _find_headings(lines: list[str]) -> Iterator[Heading]:
         if fence:
             if opening and opening[1].startswith(fence) and not line.strip().strip(fence[0]):
                 fence = ""
-        elif opening:
+            continue
+        if opening:
             fence = opening[1]
-        elif found := _ATX.match(line):
-            yield index, len(found[1]), _without_closing(found[2].rstrip()), 1
-        elif (style := _find_underline(lines, index)) and style[0] in _MARKDOWN_UNDERLINES:
-            yield index, _MARKDOWN_UNDERLINES.index(style[0]) + 1, line.strip(), 2
+            continue
+        found = _ATX.match(line)
+        style = _find_underline(lines, index)[:1]
+        if found:
+            yield Heading(index, len(found[1]), _without_closing(found[2].rstrip()), 1)
+        elif style and style in _MARKDOWN_UNDERLINES:
+            yield Heading(index, _MARKDOWN_UNDERLINES.index(style) + 1, line.strip(), 2)
 
 
 def _find_front_matter_end(lines: list[str]) -> int:
@@ -79,7 +87,9 @@ def _find_front_matter_end(lines: list[str]) -> int:
 def _without_closing(title: str) -> str:
     """Return the text of a heading such as "Setup ##"."""
     without = title.rstrip("#")
-    return without.rstrip() if without.endswith((" ", "\t")) else title
+    if without.endswith((" ", "\t")):
+        return without.rstrip()
+    return title
 
 
 def _find_underlined(lines: list[str]) -> Iterator[Heading]:
@@ -89,28 +99,29 @@ def _find_underlined(lines: list[str]) -> Iterator[Heading]:
     styles = list[str]()
     end = 0
     for index, line in enumerate(lines):
-        if index < end or not (style := _find_underline(lines, index)):
+        style = _find_underline(lines, index)
+        if index < end or not style:
             continue
+        key = style[0]
         is_overlined = index > end and lines[index - 1].rstrip() == style
-        key = style[0] + ("/" if is_overlined else "")
+        if is_overlined:
+            key += "/"
         if key not in styles:
             styles.append(key)
-        yield index - is_overlined, styles.index(key) + 1, line.strip(), 2 + is_overlined
+        level = styles.index(key) + 1
+        yield Heading(index - is_overlined, level, line.strip(), 2 + is_overlined)
         end = index + 2
 
 
 def _find_underline(lines: list[str], index: int) -> str:
     """Return the line below if it makes the line a heading, else ""."""
     title = lines[index].strip()
-    if (
-        not title
-        or index + 1 == len(lines)
-        or len(title) > TITLE_CHARACTERS
-        or _UNDERLINE.fullmatch(lines[index])
-    ):
+    if index + 1 == len(lines) or not 0 < len(title) <= TITLE_CHARACTERS:
         return ""
     below = lines[index + 1].rstrip()
-    return below if _UNDERLINE.fullmatch(below) and len(below) + 2 >= len(title) else ""
+    if _UNDERLINE.fullmatch(lines[index]) or not _UNDERLINE.fullmatch(below):
+        return ""
+    return below if len(below) + 2 >= len(title) else ""
 
 
 def _split_long(
@@ -120,7 +131,9 @@ def _split_long(
     sections.
     """
     body = start + heading
-    tokens, paragraph, has_text = 0, 0, False  # has_text: beside the heading
+    tokens = 0
+    paragraph = 0
+    has_text = False  # beside the heading
     for index in range(start, end):
         more = estimate_tokens(lines[index]) + 1
         while has_text and tokens + more > MAX_TOKENS:

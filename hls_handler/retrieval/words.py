@@ -32,7 +32,9 @@ def split_words(text: str) -> list[str]:
     words: list[str] = []
     for found in _WORD.finditer(text):
         parts = _HUMP.split(found[0])
-        words += [found[0], *parts] if len(parts) > 1 else parts
+        if len(parts) > 1:
+            words.append(found[0])
+        words += parts
     return [_stem(word.lower()) for word in words if 1 < len(word) <= LONGEST_WORD]
 
 

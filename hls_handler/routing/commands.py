@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from hls_handler.actions import TITLE_CHECK
 from hls_handler.events import Account
@@ -107,9 +107,12 @@ class Command:
         return f"{self.description}, and {where} enables events of pull requests"
 
 
-def parse_command(
-    text: str, accounts: Sequence[Account] = ()
-) -> tuple[CommandName, int | None] | None:
+class GivenCommand(NamedTuple):
+    name: CommandName
+    number: int | None = None  # of the finding to dismiss or undismiss
+
+
+def parse_command(text: str, accounts: Sequence[Account] = ()) -> GivenCommand | None:
     """Return the command in the first line of a comment, and its number; None if that line is
     anything else.
 
@@ -122,14 +125,19 @@ def parse_command(
     if login and names and not any(same_login(login, name) for name in names):
         return None
     if line.partition(" ")[0] == CHERRY_PICK_WORD:
-        return "cherry-pick", None
+        return GivenCommand("cherry-pick")
     if line == "/test-oracle":
-        return "test-oracle", None
-    if found := COMMAND.fullmatch(line):
-        return next(name for name in NAMES if name == found[1]), int(found[2]) if found[2] else None
+        return GivenCommand("test-oracle")
+    found = COMMAND.fullmatch(line)
+    if found is not None:
+        known = next(name for name in NAMES if name == found[1])
+        number = int(found[2]) if found[2] else None
+        return GivenCommand(known, number)
     word = re.split(r"[^\w-]", line.removeprefix("/"), maxsplit=1)[0]
-    names = [name for name in NAMES if name[0] == word[:1]]
-    return ("unknown", None) if login or get_close_matches(word, names, 1, LIKENESS) else None
+    alike = [name for name in NAMES if name[0] == word[:1]]
+    if login or get_close_matches(word, alike, 1, LIKENESS):
+        return GivenCommand("unknown")
+    return None
 
 
 def may_be_command(event_key: str, effective: EffectiveSettings, settings: Settings) -> bool:
@@ -168,49 +176,52 @@ def route_command(
     if found is None or not may_be_command(routing_input.key, effective, settings):
         return None
     # another bot may have the same command
-    if not getattr(effective.features, found[0].replace("-", "_"), True):
+    if not getattr(effective.features, found.name.replace("-", "_"), True):
         return None
-    if own := find_own_action(routing_input, settings, accounts):
+    own = find_own_action(routing_input, settings, accounts)
+    if own is not None:
         return own
     if routing_input.sender_is_bot:
-        return Ignored(
-            "other bot", f"{routing_input.sender} is a bot; only people can give HLS commands"
-        )
-    name, number = found
-    thread = routing_input.thread if name in IN_THREADS else None
-    return Command(routing_input.key, name, effective, finding=number, thread=thread)
+        reason = f"{routing_input.sender} is a bot; only people can give HLS commands"
+        return Ignored("other bot", reason)
+    thread = routing_input.thread if found.name in IN_THREADS else None
+    return Command(routing_input.key, found.name, effective, finding=found.number, thread=thread)
 
 
 def _find_command(
     routing_input: RoutingInput, settings: Settings, accounts: Sequence[Account]
-) -> tuple[CommandName, int | None] | None:
-    if routing_input.key == RERUN_CHECK:
+) -> GivenCommand | None:
+    key = routing_input.key
+    if key == RERUN_CHECK:
         app = settings.github.app
-        is_review = routing_input.check_name != TITLE_CHECK
-        return (
-            ("review full", None)
-            if app is not None and routing_input.check_app_id == app.id and is_review
-            else None
-        )
+        if app is None or routing_input.check_app_id != app.id:
+            return None
+        if routing_input.check_name == TITLE_CHECK:
+            return None
+        return GivenCommand("review full")
     if not routing_input.is_pull_request:
         return None
     is_in_thread = routing_input.thread is not None
-    text = routing_input.comment_body
-    if routing_input.key in THREAD_EVENTS:
-        return ("thread", None) if is_in_thread else None
-    if routing_input.key == DELETED_COMMENT:
-        return ("deleted", None) if is_in_thread else None
-    if not same_login(routing_input.comment_author, routing_input.sender):
-        return None
-    if routing_input.key == NEW_COMMENT:
-        return parse_command(text, accounts)
-    if routing_input.key != NEW_REPLY or not is_in_thread:
-        return None
+    is_by_sender = same_login(routing_input.comment_author, routing_input.sender)
+    if key == NEW_COMMENT and is_by_sender:
+        return parse_command(routing_input.comment_body, accounts)
+    if key in THREAD_EVENTS and is_in_thread:
+        return GivenCommand("thread")
+    if key == DELETED_COMMENT and is_in_thread:
+        return GivenCommand("deleted")
+    if key == NEW_REPLY and is_in_thread and is_by_sender:
+        return _find_in_reply(routing_input.comment_body, accounts)
+    return None
+
+
+def _find_in_reply(text: str, accounts: Sequence[Account]) -> GivenCommand | None:
+    """Return what a reply in a review thread asks for."""
     kind = classify_reply(text)
-    is_question = "?" in text and is_addressed(text, accounts)
+    is_addressing = is_addressed(text, accounts)
+    is_question = "?" in text and is_addressing
     if kind == "dismissal" or (kind == "change" and not is_question):
-        return "thread", None
+        return GivenCommand("thread")
     command = parse_command(text, accounts)
     if command is not None:
-        return command if command[0] == "undismiss" else None
-    return None if is_addressed(text, accounts) else ("remark", None)
+        return command if command.name == "undismiss" else None
+    return None if is_addressing else GivenCommand("remark")

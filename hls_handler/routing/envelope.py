@@ -73,9 +73,8 @@ class EnvelopeComment(msgspec.Struct, frozen=True):
     id: int
     user: EnvelopeAccount | None = None
     body: str | None = None
-    in_reply_to_id: int | None = (
-        None  # id of the first comment of the review thread; None if this is the first one
-    )
+    # id of the first comment of the review thread; None if this is the first one
+    in_reply_to_id: int | None = None
 
 
 class EnvelopeThread(msgspec.Struct, frozen=True):
@@ -149,7 +148,9 @@ class WebhookEnvelope(msgspec.Struct, frozen=True):
         """The name, "owner/repo", that a repository had before it was renamed or transferred; ""
         for other events.
         """
-        owner, _, name = (self.repository.full_name if self.repository else "").partition("/")
+        if self.repository is None:
+            return ""
+        owner, _, name = self.repository.full_name.partition("/")
         changes = self.changes or {}
         if self.action == "renamed":
             name = _find_text(changes, "repository", "name", "from")
@@ -164,8 +165,9 @@ class WebhookEnvelope(msgspec.Struct, frozen=True):
     @property
     def installation_owner(self) -> str:
         """The login of the account that installed the App; "" if the payload does not name it."""
-        account = self.installation.account if self.installation else None
-        return account.login if account else ""
+        if self.installation is None or self.installation.account is None:
+            return ""
+        return self.installation.account.login
 
     @property
     def installation_repositories(self) -> tuple[str, ...]:
@@ -178,7 +180,9 @@ class WebhookEnvelope(msgspec.Struct, frozen=True):
 def _find_text(value: object, *keys: str) -> str:
     """Return the text at a path of keys in JSON; "" if there is none."""
     for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
+        if not isinstance(value, dict):
+            return ""
+        value = value.get(key)
     return value if isinstance(value, str) else ""
 
 
@@ -221,18 +225,13 @@ class RoutingInput(msgspec.Struct, frozen=True):
     comment_author: str | None = None  # author of the comment or review that the event is about
     comment_author_is_bot: bool = False
     comment_body: str = ""  # text of that comment or review
-    thread: int | None = (
-        None  # id of the first comment of the review thread that the event is about
-    )
-    conclusion: str | None = (
-        None  # of a workflow run or a check run: "success", "failure", "timed_out"
-    )
-    is_pull_request: bool = (
-        False  # True if the conversation is a pull request, also in a comment event
-    )
-    check_app_id: int | None = (
-        None  # the GitHub App that created the check run that the event is about
-    )
+    # id of the first comment of the review thread that the event is about
+    thread: int | None = None
+    # of a workflow run or a check run: "success", "failure", "timed_out"
+    conclusion: str | None = None
+    is_pull_request: bool = False  # the conversation is a pull request, also in a comment event
+    # the GitHub App that created the check run that the event is about
+    check_app_id: int | None = None
     check_app: str = ""  # slug of that App; "" if the event is about no check run
     check_name: str | None = None  # of that check run
     is_requested: bool = False  # True: HLS made the event, because a person requested a review
@@ -245,60 +244,76 @@ class RoutingInput(msgspec.Struct, frozen=True):
 
 def from_envelope(name: str, envelope: WebhookEnvelope) -> RoutingInput:
     """Build the routing input of the event `name` (the X-GitHub-Event header) from its envelope."""
-    sender = envelope.sender
-    conversation = envelope.conversation
-    author = conversation.user if conversation else None
-    comment = envelope.comment or envelope.review
-    author = envelope.release.author if envelope.release else author
-    reviewer = envelope.requested_reviewer
-    run = envelope.workflow_run or envelope.check_run
+    conversation = envelope.conversation or NO_CONVERSATION
+    comment = envelope.comment or envelope.review or NO_COMMENT
+    check_run = envelope.check_run or NO_COMMIT
+    run = envelope.workflow_run or check_run
+    app_id = None
+    app_slug = ""
+    if check_run.app is not None:
+        app_id = check_run.app.id
+        app_slug = check_run.app.slug
+    author = envelope.release.author if envelope.release else conversation.user
+    repository = None
+    if envelope.repository:
+        repository = envelope.repository.full_name or None
+    label = None
+    if envelope.label and envelope.action in LABEL_ACTIONS:
+        label = envelope.label.name
+    reviewer = None
+    if envelope.action == REVIEW_REQUESTED:
+        reviewer = envelope.requested_reviewer
     return RoutingInput(
         event=name,
         action=envelope.action,
-        repository=(envelope.repository.full_name or None) if envelope.repository else None,
-        sender=sender.login if sender else "",
-        sender_is_bot=is_bot(sender.login, sender.type) if sender else False,
-        author=author.login if author else None,
-        author_is_bot=is_bot(author.login, author.type) if author else False,
-        title=(conversation.title or "") if conversation else "",
-        labels=(
-            tuple([label.name for label in conversation.labels])
-            if conversation and conversation.labels
-            else ()
-        ),
-        draft=bool(conversation.draft) if conversation else False,
+        repository=repository,
+        sender=_find_login(envelope.sender) or "",
+        sender_is_bot=_is_bot(envelope.sender),
+        author=_find_login(author),
+        author_is_bot=_is_bot(author),
+        title=conversation.title or "",
+        labels=tuple([label.name for label in conversation.labels or ()]),
+        draft=bool(conversation.draft),
         changed=frozenset(envelope.changes or ()),
-        label=envelope.label.name if envelope.label and envelope.action in LABEL_ACTIONS else None,
-        reviewer=reviewer.login if reviewer and envelope.action == REVIEW_REQUESTED else None,
-        comment_author=comment.user.login if comment and comment.user else None,
-        comment_author_is_bot=(
-            is_bot(comment.user.login, comment.user.type) if comment and comment.user else False
-        ),
-        comment_body=(comment.body or "") if comment else "",
+        label=label,
+        reviewer=_find_login(reviewer),
+        comment_author=_find_login(comment.user),
+        comment_author_is_bot=_is_bot(comment.user),
+        comment_body=comment.body or "",
         thread=_find_thread(name, envelope),
-        conclusion=run.conclusion if run else None,
-        is_pull_request=envelope.pull_request is not None
-        or (conversation is not None and conversation.pull_request is not None),
-        check_app_id=(
-            envelope.check_run.app.id if envelope.check_run and envelope.check_run.app else None
-        ),
-        check_app=(
-            envelope.check_run.app.slug if envelope.check_run and envelope.check_run.app else ""
-        ),
-        check_name=envelope.check_run.name if envelope.check_run else None,
+        conclusion=run.conclusion,
+        is_pull_request=envelope.pull_request is not None or conversation.pull_request is not None,
+        check_app_id=app_id,
+        check_app=app_slug,
+        check_name=check_run.name,
         is_requested=envelope.hls is not None,
     )
 
 
+NO_CONVERSATION = EnvelopeConversation(number=1)
+NO_COMMENT = EnvelopeComment(id=0)
+NO_COMMIT = EnvelopeCommit(head_sha="")
+
+
+def _find_login(account: EnvelopeAccount | None) -> str | None:
+    return account.login if account else None
+
+
+def _is_bot(account: EnvelopeAccount | None) -> bool:
+    return account is not None and is_bot(account.login, account.type)
+
+
 def _find_thread(name: str, envelope: WebhookEnvelope) -> int | None:
     if envelope.thread is not None:
-        return envelope.thread.comments[0].id if envelope.thread.comments else None
+        return next((comment.id for comment in envelope.thread.comments), None)
     comment = envelope.comment
     if comment is None:
         return None
-    if f"{name}.{envelope.action}" == DELETED_COMMENT:
-        return comment.id if comment.in_reply_to_id is None else None
-    return comment.in_reply_to_id
+    if f"{name}.{envelope.action}" != DELETED_COMMENT:
+        return comment.in_reply_to_id
+    if comment.in_reply_to_id is None:  # the first comment of a thread
+        return comment.id
+    return None
 
 
 def from_event(event: Event) -> RoutingInput:

@@ -69,9 +69,7 @@ class Ignored:
     kind: IgnoredKind
     # a sentence, with the file and line of the setting, or the file of the prompt, if one decides
     reason: str
-    is_for_worker: bool = (
-        False  # True: the worker ignores it, and sets the check on the head commit
-    )
+    is_for_worker: bool = False  # the worker ignores it, and sets the check on the head commit
 
 
 MARKER = "<!-- hls:"  # the beginning of the invisible last line of our comments
@@ -80,7 +78,8 @@ MAX_SEARCHED_CHARACTERS = 10_000  # characters of a comment that are searched
 
 HTML_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 CODE = re.compile(
-    r"^[ \t]*(?:(?:[-*+]|[0-9]{1,9}[.)])[ \t]+)*(```|~~~).*?(?:^[ \t]*\1|\Z)|`[^`\n]*`|^(?: {4}|\t).*$",
+    r"^[ \t]*(?:(?:[-*+]|[0-9]{1,9}[.)])[ \t]+)*(```|~~~).*?(?:^[ \t]*\1|\Z)"
+    r"|`[^`\n]*`|^(?: {4}|\t).*$",
     re.MULTILINE | re.DOTALL,
 )
 QUOTED_LINE = re.compile(r"^[ \t]*>.*$", re.MULTILINE)
@@ -88,15 +87,21 @@ QUOTED_LINE = re.compile(r"^[ \t]*>.*$", re.MULTILINE)
 HOW_TO_START = re.compile(
     r"how (?:can|do|could|should|would|may|might) (?:i|we|one|a (?:beginner|newcomer|student)) "
     r"(?:start|begin|get started|contribute|help|join|work on)"
-    r"|how to (?:start|begin|get started|contribute)\b|where (?:can|do|should) (?:i|we) (?:start|begin)"
-    r"|(?:my|a|his|her|their) first (?:contribution|issue|pull request|pr)\b|first[- ]time contributor"
-    r"|(?:can|may|could|might) (?:i|we) (?:please )?(?:work on|take(?: up)?|pick(?: up)?|try|tackle|help with) "
-    r"(?:this|it)"
-    r"|(?:i(?:'d| would)? (?:like|love|want)|(?:i am|i'm) willing) to (?:work on|contribute|help|take|pick up|start)"
+    r"|how to (?:start|begin|get started|contribute)\b"
+    r"|where (?:can|do|should) (?:i|we) (?:start|begin)"
+    r"|(?:my|a|his|her|their) first (?:contribution|issue|pull request|pr)\b"
+    r"|first[- ]time contributor"
+    r"|(?:can|may|could|might) (?:i|we) (?:please )?"
+    r"(?:work on|take(?: up)?|pick(?: up)?|try|tackle|help with) (?:this|it)"
+    r"|(?:i(?:'d| would)? (?:like|love|want)|(?:i am|i'm) willing) to "
+    r"(?:work on|contribute|help|take|pick up|start)"
     r"|(?:assign|give) (?:this|it|the issue)(?: issue)? to me|please assign me"
-    r"|wie (?:kann|könnte) ich (?:anfangen|beginnen|mithelfen|mitmachen|beitragen|helfen)|mein erster beitrag"
-    r"|c[oó]mo (?:puedo|podr[ií]a) (?:empezar|comenzar|contribuir|ayudar|colaborar)|mi primera contribuci[oó]n"
-    r"|comment (?:puis-je|je peux|peut-on) (?:commencer|contribuer|aider|participer)|ma premi[eè]re contribution"
+    r"|wie (?:kann|könnte) ich (?:anfangen|beginnen|mithelfen|mitmachen|beitragen|helfen)"
+    r"|mein erster beitrag"
+    r"|c[oó]mo (?:puedo|podr[ií]a) (?:empezar|comenzar|contribuir|ayudar|colaborar)"
+    r"|mi primera contribuci[oó]n"
+    r"|comment (?:puis-je|je peux|peut-on) (?:commencer|contribuer|aider|participer)"
+    r"|ma premi[eè]re contribution"
     r"|como (?:posso|poderia) (?:começar|comecar|contribuir|ajudar)|minha primeira contribuiç[aã]o"
     r"|как (?:я могу |мне |можно )?(?:начать|помочь|внести|поучаствовать)"
     r"|如何(?:开始|参与|贡献)|怎么(?:开始|参与|贡献)|どうやって(?:始め|貢献|参加)|어떻게 (?:시작|기여|참여)",
@@ -128,10 +133,8 @@ def strip_code_and_quotes(text: str) -> str:
 
 
 def asks_how_to_start(text: str) -> bool:
-    return (
-        HOW_TO_START.search(" ".join(strip_code_and_quotes(text).replace("\u2019", "'").split()))
-        is not None
-    )
+    own_text = strip_code_and_quotes(text).replace("\u2019", "'")
+    return HOW_TO_START.search(" ".join(own_text.split())) is not None
 
 
 BOT_SUFFIX = "[bot]"
@@ -186,60 +189,27 @@ def find_ignored(
 
     `accounts` are those of `Router`.
     """
-    bot = accounts[0] if accounts else None
-    if routing_input.action == "edited" and not routing_input.changed & ANALYSED_FIELDS:
-        changed = ", ".join(sorted(routing_input.changed)) or "nothing"
-        rerun = f"{prompt_file} runs again only when the title, the body or the base branch changes"
-        return Ignored(
-            "nothing relevant changed", f"{routing_input.key} changed {changed}; {rerun}"
-        )
-    if routing_input.event in RUN_EVENTS and not _may_have_failed(routing_input):
-        ended = (
-            f"ended with {routing_input.conclusion}"
-            if routing_input.conclusion
-            else "has not ended"
-        )
-        what = routing_input.event.replace("_", " ")
-        reason = f"the {what} {ended}; {prompt_file} handles runs that failed: {', '.join(FAILED)}"
-        return Ignored("nothing failed", reason)
-    if routing_input.check_app == "github-actions":
-        return Ignored(
-            "nothing failed",
-            "the check is a job of GitHub Actions, whose workflow run is an event, too",
-        )
-    if any(same_login(f"{routing_input.check_app}[bot]", account.login) for account in accounts):
-        return Ignored("own account", "the check is that of HLS")
-    is_review_request = routing_input.action == REVIEW_REQUESTED
-    is_for_hls = any(same_login(routing_input.reviewer, account.login) for account in accounts)
-    if is_review_request and bot is not None and not is_for_hls:
-        whom = routing_input.reviewer or "a team"
-        return Ignored(
-            "another's review",
-            f"a review by {whom} was requested; request one by {bot.login}, the account of HLS, to have it analysed",
-        )
-    if own := find_own_action(routing_input, settings, accounts):
+    irrelevant = _find_irrelevant(routing_input, prompt_file, accounts)
+    if irrelevant is not None:
+        return irrelevant
+    own = find_own_action(routing_input, settings, accounts)
+    if own is not None:
         return own
     if routing_input.event == "issue_comment" and not _is_question(routing_input, accounts):
-        whom = f"@{mentioned_name(bot.login)}" if bot is not None else "HLS's account"
-        return Ignored(
-            "nothing asked", f"the comment neither asks how to start nor asks {whom} anything"
-        )
-    excluded = next(
-        (login for login in find_bots(routing_input) if not effective.features.includes_bot(login)),
-        None,
-    )
-    if excluded is not None:
-        change = settings.sources.change(effective.find_key("features.bots"), f'["{excluded}"]')
-        return Ignored(
-            "other bot",
-            f"{excluded} is a bot; {change}, or add it to that list, to process what it opens",
-        )
-    is_requested = is_review_request or routing_input.is_requested
+        whom = f"@{mentioned_name(accounts[0].login)}" if accounts else "HLS's account"
+        reason = f"the comment neither asks how to start nor asks {whom} anything"
+        return Ignored("nothing asked", reason)
+    for login in find_bots(routing_input):
+        if not effective.features.includes_bot(login):
+            key = effective.find_key("features.bots")
+            change = settings.sources.change(key, f'["{login}"]')
+            advice = f"{change}, or add it to that list, to process what it opens"
+            return Ignored("other bot", f"{login} is a bot; {advice}")
+    is_requested = routing_input.action == REVIEW_REQUESTED or routing_input.is_requested
     if routing_input.draft and not is_requested and not effective.features.drafts:
         change = settings.sources.change(effective.find_key("features.drafts"), "true")
-        return Ignored(
-            "draft", f"the pull request is a draft; mark it ready for review, or {change}"
-        )
+        reason = f"the pull request is a draft; mark it ready for review, or {change}"
+        return Ignored("draft", reason)
     skip_reason = asked_to_skip(routing_input.title, routing_input.labels)
     if skip_reason:
         return Ignored("asked to skip", skip_reason)
@@ -248,6 +218,35 @@ def find_ignored(
         return None
     where = effective.where("review.when", settings)
     return Ignored("not requested", f"{unwanted}; comment /review to have it reviewed ({where})")
+
+
+def _find_irrelevant(
+    routing_input: RoutingInput, prompt_file: str, accounts: Sequence[Account]
+) -> Ignored | None:
+    """Return the reason to ignore an edit, a run, a check or a review request as such."""
+    if routing_input.action == "edited" and not routing_input.changed & ANALYSED_FIELDS:
+        changed = ", ".join(sorted(routing_input.changed)) or "nothing"
+        rerun = f"{prompt_file} runs again only when the title, the body or the base branch changes"
+        reason = f"{routing_input.key} changed {changed}; {rerun}"
+        return Ignored("nothing relevant changed", reason)
+    if routing_input.event in RUN_EVENTS and not _may_have_failed(routing_input):
+        ended = "has not ended"
+        if routing_input.conclusion:
+            ended = f"ended with {routing_input.conclusion}"
+        what = routing_input.event.replace("_", " ")
+        reason = f"the {what} {ended}; {prompt_file} handles runs that failed: {', '.join(FAILED)}"
+        return Ignored("nothing failed", reason)
+    if routing_input.check_app == "github-actions":
+        reason = "the check is a job of GitHub Actions, whose workflow run is an event, too"
+        return Ignored("nothing failed", reason)
+    if any(same_login(f"{routing_input.check_app}[bot]", account.login) for account in accounts):
+        return Ignored("own account", "the check is that of HLS")
+    is_for_hls = any(same_login(routing_input.reviewer, account.login) for account in accounts)
+    if routing_input.action == REVIEW_REQUESTED and accounts and not is_for_hls:
+        whom = routing_input.reviewer or "a team"
+        advice = f"request one by {accounts[0].login}, the account of HLS, to have it analysed"
+        return Ignored("another's review", f"a review by {whom} was requested; {advice}")
+    return None
 
 
 def _may_have_failed(routing_input: RoutingInput) -> bool:
@@ -272,14 +271,12 @@ def _find_unwanted(routing_input: RoutingInput, effective: EffectiveSettings) ->
     if when == "request":
         return "no review of this commit was requested"
     if when == "opened":
-        is_opened = routing_input.action in OPENS
-        return (
-            None
-            if is_opened
-            else "pull requests are reviewed when they are opened, and this event is a later one"
-        )
-    has_label = label is not None and any(same_login(label, name) for name in routing_input.labels)
-    return None if has_label else f"the pull request does not have the label {label}"
+        if routing_input.action in OPENS:
+            return None
+        return "pull requests are reviewed when they are opened, and this event is a later one"
+    if any(same_login(label, name) for name in routing_input.labels):
+        return None
+    return f"the pull request does not have the label {label}"
 
 
 def as_request(
@@ -290,12 +287,7 @@ def as_request(
     """
     label = effective.review_label
     is_set = (routing_input.event, routing_input.action) == ("pull_request", "labeled")
-    if (
-        not is_set
-        or label is None
-        or routing_input.label is None
-        or not same_login(label, routing_input.label)
-    ):
+    if not is_set or routing_input.label is None or not same_login(label, routing_input.label):
         return routing_input
     if any(is_own_action(routing_input, account) for account in accounts):
         return routing_input
@@ -344,17 +336,18 @@ def find_own_action(
     routing_input: RoutingInput, settings: Settings, accounts: Iterable[Account]
 ) -> Ignored | None:
     """Return `Ignored` if HLS itself caused the event, else None."""
-    own = next((account for account in accounts if is_own_action(routing_input, account)), None)
-    return ignore_own_action(settings, own) if own is not None else None
+    for account in accounts:
+        if is_own_action(routing_input, account):
+            return ignore_own_action(settings, account)
+    return None
 
 
 def ignore_own_action(settings: Settings, bot: Account) -> Ignored:
     what = "whose App" if settings.github.app else "whose token"
     where = settings.sources.where(settings.github.credential_key)
     loops = "its own actions are ignored, because otherwise HLS would answer itself"
-    return Ignored(
-        "own account", f"{bot.login} is the account of HLS, {what} is set at {where}; {loops}"
-    )
+    reason = f"{bot.login} is the account of HLS, {what} is set at {where}; {loops}"
+    return Ignored("own account", reason)
 
 
 def asked_to_skip(title: str, labels: Iterable[str]) -> str | None:
@@ -363,10 +356,12 @@ def asked_to_skip(title: str, labels: Iterable[str]) -> str | None:
     """
     if any(label.lower() == SKIP_LABEL for label in labels):
         # removing a label does not cause an analysis
-        undo = "remove the label, then edit the title or text, or close and reopen it, to have it processed"
-        return f"the label {SKIP_LABEL} asks HLS to skip this conversation; {undo}"
+        undo = "remove the label, then edit the title or text, or close and reopen it"
+        asks = f"the label {SKIP_LABEL} asks HLS to skip this conversation"
+        return f"{asks}; {undo}, to have it processed"
     if SKIP_IN_TITLE in title.lower():
-        return f"{SKIP_IN_TITLE} in the title asks HLS to skip this conversation; remove it to have it processed"
+        asks = f"{SKIP_IN_TITLE} in the title asks HLS to skip this conversation"
+        return f"{asks}; remove it to have it processed"
     return None
 
 
@@ -375,10 +370,8 @@ def is_own_action(routing_input: RoutingInput, bot: Account) -> bool:
     if routing_input.key == DELETED_COMMENT:
         return bot.is_bot and same_login(routing_input.sender, bot.login)
     if bot.is_bot:  # only HLS uses such an account
-        return any(
-            same_login(login, bot.login)
-            for login in (routing_input.sender, routing_input.author, routing_input.comment_author)
-        )
+        logins = (routing_input.sender, routing_input.author, routing_input.comment_author)
+        return any(same_login(login, bot.login) for login in logins)
     # A person uses the account, too, so only comments with the marker, label changes and commit
     # statuses count.
     if MARKER in routing_input.comment_body and same_login(routing_input.comment_author, bot.login):

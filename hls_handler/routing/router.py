@@ -55,13 +55,11 @@ class Rule:
     prompt: str  # "issues/analyze"
     effective: EffectiveSettings  # the settings of the event's repository
     file: str  # the prompt's file: "prompts/issues/analyze.j2"
-    chosen_by: str | None = (
-        None  # key path in `prompts.use`; None: the prompt's own `on:` names the event
-    )
+    # key path in `prompts.use`; None: the prompt's own `on:` names the event
+    chosen_by: str | None = None
     shadow: Shadow | None = None
-    is_author_comment: bool = (
-        False  # True: a comment by the issue's author, processed like an edit of the issue
-    )
+    # True: a comment by the issue's author, processed like an edit of the issue
+    is_author_comment: bool = False
     thread: int | None = None  # of a question there: id of the first comment of the review thread
 
     def why(self, sources: Sources) -> str:
@@ -71,15 +69,13 @@ class Rule:
         The sentence is not a field, because the receiver would build it for every webhook and never
         use it.
         """
-        as_edit = (
-            ", as which a comment of the issue's author counts" if self.is_author_comment else ""
-        )
+        event = self.event_key
+        if self.is_author_comment:
+            event += ", as which a comment of the issue's author counts"
         if self.chosen_by is not None:
-            return (
-                f"{sources.where(self.chosen_by)} chooses {self.file} for {self.event_key}{as_edit}"
-            )
+            return f"{sources.where(self.chosen_by)} chooses {self.file} for {event}"
         enabled_at = sources.where(f"{self.effective.key}.events")
-        return f"{enabled_at} enables {self.event_key}{as_edit}, and {self.file} is for it"
+        return f"{enabled_at} enables {event}, and {self.file} is for it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +86,14 @@ class LabelCorrection:
     """
 
     event_key: str  # "issues.unlabeled"
-    group: (
-        str  # group of the label: "priority"; for a label of the list field `areas`: "areas docs"
-    )
+    # group of the label: "priority"; for a label of the list field `areas`: "areas docs"
+    group: str
     effective: EffectiveSettings
 
     def why(self, sources: Sources) -> str:
         enabled_at = sources.where(f"{self.effective.key}.events")
-        return (
-            f"{enabled_at} enables events of this kind, and changes of {self.group} labels by"
-            " people are corrections"
-        )
+        changes = f"changes of {self.group} labels by people"
+        return f"{enabled_at} enables events of this kind, and {changes} are corrections"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +105,8 @@ class QueueCheck:
 
     def why(self, sources: Sources) -> str:
         """Return a sentence with the line of the settings that enables checks."""
-        return (
-            f"{sources.where(f'{self.effective.key}.events')} enables pull requests, and so their"
-            " checks"
-        )
+        enabled_at = sources.where(f"{self.effective.key}.events")
+        return f"{enabled_at} enables pull requests, and so their checks"
 
 
 RoutingResult = Rule | LabelCorrection | Command | QueueCheck | Ignored
@@ -213,9 +204,10 @@ class Router:
         self, routing_input: RoutingInput, effective: EffectiveSettings
     ) -> Rule | Ignored:
         routing_input = as_request(routing_input, effective, self.accounts)
-        rule = find_disabled(routing_input, self.settings, effective) or self._find_rule(
-            routing_input, effective
-        )
+        disabled = find_disabled(routing_input, self.settings, effective)
+        if disabled is not None:
+            return disabled
+        rule = self._find_rule(routing_input, effective)
         if isinstance(rule, Ignored):
             return rule
         ignored = find_ignored(
@@ -225,7 +217,9 @@ class Router:
             settings=self.settings,
             accounts=self.accounts,
         )
-        return rule if ignored is None else ignored
+        if ignored is not None:
+            return ignored
+        return rule
 
     def route_author_comment(
         self, routing_input: RoutingInput, effective: EffectiveSettings
@@ -236,21 +230,18 @@ class Router:
         The comment may have the information that HLS asked for. Whether it asked for some is known
         only to the worker.
         """
-        is_by_author = (
-            routing_input.comment_author is not None
-            and routing_input.comment_author == routing_input.author
-        )
-        if (
-            routing_input.key not in NEW_COMMENT
-            or not is_by_author
-            or routing_input.is_pull_request
-        ):
+        if routing_input.key not in NEW_COMMENT or routing_input.is_pull_request:
+            return None
+        author = routing_input.comment_author
+        if author is None or author != routing_input.author:
             return None
         edit = _as_edit(routing_input)
         if not _is_event_enabled(edit, effective):
             return None
         rule = self.route_enabled(edit, effective)
-        return dataclasses.replace(rule, is_author_comment=True) if isinstance(rule, Rule) else rule
+        if isinstance(rule, Rule):
+            return dataclasses.replace(rule, is_author_comment=True)
+        return rule
 
     def route_thread_question(
         self,
@@ -273,8 +264,9 @@ class Router:
         """Return a question to HLS in a review thread as one in the conversation, else None."""
         if routing_input.key != NEW_REPLY or routing_input.thread is None:
             return None
-        asked = replace(routing_input, event="issue_comment")
-        return asked if is_addressed(asked.comment_body, self.accounts) else None
+        if not is_addressed(routing_input.comment_body, self.accounts):
+            return None
+        return replace(routing_input, event="issue_comment")
 
     def find_label_correction(
         self, routing_input: RoutingInput, effective: EffectiveSettings
@@ -286,24 +278,21 @@ class Router:
         if `effective.events` has neither the event's name, such as "issues", nor a key that begins
         with it, such as "issues.opened".
         """
-        if routing_input.label is None or not self._may_be_label_correction(
-            routing_input, effective
-        ):
+        label = routing_input.label
+        if label is None or not self._may_be_label_correction(routing_input, effective):
             return None
         groups = self.catalogue.label_groups(routing_input.event, effective.labels.assess)
-        group = groups.get(routing_input.label.casefold())
+        group = groups.get(label.casefold())
         if group is None:
             return None
         for account in self.accounts:
             if same_login(routing_input.sender, account.login):
                 return ignore_own_action(self.settings, account)
         if routing_input.sender_is_bot:
-            reason = (
-                f"{routing_input.sender} is a bot; label changes by bots do not count as"
-                " corrections"
-            )
-            return Ignored("other bot", reason)
-        if skip_reason := asked_to_skip(routing_input.title, routing_input.labels):
+            rule = "label changes by bots do not count as corrections"
+            return Ignored("other bot", f"{routing_input.sender} is a bot; {rule}")
+        skip_reason = asked_to_skip(routing_input.title, routing_input.labels)
+        if skip_reason:
             return Ignored("asked to skip", skip_reason)
         return LabelCorrection(routing_input.key, group, effective)
 
@@ -317,29 +306,27 @@ class Router:
         given = RoutingInput(
             event=event, action=action, repository=repository, sender="", sender_is_bot=False
         )
-        found = self.table.find(repository) if repository is not None else None
-        routing_inputs = (given, _as_edit(given)) if given.key in NEW_COMMENT else (given,)
-        candidates = (
-            self.table.all() if repository is None else (found,) if found is not None else ()
-        )
-        return any(
-            effective.enabled
-            and (
-                may_be_command(given.key, effective, self.settings)
-                or (given.key == "pull_request.labeled" and effective.review_label is not None)
-                or (
-                    given.key in (*MAY_BRING_DIFF, CHECKS_REQUESTED)
-                    and _may_write_checks(effective)
-                )
-                or self._may_be_label_correction(given, effective)
-                or any(
-                    _is_event_enabled(one, effective)
-                    and isinstance(self._find_rule(one, effective), Rule)
-                    for one in routing_inputs
-                )
-            )
-            for effective in candidates
-        )
+        if repository is None:
+            return any(self._may_process(given, effective) for effective in self.table.all())
+        found = self.table.find(repository)
+        return found is not None and self._may_process(given, found)
+
+    def _may_process(self, given: RoutingInput, effective: EffectiveSettings) -> bool:
+        if not effective.enabled:
+            return False
+        if may_be_command(given.key, effective, self.settings):
+            return True
+        if given.key == "pull_request.labeled" and effective.review_label is not None:
+            return True
+        if given.key in (*MAY_BRING_DIFF, CHECKS_REQUESTED) and _may_write_checks(effective):
+            return True
+        if self._may_be_label_correction(given, effective):
+            return True
+        routing_inputs = [given]
+        if given.key in NEW_COMMENT:
+            routing_inputs.append(_as_edit(given))
+        enabled = [one for one in routing_inputs if _is_event_enabled(one, effective)]
+        return any(isinstance(self._find_rule(one, effective), Rule) for one in enabled)
 
     def _may_be_label_correction(
         self, routing_input: RoutingInput, effective: EffectiveSettings
@@ -357,57 +344,48 @@ class Router:
         key = routing_input.key
         settings = self.settings
         catalogue = self.catalogue
-        chosen = effective.find_prompt(key)
-        shadowed = effective.find_shadow_prompt(key)
         shadow = None
+        shadowed = effective.find_shadow_prompt(key)
         if shadowed is not None:
             shadow = Shadow(str(shadowed.prompt), shadowed.key)
+        chosen = effective.find_prompt(key)
         if chosen is not None:
             name = chosen.prompt
             key_path = chosen.key
             if name is False:
                 chosen_at = settings.sources.where(key_path)
-                reason = (
-                    f"{chosen_at} switches the prompt for {key} off; remove that line to process it"
-                )
-                return Ignored("prompt switched off", reason)
+                reason = f"{chosen_at} switches the prompt for {key} off"
+                return Ignored("prompt switched off", f"{reason}; remove that line to process it")
             try:
                 file = catalogue.file(name)
             except KeyError:
                 chosen_at = settings.sources.where(key_path)
-                reason = (
-                    f"{chosen_at} chooses the prompt {name} for {key}, but no prompt has that name;"
-                    " correct it"
-                )
-                return Ignored("no prompt", reason)
-            return Rule(
-                key,
-                name,
-                effective,
-                file,
-                key_path,
-                shadow if shadow and shadow.prompt != name else None,
-            )
-        names = _exclude_shadow(shadow, catalogue.on(key)) or _exclude_shadow(
-            shadow, catalogue.on(routing_input.event)
-        )
+                reason = f"{chosen_at} chooses the prompt {name} for {key}"
+                mistake = "but no prompt has that name; correct it"
+                return Ignored("no prompt", f"{reason}, {mistake}")
+            if shadow is not None and shadow.prompt == name:
+                shadow = None
+            return Rule(key, name, effective, file, key_path, shadow)
+        names = _exclude_shadow(shadow, catalogue.on(key))
         if not names:
-            change = settings.sources.change("prompts.directory", "another folder")
-            folders = " or ".join(f"{folder}/" for folder in settings.prompts.folders.values())
-            reason = (
-                f"no prompt in {folders} has {key} in its `on:`; add it to a prompt to process it"
-            )
-            if shadow is not None:
-                reason = (
-                    f"{reason} ({settings.sources.where(shadow.chosen_by)} runs {shadow.prompt} as"
-                    " a shadow only)"
-                )
-            return Ignored("no prompt", f"{reason}, or {change}")
+            names = _exclude_shadow(shadow, catalogue.on(routing_input.event))
+        if not names:
+            return Ignored("no prompt", self._explain_no_prompt(key, shadow))
         if len(names) > 1:
             files = " and ".join(catalogue.file(name) for name in names)
             change = settings.sources.change(f"prompts.use.{key}", "the name of one")
             return Ignored("several prompts", f"{files} are each for {key}; {change}")
         return Rule(key, names[0], effective, catalogue.file(names[0]), shadow=shadow)
+
+    def _explain_no_prompt(self, key: str, shadow: Shadow | None) -> str:
+        sources = self.settings.sources
+        folders = " or ".join(f"{folder}/" for folder in self.settings.prompts.folders.values())
+        reason = f"no prompt in {folders} has {key} in its `on:`; add it to a prompt to process it"
+        if shadow is not None:
+            where = sources.where(shadow.chosen_by)
+            reason += f" ({where} runs {shadow.prompt} as a shadow only)"
+        change = sources.change("prompts.directory", "another folder")
+        return f"{reason}, or {change}"
 
 
 def may_have_checks(effective: EffectiveSettings) -> bool:
@@ -449,11 +427,8 @@ def _find_settings(
         return _ignore_installation(settings)
     if routing_input.repository is None:
         where = settings.sources.where("repositories")
-        reason = (
-            f"{routing_input.key} belongs to no repository, and {where} enables events by"
-            " repository"
-        )
-        return Ignored("no repository", reason)
+        reason = f"{routing_input.key} belongs to no repository"
+        return Ignored("no repository", f"{reason}, and {where} enables events by repository")
     effective = table.find(routing_input.repository)
     if effective is None:
         where = settings.sources.where("repositories")
@@ -465,14 +440,10 @@ def _find_settings(
 def _ignore_installation(settings: Settings) -> Ignored:
     where = settings.sources.where(settings.github.credential_key)
     if settings.github.app is None:
-        return Ignored(
-            "app installation", f"an event of a GitHub App, and HLS uses the token at {where}"
-        )
-    reason = (
-        f"the installation of the GitHub App ({where}) has changed; HLS takes account of this from"
-        " now on"
-    )
-    return Ignored("app installation", reason)
+        reason = f"an event of a GitHub App, and HLS uses the token at {where}"
+        return Ignored("app installation", reason)
+    reason = f"the installation of the GitHub App ({where}) has changed"
+    return Ignored("app installation", f"{reason}; HLS takes account of this from now on")
 
 
 def find_disabled(
@@ -482,25 +453,22 @@ def find_disabled(
     if effective.enabled:
         return None
     switch = effective.where("enabled", settings)
-    reason = (
-        f"{routing_input.repository} is switched off by {switch}; set this key to true to"
-        " process it"
-    )
-    return Ignored("repository disabled", reason)
+    reason = f"{routing_input.repository} is switched off by {switch}"
+    return Ignored("repository disabled", f"{reason}; set this key to true to process it")
 
 
 def _is_event_enabled(routing_input: RoutingInput, effective: EffectiveSettings) -> bool:
     if routing_input.event in effective.events or routing_input.key in effective.events:
         return True
-    is_review_request = (
-        routing_input.event == "pull_request" and routing_input.action == REVIEW_REQUESTED
-    )
+    is_review_request = routing_input.key == f"pull_request.{REVIEW_REQUESTED}"
     is_explicit = is_review_request or routing_input.is_requested
     return is_explicit and any(event.startswith("pull_request.") for event in effective.events)
 
 
 def _exclude_shadow(shadow: Shadow | None, names: tuple[str, ...]) -> tuple[str, ...]:
-    return names if shadow is None else tuple(name for name in names if name != shadow.prompt)
+    if shadow is None:
+        return names
+    return tuple(name for name in names if name != shadow.prompt)
 
 
 LABEL_CORRECTION_EVENTS = ("issues", "pull_request")
