@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import chain
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -486,7 +487,9 @@ def cost_of_output(usage: Usage, tokens: int) -> PartialCost | None:
     if not usage.output_tokens:
         return None
     tokens = min(tokens, usage.output_tokens)
-    usd = None if usage.output_usd is None else usage.output_usd * tokens / usage.output_tokens
+    usd = usage.output_usd
+    if usd is not None:
+        usd = usd * tokens / usage.output_tokens
     return PartialCost(tokens, usage.output_tokens, usd)
 
 
@@ -496,9 +499,8 @@ class ValidReply:
     reply_type: str  # "issue_analysis", a key of REPLY_TYPES
     reply: Reply
     usage: Usage
-    cached_at: datetime | None = (
-        None  # if it came from the cache of replies: when Claude gave it (aware UTC)
-    )
+    # if it came from the cache of replies: when Claude gave it (aware UTC)
+    cached_at: datetime | None = None
     unshown: tuple[
         int, ...
     ] = ()  # indexes of `files` that the rendered prompt did not show as a whole
@@ -604,22 +606,23 @@ def join_analyses(parts: Sequence[PullRequestAnalysis]) -> PullRequestAnalysis:
 
     Of the fields in `WORST_FIRST`, the worst value counts.
     """
+    suggested = [*chain.from_iterable(part.suggested_labels for part in parts)]
     labels: dict[str, SuggestedLabel] = {}
-    for label in sorted(
-        (one for part in parts for one in part.suggested_labels), key=lambda one: -one.confidence
-    ):
+    for label in sorted(suggested, key=lambda one: -one.confidence):
         labels.setdefault(label.name, label)
     summaries = dict.fromkeys(part.summary for part in parts if part.summary)
     joined: dict[str, object] = {
         "summary": "\n\n".join(summaries)[:MAX_SUMMARY_CHARACTERS],
-        "earlier": [verdict for part in parts for verdict in part.earlier],
-        "findings": [finding for part in parts for finding in part.findings],
+        "earlier": [*chain.from_iterable(part.earlier for part in parts)],
+        "findings": [*chain.from_iterable(part.findings for part in parts)],
         "suggested_labels": list(labels.values()),
     }
-    if scores := lowest_scores(parts):
+    scores = lowest_scores(parts)
+    if scores:
         joined[SCORES] = list(scores)
-    if sentences := [one for part in parts for one in file_summaries_of(part)]:
-        joined["file_summaries"] = sentences[:MAX_FILE_SUMMARIES]
+    summaries_of_files = [*chain.from_iterable(map(file_summaries_of, parts))]
+    if summaries_of_files:
+        joined["file_summaries"] = summaries_of_files[:MAX_FILE_SUMMARIES]
     for name, values in WORST_FIRST.items():
         given = {getattr(part, name, None) for part in parts}
         if given.intersection(values):
@@ -645,7 +648,9 @@ def to_rule_values(value: object) -> tuple[str, ...]:
     """Convert a field's value in a reply to the strings that label rules use: True -> ("true",)."""
     if isinstance(value, list):
         return tuple(value)
-    return (str(value).lower() if isinstance(value, bool) else str(value),)
+    if isinstance(value, bool):
+        return (str(value).lower(),)
+    return (str(value),)
 
 
 def find_label(rule: LabelRule, value: str) -> str | None:
@@ -654,7 +659,9 @@ def find_label(rule: LabelRule, value: str) -> str | None:
     """
     if not isinstance(rule, str):
         return rule.get(value)
-    return None if value in VALUES_WITHOUT_LABEL else rule.replace(VALUE, value)
+    if value in VALUES_WITHOUT_LABEL:
+        return None
+    return rule.replace(VALUE, value)
 
 
 def group_of(field: str, hint: object, label: str) -> str:

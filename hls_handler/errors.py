@@ -266,8 +266,6 @@ class RateLimited(DependencyDown):
 
 def with_remedy(error: HlsError) -> str:
     """Return the error's message. If the error has a remedy, append it."""
-    return (
-        f"{error}; {error.remedy}"
-        if isinstance(error, DependencyDown | SlowResponse)
-        else str(error)
-    )
+    if isinstance(error, DependencyDown | SlowResponse):
+        return f"{error}; {error.remedy}"
+    return str(error)

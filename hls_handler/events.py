@@ -138,7 +138,9 @@ def is_present(value: object) -> object:
     """Return False for null and True for an object. A boolean, as in a checkpoint, is returned
     unchanged.
     """
-    return value if isinstance(value, bool) else value is not None
+    if isinstance(value, bool):
+        return value
+    return value is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,9 +190,8 @@ class PullRequest:
     changed_files: Count
     commits: Count
     merged: Flag
-    comments: int | None = (
-        None  # number of comments of the conversation; None if GitHub omits it, as in lists
-    )
+    # number of comments of the conversation; None if GitHub omits it, as in lists
+    comments: int | None = None
     base_sha: Annotated[
         str, null_to(""), Field(validation_alias=AliasChoices(AliasPath("base", "sha"), "base_sha"))
     ] = ""
@@ -220,11 +221,15 @@ class Review:
 
 
 def _full_name(value: object) -> object:
-    return value.get("full_name") if isinstance(value, Mapping) else value
+    if isinstance(value, Mapping):
+        return value.get("full_name")
+    return value
 
 
 def _actor_if_null(value: object, info: ValidationInfo) -> object:
-    return info.data.get("actor", GHOST) if value is None else value
+    if value is None:
+        return info.data.get("actor", GHOST)
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,9 +287,8 @@ class Release:
     author: Author
     html_url: Text
     published_at: OptionalTime  # aware UTC; None for a draft
-    target_commitish: (
-        Text  # the branch or commit from which the tag is created if it does not exist
-    )
+    # the branch or commit from which the tag is created if it does not exist
+    target_commitish: Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,8 +352,17 @@ GitHub sends no such key.
 
 def find_requested_review(payload: Mapping[str, object]) -> RequestedReview | None:
     request = payload.get(REQUEST_KEY)
-    review = request.get("review") if isinstance(request, Mapping) else None
+    if not isinstance(request, Mapping):
+        return None
+    review = request.get("review")
     return next((one for one in get_args(RequestedReview) if one == review), None)
+
+
+def _find_id(value: object) -> int | None:
+    if not isinstance(value, Mapping):
+        return None
+    found = value.get("id")
+    return found if type(found) is int else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,21 +402,16 @@ class Event:
         """The id of the GitHub App's installation; None for a webhook that does not belong to an
         App.
         """
-        installation = self.payload.get("installation")
-        found = installation.get("id") if isinstance(installation, Mapping) else None
-        return found if type(found) is int else None
+        return _find_id(self.payload.get("installation"))
 
     @property
     def organization_id(self) -> int | None:
         """The id of the organisation that owns the repository; None if a person owns it."""
         repository = self.payload.get("repository")
         owner = repository.get("owner") if isinstance(repository, Mapping) else None
-        found = (
-            owner.get("id")
-            if isinstance(owner, Mapping) and owner.get("type") == "Organization"
-            else None
-        )
-        return found if type(found) is int else None
+        if not isinstance(owner, Mapping) or owner.get("type") != "Organization":
+            return None
+        return _find_id(owner)
 
     @property
     def requested_review(self) -> RequestedReview | None:

@@ -42,19 +42,14 @@ _NON_FIELDS = frozenset(
     }
 )
 # they log every request or step at INFO
-_VERBOSE_LOGGERS = (
-    "httpx",
-    "httpx2",
-    "httpcore2",
-    "urllib3",
-    "alembic",
-)
+_VERBOSE_LOGGERS = ("httpx", "httpx2", "httpcore2", "urllib3", "alembic")
 # the id of a delivery or a request is no credential, and differs in each line
 IDENTIFIER = re.compile("[0-9a-f-]+")
 MAX_REMEMBERED_CHARS = 200
 
 
-class log_context:  # noqa: N801 (used like a function; a class, because a generator takes twice as long)
+# used like a function; a class, because a generator takes twice as long
+class log_context:  # noqa: N801
     """Add ids, such as `delivery=GUID`, to every line logged in the `with` block. An id that is
     None is omitted.
     """
@@ -91,7 +86,10 @@ def configure(
     clean = _Cleaner(secrets)
     json_lines = JsonLines(clean)
     handler = CleanHandler(stream, ring, json_lines)
-    handler.setFormatter(json_lines if layout == "json" else TextLines(clean, colours=colours))
+    if layout == "json":
+        handler.setFormatter(json_lines)
+    else:
+        handler.setFormatter(TextLines(clean, colours=colours))
     handler.addFilter(_add_ids)
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -102,8 +100,9 @@ def configure(
         if logger.handlers:
             logger.handlers[:] = []
             logger.propagate = True
+    level_of_libraries = logging.NOTSET if level == "DEBUG" else logging.WARNING
     for name in _VERBOSE_LOGGERS:
-        logging.getLogger(name).setLevel(logging.NOTSET if level == "DEBUG" else logging.WARNING)
+        logging.getLogger(name).setLevel(level_of_libraries)
     logging.captureWarnings(capture=True)
     threading.excepthook = _log_thread_exception
 
@@ -134,18 +133,17 @@ class CleanHandler(logging.StreamHandler[IO[str]]):
 
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
-        if self._ring is not None:
-            self._ring.add(
-                line if self.formatter is self._json_lines else self._json_lines.format(record)
-            )
+        if self._ring is not None and self.formatter is self._json_lines:
+            self._ring.add(line)
+        elif self._ring is not None:
+            self._ring.add(self._json_lines.format(record))
         return line
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (name defined by logging)
+    # the name is defined by logging
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         with suppress(OSError, ValueError):  # the reader of the log has closed it
-            sys.stderr.write(
-                f"a log line could not be written: {record.name},"
-                f" {record.pathname}:{record.lineno}\n"
-            )
+            where = f"{record.name}, {record.pathname}:{record.lineno}"
+            sys.stderr.write(f"a log line could not be written: {where}\n")
 
 
 class _Cleaner:
@@ -158,11 +156,15 @@ class _Cleaner:
         self._clean_short = lru_cache(maxsize=1000)(self._clean)
 
     def clean(self, text: str) -> str:
-        return self._clean_short(text) if len(text) <= MAX_REMEMBERED_CHARS else self._clean(text)
+        if len(text) <= MAX_REMEMBERED_CHARS:
+            return self._clean_short(text)
+        return self._clean(text)
 
     def _clean(self, text: str) -> str:
-        masked = text if self._secrets is None else self._secrets.sub(MASK, text)
-        return masked if IDENTIFIER.fullmatch(masked) else redact(masked)
+        masked = self._secrets.sub(MASK, text)
+        if IDENTIFIER.fullmatch(masked):
+            return masked
+        return redact(masked)
 
     def clean_value(self, value: object) -> object:
         """Return JSON: numbers unchanged, texts cleaned, and the text of any other object."""
@@ -183,11 +185,8 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
 
 def _format_time(seconds: float) -> str:
     """Return "2026-11-20T12:00:00.123Z"."""
-    return (
-        datetime.fromtimestamp(seconds, UTC)
-        .isoformat(timespec="milliseconds")
-        .replace("+00:00", "Z")
-    )
+    time = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return time.replace("+00:00", "Z")
 
 
 class JsonLines(JsonFormatter):
@@ -258,16 +257,20 @@ class TextLines(logging.Formatter):
         ids = " ".join(
             f"{name}={clean(value)}" for name, value in record.__dict__.get("ids", {}).items()
         )
+        if ids:
+            fields += f"  [{ids}]"
         what = escape_unprintable(f"{where:<16} {clean(record.getMessage())}")
-        more = escape_unprintable(f"{fields}{f'  [{ids}]' if ids else ''}")
-        shown = f"{self._coloured(time_, _DIM)} {level} {what}{self._coloured(more, _DIM)}"
+        more = self._coloured(escape_unprintable(fields), _DIM)
+        shown = f"{self._coloured(time_, _DIM)} {level} {what}{more}"
         if record.exc_info:
             trace = clean(self.formatException(record.exc_info))
             shown = "\n".join([shown, *(escape_unprintable(part) for part in trace.split("\n"))])
         return shown
 
     def _coloured(self, text: str, colour: str) -> str:
-        return f"{colour}{text}{_RESET}" if self._colours and colour and text else text
+        if not self._colours or not colour or not text:
+            return text
+        return f"{colour}{text}{_RESET}"
 
 
 def _format_value(value: object) -> str:
@@ -277,6 +280,7 @@ def _format_value(value: object) -> str:
 
 
 MASK = "***"
+NOTHING = "(?!)"  # a pattern that never matches
 MIN_SECRET_CHARS = 4  # a shorter one would mask ordinary text, and is not secure anyway
 MIN_BASE64_CHARS = 6  # a shorter part of a secret's base64 text is not masked
 
@@ -288,20 +292,20 @@ def mask_secrets(text: str, secrets: Iterable[str]) -> str:
     Encoded secrets are also replaced: in base64 (standard or URL-safe, also inside a longer text),
     URL-encoded, or escaped as in a `repr`, JSON or HTML.
     """
-    pattern = _any_of(_find_encodings(secrets))
-    return text if pattern is None else pattern.sub(MASK, text)
+    return _any_of(_find_encodings(secrets)).sub(MASK, text)
 
 
 def _find_encodings(secrets: Iterable[str]) -> list[str]:
-    found = {
-        text for secret in secrets if len(secret) >= MIN_SECRET_CHARS for text in _encodings(secret)
-    }
+    found: set[str] = set()
+    for secret in secrets:
+        if len(secret) >= MIN_SECRET_CHARS:
+            found.update(_encodings(secret))
     return sorted(found, key=lambda encoding: (-len(encoding), encoding))
 
 
-def _any_of(longest_first: Iterable[str]) -> re.Pattern[str] | None:
+def _any_of(longest_first: Iterable[str]) -> re.Pattern[str]:
     alternatives = "|".join(map(re.escape, longest_first))
-    return re.compile(alternatives) if alternatives else None
+    return re.compile(alternatives or NOTHING)
 
 
 def _encodings(secret: str) -> Iterator[str]:
@@ -322,11 +326,7 @@ def _base64_parts(secret: bytes) -> Iterator[str]:
     # In the base64 of a longer text, such as "user:secret", the secret's characters depend on its
     # offset modulo 3.
     # bytes before the secret; characters that encode them
-    for offset, mixed in (
-        (0, 0),
-        (1, 2),
-        (2, 3),
-    ):
+    for offset, mixed in ((0, 0), (1, 2), (2, 3)):
         end = (offset + len(secret)) * 8 // 6
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             encoded = encode(b"\0" * offset + secret).decode()

@@ -20,7 +20,9 @@ def inflect(number: int, noun: str) -> str:
         return noun
     if noun.endswith("y") and not noun.endswith("ay"):
         return f"{noun[:-1]}ies"
-    return f"{noun}{'es' if noun.endswith('ch') else 's'}"
+    if noun.endswith("ch"):
+        return f"{noun}es"
+    return f"{noun}s"
 
 
 def is_or_are(number: int) -> str:
@@ -39,4 +41,6 @@ def format_usd(usd: float | None) -> str:
 def add_usd(costs: Iterable[float | None]) -> float | None:
     """Return the sum, or None if one of the costs is unknown (None)."""
     known = list(costs)
-    return None if None in known else sum(cost for cost in known if cost is not None)
+    if None in known:
+        return None
+    return sum(cost for cost in known if cost is not None)
