@@ -37,13 +37,14 @@ from hls_handler.prompting.prompt import (
     Library,
     PromptSources,
 )
+from hls_handler.prompting.problems import Checked, Problem, prompt_error, with_absolute_path
+from hls_handler.prompting.prompt import Condition, Family, Library, Prompt, PromptSources
 from hls_handler.prompting.reply_fields import build_reply_model
 from hls_handler.prompting.source_files import (
     COMMENT_SUFFIX,
     NOTHING_UNSAVED,
     SHARED_COMMENT,
     SHARED_COMMENT_REPLY,
-    SourceFile,
     SourceFiles,
     SourceFolder,
     find_files,
@@ -86,15 +87,16 @@ def load_library(
     precedence over all others.
     """
     files = read_source_files(folders, shipped, unsaved)
-    builder = _Builder(files)
-    library = builder.build(shadows)
-    templates = builder.templates
+    parsed = _parse(files)
+    templates = parsed.value
+    built = _build_library(files, templates, shadows)
+    library = built.value
     check = LibraryCheck(library, files, templates, families, config)
-    parse_problems = [*builder.parse_problems, *check_references(templates)]
+    parse_problems = [*parsed.problems, *check_references(templates)]
     problems = [
         *files.problems,
         *parse_problems,
-        *builder.problems,
+        *built.problems,
         *check_blocks(templates),
         *check.event_problems(chosen),
     ]
@@ -122,114 +124,63 @@ def restore_library(version: PromptSources) -> Library:
 
     The files are not checked: this version was in use.
     """
-    parsed = parse_front_matter(version.front, version.front_file)
+    front = parse_front_matter(version.front, version.front_file)
     files = SourceFiles(
         sources={source.name: source for source in version.sources},
         front_matters={},
         front_texts={version.name: version.front},
-        lines={version.name: parsed.lines},
+        lines={version.name: front.lines},
         inherited=frozenset(),
-        problems=parsed.problems,
+        problems=front.problems,
     )
-    if parsed.front is not None:
-        files = replace(files, front_matters={version.name: parsed.front})
-    builder = _Builder(files)
-    library = builder.build(frozenset())
-    problems = [*files.problems, *builder.parse_problems, *builder.problems]
+    if front.front is not None:
+        files = replace(files, front_matters={version.name: front.front})
+    templates = _parse(files)
+    library = _build_library(files, templates.value, frozenset())
+    problems = [*files.problems, *templates.problems, *library.problems]
     if problems:
         raise prompt_error(problems)
-    return library
+    return library.value
 
 
-class _Builder:
-    """Builds the library of source files, and collects their problems."""
-
-    def __init__(self, files: SourceFiles) -> None:
-        self._files = files
-        self._environment = PromptEnvironment(files.sources, PROMPT_FILTERS)
-        self.problems: list[Problem] = []  # of front matters
-        self.parse_problems: list[Problem] = []  # of templates
-        trees: dict[str, nodes.Template] = {}
-        for name, source in files.sources.items():
-            tree = self._parse(source)
-            if tree is not None:
-                trees[name] = tree
-        paths = {name: source.file for name, source in files.sources.items()}
-        self.templates = ParsedTemplates(self._environment, trees, paths)
-        self._prompts: dict[str, Prompt] = {}
-        self._conditions: dict[str, Condition] = {}
-        self._comments: dict[str, str] = {}
-        self._sources: dict[str, PromptSources] = {}
-        self._names_read: dict[str, set[str]] = {}
-        self._appended: dict[str, dict[str, str]] = {}
-
-    def _parse(self, source: SourceFile) -> nodes.Template | None:
-        for number, line in enumerate(source.text.split("\n"), start=1):
-            if RESERVED_CHARACTERS.search(line):
-                message = (
-                    "the line has a private-use character (U+E000 to U+E01F), which HLS reserves;"
-                    " remove it"
-                )
-                self.parse_problems.append(Problem(source.file, number, message))
-        try:
-            return self._environment.parse(source.template, source.name, source.file)
-        except TemplateSyntaxError as exc:
-            message = exc.message or "the file is not a valid template"
-            self.parse_problems.append(Problem(source.file, exc.lineno, message))
-        except RecursionError:
-            message = "the template is nested too deeply"
-            self.parse_problems.append(Problem(source.file, 1, message))
-        return None
-
-    def build(self, shadows: Set[str]) -> Library:
-        for name, front in sorted(self._files.front_matters.items()):
-            self._add(name, front)
-        return Library(
-            self._prompts,
-            self._environment,
-            PromptEnvironment(self._files.sources, COMMENT_FILTERS),
-            self._comments,
-            self._conditions,
-            self._sources,
-            self._names_read,
-            self._appended,
-            shadows,
-        )
-
-    def _add(self, name: str, front: FrontMatter) -> None:
-        files = self._files
+def _build_library(
+    files: SourceFiles, templates: ParsedTemplates, shadows: Set[str]
+) -> Checked[Library]:
+    problems: list[Problem] = []
+    prompts: dict[str, Prompt] = {}
+    conditions: dict[str, Condition] = {}
+    comments: dict[str, str] = {}
+    sources: dict[str, PromptSources] = {}
+    names_read: dict[str, set[str]] = {}
+    appended: dict[str, dict[str, str]] = {}
+    for name, front in sorted(files.front_matters.items()):
         lines = files.lines[name]
-        checked = build_reply_model(front, lines)
-        self.problems += checked.problems
-        reply_model = checked.value or Reply
+        model = build_reply_model(front, lines)
+        problems += model.problems
         if front.then is not None:
-            known = checked.value or Any
-            condition = compile_condition(self.templates, front.then.when, lines, known)
-            self.problems += condition.problems
+            known = model.value or Any
+            condition = compile_condition(templates, front.then.when, lines, known)
+            problems += condition.problems
             if condition.value is not None:
-                self._conditions[name] = condition.value
-        candidates = [f"{name}{COMMENT_SUFFIX}"]
-        if front.reply == SHARED_COMMENT_REPLY:
-            candidates.append(SHARED_COMMENT)
-        comment = next((candidate for candidate in candidates if candidate in files.sources), None)
+                conditions[name] = condition.value
+        comment = _find_comment(name, front, files)
         if comment is not None:
-            self._comments[name] = comment
-        parts = templates_of(self.templates, name, comment)
-        read = self._list_names(parts)
-        appended = {
+            comments[name] = comment
+        parts = templates_of(templates, name, comment)
+        names_read[name] = _list_names(parts, templates)
+        reply_model = model.value or Reply
+        appended[name] = {
             variable: template
             for variable, field, template in APPENDED
             if field in reply_model.model_fields
-            and variable not in read
+            and variable not in names_read[name]
             and template in files.sources
         }
-        sources = tuple(files.sources[part] for part in (*parts, *appended.values()))
-        self._names_read[name] = read
-        self._appended[name] = appended
-        self._sources[name] = PromptSources(name, files.front_texts[name], lines.file, sources)
-        self._prompts[name] = Prompt(
+        used = tuple(files.sources[part] for part in (*parts, *appended[name].values()))
+        sources[name] = PromptSources(name, files.front_texts[name], lines.file, used)
+        prompts[name] = Prompt(
             name=name,
-            id=f"{name}@{self._sources[name].hash[:6]}",
+            id=f"{name}@{sources[name].hash[:6]}",
             path=files.sources[f"{name}{SUFFIX}"].file,
             on=front.on,
             reply=front.reply,
@@ -239,16 +190,62 @@ class _Builder:
             effort=front.effort,
             then=front.then,
         )
+    library = Library(
+        prompts,
+        templates.environment,
+        PromptEnvironment(files.sources, COMMENT_FILTERS),
+        comments,
+        conditions,
+        sources,
+        names_read,
+        appended,
+        shadows,
+    )
+    return Checked(library, problems)
 
-    def _list_names(self, parts: Iterable[str]) -> set[str]:
-        """Return the variables and attributes that templates read: {"files", ".numbered"}."""
-        found: set[str] = set()
-        for part in parts:
-            tree = self.templates.trees.get(part)
-            if tree is not None:
-                found.update(node.name for node in tree.find_all(nodes.Name))
-                found.update(f".{node.attr}" for node in tree.find_all(nodes.Getattr))
-        return found
+
+def _find_comment(name: str, front: FrontMatter, files: SourceFiles) -> str | None:
+    """Return the comment template of a prompt."""
+    own = f"{name}{COMMENT_SUFFIX}"
+    if own in files.sources:
+        return own
+    if front.reply == SHARED_COMMENT_REPLY and SHARED_COMMENT in files.sources:
+        return SHARED_COMMENT
+    return None
+
+
+def _list_names(parts: Iterable[str], templates: ParsedTemplates) -> set[str]:
+    """Return the variables and attributes that templates read: {"files", ".numbered"}."""
+    found: set[str] = set()
+    for part in parts:
+        tree = templates.trees.get(part)
+        if tree is not None:
+            found.update(node.name for node in tree.find_all(nodes.Name))
+            found.update(f".{node.attr}" for node in tree.find_all(nodes.Getattr))
+    return found
+
+
+def _parse(files: SourceFiles) -> Checked[ParsedTemplates]:
+    environment = PromptEnvironment(files.sources, PROMPT_FILTERS)
+    trees: dict[str, nodes.Template] = {}
+    problems: list[Problem] = []
+    for name, source in files.sources.items():
+        for number, line in enumerate(source.text.split("\n"), start=1):
+            if RESERVED_CHARACTERS.search(line):
+                message = (
+                    "the line has a private-use character (U+E000 to U+E01F), which HLS reserves;"
+                    " remove it"
+                )
+                problems.append(Problem(source.file, number, message))
+        try:
+            trees[name] = environment.parse(source.template, name, source.file)
+        except TemplateSyntaxError as exc:
+            message = exc.message or "the file is not a valid template"
+            problems.append(Problem(source.file, exc.lineno, message))
+        except RecursionError:
+            problems.append(Problem(source.file, 1, "the template is nested too deeply"))
+    paths = {name: source.file for name, source in files.sources.items()}
+    return Checked(ParsedTemplates(environment, trees, paths), problems)
 
 
 log = logging.getLogger(__name__)

@@ -124,22 +124,13 @@ def find_named(text: str | None, path: str, rows: Collection[int]) -> list[Named
     """
     if not text or not rows or not has_grammar(path):
         return []
-    return [
-        Named(
-            kind,
-            name,
-            row,
-            Scope(*scope),
-            is_member,
-            tuple(owners),
-            receiver,
-            tuple(map(tuple, said)),
-            is_local,
-        )
-        for kind, name, row, scope, is_member, owners, receiver, said, is_local in parse(
-            "names", text, path, sorted(rows)
-        )
-    ]
+    found: list[Named] = []
+    for values in parse("names", text, path, sorted(rows)):
+        named = Named(*values)  # with lists for tuples
+        scope = Scope(*named.scope)
+        said = tuple(map(tuple, named.said))
+        found.append(named._replace(scope=scope, owners=tuple(named.owners), said=said))
+    return found
 
 
 @dataclass(slots=True)

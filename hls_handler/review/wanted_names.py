@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from hls_handler.review.file_kinds import is_test_file
@@ -186,21 +186,18 @@ def _add_gone(
     rows = {line.number - 1 for line in removed}
     called = {one.name for one in old if one.kind == "call"}
     for one in old:
-        is_defined = one.kind in ("definition", "value") and one.row in rows
-        is_member = one.kind == "member" and one.name not in called
-        if one.row not in rows or one.name in own or not NAME.fullmatch(one.name):
+        word = one.name
+        if one.row not in rows or word in own or not NAME.fullmatch(word):
             continue
-        alone = frozenset({one.name})
-        if is_defined:
-            gone = Gone(source.path, family, one.owners, is_name=True, tokens=alone)
-            wanted.gone[one.name] = gone
-        elif one.name not in present and is_member:
-            gone = Gone(source.path, family, None, is_name=True, tokens=alone)
-            wanted.gone.setdefault(one.name, gone)
-        elif one.name not in present and one.kind == "text":
-            of_word = frozenset(tokens.get(one.name, alone))  # alone after an escape: `\npaid`
-            gone = Gone(source.path, family, None, is_name=False, tokens=of_word)
-            wanted.gone.setdefault(one.name, gone)
+        of_word = {word}
+        if one.kind == "text":
+            of_word = tokens.get(word, of_word)  # alone after an escape: `\npaid`
+        is_member = one.kind == "member" and word not in called
+        gone = Gone(source.path, family, None, is_name=is_member, tokens=frozenset(of_word))
+        if one.kind in ("definition", "value"):
+            wanted.gone[word] = replace(gone, owners=one.owners, is_name=True)
+        elif word not in present and (is_member or one.kind == "text"):
+            wanted.gone.setdefault(word, gone)
     if family:
         return
     for line in removed:
@@ -210,8 +207,8 @@ def _add_gone(
             in_key = NAME.findall(key[1])
         for word in NAME.findall(line.text):
             if word not in present and (word in in_key or COMPOUND.search(word)):
-                of_word = frozenset(tokens[word])
-                gone = Gone(source.path, family, None, is_name=False, tokens=of_word)
+                of_word = tokens[word]
+                gone = Gone(source.path, family, None, is_name=False, tokens=frozenset(of_word))
                 wanted.gone.setdefault(word, gone)
 
 
