@@ -219,7 +219,6 @@ class Service:
             first.table,
             self._ports(),
             lifespan=self._lifespan,
-            receives_webhooks=role != "worker",
             more_routes=self._console.routes,
             show_error=show_error,
         )
@@ -479,6 +478,7 @@ class Service:
             health=self._health,
             clock=time.monotonic,
             installation_changed=self._installation_changed,
+            receives_webhooks=self.role != "worker",
         )
 
     def _console_ports(self, ring: LogRing) -> ConsolePorts:

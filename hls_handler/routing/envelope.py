@@ -144,6 +144,16 @@ class WebhookEnvelope(msgspec.Struct, frozen=True):
         return self.pull_request or self.issue
 
     @property
+    def repository_name(self) -> str:
+        """The name, "owner/repo"; "" for an event without a repository."""
+        return self.repository.full_name if self.repository else ""
+
+    @property
+    def sender_login(self) -> str:
+        """The login of the account that caused the event; "" if the payload does not name it."""
+        return self.sender.login if self.sender else ""
+
+    @property
     def former_name(self) -> str:
         """The name, "owner/repo", that a repository had before it was renamed or transferred; ""
         for other events.

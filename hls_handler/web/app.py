@@ -92,12 +92,10 @@ class WebApplication:
         ports: Ports,
         *,
         lifespan: Lifespan[Starlette] | None = None,
-        receives_webhooks: bool = True,
         more_routes: MoreRoutes = lambda _settings: (),
         show_error: ShowError | None = None,
     ) -> None:
-        """Without `receives_webhooks`, the webhook path responds 404. `lifespan` starts and stops
-        all threads.
+        """`lifespan` starts and stops all threads.
 
         `more_routes` returns the routes of the console for some settings. `show_error` returns the
         page about an error, for browsers; others get JSON.
@@ -106,7 +104,6 @@ class WebApplication:
         self._show_error = show_error
         self._ports = ports
         self._started_at = ports.clock()
-        self._receives_webhooks = receives_webhooks
         self._stats = StatsReader(ports.stats, ports.rate_limit, ports.clock)
         self._budget = BodyBudget(ports.clock)
         self.app = Starlette(
@@ -127,7 +124,7 @@ class WebApplication:
             Route("/stats", self._show_stats),
             *self._more_routes(settings),
         ]
-        if self._receives_webhooks:
+        if self._ports.receives_webhooks:
             receiver = WebhookReceiver(
                 settings, WebhookSecrets(settings, table), self._budget, self._ports
             )
@@ -142,7 +139,9 @@ class WebApplication:
             page["components"] = {
                 name: _component(component) for name, component in snapshot.components.items()
             }
-        return _page(page, status=503 if snapshot.overall == "unhealthy" else 200)
+        if snapshot.overall == "unhealthy":
+            return _page(page, status=503)
+        return _page(page)
 
     async def _show_stats(self, request: Request) -> Response:
         if not self._callers.may_read(request):
@@ -220,12 +219,13 @@ class RequestIdMiddleware:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                is_read = scope["method"] == "POST" and message["status"] not in (404, 405)
-                close = (CLOSE,) if not is_read and _has_body(scope["headers"]) else ()
                 given = message["headers"]
                 names = {name for name, _ in given}
                 ours = (one for one in response_headers(request_id) if one[0] not in names)
-                message["headers"] = [*given, *ours, *close]
+                message["headers"] = [*given, *ours]
+                is_read = scope["method"] == "POST" and message["status"] not in (404, 405)
+                if not is_read and _has_body(scope["headers"]):
+                    message["headers"].append(CLOSE)
             await send(message)
 
         with logs.log_context(request_id=request_id):
@@ -251,7 +251,10 @@ def given_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     given = [value for name, value in headers if name == REQUEST_ID_HEADER]
     if len(given) != 1 or not _VALID_ID.fullmatch(given[0]):
         return None
-    return (given[0].replace(b"-", b"") if _UUID.fullmatch(given[0]) else given[0]).decode("ascii")
+    request_id = given[0].decode("ascii")
+    if _UUID.fullmatch(given[0]):
+        return request_id.replace("-", "")
+    return request_id
 
 
 def new_request_id() -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from starlette.requests import Request
 
@@ -21,11 +21,15 @@ PROXY_HEADERS = re.compile(r"forwarded|via|x-real-ip|x-forwarded-.+")
 
 class Callers:
     def __init__(self, server: Server) -> None:
-        key = server.api_key
+        self.key: bytes | None = None
+        if server.api_key is not None:
+            self.key = server.api_key.get_secret_value().encode()
         proxy = server.trusted_proxy
-        self.key = None if key is None else key.get_secret_value().encode()
-        self._header = proxy.user_header if proxy else ""
-        self._networks = tuple(map(ip_network, proxy.networks)) if proxy else ()
+        self._header = ""
+        self._networks: list[IPv4Network | IPv6Network] = []
+        if proxy is not None:
+            self._header = proxy.user_header
+            self._networks += map(ip_network, proxy.networks)
         self._has_sign_in = server.has_sign_in
 
     def is_key(self, given: bytes) -> bool:
@@ -34,9 +38,11 @@ class Callers:
     def has_key(self, request: Request, *, or_bearer: bool = False) -> bool:
         """Return True if the key is in one header, X-API-Key or with `or_bearer` Authorization."""
         given = request.headers.getlist("x-api-key")
-        for value in request.headers.getlist("authorization") if or_bearer else ():
-            scheme, _, token = value.partition(" ")
-            given += [token.strip()] if scheme.lower() == "bearer" else []
+        if or_bearer:
+            for value in request.headers.getlist("authorization"):
+                scheme, _, token = value.partition(" ")
+                if scheme.lower() == "bearer":
+                    given.append(token.strip())
         # as Starlette decodes headers
         return len(given) == 1 and self.is_key(given[0].encode("latin-1"))
 
@@ -44,8 +50,9 @@ class Callers:
         """Return True for a request with the key or of a user, and for all if the settings have no
         sign-in.
         """
-        is_known = self.has_key(request, or_bearer=or_bearer) or self.find_user(request) is not None
-        return is_known or not self._has_sign_in
+        if not self._has_sign_in or self.has_key(request, or_bearer=or_bearer):
+            return True
+        return self.find_user(request) is not None
 
     def find_user(self, request: Request) -> str | None:
         """Return the login in the header; None if there is not exactly one that can be a login.
@@ -53,22 +60,21 @@ class Callers:
         The header counts only if the TCP connection is from one of the networks. X-Forwarded-For
         has no effect.
         """
-        given = request.headers.getlist(self._header) if self._networks else []
-        is_login = len(given) == 1 and LOGIN.fullmatch(given[0])
-        return (
-            given[0]
-            if is_login and request.client and self._is_trusted(request.client.host)
-            else None
-        )
-
-    def _is_trusted(self, host: str) -> bool:
-        address = _parse_address(host)
-        return address is not None and any(address in network for network in self._networks)
+        address = _find_address(request)
+        if address is None or not any(address in network for network in self._networks):
+            return None
+        given = request.headers.getlist(self._header)
+        if len(given) != 1 or not LOGIN.fullmatch(given[0]):
+            return None
+        return given[0]
 
 
-def _parse_address(host: str) -> IPv4Address | IPv6Address | None:
+def _find_address(request: Request) -> IPv4Address | IPv6Address | None:
+    """Return the address of the client; None if it is not connected over TCP."""
+    if request.client is None:
+        return None
     try:
-        address = ip_address(host)
+        address = ip_address(request.client.host)
     except ValueError:  # a path of a socket
         return None
     if isinstance(address, IPv6Address) and address.ipv4_mapped:  # of a socket that accepts both
@@ -78,7 +84,7 @@ def _parse_address(host: str) -> IPv4Address | IPv6Address | None:
 
 def find_sign_of_others(request: Request) -> str | None:
     """Return what shows that another machine may have sent the request; None if nothing does."""
-    address = _parse_address(request.client.host) if request.client else None
+    address = _find_address(request)
     if address is None or not address.is_loopback:
         return "the client is not on this machine"
     return find_sign_of_proxy(request)
@@ -90,4 +96,6 @@ def find_sign_of_proxy(request: Request) -> str | None:
     if header is not None:
         return f"the request has the header {header.title()}"
     # Without configuration, nginx adds no header, but uses this version. Browsers do not.
-    return "the request is of HTTP/1.0" if request.scope.get("http_version") == "1.0" else None
+    if request.scope.get("http_version") == "1.0":
+        return "the request is of HTTP/1.0"
+    return None

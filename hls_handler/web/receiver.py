@@ -103,6 +103,7 @@ class Ports:
     rate_limit: Callable[[], RateLimit]  # GitHub's rate limit, from GitHub's last response
     health: Health
     clock: Callable[[], float]  # monotonic seconds
+    receives_webhooks: bool = True  # False: the webhook path responds 404
     installation_changed: Callable[[WebhookEnvelope], None] = lambda _envelope: None  # never blocks
 
 
@@ -148,8 +149,9 @@ class BodyBudget:
             returned = bytes(body.received)
             return returned
         except TimeoutError:
-            late = f"the body did not arrive within {timeout_s:g} s"
-            raise Rejected(408, late if body in self._arriving else EVICTED) from None
+            if body not in self._arriving:
+                raise Rejected(408, EVICTED) from None
+            raise Rejected(408, f"the body did not arrive within {timeout_s:g} s") from None
         finally:
             self._arriving.discard(body)
             self.release(len(body.received) - len(returned))
@@ -211,7 +213,6 @@ class WebhookReceiver:
         self._secrets = secrets
         self._budget = budget
         self._ports = ports
-        self._ignored_level = logging.DEBUG if settings.logging.ignored == "debug" else logging.INFO
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one request, then log it. A rejection before the whole body was read closes
@@ -238,10 +239,13 @@ class WebhookReceiver:
             self._log(line, response)
 
     def _log(self, line: ReceivedLine, response: Response) -> None:
-        level = self._ignored_level if line.decision in ("ignored", "replay") else logging.INFO
-        if line.decision != "disconnected":
-            line.status = response.status_code
-            logger.log(level, "webhook received", extra=msgspec.structs.asdict(line))
+        if line.decision == "disconnected":
+            return
+        line.status = response.status_code
+        level = logging.INFO
+        if line.decision in ("ignored", "replay") and self._settings.logging.ignored == "debug":
+            level = logging.DEBUG
+        logger.log(level, "webhook received", extra=msgspec.structs.asdict(line))
 
     def _reject(
         self, line: ReceivedLine, rejected: Rejected, headers: dict[str, str] | None = None
@@ -283,9 +287,16 @@ class WebhookReceiver:
     async def _process(
         self, headers: WebhookHeaders, body: bytes, request_id: str, line: ReceivedLine
     ) -> Response:
-        envelope, payload = await self._verify(headers, body)
+        secret = await self._verify_signature(headers, body)
+        payload = body
+        if headers.is_form:
+            payload = payload_of_form(body)
+        envelope = parse_envelope(payload)
+        check_payload(headers.event, envelope)
+        if secret is not None:
+            self._verify_repository(secret, envelope.repository_name)
         line.action = envelope.action
-        line.repository = envelope.repository.full_name or None if envelope.repository else None
+        line.repository = envelope.repository_name or None
         ids = {"request_id": request_id, "delivery": headers.delivery}
         if headers.event == "ping":
             self._ports.count_ping()
@@ -299,9 +310,8 @@ class WebhookReceiver:
             envelope,
             routed,
             payload,
+            self._settings,
             request_id=request_id,
-            settle_s=self._settings.limits.settle_s,
-            has_author=self._settings.metrics.authors,
         )
         accepted = await self._ports.accept(new)
         self._ports.health.ok("store")
@@ -315,26 +325,23 @@ class WebhookReceiver:
                     )
         return response
 
-    async def _verify(self, headers: WebhookHeaders, body: bytes) -> tuple[WebhookEnvelope, bytes]:
-        secret = None
-        if self._settings.features.signature_validation:
-            find = self._secrets.find_matching
-            if len(body) > LARGE_BODY_BYTES:
-                secret = await asyncio.to_thread(find, body, headers.signature)
-            else:
-                secret = find(body, headers.signature)
-            if secret is None:
-                raise not_verified("the signature matches none of the secrets")
-        payload = payload_of_form(body) if headers.is_form else body
-        envelope = parse_envelope(payload)
-        check_payload(headers.event, envelope)
-        repository = envelope.repository.full_name if envelope.repository else None
-        if secret is not None and not self._secrets.is_allowed(secret, repository):
-            raise not_verified(
-                "the secret that matched is not valid for"
-                f" {repository or 'events without a repository'}"
-            )
-        return envelope, payload
+    async def _verify_signature(self, headers: WebhookHeaders, body: bytes) -> bytes | None:
+        """Return the secret with which the body was signed; None if signatures are not checked."""
+        if not self._settings.features.signature_validation:
+            return None
+        find = self._secrets.find_matching
+        if len(body) > LARGE_BODY_BYTES:
+            secret = await asyncio.to_thread(find, body, headers.signature)
+        else:
+            secret = find(body, headers.signature)
+        if secret is None:
+            raise not_verified("the signature matches none of the secrets")
+        return secret
+
+    def _verify_repository(self, secret: bytes, repository: str) -> None:
+        if not self._secrets.is_allowed(secret, repository):
+            whose = repository or "events without a repository"
+            raise not_verified(f"the secret that matched is not valid for {whose}")
 
     def _answer(
         self, accepted: Accepted, routed: RoutingResult, ids: dict[str, str], line: ReceivedLine
@@ -353,9 +360,9 @@ class WebhookReceiver:
         return self._explain("ignored", line.reason, ids)
 
     def _explain(self, status: str, reason: str | None, ids: dict[str, str]) -> Response:
-        # GitHub shows it to other people
-        shown = None if reason is None else self._settings.shorten_paths(reason)
-        return _json(200, {"status": status, "reason": shown, **ids})
+        if reason is not None:
+            reason = self._settings.shorten_paths(reason)  # GitHub shows it to other people
+        return _json(200, {"status": status, "reason": reason, **ids})
 
 
 def _describe(routed: RoutingResult) -> str:

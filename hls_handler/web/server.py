@@ -67,7 +67,9 @@ def raise_file_limit(files: int) -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= files:
         return files
-    wanted = files if hard == resource.RLIM_INFINITY else min(files, hard)
+    wanted = files
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(files, hard)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     except (OSError, ValueError):  # macOS enforces a lower limit than it reports
@@ -281,8 +283,9 @@ def _find_ambiguous(headers: Iterable[tuple[bytes, bytes]], http_version: str) -
     if b"transfer-encoding" not in names:
         return None
     encodings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
-    is_chunked = encodings == [b"chunked"]
-    return None if is_chunked else "Transfer-Encoding must be chunked, and nothing else"
+    if encodings != [b"chunked"]:
+        return "Transfer-Encoding must be chunked, and nothing else"
+    return None
 
 
 def _raw_response(status: bytes, detail: str) -> bytes:

@@ -253,11 +253,11 @@ def _costs_of_pull_requests(calls: Sequence[RecentCall]) -> Distribution:
     for call in calls:
         if call.event in PULL_REQUEST_EVENTS and call.conversation is not None:
             by_conversation[call.conversation] += call.cost_usd
-    costs = [*by_conversation.values()]
+    costs = [round(cost, 6) for cost in by_conversation.values()]
     return {
         "pull_requests": len(costs),
         **_distribution(costs, 6),
-        "max": round(max(costs), 6) if costs else None,
+        "max": max(costs, default=None),
     }
 
 
@@ -266,6 +266,7 @@ def _github_api(
 ) -> dict[str, object]:
     requests = by_name["event_github_requests"]
     deliveries = by_name["event_github_deliveries"]
+    reset_at = rate_limit.reset_at
     return {
         "requests_made": by_name["github_requests"].get("", 0),
         "requests_per_delivery": {
@@ -278,18 +279,22 @@ def _github_api(
         "rate_limit": {
             "limit": rate_limit.limit,
             "remaining": rate_limit.remaining,
-            "reset_at": rate_limit.reset_at.isoformat() if rate_limit.reset_at else None,
+            "reset_at": reset_at and reset_at.isoformat(),
         },
     }
 
 
 def _divide(part: float, whole: float, digits: int) -> float | None:
-    return round(part / whole, digits) if whole else None
+    if not whole:
+        return None
+    return round(part / whole, digits)
 
 
 def _estimate(histogram: Mapping[str, int], share: float) -> float | None:
     seconds = percentile(histogram, share)
-    return None if seconds is None else round(seconds, 3)
+    if seconds is None:
+        return None
+    return round(seconds, 3)
 
 
 def _distribution(values: Sequence[float], digits: int) -> Distribution:

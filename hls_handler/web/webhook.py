@@ -10,10 +10,10 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal
 from urllib.parse import unquote_to_bytes
 
 import msgspec
+from msgspec.structs import replace
 
 from hls_handler.deliveries import (
     CAUGHT_UP,
@@ -95,9 +95,11 @@ def parse_headers(headers: Iterable[tuple[bytes, bytes]], *, signed: bool) -> We
                 raise _duplicate(name)
             found[name] = value
     is_form = _is_form(found.get(CONTENT_TYPE, b""))
-    length = found.get(CONTENT_LENGTH)
-    if length is not None and not _LENGTH.fullmatch(length):
-        raise Rejected(400, "Content-Length must be a number of bytes")
+    content_length = None
+    if CONTENT_LENGTH in found:
+        if not _LENGTH.fullmatch(found[CONTENT_LENGTH]):
+            raise Rejected(400, "Content-Length must be a number of bytes")
+        content_length = int(found[CONTENT_LENGTH])
     event = _matched(
         found, EVENT, _EVENT, "X-GitHub-Event must be the name of an event, such as issues"
     )
@@ -112,9 +114,7 @@ def parse_headers(headers: Iterable[tuple[bytes, bytes]], *, signed: bool) -> We
         signature = found.get(SIGNATURE, b"")
         if not _SIGNATURE.fullmatch(signature):
             raise not_verified("X-Hub-Signature-256 is missing or malformed")
-    return WebhookHeaders(
-        event, delivery, signature, is_form, int(length) if length is not None else None
-    )
+    return WebhookHeaders(event, delivery, signature, is_form, content_length)
 
 
 def _duplicate(name: bytes) -> Rejected:
@@ -199,20 +199,22 @@ class WebhookSecrets:
         """Return the secret with which `body` was signed, or None. Signatures are compared in
         constant time.
         """
-        return next(
-            (secret for secret in self._all if hmac.compare_digest(sign(secret, body), signature)),
-            None,
-        )
+        for secret in self._all:
+            if hmac.compare_digest(sign(secret, body), signature):
+                return secret
+        return None
 
-    def is_allowed(self, secret: bytes, repository: str | None) -> bool:
+    def is_allowed(self, secret: bytes, repository: str) -> bool:
         """Return True if `secret` is valid for "owner/repo", or for an event without a repository
-        (None).
+        ("").
 
         If the repository's entry in the settings has secrets, only these are valid. All other
         repositories, and events without a repository, use the secrets in `github`.
         """
-        found = self._table.find(repository) if repository else None
-        return secret in (found.webhook_secrets if found else self._global)
+        found = self._table.find(repository)
+        if found is None:
+            return secret in self._global
+        return secret in found.webhook_secrets
 
 
 CLOSING_EVENTS = frozenset(
@@ -232,23 +234,23 @@ def check_payload(event: str, envelope: WebhookEnvelope) -> None:
 
     GitHub signs the payload, but not the header with the event's name.
     """
-    for named_by in (
-        ("installation",) if event in INSTALLATION_EVENTS else REQUIRED_OBJECTS.get(event, ())
-    ):
+    required = REQUIRED_OBJECTS.get(event, ())
+    if event in INSTALLATION_EVENTS:
+        required = ("installation",)
+    for named_by in required:
         if getattr(envelope, named_by) is None:
             raise PayloadError(f"the payload does not fit the event {event}: it has no {named_by}")
-    full_name = envelope.repository.full_name if envelope.repository else ""
+    full_name = envelope.repository_name
     if full_name and not REPOSITORY_NAME.fullmatch(full_name):
         raise PayloadError("invalid payload: repository.full_name must have the form owner/repo")
-    head = envelope.pull_request.head if envelope.pull_request else None
-    for where, name in (
-        ("action", envelope.action or ""),
-        ("sender.login", envelope.sender.login if envelope.sender else ""),
-        ("pull_request.head.sha", head.sha if head else ""),
-        ("workflow_run.head_sha", envelope.workflow_run.head_sha if envelope.workflow_run else ""),
-        ("merge_group.head_sha", envelope.merge_group.head_sha if envelope.merge_group else ""),
-        ("check_run.head_sha", envelope.check_run.head_sha if envelope.check_run else ""),
-    ):
+    names = {"action": envelope.action or "", "sender.login": envelope.sender_login}
+    if envelope.pull_request is not None and envelope.pull_request.head is not None:
+        names["pull_request.head.sha"] = envelope.pull_request.head.sha
+    for key in ("workflow_run", "merge_group", "check_run"):
+        commit = getattr(envelope, key)
+        if commit is not None:
+            names[f"{key}.head_sha"] = commit.head_sha
+    for where, name in names.items():
         if not name.isprintable():
             raise PayloadError(f"invalid payload: {where} has invisible characters")
 
@@ -258,55 +260,84 @@ def new_delivery(
     envelope: WebhookEnvelope,
     routed: RoutingResult,
     payload: bytes,
+    settings: Settings,
     *,
     request_id: str,
-    settle_s: float,
-    has_author: bool = False,
 ) -> NewDelivery:
     """Return the delivery to store. If `routed` is `Ignored`, it has no body and no digest, unless
     a worker needs it.
 
-    A push to a pull request waits `settle_s` seconds for a newer push, which would supersede it.
-    With `has_author`, the author of the issue or pull request is stored.
+    A push to a pull request waits `limits.settle_s` seconds for a newer push, which would supersede
+    it. With `metrics.authors`, the author of the issue or pull request is stored.
     """
-    ignored = routed if isinstance(routed, Ignored) and not routed.is_for_worker else None
-    is_command = isinstance(routed, Command)
-    is_request = is_command or (isinstance(routed, Rule) and routed.thread is not None)
-    pushed = envelope.pull_request.head if envelope.pull_request else None
-    repository_id = envelope.repository.id if envelope.repository else None
-    number = envelope.conversation.number if envelope.conversation else None
-    author = envelope.conversation.user if envelope.conversation and has_author else None
-    title = envelope.conversation.title if envelope.conversation else None
-    run = envelope.workflow_run or envelope.check_run or envelope.merge_group
-    if headers.event == "merge_group" and envelope.merge_group is not None:
-        # it waits for the review of this pull request
-        number = find_queued(envelope.merge_group.head_ref or "")
-    head_sha = pushed.sha if pushed else run.head_sha if run else ""
+    new = _from_envelope(headers, envelope, settings, request_id)
+    new = replace(
+        new,
+        priority=_priority(new.event, new.action, routed),
+        is_command=isinstance(routed, Command),
+    )
+    event_action = (new.event, new.action)
+    if event_action in CLOSING_EVENTS:
+        # even if it is ignored, because the conversation needs no more work
+        new = replace(new, supersedes="all")
+    if isinstance(routed, Ignored) and not routed.is_for_worker:
+        return replace(new, state="ignored", reason=routed.reason, reason_kind=routed.kind)
+    if event_action == PUSH:
+        new = replace(new, supersedes="older_commits", settle_s=settings.limits.settle_s)
+    digest = body_digest(payload, repository_id=new.repository_id, number=new.number)
+    return replace(new, digest=digest, body=payload)
+
+
+def _from_envelope(
+    headers: WebhookHeaders, envelope: WebhookEnvelope, settings: Settings, request_id: str
+) -> NewDelivery:
+    repository_id: int | None = None
+    if envelope.repository is not None:
+        repository_id = envelope.repository.id
+    former_name = ""
+    if headers.event == "repository":
+        former_name = envelope.former_name
+    title: str | None = None
+    author: str | None = None
+    conversation = envelope.conversation
+    if conversation is not None and conversation.title:
+        title = clean_title(conversation.title)
+    if conversation is not None and conversation.user is not None and settings.metrics.authors:
+        author = conversation.user.login
     return NewDelivery(
         guid=headers.delivery,
         event=headers.event,
         action=envelope.action,
         request_id=request_id,
-        state="ignored" if ignored else "queued",
-        reason=ignored.reason if ignored else None,
-        reason_kind=ignored.kind if ignored else None,
+        state="queued",
         repository_id=repository_id,
-        repository=(envelope.repository.full_name or None) if envelope.repository else None,
-        number=number,
-        head_sha=head_sha or None,
-        author=author.login if author else None,
-        sender=(envelope.sender.login or None) if envelope.sender else None,
-        title=clean_title(title) if title else None,
-        priority=PRIORITY_BOT_REQUEST if is_request else _priority(headers.event, envelope.action),
-        settle_s=settle_s if (headers.event, envelope.action) == PUSH else 0.0,
-        digest=(
-            None if ignored else body_digest(payload, repository_id=repository_id, number=number)
-        ),
-        body=b"" if ignored else payload,
-        supersedes=_supersedes(headers.event, envelope.action, is_ignored=ignored is not None),
-        is_command=is_command,
-        former_name=envelope.former_name if headers.event == "repository" else "",
+        repository=envelope.repository_name or None,
+        number=_find_number(headers.event, envelope),
+        head_sha=_find_head_sha(envelope) or None,
+        author=author,
+        sender=envelope.sender_login or None,
+        title=title,
+        former_name=former_name,
     )
+
+
+def _find_number(event: str, envelope: WebhookEnvelope) -> int | None:
+    if event == "merge_group" and envelope.merge_group is not None:
+        # it waits for the review of this pull request
+        return find_queued(envelope.merge_group.head_ref or "")
+    if envelope.conversation is None:
+        return None
+    return envelope.conversation.number
+
+
+def _find_head_sha(envelope: WebhookEnvelope) -> str:
+    pull_request = envelope.pull_request
+    if pull_request is not None and pull_request.head is not None:
+        return pull_request.head.sha
+    commit = envelope.workflow_run or envelope.check_run or envelope.merge_group
+    if commit is None:
+        return ""
+    return commit.head_sha
 
 
 def caught_up_delivery(
@@ -336,11 +367,10 @@ def caught_up_delivery(
         envelope,
         routed,
         body,
+        settings,
         request_id=f"{CAUGHT_UP}{attempt.id}",
-        settle_s=settings.limits.settle_s,
-        has_author=settings.metrics.authors,
     )
-    return msgspec.structs.replace(new, digest=None)
+    return replace(new, digest=None)
 
 
 def _check_repository(
@@ -355,17 +385,13 @@ def _check_repository(
         raise PayloadError(f"the payload does not belong to {name}, whose webhook it is")
 
 
-def _priority(event: str, action: str | None) -> int:
+def _priority(event: str, action: str | None, routed: RoutingResult) -> int:
+    if isinstance(routed, Command) or (isinstance(routed, Rule) and routed.thread is not None):
+        return PRIORITY_BOT_REQUEST
     # Every issue_comment is a request to the bot, because the router ignores comments that ask the
     # bot nothing.
     if action == "review_requested" or event == "issue_comment":
         return PRIORITY_BOT_REQUEST
-    return PRIORITY_PULL_REQUEST if event in PULL_REQUEST_EVENTS else PRIORITY_OTHER
-
-
-def _supersedes(
-    event: str, action: str | None, *, is_ignored: bool
-) -> Literal["nothing", "older_commits", "all"]:
-    if (event, action) in CLOSING_EVENTS:
-        return "all"  # even if the event is ignored, because the conversation needs no more work
-    return "older_commits" if (event, action) == PUSH and not is_ignored else "nothing"
+    if event in PULL_REQUEST_EVENTS:
+        return PRIORITY_PULL_REQUEST
+    return PRIORITY_OTHER

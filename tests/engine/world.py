@@ -175,7 +175,9 @@ class World:
         router = Router(given, RepositoryTable(given), self.prompts, (HLS,))
         routed = router.route(from_envelope(event, envelope))
         headers = WebhookHeaders(event, guid, b"", is_form=False, content_length=None)
-        new = new_delivery(headers, envelope, routed, body, request_id=guid, settle_s=settle_s)
+        limits = given.limits.model_copy(update={"settle_s": settle_s})
+        waiting = given.model_copy(update={"limits": limits})
+        new = new_delivery(headers, envelope, routed, body, waiting, request_id=guid)
         return self.store.queue.accept([new], replay_window_h=72)[0].outcome
 
     def open_pull_request(

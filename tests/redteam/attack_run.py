@@ -243,7 +243,7 @@ def deliver(
     )
     assert isinstance(routed, Rule), routed
     headers = WebhookHeaders(event.name, guid, b"", is_form=False, content_length=None)
-    new = new_delivery(headers, envelope, routed, body, request_id=guid, settle_s=0)
+    new = new_delivery(headers, envelope, routed, body, config.settings, request_id=guid)
     accept(
         tools.store,
         ignored(f"push-{number}", event="push", repository=target.full_name, number=None),

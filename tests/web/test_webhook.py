@@ -104,12 +104,12 @@ def test_rule_2_several_secrets_are_valid_during_rotation(secret: str) -> None:
         (OWN_SECRET, "Owner/Private", True),
         (OWN_SECRET, "owner/repo", False),
         (SECRET, "owner/private", False),
-        (SECRET, None, True),
-        (OWN_SECRET, None, False),
+        (SECRET, "", True),
+        (OWN_SECRET, "", False),
     ],
 )
 def test_rule_2_a_secret_is_valid_only_for_its_repositories(
-    secret: str, repository: str | None, allowed: bool
+    secret: str, repository: str, allowed: bool
 ) -> None:
     assert secrets().is_allowed(secret.encode(), repository) is allowed
 
@@ -130,9 +130,8 @@ def arrived(
     body: bytes, routed: Rule | Ignored, *, event: str = "issues", settle_s: float = 0.0
 ) -> NewDelivery:
     head = WebhookHeaders(event, "guid-1", b"", is_form=False, content_length=None)
-    return new_delivery(
-        head, parse_envelope(body), routed, body, request_id="request-1", settle_s=settle_s
-    )
+    given = settings(limits={"settle_s": settle_s})
+    return new_delivery(head, parse_envelope(body), routed, body, given, request_id="request-1")
 
 
 def test_a_queued_delivery_has_all_fields_and_the_body() -> None:
@@ -175,7 +174,7 @@ QUEUED = rule()
     ("event", "action", "routed", "supersedes", "priority", "settle_s"),
     [
         ("pull_request", "synchronize", QUEUED, "older_commits", 1, 5.0),
-        ("pull_request", "synchronize", NO, "nothing", 1, 5.0),
+        ("pull_request", "synchronize", NO, "nothing", 1, 0.0),
         ("pull_request", "closed", NO, "all", 1, 0.0),
         ("pull_request", "review_requested", QUEUED, "nothing", 2, 0.0),
         ("issues", "closed", NO, "all", 0, 0.0),
