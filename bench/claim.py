@@ -19,7 +19,7 @@ from pathlib import Path
 from sqlalchemy import create_engine
 
 from bench.row import Row, describe_rounds, median, percentile
-from hls_handler.deliveries import Lease, NewDelivery
+from hls_handler.deliveries import End, Lease, NewDelivery
 from hls_handler.storage import Storage
 from tests.postgres import running_cluster
 
@@ -102,7 +102,7 @@ def _claim(store: Storage) -> float:
     lease = store.queue.claim(worker="bench", lease_s=600, max_crashes=10)
     took_s = time.perf_counter() - start
     assert lease is not None, "nothing to claim"
-    store.queue.finish(lease, "done", reason="measured", took_s=0.1)
+    store.queue.finish(lease, End("done", "measured"), took_s=0.1)
     return took_s
 
 

@@ -187,6 +187,17 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class End:
+    """The end of a delivery."""
+
+    state: Literal["done", "ignored", "superseded", "dead"]
+    reason: str | None  # a sentence
+    kind: str | None = None  # `NewDelivery.reason_kind` of an ignored delivery
+    handler: str | None = None  # "IssueHandler"
+    posting: Posted | None = None  # None if there was nothing to post
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The final state of a delivery, for an HTTP request that waits for it because
     `async_processing` is false.

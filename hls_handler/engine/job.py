@@ -60,6 +60,7 @@ from hls_handler.handlers.handler import Handler
 from hls_handler.prompting.reply_fields import permissive_reply_model, with_optional_fields
 from hls_handler.queue.checkpoints import Change, LeaseCheck, PendingChanges, StatusChange
 from hls_handler.queue.leases import MIN_SHARE_FOR_WRITE
+from hls_handler.queue.rate_limiter import PendingWrite, SlotRequest
 from hls_handler.routing import IgnoredKind, Router, Rule
 from hls_handler.settings.repository import RepositorySettings, RepositorySettingsFile
 from hls_handler.storage import Storage
@@ -361,17 +362,18 @@ class Job:
         `can_move`, first results of other deliveries may be written before.
         """
         github = self.config.settings.github
+        interval_s = github.min_seconds_between_writes
+        request = SlotRequest(self.github_rate_limit, interval_s, until=until, can_move=can_move)
+        pending_write = None
+        if comment_lock is not None:
+            pending_write = PendingWrite(comment_lock, github.slowest_write_s)
         self.wait_in_place(
             lambda: self.store.rate_limiter.take_slot(
                 self.lease,
-                self.github_rate_limit,
-                interval_s=github.min_seconds_between_writes,
+                request,
                 changes=self.pending.take(),
-                pending_write=comment_lock,
-                slowest_write_s=github.slowest_write_s,
+                pending_write=pending_write,
                 check=check,
-                until=until,
-                can_move=can_move,
             ),
             until=until,
         )

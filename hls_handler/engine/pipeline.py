@@ -19,7 +19,7 @@ from math import inf
 
 import msgspec
 
-from hls_handler.deliveries import Finished, Lease, Posted, State
+from hls_handler.deliveries import End, Finished, Lease, Posted, State
 from hls_handler.engine.active_config import WorkerContext
 from hls_handler.engine.checks import (
     check_title,
@@ -144,17 +144,8 @@ def _run(lease: Lease, context: WorkerContext) -> Finished | None:
     requests = context.github.requests_sent - sent_before
     took_s = (store.now() - lease.received_at).total_seconds()
     calls = store.calls.calls_of(lease.guid) if result.calls is None else result.calls
-    store.queue.finish(
-        lease,
-        result.state,
-        reason=result.reason,
-        kind=result.kind,
-        handler=result.handler,
-        took_s=took_s,
-        changes=result.changes,
-        posting=result.posting,
-        github_requests=requests,
-    )
+    end = End(result.state, result.reason, result.kind, result.handler, result.posting)
+    store.queue.finish(lease, end, took_s=took_s, changes=result.changes, github_requests=requests)
     return _log_end(lease, result.state, result.reason, result.handler, calls, requests, took_s)
 
 

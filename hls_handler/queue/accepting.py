@@ -139,23 +139,26 @@ class BatchAcceptor:
                 self._counters.uncount_end(
                     connection, former[guid].state, former[guid].finished_at or now
                 )
-            times = {
-                label: now
-                for label in _webhook_labels(batch, increments)
-                if abs(now - self._last_webhooks.get(label, 0)) >= _RECORD_WEBHOOK_EVERY_MS
-            }
-            self._counters.set_values(connection, LAST_WEBHOOK, times)
-            renamed = {
-                f"{new.former_name} {new.repository}": now for new in batch if new.former_name
-            }
-            self._counters.set_values(connection, RENAMED, renamed)
+            times = self._record_times(connection, batch, increments, now)
         self._last_webhooks.update(times)
         for old in superseded:
-            ids = {"delivery": old.guid, "repository": old.repository}
-            log.info(
-                "delivery finished", extra={**ids, "state": "superseded", "reason": old.reason}
-            )
+            fields = {"delivery": old.guid, "repository": old.repository, "reason": old.reason}
+            log.info("delivery finished", extra={**fields, "state": "superseded"})
         return outcomes
+
+    def _record_times(
+        self, connection: Connection, batch: Sequence[NewDelivery], increments: Counts, now: int
+    ) -> dict[str, int]:
+        """Store when repositories sent their last webhook or were renamed; return the former."""
+        times = {
+            label: now
+            for label in _webhook_labels(batch, increments)
+            if abs(now - self._last_webhooks.get(label, 0)) >= _RECORD_WEBHOOK_EVERY_MS
+        }
+        self._counters.set_values(connection, LAST_WEBHOOK, times)
+        renamed = {f"{new.former_name} {new.repository}": now for new in batch if new.former_name}
+        self._counters.set_values(connection, RENAMED, renamed)
+        return times
 
     def _supersede(
         self, connection: Connection, stored: Sequence[NewDelivery], now: int
@@ -251,16 +254,14 @@ def _is_same(old: Known, new: NewDelivery) -> bool:
     GitHub does not sign the GUID. Without this check, a sender who reuses a GUID could replace the
     stored delivery.
     """
-    digest_fits = None in (old.digest, new.digest) or old.digest == new.digest
-    is_about_the_same = all(
-        getattr(old, name) == getattr(new, name) for name in ("event", "repository_id", "number")
-    )
-    return digest_fits and is_about_the_same
+    for name in ("event", "repository_id", "number"):
+        if getattr(old, name) != getattr(new, name):
+            return False
+    return None in (old.digest, new.digest) or old.digest == new.digest
 
 
 def _row(new: NewDelivery) -> dict[str, object]:
-    queued = new.state == "queued"
-    return {
+    row: dict[str, object] = {
         "guid": new.guid,
         "event": new.event,
         "action": new.action,
@@ -278,32 +279,38 @@ def _row(new: NewDelivery) -> dict[str, object]:
         "conversation_key": new.conversation_key,
         "is_command": new.is_command,
         "priority": new.priority,
-        "digest": new.digest if queued else None,
-        "body": compress(new.body) if queued and new.body else None,
+        "digest": None,
+        "body": None,
     }
+    if new.state == "queued":
+        row["digest"] = new.digest
+        if new.body:
+            row["body"] = compress(new.body)
+    return row
 
 
 def _times(new: NewDelivery, now: int) -> dict[str, object]:
-    is_queued = new.state == "queued"
-    reason = (
-        f"waits {new.settle_s:g} s for a newer push (limits.settle_s)"
-        if is_queued and new.settle_s
-        else new.reason
-    )
-    return {
+    times: dict[str, object] = {
         "queued_at": now,
         "due_at": now + round(new.settle_s * 1000),
         "sort_key": sort_key(now, new.priority),
-        "finished_at": None if is_queued else now,
-        "reason": reason,
+        "finished_at": None,
+        "reason": new.reason,
     }
+    if new.state == "ignored":
+        times["finished_at"] = now
+    elif new.settle_s:
+        times["reason"] = f"waits {new.settle_s:g} s for a newer push (limits.settle_s)"
+    return times
 
 
 def _webhook_labels(batch: Sequence[NewDelivery], counted: Counts) -> set[str]:
     # Deliveries that catch-up read, and requested reviews, do not show that webhooks arrive.
     webhooks = (new for new in batch if not (new.is_caught_up or new.is_requested))
-    names = {new.repository for new in webhooks if new.repository is not None}
-    return names | ({""} if ("webhooks", "") in counted else set())
+    labels = {new.repository for new in webhooks if new.repository is not None}
+    if ("webhooks", "") in counted:
+        labels.add("")
+    return labels
 
 
 def _count_arrivals(batch: Sequence[NewDelivery]) -> Counter[tuple[str, str]]:
@@ -311,7 +318,10 @@ def _count_arrivals(batch: Sequence[NewDelivery]) -> Counter[tuple[str, str]]:
     for new in batch:
         if new.is_requested:  # no event; and after a crash, its command stores it again
             continue
-        arrivals["caught_up" if new.is_caught_up else "webhooks", ""] += 1
+        if new.is_caught_up:
+            arrivals["caught_up", ""] += 1
+        else:
+            arrivals["webhooks", ""] += 1
         arrivals["event", event_key(new.event, new.action)] += 1
         if new.repository is not None:
             arrivals["repository", new.repository] += 1

@@ -38,7 +38,9 @@ class Audit:
             return record_change(self._database, connection, person, action, about)
 
     def set_cost(self, change: int, cost_usd: float | None) -> None:
-        cost = None if cost_usd is None else round(cost_usd * 1_000_000)
+        if cost_usd is None:
+            return
+        cost = round(cost_usd * 1_000_000)
         with self._database.writing() as connection:
             connection.execute(audit.update().where(_c.id == change).values(cost_micro_usd=cost))
 
@@ -47,8 +49,10 @@ class Audit:
         below `before`.
         """
         query = select(audit).order_by(_c.id.desc()).limit(most)
-        query = query.where(_c.person.icontains(person, autoescape=True)) if person else query
-        query = query if before is None else query.where(_c.id < before)
+        if person:
+            query = query.where(_c.person.icontains(person, autoescape=True))
+        if before is not None:
+            query = query.where(_c.id < before)
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
         return [

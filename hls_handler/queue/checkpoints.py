@@ -202,13 +202,14 @@ class Checkpoints:
         stored and the error is raised instead of beginning the block.
         """
         prepared = prepare(changes)
-        error = None
+        error: HlsError | None = None
         with self._database.writing(durable=durable) as connection:
             held = self._find_held(connection, lease, check)
             if held is None:
                 raise lease_lost(lease)
             self._store(connection, lease, held, prepared)
-            error = None if check is None else check.find_error(connection, held)
+            if check is not None:
+                error = check.find_error(connection, held)
             if error is None:
                 yield connection, held.id
         if error is not None:
@@ -228,8 +229,10 @@ class Checkpoints:
     def _find_held(
         self, connection: Connection, lease: Lease, check: LeaseCheck | None = None
     ) -> Row[Any] | None:
-        query, terms = (self._select, {}) if check is None else (check.query, check.terms)
-        return connection.execute(query, {**terms, **lease_parameters(lease)}).first()
+        parameters = lease_parameters(lease)
+        if check is None:
+            return connection.execute(self._select, parameters).first()
+        return connection.execute(check.query, {**check.terms, **parameters}).first()
 
     def _store(
         self, connection: Connection, lease: Lease, held: Row[Any], prepared: Prepared

@@ -43,9 +43,9 @@ from hls_handler.deliveries import (
     HEAD_START_MS,
     PRIORITY_BOT_REQUEST,
     Accepted,
+    End,
     Lease,
     NewDelivery,
-    Posted,
     State,
 )
 from hls_handler.events import event_key
@@ -210,7 +210,9 @@ class DeliveryQueue:
         for guid, repository, reason in dead:
             ids = {"delivery": guid, "repository": repository}
             log.error("delivery finished", extra={**ids, "state": "dead", "reason": reason})
-        return None if row is None else _lease(row)
+        if row is None:
+            return None
+        return _lease(row)
 
     def find_blocking(self, guid: str) -> str | None:
         """Return the delivery of the same conversation that a queued delivery waits for; None if
@@ -260,42 +262,42 @@ class DeliveryQueue:
                 self._next_times, {"concurrency": concurrency}
             ).one()
         moments = [moment for moment in (due_at, expires_at) if moment is not None]
-        return max(0.0, (min(moments) - now) / 1000) if moments else None
+        if not moments:
+            return None
+        wait_s: float = (min(moments) - now) / 1000
+        return max(0.0, wait_s)
 
     def finish(
         self,
         lease: Lease,
-        state: Literal["done", "ignored", "superseded", "dead"],
+        end: End,
         *,
-        reason: str | None,
-        kind: str | None = None,
-        handler: str | None = None,
         took_s: float | None,
         changes: Sequence[Change] = (),
-        posting: Posted | None = None,
         github_requests: int = 0,
     ) -> None:
-        """End the delivery; store its changes and posting status in the same transaction. Raises
-        `LeaseLost`.
+        """End the delivery, and store its changes in the same transaction. Raises `LeaseLost`.
 
         For "ignored", also deletes the digest, so that the same body under another id is processed.
         `github_requests` is the number of requests that this attempt sent.
         """
         prepared = prepare(changes)
         values: dict[str, object] = {
-            "state": state,
-            "reason": reason,
-            "reason_kind": kind,
-            "handler": handler,
+            "state": end.state,
+            "reason": end.reason,
+            "reason_kind": end.kind,
+            "handler": end.handler,
+            "duration_ms": None,
+            "github_requests": (lease.github_requests or 0) + github_requests,
         }
-        values["duration_ms"] = None if took_s is None else round(took_s * 1000)
-        values["github_requests"] = (lease.github_requests or 0) + github_requests
-        if state == "ignored":
+        if took_s is not None:
+            values["duration_ms"] = round(took_s * 1000)
+        if end.state == "ignored":
             values["digest"] = None
-        if state == "dead":
+        if end.state == "dead":
             values["failures"] = lease.failures + 1
-        if posting is not None:
-            values |= {"posting_status": posting, "posting_error": None}
+        if end.posting is not None:
+            values |= {"posting_status": end.posting, "posting_error": None}
         with self._database.writing() as connection:
             row = connection.execute(
                 self._finish, prepared.columns | values | lease_parameters(lease)
@@ -306,11 +308,12 @@ class DeliveryQueue:
             release_locks(connection, row.id)
             if lease.attempt > 1:  # a delivery that reserves a slot is postponed
                 connection.execute(_DELETE_SLOTS, {"of_delivery": row.id})
-            counts += count_end(state, repository=lease.repository, kind=kind, handler=handler)
-            counts += _count_github_requests(
-                event_key(lease.event, lease.action), github_requests, is_end=True
+            counts += count_end(
+                end.state, repository=lease.repository, kind=end.kind, handler=end.handler
             )
-            if state == "done":
+            event = event_key(lease.event, lease.action)
+            counts += _count_github_requests(event, github_requests, is_end=True)
+            if end.state == "done":
                 counts += _count_processing_time(row.finished_at - row.queued_at)
                 if row.failures:
                     counts["recovered_by_retry", ""] = 1
@@ -329,14 +332,8 @@ class DeliveryQueue:
         """End a delivery that failed for good; an operator or a redelivery can run it again. Raises
         `LeaseLost`.
         """
-        self.finish(
-            lease,
-            "dead",
-            reason=reason,
-            took_s=took_s,
-            handler=handler,
-            github_requests=github_requests,
-        )
+        end = End("dead", reason, handler=handler)
+        self.finish(lease, end, took_s=took_s, github_requests=github_requests)
 
     def reschedule(
         self,
@@ -377,10 +374,9 @@ class DeliveryQueue:
             if failed:
                 connection.execute(_DELETE_SLOTS, {"of_delivery": row_id})
             if github_requests:
-                key = event_key(lease.event, lease.action)
-                self._counters.add(
-                    connection, _count_github_requests(key, github_requests, is_end=False)
-                )
+                event = event_key(lease.event, lease.action)
+                counts_of_event = _count_github_requests(event, github_requests, is_end=False)
+                self._counters.add(connection, counts_of_event)
 
     def reschedule_waiting(self, *, forget_servers: bool = True) -> int:
         """Make all waiting deliveries due now; return their number. Also deletes all reserved slots
@@ -393,7 +389,9 @@ class DeliveryQueue:
         due = deliveries.update().where(
             _c.state == literal("queued"), _c.due_at > self._database.now
         )
-        reset = {"next_at": 0} | ({"held_until": 0} if forget_servers else {})
+        reset = {"next_at": 0}
+        if forget_servers:
+            reset["held_until"] = 0
         # locks as a worker does: delivery, rate limit, slot
         with self._database.writing() as connection:
             # otherwise a deadlock with `accept`, which also changes many rows
@@ -457,7 +455,9 @@ class DeliveryQueue:
         counts: Counter[tuple[str, str]] = Counter()
         dead: list[tuple[str, str | None, str]] = []
         for row in connection.execute(self._expired).all():
-            crashes = row.crashes if row.has_progress else row.crashes + 1
+            crashes = row.crashes
+            if not row.has_progress:
+                crashes += 1
             values: dict[str, object] = {"crashes": crashes, **_NO_WORKER}
             if crashes < max_crashes:
                 reason = "its worker died; it will be claimed again"

@@ -115,7 +115,8 @@ class AcceptQueue:
         rejected.
         """
         with self._changed:
-            self._is_closed, self._must_count = True, bool(self._counts)
+            self._is_closed = True
+            self._must_count = bool(self._counts)
             self._changed.notify()
         self._thread.join(timeout=_CLOSE_TIMEOUT_S)
 
@@ -142,9 +143,8 @@ class AcceptQueue:
         if not waiting.result.done():
             problem = (
                 f"the database did not answer within {self._timeout_s:g} s: see whether it hangs,"
-                " is locked"
+                " is locked by another program, or cannot be reached"
             )
-            problem += " by another program, or cannot be reached"
             waiting.result.set_exception(StoreUnavailable(problem))
 
     def _run(self) -> None:
@@ -177,8 +177,8 @@ class AcceptQueue:
             )
             self._on_commit(accepted)
             results = accepted
-        except Exception as exc:  # noqa: BLE001 (the top of the thread: each caller gets the error, the next batch runs)
-            results = [exc] * len(batch)
+        except Exception as exc:  # noqa: BLE001 (the top of the thread)
+            results = [exc] * len(batch)  # each caller gets the error, and the next batch runs
         if batch:
             with suppress(RuntimeError):  # the event loop of the service is closed
                 batch[0].result.get_loop().call_soon_threadsafe(_set_results, batch, results)

@@ -20,6 +20,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, and_, bindparam
 
@@ -74,6 +75,16 @@ def machine_seconds() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
+@dataclass(frozen=True, slots=True)
+class _HeldLease:
+    lease: Lease
+    asked_at: float  # when it was requested, by the machine's clock
+    lease_s: float  # the requested time
+
+    def left_s(self, now: float) -> float:
+        return self.asked_at + self.lease_s - now
+
+
 class HeldLeases:
     """The leases of this process, with the time when each expires by the machine's clock.
     Thread-safe.
@@ -93,9 +104,7 @@ class HeldLeases:
         self._lease_s = lease_s
         self._clock = clock
         self._lock = threading.Lock()
-        self._held: dict[
-            tuple[str, int], tuple[Lease, float, float]
-        ] = {}  # with expiry and length in s
+        self._held: dict[tuple[str, int], _HeldLease] = {}  # by GUID and attempt
 
     def now(self) -> float:
         """Return the seconds of a monotonic clock. Call it before you request a lease; pass the
@@ -105,7 +114,7 @@ class HeldLeases:
 
     def add(self, lease: Lease, *, asked_at: float, lease_s: float) -> None:
         with self._lock:
-            self._held[lease.guid, lease.attempt] = (lease, asked_at + lease_s, lease_s)
+            self._held[lease.guid, lease.attempt] = _HeldLease(lease, asked_at, lease_s)
 
     def remove(self, lease: Lease) -> None:
         with self._lock:
@@ -118,9 +127,9 @@ class HeldLeases:
         now = self._clock()
         with self._lock:
             due = [
-                lease
-                for lease, until, given_s in self._held.values()
-                if until - now <= FRESH_ABOVE_SHARE * given_s
+                held.lease
+                for held in self._held.values()
+                if held.left_s(now) <= FRESH_ABOVE_SHARE * held.lease_s
             ]
         responded = True
         for lease in due:
@@ -159,7 +168,9 @@ class HeldLeases:
     def _left(self, lease: Lease) -> tuple[float, float]:
         with self._lock:
             held = self._held.get((lease.guid, lease.attempt))
-        return (0.0, 0.0) if held is None else (held[1] - self._clock(), held[2])
+        if held is None:
+            return (0.0, 0.0)
+        return (held.left_s(self._clock()), held.lease_s)
 
     def _renew(self, lease: Lease) -> None:
         asked_at = self._clock()
@@ -168,4 +179,5 @@ class HeldLeases:
         with self._lock:
             key = (lease.guid, lease.attempt)
             if key in self._held:  # else `remove` was called meanwhile
-                self._held[key] = (self._held[key][0], asked_at + lease_s, lease_s)
+                held = self._held[key]
+                self._held[key] = _HeldLease(held.lease, asked_at, lease_s)

@@ -86,7 +86,9 @@ def is_everything_paused() -> ColumnElement[bool]:
 
 
 def _name(repository: str | None) -> str:
-    return _EVERYTHING if repository is None else repository.lower()
+    if repository is None:
+        return _EVERYTHING
+    return repository.lower()
 
 
 def find_pause(repository: str | None, pauses: Sequence[Pause]) -> Pause | None:
@@ -102,15 +104,18 @@ def find_pause(repository: str | None, pauses: Sequence[Pause]) -> Pause | None:
 
 def describe_pause(pause: Pause) -> str:
     """Return a sentence: "owner/repo is paused since 2026-11-20 20:00 UTC: a migration"."""
-    since = (
-        f"{pause.repository or 'everything'} is paused since {pause.paused_at:%Y-%m-%d %H:%M} UTC"
-    )
-    return f"{since}: {pause.reason}" if pause.reason else since
+    what = pause.repository or "everything"
+    since = f"{what} is paused since {pause.paused_at:%Y-%m-%d %H:%M} UTC"
+    if not pause.reason:
+        return since
+    return f"{since}: {pause.reason}"
 
 
 def resume_command(pause: Pause) -> str:
     """Return the command that ends the pause: "`hls resume owner/repo`", with backticks."""
-    return f"`hls resume {pause.repository}`" if pause.repository else "`hls resume`"
+    if not pause.repository:
+        return "`hls resume`"
+    return f"`hls resume {pause.repository}`"
 
 
 def pause_to_dict(pause: Pause) -> dict[str, object]:

@@ -52,6 +52,24 @@ class Slot:
     after: RateLimitState  # the rate limit's new row, which the caller must store
 
 
+@dataclass(frozen=True, slots=True)
+class SlotRequest:
+    """What a delivery wants of a rate limit."""
+
+    name: str  # of the rate limit
+    interval_s: float  # between two slots, for all workers
+    until: datetime | None = None  # no slot after this time
+    can_move: bool = False  # the slot may be given to a delivery that needs an earlier one
+
+
+@dataclass(frozen=True, slots=True)
+class PendingWrite:
+    """A write of a comment that is about to be sent."""
+
+    lock: str  # of the comment
+    slowest_s: float  # after this time, the write has taken effect or never will
+
+
 def next_slot(state: RateLimitState, *, reserved: int | None, interval_ms: int, now: int) -> Slot:
     """Return the next slot of a delivery. `reserved` is the time (ms) of the slot that the delivery
     has reserved.
@@ -68,24 +86,27 @@ def next_slot(state: RateLimitState, *, reserved: int | None, interval_ms: int, 
         reserved = None
     if was_set_back(state, now):
         state = RateLimitState(now, state.held_until, 0)
-    is_mine = (
+    begins_at = max(state.next_at, state.held_until, now)
+    if (
         reserved is not None
         and state.held_until <= reserved <= state.next_at
         and now <= reserved + interval_ms + _LATE_MS
-    )
-    begins_at = (
-        reserved if is_mine and reserved is not None else max(state.next_at, state.held_until, now)
-    )
+    ):
+        begins_at = reserved
     slot_at = max(begins_at, state.last_slot_at + interval_ms)
-    early_ms = _EARLY_MS if interval_ms < _EARLY_MS else 0
+    early_ms = 0
+    if interval_ms < _EARLY_MS:
+        early_ms = _EARLY_MS
     is_now = slot_at - early_ms <= now and state.held_until <= now
     used_at = max(slot_at, now)
-    next_at = max(state.next_at, used_at + interval_ms)
-    return Slot(
-        is_now,
-        slot_at,
-        RateLimitState(next_at, state.held_until, used_at if is_now else state.last_slot_at),
-    )
+    after = replace(state, next_at=max(state.next_at, used_at + interval_ms))
+    if is_now:
+        after = replace(after, last_slot_at=used_at)
+    return Slot(is_now, slot_at, after)
+
+
+def _slot_postponed(name: str, slot: Slot) -> Postponed:
+    return Postponed(f"waits for a slot of the rate limit {name}", at=from_ms(slot.slot_at))
 
 
 def was_set_back(state: RateLimitState, now: int) -> bool:
@@ -137,44 +158,36 @@ class RateLimiter:
     def take_slot(
         self,
         lease: Lease,
-        name: str,
+        request: SlotRequest,
         *,
-        interval_s: float,
         changes: Sequence[Change] = (),
-        pending_write: str | None = None,
-        slowest_write_s: float = 0.0,
+        pending_write: PendingWrite | None = None,
         check: LeaseCheck | None = None,
-        until: datetime | None = None,
-        can_move: bool = False,
     ) -> None:
-        """Use a slot of the rate limit `name`. Slots are `interval_s` apart for all workers. Raises
-        `LeaseLost`.
+        """Use a slot of a rate limit. Raises `LeaseLost`.
 
-        If no slot is free now, reserves a later slot, unless it is after `until`, and raises
-        `Postponed`: call again at the time in this error. The changes are stored even if
-        `Postponed`, or the error of `check`, is raised. A slot reserved with `can_move` moves to a
-        later time if a delivery without `can_move` needs a slot, unless the latter was queued more
-        than twenty minutes later.
+        If no slot is free now, reserves a later slot, unless it is after `request.until`, and
+        raises `Postponed`: call again at the time in this error. The changes are stored even if
+        `Postponed`, or the error of `check`, is raised. A slot that can move gets a later time if a
+        delivery whose slot cannot move needs one, unless the latter was queued more than twenty
+        minutes later.
 
-        For a write of a comment, `pending_write` is the name of the comment's lock. After a
-        successful call, `Locks.acquire` raises `Postponed` for this lock, even if this process
-        crashes. The lock becomes available again when `WriteCompleted` is stored, or after
-        `slowest_write_s` seconds.
+        After a successful call with `pending_write`, `Locks.acquire` raises `Postponed` for its
+        lock, even if this process crashes. The lock becomes available again when `WriteCompleted`
+        is stored, or after `slowest_s` seconds.
         """
         with self._checkpoints.writing(lease, changes, check=check) as (connection, row_id):
-            locked = self.lock(connection, name, row_id)
+            locked = self.lock(connection, request.name, row_id)
             now = self._database.now_in(connection)
-            slot = self.use_slot(
-                connection, row_id, name, interval_s, locked, now, until=until, can_move=can_move
-            )
+            slot = self.use_slot(connection, row_id, request, locked, now)
             pending_until = None
             if slot.is_now and pending_write is not None:
-                ttl_ms = int(slowest_write_s * 1000)
+                ttl_ms = int(pending_write.slowest_s * 1000)
                 pending_until = self._locks.begin_write(
-                    connection, row_id, pending_write, ttl_ms=ttl_ms
+                    connection, row_id, pending_write.lock, ttl_ms=ttl_ms
                 )
         if not slot.is_now:
-            raise Postponed(f"waits for a slot of the rate limit {name}", at=from_ms(slot.slot_at))
+            raise _slot_postponed(request.name, slot)
         if pending_until is not None:
             raise write_pending(pending_until)
 
@@ -190,9 +203,7 @@ class RateLimiter:
             now = self._database.now_in(connection)
             slot = next_slot(state, reserved=None, interval_ms=round(interval_s * 1000), now=now)
             if slot.slot_at - now > within_s * 1000:
-                raise Postponed(
-                    f"waits for a slot of the rate limit {name}", at=from_ms(slot.slot_at)
-                )
+                raise _slot_postponed(name, slot)
             self._update(connection, name, slot.after)
         return from_ms(slot.slot_at)
 
@@ -276,26 +287,23 @@ class RateLimiter:
         self,
         connection: Connection,
         row_id: int,
-        name: str,
-        interval_s: float,
+        request: SlotRequest,
         locked: LockedRateLimit,
         now: int,
-        *,
-        until: datetime | None = None,
-        can_move: bool = True,
     ) -> Slot:
-        """Use the next slot, or reserve it if it is not yet due, unless it is after `until`.
+        """Use the next slot, or reserve it if it is not yet due, unless it is after
+        `request.until`.
 
-        Without `can_move`, the slot is exchanged with the first one that can move, if that one is
-        earlier.
+        A slot that cannot move is exchanged with the first one that can, if that one is earlier.
 
         Before this call, the caller must check the lease, then call `lock` to get `locked`, then
         read `now` (ms).
         """
-        slot = next_slot(
-            locked.state, reserved=locked.reserved, interval_ms=round(interval_s * 1000), now=now
-        )
-        if until is not None and not slot.is_now and slot.slot_at > to_ms(until):
+        name = request.name
+        interval_ms = round(request.interval_s * 1000)
+        slot = next_slot(locked.state, reserved=locked.reserved, interval_ms=interval_ms, now=now)
+        is_too_late = request.until is not None and slot.slot_at > to_ms(request.until)
+        if is_too_late and not slot.is_now:
             return slot
         if locked.reserved is not None:
             connection.execute(
@@ -303,9 +311,9 @@ class RateLimiter:
             )
         self._update(connection, name, slot.after)
         if not slot.is_now:
-            if not can_move:
+            if not request.can_move:
                 slot = self._exchange(connection, row_id, name, slot, now)
-            self.reserve(connection, row_id, name, slot.slot_at, can_move=can_move)
+            self.reserve(connection, row_id, name, slot.slot_at, can_move=request.can_move)
         return slot
 
     def _exchange(

@@ -50,7 +50,7 @@ from hls_handler.errors import (
 from hls_handler.prompting.prompt import PromptSources
 from hls_handler.queue.checkpoints import DELIVERY_ID, Change, Checkpoints, LeaseCheck, prepare
 from hls_handler.queue.leases import lease_lost
-from hls_handler.queue.rate_limiter import RateLimiter
+from hls_handler.queue.rate_limiter import RateLimiter, SlotRequest
 from hls_handler.store.budgets import (
     OUTSIDER_COST,
     Budget,
@@ -381,10 +381,8 @@ class ClaudeCalls:
             error = error or self._check_budget(connection, row_id, calls_per_hour, now)
             error = error or self._check_budgets(connection, budgets, estimate, now)
             if error is None:
-                interval_s = 1 / requests_per_second
-                slot = self._rate_limiter.use_slot(
-                    connection, row_id, CLAUDE_RATE_LIMIT, interval_s, locked, now
-                )
+                request = SlotRequest(CLAUDE_RATE_LIMIT, 1 / requests_per_second, can_move=True)
+                slot = self._rate_limiter.use_slot(connection, row_id, request, locked, now)
                 if not slot.is_now:
                     error = Postponed("waits for a slot to call Claude", at=from_ms(slot.slot_at))
             if error is None:

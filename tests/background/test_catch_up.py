@@ -13,6 +13,7 @@ import pytest
 
 from hls_handler.background.catch_up import CatchUp, CatchUpLoop, find_reserved, select_missed
 from hls_handler.deliveries import Accepted, DeliveryAttempt, NewDelivery
+from hls_handler.deliveries import Accepted, DeliveryAttempt, End, NewDelivery
 from hls_handler.engine.active_config import ActiveConfig, load_bot_accounts
 from hls_handler.engine.health import ComponentHealth, Health
 from hls_handler.errors import DependencyDown, PayloadError, Permanent
@@ -183,7 +184,7 @@ class World:
         done = []
         while (lease := self.store.queue.claim(worker="w", lease_s=30, max_crashes=3)) is not None:
             self.store.queue.finish(
-                lease, "done", reason="processed", kind=None, handler=None, took_s=0.0
+                lease, End("done", "processed", kind=None, handler=None), took_s=0.0
             )
             done.append(lease.guid)
         return done

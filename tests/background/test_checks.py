@@ -27,6 +27,7 @@ from hls_handler.errors import AccountLimited, BudgetUsedUp, DependencyDown, Mod
 from hls_handler.git.mirror_disk import MirrorDisk
 from hls_handler.github.identity import Identity
 from hls_handler.prompting.library import ReloadingLibrary
+from hls_handler.queue.rate_limiter import SlotRequest
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import SettingsFile
 from hls_handler.settings.model import Budgets, Claude, Mirror, Settings
@@ -182,7 +183,7 @@ def test_wait_for_a_rate_limit_is_a_problem_that_names_its_end(
     world = make_world()
     world.accept()
     lease = world.claim()
-    world.store.rate_limiter.take_slot(lease, component, interval_s=120)
+    world.store.rate_limiter.take_slot(lease, SlotRequest(component, 120))
     expected = (
         r"^the next request waits until \d\d:\d\d:\d\d UTC for a slot of the rate limit"
         rf" {component}$"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hls_handler.analysis import Usage
 from hls_handler.db.counters import CounterWriter
-from hls_handler.deliveries import Checkpoint
+from hls_handler.deliveries import Checkpoint, End
 from hls_handler.storage import Storage
 from tests.cli.conftest import Hls
 from tests.e2e.fork_server import ROOT
@@ -42,7 +42,7 @@ def test_show_lists_each_step_with_its_cost_in_order(hls: Hls, store: Storage) -
     store.checkpoints.save(
         lease, *(Checkpoint(name, index, 1, "{}", took_s) for name, index, took_s in steps)
     )
-    store.queue.finish(lease, "done", reason="labels bug", took_s=2.5, github_requests=4)
+    store.queue.finish(lease, End("done", "labels bug"), took_s=2.5, github_requests=4)
     shown = hls("deliveries", "show", "request-g1")
     failed = (
         "1.500 s, failed: no kind, 170 tokens in, 20 out, 0.012346 USD, claude-haiku-5-5, request"

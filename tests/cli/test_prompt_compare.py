@@ -12,7 +12,7 @@ from hls_handler.actions import RequestedLabel
 from hls_handler.analysis import Usage
 from hls_handler.cli.options import find_age
 from hls_handler.cli.prompt_compare import format_comparison
-from hls_handler.deliveries import FIRST_SHADOW_STEP
+from hls_handler.deliveries import FIRST_SHADOW_STEP, End
 from hls_handler.engine.shadow import SHADOW, PromptResult, ShadowResult
 from hls_handler.storage import Storage
 from hls_handler.trials.comparison import Comparison, Report, Run
@@ -47,7 +47,7 @@ def add_delivery(store: Storage, guid: str, result: ShadowResult) -> None:
         usage = Usage("m", input_tokens=1000 + index, output_tokens=50, cost_usd=0.25)
         store.calls.end(lease, call, outcome="ok", usage=usage, error=None)
     store.checkpoints.save(lease, SHADOW.encode(result, index=0, took_s=0))
-    store.queue.finish(lease, "done", reason=None, took_s=1)
+    store.queue.finish(lease, End("done", None), took_s=1)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 
 from hls_handler.db.tables import findings
 from hls_handler.db.values import to_ms
+from hls_handler.deliveries import End
 from hls_handler.storage import Storage
 from tests.cli.conftest import SETTINGS, Hls
 from tests.queue.builders import begin
@@ -17,7 +18,7 @@ from tests.queue.builders import begin
 
 @pytest.fixture
 def report(hls: Hls, store: Storage) -> Hls:
-    store.queue.finish(begin(store, "g1", number=7), "done", reason=None, took_s=1)
+    store.queue.finish(begin(store, "g1", number=7), End("done", None), took_s=1)
     row = {
         "repository_id": 1,
         "bot_login": "hls",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.deliveries import Checkpoint, Lease
+from hls_handler.deliveries import Checkpoint, End, Lease
 from hls_handler.engine.library import FACTS
 from hls_handler.handlers import handler_for
 from hls_handler.prompting import recorded
@@ -83,7 +83,7 @@ def store_delivery(store: Storage, guid: str, *, title: str = "Crash") -> Lease:
         Checkpoint("gather", 0, version, json.dumps(facts)),
         Checkpoint("ask", 0, 1, json.dumps(asked)),
     )
-    store.queue.finish(lease, "done", reason=None, took_s=1)
+    store.queue.finish(lease, End("done", None), took_s=1)
     return lease
 
 

@@ -10,6 +10,7 @@ import pytest
 from starlette.routing import Route
 from starlette.types import Message
 
+from hls_handler.deliveries import End
 from hls_handler.storage import Storage
 from tests.console.browser import KEY, Browser
 from tests.queue.builders import accept, begin, claim, dead_letter, queued, state_of
@@ -397,7 +398,7 @@ def test_second_request_to_run_a_delivery_says_what_became_of_it(
         == browser.post("/deliveries/g1/retry", form).status
         == 303
     )
-    store.queue.finish(claim(store), "done", reason="no change", took_s=1.0)
+    store.queue.finish(claim(store), End("done", "no change"), took_s=1.0)
     done = browser.post("/deliveries/g1/retry", form)
     assert done.status == 409
     assert b"g1 is done; only a dead, ignored or waiting delivery can be run again." in done.body

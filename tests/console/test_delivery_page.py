@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from hls_handler.deliveries import Checkpoint
+from hls_handler.deliveries import Checkpoint, End
 from hls_handler.storage import Storage
 from tests.console.browser import Browser
 from tests.console.test_console import EVIL
@@ -60,7 +60,7 @@ def store_delivery(store: Storage, **evil: str) -> None:
         Checkpoint("post", 0, 2, json.dumps(outcome), 1.0, began + timedelta(seconds=3), 2),
     )
     store.queue.finish(
-        lease, "done", reason="commented", took_s=5.0, posting="done", github_requests=6
+        lease, End("done", "commented", posting="done"), took_s=5.0, github_requests=6
     )
 
 

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from hls_handler.console.metrics import MAX_SERIES, TOTALS, add_up, read_histogram
 from hls_handler.github.api import RateLimit
+from hls_handler.deliveries import End
 from hls_handler.storage import Storage
 from tests.console.browser import KEY, Browser
 from tests.queue.builders import accept, begin, dead_letter, ignored, queued
@@ -36,7 +37,7 @@ def test_totals_and_the_queue_come_from_the_database(browser: Browser, store: St
     accept(store, ignored("g0", reason_kind="bot"))
     dead_letter(store, "g1")
     lease = begin(store, "g2", number=2)
-    store.queue.finish(lease, "done", reason="posted", took_s=0.7)
+    store.queue.finish(lease, End("done", "posted"), took_s=0.7)
     begin(store, "g3", number=3)
     accept(store, queued("g4", number=4), queued("g5", number=5))
     store.pauses.pause("octo/widgets", reason=None, by="mona")

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from hls_handler.analysis import UnusableReply, Usage
+from hls_handler.deliveries import End
 from hls_handler.errors import DependencyDown
 from hls_handler.prompting import recorded
 from hls_handler.storage import Storage
@@ -193,10 +194,7 @@ def test_deliveries_without_a_question_do_not_hide_older_ones(
 ) -> None:
     for number in range(20):  # as of workflow runs that passed
         store.queue.finish(
-            begin(store, f"n{number}", body=b"%d" % number),
-            "done",
-            reason="nothing to ask",
-            took_s=1,
+            begin(store, f"n{number}", body=b"%d" % number), End("done", "nothing to ask"), took_s=1
         )
     assert '<a href="/deliveries/g1">' in stored.get(EDIT).body.decode()
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, Engine, event
 
-from hls_handler.deliveries import Checkpoint, Lease
+from hls_handler.deliveries import Checkpoint, End, Lease
 from hls_handler.queue.checkpoints import StatusChange
+from hls_handler.queue.rate_limiter import SlotRequest
 from hls_handler.storage import Storage
 from hls_handler.store.calls import StartedCall
 from tests.queue.builders import accept, begin, claim, queued, start_call
@@ -23,9 +24,9 @@ Write = Callable[[Storage, Lease], object]
 SYNCED: dict[str, Write] = {
     "accept a delivery": lambda s, _: accept(s, queued("new")),
     "begin a call": lambda s, lease: start_call(s, lease, "p@1"),
-    "take a slot": lambda s, lease: s.rate_limiter.take_slot(lease, "github", interval_s=0),
+    "take a slot": lambda s, lease: s.rate_limiter.take_slot(lease, SlotRequest("github", 0)),
     "claim": lambda s, _: claim(s),
-    "finish": lambda s, lease: s.queue.finish(lease, "done", reason=None, took_s=0),
+    "finish": lambda s, lease: s.queue.finish(lease, End("done", None), took_s=0),
     "dead-letter": lambda s, lease: s.queue.dead_letter(lease, reason="403"),
     "reschedule": lambda s, lease: s.queue.reschedule(
         lease, at=s.now(), reason="503", failed=True, counts=True

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
+from hls_handler.deliveries import End
 from hls_handler.storage import Storage
 from hls_handler.store.analyses import AnalysisSearch
 from hls_handler.store.calls import ReviewBudget
@@ -171,7 +172,7 @@ def test_old_deliveries_are_found_by_an_index(
     tmp_path: Path, delete: Callable[[Storage], object], index: str
 ) -> None:
     def finish(store: Storage) -> None:
-        store.queue.finish(claim(store), "done", reason=None, took_s=0)
+        store.queue.finish(claim(store), End("done", None), took_s=0)
 
     plans = plans_of(tmp_path, delete, before=finish)
     assert index in {word for plan in plans for word in plan.split()}

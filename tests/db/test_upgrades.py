@@ -23,6 +23,7 @@ from hls_handler.cli import app
 from hls_handler.db import migrations
 from hls_handler.db.migrate import REVISIONS, VERSION_TABLE
 from hls_handler.db.tables import metadata
+from hls_handler.deliveries import End
 from hls_handler.storage import Storage
 from tests.db.released.fill import PROMPT, new_delivery
 from tests.db.released.make import SCRIPTS, digest, migration_file, recorded_digests, stored_file
@@ -181,7 +182,7 @@ def test_upgraded_history_is_shown_and_deliveries_are_processed(
             lease = claim(store)
             assert lease.body == b'{"delivery": "%s"}' % lease.guid.encode()
             checkpoints[lease.guid] = set(store.checkpoints.load(lease.guid))
-            store.queue.finish(lease, "done", reason="done after the upgrade", took_s=1)
+            store.queue.finish(lease, End("done", "done after the upgrade"), took_s=1)
         assert checkpoints == {
             "dead": set(),
             "postponed": set(),

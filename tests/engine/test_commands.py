@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from hls_handler.analysis import FindingVerdicts, Reply, UnusableReply
 from hls_handler.db.tables import deliveries
-from hls_handler.deliveries import Finished
+from hls_handler.deliveries import End, Finished
 from hls_handler.engine.pipeline import process_delivery
 from hls_handler.events import parse_event
 from hls_handler.github.values import (
@@ -362,7 +362,7 @@ def make_reviewed(
     record = ReviewRecord(rounds=1, ledger=(known, IN_SUMMARY))
     ref = ConversationRef(lease.repository_id, HLS.login, 2)
     world.store.checkpoints.save(lease, ReviewChange(ref, record))
-    world.store.queue.finish(lease, "done", reason=None, took_s=0)
+    world.store.queue.finish(lease, End("done", None), took_s=0)
     return world
 
 

@@ -27,6 +27,7 @@ from hls_handler.github.values import (
     ChangedFile,
 )
 from hls_handler.prompting import recorded
+from hls_handler.queue.rate_limiter import SlotRequest
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Budgets, Review, Settings
 from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID
@@ -376,7 +377,7 @@ def test_check_that_waited_for_first_results_is_held_up_once(make_world: MakeWor
         world.on_pause = lambda: None
         for _ in range(10):
             with pytest.raises(Postponed) as wait:
-                limiter.take_slot(others[-1], "github", interval_s=1.0)
+                limiter.take_slot(others[-1], SlotRequest("github", 1.0))
             waiting.append((wait.value.at, others.pop()))
 
     world.open_pull_request(file("other.py"), guid="base")
@@ -388,7 +389,7 @@ def test_check_that_waited_for_first_results_is_held_up_once(make_world: MakeWor
         # its worker was busy
         late_s = 0.3 if at == max(waiting, key=lambda one: one[0])[0] else 0.005
         world.advance((at - world.store.now()).total_seconds() + late_s)
-        limiter.take_slot(lease, "github", interval_s=1.0)
+        limiter.take_slot(lease, SlotRequest("github", 1.0))
     world.advance((due_at - world.store.now()).total_seconds() + 0.01)
     world.on_pause = bring_first_results
     world.run()

@@ -10,6 +10,8 @@ from hls_handler.actions import Action, EnsureReply, EnsureReview, Outcome
 from hls_handler.deliveries import Finished
 from hls_handler.engine.job import Job
 from hls_handler.engine.posting import Posting
+from hls_handler.deliveries import End, Finished
+from hls_handler.engine.posting import post
 from hls_handler.errors import DependencyDown, HlsError, Permanent, Postponed, Retryable, Superseded
 from hls_handler.handlers.job import Conversation
 from hls_handler.prompting import recorded
@@ -233,9 +235,7 @@ def test_review_or_reply_without_response_is_posted_once(
         post_once(world, action)
     if is_superseded:
         lease = world.claim()
-        world.store.queue.finish(
-            lease, "superseded", reason="a newer push came meanwhile", took_s=0
-        )
+        world.store.queue.finish(lease, End("superseded", "a newer push came meanwhile"), took_s=0)
         world.accept("pull_request.opened", guid="second")
     with pytest.raises(Postponed, match=r"github\.slowest_write_s"):
         post_once(world, action)

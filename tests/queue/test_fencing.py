@@ -9,10 +9,11 @@ from datetime import timedelta
 import pytest
 
 from hls_handler.actions import StoredComment
-from hls_handler.deliveries import Checkpoint, Lease
+from hls_handler.deliveries import Checkpoint, End, Lease
 from hls_handler.errors import LeaseLost, Postponed
 from hls_handler.queue.checkpoints import PendingChanges, StatusChange
 from hls_handler.queue.locks import LocksReleased
+from hls_handler.queue.rate_limiter import SlotRequest
 from hls_handler.storage import Storage
 from tests.queue.builders import Skew, analyses_of, begin, claim, open_history, start_call
 
@@ -33,7 +34,7 @@ WRITES: dict[str, Callable[[Storage, Lease], object]] = {
     "save_checkpoint": lambda s, lease: s.checkpoints.save(lease, Checkpoint("ask", 0, 1, "{}")),
     "delete_checkpoint": lambda s, lease: s.checkpoints.delete(lease, "stored"),
     "finish": lambda s, lease: s.queue.finish(
-        lease, "done", reason=None, took_s=1, changes=[CHECKPOINT], posting="done"
+        lease, End("done", None, posting="done"), took_s=1, changes=[CHECKPOINT]
     ),
     "dead_letter": lambda s, lease: s.queue.dead_letter(lease, reason="locked"),
     "reschedule": lambda s, lease: s.queue.reschedule(
@@ -43,7 +44,7 @@ WRITES: dict[str, Callable[[Storage, Lease], object]] = {
         lease, StatusChange({"analysis_status": "failed", "analysis_error": "refused"})
     ),
     "take_slot": lambda s, lease: s.rate_limiter.take_slot(
-        lease, "github", interval_s=1, changes=[CHECKPOINT]
+        lease, SlotRequest("github", 1), changes=[CHECKPOINT]
     ),
     "begin_call": lambda s, lease: start_call(s, lease, changes=[CHECKPOINT]),
     "acquire_lock": lambda s, lease: s.locks.acquire(
@@ -93,7 +94,7 @@ def test_write_with_a_lost_lease_is_rejected_and_changes_nothing(
     assert (store.calls.calls_of("g1"), analyses_of(store, "g1")) == ([], [])
     history = open_history(store, current, "hls")
     assert (history.labels(), history.comment("issues")) == ({"stored": "set"}, None)
-    store.rate_limiter.take_slot(current, "github", interval_s=60)  # the lost lease took no slot
+    store.rate_limiter.take_slot(current, SlotRequest("github", 60))  # the lost lease took no slot
     with pytest.raises(Postponed, match="which holds the lock held"):  # nor released a lock
         store.locks.acquire(begin(store, "g2"), "held", ttl_s=60)
 
@@ -104,5 +105,5 @@ def test_write_after_the_end_of_the_lease_is_rejected(store: Storage, skew: Skew
     if end == "expired":
         skew.advance(seconds=31)
     else:
-        store.queue.finish(lease, "done", reason=None, took_s=1)
+        store.queue.finish(lease, End("done", None), took_s=1)
     assert accepted_writes(store, lease) == []

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from hls_handler.deliveries import End
 from hls_handler.storage import Storage
 from hls_handler.store.periods import latest_period
 from tests.queue.builders import (
@@ -39,7 +40,7 @@ def store(url: str, skew: Skew) -> Iterator[Storage]:
 def test_done_delivery_is_counted_with_its_processing_time(store: Storage, skew: Skew) -> None:
     accept(store, queued("g1"))
     skew.advance(seconds=600)
-    store.queue.finish(claim(store), "done", reason=None, handler="IssueHandler", took_s=0.1)
+    store.queue.finish(claim(store), End("done", None, handler="IssueHandler"), took_s=0.1)
     row = row_of(store, "g1")
     assert (row.received_at, row.finished_at) == (NOON, NOON + timedelta(seconds=600))
     assert store.statistics.counters() == {
@@ -64,16 +65,14 @@ def test_processing_time_is_counted_in_the_smallest_bucket(
 ) -> None:
     accept(store, queued("g1"))
     skew.advance(seconds=took_s)
-    store.queue.finish(claim(store), "done", reason=None, took_s=took_s)
+    store.queue.finish(claim(store), End("done", None), took_s=took_s)
     assert store.statistics.counters()["processing_le", bucket] == 1
 
 
 def test_delivery_ignored_by_a_worker_keeps_its_body_and_loses_the_digest(store: Storage) -> None:
     store.queue.finish(
         begin(store, "g1", **SAME_BODY),
-        "ignored",
-        reason="by our own bot",
-        kind="own account",
+        End("ignored", "by our own bot", kind="own account"),
         took_s=0.1,
     )
     assert store.deliveries.body("g1") == b"{}"
@@ -136,7 +135,7 @@ def test_github_requests_of_all_attempts_are_stored_and_counted(store: Storage) 
         counts=False,
         github_requests=1,
     )
-    store.queue.finish(claim(store), "done", reason=None, took_s=1, github_requests=4)
+    store.queue.finish(claim(store), End("done", None), took_s=1, github_requests=4)
     row, counters = store.deliveries.find("g1"), store.statistics.counters()
     assert row is not None
     assert row.github_requests == 7
@@ -174,7 +173,7 @@ def test_retry_of_a_waiting_delivery_makes_it_due_before_others(store: Storage, 
 
 def test_retry_of_an_ignored_delivery_with_a_body_queues_it(store: Storage) -> None:
     store.queue.finish(
-        begin(store, "g1"), "ignored", reason="locked", kind="conversation locked", took_s=1
+        begin(store, "g1"), End("ignored", "locked", kind="conversation locked"), took_s=1
     )
     assert store.queue.retry("g1", by="mona") == "queued"
     row = row_of(store, "g1")
@@ -194,6 +193,6 @@ def test_retry_changes_no_finished_delivery_and_none_without_a_body(store: Stora
         "ignored",
         "running",
     ]
-    store.queue.finish(lease, "done", reason=None, took_s=1)
+    store.queue.finish(lease, End("done", None), took_s=1)
     assert store.queue.retry("g3", by="mona") == "done"
     assert nothing_is_due(store)

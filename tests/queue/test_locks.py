@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from hls_handler.deliveries import Lease
+from hls_handler.deliveries import End, Lease
 from hls_handler.errors import Postponed
 from hls_handler.queue.locks import LocksReleased, WriteCompleted
+from hls_handler.queue.rate_limiter import PendingWrite, SlotRequest
 from hls_handler.storage import Storage
 from tests.queue.builders import Skew, accept, begin, claim, queued, state_of
 
@@ -38,7 +39,7 @@ def test_lock_ends_when_its_delivery_stops_running(store: Storage, skew: Skew, e
     store.locks.acquire(holder, "comment", ttl_s=3600)
     accept(store, queued("g2"))
     if end == "done":
-        store.queue.finish(holder, "done", reason=None, took_s=1)
+        store.queue.finish(holder, End("done", None), took_s=1)
     elif end == "dead":
         store.queue.dead_letter(holder, reason="locked")
     elif end == "postponed":
@@ -56,7 +57,7 @@ def begin_write(store: Storage, guid: str = "g1") -> Lease:
     lease = begin(store, guid)
     store.locks.acquire(lease, "comment", ttl_s=120)
     store.rate_limiter.take_slot(
-        lease, "github", interval_s=0, pending_write="comment", slowest_write_s=60
+        lease, SlotRequest("github", 0), pending_write=PendingWrite("comment", 60)
     )
     return lease
 
@@ -120,11 +121,11 @@ def test_write_after_a_lost_lock_is_postponed(store: Storage, skew: Skew) -> Non
     skew.advance(seconds=6)
     store.locks.acquire(other, "comment", ttl_s=120)
     store.rate_limiter.take_slot(
-        other, "github", interval_s=0, pending_write="comment", slowest_write_s=60
+        other, SlotRequest("github", 0), pending_write=PendingWrite("comment", 60)
     )
     with pytest.raises(Postponed, match="slowest_write_s"):
         store.rate_limiter.take_slot(
-            late, "github", interval_s=0, pending_write="comment", slowest_write_s=60
+            late, SlotRequest("github", 0), pending_write=PendingWrite("comment", 60)
         )
 
 
@@ -134,14 +135,14 @@ def test_write_that_begins_while_another_one_expires_is_recorded(
 ) -> None:
     late, other = begin(store, "g1"), begin(store, "g2")
     store.rate_limiter.take_slot(
-        other, "github", interval_s=0, pending_write="comment", slowest_write_s=15
+        other, SlotRequest("github", 0), pending_write=PendingWrite("comment", 15)
     )
     skew.advance(seconds=15 - early_s)
     skew.step = SECOND
     is_postponed = False
     try:
         store.rate_limiter.take_slot(
-            late, "github", interval_s=0, pending_write="comment", slowest_write_s=15
+            late, SlotRequest("github", 0), pending_write=PendingWrite("comment", 15)
         )
     except Postponed:
         is_postponed = True
@@ -152,9 +153,9 @@ def test_write_that_begins_while_another_one_expires_is_recorded(
 
 def test_write_without_a_slot_does_not_block_its_lock(store: Storage) -> None:
     first, second = begin(store, "g1"), begin(store, "g2")
-    store.rate_limiter.take_slot(first, "github", interval_s=60)
+    store.rate_limiter.take_slot(first, SlotRequest("github", 60))
     with pytest.raises(Postponed, match="waits for a slot"):
         store.rate_limiter.take_slot(
-            second, "github", interval_s=60, pending_write="comment", slowest_write_s=60
+            second, SlotRequest("github", 60), pending_write=PendingWrite("comment", 60)
         )
     store.locks.acquire(first, "comment", ttl_s=120)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hls_handler.deliveries import End
 from hls_handler.storage import Storage
 from tests.queue.builders import accept, begin, claim, nothing_is_due, queued
 
@@ -20,7 +21,7 @@ def test_nothing_is_claimed_while_everything_is_paused(store: Storage) -> None:
     assert (
         store.queue.seconds_until_due() or 0
     ) > 25  # workers do not wake up for paused deliveries
-    store.queue.finish(running, "done", reason=None, took_s=1)
+    store.queue.finish(running, End("done", None), took_s=1)
     assert store.queue.seconds_until_due() is None
     assert store.pauses.resume(None, by="mona")
     assert [claim(store).guid for _ in range(2)] == ["g2", "g3"]

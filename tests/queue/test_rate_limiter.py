@@ -8,6 +8,7 @@ import pytest
 
 from hls_handler.deliveries import Lease
 from hls_handler.errors import Postponed
+from hls_handler.queue.rate_limiter import SlotRequest
 from hls_handler.storage import Storage
 from hls_handler.store.interruptions import Situation
 from tests.queue.builders import Skew, begin, claim, newest
@@ -19,17 +20,17 @@ def time_of_slot(
     store: Storage, lease: Lease, *, interval_s: float = 1, can_move: bool = False
 ) -> datetime:
     with pytest.raises(Postponed, match="waits for a slot") as waiting:
-        store.rate_limiter.take_slot(lease, "github", interval_s=interval_s, can_move=can_move)
+        store.rate_limiter.take_slot(lease, SlotRequest("github", interval_s, can_move=can_move))
     assert waiting.value.waiting_for is None
     return waiting.value.at
 
 
 def test_slots_of_different_deliveries_are_an_interval_apart(store: Storage) -> None:
     first, second, third = (begin(store, f"g{i}") for i in range(3))
-    store.rate_limiter.take_slot(first, "github", interval_s=60)
+    store.rate_limiter.take_slot(first, SlotRequest("github", 60))
     now = store.now()
     at = [time_of_slot(store, lease, interval_s=60) for lease in (second, third)]
-    store.rate_limiter.take_slot(second, "other", interval_s=60)
+    store.rate_limiter.take_slot(second, SlotRequest("other", 60))
     assert timedelta(seconds=59) < at[0] - now <= timedelta(seconds=60)
     assert at[1] - at[0] == timedelta(seconds=60)
     assert [
@@ -39,18 +40,18 @@ def test_slots_of_different_deliveries_are_an_interval_apart(store: Storage) -> 
 
 def test_rescheduled_delivery_uses_its_reserved_slot(store: Storage, skew: Skew) -> None:
     first, second = begin(store, "g1"), begin(store, "g2")
-    store.rate_limiter.take_slot(first, "github", interval_s=10)
+    store.rate_limiter.take_slot(first, SlotRequest("github", 10))
     at = time_of_slot(store, second, interval_s=10)
     store.queue.reschedule(second, at=at, reason="waits for its slot", failed=False, counts=False)
     skew.advance(seconds=10)
     second = claim(store)
-    store.rate_limiter.take_slot(second, "github", interval_s=10)
+    store.rate_limiter.take_slot(second, SlotRequest("github", 10))
     assert time_of_slot(store, second, interval_s=10) > at  # used up
 
 
 def test_failed_delivery_loses_its_reserved_slot(store: Storage, skew: Skew) -> None:
     first, second = begin(store, "g1"), begin(store, "g2")
-    store.rate_limiter.take_slot(first, "github", interval_s=10)
+    store.rate_limiter.take_slot(first, SlotRequest("github", 10))
     at = time_of_slot(store, second, interval_s=10)
     store.queue.reschedule(second, at=at, reason="503", failed=True, counts=False)
     skew.advance(seconds=10)
@@ -61,7 +62,7 @@ def test_slot_that_can_move_is_exchanged_for_the_one_of_a_delivery_that_cannot(
     store: Storage,
 ) -> None:
     used, *waiting, first, second, third = (begin(store, f"g{i}") for i in range(6))
-    store.rate_limiter.take_slot(used, "github", interval_s=60)
+    store.rate_limiter.take_slot(used, SlotRequest("github", 60))
     at = [time_of_slot(store, lease, interval_s=60, can_move=True) for lease in waiting]
     for lease, slot_at in zip(waiting, at, strict=True):
         store.queue.reschedule(
@@ -78,7 +79,7 @@ def test_slot_that_can_move_is_exchanged_for_the_one_of_a_delivery_that_cannot(
 
 def test_slot_of_a_delivery_that_does_not_wait_for_it_moves_alone(store: Storage) -> None:
     used, running, other = (begin(store, f"g{i}") for i in range(3))
-    store.rate_limiter.take_slot(used, "github", interval_s=60)
+    store.rate_limiter.take_slot(used, SlotRequest("github", 60))
     at = time_of_slot(store, running, interval_s=60, can_move=True)
     store.queue.reschedule(running, at=store.now(), reason="503", failed=False, counts=False)
     assert time_of_slot(store, other, interval_s=60) == at
@@ -91,7 +92,7 @@ def test_first_result_passes_no_later_write_of_a_delivery_queued_twenty_minutes_
     store: Storage, skew: Skew
 ) -> None:
     used, waiting = begin(store, "used"), begin(store, "waiting")
-    store.rate_limiter.take_slot(used, "github", interval_s=2400)
+    store.rate_limiter.take_slot(used, SlotRequest("github", 2400))
     at = time_of_slot(store, waiting, interval_s=2400, can_move=True)
     for lease in (used, waiting):
         store.queue.reschedule(
@@ -111,10 +112,10 @@ def test_first_result_passes_no_later_write_of_a_delivery_queued_twenty_minutes_
 def test_slot_moves_only_for_its_own_rate_limit_and_after_the_end_of_a_hold(store: Storage) -> None:
     used, waiting, other, first = (begin(store, f"g{i}") for i in range(4))
     for name in ("github", "another"):
-        store.rate_limiter.take_slot(used, name, interval_s=60)
+        store.rate_limiter.take_slot(used, SlotRequest(name, 60))
     at = time_of_slot(store, waiting, interval_s=60, can_move=True)
     with pytest.raises(Postponed) as waits:
-        store.rate_limiter.take_slot(other, "another", interval_s=120)
+        store.rate_limiter.take_slot(other, SlotRequest("another", 120))
     assert waits.value.at > at
     store.rate_limiter.hold("github", at + timedelta(seconds=1))
     assert time_of_slot(store, first, interval_s=60) > at
@@ -123,7 +124,7 @@ def test_slot_moves_only_for_its_own_rate_limit_and_after_the_end_of_a_hold(stor
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 def test_slot_does_not_move_while_its_delivery_uses_it(store: Storage) -> None:
     used, running, other = (begin(store, f"g{i}") for i in range(3))
-    store.rate_limiter.take_slot(used, "github", interval_s=60)
+    store.rate_limiter.take_slot(used, SlotRequest("github", 60))
     at = time_of_slot(store, running, interval_s=60, can_move=True)
     found: list[datetime] = []
 
@@ -134,13 +135,13 @@ def test_slot_does_not_move_while_its_delivery_uses_it(store: Storage) -> None:
         running, reserve, prompt="issues/analyze", rate_limit="github"
     )
     with pytest.raises(Postponed) as waiting:
-        store.rate_limiter.take_slot(running, "github", interval_s=60, can_move=True, check=check)
+        store.rate_limiter.take_slot(running, SlotRequest("github", 60, can_move=True), check=check)
     assert (waiting.value.at, found) == (at, [at + timedelta(seconds=60)])
 
 
 def test_hold_applies_to_slots_reserved_before_it(store: Storage, skew: Skew) -> None:
     first, second = begin(store, "g1"), begin(store, "g2")
-    store.rate_limiter.take_slot(first, "github", interval_s=1)
+    store.rate_limiter.take_slot(first, SlotRequest("github", 1))
     time_of_slot(store, second)
     until = store.now() + timedelta(minutes=5)
     store.rate_limiter.hold("github", until)
@@ -181,7 +182,7 @@ def test_released_rate_limit_grants_slots(store: Storage) -> None:
     store.rate_limiter.hold("github", store.now() + timedelta(hours=3))
     store.rate_limiter.release("github")
     assert store.rate_limiter.held_until("github") is None
-    store.rate_limiter.take_slot(begin(store, "g1"), "github", interval_s=1)
+    store.rate_limiter.take_slot(begin(store, "g1"), SlotRequest("github", 1))
 
 
 def test_reschedule_waiting_makes_deliveries_due_and_ends_holds_unless_others_run(
@@ -195,12 +196,12 @@ def test_reschedule_waiting_makes_deliveries_due_and_ends_holds_unless_others_ru
     assert time_of_slot(store, running) >= until
     store.queue.reschedule_waiting()
     assert claim(store).guid == "g2"
-    store.rate_limiter.take_slot(running, "github", interval_s=1)
+    store.rate_limiter.take_slot(running, SlotRequest("github", 1))
     assert time_of_slot(store, running) <= store.now() + SECOND
 
 
 def test_slot_without_a_delivery_is_an_interval_after_the_last_one(store: Storage) -> None:
-    store.rate_limiter.take_slot(begin(store, "g1"), "github", interval_s=10)
+    store.rate_limiter.take_slot(begin(store, "g1"), SlotRequest("github", 10))
     now = store.now()
     at = [store.rate_limiter.reserve_slot("github", interval_s=10, within_s=60) for _ in range(2)]
     assert 9 * SECOND < at[0] - now <= 10 * SECOND
@@ -209,7 +210,7 @@ def test_slot_without_a_delivery_is_an_interval_after_the_last_one(store: Storag
 
 
 def test_slot_without_a_delivery_that_is_too_far_away_is_not_reserved(store: Storage) -> None:
-    store.rate_limiter.take_slot(begin(store, "g1"), "github", interval_s=10)
+    store.rate_limiter.take_slot(begin(store, "g1"), SlotRequest("github", 10))
     for _ in range(2):
         with pytest.raises(Postponed, match="waits for a slot"):
             store.rate_limiter.reserve_slot("github", interval_s=10, within_s=5)
@@ -219,7 +220,7 @@ def test_slot_without_a_delivery_that_is_too_far_away_is_not_reserved(store: Sto
 def test_waits_are_those_that_are_longer_and_not_from_before_the_clock_was_set_back(
     store: Storage, skew: Skew
 ) -> None:
-    store.rate_limiter.take_slot(begin(store, "g1"), "github", interval_s=60)
+    store.rate_limiter.take_slot(begin(store, "g1"), SlotRequest("github", 60))
     waits = [list(store.rate_limiter.all_waits(longer_than_s=seconds)) for seconds in (30, 90)]
     skew.advance(hours=-1)
     assert (waits, store.rate_limiter.all_waits(longer_than_s=30)) == ([["github"], []], {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hls_handler.deliveries import End
 from hls_handler.storage import Storage
 from tests.queue.builders import accept, begin, claim, nothing_is_due, push, queued
 
@@ -37,7 +38,7 @@ def test_commands_of_a_conversation_run_in_their_order(store: Storage) -> None:
     accept(store, queued("1", number=7, is_command=True), queued("2", number=7, is_command=True))
     first = claim(store)
     assert (first.guid, nothing_is_due(store)) == ("1", True)
-    store.queue.finish(first, "done", reason=None, took_s=0)
+    store.queue.finish(first, End("done", None), took_s=0)
     assert claim(store).guid == "2"
 
 

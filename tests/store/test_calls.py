@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hls_handler.analysis import Usage
-from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint
+from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint, End
 from hls_handler.errors import LeaseLost, Postponed
 from hls_handler.storage import Storage
 from hls_handler.store.calls import UNAVAILABLE, make_receipt
@@ -179,7 +179,7 @@ def test_delivery_that_ends_leaves_its_place_in_the_budget(store: Storage) -> No
     with pytest.raises(Postponed) as first:
         start_call(store, waiting, calls_per_hour=1)
     store.queue.reschedule(waiting, at=store.now(), reason="waits", failed=False, counts=False)
-    store.queue.finish(claim(store), "ignored", reason="stopped", took_s=None)
+    store.queue.finish(claim(store), End("ignored", "stopped"), took_s=None)
     with pytest.raises(Postponed) as second:
         start_call(store, begin(store, "g3"), calls_per_hour=1)
     assert second.value.at == first.value.at
@@ -198,13 +198,13 @@ def test_conversation_runs_count_other_deliveries_of_the_last_hour(
 ) -> None:
     old = begin(store, "old", number=7)
     start_call(store, old)
-    store.queue.finish(old, "done", reason=None, took_s=1)
+    store.queue.finish(old, End("done", None), took_s=1)
     skew.advance(minutes=60)
     for guid, number in (("g1", 7), ("g2", 7), ("g3", 8)):
         lease = begin(store, guid, number=number)
         start_call(store, lease)
         start_call(store, lease)
-        store.queue.finish(lease, "done", reason=None, took_s=1)
+        store.queue.finish(lease, End("done", None), took_s=1)
     lease = begin(store, "g4", number=7)
     start_call(store, lease)
     assert store.calls.count_conversation_runs(lease) == 2

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from hls_handler.actions import CommitCheck
-from hls_handler.deliveries import Lease
+from hls_handler.deliveries import End, Lease
 from hls_handler.errors import Postponed
 from hls_handler.queue.clock_steps import ClockSteps
 from hls_handler.storage import Storage
@@ -37,7 +37,7 @@ def test_only_checks_of_finished_deliveries_are_to_be_ended(store: Storage) -> N
         begin_check(store, lease)
     die(store, dead)
     ended = (CheckChange(SHA, 7, is_ended=True),)
-    store.queue.finish(done, "done", reason="posted", took_s=1.0, changes=ended)
+    store.queue.finish(done, End("done", "posted"), took_s=1.0, changes=ended)
     found = claim_check(store)
     assert found is not None
     assert (found.guid, found.repository, found.state, found.reason) == (
@@ -148,7 +148,7 @@ def test_planned_check_is_new_and_is_ended_only_for_a_dead_letter(store: Storage
     for lease in (dead, done):
         store.commit_checks.plan(lease, SHA)
     die(store, dead)
-    store.queue.finish(done, "done", reason="posted", took_s=1.0)
+    store.queue.finish(done, End("done", "posted"), took_s=1.0)
     found = claim_check(store)
     assert found is not None
     assert (found.guid, claim_check(store)) == ("g1", None)

@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from hls_handler.actions import StoredComment
-from hls_handler.deliveries import Lease
+from hls_handler.deliveries import End, Lease
 from hls_handler.events import Account
 from hls_handler.github.labels import (
     LabelOrigin,
     LabelState,
 )
 from hls_handler.queue.checkpoints import Change, PendingChanges
+from hls_handler.queue.rate_limiter import SlotRequest
 from hls_handler.storage import Storage
 from hls_handler.store.conversations import ConversationState, field_label
 from hls_handler.store.corrections import ShownLabels
@@ -47,14 +48,14 @@ def test_history_is_separate_by_conversation_and_account(
 WRITES: dict[str, Callable[[Storage, Lease, Sequence[Change]], object]] = {
     "save": lambda s, lease, pending: s.checkpoints.save(lease, *pending),
     "take a slot": lambda s, lease, pending: s.rate_limiter.take_slot(
-        lease, "github", interval_s=0, changes=pending
+        lease, SlotRequest("github", 0), changes=pending
     ),
     "acquire a lock": lambda s, lease, pending: s.locks.acquire(
         lease, "comment", ttl_s=60, changes=pending
     ),
     "begin a call": lambda s, lease, pending: start_call(s, lease, changes=pending),
     "finish": lambda s, lease, pending: s.queue.finish(
-        lease, "done", reason=None, took_s=1, changes=pending
+        lease, End("done", None), took_s=1, changes=pending
     ),
 }
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from hls_handler.deliveries import Checkpoint, Finished
+from hls_handler.deliveries import Checkpoint, End, Finished
 from hls_handler.storage import Storage
 from hls_handler.store.search import DeliverySearch
 from hls_handler.store.statistics import QueueState
@@ -50,7 +50,7 @@ def test_with_checkpoint_returns_deliveries_newest_first(store: Storage, skew: S
     for guid, name in (("g1", "shadow"), ("g2", "shadow"), ("g3", "ask"), ("g4", "shadow")):
         lease = begin(store, guid)
         store.checkpoints.save(lease, Checkpoint(name, 0, 1, "{}"))
-        store.queue.finish(lease, "done", reason=None, took_s=1)
+        store.queue.finish(lease, End("done", None), took_s=1)
         skew.advance(minutes=1)
     rows = store.deliveries.with_checkpoint("shadow", since=store.now() - timedelta(seconds=210))
     assert [row.guid for row in rows] == ["g4", "g2"]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hls_handler.deliveries import End
 from hls_handler.review.blocks import Block
 from hls_handler.review.record import LedgerEntry, ReviewRecord
 from hls_handler.storage import Storage
@@ -49,12 +50,12 @@ def save(store: Storage, record: ReviewRecord, *, number: int = 7, guid: str = "
     assert lease.repository_id is not None
     ref = ConversationRef(lease.repository_id, BOT, number)
     store.checkpoints.save(lease, ReviewChange(ref, record))
-    store.queue.finish(lease, "done", reason="so", took_s=0)
+    store.queue.finish(lease, End("done", "so"), took_s=0)
 
 
 def read(store: Storage, number: int = 7) -> ReviewRecord:
     lease = begin(store, f"read {number}", number=99)
-    store.queue.finish(lease, "done", reason="so", took_s=0)
+    store.queue.finish(lease, End("done", "so"), took_s=0)
     return store.repositories.history(lease.repository_id, BOT).review(number)
 
 
@@ -111,7 +112,7 @@ def test_dismissal_by_a_command_survives_a_review_that_runs_meanwhile(store: Sto
     save(store, RECORD)
     lease = begin(store, "command-guid", number=7)
     store.reviews.dismiss(lease, BOT, OPEN.key, by="mona")
-    store.queue.finish(lease, "done", reason="so", took_s=0)
+    store.queue.finish(lease, End("done", "so"), took_s=0)
     save(store, RECORD, guid="g2")
     assert [entry.dismissals for entry in read(store).ledger] == [
         ("command command- by mona",),
@@ -124,10 +125,10 @@ def test_last_command_about_a_finding_counts(store: Storage) -> None:
     save(store, RECORD)
     first = begin(store, "command-guid", number=7)
     store.reviews.dismiss(first, BOT, OPEN.key, by="mona")
-    store.queue.finish(first, "done", reason="so", took_s=0)
+    store.queue.finish(first, End("done", "so"), took_s=0)
     second = begin(store, "other-guid", number=7)
     store.reviews.dismiss(second, BOT, OPEN.key, by="mona", how="undismissed ")
-    store.queue.finish(second, "done", reason="so", took_s=0)
+    store.queue.finish(second, End("done", "so"), took_s=0)
     assert read(store).ledger[0].dismissals == ("undismissed other-gu by mona",)
 
 
@@ -136,5 +137,5 @@ def test_void_dismissal_by_a_command_does_not_return(store: Storage) -> None:
     save(store, void)
     lease = begin(store, "command-guid", number=7)
     store.reviews.dismiss(lease, BOT, OPEN.key, by="mona")
-    store.queue.finish(lease, "done", reason="so", took_s=0)
+    store.queue.finish(lease, End("done", "so"), took_s=0)
     assert read(store) == void

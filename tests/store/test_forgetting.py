@@ -19,7 +19,7 @@ from hls_handler.db.tables import (
     deliveries,
     texts,
 )
-from hls_handler.deliveries import Checkpoint
+from hls_handler.deliveries import Checkpoint, End
 from hls_handler.storage import Storage
 from hls_handler.store.texts import NewText, document_scope, issue_scope
 from tests.queue.builders import accept, add_analyses, begin, dead_letter, ignored, queued, row_of
@@ -51,7 +51,7 @@ def rows(database: Database, *columns: Any) -> list[tuple[Any, ...]]:
 
 
 def finish(store: Storage, guid: str, **fields: Any) -> None:
-    store.queue.finish(begin(store, guid, **fields), "done", reason="mona asked", took_s=0)
+    store.queue.finish(begin(store, guid, **fields), End("done", "mona asked"), took_s=0)
 
 
 def test_deliveries_about_a_person_lose_their_content_and_are_still_duplicates(
@@ -155,10 +155,10 @@ def test_reasons_lose_the_login_of_the_person_who_stopped_a_pull_request(store: 
     lease = begin(store, "g1", number=7)
     store.interruptions.stop(lease, 7, by="Mona")
     stop = store.interruptions.find_stop(1, 7)
-    store.queue.finish(lease, "ignored", reason=f"no review was requested: {stop}", took_s=0)
+    store.queue.finish(lease, End("ignored", f"no review was requested: {stop}"), took_s=0)
     finish(store, "g2", number=8)
     others = begin(store, "g3", number=9)
-    store.queue.finish(others, "ignored", reason=str(stop).replace("Mona", "a-mona"), took_s=0)
+    store.queue.finish(others, End("ignored", str(stop).replace("Mona", "a-mona")), took_s=0)
     assert forget(store) == {"stops": 1, "deliveries": 1}
     assert counts(store) == {}
     assert "no review was requested: ghost stopped HLS on this pull request" in (
@@ -198,7 +198,7 @@ def test_logins_in_other_rows_are_replaced(store: Storage) -> None:
     lease = begin(store, "g1", number=7)
     store.interruptions.stop(lease, 7, by="Mona")
     begin_call(store, lease, with_budgets(outsiders={"day_usd": 1}), outsider="mona")
-    store.queue.finish(lease, "done", reason="so", took_s=0)
+    store.queue.finish(lease, End("done", "so"), took_s=0)
     store.audit.record("mona", "pause", "")
     store.audit.record("monalisa", "resume", "")
     assert forget(store) == {"stops": 1, "audit": 1, "counters": 1, "counter_hours": 1}
@@ -220,7 +220,7 @@ def test_dismissals_stay_without_the_login_and_what_had_lost_its_effect_does_not
     save(store, replace(RECORD, ledger=(void, FIXED, dismissed)))
     lease = begin(store, "a-command", event="issue_comment", number=7)
     store.reviews.dismiss(lease, BOT, FIXED.key, by="mona")
-    store.queue.finish(lease, "done", reason="so", took_s=0)
+    store.queue.finish(lease, End("done", "so"), took_s=0)
     assert forget(store) == {"findings": 2}
     assert counts(store) == {}
     found = {entry.key: entry for entry in read(store).ledger}

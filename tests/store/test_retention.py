@@ -10,7 +10,8 @@ from sqlalchemy import func, select
 
 from hls_handler.analysis import Usage, ValidReply
 from hls_handler.db.tables import metadata
-from hls_handler.deliveries import Checkpoint, Lease
+from hls_handler.deliveries import Checkpoint, End, Lease
+from hls_handler.queue.rate_limiter import SlotRequest
 from hls_handler.storage import Storage
 from hls_handler.store.interruptions import NewerEvents
 from tests.e2e.service import Waiting
@@ -46,7 +47,7 @@ def stored_guids(store: Storage) -> set[str]:
 
 
 def finish(store: Storage, guid: str, state: str = "done", **other: object) -> None:
-    store.queue.finish(begin(store, guid, **other), state, reason="so", took_s=0)  # type: ignore[arg-type]
+    store.queue.finish(begin(store, guid, **other), End(state, "so"), took_s=0)  # type: ignore[arg-type]
 
 
 def process_delivery(store: Storage, guid: str) -> None:
@@ -60,9 +61,9 @@ def process_delivery(store: Storage, guid: str) -> None:
         lease,
         ValidReply("pull_requests/analyze@3", "pull_request_analysis", reply, Usage("m")),
     )
-    store.rate_limiter.take_slot(lease, "github", interval_s=0.001)
+    store.rate_limiter.take_slot(lease, SlotRequest("github", 0.001))
     store.locks.acquire(lease, "a comment", ttl_s=60)
-    store.queue.finish(lease, "done", reason="so", took_s=0)
+    store.queue.finish(lease, End("done", "so"), took_s=0)
 
 
 def end_call(
@@ -151,13 +152,13 @@ def test_counters_and_prompt_stats_do_not_change(store: Storage, skew: Skew) -> 
     end_call(store, lease, PROMPT, "invalid", 0.5)
     end_call(store, lease, OTHER, "failed")
     start_call(store, lease, OTHER)  # no end: its cost is unknown
-    store.queue.finish(lease, "done", reason=None, took_s=1)
+    store.queue.finish(lease, End("done", None), took_s=1)
     skew.advance(days=60)
     lease = begin(store, "g2")
     end_call(store, lease, PROMPT, "ok", 1.0)
     end_call(store, lease, PROMPT, "truncated", 0.0)
     end_call(store, lease, OTHER, "ok", 0.125)
-    store.queue.finish(lease, "done", reason=None, took_s=1)
+    store.queue.finish(lease, End("done", None), took_s=1)
     prompt_stats, counters = store.calls.prompt_stats(), store.statistics.counters()
     assert [
         (row.prompt_id, row.replies, row.cost_usd, row.calls_of_unknown_cost)
@@ -187,11 +188,10 @@ def test_newer_deliveries_are_not_deleted_while_a_dead_letter_can_be_retried(
     for guid, action, sha in (("push", "synchronize", "new"), ("close", "closed", "new")):
         store.queue.finish(
             begin(store, guid, event="pull_request", action=action, number=7, head_sha=sha),
-            "done",
-            reason=None,
+            End("done", None),
             took_s=0,
         )
-    store.queue.finish(begin(store, "elsewhere", number=8), "done", reason=None, took_s=0)
+    store.queue.finish(begin(store, "elsewhere", number=8), End("done", None), took_s=0)
     skew.advance(days=80)
     store.queue.retry("pushed", by="mona")
     skew.advance(days=20)
@@ -201,7 +201,7 @@ def test_newer_deliveries_are_not_deleted_while_a_dead_letter_can_be_retried(
     assert find_newer(store, lease, "issues/analyze") == NewerEvents(
         head_sha="new", is_closed=True, is_answered=False
     )
-    store.queue.finish(lease, "superseded", reason=None, took_s=0)
+    store.queue.finish(lease, End("superseded", None), took_s=0)
     assert delete_old(store) == 2
     assert stored_guids(store) == {"pushed"}
 
@@ -228,7 +228,7 @@ def test_sums_are_right_if_several_processes_delete_at_once(
     lease = begin(store, "g0")
     for number in range(1, 9):
         end_call(store, lease, PROMPT, "ok", 0.25)
-        store.queue.finish(lease, "done", reason=None, took_s=1)
+        store.queue.finish(lease, End("done", None), took_s=1)
         lease = begin(store, f"g{number}")
     prompt_stats = store.calls.prompt_stats()
     skew.advance(days=91)

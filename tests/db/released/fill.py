@@ -15,7 +15,7 @@ from typing import Any
 
 from hls_handler.actions import StoredComment
 from hls_handler.analysis import IssueAnalysis, Usage, ValidReply
-from hls_handler.deliveries import Checkpoint, Lease, NewDelivery
+from hls_handler.deliveries import Checkpoint, End, Lease, NewDelivery
 from hls_handler.engine.job import encode_reply
 from hls_handler.errors import Postponed
 from hls_handler.events import Account
@@ -24,6 +24,7 @@ from hls_handler.github.labels import (
 )
 from hls_handler.handlers.reader import Failure, HistoryUpdate, RunResult
 from hls_handler.queue.checkpoints import ANALYSED, PendingChanges
+from hls_handler.queue.rate_limiter import SlotRequest
 from hls_handler.storage import Storage
 from hls_handler.store.calls import ReviewBudget, StartedCall
 from hls_handler.store.corrections import ShownLabels
@@ -94,7 +95,7 @@ def _add_deleted(store: Storage) -> None:
     """A delivery that retention has deleted: the sums of its call remain."""
     lease = _begin(store, "deleted", 8)
     store.calls.end(lease, _begin_call(store, lease), outcome="ok", usage=USAGE, error=None)
-    store.queue.finish(lease, "done", reason="labels bug", took_s=2.5)
+    store.queue.finish(lease, End("done", "labels bug"), took_s=2.5)
     assert store.retention.delete_deliveries(after=timedelta(minutes=-1), most=1) == 1
 
 
@@ -156,7 +157,7 @@ def _add_done(store: Storage) -> None:
     )
     store.repository_files.claim_report(lease, 1, BOT, "abc")
     store.queue.finish(
-        lease, "done", reason="labels bug", handler="IssueHandler", took_s=2.5, posting="done"
+        lease, End("done", "labels bug", handler="IssueHandler", posting="done"), took_s=2.5
     )
 
 
@@ -185,9 +186,9 @@ def _add_running(store: Storage) -> None:
     )
     store.locks.acquire(lease, "1#5/issues", ttl_s=60)
     _begin_call(store, lease)
-    store.rate_limiter.take_slot(lease, "github", interval_s=600)
+    store.rate_limiter.take_slot(lease, SlotRequest("github", 600))
     try:
-        store.rate_limiter.take_slot(lease, "github", interval_s=600)
+        store.rate_limiter.take_slot(lease, SlotRequest("github", 600))
     except Postponed:
         return
     raise AssertionError("two slots at once")
