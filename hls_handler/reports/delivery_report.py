@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import pairwise
 
 from hls_handler.actions import Outcome
@@ -38,7 +37,9 @@ def format_report(report: DeliveryReport) -> Iterator[str]:
 
 def _sentences(report: DeliveryReport) -> Iterator[str]:
     row = report.delivery
-    delivery = f"delivery {row.guid}{', caught up' if row.is_caught_up else ''}"
+    delivery = f"delivery {row.guid}"
+    if row.is_caught_up:
+        delivery += ", caught up"
     yield f"{row.received_at:%Y-%m-%d %H:%M:%S} UTC: {row.event_key} ({delivery})"
     if report.rule is not None:
         yield f"Accepted: {report.rule}."
@@ -56,28 +57,23 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
             f" {text}"
         )
     for answered in report.answers:
-        source = (
-            f", from the cache ({_minute(answered.cached_at)})"
-            if answered.cached_at is not None
-            else ""
-        )
-        source += f", by {answered.usage.model}" if "/" in answered.usage.model else ""
+        source = ""
+        if answered.cached_at is not None:
+            source = f", from the cache ({answered.cached_at:%Y-%m-%d %H:%M} UTC)"
+        if "/" in answered.usage.model:
+            source += f", by {answered.usage.model}"
         yield f"Claude's reply to {answered.prompt_id}{source}: {describe_reply(answered)}"
     if report.unverified:
         yield f"The findings were not verified: {report.unverified}"
     if row.analysis_status == "failed":
         yield f"The analysis failed: {row.analysis_error}"
     for outcome in report.outcomes:
-        yield f"{outcome.action.capitalize()}: {outcome.detail}." + (
-            f" {outcome.url}" if outcome.url else ""
-        )
+        yield _describe_outcome(outcome.action.capitalize(), outcome)
         if outcome.action == "check" and outcome.body:
             yield from _describe_check(outcome.body)
-    if report.settings_comment is not None and report.settings_comment.kind != "withheld":
-        yield (
-            f"Comment about problems in the repository settings: {report.settings_comment.detail}."
-            + (f" {report.settings_comment.url}" if report.settings_comment.url else "")
-        )
+    comment = report.settings_comment
+    if comment is not None and comment.kind != "withheld":
+        yield _describe_outcome("Comment about problems in the repository settings", comment)
     if row.posting_status == "failed":
         yield f"Posting failed: {row.posting_error}"
     if report.shadow is not None:
@@ -91,6 +87,13 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
         yield _cost(report)
     elif any(answered.cached_at is not None for answered in report.answers):
         yield "No call to Claude: the same question was answered before (claude.cache_ttl_h)."
+
+
+def _describe_outcome(what: str, outcome: Outcome) -> str:
+    sentence = f"{what}: {outcome.detail}."
+    if not outcome.url:
+        return sentence
+    return f"{sentence} {outcome.url}"
 
 
 def _describe_fallbacks(calls: Sequence[CallRow]) -> Iterator[str]:
@@ -121,19 +124,19 @@ def _describe_check(summary: str) -> Iterator[str]:
         yield f"Receipt: {'; '.join(rows)}."
 
 
-def _minute(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
-
-
 def describe_shadow(shadow: ShadowResult) -> str:
     """Return one sentence: what the shadow prompt would have posted, or why it failed or was not
     asked.
     """
     if shadow.ran is None:
-        state = "failed" if shadow.state == "failed" else "was not asked"
+        state = "was not asked"
+        if shadow.state == "failed":
+            state = "failed"
         return f"Shadow prompt {shadow.prompt} {state}: {shadow.reason}"
     labels = ", ".join(label.name for label in shadow.ran.labels) or "no labels"
-    comment = "with a comment" if shadow.ran.speaks else "without a comment"
+    comment = "without a comment"
+    if shadow.ran.speaks:
+        comment = "with a comment"
     return (
         f"Shadow prompt {shadow.ran.prompt_id} would have set {labels}, {comment}; none of this was"
         " posted."
@@ -153,10 +156,8 @@ def _describe_state(report: DeliveryReport) -> str:
                 f" {report.blocker} has not ended."
             )
         case "queued":
-            return (
-                f"Waiting until {row.due_at:%H:%M:%S} UTC:"
-                f" {reason if row.reason else 'queued, not started yet'}."
-            )
+            reason = (row.reason or "queued, not started yet").removesuffix(".")
+            return f"Waiting until {row.due_at:%H:%M:%S} UTC: {reason}."
         case "running":
             return "Running."
         case "done" | "ignored" | "superseded":
@@ -171,10 +172,10 @@ def _cost(report: DeliveryReport) -> str:
     tokens_in = count(sum(call.all_input_tokens for call in report.calls), "token")
     tokens_out = sum(call.output_tokens or 0 for call in report.calls)
     shadow_calls = sum(call.of_shadow for call in report.calls)
-    shadow_part = f" ({shadow_calls} of them for the shadow prompt)" if shadow_calls else ""
-    return (
-        f"{calls} to Claude{shadow_part}, {tokens_in} in, {tokens_out} out, {sum(costs):.6f} USD."
-    )
+    to_claude = f"{calls} to Claude"
+    if shadow_calls:
+        to_claude += f" ({shadow_calls} of them for the shadow prompt)"
+    return f"{to_claude}, {tokens_in} in, {tokens_out} out, {sum(costs):.6f} USD."
 
 
 def describe_steps(report: DeliveryReport) -> Iterator[str]:
@@ -184,14 +185,21 @@ def describe_steps(report: DeliveryReport) -> Iterator[str]:
     for step in report.steps:
         if step.took_s is None and step.model is None:
             continue
-        parts = ["no duration" if step.took_s is None else f"{step.took_s:.3f} s"]
+        parts = ["no duration"]
+        if step.took_s is not None:
+            parts = [f"{step.took_s:.3f} s"]
         if step.status != "done":
-            parts.append(step.status + (f": {step.detail}" if step.detail else ""))
+            parts.append(": ".join(filter(None, [step.status, step.detail])))
         if step.output_tokens is not None:
             tokens_in = count(step.input_tokens or 0, "token")
             usage = f"{tokens_in} in, {step.output_tokens} out, {format_usd(step.cost_usd)}"
-            parts.append(f"at most {usage}" if step.is_estimate else usage)
-        parts += filter(None, [step.model, step.request_id and f"request {step.request_id}"])
+            if step.is_estimate:
+                usage = f"at most {usage}"
+            parts.append(usage)
+        if step.model:
+            parts.append(step.model)
+        if step.request_id:
+            parts.append(f"request {step.request_id}")
         if step.github_requests is not None:
             parts.append(f"{count(step.github_requests, 'request')} to GitHub")
         yield f"Step {step.name}: {', '.join(parts)}"
@@ -237,12 +245,10 @@ class DeliveryReport:
         """Text of the last comment that was written. In a dry run, the text that would have been
         written.
         """
-        bodies = [
-            outcome.body
-            for outcome in self.outcomes
-            if outcome.action == "comment" and outcome.body
-        ]
-        return bodies[-1] if bodies else None
+        for outcome in reversed(self.outcomes):
+            if outcome.action == "comment" and outcome.body:
+                return outcome.body
+        return None
 
 
 def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
@@ -262,11 +268,19 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
     ]
     outcomes = [OUTCOME.decode(step) for (name, _), step in ordered if name == OUTCOME.name]
     files = [SETTINGS_FILE.decode(steps.get((SETTINGS_FILE.name, index))) for index in range(2)]
-    sentences = [sentence for file in files if file is not None and (sentence := file.describe())]
+    sentences = [file.describe() for file in files if file is not None]
+    facts = None
+    if (GATHER, 0) in steps:
+        facts = steps[GATHER, 0].value
+    pause = None
+    blocker = None
+    if delivery.state == "queued":
+        pause = find_pause(delivery.repository, store.pauses.active())
+        blocker = store.queue.find_blocking(delivery.guid)
     return DeliveryReport(
         delivery=delivery,
         rule=RULE.decode(steps.get((RULE.name, 0))),
-        repository_settings=". ".join(sentences) or None,
+        repository_settings=". ".join(filter(None, sentences)) or None,
         settings_comment=PROBLEMS_REPORTED.decode(steps.get((PROBLEMS_REPORTED.name, 0))),
         omitted=tuple(sentence for sentence in omitted if sentence is not None),
         context=CONTEXT.decode(steps.get((CONTEXT.name, 0))),
@@ -275,14 +289,10 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
         outcomes=tuple(outcome for outcome in outcomes if outcome is not None),
         calls=calls,
         steps=list_steps(delivery, steps, calls),
-        facts=steps[GATHER, 0].value if (GATHER, 0) in steps else None,
+        facts=facts,
         shadow=SHADOW.decode(steps.get((SHADOW.name, 0))),
         service_results=store.commit_checks.service_results(delivery.guid),
         unverified=UNVERIFIED.decode(steps.get((UNVERIFIED.name, 0))),
-        pause=(
-            find_pause(delivery.repository, store.pauses.active())
-            if delivery.state == "queued"
-            else None
-        ),
-        blocker=store.queue.find_blocking(delivery.guid) if delivery.state == "queued" else None,
+        pause=pause,
+        blocker=blocker,
     )

@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar, cast
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic accepts that of `typing` from Python 3.12 on
 
+from hls_handler.actions import Outcome
 from hls_handler.deliveries import State
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause
 from hls_handler.reports.delivery_report import DeliveryReport, describe_shadow
@@ -143,27 +144,25 @@ def to_document(kind: type[Document], source: object, **others: object) -> Docum
 
     Times become texts.
     """
-    values = {
-        name: others[name] if name in others else getattr(source, name)
-        for name in kind.__annotations__
-    }
-    times = {
-        name: value.isoformat() for name, value in values.items() if isinstance(value, datetime)
-    }
-    return cast(Document, values | times)
+    document = dict[str, object]()
+    for name in kind.__annotations__:
+        value = others[name] if name in others else getattr(source, name)
+        if isinstance(value, datetime):
+            value = value.isoformat()
+        document[name] = value
+    return cast(Document, document)
 
 
 def deliveries_to_dict(rows: Iterable[DeliveryRow], pauses: Iterable[Pause]) -> DeliveriesDocument:
     """Return the document of `hls deliveries list`."""
     active = tuple(pauses)
-    pauses_of = (
-        (row, find_pause(row.repository, active) if row.state == "queued" else None) for row in rows
-    )
-    return {
-        "deliveries": [
-            to_document(ListedDelivery, row, **_listed(row, pause)) for row, pause in pauses_of
-        ]
-    }
+    listed = list[ListedDelivery]()
+    for row in rows:
+        pause = None
+        if row.state == "queued":
+            pause = find_pause(row.repository, active)
+        listed.append(to_document(ListedDelivery, row, **_listed(row, pause)))
+    return {"deliveries": listed}
 
 
 def report_to_dict(report: DeliveryReport) -> DeliveryDocument:
@@ -176,6 +175,21 @@ def report_to_dict(report: DeliveryReport) -> DeliveryDocument:
         for step in report.steps
         if step.started_at is not None and step.name != ROUTE
     ]
+    replies = [
+        to_document(
+            ReplyDocument,
+            answered,
+            type=answered.reply_type,
+            sentence=describe_reply(answered),
+            reply=answered.reply.model_dump(mode="json"),
+        )
+        for answered in report.answers
+    ]
+    calls = [
+        to_document(CallDocument, one, shadow=one.of_shadow, took_s=one.lasted_s)
+        for one in report.calls
+    ]
+    shadow = describe_shadow(report.shadow) if report.shadow else None
     return to_document(
         DeliveryDocument,
         row,
@@ -192,34 +206,25 @@ def report_to_dict(report: DeliveryReport) -> DeliveryDocument:
         context=report.context,
         unverified=report.unverified or None,
         check_ended_by_service=report.service_results,
-        replies=[
-            to_document(
-                ReplyDocument,
-                answered,
-                type=answered.reply_type,
-                sentence=describe_reply(answered),
-                reply=answered.reply.model_dump(mode="json"),
-            )
-            for answered in report.answers
-        ],
+        replies=replies,
         unusable_replies=[to_document(UnusableReplyDocument, one) for one in report.unusable],
-        outcomes=[
-            to_document(OutcomeDocument, one, summary=one.body if one.action == "check" else None)
-            for one in report.outcomes
-        ],
-        shadow=describe_shadow(report.shadow) if report.shadow else None,
-        calls=[
-            to_document(CallDocument, one, shadow=one.of_shadow, took_s=one.lasted_s)
-            for one in report.calls
-        ],
+        outcomes=[_outcome_to_dict(one) for one in report.outcomes],
+        shadow=shadow,
+        calls=calls,
         steps=[to_document(Step, step) for step in report.steps],
         comment=report.comment,
     )
 
 
+def _outcome_to_dict(outcome: Outcome) -> OutcomeDocument:
+    summary = outcome.body if outcome.action == "check" else None
+    return to_document(OutcomeDocument, outcome, summary=summary)
+
+
 def _listed(row: DeliveryRow, pause: Pause | None) -> dict[str, object]:
+    sentence = describe_pause(pause) if pause else None
     return {
         "delivery": row.guid,
         "event": row.event_key,
-        "pause": describe_pause(pause) if pause else None,
+        "pause": sentence,
     }

@@ -36,10 +36,11 @@ def list_labels(model: type[Reply]) -> Iterator[tuple[str, str]]:
 
 def format_triggers(library: Library, prompt: Prompt) -> str:
     """Return "issues.opened, after issues/triage; only as a shadow"."""
-    triggers = ", ".join(
-        [*prompt.on, *(f"after {name}" for name in library.predecessors(prompt.name))]
-    )
-    return f"{triggers}; only as a shadow" if prompt.name in library.shadows else triggers
+    predecessors = [f"after {name}" for name in library.predecessors(prompt.name)]
+    triggers = ", ".join([*prompt.on, *predecessors])
+    if prompt.name in library.shadows:
+        return f"{triggers}; only as a shadow"
+    return triggers
 
 
 def _is_version_of(prompt_id: str, other_id: str) -> bool:
@@ -51,19 +52,18 @@ def format_known_cost(row: PromptStats) -> str:
     unknown = row.calls_of_unknown_cost
     if not unknown:
         return format_usd(row.cost_usd)
-    calls = count(unknown, "call")
-    return (
-        f"{format_usd(row.cost_usd)}, and unknown for {calls}"
-        if row.cost_usd
-        else f"unknown for {calls}"
-    )
+    sentence = f"unknown for {count(unknown, 'call')}"
+    if row.cost_usd:
+        return f"{format_usd(row.cost_usd)}, and {sentence}"
+    return sentence
 
 
 def _format_share(one: FieldFeedback) -> str:
     """Return "6 of 40 labels, 15%" if people changed 6 of the 40 labels that a field set."""
-    return f"{one.corrected} of {count(one.set, 'label')}" + (
-        f", {one.share:.0%}" if one.set else ""
-    )
+    sentence = f"{one.corrected} of {count(one.set, 'label')}"
+    if one.set:
+        return f"{sentence}, {one.share:.0%}"
+    return sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +75,13 @@ class Version:
 
     @property
     def failed(self) -> str:
-        return (
-            ", ".join(f"{number} {outcome}" for outcome, number in sorted(self.failures.items()))
-            or "none"
-        )
+        failures = [f"{number} {outcome}" for outcome, number in sorted(self.failures.items())]
+        return ", ".join(failures) or "none"
 
     def corrected(self) -> str:
         """Return "priority: 6 of 40 labels, 15%; kind: ..."."""
-        return (
-            "; ".join(f"{name}: {_format_share(one)}" for name, one in self.corrections.items())
-            or "none"
-        )
+        shares = [f"{name}: {_format_share(one)}" for name, one in self.corrections.items()]
+        return "; ".join(shares) or "none"
 
 
 @dataclass(frozen=True, slots=True)

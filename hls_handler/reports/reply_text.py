@@ -25,13 +25,15 @@ def describe_reply(answered: ValidReply) -> str:
     ]
     parts += map(describe_text, answered.lost.values())
     sentence = "; ".join(part.rstrip(".") for part in parts) or "nothing"
-    return sentence if sentence.endswith(("?", "!", "…")) else f"{sentence}."
+    if sentence.endswith(("?", "!", "…")):
+        return sentence
+    return f"{sentence}."
 
 
 def _format(value: object) -> str:
     match value:
         case bool():
-            return "true" if value else "false"
+            return str(value).lower()
         case float():
             return f"{value:g}"
         case BaseModel():
@@ -39,10 +41,10 @@ def _format(value: object) -> str:
         case dict():
             return " ".join(_format(part) for part in value.values() if part is not None)
         case list() | tuple():
-            members = max(
-                (len(dict(one)) for one in value if isinstance(one, BaseModel | dict)), default=0
-            )
-            return str(len(value)) if members > MAX_MEMBERS else ", ".join(map(_format, value))
+            for one in value:
+                if isinstance(one, BaseModel | dict) and len(dict(one)) > MAX_MEMBERS:
+                    return str(len(value))
+            return ", ".join(map(_format, value))
         case _:
             return str(value)
 
@@ -50,4 +52,6 @@ def _format(value: object) -> str:
 def describe_text(text: str) -> str:
     """Return the text as one line of at most `MAX_CHARACTERS`."""
     line = " ".join(text.split())
-    return line if len(line) <= MAX_CHARACTERS else f"{line[: MAX_CHARACTERS - 1]}…"
+    if len(line) <= MAX_CHARACTERS:
+        return line
+    return f"{line[: MAX_CHARACTERS - 1]}…"

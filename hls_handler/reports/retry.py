@@ -71,13 +71,24 @@ def retry_matching(
     """
     rows = [*store.searches.read_all(search)]
     if len(rows) != number:
-        matching = f"{count(len(rows), 'delivery')} {'matches' if len(rows) == 1 else 'match'} now"
-        return FilterRetry(None, f"{matching}, and the number given is {number}; none was queued")
+        matching = count_matching(len(rows))
+        return FilterRetry(
+            None, f"{matching} now, and the number given is {number}; none was queued"
+        )
     results = [retry_delivery(store, row, settings, by=by) for row in reversed(rows)]
     refused = [one.sentence for one in results if not one.is_queued]
     queued = len(results) - len(refused)
     sentence = f"{count(queued, 'delivery')} {is_or_are(queued)} queued"
     if refused:
         sentence += f"; {len(refused)} not, the first because {refused[0]}"
-    received = (rows[-1].received_at, rows[0].received_at) if rows else None
+    received = None
+    if rows:
+        received = (rows[-1].received_at, rows[0].received_at)
     return FilterRetry(queued, sentence, len(refused), received)
+
+
+def count_matching(number: int) -> str:
+    """Return "1 delivery matches", or "2 deliveries match"."""
+    if number == 1:
+        return "1 delivery matches"
+    return f"{number} deliveries match"

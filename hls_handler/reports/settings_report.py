@@ -79,16 +79,15 @@ def describe_repository_files(
     for name, path in ((repository, PATH), (owner, organization_file(owner))):
         stored = find(name)
         if stored is None:
-            states += (
-                [RepositoryFileState(EMPTY_REPOSITORY_SETTINGS, "not read yet")]
-                if path == PATH
-                else []
-            )
+            if path == PATH:
+                states.append(RepositoryFileState(EMPTY_REPOSITORY_SETTINGS, "not read yet"))
             continue
         file = resolve_settings_file(stored, path=path)
         if "prompts" in file.settings.values:
             file = replace(file, settings=without_unknown_prompts(library(), file))
-        when = "now" if is_live else f"{stored.age_s:.0f} s ago"
+        when = f"{stored.age_s:.0f} s ago"
+        if is_live:
+            when = "now"
         sentence = file.describe() or "the file does not exist"
         states.append(RepositoryFileState(file.settings, sentence, f"read {when}"))
     return states
@@ -125,8 +124,9 @@ def _mask_value(one: SourcedValue, mask: Callable[[str], str]) -> SourcedValue:
     """
     name = f'"{one.key.rpartition(".")[2]}": "'
     masked_line = mask(f'{name}{one.value}"')
-    is_named = masked_line.startswith(name) and masked_line.endswith('"')
-    return replace(one, value=masked_line[len(name) : -1] if is_named else mask(one.value))
+    if masked_line.startswith(name) and masked_line.endswith('"'):
+        return replace(one, value=masked_line[len(name) : -1])
+    return replace(one, value=mask(one.value))
 
 
 def report_service(settings: Settings) -> Mapping[str, tuple[SourcedValue, ...]]:
@@ -142,12 +142,11 @@ def report_service(settings: Settings) -> Mapping[str, tuple[SourcedValue, ...]]
                 for path, value in _iter_values(name, section)
             )
             found[name] = tuple(replace(one, value=mask(one.value)) for one in values)
-    found["repositories"] = tuple(
-        find_source(
-            settings, f"repositories[{index}].name", mask(entry.name), f"repositories[{index}].name"
-        )
-        for index, entry in enumerate(settings.repositories)
-    )
+    names = list[SourcedValue]()
+    for index, entry in enumerate(settings.repositories):
+        key = f"repositories[{index}].name"
+        names.append(find_source(settings, key, mask(entry.name), key))
+    found["repositories"] = tuple(names)
     return found
 
 
@@ -156,8 +155,10 @@ def _iter_values(path: str, section: BaseModel) -> Iterator[tuple[str, object]]:
         key = f"{path}.{name}"
         if isinstance(value, BaseModel):
             yield from _iter_values(key, value)
+        elif key == "storage.url":
+            yield key, mask_password(value)
         else:
-            yield key, mask_password(value) if key == "storage.url" else _to_json(value)
+            yield key, _to_json(value)
 
 
 def _to_json(value: object) -> object:
@@ -169,7 +170,9 @@ def _to_json(value: object) -> object:
         return {str(name): _to_json(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_to_json(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+    if isinstance(value, Path):
+        return str(value)
+    return value
 
 
 def make_mask(settings: Settings) -> Callable[[str], str]:

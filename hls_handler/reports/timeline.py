@@ -57,7 +57,9 @@ def step_name(name: str, index: int) -> str:
         return f"{name} (verification)"
     if index > FIRST_PART:
         return f"{name} (part {index - FIRST_PART + 1})"
-    return name if index == 0 else f"{name} {index + 1}"
+    if index == 0:
+        return name
+    return f"{name} {index + 1}"
 
 
 def list_steps(row: DeliveryRow, steps: Steps, calls: Sequence[CallRow]) -> tuple[Step, ...]:
@@ -73,21 +75,23 @@ def list_steps(row: DeliveryRow, steps: Steps, calls: Sequence[CallRow]) -> tupl
         route = replace(route, status="failed", detail=row.reason)
     elif route.detail is None and row.state == "ignored":
         route = replace(route, detail=f"ignored: {row.reason}")
-    gathered = [_measured(steps[GATHER, 0])] if (GATHER, 0) in steps else []
+    gathered = _missing(GATHER, row, steps, failed)
+    if (GATHER, 0) in steps:
+        gathered = _measured(steps[GATHER, 0])
     asked = [step for _, step in sorted(_list_replies(row, steps, calls), key=lambda one: one[0])]
     posted = []
     for _, step in sorted((index, step) for (name, index), step in steps.items() if name == POST):
-        outcome = OUTCOME.decode(step)
         done = _measured(step)
-        posted.append(replace(done, detail=outcome.detail, url=outcome.url) if outcome else done)
-    if not gathered:
-        gathered.append(_missing(GATHER, row, steps, failed))
+        outcome = OUTCOME.decode(step)
+        if outcome is not None:
+            done = replace(done, detail=outcome.detail, url=outcome.url)
+        posted.append(done)
     if not asked or (failed == ASK and all(step.status == "done" for step in asked)):
         asked.append(_missing(ASK, row, steps, failed))
     if not posted or failed == POST:
         posted.append(_missing(POST, row, steps, failed))
     shadow = (_describe_call(row, calls, call) for call in calls if call.of_shadow)
-    return (route, *gathered, *asked, *posted, *shadow)
+    return (route, gathered, *asked, *posted, *shadow)
 
 
 def _find_failed(row: DeliveryRow, steps: Steps) -> str | None:
@@ -99,9 +103,11 @@ def _find_failed(row: DeliveryRow, steps: Steps) -> str | None:
     if row.posting_status == "failed":
         return POST
     if row.analysis_status == "failed":
-        return ASK if (GATHER, 0) in steps else GATHER
+        return _find_next(row, steps)
     if row.state == "dead" or (row.state == "queued" and row.failures):
-        return ROUTE if (ROUTE, 0) not in steps else _find_next(row, steps)
+        if (ROUTE, 0) not in steps:
+            return ROUTE
+        return _find_next(row, steps)
     return None
 
 
@@ -109,7 +115,9 @@ def _find_next(row: DeliveryRow, steps: Steps) -> str:
     """Return the first step after `route` that has no result."""
     if (GATHER, 0) not in steps:
         return GATHER
-    return POST if row.analysis_status == "done" else ASK
+    if row.analysis_status == "done":
+        return POST
+    return ASK
 
 
 def _list_replies(
@@ -120,28 +128,32 @@ def _list_replies(
         if not call.of_shadow:
             yield call.index, _describe_call(row, calls, call)
     for (name, index), step in steps.items():
-        reply = (
-            decode_reply_for_display(step) if name == ASK and index < FIRST_SHADOW_STEP else None
-        )
+        if name != ASK or index >= FIRST_SHADOW_STEP:
+            continue
+        reply = decode_reply_for_display(step)
         if reply is not None and reply.cached_at is not None:
             yield index, Step(step_name(ASK, index), "done", "from the cache of replies")
 
 
 def _describe_call(row: DeliveryRow, calls: Sequence[CallRow], call: CallRow) -> Step:
-    status: StepStatus = "done" if call.outcome == "ok" else "failed"
-    detail = call.error or (None if call.outcome == "ok" else call.outcome)
-    if call.outcome is None:
-        is_current = row.state == "running" and call == calls[-1]
-        status, detail = (
-            ("running", None) if is_current else ("failed", "the end of the call was not stored")
-        )
+    status: StepStatus = "failed"
+    detail: str | None = call.error or call.outcome or "the end of the call was not stored"
+    if call.outcome == "ok":
+        status = "done"
+        detail = call.error
+    elif call.outcome is None and row.state == "running" and call == calls[-1]:
+        status = "running"
+        detail = None
+    input_tokens = None
+    if call.output_tokens is not None:
+        input_tokens = call.all_input_tokens
     return Step(
         step_name(ASK, call.index),
         status,
         detail,
         started_at=call.started_at,
         took_s=call.lasted_s,
-        input_tokens=None if call.output_tokens is None else call.all_input_tokens,
+        input_tokens=input_tokens,
         output_tokens=call.output_tokens,
         cost_usd=call.cost_usd,
         is_estimate=call.is_estimate,
@@ -154,7 +166,8 @@ def _missing(name: str, row: DeliveryRow, steps: Steps, failed: str | None) -> S
     """Return a step without a result: it failed, runs, or was not reached."""
     error = None
     if name == failed:
-        error = (row.posting_error if name == POST else row.analysis_error) or row.reason
+        stored = row.posting_error if name == POST else row.analysis_error
+        error = stored or row.reason
     if row.state == "running" and name == _find_next(row, steps):
         return Step(name, "running", error and f"after an error: {error}")
     if error is None:

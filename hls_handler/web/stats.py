@@ -266,7 +266,7 @@ def _github_api(
 ) -> dict[str, object]:
     requests = by_name["event_github_requests"]
     deliveries = by_name["event_github_deliveries"]
-    reset_at = rate_limit.reset_at
+    reset_at = rate_limit.reset_at.isoformat() if rate_limit.reset_at else None
     return {
         "requests_made": by_name["github_requests"].get("", 0),
         "requests_per_delivery": {
@@ -279,7 +279,7 @@ def _github_api(
         "rate_limit": {
             "limit": rate_limit.limit,
             "remaining": rate_limit.remaining,
-            "reset_at": reset_at and reset_at.isoformat(),
+            "reset_at": reset_at,
         },
     }
 
