@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from datetime import timedelta
 from functools import partial
 from typing import Annotated
 
@@ -107,11 +106,14 @@ def _print(report: Report, *, dry_run: bool) -> None:
     if dry_run:
         print_line(f"{looked_at}, {count(len(report.missed), 'payload')} would be read")
     else:
-        unread = f", {report.unread} not readable" if report.unread else ""
-        lost = f", {report.lost} lost" if report.lost else ""
-        remaining = f", {report.remaining} remaining" if report.remaining else ""
         read = f"{count(report.fetched, 'payload')} read, {report.accepted} queued"
-        print_line(f"{looked_at}, {read}{unread}{lost}{remaining}")
+        if report.unread:
+            read += f", {report.unread} not readable"
+        if report.lost:
+            read += f", {report.lost} lost"
+        if report.remaining:
+            read += f", {report.remaining} remaining"
+        print_line(f"{looked_at}, {read}")
     for problem in report.problems:
         print_line(f"{problem.message}; {problem.remedy}", err=True)
 
@@ -149,7 +151,7 @@ def listen(
 
     Exit codes: those of `hls serve`.
     """
-    age = timedelta() if since is None else find_age(since)
+    age = find_age(since or "0s")
     if age is None:
         raise typer.BadParameter("write it as 90s, 30m or 2h", param_hint="--since")
     listening = Listening(every, since=utc_now() - age)
@@ -159,7 +161,8 @@ def listen(
             "Webhooks that were sent before now are skipped; --since 2h reads those of the last two"
             " hours, too."
         )
-    options: dict[str, object] = {"host": "127.0.0.1"} | ({} if port is None else {"port": port})
-    raise typer.Exit(
-        run_service(config_path(config), partial(Service, listening=listening), options)
-    )
+    options: dict[str, object] = {"host": "127.0.0.1"}
+    if port is not None:
+        options["port"] = port
+    make = partial(Service, listening=listening)
+    raise typer.Exit(run_service(config_path(config), make, options))

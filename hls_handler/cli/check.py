@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from functools import cache
 from typing import Annotated
 
@@ -36,7 +37,7 @@ from hls_handler.github.values import (
 from hls_handler.handlers.labels import select_offer
 from hls_handler.handlers.reader import read_optional
 from hls_handler.prompting.problems import suggest_name
-from hls_handler.prompting.prompt import Library
+from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.reports.estimate import describe_prices, estimate_largest_call, list_claude_models
 from hls_handler.retrieval.vectors import VectorsUnavailable, connect_vectors
 from hls_handler.routing.commands import list_needed_events
@@ -89,67 +90,70 @@ def check(
         for problem in exc.problems:
             print_line(problem)
         raise typer.Exit(2) from None
-    library: Library | None = None
     findings: list[str] = []
+    prompts: Sequence[Prompt] = ()
     try:
         library = load_checked(settings)
     except PromptError as exc:
         findings += exc.problems
-    findings += [*(library.warnings if library else ()), *_find_unknown_prompts(settings, library)]
+    else:
+        prompts = [*library.prompts.values()]
+        findings += library.warnings
+        findings += _find_unknown_prompts(settings, library)
     warnings = [
         *settings.warnings,
-        *_find_retired_models(library),
-        *_find_small_budgets(settings, library),
+        *_find_retired_models(prompts),
+        *_find_small_budgets(settings, prompts),
     ]
     if not offline:
         # All clients report a problem with the proxy variables, so duplicates are removed.
         findings += dict.fromkeys(
-            [*_check_github(settings), *_check_claude(settings, library), *_check_vectors(settings)]
+            [*_check_github(settings), *_check_claude(settings, prompts), *_check_vectors(settings)]
         )
-    for name in shipped.find_edited_files():
-        print_line(f"{(shipped.PROMPTS.parent / name).absolute()}: note: {EDITED}")
-    for key, problem in settings.unset.items():
-        print_line(f"{settings.sources.where(key)}: note: {problem}")
-    # else it is one of the warnings
-    if not settings.has_console and is_loopback(settings.server.host):
-        where = settings.sources.where("server.api_key")
-        print_line(
-            f"{where}: note: the console and the API are off, because the key is not set (openssl"
-            " rand -hex 24)"
-        )
-    if settings.mirror.enabled and find_git() is None:
-        print_line(
-            f"{settings.sources.where('mirror.enabled')}: note: git is not installed, so there is"
-            " no mirror"
-        )
-    for note in _describe_unpriced_models(settings, library):
+    for note in _list_notes(settings, prompts):
         print_line(note)
-    for note in _describe_fallback_reviews(settings):
-        print_line(note)
-    for line in _describe_prices(settings, library):
-        print_line(line)
     for warning in warnings:
         print_line(f"warning: {warning}")
     for finding in findings:
         print_line(finding)
     if findings:
         raise typer.Exit(1)
-    prompts = len(library.prompts) if library else 0
-    fine = f"{path}: settings and {count(prompts, 'prompt')} are fine"
-    print_line(fine if offline else f"{fine}; GitHub and Claude answer")
+    fine = f"{path}: settings and {count(len(prompts), 'prompt')} are fine"
+    if not offline:
+        fine += "; GitHub and Claude answer"
+    print_line(fine)
 
 
-def _find_retired_models(library: Library | None) -> Iterator[str]:
-    for prompt in library.prompts.values() if library else ():
-        # `settings.warnings` checks the models of the settings
-        retirement = describe_retirement(prompt.model) if prompt.model else None
+def _list_notes(settings: Settings, prompts: Sequence[Prompt]) -> Iterator[str]:
+    for name in shipped.find_edited_files():
+        yield f"{(shipped.PROMPTS.parent / name).absolute()}: note: {EDITED}"
+    where = settings.sources.where
+    for key, problem in settings.unset.items():
+        yield f"{where(key)}: note: {problem}"
+    # else it is one of the warnings
+    if not settings.has_console and is_loopback(settings.server.host):
+        yield (
+            f"{where('server.api_key')}: note: the console and the API are off, because the key is"
+            " not set (openssl rand -hex 24)"
+        )
+    if settings.mirror.enabled and find_git() is None:
+        yield f"{where('mirror.enabled')}: note: git is not installed, so there is no mirror"
+    yield from _describe_unpriced_models(settings, prompts)
+    yield from _describe_fallback_reviews(settings)
+    yield from _describe_prices(settings, prompts)
+
+
+def _find_retired_models(prompts: Sequence[Prompt]) -> Iterator[str]:
+    for prompt in prompts:
+        if prompt.model is None:  # `settings.warnings` checks the models of the settings
+            continue
+        retirement = describe_retirement(prompt.model)
         if retirement is not None:
             yield f"{prompt.absolute_path}: model: {retirement}"
 
 
-def _find_small_budgets(settings: Settings, library: Library | None) -> Iterator[str]:
+def _find_small_budgets(settings: Settings, prompts: Sequence[Prompt]) -> Iterator[str]:
     """Yield a warning for each budget that is smaller than the largest call may cost."""
-    prompts = library.prompts.values() if library is not None else ()
     calls = [estimate_largest_call(settings.claude, prompt) for prompt in prompts]
     largest = max(calls, key=lambda call: call.cost_usd or 0.0, default=Usage(""))
     largest_usd = largest.cost_usd or 0.0
@@ -165,49 +169,51 @@ def _find_small_budgets(settings: Settings, library: Library | None) -> Iterator
             )
 
 
-def _list_models(
-    settings: Settings, library: Library | None
-) -> Mapping[str, tuple[Provider, str, str]]:
-    """Return provider, model and place of each model of the settings and of prompts, as
-    `Claude.name_model` names it.
+@dataclass(frozen=True, slots=True)
+class _UsedModel:
+    provider: Provider
+    name: str
+    where: str  # file and line that name it
+
+
+def _list_models(settings: Settings, prompts: Sequence[Prompt]) -> Mapping[str, _UsedModel]:
+    """Return the models of the settings and of prompts, as `Claude.name_model` names them.
 
     Retired models of prompts are left out.
     """
     claude = settings.claude
     where = settings.sources.where
-    found = {
-        claude.name_model(one, one.default_model()): (
-            one,
-            one.default_model(),
-            where(f"{key}.model"),
-        )
+    used = [
+        _UsedModel(one, one.default_model(), where(f"{key}.model"))
         for key, one in claude.providers.items()
-    }
+    ]
     for key, one in claude.providers.items():
-        model = one.default_model(is_review=True)
-        named = claude.name_model(one, model)
-        found.setdefault(named, (one, model, where(f"{key}.review_model")))
-    for prompt in library.prompts.values() if library else ():
-        if prompt.model is not None and describe_retirement(prompt.model) is None:
-            provider, model = claude.find_model(prompt.model)
-            found.setdefault(
-                claude.name_model(provider, model), (provider, model, prompt.absolute_path)
-            )
+        review_model = one.default_model(is_review=True)
+        used.append(_UsedModel(one, review_model, where(f"{key}.review_model")))
+    used += [
+        _UsedModel(*claude.find_model(prompt.model), prompt.absolute_path)
+        for prompt in prompts
+        if prompt.model is not None and describe_retirement(prompt.model) is None
+    ]
+    found = dict[str, _UsedModel]()
+    for model in used:
+        found.setdefault(claude.name_model(model.provider, model.name), model)
     return found
 
 
-def _describe_unpriced_models(settings: Settings, library: Library | None) -> Iterator[str]:
-    for provider, model, where in _list_models(settings, library).values():
-        if find_cost_usd(Usage(model, input_tokens=1), provider, model) is None:
-            key = f"{settings.claude.find_key(provider)}.price"
+def _describe_unpriced_models(settings: Settings, prompts: Sequence[Prompt]) -> Iterator[str]:
+    for one in _list_models(settings, prompts).values():
+        if find_cost_usd(Usage(one.name, input_tokens=1), one.provider, one.name) is None:
+            key = f"{settings.claude.find_key(one.provider)}.price"
+            problem = f"the model {one.name} has no known price"
             dearest = "a call counts as one of the dearest known model"
-            yield f"{where}: note: the model {model} has no known price, so {dearest}; set {key}"
+            yield f"{one.where}: note: {problem}, so {dearest}; set {key}"
 
 
-def _describe_prices(settings: Settings, library: Library | None) -> list[str]:
+def _describe_prices(settings: Settings, prompts: Sequence[Prompt]) -> list[str]:
     models = list_claude_models(settings.claude)
-    for named, (provider, model, _) in _list_models(settings, library).items():
-        models[named] = (provider, model)
+    for named, one in _list_models(settings, prompts).items():
+        models[named] = (one.provider, one.name)
     return describe_prices(models)
 
 
@@ -222,9 +228,7 @@ def _describe_fallback_reviews(settings: Settings) -> Iterator[str]:
             yield f"{where}: note: {own}; {key}.review_model names another"
 
 
-def _find_unknown_prompts(settings: Settings, library: Library | None) -> Iterator[str]:
-    if library is None:
-        return
+def _find_unknown_prompts(settings: Settings, library: Library) -> Iterator[str]:
     for use in list_prompt_choices(settings):
         if use.prompt is not False and use.prompt not in library.prompts:
             where = settings.sources.where(use.key)
@@ -366,14 +370,15 @@ def _check_identity(
     needed = frozenset(
         name for one in table.all() if one.enabled for name in list_needed_events(one, settings)
     )
-    if identity.events is not None and (
-        missing := sorted(needed - identity.events - SENT_TO_EVERY_APP)
-    ):
+    if identity.events is None:
+        return
+    missing = sorted(needed - identity.events - SENT_TO_EVERY_APP)
+    if missing:
         yield (
             f"{where}: the App's webhook does not send {', '.join(missing)}, which the settings"
             f" need; select them at {identity.settings_url}/permissions"
         )
-    if identity.events is not None and "merge_group" not in identity.events:
+    if "merge_group" not in identity.events:
         print_line(
             f"{where}: note: the App's webhook does not send merge_group, so a merge queue that"
             " requires the check waits for it in vain; if you use one, add the permission Merge"
@@ -381,7 +386,7 @@ def _check_identity(
         )
 
 
-def _check_claude(settings: Settings, library: Library | None) -> Iterator[str]:
+def _check_claude(settings: Settings, prompts: Sequence[Prompt]) -> Iterator[str]:
     try:
         client = connect_claude(settings.claude)
     except SettingsError as exc:
@@ -389,9 +394,10 @@ def _check_claude(settings: Settings, library: Library | None) -> Iterator[str]:
         return
     failed = set[str]()  # key paths of providers whose models would all fail
     with client as claude:
-        for named, (provider, model, where) in _list_models(settings, library).items():
-            key = settings.claude.find_key(provider)
-            title = settings.claude.title_of(provider)
+        for named, model in _list_models(settings, prompts).items():
+            where = model.where
+            key = settings.claude.find_key(model.provider)
+            title = settings.claude.title_of(model.provider)
             if key in failed:
                 continue
             try:
@@ -406,11 +412,11 @@ def _check_claude(settings: Settings, library: Library | None) -> Iterator[str]:
             else:
                 if lifecycle == "unlisted":
                     print_line(
-                        f"{title}: the service lists no models, so the key and {model} were not"
-                        " checked"
+                        f"{title}: the service lists no models, so the key and {model.name} were"
+                        " not checked"
                     )
                 elif lifecycle != "active":
-                    yield f"{where}: the model {model} is {lifecycle}; choose an active model"
+                    yield f"{where}: the model {model.name} is {lifecycle}; choose an active model"
 
 
 def _check_vectors(settings: Settings) -> Iterator[str]:

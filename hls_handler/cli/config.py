@@ -64,17 +64,16 @@ def _load_repository_files(
     stored = dict[str, StoredFile | None]()
     if effective.features.repository_settings:
         with open_existing_store(settings) as store:
-            stored = (
-                {name: store.repository_files.find_by_name(name) for name in (repository, owner)}
-                if store
-                else {}
-            )
+            if store is not None:
+                for name in (repository, owner):
+                    stored[name] = store.repository_files.find_by_name(name)
         if live:
             try:
                 with closing(connect_read_only(settings.github, now=utc_now)) as github:
                     found = github.reader(repository).find_file(PATH, ref=None)
                     stored[repository] = to_stored_file(found, stored.get(repository))
-                    if known := stored.get(owner):  # an organisation
+                    known = stored.get(owner)
+                    if known is not None:  # an organisation
                         found = find_organization_file(github, owner)
                         stored[owner] = to_stored_file(found, known, organization_file(owner))
             except (StepFailed, SettingsError) as exc:
@@ -83,9 +82,9 @@ def _load_repository_files(
     own, *others = describe_repository_files(
         settings, effective, repository, stored.get, library, is_live=live
     )
-    is_unread = effective.features.repository_settings and stored.get(repository) is None
-    advice = "; --live reads it from GitHub" if is_unread else ""
-    return [replace(own, sentence=own.sentence + advice), *others]
+    if effective.features.repository_settings and stored.get(repository) is None:
+        own = replace(own, sentence=f"{own.sentence}; --live reads it from GitHub")
+    return [own, *others]
 
 
 @config_commands.command("check-repository")
@@ -191,4 +190,5 @@ def schema(
 
     Exit codes: 0 printed; 2 usage error.
     """
-    print_lines(json.dumps(repository_schema() if repository else settings_schema(), indent=2))
+    make_schema = repository_schema if repository else settings_schema
+    print_lines(json.dumps(make_schema(), indent=2))

@@ -33,7 +33,7 @@ from hls_handler.deliveries import State
 from hls_handler.queue.pauses import describe_pause, find_pause
 from hls_handler.reports.delivery_report import describe_steps, format_report, load_report
 from hls_handler.reports.json_documents import deliveries_to_dict, report_to_dict
-from hls_handler.reports.retry import RETRIED, retry_delivery, retry_matching
+from hls_handler.reports.retry import RETRIED, count_matching, retry_delivery, retry_matching
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.periods import Period
@@ -123,14 +123,18 @@ def list_(
     if not rows:
         print_line("no deliveries")
     for row in rows:
-        print_line(
+        line = (
             f"{row.received_at:%Y-%m-%d %H:%M:%S}  {row.guid[:8]}  {row.state:<10}  {row.event_key}"
-            f"  {row.conversation or '-'}{'  (caught up)' if row.is_caught_up else ''}"
+            f"  {row.conversation or '-'}"
         )
-        pause = find_pause(row.repository, pauses) if row.state == "queued" else None
-        for reason in (row.reason, pause and describe_pause(pause)):
-            if reason:
-                print_line(f"    {reason}")
+        if row.is_caught_up:
+            line += "  (caught up)"
+        print_line(line)
+        if row.reason:
+            print_line(f"    {row.reason}")
+        pause = find_pause(row.repository, pauses)
+        if row.state == "queued" and pause is not None:
+            print_line(f"    {describe_pause(pause)}")
 
 
 @deliveries.command()
@@ -175,12 +179,7 @@ def export(
     unusable settings or database.
     """
     settings = load(config, credentials=False)
-    search = DeliverySearch(
-        state=state,
-        repository=repository and require_repository(repository, base_url=settings.github.base_url),
-        since=_parse_time("--since", since),
-        until=_parse_time("--until", until),
-    )
+    search = _parse_search(settings, state, repository, since, until)
     with require_existing_store(settings) as store:
         try:
             for row in store.searches.read_all(search):
@@ -189,6 +188,23 @@ def export(
         except BrokenPipeError:
             # else Python reports the error at its end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _parse_search(
+    settings: Settings,
+    state: State | None,
+    repository: str | None,
+    since: str | None,
+    until: str | None,
+) -> DeliverySearch:
+    if repository is not None:
+        repository = require_repository(repository, base_url=settings.github.base_url)
+    return DeliverySearch(
+        state=state,
+        repository=repository,
+        since=_parse_time("--since", since),
+        until=_parse_time("--until", until),
+    )
 
 
 def _parse_time(option: str, given: str | None) -> datetime | None:
@@ -250,34 +266,31 @@ def retry(
         raise typer.BadParameter(
             f"found {state!r}, expected one of {', '.join(RETRIED)}", param_hint="--state"
         )
-    search = DeliverySearch(
-        state=state,
-        repository=repository and require_repository(repository, base_url=settings.github.base_url),
-        since=_parse_time("--since", since),
-        until=_parse_time("--until", until),
-    )
+    search = _parse_search(settings, state, repository, since, until)
     if guid is not None and search != DeliverySearch():
         raise typer.BadParameter("a delivery cannot have filters, too", param_hint="DELIVERY")
     with require_existing_store(settings) as store:
         if guid is None:
-            number = store.searches.count(search)
-            print_line(f"{count(number, 'delivery')} {'matches' if number == 1 else 'match'}")
-            if number and not yes:
-                require_confirmation(
-                    "Run them again?", what="the number", otherwise="none was queued"
-                )
-            all_results = retry_matching(
-                store, search, settings, number=number, by=describe_person()
-            )
-            if all_results.queued is None or (number and not all_results.queued):
-                fail(all_results.sentence)
-            print_line(all_results.sentence)
+            _retry_matching(store, search, settings, yes=yes)
             return
         row = _require_found(store.deliveries.find(guid), guid)
         result = retry_delivery(store, row, settings, by=describe_person())
     if not result.is_queued:
         fail(result.sentence)
     print_line(result.sentence)
+
+
+def _retry_matching(
+    store: Storage, search: DeliverySearch, settings: Settings, *, yes: bool
+) -> None:
+    number = store.searches.count(search)
+    print_line(count_matching(number))
+    if number and not yes:
+        require_confirmation("Run them again?", what="the number", otherwise="none was queued")
+    results = retry_matching(store, search, settings, number=number, by=describe_person())
+    if results.queued is None or (number and not results.queued):
+        fail(results.sentence)
+    print_line(results.sentence)
 
 
 def _require_found(row: DeliveryRow | None, guid: str) -> DeliveryRow:
@@ -312,16 +325,14 @@ def why(
         reports = [
             load_report(store, row) for row in store.deliveries.of_conversation(repository, number)
         ]
-        rejected = "" if reports else _describe_unverified(store, repository)
+        rejected = ""
+        if not reports:
+            rejected = _describe_unverified(store, repository)
         notice = _describe_rename(settings, store.statistics, repository, number)
     if not reports and notice is None:
         nothing = f"nothing was received for {repository}#{number}"
-        for line in (
-            f"{nothing}, or it was deleted ({keep_days_source})",
-            rejected,
-            READ_MISSED,
-            WHERE_TO_LOOK,
-        ):
+        print_line(f"{nothing}, or it was deleted ({keep_days_source})", err=True)
+        for line in (rejected, READ_MISSED, WHERE_TO_LOOK):
             print_line(line, err=True)
         raise typer.Exit(1)
     if as_json:

@@ -30,7 +30,7 @@ from hls_handler.reports.delivery_report import DeliveryReport, load_report
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.wording import add_usd, count, format_usd
+from hls_handler.wording import add_usd, count, format_usd, inflect, is_or_are
 
 if TYPE_CHECKING:
     from hls_handler.sandbox.server import Sandbox
@@ -43,7 +43,8 @@ DELIVERY_TIMEOUT_S = 60.0
 MAX_ATTEMPTS = 100  # to send an event, 0.1 s apart
 
 SETTINGS = """\
-# Written by `hls demo` at each start, because the sandbox's addresses change. Your settings: config/settings.yaml.
+# Written by `hls demo` at each start, because the sandbox's addresses change.
+# Your settings: config/settings.yaml.
 server: {{host: 127.0.0.1, port: {port}}}
 github:
   token: {token}
@@ -110,7 +111,8 @@ def run_demo(*, once: bool) -> int:
         for file in FOLDER.glob("*.*"):
             file.unlink()
         FOLDER.mkdir(parents=True, exist_ok=True)
-        token, api_key = f"sandbox-{secrets.token_hex(16)}", f"sandbox-{secrets.token_hex(16)}"
+        token = f"sandbox-{secrets.token_hex(16)}"
+        api_key = f"sandbox-{secrets.token_hex(16)}"
         with Sandbox(token=token, api_key=api_key) as sandbox:
             return _run(sandbox, once=once)
     except HlsError as exc:
@@ -128,8 +130,8 @@ def _describe_init() -> str:
         found = []
     if not found:
         return f"{line}."
-    are_set = "is set, but is" if len(found) == 1 else "are set, but are"
-    return f"{line}; {' and '.join(found)} {are_set} not used in the demo."
+    are = is_or_are(len(found))
+    return f"{line}; {' and '.join(found)} {are} set, but {are} not used in the demo."
 
 
 def _run(sandbox: Sandbox, *, once: bool) -> int:
@@ -146,7 +148,9 @@ def _run(sandbox: Sandbox, *, once: bool) -> int:
         succeeded = _send_story(settings, sandbox, service)
         if not once:
             _keep_running(settings, sandbox, service)
-        return 0 if succeeded else 1
+        if not succeeded:
+            return 1
+        return 0
 
 
 def _write_settings(sandbox: Sandbox) -> Settings:
@@ -183,11 +187,9 @@ def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -
             number = recorded.STORY.index(name) + 1
             guid = str(uuid.uuid4())
             response = _send(settings, payload, service, guid=guid)
-            report = (
-                _wait_for_end(store, guid, service, timeout_s=timeout_s)
-                if response.status in (200, 202)
-                else None
-            )
+            report = None
+            if response.status in (200, 202):
+                report = _wait_for_end(store, guid, service, timeout_s=timeout_s)
             if report is None:
                 answer = f"the service answered {response.status}: {response.body}"
                 print_line(
@@ -237,12 +239,17 @@ def format_event(number: int, report: DeliveryReport, page_url: str) -> str:
     http://127.0.0.1:43817/14".
     """
     row = report.delivery
-    result = describe_changes(report) if row.state == "done" else row.state
-    urls = (outcome.url for outcome in report.outcomes if outcome.url)
-    linked = next((match[1] for match in map(CONVERSATION.search, urls) if match), None)
-    conversation = linked if row.number is None else row.number
-    shown = f"{page_url}{conversation}" if conversation is not None else ""
-    return f"{number:>2} {event_key(row.event, row.action):<29} {result:<20} {shown}".rstrip()
+    result: str = row.state
+    if row.state == "done":
+        result = describe_changes(report)
+    line = f"{number:>2} {event_key(row.event, row.action):<29} {result:<20}"
+    if row.number is not None:
+        return f"{line} {page_url}{row.number}"
+    for outcome in report.outcomes:
+        linked = CONVERSATION.search(outcome.url or "")
+        if linked:
+            return f"{line} {page_url}{linked[1]}"
+    return line.rstrip()
 
 
 def describe_changes(report: DeliveryReport) -> str:
@@ -252,16 +259,16 @@ def describe_changes(report: DeliveryReport) -> str:
     """
     added = sum(len(outcome.added) for outcome in report.outcomes)
     removed = sum(len(outcome.removed) for outcome in report.outcomes)
-    numbers = " ".join(
-        f"{sign}{changed}" for sign, changed in (("+", added), ("-", removed)) if changed
-    )
-    labels = [f"{numbers} {'label' if added + removed == 1 else 'labels'}"] if numbers else []
+    changes = list[str]()
+    numbers = [f"{sign}{changed}" for sign, changed in (("+", added), ("-", removed)) if changed]
+    if numbers:
+        changes.append(f"{' '.join(numbers)} {inflect(added + removed, 'label')}")
     done = [(one.action, one.kind) for one in report.outcomes]
-    reviews = ["review" for one in done if one == ("review", "created")]
-    comments = [
-        word for one in done for kind, word in COMMENT_WORDS.items() if one == ("comment", kind)
-    ]
-    return ", ".join([*labels, *(reviews or comments)]) or "no change"
+    if ("review", "created") in done:
+        changes.append("review")
+    else:
+        changes += [COMMENT_WORDS.get(kind, "") for action, kind in done if action == "comment"]
+    return ", ".join(filter(None, changes)) or "no change"
 
 
 def format_totals(reports: Sequence[DeliveryReport]) -> str:

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from pydantic import SecretStr
 
 from hls_handler.cli.github_names import find_conversation
@@ -50,6 +51,13 @@ SUBJECT_HELP = (
 )
 LIVE_HELP = "Read the facts about a payload from GitHub. (Facts about a GitHub URL always are.)"
 
+SubjectName = Annotated[str, typer.Argument(metavar="EVENT.json|NAME|URL", help=SUBJECT_HELP)]
+EventName = Annotated[
+    str | None,
+    typer.Option("--event", help="The event's name, if the file does not contain it."),
+]
+Live = Annotated[bool, typer.Option("--live", help=LIVE_HELP)]
+
 
 @dataclass(frozen=True, slots=True)
 class Subject(Recorded):
@@ -62,8 +70,9 @@ class Subject(Recorded):
     @property
     def origin(self) -> str:
         """Name of the event and source of the facts, for output: "demo/bug; facts from GitHub"."""
-        facts = "facts from GitHub" if self.live else "facts from the built-in sandbox"
-        return f"{self.name}; {facts}"
+        if self.live:
+            return f"{self.name}; facts from GitHub"
+        return f"{self.name}; facts from the built-in sandbox"
 
 
 def load_subject(given: str, event: str | None, *, live: bool, settings: Settings) -> Subject:
@@ -123,9 +132,9 @@ def use_sandbox(
                 "base_url": sandbox.claude_url,
                 "fallbacks": (),
             }
-            own = {"kind": "anthropic", "model": HAIKU, "review_model": None}
-            known = {} if claude.kind == "anthropic" else own
-            claude = claude.model_copy(update=access | known)
+            if claude.kind != "anthropic":
+                access |= {"kind": "anthropic", "model": HAIKU, "review_model": None}
+            claude = claude.model_copy(update=access)
         yield settings.model_copy(update={"github": github, "claude": claude})
 
 
@@ -147,7 +156,9 @@ def connect_github(
 ) -> closing[ReadOnlyGithub]:
     """Return a client that never writes. Without a token, it reads GitHub anonymously."""
     anonymous = subject.live and lacks_github_token(settings)
-    mirrors = Mirrors(lambda: settings.mirror) if subject.live else None
+    mirrors = None
+    if subject.live:
+        mirrors = Mirrors(lambda: settings.mirror)
     return closing(
         connect_read_only(
             settings.github,

@@ -25,7 +25,10 @@ def find_conversation(given: str, *, base_url: str) -> tuple[str, int] | None:
     Exits with 2 if the URL is not that of an issue or pull request on the host of `base_url`.
     """
     parts = _split_url(given, base_url)
-    named = CONVERSATION.fullmatch(given if parts is None else "/".join(parts[:4]))
+    name = given
+    if parts is not None:
+        name = "/".join(parts[:4])
+    named = CONVERSATION.fullmatch(name)
     if named is not None and REPOSITORY_NAME.fullmatch(named["repository"]):
         return named["repository"], int(named["number"])
     if parts is not None:
@@ -51,7 +54,9 @@ def require_repository(given: str, *, base_url: str) -> str:
     Else exit with 2.
     """
     parts = _split_url(given, base_url)
-    name = given if parts is None else "/".join(parts[:2]).removesuffix(".git")
+    name = given
+    if parts is not None:
+        name = "/".join(parts[:2]).removesuffix(".git")
     if not REPOSITORY_NAME.fullmatch(name):
         raise typer.BadParameter("write it as owner/repo, or as the URL of the repository")
     return name
@@ -64,7 +69,8 @@ def _split_url(given: str, base_url: str) -> list[str] | None:
     if not given.startswith(("https://", "http://")):
         return None
     try:
-        url, host = urlsplit(given), urlsplit(web_url(base_url)).netloc.lower()
+        url = urlsplit(given)
+        host = urlsplit(web_url(base_url)).netloc.lower()
     except ValueError:
         raise typer.BadParameter(f"{given} is not a URL") from None
     if url.netloc.lower().removeprefix("www.") != host:

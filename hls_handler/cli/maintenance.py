@@ -153,7 +153,9 @@ def forget(
 def add_author(reason: str | None) -> str:
     """Return "REASON (by USER on HOST)", or "by USER on HOST" without a reason."""
     by = f"by {find_user()}"
-    return f"{reason} ({by})" if reason else by
+    if not reason:
+        return by
+    return f"{reason} ({by})"
 
 
 def backup(

@@ -102,12 +102,8 @@ def require_claude_key(settings: Settings, *, alternative: str) -> None:
     """Exit with 2 if the key is not set. The error ends with `alternative`, such as "omit --claude
     real".
     """
-    if problem := settings.unset.get("claude.api_key"):
-        where = settings.sources.where("claude.api_key")
-        abort(
-            f"{where}: {problem}; set it in the environment or in {DOTENV.absolute()}, or"
-            f" {alternative}"
-        )
+    if "claude.api_key" in settings.unset:
+        abort(f"{_describe_unset(settings, 'claude.api_key')}, or {alternative}")
 
 
 def find_credentials() -> list[str]:
@@ -147,7 +143,9 @@ def open_existing_store(settings: Settings) -> AbstractContextManager[Storage | 
         exists = database_exists(settings.storage.url)
     except StoreUnavailable as exc:
         abort(f"{settings.sources.where('storage.url')}: {exc}")
-    return open_store(settings) if exists else nullcontext()
+    if not exists:
+        return nullcontext()
+    return open_store(settings)
 
 
 @contextmanager
@@ -170,11 +168,12 @@ def require_existing_store(settings: Settings) -> Iterator[Storage]:
 
 def _require_storage_url(settings: Settings) -> None:
     if "storage.url" in settings.unset:
-        where = settings.sources.where("storage.url")
-        abort(
-            f"{where}: {settings.unset['storage.url']}; set it in the environment or in"
-            f" {DOTENV.absolute()}"
-        )
+        abort(_describe_unset(settings, "storage.url"))
+
+
+def _describe_unset(settings: Settings, key: str) -> str:
+    problem = f"{settings.sources.where(key)}: {settings.unset[key]}"
+    return f"{problem}; set it in the environment or in {DOTENV.absolute()}"
 
 
 def connect_claude(settings: Claude) -> closing[Providers]:
@@ -187,12 +186,16 @@ def connect_claude(settings: Claude) -> closing[Providers]:
 def find_age(given: str) -> timedelta | None:
     """Parse "7d", "24h", "30m" or "90s". Return None for any other text."""
     match = AGE.fullmatch(given)
-    return timedelta(**{UNITS[match[2]]: int(match[1])}) if match else None
+    if match is None:
+        return None
+    return timedelta(**{UNITS[match[2]]: int(match[1])})
 
 
 def http_origin(host: str, port: int) -> str:
     """Return "http://127.0.0.1:8000", or "http://[::1]:8000" for an IPv6 address."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    if ":" in host:
+        host = f"[{host}]"
+    return f"http://{host}:{port}"
 
 
 def find_hls_command() -> str:
@@ -203,7 +206,9 @@ def find_hls_command() -> str:
     found = shutil.which("hls")
     if found is not None and program.is_file() and program.samefile(found):
         return "hls"
-    return str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program)
+    if program.is_relative_to(Path.cwd()):
+        program = program.relative_to(Path.cwd())
+    return str(program)
 
 
 def utc_now() -> datetime:

@@ -52,10 +52,11 @@ def compare(
     with open_store(settings) as store:
         report = compare_stored(store, prompt, since=store.now() - span)
     if not any(one.old and one.new for one in report.comparisons):
-        detail = f" ({_format_excluded(report.excluded)})" if report.excluded else ""
+        problem = f"there is no delivery of the last {since} on which {prompt} ran as a shadow"
+        if report.excluded:
+            problem += f" ({_format_excluded(report.excluded)})"
         fail(
-            f"there is no delivery of the last {since} on which {prompt} ran as a shadow{detail};"
-            f" set an event of prompts.use to {{prompt: {prompt.partition('@')[0]}, shadow: true}}"
+            f"{problem}; set an event of prompts.use to {{prompt: {prompt.partition('@')[0]}, shadow: true}}"
             " and wait for such events"
         )
     print_lines("\n".join(format_comparison(report)))
@@ -77,14 +78,15 @@ def format_comparison(report: Report) -> Iterator[str]:
     for row in rows:  # no row is wrapped, so that grep finds whole rows
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
     yield ""
-    left_out = f"; left out: {_format_excluded(report.excluded)}" if report.excluded else ""
-    yield f"compared     {count(len(pairs), 'delivery')}{left_out}"
+    compared = f"compared     {count(len(pairs), 'delivery')}"
+    if report.excluded:
+        compared += f"; left out: {_format_excluded(report.excluded)}"
+    yield compared
     for one in report.label_counts:
-        yield (
-            f"people left  {one.verdict}"
-            if not one.field
-            else f"  {one.field}: {one.fixed} fixed, {one.broken} broken"
-        )
+        if one.field:
+            yield f"  {one.field}: {one.fixed} fixed, {one.broken} broken"
+        else:
+            yield f"people left  {one.verdict}"
     yield (
         f"comments     {sum(run.result.speaks for run in new)}, against"
         f" {sum(run.result.speaks for run in old)}"

@@ -13,9 +13,10 @@ from rich.console import Console
 from hls_handler.actions import Outcome
 from hls_handler.analysis import ValidReply
 from hls_handler.cli.event_input import (
-    LIVE_HELP,
-    SUBJECT_HELP,
+    EventName,
+    Live,
     Subject,
+    SubjectName,
     connect_github,
     load_subject,
     use_sandbox,
@@ -92,7 +93,7 @@ the command.
 
 
 def try_(
-    subject_name: Annotated[str, typer.Argument(metavar="EVENT.json|NAME|URL", help=SUBJECT_HELP)],
+    subject_name: SubjectName,
     prompt: Annotated[
         str | None,
         typer.Option(
@@ -102,10 +103,8 @@ def try_(
             )
         ),
     ] = None,
-    event: Annotated[
-        str | None, typer.Option(help="The event's name, if the file does not contain it.")
-    ] = None,
-    live: Annotated[bool, typer.Option("--live", help=LIVE_HELP)] = False,
+    event: EventName = None,
+    live: Live = False,
     claude: Annotated[
         ClaudeSource,
         typer.Option(
@@ -137,7 +136,9 @@ def try_(
     if claude == "real":
         require_claude_key(settings, alternative=SANDBOX_ALTERNATIVE)
     library = load_library(settings)
-    named_prompt = None if prompt is None else get_prompt(library, prompt)
+    named_prompt = None
+    if prompt is not None:
+        named_prompt = get_prompt(library, prompt)
     subject = load_subject(subject_name, event, live=live, settings=settings)
     if subject.live and lacks_github_token(settings):
         print_line(READ_ANONYMOUSLY, err=True)
@@ -163,9 +164,10 @@ def try_(
         print_json({**document, "claude": claude})
     else:
         _print_run(chosen, tried, sender.questions, settings)
-        canned = "; canned answers of the sandbox, nothing was paid" if claude == "sandbox" else ""
         cost = format_usd(_sum_cost(sender.questions))
-        print_line(f"cost        {count(len(sender.questions), 'question')}, {cost}{canned}")
+        if claude == "sandbox":
+            cost += "; canned answers of the sandbox, nothing was paid"
+        print_line(f"cost        {count(len(sender.questions), 'question')}, {cost}")
     if tried.state != "done":
         raise typer.Exit(1)
 
@@ -181,14 +183,18 @@ class Chosen:
 
     @property
     def prompt(self) -> str | None:
-        return self.rule.prompt if self.rule else None
+        if self.rule is None:
+            return None
+        return self.rule.prompt
 
     @property
     def conversation(self) -> str:
         """The event's issue or pull request, or else its repository: "octo/widgets#7"."""
         name = self.event.repository.full_name
         found = self.event.conversation
-        return f"{name}#{found.number}" if found else name
+        if found is None:
+            return name
+        return f"{name}#{found.number}"
 
 
 State = Literal["done", "ignored", "superseded", "failed"]
@@ -227,10 +233,12 @@ def _choose(
     if isinstance(routed, LabelCorrection | Command | QueueCheck):
         why = routed.why(settings.sources)
         routed = Ignored("no prompt", f"{why}; no prompt is used for them")
-    rule = routed if isinstance(routed, Rule) else None
+    rule = None
+    effective = table.find(event.repository.full_name) or without_entry(settings)
+    if isinstance(routed, Rule):
+        rule = routed
+        effective = rule.effective
     if prompt is not None:
-        found = rule.effective if rule else table.find(event.repository.full_name)
-        effective = found or without_entry(settings)
         require_event(library, prompt.name, event, effective)
         rule = Rule(event.key, prompt.name, effective, prompt.path)
     return Chosen(subject, event, routed, rule)
@@ -264,8 +272,10 @@ class EventTrial:
         except ConversationIgnored as exc:
             tried.end("ignored", str(exc))
         except Superseded as exc:
-            hint = "" if is_forced else FORCE_HINT
-            tried.end("superseded", f"{exc}{hint}")
+            reason = str(exc)
+            if not is_forced:
+                reason += FORCE_HINT
+            tried.end("superseded", reason)
         except UnusableAnswer as exc:
             file = self._library.file(exc.rendered.prompt.name)
             advice = advise(self._settings.claude, file, exc.rendered, exc.reply)
@@ -298,7 +308,9 @@ class EventTrial:
         return "; ".join(filter(None, reasons)) or "analysed; nothing to post"
 
     def _make_writer(self, event: Event) -> Writer:
-        number = event.conversation.number if event.conversation else 0
+        number = 0
+        if event.conversation is not None:
+            number = event.conversation.number
         ref = ConversationRef(event.repository.id, self._bot.login, number)
         history = ConversationHistory(ref, PendingChanges(), lambda: ConversationState({}, {}))
         return self._github.writer(
@@ -312,9 +324,10 @@ class EventTrial:
 
 
 def _explain_ignored(routed: Rule | Ignored) -> str:
-    # --prompt does not override an opt-out, so the message does not suggest it.
-    is_opted_out = isinstance(routed, Ignored) and routed.kind == "asked to skip"
-    return f"the service would ignore this event, see above{'' if is_opted_out else FORCE_HINT}"
+    reason = "the service would ignore this event, see above"
+    if isinstance(routed, Ignored) and routed.kind == "asked to skip":
+        return reason  # --prompt does not override an opt-out
+    return f"{reason}{FORCE_HINT}"
 
 
 # --- output --------------------------------------------------------------------------------------
@@ -404,8 +417,10 @@ def _print_run(
 ) -> None:
     console = Console(highlight=False, emoji=False, markup=False)
     for question in questions:
-        repeated = "" if question.correction is None else ", second attempt"
-        console.rule(f"{question.rendered.prompt.id}, {question.model}{repeated}", align="left")
+        title = f"{question.rendered.prompt.id}, {question.model}"
+        if question.correction is not None:
+            title += ", second attempt"
+        console.rule(title, align="left")
         _print_question(question)
     if tried.outcomes:
         console.rule("changes on GitHub (not made)", align="left")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -70,8 +69,10 @@ def list_(as_json: AsJson = False, config: Config = None) -> None:
     settings = load(config, credentials=False)
     library = load_library(settings)
     storage_problem = settings.unset.get("storage.url")
-    with nullcontext() if storage_problem else open_existing_store(settings) as store:
-        stats = None if store is None else read_library_stats(store)
+    stats = None
+    with open_existing_store(settings) as store:
+        if store is not None:
+            stats = read_library_stats(store)
     if as_json:
         known = stats or LibraryStats()
         print_json(
@@ -87,8 +88,9 @@ def list_(as_json: AsJson = False, config: Config = None) -> None:
         print_line(prompt.id)
         print_line(f"  for         {format_triggers(library, prompt)}")
         print_line(f"  from        {origin(library.sources[prompt.name], shipped.PROMPTS)}")
-        for version in stats.versions(prompt.id) if stats is not None else ():
-            print_line(f"  {format_version(version)}")
+        if stats is not None:
+            for version in stats.versions(prompt.id):
+                print_line(f"  {format_version(version)}")
     if stats is None:
         reason = storage_problem or "there is no database yet"
         print_line(f"{settings.sources.where('storage.url')}: {reason}, so there are no statistics")

@@ -11,9 +11,10 @@ import typer
 
 from hls_handler.claude.provider import request_schema
 from hls_handler.cli.event_input import (
-    LIVE_HELP,
-    SUBJECT_HELP,
+    EventName,
+    Live,
     Subject,
+    SubjectName,
     connect_github,
     load_subject,
     use_sandbox,
@@ -42,14 +43,12 @@ always the same.
 
 
 def render(
-    subject: Annotated[str, typer.Argument(metavar="EVENT.json|NAME|URL", help=SUBJECT_HELP)],
+    subject: SubjectName,
     prompt: Annotated[
         str | None, typer.Option(help="Use this prompt instead of the event's own: issues/analyze.")
     ] = None,
-    event: Annotated[
-        str | None, typer.Option(help="The event's name, if the file does not contain it.")
-    ] = None,
-    live: Annotated[bool, typer.Option("--live", help=LIVE_HELP)] = False,
+    event: EventName = None,
+    live: Live = False,
     config: Config = None,
 ) -> None:
     """Print the exact request to Claude for an event.
@@ -76,9 +75,7 @@ def _render(
 ) -> tuple[RenderedPrompt, ...]:
     name = prompt or next(iter(library.on(chosen.key) or library.on(chosen.event)), None)
     if name is None:
-        folders = " or ".join(
-            str(folder.absolute()) for folder in settings.prompts.folders.values()
-        )
+        folders = " or ".join(str(one.absolute()) for one in settings.prompts.folders.values())
         fail(f"no prompt in {folders} has {chosen.key} in its `on:`; choose one with --prompt")
     name = get_prompt(library, name).name
     try:
@@ -99,11 +96,13 @@ def format_request(settings: Settings, rendered: RenderedPrompt) -> str:
     prompt = rendered.prompt
     expected = estimate(settings.claude, rendered)
     cost = format_cost(expected)
-    effort = f", effort {prompt.effort}" if prompt.effort else ""
+    limits = f"max_tokens {expected.max_tokens}"
+    if prompt.effort:
+        limits += f", effort {prompt.effort}"
     return "\n".join(
         [
             f"prompt      {prompt.id} ({prompt.path})",
-            f"model       {expected.models[0]}, max_tokens {expected.max_tokens}{effort}",
+            f"model       {expected.models[0]}, {limits}",
             (
                 f"estimate    about {expected.input_tokens} input tokens; {cost} (with the longest"
                 " reply), uncached"

@@ -56,6 +56,12 @@ def report(
         print_lines("\n".join(_format_markdown(found, name, days, settings.storage.keep_days)))
 
 
+def _format_duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "unknown"
+    return format_duration(seconds)
+
+
 def _format_markdown(
     report: FiguresReport, name: str, days: int, keep_days: float
 ) -> Iterator[str]:
@@ -78,11 +84,9 @@ def _format_markdown(
         )
     if not report.is_complete:
         yield from ("The period has too many deliveries: only the newest count.", "")
-    percent = (
-        "unknown"
-        if findings.acted_on_percent is None
-        else format_percent(findings.acted_on_percent)
-    )
+    percent = "unknown"
+    if findings.acted_on_percent is not None:
+        percent = format_percent(findings.acted_on_percent)
     acted_on = f"{findings.acted_on} of {findings.decided} decided findings"
     yield f"**Signal against noise: people acted on {acted_on} ({percent}).**"
     yield from ("", "| figure | value |", "|---|---:|")
@@ -97,12 +101,8 @@ def _format_markdown(
         "findings ignored": f"{findings.ignored:,}",
         "labels kept": f"{total.labels.kept:,}",
         "labels corrected": f"{total.labels.corrected:,}",
-        "time to the first reply, p50": (
-            "unknown" if reply.p50 is None else format_duration(reply.p50)
-        ),
-        "time to the first reply, p95": (
-            "unknown" if reply.p95 is None else format_duration(reply.p95)
-        ),
+        "time to the first reply, p50": _format_duration(reply.p50),
+        "time to the first reply, p95": _format_duration(reply.p95),
         "cost": format_sum_usd(total.cost_usd),
     }
     yield from (f"| {figure} | {value} |" for figure, value in values.items())

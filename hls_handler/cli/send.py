@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from hls_handler.cli.event_input import PAYLOAD_HELP, load_payload
+from hls_handler.cli.event_input import PAYLOAD_HELP, EventName, load_payload
 from hls_handler.cli.options import Config, abort, fail, http_origin, load, print_line, print_lines
 from hls_handler.errors import PayloadError
 from hls_handler.events import event_key
@@ -38,9 +38,7 @@ def send(
     payload: Annotated[
         str | None, typer.Argument(metavar="EVENT.json|NAME", help=PAYLOAD_HELP)
     ] = None,
-    event: Annotated[
-        str | None, typer.Option(help="The event's name, if the file does not contain it.")
-    ] = None,
+    event: EventName = None,
     verbatim: Annotated[
         bool,
         typer.Option(
@@ -71,7 +69,9 @@ def send(
         raise typer.BadParameter("name a payload, or use --list", param_hint="EVENT.json|NAME")
     settings = load(config)
     chosen = load_payload(payload, event)
-    body = chosen.body if verbatim else recorded.unique(with_sandbox_links(settings, chosen.body))
+    body = chosen.body
+    if not verbatim:
+        body = recorded.unique(with_sandbox_links(settings, body))
     try:
         _plant_in_sandbox(settings, chosen)
     except (OSError, http.client.HTTPException) as exc:
@@ -92,9 +92,10 @@ def send(
         f"{event_key(chosen.event, chosen.action)} ({chosen.name}, {len(body)} bytes) ->"
         f" {response.status}"
     )
-    print_lines(
-        json.dumps(response.body, indent=2) if not isinstance(response.body, str) else response.body
-    )
+    if isinstance(response.body, str):
+        print_lines(response.body)
+    else:
+        print_lines(json.dumps(response.body, indent=2))
     if response.status >= 300:
         raise typer.Exit(1)
 
@@ -147,17 +148,16 @@ def _plant_in_sandbox(settings: Settings, chosen: Recorded) -> None:
 
 def _sandbox_origin(settings: Settings) -> str | None:
     parts = urlsplit(settings.github.base_url)
-    is_sandbox = parts.hostname in {"127.0.0.1", "localhost", "::1"}
-    return f"{parts.scheme}://{parts.netloc}" if is_sandbox else None
+    if parts.hostname not in {"127.0.0.1", "localhost", "::1"}:
+        return None
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _secret(settings: Settings, body: bytes) -> bytes:
-    repository = parse_envelope(body).repository
-    effective = RepositoryTable(settings).find(repository.full_name) if repository else None
-    secrets = (
-        effective.webhook_secrets if effective else webhook_secrets(settings.github.webhook_secret)
-    )
-    return secrets[0]
+    effective = RepositoryTable(settings).find(parse_envelope(body).repository_name)
+    if effective is None:
+        return webhook_secrets(settings.github.webhook_secret)[0]
+    return effective.webhook_secrets[0]
 
 
 def _post(url: str, body: bytes, headers: dict[str, str]) -> Response:

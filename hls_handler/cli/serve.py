@@ -168,21 +168,29 @@ async def _run(server: uvicorn.Server, service: Service, sock: socket.socket) ->
 def _announce(path: Path, settings: Settings, service: Service, *, host: str, port: int) -> None:
     role = service.role
     address = http_origin(host, port)
-    webhook = f"{address}{settings.server.webhook_path}"
-    console = f"{settings.server.public_url or address}/" if settings.has_console else None
-    on_terminal = sys.stderr.isatty() and settings.logging.format != "json"
-    if on_terminal:  # the first of three lines; the probe shows the others when it has connected
-        receives = f"receives webhooks at {webhook}" if role != "worker" else "processes deliveries"
-        shows = f"the console is {OFF}" if console is None else f"console: {console}"
-        print_line(f"Listening: {receives}; {shows}", err=True)
+    webhook: str | None = f"{address}{settings.server.webhook_path}"
+    does = f"receives webhooks at {webhook}"
+    if role == "worker":
+        webhook = None
+        does = "processes deliveries"
+    console = OFF
+    shows = f"the console is {OFF}"
+    if settings.has_console:
+        console = f"{settings.server.public_url or address}/"
+        shows = f"console: {console}"
+    level = logging.INFO
+    if sys.stderr.isatty() and settings.logging.format != "json":
+        level = logging.DEBUG
+        # the first of three lines; the probe shows the others when it has connected
+        print_line(f"Listening: {does}; {shows}", err=True)
         service.connections.show = partial(print_line, err=True)
     log.log(
-        logging.DEBUG if on_terminal else logging.INFO,
+        level,
         "serving",
         extra={
             "role": role,
-            "webhook": None if role == "worker" else webhook,
-            "console": console or OFF,
+            "webhook": webhook,
+            "console": console,
             "health": f"{address}/health",
             "stats": f"{address}/stats",
             "settings": str(path.resolve()),

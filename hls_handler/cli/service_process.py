@@ -64,7 +64,9 @@ class ServiceProcess:
             raise HlsError(f"the service ended {MAX_STARTS} times; see {self._log}")
         if self._process.stdin is not None:
             self._process.stdin.close()
-        end = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        end = f"ended with exit code {code}"
+        if code < 0:
+            end = f"was killed by signal {-code}"
         self._process = self._start()
         print_line(
             f"the service {end}; it was started again (process {self.pid}) and continues where it"
@@ -77,7 +79,9 @@ class ServiceProcess:
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._starts += 1
-        self._log_start = self._log.stat().st_size if self._log.exists() else 0
+        self._log_start = 0
+        if self._log.exists():
+            self._log_start = self._log.stat().st_size
         command = [
             sys.executable,
             "-m",

@@ -4,6 +4,7 @@ has stored.
 
 from __future__ import annotations
 
+import math
 import re
 from contextlib import closing
 from typing import Annotated
@@ -93,20 +94,22 @@ def similar(
                 if number is not None:
                     _compare(store, reader, found, repository, number)
                     return
-                stored, requests = (
-                    _count_stored(store, found),
-                    -(-min(found.open_issues_count, MAX_LISTED) // PER_PAGE),
-                )
-                print_line(f"{count(stored, 'issue')} of {repository} {is_or_are(stored)} stored")
-                print_line(
-                    f"GitHub has {found.open_issues_count} open issues and pull requests; --fill"
-                    f" reads them with {count(max(1, requests), 'request')}"
-                )
+                _describe_fill(store, found, repository)
                 if fill:
                     store.audit.record(describe_person(), "fill", repository)
                     _fill(store, reader, found)
         except (StepFailed, SettingsError) as exc:
             fail(with_remedy(exc))
+
+
+def _describe_fill(store: Storage, found: WireRepository, repository: str) -> None:
+    stored = _count_stored(store, found)
+    print_line(f"{count(stored, 'issue')} of {repository} {is_or_are(stored)} stored")
+    requests = max(1, math.ceil(min(found.open_issues_count, MAX_LISTED) / PER_PAGE))
+    print_line(
+        f"GitHub has {found.open_issues_count} open issues and pull requests; --fill reads them"
+        f" with {count(requests, 'request')}"
+    )
 
 
 def _compare(
@@ -128,9 +131,11 @@ def _compare(
         f"{count(stored, 'issue')} stored; {len(candidates)} similar to {repository}#{number}"
     )
     for candidate, other in candidates:
-        state, title = (
-            (other.state, other.title) if other else ("unknown", "(GitHub does not show it)")
-        )
+        state = "unknown"
+        title = "(GitHub does not show it)"
+        if other is not None:
+            state = other.state
+            title = other.title
         print_line(f"{candidate.score:>5.2f}  {f'#{candidate.number}':>7}  {state:<7}  {title}")
     if candidates:
         print_line(f"Claude is shown the first {MAX_SHOWN} that are open")
@@ -150,7 +155,9 @@ def _fill(store: Storage, reader: GithubReader, found: WireRepository) -> None:
     for page in reader.open_issues():
         store.texts.replace(scope, (), map(text_of_issue, page))
         listed |= {str(issue.number) for issue in page}
-    closed = before - listed if found.open_issues_count <= MAX_LISTED else set()
+    closed = set[str]()
+    if found.open_issues_count <= MAX_LISTED:
+        closed = before - listed
     store.texts.replace(scope, closed, ())
     store.texts.update_statistics()
     stored = _count_stored(store, found)

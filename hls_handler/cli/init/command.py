@@ -87,11 +87,22 @@ REVIEW_QUESTION = (
 )
 ENABLED_EVENTS = ("issues", "pull_request", "pull_request_review", "workflow_run")
 
-HEADER = """\
-# Settings of HLS, written by `hls init`. config/settings.example.yaml and docs/settings.md describe all other keys.
-# ${NAME} is replaced from the environment, else from .env. Relative paths are relative to the folder in which HLS is
-# started. A running service applies changes of this file within a second. `hls check` reports mistakes with their line.
-server:"""
+HEADER = (
+    "# Settings of HLS, written by `hls init`. config/settings.example.yaml and docs/settings.md"
+    " describe all other keys.\n"
+    "# ${NAME} is replaced from the environment, else from .env. Relative paths are relative to the"
+    " folder in which HLS is\n"
+    "# started. A running service applies changes of this file within a second. `hls check` reports"
+    " mistakes with their line.\n"
+    "server:"
+)
+CONSOLE_KEY = (
+    '  api_key: "${HLS_API_KEY}"  # opens the console; /stats, /metrics and the API need it'
+)
+ABOUT_REASON = "  # page of HLS that the footer links to"
+REPOSITORIES = (
+    "repositories:  # the most specific matching entry applies; other repositories are ignored"
+)
 ACCOUNT = '  token: "${GITHUB_TOKEN}"  # reads and writes as the account of this token'
 REVIEW_REASON = f"  # larger models did better in reviews (docs/cost.md); all else: {HAIKU}"
 FAIL_ON = "  fail_on: critical  # only these fail the check; to block a merge, require it"
@@ -183,10 +194,11 @@ def init(
     Exit codes: 0 everything is written; 1 GitHub or Claude rejected something or failed; 2 usage
     error, or a file that cannot be used or has other content; 130 Ctrl-C.
     """
+    read_answer = _read_answer if sys.stdin.isatty() else None
     try:
         session = Session(
             os.environ,
-            _read_answer if sys.stdin.isatty() else None,
+            read_answer,
             _open_browser,
             config=config,
             app=app,
@@ -244,8 +256,10 @@ def run(session: Session) -> None:
     has_key = _set_up_claude(session)
     _choose_review_model(session)
     session.store({API_KEY: session.variable(API_KEY) or secrets.token_hex(32)})
-    app = set_up_app(session) if uses_app else None
-    if app is None:
+    app = None
+    if uses_app:
+        app = set_up_app(session)
+    else:
         set_up_token(session)
     is_written = _write_settings(session, uses_app=uses_app)
     for name, value in read_variables().items():
@@ -289,7 +303,9 @@ def _ask_for_account(session: Session) -> bool:
             question = "Organisation that owns the App (Enter: your own account)"
             option = "--organization LOGIN"
             session.organization = session.ask(question, "", parse_organization, option=option)
-        default = f"hls-{session.organization}"[:MAX_NAME_CHARS] if session.organization else None
+        default = None
+        if session.organization:
+            default = f"hls-{session.organization}"[:MAX_NAME_CHARS]
         question = "Name of the App, unique on GitHub"
         if not session.name:
             session.name = session.ask(question, default, parse_app_name, option="--name NAME")
@@ -399,13 +415,17 @@ def _remaining_steps(
     """
     hls = find_hls_command()
     url = session.webhook_url or UNSERVED_URL
-    option = f" --config {session.config}" if session.config is not None else ""
+    option = ""
+    if session.config is not None:
+        option = f" --config {session.config}"
     dotenv = DOTENV.absolute()
     if not has_key:
         yield f"Add the line {KEY_VARIABLE}=... to {dotenv}."
     yield f"Check settings, prompts and credentials: {hls} check{option}"
     for name in unconnected:
-        page = f"organizations/{name.partition('/')[0]}" if "*" in name else name
+        page = name
+        if "*" in name:
+            page = f"organizations/{name.partition('/')[0]}"
         yield (
             f"Create the webhook: {web_url(session.github_url)}/{page}/settings/hooks/new\n"
             f"     Payload URL: {url}   Content type: application/json\n"
@@ -433,44 +453,39 @@ def settings_text(session: Session, *, uses_app: bool) -> str:
     claude_url = session.claude_url
     webhook_path = urlsplit(webhook_url).path
     about_url = find_about_url(webhook_url)
-    lines = [
-        HEADER,
-        webhook_path != "/webhook"
-        and f"  webhook_path: {json.dumps(webhook_path)}  # GitHub posts to it",
-        '  api_key: "${HLS_API_KEY}"  # opens the console; /stats, /metrics and the API need it',
-        "",
-        "github:",
-        f"{APP}{json.dumps(str(session.key_path), ensure_ascii=False)}" if uses_app else ACCOUNT,
-        '  webhook_secret: "${GITHUB_WEBHOOK_SECRET}"',
-        github_url != DEFAULT_GITHUB and f"  base_url: {json.dumps(github_url)}",
-        "",
-        "claude:",
-        '  api_key: "${ANTHROPIC_API_KEY}"',
-        claude_url != DEFAULT_CLAUDE and f"  base_url: {json.dumps(claude_url)}",
-        session.review_model not in (None, HAIKU)
-        and f"  review_model: {session.review_model}{REVIEW_REASON}",
-        "",
-        "review:",
-        FAIL_ON,
-        about_url
-        and f"\ncomments:\n  about_url: {json.dumps(about_url)}  # page of HLS that the footer links to",
-        "",
-        "repositories:  # the most specific matching entry applies; other repositories are ignored",
-    ]
+    lines = [HEADER]
+    if webhook_path != "/webhook":
+        lines.append(f"  webhook_path: {json.dumps(webhook_path)}  # GitHub posts to it")
+    lines.append(CONSOLE_KEY)
+    lines += ["", "github:"]
+    if uses_app:
+        lines.append(f"{APP}{json.dumps(str(session.key_path), ensure_ascii=False)}")
+    else:
+        lines.append(ACCOUNT)
+    lines.append('  webhook_secret: "${GITHUB_WEBHOOK_SECRET}"')
+    if github_url != DEFAULT_GITHUB:
+        lines.append(f"  base_url: {json.dumps(github_url)}")
+    lines += ["", "claude:", '  api_key: "${ANTHROPIC_API_KEY}"']
+    if claude_url != DEFAULT_CLAUDE:
+        lines.append(f"  base_url: {json.dumps(claude_url)}")
+    if session.review_model not in (None, HAIKU):
+        lines.append(f"  review_model: {session.review_model}{REVIEW_REASON}")
+    lines += ["", "review:", FAIL_ON]
+    if about_url is not None:
+        lines += ["", "comments:", f"  about_url: {json.dumps(about_url)}{ABOUT_REASON}"]
+    lines += ["", REPOSITORIES]
     for name in session.repositories:
         lines.append(f"  - name: {json.dumps(name)}")
         lines.append(f"    events: [{', '.join(ENABLED_EVENTS)}]  # more: issue_comment, release")
-    return "\n".join(line for line in lines if isinstance(line, str)) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def find_about_url(webhook_url: str) -> str | None:
     """Return the address of the service's page for contributors; None if the URL does not look like
     the service's.
     """
-    # no relay such as smee
-    is_served = webhook_url.startswith("https://") and webhook_url.endswith("/webhook")
-    return (
-        urljoin(webhook_url, "/docs/comments.md")
-        if is_served and webhook_url != UNSERVED_URL
-        else None
-    )
+    if webhook_url == UNSERVED_URL:
+        return None
+    if not webhook_url.startswith("https://") or not webhook_url.endswith("/webhook"):
+        return None  # a relay such as smee
+    return urljoin(webhook_url, "/docs/comments.md")

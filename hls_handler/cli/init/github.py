@@ -49,8 +49,7 @@ TOKEN = "GITHUB_TOKEN"  # noqa: S105 (the name of a variable)
 LEADER = '<meta http-equiv="refresh" content="0; url={url}">\n<a href="{url}">Continue</a>\n'
 
 
-# --- GitHub App
-# --------------------------------------------------------------------------------------------------
+# --- GitHub App ----------------------------------------------------------------------------------
 
 
 def set_up_app(session: Session) -> App:
@@ -91,7 +90,9 @@ def find_app(session: Session) -> App | None:
     key = session.key_path.absolute()
     if app_id is None and pem is None:
         return None
-    missing = f"there is no {key}" if pem is None else f"{DOTENV} has no {APP_ID} that is a number"
+    missing = f"{DOTENV} has no {APP_ID} that is a number"
+    if pem is None:
+        missing = f"there is no {key}"
     if pem is None or app_id is None or not (app_id.isascii() and app_id.isdigit()):
         page = f"{web_url(session.github_url)}/settings/apps"
         remedy = f"the App's page ({page}) has both; or remove the other one to create an App"
@@ -106,6 +107,9 @@ def _create(session: Session) -> None:
     """Let the user confirm the App on GitHub, and store its secrets."""
     web = web_url(session.github_url)
     organization = session.organization or None
+    homepage = web
+    if organization:
+        homepage = f"{web}/{organization}"
     page = AppPage(partial(_store_app, session))
     # every user can read a browser's arguments, but not this file
     leader = session.key_path.with_suffix(".html")
@@ -114,7 +118,7 @@ def _create(session: Session) -> None:
             origin = http_origin(HOST, port)
             manifest = make_manifest(
                 name=session.name or "",
-                homepage=f"{web}/{organization}" if organization else web,
+                homepage=homepage,
                 redirect_url=f"{origin}/code",
                 webhook_url=session.webhook_url or UNSERVED_URL,
             )
@@ -162,7 +166,8 @@ def _wait_for_installation(
     said = ""
     while True:
         try:
-            if repositories := list_repositories(app):
+            repositories = list_repositories(app)
+            if repositories:
                 return repositories
             missing = (
                 f"Install the App on your repositories, in the browser or at {url}; waiting for it"
@@ -178,8 +183,7 @@ def _wait_for_installation(
         session.sleep(POLL_S)
 
 
-# --- token
-# -------------------------------------------------------------------------------------------------------
+# --- token ---------------------------------------------------------------------------------------
 
 
 def set_up_token(session: Session) -> None:
@@ -205,11 +209,9 @@ def set_up_token(session: Session) -> None:
             option="--repository OWNER/REPO",
         )
         for name in session.repositories:
-            missing = (
-                [] if "*" in name else github.find_missing_permissions(name, with_webhooks=True)
-            )
-            for sentence in missing:
-                print_line(f"  {sentence}")
+            if "*" not in name:
+                for sentence in github.find_missing_permissions(name, with_webhooks=True):
+                    print_line(f"  {sentence}")
     session.store(
         {TOKEN: token, WEBHOOK_SECRET: session.variable(WEBHOOK_SECRET) or secrets.token_hex(32)}
     )
@@ -238,8 +240,7 @@ def _token_section(session: Session, token: str) -> Github:
     return Github(token=SecretStr(token), webhook_secret=unused, base_url=session.github_url)
 
 
-# --- webhooks
-# ----------------------------------------------------------------------------------------------------
+# --- webhooks ------------------------------------------------------------------------------------
 
 
 def connect_webhooks(session: Session, app: App | None, server: Server) -> list[str]:
@@ -262,9 +263,10 @@ def connect_webhooks(session: Session, app: App | None, server: Server) -> list[
     connected: list[str] = []
     with closing(GithubApi(section, now=utc_now)) as api:
         for name in session.repositories:
-            setup = WebhookSetup(
-                api, f"/orgs/{name.partition('/')[0]}" if "*" in name else f"/repos/{name}"
-            )
+            path = f"/repos/{name}"
+            if "*" in name:
+                path = f"/orgs/{name.partition('/')[0]}"
+            setup = WebhookSetup(api, path)
             try:
                 hook, action = setup.ensure(url, secret, EVENTS)
             except StepFailed as exc:

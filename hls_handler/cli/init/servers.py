@@ -1,6 +1,8 @@
-"""The HTTP server of `hls init` on this machine, for the page that creates an App, and for GitHub's ping.
+"""The HTTP server of `hls init` on this machine, for the page that creates an App, and for GitHub's
+ping.
 
-The page posts the manifest of the App to GitHub, which redirects the browser to the page with a code.
+The page posts the manifest of the App to GitHub, which redirects the browser to the page with a
+code.
 https://docs.github.com/en/apps/sharing-github-apps/registering-a-github-app-from-a-manifest
 """
 
@@ -33,7 +35,9 @@ PAGE = """\
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>HLS: create a GitHub App</title>
-<style nonce="{nonce}">body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 3rem auto }}</style>
+<style nonce="{nonce}">
+body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 3rem auto }}
+</style>
 <h1>HLS: create a GitHub App</h1>
 {content}
 <script nonce="{nonce}">document.forms[0]?.submit()</script>
@@ -162,22 +166,22 @@ def answer_pings(settings: Settings) -> Iterator[None]:
 
     Other webhooks get 503: GitHub lists them as failed, and catch-up of the service reads them.
     """
-    # () if the user's own file accepts unsigned webhooks
-    found = webhook_secrets(settings.github.webhook_secret)
+    # b"" if the user's own file accepts unsigned webhooks
+    secret, *_ = (*webhook_secrets(settings.github.webhook_secret), b"")
 
     def respond(request: BaseHTTPRequestHandler) -> Reply:
         length = request.headers.get("Content-Length", "")
-        body = (
-            request.rfile.read(min(int(length), MAX_PING_BYTES))
-            if length.isascii() and length.isdigit()
-            else b""
-        )
+        body = b""
+        if length.isascii() and length.isdigit():
+            body = request.rfile.read(min(int(length), MAX_PING_BYTES))
         signature = request.headers.get("X-Hub-Signature-256", "").encode("utf-8", "replace")
         if request.path not in settings.server.webhook_paths:
             return 404, {}, ""
-        if not hmac.compare_digest(sign(found[0] if found else b"", body), signature):
+        if not hmac.compare_digest(sign(secret, body), signature):
             return 401, {}, ""
-        return (200 if request.headers.get("X-GitHub-Event") == PING else 503), {}, ""
+        if request.headers.get("X-GitHub-Event") != PING:
+            return 503, {}, ""
+        return 200, {}, ""
 
     with ExitStack() as stack:
         with suppress(OSError):  # the service runs already, and answers

@@ -76,10 +76,9 @@ class Session:
             try:
                 return parse(self.read_answer(question, default, is_hidden))
             except (HlsError, typer.BadParameter) as exc:
-                for problem in (
-                    with_remedy(exc) if isinstance(exc, HlsError) else exc.message
-                ).splitlines():
-                    print_line(problem)
+                problem = with_remedy(exc) if isinstance(exc, HlsError) else exc.message
+                for line in problem.splitlines():
+                    print_line(line)
 
     def variable(self, name: str) -> str:
         """Return a variable of the environment, else of `.env`; "" if it has no value."""
@@ -103,7 +102,6 @@ class Session:
 
 
 # --- files: secrets with mode 0600, each file written atomically
-# --------------------------------------------------
 
 PRIVATE_MODE = 0o600
 SETTINGS_MODE = 0o644
@@ -154,13 +152,11 @@ def add_variables(dotenv: Path, variables: Mapping[str, str]) -> None:
     without a value.
     """
     text = read_text(dotenv) or ""
-    separator = "\n" if text and not text.endswith("\n") else ""
-    write_file(
-        dotenv,
-        text
-        + separator
-        + "".join(f"{name}={_quoted(value)}\n" for name, value in variables.items()),
-    )
+    if text and not text.endswith("\n"):
+        text += "\n"
+    for name, value in variables.items():
+        text += f"{name}={_quoted(value)}\n"
+    write_file(dotenv, text)
 
 
 def _quoted(value: str) -> str:
@@ -171,7 +167,6 @@ def _quoted(value: str) -> str:
 
 
 # --- options and answers; each raises `typer.BadParameter`
-# -------------------------------------------------------
 
 
 _LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,38}")
@@ -200,22 +195,23 @@ def parse_webhook_url(url: str) -> str:
     if not match or is_loopback(match[1].strip("[]")):
         expected = "expected a public address such as https://hls.example.com/webhook, or none"
         raise typer.BadParameter(f"{url}: {expected}")
-    return url if (match[2] or "").strip("/") else f"{url.rstrip('/')}/webhook"
+    path = match[2] or ""
+    if path.strip("/"):
+        return url
+    return f"{url.rstrip('/')}/webhook"
 
 
 def parse_repositories(text: str) -> tuple[str, ...]:
     """Return names that are separated by commas or spaces, without duplicates; a URL is shortened
     to owner/repo.
     """
-    names = text.replace(",", " ").split()
-    found = dict.fromkeys(
-        (
-            "/".join(urlsplit(name).path.split("/")[1:3]).removesuffix(".git")
-            if "://" in name
-            else name
-        )
-        for name in names
-    )
+    found = list[str]()
+    for name in text.replace(",", " ").split():
+        if "://" in name:
+            parts = urlsplit(name).path.split("/")
+            name = "/".join(parts[1:3]).removesuffix(".git")
+        if name not in found:
+            found.append(name)
     wrong = [name for name in found if not REPOSITORY_NAME.fullmatch(name.replace("*", "x"))]
     if wrong or not found:
         expected = "expected a repository such as owner/repo, or owner/* for all of an account"
