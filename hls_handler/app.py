@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from starlette.applications import Starlette
 
 from hls_handler import logs, tracing
 from hls_handler.background.catch_up import CatchUp, CatchUpLoop, Listening
-from hls_handler.background.checks import ConnectionReport, make_checks
+from hls_handler.background.checks import ConnectionReport, HealthChecks
 from hls_handler.background.threads import (
     WATCH_EVERY_S,
     Check,
@@ -103,6 +103,24 @@ log = logging.getLogger(__name__)
 GithubOf = CachedClient[Credentials, Github]
 ClaudeOf = CachedClient[ClaudeSettings, Providers]
 
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """The clients of one thread."""
+
+    github: GithubOf
+    claude: ClaudeOf
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What the service reads at its start."""
+
+    config: ActiveConfig
+    store: Storage
+    held: ExitStack  # closes the database and unlocks its file
+
+
 Role = Literal["all", "web", "worker"]
 """Role of a process: `web` only receives webhooks, `worker` only processes deliveries, `all` does
 both.
@@ -142,7 +160,9 @@ def configure_logs(settings: Settings, ring: LogRing, *, earlier: Iterable[str] 
     """
     secrets = {*collect_secrets(settings), *proxy_passwords(), *earlier}
     on_terminal = sys.stderr.isatty()
-    layout = settings.logging.format or ("text" if on_terminal else "json")
+    layout = settings.logging.format
+    if layout is None:
+        layout = "text" if on_terminal else "json"
     colours = on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     logs.configure(settings.logging.level, layout, sys.stderr, secrets, colours=colours, ring=ring)
 
@@ -170,8 +190,10 @@ class Service:
         self.role: Role = role
         self._log_ring = ring
         self._load = load
-        # closing `_held` unlocks the file
-        first, self._store, self._held = _open(settings, load, role)
+        opened = _open(settings, load, role)
+        first = opened.config
+        self._store = opened.store
+        self._held = opened.held
         self._health = Health(_utc_now)
         self._health.ok("store")  # it was opened, and the prompts were read
         self._health.ok("prompts")
@@ -212,7 +234,8 @@ class Service:
         retention = make_retention(self._store.retention, self.settings)
         self._check_ender = self._make_check_ender()
         self._periodic = [self._probe, watcher, retention, self._catch_up]
-        self._periodic += [self._check_ender] if role != "web" else []
+        if role != "web":
+            self._periodic.append(self._check_ender)
         self._console = Console(self._console_ports(ring))
         self._web = WebApplication(
             settings,
@@ -245,23 +268,24 @@ class Service:
         )
 
     def _make_probe(self, settings: Settings) -> PeriodicThread:
-        github, claude = self._clients(settings)  # only the thread `probe` uses these clients
-        checks = make_checks(
+        clients = self._clients(settings)  # only the thread `probe` uses these clients
+        mirror_disk = None if self._workers is None else self._mirrors.disk
+        checks = HealthChecks(
             self._store,
             self._reloader,
-            github=lambda config: github.of(self._credentials_of(config.settings)),
-            lookup_model=lambda model, of: claude.of(of).lookup_default(model),
-            check_account=lambda of: claude.of(of.claude).check_account(),
+            github=lambda config: clients.github.of(self._credentials_of(config.settings)),
+            lookup_model=lambda model, of: clients.claude.of(of).lookup_default(model),
+            check_account=lambda of: clients.claude.of(of.claude).check_account(),
             health=self._health,
-            mirror_disk=None if self._workers is None else self._mirrors.disk,
-        )
+            mirror_disk=mirror_disk,
+        ).make()
         if self._vectors is not None:
             checks.append(Check("vectors", self._vectors.check_server))
         return PeriodicThread(
             "probe", partial(self._check_health, checks), lambda: probe_every_s(self._health)
         )
 
-    def _clients(self, settings: Settings) -> tuple[GithubOf, ClaudeOf]:
+    def _clients(self, settings: Settings) -> Clients:
         observe = self._rates.observe
         github: GithubOf = CachedClient(
             lambda of: connect(
@@ -273,24 +297,25 @@ class Service:
         # raises `SettingsError` now, not at the first use
         github.of(self._credentials_of(settings))
         claude.of(settings.claude)
-        return github, claude
+        return Clients(github, claude)
 
     def _connect_claude(self, settings: ClaudeSettings) -> Providers:
         return Providers(settings, clock=time.monotonic, now=_utc_now, breakers=self._breakers)
 
     def _connect_worker(self, stopping: threading.Event) -> Callable[[], WorkerContext]:
-        github_of, claude_of = self._clients(self.settings())
+        clients = self._clients(self.settings())
 
         def make_context() -> WorkerContext:
-            active, config = self._current_config()
-            github = github_of.of(self._credentials_of(active.settings))
+            active = self._current_config()
+            settings = active.settings
+            github = clients.github.of(self._credentials_of(settings))
             return WorkerContext(
                 store=self._store,
                 leases=self._leases,
                 github=github,
-                claude=claude_of.of(config.settings.claude),
+                claude=clients.claude.of(settings.claude),
                 health=self._health,
-                config=config,
+                config=DeliveryConfig(settings, active.table, active.prompts.latest),
                 choose_account=partial(self._choose_account, active, github),
                 stopping=stopping.is_set,
                 pause=stopping.wait,
@@ -337,21 +362,22 @@ class Service:
             clients, active.bots, wrote, credentials.all.index(credentials.preferred)
         )
 
-    def _current_config(self) -> tuple[ActiveConfig, DeliveryConfig]:
+    def _current_config(self) -> ActiveConfig:
+        """Return the configuration in use, after a reload of changed settings and prompts."""
         config = self._reloader.current()
-        library = config.prompts.current()
+        config.prompts.current()
         if config.prompts.reload_error is None:
             self._health.ok("prompts")
         else:
             self._health.report_problem("prompts", config.prompts.reload_error, PROMPTS_REMEDY)
-        return config, DeliveryConfig(config.settings, config.table, library)
+        return config
 
     def _make_config(self, settings: Settings, before: ActiveConfig) -> ActiveConfig:
         self._secrets.update(collect_secrets(settings))
         configure_logs(before.settings, self._log_ring, earlier=self._secrets)
-        github, claude = self._clients(settings)
-        github.close()
-        claude.close()
+        clients = self._clients(settings)
+        clients.github.close()
+        clients.claude.close()
         prompts = before.prompts
         bots = before.bots
         if any(
@@ -402,7 +428,7 @@ class Service:
 
     def _check_changes(self) -> None:
         try:
-            self._current_config()  # reloads changed settings and prompts
+            self._current_config()
             self._reschedule_waiting()
         except StoreUnavailable as exc:
             self._health.report_store_problem(exc)
@@ -453,9 +479,11 @@ class Service:
             wait=lambda seconds: thread.wait(seconds),
             rates=self._rates,
             on_commit=self._committed,
-            since=listening.since if listening else None,
         )
-        given = {} if listening is None else {"enabled": True, "interval_m": listening.every_s / 60}
+        given: dict[str, object] = {}
+        if listening is not None:
+            catch_up.since = listening.since
+            given = {"enabled": True, "interval_m": listening.every_s / 60}
         loop = CatchUpLoop(
             catch_up,
             self._store.catch_up,
@@ -559,9 +587,7 @@ def connect_tracing(settings: Settings) -> tracing.Tracing:
     )
 
 
-def _open(
-    settings: Settings, load: Callable[[Settings], Library], role: Role
-) -> tuple[ActiveConfig, Storage, ExitStack]:
+def _open(settings: Settings, load: Callable[[Settings], Library], role: Role) -> Opened:
     problems: list[str] = []
     prompts = store = bots = None
     with ExitStack() as held:
@@ -591,8 +617,5 @@ def _open(
                 raise DatabaseUnavailable(problems) from exc
         if prompts is None or store is None or bots is None:
             raise SettingsError(problems)
-        return (
-            ActiveConfig(settings, RepositoryTable(settings), prompts, bots),
-            store,
-            held.pop_all(),
-        )
+        config = ActiveConfig(settings, RepositoryTable(settings), prompts, bots)
+        return Opened(config, store, held.pop_all())

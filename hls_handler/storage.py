@@ -43,10 +43,8 @@ from hls_handler.store.texts import Texts
 log = logging.getLogger(__name__)
 
 # half a minute, while the database server is starting
-_CONNECT_ATTEMPTS, _CONNECT_RETRY_S = (
-    60,
-    0.5,
-)
+_CONNECT_ATTEMPTS = 60
+_CONNECT_RETRY_S = 0.5
 
 
 class Storage:

@@ -148,45 +148,32 @@ def connect_hooks(credentials: Credentials, rates: RateLimitMonitor) -> GithubHo
     )
 
 
+@dataclass(eq=False)
 class CatchUp:
     """Reads missed webhooks. Not thread-safe; two processes at once only send some requests
     twice.
     """
 
-    def __init__(
-        self,
-        store: Storage,
-        active: Callable[[], ActiveConfig],
-        credentials_of: Callable[[Settings], Credentials],
-        *,
-        wait: Callable[[float], bool | None],
-        rates: RateLimitMonitor,
-        on_commit: Callable[[list[Accepted]], object] = lambda _: None,
-        connect: Callable[[Credentials, RateLimitMonitor], GithubHooks] = connect_hooks,
-        since: datetime | None = None,
-    ) -> None:
-        """`active` returns the configuration in use. `credentials_of` returns the App or the tokens
-        of settings; the same object while they do not change. `wait` sleeps, and returns True to
-        stop. Attempts before `since` are ignored.
-        """
-        self._store = store
-        self._active = active
-        self._credentials_of = credentials_of
-        self._wait = wait
-        self._on_commit = on_commit
-        self._since = since
-        self._rates = rates
+    store: Storage
+    active: Callable[[], ActiveConfig]  # returns the configuration in use
+    # returns the App or the tokens of settings; the same object while they do not change
+    credentials_of: Callable[[Settings], Credentials]
+    wait: Callable[[float], bool | None]  # sleeps, and returns True to stop
+    rates: RateLimitMonitor
+    on_commit: Callable[[list[Accepted]], object] = lambda _: None
+    connect: Callable[[Credentials, RateLimitMonitor], GithubHooks] = connect_hooks
+    since: datetime | None = None  # attempts before it are ignored
+
+    def __post_init__(self) -> None:
         self._clients: CachedClient[Credentials, GithubHooks] = CachedClient(
-            lambda one: connect(one, rates), close=lambda github: github.close()
+            lambda one: self.connect(one, self.rates), close=lambda github: github.close()
         )
-        self._searched: tuple[
-            object, ...
-        ] = ()  # client, settings and minute of the last search for hooks
+        # client, settings and minute of the last search for hooks
+        self._searched: tuple[object, ...] = ()
         self._sources = list[Source | Problem]()
         self._lost = set[str]()  # GUIDs
-        self._failing_since = dict[
-            str, datetime
-        ]()  # by GUID: time of the first failed request for its payload
+        # by GUID: time of the first failed request for its payload
+        self._failing_since = dict[str, datetime]()
         self._names = dict[int, str]()  # repository id -> "owner/repo"
         self._failures_in_a_row = 0  # requests
         self._complete_to = 0  # id up to which all attempts of the present hook are processed
@@ -200,7 +187,7 @@ class CatchUp:
         """
         report = self.report = Report()
         self._failures_in_a_row = 0
-        self._names |= self._store.catch_up.repository_names()
+        self._names |= self.store.catch_up.repository_names()
         try:
             for source in self._find_sources():
                 try:
@@ -212,8 +199,8 @@ class CatchUp:
         return report
 
     def _find_sources(self) -> list[Source]:
-        config = self._active()
-        credentials = self._credentials_of(config.settings)
+        config = self.active()
+        credentials = self.credentials_of(config.settings)
         self._github = self._clients.of(credentials)
         if isinstance(credentials, App):
             found = [
@@ -222,7 +209,7 @@ class CatchUp:
         else:
             searched = (self._github, config.settings, time.monotonic() // SEARCH_EVERY_S)
             if searched != self._searched:
-                received = self._store.catch_up.received_repositories()
+                received = self.store.catch_up.received_repositories()
                 self._sources = find_sources(self._github, config, received, self._request)
                 self._searched = searched
             found = [one for one in self._sources if isinstance(one, Source)]
@@ -231,13 +218,13 @@ class CatchUp:
         return found
 
     def _read(self, source: Source, *, dry_run: bool) -> None:
-        began = self._store.now()
+        began = self.store.now()
         report = self.report
         self._complete_to = 0
         missed = select_missed(
             self._attempts(source, began), lambda attempt: self._is_wanted(source, attempt)
         )
-        known = self._lost | self._store.catch_up.find_known([attempt.guid for attempt in missed])
+        known = self._lost | self.store.catch_up.find_known([attempt.guid for attempt in missed])
         waiting = [attempt for attempt in missed if attempt.guid not in known]
         report.missed += [(attempt, self._repository(source, attempt)) for attempt in waiting]
         if dry_run:
@@ -252,12 +239,12 @@ class CatchUp:
             else:
                 self._complete_to = min(self._complete_to, attempt.id - 1)
         if self._complete_to:
-            self._store.catch_up.save_caught_up_to(source.name, self._complete_to)
+            self.store.catch_up.save_caught_up_to(source.name, self._complete_to)
 
     def _attempts(self, source: Source, began: datetime) -> Iterator[DeliveryAttempt]:
-        oldest = began - timedelta(hours=self._active().settings.catch_up.window_h)
-        oldest = max(oldest, self._since or oldest)
-        done_to = self._store.catch_up.caught_up_to(source.name)
+        oldest = began - timedelta(hours=self.active().settings.catch_up.window_h)
+        oldest = max(oldest, self.since or oldest)
+        done_to = self.store.catch_up.caught_up_to(source.name)
         cursor = None
         while True:
             with self._request():
@@ -298,7 +285,7 @@ class CatchUp:
         return True
 
     def _accept(self, source: Source, attempt: DeliveryAttempt, payload: bytes) -> None:
-        config = self._active()
+        config = self.active()
 
         def decide(event: str, envelope: WebhookEnvelope) -> RoutingResult:
             return config.router(config.prompts.latest).route(from_envelope(event, envelope))
@@ -306,8 +293,8 @@ class CatchUp:
         new = caught_up_delivery(
             attempt, payload, repository=source.repository, route=decide, settings=config.settings
         )
-        accepted = self._store.queue.accept([new], replay_window_h=0)[0]
-        self._on_commit([accepted])
+        accepted = self.store.queue.accept([new], replay_window_h=0)[0]
+        self.on_commit([accepted])
         if attempt.repository_id is not None and new.repository is not None:
             self._names[attempt.repository_id] = new.repository
         self.report.accepted += accepted.outcome == "queued"
@@ -334,17 +321,17 @@ class CatchUp:
         succeed now.
         """
         rate_limit = self._rate_limit()
-        held_until = self._store.rate_limiter.held_until(rate_limit)
+        held_until = self.store.rate_limiter.held_until(rate_limit)
         if held_until is not None:
             until = f"{held_until:%H:%M:%S} UTC"
             raise Stopped(
                 f"GitHub asked to wait, or the last request failed: no requests until {until}"
             )
         if rate_limit != APP_RATE_LIMIT:  # deliveries use the limits of the App's installations
-            reserved = find_reserved(self._rates.rate_limit, datetime.now(UTC))
+            reserved = find_reserved(self.rates.rate_limit, datetime.now(UTC))
             if reserved is not None:
                 raise Stopped(reserved)
-        if self._wait(REST_S):
+        if self.wait(REST_S):
             raise Stopped("the service is stopping")
         failures = self._failures_in_a_row + 1
         self._failures_in_a_row = 0
@@ -355,15 +342,17 @@ class CatchUp:
             if not exc.applies_to_all_calls and failures < MAX_FAILURES_IN_A_ROW:
                 raise
             if exc.not_before is not None:
-                self._store.rate_limiter.hold(rate_limit, exc.not_before)
+                self.store.rate_limiter.hold(rate_limit, exc.not_before)
             raise Stopped(str(exc), exc.remedy) from exc
 
     def _rate_limit(self) -> str:
-        credentials = self._credentials_of(self._active().settings)
-        return APP_RATE_LIMIT if isinstance(credentials, App) else credentials.preferred.rate_limit
+        credentials = self.credentials_of(self.active().settings)
+        if isinstance(credentials, App):
+            return APP_RATE_LIMIT
+        return credentials.preferred.rate_limit
 
     def _is_wanted(self, source: Source, attempt: DeliveryAttempt) -> bool:
-        config = self._active()
+        config = self.active()
         repository = self._repository(source, attempt)
         return config.router(config.prompts.latest).may_be_processed(
             attempt.event, attempt.action, repository
@@ -374,7 +363,9 @@ class CatchUp:
 
 
 def to_problem(exc: StepFailed) -> Problem:
-    return Problem(str(exc), exc.remedy if isinstance(exc, DependencyDown) else READ_REMEDY)
+    if isinstance(exc, DependencyDown):
+        return Problem(str(exc), exc.remedy)
+    return Problem(str(exc), READ_REMEDY)
 
 
 class CatchUpLoop:
@@ -397,15 +388,16 @@ class CatchUpLoop:
 
     def run(self) -> None:
         settings = self._settings()
-        # to see whether a problem has ended
-        must_run = settings != self._ran_with or bool(self._logged)
+        every_s = self.every_s()
+        if settings != self._ran_with or self._logged:
+            every_s = 0  # to see whether a problem has ended
         self._ran_with = settings
         if not settings.enabled:
             self._health.set_metrics("catch_up", {"is_enabled": False})
             self._health.ok("catch_up")
             return
         try:
-            if self._store.begin_run(every=timedelta(seconds=0 if must_run else self.every_s())):
+            if self._store.begin_run(every=timedelta(seconds=every_s)):
                 self._show(self._catch_up.run())
             else:
                 self._health.ok("catch_up")

@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -46,87 +47,89 @@ class IdentityClient(Protocol):
     def fetch_identity(self, *, unneeded: Collection[str] = ()) -> Identity: ...
 
 
-def make_checks(
-    store: Storage,
-    reloader: ConfigReloader,
-    *,
-    github: Callable[[ActiveConfig], IdentityClient],
-    lookup_model: Callable[[str, Claude], object],
-    check_account: Callable[[Settings], None] | None = None,
-    health: Health,
-    mirror_disk: MirrorDisk | None = None,
-) -> list[Check]:
-    """Return all checks. `lookup_model` asks Claude's API whether a model of the settings exists.
+@dataclass(eq=False)
+class HealthChecks:
+    """The checks that the probe makes."""
 
-    `check_account` asks Claude a fixed question, and raises the error that it gets. It is called
-    only while deliveries wait for the end of a limit of the account, which may be raised early. A
-    model that it does not know is no problem if the last call was answered: some services have only
-    the Messages API. `mirror_disk` is None if this process has no workers.
-    """
+    store: Storage
+    reloader: ConfigReloader
+    github: Callable[[ActiveConfig], IdentityClient]
+    # Asks Claude's API whether a model of the settings exists. A model that it does not know is no
+    # problem if the last call was answered: some services have only the Messages API.
+    lookup_model: Callable[[str, Claude], object]
+    # Asks Claude a fixed question, and raises the error that it gets. It is called only while
+    # deliveries wait for the end of a limit of the account, which may be raised early.
+    check_account: Callable[[Settings], None]
+    health: Health
+    mirror_disk: MirrorDisk | None = None  # None if this process has no workers
 
-    clock_steps = ClockSteps(store.database, store.queue)
-    began = store.now()
+    def __post_init__(self) -> None:
+        self._clock_steps = ClockSteps(self.store.database, self.store.queue)
+        self._began = self.store.now()
 
-    def check_queue() -> None:
-        settings = reloader.latest.settings
-        clock_steps.check(
+    def make(self) -> list[Check]:
+        checks = [
+            Check("store", self._check_store, proves_use=True),
+            Check("queue", self._check_queue, proves_use=True),
+            Check("github", self._check_github),
+            Check("claude", self._check_claude),
+            Check("webhooks", self._check_webhooks, proves_use=True),
+        ]
+        disk = self.mirror_disk
+        if disk is not None:
+            checks.append(
+                Check("mirror", lambda: _check_mirror(disk, self.reloader.latest.settings))
+            )
+        return checks
+
+    def _check_queue(self) -> None:
+        settings = self.reloader.latest.settings
+        self._clock_steps.check(
             lease_s=settings.limits.lease_s, slowest_write_s=settings.github.slowest_write_s
         )
-        _check_queue(store.deliveries, store.pauses)
+        _check_queue(self.store.deliveries, self.store.pauses)
 
-    def check_store() -> Mapping[str, object]:
-        store.database.check_writable()
-        return store.database.size()
+    def _check_store(self) -> Mapping[str, object]:
+        self.store.database.check_writable()
+        return self.store.database.size()
 
-    def check_github() -> Mapping[str, object]:
-        _check_not_held(store.rate_limiter, "github", GITHUB_RATE_LIMIT)
-        config = reloader.latest
-        metrics = _check_identity(github(config), config)
-        _check_slots(
-            store.rate_limiter, "github", "or lower github.min_seconds_between_writes", metrics
-        )
+    def _check_github(self) -> Mapping[str, object]:
+        rate_limiter = self.store.rate_limiter
+        _check_not_held(rate_limiter, "github", GITHUB_RATE_LIMIT)
+        config = self.reloader.latest
+        metrics = _check_identity(self.github(config), config)
+        _check_slots(rate_limiter, "github", "or lower github.min_seconds_between_writes", metrics)
         return metrics
 
-    def look_up(model: str, claude: Claude, use: str = "") -> object:
-        try:
-            return lookup_model(model, claude)
-        except ModelNotFound:
-            if not health.worked_in_use("claude", use):
-                raise
-            return "unlisted"
-
-    def check_claude() -> Mapping[str, object]:
-        settings = reloader.latest.settings
-        if check_account is not None and store.rate_limiter.held_until(ACCOUNT_LIMIT) is not None:
-            check_account(settings)
-            _end_account_limit(store, health)
+    def _check_claude(self) -> Mapping[str, object]:
+        store = self.store
+        settings = self.reloader.latest.settings
+        if store.rate_limiter.held_until(ACCOUNT_LIMIT) is not None:
+            self.check_account(settings)
+            _end_account_limit(store, self.health)
         _check_not_held(store.rate_limiter, "claude", CLAUDE_RATE_LIMIT)
         _check_calls_per_hour(store.calls.count_last_hour(), settings.claude.calls_per_hour)
-        lifecycle = look_up(settings.claude.default_model(), settings.claude)
+        lifecycle = self._look_up(settings.claude.default_model(), settings.claude)
         if settings.claude.review_model is not None:
-            look_up(settings.claude.default_model(is_review=True), settings.claude, REVIEW)
+            self._look_up(settings.claude.default_model(is_review=True), settings.claude, REVIEW)
         metrics = _check_budgets(
             store, settings, {"model": settings.claude.model, "model_lifecycle": lifecycle}
         )
         _check_slots(store.rate_limiter, "claude", "or raise claude.requests_per_second", metrics)
         return metrics
 
-    checks = [
-        Check("store", check_store, proves_use=True),
-        Check("queue", check_queue, proves_use=True),
-        Check("github", check_github),
-        Check("claude", check_claude),
-        Check(
-            "webhooks",
-            lambda: _check_webhooks(
-                store.statistics, reloader.latest, since=began, now=store.now()
-            ),
-            proves_use=True,
-        ),
-    ]
-    if mirror_disk is not None:
-        checks.append(Check("mirror", lambda: _check_mirror(mirror_disk, reloader.latest.settings)))
-    return checks
+    def _look_up(self, model: str, claude: Claude, use: str = "") -> object:
+        try:
+            return self.lookup_model(model, claude)
+        except ModelNotFound:
+            if not self.health.worked_in_use("claude", use):
+                raise
+            return "unlisted"
+
+    def _check_webhooks(self) -> Mapping[str, object]:
+        return _check_webhooks(
+            self.store.statistics, self.reloader.latest, since=self._began, now=self.store.now()
+        )
 
 
 def _end_account_limit(store: Storage, health: Health) -> None:
@@ -229,7 +232,9 @@ def _check_identity(client: IdentityClient, config: ActiveConfig) -> Mapping[str
             metrics=metrics,
         )
     if identity.missing:
-        remedy = PERMISSION_REMEDY if identity.is_installed else INSTALLATION_REMEDY
+        remedy = INSTALLATION_REMEDY
+        if identity.is_installed:
+            remedy = PERMISSION_REMEDY
         raise ProblemFound("; ".join(identity.missing), remedy=remedy, metrics=metrics)
     return metrics
 
@@ -294,12 +299,16 @@ def _check_webhooks(
     overdue = list(find_overdue(config.settings, config.table, received_at, since=since, now=now))
     outdated = list(find_outdated_names(config.settings, statistics.renames(), received_at))
     if overdue or outdated:
-        remedies = [WEBHOOKS_REMEDY] if overdue else []
-        remedies += [RENAMED_REMEDY] if outdated else []
+        remedies = []
+        if overdue:
+            remedies.append(WEBHOOKS_REMEDY)
+        if outdated:
+            remedies.append(RENAMED_REMEDY)
         raise ProblemFound("; ".join([*outdated, *overdue]), remedy="; ".join(remedies))
     newest = received_at.get("")
+    last_received_at = newest.isoformat() if newest else None
     is_expected = bool(list_expected(config.settings))
-    return {"last_received_at": newest.isoformat() if newest else None, "is_expected": is_expected}
+    return {"last_received_at": last_received_at, "is_expected": is_expected}
 
 
 WEBHOOKS_REMEDY = (
@@ -347,18 +356,19 @@ def find_overdue(
             for one, entry in entries.items()
             if entry is not None and entry.key == section
         ]
-        last = max(times, default=None) if name else received_at.get("")
+        last = max(times, default=None)
+        webhook = f"no webhook of {name}"
+        if not name:
+            last = received_at.get("")
+            webhook = "no webhook"
         quiet_h = (now - (last or since)) / timedelta(hours=1)
         if quiet_h > within_h:
-            of = f" of {name}" if name else ""
-            known = (
-                f"the last came at {last:%Y-%m-%d %H:%M}"
-                if last
-                else f"none came since {since:%Y-%m-%d %H:%M}"
-            )
+            known = f"none came since {since:%Y-%m-%d %H:%M}"
+            if last is not None:
+                known = f"the last came at {last:%Y-%m-%d %H:%M}"
             where = settings.sources.where(f"{section}.expect_webhook_within_h")
             yield (
-                f"no webhook{of} for {quiet_h:.1f} h: {known} UTC; {where} expects one within"
+                f"{webhook} for {quiet_h:.1f} h: {known} UTC; {where} expects one within"
                 f" {within_h:g} h"
             )
 
@@ -411,13 +421,11 @@ class ConnectionReport:
                     self._tell(sentence, "GitHub accepts the credentials", account=login)
             else:
                 model = metrics.get("model")
-                is_checked = metrics.get("model_lifecycle") != "unlisted"
-                checked = (
-                    "the key works"
-                    if is_checked
-                    else "key and model not checked: the service lists no models"
-                )
-                message = "Claude accepts the key" if is_checked else "Claude's key is not checked"
+                checked = "the key works"
+                message = "Claude accepts the key"
+                if metrics.get("model_lifecycle") == "unlisted":
+                    checked = "key and model not checked: the service lists no models"
+                    message = "Claude's key is not checked"
                 self._tell(f"Claude:    {model}, {checked}", message, model=model)
 
     def _tell(self, sentence: str, message: str, **fields: object) -> None:

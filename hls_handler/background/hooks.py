@@ -104,8 +104,9 @@ def _find_source(
     except StepFailed as exc:
         if isinstance(exc, DependencyDown):
             return Problem(f"the webhooks of {owner} cannot be listed: {exc}", exc.remedy)
-        refused = Problem(f"the webhooks of {owner} cannot be listed: {exc}", WEBHOOKS_REMEDY)
-        return None if repository is None else refused
+        if repository is None:
+            return None
+        return Problem(f"the webhooks of {owner} cannot be listed: {exc}", WEBHOOKS_REMEDY)
     own = own_hooks(
         hooks, webhook_paths=settings.server.webhook_paths, hook_id=settings.catch_up.hook_id
     )
@@ -114,6 +115,7 @@ def _find_source(
     if own:
         path = f"{path}/hooks/{own[0].id}"
         return Source(f"{github.base_url}{path}", path, repository)
+    if repository is None:
+        return None
     suffix = settings.server.webhook_paths[0]
-    missing = Problem(f"{owner} has no active webhook whose URL ends with {suffix}", CREATE_REMEDY)
-    return None if repository is None else missing
+    return Problem(f"{owner} has no active webhook whose URL ends with {suffix}", CREATE_REMEDY)

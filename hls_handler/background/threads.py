@@ -88,11 +88,13 @@ class PeriodicThread:
                     "defect in a background thread", extra={"thread_name": self._thread.name}
                 )
             waited_s = 0.0
-            while waited_s < (every_s := self._every_s()):
-                pause_s = min(every_s - waited_s, self._poll_s)
+            left_s = self._every_s()
+            while left_s > 0:
+                pause_s = min(left_s, self._poll_s)
                 if self._woken.wait(pause_s):
                     break
                 waited_s += pause_s
+                left_s = self._every_s() - waited_s
 
 
 class ProblemFound(HlsError):
@@ -145,7 +147,9 @@ def run_checks(checks: Sequence[Check], health: Health) -> None:
 
 
 def probe_every_s(health: Health) -> float:
-    return PROBE_UNHEALTHY_EVERY_S if health.snapshot().overall == "unhealthy" else PROBE_EVERY_S
+    if health.snapshot().overall == "unhealthy":
+        return PROBE_UNHEALTHY_EVERY_S
+    return PROBE_EVERY_S
 
 
 def delete_old(store: RetentionStore, settings: Settings, wait: Callable[[float], bool]) -> None:

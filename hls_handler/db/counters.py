@@ -96,8 +96,9 @@ class CounterWriter:
             for name, label in sorted(counts)
         ]
         connection.execute(self._increment, rows)
-        moment = self._database.now_in(connection) if at is None else at
-        hour = moment - moment % HOUR_MS
+        if at is None:
+            at = self._database.now_in(connection)
+        hour = at - at % HOUR_MS
         hourly = [{**row, "hour": hour} for row in rows if row["name"] in HOURLY and row["value"]]
         if hourly:
             connection.execute(self._increment_hour, hourly)

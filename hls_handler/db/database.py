@@ -63,7 +63,8 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 Insert = sqlite.Insert | postgresql.Insert
 
-_PROBE, _PROBE_BYTES = "write-probe", 64_000  # a full disk may still accept a few bytes
+_PROBE = "write-probe"
+_PROBE_BYTES = 64_000  # a full disk may still accept a few bytes
 
 NO_POOLER = (
     "name the PostgreSQL server itself in storage.url: a connection pooler drops the time limits"
@@ -223,7 +224,9 @@ class Database:
         """Return an INSERT of the database's dialect, because SQLAlchemy's general INSERT has no ON
         CONFLICT.
         """
-        return sqlite.insert(table) if self.file is not None else postgresql.insert(table)
+        if self.file is not None:
+            return sqlite.insert(table)
+        return postgresql.insert(table)
 
     def upsert(self, table: Table, *replaced: str) -> Insert:
         """Return an INSERT that replaces the columns `replaced` if a row with the same primary key
@@ -251,7 +254,9 @@ class Database:
         all rows instead of using psycopg's executemany, see `insert_rows`. On SQLite, executemany
         is twice as fast.
         """
-        return new if self.file is not None else new.returning(*new.table.primary_key)
+        if self.file is not None:
+            return new
+        return new.returning(*new.table.primary_key)
 
     def insert_rows(
         self,
@@ -272,16 +277,18 @@ class Database:
         if not rows:
             return
         names = tuple(rows[0])
-        is_sqlite = self.file is not None
         if (table.name, names, if_new) not in self._inserts:
             new = self.insert(table)
-            if not is_sqlite:
+            if self.file is None:
                 new = new.from_select(names, _select_arrays(table, names))
-            self._inserts[table.name, names, if_new] = (
-                new.on_conflict_do_nothing() if if_new else new
-            )
-        values = list(rows) if is_sqlite else {name: [row[name] for row in rows] for name in names}
-        connection.execute(self._inserts[table.name, names, if_new], values)
+            if if_new:
+                new = new.on_conflict_do_nothing()
+            self._inserts[table.name, names, if_new] = new
+        insert = self._inserts[table.name, names, if_new]
+        if self.file is not None:
+            connection.execute(insert, list(rows))
+        else:
+            connection.execute(insert, {name: [row[name] for row in rows] for name in names})
 
     def is_one_of(self, column: Column[Any], name: str) -> ColumnElement[bool]:
         """Return the SQL condition that the column's value is in a list, which is the bind
@@ -327,11 +334,10 @@ class Database:
 
     def now_in(self, connection: Connection) -> int:
         """Return the database's time in milliseconds. SQLite uses the clock of this machine."""
-        return (
-            self._machine_ms()
-            if self.file is not None
-            else connection.execute(select(self.now)).scalar_one()
-        )
+        if self.file is not None:
+            return self._machine_ms()
+        now: int = connection.execute(select(self.now)).scalar_one()
+        return now
 
     def current_time(self) -> datetime:
         """Return the database's time, aware UTC."""
@@ -434,23 +440,21 @@ class Database:
             ) from None  # the text of PostgreSQL's error shows the whole row
         except (sql.SQLAlchemyError, self._driver_error) as exc:
             cause = _cause(exc)
-            starts = isinstance(cause, self._driver_error) and any(
-                words in str(cause) for words in _STARTING
-            )
-            raise (NotReady if starts else StoreUnavailable)(self._message(exc)) from exc
+            starts = any(words in str(cause) for words in _STARTING)
+            if starts and isinstance(cause, self._driver_error):
+                raise NotReady(self._message(exc)) from exc
+            raise StoreUnavailable(self._message(exc)) from exc
 
     def _message(self, exc: Exception) -> str:
         cause = _cause(exc)
         first_line = (str(cause).strip() or type(cause).__name__).splitlines()[0]
-        default = (
-            "see whether PostgreSQL runs where storage.url says"
-            if self.file is None
-            else "see whether it is intact"
-        )
-        remedy = next(
-            (words for pattern, words in _REMEDIES if re.search(pattern, first_line, re.I)), default
-        )
-        return f"the database {self.shown_url} cannot be used: {first_line}; {remedy}"
+        problem = f"the database {self.shown_url} cannot be used: {first_line}"
+        for pattern, remedy in _REMEDIES:
+            if re.search(pattern, first_line, re.IGNORECASE):
+                return f"{problem}; {remedy}"
+        if self.file is None:
+            return f"{problem}; see whether PostgreSQL runs where storage.url says"
+        return f"{problem}; see whether it is intact"
 
 
 def _select_arrays(table: Table, names: Sequence[str]) -> Select[Any]:
@@ -464,7 +468,9 @@ def _select_arrays(table: Table, names: Sequence[str]) -> Select[Any]:
 
 
 def _cause(exc: Exception) -> BaseException:
-    return exc.orig if isinstance(exc, sql.DBAPIError) and exc.orig is not None else exc
+    if isinstance(exc, sql.DBAPIError) and exc.orig is not None:
+        return exc.orig
+    return exc
 
 
 def parse_url(url: str) -> URL:
@@ -491,7 +497,8 @@ def masked(url: URL) -> str:
     """Return the URL with its passwords hidden and the path of an SQLite file absolute, for
     messages.
     """
-    if (file := sqlite_file(url)) is not None:
+    file = sqlite_file(url)
+    if file is not None:
         return f"sqlite:///{file.absolute()}"
     hidden = {name: "hidden" for name in ("password", "sslpassword") if name in url.query}
     if hidden:
@@ -501,4 +508,6 @@ def masked(url: URL) -> str:
 
 def sqlite_file(url: URL) -> Path | None:
     """Return the file of an SQLite database; None for PostgreSQL."""
-    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return None
+    return Path(url.database)

@@ -140,11 +140,10 @@ def find_missing_timeout(connection: Connection) -> str | None:
     """Return the name of a timeout that the session does not have: a connection pooler may drop
     HLS's options.
     """
-    names = ("lock_timeout", "idle_in_transaction_session_timeout")
-    return next(
-        (name for name in names if connection.exec_driver_sql(f"SHOW {name}").scalar_one() == "0"),
-        None,
-    )
+    for name in ("lock_timeout", "idle_in_transaction_session_timeout"):
+        if connection.exec_driver_sql(f"SHOW {name}").scalar_one() == "0":
+            return name
+    return None
 
 
 def _arguments(url: URL) -> dict[str, object]:

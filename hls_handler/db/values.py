@@ -110,8 +110,10 @@ def compress(content: bytes) -> bytes:
 
 def decompress(stored: bytes | None) -> bytes:
     """Reverse `compress`; return b"" for None. Raises `DamagedError` if `stored` is not valid."""
+    if stored is None:
+        return b""
     try:
-        return b"" if stored is None else _local.decompress(stored)
+        return _local.decompress(stored)
     except zstandard.ZstdError as exc:
         raise _damaged(exc) from exc
 

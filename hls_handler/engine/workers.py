@@ -71,7 +71,7 @@ class Workers:
         self._ended = threading.Event()
         self._stop_began_at = 0.0
         # held by the one idle worker that reads the queue; the others wait for it
-        self._looking = threading.Lock()
+        self._reading = threading.Lock()
         self._delivery_ended = threading.Event()  # since that worker began to read
         self._woken = threading.Condition()
         # a worker reads it before it reads the queue, so that no wake-up is lost until it waits
@@ -127,7 +127,7 @@ class Workers:
             self._next(name, make_context)
 
     def _next(self, name: str, make_context: Callable[[], WorkerContext]) -> None:
-        with self._looking:
+        with self._reading:
             lease = self._try(partial(self._wait_for_delivery, name))
         if lease is not None:
             self._try(partial(self._process, lease, make_context))

@@ -102,11 +102,16 @@ class Comparison:
 
     @property
     def reply_diff(self) -> tuple[DiffLine, ...]:
-        return _diff(self.old.replies, self.new.replies) if self.old and self.new else ()
+        if self.old is None or self.new is None:
+            return ()
+        return _diff(self.old.replies, self.new.replies)
 
     @property
     def comment_diff(self) -> tuple[DiffLine, ...]:
-        return _diff(self.old.comment if self.old else "", self.new.comment) if self.new else ()
+        if self.new is None:
+            return ()
+        old = self.old.comment if self.old else ""
+        return _diff(old, self.new.comment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +144,10 @@ class LabelCount:
             verdict = "no difference"
         elif by_chance > MAX_CHANCE:
             verdict = "too few to tell"
+        elif self.fixed > self.broken:
+            verdict = "the new wording is better"
         else:
-            verdict = (
-                "the new wording is better"
-                if self.fixed > self.broken
-                else "the new wording is worse"
-            )
+            verdict = "the new wording is worse"
         return f"{self.fixed} fixed, {self.broken} broken of {self.compared}: {verdict}"
 
 
@@ -162,11 +165,12 @@ class Report:
         compared.
         """
         compared = [one.labels for one in self.comparisons if one.labels is not None]
-        labels = [
-            label for one in compared for labels in (one.old, one.new, one.left) for label in labels
-        ]
-        fields = sorted({field_of(label.group) for label in labels})
-        return [_count_labels(compared, field) for field in ("", *fields)] if labels else []
+        fields = set[str]()
+        for one in compared:
+            fields |= {field_of(label.group) for label in one.old | one.new | one.left}
+        if not fields:
+            return []
+        return [_count_labels(compared, field) for field in ("", *sorted(fields))]
 
     @property
     def corrected(self) -> int:

@@ -113,7 +113,9 @@ def read_posted_history(event: Event, reader: Reader, bot: Account) -> Repositor
     bodies = (one.body.rstrip() for one in listed if is_by(one.user, bot))
     boxes = list_boxes(next((body for body in bodies if body.endswith(mark)), ""))
     state = dump_requests([InformationRequest(text, checked) for text, checked in boxes.items()])
-    return replace(empty, states={IssueHandler.family: state} if state else {})
+    if not state:
+        return empty
+    return replace(empty, states={IssueHandler.family: state})
 
 
 def load_stored_facts(store: Storage, row: DeliveryRow, table: RepositoryTable) -> StoredFacts:
@@ -247,11 +249,9 @@ def _decode_replies(
     """
     replies: dict[int, ValidReply] = {}
     for (name, index), step in stored.steps.items():
-        reply = (
-            decode_reply_for_display(step)
-            if name == ASK and (index >= FIRST_SHADOW_STEP) == of_shadow
-            else None
-        )
+        if name != ASK or (index >= FIRST_SHADOW_STEP) != of_shadow:
+            continue
+        reply = decode_reply_for_display(step)
         if reply is None:
             continue
         # None: the prompt was removed

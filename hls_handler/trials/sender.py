@@ -75,12 +75,12 @@ class Sender:
         """Raise `BudgetExceeded` if the next call does not fit the limit. An unknown price counts
         as 0.
         """
+        limit = self._limit
+        if limit is None:
+            return
         spent_usd = sum(usage.cost_usd or 0 for usage in self.usages)
         next_usd = estimate.cost_usd or 0
-        limit = self._limit
-        if limit is not None and round((spent_usd + next_usd) * 1_000_000) > round(
-            limit.max_usd * 1_000_000
-        ):
+        if round(spent_usd + next_usd, 6) > round(limit.max_usd, 6):
             raise BudgetExceeded(
                 f"the next call to Claude may cost {next_usd:.6f} USD, the calls of this dry run"
                 f" have cost {spent_usd:.6f} USD, and {limit.where} allows {limit.max_usd:.6f} USD"

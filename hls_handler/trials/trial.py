@@ -117,12 +117,11 @@ class Trial:
     def followers(self) -> tuple[str, ...]:
         """The names of the prompts that may be asked, too."""
         names = self.library.followers(self.name)
-        is_verified = (
-            not self.kept
-            and self.source.event.name == PULL_REQUEST
-            and VERIFY_PROMPT in self.library.prompts
-        )
-        return (*names, VERIFY_PROMPT) if is_verified else names
+        if self.kept or self.source.event.name != PULL_REQUEST:
+            return names
+        if VERIFY_PROMPT not in self.library.prompts:
+            return names
+        return (*names, VERIFY_PROMPT)
 
     def make_job(self, send: Callable[[RenderedPrompt], ValidReply]) -> TrialJob:
         """Return the job with which a handler asks the prompt and those that follow. `send` sends
@@ -131,7 +130,9 @@ class Trial:
         source = self.source
         library = self.library
         kept = self.kept
-        first = next(iter(kept.values())).prompt_name if kept else self.name
+        first = self.name
+        if kept:
+            first = next(iter(kept.values())).prompt_name
 
         def ask_one(asked: str, variables: Mapping[str, object], index: int) -> ValidReply:
             if index in kept:
@@ -192,22 +193,13 @@ def plan_trial(store: Storage, config: DeliveryConfig, row: DeliveryRow, prompt:
     library = config.library
     event = source.event
     # a comment can be an answer for another handler
-    if row.handler not in (
-        None,
-        handler_for(row.event).name,
-    ):
+    if row.handler not in (None, handler_for(row.event).name):
         raise NotRepeatable(f"it was processed by the handler {row.handler}")
     require_event(library, prompt, event, source.effective)
     key = store.database.secret(PROMPT_SECRET)
     kept = find_kept(source, library, prompt)
-    trial = Trial(
-        source,
-        library,
-        prompt,
-        key,
-        kept,
-        find_review_budget(event, config.settings, source.effective),
-    )
+    limit = find_review_budget(event, config.settings, source.effective)
+    trial = Trial(source, library, prompt, key, kept, limit)
     try:
         return replace(trial, requests=trial.render_requests())
     except PromptError as exc:
@@ -241,8 +233,10 @@ def run_trials(store: Storage, planned: Iterable[Plan], sender: Sender) -> tuple
         try:
             results.append(_compare(store, row, trial, sender))
         except HlsError as exc:
-            text = exc.reply.text if isinstance(exc, UnusableAnswer) else ""
-            results.append(replace(_begin(row), problem=redact(with_remedy(exc)), unusable=text))
+            failed = replace(_begin(row), problem=redact(with_remedy(exc)))
+            if isinstance(exc, UnusableAnswer):
+                failed = replace(failed, unusable=exc.reply.text)
+            results.append(failed)
             is_stopped = isinstance(exc, DependencyDown) or not isinstance(
                 exc, StepFailed | PromptError
             )
@@ -258,25 +252,27 @@ def _compare(store: Storage, row: DeliveryRow, trial: Trial, sender: Sender) -> 
     raises.
     """
     source = trial.source
-    old, old_actions = _load_old_run(store, row, source)
+    old = _load_old_run(store, row, source)
     sender.begin(trial.limit)
     job = trial.make_job(sender.send)
     answered = job.run(source.handler)
     asked = [one.answer for one in sender.questions if isinstance(one.answer, ValidReply)]
     unverified = job.unverified and f"findings not verified: {job.unverified}"
+    end = ["not posted", job.unanswered, unverified, answered.left_out]
+    has_posted = old is not None and bool(old.run.comment)
     new = Run(
         prompt_result(job.analysis, job.actions),
-        end="; ".join(filter(None, ["not posted", job.unanswered, unverified, answered.left_out])),
+        end="; ".join(filter(None, end)),
         replies=_format_replies([*trial.kept.values(), *asked]),
-        comment=_find_planned(job.actions, has_posted=bool(old and old.comment)),
+        comment=_find_planned(job.actions, has_posted=has_posted),
         **sum_calls(sender.usages),
     )
-    labels = None
-    if old is not None:
-        before = _decide(old_actions, source)
-        after = _decide(job.actions, source)
-        labels = LabelSets(before, after, _apply(store.corrections.of_conversation(row), before))
-    return replace(_begin(row), old=old, new=new, labels=labels)
+    if old is None:
+        return replace(_begin(row), new=new)
+    before = _decide(old.actions, source)
+    after = _decide(job.actions, source)
+    labels = LabelSets(before, after, _apply(store.corrections.of_conversation(row), before))
+    return replace(_begin(row), old=old.run, new=new, labels=labels)
 
 
 def compare_stored(store: Storage, prompt: str, *, since: datetime) -> Report:
@@ -312,12 +308,16 @@ def _replay(source: StoredFacts, posted: str | None) -> TrialJob | None:
     return None
 
 
-def _load_old_run(
-    store: Storage, row: DeliveryRow, source: StoredFacts
-) -> tuple[Run | None, tuple[Action, ...]]:
-    """Return the result of the prompts that were asked for a delivery, and its actions; None
-    without their replies.
-    """
+@dataclass(frozen=True, slots=True)
+class _OldRun:
+    """The result of the prompts that were asked for a delivery, and its actions."""
+
+    run: Run
+    actions: tuple[Action, ...]
+
+
+def _load_old_run(store: Storage, row: DeliveryRow, source: StoredFacts) -> _OldRun | None:
+    """Return None if the replies are not stored."""
     outcomes = [
         OUTCOME.decode(step)
         for (name, _), step in sorted(source.steps.items())
@@ -329,10 +329,12 @@ def _load_old_run(
         if outcome is not None and outcome.action == "comment"
     ]
     posted = next(filter(None, reversed(comments)), None)
-    shown = "a comment" if comments else None
-    job = _replay(source, posted or shown)
+    shown = posted
+    if comments and not posted:
+        shown = "a comment"
+    job = _replay(source, shown)
     if job is None:
-        return None, ()
+        return None
     actions = job.actions
     for action in actions:
         # others may share the comment
@@ -348,12 +350,12 @@ def _load_old_run(
     ]
     run = Run(
         prompt_result(job.analysis, actions),
-        end=f"{row.state}: {row.reason}" if row.reason else row.state,
+        end=": ".join(filter(None, [row.state, row.reason])),
         replies=_format_replies(filter(None, map(decode_reply_for_display, asked))),
         comment=_MARKS.sub("", posted or "").strip(),
         **sum_calls([call for call in store.calls.calls_of(row.guid) if not call.of_shadow]),
     )
-    return run, actions
+    return _OldRun(run, actions)
 
 
 def _format_replies(replies: Iterable[ValidReply]) -> str:
@@ -380,11 +382,9 @@ def _decide(actions: Iterable[Action], source: StoredFacts) -> frozenset[Request
     before = LABELS_BEFORE.decode(source.steps.get((LABELS_BEFORE.name, 0)))
     if not source.effective.features.auto_labeling or (conversation is None and before is None):
         return frozenset()  # without an issue or a pull request, HLS sets no labels
-    present = (
-        frozenset(label.name for label in conversation.labels)
-        if conversation is not None
-        else frozenset[str]()
-    )
+    present = frozenset[str]()
+    if conversation is not None:
+        present = frozenset(label.name for label in conversation.labels)
     found: set[RequestedLabel] = set()
     for action in actions:
         if isinstance(action, EnsureLabels):

@@ -16,9 +16,9 @@ import pytest
 from hls_handler.analysis import Usage
 from hls_handler.background.checks import (
     ConnectionReport,
+    HealthChecks,
     IdentityClient,
     find_overdue,
-    make_checks,
 )
 from hls_handler.background.threads import Check, ProblemFound, run_checks
 from hls_handler.engine.active_config import ActiveConfig, BotAccount, ConfigReloader
@@ -78,7 +78,7 @@ def checks_of(
     mirror_disk: MirrorDisk | None = None,
 ) -> dict[Component, Check]:
     reloader = make_reloader(folder, world.store, text)
-    checks = make_checks(
+    checks = HealthChecks(
         world.store,
         reloader,
         github=github,
@@ -87,7 +87,7 @@ def checks_of(
         health=health or world.health,
         mirror_disk=mirror_disk,
     )
-    return {check.component: check for check in checks}
+    return {check.component: check for check in checks.make()}
 
 
 def test_checks_fetch_the_bot_account_and_the_model(make_world: MakeWorld, tmp_path: Path) -> None:
